@@ -1,0 +1,107 @@
+"""Heroes: each with a name, a secret, perhaps an age, some power, and at most one team."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, select
+
+from heroes.kit.model import BIGINT, Body, Changes, Entity, Id, Key, Name, Read, Stamped, Whole, sorted_by
+from heroes.kit.page import Page, page
+from heroes.kit.precondition import IfMatch
+from heroes.kit.problem import found
+from heroes.kit.query import ListQuery
+from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
+from heroes.team import Team
+
+
+class HeroBase(SQLModel):
+    name: Name = Field(max_length=100, schema_extra={"examples": ["Deadpond"]})
+    secret_name: Name = Field(max_length=100, schema_extra={"examples": ["Dive Wilson"]})
+    age: Whole | None = Field(default=None, ge=0, le=10_000, schema_extra={"examples": [28]})
+    power: Whole = Field(default=0, ge=0, le=1_000_000_000, schema_extra={"examples": [70]})
+    team_id: Key | None = Field(
+        default=None,
+        foreign_key="team.id",
+        ondelete="SET NULL",
+        sa_type=BIGINT,
+        description="The team, if any.",
+        schema_extra={"examples": [None]},
+    )
+
+
+class Hero(HeroBase, Entity, table=True):
+    __table_args__ = (
+        CheckConstraint("length(name) BETWEEN 1 AND 100", name="name"),
+        CheckConstraint("length(secret_name) BETWEEN 1 AND 100", name="secret_name"),
+        CheckConstraint("age BETWEEN 0 AND 10000", name="age"),
+        CheckConstraint("power BETWEEN 0 AND 1000000000", name="power"),
+        *sorted_by("name", "secret_name", "age", "power", "team_id", "created_at"),
+        {"sqlite_autoincrement": True},
+    )
+    team: Team | None = Relationship(back_populates="heroes", sa_relationship_kwargs={"lazy": "raise"})
+
+
+class HeroCreate(HeroBase, Body):
+    """A new hero."""
+
+    read_only = Body.read_only | {"team"}
+
+
+class HeroRead(Stamped, HeroBase, Read):
+    """A hero; `team` only with `include=team`."""
+
+
+class HeroUpdate(HeroCreate, Changes):
+    """What may change of a hero."""
+
+
+class HeroQuery(ListQuery):
+    model = Hero
+    read = HeroRead
+    filters = ("name", "secret_name", "age", "power", "team_id", "created_at")
+    sorts = ("name", "secret_name", "age", "power", "team_id", "created_at")
+    search = ("name", "secret_name")
+    includes = {"team": "TeamRead"}
+
+
+router = APIRouter(prefix="/heroes", tags=["heroes"], route_class=UnitOfWork)
+
+
+@router.get("/", response_model=list[HeroRead], summary="List heroes")
+async def list_heroes(query: Annotated[HeroQuery, Depends()], session: ReadSession) -> Page:
+    return await page(session, query, select(Hero))
+
+
+@router.post("/", response_model=HeroRead, status_code=201, summary="Create a hero")
+async def create_hero(new: HeroCreate, session: Session) -> Hero:
+    hero = Hero.model_validate(new)
+    session.add(hero)
+    await session.flush()
+    return hero
+
+
+@router.get("/{hero_id}", response_model=HeroRead, summary="Read a hero")
+async def read_hero(hero_id: Id, query: Annotated[HeroQuery, Depends(HeroQuery.of_one)], session: ReadSession) -> Hero:
+    return found(await session.get(Hero, hero_id, query.loading))
+
+
+@router.put("/{hero_id}", response_model=HeroRead, summary="Replace a hero")
+async def replace_hero(hero_id: Id, new: HeroCreate, session: Session, matching: IfMatch) -> Hero:
+    hero = matching(found(await session.get(Hero, hero_id)))
+    hero.sqlmodel_update(new.model_dump())
+    await session.flush()
+    return hero
+
+
+@router.patch("/{hero_id}", response_model=HeroRead, summary="Update a hero")
+async def update_hero(hero_id: Id, changes: HeroUpdate, session: Session, matching: IfMatch) -> Hero:
+    hero = matching(found(await session.get(Hero, hero_id)))
+    hero.sqlmodel_update(changes.model_dump(exclude_unset=True))
+    await session.flush()
+    return hero
+
+
+@router.delete("/{hero_id}", status_code=204, summary="Delete a hero")
+async def delete_hero(hero_id: Id, session: Session, matching: IfMatch) -> None:
+    await session.delete(matching(found(await session.get(Hero, hero_id))))
+    await session.flush()

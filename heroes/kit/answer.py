@@ -1,0 +1,113 @@
+"""What goes out: a handler's result as JSON, with its ETag, its links, and 304 where nothing changed."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, get_args
+from urllib.parse import urlencode
+
+from fastapi import Request
+from pydantic import BaseModel
+from pydantic_core import to_json
+from sqlmodel import SQLModel
+from starlette.responses import Response
+
+from heroes.kit.model import Entity, Read
+from heroes.kit.page import Page
+from heroes.kit.precondition import etag, is_fresh, weak_etag
+from heroes.kit.query import ListQuery
+
+JSON = "application/json"
+
+
+class Returned(Response):
+    """What a handler returned, on its way past FastAPI's rendering, which would validate it a second time."""
+
+    def __init__(self, value: Any) -> None:
+        self.value, self.background = value, None
+
+
+def answer(request: Request, value: Any, read: Any, status: int) -> Response:
+    """The response to this result; `read` is the variant, or the list of it, that the operation declares."""
+    if isinstance(value, Response):
+        return value
+    query: ListQuery | None = getattr(request.state, "query", None)
+    if isinstance(value, Page):
+        return answer_page(request, value, get_args(read)[0], query)
+    if isinstance(value, Entity):
+        return answer_one(request, value, read, query, status)
+    if value is None:
+        return Response(status_code=204)
+    return Response(value.model_dump_json() if isinstance(value, BaseModel) else to_json(value), status, media_type=JSON)
+
+
+def answer_one(request: Request, thing: Entity, read: type[Read], query: ListQuery | None, status: int) -> Response:
+    body = to_json(shown(thing, read, query))
+    embedded = query is not None and query.included  # what is embedded changes without the thing's version
+    tag = weak_etag(body) if embedded else etag(thing.version)
+    headers = {"ETag": tag}
+    if status == 201:
+        headers["Location"] = f"{request.scope.get('root_path', '')}{request.url.path.rstrip('/')}/{thing.id}"
+    return conditional(request, body, status, headers)
+
+
+def answer_page(request: Request, page: Page, read: type[Read], query: ListQuery | None) -> Response:
+    body = to_json([shown(row, read, query) for row in page.rows])
+    headers = {}
+    if page.cursor is not None:
+        headers["Link"] = f'<{next_page(request, page.cursor)}>; rel="next"'
+    if page.total is not None:
+        headers["X-Total-Count"] = str(page.total)
+    headers["ETag"] = weak_etag(body, *(value.encode() for value in headers.values()))
+    return conditional(request, body, 200, headers)
+
+
+def conditional(request: Request, body: bytes, status: int, headers: dict[str, str]) -> Response:
+    if request.method == "GET" and is_fresh(headers["ETag"], request.headers.get("if-none-match")):
+        return Response(status_code=304, headers=headers)
+    return Response(body, status, headers, JSON)
+
+
+def next_page(request: Request, cursor: str) -> str:
+    """A reference relative to this host (RFC 8288 allows it): it does not depend on what the caller calls us."""
+    parameters = [(name, value) for name, value in request.query_params.multi_items() if name not in ("offset", "cursor")]
+    return f"{request.url.path}?{urlencode([*parameters, ('cursor', cursor)])}"
+
+
+def shown(thing: Entity, read: type[Read], query: ListQuery | None) -> dict[str, Any]:
+    """The fields of the variant, or those asked for, and what is embedded."""
+    content = content_of(thing, read)
+    if query is None:
+        return content
+    if query.fields is not None:
+        content = {name: value for name, value in content.items() if name in query.fields}
+    for name in query.included:
+        content[name] = embedded(thing.__dict__[name], variant(query.includes[name]))
+    return content
+
+
+def content_of(thing: SQLModel, read: type[SQLModel]) -> dict[str, Any]:
+    values = thing.__dict__  # what was loaded, and nothing that would have to be
+    return {name: embedded(values[name], inner) if inner else values[name] for name, inner in shape(read)}
+
+
+def embedded(value: Any, read: type[SQLModel]) -> Any:
+    if isinstance(value, list):
+        return [content_of(one, read) for one in value]
+    return None if value is None else content_of(value, read)
+
+
+@cache
+def shape(read: type[SQLModel]) -> Sequence[tuple[str, type[SQLModel] | None]]:
+    """The names of a variant's fields, each with the variant of what is embedded there."""
+    return [(name, inner_variant(field.annotation)) for name, field in read.model_fields.items()]
+
+
+def inner_variant(annotation: Any) -> type[SQLModel] | None:
+    kinds = get_args(annotation) or (annotation,)
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, SQLModel)), None)
+
+
+@cache
+def variant(name: str) -> type[Read]:
+    """The read variant of this name; by name, because a parent does not import its children."""
+    return next(variant for variant in Read.__subclasses__() if variant.__name__ == name)

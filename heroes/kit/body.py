@@ -1,0 +1,77 @@
+"""What does a request's body look like: JSON, in UTF-8, of a bounded size and depth."""
+
+import json
+from typing import Any, NoReturn
+
+from fastapi import Request
+from starlette.requests import ClientDisconnect
+
+from heroes.kit.problem import Problem
+
+
+def refuse_constant(name: str) -> NoReturn:
+    raise malformed(f"{name} is not JSON.")
+
+
+def malformed(detail: str) -> Problem:
+    return Problem(400, detail, kind="malformed-body")
+
+
+class JSONBody(Request):
+    """A request that reads its body with care.
+
+    413 over `limit` bytes, whether announced or not; 415 unless `application/json` or `+json`; 400 if it is
+    not JSON: its syntax (NaN and Infinity included), its encoding, its depth.
+    """
+
+    limit: int
+
+    async def body(self) -> bytes:
+        if not hasattr(self, "_body"):
+            announced = self.headers.get("content-length", "0")
+            chunks, size = [], int(announced) if announced.isdigit() else 0
+            self.refuse_over_limit(size)
+            size = 0
+            async for chunk in self.chunks():
+                chunks.append(chunk)
+                size += len(chunk)
+                self.refuse_over_limit(size)
+            self._body = b"".join(chunks)
+            if self._body:
+                self.refuse_other_types()
+        return self._body
+
+    async def chunks(self) -> Any:
+        try:
+            async for chunk in self.stream():
+                yield chunk
+        except ClientDisconnect as gone:
+            raise malformed("The body ended early.") from gone
+
+    def refuse_over_limit(self, size: int) -> None:
+        if size > self.limit:
+            detail = f"The body may have at most {self.limit} bytes."
+            raise Problem(413, detail, kind="body-too-large", headers={"Connection": "close"})
+
+    def refuse_other_types(self) -> None:
+        media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media_type != "application/json" and not (media_type.startswith("application/") and media_type.endswith("+json")):
+            raise Problem(415, "The body must be application/json.", kind="unsupported-media-type")
+
+    async def json(self) -> Any:
+        if not hasattr(self, "_json"):
+            self._json = parse(await self.body())
+        return self._json
+
+
+def parse(body: bytes) -> Any:
+    try:
+        return json.loads(body.decode(), parse_constant=refuse_constant)
+    except UnicodeDecodeError as exc:
+        raise malformed("The body is not UTF-8.") from exc
+    except json.JSONDecodeError as exc:
+        raise malformed(f"The body is not JSON: {exc.msg} at character {exc.pos}.") from exc
+    except RecursionError as exc:
+        raise malformed("The body is nested too deeply.") from exc
+    except ValueError as exc:  # Python's own limit of 4300 digits
+        raise malformed("The body has a number with too many digits.") from exc

@@ -1,0 +1,92 @@
+"""Where does the next page start: behind the row whose sort keys the cursor carries."""
+
+import hmac
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic_core import to_json
+from sqlalchemy import ColumnElement, and_, false, or_, true, tuple_
+from sqlalchemy.orm import InstrumentedAttribute
+
+MAC_SIZE = 16
+
+
+@dataclass(frozen=True)
+class Key:
+    """One sort key: a column, its direction, and whether it can be null; null sorts last in both directions."""
+
+    column: InstrumentedAttribute[Any]
+    descending: bool
+    nullable: bool
+
+    def ordering(self) -> ColumnElement[Any]:
+        direction = self.column.desc() if self.descending else self.column.asc()
+        return direction.nulls_last() if self.nullable else direction
+
+    def tied(self, value: Any) -> ColumnElement[bool]:
+        return self.column.is_(None) if value is None else self.column == value
+
+    def beyond(self, value: Any) -> ColumnElement[bool]:
+        if value is None:
+            return false()
+        beyond = self.column < value if self.descending else self.column > value
+        return or_(beyond, self.column.is_(None)) if self.nullable else beyond
+
+
+def solid(keys: Sequence[Key]) -> list[Key]:
+    """The keys where the first is known not to be null: an index gives this order in either direction."""
+    return [replace(keys[0], nullable=False), *keys[1:]]
+
+
+def spans(keys: Sequence[Key], values: Sequence[Any] | None) -> list[ColumnElement[bool]]:
+    """The stretches of rows behind these values, in order, each one range of an index; without values, all rows.
+
+    Nulls come last, which is not the order of an index in both directions and on both databases. So a first key
+    that can be null makes two stretches: the rows that have it, then the rows that do not.
+    """
+    first = keys[0]
+    if not first.nullable:
+        return [after(keys, values) if values else true()]
+    filled, empty = first.column.is_not(None), first.column.is_(None)
+    if not values:
+        return [filled, empty]
+    if values[0] is None:
+        return [and_(empty, after(keys[1:], values[1:]))]
+    return [and_(filled, after(solid(keys), values)), empty]
+
+
+def after(keys: Sequence[Key], values: Sequence[Any]) -> ColumnElement[bool]:
+    """Rows behind the one with these values.
+
+    Where all keys run one way and none is null, that is a single comparison of rows, for which an index is made.
+    """
+    if len(keys) > 1 and len({key.descending for key in keys}) == 1 and not any(key.nullable for key in keys):
+        types = [key.column.type for key in keys]
+        row, bound = tuple_(*(key.column for key in keys)), tuple_(*values, types=types)
+        return row < bound if keys[0].descending else row > bound
+    steps = []
+    for position, key in enumerate(keys):
+        ties = [before.tied(value) for before, value in zip(keys[:position], values, strict=False)]
+        steps.append(and_(*ties, key.beyond(values[position])))
+    start = or_(keys[0].tied(values[0]), keys[0].beyond(values[0]))  # implied, but it lets an index skip what is before
+    return and_(start, or_(*steps))
+
+
+def encode(secret: bytes, order: str, values: Sequence[Any]) -> str:
+    return sealed(secret, order, to_json(list(values)))
+
+
+def decode(secret: bytes, order: str, cursor: str) -> bytes | None:
+    """The values as JSON; None if the cursor was altered, or made for another order."""
+    try:
+        payload = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))[MAC_SIZE:]
+    except ValueError:
+        return None
+    return payload if hmac.compare_digest(cursor.encode(), sealed(secret, order, payload).encode()) else None
+
+
+def sealed(secret: bytes, order: str, payload: bytes) -> str:
+    mac = hmac.digest(secret, order.encode() + b"\0" + payload, "sha256")[:MAC_SIZE]
+    return urlsafe_b64encode(mac + payload).decode().rstrip("=")

@@ -1,0 +1,139 @@
+"""What do the docs say of an operation: its parameters, its headers, and every way in which it can fail."""
+
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any, get_origin
+
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+
+from heroes.kit.precondition import Precondition
+from heroes.kit.problem import MEDIA_TYPE, TITLES
+from heroes.kit.query import ListQuery
+
+Json = dict[str, Any]
+
+FAILURES = {
+    400: ("malformed-body", "The body is not JSON: Expecting value at character 0."),
+    404: ("not-found", "There is no such thing."),
+    409: ("taken", "name is taken: another one has this value."),
+    412: ("version-mismatch", "The thing has another version by now."),
+    413: ("body-too-large", "The body may have at most 1048576 bytes."),
+    415: ("unsupported-media-type", "The body must be application/json."),
+    422: ("invalid", "The request is not valid; see errors."),
+    503: ("unavailable", "The database cannot serve this now; try again."),
+    504: ("timeout", "The database took too long."),
+}
+HEADERS = {
+    "X-Request-ID": "The caller's, or a new one; the log has it too.",
+    "ETag": "The version of what is answered.",
+    "Location": "Where the new thing is.",
+    "Link": 'The next page, as `<…>; rel="next"`; absent on the last one.',
+    "X-Total-Count": "How many there are in all, if `count=true`.",
+    "Retry-After": "Seconds to wait.",
+}
+
+
+def query_parameters(dependant: Dependant) -> list[str] | None:
+    """The query parameters of an operation; None if a query variant among its dependencies looks after them."""
+    if any(query_variant(part) for part in dependant.dependencies):
+        return None
+    return [field.alias for field in dependant.query_params]
+
+
+def query_variant(dependant: Dependant) -> type[ListQuery] | None:
+    owner = getattr(dependant.call, "__self__", dependant.call)
+    return owner if isinstance(owner, type) and issubclass(owner, ListQuery) else None
+
+
+def operation(route: APIRoute) -> None:
+    """Add to a route's OpenAPI what FastAPI cannot know."""
+    success = route.status_code or 200
+    described = {success: {"headers": headers(*success_headers(route, success))}}
+    if "GET" in route.methods:
+        described[304] = {"description": "Not Modified", "headers": headers("ETag")}
+    for status in failures(route):
+        described[status] = failure(status)
+    route.responses = described | route.responses
+    route.openapi_extra = {"parameters": list(parameters(route))} | (route.openapi_extra or {})
+
+
+def parameters(route: APIRoute) -> Iterator[Json]:
+    for dependant in route.dependant.dependencies:
+        if variant := query_variant(dependant):
+            known = variant.parameters if dependant.call is variant else variant.shaping
+            yield from (parameter.openapi() for parameter in known.values())
+    if "GET" in route.methods:
+        description = "Answer 304 if the ETag is still one of these."
+        schema = {"type": "string"}
+        yield {"name": "If-None-Match", "in": "header", "required": False, "description": description, "schema": schema}
+
+
+def success_headers(route: APIRoute, status: int) -> Iterator[str]:
+    if route.response_model is not None:
+        yield "ETag"
+    if status == 201:
+        yield "Location"
+    if get_origin(route.response_model) is list and "GET" in route.methods:
+        yield from ("Link", "X-Total-Count")
+
+
+def failures(route: APIRoute) -> Iterator[int]:
+    if route.body_field:
+        yield from (400, 413, 415)
+    if route.dependant.path_params:
+        yield 404
+    if "GET" not in route.methods:
+        yield 409
+    if any(part.call is Precondition for part in route.dependant.dependencies):
+        yield 412
+    yield from (422, 503, 504)
+
+
+def headers(*names: str) -> Json:
+    return {name: {"description": HEADERS[name], "schema": {"type": "string"}} for name in (*names, "X-Request-ID")}
+
+
+def failure(status: int) -> Json:
+    kind, detail = FAILURES[status]
+    title = TITLES.get(status) or HTTPStatus(status).phrase
+    example = {"type": f"urn:problem:{kind}", "title": title, "status": status, "detail": detail}
+    example |= {"instance": "/…", "request_id": "0f8fad5bd9cb469fa16570867728950e"}
+    if status == 422:
+        problem = {"in": "body", "pointer": "#/name", "detail": "Text may not be blank", "type": "string_blank"}
+        example["errors"] = [problem]
+    if status == 503:
+        example["outcome"] = "not_applied"
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}}
+    return {"description": title, "headers": headers(*(["Retry-After"] if status == 503 else [])), "content": content}
+
+
+PROBLEM_SCHEMA: Json = {
+    "title": "Problem",
+    "description": "Problem details, RFC 9457.",
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "instance", "request_id"],
+    "properties": {
+        "type": {"type": "string", "format": "uri", "description": "What kind of problem; it never changes."},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "instance": {"type": "string", "description": "The path."},
+        "request_id": {"type": "string"},
+        "outcome": {"type": "string", "enum": ["not_applied", "unknown"], "description": "Of a write, with a 503."},
+        "errors": {
+            "type": "array",
+            "description": "With a 422: what is wrong.",
+            "items": {
+                "type": "object",
+                "required": ["in", "pointer", "detail", "type"],
+                "properties": {
+                    "in": {"enum": ["body", "query", "path", "header"]},
+                    "pointer": {"type": "string", "description": "An RFC 6901 fragment in a body, a name elsewhere."},
+                    "detail": {"type": "string"},
+                    "type": {"type": "string"},
+                },
+            },
+        },
+    },
+}

@@ -1,0 +1,102 @@
+"""What is happening: an id for every request, one line for every answer, and no fault without its traceback."""
+
+import json
+import logging
+import re
+import secrets
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from heroes.kit.problem import Problem, render
+
+log = logging.getLogger("heroes")
+ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+
+
+class Observe:
+    """Outermost: gives the request its id, turns an unforeseen fault into a 500, and logs the answer.
+
+    A HEAD is served as the GET without its body (RFC 9110, section 9.3.2).
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        started, status, method = time.perf_counter(), 0, scope["method"]
+        request_id = request_id_of(scope)
+        scope.setdefault("state", {})["request_id"] = request_id
+        inner = {**scope, "method": "GET"} if method == "HEAD" else scope
+
+        async def tell(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            elif method == "HEAD":
+                message = {**message, "body": b""}
+            await send(message)
+
+        try:
+            await self.app(inner, receive, tell)
+        except Exception:
+            log.exception("Unforeseen fault", extra={"request_id": request_id})
+            if status:  # the answer is under way: all that is left is to break it off
+                raise
+            fault = Problem(500, "Something went wrong; the log has it under this request id.", kind="internal")
+            await render(scope, fault)(scope, receive, tell)
+        finally:
+            route = getattr(inner.get("route"), "path_format", None)
+            report(method, route, status, time.perf_counter() - started, request_id)
+
+
+def request_id_of(scope: Scope) -> str:
+    """The caller's `X-Request-ID`, if it is 1 to 128 characters of A-Z a-z 0-9 . _ -; else a new one."""
+    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+    return given.decode() if ACCEPTABLE_ID.fullmatch(given) else secrets.token_hex(16)
+
+
+def report(method: str, route: str | None, status: int, seconds: float, request_id: str) -> None:
+    milliseconds = round(seconds * 1000, 1)
+    line = {"method": method, "route": route, "status": status, "duration_ms": milliseconds, "request_id": request_id}
+    log.info("%s %s %s %s ms", method, route or "-", status or "-", milliseconds, extra=line)
+
+
+class JSONLines(logging.Formatter):
+    """One JSON object per line, for machines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line: dict[str, Any] = {"time": time.replace("+00:00", "Z"), "level": record.levelname, "logger": record.name}
+        known = ("method", "route", "status", "duration_ms", "request_id")
+        line |= {name: record.__dict__[name] for name in known if name in record.__dict__}
+        if "method" not in line:
+            line["message"] = record.getMessage()
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+class Readable(logging.Formatter):
+    """One line for people."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
+
+
+def configure_logging(*, as_json: bool, level: str) -> None:
+    """One handler for this service and for uvicorn, whose own line per request ours replaces."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JSONLines() if as_json else Readable())
+    for name in ("heroes", "uvicorn", "uvicorn.error", "uvicorn.access"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [], name == "uvicorn.error"
+    for name in ("heroes", "uvicorn"):
+        logging.getLogger(name).addHandler(handler)
+    logging.getLogger("heroes").setLevel(level)

@@ -1,0 +1,109 @@
+"""How a failure looks: RFC 9457 problem details, one shape for every error."""
+
+import json
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic_core import ErrorDetails
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import Scope
+
+T = TypeVar("T")
+MEDIA_TYPE = "application/problem+json"
+MAX_ERRORS = 100
+MAX_POINTER = 200
+TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}  # RFC 9110; Python 3.11 has the older names
+UNECHOED = {"uuid_parsing": "Input should be a valid UUID"}  # pydantic's own words quote the input
+
+
+class Problem(HTTPException):
+    """A failure with a status of its own; `extra` are further members of the problem's JSON object."""
+
+    def __init__(
+        self, status: int, detail: str, *, kind: str, headers: Mapping[str, str] | None = None, **extra: Any
+    ) -> None:
+        super().__init__(status, detail, headers)
+        self.kind, self.extra = kind, extra
+
+
+def found(thing: T | None) -> T:
+    """The thing, or a 404: what is absent and what is not yours to see look the same."""
+    if thing is None:
+        raise Problem(404, "There is no such thing.", kind="not-found")
+    return thing
+
+
+def invalid(errors: Iterable[Mapping[str, str]]) -> Problem:
+    """A 422 with a list of what is wrong, never with what was sent."""
+    errors = list(errors)[:MAX_ERRORS]
+    return Problem(422, "The request is not valid; see errors.", kind="invalid", errors=errors)
+
+
+def error(where: str, pointer: str, detail: str, kind: str) -> dict[str, str]:
+    return {"in": where, "pointer": pointer[:MAX_POINTER], "detail": detail, "type": kind}
+
+
+def describe(failure: ErrorDetails | Mapping[str, Any]) -> dict[str, str]:
+    """One of pydantic's errors, in the contract's words."""
+    where, *path = failure["loc"] or ("body",)
+    pointer = fragment(path) if where == "body" else ".".join(map(str, path))
+    kind = failure["type"]
+    return error(str(where), pointer, UNECHOED.get(kind, failure["msg"]), kind)
+
+
+def fragment(path: Iterable[int | str]) -> str:
+    """A JSON pointer as URI fragment (RFC 6901, section 6)."""
+    return "#" + "".join("/" + quote(str(part).replace("~", "~0").replace("/", "~1"), errors="replace") for part in path)
+
+
+def render(scope: Scope, problem: Problem) -> Response:
+    """The problem as an answer to this request."""
+    status = problem.status_code
+    content = {
+        "type": f"urn:problem:{problem.kind}",
+        "title": TITLES.get(status) or HTTPStatus(status).phrase,
+        "status": status,
+        "detail": problem.detail,
+        "instance": quote(scope["path"], errors="replace"),
+        "request_id": scope["state"]["request_id"],
+        **problem.extra,
+    }
+    body = json.dumps(content, separators=(",", ":"))  # as ASCII: a lone surrogate has no UTF-8
+    return Response(body, status, dict(problem.headers or {}), MEDIA_TYPE)
+
+
+async def answer_problem(request: Request, problem: Exception) -> Response:
+    assert isinstance(problem, Problem)
+    return render(request.scope, problem)
+
+
+async def answer_invalid(request: Request, failure: Exception) -> Response:
+    assert isinstance(failure, RequestValidationError)
+    return render(request.scope, invalid(map(describe, failure.errors())))
+
+
+async def answer_http_exception(request: Request, failure: Exception) -> Response:
+    """Starlette's own 404 and 405; the latter with every method that the path has, not only one route's."""
+    assert isinstance(failure, HTTPException)
+    status, headers = failure.status_code, dict(failure.headers or {})
+    if status == 405:
+        headers["Allow"] = ", ".join(allowed_methods(request))
+        return render(request.scope, Problem(405, "The method is not allowed.", kind="method-not-allowed", headers=headers))
+    return render(request.scope, Problem(status, str(failure.detail), kind="not-found", headers=headers))
+
+
+def allowed_methods(request: Request) -> list[str]:
+    routes = request.app.router.routes
+    methods = {method for route in routes if route.path_regex.match(request.scope["path"]) for method in route.methods}
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)
+
+
+def install(app: FastAPI) -> None:
+    app.add_exception_handler(Problem, answer_problem)
+    app.add_exception_handler(RequestValidationError, answer_invalid)
+    app.add_exception_handler(HTTPException, answer_http_exception)

@@ -1,0 +1,118 @@
+"""How is a list asked for: a query variant narrows, orders and pages a select that the handler shows."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import pydantic
+from fastapi import Request
+from sqlalchemy import or_
+from sqlalchemy.orm import selectinload
+from sqlalchemy.orm.interfaces import ORMOption
+from sqlmodel.sql.expression import SelectOfScalar
+
+from heroes.kit import parameter
+from heroes.kit.filter import MAX_TEXT, OPERATORS, Flag, filters_of, mentions, only_integers
+from heroes.kit.model import Entity, Read, Text
+from heroes.kit.parameter import Parameter
+from heroes.kit.problem import error, invalid
+
+MAX_LIMIT = 100
+MAX_OFFSET = 1_000_000
+MAX_CURSOR = 2000
+"""In characters."""
+
+
+def number(low: int, high: int) -> Any:
+    return Annotated[int, pydantic.BeforeValidator(only_integers), pydantic.Field(ge=low, le=high)]
+
+
+def names(allowed: Sequence[str]) -> Any:
+    return Annotated[list[Literal[tuple(allowed)]], pydantic.Field(min_length=1)]
+
+
+class ListQuery:
+    """What may be asked of a list. A resource says in a subclass which fields filter, sort, search, and embed.
+
+    Every parameter that is not declared is a 422 which lists those that are. See section 5 of the contract.
+    """
+
+    model: ClassVar[type[Entity]]
+    read: ClassVar[type[Read]]
+    filters: ClassVar[Sequence[str]] = ()
+    sorts: ClassVar[Sequence[str]] = ()
+    search: ClassVar[Sequence[str]] = ()
+    includes: ClassVar[Mapping[str, str]] = {}
+    """The relationships that may be embedded, each with the name of the variant that shows it."""
+    default_sort: ClassVar[str] = "id"
+    parameters: ClassVar[Mapping[str, Parameter]]
+    shaping: ClassVar[Mapping[str, Parameter]]
+    """Those parameters that make sense for one thing as well."""
+    conditions: ClassVar[Mapping[str, tuple[str, str]]]
+    """Filter parameter → field and operator."""
+
+    def __init_subclass__(cls) -> None:
+        fields = ("id", *(name for name in cls.filters if name != "id"))
+        found = [(name, part) for name in fields for part in cls.filters_of(name)]
+        cls.conditions = {filter.name: (name, operator) for name, (filter, operator) in found}
+        cls.shaping = {part.name: part for part in cls.shaping_parameters()}
+        paging = {part.name: part for part in cls.paging_parameters()}
+        cls.parameters = paging | cls.shaping | {filter.name: filter for _, (filter, _) in found}
+
+    @classmethod
+    def filters_of(cls, name: str) -> Iterator[tuple[Parameter, str]]:
+        return filters_of(name, cls.model.model_fields[name].rebuild_annotation(), getattr(cls.model, name))
+
+    @classmethod
+    def paging_parameters(cls) -> Iterator[Parameter]:
+        sorts = dict.fromkeys(["id", *cls.sorts])
+        orders = [sign + name for name in sorts for sign in ("", "-")]
+        yield Parameter("limit", number(1, MAX_LIMIT), f"At most so many rows; {MAX_LIMIT} if left out.")
+        yield Parameter("offset", number(0, MAX_OFFSET), "Skip so many rows. To read a long list follow `Link` instead.")
+        yield Parameter(
+            "cursor",
+            Annotated[Text, pydantic.Field(min_length=1, max_length=MAX_CURSOR)],
+            "Where the page starts: from the `Link` of the page before, with the same `sort`.",
+        )
+        yield Parameter("sort", names(orders), "`-` for descending; null is last; the id decides between equals.", True)
+        yield Parameter("count", Flag, "`true` adds the header `X-Total-Count`.")
+        if cls.search:
+            kind = Annotated[Text, pydantic.Field(min_length=1, max_length=MAX_TEXT)]
+            yield Parameter("q", kind, f"Part of {' or '.join(f'`{name}`' for name in cls.search)}, in whatever case.")
+
+    @classmethod
+    def shaping_parameters(cls) -> Iterator[Parameter]:
+        yield Parameter("fields", names(tuple(cls.read.model_fields)), "Only these fields.", True)
+        if cls.includes:
+            yield Parameter("include", names(tuple(cls.includes)), "Embed these related things.", True)
+
+    def __init__(self, request: Request) -> None:
+        self.take(request, self.parameters)
+
+    @classmethod
+    def of_one(cls, request: Request) -> Self:
+        """The parameters that shape one thing: `fields` and `include`."""
+        query = cls.__new__(cls)
+        query.take(request, cls.shaping)
+        return query
+
+    def take(self, request: Request, parameters: Mapping[str, Parameter]) -> None:
+        self.given = parameter.read(parameters, request.query_params)
+        self.secret: bytes = request.app.state.secret
+        self.fields: list[str] | None = self.given.get("fields")
+        self.included = list(dict.fromkeys(self.given.get("include", ())))
+        request.state.query = self  # the answer is shaped by it
+        if "cursor" in self.given and "offset" in self.given:
+            raise invalid([error("query", "offset", "A cursor and an offset exclude each other", "conflicting_parameter")])
+
+    @property
+    def loading(self) -> list[ORMOption]:
+        return [selectinload(getattr(self.model, name)) for name in self.included]
+
+    def narrowed(self, statement: SelectOfScalar[Entity]) -> SelectOfScalar[Entity]:
+        for name, (field, operator) in self.conditions.items():
+            if name in self.given:
+                statement = statement.where(OPERATORS[operator][0](getattr(self.model, field), self.given[name]))
+        if "q" in self.given:
+            text = self.given["q"]
+            statement = statement.where(or_(*(mentions(getattr(self.model, name), text) for name in self.search)))
+        return statement

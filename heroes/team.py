@@ -1,0 +1,100 @@
+"""Teams: a name of their own and a place to meet. Deleting a team leaves its heroes without one."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends
+from sqlalchemy.orm import relationship
+from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, UniqueConstraint, select
+
+from heroes.kit.model import Body, Changes, Entity, Id, Name, Read, Stamped, sorted_by
+from heroes.kit.page import Page, page
+from heroes.kit.precondition import IfMatch
+from heroes.kit.problem import found
+from heroes.kit.query import ListQuery
+from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
+
+
+class TeamBase(SQLModel):
+    name: Name = Field(max_length=100, description="Unique.", schema_extra={"examples": ["Preventers"]})
+    headquarters: Name = Field(max_length=200, schema_extra={"examples": ["Sharp Tower"]})
+
+
+class Team(TeamBase, Entity, table=True):
+    __table_args__ = (
+        UniqueConstraint("name"),
+        CheckConstraint("length(name) BETWEEN 1 AND 100", name="name"),
+        CheckConstraint("length(headquarters) BETWEEN 1 AND 200", name="headquarters"),
+        *sorted_by("headquarters", "created_at"),
+        {"sqlite_autoincrement": True},
+    )
+    heroes: list[Any] = Relationship(
+        sa_relationship=relationship(
+            "Hero", back_populates="team", order_by="Hero.id", lazy="raise", passive_deletes="all"
+        )
+    )
+
+
+class TeamCreate(TeamBase, Body):
+    """A new team."""
+
+    read_only = Body.read_only | {"heroes"}
+
+
+class TeamRead(Stamped, TeamBase, Read):
+    """A team; `heroes` only with `include=heroes`."""
+
+
+class TeamUpdate(TeamCreate, Changes):
+    """What may change of a team."""
+
+
+class TeamQuery(ListQuery):
+    model = Team
+    read = TeamRead
+    filters = ("name", "headquarters", "created_at")
+    sorts = ("name", "headquarters", "created_at")
+    search = ("name", "headquarters")
+    includes = {"heroes": "HeroRead"}
+
+
+router = APIRouter(prefix="/teams", tags=["teams"], route_class=UnitOfWork)
+
+
+@router.get("/", response_model=list[TeamRead], summary="List teams")
+async def list_teams(query: Annotated[TeamQuery, Depends()], session: ReadSession) -> Page:
+    return await page(session, query, select(Team))
+
+
+@router.post("/", response_model=TeamRead, status_code=201, summary="Create a team")
+async def create_team(new: TeamCreate, session: Session) -> Team:
+    team = Team.model_validate(new)
+    session.add(team)
+    await session.flush()
+    return team
+
+
+@router.get("/{team_id}", response_model=TeamRead, summary="Read a team")
+async def read_team(team_id: Id, query: Annotated[TeamQuery, Depends(TeamQuery.of_one)], session: ReadSession) -> Team:
+    return found(await session.get(Team, team_id, query.loading))
+
+
+@router.put("/{team_id}", response_model=TeamRead, summary="Replace a team")
+async def replace_team(team_id: Id, new: TeamCreate, session: Session, matching: IfMatch) -> Team:
+    team = matching(found(await session.get(Team, team_id)))
+    team.sqlmodel_update(new.model_dump())
+    await session.flush()
+    return team
+
+
+@router.patch("/{team_id}", response_model=TeamRead, summary="Update a team")
+async def update_team(team_id: Id, changes: TeamUpdate, session: Session, matching: IfMatch) -> Team:
+    team = matching(found(await session.get(Team, team_id)))
+    team.sqlmodel_update(changes.model_dump(exclude_unset=True))
+    await session.flush()
+    return team
+
+
+@router.delete("/{team_id}", status_code=204, summary="Delete a team")
+async def delete_team(team_id: Id, session: Session, matching: IfMatch) -> None:
+    await session.delete(matching(found(await session.get(Team, team_id))))
+    await session.flush()
