@@ -22,11 +22,14 @@ HEROES = (
 async def fill(database: Database) -> None:
     async with database.write() as session, session.begin():
         await session.exclusive("demo data")
-        if (await session.exec(select(Team.id).limit(1))).first() or (await session.exec(select(Hero.id).limit(1))).first():
+        if (await session.exec(select(Team.id).limit(1))).first() or (
+            await session.exec(select(Hero.id).limit(1))
+        ).first():
             return
         teams = [Team.model_validate(team) for team in TEAMS]
         session.add_all(teams)
         await session.flush()
         session.add_all(
-            Hero.model_validate(hero, update={"team_id": None if team is None else teams[team].id}) for team, hero in HEROES
+            Hero.model_validate(hero, update={"team_id": None if team is None else teams[team].id})
+            for team, hero in HEROES
         )

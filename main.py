@@ -1,5 +1,6 @@
 """The application: its resources, and what surrounds them."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,13 +10,16 @@ import demo
 from heroes import hero, team
 from heroes.kit import docs, health, migration, observe, problem
 from heroes.kit.database import Database, Pool
+from heroes.kit.fault import FAILURES
 from settings import Settings, load
 
+log = logging.getLogger("heroes")
 RESOURCES = (hero, team)
-DESCRIPTION = "Heroes and their teams, over REST. Errors are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problems."
+DESCRIPTION = "Heroes and teams, over REST. Errors are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problems."
 
 
 def create_app(settings: Settings) -> FastAPI:
+    observe.configure_logging(as_json=not settings.in_development, level=settings.log_level)
     app = FastAPI(
         title="Heroes",
         version="1.0.0",
@@ -38,14 +42,20 @@ def create_app(settings: Settings) -> FastAPI:
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    settings: Settings = app.state.settings
-    observe.configure_logging(as_json=not settings.in_development, level=settings.log_level)
-    if settings.in_development:
-        await migration.upgrade(settings.database)
-        if settings.demo_data:
-            await demo.fill(app.state.database)
+    if app.state.settings.in_development:
+        await prepare(app.state.settings, app.state.database)
     yield
     await app.state.database.dispose()
+
+
+async def prepare(settings: Settings, database: Database) -> None:
+    """Bring the database up to date. Without one the service starts all the same, and says that it is not ready."""
+    try:
+        await migration.upgrade(settings.database)
+        if settings.demo_data:
+            await demo.fill(database)
+    except FAILURES as failure:
+        log.error("The database cannot be prepared: %s", str(failure).partition("\n")[0])  # noqa: TRY400  no traceback
 
 
 def pool_of(settings: Settings) -> Pool:

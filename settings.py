@@ -22,24 +22,32 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True)
 
     environment: Literal["development", "production"] = Field(
-        "development", description="Production logs JSON, waits for `make migrate`, and wants a `SECRET_KEY`."
+        default="development", description="Production logs JSON, waits for `make migrate`, and wants a `SECRET_KEY`."
     )
     database_url: SecretStr = Field(
-        SecretStr(f"sqlite+aiosqlite:///{HERE / 'heroes.db'}"), description="SQLite or PostgreSQL."
+        default=SecretStr(f"sqlite+aiosqlite:///{HERE / 'heroes.db'}"), description="SQLite or PostgreSQL."
     )
-    secret_key: SecretStr = Field(SecretStr(""), description="Signs cursors; at least 32 bytes in production.")
-    demo_data: bool = Field(True, description="Fill an empty database at the first start, in development only.")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="What is logged at least.")
-    max_body_size: int = Field(1024 * 1024, ge=1024, description="Of a request, in bytes; over it, 413.")
-    pool_size: int = Field(20, ge=1, le=1000, description="Connections kept open.")
-    pool_overflow: int = Field(10, ge=0, le=1000, description="More of them under load; PostgreSQL only.")
-    pool_timeout: float = Field(3, gt=0, le=60, description="Seconds to wait for a connection; then 503.")
-    pool_recycle: float = Field(1800, ge=-1, description="Seconds after which a connection is renewed; -1 for never.")
-    pool_pre_ping: bool = Field(False, description="Ask before each use whether a connection lives; costs a round trip.")
-    application_name: str = Field("heroes", max_length=63, description="How PostgreSQL lists our connections.")
-    statement_timeout: float = Field(10, gt=0, le=3600, description="Seconds until a statement is given up; then 504.")
-    jit: bool = Field(False, description="PostgreSQL's compiler of query plans; it does not pay for short queries.")
-    sql_echo: bool = Field(False, description="Log every statement, with its values; never in production.")
+    secret_key: SecretStr = Field(default=SecretStr(""), description="Signs cursors; at least 32 bytes in production.")
+    demo_data: bool = Field(default=True, description="Fill an empty database at the first start, in development only.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="What is logged at least."
+    )
+    max_body_size: int = Field(default=1024 * 1024, ge=1024, description="Of a request, in bytes; over it, 413.")
+    pool_size: int = Field(default=20, ge=1, le=1000, description="Connections kept open.")
+    pool_overflow: int = Field(default=10, ge=0, le=1000, description="More of them under load; PostgreSQL only.")
+    pool_timeout: float = Field(default=3, gt=0, le=60, description="Seconds to wait for a connection; then 503.")
+    pool_recycle: float = Field(
+        default=1800, ge=-1, description="Seconds after which a connection is renewed; -1 for never."
+    )
+    pool_pre_ping: bool = Field(default=False, description="Ask before each use whether a connection lives.")
+    application_name: str = Field(default="heroes", max_length=63, description="How PostgreSQL lists our connections.")
+    statement_timeout: float = Field(
+        default=10, gt=0, le=3600, description="Seconds until a statement is given up; then 504."
+    )
+    jit: bool = Field(
+        default=False, description="PostgreSQL's compiler of query plans; it does not pay for short queries."
+    )
+    sql_echo: bool = Field(default=False, description="Log every statement, with its values; never in production.")
 
     @field_validator("database_url")
     @classmethod

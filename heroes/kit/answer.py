@@ -37,7 +37,9 @@ def answer(request: Request, value: Any, read: Any, status: int) -> Response:
         return answer_one(request, value, read, query, status)
     if value is None:
         return Response(status_code=204)
-    return Response(value.model_dump_json() if isinstance(value, BaseModel) else to_json(value), status, media_type=JSON)
+    return Response(
+        value.model_dump_json() if isinstance(value, BaseModel) else to_json(value), status, media_type=JSON
+    )
 
 
 def answer_one(request: Request, thing: Entity, read: type[Read], query: ListQuery | None, status: int) -> Response:
@@ -69,7 +71,9 @@ def conditional(request: Request, body: bytes, status: int, headers: dict[str, s
 
 def next_page(request: Request, cursor: str) -> str:
     """A reference relative to this host (RFC 8288 allows it): it does not depend on what the caller calls us."""
-    parameters = [(name, value) for name, value in request.query_params.multi_items() if name not in ("offset", "cursor")]
+    parameters = [
+        (name, value) for name, value in request.query_params.multi_items() if name not in ("offset", "cursor")
+    ]
     return f"{request.url.path}?{urlencode([*parameters, ('cursor', cursor)])}"
 
 

@@ -55,7 +55,9 @@ class JSONBody(Request):
 
     def refuse_other_types(self) -> None:
         media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media_type != "application/json" and not (media_type.startswith("application/") and media_type.endswith("+json")):
+        if media_type != "application/json" and not (
+            media_type.startswith("application/") and media_type.endswith("+json")
+        ):
             raise Problem(415, "The body must be application/json.", kind="unsupported-media-type")
 
     async def json(self) -> Any:

@@ -53,7 +53,6 @@ class WriteSession(AsyncSession):
                 values = {key.parent: None, table.c.version: table.c.version + 1, table.c.updated_at: now()}
                 await self.exec(update(table).where(key.parent == target.id).values(values))
 
-
     async def exclusive(self, purpose: str) -> None:
         """Wait until no other transaction, of any process, is at this purpose; on SQLite only one writes anyway."""
         if self.get_bind().dialect.name == "postgresql":

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from http import HTTPStatus
+from inspect import ismethod
 from typing import Any, get_origin
 
 from fastapi.dependencies.models import Dependant
@@ -46,11 +47,15 @@ def query_variant(dependant: Dependant) -> type[ListQuery] | None:
     return owner if isinstance(owner, type) and issubclass(owner, ListQuery) else None
 
 
+def reads(route: APIRoute) -> bool:
+    return route.methods == {"GET"}
+
+
 def operation(route: APIRoute) -> None:
     """Add to a route's OpenAPI what FastAPI cannot know."""
     success = route.status_code or 200
-    described = {success: {"headers": headers(*success_headers(route, success))}}
-    if "GET" in route.methods:
+    described: dict[int | str, Json] = {success: {"headers": headers(*success_headers(route, success))}}
+    if reads(route):
         described[304] = {"description": "Not Modified", "headers": headers("ETag")}
     for status in failures(route):
         described[status] = failure(status)
@@ -61,12 +66,11 @@ def operation(route: APIRoute) -> None:
 def parameters(route: APIRoute) -> Iterator[Json]:
     for dependant in route.dependant.dependencies:
         if variant := query_variant(dependant):
-            known = variant.parameters if dependant.call is variant else variant.shaping
+            known = variant.shaping if ismethod(dependant.call) else variant.parameters
             yield from (parameter.openapi() for parameter in known.values())
-    if "GET" in route.methods:
+    if reads(route):
         description = "Answer 304 if the ETag is still one of these."
-        schema = {"type": "string"}
-        yield {"name": "If-None-Match", "in": "header", "required": False, "description": description, "schema": schema}
+        yield {"name": "If-None-Match", "in": "header", "description": description, "schema": {"type": "string"}}
 
 
 def success_headers(route: APIRoute, status: int) -> Iterator[str]:
@@ -74,7 +78,7 @@ def success_headers(route: APIRoute, status: int) -> Iterator[str]:
         yield "ETag"
     if status == 201:
         yield "Location"
-    if get_origin(route.response_model) is list and "GET" in route.methods:
+    if get_origin(route.response_model) is list and reads(route):
         yield from ("Link", "X-Total-Count")
 
 
@@ -83,7 +87,7 @@ def failures(route: APIRoute) -> Iterator[int]:
         yield from (400, 413, 415)
     if route.dependant.path_params:
         yield 404
-    if "GET" not in route.methods:
+    if not reads(route):
         yield 409
     if any(part.call is Precondition for part in route.dependant.dependencies):
         yield 412
@@ -97,7 +101,7 @@ def headers(*names: str) -> Json:
 def failure(status: int) -> Json:
     kind, detail = FAILURES[status]
     title = TITLES.get(status) or HTTPStatus(status).phrase
-    example = {"type": f"urn:problem:{kind}", "title": title, "status": status, "detail": detail}
+    example: Json = {"type": f"urn:problem:{kind}", "title": title, "status": status, "detail": detail}
     example |= {"instance": "/…", "request_id": "0f8fad5bd9cb469fa16570867728950e"}
     if status == 422:
         problem = {"in": "body", "pointer": "#/name", "detail": "Text may not be blank", "type": "string_blank"}

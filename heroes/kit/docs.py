@@ -7,6 +7,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.openapi.utils import get_openapi
 from fastapi.staticfiles import StaticFiles
+from sqlalchemy import inspect
 from starlette.responses import RedirectResponse, Response
 
 from heroes.kit.answer import variant
@@ -67,8 +68,10 @@ def show_embedded(app: FastAPI, schema: Json) -> None:
         properties = schema["components"]["schemas"][query.read.__name__]["properties"]
         for name, shown in query.includes.items():
             reference: Json = {"$ref": f"#/components/schemas/{variant(shown).__name__}"}
-            many = query.model.__mapper__.relationships[name].uselist
-            properties[name] = {"type": "array", "items": reference} if many else {"anyOf": [reference, {"type": "null"}]}
+            many = inspect(query.model).relationships[name].uselist
+            properties[name] = (
+                {"type": "array", "items": reference} if many else {"anyOf": [reference, {"type": "null"}]}
+            )
 
 
 def show_merge_patch(schema: Json) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
 from heroes.kit.model import MAX_ID, Text
-from heroes.kit.parameter import Parameter
+from heroes.kit.parameter import Parameter, listing
 
 Column = InstrumentedAttribute[Any]
 INTEGER = re.compile("-?[0-9]+")
@@ -29,26 +29,28 @@ MAX_TEXT = 200
 """Of a value in a query, in characters."""
 
 
-class strpos(GenericFunction[int]):
+class Strpos(GenericFunction[int]):
     """The place of a text in another, 0 where it is not: no pattern, so that `%`, `_` and `\\` are themselves."""
 
+    name = "strpos"
     inherit_cache = True
 
 
-@compiles(strpos, "sqlite")
-def sqlite_strpos(element: strpos, compiler: SQLCompiler, **kwargs: Any) -> str:
+@compiles(Strpos, "sqlite")
+def sqlite_strpos(element: Strpos, compiler: SQLCompiler, **kwargs: Any) -> str:
     return f"instr({compiler.process(element.clauses, **kwargs)})"
 
 
-class fold(GenericFunction[str]):
+class Fold(GenericFunction[str]):
     """Lower case beyond ASCII."""
 
+    name = "fold"
     type = String()
     inherit_cache = True
 
 
-@compiles(fold, "postgresql")
-def postgres_fold(element: fold, compiler: SQLCompiler, **kwargs: Any) -> str:
+@compiles(Fold, "postgresql")
+def postgres_fold(element: Fold, compiler: SQLCompiler, **kwargs: Any) -> str:
     return f'lower({compiler.process(element.clauses, **kwargs)} COLLATE "folding")'
 
 
@@ -83,7 +85,12 @@ OPERATORS: dict[str, tuple[Callable[[Column, Any], ColumnElement[bool]], str]] =
     "isnull": (lambda column, null: column.is_(None) if null else column.is_not(None), "absent, or not"),
 }
 ORDERED = ("", "ne", "lt", "lte", "gt", "gte", "in")
-FITTING = {str: ("", "ne", "in", "contains", "startswith"), bool: ("", "ne"), UUID: ("", "ne", "in"), Enum: ("", "ne", "in")}
+FITTING = {
+    str: ("", "ne", "in", "contains", "startswith"),
+    bool: ("", "ne"),
+    UUID: ("", "ne", "in"),
+    Enum: ("", "ne", "in"),
+}
 """The operators that make sense for a type; for all others it is ORDERED."""
 
 
@@ -132,9 +139,9 @@ def value_type(plain: type, column: Column) -> Any:
 def filters_of(name: str, annotation: Any, column: Column) -> Iterator[tuple[Parameter, str]]:
     """Every filter that a field allows, as parameter and operator."""
     plain, nullable = plain_type(annotation)
-    one = value_type(plain, column)
+    one: Any = value_type(plain, column)
     family = Enum if issubclass(plain, Enum) else plain
     for operator in (*FITTING.get(family, ORDERED), *(["isnull"] if nullable else [])):
-        kind = {"in": Annotated[list[one], pydantic.Field(max_length=MAX_VALUES)], "isnull": Flag}.get(operator, one)
+        kind = {"in": listing(one, MAX_VALUES), "isnull": Flag}.get(operator, one)
         key = f"{name}__{operator}" if operator else name
         yield Parameter(key, kind, f"`{name}` is {OPERATORS[operator][1]}.", operator == "in"), operator

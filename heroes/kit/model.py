@@ -5,11 +5,12 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar
 
 import pydantic
-from pydantic import AfterValidator, ConfigDict, Strict, model_validator
+from pydantic import AfterValidator, Strict, model_validator
 from pydantic_core import PydanticCustomError, PydanticUndefined
 from sqlalchemy import BigInteger, Index, Integer, String, event
 from sqlalchemy.orm import Mapper, declared_attr
 from sqlmodel import AutoString, Field, SQLModel
+from sqlmodel._compat import SQLModelConfig
 
 SQLModel.metadata.naming_convention = {
     "pk": "pk_%(table_name)s",
@@ -76,9 +77,7 @@ class Stamped(SQLModel):
 
     version: int = Field(default=1, description="Rises by one with every change; the ETag.")
     created_at: datetime = Field(default_factory=now, description="UTC, RFC 3339.")
-    updated_at: datetime = Field(
-        default_factory=now, sa_column_kwargs={"onupdate": now}, description="UTC, RFC 3339."
-    )
+    updated_at: datetime = Field(default_factory=now, sa_column_kwargs={"onupdate": now}, description="UTC, RFC 3339.")
 
 
 class Entity(Stamped):
@@ -103,7 +102,7 @@ def order_text_by_code_point(mapper: Mapper[Any], _: type) -> None:
 class Read(SQLModel):
     """What goes out: its fields, in this order, as JSON. It is not validated again."""
 
-    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+    model_config = SQLModelConfig(json_schema_serialization_defaults_required=True)
 
     id: int = Field(description="Given by the service.", schema_extra={"examples": [1]})
 
@@ -111,7 +110,7 @@ class Read(SQLModel):
 class Body(SQLModel):
     """What comes in: unknown fields are refused, read-only ones ignored, so that what was read may be sent back."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = SQLModelConfig(extra="forbid")
     read_only: ClassVar[frozenset[str]] = frozenset({"id", "version", "created_at", "updated_at"})
 
     @model_validator(mode="before")

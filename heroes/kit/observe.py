@@ -6,6 +6,7 @@ import re
 import secrets
 import sys
 import time
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from heroes.kit.problem import Problem, render
 
 log = logging.getLogger("heroes")
+REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""Of the request that is being served: every line of the log carries it."""
+REPORTED = ("method", "route", "status", "duration_ms")
 ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 
 
@@ -32,6 +36,7 @@ class Observe:
         started, status, method = time.perf_counter(), 0, scope["method"]
         request_id = request_id_of(scope)
         scope.setdefault("state", {})["request_id"] = request_id
+        REQUEST_ID.set(request_id)
         inner = {**scope, "method": "GET"} if method == "HEAD" else scope
 
         async def tell(message: Message) -> None:
@@ -46,14 +51,14 @@ class Observe:
         try:
             await self.app(inner, receive, tell)
         except Exception:
-            log.exception("Unforeseen fault", extra={"request_id": request_id})
+            log.exception("Unforeseen fault")
             if status:  # the answer is under way: all that is left is to break it off
                 raise
             fault = Problem(500, "Something went wrong; the log has it under this request id.", kind="internal")
             await render(scope, fault)(scope, receive, tell)
         finally:
             route = getattr(inner.get("route"), "path_format", None)
-            report(method, route, status, time.perf_counter() - started, request_id)
+            report(method, route, status, time.perf_counter() - started)
 
 
 def request_id_of(scope: Scope) -> str:
@@ -62,9 +67,9 @@ def request_id_of(scope: Scope) -> str:
     return given.decode() if ACCEPTABLE_ID.fullmatch(given) else secrets.token_hex(16)
 
 
-def report(method: str, route: str | None, status: int, seconds: float, request_id: str) -> None:
+def report(method: str, route: str | None, status: int, seconds: float) -> None:
     milliseconds = round(seconds * 1000, 1)
-    line = {"method": method, "route": route, "status": status, "duration_ms": milliseconds, "request_id": request_id}
+    line = {"method": method, "route": route, "status": status, "duration_ms": milliseconds}
     log.info("%s %s %s %s ms", method, route or "-", status or "-", milliseconds, extra=line)
 
 
@@ -74,20 +79,24 @@ class JSONLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line: dict[str, Any] = {"time": time.replace("+00:00", "Z"), "level": record.levelname, "logger": record.name}
-        known = ("method", "route", "status", "duration_ms", "request_id")
-        line |= {name: record.__dict__[name] for name in known if name in record.__dict__}
+        line |= {name: record.__dict__[name] for name in REPORTED if name in record.__dict__}
         if "method" not in line:
             line["message"] = record.getMessage()
+        if REQUEST_ID.get():
+            line["request_id"] = REQUEST_ID.get()
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line)
 
 
 class Readable(logging.Formatter):
-    """One line for people."""
+    """One line for people, with the start of the request's id."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's own name
+        return super().formatMessage(record) + (f"  [{request_id[:8]}]" if (request_id := REQUEST_ID.get()) else "")
 
 
 def configure_logging(*, as_json: bool, level: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from sqlmodel import func
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -43,8 +43,8 @@ async def page(session: ReadSession, query: ListQuery, statement: SelectOfScalar
 
 
 async def count(session: ReadSession, statement: SelectOfScalar[Any]) -> int:
-    total = statement.with_only_columns(func.count(), maintain_column_froms=True).order_by(None)
-    return (await session.exec(total)).one()
+    counted: Any = statement.with_only_columns(func.count(), maintain_column_froms=True)
+    return int((await session.exec(counted)).one())
 
 
 def order_of(query: ListQuery) -> str:

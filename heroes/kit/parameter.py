@@ -3,12 +3,17 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from starlette.datastructures import QueryParams
 
 from heroes.kit.problem import describe, error, invalid
+
+
+def listing(kind: Any, longest: int) -> Any:
+    """The type of a comma-separated list: at least one of a kind, and at most so many."""
+    return Annotated[list[kind], Field(min_length=1, max_length=longest)]
 
 
 @dataclass(frozen=True)
@@ -19,7 +24,6 @@ class Parameter:
     kind: Any
     description: str
     listed: bool = False
-    example: str | None = None
 
     @cached_property
     def adapter(self) -> TypeAdapter[Any]:

@@ -58,7 +58,9 @@ def describe(failure: ErrorDetails | Mapping[str, Any]) -> dict[str, str]:
 
 def fragment(path: Iterable[int | str]) -> str:
     """A JSON pointer as URI fragment (RFC 6901, section 6)."""
-    return "#" + "".join("/" + quote(str(part).replace("~", "~0").replace("/", "~1"), errors="replace") for part in path)
+    return "#" + "".join(
+        "/" + quote(str(part).replace("~", "~0").replace("/", "~1"), errors="replace") for part in path
+    )
 
 
 def render(scope: Scope, problem: Problem) -> Response:
@@ -93,7 +95,9 @@ async def answer_http_exception(request: Request, failure: Exception) -> Respons
     status, headers = failure.status_code, dict(failure.headers or {})
     if status == 405:
         headers["Allow"] = ", ".join(allowed_methods(request))
-        return render(request.scope, Problem(405, "The method is not allowed.", kind="method-not-allowed", headers=headers))
+        return render(
+            request.scope, Problem(405, "The method is not allowed.", kind="method-not-allowed", headers=headers)
+        )
     return render(request.scope, Problem(status, str(failure.detail), kind="not-found", headers=headers))
 
 

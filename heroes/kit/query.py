@@ -1,6 +1,7 @@
 """How is a list asked for: a query variant narrows, orders and pages a select that the handler shows."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
@@ -13,7 +14,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 from heroes.kit import parameter
 from heroes.kit.filter import MAX_TEXT, OPERATORS, Flag, filters_of, mentions, only_integers
 from heroes.kit.model import Entity, Read, Text
-from heroes.kit.parameter import Parameter
+from heroes.kit.parameter import Parameter, listing
 from heroes.kit.problem import error, invalid
 
 MAX_LIMIT = 100
@@ -27,7 +28,7 @@ def number(low: int, high: int) -> Any:
 
 
 def names(allowed: Sequence[str]) -> Any:
-    return Annotated[list[Literal[tuple(allowed)]], pydantic.Field(min_length=1)]
+    return listing(Literal.__getitem__(tuple(allowed)), len(allowed))
 
 
 class ListQuery:
@@ -41,7 +42,7 @@ class ListQuery:
     filters: ClassVar[Sequence[str]] = ()
     sorts: ClassVar[Sequence[str]] = ()
     search: ClassVar[Sequence[str]] = ()
-    includes: ClassVar[Mapping[str, str]] = {}
+    includes: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """The relationships that may be embedded, each with the name of the variant that shows it."""
     default_sort: ClassVar[str] = "id"
     parameters: ClassVar[Mapping[str, Parameter]]
@@ -52,11 +53,11 @@ class ListQuery:
 
     def __init_subclass__(cls) -> None:
         fields = ("id", *(name for name in cls.filters if name != "id"))
-        found = [(name, part) for name in fields for part in cls.filters_of(name)]
-        cls.conditions = {filter.name: (name, operator) for name, (filter, operator) in found}
+        filters = [(part, name, operator) for name in fields for part, operator in cls.filters_of(name)]
+        cls.conditions = {part.name: (name, operator) for part, name, operator in filters}
         cls.shaping = {part.name: part for part in cls.shaping_parameters()}
         paging = {part.name: part for part in cls.paging_parameters()}
-        cls.parameters = paging | cls.shaping | {filter.name: filter for _, (filter, _) in found}
+        cls.parameters = paging | cls.shaping | {part.name: part for part, _, _ in filters}
 
     @classmethod
     def filters_of(cls, name: str) -> Iterator[tuple[Parameter, str]]:
@@ -67,7 +68,9 @@ class ListQuery:
         sorts = dict.fromkeys(["id", *cls.sorts])
         orders = [sign + name for name in sorts for sign in ("", "-")]
         yield Parameter("limit", number(1, MAX_LIMIT), f"At most so many rows; {MAX_LIMIT} if left out.")
-        yield Parameter("offset", number(0, MAX_OFFSET), "Skip so many rows. To read a long list follow `Link` instead.")
+        yield Parameter(
+            "offset", number(0, MAX_OFFSET), "Skip so many rows. To read a long list follow `Link` instead."
+        )
         yield Parameter(
             "cursor",
             Annotated[Text, pydantic.Field(min_length=1, max_length=MAX_CURSOR)],
@@ -102,7 +105,9 @@ class ListQuery:
         self.included = list(dict.fromkeys(self.given.get("include", ())))
         request.state.query = self  # the answer is shaped by it
         if "cursor" in self.given and "offset" in self.given:
-            raise invalid([error("query", "offset", "A cursor and an offset exclude each other", "conflicting_parameter")])
+            raise invalid(
+                [error("query", "offset", "A cursor and an offset exclude each other", "conflicting_parameter")]
+            )
 
     @property
     def loading(self) -> list[ORMOption]:

