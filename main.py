@@ -9,7 +9,8 @@ from fastapi import FastAPI
 import demo
 from heroes import hero, team
 from heroes.kit import docs, health, migration, observe, problem
-from heroes.kit.database import Database, Pool
+from heroes.kit.database import Database
+from heroes.kit.engine import Pool
 from heroes.kit.fault import FAILURES
 from settings import Settings, load
 

@@ -11,7 +11,7 @@ from sqlmodel import SQLModel
 from sqlmodel.sql.sqltypes import UTCDateTime
 
 import main  # noqa: F401  with the application, every table is known
-from heroes.kit.database import begin_immediate
+from heroes.kit.engine import begin_immediate
 from settings import load
 
 LOCK = 7_265_726_573  # any number, the same for all who migrate

@@ -1,36 +1,20 @@
 """How do we reach the database: one engine to write, one to read, and the sessions on them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, ScalarResult, Table, event, update
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy import URL, ScalarResult, Table, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm.interfaces import ORMOption
-from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlmodel import SQLModel, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
+from heroes.kit.engine import Pool, postgres_engines, sqlite_engines
 from heroes.kit.model import Entity, now
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Entity)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pool:
-    """The knobs of the connection pool; sizes in connections, times in seconds."""
-
-    size: int = 20
-    overflow: int = 10
-    timeout: float = 3
-    recycle: float = 1800
-    pre_ping: bool = False
-    application_name: str = "heroes"
-    statement_timeout: float = 10
-    jit: bool = False
-    echo: bool = False
 
 
 class WriteSession(AsyncSession):
@@ -96,68 +80,3 @@ class Database:
     async def dispose(self) -> None:
         await self.writer.dispose()
         await self.reader.dispose()
-
-
-def postgres_engines(url: URL, pool: Pool) -> tuple[AsyncEngine, AsyncEngine]:
-    server_settings = {
-        "application_name": pool.application_name,
-        "jit": "on" if pool.jit else "off",  # compiling a plan costs more than these short queries
-        "statement_timeout": str(round(pool.statement_timeout * 1000)),
-    }
-    engine = create_async_engine(
-        url,
-        echo=pool.echo,
-        hide_parameters=not pool.echo,
-        pool_size=pool.size,
-        max_overflow=pool.overflow,
-        pool_timeout=pool.timeout,
-        pool_recycle=pool.recycle,
-        pool_pre_ping=pool.pre_ping,
-        pool_use_lifo=True,
-        connect_args={"server_settings": server_settings, "timeout": pool.timeout},
-    )
-    return engine, engine.execution_options(isolation_level="AUTOCOMMIT")
-
-
-def sqlite_engines(url: URL, pool: Pool) -> tuple[AsyncEngine, AsyncEngine]:
-    in_memory = url.database in (None, "", ":memory:")
-    writer = sqlite_engine(url, pool, size=1, pragmas=("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"))
-    event.listen(writer.sync_engine, "begin", begin_immediate)
-    if in_memory:  # the database is the connection: readers and writers take turns on it
-        return writer, writer.execution_options(reading=True)
-    return writer, sqlite_engine(url, pool, size=pool.size, pragmas=("query_only=ON",))
-
-
-def sqlite_engine(url: URL, pool: Pool, *, size: int, pragmas: Sequence[str]) -> AsyncEngine:
-    engine = create_async_engine(
-        url,
-        echo=pool.echo,
-        hide_parameters=not pool.echo,
-        poolclass=AsyncAdaptedQueuePool,
-        pool_size=size,
-        max_overflow=0,
-        pool_timeout=pool.timeout,
-        connect_args={"timeout": pool.statement_timeout},  # how long to wait for another process that writes
-    )
-
-    def prepare(connection: Any, _: object) -> None:
-        connection.isolation_level = None  # the driver would begin too late, and not before a SELECT
-        connection.create_function("fold", 1, fold, deterministic=True)
-        cursor = connection.cursor()
-        for pragma in pragmas:
-            cursor.execute(f"PRAGMA {pragma}")
-        cursor.close()
-
-    event.listen(engine.sync_engine, "connect", prepare)
-    return engine
-
-
-def begin_immediate(connection: Connection) -> None:
-    """Take the write lock first: a transaction that reads and then writes cannot be overtaken."""
-    if not connection.get_execution_options().get("reading"):
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def fold(text: str | None) -> str | None:
-    """Lower case, letter by letter, as PostgreSQL's `lower` does; SQLite's own knows ASCII only."""
-    return text and "".join(letter.lower()[0] for letter in text)

@@ -1,0 +1,89 @@
+"""How is each database spoken to: the engines, their pools, and what is set on every connection."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import URL, Connection, event
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """The knobs of the connection pool; sizes in connections, times in seconds."""
+
+    size: int = 20
+    overflow: int = 10
+    timeout: float = 3
+    recycle: float = 1800
+    pre_ping: bool = False
+    application_name: str = "heroes"
+    statement_timeout: float = 10
+    jit: bool = False
+    echo: bool = False
+
+
+def postgres_engines(url: URL, pool: Pool) -> tuple[AsyncEngine, AsyncEngine]:
+    server_settings = {
+        "application_name": pool.application_name,
+        "jit": "on" if pool.jit else "off",  # compiling a plan costs more than these short queries
+        "statement_timeout": str(round(pool.statement_timeout * 1000)),
+    }
+    engine = create_async_engine(
+        url,
+        echo=pool.echo,
+        hide_parameters=not pool.echo,
+        pool_size=pool.size,
+        max_overflow=pool.overflow,
+        pool_timeout=pool.timeout,
+        pool_recycle=pool.recycle,
+        pool_pre_ping=pool.pre_ping,
+        pool_use_lifo=True,
+        connect_args={"server_settings": server_settings, "timeout": pool.timeout},
+    )
+    return engine, engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def sqlite_engines(url: URL, pool: Pool) -> tuple[AsyncEngine, AsyncEngine]:
+    in_memory = url.database in (None, "", ":memory:")
+    writer = sqlite_engine(url, pool, size=1, pragmas=("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"))
+    event.listen(writer.sync_engine, "begin", begin_immediate)
+    if in_memory:  # the database is the connection: readers and writers take turns on it
+        return writer, writer.execution_options(reading=True)
+    return writer, sqlite_engine(url, pool, size=pool.size, pragmas=("query_only=ON",))
+
+
+def sqlite_engine(url: URL, pool: Pool, *, size: int, pragmas: Sequence[str]) -> AsyncEngine:
+    engine = create_async_engine(
+        url,
+        echo=pool.echo,
+        hide_parameters=not pool.echo,
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=size,
+        max_overflow=0,
+        pool_timeout=pool.timeout,
+        connect_args={"timeout": pool.statement_timeout},  # how long to wait for another process that writes
+    )
+
+    def prepare(connection: Any, _: object) -> None:
+        connection.isolation_level = None  # the driver would begin too late, and not before a SELECT
+        connection.create_function("fold", 1, fold, deterministic=True)
+        cursor = connection.cursor()
+        for pragma in pragmas:
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    event.listen(engine.sync_engine, "connect", prepare)
+    return engine
+
+
+def begin_immediate(connection: Connection) -> None:
+    """Take the write lock first: a transaction that reads and then writes cannot be overtaken."""
+    if not connection.get_execution_options().get("reading"):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def fold(text: str | None) -> str | None:
+    """Lower case, letter by letter, as PostgreSQL's `lower` does; SQLite's own knows ASCII only."""
+    return text and "".join(letter.lower()[0] for letter in text)
