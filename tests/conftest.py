@@ -19,6 +19,8 @@ from main import create_app
 from settings import Settings
 
 Client = httpx.AsyncClient
+on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True, scope="session")
+on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
 HASTE = ("fsync", "synchronous_commit", "full_page_writes")
 """Safety against power cuts, which a test does without."""
 

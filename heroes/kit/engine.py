@@ -49,6 +49,7 @@ def sqlite_engines(url: URL, pool: Pool) -> tuple[AsyncEngine, AsyncEngine]:
     in_memory = url.database in (None, "", ":memory:")
     writer = sqlite_engine(url, pool, size=1, pragmas=("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"))
     event.listen(writer.sync_engine, "begin", begin_immediate)
+    event.listen(writer.sync_engine, "reset", end_failed_commit)
     if in_memory:  # the database is the connection: readers and writers take turns on it
         return writer, writer.execution_options(reading=True)
     return writer, sqlite_engine(url, pool, size=pool.size, pragmas=("query_only=ON",))
@@ -82,6 +83,12 @@ def begin_immediate(connection: Connection) -> None:
     """Take the write lock first: a transaction that reads and then writes cannot be overtaken."""
     if not connection.get_execution_options().get("reading"):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def end_failed_commit(connection: Any, *_: object) -> None:
+    """SQLite keeps a transaction open, and the file locked, if its COMMIT fails."""
+    if connection.driver_connection.in_transaction:
+        connection.rollback()
 
 
 def fold(text: str | None) -> str | None:

@@ -1,0 +1,93 @@
+"""The engines: what each connection is told, and what a read session cannot do."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import DBAPIError
+from sqlmodel import select
+
+from heroes.kit.database import Database
+from heroes.kit.engine import Pool, fold
+from heroes.team import Team
+from tests.conftest import on_postgresql, on_sqlite, settings_for
+
+MEMORY = make_url("sqlite+aiosqlite://")
+
+
+@pytest.fixture
+async def memory() -> AsyncIterator[Database]:
+    """A database in memory, with the teams' table."""
+    database = Database(MEMORY)
+    async with database.writer.begin() as connection:
+        await connection.run_sync(Team.metadata.create_all)
+    yield database
+    await database.dispose()
+
+
+async def value(database: Database, statement: str) -> Any:
+    async with database.connect() as connection:
+        return (await connection.execute(text(statement))).scalar_one()
+
+
+async def test_a_read_session_does_not_open_a_transaction(database: Database) -> None:
+    async with database.connect() as connection:
+        await connection.execute(text("SELECT 1"))
+        raw: Any = await connection.get_raw_connection()
+        driver = raw.driver_connection
+        assert not (driver.in_transaction if database.is_sqlite else driver.is_in_transaction())
+
+
+@on_sqlite
+async def test_sqlite_is_durable_checks_foreign_keys_and_reads_beside_the_writer(database: Database) -> None:
+    async with database.writer.connect() as connection:
+        pragmas = [
+            (await connection.execute(text(f"PRAGMA {name}"))).scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        ]
+    assert pragmas == ["wal", 2, 1]
+    with pytest.raises(DBAPIError, match="readonly"):
+        await value(database, "INSERT INTO team (name) VALUES ('x') RETURNING id")
+
+
+@on_postgresql
+async def test_postgresql_is_told_who_we_are_and_how_long_a_statement_may_take(database: Database) -> None:
+    assert await value(database, "SHOW application_name") == "heroes"
+    assert await value(database, "SHOW statement_timeout") == "10s"
+    assert await value(database, "SHOW jit") == "off"
+
+
+async def test_readers_and_writers_take_turns_on_a_database_in_memory(memory: Database) -> None:
+    async def write(number: int) -> None:
+        async with memory.write() as session, session.begin():
+            session.add(Team(name=f"Team {number}", headquarters="Here"))
+
+    async def read() -> int:
+        session = memory.read()
+        teams = (await session.exec(select(Team))).all()
+        await session.close()
+        return len(teams)
+
+    await asyncio.gather(*(write(number) for number in range(10)), *(read() for _ in range(10)))
+    assert await read() == 10
+
+
+async def test_an_exhausted_pool_gives_up_in_time(new_database: Any) -> None:
+    database = Database(settings_for(await new_database()).database, Pool(size=1, overflow=0, timeout=0.05))
+    async with database.connect():
+        with pytest.raises(Exception, match="QueuePool limit"):
+            await value(database, "SELECT 1")
+    await database.dispose()
+
+
+@pytest.mark.parametrize(
+    ("given", "folded"), [("ÉÇ", "éç"), ("ΟΔΟΣ", "οδοσ"), ("İ", "i"), ("Straße", "straße"), (None, None)]
+)
+async def test_lower_case_is_the_same_on_both_databases(
+    database: Database, given: str | None, folded: str | None
+) -> None:
+    assert fold(given) == folded
+    if not database.is_sqlite and given:
+        assert await value(database, f"SELECT lower('{given}' COLLATE folding)") == folded
