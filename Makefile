@@ -30,7 +30,7 @@ format: .venv/dev ## Format the code and mend what ruff can
 	@$(BIN)/ruff format .
 
 migrate: .venv/run ## Bring the database of DATABASE_URL up to date
-	@$(BIN)/alembic upgrade head
+	@$(BIN)/alembic upgrade head && $(BIN)/alembic current
 
 migration: .venv/dev ## Write a migration for what changed in the models; MESSAGE="add villains"
 	@$(BIN)/alembic upgrade head

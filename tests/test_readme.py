@@ -1,0 +1,75 @@
+"""The README tells the truth: its session, its settings, its dependencies and its commands."""
+
+import asyncio
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from settings import Settings
+from tests.live import serving
+
+PROJECT = Path(__file__).parents[1]
+README = (PROJECT / "README.md").read_text()
+VARYING = re.compile(r'(\d{4}-\d\d-\d\dT[\d:.]+Z|"request_id":"[0-9a-f]{32}")')
+
+
+def sessions() -> list[tuple[str, list[str]]]:
+    """Each command of the console blocks, with the lines that it prints."""
+    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    commands = [part for block in blocks for part in re.split(r"^\$ ", block, flags=re.MULTILINE) if part.strip()]
+    return [(first, steady(rest)) for first, _, rest in (command.partition("\n") for command in commands)]
+
+
+def steady(output: str) -> list[str]:
+    """The lines of an output, without what is another at every run."""
+    return [VARYING.sub("…", line).strip() for line in output.splitlines() if line.strip()]
+
+
+def printed_by(program: str, *arguments: str) -> str:
+    command = [shutil.which(program) or program, *arguments]
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, check=True, text=True).stdout
+
+
+async def test_the_session_is_what_the_service_answers(new_database: Any, log_file: Path) -> None:
+    with serving(await new_database(), log_file, DEMO_DATA="true") as server:
+        for command, expected in sessions():
+            here = command.replace("http://127.0.0.1:8000", server.url)
+            output = steady(await asyncio.to_thread(printed_by, "bash", "-c", here))
+            shown = [line for line in output if line in expected] if " -i " in command else output
+            assert shown == expected, command
+
+
+def test_the_table_of_settings_is_complete_and_has_their_defaults() -> None:
+    for name, field in Settings.model_fields.items():
+        (default,) = re.findall(
+            rf"^\| `{name.upper()}` \| (\S+) \| {re.escape(str(field.description))} \|$", README, re.MULTILINE
+        )
+        if isinstance(field.default, SecretStr):
+            assert default == ("none" if not field.default.get_secret_value() else "`sqlite:///heroes.db`")
+        else:
+            assert default == f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
+
+
+def test_every_dependency_has_its_reason() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    reasons = README.partition("## Dependencies")[2]
+    assert [name for name in wanted if re.split("[>;[ ]", name)[0] not in reasons] == []
+
+
+def test_every_command_and_file_that_is_named_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:`|^)make ([a-z]+)", README, re.MULTILINE)) <= targets
+    files = re.findall(r"`([a-z_/]+(?:\.py|/))`|\]\(([\w/.]+)\)", README)
+    assert [path for pair in files for path in pair if path and not (PROJECT / path).exists()] == ["heroes/villain.py"]
+
+
+def test_make_alone_prints_every_target() -> None:
+    printed = printed_by("make", "-s")
+    wanted = ("run", "test", "check", "format", "migrate", "migration", "lock", "clean")
+    assert [name for name in wanted if f"make {name} " not in printed] == []
