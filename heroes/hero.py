@@ -5,7 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, select
 
-from heroes.kit.model import BIGINT, Body, Changes, Entity, Id, Key, Name, Read, Stamped, Whole, sorted_by
+from heroes.kit.field import BIGINT, Id, Key, Name, Whole
+from heroes.kit.model import Body, Changes, Entity, Read, Stamped, sorted_by
 from heroes.kit.page import Page, page
 from heroes.kit.precondition import IfMatch
 from heroes.kit.problem import found

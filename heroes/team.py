@@ -6,7 +6,8 @@ from fastapi import APIRouter, Depends
 from sqlalchemy.orm import relationship
 from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, UniqueConstraint, select
 
-from heroes.kit.model import Body, Changes, Entity, Id, Name, Read, Stamped, sorted_by
+from heroes.kit.field import Id, Name
+from heroes.kit.model import Body, Changes, Entity, Read, Stamped, sorted_by
 from heroes.kit.page import Page, page
 from heroes.kit.precondition import IfMatch
 from heroes.kit.problem import found

@@ -19,7 +19,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
-from heroes.kit.model import MAX_ID, Text
+from heroes.kit.field import MAX_ID, Text
 from heroes.kit.parameter import Parameter, listing
 
 Column = InstrumentedAttribute[Any]

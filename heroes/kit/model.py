@@ -1,16 +1,17 @@
-"""What every table and every body has: an id, a version, timestamps, and fields that refuse nonsense."""
+"""What every table and every body has: an id, a version, timestamps, and fields that are read-only."""
 
-import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
+from uuid import UUID
 
-import pydantic
-from pydantic import AfterValidator, Strict, model_validator
-from pydantic_core import PydanticCustomError, PydanticUndefined
-from sqlalchemy import BigInteger, Index, Integer, String, event
+from pydantic import model_validator
+from pydantic_core import PydanticUndefined
+from sqlalchemy import Index, String, event
 from sqlalchemy.orm import Mapper, declared_attr
 from sqlmodel import AutoString, Field, SQLModel
 from sqlmodel._compat import SQLModelConfig
+
+from heroes.kit.field import BIGINT, new_uuid
 
 SQLModel.metadata.naming_convention = {
     "pk": "pk_%(table_name)s",
@@ -20,52 +21,10 @@ SQLModel.metadata.naming_convention = {
     "ix": "ix_%(table_name)s_%(column_0_name)s",
 }
 
-BIGINT = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by INTEGER only
-MAX_ID = 2**63 - 1
-UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-
-
-def storable(text: str) -> str:
-    """Refuse what PostgreSQL cannot store: NUL, and a surrogate without its partner."""
-    if UNSTORABLE.search(text):
-        raise PydanticCustomError("string_unstorable", "Text may not contain NUL or a lone surrogate")
-    return text
-
-
-def not_blank(text: str) -> str:
-    if not text.strip():
-        raise PydanticCustomError("string_blank", "Text may not be blank")
-    return text
-
-
-def only_digits(value: object) -> object:
-    """Ids in paths and queries are plain decimal numbers: no sign, point, blank or underscore."""
-    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
-        raise PydanticCustomError("int_parsing", "Input should be a valid integer")
-    return value
-
 
 def sorted_by(*fields: str) -> list[Index]:
     """An index under each field, for filters and sorts; the id behind it makes the order total, as a page needs it."""
     return [Index(None, field, "id") for field in fields]
-
-
-def schema(**extra: Any) -> Any:
-    return pydantic.Field(json_schema_extra=extra)
-
-
-Text = Annotated[str, AfterValidator(storable), schema(pattern=r"^[^\u0000]*$")]
-"""Text of a field; give its `max_length` in `Field`."""
-Name = Annotated[
-    str, AfterValidator(storable), AfterValidator(not_blank), schema(pattern=r"^[^\u0000]*[^\u0000\s][^\u0000]*$")
-]
-"""Text that names something: not blank."""
-Whole = Annotated[int, Strict()]
-"""An integer as JSON has it: neither "5", nor true, nor 5.0."""
-Key = Annotated[int, Strict(), pydantic.Field(ge=1, le=MAX_ID)]
-"""The id of another thing, in a body."""
-Id = Annotated[int, pydantic.BeforeValidator(only_digits), pydantic.Field(ge=1, le=MAX_ID)]
-"""An id in a path."""
 
 
 def now() -> datetime:
@@ -90,6 +49,12 @@ class Entity(Stamped):
         return {"version_id_col": cls.version}
 
 
+class UUIDEntity(Entity):
+    """A table whose rows are known by a UUID, which tells nothing of how many there are."""
+
+    id: UUID = Field(default_factory=new_uuid, primary_key=True)  # type: ignore[assignment]  # instead of the number
+
+
 @event.listens_for(Entity, "instrument_class", propagate=True)
 def order_text_by_code_point(mapper: Mapper[Any], _: type) -> None:
     """Sort text the same on both databases: by code point, as SQLite does, not by locale."""
@@ -105,6 +70,12 @@ class Read(SQLModel):
     model_config = SQLModelConfig(json_schema_serialization_defaults_required=True)
 
     id: int = Field(description="Given by the service.", schema_extra={"examples": [1]})
+
+
+class UUIDRead(Read):
+    """What goes out of a table of UUIDs."""
+
+    id: UUID = Field(description="Given by the service.")  # type: ignore[assignment]  # instead of the number
 
 
 class Body(SQLModel):

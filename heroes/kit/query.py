@@ -12,8 +12,9 @@ from sqlalchemy.orm.interfaces import ORMOption
 from sqlmodel.sql.expression import SelectOfScalar
 
 from heroes.kit import parameter
+from heroes.kit.field import Text
 from heroes.kit.filter import MAX_TEXT, OPERATORS, Flag, filters_of, mentions, only_integers
-from heroes.kit.model import Entity, Read, Text
+from heroes.kit.model import Entity, Read
 from heroes.kit.parameter import Parameter, listing
 from heroes.kit.problem import error, invalid
 

@@ -12,7 +12,7 @@ from sqlmodel import update
 
 from heroes.hero import Hero
 from heroes.kit.database import Database
-from heroes.kit.model import Id
+from heroes.kit.field import Id
 from heroes.kit.problem import found
 from heroes.kit.unit_of_work import PAUSES, Session, UnitOfWork
 from tests.conftest import Client, client_of, on_postgresql

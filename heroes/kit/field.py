@@ -1,0 +1,98 @@
+"""What may a field hold: types that refuse what no column could store, or no reader could use."""
+
+import re
+from decimal import Decimal
+from typing import Annotated, Any
+from uuid import UUID
+
+import pydantic
+import uuid_utils.compat
+from pydantic import AfterValidator, BeforeValidator, Strict
+from pydantic_core import PydanticCustomError
+from sqlalchemy import BigInteger, Dialect, Integer, Numeric
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+BIGINT = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by INTEGER only
+MAX_ID = 2**63 - 1
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def storable(text: str) -> str:
+    """Refuse what PostgreSQL cannot store: NUL, and a surrogate without its partner."""
+    if UNSTORABLE.search(text):
+        raise PydanticCustomError("string_unstorable", "Text may not contain NUL or a lone surrogate")
+    return text
+
+
+def not_blank(text: str) -> str:
+    if not text.strip():
+        raise PydanticCustomError("string_blank", "Text may not be blank")
+    return text
+
+
+def only_digits(value: object) -> object:
+    """Ids in paths and queries are plain decimal numbers: no sign, point, blank or underscore."""
+    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
+        raise PydanticCustomError("int_parsing", "Input should be a valid integer")
+    return value
+
+
+def schema(**extra: Any) -> Any:
+    return pydantic.Field(json_schema_extra=extra)
+
+
+Text = Annotated[str, AfterValidator(storable), schema(pattern=r"^[^\u0000]*$")]
+"""Text of a field; give its `max_length` in `Field`."""
+Name = Annotated[
+    str, AfterValidator(storable), AfterValidator(not_blank), schema(pattern=r"^[^\u0000]*[^\u0000\s][^\u0000]*$")
+]
+"""Text that names something: not blank."""
+Whole = Annotated[int, Strict()]
+"""An integer as JSON has it: neither "5", nor true, nor 5.0."""
+Key = Annotated[int, Strict(), pydantic.Field(ge=1, le=MAX_ID)]
+"""The id of another thing, in a body."""
+Id = Annotated[int, BeforeValidator(only_digits), pydantic.Field(ge=1, le=MAX_ID)]
+"""An id in a path."""
+
+CENT = Decimal("0.01")
+AMOUNT = re.compile(r"[0-9]{1,8}(\.[0-9]{1,2})?")
+
+
+def plain_amount(value: object) -> object:
+    """Money is written plainly: no sign, blank, exponent or underscore, and no true for 1."""
+    if isinstance(value, str) and not AMOUNT.fullmatch(value):
+        raise PydanticCustomError("decimal_parsing", "Input should be an amount such as 9.99")
+    if isinstance(value, bool):
+        raise PydanticCustomError("decimal_type", "Input should be a number or a string")
+    return value
+
+
+Money = Annotated[
+    Decimal,
+    BeforeValidator(plain_amount),
+    pydantic.Field(ge=0, max_digits=10, decimal_places=2),
+    AfterValidator(lambda amount: amount.quantize(CENT)),
+    pydantic.WithJsonSchema({"anyOf": [{"type": "string", "pattern": f"^{AMOUNT.pattern}$"}, {"type": "number"}]}),
+]
+"""0 to 99,999,999.99, to the cent; a decimal string in answers, a string or a number in bodies."""
+
+
+class MoneyColumn(TypeDecorator[Decimal]):
+    """NUMERIC(10, 2); SQLite has no decimals, so there it is a number of cents."""
+
+    impl = Numeric(10, 2)
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(BigInteger() if dialect.name == "sqlite" else Numeric(10, 2))
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> Any:
+        return int(value / CENT) if value is not None and dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Decimal | int | None, dialect: Dialect) -> Decimal | None:
+        return None if value is None else Decimal(value) * CENT if dialect.name == "sqlite" else Decimal(value)
+
+
+def new_uuid() -> UUID:
+    """Version 7: they sort by the time of their making."""
+    return uuid_utils.compat.uuid7()
