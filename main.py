@@ -7,7 +7,22 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 import demo
-from heroes import hero, team
+from heroes import (
+    category,
+    dashboard,
+    hero,
+    item,
+    overview,
+    post,
+    power_transfer,
+    product,
+    product_deletion,
+    review,
+    stock_movement,
+    stock_transfer,
+    team,
+    user,
+)
 from heroes.kit import docs, health, migration, observe, problem
 from heroes.kit.database import Database
 from heroes.kit.engine import Pool
@@ -15,7 +30,9 @@ from heroes.kit.fault import FAILURES
 from settings import Settings, load
 
 log = logging.getLogger("heroes")
-RESOURCES = (hero, team)
+PEOPLE = (hero, team, power_transfer, user, item, post)
+SHOP = (category, product, product_deletion, overview, review, stock_movement, stock_transfer)
+RESOURCES = (*PEOPLE, *SHOP, dashboard)
 DESCRIPTION = "Heroes and teams, over REST. Errors are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problems."
 
 
@@ -30,7 +47,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.settings = settings
-    app.state.database = Database(settings.database, pool_of(settings))
+    app.state.database = Database(settings.database, Pool(**settings.pool))
     app.state.secret = settings.secret_key.get_secret_value().encode()
     app.state.max_body_size = settings.max_body_size
     for module in (*RESOURCES, health):
@@ -57,20 +74,6 @@ async def prepare(settings: Settings, database: Database) -> None:
             await demo.fill(database)
     except FAILURES as failure:
         log.error("The database cannot be prepared: %s", str(failure).partition("\n")[0])  # noqa: TRY400  no traceback
-
-
-def pool_of(settings: Settings) -> Pool:
-    return Pool(
-        size=settings.pool_size,
-        overflow=settings.pool_overflow,
-        timeout=settings.pool_timeout,
-        recycle=settings.pool_recycle,
-        pre_ping=settings.pool_pre_ping,
-        application_name=settings.application_name,
-        statement_timeout=settings.statement_timeout,
-        jit=settings.jit,
-        echo=settings.sql_echo,
-    )
 
 
 app = create_app(load())

@@ -1,7 +1,7 @@
 """Every knob of the service. Set them in the environment or in `.env`; the defaults are for development."""
 
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -74,6 +74,21 @@ class Settings(BaseSettings):
         url = make_url(self.database_url.get_secret_value())
         query = {"ssl" if name == "sslmode" else name: value for name, value in url.query.items()}
         return url.set(drivername=DRIVERS[url.drivername], query=query)
+
+    @property
+    def pool(self) -> dict[str, Any]:
+        """The knobs of the connections, by the kit's names."""
+        return {
+            "size": self.pool_size,
+            "overflow": self.pool_overflow,
+            "timeout": self.pool_timeout,
+            "recycle": self.pool_recycle,
+            "pre_ping": self.pool_pre_ping,
+            "application_name": self.application_name,
+            "statement_timeout": self.statement_timeout,
+            "jit": self.jit,
+            "echo": self.sql_echo,
+        }
 
     @property
     def in_development(self) -> bool:

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, select
 
+from heroes.kit.bulk import Batch, Many, OnError, adding, create_many
 from heroes.kit.field import BIGINT, Id, Key, Name, Whole
 from heroes.kit.model import Body, Changes, Entity, Read, Stamped, sorted_by
 from heroes.kit.page import Page, page
@@ -14,12 +15,14 @@ from heroes.kit.query import ListQuery
 from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
 from heroes.team import Team
 
+MAX_POWER = 1_000_000_000
+
 
 class HeroBase(SQLModel):
     name: Name = Field(max_length=100, schema_extra={"examples": ["Deadpond"]})
     secret_name: Name = Field(max_length=100, schema_extra={"examples": ["Dive Wilson"]})
     age: Whole | None = Field(default=None, ge=0, le=10_000, schema_extra={"examples": [28]})
-    power: Whole = Field(default=0, ge=0, le=1_000_000_000, schema_extra={"examples": [70]})
+    power: Whole = Field(default=0, ge=0, le=MAX_POWER, schema_extra={"examples": [70]})
     team_id: Key | None = Field(
         default=None,
         foreign_key="team.id",
@@ -35,7 +38,7 @@ class Hero(HeroBase, Entity, table=True):
         CheckConstraint("length(name) BETWEEN 1 AND 100", name="name"),
         CheckConstraint("length(secret_name) BETWEEN 1 AND 100", name="secret_name"),
         CheckConstraint("age BETWEEN 0 AND 10000", name="age"),
-        CheckConstraint("power BETWEEN 0 AND 1000000000", name="power"),
+        CheckConstraint(f"power BETWEEN 0 AND {MAX_POWER}", name="power"),
         *sorted_by("name", "secret_name", "age", "power", "team_id", "created_at"),
         {"sqlite_autoincrement": True},
     )
@@ -79,6 +82,11 @@ async def create_hero(new: HeroCreate, session: Session) -> Hero:
     session.add(hero)
     await session.flush()
     return hero
+
+
+@router.post("/bulk", response_model=list[HeroRead], status_code=201, summary="Create many heroes")
+async def bulk_create_heroes(new: Batch[HeroCreate], session: Session, on_error: OnError = "abort") -> Many:
+    return await create_many(session, new, on_error, adding(Hero))
 
 
 @router.get("/{hero_id}", response_model=HeroRead, summary="Read a hero")

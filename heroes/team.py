@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends
 from sqlalchemy.orm import relationship
 from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, UniqueConstraint, select
 
+from heroes.kit.bulk import Batch, Many, OnError, adding, create_many
 from heroes.kit.field import Id, Name
 from heroes.kit.model import Body, Changes, Entity, Read, Stamped, sorted_by
 from heroes.kit.page import Page, page
@@ -72,6 +73,11 @@ async def create_team(new: TeamCreate, session: Session) -> Team:
     session.add(team)
     await session.flush()
     return team
+
+
+@router.post("/bulk", response_model=list[TeamRead], status_code=201, summary="Create many teams")
+async def bulk_create_teams(new: Batch[TeamCreate], session: Session, on_error: OnError = "abort") -> Many:
+    return await create_many(session, new, on_error, adding(Team))
 
 
 @router.get("/{team_id}", response_model=TeamRead, summary="Read a team")

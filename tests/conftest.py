@@ -103,7 +103,7 @@ async def database(app: FastAPI) -> Database:
 
 
 async def empty(database: Database) -> None:
-    tables = [table.name for table in reversed(SQLModel.metadata.sorted_tables)]
+    tables = [f'"{table.name}"' for table in reversed(SQLModel.metadata.sorted_tables)]
     async with database.writer.begin() as connection:
         if not database.is_sqlite:
             await connection.execute(text(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY CASCADE"))

@@ -10,11 +10,14 @@ from pydantic import BaseModel
 from pydantic_core import to_json
 from sqlmodel import SQLModel
 from starlette.responses import Response
+from starlette.types import Scope
 
+from heroes.kit.bulk import Outcome
 from heroes.kit.model import Entity, Read
 from heroes.kit.page import Page
 from heroes.kit.precondition import etag, is_fresh, weak_etag
-from heroes.kit.query import ListQuery
+from heroes.kit.problem import content
+from heroes.kit.query import ListQuery, variant
 
 JSON = "application/json"
 
@@ -35,6 +38,10 @@ def answer(request: Request, value: Any, read: Any, status: int) -> Response:
         return answer_page(request, value, get_args(read)[0], query)
     if isinstance(value, Entity):
         return answer_one(request, value, read, query, status)
+    if isinstance(value, Outcome):
+        return Response(to_json(told(value, get_args(read)[0], request.scope)), media_type=JSON)
+    if isinstance(value, list):
+        return Response(to_json([content_of(one, get_args(read)[0]) for one in value]), status, media_type=JSON)
     if value is None:
         return Response(status_code=204)
     return Response(
@@ -63,6 +70,11 @@ def answer_page(request: Request, page: Page, read: type[Read], query: ListQuery
     return conditional(request, body, 200, headers)
 
 
+def told(outcome: Outcome, read: type[Read], scope: Scope) -> dict[str, Any]:
+    failed = [{**one, "problem": content(scope, one["problem"])} for one in outcome.failed]
+    return {"created": [content_of(one, read) for one in outcome.created], "failed": failed}
+
+
 def conditional(request: Request, body: bytes, status: int, headers: dict[str, str]) -> Response:
     if request.method == "GET" and is_fresh(headers["ETag"], request.headers.get("if-none-match")):
         return Response(status_code=304, headers=headers)
@@ -79,18 +91,18 @@ def next_page(request: Request, cursor: str) -> str:
 
 def shown(thing: Entity, read: type[Read], query: ListQuery | None) -> dict[str, Any]:
     """The fields of the variant, or those asked for, and what is embedded."""
-    content = content_of(thing, read)
+    fields = content_of(thing, read)
     if query is None:
-        return content
+        return fields
     if query.fields is not None:
-        content = {name: value for name, value in content.items() if name in query.fields}
+        fields = {name: value for name, value in fields.items() if name in query.fields}
     for name in query.included:
-        content[name] = embedded(thing.__dict__[name], variant(query.includes[name]))
-    return content
+        fields[name] = embedded(thing.__dict__[name], variant(query.includes[name]))
+    return fields
 
 
-def content_of(thing: SQLModel, read: type[SQLModel]) -> dict[str, Any]:
-    values = thing.__dict__  # what was loaded, and nothing that would have to be
+def content_of(thing: SQLModel | dict[str, Any], read: type[SQLModel]) -> dict[str, Any]:
+    values = thing if isinstance(thing, dict) else thing.__dict__  # what was loaded, and nothing that would have to be
     return {name: embedded(values[name], inner) if inner else values[name] for name, inner in shape(read)}
 
 
@@ -109,9 +121,3 @@ def shape(read: type[SQLModel]) -> Sequence[tuple[str, type[SQLModel] | None]]:
 def inner_variant(annotation: Any) -> type[SQLModel] | None:
     kinds = get_args(annotation) or (annotation,)
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, SQLModel)), None)
-
-
-@cache
-def variant(name: str) -> type[Read]:
-    """The read variant of this name; by name, because a parent does not import its children."""
-    return next(variant for variant in Read.__subclasses__() if variant.__name__ == name)

@@ -1,12 +1,13 @@
 """How do we reach the database: one engine to write, one to read, and the sessions on them."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-from sqlalchemy import URL, ScalarResult, Table, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import URL, Executable, ScalarResult, Table, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.orm.interfaces import ORMOption
-from sqlmodel import SQLModel, func, select
+from sqlmodel import SQLModel, col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -23,6 +24,19 @@ class WriteSession(AsyncSession):
     async def get(self, entity: type[T], ident: Any, **options: Any) -> T | None:  # type: ignore[override]
         """The row, locked until the transaction ends, so that no other writer changes what was read."""
         return await super().get(entity, ident, with_for_update=True, **options)
+
+    async def first(self, statement: SelectOfScalar[E]) -> E | None:
+        """The first row of a select, locked like one that is got by its id."""
+        locked = statement.with_for_update(of=statement.column_descriptions[0]["entity"])
+        return (await self.exec(locked)).first()
+
+    async def reload(self, entity: type[E], rows: Sequence[E], *options: ORMOption) -> list[E]:
+        """The same rows, in this order, with what these options load; one statement, however many there are."""
+        wanted = select(entity).where(col(entity.id).in_([row.id for row in rows]))
+        loaded = {
+            row.id: row for row in await self.exec(wanted.options(*options).execution_options(populate_existing=True))
+        }
+        return [loaded[row.id] for row in rows]
 
     async def delete(self, instance: object) -> None:
         """Delete the row; whoever loses its reference by ON DELETE SET NULL gets a new version, as by any change."""
@@ -46,14 +60,39 @@ class WriteSession(AsyncSession):
 class ReadSession:
     """Reads, each outside of any transaction: no BEGIN and ROLLBACK around one SELECT, and nothing to commit."""
 
-    def __init__(self, session: AsyncSession) -> None:
-        self._session = session
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._session = AsyncSession(engine, expire_on_commit=False, autoflush=False)
 
     async def get(self, entity: type[E], ident: Any, options: Sequence[ORMOption] = ()) -> E | None:
         return await self._session.get(entity, ident, options=options)
 
     async def exec(self, statement: SelectOfScalar[T]) -> ScalarResult[T]:
         return await self._session.exec(statement)
+
+    async def rows(self, statement: Executable) -> Sequence[Any]:
+        """The rows of a select of columns, for sums and counts."""
+        result: Any = await self._session.exec(statement)  # type: ignore[call-overload]  # SQLModel's has no columns
+        return list(result.all())
+
+    async def together(self, *queries: Callable[["ReadSession"], Awaitable[Any]]) -> list[Any]:
+        """The results of queries that run at the same time, each on a connection of its own.
+
+        If one fails, the others are cancelled, and its failure is the failure of all.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self.alone(query)) for query in queries]
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        return [task.result() for task in tasks]
+
+    async def alone(self, query: Callable[["ReadSession"], Awaitable[T]]) -> T:
+        session = ReadSession(self._engine)
+        try:
+            return await query(session)
+        finally:
+            await session.close()
 
     async def close(self) -> None:
         await self._session.close()
@@ -72,7 +111,7 @@ class Database:
         return WriteSession(self.writer, expire_on_commit=False)
 
     def read(self) -> ReadSession:
-        return ReadSession(AsyncSession(self.reader, expire_on_commit=False, autoflush=False))
+        return ReadSession(self.reader)
 
     def connect(self) -> AsyncConnection:
         return self.reader.connect()

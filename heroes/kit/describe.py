@@ -14,6 +14,7 @@ from heroes.kit.query import ListQuery
 
 Json = dict[str, Any]
 
+SUCCESSES = {200: "As it is now.", 201: "Created.", 204: "Deleted."}
 FAILURES = {
     400: ("malformed-body", "The body is not JSON: Expecting value at character 0."),
     404: ("not-found", "There is no such thing."),
@@ -25,6 +26,8 @@ FAILURES = {
     503: ("unavailable", "The database cannot serve this now; try again."),
     504: ("timeout", "The database took too long."),
 }
+ORDER = ("limit", "sort", "q", "include", "fields", "count", "cursor", "offset")
+"""Of parameters, the most useful first; the filters follow."""
 HEADERS = {
     "X-Request-ID": "The caller's, or a new one; the log has it too.",
     "ETag": "The version of what is answered.",
@@ -33,6 +36,7 @@ HEADERS = {
     "X-Total-Count": "How many there are in all, if `count=true`.",
     "Retry-After": "Seconds to wait.",
 }
+SOMETIMES = ("Link", "X-Total-Count")
 
 
 def query_parameters(dependant: Dependant) -> list[str] | None:
@@ -55,8 +59,9 @@ def operation(route: APIRoute) -> None:
     """Add to a route's OpenAPI what FastAPI cannot know."""
     success = route.status_code or 200
     described: dict[int | str, Json] = {success: {"headers": headers(*success_headers(route, success))}}
+    route.response_description = SUCCESSES[success]
     if reads(route):
-        described[304] = {"description": "Not Modified", "headers": headers("ETag")}
+        described[304] = {"description": "Not changed since; the body is empty.", "headers": headers("ETag")}
     for status in failures(route):
         described[status] = failure(status)
     route.responses = described | route.responses
@@ -67,18 +72,20 @@ def parameters(route: APIRoute) -> Iterator[Json]:
     for dependant in route.dependant.dependencies:
         if variant := query_variant(dependant):
             known = variant.shaping if ismethod(dependant.call) else variant.parameters
-            yield from (parameter.openapi() for parameter in known.values())
+            ordered = {name: known[name] for name in ORDER if name in known} | dict(known)
+            yield from (parameter.openapi() for parameter in ordered.values())
     if reads(route):
         description = "Answer 304 if the ETag is still one of these."
-        yield {"name": "If-None-Match", "in": "header", "description": description, "schema": {"type": "string"}}
+        yield {"name": "If-None-Match", "in": "header", "description": description, "schema": TEXT}
 
 
 def success_headers(route: APIRoute, status: int) -> Iterator[str]:
-    if route.response_model is not None:
+    many = get_origin(route.response_model) is list
+    if route.response_model is not None and (reads(route) or not many):
         yield "ETag"
-    if status == 201:
+    if status == 201 and not many:
         yield "Location"
-    if get_origin(route.response_model) is list and reads(route):
+    if reads(route) and many:
         yield from ("Link", "X-Total-Count")
 
 
@@ -95,7 +102,7 @@ def failures(route: APIRoute) -> Iterator[int]:
 
 
 def headers(*names: str) -> Json:
-    return {name: {"description": HEADERS[name], "schema": {"type": "string"}} for name in (*names, "X-Request-ID")}
+    return {name: {"description": HEADERS[name], "required": name not in SOMETIMES, "schema": TEXT} for name in names}
 
 
 def failure(status: int) -> Json:
@@ -112,32 +119,30 @@ def failure(status: int) -> Json:
     return {"description": title, "headers": headers(*(["Retry-After"] if status == 503 else [])), "content": content}
 
 
+TEXT: Json = {"type": "string"}
+ERROR_SCHEMA: Json = {
+    "type": "object",
+    "required": ["in", "pointer", "detail", "type"],
+    "properties": {
+        "in": TEXT | {"enum": ["body", "query", "path", "header"]},
+        "pointer": TEXT | {"description": "An RFC 6901 fragment in a body, a name elsewhere."},
+        "detail": TEXT,
+        "type": TEXT,
+    },
+}
 PROBLEM_SCHEMA: Json = {
     "title": "Problem",
     "description": "Problem details, RFC 9457.",
     "type": "object",
     "required": ["type", "title", "status", "detail", "instance", "request_id"],
     "properties": {
-        "type": {"type": "string", "format": "uri", "description": "What kind of problem; it never changes."},
-        "title": {"type": "string"},
+        "type": TEXT | {"format": "uri", "description": "What kind of problem; it never changes."},
+        "title": TEXT,
         "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "instance": {"type": "string", "description": "The path."},
-        "request_id": {"type": "string"},
-        "outcome": {"type": "string", "enum": ["not_applied", "unknown"], "description": "Of a write, with a 503."},
-        "errors": {
-            "type": "array",
-            "description": "With a 422: what is wrong.",
-            "items": {
-                "type": "object",
-                "required": ["in", "pointer", "detail", "type"],
-                "properties": {
-                    "in": {"enum": ["body", "query", "path", "header"]},
-                    "pointer": {"type": "string", "description": "An RFC 6901 fragment in a body, a name elsewhere."},
-                    "detail": {"type": "string"},
-                    "type": {"type": "string"},
-                },
-            },
-        },
+        "detail": TEXT,
+        "instance": TEXT | {"description": "The path."},
+        "request_id": TEXT,
+        "outcome": TEXT | {"enum": ["not_applied", "unknown"], "description": "Of a write, with a 503."},
+        "errors": {"type": "array", "items": ERROR_SCHEMA, "description": "With a 422 or 409: what is wrong."},
     },
 }

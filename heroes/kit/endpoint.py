@@ -2,14 +2,18 @@
 
 import re
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Any
 
 from fastapi.routing import APIRoute
 
+VERBS = {"list", "create", "read", "replace", "update", "delete", "bulk", "restore"}
+
 
 def operation_id(route: APIRoute) -> str:
     """Short and stable: `heroes-create` for `create_hero` among the heroes."""
-    return f"{route.tags[0]}-{route.name.partition('_')[0]}"
+    words = route.name.split("_")
+    return "-".join([str(route.tags[0]), words[0], *takewhile(VERBS.__contains__, words[1:])])
 
 
 class Endpoint(APIRoute):

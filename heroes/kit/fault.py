@@ -9,7 +9,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import StaleDataError
 from sqlmodel import SQLModel
 
-from heroes.kit.problem import Problem, error, invalid
+from heroes.kit.problem import Problem, conflict, error, invalid
 
 FAILURES = (DBAPIError, PoolTimeout, StaleDataError, OSError, OverflowError)
 """What a session raises when the database fails, refuses, or is not there."""
@@ -75,7 +75,8 @@ def problem_of(failure: Exception, *, committing: bool = False) -> Problem | Non
     """
     meaning = meaning_of(failure)
     if meaning == "taken":
-        return Problem(409, f"{field_of(failure)} is taken: another one has this value.", kind="taken")
+        field = field_of(failure)
+        return conflict(field, f"{field} is taken: another one has this value.", "taken")
     if meaning == "reference":
         return broken_reference(failure)
     if meaning == "invalid":
@@ -93,8 +94,9 @@ def problem_of(failure: Exception, *, committing: bool = False) -> Problem | Non
 
 def broken_reference(failure: Exception) -> Problem:
     if statement_of(failure).startswith("DELETE"):
-        return Problem(409, f"Others still refer to it: {field_of(failure)}.", kind="in-use")
-    return Problem(409, f"{field_of(failure)} refers to something that does not exist.", kind="missing-reference")
+        return Problem(409, f"Others still refer to it, by their {field_of(failure)}.", kind="in-use")
+    field = field_of(failure)
+    return conflict(field, f"{field} refers to something that does not exist.", "missing-reference")
 
 
 def field_of(failure: Exception) -> str:

@@ -7,7 +7,8 @@ from uuid import UUID
 
 import pydantic
 import uuid_utils.compat
-from pydantic import AfterValidator, BeforeValidator, Strict
+from email_validator import EmailNotValidError, validate_email
+from pydantic import AfterValidator, BeforeValidator, Strict, ValidationInfo
 from pydantic_core import PydanticCustomError
 from sqlalchemy import BigInteger, Dialect, Integer, Numeric
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -37,6 +38,25 @@ def only_digits(value: object) -> object:
     return value
 
 
+def deliverable(address: str) -> str:
+    try:
+        validate_email(address, check_deliverability=False, allow_smtputf8=False, test_environment=True)
+    except EmailNotValidError:
+        raise PydanticCustomError("email", "Input should be an e-mail address") from None
+    return address
+
+
+def other_than(field: str) -> AfterValidator:
+    """Refuse the value that another field, declared before this one, has."""
+
+    def differ(value: object, info: ValidationInfo) -> object:
+        if value == info.data.get(field):
+            raise PydanticCustomError("not_another", "Input should be another than {field}", {"field": field})
+        return value
+
+    return AfterValidator(differ)
+
+
 def schema(**extra: Any) -> Any:
     return pydantic.Field(json_schema_extra=extra)
 
@@ -47,6 +67,14 @@ Name = Annotated[
     str, AfterValidator(storable), AfterValidator(not_blank), schema(pattern=r"^[^\u0000]*[^\u0000\s][^\u0000]*$")
 ]
 """Text that names something: not blank."""
+Username = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9._-]+$")]
+"""A name to sign in with: ASCII, so that its case is the same everywhere."""
+Slug = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+"""Lower-case words and hyphens, for addresses."""
+Sku = Annotated[str, pydantic.Field(pattern=r"^[A-Z0-9]+(-[A-Z0-9]+)*$")]
+"""Upper-case letters, digits and hyphens."""
+Email = Annotated[str, AfterValidator(deliverable), schema(format="email")]
+"""An e-mail address by its form (RFC 5321), in ASCII; nothing is looked up, and it is kept as typed."""
 Whole = Annotated[int, Strict()]
 """An integer as JSON has it: neither "5", nor true, nor 5.0."""
 Key = Annotated[int, Strict(), pydantic.Field(ge=1, le=MAX_ID)]

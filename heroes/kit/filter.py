@@ -112,7 +112,7 @@ def only_integers(value: object) -> object:
     return value
 
 
-Flag = Annotated[bool, BeforeValidator(yes_or_no), pydantic.WithJsonSchema({"type": "boolean"})]
+YesNo = Annotated[bool, BeforeValidator(yes_or_no), pydantic.WithJsonSchema({"type": "boolean"})]
 Phrase = Annotated[Text, pydantic.Field(max_length=MAX_TEXT)]
 Time = Annotated[AwareDatetime, AfterValidator(in_years_of_four_digits)]
 Amount = Annotated[Decimal, pydantic.Field(allow_inf_nan=False, max_digits=20)]
@@ -133,7 +133,7 @@ def value_type(plain: type, column: Column) -> Any:
     if plain is int:
         edge = MAX_ID if isinstance(column.type, BigInteger) else 2**31 - 1
         return Annotated[int, BeforeValidator(only_integers), pydantic.Field(ge=-edge - 1, le=edge)]
-    return {str: Phrase, bool: Flag, datetime: Time, Decimal: Amount}.get(plain, plain)
+    return {str: Phrase, bool: YesNo, datetime: Time, Decimal: Amount}.get(plain, plain)
 
 
 def filters_of(name: str, annotation: Any, column: Column) -> Iterator[tuple[Parameter, str]]:
@@ -142,6 +142,6 @@ def filters_of(name: str, annotation: Any, column: Column) -> Iterator[tuple[Par
     one: Any = value_type(plain, column)
     family = Enum if issubclass(plain, Enum) else plain
     for operator in (*FITTING.get(family, ORDERED), *(["isnull"] if nullable else [])):
-        kind = {"in": listing(one, MAX_VALUES), "isnull": Flag}.get(operator, one)
+        kind = {"in": listing(one, MAX_VALUES), "isnull": YesNo}.get(operator, one)
         key = f"{name}__{operator}" if operator else name
         yield Parameter(key, kind, f"`{name}` is {OPERATORS[operator][1]}.", operator == "in"), operator

@@ -38,6 +38,11 @@ def found(thing: T | None) -> T:
     return thing
 
 
+def conflict(field: str, detail: str, kind: str) -> Problem:
+    """A 409 that names a field, in its sentence and as a pointer."""
+    return Problem(409, detail, kind=kind, errors=[error("body", f"#/{field}", detail, kind)])
+
+
 def invalid(errors: Iterable[Mapping[str, str]]) -> Problem:
     """A 422 with a list of what is wrong, never with what was sent."""
     errors = list(errors)[:MAX_ERRORS]
@@ -63,10 +68,10 @@ def fragment(path: Iterable[int | str]) -> str:
     )
 
 
-def render(scope: Scope, problem: Problem) -> Response:
-    """The problem as an answer to this request."""
+def content(scope: Scope, problem: Problem) -> dict[str, Any]:
+    """The members of the problem's JSON object."""
     status = problem.status_code
-    content = {
+    return {
         "type": f"urn:problem:{problem.kind}",
         "title": TITLES.get(status) or HTTPStatus(status).phrase,
         "status": status,
@@ -75,8 +80,12 @@ def render(scope: Scope, problem: Problem) -> Response:
         "request_id": scope["state"]["request_id"],
         **problem.extra,
     }
-    body = json.dumps(content, separators=(",", ":"))  # as ASCII: a lone surrogate has no UTF-8
-    return Response(body, status, dict(problem.headers or {}), MEDIA_TYPE)
+
+
+def render(scope: Scope, problem: Problem) -> Response:
+    """The problem as an answer to this request."""
+    body = json.dumps(content(scope, problem), separators=(",", ":"))  # as ASCII: a lone surrogate has no UTF-8
+    return Response(body, problem.status_code, dict(problem.headers or {}), MEDIA_TYPE)
 
 
 async def answer_problem(request: Request, problem: Exception) -> Response:

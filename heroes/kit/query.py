@@ -1,25 +1,27 @@
 """How is a list asked for: a query variant narrows, orders and pages a select that the handler shows."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
 from fastapi import Request
-from sqlalchemy import or_
+from sqlalchemy import inspect, or_
 from sqlalchemy.orm import selectinload
 from sqlalchemy.orm.interfaces import ORMOption
 from sqlmodel.sql.expression import SelectOfScalar
 
 from heroes.kit import parameter
 from heroes.kit.field import Text
-from heroes.kit.filter import MAX_TEXT, OPERATORS, Flag, filters_of, mentions, only_integers
+from heroes.kit.filter import MAX_TEXT, OPERATORS, YesNo, filters_of, mentions, only_integers
 from heroes.kit.model import Entity, Read
 from heroes.kit.parameter import Parameter, listing
 from heroes.kit.problem import error, invalid
 
 MAX_LIMIT = 100
 MAX_OFFSET = 1_000_000
+Statement = SelectOfScalar[Any]
 MAX_CURSOR = 2000
 """In characters."""
 
@@ -30,6 +32,24 @@ def number(low: int, high: int) -> Any:
 
 def names(allowed: Sequence[str]) -> Any:
     return listing(Literal.__getitem__(tuple(allowed)), len(allowed))
+
+
+def variant(name: str) -> type[Read]:
+    """The read variant of this name; by name, because a parent does not import its children."""
+    return next(variant for variant in every(Read) if variant.__name__ == name)
+
+
+def every(parent: type[Read]) -> Iterator[type[Read]]:
+    for child in parent.__subclasses__():
+        yield from (child, *every(child))
+
+
+@cache
+def showing(model: type[Entity], relationship: str, read: type[Read]) -> ORMOption:
+    """Load what a variant shows of a related thing, for a whole page in one query, and nothing else of it."""
+    target = inspect(model).relationships[relationship].mapper.class_
+    columns = [getattr(target, name) for name in read.model_fields]
+    return selectinload(getattr(model, relationship)).load_only(*columns, raiseload=True)
 
 
 class ListQuery:
@@ -46,6 +66,8 @@ class ListQuery:
     includes: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """The relationships that may be embedded, each with the name of the variant that shows it."""
     default_sort: ClassVar[str] = "id"
+    extras: ClassVar[Sequence[Parameter]] = ()
+    """Parameters of the resource's own, for one thing as for many."""
     parameters: ClassVar[Mapping[str, Parameter]]
     shaping: ClassVar[Mapping[str, Parameter]]
     """Those parameters that make sense for one thing as well."""
@@ -53,6 +75,8 @@ class ListQuery:
     """Filter parameter → field and operator."""
 
     def __init_subclass__(cls) -> None:
+        if not hasattr(cls, "model"):
+            return  # a variant for resources to build on
         fields = ("id", *(name for name in cls.filters if name != "id"))
         filters = [(part, name, operator) for name in fields for part, operator in cls.filters_of(name)]
         cls.conditions = {part.name: (name, operator) for part, name, operator in filters}
@@ -78,7 +102,7 @@ class ListQuery:
             "Where the page starts: from the `Link` of the page before, with the same `sort`.",
         )
         yield Parameter("sort", names(orders), "`-` for descending; null is last; the id decides between equals.", True)
-        yield Parameter("count", Flag, "`true` adds the header `X-Total-Count`.")
+        yield Parameter("count", YesNo, "`true` adds the header `X-Total-Count`.")
         if cls.search:
             kind = Annotated[Text, pydantic.Field(min_length=1, max_length=MAX_TEXT)]
             yield Parameter("q", kind, f"Part of {' or '.join(f'`{name}`' for name in cls.search)}, in whatever case.")
@@ -86,6 +110,7 @@ class ListQuery:
     @classmethod
     def shaping_parameters(cls) -> Iterator[Parameter]:
         yield Parameter("fields", names(tuple(cls.read.model_fields)), "Only these fields.", True)
+        yield from cls.extras
         if cls.includes:
             yield Parameter("include", names(tuple(cls.includes)), "Embed these related things.", True)
 
@@ -112,9 +137,9 @@ class ListQuery:
 
     @property
     def loading(self) -> list[ORMOption]:
-        return [selectinload(getattr(self.model, name)) for name in self.included]
+        return [showing(self.model, name, variant(self.includes[name])) for name in self.included]
 
-    def narrowed(self, statement: SelectOfScalar[Entity]) -> SelectOfScalar[Entity]:
+    def narrowed(self, statement: Statement) -> Statement:
         for name, (field, operator) in self.conditions.items():
             if name in self.given:
                 statement = statement.where(OPERATORS[operator][0](getattr(self.model, field), self.given[name]))

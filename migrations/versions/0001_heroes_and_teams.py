@@ -75,19 +75,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    with op.batch_alter_table("hero", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_hero_team_id"))
-        batch_op.drop_index(batch_op.f("ix_hero_secret_name"))
-        batch_op.drop_index(batch_op.f("ix_hero_power"))
-        batch_op.drop_index(batch_op.f("ix_hero_name"))
-        batch_op.drop_index(batch_op.f("ix_hero_created_at"))
-        batch_op.drop_index(batch_op.f("ix_hero_age"))
-
     op.drop_table("hero")
-    with op.batch_alter_table("team", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_team_headquarters"))
-        batch_op.drop_index(batch_op.f("ix_team_created_at"))
-
     op.drop_table("team")
     drop_folding()
 

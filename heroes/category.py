@@ -1,0 +1,101 @@
+"""Categories of products. One that is in use is not deleted."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+from sqlmodel import CheckConstraint, Field, SQLModel, UniqueConstraint, select
+
+from heroes.kit.bulk import Batch, Many, OnError, adding, create_many
+from heroes.kit.field import Name, Slug
+from heroes.kit.model import Body, Changes, Stamped, UUIDEntity, UUIDRead, sorted_by
+from heroes.kit.page import Page, page
+from heroes.kit.precondition import IfMatch
+from heroes.kit.problem import found
+from heroes.kit.query import ListQuery
+from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
+
+
+class CategoryBase(SQLModel):
+    name: Name = Field(max_length=100, description="Unique.", schema_extra={"examples": ["Kitchen"]})
+    slug: Slug = Field(max_length=100, description="Unique.", schema_extra={"examples": ["kitchen"]})
+
+
+class Category(CategoryBase, UUIDEntity, table=True):
+    __table_args__ = (
+        UniqueConstraint("name"),
+        UniqueConstraint("slug"),
+        CheckConstraint("length(name) BETWEEN 1 AND 100", name="name"),
+        CheckConstraint("length(slug) BETWEEN 1 AND 100", name="slug"),
+        *sorted_by("created_at"),
+    )
+
+
+class CategoryCreate(CategoryBase, Body):
+    """A new category."""
+
+
+class CategoryRead(Stamped, CategoryBase, UUIDRead):
+    """A category."""
+
+
+class CategoryUpdate(CategoryCreate, Changes):
+    """What may change of a category."""
+
+
+class CategoryQuery(ListQuery):
+    model = Category
+    read = CategoryRead
+    filters = ("name", "slug", "created_at")
+    sorts = ("name", "slug", "created_at")
+    search = ("name", "slug")
+
+
+router = APIRouter(prefix="/categories", tags=["categories"], route_class=UnitOfWork)
+
+
+@router.get("/", response_model=list[CategoryRead], summary="List categories")
+async def list_categories(query: Annotated[CategoryQuery, Depends()], session: ReadSession) -> Page:
+    return await page(session, query, select(Category))
+
+
+@router.post("/", response_model=CategoryRead, status_code=201, summary="Create a category")
+async def create_category(new: CategoryCreate, session: Session) -> Category:
+    category = Category.model_validate(new)
+    session.add(category)
+    await session.flush()
+    return category
+
+
+@router.post("/bulk", response_model=list[CategoryRead], status_code=201, summary="Create many categories")
+async def bulk_create_categories(new: Batch[CategoryCreate], session: Session, on_error: OnError = "abort") -> Many:
+    return await create_many(session, new, on_error, adding(Category))
+
+
+@router.get("/{category_id}", response_model=CategoryRead, summary="Read a category")
+async def read_category(
+    category_id: UUID, query: Annotated[CategoryQuery, Depends(CategoryQuery.of_one)], session: ReadSession
+) -> Category:
+    return found(await session.get(Category, category_id, query.loading))
+
+
+@router.put("/{category_id}", response_model=CategoryRead, summary="Replace a category")
+async def replace_category(category_id: UUID, new: CategoryCreate, session: Session, matching: IfMatch) -> Category:
+    category = matching(found(await session.get(Category, category_id)))
+    category.sqlmodel_update(new.model_dump())
+    await session.flush()
+    return category
+
+
+@router.patch("/{category_id}", response_model=CategoryRead, summary="Update a category")
+async def update_category(category_id: UUID, changes: CategoryUpdate, session: Session, matching: IfMatch) -> Category:
+    category = matching(found(await session.get(Category, category_id)))
+    category.sqlmodel_update(changes.model_dump(exclude_unset=True))
+    await session.flush()
+    return category
+
+
+@router.delete("/{category_id}", status_code=204, summary="Delete a category")
+async def delete_category(category_id: UUID, session: Session, matching: IfMatch) -> None:
+    await session.delete(matching(found(await session.get(Category, category_id))))
+    await session.flush()

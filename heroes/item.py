@@ -1,0 +1,111 @@
+"""Items: things with a price that belong to a user, and go when the user goes."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, select
+
+from heroes.kit.bulk import Batch, Many, OnError, adding, create_many
+from heroes.kit.field import BIGINT, Id, Key, Money, MoneyColumn, Name
+from heroes.kit.model import Body, Changes, Entity, Read, Stamped, sorted_by
+from heroes.kit.page import Page, page
+from heroes.kit.precondition import IfMatch
+from heroes.kit.problem import found
+from heroes.kit.query import ListQuery
+from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
+from heroes.user import User
+
+
+class ItemBase(SQLModel):
+    name: Name = Field(max_length=200, schema_extra={"examples": ["Teapot"]})
+    price: Money = Field(
+        sa_type=MoneyColumn, description="In the shop's currency.", schema_extra={"examples": ["9.99"]}
+    )
+    owner_id: Key = Field(
+        foreign_key="user.id",
+        ondelete="CASCADE",
+        sa_type=BIGINT,
+        description="The user.",
+        schema_extra={"examples": ["{user}"]},
+    )
+
+
+class Item(ItemBase, Entity, table=True):
+    __table_args__ = (
+        CheckConstraint("length(name) BETWEEN 1 AND 200", name="name"),
+        CheckConstraint("price >= 0", name="price"),
+        *sorted_by("name", "price", "owner_id", "created_at"),
+        {"sqlite_autoincrement": True},
+    )
+    owner: User = Relationship(sa_relationship_kwargs={"lazy": "raise"})
+
+
+class ItemCreate(ItemBase, Body):
+    """A new item."""
+
+    read_only = Body.read_only | {"owner"}
+
+
+class ItemRead(Stamped, ItemBase, Read):
+    """An item; `owner` only with `include=owner`."""
+
+
+class ItemUpdate(ItemCreate, Changes):
+    """What may change of an item."""
+
+
+class ItemQuery(ListQuery):
+    model = Item
+    read = ItemRead
+    filters = ("name", "price", "owner_id", "created_at")
+    sorts = ("name", "price", "owner_id", "created_at")
+    search = ("name",)
+    includes = {"owner": "UserBrief"}
+
+
+router = APIRouter(prefix="/items", tags=["items"], route_class=UnitOfWork)
+
+
+@router.get("/", response_model=list[ItemRead], summary="List items")
+async def list_items(query: Annotated[ItemQuery, Depends()], session: ReadSession) -> Page:
+    return await page(session, query, select(Item))
+
+
+@router.post("/", response_model=ItemRead, status_code=201, summary="Create an item")
+async def create_item(new: ItemCreate, session: Session) -> Item:
+    item = Item.model_validate(new)
+    session.add(item)
+    await session.flush()
+    return item
+
+
+@router.post("/bulk", response_model=list[ItemRead], status_code=201, summary="Create many items")
+async def bulk_create_items(new: Batch[ItemCreate], session: Session, on_error: OnError = "abort") -> Many:
+    return await create_many(session, new, on_error, adding(Item))
+
+
+@router.get("/{item_id}", response_model=ItemRead, summary="Read an item")
+async def read_item(item_id: Id, query: Annotated[ItemQuery, Depends(ItemQuery.of_one)], session: ReadSession) -> Item:
+    return found(await session.get(Item, item_id, query.loading))
+
+
+@router.put("/{item_id}", response_model=ItemRead, summary="Replace an item")
+async def replace_item(item_id: Id, new: ItemCreate, session: Session, matching: IfMatch) -> Item:
+    item = matching(found(await session.get(Item, item_id)))
+    item.sqlmodel_update(new.model_dump())
+    await session.flush()
+    return item
+
+
+@router.patch("/{item_id}", response_model=ItemRead, summary="Update an item")
+async def update_item(item_id: Id, changes: ItemUpdate, session: Session, matching: IfMatch) -> Item:
+    item = matching(found(await session.get(Item, item_id)))
+    item.sqlmodel_update(changes.model_dump(exclude_unset=True))
+    await session.flush()
+    return item
+
+
+@router.delete("/{item_id}", status_code=204, summary="Delete an item")
+async def delete_item(item_id: Id, session: Session, matching: IfMatch) -> None:
+    await session.delete(matching(found(await session.get(Item, item_id))))
+    await session.flush()

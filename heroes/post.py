@@ -1,0 +1,121 @@
+"""Posts: what a user has written; each shows its author, by id and username and no more."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Depends
+from sqlalchemy.orm.interfaces import ORMOption
+from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, select
+
+from heroes.kit.bulk import Batch, Many, OnError, create_many
+from heroes.kit.field import BIGINT, Id, Key, Name, Text
+from heroes.kit.model import Body, Changes, Entity, Read, Stamped, sorted_by
+from heroes.kit.page import Page, page
+from heroes.kit.precondition import IfMatch
+from heroes.kit.problem import found
+from heroes.kit.query import ListQuery, showing
+from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
+from heroes.user import User, UserBrief
+
+
+class PostBase(SQLModel):
+    title: Name = Field(max_length=200, schema_extra={"examples": ["On teapots"]})
+    body: Text = Field(max_length=20_000, schema_extra={"examples": ["Short and stout."]})
+    author_id: Key = Field(
+        foreign_key="user.id",
+        ondelete="CASCADE",
+        sa_type=BIGINT,
+        description="The user.",
+        schema_extra={"examples": ["{user}"]},
+    )
+
+
+class Post(PostBase, Entity, table=True):
+    __table_args__ = (
+        CheckConstraint("length(title) BETWEEN 1 AND 200", name="title"),
+        CheckConstraint("length(body) <= 20000", name="body"),
+        *sorted_by("title", "author_id", "created_at"),
+        {"sqlite_autoincrement": True},
+    )
+    author: User = Relationship(sa_relationship_kwargs={"lazy": "raise"})
+
+
+class PostCreate(PostBase, Body):
+    """A new post."""
+
+    read_only = Body.read_only | {"author"}
+
+
+class PostRead(Stamped, PostBase, Read):
+    """A post with its author."""
+
+    author: UserBrief
+
+
+class PostUpdate(PostCreate, Changes):
+    """What may change of a post."""
+
+
+class PostQuery(ListQuery):
+    model = Post
+    read = PostRead
+    filters = ("title", "author_id", "created_at")
+    sorts = ("title", "author_id", "created_at")
+    search = ("title", "body")
+    default_sort = "-created_at"
+
+
+router = APIRouter(prefix="/posts", tags=["posts"], route_class=UnitOfWork)
+
+
+def with_author() -> ORMOption:
+    return showing(Post, "author", UserBrief)
+
+
+async def make_posts(session: Session, new: Sequence[PostCreate]) -> Sequence[Post]:
+    posts = [Post.model_validate(one) for one in new]
+    session.add_all(posts)
+    await session.flush()
+    return await session.reload(Post, posts, with_author())
+
+
+@router.get("/", response_model=list[PostRead], summary="List posts, the newest first")
+async def list_posts(query: Annotated[PostQuery, Depends()], session: ReadSession) -> Page:
+    return await page(session, query, select(Post).options(with_author()))
+
+
+@router.post("/", response_model=PostRead, status_code=201, summary="Create a post")
+async def create_post(new: PostCreate, session: Session) -> Post:
+    return (await make_posts(session, [new]))[0]
+
+
+@router.post("/bulk", response_model=list[PostRead], status_code=201, summary="Create many posts")
+async def bulk_create_posts(new: Batch[PostCreate], session: Session, on_error: OnError = "abort") -> Many:
+    return await create_many(session, new, on_error, make_posts)
+
+
+@router.get("/{post_id}", response_model=PostRead, summary="Read a post")
+async def read_post(post_id: Id, query: Annotated[PostQuery, Depends(PostQuery.of_one)], session: ReadSession) -> Post:
+    return found(await session.get(Post, post_id, [with_author()]))
+
+
+@router.put("/{post_id}", response_model=PostRead, summary="Replace a post")
+async def replace_post(post_id: Id, new: PostCreate, session: Session, matching: IfMatch) -> Post:
+    post = matching(found(await session.get(Post, post_id)))
+    post.sqlmodel_update(new.model_dump())
+    await session.flush()
+    return (await session.reload(Post, [post], with_author()))[0]
+
+
+@router.patch("/{post_id}", response_model=PostRead, summary="Update a post")
+async def update_post(post_id: Id, changes: PostUpdate, session: Session, matching: IfMatch) -> Post:
+    post = matching(found(await session.get(Post, post_id)))
+    post.sqlmodel_update(changes.model_dump(exclude_unset=True))
+    await session.flush()
+    return (await session.reload(Post, [post], with_author()))[0]
+
+
+@router.delete("/{post_id}", status_code=204, summary="Delete a post")
+async def delete_post(post_id: Id, session: Session, matching: IfMatch) -> None:
+    await session.delete(matching(found(await session.get(Post, post_id))))
+    await session.flush()

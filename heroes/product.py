@@ -1,0 +1,149 @@
+"""Products: their slug and SKU are unique among those not deleted; deleting one hides it until it is restored."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query
+from sqlmodel import AutoString, CheckConstraint, Field, Relationship, SQLModel, select
+
+from heroes.category import Category
+from heroes.kit.bulk import Batch, Many, OnError, adding, create_many
+from heroes.kit.bulk_change import Ids, Updated, change_many
+from heroes.kit.deletion import Deletable, DeletableQuery, is_living, living, unique_living
+from heroes.kit.field import BIGINT, Key, Name, Sku, Slug, Text
+from heroes.kit.filter import YesNo
+from heroes.kit.model import Body, Changes, Stamped, UUIDEntity, UUIDRead, now, sorted_by
+from heroes.kit.page import Page, page
+from heroes.kit.precondition import IfMatch
+from heroes.kit.problem import found
+from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
+from heroes.user import User
+
+MAX_STOCK = 10**12
+
+
+ProductStatus = StrEnum("ProductStatus", ["draft", "active", "archived"])
+
+
+class ProductBase(SQLModel):
+    name: Name = Field(max_length=200, schema_extra={"examples": ["Kettle"]})
+    slug: Slug = Field(max_length=200, schema_extra={"examples": ["kettle"]})
+    sku: Sku = Field(max_length=64, schema_extra={"examples": ["KET-1"]})
+    description: Text | None = Field(default=None, max_length=5000, schema_extra={"examples": ["It whistles."]})
+    status: ProductStatus = Field(default=ProductStatus.draft, sa_type=AutoString(16))
+    category_id: UUID | None = Field(default=None, foreign_key="category.id", schema_extra={"examples": [None]})
+    created_by_id: Key | None = Field(
+        default=None, foreign_key="user.id", ondelete="SET NULL", sa_type=BIGINT, schema_extra={"examples": [None]}
+    )
+
+
+class Product(ProductBase, Deletable, UUIDEntity, table=True):
+    __table_args__ = (
+        *unique_living("slug", "sku"),
+        CheckConstraint("length(name) BETWEEN 1 AND 200", name="name"),
+        CheckConstraint("length(slug) BETWEEN 1 AND 200", name="slug"),
+        CheckConstraint("length(sku) BETWEEN 1 AND 64", name="sku"),
+        CheckConstraint("length(description) <= 5000", name="description"),
+        CheckConstraint("status IN ('draft', 'active', 'archived')", name="status"),
+        CheckConstraint(f"stock BETWEEN 0 AND {MAX_STOCK}", name="stock"),
+        *sorted_by("name", "status", "stock", "category_id", "created_by_id", "created_at", "deleted_at"),
+    )
+    stock: int = Field(default=0, sa_type=BIGINT)
+    category: Category | None = Relationship(sa_relationship_kwargs={"lazy": "raise"})
+    created_by: User | None = Relationship(sa_relationship_kwargs={"lazy": "raise"})
+
+
+class ProductCreate(ProductBase, Body):
+    """A new product."""
+
+    read_only = Body.read_only | {"stock", "deleted_at", "category", "created_by"}
+
+
+class ProductRead(Stamped, ProductBase, UUIDRead):
+    """A product; `category` and `created_by` only with `include=category,created_by`."""
+
+    stock: int = Field(description="Changed by stock movements only.")
+    deleted_at: datetime | None
+
+
+class ProductUpdate(ProductCreate, Changes):
+    """What may change of a product."""
+
+
+class ProductsUpdate(Body):
+    ids: Ids
+    changes: ProductUpdate
+
+
+class ProductQuery(DeletableQuery):
+    model = Product
+    read = ProductRead
+    filters = ("name", "slug", "sku", "status", "stock", "category_id", "created_by_id", "created_at")
+    sorts = ("name", "slug", "sku", "status", "stock", "created_at")
+    search = ("name", "description")
+    includes = {"category": "CategoryRead", "created_by": "UserBrief"}
+
+
+router = APIRouter(prefix="/products", tags=["products"], route_class=UnitOfWork)
+
+
+@router.get("/", response_model=list[ProductRead], summary="List products")
+async def list_products(query: Annotated[ProductQuery, Depends()], session: ReadSession) -> Page:
+    return await page(session, query, select(Product))
+
+
+@router.post("/", response_model=ProductRead, status_code=201, summary="Create a product")
+async def create_product(new: ProductCreate, session: Session) -> Product:
+    product = Product.model_validate(new)
+    session.add(product)
+    await session.flush()
+    return product
+
+
+@router.post("/bulk", response_model=list[ProductRead], status_code=201, summary="Create many products")
+async def bulk_create_products(new: Batch[ProductCreate], session: Session, on_error: OnError = "abort") -> Many:
+    return await create_many(session, new, on_error, adding(Product))
+
+
+@router.patch("/bulk", response_model=Updated, summary="Update many products, all or none")
+async def bulk_update_products(many: ProductsUpdate, session: Session) -> Updated:
+    return await change_many(
+        session, Product, many.ids, many.changes.model_dump(exclude_unset=True), is_living(Product)
+    )
+
+
+@router.get("/{product_id}", response_model=ProductRead, summary="Read a product")
+async def read_product(
+    product_id: UUID, query: Annotated[ProductQuery, Depends(ProductQuery.of_one)], session: ReadSession
+) -> Product:
+    return query.shown(await session.get(Product, product_id, query.loading))
+
+
+@router.put("/{product_id}", response_model=ProductRead, summary="Replace a product")
+async def replace_product(product_id: UUID, new: ProductCreate, session: Session, matching: IfMatch) -> Product:
+    product = matching(living(await session.get(Product, product_id)))
+    product.sqlmodel_update(new.model_dump())
+    await session.flush()
+    return product
+
+
+@router.patch("/{product_id}", response_model=ProductRead, summary="Update a product")
+async def update_product(product_id: UUID, changes: ProductUpdate, session: Session, matching: IfMatch) -> Product:
+    product = matching(living(await session.get(Product, product_id)))
+    product.sqlmodel_update(changes.model_dump(exclude_unset=True))
+    await session.flush()
+    return product
+
+
+@router.delete("/{product_id}", status_code=204, summary="Delete a product, until it is restored or for good")
+async def delete_product(
+    product_id: UUID, session: Session, matching: IfMatch, permanent: Annotated[YesNo, Query()] = False
+) -> None:
+    product = matching(found(await session.get(Product, product_id)))
+    if permanent:
+        await session.delete(product)
+    else:
+        living(product).deleted_at = now()
+    await session.flush()

@@ -1,0 +1,21 @@
+"""The deletion of a product, as a thing of its own: deleting it restores the product."""
+
+from uuid import UUID
+
+from fastapi import APIRouter
+
+from heroes.kit.precondition import IfMatch
+from heroes.kit.problem import found
+from heroes.kit.unit_of_work import Session, UnitOfWork
+from heroes.product import Product
+
+router = APIRouter(prefix="/products/{product_id}/deletion", tags=["products"], route_class=UnitOfWork)
+
+
+@router.delete("", status_code=204, summary="Restore a deleted product")
+async def restore_product(product_id: UUID, session: Session, matching: IfMatch) -> None:
+    """A 409 if its slug or SKU has been taken since."""
+    product = matching(found(await session.get(Product, product_id)))
+    found(product.deleted_at)
+    product.deleted_at = None
+    await session.flush()

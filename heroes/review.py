@@ -1,0 +1,137 @@
+"""Reviews: what a user thinks of a product, once; those of a deleted product are hidden with it."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+from sqlalchemy import ColumnElement
+from sqlmodel import CheckConstraint, Field, SQLModel, UniqueConstraint, func, select
+from sqlmodel.sql.expression import SelectOfScalar
+
+from heroes.kit.bulk import Batch, Many, OnError, create_many
+from heroes.kit.deletion import all_living, with_living
+from heroes.kit.field import BIGINT, Id, Key, Text, Whole
+from heroes.kit.model import Body, Changes, Entity, Read, Stamped, sorted_by
+from heroes.kit.page import Page, page
+from heroes.kit.precondition import IfMatch
+from heroes.kit.problem import found
+from heroes.kit.query import ListQuery
+from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
+from heroes.product import Product
+
+RATINGS = range(1, 6)
+
+
+class ReviewBase(SQLModel):
+    product_id: UUID = Field(foreign_key="product.id", ondelete="CASCADE", schema_extra={"examples": ["{product}"]})
+    author_id: Key = Field(
+        foreign_key="user.id",
+        ondelete="CASCADE",
+        sa_type=BIGINT,
+        description="The user.",
+        schema_extra={"examples": [1]},
+    )
+    rating: Whole = Field(ge=1, le=5, schema_extra={"examples": [4]})
+    body: Text | None = Field(default=None, max_length=5000, schema_extra={"examples": ["It does whistle."]})
+
+
+class Review(ReviewBase, Entity, table=True):
+    __table_args__ = (
+        UniqueConstraint("product_id", "author_id"),
+        CheckConstraint("rating BETWEEN 1 AND 5", name="rating"),
+        CheckConstraint("length(body) <= 5000", name="body"),
+        *sorted_by("author_id", "rating", "created_at"),
+        {"sqlite_autoincrement": True},
+    )
+
+
+def average_rating() -> ColumnElement[Any]:
+    """In hundredths, rounded half up in whole numbers, so that it is exact and the same on both databases."""
+    number, total = func.count(), func.sum(Review.rating)
+    return (total * 200 + number) / (number * 2)
+
+
+def two_decimals(hundredths: int | None) -> float | None:
+    return None if hundredths is None else int(hundredths) / 100
+
+
+class ReviewCreate(ReviewBase, Body):
+    """A new review."""
+
+
+class ReviewRead(Stamped, ReviewBase, Read):
+    """A review."""
+
+
+class ReviewUpdate(ReviewCreate, Changes):
+    """What may change of a review."""
+
+
+class ReviewQuery(ListQuery):
+    model = Review
+    read = ReviewRead
+    filters = ("product_id", "author_id", "rating", "created_at")
+    sorts = ("author_id", "rating", "created_at")
+    search = ("body",)
+
+
+router = APIRouter(prefix="/reviews", tags=["reviews"], route_class=UnitOfWork)
+
+
+async def make_reviews(session: Session, new: Sequence[ReviewCreate]) -> list[Review]:
+    await all_living(session, Product, "product_id", [one.product_id for one in new])
+    reviews = [Review.model_validate(one) for one in new]
+    session.add_all(reviews)
+    await session.flush()
+    return reviews
+
+
+@router.get("/", response_model=list[ReviewRead], summary="List reviews")
+async def list_reviews(query: Annotated[ReviewQuery, Depends()], session: ReadSession) -> Page:
+    return await page(session, query, with_living(Product, select(Review)))
+
+
+@router.post("/", response_model=ReviewRead, status_code=201, summary="Create a review")
+async def create_review(new: ReviewCreate, session: Session) -> Review:
+    return (await make_reviews(session, [new]))[0]
+
+
+@router.post("/bulk", response_model=list[ReviewRead], status_code=201, summary="Create many reviews")
+async def bulk_create_reviews(new: Batch[ReviewCreate], session: Session, on_error: OnError = "abort") -> Many:
+    return await create_many(session, new, on_error, make_reviews)
+
+
+def one_review(review_id: int) -> SelectOfScalar[Review]:
+    return with_living(Product, select(Review)).where(Review.id == review_id)
+
+
+@router.get("/{review_id}", response_model=ReviewRead, summary="Read a review")
+async def read_review(
+    review_id: Id, query: Annotated[ReviewQuery, Depends(ReviewQuery.of_one)], session: ReadSession
+) -> Review:
+    return found((await session.exec(one_review(review_id))).first())
+
+
+@router.put("/{review_id}", response_model=ReviewRead, summary="Replace a review")
+async def replace_review(review_id: Id, new: ReviewCreate, session: Session, matching: IfMatch) -> Review:
+    review = matching(found(await session.first(one_review(review_id))))
+    review.sqlmodel_update(new.model_dump())
+    await all_living(session, Product, "product_id", [review.product_id])
+    await session.flush()
+    return review
+
+
+@router.patch("/{review_id}", response_model=ReviewRead, summary="Update a review")
+async def update_review(review_id: Id, changes: ReviewUpdate, session: Session, matching: IfMatch) -> Review:
+    review = matching(found(await session.first(one_review(review_id))))
+    review.sqlmodel_update(changes.model_dump(exclude_unset=True))
+    await all_living(session, Product, "product_id", [review.product_id])
+    await session.flush()
+    return review
+
+
+@router.delete("/{review_id}", status_code=204, summary="Delete a review")
+async def delete_review(review_id: Id, session: Session, matching: IfMatch) -> None:
+    await session.delete(matching(found(await session.first(one_review(review_id)))))
+    await session.flush()

@@ -1,0 +1,100 @@
+"""Stock movements: each changes the stock of a product, once and for all; their sum is always its stock."""
+
+from collections.abc import Sequence
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
+from sqlmodel import CheckConstraint, Field, SQLModel, col, select
+
+from heroes.kit.bulk import Batch, Many, OnError, create_many
+from heroes.kit.deletion import is_living, with_living
+from heroes.kit.field import Text, Whole
+from heroes.kit.ledger import shift
+from heroes.kit.model import Body, Stamped, UUIDEntity, UUIDRead, sorted_by
+from heroes.kit.page import Page, page
+from heroes.kit.problem import found
+from heroes.kit.query import ListQuery
+from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
+from heroes.product import MAX_STOCK, Product
+
+MAX_QUANTITY = 1_000_000_000
+NOT_ENOUGH = "There is not enough stock for this quantity."
+
+
+def something(quantity: int) -> int:
+    if quantity == 0:
+        raise PydanticCustomError("not_zero", "Input should not be 0")
+    return quantity
+
+
+class StockMovementBase(SQLModel):
+    product_id: UUID = Field(foreign_key="product.id", ondelete="CASCADE", schema_extra={"examples": ["{product}"]})
+    quantity: Annotated[Whole, AfterValidator(something)] = Field(
+        ge=-MAX_QUANTITY, le=MAX_QUANTITY, description="Negative takes out; not 0.", schema_extra={"examples": [12]}
+    )
+    reason: Text | None = Field(default=None, max_length=500, schema_extra={"examples": ["Delivery"]})
+
+
+class StockMovement(StockMovementBase, UUIDEntity, table=True):
+    __tablename__ = "stock_movement"
+    __table_args__ = (
+        CheckConstraint(f"quantity <> 0 AND abs(quantity) <= {MAX_QUANTITY}", name="quantity"),
+        CheckConstraint("length(reason) <= 500", name="reason"),
+        *sorted_by("product_id", "quantity", "created_at"),
+    )
+
+
+class StockMovementCreate(StockMovementBase, Body):
+    """A new movement."""
+
+
+class StockMovementRead(Stamped, StockMovementBase, UUIDRead):
+    """A movement; it never changes."""
+
+
+class StockMovementQuery(ListQuery):
+    model = StockMovement
+    read = StockMovementRead
+    filters = ("product_id", "quantity", "created_at")
+    sorts = ("product_id", "quantity", "created_at")
+    search = ("reason",)
+
+
+router = APIRouter(prefix="/stock-movements", tags=["stock movements"], route_class=UnitOfWork)
+
+
+async def move(session: Session, new: Sequence[StockMovementCreate]) -> list[StockMovement]:
+    """Make these movements, in this order; a 409 if one would take a product below zero, or has no product."""
+    steps = [(one.product_id, one.quantity) for one in new]
+    refusal = await shift(session, col(Product.stock), steps, MAX_STOCK, is_living(Product))
+    refusal.check({"product_id": [one.product_id for one in new]}, "quantity", NOT_ENOUGH)
+    movements = [StockMovement.model_validate(one) for one in new]
+    session.add_all(movements)
+    await session.flush()
+    return movements
+
+
+@router.get("/", response_model=list[StockMovementRead], summary="List stock movements")
+async def list_movements(query: Annotated[StockMovementQuery, Depends()], session: ReadSession) -> Page:
+    return await page(session, query, with_living(Product, select(StockMovement)))
+
+
+@router.post("/", response_model=StockMovementRead, status_code=201, summary="Move stock")
+async def create_movement(new: StockMovementCreate, session: Session) -> StockMovement:
+    return (await move(session, [new]))[0]
+
+
+@router.post("/bulk", response_model=list[StockMovementRead], status_code=201, summary="Move stock many times")
+async def bulk_create_movements(new: Batch[StockMovementCreate], session: Session, on_error: OnError = "abort") -> Many:
+    return await create_many(session, new, on_error, move)
+
+
+@router.get("/{movement_id}", response_model=StockMovementRead, summary="Read a stock movement")
+async def read_movement(
+    movement_id: UUID, query: Annotated[StockMovementQuery, Depends(StockMovementQuery.of_one)], session: ReadSession
+) -> StockMovement:
+    one = with_living(Product, select(StockMovement)).where(StockMovement.id == movement_id)
+    return found((await session.exec(one)).first())
