@@ -1,35 +1,91 @@
-"""A handful of teams and heroes for the first look around; never put where there are rows already."""
+"""A handful of everything for the first look around; never put where there are rows already."""
 
-from sqlmodel import select
+import secrets
+from decimal import Decimal
+from uuid import UUID
 
+from pydantic import SecretStr
+from sqlmodel import SQLModel, select
+
+from heroes.category import Category, CategoryCreate
 from heroes.hero import Hero, HeroCreate
-from heroes.kit.database import Database
+from heroes.item import Item, ItemCreate
+from heroes.kit.bulk import adding
+from heroes.kit.database import Database, WriteSession
+from heroes.post import PostCreate, make_posts
+from heroes.power_transfer import PowerTransferCreate
+from heroes.power_transfer import transfer as transfer_power
+from heroes.product import Product, ProductCreate, ProductStatus
+from heroes.review import ReviewCreate, make_reviews
+from heroes.stock_movement import StockMovementCreate, move
+from heroes.stock_transfer import StockTransferCreate
+from heroes.stock_transfer import transfer as transfer_stock
 from heroes.team import Team, TeamCreate
+from heroes.user import User, UserCreate, make_users
 
 TEAMS = (
-    TeamCreate(name="Z-Force", headquarters="Sister Margaret's Bar"),
+    TeamCreate(name="Z-Team", headquarters="Sister Margaret's Bar"),
     TeamCreate(name="Wonderful League", headquarters="Hall of Kindness, 3rd floor"),
 )
 HEROES = (
-    (0, HeroCreate(name="Rusty-Man", secret_name="Tommy Sharp", age=48, power=120)),
-    (0, HeroCreate(name="Dr. Weird", secret_name="Steve Weird", age=44, power=310)),
-    (1, HeroCreate(name="Tarantula", secret_name="Natalia Roman-on", age=32, power=80)),
-    (1, HeroCreate(name="Spider-Boy", secret_name="Pedro Parqueador", age=17, power=95)),
-    (None, HeroCreate(name="Captain North America", secret_name="Esteban Rogelios", power=150)),
+    HeroCreate(name="Rusty-Man", secret_name="Tommy Sharp", age=48, power=120),
+    HeroCreate(name="Dr. Weird", secret_name="Steve Weird", age=44, power=310),
+    HeroCreate(name="Tarantula", secret_name="Natalia Roman-on", age=32, power=80),
+    HeroCreate(name="Spider-Boy", secret_name="Pedro Parqueador", age=17, power=95),
+    HeroCreate(name="Captain North America", secret_name="Esteban Rogelios", power=150),
+)
+PRODUCTS = (
+    ProductCreate(name="Enamel mug", slug="enamel-mug", sku="MUG-1", description="Blue rim."),
+    ProductCreate(name="Frying pan", slug="frying-pan", sku="PAN-1"),
 )
 
 
 async def fill(database: Database) -> None:
+    """Fill an empty database, in one transaction."""
     async with database.write() as session, session.begin():
         await session.exclusive("demo data")
-        if (await session.exec(select(Team.id).limit(1))).first() or (
-            await session.exec(select(Hero.id).limit(1))
-        ).first():
-            return
-        teams = [Team.model_validate(team) for team in TEAMS]
-        session.add_all(teams)
-        await session.flush()
-        session.add_all(
-            Hero.model_validate(hero, update={"team_id": None if team is None else teams[team].id})
-            for team, hero in HEROES
-        )
+        if not await has_rows(session):
+            await fill_heroes(session)
+            await fill_shop(session)
+
+
+async def has_rows(session: WriteSession) -> bool:
+    for table in SQLModel.metadata.sorted_tables:
+        if (await session.exec(select(table.c.id).limit(1))).first() is not None:
+            return True
+    return False
+
+
+async def fill_heroes(session: WriteSession) -> None:
+    team, league = await adding(Team)(session, TEAMS)
+    members = (team.id, team.id, league.id, league.id, None)
+    heroes = [hero.model_copy(update={"team_id": key}) for hero, key in zip(HEROES, members, strict=True)]
+    rusty, weird, *_ = await adding(Hero)(session, heroes)
+    await transfer_power(session, [PowerTransferCreate(from_id=weird.id, to_id=rusty.id, amount=10)])
+
+
+async def fill_shop(session: WriteSession) -> None:
+    pepper, wong = await make_users(session, [stranger("pepper", "Pepper Pots"), stranger("wong", "Wong")])
+    await adding(Item)(session, [ItemCreate(name="Arc lamp", price=Decimal("79.90"), owner_id=pepper.id)])
+    await make_posts(session, [PostCreate(title="On tidying up", body="Label everything.", author_id=wong.id)])
+    mug, pan = await fill_kitchen(session, pepper)
+    await make_reviews(session, [review(mug, pepper, 5), review(mug, wong, 4), review(pan, wong, 2)])
+    await move(session, [StockMovementCreate(product_id=mug, quantity=40, reason="First delivery")])
+    await transfer_stock(session, [StockTransferCreate(source_id=mug, target_id=pan, quantity=5)])
+
+
+async def fill_kitchen(session: WriteSession, seller: User) -> list[UUID]:
+    (kitchen,) = await adding(Category)(session, [CategoryCreate(name="Kitchenware", slug="kitchenware")])
+    common = {"category_id": kitchen.id, "created_by_id": seller.id, "status": ProductStatus.active}
+    products = [product.model_copy(update=common) for product in PRODUCTS]
+    return [product.id for product in await adding(Product)(session, products)]
+
+
+def stranger(username: str, full_name: str) -> UserCreate:
+    """A user with whom nobody can sign in: the password is known to no one."""
+    password = SecretStr(secrets.token_urlsafe(24))
+    return UserCreate(username=username, email=f"{username}@example.com", full_name=full_name, password=password)
+
+
+def review(product_id: UUID, author: User, rating: int) -> ReviewCreate:
+    return ReviewCreate(product_id=product_id, author_id=author.id, rating=rating)

@@ -17,8 +17,8 @@ from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
 
 
 class CategoryBase(SQLModel):
-    name: Name = Field(max_length=100, description="Unique.", schema_extra={"examples": ["Kitchen"]})
-    slug: Slug = Field(max_length=100, description="Unique.", schema_extra={"examples": ["kitchen"]})
+    name: Name = Field(max_length=100, description="Unique.", schema_extra={"examples": ["Kitchen", "Garden", "Attic"]})
+    slug: Slug = Field(max_length=100, description="Unique.", schema_extra={"examples": ["kitchen", "garden", "attic"]})
 
 
 class Category(CategoryBase, UUIDEntity, table=True):

@@ -28,9 +28,9 @@ ProductStatus = StrEnum("ProductStatus", ["draft", "active", "archived"])
 
 
 class ProductBase(SQLModel):
-    name: Name = Field(max_length=200, schema_extra={"examples": ["Kettle"]})
-    slug: Slug = Field(max_length=200, schema_extra={"examples": ["kettle"]})
-    sku: Sku = Field(max_length=64, schema_extra={"examples": ["KET-1"]})
+    name: Name = Field(max_length=200, schema_extra={"examples": ["Kettle", "Teapot", "Cosy"]})
+    slug: Slug = Field(max_length=200, schema_extra={"examples": ["kettle", "teapot", "cosy"]})
+    sku: Sku = Field(max_length=64, schema_extra={"examples": ["KET-1", "TEA-1", "COS-1"]})
     description: Text | None = Field(default=None, max_length=5000, schema_extra={"examples": ["It whistles."]})
     status: ProductStatus = Field(default=ProductStatus.draft, sa_type=AutoString(16))
     category_id: UUID | None = Field(default=None, foreign_key="category.id", schema_extra={"examples": [None]})
@@ -73,8 +73,8 @@ class ProductUpdate(ProductCreate, Changes):
 
 
 class ProductsUpdate(Body):
-    ids: Ids
-    changes: ProductUpdate
+    ids: Ids = Field(schema_extra={"examples": [["{product}", "{product:2}"]]})
+    changes: ProductUpdate = Field(schema_extra={"examples": [{"status": "active"}]})
 
 
 class ProductQuery(DeletableQuery):

@@ -24,7 +24,11 @@ RATINGS = range(1, 6)
 
 
 class ReviewBase(SQLModel):
-    product_id: UUID = Field(foreign_key="product.id", ondelete="CASCADE", schema_extra={"examples": ["{product}"]})
+    product_id: UUID = Field(
+        foreign_key="product.id",
+        ondelete="CASCADE",
+        schema_extra={"examples": ["{product}", "{product}", "{product:2}"]},
+    )
     author_id: Key = Field(
         foreign_key="user.id",
         ondelete="CASCADE",

@@ -17,7 +17,9 @@ from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
 
 
 class TeamBase(SQLModel):
-    name: Name = Field(max_length=100, description="Unique.", schema_extra={"examples": ["Preventers"]})
+    name: Name = Field(
+        max_length=100, description="Unique.", schema_extra={"examples": ["Preventers", "Z-Force", "Defenders"]}
+    )
     headquarters: Name = Field(max_length=200, schema_extra={"examples": ["Sharp Tower"]})
 
 

@@ -19,8 +19,10 @@ from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
 
 
 class UserBase(SQLModel):
-    username: Username = Field(min_length=3, max_length=50, schema_extra={"examples": ["natasha"]})
-    email: Email = Field(max_length=254, schema_extra={"examples": ["natasha@example.com"]})
+    username: Username = Field(min_length=3, max_length=50, schema_extra={"examples": ["natasha", "steve", "bruce"]})
+    email: Email = Field(
+        max_length=254, schema_extra={"examples": ["natasha@example.com", "steve@example.com", "bruce@example.com"]}
+    )
     full_name: Name | None = Field(default=None, max_length=200, schema_extra={"examples": ["Natasha Roman"]})
     is_active: StrictBool = True
     is_superuser: StrictBool = False
@@ -62,7 +64,7 @@ class UserUpdate(UserCreate, Changes):
 class UserReplace(UserCreate):
     """A whole user; the password stays unless a new one is given."""
 
-    password: Password = Field(default=None)
+    password: Password = Field(default=None, schema_extra={"examples": ["correct horse battery"]})
 
 
 class UserQuery(ListQuery):

@@ -14,6 +14,7 @@ from heroes.kit.model import Entity
 from heroes.kit.problem import Problem, describe, invalid
 
 T = TypeVar("T")
+E = TypeVar("E", bound=Entity)
 MAX_ELEMENTS = 1000
 
 
@@ -56,10 +57,10 @@ class Outcome:
 Many = Sequence[Entity] | Outcome
 
 
-def adding(entity: type[Entity]) -> Make[Any]:
+def adding(entity: type[E]) -> Callable[[WriteSession, Sequence[Any]], Awaitable[Sequence[E]]]:
     """The plain way to make rows: in one INSERT, in the order of the elements."""
 
-    async def add(session: WriteSession, elements: Sequence[Any]) -> Sequence[Entity]:
+    async def add(session: WriteSession, elements: Sequence[Any]) -> Sequence[E]:
         rows = [entity.model_validate(element) for element in elements]
         session.add_all(rows)
         await session.flush()
