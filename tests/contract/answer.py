@@ -1,0 +1,101 @@
+"""What every answer must be, whatever was asked; and how to ask with a body that no JSON library would send."""
+
+import json
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import unquote
+
+from fastapi import FastAPI
+from httpx import Response
+
+from heroes.kit import docs
+from heroes.kit.unit_of_work import UnitOfWork
+from tests.conftest import Client
+from tests.contract.field import Json
+from tests.contract.resource import method_of
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+PROBLEM = {"type", "title", "status", "detail", "instance", "request_id"}
+DOCUMENTED_HEADERS = ("etag", "location", "link", "x-total-count", "x-request-id", "retry-after")
+MARKER = "zq9marker"
+"""What no 422 may repeat."""
+
+
+def watching(client: Client, app: FastAPI) -> Client:
+    """The client, which from now on looks at every answer that it gets."""
+    client.event_hooks = {"response": [watcher(app)]}
+    return client
+
+
+def watcher(app: FastAPI) -> Callable[[Response], Awaitable[None]]:
+    async def watch(answer: Response) -> None:
+        await answer.aread()
+        told = f"{answer.request.method} {answer.request.url}: {answer.status_code} {answer.text[:500]}"
+        assert answer.status_code < 500, told
+        assert REQUEST_ID.fullmatch(answer.headers["x-request-id"]), told
+        if answer.status_code >= 400 and answer.request.method != "HEAD":
+            check_problem(answer, told)
+        check_documented(answer, documented(app, answer), told)
+
+    return watch
+
+
+def check_problem(answer: Response, told: str) -> None:
+    problem = answer.json()
+    assert answer.headers["content-type"] == "application/problem+json", told
+    assert set(problem) >= PROBLEM, told
+    assert problem["status"] == answer.status_code, told
+    assert problem["request_id"] == answer.headers["x-request-id"], told
+    assert unquote(problem["instance"]) == answer.request.url.path, told
+    assert ("errors" in problem) == (answer.status_code == 422) or answer.status_code == 409, told
+    for error in problem.get("errors", ()):
+        assert set(error) == {"in", "pointer", "detail", "type"}, told
+        assert error["in"] in ("body", "query", "path", "header"), told
+        assert error["in"] != "body" or re.fullmatch("#(/.*)?", error["pointer"]), told
+    assert MARKER not in json.dumps(problem.get("errors", "")), told
+
+
+def documented(app: FastAPI, answer: Response) -> Json | None:
+    """What the docs say of this operation; None if there is none."""
+    method, path = answer.request.method.replace("HEAD", "GET"), answer.request.url.path
+    for route in app.router.routes:
+        if isinstance(route, UnitOfWork) and method == method_of(route) and route.path_regex.match(path):
+            operation: Json = docs.openapi(app)["paths"][route.path_format][method.lower()]
+            return operation
+    return None
+
+
+def check_documented(answer: Response, operation: Json | None, told: str) -> None:
+    if operation is None:
+        return
+    assert str(answer.status_code) in operation["responses"], f"not documented: {told}"
+    headers = {name.lower() for name in operation["responses"][str(answer.status_code)].get("headers", {})}
+    for name in DOCUMENTED_HEADERS:
+        assert name not in answer.headers or name in headers, f"{name} is not documented: {told}"
+
+
+async def send(client: Client, method: str, url: str, content: object, **headers: str) -> Response:
+    """Send these bytes, or this value as JSON in ASCII, so that it may hold a lone surrogate."""
+    raw = content if isinstance(content, bytes) else json.dumps(content).encode()
+    return await client.request(method, url, content=raw, headers={"content-type": "application/json"} | headers)
+
+
+def with_raw(body: Json, name: str, token: str) -> bytes:
+    """The body with a field whose value is this, letter by letter."""
+    return json.dumps(body | {name: "@raw@"}).replace('"@raw@"', token).encode()
+
+
+def errors(answer: Response) -> list[dict[str, Any]]:
+    assert answer.status_code == 422, f"{answer.request.method} {answer.request.url}: {answer.text[:500]}"
+    found: list[dict[str, Any]] = answer.json()["errors"]
+    return found
+
+
+def pointers(answer: Response) -> set[str]:
+    return {error["pointer"].split("/")[1] if "/" in error["pointer"] else error["pointer"] for error in errors(answer)}
+
+
+def refused(answer: Response, name: str) -> bool:
+    """Is it a 422 that points at this field or parameter?"""
+    return name in pointers(answer)

@@ -1,0 +1,139 @@
+"""A field of a body, as the body's schema shows it, and values for it."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import cache
+from itertools import count
+from typing import Any
+from uuid import uuid4
+
+from pydantic import BaseModel, ValidationError
+
+Json = dict[str, Any]
+NUMBERS = count(10)
+"""Makes texts unique: no number comes twice."""
+NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Field:
+    """`schemas` are the kinds of value that it takes, null apart; `parent` is the table that it refers to."""
+
+    body: type[BaseModel]
+    name: str
+    schemas: list[Json]
+    examples: list[Any]
+    default: Any
+    required: bool
+    nullable: bool
+    parent: str | None
+
+    def is_a(self, kind: str) -> bool:
+        return any(schema.get("type") == kind for schema in self.schemas)
+
+    @property
+    def is_free_text(self) -> bool:
+        """Text whose content is the caller's business, within a length and perhaps a pattern."""
+        return self.is_a("string") and not any({"enum", "const", "format"} & set(schema) for schema in self.schemas)
+
+    def offers(self, text: str) -> bool:
+        """Do the docs say that it takes this text?"""
+        fitting = all(re.search(pattern, text) for pattern in self.all_of("pattern"))
+        return self.is_free_text and fitting and len(text) <= min(self.all_of("maxLength"), default=len(text))
+
+    def all_of(self, keyword: str) -> list[Any]:
+        return [schema[keyword] for schema in self.schemas if keyword in schema]
+
+    def fits(self, value: object) -> bool:
+        """Does the body's own validation let it pass?"""
+        try:
+            self.body.model_validate({self.name: value})
+        except ValidationError as failure:
+            return all(part["loc"][:1] != (self.name,) for part in failure.errors())
+        return True
+
+    def value(self, turn: int = 0, *, unique: bool = False) -> Any:
+        """A valid value: another for each `turn`; a text is another at every call."""
+        number = next(NUMBERS)
+        for candidate in self.candidates(turn + number if unique else turn, number):
+            if self.fits(candidate):
+                return candidate
+        raise AssertionError(f"No value is known for {self.name} of {self.body.__name__}: give it an example.")
+
+    def candidates(self, turn: int, number: int) -> Iterator[Any]:
+        example = next((example for example in self.examples if example is not None), None)
+        for choices in self.all_of("enum"):
+            yield choices[turn % len(choices)]
+        yield from self.all_of("const")
+        if self.is_a("boolean"):
+            yield bool(self.default) ^ bool(turn % 2)
+        if self.is_a("number"):
+            yield from self.amounts(turn, example)
+        if self.is_a("integer"):
+            yield from self.integers(turn, example)
+        if self.is_a("string"):
+            yield from self.texts(turn, number, example)
+        if example is not None:
+            yield example
+
+    def integers(self, turn: int, example: int | None) -> Iterator[int]:
+        lowest = int(min(self.all_of("minimum"), default=1))
+        start = max(lowest, 1) if example is None else example
+        yield from (start + turn, start - turn, lowest + turn, lowest)
+
+    def amounts(self, turn: int, example: object) -> Iterator[str]:
+        yield str(Decimal(str(example or "9.99")) + turn)
+        yield from (f"{turn + 1}.50", f"{turn + 1}", "1")
+
+    def texts(self, turn: int, number: int, example: object) -> Iterator[str]:
+        moment = NEW_YEAR + timedelta(days=turn, seconds=number)
+        for form in self.all_of("format"):
+            yield from {
+                "date-time": [moment.isoformat().replace("+00:00", "Z")],
+                "date": [moment.date().isoformat()],
+                "uuid": [str(uuid4())],
+            }.get(form, [])
+        if example is not None:
+            yield from (f"{number}{example}", f"{example}{number}", f"{example}-{number}", f"{example} {number}")
+        yield from (f"{number} words", f"w{number}", f"W-{number}", f"w{number}@example.com", str(number))
+
+
+@cache
+def fields_of(body: type[BaseModel]) -> list[Field]:
+    schema = body.model_json_schema()
+    return [field_of(body, name, schema) for name in schema["properties"]]
+
+
+def field_of(body: type[BaseModel], name: str, schema: Json) -> Field:
+    described = schema["properties"][name]
+    kinds = list(variants(described, schema.get("$defs", {})))
+    return Field(
+        body=body,
+        name=name,
+        schemas=[kind for kind in kinds if kind.get("type") != "null"],
+        examples=described.get("examples", []),
+        default=described.get("default"),
+        required=name in schema.get("required", ()),
+        nullable=any(kind.get("type") == "null" for kind in kinds),
+        parent=parent_of(body, name),
+    )
+
+
+def variants(schema: Json, definitions: Json) -> Iterator[Json]:
+    """The schema itself, or the alternatives that it offers."""
+    if "$ref" in schema:
+        yield from variants(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    elif "anyOf" in schema:
+        for inner in schema["anyOf"]:
+            yield from variants(inner, definitions)
+    else:
+        yield schema
+
+
+def parent_of(body: type[BaseModel], name: str) -> str | None:
+    info = body.model_fields[name]
+    keys = (getattr(part, "foreign_key", None) for part in (info, *info.metadata))
+    return next((key.partition(".")[0] for key in keys if isinstance(key, str)), None)

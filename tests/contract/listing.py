@@ -1,0 +1,76 @@
+"""A list as its caller sees it: following its pages, and comparing what it holds."""
+
+import re
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+from decimal import Decimal
+from operator import ge, gt, le, lt
+from typing import Any
+
+from heroes.kit.filter import plain_type
+from tests.conftest import Client
+from tests.contract.field import Json
+from tests.contract.resource import Resource
+
+NEXT = re.compile(r'<([^>]+)>; rel="next"')
+MEANINGS: dict[str, Callable[[Any, Any], bool]] = {
+    "": lambda own, value: own == value,
+    "ne": lambda own, value: own != value,
+    "lt": lambda own, value: own is not None and lt(own, value),
+    "lte": lambda own, value: own is not None and le(own, value),
+    "gt": lambda own, value: own is not None and gt(own, value),
+    "gte": lambda own, value: own is not None and ge(own, value),
+    "in": lambda own, value: own in value,
+    "contains": lambda own, value: own is not None and value in own,
+    "startswith": lambda own, value: own is not None and own.startswith(value),
+    "isnull": lambda own, value: (own is None) == value,
+}
+"""What an operator of a filter means: a field's own value, and the one in the query."""
+
+
+def kind_of(resource: Resource, name: str) -> type:
+    field = resource.query.model.model_fields[name]
+    return plain_type(field.rebuild_annotation())[0]
+
+
+def comparable(kind: type, value: Any) -> Any:
+    """A value of an answer as one that compares as the database does."""
+    if value is None:
+        return None
+    readers: dict[type, Callable[[Any], Any]] = {datetime: datetime.fromisoformat, Decimal: Decimal}
+    return readers[kind](value) if kind in readers else value
+
+
+def written(value: Any) -> str:
+    """A value of an answer as a query has it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def following(answer: Any) -> str | None:
+    """The next page; None behind the last."""
+    if "link" not in answer.headers:
+        return None
+    match = NEXT.fullmatch(answer.headers["link"])
+    assert match, answer.headers["link"]
+    return match[1]
+
+
+async def pages(client: Client, resource: Resource, **parameters: Any) -> AsyncIterator[list[Json]]:
+    url: str | None = str(client.build_request("GET", resource.path, params=parameters).url)
+    while url:
+        answer = await client.get(url)
+        assert answer.status_code == 200, answer.text
+        url = following(answer)
+        rows: list[Json] = answer.json()
+        assert rows or not url
+        yield rows
+
+
+async def walked(client: Client, resource: Resource, **parameters: Any) -> list[Json]:
+    return [row async for page in pages(client, resource, **parameters) for row in page]
+
+
+async def ids(client: Client, resource: Resource, **parameters: Any) -> list[Any]:
+    answer = await client.get(resource.path, params=parameters)
+    assert answer.status_code == 200, answer.text
+    return [row["id"] for row in answer.json()]

@@ -1,0 +1,71 @@
+"""Repairs of gadgets: they happened, so they can be told and read, and nothing else."""
+
+from decimal import Decimal
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+from sqlmodel import Field, SQLModel, UniqueConstraint, select
+
+from heroes.kit.field import BIGINT, Key, Money, MoneyColumn, Text
+from heroes.kit.model import Body, Stamped, UUIDEntity, UUIDRead, sorted_by
+from heroes.kit.page import Page, page
+from heroes.kit.problem import found
+from heroes.kit.query import ListQuery
+from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
+
+
+class RepairBase(SQLModel):
+    gadget_id: Key = Field(foreign_key="gadget.id", sa_type=BIGINT, ondelete="CASCADE", schema_extra={"examples": [1]})
+    ticket: Text = Field(max_length=20, description="Unique for its gadget.", schema_extra={"examples": ["R-1"]})
+    cost: Money = Field(default=Decimal(0), sa_type=MoneyColumn, schema_extra={"examples": ["9.99"]})
+
+
+class Repair(RepairBase, UUIDEntity, table=True):
+    __table_args__ = (UniqueConstraint("gadget_id", "ticket"), *sorted_by("gadget_id", "ticket", "cost", "created_at"))
+
+
+class RepairCreate(RepairBase, Body):
+    """A new repair, and who did it, which nobody else needs to know."""
+
+    mechanic: Text = Field(max_length=20, schema_extra={"examples": ["Weasel"]})
+
+
+class RepairRead(Stamped, RepairBase, UUIDRead):
+    """A repair."""
+
+
+class RepairQuery(ListQuery):
+    model = Repair
+    read = RepairRead
+    filters = ("gadget_id", "ticket", "cost", "created_at")
+    sorts = ("ticket", "cost", "created_at")
+    search = ("ticket",)
+    default_sort = "-created_at"
+
+
+router = APIRouter(prefix="/repairs", tags=["repairs"], route_class=UnitOfWork)
+
+
+@router.get("/", response_model=list[RepairRead], summary="List repairs")
+async def list_repairs(query: Annotated[RepairQuery, Depends()], session: ReadSession) -> Page:
+    return await page(session, query, select(Repair))
+
+
+@router.post("/", response_model=RepairRead, status_code=201, summary="Tell of a repair")
+async def create_repair(new: RepairCreate, session: Session) -> Repair:
+    repair = Repair.model_validate(new)
+    session.add(repair)
+    await session.flush()
+    return repair
+
+
+@router.get("/{repair_id}", response_model=RepairRead, summary="Read a repair")
+async def read_repair(
+    repair_id: UUID, query: Annotated[RepairQuery, Depends(RepairQuery.of_one)], session: ReadSession
+) -> Repair:
+    return found(await session.get(Repair, repair_id, query.loading))
+
+
+table = SQLModel.metadata.tables["repair"]
+SQLModel.metadata.remove(table)

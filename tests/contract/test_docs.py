@@ -1,0 +1,118 @@
+"""Section 1 of the contract: what the docs show of a resource is what it does. That every answer is documented,
+with its status and its headers, is looked at whenever one comes: see `watching`."""
+
+from typing import Any
+
+from tests.conftest import Client
+from tests.contract.field import Json
+from tests.contract.resource import Resource, needs, resources_of
+
+OPERATIONS = {"list", "show", "create", "read", "replace", "update", "delete"}
+HEADERS = {"list": {"ETag", "Link", "X-Total-Count"}, "create": {"ETag", "Location"}, "read": {"ETag"}}
+
+
+async def document(client: Client) -> Json:
+    answer = await client.get("/openapi.json")
+    assert answer.status_code == 200
+    found: Json = answer.json()
+    return found
+
+
+def resolved(document: Json, schema: Json) -> Json:
+    if "$ref" not in schema:
+        return schema
+    meant: Json = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    return resolved(document, meant) | schema
+
+
+async def test_every_operation_has_a_name_and_a_summary(client: Client, resource: Resource) -> None:
+    paths = (await document(client))["paths"]
+    names = [operation["operationId"] for path in paths.values() for operation in path.values()]
+    assert len(names) == len(set(names))
+    for verb, route in resource.verbs.items():
+        operation = paths[route.path_format][next(iter(route.methods or ())).lower()]
+        assert operation["operationId"] == f"{resource.tag}-{verb.replace('show', 'read')}"
+        assert operation["summary"].strip()
+        assert operation["tags"] == [resource.tag]
+
+
+async def test_the_paths_shown_are_the_canonical_ones(client: Client, resource: Resource) -> None:
+    paths = (await document(client))["paths"]
+    assert resource.path in paths
+    assert [path for path in paths if path.rstrip("/") == resource.path.rstrip("/")] == [resource.path]
+    assert not [path for path in paths if path.startswith(f"{resource.path}{{") and path.endswith("/")]
+
+
+async def test_what_succeeds_and_what_fails_is_documented(client: Client, resource: Resource) -> None:
+    for verb in resource.verbs:
+        responses = resource.operation(verb)["responses"]
+        success = next(status for status in responses if status.startswith("2"))
+        headers = set(responses[success]["headers"])
+        assert headers >= HEADERS.get(verb, set()) | {"X-Request-ID"}
+        for status, response in responses.items():
+            assert "X-Request-ID" in response["headers"] or status == "304"
+            assert response["description"].strip()
+            if status >= "400":
+                assert list(response["content"]) == ["application/problem+json"]
+                assert response["content"]["application/problem+json"]["example"]["status"] == int(status)
+
+
+async def test_every_parameter_is_described(client: Client, resource: Resource) -> None:
+    for verb in resource.verbs:
+        parameters = resource.operation(verb).get("parameters", [])
+        names = [(parameter["in"], parameter["name"]) for parameter in parameters]
+        assert len(names) == len(set(names))
+        for parameter in parameters:
+            assert parameter["schema"]
+            assert parameter.get("description") or parameter["in"] == "path"
+        if verb == "list":
+            assert {name for place, name in names if place == "query"} == set(resource.query.parameters)
+
+
+def example(document: Json, schema: Json) -> Any:
+    """What Swagger UI puts into the editor of a body: the examples of its properties."""
+    schema = resolved(document, schema)
+    if "examples" in schema:
+        return schema["examples"][0]
+    if "default" in schema:
+        return schema["default"]
+    if "enum" in schema or schema.get("type") == "boolean":
+        return schema.get("enum", [True])[0]
+    assert "properties" in schema, f"no example: {schema}"
+    return {name: example(document, part) for name, part in schema["properties"].items()}
+
+
+@needs("things")
+async def test_the_example_of_a_body_can_be_sent_as_it_is(client: Client, resource: Resource) -> None:
+    shown = await document(client)
+    for verb, method, url in await resource.writable(client):
+        content = resource.operation(verb)["requestBody"]["content"]["application/json"]
+        body = content.get("example") or example(shown, content["schema"])
+        parents = {field.name for field in resource.fields(verb) if field.parent and body.get(field.name) is not None}
+        body |= {
+            field.name: await resource.value(client, field) for field in resource.fields(verb) if field.name in parents
+        }
+        answer = await client.request(method, url, json=body)
+        assert answer.status_code == (201 if verb == "create" else 200), answer.text
+        if "delete" in resource.verbs:
+            await client.delete(resource.url(answer.json()))  # its unique values are free again
+
+
+async def test_a_merge_patch_may_call_itself_one(client: Client, resource: Resource) -> None:
+    content = resource.operation("update")["requestBody"]["content"] if "update" in resource.verbs else {}
+    assert set(content) in (set(), {"application/json", "application/merge-patch+json"})
+
+
+async def test_what_is_shown_is_what_the_docs_say(client: Client, resource: Resource) -> None:
+    shown = await document(client)
+    for verb in {"create", "read", "replace", "update"} & set(resource.verbs) if resource.has("things") else ():
+        thing = await resource.make(client)
+        responses = resource.operation(verb)["responses"]
+        content = responses["201" if verb == "create" else "200"]["content"]["application/json"]
+        schema = resolved(shown, content["schema"])
+        assert set(schema["required"]) <= set(thing) <= set(schema["properties"])
+
+
+async def test_resources_are_found(client: Client, resource: Resource) -> None:
+    assert resource.name in [other.name for other in resources_of(resource.app)]
+    assert set(resource.verbs) <= OPERATIONS

@@ -1,0 +1,215 @@
+"""Section 5 of the contract: which rows of a list, and what of them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Index, PrimaryKeyConstraint, UniqueConstraint, event, inspect
+
+from tests.conftest import Client
+from tests.contract.answer import MARKER, refused
+from tests.contract.field import Json
+from tests.contract.listing import MEANINGS, comparable, ids, kind_of, written
+from tests.contract.resource import Resource, needs, resources_of
+
+WRITINGS = ["100%_\\ \u00c9lan \u00df", "1000 _x \u00e9lan", "100% plain", "back\\slash", "\u0416\u0443\u043a %_"]
+SOUGHT = [
+    "%",
+    "_",
+    "\\",
+    "\u00e9",
+    "\u00c9",
+    "%_",
+    "\\s",
+    "\u00c9LAN",
+    "100%",
+    "\u0436\u0423\u043a",
+    "\u00df",
+    "''",
+    "zzz",
+]
+PARTS = {"contains": slice(2, 5), "startswith": slice(0, 3)}
+
+
+def asked(operator: str, values: list[Any]) -> Iterator[tuple[str, Any]]:
+    """Values to ask for, each as it stands in the query, and as it compares."""
+    if operator == "isnull":
+        yield from (("true", True), ("false", False))
+    elif operator == "in":
+        plain = [value for value in values if "," not in written(value)]
+        yield from ((",".join(map(written, some)), some) for some in (plain[:1], plain[:2], plain) if some)
+    elif operator in PARTS:
+        yield from ((value[PARTS[operator]], value[PARTS[operator]]) for value in values if value[PARTS[operator]])
+        yield from (("%", "%"), ("_", "_"), ("\\", "\\"))
+    else:
+        yield from ((written(value), value) for value in values)
+
+
+@needs("list", "create")
+async def test_every_filter_gives_the_rows_that_it_says(client: Client, resource: Resource) -> None:
+    await resource.make_varied(client)
+    rows = await resource.all(client)
+    for parameter, (name, operator) in resource.query.conditions.items():
+        values = list(dict.fromkeys(row[name] for row in rows if row.get(name) is not None))
+        for text, value in asked(operator, values[:4]) if name in rows[0] else ():
+            kind, meaning = kind_of(resource, name), MEANINGS[operator]
+            sought = value if operator in ("in", "isnull") else comparable(kind, value)
+            own = [(row["id"], row[name] if operator == "in" else comparable(kind, row[name])) for row in rows]
+            expected = [one for one, mine in own if meaning(mine, sought)]
+            assert await ids(client, resource, sort="id", **{parameter: text}) == expected, (parameter, text)
+
+
+@needs("list", "create")
+async def test_filters_narrow_each_other(client: Client, resource: Resource) -> None:
+    made = [thing["id"] for thing in await resource.make_varied(client, 4)]
+    some = {"id__in": ",".join(map(str, made[:3])), "id__ne": made[0]}
+    assert await ids(client, resource, sort="id", **some) == made[1:3]
+    assert await ids(client, resource, id=made[0], id__ne=made[0]) == []
+
+
+@needs("list")
+async def test_a_filter_value_that_is_none_is_refused(client: Client, resource: Resource) -> None:
+    for parameter, (name, operator) in resource.query.conditions.items():
+        is_text = kind_of(resource, name) is str and operator != "isnull"
+        wrong = (
+            ["a\0b", "a" * 60_000] if is_text else [MARKER, "", "1 0", "\0", "1e400", str(10**400), "NaN", "9" * 5000]
+        )
+        wrong += [",".join(["1"] * 101)] if operator == "in" else []
+        for value in wrong:
+            answer = await client.get(resource.path, params={parameter: value})
+            assert any(error.startswith(parameter) for error in pointed(answer)), (parameter, value)
+
+
+@needs("list")
+async def test_a_time_in_a_query_is_one_of_rfc_3339(client: Client, resource: Resource) -> None:
+    for parameter, (name, operator) in resource.query.conditions.items():
+        if kind_of(resource, name) is datetime and operator != "isnull":
+            assert await ids(client, resource, **{parameter: "2026-01-01T00:00:00.5+01:00"}) == []
+            for wrong in (
+                "2026-01-01",
+                "2026-01-01T00:00:00",
+                "2026-02-30T00:00:00Z",
+                "5",
+                "-5",
+                "5.5",
+                "1700000000000",
+            ):
+                assert pointed(await client.get(resource.path, params={parameter: wrong})), (parameter, wrong)
+
+
+@needs("list")
+async def test_a_number_in_a_query_is_written_plainly(client: Client, resource: Resource) -> None:
+    for parameter, (name, operator) in resource.query.conditions.items():
+        if kind_of(resource, name) in (int, Decimal) and operator != "isnull":
+            for wrong in ("1_0", " 1", "1 ", "\u0663", "+1", "1e2"):
+                assert pointed(await client.get(resource.path, params={parameter: wrong})), (parameter, wrong)
+
+
+def pointed(answer: Any) -> list[str]:
+    assert answer.status_code == 422, f"{answer.request.url}: {answer.status_code}"
+    return [error["pointer"] for error in answer.json()["errors"]]
+
+
+@needs("list", "create", "search")
+async def test_a_search_finds_what_contains_the_text_in_whatever_case(client: Client, resource: Resource) -> None:
+    for field in [field for field in resource.fields("create") if field.name in resource.query.search]:
+        for text in [text for text in WRITINGS if field.offers(text)]:
+            await resource.make(client, **{field.name: text})
+    await resource.make(client)
+    rows = await resource.all(client)
+    for sought in [*SOUGHT, str(rows[0][resource.query.search[0]])[:200]]:
+        expected = [row["id"] for row in rows if mentions(resource, row, sought)]
+        assert await ids(client, resource, sort="id", q=sought) == expected, sought
+
+
+def mentions(resource: Resource, row: Json, text: str) -> bool:
+    return any(text.lower() in (row[name] or "").lower() for name in resource.query.search)
+
+
+@needs("list", "search")
+async def test_a_search_for_what_no_text_holds_is_refused(client: Client, resource: Resource) -> None:
+    for wrong in ("", "\0", "a\0b", "a" * 201, "a" * 60_000):
+        assert refused(await client.get(resource.path, params={"q": wrong}), "q")
+
+
+@needs("list", "create")
+async def test_only_the_fields_asked_for_are_given(client: Client, resource: Resource) -> None:
+    thing = await resource.make(client)
+    names = list(resource.query.read.model_fields)
+    places = [resource.path, resource.url(thing)] if "read" in resource.verbs else [resource.path]
+    for place in places:
+        for some in ([names[0]], [names[-1]], names[::2], names[::-1], [names[1], names[1]]):
+            answer = (await client.get(place, params={"fields": ",".join(some)})).json()
+            (row,) = answer if isinstance(answer, list) else [answer]
+            assert row == {name: thing[name] for name in some}
+        for wrong in ("", "nonsense", "id,nonsense", "id,", "*", "id\0", "_sa_instance_state"):
+            assert "fields" in pointed(await client.get(place, params={"fields": wrong}))[0]
+
+
+async def related(client: Client, resource: Resource, turn: int = 0) -> Json:
+    """A thing that has, of everything that may be embedded, one; for each turn another one."""
+    thing = await resource.make(client, **await resource.whole(client, turn))
+    for name in resource.query.includes:
+        relation = inspect(resource.query.model).relationships[name]
+        if relation.uselist:
+            child = next(other for other in resources_of(resource.app) if other.is_of(relation.mapper.local_table.name))
+            (key,) = [field.name for field in child.fields("create") if field.parent == resource.table.name]
+            await child.make(client, **{key: thing["id"]})
+    return thing
+
+
+@needs("list", "create", "includes")
+async def test_what_is_related_is_embedded_when_it_is_asked_for(client: Client, resource: Resource) -> None:
+    thing = await related(client, resource)
+    embeddable = set(resource.query.includes)
+    for place in [resource.path, *([resource.url(thing)] if "read" in resource.verbs else [])]:
+        for names in ([], *([name] for name in embeddable), [*embeddable]):
+            answer = (await client.get(place, params={"include": ",".join(names)} if names else {})).json()
+            (row,) = answer if isinstance(answer, list) else [answer]
+            embedded = [one for name in names for one in (row[name] if isinstance(row[name], list) else [row[name]])]
+            assert len([one["id"] for one in embedded]) == len(names)
+            assert {name: value for name, value in row.items() if name not in names} == thing
+
+
+@needs("list", "create", "includes")
+async def test_what_is_embedded_costs_no_statement_per_row(client: Client, resource: Resource) -> None:
+    parameters = {"include": ",".join(resource.query.includes), "sort": "id"}
+    costs = []
+    for turns in (range(1), range(1, 6)):
+        for turn in turns:
+            await related(client, resource, turn)
+        with statements(resource) as executed:
+            assert await ids(client, resource, **parameters)
+        costs.append(len(executed))
+    assert costs[0] == costs[1] <= 1 + len(resource.query.includes)
+
+
+@contextmanager
+def statements(resource: Resource) -> Iterator[list[str]]:
+    executed: list[str] = []
+
+    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
+        executed.append(statement)
+
+    engine = resource.app.state.database.reader.sync_engine
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield executed
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+@needs("list")
+async def test_an_include_that_is_none_is_refused(client: Client, resource: Resource) -> None:
+    for wrong in ("nonsense", "", "id", "team.heroes", "__class__"):
+        assert "include" in pointed(await client.get(resource.path, params={"include": wrong}))[0]
+
+
+@needs("list")
+async def test_every_field_that_sorts_or_filters_leads_an_index(client: Client, resource: Resource) -> None:
+    kinds = [*resource.table.indexes, *resource.table.constraints]
+    indexed = [part for part in kinds if isinstance(part, Index | PrimaryKeyConstraint | UniqueConstraint)]
+    leading = {next(iter(part.columns)).name for part in indexed if len(part.columns)}
+    assert {*resource.query.filters, *resource.query.sorts, "id"} <= leading

@@ -1,0 +1,86 @@
+"""Section 1 and 3 of the contract: what is no JSON object is refused before anything else looks at it."""
+
+from collections.abc import AsyncIterator
+
+from httpx import Response
+
+from tests.conftest import Client
+from tests.contract.answer import errors, send
+from tests.contract.resource import Resource
+
+NO_JSON = [
+    b"NaN",
+    b"Infinity",
+    b'{"a": NaN}',
+    b'{"a": [-Infinity]}',
+    b"{",
+    b"{'a': 1}",
+    b'{"a": 1,}',
+    b'{"a": 01}',
+    b'{"a": "\t"}',
+    b"{} {}",
+    b'{"a": "\xff"}',
+    b'{"a": "\xed\xa0\x80"}',
+    '{"a": 1}'.encode("utf-16"),
+    b"\xef\xbb\xbf{}",
+    b"[" * 10_000 + b"]" * 10_000,
+    b'{"a":' * 10_000 + b"1" + b"}" * 10_000,
+    b"[" * 500_000,
+]
+NO_OBJECT = [b"[]", b"[1]", b'"text"', b"5", b"1e400", b"true", b"null", b""]
+BIG = 2 * 1024 * 1024
+
+
+async def test_what_is_no_json_is_a_bad_request(client: Client, resource: Resource) -> None:
+    for _, method, url in await resource.writable(client):
+        for content in NO_JSON:
+            answer = await send(client, method, url, content)
+            assert answer.status_code == 400, (content[:20], answer.text)
+            assert answer.json()["type"] == "urn:problem:malformed-body", content[:20]
+
+
+async def test_a_number_of_too_many_digits_is_refused(client: Client, resource: Resource) -> None:
+    for _, method, url in await resource.writable(client):
+        answer = await send(client, method, url, b'{"a": ' + b"9" * 5000 + b"}")
+        assert answer.status_code in (400, 422)
+
+
+async def test_json_that_is_no_object_is_refused(client: Client, resource: Resource) -> None:
+    for _, method, url in await resource.writable(client):
+        for content in NO_OBJECT:
+            assert errors(await send(client, method, url, content))[0]["in"] == "body"
+
+
+async def test_a_body_that_is_too_large_is_refused_announced_or_not(client: Client, resource: Resource) -> None:
+    for _, method, url in await resource.writable(client):
+        assert (await send(client, method, url, b" " * BIG)).status_code == 413
+        assert (await chunked(client, method, url)).status_code == 413
+
+
+async def chunked(client: Client, method: str, url: str) -> Response:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(BIG // 65536):
+            yield b" " * 65536
+
+    answer = await client.request(method, url, content=chunks(), headers={"content-type": "application/json"})
+    assert "content-length" not in answer.request.headers
+    return answer
+
+
+async def test_a_body_of_another_type_is_refused(client: Client, resource: Resource) -> None:
+    for verb, method, url in await resource.writable(client):
+        body = await resource.valid(client, verb)
+        for other in ("", "text/plain", "application/x-www-form-urlencoded", "application/jsonp", "text/json"):
+            answer = await send(client, method, url, body, **{"content-type": other})
+            assert answer.status_code == 415, other
+        untyped = await client.request(method, url, content=b"{}")
+        assert "content-type" not in untyped.request.headers
+        assert untyped.status_code == 415
+
+
+async def test_json_by_its_other_names_is_accepted(client: Client, resource: Resource) -> None:
+    for verb, method, url in await resource.writable(client):
+        for name in ("application/json; charset=utf-8", "Application/JSON", "application/merge-patch+json"):
+            if verb != "create" or resource.has("things"):
+                answer = await send(client, method, url, await resource.body(client, verb), **{"content-type": name})
+                assert answer.status_code == (201 if verb == "create" else 200), answer.text

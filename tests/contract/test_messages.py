@@ -1,0 +1,154 @@
+"""Section 1 and 2 of the contract: what a message looks like, whichever it is."""
+
+import re
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+from tests.conftest import Client
+from tests.contract.answer import MARKER, errors, send
+from tests.contract.resource import Resource, needs
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "BREW"}
+NO_IDS = ["0", "-1", "abc", "%00", "1.0", "1_0", "%20", "%20%20", "+1", "1e3", "%D9%A3", "%ED%A0%80", "%22%22"]
+NO_NUMBERS = [*NO_IDS, str(2**63), str(10**30), "9" * 5000]
+
+
+@needs("create", "read")
+async def test_what_is_created_is_shown_and_found_where_location_says(client: Client, resource: Resource) -> None:
+    body = await resource.whole(client, turn=1)
+    answer = await client.post(resource.path, json=body)
+    assert answer.status_code == 201
+    assert answer.headers["content-type"] == "application/json"
+    shown = {name: value for name, value in answer.json().items() if name in body}
+    assert shown == {name: value for name, value in body.items() if name in answer.json()}
+    assert answer.headers["etag"] == '"1"'
+    assert answer.headers["location"] == resource.url(answer.json())
+    found = await client.get(answer.headers["location"])
+    assert found.status_code == 200
+    assert (found.json(), found.headers["etag"]) == (answer.json(), '"1"')
+
+
+@needs("create")
+async def test_what_is_only_written_is_never_shown(client: Client, resource: Resource) -> None:
+    body = await resource.valid(client, "create")
+    answer = await client.post(resource.path, json=body)
+    hidden = [body[field.name] for field in resource.fields("create") if field.name in body.keys() - answer.json()]
+    assert not [value for value in hidden if isinstance(value, str) and value in answer.text]
+
+
+async def test_a_good_request_id_is_kept_and_a_bad_one_replaced(client: Client, resource: Resource) -> None:
+    for good in ("a.B-c_9", "x" * 128):
+        answer = await client.get(resource.path, headers={"X-Request-ID": good})
+        assert answer.headers["x-request-id"] == good
+    for bad in (b"", b"a b", b"x" * 129, b"a\xc3\xa9", b'"quoted"'):
+        answers = [await client.get(resource.path, headers={b"X-Request-ID": bad}) for _ in range(2)]
+        new = {answer.headers["x-request-id"] for answer in answers}
+        assert len(new) == 2
+        assert bad.decode() not in new
+
+
+async def test_every_path_answers_with_and_without_its_slash(client: Client, resource: Resource) -> None:
+    for url in await resource.readable(client):
+        other = url.rstrip("/") if url.endswith("/") else f"{url}/"
+        one, same = await client.get(url), await client.get(other)
+        assert (one.status_code, same.status_code) == (200, 200)
+        assert one.json() == same.json()
+    for _, method, url in await resource.places(client):
+        other = url.rstrip("/") if url.endswith("/") else f"{url}/"
+        answer = await send(client, method, other, [] if method != "DELETE" else {})
+        assert answer.status_code in ((200, 204) if method in ("GET", "DELETE") else (422,))
+
+
+@needs("create", "read")
+async def test_location_is_canonical_however_the_path_was_written(client: Client, resource: Resource) -> None:
+    answer = await client.post(resource.path.rstrip("/"), json=await resource.body(client))
+    assert answer.status_code == 201
+    assert answer.headers["location"] == resource.url(answer.json())
+
+
+async def test_head_answers_as_get_without_its_body(client: Client, resource: Resource) -> None:
+    for url in await resource.readable(client):
+        read, head = await client.get(url), await client.head(url)
+        assert (head.status_code, head.content) == (200, b"")
+        assert {**head.headers, "x-request-id": ""} == {**read.headers, "x-request-id": ""}
+
+
+async def test_another_method_is_answered_with_those_that_there_are(client: Client, resource: Resource) -> None:
+    places: dict[str, set[str]] = {}
+    for _, method, url in await resource.places(client):
+        key = url if url == resource.path else resource.path + "1"
+        places.setdefault(key, set()).update({method, "HEAD"} if method == "GET" else {method})
+    for url, methods in places.items():
+        for method in METHODS - methods:
+            answer = await client.request(method, url)
+            assert answer.status_code == 405, method
+            assert set(answer.headers["allow"].split(", ")) == methods
+
+
+@needs("things")
+async def test_times_are_in_utc_and_ids_are_integers_or_uuids(client: Client, resource: Resource) -> None:
+    thing = await resource.make(client)
+    assert {"id", "version", "created_at"} <= set(thing)
+    assert type(thing["id"]) is int or UUID(thing["id"])
+    schema = resource.verbs["create"].response_model.model_json_schema(mode="serialization")
+    assert schema["properties"]["created_at"]["format"] == "date-time"
+    times = [name for name, described in schema["properties"].items() if "date-time" in str(described)]
+    assert all(thing[name] is None or TIME.fullmatch(thing[name]) for name in times)
+    assert datetime.fromisoformat(thing["created_at"]) <= datetime.now(UTC)
+
+
+@needs("things")
+async def test_a_path_id_that_is_none_is_refused(client: Client, resource: Resource) -> None:
+    nothing = NO_NUMBERS if isinstance((await resource.make(client))["id"], int) else NO_IDS
+    for verb, method, _ in await resource.places(client):
+        for part in nothing if resource.verbs[verb].dependant.path_params else ():
+            answer = await client.request(method, resource.path + part, json=None if method == "GET" else {})
+            assert "path" in {error["in"] for error in errors(answer)}, part
+    assert (await client.get(f"{resource.path}/")).status_code == 404
+
+
+@needs("things")
+async def test_an_id_of_nothing_is_not_found(client: Client, resource: Resource) -> None:
+    whole = isinstance((await resource.make(client))["id"], int)
+    nobody: list[object] = [2**31, 2**63 - 1] if whole else [uuid4()]
+    for verb, method, _ in await resource.places(client):
+        body = await resource.valid(client, verb) if verb in ("replace", "update") else None
+        for part in nobody if resource.verbs[verb].dependant.path_params else ():
+            answer = await client.request(method, f"{resource.path}{part}", json=body)
+            assert answer.status_code == 404
+
+
+async def test_a_path_of_nothing_is_not_found(client: Client, resource: Resource) -> None:
+    answer = await client.get(f"{resource.path.rstrip('/')}/1/nothing/at/all")
+    assert (answer.status_code, answer.json()["status"]) == (404, 404)
+
+
+async def test_an_unknown_parameter_is_refused_with_the_known_ones(client: Client, resource: Resource) -> None:
+    for verb, method, url in await resource.places(client):
+        answer = await client.request(method, f"{url}?wrong={MARKER}", json=None if method == "GET" else {})
+        (error,) = errors(answer)
+        assert (error["in"], error["pointer"]) == ("query", "wrong")
+        documented = resource.operation(verb).get("parameters", [])
+        names = {known["name"] for known in documented if known["in"] == "query"} or {"none"}
+        assert set(error["detail"].rpartition(": ")[2].split(", ")) == names
+
+
+@needs("things")
+async def test_an_integer_or_a_text_of_nonsense_is_never_repeated(client: Client, resource: Resource) -> None:
+    nonsense: list[object] = [{MARKER: MARKER}, [MARKER], MARKER * 9999, f"{MARKER}\0", f"{MARKER}\ud800"]
+    for verb, method, url in await resource.writable(client):
+        body = await resource.valid(client, verb)
+        for field in resource.fields(verb):
+            for value in nonsense:
+                answer = await send(client, method, url, body | {field.name: value})
+                assert errors(answer)
+                assert MARKER not in answer.text
+
+
+@needs("update")
+async def test_a_header_of_nonsense_is_never_repeated(client: Client, resource: Resource) -> None:
+    url = resource.url(await resource.make(client))
+    answer = await client.patch(url, json={}, headers={"If-Match": MARKER})
+    assert [error["in"] for error in errors(answer)] == ["header"]
+    assert MARKER not in answer.text

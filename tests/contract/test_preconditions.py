@@ -1,0 +1,151 @@
+"""Section 4 of the contract: versions, and what happens when two want to change the same thing."""
+
+from asyncio import gather
+from collections import Counter
+
+from httpx import Response
+
+from tests.conftest import Client
+from tests.contract.answer import errors
+from tests.contract.field import Json
+from tests.contract.resource import Resource, needs
+
+NO_TAGS = ["nonsense", '"1', '1"', "1", '"1" "2"', '"1",', ',"1"', 'w/"1"', '"1"; "2"', "", '*, "1"', '"a"b"']
+RACERS = 50
+
+
+async def change(client: Client, resource: Resource, turn: int = 1) -> Json:
+    """A body of one field that is another one at every call, as far as that can be."""
+    fields = sorted(resource.fields("update"), key=lambda field: (not field.is_free_text, field.parent is not None))
+    return {fields[0].name: await resource.value(client, fields[0], turn)}
+
+
+@needs("update", "read")
+async def test_a_change_of_the_right_version_passes(client: Client, resource: Resource) -> None:
+    url = resource.url(await resource.make(client))
+    for turn, header in enumerate(['"{}"', "*", '"0", "{}"', '"{}" , W/"7", "x"', " * "], start=1):
+        body = await change(client, resource, turn)
+        answer = await client.patch(url, json=body, headers={"If-Match": header.format(turn)})
+        assert answer.status_code == 200, (header, answer.text)
+        assert answer.headers["etag"] == f'"{turn + 1}"'
+        assert answer.json()["version"] == turn + 1
+
+
+@needs("things")
+async def test_a_change_of_another_version_fails_and_changes_nothing(client: Client, resource: Resource) -> None:
+    for verb, method, url in [place for place in await resource.places(client) if place[0] in CHANGING]:
+        before = (await client.get(url)).json()
+        body = await CHANGING[verb](client, resource)
+        for header in ('"2"', 'W/"1"', '"01"', '""', 'W/"1", "2"', '"*"'):
+            answer = await client.request(method, url, json=body, headers={"If-Match": header})
+            assert answer.status_code == 412, header
+        assert (await client.get(url)).json() == before
+        answer = await client.request(method, url, json=body, headers={"If-Match": '"1"'})
+        assert answer.status_code in (200, 204)
+
+
+async def replacement(client: Client, resource: Resource) -> Json:
+    return await resource.body(client, "replace", turn=1)
+
+
+async def nothing(_: Client, __: Resource) -> None:
+    return None
+
+
+CHANGING = {"replace": replacement, "update": change, "delete": nothing}
+
+
+@needs("things")
+async def test_a_precondition_that_is_none_is_refused(client: Client, resource: Resource) -> None:
+    for verb, method, url in [place for place in await resource.places(client) if place[0] in CHANGING]:
+        body = await CHANGING[verb](client, resource)
+        for header in NO_TAGS:
+            answer = await client.request(method, url, json=body, headers={"If-Match": header})
+            assert [(error["in"], error["pointer"]) for error in errors(answer)] == [("header", "If-Match")], header
+
+
+async def test_what_the_caller_has_already_is_not_sent_again(client: Client, resource: Resource) -> None:
+    for url in await resource.readable(client):
+        tag = (await client.get(url)).headers.get("etag", "")
+        for header in (tag, f'"x", {tag}', "*", tag.removeprefix("W/")) if tag else ():
+            answer = await client.get(url, headers={"If-None-Match": header})
+            assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag)
+        for header in ('"another"', 'W/"another"', "nonsense"):
+            assert (await client.get(url, headers={"If-None-Match": header})).status_code == 200
+
+
+@needs("things", "list")
+async def test_a_list_has_a_weak_tag_that_a_change_makes_another(client: Client, resource: Resource) -> None:
+    await resource.make(client)
+    before = (await client.get(resource.path)).headers["etag"]
+    assert before.startswith('W/"')
+    await resource.make(client)
+    answer = await client.get(resource.path, headers={"If-None-Match": before})
+    assert answer.status_code == 200
+    assert answer.headers["etag"] != before
+
+
+@needs("update", "read")
+async def test_a_thing_that_changed_is_sent_again(client: Client, resource: Resource) -> None:
+    url = resource.url(await resource.make(client))
+    await client.patch(url, json=await change(client, resource))
+    answer = await client.get(url, headers={"If-None-Match": '"1"'})
+    assert (answer.status_code, answer.headers["etag"]) == (200, '"2"')
+
+
+@needs("update", "read")
+async def test_of_two_changes_to_one_version_one_wins(client: Client, resource: Resource) -> None:
+    for _ in range(5):
+        url = resource.url(await resource.make(client))
+        bodies = [await change(client, resource, turn) for turn in (1, 2)]
+        answers = await gather(*(client.patch(url, json=body, headers={"If-Match": '"1"'}) for body in bodies))
+        assert sorted(answer.status_code for answer in answers) == [200, 412]
+        (winner,) = [answer.json() for answer in answers if answer.status_code == 200]
+        assert (await client.get(url)).json() == winner
+
+
+@needs("update", "read")
+async def test_every_one_of_many_changes_has_its_own_version(client: Client, resource: Resource) -> None:
+    url = resource.url(await resource.make(client))
+    bodies = [await change(client, resource, turn) for turn in range(1, 11)]
+    answers = await gather(*(client.patch(url, json=body) for body in bodies))
+    assert Counter(answer.status_code for answer in answers) == {200: 10}
+    assert {answer.json()["version"] for answer in answers} == set(range(2, 12))
+
+
+@needs("unique", "things")
+async def test_of_many_that_create_the_same_one_wins(client: Client, resource: Resource) -> None:
+    body = await resource.body(client)
+    answers = await gather(*(client.post(resource.path, json=body) for _ in range(RACERS)))
+    assert Counter(answer.status_code for answer in answers) == {201: 1, 409: RACERS - 1}
+    lost = [answer.json()["detail"] for answer in answers if answer.status_code == 409]
+    assert all(any(name in detail for name in resource.unique) for detail in lost)
+
+
+@needs("unique", "things")
+async def test_each_unique_value_is_taken_once(client: Client, resource: Resource) -> None:
+    for together in resource.uniques:
+        body = await resource.body(client)
+        await resource.make(client, **body)
+        again = await resource.body(client) | {name: body[name] for name in together}
+        assert is_taken(await client.post(resource.path, json=again), together)
+        if "update" in resource.verbs:
+            url = resource.url(await resource.make(client))
+            assert is_taken(await client.patch(url, json={name: body[name] for name in together}), together)
+            assert (await client.get(url)).json()["version"] == 1
+
+
+def is_taken(answer: Response, fields: set[str]) -> bool:
+    return answer.status_code == 409 and any(name in answer.json()["detail"] for name in fields)
+
+
+@needs("update", "delete")
+async def test_a_change_that_races_a_deletion_is_made_or_finds_nothing(client: Client, resource: Resource) -> None:
+    for turn in range(20):
+        url = resource.url(await resource.make(client))
+        headers = {"If-Match": '"1"'} if turn % 2 else {}
+        body = await change(client, resource)
+        answers = await gather(client.patch(url, json=body, headers=headers), client.delete(url, headers=headers))
+        assert {answer.status_code for answer in answers} <= {200, 204, 404, 412}
+        assert any(answer.is_success for answer in answers)
+        assert (await client.get(url)).status_code == (404 if answers[1].is_success else 200)

@@ -1,0 +1,184 @@
+"""What the docs promise: the first click on every operation works, and the page needs no host but the service's."""
+
+import os
+import re
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from playwright.sync_api import Locator, Page, sync_playwright
+
+from tests.conftest import Client
+from tests.live import Server, serving
+
+Json = dict[str, Any]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+QUIET = (
+    "--no-sandbox",  # Chromium refuses to run as root with one
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+SENT_AS = {"path": "path", "query": "params", "header": "headers"}
+LIFE = ("list", "create", "read", "replace", "update", "delete", "restore", "bulk")
+"""Of a thing, by the second half of the operation's id, in the order in which a reader would try it out."""
+
+
+@pytest.fixture
+async def server(new_database: Any, log_file: Path) -> AsyncIterator[Server]:
+    """The service as a process, on an empty database."""
+    with serving(await new_database(), log_file) as server:
+        yield server
+
+
+@contextmanager
+def browsing(url: str) -> Iterator[tuple[Page, list[str]]]:
+    """A page of a browser, and what will go wrong in it: complaints, faults, and requests to other hosts."""
+    wrongs: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=installed_browser(), args=QUIET)
+        page = browser.new_page()
+        page.on("request", lambda request: None if is_of(request.url, url) else wrongs.append(request.url))
+        page.on("console", lambda message: wrongs.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda failure: wrongs.append(str(failure)))
+        page.goto(url)
+        yield page, wrongs
+        browser.close()
+
+
+def installed_browser() -> str:
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None and "CI" in os.environ:
+        pytest.fail("There is no Chromium, without which nobody knows whether the docs work: apt install chromium")
+    if path is None:
+        pytest.skip("THE DOCS WERE NOT TRIED OUT: there is no Chromium here; on Debian: apt install chromium")
+    return path
+
+
+def is_of(requested: str, url: str) -> bool:
+    """Inline images, as data: URLs, go to no host."""
+    return urlsplit(requested).netloc in ("", urlsplit(url).netloc)
+
+
+def try_out(page: Page, operation: str) -> Locator:
+    """Open an operation, execute it as it is, and show the answer."""
+    block = page.locator(f"#operations-{operation}")
+    block.locator(".opblock-summary-control").click()
+    block.get_by_role("button", name="Execute").click()
+    answer = block.locator(".live-responses-table .response")
+    answer.wait_for()
+    return answer
+
+
+@pytest.mark.usefixtures("anyio_backend")  # for the fixtures, which are asynchronous
+def test_a_browser_creates_a_hero_and_sees_it_in_the_list_with_one_click_each(server: Server) -> None:
+    with browsing(f"{server.url}/docs") as (page, wrongs):
+        created = try_out(page, "heroes-heroes-create")
+        assert created.locator(".response-col_status").inner_text().startswith("201")
+        listed = try_out(page, "heroes-heroes-list")
+        assert listed.locator(".response-col_status").inner_text().startswith("200")
+        assert '"name": "Deadpond"' in listed.locator(".response-col_description").inner_text()
+        assert page.locator("#operations-heroes-heroes-list .request-url pre").inner_text() == f"{server.url}/heroes/"
+        assert wrongs == []
+
+
+async def test_the_example_of_every_operation_works_at_the_first_click(client: Client) -> None:
+    document = (await client.get("/openapi.json")).json()
+    made: Json = {}
+    for method, path, operation in sorted(operations_of(document), key=partial(turn, document)):
+        collection, expected = path.partition("{")[0], next(iter(operation["responses"]))
+        request = request_of(document, operation, made.get(collection))
+        answer = await client.request(method, path.format(**request.pop("path")), **request)
+        assert str(answer.status_code) == expected, f"{method} {path} {request}: {answer.text}"
+        if "location" in answer.headers:
+            made[collection] = answer.json()["id"]
+
+
+def operations_of(document: Json) -> Iterator[tuple[str, str, Json]]:
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            yield method.upper(), path, operation
+
+
+def turn(document: Json, found: tuple[str, str, Json]) -> tuple[int, int]:
+    """When an operation is tried out: what things refer to is made before them, and deleted after them."""
+    operation = found[2]
+    tag = [tag["name"] for tag in document["tags"]].index(operation["tags"][0])
+    verb = operation["operationId"].removeprefix(f"{operation['tags'][0]}-").partition("-")[0]
+    return LIFE.index(verb if verb in LIFE else "read"), -tag if verb == "delete" else tag
+
+
+def request_of(document: Json, operation: Json, made: Any) -> Json:
+    """The request that Swagger UI prefills; nobody can know the id of a thing with a UUID before it is made."""
+    request: Json = {"path": {}}
+    for part in operation.get("parameters", ()):
+        if "example" in part or part["in"] == "path":
+            request.setdefault(SENT_AS[part["in"]], {})[part["name"]] = part.get("example", made)
+    if "requestBody" in operation:
+        request["json"] = example_of(document, operation["requestBody"]["content"]["application/json"]["schema"])
+    return request
+
+
+def example_of(document: Json, schema: Json) -> Any:
+    if "$ref" in schema:
+        return example_of(document, document["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
+    if "examples" in schema:
+        return schema["examples"][0]
+    if "items" in schema:
+        return [example_of(document, schema["items"])]
+    if "properties" in schema:
+        return {name: example_of(document, part) for name, part in schema["properties"].items()}
+    return schema["default"]
+
+
+async def test_nothing_is_prefilled_but_ids_and_no_id_that_counts_is_left_out(client: Client) -> None:
+    document = (await client.get("/openapi.json")).json()
+    for method, _, operation in operations_of(document):
+        for part in operation.get("parameters", ()):
+            counts = part["in"] == "path" and part["schema"]["type"] == "integer"
+            assert ("example" in part) == counts, part
+            assert "default" not in part["schema"] or method != "GET", part
+
+
+async def test_the_bounds_of_integers_are_exact(client: Client) -> None:
+    document = (await client.get("/openapi.json")).json()
+    team_id = document["components"]["schemas"]["HeroCreate"]["properties"]["team_id"]["anyOf"][0]
+    assert team_id["maximum"] == 2**63 - 1
+
+
+async def test_the_page_names_no_other_host(client: Client) -> None:
+    page = await client.get("/docs")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert not re.findall(r"(?:https?:)?//[a-z]", page.text)
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type"),
+    [
+        ("/docs/style.css", "text/css; charset=utf-8"),
+        ("/docs/assets/swagger-ui.css", "text/css; charset=utf-8"),
+        ("/docs/assets/swagger-ui-bundle.js", "text/javascript; charset=utf-8"),
+        ("/docs/assets/favicon.png", "image/png"),
+        ("/openapi.json", "application/json"),
+    ],
+)
+async def test_the_page_is_served_with_all_its_parts(client: Client, path: str, content_type: str) -> None:
+    answer = await client.get(path)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == content_type
+
+
+@pytest.mark.parametrize("path", ["/docs", "/docs/", "/"])
+async def test_the_docs_are_found(client: Client, path: str) -> None:
+    answer = await client.get(path, follow_redirects=True)
+    assert answer.status_code == 200
+    assert answer.url == httpx.URL(f"http://test{path if path != '/' else '/docs'}")
+    assert "SwaggerUIBundle" in answer.text

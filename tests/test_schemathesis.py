@@ -1,0 +1,64 @@
+"""What the OpenAPI document promises holds for whatever is sent: right, wrong, and at the edges."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from schemathesis import Case, CheckContext, Config, Response
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from heroes.kit.docs import openapi
+from main import app
+from tests.live import Server, serving
+
+DOCUMENT = openapi(app)
+CASES = 8
+"""Drawn at random for each operation, always the same; those at the edges of every value come on top of them."""
+GENERATION = {"max-examples": CASES, "mode": "all", "deterministic": True, "database": "none"}
+schema = schemathesis.openapi.from_dict(DOCUMENT, config=Config.from_dict({"seed": 1, "generation": GENERATION}))
+OF_THE_SERVER = {"content-length", "content-type", "date", "server"}
+"""Headers that HTTP itself brings along, and that no document names."""
+
+
+@pytest.fixture(scope="module")
+async def server(new_database: Any, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
+    log_file = tmp_path_factory.mktemp("schemathesis") / "service.log"
+    with serving(await new_database(), log_file) as server:
+        yield server
+
+
+def no_undocumented_header(ctx: CheckContext, response: Response, case: Case[Any]) -> None:
+    documented = case.operation.responses.find_by_status_code(response.status_code)
+    if documented is not None:
+        strangers = response.headers.keys() - OF_THE_SERVER - {name.lower() for name, _ in documented.headers.items()}
+        assert not strangers, f"Undocumented headers of a {response.status_code}: {strangers}"
+
+
+PROMISES = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    no_undocumented_header,
+]
+
+
+@pytest.mark.usefixtures("anyio_backend")  # for the fixtures, which are asynchronous
+def test_the_document_is_the_one_that_the_service_shows(server: Server) -> None:
+    assert httpx.get(f"{server.url}/openapi.json").json() == DOCUMENT
+
+
+@pytest.mark.usefixtures("anyio_backend")
+@schema.parametrize()
+def test_every_answer_is_one_that_the_document_promises(case: Case[Any], server: Server) -> None:
+    # The document cannot say that `fields` makes every field optional.
+    checks = PROMISES if "fields" in case.query else [*PROMISES, response_schema_conformance]
+    case.call_and_validate(server.url, checks=checks)
