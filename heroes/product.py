@@ -13,12 +13,12 @@ from heroes.kit.bulk import Batch, Many, OnError, adding, create_many
 from heroes.kit.bulk_change import Ids, Updated, change_many
 from heroes.kit.deletion import Deletable, DeletableQuery, is_living, living, unique_living
 from heroes.kit.field import BIGINT, Key, Name, Sku, Slug, Text
-from heroes.kit.filter import YesNo
 from heroes.kit.model import Body, Changes, Stamped, UUIDEntity, UUIDRead, now, sorted_by
 from heroes.kit.page import Page, page
 from heroes.kit.precondition import IfMatch
 from heroes.kit.problem import found
 from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
+from heroes.kit.value import YesNo
 from heroes.user import User
 
 MAX_STOCK = 10**12
@@ -86,6 +86,7 @@ class ProductQuery(DeletableQuery):
     includes = {"category": "CategoryRead", "created_by": "UserBrief"}
 
 
+Permanent = Annotated[YesNo, Query(description="`true`: remove it for good, with what belongs to it.")]
 router = APIRouter(prefix="/products", tags=["products"], route_class=UnitOfWork)
 
 
@@ -138,9 +139,7 @@ async def update_product(product_id: UUID, changes: ProductUpdate, session: Sess
 
 
 @router.delete("/{product_id}", status_code=204, summary="Delete a product, until it is restored or for good")
-async def delete_product(
-    product_id: UUID, session: Session, matching: IfMatch, permanent: Annotated[YesNo, Query()] = False
-) -> None:
+async def delete_product(product_id: UUID, session: Session, matching: IfMatch, permanent: Permanent = False) -> None:
     product = matching(found(await session.get(Product, product_id)))
     if permanent:
         await session.delete(product)

@@ -34,7 +34,7 @@ class ReviewBase(SQLModel):
         ondelete="CASCADE",
         sa_type=BIGINT,
         description="The user.",
-        schema_extra={"examples": [1]},
+        schema_extra={"examples": ["{user}"]},
     )
     rating: Whole = Field(ge=1, le=5, schema_extra={"examples": [4]})
     body: Text | None = Field(default=None, max_length=5000, schema_extra={"examples": ["It does whistle."]})

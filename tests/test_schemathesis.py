@@ -1,5 +1,6 @@
 """What the OpenAPI document promises holds for whatever is sent: right, wrong, and at the edges."""
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,11 +16,12 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from heroes.kit.docs import openapi
+from heroes.kit.example import fill
+from heroes.kit.openapi import openapi
 from main import app
 from tests.live import Server, serving
 
-DOCUMENT = openapi(app)
+DOCUMENT = json.loads(fill(json.dumps(openapi(app)), {}))
 CASES = 8
 """Drawn at random for each operation, always the same; those at the edges of every value come on top of them."""
 GENERATION = {"max-examples": CASES, "mode": "all", "deterministic": True, "database": "none"}
@@ -53,7 +55,16 @@ PROMISES = [
 
 @pytest.mark.usefixtures("anyio_backend")  # for the fixtures, which are asynchronous
 def test_the_document_is_the_one_that_the_service_shows(server: Server) -> None:
-    assert httpx.get(f"{server.url}/openapi.json").json() == DOCUMENT
+    assert bare(httpx.get(f"{server.url}/openapi.json").json()) == bare(DOCUMENT)
+
+
+def bare(node: Any) -> Any:
+    """The document without its examples, which name what is there."""
+    if isinstance(node, list):
+        return [bare(part) for part in node]
+    if isinstance(node, dict):
+        return {name: bare(part) for name, part in node.items() if name not in ("example", "examples")}
+    return node
 
 
 @pytest.mark.usefixtures("anyio_backend")

@@ -2,8 +2,11 @@
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
+from sqlalchemy import Select
 from sqlmodel import SQLModel
 
 from heroes.kit.database import ReadSession
@@ -11,31 +14,33 @@ from heroes.kit.fault import FAILURES
 
 PLACE = re.compile(r'"\{(\w+)(?::(\d))?\}"')
 """`"{hero}"` stands for the id of the newest hero, `"{hero:2}"` for that of the one before."""
-ANY_UUID = "01a1fdf0-1527-72cc-b92d-ba16a2649967"
+ANY_UUID = UUID("01a1fdf0-1527-72cc-b92d-ba16a2649900")
 Json = dict[str, Any]
 
 
 async def filled(document: str, session: ReadSession) -> str:
     """The document with ids in all places; where nothing is there yet, with ids of the right kind."""
-    ids = {table: await newest(session, table) for table in {match[1] for match in PLACE.finditer(document)}}
-    return PLACE.sub(lambda place: json.dumps(nth(ids[place[1]], int(place[2] or 1)), default=str), document)
+    tables = {place[1] for place in PLACE.finditer(document)}
+    return fill(document, {table: await newest(session, table) for table in sorted(tables)})
+
+
+def fill(document: str, newest: Mapping[str, Sequence[Any]]) -> str:
+    return PLACE.sub(lambda place: json.dumps(nth(newest.get(place[1], ()), place[1], int(place[2] or 1))), document)
+
+
+def nth(ids: Sequence[Any], table: str, place: int) -> Any:
+    counted = SQLModel.metadata.tables[table].c.id.type.python_type is int
+    if place > len(ids):
+        return place if counted else str(UUID(int=ANY_UUID.int + place))
+    return ids[place - 1] if counted else str(ids[place - 1])
 
 
 async def newest(session: ReadSession, table: str) -> list[Any]:
     key = SQLModel.metadata.tables[table].c.id
     try:
-        found = [
-            row[0]
-            for row in await session.rows(key.table.select().with_only_columns(key).order_by(key.desc()).limit(2))
-        ]
+        return [row[0] for row in await session.rows(Select(key).order_by(key.desc()).limit(2))]
     except FAILURES:
-        found = []  # without its database the service explains itself all the same
-    missing = [1, 2] if key.type.python_type is int else [ANY_UUID, ANY_UUID[:-1] + "8"]
-    return found + missing[len(found) :]
-
-
-def nth(ids: list[Any], place: int) -> Any:
-    return ids[place - 1]
+        return []  # without its database the service explains itself all the same
 
 
 def elements(schema: Json) -> list[Json]:

@@ -79,7 +79,7 @@ Whole = Annotated[int, Strict()]
 """An integer as JSON has it: neither "5", nor true, nor 5.0."""
 Key = Annotated[int, Strict(), pydantic.Field(ge=1, le=MAX_ID)]
 """The id of another thing, in a body."""
-Id = Annotated[int, BeforeValidator(only_digits), pydantic.Field(ge=1, le=MAX_ID)]
+Id = Annotated[int, pydantic.Field(ge=1, le=MAX_ID), BeforeValidator(only_digits)]
 """An id in a path."""
 
 CENT = Decimal("0.01")

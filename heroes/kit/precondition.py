@@ -43,7 +43,8 @@ class Precondition:
     def __init__(
         self,
         if_match: Annotated[
-            str | None, Header(description='Only if the thing still has this version, as in `"3"`, or `*`; else 412.')
+            str | None,
+            Header(alias="If-Match", description='Only if it still has this version, as in `"3"`, or `*`; else 412.'),
         ] = None,
     ) -> None:
         self.header = None if if_match is None or if_match.strip() == "*" else if_match

@@ -40,7 +40,8 @@ def found(thing: T | None) -> T:
 
 def conflict(field: str, detail: str, kind: str) -> Problem:
     """A 409 that names a field, in its sentence and as a pointer."""
-    return Problem(409, detail, kind=kind, errors=[error("body", f"#/{field}", detail, kind)])
+    pointer = f"#/{field}" if field.isidentifier() else "#"  # SQLite may know only that it is one of several
+    return Problem(409, detail, kind=kind, errors=[error("body", pointer, detail, kind)])
 
 
 def invalid(errors: Iterable[Mapping[str, str]]) -> Problem:
@@ -112,7 +113,8 @@ async def answer_http_exception(request: Request, failure: Exception) -> Respons
 
 def allowed_methods(request: Request) -> list[str]:
     routes = request.app.router.routes
-    methods = {method for route in routes if route.path_regex.match(request.scope["path"]) for method in route.methods}
+    here = [route for route in routes if route.path_regex.match(request.scope["path"])]
+    methods = {method for route in here for method in getattr(route, "methods", ["GET"])}  # a mount has files
     return sorted(methods | {"HEAD"} if "GET" in methods else methods)
 
 

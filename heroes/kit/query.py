@@ -14,10 +14,11 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from heroes.kit import parameter
 from heroes.kit.field import Text
-from heroes.kit.filter import MAX_TEXT, OPERATORS, YesNo, filters_of, mentions, only_integers
+from heroes.kit.filter import OPERATORS, filters_of, mentions
 from heroes.kit.model import Entity, Read
 from heroes.kit.parameter import Parameter, listing
 from heroes.kit.problem import error, invalid
+from heroes.kit.value import MAX_TEXT, YesNo, only_integers
 
 MAX_LIMIT = 100
 MAX_OFFSET = 1_000_000
@@ -27,7 +28,7 @@ MAX_CURSOR = 2000
 
 
 def number(low: int, high: int) -> Any:
-    return Annotated[int, only_integers, pydantic.Field(ge=low, le=high)]
+    return Annotated[int, pydantic.Field(ge=low, le=high), only_integers]
 
 
 def names(allowed: Sequence[str]) -> Any:
@@ -92,10 +93,10 @@ class ListQuery:
     def paging_parameters(cls) -> Iterator[Parameter]:
         sorts = dict.fromkeys(["id", *cls.sorts])
         orders = [sign + name for name in sorts for sign in ("", "-")]
-        yield Parameter("limit", number(1, MAX_LIMIT), f"At most so many rows; {MAX_LIMIT} if left out.")
         yield Parameter(
-            "offset", number(0, MAX_OFFSET), "Skip so many rows. To read a long list follow `Link` instead."
+            "limit", number(1, MAX_LIMIT), f"At most so many rows: 1 to {MAX_LIMIT}, or {MAX_LIMIT} if left out."
         )
+        yield Parameter("offset", number(0, MAX_OFFSET), "Skip so many rows; `Link` leads through a long list.")
         yield Parameter(
             "cursor",
             Annotated[Text, pydantic.Field(min_length=1, max_length=MAX_CURSOR)],

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from fastapi import FastAPI
 from httpx import Response
 
-from heroes.kit import docs
+from heroes.kit import openapi
 from heroes.kit.unit_of_work import UnitOfWork
 from tests.conftest import Client
 from tests.contract.field import Json
@@ -61,7 +61,7 @@ def documented(app: FastAPI, answer: Response) -> Json | None:
     method, path = answer.request.method.replace("HEAD", "GET"), answer.request.url.path
     for route in app.router.routes:
         if isinstance(route, UnitOfWork) and method == method_of(route) and route.path_regex.match(path):
-            operation: Json = docs.openapi(app)["paths"][route.path_format][method.lower()]
+            operation: Json = openapi.openapi(app)["paths"][route.path_format][method.lower()]
             return operation
     return None
 

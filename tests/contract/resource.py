@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from sqlalchemy import Table, UniqueConstraint, inspect
 from sqlmodel import SQLModel
 
-from heroes.kit import docs
+from heroes.kit import openapi
 from heroes.kit.describe import query_variant
 from heroes.kit.query import ListQuery
 from heroes.kit.unit_of_work import UnitOfWork
@@ -83,7 +83,7 @@ class Resource:
 
     def operation(self, verb: str) -> Json:
         route = self.verbs[verb]
-        operation: Json = docs.openapi(self.app)["paths"][route.path_format][method_of(route).lower()]
+        operation: Json = openapi.openapi(self.app)["paths"][route.path_format][method_of(route).lower()]
         return operation
 
     def url(self, thing: Json) -> str:
