@@ -73,3 +73,10 @@ def test_make_alone_prints_every_target() -> None:
     printed = printed_by("make", "-s")
     wanted = ("run", "test", "check", "format", "migrate", "migration", "lock", "clean")
     assert [name for name in wanted if f"make {name} " not in printed] == []
+
+
+def test_every_file_and_test_that_the_map_of_the_seeds_names_is_there() -> None:
+    rows = (PROJECT / "docs/seeds.md").read_text()
+    tests = "".join(path.read_text() for path in (PROJECT / "tests").rglob("*.py"))
+    assert [name for name in re.findall(r"`(test_\w+)`", rows) if f"def {name}(" not in tests] == []
+    assert [name for name in re.findall(r"`([\w/]+(?:\.py|/))`", rows) if not (PROJECT / name).exists()] == []

@@ -70,6 +70,8 @@ def bare(node: Any) -> Any:
 @pytest.mark.usefixtures("anyio_backend")
 @schema.parametrize()
 def test_every_answer_is_one_that_the_document_promises(case: Case[Any], server: Server) -> None:
+    if case.operation.path == "/users/bulk" and isinstance(case.body, list):
+        case.body = case.body[:3]  # each password costs its hash a tenth of a second, as it should
     # The document cannot say that `fields` makes every field optional.
     checks = PROMISES if "fields" in case.query else [*PROMISES, response_schema_conformance]
     case.call_and_validate(server.url, checks=checks)
