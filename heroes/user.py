@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends
 from pydantic import StrictBool
 from sqlmodel import CheckConstraint, Field, Index, SQLModel, select, text
 
-from heroes.kit.bulk import Batch, Many, OnError, create_many
+from heroes.kit.bulk import Batch, Many, OnError, Refused, adding, create_many
 from heroes.kit.field import Email, Id, Name, Username
 from heroes.kit.model import Body, Changes, Entity, Read, Stamped, sorted_by
 from heroes.kit.page import Page, page
@@ -104,7 +104,8 @@ async def create_user(new: UserCreate, session: Session) -> User:
 
 @router.post("/bulk", response_model=list[UserRead], status_code=201, summary="Create many users")
 async def bulk_create_users(new: Batch[UserCreate], session: Session, on_error: OnError = "abort") -> Many:
-    return await create_many(session, new, on_error, make_users)
+    ready = [one if isinstance(one, Refused) else await columns(one.model_dump()) for one in new]
+    return await create_many(session, ready, on_error, adding(User))
 
 
 @router.get("/{user_id}", response_model=UserRead, summary="Read a user")

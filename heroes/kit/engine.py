@@ -50,6 +50,7 @@ def sqlite_engines(url: URL, pool: Pool) -> tuple[AsyncEngine, AsyncEngine]:
     writer = sqlite_engine(url, pool, size=1, pragmas=("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"))
     event.listen(writer.sync_engine, "begin", begin_immediate)
     event.listen(writer.sync_engine, "reset", end_failed_commit)
+    event.listen(writer.sync_engine, "invalidate", end_broken_off)
     if in_memory:  # the database is the connection: readers and writers take turns on it
         return writer, writer.execution_options(reading=True)
     return writer, sqlite_engine(url, pool, size=pool.size, pragmas=("query_only=ON",))
@@ -89,6 +90,11 @@ def end_failed_commit(connection: Any, *_: object) -> None:
     """SQLite keeps a transaction open, and the file locked, if its COMMIT fails."""
     if connection.driver_connection.in_transaction:
         connection.rollback()
+
+
+def end_broken_off(connection: Any, *_: object) -> None:
+    """A cancelled statement outlives its connection, and keeps the file locked, until it is garbage."""
+    connection.rollback()
 
 
 def fold(text: str | None) -> str | None:

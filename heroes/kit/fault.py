@@ -94,9 +94,15 @@ def problem_of(failure: Exception, *, committing: bool = False) -> Problem | Non
 
 def broken_reference(failure: Exception) -> Problem:
     if statement_of(failure).startswith("DELETE"):
-        return Problem(409, f"Others still refer to it, by their {field_of(failure)}.", kind="in-use")
+        return Problem(409, f"Others still refer to it, by their {referrers_of(failure)}.", kind="in-use")
     field = field_of(failure)
     return conflict(field, f"{field} refers to something that does not exist.", "missing-reference")
+
+
+def referrers_of(failure: Exception) -> str:
+    table = SQLModel.metadata.tables[statement_of(failure).split()[2].strip('"')]
+    keys = [key for other in SQLModel.metadata.tables.values() for key in other.foreign_keys]
+    return " or ".join(sorted({key.parent.name for key in keys if key.column.table is table and not key.ondelete}))
 
 
 def field_of(failure: Exception) -> str:

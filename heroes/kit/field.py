@@ -40,8 +40,9 @@ def only_digits(value: object) -> object:
 
 def deliverable(address: str) -> str:
     try:
-        validate_email(address, check_deliverability=False, allow_smtputf8=False, test_environment=True)
-    except EmailNotValidError:
+        validate_email(address, check_deliverability=False, allow_smtputf8=False, test_environment=True, strict=True)
+        address.encode("ascii")
+    except (EmailNotValidError, UnicodeEncodeError):
         raise PydanticCustomError("email", "Input should be an e-mail address") from None
     return address
 
@@ -99,7 +100,7 @@ Money = Annotated[
     Decimal,
     BeforeValidator(plain_amount),
     pydantic.Field(ge=0, max_digits=10, decimal_places=2),
-    AfterValidator(lambda amount: amount.quantize(CENT)),
+    AfterValidator(lambda amount: abs(amount).quantize(CENT)),
     pydantic.WithJsonSchema({"anyOf": [{"type": "string", "pattern": f"^{AMOUNT.pattern}$"}, {"type": "number"}]}),
 ]
 """0 to 99,999,999.99, to the cent; a decimal string in answers, a string or a number in bodies."""

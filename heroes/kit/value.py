@@ -48,7 +48,7 @@ only_integers = written(INTEGER, "int_parsing")
 YesNo = Annotated[bool, BeforeValidator(yes_or_no), pydantic.WithJsonSchema({"type": "boolean"})]
 Phrase = Annotated[Text, pydantic.Field(max_length=MAX_TEXT)]
 Time = Annotated[AwareDatetime, written(RFC_3339, "datetime_parsing"), AfterValidator(in_years_of_four_digits)]
-Amount = Annotated[Decimal, pydantic.Field(max_digits=20), written(DECIMAL, "decimal_parsing")]
+Amount = Annotated[Decimal, pydantic.Field(max_digits=10, decimal_places=2), written(DECIMAL, "decimal_parsing")]
 
 
 def plain_type(annotation: Any) -> tuple[type, bool]:

@@ -1,0 +1,92 @@
+"""What a test of users and their shop begins with: things made through the API, and a look at the statements."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from typing import Any
+
+import pytest
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
+from sqlalchemy import Connection, event
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from heroes.kit import security
+from tests.conftest import Client
+
+Json = dict[str, Any]
+PASSWORD = "correct horse battery"  # noqa: S105  of nobody
+UNKNOWN = "01890000-0000-7000-8000-000000000000"
+numbers = count(1)
+
+
+@pytest.fixture
+def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password's hash is dear by design; tests that make many users do without."""
+    monkeypatch.setattr(security, "hasher", PasswordHash([Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)]))
+
+
+async def made(client: Client, path: str, **fields: Any) -> Json:
+    """The thing that this POST makes."""
+    answer = await client.post(path, json=fields)
+    assert answer.status_code == 201, answer.text
+    thing: Json = answer.json()
+    return thing
+
+
+def user_body(**fields: Any) -> Json:
+    name = f"user{next(numbers)}"
+    return {"username": name, "email": f"{name}@example.com", "password": PASSWORD} | fields
+
+
+def product_body(**fields: Any) -> Json:
+    number = next(numbers)
+    return {"name": f"Kettle {number}", "slug": f"kettle-{number}", "sku": f"KET-{number}"} | fields
+
+
+async def new_user(client: Client, **fields: Any) -> Json:
+    return await made(client, "/users/", **user_body(**fields))
+
+
+async def new_category(client: Client, **fields: Any) -> Json:
+    number = next(numbers)
+    return await made(client, "/categories/", **{"name": f"Room {number}", "slug": f"room-{number}"} | fields)
+
+
+async def new_product(client: Client, *, stock: int = 0, **fields: Any) -> Json:
+    """A product with so much stock, all of it brought by one movement."""
+    product = await made(client, "/products/", **product_body(**fields))
+    if stock:
+        await made(client, "/stock-movements/", product_id=product["id"], quantity=stock)
+    shown: Json = await read(client, f"/products/{product['id']}")
+    return shown
+
+
+async def new_hero(client: Client, **fields: Any) -> Json:
+    return await made(client, "/heroes/", **{"name": "Deadpond", "secret_name": "Dive Wilson"} | fields)
+
+
+async def read(client: Client, path: str, **parameters: Any) -> Any:
+    answer = await client.get(path, params=parameters or None)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def ids(client: Client, path: str, **parameters: Any) -> list[Any]:
+    """The ids of a list, in its order."""
+    return [thing["id"] for thing in await read(client, path, **parameters)]
+
+
+@contextmanager
+def statements_of(engine: AsyncEngine) -> Iterator[list[str]]:
+    """The SQL that this engine executes in the block."""
+    seen: list[str] = []
+
+    def note(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+        seen.append(statement)
+
+    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(engine.sync_engine, "before_cursor_execute", note)
