@@ -1,5 +1,7 @@
 """What heroes promise beyond what every resource does."""
 
+import pytest
+
 from tests.conftest import Client
 
 DEADPOND = {"name": "Deadpond", "secret_name": "Dive Wilson"}
@@ -9,3 +11,23 @@ async def test_a_hero_of_a_team_that_does_not_exist_is_a_conflict_that_names_the
     answer = await client.post("/heroes/", json={**DEADPOND, "team_id": 77})
     assert answer.status_code == 409
     assert "team_id" in answer.json()["detail"]
+
+
+async def test_a_team_shows_its_heroes_and_a_hero_its_team(client: Client) -> None:
+    team = (await client.post("/teams/", json={"name": "Z-Force", "headquarters": "Bar"})).json()
+    hero = (await client.post("/heroes/", json={**DEADPOND, "team_id": team["id"]})).json()
+    assert (await client.get(f"/teams/{team['id']}?include=heroes")).json() == {**team, "heroes": [hero]}
+    assert (await client.get(f"/heroes/{hero['id']}?include=team")).json() == {**hero, "team": team}
+
+
+@pytest.mark.parametrize("last", ["\ud7ff", "\U0010ffff", "z\U0010ffff"])
+async def test_the_last_characters_there_are_start_a_name_as_any_other(client: Client, last: str) -> None:
+    for name in (f"{last}x", f"a{last}", "zz"):
+        await client.post("/heroes/", json={**DEADPOND, "name": name})
+    found = (await client.get("/heroes/", params={"name__startswith": last})).json()
+    assert [hero["name"] for hero in found] == [f"{last}x"]
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00%2B23:59", "9999-12-31T23:59:59-23:59"])
+async def test_a_time_at_the_edge_of_the_calendar_is_refused(client: Client, time: str) -> None:
+    assert (await client.get(f"/heroes/?created_at__gte={time}")).status_code == 422

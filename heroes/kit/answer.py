@@ -31,8 +31,6 @@ class Returned(Response):
 
 def answer(request: Request, value: Any, read: Any, status: int) -> Response:
     """The response to this result; `read` is the variant, or the list of it, that the operation declares."""
-    if isinstance(value, Response):
-        return value
     query: ListQuery | None = getattr(request.state, "query", None)
     if isinstance(value, Page):
         return answer_page(request, value, get_args(read)[0], query)

@@ -81,8 +81,7 @@ async def create_many(session: WriteSession, elements: Sequence[T], on_error: st
     except (Problem, *FAILURES) as failure:
         fault_of_element(failure)
         await session.rollback()
-        await blame(session, elements, make)
-        raise
+        return await one_by_one(session, elements, make)
 
 
 async def create_each(session: WriteSession, elements: Sequence[T], make: Make[T]) -> Outcome:
@@ -98,13 +97,15 @@ async def create_each(session: WriteSession, elements: Sequence[T], make: Make[T
     return outcome
 
 
-async def blame(session: WriteSession, elements: Sequence[T], make: Make[T]) -> None:
-    """Find the element that failed, by making one after the other; the unit of work rolls them back."""
+async def one_by_one(session: WriteSession, elements: Sequence[T], make: Make[T]) -> Sequence[Entity]:
+    """Find the element that fails; or the rows, if what was in their way has gone meanwhile."""
+    rows: list[Entity] = []
     for index, element in enumerate(elements):
         try:
-            await make(session, [element])
+            rows += await make(session, [element])
         except (Problem, *FAILURES) as failure:
             raise at(fault_of_element(failure), index) from failure
+    return rows
 
 
 def fault_of_element(failure: Exception) -> Problem:

@@ -40,9 +40,9 @@ class WriteSession(AsyncSession):
 
     async def delete(self, instance: object) -> None:
         """Delete the row; whoever loses its reference by ON DELETE SET NULL gets a new version, as by any change."""
-        if isinstance(instance, Entity):
-            for table in SQLModel.metadata.tables.values():
-                await self.release(table, instance)
+        assert isinstance(instance, Entity)
+        for table in SQLModel.metadata.tables.values():
+            await self.release(table, instance)
         await super().delete(instance)
 
     async def release(self, table: Table, target: Entity) -> None:

@@ -1,12 +1,16 @@
 """How many are made at once: in few statements, all or nothing, or each on its own; failures point at the element."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
 
-from heroes.kit.database import Database
+from heroes.kit.bulk import Make, adding, create_many
+from heroes.kit.database import Database, WriteSession
+from heroes.kit.model import Entity
+from heroes.kit.problem import Problem
+from heroes.team import Team, TeamCreate
 from tests.conftest import Client, on_postgresql
 from tests.shop import (
     UNKNOWN,
@@ -269,3 +273,31 @@ async def test_many_bulks_at_once_with_names_in_common_never_get_a_part_through(
     assert len(await read(client, "/teams/")) == 4
     refused = [answer.json() for answer in answers if answer.status_code == 409]
     assert [problem["errors"][0]["pointer"] for problem in refused] == ["#/3/name"] * 4
+
+
+def failing_once(failure: Exception) -> Make[Any]:
+    """Makes teams, but fails the first time."""
+    failures = [failure]
+
+    async def make(session: WriteSession, elements: Sequence[Any]) -> Sequence[Entity]:
+        if failures:
+            raise failures.pop()
+        return await adding(Team)(session, elements)
+
+    return make
+
+
+async def test_what_was_in_the_way_and_has_gone_is_in_nobodys_way(database: Database) -> None:
+    new = [TeamCreate(name=name, headquarters="Here") for name in ("A", "B")]
+    async with database.write() as session:
+        rows = await create_many(session, new, "abort", failing_once(Problem(409, "", kind="taken")))
+        assert isinstance(rows, list)
+        assert [row.id for row in rows] == [1, 2]
+
+
+async def test_a_failure_that_concerns_them_all_is_no_elements_fault(database: Database) -> None:
+    async with database.write() as session:
+        with pytest.raises(OSError, match="gone"):
+            await create_many(
+                session, [TeamCreate(name="A", headquarters="Here")], "skip", failing_once(OSError("gone"))
+            )

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from fastapi import APIRouter, FastAPI
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from heroes.kit.endpoint import Endpoint
-from heroes.kit.observe import configure_logging
+from heroes.kit.observe import REQUEST_ID, Observe, configure_logging, log
 from tests.conftest import Client, client_of
 
 Output = pytest.CaptureFixture[str]
@@ -93,3 +94,25 @@ async def test_for_people_the_lines_are_readable(client: Client, capsys: Output)
     line = capsys.readouterr().out
     assert " INFO    GET /heroes/ 200 " in line
     assert line.endswith(" ms  [01234567]\n")
+
+
+async def test_what_is_logged_outside_of_a_request_has_no_id(capsys: Output) -> None:
+    log_as_json()
+    REQUEST_ID.set(None)
+    log.info("By the way")
+    (line,) = lines(capsys)
+    assert line["message"] == "By the way"
+    assert "request_id" not in line
+
+
+async def test_what_is_no_request_passes_by() -> None:
+    seen: list[str] = []
+
+    async def inner(scope: Scope, _receive: Receive, _send: Send) -> None:
+        seen.append(scope["type"])
+
+    async def silent(*_: Any) -> Any:
+        return {}
+
+    await Observe(inner)({"type": "lifespan"}, silent, silent)
+    assert seen == ["lifespan"]
