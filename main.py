@@ -33,7 +33,7 @@ log = logging.getLogger("heroes")
 PEOPLE = (hero, team, power_transfer, user, item, post)
 SHOP = (category, product, product_deletion, overview, review, stock_movement, stock_transfer)
 RESOURCES = (*PEOPLE, *SHOP, dashboard)
-DESCRIPTION = "Heroes and teams, over REST. Errors are [RFC 9457](https://www.rfc-editor.org/rfc/rfc9457) problems."
+DESCRIPTION = "Heroes and their teams, users and what is theirs, and a shop, over REST."
 
 
 def create_app(settings: Settings) -> FastAPI:

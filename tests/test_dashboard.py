@@ -197,3 +197,9 @@ async def test_a_database_in_memory_with_its_one_connection_answers_all_the_same
         ((hero,), totals, *_rest) = await database.read().together(*parts)
         assert (hero.name, totals["heroes"]) == ("Deadpond", 1)
     await database.dispose()
+
+
+async def test_heroes_are_shown_as_anywhere_else_and_in_the_same_order_of_fields(client: Client) -> None:
+    hero = await client.post("/heroes/", json={"name": "Deadpond", "secret_name": "Dive Wilson"})
+    (shown,) = (await client.get("/dashboard")).json()["heroes"]
+    assert list(shown.items()) == list(hero.json().items())

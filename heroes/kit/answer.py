@@ -42,6 +42,8 @@ def answer(request: Request, value: Any, read: Any, status: int) -> Response:
         return Response(to_json([content_of(one, get_args(read)[0]) for one in value]), status, media_type=JSON)
     if value is None:
         return Response(status_code=204)
+    if isinstance(read, type) and issubclass(read, SQLModel):
+        value = content_of(value, read)
     return Response(
         value.model_dump_json() if isinstance(value, BaseModel) else to_json(value), status, media_type=JSON
     )
