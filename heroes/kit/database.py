@@ -21,7 +21,7 @@ E = TypeVar("E", bound=Entity)
 class WriteSession(AsyncSession):
     """One transaction. The unit of work commits it; a handler only flushes."""
 
-    async def get(self, entity: type[T], ident: Any, **options: Any) -> T | None:  # type: ignore[override]
+    async def get(self, entity: type[T], ident: Any, **options: Any) -> T | None:  # type: ignore[override]  # always locks
         """The row, locked until the transaction ends, so that no other writer changes what was read."""
         return await super().get(entity, ident, with_for_update=True, **options)
 

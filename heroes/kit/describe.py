@@ -1,41 +1,19 @@
 """What do the docs say of an operation: its parameters, its headers, and every way in which it can fail."""
 
 from collections.abc import Iterator
-from http import HTTPStatus
 from inspect import ismethod
-from typing import Any, get_args, get_origin
+from typing import get_args, get_origin
 
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
+from heroes.kit.failure import TEXT, Json, failure, headers
 from heroes.kit.model import Read
 from heroes.kit.precondition import Precondition
-from heroes.kit.problem import MEDIA_TYPE, TITLES, error
 from heroes.kit.query import ListQuery
 
-Json = dict[str, Any]
 SUCCESSES = {200: "As it is now.", 201: "Created.", 204: "Deleted."}
-FAILURES = {
-    400: ("malformed-body", "The body is not JSON: Expecting value at character 0."),
-    404: ("not-found", "There is no such thing."),
-    409: ("taken", "name is taken: another one has this value."),
-    412: ("version-mismatch", "The thing has another version by now."),
-    413: ("body-too-large", "The body may have at most 1048576 bytes."),
-    415: ("unsupported-media-type", "The body must be application/json."),
-    422: ("invalid", "The request is not valid; see errors."),
-    503: ("unavailable", "The database cannot serve this now; try again."),
-    504: ("timeout", "The database took too long."),
-}
 ORDER = ("limit", "sort", "q", "include", "fields", "count", "cursor", "offset")  # then the filters
-HEADERS = {
-    "X-Request-ID": "The caller's, or a new one; the log has it too.",
-    "ETag": "The version of what is answered.",
-    "Location": "Where the new thing is.",
-    "Link": 'The next page, as `<…>; rel="next"`; absent on the last one.',
-    "X-Total-Count": "How many there are in all, if `count=true`.",
-    "Retry-After": "Seconds to wait.",
-}
-SOMETIMES = ("Link", "X-Total-Count")
 
 
 def query_parameters(dependant: Dependant) -> list[str] | None:
@@ -105,46 +83,3 @@ def failures(route: APIRoute) -> Iterator[int]:
     if any(part.call is Precondition for part in route.dependant.dependencies):
         yield 412
     yield from (422, 503, 504)
-
-
-def headers(*names: str) -> Json:
-    return {name: {"description": HEADERS[name], "required": name not in SOMETIMES, "schema": TEXT} for name in names}
-
-
-def failure(status: int) -> Json:
-    kind, detail = FAILURES[status]
-    title = TITLES.get(status) or HTTPStatus(status).phrase
-    example: Json = {"type": f"urn:problem:{kind}", "title": title, "status": status, "detail": detail}
-    example |= {"instance": "/…", "request_id": "0f8fad5bd9cb469fa16570867728950e"}
-    if status == 422:
-        example["errors"] = [error("body", "#/name", "Text may not be blank", "string_blank")]
-    if status == 503:
-        example["outcome"] = "not_applied"
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}}
-    return {"description": title, "headers": headers(*(["Retry-After"] if status == 503 else [])), "content": content}
-
-
-TEXT: Json = {"type": "string"}
-ERROR_SCHEMA: Json = {
-    "type": "object",
-    "required": ["in", "pointer", "detail", "type"],
-    "properties": {
-        "in": TEXT | {"enum": ["body", "query", "path", "header"]},
-        "pointer": TEXT | {"description": "An RFC 6901 fragment in a body, a name elsewhere."},
-        **dict.fromkeys(("detail", "type"), TEXT),
-    },
-}
-PROBLEM_SCHEMA: Json = {
-    "title": "Problem",
-    "description": "Problem details, RFC 9457.",
-    "type": "object",
-    "required": ["type", "title", "status", "detail", "instance", "request_id"],
-    "properties": {
-        "type": TEXT | {"format": "uri", "description": "What kind of problem; it never changes."},
-        **dict.fromkeys(("title", "detail", "request_id"), TEXT),
-        "status": {"type": "integer"},
-        "instance": TEXT | {"description": "The path."},
-        "outcome": TEXT | {"enum": ["not_applied", "unknown"], "description": "Of a write, with a 503."},
-        "errors": {"type": "array", "items": ERROR_SCHEMA, "description": "With a 422 or 409: what is wrong."},
-    },
-}

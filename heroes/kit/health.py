@@ -4,8 +4,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from heroes.kit import migration
-from heroes.kit.describe import failure
 from heroes.kit.endpoint import Endpoint
+from heroes.kit.failure import failure
 from heroes.kit.fault import FAILURES
 from heroes.kit.problem import Problem
 

@@ -8,9 +8,10 @@ import sqlalchemy
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from heroes.kit.describe import PROBLEM_SCHEMA, Json, headers, query_variant
+from heroes.kit.describe import query_variant
 from heroes.kit.endpoint import Endpoint
 from heroes.kit.example import elements
+from heroes.kit.failure import PROBLEM_SCHEMA, Json, headers
 from heroes.kit.field import MAX_ID
 from heroes.kit.query import ListQuery, variant
 

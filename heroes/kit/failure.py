@@ -1,0 +1,73 @@
+"""How do the docs show a failure: as a problem, with an example and the headers that come with it."""
+
+from http import HTTPStatus
+from typing import Any
+
+from heroes.kit.problem import MEDIA_TYPE, TITLES, error
+
+Json = dict[str, Any]
+TEXT: Json = {"type": "string"}
+FAILURES = {
+    400: ("malformed-body", "The body is not JSON: Expecting value at character 0."),
+    404: ("not-found", "There is no such thing."),
+    409: ("taken", "name is taken: another one has this value."),
+    412: ("version-mismatch", "The thing has another version by now."),
+    413: ("body-too-large", "The body may have at most 1048576 bytes."),
+    415: ("unsupported-media-type", "The body must be application/json."),
+    422: ("invalid", "The request is not valid; see errors."),
+    503: ("unavailable", "The database cannot serve this now; try again."),
+    504: ("timeout", "The database took too long."),
+}
+HEADERS = {
+    "X-Request-ID": "The caller's, or a new one; the log has it too.",
+    "ETag": "The version of what is answered.",
+    "Location": "Where the new thing is.",
+    "Link": 'The next page, as `<…>; rel="next"`; absent on the last one.',
+    "X-Total-Count": "How many there are in all, if `count=true`.",
+    "Retry-After": "Seconds to wait.",
+    "Connection": "`close`: what is left of the body is not read.",
+}
+HEADERS_OF = {413: ["Connection"], 503: ["Retry-After"]}
+SOMETIMES = ("Link", "X-Total-Count")
+
+
+def headers(*names: str) -> Json:
+    return {name: {"description": HEADERS[name], "required": name not in SOMETIMES, "schema": TEXT} for name in names}
+
+
+def failure(status: int) -> Json:
+    kind, detail = FAILURES[status]
+    title = TITLES.get(status) or HTTPStatus(status).phrase
+    example: Json = {"type": f"urn:problem:{kind}", "title": title, "status": status, "detail": detail}
+    example |= {"instance": "/…", "request_id": "0f8fad5bd9cb469fa16570867728950e"}
+    if status == 422:
+        example["errors"] = [error("body", "#/name", "Text may not be blank", "string_blank")]
+    if status == 503:
+        example["outcome"] = "not_applied"
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}}
+    return {"description": title, "headers": headers(*HEADERS_OF.get(status, ())), "content": content}
+
+
+ERROR_SCHEMA: Json = {
+    "type": "object",
+    "required": ["in", "pointer", "detail", "type"],
+    "properties": {
+        "in": TEXT | {"enum": ["body", "query", "path", "header"]},
+        "pointer": TEXT | {"description": "An RFC 6901 fragment in a body, a name elsewhere."},
+        **dict.fromkeys(("detail", "type"), TEXT),
+    },
+}
+PROBLEM_SCHEMA: Json = {
+    "title": "Problem",
+    "description": "Problem details, RFC 9457.",
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "instance", "request_id"],
+    "properties": {
+        "type": TEXT | {"format": "uri", "description": "What kind of problem; it never changes."},
+        **dict.fromkeys(("title", "detail", "request_id"), TEXT),
+        "status": {"type": "integer"},
+        "instance": TEXT | {"description": "The path."},
+        "outcome": TEXT | {"enum": ["not_applied", "unknown"], "description": "Of a write, with a 503."},
+        "errors": {"type": "array", "items": ERROR_SCHEMA, "description": "With a 422 or 409: what is wrong."},
+    },
+}
