@@ -11,7 +11,7 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy import Connection, event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from heroes.kit import security
+from heroes.kit import password
 from tests.conftest import Client
 
 Json = dict[str, Any]
@@ -23,7 +23,7 @@ numbers = count(1)
 @pytest.fixture
 def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A password's hash is dear by design; tests that make many users do without."""
-    monkeypatch.setattr(security, "hasher", PasswordHash([Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)]))
+    monkeypatch.setattr(password, "hasher", PasswordHash([Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)]))
 
 
 async def made(client: Client, path: str, **fields: Any) -> Json:

@@ -13,6 +13,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from heroes.kit.engine import Pool, postgres_engines, sqlite_engines
 from heroes.kit.model import Entity, now
+from heroes.kit.ownership import OwnedSession
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Entity)
@@ -20,6 +21,8 @@ E = TypeVar("E", bound=Entity)
 
 class WriteSession(AsyncSession):
     """One transaction. The unit of work commits it; a handler only flushes."""
+
+    sync_session_class = OwnedSession
 
     async def get(self, entity: type[T], ident: Any, **options: Any) -> T | None:  # type: ignore[override]  # always locks
         """The row, locked until the transaction ends, so that no other writer changes what was read."""

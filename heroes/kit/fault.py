@@ -7,7 +7,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import StaleDataError
 
-from heroes.kit.constraint import field_of, referrers_of, statement_of
+from heroes.kit.constraint import field_of, referrers_of, statement_of, taken_field
 from heroes.kit.problem import Problem, conflict, error, invalid
 
 log = logging.getLogger("heroes")
@@ -85,7 +85,7 @@ def problem_of(failure: Exception, *, committing: bool = False) -> Problem | Non
     """
     meaning = meaning_of(failure)
     if meaning == "taken":
-        field = field_of(failure)
+        field = taken_field(failure)
         return conflict(field, f"{field} is taken: another one has this value.", "taken")
     if meaning == "reference":
         return broken_reference(failure)

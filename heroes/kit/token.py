@@ -1,0 +1,50 @@
+"""Whose token is it: signed with HS256 (RFC 7519), for one audience and a limited time."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import jwt
+
+from heroes.kit.model import now
+
+ALGORITHM = "HS256"
+ISSUER = "heroes"
+REQUIRED = ["iss", "aud", "exp", "iat", "jti", "sub", "gen"]
+
+
+@dataclass(frozen=True)
+class Claims:
+    """Whom a token stands for; `generation` is that of their password when it was given out."""
+
+    user_id: int
+    generation: int
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """`secrets`: the first one signs, all of them are accepted, so that a key can be replaced."""
+
+    secrets: Sequence[bytes]
+    audience: str
+    lifetime: timedelta
+    """How long a token is good for."""
+
+    def issue(self, claims: Claims) -> str:
+        issued = now()
+        content = {"iss": ISSUER, "aud": self.audience, "iat": issued, "exp": issued + self.lifetime}
+        content |= {"jti": uuid.uuid4().hex, "sub": str(claims.user_id), "gen": claims.generation}
+        return jwt.encode(content, self.secrets[0], ALGORITHM)
+
+    def read(self, token: str) -> Claims | None:
+        """What a valid token says; None for one that is forged, expired, not valid yet, or meant for others."""
+        for secret in self.secrets:
+            try:
+                content = jwt.decode(
+                    token, secret, [ALGORITHM], {"require": REQUIRED}, audience=self.audience, issuer=ISSUER
+                )
+                return Claims(int(content["sub"]), int(content["gen"]))
+            except (jwt.PyJWTError, ValueError):
+                continue
+        return None
