@@ -10,7 +10,6 @@ from sqlalchemy.orm.attributes import get_history
 from sqlmodel import Session
 
 from heroes.kit.field import MAX_ID
-from heroes.kit.problem import error
 from heroes.kit.security import CALLER, forbidden
 
 ONLY_THEIRS = "only_theirs"
@@ -51,7 +50,7 @@ def look_at_what_is_written(session: Session, *_: object) -> None:
     for row in (*session.new, *session.dirty, *session.deleted):
         keep_reserved(row)
         if session.info.get(ONLY_THEIRS) and owners_of(row) != {caller.id}:
-            raise not_theirs(row)
+            raise forbidden("This belongs to somebody else.")
 
 
 def keep_reserved(row: Any) -> None:
@@ -71,9 +70,3 @@ def owners_of(row: Any) -> set[Any]:
         return set()
     history = get_history(row, name)
     return {*(history.added or ()), *(history.unchanged or ()), *(history.deleted or ())}
-
-
-def not_theirs(row: Any) -> Exception:
-    name = getattr(row, "belongs_to", None) or ""
-    detail = "This belongs to somebody else."
-    return forbidden(detail, errors=[error("body", f"#/{name}", detail, "not_yours")])

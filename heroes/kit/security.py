@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any
 
 from fastapi import Request
 
@@ -95,5 +94,5 @@ def unknown_caller(detail: str = "A valid token is needed: see POST /auth/token.
     return Problem(401, detail, kind="unauthenticated", headers={"WWW-Authenticate": "Bearer"})
 
 
-def forbidden(detail: str = "You may not do this.", **extra: Any) -> Problem:
-    return Problem(403, detail, kind="forbidden", **extra)
+def forbidden(detail: str = "You may not do this.") -> Problem:
+    return Problem(403, detail, kind="forbidden")
