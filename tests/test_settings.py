@@ -57,7 +57,10 @@ def test_each_wrong_setting_has_a_sentence(monkeypatch: pytest.MonkeyPatch) -> N
 def test_production_wants_a_long_secret_key(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENVIRONMENT", "production")
     monkeypatch.setenv("SECRET_KEY", secret)
-    with pytest.raises(SystemExit, match=r"^Setting SECRET_KEY must have at least 32 bytes in production\.$"):
+    with pytest.raises(
+        SystemExit,
+        match=r"^Setting SECRET_KEY must have at least 32 bytes in production, and wherever a token is needed\.$",
+    ):
         load()
 
 

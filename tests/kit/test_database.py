@@ -75,7 +75,7 @@ async def test_readers_and_writers_take_turns_on_a_database_in_memory(memory: Da
 
 
 async def test_an_exhausted_pool_gives_up_in_time(new_database: Any) -> None:
-    database = Database(settings_for(await new_database()).database, Pool(size=1, overflow=0, timeout=0.05))
+    database = Database(settings_for(await new_database()).database, Pool(size=1, overflow=0, timeout=1))
     async with database.connect():
         with pytest.raises(Exception, match="QueuePool limit"):
             await value(database, "SELECT 1")

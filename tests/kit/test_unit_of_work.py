@@ -16,7 +16,8 @@ from heroes.kit.field import Id
 from heroes.kit.problem import found
 from heroes.kit.retry import COLLISIONS
 from heroes.kit.unit_of_work import Session, UnitOfWork
-from tests.conftest import Client, client_of, on_postgresql
+from tests.conftest import Client, on_postgresql
+from tests.people import client_of
 
 router = APIRouter(prefix="/probes", tags=["probes"], route_class=UnitOfWork)
 
