@@ -125,22 +125,6 @@ async def test_a_value_that_is_missing_is_a_422_that_names_its_field(probed: Cli
 
 
 @on_postgresql
-@pytest.mark.parametrize(
-    ("sql", "status"),
-    [
-        (["SET LOCAL statement_timeout = 50", "SELECT pg_sleep(5)"], 504),
-        (["SET LOCAL transaction_read_only = on", "DELETE FROM hero"], 503),
-        (["SELECT 10000000000::bigint::int"], 422),
-        (["SELECT pg_terminate_backend(pg_backend_pid())"], 503),
-    ],
-)
-async def test_each_failure_of_the_database_has_its_status(probed: Client, sql: list[str], status: int) -> None:
-    answer = await run(probed, *sql)
-    assert answer.status_code == status
-    assert answer.json().get("outcome") == ("not_applied" if status == 503 else None)
-
-
-@on_postgresql
 @pytest.mark.usefixtures("dying")
 async def test_a_connection_that_breaks_inside_a_commit_leaves_the_outcome_unknown(client: Client) -> None:
     answer = await new_hero(client)
