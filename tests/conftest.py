@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
@@ -23,6 +24,7 @@ from tests.people import Person, client_of, join, opened, production
 Client = httpx.AsyncClient
 on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True, scope="session")
 on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
+sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]  # httpx looks for it at every request
 HASTE = ("fsync", "synchronous_commit", "full_page_writes")
 """Safety against power cuts, which a test does without."""
 

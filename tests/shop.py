@@ -6,13 +6,12 @@ from itertools import count
 from typing import Any
 
 import pytest
-from pwdlib import PasswordHash
-from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy import Connection, event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from heroes.kit import password
 from tests.conftest import Client
+from tests.hashing import CHEAP
 
 Json = dict[str, Any]
 PASSWORD = "correct horse battery"  # noqa: S105  of nobody
@@ -23,7 +22,7 @@ numbers = count(1)
 @pytest.fixture
 def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A password's hash is dear by design; tests that make many users do without."""
-    monkeypatch.setattr(password, "hasher", PasswordHash([Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)]))
+    monkeypatch.setattr(password, "hasher", CHEAP)
 
 
 async def made(client: Client, path: str, **fields: Any) -> Json:

@@ -13,7 +13,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from heroes.kit.engine import Pool, postgres_engines, sqlite_engines
 from heroes.kit.model import Entity, now
-from heroes.kit.ownership import OwnedSession
+from heroes.kit.ownership import OwnedSession, insist
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Entity)
@@ -26,7 +26,10 @@ class WriteSession(AsyncSession):
 
     async def get(self, entity: type[T], ident: Any, **options: Any) -> T | None:  # type: ignore[override]  # always locks
         """The row, locked until the transaction ends, so that no other writer changes what was read."""
-        return await super().get(entity, ident, with_for_update=True, **options)
+        row = await super().get(entity, ident, with_for_update=True, **options)
+        if row is not None:
+            insist(self.sync_session, row)
+        return row
 
     async def first(self, statement: SelectOfScalar[E]) -> E | None:
         """The first row of a select, locked like one that is got by its id."""

@@ -17,7 +17,15 @@ from tests.contract.resource import method_of
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 PROBLEM = {"type", "title", "status", "detail", "instance", "request_id"}
-DOCUMENTED_HEADERS = ("etag", "location", "link", "x-total-count", "x-request-id", "retry-after")
+DOCUMENTED_HEADERS = (
+    "etag",
+    "location",
+    "link",
+    "x-total-count",
+    "x-request-id",
+    "retry-after",
+    "idempotency-replayed",
+)
 MARKER = "zq9marker"
 """What no 422 may repeat."""
 

@@ -2,14 +2,13 @@
 
 import pytest
 from fastapi import FastAPI
-from pwdlib import PasswordHash
-from pwdlib.hashers.argon2 import Argon2Hasher
 
 import main
 from heroes.kit import password
 from tests.conftest import Client
 from tests.contract.answer import watching
 from tests.contract.resource import Resource, concerns, named, resources_of
+from tests.hashing import CHEAP
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -31,4 +30,4 @@ async def client(client: Client, app: FastAPI) -> Client:
 @pytest.fixture(autouse=True)
 def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A password's hash is dear by design, and many a thing here belongs to a user."""
-    monkeypatch.setattr(password, "hasher", PasswordHash([Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)]))
+    monkeypatch.setattr(password, "hasher", CHEAP)

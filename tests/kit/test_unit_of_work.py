@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import APIRouter, FastAPI
-from sqlalchemy import Connection, event, text
+from sqlalchemy import text
 from sqlmodel import update
 
 from heroes.hero import Hero
@@ -17,7 +17,7 @@ from heroes.kit.problem import found
 from heroes.kit.retry import COLLISIONS
 from heroes.kit.unit_of_work import Session, UnitOfWork
 from tests.conftest import Client, on_postgresql
-from tests.people import client_of
+from tests.probe import probing
 
 router = APIRouter(prefix="/probes", tags=["probes"], route_class=UnitOfWork)
 
@@ -54,12 +54,9 @@ statements: list[str] = []
 
 @pytest.fixture
 async def probed(app: FastAPI, database: Database) -> AsyncIterator[Client]:
-    app.router.routes.extend(router.routes)
     attempts.clear()
-    async with client_of(app) as client:
+    async with probing(app, router) as client:
         yield client
-    for route in router.routes:
-        app.router.routes.remove(route)
 
 
 async def new_hero(client: Client, **fields: Any) -> httpx.Response:
@@ -69,27 +66,6 @@ async def new_hero(client: Client, **fields: Any) -> httpx.Response:
 async def run(client: Client, *sql: str) -> httpx.Response:
     statements[:] = sql
     return await client.post("/probes/sql")
-
-
-@pytest.fixture
-async def deferred(database: Database) -> AsyncIterator[None]:
-    """Foreign keys are checked at COMMIT only."""
-    if database.is_sqlite:
-        event.listen(database.writer.sync_engine, "begin", defer_foreign_keys)
-        yield
-        event.remove(database.writer.sync_engine, "begin", defer_foreign_keys)
-        return
-    async with database.writer.begin() as connection:
-        await connection.execute(
-            text("ALTER TABLE hero ALTER CONSTRAINT fk_hero_team_id DEFERRABLE INITIALLY DEFERRED")
-        )
-    yield
-    async with database.writer.begin() as connection:
-        await connection.execute(text("ALTER TABLE hero ALTER CONSTRAINT fk_hero_team_id NOT DEFERRABLE"))
-
-
-def defer_foreign_keys(connection: Connection) -> None:
-    connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
 
 
 @pytest.mark.usefixtures("deferred")
@@ -146,38 +122,6 @@ async def test_a_value_that_is_missing_is_a_422_that_names_its_field(probed: Cli
     answer = await run(probed, "UPDATE hero SET power = NULL")
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == "#/power"
-
-
-@on_postgresql
-@pytest.mark.parametrize(
-    ("sql", "status"),
-    [
-        (["SET LOCAL statement_timeout = 50", "SELECT pg_sleep(5)"], 504),
-        (["SET LOCAL transaction_read_only = on", "DELETE FROM hero"], 503),
-        (["SELECT 10000000000::bigint::int"], 422),
-        (["SELECT pg_terminate_backend(pg_backend_pid())"], 503),
-    ],
-)
-async def test_each_failure_of_the_database_has_its_status(probed: Client, sql: list[str], status: int) -> None:
-    answer = await run(probed, *sql)
-    assert answer.status_code == status
-    assert answer.json().get("outcome") == ("not_applied" if status == 503 else None)
-
-
-@pytest.fixture
-async def dying(database: Database) -> AsyncIterator[None]:
-    """The connection is cut in the middle of every COMMIT that inserts a hero."""
-    async with database.writer.begin() as connection:
-        for sentence in (
-            "CREATE FUNCTION die() RETURNS trigger LANGUAGE plpgsql"
-            " AS 'BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NULL; END'",
-            "CREATE CONSTRAINT TRIGGER die AFTER INSERT ON hero DEFERRABLE INITIALLY DEFERRED"
-            " FOR EACH ROW EXECUTE FUNCTION die()",
-        ):
-            await connection.execute(text(sentence))
-    yield
-    async with database.writer.begin() as connection:
-        await connection.execute(text("DROP FUNCTION die CASCADE"))
 
 
 @on_postgresql

@@ -1,0 +1,59 @@
+"""Section 7 of the contract: what is asked twice with one key happens once."""
+
+from asyncio import gather
+
+from httpx import Response
+
+from tests.conftest import Client
+from tests.contract.answer import errors
+from tests.contract.field import Json
+from tests.contract.resource import Resource, needs
+
+RACERS = 5
+
+
+async def create(client: Client, resource: Resource, body: Json, path: str = "") -> Response:
+    return await client.post(path or resource.path, json=body, headers={"Idempotency-Key": "key-1"})
+
+
+async def number_of(client: Client, resource: Resource) -> int:
+    """How many there are; none of a deed that leaves no trace."""
+    return len(await resource.all(client)) if resource.has("list") else 0
+
+
+@needs("create")
+async def test_a_create_repeated_with_its_key_is_answered_the_same_and_makes_one(
+    client: Client, resource: Resource
+) -> None:
+    body = await resource.body(client)
+    before = await number_of(client, resource)
+    first, *others = [await create(client, resource, body, path) for path in ("", "", resource.path.rstrip("/"))]
+    assert (first.status_code, first.headers.get("idempotency-replayed")) == (201, None)
+    for again in others:
+        assert (again.status_code, again.content) == (201, first.content)
+        assert again.headers["idempotency-replayed"] == "true"
+        assert {again.headers.get(name) == first.headers.get(name) for name in REPEATED} == {True}
+    assert await number_of(client, resource) == before + resource.has("list")
+
+
+REPEATED = ("content-type", "location", "etag")
+
+
+@needs("create")
+async def test_creates_that_race_with_one_key_make_one(client: Client, resource: Resource) -> None:
+    body = await resource.body(client)
+    before = await number_of(client, resource)
+    answers = await gather(*(create(client, resource, body) for _ in range(RACERS)))
+    done = [answer for answer in answers if answer.status_code == 201]  # others may be told to come again
+    assert {answer.json().get("type") for answer in answers if answer not in done} <= {"urn:problem:in-flight"}
+    assert len({answer.content for answer in done}) == 1
+    assert await number_of(client, resource) == before + resource.has("list")
+
+
+@needs("create")
+async def test_a_key_that_stands_for_another_body_is_refused(client: Client, resource: Resource) -> None:
+    assert (await create(client, resource, await resource.body(client))).status_code == 201
+    before = await number_of(client, resource)
+    answer = await create(client, resource, await resource.body(client) | {"version": 7})
+    assert [(error["in"], error["pointer"]) for error in errors(answer)] == [("header", "Idempotency-Key")]
+    assert await number_of(client, resource) == before

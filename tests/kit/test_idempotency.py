@@ -1,0 +1,549 @@
+"""Safe to repeat: a key stands for one request, its first answer is kept with its effect, and given again."""
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from fastapi import APIRouter, FastAPI
+from httpx import Response
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlmodel import col, delete, insert, select, text, update
+
+from heroes.hero import Hero
+from heroes.kit import idempotency
+from heroes.kit.database import Database
+from heroes.kit.engine import Pool
+from heroes.kit.field import Id
+from heroes.kit.idempotency import REPLAYED, Answered
+from heroes.kit.model import now
+from heroes.kit.problem import Problem, found
+from heroes.kit.unit_of_work import Session, UnitOfWork
+from heroes.team import Team
+from tests.conftest import Client, on_postgresql
+from tests.probe import PATIENCE, blocked, execute, having, probing, until
+from tests.shop import Json, cheap_hashes, made, new_hero, read, user_body
+
+HERO = {"name": "Deadpond", "secret_name": "Dive Wilson"}
+TEAM = {"name": "Z-Force", "headquarters": "Sharp Tower"}
+FIRST = ("content-type", "location", "etag")
+"""The headers of a first answer that the next ones repeat."""
+RACERS = 50
+DAY = timedelta(hours=24)
+SECRET = "Zq9-swordfish"  # noqa: S105  to be looked for
+
+router = APIRouter(prefix="/probes", tags=["probes"], route_class=UnitOfWork)
+failures: list[Exception] = []
+attempts: list[int] = []
+held = asyncio.Event()
+entered = asyncio.Event()
+
+
+@router.post("/failing")
+async def fail_at_first(session: Session) -> int:
+    """Makes a team, and then fails for as long as there are failures."""
+    session.add(Team.model_validate(TEAM))
+    await session.flush()
+    if failures:
+        raise failures.pop(0)
+    return 1
+
+
+@router.post("/heroes/{hero_id}")
+async def find_hero(hero_id: Id, session: Session) -> int:
+    """Makes a team, and then looks for the hero."""
+    session.add(Team.model_validate(TEAM))
+    await session.flush()
+    return found(await session.get(Hero, hero_id)).power
+
+
+@router.post("/held")
+async def wait_for_the_word(session: Session) -> int:
+    """Waits until the test lets it go."""
+    session.add(Team.model_validate(TEAM))
+    entered.set()
+    await held.wait()
+    return 1
+
+
+@router.post("/overtaken/{hero_id}")
+async def be_overtaken_once(hero_id: Id, session: Session) -> dict[str, int]:
+    """Its row has another version by the time it writes, but only the first time."""
+    hero = found(await session.get(Hero, hero_id))
+    attempts.append(hero_id)
+    if len(attempts) == 1:
+        await session.exec(update(Hero).values(version=Hero.version + 1).execution_options(synchronize_session=False))
+    hero.power += 1
+    await session.flush()
+    return {"attempt": len(attempts)}
+
+
+@router.post("/nothing")
+async def do_nothing(_: Session, first: int = 0, second: int = 0) -> None:
+    """Has nothing to say."""
+
+
+@router.post("/patience")
+async def show_patience(session: Session) -> Any:
+    shown: Any = await session.exec(text("SHOW lock_timeout"))  # type: ignore[call-overload]  # SQLModel's has no text
+    return shown.scalar_one()
+
+
+@pytest.fixture
+async def probed(app: FastAPI, database: Database) -> AsyncIterator[Client]:
+    for started in (failures, attempts):
+        started.clear()
+    for happened in (held, entered):
+        happened.clear()
+    async with probing(app, router) as client:
+        yield client
+
+
+async def post(client: Client, path: str, key: str = "key-1", **arguments: Any) -> Response:
+    return await client.post(path, headers={"Idempotency-Key": key}, **arguments)
+
+
+async def kept(database: Database) -> list[Any]:
+    """The rows of all keys."""
+    async with database.connect() as connection:
+        return list((await connection.execute(select(*Answered.__table__.columns))).all())  # type: ignore[attr-defined]
+
+
+async def age(database: Database, by: timedelta) -> None:
+    """Make all keys older than they are."""
+    async with database.writer.begin() as connection:
+        await connection.execute(update(Answered).values(created_at=now() - by))
+
+
+async def number_of(client: Client, path: str) -> int:
+    return len(await read(client, path))
+
+
+def is_replayed(answer: Response) -> bool:
+    return bool(answer.headers.get(REPLAYED) == "true")
+
+
+def assert_same(again: Response, first: Response) -> None:
+    """The second is the first, given again."""
+    assert not is_replayed(first)
+    assert is_replayed(again), again.text
+    assert (again.status_code, again.content) == (first.status_code, first.content)
+    assert [again.headers.get(name) for name in FIRST] == [first.headers.get(name) for name in FIRST]
+
+
+def assert_names_the_header(answer: Response) -> None:
+    assert answer.status_code == 422
+    assert [(error["in"], error["pointer"]) for error in answer.json()["errors"]] == [("header", "Idempotency-Key")]
+
+
+async def test_the_same_request_gets_the_first_answer_again_and_makes_one_thing(client: Client) -> None:
+    first, again = [await post(client, "/heroes/", json=HERO) for _ in range(2)]
+    assert first.status_code == 201
+    assert first.headers["Location"] == f"/heroes/{first.json()['id']}"
+    assert first.headers["ETag"] == '"1"'
+    assert_same(again, first)
+    assert await read(client, "/heroes/") == [first.json()]
+
+
+async def test_without_a_key_every_request_is_another(client: Client, database: Database) -> None:
+    answers = [await client.post("/heroes/", json=HERO) for _ in range(2)]
+    assert [REPLAYED in answer.headers for answer in answers] == [False, False]
+    assert await number_of(client, "/heroes/") == 2
+    assert await kept(database) == []
+
+
+async def test_the_first_answer_is_given_again_whatever_became_of_the_thing(client: Client) -> None:
+    first = await post(client, "/heroes/", json=HERO)
+    await client.delete(first.headers["Location"])
+    assert_same(await post(client, "/heroes/", json=HERO), first)
+    assert await number_of(client, "/heroes/") == 0
+
+
+async def test_with_and_without_its_slash_a_path_is_the_same(client: Client) -> None:
+    first = await post(client, "/heroes/", json=HERO)
+    assert_same(await post(client, "/heroes", json=HERO), first)
+    assert await number_of(client, "/heroes/") == 1
+
+
+async def test_an_answer_without_a_body_is_given_again_too(probed: Client) -> None:
+    first, again = [await post(probed, "/probes/nothing") for _ in range(2)]
+    assert (first.status_code, first.content) == (204, b"")
+    assert_same(again, first)
+
+
+async def test_the_same_json_in_other_words_is_the_same_request(client: Client) -> None:
+    first = await post(client, "/heroes/", json=HERO | {"age": 28})
+    other = b'\n{"secret_name":  "Dive Wilson", "age": 28, "name": "\\u0044eadpond"}'
+    headers = {"Idempotency-Key": "key-1", "Content-Type": "application/merge-patch+json; charset=utf-8"}
+    again = await client.post("/heroes/", content=other, headers=headers)
+    assert_same(again, first)
+
+
+async def test_the_same_parameters_in_another_order_are_the_same_request(probed: Client) -> None:
+    first = await post(probed, "/probes/nothing?first=1&second=2")
+    assert_same(await post(probed, "/probes/nothing?second=2&first=1"), first)
+    assert_names_the_header(await post(probed, "/probes/nothing?first=2&second=1"))
+
+
+@pytest.mark.parametrize("change", [{"age": 28}, {"name": "Deadpool"}, {"power": True}])
+async def test_another_body_under_the_same_key_is_refused_and_does_nothing(client: Client, change: Json) -> None:
+    first = await post(client, "/heroes/", json=HERO)
+    assert_names_the_header(await post(client, "/heroes/", json=HERO | change))
+    assert await number_of(client, "/heroes/") == 1
+    assert_same(await post(client, "/heroes/", json=HERO), first)
+
+
+async def test_another_query_under_the_same_key_is_refused(client: Client) -> None:
+    await post(client, "/heroes/bulk", json=[HERO])
+    assert_names_the_header(await post(client, "/heroes/bulk?on_error=skip", json=[HERO]))
+    assert await number_of(client, "/heroes/") == 1
+
+
+async def test_another_key_and_another_path_are_on_their_own(client: Client) -> None:
+    first = await post(client, "/heroes/", json=HERO)
+    other_key = await post(client, "/heroes/", "key-2", json=HERO)
+    other_path = await post(client, "/teams/", json=TEAM)
+    assert [answer.status_code for answer in (first, other_key, other_path)] == [201] * 3
+    assert not any(map(is_replayed, (other_key, other_path)))
+    assert await number_of(client, "/heroes/") == 2
+
+
+async def test_a_conflict_is_given_again_even_after_it_has_gone(client: Client) -> None:
+    team = await made(client, "/teams/", **TEAM)
+    first = await post(client, "/teams/", json=TEAM)
+    assert first.status_code == 409
+    await client.delete(f"/teams/{team['id']}")
+    assert_same(await post(client, "/teams/", json=TEAM), first)
+    assert await read(client, "/teams/") == []
+    assert (await post(client, "/teams/", "key-2", json=TEAM)).status_code == 201
+
+
+async def test_what_was_not_found_is_still_not_found_when_it_is_there(probed: Client) -> None:
+    first = await post(probed, "/probes/heroes/1")
+    assert first.status_code == 404
+    assert first.headers["Content-Type"] == "application/problem+json"
+    assert (await new_hero(probed))["id"] == 1
+    assert_same(await post(probed, "/probes/heroes/1"), first)
+    assert (await post(probed, "/probes/heroes/1", "key-2")).status_code == 200
+
+
+async def test_of_what_the_data_decided_against_only_the_key_is_kept(probed: Client, database: Database) -> None:
+    assert (await post(probed, "/probes/heroes/1")).status_code == 404
+    assert await read(probed, "/teams/") == []
+    assert [row.status for row in await kept(database)] == [404]
+
+
+@pytest.mark.parametrize(
+    ("content", "media_type", "status"),
+    [
+        (b'{"name": "Deadpond"}', "application/json", 422),
+        (b'{"name": "Deadpond"', "application/json", 400),
+        (b"\xff", "application/json", 400),
+        (b"", "application/json", 422),
+        (b"{}", "text/plain", 415),
+        (b" " * (1024 * 1024 + 1), "application/json", 413),
+    ],
+)
+async def test_a_request_that_was_wrong_may_be_corrected_under_its_key(
+    client: Client, database: Database, content: bytes, media_type: str, status: int
+) -> None:
+    headers = {"Idempotency-Key": "key-1", "Content-Type": media_type}
+    assert (await client.post("/heroes/", content=content, headers=headers)).status_code == status
+    assert await kept(database) == []
+    corrected = await post(client, "/heroes/", json=HERO)
+    assert (corrected.status_code, is_replayed(corrected)) == (201, False)
+
+
+@pytest.mark.parametrize("query", ["?wrong=1", "?on_error=perhaps"])
+async def test_a_query_that_was_wrong_may_be_corrected_under_its_key(client: Client, query: str) -> None:
+    assert (await post(client, f"/heroes/bulk{query}", json=[HERO])).status_code == 422
+    assert (await post(client, "/heroes/bulk", json=[HERO])).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [
+        (Problem(503, "Not now.", kind="unavailable"), 503),
+        (Problem(504, "Too slow.", kind="timeout"), 504),
+        (RuntimeError("an inner secret"), 500),
+        (Problem(403, "Not you.", kind="forbidden"), 403),
+        (Problem(422, "Not so.", kind="invalid", errors=[]), 422),
+        (OverflowError("Python int too large"), 422),
+        (OSError("Connection refused"), 200),  # asked again at once, and all went well
+    ],
+)
+async def test_what_the_data_did_not_decide_is_not_kept(
+    probed: Client, database: Database, failure: Exception, status: int
+) -> None:
+    failures.append(failure)
+    answer = await post(probed, "/probes/failing")
+    assert answer.status_code == status
+    assert [row.status for row in await kept(database)] == ([200] if status == 200 else [])
+    again = await post(probed, "/probes/failing")
+    assert (again.status_code, is_replayed(again)) == (200, status == 200)
+    assert await number_of(probed, "/teams/") == 1
+
+
+@pytest.mark.parametrize("given", [[""], ["x" * 256], ["é"], ["a b"], [" a"], ["a\t"], ["one", "two"]])
+async def test_a_key_is_1_to_255_visible_ascii_characters_given_once(
+    client: Client, database: Database, given: list[str]
+) -> None:
+    headers = [(b"Idempotency-Key", key.encode()) for key in given]
+    answer = await client.post("/heroes/", json=HERO, headers=headers)
+    assert_names_the_header(answer)
+    assert await number_of(client, "/heroes/") == 0
+    assert await kept(database) == []
+
+
+@pytest.mark.parametrize("key", ["!", "~" * 255, '"5c1ff5e8"', "a,b"])
+async def test_a_key_may_have_any_visible_ascii_character(client: Client, key: str) -> None:
+    first, again = [await post(client, "/heroes/", key, json=HERO) for _ in range(2)]
+    assert first.status_code == 201
+    assert_same(again, first)
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH", "PUT", "DELETE"])
+@pytest.mark.parametrize("key", ["key-1", "no key"])
+async def test_only_a_post_needs_a_key_and_others_ignore_it(
+    client: Client, database: Database, method: str, key: str
+) -> None:
+    hero = await new_hero(client)
+    body = HERO | {"age": 30} if method != "GET" else None
+    headers = {"Idempotency-Key": key}
+    answers = [await client.request(method, f"/heroes/{hero['id']}", json=body, headers=headers) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == ([204, 404] if method == "DELETE" else [200, 200])
+    assert not any(map(is_replayed, answers))
+    assert await kept(database) == []
+
+
+@pytest.mark.parametrize("on_error", ["abort", "skip"])
+async def test_many_are_made_once_too(client: Client, on_error: str) -> None:
+    bodies = [TEAM, {"name": " "}, TEAM] if on_error == "skip" else [TEAM, TEAM | {"name": "Preventers"}]
+    first, again = [await post(client, f"/teams/bulk?on_error={on_error}", json=bodies) for _ in range(2)]
+    assert first.status_code == (200 if on_error == "skip" else 201)
+    assert_same(again, first)
+    assert await number_of(client, "/teams/") == (1 if on_error == "skip" else 2)
+
+
+async def test_many_of_which_one_is_taken_are_the_same_conflict_again(client: Client) -> None:
+    first, again = [await post(client, "/teams/bulk", json=[TEAM, TEAM]) for _ in range(2)]
+    assert first.status_code == 409
+    assert first.json()["errors"][0]["pointer"] == "#/1/name"
+    assert_same(again, first)
+    assert await number_of(client, "/teams/") == 0
+
+
+async def test_of_fifty_at_once_with_one_key_one_is_carried_out(client: Client) -> None:
+    answers = await asyncio.gather(*(post(client, "/heroes/", json=HERO) for _ in range(RACERS)))
+    in_flight = [answer for answer in answers if answer.status_code == 409]  # on a machine that is slow
+    assert {answer.json()["type"] for answer in in_flight} <= {"urn:problem:in-flight"}
+    done = [answer for answer in answers if answer not in in_flight]
+    assert Counter(map(is_replayed, done)) == {False: 1, True: len(done) - 1}
+    assert len({(answer.status_code, answer.content) for answer in done}) == 1
+    assert await read(client, "/heroes/") == [done[0].json()]
+
+
+async def test_fifty_keys_at_once_do_not_wait_for_each_other(client: Client) -> None:
+    answers = await asyncio.gather(*(post(client, "/heroes/", f"key-{key}", json=HERO) for key in range(RACERS)))
+    assert {answer.status_code for answer in answers} == {201}
+    assert await number_of(client, "/heroes/") == RACERS
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_while_the_first_is_running_the_second_is_told_to_come_again(probed: Client) -> None:
+    running = asyncio.create_task(post(probed, "/probes/held"))
+    await asyncio.wait_for(entered.wait(), PATIENCE)
+    assert_in_flight(await post(probed, "/probes/held"))
+    held.set()
+    first = await running
+    assert first.status_code == 200
+    assert_same(await post(probed, "/probes/held"), first)
+
+
+async def test_the_second_gets_the_answer_of_the_first_if_it_comes_in_time(
+    probed: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "PATIENCE", PATIENCE)
+    running = asyncio.create_task(post(probed, "/probes/held"))
+    await asyncio.wait_for(entered.wait(), PATIENCE)
+    waiting = asyncio.create_task(post(probed, "/probes/held"))
+    held.set()
+    assert_same(await waiting, await running)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_first_request_that_is_broken_off_does_not_keep_its_key(probed: Client, database: Database) -> None:
+    running = asyncio.create_task(post(probed, "/probes/held"))
+    await asyncio.wait_for(entered.wait(), PATIENCE)
+    running.cancel()
+    await asyncio.wait([running])
+    held.set()
+    again = await post(probed, "/probes/held")
+    assert (again.status_code, is_replayed(again)) == (200, False)
+    assert len(await kept(database)) == 1
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits long for the first request with a key."""
+    monkeypatch.setattr(idempotency, "PATIENCE", 0.05)
+
+
+def assert_in_flight(answer: Response) -> None:
+    assert answer.status_code == 409
+    assert answer.json()["type"] == "urn:problem:in-flight"
+    assert answer.headers["Retry-After"] == "1"
+    assert not is_replayed(answer)
+
+
+@asynccontextmanager
+async def elsewhere(client: Client, database: Database) -> AsyncIterator[AsyncConnection]:
+    """Another process has just taken key-1 for a hero, and has not committed yet."""
+    await post(client, "/heroes/", json=HERO)
+    (row,) = await kept(database)
+    await execute(database, "DELETE FROM idempotency_key", "DELETE FROM hero")
+    async with database.writer.connect() as connection:
+        await connection.execute(insert(Answered).values(row._asdict()))
+        yield connection
+        await connection.rollback()
+
+
+@on_postgresql
+@pytest.mark.usefixtures("impatient")
+async def test_while_another_process_is_at_it_the_second_is_told_to_come_again(
+    app: FastAPI, client: Client, database: Database
+) -> None:
+    patient = Database(database.url, Pool(lock_timeout=3600))
+    async with elsewhere(client, database):
+        with having(app, database=patient):
+            assert_in_flight(await post(client, "/heroes/", json=HERO))
+            assert (await post(client, "/heroes/", "key-2", json=HERO)).status_code == 201
+    again = await post(client, "/heroes/", json=HERO)
+    assert (again.status_code, is_replayed(again)) == (201, False)
+    await patient.dispose()
+
+
+@on_postgresql
+async def test_the_answer_of_another_process_is_given_if_it_comes_in_time(
+    client: Client, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "PATIENCE", PATIENCE)
+    async with elsewhere(client, database) as connection:
+        waiting = asyncio.create_task(post(client, "/heroes/", json=HERO))
+        await until(lambda: blocked(database))
+        await connection.commit()
+        assert is_replayed(await waiting)
+    assert await number_of(client, "/heroes/") == 0  # the other process made none here
+
+
+@on_postgresql
+async def test_the_request_itself_waits_for_locks_as_long_as_ever(probed: Client) -> None:
+    assert (await post(probed, "/probes/patience")).json() == "5s"
+    assert (await probed.post("/probes/patience")).json() == "5s"
+
+
+async def test_a_claim_that_fails_for_another_reason_is_that_failure(client: Client, database: Database) -> None:
+    await execute(database, "ALTER TABLE idempotency_key RENAME TO elsewhere")
+    answers = [await post(client, "/heroes/", json=HERO), await client.post("/heroes/", json=HERO)]
+    await execute(database, "ALTER TABLE elsewhere RENAME TO idempotency_key")
+    assert [answer.status_code for answer in answers] == [500, 201]
+
+
+async def test_a_key_is_good_for_a_day(client: Client, database: Database) -> None:
+    first = await post(client, "/heroes/", json=HERO)
+    await age(database, DAY - timedelta(minutes=1))
+    assert_same(await post(client, "/heroes/", json=HERO), first)
+    await age(database, DAY + timedelta(seconds=1))
+    other = await post(client, "/heroes/", json=HERO | {"age": 28})
+    assert (other.status_code, is_replayed(other)) == (201, False)
+    assert_same(await post(client, "/heroes/", json=HERO | {"age": 28}), other)
+
+
+async def keep_expired(database: Database, number: int) -> None:
+    long_ago = now() - 2 * DAY
+    rows = [Answered(id=bytes([place]), request=b"", created_at=long_ago).model_dump() for place in range(number)]
+    async with database.writer.begin() as connection:
+        await connection.execute(insert(Answered), rows)
+
+
+async def expired(database: Database) -> int:
+    return sum(row.request == b"" for row in await kept(database))
+
+
+async def test_expired_keys_are_removed_in_passing_a_few_at_a_time(client: Client, database: Database) -> None:
+    await keep_expired(database, 11)
+    left = []
+    for key in range(3):
+        await post(client, "/heroes/", f"key-{key}", json=HERO)
+        left.append(await expired(database))
+    assert left == [6, 1, 0]
+    assert len(await kept(database)) == 3
+
+
+async def test_a_replay_removes_nothing(client: Client, database: Database) -> None:
+    await post(client, "/heroes/", json=HERO)
+    await keep_expired(database, 1)
+    assert is_replayed(await post(client, "/heroes/", json=HERO))
+    assert await expired(database) == 1
+
+
+@on_postgresql
+async def test_expired_keys_that_another_is_at_are_left_to_it(client: Client, database: Database) -> None:
+    await keep_expired(database, 2)
+    async with database.writer.connect() as other:
+        await other.execute(delete(Answered).where(col(Answered.id) == bytes([0])))
+        answer = await asyncio.wait_for(post(client, "/heroes/", json=HERO), PATIENCE)
+        assert answer.status_code == 201
+        assert await expired(database) == 1
+        await other.rollback()
+
+
+@pytest.mark.usefixtures("deferred")
+async def test_a_commit_that_fails_leaves_no_key_behind(client: Client, database: Database) -> None:
+    body = HERO | {"team_id": 1}
+    assert (await post(client, "/heroes/", json=body)).status_code == 409
+    assert await kept(database) == []
+    await made(client, "/teams/", **TEAM)
+    assert (await post(client, "/heroes/", json=body)).status_code == 201
+
+
+@on_postgresql
+@pytest.mark.usefixtures("dying")
+async def test_a_commit_of_unknown_outcome_may_be_asked_again_under_its_key(client: Client, database: Database) -> None:
+    answer = await post(client, "/heroes/", json=HERO)
+    assert (answer.status_code, answer.json()["outcome"]) == (503, "unknown")
+    await execute(database, "DROP TRIGGER strike ON hero")
+    assert (await post(client, "/heroes/", json=HERO)).status_code == 201
+    assert await number_of(client, "/heroes/") == 1
+
+
+@pytest.mark.usefixtures(cheap_hashes.__name__)
+async def test_nothing_of_what_was_sent_is_kept(client: Client, database: Database) -> None:
+    sent = user_body(password=SECRET)
+    assert (await post(client, "/users/", SECRET, json=sent)).status_code == 201
+    (row,) = await kept(database)
+    assert sent["username"] in repr(row)  # which belongs to the answer
+    assert SECRET not in repr(row)
+
+
+async def test_the_digests_of_a_request_are_of_no_use_without_the_secret(
+    app: FastAPI, client: Client, database: Database
+) -> None:
+    for secret in (b"one", b"two"):
+        with having(app, secret=secret):
+            await post(client, "/teams/", json=TEAM)
+    digests = {digest for row in await kept(database) for digest in (row.id, row.request)}
+    assert [len(digest) for digest in digests] == [hashlib.sha256().digest_size] * 4
+
+
+async def test_a_unit_that_runs_again_keeps_one_answer(probed: Client, database: Database) -> None:
+    hero = await new_hero(probed)
+    first, again = [await post(probed, f"/probes/overtaken/{hero['id']}") for _ in range(2)]
+    assert first.json() == {"attempt": 2}
+    assert_same(again, first)
+    assert len(await kept(database)) == 1
+    assert (await read(probed, f"/heroes/{hero['id']}"))["power"] == 1

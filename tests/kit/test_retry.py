@@ -1,0 +1,226 @@
+"""When it is asked again: while the database is away, or after a collision, and only as long as patience lasts."""
+
+import asyncio
+import itertools
+import socket
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy.exc import DBAPIError
+
+from heroes.kit import retry, unit_of_work
+from heroes.kit.database import Database
+from heroes.kit.engine import Pool
+from heroes.kit.problem import Problem
+from heroes.kit.retry import COLLISIONS, LONGEST, SHORTEST, after_collision, persistently, while_away
+from tests.conftest import Client, on_postgresql
+from tests.people import client_of
+from tests.probe import PATIENCE, execute, having
+from tests.shop import new_hero, read
+
+GONE = ConnectionRefusedError("Connection refused")
+
+
+class Clock:
+    """A clock that stands still, but for pauses; those are over at once."""
+
+    def __init__(self) -> None:
+        self.now, self.pauses = 0.0, list[float]()
+
+    def monotonic(self) -> float:
+        return self.now
+
+    async def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    for module in ("time", "asyncio"):
+        monkeypatch.setattr(retry, module, clock)
+    return clock
+
+
+class Attempts:
+    """An attempt that fails in these ways, one after the other, and then succeeds."""
+
+    def __init__(self, *failures: Exception) -> None:
+        self.failures, self.number = iter(failures), 0
+
+    async def __call__(self) -> str:
+        self.number += 1
+        for failure in self.failures:
+            raise failure
+        return "done"
+
+
+def failure_of(code: str) -> DBAPIError:
+    """A failure as SQLAlchemy would raise it."""
+    driver = Exception("It failed.")
+    vars(driver)["sqlstate"] = code
+    return DBAPIError("SELECT 1", None, driver)
+
+
+def test_pauses_double_up_to_the_longest_and_none_is_shorter_than_half(clock: Clock) -> None:
+    longest = [0.02, 0.04, 0.08, 0.16, 0.32, 0.5, 0.5, 0.5]
+    for pause, most in zip(while_away(PATIENCE), longest, strict=False):
+        assert most / 2 <= pause <= most
+    assert (longest[0], longest[-1]) == (SHORTEST, LONGEST)
+
+
+def test_pauses_end_when_patience_ends(clock: Clock) -> None:
+    for pause in while_away(1.0):
+        assert clock.now + pause <= 1.0
+        clock.now += pause
+    assert clock.now > 1.0 - LONGEST
+    assert list(while_away(0)) == []
+
+
+def test_two_that_collided_do_not_pause_for_the_same_time() -> None:
+    pauses = [list(after_collision()) for _ in range(10)]
+    for each in pauses:
+        assert all(0 <= pause <= most for pause, most in zip(each, COLLISIONS, strict=True))
+    assert len({tuple(each) for each in pauses}) == 10
+
+
+async def test_what_succeeds_is_not_asked_again(clock: Clock) -> None:
+    attempts = Attempts()
+    assert await persistently(attempts, PATIENCE) == "done"
+    assert (attempts.number, clock.pauses) == (1, [])
+
+
+@pytest.mark.parametrize("failure", [GONE, TimeoutError(), *map(failure_of, ("08003", "25006", "57P03", "53300"))])
+async def test_while_the_database_is_away_it_is_asked_again(clock: Clock, failure: Exception) -> None:
+    attempts = Attempts(*[failure] * 5)
+    assert await persistently(attempts, PATIENCE) == "done"
+    assert len(clock.pauses) == 5
+
+
+async def test_a_database_that_stays_away_is_a_503_when_patience_ends(clock: Clock) -> None:
+    with pytest.raises(Problem) as raised:
+        await persistently(Attempts(*itertools.repeat(GONE, 1000)), 2.0)
+    assert (raised.value.status_code, raised.value.extra) == (503, {"outcome": "not_applied"})
+    assert 2.0 - LONGEST < clock.now <= 2.0
+
+
+@pytest.mark.parametrize("code", ["40001", "40P01"])
+async def test_after_a_few_collisions_it_is_given_up(clock: Clock, code: str) -> None:
+    attempts = Attempts(*[failure_of(code)] * 100)
+    with pytest.raises(Problem, match="503"):
+        await persistently(attempts, PATIENCE)
+    assert attempts.number == len(COLLISIONS) + 1 == 4
+
+
+async def test_collisions_and_absences_are_counted_apart(clock: Clock) -> None:
+    failures = [failure_of("40001"), GONE, failure_of("40001"), GONE, GONE, failure_of("40P01")]
+    assert await persistently(Attempts(*failures), PATIENCE) == "done"
+
+
+@pytest.mark.parametrize("code", ["55P03", "53100", "57014", "23505", "3D000", "22003", "42P01"])
+async def test_what_will_not_pass_by_itself_is_not_asked_again(clock: Clock, code: str) -> None:
+    attempts = Attempts(failure_of(code))
+    with pytest.raises((Problem, DBAPIError)) as raised:
+        await persistently(attempts, PATIENCE)
+    assert (attempts.number, clock.pauses) == (1, [])
+    assert isinstance(raised.value, Problem) == (code != "42P01")  # a fault of our own stays what it is
+
+
+async def test_a_problem_is_no_failure_of_the_database(clock: Clock) -> None:
+    attempts = Attempts(Problem(404, "There is no such thing.", kind="not-found"))
+    with pytest.raises(Problem, match="404"):
+        await persistently(attempts, PATIENCE)
+    assert attempts.number == 1
+
+
+def test_a_read_waits_longer_than_a_write() -> None:
+    assert retry.READ_PATIENCE == 8
+    assert retry.WRITE_PATIENCE == 1
+
+
+class Away:
+    """A PostgreSQL at a port where nobody listens, until the service has asked a few times."""
+
+    def __init__(self, database: Database, monkeypatch: pytest.MonkeyPatch, tries: int) -> None:
+        self.tries, self.asked = tries, 0
+        self.database = Database(database.url, Pool())
+        connect = self.database.writer.sync_engine.dialect.connect
+
+        def knock(*arguments: Any, **options: Any) -> Any:
+            self.asked += 1
+            if self.asked <= self.tries:
+                options |= {"host": "127.0.0.1", "port": closed_port()}
+            return connect(*arguments, **options)
+
+        monkeypatch.setattr(self.database.writer.sync_engine.dialect, "connect", knock)
+
+
+def closed_port() -> int:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        port: int = nobody.getsockname()[1]
+        return port
+
+
+Knock = Callable[[int], Away]
+
+
+@pytest.fixture
+async def away(app: FastAPI, database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Knock]:
+    """The application's PostgreSQL is away for so many tries."""
+    made: list[Away] = []
+
+    def go(tries: int) -> Away:
+        made.append(Away(database, monkeypatch, tries))
+        return made[-1]
+
+    yield go
+    for each in made:
+        await each.database.dispose()
+
+
+@on_postgresql
+async def test_a_read_waits_for_a_database_that_is_away(app: FastAPI, client: Client, away: Knock) -> None:
+    hero, gone = await new_hero(client), away(4)
+    with having(app, database=gone.database):
+        assert await read(client, "/heroes/") == [hero]
+    assert gone.asked == 5
+
+
+@on_postgresql
+async def test_a_write_of_which_nothing_was_sent_waits_too(app: FastAPI, client: Client, away: Knock) -> None:
+    gone = away(3)
+    with having(app, database=gone.database):
+        hero = await new_hero(client)
+    assert gone.asked == 4
+    assert await read(client, "/heroes/") == [hero]
+
+
+@on_postgresql
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_database_that_does_not_come_back_in_time_is_a_503(
+    app: FastAPI, client: Client, away: Knock, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    for patience in ("READ_PATIENCE", "WRITE_PATIENCE"):
+        monkeypatch.setattr(unit_of_work, patience, 0.1)
+    gone = away(1000)
+    with having(app, database=gone.database):
+        answer = await client.request(method, "/heroes/", json={"name": "Deadpond", "secret_name": "Dive"})
+    assert (answer.status_code, answer.json()["outcome"]) == (503, "not_applied")
+    assert gone.asked > 1
+
+
+@on_postgresql
+async def test_connections_that_were_cut_while_idle_are_noticed_by_nobody(app: FastAPI, database: Database) -> None:
+    others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND application_name"
+    cut = Database(database.url, Pool(application_name="to-be-cut"))
+    with having(app, database=cut):
+        async with client_of(app) as client:
+            await asyncio.gather(*(new_hero(client) for _ in range(5)))
+            for ask in (read(client, "/heroes/"), new_hero(client)):
+                await execute(database, f"{others} = 'to-be-cut'")
+                assert await ask
+    await cut.dispose()
