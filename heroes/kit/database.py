@@ -34,7 +34,10 @@ class WriteSession(AsyncSession):
     async def first(self, statement: SelectOfScalar[E]) -> E | None:
         """The first row of a select, locked like one that is got by its id."""
         locked = statement.with_for_update(of=statement.column_descriptions[0]["entity"])
-        return (await self.exec(locked)).first()
+        row = (await self.exec(locked)).first()
+        if row is not None:
+            insist(self.sync_session, row)
+        return row
 
     async def reload(self, entity: type[E], rows: Sequence[E], *options: ORMOption) -> list[E]:
         """The same rows, in this order, with what these options load; one statement, however many there are."""

@@ -37,7 +37,7 @@ def complete(scope: Scope, headers: MutableHeaders) -> None:
         headers.setdefault(name, value)
     if "authorization" in Headers(scope=scope):
         headers.setdefault("Cache-Control", "private")
-    if scope["scheme"] == "https":
+    if scope.get("scheme") == "https":
         headers.setdefault("Strict-Transport-Security", HSTS)
 
 
