@@ -17,6 +17,7 @@ from sqlalchemy import make_url, text
 from sqlmodel import SQLModel
 
 from heroes.kit.database import Database
+from heroes.kit.throttle import Throttle
 from main import create_app
 from settings import Settings
 from tests.people import Person, client_of, join, opened, production
@@ -143,7 +144,7 @@ async def production_app(new_database: Any) -> AsyncIterator[FastAPI]:
 async def guarded(production_app: FastAPI) -> FastAPI:
     """The same, without rows, and without a failed login."""
     await empty(production_app.state.database)
-    await production_app.state.throttle.window.storage.reset()
+    production_app.state.throttle = Throttle("memory://", per_account=10, per_address=100, window=300)
     return production_app
 
 

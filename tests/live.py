@@ -31,14 +31,18 @@ class Server:
         return self.log_file.read_text()
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 @contextmanager
 def serving(
     database_url: str, log_file: Path, *, app: Sequence[str] = ("main:app",), **settings: str
 ) -> Iterator[Server]:
     """Serve this database on a free port until the block ends; `settings` are environment variables."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = {"PATH": os.environ["PATH"], "DATABASE_URL": database_url, "DEMO_DATA": "false", **settings}
     command = [sys.executable, "-m", "uvicorn", *app, "--port", str(port)]
     with log_file.open("w") as log:

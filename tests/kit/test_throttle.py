@@ -114,7 +114,7 @@ async def redis(folder: Path) -> AsyncIterator[tuple[str, subprocess.Popen[bytes
     if program is None:
         pytest.skip("NOT TRIED WITH REDIS: there is no redis-server here; on Debian: apt install redis-server")
     port = free_port()
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: ASYNC220  it does not wait
         [program, "--port", str(port), "--save", "", "--appendonly", "no", "--dir", str(folder), "--bind", "127.0.0.1"],
         stdout=subprocess.DEVNULL,
     )
@@ -140,19 +140,26 @@ async def until_it_listens(port: int) -> None:
     raise AssertionError("Redis does not listen")
 
 
+@asynccontextmanager
+async def counting_in(url: str, limits_url: str) -> AsyncIterator[FastAPI]:
+    async with opened(production(url, login_failures=3, limits_url=limits_url)) as app:
+        try:
+            yield app
+        finally:
+            await app.state.throttle.window.storage.bridge.storage.aclose()
+
+
 async def test_workers_that_share_a_redis_share_the_count(url: str, tmp_path: Path) -> None:
-    async with redis(tmp_path) as (limits_url, _):
-        settings = production(url, login_failures=3, limits_url=limits_url)
-        async with opened(settings) as one, opened(settings) as other:
-            await join(one, username="natasha")
-            assert await statuses(one, "natasha", WRONG, WRONG) == [401, 401]
-            assert await statuses(other, "natasha", WRONG, PASSWORD) == [401, 429]
-            answer = await log_in(one, "natasha", PASSWORD)
-            assert (answer.status_code, answer.headers["Retry-After"].isdigit()) == (429, True)
+    async with redis(tmp_path) as (there, _), counting_in(url, there) as one, counting_in(url, there) as other:
+        await join(one, username="natasha")
+        assert await statuses(one, "natasha", WRONG, WRONG) == [401, 401]
+        assert await statuses(other, "natasha", WRONG, PASSWORD) == [401, 429]
+        answer = await log_in(one, "natasha", PASSWORD)
+        assert (answer.status_code, answer.headers["Retry-After"].isdigit()) == (429, True)
 
 
 async def test_without_its_redis_the_service_lets_nobody_try(url: str, tmp_path: Path) -> None:
-    async with redis(tmp_path) as (limits_url, process), opened(production(url, limits_url=limits_url)) as app:
+    async with redis(tmp_path) as (there, process), counting_in(url, there) as app:
         await join(app, username="natasha")
         assert await statuses(app, "natasha", WRONG, PASSWORD) == [401, 200]
         process.terminate()
@@ -163,7 +170,7 @@ async def test_without_its_redis_the_service_lets_nobody_try(url: str, tmp_path:
 
 
 async def test_a_redis_that_was_never_there_is_a_503_too(url: str) -> None:
-    async with opened(production(url, limits_url=f"redis://127.0.0.1:{free_port()}")) as app:
+    async with counting_in(url, f"redis://127.0.0.1:{free_port()}") as app:
         assert await statuses(app, "natasha", WRONG) == [503]
 
 
