@@ -61,7 +61,7 @@ async def test_a_change_of_what_belongs_to_another_to_what_it_is_already_is_refu
         assert is_forbidden(await natasha.client.request(method, f"/{kind}/{thing['id']}", json=body))
 
 
-@pytest.mark.parametrize("kind", ["items", "posts", pytest.param("reviews", marks=pytest.mark.xfail(strict=True))])
+@owned
 async def test_an_empty_patch_of_what_belongs_to_another_is_refused(
     kind: str, boss: Person, natasha: Person, steve: Person
 ) -> None:

@@ -12,7 +12,7 @@ import superuser
 from heroes.kit.database import Database
 from heroes.kit.migration import upgrade
 from heroes.user import User
-from settings import Settings
+from settings import Settings, load
 from tests.shop import PASSWORD, cheap_hashes
 
 ANSWERS = {"username": "natasha", "email": "natasha@example.com", "password": PASSWORD}
@@ -25,7 +25,7 @@ async def database(new_database: Any, monkeypatch: pytest.MonkeyPatch) -> Databa
     for name in (*Settings.model_fields, *(f"superuser_{field}" for field in ANSWERS)):
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("DATABASE_URL", await new_database())
-    database = Database(superuser.load().database)
+    database = Database(load().database)
     await upgrade(database.url)
     return database
 
