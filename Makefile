@@ -25,7 +25,7 @@ test: .venv/dev ## Run the tests on SQLite and PostgreSQL; ARGS= for pytest
 check: .venv/dev ## The gate: format, lint, types, tests, and every line and branch covered
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy .
+	$(BIN)/mypy -n 2 .
 	$(BIN)/pytest -q -n 2 $(BROAD) -k "not $(SHOWN)"
 	$(BIN)/pytest -q -n 2 --cov --cov-report=term -k "$(SHOWN) or not test_contract.py" \
 		$(addprefix --ignore=,$(filter-out tests/test_contract.py,$(BROAD)))

@@ -33,7 +33,12 @@ class Server:
 
 @contextmanager
 def serving(
-    database_url: str, log_file: Path, *, app: Sequence[str] = ("main:app",), **settings: str
+    database_url: str,
+    log_file: Path,
+    *,
+    app: Sequence[str] = ("main:app",),
+    project: Path = PROJECT,
+    **settings: str,
 ) -> Iterator[Server]:
     """Serve this database on a free port until the block ends; `settings` are environment variables."""
     with socket.socket() as free:
@@ -42,7 +47,7 @@ def serving(
     environment = {"PATH": os.environ["PATH"], "DATABASE_URL": database_url, "DEMO_DATA": "false", **settings}
     command = [sys.executable, "-m", "uvicorn", *app, "--port", str(port)]
     with log_file.open("w") as log:
-        process = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=log, stderr=log, text=True)
+        process = subprocess.Popen(command, cwd=project, env=environment, stdout=log, stderr=log, text=True)
     try:
         wait_until_alive(process, f"http://127.0.0.1:{port}", log_file)
         yield Server(process, f"http://127.0.0.1:{port}", log_file, environment)
