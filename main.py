@@ -24,9 +24,11 @@ from heroes import (
     user,
 )
 from heroes.kit import docs, health, migration, observe, problem
+from heroes.kit.admission import Admission
 from heroes.kit.database import Database
 from heroes.kit.engine import Pool
 from heroes.kit.fault import FAILURES
+from heroes.kit.shutdown import Shutdown
 from settings import Settings, load
 
 log = logging.getLogger("heroes")
@@ -50,16 +52,20 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.database = Database(settings.database, Pool(**settings.pool))
     app.state.secret = settings.secret_key.get_secret_value().encode()
     app.state.max_body_size = settings.max_body_size
+    app.state.request_timeout = settings.request_timeout
+    app.state.shutdown = Shutdown(settings.shutdown_delay, settings.shutdown_timeout)
     for module in (*RESOURCES, health):
         app.router.routes.extend(module.router.routes)  # flat: included routers are matched twice for every request
     docs.install(app)
     problem.install(app)
+    app.add_middleware(Admission, limit=settings.max_in_flight)
     app.add_middleware(observe.Observe)
     return app
 
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    app.state.shutdown.listen()
     if app.state.settings.in_development:
         await prepare(app.state.settings, app.state.database)
     yield

@@ -33,6 +33,16 @@ class Settings(BaseSettings):
         default="INFO", description="What is logged at least."
     )
     max_body_size: int = Field(default=1024 * 1024, ge=1024, description="Of a request, in bytes; over it, 413.")
+    request_timeout: float = Field(default=15, gt=0, le=3600, description="Seconds for one request; then 504.")
+    max_in_flight: int = Field(
+        default=100, ge=1, le=100_000, description="Requests in work; as many wait for up to 0.5 s, others get a 503."
+    )
+    shutdown_timeout: float = Field(
+        default=20, ge=0, le=3600, description="Seconds that running requests have to finish, once told to stop."
+    )
+    shutdown_delay: float = Field(
+        default=1, ge=0, le=600, description="Seconds of serving on while not ready, so that a balancer looks away."
+    )
     pool_size: int = Field(default=20, ge=1, le=1000, description="Connections kept open.")
     pool_overflow: int = Field(default=10, ge=0, le=1000, description="More of them under load; PostgreSQL only.")
     pool_timeout: float = Field(default=3, gt=0, le=60, description="Seconds to wait for a connection; then 503.")
@@ -44,6 +54,7 @@ class Settings(BaseSettings):
     statement_timeout: float = Field(
         default=10, gt=0, le=3600, description="Seconds until a statement is given up; then 504."
     )
+    lock_timeout: float = Field(default=5, gt=0, le=3600, description="Seconds to wait for another writer; then 503.")
     jit: bool = Field(
         default=False, description="PostgreSQL's compiler of query plans; it does not pay for short queries."
     )
@@ -68,6 +79,12 @@ class Settings(BaseSettings):
             raise ValueError("SQL_ECHO must be off in production: it logs values")
         return self
 
+    @model_validator(mode="after")
+    def statements_end_first(self) -> Self:
+        if self.statement_timeout >= self.request_timeout:
+            raise ValueError("STATEMENT_TIMEOUT must be shorter than REQUEST_TIMEOUT")
+        return self
+
     @property
     def database(self) -> URL:
         """The URL with the driver that we use; libpq's `sslmode` is asyncpg's `ssl`."""
@@ -86,6 +103,7 @@ class Settings(BaseSettings):
             "pre_ping": self.pool_pre_ping,
             "application_name": self.application_name,
             "statement_timeout": self.statement_timeout,
+            "lock_timeout": self.lock_timeout,
             "jit": self.jit,
             "echo": self.sql_echo,
         }

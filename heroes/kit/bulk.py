@@ -77,10 +77,10 @@ async def create_many(session: WriteSession, elements: Sequence[T], on_error: st
     if refused:
         raise invalid(error for index, element in refused for error in at(element.problem, index).extra["errors"])
     try:
-        return await make(session, elements)
+        async with session.begin_nested():
+            return await make(session, elements)
     except (Problem, *FAILURES) as failure:
         fault_of_element(failure)
-        await session.rollback()
         return await one_by_one(session, elements, make)
 
 

@@ -51,6 +51,12 @@ class WriteSession(AsyncSession):
                 values = {key.parent: None, table.c.version: table.c.version + 1, table.c.updated_at: now()}
                 await self.exec(update(table).where(key.parent == target.id).values(values))
 
+    async def wait_for_locks(self, seconds: float | None) -> None:
+        """How long a statement waits for a row from now on; None for the default. On SQLite only one writes anyway."""
+        if self.get_bind().dialect.name == "postgresql":
+            value = None if seconds is None else str(round(seconds * 1000))
+            await self.exec(select(func.set_config("lock_timeout", value, True)))
+
     async def exclusive(self, purpose: str) -> None:
         """Wait until no other transaction, of any process, is at this purpose; on SQLite only one writes anyway."""
         if self.get_bind().dialect.name == "postgresql":

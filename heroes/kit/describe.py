@@ -7,7 +7,7 @@ from typing import get_args, get_origin
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 
-from heroes.kit.failure import TEXT, Json, failure, headers
+from heroes.kit.failure import TEXT, Json, failure, headers, optional
 from heroes.kit.model import Read
 from heroes.kit.precondition import Precondition
 from heroes.kit.query import ListQuery
@@ -41,6 +41,8 @@ def operation(route: APIRoute) -> None:
         described[304] = {"description": "Not changed since; the body is empty."} | described[success]
     for status in failures(route):
         described[status] = failure(status)
+    if route.methods == {"POST"}:
+        described[409]["headers"] |= optional("Retry-After", "Idempotency-Replayed")
     route.responses = described | route.responses
     route.openapi_extra = {"parameters": list(parameters(route))} | (route.openapi_extra or {})
 
@@ -54,6 +56,12 @@ def parameters(route: APIRoute) -> Iterator[Json]:
     if reads(route) and is_tagged(route):
         description = "Answer 304 if the ETag is still one of these."
         yield {"name": "If-None-Match", "in": "header", "description": description, "schema": TEXT}
+    if route.methods == {"POST"}:
+        description = (
+            "To send the request again safely: for a day, the same key gets the same answer, and nothing more."
+        )
+        schema = TEXT | {"minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
+        yield {"name": "Idempotency-Key", "in": "header", "description": description, "schema": schema}
 
 
 def is_tagged(route: APIRoute) -> bool:
@@ -71,6 +79,8 @@ def success_headers(route: APIRoute, status: int) -> Iterator[str]:
         yield "Location"
     if is_tagged(route) and many:
         yield from ("Link", "X-Total-Count")
+    if route.methods == {"POST"}:
+        yield "Idempotency-Replayed"
 
 
 def failures(route: APIRoute) -> Iterator[int]:

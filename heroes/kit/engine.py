@@ -1,12 +1,17 @@
 """How is each database spoken to: the engines, their pools, and what is set on every connection."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import URL, Connection, event
+from sqlalchemy import URL, Connection, ExceptionContext, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+READ_ONLY = "25006"
+INSTRUCTIONS = 1_000_000
+"""Of SQLite's machine, between two looks at the clock: some hundredths of a second."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +25,7 @@ class Pool:
     pre_ping: bool = False
     application_name: str = "heroes"
     statement_timeout: float = 10
+    lock_timeout: float = 5
     jit: bool = False
     echo: bool = False
 
@@ -29,6 +35,7 @@ def postgres_engines(url: URL, pool: Pool) -> tuple[AsyncEngine, AsyncEngine]:
         "application_name": pool.application_name,
         "jit": "on" if pool.jit else "off",  # compiling a plan costs more than these short queries
         "statement_timeout": str(round(pool.statement_timeout * 1000)),
+        "lock_timeout": str(round(pool.lock_timeout * 1000)),
     }
     engine = create_async_engine(
         url,
@@ -42,7 +49,14 @@ def postgres_engines(url: URL, pool: Pool) -> tuple[AsyncEngine, AsyncEngine]:
         pool_use_lifo=True,
         connect_args={"server_settings": server_settings, "timeout": pool.timeout},
     )
+    event.listen(engine.sync_engine, "handle_error", leave_read_only_server)
     return engine, engine.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def leave_read_only_server(context: ExceptionContext) -> None:
+    """After a failover the old primary may be a standby: all connections are made anew, perhaps to the new primary."""
+    if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
+        context.is_disconnect = True
 
 
 def sqlite_engines(url: URL, pool: Pool) -> tuple[AsyncEngine, AsyncEngine]:
@@ -65,18 +79,26 @@ def sqlite_engine(url: URL, pool: Pool, *, size: int, pragmas: Sequence[str]) ->
         pool_size=size,
         max_overflow=0,
         pool_timeout=pool.timeout,
-        connect_args={"timeout": pool.statement_timeout},  # how long to wait for another process that writes
+        connect_args={"timeout": pool.lock_timeout},  # how long to wait for another process that writes
     )
 
-    def prepare(connection: Any, _: object) -> None:
+    def prepare(connection: Any, record: Any) -> None:
         connection.isolation_level = None  # the driver would begin too late, and not before a SELECT
         connection.create_function("fold", 1, fold, deterministic=True)
+        info = record.info
+        connection.run_async(
+            lambda driver: driver.set_progress_handler(lambda: time.monotonic() > info["until"], INSTRUCTIONS)
+        )
         cursor = connection.cursor()
         for pragma in pragmas:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
+    def start_clock(connection: Connection, *_: object) -> None:
+        connection.info["until"] = time.monotonic() + pool.statement_timeout
+
     event.listen(engine.sync_engine, "connect", prepare)
+    event.listen(engine.sync_engine, "before_cursor_execute", start_clock)
     return engine
 
 
@@ -93,7 +115,8 @@ def end_failed_commit(connection: Any, *_: object) -> None:
 
 
 def end_broken_off(connection: Any, *_: object) -> None:
-    """A cancelled statement outlives its connection, and keeps the file locked, until it is garbage."""
+    """A cancelled statement runs on in its thread, and keeps the file locked, unless it is told to stop."""
+    connection.run_async(lambda driver: driver.interrupt())
     connection.rollback()
 
 

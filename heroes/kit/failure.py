@@ -26,13 +26,18 @@ HEADERS = {
     "X-Total-Count": "How many there are in all, if `count=true`.",
     "Retry-After": "Seconds to wait.",
     "Connection": "`close`: what is left of the body is not read.",
+    "Idempotency-Replayed": "`true` if this is the answer to an earlier request with the same `Idempotency-Key`.",
 }
 HEADERS_OF = {413: ["Connection"], 503: ["Retry-After"]}
-SOMETIMES = ("Link", "X-Total-Count")
+SOMETIMES = ("Link", "X-Total-Count", "Idempotency-Replayed")
 
 
 def headers(*names: str) -> Json:
     return {name: {"description": HEADERS[name], "required": name not in SOMETIMES, "schema": TEXT} for name in names}
+
+
+def optional(*names: str) -> Json:
+    return {name: header | {"required": False} for name, header in headers(*names).items()}
 
 
 def failure(status: int) -> Json:

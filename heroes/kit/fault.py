@@ -1,71 +1,81 @@
 """What does a database's failure mean: by SQLSTATE or by SQLite's code, never by its prose; one table for both."""
 
-import re
-from collections.abc import Mapping
-from typing import Any
+import logging
+from typing import Any, NamedTuple
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import StaleDataError
-from sqlmodel import SQLModel
 
+from heroes.kit.constraint import field_of, referrers_of, statement_of
 from heroes.kit.problem import Problem, conflict, error, invalid
 
+log = logging.getLogger("heroes")
 FAILURES = (DBAPIError, PoolTimeout, StaleDataError, OSError, OverflowError)
 """What a session raises when the database fails, refuses, or is not there."""
 
-MEANING: Mapping[str, str] = {
-    "23505": "taken",
-    "SQLITE_CONSTRAINT_UNIQUE": "taken",
-    "SQLITE_CONSTRAINT_PRIMARYKEY": "taken",
-    "23001": "reference",
-    "23503": "reference",
-    "SQLITE_CONSTRAINT_FOREIGNKEY": "reference",
-    "23502": "invalid",
-    "23514": "invalid",
-    "SQLITE_CONSTRAINT_NOTNULL": "invalid",
-    "SQLITE_CONSTRAINT_CHECK": "invalid",
-    "22": "invalid",  # data exceptions: a bound is missing
-    "54": "invalid",  # program limits, such as an index entry that is too long: a bound is missing
-    "SQLITE_TOOBIG": "invalid",
-    "OverflowError": "invalid",
-    "40001": "again",  # serialization
-    "40P01": "again",  # deadlock
-    "StaleDataError": "again",  # another writer raised the version, or deleted the row
-    "57014": "timeout",
-    "25006": "unavailable",  # read-only
-    "08": "unavailable",  # connection
-    "28": "unavailable",  # authentication
-    "3D": "unavailable",  # no such database
-    "53": "unavailable",  # full, out of memory, too many clients
-    "55": "unavailable",  # lock timeout
-    "57": "unavailable",  # shutting down, starting up
-    "58": "unavailable",  # input or output
-    "SQLITE_BUSY": "unavailable",
-    "SQLITE_CANTOPEN": "unavailable",
-    "SQLITE_FULL": "unavailable",
-    "SQLITE_IOERR": "unavailable",
-    "SQLITE_LOCKED": "unavailable",
-    "SQLITE_READONLY": "unavailable",
-    "OSError": "unavailable",  # refused, reset, no such host
-    "TimeoutError": "unavailable",  # the pool is exhausted
-}
+
+class Fault(NamedTuple):
+    """`codes` are SQLSTATEs or their beginnings, names of SQLite's codes, or names of exceptions."""
+
+    what: str
+    codes: tuple[str, ...]
+    meaning: str
+
+
+TABLE = (
+    # 503
+    Fault("pool exhausted", ("PoolTimeout",), "unavailable"),
+    Fault("lock timeout", ("55", "SQLITE_BUSY", "SQLITE_LOCKED"), "unavailable"),
+    Fault("disk full, out of memory", ("53", "SQLITE_FULL", "SQLITE_NOMEM"), "unavailable"),
+    Fault("input or output failed", ("58", "SQLITE_IOERR", "SQLITE_CANTOPEN"), "unavailable"),
+    Fault("no access, no such database", ("28", "3D", "57P04"), "unavailable"),
+    Fault("read-only file", ("SQLITE_READONLY",), "unavailable"),
+    # asked again for a while, on another connection, then 503
+    Fault("read-only server", ("25006",), "lost"),
+    Fault("refused, reset, no such host", ("OSError",), "lost"),
+    Fault("connection lost", ("08",), "lost"),
+    Fault("starting up, shutting down", ("57P",), "lost"),
+    Fault("too many clients", ("53300",), "lost"),
+    # run again a few times, then 503 or 409
+    Fault("serialization", ("40001",), "again"),
+    Fault("deadlock", ("40P01",), "again"),
+    Fault("another version", ("StaleDataError",), "again"),
+    # 504
+    Fault("statement timeout", ("57014", "SQLITE_INTERRUPT"), "timeout"),
+    # 409
+    Fault("unique", ("23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"), "taken"),
+    Fault("foreign key", ("23503", "23001", "SQLITE_CONSTRAINT_FOREIGNKEY"), "reference"),
+    # 422
+    Fault("not null", ("23502", "SQLITE_CONSTRAINT_NOTNULL"), "invalid"),
+    Fault("check", ("23514", "SQLITE_CONSTRAINT_CHECK"), "invalid"),
+    # 422, and a line in the log: a bound is missing
+    Fault("out of range", ("22", "OverflowError"), "unbounded"),
+    Fault("too large", ("54", "SQLITE_TOOBIG"), "unbounded"),
+)
+MEANINGS = {code: fault.meaning for fault in TABLE for code in fault.codes}
 
 
 def meaning_of(failure: Exception) -> str | None:
-    """One of MEANING's words, or None for a fault of our own, such as a table that does not exist."""
-    if isinstance(failure, DBAPIError) and failure.connection_invalidated:
-        return "unavailable"
+    """One of the table's meanings, or None for a fault of our own, such as a table that does not exist."""
     code = code_of(failure)
-    family = "_".join(code.split("_")[:2]) if code.startswith("SQLITE") else code[:2]
-    return MEANING.get(code) or MEANING.get(family)
+    family = "_".join(code.split("_")[:2])  # SQLITE_BUSY of SQLITE_BUSY_SNAPSHOT
+    known = next((MEANINGS[part] for part in (code, family, code[:3], code[:2]) if part in MEANINGS), None)
+    return known or ("lost" if getattr(failure, "connection_invalidated", False) else None)
 
 
 def code_of(failure: Exception) -> str:
-    driver = getattr(failure, "orig", None)
-    if driver is None:
-        return "OSError" if isinstance(failure, OSError) else type(failure).__name__
-    return getattr(driver, "sqlstate", None) or getattr(driver, "sqlite_errorname", None) or "08"
+    if isinstance(failure, PoolTimeout):
+        return "PoolTimeout"
+    if isinstance(failure, OSError):
+        return "OSError"
+    if not isinstance(failure, DBAPIError):
+        return type(failure).__name__
+    driver: Any = failure.orig
+    code = getattr(driver, "sqlstate", None) or getattr(driver, "sqlite_errorname", None)
+    if code is None and isinstance(driver.__cause__, ValueError):
+        return "22"  # asyncpg itself refuses a value, before PostgreSQL could
+    return str(code or "08")
 
 
 def problem_of(failure: Exception, *, committing: bool = False) -> Problem | None:
@@ -79,16 +89,19 @@ def problem_of(failure: Exception, *, committing: bool = False) -> Problem | Non
         return conflict(field, f"{field} is taken: another one has this value.", "taken")
     if meaning == "reference":
         return broken_reference(failure)
-    if meaning == "invalid":
+    if meaning == "unbounded":
+        log.warning("The database refuses a value, so a bound is missing: %s", first_line(failure))
+    if meaning in ("invalid", "unbounded"):
         return invalid([error("body", f"#/{field_of(failure)}", "The database refuses this value.", "constraint")])
     if isinstance(failure, StaleDataError):
         return Problem(409, "Others keep changing the thing; try again.", kind="conflict")
     if meaning == "timeout":
         return Problem(504, "The database took too long.", kind="timeout")
-    if meaning is None:
-        return None
-    outcome = "unknown" if committing else "not_applied"
-    detail = "The database cannot serve this now; try again."
+    return None if meaning is None else unavailable("unknown" if committing else "not_applied")
+
+
+def unavailable(outcome: str, detail: str = "The database cannot serve this now; try again.") -> Problem:
+    """A 503; `outcome` says whether a write took effect: `not_applied`, or `unknown`."""
     return Problem(503, detail, kind="unavailable", headers={"Retry-After": "1"}, outcome=outcome)
 
 
@@ -99,38 +112,16 @@ def broken_reference(failure: Exception) -> Problem:
     return conflict(field, f"{field} refers to something that does not exist.", "missing-reference")
 
 
-def referrers_of(failure: Exception) -> str:
-    table = SQLModel.metadata.tables[statement_of(failure).split()[2].strip('"')]
-    keys = [key for other in SQLModel.metadata.tables.values() for key in other.foreign_keys]
-    return " or ".join(sorted({key.parent.name for key in keys if key.column.table is table and not key.ondelete}))
+def explained(failure: Exception, *, committing: bool = False) -> Exception:
+    """The problem that a failure of the database means; the failure itself if it is a fault of our own."""
+    problem = problem_of(failure, committing=committing)
+    if problem is None:
+        return failure
+    if problem.status_code >= 500:
+        log.warning("The database failed: %s", first_line(failure))
+    return problem
 
 
-def field_of(failure: Exception) -> str:
-    """The field behind a failure, by the name of its constraint: `kind_table_field`."""
-    driver: Any = getattr(failure, "orig", None)
-    details = getattr(driver, "__cause__", None)  # asyncpg's own exception
-    name = getattr(details, "constraint_name", None) or sqlite_constraint(str(driver))
-    tables = sorted(SQLModel.metadata.tables, key=len, reverse=True)
-    table = next((table for table in tables if name and name[3:].startswith(f"{table}_")), None)
-    if name and table:
-        return name[3:].removeprefix(f"{table}_")
-    return getattr(details, "column_name", None) or foreign_keys_of(statement_of(failure)) or "A value"
-
-
-def sqlite_constraint(message: str) -> str | None:
-    """SQLite tells which constraint in its message, and nowhere else."""
-    match = re.fullmatch(r"\w+(?: NULL)? constraint failed: (?:index '(\w+)'|(\w+)\.(\w+).*|(\w+))", message)
-    if match is None:
-        return None
-    return match[1] or match[4] or f"uq_{match[2]}_{match[3]}"
-
-
-def foreign_keys_of(statement: str) -> str:
-    """SQLite does not tell which foreign key: name all of the table's."""
-    words = statement.replace("INSERT INTO", "UPDATE").split(maxsplit=2)
-    table = SQLModel.metadata.tables.get(words[1].strip('"')) if len(words) > 1 else None
-    return " or ".join(sorted(key.parent.name for key in table.foreign_keys)) if table is not None else ""
-
-
-def statement_of(failure: Exception) -> str:
-    return getattr(failure, "statement", None) or ""
+def first_line(failure: Exception) -> str:
+    """What failed, without the statement that follows it."""
+    return str(failure).partition("\n")[0]

@@ -19,7 +19,9 @@ async def live_health() -> Response:
 
 @router.get("/ready", summary="Is the database there, and migrated?", responses={503: failure(503)})
 async def ready_health(request: Request) -> Response:
-    """503 while the database cannot be reached, or has not all migrations of this version of the service."""
+    """503 while the database cannot be reached or lacks a migration of this version, and before the service ends."""
+    if request.app.state.shutdown.has_begun:
+        raise unready("The service is shutting down.")
     try:
         async with request.app.state.database.connect() as connection:
             is_current = await connection.run_sync(migration.is_current)

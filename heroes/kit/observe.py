@@ -43,7 +43,8 @@ class Observe:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+                ending = [(b"connection", b"close")] if scope["app"].state.shutdown.has_begun else []
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode()), *ending]
             elif method == "HEAD":
                 message = {**message, "body": b""}
             await send(message)

@@ -109,6 +109,7 @@ def complete_bulk(operation: Json, components: Json) -> None:
     lists = {"created": created, "failed": {"type": "array", "items": failed}}
     operation["responses"]["200"] = {
         "description": "With `on_error=skip`: what was created, and what failed, by its place in the request.",
+        "headers": headers("Idempotency-Replayed"),
         "content": {"application/json": {"schema": {"type": "object", "required": list(lists), "properties": lists}}},
     }
 

@@ -2,23 +2,20 @@
 
 import asyncio
 import functools
-import logging
-import random
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
 
-from heroes.kit import database, describe
+from heroes.kit import database, describe, idempotency
 from heroes.kit.answer import Returned, answer
 from heroes.kit.body import JSONBody
+from heroes.kit.deadline import COMMIT_TIMEOUT, Deadline
 from heroes.kit.endpoint import Endpoint
-from heroes.kit.fault import FAILURES, meaning_of, problem_of
+from heroes.kit.fault import FAILURES, explained, meaning_of
+from heroes.kit.idempotency import Key
 from heroes.kit.parameter import refuse_strangers
-
-log = logging.getLogger("heroes")
-PAUSES = (0.01, 0.05, 0.2)
-"""Seconds, at most, before a unit that collided with another runs again; then it gives up."""
+from heroes.kit.retry import READ_PATIENCE, WRITE_PATIENCE, persistently
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -47,37 +44,34 @@ class UnitOfWork(Endpoint):
         return functools.partial(unit, handle)
 
     async def read(self, handle: Handler, request: Request) -> Response:
+        async with Deadline(request.app.state.request_timeout, request.receive):
+            return await persistently(functools.partial(self.look, handle, request), READ_PATIENCE)
+
+    async def look(self, handle: Handler, request: Request) -> Response:
         session = request.state.session = request.app.state.database.read()
         try:
             return await self.run(handle, request)
-        except FAILURES as failure:
-            raise explained(failure) from failure
         finally:
             await session.close()
 
     async def write(self, handle: Handler, request: Request) -> Response:
-        """Run the unit; if it collided with another one, run it again, from the beginning."""
         request = JSONBody(request.scope, request.receive)
         request.limit = request.app.state.max_body_size
-        for pause in (*PAUSES, None):
-            try:
-                return await self.attempt(handle, request)
-            except FAILURES as failure:
-                if pause is None or meaning_of(failure) != "again":
-                    raise explained(failure) from failure
-            await asyncio.sleep(random.uniform(0, pause))  # noqa: S311  spreads collisions, hides nothing
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        deadline = Deadline(request.app.state.request_timeout)
+        async with deadline:
+            key = await idempotency.key_of(request)
+        async with idempotency.turn(key):
+            attempt = functools.partial(self.attempt, handle, request, key, deadline)
+            return await persistently(attempt, WRITE_PATIENCE)
 
-    async def attempt(self, handle: Handler, request: Request) -> Response:
+    async def attempt(self, handle: Handler, request: Request, key: Key | None, deadline: Deadline) -> Response:
+        """One transaction; until its COMMIT begins, nothing of it has happened."""
         async with request.app.state.database.write() as session:
             request.state.session = session
-            response = await self.run(handle, request)
-            try:
-                await session.commit()
-            except FAILURES as failure:
-                if meaning_of(failure) == "unavailable":
-                    raise explained(failure, committing=True) from failure
-                raise
+            run = functools.partial(self.run, handle, request)
+            async with deadline:
+                response = await (run() if key is None else idempotency.once(request, key, session, run))
+            await commit(session)
             return response
 
     async def run(self, handle: Handler, request: Request) -> Response:
@@ -98,11 +92,12 @@ def returning(endpoint: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitabl
     return call
 
 
-def explained(failure: Exception, *, committing: bool = False) -> Exception:
-    """The problem that a failure of the database means; the failure itself if it is a fault of our own."""
-    problem = problem_of(failure, committing=committing)
-    if problem is None:
-        return failure
-    if problem.status_code >= 500:
-        log.warning("The database failed: %s", str(failure).partition("\n")[0])
-    return problem
+async def commit(session: database.WriteSession) -> None:
+    """Commit; if the database goes away meanwhile, or takes too long, the outcome is unknown, and nothing is tried."""
+    try:
+        async with asyncio.timeout(COMMIT_TIMEOUT):
+            await session.commit()
+    except FAILURES as failure:
+        if meaning_of(failure) in ("lost", "unavailable"):
+            raise explained(failure, committing=True) from failure
+        raise

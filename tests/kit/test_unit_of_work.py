@@ -14,7 +14,8 @@ from heroes.hero import Hero
 from heroes.kit.database import Database
 from heroes.kit.field import Id
 from heroes.kit.problem import found
-from heroes.kit.unit_of_work import PAUSES, Session, UnitOfWork
+from heroes.kit.retry import COLLISIONS
+from heroes.kit.unit_of_work import Session, UnitOfWork
 from tests.conftest import Client, client_of, on_postgresql
 
 router = APIRouter(prefix="/probes", tags=["probes"], route_class=UnitOfWork)
@@ -124,7 +125,7 @@ async def test_a_unit_that_is_always_overtaken_gives_up_with_a_conflict(probed: 
     hero = (await new_hero(probed)).json()
     answer = await probed.post(f"/probes/overtaken/{hero['id']}")
     assert answer.status_code == 409
-    assert len(attempts) == len(PAUSES) + 1
+    assert len(attempts) == len(COLLISIONS) + 1
     assert (await probed.get(f"/heroes/{hero['id']}")).json() == hero
 
 

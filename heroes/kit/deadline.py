@@ -1,0 +1,55 @@
+"""How long may it take, and for whom: until the deadline, and a read only while its caller is there."""
+
+import asyncio
+from types import TracebackType
+
+from starlette.types import Receive
+
+from heroes.kit.problem import Problem
+
+COMMIT_TIMEOUT = 5.0
+"""Seconds that a COMMIT may take, whatever the deadline; then nobody knows its outcome."""
+WATCH_AFTER = 0.1
+"""Seconds after which we look whether the caller of a read is still there; most reads are answered before."""
+GONE = 499
+"""The status that the log shows for a read whose caller left; nobody receives it."""
+
+
+class Deadline:
+    """A moment, so many seconds from now, at which what is awaited inside `async with` is cancelled: a 504.
+
+    With `receive`, the caller's leaving is such a moment too.
+    """
+
+    def __init__(self, seconds: float, receive: Receive | None = None) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.moment = self.loop.time() + seconds
+        self.receive, self.gone = receive, False
+        self.watcher: asyncio.TimerHandle | asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> None:
+        self.scope = asyncio.timeout_at(self.moment)
+        await self.scope.__aenter__()
+        if self.receive is not None:
+            self.watcher = self.loop.call_later(WATCH_AFTER, self.watch, self.receive)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.watcher is not None:
+            self.watcher.cancel()
+        try:
+            await self.scope.__aexit__(kind, failure, trace)
+        except TimeoutError as late:
+            if self.gone:
+                raise Problem(GONE, "The caller has left.", kind="gone") from late
+            raise Problem(504, "The request took too long.", kind="timeout") from late
+
+    def watch(self, receive: Receive) -> None:
+        self.watcher = self.loop.create_task(self.wait_until_gone(receive))
+
+    async def wait_until_gone(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass  # the body of a read, at which nobody looks
+        self.gone = True
+        self.scope.reschedule(self.loop.time())
