@@ -3,7 +3,7 @@
 import secrets
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from tests.faults.figures import FIGURES
 from tests.faults.postgres import Postgres, running_postgres
 from tests.live import Server, serving
 
+PROBE = "tests.faults.probe:app"
 Serve = Callable[..., Server]
 """Serves the database of the test until the test ends: `serve("--workers", "2", MAX_IN_FLIGHT="16")`."""
 
@@ -33,9 +34,9 @@ def postgres() -> Iterator[Postgres]:
         yield postgres
 
 
-@pytest.fixture
-def database_url(engine: str, request: pytest.FixtureRequest) -> Iterator[str]:
-    """An empty database of this engine."""
+@contextmanager
+def new_url(engine: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Of an empty database."""
     if engine == "postgresql":
         postgres: Postgres = request.getfixturevalue("postgres")
         yield postgres.new_database()
@@ -45,10 +46,24 @@ def database_url(engine: str, request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
+def database_url(engine: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    with new_url(engine, request) as url:
+        yield url
+
+
+@pytest.fixture
 def serve(database_url: str, log_file: Path) -> Iterator[Serve]:
     with ExitStack() as stack:
 
-        def start(*options: str, app: str = "tests.faults.probe:app", **settings: str) -> Server:
+        def start(*options: str, app: str = PROBE, **settings: str) -> Server:
             return stack.enter_context(serving(database_url, log_file, *options, app=app, **settings))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def server(engine: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One for all tests that leave it as it was."""
+    log_file = tmp_path_factory.mktemp("faults") / "service.log"
+    with new_url(engine, request) as url, serving(url, log_file, app=PROBE) as server:
+        yield server
