@@ -61,7 +61,7 @@ class Ledger:
         names = Counter(movement["reason"] for movement in movements)
         assert not [name for name, times in names.items() if times > 1], "doubled"
         assert self.acknowledged <= names.keys(), "lost, though acknowledged"
-        assert not self.refused & names.keys(), "stored, though refused"
+        assert not (self.refused - self.acknowledged) & names.keys(), "stored, though refused"
         sums = Counter(dict.fromkeys(self.products, 0))
         for movement in movements:
             sums[movement["product_id"]] += movement["quantity"]

@@ -12,6 +12,8 @@ from tests.live import Server
 LEAVING, PER_SECOND = 1000, 80
 FACTOR = 5
 """How much slower it may be for those who stay."""
+IDLE = 0.02
+"""Seconds; below it, a busy machine's own noise is larger than what is measured."""
 
 
 async def leave(port: int) -> None:
@@ -54,4 +56,5 @@ async def test_a_thousand_callers_who_leave_keep_no_connection_and_slow_nobody_d
         f"callers who leave, {engine}",
         f"{LEAVING}: no connection kept; another's p99 {busy * 1000:.0f} ms, idle {idle * 1000:.0f} ms",
     )
-    assert busy <= FACTOR * idle
+    assert "Unforeseen fault" not in server.log
+    assert busy <= FACTOR * max(idle, IDLE)

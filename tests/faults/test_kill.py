@@ -18,7 +18,7 @@ CLIENTS, WRITES, KILLS = 16, 2000, 3
 
 
 async def write(ledger: Ledger, port: int) -> None:
-    names = iter([f"movement {number}" for number in range(WRITES)])
+    names = iter([f"movement-{number}" for number in range(WRITES)])
     async with asyncio.TaskGroup() as clients:
         for _ in range(CLIENTS):
             clients.create_task(ledger.move_all(port, names))

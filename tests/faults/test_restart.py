@@ -29,7 +29,7 @@ class Load:
         for number in count():
             if self.is_over:
                 return
-            yield f"movement {number}"
+            yield f"movement-{number}"
 
     async def read(self) -> None:
         async with Client(self.port) as client:

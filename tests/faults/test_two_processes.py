@@ -17,7 +17,7 @@ def names(end: float) -> Iterator[str]:
     for number in count():
         if time.monotonic() > end:
             return
-        yield f"movement {number}"
+        yield f"movement-{number}"
 
 
 @on_sqlite
