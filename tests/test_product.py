@@ -328,3 +328,10 @@ async def test_changes_of_many_in_opposite_orders_all_happen(client: Client) -> 
     changing = [change(client, products[::way], description=f"{way} {turn}") for turn in range(5) for way in (1, -1)]
     assert {answer.status_code for answer in await asyncio.gather(*changing)} == {200}
     assert {product["version"] for product in await read(client, "/products/")} == {11}
+
+
+async def test_a_conflict_of_many_points_at_the_change_that_is_to_blame(client: Client) -> None:
+    products = [await new_product(client) for _ in range(2)]
+    answer = await change(client, products, slug="the-same")
+    assert answer.status_code == 409
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["#/changes/slug"]

@@ -72,3 +72,9 @@ def test_no_secret_is_shown() -> None:
     settings = Settings.model_validate({"database_url": "postgres://a:hidden@host/db", "secret_key": SECRET})
     assert "hidden" not in repr(settings)
     assert SECRET not in repr(settings)
+
+
+def test_a_statement_ends_before_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUEST_TIMEOUT", "5")
+    with pytest.raises(SystemExit, match=r"^Setting STATEMENT_TIMEOUT must be shorter than REQUEST_TIMEOUT\.$"):
+        load()

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import select
 
 from heroes.kit.database import Database
-from heroes.user import User, UserCreate, UserReplace, UserUpdate
+from heroes.user import MAX_AT_ONCE, User, UserCreate, UserReplace, UserUpdate
 from tests.conftest import Client
 from tests.shop import Json, cheap_hashes, ids, made, new_product, new_user, read, user_body
 
@@ -294,3 +294,9 @@ async def test_a_deleted_user_leaves_the_name_to_others(client: Client) -> None:
     await client.delete(f"/users/{user['id']}")
     again = await new_user(client, username="Natasha", email="Natasha@example.com")
     assert again["id"] > user["id"]
+
+
+async def test_no_more_are_made_at_once_than_can_be_hashed_in_time(client: Client) -> None:
+    answer = await client.post("/users/bulk", json=[user_body() for _ in range(MAX_AT_ONCE + 1)])
+    assert answer.status_code == 422
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["#"]

@@ -116,8 +116,8 @@ def fault_of_element(failure: Exception) -> Problem:
     return problem
 
 
-def at(problem: Problem, index: int) -> Problem:
-    """The same problem, pointing at the element."""
+def at(problem: Problem, place: int | str) -> Problem:
+    """The same problem, pointing at this place in the body: an element, or what is under a name."""
     for error in problem.extra.get("errors", ()):
-        error["pointer"] = f"#/{index}{error['pointer'].removeprefix('#')}"
+        error["pointer"] = f"#/{place}{error['pointer'].removeprefix('#')}"
     return problem

@@ -5,11 +5,12 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import BaseModel, Field
-from sqlalchemy import ColumnElement, Update, or_, update
+from sqlalchemy import ColumnElement, Update, false, or_, update
 from sqlmodel import col, select
 
-from heroes.kit.bulk import MAX_ELEMENTS
+from heroes.kit.bulk import MAX_ELEMENTS, at, fault_of_element
 from heroes.kit.database import WriteSession
+from heroes.kit.fault import FAILURES
 from heroes.kit.model import Entity, now
 from heroes.kit.problem import Problem, error
 
@@ -39,12 +40,14 @@ async def change_many(
     if missing:
         errors = [error("body", f"#/ids/{index}", "There is no such thing.", "not-found") for index in missing]
         raise Problem(404, "There is no such thing.", kind="not-found", errors=errors)
-    if changes:
+    try:
         await session.exec(change(entity, there, changes))
+    except FAILURES as failure:
+        raise at(fault_of_element(failure), "changes") from failure
     return Updated(updated=len(there))
 
 
 def change(entity: type[Entity], ids: Collection[Any], changes: Mapping[str, Any]) -> Update:
-    differs = or_(*(getattr(entity, name).is_distinct_from(value) for name, value in changes.items()))
+    differs = or_(false(), *(getattr(entity, name).is_distinct_from(value) for name, value in changes.items()))
     stamps = {"version": entity.version + 1, "updated_at": now()}
     return update(entity).where(col(entity.id).in_(ids), differs).values(**changes, **stamps)

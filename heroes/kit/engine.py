@@ -114,9 +114,9 @@ def end_failed_commit(connection: Any, *_: object) -> None:
         connection.rollback()
 
 
-def end_broken_off(connection: Any, *_: object) -> None:
-    """A cancelled statement runs on in its thread, and keeps the file locked, unless it is told to stop."""
-    connection.run_async(lambda driver: driver.interrupt())
+def end_broken_off(connection: Any, record: Any, _: object) -> None:
+    """A cancelled statement runs on in its thread, and keeps the file locked, until it is garbage: end its time."""
+    record.info["until"] = 0
     connection.rollback()
 
 

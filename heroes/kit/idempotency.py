@@ -5,12 +5,8 @@ until the first is decided; whatever becomes of the effect becomes of the row.
 """
 
 import asyncio
-import hmac
-import json
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from weakref import WeakValueDictionary
@@ -23,11 +19,11 @@ from sqlmodel import Field, Index, SQLModel, col, select
 
 from heroes.kit.database import WriteSession
 from heroes.kit.fault import FAILURES, code_of, meaning_of, problem_of
+from heroes.kit.idempotency_key import Key, refused
 from heroes.kit.model import now
-from heroes.kit.problem import Problem, error, invalid, render
+from heroes.kit.problem import Problem, render
 
-HEADER, REPLAYED = "Idempotency-Key", "Idempotency-Replayed"
-KEY = re.compile(r"[\x21-\x7e]{1,255}")
+REPLAYED = "Idempotency-Replayed"
 LIFETIME = timedelta(hours=24)
 PATIENCE = 0.7
 """Seconds to wait for the first request with this key; then a 409."""
@@ -53,36 +49,6 @@ class Answered(SQLModel, table=True):
     status: int = Field(default=0)
     headers: dict[str, str] = Field(default_factory=dict, sa_type=JSON)
     body: bytes = b""
-
-
-@dataclass(frozen=True)
-class Key:
-    """`id` stands for caller, method, path and key, `request` for the query and the body; both are digests."""
-
-    id: bytes
-    request: bytes
-
-
-async def key_of(request: Request) -> Key | None:
-    """The request's key, if it has one; a 422 if it is not 1 to 255 visible ASCII characters, given once."""
-    given = request.headers.getlist(HEADER)
-    if request.method != "POST" or not given:
-        return None
-    if len(given) > 1 or not KEY.fullmatch(given[0]):
-        raise refused("Expected 1 to 255 visible ASCII characters, once")
-    body = await request.json() if await request.body() else None
-    asked = json.dumps([sorted(request.query_params.multi_items()), body], sort_keys=True)
-    secret, path = request.app.state.secret, request.url.path.rstrip("/")
-    return Key(digest(secret, request.method, path, given[0]), digest(secret, asked))
-
-
-def digest(secret: bytes, *parts: str) -> bytes:
-    """Keyed, because a request may carry a password."""
-    return hmac.digest(secret, "\0".join(parts).encode(), "sha256")
-
-
-def refused(detail: str) -> Problem:
-    return invalid([error("header", HEADER, detail, "idempotency_key")])
 
 
 @asynccontextmanager

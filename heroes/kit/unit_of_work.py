@@ -13,7 +13,7 @@ from heroes.kit.body import JSONBody
 from heroes.kit.deadline import COMMIT_TIMEOUT, Deadline
 from heroes.kit.endpoint import Endpoint
 from heroes.kit.fault import FAILURES, explained, meaning_of
-from heroes.kit.idempotency import Key
+from heroes.kit.idempotency_key import Key, key_of
 from heroes.kit.parameter import refuse_strangers
 from heroes.kit.retry import READ_PATIENCE, WRITE_PATIENCE, persistently
 
@@ -59,7 +59,7 @@ class UnitOfWork(Endpoint):
         request.limit = request.app.state.max_body_size
         deadline = Deadline(request.app.state.request_timeout)
         async with deadline:
-            key = await idempotency.key_of(request)
+            key = await key_of(request)
         async with idempotency.turn(key):
             attempt = functools.partial(self.attempt, handle, request, key, deadline)
             return await persistently(attempt, WRITE_PATIENCE)
