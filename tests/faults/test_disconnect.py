@@ -9,7 +9,7 @@ from tests.faults.figures import percentile, seen
 from tests.faults.waiting import until_idle
 from tests.live import Server
 
-LEAVING, PER_SECOND = 1000, 80
+LEAVING, PER_SECOND = 1000, 100
 FACTOR = 5
 """How much slower it may be for those who stay."""
 IDLE = 0.02
