@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
@@ -9,12 +10,12 @@ from sqlalchemy import make_url
 
 from tests.conftest import on_postgresql
 from tests.faults.client import Client
-from tests.faults.conftest import Serve
+from tests.faults.conftest import PROBE, Serve, new_url
 from tests.faults.figures import seen
 from tests.faults.ledger import everything
 from tests.faults.postgres import Postgres
 from tests.faults.waiting import until, until_idle
-from tests.live import Server
+from tests.live import Server, serving
 
 LATE = 0.5
 """Seconds after its deadline by which a request has its answer."""
@@ -29,10 +30,15 @@ async def leave(port: int, method: str, path: str) -> None:
                 await client.send(method, path)
 
 
-@pytest.fixture
-def hasty(serve: Serve) -> Server:
+@pytest.fixture(scope="module")
+def hasty(engine: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A service in which a request may take a second, and a statement 0.9 s."""
-    return serve(REQUEST_TIMEOUT="1", STATEMENT_TIMEOUT="0.9")
+    log_file = tmp_path_factory.mktemp("hasty") / "service.log"
+    with (
+        new_url(engine, request) as url,
+        serving(url, log_file, app=PROBE, REQUEST_TIMEOUT="1", STATEMENT_TIMEOUT="0.9") as server,
+    ):
+        yield server
 
 
 async def test_what_takes_longer_than_the_deadline_is_a_504_and_leaves_nothing(hasty: Server, engine: str) -> None:

@@ -14,7 +14,7 @@ from tests.faults.postgres import Postgres
 from tests.live import Server
 
 MANY = 50
-REQUESTS, CLIENTS, FAULTS = 5_000, 32, 3
+REQUESTS, CLIENTS, FAULTS = 5_000, 32, 2
 """On each engine; ten thousand requests in all."""
 HERO = {"name": "Deadpond", "secret_name": "Dive Wilson"}
 

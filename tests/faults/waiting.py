@@ -16,7 +16,7 @@ async def until(happens: Callable[[], Awaitable[bool]], seconds: float) -> float
     return time.monotonic() - started
 
 
-async def until_idle(port: int, seconds: float = 2) -> float:
+async def until_idle(port: int, seconds: float = 5) -> float:
     """Until no connection to the database is in use."""
 
     async def is_idle() -> bool:
