@@ -13,10 +13,8 @@ CAPACITY = 16
 """Requests at a time."""
 WORK = "/probes/sleep/100"
 """So long that the places are what is scarce, and not the machine, which the clients are on too."""
-CROWD = 20 * CAPACITY
-"""Clients, who come back soon when they are refused."""
-RETURN = (0.1, 0.3)
-"""Seconds, at least and at most, until they do."""
+CROWD, TIMES = 20 * CAPACITY, 11
+"""Clients, who come back so soon when they are refused that together they ask for so many times the peak."""
 KEEPS, FACTOR = 0.8, 5
 """What is left of the peak, and how much slower it may be for those who are served."""
 
@@ -29,8 +27,8 @@ class Seen:
     refused: list[float] = field(default_factory=list)
 
 
-async def ask(port: int, end: float, results: Seen) -> None:
-    """One client, until the end."""
+async def ask(port: int, end: float, pause: float, results: Seen) -> None:
+    """One client, until the end; whoever is refused comes again after this pause, more or less."""
     async with Client(port) as client:
         while time.monotonic() < end:
             answer = await client.send("GET", WORK)
@@ -39,12 +37,12 @@ async def ask(port: int, end: float, results: Seen) -> None:
                 continue
             assert (answer.status, answer.headers["retry-after"]) == (503, "1")
             results.refused.append(answer.seconds)
-            await asyncio.sleep(random.uniform(*RETURN))
+            await asyncio.sleep(random.uniform(0.5 * pause, 1.5 * pause))
 
 
-async def crowd(port: int, clients: int, seconds: float) -> Seen:
+async def crowd(port: int, clients: int, seconds: float, pause: float = 0) -> Seen:
     end, results = time.monotonic() + seconds, Seen()
-    await asyncio.gather(*(ask(port, end, results) for _ in range(clients)))
+    await asyncio.gather(*(ask(port, end, pause, results) for _ in range(clients)))
     return results
 
 
@@ -64,7 +62,7 @@ async def test_ten_times_too_much_is_served_as_well_as_just_enough(serve: Serve,
     server = serve(MAX_IN_FLIGHT=str(CAPACITY), POOL_SIZE=str(CAPACITY))
     alone = percentile((await crowd(server.port, 1, 2)).served, 0.99)
     peak = len((await crowd(server.port, CAPACITY, 3)).served) / 3
-    overload = asyncio.create_task(crowd(server.port, CROWD, 5))
+    overload = asyncio.create_task(crowd(server.port, CROWD, 5, pause=CROWD / (TIMES * peak)))
     lives = await look(server.port, overload)
     busy = await overload
     goodput, p99, slowest = len(busy.served) / 5, percentile(busy.served, 0.99), max(busy.refused)
