@@ -10,8 +10,7 @@ from limits.aio.strategies import MovingWindowRateLimiter
 from limits.errors import StorageError
 from limits.storage import storage_from_string
 
-from heroes.kit.fault import unavailable
-from heroes.kit.problem import Problem
+from heroes.kit.problem import Problem, unavailable
 
 
 class Throttle:
