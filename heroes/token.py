@@ -14,7 +14,7 @@ from heroes.kit.database import Database
 from heroes.kit.failure import failure
 from heroes.kit.form import FormEndpoint
 from heroes.kit.password import verified
-from heroes.kit.retry import READ_PATIENCE, persistently
+from heroes.kit.retry import READ_PATIENCE, WRITE_PATIENCE, persistently
 from heroes.kit.security import Caller, unknown_caller
 from heroes.kit.token import Claims
 from heroes.user import User
@@ -37,17 +37,15 @@ FAILURES: dict[int | str, dict[str, Any]] = {status: failure(status) for status 
 @router.post("/token", response_model=Token, summary="Get a token", responses=FAILURES)
 async def create_token(request: Request, form: Annotated[OAuth2PasswordRequestForm, Depends()]) -> JSONResponse:
     """The same 401, after the same time, for an unknown user, a wrong password, and a user who is not active."""
-    attempt = (form.username, request.client.host if request.client else "")
-    await request.app.state.throttle.check(*attempt)
-    user = await authenticated(request.app.state.database, form.username, form.password)
+    state, address = request.app.state, request.client.host if request.client else ""
+    await state.throttle.check(form.username, address)
+    user = await authenticated(state.database, form.username, form.password)
     if user is None:
-        await request.app.state.throttle.failed(*attempt)
+        await state.throttle.failed(form.username, address)
         raise unknown_caller("The username or the password is wrong.")
-    tokens = request.app.state.guard.tokens
-    token = Token(
-        access_token=tokens.issue(Claims(user.id, user.generation)), expires_in=int(tokens.lifetime.total_seconds())
-    )
-    return JSONResponse(token.model_dump(), headers={"Cache-Control": "no-store"})
+    token = state.guard.tokens.issue(Claims(user.id, user.generation))
+    answer = Token(access_token=token, expires_in=int(state.guard.tokens.lifetime.total_seconds()))
+    return JSONResponse(answer.model_dump(), headers={"Cache-Control": "no-store"})
 
 
 async def authenticated(database: Database, username: str, password: str) -> User | None:
@@ -57,10 +55,15 @@ async def authenticated(database: Database, username: str, password: str) -> Use
     if user is None or not matches or not user.is_active:
         return None
     if renewed:
-        async with database.write() as session, session.begin():
-            mine = update(User).where(col(User.id) == user.id, col(User.hashed_password) == user.hashed_password)
-            await session.exec(mine.values(hashed_password=renewed))
+        await persistently(lambda: renew(database, user, renewed), WRITE_PATIENCE)
     return user
+
+
+async def renew(database: Database, user: User, renewed: str) -> None:
+    """Keep the new hash, unless the password has changed meanwhile."""
+    same = update(User).where(col(User.id) == user.id, col(User.hashed_password) == user.hashed_password)
+    async with database.write() as session, session.begin():
+        await session.exec(same.values(hashed_password=renewed))
 
 
 async def named(database: Database, username: str) -> User | None:
@@ -69,12 +72,9 @@ async def named(database: Database, username: str) -> User | None:
 
 
 async def first(database: Database, statement: Any) -> User | None:
-    session = database.read()
-    try:
+    async with database.read() as session:
         user: User | None = (await session.exec(statement)).first()
         return user
-    finally:
-        await session.close()
 
 
 @event.listens_for(User, "before_update")

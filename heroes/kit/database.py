@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from sqlalchemy import URL, Executable, ScalarResult, Table, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -103,13 +103,13 @@ class ReadSession:
         return [task.result() for task in tasks]
 
     async def alone(self, query: Callable[["ReadSession"], Awaitable[T]]) -> T:
-        session = ReadSession(self._engine)
-        try:
+        async with ReadSession(self._engine) as session:
             return await query(session)
-        finally:
-            await session.close()
 
-    async def close(self) -> None:
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         await self._session.close()
 
 

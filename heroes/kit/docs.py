@@ -76,11 +76,8 @@ async def show_style() -> Response:
 
 @router.get("/openapi.json")
 async def show_openapi(request: Request) -> Response:
-    session = request.app.state.database.read()
-    try:
+    async with request.app.state.database.read() as session:
         return Response(await filled(json.dumps(openapi(request.app)), session), media_type="application/json")
-    finally:
-        await session.close()
 
 
 def install(app: FastAPI) -> None:

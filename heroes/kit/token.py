@@ -1,16 +1,20 @@
 """Whose token is it: signed with HS256 (RFC 7519), for one audience and a limited time."""
 
+import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import jwt
 
+from heroes.kit.field import MAX_ID
 from heroes.kit.model import now
 
 ALGORITHM = "HS256"
 ISSUER = "heroes"
+ID = re.compile(r"[1-9][0-9]{0,18}")
 REQUIRED = ["iss", "aud", "exp", "iat", "jti", "sub", "gen"]
 
 
@@ -20,6 +24,14 @@ class Claims:
 
     user_id: int
     generation: int
+
+
+def claims_of(content: Mapping[str, Any]) -> Claims | None:
+    """What a token's content says, if it is of the form that we give it."""
+    subject, generation = content["sub"], content["gen"]
+    if not isinstance(generation, int) or not ID.fullmatch(subject) or int(subject) > MAX_ID:
+        return None
+    return Claims(int(subject), generation)
 
 
 @dataclass(frozen=True)
@@ -44,7 +56,7 @@ class Tokens:
                 content = jwt.decode(
                     token, secret, [ALGORITHM], {"require": REQUIRED}, audience=self.audience, issuer=ISSUER
                 )
-                return Claims(int(content["sub"]), int(content["gen"]))
-            except (jwt.PyJWTError, ValueError):
+            except jwt.PyJWTError:
                 continue
+            return claims_of(content)
         return None

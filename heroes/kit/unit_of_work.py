@@ -56,11 +56,9 @@ class UnitOfWork(Endpoint):
             return await persistently(functools.partial(self.look, handle, request), READ_PATIENCE)
 
     async def look(self, handle: Handler, request: Request) -> Response:
-        session = request.state.session = request.app.state.database.read()
-        try:
+        async with request.app.state.database.read() as session:
+            request.state.session = session
             return await self.run(handle, request)
-        finally:
-            await session.close()
 
     async def write(self, handle: Handler, request: Request) -> Response:
         request = JSONBody(request.scope, request.receive)
