@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from settings import Settings, load
 
@@ -152,3 +153,6 @@ def test_settings_that_are_wrong_are_not_repeated(monkeypatch: pytest.MonkeyPatc
         load()
     assert "Zq9" not in str(end.value)
     assert len(str(end.value).splitlines()) == 2
+    with pytest.raises(ValidationError) as failure:
+        Settings.model_validate({"database_url": "mysql://natasha:Zq9-database@host/db"})
+    assert "Zq9" not in str(failure.value)

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from httpx import Response
+from limits.errors import StorageError
 
 from tests.live import PATIENCE, free_port, serving
 from tests.people import PASSWORD, client_of, join, opened, production
@@ -172,6 +173,14 @@ async def test_without_its_redis_the_service_lets_nobody_try(url: str, tmp_path:
 async def test_a_redis_that_was_never_there_is_a_503_too(url: str) -> None:
     async with counting_in(url, f"redis://127.0.0.1:{free_port()}") as app:
         assert await statuses(app, "natasha", WRONG) == [503]
+
+
+async def test_a_redis_that_goes_meanwhile_is_a_503_too(strict: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(*_: object) -> bool:
+        raise StorageError(OSError())
+
+    monkeypatch.setattr(strict.state.throttle.window, "hit", away)
+    assert await statuses(strict, "natasha", PASSWORD, WRONG) == [200, 503]
 
 
 LIVE = {"LOGIN_FAILURES": "100", "LOGIN_FAILURES_ADDRESS": "2", "REQUIRE_AUTH": "true"}
