@@ -85,7 +85,7 @@ async def test_past_the_deadline_the_answer_is_a_504_and_nothing_is_kept(
     app: FastAPI, probed: Client, database: Database, method: str
 ) -> None:
     with having(app, request_timeout=SOON):
-        answer = await probed.request(method, "/probes/held")
+        answer = await asyncio.wait_for(probed.request(method, "/probes/held"), PATIENCE)
     assert answer.status_code == 504
     assert answer.json()["type"] == "urn:problem:timeout"
     assert ended.is_set()
