@@ -8,27 +8,32 @@ MESSAGE ?= change
 # These hold every resource to the same; measuring coverage would treble their time, and one resource shows it all.
 BROAD := tests/contract tests/test_contract.py tests/test_schemathesis.py
 SHOWN := sqlite-gadgets
+# These kill, crowd and restart, so they want the machine for themselves.
+FAULTS := tests/faults
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format migrate migration lock clean
+.PHONY: help run test test-faults check format migrate migration lock clean
 
 help: ## Print this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 run: .venv/run ## Migrate and serve; DATABASE_URL=postgresql://… for PostgreSQL, HOST= and PORT= for another place
 	@echo "The docs will be at http://$(HOST):$(PORT)/docs, the heroes at http://$(HOST):$(PORT)/heroes/"
 	@exec $(BIN)/uvicorn main:app --host $(HOST) --port $(PORT)
 
 test: .venv/dev ## Run the tests on SQLite and PostgreSQL; ARGS= for pytest
-	@$(BIN)/pytest -n 2 $(ARGS)
+	@$(BIN)/pytest -n 2 --ignore=$(FAULTS) $(ARGS)
+
+test-faults: .venv/dev ## Run the tests that kill, crowd and restart real processes; ends with what was seen
+	@$(BIN)/pytest -q $(FAULTS)
 
 check: .venv/dev ## The gate: format, lint, types, tests, and every line and branch covered
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy .
+	$(BIN)/mypy -n 2 .
 	$(BIN)/pytest -q -n 2 $(BROAD) -k "not $(SHOWN)"
 	$(BIN)/pytest -q -n 2 --cov --cov-report=term -k "$(SHOWN) or not test_contract.py" \
-		$(addprefix --ignore=,$(filter-out tests/test_contract.py,$(BROAD)))
+		$(addprefix --ignore=,$(filter-out tests/test_contract.py,$(BROAD)) $(FAULTS))
 
 format: .venv/dev ## Format the code and mend what ruff can
 	@$(BIN)/ruff check --fix-only --quiet .

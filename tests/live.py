@@ -1,11 +1,13 @@
 """The service as a process of its own, for what only a real server shows."""
 
 import os
+import random
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,45 +23,93 @@ PATIENCE = 20
 class Server:
     """A running service: where it is, and what it has printed."""
 
-    process: subprocess.Popen[str]
+    command: list[str]
     url: str
     log_file: Path
     environment: dict[str, str] = field(repr=False)
+    project: Path = PROJECT
+    process: subprocess.Popen[str] = field(init=False, repr=False)
 
     @property
     def log(self) -> str:
         return self.log_file.read_text()
 
+    @property
+    def port(self) -> int:
+        return int(self.url.rpartition(":")[2])
+
+    def start(self) -> None:
+        with self.log_file.open("a") as log:
+            self.process = subprocess.Popen(
+                self.command, cwd=self.project, env=self.environment, stdout=log, stderr=log, text=True
+            )
+        wait_until_alive(self.process, self.url, self.log_file)
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Its exit code."""
+        self.process.send_signal(how)
+        return self.process.wait(PATIENCE)
+
+    def kill(self) -> None:
+        """As `kill -9` does: it gets no chance to end anything."""
+        self.stop(signal.SIGKILL)
+
+    def end(self) -> None:
+        """Stop it, if it runs; nothing may outlive a test."""
+        if self.process.poll() is not None:
+            return
+        try:
+            self.stop()
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
 
 @contextmanager
 def serving(
-    database_url: str, log_file: Path, *, app: Sequence[str] = ("main:app",), **settings: str
+    database_url: str,
+    log_file: Path,
+    *options: str,
+    app: str = "main:app",
+    project: Path = PROJECT,
+    **settings: str,
 ) -> Iterator[Server]:
-    """Serve this database on a free port until the block ends; `settings` are environment variables."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {"PATH": os.environ["PATH"], "DATABASE_URL": database_url, "DEMO_DATA": "false", **settings}
-    command = [sys.executable, "-m", "uvicorn", *app, "--port", str(port)]
-    with log_file.open("w") as log:
-        process = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=log, stderr=log, text=True)
+    """Serve this database on a free port until the block ends.
+
+    `options` are for uvicorn's command line, `settings` are environment variables.
+    """
+    defaults = {"PATH": os.environ["PATH"], "DEMO_DATA": "false", "SHUTDOWN_DELAY": "0"}
+    environment = {**defaults, "DATABASE_URL": database_url, **settings}
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), *options]
+    server = Server(command, f"http://127.0.0.1:{port}", log_file, environment, project)
     try:
-        wait_until_alive(process, f"http://127.0.0.1:{port}", log_file)
-        yield Server(process, f"http://127.0.0.1:{port}", log_file, environment)
+        server.start()
+        yield server
     finally:
-        process.terminate()
-        process.wait(PATIENCE)
+        server.end()
+
+
+def free_port() -> int:
+    """Below those that the system gives to clients: one who calls while nobody listens could else reach itself."""
+    while True:
+        port = random.randint(10_000, 32_000)
+        with socket.socket() as free:
+            try:
+                free.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def wait_until_alive(process: subprocess.Popen[str], url: str, log_file: Path) -> None:
     deadline = time.monotonic() + PATIENCE
-    with httpx.Client(base_url=url, verify=False) as client:  # noqa: S501  no TLS here; certificates are slow to load
-        while time.monotonic() < deadline:
-            assert process.poll() is None, f"The service ended at once:\n{log_file.read_text()}"
-            try:
-                client.get("/health/live").raise_for_status()
-            except httpx.TransportError:
-                time.sleep(0.05)
-            else:
-                return
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"The service ended at once:\n{log_file.read_text()}"
+        try:
+            httpx.get(f"{url}/health/live").raise_for_status()
+        except httpx.TransportError:
+            time.sleep(0.05)
+        else:
+            return
     raise AssertionError(f"No answer after {PATIENCE} s:\n{log_file.read_text()}")

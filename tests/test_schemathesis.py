@@ -34,7 +34,7 @@ OF_THE_SERVER = {"content-length", "content-type", "date", "server"}
 @pytest.fixture(scope="module")
 async def server(new_database: Any, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
     log_file = tmp_path_factory.mktemp("schemathesis") / "service.log"
-    with serving(await new_database(), log_file, app=("--factory", "tests.hashing:app")) as server:
+    with serving(await new_database(), log_file, "--factory", app="tests.hashing:app") as server:
         yield server
 
 

@@ -4,8 +4,7 @@ import asyncio
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from heroes.kit.fault import unavailable
-from heroes.kit.problem import render
+from heroes.kit.problem import render, unavailable
 
 PATIENCE = 0.5
 """Seconds that a request waits for its turn."""

@@ -3,15 +3,18 @@
 import logging
 from typing import Any, NamedTuple
 
+import asyncpg
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import StaleDataError
 
 from heroes.kit.constraint import field_of, referrers_of, statement_of
-from heroes.kit.problem import Problem, conflict, error, invalid
+from heroes.kit.problem import Problem, conflict, error, invalid, unavailable
 
 log = logging.getLogger("heroes")
-FAILURES = (DBAPIError, PoolTimeout, StaleDataError, OSError, OverflowError)
+OF_THE_DRIVER = (asyncpg.PostgresError, asyncpg.InterfaceError)
+"""Raised bare while a connection is being set up; later SQLAlchemy wraps them."""
+FAILURES = (DBAPIError, PoolTimeout, StaleDataError, OSError, OverflowError, *OF_THE_DRIVER)
 """What a session raises when the database fails, refuses, or is not there."""
 
 
@@ -69,6 +72,8 @@ def code_of(failure: Exception) -> str:
         return "PoolTimeout"
     if isinstance(failure, OSError):
         return "OSError"
+    if isinstance(failure, OF_THE_DRIVER):
+        return getattr(failure, "sqlstate", None) or "08"
     if not isinstance(failure, DBAPIError):
         return type(failure).__name__
     driver: Any = failure.orig
@@ -98,11 +103,6 @@ def problem_of(failure: Exception, *, committing: bool = False) -> Problem | Non
     if meaning == "timeout":
         return Problem(504, "The database took too long.", kind="timeout")
     return None if meaning is None else unavailable("unknown" if committing else "not_applied")
-
-
-def unavailable(outcome: str, detail: str = "The database cannot serve this now; try again.") -> Problem:
-    """A 503; `outcome` says whether a write took effect: `not_applied`, or `unknown`."""
-    return Problem(503, detail, kind="unavailable", headers={"Retry-After": "1"}, outcome=outcome)
 
 
 def broken_reference(failure: Exception) -> Problem:

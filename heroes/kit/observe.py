@@ -1,5 +1,6 @@
 """What is happening: an id for every request, one line for every answer, and no fault without its traceback."""
 
+import asyncio
 import json
 import logging
 import re
@@ -12,7 +13,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from heroes.kit.problem import Problem, render
+from heroes.kit.problem import Problem, render, unavailable
 
 log = logging.getLogger("heroes")
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
@@ -51,15 +52,22 @@ class Observe:
 
         try:
             await self.app(inner, receive, tell)
-        except Exception:
-            log.exception("Unforeseen fault")
-            if status:  # the answer is under way: all that is left is to break it off
+        except (Exception, asyncio.CancelledError) as failure:
+            problem = last_word(scope, failure)
+            if status or problem is None:  # the answer is under way, and can only be broken off; or nobody waits for it
                 raise
-            fault = Problem(500, "Something went wrong; the log has it under this request id.", kind="internal")
-            await render(scope, fault)(scope, receive, tell)
+            await render(scope, problem)(scope, receive, tell)
         finally:
             route = getattr(inner.get("route"), "path_format", None)
             report(method, route, status, time.perf_counter() - started)
+
+
+def last_word(scope: Scope, failure: BaseException) -> Problem | None:
+    """What is said of a request that came to no answer of its own: a fault, or one that was cut off by the end."""
+    if isinstance(failure, Exception):
+        log.exception("Unforeseen fault")
+        return Problem(500, "Something went wrong; the log has it under this request id.", kind="internal")
+    return unavailable("unknown", "The service has shut down.") if scope["app"].state.shutdown.has_begun else None
 
 
 def request_id_of(scope: Scope) -> str:

@@ -17,7 +17,8 @@ T = TypeVar("T")
 MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 100
 MAX_POINTER = 200
-TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}  # RFC 9110; Python 3.11 has the older names
+TITLES = {413: "Content Too Large", 422: "Unprocessable Content", 499: "Client Closed Request"}
+"""RFC 9110's names, of which Python 3.11 has older ones; and nginx's for a caller who left."""
 UNECHOED = {"uuid_parsing": "Input should be a valid UUID"}  # pydantic's own words quote the input
 
 
@@ -48,6 +49,11 @@ def invalid(errors: Iterable[Mapping[str, str]]) -> Problem:
     """A 422 with a list of what is wrong, never with what was sent."""
     errors = list(errors)[:MAX_ERRORS]
     return Problem(422, "The request is not valid; see errors.", kind="invalid", errors=errors)
+
+
+def unavailable(outcome: str, detail: str = "The database cannot serve this now; try again.") -> Problem:
+    """A 503; `outcome` says whether a write took effect: `not_applied`, or `unknown`."""
+    return Problem(503, detail, kind="unavailable", headers={"Retry-After": "1"}, outcome=outcome)
 
 
 def error(where: str, pointer: str, detail: str, kind: str) -> dict[str, str]:

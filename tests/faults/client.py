@@ -1,0 +1,71 @@
+"""A client that costs little, so that many of them leave the machine to the service: HTTP/1.1 over bare streams."""
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass
+from typing import Any, Self
+
+PATIENCE = 30
+"""Seconds to wait for an answer; more is a failure of the service."""
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    seconds: float
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Client:
+    """One connection, made anew when it was closed; a request fails with a ConnectionError, and is not repeated."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def send(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
+        """`If_Match="…"` is the header `If-Match`."""
+        started = time.perf_counter()
+        content = b"" if body is None else json.dumps(body).encode()
+        lines = [f"{method} {path} HTTP/1.1", "Host: test", f"Content-Length: {len(content)}"]
+        lines += ["Content-Type: application/json"] if content else []
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        try:
+            async with asyncio.timeout(PATIENCE):
+                status, received, answer = await self.exchange("\r\n".join(lines).encode() + b"\r\n\r\n" + content)
+        except BaseException:  # whatever it was, the connection is in no state to be used again
+            self.close()
+            raise
+        if received.get("connection") == "close":
+            self.close()
+        return Answer(status, received, answer, time.perf_counter() - started)
+
+    async def exchange(self, message: bytes) -> tuple[int, dict[str, str], bytes]:
+        if self.streams is None or self.streams[0].at_eof():
+            self.close()
+            self.streams = await asyncio.open_connection("127.0.0.1", self.port)
+        reader, writer = self.streams
+        writer.write(message)
+        try:
+            first, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+            headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines if line)}
+            body = await reader.readexactly(int(headers.get("content-length", 0)))
+        except asyncio.IncompleteReadError:
+            raise ConnectionResetError("The service hung up.") from None
+        return int(first.split()[1]), headers, body
+
+    def close(self) -> None:
+        if self.streams:
+            self.streams[1].close()
+            self.streams = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.close()

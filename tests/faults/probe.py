@@ -1,0 +1,60 @@
+"""The application with slow work added to it, and a look into its pools: `uvicorn tests.faults.probe:app`."""
+
+import asyncio
+import os
+
+from fastapi import APIRouter, Request
+from sqlalchemy import Connection, event, text
+from sqlmodel import col, func, select
+
+from heroes.hero import Hero
+from heroes.kit.endpoint import Endpoint
+from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
+from heroes.team import Team
+from main import create_app
+from settings import load
+
+router = APIRouter(prefix="/probes", tags=["probes"], route_class=UnitOfWork)
+
+
+async def sleep(request: Request, session: ReadSession | Session, milliseconds: int) -> None:
+    """Hold the session's connection so long: in two statements, or between two where the database cannot sleep."""
+    half = milliseconds / 2000
+    for _ in range(2):
+        if request.app.state.database.is_sqlite:
+            await session.exec(select(func.count(col(Hero.id))))
+            await asyncio.sleep(half)
+        else:
+            await session.exec(select(func.pg_sleep(half)))
+
+
+@router.get("/sleep/{milliseconds}")
+async def read_slowly(milliseconds: int, request: Request, session: ReadSession) -> dict[str, int]:
+    await sleep(request, session, milliseconds)
+    return {"slept": milliseconds}
+
+
+@router.post("/sleep/{milliseconds}", status_code=201)
+async def write_slowly(milliseconds: int, name: str, request: Request, session: Session) -> dict[str, str]:
+    """Makes a team of this name, and sleeps before it is committed."""
+    session.add(Team(name=name, headquarters="Bed"))
+    await session.flush()
+    await sleep(request, session, milliseconds)
+    return {"name": name}
+
+
+async def pool(request: Request) -> dict[str, int]:
+    """How many connections are in use; a pool that both engines share counts once."""
+    database = request.app.state.database
+    pools = {id(engine.pool): engine.pool for engine in (database.writer, database.reader)}
+    return {"checked_out": sum(pool.checkedout() for pool in pools.values())}
+
+
+def defer_foreign_keys(connection: Connection) -> None:
+    connection.execute(text("PRAGMA defer_foreign_keys = ON"))
+
+
+app = create_app(load())
+app.router.routes.extend([*router.routes, Endpoint("/probes/pool", pool, methods=["GET"], tags=["probes"])])
+if os.environ.get("DEFER_FOREIGN_KEYS"):
+    event.listen(app.state.database.writer.sync_engine, "begin", defer_foreign_keys)

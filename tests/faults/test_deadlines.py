@@ -1,0 +1,95 @@
+"""Work that takes too long, or for which nobody waits any more, is ended; a write for which nobody waits is not."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+
+import pytest
+from sqlalchemy import make_url
+
+from tests.conftest import on_postgresql
+from tests.faults.client import Client
+from tests.faults.conftest import PROBE, Serve, new_url
+from tests.faults.figures import seen
+from tests.faults.ledger import everything
+from tests.faults.postgres import Postgres
+from tests.faults.waiting import until, until_idle
+from tests.live import Server, serving
+
+LATE = 0.5
+"""Seconds after its deadline by which a request has its answer."""
+SLEEPING = "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND state = 'active' AND query LIKE '%pg_sleep%'"
+
+
+async def leave(port: int, method: str, path: str) -> None:
+    """Hang up after 0.3 seconds."""
+    async with Client(port) as client:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await client.send(method, path)
+
+
+@pytest.fixture(scope="module")
+def hasty(engine: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A service in which a request may take a second, and a statement 0.9 s."""
+    log_file = tmp_path_factory.mktemp("hasty") / "service.log"
+    with (
+        new_url(engine, request) as url,
+        serving(url, log_file, app=PROBE, REQUEST_TIMEOUT="1", STATEMENT_TIMEOUT="0.9") as server,
+    ):
+        yield server
+
+
+async def test_what_takes_longer_than_the_deadline_is_a_504_and_leaves_nothing(hasty: Server, engine: str) -> None:
+    for method in ("GET", "POST"):
+        async with Client(hasty.port) as client:
+            answer = await client.send(method, f"/probes/sleep/1600{'?name=Late' if method == 'POST' else ''}")
+        assert (answer.status, answer.headers["content-type"]) == (504, "application/problem+json")
+        assert 1 <= answer.seconds < 1 + LATE
+        idle = await until_idle(hasty.port)
+        seen(f"deadline of 1 s, {method}, {engine}", f"504 after {answer.seconds:.2f} s, idle after {idle:.2f} s more")
+    assert await everything(hasty.port, "/teams/") == []
+    assert "Unforeseen fault" not in hasty.log
+
+
+async def test_many_writes_that_take_too_long_keep_no_connection(hasty: Server) -> None:
+    async def write(number: int) -> int:
+        async with Client(hasty.port) as client:
+            return (await client.send("POST", f"/probes/sleep/1600?name=Late-{number}")).status
+
+    assert {await write for write in asyncio.as_completed([write(number) for number in range(20)])} <= {503, 504}
+    await until_idle(hasty.port)
+    assert await everything(hasty.port, "/teams/") == []
+
+
+@on_postgresql
+async def test_a_read_whose_caller_left_is_ended_in_the_database(
+    serve: Serve, postgres: Postgres, database_url: str
+) -> None:
+    server, name = serve(), make_url(database_url).database
+    sleeping = SLEEPING.format(name)
+
+    async def is_sleeping() -> bool:
+        return await asyncio.to_thread(postgres.sql, "postgres", sleeping) == "1"
+
+    async def is_over() -> bool:
+        return not await is_sleeping()
+
+    leaving = asyncio.create_task(leave(server.port, "GET", "/probes/sleep/8000"))
+    await until(is_sleeping, 1)
+    await leaving
+    gone = await until(is_over, 1)
+    seen("a read whose caller left", f"gone from pg_stat_activity after {gone:.2f} s")
+
+
+async def test_a_read_whose_caller_left_keeps_no_connection(server: Server) -> None:
+    await leave(server.port, "GET", "/probes/sleep/8000")
+    await until_idle(server.port, 1)
+
+
+async def test_a_write_whose_caller_left_is_carried_out(server: Server) -> None:
+    await leave(server.port, "POST", "/probes/sleep/800?name=Kept")
+    await until_idle(server.port)
+    assert [team["name"] for team in await everything(server.port, "/teams/?name=Kept")] == ["Kept"]
+    assert re.search(r"POST /probes/sleep/\{milliseconds\} 201", server.log)

@@ -1,0 +1,101 @@
+"""Requests that are repeated, by many at once and across crashes: one effect, and one answer."""
+
+import asyncio
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.client import Answer, Client
+from tests.faults.conftest import Serve
+from tests.faults.figures import seen
+from tests.faults.ledger import Ledger, everything, open_ledger
+from tests.faults.postgres import Postgres
+from tests.live import Server
+
+MANY = 50
+REQUESTS, CLIENTS, FAULTS = 5_000, 32, 2
+"""On each engine; ten thousand requests in all."""
+HERO = {"name": "Deadpond", "secret_name": "Dive Wilson"}
+
+
+async def persist(port: int, path: str, body: object, key: str) -> Answer:
+    """Ask with this key until there is an answer."""
+    async with Client(port) as client:
+        while True:
+            answer = await client.send("POST", path, body, Idempotency_Key=key)
+            if not is_in_flight(answer):
+                return answer
+            await asyncio.sleep(float(answer.headers["retry-after"]))
+
+
+def is_in_flight(answer: Answer) -> bool:
+    return answer.status == 409 and answer.json()["type"] == "urn:problem:in-flight"
+
+
+def what_it_says(answer: Answer) -> tuple[int, bytes, str, str]:
+    return answer.status, answer.body, answer.headers["location"], answer.headers["etag"]
+
+
+async def test_fifty_with_one_key_are_one_hero_and_one_answer_even_after_a_crash(serve: Serve) -> None:
+    server = serve()
+    answers = await asyncio.gather(*(persist(server.port, "/heroes/", HERO, "one") for _ in range(MANY)))
+    server.kill()
+    await asyncio.to_thread(server.start)
+    later = await asyncio.gather(*(persist(server.port, "/heroes/", HERO, "one") for _ in range(MANY)))
+    assert len({what_it_says(answer) for answer in [*answers, *later]}) == 1
+    replayed = [answer.headers.get("idempotency-replayed") for answer in [*answers, *later]]
+    assert sorted(replayed, key=str) == [None, *["true"] * (2 * MANY - 1)]
+    assert await everything(server.port, "/heroes/") == [answers[0].json()]
+
+
+def keys() -> Iterator[str]:
+    """A third of them are repeats, half of these of the key that was just used."""
+    used: list[str] = []
+    for number in range(REQUESTS):
+        if number % 3 == 2:
+            yield random.choice([used[-1], random.choice(used)])
+        else:
+            used.append(f"movement-{number}")
+            yield used[-1]
+
+
+async def insist(ledger: Ledger, port: int, names: Iterator[str], answers: dict[str, bytes]) -> None:
+    """One client's movements; each is repeated until it is answered, and answered alike each time."""
+    async with Client(port) as client:
+        for name in names:
+            while True:
+                answer = await ledger.move(client, name, Idempotency_Key=name)
+                if answer and answer.status == 201:
+                    break
+                assert answer is None or answer.status == 503 or is_in_flight(answer), answer
+                await asyncio.sleep(random.uniform(0.05, 0.2))
+            assert answers.setdefault(name, answer.body) == answer.body
+
+
+async def break_things(ledger: Ledger, server: Server, postgres: Postgres | None) -> None:
+    """The service crashes, and PostgreSQL too, whenever another part is done."""
+    for number in range(1, FAULTS + 1):
+        await ledger.reaches(REQUESTS * 2 // 3 * number // (FAULTS + 1))
+        server.kill()
+        await asyncio.to_thread(server.start)
+        if postgres:
+            await asyncio.to_thread(postgres.restart, "immediate")
+
+
+async def test_five_thousand_requests_amid_crashes_have_as_many_effects_as_keys(
+    serve: Serve, engine: str, request: pytest.FixtureRequest
+) -> None:
+    server = serve()
+    postgres = request.getfixturevalue("postgres") if engine == "postgresql" else None
+    ledger = await open_ledger(server.port)
+    names, answers = list(keys()), dict[str, bytes]()
+    asked = iter(names)
+    await asyncio.gather(
+        break_things(ledger, server, postgres),
+        *(insist(ledger, server.port, asked, answers) for _ in range(CLIENTS)),
+    )
+    stored = await ledger.check(server.port)
+    assert stored == len(set(names)) == len(answers)
+    told = ", ".join(f"{times} × {status}" for status, times in sorted(ledger.statuses.items(), key=str))
+    seen(f"repeats amid crashes, {engine}", f"{REQUESTS} requests, {len(answers)} keys, {stored} effects ({told})")

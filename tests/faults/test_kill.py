@@ -1,0 +1,93 @@
+"""kill -9, of the service and of PostgreSQL, amid writes: what was acknowledged is there, once and whole."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import make_url
+
+from tests.conftest import on_postgresql
+from tests.faults.client import Client
+from tests.faults.conftest import Serve
+from tests.faults.figures import seen
+from tests.faults.ledger import Ledger, everything, open_ledger
+from tests.faults.postgres import Postgres
+from tests.live import Server
+
+CLIENTS, WRITES, KILLS = 16, 2000, 3
+
+
+async def write(ledger: Ledger, port: int) -> None:
+    names = iter([f"movement-{number}" for number in range(WRITES)])
+    async with asyncio.TaskGroup() as clients:
+        for _ in range(CLIENTS):
+            clients.create_task(ledger.move_all(port, names))
+
+
+async def kill(ledger: Ledger, killing: Callable[[], None]) -> None:
+    """Whenever another part of the writes is done."""
+    for number in range(1, KILLS + 1):
+        await ledger.reaches(WRITES * number // (KILLS + 2))
+        await asyncio.to_thread(killing)
+
+
+async def test_a_killed_service_has_lost_doubled_and_halved_nothing(serve: Serve, engine: str) -> None:
+    server = serve()
+
+    def killing() -> None:
+        server.kill()
+        server.start()
+
+    ledger = await open_ledger(server.port)
+    await asyncio.gather(write(ledger, server.port), kill(ledger, killing))
+    stored = await ledger.check(server.port)
+    assert ledger.statuses.keys() <= {201, "lost"}
+    acknowledged = len(ledger.acknowledged)
+    seen(
+        f"kill -9 of the service, {engine}",
+        f"{WRITES} writes, {KILLS} kills: {acknowledged} acknowledged, {stored} stored, none lost, doubled or half",
+    )
+
+
+@on_postgresql
+async def test_a_killed_postgresql_has_lost_doubled_and_halved_nothing(serve: Serve, postgres: Postgres) -> None:
+    server = serve()
+
+    def killing() -> None:
+        postgres.kill()
+        postgres.start()
+
+    ledger = await open_ledger(server.port)
+    await asyncio.gather(write(ledger, server.port), kill(ledger, killing))
+    stored = await ledger.check(server.port)
+    assert ledger.statuses.keys() <= {201, 503}
+    seen(
+        "kill -9 of PostgreSQL",
+        f"{WRITES} writes, {KILLS} kills: {ledger.statuses[201]} × 201, {ledger.statuses[503]} × 503, {stored} stored,"
+        " none lost, doubled or half",
+    )
+
+
+@pytest.fixture
+def deferred(serve: Serve, engine: str, database_url: str, request: pytest.FixtureRequest) -> Server:
+    """A service whose foreign keys are checked at COMMIT only."""
+    server = serve(DEFER_FOREIGN_KEYS="yes" if engine == "sqlite" else "")
+    if engine == "postgresql":
+        postgres: Postgres = request.getfixturevalue("postgres")
+        defer = "ALTER TABLE hero ALTER CONSTRAINT fk_hero_team_id DEFERRABLE INITIALLY DEFERRED"
+        postgres.sql(str(make_url(database_url).database), defer)
+    return server
+
+
+async def test_a_commit_that_fails_is_a_409_and_harms_nobody_else(deferred: Server) -> None:
+    async def create(number: int) -> tuple[int, int]:
+        """Every other one refers to a team that does not exist."""
+        hero = {"name": "Deadpond", "secret_name": "Dive Wilson", "age": number}
+        async with Client(deferred.port) as client:
+            answer = await client.send("POST", "/heroes/", hero | ({"team_id": 77} if number % 2 else {}))
+        return number, answer.status
+
+    answers = await asyncio.gather(*(create(number) for number in range(60)))
+    assert answers == [(number, 409 if number % 2 else 201) for number in range(60)]
+    ages = [hero["age"] for hero in await everything(deferred.port, "/heroes/")]
+    assert sorted(ages) == [number for number in range(60) if number % 2 == 0]

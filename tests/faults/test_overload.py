@@ -1,0 +1,89 @@
+"""Ten times as many requests as can be served: as much is served as ever, as fast, and the others are told at once."""
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, field
+
+from tests.faults.client import Client
+from tests.faults.conftest import Serve
+from tests.faults.figures import percentile, seen
+
+CAPACITY = 16
+"""Requests at a time."""
+WORK = "/probes/sleep/100"
+"""So long that the places are what is scarce, and not the machine, which the clients are on too."""
+CROWD, TIMES = 20 * CAPACITY, 11
+"""Clients, who come back so soon when they are refused that together they ask for so many times the peak."""
+KEEPS, FACTOR = 0.8, 5
+"""What is left of the peak, and how much slower it may be for those who are served."""
+
+
+@dataclass
+class Seen:
+    """Durations in seconds of what was served, and of what was refused."""
+
+    served: list[float] = field(default_factory=list)
+    refused: list[float] = field(default_factory=list)
+
+
+async def ask(port: int, end: float, pause: float, results: Seen) -> None:
+    """One client, until the end; whoever is refused comes again after this pause, more or less."""
+    async with Client(port) as client:
+        while time.monotonic() < end:
+            answer = await client.send("GET", WORK)
+            if answer.status == 200:
+                results.served.append(answer.seconds)
+                continue
+            assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+            results.refused.append(answer.seconds)
+            await asyncio.sleep(random.uniform(0.5 * pause, 1.5 * pause))
+
+
+async def crowd(port: int, clients: int, seconds: float, pause: float = 0) -> Seen:
+    end, results = time.monotonic() + seconds, Seen()
+    await asyncio.gather(*(ask(port, end, pause, results) for _ in range(clients)))
+    return results
+
+
+async def look(port: int, until: "asyncio.Task[Seen]") -> list[float]:
+    """Ask all the time whether it lives."""
+    seconds: list[float] = []
+    async with Client(port) as client:
+        while not until.done():
+            answer = await client.send("GET", "/health/live")
+            assert answer.status == 200
+            seconds.append(answer.seconds)
+            await asyncio.sleep(0.05)
+    return seconds
+
+
+async def test_ten_times_too_much_is_served_as_well_as_just_enough(serve: Serve, engine: str) -> None:
+    server = serve(MAX_IN_FLIGHT=str(CAPACITY), POOL_SIZE=str(CAPACITY))
+    alone = percentile((await crowd(server.port, 1, 2)).served, 0.99)
+    peak = len((await crowd(server.port, CAPACITY, 3)).served) / 3
+    overload = asyncio.create_task(crowd(server.port, CROWD, 5, pause=CROWD / (TIMES * peak)))
+    lives = await look(server.port, overload)
+    busy = await overload
+    goodput, p99, slowest = len(busy.served) / 5, percentile(busy.served, 0.99), max(busy.refused)
+    offered = (len(busy.served) + len(busy.refused)) / 5 / peak
+    seen(
+        f"overload, {engine}",
+        f"{offered:.1f} × the peak of {peak:.0f}/s: goodput {goodput / peak:.0%}, p99 {p99 * 1000:.0f} ms"
+        f" (alone {alone * 1000:.0f}), refused within {slowest:.2f} s, /health/live within {max(lives):.2f} s",
+    )
+    assert goodput >= KEEPS * peak
+    assert p99 <= FACTOR * alone
+    assert slowest <= 1
+
+
+async def test_a_request_that_gets_no_connection_is_a_503_in_time(serve: Serve, engine: str) -> None:
+    server = serve(POOL_SIZE="1", POOL_OVERFLOW="0", POOL_TIMEOUT="1")
+    async with Client(server.port) as first, Client(server.port) as second:
+        keeping = asyncio.create_task(first.send("GET", "/probes/sleep/3000"))
+        await asyncio.sleep(0.2)
+        answer = await second.send("GET", "/heroes/")
+        assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        assert 1 <= answer.seconds < 1.5
+        assert (await keeping).status == 200
+    seen(f"exhausted pool, waiting 1 s, {engine}", f"503 after {answer.seconds:.2f} s")

@@ -1,0 +1,117 @@
+"""The end of a service: those inside get their answers, those outside are told in time, and nobody is cut off."""
+
+import asyncio
+import signal
+import time
+from collections import Counter
+from itertools import count
+
+from tests.faults.client import Answer, Client
+from tests.faults.conftest import Serve
+from tests.faults.figures import seen
+from tests.faults.ledger import Ledger, open_ledger
+from tests.faults.waiting import until
+from tests.live import Server
+
+RUNNING, CLIENTS, WORKERS = 20, 20, 2
+
+
+async def one(port: int, method: str, path: str) -> Answer:
+    async with Client(port) as client:
+        return await client.send(method, path)
+
+
+async def stop(server: Server, how: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
+    """Its exit code, and after how many seconds."""
+    started = time.monotonic()
+    return await asyncio.to_thread(server.stop, how), time.monotonic() - started
+
+
+async def is_closed(port: int) -> bool:
+    try:
+        await one(port, "GET", "/health/live")
+    except ConnectionError:
+        return True
+    return False
+
+
+async def test_a_service_told_to_stop_says_so_finishes_and_is_gone(serve: Serve, engine: str) -> None:
+    server = serve(SHUTDOWN_DELAY="1")
+    writers = 1 if engine == "sqlite" else RUNNING // 2  # on SQLite one writes at a time
+    writes = [one(server.port, "POST", f"/probes/sleep/2000?name=Last-{number}") for number in range(writers)]
+    reads = [one(server.port, "GET", "/probes/sleep/2000") for _ in range(RUNNING - writers)]
+    running = asyncio.gather(*writes, *reads)
+    await asyncio.sleep(0.3)
+    stopping = asyncio.create_task(stop(server))
+    await asyncio.sleep(0.2)
+    ready, late = await one(server.port, "GET", "/health/ready"), await one(server.port, "GET", "/heroes/")
+    assert (ready.status, late.status, late.headers.get("connection")) == (503, 200, "close")
+    closed = await until(lambda: is_closed(server.port), 1.5)
+    assert not running.done()
+    statuses = Counter(answer.status for answer in await running)
+    code, seconds = await stopping
+    assert (statuses, code) == ({200: RUNNING - writers, 201: writers}, 0)
+    seen(
+        f"SIGTERM, {engine}",
+        f"{RUNNING} running requests of 2 s, all answered; not ready at once, closed to new callers after"
+        f" {0.2 + closed:.1f} s, ended with {code} after {seconds:.1f} s",
+    )
+
+
+async def test_what_takes_longer_than_the_grace_is_told_to_come_again(serve: Serve, engine: str) -> None:
+    server = serve(SHUTDOWN_TIMEOUT="1")
+    running = asyncio.create_task(one(server.port, "GET", "/probes/sleep/9000"))
+    await asyncio.sleep(0.3)
+    code, seconds = await stop(server)
+    assert code == 0
+    assert seconds < 3
+    answer = await running
+    assert (answer.status, answer.headers["content-type"]) == (503, "application/problem+json")
+    seen(f"SIGTERM, a request longer than the grace of 1 s, {engine}", f"ended with {code} after {seconds:.1f} s")
+
+
+async def test_ctrl_c_ends_it_at_once_and_finishes_what_runs(serve: Serve, engine: str) -> None:
+    server = serve(SHUTDOWN_DELAY="5")
+    running = asyncio.create_task(one(server.port, "POST", "/probes/sleep/500?name=Last"))
+    await asyncio.sleep(0.2)
+    code, seconds = await stop(server, signal.SIGINT)
+    assert ((await running).status, code) == (201, 0)
+    assert seconds < 3
+    seen(f"Ctrl-C, {engine}", f"ended with {code} after {seconds:.1f} s")
+
+
+class Load:
+    """Clients who come anew for each write, until it is over."""
+
+    def __init__(self, port: int, ledger: Ledger) -> None:
+        self.port, self.ledger, self.is_over = port, ledger, False
+
+    async def write(self, number: int) -> None:
+        for turn in count():
+            if self.is_over:
+                return
+            async with Client(self.port) as client:
+                await self.ledger.move(client, f"movement-{number}-{turn}")
+            await asyncio.sleep(0.1)  # leaves the machine to the worker that starts
+
+
+async def test_a_rolling_restart_fails_nobody(serve: Serve, engine: str) -> None:
+    patience = ("--timeout-worker-healthcheck", "30")  # a new worker that is slow to start would be given up
+    server = serve("--workers", str(WORKERS), *patience)
+
+    async def have_started(times: int) -> bool:
+        return server.log.count("Application startup complete") >= times
+
+    await until(lambda: have_started(WORKERS), 20)
+    ledger = await open_ledger(server.port)
+    load = Load(server.port, ledger)
+    running = asyncio.gather(*(load.write(number) for number in range(CLIENTS)))
+    await asyncio.sleep(0.5)
+    server.process.send_signal(signal.SIGHUP)
+    seconds = await until(lambda: have_started(2 * WORKERS), 40)
+    await asyncio.sleep(0.5)
+    load.is_over = True
+    await running
+    stored = await ledger.check(server.port)
+    assert ledger.statuses == {201: stored}
+    seen(f"rolling restart of {WORKERS} workers, {engine}", f"{stored} writes in {seconds:.0f} s, none failed")
