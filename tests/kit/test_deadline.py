@@ -85,7 +85,7 @@ async def test_past_the_deadline_the_answer_is_a_504_and_nothing_is_kept(
     app: FastAPI, probed: Client, database: Database, method: str
 ) -> None:
     with having(app, request_timeout=SOON):
-        answer = await probed.request(method, "/probes/held")
+        answer = await asyncio.wait_for(probed.request(method, "/probes/held"), PATIENCE)
     assert answer.status_code == 504
     assert answer.json()["type"] == "urn:problem:timeout"
     assert ended.is_set()
@@ -183,14 +183,17 @@ def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("watchful")
-async def test_a_read_whose_caller_has_left_ends(app: FastAPI, probed: Client, database: Database) -> None:
+async def test_a_read_whose_caller_has_left_ends(
+    app: FastAPI, probed: Client, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
     caller = Caller()
     asking = asyncio.create_task(caller.calls(app, "GET", "/probes/held"))
     await asyncio.wait_for(entered.wait(), PATIENCE)
     caller.leaves.set()
-    assert await asking
+    assert await asking == 499
     assert ended.is_set()
     assert checked_out(database) == 0
+    assert "GET /probes/held 499" in caplog.text
 
 
 @pytest.mark.usefixtures("watchful")
