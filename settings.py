@@ -91,7 +91,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def safe_in_production(self) -> Self:
-        if self.auth and (not self.secret_keys or min(map(len, self.secret_keys)) < 32):
+        if (self.auth or not self.in_development) and (not self.secret_keys or min(map(len, self.secret_keys)) < 32):
             raise ValueError("SECRET_KEY must have at least 32 bytes in production, and wherever a token is needed")
         if self.environment == "production" and self.sql_echo:
             raise ValueError("SQL_ECHO must be off in production: it logs values")

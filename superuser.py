@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from sqlalchemy.exc import IntegrityError
 
 from heroes.kit.database import Database
+from heroes.kit.fault import FAILURES, first_line
 from heroes.kit.security import ANYBODY, CALLER
 from heroes.user import User, UserCreate, columns
 from settings import load
@@ -43,6 +44,10 @@ def main() -> str | None:
         return "\n".join(f"{error['loc'][0]}: {error['msg']}" for error in failure.errors(include_input=False))
     except IntegrityError:
         return "The username or the e-mail address is taken."
+    except FAILURES as failure:
+        return f"The database cannot be used: {first_line(failure)}"
+    except EOFError:
+        return "Say who it is: SUPERUSER_USERNAME, SUPERUSER_EMAIL and SUPERUSER_PASSWORD."
     sys.stdout.write(f"{user.username} is a superuser now.\n")
     return None
 

@@ -38,11 +38,11 @@ FAILURES: dict[int | str, dict[str, Any]] = {status: failure(status) for status 
 async def create_token(request: Request, form: Annotated[OAuth2PasswordRequestForm, Depends()]) -> JSONResponse:
     """The same 401, after the same time, for an unknown user, a wrong password, and a user who is not active."""
     state, address = request.app.state, request.client.host if request.client else ""
-    await state.throttle.check(form.username, address)
-    user = await authenticated(state.database, form.username, form.password)
-    if user is None:
-        await state.throttle.failed(form.username, address)
-        raise unknown_caller("The username or the password is wrong.")
+    async with state.throttle.attempt(form.username, address) as failed:
+        user = await authenticated(state.database, form.username, form.password)
+        if user is None:
+            await failed()
+            raise unknown_caller("The username or the password is wrong.")
     token = state.guard.tokens.issue(Claims(user.id, user.generation))
     answer = Token(access_token=token, expires_in=int(state.guard.tokens.lifetime.total_seconds()))
     return JSONResponse(answer.model_dump(), headers={"Cache-Control": "no-store"})

@@ -103,11 +103,15 @@ async def document_of(client: Client) -> Json:
     return document
 
 
+FOR_SOMEBODY = ("/auth/token", "/users/me")
+"""What only makes sense with a name and a password of one's own."""
+
+
 def in_order(document: Json) -> list[tuple[str, str]]:
     """The operations as the page shows them: by tag, then by path."""
     tags = [tag["name"] for tag in document["tags"]]
     shown = sorted(operations_of(document), key=lambda found: tags.index(found[2]["tags"][0]))
-    return [(method, path) for method, path, _ in shown]
+    return [(method, path) for method, path, _ in shown if path not in FOR_SOMEBODY]
 
 
 def operations_of(document: Json) -> Iterator[tuple[str, str, Json]]:

@@ -156,3 +156,10 @@ def test_settings_that_are_wrong_are_not_repeated(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(ValidationError) as failure:
         Settings.model_validate({"database_url": "mysql://natasha:Zq9-database@host/db"})
     assert "Zq9" not in str(failure.value)
+
+
+def test_production_wants_a_key_even_where_nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENVIRONMENT", "production")
+    monkeypatch.setenv("REQUIRE_AUTH", "false")
+    with pytest.raises(SystemExit, match="SECRET_KEY must have at least 32 bytes"):
+        load()

@@ -96,7 +96,7 @@ def unsigned(user: str) -> str:
 
 
 BAD_TOKENS: dict[str, Callable[[str], str]] = {
-    "expired": lambda user: signed(claims(sub=user, exp=ago(seconds=1))),
+    "expired": lambda user: signed(claims(sub=user, exp=ago(seconds=10))),
     "of another audience": lambda user: signed(claims(sub=user, aud="villains")),
     "of no audience": lambda user: signed(claims(sub=user, aud=None)),
     "of another issuer": lambda user: signed(claims(sub=user, iss="villains")),

@@ -1,7 +1,7 @@
 """What does every answer carry: headers that tell browsers and caches what not to do."""
 
+import re
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -13,6 +13,7 @@ ALWAYS = {
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
+PORT = re.compile(r":[0-9]*$")
 HSTS = "max-age=31536000"
 """Behind TLS, for a year (RFC 6797)."""
 
@@ -48,7 +49,7 @@ class TrustedHosts:
     """
 
     def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
-        self.app, self.hosts = app, hosts
+        self.app, self.hosts = app, [host.lower() for host in hosts]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"].startswith("/health") or self.trusts(Headers(scope=scope)):
@@ -58,6 +59,5 @@ class TrustedHosts:
         await render(scope, problem)(scope, receive, send)
 
     def trusts(self, headers: Headers) -> bool:
-        host = headers.get("host", "").lower().rpartition(":")
-        name = host[0] if host[2].isdigit() and host[0] else "".join(host)
-        return any(fnmatchcase(name, pattern) for pattern in self.hosts)
+        name = PORT.sub("", headers.get("host", "").lower()).rstrip(".")
+        return any(name == host or (host[:2] == "*." and name.endswith(host[1:])) for host in self.hosts)

@@ -15,6 +15,8 @@ from heroes.kit.model import now
 ALGORITHM = "HS256"
 ISSUER = "heroes"
 ID = re.compile(r"[1-9][0-9]{0,18}")
+LEEWAY = 5
+"""Seconds by which the clocks of two hosts may differ."""
 REQUIRED = ["iss", "aud", "exp", "iat", "jti", "sub", "gen"]
 
 
@@ -51,11 +53,10 @@ class Tokens:
 
     def read(self, token: str) -> Claims | None:
         """What a valid token says; None for one that is forged, expired, not valid yet, or meant for others."""
+        expected: Any = {"audience": self.audience, "issuer": ISSUER, "leeway": LEEWAY}
         for secret in self.secrets:
             try:
-                content = jwt.decode(
-                    token, secret, [ALGORITHM], {"require": REQUIRED}, audience=self.audience, issuer=ISSUER
-                )
+                content = jwt.decode(token, secret, [ALGORITHM], {"require": REQUIRED}, **expected)
             except jwt.PyJWTError:
                 continue
             return claims_of(content)

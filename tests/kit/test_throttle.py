@@ -212,3 +212,11 @@ async def test_without_a_trusted_proxy_a_forged_address_does_not_help(
     with serving(url, log_file, **LIVE, **secret, FORWARDED_ALLOW_IPS="192.0.2.1") as server:
         attempts = [tried(server.url, f"203.0.113.{number}", number) for number in range(4)]
         assert attempts == [401, 401, 429, 429]
+
+
+async def test_many_guesses_at_once_are_no_way_around(strict: FastAPI) -> None:
+    async def guess(number: int) -> int:
+        return (await log_in(strict, "natasha", WRONG, address=f"10.0.1.{number}")).status_code
+
+    told = await asyncio.gather(*(guess(number) for number in range(30)))
+    assert sorted(told) == [401] * 3 + [429] * 27
