@@ -12,7 +12,7 @@ SHOWN := sqlite-gadgets
 FAULTS := tests/faults
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults check format migrate migration lock clean
+.PHONY: help run test test-faults check format migrate superuser migration lock clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ format: .venv/dev ## Format the code and mend what ruff can
 
 migrate: .venv/run ## Bring the database of DATABASE_URL up to date
 	@$(BIN)/alembic upgrade head && $(BIN)/alembic current
+
+superuser: .venv/run ## Make a superuser; asks, or takes SUPERUSER_USERNAME, SUPERUSER_EMAIL, SUPERUSER_PASSWORD
+	@$(BIN)/python superuser.py
 
 migration: .venv/dev ## Write a migration for what changed in the models; MESSAGE="add villains"
 	@$(BIN)/alembic upgrade head

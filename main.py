@@ -1,8 +1,8 @@
 """The application: its resources, and what surrounds them."""
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 from fastapi import FastAPI
 
@@ -12,6 +12,7 @@ from heroes import (
     dashboard,
     hero,
     item,
+    me,
     overview,
     post,
     power_transfer,
@@ -21,20 +22,23 @@ from heroes import (
     stock_movement,
     stock_transfer,
     team,
+    token,
     user,
 )
-from heroes.kit import docs, health, migration, observe, problem
-from heroes.kit.admission import Admission
+from heroes.kit import docs, health, middleware, migration, observe, problem
 from heroes.kit.database import Database
 from heroes.kit.engine import Pool
-from heroes.kit.fault import FAILURES
+from heroes.kit.security import Guard
 from heroes.kit.shutdown import Shutdown
-from settings import Settings, load
+from heroes.kit.throttle import Throttle
+from heroes.kit.token import Tokens
+from settings import Settings, listed, load
 
-log = logging.getLogger("heroes")
-PEOPLE = (hero, team, power_transfer, user, item, post)
+PEOPLE = (hero, team, power_transfer, token, me, user, item, post)
 SHOP = (category, product, product_deletion, overview, review, stock_movement, stock_transfer)
 RESOURCES = (*PEOPLE, *SHOP, dashboard)
+NO_SECRET = bytes(32)
+"""Where no token is needed, and so nothing is to be won by forging one."""
 DESCRIPTION = "Heroes and their teams, users and what is theirs, and a shop, over REST."
 
 
@@ -50,16 +54,26 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.state.database = Database(settings.database, Pool(**settings.pool))
-    app.state.secret = settings.secret_key.get_secret_value().encode()
+    app.state.secrets = settings.secret_keys or [NO_SECRET]
     app.state.max_body_size = settings.max_body_size
     app.state.request_timeout = settings.request_timeout
+    tokens = Tokens(app.state.secrets, settings.token_audience, timedelta(minutes=settings.token_minutes))
+    app.state.guard = Guard(settings.auth, settings.registration, tokens, token.find_caller)
+    app.state.throttle = Throttle(
+        settings.limits_url.get_secret_value(),
+        per_account=settings.login_failures,
+        per_address=settings.login_failures_address,
+        window=settings.login_window,
+    )
     app.state.shutdown = Shutdown(settings.shutdown_delay, settings.shutdown_timeout)
     for module in (*RESOURCES, health):
         app.router.routes.extend(module.router.routes)  # flat: included routers are matched twice for every request
     docs.install(app)
     problem.install(app)
-    app.add_middleware(Admission, limit=settings.max_in_flight)
-    app.add_middleware(observe.Observe)
+    hosts, origins = listed(settings.trusted_hosts), listed(settings.cors_origins)
+    middleware.install(
+        app, limit=settings.max_in_flight, hosts=hosts, origins=origins, credentials=settings.cors_credentials
+    )
     return app
 
 
@@ -67,19 +81,9 @@ def create_app(settings: Settings) -> FastAPI:
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.shutdown.listen()
     if app.state.settings.in_development:
-        await prepare(app.state.settings, app.state.database)
+        await migration.prepare(app.state.database, demo.fill if app.state.settings.demo_data else None)
     yield
     await app.state.database.dispose()
-
-
-async def prepare(settings: Settings, database: Database) -> None:
-    """Bring the database up to date. Without one the service starts all the same, and says that it is not ready."""
-    try:
-        await migration.upgrade(settings.database)
-        if settings.demo_data:
-            await demo.fill(database)
-    except FAILURES as failure:
-        log.error("The database cannot be prepared: %s", str(failure).partition("\n")[0])  # noqa: TRY400  no traceback
 
 
 app = create_app(load())

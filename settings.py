@@ -27,7 +27,27 @@ class Settings(BaseSettings):
     database_url: SecretStr = Field(
         default=SecretStr(f"sqlite+aiosqlite:///{HERE / 'heroes.db'}"), description="SQLite or PostgreSQL."
     )
-    secret_key: SecretStr = Field(default=SecretStr(""), description="Signs cursors; at least 32 bytes in production.")
+    secret_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="Signs tokens and cursors: 32 bytes or more; `new,old` while the key is being replaced.",
+    )
+    require_auth: bool | None = Field(
+        default=None, description="Whether a token is needed; left out, it is needed in production only."
+    )
+    registration: bool = Field(default=True, description="Whether anyone may register with `POST /users/`.")
+    token_minutes: int = Field(default=60, ge=1, le=525_600, description="For how long a token is good.")
+    token_audience: str = Field(default="heroes", min_length=1, description="For which service a token is good.")
+    login_failures: int = Field(default=10, ge=1, description="Of one account within the window; then 429.")
+    login_failures_address: int = Field(default=100, ge=1, description="From one address within the window; then 429.")
+    login_window: int = Field(default=300, ge=1, le=86_400, description="Seconds for which a failure counts.")
+    limits_url: SecretStr = Field(
+        default=SecretStr("memory://"), description="Where failures are counted; `redis://…` for several workers."
+    )
+    cors_origins: str = Field(default="", description="Who may call from a browser, comma-separated; nobody if empty.")
+    cors_credentials: bool = Field(default=False, description="Whether browsers may send cookies along.")
+    trusted_hosts: str = Field(
+        default="*", description="Names of this service, comma-separated, as in `*.example.com`."
+    )
     demo_data: bool = Field(default=True, description="Fill an empty database at the first start, in development only.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="What is logged at least."
@@ -55,9 +75,7 @@ class Settings(BaseSettings):
         default=10, gt=0, le=3600, description="Seconds until a statement is given up; then 504."
     )
     lock_timeout: float = Field(default=5, gt=0, le=3600, description="Seconds to wait for another writer; then 503.")
-    jit: bool = Field(
-        default=False, description="PostgreSQL's compiler of query plans; it does not pay for short queries."
-    )
+    jit: bool = Field(default=False, description="PostgreSQL's compiler of query plans; it delays short queries.")
     sql_echo: bool = Field(default=False, description="Log every statement, with its values; never in production.")
 
     @field_validator("database_url")
@@ -73,10 +91,12 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def safe_in_production(self) -> Self:
-        if self.environment == "production" and len(self.secret_key.get_secret_value().encode()) < 32:
-            raise ValueError("SECRET_KEY must have at least 32 bytes in production")
+        if (self.auth or not self.in_development) and (not self.secret_keys or min(map(len, self.secret_keys)) < 32):
+            raise ValueError("SECRET_KEY must have at least 32 bytes in production, and wherever a token is needed")
         if self.environment == "production" and self.sql_echo:
             raise ValueError("SQL_ECHO must be off in production: it logs values")
+        if self.environment == "production" and self.cors_credentials and "*" in listed(self.cors_origins):
+            raise ValueError("CORS_ORIGINS must name them in production if CORS_CREDENTIALS is on")
         return self
 
     @model_validator(mode="after")
@@ -95,22 +115,26 @@ class Settings(BaseSettings):
     @property
     def pool(self) -> dict[str, Any]:
         """The knobs of the connections, by the kit's names."""
-        return {
-            "size": self.pool_size,
-            "overflow": self.pool_overflow,
-            "timeout": self.pool_timeout,
-            "recycle": self.pool_recycle,
-            "pre_ping": self.pool_pre_ping,
-            "application_name": self.application_name,
-            "statement_timeout": self.statement_timeout,
-            "lock_timeout": self.lock_timeout,
-            "jit": self.jit,
-            "echo": self.sql_echo,
-        }
+        others = ("application_name", "statement_timeout", "lock_timeout", "jit")
+        pool = {name: getattr(self, f"pool_{name}") for name in ("size", "overflow", "timeout", "recycle", "pre_ping")}
+        return pool | {name: getattr(self, name) for name in others} | {"echo": self.sql_echo}
+
+    @property
+    def auth(self) -> bool:
+        return not self.in_development if self.require_auth is None else self.require_auth
+
+    @property
+    def secret_keys(self) -> list[bytes]:
+        return [key.encode() for key in listed(self.secret_key.get_secret_value())]
 
     @property
     def in_development(self) -> bool:
         return self.environment == "development"
+
+
+def listed(text: str) -> list[str]:
+    """The parts of a comma-separated setting."""
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def load() -> Settings:

@@ -13,7 +13,8 @@ from heroes.kit.page import Page, page
 from heroes.kit.precondition import IfMatch
 from heroes.kit.problem import found
 from heroes.kit.query import ListQuery
-from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
+from heroes.kit.security import Who
+from heroes.kit.unit_of_work import ReadSession, Session, allowing
 
 
 class CategoryBase(SQLModel):
@@ -51,7 +52,7 @@ class CategoryQuery(ListQuery):
     search = ("name", "slug")
 
 
-router = APIRouter(prefix="/categories", tags=["categories"], route_class=UnitOfWork)
+router = APIRouter(prefix="/categories", tags=["categories"], route_class=allowing(read=Who.MEMBERS))
 
 
 @router.get("/", response_model=list[CategoryRead], summary="List categories")

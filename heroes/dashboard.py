@@ -12,7 +12,8 @@ from heroes.category import Category
 from heroes.hero import Hero, HeroRead
 from heroes.item import Item
 from heroes.kit.deletion import is_living, with_living
-from heroes.kit.unit_of_work import ReadSession, UnitOfWork
+from heroes.kit.security import Who
+from heroes.kit.unit_of_work import ReadSession, allowing
 from heroes.post import Post
 from heroes.power_transfer import PowerTransfer
 from heroes.product import Product, ProductStatus
@@ -51,7 +52,7 @@ class Dashboard(SQLModel):
     ratings: list[Rating] = Field(description=f"The {TOP} products that are rated best.")
 
 
-router = APIRouter(prefix="/dashboard", tags=["dashboard"], route_class=UnitOfWork)
+router = APIRouter(prefix="/dashboard", tags=["dashboard"], route_class=allowing(read=Who.MEMBERS))
 
 
 @router.get("", response_model=Dashboard, summary="Read the dashboard")

@@ -12,7 +12,8 @@ from heroes.kit.page import Page, page
 from heroes.kit.precondition import IfMatch
 from heroes.kit.problem import found
 from heroes.kit.query import ListQuery
-from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
+from heroes.kit.security import Who
+from heroes.kit.unit_of_work import ReadSession, Session, allowing
 from heroes.team import Team
 
 MAX_POWER = 1_000_000_000
@@ -68,7 +69,7 @@ class HeroQuery(ListQuery):
     includes = {"team": "TeamRead"}
 
 
-router = APIRouter(prefix="/heroes", tags=["heroes"], route_class=UnitOfWork)
+router = APIRouter(prefix="/heroes", tags=["heroes"], route_class=allowing(read=Who.MEMBERS))
 
 
 @router.get("/", response_model=list[HeroRead], summary="List heroes")

@@ -6,13 +6,15 @@ from fastapi import APIRouter, Depends
 from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, select
 
 from heroes.kit.bulk import Batch, Many, OnError, adding, create_many
-from heroes.kit.field import BIGINT, Id, Key, Money, MoneyColumn, Name
+from heroes.kit.field import BIGINT, Id, Money, MoneyColumn, Name
 from heroes.kit.model import Body, Changes, Entity, Read, Stamped, sorted_by
+from heroes.kit.ownership import Absent, Owner
 from heroes.kit.page import Page, page
 from heroes.kit.precondition import IfMatch
 from heroes.kit.problem import found
 from heroes.kit.query import ListQuery
-from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
+from heroes.kit.security import Who
+from heroes.kit.unit_of_work import ReadSession, Session, allowing
 from heroes.user import User
 
 
@@ -21,16 +23,18 @@ class ItemBase(SQLModel):
     price: Money = Field(
         sa_type=MoneyColumn, description="In the shop's currency.", schema_extra={"examples": ["9.99"]}
     )
-    owner_id: Key = Field(
+    owner_id: Owner = Field(
+        default_factory=Absent,
         foreign_key="user.id",
         ondelete="CASCADE",
         sa_type=BIGINT,
-        description="The user.",
+        description="The user; the caller, if left out.",
         schema_extra={"examples": ["{user}"]},
     )
 
 
 class Item(ItemBase, Entity, table=True):
+    belongs_to = "owner_id"
     __table_args__ = (
         CheckConstraint("length(name) BETWEEN 1 AND 200", name="name"),
         CheckConstraint("price >= 0", name="price"),
@@ -63,7 +67,11 @@ class ItemQuery(ListQuery):
     includes = {"owner": "UserBrief"}
 
 
-router = APIRouter(prefix="/items", tags=["items"], route_class=UnitOfWork)
+router = APIRouter(
+    prefix="/items",
+    tags=["items"],
+    route_class=allowing(read=Who.MEMBERS, create=Who.OWNERS, bulk=Who.OWNERS, change=Who.OWNERS),
+)
 
 
 @router.get("/", response_model=list[ItemRead], summary="List items")

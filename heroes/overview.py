@@ -7,7 +7,8 @@ from fastapi import APIRouter
 from sqlmodel import Field, SQLModel, col, func, select
 
 from heroes.kit.deletion import living
-from heroes.kit.unit_of_work import ReadSession, UnitOfWork
+from heroes.kit.security import Who
+from heroes.kit.unit_of_work import ReadSession, allowing
 from heroes.product import Product, ProductRead
 from heroes.review import RATINGS, Review, ReviewRead, average_rating, two_decimals
 
@@ -26,7 +27,7 @@ class ProductOverview(SQLModel):
     statistics: Statistics
 
 
-router = APIRouter(prefix="/products/{product_id}/overview", tags=["products"], route_class=UnitOfWork)
+router = APIRouter(prefix="/products/{product_id}/overview", tags=["products"], route_class=allowing(read=Who.MEMBERS))
 
 
 @router.get("", response_model=ProductOverview, summary="Read the overview of a product")

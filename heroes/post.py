@@ -8,29 +8,34 @@ from sqlalchemy.orm.interfaces import ORMOption
 from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, select
 
 from heroes.kit.bulk import Batch, Many, OnError, create_many
-from heroes.kit.field import BIGINT, Id, Key, Name, Text
+from heroes.kit.embedding import showing
+from heroes.kit.field import BIGINT, Id, Name, Text
 from heroes.kit.model import Body, Changes, Entity, Read, Stamped, sorted_by
+from heroes.kit.ownership import Absent, Owner
 from heroes.kit.page import Page, page
 from heroes.kit.precondition import IfMatch
 from heroes.kit.problem import found
-from heroes.kit.query import ListQuery, showing
-from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
+from heroes.kit.query import ListQuery
+from heroes.kit.security import Who
+from heroes.kit.unit_of_work import ReadSession, Session, allowing
 from heroes.user import User, UserBrief
 
 
 class PostBase(SQLModel):
     title: Name = Field(max_length=200, schema_extra={"examples": ["On teapots"]})
     body: Text = Field(max_length=20_000, schema_extra={"examples": ["Short and stout."]})
-    author_id: Key = Field(
+    author_id: Owner = Field(
+        default_factory=Absent,
         foreign_key="user.id",
         ondelete="CASCADE",
         sa_type=BIGINT,
-        description="The user.",
+        description="The user; the caller, if left out.",
         schema_extra={"examples": ["{user}"]},
     )
 
 
 class Post(PostBase, Entity, table=True):
+    belongs_to = "author_id"
     __table_args__ = (
         CheckConstraint("length(title) BETWEEN 1 AND 200", name="title"),
         CheckConstraint("length(body) <= 20000", name="body"),
@@ -65,7 +70,11 @@ class PostQuery(ListQuery):
     default_sort = "-created_at"
 
 
-router = APIRouter(prefix="/posts", tags=["posts"], route_class=UnitOfWork)
+router = APIRouter(
+    prefix="/posts",
+    tags=["posts"],
+    route_class=allowing(read=Who.MEMBERS, create=Who.OWNERS, bulk=Who.OWNERS, change=Who.OWNERS),
+)
 
 
 def with_author() -> ORMOption:

@@ -14,7 +14,8 @@ from heroes.kit.model import Body, Entity, Read, Stamped, sorted_by
 from heroes.kit.page import Page, page
 from heroes.kit.problem import found
 from heroes.kit.query import ListQuery
-from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
+from heroes.kit.security import Who
+from heroes.kit.unit_of_work import ReadSession, Session, allowing
 
 
 class PowerTransferBase(SQLModel):
@@ -52,7 +53,7 @@ class PowerTransferQuery(ListQuery):
     sorts = ("amount", "created_at")
 
 
-router = APIRouter(prefix="/power-transfers", tags=["power transfers"], route_class=UnitOfWork)
+router = APIRouter(prefix="/power-transfers", tags=["power transfers"], route_class=allowing(read=Who.MEMBERS))
 
 
 async def transfer(session: Session, new: Sequence[PowerTransferCreate]) -> list[PowerTransfer]:

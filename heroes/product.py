@@ -17,7 +17,8 @@ from heroes.kit.model import Body, Changes, Stamped, UUIDEntity, UUIDRead, now, 
 from heroes.kit.page import Page, page
 from heroes.kit.precondition import IfMatch
 from heroes.kit.problem import found
-from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
+from heroes.kit.security import Who
+from heroes.kit.unit_of_work import ReadSession, Session, allowing
 from heroes.kit.value import YesNo
 from heroes.user import User
 
@@ -87,7 +88,7 @@ class ProductQuery(DeletableQuery):
 
 
 Permanent = Annotated[YesNo, Query(description="`true`: remove it for good, with what belongs to it.")]
-router = APIRouter(prefix="/products", tags=["products"], route_class=UnitOfWork)
+router = APIRouter(prefix="/products", tags=["products"], route_class=allowing(read=Who.MEMBERS))
 
 
 @router.get("/", response_model=list[ProductRead], summary="List products")

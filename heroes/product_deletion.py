@@ -6,10 +6,13 @@ from fastapi import APIRouter
 
 from heroes.kit.precondition import IfMatch
 from heroes.kit.problem import found
-from heroes.kit.unit_of_work import Session, UnitOfWork
+from heroes.kit.security import Who
+from heroes.kit.unit_of_work import Session, allowing
 from heroes.product import Product
 
-router = APIRouter(prefix="/products/{product_id}/deletion", tags=["products"], route_class=UnitOfWork)
+router = APIRouter(
+    prefix="/products/{product_id}/deletion", tags=["products"], route_class=allowing(change=Who.SUPERUSERS)
+)
 
 
 @router.delete("", status_code=204, summary="Restore a deleted product")

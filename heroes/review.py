@@ -11,13 +11,15 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from heroes.kit.bulk import Batch, Many, OnError, create_many
 from heroes.kit.deletion import all_living, with_living
-from heroes.kit.field import BIGINT, Id, Key, Text, Whole
+from heroes.kit.field import BIGINT, Id, Text, Whole
 from heroes.kit.model import Body, Changes, Entity, Read, Stamped, sorted_by
+from heroes.kit.ownership import Absent, Owner
 from heroes.kit.page import Page, page
 from heroes.kit.precondition import IfMatch
 from heroes.kit.problem import found
 from heroes.kit.query import ListQuery
-from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
+from heroes.kit.security import Who
+from heroes.kit.unit_of_work import ReadSession, Session, allowing
 from heroes.product import Product
 
 RATINGS = range(1, 6)
@@ -29,11 +31,12 @@ class ReviewBase(SQLModel):
         ondelete="CASCADE",
         schema_extra={"examples": ["{product}", "{product}", "{product:2}"]},
     )
-    author_id: Key = Field(
+    author_id: Owner = Field(
+        default_factory=Absent,
         foreign_key="user.id",
         ondelete="CASCADE",
         sa_type=BIGINT,
-        description="The user.",
+        description="The user; the caller, if left out.",
         schema_extra={"examples": ["{user}"]},
     )
     rating: Whole = Field(ge=1, le=5, schema_extra={"examples": [4]})
@@ -41,6 +44,7 @@ class ReviewBase(SQLModel):
 
 
 class Review(ReviewBase, Entity, table=True):
+    belongs_to = "author_id"
     __table_args__ = (
         UniqueConstraint("product_id", "author_id"),
         CheckConstraint("rating BETWEEN 1 AND 5", name="rating"),
@@ -80,7 +84,11 @@ class ReviewQuery(ListQuery):
     search = ("body",)
 
 
-router = APIRouter(prefix="/reviews", tags=["reviews"], route_class=UnitOfWork)
+router = APIRouter(
+    prefix="/reviews",
+    tags=["reviews"],
+    route_class=allowing(read=Who.MEMBERS, create=Who.OWNERS, bulk=Who.OWNERS, change=Who.OWNERS),
+)
 
 
 async def make_reviews(session: Session, new: Sequence[ReviewCreate]) -> list[Review]:

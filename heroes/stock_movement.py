@@ -17,7 +17,8 @@ from heroes.kit.model import Body, Stamped, UUIDEntity, UUIDRead, sorted_by
 from heroes.kit.page import Page, page
 from heroes.kit.problem import found
 from heroes.kit.query import ListQuery
-from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
+from heroes.kit.security import Who
+from heroes.kit.unit_of_work import ReadSession, Session, allowing
 from heroes.product import MAX_STOCK, Product
 
 MAX_QUANTITY = 1_000_000_000
@@ -63,7 +64,7 @@ class StockMovementQuery(ListQuery):
     search = ("reason",)
 
 
-router = APIRouter(prefix="/stock-movements", tags=["stock movements"], route_class=UnitOfWork)
+router = APIRouter(prefix="/stock-movements", tags=["stock movements"], route_class=allowing(read=Who.MEMBERS))
 
 
 async def move(session: Session, new: Sequence[StockMovementCreate]) -> list[StockMovement]:

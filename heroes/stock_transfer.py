@@ -15,7 +15,8 @@ from heroes.kit.model import Body, Entity, Read, Stamped, sorted_by
 from heroes.kit.page import Page, page
 from heroes.kit.problem import found
 from heroes.kit.query import ListQuery
-from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
+from heroes.kit.security import Who
+from heroes.kit.unit_of_work import ReadSession, Session, allowing
 from heroes.product import MAX_STOCK, Product
 from heroes.stock_movement import MAX_QUANTITY, NOT_ENOUGH, StockMovement
 
@@ -53,7 +54,7 @@ class StockTransferQuery(ListQuery):
     sorts = ("quantity", "created_at")
 
 
-router = APIRouter(prefix="/stock-transfers", tags=["stock transfers"], route_class=UnitOfWork)
+router = APIRouter(prefix="/stock-transfers", tags=["stock transfers"], route_class=allowing(read=Who.MEMBERS))
 
 
 async def transfer(session: Session, new: Sequence[StockTransferCreate]) -> list[StockTransfer]:

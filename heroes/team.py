@@ -13,7 +13,8 @@ from heroes.kit.page import Page, page
 from heroes.kit.precondition import IfMatch
 from heroes.kit.problem import found
 from heroes.kit.query import ListQuery
-from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
+from heroes.kit.security import Who
+from heroes.kit.unit_of_work import ReadSession, Session, allowing
 
 
 class TeamBase(SQLModel):
@@ -61,7 +62,7 @@ class TeamQuery(ListQuery):
     includes = {"heroes": "HeroRead"}
 
 
-router = APIRouter(prefix="/teams", tags=["teams"], route_class=UnitOfWork)
+router = APIRouter(prefix="/teams", tags=["teams"], route_class=allowing(read=Who.MEMBERS))
 
 
 @router.get("/", response_model=list[TeamRead], summary="List teams")

@@ -11,20 +11,22 @@ from heroes.kit.bulk import Batch, Many, OnError, Refused, adding, create_many
 from heroes.kit.field import Email, Id, Name, Username
 from heroes.kit.model import Body, Changes, Entity, Read, Stamped, sorted_by
 from heroes.kit.page import Page, page
+from heroes.kit.password import Password, hashed
 from heroes.kit.precondition import IfMatch
 from heroes.kit.problem import found
 from heroes.kit.query import ListQuery
-from heroes.kit.security import Password, hashed
-from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
+from heroes.kit.security import Who
+from heroes.kit.unit_of_work import ReadSession, Session, allowing
 
-MAX_AT_ONCE = 50
-"""A password costs a tenth of a second to hash: more would not be done before the request's deadline."""
+MAX_AT_ONCE = 50  # a password takes a tenth of a second to hash, and a request has a deadline
 
 
 class UserBase(SQLModel):
     username: Username = Field(min_length=3, max_length=50, schema_extra={"examples": ["natasha", "steve", "bruce"]})
     email: Email = Field(
-        max_length=254, schema_extra={"examples": ["natasha@example.com", "steve@example.com", "bruce@example.com"]}
+        max_length=254,
+        sa_column_kwargs={"info": {"private": True}},
+        schema_extra={"examples": ["natasha@example.com", "steve@example.com", "bruce@example.com"]},
     )
     full_name: Name | None = Field(default=None, max_length=200, schema_extra={"examples": ["Natasha Roman"]})
     is_active: StrictBool = True
@@ -32,6 +34,8 @@ class UserBase(SQLModel):
 
 
 class User(UserBase, Entity, table=True):
+    belongs_to = "id"
+    reserved = {"is_active": True, "is_superuser": False}
     __table_args__ = (
         Index("uq_user_username", text("lower(username)"), unique=True),
         Index("uq_user_email", text("lower(email)"), unique=True),
@@ -42,6 +46,7 @@ class User(UserBase, Entity, table=True):
         {"sqlite_autoincrement": True},
     )
     hashed_password: str = Field(max_length=255, repr=False)
+    generation: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
 
 
 class UserCreate(UserBase, Body):
@@ -82,7 +87,9 @@ class UserQuery(ListQuery):
     default_sort = "-created_at"
 
 
-router = APIRouter(prefix="/users", tags=["users"], route_class=UnitOfWork)
+router = APIRouter(
+    prefix="/users", tags=["users"], route_class=allowing(read=Who.MEMBERS, create=Who.ANYONE, change=Who.OWNERS)
+)
 
 
 async def columns(fields: dict[str, Any]) -> dict[str, Any]:

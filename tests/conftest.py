@@ -17,8 +17,10 @@ from sqlalchemy import make_url, text
 from sqlmodel import SQLModel
 
 from heroes.kit.database import Database
+from heroes.kit.throttle import Throttle
 from main import create_app
 from settings import Settings
+from tests.people import Person, client_of, join, opened, production
 
 Client = httpx.AsyncClient
 on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True, scope="session")
@@ -131,9 +133,50 @@ async def client(app: FastAPI, database: Database) -> AsyncIterator[Client]:
         yield client
 
 
-def client_of(app: FastAPI) -> Client:
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url="http://test")
+@pytest.fixture(scope="session")
+async def production_app(new_database: Any) -> AsyncIterator[FastAPI]:
+    """The application as in production, where everybody is asked who they are; once for all tests of an engine."""
+    async with opened(production(await new_database())) as app:
+        yield app
+
+
+@pytest.fixture
+async def guarded(production_app: FastAPI) -> FastAPI:
+    """The same, without rows, and without a failed login."""
+    await empty(production_app.state.database)
+    production_app.state.throttle = Throttle("memory://", per_account=10, per_address=100, window=300)
+    return production_app
+
+
+@pytest.fixture
+async def nobody(guarded: FastAPI) -> AsyncIterator[Client]:
+    """A client without a token."""
+    async with client_of(guarded) as client:
+        yield client
+
+
+@pytest.fixture
+async def boss(guarded: FastAPI) -> AsyncIterator[Person]:
+    """A superuser."""
+    person = await join(guarded, username="boss", is_superuser=True)
+    async with person.client:
+        yield person
+
+
+@pytest.fixture
+async def natasha(guarded: FastAPI) -> AsyncIterator[Person]:
+    """A member."""
+    person = await join(guarded, username="natasha")
+    async with person.client:
+        yield person
+
+
+@pytest.fixture
+async def steve(guarded: FastAPI) -> AsyncIterator[Person]:
+    """Another member."""
+    person = await join(guarded, username="steve")
+    async with person.client:
+        yield person
 
 
 @pytest.fixture

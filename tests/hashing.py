@@ -5,12 +5,12 @@ from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 import main
-from heroes.kit import security
+from heroes.kit import password
 
 CHEAP = PasswordHash([Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)])
 
 
 def app() -> FastAPI:
     """The service as it is but for the price of a hash; a factory, for uvicorn."""
-    security.hasher = CHEAP
+    password.hasher = CHEAP
     return main.app

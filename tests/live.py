@@ -27,7 +27,7 @@ class Server:
     url: str
     log_file: Path
     environment: dict[str, str] = field(repr=False)
-    project: Path = PROJECT
+    project: str | Path = PROJECT
     process: subprocess.Popen[str] = field(init=False, repr=False)
 
     @property
@@ -71,7 +71,7 @@ def serving(
     log_file: Path,
     *options: str,
     app: str = "main:app",
-    project: Path = PROJECT,
+    project: str | Path = PROJECT,
     **settings: str,
 ) -> Iterator[Server]:
     """Serve this database on a free port until the block ends.

@@ -1,6 +1,7 @@
 """Routes that only a test has, on the application that all tests share."""
 
 import asyncio
+import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
@@ -9,7 +10,8 @@ from fastapi import APIRouter, FastAPI
 from sqlalchemy import text
 
 from heroes.kit.database import Database
-from tests.conftest import Client, client_of
+from tests.conftest import Client
+from tests.people import client_of
 
 PATIENCE = 20
 """Seconds, after which a test that waits has failed."""
@@ -40,10 +42,10 @@ def having(app: FastAPI, **state: Any) -> Iterator[None]:
             setattr(app.state, name, value)
 
 
-async def until(happens: Callable[[], Awaitable[Any]]) -> None:
-    """Ask until it is so: for what another process knows, and does not tell."""
+async def until(happens: Callable[[], Awaitable[Any] | bool]) -> None:
+    """Ask until it is so: for what nobody tells."""
     async with asyncio.timeout(PATIENCE):
-        while not await happens():  # noqa: ASYNC110  no event comes from there
+        while not (await it if inspect.isawaitable(it := happens()) else it):  # noqa: ASYNC110  no event comes from there
             await asyncio.sleep(0.01)
 
 

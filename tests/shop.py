@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from heroes.kit import security
+from heroes.kit import password
 from tests.conftest import Client
 from tests.hashing import CHEAP
 
@@ -22,7 +22,7 @@ numbers = count(1)
 @pytest.fixture
 def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A password's hash is dear by design; tests that make many users do without."""
-    monkeypatch.setattr(security, "hasher", CHEAP)
+    monkeypatch.setattr(password, "hasher", CHEAP)
 
 
 async def made(client: Client, path: str, **fields: Any) -> Json:

@@ -13,7 +13,7 @@ import main
 PROJECT = Path(__file__).parents[1]
 RESOURCES = sorted(path for path in (PROJECT / "heroes").glob("*.py") if path.stem != "__init__")
 KIT = sorted(path for path in (PROJECT / "heroes/kit").glob("*.py") if path.stem != "__init__")
-HOUSE = [*RESOURCES, *KIT, PROJECT / "main.py", PROJECT / "settings.py", PROJECT / "demo.py"]
+HOUSE = [*RESOURCES, *KIT, *(PROJECT / f"{name}.py" for name in ("main", "settings", "demo", "superuser"))]
 MAKES = {"stock_transfer": {"heroes.stock_movement"}}
 """Whose rows a resource makes beside its own."""
 FORBIDDEN = {"utils", "services", "repositories", "schemas", "crud", "models", "helpers", "common"}

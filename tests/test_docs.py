@@ -13,8 +13,10 @@ import httpx
 import pytest
 from playwright.sync_api import Locator, Page, sync_playwright
 
-from tests.conftest import Client
+from heroes.kit.migration import upgrade
+from tests.conftest import Client, settings_for
 from tests.live import Server, serving
+from tests.people import KEY, PASSWORD
 
 Json = dict[str, Any]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -101,11 +103,15 @@ async def document_of(client: Client) -> Json:
     return document
 
 
+FOR_SOMEBODY = ("/auth/token", "/users/me")
+"""What only makes sense with a name and a password of one's own."""
+
+
 def in_order(document: Json) -> list[tuple[str, str]]:
     """The operations as the page shows them: by tag, then by path."""
     tags = [tag["name"] for tag in document["tags"]]
     shown = sorted(operations_of(document), key=lambda found: tags.index(found[2]["tags"][0]))
-    return [(method, path) for method, path, _ in shown]
+    return [(method, path) for method, path, _ in shown if path not in FOR_SOMEBODY]
 
 
 def operations_of(document: Json) -> Iterator[tuple[str, str, Json]]:
@@ -180,3 +186,40 @@ async def test_the_docs_are_found(client: Client, path: str) -> None:
     assert answer.status_code == 200
     assert answer.url == httpx.URL(f"http://test{path if path != '/' else '/docs'}")
     assert "SwaggerUIBundle" in answer.text
+
+
+@pytest.fixture
+async def guarded_server(new_database: Any, log_file: Path) -> AsyncIterator[Server]:
+    """The service as in production, with one user."""
+    url = await new_database()
+    await upgrade(settings_for(url).database)
+    with serving(url, log_file, ENVIRONMENT="production", SECRET_KEY=KEY) as server:
+        yield server
+
+
+@pytest.mark.usefixtures("anyio_backend")
+def test_a_browser_logs_in_with_authorize_and_is_let_in(guarded_server: Server) -> None:
+    user = {"username": "natasha", "email": "natasha@example.com", "password": PASSWORD}
+    httpx.post(f"{guarded_server.url}/users/", json=user).raise_for_status()
+    with browsing(f"{guarded_server.url}/docs") as (page, wrongs):
+        page.locator(".auth-wrapper .authorize").first.click()
+        page.locator("#oauth_username, input[name=username]").first.fill("natasha")
+        page.locator("#oauth_password, input[name=password]").first.fill(PASSWORD)
+        page.locator(".modal-ux .authorize").click()
+        page.locator(".modal-ux").get_by_text("Authorized", exact=True).wait_for()
+        page.locator(".modal-ux .btn-done").click()
+        answer = try_out(page, "users-users-whoami")
+        assert answer.locator(".response-col_status").inner_text().startswith("200")
+        assert '"username": "natasha"' in answer.locator(".response-col_description").inner_text()
+        assert wrongs == []
+
+
+@pytest.mark.usefixtures("anyio_backend")
+def test_a_browser_without_a_token_is_refused_and_a_foreign_script_does_not_run(guarded_server: Server) -> None:
+    with browsing(f"{guarded_server.url}/docs") as (page, wrongs):
+        answer = try_out(page, "users-users-whoami")
+        assert answer.locator(".response-col_status").inner_text().startswith("401")
+        assert [text for text in wrongs if "401" not in text] == []
+        page.evaluate("document.body.append(Object.assign(document.createElement('script'), {text: 'window.ran = 1'}))")
+        assert page.evaluate("window.ran") is None
+        assert [text for text in wrongs if "Content Security Policy" in text]

@@ -17,7 +17,8 @@ from heroes.kit import migration
 from heroes.kit.database import Database
 from main import create_app
 from settings import Settings
-from tests.conftest import Client, client_of, settings_for
+from tests.conftest import Client, settings_for
+from tests.people import client_of
 
 PROJECT = Path(__file__).parents[1]
 SECRET = "0123456789abcdef0123456789abcdef"  # noqa: S105  a test's

@@ -4,6 +4,7 @@ import asyncio
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,16 @@ from typing import Any
 from pydantic import SecretStr
 
 from settings import Settings
-from tests.live import serving
+from tests.live import Server, serving
 
 PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text()
 VARYING = re.compile(r'(\d{4}-\d\d-\d\dT[\d:.]+Z|"request_id":"[0-9a-f]{32}")')
 
 
-def sessions() -> list[tuple[str, list[str]]]:
-    """Each command of the console blocks, with the lines that it prints."""
-    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+def session(kind: str) -> list[tuple[str, list[str]]]:
+    """Each command of the console blocks of this kind, with the lines that it prints."""
+    blocks = re.findall(rf"```console{kind}\n(.*?)```", README, re.DOTALL)
     commands = [part for block in blocks for part in re.split(r"^\$ ", block, flags=re.MULTILINE) if part.strip()]
     return [(first, steady(rest)) for first, _, rest in (command.partition("\n") for command in commands)]
 
@@ -35,13 +36,29 @@ def printed_by(program: str, *arguments: str) -> str:
     return subprocess.run(command, cwd=PROJECT, capture_output=True, check=True, text=True).stdout
 
 
+async def answers_as_shown(kind: str, server: Server) -> None:
+    variables = ""
+    for command, expected in session(kind):
+        here = variables + command.replace("http://127.0.0.1:8000", server.url)
+        output = steady(await asyncio.to_thread(printed_by, "bash", "-c", here))
+        shown = [line for line in output if line in expected] if " -i " in command else output
+        assert shown == expected, command
+        variables += f"{here}; " if re.match(r"\w+=", command) else ""
+
+
 async def test_the_session_is_what_the_service_answers(new_database: Any, log_file: Path) -> None:
     with serving(await new_database(), log_file, DEMO_DATA="true") as server:
-        for command, expected in sessions():
-            here = command.replace("http://127.0.0.1:8000", server.url)
-            output = steady(await asyncio.to_thread(printed_by, "bash", "-c", here))
-            shown = [line for line in output if line in expected] if " -i " in command else output
-            assert shown == expected, command
+        await answers_as_shown("", server)
+
+
+async def test_the_session_in_production_is_what_the_service_answers(new_database: Any, log_file: Path) -> None:
+    settings = {"ENVIRONMENT": "production", "SECRET_KEY": "0123456789abcdef" * 2, "DATABASE_URL": await new_database()}
+    root = {"SUPERUSER_USERNAME": "root", "SUPERUSER_EMAIL": "root@example.com", "SUPERUSER_PASSWORD": "as you like"}
+    for script in ("-m alembic upgrade head", "superuser.py"):
+        command = [sys.executable, *script.split()]
+        await asyncio.to_thread(subprocess.run, command, cwd=PROJECT, env=settings | root, check=True)
+    with serving(settings.pop("DATABASE_URL"), log_file, **settings) as server:
+        await answers_as_shown(" production", server)
 
 
 def test_the_table_of_settings_is_complete_and_has_their_defaults() -> None:
@@ -49,10 +66,10 @@ def test_the_table_of_settings_is_complete_and_has_their_defaults() -> None:
         (default,) = re.findall(
             rf"^\| `{name.upper()}` \| (\S+) \| {re.escape(str(field.description))} \|$", README, re.MULTILINE
         )
-        if isinstance(field.default, SecretStr):
-            assert default == ("none" if not field.default.get_secret_value() else "`sqlite:///heroes.db`")
-        else:
-            assert default == f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
+        value = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
+        told = str(value).lower() if isinstance(value, bool) else value
+        expected = "`sqlite:///heroes.db`" if name == "database_url" else f"`{told}`" if told else "none"
+        assert default == expected
 
 
 def test_every_dependency_has_its_reason() -> None:
@@ -71,7 +88,7 @@ def test_every_command_and_file_that_is_named_exists() -> None:
 
 def test_make_alone_prints_every_target() -> None:
     printed = printed_by("make", "-s")
-    wanted = ("run", "test", "check", "format", "migrate", "migration", "lock", "clean")
+    wanted = ("run", "test", "check", "format", "migrate", "superuser", "migration", "lock", "clean")
     assert [name for name in wanted if f"make {name} " not in printed] == []
 
 

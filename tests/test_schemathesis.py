@@ -18,6 +18,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from heroes.kit.example import fill
+from heroes.kit.headers import ALWAYS
 from heroes.kit.openapi import openapi
 from main import app
 from tests.live import Server, serving
@@ -29,6 +30,8 @@ GENERATION = {"max-examples": CASES, "mode": "all", "deterministic": True, "data
 schema = schemathesis.openapi.from_dict(DOCUMENT, config=Config.from_dict({"seed": 1, "generation": GENERATION}))
 OF_THE_SERVER = {"content-length", "content-type", "date", "server"}
 """Headers that HTTP itself brings along, and that no document names."""
+OF_SAFETY = {name.lower() for name in (*ALWAYS, "Cache-Control", "Strict-Transport-Security")}
+"""Headers that every answer has, whatever the operation: they are for browsers and caches, not for the caller."""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +52,8 @@ def session() -> Iterator[requests.Session]:
 def no_undocumented_header(ctx: CheckContext, response: Response, case: Case[Any]) -> None:
     documented = case.operation.responses.find_by_status_code(response.status_code)
     if documented is not None:
-        strangers = response.headers.keys() - OF_THE_SERVER - {name.lower() for name, _ in documented.headers.items()}
+        promised = {name.lower() for name, _ in documented.headers.items()}
+        strangers = response.headers.keys() - OF_THE_SERVER - OF_SAFETY - promised
         assert not strangers, f"Undocumented headers of a {response.status_code}: {strangers}"
 
 

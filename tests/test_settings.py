@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from settings import Settings, load
 
@@ -57,7 +58,10 @@ def test_each_wrong_setting_has_a_sentence(monkeypatch: pytest.MonkeyPatch) -> N
 def test_production_wants_a_long_secret_key(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENVIRONMENT", "production")
     monkeypatch.setenv("SECRET_KEY", secret)
-    with pytest.raises(SystemExit, match=r"^Setting SECRET_KEY must have at least 32 bytes in production\.$"):
+    with pytest.raises(
+        SystemExit,
+        match=r"^Setting SECRET_KEY must have at least 32 bytes in production, and wherever a token is needed\.$",
+    ):
         load()
 
 
@@ -77,4 +81,85 @@ def test_no_secret_is_shown() -> None:
 def test_a_statement_ends_before_its_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REQUEST_TIMEOUT", "5")
     with pytest.raises(SystemExit, match=r"^Setting STATEMENT_TIMEOUT must be shorter than REQUEST_TIMEOUT\.$"):
+        load()
+
+
+@pytest.mark.parametrize("secret", ["", "short", f"{SECRET},short", f"short,{SECRET}", ",", "ä" * 15])
+def test_wherever_a_token_is_needed_every_key_must_be_long(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUIRE_AUTH", "true")
+    monkeypatch.setenv("SECRET_KEY", secret)
+    with pytest.raises(SystemExit, match=r"^Setting SECRET_KEY must have at least 32 bytes") as end:
+        load()
+    assert len(str(end.value).splitlines()) == 1
+
+
+def test_a_key_that_is_being_replaced_stands_beside_the_new_one() -> None:
+    settings = Settings.model_validate({"environment": "production", "secret_key": f" {SECRET[::-1]} , {SECRET}"})
+    assert settings.secret_keys == [SECRET[::-1].encode(), SECRET.encode()]
+
+
+@pytest.mark.parametrize(
+    ("environment", "require_auth", "is_on"),
+    [
+        ("development", None, False),
+        ("production", None, True),
+        ("development", True, True),
+        ("production", False, False),
+    ],
+)
+def test_a_token_is_needed_in_production_unless_it_is_said(
+    environment: str, require_auth: bool | None, is_on: bool
+) -> None:
+    fields = {"environment": environment, "require_auth": require_auth, "secret_key": SECRET}
+    assert Settings.model_validate(fields).auth is is_on
+
+
+@pytest.mark.parametrize("origins", ["*", "https://shop.example.com,*"])
+def test_production_refuses_every_origin_with_its_cookies(origins: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = {"ENVIRONMENT": "production", "SECRET_KEY": SECRET, "CORS_ORIGINS": origins, "CORS_CREDENTIALS": "true"}
+    for name, value in fields.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit, match=r"^Setting CORS_ORIGINS must name them in production if CORS_CREDENTIALS .*$"):
+        load()
+    monkeypatch.setenv("CORS_CREDENTIALS", "false")
+    assert load().cors_origins == origins
+
+
+def test_each_fault_of_production_has_its_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"ENVIRONMENT": "production", "SQL_ECHO": "true", "SECRET_KEY": "Zq9-swordfish"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as end:
+        load()
+    assert len(str(end.value).splitlines()) == 1
+    assert "Zq9" not in str(end.value)
+
+
+def test_settings_show_no_secret_however_they_are_printed() -> None:
+    secrets = {
+        "database_url": "postgres://natasha:Zq9-database@host/db",
+        "secret_key": f"Zq9-{SECRET},Zq9-{SECRET}",
+        "limits_url": "redis://:Zq9-redis@host:6379",
+    }
+    settings = Settings.model_validate(secrets)
+    printed = (repr(settings), str(settings), settings.model_dump_json(), f"{settings.model_dump()}", f"{settings}")
+    assert not [text for text in printed if "Zq9" in text]
+    assert "Zq9" not in repr(settings.database)
+
+
+def test_settings_that_are_wrong_are_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "mysql://natasha:Zq9-database@host/db")
+    monkeypatch.setenv("LOGIN_WINDOW", "Zq9")
+    with pytest.raises(SystemExit) as end:
+        load()
+    assert "Zq9" not in str(end.value)
+    assert len(str(end.value).splitlines()) == 2
+    with pytest.raises(ValidationError) as failure:
+        Settings.model_validate({"database_url": "mysql://natasha:Zq9-database@host/db"})
+    assert "Zq9" not in str(failure.value)
+
+
+def test_production_wants_a_key_even_where_nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENVIRONMENT", "production")
+    monkeypatch.setenv("REQUIRE_AUTH", "false")
+    with pytest.raises(SystemExit, match="SECRET_KEY must have at least 32 bytes"):
         load()

@@ -13,11 +13,13 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from heroes.kit.bulk import Outcome
+from heroes.kit.embedding import variant
 from heroes.kit.model import Entity, Read
 from heroes.kit.page import Page
 from heroes.kit.precondition import etag, is_fresh, weak_etag
+from heroes.kit.privacy import hidden_of
 from heroes.kit.problem import content
-from heroes.kit.query import ListQuery, variant
+from heroes.kit.query import ListQuery
 
 JSON = "application/json"
 
@@ -103,7 +105,10 @@ def shown(thing: Entity, read: type[Read], query: ListQuery | None) -> dict[str,
 
 def content_of(thing: SQLModel | dict[str, Any], read: type[SQLModel]) -> dict[str, Any]:
     values = thing if isinstance(thing, dict) else thing.__dict__  # what was loaded, and nothing that would have to be
-    return {name: embedded(values[name], inner) if inner else values[name] for name, inner in shape(read)}
+    shown = {name: embedded(values[name], inner) if inner else values[name] for name, inner in shape(read)}
+    for name in hidden_of(thing) if isinstance(thing, Entity) else ():
+        shown.pop(name, None)
+    return shown
 
 
 def embedded(value: Any, read: type[SQLModel]) -> Any:

@@ -1,6 +1,7 @@
 """What does a request's body look like: JSON, in UTF-8, of a bounded size and depth."""
 
 import json
+from collections.abc import AsyncGenerator
 from typing import Any, NoReturn
 
 from fastapi import Request
@@ -17,33 +18,18 @@ def malformed(detail: str) -> Problem:
     return Problem(400, detail, kind="malformed-body")
 
 
-class JSONBody(Request):
-    """A request that reads its body with care.
-
-    413 over `limit` bytes, whether announced or not; 415 unless `application/json` or `+json`; 400 if it is
-    not JSON: its syntax (NaN and Infinity included), its encoding, its depth.
-    """
+class Bounded(Request):
+    """A request whose body has a limit, in bytes: over it, 413, whether it was announced or not."""
 
     limit: int
 
-    async def body(self) -> bytes:
-        if not hasattr(self, "_body"):
-            announced = self.headers.get("content-length", "0")
-            chunks, size = [], int(announced) if announced.isdigit() else 0
-            self.refuse_over_limit(size)
-            size = 0
-            async for chunk in self.chunks():
-                chunks.append(chunk)
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        announced, size = self.headers.get("content-length", "0"), 0
+        self.refuse_over_limit(int(announced) if announced.isdigit() else 0)
+        try:
+            async for chunk in super().stream():
                 size += len(chunk)
                 self.refuse_over_limit(size)
-            self._body = b"".join(chunks)
-            if self._body:
-                self.refuse_other_types()
-        return self._body
-
-    async def chunks(self) -> Any:
-        try:
-            async for chunk in self.stream():
                 yield chunk
         except ClientDisconnect as gone:
             raise malformed("The body ended early.") from gone
@@ -52,6 +38,21 @@ class JSONBody(Request):
         if size > self.limit:
             detail = f"The body may have at most {self.limit} bytes."
             raise Problem(413, detail, kind="body-too-large", headers={"Connection": "close"})
+
+
+class JSONBody(Bounded):
+    """A request that reads its body with care.
+
+    415 unless it is `application/json` or `+json`; 400 if it is not JSON: its syntax (NaN and Infinity included), its
+    encoding, its depth.
+    """
+
+    async def body(self) -> bytes:
+        if not hasattr(self, "_body"):
+            self._body = b"".join([chunk async for chunk in self.stream()])
+            if self._body:
+                self.refuse_other_types()
+        return self._body
 
     def refuse_other_types(self) -> None:
         media_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()

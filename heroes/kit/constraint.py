@@ -3,7 +3,11 @@
 import re
 from typing import Any
 
+from sqlalchemy import Table
 from sqlmodel import SQLModel
+
+from heroes.kit.privacy import private_fields
+from heroes.kit.security import CALLER
 
 
 def field_of(failure: Exception) -> str:
@@ -18,6 +22,16 @@ def field_of(failure: Exception) -> str:
     return getattr(details, "column_name", None) or foreign_keys_of(statement_of(failure)) or "A value"
 
 
+def taken_field(failure: Exception) -> str:
+    """The field whose value is taken. Where one is private, others learn only that it is one of those that are unique,
+    so that nobody can find out here whether an e-mail address is known."""
+    table = table_of(statement_of(failure))
+    if table is None or CALLER.get().is_superuser or not private_fields(table):
+        return field_of(failure)
+    uniques = [str(index.name) for index in table.indexes if index.unique]
+    return " or ".join(sorted(name.removeprefix(f"uq_{table.name}_") for name in uniques))
+
+
 def sqlite_constraint(message: str) -> str | None:
     """SQLite tells which constraint in its message, and nowhere else."""
     match = re.fullmatch(r"\w+(?: NULL)? constraint failed: (?:index '(\w+)'|(\w+)\.(\w+).*|(\w+))", message)
@@ -28,9 +42,14 @@ def sqlite_constraint(message: str) -> str | None:
 
 def foreign_keys_of(statement: str) -> str:
     """SQLite does not tell which foreign key: name all of the table's."""
-    words = statement.replace("INSERT INTO", "UPDATE").split(maxsplit=2)
-    table = SQLModel.metadata.tables.get(words[1].strip('"')) if len(words) > 1 else None
+    table = table_of(statement)
     return " or ".join(sorted(key.parent.name for key in table.foreign_keys)) if table is not None else ""
+
+
+def table_of(statement: str) -> Table | None:
+    """The table that a statement writes to."""
+    words = statement.replace("INSERT INTO", "UPDATE").split(maxsplit=2)
+    return SQLModel.metadata.tables.get(words[1].strip('"')) if len(words) > 1 else None
 
 
 def referrers_of(failure: Exception) -> str:

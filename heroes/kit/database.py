@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from sqlalchemy import URL, Executable, ScalarResult, Table, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -13,6 +13,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from heroes.kit.engine import Pool, postgres_engines, sqlite_engines
 from heroes.kit.model import Entity, now
+from heroes.kit.ownership import OwnedSession, insist
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Entity)
@@ -21,14 +22,22 @@ E = TypeVar("E", bound=Entity)
 class WriteSession(AsyncSession):
     """One transaction. The unit of work commits it; a handler only flushes."""
 
+    sync_session_class = OwnedSession
+
     async def get(self, entity: type[T], ident: Any, **options: Any) -> T | None:  # type: ignore[override]  # always locks
         """The row, locked until the transaction ends, so that no other writer changes what was read."""
-        return await super().get(entity, ident, with_for_update=True, **options)
+        row = await super().get(entity, ident, with_for_update=True, **options)
+        if row is not None:
+            insist(self.sync_session, row)
+        return row
 
     async def first(self, statement: SelectOfScalar[E]) -> E | None:
         """The first row of a select, locked like one that is got by its id."""
         locked = statement.with_for_update(of=statement.column_descriptions[0]["entity"])
-        return (await self.exec(locked)).first()
+        row = (await self.exec(locked)).first()
+        if row is not None:
+            insist(self.sync_session, row)
+        return row
 
     async def reload(self, entity: type[E], rows: Sequence[E], *options: ORMOption) -> list[E]:
         """The same rows, in this order, with what these options load; one statement, however many there are."""
@@ -94,13 +103,13 @@ class ReadSession:
         return [task.result() for task in tasks]
 
     async def alone(self, query: Callable[["ReadSession"], Awaitable[T]]) -> T:
-        session = ReadSession(self._engine)
-        try:
+        async with ReadSession(self._engine) as session:
             return await query(session)
-        finally:
-            await session.close()
 
-    async def close(self) -> None:
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         await self._session.close()
 
 

@@ -51,5 +51,6 @@ class Deadline:
     async def wait_until_gone(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass  # the body of a read, at which nobody looks
-        self.gone = True
-        self.scope.reschedule(self.loop.time())
+        if not self.scope.expired():  # by the clock already
+            self.gone = True
+            self.scope.reschedule(self.loop.time())

@@ -84,6 +84,7 @@ def success_headers(route: APIRoute, status: int) -> Iterator[str]:
 
 
 def failures(route: APIRoute) -> Iterator[int]:
+    yield from (401, 403)
     if route.body_field:
         yield from (400, 413, 415)
     if route.dependant.path_params or route.methods == {"PATCH"}:

@@ -9,12 +9,15 @@ Json = dict[str, Any]
 TEXT: Json = {"type": "string"}
 FAILURES = {
     400: ("malformed-body", "The body is not JSON: Expecting value at character 0."),
+    401: ("unauthenticated", "A valid token is needed: see POST /auth/token."),
+    403: ("forbidden", "You may not do this."),
     404: ("not-found", "There is no such thing."),
     409: ("taken", "name is taken: another one has this value."),
     412: ("version-mismatch", "The thing has another version by now."),
     413: ("body-too-large", "The body may have at most 1048576 bytes."),
     415: ("unsupported-media-type", "The body must be application/json."),
     422: ("invalid", "The request is not valid; see errors."),
+    429: ("too-many-attempts", "Too many failed attempts; try again later."),
     503: ("unavailable", "The database cannot serve this now; try again."),
     504: ("timeout", "The database took too long."),
 }
@@ -25,10 +28,11 @@ HEADERS = {
     "Link": 'The next page, as `<…>; rel="next"`; absent on the last one.',
     "X-Total-Count": "How many there are in all, if `count=true`.",
     "Retry-After": "Seconds to wait.",
+    "WWW-Authenticate": "`Bearer` (RFC 6750).",
     "Connection": "`close`: what is left of the body is not read.",
     "Idempotency-Replayed": "`true` if this is the answer to an earlier request with the same `Idempotency-Key`.",
 }
-HEADERS_OF = {413: ["Connection"], 503: ["Retry-After"]}
+HEADERS_OF = {401: ["WWW-Authenticate"], 413: ["Connection"], 429: ["Retry-After"], 503: ["Retry-After"]}
 SOMETIMES = ("Link", "X-Total-Count", "Idempotency-Replayed")
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import StaleDataError
 
-from heroes.kit.constraint import field_of, referrers_of, statement_of
+from heroes.kit.constraint import field_of, referrers_of, statement_of, taken_field
 from heroes.kit.problem import Problem, conflict, error, invalid, unavailable
 
 log = logging.getLogger("heroes")
@@ -78,8 +78,6 @@ def code_of(failure: Exception) -> str:
         return type(failure).__name__
     driver: Any = failure.orig
     code = getattr(driver, "sqlstate", None) or getattr(driver, "sqlite_errorname", None)
-    if code is None and isinstance(driver.__cause__, ValueError):
-        return "22"  # asyncpg itself refuses a value, before PostgreSQL could
     return str(code or "08")
 
 
@@ -90,12 +88,12 @@ def problem_of(failure: Exception, *, committing: bool = False) -> Problem | Non
     """
     meaning = meaning_of(failure)
     if meaning == "taken":
-        field = field_of(failure)
+        field = taken_field(failure)
         return conflict(field, f"{field} is taken: another one has this value.", "taken")
     if meaning == "reference":
         return broken_reference(failure)
     if meaning == "unbounded":
-        log.warning("The database refuses a value, so a bound is missing: %s", first_line(failure))
+        log.warning("The database refuses a value, so a bound is missing: %s (%s)", field_of(failure), code_of(failure))
     if meaning in ("invalid", "unbounded"):
         return invalid([error("body", f"#/{field_of(failure)}", "The database refuses this value.", "constraint")])
     if isinstance(failure, StaleDataError):

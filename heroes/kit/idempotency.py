@@ -104,7 +104,7 @@ async def claim(session: WriteSession, key: Key) -> bool:
 
 async def replay(session: WriteSession, key: Key) -> Response:
     kept = (await session.exec(select(Answered).where(Answered.id == key.id))).one()
-    if kept.request != key.request:
+    if kept.request not in (key.request, *key.older):
         raise refused("The key was used for another request")
     return Response(kept.body, kept.status, kept.headers | {REPLAYED: "true"})
 

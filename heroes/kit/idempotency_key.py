@@ -1,13 +1,16 @@
 """Is it the same request: what an `Idempotency-Key` stands for, and what was asked under it."""
 
+import hashlib
 import hmac
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fastapi import Request
 
 from heroes.kit.problem import Problem, error, invalid
+from heroes.kit.security import CALLER
 
 HEADER = "Idempotency-Key"
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -15,10 +18,14 @@ KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 @dataclass(frozen=True)
 class Key:
-    """`id` stands for caller, method, path and key, `request` for the query and the body; both are digests."""
+    """`id` stands for caller, method, path and key, `request` for the query and the body; both are digests.
+
+    The latter is keyed, because a body may carry a password: with the first secret, and `older` with the others.
+    """
 
     id: bytes
     request: bytes
+    older: Sequence[bytes]
 
 
 async def key_of(request: Request) -> Key | None:
@@ -30,13 +37,9 @@ async def key_of(request: Request) -> Key | None:
         raise refused("Expected 1 to 255 visible ASCII characters, once")
     body = await request.json() if await request.body() else None
     asked = json.dumps([sorted(request.query_params.multi_items()), body], sort_keys=True)
-    secret, path = request.app.state.secret, request.url.path.rstrip("/")
-    return Key(digest(secret, request.method, path, given[0]), digest(secret, asked))
-
-
-def digest(secret: bytes, *parts: str) -> bytes:
-    """Keyed, because a request may carry a password."""
-    return hmac.digest(secret, "\0".join(parts).encode(), "sha256")
+    named = [str(CALLER.get().id or ""), request.method, request.url.path.rstrip("/"), given[0]]
+    latest, *older = [hmac.digest(secret, asked.encode(), "sha256") for secret in request.app.state.secrets]
+    return Key(hashlib.sha256("\0".join(named).encode()).digest(), latest, older)
 
 
 def refused(detail: str) -> Problem:

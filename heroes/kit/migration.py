@@ -1,6 +1,8 @@
 """Is the schema up to date, and how does it get there: Alembic, once, however many ask at the same time."""
 
 import asyncio
+import logging
+from collections.abc import Awaitable, Callable
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +12,10 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection
 
+from heroes.kit.database import Database
+from heroes.kit.fault import FAILURES, first_line
+
+log = logging.getLogger("heroes")
 ROOT = Path(__file__).parents[2]
 
 
@@ -36,3 +42,13 @@ async def upgrade(url: URL, revision: str = "head") -> None:
 
 async def downgrade(url: URL, revision: str = "base") -> None:
     await asyncio.to_thread(command.downgrade, configuration(url), revision)
+
+
+async def prepare(database: Database, fill: Callable[[Database], Awaitable[None]] | None) -> None:
+    """Bring the database up to date. Without one the service starts all the same, and says that it is not ready."""
+    try:
+        await upgrade(database.url)
+        if fill is not None:
+            await fill(database)
+    except FAILURES as failure:
+        log.error("The database cannot be prepared: %s", first_line(failure))  # noqa: TRY400  no traceback

@@ -1,6 +1,8 @@
 """What every table and every body has: an id, a version, timestamps, and fields that are read-only."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -43,6 +45,10 @@ class Entity(Stamped):
     """A table of the service: numbered, versioned and stamped."""
 
     id: int = Field(default=None, primary_key=True, sa_type=BIGINT)
+    belongs_to: ClassVar[str | None] = None
+    """The field that names the user to whom a row belongs."""
+    reserved: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """The fields that only superusers may set, with what they are at first."""
 
     @declared_attr.directive
     def __mapper_args__(cls) -> dict[str, Any]:
@@ -99,5 +105,5 @@ class Changes(Body):
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
         for field in cls.model_fields.values():
-            field.default, field.default_factory = PydanticUndefined, lambda: None
+            field.default, field.default_factory, field.validate_default = PydanticUndefined, lambda: None, False
         cls.model_rebuild(force=True)

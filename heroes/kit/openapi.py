@@ -9,12 +9,15 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from heroes.kit.describe import query_variant
+from heroes.kit.embedding import variant
 from heroes.kit.endpoint import Endpoint
 from heroes.kit.example import elements
 from heroes.kit.failure import PROBLEM_SCHEMA, Json, headers
 from heroes.kit.field import MAX_ID
-from heroes.kit.query import ListQuery, variant
+from heroes.kit.privacy import private
+from heroes.kit.query import ListQuery
 
+BEARER: Json = {"type": "oauth2", "flows": {"password": {"tokenUrl": "auth/token", "scopes": {}}}}
 CONVENTIONS = """
 What holds for every resource, at its path with and without the trailing slash:
 
@@ -35,12 +38,14 @@ def openapi(app: FastAPI) -> Json:
         about = f"{app.description}\n{CONVENTIONS}"
         schema = get_openapi(title=app.title, version=app.version, description=about, tags=tags(routes), routes=routes)
         schema["components"]["schemas"]["Problem"] = PROBLEM_SCHEMA
+        schema["components"]["securitySchemes"] = {"Token": BEARER}
         show_embedded(routes, schema)
         for route in routes:
             for operation in (schema["paths"][route.path_format][method.lower()] for method in route.methods or ()):
                 complete(operation, table_of(route, routes), schema["components"]["schemas"])
         show_merge_patch(schema)
         schema["paths"] = dict(sorted(schema["paths"].items(), key=lambda item: item[0].endswith("/bulk")))
+        forgive_privacy(routes, schema)
         app.openapi_schema = exact(schema)
     return app.openapi_schema
 
@@ -63,6 +68,13 @@ def tags(routes: Sequence[Endpoint]) -> list[Json]:
     """What the module of each resource says of itself."""
     modules = {route.tags[0]: inspect.getmodule(route.endpoint) for route in routes}
     return [{"name": tag, "description": inspect.getdoc(module)} for tag, module in modules.items()]
+
+
+def forgive_privacy(routes: Sequence[Endpoint], schema: Json) -> None:
+    """A private field is not there for everybody."""
+    for query in filter(None, (query_variant(part) for route in routes for part in route.dependant.dependencies)):
+        component = schema["components"]["schemas"][query.read.__name__]
+        component["required"] = [name for name in component["required"] if name not in private(query.model)]
 
 
 def show_embedded(routes: Sequence[Endpoint], schema: Json) -> None:

@@ -114,7 +114,8 @@ async def answer_http_exception(request: Request, failure: Exception) -> Respons
         return render(
             request.scope, Problem(405, "The method is not allowed.", kind="method-not-allowed", headers=headers)
         )
-    return render(request.scope, Problem(status, str(failure.detail), kind="not-found", headers=headers))
+    kind = "not-found" if status == 404 else "malformed-body"  # the latter where a form is none
+    return render(request.scope, Problem(status, str(failure.detail), kind=kind, headers=headers))
 
 
 def allowed_methods(request: Request) -> list[str]:

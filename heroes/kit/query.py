@@ -1,22 +1,22 @@
 """How is a list asked for: a query variant narrows, orders and pages a select that the handler shows."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
 from fastapi import Request
-from sqlalchemy import inspect, or_
-from sqlalchemy.orm import selectinload
+from sqlalchemy import or_
 from sqlalchemy.orm.interfaces import ORMOption
 from sqlmodel.sql.expression import SelectOfScalar
 
 from heroes.kit import parameter
+from heroes.kit.embedding import showing, variant
 from heroes.kit.field import Text
 from heroes.kit.filter import OPERATORS, filters_of, mentions
 from heroes.kit.model import Entity, Read
 from heroes.kit.parameter import Parameter, listing
+from heroes.kit.privacy import hidden, refuse
 from heroes.kit.problem import error, invalid
 from heroes.kit.value import MAX_TEXT, YesNo, only_integers
 
@@ -33,24 +33,6 @@ def number(low: int, high: int) -> Any:
 
 def names(allowed: Sequence[str]) -> Any:
     return listing(Literal.__getitem__(tuple(allowed)), len(allowed))
-
-
-def variant(name: str) -> type[Read]:
-    """The read variant of this name; by name, because a parent does not import its children."""
-    return next(variant for variant in every(Read) if variant.__name__ == name)
-
-
-def every(parent: type[Read]) -> Iterator[type[Read]]:
-    for child in parent.__subclasses__():
-        yield from (child, *every(child))
-
-
-@cache
-def showing(model: type[Entity], relationship: str, read: type[Read]) -> ORMOption:
-    """Load what a variant shows of a related thing, for a whole page in one query, and nothing else of it."""
-    target = inspect(model).relationships[relationship].mapper.class_
-    columns = [getattr(target, name) for name in read.model_fields]
-    return selectinload(getattr(model, relationship)).load_only(*columns, raiseload=True)
 
 
 class ListQuery:
@@ -127,8 +109,11 @@ class ListQuery:
 
     def take(self, request: Request, parameters: Mapping[str, Parameter]) -> None:
         self.given = parameter.read(parameters, request.query_params)
-        self.secret: bytes = request.app.state.secret
+        self.secret: bytes = request.app.state.secrets[0]
         self.fields: list[str] | None = self.given.get("fields")
+        self.hidden = hidden(self.model)
+        asked = {self.conditions[name][0] for name in self.given if name in self.conditions}
+        refuse(asked.union(term.removeprefix("-") for term in self.given.get("sort", ())) & self.hidden)
         self.included = list(dict.fromkeys(self.given.get("include", ())))
         request.state.query = self  # the answer is shaped by it
         if "cursor" in self.given and "offset" in self.given:
@@ -146,5 +131,7 @@ class ListQuery:
                 statement = statement.where(OPERATORS[operator][0](getattr(self.model, field), self.given[name]))
         if "q" in self.given:
             text = self.given["q"]
-            statement = statement.where(or_(*(mentions(getattr(self.model, name), text) for name in self.search)))
+            statement = statement.where(
+                or_(*(mentions(getattr(self.model, name), text) for name in self.search if name not in self.hidden))
+            )
         return statement

@@ -1,50 +1,98 @@
-"""Who are you: passwords, hashed with argon2id off the event loop, a bounded number at a time."""
+"""Who are you, and what may you do: the caller of a request, and a rule for every operation."""
 
-import asyncio
-import os
-import sys
-from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated
+from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from enum import Enum, auto
 
-import pydantic
-from pwdlib import PasswordHash
-from pydantic import AfterValidator, SecretStr
+from fastapi import Request
 
-from heroes.kit.field import storable
 from heroes.kit.problem import Problem
-
-MAX_WAITING = 1000
-"""Hashes that may wait at a time, so many as one bulk may bring; more are refused with a 503."""
-
-hasher = PasswordHash.recommended()
-waiting = 0
+from heroes.kit.token import Claims, Tokens
 
 
-def be_nice() -> None:
-    """A hash keeps a core busy for a tenth of a second: let the requests go first."""
-    if sys.platform == "linux":  # pragma: no branch  elsewhere a thread has no priority of its own
-        os.setpriority(os.PRIO_PROCESS, 0, 10)
+@dataclass(frozen=True)
+class Caller:
+    """Who asks; without an id it is nobody in particular."""
+
+    id: int | None = None
+    is_superuser: bool = False
 
 
-executor = ThreadPoolExecutor(1, "argon2", initializer=be_nice)
+ANYBODY = Caller(is_superuser=True)
+"""Who asks where nobody is asked who they are."""
+CALLER: ContextVar[Caller] = ContextVar("caller", default=ANYBODY)
 
 
-def storable_secret(secret: SecretStr) -> SecretStr:
-    storable(secret.get_secret_value())
-    return secret
+class Who(Enum):
+    """Who may do something: anyone, also without a token; members; members with what is theirs; superusers."""
+
+    ANYONE = auto()
+    MEMBERS = auto()
+    OWNERS = auto()
+    SUPERUSERS = auto()
 
 
-Password = Annotated[SecretStr, AfterValidator(storable_secret), pydantic.Field(min_length=8, max_length=128)]
-"""8 to 128 characters; never shown, not in a `repr` either."""
+@dataclass(frozen=True, kw_only=True)
+class May:
+    """Who may do what with a resource; what is not said is for superusers only."""
+
+    read: Who = Who.SUPERUSERS
+    create: Who = Who.SUPERUSERS
+    bulk: Who = Who.SUPERUSERS
+    change: Who = Who.SUPERUSERS
+
+    def of(self, method: str, path: str) -> Who:
+        """The rule for an operation: GET reads, POST creates, or many in bulk, and everything else changes."""
+        if method == "GET":
+            return self.read
+        if method == "POST":
+            return self.bulk if path.endswith("/bulk") else self.create
+        return self.change
 
 
-async def hashed(password: SecretStr) -> str:
-    """The argon2id hash of a password: 64 MiB and about 0.1 s, in a thread."""
-    global waiting
-    if waiting >= MAX_WAITING:
-        raise Problem(503, "Too many passwords at once; try again.", kind="unavailable", headers={"Retry-After": "1"})
-    waiting += 1
-    try:
-        return await asyncio.get_running_loop().run_in_executor(executor, hasher.hash, password.get_secret_value())
-    finally:
-        waiting -= 1
+Find = Callable[[Request, Claims], Awaitable[Caller | None]]
+
+
+@dataclass(frozen=True)
+class Guard:
+    """`find` looks up whom a token's claims stand for; without `is_on`, everybody may do everything."""
+
+    is_on: bool
+    registration: bool
+    tokens: Tokens
+    find: Find
+
+    async def admit(self, request: Request, who: Who) -> None:
+        """Set the CALLER of this request, or refuse it: 401 without a valid token, 403 if it is not for them."""
+        caller = await self.caller_of(request)
+        if not self.is_on:
+            CALLER.set(ANYBODY if caller is None else Caller(caller.id, is_superuser=True))
+            return
+        CALLER.set(caller or Caller())
+        if who is Who.ANYONE and self.registration:
+            return
+        if caller is None:
+            raise unknown_caller()
+        if who in (Who.ANYONE, Who.SUPERUSERS) and not caller.is_superuser:
+            raise forbidden()
+
+    async def caller_of(self, request: Request) -> Caller | None:
+        """Whose token the request carries; None if it carries none."""
+        given = request.headers.get("authorization")
+        if given is None:
+            return None
+        scheme, _, token = given.partition(" ")
+        claims = self.tokens.read(token.strip()) if scheme.lower() == "bearer" else None
+        caller = await self.find(request, claims) if claims else None
+        if caller is None:
+            raise unknown_caller()
+        return caller
+
+
+def unknown_caller(detail: str = "A valid token is needed: see POST /auth/token.") -> Problem:
+    return Problem(401, detail, kind="unauthenticated", headers={"WWW-Authenticate": "Bearer"})
+
+
+def forbidden(detail: str = "You may not do this.") -> Problem:
+    return Problem(403, detail, kind="forbidden")

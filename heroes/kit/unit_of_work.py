@@ -3,7 +3,7 @@
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from fastapi import Depends, Request, Response
 
@@ -14,8 +14,10 @@ from heroes.kit.deadline import COMMIT_TIMEOUT, Deadline
 from heroes.kit.endpoint import Endpoint
 from heroes.kit.fault import FAILURES, explained, meaning_of
 from heroes.kit.idempotency_key import Key, key_of
+from heroes.kit.ownership import ONLY_THEIRS
 from heroes.kit.parameter import refuse_strangers
 from heroes.kit.retry import READ_PATIENCE, WRITE_PATIENCE, persistently
+from heroes.kit.security import May, Who
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -33,10 +35,15 @@ ReadSession = Annotated[database.ReadSession, Depends(current_session)]
 class UnitOfWork(Endpoint):
     """The route of a resource: it reads the body, opens the session, runs the handler, commits, and then answers."""
 
+    may: ClassVar[May | None] = None
+
     def __init__(self, path: str, endpoint: Callable[..., Awaitable[Any]], **options: Any) -> None:
         super().__init__(path, returning(endpoint), **options)
+        self.who = (self.may or May()).of(min(self.methods or ()), path)
         self.known = describe.query_parameters(self.dependant)
         describe.operation(self)
+        if self.who is not Who.ANYONE:
+            self.openapi_extra = (self.openapi_extra or {}) | {"security": [{"Token": []}]}
 
     def get_route_handler(self) -> Handler:
         handle = super().get_route_handler()
@@ -45,20 +52,20 @@ class UnitOfWork(Endpoint):
 
     async def read(self, handle: Handler, request: Request) -> Response:
         async with Deadline(request.app.state.request_timeout, request.receive):
+            await request.app.state.guard.admit(request, self.who)
             return await persistently(functools.partial(self.look, handle, request), READ_PATIENCE)
 
     async def look(self, handle: Handler, request: Request) -> Response:
-        session = request.state.session = request.app.state.database.read()
-        try:
+        async with request.app.state.database.read() as session:
+            request.state.session = session
             return await self.run(handle, request)
-        finally:
-            await session.close()
 
     async def write(self, handle: Handler, request: Request) -> Response:
         request = JSONBody(request.scope, request.receive)
         request.limit = request.app.state.max_body_size
         deadline = Deadline(request.app.state.request_timeout)
         async with deadline:
+            await request.app.state.guard.admit(request, self.who)
             key = await key_of(request)
         async with idempotency.turn(key):
             attempt = functools.partial(self.attempt, handle, request, key, deadline)
@@ -68,6 +75,7 @@ class UnitOfWork(Endpoint):
         """One transaction; until its COMMIT begins, nothing of it has happened."""
         async with request.app.state.database.write() as session:
             request.state.session = session
+            session.info[ONLY_THEIRS] = self.who is Who.OWNERS
             run = functools.partial(self.run, handle, request)
             async with deadline:
                 response = await (run() if key is None else idempotency.once(request, key, session, run))
@@ -80,6 +88,11 @@ class UnitOfWork(Endpoint):
         returned = await handle(request)
         assert isinstance(returned, Returned)
         return answer(request, returned.value, self.response_model, self.status_code or 200)
+
+
+def allowing(**who: Who) -> type[UnitOfWork]:
+    """The route class of a resource: who may `read`, `create`, `bulk` and `change`; what is left out, superusers."""
+    return type("UnitOfWork", (UnitOfWork,), {"may": May(**who)})
 
 
 def returning(endpoint: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Returned]]:

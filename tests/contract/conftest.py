@@ -4,7 +4,7 @@ import pytest
 from fastapi import FastAPI
 
 import main
-from heroes.kit import security
+from heroes.kit import password
 from tests.conftest import Client
 from tests.contract.answer import watching
 from tests.contract.resource import Resource, concerns, named, resources_of
@@ -30,4 +30,4 @@ async def client(client: Client, app: FastAPI) -> Client:
 @pytest.fixture(autouse=True)
 def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A password's hash is dear by design, and many a thing here belongs to a user."""
-    monkeypatch.setattr(security, "hasher", CHEAP)
+    monkeypatch.setattr(password, "hasher", CHEAP)

@@ -12,6 +12,8 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ValidationError
 
+from heroes.kit.ownership import Absent
+
 Json = dict[str, Any]
 NUMBERS = count(10)
 """Makes texts unique: no number comes twice."""
@@ -116,7 +118,7 @@ def field_of(body: type[BaseModel], name: str, schema: Json) -> Field:
         schemas=[kind for kind in kinds if kind.get("type") != "null"],
         examples=described.get("examples", []),
         default=described.get("default"),
-        required=name in schema.get("required", ()),
+        required=name in schema.get("required", ()) or is_callers(body, name),
         nullable=any(kind.get("type") == "null" for kind in kinds),
         parent=parent_of(body, name),
     )
@@ -131,6 +133,11 @@ def variants(schema: Json, definitions: Json) -> Iterator[Json]:
             yield from variants(inner, definitions)
     else:
         yield schema
+
+
+def is_callers(body: type[BaseModel], name: str) -> bool:
+    """Is it the caller's id, if it is left out? Where nobody is asked who they are, it cannot be left out."""
+    return body.model_fields[name].default_factory is Absent
 
 
 def parent_of(body: type[BaseModel], name: str) -> str | None:

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import MEMORY
 from tests.faults.figures import FIGURES
 from tests.faults.postgres import Postgres, running_postgres
-from tests.live import PROJECT, Server, serving
+from tests.live import Server, serving
 
 PROBE = "tests.faults.probe:app"
 Serve = Callable[..., Server]
@@ -56,7 +56,7 @@ def serve(database_url: str, log_file: Path) -> Iterator[Serve]:
     with ExitStack() as stack:
 
         def start(*options: str, app: str = PROBE, **settings: str) -> Server:
-            return stack.enter_context(serving(database_url, log_file, *options, app=app, project=PROJECT, **settings))
+            return stack.enter_context(serving(database_url, log_file, *options, app=app, **settings))
 
         yield start
 

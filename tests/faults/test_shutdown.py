@@ -64,7 +64,7 @@ async def test_what_takes_longer_than_the_grace_is_told_to_come_again(serve: Ser
     await asyncio.sleep(0.3)
     code, seconds = await stop(server)
     assert code == 0
-    assert seconds < 3
+    assert seconds < 5
     answer = await running
     assert (answer.status, answer.headers["content-type"]) == (503, "application/problem+json")
     seen(f"SIGTERM, a request longer than the grace of 1 s, {engine}", f"ended with {code} after {seconds:.1f} s")
@@ -76,7 +76,7 @@ async def test_ctrl_c_ends_it_at_once_and_finishes_what_runs(serve: Serve, engin
     await asyncio.sleep(0.2)
     code, seconds = await stop(server, signal.SIGINT)
     assert ((await running).status, code) == (201, 0)
-    assert seconds < 3
+    assert seconds < 5
     seen(f"Ctrl-C, {engine}", f"ended with {code} after {seconds:.1f} s")
 
 

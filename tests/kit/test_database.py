@@ -65,17 +65,15 @@ async def test_readers_and_writers_take_turns_on_a_database_in_memory(memory: Da
             session.add(Team(name=f"Team {number}", headquarters="Here"))
 
     async def read() -> int:
-        session = memory.read()
-        teams = (await session.exec(select(Team))).all()
-        await session.close()
-        return len(teams)
+        async with memory.read() as session:
+            return len((await session.exec(select(Team))).all())
 
     await asyncio.gather(*(write(number) for number in range(10)), *(read() for _ in range(10)))
     assert await read() == 10
 
 
 async def test_an_exhausted_pool_gives_up_in_time(new_database: Any) -> None:
-    database = Database(settings_for(await new_database()).database, Pool(size=1, overflow=0, timeout=0.05))
+    database = Database(settings_for(await new_database()).database, Pool(size=1, overflow=0, timeout=1))
     async with database.connect():
         with pytest.raises(Exception, match="QueuePool limit"):
             await value(database, "SELECT 1")

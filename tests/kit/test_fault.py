@@ -17,9 +17,11 @@ from typing import Any
 import asyncpg
 import pytest
 from fastapi import APIRouter, FastAPI
-from sqlalchemy import URL, make_url, text
+from sqlalchemy import URL, Dialect, event, make_url, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.util import await_only
 from sqlmodel import update
 
 from heroes.hero import Hero
@@ -29,7 +31,8 @@ from heroes.kit.engine import Pool
 from heroes.kit.fault import FAILURES, TABLE, Fault, code_of, explained, meaning_of
 from heroes.kit.problem import Problem
 from heroes.kit.unit_of_work import Session, UnitOfWork
-from tests.conftest import MEMORY, client_of, on_postgresql
+from tests.conftest import MEMORY, on_postgresql
+from tests.people import client_of
 from tests.probe import PATIENCE, blocked, execute, having, probing, until, value_of
 from tests.shop import new_hero
 
@@ -275,6 +278,28 @@ async def get_no_answer(place: Place) -> None:
 
 
 @raises("08", "lost")
+async def lose_the_connection_while_it_is_made(place: Place) -> None:
+    unlucky = place.another()
+
+    async def cut(driver: asyncpg.Connection) -> None:
+        await terminate(place.database, driver.get_server_pid())
+        await until(driver.is_closed)
+
+    def connect(dialect: Dialect, _: object, arguments: list[Any], options: dict[str, Any]) -> DBAPIConnection:
+        connection = dialect.connect(*arguments, **options)
+        await_only(cut(connection.driver_connection))
+        return connection
+
+    event.listen(unlucky.writer.sync_engine, "do_connect", connect)
+    await execute(unlucky, "SELECT 1")
+
+
+async def terminate(database: Database, number: int) -> None:
+    """End the process of PostgreSQL's that has this number."""
+    assert await value_of(database, f"SELECT pg_terminate_backend({number}, {PATIENCE * 1000})")
+
+
+@raises("08", "lost")
 async def lose_the_connection_midway(place: Place) -> None:
     await execute(place.database, "SELECT pg_terminate_backend(pg_backend_pid())")
 
@@ -283,7 +308,7 @@ async def lose_the_connection_midway(place: Place) -> None:
 async def lose_the_connection_before(place: Place) -> None:
     connection = await place.connection()
     number = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
-    assert await value_of(place.database, f"SELECT pg_terminate_backend({number}, {PATIENCE * 1000})")
+    await terminate(place.database, number)
     await connection.execute(text("SELECT 1"))
 
 

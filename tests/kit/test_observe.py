@@ -11,7 +11,8 @@ from starlette.types import Receive, Scope, Send
 
 from heroes.kit.endpoint import Endpoint
 from heroes.kit.observe import REQUEST_ID, Observe, configure_logging, log
-from tests.conftest import Client, client_of
+from tests.conftest import Client
+from tests.people import client_of
 
 Output = pytest.CaptureFixture[str]
 

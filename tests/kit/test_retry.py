@@ -6,6 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+import asyncpg
 import pytest
 from fastapi import FastAPI
 from sqlalchemy.exc import DBAPIError
@@ -15,7 +16,8 @@ from heroes.kit.database import Database
 from heroes.kit.engine import Pool
 from heroes.kit.problem import Problem
 from heroes.kit.retry import COLLISIONS, LONGEST, SHORTEST, after_collision, persistently, while_away
-from tests.conftest import Client, client_of, on_postgresql
+from tests.conftest import Client, on_postgresql
+from tests.people import client_of
 from tests.probe import PATIENCE, execute, having
 from tests.shop import new_hero, read
 
@@ -223,3 +225,24 @@ async def test_connections_that_were_cut_while_idle_are_noticed_by_nobody(app: F
                 await execute(database, f"{others} = 'to-be-cut'")
                 assert await ask
     await cut.dispose()
+
+
+@on_postgresql
+async def test_a_connection_that_breaks_while_it_is_made_is_made_again(
+    app: FastAPI, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is set up on a new connection fails once, bare, as it does when the server restarts at that moment."""
+    set_up, failures = asyncpg.Connection.set_type_codec, [asyncpg.InterfaceError("connection is closed")]
+
+    async def fail_once(self: Any, *arguments: Any, **options: Any) -> None:
+        if failures:
+            raise failures.pop()
+        await set_up(self, *arguments, **options)
+
+    monkeypatch.setattr(asyncpg.Connection, "set_type_codec", fail_once)
+    new = Database(database.url)
+    with having(app, database=new):
+        async with client_of(app) as client:
+            assert await read(client, "/heroes/") == []
+    assert not failures
+    await new.dispose()

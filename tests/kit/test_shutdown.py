@@ -3,17 +3,26 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import uvicorn
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from heroes.kit import shutdown
 from heroes.kit.shutdown import Shutdown
+from heroes.kit.unit_of_work import UnitOfWork
 from tests.conftest import Client
-from tests.probe import PATIENCE, having
+from tests.probe import PATIENCE, having, probing, until
 from tests.shop import new_hero
+
+router = APIRouter(prefix="/probes", tags=["probes"], route_class=UnitOfWork)
+
+
+@router.get("/cut-off")
+async def be_cut_off() -> None:
+    """What a server does to the requests whose time is over."""
+    raise asyncio.CancelledError
 
 
 @pytest.fixture
@@ -41,6 +50,20 @@ async def test_a_service_that_ends_answers_and_closes_every_connection(client: C
         assert (answer.status_code, answer.headers.get("Connection")) == (status, "close")
 
 
+@pytest.mark.usefixtures("ending")
+async def test_who_is_cut_off_by_the_end_is_told_that_the_outcome_is_unknown(app: FastAPI) -> None:
+    async with probing(app, router) as client:
+        answer = await client.get("/probes/cut-off")
+    assert (answer.status_code, answer.json()["outcome"]) == (503, "unknown")
+    assert answer.headers["Retry-After"] == "1"
+
+
+async def test_who_is_cut_off_otherwise_is_told_nothing(app: FastAPI) -> None:
+    async with probing(app, router) as client:
+        with pytest.raises(asyncio.CancelledError):
+            await client.get("/probes/cut-off")
+
+
 async def test_a_service_that_goes_on_is_ready_and_keeps_its_connections(client: Client) -> None:
     answer = await client.get("/health/ready")
     assert answer.status_code == 200
@@ -66,12 +89,6 @@ async def server() -> AsyncIterator[uvicorn.Server]:
         signal.signal(number, handler)
 
 
-async def happens(it: Callable[[], bool]) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while not it():  # noqa: ASYNC110  nobody is told
-            await asyncio.sleep(0.01)
-
-
 async def test_told_to_end_it_is_not_ready_then_closes_its_doors_and_then_stops(
     server: uvicorn.Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,7 +99,7 @@ async def test_told_to_end_it_is_not_ready_then_closes_its_doors_and_then_stops(
     told.listen()
     assert server.config.timeout_graceful_shutdown == 3
     os.kill(os.getpid(), signal.SIGTERM)
-    await happens(lambda: server.should_exit)
+    await until(lambda: server.should_exit)
     assert told.has_begun
     assert not door.is_serving()
     assert not server.force_exit
@@ -92,7 +109,7 @@ async def test_a_person_does_not_wait_for_a_balancer(server: uvicorn.Server, mon
     monkeypatch.setattr(shutdown, "LINGER", 0)
     Shutdown(delay=10 * PATIENCE, timeout=1).listen()
     os.kill(os.getpid(), signal.SIGINT)
-    await happens(lambda: server.should_exit)
+    await until(lambda: server.should_exit)
     assert not server.force_exit
 
 
@@ -101,7 +118,7 @@ async def test_told_again_it_stops_at_once(server: uvicorn.Server, number: int) 
     told = Shutdown(delay=10 * PATIENCE, timeout=1)
     told.listen()
     os.kill(os.getpid(), signal.SIGTERM)
-    await happens(lambda: told.has_begun)
+    await until(lambda: told.has_begun)
     os.kill(os.getpid(), number)
-    await happens(lambda: server.should_exit)
+    await until(lambda: server.should_exit)
     assert server.force_exit

@@ -9,9 +9,9 @@ import pytest
 from pwdlib import PasswordHash
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
-from heroes.kit import security
+from heroes.kit import password
+from heroes.kit.password import Password, hashed
 from heroes.kit.problem import Problem
-from heroes.kit.security import Password, hashed
 from tests.conftest import Client
 from tests.shop import new_hero, new_user, user_body
 
@@ -57,7 +57,7 @@ class Interrupted:
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
     held = Held()
-    monkeypatch.setattr(security, "hasher", held)
+    monkeypatch.setattr(password, "hasher", held)
     yield held
     held.released.set()
 
@@ -97,7 +97,7 @@ async def test_others_can_write_whenever_one_of_many_passwords_is_hashed(
     client: Client, monkeypatch: pytest.MonkeyPatch, on_error: str, second: dict[str, str]
 ) -> None:
     interrupted = Interrupted(client)
-    monkeypatch.setattr(security, "hasher", interrupted)
+    monkeypatch.setattr(password, "hasher", interrupted)
     await new_user(client, username="natasha")
     answer = await client.post(f"/users/bulk?on_error={on_error}", json=[user_body(), user_body(**second)])
     assert answer.status_code == (409 if second else 200 if on_error == "skip" else 201)
@@ -106,7 +106,7 @@ async def test_others_can_write_whenever_one_of_many_passwords_is_hashed(
 
 
 async def test_so_many_hashes_wait_and_no_more(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(security, "MAX_WAITING", 3)
+    monkeypatch.setattr(password, "MAX_WAITING", 3)
     waiting = [asyncio.create_task(hashed(SecretStr(SECRET))) for _ in range(3)]
     await held.has_started()
     with pytest.raises(Problem) as refused:
@@ -121,7 +121,7 @@ async def test_so_many_hashes_wait_and_no_more(held: Held, monkeypatch: pytest.M
 async def test_a_hash_that_nobody_waits_for_any_more_gives_its_place_to_others(
     held: Held, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(security, "MAX_WAITING", 1)
+    monkeypatch.setattr(password, "MAX_WAITING", 1)
     waiting = asyncio.create_task(hashed(SecretStr(SECRET)))
     await held.has_started()
     waiting.cancel()
@@ -131,7 +131,7 @@ async def test_a_hash_that_nobody_waits_for_any_more_gives_its_place_to_others(
 
 
 async def test_a_user_is_told_when_too_many_passwords_wait(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(security, "MAX_WAITING", 0)
+    monkeypatch.setattr(password, "MAX_WAITING", 0)
     answer = await client.post("/users/", json=user_body())
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "1"

@@ -1,0 +1,40 @@
+"""Whose is it: a session of members writes what is theirs, and nothing that is nobody's."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from heroes.item import Item
+from heroes.kit.database import Database
+from heroes.kit.ownership import ONLY_THEIRS
+from heroes.kit.problem import Problem
+from heroes.kit.security import CALLER, Caller
+from heroes.team import Team
+from heroes.user import User
+
+ROWS: dict[str, Callable[[], Any]] = {
+    "a thing that belongs to nobody": lambda: Team(name="Avengers", headquarters="New York"),
+    "a thing of another": lambda: Item(name="Teapot", price=Decimal(1), owner_id=8),
+    "another user": lambda: User(id=8, username="steve", email="steve@example.com", hashed_password="x"),
+}
+
+
+@pytest.mark.parametrize("kind", ROWS)
+async def test_what_is_not_theirs_is_not_written(kind: str, database: Database) -> None:
+    CALLER.set(Caller(7))
+    async with database.write() as session:
+        session.info[ONLY_THEIRS] = True
+        session.add(ROWS[kind]())
+        with pytest.raises(Problem) as refused:
+            await session.flush()
+    assert refused.value.status_code == 403
+
+
+async def test_where_nobody_asks_everything_is_written(database: Database) -> None:
+    CALLER.set(Caller(None, is_superuser=True))
+    async with database.write() as session:
+        session.info[ONLY_THEIRS] = True
+        session.add(Team(name="Avengers", headquarters="New York"))
+        await session.flush()
