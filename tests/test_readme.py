@@ -9,6 +9,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pydantic import SecretStr
 
 from settings import Settings
@@ -80,8 +81,8 @@ def test_every_dependency_has_its_reason() -> None:
 
 
 def test_every_command_and_file_that_is_named_exists() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
-    assert set(re.findall(r"(?:`|^)make ([a-z]+)", README, re.MULTILINE)) <= targets
+    targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"(?:`|^)make ([a-z-]+)", README, re.MULTILINE)) <= targets
     files = re.findall(r"`([a-z_/]+(?:\.py|/))`|\]\(([\w/.]+)\)", README)
     assert [path for pair in files for path in pair if path and not (PROJECT / path).exists()] == ["heroes/villain.py"]
 
@@ -92,8 +93,9 @@ def test_make_alone_prints_every_target() -> None:
     assert [name for name in wanted if f"make {name} " not in printed] == []
 
 
-def test_every_file_and_test_that_the_map_of_the_seeds_names_is_there() -> None:
-    rows = (PROJECT / "docs/seeds.md").read_text()
+@pytest.mark.parametrize("page", ["seeds", "reliability", "security"])
+def test_every_file_and_test_that_the_docs_name_is_there(page: str) -> None:
+    rows = (PROJECT / f"docs/{page}.md").read_text()
     tests = "".join(path.read_text() for path in (PROJECT / "tests").rglob("*.py"))
     assert [name for name in re.findall(r"`(test_\w+)`", rows) if f"def {name}(" not in tests] == []
     assert [name for name in re.findall(r"`([\w/]+(?:\.py|/))`", rows) if not (PROJECT / name).exists()] == []
