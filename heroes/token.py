@@ -63,7 +63,7 @@ async def renew(database: Database, user: User, renewed: str) -> None:
     """Keep the new hash, unless the password has changed meanwhile."""
     same = update(User).where(col(User.id) == user.id, col(User.hashed_password) == user.hashed_password)
     async with database.write() as session, session.begin():
-        await session.exec(same.values(hashed_password=renewed))
+        await session.exec(same.values(hashed_password=renewed, updated_at=User.updated_at))
 
 
 async def named(database: Database, username: str) -> User | None:

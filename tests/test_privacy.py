@@ -187,3 +187,9 @@ async def test_no_error_and_no_line_of_the_log_repeats_an_address(
         assert steve.email not in answer.text
     assert "/users/" in pages.text
     assert "@" not in pages.text
+
+
+async def test_the_document_tells_nobody_how_many_there_are(nobody: Client, boss: Person) -> None:
+    before = (await nobody.get("/openapi.json")).json()
+    await made(boss.client, "/users/", **user_body())
+    assert (await nobody.get("/openapi.json")).json() == before
