@@ -1,7 +1,8 @@
 """Tokens: given for a username and a password, good for a while, and until the password changes."""
 
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Literal, NoReturn
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.security import OAuth2PasswordRequestForm
@@ -39,13 +40,15 @@ async def create_token(request: Request, form: Annotated[OAuth2PasswordRequestFo
     """The same 401, after the same time, for an unknown user, a wrong password, and a user who is not active."""
     state, address = request.app.state, request.client.host if request.client else ""
     async with state.throttle.attempt(form.username, address) as failed:
-        user = await authenticated(state.database, form.username, form.password)
-        if user is None:
-            await failed()
-            raise unknown_caller("The username or the password is wrong.")
+        user = await authenticated(state.database, form.username, form.password) or await refuse(failed)
     token = state.guard.tokens.issue(Claims(user.id, user.generation))
     answer = Token(access_token=token, expires_in=int(state.guard.tokens.lifetime.total_seconds()))
     return JSONResponse(answer.model_dump(), headers={"Cache-Control": "no-store"})
+
+
+async def refuse(failed: Callable[[], Awaitable[None]]) -> NoReturn:
+    await failed()
+    raise unknown_caller("The username or the password is wrong.")
 
 
 async def authenticated(database: Database, username: str, password: str) -> User | None:

@@ -135,3 +135,12 @@ async def test_a_database_that_is_not_there_shows_no_password(
         told = str(failure)
     assert "Zq9" not in told
     await database.dispose()
+
+
+async def test_where_nobody_answers_it_says_what_it_needs(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(_: str) -> str:
+        raise EOFError
+
+    monkeypatch.setattr("builtins.input", nobody)
+    assert "SUPERUSER_USERNAME" in str(await run())
+    assert await made_by(database) == []

@@ -13,6 +13,7 @@ from starlette.types import Message
 from heroes.kit import deadline, unit_of_work
 from heroes.kit.database import Database, WriteSession
 from heroes.kit.engine import Pool
+from heroes.kit.problem import Problem
 from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
 from heroes.team import Team
 from tests.conftest import Client, on_postgresql, on_sqlite
@@ -240,3 +241,20 @@ async def test_a_statement_of_sqlite_that_is_broken_off_does_not_keep_the_file_l
     with having(app, request_timeout=SOON):
         assert (await probed.post("/probes/billions")).status_code == 504
     await made(probed, "/teams/", **TEAM)
+
+
+async def test_who_leaves_after_the_deadline_does_not_make_it_another_end() -> None:
+    async def leave() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def be_late() -> None:
+        moment = deadline.Deadline(0)
+        async with moment:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await moment.wait_until_gone(leave)
+
+    with pytest.raises(Problem) as end:
+        await be_late()
+    assert end.value.status_code == 504
