@@ -25,7 +25,7 @@ from heroes import (
     token,
     user,
 )
-from heroes.kit import docs, health, middleware, migration, observe, problem
+from heroes.kit import collector, docs, health, middleware, migration, observe, problem
 from heroes.kit.database import Database
 from heroes.kit.engine import Pool
 from heroes.kit.security import Guard
@@ -79,7 +79,8 @@ def create_app(settings: Settings) -> FastAPI:
 
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    app.state.shutdown.listen()
+    if app.state.shutdown.listen():
+        collector.relax()
     if app.state.settings.in_development:
         await migration.prepare(app.state.database, demo.fill if app.state.settings.demo_data else None)
     yield

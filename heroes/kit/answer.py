@@ -1,19 +1,17 @@
 """What goes out: a handler's result as JSON, with its ETag, its links, and 304 where nothing changed."""
 
-from collections.abc import Sequence
-from functools import cache
 from typing import Any, get_args
 from urllib.parse import urlencode
 
 from fastapi import Request
 from pydantic import BaseModel
-from pydantic_core import to_json
 from sqlmodel import SQLModel
 from starlette.responses import Response
 from starlette.types import Scope
 
 from heroes.kit.bulk import Outcome
-from heroes.kit.embedding import variant
+from heroes.kit.embedding import shape, variant
+from heroes.kit.encode import to_json
 from heroes.kit.model import Entity, Read
 from heroes.kit.page import Page
 from heroes.kit.precondition import etag, is_fresh, weak_etag
@@ -35,7 +33,7 @@ def answer(request: Request, value: Any, read: Any, status: int) -> Response:
     """The response to this result; `read` is the variant, or the list of it, that the operation declares."""
     query: ListQuery | None = getattr(request.state, "query", None)
     if isinstance(value, Page):
-        return answer_page(request, value, get_args(read)[0], query)
+        return answer_page(request, value)
     if isinstance(value, Entity):
         return answer_one(request, value, read, query, status)
     if isinstance(value, Outcome):
@@ -61,15 +59,14 @@ def answer_one(request: Request, thing: Entity, read: type[Read], query: ListQue
     return conditional(request, body, status, headers)
 
 
-def answer_page(request: Request, page: Page, read: type[Read], query: ListQuery | None) -> Response:
-    body = to_json([shown(row, read, query) for row in page.rows])
+def answer_page(request: Request, page: Page) -> Response:
     headers = {}
     if page.cursor is not None:
         headers["Link"] = f'<{next_page(request, page.cursor)}>; rel="next"'
     if page.total is not None:
         headers["X-Total-Count"] = str(page.total)
-    headers["ETag"] = weak_etag(body, *(value.encode() for value in headers.values()))
-    return conditional(request, body, 200, headers)
+    headers["ETag"] = weak_etag(page.body, *(value.encode() for value in headers.values()))
+    return conditional(request, page.body, 200, headers)
 
 
 def told(outcome: Outcome, read: type[Read], scope: Scope) -> dict[str, Any]:
@@ -115,14 +112,3 @@ def embedded(value: Any, read: type[SQLModel]) -> Any:
     if isinstance(value, list):
         return [content_of(one, read) for one in value]
     return None if value is None else content_of(value, read)
-
-
-@cache
-def shape(read: type[SQLModel]) -> Sequence[tuple[str, type[SQLModel] | None]]:
-    """The names of a variant's fields, each with the variant of what is embedded there."""
-    return [(name, inner_variant(field.annotation)) for name, field in read.model_fields.items()]
-
-
-def inner_variant(annotation: Any) -> type[SQLModel] | None:
-    kinds = get_args(annotation) or (annotation,)
-    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, SQLModel)), None)

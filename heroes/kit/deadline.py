@@ -10,7 +10,7 @@ from heroes.kit.problem import Problem
 COMMIT_TIMEOUT = 5.0
 """Seconds that a COMMIT may take, whatever the deadline; then nobody knows its outcome."""
 WATCH_AFTER = 0.1
-"""Seconds after which we look whether the caller of a read is still there; most reads are answered before."""
+"""Seconds after which we look at the clock, and whether the caller of a read is there; most are answered before."""
 GONE = 499
 """The status that the log shows for a read whose caller left; nobody receives it."""
 
@@ -28,10 +28,9 @@ class Deadline:
         self.watcher: asyncio.TimerHandle | asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> None:
-        self.scope = asyncio.timeout_at(self.moment)
+        self.scope = asyncio.timeout(None)
         await self.scope.__aenter__()
-        if self.receive is not None:
-            self.watcher = self.loop.call_later(WATCH_AFTER, self.watch, self.receive)
+        self.watcher = self.loop.call_at(min(self.moment, self.loop.time() + WATCH_AFTER), self.watch)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
@@ -45,8 +44,10 @@ class Deadline:
                 raise Problem(GONE, "The caller has left.", kind="gone") from late
             raise Problem(504, "The request took too long.", kind="timeout") from late
 
-    def watch(self, receive: Receive) -> None:
-        self.watcher = self.loop.create_task(self.wait_until_gone(receive))
+    def watch(self) -> None:
+        self.scope.reschedule(self.moment)
+        if self.receive is not None:
+            self.watcher = self.loop.create_task(self.wait_until_gone(self.receive))
 
     async def wait_until_gone(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":

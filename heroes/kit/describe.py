@@ -56,12 +56,19 @@ def parameters(route: APIRoute) -> Iterator[Json]:
     if reads(route) and is_tagged(route):
         description = "Answer 304 if the ETag is still one of these."
         yield {"name": "If-None-Match", "in": "header", "description": description, "schema": TEXT}
+    if has_precondition(route):
+        description = 'Only if it still has this version, as in `"3"`, or `*`; else 412.'
+        yield {"name": "If-Match", "in": "header", "description": description, "schema": TEXT}
     if route.methods == {"POST"}:
         description = (
             "To send the request again safely: for a day, the same key gets the same answer, and nothing more."
         )
         schema = TEXT | {"minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
         yield {"name": "Idempotency-Key", "in": "header", "description": description, "schema": schema}
+
+
+def has_precondition(route: APIRoute) -> bool:
+    return any(part.call is Precondition for part in route.dependant.dependencies)
 
 
 def is_tagged(route: APIRoute) -> bool:
@@ -91,6 +98,6 @@ def failures(route: APIRoute) -> Iterator[int]:
         yield 404
     if not reads(route):
         yield 409
-    if any(part.call is Precondition for part in route.dependant.dependencies):
+    if has_precondition(route):
         yield 412
     yield from (422, 503, 504)

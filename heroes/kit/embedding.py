@@ -1,13 +1,19 @@
 """How is a related thing shown: by a read variant, and loaded in one query for a whole page."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from functools import cache
+from typing import Any, get_args
 
-from sqlalchemy import inspect
+from sqlalchemy import inspect, select
 from sqlalchemy.orm import selectinload
 from sqlalchemy.orm.interfaces import ORMOption
+from sqlmodel import SQLModel, col
 
+from heroes.kit.database import ReadSession
 from heroes.kit.model import Entity, Read
+from heroes.kit.privacy import hidden
+from heroes.kit.rows import among
 
 
 def variant(name: str) -> type[Read]:
@@ -21,8 +27,46 @@ def every(parent: type[Read]) -> Iterator[type[Read]]:
 
 
 @cache
+def shape(read: type[SQLModel]) -> Sequence[tuple[str, type[SQLModel] | None]]:
+    """The names of a variant's fields, each with the variant of what is embedded there."""
+    return [(name, inner_variant(field.annotation)) for name, field in read.model_fields.items()]
+
+
+def inner_variant(annotation: Any) -> type[SQLModel] | None:
+    kinds = get_args(annotation) or (annotation,)
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, SQLModel)), None)
+
+
+@cache
 def showing(model: type[Entity], relationship: str, read: type[Read]) -> ORMOption:
-    """Load what a variant shows of a related thing, for a whole page in one query, and nothing else of it."""
-    target = inspect(model).relationships[relationship].mapper.class_
+    """For one thing: load what a variant shows of a related one, and nothing else of it."""
+    target, _, _ = joined(model, relationship)
     columns = [getattr(target, name) for name in read.model_fields]
     return selectinload(getattr(model, relationship)).load_only(*columns, raiseload=True)
+
+
+@cache
+def joined(model: type[Entity], relationship: str) -> tuple[type[Entity], str, str]:
+    """To what a relationship leads, the field on this side, and the one on the other that has the same value."""
+    way = inspect(model).relationships[relationship]
+    here, there = next(iter(way.local_remote_pairs or ()))
+    return way.mapper.class_, str(here.key), str(there.key)
+
+
+async def embed(
+    session: ReadSession, model: type[Entity], name: str, read: type[SQLModel], rows: Sequence[dict[str, Any]]
+) -> None:
+    """Put what a variant shows of the related things into these rows, under the relationship's name."""
+    target, here, there = joined(model, name)
+    fields = [field for field in read.model_fields if field not in hidden(target)]
+    columns = [getattr(target, field) for field in (there, *fields)]
+    values = list(dict.fromkeys(row[here] for row in rows if row[here] is not None))
+    related = defaultdict(list)
+    if values:
+        wanted = select(*columns).where(among(getattr(target, there), values)).order_by(col(target.id))
+        for key, *shown in await session.fetch(wanted):
+            related[key].append(dict(zip(fields, shown, strict=True)))
+    is_list = inspect(model).relationships[name].uselist
+    for row in rows:
+        found = related[row[here]]
+        row[name] = found if is_list else next(iter(found), None)

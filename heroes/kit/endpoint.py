@@ -19,6 +19,9 @@ def operation_id(route: APIRoute) -> str:
 class Endpoint(APIRoute):
     """A route that answers with and without its trailing slash, without a redirect."""
 
+    serves_alone = False
+    """Whether its `app` needs nothing that FastAPI's router lays around it."""
+
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         options["generate_unique_id_function"] = operation_id
         super().__init__(path, endpoint, **options)

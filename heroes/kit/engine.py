@@ -86,6 +86,7 @@ def sqlite_engine(url: URL, pool: Pool, *, size: int, pragmas: Sequence[str]) ->
         connection.isolation_level = None  # the driver would begin too late, and not before a SELECT
         connection.create_function("fold", 1, fold, deterministic=True)
         info = record.info
+        info["seconds"] = pool.statement_timeout
         connection.run_async(
             lambda driver: driver.set_progress_handler(lambda: time.monotonic() > info["until"], INSTRUCTIONS)
         )
@@ -94,12 +95,14 @@ def sqlite_engine(url: URL, pool: Pool, *, size: int, pragmas: Sequence[str]) ->
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    def start_clock(connection: Connection, *_: object) -> None:
-        connection.info["until"] = time.monotonic() + pool.statement_timeout
-
     event.listen(engine.sync_engine, "connect", prepare)
-    event.listen(engine.sync_engine, "before_cursor_execute", start_clock)
+    event.listen(engine.sync_engine, "before_cursor_execute", lambda connection, *_: start_clock(connection.info))
     return engine
+
+
+def start_clock(info: dict[Any, Any]) -> None:
+    """The time for one statement of SQLite begins, on the connection with this info."""
+    info["until"] = time.monotonic() + info["seconds"]
 
 
 def begin_immediate(connection: Connection) -> None:

@@ -1,20 +1,22 @@
 """What does every answer carry: headers that tell browsers and caches what not to do."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from heroes.kit.problem import Problem, render
 
-ALWAYS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-}
+Header = tuple[bytes, bytes]
+ALWAYS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
+PRIVATE = (b"cache-control", b"private")
 PORT = re.compile(r":[0-9]*$")
-HSTS = "max-age=31536000"
+HSTS = (b"strict-transport-security", b"max-age=31536000")
 """Behind TLS, for a year (RFC 6797)."""
 
 
@@ -27,19 +29,21 @@ class SafeHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def tell(message: Message) -> None:
             if message["type"] == "http.response.start":
-                complete(scope, MutableHeaders(scope=message))
+                message["headers"] = complete(scope, message["headers"])
             await send(message)
 
         await self.app(scope, receive, tell if scope["type"] == "http" else send)
 
 
-def complete(scope: Scope, headers: MutableHeaders) -> None:
-    for name, value in ALWAYS.items():
-        headers.setdefault(name, value)
-    if "authorization" in Headers(scope=scope):
-        headers.setdefault("Cache-Control", "private")
-    if scope.get("scheme") == "https":
-        headers.setdefault("Strict-Transport-Security", HSTS)
+def complete(scope: Scope, headers: Collection[Header]) -> list[Header]:
+    """These headers, and those that are missing."""
+    given = {name for name, _ in headers}
+    answered = [*headers, *(header for header in ALWAYS if header[0] not in given)]
+    if PRIVATE[0] not in given and any(name == b"authorization" for name, _ in scope["headers"]):
+        answered.append(PRIVATE)
+    if scope["scheme"] == "https" and HSTS[0] not in given:
+        answered.append(HSTS)
+    return answered
 
 
 class TrustedHosts:

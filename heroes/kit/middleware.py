@@ -6,6 +6,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from heroes.kit.admission import Admission
+from heroes.kit.dispatch import Dispatch
 from heroes.kit.failure import HEADERS
 from heroes.kit.headers import SafeHeaders, TrustedHosts
 from heroes.kit.observe import Observe
@@ -16,6 +17,7 @@ SENT = ("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None
 
 def install(app: FastAPI, *, limit: int, hosts: Sequence[str], origins: Sequence[str], credentials: bool) -> None:
     """Headers and observation outermost, then who may ask at all, and how many at a time."""
+    app.add_middleware(Dispatch, routes=app.router.routes)
     app.add_middleware(Admission, limit=limit)
     if origins:
         app.add_middleware(

@@ -3,8 +3,8 @@
 import asyncio
 import json
 import logging
+import random
 import re
-import secrets
 import sys
 import time
 from contextvars import ContextVar
@@ -73,10 +73,12 @@ def last_word(scope: Scope, failure: BaseException) -> Problem | None:
 def request_id_of(scope: Scope) -> str:
     """The caller's `X-Request-ID`, if it is 1 to 128 characters of A-Z a-z 0-9 . _ -; else a new one."""
     given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-    return given.decode() if ACCEPTABLE_ID.fullmatch(given) else secrets.token_hex(16)
+    return given.decode() if ACCEPTABLE_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
 
 
 def report(method: str, route: str | None, status: int, seconds: float) -> None:
+    if not log.isEnabledFor(logging.INFO):
+        return
     milliseconds = round(seconds * 1000, 1)
     line = {"method": method, "route": route, "status": status, "duration_ms": milliseconds}
     log.info("%s %s %s %s ms", method, route or "-", status or "-", milliseconds, extra=line)

@@ -2,44 +2,81 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from pydantic import TypeAdapter
+from sqlalchemy import Select
 from sqlmodel import func
 from sqlmodel.sql.expression import SelectOfScalar
 
 from heroes.kit import cursor
 from heroes.kit.database import ReadSession
-from heroes.kit.model import Entity
+from heroes.kit.encode import to_json
 from heroes.kit.problem import error, invalid
 from heroes.kit.query import MAX_LIMIT, ListQuery
+from heroes.kit.security import CALLER
+from heroes.kit.view import Row, View
 
 
-@dataclass(frozen=True)
+@dataclass
 class Page:
-    """A page of a list: its rows, the cursor of the next page if there is one, and the total if it was asked for."""
+    """A page of a list, shared by all who asked for it at the same time.
 
-    rows: Sequence[Entity]
+    Its rows as they are shown, the cursor of the next page if there is one, and the total if it was asked for.
+    """
+
+    rows: Sequence[Row]
     cursor: str | None
     total: int | None
 
+    @cached_property
+    def body(self) -> bytes:
+        return to_json(self.rows)
+
 
 async def page(session: ReadSession, query: ListQuery, statement: SelectOfScalar[Any]) -> Page:
-    """The page of this select that the query asks for: at most two statements, one more for a count."""
-    limit, offset, keys = query.given.get("limit", MAX_LIMIT), query.given.get("offset", 0), sort_keys(query)
+    """The page of this select that the query asks for; one read for all who ask for it at the same time."""
+    select = statement._generate_cache_key()  # as the query cache in SQLAlchemy's own examples does
+    assert select is not None
+    values = tuple(bind.effective_value for bind in select.bindparams)
+    view = View(query)
+    key = (type(query), query.text, CALLER.get() if view.is_personal else None, select.key, values)
+    return await session.once(key, lambda session: turn_to(session, query, view, statement))
+
+
+async def turn_to(session: ReadSession, query: ListQuery, view: View, statement: SelectOfScalar[Any]) -> Page:
+    """At most two statements, one more for a count, and one for each thing that is embedded."""
+    limit, keys = query.given.get("limit", MAX_LIMIT), sort_keys(query)
     place, statement = place_of(query, keys), query.narrowed(statement)
     total = await count(session, statement) if query.given.get("count") else None
-    rows: list[Entity] = []
-    if offset:
-        whole = statement.order_by(*(key.ordering() for key in keys)).offset(offset)
-        rows += await session.exec(whole.limit(limit + 1).options(*query.loading))
-    else:
-        ordered = statement.order_by(*(key.ordering() for key in cursor.solid(keys))).options(*query.loading)
-        for span in cursor.spans(keys, place):
-            if len(rows) <= limit:
-                rows += await session.exec(ordered.where(span).limit(limit + 1 - len(rows)))
-    more = len(rows) > limit
-    return Page(rows[:limit], bookmark(query, rows[limit - 1], keys) if more else None, total)
+    names = view.columns(key.column.key for key in keys)
+    columns = [getattr(query.model, name) for name in names]
+    chosen = statement.with_only_columns(*columns, maintain_column_froms=True)
+    found = await collect(session, query, chosen, keys, place, limit + 1)
+    rows = [dict(zip(names, row, strict=True)) for row in found[:limit]]
+    mark = bookmark(query, rows[-1], keys) if len(found) > limit else None
+    return Page(await view.shown(session, rows), mark, total)
+
+
+async def collect(
+    session: ReadSession,
+    query: ListQuery,
+    statement: Select[Any],
+    keys: Sequence[cursor.Key],
+    place: tuple[Any, ...] | None,
+    number: int,
+) -> list[Sequence[Any]]:
+    """So many rows, in order, from this place on."""
+    if offset := query.given.get("offset"):
+        whole = statement.order_by(*(key.ordering() for key in keys))
+        return list(await session.fetch(whole.offset(offset).limit(number)))
+    rows: list[Sequence[Any]] = []
+    ordered = statement.order_by(*(key.ordering() for key in cursor.solid(keys)))
+    for span in cursor.spans(keys, place):
+        if len(rows) < number:
+            rows += await session.fetch(ordered.where(span).limit(number - len(rows)))
+    return rows
 
 
 async def count(session: ReadSession, statement: SelectOfScalar[Any]) -> int:
@@ -68,8 +105,8 @@ def scope_of(query: ListQuery) -> str:
     return f"{query.model.__tablename__} {order_of(query)}"
 
 
-def bookmark(query: ListQuery, row: Entity, keys: Sequence[cursor.Key]) -> str:
-    return cursor.encode(query.secret, scope_of(query), [getattr(row, key.column.key) for key in keys])
+def bookmark(query: ListQuery, row: dict[str, Any], keys: Sequence[cursor.Key]) -> str:
+    return cursor.encode(query.secret, scope_of(query), [row[key.column.key] for key in keys])
 
 
 def place_of(query: ListQuery, keys: Sequence[cursor.Key]) -> tuple[Any, ...] | None:

@@ -1,6 +1,6 @@
 """What may stand behind the question mark: named, typed, documented parameters, each at most once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any
@@ -57,13 +57,13 @@ def read(known: Mapping[str, Parameter], given: QueryParams) -> dict[str, Any]:
     return values
 
 
-def refuse_strangers(known: Iterable[str], given: QueryParams) -> None:
+def refuse_strangers(known: Collection[str], given: QueryParams) -> None:
     """A 422 that names each unknown parameter and lists the known ones; and one for each that is repeated."""
     names = [name for name, _ in given.multi_items()]
-    known = list(known)
-    listing = f"Unknown parameter; known are: {', '.join(known) or 'none'}"
-    errors = [error("query", name, listing, "unknown_parameter") for name in dict.fromkeys(names) if name not in known]
-    repeated = [name for name in known if names.count(name) > 1]
-    errors += [error("query", name, "The parameter is given more than once", "repeated_parameter") for name in repeated]
-    if errors:
-        raise invalid(errors)
+    unknown = [name for name in dict.fromkeys(names) if name not in known]
+    repeated = [name for name in known if names.count(name) > 1] if len(set(names)) < len(names) else []
+    if unknown or repeated:
+        listing = f"Unknown parameter; known are: {', '.join(known) or 'none'}"
+        errors = [error("query", name, listing, "unknown_parameter") for name in unknown]
+        again = "The parameter is given more than once"
+        raise invalid([*errors, *(error("query", name, again, "repeated_parameter") for name in repeated)])

@@ -4,7 +4,7 @@ import re
 from hashlib import blake2b
 from typing import Annotated, TypeVar
 
-from fastapi import Depends, Header
+from fastapi import Depends, Request
 
 from heroes.kit.model import Stamped
 from heroes.kit.problem import Problem, error, invalid
@@ -40,14 +40,10 @@ class Precondition:
     Strong comparison, so a weak tag never matches. A malformed header is a 422.
     """
 
-    def __init__(
-        self,
-        if_match: Annotated[
-            str | None,
-            Header(alias="If-Match", description='Only if it still has this version, as in `"3"`, or `*`; else 412.'),
-        ] = None,
-    ) -> None:
-        self.header = None if if_match is None or if_match.strip() == "*" else if_match
+    def __init__(self, request: Request) -> None:
+        given = request.headers.getlist("If-Match")
+        if_match = ", ".join(given)  # several lines are one list (RFC 9110, section 5.3)
+        self.header = None if not given or if_match.strip() == "*" else if_match
         if self.header is not None and not TAGS.fullmatch(self.header):
             raise invalid([error("header", "If-Match", 'Expected "…" entity tags or *', "etag_parsing")])
 

@@ -108,12 +108,14 @@ class ListQuery:
         return query
 
     def take(self, request: Request, parameters: Mapping[str, Parameter]) -> None:
-        self.given = parameter.read(parameters, request.query_params)
+        self.text: bytes = request.scope["query_string"]
+        self.given = parameter.read(parameters, request.query_params) if self.text else {}
         self.secret: bytes = request.app.state.secrets[0]
         self.fields: list[str] | None = self.given.get("fields")
         self.hidden = hidden(self.model)
-        asked = {self.conditions[name][0] for name in self.given if name in self.conditions}
-        refuse(asked.union(term.removeprefix("-") for term in self.given.get("sort", ())) & self.hidden)
+        if self.hidden:
+            asked = {self.conditions[name][0] for name in self.given if name in self.conditions}
+            refuse(asked.union(term.removeprefix("-") for term in self.given.get("sort", ())) & self.hidden)
         self.included = list(dict.fromkeys(self.given.get("include", ())))
         request.state.query = self  # the answer is shaped by it
         if "cursor" in self.given and "offset" in self.given:

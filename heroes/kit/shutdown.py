@@ -20,15 +20,19 @@ class Shutdown:
     def __init__(self, delay: float, timeout: float) -> None:
         self.delay, self.timeout, self.has_begun = delay, timeout, False
 
-    def listen(self) -> None:
-        """Stand in for uvicorn's own handlers: they would close at once, and end the process by the signal."""
+    def listen(self) -> bool:
+        """Stand in for uvicorn's own handlers: they would close at once, and end the process by the signal.
+
+        Tells whether it does: not in a process that is somebody else's.
+        """
         server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
         if not isinstance(server, uvicorn.Server):
-            return
+            return False
         server.config.timeout_graceful_shutdown = math.ceil(self.timeout)
         loop = asyncio.get_running_loop()
         for number, delay in ((signal.SIGTERM, self.delay), (signal.SIGINT, 0.0)):
             loop.add_signal_handler(number, self.begin, server, delay)
+        return True
 
     def begin(self, server: uvicorn.Server, delay: float) -> None:
         if self.has_begun:  # told again: somebody is impatient

@@ -6,9 +6,11 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Annotated, Any, ClassVar
 
 from fastapi import Depends, Request, Response
+from starlette.types import Receive, Scope, Send
 
 from heroes.kit import database, describe, idempotency
 from heroes.kit.answer import Returned, answer
+from heroes.kit.arguments import Arguments
 from heroes.kit.body import JSONBody
 from heroes.kit.deadline import COMMIT_TIMEOUT, Deadline
 from heroes.kit.endpoint import Endpoint
@@ -39,6 +41,9 @@ class UnitOfWork(Endpoint):
 
     def __init__(self, path: str, endpoint: Callable[..., Awaitable[Any]], **options: Any) -> None:
         super().__init__(path, returning(endpoint), **options)
+        self.arguments = Arguments.of_route(self)
+        if self.arguments is not None:
+            self.app, self.serves_alone = self.serve, True
         self.who = (self.may or May()).of(min(self.methods or ()), path)
         self.known = describe.query_parameters(self.dependant)
         describe.operation(self)
@@ -46,9 +51,19 @@ class UnitOfWork(Endpoint):
             self.openapi_extra = (self.openapi_extra or {}) | {"security": [{"Token": []}]}
 
     def get_route_handler(self) -> Handler:
-        handle = super().get_route_handler()
-        unit = self.read if self.methods == {"GET"} else self.write
-        return functools.partial(unit, handle)
+        return functools.partial(self.unit, super().get_route_handler())
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self.unit(self.call, Request(scope, receive, send))
+        await response(scope, receive, send)
+
+    async def call(self, request: Request) -> Response:
+        assert self.arguments is not None
+        returned: Response = await self.endpoint(**await self.arguments.take(request))
+        return returned
+
+    async def unit(self, handle: Handler, request: Request) -> Response:
+        return await (self.read if self.methods == {"GET"} else self.write)(handle, request)
 
     async def read(self, handle: Handler, request: Request) -> Response:
         async with Deadline(request.app.state.request_timeout, request.receive):
@@ -83,7 +98,7 @@ class UnitOfWork(Endpoint):
             return response
 
     async def run(self, handle: Handler, request: Request) -> Response:
-        if self.known is not None:
+        if self.known is not None and request.scope["query_string"]:
             refuse_strangers(self.known, request.query_params)
         returned = await handle(request)
         assert isinstance(returned, Returned)
