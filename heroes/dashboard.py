@@ -74,7 +74,7 @@ async def totals(session: ReadSession) -> dict[str, int]:
 async def products_by_status(session: ReadSession) -> dict[str, int]:
     status = col(Product.status)
     counted = dict(await session.rows(select(status, func.count()).where(is_living(Product)).group_by(status)))
-    return {status: counted.get(status, 0) for status in ProductStatus}
+    return {status.value: counted.get(status, 0) for status in ProductStatus}
 
 
 async def ratings(session: ReadSession) -> list[dict[str, Any]]:

@@ -55,7 +55,7 @@ def answer_one(request: Request, thing: Entity, read: type[Read], query: ListQue
     tag = weak_etag(body) if embedded else etag(thing.version)
     headers = {"ETag": tag}
     if status == 201:
-        headers["Location"] = f"{request.scope.get('root_path', '')}{request.url.path.rstrip('/')}/{thing.id}"
+        headers["Location"] = f"{request.scope.get('root_path', '')}{request.scope['path'].rstrip('/')}/{thing.id}"
     return conditional(request, body, status, headers)
 
 
@@ -85,7 +85,7 @@ def next_page(request: Request, cursor: str) -> str:
     parameters = [
         (name, value) for name, value in request.query_params.multi_items() if name not in ("offset", "cursor")
     ]
-    return f"{request.url.path}?{urlencode([*parameters, ('cursor', cursor)])}"
+    return f"{request.scope['path']}?{urlencode([*parameters, ('cursor', cursor)])}"
 
 
 def shown(thing: Entity, read: type[Read], query: ListQuery | None) -> dict[str, Any]:

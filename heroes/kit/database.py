@@ -139,7 +139,8 @@ class ReadSession:
 async def by_id(engine: AsyncEngine, entity: type[Entity], idents: Collection[Any]) -> dict[Any, dict[str, Any]]:
     """The values of these things; those that are not there are left out."""
     names, statement = of_ids(entity, ceiling(len(idents)))
-    things = [dict(zip(names, row, strict=True)) for row in await fetch(engine, statement, padded(idents))]
+    values = {f"id_{index}": ident for index, ident in enumerate(padded(idents))}
+    things = [dict(zip(names, row, strict=True)) for row in await fetch(engine, statement, values)]
     return {thing["id"]: thing for thing in things}
 
 
@@ -147,7 +148,7 @@ async def by_id(engine: AsyncEngine, entity: type[Entity], idents: Collection[An
 def of_ids(entity: type[Entity], number: int) -> tuple[Sequence[str], Select[Any]]:
     """The names of a table's columns, and a select of them for so many ids."""
     columns = {attribute.key: attribute.columns[0] for attribute in inspect(entity).column_attrs}
-    ids = [bindparam(f"value_{index}", type_=columns["id"].type) for index in range(number)]
+    ids = [bindparam(f"id_{index}", type_=columns["id"].type) for index in range(number)]
     return list(columns), select(*columns.values()).where(columns["id"].in_(ids))
 
 

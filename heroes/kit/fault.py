@@ -1,6 +1,7 @@
 """What does a database's failure mean: by SQLSTATE or by SQLite's code, never by its prose; one table for both."""
 
 import logging
+import sqlite3
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -12,8 +13,8 @@ from heroes.kit.constraint import field_of, referrers_of, statement_of, taken_fi
 from heroes.kit.problem import Problem, conflict, error, invalid, unavailable
 
 log = logging.getLogger("heroes")
-OF_THE_DRIVER = (asyncpg.PostgresError, asyncpg.InterfaceError)
-"""Raised bare while a connection is being set up; later SQLAlchemy wraps them."""
+OF_THE_DRIVER = (asyncpg.PostgresError, asyncpg.InterfaceError, sqlite3.Error)
+"""Raised bare by reads past the ORM, and while a connection is being set up; else SQLAlchemy wraps them."""
 FAILURES = (DBAPIError, PoolTimeout, StaleDataError, OSError, OverflowError, *OF_THE_DRIVER)
 """What a session raises when the database fails, refuses, or is not there."""
 
@@ -72,13 +73,11 @@ def code_of(failure: Exception) -> str:
         return "PoolTimeout"
     if isinstance(failure, OSError):
         return "OSError"
-    if isinstance(failure, OF_THE_DRIVER):
-        return getattr(failure, "sqlstate", None) or "08"
-    if not isinstance(failure, DBAPIError):
+    driver: Any = failure.orig if isinstance(failure, DBAPIError) else failure
+    if not isinstance(failure, (DBAPIError, *OF_THE_DRIVER)):
         return type(failure).__name__
-    driver: Any = failure.orig
     code = getattr(driver, "sqlstate", None) or getattr(driver, "sqlite_errorname", None)
-    return str(code or "08")
+    return str(code or ("22" if isinstance(driver, ValueError) else "08"))
 
 
 def problem_of(failure: Exception, *, committing: bool = False) -> Problem | None:

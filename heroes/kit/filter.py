@@ -13,6 +13,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
 from heroes.kit.parameter import Parameter, listing
+from heroes.kit.rows import among
 from heroes.kit.value import YesNo, plain_type, value_type
 
 Column = InstrumentedAttribute[Any]
@@ -69,7 +70,7 @@ OPERATORS: dict[str, tuple[Callable[[Column, Any], ColumnElement[bool]], str]] =
     "lte": (le, "at most this"),
     "gt": (gt, "greater than this"),
     "gte": (ge, "at least this"),
-    "in": (lambda column, values: column.in_(values), f"one of at most {MAX_VALUES}, separated by commas"),
+    "in": (among, f"one of at most {MAX_VALUES}, separated by commas"),
     "contains": (contains, "containing this text, in this case"),
     "startswith": (startswith, "starting with this text, in this case"),
     "isnull": (lambda column, null: column.is_(None) if null else column.is_not(None), "absent, or not"),

@@ -41,7 +41,7 @@ def complete(scope: Scope, headers: Collection[Header]) -> list[Header]:
     answered = [*headers, *(header for header in ALWAYS if header[0] not in given)]
     if PRIVATE[0] not in given and any(name == b"authorization" for name, _ in scope["headers"]):
         answered.append(PRIVATE)
-    if scope["scheme"] == "https" and HSTS[0] not in given:
+    if scope.get("scheme") == "https" and HSTS[0] not in given:
         answered.append(HSTS)
     return answered
 

@@ -37,7 +37,7 @@ async def key_of(request: Request) -> Key | None:
         raise refused("Expected 1 to 255 visible ASCII characters, once")
     body = await request.json() if await request.body() else None
     asked = json.dumps([sorted(request.query_params.multi_items()), body], sort_keys=True)
-    named = [str(CALLER.get().id or ""), request.method, request.url.path.rstrip("/"), given[0]]
+    named = [str(CALLER.get().id or ""), request.method, request.scope["path"].rstrip("/"), given[0]]
     latest, *older = [hmac.digest(secret, asked.encode(), "sha256") for secret in request.app.state.secrets]
     return Key(hashlib.sha256("\0".join(named).encode()).digest(), latest, older)
 

@@ -41,6 +41,7 @@ class UnitOfWork(Endpoint):
 
     def __init__(self, path: str, endpoint: Callable[..., Awaitable[Any]], **options: Any) -> None:
         super().__init__(path, returning(endpoint), **options)
+        self.handler = endpoint
         self.arguments = Arguments.of_route(self)
         if self.arguments is not None:
             self.app, self.serves_alone = self.serve, True
@@ -59,8 +60,7 @@ class UnitOfWork(Endpoint):
 
     async def call(self, request: Request) -> Response:
         assert self.arguments is not None
-        returned: Response = await self.endpoint(**await self.arguments.take(request))
-        return returned
+        return Returned(await self.handler(**await self.arguments.take(request)))
 
     async def unit(self, handle: Handler, request: Request) -> Response:
         return await (self.read if self.methods == {"GET"} else self.write)(handle, request)

@@ -1,0 +1,129 @@
+"""How are rows read when nothing of the ORM is needed: straight from the driver, by a statement compiled once."""
+
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, Select, inspect, literal, util
+from sqlalchemy.engine import Engine
+from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.orm.attributes import instance_state, manager_of_class
+from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy.sql.cache_key import CacheKey
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.types import TypeEngine
+from sqlmodel.sql.sqltypes import UTCDateTime
+
+from heroes.kit.engine import start_clock
+
+T = TypeVar("T")
+NUMERIC = 1700
+"""The OID by which SQLAlchemy's dialect for asyncpg chooses how decimals are read."""
+PLANS = 500
+"""So many statements are kept; those not used for longest are compiled anew."""
+log = logging.getLogger("sqlalchemy.engine.Engine")
+
+
+class Plan:
+    """A select as the driver wants it: its text, the order of its values, and how both ways are converted."""
+
+    def __init__(self, statement: Select[Any], key: CacheKey, dialect: Dialect) -> None:
+        compiled = statement.compile(dialect=dialect, cache_key=key)
+        assert isinstance(compiled, SQLCompiler)
+        self.compiled, self.sql = compiled, str(compiled)
+        binds = {name: bind.type.dialect_impl(dialect).bind_processor(dialect) for name, bind in compiled.binds.items()}
+        self.values = [(name, binds[name]) for name in compiled.positiontup or ()]
+        readers = [reader(column.type, dialect) for column in statement.selected_columns]
+        self.readers = [(index, read) for index, read in enumerate(readers) if read is not None]
+
+    def arguments(self, key: CacheKey, values: Mapping[str, Any]) -> list[Any]:
+        """In the order of the text; `values` are those that the statement leaves open, by name."""
+        given = self.compiled.construct_params(values, extracted_parameters=key.bindparams)
+        return [given[name] if convert is None else convert(given[name]) for name, convert in self.values]
+
+    def read(self, rows: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
+        if not self.readers:
+            return rows
+        read = [list(row) for row in rows]
+        for row in read:
+            for index, convert in self.readers:
+                row[index] = convert(row[index])
+        return read
+
+
+def reader(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
+    """What makes a value of this type of what the driver gives, if anything has to be done."""
+    if isinstance(kind, UTCDateTime) and dialect.name == "postgresql":  # its times come in UTC already
+        return None
+    return kind.dialect_impl(dialect).result_processor(dialect, NUMERIC)
+
+
+plans: util.LRUCache[Any, Plan] = util.LRUCache(PLANS)
+
+
+async def fetch(
+    engine: AsyncEngine, statement: Select[Any], values: Mapping[str, Any] = MappingProxyType({})
+) -> Sequence[Sequence[Any]]:
+    """The rows of a select of columns, with the values that it leaves open. Raises what the driver raises."""
+    key = statement._generate_cache_key()  # as the query cache in SQLAlchemy's own examples does
+    assert key is not None
+    plan = plans.get((engine.dialect.name, key.key))
+    if plan is None:
+        plan = plans[engine.dialect.name, key.key] = Plan(statement, key, engine.dialect)
+    arguments = plan.arguments(key, values)
+    if engine.echo:
+        log.info("%s %s", plan.sql, arguments)
+    return plan.read(await util.greenlet_spawn(ask, engine.sync_engine, plan.sql, arguments))
+
+
+def ask(engine: Engine, sql: str, arguments: list[Any]) -> Sequence[Sequence[Any]]:
+    connection = connect(engine)
+    driver: Any = connection.driver_connection
+    try:
+        if engine.dialect.name == "postgresql":
+            rows: Sequence[Sequence[Any]] = util.await_only(driver.fetch(sql, *arguments))
+            return rows
+        start_clock(connection.info)
+        return list(util.await_only(driver.execute_fetchall(sql, arguments)))
+    except BaseException:
+        connection.invalidate()  # nobody has to find out in which state it is
+        raise
+    finally:
+        connection.close()
+
+
+def connect(engine: Engine) -> PoolProxiedConnection:
+    """A connection from the pool, but none that is known to have ended."""
+    while True:
+        connection = engine.raw_connection()
+        driver: Any = connection.driver_connection
+        if engine.dialect.name != "postgresql" or not driver.is_closed():
+            return connection
+        connection.invalidate()
+        connection.close()
+
+
+def detached(entity: type[T], values: Mapping[str, Any]) -> T:
+    """The thing with all these values, as a session that is over would have left it."""
+    thing: T = manager_of_class(entity).new_instance()
+    thing.__dict__.update(values)
+    instance_state(thing).key = inspect(entity).identity_key_from_primary_key((values["id"],))
+    return thing
+
+
+def ceiling(number: int) -> int:
+    """The next power of two, so that there are few statements that differ in their number of values only."""
+    return 1 << (number - 1).bit_length()
+
+
+def padded(values: Collection[Any]) -> list[Any]:
+    """These values, one of them again and again, up to such a number."""
+    all_of_them = list(values)
+    return all_of_them + all_of_them[-1:] * (ceiling(len(all_of_them)) - len(all_of_them))
+
+
+def among(column: ColumnElement[Any], values: Collection[Any]) -> ColumnElement[bool]:
+    """Is it one of these, of which there are some?"""
+    return column.in_([literal(value, column.type) for value in padded(values)])
