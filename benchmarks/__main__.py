@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -106,6 +107,7 @@ def main() -> None:
         return terminal.show([Contest.from_json(one) for one in stored["contests"]])
     if sentence := machine.missing():
         sys.exit(sentence)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped."))  # not without stopping the servers
     machine.stay_off_the_servers_core()
     plan, folder = planned(given), PARTIAL
     if plan == Plan(peers=PEERS):

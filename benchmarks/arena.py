@@ -48,12 +48,12 @@ class Arena:
         """One run of wrk against one of the two; ours at another load, where ours is compared to itself."""
         server = self.servers.get(who) or self.servers[OURS]
         name = who if who in LOADS else contest.load
-        self.tell(f"{contest.engine}  {LOADS[name].title}  {contest.connections} connections  {who}", seconds + PAUSE)
-        before = server.cpu()
+        connections, before = LOADS[name].at_once(contest.connections), server.cpu()
+        self.tell(f"{contest.engine}  {LOADS[name].title}  {connections} connections  {who}", seconds + PAUSE)
         with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
             script.write(LOADS[name].script(self.plan.heroes, next(self.seeds), self.paths))
             script.flush()
-            output = drive(server.url, script.name, connections=contest.connections, seconds=seconds)
+            output = drive(server.url, script.name, connections=connections, seconds=seconds)
         busy = (server.cpu() - before) / seconds
         server.settle()
         return replace(parsed(output, LOADS[name].rows), memory=server.memory(), busy=busy)
@@ -65,7 +65,9 @@ class Arena:
             self.run(group[0], who, WARM_UP)
         ours: Sample | None = None
         for _, peer, who in turns(list(by_peer), self.plan.rounds):
-            sample = self.run(by_peer[peer], who, LOADS[who if who in LOADS else group[0].load].long(self.plan.seconds))
+            sample = self.run(
+                by_peer[peer], who, LOADS[who if who in LOADS else group[0].load].seconds(self.plan.seconds)
+            )
             if who == OURS:
                 ours = sample
             elif ours:

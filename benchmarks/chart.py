@@ -1,5 +1,6 @@
 """How does it look at a glance: bars of ours and of each peer, as an SVG that is read on white and on dark."""
 
+import statistics
 from collections.abc import Sequence
 from html import escape
 
@@ -21,7 +22,7 @@ def bars(contests: Sequence[Contest]) -> list[tuple[str, float]]:
     """
     if not contests:
         return []
-    ours = max(contest.median(0, "rate") for contest in contests)
+    ours = statistics.median(contest.median(0, "rate") for contest in contests)
     peers = [(contest.peer, ours / max(contest.ratio().median, 1e-9)) for contest in contests]
     return sorted([(OURS, ours), *peers], key=lambda bar: -bar[1])
 

@@ -8,6 +8,7 @@ from benchmarks.wrk import REPORT
 POST = {"name": "Captain North America", "secret_name": "Esteban Rogelios", "age": 93, "power": 150, "team_id": 7}
 FILTERED = "/heroes/?age__gte={age}&sort=-power&limit=100"
 RANDOMLY_FILTERED = FILTERED.format(age='" .. math.random(20, 60) .. "')
+LONG_SECONDS, LONG_AT_ONCE = 4, 4
 PAGES = 100
 """From so many first pages is a random one taken."""
 JSON_HEADER = 'wrk.headers["Content-Type"] = "application/json"\n'
@@ -28,12 +29,16 @@ class Load:
     against_itself: str = ""
     """Another load, with which ours is compared to ours."""
     only_ours: bool = False
-    at_least: int = 0
-    """Seconds, where a request takes long."""
+    takes_long: bool = False
+    """So long that more seconds are needed to count such requests, and fewer at once."""
 
-    def long(self, seconds: int) -> int:
+    def seconds(self, usual: int) -> int:
         """For how long it is driven."""
-        return max(seconds, self.at_least)
+        return max(usual, LONG_SECONDS) if self.takes_long else usual
+
+    def at_once(self, connections: int) -> int:
+        """Over how many connections. What is still in work at the end does not count, so it may not be much."""
+        return min(connections, LONG_AT_ONCE) if self.takes_long else connections
 
     def script(self, rows: int, seed: int, paths: dict[str, str]) -> str:
         """wrk's, with ids drawn from as many rows as there are."""
@@ -71,7 +76,7 @@ LOADS = {
         path="/heroes/bulk",
         body=heroes(1000),
         rows=1000,
-        at_least=6,
+        takes_long=True,
         against_itself="post",
     ),
     "mixed": Load(

@@ -44,7 +44,7 @@ class Plan:
         groups = [group for engine in self.engines for group in self.groups(engine)]
         warm = sum((len(group) + 1) * (WARM_UP + PAUSE) for group in groups)
         return warm + sum(
-            len(group) * 2 * self.rounds * (LOADS[group[0].load].long(self.seconds) + PAUSE) for group in groups
+            len(group) * 2 * self.rounds * (LOADS[group[0].load].seconds(self.seconds) + PAUSE) for group in groups
         )
 
 

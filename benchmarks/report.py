@@ -10,7 +10,7 @@ from benchmarks.plan import Plan
 from benchmarks.rounds import Contest, number
 from benchmarks.targets import Verdict, slower, verdicts
 
-HEAD = ("load", "connections", "against", "req/s", "its", "ratio", "p50 ms", "p99 ms", "errors", "MB", "core %")
+HEAD = ("load", "connections", "against", "per second", "ratio", "p50 ms", "p99 ms", "errors", "MB", "core %")
 VERDICT_HEAD = ("target", "against", "wanted", "measured", "")
 ENGINES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
 
@@ -24,13 +24,12 @@ def row(contest: Contest) -> tuple[str, ...]:
     load, peer = LOADS[contest.load], contest.peer
     return (
         load.title,
-        str(contest.connections),
+        str(load.at_once(contest.connections)),
         f"ours, {LOADS[peer].title}" if peer in LOADS else peer,
-        f"{contest.median(0, 'rate'):,.0f}",
-        f"{contest.median(1, 'rate'):,.0f}",
+        both("rate"),
         str(contest.ratio()),
-        both("p50", 2),
-        both("p99", 2),
+        both("p50", 1),
+        both("p99", 1),
         f"{contest.errors(0)} / {contest.errors(1)}",
         both("memory"),
         both("busy", factor=100),
@@ -41,7 +40,8 @@ def verdict_row(verdict: Verdict) -> tuple[str, ...]:
     target = verdict.target
     what = "" if target.metric == "rate" else f", {target.metric}"
     where = ", SQLite" if target.engine == "sqlite" else ""
-    title = f"{LOADS[target.load].title}, {target.connections} connection{'s' if target.connections > 1 else ''}"
+    connections = LOADS[target.load].at_once(target.connections)
+    title = f"{LOADS[target.load].title}, {connections} connection{'s' if connections > 1 else ''}"
     against = LOADS[target.peer].title if target.peer in LOADS else target.peer
     return title + where + what, against, target.wanted(), number(verdict.ratio), verdict.said
 

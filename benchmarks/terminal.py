@@ -11,7 +11,7 @@ from benchmarks.report import ENGINES, HEAD, VERDICT_HEAD, comparison, row, verd
 from benchmarks.rounds import Contest
 from benchmarks.targets import verdicts
 
-WIDTH = 100
+WIDTH = 120
 """At least, for the tables; a narrower terminal breaks their lines."""
 FOUND_IN_FILE = ("connections", "core %")
 """Columns left to results.md, so that the others fit."""
@@ -42,9 +42,9 @@ def drawn(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Tab
     return table
 
 
-def short(cells: Sequence[str]) -> list[str]:
-    """A row without what the file has."""
-    return [cell for name, cell in zip(HEAD, cells, strict=True) if name not in FOUND_IN_FILE]
+def short(cells: Sequence[str], first: str = HEAD[0]) -> list[str]:
+    """A row without what the file has, and the load by its short name."""
+    return [first, *[cell for name, cell in zip(HEAD[1:], cells[1:], strict=True) if name not in FOUND_IN_FILE]]
 
 
 def results(contests: Sequence[Contest]) -> None:
@@ -53,7 +53,7 @@ def results(contests: Sequence[Contest]) -> None:
             held = [one for one in contests if (one.engine, one.connections) == (engine, connections) and one.pairs]
             if held:
                 head = f"{title}, {connections} connection{'s' if connections > 1 else ''}"
-                console.print(drawn(head, short(HEAD), [short(row(contest)) for contest in held]))
+                console.print(drawn(head, short(HEAD), [short(row(contest), contest.load) for contest in held]))
 
 
 def show(contests: Sequence[Contest]) -> None:
