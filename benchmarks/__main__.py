@@ -3,6 +3,7 @@
 import argparse
 import json
 import signal
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Callable
@@ -93,6 +94,7 @@ def contested(engine: str, plan: Plan, tell: Callable[[str, float], None], facts
             facts["versions"].append(f"PostgreSQL {version}")
             urls = dict.fromkeys(names, url)
         else:
+            facts["versions"].append(f"SQLite {sqlite3.sqlite_version}")
             database.sqlite_file(folder / "base.sqlite", plan.heroes)
             urls = {name: database.copied(folder / "base.sqlite", name) for name in names}
         servers = stack.enter_context(serving(urls, folder))

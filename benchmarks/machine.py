@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[1]
-CORES = sorted(os.sched_getaffinity(0))
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
 SERVER_CORE, OTHER_CORE = CORES[0], CORES[-1]
 """A server has the first for itself; PostgreSQL, wrk and this program share the last."""
 PACKAGES = (
@@ -20,6 +20,7 @@ PACKAGES = (
     "sqlmodel",
     "sqlalchemy",
     "asyncpg",
+    "aiosqlite",
     "uvicorn",
     "uvloop",
     "httptools",
@@ -33,7 +34,6 @@ PACKAGES = (
     "fastcrud",
 )
 NODE_PACKAGES = ("fastify", "pg")
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def stay_off_the_servers_core() -> None:
@@ -44,7 +44,7 @@ def stay_off_the_servers_core() -> None:
 def missing() -> str | None:
     """What is not there and cannot be done without, in one sentence."""
     if len(CORES) < 2:
-        return "A benchmark needs two cores: one for the server, one for what asks it."
+        return "A benchmark needs Linux and two cores: one for the server, one for what asks it."
     if not shutil.which("wrk"):
         return "wrk is missing, which drives the servers; on Debian: apt install wrk"
     if not shutil.which("taskset"):
@@ -61,7 +61,7 @@ def resident(pid: int) -> float:
 def cpu_seconds(pid: int) -> float:
     """What a process has had of its core so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def processor() -> str:

@@ -31,6 +31,7 @@ SETTINGS = {
     "NODE_ENV": "production",
 }
 UVICORN = ["--workers", "1", "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
+PORTS = iter(range(18_000, 32_000))
 IDLE = 0.06
 """Seconds for which an idle server has used no tick of its core's clock."""
 PATIENCE = 30
@@ -52,9 +53,12 @@ def left_out(peers: list[str]) -> list[str]:
 
 
 def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+    """Below those that the system gives to clients, and never the same twice."""
+    for port in PORTS:
+        with socket.socket() as free, suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
+    raise SystemExit("No port is free.")
 
 
 @dataclass

@@ -23,7 +23,7 @@ console = Console(highlight=False, width=max(WIDTH, terminal.width))
 def progress() -> Progress:
     bar = BarColumn(bar_width=24)
     percent, what = TextColumn("{task.percentage:>3.0f} %"), TextColumn("{task.description}")
-    return Progress(percent, bar, TimeRemainingColumn(), what, console=terminal)
+    return Progress(percent, bar, TimeRemainingColumn(), what, console=terminal, refresh_per_second=2)
 
 
 def say(sentence: str) -> None:

@@ -2,52 +2,16 @@
 
 import os
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, HTTPException
 from fastcrud import FastCRUD, JoinConfig
 from pydantic import BaseModel
-from sqlalchemy import BigInteger, DateTime, ForeignKey, insert, make_url
+from sqlalchemy import insert, make_url
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-class Base(DeclarativeBase):
-    pass
-
-
-class Stamped:
-    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    version: Mapped[int] = mapped_column(default=1)
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now)
-    updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now)
-
-
-class Hero(Stamped, Base):
-    __tablename__ = "hero"
-    name: Mapped[str]
-    secret_name: Mapped[str]
-    age: Mapped[int | None]
-    power: Mapped[int] = mapped_column(default=0)
-    team_id: Mapped[int | None] = mapped_column(BigInteger)
-
-
-class User(Base):
-    __tablename__ = "user"
-    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    username: Mapped[str]
-
-
-class Post(Stamped, Base):
-    __tablename__ = "post"
-    title: Mapped[str]
-    body: Mapped[str]
-    author_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
+from benchmarks.peers.tables import Hero, Post, User
 
 
 class HeroIn(BaseModel):

@@ -1,7 +1,7 @@
 """Litestar with Advanced Alchemy: its repositories on SQLAlchemy and asyncpg, its answers by msgspec."""
 
 import os
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -14,47 +14,11 @@ from advanced_alchemy.extensions.litestar import (
 from advanced_alchemy.repository import SQLAlchemyAsyncRepository
 from litestar import Litestar, get, patch, post
 from litestar.di import Provide
-from sqlalchemy import BigInteger, DateTime, ForeignKey, make_url
+from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import DeclarativeBase, Mapped, joinedload, mapped_column, relationship
+from sqlalchemy.orm import joinedload
 
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-class Base(DeclarativeBase):
-    pass
-
-
-class Stamped:
-    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    version: Mapped[int] = mapped_column(default=1)
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now)
-    updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), default=now)
-
-
-class Hero(Stamped, Base):
-    __tablename__ = "hero"
-    name: Mapped[str]
-    secret_name: Mapped[str]
-    age: Mapped[int | None]
-    power: Mapped[int] = mapped_column(default=0)
-    team_id: Mapped[int | None] = mapped_column(BigInteger)
-
-
-class User(Base):
-    __tablename__ = "user"
-    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    username: Mapped[str]
-
-
-class Post(Stamped, Base):
-    __tablename__ = "post"
-    title: Mapped[str]
-    body: Mapped[str]
-    author_id: Mapped[int] = mapped_column(ForeignKey("user.id"))
-    author: Mapped[User] = relationship(lazy="raise")
+from benchmarks.peers.tables import Hero, Post, now
 
 
 class HeroIn(msgspec.Struct):
@@ -165,7 +129,6 @@ async def list_posts(posts: Posts, limit: int = 100, offset: int = 0) -> list[Po
 
 
 alchemy = SQLAlchemyAsyncConfig(
-    engine_instance=None,
     connection_string=make_url(os.environ["DATABASE_URL"])
     .set(drivername="postgresql+asyncpg")
     .render_as_string(hide_password=False),

@@ -1,90 +1,16 @@
-"""Django Ninja, async: Django's ORM by its async methods, with its own pool of psycopg connections, prepared."""
+"""Django Ninja, async: Django's ORM by its async methods, and the faster renderer of Ninja's documentation."""
 
-import os
-from datetime import UTC, datetime
-from urllib.parse import parse_qsl, urlsplit
+from datetime import datetime
 
-import django
+from benchmarks.peers.django_tables import Hero, Post, now
+
+# Django is set up now, which the others need.
+# isort: split
 import orjson
-from django.conf import settings
-
-url = urlsplit(os.environ["DATABASE_URL"])
-POOL = {
-    "min_size": int(os.environ["POOL_SIZE"]),
-    "max_size": int(os.environ["POOL_SIZE"]) + int(os.environ["POOL_OVERFLOW"]),
-}
-settings.configure(
-    SECRET_KEY=os.environ["SECRET_KEY"],
-    ALLOWED_HOSTS=["*"],
-    ROOT_URLCONF=__name__,
-    USE_TZ=True,
-    MIDDLEWARE=[],
-    DEFAULT_AUTO_FIELD="django.db.models.BigAutoField",
-    DATABASES={
-        "default": {
-            "ENGINE": "django.db.backends.postgresql",
-            "NAME": url.path[1:],
-            "USER": url.username or "",
-            "PASSWORD": url.password or "",
-            "HOST": dict(parse_qsl(url.query)).get("host") or url.hostname or "",
-            "PORT": str(url.port or ""),
-            "OPTIONS": {"pool": POOL, "server_side_binding": True, "prepare_threshold": 5},
-        }
-    },
-)
-django.setup()
-
-from django.core.asgi import get_asgi_application  # noqa: E402  Django must be set up first
-from django.db import models  # noqa: E402
-from django.urls import path  # noqa: E402
-from ninja import NinjaAPI, Schema  # noqa: E402
-from ninja.renderers import BaseRenderer  # noqa: E402
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-class Hero(models.Model):
-    id = models.BigAutoField(primary_key=True)
-    name = models.CharField(max_length=100)
-    secret_name = models.CharField(max_length=100)
-    age = models.IntegerField(null=True)
-    power = models.IntegerField(default=0)
-    team_id = models.BigIntegerField(null=True)
-    version = models.IntegerField(default=1)
-    created_at = models.DateTimeField(default=now)
-    updated_at = models.DateTimeField(default=now)
-
-    class Meta:
-        app_label = "peers"
-        db_table = "hero"
-        managed = False
-
-
-class User(models.Model):
-    id = models.BigAutoField(primary_key=True)
-    username = models.CharField(max_length=50)
-
-    class Meta:
-        app_label = "peers"
-        db_table = "user"
-        managed = False
-
-
-class Post(models.Model):
-    id = models.BigAutoField(primary_key=True)
-    title = models.CharField(max_length=200)
-    body = models.TextField()
-    author = models.ForeignKey(User, on_delete=models.CASCADE)
-    version = models.IntegerField(default=1)
-    created_at = models.DateTimeField(default=now)
-    updated_at = models.DateTimeField(default=now)
-
-    class Meta:
-        app_label = "peers"
-        db_table = "post"
-        managed = False
+from django.core.asgi import get_asgi_application
+from django.urls import path
+from ninja import NinjaAPI, Schema
+from ninja.renderers import BaseRenderer
 
 
 class HeroIn(Schema):
@@ -95,19 +21,20 @@ class HeroIn(Schema):
     team_id: int | None = None
 
 
-class HeroOut(HeroIn):
+class HeroPatch(HeroIn):
+    name: str = ""
+    secret_name: str = ""
+
+
+class StampedOut(Schema):
     id: int
     version: int
     created_at: datetime
     updated_at: datetime
 
 
-class HeroPatch(Schema):
-    name: str = ""
-    secret_name: str = ""
-    age: int | None = None
-    power: int = 0
-    team_id: int | None = None
+class HeroOut(HeroIn, StampedOut):
+    pass
 
 
 class UserOut(Schema):
@@ -115,20 +42,14 @@ class UserOut(Schema):
     username: str
 
 
-class PostOut(Schema):
-    id: int
+class PostOut(StampedOut):
     title: str
     body: str
     author_id: int
-    version: int
-    created_at: datetime
-    updated_at: datetime
     author: UserOut
 
 
 class ORJSONRenderer(BaseRenderer):
-    """The faster one of its documentation."""
-
     media_type = "application/json"
 
     def render(self, request, data, *, response_status):

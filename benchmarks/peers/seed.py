@@ -40,13 +40,11 @@ class HeroUpdate(SQLModel):
 
 
 class UserBrief(SQLModel):
-    id: int
-    username: str
-
-
-class User(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True)
     username: str
+
+
+class User(UserBrief, table=True): ...
 
 
 class PostBase(SQLModel):
@@ -69,9 +67,8 @@ class PostWithAuthor(PostBase):
 
 
 url = make_url(os.environ["DATABASE_URL"])
-drivers = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 engine = create_async_engine(
-    url.set(drivername=drivers[url.get_backend_name()]),
+    url.set(drivername={"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}[url.drivername]),
     pool_size=int(os.environ["POOL_SIZE"]),
     max_overflow=int(os.environ["POOL_OVERFLOW"]),
     pool_pre_ping=True,
