@@ -22,6 +22,7 @@ from benchmarks.server import PEERS, left_out
 HERE = Path(__file__).parent
 PARTIAL = machine.PROJECT / "build"
 """Where the results of a run go that was not a whole one."""
+FEWEST = 20_000
 
 
 def listed(known: list[str]) -> Callable[[str], list[str]]:
@@ -47,7 +48,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--connections", type=lambda text: [int(one) for one in text.split(",")], help="as in 1,32,100")
     parser.add_argument("--engines", type=listed(["postgresql", "sqlite"]), help="postgresql, sqlite")
     parser.add_argument("--render", type=Path, metavar="JSON", help="only show stored results again")
-    return parser.parse_args()
+    given = parser.parse_args()
+    if given.heroes is not None and given.heroes < FEWEST:
+        parser.error(f"at least {FEWEST:,} heroes are needed, so that every page is there")
+    return given
 
 
 def planned(given: argparse.Namespace) -> Plan:
@@ -59,7 +63,7 @@ def planned(given: argparse.Namespace) -> Plan:
 def save(folder: Path, plan: Plan, facts: dict[str, Any], contests: list[Contest]) -> None:
     folder.mkdir(exist_ok=True)
     (folder / "results.md").write_text(report.markdown(plan, facts, contests))
-    (folder / "results.svg").write_text(chart.svg(contests))
+    (folder / "results.svg").write_text(chart.svg(contests, report.footer(facts)))
     (folder / "results.json").write_text(json.dumps(report.stored(plan, facts, contests)))
 
 
@@ -80,7 +84,7 @@ def run(plan: Plan, folder: Path, facts: dict[str, Any]) -> list[Contest]:
             for group in contested(engine, plan, tell, facts):
                 contests += group
                 save(folder, plan, facts, contests)
-        progress.update(task, completed=spent, description="done")
+        progress.update(task, completed=plan.duration(), description="done")
     return contests
 
 
@@ -109,7 +113,8 @@ def main() -> None:
         return terminal.show([Contest.from_json(one) for one in stored["contests"]])
     if sentence := machine.missing():
         sys.exit(sentence)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped."))  # not without stopping the servers
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sign, lambda *_: sys.exit("Stopped."))  # not without stopping the servers
     machine.stay_off_the_servers_core()
     plan, folder = planned(given), PARTIAL
     if plan == Plan(peers=PEERS):

@@ -43,8 +43,8 @@ def panel(title: str, values: Sequence[tuple[str, float]], top: int) -> list[str
     return drawn
 
 
-def svg(contests: Sequence[Contest]) -> str:
-    """The chart of the loads that matter most, on PostgreSQL."""
+def svg(contests: Sequence[Contest], footer: str = "") -> str:
+    """The chart of the loads that matter most, on PostgreSQL; below it, where it was measured."""
     drawn: list[str] = []
     top = 0
     for load in SHOWN:
@@ -58,8 +58,11 @@ def svg(contests: Sequence[Contest]) -> str:
             title = f"{LOADS[load].title}, requests a second at {CONNECTIONS} connections"
             drawn += panel(title, values, top)
             top += HEAD + len(values) * (BAR + GAP)
+    if footer:
+        drawn.append(f'<text x="{LEFT}" y="{top + 4}" class="footer">{escape(footer)}</text>')
+        top += 14
     style = (
-        f"text {{ font: 12px {FONT}; fill: {TEXT} }} .title {{ font-weight: 600; font-size: 14px }}"
+        f"text {{ font: 12px {FONT}; fill: {TEXT} }} .title {{ font-weight: 600; font-size: 14px }} .footer {{ font-size: 11px }}"
         f" .name {{ text-anchor: end }} rect.ours {{ fill: {OUR_COLOUR} }} rect.their {{ fill: {THEIR_COLOUR};"
         f" opacity: .55 }} text.ours {{ fill: {OUR_COLOUR}; font-weight: 600 }}"
     )

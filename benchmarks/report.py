@@ -56,6 +56,12 @@ def comparison(contests: Sequence[Contest]) -> str:
     return f"A Python peer was faster at: {'; '.join(lost)}." if lost else "No Python peer was faster at anything."
 
 
+def footer(facts: dict[str, Any]) -> str:
+    """Where it was measured, in a line."""
+    database = [version for version in facts["versions"] if version.startswith("PostgreSQL")]
+    return ", ".join([*database, f"one worker on one core of {facts['processor']}", facts["date"]])
+
+
 def conditions(plan: Plan, facts: dict[str, Any]) -> list[str]:
     """Where and how it was measured."""
     return [

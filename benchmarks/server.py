@@ -34,6 +34,8 @@ UVICORN = ["--workers", "1", "--loop", "uvloop", "--http", "httptools", "--no-ac
 PORTS = iter(range(18_000, 32_000))
 IDLE = 0.06
 """Seconds for which an idle server has used no tick of its core's clock."""
+SETTLING = 10
+"""Seconds to wait for it at most."""
 PATIENCE = 30
 """Seconds to wait for a server to start."""
 
@@ -109,7 +111,7 @@ class Server:
 
     def settle(self) -> None:
         """Wait until it does nothing: wrk leaves while its last requests are still in work."""
-        deadline, before = time.monotonic() + PATIENCE, -1.0
+        deadline, before = time.monotonic() + SETTLING, -1.0
         while self.cpu() != before and time.monotonic() < deadline:
             before = self.cpu()
             time.sleep(IDLE)
