@@ -62,8 +62,8 @@ def svg(contests: Sequence[Contest], footer: str = "") -> str:
         drawn.append(f'<text x="{LEFT}" y="{top + 4}" class="footer">{escape(footer)}</text>')
         top += 14
     style = (
-        f"text {{ font: 12px {FONT}; fill: {TEXT} }} .title {{ font-weight: 600; font-size: 14px }} .footer {{ font-size: 11px }}"
-        f" .name {{ text-anchor: end }} rect.ours {{ fill: {OUR_COLOUR} }} rect.their {{ fill: {THEIR_COLOUR};"
+        f"text {{ font: 12px {FONT}; fill: {TEXT} }} .title {{ font-weight: 600; font-size: 14px }}"
+        f" .footer {{ font-size: 11px }} .name {{ text-anchor: end }} rect.ours {{ fill: {OUR_COLOUR} }} rect.their {{ fill: {THEIR_COLOUR};"
         f" opacity: .55 }} text.ours {{ fill: {OUR_COLOUR}; font-weight: 600 }}"
     )
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{top}" viewBox="0 0 {WIDTH} {top}"'

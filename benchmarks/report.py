@@ -8,7 +8,7 @@ from benchmarks.loads import LOADS
 from benchmarks.machine import CORES, OTHER_CORE, SERVER_CORE
 from benchmarks.plan import Plan
 from benchmarks.rounds import Contest, number
-from benchmarks.targets import Verdict, slower, verdicts
+from benchmarks.targets import PYTHON_PEERS, Verdict, slower, verdicts
 
 HEAD = ("load", "connections", "against", "per second", "ratio", "p50 ms", "p99 ms", "errors", "MB", "core %")
 VERDICT_HEAD = ("target", "against", "wanted", "measured", "")
@@ -52,6 +52,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def comparison(contests: Sequence[Contest]) -> str:
+    if not any(one.peer in PYTHON_PEERS for one in contests):
+        return "No Python peer took part."
     lost = slower(contests)
     return f"A Python peer was faster at: {'; '.join(lost)}." if lost else "No Python peer was faster at anything."
 
