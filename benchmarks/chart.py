@@ -14,6 +14,16 @@ TEXT, OUR_COLOUR, THEIR_COLOUR = "#7d8590", "#1f9d68", "#8b98a9"
 """A grey that is read on both grounds, ours in green, the others in a quiet blue grey."""
 FONT = "ui-sans-serif, system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif"
 
+STYLE = f"""
+text {{ font: 12px {FONT}; fill: {TEXT} }}
+.title {{ font-weight: 600; font-size: 14px }}
+.footer {{ font-size: 11px }}
+.name {{ text-anchor: end }}
+rect.ours {{ fill: {OUR_COLOUR} }}
+rect.their {{ fill: {THEIR_COLOUR}; opacity: .55 }}
+text.ours {{ fill: {OUR_COLOUR}; font-weight: 600 }}
+"""
+
 
 def bars(contests: Sequence[Contest]) -> list[tuple[str, float]]:
     """Requests a second of ours and of each peer, the fastest first.
@@ -61,11 +71,6 @@ def svg(contests: Sequence[Contest], footer: str = "") -> str:
     if footer:
         drawn.append(f'<text x="{LEFT}" y="{top + 4}" class="footer">{escape(footer)}</text>')
         top += 14
-    style = (
-        f"text {{ font: 12px {FONT}; fill: {TEXT} }} .title {{ font-weight: 600; font-size: 14px }}"
-        f" .footer {{ font-size: 11px }} .name {{ text-anchor: end }} rect.ours {{ fill: {OUR_COLOUR} }} rect.their {{ fill: {THEIR_COLOUR};"
-        f" opacity: .55 }} text.ours {{ fill: {OUR_COLOUR}; font-weight: 600 }}"
-    )
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{top}" viewBox="0 0 {WIDTH} {top}"'
     label = "Requests a second of this service and of its peers"
-    return "\n".join([f'{head} role="img" aria-label="{label}">', f"<style>{style}</style>", *drawn, "</svg>", ""])
+    return "\n".join([f'{head} role="img" aria-label="{label}">', f"<style>{STYLE}</style>", *drawn, "</svg>", ""])

@@ -4,7 +4,7 @@ from benchmarks.chart import svg
 from benchmarks.check import plain
 from benchmarks.loads import LOADS
 from benchmarks.plan import QUICK, Plan
-from benchmarks.report import HEAD, markdown, row
+from benchmarks.report import HEAD, footer, markdown, row
 from benchmarks.rounds import OURS, Contest, turns
 from benchmarks.server import PEERS
 from benchmarks.targets import slower, verdicts
@@ -79,9 +79,15 @@ def test_what_is_stored_is_read_again() -> None:
 
 
 def test_the_chart_has_a_bar_for_ours_and_for_each_peer() -> None:
-    drawn = svg([contest((600, 100)), contest((600, 700), peer="limit")])
+    drawn = svg([contest((600, 100)), contest((600, 700), peer="limit")], footer(HOUR))
     assert drawn.count("<rect") == 3
+    assert "one worker on one core of Z80, 2026-11-21" in drawn
     assert drawn.index("limit</text>") < drawn.index("ours</text>") < drawn.index("seed</text>")
+
+
+def test_a_long_request_is_counted_over_few_connections() -> None:
+    assert (LOADS["bulk"].at_once(32), LOADS["bulk"].seconds(2)) == (4, 4)
+    assert (LOADS["post"].at_once(32), LOADS["post"].seconds(2)) == (32, 2)
 
 
 def test_answers_are_compared_by_value() -> None:
