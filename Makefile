@@ -12,7 +12,7 @@ SHOWN := sqlite-gadgets
 FAULTS := tests/faults
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults check format migrate superuser migration lock clean
+.PHONY: help run test test-faults bench check format migrate superuser migration lock clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -26,6 +26,9 @@ test: .venv/dev ## Run the tests on SQLite and PostgreSQL; ARGS= for pytest
 
 test-faults: .venv/dev ## Run the tests that kill, crowd and restart real processes; ends with what was seen
 	@$(BIN)/pytest -q $(FAULTS)
+
+bench: .venv-bench/ready benchmarks/peers/fastify/node_modules ## Measure against others, in an hour; QUICK=1 for three minutes, ARGS= as in ARGS=--help
+	@.venv-bench/bin/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 check: export PYTHONDONTWRITEBYTECODE = # or six processes compile everything anew
 check: .venv/dev ## The gate: format, lint, types, tests, and every line and branch covered
@@ -55,9 +58,11 @@ lock: .venv/dev ## Renew requirements.txt and requirements-dev.txt from pyprojec
 		--custom-compile-command "make lock" --upgrade pyproject.toml -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" --upgrade requirements.txt benchmarks/requirements.in -o benchmarks/requirements.txt
 
 clean: ## Remove what was made: the environment, caches, coverage; never a database
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* build
+	@rm -rf .venv .venv-bench benchmarks/peers/fastify/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* build
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/bin/python:
@@ -73,3 +78,12 @@ clean: ## Remove what was made: the environment, caches, coverage; never a datab
 	@echo "Installing what the tests need …"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
+
+.venv-bench/ready: benchmarks/requirements.txt .venv/bin/python
+	@echo "Installing what the benchmark and its peers need …"
+	@$(BIN)/python -m venv .venv-bench
+	@.venv-bench/bin/pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/requirements.txt
+	@touch $@
+
+benchmarks/peers/fastify/node_modules: benchmarks/peers/fastify/package-lock.json
+	@if command -v npm > /dev/null; then cd $(@D) && npm ci --silent --no-audit --no-fund && touch node_modules; fi

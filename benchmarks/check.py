@@ -1,0 +1,73 @@
+"""Do all servers answer the same: asked before the clock starts, value by value, with times read as times."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from benchmarks.loads import FILTERED, POST
+from benchmarks.rounds import OURS
+
+READS = (
+    "/heroes/1",
+    "/heroes/10",
+    "/heroes/4711",
+    "/heroes/?limit=100",
+    "/heroes/?limit=100&offset=4200",
+    "/heroes/?limit=20&offset=40",
+    FILTERED.format(age=42),
+    "/posts/?limit=100",
+)
+OWN = ("id", "created_at", "updated_at")
+"""What differs between rows that two servers have made."""
+CHANGED = 4242
+
+
+def plain(value: Any, *, own: tuple[str, ...] = ()) -> Any:
+    """The value without what may differ: the spelling of a time, the order of keys, and what a row has of its own."""
+    if isinstance(value, list):
+        return [plain(one, own=own) for one in value]
+    if isinstance(value, dict):
+        return {key: "its own" if key in own else timed(key, plain(one, own=own)) for key, one in value.items()}
+    return value
+
+
+def timed(key: str, value: Any) -> Any:
+    return datetime.fromisoformat(value) if key.endswith("_at") and isinstance(value, str) else value
+
+
+def answer(client: httpx.Client, method: str, path: str, body: object = None) -> Any:
+    response = client.request(method, path, json=body)
+    if not response.is_success:
+        raise SystemExit(f"{method} {path} of {client.headers['x-server']} was answered {response.status_code}.")
+    return response.json()
+
+
+def answers(name: str, url: str) -> dict[str, Any]:
+    """What one server says to each kind of request."""
+    with httpx.Client(base_url=url, headers={"X-Server": name}, timeout=30) as client:
+        said = {f"GET {path}": plain(answer(client, "GET", path)) for path in READS}
+        made = answer(client, "POST", "/heroes/", POST)
+        path = f"/heroes/{made['id']}"
+        said["POST /heroes/"] = plain(made, own=OWN)
+        said["GET what was made"] = plain(answer(client, "GET", path), own=OWN)
+        said["PATCH"] = plain(answer(client, "PATCH", path, {"power": CHANGED}), own=OWN)
+        said["GET what was changed"] = plain(answer(client, "GET", path), own=OWN)
+        many = answer(client, "POST", "/heroes/bulk", [POST, POST | {"age": None}])
+        said["POST /heroes/bulk"] = plain(many, own=OWN)
+    return said
+
+
+def compare(servers: Mapping[str, str]) -> None:
+    """End the run with a sentence if a peer answers otherwise than ours. Reads come first of all: the others write."""
+    wanted = answers(OURS, servers[OURS])
+    for name, url in servers.items():
+        for request, said in answers(name, url).items():
+            if said != wanted[request]:
+                both = f"ours: {short(wanted[request])}\nit:   {short(said)}"
+                raise SystemExit(f"{name} answers {request} otherwise than ours.\n{both}")
+
+
+def short(value: object) -> str:
+    return str(value)[:600]

