@@ -6,9 +6,10 @@ from types import TracebackType
 from typing import Any, Self
 
 import pytest
-from sqlalchemy import Connection, event
 
-from heroes.kit.database import Database, ReadSession
+from heroes.kit.database import Database
+from heroes.kit.reading import ReadSession
+from tests.statements import noting
 
 PATIENCE = 5
 """Seconds, after which queries that do not meet have failed."""
@@ -22,7 +23,7 @@ class Meeting:
 
     def __init__(self, database: Database, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
         self.connections: set[Any] = set()
-        self.barrier, self.engine = asyncio.Barrier(number), database.reader.sync_engine
+        self.barrier, self.watch = asyncio.Barrier(number), noting(database.reader, self.note)
         alone = ReadSession.alone
 
         async def in_company(session: ReadSession, query: Callable[[ReadSession], Awaitable[Any]]) -> Any:
@@ -36,14 +37,14 @@ class Meeting:
 
         monkeypatch.setattr(ReadSession, "alone", in_company)
 
-    def note(self, connection: Connection, *_: object) -> None:
-        self.connections.add(connection.connection.driver_connection)
+    def note(self, connection: Any, _: str) -> None:
+        self.connections.add(connection)
 
     def __enter__(self) -> Self:
-        event.listen(self.engine, "before_cursor_execute", self.note)
+        self.watch.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
     ) -> None:
-        event.remove(self.engine, "before_cursor_execute", self.note)
+        self.watch.__exit__(kind, failure, trace)

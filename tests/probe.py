@@ -21,12 +21,14 @@ PATIENCE = 20
 async def probing(app: FastAPI, router: APIRouter) -> AsyncIterator[Client]:
     """A client of the application, which has these routes too until the block ends."""
     app.router.routes.extend(router.routes)
+    app.middleware_stack = None  # it knows the routes, and is made anew
     try:
         async with client_of(app) as client:
             yield client
     finally:
         for route in router.routes:
             app.router.routes.remove(route)
+        app.middleware_stack = None
 
 
 @contextmanager

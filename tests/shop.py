@@ -1,13 +1,9 @@
 """What a test of users and their shop begins with: things made through the API, and a look at the statements."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from heroes.kit import password
 from tests.conftest import Client
@@ -74,18 +70,3 @@ async def read(client: Client, path: str, **parameters: Any) -> Any:
 async def ids(client: Client, path: str, **parameters: Any) -> list[Any]:
     """The ids of a list, in its order."""
     return [thing["id"] for thing in await read(client, path, **parameters)]
-
-
-@contextmanager
-def statements_of(engine: AsyncEngine) -> Iterator[list[str]]:
-    """The SQL that this engine executes in the block."""
-    seen: list[str] = []
-
-    def note(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
-        seen.append(statement)
-
-    event.listen(engine.sync_engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        event.remove(engine.sync_engine, "before_cursor_execute", note)

@@ -9,9 +9,10 @@ from sqlmodel import SQLModel, func, select
 
 from heroes import dashboard
 from heroes.hero import Hero
-from heroes.kit.database import Database, ReadSession
+from heroes.kit.database import Database
 from heroes.kit.fault import FAILURES
 from heroes.kit.problem import Problem
+from heroes.kit.reading import ReadSession
 from tests.conftest import Client
 from tests.meeting import Meeting
 from tests.shop import Json, cheap_hashes, made, new_category, new_hero, new_product, new_user, product_body, read

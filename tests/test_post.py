@@ -6,7 +6,8 @@ import pytest
 
 from heroes.kit.database import Database
 from tests.conftest import Client
-from tests.shop import Json, cheap_hashes, ids, made, new_user, read, statements_of
+from tests.shop import Json, cheap_hashes, ids, made, new_user, read
+from tests.statements import statements_of
 
 pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
 

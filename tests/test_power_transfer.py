@@ -9,7 +9,8 @@ import pytest
 from heroes.hero import MAX_POWER
 from heroes.kit.database import Database
 from tests.conftest import Client
-from tests.shop import Json, made, new_hero, read, statements_of
+from tests.shop import Json, made, new_hero, read
+from tests.statements import statements_of
 
 
 def gift(giver: Json, taker: Json, amount: Any = 1) -> Json:

@@ -18,7 +18,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from heroes.kit.example import fill
-from heroes.kit.headers import ALWAYS
+from heroes.kit.headers import ALWAYS, HSTS, PRIVATE
 from heroes.kit.openapi import openapi
 from main import app
 from tests.live import Server, serving
@@ -30,7 +30,7 @@ GENERATION = {"max-examples": CASES, "mode": "all", "deterministic": True, "data
 schema = schemathesis.openapi.from_dict(DOCUMENT, config=Config.from_dict({"seed": 1, "generation": GENERATION}))
 OF_THE_SERVER = {"content-length", "content-type", "date", "server"}
 """Headers that HTTP itself brings along, and that no document names."""
-OF_SAFETY = {name.lower() for name in (*ALWAYS, "Cache-Control", "Strict-Transport-Security")}
+OF_SAFETY = {name.decode() for name, _ in (*ALWAYS, PRIVATE, HSTS)}
 """Headers that every answer has, whatever the operation: they are for browsers and caches, not for the caller."""
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from heroes.kit.database import Database
 from tests.conftest import Client
-from tests.shop import UNKNOWN, made, new_product, read, statements_of
+from tests.shop import UNKNOWN, made, new_product, read
+from tests.statements import statements_of
 
 
 def order(source: Any, target: Any, quantity: Any = 1) -> dict[str, Any]:

@@ -1,12 +1,10 @@
 """How do we reach the database: one engine to write, one to read, and the sessions on them."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
-from functools import cache, cached_property, partial
-from typing import Any, Self, TypeVar
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
-from sqlalchemy import URL, Executable, ScalarResult, Select, Table, bindparam, inspect, update
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import URL, Table, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm.interfaces import ORMOption
 from sqlmodel import SQLModel, col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -16,7 +14,7 @@ from heroes.kit.coalesce import Coalescer
 from heroes.kit.engine import Pool, postgres_engines, sqlite_engines
 from heroes.kit.model import Entity, now
 from heroes.kit.ownership import OwnedSession, insist
-from heroes.kit.rows import ceiling, detached, fetch, padded
+from heroes.kit.reading import ReadSession
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Entity)
@@ -73,83 +71,6 @@ class WriteSession(AsyncSession):
         """Wait until no other transaction, of any process, is at this purpose; on SQLite only one writes anyway."""
         if self.get_bind().dialect.name == "postgresql":
             await self.exec(select(func.pg_advisory_xact_lock(func.hashtext(purpose))))
-
-
-class ReadSession:
-    """Reads, each outside of any transaction: no BEGIN and ROLLBACK around one SELECT, and nothing to commit."""
-
-    def __init__(self, engine: AsyncEngine, coalescer: Coalescer | None) -> None:
-        self._engine, self._coalescer = engine, coalescer
-
-    @cached_property
-    def _session(self) -> AsyncSession:
-        return AsyncSession(self._engine, expire_on_commit=False, autoflush=False)
-
-    async def get(self, entity: type[E], ident: Any, options: Sequence[ORMOption] = ()) -> E | None:
-        """The thing, detached; those who ask for things of a kind at the same time share a query."""
-        if options:
-            return await self._session.get(entity, ident, options=options)
-        query = partial(by_id, self._engine, entity)
-        things = await (self._coalescer.ask(entity, ident, query) if self._coalescer else query([ident]))
-        return detached(entity, things[ident]) if ident in things else None
-
-    async def once(self, key: Hashable, work: Callable[["ReadSession"], Awaitable[T]]) -> T:
-        """What this work returns: done once for all who ask under this key before it begins. They share the result."""
-        if self._coalescer is None:
-            return await work(self)
-        result: T = await self._coalescer.ask(key, None, lambda _: self.alone(work))
-        return result
-
-    async def fetch(self, statement: Select[Any]) -> Sequence[Sequence[Any]]:
-        """The rows of a select of columns, past the ORM; for lists."""
-        return await fetch(self._engine, statement)
-
-    async def exec(self, statement: SelectOfScalar[T]) -> ScalarResult[T]:
-        return await self._session.exec(statement)
-
-    async def rows(self, statement: Executable) -> Sequence[Any]:
-        """The rows of a select of columns, for sums and counts."""
-        result: Any = await self._session.exec(statement)  # type: ignore[call-overload]  # SQLModel's has no columns
-        return list(result.all())
-
-    async def together(self, *queries: Callable[["ReadSession"], Awaitable[Any]]) -> list[Any]:
-        """The results of queries that run at the same time, each on a connection of its own.
-
-        If one fails, the others are cancelled, and its failure is the failure of all.
-        """
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self.alone(query)) for query in queries]
-        except ExceptionGroup as failures:
-            raise failures.exceptions[0] from None
-        return [task.result() for task in tasks]
-
-    async def alone(self, query: Callable[["ReadSession"], Awaitable[T]]) -> T:
-        async with ReadSession(self._engine, self._coalescer) as session:
-            return await query(session)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if "_session" in self.__dict__:
-            await self._session.close()
-
-
-async def by_id(engine: AsyncEngine, entity: type[Entity], idents: Collection[Any]) -> dict[Any, dict[str, Any]]:
-    """The values of these things; those that are not there are left out."""
-    names, statement = of_ids(entity, ceiling(len(idents)))
-    values = {f"id_{index}": ident for index, ident in enumerate(padded(idents))}
-    things = [dict(zip(names, row, strict=True)) for row in await fetch(engine, statement, values)]
-    return {thing["id"]: thing for thing in things}
-
-
-@cache
-def of_ids(entity: type[Entity], number: int) -> tuple[Sequence[str], Select[Any]]:
-    """The names of a table's columns, and a select of them for so many ids."""
-    columns = {attribute.key: attribute.columns[0] for attribute in inspect(entity).column_attrs}
-    ids = [bindparam(f"id_{index}", type_=columns["id"].type) for index in range(number)]
-    return list(columns), select(*columns.values()).where(columns["id"].in_(ids))
 
 
 class Database:

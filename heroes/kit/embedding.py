@@ -10,9 +10,9 @@ from sqlalchemy.orm import selectinload
 from sqlalchemy.orm.interfaces import ORMOption
 from sqlmodel import SQLModel, col
 
-from heroes.kit.database import ReadSession
 from heroes.kit.model import Entity, Read
 from heroes.kit.privacy import hidden
+from heroes.kit.reading import ReadSession
 from heroes.kit.rows import among
 
 

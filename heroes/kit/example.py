@@ -9,8 +9,8 @@ from uuid import UUID
 from sqlalchemy import Select
 from sqlmodel import SQLModel
 
-from heroes.kit.database import ReadSession
 from heroes.kit.fault import FAILURES
+from heroes.kit.reading import ReadSession
 
 PLACE = re.compile(r'"\{(\w+)(?::(\d))?\}"')
 """`"{hero}"` stands for the id of the newest hero, `"{hero:2}"` for that of the one before."""

@@ -11,10 +11,10 @@ from sqlmodel import func
 from sqlmodel.sql.expression import SelectOfScalar
 
 from heroes.kit import cursor
-from heroes.kit.database import ReadSession
 from heroes.kit.encode import to_json
 from heroes.kit.problem import error, invalid
 from heroes.kit.query import MAX_LIMIT, ListQuery
+from heroes.kit.reading import ReadSession
 from heroes.kit.security import CALLER
 from heroes.kit.view import Row, View
 
@@ -38,9 +38,10 @@ class Page:
 async def page(session: ReadSession, query: ListQuery, statement: SelectOfScalar[Any]) -> Page:
     """The page of this select that the query asks for; one read for all who ask for it at the same time."""
     select = statement._generate_cache_key()  # as the query cache in SQLAlchemy's own examples does
-    assert select is not None
-    values = tuple(bind.effective_value for bind in select.bindparams)
     view = View(query)
+    if select is None:  # it cannot be compared with another
+        return await turn_to(session, query, view, statement)
+    values = tuple(bind.effective_value for bind in select.bindparams)
     key = (type(query), query.text, CALLER.get() if view.is_personal else None, select.key, values)
     return await session.once(key, lambda session: turn_to(session, query, view, statement))
 

@@ -19,6 +19,7 @@ from sqlmodel.sql.sqltypes import UTCDateTime
 from heroes.kit.engine import start_clock
 
 T = TypeVar("T")
+Rows = Sequence[Sequence[Any]]
 NUMERIC = 1700
 """The OID by which SQLAlchemy's dialect for asyncpg chooses how decimals are read."""
 PLANS = 500
@@ -36,6 +37,8 @@ class Plan:
         binds = {name: bind.type.dialect_impl(dialect).bind_processor(dialect) for name, bind in compiled.binds.items()}
         self.values = [(name, binds[name]) for name in compiled.positiontup or ()]
         readers = [reader(column.type, dialect) for column in statement.selected_columns]
+        self.is_whole = not compiled.post_compile_params
+        """Whether its text is the same for all values; it is not with a list of them that grows."""
         self.readers = [(index, read) for index, read in enumerate(readers) if read is not None]
 
     def arguments(self, key: CacheKey, values: Mapping[str, Any]) -> list[Any]:
@@ -43,7 +46,7 @@ class Plan:
         given = self.compiled.construct_params(values, extracted_parameters=key.bindparams)
         return [given[name] if convert is None else convert(given[name]) for name, convert in self.values]
 
-    def read(self, rows: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
+    def read(self, rows: Rows) -> Rows:
         if not self.readers:
             return rows
         read = [list(row) for row in rows]
@@ -63,35 +66,44 @@ def reader(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | No
 plans: util.LRUCache[Any, Plan] = util.LRUCache(PLANS)
 
 
-async def fetch(
-    engine: AsyncEngine, statement: Select[Any], values: Mapping[str, Any] = MappingProxyType({})
-) -> Sequence[Sequence[Any]]:
+def plan_of(statement: Select[Any], key: CacheKey, dialect: Dialect) -> Plan:
+    plan = plans.get((dialect.name, key.key))
+    if plan is None:
+        plan = plans[dialect.name, key.key] = Plan(statement, key, dialect)
+    return plan
+
+
+async def fetch(engine: AsyncEngine, statement: Select[Any], values: Mapping[str, Any] = MappingProxyType({})) -> Rows:
     """The rows of a select of columns, with the values that it leaves open. Raises what the driver raises."""
     key = statement._generate_cache_key()  # as the query cache in SQLAlchemy's own examples does
-    assert key is not None
-    plan = plans.get((engine.dialect.name, key.key))
-    if plan is None:
-        plan = plans[engine.dialect.name, key.key] = Plan(statement, key, engine.dialect)
+    plan = None if key is None else plan_of(statement, key, engine.dialect)
+    if key is None or plan is None or not plan.is_whole:
+        async with engine.connect() as connection:
+            return (await connection.execute(statement, values)).all()
     arguments = plan.arguments(key, values)
     if engine.echo:
         log.info("%s %s", plan.sql, arguments)
     return plan.read(await util.greenlet_spawn(ask, engine.sync_engine, plan.sql, arguments))
 
 
-def ask(engine: Engine, sql: str, arguments: list[Any]) -> Sequence[Sequence[Any]]:
+def ask(engine: Engine, sql: str, arguments: list[Any]) -> Rows:
     connection = connect(engine)
-    driver: Any = connection.driver_connection
     try:
-        if engine.dialect.name == "postgresql":
-            rows: Sequence[Sequence[Any]] = util.await_only(driver.fetch(sql, *arguments))
-            return rows
-        start_clock(connection.info)
-        return list(util.await_only(driver.execute_fetchall(sql, arguments)))
+        return ask_on(connection, engine, sql, arguments)
     except BaseException:
         connection.invalidate()  # nobody has to find out in which state it is
         raise
     finally:
         connection.close()
+
+
+def ask_on(connection: PoolProxiedConnection, engine: Engine, sql: str, arguments: list[Any]) -> Rows:
+    driver: Any = connection.driver_connection
+    if engine.dialect.name == "postgresql":
+        rows: Rows = util.await_only(driver.fetch(sql, *arguments))
+        return rows
+    start_clock(connection.info)
+    return list(util.await_only(driver.execute_fetchall(sql, arguments)))
 
 
 def connect(engine: Engine) -> PoolProxiedConnection:
@@ -124,6 +136,7 @@ def padded(values: Collection[Any]) -> list[Any]:
     return all_of_them + all_of_them[-1:] * (ceiling(len(all_of_them)) - len(all_of_them))
 
 
-def among(column: ColumnElement[Any], values: Collection[Any]) -> ColumnElement[bool]:
+def among(column: Any, values: Collection[Any]) -> ColumnElement[bool]:
     """Is it one of these, of which there are some?"""
-    return column.in_([literal(value, column.type) for value in padded(values)])
+    condition: ColumnElement[bool] = column.in_([literal(value, column.type) for value in padded(values)])
+    return condition

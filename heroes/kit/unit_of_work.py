@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 from fastapi import Depends, Request, Response
 from starlette.types import Receive, Scope, Send
 
-from heroes.kit import database, describe, idempotency
+from heroes.kit import database, describe, idempotency, reading
 from heroes.kit.answer import Returned, answer
 from heroes.kit.arguments import Arguments
 from heroes.kit.body import JSONBody
@@ -30,7 +30,7 @@ async def current_session(request: Request) -> Any:
 
 Session = Annotated[database.WriteSession, Depends(current_session)]
 """For handlers that write: one transaction, committed after the handler and before the answer."""
-ReadSession = Annotated[database.ReadSession, Depends(current_session)]
+ReadSession = Annotated[reading.ReadSession, Depends(current_session)]
 """For handlers that read."""
 
 

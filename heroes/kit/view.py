@@ -5,10 +5,10 @@ from typing import Any
 
 from sqlmodel import SQLModel
 
-from heroes.kit.database import ReadSession
 from heroes.kit.embedding import embed, joined, shape, variant
 from heroes.kit.privacy import hidden
 from heroes.kit.query import ListQuery
+from heroes.kit.reading import ReadSession
 from heroes.kit.security import CALLER
 
 Row = dict[str, Any]

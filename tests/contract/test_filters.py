@@ -1,18 +1,18 @@
 """Section 5 of the contract: which rows of a list, and what of them."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Index, PrimaryKeyConstraint, UniqueConstraint, event, inspect
+from sqlalchemy import Index, PrimaryKeyConstraint, UniqueConstraint, inspect
 
 from tests.conftest import Client
 from tests.contract.answer import MARKER, refused
 from tests.contract.field import Json
 from tests.contract.listing import MEANINGS, comparable, ids, kind_of, written
 from tests.contract.resource import Resource, needs, resources_of
+from tests.statements import statements_of
 
 WRITINGS = ["100%_\\ \u00c9lan \u00df", "1000 _x \u00e9lan", "100% plain", "back\\slash", "\u0416\u0443\u043a %_"]
 SOUGHT = [
@@ -180,25 +180,10 @@ async def test_what_is_embedded_costs_no_statement_per_row(client: Client, resou
     for turns in (range(1), range(1, 6)):
         for turn in turns:
             await related(client, resource, turn)
-        with statements(resource) as executed:
+        with statements_of(resource.app.state.database.reader) as executed:
             assert await ids(client, resource, **parameters)
         costs.append(len(executed))
     assert costs[0] == costs[1] <= 1 + len(resource.query.includes)
-
-
-@contextmanager
-def statements(resource: Resource) -> Iterator[list[str]]:
-    executed: list[str] = []
-
-    def note(_: Any, __: Any, statement: str, *___: Any) -> None:
-        executed.append(statement)
-
-    engine = resource.app.state.database.reader.sync_engine
-    event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield executed
-    finally:
-        event.remove(engine, "before_cursor_execute", note)
 
 
 @needs("list")

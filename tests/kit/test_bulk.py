@@ -23,8 +23,8 @@ from tests.shop import (
     new_user,
     product_body,
     read,
-    statements_of,
 )
+from tests.statements import statements_of
 
 THOUSAND = 1000
 pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
