@@ -53,7 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.settings = settings
-    app.state.database = Database(settings.database, Pool(**settings.pool))
+    app.state.database = Database(settings.database, Pool(**settings.pool), coalesce=settings.coalesce_reads)
     app.state.secrets = settings.secret_keys or [NO_SECRET]
     app.state.max_body_size = settings.max_body_size
     app.state.request_timeout = settings.request_timeout

@@ -45,14 +45,12 @@ class Settings(BaseSettings):
     )
     cors_origins: str = Field(default="", description="Who may call from a browser, comma-separated; nobody if empty.")
     cors_credentials: bool = Field(default=False, description="Whether browsers may send cookies along.")
-    trusted_hosts: str = Field(
-        default="*", description="Names of this service, comma-separated, as in `*.example.com`."
-    )
+    trusted_hosts: str = Field(default="*", description="Our names, comma-separated, as in `*.example.com`.")
     demo_data: bool = Field(default=True, description="Fill an empty database at the first start, in development only.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="What is logged at least."
     )
-    max_body_size: int = Field(default=1024 * 1024, ge=1024, description="Of a request, in bytes; over it, 413.")
+    max_body_size: int = Field(default=2**20, ge=1024, description="Of a request, in bytes; over it, 413.")
     request_timeout: float = Field(default=15, gt=0, le=3600, description="Seconds for one request; then 504.")
     max_in_flight: int = Field(
         default=100, ge=1, le=100_000, description="Requests in work; as many wait for up to 0.5 s, others get a 503."
@@ -70,6 +68,7 @@ class Settings(BaseSettings):
         default=1800, ge=-1, description="Seconds after which a connection is renewed; -1 for never."
     )
     pool_pre_ping: bool = Field(default=False, description="Ask before each use whether a connection lives.")
+    coalesce_reads: bool = Field(default=True, description="One query for those who read the same at the same time.")
     application_name: str = Field(default="heroes", max_length=63, description="How PostgreSQL lists our connections.")
     statement_timeout: float = Field(
         default=10, gt=0, le=3600, description="Seconds until a statement is given up; then 504."

@@ -25,18 +25,17 @@ class Deadline:
         self.loop = asyncio.get_running_loop()
         self.moment = self.loop.time() + seconds
         self.receive, self.gone = receive, False
-        self.watcher: asyncio.TimerHandle | asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> None:
         self.scope = asyncio.timeout(None)
         await self.scope.__aenter__()
-        self.watcher = self.loop.call_at(min(self.moment, self.loop.time() + WATCH_AFTER), self.watch)
+        soon = min(self.moment, self.loop.time() + WATCH_AFTER)
+        self.watcher: asyncio.TimerHandle | asyncio.Task[None] = self.loop.call_at(soon, self.watch)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.watcher is not None:
-            self.watcher.cancel()
+        self.watcher.cancel()
         try:
             await self.scope.__aexit__(kind, failure, trace)
         except TimeoutError as late:

@@ -30,7 +30,7 @@ class Dispatch:
                     self.routes[method, first[1]].append(route)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not scope["app"].dependency_overrides and (route := self.find(scope)):
+        if scope["type"] == "http" and (route := self.find(scope)):
             try:
                 await route.app(scope, receive, send)
             except Exception as failure:

@@ -1,6 +1,5 @@
 """How are rows read when nothing of the ORM is needed: straight from the driver, by a statement compiled once."""
 
-import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -24,7 +23,6 @@ NUMERIC = 1700
 """The OID by which SQLAlchemy's dialect for asyncpg chooses how decimals are read."""
 PLANS = 500
 """So many statements are kept; those not used for longest are compiled anew."""
-log = logging.getLogger("sqlalchemy.engine.Engine")
 
 
 class Plan:
@@ -79,10 +77,11 @@ async def fetch(engine: AsyncEngine, statement: Select[Any], values: Mapping[str
     plan = None if key is None else plan_of(statement, key, engine.dialect)
     if key is None or plan is None or not plan.is_whole:
         async with engine.connect() as connection:
-            return (await connection.execute(statement, values)).all()
+            rows: Rows = (await connection.execute(statement, values)).all()
+            return rows
     arguments = plan.arguments(key, values)
     if engine.echo:
-        log.info("%s %s", plan.sql, arguments)
+        engine.sync_engine.logger.info("%s %s", plan.sql, arguments)
     return plan.read(await util.greenlet_spawn(ask, engine.sync_engine, plan.sql, arguments))
 
 

@@ -99,6 +99,14 @@ async def test_for_people_the_lines_are_readable(client: Client, capsys: Output)
     assert line.endswith(" ms  [01234567]\n")
 
 
+async def test_where_only_warnings_are_logged_a_request_is_none(client: Client, capsys: Output) -> None:
+    configure_logging(as_json=True, level="WARNING")
+    answer = await client.get("/teams/")
+    configure_logging(as_json=True, level="INFO")
+    assert answer.status_code == 200
+    assert capsys.readouterr().out == ""
+
+
 async def test_what_is_logged_outside_of_a_request_has_no_id(capsys: Output) -> None:
     log_as_json()
     REQUEST_ID.set(None)

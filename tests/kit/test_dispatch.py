@@ -1,0 +1,92 @@
+"""The way to a route: the short one, and FastAPI's own for what wants more."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import httpx
+import pytest
+from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request, Response
+
+from heroes.kit.database import Database
+from heroes.kit.unit_of_work import ReadSession, UnitOfWork
+from heroes.team import Team
+from tests.conftest import Client
+from tests.probe import probing
+from tests.shop import made
+
+closed: list[str] = []
+
+
+async def something() -> AsyncIterator[str]:
+    yield "something"
+    closed.append("something")
+
+
+Something = Annotated[str, Depends(something)]
+router = APIRouter(prefix="/probes", tags=["probes"], route_class=UnitOfWork)
+
+
+@router.get("/yielding")
+async def depend_on_what_is_closed_again(session: ReadSession, given: Something) -> dict[str, str]:
+    return {"given": given}
+
+
+@router.get("/header")
+async def depend_on_a_header(session: ReadSession, x_colour: Annotated[str, Header()]) -> dict[str, str]:
+    return {"given": x_colour}
+
+
+@router.get("/teapot")
+async def be_a_teapot() -> None:
+    raise HTTPException(418, "I am a teapot.")
+
+
+@router.get("/custom")
+async def fail_in_a_way_of_its_own() -> None:
+    raise LookupError("mine")
+
+
+@pytest.fixture
+async def probed(app: FastAPI) -> AsyncIterator[Client]:
+    async with probing(app, router) as client:
+        yield client
+
+
+async def given(client: Client, path: str, **arguments: Any) -> Any:
+    return (await client.get(f"/probes/{path}", **arguments)).raise_for_status().json()["given"]
+
+
+async def test_a_handler_may_want_whatever_fastapi_knows(probed: Client) -> None:
+    closed.clear()
+    assert await given(probed, "yielding") == "something"
+    assert closed == ["something"]
+    assert await given(probed, "header", headers={"X-Colour": "red"}) == "red"
+    assert (await probed.get("/probes/header")).json()["errors"][0]["pointer"] == "x-colour"
+
+
+async def test_an_exception_is_answered_by_its_handler(app: FastAPI, probed: Client) -> None:
+    answer = await probed.get("/probes/teapot")
+    assert (answer.status_code, answer.json()["detail"]) == (418, "I am a teapot.")
+
+    async def answer_lookup(_: Request, failure: Exception) -> Response:
+        return Response(str(failure), 410)
+
+    app.add_exception_handler(LookupError, answer_lookup)
+    assert (await probed.get("/probes/custom")).text == "mine"
+    del app.exception_handlers[LookupError]
+    assert (await probed.get("/probes/custom")).status_code == 500
+
+
+async def test_under_a_prefix_of_a_proxy_the_way_is_the_same(app: FastAPI, client: Client) -> None:
+    team = await made(client, "/teams/", name="Z-Force", headquarters="X")
+    transport = httpx.ASGITransport(app, root_path="/api")
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as behind:
+        assert (await behind.get(f"/api/teams/{team['id']}")).json() == team
+        assert (await behind.get("/api/nowhere")).status_code == 404
+
+
+async def test_a_read_session_without_a_query_costs_nothing(database: Database) -> None:
+    async with database.read() as session:
+        assert "_session" not in vars(session)
+        assert await session.get(Team, 1) is None
+        assert "_session" not in vars(session)

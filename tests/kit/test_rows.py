@@ -1,0 +1,111 @@
+"""Rows that are read past the ORM: the same values, on connections that live, and none that is lost."""
+
+from typing import Annotated, Any
+
+import pytest
+from fastapi import APIRouter, Depends, FastAPI
+from sqlalchemy import Select, Text, TypeDecorator, inspect, literal, text, type_coerce
+from sqlmodel import SQLModel, col, select
+
+from heroes.kit.database import Database
+from heroes.kit.page import Page, page
+from heroes.kit.rows import Plan, detached, plans
+from heroes.kit.unit_of_work import ReadSession, UnitOfWork
+from heroes.team import Team, TeamQuery, TeamRead
+from tests.conftest import Client, on_postgresql
+from tests.probe import execute, probing
+from tests.shop import made, new_product, new_user
+
+TEAM = {"name": "Z-Force", "headquarters": "Sharp Tower"}
+
+
+class Shouted(TypeDecorator[str]):
+    """A type of which SQLAlchemy may not keep statements."""
+
+    impl = Text
+    cache_ok = False
+
+
+router = APIRouter(prefix="/probes", tags=["probes"], route_class=UnitOfWork)
+
+
+@router.get("/uncommon", response_model=list[TeamRead])
+async def list_by_an_uncommon_type(query: Annotated[TeamQuery, Depends()], session: ReadSession) -> Page:
+    return await page(session, query, select(Team).where(type_coerce(col(Team.name), Shouted()) != "x"))
+
+
+async def test_a_statement_that_cannot_be_kept_is_executed_all_the_same(database: Database) -> None:
+    async with database.read() as session:
+        assert await session.fetch(select(type_coerce(literal("HERE"), Shouted()))) == [("HERE",)]
+
+
+async def test_all_values_are_those_that_the_orm_reads(client: Client, database: Database) -> None:
+    owner = await new_user(client)
+    await new_product(client)
+    await made(client, "/items/", name="Kettle", price="0.10", owner_id=owner["id"])
+    await made(client, "/heroes/", name="é\u2028", secret_name='"\\', age=None, power=10**9)
+    async with database.read() as session, database.reader.connect() as connection:
+        for table in SQLModel.metadata.sorted_tables:
+            through: Any = (await connection.execute(Select(table))).all()
+            past = await session.fetch(Select(table))
+            assert [tuple(row) for row in past] == [tuple(row) for row in through]
+
+
+@pytest.mark.parametrize("names", [["Z-Force"], ["Z-Force", "Wreckers", "Preventers"]])
+async def test_a_list_of_values_in_a_statement_may_grow(client: Client, database: Database, names: list[str]) -> None:
+    await made(client, "/teams/", **TEAM)
+    async with database.read() as session:
+        assert await session.fetch(select(col(Team.name)).where(col(Team.name).in_(names))) == [("Z-Force",)]
+
+
+async def test_a_list_that_cannot_be_compared_with_another_is_read_alone(app: FastAPI, client: Client) -> None:
+    team = await made(client, "/teams/", **TEAM)
+    async with probing(app, router) as probed:
+        assert (await probed.get("/probes/uncommon")).json() == [team]
+
+
+async def test_a_statement_is_compiled_once(
+    client: Client, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await client.get("/teams/?name=one&sort=-name")
+    monkeypatch.setattr(Plan, "__init__", lambda *_: pytest.fail("compiled again"))
+    assert (await client.get("/teams/?name=another&sort=-name")).json() == []
+    assert len(plans) > 0
+
+
+@on_postgresql
+async def test_a_connection_that_has_ended_is_not_used(client: Client, database: Database) -> None:
+    await client.get("/teams/")
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    await execute(database, f"SELECT pg_terminate_backend(pid, 5000) {others}")
+    async with database.read() as session:
+        assert await session.fetch(select(literal(1))) == [(1,)]
+
+
+async def test_a_read_that_fails_gives_up_its_connection_and_no_more(database: Database) -> None:
+    pool: Any = database.reader.sync_engine.pool
+    async with database.read() as session:
+        with pytest.raises(Exception, match="no_such_table"):
+            await session.fetch(select(text("1")).select_from(text("no_such_table")))
+        assert pool.checkedout() == 0
+        assert await session.fetch(select(literal(1))) == [(1,)]
+
+
+async def test_statements_past_the_orm_are_echoed_too(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    database.reader.echo = True
+    try:
+        async with database.read() as session:
+            await session.fetch(select(col(Team.name)).where(col(Team.id) == 77))
+    finally:
+        database.reader.echo = False
+    assert "77" in caplog.text
+    assert "FROM team" in caplog.text
+
+
+async def test_what_is_got_is_detached_and_loads_nothing_by_itself() -> None:
+    values = {"id": 7, "version": 1, "created_at": None, "updated_at": None, **TEAM}
+    team = detached(Team, values)
+    assert inspect(team).detached
+    assert (team.id, team.name) == (7, "Z-Force")
+    with pytest.raises(Exception, match="lazy='raise'"):
+        _ = team.heroes
