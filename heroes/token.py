@@ -80,6 +80,11 @@ async def first(database: Database, statement: Any) -> User | None:
         return user
 
 
+async def by_id(database: Database, user_id: int) -> User | None:
+    async with database.read() as session:
+        return await session.get(User, user_id)
+
+
 @event.listens_for(User, "before_update")
 def end_tokens(_: object, __: object, user: User) -> None:
     """Tokens end with the password for which they were given out, and with every change of `is_active`."""
@@ -89,9 +94,7 @@ def end_tokens(_: object, __: object, user: User) -> None:
 
 async def find_caller(request: Request, claims: Claims) -> Caller | None:
     """Whom a token stands for, as long as they are active and its generation is the last."""
-    user = await persistently(
-        lambda: first(request.app.state.database, select(User).where(User.id == claims.user_id)), READ_PATIENCE
-    )
+    user = await persistently(lambda: by_id(request.app.state.database, claims.user_id), READ_PATIENCE)
     if user is None or not user.is_active or user.generation != claims.generation:
         return None
     return Caller(user.id, user.is_superuser)

@@ -215,10 +215,10 @@ async def test_whoever_is_refused_is_refused_alike_and_after_one_hash(
 
 def test_the_hash_of_nobody_costs_what_a_real_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    real = PasswordHash.recommended().hash(PASSWORD)
+    real = passwords.hasher.hash(PASSWORD)
     assert passwords.OF_NOBODY.split("$")[:4] == real.split("$")[:4]
     assert [len(part) for part in passwords.OF_NOBODY.split("$")] == [len(part) for part in real.split("$")]
-    assert PasswordHash.recommended().verify_and_update(PASSWORD, passwords.OF_NOBODY) == (False, None)
+    assert passwords.hasher.verify_and_update(PASSWORD, passwords.OF_NOBODY) == (False, None)
 
 
 async def test_a_sound_token_of_these_tests_is_accepted(guarded: FastAPI, natasha: Person) -> None:

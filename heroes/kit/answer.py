@@ -65,7 +65,7 @@ def answer_page(request: Request, page: Page) -> Response:
         headers["Link"] = f'<{next_page(request, page.cursor)}>; rel="next"'
     if page.total is not None:
         headers["X-Total-Count"] = str(page.total)
-    headers["ETag"] = weak_etag(page.body, *(value.encode() for value in headers.values()))
+    headers["ETag"] = weak_etag(page.digest, *(value.encode() for value in headers.values()))
     return conditional(request, page.body, 200, headers)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import blake2b
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -33,6 +34,11 @@ class Page:
     @cached_property
     def body(self) -> bytes:
         return to_json(self.rows)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """What its tag is made of, once for all."""
+        return blake2b(self.body, digest_size=12).digest()
 
 
 async def page(session: ReadSession, query: ListQuery, statement: SelectOfScalar[Any]) -> Page:

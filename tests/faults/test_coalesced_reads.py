@@ -1,0 +1,83 @@
+"""A million reads that share their queries, while others write: nobody is told what was true before they asked."""
+
+import asyncio
+import random
+from typing import Any
+
+from sqlalchemy import Select, make_url, update
+from sqlmodel import SQLModel, col
+
+from heroes.hero import Hero
+from heroes.kit.database import Database
+from heroes.kit.reading import ReadSession
+from settings import DRIVERS
+from tests.faults.figures import seen
+
+HEROES, READERS, LISTERS, OPERATIONS = 50, 100, 4, 1_000_000
+
+
+class Race:
+    """Writers raise the powers of heroes; readers compare what they see with what was committed before they asked."""
+
+    def __init__(self, database: Database) -> None:
+        self.database, self.reads, self.lists, self.writes = database, 0, 0, 0
+        self.committed = dict.fromkeys(range(1, HEROES + 1), 0)
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            readers = [group.create_task(self.read()) for _ in range(READERS)]
+            listers = [group.create_task(self.list()) for _ in range(LISTERS)]
+            writer = group.create_task(self.write())
+            await asyncio.wait(readers)
+            for task in (writer, *listers):
+                task.cancel()
+
+    async def read(self) -> None:
+        session = self.database.read()
+        while self.reads < OPERATIONS:
+            hero_id = random.randint(1, HEROES)
+            known = self.committed[hero_id]
+            hero = await session.get(Hero, hero_id)
+            assert hero is not None
+            assert hero.power >= known
+            self.reads += 1
+
+    async def list(self) -> None:
+        async def powers(session: ReadSession) -> Any:
+            return await session.fetch(Select(col(Hero.id), col(Hero.power)))
+
+        session = self.database.read()
+        while True:
+            known = dict(self.committed)
+            shown = dict(await session.once("powers", powers))
+            assert all(shown[hero_id] >= power for hero_id, power in known.items())
+            self.lists += 1
+            await asyncio.sleep(0.005)
+
+    async def write(self) -> None:
+        while True:
+            hero_id, power = random.randint(1, HEROES), self.writes + 1
+            async with self.database.write() as session:
+                await session.exec(update(Hero).where(col(Hero.id) == hero_id).values(power=power))
+                await session.commit()
+            self.committed[hero_id], self.writes = power, power
+
+
+async def made(url: str) -> Database:
+    parsed = make_url(url)
+    database = Database(parsed.set(drivername=DRIVERS[parsed.drivername]))
+    async with database.writer.begin() as connection:
+        await connection.run_sync(SQLModel.metadata.create_all)
+    async with database.write() as session:
+        session.add_all([Hero(name=str(number), secret_name="x") for number in range(HEROES)])
+        await session.commit()
+    return database
+
+
+async def test_a_reader_sees_everything_committed_before_it_asked(database_url: str, engine: str) -> None:
+    race = Race(await made(database_url))
+    await race.run()
+    await race.database.dispose()
+    assert race.writes > 1000
+    figures = f"{race.reads:,} reads and {race.lists:,} lists during {race.writes:,} writes, none of the past"
+    seen(f"coalesced reads, {engine}", figures)
