@@ -41,6 +41,8 @@ class Race:
             assert hero is not None
             assert hero.power >= known
             self.reads += 1
+            if random.random() < 0.3:  # or all would ask at the same moments, and none while a query is under way
+                await asyncio.sleep(random.uniform(0, 0.002))
 
     async def list(self) -> None:
         async def powers(session: ReadSession) -> Any:
