@@ -8,6 +8,7 @@ import pytest
 from httpx import Response
 
 from tests.conftest import Client
+from tests.pages import Pages, keeping
 from tests.people import Person
 from tests.shop import Json, cheap_hashes, made, new_product, read, user_body
 
@@ -15,30 +16,10 @@ pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
 LISTS = ("/items/?include=owner", "/posts/", "/products/?include=created_by,category", "/users/", "/reviews/")
 
 
-class Pages(logging.Handler):
-    """Everything that is logged, with tracebacks."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
-        self.setFormatter(logging.Formatter("%(message)s %(args)s"))
-        self.text = ""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.text += self.format(record) + "\n"
-
-
 @pytest.fixture
 def pages(guarded: object) -> Iterator[Pages]:
-    pages = Pages()
-    loggers = [logging.getLogger(name) for name in ("heroes", "uvicorn", "sqlalchemy")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.addHandler(pages)
-        logger.setLevel(logging.INFO)
-    yield pages
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.removeHandler(pages)
-        logger.setLevel(level)
+    with keeping("heroes", "uvicorn", "sqlalchemy", level=logging.INFO) as pages:
+        yield pages
 
 
 def without_id(answer: Response) -> Json:

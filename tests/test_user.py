@@ -16,6 +16,7 @@ from sqlmodel import select
 from heroes.kit.database import Database
 from heroes.user import MAX_AT_ONCE, User, UserCreate, UserReplace, UserUpdate
 from tests.conftest import Client
+from tests.pages import Pages, keeping
 from tests.shop import Json, cheap_hashes, ids, made, new_product, new_user, read, user_body
 
 SECRET = "Zq9-swordfish"  # noqa: S105  to be looked for
@@ -46,30 +47,10 @@ NO_ADDRESSES = (
 pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
 
 
-class Pages(logging.Handler):
-    """A log that is kept, with the traceback of every fault."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
-        self.setFormatter(logging.Formatter("%(message)s %(args)s"))
-        self.text = ""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.text += self.format(record) + "\n"
-
-
 @pytest.fixture
 def pages() -> Iterator[Pages]:
-    pages = Pages()
-    loggers = [logging.getLogger(name) for name in ("heroes", "uvicorn", "asyncio")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.addHandler(pages)
-        logger.setLevel(logging.DEBUG)
-    yield pages
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.removeHandler(pages)
-        logger.setLevel(level)
+    with keeping("heroes", "uvicorn", "asyncio", level=logging.DEBUG) as pages:
+        yield pages
 
 
 def cased(word: str, number: int) -> str:
