@@ -26,3 +26,6 @@ class Endpoint(APIRoute):
         options["generate_unique_id_function"] = operation_id
         super().__init__(path, endpoint, **options)
         self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$").rstrip("/") + r"/?\Z")
+
+    def describe(self) -> None:
+        """Complete what the docs say of it, when they are written: it takes longer than all else at the start."""

@@ -35,6 +35,8 @@ def openapi(app: FastAPI) -> Json:
     """The document, built once: what FastAPI derives, and what only the kit knows."""
     if app.openapi_schema is None:
         routes = [route for route in app.routes if isinstance(route, Endpoint) and route.include_in_schema]
+        for route in routes:
+            route.describe()
         about = f"{app.description}\n{CONVENTIONS}"
         schema = get_openapi(title=app.title, version=app.version, description=about, tags=tags(routes), routes=routes)
         schema["components"]["schemas"]["Problem"] = PROBLEM_SCHEMA

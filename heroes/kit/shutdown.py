@@ -3,8 +3,8 @@
 import asyncio
 import math
 import signal
-
-import uvicorn
+import sys
+from typing import Any
 
 LINGER = 0.25
 """Seconds in which a request may still arrive on a connection that was accepted already."""
@@ -26,7 +26,7 @@ class Shutdown:
         Tells whether it does: not in a process that is somebody else's.
         """
         server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
-        if not isinstance(server, uvicorn.Server):
+        if "uvicorn" not in sys.modules or not isinstance(server, sys.modules["uvicorn"].Server):
             return False
         server.config.timeout_graceful_shutdown = math.ceil(self.timeout)
         loop = asyncio.get_running_loop()
@@ -34,17 +34,17 @@ class Shutdown:
             loop.add_signal_handler(number, self.begin, server, delay)
         return True
 
-    def begin(self, server: uvicorn.Server, delay: float) -> None:
+    def begin(self, server: Any, delay: float) -> None:
         if self.has_begun:  # told again: somebody is impatient
             server.should_exit = server.force_exit = True
             return
         self.has_begun = True
         asyncio.get_running_loop().call_later(delay, self.close, server)
 
-    def close(self, server: uvicorn.Server) -> None:
+    def close(self, server: Any) -> None:
         for listener in getattr(server, "servers", ()):  # none if it is still starting
             listener.close()
         asyncio.get_running_loop().call_later(LINGER, self.stop, server)
 
-    def stop(self, server: uvicorn.Server) -> None:
+    def stop(self, server: Any) -> None:
         server.should_exit = True

@@ -47,6 +47,8 @@ class UnitOfWork(Endpoint):
             self.app, self.serves_alone = self.serve, True
         self.who = (self.may or May()).of(min(self.methods or ()), path)
         self.known = describe.query_parameters(self.dependant)
+
+    def describe(self) -> None:
         describe.operation(self)
         if self.who is not Who.ANYONE:
             self.openapi_extra = (self.openapi_extra or {}) | {"security": [{"Token": []}]}
