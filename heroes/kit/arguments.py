@@ -12,6 +12,7 @@ from fastapi import Request
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import request_body_to_args, request_params_to_args
 from fastapi.exceptions import RequestValidationError
+from fastapi.params import Form
 from fastapi.routing import APIRoute
 from pydantic_core import PydanticUndefined
 
@@ -31,10 +32,11 @@ class Arguments:
     def of_route(cls, route: APIRoute) -> Self | None:
         """None if the handler wants more than this module knows of."""
         wants = route.dependant
-        others = (wants.header_params, wants.cookie_params, wants.response_param_name, wants.security_scopes_param_name)
-        is_plain = all(map(is_made_of_request, wants.dependencies))
-        has_others = any(others) or wants.request_param_name or wants.background_tasks_param_name
-        return cls(route) if is_plain and not has_others else None
+        names = (wants.request_param_name, wants.http_connection_param_name, wants.response_param_name)
+        others = (*names, wants.background_tasks_param_name, wants.security_scopes_param_name)
+        is_form = any(isinstance(field.field_info, Form) for field in wants.body_params)
+        has_others = any(others) or is_form or wants.header_params or wants.cookie_params
+        return None if has_others or not all(map(is_made_of_request, wants.dependencies)) else cls(route)
 
     async def take(self, request: Request) -> dict[str, Any]:
         """The arguments by name; a RequestValidationError if some are not valid."""
@@ -69,7 +71,7 @@ def made(part: Dependant) -> tuple[str, str, Call, bool]:
 
 
 def is_made_of_request(part: Dependant) -> bool:
-    """Is it a dependency that wants the request and nothing else, and is over when it returns?"""
+    """Is it a dependency that wants the request and nothing else, and neither blocks nor has to be closed?"""
     wants = (*part.path_params, *part.query_params, *part.header_params, *part.cookie_params, *part.body_params)
-    is_generator = inspect.isgeneratorfunction(part.call) or inspect.isasyncgenfunction(part.call)
-    return bool(part.name and part.request_param_name) and not (wants or part.dependencies or is_generator)
+    is_quick = any(is_kind(part.call) for is_kind in (inspect.iscoroutinefunction, inspect.isclass, inspect.ismethod))
+    return bool(part.name and part.request_param_name and is_quick) and not (wants or part.dependencies)

@@ -1,5 +1,6 @@
 """Which route is it: looked up by the method and the first part of the path, instead of trying every route in turn."""
 
+import inspect
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -40,7 +41,8 @@ class Dispatch:
 
     def find(self, scope: Scope) -> Endpoint | None:
         path = get_route_path(scope)
-        for route in self.routes.get((scope["method"], path.split("/", 2)[1]), ()) if path else ():
+        first = path.removeprefix("/").partition("/")[0]
+        for route in self.routes.get((scope["method"], first), ()):
             if match := route.path_regex.match(path):
                 if not route.serves_alone:
                     return None
@@ -52,8 +54,10 @@ class Dispatch:
 
     async def answer(self, failure: Exception, scope: Scope, receive: Receive, send: Send) -> None:
         handlers: dict[Any, Any] = scope["app"].exception_handlers
-        handler = next((handlers[kind] for kind in type(failure).__mro__ if kind in handlers), None)
+        kinds = (getattr(failure, "status_code", None), *type(failure).__mro__)
+        handler = next((handlers[kind] for kind in kinds if kind in handlers), None)
         if handler is None:
             raise failure
-        response: Response = await handler(Request(scope, receive), failure)
+        answer = handler(Request(scope, receive), failure)
+        response: Response = await answer if inspect.isawaitable(answer) else answer
         await response(scope, receive, send)

@@ -8,6 +8,7 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request, Response
 
 from heroes.kit.database import Database
+from heroes.kit.dispatch import Dispatch
 from heroes.kit.unit_of_work import ReadSession, UnitOfWork
 from heroes.team import Team
 from tests.conftest import Client
@@ -22,6 +23,11 @@ async def something() -> AsyncIterator[str]:
     closed.append("something")
 
 
+def of_the_request(request: Request) -> str:
+    return request.method
+
+
+OfRequest = Annotated[str, Depends(of_the_request)]
 Something = Annotated[str, Depends(something)]
 router = APIRouter(prefix="/probes", tags=["probes"], route_class=UnitOfWork)
 
@@ -34,6 +40,11 @@ async def depend_on_what_is_closed_again(session: ReadSession, given: Something)
 @router.get("/header")
 async def depend_on_a_header(session: ReadSession, x_colour: Annotated[str, Header()]) -> dict[str, str]:
     return {"given": x_colour}
+
+
+@router.get("/in-a-thread")
+async def depend_on_what_may_block(given: OfRequest) -> dict[str, str]:
+    return {"given": given}
 
 
 @router.get("/teapot")
@@ -60,6 +71,7 @@ async def test_a_handler_may_want_whatever_fastapi_knows(probed: Client) -> None
     closed.clear()
     assert await given(probed, "yielding") == "something"
     assert closed == ["something"]
+    assert await given(probed, "in-a-thread") == "GET"
     assert await given(probed, "header", headers={"X-Colour": "red"}) == "red"
     assert (await probed.get("/probes/header")).json()["errors"][0]["pointer"] == "x-colour"
 
@@ -68,7 +80,7 @@ async def test_an_exception_is_answered_by_its_handler(app: FastAPI, probed: Cli
     answer = await probed.get("/probes/teapot")
     assert (answer.status_code, answer.json()["detail"]) == (418, "I am a teapot.")
 
-    async def answer_lookup(_: Request, failure: Exception) -> Response:
+    def answer_lookup(_: Request, failure: Exception) -> Response:
         return Response(str(failure), 410)
 
     app.add_exception_handler(LookupError, answer_lookup)
@@ -83,6 +95,12 @@ async def test_under_a_prefix_of_a_proxy_the_way_is_the_same(app: FastAPI, clien
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as behind:
         assert (await behind.get(f"/api/teams/{team['id']}")).json() == team
         assert (await behind.get("/api/nowhere")).status_code == 404
+
+
+async def test_what_is_no_path_has_no_route(app: FastAPI) -> None:
+    dispatch = Dispatch(app, app.router.routes)
+    for path in ("*", "", "/", "//", "example.com:443"):
+        assert dispatch.find({"method": "GET", "path": path, "root_path": ""}) is None
 
 
 async def test_a_read_session_without_a_query_costs_nothing(database: Database) -> None:
