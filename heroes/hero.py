@@ -7,7 +7,7 @@ from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, select
 
 from heroes.kit.bulk import Batch, Many, OnError, adding, create_many
 from heroes.kit.field import BIGINT, Id, Key, Name, Whole
-from heroes.kit.model import Body, Changes, Entity, Read, Stamped, sorted_by
+from heroes.kit.model import SHOWN, Body, Changes, Entity, Read, Stamped, sorted_by
 from heroes.kit.page import Page, page
 from heroes.kit.precondition import IfMatch
 from heroes.kit.problem import found
@@ -43,7 +43,7 @@ class Hero(HeroBase, Entity, table=True):
         *sorted_by("name", "secret_name", "age", "power", "team_id", "created_at"),
         {"sqlite_autoincrement": True},
     )
-    team: Team | None = Relationship(back_populates="heroes", sa_relationship_kwargs={"lazy": "raise"})
+    team: Team | None = Relationship(back_populates="heroes", sa_relationship_kwargs=SHOWN)
 
 
 class HeroCreate(HeroBase, Body):

@@ -7,7 +7,7 @@ from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, select
 
 from heroes.kit.bulk import Batch, Many, OnError, adding, create_many
 from heroes.kit.field import BIGINT, Id, Money, MoneyColumn, Name
-from heroes.kit.model import Body, Changes, Entity, Read, Stamped, sorted_by
+from heroes.kit.model import SHOWN, Body, Changes, Entity, Read, Stamped, sorted_by
 from heroes.kit.ownership import Absent, Owner
 from heroes.kit.page import Page, page
 from heroes.kit.precondition import IfMatch
@@ -41,7 +41,7 @@ class Item(ItemBase, Entity, table=True):
         *sorted_by("name", "price", "owner_id", "created_at"),
         {"sqlite_autoincrement": True},
     )
-    owner: User = Relationship(sa_relationship_kwargs={"lazy": "raise"})
+    owner: User = Relationship(sa_relationship_kwargs=SHOWN)
 
 
 class ItemCreate(ItemBase, Body):

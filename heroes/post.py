@@ -10,7 +10,7 @@ from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, select
 from heroes.kit.bulk import Batch, Many, OnError, create_many
 from heroes.kit.embedding import showing
 from heroes.kit.field import BIGINT, Id, Name, Text
-from heroes.kit.model import Body, Changes, Entity, Read, Stamped, sorted_by
+from heroes.kit.model import SHOWN, Body, Changes, Entity, Read, Stamped, sorted_by
 from heroes.kit.ownership import Absent, Owner
 from heroes.kit.page import Page, page
 from heroes.kit.precondition import IfMatch
@@ -42,7 +42,7 @@ class Post(PostBase, Entity, table=True):
         *sorted_by("title", "author_id", "created_at"),
         {"sqlite_autoincrement": True},
     )
-    author: User = Relationship(sa_relationship_kwargs={"lazy": "raise"})
+    author: User = Relationship(sa_relationship_kwargs=SHOWN)
 
 
 class PostCreate(PostBase, Body):

@@ -13,7 +13,7 @@ from heroes.kit.bulk import Batch, Many, OnError, adding, create_many
 from heroes.kit.bulk_change import Ids, Updated, change_many
 from heroes.kit.deletion import Deletable, DeletableQuery, is_living, living, unique_living
 from heroes.kit.field import BIGINT, Key, Name, Sku, Slug, Text
-from heroes.kit.model import Body, Changes, Stamped, UUIDEntity, UUIDRead, now, sorted_by
+from heroes.kit.model import SHOWN, Body, Changes, Stamped, UUIDEntity, UUIDRead, now, sorted_by
 from heroes.kit.page import Page, page
 from heroes.kit.precondition import IfMatch
 from heroes.kit.problem import found
@@ -52,8 +52,8 @@ class Product(ProductBase, Deletable, UUIDEntity, table=True):
         *sorted_by("name", "status", "stock", "category_id", "created_by_id", "created_at", "deleted_at"),
     )
     stock: int = Field(default=0, sa_type=BIGINT)
-    category: Category | None = Relationship(sa_relationship_kwargs={"lazy": "raise"})
-    created_by: User | None = Relationship(sa_relationship_kwargs={"lazy": "raise"})
+    category: Category | None = Relationship(sa_relationship_kwargs=SHOWN)
+    created_by: User | None = Relationship(sa_relationship_kwargs=SHOWN)
 
 
 class ProductCreate(ProductBase, Body):

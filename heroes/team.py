@@ -8,7 +8,7 @@ from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, UniqueConst
 
 from heroes.kit.bulk import Batch, Many, OnError, adding, create_many
 from heroes.kit.field import Id, Name
-from heroes.kit.model import Body, Changes, Entity, Read, Stamped, sorted_by
+from heroes.kit.model import SHOWN, Body, Changes, Entity, Read, Stamped, sorted_by
 from heroes.kit.page import Page, page
 from heroes.kit.precondition import IfMatch
 from heroes.kit.problem import found
@@ -33,9 +33,7 @@ class Team(TeamBase, Entity, table=True):
         {"sqlite_autoincrement": True},
     )
     heroes: list[Any] = Relationship(
-        sa_relationship=relationship(
-            "Hero", back_populates="team", order_by="Hero.id", lazy="raise", passive_deletes="all"
-        )
+        sa_relationship=relationship("Hero", back_populates="team", order_by="Hero.id", **SHOWN)
     )
 
 

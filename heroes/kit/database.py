@@ -61,6 +61,11 @@ class WriteSession(AsyncSession):
                 values = {key.parent: None, table.c.version: table.c.version + 1, table.c.updated_at: now()}
                 await self.exec(update(table).where(key.parent == target.id).values(values))
 
+    async def __aexit__(self, *failure: Any) -> None:
+        """After a COMMIT there is nothing left to close, and closing takes a task of its own."""
+        if self.in_transaction():
+            await super().__aexit__(*failure)
+
     async def wait_for_locks(self, seconds: float | None) -> None:
         """How long a statement waits for a row from now on; None for the default. On SQLite only one writes anyway."""
         if self.get_bind().dialect.name == "postgresql":

@@ -24,6 +24,10 @@ SQLModel.metadata.naming_convention = {
 }
 
 
+SHOWN: dict[str, Any] = {"lazy": "raise", "viewonly": True}
+"""Of a relationship: it shows what a foreign key leads to, where a query asks for it; what is written is the key."""
+
+
 def sorted_by(*fields: str) -> list[Index]:
     """An index under each field, for filters and sorts; the id behind it makes the order total, as a page needs it."""
     return [Index(None, field, "id") for field in fields]
