@@ -18,12 +18,22 @@ Query = Callable[[Collection[Any]], Awaitable[Any]]
 
 
 class Flight:
-    """A query for these items, and its result, for which all of them wait."""
+    """A query for these items, and those who wait for its result."""
 
     def __init__(self) -> None:
         self.items: dict[Any, None] = {}
-        self.result: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.waiters: list[asyncio.Future[Any]] = []
         self.task: asyncio.Task[None] | None = None
+
+    def land(self, result: Any = None, failure: BaseException | None = None) -> None:
+        """Tell all who are still there."""
+        for waiter in self.waiters:
+            if waiter.done():  # cancelled: they have left
+                continue
+            if failure is None:
+                waiter.set_result(result)
+            else:
+                waiter.set_exception(failure)
 
 
 class Coalescer:
@@ -43,21 +53,23 @@ class Coalescer:
             flight = self.collecting[key] = Flight()
             flight.task = asyncio.create_task(self.fly(key, flight, query))
         flight.items[item] = None
-        return await asyncio.shield(flight.result)
+        waiter = asyncio.get_running_loop().create_future()
+        flight.waiters.append(waiter)
+        return await waiter
 
     async def fly(self, key: Hashable, flight: Flight, query: Query) -> None:
-        if key in self.under_way:
-            await asyncio.wait([self.under_way[key].result], timeout=PATIENCE)
+        if key in self.under_way and (before := self.under_way[key].task):
+            await asyncio.wait([before], timeout=PATIENCE)
         if self.collecting.get(key) is flight:
             del self.collecting[key]  # from here on nobody joins: the query starts
         self.under_way[key] = flight
         try:
-            flight.result.set_result(await query(flight.items))
-        except BaseException as failure:
-            flight.result.set_exception(failure)
-            flight.result.exception()  # it is no loss if all who asked have left
-            if not isinstance(failure, Exception):
-                raise
+            flight.land(await query(flight.items))
+        except Exception as failure:
+            flight.land(failure=failure)
+        except asyncio.CancelledError as end:
+            flight.land(failure=end)
+            raise
         finally:
             if self.under_way.get(key) is flight:
                 del self.under_way[key]
