@@ -9,6 +9,7 @@ from sqlmodel import SQLModel, func, select
 
 from heroes import dashboard
 from heroes.hero import Hero
+from heroes.kit import unit_of_work
 from heroes.kit.database import Database
 from heroes.kit.fault import FAILURES
 from heroes.kit.problem import Problem
@@ -133,6 +134,7 @@ async def test_one_query_that_fails_is_one_clear_failure(
         raise ConnectionRefusedError("no database")
 
     monkeypatch.setattr(dashboard, part, fail)
+    monkeypatch.setattr(unit_of_work, "READ_PATIENCE", 0.1)
     answer = await client.get("/dashboard")
     assert answer.status_code == 503
     assert answer.headers["Retry-After"] == "1"

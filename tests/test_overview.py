@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from heroes import overview
+from heroes.kit import unit_of_work
 from heroes.kit.database import Database
 from tests.conftest import Client
 from tests.meeting import Meeting
@@ -79,6 +80,7 @@ async def test_one_query_that_fails_is_one_clear_failure(client: Client, monkeyp
 
     product = await new_product(client)
     monkeypatch.setattr(overview, "statistics_of", fail)
+    monkeypatch.setattr(unit_of_work, "READ_PATIENCE", 0.1)
     answer = await client.get(f"/products/{product['id']}/overview")
     assert answer.status_code == 503
     assert "no database" not in answer.text
