@@ -79,8 +79,9 @@ async def test_one_query_that_fails_is_one_clear_failure(client: Client, monkeyp
         raise ConnectionRefusedError("no database")
 
     product = await new_product(client)
+    await of(client, product)  # so that no connection is cancelled while it is being made
     monkeypatch.setattr(overview, "statistics_of", fail)
-    monkeypatch.setattr(unit_of_work, "READ_PATIENCE", 0.1)
+    monkeypatch.setattr(unit_of_work, "READ_PATIENCE", 0)
     answer = await client.get(f"/products/{product['id']}/overview")
     assert answer.status_code == 503
     assert "no database" not in answer.text
