@@ -5,7 +5,7 @@ import sqlite3
 from typing import Any, NamedTuple
 
 import asyncpg
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, EmulatedDBAPIException
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import StaleDataError
 
@@ -13,7 +13,8 @@ from heroes.kit.constraint import field_of, referrers_of, statement_of, taken_fi
 from heroes.kit.problem import Problem, conflict, error, invalid, unavailable
 
 log = logging.getLogger("heroes")
-OF_THE_DRIVER = (asyncpg.PostgresError, asyncpg.InterfaceError, sqlite3.Error)
+OF_ASYNCPG = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+OF_THE_DRIVER = (*OF_ASYNCPG, sqlite3.Error, EmulatedDBAPIException)
 """Raised bare by reads past the ORM, and while a connection is being set up; else SQLAlchemy wraps them."""
 FAILURES = (DBAPIError, PoolTimeout, StaleDataError, OSError, OverflowError, *OF_THE_DRIVER)
 """What a session raises when the database fails, refuses, or is not there."""
