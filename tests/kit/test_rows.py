@@ -1,13 +1,17 @@
 """Rows that are read past the ORM: the same values, on connections that live, and none that is lost."""
 
+import sqlite3
 from typing import Annotated, Any
 
+import asyncpg
 import pytest
 from fastapi import APIRouter, Depends, FastAPI
 from sqlalchemy import Select, Text, TypeDecorator, inspect, literal, text, type_coerce
+from sqlalchemy.exc import EmulatedDBAPIException
 from sqlmodel import SQLModel, col, select
 
 from heroes.kit.database import Database
+from heroes.kit.fault import FAILURES, meaning_of
 from heroes.kit.page import Page, page
 from heroes.kit.rows import Plan, detached, plans
 from heroes.kit.unit_of_work import ReadSession, UnitOfWork
@@ -109,3 +113,17 @@ async def test_what_is_got_is_detached_and_loads_nothing_by_itself() -> None:
     assert (team.id, team.name) == (7, "Z-Force")
     with pytest.raises(Exception, match="lazy='raise'"):
         _ = team.heroes
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress"),
+        EmulatedDBAPIException("the database system is shutting down"),
+        sqlite3.ProgrammingError("Cannot operate on a closed database."),
+    ],
+    ids=lambda failure: type(failure).__name__,
+)
+def test_what_a_driver_says_of_a_dead_connection_is_a_lost_connection(failure: Exception) -> None:
+    assert isinstance(failure, FAILURES)
+    assert meaning_of(failure) == "lost"
