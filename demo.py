@@ -58,14 +58,17 @@ async def has_rows(session: WriteSession) -> bool:
 
 async def fill_heroes(session: WriteSession) -> None:
     team, league = await adding(Team)(session, TEAMS)
+    await session.flush()
     members = (team.id, team.id, league.id, league.id, None)
     heroes = [hero.model_copy(update={"team_id": key}) for hero, key in zip(HEROES, members, strict=True)]
     rusty, weird, *_ = await adding(Hero)(session, heroes)
+    await session.flush()
     await transfer_power(session, [PowerTransferCreate(from_id=weird.id, to_id=rusty.id, amount=10)])
 
 
 async def fill_shop(session: WriteSession) -> None:
     pepper, wong = await make_users(session, [stranger("pepper", "Pepper Pots"), stranger("wong", "Wong")])
+    await session.flush()
     await adding(Item)(session, [ItemCreate(name="Arc lamp", price=Decimal("79.90"), owner_id=pepper.id)])
     await make_posts(session, [PostCreate(title="On tidying up", body="Label everything.", author_id=wong.id)])
     mug, pan = await fill_kitchen(session, pepper)

@@ -64,7 +64,6 @@ async def list_categories(query: Annotated[CategoryQuery, Depends()], session: R
 async def create_category(new: CategoryCreate, session: Session) -> Category:
     category = Category.model_validate(new)
     session.add(category)
-    await session.flush()
     return category
 
 
@@ -84,7 +83,6 @@ async def read_category(
 async def replace_category(category_id: UUID, new: CategoryCreate, session: Session, matching: IfMatch) -> Category:
     category = matching(found(await session.get(Category, category_id)))
     category.sqlmodel_update(new.model_dump())
-    await session.flush()
     return category
 
 
@@ -92,11 +90,9 @@ async def replace_category(category_id: UUID, new: CategoryCreate, session: Sess
 async def update_category(category_id: UUID, changes: CategoryUpdate, session: Session, matching: IfMatch) -> Category:
     category = matching(found(await session.get(Category, category_id)))
     category.sqlmodel_update(changes.model_dump(exclude_unset=True))
-    await session.flush()
     return category
 
 
 @router.delete("/{category_id}", status_code=204, summary="Delete a category")
 async def delete_category(category_id: UUID, session: Session, matching: IfMatch) -> None:
     await session.delete(matching(found(await session.get(Category, category_id))))
-    await session.flush()

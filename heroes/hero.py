@@ -81,7 +81,6 @@ async def list_heroes(query: Annotated[HeroQuery, Depends()], session: ReadSessi
 async def create_hero(new: HeroCreate, session: Session) -> Hero:
     hero = Hero.model_validate(new)
     session.add(hero)
-    await session.flush()
     return hero
 
 
@@ -99,7 +98,6 @@ async def read_hero(hero_id: Id, query: Annotated[HeroQuery, Depends(HeroQuery.o
 async def replace_hero(hero_id: Id, new: HeroCreate, session: Session, matching: IfMatch) -> Hero:
     hero = matching(found(await session.get(Hero, hero_id)))
     hero.sqlmodel_update(new.model_dump())
-    await session.flush()
     return hero
 
 
@@ -107,11 +105,9 @@ async def replace_hero(hero_id: Id, new: HeroCreate, session: Session, matching:
 async def update_hero(hero_id: Id, changes: HeroUpdate, session: Session, matching: IfMatch) -> Hero:
     hero = matching(found(await session.get(Hero, hero_id)))
     hero.sqlmodel_update(changes.model_dump(exclude_unset=True))
-    await session.flush()
     return hero
 
 
 @router.delete("/{hero_id}", status_code=204, summary="Delete a hero")
 async def delete_hero(hero_id: Id, session: Session, matching: IfMatch) -> None:
     await session.delete(matching(found(await session.get(Hero, hero_id))))
-    await session.flush()

@@ -83,7 +83,6 @@ async def list_items(query: Annotated[ItemQuery, Depends()], session: ReadSessio
 async def create_item(new: ItemCreate, session: Session) -> Item:
     item = Item.model_validate(new)
     session.add(item)
-    await session.flush()
     return item
 
 
@@ -101,7 +100,6 @@ async def read_item(item_id: Id, query: Annotated[ItemQuery, Depends(ItemQuery.o
 async def replace_item(item_id: Id, new: ItemCreate, session: Session, matching: IfMatch) -> Item:
     item = matching(found(await session.get(Item, item_id)))
     item.sqlmodel_update(new.model_dump())
-    await session.flush()
     return item
 
 
@@ -109,11 +107,9 @@ async def replace_item(item_id: Id, new: ItemCreate, session: Session, matching:
 async def update_item(item_id: Id, changes: ItemUpdate, session: Session, matching: IfMatch) -> Item:
     item = matching(found(await session.get(Item, item_id)))
     item.sqlmodel_update(changes.model_dump(exclude_unset=True))
-    await session.flush()
     return item
 
 
 @router.delete("/{item_id}", status_code=204, summary="Delete an item")
 async def delete_item(item_id: Id, session: Session, matching: IfMatch) -> None:
     await session.delete(matching(found(await session.get(Item, item_id))))
-    await session.flush()

@@ -84,7 +84,6 @@ def with_author() -> ORMOption:
 async def make_posts(session: Session, new: Sequence[PostCreate]) -> Sequence[Post]:
     posts = [Post.model_validate(one) for one in new]
     session.add_all(posts)
-    await session.flush()
     return await session.reload(Post, posts, with_author())
 
 
@@ -112,7 +111,6 @@ async def read_post(post_id: Id, query: Annotated[PostQuery, Depends(PostQuery.o
 async def replace_post(post_id: Id, new: PostCreate, session: Session, matching: IfMatch) -> Post:
     post = matching(found(await session.get(Post, post_id)))
     post.sqlmodel_update(new.model_dump())
-    await session.flush()
     return (await session.reload(Post, [post], with_author()))[0]
 
 
@@ -120,11 +118,9 @@ async def replace_post(post_id: Id, new: PostCreate, session: Session, matching:
 async def update_post(post_id: Id, changes: PostUpdate, session: Session, matching: IfMatch) -> Post:
     post = matching(found(await session.get(Post, post_id)))
     post.sqlmodel_update(changes.model_dump(exclude_unset=True))
-    await session.flush()
     return (await session.reload(Post, [post], with_author()))[0]
 
 
 @router.delete("/{post_id}", status_code=204, summary="Delete a post")
 async def delete_post(post_id: Id, session: Session, matching: IfMatch) -> None:
     await session.delete(matching(found(await session.get(Post, post_id))))
-    await session.flush()

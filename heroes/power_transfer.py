@@ -64,7 +64,6 @@ async def transfer(session: Session, new: Sequence[PowerTransferCreate]) -> list
     refusal.check(rows, "amount", "There is too little power, or no room for so much.")
     transfers = [PowerTransfer.model_validate(one) for one in new]
     session.add_all(transfers)
-    await session.flush()
     return transfers
 
 

@@ -100,7 +100,6 @@ async def list_products(query: Annotated[ProductQuery, Depends()], session: Read
 async def create_product(new: ProductCreate, session: Session) -> Product:
     product = Product.model_validate(new)
     session.add(product)
-    await session.flush()
     return product
 
 
@@ -127,7 +126,6 @@ async def read_product(
 async def replace_product(product_id: UUID, new: ProductCreate, session: Session, matching: IfMatch) -> Product:
     product = matching(living(await session.get(Product, product_id)))
     product.sqlmodel_update(new.model_dump())
-    await session.flush()
     return product
 
 
@@ -135,7 +133,6 @@ async def replace_product(product_id: UUID, new: ProductCreate, session: Session
 async def update_product(product_id: UUID, changes: ProductUpdate, session: Session, matching: IfMatch) -> Product:
     product = matching(living(await session.get(Product, product_id)))
     product.sqlmodel_update(changes.model_dump(exclude_unset=True))
-    await session.flush()
     return product
 
 
@@ -146,4 +143,3 @@ async def delete_product(product_id: UUID, session: Session, matching: IfMatch, 
         await session.delete(product)
     else:
         living(product).deleted_at = now()
-    await session.flush()

@@ -21,4 +21,3 @@ async def restore_product(product_id: UUID, session: Session, matching: IfMatch)
     product = matching(found(await session.get(Product, product_id)))
     found(product.deleted_at)
     product.deleted_at = None
-    await session.flush()

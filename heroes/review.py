@@ -95,7 +95,6 @@ async def make_reviews(session: Session, new: Sequence[ReviewCreate]) -> list[Re
     await all_living(session, Product, "product_id", [one.product_id for one in new])
     reviews = [Review.model_validate(one) for one in new]
     session.add_all(reviews)
-    await session.flush()
     return reviews
 
 
@@ -130,7 +129,6 @@ async def replace_review(review_id: Id, new: ReviewCreate, session: Session, mat
     review = matching(found(await session.first(one_review(review_id))))
     review.sqlmodel_update(new.model_dump())
     await all_living(session, Product, "product_id", [review.product_id])
-    await session.flush()
     return review
 
 
@@ -139,11 +137,9 @@ async def update_review(review_id: Id, changes: ReviewUpdate, session: Session, 
     review = matching(found(await session.first(one_review(review_id))))
     review.sqlmodel_update(changes.model_dump(exclude_unset=True))
     await all_living(session, Product, "product_id", [review.product_id])
-    await session.flush()
     return review
 
 
 @router.delete("/{review_id}", status_code=204, summary="Delete a review")
 async def delete_review(review_id: Id, session: Session, matching: IfMatch) -> None:
     await session.delete(matching(found(await session.first(one_review(review_id)))))
-    await session.flush()

@@ -74,7 +74,6 @@ async def move(session: Session, new: Sequence[StockMovementCreate]) -> list[Sto
     refusal.check({"product_id": [one.product_id for one in new]}, "quantity", NOT_ENOUGH)
     movements = [StockMovement.model_validate(one) for one in new]
     session.add_all(movements)
-    await session.flush()
     return movements
 
 

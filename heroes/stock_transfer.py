@@ -67,7 +67,6 @@ async def transfer(session: Session, new: Sequence[StockTransferCreate]) -> list
     session.add_all(moves)
     transfers = [StockTransfer.model_validate(one) for one in new]
     session.add_all(transfers)
-    await session.flush()
     return transfers
 
 

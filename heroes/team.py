@@ -72,7 +72,6 @@ async def list_teams(query: Annotated[TeamQuery, Depends()], session: ReadSessio
 async def create_team(new: TeamCreate, session: Session) -> Team:
     team = Team.model_validate(new)
     session.add(team)
-    await session.flush()
     return team
 
 
@@ -90,7 +89,6 @@ async def read_team(team_id: Id, query: Annotated[TeamQuery, Depends(TeamQuery.o
 async def replace_team(team_id: Id, new: TeamCreate, session: Session, matching: IfMatch) -> Team:
     team = matching(found(await session.get(Team, team_id)))
     team.sqlmodel_update(new.model_dump())
-    await session.flush()
     return team
 
 
@@ -98,11 +96,9 @@ async def replace_team(team_id: Id, new: TeamCreate, session: Session, matching:
 async def update_team(team_id: Id, changes: TeamUpdate, session: Session, matching: IfMatch) -> Team:
     team = matching(found(await session.get(Team, team_id)))
     team.sqlmodel_update(changes.model_dump(exclude_unset=True))
-    await session.flush()
     return team
 
 
 @router.delete("/{team_id}", status_code=204, summary="Delete a team")
 async def delete_team(team_id: Id, session: Session, matching: IfMatch) -> None:
     await session.delete(matching(found(await session.get(Team, team_id))))
-    await session.flush()

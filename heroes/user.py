@@ -101,7 +101,6 @@ async def columns(fields: dict[str, Any]) -> dict[str, Any]:
 async def make_users(session: Session, new: Sequence[UserCreate]) -> list[User]:
     users = [User.model_validate(await columns(one.model_dump())) for one in new]
     session.add_all(users)
-    await session.flush()
     return users
 
 
@@ -131,7 +130,6 @@ async def replace_user(user_id: Id, new: UserReplace, session: Session, matching
     fields = await columns(new.model_dump())
     user = matching(found(await session.get(User, user_id)))
     user.sqlmodel_update(fields)
-    await session.flush()
     return user
 
 
@@ -140,11 +138,9 @@ async def update_user(user_id: Id, changes: UserUpdate, session: Session, matchi
     fields = await columns(changes.model_dump(exclude_unset=True))
     user = matching(found(await session.get(User, user_id)))
     user.sqlmodel_update(fields)
-    await session.flush()
     return user
 
 
 @router.delete("/{user_id}", status_code=204, summary="Delete a user, and what is theirs")
 async def delete_user(user_id: Id, session: Session, matching: IfMatch) -> None:
     await session.delete(matching(found(await session.get(User, user_id))))
-    await session.flush()

@@ -1,6 +1,6 @@
-"""What is sent to a database: through the ORM, and by reads past it."""
+"""What is sent to a database: through the ORM, and past it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import PoolProxiedConnection
 
-from heroes.kit import rows
+from heroes.kit import lone, rows
 
 
 @contextmanager
@@ -19,16 +19,20 @@ def noting(engine: AsyncEngine, note: Callable[[Any, str], None]) -> Iterator[No
     def executing(connection: Connection, _: object, statement: str, *__: object) -> None:
         note(connection.connection.driver_connection, statement)
 
-    ask = rows.ask_on
+    ask, execute = rows.ask_on, lone.execute
 
     def asking(connection: PoolProxiedConnection, asked: Engine, sql: str, arguments: list[Any]) -> Any:
         if asked.pool is engine.sync_engine.pool:
             note(connection.driver_connection, sql)
         return ask(connection, asked, sql, arguments)
 
+    def storing(connection: PoolProxiedConnection, asked: Engine, sql: str, arguments: Sequence[Any]) -> Any:
+        note(connection.driver_connection, sql)
+        return execute(connection, asked, sql, arguments)
+
     event.listen(engine.sync_engine, "before_cursor_execute", executing)
     try:
-        with patch.object(rows, "ask_on", asking):
+        with patch.object(rows, "ask_on", asking), patch.object(lone, "execute", storing):
             yield
     finally:
         event.remove(engine.sync_engine, "before_cursor_execute", executing)

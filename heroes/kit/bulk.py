@@ -43,7 +43,7 @@ OnError = Annotated[
     Query(description="`abort`: all or nothing. `skip`: leave out what fails, and answer 200 with both."),
 ]
 Make = Callable[[WriteSession, Sequence[T]], Awaitable[Sequence[Entity]]]
-"""Makes rows of valid elements, and flushes them."""
+"""Makes rows of valid elements."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,6 @@ def adding(entity: type[E]) -> Callable[[WriteSession, Sequence[Any]], Awaitable
     async def add(session: WriteSession, elements: Sequence[Any]) -> Sequence[E]:
         rows = [entity.model_validate(element) for element in elements]
         session.add_all(rows)
-        await session.flush()
         return rows
 
     return add
@@ -91,7 +90,8 @@ async def create_each(session: WriteSession, elements: Sequence[T], make: Make[T
             if isinstance(element, Refused):
                 raise element.problem
             async with session.begin_nested():
-                outcome.created.extend(await make(session, [element]))
+                made = await make(session, [element])
+            outcome.created.extend(made)
         except (Problem, *FAILURES) as failure:
             outcome.failed.append({"index": index, "problem": at(fault_of_element(failure), index)})
     return outcome
@@ -103,6 +103,7 @@ async def one_by_one(session: WriteSession, elements: Sequence[T], make: Make[T]
     for index, element in enumerate(elements):
         try:
             rows += await make(session, [element])
+            await session.flush()
         except (Problem, *FAILURES) as failure:
             raise at(fault_of_element(failure), index) from failure
     return rows

@@ -16,6 +16,10 @@ ONLY_THEIRS = "only_theirs"
 """Set in a session's `info`: it may write nothing but what belongs to the caller."""
 
 
+HAS_BEGUN = "has_begun"
+"""Set in a session's `info` when it has sent something to the database."""
+
+
 class Absent:
     """What stands for an owner who was not named."""
 
@@ -49,6 +53,11 @@ def look_at_what_is_written(session: Session, *_: object) -> None:
     for row in (*session.new, *session.dirty, *session.deleted):
         keep_reserved(row)
         insist(session, row)
+
+
+@event.listens_for(OwnedSession, "after_begin")
+def note_begin(session: Session, *_: object) -> None:
+    session.info[HAS_BEGUN] = True
 
 
 def insist(session: Session, row: object) -> None:

@@ -89,8 +89,9 @@ async def by_id(engine: AsyncEngine, entity: type[Entity], idents: Collection[An
 
 
 @cache
-def of_ids(entity: type[Entity], number: int) -> tuple[Sequence[str], Select[Any]]:
+def of_ids(entity: type[Entity], number: int, *, locking: bool = False) -> tuple[Sequence[str], Select[Any]]:
     """The names of a table's columns, and a select of them for so many ids."""
     columns = {attribute.key: attribute.columns[0] for attribute in inspect(entity).column_attrs}
     ids = [bindparam(f"id_{index}", type_=columns["id"].type) for index in range(number)]
-    return list(columns), select(*columns.values()).where(columns["id"].in_(ids))
+    statement = select(*columns.values()).where(columns["id"].in_(ids))
+    return list(columns), statement.with_for_update() if locking else statement

@@ -32,8 +32,7 @@ class Plan:
         compiled = statement.compile(dialect=dialect, cache_key=key)
         assert isinstance(compiled, SQLCompiler)
         self.compiled, self.sql = compiled, str(compiled)
-        binds = {name: bind.type.dialect_impl(dialect).bind_processor(dialect) for name, bind in compiled.binds.items()}
-        self.values = [(name, binds[name]) for name in compiled.positiontup or ()]
+        self.values = converters(compiled, dialect)
         readers = [reader(column.type, dialect) for column in statement.selected_columns]
         self.is_whole = not compiled.post_compile_params
         """Whether its text is the same for all values; it is not with a list of them that grows."""
@@ -52,6 +51,12 @@ class Plan:
             for index, convert in self.readers:
                 row[index] = convert(row[index])
         return read
+
+
+def converters(compiled: SQLCompiler, dialect: Dialect) -> list[tuple[str, Callable[[Any], Any] | None]]:
+    """The names of a statement's values, in the order of its text, each with what makes of it what the driver wants."""
+    binds = {name: bind.type.dialect_impl(dialect).bind_processor(dialect) for name, bind in compiled.binds.items()}
+    return [(name, binds[name]) for name in compiled.positiontup or ()]
 
 
 def reader(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:

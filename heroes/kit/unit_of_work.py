@@ -75,7 +75,7 @@ class UnitOfWork(Endpoint):
     async def look(self, handle: Handler, request: Request) -> Response:
         async with request.app.state.database.read() as session:
             request.state.session = session
-            return await self.run(handle, request)
+            return self.answer(request, await self.run(handle, request))
 
     async def write(self, handle: Handler, request: Request) -> Response:
         request = JSONBody(request.scope, request.receive)
@@ -93,17 +93,26 @@ class UnitOfWork(Endpoint):
         async with request.app.state.database.write() as session:
             request.state.session = session
             session.info[ONLY_THEIRS] = self.who is Who.OWNERS
-            run = functools.partial(self.run, handle, request)
+            work = functools.partial(self.work, handle, request)
             async with deadline:
-                response = await (run() if key is None else idempotency.once(request, key, session, run))
+                response = await (work() if key is None else idempotency.once(request, key, session, work))
             await commit(session)
             return response
 
-    async def run(self, handle: Handler, request: Request) -> Response:
+    async def work(self, handle: Handler, request: Request) -> Response:
+        """The answer, after the database has seen all that it tells of."""
+        returned = await self.run(handle, request)
+        await request.state.session.finish()
+        return self.answer(request, returned)
+
+    async def run(self, handle: Handler, request: Request) -> Returned:
         if self.known is not None and request.scope["query_string"]:
             refuse_strangers(self.known, request.query_params)
         returned = await handle(request)
         assert isinstance(returned, Returned)
+        return returned
+
+    def answer(self, request: Request, returned: Returned) -> Response:
         return answer(request, returned.value, self.response_model, self.status_code or 200)
 
 

@@ -83,7 +83,6 @@ async def list_gadgets(query: Annotated[GadgetQuery, Depends()], session: ReadSe
 async def create_gadget(new: GadgetCreate, session: Session) -> Gadget:
     gadget = Gadget.model_validate(new)
     session.add(gadget)
-    await session.flush()
     return gadget
 
 
@@ -98,7 +97,6 @@ async def read_gadget(
 async def replace_gadget(gadget_id: Id, new: GadgetCreate, session: Session, matching: IfMatch) -> Gadget:
     gadget = matching(found(await session.get(Gadget, gadget_id)))
     gadget.sqlmodel_update(new.model_dump())
-    await session.flush()
     return gadget
 
 
@@ -106,14 +104,12 @@ async def replace_gadget(gadget_id: Id, new: GadgetCreate, session: Session, mat
 async def update_gadget(gadget_id: Id, changes: GadgetUpdate, session: Session, matching: IfMatch) -> Gadget:
     gadget = matching(found(await session.get(Gadget, gadget_id)))
     gadget.sqlmodel_update(changes.model_dump(exclude_unset=True))
-    await session.flush()
     return gadget
 
 
 @router.delete("/{gadget_id}", status_code=204, summary="Delete a gadget")
 async def delete_gadget(gadget_id: Id, session: Session, matching: IfMatch) -> None:
     await session.delete(matching(found(await session.get(Gadget, gadget_id))))
-    await session.flush()
 
 
 table = SQLModel.metadata.tables["gadget"]

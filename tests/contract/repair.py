@@ -56,7 +56,6 @@ async def list_repairs(query: Annotated[RepairQuery, Depends()], session: ReadSe
 async def create_repair(new: RepairCreate, session: Session) -> Repair:
     repair = Repair.model_validate(new)
     session.add(repair)
-    await session.flush()
     return repair
 
 

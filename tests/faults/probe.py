@@ -2,9 +2,10 @@
 
 import asyncio
 import os
+from typing import Any
 
 from fastapi import APIRouter, Request
-from sqlalchemy import Connection, event, text
+from sqlalchemy import event
 from sqlmodel import col, func, select
 
 from heroes.hero import Hero
@@ -50,11 +51,11 @@ async def pool(request: Request) -> dict[str, int]:
     return {"checked_out": sum(pool.checkedout() for pool in pools.values())}
 
 
-def defer_foreign_keys(connection: Connection) -> None:
-    connection.execute(text("PRAGMA defer_foreign_keys = ON"))
+def defer_foreign_keys(connection: Any, *_: object) -> None:
+    connection.cursor().execute("PRAGMA defer_foreign_keys = ON")
 
 
 app = create_app(load())
 app.router.routes.extend([*router.routes, Endpoint("/probes/pool", pool, methods=["GET"], tags=["probes"])])
 if os.environ.get("DEFER_FOREIGN_KEYS"):
-    event.listen(app.state.database.writer.sync_engine, "begin", defer_foreign_keys)
+    event.listen(app.state.database.writer.sync_engine, "checkout", defer_foreign_keys)

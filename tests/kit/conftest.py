@@ -1,9 +1,10 @@
 """What goes wrong in the middle of a COMMIT."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import event
 
 from heroes.kit.database import Database
 from tests.probe import at_commit, execute
@@ -13,17 +14,17 @@ from tests.probe import at_commit, execute
 async def deferred(database: Database) -> AsyncIterator[None]:
     """Foreign keys are checked at COMMIT only."""
     if database.is_sqlite:
-        event.listen(database.writer.sync_engine, "begin", defer_foreign_keys)
+        event.listen(database.writer.sync_engine, "checkout", defer_foreign_keys)
         yield
-        event.remove(database.writer.sync_engine, "begin", defer_foreign_keys)
+        event.remove(database.writer.sync_engine, "checkout", defer_foreign_keys)
         return
     await execute(database, "ALTER TABLE hero ALTER CONSTRAINT fk_hero_team_id DEFERRABLE INITIALLY DEFERRED")
     yield
     await execute(database, "ALTER TABLE hero ALTER CONSTRAINT fk_hero_team_id NOT DEFERRABLE")
 
 
-def defer_foreign_keys(connection: Connection) -> None:
-    connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
+def defer_foreign_keys(connection: Any, *_: object) -> None:
+    connection.cursor().execute("PRAGMA defer_foreign_keys = ON")
 
 
 @pytest.fixture

@@ -89,3 +89,15 @@ async def test_lower_case_is_the_same_on_both_databases(
     assert fold(given) == folded
     if not database.is_sqlite and given:
         assert await value(database, f"SELECT lower('{given}' COLLATE folding)") == folded
+
+
+async def test_a_row_that_is_got_again_is_the_same_thing_with_what_was_changed(database: Database) -> None:
+    async with database.write() as session, session.begin():
+        session.add(Team(id=1, name="Z-Force", headquarters="Bar"))
+    async with database.write() as session:
+        team = await session.get(Team, 1)
+        assert team is not None
+        team.name = "Preventers"
+        again = await session.get(Team, 1)
+    assert again is team
+    assert again.name == "Preventers"

@@ -1,0 +1,124 @@
+"""How is a row stored that is all that a unit writes: by the driver, with an INSERT that was compiled once.
+
+It is one transaction, as any unit is; what is left out is what the ORM does for many rows that depend on each other.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+from sqlalchemy import insert, inspect, util
+from sqlalchemy.engine import Engine
+from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.orm import make_transient_to_detached
+from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from heroes.kit.engine import READ_ONLY, start_clock
+from heroes.kit.model import Entity
+from heroes.kit.rows import Rows, connect, converters
+
+
+class Insertion:
+    """The INSERT of one row of a table, with its id or without; then it returns the id."""
+
+    def __init__(self, entity: type[Entity], dialect: Dialect, *, has_id: bool) -> None:
+        self.keys = {column.key: name for name, column in columns_of(entity).items() if has_id or name != "id"}
+        statement = insert(inspect(entity).local_table)
+        returning = statement if has_id else statement.returning(columns_of(entity)["id"])
+        compiled = returning.compile(dialect=dialect, column_keys=list(self.keys))
+        assert isinstance(compiled, SQLCompiler)
+        self.sql, self.converters = str(compiled), converters(compiled, dialect)
+
+    def arguments(self, row: Entity) -> tuple[Any, ...]:
+        values = row.__dict__
+        given = [(values[self.keys[key]], convert) for key, convert in self.converters]
+        return tuple(value if convert is None else convert(value) for value, convert in given)
+
+
+insertion_of = cache(Insertion)
+
+
+@cache
+def columns_of(entity: type[Entity]) -> dict[str, Any]:
+    """The columns of a table, by the names of their fields."""
+    return {attribute.key: attribute.columns[0] for attribute in inspect(entity).column_attrs}
+
+
+def is_complete(row: Entity) -> bool:
+    """Whether it has a value for every column, and nobody listens to what becomes of it: an INSERT is all it needs."""
+    listeners = inspect(type(row)).dispatch
+    is_heard = listeners.before_insert or listeners.after_insert
+    return columns_of(type(row)).keys() <= row.__dict__.keys() and not is_heard
+
+
+class Lone:
+    """The transaction of a row that is inserted alone."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.connection: PoolProxiedConnection | None = None
+
+    async def insert(self, row: Entity) -> None:
+        """Insert it, and give it its id. Fails as a session does."""
+        insertion = insertion_of(type(row), self.engine.dialect, has_id=row.id is not None)
+        for (ident,) in await util.greenlet_spawn(self.begin, insertion.sql, insertion.arguments(row)):
+            set_committed_value(row, "id", ident)
+        make_transient_to_detached(row)
+
+    async def commit(self) -> None:
+        await util.greenlet_spawn(self.end)
+
+    async def leave(self, failure: BaseException | None) -> None:
+        """What was not committed has not happened."""
+        if self.connection is not None:
+            await util.greenlet_spawn(self.abandon, self.connection, failure)
+
+    def begin(self, sql: str, arguments: Sequence[Any]) -> Rows:
+        if self.engine.echo:
+            self.engine.logger.info("%s %s", sql, arguments)
+        self.connection = connect(self.engine)
+        with wrapped(self.engine, sql):
+            return execute(self.connection, self.engine, sql, arguments)
+
+    def end(self) -> None:
+        assert self.connection is not None
+        with wrapped(self.engine, "COMMIT"):
+            self.connection.commit()
+        self.connection.close()
+        self.connection = None
+
+    def abandon(self, connection: PoolProxiedConnection, failure: BaseException | None) -> None:
+        """Give the connection back, which undoes its transaction; but only if the database has answered as usual."""
+        if not isinstance(failure, IntegrityError):
+            connection.invalidate()
+        connection.close()
+        if getattr(getattr(failure, "orig", None), "sqlstate", None) == READ_ONLY:
+            self.engine.dispose()  # as all other connections lead to that server too
+
+
+@contextmanager
+def wrapped(engine: Engine, sql: str) -> Iterator[None]:
+    """A failure of the driver as SQLAlchemy has it, with the statement."""
+    dbapi = engine.dialect.loaded_dbapi
+    try:
+        yield
+    except dbapi.IntegrityError as failure:
+        raise IntegrityError(sql, None, failure, hide_parameters=True) from failure
+    except dbapi.Error as failure:
+        raise DBAPIError(sql, None, failure, hide_parameters=True) from failure
+
+
+def execute(connection: PoolProxiedConnection, engine: Engine, sql: str, arguments: Sequence[Any]) -> Rows:
+    """The rows that it returns. SQLAlchemy's adapter for PostgreSQL begins a transaction by itself."""
+    if engine.dialect.name == "postgresql":
+        cursor = connection.cursor()
+        cursor.execute(sql, arguments)
+        return cursor.fetchall()
+    driver: Any = connection.driver_connection
+    start_clock(connection.info)
+    util.await_only(driver.execute_fetchall("BEGIN IMMEDIATE"))
+    return list(util.await_only(driver.execute_fetchall(sql, arguments)))
