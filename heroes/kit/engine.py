@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import URL, Connection, ExceptionContext, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -61,16 +61,21 @@ def leave_read_only_server(context: ExceptionContext) -> None:
 
 def sqlite_engines(url: URL, pool: Pool) -> tuple[AsyncEngine, AsyncEngine]:
     in_memory = url.database in (None, "", ":memory:")
-    writer = sqlite_engine(url, pool, size=1, pragmas=("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"))
+    pragmas = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
+    writer = sqlite_engine(url, pool, size=1, pragmas=pragmas)
     event.listen(writer.sync_engine, "begin", begin_immediate)
     event.listen(writer.sync_engine, "reset", end_failed_commit)
     event.listen(writer.sync_engine, "invalidate", end_broken_off)
     if in_memory:  # the database is the connection: readers and writers take turns on it
         return writer, writer.execution_options(reading=True)
-    return writer, sqlite_engine(url, pool, size=pool.size, pragmas=("query_only=ON",))
+    reader = sqlite_engine(url, pool, size=pool.size, pragmas=("query_only=ON",), reset=None)
+    return writer, reader
 
 
-def sqlite_engine(url: URL, pool: Pool, *, size: int, pragmas: Sequence[str]) -> AsyncEngine:
+def sqlite_engine(
+    url: URL, pool: Pool, *, size: int, pragmas: Sequence[str], reset: Literal["rollback"] | None = "rollback"
+) -> AsyncEngine:
+    """`reset` is what happens on return to the pool: nothing for readers, who never begin; it is a way to a thread."""
     engine = create_async_engine(
         url,
         echo=pool.echo,
@@ -79,6 +84,7 @@ def sqlite_engine(url: URL, pool: Pool, *, size: int, pragmas: Sequence[str]) ->
         pool_size=size,
         max_overflow=0,
         pool_timeout=pool.timeout,
+        pool_reset_on_return=reset,
         connect_args={"timeout": pool.lock_timeout},  # how long to wait for another process that writes
     )
 

@@ -17,9 +17,10 @@ from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from heroes.kit.converter import writing
 from heroes.kit.engine import READ_ONLY, start_clock
 from heroes.kit.model import Entity
-from heroes.kit.rows import Rows, connect, converters
+from heroes.kit.rows import Rows, connect
 
 
 class Insertion:
@@ -31,11 +32,11 @@ class Insertion:
         returning = statement if has_id else statement.returning(columns_of(entity)["id"])
         compiled = returning.compile(dialect=dialect, column_keys=list(self.keys))
         assert isinstance(compiled, SQLCompiler)
-        self.sql, self.converters = str(compiled), converters(compiled, dialect)
+        self.sql, self.writing = str(compiled), writing(compiled, dialect)
 
     def arguments(self, row: Entity) -> tuple[Any, ...]:
         values = row.__dict__
-        given = [(values[self.keys[key]], convert) for key, convert in self.converters]
+        given = [(values[self.keys[key]], convert) for key, convert in self.writing]
         return tuple(value if convert is None else convert(value) for value, convert in given)
 
 

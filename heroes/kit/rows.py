@@ -1,6 +1,6 @@
 """How are rows read when nothing of the ORM is needed: straight from the driver, by a statement compiled once."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -12,15 +12,12 @@ from sqlalchemy.orm.attributes import instance_state, manager_of_class
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.cache_key import CacheKey
 from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.types import TypeEngine
-from sqlmodel.sql.sqltypes import UTCDateTime
 
+from heroes.kit.converter import reading, writing
 from heroes.kit.engine import start_clock
 
 T = TypeVar("T")
 Rows = Sequence[Sequence[Any]]
-NUMERIC = 1700
-"""The OID by which SQLAlchemy's dialect for asyncpg chooses how decimals are read."""
 PLANS = 500
 """So many statements are kept; those not used for longest are compiled anew."""
 
@@ -32,8 +29,8 @@ class Plan:
         compiled = statement.compile(dialect=dialect, cache_key=key)
         assert isinstance(compiled, SQLCompiler)
         self.compiled, self.sql = compiled, str(compiled)
-        self.values = converters(compiled, dialect)
-        readers = [reader(column.type, dialect) for column in statement.selected_columns]
+        self.values = writing(compiled, dialect)
+        readers = [reading(column.type, dialect) for column in statement.selected_columns]
         self.is_whole = not compiled.post_compile_params
         """Whether its text is the same for all values; it is not with a list of them that grows."""
         self.readers = [(index, read) for index, read in enumerate(readers) if read is not None]
@@ -51,19 +48,6 @@ class Plan:
             for index, convert in self.readers:
                 row[index] = convert(row[index])
         return read
-
-
-def converters(compiled: SQLCompiler, dialect: Dialect) -> list[tuple[str, Callable[[Any], Any] | None]]:
-    """The names of a statement's values, in the order of its text, each with what makes of it what the driver wants."""
-    binds = {name: bind.type.dialect_impl(dialect).bind_processor(dialect) for name, bind in compiled.binds.items()}
-    return [(name, binds[name]) for name in compiled.positiontup or ()]
-
-
-def reader(kind: TypeEngine[Any], dialect: Dialect) -> Callable[[Any], Any] | None:
-    """What makes a value of this type of what the driver gives, if anything has to be done."""
-    if isinstance(kind, UTCDateTime) and dialect.name == "postgresql":  # its times come in UTC already
-        return None
-    return kind.dialect_impl(dialect).result_processor(dialect, NUMERIC)
 
 
 plans: util.LRUCache[Any, Plan] = util.LRUCache(PLANS)
