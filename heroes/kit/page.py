@@ -2,18 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from typing import Any
 
-from pydantic import TypeAdapter
-from sqlalchemy import Select
 from sqlmodel import func
 from sqlmodel.sql.expression import SelectOfScalar
 
-from heroes.kit import cursor
 from heroes.kit.encode import to_json
-from heroes.kit.problem import error, invalid
+from heroes.kit.order import Order, order_of
 from heroes.kit.query import MAX_LIMIT, ListQuery
 from heroes.kit.reading import ReadSession
 from heroes.kit.security import CALLER
@@ -54,75 +51,41 @@ async def page(session: ReadSession, query: ListQuery, statement: SelectOfScalar
 
 async def turn_to(session: ReadSession, query: ListQuery, view: View, statement: SelectOfScalar[Any]) -> Page:
     """At most two statements, one more for a count, and one for each thing that is embedded."""
-    limit, keys = query.given.get("limit", MAX_LIMIT), sort_keys(query)
-    place, statement = place_of(query, keys), query.narrowed(statement)
+    order = order_of(query.model, ",".join(query.given.get("sort") or [query.default_sort]))
+    place, statement = order.place_of(query), query.narrowed(statement)
     total = await count(session, statement) if query.given.get("count") else None
-    names = view.columns(key.column.key for key in keys)
-    columns = [getattr(query.model, name) for name in names]
-    chosen = statement.with_only_columns(*columns, maintain_column_froms=True)
-    found = await collect(session, query, chosen, keys, place, limit + 1)
-    rows = [dict(zip(names, row)) for row in found[:limit]]  # noqa: B905  the columns are these names, and being strict takes time
-    mark = bookmark(query, rows[-1], keys) if len(found) > limit else None
+    limit, names = query.given.get("limit", MAX_LIMIT), view.columns(order.fields)
+    found = await collect(session, query, order, place, statement, names, limit + 1)
+    rows = [dict(zip(names, row)) for row in found[:limit]]  # noqa: B905  as many as there are; to look takes time
+    mark = order.bookmark(query.secret, rows[-1]) if len(found) > limit else None
     return Page(await view.shown(session, rows), mark, total)
 
 
 async def collect(
     session: ReadSession,
     query: ListQuery,
-    statement: Select[Any],
-    keys: Sequence[cursor.Key],
-    place: tuple[Any, ...] | None,
+    order: Order,
+    place: Sequence[Any],
+    statement: SelectOfScalar[Any],
+    names: Sequence[str],
     number: int,
 ) -> list[Sequence[Any]]:
     """So many rows, in order, from this place on."""
-    if offset := query.given.get("offset"):
-        whole = statement.order_by(*(key.ordering() for key in keys))
-        return list(await session.fetch(whole.offset(offset).limit(number)))
+    offset = query.given.get("offset")
+    open_values = {f"place_{index}": value for index, value in enumerate(place)} | {"offset": offset}
+    columns = [getattr(query.model, name) for name in names]
     rows: list[Sequence[Any]] = []
-    ordered = statement.order_by(*(key.ordering() for key in cursor.solid(keys)))
-    for span in cursor.spans(keys, place):
+    for stretch in [order.whole] if offset else order.stretches(place):
         if len(rows) < number:
-            rows += await session.fetch(ordered.where(span).limit(number - len(rows)))
+            rows += await session.fetch(
+                statement,
+                open_values | {"number": number - len(rows)},
+                shape=(stretch, *names),
+                complete=partial(stretch.of, columns=columns),
+            )
     return rows
 
 
 async def count(session: ReadSession, statement: SelectOfScalar[Any]) -> int:
     counted: Any = statement.with_only_columns(func.count(), maintain_column_froms=True)
     return int((await session.exec(counted)).one())
-
-
-def order_of(query: ListQuery) -> str:
-    return ",".join(query.given.get("sort") or [query.default_sort])
-
-
-def sort_keys(query: ListQuery) -> list[cursor.Key]:
-    """The sort keys, with the id behind them unless it is among them: the order is always total."""
-    signed = order_of(query).split(",")
-    fields = [term.removeprefix("-") for term in signed]
-    if len(set(fields)) < len(fields):
-        raise invalid([error("query", "sort", "A field is named more than once", "repeated_value")])
-    if "id" not in fields:
-        signed.append("-id" if signed[-1].startswith("-") else "id")
-    columns = [(getattr(query.model, term.removeprefix("-")), term.startswith("-")) for term in signed]
-    return [cursor.Key(column, descending, bool(column.nullable)) for column, descending in columns]
-
-
-def scope_of(query: ListQuery) -> str:
-    """What a cursor is good for: this list in this order."""
-    return f"{query.model.__tablename__} {order_of(query)}"
-
-
-def bookmark(query: ListQuery, row: dict[str, Any], keys: Sequence[cursor.Key]) -> str:
-    return cursor.encode(query.secret, scope_of(query), [row[key.column.key] for key in keys])
-
-
-def place_of(query: ListQuery, keys: Sequence[cursor.Key]) -> tuple[Any, ...] | None:
-    """The values of the row behind which the page starts, if a cursor is given."""
-    if "cursor" not in query.given:
-        return None
-    payload = cursor.decode(query.secret, scope_of(query), query.given["cursor"])
-    if payload is None:
-        raise invalid([error("query", "cursor", "Not a cursor of this list and sort", "cursor_parsing")])
-    kinds: Any = tuple(query.model.model_fields[key.column.key].annotation for key in keys)
-    values: tuple[Any, ...] = TypeAdapter(tuple[kinds]).validate_json(payload)
-    return values

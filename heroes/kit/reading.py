@@ -1,7 +1,7 @@
 """How is something read: outside of any transaction, detached, and together with others who ask for the same."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from functools import cache, cached_property, partial
 from typing import Any, Self, TypeVar
 
@@ -13,7 +13,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from heroes.kit.coalesce import Coalescer
 from heroes.kit.model import Entity
-from heroes.kit.rows import ceiling, detached, fetch, padded
+from heroes.kit.rows import NOTHING, Complete, as_it_is, ceiling, detached, fetch, padded
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Entity)
@@ -44,9 +44,16 @@ class ReadSession:
         result: T = await self._coalescer.ask(key, None, lambda _: self.alone(work))
         return result
 
-    async def fetch(self, statement: Select[Any]) -> Sequence[Sequence[Any]]:
-        """The rows of a select of columns, past the ORM; for lists."""
-        return await fetch(self._engine, statement)
+    async def fetch(
+        self,
+        statement: Select[Any],
+        values: Mapping[str, Any] = NOTHING,
+        *,
+        shape: Hashable = None,
+        complete: Complete = as_it_is,
+    ) -> Sequence[Sequence[Any]]:
+        """The rows of a select of columns, past the ORM; for lists. The arguments are those of `rows.fetch`."""
+        return await fetch(self._engine, statement, values, shape=shape, complete=complete)
 
     async def exec(self, statement: SelectOfScalar[T]) -> ScalarResult[T]:
         return await self._session.exec(statement)

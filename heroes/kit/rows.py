@@ -1,6 +1,6 @@
 """How are rows read when nothing of the ORM is needed: straight from the driver, by a statement compiled once."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -20,6 +20,14 @@ T = TypeVar("T")
 Rows = Sequence[Sequence[Any]]
 PLANS = 500
 """So many statements are kept; those not used for longest are compiled anew."""
+
+
+Complete = Callable[[Select[Any]], Select[Any]]
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def as_it_is(statement: Select[Any]) -> Select[Any]:
+    return statement
 
 
 class Plan:
@@ -53,20 +61,31 @@ class Plan:
 plans: util.LRUCache[Any, Plan] = util.LRUCache(PLANS)
 
 
-def plan_of(statement: Select[Any], key: CacheKey, dialect: Dialect) -> Plan:
-    plan = plans.get((dialect.name, key.key))
+def plan_of(statement: Select[Any], key: CacheKey, shape: Hashable, complete: Complete, dialect: Dialect) -> Plan:
+    plan = plans.get((dialect.name, key.key, shape))
     if plan is None:
-        plan = plans[dialect.name, key.key] = Plan(statement, key, dialect)
+        plan = plans[dialect.name, key.key, shape] = Plan(complete(statement), key, dialect)
     return plan
 
 
-async def fetch(engine: AsyncEngine, statement: Select[Any], values: Mapping[str, Any] = MappingProxyType({})) -> Rows:
-    """The rows of a select of columns, with the values that it leaves open. Raises what the driver raises."""
+async def fetch(
+    engine: AsyncEngine,
+    statement: Select[Any],
+    values: Mapping[str, Any] = NOTHING,
+    *,
+    shape: Hashable = None,
+    complete: Complete = as_it_is,
+) -> Rows:
+    """The rows of a select of columns, with the values that it leaves open. Raises what the driver raises.
+
+    The select is what `complete` makes of the statement. It is called only where none was made before of a statement
+    that differs in values only, in the same shape: so what it adds must follow from the shape, and its values be open.
+    """
     key = statement._generate_cache_key()  # as the query cache in SQLAlchemy's own examples does
-    plan = None if key is None else plan_of(statement, key, engine.dialect)
+    plan = None if key is None else plan_of(statement, key, shape, complete, engine.dialect)
     if key is None or plan is None or not plan.is_whole:
         async with engine.connect() as connection:
-            rows: Rows = (await connection.execute(statement, values)).all()
+            rows: Rows = (await connection.execute(complete(statement), values)).all()
             return rows
     arguments = plan.arguments(key, values)
     if engine.echo:
