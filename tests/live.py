@@ -104,12 +104,13 @@ def free_port() -> int:
 
 def wait_until_alive(process: subprocess.Popen[str], url: str, log_file: Path) -> None:
     deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        assert process.poll() is None, f"The service ended at once:\n{log_file.read_text()}"
-        try:
-            httpx.get(f"{url}/health/live").raise_for_status()
-        except httpx.TransportError:
-            time.sleep(0.05)
-        else:
-            return
+    with httpx.Client() as client:  # one for all attempts: each client reads the certificates of the whole world
+        while time.monotonic() < deadline:
+            assert process.poll() is None, f"The service ended at once:\n{log_file.read_text()}"
+            try:
+                client.get(f"{url}/health/live").raise_for_status()
+            except httpx.TransportError:
+                time.sleep(0.05)
+            else:
+                return
     raise AssertionError(f"No answer after {PATIENCE} s:\n{log_file.read_text()}")

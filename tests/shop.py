@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from heroes.kit import password
 from tests.conftest import Client
-from tests.hashing import CHEAP
+from tests.hashing import cheapen
 
 Json = dict[str, Any]
 PASSWORD = "correct horse battery"  # noqa: S105  of nobody
@@ -18,7 +17,7 @@ numbers = count(1)
 @pytest.fixture
 def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A password's hash is dear by design; tests that make many users do without."""
-    monkeypatch.setattr(password, "hasher", CHEAP)
+    cheapen(monkeypatch)
 
 
 async def made(client: Client, path: str, **fields: Any) -> Json:

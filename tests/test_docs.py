@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Locator, Page, sync_playwright
 
 from heroes.kit.migration import upgrade
-from tests.conftest import Client, settings_for
+from tests.conftest import Client, on_sqlite, settings_for
 from tests.live import Server, serving
 from tests.people import KEY, PASSWORD
 
@@ -28,6 +28,8 @@ QUIET = (
     "--disable-sync",
     "--no-first-run",
 )
+SEEN = on_sqlite
+"""What a page does is no matter of the engine."""
 SENT_AS = {"path": "path", "query": "params", "header": "headers"}
 
 
@@ -77,6 +79,7 @@ def try_out(page: Page, operation: str) -> Locator:
     return answer
 
 
+@SEEN
 @pytest.mark.usefixtures("anyio_backend")  # for the fixtures, which are asynchronous
 def test_a_browser_creates_a_hero_and_sees_it_in_the_list_with_one_click_each(server: Server) -> None:
     with browsing(f"{server.url}/docs") as (page, wrongs):
@@ -197,6 +200,7 @@ async def guarded_server(new_database: Any, log_file: Path) -> AsyncIterator[Ser
         yield server
 
 
+@SEEN
 @pytest.mark.usefixtures("anyio_backend")
 def test_a_browser_logs_in_with_authorize_and_is_let_in(guarded_server: Server) -> None:
     user = {"username": "natasha", "email": "natasha@example.com", "password": PASSWORD}
@@ -214,6 +218,7 @@ def test_a_browser_logs_in_with_authorize_and_is_let_in(guarded_server: Server) 
         assert wrongs == []
 
 
+@SEEN
 @pytest.mark.usefixtures("anyio_backend")
 def test_a_browser_without_a_token_is_refused_and_a_foreign_script_does_not_run(guarded_server: Server) -> None:
     with browsing(f"{guarded_server.url}/docs") as (page, wrongs):

@@ -13,7 +13,7 @@ from sqlalchemy import Column, Integer, Table, inspect
 from sqlmodel import SQLModel
 
 import demo
-from heroes.kit import migration
+from heroes.kit import migration, unit_of_work
 from heroes.kit.database import Database
 from main import create_app
 from settings import Settings
@@ -106,7 +106,10 @@ async def test_workers_that_start_at_once_bring_the_demo_data_once(client: Clien
     assert len((await client.get("/heroes/")).json()) == len(demo.HEROES)
 
 
-async def test_the_service_starts_without_its_database_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_the_service_starts_without_its_database_and_says_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unit_of_work, "READ_PATIENCE", 0)
     app = create_app(settings_for("postgresql://nobody:hidden@127.0.0.1:1/none"))
     async with app.router.lifespan_context(app), client_of(app) as client:
         assert (await client.get("/health/live")).status_code == 200

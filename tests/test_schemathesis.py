@@ -1,7 +1,10 @@
 """What the OpenAPI document promises holds for whatever is sent: right, wrong, and at the edges."""
 
 import json
+import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,6 +24,7 @@ from heroes.kit.example import fill
 from heroes.kit.headers import ALWAYS, HSTS, PRIVATE
 from heroes.kit.openapi import openapi
 from main import app
+from tests.conftest import MEMORY
 from tests.live import Server, serving
 
 DOCUMENT = json.loads(fill(json.dumps(openapi(app)), {}))
@@ -35,15 +39,18 @@ OF_SAFETY = {name.decode() for name, _ in (*ALWAYS, PRIVATE, HSTS)}
 
 
 @pytest.fixture(scope="module")
-async def server(new_database: Any, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
-    log_file = tmp_path_factory.mktemp("schemathesis") / "service.log"
-    with serving(await new_database(), log_file, "--factory", app="tests.hashing:app") as server:
-        yield server
+async def servers(new_postgres: Any) -> AsyncIterator[list[Server]]:
+    """A service on each engine, side by side: to think up a case takes longer than to send it."""
+    with tempfile.TemporaryDirectory(prefix="heroes-", dir=MEMORY) as folder, ExitStack() as stack:
+        yield [
+            stack.enter_context(serving(url, Path(folder, f"{number}.log"), "--factory", app="tests.hashing:app"))
+            for number, url in enumerate([f"sqlite:///{folder}/heroes.db", await new_postgres()])
+        ]
 
 
 @pytest.fixture(scope="module")
 def session() -> Iterator[requests.Session]:
-    """One connection for all that is sent: opening another every time takes as long as the answer."""
+    """Connections that stay open: opening another every time takes as long as the answer."""
     with requests.Session() as session:
         session.trust_env = False  # a local server needs no proxy, which would be looked for every time
         yield session
@@ -67,8 +74,9 @@ PROMISES = [
 
 
 @pytest.mark.usefixtures("anyio_backend")  # for the fixtures, which are asynchronous
-def test_the_document_is_the_one_that_the_service_shows(server: Server) -> None:
-    assert bare(httpx.get(f"{server.url}/openapi.json").json()) == bare(DOCUMENT)
+def test_the_document_is_the_one_that_the_service_shows(servers: list[Server]) -> None:
+    for server in servers:
+        assert bare(httpx.get(f"{server.url}/openapi.json").json()) == bare(DOCUMENT)
 
 
 def bare(node: Any) -> Any:
@@ -83,8 +91,9 @@ def bare(node: Any) -> Any:
 @pytest.mark.usefixtures("anyio_backend")
 @schema.parametrize()
 def test_every_answer_is_one_that_the_document_promises(
-    case: Case[Any], server: Server, session: requests.Session
+    case: Case[Any], servers: list[Server], session: requests.Session
 ) -> None:
     # The document cannot say that `fields` makes every field optional.
     checks = PROMISES if "fields" in case.query else [*PROMISES, response_schema_conformance]
-    case.call_and_validate(server.url, session=session, checks=checks)
+    for server in servers:
+        case.call_and_validate(server.url, session=session, checks=checks)

@@ -4,11 +4,10 @@ import pytest
 from fastapi import FastAPI
 
 import main
-from heroes.kit import password
 from tests.conftest import Client
 from tests.contract.answer import watching
 from tests.contract.resource import Resource, concerns, named, resources_of
-from tests.hashing import CHEAP
+from tests.hashing import cheapen
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -30,4 +29,4 @@ async def client(client: Client, app: FastAPI) -> Client:
 @pytest.fixture(autouse=True)
 def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A password's hash is dear by design, and many a thing here belongs to a user."""
-    monkeypatch.setattr(password, "hasher", CHEAP)
+    cheapen(monkeypatch)

@@ -17,7 +17,7 @@ from heroes.kit.rows import Plan, detached, plans
 from heroes.kit.unit_of_work import ReadSession, UnitOfWork
 from heroes.team import Team, TeamQuery, TeamRead
 from tests.conftest import Client, on_postgresql
-from tests.probe import execute, probing
+from tests.probe import probing, until
 from tests.shop import made, new_product, new_user
 
 TEAM = {"name": "Z-Force", "headquarters": "Sharp Tower"}
@@ -78,12 +78,15 @@ async def test_a_statement_is_compiled_once(
 
 
 @on_postgresql
-async def test_a_connection_that_has_ended_is_not_used(client: Client, database: Database) -> None:
-    await client.get("/teams/")
+async def test_a_connection_that_has_ended_is_not_used(database: Database) -> None:
     others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    await execute(database, f"SELECT pg_terminate_backend(pid, 5000) {others}")
-    async with database.read() as session:
-        assert await session.fetch(select(literal(1))) == [(1,)]
+    async with database.connect() as living:
+        async with database.connect() as dying:
+            driver: Any = (await dying.get_raw_connection()).driver_connection
+        await living.execute(text(f"SELECT pg_terminate_backend(pid, 5000) {others}"))
+        await until(driver.is_closed)
+        async with database.read() as session:
+            assert await session.fetch(select(literal(1))) == [(1,)]
 
 
 async def test_a_read_that_fails_gives_up_its_connection_and_no_more(database: Database) -> None:
