@@ -7,7 +7,7 @@ BIN := .venv/bin
 MESSAGE ?= change
 # Measuring coverage doubles the time of a test, so it is not measured where it shows nothing: where every resource is
 # held to the same, of which one shows it all; in other processes; and on PostgreSQL, but for what only that does.
-BROAD := contract or schemathesis.py or readme.py or secrets.py or adding_a_resource.py
+BROAD := contract or schemathesis.py or readme.py or secrets.py or adding_a_resource.py or test_a_browser
 BOTH := kit or superuser or migrations
 TRACED := sqlite-gadgets or not ($(BROAD)) and ($(BOTH) or not postgresql)
 # These kill, crowd and restart, so they want the machine for themselves.
@@ -24,7 +24,7 @@ run: .venv/run ## Migrate and serve; DATABASE_URL=postgresql://… for PostgreSQ
 	@exec $(BIN)/uvicorn main:app --host $(HOST) --port $(PORT)
 
 test: .venv/dev ## Run the tests on SQLite and PostgreSQL; ARGS= for pytest
-	@$(BIN)/pytest -n 2 --ignore=$(FAULTS) $(ARGS)
+	@$(BIN)/pytest -n 2 --dist worksteal --ignore=$(FAULTS) $(ARGS)
 
 test-faults: .venv/dev ## Run the tests that kill, crowd and restart real processes; ends with what was seen
 	@$(BIN)/pytest -q $(FAULTS)
@@ -37,8 +37,8 @@ check: .venv/dev ## The gate: format, lint, types, tests, and every line and bra
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy -n 2 .
-	$(BIN)/pytest -q -n 2 --ignore=$(FAULTS) -k "not ($(TRACED))"
-	$(BIN)/pytest -q -n 2 --ignore=$(FAULTS) -k "$(TRACED)" --cov --cov-report=term \
+	$(BIN)/pytest -q -n 2 --dist worksteal --ignore=$(FAULTS) -k "not ($(TRACED))"
+	$(BIN)/pytest -q -n 2 --dist worksteal --ignore=$(FAULTS) -k "$(TRACED)" --cov --cov-report=term \
 		-p no:schemathesis --ignore=tests/contract --ignore=tests/test_schemathesis.py
 
 format: .venv/dev ## Format the code and mend what ruff can
@@ -76,10 +76,10 @@ clean: ## Remove what was made: the environment, caches, coverage; never a datab
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
 	@touch $@
 
-.venv/dev: requirements-dev.txt .venv/run
-	@echo "Installing what the tests need …"
+.venv/dev: requirements-dev.txt requirements.txt .venv/bin/python # has all that .venv/run has, and more
+	@echo "Installing what the service and its tests need …"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
-	@touch $@
+	@touch .venv/run $@
 
 .venv-bench/ready: benchmarks/requirements.txt .venv/bin/python
 	@echo "Installing what the benchmark and its peers need …"
