@@ -93,7 +93,8 @@ def markdown(plan: Plan, facts: dict[str, Any], contests: Sequence[Contest]) -> 
             lines += [f"## {title}", "", *table(HEAD, rows)]
     lines += [
         "Where there are two numbers, ours is the first. The ratio is the median of the rounds' ratios, with the least "
-        "and the most; latencies, memory and the share of the core are medians, errors a sum.",
+        "and the most; latencies, memory and the share of the core are medians, errors a sum. ∞: the other "
+        "answered nothing in that time.",
         "",
     ]
     return "\n".join(lines)

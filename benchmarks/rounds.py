@@ -71,4 +71,6 @@ def quotient(ours: float, theirs: float) -> float:
 
 def number(ratio: float) -> str:
     """With as many digits as mean something."""
+    if ratio == float("inf"):
+        return "∞"
     return f"{ratio:.1f}" if ratio >= 10 else f"{ratio:.2f}"

@@ -45,6 +45,7 @@ def test_the_ratio_is_the_median_of_the_rounds_and_not_of_the_best() -> None:
     ratio = contest((600, 100), (900, 100), (100, 100)).ratio()
     assert (ratio.median, ratio.least, ratio.most) == (6, 1, 9)
     assert str(ratio) == "6.00 (1.00–9.00)"
+    assert str(contest((600, 0)).ratio()) == "∞ (∞–∞)"
 
 
 def test_a_row_has_a_cell_for_every_column() -> None:

@@ -10,6 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 READ_ONLY = "25006"
+SMALL_CACHE = "cache_size=-512"
+"""In KiB, of each reader: all read the same file, of which the system keeps in memory what is asked for."""
 INSTRUCTIONS = 1_000_000
 """Of SQLite's machine, between two looks at the clock: some hundredths of a second."""
 
@@ -68,7 +70,7 @@ def sqlite_engines(url: URL, pool: Pool) -> tuple[AsyncEngine, AsyncEngine]:
     event.listen(writer.sync_engine, "invalidate", end_broken_off)
     if in_memory:  # the database is the connection: readers and writers take turns on it
         return writer, writer.execution_options(reading=True)
-    reader = sqlite_engine(url, pool, size=pool.size, pragmas=("query_only=ON",), reset=None)
+    reader = sqlite_engine(url, pool, size=pool.size, pragmas=("query_only=ON", SMALL_CACHE), reset=None)
     return writer, reader
 
 
@@ -84,6 +86,7 @@ def sqlite_engine(
         pool_size=size,
         max_overflow=0,
         pool_timeout=pool.timeout,
+        pool_use_lifo=True,
         pool_reset_on_return=reset,
         connect_args={"timeout": pool.lock_timeout},  # how long to wait for another process that writes
     )

@@ -5,7 +5,7 @@ It is one transaction, as any unit is; what is left out is what the ORM does for
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from sqlalchemy import insert, inspect, util
@@ -20,7 +20,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from heroes.kit.converter import writing
 from heroes.kit.engine import READ_ONLY, start_clock
 from heroes.kit.model import Entity
-from heroes.kit.rows import Rows, connect
+from heroes.kit.rows import PLANS, Rows, connect
 
 
 class Insertion:
@@ -40,7 +40,7 @@ class Insertion:
         return tuple(value if convert is None else convert(value) for value, convert in given)
 
 
-insertion_of = cache(Insertion)
+insertion_of = lru_cache(PLANS)(Insertion)
 
 
 @cache
@@ -50,10 +50,11 @@ def columns_of(entity: type[Entity]) -> dict[str, Any]:
 
 
 def is_complete(row: Entity) -> bool:
-    """Whether it has a value for every column, and nobody listens to what becomes of it: an INSERT is all it needs."""
-    listeners = inspect(type(row)).dispatch
-    is_heard = listeners.before_insert or listeners.after_insert
-    return columns_of(type(row)).keys() <= row.__dict__.keys() and not is_heard
+    """Whether an INSERT is all it needs: it has a value for every column of one table, and nobody listens to it."""
+    mapper = inspect(type(row))
+    is_heard = mapper.dispatch.before_insert or mapper.dispatch.after_insert
+    is_filled = columns_of(type(row)).keys() <= row.__dict__.keys()
+    return is_filled and len(mapper.tables) == 1 and not is_heard
 
 
 class Lone:
