@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 from typing import Any
 
+from sqlalchemy import inspect
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
@@ -12,6 +14,12 @@ from sqlmodel.sql.sqltypes import UTCDateTime
 Convert = Callable[[Any], Any]
 NUMERIC = 1700
 """The OID by which SQLAlchemy's dialect for asyncpg chooses how decimals are read."""
+
+
+@cache
+def columns_of(entity: type[Any]) -> dict[str, Any]:
+    """The columns of a table, by the names of their fields."""
+    return {attribute.key: attribute.columns[0] for attribute in inspect(entity).column_attrs}
 
 
 def writing(compiled: SQLCompiler, dialect: Dialect) -> list[tuple[str, Convert | None]]:

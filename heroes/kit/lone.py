@@ -5,7 +5,7 @@ It is one transaction, as any unit is; what is left out is what the ORM does for
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import insert, inspect, util
@@ -17,7 +17,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from heroes.kit.converter import writing
+from heroes.kit.converter import columns_of, writing
 from heroes.kit.engine import READ_ONLY, start_clock
 from heroes.kit.model import Entity
 from heroes.kit.rows import PLANS, Rows, connect
@@ -41,12 +41,6 @@ class Insertion:
 
 
 insertion_of = lru_cache(PLANS)(Insertion)
-
-
-@cache
-def columns_of(entity: type[Entity]) -> dict[str, Any]:
-    """The columns of a table, by the names of their fields."""
-    return {attribute.key: attribute.columns[0] for attribute in inspect(entity).column_attrs}
 
 
 def is_complete(row: Entity) -> bool:

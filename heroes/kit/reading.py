@@ -5,13 +5,14 @@ from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, 
 from functools import cache, cached_property, partial
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import Executable, ScalarResult, Select, bindparam, inspect, select
+from sqlalchemy import Executable, ScalarResult, Select, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm.interfaces import ORMOption
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
 from heroes.kit.coalesce import Coalescer
+from heroes.kit.converter import columns_of
 from heroes.kit.model import Entity
 from heroes.kit.rows import NOTHING, Complete, as_it_is, ceiling, detached, fetch, padded
 
@@ -98,7 +99,7 @@ async def by_id(engine: AsyncEngine, entity: type[Entity], idents: Collection[An
 @cache
 def of_ids(entity: type[Entity], number: int, *, locking: bool = False) -> tuple[Sequence[str], Select[Any]]:
     """The names of a table's columns, and a select of them for so many ids."""
-    columns = {attribute.key: attribute.columns[0] for attribute in inspect(entity).column_attrs}
+    columns = columns_of(entity)
     ids = [bindparam(f"id_{index}", type_=columns["id"].type) for index in range(number)]
     statement = select(*columns.values()).where(columns["id"].in_(ids))
     return list(columns), statement.with_for_update() if locking else statement
