@@ -1,6 +1,7 @@
 """How is a row stored that is all that a unit writes: by the driver, with an INSERT that was compiled once.
 
 It is one transaction, as any unit is; what is left out is what the ORM does for many rows that depend on each other.
+Who listens to the row's mapper gets the ORM; who listens to an engine's `begin` does not hear of this one.
 """
 
 from collections.abc import Iterator, Sequence
