@@ -109,7 +109,7 @@ async def post(client: Client, path: str, key: str = "key-1", **arguments: Any) 
 async def kept(database: Database) -> list[Any]:
     """The rows of all keys."""
     async with database.connect() as connection:
-        return list((await connection.execute(select(*Answered.__table__.columns))).all())  # type: ignore[attr-defined]
+        return list((await connection.execute(select(*Answered.__table__.columns))).all())  # type: ignore[attr-defined]  # made by SQLModel
 
 
 async def age(database: Database, by: timedelta) -> None:
