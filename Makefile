@@ -7,7 +7,7 @@ BIN := .venv/bin
 MESSAGE ?= change
 # Measuring coverage doubles the time of a test, so it is not measured where it shows nothing: where every resource is
 # held to the same, of which one shows it all; in other processes; and on PostgreSQL, but for what only that does.
-BROAD := contract or schemathesis.py or readme.py or secrets.py or adding_a_resource.py or test_a_browser
+BROAD := contract or schemathesis.py or readme.py or secrets.py or adding_a_resource.py or test_a_browser or (thousand and postgresql)
 BOTH := kit or superuser or migrations
 TRACED := sqlite-gadgets or not ($(BROAD)) and ($(BOTH) or not postgresql)
 # These kill, crowd and restart, so they want the machine for themselves.

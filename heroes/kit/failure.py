@@ -57,6 +57,23 @@ def failure(status: int) -> Json:
     return {"description": title, "headers": headers(*HEADERS_OF.get(status, ())), "content": content}
 
 
+def share_failures(schema: Json) -> None:
+    """Say every failure once, and refer to it: said at each operation, they were two thirds of the document."""
+    shared: Json = {}
+    schema["components"]["responses"] = shared
+    for operation in (operation for path in schema["paths"].values() for operation in path.values()):
+        for status, response in operation["responses"].items():
+            if status >= "400":
+                operation["responses"][status] = {"$ref": f"#/components/responses/{name_among(shared, response)}"}
+
+
+def name_among(shared: Json, response: Json) -> str:
+    """The name of this response, which it gets now if it is the first of its kind."""
+    plain = "".join(word for word in response["description"].split())
+    names = [plain, *(f"{plain}{number}" for number in range(2, len(shared) + 2))]
+    return next(name for name in names if shared.setdefault(name, response) == response)
+
+
 ERROR_SCHEMA: Json = {
     "type": "object",
     "required": ["in", "pointer", "detail", "type"],

@@ -12,7 +12,7 @@ from heroes.kit.describe import query_variant
 from heroes.kit.embedding import variant
 from heroes.kit.endpoint import Endpoint
 from heroes.kit.example import elements
-from heroes.kit.failure import PROBLEM_SCHEMA, Json, headers
+from heroes.kit.failure import PROBLEM_SCHEMA, Json, headers, share_failures
 from heroes.kit.field import MAX_ID
 from heroes.kit.privacy import private
 from heroes.kit.query import ListQuery
@@ -48,6 +48,7 @@ def openapi(app: FastAPI) -> Json:
         show_merge_patch(schema)
         schema["paths"] = dict(sorted(schema["paths"].items(), key=lambda item: item[0].endswith("/bulk")))
         forgive_privacy(routes, schema)
+        share_failures(schema)
         app.openapi_schema = exact(schema)
     return app.openapi_schema
 

@@ -1,6 +1,8 @@
 """What every answer must be, whatever was asked; and how to ask with a body that no JSON library would send."""
 
+import functools
 import json
+import operator
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -44,7 +46,7 @@ def watcher(app: FastAPI) -> Callable[[Response], Awaitable[None]]:
         assert REQUEST_ID.fullmatch(answer.headers["x-request-id"]), told
         if answer.status_code >= 400 and answer.request.method != "HEAD":
             check_problem(answer, told)
-        check_documented(answer, documented(app, answer), told)
+        check_documented(app, answer, told)
 
     return watch
 
@@ -74,11 +76,21 @@ def documented(app: FastAPI, answer: Response) -> Json | None:
     return None
 
 
-def check_documented(answer: Response, operation: Json | None, told: str) -> None:
+def resolved(document: Json, node: Json) -> Json:
+    """What a part of the document refers to, if it refers to another."""
+    if "$ref" not in node:
+        return node
+    meant: Json = functools.reduce(operator.getitem, node["$ref"].split("/")[1:], document)
+    return resolved(document, meant) | node
+
+
+def check_documented(app: FastAPI, answer: Response, told: str) -> None:
+    operation = documented(app, answer)
     if operation is None:
         return
     assert str(answer.status_code) in operation["responses"], f"not documented: {told}"
-    headers = {name.lower() for name in operation["responses"][str(answer.status_code)].get("headers", {})}
+    response = resolved(openapi.openapi(app), operation["responses"][str(answer.status_code)])
+    headers = {name.lower() for name in response.get("headers", {})}
     for name in DOCUMENTED_HEADERS:
         assert name not in answer.headers or name in headers, f"{name} is not documented: {told}"
 

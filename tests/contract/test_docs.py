@@ -4,6 +4,7 @@ with its status and its headers, is looked at whenever one comes: see `watching`
 from typing import Any
 
 from tests.conftest import Client
+from tests.contract.answer import resolved
 from tests.contract.field import Json
 from tests.contract.resource import Resource, needs, resources_of
 
@@ -16,13 +17,6 @@ async def document(client: Client) -> Json:
     assert answer.status_code == 200
     found: Json = answer.json()
     return found
-
-
-def resolved(document: Json, schema: Json) -> Json:
-    if "$ref" not in schema:
-        return schema
-    meant: Json = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
-    return resolved(document, meant) | schema
 
 
 async def test_every_operation_has_a_name_and_a_summary(client: Client, resource: Resource) -> None:
@@ -44,12 +38,14 @@ async def test_the_paths_shown_are_the_canonical_ones(client: Client, resource: 
 
 
 async def test_what_succeeds_and_what_fails_is_documented(client: Client, resource: Resource) -> None:
+    shown = await document(client)
     for verb in resource.verbs:
         responses = resource.operation(verb)["responses"]
         success = next(status for status in responses if status.startswith("2"))
         headers = set(responses[success]["headers"])
         assert headers >= HEADERS.get(verb, set()) | {"X-Request-ID"}
-        for status, response in responses.items():
+        for status, told in responses.items():
+            response = resolved(shown, told)
             assert "X-Request-ID" in response["headers"] or status == "304"
             assert response["description"].strip()
             if status >= "400":
