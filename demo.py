@@ -11,7 +11,8 @@ from heroes.category import Category, CategoryCreate
 from heroes.hero import Hero, HeroCreate
 from heroes.item import Item, ItemCreate
 from heroes.kit.bulk import adding
-from heroes.kit.database import Database, WriteSession
+from heroes.kit.database import Database
+from heroes.kit.writing import WriteSession
 from heroes.post import PostCreate, make_posts
 from heroes.power_transfer import PowerTransferCreate
 from heroes.power_transfer import transfer as transfer_power

@@ -83,7 +83,7 @@ def with_author() -> ORMOption:
 
 async def make_posts(session: Session, new: Sequence[PostCreate]) -> Sequence[Post]:
     posts = [Post.model_validate(one) for one in new]
-    session.add_all(posts)
+    await session.insert_all(posts)
     return await session.reload(Post, posts, with_author())
 
 

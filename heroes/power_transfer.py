@@ -63,7 +63,7 @@ async def transfer(session: Session, new: Sequence[PowerTransferCreate]) -> list
     rows = {"from_id": [one.from_id for one in new], "to_id": [one.to_id for one in new]}
     refusal.check(rows, "amount", "There is too little power, or no room for so much.")
     transfers = [PowerTransfer.model_validate(one) for one in new]
-    session.add_all(transfers)
+    await session.insert_all(transfers)
     return transfers
 
 

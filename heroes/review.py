@@ -94,7 +94,7 @@ router = APIRouter(
 async def make_reviews(session: Session, new: Sequence[ReviewCreate]) -> list[Review]:
     await all_living(session, Product, "product_id", [one.product_id for one in new])
     reviews = [Review.model_validate(one) for one in new]
-    session.add_all(reviews)
+    await session.insert_all(reviews)
     return reviews
 
 

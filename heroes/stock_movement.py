@@ -73,7 +73,7 @@ async def move(session: Session, new: Sequence[StockMovementCreate]) -> list[Sto
     refusal = await shift(session, col(Product.stock), steps, MAX_STOCK, is_living(Product))
     refusal.check({"product_id": [one.product_id for one in new]}, "quantity", NOT_ENOUGH)
     movements = [StockMovement.model_validate(one) for one in new]
-    session.add_all(movements)
+    await session.insert_all(movements)
     return movements
 
 

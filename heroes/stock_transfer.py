@@ -64,9 +64,9 @@ async def transfer(session: Session, new: Sequence[StockTransferCreate]) -> list
     rows = {"source_id": [one.source_id for one in new], "target_id": [one.target_id for one in new]}
     refusal.check(rows, "quantity", NOT_ENOUGH)
     moves = [StockMovement(product_id=key, quantity=quantity, reason="Transfer") for key, quantity in steps]
-    session.add_all(moves)
+    await session.insert_all(moves)
     transfers = [StockTransfer.model_validate(one) for one in new]
-    session.add_all(transfers)
+    await session.insert_all(transfers)
     return transfers
 
 

@@ -8,10 +8,10 @@ from fastapi import Body, Query
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic_core import ErrorDetails
 
-from heroes.kit.database import WriteSession
 from heroes.kit.fault import FAILURES, meaning_of, problem_of
 from heroes.kit.model import Entity
 from heroes.kit.problem import Problem, describe, invalid
+from heroes.kit.writing import WriteSession
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Entity)
@@ -62,7 +62,7 @@ def adding(entity: type[E]) -> Callable[[WriteSession, Sequence[Any]], Awaitable
 
     async def add(session: WriteSession, elements: Sequence[Any]) -> Sequence[E]:
         rows = [entity.model_validate(element) for element in elements]
-        session.add_all(rows)
+        await session.insert_all(rows)
         return rows
 
     return add

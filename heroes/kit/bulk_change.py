@@ -9,10 +9,10 @@ from sqlalchemy import ColumnElement, Update, false, or_, update
 from sqlmodel import col, select
 
 from heroes.kit.bulk import MAX_ELEMENTS, at, fault_of_element
-from heroes.kit.database import WriteSession
 from heroes.kit.fault import FAILURES
 from heroes.kit.model import Entity, now
 from heroes.kit.problem import Problem, error
+from heroes.kit.writing import WriteSession
 
 Ids = Annotated[list[UUID], Field(min_length=1, max_length=MAX_ELEMENTS)]
 

@@ -1,125 +1,12 @@
 """How do we reach the database: one engine to write, one to read, and the sessions on them."""
 
-from collections.abc import Sequence
-from typing import Any, TypeVar
-
-from sqlalchemy import URL, Engine, Table, inspect, update
+from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.orm.interfaces import ORMOption
-from sqlmodel import Session, SQLModel, col, func, select
-from sqlmodel.ext.asyncio.session import AsyncSession
-from sqlmodel.sql.expression import SelectOfScalar
 
 from heroes.kit.coalesce import Coalescer
 from heroes.kit.engine import Pool, postgres_engines, sqlite_engines
-from heroes.kit.lone import Lone, is_complete
-from heroes.kit.model import Entity, now
-from heroes.kit.ownership import HAS_BEGUN, OwnedSession, insist, look_at_what_is_written
-from heroes.kit.reading import ReadSession, of_ids
-from heroes.kit.rows import detached
-
-E = TypeVar("E", bound=Entity)
-
-
-class WriteSession(AsyncSession):
-    """One transaction, which the unit of work flushes and commits when the handler is done."""
-
-    sync_session_class = OwnedSession
-    lone: Lone | None = None
-
-    async def get(self, entity: type[E], ident: Any) -> E | None:  # type: ignore[override]  # always locks
-        """The row, locked until the transaction ends, so that no other writer changes what was read."""
-        key = inspect(entity).identity_key_from_primary_key((ident,))
-        if key in self.identity_map:
-            row = await super().get(entity, ident, with_for_update=True)
-        else:
-            row = await self.load(entity, ident)
-        if row is not None:
-            insist(self.sync_session, row)
-        return row
-
-    async def load(self, entity: type[E], ident: Any) -> E | None:
-        """As the ORM loads one, in two thirds of its time: it is made for many, and all that comes with them."""
-        names, statement = of_ids(entity, 1, locking=True)
-        found: Any = await self.exec(statement, params={"id_0": ident})  # type: ignore[call-overload]  # knows no columns
-        values = found.first()
-        if values is None:
-            return None
-        row = detached(entity, dict(zip(names, values, strict=True)))
-        self.add(row)
-        return row
-
-    async def first(self, statement: SelectOfScalar[E]) -> E | None:
-        """The first row of a select, locked like one that is got by its id."""
-        locked = statement.with_for_update(of=statement.column_descriptions[0]["entity"])
-        row = (await self.exec(locked)).first()
-        if row is not None:
-            insist(self.sync_session, row)
-        return row
-
-    async def reload(self, entity: type[E], rows: Sequence[E], *options: ORMOption) -> list[E]:
-        """The same rows, in this order, with what these options load; one statement, however many there are."""
-        await self.flush()
-        wanted = select(entity).where(col(entity.id).in_([row.id for row in rows]))
-        loaded = {
-            row.id: row for row in await self.exec(wanted.options(*options).execution_options(populate_existing=True))
-        }
-        return [loaded[row.id] for row in rows]
-
-    async def delete(self, instance: object) -> None:
-        """Delete the row; whoever loses its reference by ON DELETE SET NULL gets a new version, as by any change."""
-        assert isinstance(instance, Entity)
-        for table in SQLModel.metadata.tables.values():
-            await self.release(table, instance)
-        await super().delete(instance)
-
-    async def release(self, table: Table, target: Entity) -> None:
-        for key in table.foreign_keys:
-            if key.ondelete == "SET NULL" and key.column.table.name == target.__tablename__:
-                values = {key.parent: None, table.c.version: table.c.version + 1, table.c.updated_at: now()}
-                await self.exec(update(table).where(key.parent == target.id).values(values))
-
-    async def finish(self) -> None:
-        """Flush what the handler has left, of which nothing but the COMMIT comes after."""
-        row = lone_row(self.sync_session)
-        engine = self.get_bind()
-        if row is None or not isinstance(engine, Engine):
-            await self.flush()
-            return
-        look_at_what_is_written(self.sync_session)
-        self.sync_session.close()
-        self.lone = Lone(engine)
-        await self.lone.insert(row)
-
-    async def commit(self) -> None:
-        await (self.lone.commit() if self.lone else super().commit())
-
-    async def __aexit__(self, kind: Any, failure: Any, trace: Any) -> None:
-        """After a COMMIT there is nothing left to close, and closing takes a task of its own."""
-        if self.lone:
-            await self.lone.leave(failure)
-        elif self.in_transaction():
-            await super().__aexit__(kind, failure, trace)
-
-    async def wait_for_locks(self, seconds: float | None) -> None:
-        """How long a statement waits for a row from now on; None for the default. On SQLite only one writes anyway."""
-        if self.get_bind().dialect.name == "postgresql":
-            value = None if seconds is None else str(round(seconds * 1000))
-            await self.exec(select(func.set_config("lock_timeout", value, True)))
-
-    async def exclusive(self, purpose: str) -> None:
-        """Wait until no other transaction, of any process, is at this purpose; on SQLite only one writes anyway."""
-        if self.get_bind().dialect.name == "postgresql":
-            await self.exec(select(func.pg_advisory_xact_lock(func.hashtext(purpose))))
-
-
-def lone_row(session: Session) -> Entity | None:
-    """The new row that is all that this session has and has ever done, if it is so."""
-    rows = [] if HAS_BEGUN in session.info or session.identity_map else list(session.new)
-    match rows:
-        case [Entity() as row] if is_complete(row):
-            return row
-    return None
+from heroes.kit.reading import ReadSession
+from heroes.kit.writing import WriteSession
 
 
 class Database:

@@ -7,11 +7,11 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, Select, inspect
 from sqlmodel import Index, SQLModel, col, select, text
 
-from heroes.kit.database import WriteSession
 from heroes.kit.parameter import Parameter
 from heroes.kit.problem import conflict, found
 from heroes.kit.query import ListQuery, Statement
 from heroes.kit.value import YesNo
+from heroes.kit.writing import WriteSession
 
 S = TypeVar("S", bound=Select[*tuple[Any, ...]])
 D = TypeVar("D", bound="Deletable")

@@ -17,11 +17,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Field, Index, SQLModel, col, select
 
-from heroes.kit.database import WriteSession
 from heroes.kit.fault import FAILURES, code_of, meaning_of, problem_of
 from heroes.kit.idempotency_key import Key, refused
 from heroes.kit.model import now
 from heroes.kit.problem import Problem, render
+from heroes.kit.writing import WriteSession
 
 REPLAYED = "Idempotency-Replayed"
 LIFETIME = timedelta(hours=24)

@@ -9,9 +9,9 @@ from sqlalchemy import BigInteger, ColumnElement, column, inspect, update, value
 from sqlalchemy.orm import Mapped
 from sqlmodel import select
 
-from heroes.kit.database import WriteSession
 from heroes.kit.model import now
 from heroes.kit.problem import conflict
+from heroes.kit.writing import WriteSession
 
 
 @dataclass(frozen=True)

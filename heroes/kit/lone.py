@@ -44,14 +44,6 @@ class Insertion:
 insertion_of = lru_cache(PLANS)(Insertion)
 
 
-def is_complete(row: Entity) -> bool:
-    """Whether an INSERT is all it needs: it has a value for every column of one table, and nobody listens to it."""
-    mapper = inspect(type(row))
-    is_heard = mapper.dispatch.before_insert or mapper.dispatch.after_insert
-    is_filled = columns_of(type(row)).keys() <= row.__dict__.keys()
-    return is_filled and len(mapper.tables) == 1 and not is_heard
-
-
 class Lone:
     """The transaction of a row that is inserted alone."""
 

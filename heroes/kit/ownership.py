@@ -1,5 +1,6 @@
 """Whose is it: what belongs to somebody is made and changed by them, or by a superuser."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import pydantic
@@ -48,9 +49,14 @@ class OwnedSession(Session):
 
 @event.listens_for(OwnedSession, "before_flush")
 def look_at_what_is_written(session: Session, *_: object) -> None:
+    look_at(session, (*session.new, *session.dirty, *session.deleted))
+
+
+def look_at(session: Session, rows: Iterable[object]) -> None:
+    """Before these are written: a 403 if they are not for the caller to write."""
     if CALLER.get().is_superuser:
         return
-    for row in (*session.new, *session.dirty, *session.deleted):
+    for row in rows:
         keep_reserved(row)
         insist(session, row)
 

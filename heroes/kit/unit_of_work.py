@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 from fastapi import Depends, Request, Response
 from starlette.types import Receive, Scope, Send
 
-from heroes.kit import database, describe, idempotency, reading
+from heroes.kit import describe, idempotency, reading, writing
 from heroes.kit.answer import Returned, answer
 from heroes.kit.arguments import Arguments
 from heroes.kit.body import JSONBody
@@ -28,7 +28,7 @@ async def current_session(request: Request) -> Any:
     return request.state.session
 
 
-Session = Annotated[database.WriteSession, Depends(current_session)]
+Session = Annotated[writing.WriteSession, Depends(current_session)]
 """For handlers that write: one transaction, committed after the handler and before the answer."""
 ReadSession = Annotated[reading.ReadSession, Depends(current_session)]
 """For handlers that read."""
@@ -131,7 +131,7 @@ def returning(endpoint: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitabl
     return call
 
 
-async def commit(session: database.WriteSession) -> None:
+async def commit(session: writing.WriteSession) -> None:
     """Commit; if the database goes away meanwhile, or takes too long, the outcome is unknown, and nothing is tried."""
     try:
         async with asyncio.timeout(COMMIT_TIMEOUT):

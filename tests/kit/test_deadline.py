@@ -11,10 +11,11 @@ from sqlmodel import select, text
 from starlette.types import Message
 
 from heroes.kit import deadline, unit_of_work
-from heroes.kit.database import Database, WriteSession
+from heroes.kit.database import Database
 from heroes.kit.engine import Pool
 from heroes.kit.problem import Problem
 from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
+from heroes.kit.writing import WriteSession
 from heroes.team import Team
 from tests.conftest import Client, on_postgresql, on_sqlite
 from tests.probe import PATIENCE, at_commit, having, probing
