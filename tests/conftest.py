@@ -114,6 +114,10 @@ async def database(app: FastAPI) -> Database:
     return database
 
 
+def url_of(database: Database) -> str:
+    return database.url.render_as_string(hide_password=False)
+
+
 async def empty(database: Database) -> None:
     tables = [f'"{table.name}"' for table in reversed(SQLModel.metadata.sorted_tables)]
     async with database.writer.begin() as connection:

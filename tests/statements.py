@@ -26,9 +26,9 @@ def noting(engine: AsyncEngine, note: Callable[[Any, str], None]) -> Iterator[No
             note(connection.driver_connection, sql)
         return ask(connection, asked, sql, arguments)
 
-    def storing(connection: PoolProxiedConnection, asked: Engine, sql: str, arguments: Sequence[Any]) -> Any:
+    async def storing(connection: PoolProxiedConnection, sql: str, arguments: Sequence[Any]) -> Any:
         note(connection.driver_connection, sql)
-        return execute(connection, asked, sql, arguments)
+        return await execute(connection, sql, arguments)
 
     event.listen(engine.sync_engine, "before_cursor_execute", executing)
     try:

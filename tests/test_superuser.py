@@ -10,9 +10,9 @@ from sqlmodel import select
 
 import superuser
 from heroes.kit.database import Database
-from heroes.kit.migration import upgrade
 from heroes.user import User
-from settings import Settings, load
+from settings import Settings
+from tests.conftest import url_of
 from tests.shop import PASSWORD, cheap_hashes
 
 ANSWERS = {"username": "natasha", "email": "natasha@example.com", "password": PASSWORD}
@@ -20,13 +20,11 @@ pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
 
 
 @pytest.fixture
-async def database(new_database: Any, monkeypatch: pytest.MonkeyPatch) -> Database:
-    """A migrated database without users, which the environment names; nothing else is set."""
+async def database(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
+    """A database without users, which the environment names; nothing else is set."""
     for name in (*Settings.model_fields, *(f"superuser_{field}" for field in ANSWERS)):
         monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.setenv("DATABASE_URL", await new_database())
-    database = Database(load().database)
-    await upgrade(database.url)
+    monkeypatch.setenv("DATABASE_URL", url_of(database))
     return database
 
 
@@ -46,9 +44,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 async def made_by(database: Database) -> list[User]:
     async with database.write() as session:
-        users = list((await session.exec(select(User))).all())
-    await database.dispose()
-    return users
+        return list((await session.exec(select(User))).all())
 
 
 async def run() -> str | None:
@@ -121,7 +117,6 @@ async def test_it_ends_with_1_where_it_cannot(database: Database, monkeypatch: p
     with pytest.raises(SystemExit) as end:
         await asyncio.to_thread(program)
     assert end.value.code is None
-    await database.dispose()
 
 
 async def test_a_database_that_is_not_there_shows_no_password(
@@ -134,7 +129,6 @@ async def test_a_database_that_is_not_there_shows_no_password(
     except OSError as failure:
         told = str(failure)
     assert "Zq9" not in told
-    await database.dispose()
 
 
 async def test_where_nobody_answers_it_says_what_it_needs(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

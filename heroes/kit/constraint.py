@@ -13,7 +13,7 @@ from heroes.kit.security import CALLER
 def field_of(failure: Exception) -> str:
     """The field behind a failure, by the name of its constraint: `kind_table_field`."""
     driver: Any = getattr(failure, "orig", None)
-    details = getattr(driver, "__cause__", None)  # asyncpg's own exception
+    details = getattr(driver, "__cause__", None) or driver  # asyncpg's own exception, where it was wrapped
     name = getattr(details, "constraint_name", None) or sqlite_constraint(str(driver))
     tables = sorted(SQLModel.metadata.tables, key=len, reverse=True)
     table = next((table for table in tables if name and name[3:].startswith(f"{table}_")), None)

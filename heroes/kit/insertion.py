@@ -1,6 +1,7 @@
 """How are many new rows stored of which nothing depends on another: in one INSERT, past the ORM's unit of work."""
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 from sqlalchemy import column, func, insert, inspect, select, table
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -18,7 +19,16 @@ def is_complete(row: Entity) -> bool:
     mapper = inspect(type(row))
     is_heard = mapper.dispatch.before_insert or mapper.dispatch.after_insert
     is_filled = columns_of(type(row)).keys() <= row.__dict__.keys()
-    return is_filled and len(mapper.tables) == 1 and not is_heard
+    is_given = all(row.__dict__.get(name) is not None for name in with_defaults(type(row)))
+    return is_filled and is_given and len(mapper.tables) == 1 and not is_heard
+
+
+@cache
+def with_defaults(entity: type[Entity]) -> list[str]:
+    """The fields for which the ORM, or the database, has a value of its own where there is None."""
+    numbered = inspect(entity).local_table.autoincrement_column
+    columns = [(name, part) for name, part in columns_of(entity).items() if part is not numbered]
+    return [name for name, part in columns if part.primary_key or part.default or part.server_default]
 
 
 def are_alike(rows: Sequence[Entity]) -> bool:

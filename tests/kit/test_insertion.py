@@ -5,12 +5,14 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import DefaultClause, event
 from sqlmodel import select
 
 from heroes.category import Category
 from heroes.hero import Hero
+from heroes.kit.converter import columns_of
 from heroes.kit.database import Database
+from heroes.kit.insertion import is_complete, with_defaults
 from heroes.kit.model import Entity
 from heroes.team import Team
 from tests.conftest import on_sqlite
@@ -98,6 +100,24 @@ async def test_who_listens_to_a_row_hears_of_it(database: Database) -> None:
     finally:
         event.remove(Team, "after_insert", hear)
     assert heard == ["Z-Force", "Preventers"]
+
+
+def test_where_the_database_has_a_default_none_is_not_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    villain = Hero(name="Ajax", secret_name="Francis", age=None)
+    assert is_complete(villain)
+    monkeypatch.setattr(columns_of(Hero)["age"], "server_default", DefaultClause("18"))
+    with_defaults.cache_clear()
+    assert not is_complete(villain)
+    assert is_complete(Hero(name="Ajax", secret_name="Francis", age=40))
+    monkeypatch.undo()
+    with_defaults.cache_clear()
+
+
+def test_an_id_that_nobody_counts_has_to_be_there() -> None:
+    category = kitchen()
+    assert is_complete(category)
+    category.id = None  # type: ignore[assignment]
+    assert not is_complete(category)
 
 
 @on_sqlite

@@ -6,10 +6,13 @@ from typing import Any
 import pytest
 from fastapi import APIRouter, FastAPI
 from sqlalchemy import event
+from sqlalchemy.pool import PoolProxiedConnection
 from sqlmodel import select
 
 from heroes.hero import Hero
+from heroes.kit import lone
 from heroes.kit.database import Database
+from heroes.kit.lone import control
 from heroes.kit.unit_of_work import Session, UnitOfWork
 from heroes.team import Team
 from tests.conftest import Client
@@ -96,6 +99,26 @@ async def test_a_value_that_is_taken_costs_no_connection(client: Client, databas
     assert [answer.status_code for answer in answers] == [409, 409, 409]
     assert made == []
     assert (await client.post("/teams/", json={**TEAM, "name": "Preventers"})).status_code == 201
+
+
+async def test_a_connection_that_cannot_be_rolled_back_is_not_used_again(
+    client: Client, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await client.post("/teams/", json=TEAM)
+    made: list[object] = []
+    event.listen(database.writer.sync_engine, "connect", lambda connection, _: made.append(connection))
+    words: list[str] = []
+
+    async def broken_once(connection: PoolProxiedConnection, word: str) -> None:
+        words.append(word)
+        if words.count("ROLLBACK") == words.count(word) == 1:
+            raise ConnectionResetError
+        await control(connection, word)
+
+    monkeypatch.setattr(lone, "control", broken_once)
+    assert (await client.post("/teams/", json=TEAM)).status_code == 409  # it was asked again
+    assert words.count("ROLLBACK") == 2
+    assert len(made) == 1
 
 
 async def test_an_insert_past_the_orm_is_echoed_too(

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -15,6 +14,8 @@ from fastapi import FastAPI
 from httpx import Response
 from limits.errors import StorageError
 
+from heroes.kit.database import Database
+from tests.conftest import url_of
 from tests.live import PATIENCE, free_port, serving
 from tests.people import PASSWORD, client_of, join, opened, production
 from tests.shop import cheap_hashes
@@ -24,9 +25,9 @@ pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
 
 
 @pytest.fixture
-async def url(new_database: Any) -> str:
-    """Of a database that is empty."""
-    return str(await new_database())
+async def url(database: Database) -> str:
+    """Of a database without rows."""
+    return url_of(database)
 
 
 @pytest.fixture
