@@ -31,7 +31,7 @@ from tests.live import Server, serving
 
 Json = dict[str, Any]
 DOCUMENT = json.loads(fill(json.dumps(openapi(app)), {}))
-CASES = 5
+CASES = 3
 """Drawn at random for each operation, always the same; those at the edges of every value come on top of them."""
 GENERATION = {"max-examples": CASES, "mode": "all", "deterministic": True, "database": "none"}
 
