@@ -5,7 +5,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 BIN := .venv/bin
 MESSAGE ?= change
-# A lock names all there is, so that nothing has to be resolved; and of what the tests need, most is never imported.
+# A lock names all there is, so that nothing has to be resolved.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 # Measuring coverage doubles the time of a test, so it is not measured where it shows nothing: where every resource is
 # held to the same, of which one shows it all; in other processes; and on PostgreSQL, but for what only that does.
@@ -80,7 +80,7 @@ clean: ## Remove what was made: the environment, caches, coverage; never a datab
 
 .venv/dev: requirements-dev.txt requirements.txt .venv/bin/python # has all that .venv/run has, and more
 	@echo "Installing what the service and its tests need …"
-	@$(INSTALL) --no-compile -r requirements-dev.txt
+	@$(INSTALL) -r requirements-dev.txt
 	@touch .venv/run $@
 
 .venv-bench/ready: benchmarks/requirements.txt .venv/bin/python
