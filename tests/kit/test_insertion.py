@@ -39,7 +39,7 @@ async def inserts(database: Database, *rows: Entity) -> int:
 
 async def names(database: Database) -> list[tuple[int, str]]:
     async with database.write() as session:
-        return list(await session.exec(select(Team.id, Team.name).order_by(Team.id)))  # type: ignore[arg-type]
+        return list(await session.exec(select(Team.id, Team.name).order_by(Team.id)))  # type: ignore[arg-type]  # a column
 
 
 async def test_rows_get_their_ids_in_order_in_one_statement(database: Database) -> None:
@@ -116,7 +116,7 @@ def test_where_the_database_has_a_default_none_is_not_a_value(monkeypatch: pytes
 def test_an_id_that_nobody_counts_has_to_be_there() -> None:
     category = kitchen()
     assert is_complete(category)
-    category.id = None  # type: ignore[assignment]
+    category.id = None  # type: ignore[assignment]  # on purpose
     assert not is_complete(category)
 
 
@@ -134,7 +134,7 @@ async def test_where_sqlite_remembers_no_ids_they_follow_the_largest(
 ) -> None:
     await inserts(database, team("Z-Force", id=40))
     await execute(database, "DELETE FROM sqlite_sequence")
-    table: Any = Team.__table__  # type: ignore[attr-defined]
+    table: Any = Team.__table__  # type: ignore[attr-defined]  # SQLAlchemy's
     monkeypatch.setitem(table.dialect_options["sqlite"], "autoincrement", False)
     await inserts(database, team("Preventers"))
     assert await names(database) == [(40, "Z-Force"), (41, "Preventers")]
