@@ -13,7 +13,6 @@ import pytest
 from pydantic import SecretStr
 
 from settings import Settings
-from tests.conftest import on_postgresql
 from tests.live import Server, serving
 
 PROJECT = Path(__file__).parents[1]
@@ -53,7 +52,6 @@ async def test_the_session_is_what_the_service_answers(new_database: Any, log_fi
         await answers_as_shown("", server)
 
 
-@on_postgresql  # which is what production has
 async def test_the_session_in_production_is_what_the_service_answers(new_database: Any, log_file: Path) -> None:
     settings = {"ENVIRONMENT": "production", "SECRET_KEY": "0123456789abcdef" * 2, "DATABASE_URL": await new_database()}
     root = {"SUPERUSER_USERNAME": "root", "SUPERUSER_EMAIL": "root@example.com", "SUPERUSER_PASSWORD": "as you like"}
