@@ -1,5 +1,6 @@
 """What goes out: a handler's result as JSON, with its ETag, its links, and 304 where nothing changed."""
 
+from collections.abc import Sequence
 from typing import Any, get_args
 from urllib.parse import urlencode
 
@@ -18,8 +19,19 @@ from heroes.kit.precondition import etag, is_fresh, weak_etag
 from heroes.kit.privacy import hidden_of
 from heroes.kit.problem import content
 from heroes.kit.query import ListQuery
+from heroes.kit.request_header import header
 
-JSON = "application/json"
+JSON = (b"content-type", b"application/json")
+Header = tuple[bytes, bytes]
+
+
+class Answer(Response):
+    """JSON, or nothing if it is None; with headers that are bytes already, as a server wants them."""
+
+    def __init__(self, body: bytes | None, status: int, headers: Sequence[Header] = ()) -> None:
+        self.status_code, self.body, self.background = status, body or b"", None
+        length = () if body is None else ((b"content-length", b"%d" % len(body)), JSON)
+        self.raw_headers = [*headers, *length]
 
 
 class Returned(Response):
@@ -37,36 +49,34 @@ def answer(request: Request, value: Any, read: Any, status: int) -> Response:
     if isinstance(value, Entity):
         return answer_one(request, value, read, query, status)
     if isinstance(value, Outcome):
-        return Response(to_json(told(value, get_args(read)[0], request.scope)), media_type=JSON)
+        return Answer(to_json(told(value, get_args(read)[0], request.scope)), 200)
     if isinstance(value, list):
-        return Response(to_json([content_of(one, get_args(read)[0]) for one in value]), status, media_type=JSON)
+        return Answer(to_json([content_of(one, get_args(read)[0]) for one in value]), status)
     if value is None:
-        return Response(status_code=204)
+        return Answer(None, 204)
     if isinstance(read, type) and issubclass(read, SQLModel):
         value = content_of(value, read)
-    return Response(
-        value.model_dump_json() if isinstance(value, BaseModel) else to_json(value), status, media_type=JSON
-    )
+    return Answer(value.model_dump_json().encode() if isinstance(value, BaseModel) else to_json(value), status)
 
 
 def answer_one(request: Request, thing: Entity, read: type[Read], query: ListQuery | None, status: int) -> Response:
     body = to_json(shown(thing, read, query))
     embedded = query is not None and query.included  # what is embedded changes without the thing's version
     tag = weak_etag(body) if embedded else etag(thing.version)
-    headers = {"ETag": tag}
+    headers = []
     if status == 201:
-        headers["Location"] = f"{request.scope.get('root_path', '')}{request.scope['path'].rstrip('/')}/{thing.id}"
-    return conditional(request, body, status, headers)
+        place = f"{request.scope.get('root_path', '')}{request.scope['path'].rstrip('/')}/{thing.id}"
+        headers.append((b"location", place.encode("latin-1")))
+    return conditional(request, body, status, tag, headers)
 
 
 def answer_page(request: Request, page: Page) -> Response:
-    headers = {}
+    headers = []
     if page.cursor is not None:
-        headers["Link"] = f'<{next_page(request, page.cursor)}>; rel="next"'
+        headers.append((b"link", f'<{next_page(request, page.cursor)}>; rel="next"'.encode("latin-1")))
     if page.total is not None:
-        headers["X-Total-Count"] = str(page.total)
-    headers["ETag"] = weak_etag(page.digest, *(value.encode() for value in headers.values()))
-    return conditional(request, page.body, 200, headers)
+        headers.append((b"x-total-count", b"%d" % page.total))
+    return conditional(request, page.body, 200, weak_etag(page.digest, *(value for _, value in headers)), headers)
 
 
 def told(outcome: Outcome, read: type[Read], scope: Scope) -> dict[str, Any]:
@@ -74,10 +84,11 @@ def told(outcome: Outcome, read: type[Read], scope: Scope) -> dict[str, Any]:
     return {"created": [content_of(one, read) for one in outcome.created], "failed": failed}
 
 
-def conditional(request: Request, body: bytes, status: int, headers: dict[str, str]) -> Response:
-    if request.method == "GET" and is_fresh(headers["ETag"], request.headers.get("if-none-match")):
-        return Response(status_code=304, headers=headers)
-    return Response(body, status, headers, JSON)
+def conditional(request: Request, body: bytes, status: int, tag: str, headers: Sequence[Header]) -> Response:
+    headers = [(b"etag", tag.encode()), *headers]
+    if request.method == "GET" and is_fresh(tag, header(request.scope, b"if-none-match")):
+        return Answer(None, 304, headers)
+    return Answer(body, status, headers)
 
 
 def next_page(request: Request, cursor: str) -> str:

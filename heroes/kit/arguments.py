@@ -54,12 +54,20 @@ class Arguments:
             values |= taken
             errors += wrong
         if self.body:
-            taken, wrong = await request_body_to_args(self.body, body, self.is_embedded)
+            taken, wrong = await self.of_body(body)
             values |= taken
             errors += wrong
         if errors:
             raise RequestValidationError(errors)
         return values
+
+    async def of_body(self, body: Any) -> tuple[dict[str, Any], list[Any]]:
+        """A body that is one value is validated at once; FastAPI first finds out anew that it is one."""
+        if self.is_embedded or body is PydanticUndefined:
+            return await request_body_to_args(self.body, body, self.is_embedded)
+        field = self.body[0]
+        value, wrong = field.validate(body, loc=("body",))
+        return {field.name: value}, wrong
 
 
 def made(part: Dependant) -> tuple[str, str, Call, bool]:

@@ -19,8 +19,9 @@ class Database:
         self.writer, self.reader = build(url, pool)
         self.coalescer = Coalescer() if coalesce else None
 
-    def write(self) -> WriteSession:
-        return WriteSession(self.writer, expire_on_commit=False)
+    def write(self, *, only_theirs: bool = False) -> WriteSession:
+        """With `only_theirs` nothing is written but what belongs to the caller."""
+        return WriteSession(self.writer, only_theirs=only_theirs)
 
     def read(self) -> ReadSession:
         return ReadSession(self.reader, self.coalescer)

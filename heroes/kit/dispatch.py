@@ -41,7 +41,7 @@ class Dispatch:
 
     def find(self, scope: Scope) -> Endpoint | None:
         path = get_route_path(scope)
-        first = path.removeprefix("/").partition("/")[0]
+        first = path[1:].partition("/")[0]
         for route in self.routes.get((scope["method"], first), ()):
             if match := route.path_regex.match(path):
                 if not route.serves_alone:

@@ -7,6 +7,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from heroes.kit.problem import Problem, render
+from heroes.kit.request_header import header
 
 Header = tuple[bytes, bytes]
 ALWAYS = (
@@ -14,6 +15,7 @@ ALWAYS = (
     (b"referrer-policy", b"no-referrer"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 )
+DEFAULTS = dict(ALWAYS)
 PRIVATE = (b"cache-control", b"private")
 PORT = re.compile(r":[0-9]*$")
 HSTS = (b"strict-transport-security", b"max-age=31536000")
@@ -37,13 +39,17 @@ class SafeHeaders:
 
 def complete(scope: Scope, headers: Collection[Header]) -> list[Header]:
     """These headers, and those that are missing."""
-    given = {name for name, _ in headers}
-    answered = [*headers, *(header for header in ALWAYS if header[0] not in given)]
-    if PRIVATE[0] not in given and any(name == b"authorization" for name, _ in scope["headers"]):
+    given = dict(headers)
+    answered = [*headers, *(ALWAYS if given.keys().isdisjoint(DEFAULTS) else missing(given))]
+    if PRIVATE[0] not in given and header(scope, b"authorization") is not None:
         answered.append(PRIVATE)
     if scope.get("scheme") == "https" and HSTS[0] not in given:
         answered.append(HSTS)
     return answered
+
+
+def missing(given: Collection[bytes]) -> list[Header]:
+    return [header for header in ALWAYS if header[0] not in given]
 
 
 class TrustedHosts:

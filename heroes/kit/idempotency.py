@@ -52,11 +52,8 @@ class Answered(SQLModel, table=True):
 
 
 @asynccontextmanager
-async def turn(key: Key | None) -> AsyncIterator[None]:
+async def turn(key: Key) -> AsyncIterator[None]:
     """One at a time within this process, so that those who wait for a key do not keep connections busy."""
-    if key is None:
-        yield
-        return
     lock = turns.setdefault(key.id, asyncio.Lock())
     try:
         async with asyncio.timeout(PATIENCE):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from heroes.kit.problem import Problem, error, invalid
+from heroes.kit.request_header import headers
 from heroes.kit.security import CALLER
 
 HEADER = "Idempotency-Key"
@@ -30,8 +31,8 @@ class Key:
 
 async def key_of(request: Request) -> Key | None:
     """The request's key, if it has one; a 422 if it is not 1 to 255 visible ASCII characters, given once."""
-    given = request.headers.getlist(HEADER)
-    if request.method != "POST" or not given:
+    given = headers(request.scope, HEADER.lower().encode()) if request.method == "POST" else []
+    if not given:
         return None
     if len(given) > 1 or not KEY.fullmatch(given[0]):
         raise refused("Expected 1 to 255 visible ASCII characters, once")

@@ -15,12 +15,13 @@ SEQUENCES = table("sqlite_sequence", column("name"), column("seq"))
 
 
 def is_complete(row: Entity) -> bool:
-    """Whether an INSERT is all it needs: it has a value for every column of one table, and nobody listens to it."""
+    """Whether an INSERT is all it needs: a value for each column, nothing that hangs on it, no listener."""
     mapper = inspect(type(row))
     is_heard = mapper.dispatch.before_insert or mapper.dispatch.after_insert
     is_filled = columns_of(type(row)).keys() <= row.__dict__.keys()
+    is_single = len(mapper.tables) == 1 and row.__dict__.keys().isdisjoint(mapper.relationships.keys())
     is_given = all(row.__dict__.get(name) is not None for name in with_defaults(type(row)))
-    return is_filled and is_given and len(mapper.tables) == 1 and not is_heard
+    return is_filled and is_given and is_single and not is_heard
 
 
 @cache

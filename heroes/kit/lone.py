@@ -16,12 +16,12 @@ from sqlalchemy import insert, inspect, util
 from sqlalchemy.engine import Engine
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.orm import make_transient_to_detached
-from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.orm.attributes import instance_state, set_committed_value
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from heroes.kit.converter import columns_of, writing
+from heroes.kit.detached import made_by
 from heroes.kit.engine import READ_ONLY, start_clock
 from heroes.kit.fault import OF_ASYNCPG
 from heroes.kit.model import Entity
@@ -66,7 +66,7 @@ class Lone:
             rows = await execute(self.connection, insertion.sql, arguments)
         for (ident,) in rows:
             set_committed_value(row, "id", ident)
-        make_transient_to_detached(row)
+        instance_state(row).key = made_by(type(row)).identify((row.id,))
 
     async def commit(self) -> None:
         assert self.connection is not None

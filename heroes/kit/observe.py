@@ -14,12 +14,13 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from heroes.kit.problem import Problem, render, unavailable
+from heroes.kit.request_header import header
 
 log = logging.getLogger("heroes")
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 """Of the request that is being served: every line of the log carries it."""
 REPORTED = ("method", "route", "status", "duration_ms")
-ACCEPTABLE_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
+ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 class Observe:
@@ -72,8 +73,8 @@ def last_word(scope: Scope, failure: BaseException) -> Problem | None:
 
 def request_id_of(scope: Scope) -> str:
     """The caller's `X-Request-ID`, if it is 1 to 128 characters of A-Z a-z 0-9 . _ -; else a new one."""
-    given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
-    return given.decode() if ACCEPTABLE_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
+    given = header(scope, b"x-request-id")
+    return given if given and ACCEPTABLE_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
 
 
 def report(method: str, route: str | None, status: int, seconds: float) -> None:

@@ -17,10 +17,6 @@ ONLY_THEIRS = "only_theirs"
 """Set in a session's `info`: it may write nothing but what belongs to the caller."""
 
 
-HAS_BEGUN = "has_begun"
-"""Set in a session's `info` when it has sent something to the database."""
-
-
 class Absent:
     """What stands for an owner who was not named."""
 
@@ -49,27 +45,24 @@ class OwnedSession(Session):
 
 @event.listens_for(OwnedSession, "before_flush")
 def look_at_what_is_written(session: Session, *_: object) -> None:
-    look_at(session, (*session.new, *session.dirty, *session.deleted))
+    rows = (*session.new, *session.dirty, *session.deleted)
+    look_at(rows, only_theirs=bool(session.info.get(ONLY_THEIRS)))
 
 
-def look_at(session: Session, rows: Iterable[object]) -> None:
+def look_at(rows: Iterable[object], *, only_theirs: bool) -> None:
     """Before these are written: a 403 if they are not for the caller to write."""
     if CALLER.get().is_superuser:
         return
     for row in rows:
         keep_reserved(row)
-        insist(session, row)
+        if only_theirs:
+            insist(row)
 
 
-@event.listens_for(OwnedSession, "after_begin")
-def note_begin(session: Session, *_: object) -> None:
-    session.info[HAS_BEGUN] = True
-
-
-def insist(session: Session, row: object) -> None:
-    """A 403, if in this session the row is not one for the caller to write."""
+def insist(row: object) -> None:
+    """A 403, if the row does not belong to the caller, who is no superuser."""
     caller = CALLER.get()
-    if session.info.get(ONLY_THEIRS) and not caller.is_superuser and owners_of(row) != {caller.id}:
+    if not caller.is_superuser and owners_of(row) != {caller.id}:
         raise forbidden("This belongs to somebody else.")
 
 

@@ -8,6 +8,7 @@ from fastapi import Depends, Request
 
 from heroes.kit.model import Stamped
 from heroes.kit.problem import Problem, error, invalid
+from heroes.kit.request_header import headers
 
 Versioned = TypeVar("Versioned", bound=Stamped)
 TAG = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
@@ -41,7 +42,7 @@ class Precondition:
     """
 
     def __init__(self, request: Request) -> None:
-        given = request.headers.getlist("If-Match")
+        given = headers(request.scope, b"if-match")
         if_match = ", ".join(given)  # several lines are one list (RFC 9110, section 5.3)
         self.header = None if not given or if_match.strip() == "*" else if_match
         if self.header is not None and not TAGS.fullmatch(self.header):

@@ -112,11 +112,11 @@ class ListQuery:
         self.given = parameter.read(parameters, request.query_params) if self.text else {}
         self.secret: bytes = request.app.state.secrets[0]
         self.fields: list[str] | None = self.given.get("fields")
+        self.included = list(dict.fromkeys(self.given.get("include", ())))
         self.hidden = hidden(self.model)
         if self.hidden:
             asked = {self.conditions[name][0] for name in self.given if name in self.conditions}
             refuse(asked.union(term.removeprefix("-") for term in self.given.get("sort", ())) & self.hidden)
-        self.included = list(dict.fromkeys(self.given.get("include", ())))
         request.state.query = self  # the answer is shaped by it
         if "cursor" in self.given and "offset" in self.given:
             raise invalid(

@@ -13,8 +13,9 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from heroes.kit.coalesce import Coalescer
 from heroes.kit.converter import columns_of
+from heroes.kit.detached import detached
 from heroes.kit.model import Entity
-from heroes.kit.rows import NOTHING, Complete, as_it_is, ceiling, detached, fetch, padded
+from heroes.kit.rows import NOTHING, Complete, as_it_is, ceiling, fetch, padded
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Entity)

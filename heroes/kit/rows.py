@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any
 
-from sqlalchemy import ColumnElement, Select, inspect, literal, util
+from sqlalchemy import ColumnElement, Select, literal, util
 from sqlalchemy.engine import Engine
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.orm.attributes import instance_state, manager_of_class
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.cache_key import CacheKey
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -16,7 +15,6 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from heroes.kit.converter import reading, writing
 from heroes.kit.engine import start_clock
 
-T = TypeVar("T")
 Rows = Sequence[Sequence[Any]]
 PLANS = 500
 """So many statements are kept; those not used for longest are compiled anew."""
@@ -122,14 +120,6 @@ def connect(engine: Engine) -> PoolProxiedConnection:
             return connection
         connection.invalidate()
         connection.close()
-
-
-def detached(entity: type[T], values: Mapping[str, Any]) -> T:
-    """The thing with all these values, as a session that is over would have left it."""
-    thing: T = manager_of_class(entity).new_instance()
-    thing.__dict__.update(values)
-    instance_state(thing).key = inspect(entity).identity_key_from_primary_key((values["id"],))
-    return thing
 
 
 def ceiling(number: int) -> int:

@@ -8,6 +8,7 @@ from enum import Enum, auto
 from fastapi import Request
 
 from heroes.kit.problem import Problem
+from heroes.kit.request_header import header
 from heroes.kit.token import Claims, Tokens
 
 
@@ -79,7 +80,7 @@ class Guard:
 
     async def caller_of(self, request: Request) -> Caller | None:
         """Whose token the request carries; None if it carries none."""
-        given = request.headers.get("authorization")
+        given = header(request.scope, b"authorization")
         if given is None:
             return None
         scheme, _, token = given.partition(" ")

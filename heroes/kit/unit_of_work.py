@@ -16,7 +16,6 @@ from heroes.kit.deadline import COMMIT_TIMEOUT, Deadline
 from heroes.kit.endpoint import Endpoint
 from heroes.kit.fault import FAILURES, explained, meaning_of
 from heroes.kit.idempotency_key import Key, key_of
-from heroes.kit.ownership import ONLY_THEIRS
 from heroes.kit.parameter import refuse_strangers
 from heroes.kit.retry import READ_PATIENCE, WRITE_PATIENCE, persistently
 from heroes.kit.security import May, Who
@@ -53,6 +52,10 @@ class UnitOfWork(Endpoint):
         if self.who is not Who.ANYONE:
             self.openapi_extra = (self.openapi_extra or {}) | {"security": [{"Token": []}]}
 
+    @property
+    def unit(self) -> Callable[[Handler, Request], Coroutine[Any, Any, Response]]:
+        return self.read if self.methods == {"GET"} else self.write
+
     def get_route_handler(self) -> Handler:
         return functools.partial(self.unit, super().get_route_handler())
 
@@ -63,9 +66,6 @@ class UnitOfWork(Endpoint):
     async def call(self, request: Request) -> Response:
         assert self.arguments is not None
         return Returned(await self.handler(**await self.arguments.take(request)))
-
-    async def unit(self, handle: Handler, request: Request) -> Response:
-        return await (self.read if self.methods == {"GET"} else self.write)(handle, request)
 
     async def read(self, handle: Handler, request: Request) -> Response:
         async with Deadline(request.app.state.request_timeout, request.receive):
@@ -84,15 +84,16 @@ class UnitOfWork(Endpoint):
         async with deadline:
             await request.app.state.guard.admit(request, self.who)
             key = await key_of(request)
+        attempt = functools.partial(self.attempt, handle, request, key, deadline)
+        if key is None:
+            return await persistently(attempt, WRITE_PATIENCE)
         async with idempotency.turn(key):
-            attempt = functools.partial(self.attempt, handle, request, key, deadline)
             return await persistently(attempt, WRITE_PATIENCE)
 
     async def attempt(self, handle: Handler, request: Request, key: Key | None, deadline: Deadline) -> Response:
         """One transaction; until its COMMIT begins, nothing of it has happened."""
-        async with request.app.state.database.write() as session:
+        async with request.app.state.database.write(only_theirs=self.who is Who.OWNERS) as session:
             request.state.session = session
-            session.info[ONLY_THEIRS] = self.who is Who.OWNERS
             work = functools.partial(self.work, handle, request)
             async with deadline:
                 response = await (work() if key is None else idempotency.once(request, key, session, work))

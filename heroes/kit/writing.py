@@ -1,39 +1,71 @@
 """How does a handler write: in one transaction, which the unit of work flushes and commits when the handler is done."""
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Engine, Table, inspect, update
+from sqlalchemy import Table, inspect, update
+from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm.interfaces import ORMOption
-from sqlmodel import Session, SQLModel, col, func, select
+from sqlmodel import SQLModel, col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
+from heroes.kit.detached import detached
 from heroes.kit.insertion import are_alike, insert_all, is_complete
 from heroes.kit.lone import Lone
 from heroes.kit.model import Entity, now
-from heroes.kit.ownership import HAS_BEGUN, OwnedSession, insist, look_at, look_at_what_is_written
+from heroes.kit.ownership import ONLY_THEIRS, OwnedSession, insist, look_at
 from heroes.kit.reading import of_ids
-from heroes.kit.rows import detached
 
 E = TypeVar("E", bound=Entity)
 
 
 class WriteSession(AsyncSession):
-    """One transaction, which the unit of work flushes and commits when the handler is done."""
+    """One transaction, which the unit of work flushes and commits when the handler is done.
+
+    What SQLAlchemy's session needs is made when something is asked of it. A row that is added, and is all there is,
+    does without.
+    """
 
     sync_session_class = OwnedSession
     lone: Lone | None = None
+
+    def __init__(self, engine: AsyncEngine, *, only_theirs: bool = False) -> None:
+        self.engine, self.only_theirs = engine, only_theirs
+        self.waiting: list[Entity] = []
+        """New rows of which SQLAlchemy's session does not know yet."""
+
+    if not TYPE_CHECKING:  # where it would allow any name
+
+        def __getattr__(self, name: str) -> Any:
+            """Called for what only the constructor of the session sets, which is called now."""
+            if self.is_open:
+                raise AttributeError(name)
+            super().__init__(self.engine, expire_on_commit=False, info={ONLY_THEIRS: self.only_theirs})
+            super().add_all(self.waiting)
+            return getattr(self, name)
+
+    @property
+    def is_open(self) -> bool:
+        return "sync_session" in vars(self)
+
+    def add(self, instance: object, *, _warn: bool = True) -> None:
+        if isinstance(instance, Entity) and not self.is_open and inspect(instance).transient:
+            self.waiting.append(instance)
+        else:
+            super().add(instance, _warn=_warn)
 
     async def get(self, entity: type[E], ident: Any) -> E | None:  # type: ignore[override]  # always locks
         """The row, locked until the transaction ends, so that no other writer changes what was read."""
         key = inspect(entity).identity_key_from_primary_key((ident,))
         if key in self.identity_map:
-            row = await super().get(entity, ident, with_for_update=True)
-        else:
-            row = await self.load(entity, ident)
-        if row is not None:
-            insist(self.sync_session, row)
+            return self.theirs(await super().get(entity, ident, with_for_update=True))
+        return self.theirs(await self.load(entity, ident))
+
+    def theirs(self, row: E | None) -> E | None:
+        """The row, or a 403 if it is not for the caller to write."""
+        if row is not None and self.only_theirs:
+            insist(row)
         return row
 
     async def load(self, entity: type[E], ident: Any) -> E | None:
@@ -51,7 +83,7 @@ class WriteSession(AsyncSession):
         """Add new rows and flush them; if nothing but an INSERT is to be done, in half the time that the ORM takes."""
         await self.flush()
         if are_alike(rows):
-            look_at(self.sync_session, rows)
+            look_at(rows, only_theirs=self.only_theirs)
             await insert_all(await self.connection(), rows)
         self.add_all(rows)
         await self.flush()
@@ -59,10 +91,7 @@ class WriteSession(AsyncSession):
     async def first(self, statement: SelectOfScalar[E]) -> E | None:
         """The first row of a select, locked like one that is got by its id."""
         locked = statement.with_for_update(of=statement.column_descriptions[0]["entity"])
-        row = (await self.exec(locked)).first()
-        if row is not None:
-            insist(self.sync_session, row)
-        return row
+        return self.theirs((await self.exec(locked)).first())
 
     async def reload(self, entity: type[E], rows: Sequence[E], *options: ORMOption) -> list[E]:
         """The same rows, in this order, with what these options load; one statement, however many there are."""
@@ -88,15 +117,13 @@ class WriteSession(AsyncSession):
 
     async def finish(self) -> None:
         """Flush what the handler has left, of which nothing but the COMMIT comes after."""
-        row = lone_row(self.sync_session)
-        engine = self.get_bind()
-        if row is None or not isinstance(engine, Engine):
-            await self.flush()
-            return
-        look_at_what_is_written(self.sync_session)
-        self.sync_session.close()
-        self.lone = Lone(engine)
-        await self.lone.insert(row)
+        match self.waiting:
+            case [row] if not self.is_open and is_complete(row):
+                look_at([row], only_theirs=self.only_theirs)
+                self.lone = Lone(self.engine.sync_engine)
+                await self.lone.insert(row)
+            case _:
+                await self.flush()
 
     async def commit(self) -> None:
         await (self.lone.commit() if self.lone else super().commit())
@@ -105,7 +132,7 @@ class WriteSession(AsyncSession):
         """After a COMMIT there is nothing left to close, and closing takes a task of its own."""
         if self.lone:
             await self.lone.leave(failure)
-        elif self.in_transaction():
+        elif self.is_open and self.in_transaction():
             await super().__aexit__(kind, failure, trace)
 
     async def wait_for_locks(self, seconds: float | None) -> None:
@@ -118,12 +145,3 @@ class WriteSession(AsyncSession):
         """Wait until no other transaction, of any process, is at this purpose; on SQLite only one writes anyway."""
         if self.get_bind().dialect.name == "postgresql":
             await self.exec(select(func.pg_advisory_xact_lock(func.hashtext(purpose))))
-
-
-def lone_row(session: Session) -> Entity | None:
-    """The new row that is all that this session has and has ever done, if it is so."""
-    rows = [] if HAS_BEGUN in session.info or session.identity_map else list(session.new)
-    match rows:
-        case [Entity() as row] if is_complete(row):
-            return row
-    return None

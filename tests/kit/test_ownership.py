@@ -8,7 +8,6 @@ import pytest
 
 from heroes.item import Item
 from heroes.kit.database import Database
-from heroes.kit.ownership import ONLY_THEIRS
 from heroes.kit.problem import Problem
 from heroes.kit.security import CALLER, Caller
 from heroes.team import Team
@@ -24,8 +23,7 @@ ROWS: dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize("kind", ROWS)
 async def test_what_is_not_theirs_is_not_written(kind: str, database: Database) -> None:
     CALLER.set(Caller(7))
-    async with database.write() as session:
-        session.info[ONLY_THEIRS] = True
+    async with database.write(only_theirs=True) as session:
         session.add(ROWS[kind]())
         with pytest.raises(Problem) as refused:
             await session.flush()
@@ -34,7 +32,6 @@ async def test_what_is_not_theirs_is_not_written(kind: str, database: Database) 
 
 async def test_where_nobody_asks_everything_is_written(database: Database) -> None:
     CALLER.set(Caller(None, is_superuser=True))
-    async with database.write() as session:
-        session.info[ONLY_THEIRS] = True
+    async with database.write(only_theirs=True) as session:
         session.add(Team(name="Avengers", headquarters="New York"))
         await session.flush()

@@ -11,9 +11,10 @@ from sqlalchemy.exc import EmulatedDBAPIException
 from sqlmodel import SQLModel, col, select
 
 from heroes.kit.database import Database
+from heroes.kit.detached import detached
 from heroes.kit.fault import FAILURES, meaning_of
 from heroes.kit.page import Page, page
-from heroes.kit.rows import Plan, detached, plans
+from heroes.kit.rows import Plan, plans
 from heroes.kit.unit_of_work import ReadSession, UnitOfWork
 from heroes.team import Team, TeamQuery, TeamRead
 from tests.conftest import Client, on_postgresql
