@@ -12,6 +12,8 @@ from sqlalchemy.types import TypeEngine
 from sqlmodel.sql.sqltypes import UTCDateTime
 
 Convert = Callable[[Any], Any]
+Reading = Callable[[TypeEngine[Any], Dialect], Convert | None]
+"""What makes a value of this type of what the driver gives, if anything has to be done."""
 NUMERIC = 1700
 """The OID by which SQLAlchemy's dialect for asyncpg chooses how decimals are read."""
 
@@ -29,10 +31,22 @@ def writing(compiled: SQLCompiler, dialect: Dialect) -> list[tuple[str, Convert 
 
 
 def reading(kind: TypeEngine[Any], dialect: Dialect) -> Convert | None:
-    """What makes a value of this type of what the driver gives, if anything has to be done."""
+    """A value as Python has it."""
     if isinstance(kind, UTCDateTime):
         return None if dialect.name == "postgresql" else in_utc
     return kind.dialect_impl(dialect).result_processor(dialect, NUMERIC)
+
+
+def showing(kind: TypeEngine[Any], dialect: Dialect) -> Convert | None:
+    """A value that goes straight to JSON: a time may be text, as `encode` would write it."""
+    if isinstance(kind, UTCDateTime) and dialect.name == "sqlite":
+        return rfc3339
+    return reading(kind, dialect)
+
+
+def rfc3339(text: str | None) -> str | None:
+    """A time as SQLite has it (`2026-11-28 01:12:46.123456`, in UTC); a fraction of zero is left out."""
+    return text and f"{text[:10]}T{text[11:].removesuffix('.000000')}Z"
 
 
 def in_utc(text: str | None) -> datetime | None:

@@ -12,7 +12,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
 from heroes.kit.coalesce import Coalescer
-from heroes.kit.converter import columns_of
+from heroes.kit.converter import columns_of, showing
 from heroes.kit.detached import detached
 from heroes.kit.model import Entity
 from heroes.kit.rows import NOTHING, Complete, as_it_is, ceiling, fetch, padded
@@ -54,8 +54,8 @@ class ReadSession:
         shape: Hashable = None,
         complete: Complete = as_it_is,
     ) -> Sequence[Sequence[Any]]:
-        """The rows of a select of columns, past the ORM; for lists. The arguments are those of `rows.fetch`."""
-        return await fetch(self._engine, statement, values, shape=shape, complete=complete)
+        """The rows of a select of columns, past the ORM, to be shown as JSON; as to the arguments, see `rows.fetch`."""
+        return await fetch(self._engine, statement, values, shape=shape, complete=complete, convert=showing)
 
     async def exec(self, statement: SelectOfScalar[T]) -> ScalarResult[T]:
         return await self._session.exec(statement)

@@ -1,6 +1,6 @@
 """How are rows read when nothing of the ORM is needed: straight from the driver, by a statement compiled once."""
 
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -12,7 +12,7 @@ from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.cache_key import CacheKey
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from heroes.kit.converter import reading, writing
+from heroes.kit.converter import Reading, reading, writing
 from heroes.kit.engine import start_clock
 
 Rows = Sequence[Sequence[Any]]
@@ -31,12 +31,12 @@ def as_it_is(statement: Select[Any]) -> Select[Any]:
 class Plan:
     """A select as the driver wants it: its text, the order of its values, and how both ways are converted."""
 
-    def __init__(self, statement: Select[Any], key: CacheKey, dialect: Dialect) -> None:
+    def __init__(self, statement: Select[Any], key: CacheKey, dialect: Dialect, convert: Reading) -> None:
         compiled = statement.compile(dialect=dialect, cache_key=key)
         assert isinstance(compiled, SQLCompiler)
         self.compiled, self.sql = compiled, str(compiled)
         self.values = writing(compiled, dialect)
-        readers = [reading(column.type, dialect) for column in statement.selected_columns]
+        readers = [convert(column.type, dialect) for column in statement.selected_columns]
         self.is_whole = not compiled.post_compile_params
         """Whether its text is the same for all values; it is not with a list of them that grows."""
         self.readers = [(index, read) for index, read in enumerate(readers) if read is not None]
@@ -47,22 +47,24 @@ class Plan:
         return [given[name] if convert is None else convert(given[name]) for name, convert in self.values]
 
     def read(self, rows: Rows) -> Rows:
-        if not self.readers:
+        if not self.readers or not rows:
             return rows
-        read = [list(row) for row in rows]
-        for row in read:
-            for index, convert in self.readers:
-                row[index] = convert(row[index])
-        return read
+        columns: list[Iterable[Any]] = list(zip(*rows, strict=True))
+        for index, convert in self.readers:
+            columns[index] = map(convert, columns[index])
+        return list(zip(*columns, strict=True))
 
 
 plans: util.LRUCache[Any, Plan] = util.LRUCache(PLANS)
 
 
-def plan_of(statement: Select[Any], key: CacheKey, shape: Hashable, complete: Complete, dialect: Dialect) -> Plan:
-    plan = plans.get((dialect.name, key.key, shape))
+def plan_of(
+    statement: Select[Any], key: CacheKey, shape: Hashable, complete: Complete, dialect: Dialect, convert: Reading
+) -> Plan:
+    plan = plans.get((dialect.name, key.key, shape, convert))
     if plan is None:
-        plan = plans[dialect.name, key.key, shape] = Plan(complete(statement), key, dialect)
+        plan = Plan(complete(statement), key, dialect, convert)
+        plans[dialect.name, key.key, shape, convert] = plan
     return plan
 
 
@@ -73,6 +75,7 @@ async def fetch(
     *,
     shape: Hashable = None,
     complete: Complete = as_it_is,
+    convert: Reading = reading,
 ) -> Rows:
     """The rows of a select of columns, with the values that it leaves open. Raises what the driver raises.
 
@@ -80,7 +83,7 @@ async def fetch(
     that differs in values only, in the same shape: so what it adds must follow from the shape, and its values be open.
     """
     key = statement._generate_cache_key()  # as the query cache in SQLAlchemy's own examples does
-    plan = None if key is None else plan_of(statement, key, shape, complete, engine.dialect)
+    plan = None if key is None else plan_of(statement, key, shape, complete, engine.dialect, convert)
     if key is None or plan is None or not plan.is_whole:
         async with engine.connect() as connection:
             rows: Rows = (await connection.execute(complete(statement), values)).all()

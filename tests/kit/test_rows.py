@@ -1,6 +1,7 @@
 """Rows that are read past the ORM: the same values, on connections that live, and none that is lost."""
 
 import sqlite3
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import asyncpg
@@ -12,9 +13,10 @@ from sqlmodel import SQLModel, col, select
 
 from heroes.kit.database import Database
 from heroes.kit.detached import detached
+from heroes.kit.encode import to_json
 from heroes.kit.fault import FAILURES, meaning_of
 from heroes.kit.page import Page, page
-from heroes.kit.rows import Plan, plans
+from heroes.kit.rows import Plan, fetch, plans
 from heroes.kit.unit_of_work import ReadSession, UnitOfWork
 from heroes.team import Team, TeamQuery, TeamRead
 from tests.conftest import Client, on_postgresql
@@ -52,8 +54,21 @@ async def test_all_values_are_those_that_the_orm_reads(client: Client, database:
     async with database.read() as session, database.reader.connect() as connection:
         for table in SQLModel.metadata.sorted_tables:
             through: Any = (await connection.execute(Select(table))).all()
-            past = await session.fetch(Select(table))
+            past = await fetch(database.reader, Select(table))
             assert [tuple(row) for row in past] == [tuple(row) for row in through]
+            shown = await session.fetch(Select(table))
+            assert to_json([tuple(row) for row in shown]) == to_json([tuple(row) for row in through])
+
+
+@pytest.mark.parametrize("microsecond", [0, 1, 500_000])
+async def test_a_time_is_written_the_same_of_one_thing_and_of_many(
+    client: Client, database: Database, microsecond: int
+) -> None:
+    async with database.write() as session, session.begin():
+        session.add(Team(name="Z-Force", headquarters="X", created_at=datetime(2026, 1, 2, 3, 4, 5, microsecond, UTC)))
+    (one,) = (await client.get("/teams/")).json()
+    assert one == (await client.get(f"/teams/{one['id']}")).json()
+    assert one["created_at"] == f"2026-01-02T03:04:05.{microsecond:06}Z".replace(".000000", "")
 
 
 @pytest.mark.parametrize("names", [["Z-Force"], ["Z-Force", "Wreckers", "Preventers"]])
