@@ -39,7 +39,6 @@ SHOP = (category, product, product_deletion, overview, review, stock_movement, s
 RESOURCES = (*PEOPLE, *SHOP, dashboard)
 NO_SECRET = bytes(32)
 """Where no token is needed, and so nothing is to be won by forging one."""
-DESCRIPTION = "Heroes and their teams, users and what is theirs, and a shop, over REST."
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -47,13 +46,14 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(
         title="Heroes",
         version="1.0.0",
-        description=DESCRIPTION,
+        description="Heroes and their teams, users and what is theirs, and a shop, over REST.",
         lifespan=lifespan,
         openapi_url=None,  # the kit serves the docs
         redirect_slashes=False,
     )
     app.state.settings = settings
-    app.state.database = Database(settings.database, Pool(**settings.pool), coalesce=settings.coalesce_reads)
+    together = {"coalesce": settings.coalesce_reads, "group": settings.group_commit}
+    app.state.database = Database(settings.database, Pool(**settings.pool), **together)
     app.state.secrets = settings.secret_keys or [NO_SECRET]
     app.state.max_body_size = settings.max_body_size
     app.state.request_timeout = settings.request_timeout

@@ -69,6 +69,7 @@ class Settings(BaseSettings):
     )
     pool_pre_ping: bool = Field(default=False, description="Ask before each use whether a connection lives.")
     coalesce_reads: bool = Field(default=True, description="One query for those who read the same at the same time.")
+    group_commit: bool = Field(default=True, description="One transaction for rows that come alone at the same time.")
     application_name: str = Field(default="heroes", max_length=63, description="How PostgreSQL lists our connections.")
     statement_timeout: float = Field(
         default=10, gt=0, le=3600, description="Seconds until a statement is given up; then 504."

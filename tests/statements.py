@@ -1,6 +1,6 @@
 """What is sent to a database: through the ORM, and past it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -26,9 +26,9 @@ def noting(engine: AsyncEngine, note: Callable[[Any, str], None]) -> Iterator[No
             note(connection.driver_connection, sql)
         return ask(connection, asked, sql, arguments)
 
-    async def storing(connection: PoolProxiedConnection, sql: str, arguments: Sequence[Any]) -> Any:
+    async def storing(connection: PoolProxiedConnection, sql: str, *arguments: Any) -> Any:
         note(connection.driver_connection, sql)
-        return await execute(connection, sql, arguments)
+        return await execute(connection, sql, *arguments)
 
     event.listen(engine.sync_engine, "before_cursor_execute", executing)
     try:

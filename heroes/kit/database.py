@@ -5,6 +5,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from heroes.kit.coalesce import Coalescer
 from heroes.kit.engine import Pool, postgres_engines, sqlite_engines
+from heroes.kit.grouping import Grouping
 from heroes.kit.reading import ReadSession
 from heroes.kit.writing import WriteSession
 
@@ -12,16 +13,17 @@ from heroes.kit.writing import WriteSession
 class Database:
     """The engines of one process. On SQLite one connection writes and others read; PostgreSQL has one pool for both."""
 
-    def __init__(self, url: URL, pool: Pool | None = None, *, coalesce: bool = True) -> None:
+    def __init__(self, url: URL, pool: Pool | None = None, *, coalesce: bool = True, group: bool = True) -> None:
         self.url, pool = url, pool or Pool()
         self.is_sqlite = url.get_backend_name() == "sqlite"
         build = sqlite_engines if self.is_sqlite else postgres_engines
         self.writer, self.reader = build(url, pool)
         self.coalescer = Coalescer() if coalesce else None
+        self.grouping = Grouping(self.writer.sync_engine) if group else None
 
     def write(self, *, only_theirs: bool = False) -> WriteSession:
         """With `only_theirs` nothing is written but what belongs to the caller."""
-        return WriteSession(self.writer, only_theirs=only_theirs)
+        return WriteSession(self.writer, self.grouping, only_theirs=only_theirs)
 
     def read(self) -> ReadSession:
         return ReadSession(self.reader, self.coalescer)

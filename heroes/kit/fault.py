@@ -16,7 +16,16 @@ log = logging.getLogger("heroes")
 OF_ASYNCPG = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 OF_THE_DRIVER = (*OF_ASYNCPG, sqlite3.Error, EmulatedDBAPIException)
 """Raised bare by reads past the ORM, and while a connection is being set up; else SQLAlchemy wraps them."""
-FAILURES = (DBAPIError, PoolTimeout, StaleDataError, OSError, OverflowError, *OF_THE_DRIVER)
+
+
+class Undone(Exception):  # noqa: N818  nothing is wrong
+    """A transaction that was shared with others was rolled back; if it was `refused`, at its COMMIT."""
+
+    def __init__(self, *, refused: bool = False) -> None:
+        self.refused = refused
+
+
+FAILURES = (DBAPIError, PoolTimeout, StaleDataError, OSError, OverflowError, Undone, *OF_THE_DRIVER)
 """What a session raises when the database fails, refuses, or is not there."""
 
 
@@ -58,7 +67,7 @@ TABLE = (
     Fault("out of range", ("22", "OverflowError"), "unbounded"),
     Fault("too large", ("54", "SQLITE_TOOBIG"), "unbounded"),
 )
-MEANINGS = {code: fault.meaning for fault in TABLE for code in fault.codes}
+MEANINGS = {code: fault.meaning for fault in TABLE for code in fault.codes} | {Undone.__name__: "again"}
 
 
 def meaning_of(failure: Exception) -> str | None:

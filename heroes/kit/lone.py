@@ -23,7 +23,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from heroes.kit.converter import columns_of, writing
 from heroes.kit.detached import made_by
 from heroes.kit.engine import READ_ONLY, start_clock
-from heroes.kit.fault import OF_ASYNCPG
+from heroes.kit.fault import OF_ASYNCPG, Undone
 from heroes.kit.model import Entity
 from heroes.kit.rows import PLANS, Rows, connect
 
@@ -49,24 +49,26 @@ insertion_of = lru_cache(PLANS)(Insertion)
 
 
 class Lone:
-    """The transaction of a row that is inserted alone."""
+    """The transaction of a row that is inserted alone, or of such rows of a kind."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.connection: PoolProxiedConnection | None = None
 
-    async def insert(self, row: Entity) -> None:
-        """Insert it, and give it its id. Fails as a session does."""
-        insertion = insertion_of(type(row), self.engine.dialect, has_id=row.id is not None)
-        arguments = insertion.arguments(row)
+    async def insert(self, *rows: Entity, patience: float | None = None) -> None:
+        """Insert them, and give them their ids. Fails as a session does, or for a lock, after `patience` seconds."""
+        entity = type(rows[0])
+        insertion = insertion_of(entity, self.engine.dialect, has_id=rows[0].id is not None)
+        arguments = [insertion.arguments(row) for row in rows]
         if self.engine.echo:
             self.engine.logger.info("%s %s", insertion.sql, arguments)
         self.connection = await util.greenlet_spawn(connect, self.engine)
         with wrapped(insertion.sql):
-            rows = await execute(self.connection, insertion.sql, arguments)
-        for (ident,) in rows:
+            ids = await execute(self.connection, insertion.sql, arguments, patience)
+        for row, (ident,) in zip(rows, ids, strict=False):  # none if they have theirs
             set_committed_value(row, "id", ident)
-        instance_state(row).key = made_by(type(row)).identify((row.id,))
+        for row in rows:
+            instance_state(row).key = made_by(entity).identify((row.id,))
 
     async def commit(self) -> None:
         assert self.connection is not None
@@ -83,10 +85,10 @@ class Lone:
     def abandon(self, connection: PoolProxiedConnection, failure: BaseException | None) -> None:
         """Give the connection back, its transaction undone; but only if the database has answered as usual."""
         try:
-            if not isinstance(failure, IntegrityError):
-                connection.invalidate()
-            else:
+            if isinstance(failure, IntegrityError | Undone):
                 util.await_only(control(connection, "ROLLBACK"))
+            else:
+                connection.invalidate()
         except BaseException:
             connection.invalidate()
             raise
@@ -107,15 +109,17 @@ def wrapped(sql: str) -> Iterator[None]:
         raise DBAPIError(sql, None, failure, hide_parameters=True) from failure
 
 
-async def execute(connection: PoolProxiedConnection, sql: str, arguments: Sequence[Any]) -> Rows:
-    """The rows that it returns, as the first statement of a transaction."""
+async def execute(
+    connection: PoolProxiedConnection, sql: str, arguments: Sequence[Sequence[Any]], patience: float | None
+) -> Rows:
+    """The rows that it returns for each of these arguments, as the first statement of a transaction."""
     driver: Any = connection.driver_connection
     if isinstance(driver, aiosqlite.Connection):
         start_clock(connection.info)
         await control(connection, "BEGIN IMMEDIATE")
-        return list(await driver.execute_fetchall(sql, arguments))
-    await control(connection, "BEGIN")
-    rows: Rows = await driver.fetch(sql, *arguments)
+        return [row for given in arguments for row in await driver.execute_fetchall(sql, given)]
+    await control(connection, "BEGIN" if patience is None else f"BEGIN; SET LOCAL lock_timeout = {patience * 1000:.0f}")
+    rows: Rows = await (driver.fetchmany(sql, arguments) if len(arguments) > 1 else driver.fetch(sql, *arguments[0]))
     return rows
 
 

@@ -11,6 +11,8 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
 from heroes.kit.detached import detached
+from heroes.kit.group import Member
+from heroes.kit.grouping import Grouping
 from heroes.kit.insertion import are_alike, insert_all, is_complete
 from heroes.kit.lone import Lone
 from heroes.kit.model import Entity, now
@@ -28,10 +30,10 @@ class WriteSession(AsyncSession):
     """
 
     sync_session_class = OwnedSession
-    lone: Lone | None = None
+    lone: Lone | Member | None = None
 
-    def __init__(self, engine: AsyncEngine, *, only_theirs: bool = False) -> None:
-        self.engine, self.only_theirs = engine, only_theirs
+    def __init__(self, engine: AsyncEngine, grouping: Grouping | None = None, *, only_theirs: bool = False) -> None:
+        self.engine, self.grouping, self.only_theirs = engine, grouping, only_theirs
         self.waiting: list[Entity] = []
         """New rows of which SQLAlchemy's session does not know yet."""
 
@@ -120,7 +122,7 @@ class WriteSession(AsyncSession):
         match self.waiting:
             case [row] if not self.is_open and is_complete(row):
                 look_at([row], only_theirs=self.only_theirs)
-                self.lone = Lone(self.engine.sync_engine)
+                self.lone = self.grouping.place(row) if self.grouping else Lone(self.engine.sync_engine)
                 await self.lone.insert(row)
             case _:
                 await self.flush()

@@ -1,7 +1,8 @@
 """kill -9, of the service and of PostgreSQL, amid writes: what was acknowledged is there, once and whole."""
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 
 import pytest
 from sqlalchemy import make_url
@@ -13,6 +14,7 @@ from tests.faults.figures import seen
 from tests.faults.ledger import Ledger, everything, open_ledger
 from tests.faults.postgres import Postgres
 from tests.live import Server
+from tests.probe import until
 
 CLIENTS, WRITES, KILLS = 16, 2000, 3
 
@@ -46,6 +48,47 @@ async def test_a_killed_service_has_lost_doubled_and_halved_nothing(serve: Serve
     seen(
         f"kill -9 of the service, {engine}",
         f"{WRITES} writes, {KILLS} kills: {acknowledged} acknowledged, {stored} stored, none lost, doubled or half",
+    )
+
+
+class Roll:
+    """Heroes who enter at the same time, so that they are stored together, and what each was told."""
+
+    def __init__(self, port: int) -> None:
+        self.port, self.statuses = port, dict[str, int | str]()
+
+    async def enter_all(self, names: Iterator[str]) -> None:
+        async with Client(self.port) as client:
+            for name in names:
+                self.statuses[name] = await self.enter(client, name)
+
+    async def enter(self, client: Client, name: str) -> int | str:
+        try:
+            return (await client.send("POST", "/heroes/", {"name": name, "secret_name": "x"})).status
+        except ConnectionRefusedError:
+            await asyncio.sleep(0.05)
+            return await self.enter(client, name)
+        except ConnectionError:
+            return "lost"
+
+
+async def test_rows_that_are_stored_together_survive_a_kill(serve: Serve, engine: str) -> None:
+    server = serve()
+    roll, names = Roll(server.port), iter([f"Hero {number}" for number in range(WRITES)])
+    entering = [asyncio.create_task(roll.enter_all(names)) for _ in range(CLIENTS)]
+    for number in range(1, KILLS + 1):
+        await until(lambda so_far=WRITES * number // (KILLS + 2): len(roll.statuses) >= so_far)  # type: ignore[misc]
+        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(server.start)
+    await asyncio.gather(*entering)
+    stored = Counter(hero["name"] for hero in await everything(server.port, "/heroes/?fields=id,name"))
+    acknowledged = {name for name, status in roll.statuses.items() if status == 201}
+    assert set(roll.statuses.values()) <= {201, "lost"}
+    assert set(stored.values()) == {1}
+    assert acknowledged <= stored.keys()
+    seen(
+        f"kill -9 of the service amid rows that are stored together, {engine}",
+        f"{WRITES} heroes, {KILLS} kills: {len(acknowledged)} acknowledged, {len(stored)} stored, none lost or doubled",
     )
 
 
