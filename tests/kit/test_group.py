@@ -29,6 +29,8 @@ class Stage:
         self.database, self.opened = database, asyncio.Event()
         self.together: list[int] = []
         """How many rows each transaction was to store."""
+        self.patience: list[float | None] = []
+        """How many seconds each was to wait for a lock; None for as long as usual."""
         self.failures: list[Exception] = []
         self.execute = lone.execute
         monkeypatch.setattr(lone, "execute", self.store)
@@ -37,6 +39,7 @@ class Stage:
 
     async def store(self, connection: PoolProxiedConnection, sql: str, rows: Sequence[Any], patience: Any) -> Any:
         self.together.append(len(rows))
+        self.patience.append(patience)
         await self.opened.wait()
         if len(rows) > 1 and self.failures:
             raise self.failures.pop()
@@ -144,6 +147,7 @@ async def test_a_row_for_which_the_commit_is_refused_harms_no_other(
     assert checked_out(database) == 0
     assert stage.together[:2] == [1, 3]
     assert set(stage.together[2:]) == {1}
+    assert any(stage.grouping.apart_until.values())
 
 
 async def test_a_request_that_fails_after_its_row_was_stored_harms_no_other(
@@ -214,6 +218,7 @@ async def test_who_waits_for_a_lock_waits_alone(client: Client, stage: Stage, da
         stage.opened.set()
         await until(lambda: [task.done() for task in tasks] == [True, True, False, True])
     assert await stage.go(tasks) == [201] * 4
+    assert stage.patience[1:] == [None, group.PATIENCE, *[None] * 3]
 
 
 @on_postgresql
