@@ -64,7 +64,7 @@ class JSONBody(Bounded):
         return self._body
 
     async def whole(self) -> bytes:
-        """Chunk by chunk, of which there is one as a rule: in a third of the time that a stream takes."""
+        """Chunk by chunk, of which there is one as a rule: in half of the time that a stream takes."""
         self.refuse_announced()
         body, is_complete = bytearray(), False
         while not is_complete:

@@ -53,7 +53,6 @@ class Group:
         return None
 
     async def store(self) -> None:
-        self.undecided = self.present = len(self.members)
         await self.transaction.insert(*(member.row for member in self.members), patience=PATIENCE)
         self.tell(None)
         if not await self.is_wanted:
@@ -66,6 +65,12 @@ class Group:
                 raise
             raise Undone(refused=True) from failure  # nobody knows for whose row
 
+    def join(self, row: Entity) -> "Member":
+        self.members.append(member := Member(self, row))
+        self.undecided += 1
+        self.present += 1
+        return member
+
     def tell(self, failure: Exception | None) -> None:
         for member in self.members:
             member.hear(failure)
@@ -77,12 +82,13 @@ class Group:
 
     def lose(self, member: "Member") -> None:
         """This one does not wait any more, nor wants the COMMIT."""
+        self.present -= 1
         if self.task is None:
             self.members.remove(member)
+            self.undecided -= 1
             return
         if not self.is_wanted.done():
             self.is_wanted.set_result(False)
-        self.present -= 1
         if self.present == 0:
             self.task.cancel()
 

@@ -63,7 +63,7 @@ class Grouping:
         if group is None:
             group = self.collecting[kind] = Group(self.engine)
             asyncio.get_running_loop().call_later(PATIENCE, self.start, kind, group)
-        group.members.append(member := Member(group, row))
+        member = group.join(row)
         if len(group.members) == MOST:
             self.start(kind, group)
         return member
