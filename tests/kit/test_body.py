@@ -30,9 +30,11 @@ async def test_a_body_that_is_read_again_is_the_same() -> None:
 
 
 async def test_a_body_that_ends_early_is_malformed() -> None:
-    request = request_of({"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"})
+    messages = {"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}
     with pytest.raises(Problem, match="400"):
-        await request.json()
+        await request_of(*messages).json()
+    with pytest.raises(Problem, match="400"):  # as a form is read
+        [chunk async for chunk in request_of(*messages).stream()]
 
 
 async def test_a_body_that_grows_over_the_limit_is_refused_on_the_way() -> None:
