@@ -56,8 +56,8 @@ def chosen(words: str, factor: int, *, sqlite: bool) -> str:
 def numbers(count: int, *, sqlite: bool) -> str:
     """A table of the numbers from 1 on, called `i`."""
     if sqlite:
-        return f"(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) SELECT i FROM n)"  # noqa: S608  our own
-    return f"(SELECT i::bigint FROM generate_series(1, {count}) i) n"  # noqa: S608  our own
+        return f"(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) SELECT i FROM n)"  # noqa: S608  `count` is a number of ours
+    return f"(SELECT i::bigint FROM generate_series(1, {count}) i) n"  # noqa: S608  `count` is a number of ours
 
 
 def filling(heroes: int, *, sqlite: bool) -> str:
@@ -81,7 +81,7 @@ def filling(heroes: int, *, sqlite: bool) -> str:
 def migrate(url: str) -> None:
     environment = {**os.environ, "DATABASE_URL": url}
     command = [sys.executable, "-m", "alembic", "upgrade", "head"]
-    subprocess.run(command, cwd=PROJECT, env=environment, check=True, capture_output=True)  # noqa: S603  our own words
+    subprocess.run(command, cwd=PROJECT, env=environment, check=True, capture_output=True)  # noqa: S603  no word of it comes from outside
 
 
 @contextmanager
@@ -116,7 +116,7 @@ async def fill(url: str, heroes: int) -> str:
     for index in indexes:
         await connection.execute(index["indexdef"])
     for table in ("team", "user", "post", "hero"):
-        await connection.execute(f"""SELECT setval('{table}_id_seq', (SELECT max(id) FROM "{table}"))""")  # noqa: S608  ours
+        await connection.execute(f"""SELECT setval('{table}_id_seq', (SELECT max(id) FROM "{table}"))""")  # noqa: S608  the four names above
     await connection.execute("VACUUM ANALYZE")
     await connection.execute("CHECKPOINT")
     version = str(await connection.fetchval("SHOW server_version"))

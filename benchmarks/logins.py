@@ -81,9 +81,9 @@ async def main() -> None:
         made = {f"SUPERUSER_{name.upper()}": value for name, value in ROOT.items()}
         made["SUPERUSER_EMAIL"] = "root@example.com"
         for script in ("-m alembic upgrade head", "superuser.py"):
-            subprocess.run([sys.executable, *script.split()], cwd=PROJECT, env=environment | made, check=True)  # noqa: ASYNC221, S603  nothing else runs yet
+            subprocess.run([sys.executable, *script.split()], cwd=PROJECT, env=environment | made, check=True)  # noqa: ASYNC221, S603  nothing else runs yet; the words are ours
         command = [sys.executable, "-m", "uvicorn", "main:app", "--port", str(port)]
-        service = subprocess.Popen(command, cwd=PROJECT, env=environment)  # noqa: ASYNC220, S603  it returns at once
+        service = subprocess.Popen(command, cwd=PROJECT, env=environment)  # noqa: ASYNC220, S603  it returns at once; the words are ours
         try:
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60, limits=MANY) as client:
                 await wait_until_alive(client)

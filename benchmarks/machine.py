@@ -87,7 +87,7 @@ def versions() -> list[str]:
 
 
 def printed(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603  our own
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603  called with commands of ours only
 
 
 def today() -> str:

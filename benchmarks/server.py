@@ -80,7 +80,7 @@ class Server:
     def start(self) -> None:
         environment = {**os.environ, **SETTINGS, **POOL, "DATABASE_URL": self.database_url}
         with self.log_file.open("wb") as log:
-            self.process = subprocess.Popen(  # noqa: S603  our own words
+            self.process = subprocess.Popen(  # noqa: S603  peers are chosen by name among ours
                 command_for(self.name, self.port), cwd=PROJECT, env=environment, stdout=log, stderr=log
             )
 

@@ -31,7 +31,7 @@ class Key:
 
 async def key_of(request: Request) -> Key | None:
     """The request's key, if it has one; a 422 if it is not 1 to 255 visible ASCII characters, given once."""
-    given = headers(request.scope, HEADER.lower().encode()) if request.method == "POST" else []
+    given = headers(request.scope, b"idempotency-key") if request.method == "POST" else []
     if not given:
         return None
     if len(given) > 1 or not KEY.fullmatch(given[0]):

@@ -62,6 +62,9 @@ class Roll:
             for name in names:
                 self.statuses[name] = await self.enter(client, name)
 
+    async def reaches(self, number: int) -> None:
+        await until(lambda: len(self.statuses) >= number)
+
     async def enter(self, client: Client, name: str) -> int | str:
         try:
             return (await client.send("POST", "/heroes/", {"name": name, "secret_name": "x"})).status
@@ -77,7 +80,7 @@ async def test_rows_that_are_stored_together_survive_a_kill(serve: Serve, engine
     roll, names = Roll(server.port), iter([f"Hero {number}" for number in range(WRITES)])
     entering = [asyncio.create_task(roll.enter_all(names)) for _ in range(CLIENTS)]
     for number in range(1, KILLS + 1):
-        await until(lambda so_far=WRITES * number // (KILLS + 2): len(roll.statuses) >= so_far)  # type: ignore[misc]
+        await roll.reaches(WRITES * number // (KILLS + 2))
         await asyncio.to_thread(server.kill)
         await asyncio.to_thread(server.start)
     await asyncio.gather(*entering)
