@@ -10,9 +10,6 @@ from sqlmodel import SQLModel, select
 from heroes.category import Category, CategoryCreate
 from heroes.hero import Hero, HeroCreate
 from heroes.item import Item, ItemCreate
-from heroes.kit.bulk import adding
-from heroes.kit.database import Database
-from heroes.kit.writing import WriteSession
 from heroes.post import PostCreate, make_posts
 from heroes.power_transfer import PowerTransferCreate
 from heroes.power_transfer import transfer as transfer_power
@@ -23,6 +20,9 @@ from heroes.stock_transfer import StockTransferCreate
 from heroes.stock_transfer import transfer as transfer_stock
 from heroes.team import Team, TeamCreate
 from heroes.user import User, UserCreate, make_users
+from kit.database.databases import Database
+from kit.database.writing import WriteSession
+from kit.operations.bulk import adding
 
 TEAMS = (
     TeamCreate(name="Z-Team", headquarters="Sister Margaret's Bar"),

@@ -25,13 +25,18 @@ from heroes import (
     token,
     user,
 )
-from heroes.kit import collector, docs, health, middleware, migration, observe, problem
-from heroes.kit.database import Database
-from heroes.kit.engine import Pool
-from heroes.kit.security import Guard
-from heroes.kit.shutdown import Shutdown
-from heroes.kit.throttle import Throttle
-from heroes.kit.token import Tokens
+from kit.auth.login_limits import Throttle
+from kit.auth.permissions import Guard
+from kit.auth.tokens import Tokens
+from kit.database import migrations as migration
+from kit.database.databases import Database
+from kit.database.engines import Pool
+from kit.http import problems as problem
+from kit.openapi import docs
+from kit.server import garbage_collection as collector
+from kit.server import health, middleware
+from kit.server import request_log as observe
+from kit.server.shutdown import Shutdown
 from settings import Settings, listed, load
 
 PEOPLE = (hero, team, power_transfer, token, me, user, item, post)

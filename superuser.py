@@ -8,10 +8,10 @@ from getpass import getpass
 from pydantic import ValidationError
 from sqlalchemy.exc import IntegrityError
 
-from heroes.kit.database import Database
-from heroes.kit.fault import FAILURES, first_line
-from heroes.kit.security import ANYBODY, CALLER
 from heroes.user import User, UserCreate, columns
+from kit.auth.permissions import ANYBODY, CALLER
+from kit.database.databases import Database
+from kit.database.errors import FAILURES, first_line
 from settings import load
 
 

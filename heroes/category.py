@@ -6,15 +6,15 @@ from uuid import UUID
 from fastapi import APIRouter, Depends
 from sqlmodel import CheckConstraint, Field, SQLModel, UniqueConstraint, select
 
-from heroes.kit.bulk import Batch, Many, OnError, adding, create_many
-from heroes.kit.field import Name, Slug
-from heroes.kit.model import Body, Changes, Stamped, UUIDEntity, UUIDRead, sorted_by
-from heroes.kit.page import Page, page
-from heroes.kit.precondition import IfMatch
-from heroes.kit.problem import found
-from heroes.kit.query import ListQuery
-from heroes.kit.security import Who
-from heroes.kit.unit_of_work import ReadSession, Session, allowing
+from kit.auth.permissions import Who
+from kit.http.problems import found
+from kit.models.entities import Body, Changes, Stamped, UUIDEntity, UUIDRead, sorted_by
+from kit.models.types import Name, Slug
+from kit.operations.bulk import Batch, Many, OnError, adding, create_many
+from kit.operations.preconditions import IfMatch
+from kit.operations.unit_of_work import ReadSession, Session, allowing
+from kit.query.list_query import ListQuery
+from kit.query.pages import Page, page
 
 
 class CategoryBase(SQLModel):

@@ -11,9 +11,6 @@ from sqlmodel import Field, SQLModel, col, func, select
 from heroes.category import Category
 from heroes.hero import Hero, HeroRead
 from heroes.item import Item
-from heroes.kit.deletion import is_living, with_living
-from heroes.kit.security import Who
-from heroes.kit.unit_of_work import ReadSession, allowing
 from heroes.post import Post
 from heroes.power_transfer import PowerTransfer
 from heroes.product import Product, ProductStatus
@@ -22,6 +19,9 @@ from heroes.stock_movement import StockMovement
 from heroes.stock_transfer import StockTransfer
 from heroes.team import Team
 from heroes.user import User
+from kit.auth.permissions import Who
+from kit.operations.soft_deletion import is_living, with_living
+from kit.operations.unit_of_work import ReadSession, allowing
 
 NEWEST, TOP = 10, 10
 COUNTED: Mapping[str, Select[Any]] = {

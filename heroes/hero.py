@@ -5,16 +5,16 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, select
 
-from heroes.kit.bulk import Batch, Many, OnError, adding, create_many
-from heroes.kit.field import BIGINT, Id, Key, Name, Whole
-from heroes.kit.model import SHOWN, Body, Changes, Entity, Read, Stamped, sorted_by
-from heroes.kit.page import Page, page
-from heroes.kit.precondition import IfMatch
-from heroes.kit.problem import found
-from heroes.kit.query import ListQuery
-from heroes.kit.security import Who
-from heroes.kit.unit_of_work import ReadSession, Session, allowing
 from heroes.team import Team
+from kit.auth.permissions import Who
+from kit.http.problems import found
+from kit.models.entities import SHOWN, Body, Changes, Entity, Read, Stamped, sorted_by
+from kit.models.types import BIGINT, Id, Key, Name, Whole
+from kit.operations.bulk import Batch, Many, OnError, adding, create_many
+from kit.operations.preconditions import IfMatch
+from kit.operations.unit_of_work import ReadSession, Session, allowing
+from kit.query.list_query import ListQuery
+from kit.query.pages import Page, page
 
 MAX_POWER = 1_000_000_000
 

@@ -4,10 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
-from heroes.kit.problem import found
-from heroes.kit.security import CALLER, Who, unknown_caller
-from heroes.kit.unit_of_work import ReadSession, allowing
 from heroes.user import User, UserQuery, UserRead
+from kit.auth.permissions import CALLER, Who, unknown_caller
+from kit.http.problems import found
+from kit.operations.unit_of_work import ReadSession, allowing
 
 router = APIRouter(prefix="/users/me", tags=["users"], route_class=allowing(read=Who.MEMBERS))
 

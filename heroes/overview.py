@@ -6,11 +6,11 @@ from uuid import UUID
 from fastapi import APIRouter
 from sqlmodel import Field, SQLModel, col, func, select
 
-from heroes.kit.deletion import living
-from heroes.kit.security import Who
-from heroes.kit.unit_of_work import ReadSession, allowing
 from heroes.product import Product, ProductRead
 from heroes.review import RATINGS, Review, ReviewRead, average_rating, two_decimals
+from kit.auth.permissions import Who
+from kit.operations.soft_deletion import living
+from kit.operations.unit_of_work import ReadSession, allowing
 
 LATEST = 10
 

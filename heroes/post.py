@@ -7,18 +7,18 @@ from fastapi import APIRouter, Depends
 from sqlalchemy.orm.interfaces import ORMOption
 from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, select
 
-from heroes.kit.bulk import Batch, Many, OnError, create_many
-from heroes.kit.embedding import showing
-from heroes.kit.field import BIGINT, Id, Name, Text
-from heroes.kit.model import SHOWN, Body, Changes, Entity, Read, Stamped, sorted_by
-from heroes.kit.ownership import Absent, Owner
-from heroes.kit.page import Page, page
-from heroes.kit.precondition import IfMatch
-from heroes.kit.problem import found
-from heroes.kit.query import ListQuery
-from heroes.kit.security import Who
-from heroes.kit.unit_of_work import ReadSession, Session, allowing
 from heroes.user import User, UserBrief
+from kit.auth.ownership import Absent, Owner
+from kit.auth.permissions import Who
+from kit.http.problems import found
+from kit.models.entities import SHOWN, Body, Changes, Entity, Read, Stamped, sorted_by
+from kit.models.types import BIGINT, Id, Name, Text
+from kit.operations.bulk import Batch, Many, OnError, create_many
+from kit.operations.preconditions import IfMatch
+from kit.operations.unit_of_work import ReadSession, Session, allowing
+from kit.query.embedding import showing
+from kit.query.list_query import ListQuery
+from kit.query.pages import Page, page
 
 
 class PostBase(SQLModel):

@@ -7,15 +7,15 @@ from fastapi import APIRouter, Depends
 from sqlmodel import CheckConstraint, Field, SQLModel, col, select
 
 from heroes.hero import MAX_POWER, Hero
-from heroes.kit.bulk import Batch, Many, OnError, create_many
-from heroes.kit.field import BIGINT, Id, Key, Whole, other_than
-from heroes.kit.ledger import shift
-from heroes.kit.model import Body, Entity, Read, Stamped, sorted_by
-from heroes.kit.page import Page, page
-from heroes.kit.problem import found
-from heroes.kit.query import ListQuery
-from heroes.kit.security import Who
-from heroes.kit.unit_of_work import ReadSession, Session, allowing
+from kit.auth.permissions import Who
+from kit.http.problems import found
+from kit.models.entities import Body, Entity, Read, Stamped, sorted_by
+from kit.models.types import BIGINT, Id, Key, Whole, other_than
+from kit.operations.balances import shift
+from kit.operations.bulk import Batch, Many, OnError, create_many
+from kit.operations.unit_of_work import ReadSession, Session, allowing
+from kit.query.list_query import ListQuery
+from kit.query.pages import Page, page
 
 
 class PowerTransferBase(SQLModel):

@@ -9,18 +9,18 @@ from fastapi import APIRouter, Depends, Query
 from sqlmodel import AutoString, CheckConstraint, Field, Relationship, SQLModel, select
 
 from heroes.category import Category
-from heroes.kit.bulk import Batch, Many, OnError, adding, create_many
-from heroes.kit.bulk_change import Ids, Updated, change_many
-from heroes.kit.deletion import Deletable, DeletableQuery, is_living, living, unique_living
-from heroes.kit.field import BIGINT, Key, Name, Sku, Slug, Text
-from heroes.kit.model import SHOWN, Body, Changes, Stamped, UUIDEntity, UUIDRead, now, sorted_by
-from heroes.kit.page import Page, page
-from heroes.kit.precondition import IfMatch
-from heroes.kit.problem import found
-from heroes.kit.security import Who
-from heroes.kit.unit_of_work import ReadSession, Session, allowing
-from heroes.kit.value import YesNo
 from heroes.user import User
+from kit.auth.permissions import Who
+from kit.http.problems import found
+from kit.models.entities import SHOWN, Body, Changes, Stamped, UUIDEntity, UUIDRead, now, sorted_by
+from kit.models.types import BIGINT, Key, Name, Sku, Slug, Text
+from kit.operations.bulk import Batch, Many, OnError, adding, create_many
+from kit.operations.bulk_update import Ids, Updated, change_many
+from kit.operations.preconditions import IfMatch
+from kit.operations.soft_deletion import Deletable, DeletableQuery, is_living, living, unique_living
+from kit.operations.unit_of_work import ReadSession, Session, allowing
+from kit.query.pages import Page, page
+from kit.query.values import YesNo
 
 MAX_STOCK = 10**12
 

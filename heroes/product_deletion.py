@@ -4,11 +4,11 @@ from uuid import UUID
 
 from fastapi import APIRouter
 
-from heroes.kit.precondition import IfMatch
-from heroes.kit.problem import found
-from heroes.kit.security import Who
-from heroes.kit.unit_of_work import Session, allowing
 from heroes.product import Product
+from kit.auth.permissions import Who
+from kit.http.problems import found
+from kit.operations.preconditions import IfMatch
+from kit.operations.unit_of_work import Session, allowing
 
 router = APIRouter(
     prefix="/products/{product_id}/deletion", tags=["products"], route_class=allowing(change=Who.SUPERUSERS)

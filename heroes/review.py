@@ -9,18 +9,18 @@ from sqlalchemy import ColumnElement
 from sqlmodel import CheckConstraint, Field, SQLModel, UniqueConstraint, func, select
 from sqlmodel.sql.expression import SelectOfScalar
 
-from heroes.kit.bulk import Batch, Many, OnError, create_many
-from heroes.kit.deletion import all_living, with_living
-from heroes.kit.field import BIGINT, Id, Text, Whole
-from heroes.kit.model import Body, Changes, Entity, Read, Stamped, sorted_by
-from heroes.kit.ownership import Absent, Owner
-from heroes.kit.page import Page, page
-from heroes.kit.precondition import IfMatch
-from heroes.kit.problem import found
-from heroes.kit.query import ListQuery
-from heroes.kit.security import Who
-from heroes.kit.unit_of_work import ReadSession, Session, allowing
 from heroes.product import Product
+from kit.auth.ownership import Absent, Owner
+from kit.auth.permissions import Who
+from kit.http.problems import found
+from kit.models.entities import Body, Changes, Entity, Read, Stamped, sorted_by
+from kit.models.types import BIGINT, Id, Text, Whole
+from kit.operations.bulk import Batch, Many, OnError, create_many
+from kit.operations.preconditions import IfMatch
+from kit.operations.soft_deletion import all_living, with_living
+from kit.operations.unit_of_work import ReadSession, Session, allowing
+from kit.query.list_query import ListQuery
+from kit.query.pages import Page, page
 
 RATINGS = range(1, 6)
 

@@ -9,17 +9,17 @@ from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 from sqlmodel import CheckConstraint, Field, SQLModel, col, select
 
-from heroes.kit.bulk import Batch, Many, OnError, create_many
-from heroes.kit.deletion import is_living, with_living
-from heroes.kit.field import Text, Whole
-from heroes.kit.ledger import shift
-from heroes.kit.model import Body, Stamped, UUIDEntity, UUIDRead, sorted_by
-from heroes.kit.page import Page, page
-from heroes.kit.problem import found
-from heroes.kit.query import ListQuery
-from heroes.kit.security import Who
-from heroes.kit.unit_of_work import ReadSession, Session, allowing
 from heroes.product import MAX_STOCK, Product
+from kit.auth.permissions import Who
+from kit.http.problems import found
+from kit.models.entities import Body, Stamped, UUIDEntity, UUIDRead, sorted_by
+from kit.models.types import Text, Whole
+from kit.operations.balances import shift
+from kit.operations.bulk import Batch, Many, OnError, create_many
+from kit.operations.soft_deletion import is_living, with_living
+from kit.operations.unit_of_work import ReadSession, Session, allowing
+from kit.query.list_query import ListQuery
+from kit.query.pages import Page, page
 
 MAX_QUANTITY = 1_000_000_000
 NOT_ENOUGH = "There is not enough stock for this quantity."

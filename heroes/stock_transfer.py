@@ -7,18 +7,18 @@ from uuid import UUID
 from fastapi import APIRouter, Depends
 from sqlmodel import CheckConstraint, Field, SQLModel, col, select
 
-from heroes.kit.bulk import Batch, Many, OnError, create_many
-from heroes.kit.deletion import is_living
-from heroes.kit.field import Id, Whole, other_than
-from heroes.kit.ledger import shift
-from heroes.kit.model import Body, Entity, Read, Stamped, sorted_by
-from heroes.kit.page import Page, page
-from heroes.kit.problem import found
-from heroes.kit.query import ListQuery
-from heroes.kit.security import Who
-from heroes.kit.unit_of_work import ReadSession, Session, allowing
 from heroes.product import MAX_STOCK, Product
 from heroes.stock_movement import MAX_QUANTITY, NOT_ENOUGH, StockMovement
+from kit.auth.permissions import Who
+from kit.http.problems import found
+from kit.models.entities import Body, Entity, Read, Stamped, sorted_by
+from kit.models.types import Id, Whole, other_than
+from kit.operations.balances import shift
+from kit.operations.bulk import Batch, Many, OnError, create_many
+from kit.operations.soft_deletion import is_living
+from kit.operations.unit_of_work import ReadSession, Session, allowing
+from kit.query.list_query import ListQuery
+from kit.query.pages import Page, page
 
 
 class StockTransferBase(SQLModel):

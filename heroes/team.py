@@ -6,15 +6,15 @@ from fastapi import APIRouter, Depends
 from sqlalchemy.orm import relationship
 from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, UniqueConstraint, select
 
-from heroes.kit.bulk import Batch, Many, OnError, adding, create_many
-from heroes.kit.field import Id, Name
-from heroes.kit.model import SHOWN, Body, Changes, Entity, Read, Stamped, sorted_by
-from heroes.kit.page import Page, page
-from heroes.kit.precondition import IfMatch
-from heroes.kit.problem import found
-from heroes.kit.query import ListQuery
-from heroes.kit.security import Who
-from heroes.kit.unit_of_work import ReadSession, Session, allowing
+from kit.auth.permissions import Who
+from kit.http.problems import found
+from kit.models.entities import SHOWN, Body, Changes, Entity, Read, Stamped, sorted_by
+from kit.models.types import Id, Name
+from kit.operations.bulk import Batch, Many, OnError, adding, create_many
+from kit.operations.preconditions import IfMatch
+from kit.operations.unit_of_work import ReadSession, Session, allowing
+from kit.query.list_query import ListQuery
+from kit.query.pages import Page, page
 
 
 class TeamBase(SQLModel):

@@ -11,14 +11,14 @@ from sqlalchemy.orm.attributes import get_history
 from sqlmodel import Field, SQLModel, col, func, select, update
 from starlette.responses import JSONResponse
 
-from heroes.kit.database import Database
-from heroes.kit.failure import failure
-from heroes.kit.form import FormEndpoint
-from heroes.kit.password import verified
-from heroes.kit.retry import READ_PATIENCE, WRITE_PATIENCE, persistently
-from heroes.kit.security import Caller, unknown_caller
-from heroes.kit.token import Claims
 from heroes.user import User
+from kit.auth.passwords import verified
+from kit.auth.permissions import Caller, unknown_caller
+from kit.auth.tokens import Claims
+from kit.database.databases import Database
+from kit.database.retry import READ_PATIENCE, WRITE_PATIENCE, persistently
+from kit.openapi.responses import failure
+from kit.operations.forms import FormEndpoint
 
 USERNAME = re.compile(r"[A-Za-z0-9._-]{3,50}")
 

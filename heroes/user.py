@@ -7,16 +7,16 @@ from fastapi import APIRouter, Depends
 from pydantic import StrictBool
 from sqlmodel import CheckConstraint, Field, Index, SQLModel, select, text
 
-from heroes.kit.bulk import Batch, Many, OnError, Refused, adding, create_many
-from heroes.kit.field import Email, Id, Name, Username
-from heroes.kit.model import Body, Changes, Entity, Read, Stamped, sorted_by
-from heroes.kit.page import Page, page
-from heroes.kit.password import Password, hashed
-from heroes.kit.precondition import IfMatch
-from heroes.kit.problem import found
-from heroes.kit.query import ListQuery
-from heroes.kit.security import Who
-from heroes.kit.unit_of_work import ReadSession, Session, allowing
+from kit.auth.passwords import Password, hashed
+from kit.auth.permissions import Who
+from kit.http.problems import found
+from kit.models.entities import Body, Changes, Entity, Read, Stamped, sorted_by
+from kit.models.types import Email, Id, Name, Username
+from kit.operations.bulk import Batch, Many, OnError, Refused, adding, create_many
+from kit.operations.preconditions import IfMatch
+from kit.operations.unit_of_work import ReadSession, Session, allowing
+from kit.query.list_query import ListQuery
+from kit.query.pages import Page, page
 
 MAX_AT_ONCE = 50  # a password takes a tenth of a second to hash, and a request has a deadline
 

@@ -12,8 +12,8 @@ from sqlmodel import SQLModel
 from sqlmodel.sql.sqltypes import UTCDateTime
 
 import main  # noqa: F401  with the application, every table is known
-from heroes.kit.engine import begin_immediate
-from heroes.kit.field import MoneyColumn
+from kit.database.engines import begin_immediate
+from kit.models.types import MoneyColumn
 from settings import load
 
 LOCK = 7_265_726_573  # any number, the same for all who migrate

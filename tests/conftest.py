@@ -16,8 +16,8 @@ from fastapi import FastAPI
 from sqlalchemy import make_url, text
 from sqlmodel import SQLModel
 
-from heroes.kit.database import Database
-from heroes.kit.throttle import Throttle
+from kit.auth.login_limits import Throttle
+from kit.database.databases import Database
 from main import create_app
 from settings import Settings
 from tests.people import Person, client_of, join, opened, production

@@ -6,7 +6,7 @@ from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 import main
-from heroes.kit import password
+from kit.auth import passwords as password
 
 CHEAP = PasswordHash([Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)])
 OF_NOBODY = CHEAP.hash("nobody knows it")

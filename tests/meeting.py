@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import pytest
 
-from heroes.kit.database import Database
-from heroes.kit.reading import ReadSession
+from kit.database.databases import Database
+from kit.database.reading import ReadSession
 from tests.statements import noting
 
 PATIENCE = 5

@@ -10,11 +10,11 @@ import httpx
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from heroes.kit.migration import upgrade
-from heroes.kit.password import hashed
-from heroes.kit.security import ANYBODY, CALLER
-from heroes.kit.token import Claims, Tokens
 from heroes.user import User
+from kit.auth.passwords import hashed
+from kit.auth.permissions import ANYBODY, CALLER
+from kit.auth.tokens import Claims, Tokens
+from kit.database.migrations import upgrade
 from main import create_app
 from settings import Settings
 

@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from sqlalchemy import text
 
-from heroes.kit.database import Database
+from kit.database.databases import Database
 from tests.conftest import Client
 from tests.people import client_of
 

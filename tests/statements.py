@@ -9,7 +9,8 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import PoolProxiedConnection
 
-from heroes.kit import lone, rows
+from kit.fast import rows
+from kit.fast import single_insert as lone
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import main
 
 PROJECT = Path(__file__).parents[1]
 RESOURCES = sorted(path for path in (PROJECT / "heroes").glob("*.py") if path.stem != "__init__")
-KIT = sorted(path for path in (PROJECT / "heroes/kit").glob("*.py") if path.stem != "__init__")
+KIT = sorted(path for path in (PROJECT / "kit").glob("*/*.py") if path.stem != "__init__")
 HOUSE = [*RESOURCES, *KIT, *(PROJECT / f"{name}.py" for name in ("main", "settings", "demo", "superuser"))]
 MAKES = {"stock_transfer": {"heroes.stock_movement"}}
 """Whose rows a resource makes beside its own."""
@@ -52,12 +52,12 @@ def lines_of(path: Path) -> int:
 
 @pytest.mark.parametrize("path", KIT, ids=module_name)
 def test_the_kit_knows_no_resource_no_settings_and_no_application(path: Path) -> None:
-    assert all(name.startswith("heroes.kit.") for name in ours(path))
+    assert all(name.startswith("kit.") for name in ours(path))
 
 
 @pytest.mark.parametrize("path", RESOURCES, ids=module_name)
 def test_a_resource_imports_the_kit_and_the_resources_its_foreign_keys_point_to(path: Path) -> None:
-    siblings = {name for name in ours(path) if not name.startswith("heroes.kit.")} - MAKES.get(path.stem, set())
+    siblings = {name for name in ours(path) if not name.startswith("kit.")} - MAKES.get(path.stem, set())
     assert not siblings & {"settings", "main", "demo"}
     source = path.read_text()
     for sibling in siblings if "table=True" in source else ():  # what has no table shows those of others
@@ -77,7 +77,7 @@ def test_imports_stand_at_the_top(path: Path) -> None:
 
 
 def test_the_packages_are_empty_and_no_module_is_called_after_a_layer() -> None:
-    assert all((PROJECT / package / "__init__.py").read_text() == "" for package in ("heroes", "heroes/kit"))
+    assert all((PROJECT / package / "__init__.py").read_text() == "" for package in ("heroes", "kit"))
     assert not FORBIDDEN & {path.stem for path in HOUSE}
 
 

@@ -9,11 +9,11 @@ from sqlmodel import SQLModel, func, select
 
 from heroes import dashboard
 from heroes.hero import Hero
-from heroes.kit import unit_of_work
-from heroes.kit.database import Database
-from heroes.kit.fault import FAILURES
-from heroes.kit.problem import Problem
-from heroes.kit.reading import ReadSession
+from kit.database.databases import Database
+from kit.database.errors import FAILURES
+from kit.database.reading import ReadSession
+from kit.http.problems import Problem
+from kit.operations import unit_of_work
 from tests.conftest import Client
 from tests.meeting import Meeting
 from tests.shop import Json, cheap_hashes, made, new_category, new_hero, new_product, new_user, product_body, read

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from playwright.sync_api import Locator, Page, sync_playwright
 
-from heroes.kit.migration import upgrade
+from kit.database.migrations import upgrade
 from tests.conftest import Client, on_sqlite, settings_for
 from tests.live import Server, serving
 from tests.people import KEY, PASSWORD

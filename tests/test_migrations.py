@@ -13,8 +13,9 @@ from sqlalchemy import Column, Integer, Table, inspect
 from sqlmodel import SQLModel
 
 import demo
-from heroes.kit import migration, unit_of_work
-from heroes.kit.database import Database
+from kit.database import migrations as migration
+from kit.database.databases import Database
+from kit.operations import unit_of_work
 from main import create_app
 from settings import Settings
 from tests.conftest import Client, settings_for

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from heroes import overview
-from heroes.kit import unit_of_work
-from heroes.kit.database import Database
+from kit.database.databases import Database
+from kit.operations import unit_of_work
 from tests.conftest import Client
 from tests.meeting import Meeting
 from tests.shop import UNKNOWN, Json, cheap_hashes, new_product, new_user, read

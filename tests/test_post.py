@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from heroes.kit.database import Database
+from kit.database.databases import Database
 from tests.conftest import Client
 from tests.shop import Json, cheap_hashes, ids, made, new_user, read
 from tests.statements import statements_of

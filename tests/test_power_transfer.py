@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from heroes.hero import MAX_POWER
-from heroes.kit.database import Database
+from kit.database.databases import Database
 from tests.conftest import Client
 from tests.shop import Json, made, new_hero, read
 from tests.statements import statements_of

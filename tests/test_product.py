@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from heroes.kit.database import Database
+from kit.database.databases import Database
 from tests.conftest import Client
 from tests.shop import (
     UNKNOWN,

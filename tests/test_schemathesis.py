@@ -23,9 +23,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from heroes.kit.example import fill
-from heroes.kit.headers import ALWAYS, HSTS, PRIVATE
-from heroes.kit.openapi import openapi
+from kit.openapi.document import openapi
+from kit.openapi.examples import fill
+from kit.server.security_headers import ALWAYS, HSTS, PRIVATE
 from main import app
 from tests.conftest import MEMORY
 from tests.live import Server, serving

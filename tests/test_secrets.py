@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from heroes.kit.migration import upgrade
+from kit.database.migrations import upgrade
 from tests.conftest import settings_for
 from tests.live import Server, free_port, serving
 

@@ -12,8 +12,8 @@ from httpx import Response
 from sqlalchemy import Connection, event
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from heroes.kit.database import Database
 from heroes.stock_movement import MAX_QUANTITY
+from kit.database.databases import Database
 from tests.conftest import Client
 from tests.shop import UNKNOWN, Json, made, new_product, read
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from heroes.kit.database import Database
+from kit.database.databases import Database
 from tests.conftest import Client
 from tests.shop import UNKNOWN, made, new_product, read
 from tests.statements import statements_of

@@ -9,8 +9,8 @@ from sqlalchemy import make_url
 from sqlmodel import select
 
 import superuser
-from heroes.kit.database import Database
 from heroes.user import User
+from kit.database.databases import Database
 from settings import Settings
 from tests.conftest import url_of
 from tests.shop import PASSWORD, cheap_hashes

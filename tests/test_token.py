@@ -16,8 +16,8 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import select
 
-from heroes.kit import password as passwords
 from heroes.user import User
+from kit.auth import passwords
 from tests.conftest import Client
 from tests.people import KEY, PASSWORD, Person, client_of, join, opened, production, token_of
 from tests.shop import Json, cheap_hashes, made, new_hero, read

@@ -13,8 +13,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import select
 
-from heroes.kit.database import Database
 from heroes.user import MAX_AT_ONCE, User, UserCreate, UserReplace, UserUpdate
+from kit.database.databases import Database
 from tests.conftest import Client
 from tests.pages import Pages, keeping
 from tests.shop import Json, cheap_hashes, ids, made, new_product, new_user, read, user_body

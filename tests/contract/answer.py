@@ -11,8 +11,8 @@ from urllib.parse import unquote
 from fastapi import FastAPI
 from httpx import Response
 
-from heroes.kit import openapi
-from heroes.kit.unit_of_work import UnitOfWork
+from kit.openapi import document as openapi
+from kit.operations.unit_of_work import UnitOfWork
 from tests.conftest import Client
 from tests.contract.field import Json
 from tests.contract.resource import method_of

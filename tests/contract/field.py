@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ValidationError
 
-from heroes.kit.ownership import Absent
+from kit.auth.ownership import Absent
 
 Json = dict[str, Any]
 NUMBERS = count(10)

@@ -7,14 +7,14 @@ from fastapi import APIRouter, Depends
 from pydantic import Field as Bounds
 from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, UniqueConstraint, select
 
-from heroes.kit.field import BIGINT, Id, Key, Name, Text, Whole
-from heroes.kit.model import Body, Changes, Entity, Read, Stamped, sorted_by
-from heroes.kit.page import Page, page
-from heroes.kit.precondition import IfMatch
-from heroes.kit.problem import found
-from heroes.kit.query import ListQuery
-from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
 from heroes.team import Team
+from kit.http.problems import found
+from kit.models.entities import Body, Changes, Entity, Read, Stamped, sorted_by
+from kit.models.types import BIGINT, Id, Key, Name, Text, Whole
+from kit.operations.preconditions import IfMatch
+from kit.operations.unit_of_work import ReadSession, Session, UnitOfWork
+from kit.query.list_query import ListQuery
+from kit.query.pages import Page, page
 
 
 class State(Enum):

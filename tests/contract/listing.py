@@ -7,7 +7,7 @@ from decimal import Decimal
 from operator import ge, gt, le, lt
 from typing import Any
 
-from heroes.kit.value import plain_type
+from kit.query.values import plain_type
 from tests.conftest import Client
 from tests.contract.field import Json
 from tests.contract.resource import Resource

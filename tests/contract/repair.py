@@ -7,12 +7,12 @@ from uuid import UUID
 from fastapi import APIRouter, Depends
 from sqlmodel import Field, SQLModel, UniqueConstraint, select
 
-from heroes.kit.field import BIGINT, Key, Money, MoneyColumn, Text
-from heroes.kit.model import Body, Stamped, UUIDEntity, UUIDRead, sorted_by
-from heroes.kit.page import Page, page
-from heroes.kit.problem import found
-from heroes.kit.query import ListQuery
-from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
+from kit.http.problems import found
+from kit.models.entities import Body, Stamped, UUIDEntity, UUIDRead, sorted_by
+from kit.models.types import BIGINT, Key, Money, MoneyColumn, Text
+from kit.operations.unit_of_work import ReadSession, Session, UnitOfWork
+from kit.query.list_query import ListQuery
+from kit.query.pages import Page, page
 
 
 class RepairBase(SQLModel):

@@ -10,10 +10,10 @@ from pydantic import BaseModel
 from sqlalchemy import Table, UniqueConstraint, inspect
 from sqlmodel import SQLModel
 
-from heroes.kit import openapi
-from heroes.kit.describe import query_variant
-from heroes.kit.query import ListQuery
-from heroes.kit.unit_of_work import UnitOfWork
+from kit.openapi import document as openapi
+from kit.openapi.operations import query_variant
+from kit.operations.unit_of_work import UnitOfWork
+from kit.query.list_query import ListQuery
 from tests.conftest import Client
 from tests.contract.field import Field, Json, fields_of
 

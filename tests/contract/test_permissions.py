@@ -11,8 +11,8 @@ from httpx import Response
 from starlette.routing import Mount
 
 import main
-from heroes.kit.security import May, Who
-from heroes.kit.unit_of_work import UnitOfWork, allowing
+from kit.auth.permissions import May, Who
+from kit.operations.unit_of_work import UnitOfWork, allowing
 from tests.conftest import Client
 from tests.contract.resource import Resource, method_of, resources_of
 from tests.people import Person

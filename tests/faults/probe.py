@@ -9,9 +9,9 @@ from sqlalchemy import event
 from sqlmodel import col, func, select
 
 from heroes.hero import Hero
-from heroes.kit.endpoint import Endpoint
-from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
 from heroes.team import Team
+from kit.operations.endpoint import Endpoint
+from kit.operations.unit_of_work import ReadSession, Session, UnitOfWork
 from main import create_app
 from settings import load
 

@@ -8,8 +8,8 @@ from sqlalchemy import Select, make_url, update
 from sqlmodel import SQLModel, col
 
 from heroes.hero import Hero
-from heroes.kit.database import Database
-from heroes.kit.reading import ReadSession
+from kit.database.databases import Database
+from kit.database.reading import ReadSession
 from settings import DRIVERS
 from tests.faults.figures import seen
 

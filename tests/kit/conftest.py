@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from heroes.kit.database import Database
+from kit.database.databases import Database
 from tests.probe import at_commit, execute
 
 

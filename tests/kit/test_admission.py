@@ -11,8 +11,8 @@ from httpx import Response
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from heroes.kit import admission
-from heroes.kit.admission import Admission
+from kit.server import admission
+from kit.server.admission import Admission
 from tests.conftest import Client
 from tests.probe import PATIENCE
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from heroes.kit.body import JSONBody
-from heroes.kit.problem import Problem
+from kit.http.bodies import JSONBody
+from kit.http.problems import Problem
 
 
 def request_of(*messages: dict[str, Any]) -> JSONBody:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from heroes.kit.bulk import Make, adding, create_many
-from heroes.kit.database import Database
-from heroes.kit.model import Entity
-from heroes.kit.problem import Problem
-from heroes.kit.writing import WriteSession
 from heroes.team import Team, TeamCreate
+from kit.database.databases import Database
+from kit.database.writing import WriteSession
+from kit.http.problems import Problem
+from kit.models.entities import Entity
+from kit.operations.bulk import Make, adding, create_many
 from tests.conftest import Client
 from tests.shop import (
     UNKNOWN,

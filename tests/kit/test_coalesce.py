@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from heroes.kit import coalesce
-from heroes.kit.coalesce import MOST, Coalescer
-from heroes.kit.database import Database
-from heroes.kit.reading import ReadSession
 from heroes.team import Team
+from kit.database.databases import Database
+from kit.database.reading import ReadSession
+from kit.fast import coalescing as coalesce
+from kit.fast.coalescing import MOST, Coalescer
 from tests.conftest import Client
 from tests.probe import PATIENCE, until
 from tests.shop import made, read

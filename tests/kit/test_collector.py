@@ -6,8 +6,8 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import make_url
 
-from heroes.kit import collector
-from heroes.kit.database import Database
+from kit.database.databases import Database
+from kit.server import garbage_collection as collector
 from main import lifespan
 from tests.probe import having
 

@@ -9,9 +9,9 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import select
 
-from heroes.kit.database import Database
-from heroes.kit.engine import Pool, fold
 from heroes.team import Team
+from kit.database.databases import Database
+from kit.database.engines import Pool, fold
 from tests.conftest import on_postgresql, on_sqlite, settings_for
 
 MEMORY = make_url("sqlite+aiosqlite://")

@@ -10,13 +10,14 @@ from sqlalchemy import make_url
 from sqlmodel import select, text
 from starlette.types import Message
 
-from heroes.kit import deadline, unit_of_work
-from heroes.kit.database import Database
-from heroes.kit.engine import Pool
-from heroes.kit.problem import Problem
-from heroes.kit.unit_of_work import ReadSession, Session, UnitOfWork
-from heroes.kit.writing import WriteSession
 from heroes.team import Team
+from kit.database.databases import Database
+from kit.database.engines import Pool
+from kit.database.writing import WriteSession
+from kit.http.problems import Problem
+from kit.operations import deadlines as deadline
+from kit.operations import unit_of_work
+from kit.operations.unit_of_work import ReadSession, Session, UnitOfWork
 from tests.conftest import Client, on_postgresql, on_sqlite
 from tests.probe import PATIENCE, at_commit, having, probing
 from tests.shop import made, read

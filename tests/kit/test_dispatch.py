@@ -7,10 +7,10 @@ import httpx
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Request, Response
 
-from heroes.kit.database import Database
-from heroes.kit.dispatch import Dispatch
-from heroes.kit.unit_of_work import ReadSession, UnitOfWork
 from heroes.team import Team
+from kit.database.databases import Database
+from kit.fast.dispatch import Dispatch
+from kit.operations.unit_of_work import ReadSession, UnitOfWork
 from tests.conftest import Client
 from tests.probe import probing
 from tests.shop import made

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from heroes.kit.encode import to_json
+from kit.http.encoding import to_json
 
 NOON = datetime(2026, 11, 21, 12, 0, 0, 1, UTC)
 

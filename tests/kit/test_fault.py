@@ -25,12 +25,12 @@ from sqlalchemy.util import await_only
 from sqlmodel import update
 
 from heroes.hero import Hero
-from heroes.kit import unit_of_work
-from heroes.kit.database import Database
-from heroes.kit.engine import Pool
-from heroes.kit.fault import FAILURES, TABLE, Fault, code_of, explained, meaning_of
-from heroes.kit.problem import Problem
-from heroes.kit.unit_of_work import Session, UnitOfWork
+from kit.database.databases import Database
+from kit.database.engines import Pool
+from kit.database.errors import FAILURES, TABLE, Fault, code_of, explained, meaning_of
+from kit.http.problems import Problem
+from kit.operations import unit_of_work
+from kit.operations.unit_of_work import Session, UnitOfWork
 from tests.conftest import MEMORY, on_postgresql
 from tests.people import client_of
 from tests.probe import PATIENCE, blocked, execute, having, probing, until, value_of

@@ -10,10 +10,13 @@ from fastapi import FastAPI
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlmodel import col, select
 
-from heroes.kit import group, grouping, lone, unit_of_work
-from heroes.kit.answer import answer
-from heroes.kit.database import Database
 from heroes.team import Team
+from kit.database.databases import Database
+from kit.fast import batches as grouping
+from kit.fast import group_commit as group
+from kit.fast import single_insert as lone
+from kit.operations import unit_of_work
+from kit.operations.answers import answer
 from tests.conftest import Client, on_postgresql
 from tests.probe import PATIENCE, at_commit, having, until
 from tests.shop import made, read

@@ -14,15 +14,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col, delete, insert, select, text, update
 
 from heroes.hero import Hero
-from heroes.kit import idempotency
-from heroes.kit.database import Database
-from heroes.kit.engine import Pool
-from heroes.kit.field import Id
-from heroes.kit.idempotency import REPLAYED, Answered
-from heroes.kit.model import now
-from heroes.kit.problem import Problem, found
-from heroes.kit.unit_of_work import Session, UnitOfWork
 from heroes.team import Team
+from kit.database.databases import Database
+from kit.database.engines import Pool
+from kit.http.problems import Problem, found
+from kit.models.entities import now
+from kit.models.types import Id
+from kit.operations import idempotency
+from kit.operations.idempotency import REPLAYED, Answered
+from kit.operations.unit_of_work import Session, UnitOfWork
 from tests.conftest import Client, on_postgresql
 from tests.probe import PATIENCE, blocked, execute, having, probing, until
 from tests.shop import Json, cheap_hashes, made, new_hero, read, user_body

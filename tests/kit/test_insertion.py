@@ -10,11 +10,11 @@ from sqlmodel import select
 
 from heroes.category import Category
 from heroes.hero import Hero
-from heroes.kit.converter import columns_of
-from heroes.kit.database import Database
-from heroes.kit.insertion import is_complete, with_defaults
-from heroes.kit.model import Entity
 from heroes.team import Team
+from kit.database.databases import Database
+from kit.fast.bulk_insert import is_complete, with_defaults
+from kit.fast.processors import columns_of
+from kit.models.entities import Entity
 from tests.conftest import on_sqlite
 from tests.probe import execute
 from tests.statements import statements_of

@@ -10,11 +10,11 @@ from sqlalchemy.pool import PoolProxiedConnection
 from sqlmodel import select
 
 from heroes.hero import Hero
-from heroes.kit import lone
-from heroes.kit.database import Database
-from heroes.kit.lone import control
-from heroes.kit.unit_of_work import Session, UnitOfWork
 from heroes.team import Team
+from kit.database.databases import Database
+from kit.fast import single_insert as lone
+from kit.fast.single_insert import control
+from kit.operations.unit_of_work import Session, UnitOfWork
 from tests.conftest import Client
 from tests.probe import probing
 from tests.statements import statements_of

@@ -9,8 +9,8 @@ from fastapi import APIRouter, FastAPI
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from heroes.kit.endpoint import Endpoint
-from heroes.kit.observe import REQUEST_ID, Observe, configure_logging, log
+from kit.operations.endpoint import Endpoint
+from kit.server.request_log import REQUEST_ID, Observe, configure_logging, log
 from tests.conftest import Client
 from tests.people import client_of
 

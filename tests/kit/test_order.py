@@ -3,7 +3,7 @@
 import pytest
 
 from heroes.hero import Hero
-from heroes.kit.order import Stretch, order_of
+from kit.query.ordering import Stretch, order_of
 from tests.conftest import Client
 from tests.shop import made
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from heroes.item import Item
-from heroes.kit.database import Database
-from heroes.kit.problem import Problem
-from heroes.kit.security import CALLER, Caller
 from heroes.team import Team
 from heroes.user import User
+from kit.auth.permissions import CALLER, Caller
+from kit.database.databases import Database
+from kit.http.problems import Problem
 
 ROWS: dict[str, Callable[[], Any]] = {
     "a thing that belongs to nobody": lambda: Team(name="Avengers", headquarters="New York"),

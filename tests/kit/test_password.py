@@ -9,9 +9,9 @@ import pytest
 from pwdlib import PasswordHash
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
-from heroes.kit import password
-from heroes.kit.password import Password, hashed
-from heroes.kit.problem import Problem
+from kit.auth import passwords as password
+from kit.auth.passwords import Password, hashed
+from kit.http.problems import Problem
 from tests.conftest import Client
 from tests.shop import new_hero, new_user, user_body
 

@@ -11,11 +11,12 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy.exc import DBAPIError
 
-from heroes.kit import retry, unit_of_work
-from heroes.kit.database import Database
-from heroes.kit.engine import Pool
-from heroes.kit.problem import Problem
-from heroes.kit.retry import COLLISIONS, LONGEST, SHORTEST, after_collision, persistently, while_away
+from kit.database import retry
+from kit.database.databases import Database
+from kit.database.engines import Pool
+from kit.database.retry import COLLISIONS, LONGEST, SHORTEST, after_collision, persistently, while_away
+from kit.http.problems import Problem
+from kit.operations import unit_of_work
 from tests.conftest import Client, on_postgresql
 from tests.people import client_of
 from tests.probe import PATIENCE, execute, having

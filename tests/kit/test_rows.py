@@ -11,14 +11,14 @@ from sqlalchemy import Select, Text, TypeDecorator, inspect, literal, text, type
 from sqlalchemy.exc import EmulatedDBAPIException
 from sqlmodel import SQLModel, col, select
 
-from heroes.kit.database import Database
-from heroes.kit.detached import detached
-from heroes.kit.encode import to_json
-from heroes.kit.fault import FAILURES, meaning_of
-from heroes.kit.page import Page, page
-from heroes.kit.rows import Plan, fetch, plans
-from heroes.kit.unit_of_work import ReadSession, UnitOfWork
 from heroes.team import Team, TeamQuery, TeamRead
+from kit.database.databases import Database
+from kit.database.errors import FAILURES, meaning_of
+from kit.fast.instances import detached
+from kit.fast.rows import Plan, fetch, plans
+from kit.http.encoding import to_json
+from kit.operations.unit_of_work import ReadSession, UnitOfWork
+from kit.query.pages import Page, page
 from tests.conftest import Client, on_postgresql
 from tests.probe import probing, until
 from tests.shop import made, new_product, new_user

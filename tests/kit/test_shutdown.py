@@ -9,9 +9,9 @@ import pytest
 import uvicorn
 from fastapi import APIRouter, FastAPI
 
-from heroes.kit import shutdown
-from heroes.kit.shutdown import Shutdown
-from heroes.kit.unit_of_work import UnitOfWork
+from kit.operations.unit_of_work import UnitOfWork
+from kit.server import shutdown
+from kit.server.shutdown import Shutdown
 from tests.conftest import Client
 from tests.probe import PATIENCE, having, probing, until
 from tests.shop import new_hero

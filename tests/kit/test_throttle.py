@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from httpx import Response
 from limits.errors import StorageError
 
-from heroes.kit.database import Database
+from kit.database.databases import Database
 from tests.conftest import url_of
 from tests.live import PATIENCE, free_port, serving
 from tests.people import PASSWORD, client_of, join, opened, production

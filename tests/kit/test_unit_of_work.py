@@ -11,11 +11,11 @@ from sqlalchemy import text
 from sqlmodel import update
 
 from heroes.hero import Hero
-from heroes.kit.database import Database
-from heroes.kit.field import Id
-from heroes.kit.problem import found
-from heroes.kit.retry import COLLISIONS
-from heroes.kit.unit_of_work import Session, UnitOfWork
+from kit.database.databases import Database
+from kit.database.retry import COLLISIONS
+from kit.http.problems import found
+from kit.models.types import Id
+from kit.operations.unit_of_work import Session, UnitOfWork
 from tests.conftest import Client, on_postgresql
 from tests.probe import probing
 

@@ -3,9 +3,9 @@
 import pytest
 
 from heroes.hero import Hero
-from heroes.kit.database import Database
-from heroes.kit.insertion import is_complete
 from heroes.team import Team
+from kit.database.databases import Database
+from kit.fast.bulk_insert import is_complete
 from tests.conftest import Client
 from tests.shop import new_hero
 

@@ -1,0 +1,74 @@
+"""How often may it be tried: so many failures for an account and for an address, within a while."""
+
+import functools
+import math
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from hashlib import blake2b
+
+from limits import RateLimitItem, RateLimitItemPerSecond
+from limits.aio.storage import Storage
+from limits.aio.strategies import MovingWindowRateLimiter
+from limits.errors import StorageError
+from limits.storage import storage_from_string
+
+from kit.http.problems import Problem, unavailable
+
+Keys = list[tuple[RateLimitItem, str]]
+Attempt = Callable[[], Awaitable[None]]
+"""To be called if the attempt has failed."""
+
+
+class Throttle:
+    """Counts failures, each for `window` seconds; `url` is `memory://`, or a Redis that several workers share."""
+
+    def __init__(self, url: str, *, per_account: int, per_address: int, window: int) -> None:
+        options = {"implementation": "redispy"} if url.startswith("redis") else {}
+        storage = storage_from_string(f"async+{url}", wrap_exceptions=True, **options)
+        assert isinstance(storage, Storage)
+        self.window = MovingWindowRateLimiter(storage)
+        self.under_way: Counter[str] = Counter()
+        self.per_account = RateLimitItemPerSecond(per_account, window, "account")
+        self.per_address = RateLimitItemPerSecond(per_address, window, "address")
+
+    def keys(self, account: str, address: str) -> Keys:
+        """Under digests, so that nobody decides how long a key is."""
+        named = [(self.per_account, account.lower()), (self.per_address, address)]
+        return [(item, blake2b(name.encode(errors="replace"), digest_size=16).hexdigest()) for item, name in named]
+
+    @asynccontextmanager
+    async def attempt(self, account: str, address: str) -> AsyncIterator[Attempt]:
+        """A 429 for who failed too often; `Retry-After` says when the next try is open.
+
+        Those who are at it count as if they had failed: many guesses at once are no way around.
+        """
+        keys = self.keys(account, address)
+        self.under_way.update(key for _, key in keys)
+        try:
+            await self.check(keys)
+            yield functools.partial(self.failed, keys)
+        finally:
+            self.under_way -= Counter(key for _, key in keys)
+
+    async def check(self, keys: Keys) -> None:
+        try:
+            for item, key in keys:
+                if not await self.window.test(item, key, cost=self.under_way[key]):
+                    wait = (await self.window.get_window_stats(item, key)).reset_time - time.time()
+                    raise too_many(max(1, math.ceil(wait)))
+        except StorageError as failure:
+            raise unavailable("not_applied") from failure
+
+    async def failed(self, keys: Keys) -> None:
+        try:
+            for item, key in keys:
+                await self.window.hit(item, key)
+        except StorageError as failure:
+            raise unavailable("not_applied") from failure
+
+
+def too_many(seconds: int) -> Problem:
+    detail = "Too many failed attempts; try again later."
+    return Problem(429, detail, kind="too-many-attempts", headers={"Retry-After": str(seconds)})

@@ -1,0 +1,63 @@
+"""Whose token is it: signed with HS256 (RFC 7519), for one audience and a limited time."""
+
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import jwt
+
+from kit.models.entities import now
+from kit.models.types import MAX_ID
+
+ALGORITHM = "HS256"
+ISSUER = "heroes"
+ID = re.compile(r"[1-9][0-9]{0,18}")
+LEEWAY = 5
+"""Seconds by which the clocks of two hosts may differ."""
+REQUIRED = ["iss", "aud", "exp", "iat", "jti", "sub", "gen"]
+
+
+@dataclass(frozen=True)
+class Claims:
+    """Whom a token stands for; `generation` is that of their password when it was given out."""
+
+    user_id: int
+    generation: int
+
+
+def claims_of(content: Mapping[str, Any]) -> Claims | None:
+    """What a token's content says, if it is of the form that we give it."""
+    subject, generation = content["sub"], content["gen"]
+    if not isinstance(generation, int) or not ID.fullmatch(subject) or int(subject) > MAX_ID:
+        return None
+    return Claims(int(subject), generation)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """`secrets`: the first one signs, all of them are accepted, so that a key can be replaced."""
+
+    secrets: Sequence[bytes]
+    audience: str
+    lifetime: timedelta
+    """How long a token is good for."""
+
+    def issue(self, claims: Claims) -> str:
+        issued = now()
+        content = {"iss": ISSUER, "aud": self.audience, "iat": issued, "exp": issued + self.lifetime}
+        content |= {"jti": uuid.uuid4().hex, "sub": str(claims.user_id), "gen": claims.generation}
+        return jwt.encode(content, self.secrets[0], ALGORITHM)
+
+    def read(self, token: str) -> Claims | None:
+        """What a valid token says; None for one that is forged, expired, not valid yet, or meant for others."""
+        expected: Any = {"audience": self.audience, "issuer": ISSUER, "leeway": LEEWAY}
+        for secret in self.secrets:
+            try:
+                content = jwt.decode(token, secret, [ALGORITHM], {"require": REQUIRED}, **expected)
+            except jwt.PyJWTError:
+                continue
+            return claims_of(content)
+        return None

@@ -1,0 +1,63 @@
+"""Which field is behind a failure of the database: by the name of the constraint that it broke."""
+
+import re
+from typing import Any
+
+from sqlalchemy import Table
+from sqlmodel import SQLModel
+
+from kit.auth.permissions import CALLER
+from kit.auth.privacy import private_fields
+
+
+def field_of(failure: Exception) -> str:
+    """The field behind a failure, by the name of its constraint: `kind_table_field`."""
+    driver: Any = getattr(failure, "orig", None)
+    details = getattr(driver, "__cause__", None) or driver  # asyncpg's own exception, where it was wrapped
+    name = getattr(details, "constraint_name", None) or sqlite_constraint(str(driver))
+    tables = sorted(SQLModel.metadata.tables, key=len, reverse=True)
+    table = next((table for table in tables if name and name[3:].startswith(f"{table}_")), None)
+    if name and table:
+        return name[3:].removeprefix(f"{table}_")
+    return getattr(details, "column_name", None) or foreign_keys_of(statement_of(failure)) or "A value"
+
+
+def taken_field(failure: Exception) -> str:
+    """The field whose value is taken. Where one is private, others learn only that it is one of those that are unique,
+    so that nobody can find out here whether an e-mail address is known."""
+    table = table_of(statement_of(failure))
+    if table is None or CALLER.get().is_superuser or not private_fields(table):
+        return field_of(failure)
+    uniques = [str(index.name) for index in table.indexes if index.unique]
+    return " or ".join(sorted(name.removeprefix(f"uq_{table.name}_") for name in uniques))
+
+
+def sqlite_constraint(message: str) -> str | None:
+    """SQLite tells which constraint in its message, and nowhere else."""
+    match = re.fullmatch(r"\w+(?: NULL)? constraint failed: (?:index '(\w+)'|(\w+)\.(\w+).*|(\w+))", message)
+    if match is None:
+        return None
+    return match[1] or match[4] or f"uq_{match[2]}_{match[3]}"
+
+
+def foreign_keys_of(statement: str) -> str:
+    """SQLite does not tell which foreign key: name all of the table's."""
+    table = table_of(statement)
+    return " or ".join(sorted(key.parent.name for key in table.foreign_keys)) if table is not None else ""
+
+
+def table_of(statement: str) -> Table | None:
+    """The table that a statement writes to."""
+    words = statement.replace("INSERT INTO", "UPDATE").split(maxsplit=2)
+    return SQLModel.metadata.tables.get(words[1].strip('"')) if len(words) > 1 else None
+
+
+def referrers_of(failure: Exception) -> str:
+    """The fields that keep a row from being deleted."""
+    table = SQLModel.metadata.tables[statement_of(failure).split()[2].strip('"')]
+    keys = [key for other in SQLModel.metadata.tables.values() for key in other.foreign_keys]
+    return " or ".join(sorted({key.parent.name for key in keys if key.column.table is table and not key.ondelete}))
+
+
+def statement_of(failure: Exception) -> str:
+    return getattr(failure, "statement", None) or ""

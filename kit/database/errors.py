@@ -1,0 +1,134 @@
+"""What does a database's failure mean: by SQLSTATE or by SQLite's code, never by its prose; one table for both."""
+
+import logging
+import sqlite3
+from typing import Any, NamedTuple
+
+import asyncpg
+from sqlalchemy.exc import DBAPIError, EmulatedDBAPIException
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm.exc import StaleDataError
+
+from kit.database.constraints import field_of, referrers_of, statement_of, taken_field
+from kit.http.problems import Problem, conflict, error, invalid, unavailable
+
+log = logging.getLogger("heroes")
+OF_ASYNCPG = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+OF_THE_DRIVER = (*OF_ASYNCPG, sqlite3.Error, EmulatedDBAPIException)
+"""Raised bare by reads past the ORM, and while a connection is being set up; else SQLAlchemy wraps them."""
+
+
+class Undone(Exception):  # noqa: N818  nothing is wrong
+    """A transaction that was shared with others was rolled back; if it was `refused`, at its COMMIT."""
+
+    def __init__(self, *, refused: bool = False) -> None:
+        self.refused = refused
+
+
+FAILURES = (DBAPIError, PoolTimeout, StaleDataError, OSError, OverflowError, Undone, *OF_THE_DRIVER)
+"""What a session raises when the database fails, refuses, or is not there."""
+
+
+class Fault(NamedTuple):
+    """`codes` are SQLSTATEs or their beginnings, names of SQLite's codes, or names of exceptions."""
+
+    what: str
+    codes: tuple[str, ...]
+    meaning: str
+
+
+TABLE = (
+    # 503
+    Fault("pool exhausted", ("PoolTimeout",), "unavailable"),
+    Fault("lock timeout", ("55", "SQLITE_BUSY", "SQLITE_LOCKED"), "unavailable"),
+    Fault("disk full, out of memory", ("53", "SQLITE_FULL", "SQLITE_NOMEM"), "unavailable"),
+    Fault("input or output failed", ("58", "SQLITE_IOERR", "SQLITE_CANTOPEN"), "unavailable"),
+    Fault("no access, no such database", ("28", "3D", "57P04"), "unavailable"),
+    Fault("read-only file", ("SQLITE_READONLY",), "unavailable"),
+    # asked again for a while, on another connection, then 503
+    Fault("read-only server", ("25006",), "lost"),
+    Fault("refused, reset, no such host", ("OSError",), "lost"),
+    Fault("connection lost", ("08",), "lost"),
+    Fault("starting up, shutting down", ("57P",), "lost"),
+    Fault("too many clients", ("53300",), "lost"),
+    # run again a few times, then 503 or 409
+    Fault("serialization", ("40001",), "again"),
+    Fault("deadlock", ("40P01",), "again"),
+    Fault("another version", ("StaleDataError",), "again"),
+    # 504
+    Fault("statement timeout", ("57014", "SQLITE_INTERRUPT"), "timeout"),
+    # 409
+    Fault("unique", ("23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"), "taken"),
+    Fault("foreign key", ("23503", "23001", "SQLITE_CONSTRAINT_FOREIGNKEY"), "reference"),
+    # 422
+    Fault("not null", ("23502", "SQLITE_CONSTRAINT_NOTNULL"), "invalid"),
+    Fault("check", ("23514", "SQLITE_CONSTRAINT_CHECK"), "invalid"),
+    # 422, and a line in the log: a bound is missing
+    Fault("out of range", ("22", "OverflowError"), "unbounded"),
+    Fault("too large", ("54", "SQLITE_TOOBIG"), "unbounded"),
+)
+MEANINGS = {code: fault.meaning for fault in TABLE for code in fault.codes} | {Undone.__name__: "again"}
+
+
+def meaning_of(failure: Exception) -> str | None:
+    """One of the table's meanings, or None for a fault of our own, such as a table that does not exist."""
+    code = code_of(failure)
+    family = "_".join(code.split("_")[:2])  # SQLITE_BUSY of SQLITE_BUSY_SNAPSHOT
+    known = next((MEANINGS[part] for part in (code, family, code[:3], code[:2]) if part in MEANINGS), None)
+    return known or ("lost" if getattr(failure, "connection_invalidated", False) else None)
+
+
+def code_of(failure: Exception) -> str:
+    if isinstance(failure, PoolTimeout):
+        return "PoolTimeout"
+    if isinstance(failure, OSError):
+        return "OSError"
+    driver: Any = failure.orig if isinstance(failure, DBAPIError) else failure
+    if not isinstance(failure, (DBAPIError, *OF_THE_DRIVER)):
+        return type(failure).__name__
+    code = getattr(driver, "sqlstate", None) or getattr(driver, "sqlite_errorname", None)
+    return str(code or ("22" if isinstance(driver, ValueError) else "08"))
+
+
+def problem_of(failure: Exception, *, committing: bool = False) -> Problem | None:
+    """The answer to a failure of the database; None if it is a fault of our own.
+
+    If it fell into a COMMIT, nobody knows whether the transaction took effect, and `outcome` says so.
+    """
+    meaning = meaning_of(failure)
+    if meaning == "taken":
+        field = taken_field(failure)
+        return conflict(field, f"{field} is taken: another one has this value.", "taken")
+    if meaning == "reference":
+        return broken_reference(failure)
+    if meaning == "unbounded":
+        log.warning("The database refuses a value, so a bound is missing: %s (%s)", field_of(failure), code_of(failure))
+    if meaning in ("invalid", "unbounded"):
+        return invalid([error("body", f"#/{field_of(failure)}", "The database refuses this value.", "constraint")])
+    if isinstance(failure, StaleDataError):
+        return Problem(409, "Others keep changing the thing; try again.", kind="conflict")
+    if meaning == "timeout":
+        return Problem(504, "The database took too long.", kind="timeout")
+    return None if meaning is None else unavailable("unknown" if committing else "not_applied")
+
+
+def broken_reference(failure: Exception) -> Problem:
+    if statement_of(failure).startswith("DELETE"):
+        return Problem(409, f"Others still refer to it, by their {referrers_of(failure)}.", kind="in-use")
+    field = field_of(failure)
+    return conflict(field, f"{field} refers to something that does not exist.", "missing-reference")
+
+
+def explained(failure: Exception, *, committing: bool = False) -> Exception:
+    """The problem that a failure of the database means; the failure itself if it is a fault of our own."""
+    problem = problem_of(failure, committing=committing)
+    if problem is None:
+        return failure
+    if problem.status_code >= 500:
+        log.warning("The database failed: %s", first_line(failure))
+    return problem
+
+
+def first_line(failure: Exception) -> str:
+    """What failed, without the statement that follows it."""
+    return str(failure).partition("\n")[0]

@@ -1,0 +1,89 @@
+"""Where is it explained: Swagger UI, every byte of it from this service."""
+
+import json
+from base64 import b64encode
+from hashlib import sha256
+from importlib.resources import files
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.staticfiles import StaticFiles
+from starlette.responses import RedirectResponse, Response
+
+from kit.openapi.document import openapi
+from kit.openapi.examples import fill, filled
+from kit.operations.endpoint import Endpoint
+
+ASSETS = files("fastapi_offline") / "static"
+STYLE = """@import url("assets/swagger-ui.css");
+.swagger-ui .info { margin: 24px 0 } .swagger-ui table.parameters thead { display: none }
+.swagger-ui table.parameters tbody { display: grid; gap: 14px 20px; grid: auto / repeat(auto-fill, minmax(260px, 1fr)) }
+.swagger-ui table.parameters :is(tr, td) { display: block; margin: 0; max-width: none; padding: 0; width: auto }
+.swagger-ui .parameters-col_name > * { display: inline-block; margin-right: 6px; padding: 0 }
+.swagger-ui .parameters-col_description :is(p, p code) { font-size: 12px; margin: 3px 0; padding: 0 }
+.swagger-ui .parameters-col_description :is(input, select) { margin: 0; max-width: none; width: 100% }
+.swagger-ui .parameters-container { border-bottom: 1px solid #d8dde7; max-height: 440px; overflow-y: auto }
+.swagger-ui :is(.execute-wrapper, .btn-group) { padding: 12px 20px }
+"""
+"""Parameters side by side, in a box that scrolls: a list has dozens, and the answer should be in sight below them."""
+
+REST_OF_POLICY = (
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""Swagger UI sets styles on its elements; nothing else is inline."""
+
+router = APIRouter(include_in_schema=False, tags=["docs"], route_class=Endpoint)
+
+
+@router.get("/")
+async def lead_to_docs(request: Request) -> RedirectResponse:
+    return RedirectResponse(f"{request.scope.get('root_path', '')}/docs")
+
+
+@router.get("/docs")
+async def show_docs(request: Request) -> Response:
+    root = request.scope.get("root_path", "")
+    page = get_swagger_ui_html(
+        openapi_url=f"{root}/openapi.json",
+        title=request.app.title,
+        swagger_js_url=f"{root}/docs/assets/swagger-ui-bundle.js",
+        swagger_css_url=f"{root}/docs/style.css",
+        swagger_favicon_url=f"{root}/docs/assets/favicon.png",
+        swagger_ui_parameters={
+            "tryItOutEnabled": True,
+            "displayRequestDuration": True,
+            "defaultModelsExpandDepth": 0,
+            "showCommonExtensions": False,
+            "validatorUrl": None,
+        },
+    )
+    page.headers["Content-Security-Policy"] = policy(bytes(page.body).decode())
+    return page
+
+
+def policy(html: str) -> str:
+    """Only what comes from here, and the one inline script of this page, by its hash (CSP, level 2)."""
+    script = html.rpartition("<script>")[2].partition("</script>")[0]
+    digest = b64encode(sha256(script.encode()).digest()).decode()
+    return f"default-src 'none'; script-src 'self' 'sha256-{digest}'; {REST_OF_POLICY}"
+
+
+@router.get("/docs/style.css")
+async def show_style() -> Response:
+    return Response(STYLE, media_type="text/css")
+
+
+@router.get("/openapi.json")
+async def show_openapi(request: Request) -> Response:
+    """With ids of what is there, to try it out with; not where the public would learn from them how many there are."""
+    document = json.dumps(openapi(request.app))
+    if request.app.state.guard.is_on:
+        return Response(fill(document, {}), media_type="application/json")
+    async with request.app.state.database.read() as session:
+        return Response(await filled(document, session), media_type="application/json")
+
+
+def install(app: FastAPI) -> None:
+    app.router.routes.extend(router.routes)
+    app.mount("/docs/assets", StaticFiles(directory=str(ASSETS)), name="assets")

@@ -1,0 +1,66 @@
+"""What does deleted mean: hidden from everything, its unique values free for others, until it is restored."""
+
+from collections.abc import Collection, Iterator
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, Select, inspect
+from sqlmodel import Index, SQLModel, col, select, text
+
+from kit.database.writing import WriteSession
+from kit.http.problems import conflict, found
+from kit.query.list_query import ListQuery, Statement
+from kit.query.parameters import Parameter
+from kit.query.values import YesNo
+
+S = TypeVar("S", bound=Select[*tuple[Any, ...]])
+D = TypeVar("D", bound="Deletable")
+
+
+class Deletable(SQLModel):
+    """A row that can be deleted and restored."""
+
+    deleted_at: datetime | None = None
+
+
+def unique_living(*fields: str) -> Iterator[Index]:
+    """Each of these fields is unique among the rows that are not deleted."""
+    living: Any = text("deleted_at IS NULL")
+    for field in fields:
+        yield Index(None, field, unique=True, postgresql_where=living, sqlite_where=living)
+
+
+def is_living(entity: type[Deletable]) -> ColumnElement[bool]:
+    return col(entity.deleted_at).is_(None)
+
+
+def living(thing: D | None) -> D:
+    """The thing, or a 404 if it is not there or deleted."""
+    return found(thing if thing is None or thing.deleted_at is None else None)
+
+
+def with_living(parent: type[Deletable], statement: S) -> S:
+    """Only rows whose parent is not deleted."""
+    return statement.join(parent).where(is_living(parent))
+
+
+async def all_living(session: WriteSession, parent: type[Deletable], field: str, ids: Collection[Any]) -> None:
+    """A 409 if one of these is not there or deleted."""
+    key: Any = inspect(parent).primary_key[0]
+    there = set(await session.exec(select(key).where(key.in_(set(ids)), is_living(parent))))
+    if there != set(ids):
+        raise conflict(field, f"{field} refers to something that does not exist.", "missing-reference")
+
+
+class DeletableQuery(ListQuery):
+    """Shows what is not deleted, or with `deleted=true` what is."""
+
+    extras = (Parameter("deleted", YesNo, "`true`: what is deleted, instead of what is not."),)
+
+    def narrowed(self, statement: Statement) -> Statement:
+        shown = is_living(self.model)  # type: ignore[arg-type]  # a table of both kinds
+        return super().narrowed(statement).where(~shown if self.given.get("deleted") else shown)
+
+    def shown(self, thing: D | None) -> D:
+        """The thing, or a 404; with `deleted=true` a deleted one too."""
+        return found(thing) if self.given.get("deleted") else living(thing)

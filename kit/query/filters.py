@@ -1,0 +1,96 @@
+"""How a list is narrowed: `field=value`, `field__op=value`, and `q=text`, the same on both databases."""
+
+from collections.abc import Callable, Iterator
+from enum import Enum
+from operator import eq, ge, gt, le, lt
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, String, and_, func, type_coerce
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import GenericFunction
+
+from kit.fast.rows import among
+from kit.query.parameters import Parameter, listing
+from kit.query.values import YesNo, plain_type, value_type
+
+Column = InstrumentedAttribute[Any]
+MAX_VALUES = 100
+
+
+class Strpos(GenericFunction[int]):
+    """The place of a text in another, 0 where it is not: no pattern, so that `%`, `_` and `\\` are themselves."""
+
+    name = "strpos"
+    inherit_cache = True
+
+
+@compiles(Strpos, "sqlite")
+def sqlite_strpos(element: Strpos, compiler: SQLCompiler, **kwargs: Any) -> str:
+    return f"instr({compiler.process(element.clauses, **kwargs)})"
+
+
+class Fold(GenericFunction[str]):
+    """Lower case beyond ASCII."""
+
+    name = "fold"
+    type = String()
+    inherit_cache = True
+
+
+@compiles(Fold, "postgresql")
+def postgres_fold(element: Fold, compiler: SQLCompiler, **kwargs: Any) -> str:
+    return f'lower({compiler.process(element.clauses, **kwargs)} COLLATE "folding")'
+
+
+def contains(column: Column, text: str) -> ColumnElement[bool]:
+    return func.strpos(column, text) > 0
+
+
+def startswith(column: Column, text: str) -> ColumnElement[bool]:
+    """A range of an index: from the text up to the next text of the same length."""
+    head = text.rstrip(chr(0x10FFFF))
+    if not head:
+        return column >= text
+    step = 0xE000 - 0xD7FF if head[-1] == "\ud7ff" else 1  # over the surrogates, which are no characters
+    return and_(column >= text, column < head[:-1] + chr(ord(head[-1]) + step))
+
+
+def mentions(column: Column, text: str) -> ColumnElement[bool]:
+    """Does the column contain the text, in whatever case?"""
+    return func.strpos(func.fold(column), func.fold(type_coerce(text, String))) > 0
+
+
+OPERATORS: dict[str, tuple[Callable[[Column, Any], ColumnElement[bool]], str]] = {
+    "": (eq, "this"),
+    "ne": (lambda column, value: column.is_distinct_from(value), "not this; null is not either"),
+    "lt": (lt, "less than this"),
+    "lte": (le, "at most this"),
+    "gt": (gt, "greater than this"),
+    "gte": (ge, "at least this"),
+    "in": (among, f"one of at most {MAX_VALUES}, separated by commas"),
+    "contains": (contains, "containing this text, in this case"),
+    "startswith": (startswith, "starting with this text, in this case"),
+    "isnull": (lambda column, null: column.is_(None) if null else column.is_not(None), "absent, or not"),
+}
+ORDERED = ("", "ne", "lt", "lte", "gt", "gte", "in")
+FITTING = {
+    str: ("", "ne", "in", "contains", "startswith"),
+    bool: ("", "ne"),
+    UUID: ("", "ne", "in"),
+    Enum: ("", "ne", "in"),
+}
+"""The operators that make sense for a type; for all others it is ORDERED."""
+
+
+def filters_of(name: str, annotation: Any, column: Column) -> Iterator[tuple[Parameter, str]]:
+    """Every filter that a field allows, as parameter and operator."""
+    plain, nullable = plain_type(annotation)
+    one: Any = value_type(plain, column.type)
+    family = Enum if issubclass(plain, Enum) else plain
+    for operator in (*FITTING.get(family, ORDERED), *(["isnull"] if nullable else [])):
+        kind = {"in": listing(one, MAX_VALUES), "isnull": YesNo}.get(operator, one)
+        key = f"{name}__{operator}" if operator else name
+        yield Parameter(key, kind, f"`{name}` is {OPERATORS[operator][1]}.", operator == "in"), operator

@@ -1,0 +1,139 @@
+"""How is a list asked for: a query variant narrows, orders and pages a select that the handler shows."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import pydantic
+from fastapi import Request
+from sqlalchemy import or_
+from sqlalchemy.orm.interfaces import ORMOption
+from sqlmodel.sql.expression import SelectOfScalar
+
+from kit.auth.privacy import hidden, refuse
+from kit.http.problems import error, invalid
+from kit.models.entities import Entity, Read
+from kit.models.types import Text
+from kit.query import parameters as parameter
+from kit.query.embedding import showing, variant
+from kit.query.filters import OPERATORS, filters_of, mentions
+from kit.query.parameters import Parameter, listing
+from kit.query.values import MAX_TEXT, YesNo, only_integers
+
+MAX_LIMIT = 100
+MAX_OFFSET = 1_000_000
+Statement = SelectOfScalar[Any]
+MAX_CURSOR = 2000
+"""In characters."""
+
+
+def number(low: int, high: int) -> Any:
+    return Annotated[int, pydantic.Field(ge=low, le=high), only_integers]
+
+
+def names(allowed: Sequence[str]) -> Any:
+    return listing(Literal.__getitem__(tuple(allowed)), len(allowed))
+
+
+class ListQuery:
+    """What may be asked of a list. A resource says in a subclass which fields filter, sort, search, and embed.
+
+    Every parameter that is not declared is a 422 which lists those that are. See section 5 of the contract.
+    """
+
+    model: ClassVar[type[Entity]]
+    read: ClassVar[type[Read]]
+    filters: ClassVar[Sequence[str]] = ()
+    sorts: ClassVar[Sequence[str]] = ()
+    search: ClassVar[Sequence[str]] = ()
+    includes: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """The relationships that may be embedded, each with the name of the variant that shows it."""
+    default_sort: ClassVar[str] = "id"
+    extras: ClassVar[Sequence[Parameter]] = ()
+    """Parameters of the resource's own, for one thing as for many."""
+    parameters: ClassVar[Mapping[str, Parameter]]
+    shaping: ClassVar[Mapping[str, Parameter]]
+    """Those parameters that make sense for one thing as well."""
+    conditions: ClassVar[Mapping[str, tuple[str, str]]]
+    """Filter parameter → field and operator."""
+
+    def __init_subclass__(cls) -> None:
+        if not hasattr(cls, "model"):
+            return  # a variant for resources to build on
+        fields = ("id", *(name for name in cls.filters if name != "id"))
+        filters = [(part, name, operator) for name in fields for part, operator in cls.filters_of(name)]
+        cls.conditions = {part.name: (name, operator) for part, name, operator in filters}
+        cls.shaping = {part.name: part for part in cls.shaping_parameters()}
+        paging = {part.name: part for part in cls.paging_parameters()}
+        cls.parameters = paging | cls.shaping | {part.name: part for part, _, _ in filters}
+
+    @classmethod
+    def filters_of(cls, name: str) -> Iterator[tuple[Parameter, str]]:
+        return filters_of(name, cls.model.model_fields[name].rebuild_annotation(), getattr(cls.model, name))
+
+    @classmethod
+    def paging_parameters(cls) -> Iterator[Parameter]:
+        sorts = dict.fromkeys(["id", *cls.sorts])
+        orders = [sign + name for name in sorts for sign in ("", "-")]
+        yield Parameter(
+            "limit", number(1, MAX_LIMIT), f"At most so many rows: 1 to {MAX_LIMIT}, or {MAX_LIMIT} if left out."
+        )
+        yield Parameter("offset", number(0, MAX_OFFSET), "Skip so many rows; `Link` leads through a long list.")
+        yield Parameter(
+            "cursor",
+            Annotated[Text, pydantic.Field(min_length=1, max_length=MAX_CURSOR)],
+            "Where the page starts: from the `Link` of the page before, with the same `sort`.",
+        )
+        yield Parameter("sort", names(orders), "`-` for descending; null is last; the id decides between equals.", True)
+        yield Parameter("count", YesNo, "`true` adds the header `X-Total-Count`.")
+        if cls.search:
+            kind = Annotated[Text, pydantic.Field(min_length=1, max_length=MAX_TEXT)]
+            yield Parameter("q", kind, f"Part of {' or '.join(f'`{name}`' for name in cls.search)}, in whatever case.")
+
+    @classmethod
+    def shaping_parameters(cls) -> Iterator[Parameter]:
+        yield Parameter("fields", names(tuple(cls.read.model_fields)), "Only these fields.", True)
+        yield from cls.extras
+        if cls.includes:
+            yield Parameter("include", names(tuple(cls.includes)), "Embed these related things.", True)
+
+    def __init__(self, request: Request) -> None:
+        self.take(request, self.parameters)
+
+    @classmethod
+    def of_one(cls, request: Request) -> Self:
+        """The parameters that shape one thing: `fields` and `include`."""
+        query = cls.__new__(cls)
+        query.take(request, cls.shaping)
+        return query
+
+    def take(self, request: Request, parameters: Mapping[str, Parameter]) -> None:
+        self.text: bytes = request.scope["query_string"]
+        self.given = parameter.read(parameters, request.query_params) if self.text else {}
+        self.secret: bytes = request.app.state.secrets[0]
+        self.fields: list[str] | None = self.given.get("fields")
+        self.included = list(dict.fromkeys(self.given.get("include", ())))
+        self.hidden = hidden(self.model)
+        if self.hidden:
+            asked = {self.conditions[name][0] for name in self.given if name in self.conditions}
+            refuse(asked.union(term.removeprefix("-") for term in self.given.get("sort", ())) & self.hidden)
+        request.state.query = self  # the answer is shaped by it
+        if "cursor" in self.given and "offset" in self.given:
+            raise invalid(
+                [error("query", "offset", "A cursor and an offset exclude each other", "conflicting_parameter")]
+            )
+
+    @property
+    def loading(self) -> list[ORMOption]:
+        return [showing(self.model, name, variant(self.includes[name])) for name in self.included]
+
+    def narrowed(self, statement: Statement) -> Statement:
+        for name, (field, operator) in self.conditions.items():
+            if name in self.given:
+                statement = statement.where(OPERATORS[operator][0](getattr(self.model, field), self.given[name]))
+        if "q" in self.given:
+            text = self.given["q"]
+            statement = statement.where(
+                or_(*(mentions(getattr(self.model, name), text) for name in self.search if name not in self.hidden))
+            )
+        return statement

@@ -1,0 +1,69 @@
+"""What may stand behind the question mark: named, typed, documented parameters, each at most once."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated, Any
+
+from pydantic import Field, TypeAdapter, ValidationError
+from starlette.datastructures import QueryParams
+
+from kit.http.problems import describe, error, invalid
+
+
+def listing(kind: Any, longest: int) -> Any:
+    """The type of a comma-separated list: at least one of a kind, and at most so many."""
+    return Annotated[list[kind], Field(min_length=1, max_length=longest)]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A query parameter. `kind` is its type as pydantic knows it; a `listed` one is comma-separated."""
+
+    name: str
+    kind: Any
+    description: str
+    listed: bool = False
+
+    @cached_property
+    def adapter(self) -> TypeAdapter[Any]:
+        return TypeAdapter(self.kind)
+
+    def read(self, text: str) -> Any:
+        return self.adapter.validate_python(text.split(",") if self.listed else text)
+
+    def openapi(self) -> dict[str, Any]:
+        described: dict[str, Any] = {
+            "name": self.name,
+            "in": "query",
+            "required": False,
+            "description": self.description,
+            "schema": self.adapter.json_schema(),
+        }
+        return described | ({"style": "form", "explode": False} if self.listed else {})
+
+
+def read(known: Mapping[str, Parameter], given: QueryParams) -> dict[str, Any]:
+    """The values of the parameters given; a 422 for what is unknown, repeated or of another type."""
+    refuse_strangers(known, given)
+    values, errors = {}, []
+    for name, text in given.multi_items():
+        try:
+            values[name] = known[name].read(text)
+        except ValidationError as failure:
+            errors += [describe({**part, "loc": ("query", name)}) for part in failure.errors()]
+    if errors:
+        raise invalid(errors)
+    return values
+
+
+def refuse_strangers(known: Collection[str], given: QueryParams) -> None:
+    """A 422 that names each unknown parameter and lists the known ones; and one for each that is repeated."""
+    names = [name for name, _ in given.multi_items()]
+    unknown = [name for name in dict.fromkeys(names) if name not in known]
+    repeated = [name for name in known if names.count(name) > 1] if len(set(names)) < len(names) else []
+    if unknown or repeated:
+        listing = f"Unknown parameter; known are: {', '.join(known) or 'none'}"
+        errors = [error("query", name, listing, "unknown_parameter") for name in unknown]
+        again = "The parameter is given more than once"
+        raise invalid([*errors, *(error("query", name, again, "repeated_parameter") for name in repeated)])
