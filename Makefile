@@ -1,64 +1,72 @@
-# What can be done here; `make` alone prints it. The environment makes and renews itself.
+# Commands for developers and operators; `make` alone lists them. The virtual environment is created and kept up to date.
 
 PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8000
 BIN := .venv/bin
 MESSAGE ?= change
-# A lock names all there is, so that nothing has to be resolved.
+# The lock files name every package, dependencies of dependencies too: pip has nothing to resolve.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes
-# Measuring coverage doubles the time of a test, so it is not measured where it shows nothing: where every resource is
-# held to the same, of which one shows it all; in other processes; and on PostgreSQL, but for what only that does.
+# Measuring coverage doubles the time of a test. It is left out where it adds nothing: in tests of the contract, which are
+# the same for every resource, and are measured for one; in tests that run other processes; and on PostgreSQL, except
+# where the engines differ.
 BROAD := contract or schemathesis.py or readme.py or secrets.py or adding_a_resource.py or test_a_browser or (thousand and postgresql)
 BOTH := kit or superuser or migrations
 TRACED := sqlite-gadgets or not ($(BROAD)) and ($(BOTH) or not postgresql)
-# These kill, crowd and restart, so they want the machine for themselves.
+# These tests kill, overload and restart processes, so nothing else should run at the same time.
 FAULTS := tests/faults
+# Tests that run the plain kit, of which the others use only what the fast path leaves to it.
+PLAIN := tests/kit --ignore=tests/kit/fast --ignore=tests/kit/habits --ignore=tests/kit/server
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-faults bench check format migrate superuser migration lock clean
+.PHONY: help run routes test test-faults bench check format migrate superuser migration lock clean
 
-help: ## Print this list
+help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
-run: .venv/run ## Migrate and serve; DATABASE_URL=postgresql://… for PostgreSQL, HOST= and PORT= for another place
+run: .venv/run ## Migrate the database and serve; DATABASE_URL=postgresql://… for PostgreSQL, HOST= and PORT= for another address
 	@echo "The docs will be at http://$(HOST):$(PORT)/docs, the heroes at http://$(HOST):$(PORT)/heroes/"
 	@exec $(BIN)/uvicorn main:app --host $(HOST) --port $(PORT)
 
-test: .venv/dev ## Run the tests on SQLite and PostgreSQL; ARGS= for pytest
+test: .venv/dev ## Run the tests on SQLite and PostgreSQL; ARGS= passes options to pytest
 	@$(BIN)/pytest -n 2 --dist worksteal --ignore=$(FAULTS) $(ARGS)
 
-test-faults: .venv/dev ## Run the tests that kill, crowd and restart real processes; ends with what was seen
+test-faults: .venv/dev ## Run the tests that kill, overload and restart real processes; the last lines show the results
 	@$(BIN)/pytest -q $(FAULTS)
 
-bench: .venv-bench/ready benchmarks/peers/fastify/node_modules ## Measure against others, in an hour; QUICK=1 for three minutes, ARGS= as in ARGS=--help
+bench: .venv-bench/ready benchmarks/peers/fastify/node_modules ## Compare with other services, in an hour; QUICK=1 for three minutes, ARGS=--help for options
 	@.venv-bench/bin/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
-check: export PYTHONDONTWRITEBYTECODE = # or six processes compile everything anew
-check: export BRIEF = 1# so that it takes less than five minutes
-check: .venv/dev ## The gate: format, lint, types, tests, and every line and branch covered
+check: export PYTHONDONTWRITEBYTECODE = # or six processes compile all modules again
+check: export BRIEF = 1# keeps it under five minutes
+check: .venv/dev ## Check format, lint, types, tests, and that every line and branch is covered
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy -n 2 .
 	$(BIN)/pytest -q -n 2 --dist worksteal --ignore=$(FAULTS) -k "not ($(TRACED))"
-	$(BIN)/pytest -q -n 2 --dist worksteal --ignore=$(FAULTS) -k "$(TRACED)" --cov --cov-report=term \
+	$(BIN)/pytest -q -n 2 --dist worksteal --ignore=$(FAULTS) -k "$(TRACED)" --cov --cov-report= --cov-fail-under=0 \
 		-p no:schemathesis --ignore=tests/contract --ignore=tests/test_schemathesis.py
+	FAST_PATH=false $(BIN)/pytest -q -n 2 --dist worksteal $(PLAIN) -k "not postgresql" --cov --cov-append \
+		--cov-report=term -p no:schemathesis
 
-format: .venv/dev ## Format the code and mend what ruff can
+format: .venv/dev ## Format the code, and fix what ruff can fix
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-migrate: .venv/run ## Bring the database of DATABASE_URL up to date
+routes: .venv/run ## List every route, who may use it, and its line of code
+	@$(BIN)/python -m kit.server main:app
+
+migrate: .venv/run ## Migrate the database of DATABASE_URL to the latest version
 	@$(BIN)/alembic upgrade head && $(BIN)/alembic current
 
-superuser: .venv/run ## Make a superuser; asks, or takes SUPERUSER_USERNAME, SUPERUSER_EMAIL, SUPERUSER_PASSWORD
+superuser: .venv/run ## Create a superuser; asks for what SUPERUSER_USERNAME, SUPERUSER_EMAIL and SUPERUSER_PASSWORD do not give
 	@$(BIN)/python superuser.py
 
-migration: .venv/dev ## Write a migration for what changed in the models; MESSAGE="add villains"
+migration: .venv/dev ## Write a migration for the changes of the models; MESSAGE="add villains"
 	@$(BIN)/alembic upgrade head
 	@$(BIN)/alembic revision --autogenerate -m "$(MESSAGE)"
 
-lock: .venv/dev ## Renew requirements.txt and requirements-dev.txt from pyproject.toml
+lock: .venv/dev ## Update all lock files (requirements*.txt) from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" --upgrade pyproject.toml -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -66,7 +74,7 @@ lock: .venv/dev ## Renew requirements.txt and requirements-dev.txt from pyprojec
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" --upgrade requirements.txt benchmarks/requirements.in -o benchmarks/requirements.txt
 
-clean: ## Remove what was made: the environment, caches, coverage; never a database
+clean: ## Remove virtual environments, caches and coverage data; never a database
 	@rm -rf .venv .venv-bench benchmarks/peers/fastify/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* build
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
@@ -79,7 +87,7 @@ clean: ## Remove what was made: the environment, caches, coverage; never a datab
 	@$(INSTALL) -r requirements.txt
 	@touch $@
 
-.venv/dev: requirements-dev.txt requirements.txt .venv/bin/python # has all that .venv/run has, and more
+.venv/dev: requirements-dev.txt requirements.txt .venv/bin/python # includes all of .venv/run
 	@echo "Installing what the service and its tests need …"
 	@$(INSTALL) -r requirements-dev.txt
 	@touch .venv/run $@

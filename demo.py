@@ -1,4 +1,4 @@
-"""A handful of everything for the first look around; never put where there are rows already."""
+"""Demo data: a few rows of every resource, stored in an empty database only."""
 
 import secrets
 from decimal import Decimal
@@ -20,9 +20,8 @@ from heroes.stock_transfer import StockTransferCreate
 from heroes.stock_transfer import transfer as transfer_stock
 from heroes.team import Team, TeamCreate
 from heroes.user import User, UserCreate, make_users
-from kit.database.databases import Database
-from kit.database.writing import WriteSession
-from kit.operations.bulk import adding
+from kit import Database, insert_many
+from kit.database.sessions import WriteSession
 
 TEAMS = (
     TeamCreate(name="Z-Team", headquarters="Sister Margaret's Bar"),
@@ -44,7 +43,7 @@ PRODUCTS = (
 async def fill(database: Database) -> None:
     """Fill an empty database, in one transaction."""
     async with database.write() as session, session.begin():
-        await session.exclusive("demo data")
+        await session.lock_exclusively("demo data")
         if not await has_rows(session):
             await fill_heroes(session)
             await fill_shop(session)
@@ -58,11 +57,11 @@ async def has_rows(session: WriteSession) -> bool:
 
 
 async def fill_heroes(session: WriteSession) -> None:
-    team, league = await adding(Team)(session, TEAMS)
+    team, league = await insert_many(session, Team, TEAMS)
     await session.flush()
     members = (team.id, team.id, league.id, league.id, None)
     heroes = [hero.model_copy(update={"team_id": key}) for hero, key in zip(HEROES, members, strict=True)]
-    rusty, weird, *_ = await adding(Hero)(session, heroes)
+    rusty, weird, *_ = await insert_many(session, Hero, heroes)
     await session.flush()
     await transfer_power(session, [PowerTransferCreate(from_id=weird.id, to_id=rusty.id, amount=10)])
 
@@ -70,7 +69,7 @@ async def fill_heroes(session: WriteSession) -> None:
 async def fill_shop(session: WriteSession) -> None:
     pepper, wong = await make_users(session, [stranger("pepper", "Pepper Pots"), stranger("wong", "Wong")])
     await session.flush()
-    await adding(Item)(session, [ItemCreate(name="Arc lamp", price=Decimal("79.90"), owner_id=pepper.id)])
+    await insert_many(session, Item, [ItemCreate(name="Arc lamp", price=Decimal("79.90"), owner_id=pepper.id)])
     await make_posts(session, [PostCreate(title="On tidying up", body="Label everything.", author_id=wong.id)])
     mug, pan = await fill_kitchen(session, pepper)
     await make_reviews(session, [review(mug, pepper, 5), review(mug, wong, 4), review(pan, wong, 2)])
@@ -79,14 +78,14 @@ async def fill_shop(session: WriteSession) -> None:
 
 
 async def fill_kitchen(session: WriteSession, seller: User) -> list[UUID]:
-    (kitchen,) = await adding(Category)(session, [CategoryCreate(name="Kitchenware", slug="kitchenware")])
+    (kitchen,) = await insert_many(session, Category, [CategoryCreate(name="Kitchenware", slug="kitchenware")])
     common = {"category_id": kitchen.id, "created_by_id": seller.id, "status": ProductStatus.active}
     products = [product.model_copy(update=common) for product in PRODUCTS]
-    return [product.id for product in await adding(Product)(session, products)]
+    return [product.id for product in await insert_many(session, Product, products)]
 
 
 def stranger(username: str, full_name: str) -> UserCreate:
-    """A user with whom nobody can sign in: the password is known to no one."""
+    """A user as whom nobody can log in: the password is random, and not kept."""
     password = SecretStr(secrets.token_urlsafe(24))
     return UserCreate(username=username, email=f"{username}@example.com", full_name=full_name, password=password)
 

@@ -1,10 +1,7 @@
 """The application: its resources, and what surrounds them."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
-
-from fastapi import FastAPI
+from functools import partial
 
 import demo
 from heroes import (
@@ -25,71 +22,84 @@ from heroes import (
     token,
     user,
 )
-from kit.auth.login_limits import Throttle
-from kit.auth.permissions import Guard
-from kit.auth.tokens import Tokens
-from kit.database import migrations as migration
-from kit.database.databases import Database
+from kit import Authenticator, Database, Layers, LoginLimits, Runtime, Service, Shutdown, Tokens
+from kit.database import migrations
 from kit.database.engines import Pool
-from kit.http import problems as problem
-from kit.openapi import docs
-from kit.server import garbage_collection as collector
-from kit.server import health, middleware
-from kit.server import request_log as observe
-from kit.server.shutdown import Shutdown
+from kit.fast import install
+from kit.server.request_log import configure_logging
 from settings import Settings, listed, load
 
 PEOPLE = (hero, team, power_transfer, token, me, user, item, post)
 SHOP = (category, product, product_deletion, overview, review, stock_movement, stock_transfer)
 RESOURCES = (*PEOPLE, *SHOP, dashboard)
+PUBLIC = frozenset(
+    {
+        "GET /",
+        "GET /docs",
+        "GET /docs/style.css",
+        "MOUNT /docs/assets",
+        "GET /openapi.json",
+        "GET /health/live",
+        "GET /health/ready",
+        "POST /auth/token",
+        "POST /users/",
+    }
+)
+"""The routes that need no token. Every other route says who may use it, or is for superusers."""
+REGISTRATION = "POST /users/"
 NO_SECRET = bytes(32)
-"""Where no token is needed, and so nothing is to be won by forging one."""
+"""Signs tokens while none is required, so that a forged one wins nothing."""
 
 
-def create_app(settings: Settings) -> FastAPI:
-    observe.configure_logging(as_json=not settings.in_development, level=settings.log_level)
-    app = FastAPI(
+def create_app(settings: Settings) -> Service:
+    configure_logging(as_json=not settings.in_development, level=settings.log_level)
+    runtime = create_runtime(settings)
+    service = Service(
+        runtime,
         title="Heroes",
         version="1.0.0",
         description="Heroes and their teams, users and what is theirs, and a shop, over REST.",
-        lifespan=lifespan,
-        openapi_url=None,  # the kit serves the docs
-        redirect_slashes=False,
+        routers=[resource.router for resource in RESOURCES],
+        public=PUBLIC,
+        closed=() if settings.registration else (REGISTRATION,),
+        layers=Layers(
+            max_in_flight=settings.max_in_flight,
+            max_streams=settings.max_streams,
+            hosts=listed(settings.trusted_hosts),
+            origins=listed(settings.cors_origins),
+            credentials=settings.cors_credentials,
+        ),
+        shutdown=Shutdown(settings.shutdown_delay, settings.shutdown_timeout),
+        on_start=partial(prepare, runtime.database, settings) if settings.in_development else None,
     )
-    app.state.settings = settings
-    together = {"coalesce": settings.coalesce_reads, "group": settings.group_commit}
-    app.state.database = Database(settings.database, Pool(**settings.pool), **together)
-    app.state.secrets = settings.secret_keys or [NO_SECRET]
-    app.state.max_body_size = settings.max_body_size
-    app.state.request_timeout = settings.request_timeout
-    tokens = Tokens(app.state.secrets, settings.token_audience, timedelta(minutes=settings.token_minutes))
-    app.state.guard = Guard(settings.auth, settings.registration, tokens, token.find_caller)
-    app.state.throttle = Throttle(
+    if settings.fast_path:
+        install(service, coalesce=settings.coalesce_reads, group=settings.group_commit)
+    return service
+
+
+def create_runtime(settings: Settings) -> Runtime:
+    secrets = settings.secret_keys or [NO_SECRET]
+    tokens = Tokens(secrets, settings.token_audience, timedelta(minutes=settings.token_minutes))
+    limits = LoginLimits(
         settings.limits_url.get_secret_value(),
         per_account=settings.login_failures,
         per_address=settings.login_failures_address,
         window=settings.login_window,
     )
-    app.state.shutdown = Shutdown(settings.shutdown_delay, settings.shutdown_timeout)
-    for module in (*RESOURCES, health):
-        app.router.routes.extend(module.router.routes)  # flat: included routers are matched twice for every request
-    docs.install(app)
-    problem.install(app)
-    hosts, origins = listed(settings.trusted_hosts), listed(settings.cors_origins)
-    middleware.install(
-        app, limit=settings.max_in_flight, hosts=hosts, origins=origins, credentials=settings.cors_credentials
+    return Runtime(
+        database=Database(settings.database, Pool(**settings.pool)),
+        authenticator=Authenticator(settings.auth, tokens, token.find_principal),
+        login_limits=limits,
+        secrets=secrets,
+        max_body_size=settings.max_body_size,
+        max_upload_size=settings.max_upload_size,
+        request_timeout=settings.request_timeout,
     )
-    return app
 
 
-@asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    if app.state.shutdown.listen():
-        collector.relax()
-    if app.state.settings.in_development:
-        await migration.prepare(app.state.database, demo.fill if app.state.settings.demo_data else None)
-    yield
-    await app.state.database.dispose()
+async def prepare(database: Database, settings: Settings) -> None:
+    """In development the database is migrated, and an empty one filled, when the service starts."""
+    await migrations.prepare(database, demo.fill if settings.demo_data else None)
 
 
 app = create_app(load())

@@ -1,4 +1,4 @@
-"""Every knob of the service. Set them in the environment or in `.env`; the defaults are for development."""
+"""Settings, from environment variables or the file `.env`. The defaults are for development."""
 
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -22,61 +22,103 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True)
 
     environment: Literal["development", "production"] = Field(
-        default="development", description="Production logs JSON, waits for `make migrate`, and wants a `SECRET_KEY`."
+        default="development",
+        description="Production logs JSON, needs a `SECRET_KEY`, and leaves migrations to `make migrate`.",
     )
     database_url: SecretStr = Field(
         default=SecretStr(f"sqlite+aiosqlite:///{HERE / 'heroes.db'}"), description="SQLite or PostgreSQL."
     )
     secret_key: SecretStr = Field(
         default=SecretStr(""),
-        description="Signs tokens and cursors: 32 bytes or more; `new,old` while the key is being replaced.",
+        description="Signs tokens and cursors: at least 32 bytes; `new,old` while the key is being replaced.",
     )
     require_auth: bool | None = Field(
-        default=None, description="Whether a token is needed; left out, it is needed in production only."
+        default=None, description="Whether requests need a token. By default they need one in production only."
     )
     registration: bool = Field(default=True, description="Whether anyone may register with `POST /users/`.")
-    token_minutes: int = Field(default=60, ge=1, le=525_600, description="For how long a token is good.")
-    token_audience: str = Field(default="heroes", min_length=1, description="For which service a token is good.")
-    login_failures: int = Field(default=10, ge=1, description="Of one account within the window; then 429.")
-    login_failures_address: int = Field(default=100, ge=1, description="From one address within the window; then 429.")
-    login_window: int = Field(default=300, ge=1, le=86_400, description="Seconds for which a failure counts.")
+    token_minutes: int = Field(default=60, ge=1, le=525_600, description="Minutes for which a token is valid.")
+    token_audience: str = Field(
+        default="heroes", min_length=1, description="The audience (`aud`) of tokens: only this service accepts them."
+    )
+    login_failures: int = Field(
+        default=10, ge=1, description="Failed logins of one account within the window; more get a 429."
+    )
+    login_failures_address: int = Field(
+        default=100, ge=1, description="Failed logins from one address within the window; more get a 429."
+    )
+    login_window: int = Field(default=300, ge=1, le=86_400, description="Seconds for which a failed login counts.")
     limits_url: SecretStr = Field(
-        default=SecretStr("memory://"), description="Where failures are counted; `redis://…` for several workers."
+        default=SecretStr("memory://"), description="Where failed logins are counted; `redis://…` for several workers."
     )
-    cors_origins: str = Field(default="", description="Who may call from a browser, comma-separated; nobody if empty.")
-    cors_credentials: bool = Field(default=False, description="Whether browsers may send cookies along.")
-    trusted_hosts: str = Field(default="*", description="Our names, comma-separated, as in `*.example.com`.")
-    demo_data: bool = Field(default=True, description="Fill an empty database at the first start, in development only.")
+    cors_origins: str = Field(
+        default="", description="Web origins whose pages may call the service, comma-separated; none if empty."
+    )
+    cors_credentials: bool = Field(default=False, description="Whether browsers may send credentials such as cookies.")
+    trusted_hosts: str = Field(
+        default="*", description="Host names of the service, comma-separated, as in `*.example.com`."
+    )
+    demo_data: bool = Field(
+        default=True, description="Fill an empty database with examples at the first start, in development only."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        default="INFO", description="What is logged at least."
+        default="INFO", description="The lowest level that is logged."
     )
-    max_body_size: int = Field(default=2**20, ge=1024, description="Of a request, in bytes; over it, 413.")
-    request_timeout: float = Field(default=15, gt=0, le=3600, description="Seconds for one request; then 504.")
+    max_body_size: int = Field(default=2**20, ge=1024, description="Bytes of a JSON body; larger ones get a 413.")
+    max_upload_size: int = Field(
+        default=10 * 2**20, ge=1024, description="Bytes of a form or an upload; larger ones get a 413."
+    )
+    request_timeout: float = Field(
+        default=15, gt=0, le=3600, description="Seconds for one request; then it gets a 504."
+    )
     max_in_flight: int = Field(
-        default=100, ge=1, le=100_000, description="Requests in work; as many wait for up to 0.5 s, others get a 503."
+        default=100,
+        ge=1,
+        le=100_000,
+        description="Requests served at a time; as many wait for up to 0.5 s, others get a 503.",
+    )
+    max_streams: int = Field(
+        default=100,
+        ge=1,
+        le=100_000,
+        description="Responses of unknown length, and WebSockets, served at a time beside them; others get a 503.",
     )
     shutdown_timeout: float = Field(
-        default=20, ge=0, le=3600, description="Seconds that running requests have to finish, once told to stop."
+        default=20,
+        ge=0,
+        le=3600,
+        description="Seconds that running requests have to finish when the service is stopped.",
     )
     shutdown_delay: float = Field(
-        default=1, ge=0, le=600, description="Seconds of serving on while not ready, so that a balancer looks away."
+        default=1,
+        ge=0,
+        le=600,
+        description="Seconds to serve on while not ready, so that a load balancer notices the stop.",
     )
-    pool_size: int = Field(default=20, ge=1, le=1000, description="Connections kept open.")
-    pool_overflow: int = Field(default=10, ge=0, le=1000, description="More of them under load; PostgreSQL only.")
-    pool_timeout: float = Field(default=3, gt=0, le=60, description="Seconds to wait for a connection; then 503.")
+    pool_size: int = Field(default=20, ge=1, le=1000, description="Database connections that are kept open.")
+    pool_overflow: int = Field(default=10, ge=0, le=1000, description="More connections under load; PostgreSQL only.")
+    pool_timeout: float = Field(
+        default=3, gt=0, le=60, description="Seconds to wait for a connection; then the request gets a 503."
+    )
     pool_recycle: float = Field(
-        default=1800, ge=-1, description="Seconds after which a connection is renewed; -1 for never."
+        default=1800, ge=-1, description="Seconds after which a connection is replaced; -1 for never."
     )
-    pool_pre_ping: bool = Field(default=False, description="Ask before each use whether a connection lives.")
-    coalesce_reads: bool = Field(default=True, description="One query for those who read the same at the same time.")
-    group_commit: bool = Field(default=True, description="One transaction for rows that come alone at the same time.")
-    application_name: str = Field(default="heroes", max_length=63, description="How PostgreSQL lists our connections.")
+    pool_pre_ping: bool = Field(default=False, description="Test each connection before it is used.")
+    coalesce_reads: bool = Field(default=True, description="Answer identical reads that arrive together by one query.")
+    group_commit: bool = Field(default=True, description="Insert rows that arrive together in one transaction.")
+    fast_path: bool = Field(
+        default=True, description="Take cheaper ways than FastAPI's and SQLAlchemy's where no difference can be seen."
+    )
+    application_name: str = Field(
+        default="heroes", max_length=63, description="The name of the service in PostgreSQL's list of connections."
+    )
     statement_timeout: float = Field(
-        default=10, gt=0, le=3600, description="Seconds until a statement is given up; then 504."
+        default=10, gt=0, le=3600, description="Seconds for one statement; then the request gets a 504."
     )
-    lock_timeout: float = Field(default=5, gt=0, le=3600, description="Seconds to wait for another writer; then 503.")
-    jit: bool = Field(default=False, description="PostgreSQL's compiler of query plans; it delays short queries.")
-    sql_echo: bool = Field(default=False, description="Log every statement, with its values; never in production.")
+    lock_timeout: float = Field(
+        default=5, gt=0, le=3600, description="Seconds to wait for a lock; then the request gets a 503."
+    )
+    jit: bool = Field(default=False, description="Whether PostgreSQL compiles query plans, which delays short queries.")
+    sql_echo: bool = Field(default=False, description="Log every statement with its values; refused in production.")
 
     @field_validator("database_url")
     @classmethod
@@ -114,7 +156,7 @@ class Settings(BaseSettings):
 
     @property
     def pool(self) -> dict[str, Any]:
-        """The knobs of the connections, by the kit's names."""
+        """The settings of the connection pool, by the names that the kit has for them."""
         others = ("application_name", "statement_timeout", "lock_timeout", "jit")
         pool = {name: getattr(self, f"pool_{name}") for name in ("size", "overflow", "timeout", "recycle", "pre_ping")}
         return pool | {name: getattr(self, name) for name in others} | {"echo": self.sql_echo}

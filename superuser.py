@@ -1,4 +1,4 @@
-"""Make the first superuser: asks for what is not in the environment, and never has a password of its own."""
+"""Creates a superuser from environment variables, or from answers at the terminal; no password is built in."""
 
 import asyncio
 import os
@@ -9,14 +9,13 @@ from pydantic import ValidationError
 from sqlalchemy.exc import IntegrityError
 
 from heroes.user import User, UserCreate, columns
-from kit.auth.permissions import ANYBODY, CALLER
-from kit.database.databases import Database
+from kit import CURRENT_PRINCIPAL, UNRESTRICTED, Database
 from kit.database.errors import FAILURES, first_line
 from settings import load
 
 
 def asked(name: str) -> str:
-    """From the environment, as in `SUPERUSER_USERNAME`, or from whoever sits at the terminal."""
+    """The value of a variable such as `SUPERUSER_USERNAME`, or else an answer at the terminal."""
     given = os.environ.get(f"SUPERUSER_{name.upper()}")
     if given is not None:
         return given
@@ -25,7 +24,7 @@ def asked(name: str) -> str:
 
 async def make(new: UserCreate) -> User:
     database = Database(load().database)
-    CALLER.set(ANYBODY)  # who sits at the terminal may do everything
+    CURRENT_PRINCIPAL.set(UNRESTRICTED)
     try:
         async with database.write() as session, session.begin():
             user = User.model_validate(await columns(new.model_dump()))
@@ -36,7 +35,7 @@ async def make(new: UserCreate) -> User:
 
 
 def main() -> str | None:
-    """What went wrong, in a sentence; None if nothing did."""
+    """Create a superuser. The error message, or None on success."""
     try:
         fields = {name: asked(name) for name in ("username", "email", "password")}
         user = asyncio.run(make(UserCreate.model_validate({**fields, "is_superuser": True})))
@@ -47,7 +46,7 @@ def main() -> str | None:
     except FAILURES as failure:
         return f"The database cannot be used: {first_line(failure)}"
     except EOFError:
-        return "Say who it is: SUPERUSER_USERNAME, SUPERUSER_EMAIL and SUPERUSER_PASSWORD."
+        return "Nobody answers: set SUPERUSER_USERNAME, SUPERUSER_EMAIL and SUPERUSER_PASSWORD."
     sys.stdout.write(f"{user.username} is a superuser now.\n")
     return None
 

@@ -1,4 +1,4 @@
-"""Categories of products. One that is in use is not deleted."""
+"""Categories of products. A category that has products cannot be deleted."""
 
 from typing import Annotated
 from uuid import UUID
@@ -6,15 +6,29 @@ from uuid import UUID
 from fastapi import APIRouter, Depends
 from sqlmodel import CheckConstraint, Field, SQLModel, UniqueConstraint, select
 
-from kit.auth.permissions import Who
-from kit.http.problems import found
-from kit.models.entities import Body, Changes, Stamped, UUIDEntity, UUIDRead, sorted_by
-from kit.models.types import Name, Slug
-from kit.operations.bulk import Batch, Many, OnError, adding, create_many
-from kit.operations.preconditions import IfMatch
-from kit.operations.unit_of_work import ReadSession, Session, allowing
-from kit.query.list_query import ListQuery
-from kit.query.pages import Page, page
+from kit import (
+    Batch,
+    Body,
+    Changes,
+    IfMatch,
+    ListQuery,
+    Many,
+    Name,
+    OnError,
+    Page,
+    ReadSession,
+    Session,
+    Slug,
+    Stamped,
+    UUIDEntity,
+    UUIDRead,
+    Who,
+    allowing,
+    create_many,
+    found,
+    page,
+    sorted_by,
+)
 
 
 class CategoryBase(SQLModel):
@@ -41,7 +55,7 @@ class CategoryRead(Stamped, CategoryBase, UUIDRead):
 
 
 class CategoryUpdate(CategoryCreate, Changes):
-    """What may change of a category."""
+    """Changes to a category; every field may be left out."""
 
 
 class CategoryQuery(ListQuery):
@@ -69,14 +83,14 @@ async def create_category(new: CategoryCreate, session: Session) -> Category:
 
 @router.post("/bulk", response_model=list[CategoryRead], status_code=201, summary="Create many categories")
 async def bulk_create_categories(new: Batch[CategoryCreate], session: Session, on_error: OnError = "abort") -> Many:
-    return await create_many(session, new, on_error, adding(Category))
+    return await create_many(session, new, on_error, Category)
 
 
 @router.get("/{category_id}", response_model=CategoryRead, summary="Read a category")
 async def read_category(
     category_id: UUID, query: Annotated[CategoryQuery, Depends(CategoryQuery.of_one)], session: ReadSession
 ) -> Category:
-    return found(await session.get(Category, category_id, query.loading))
+    return found(await session.get(Category, category_id, options=query.loading))
 
 
 @router.put("/{category_id}", response_model=CategoryRead, summary="Replace a category")

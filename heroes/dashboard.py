@@ -1,4 +1,4 @@
-"""The dashboard: what there is, at a glance; its queries are independent, so they run at the same time."""
+"""The dashboard: totals, newest heroes and best ratings. Its queries are independent, so they run concurrently."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,9 +19,7 @@ from heroes.stock_movement import StockMovement
 from heroes.stock_transfer import StockTransfer
 from heroes.team import Team
 from heroes.user import User
-from kit.auth.permissions import Who
-from kit.operations.soft_deletion import is_living, with_living
-from kit.operations.unit_of_work import ReadSession, allowing
+from kit import ReadSession, Who, allowing, is_not_deleted, with_parent_not_deleted
 
 NEWEST, TOP = 10, 10
 COUNTED: Mapping[str, Select[Any]] = {
@@ -32,24 +30,24 @@ COUNTED: Mapping[str, Select[Any]] = {
     "items": select(Item.id),
     "posts": select(Post.id),
     "categories": select(Category.id),
-    "products": select(Product.id).where(is_living(Product)),
-    "reviews": with_living(Product, select(Review.id)),
-    "stock_movements": with_living(Product, select(StockMovement.id)),
+    "products": select(Product.id).where(is_not_deleted(Product)),
+    "reviews": with_parent_not_deleted(Product, select(Review.id)),
+    "stock_movements": with_parent_not_deleted(Product, select(StockMovement.id)),
     "stock_transfers": select(StockTransfer.id),
 }
 
 
 class Rating(SQLModel):
     product_id: UUID
-    average: float = Field(description="Of the ratings, to two decimals.")
-    number: int = Field(description="Of reviews.")
+    average: float = Field(description="The average rating, to two decimals.")
+    number: int = Field(description="The number of reviews.")
 
 
 class Dashboard(SQLModel):
-    heroes: list[HeroRead] = Field(description=f"The {NEWEST} newest.")
-    totals: dict[str, int] = Field(description="How many there are of each resource.")
-    products_by_status: dict[str, int]
-    ratings: list[Rating] = Field(description=f"The {TOP} products that are rated best.")
+    heroes: list[HeroRead] = Field(description=f"The {NEWEST} newest heroes.")
+    totals: dict[str, int] = Field(description="The number of rows of each resource.")
+    products_by_status: dict[str, int] = Field(description="The number of products with each status.")
+    ratings: list[Rating] = Field(description=f"The {TOP} products with the highest average rating.")
 
 
 router = APIRouter(prefix="/dashboard", tags=["dashboard"], route_class=allowing(read=Who.MEMBERS))
@@ -58,27 +56,29 @@ router = APIRouter(prefix="/dashboard", tags=["dashboard"], route_class=allowing
 @router.get("", response_model=Dashboard, summary="Read the dashboard")
 async def read_dashboard(session: ReadSession) -> dict[str, Any]:
     parts = {"heroes": newest, "totals": totals, "products_by_status": products_by_status, "ratings": ratings}
-    return dict(zip(parts, await session.together(*parts.values()), strict=True))
+    return dict(zip(parts, await session.gather(*parts.values()), strict=True))
 
 
 async def newest(session: ReadSession) -> Sequence[Hero]:
-    return await session.rows(select(Hero).order_by(col(Hero.id).desc()).limit(NEWEST))
+    return (await session.exec(select(Hero).order_by(col(Hero.id).desc()).limit(NEWEST))).all()
 
 
 async def totals(session: ReadSession) -> dict[str, int]:
     counts = [select(func.count()).select_from(rows.subquery()).scalar_subquery() for rows in COUNTED.values()]
-    ((*numbers,),) = await session.rows(select(*counts))
+    statement: Any = Select(*counts)
+    numbers = (await session.exec(statement)).one()
     return dict(zip(COUNTED, numbers, strict=True))
 
 
 async def products_by_status(session: ReadSession) -> dict[str, int]:
     status = col(Product.status)
-    counted = dict(await session.rows(select(status, func.count()).where(is_living(Product)).group_by(status)))
+    statement = select(status, func.count()).where(is_not_deleted(Product)).group_by(status)
+    counted = dict((await session.exec(statement)).all())
     return {status.value: counted.get(status, 0) for status in ProductStatus}
 
 
 async def ratings(session: ReadSession) -> list[dict[str, Any]]:
     product_id, average, number = col(Review.product_id), average_rating(), func.count()
-    rated: Any = with_living(Product, select(product_id, average, number).group_by(product_id))
-    best = await session.rows(rated.order_by(average.desc(), number.desc(), product_id).limit(TOP))
+    rated: Any = with_parent_not_deleted(Product, select(product_id, average, number).group_by(product_id))
+    best = await session.exec(rated.order_by(average.desc(), number.desc(), product_id).limit(TOP))
     return [{"product_id": key, "average": two_decimals(mean), "number": count} for key, mean, count in best]

@@ -1,4 +1,4 @@
-"""Heroes: each with a name, a secret, perhaps an age, some power, and at most one team."""
+"""Heroes: each has a name, a secret name, some power, perhaps an age, and at most one team."""
 
 from typing import Annotated
 
@@ -6,15 +6,33 @@ from fastapi import APIRouter, Depends
 from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, select
 
 from heroes.team import Team
-from kit.auth.permissions import Who
-from kit.http.problems import found
-from kit.models.entities import SHOWN, Body, Changes, Entity, Read, Stamped, sorted_by
-from kit.models.types import BIGINT, Id, Key, Name, Whole
-from kit.operations.bulk import Batch, Many, OnError, adding, create_many
-from kit.operations.preconditions import IfMatch
-from kit.operations.unit_of_work import ReadSession, Session, allowing
-from kit.query.list_query import ListQuery
-from kit.query.pages import Page, page
+from kit import (
+    BIGINT,
+    VIEW,
+    Batch,
+    Body,
+    Changes,
+    Entity,
+    Id,
+    IfMatch,
+    ListQuery,
+    Many,
+    Name,
+    OnError,
+    Page,
+    Read,
+    ReadSession,
+    Reference,
+    Session,
+    Stamped,
+    Who,
+    Whole,
+    allowing,
+    create_many,
+    found,
+    page,
+    sorted_by,
+)
 
 MAX_POWER = 1_000_000_000
 
@@ -24,12 +42,12 @@ class HeroBase(SQLModel):
     secret_name: Name = Field(max_length=100, schema_extra={"examples": ["Dive Wilson"]})
     age: Whole | None = Field(default=None, ge=0, le=10_000, schema_extra={"examples": [28]})
     power: Whole = Field(default=0, ge=0, le=MAX_POWER, schema_extra={"examples": [70]})
-    team_id: Key | None = Field(
+    team_id: Reference | None = Field(
         default=None,
         foreign_key="team.id",
         ondelete="SET NULL",
         sa_type=BIGINT,
-        description="The team, if any.",
+        description="The id of the team, if any.",
         schema_extra={"examples": [None]},
     )
 
@@ -43,7 +61,7 @@ class Hero(HeroBase, Entity, table=True):
         *sorted_by("name", "secret_name", "age", "power", "team_id", "created_at"),
         {"sqlite_autoincrement": True},
     )
-    team: Team | None = Relationship(back_populates="heroes", sa_relationship_kwargs=SHOWN)
+    team: Team | None = Relationship(back_populates="heroes", sa_relationship_kwargs=VIEW)
 
 
 class HeroCreate(HeroBase, Body):
@@ -57,7 +75,7 @@ class HeroRead(Stamped, HeroBase, Read):
 
 
 class HeroUpdate(HeroCreate, Changes):
-    """What may change of a hero."""
+    """Changes to a hero; every field may be left out."""
 
 
 class HeroQuery(ListQuery):
@@ -86,12 +104,12 @@ async def create_hero(new: HeroCreate, session: Session) -> Hero:
 
 @router.post("/bulk", response_model=list[HeroRead], status_code=201, summary="Create many heroes")
 async def bulk_create_heroes(new: Batch[HeroCreate], session: Session, on_error: OnError = "abort") -> Many:
-    return await create_many(session, new, on_error, adding(Hero))
+    return await create_many(session, new, on_error, Hero)
 
 
 @router.get("/{hero_id}", response_model=HeroRead, summary="Read a hero")
 async def read_hero(hero_id: Id, query: Annotated[HeroQuery, Depends(HeroQuery.of_one)], session: ReadSession) -> Hero:
-    return found(await session.get(Hero, hero_id, query.loading))
+    return found(await session.get(Hero, hero_id, options=query.loading))
 
 
 @router.put("/{hero_id}", response_model=HeroRead, summary="Replace a hero")

@@ -1,4 +1,4 @@
-"""Items: things with a price that belong to a user, and go when the user goes."""
+"""Items: each has a price and belongs to a user. They are deleted with the user."""
 
 from typing import Annotated
 
@@ -6,29 +6,48 @@ from fastapi import APIRouter, Depends
 from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, select
 
 from heroes.user import User
-from kit.auth.ownership import Absent, Owner
-from kit.auth.permissions import Who
-from kit.http.problems import found
-from kit.models.entities import SHOWN, Body, Changes, Entity, Read, Stamped, sorted_by
-from kit.models.types import BIGINT, Id, Money, MoneyColumn, Name
-from kit.operations.bulk import Batch, Many, OnError, adding, create_many
-from kit.operations.preconditions import IfMatch
-from kit.operations.unit_of_work import ReadSession, Session, allowing
-from kit.query.list_query import ListQuery
-from kit.query.pages import Page, page
+from kit import (
+    BIGINT,
+    VIEW,
+    Absent,
+    Batch,
+    Body,
+    Changes,
+    Entity,
+    Id,
+    IfMatch,
+    ListQuery,
+    Many,
+    Money,
+    MoneyColumn,
+    Name,
+    OnError,
+    Owner,
+    Page,
+    Read,
+    ReadSession,
+    Session,
+    Stamped,
+    Who,
+    allowing,
+    create_many,
+    found,
+    page,
+    sorted_by,
+)
 
 
 class ItemBase(SQLModel):
     name: Name = Field(max_length=200, schema_extra={"examples": ["Teapot"]})
     price: Money = Field(
-        sa_type=MoneyColumn, description="In the shop's currency.", schema_extra={"examples": ["9.99"]}
+        sa_type=MoneyColumn, description="In the currency of the shop.", schema_extra={"examples": ["9.99"]}
     )
     owner_id: Owner = Field(
         default_factory=Absent,
         foreign_key="user.id",
         ondelete="CASCADE",
         sa_type=BIGINT,
-        description="The user; the caller, if left out.",
+        description="The id of the user; if left out, of the caller.",
         schema_extra={"examples": ["{user}"]},
     )
 
@@ -41,7 +60,7 @@ class Item(ItemBase, Entity, table=True):
         *sorted_by("name", "price", "owner_id", "created_at"),
         {"sqlite_autoincrement": True},
     )
-    owner: User = Relationship(sa_relationship_kwargs=SHOWN)
+    owner: User = Relationship(sa_relationship_kwargs=VIEW)
 
 
 class ItemCreate(ItemBase, Body):
@@ -55,7 +74,7 @@ class ItemRead(Stamped, ItemBase, Read):
 
 
 class ItemUpdate(ItemCreate, Changes):
-    """What may change of an item."""
+    """Changes to an item; every field may be left out."""
 
 
 class ItemQuery(ListQuery):
@@ -88,12 +107,12 @@ async def create_item(new: ItemCreate, session: Session) -> Item:
 
 @router.post("/bulk", response_model=list[ItemRead], status_code=201, summary="Create many items")
 async def bulk_create_items(new: Batch[ItemCreate], session: Session, on_error: OnError = "abort") -> Many:
-    return await create_many(session, new, on_error, adding(Item))
+    return await create_many(session, new, on_error, Item)
 
 
 @router.get("/{item_id}", response_model=ItemRead, summary="Read an item")
 async def read_item(item_id: Id, query: Annotated[ItemQuery, Depends(ItemQuery.of_one)], session: ReadSession) -> Item:
-    return found(await session.get(Item, item_id, query.loading))
+    return found(await session.get(Item, item_id, options=query.loading))
 
 
 @router.put("/{item_id}", response_model=ItemRead, summary="Replace an item")

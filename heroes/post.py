@@ -1,4 +1,4 @@
-"""Posts: what a user has written; each shows its author, by id and username and no more."""
+"""Posts: texts that users write. Each embeds its author, with id and username only."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -8,17 +8,35 @@ from sqlalchemy.orm.interfaces import ORMOption
 from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, select
 
 from heroes.user import User, UserBrief
-from kit.auth.ownership import Absent, Owner
-from kit.auth.permissions import Who
-from kit.http.problems import found
-from kit.models.entities import SHOWN, Body, Changes, Entity, Read, Stamped, sorted_by
-from kit.models.types import BIGINT, Id, Name, Text
-from kit.operations.bulk import Batch, Many, OnError, create_many
-from kit.operations.preconditions import IfMatch
-from kit.operations.unit_of_work import ReadSession, Session, allowing
-from kit.query.embedding import showing
-from kit.query.list_query import ListQuery
-from kit.query.pages import Page, page
+from kit import (
+    BIGINT,
+    VIEW,
+    Absent,
+    Batch,
+    Body,
+    Changes,
+    Entity,
+    Id,
+    IfMatch,
+    ListQuery,
+    Many,
+    Name,
+    OnError,
+    Owner,
+    Page,
+    Read,
+    ReadSession,
+    Session,
+    Stamped,
+    Text,
+    Who,
+    allowing,
+    create_many,
+    embedding,
+    found,
+    page,
+    sorted_by,
+)
 
 
 class PostBase(SQLModel):
@@ -29,7 +47,7 @@ class PostBase(SQLModel):
         foreign_key="user.id",
         ondelete="CASCADE",
         sa_type=BIGINT,
-        description="The user; the caller, if left out.",
+        description="The id of the user; if left out, of the caller.",
         schema_extra={"examples": ["{user}"]},
     )
 
@@ -42,7 +60,7 @@ class Post(PostBase, Entity, table=True):
         *sorted_by("title", "author_id", "created_at"),
         {"sqlite_autoincrement": True},
     )
-    author: User = Relationship(sa_relationship_kwargs=SHOWN)
+    author: User = Relationship(sa_relationship_kwargs=VIEW)
 
 
 class PostCreate(PostBase, Body):
@@ -58,7 +76,7 @@ class PostRead(Stamped, PostBase, Read):
 
 
 class PostUpdate(PostCreate, Changes):
-    """What may change of a post."""
+    """Changes to a post; every field may be left out."""
 
 
 class PostQuery(ListQuery):
@@ -78,7 +96,7 @@ router = APIRouter(
 
 
 def with_author() -> ORMOption:
-    return showing(Post, "author", UserBrief)
+    return embedding(Post, "author", UserBrief)
 
 
 async def make_posts(session: Session, new: Sequence[PostCreate]) -> Sequence[Post]:
@@ -104,7 +122,7 @@ async def bulk_create_posts(new: Batch[PostCreate], session: Session, on_error: 
 
 @router.get("/{post_id}", response_model=PostRead, summary="Read a post")
 async def read_post(post_id: Id, query: Annotated[PostQuery, Depends(PostQuery.of_one)], session: ReadSession) -> Post:
-    return found(await session.get(Post, post_id, [with_author()]))
+    return found(await session.get(Post, post_id, options=[with_author()]))
 
 
 @router.put("/{post_id}", response_model=PostRead, summary="Replace a post")

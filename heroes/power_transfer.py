@@ -1,4 +1,4 @@
-"""Power transfers: power goes from one hero to another, and none is lost or made on the way."""
+"""Power transfers: each moves power from one hero to another. The sum of all power stays the same."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -7,22 +7,38 @@ from fastapi import APIRouter, Depends
 from sqlmodel import CheckConstraint, Field, SQLModel, col, select
 
 from heroes.hero import MAX_POWER, Hero
-from kit.auth.permissions import Who
-from kit.http.problems import found
-from kit.models.entities import Body, Entity, Read, Stamped, sorted_by
-from kit.models.types import BIGINT, Id, Key, Whole, other_than
-from kit.operations.balances import shift
-from kit.operations.bulk import Batch, Many, OnError, create_many
-from kit.operations.unit_of_work import ReadSession, Session, allowing
-from kit.query.list_query import ListQuery
-from kit.query.pages import Page, page
+from kit import (
+    BIGINT,
+    Batch,
+    Body,
+    Entity,
+    Id,
+    ListQuery,
+    Many,
+    OnError,
+    Page,
+    Read,
+    ReadSession,
+    Reference,
+    Session,
+    Stamped,
+    Who,
+    Whole,
+    allowing,
+    create_many,
+    found,
+    move_balances,
+    other_than,
+    page,
+    sorted_by,
+)
 
 
 class PowerTransferBase(SQLModel):
-    from_id: Key = Field(
+    from_id: Reference = Field(
         foreign_key="hero.id", ondelete="CASCADE", sa_type=BIGINT, schema_extra={"examples": ["{hero}"]}
     )
-    to_id: Annotated[Key, other_than("from_id")] = Field(
+    to_id: Annotated[Reference, other_than("from_id")] = Field(
         foreign_key="hero.id", ondelete="CASCADE", sa_type=BIGINT, schema_extra={"examples": ["{hero:2}"]}
     )
     amount: Whole = Field(ge=1, le=MAX_POWER, schema_extra={"examples": [5]})
@@ -39,11 +55,11 @@ class PowerTransfer(PowerTransferBase, Entity, table=True):
 
 
 class PowerTransferCreate(PowerTransferBase, Body):
-    """A new transfer."""
+    """A new power transfer."""
 
 
 class PowerTransferRead(Stamped, PowerTransferBase, Read):
-    """A transfer; it never changes."""
+    """A power transfer, which never changes."""
 
 
 class PowerTransferQuery(ListQuery):
@@ -57,9 +73,9 @@ router = APIRouter(prefix="/power-transfers", tags=["power transfers"], route_cl
 
 
 async def transfer(session: Session, new: Sequence[PowerTransferCreate]) -> list[PowerTransfer]:
-    """Make these transfers, in this order, all of them or none."""
+    """Make these transfers, in this order: all or none."""
     steps = [step for one in new for step in ((one.from_id, -one.amount), (one.to_id, one.amount))]
-    refusal = await shift(session, col(Hero.power), steps, MAX_POWER)
+    refusal = await move_balances(session, col(Hero.power), steps, MAX_POWER)
     rows = {"from_id": [one.from_id for one in new], "to_id": [one.to_id for one in new]}
     refusal.check(rows, "amount", "There is too little power, or no room for so much.")
     transfers = [PowerTransfer.model_validate(one) for one in new]
@@ -72,12 +88,12 @@ async def list_transfers(query: Annotated[PowerTransferQuery, Depends()], sessio
     return await page(session, query, select(PowerTransfer))
 
 
-@router.post("/", response_model=PowerTransferRead, status_code=201, summary="Transfer power")
+@router.post("/", response_model=PowerTransferRead, status_code=201, summary="Create a power transfer")
 async def create_transfer(new: PowerTransferCreate, session: Session) -> PowerTransfer:
     return (await transfer(session, [new]))[0]
 
 
-@router.post("/bulk", response_model=list[PowerTransferRead], status_code=201, summary="Transfer power many times")
+@router.post("/bulk", response_model=list[PowerTransferRead], status_code=201, summary="Create many power transfers")
 async def bulk_create_transfers(new: Batch[PowerTransferCreate], session: Session, on_error: OnError = "abort") -> Many:
     return await create_many(session, new, on_error, transfer)
 

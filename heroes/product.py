@@ -1,4 +1,4 @@
-"""Products: their slug and SKU are unique among those not deleted; deleting one hides it until it is restored."""
+"""Products: slug and SKU are unique among products that are not deleted; a deleted product can be restored."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -10,17 +10,43 @@ from sqlmodel import AutoString, CheckConstraint, Field, Relationship, SQLModel,
 
 from heroes.category import Category
 from heroes.user import User
-from kit.auth.permissions import Who
-from kit.http.problems import found
-from kit.models.entities import SHOWN, Body, Changes, Stamped, UUIDEntity, UUIDRead, now, sorted_by
-from kit.models.types import BIGINT, Key, Name, Sku, Slug, Text
-from kit.operations.bulk import Batch, Many, OnError, adding, create_many
-from kit.operations.bulk_update import Ids, Updated, change_many
-from kit.operations.preconditions import IfMatch
-from kit.operations.soft_deletion import Deletable, DeletableQuery, is_living, living, unique_living
-from kit.operations.unit_of_work import ReadSession, Session, allowing
-from kit.query.pages import Page, page
-from kit.query.values import YesNo
+from kit import (
+    BIGINT,
+    VIEW,
+    Batch,
+    Body,
+    Changes,
+    Deletable,
+    DeletableQuery,
+    Ids,
+    IfMatch,
+    Many,
+    Name,
+    OnError,
+    Page,
+    ReadSession,
+    Reference,
+    Session,
+    Sku,
+    Slug,
+    Stamped,
+    Text,
+    Updated,
+    UUIDEntity,
+    UUIDRead,
+    Who,
+    YesNo,
+    allowing,
+    change_many,
+    create_many,
+    found,
+    is_not_deleted,
+    not_deleted,
+    now,
+    page,
+    sorted_by,
+    unique_if_not_deleted,
+)
 
 MAX_STOCK = 10**12
 
@@ -35,14 +61,14 @@ class ProductBase(SQLModel):
     description: Text | None = Field(default=None, max_length=5000, schema_extra={"examples": ["It whistles."]})
     status: ProductStatus = Field(default=ProductStatus.draft, sa_type=AutoString(16))
     category_id: UUID | None = Field(default=None, foreign_key="category.id", schema_extra={"examples": [None]})
-    created_by_id: Key | None = Field(
+    created_by_id: Reference | None = Field(
         default=None, foreign_key="user.id", ondelete="SET NULL", sa_type=BIGINT, schema_extra={"examples": [None]}
     )
 
 
 class Product(ProductBase, Deletable, UUIDEntity, table=True):
     __table_args__ = (
-        *unique_living("slug", "sku"),
+        *unique_if_not_deleted("slug", "sku"),
         CheckConstraint("length(name) BETWEEN 1 AND 200", name="name"),
         CheckConstraint("length(slug) BETWEEN 1 AND 200", name="slug"),
         CheckConstraint("length(sku) BETWEEN 1 AND 64", name="sku"),
@@ -52,8 +78,8 @@ class Product(ProductBase, Deletable, UUIDEntity, table=True):
         *sorted_by("name", "status", "stock", "category_id", "created_by_id", "created_at", "deleted_at"),
     )
     stock: int = Field(default=0, sa_type=BIGINT)
-    category: Category | None = Relationship(sa_relationship_kwargs=SHOWN)
-    created_by: User | None = Relationship(sa_relationship_kwargs=SHOWN)
+    category: Category | None = Relationship(sa_relationship_kwargs=VIEW)
+    created_by: User | None = Relationship(sa_relationship_kwargs=VIEW)
 
 
 class ProductCreate(ProductBase, Body):
@@ -65,12 +91,12 @@ class ProductCreate(ProductBase, Body):
 class ProductRead(Stamped, ProductBase, UUIDRead):
     """A product; `category` and `created_by` only with `include=category,created_by`."""
 
-    stock: int = Field(description="Changed by stock movements only.")
+    stock: int = Field(description="Changes by stock movements only.")
     deleted_at: datetime | None
 
 
 class ProductUpdate(ProductCreate, Changes):
-    """What may change of a product."""
+    """Changes to a product; every field may be left out."""
 
 
 class ProductsUpdate(Body):
@@ -87,7 +113,7 @@ class ProductQuery(DeletableQuery):
     includes = {"category": "CategoryRead", "created_by": "UserBrief"}
 
 
-Permanent = Annotated[YesNo, Query(description="`true`: remove it for good, with what belongs to it.")]
+Permanent = Annotated[YesNo, Query(description="`true`: delete it permanently, with its reviews and stock movements.")]
 router = APIRouter(prefix="/products", tags=["products"], route_class=allowing(read=Who.MEMBERS))
 
 
@@ -105,13 +131,13 @@ async def create_product(new: ProductCreate, session: Session) -> Product:
 
 @router.post("/bulk", response_model=list[ProductRead], status_code=201, summary="Create many products")
 async def bulk_create_products(new: Batch[ProductCreate], session: Session, on_error: OnError = "abort") -> Many:
-    return await create_many(session, new, on_error, adding(Product))
+    return await create_many(session, new, on_error, Product)
 
 
 @router.patch("/bulk", response_model=Updated, summary="Update many products, all or none")
 async def bulk_update_products(many: ProductsUpdate, session: Session) -> Updated:
     return await change_many(
-        session, Product, many.ids, many.changes.model_dump(exclude_unset=True), is_living(Product)
+        session, Product, many.ids, many.changes.model_dump(exclude_unset=True), is_not_deleted(Product)
     )
 
 
@@ -119,27 +145,27 @@ async def bulk_update_products(many: ProductsUpdate, session: Session) -> Update
 async def read_product(
     product_id: UUID, query: Annotated[ProductQuery, Depends(ProductQuery.of_one)], session: ReadSession
 ) -> Product:
-    return query.shown(await session.get(Product, product_id, query.loading))
+    return query.permitted(await session.get(Product, product_id, options=query.loading))
 
 
 @router.put("/{product_id}", response_model=ProductRead, summary="Replace a product")
 async def replace_product(product_id: UUID, new: ProductCreate, session: Session, matching: IfMatch) -> Product:
-    product = matching(living(await session.get(Product, product_id)))
+    product = matching(not_deleted(await session.get(Product, product_id)))
     product.sqlmodel_update(new.model_dump())
     return product
 
 
 @router.patch("/{product_id}", response_model=ProductRead, summary="Update a product")
 async def update_product(product_id: UUID, changes: ProductUpdate, session: Session, matching: IfMatch) -> Product:
-    product = matching(living(await session.get(Product, product_id)))
+    product = matching(not_deleted(await session.get(Product, product_id)))
     product.sqlmodel_update(changes.model_dump(exclude_unset=True))
     return product
 
 
-@router.delete("/{product_id}", status_code=204, summary="Delete a product, until it is restored or for good")
+@router.delete("/{product_id}", status_code=204, summary="Delete a product, softly or permanently")
 async def delete_product(product_id: UUID, session: Session, matching: IfMatch, permanent: Permanent = False) -> None:
     product = matching(found(await session.get(Product, product_id)))
     if permanent:
         await session.delete(product)
     else:
-        living(product).deleted_at = now()
+        not_deleted(product).deleted_at = now()

@@ -1,14 +1,11 @@
-"""The deletion of a product, as a thing of its own: deleting it restores the product."""
+"""The deletion of a product, as a resource of its own: to delete the deletion is to restore the product."""
 
 from uuid import UUID
 
 from fastapi import APIRouter
 
 from heroes.product import Product
-from kit.auth.permissions import Who
-from kit.http.problems import found
-from kit.operations.preconditions import IfMatch
-from kit.operations.unit_of_work import Session, allowing
+from kit import IfMatch, Session, Who, allowing, found
 
 router = APIRouter(
     prefix="/products/{product_id}/deletion", tags=["products"], route_class=allowing(change=Who.SUPERUSERS)
@@ -17,7 +14,7 @@ router = APIRouter(
 
 @router.delete("", status_code=204, summary="Restore a deleted product")
 async def restore_product(product_id: UUID, session: Session, matching: IfMatch) -> None:
-    """A 409 if its slug or SKU has been taken since."""
+    """Answers 409 if another product has its slug or SKU by now."""
     product = matching(found(await session.get(Product, product_id)))
     found(product.deleted_at)
     product.deleted_at = None

@@ -1,4 +1,4 @@
-"""Reviews: what a user thinks of a product, once; those of a deleted product are hidden with it."""
+"""Reviews: at most one per product and author. The reviews of a deleted product are hidden."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -10,17 +10,35 @@ from sqlmodel import CheckConstraint, Field, SQLModel, UniqueConstraint, func, s
 from sqlmodel.sql.expression import SelectOfScalar
 
 from heroes.product import Product
-from kit.auth.ownership import Absent, Owner
-from kit.auth.permissions import Who
-from kit.http.problems import found
-from kit.models.entities import Body, Changes, Entity, Read, Stamped, sorted_by
-from kit.models.types import BIGINT, Id, Text, Whole
-from kit.operations.bulk import Batch, Many, OnError, create_many
-from kit.operations.preconditions import IfMatch
-from kit.operations.soft_deletion import all_living, with_living
-from kit.operations.unit_of_work import ReadSession, Session, allowing
-from kit.query.list_query import ListQuery
-from kit.query.pages import Page, page
+from kit import (
+    BIGINT,
+    Absent,
+    Batch,
+    Body,
+    Changes,
+    Entity,
+    Id,
+    IfMatch,
+    ListQuery,
+    Many,
+    OnError,
+    Owner,
+    Page,
+    Read,
+    ReadSession,
+    Session,
+    Stamped,
+    Text,
+    Who,
+    Whole,
+    allowing,
+    create_many,
+    found,
+    page,
+    refuse_deleted_parents,
+    sorted_by,
+    with_parent_not_deleted,
+)
 
 RATINGS = range(1, 6)
 
@@ -36,7 +54,7 @@ class ReviewBase(SQLModel):
         foreign_key="user.id",
         ondelete="CASCADE",
         sa_type=BIGINT,
-        description="The user; the caller, if left out.",
+        description="The id of the user; if left out, of the caller.",
         schema_extra={"examples": ["{user}"]},
     )
     rating: Whole = Field(ge=1, le=5, schema_extra={"examples": [4]})
@@ -55,7 +73,7 @@ class Review(ReviewBase, Entity, table=True):
 
 
 def average_rating() -> ColumnElement[Any]:
-    """In hundredths, rounded half up in whole numbers, so that it is exact and the same on both databases."""
+    """The average in hundredths, rounded half up; integers make it exact, and the same on both databases."""
     number, total = func.count(), func.sum(Review.rating)
     return (total * 200 + number) / (number * 2)
 
@@ -73,7 +91,7 @@ class ReviewRead(Stamped, ReviewBase, Read):
 
 
 class ReviewUpdate(ReviewCreate, Changes):
-    """What may change of a review."""
+    """Changes to a review; every field may be left out."""
 
 
 class ReviewQuery(ListQuery):
@@ -92,7 +110,7 @@ router = APIRouter(
 
 
 async def make_reviews(session: Session, new: Sequence[ReviewCreate]) -> list[Review]:
-    await all_living(session, Product, "product_id", [one.product_id for one in new])
+    await refuse_deleted_parents(session, Product, "product_id", [one.product_id for one in new])
     reviews = [Review.model_validate(one) for one in new]
     await session.insert_all(reviews)
     return reviews
@@ -100,7 +118,7 @@ async def make_reviews(session: Session, new: Sequence[ReviewCreate]) -> list[Re
 
 @router.get("/", response_model=list[ReviewRead], summary="List reviews")
 async def list_reviews(query: Annotated[ReviewQuery, Depends()], session: ReadSession) -> Page:
-    return await page(session, query, with_living(Product, select(Review)))
+    return await page(session, query, with_parent_not_deleted(Product, select(Review)))
 
 
 @router.post("/", response_model=ReviewRead, status_code=201, summary="Create a review")
@@ -114,7 +132,13 @@ async def bulk_create_reviews(new: Batch[ReviewCreate], session: Session, on_err
 
 
 def one_review(review_id: int) -> SelectOfScalar[Review]:
-    return with_living(Product, select(Review)).where(Review.id == review_id)
+    return with_parent_not_deleted(Product, select(Review)).where(Review.id == review_id)
+
+
+async def locked_review(session: Session, review_id: int) -> Review | None:
+    """The review, locked, if its product is not deleted; a 403 if it belongs to another user."""
+    review = (await session.exec(one_review(review_id).with_for_update(of=Review))).first()
+    return None if review is None else await session.get(Review, review_id, with_for_update=False)
 
 
 @router.get("/{review_id}", response_model=ReviewRead, summary="Read a review")
@@ -126,20 +150,20 @@ async def read_review(
 
 @router.put("/{review_id}", response_model=ReviewRead, summary="Replace a review")
 async def replace_review(review_id: Id, new: ReviewCreate, session: Session, matching: IfMatch) -> Review:
-    review = matching(found(await session.first(one_review(review_id))))
+    review = matching(found(await locked_review(session, review_id)))
     review.sqlmodel_update(new.model_dump())
-    await all_living(session, Product, "product_id", [review.product_id])
+    await refuse_deleted_parents(session, Product, "product_id", [review.product_id])
     return review
 
 
 @router.patch("/{review_id}", response_model=ReviewRead, summary="Update a review")
 async def update_review(review_id: Id, changes: ReviewUpdate, session: Session, matching: IfMatch) -> Review:
-    review = matching(found(await session.first(one_review(review_id))))
+    review = matching(found(await locked_review(session, review_id)))
     review.sqlmodel_update(changes.model_dump(exclude_unset=True))
-    await all_living(session, Product, "product_id", [review.product_id])
+    await refuse_deleted_parents(session, Product, "product_id", [review.product_id])
     return review
 
 
 @router.delete("/{review_id}", status_code=204, summary="Delete a review")
 async def delete_review(review_id: Id, session: Session, matching: IfMatch) -> None:
-    await session.delete(matching(found(await session.first(one_review(review_id)))))
+    await session.delete(matching(found(await locked_review(session, review_id))))

@@ -1,4 +1,4 @@
-"""Stock movements: each changes the stock of a product, once and for all; their sum is always its stock."""
+"""Stock movements: each changes the stock of a product, and stays. Their sum is always the stock."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -10,16 +10,30 @@ from pydantic_core import PydanticCustomError
 from sqlmodel import CheckConstraint, Field, SQLModel, col, select
 
 from heroes.product import MAX_STOCK, Product
-from kit.auth.permissions import Who
-from kit.http.problems import found
-from kit.models.entities import Body, Stamped, UUIDEntity, UUIDRead, sorted_by
-from kit.models.types import Text, Whole
-from kit.operations.balances import shift
-from kit.operations.bulk import Batch, Many, OnError, create_many
-from kit.operations.soft_deletion import is_living, with_living
-from kit.operations.unit_of_work import ReadSession, Session, allowing
-from kit.query.list_query import ListQuery
-from kit.query.pages import Page, page
+from kit import (
+    Batch,
+    Body,
+    ListQuery,
+    Many,
+    OnError,
+    Page,
+    ReadSession,
+    Session,
+    Stamped,
+    Text,
+    UUIDEntity,
+    UUIDRead,
+    Who,
+    Whole,
+    allowing,
+    create_many,
+    found,
+    is_not_deleted,
+    move_balances,
+    page,
+    sorted_by,
+    with_parent_not_deleted,
+)
 
 MAX_QUANTITY = 1_000_000_000
 NOT_ENOUGH = "There is not enough stock for this quantity."
@@ -34,7 +48,7 @@ def something(quantity: int) -> int:
 class StockMovementBase(SQLModel):
     product_id: UUID = Field(foreign_key="product.id", ondelete="CASCADE", schema_extra={"examples": ["{product}"]})
     quantity: Annotated[Whole, AfterValidator(something)] = Field(
-        ge=-MAX_QUANTITY, le=MAX_QUANTITY, description="Negative takes out; not 0.", schema_extra={"examples": [12]}
+        ge=-MAX_QUANTITY, le=MAX_QUANTITY, description="Negative removes stock; not 0.", schema_extra={"examples": [12]}
     )
     reason: Text | None = Field(default=None, max_length=500, schema_extra={"examples": ["Delivery"]})
 
@@ -49,11 +63,11 @@ class StockMovement(StockMovementBase, UUIDEntity, table=True):
 
 
 class StockMovementCreate(StockMovementBase, Body):
-    """A new movement."""
+    """A new stock movement."""
 
 
 class StockMovementRead(Stamped, StockMovementBase, UUIDRead):
-    """A movement; it never changes."""
+    """A stock movement, which never changes."""
 
 
 class StockMovementQuery(ListQuery):
@@ -68,9 +82,9 @@ router = APIRouter(prefix="/stock-movements", tags=["stock movements"], route_cl
 
 
 async def move(session: Session, new: Sequence[StockMovementCreate]) -> list[StockMovement]:
-    """Make these movements, in this order; a 409 if one would take a product below zero, or has no product."""
+    """Make these movements, in this order; a 409 if there is too little stock, or no such product."""
     steps = [(one.product_id, one.quantity) for one in new]
-    refusal = await shift(session, col(Product.stock), steps, MAX_STOCK, is_living(Product))
+    refusal = await move_balances(session, col(Product.stock), steps, MAX_STOCK, is_not_deleted(Product))
     refusal.check({"product_id": [one.product_id for one in new]}, "quantity", NOT_ENOUGH)
     movements = [StockMovement.model_validate(one) for one in new]
     await session.insert_all(movements)
@@ -79,15 +93,15 @@ async def move(session: Session, new: Sequence[StockMovementCreate]) -> list[Sto
 
 @router.get("/", response_model=list[StockMovementRead], summary="List stock movements")
 async def list_movements(query: Annotated[StockMovementQuery, Depends()], session: ReadSession) -> Page:
-    return await page(session, query, with_living(Product, select(StockMovement)))
+    return await page(session, query, with_parent_not_deleted(Product, select(StockMovement)))
 
 
-@router.post("/", response_model=StockMovementRead, status_code=201, summary="Move stock")
+@router.post("/", response_model=StockMovementRead, status_code=201, summary="Create a stock movement")
 async def create_movement(new: StockMovementCreate, session: Session) -> StockMovement:
     return (await move(session, [new]))[0]
 
 
-@router.post("/bulk", response_model=list[StockMovementRead], status_code=201, summary="Move stock many times")
+@router.post("/bulk", response_model=list[StockMovementRead], status_code=201, summary="Create many stock movements")
 async def bulk_create_movements(new: Batch[StockMovementCreate], session: Session, on_error: OnError = "abort") -> Many:
     return await create_many(session, new, on_error, move)
 
@@ -96,5 +110,5 @@ async def bulk_create_movements(new: Batch[StockMovementCreate], session: Sessio
 async def read_movement(
     movement_id: UUID, query: Annotated[StockMovementQuery, Depends(StockMovementQuery.of_one)], session: ReadSession
 ) -> StockMovement:
-    one = with_living(Product, select(StockMovement)).where(StockMovement.id == movement_id)
+    one = with_parent_not_deleted(Product, select(StockMovement)).where(StockMovement.id == movement_id)
     return found((await session.exec(one)).first())

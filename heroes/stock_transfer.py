@@ -1,4 +1,4 @@
-"""Stock transfers: stock goes from one product to another, as two movements or not at all."""
+"""Stock transfers: each moves stock from one product to another, by two stock movements in one transaction."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -9,16 +9,30 @@ from sqlmodel import CheckConstraint, Field, SQLModel, col, select
 
 from heroes.product import MAX_STOCK, Product
 from heroes.stock_movement import MAX_QUANTITY, NOT_ENOUGH, StockMovement
-from kit.auth.permissions import Who
-from kit.http.problems import found
-from kit.models.entities import Body, Entity, Read, Stamped, sorted_by
-from kit.models.types import Id, Whole, other_than
-from kit.operations.balances import shift
-from kit.operations.bulk import Batch, Many, OnError, create_many
-from kit.operations.soft_deletion import is_living
-from kit.operations.unit_of_work import ReadSession, Session, allowing
-from kit.query.list_query import ListQuery
-from kit.query.pages import Page, page
+from kit import (
+    Batch,
+    Body,
+    Entity,
+    Id,
+    ListQuery,
+    Many,
+    OnError,
+    Page,
+    Read,
+    ReadSession,
+    Session,
+    Stamped,
+    Who,
+    Whole,
+    allowing,
+    create_many,
+    found,
+    is_not_deleted,
+    move_balances,
+    other_than,
+    page,
+    sorted_by,
+)
 
 
 class StockTransferBase(SQLModel):
@@ -40,11 +54,11 @@ class StockTransfer(StockTransferBase, Entity, table=True):
 
 
 class StockTransferCreate(StockTransferBase, Body):
-    """A new transfer."""
+    """A new stock transfer."""
 
 
 class StockTransferRead(Stamped, StockTransferBase, Read):
-    """A transfer; it never changes."""
+    """A stock transfer, which never changes."""
 
 
 class StockTransferQuery(ListQuery):
@@ -58,9 +72,9 @@ router = APIRouter(prefix="/stock-transfers", tags=["stock transfers"], route_cl
 
 
 async def transfer(session: Session, new: Sequence[StockTransferCreate]) -> list[StockTransfer]:
-    """Make these transfers, in this order, all of them or none."""
+    """Make these transfers, in this order: all or none."""
     steps = [step for one in new for step in ((one.source_id, -one.quantity), (one.target_id, one.quantity))]
-    refusal = await shift(session, col(Product.stock), steps, MAX_STOCK, is_living(Product))
+    refusal = await move_balances(session, col(Product.stock), steps, MAX_STOCK, is_not_deleted(Product))
     rows = {"source_id": [one.source_id for one in new], "target_id": [one.target_id for one in new]}
     refusal.check(rows, "quantity", NOT_ENOUGH)
     moves = [StockMovement(product_id=key, quantity=quantity, reason="Transfer") for key, quantity in steps]
@@ -75,12 +89,12 @@ async def list_transfers(query: Annotated[StockTransferQuery, Depends()], sessio
     return await page(session, query, select(StockTransfer))
 
 
-@router.post("/", response_model=StockTransferRead, status_code=201, summary="Transfer stock")
+@router.post("/", response_model=StockTransferRead, status_code=201, summary="Create a stock transfer")
 async def create_transfer(new: StockTransferCreate, session: Session) -> StockTransfer:
     return (await transfer(session, [new]))[0]
 
 
-@router.post("/bulk", response_model=list[StockTransferRead], status_code=201, summary="Transfer stock many times")
+@router.post("/bulk", response_model=list[StockTransferRead], status_code=201, summary="Create many stock transfers")
 async def bulk_create_transfers(new: Batch[StockTransferCreate], session: Session, on_error: OnError = "abort") -> Many:
     return await create_many(session, new, on_error, transfer)
 

@@ -1,4 +1,4 @@
-"""Teams: a name of their own and a place to meet. Deleting a team leaves its heroes without one."""
+"""Teams: each has a unique name and headquarters. The heroes of a deleted team stay, without a team."""
 
 from typing import Annotated, Any
 
@@ -6,15 +6,30 @@ from fastapi import APIRouter, Depends
 from sqlalchemy.orm import relationship
 from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, UniqueConstraint, select
 
-from kit.auth.permissions import Who
-from kit.http.problems import found
-from kit.models.entities import SHOWN, Body, Changes, Entity, Read, Stamped, sorted_by
-from kit.models.types import Id, Name
-from kit.operations.bulk import Batch, Many, OnError, adding, create_many
-from kit.operations.preconditions import IfMatch
-from kit.operations.unit_of_work import ReadSession, Session, allowing
-from kit.query.list_query import ListQuery
-from kit.query.pages import Page, page
+from kit import (
+    VIEW,
+    Batch,
+    Body,
+    Changes,
+    Entity,
+    Id,
+    IfMatch,
+    ListQuery,
+    Many,
+    Name,
+    OnError,
+    Page,
+    Read,
+    ReadSession,
+    Session,
+    Stamped,
+    Who,
+    allowing,
+    create_many,
+    found,
+    page,
+    sorted_by,
+)
 
 
 class TeamBase(SQLModel):
@@ -33,7 +48,7 @@ class Team(TeamBase, Entity, table=True):
         {"sqlite_autoincrement": True},
     )
     heroes: list[Any] = Relationship(
-        sa_relationship=relationship("Hero", back_populates="team", order_by="Hero.id", **SHOWN)
+        sa_relationship=relationship("Hero", back_populates="team", order_by="Hero.id", **VIEW)
     )
 
 
@@ -48,7 +63,7 @@ class TeamRead(Stamped, TeamBase, Read):
 
 
 class TeamUpdate(TeamCreate, Changes):
-    """What may change of a team."""
+    """Changes to a team; every field may be left out."""
 
 
 class TeamQuery(ListQuery):
@@ -77,12 +92,12 @@ async def create_team(new: TeamCreate, session: Session) -> Team:
 
 @router.post("/bulk", response_model=list[TeamRead], status_code=201, summary="Create many teams")
 async def bulk_create_teams(new: Batch[TeamCreate], session: Session, on_error: OnError = "abort") -> Many:
-    return await create_many(session, new, on_error, adding(Team))
+    return await create_many(session, new, on_error, Team)
 
 
 @router.get("/{team_id}", response_model=TeamRead, summary="Read a team")
 async def read_team(team_id: Id, query: Annotated[TeamQuery, Depends(TeamQuery.of_one)], session: ReadSession) -> Team:
-    return found(await session.get(Team, team_id, query.loading))
+    return found(await session.get(Team, team_id, options=query.loading))
 
 
 @router.put("/{team_id}", response_model=TeamRead, summary="Replace a team")

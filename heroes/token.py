@@ -1,69 +1,76 @@
-"""Tokens: given for a username and a password, good for a while, and until the password changes."""
+"""Tokens: issued for a username and a password, valid for a limited time, and until the password changes."""
 
 import re
-from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.security import OAuth2PasswordRequestForm
 from sqlalchemy import event
 from sqlalchemy.orm.attributes import get_history
 from sqlmodel import Field, SQLModel, col, func, select, update
+from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse
 
 from heroes.user import User
-from kit.auth.passwords import verified
-from kit.auth.permissions import Caller, unknown_caller
-from kit.auth.tokens import Claims
-from kit.database.databases import Database
-from kit.database.retry import READ_PATIENCE, WRITE_PATIENCE, persistently
-from kit.openapi.responses import failure
-from kit.operations.forms import FormEndpoint
+from kit import (
+    READ_SECONDS,
+    SUPERUSER,
+    WRITE_SECONDS,
+    Claims,
+    Database,
+    Principal,
+    Who,
+    allowing,
+    retried,
+    runtime_of,
+    unauthenticated,
+    verified,
+)
 
 USERNAME = re.compile(r"[A-Za-z0-9._-]{3,50}")
+MAX_FORM = 16 * 1024
+"""Bytes of the form: far more than a username and a password need."""
 
 
 class Token(SQLModel):
-    """What to send along as `Authorization: Bearer …`."""
+    """A token, to be sent as `Authorization: Bearer …`."""
 
     access_token: str
-    token_type: Literal["bearer"] = "bearer"  # noqa: S105  a kind, not a token
-    expires_in: int = Field(description="Seconds.")
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105  the type of the token, not a secret
+    expires_in: int = Field(description="Seconds for which the token is valid.")
 
 
-router = APIRouter(prefix="/auth", tags=["auth"], route_class=FormEndpoint)
-FAILURES: dict[int | str, dict[str, Any]] = {status: failure(status) for status in (400, 401, 413, 422, 429, 503, 504)}
+router = APIRouter(prefix="/auth", tags=["auth"], route_class=allowing(create=Who.ANYONE))
 
 
-@router.post("/token", response_model=Token, summary="Get a token", responses=FAILURES)
+@router.post("/token", response_model=Token, summary="Get a token", max_body_size=MAX_FORM)
 async def create_token(request: Request, form: Annotated[OAuth2PasswordRequestForm, Depends()]) -> JSONResponse:
-    """The same 401, after the same time, for an unknown user, a wrong password, and a user who is not active."""
-    state, address = request.app.state, request.client.host if request.client else ""
-    async with state.throttle.attempt(form.username, address) as failed:
-        user = await authenticated(state.database, form.username, form.password) or await refuse(failed)
-    token = state.guard.tokens.issue(Claims(user.id, user.generation))
-    answer = Token(access_token=token, expires_in=int(state.guard.tokens.lifetime.total_seconds()))
+    """An unknown user, a wrong password and an inactive user get the same 401, after the same time."""
+    runtime, address = runtime_of(request), request.client.host if request.client else ""
+    async with runtime.login_limits.attempt(form.username, address) as count_failure:
+        user = await authenticated(runtime.database, form.username, form.password)
+        if user is None:
+            await count_failure()
+            raise unauthenticated("The username or the password is wrong.")
+    tokens = runtime.authenticator.tokens
+    token = tokens.issue(Claims(user.id, user.generation))
+    answer = Token(access_token=token, expires_in=int(tokens.lifetime.total_seconds()))
     return JSONResponse(answer.model_dump(), headers={"Cache-Control": "no-store"})
 
 
-async def refuse(failed: Callable[[], Awaitable[None]]) -> NoReturn:
-    await failed()
-    raise unknown_caller("The username or the password is wrong.")
-
-
 async def authenticated(database: Database, username: str, password: str) -> User | None:
-    """The active user of this name and password. A hash with older parameters is renewed, which ends no token."""
+    """The active user with this name and password. A hash with old parameters is renewed, which ends no token."""
     user = await named(database, username) if USERNAME.fullmatch(username) else None
     matches, renewed = await verified(password, user.hashed_password if user else None)
     if user is None or not matches or not user.is_active:
         return None
     if renewed:
-        await persistently(lambda: renew(database, user, renewed), WRITE_PATIENCE)
+        await retried(lambda: renew(database, user, renewed), WRITE_SECONDS)
     return user
 
 
 async def renew(database: Database, user: User, renewed: str) -> None:
-    """Keep the new hash, unless the password has changed meanwhile."""
+    """Store the new hash, unless the password has changed meanwhile."""
     same = update(User).where(col(User.id) == user.id, col(User.hashed_password) == user.hashed_password)
     async with database.write() as session, session.begin():
         await session.exec(same.values(hashed_password=renewed, updated_at=User.updated_at))
@@ -71,7 +78,7 @@ async def renew(database: Database, user: User, renewed: str) -> None:
 
 async def named(database: Database, username: str) -> User | None:
     statement = select(User).where(func.lower(User.username) == username.lower())
-    return await persistently(lambda: first(database, statement), READ_PATIENCE)
+    return await retried(lambda: first(database, statement), READ_SECONDS)
 
 
 async def first(database: Database, statement: Any) -> User | None:
@@ -87,14 +94,15 @@ async def by_id(database: Database, user_id: int) -> User | None:
 
 @event.listens_for(User, "before_update")
 def end_tokens(_: object, __: object, user: User) -> None:
-    """Tokens end with the password for which they were given out, and with every change of `is_active`."""
+    """A change of the password, or of `is_active`, ends all tokens that were issued before."""
     if get_history(user, "hashed_password").added or get_history(user, "is_active").added:
         user.generation += 1
 
 
-async def find_caller(request: Request, claims: Claims) -> Caller | None:
-    """Whom a token stands for, as long as they are active and its generation is the last."""
-    user = await persistently(lambda: by_id(request.app.state.database, claims.user_id), READ_PATIENCE)
+async def find_principal(connection: HTTPConnection, claims: Claims) -> Principal | None:
+    """The user of a token, if the user is active and the token is of the latest generation."""
+    database = runtime_of(connection).database
+    user = await retried(lambda: by_id(database, claims.user_id), READ_SECONDS)
     if user is None or not user.is_active or user.generation != claims.generation:
         return None
-    return Caller(user.id, user.is_superuser)
+    return Principal(user.id, frozenset({SUPERUSER} if user.is_superuser else ()))

@@ -1,31 +1,52 @@
-"""Users: known by a username and an e-mail address, each unique whatever its case. Their password is never shown."""
+"""Users: username and e-mail address are each unique, whatever the case. The password is never shown."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from fastapi import APIRouter, Depends
 from pydantic import StrictBool
 from sqlmodel import CheckConstraint, Field, Index, SQLModel, select, text
 
-from kit.auth.passwords import Password, hashed
-from kit.auth.permissions import Who
-from kit.http.problems import found
-from kit.models.entities import Body, Changes, Entity, Read, Stamped, sorted_by
-from kit.models.types import Email, Id, Name, Username
-from kit.operations.bulk import Batch, Many, OnError, Refused, adding, create_many
-from kit.operations.preconditions import IfMatch
-from kit.operations.unit_of_work import ReadSession, Session, allowing
-from kit.query.list_query import ListQuery
-from kit.query.pages import Page, page
+from kit import (
+    PRIVATE,
+    Batch,
+    Body,
+    Changes,
+    Email,
+    Entity,
+    Id,
+    IfMatch,
+    InvalidElement,
+    ListQuery,
+    Many,
+    Name,
+    OnError,
+    Page,
+    Password,
+    Read,
+    ReadSession,
+    Session,
+    Stamped,
+    Username,
+    Who,
+    allowing,
+    create_many,
+    found,
+    hashed,
+    page,
+    sorted_by,
+)
 
-MAX_AT_ONCE = 50  # a password takes a tenth of a second to hash, and a request has a deadline
+MAX_AT_ONCE = 50  # hashing a password takes a tenth of a second, and a request has a deadline
 
 
 class UserBase(SQLModel):
+    belongs_to: ClassVar[str | None] = "id"
+
     username: Username = Field(min_length=3, max_length=50, schema_extra={"examples": ["natasha", "steve", "bruce"]})
     email: Email = Field(
         max_length=254,
-        sa_column_kwargs={"info": {"private": True}},
+        sa_column_kwargs=PRIVATE,
         schema_extra={"examples": ["natasha@example.com", "steve@example.com", "bruce@example.com"]},
     )
     full_name: Name | None = Field(default=None, max_length=200, schema_extra={"examples": ["Natasha Roman"]})
@@ -34,7 +55,6 @@ class UserBase(SQLModel):
 
 
 class User(UserBase, Entity, table=True):
-    belongs_to = "id"
     reserved = {"is_active": True, "is_superuser": False}
     __table_args__ = (
         Index("uq_user_username", text("lower(username)"), unique=True),
@@ -45,7 +65,7 @@ class User(UserBase, Entity, table=True):
         *sorted_by("username", "email", "full_name", "is_active", "is_superuser", "created_at"),
         {"sqlite_autoincrement": True},
     )
-    hashed_password: str = Field(max_length=255, repr=False)
+    hashed_password: str = Field(max_length=255, repr=False, exclude=True)
     generation: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
 
 
@@ -63,17 +83,17 @@ class UserRead(Stamped, UserBase, Read):
 
 
 class UserBrief(Read):
-    """A user as others embed it."""
+    """A user, as other resources embed it."""
 
     username: Username
 
 
 class UserUpdate(UserCreate, Changes):
-    """What may change of a user; a new password too."""
+    """Changes to a user, and perhaps a new password; every field may be left out."""
 
 
 class UserReplace(UserCreate):
-    """A whole user; the password stays unless a new one is given."""
+    """All fields of a user. Without `password`, the old password stays."""
 
     password: Password = Field(default=None, schema_extra={"examples": ["correct horse battery"]})
 
@@ -93,7 +113,7 @@ router = APIRouter(
 
 
 async def columns(fields: dict[str, Any]) -> dict[str, Any]:
-    """A body's fields as columns: the password becomes its hash; where there is none, the old one stays."""
+    """The columns of these fields: the password becomes its hash; without a password, the old hash stays."""
     password = fields.pop("password", None)
     return fields | ({"hashed_password": await hashed(password)} if password else {})
 
@@ -116,13 +136,13 @@ async def create_user(new: UserCreate, session: Session) -> User:
 
 @router.post("/bulk", response_model=list[UserRead], status_code=201, summary="Create many users")
 async def bulk_create_users(new: Few, session: Session, on_error: OnError = "abort") -> Many:
-    ready = [one if isinstance(one, Refused) else await columns(one.model_dump()) for one in new]
-    return await create_many(session, ready, on_error, adding(User))
+    ready = [one if isinstance(one, InvalidElement) else await columns(one.model_dump()) for one in new]
+    return await create_many(session, ready, on_error, User)
 
 
 @router.get("/{user_id}", response_model=UserRead, summary="Read a user")
 async def read_user(user_id: Id, query: Annotated[UserQuery, Depends(UserQuery.of_one)], session: ReadSession) -> User:
-    return found(await session.get(User, user_id, query.loading))
+    return found(await session.get(User, user_id, options=query.loading))
 
 
 @router.put("/{user_id}", response_model=UserRead, summary="Replace a user")
@@ -141,6 +161,6 @@ async def update_user(user_id: Id, changes: UserUpdate, session: Session, matchi
     return user
 
 
-@router.delete("/{user_id}", status_code=204, summary="Delete a user, and what is theirs")
+@router.delete("/{user_id}", status_code=204, summary="Delete a user, with their items, posts and reviews")
 async def delete_user(user_id: Id, session: Session, matching: IfMatch) -> None:
     await session.delete(matching(found(await session.get(User, user_id))))

@@ -1,0 +1,141 @@
+"""The public face of the kit: everything that a resource may import, and no more."""
+
+from kit.auth.authentication import Authenticator
+from kit.auth.login_limits import LoginLimits
+from kit.auth.ownership import Absent, Owner
+from kit.auth.passwords import Password, hashed, verified
+from kit.auth.permissions import Who, forbidden, unauthenticated
+from kit.auth.tokens import Claims, Tokens
+from kit.database.databases import Database
+from kit.database.retry import READ_SECONDS, WRITE_SECONDS, retried
+from kit.http.principals import CURRENT_PRINCIPAL, SUPERUSER, UNRESTRICTED, Principal
+from kit.http.problems import Problem, conflict, found
+from kit.models.bodies import Body, Changes
+from kit.models.entities import VIEW, Entity, Stamped, UUIDEntity, now, sorted_by
+from kit.models.privacy import PRIVATE
+from kit.models.reads import Read, UUIDRead
+from kit.models.types import (
+    BIGINT,
+    Email,
+    Id,
+    Money,
+    MoneyColumn,
+    Name,
+    Reference,
+    Sku,
+    Slug,
+    Text,
+    Username,
+    Whole,
+    other_than,
+)
+from kit.openapi.responses import failure
+from kit.operations.balances import move_balances
+from kit.operations.bulk import Batch, InvalidElement, Many, OnError, create_many, insert_many
+from kit.operations.bulk_update import Ids, Updated, change_many
+from kit.operations.dependencies import Caller, ReadSession, Session, get_caller, get_read_session, get_session
+from kit.operations.preconditions import IfMatch
+from kit.operations.route import allowing
+from kit.operations.soft_deletion import (
+    Deletable,
+    DeletableQuery,
+    is_not_deleted,
+    not_deleted,
+    refuse_deleted_parents,
+    unique_if_not_deleted,
+    with_parent_not_deleted,
+)
+from kit.query.embedding import embedding
+from kit.query.list_query import ListQuery
+from kit.query.pages import Page, page
+from kit.query.values import YesNo
+from kit.runtime import Runtime, runtime_of
+from kit.server.middleware import Layers
+from kit.server.service import Service
+from kit.server.shutdown import Shutdown
+
+__all__ = [
+    "BIGINT",
+    "CURRENT_PRINCIPAL",
+    "PRIVATE",
+    "READ_SECONDS",
+    "SUPERUSER",
+    "UNRESTRICTED",
+    "VIEW",
+    "WRITE_SECONDS",
+    "Absent",
+    "Authenticator",
+    "Batch",
+    "Body",
+    "Caller",
+    "Changes",
+    "Claims",
+    "Database",
+    "Deletable",
+    "DeletableQuery",
+    "Email",
+    "Entity",
+    "Id",
+    "Ids",
+    "IfMatch",
+    "InvalidElement",
+    "Layers",
+    "ListQuery",
+    "LoginLimits",
+    "Many",
+    "Money",
+    "MoneyColumn",
+    "Name",
+    "OnError",
+    "Owner",
+    "Page",
+    "Password",
+    "Principal",
+    "Problem",
+    "Read",
+    "ReadSession",
+    "Reference",
+    "Runtime",
+    "Service",
+    "Session",
+    "Shutdown",
+    "Sku",
+    "Slug",
+    "Stamped",
+    "Text",
+    "Tokens",
+    "UUIDEntity",
+    "UUIDRead",
+    "Updated",
+    "Username",
+    "Who",
+    "Whole",
+    "YesNo",
+    "allowing",
+    "change_many",
+    "conflict",
+    "create_many",
+    "embedding",
+    "failure",
+    "forbidden",
+    "found",
+    "get_caller",
+    "get_read_session",
+    "get_session",
+    "hashed",
+    "insert_many",
+    "is_not_deleted",
+    "move_balances",
+    "not_deleted",
+    "now",
+    "other_than",
+    "page",
+    "refuse_deleted_parents",
+    "retried",
+    "runtime_of",
+    "sorted_by",
+    "unauthenticated",
+    "unique_if_not_deleted",
+    "verified",
+    "with_parent_not_deleted",
+]

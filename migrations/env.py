@@ -1,4 +1,7 @@
-"""How Alembic reaches the database: in one transaction, alone, and with SQLite's foreign keys off meanwhile."""
+"""The environment of Alembic: all migrations run in one transaction, in one process at a time.
+
+On SQLite a table is altered by copying it, so foreign keys are off meanwhile, and checked before the COMMIT.
+"""
 
 import asyncio
 import warnings
@@ -11,14 +14,15 @@ from sqlalchemy.pool import NullPool
 from sqlmodel import SQLModel
 from sqlmodel.sql.sqltypes import UTCDateTime
 
-import main  # noqa: F401  with the application, every table is known
+import main  # noqa: F401  the application imports every table
 from kit.database.engines import begin_immediate
 from kit.models.types import MoneyColumn
 from settings import load
 
-LOCK = 7_265_726_573  # any number, the same for all who migrate
+LOCK = 7_265_726_573
+"""The key of the advisory lock of PostgreSQL: any number that all processes share."""
 PATIENCE = 60
-"""Seconds to wait for another process that migrates a SQLite file."""
+"""Seconds to wait for another process that migrates the same SQLite file."""
 
 
 def engine_for(url: URL) -> AsyncEngine:
@@ -30,7 +34,7 @@ def engine_for(url: URL) -> AsyncEngine:
     return engine
 
 
-# On SQLite Alembic cannot compare an index over an expression; on PostgreSQL it does.
+# Alembic compares indexes on expressions on PostgreSQL only; on SQLite it warns that it cannot.
 warnings.filterwarnings("ignore", "Skipped unsupported reflection of expression-based index")
 warnings.filterwarnings("ignore", "autogenerate skipping metadata-specified expression-based index")
 
@@ -40,7 +44,7 @@ def leave_transactions_to_us(connection: Any, _: object) -> None:
 
 
 def render(kind: str, thing: object, _: object) -> str | Literal[False]:
-    """A migration does not change when the code does: it says what the kit's types are in the database."""
+    """The kit's types as types of SQLAlchemy: a migration must not change when the code of the kit does."""
     if kind == "type" and isinstance(thing, UTCDateTime):
         return "UTCDateTime()"  # imported by script.py.mako
     if kind == "type" and isinstance(thing, MoneyColumn):
@@ -58,7 +62,7 @@ def migrate(connection: Connection) -> None:
         render_item=render,
     )
     with context.begin_transaction():
-        if is_sqlite:  # BEGIN IMMEDIATE has locked the file
+        if is_sqlite:  # BEGIN IMMEDIATE locks the file
             connection.execute(text("SELECT 1"))
         else:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})

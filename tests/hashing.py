@@ -1,12 +1,12 @@
 """Hashes of passwords that cost next to nothing, for tests that are about something else."""
 
 import pytest
-from fastapi import FastAPI
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 import main
-from kit.auth import passwords as password
+from kit import Service
+from kit.auth import passwords
 
 CHEAP = PasswordHash([Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)])
 OF_NOBODY = CHEAP.hash("nobody knows it")
@@ -14,11 +14,11 @@ OF_NOBODY = CHEAP.hash("nobody knows it")
 
 
 def cheapen(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(password, "hasher", CHEAP)
-    patch.setattr(password, "OF_NOBODY", OF_NOBODY)
+    patch.setattr(passwords, "hasher", CHEAP)
+    patch.setattr(passwords, "OF_NOBODY", OF_NOBODY)
 
 
-def app() -> FastAPI:
+def app() -> Service:
     """The service as it is but for the price of a hash; a factory, for uvicorn."""
     cheapen(pytest.MonkeyPatch())
     return main.app

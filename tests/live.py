@@ -78,7 +78,8 @@ def serving(
 
     `options` are for uvicorn's command line, `settings` are environment variables.
     """
-    defaults = {"PATH": os.environ["PATH"], "DEMO_DATA": "false", "SHUTDOWN_DELAY": "0"}
+    defaults = {"PATH": os.environ["PATH"], "FAST_PATH": os.environ.get("FAST_PATH", "true")}
+    defaults |= {"DEMO_DATA": "false", "SHUTDOWN_DELAY": "0"}
     environment = {**defaults, "DATABASE_URL": database_url, **settings}
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), *options]

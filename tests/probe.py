@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter
 from sqlalchemy import text
 
-from kit.database.databases import Database
+from kit import Database, Service
 from tests.conftest import Client
 from tests.people import client_of
 
@@ -18,30 +18,28 @@ PATIENCE = 20
 
 
 @asynccontextmanager
-async def probing(app: FastAPI, router: APIRouter) -> AsyncIterator[Client]:
+async def probing(app: Service, router: APIRouter) -> AsyncIterator[Client]:
     """A client of the application, which has these routes too until the block ends."""
-    app.router.routes.extend(router.routes)
-    app.middleware_stack = None  # it knows the routes, and is made anew
+    before = list(app.router.routes)
+    app.include_router(router)
     try:
         async with client_of(app) as client:
             yield client
     finally:
-        for route in router.routes:
-            app.router.routes.remove(route)
-        app.middleware_stack = None
+        app.router.routes[:] = before
 
 
 @contextmanager
-def having(app: FastAPI, **state: Any) -> Iterator[None]:
-    """In the block, the application has another database, say, or another secret."""
-    before = {name: getattr(app.state, name) for name in state}
-    for name, value in state.items():
-        setattr(app.state, name, value)
+def having(app: Service, **parts: Any) -> Iterator[None]:
+    """In the block, the runtime of the application has another database, say, or other secrets."""
+    before = {name: getattr(app.runtime, name) for name in parts}
+    for name, value in parts.items():
+        setattr(app.runtime, name, value)
     try:
         yield
     finally:
         for name, value in before.items():
-            setattr(app.state, name, value)
+            setattr(app.runtime, name, value)
 
 
 async def until(happens: Callable[[], Awaitable[Any] | bool]) -> None:

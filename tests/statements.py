@@ -1,42 +1,58 @@
-"""What is sent to a database: through the ORM, and past it."""
+"""Statements: what is sent to a database, through SQLAlchemy or directly to the driver.
+
+Nothing here listens to an event of SQLAlchemy: the fast path would step aside for a listener.
+"""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 
-from sqlalchemy import Connection, Engine, event
+import aiosqlite
+import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.pool import PoolProxiedConnection
 
-from kit.fast import rows
-from kit.fast import single_insert as lone
+THROUGH_SQLALCHEMY = ("do_execute", "do_executemany", "do_execute_no_params")
+DIRECT = ((aiosqlite.Connection, "execute_fetchall"), (asyncpg.Connection, "fetch"), (asyncpg.Connection, "fetchmany"))
+Note = Callable[[Any, str], None]
 
 
 @contextmanager
-def noting(engine: AsyncEngine, note: Callable[[Any, str], None]) -> Iterator[None]:
+def noting(engine: AsyncEngine, note: Note) -> Iterator[None]:
     """In the block, each statement of this engine is noted, with the driver's connection that executes it."""
+    checked_out: list[Any] = []
+    dialect = engine.sync_engine.dialect
+    raw_connection = engine.sync_engine.raw_connection
 
-    def executing(connection: Connection, _: object, statement: str, *__: object) -> None:
-        note(connection.connection.driver_connection, statement)
+    def check_out() -> Any:
+        connection = raw_connection()
+        checked_out.append(connection.driver_connection)
+        return connection
 
-    ask, execute = rows.ask_on, lone.execute
+    with ExitStack() as stack:
+        for name in THROUGH_SQLALCHEMY:
+            stack.enter_context(patch.object(dialect, name, executing(getattr(dialect, name), note)))
+        stack.enter_context(patch.object(engine.sync_engine, "raw_connection", check_out))
+        for kind, name in DIRECT:
+            stack.enter_context(patch.object(kind, name, sending(getattr(kind, name), checked_out, note)))
+        yield
 
-    def asking(connection: PoolProxiedConnection, asked: Engine, sql: str, arguments: list[Any]) -> Any:
-        if asked.pool is engine.sync_engine.pool:
-            note(connection.driver_connection, sql)
-        return ask(connection, asked, sql, arguments)
 
-    async def storing(connection: PoolProxiedConnection, sql: str, *arguments: Any) -> Any:
-        note(connection.driver_connection, sql)
-        return await execute(connection, sql, *arguments)
+def executing(execute: Callable[..., None], note: Note) -> Callable[..., None]:
+    def noted(cursor: Any, statement: str, *others: Any) -> None:
+        note(others[-1].root_connection.connection.driver_connection, statement)
+        execute(cursor, statement, *others)
 
-    event.listen(engine.sync_engine, "before_cursor_execute", executing)
-    try:
-        with patch.object(rows, "ask_on", asking), patch.object(lone, "execute", storing):
-            yield
-    finally:
-        event.remove(engine.sync_engine, "before_cursor_execute", executing)
+    return noted
+
+
+def sending(send: Callable[..., Any], connections: list[Any], note: Note) -> Callable[..., Any]:
+    def noted(connection: Any, statement: str, *arguments: Any, **options: Any) -> Any:
+        if any(connection is known for known in connections):
+            note(connection, statement)
+        return send(connection, statement, *arguments, **options)
+
+    return noted
 
 
 @contextmanager

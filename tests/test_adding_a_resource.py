@@ -13,7 +13,7 @@ import httpx
 
 from tests.live import PROJECT, serving
 
-COPIED = ("heroes", "migrations", "main.py", "settings.py", "demo.py", "pyproject.toml", "Makefile")
+COPIED = ("heroes", "kit", "migrations", "main.py", "settings.py", "demo.py", "pyproject.toml", "Makefile")
 BIN = sysconfig.get_path("scripts")
 """Where the commands of this environment are: the copy has none of its own."""
 README = (PROJECT / "README.md").read_text()

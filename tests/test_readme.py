@@ -93,7 +93,7 @@ def test_make_alone_prints_every_target() -> None:
     assert [name for name in wanted if f"make {name} " not in printed] == []
 
 
-@pytest.mark.parametrize("page", ["seeds", "reliability", "security"])
+@pytest.mark.parametrize("page", ["seeds", "reliability", "security", "request", "fastapi-and-sqlalchemy"])
 def test_every_file_and_test_that_the_docs_name_is_there(page: str) -> None:
     rows = (PROJECT / f"docs/{page}.md").read_text()
     tests = "".join(path.read_text() for path in (PROJECT / "tests").rglob("*.py"))

@@ -23,7 +23,6 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from kit.openapi.document import openapi
 from kit.openapi.examples import fill
 from kit.server.security_headers import ALWAYS, HSTS, PRIVATE
 from main import app
@@ -31,7 +30,7 @@ from tests.conftest import MEMORY
 from tests.live import Server, serving
 
 Json = dict[str, Any]
-DOCUMENT = json.loads(fill(json.dumps(openapi(app)), {}))
+DOCUMENT = json.loads(fill(json.dumps(app.openapi()), {}))
 IS_BRIEF = "BRIEF" in os.environ
 """Whether there are five minutes for all tests, as in `make check`; `make test` tries everything."""
 CASES = 3 if IS_BRIEF else 8

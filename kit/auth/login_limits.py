@@ -1,4 +1,4 @@
-"""How often may it be tried: so many failures for an account and for an address, within a while."""
+"""Login limits: how many failed logins an account, and an address, may have within a window of time."""
 
 import functools
 import math
@@ -21,7 +21,7 @@ Attempt = Callable[[], Awaitable[None]]
 """To be called if the attempt has failed."""
 
 
-class Throttle:
+class LoginLimits:
     """Counts failures, each for `window` seconds; `url` is `memory://`, or a Redis that several workers share."""
 
     def __init__(self, url: str, *, per_account: int, per_address: int, window: int) -> None:

@@ -1,4 +1,4 @@
-"""Is it their password: hashed with argon2id off the event loop, a bounded number at a time."""
+"""Passwords: hashed with argon2id in a thread of their own, a bounded number at a time."""
 
 import asyncio
 import os

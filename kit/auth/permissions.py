@@ -1,32 +1,18 @@
-"""Who are you, and what may you do: the caller of a request, and a rule for every operation."""
+"""Permissions: the rule that says who may use an operation, and the failures of those who may not."""
 
-from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from fastapi import Request
-
-from kit.auth.tokens import Claims, Tokens
+from kit.http.principals import Principal
 from kit.http.problems import Problem
-from kit.http.request_headers import header
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who asks; without an id it is nobody in particular."""
-
-    id: int | None = None
-    is_superuser: bool = False
-
-
-ANYBODY = Caller(is_superuser=True)
-"""Who asks where nobody is asked who they are."""
-CALLER: ContextVar[Caller] = ContextVar("caller", default=ANYBODY)
 
 
 class Who(Enum):
-    """Who may do something: anyone, also without a token; members; members with what is theirs; superusers."""
+    """Who may use an operation.
+
+    `ANYONE` needs no token. `MEMBERS` are all users with a token. `OWNERS` are members, who may use the operation for
+    rows that belong to them. `SUPERUSERS` have the role `superuser`, and may use every operation.
+    """
 
     ANYONE = auto()
     MEMBERS = auto()
@@ -35,8 +21,8 @@ class Who(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class May:
-    """Who may do what with a resource; what is not said is for superusers only."""
+class Permissions:
+    """Who may use each kind of operation of a resource; superusers where nothing is said."""
 
     read: Who = Who.SUPERUSERS
     create: Who = Who.SUPERUSERS
@@ -44,54 +30,29 @@ class May:
     change: Who = Who.SUPERUSERS
 
     def of(self, method: str, path: str) -> Who:
-        """The rule for an operation: GET reads, POST creates, or many in bulk, and everything else changes."""
-        if method == "GET":
+        """GET and HEAD read, POST creates (`…/bulk` many at once), and every other method changes."""
+        if method in ("GET", "HEAD"):
             return self.read
         if method == "POST":
             return self.bulk if path.endswith("/bulk") else self.create
         return self.change
 
 
-Find = Callable[[Request, Claims], Awaitable[Caller | None]]
+def authorize(principal: Principal, who: Who) -> None:
+    """Refuse a principal who may not use an operation: 401 without a token, 403 with one.
+
+    Whether a row belongs to the principal is checked by the session, when the row is read or written.
+    """
+    if who is Who.ANYONE or principal.is_superuser:
+        return
+    if principal.id is None:
+        raise unauthenticated()
+    if who is Who.SUPERUSERS:
+        raise forbidden()
 
 
-@dataclass(frozen=True)
-class Guard:
-    """`find` looks up whom a token's claims stand for; without `is_on`, everybody may do everything."""
-
-    is_on: bool
-    registration: bool
-    tokens: Tokens
-    find: Find
-
-    async def admit(self, request: Request, who: Who) -> None:
-        """Set the CALLER of this request, or refuse it: 401 without a valid token, 403 if it is not for them."""
-        caller = await self.caller_of(request)
-        if not self.is_on:
-            CALLER.set(ANYBODY if caller is None else Caller(caller.id, is_superuser=True))
-            return
-        CALLER.set(caller or Caller())
-        if who is Who.ANYONE and self.registration:
-            return
-        if caller is None:
-            raise unknown_caller()
-        if who in (Who.ANYONE, Who.SUPERUSERS) and not caller.is_superuser:
-            raise forbidden()
-
-    async def caller_of(self, request: Request) -> Caller | None:
-        """Whose token the request carries; None if it carries none."""
-        given = header(request.scope, b"authorization")
-        if given is None:
-            return None
-        scheme, _, token = given.partition(" ")
-        claims = self.tokens.read(token.strip()) if scheme.lower() == "bearer" else None
-        caller = await self.find(request, claims) if claims else None
-        if caller is None:
-            raise unknown_caller()
-        return caller
-
-
-def unknown_caller(detail: str = "A valid token is needed: see POST /auth/token.") -> Problem:
+def unauthenticated(detail: str = "A valid token is needed: see POST /auth/token.") -> Problem:
+    """A 401, with the challenge that RFC 6750 asks for."""
     return Problem(401, detail, kind="unauthenticated", headers={"WWW-Authenticate": "Bearer"})
 
 

@@ -1,39 +1,33 @@
-"""What may they see: the private fields of a thing are for superusers, and for the one to whom it belongs."""
+"""Privacy: which columns of a table only superusers and the owner of a row may see."""
 
 from collections.abc import Collection
 from functools import cache
 
 from sqlalchemy import Table, inspect
 
-from kit.auth.permissions import CALLER, forbidden
+from kit.auth.permissions import forbidden
+from kit.http.principals import CURRENT_PRINCIPAL
 from kit.models.entities import Entity
+from kit.models.privacy import is_private
 
-NONE: frozenset[str] = frozenset()
+NOTHING: frozenset[str] = frozenset()
 
 
-def private_fields(table: Table) -> frozenset[str]:
-    """The fields whose column says that they are private."""
-    return frozenset(column.key for column in table.columns if column.info.get("private"))
+def private_columns(table: Table) -> frozenset[str]:
+    return frozenset(column.key for column in table.columns if is_private(column.info))
 
 
 @cache
-def private(entity: type[Entity]) -> frozenset[str]:
-    return private_fields(inspect(entity).local_table)
+def private_fields_of(entity: type[Entity]) -> frozenset[str]:
+    return private_columns(inspect(entity).local_table)
 
 
-def hidden(entity: type[Entity]) -> frozenset[str]:
-    """The fields that this caller may not see of others."""
-    return NONE if CALLER.get().is_superuser else private(entity)
+def hidden_fields(entity: type[Entity]) -> frozenset[str]:
+    """The fields that the principal may not see of rows of others."""
+    return NOTHING if CURRENT_PRINCIPAL.get().is_superuser else private_fields_of(entity)
 
 
-def hidden_of(thing: Entity) -> frozenset[str]:
-    """The fields that this caller may not see of this thing."""
-    fields = hidden(type(thing))
-    is_theirs = fields and thing.belongs_to and getattr(thing, thing.belongs_to) == CALLER.get().id
-    return NONE if is_theirs else fields
-
-
-def refuse(fields: Collection[str]) -> None:
-    """Who may not see a field may not filter or sort by it either."""
+def refuse_private(fields: Collection[str]) -> None:
+    """A 403 for a filter or sort by a private field, which would tell its values too."""
     for name in fields:
         raise forbidden(f"Only superusers may filter or sort by {name}.")

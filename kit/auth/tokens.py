@@ -1,4 +1,4 @@
-"""Whose token is it: signed with HS256 (RFC 7519), for one audience and a limited time."""
+"""Tokens: JSON web tokens (RFC 7519) signed with HS256, for one audience and a limited time."""
 
 import re
 import uuid

@@ -1,13 +1,13 @@
-"""Which field is behind a failure of the database: by the name of the constraint that it broke."""
+"""Constraints: the field behind an error of the database, by the name of the constraint that was violated."""
 
 import re
 from typing import Any
 
 from sqlalchemy import Table
-from sqlmodel import SQLModel
 
-from kit.auth.permissions import CALLER
-from kit.auth.privacy import private_fields
+from kit.auth.privacy import private_columns
+from kit.http.principals import CURRENT_PRINCIPAL
+from kit.models.entities import known_tables
 
 
 def field_of(failure: Exception) -> str:
@@ -15,7 +15,7 @@ def field_of(failure: Exception) -> str:
     driver: Any = getattr(failure, "orig", None)
     details = getattr(driver, "__cause__", None) or driver  # asyncpg's own exception, where it was wrapped
     name = getattr(details, "constraint_name", None) or sqlite_constraint(str(driver))
-    tables = sorted(SQLModel.metadata.tables, key=len, reverse=True)
+    tables = sorted(known_tables(), key=len, reverse=True)
     table = next((table for table in tables if name and name[3:].startswith(f"{table}_")), None)
     if name and table:
         return name[3:].removeprefix(f"{table}_")
@@ -26,7 +26,7 @@ def taken_field(failure: Exception) -> str:
     """The field whose value is taken. Where one is private, others learn only that it is one of those that are unique,
     so that nobody can find out here whether an e-mail address is known."""
     table = table_of(statement_of(failure))
-    if table is None or CALLER.get().is_superuser or not private_fields(table):
+    if table is None or CURRENT_PRINCIPAL.get().is_superuser or not private_columns(table):
         return field_of(failure)
     uniques = [str(index.name) for index in table.indexes if index.unique]
     return " or ".join(sorted(name.removeprefix(f"uq_{table.name}_") for name in uniques))
@@ -49,13 +49,15 @@ def foreign_keys_of(statement: str) -> str:
 def table_of(statement: str) -> Table | None:
     """The table that a statement writes to."""
     words = statement.replace("INSERT INTO", "UPDATE").split(maxsplit=2)
-    return SQLModel.metadata.tables.get(words[1].strip('"')) if len(words) > 1 else None
+    return known_tables().get(words[1].strip('"')) if len(words) > 1 else None
 
 
 def referrers_of(failure: Exception) -> str:
-    """The fields that keep a row from being deleted."""
-    table = SQLModel.metadata.tables[statement_of(failure).split()[2].strip('"')]
-    keys = [key for other in SQLModel.metadata.tables.values() for key in other.foreign_keys]
+    """The fields that keep a row from being deleted; none if the table is not known."""
+    table = known_tables().get(statement_of(failure).split()[2].strip('"'))
+    if table is None:
+        return ""
+    keys = [key for other in table.metadata.tables.values() for key in other.foreign_keys]
     return " or ".join(sorted({key.parent.name for key in keys if key.column.table is table and not key.ondelete}))
 
 

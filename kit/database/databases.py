@@ -1,36 +1,112 @@
-"""How do we reach the database: one engine to write, one to read, and the sessions on them."""
+"""The database of one process: its engines, and the sessions on them."""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
 
 from sqlalchemy import URL
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from kit.database.engines import Pool, postgres_engines, sqlite_engines
-from kit.database.reading import ReadSession
-from kit.database.writing import WriteSession
-from kit.fast.batches import Grouping
-from kit.fast.coalescing import Coalescer
+from kit.database.engines import Engines, Pool, create_engines
+from kit.database.event_loops import before_loop_ends, running_loop
+from kit.database.sessions import ReadSession, WriteSession
 
 
 class Database:
-    """The engines of one process. On SQLite one connection writes and others read; PostgreSQL has one pool for both."""
+    """Opens sessions. On SQLite one connection writes and others read; on PostgreSQL both use one pool.
 
-    def __init__(self, url: URL, pool: Pool | None = None, *, coalesce: bool = True, group: bool = True) -> None:
-        self.url, pool = url, pool or Pool()
+    Connections belong to the event loop that opened them. `primary` are the engines of the first loop that uses the
+    database; when that loop ends, they are disposed of, and the next loop has them. A loop that comes while another has
+    them gets engines of its own, with the same settings, but without the event listeners of the primary ones.
+    """
+
+    def __init__(self, url: URL, pool: Pool | None = None) -> None:
+        self.url, self.pool = url, pool or Pool()
         self.is_sqlite = url.get_backend_name() == "sqlite"
-        build = sqlite_engines if self.is_sqlite else postgres_engines
-        self.writer, self.reader = build(url, pool)
-        self.coalescer = Coalescer() if coalesce else None
-        self.grouping = Grouping(self.writer.sync_engine) if group else None
+        self.is_in_memory = self.is_sqlite and url.database in (None, "", ":memory:")
+        self.primary = self._create_engines()
+        self.read_session: Callable[..., ReadSession] = ReadSession
+        """Opens a read session on the primary engines."""
+        self.write_session: Callable[..., WriteSession] = WriteSession
+        """Opens a write session on the primary engines."""
+        self._owner: asyncio.AbstractEventLoop | None = None
+        """The loop that has the primary engines."""
+        self._others: dict[asyncio.AbstractEventLoop, Engines] = {}
+        self._clean_ups: dict[asyncio.AbstractEventLoop, AsyncGenerator[None]] = {}
+        self._lock = threading.Lock()
 
-    def write(self, *, only_theirs: bool = False) -> WriteSession:
-        """With `only_theirs` nothing is written but what belongs to the caller."""
-        return WriteSession(self.writer, self.grouping, only_theirs=only_theirs)
+    @property
+    def engines(self) -> Engines:
+        """The engines of the running event loop; the primary ones outside of any loop."""
+        loop = running_loop()
+        if loop is self._owner or loop is None:
+            return self.primary
+        return self._others.get(loop) or self._engines_for(loop)
 
-    def read(self) -> ReadSession:
-        return ReadSession(self.reader, self.coalescer)
+    @property
+    def writer(self) -> AsyncEngine:
+        """The engine for writing."""
+        return self.engines.writer
+
+    @property
+    def reader(self) -> AsyncEngine:
+        """The engine for reading: each statement is outside of any transaction."""
+        return self.engines.reader
+
+    def read(self, *, restricted: bool = False) -> ReadSession:
+        """A session that reads. With `restricted` it finds only rows that belong to the principal."""
+        engines = self.engines
+        session = self.read_session if engines is self.primary else ReadSession
+        return session(engines.reader, self, restricted=restricted)
+
+    def write(self, *, restricted: bool = False, restricted_reads: bool = False) -> WriteSession:
+        """A session that writes. With `restricted` it writes only rows that belong to the principal."""
+        engines = self.engines
+        session = self.write_session if engines is self.primary else WriteSession
+        return session(engines.writer, restricted=restricted, restricted_reads=restricted_reads)
 
     def connect(self) -> AsyncConnection:
+        """A connection for reading, outside of any transaction."""
         return self.reader.connect()
 
     async def dispose(self) -> None:
-        await self.writer.dispose()
-        await self.reader.dispose()
+        """Close the connections of the running event loop. What uses the database later opens new ones."""
+        await self.engines.dispose()
+
+    def _create_engines(self) -> Engines:
+        return create_engines(self.url, self.pool)
+
+    def _engines_for(self, loop: asyncio.AbstractEventLoop) -> Engines:
+        """The engines of a loop that uses the database for the first time."""
+        with self._lock:
+            self._forget_closed_loops()
+            if self._owner is None:
+                self._owner, engines = loop, self.primary
+            else:
+                self._others[loop] = engines = self._create_engines()
+            self._clean_ups[loop] = before_loop_ends(partial(self._release, loop, engines))
+        return engines
+
+    async def _release(self, loop: asyncio.AbstractEventLoop, engines: Engines) -> None:
+        """Close the connections of a loop that ends. A database in memory is its connection: the next loop has it."""
+        try:
+            if engines is not self.primary or not self.is_in_memory:
+                await engines.dispose()
+        finally:
+            with self._lock:
+                self._forget(loop)
+
+    def _forget_closed_loops(self) -> None:
+        """Abandon the connections of loops that were closed without cleaning up: nobody can close them any more."""
+        for loop in [loop for loop in self._clean_ups if loop.is_closed()]:
+            engines = self.primary if loop is self._owner else self._others[loop]
+            if engines is not self.primary or not self.is_in_memory:
+                engines.abandon()
+            self._forget(loop)
+
+    def _forget(self, loop: asyncio.AbstractEventLoop) -> None:
+        if loop is self._owner:
+            self._owner = None
+        self._others.pop(loop, None)
+        self._clean_ups.pop(loop, None)

@@ -1,24 +1,25 @@
-"""How is each database spoken to: the engines, their pools, and what is set on every connection."""
+"""Engines: the connection pools of SQLite and PostgreSQL, and what is set on every connection."""
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import URL, Connection, ExceptionContext, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 READ_ONLY = "25006"
+"""The SQLSTATE of a write to a server that is read-only."""
 SMALL_CACHE = "cache_size=-512"
-"""In KiB, of each reader: all read the same file, of which the system keeps in memory what is asked for."""
-INSTRUCTIONS = 1_000_000
-"""Of SQLite's machine, between two looks at the clock: some hundredths of a second."""
+"""The page cache of each reader, 512 KiB: all read the same file, which the operating system caches too."""
+CLOCK_INTERVAL = 1_000_000
+"""Instructions of SQLite's virtual machine between two checks of the clock: some hundredths of a second."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """The knobs of the connection pool; sizes in connections, times in seconds."""
+    """The settings of the connection pool; sizes in connections, times in seconds."""
 
     size: int = 20
     overflow: int = 10
@@ -32,7 +33,29 @@ class Pool:
     echo: bool = False
 
 
-def postgres_engines(url: URL, pool: Pool) -> tuple[AsyncEngine, AsyncEngine]:
+class Engines(NamedTuple):
+    """The two engines of a database, which may share one pool."""
+
+    writer: AsyncEngine
+    reader: AsyncEngine
+
+    async def dispose(self) -> None:
+        """Close the connections."""
+        await self.writer.dispose()
+        await self.reader.dispose()
+
+    def abandon(self) -> None:
+        """Forget the connections, without closing them."""
+        self.writer.sync_engine.dispose(close=False)
+        self.reader.sync_engine.dispose(close=False)
+
+
+def create_engines(url: URL, pool: Pool) -> Engines:
+    """The engines for this URL. They connect when they are used."""
+    return sqlite_engines(url, pool) if url.get_backend_name() == "sqlite" else postgres_engines(url, pool)
+
+
+def postgres_engines(url: URL, pool: Pool) -> Engines:
     server_settings = {
         "application_name": pool.application_name,
         "jit": "on" if pool.jit else "off",  # compiling a plan costs more than these short queries
@@ -52,32 +75,32 @@ def postgres_engines(url: URL, pool: Pool) -> tuple[AsyncEngine, AsyncEngine]:
         connect_args={"server_settings": server_settings, "timeout": pool.timeout},
     )
     event.listen(engine.sync_engine, "handle_error", leave_read_only_server)
-    return engine, engine.execution_options(isolation_level="AUTOCOMMIT")
+    return Engines(engine, engine.execution_options(isolation_level="AUTOCOMMIT"))
 
 
 def leave_read_only_server(context: ExceptionContext) -> None:
-    """After a failover the old primary may be a standby: all connections are made anew, perhaps to the new primary."""
+    """After a failover the old primary may be a standby: close all connections; new ones may reach the new primary."""
     if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
         context.is_disconnect = True
 
 
-def sqlite_engines(url: URL, pool: Pool) -> tuple[AsyncEngine, AsyncEngine]:
+def sqlite_engines(url: URL, pool: Pool) -> Engines:
     in_memory = url.database in (None, "", ":memory:")
     pragmas = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
     writer = sqlite_engine(url, pool, size=1, pragmas=pragmas)
     event.listen(writer.sync_engine, "begin", begin_immediate)
     event.listen(writer.sync_engine, "reset", end_failed_commit)
-    event.listen(writer.sync_engine, "invalidate", end_broken_off)
+    event.listen(writer.sync_engine, "invalidate", end_cancelled)
     if in_memory:  # the database is the connection: readers and writers take turns on it
-        return writer, writer.execution_options(reading=True)
+        return Engines(writer, writer.execution_options(reading=True))
     reader = sqlite_engine(url, pool, size=pool.size, pragmas=("query_only=ON", SMALL_CACHE), reset=None)
-    return writer, reader
+    return Engines(writer, reader)
 
 
 def sqlite_engine(
     url: URL, pool: Pool, *, size: int, pragmas: Sequence[str], reset: Literal["rollback"] | None = "rollback"
 ) -> AsyncEngine:
-    """`reset` is what happens on return to the pool: nothing for readers, who never begin; it is a way to a thread."""
+    """`reset` is what happens on return to the pool: nothing for readers, which begin no transaction; it takes time."""
     engine = create_async_engine(
         url,
         echo=pool.echo,
@@ -88,6 +111,7 @@ def sqlite_engine(
         pool_timeout=pool.timeout,
         pool_use_lifo=True,
         pool_reset_on_return=reset,
+        skip_autocommit_rollback=reset is None,
         connect_args={"timeout": pool.lock_timeout},  # how long to wait for another process that writes
     )
 
@@ -97,7 +121,7 @@ def sqlite_engine(
         info = record.info
         info["seconds"] = pool.statement_timeout
         connection.run_async(
-            lambda driver: driver.set_progress_handler(lambda: time.monotonic() > info["until"], INSTRUCTIONS)
+            lambda driver: driver.set_progress_handler(lambda: time.monotonic() > info["until"], CLOCK_INTERVAL)
         )
         cursor = connection.cursor()
         for pragma in pragmas:
@@ -110,7 +134,7 @@ def sqlite_engine(
 
 
 def start_clock(info: dict[Any, Any]) -> None:
-    """The time for one statement of SQLite begins, on the connection with this info."""
+    """Start the statement timeout of SQLite, on the connection with this info."""
     info["until"] = time.monotonic() + info["seconds"]
 
 
@@ -126,8 +150,8 @@ def end_failed_commit(connection: Any, *_: object) -> None:
         connection.rollback()
 
 
-def end_broken_off(connection: Any, record: Any, _: object) -> None:
-    """A cancelled statement runs on in its thread, and keeps the file locked, until it is garbage: end its time."""
+def end_cancelled(connection: Any, record: Any, _: object) -> None:
+    """A cancelled statement goes on in its thread, and keeps the file locked: let its time be over."""
     record.info["until"] = 0
     connection.rollback()
 

@@ -1,4 +1,4 @@
-"""What does a database's failure mean: by SQLSTATE or by SQLite's code, never by its prose; one table for both."""
+"""Database errors: what each SQLSTATE, and each code of SQLite, means for the client; one table for both."""
 
 import logging
 import sqlite3
@@ -12,10 +12,12 @@ from sqlalchemy.orm.exc import StaleDataError
 from kit.database.constraints import field_of, referrers_of, statement_of, taken_field
 from kit.http.problems import Problem, conflict, error, invalid, unavailable
 
-log = logging.getLogger("heroes")
+log = logging.getLogger("kit")
 OF_ASYNCPG = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 OF_THE_DRIVER = (*OF_ASYNCPG, sqlite3.Error, EmulatedDBAPIException)
 """Raised bare by reads past the ORM, and while a connection is being set up; else SQLAlchemy wraps them."""
+UNDEFINED_TABLE, NO_SUCH_TABLE = "42P01", "no such table"
+"""The SQLSTATE, and the beginning of SQLite's message, which has no code of its own."""
 
 
 class Undone(Exception):  # noqa: N818  nothing is wrong
@@ -45,6 +47,8 @@ TABLE = (
     Fault("input or output failed", ("58", "SQLITE_IOERR", "SQLITE_CANTOPEN"), "unavailable"),
     Fault("no access, no such database", ("28", "3D", "57P04"), "unavailable"),
     Fault("read-only file", ("SQLITE_READONLY",), "unavailable"),
+    # 503, and what to do
+    Fault("no such table", (UNDEFINED_TABLE,), "unready"),
     # asked again for a while, on another connection, then 503
     Fault("read-only server", ("25006",), "lost"),
     Fault("refused, reset, no such host", ("OSError",), "lost"),
@@ -71,7 +75,7 @@ MEANINGS = {code: fault.meaning for fault in TABLE for code in fault.codes} | {U
 
 
 def meaning_of(failure: Exception) -> str | None:
-    """One of the table's meanings, or None for a fault of our own, such as a table that does not exist."""
+    """One of the table's meanings, or None for a fault of our own, such as a syntax error."""
     code = code_of(failure)
     family = "_".join(code.split("_")[:2])  # SQLITE_BUSY of SQLITE_BUSY_SNAPSHOT
     known = next((MEANINGS[part] for part in (code, family, code[:3], code[:2]) if part in MEANINGS), None)
@@ -86,6 +90,8 @@ def code_of(failure: Exception) -> str:
     driver: Any = failure.orig if isinstance(failure, DBAPIError) else failure
     if not isinstance(failure, (DBAPIError, *OF_THE_DRIVER)):
         return type(failure).__name__
+    if str(driver).startswith(NO_SUCH_TABLE):
+        return UNDEFINED_TABLE
     code = getattr(driver, "sqlstate", None) or getattr(driver, "sqlite_errorname", None)
     return str(code or ("22" if isinstance(driver, ValueError) else "08"))
 
@@ -101,20 +107,32 @@ def problem_of(failure: Exception, *, committing: bool = False) -> Problem | Non
         return conflict(field, f"{field} is taken: another one has this value.", "taken")
     if meaning == "reference":
         return broken_reference(failure)
-    if meaning == "unbounded":
-        log.warning("The database refuses a value, so a bound is missing: %s (%s)", field_of(failure), code_of(failure))
     if meaning in ("invalid", "unbounded"):
-        return invalid([error("body", f"#/{field_of(failure)}", "The database refuses this value.", "constraint")])
+        return refused_value(failure, is_unbounded=meaning == "unbounded")
     if isinstance(failure, StaleDataError):
         return Problem(409, "Others keep changing the thing; try again.", kind="conflict")
+    if meaning == "unready":
+        return unready("A table is missing in the database: it is not migrated; run `make migrate`.")
     if meaning == "timeout":
         return Problem(504, "The database took too long.", kind="timeout")
     return None if meaning is None else unavailable("unknown" if committing else "not_applied")
 
 
+def unready(detail: str) -> Problem:
+    """A 503 while the service is not ready to serve this request."""
+    return Problem(503, detail, kind="unready", headers={"Retry-After": "1"})
+
+
+def refused_value(failure: Exception, *, is_unbounded: bool) -> Problem:
+    if is_unbounded:
+        log.warning("The database refuses a value, so a bound is missing: %s (%s)", field_of(failure), code_of(failure))
+    return invalid([error("body", f"#/{field_of(failure)}", "The database refuses this value.", "constraint")])
+
+
 def broken_reference(failure: Exception) -> Problem:
     if statement_of(failure).startswith("DELETE"):
-        return Problem(409, f"Others still refer to it, by their {referrers_of(failure)}.", kind="in-use")
+        fields = referrers_of(failure)
+        return Problem(409, f"Others still refer to it{f', by their {fields}' if fields else ''}.", kind="in-use")
     field = field_of(failure)
     return conflict(field, f"{field} refers to something that does not exist.", "missing-reference")
 

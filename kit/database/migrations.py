@@ -1,4 +1,4 @@
-"""Is the schema up to date, and how does it get there: Alembic, once, however many ask at the same time."""
+"""Migrations: the schema is brought up to date by Alembic, once, also when several processes start together."""
 
 import asyncio
 import logging
@@ -15,7 +15,7 @@ from sqlalchemy import URL, Connection
 from kit.database.databases import Database
 from kit.database.errors import FAILURES, first_line
 
-log = logging.getLogger("heroes")
+log = logging.getLogger("kit")
 ROOT = Path(__file__).parents[2]
 
 

@@ -1,50 +1,76 @@
-"""What does a handler get: values from the path, the query and the body, and what is made of the request alone.
+"""Argument resolution: the arguments of a handler, from parts that are known before the first request.
 
-FastAPI declares them and its fields validate them, but it solves dependencies anew for every request, in more time than
-a read takes. A handler that wants anything else is left to FastAPI.
+FastAPI declares the parameters and its fields validate them, but it solves the dependencies anew for every request,
+which takes longer than a read. A handler with other parts than those known here is left to FastAPI.
 """
 
 import inspect
 from collections.abc import Callable
 from typing import Any, Self
 
-from fastapi import Request
 from fastapi.dependencies.models import Dependant
 from fastapi.dependencies.utils import request_body_to_args, request_params_to_args
 from fastapi.exceptions import RequestValidationError
 from fastapi.params import Form
-from fastapi.routing import APIRoute
+from fastapi.routing import RouteContext
 from pydantic_core import PydanticUndefined
 
-Call = Callable[..., Any]
+from kit.operations.dependencies import (
+    PRINCIPAL,
+    check_permission,
+    commit_before_answer,
+    get_caller,
+    get_read_session,
+    get_session,
+)
+from kit.operations.units import Unit
+
+Resolver = Callable[[Unit], Any]
+
+
+def session_of(unit: Unit) -> Any:
+    return unit.session
+
+
+def caller_of(unit: Unit) -> Any:
+    return unit.request.scope[PRINCIPAL]
+
+
+KNOWN: dict[Any, Resolver] = {get_session: session_of, get_read_session: session_of, get_caller: caller_of}
+"""Dependencies whose value the unit of work has already."""
+DONE_BY_UNIT = (check_permission, commit_before_answer)
 
 
 class Arguments:
-    """Those of one handler."""
+    """The arguments of one handler."""
 
-    def __init__(self, route: APIRoute) -> None:
-        self.path = [(field, ("path", field.alias)) for field in route.dependant.path_params]
-        self.query = route.dependant.query_params
-        self.body, self.is_embedded = route.dependant.body_params, route._embed_body_fields
-        self.made = [made(part) for part in route.dependant.dependencies]
+    def __init__(self, route: RouteContext, dependencies: list[tuple[str, Resolver, bool]]) -> None:
+        dependant: Dependant = route.dependant
+        self.path = [(field, ("path", field.alias)) for field in dependant.path_params]
+        self.query = dependant.query_params
+        self.body, self.is_embedded = dependant.body_params, route._embed_body_fields
+        self.dependencies = dependencies
 
     @classmethod
-    def of_route(cls, route: APIRoute) -> Self | None:
-        """None if the handler wants more than this module knows of."""
-        wants = route.dependant
-        names = (wants.request_param_name, wants.http_connection_param_name, wants.response_param_name)
-        others = (*names, wants.background_tasks_param_name, wants.security_scopes_param_name)
+    def of(cls, route: RouteContext) -> Self | None:
+        """None for a handler that has to be left to FastAPI."""
+        wants: Dependant = route.dependant
+        special = (wants.request_param_name, wants.http_connection_param_name, wants.response_param_name)
+        others = (*special, wants.background_tasks_param_name, wants.security_scopes_param_name)
         is_form = any(isinstance(field.field_info, Form) for field in wants.body_params)
-        has_others = any(others) or is_form or wants.header_params or wants.cookie_params
-        return None if has_others or not all(map(is_made_of_request, wants.dependencies)) else cls(route)
+        if any(others) or is_form or wants.header_params or wants.cookie_params or wants.websocket_param_name:
+            return None
+        resolvers = [resolver_of(part) for part in wants.dependencies if part.call not in DONE_BY_UNIT]
+        return cls(route, [found for found in resolvers if found]) if all(resolvers) else None
 
-    async def take(self, request: Request) -> dict[str, Any]:
+    async def take(self, unit: Unit) -> dict[str, Any]:
         """The arguments by name; a RequestValidationError if some are not valid."""
+        request = unit.request
         body = await request.json() if self.body and await request.body() else PydanticUndefined
         values: dict[str, Any] = {}
-        for name, parameter, make, is_async in self.made:
-            value = make(**{parameter: request})
-            values[name] = await value if is_async else value
+        for name, resolve, is_awaitable in self.dependencies:
+            value = resolve(unit)
+            values[name] = await value if is_awaitable else value
         errors: list[Any] = []
         for field, place in self.path:
             values[field.name], wrong = field.validate(request.path_params[field.alias], loc=place)
@@ -62,7 +88,7 @@ class Arguments:
         return values
 
     async def of_body(self, body: Any) -> tuple[dict[str, Any], list[Any]]:
-        """A body that is one value is validated at once; FastAPI first finds out anew that it is one."""
+        """The arguments from the body. A body with a single value is validated without FastAPI's search for that."""
         if self.is_embedded or body is PydanticUndefined:
             return await request_body_to_args(self.body, body, self.is_embedded)
         field = self.body[0]
@@ -70,16 +96,24 @@ class Arguments:
         return {field.name: value}, wrong
 
 
-def made(part: Dependant) -> tuple[str, str, Call, bool]:
-    """The handler's name for it, its name for the request, what makes it, and whether that is awaited."""
-    assert part.name
-    assert part.request_param_name
-    assert part.call
-    return part.name, part.request_param_name, part.call, inspect.iscoroutinefunction(part.call)
+def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
+    """The name of an argument, what resolves it, and whether that is awaited; None for a dependency FastAPI solves."""
+    if part.name and part.call in KNOWN:
+        return part.name, KNOWN[part.call], False
+    if not part.name or not part.call or not part.request_param_name or not needs_request_only(part):
+        return None
+    call, parameter = part.call, part.request_param_name
+
+    def resolve(unit: Unit) -> Any:
+        return call(**{parameter: unit.request})
+
+    return part.name, resolve, inspect.iscoroutinefunction(call)
 
 
-def is_made_of_request(part: Dependant) -> bool:
-    """Is it a dependency that wants the request and nothing else, and neither blocks nor has to be closed?"""
+def needs_request_only(part: Dependant) -> bool:
+    """Whether a dependency takes the request and nothing else, and neither blocks nor has to be closed."""
     wants = (*part.path_params, *part.query_params, *part.header_params, *part.cookie_params, *part.body_params)
-    is_quick = any(is_kind(part.call) for is_kind in (inspect.iscoroutinefunction, inspect.isclass, inspect.ismethod))
-    return bool(part.name and part.request_param_name and is_quick) and not (wants or part.dependencies)
+    names = (part.response_param_name, part.background_tasks_param_name, part.security_scopes_param_name)
+    kinds = (inspect.iscoroutinefunction, inspect.isclass, inspect.ismethod)
+    is_quick = any(is_kind(part.call) for is_kind in kinds)
+    return is_quick and not (wants or part.dependencies or any(names))

@@ -1,88 +1,138 @@
-"""Which rows are stored together: of those that come at the same time, each alone in its request (a group commit).
+"""Batches: inserts of several requests in one transaction, which is committed if all of them vote for it.
 
-While a transaction stores rows of a kind, those that come collect for the next. The first waits for nobody.
+    collecting --start--> inserting --all rows stored--> voting --all members agree--> committing --> committed
+                          inserting --a row is refused--> rolled back: each member inserts its row by itself
+                          voting --a member leaves--> rolled back: the requests of the others run again (Undone)
+                          committing --refused--> rolled back: the requests of all run again (Undone)
+
+No row is worse off than by itself: a member sees its own row only, and is told of the COMMIT when it is done. A member
+that leaves before the start is left out.
 """
 
 import asyncio
-from collections import Counter, defaultdict
-from collections.abc import Callable
-from functools import partial
+from contextlib import suppress
 
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from kit.database.errors import Undone
-from kit.fast.group_commit import Group, Member
-from kit.fast.single_insert import Lone
-from kit.models.entities import Entity
+from kit.database.errors import FAILURES, Undone, meaning_of
+from kit.fast.single_insert import NewRow, SingleInsert
+from kit.operations.commits import COMMIT_TIMEOUT
 
-MOST = 100
-"""Rows that one transaction stores."""
-PATIENCE = 0.05
-"""Seconds to wait for the transaction under way; a slow one does not hold up the next for longer."""
-APART = 1.0
-"""Seconds for which rows of a kind are stored each by itself, after the COMMIT of several was refused."""
-
-Kind = tuple[type[Entity], bool]
+LOCK_TIMEOUT_SECONDS = 0.05
+"""After that a batch is rolled back, and each member waits for the lock by itself."""
 
 
-class First(Lone):
-    """The row that finds none of its kind under way."""
-
-    def __init__(self, engine: Engine, over: Callable[[], None]) -> None:
-        super().__init__(engine)
-        self.over = over
-
-    async def leave(self, failure: BaseException | None) -> None:
-        try:
-            await super().leave(failure)
-        finally:
-            self.over()
-
-
-class Grouping:
-    """Of each kind of row of one database, how many transactions are under way, and the group that collects."""
+class Batch:
+    """The transaction of several members."""
 
     def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self.under_way: Counter[Kind] = Counter()
-        self.collecting: dict[Kind, Group] = {}
-        self.apart_until: defaultdict[Kind, float] = defaultdict(float)
+        self.engine, self.transaction = engine, SingleInsert(engine)
+        self.members: list[Member] = []
+        self.task: asyncio.Task[None] | None = None
+        """Stores the rows. Nobody joins from when on it is there."""
+        self.missing_votes = self.present = 0
+        self.verdict: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        """Whether to commit: true when the last member has agreed, false as soon as one leaves."""
 
-    def place(self, row: Entity) -> Lone | Member:
-        """Where this row is stored."""
-        kind = type(row), row.id is None
-        if self.apart_until[kind] > asyncio.get_running_loop().time():
-            return Lone(self.engine)
-        if self.under_way[kind] == 0:
-            self.under_way[kind] = 1
-            return First(self.engine, partial(self.over, kind))
-        return self.join(kind, row)
-
-    def join(self, kind: Kind, row: Entity) -> Member:
-        group = self.collecting.get(kind)
-        if group is None:
-            group = self.collecting[kind] = Group(self.engine)
-            asyncio.get_running_loop().call_later(PATIENCE, self.start, kind, group)
-        member = group.join(row)
-        if len(group.members) == MOST:
-            self.start(kind, group)
+    def join(self, new: NewRow) -> "Member":
+        self.members.append(member := Member(self, new))
+        self.missing_votes += 1
+        self.present += 1
         return member
 
-    def start(self, kind: Kind, group: Group) -> None:
-        if self.collecting.get(kind) is group:
-            del self.collecting[kind]
-            self.under_way[kind] += 1
-            group.task = asyncio.create_task(self.run(kind, group))
-
-    async def run(self, kind: Kind, group: Group) -> None:
+    async def run(self) -> Exception | None:
+        """Store and commit all rows, and tell each member. Returns the failure if there is one."""
+        failure: Exception | None = Undone()
         try:
-            failure = await group.run() if group.members else None
-            if isinstance(failure, Undone) and failure.refused:
-                self.apart_until[kind] = asyncio.get_running_loop().time() + APART
+            failure = await self._attempt()
         finally:
-            self.over(kind)
+            self._tell(failure)
+        return failure
 
-    def over(self, kind: Kind) -> None:
-        self.under_way[kind] -= 1
-        if kind in self.collecting:
-            self.start(kind, self.collecting[kind])
+    async def _attempt(self) -> Exception | None:
+        try:
+            await self._store()
+        except BaseException as failure:
+            with suppress(*FAILURES):  # the connection is lost, and the transaction with it
+                await self.transaction.leave()
+            if isinstance(failure, Exception):
+                return failure
+            raise
+        return None
+
+    async def _store(self) -> None:
+        await self.transaction.insert(*(member.new for member in self.members), lock_timeout=LOCK_TIMEOUT_SECONDS)
+        self._tell(None)
+        if not await self.verdict:
+            raise Undone
+        try:
+            async with asyncio.timeout(COMMIT_TIMEOUT):
+                await self.transaction.commit()
+        except FAILURES as failure:
+            if meaning_of(failure) in ("lost", "unavailable"):
+                raise
+            raise Undone(refused=True) from failure  # nobody knows for whose row
+
+    def _tell(self, failure: Exception | None) -> None:
+        for member in self.members:
+            member.hear(failure)
+
+    def agree(self) -> None:
+        """A member votes for the COMMIT."""
+        self.missing_votes -= 1
+        if self.missing_votes == 0 and not self.verdict.done():
+            self.verdict.set_result(True)
+
+    def lose(self, member: "Member") -> None:
+        """A member leaves without its vote."""
+        self.present -= 1
+        if self.task is None:
+            self.members.remove(member)
+            self.missing_votes -= 1
+            return
+        if not self.verdict.done():
+            self.verdict.set_result(False)
+        if self.present == 0:
+            self.task.cancel()
+
+
+class Member:
+    """A row in a batch. Its request uses it like a `SingleInsert`."""
+
+    def __init__(self, batch: Batch, new: NewRow) -> None:
+        self.batch, self.new = batch, new
+        self.own: SingleInsert | None = None
+        """The transaction of this row alone, after the batch could not be stored."""
+        self.news: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+        """The outcome of the step that the batch takes: the INSERT, then the COMMIT."""
+        self.has_agreed = False
+
+    def hear(self, failure: Exception | None) -> None:
+        news, self.news = self.news, asyncio.get_running_loop().create_future()
+        if not news.done():  # the request was cancelled
+            news.set_result(failure)
+
+    async def insert(self, new: NewRow) -> None:
+        failure = await self.news
+        if failure is None:
+            return
+        if isinstance(failure, PoolTimeout) or meaning_of(failure) in ("lost", None):
+            raise failure
+        self.own = SingleInsert(self.batch.engine)
+        await self.own.insert(new)
+
+    async def commit(self) -> None:
+        if self.own:
+            await self.own.commit()
+            return
+        news, self.has_agreed = self.news, True
+        self.batch.agree()
+        if failure := await news:
+            raise failure
+
+    async def leave(self) -> None:
+        if self.own:
+            await self.own.leave()
+        elif not self.has_agreed:
+            self.batch.lose(self)

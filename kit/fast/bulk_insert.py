@@ -1,69 +1,66 @@
-"""How are many new rows stored of which nothing depends on another: in one INSERT, past the ORM's unit of work."""
+"""Bulk inserts: new rows of one entity, none of which depends on another, stored by one INSERT past the ORM."""
 
 from collections.abc import Iterable, Sequence
-from functools import cache
+from typing import Any
 
-from sqlalchemy import column, func, insert, inspect, select, table
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Connection, Table, column, func, insert, inspect, select, table
 from sqlalchemy.orm import make_transient_to_detached
-from sqlalchemy.orm.attributes import set_committed_value
 
-from kit.fast.processors import columns_of
+from kit.fast.instances import set_id
+from kit.fast.mappings import EntityMapping, is_insertable
 from kit.models.entities import Entity
 
 SEQUENCES = table("sqlite_sequence", column("name"), column("seq"))
 
 
-def is_complete(row: Entity) -> bool:
-    """Whether an INSERT is all it needs: a value for each column, nothing that hangs on it, no listener."""
-    mapper = inspect(type(row))
-    is_heard = mapper.dispatch.before_insert or mapper.dispatch.after_insert
-    is_filled = columns_of(type(row)).keys() <= row.__dict__.keys()
-    is_single = len(mapper.tables) == 1 and row.__dict__.keys().isdisjoint(mapper.relationships.keys())
-    is_given = all(row.__dict__.get(name) is not None for name in with_defaults(type(row)))
-    return is_filled and is_given and is_single and not is_heard
+def are_alike(rows: Sequence[Entity], mapping: EntityMapping) -> bool:
+    """Whether one INSERT is all that these new rows need: of one entity, all with an id or all without."""
+    kinds = {(type(row), row.id is None) for row in rows}
+    return len(kinds) == 1 and all(inspect(row).transient and is_insertable(row, mapping) for row in rows)
 
 
-@cache
-def with_defaults(entity: type[Entity]) -> list[str]:
-    """The fields for which the ORM, or the database, has a value of its own where there is None."""
-    numbered = inspect(entity).local_table.autoincrement_column
-    columns = [(name, part) for name, part in columns_of(entity).items() if part is not numbered]
-    return [name for name, part in columns if part.primary_key or part.default or part.server_default]
+def insert_alike(connection: Connection, rows: Sequence[Entity], mapping: EntityMapping) -> None:
+    """Insert rows that are alike; those without an id get ids in this order. They are detached afterwards.
 
-
-def are_alike(rows: Sequence[Entity]) -> bool:
-    """Whether one INSERT is all they need."""
-    return len({(type(row), row.id is None) for row in rows}) == 1 and all(map(is_complete, rows))
-
-
-async def insert_all(connection: AsyncConnection, rows: Sequence[Entity]) -> None:
-    """Insert rows that are alike, and give them ids, in order, if they have none. Fails as a session does."""
-    entity, is_sqlite = type(rows[0]), connection.dialect.name == "sqlite"
-    if is_sqlite and rows[0].id is None:
-        number(rows, await next_ids(connection, entity, len(rows)))
-    is_numbered = rows[0].id is not None
-    columns = {name: part for name, part in columns_of(entity).items() if is_numbered or name != "id"}
-    values = [{part.key: row.__dict__[name] for name, part in columns.items()} for row in rows]
-    statement = insert(inspect(entity).local_table)
-    if not is_sqlite:  # there, without RETURNING, each row would be a statement, as on SQLite with it
-        statement = statement.returning(columns_of(entity)["id"], sort_by_parameter_order=not is_numbered)
-    result = await connection.execute(statement, values)
-    if not is_numbered:
-        number(rows, result.scalars())
+    Raises what a session raises.
+    """
+    is_sqlite, was_numbered = connection.dialect.name == "sqlite", rows[0].id is not None
+    if is_sqlite and not was_numbered:
+        set_ids(rows, next_ids(connection, mapping, len(rows)))
+    has_ids = rows[0].id is not None
+    fields = {name: part.key for name, part in mapping.columns.items() if has_ids or name != "id"}
+    values = [{key: row.__dict__[name] for name, key in fields.items()} for row in rows]
+    statement: Any = insert(_table_of(mapping))
+    if not is_sqlite:  # there each row would be a statement of its own with RETURNING; on PostgreSQL without
+        statement = statement.returning(mapping.columns["id"], sort_by_parameter_order=not has_ids)
+    try:
+        result = connection.execute(statement, values)
+    except Exception:
+        if is_sqlite and not was_numbered:
+            set_ids(rows, [None] * len(rows))
+        raise
+    if not has_ids:
+        set_ids(rows, result.scalars())
     for row in rows:
         make_transient_to_detached(row)
 
 
-def number(rows: Sequence[Entity], ids: Iterable[int]) -> None:
+def set_ids(rows: Sequence[Entity], ids: Iterable[int | None]) -> None:
     for row, ident in zip(rows, ids, strict=True):
-        set_committed_value(row, "id", ident)
+        set_id(row, ident)
 
 
-async def next_ids(connection: AsyncConnection, entity: type[Entity], count: int) -> range:
-    """The ids that SQLite would give, which nobody else can take while this transaction writes."""
-    table = inspect(entity).local_table
-    remembered = select(SEQUENCES.c.seq).where(SEQUENCES.c.name == table.name)
-    largest = select(func.max(columns_of(entity)["id"]))
-    last = await connection.scalar(remembered if table.dialect_options["sqlite"]["autoincrement"] else largest) or 0
+def next_ids(connection: Connection, mapping: EntityMapping, count: int) -> range:
+    """The ids that SQLite would give. Nobody else can take them while this transaction writes."""
+    numbered = _table_of(mapping)
+    remembered = select(SEQUENCES.c.seq).where(SEQUENCES.c.name == numbered.name)
+    largest = select(func.max(mapping.columns["id"]))
+    has_memory = numbered.dialect_options["sqlite"]["autoincrement"]
+    last: int = connection.scalar(remembered if has_memory else largest) or 0
     return range(last + 1, last + 1 + count)
+
+
+def _table_of(mapping: EntityMapping) -> Table:
+    local = inspect(mapping.entity).local_table
+    assert isinstance(local, Table)
+    return local

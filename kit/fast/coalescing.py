@@ -1,75 +1,88 @@
-"""Who asks the same at the same time, asks together: reads of one kind are answered by one query.
+"""Coalescing: reads that are asked for at the same time under one key are answered by one query.
 
-The invariant: a read joins only a query that has not started. So it sees everything that was committed before it
-arrived, exactly as if it had asked alone. While a query is under way, those who come collect for the next one; where
-none is under way there is nothing to wait for.
+The invariant: a read joins a query only before that query starts. So it sees everything that was committed before it
+was asked for, exactly as if it had a query of its own. For each key:
+
+    idle --read--> a batch starts at once
+    a batch runs --read--> the next batch collects --the first ends, or MAX_WAIT_SECONDS--> the next batch starts
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Hashable
 from typing import Any
 
-MOST = 100
-"""Reads that one query answers."""
-PATIENCE = 0.05
-"""Seconds to wait for the query under way; a slow one does not hold up the next for longer."""
+MAX_ITEMS = 100
+"""Different items that one query answers."""
+MAX_WAIT_SECONDS = 0.05
+"""For the query that runs: a slow one does not hold up the next for longer."""
 
 Query = Callable[[Collection[Any]], Awaitable[Any]]
 
 
-class Flight:
-    """A query for these items, and those who wait for its result."""
+class ReadBatch:
+    """A query for these items, and the futures of those who wait for its result."""
 
     def __init__(self) -> None:
         self.items: dict[Any, None] = {}
         self.waiters: list[asyncio.Future[Any]] = []
         self.task: asyncio.Task[None] | None = None
 
-    def land(self, result: Any = None, failure: BaseException | None = None) -> None:
-        """Tell all who are still there."""
+    def join(self, item: Any) -> asyncio.Future[Any]:
+        self.items[item] = None
+        waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.waiters.append(waiter)
+        return waiter
+
+    def resolve(self, result: Any) -> None:
         for waiter in self.waiters:
-            if waiter.done():  # cancelled: they have left
-                continue
-            if failure is None:
+            if not waiter.done():  # a waiter that was cancelled is done
                 waiter.set_result(result)
-            else:
+
+    def reject(self, failure: BaseException) -> None:
+        for waiter in self.waiters:
+            if not waiter.done():
                 waiter.set_exception(failure)
 
 
 class Coalescer:
-    """The flights of one process: of each key, those under way and the one that collects."""
+    """The batches of one database: for each key, the one that collects and the one that runs."""
 
     def __init__(self) -> None:
-        self.collecting: dict[Hashable, Flight] = {}
-        self.under_way: dict[Hashable, Flight] = {}
+        self.collecting: dict[Hashable, ReadBatch] = {}
+        self.running: dict[Hashable, ReadBatch] = {}
+        self.loop: asyncio.AbstractEventLoop | None = None
 
     async def ask(self, key: Hashable, item: Any, query: Query) -> Any:
-        """The result of one query for this item and those of others who ask under this key; or its exception.
+        """The result of one query for this item and the other items that are asked for under this key; or its failure.
 
-        All callers under a key must give queries that do the same. Whoever is cancelled leaves the others alone.
+        All callers must give queries that do the same for a key. A caller that is cancelled does not affect the others.
         """
-        flight = self.collecting.get(key)
-        if flight is None or len(flight.items) >= MOST:
-            flight = self.collecting[key] = Flight()
-            flight.task = asyncio.create_task(self.fly(key, flight, query))
-        flight.items[item] = None
-        waiter = asyncio.get_running_loop().create_future()
-        flight.waiters.append(waiter)
-        return await waiter
+        self._enter_loop()
+        batch = self.collecting.get(key)
+        if batch is None or len(batch.items) >= MAX_ITEMS:
+            batch = self.collecting[key] = ReadBatch()
+            batch.task = asyncio.create_task(self._run(key, batch, query))
+        return await batch.join(item)
 
-    async def fly(self, key: Hashable, flight: Flight, query: Query) -> None:
-        if key in self.under_way and (before := self.under_way[key].task):
-            await asyncio.wait([before], timeout=PATIENCE)
-        if self.collecting.get(key) is flight:
+    def _enter_loop(self) -> None:
+        """Forget the batches of an event loop that has ended."""
+        loop = asyncio.get_running_loop()
+        if loop is not self.loop:
+            self.loop, self.collecting, self.running = loop, {}, {}
+
+    async def _run(self, key: Hashable, batch: ReadBatch, query: Query) -> None:
+        if key in self.running and (previous := self.running[key].task):
+            await asyncio.wait([previous], timeout=MAX_WAIT_SECONDS)
+        if self.collecting.get(key) is batch:
             del self.collecting[key]  # from here on nobody joins: the query starts
-        self.under_way[key] = flight
+        self.running[key] = batch
         try:
-            flight.land(await query(flight.items))
+            batch.resolve(await query(batch.items))
         except Exception as failure:
-            flight.land(failure=failure)
+            batch.reject(failure)
         except asyncio.CancelledError as end:
-            flight.land(failure=end)
+            batch.reject(end)
             raise
         finally:
-            if self.under_way.get(key) is flight:
-                del self.under_way[key]
+            if self.running.get(key) is batch:
+                del self.running[key]

@@ -1,133 +1,102 @@
-"""How are rows stored together that came alone: in one transaction, of which each request sees its own row only.
+"""Group commit: inserts that arrive together share one transaction.
 
-No row is worse off than by itself. It is answered after the COMMIT. If one cannot be stored, all are undone, and each
-is stored by itself. If a request leaves after its row was stored, or the COMMIT is refused, all are undone, and the
-others' requests run again.
+For each kind of row (an entity, with an id or without):
+
+    idle --insert--> the leader inserts alone, at once
+    a transaction is open --insert--> a batch collects; it starts when a transaction of the kind ends,
+                                      when it is full, or after MAX_WAIT_SECONDS
+
+After the COMMIT of a batch was refused, all rows of the kind are stored alone for APART_SECONDS.
 """
 
 import asyncio
-from contextlib import suppress
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from functools import partial
 
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from kit.database.errors import FAILURES, Undone, meaning_of
-from kit.fast.single_insert import Lone
+from kit.database.errors import Undone
+from kit.fast.batches import Batch, Member
+from kit.fast.single_insert import NewRow, SingleInsert
 from kit.models.entities import Entity
-from kit.operations.deadlines import COMMIT_TIMEOUT
 
-PATIENCE = 0.05
-"""Seconds to wait for a lock; who else waits for it, does so by itself."""
+MAX_ROWS = 100
+"""Rows that one transaction stores."""
+MAX_WAIT_SECONDS = 0.05
+"""For the open transaction: a slow one does not hold up the next for longer."""
+APART_SECONDS = 1.0
+
+Kind = tuple[type[Entity], bool]
 
 
-class Group:
-    """The rows of one transaction, and the requests that wait for it."""
+class Leader(SingleInsert):
+    """An insert that finds no open transaction of its kind. The batch that collects meanwhile starts at its end."""
+
+    def __init__(self, engine: Engine, at_end: Callable[[], None]) -> None:
+        super().__init__(engine)
+        self.at_end = at_end
+
+    async def leave(self) -> None:
+        try:
+            await super().leave()
+        finally:
+            self.at_end()
+
+
+class GroupCommit:
+    """The transactions and the batches of one database."""
 
     def __init__(self, engine: Engine) -> None:
-        self.engine, self.transaction = engine, Lone(engine)
-        self.members: list[Member] = []
-        self.task: asyncio.Task[None] | None = None
-        """What stores them, from when on nobody joins."""
-        self.undecided = self.present = 0
-        self.is_wanted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        """Whether all want the COMMIT: true when the last has said so, false as soon as one has left."""
+        self.engine = engine
+        self.open: Counter[Kind] = Counter()
+        """How many transactions of each kind are open."""
+        self.collecting: dict[Kind, Batch] = {}
+        self.apart_until: defaultdict[Kind, float] = defaultdict(float)
+        self.loop: asyncio.AbstractEventLoop | None = None
 
-    async def run(self) -> Exception | None:
-        """Store all, and tell each. Returns why not, if so."""
-        failure: Exception | None = Undone()
-        try:
-            failure = await self.attempt()
-        finally:
-            self.tell(failure)
-        return failure
+    def place(self, new: NewRow) -> SingleInsert | Member:
+        """The transaction in which a row is stored."""
+        self._enter_loop()
+        kind = type(new.row), new.row.id is None
+        if self.apart_until[kind] > asyncio.get_running_loop().time():
+            return SingleInsert(self.engine)
+        if self.open[kind] == 0:
+            self.open[kind] = 1
+            return Leader(self.engine, partial(self._end, kind))
+        return self._join(kind, new)
 
-    async def attempt(self) -> Exception | None:
-        try:
-            await self.store()
-        except BaseException as failure:
-            with suppress(*FAILURES):  # the connection has gone, and the transaction with it
-                await self.transaction.leave(failure)
-            if isinstance(failure, Exception):
-                return failure
-            raise
-        return None
+    def _enter_loop(self) -> None:
+        """Forget the transactions and batches of an event loop that has ended."""
+        loop = asyncio.get_running_loop()
+        if loop is not self.loop:
+            self.loop, self.open, self.collecting, self.apart_until = loop, Counter(), {}, defaultdict(float)
 
-    async def store(self) -> None:
-        await self.transaction.insert(*(member.row for member in self.members), patience=PATIENCE)
-        self.tell(None)
-        if not await self.is_wanted:
-            raise Undone
-        try:
-            async with asyncio.timeout(COMMIT_TIMEOUT):
-                await self.transaction.commit()
-        except FAILURES as failure:
-            if meaning_of(failure) in ("lost", "unavailable"):
-                raise
-            raise Undone(refused=True) from failure  # nobody knows for whose row
-
-    def join(self, row: Entity) -> "Member":
-        self.members.append(member := Member(self, row))
-        self.undecided += 1
-        self.present += 1
+    def _join(self, kind: Kind, new: NewRow) -> Member:
+        batch = self.collecting.get(kind)
+        if batch is None:
+            batch = self.collecting[kind] = Batch(self.engine)
+            asyncio.get_running_loop().call_later(MAX_WAIT_SECONDS, self._start, kind, batch)
+        member = batch.join(new)
+        if len(batch.members) == MAX_ROWS:
+            self._start(kind, batch)
         return member
 
-    def tell(self, failure: Exception | None) -> None:
-        for member in self.members:
-            member.hear(failure)
+    def _start(self, kind: Kind, batch: Batch) -> None:
+        if self.collecting.get(kind) is batch:
+            del self.collecting[kind]
+            self.open[kind] += 1
+            batch.task = asyncio.create_task(self._run(kind, batch))
 
-    def agree(self) -> None:
-        self.undecided -= 1
-        if self.undecided == 0 and not self.is_wanted.done():
-            self.is_wanted.set_result(True)
+    async def _run(self, kind: Kind, batch: Batch) -> None:
+        try:
+            failure = await batch.run() if batch.members else None
+            if isinstance(failure, Undone) and failure.refused:
+                self.apart_until[kind] = asyncio.get_running_loop().time() + APART_SECONDS
+        finally:
+            self._end(kind)
 
-    def lose(self, member: "Member") -> None:
-        """This one does not wait any more, nor wants the COMMIT."""
-        self.present -= 1
-        if self.task is None:
-            self.members.remove(member)
-            self.undecided -= 1
-            return
-        if not self.is_wanted.done():
-            self.is_wanted.set_result(False)
-        if self.present == 0:
-            self.task.cancel()
-
-
-class Member:
-    """A row in a group; its request asks of it what it would ask of a `Lone`."""
-
-    def __init__(self, group: Group, row: Entity) -> None:
-        self.group, self.row = group, row
-        self.itself: Lone | None = None
-        """The transaction of this row only, if there was no way with the others."""
-        self.news: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
-        self.has_agreed = False
-
-    def hear(self, failure: Exception | None) -> None:
-        news, self.news = self.news, asyncio.get_running_loop().create_future()
-        if not news.done():  # by cancellation
-            news.set_result(failure)
-
-    async def insert(self, row: Entity) -> None:
-        failure = await self.news
-        if failure is None:
-            return
-        if isinstance(failure, PoolTimeout) or meaning_of(failure) in ("lost", None):
-            raise failure
-        self.itself = Lone(self.group.engine)
-        await self.itself.insert(row)
-
-    async def commit(self) -> None:
-        if self.itself:
-            await self.itself.commit()
-            return
-        news, self.has_agreed = self.news, True
-        self.group.agree()
-        if failure := await news:
-            raise failure
-
-    async def leave(self, failure: BaseException | None) -> None:
-        if self.itself:
-            await self.itself.leave(failure)
-        elif not self.has_agreed:
-            self.group.lose(self)
+    def _end(self, kind: Kind) -> None:
+        self.open[kind] -= 1
+        if kind in self.collecting:
+            self._start(kind, self.collecting[kind])

@@ -1,33 +1,48 @@
-"""What is a row as a thing of its kind, when no session of the ORM has loaded or stored it."""
+"""Instances: rows that a session knows as if it had loaded or stored them itself."""
 
-from collections.abc import Callable, Mapping
-from functools import cache
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
-from sqlalchemy import inspect
-from sqlalchemy.orm.attributes import instance_state, manager_of_class
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import instance_state, set_committed_value
 
-from kit.models.entities import Entity
-
-E = TypeVar("E", bound=Entity)
+from kit.fast.mappings import EntityMapping
 
 
-def detached(entity: type[E], values: Mapping[str, Any]) -> E:
-    """The thing with all these values, as a session that is over would have left it."""
-    made = made_by(entity)
-    thing: E = made.new()
-    thing.__dict__.update(values)
-    instance_state(thing).key = made.identify((values["id"],))
-    return thing
+def loaded(session: Session, mapping: EntityMapping, values: Mapping[str, Any]) -> Any:
+    """The row with these values, as this session would have loaded it; the one it has, if it has one already."""
+    key = mapping.identity_key((values["id"],))
+    present = session.identity_map.get(key)
+    if present is not None:
+        return present
+    row = mapping.new_instance()
+    row.__dict__.update(values)
+    state = instance_state(row)
+    state.key, state.session_id = key, session.hash_key
+    session.identity_map.add(state)
+    return row
 
 
-class Made(NamedTuple):
-    """What makes a thing of a kind, and the key by which sessions know it."""
+def detached(mapping: EntityMapping, key: Any, values: Mapping[str, Any]) -> Any:
+    """The row with these values, as a session that has been closed would have left it."""
+    row = mapping.new_instance()
+    row.__dict__.update(values)
+    instance_state(row).key = key
+    return row
 
-    new: Callable[[], Any]
-    identify: Callable[[tuple[Any, ...]], Any]
+
+def identify(row: Any) -> None:
+    """Treat a row that was just stored as one that a session has stored."""
+    state = instance_state(row)
+    state.key = state.mapper._identity_key_from_state(state)
+    state._commit_all(state.dict)
 
 
-@cache
-def made_by(entity: type[Entity]) -> Made:
-    return Made(manager_of_class(entity).new_instance, inspect(entity).identity_key_from_primary_key)
+def flushed(session: Session, row: Any) -> None:
+    """Treat a new row of this session, which has its id by now, as one that the session has flushed."""
+    session._register_persistent({instance_state(row)})
+
+
+def set_id(row: Any, ident: Any) -> None:
+    """Set the id that the database gave."""
+    set_committed_value(row, "id", ident)

@@ -1,102 +1,112 @@
-"""What does a request's body look like: JSON, in UTF-8, of a bounded size and depth."""
+"""Request bodies: read once, of a bounded size, and parsed as strict JSON (RFC 8259)."""
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, NoReturn
 
-from fastapi import Request
-from starlette.requests import ClientDisconnect
+from starlette.requests import Request
+from starlette.types import Receive, Scope
 
-from kit.http.problems import Problem
+from kit.http.problems import Problem, malformed
 from kit.http.request_headers import header
 
-
-def refuse_constant(name: str) -> NoReturn:
-    raise malformed(f"{name} is not JSON.")
-
-
-DECODER = json.JSONDecoder(parse_constant=refuse_constant)
-"""Made once: to make one takes as long as to read a body."""
+MAX_DIGITS = 4300
+"""Of an integer: Python's own limit."""
 
 
-def malformed(detail: str) -> Problem:
-    return Problem(400, detail, kind="malformed-body")
+class BufferedRequest(Request):
+    """A request whose body has been read already, so that each attempt to serve it reads it from the start."""
 
+    def __init__(self, scope: Scope, receive: Receive, body: bytes) -> None:
+        super().__init__(scope, receive)
+        self._content, self._connection = body, receive
+        self._is_used = False
 
-class Bounded(Request):
-    """A request whose body has a limit, in bytes: over it, 413, whether it was announced or not."""
-
-    limit: int
+    def next_attempt(self) -> "BufferedRequest":
+        """The same request, of which nothing has been read or parsed yet."""
+        if self._is_used:
+            return BufferedRequest(self.scope, self._connection, self._content).next_attempt()
+        self._is_used = True
+        return self
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
-        self.refuse_announced()
-        size = 0
-        try:
-            async for chunk in super().stream():
-                size += len(chunk)
-                self.refuse_over_limit(size)
-                yield chunk
-        except ClientDisconnect as gone:
-            raise malformed("The body ended early.") from gone
-
-    def refuse_announced(self) -> None:
-        announced = header(self.scope, b"content-length") or ""
-        self.refuse_over_limit(int(announced) if announced.isdigit() else 0)
-
-    def refuse_over_limit(self, size: int) -> None:
-        if size > self.limit:
-            detail = f"The body may have at most {self.limit} bytes."
-            raise Problem(413, detail, kind="body-too-large", headers={"Connection": "close"})
-
-
-class JSONBody(Bounded):
-    """A request that reads its body with care.
-
-    415 unless it is `application/json` or `+json`; 400 if it is not JSON: its syntax (NaN and Infinity included), its
-    encoding, its depth.
-    """
+        yield self._content
+        yield b""
 
     async def body(self) -> bytes:
-        if not hasattr(self, "_body"):
-            self._body = await self.whole()
-            if self._body:
-                self.refuse_other_types()
-        return self._body
-
-    async def whole(self) -> bytes:
-        """Chunk by chunk, of which there is one as a rule: in half of the time that a stream takes."""
-        self.refuse_announced()
-        body, is_complete = bytearray(), False
-        while not is_complete:
-            message = await self.receive()
-            if message["type"] == "http.disconnect":
-                raise malformed("The body ended early.")
-            body += message.get("body", b"")
-            self.refuse_over_limit(len(body))
-            is_complete = not message.get("more_body", False)
-        return bytes(body)
-
-    def refuse_other_types(self) -> None:
-        media_type = (header(self.scope, b"content-type") or "").partition(";")[0].strip().lower()
-        if media_type != "application/json" and not (
-            media_type.startswith("application/") and media_type.endswith("+json")
-        ):
-            raise Problem(415, "The body must be application/json.", kind="unsupported-media-type")
+        return self._content
 
     async def json(self) -> Any:
-        if not hasattr(self, "_json"):
-            self._json = parse(await self.body())
-        return self._json
+        """The body as JSON; a 400 if it is none."""
+        if not hasattr(self, "_parsed"):
+            self._parsed = parse(self._content)
+        return self._parsed
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body; a 413 over `limit` bytes, announced or not, and a 400 if the client leaves before its end."""
+    announced = header(request.scope, b"content-length") or ""
+    _refuse_over(limit, int(announced) if announced.isdigit() else 0)
+    body, is_complete = bytearray(), False
+    while not is_complete:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise malformed("The body ended early.")
+        body += message.get("body", b"")
+        _refuse_over(limit, len(body))
+        is_complete = not message.get("more_body", False)
+    return bytes(body)
+
+
+def _refuse_over(limit: int, size: int) -> None:
+    if size > limit:
+        detail = f"The body may have at most {limit} bytes."
+        raise Problem(413, detail, kind="body-too-large", headers={"Connection": "close"})
+
+
+def refuse_other_than_json(request: Request) -> None:
+    """A 415 for a body that is not `application/json` or `application/…+json`, or that is encoded."""
+    media_type = (header(request.scope, b"content-type") or "").partition(";")[0].strip().lower()
+    is_json = media_type == "application/json" or (
+        media_type.startswith("application/") and media_type.endswith("+json")
+    )
+    if not is_json:
+        headers = {"Accept": "application/json"}
+        raise Problem(415, "The body must be application/json.", kind="unsupported-media-type", headers=headers)
+
+
+def refuse_encoded(request: Request) -> None:
+    """A 415 for a body with a Content-Encoding (RFC 9110, section 8.4)."""
+    encoding = (header(request.scope, b"content-encoding") or "identity").strip().lower()
+    if encoding != "identity":
+        headers = {"Accept-Encoding": "identity"}
+        raise Problem(415, "The body may have no Content-Encoding.", kind="unsupported-media-type", headers=headers)
 
 
 def parse(body: bytes) -> Any:
+    """The value of a JSON document; a 400 if it is none: its syntax, its encoding, its depth, a key twice."""
     try:
-        return DECODER.decode(body.decode())
-    except UnicodeDecodeError as exc:
-        raise malformed("The body is not UTF-8.") from exc
-    except json.JSONDecodeError as exc:
-        raise malformed(f"The body is not JSON: {exc.msg} at character {exc.pos}.") from exc
-    except RecursionError as exc:
-        raise malformed("The body is nested too deeply.") from exc
-    except ValueError as exc:  # Python's own limit of 4300 digits
-        raise malformed("The body has a number with too many digits.") from exc
+        return DECODER.decode(body.decode("utf-8-sig"))
+    except UnicodeDecodeError as failure:
+        raise malformed("The body is not UTF-8.") from failure
+    except json.JSONDecodeError as failure:
+        raise malformed(f"The body is not JSON: {failure.msg} at character {failure.pos}.") from failure
+    except RecursionError as failure:
+        raise malformed("The body is nested too deeply.") from failure
+    except ValueError as failure:
+        raise malformed(f"The body has a number with more than {MAX_DIGITS} digits.") from failure
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise malformed(f"{name} is not JSON.")
+
+
+def _without_duplicates(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(members)
+    if len(value) < len(members):
+        raise malformed("An object has a key twice.")
+    return value
+
+
+DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates)
+"""Made once: to make it takes as long as to read a body."""

@@ -1,4 +1,4 @@
-"""How is JSON written: times in UTC with a Z, money and UUIDs as text."""
+"""JSON encoding: times in UTC with a Z, decimals and UUIDs as text."""
 
 from decimal import Decimal
 from typing import Any

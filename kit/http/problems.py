@@ -1,4 +1,4 @@
-"""How a failure looks: RFC 9457 problem details, one shape for every error."""
+"""Problem details (RFC 9457): the one form of every error."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -6,12 +6,13 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
 from starlette.responses import Response
 from starlette.types import Scope
+
+from kit.http.paths import ORIGINAL_PATH
 
 T = TypeVar("T")
 MEDIA_TYPE = "application/problem+json"
@@ -19,7 +20,8 @@ MAX_ERRORS = 100
 MAX_POINTER = 200
 TITLES = {413: "Content Too Large", 422: "Unprocessable Content", 499: "Client Closed Request"}
 """RFC 9110's names, of which Python 3.11 has older ones; and nginx's for a caller who left."""
-UNECHOED = {"uuid_parsing": "Input should be a valid UUID"}  # pydantic's own words quote the input
+MESSAGES = {"uuid_parsing": "Input should be a valid UUID"}
+"""Instead of messages of pydantic that quote the input."""
 
 
 class Problem(HTTPException):
@@ -30,6 +32,29 @@ class Problem(HTTPException):
     ) -> None:
         super().__init__(status, detail, headers)
         self.kind, self.extra = kind, extra
+
+
+def problem_from(failure: HTTPException) -> Problem:
+    """The problem that an HTTPException means; its type follows the status, as in `urn:problem:not-found`."""
+    if isinstance(failure, Problem):
+        return failure
+    if isinstance(failure.__context__, MultiPartException):
+        return malformed(f"The body is not a form: {failure.detail}")
+    kind = phrase(failure.status_code).lower().replace(" ", "-").replace("'", "")
+    if isinstance(failure.detail, str):
+        return Problem(failure.status_code, failure.detail, kind=kind, headers=failure.headers)
+    detail = f"{phrase(failure.status_code)}."
+    return Problem(failure.status_code, detail, kind=kind, headers=failure.headers, information=failure.detail)
+
+
+def phrase(status: int) -> str:
+    """The name of a status, as in `Not Found`."""
+    return TITLES.get(status) or (HTTPStatus(status).phrase if status in set(HTTPStatus) else "Error")
+
+
+def malformed(detail: str) -> Problem:
+    """A 400 for a body that cannot be parsed."""
+    return Problem(400, detail, kind="malformed-body")
 
 
 def found(thing: T | None) -> T:
@@ -65,7 +90,7 @@ def describe(failure: ErrorDetails | Mapping[str, Any]) -> dict[str, str]:
     where, *path = failure["loc"] or ("body",)
     pointer = fragment(path) if where == "body" else ".".join(map(str, path))
     kind = failure["type"]
-    return error(str(where), pointer, UNECHOED.get(kind, failure["msg"]), kind)
+    return error(str(where), pointer, MESSAGES.get(kind, failure["msg"]), kind)
 
 
 def fragment(path: Iterable[int | str]) -> str:
@@ -80,11 +105,11 @@ def content(scope: Scope, problem: Problem) -> dict[str, Any]:
     status = problem.status_code
     return {
         "type": f"urn:problem:{problem.kind}",
-        "title": TITLES.get(status) or HTTPStatus(status).phrase,
+        "title": phrase(status),
         "status": status,
         "detail": problem.detail,
-        "instance": quote(scope["path"], errors="replace"),
-        "request_id": scope["state"]["request_id"],
+        "instance": quote(scope.get(ORIGINAL_PATH, scope["path"]), errors="replace"),
+        "request_id": scope.get("state", {}).get("request_id", ""),
         **problem.extra,
     }
 
@@ -93,39 +118,3 @@ def render(scope: Scope, problem: Problem) -> Response:
     """The problem as an answer to this request."""
     body = json.dumps(content(scope, problem), separators=(",", ":"))  # as ASCII: a lone surrogate has no UTF-8
     return Response(body, problem.status_code, dict(problem.headers or {}), MEDIA_TYPE)
-
-
-async def answer_problem(request: Request, problem: Exception) -> Response:
-    assert isinstance(problem, Problem)
-    return render(request.scope, problem)
-
-
-async def answer_invalid(request: Request, failure: Exception) -> Response:
-    assert isinstance(failure, RequestValidationError)
-    return render(request.scope, invalid(map(describe, failure.errors())))
-
-
-async def answer_http_exception(request: Request, failure: Exception) -> Response:
-    """Starlette's own 404 and 405; the latter with every method that the path has, not only one route's."""
-    assert isinstance(failure, HTTPException)
-    status, headers = failure.status_code, dict(failure.headers or {})
-    if status == 405:
-        headers["Allow"] = ", ".join(allowed_methods(request))
-        return render(
-            request.scope, Problem(405, "The method is not allowed.", kind="method-not-allowed", headers=headers)
-        )
-    kind = "not-found" if status == 404 else "malformed-body"  # the latter where a form is none
-    return render(request.scope, Problem(status, str(failure.detail), kind=kind, headers=headers))
-
-
-def allowed_methods(request: Request) -> list[str]:
-    routes = request.app.router.routes
-    here = [route for route in routes if route.path_regex.match(request.scope["path"])]
-    methods = {method for route in here for method in getattr(route, "methods", ["GET"])}  # a mount has files
-    return sorted(methods | {"HEAD"} if "GET" in methods else methods)
-
-
-def install(app: FastAPI) -> None:
-    app.add_exception_handler(Problem, answer_problem)
-    app.add_exception_handler(RequestValidationError, answer_invalid)
-    app.add_exception_handler(HTTPException, answer_http_exception)

@@ -1,4 +1,4 @@
-"""What does a request say in its headers, without an object made for all of them."""
+"""Request headers, read from the ASGI scope without an object made for all of them."""
 
 from starlette.types import Scope
 

@@ -1,20 +1,20 @@
-"""What every table and every body has: an id, a version, timestamps, and fields that are read-only."""
+"""Entities: tables whose rows have an id, a version and timestamps."""
 
-from collections.abc import Callable, Mapping
-from copy import copy
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import cache
 from types import MappingProxyType
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self
 from uuid import UUID
 
-from pydantic import BaseModel, model_validator
-from pydantic_core import PydanticUndefined
-from sqlalchemy import Index, String, event
-from sqlalchemy.orm import Mapper, class_mapper, declared_attr
+from pydantic import SerializationInfo, SerializerFunctionWrapHandler, model_serializer
+from sqlalchemy import Index, MetaData, String, Table, event, inspect
+from sqlalchemy.orm import Mapper, declared_attr
+from sqlalchemy.orm.attributes import set_attribute
 from sqlmodel import AutoString, Field, SQLModel
-from sqlmodel._compat import SQLModelConfig
 
+from kit.models.privacy import hidden_fields
 from kit.models.types import BIGINT, new_uuid
 
 SQLModel.metadata.naming_convention = {
@@ -26,12 +26,12 @@ SQLModel.metadata.naming_convention = {
 }
 
 
-SHOWN: dict[str, Any] = {"lazy": "raise", "viewonly": True}
-"""Of a relationship: it shows what a foreign key leads to, where a query asks for it; what is written is the key."""
+VIEW: dict[str, Any] = {"lazy": "raise", "viewonly": True}
+"""Options of a relationship that is only read, where a query asks for it; what is written is the foreign key."""
 
 
 def sorted_by(*fields: str) -> list[Index]:
-    """An index under each field, for filters and sorts; the id behind it makes the order total, as a page needs it."""
+    """An index on each field, for filters and sorts; the id as second column makes the order of a page total."""
     return [Index(None, field, "id") for field in fields]
 
 
@@ -39,8 +39,12 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+ROW_OF_BODY: ContextVar[Callable[[Any, Any], Any] | None] = ContextVar("row_of_body", default=None)
+"""A cheaper way to make a row of a body, which answers None where it does not apply."""
+
+
 class Stamped(SQLModel):
-    """What the service itself writes into every row."""
+    """The columns that the service itself writes: version and timestamps."""
 
     version: int = Field(default=1, description="Rises by one with every change; the ETag.")
     created_at: datetime = Field(default_factory=now, description="UTC, RFC 3339.")
@@ -48,23 +52,35 @@ class Stamped(SQLModel):
 
 
 class Entity(Stamped):
-    """A table of the service: numbered, versioned and stamped."""
+    """A table of a resource: numbered, versioned and stamped."""
 
     id: int = Field(default=None, primary_key=True, sa_type=BIGINT)
     belongs_to: ClassVar[str | None] = None
-    """The field that names the user to whom a row belongs."""
+    """The foreign key that leads to the owner: to a user, or to a row that has an owner itself."""
     reserved: ClassVar[Mapping[str, Any]] = MappingProxyType({})
-    """The fields that only superusers may set, with what they are at first."""
+    """The fields that only superusers may set, each with its first value."""
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:
-        """A row of this; a body was validated when it came in, by the same fields, and is not validated again."""
-        if not isinstance(obj, Body) or options:
-            return super().model_validate(obj, **options)
-        row: Self = class_mapper(cls).class_manager.new_instance()
-        given = vars(obj)
-        row.__dict__.update({name: given[name] if name in given else make() for name, make in defaults_of(cls)})
-        return row
+        """A row with these values, which are validated by the fields and validators of the table."""
+        make = ROW_OF_BODY.get()
+        row = None if make is None or options else make(cls, obj)
+        return super().model_validate(obj, **options) if row is None else row
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """As SQLModel's, which would put back the value that `@validates` of SQLAlchemy has changed."""
+        if name in _validated_fields(type(self)):
+            set_attribute(self, name, value)
+            self.model_fields_set.add(name)
+        else:
+            super().__setattr__(name, value)
+
+    @model_serializer(mode="wrap")
+    def _serialize_visible(self, serialize: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        """A row in JSON has no private fields of others, also where an answer has no read variant for it."""
+        shown: dict[str, Any] = serialize(self)
+        hidden = hidden_fields(self) if info.mode_is_json() else ()
+        return {name: value for name, value in shown.items() if name not in hidden} if hidden else shown
 
     @declared_attr.directive
     def __mapper_args__(cls) -> dict[str, Any]:
@@ -72,62 +88,33 @@ class Entity(Stamped):
 
 
 @cache
-def defaults_of(entity: type[Entity]) -> list[tuple[str, Callable[[], Any]]]:
-    """The fields, each with what makes its value where none is given."""
-    fields = entity.model_fields.items()
-    return [(name, cast("Any", field.default_factory) or partial(copy, field.default)) for name, field in fields]
+def _validated_fields(entity: type[Entity]) -> Collection[str]:
+    """The fields for which the table has a method with `@validates`."""
+    mapper = inspect(entity, raiseerr=False)
+    return () if mapper is None else frozenset(mapper.validators)
+
+
+def known_tables() -> dict[str, Table]:
+    """All tables by name: those of `SQLModel.metadata`, and those of entities with a registry of their own."""
+    return {name: table for metadata in set(_metadatas(Entity)) for name, table in metadata.tables.items()}
+
+
+def _metadatas(entity: type[Entity]) -> Iterator[MetaData]:
+    yield entity.metadata
+    for child in entity.__subclasses__():
+        yield from _metadatas(child)
 
 
 class UUIDEntity(Entity):
-    """A table whose rows are known by a UUID, which tells nothing of how many there are."""
+    """A table whose rows have a UUID (version 7) as id, which does not tell how many rows there are."""
 
     id: UUID = Field(default_factory=new_uuid, primary_key=True)  # type: ignore[assignment]  # instead of the number
 
 
 @event.listens_for(Entity, "instrument_class", propagate=True)
 def order_text_by_code_point(mapper: Mapper[Any], _: type) -> None:
-    """Sort text the same on both databases: by code point, as SQLite does, not by locale."""
+    """Sort text alike on both databases: by code point, as SQLite does, not by the locale of PostgreSQL."""
     for column in mapper.local_table.columns:
         if isinstance(column.type, AutoString):
             length = column.type.length
             column.type = String(length).with_variant(String(length, collation="C"), "postgresql")
-
-
-class Read(SQLModel):
-    """What goes out: its fields, in this order, as JSON. It is not validated again."""
-
-    model_config = SQLModelConfig(json_schema_serialization_defaults_required=True)
-
-    id: int = Field(description="Given by the service.", schema_extra={"examples": [1]})
-
-
-class UUIDRead(Read):
-    """What goes out of a table of UUIDs."""
-
-    id: UUID = Field(description="Given by the service.")  # type: ignore[assignment]  # instead of the number
-
-
-class Body(SQLModel):
-    """What comes in: unknown fields are refused, read-only ones ignored, so that what was read may be sent back."""
-
-    model_config = SQLModelConfig(extra="forbid")
-    read_only: ClassVar[frozenset[str]] = frozenset({"id", "version", "created_at", "updated_at"})
-    __init__ = BaseModel.__init__  # SQLModel's is for tables, and half of the time of each body
-
-    @model_validator(mode="before")
-    @classmethod
-    def ignore_read_only(cls, body: object) -> object:
-        if not isinstance(body, dict) or cls.read_only.isdisjoint(body):
-            return body
-        return {name: value for name, value in body.items() if name not in cls.read_only}
-
-
-class Changes(Body):
-    """A body of which every field may be left out; leaving it out does not make it nullable."""
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        super().__pydantic_init_subclass__(**kwargs)
-        for field in cls.model_fields.values():
-            field.default, field.default_factory, field.validate_default = PydanticUndefined, lambda: None, False
-        cls.model_rebuild(force=True)

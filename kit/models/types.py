@@ -1,4 +1,4 @@
-"""What may a field hold: types that refuse what no column could store, or no reader could use."""
+"""Field types: they refuse values that no column can store, or that no client could use."""
 
 import re
 from decimal import Decimal
@@ -78,7 +78,7 @@ Email = Annotated[str, AfterValidator(deliverable), schema(format="email")]
 """An e-mail address by its form (RFC 5321), in ASCII; nothing is looked up, and it is kept as typed."""
 Whole = Annotated[int, Strict()]
 """An integer as JSON has it: neither "5", nor true, nor 5.0."""
-Key = Annotated[int, Strict(), pydantic.Field(ge=1, le=MAX_ID)]
+Reference = Annotated[int, Strict(), pydantic.Field(ge=1, le=MAX_ID)]
 """The id of another thing, in a body."""
 Id = Annotated[int, pydantic.Field(ge=1, le=MAX_ID), BeforeValidator(only_digits)]
 """An id in a path."""

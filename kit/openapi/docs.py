@@ -1,18 +1,18 @@
-"""Where is it explained: Swagger UI, every byte of it from this service."""
+"""Swagger UI, with all its assets served by this service."""
 
 import json
 from base64 import b64encode
 from hashlib import sha256
 from importlib.resources import files
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
 from starlette.responses import RedirectResponse, Response
 
-from kit.openapi.document import openapi
 from kit.openapi.examples import fill, filled
-from kit.operations.endpoint import Endpoint
+from kit.runtime import runtime_of
 
 ASSETS = files("fastapi_offline") / "static"
 STYLE = """@import url("assets/swagger-ui.css");
@@ -33,17 +33,17 @@ REST_OF_POLICY = (
 )
 """Swagger UI sets styles on its elements; nothing else is inline."""
 
-router = APIRouter(include_in_schema=False, tags=["docs"], route_class=Endpoint)
+router = APIRouter(include_in_schema=False, tags=["docs"])
 
 
 @router.get("/")
 async def lead_to_docs(request: Request) -> RedirectResponse:
-    return RedirectResponse(f"{request.scope.get('root_path', '')}/docs")
+    return RedirectResponse(f"{prefix_of(request)}/docs")
 
 
 @router.get("/docs")
 async def show_docs(request: Request) -> Response:
-    root = request.scope.get("root_path", "")
+    root = prefix_of(request)
     page = get_swagger_ui_html(
         openapi_url=f"{root}/openapi.json",
         title=request.app.title,
@@ -77,13 +77,26 @@ async def show_style() -> Response:
 @router.get("/openapi.json")
 async def show_openapi(request: Request) -> Response:
     """With ids of what is there, to try it out with; not where the public would learn from them how many there are."""
-    document = json.dumps(openapi(request.app))
-    if request.app.state.guard.is_on:
+    document, runtime = json.dumps(with_server(request.app, prefix_of(request))), runtime_of(request)
+    if runtime.authenticator.is_required:
         return Response(fill(document, {}), media_type="application/json")
-    async with request.app.state.database.read() as session:
+    async with runtime.database.read() as session:
         return Response(await filled(document, session), media_type="application/json")
 
 
-def install(app: FastAPI) -> None:
-    app.router.routes.extend(router.routes)
+def prefix_of(request: Request) -> str:
+    """The prefix under which a proxy or another application shows this service."""
+    return str(request.scope.get("root_path", "")).rstrip("/")
+
+
+def with_server(app: FastAPI, prefix: str) -> dict[str, Any]:
+    """The document of the application, with the prefix among its servers, as FastAPI's own route has it."""
+    document: dict[str, Any] = app.openapi()
+    servers: list[dict[str, Any]] = document.get("servers", [])
+    if not prefix or not app.root_path_in_servers or any(server.get("url") == prefix for server in servers):
+        return document
+    return {**document, "servers": [{"url": prefix}, *servers]}
+
+
+def mount_assets(app: FastAPI) -> None:
     app.mount("/docs/assets", StaticFiles(directory=str(ASSETS)), name="assets")

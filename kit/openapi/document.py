@@ -1,22 +1,25 @@
-"""What does the OpenAPI document say: what FastAPI derives from the routes, and what only the kit knows."""
+"""The OpenAPI document: what FastAPI derives from the routes, and what only the kit knows."""
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute, iter_route_contexts
 
-from kit.auth.privacy import private
+from kit.auth.permissions import Who
+from kit.models.privacy import private_fields
+from kit.models.reads import Read
 from kit.models.types import MAX_ID
 from kit.openapi.examples import elements
-from kit.openapi.operations import query_variant
 from kit.openapi.responses import PROBLEM_SCHEMA, Json, headers, share_failures
-from kit.operations.endpoint import Endpoint
-from kit.query.embedding import variant
+from kit.operations.route import Operation, dependencies_of, query_variant
+from kit.query.embedding import read_variant
 from kit.query.list_query import ListQuery
 
+Operations = Sequence[tuple[APIRoute, str]]
 BEARER: Json = {"type": "oauth2", "flows": {"password": {"tokenUrl": "auth/token", "scopes": {}}}}
 CONVENTIONS = """
 What holds for every resource, at its path with and without the trailing slash:
@@ -31,71 +34,91 @@ What holds for every resource, at its path with and without the trailing slash:
 """
 
 
-def openapi(app: FastAPI) -> Json:
-    """The document, built once: what FastAPI derives, and what only the kit knows."""
-    if app.openapi_schema is None:
-        routes = [route for route in app.routes if isinstance(route, Endpoint) and route.include_in_schema]
-        for route in routes:
-            route.describe()
-        about = f"{app.description}\n{CONVENTIONS}"
-        schema = get_openapi(title=app.title, version=app.version, description=about, tags=tags(routes), routes=routes)
-        schema["components"]["schemas"]["Problem"] = PROBLEM_SCHEMA
-        schema["components"]["securitySchemes"] = {"Token": BEARER}
-        show_embedded(routes, schema)
-        for route in routes:
-            for operation in (schema["paths"][route.path_format][method.lower()] for method in route.methods or ()):
-                complete(operation, table_of(route, routes), schema["components"]["schemas"])
-        show_merge_patch(schema)
-        schema["paths"] = dict(sorted(schema["paths"].items(), key=lambda item: item[0].endswith("/bulk")))
-        forgive_privacy(routes, schema)
-        share_failures(schema)
-        app.openapi_schema = exact(schema)
-    return app.openapi_schema
+def openapi(app: FastAPI, access: Mapping[tuple[int, str], Who]) -> Json:
+    """The document: what FastAPI derives from the routes, and what only the kit knows."""
+    operations = list(documented(app))
+    about = f"{app.description}\n{CONVENTIONS}"
+    shown = tags(operations)
+    schema = get_openapi(title=app.title, version=app.version, description=about, tags=shown, routes=app.routes)
+    components = schema.setdefault("components", {}).setdefault("schemas", {})
+    components["Problem"] = PROBLEM_SCHEMA
+    schema["components"]["securitySchemes"] = schema["components"].get("securitySchemes", {}) | {"Token": BEARER}
+    show_embedded(operations, schema)
+    for route, path in operations:
+        for method in (route.methods or set()) - {"HEAD"}:
+            operation = schema["paths"][path][method.lower()]
+            if access.get((id(route), method)) is not Who.ANYONE:
+                operation.setdefault("security", [{"Token": []}])
+            complete(operation, table_of(route, operations), components)
+    show_merge_patch(schema)
+    schema["paths"] = dict(sorted(schema["paths"].items(), key=lambda item: item[0].endswith("/bulk")))
+    forgive_privacy(operations, schema)
+    share_failures(schema)
+    result: Json = exact(schema)
+    return result
 
 
-def table_of(route: Endpoint, routes: Sequence[Endpoint]) -> str | None:
+def documented(app: FastAPI) -> Iterator[tuple[APIRoute, str]]:
+    """The routes in the document, each with its whole path."""
+    for context in iter_route_contexts(app.routes):
+        if isinstance(context.original_route, APIRoute) and context.include_in_schema:
+            yield context.original_route, str(context.path_format)
+
+
+def table_of(route: APIRoute, operations: Operations) -> str | None:
     """The table of the resource that a route belongs to."""
-    family = [part for other in routes if other.tags == route.tags for part in other.dependant.dependencies]
+    family = [part for other, _ in operations if other.tags == route.tags for part in dependencies_of(other.dependant)]
     return next((str(query.model.__tablename__) for query in filter(None, map(query_variant, family))), None)
 
 
 def show_merge_patch(schema: Json) -> None:
     """A PATCH body is a JSON merge patch (RFC 7396), and may say so."""
     for operations in schema["paths"].values():
-        if "patch" in operations:
-            content = operations["patch"]["requestBody"]["content"]
+        content = operations.get("patch", {}).get("requestBody", {}).get("content", {})
+        if "application/json" in content:
             content["application/merge-patch+json"] = content["application/json"]
 
 
-def tags(routes: Sequence[Endpoint]) -> list[Json]:
+def tags(operations: Operations) -> list[Json]:
     """What the module of each resource says of itself."""
-    modules = {route.tags[0]: inspect.getmodule(route.endpoint) for route in routes}
-    return [{"name": tag, "description": inspect.getdoc(module)} for tag, module in modules.items()]
+    modules = {str(tag): inspect.getmodule(handler_of(route)) for route, _ in operations for tag in route.tags[:1]}
+    return [{"name": tag, "description": inspect.getdoc(module) or ""} for tag, module in modules.items()]
 
 
-def forgive_privacy(routes: Sequence[Endpoint], schema: Json) -> None:
-    """A private field is not there for everybody."""
-    for query in filter(None, (query_variant(part) for route in routes for part in route.dependant.dependencies)):
-        component = schema["components"]["schemas"][query.read.__name__]
-        component["required"] = [name for name in component["required"] if name not in private(query.model)]
+def handler_of(route: APIRoute) -> Any:
+    return route.handler if isinstance(route, Operation) else route.endpoint
 
 
-def show_embedded(routes: Sequence[Endpoint], schema: Json) -> None:
-    """What `include` embeds, as optional properties of what those operations answer that take it."""
+def forgive_privacy(operations: Operations, schema: Json) -> None:
+    """A private field is not shown to everybody, so no answer has to have it."""
     components = schema["components"]["schemas"]
-    for route in routes:
-        for query in filter(None, map(query_variant, route.dependant.dependencies)):
+    for variant in variants(Read):
+        component = components.get(variant.__name__, {})
+        if "required" in component:
+            component["required"] = [name for name in component["required"] if name not in private_fields(variant)]
+
+
+def variants(parent: type[Read]) -> Iterator[type[Read]]:
+    for child in parent.__subclasses__():
+        yield from (child, *variants(child))
+
+
+def show_embedded(operations: Operations, schema: Json) -> None:
+    """What `include` embeds, as optional properties of the answers of those operations that take it."""
+    components = schema["components"]["schemas"]
+    for route, path in operations:
+        for query in filter(None, map(query_variant, dependencies_of(route.dependant))):
             if query.includes:
                 name, plain = f"{query.read.__name__}Including", components[query.read.__name__]
                 components[name] = plain | {"title": name, "properties": plain["properties"] | dict(embedded(query))}
-                content = schema["paths"][route.path_format]["get"]["responses"]["200"]["content"]
+                content = schema["paths"][path]["get"]["responses"]["200"]["content"]
                 answer = content["application/json"]["schema"]
                 answer.get("items", answer)["$ref"] = f"#/components/schemas/{name}"
 
 
 def embedded(query: type[ListQuery]) -> Iterator[tuple[str, Json]]:
     for name, shown in query.includes.items():
-        reference: Json = {"$ref": f"#/components/schemas/{variant(shown).__name__}"}
+        reference: Json = {"$ref": f"#/components/schemas/{read_variant(shown).__name__}"}
         many = sqlalchemy.inspect(query.model).relationships[name].uselist
         yield name, {"type": "array", "items": reference} if many else {"anyOf": [reference, {"type": "null"}]}
 
@@ -106,7 +129,7 @@ def complete(operation: Json, table: str | None, components: Json) -> None:
         items = parameter["schema"].get("items", {})
         if "const" in items:  # Swagger UI shows a list to choose from for an `enum` only
             items["enum"] = [items.pop("const")]
-        if parameter["in"] == "path":
+        if parameter["in"] == "path" and table is not None and not {"example", "examples"} & parameter.keys():
             parameter["example"] = f"{{{table}}}"
     if operation["operationId"].endswith("-bulk-create"):
         complete_bulk(operation, components)
@@ -122,7 +145,7 @@ def complete_bulk(operation: Json, components: Json) -> None:
     problem = {"index": {"type": "integer"}, "problem": {"$ref": "#/components/schemas/Problem"}}
     failed = {"type": "object", "required": list(problem), "properties": problem}
     lists = {"created": created, "failed": {"type": "array", "items": failed}}
-    operation["responses"]["200"] = {
+    operation["responses"]["207"] = {
         "description": "With `on_error=skip`: what was created, and what failed, by its place in the request.",
         "headers": headers("Idempotency-Replayed"),
         "content": {"application/json": {"schema": {"type": "object", "required": list(lists), "properties": lists}}},

@@ -1,54 +1,46 @@
-"""What do the docs say of an operation: its parameters, its headers, and every way in which it can fail."""
+"""OpenAPI operations: parameters, headers, and every failure of an operation."""
 
 from collections.abc import Iterator
 from inspect import ismethod
 from typing import get_args, get_origin
 
-from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute
-
-from kit.models.entities import Read
+from kit.models.reads import Read
 from kit.openapi.responses import TEXT, Json, failure, headers, optional
-from kit.operations.preconditions import Precondition
-from kit.query.list_query import ListQuery
+from kit.operations.preconditions import precondition_of
+from kit.operations.route import Operation, dependencies_of, query_variant
 
 SUCCESSES = {200: "As it is now.", 201: "Created.", 204: "Deleted."}
+UNDESCRIBED = "Successful Response"
+"""FastAPI's description of a response that has none."""
 ORDER = ("limit", "sort", "q", "include", "fields", "count", "cursor", "offset")  # then the filters
 
 
-def query_parameters(dependant: Dependant) -> list[str] | None:
-    """The query parameters of an operation; None if a query variant among its dependencies looks after them."""
-    if any(query_variant(part) for part in dependant.dependencies):
-        return None
-    return [field.alias for field in dependant.query_params]
+def reads(route: Operation) -> bool:
+    return route.methods <= {"GET", "HEAD"}
 
 
-def query_variant(dependant: Dependant) -> type[ListQuery] | None:
-    owner = getattr(dependant.call, "__self__", dependant.call)
-    return owner if isinstance(owner, type) and issubclass(owner, ListQuery) else None
-
-
-def reads(route: APIRoute) -> bool:
-    return route.methods == {"GET"}
-
-
-def operation(route: APIRoute) -> None:
-    """Add to a route's OpenAPI what FastAPI cannot know."""
+def describe(route: Operation) -> None:
+    """Add to the OpenAPI of a route what FastAPI cannot know, once."""
+    if route.is_described:
+        return
+    route.is_described = True
     success = route.status_code or 200
     described: dict[int | str, Json] = {success: {"headers": headers(*success_headers(route, success))}}
-    route.response_description = SUCCESSES[success]
+    if route.response_description == UNDESCRIBED:
+        route.response_description = SUCCESSES.get(success, UNDESCRIBED)
     if reads(route) and is_tagged(route):
         described[304] = {"description": "Not changed since; the body is empty."} | described[success]
     for status in failures(route):
         described[status] = failure(status)
-    if route.methods == {"POST"}:
+    if "POST" in route.methods:
         described[409]["headers"] |= optional("Retry-After", "Idempotency-Replayed")
     route.responses = described | route.responses
-    route.openapi_extra = {"parameters": list(parameters(route))} | (route.openapi_extra or {})
+    extra = route.openapi_extra or {}
+    route.openapi_extra = extra | {"parameters": [*parameters(route), *extra.get("parameters", ())]}
 
 
-def parameters(route: APIRoute) -> Iterator[Json]:
-    for dependant in route.dependant.dependencies:
+def parameters(route: Operation) -> Iterator[Json]:
+    for dependant in dependencies_of(route.dependant):
         if variant := query_variant(dependant):
             known = variant.shaping if ismethod(dependant.call) else variant.parameters
             ordered = {name: known[name] for name in ORDER if name in known} | dict(known)
@@ -59,7 +51,7 @@ def parameters(route: APIRoute) -> Iterator[Json]:
     if has_precondition(route):
         description = 'Only if it still has this version, as in `"3"`, or `*`; else 412.'
         yield {"name": "If-Match", "in": "header", "description": description, "schema": TEXT}
-    if route.methods == {"POST"}:
+    if "POST" in route.methods:
         description = (
             "To send the request again safely: for a day, the same key gets the same answer, and nothing more."
         )
@@ -67,18 +59,18 @@ def parameters(route: APIRoute) -> Iterator[Json]:
         yield {"name": "Idempotency-Key", "in": "header", "description": description, "schema": schema}
 
 
-def has_precondition(route: APIRoute) -> bool:
-    return any(part.call is Precondition for part in route.dependant.dependencies)
+def has_precondition(route: Operation) -> bool:
+    return any(part.call is precondition_of for part in dependencies_of(route.dependant))
 
 
-def is_tagged(route: APIRoute) -> bool:
+def is_tagged(route: Operation) -> bool:
     """Has its answer an ETag? One thing has, and a list; what is put together from several has none."""
     model = route.response_model
     shown = get_args(model)[0] if reads(route) and get_origin(model) is list else model
     return isinstance(shown, type) and issubclass(shown, Read)
 
 
-def success_headers(route: APIRoute, status: int) -> Iterator[str]:
+def success_headers(route: Operation, status: int) -> Iterator[str]:
     many = get_origin(route.response_model) is list
     if is_tagged(route):
         yield "ETag"
@@ -86,15 +78,15 @@ def success_headers(route: APIRoute, status: int) -> Iterator[str]:
         yield "Location"
     if is_tagged(route) and many:
         yield from ("Link", "X-Total-Count")
-    if route.methods == {"POST"}:
+    if "POST" in route.methods:
         yield "Idempotency-Replayed"
 
 
-def failures(route: APIRoute) -> Iterator[int]:
+def failures(route: Operation) -> Iterator[int]:
     yield from (401, 403)
     if route.body_field:
         yield from (400, 413, 415)
-    if route.dependant.path_params or route.methods == {"PATCH"}:
+    if route.dependant.path_params or "PATCH" in route.methods:
         yield 404
     if not reads(route):
         yield 409

@@ -1,4 +1,4 @@
-"""How do the docs show a failure: as a problem, with an example and the headers that come with it."""
+"""OpenAPI responses: each failure as a problem, with an example and its headers."""
 
 from http import HTTPStatus
 from typing import Any
@@ -29,11 +29,19 @@ HEADERS = {
     "X-Total-Count": "How many there are in all, if `count=true`.",
     "Retry-After": "Seconds to wait.",
     "WWW-Authenticate": "`Bearer` (RFC 6750).",
+    "Accept": "The media type that a body must have.",
+    "Accept-Encoding": "`identity`: a body may have no Content-Encoding.",
     "Connection": "`close`: what is left of the body is not read.",
     "Idempotency-Replayed": "`true` if this is the answer to an earlier request with the same `Idempotency-Key`.",
 }
-HEADERS_OF = {401: ["WWW-Authenticate"], 413: ["Connection"], 429: ["Retry-After"], 503: ["Retry-After"]}
-SOMETIMES = ("Link", "X-Total-Count", "Idempotency-Replayed")
+HEADERS_OF = {
+    401: ["WWW-Authenticate"],
+    413: ["Connection"],
+    415: ["Accept", "Accept-Encoding"],
+    429: ["Retry-After"],
+    503: ["Retry-After"],
+}
+SOMETIMES = ("Link", "X-Total-Count", "Idempotency-Replayed", "Accept", "Accept-Encoding")
 
 
 def headers(*names: str) -> Json:

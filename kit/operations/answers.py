@@ -1,125 +1,120 @@
-"""What goes out: a handler's result as JSON, with its ETag, its links, and 304 where nothing changed."""
+"""Answers: what a handler returned, as the value that FastAPI validates and serializes, with the headers it needs."""
 
-from collections.abc import Sequence
-from typing import Any, get_args
+import functools
+from typing import Any, get_args, get_origin
 from urllib.parse import urlencode
 
-from fastapi import Request
-from pydantic import BaseModel
-from sqlmodel import SQLModel
-from starlette.responses import Response
-from starlette.types import Scope
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
-from kit.auth.privacy import hidden_of
-from kit.http.encoding import to_json
+from kit.http.etags import etag
+from kit.http.paths import full_path
 from kit.http.problems import content
-from kit.http.request_headers import header
-from kit.models.entities import Entity, Read
+from kit.models.entities import Entity
+from kit.models.reads import Read
 from kit.operations.bulk import Outcome
-from kit.operations.preconditions import etag, is_fresh, weak_etag
-from kit.query.embedding import shape, variant
-from kit.query.list_query import ListQuery
-from kit.query.pages import Page
-
-JSON = (b"content-type", b"application/json")
-Header = tuple[bytes, bytes]
+from kit.operations.handlers import Handler, call, is_generator
+from kit.operations.units import UNIT, Unit
+from kit.query.list_query import QUERY, ListQuery
+from kit.query.pages import ShownPage
 
 
-class Answer(Response):
-    """JSON, or nothing if it is None; with headers that are bytes already, as a server wants them."""
+def answering(handler: Handler) -> Handler:
+    """The handler, whose session is flushed after it, and whose result is made ready for FastAPI.
 
-    def __init__(self, body: bytes | None, status: int, headers: Sequence[Header] = ()) -> None:
-        self.status_code, self.body, self.background = status, body or b"", None
-        length = () if body is None else ((b"content-length", b"%d" % len(body)), JSON)
-        self.raw_headers = [*headers, *length]
+    A generator streams its answer: it is left as it is.
+    """
+    if is_generator(handler):
+        return handler
 
+    @functools.wraps(handler)
+    async def answer(*values: Any, **arguments: Any) -> Any:
+        result = await call(handler, *values, **arguments)
+        unit = UNIT.get()
+        if unit is None:
+            return result
+        await unit.flush(*arguments.values())
+        return ready(unit, result)
 
-class Returned(Response):
-    """What a handler returned, on its way past FastAPI's rendering, which would validate it a second time."""
-
-    def __init__(self, value: Any) -> None:
-        self.value, self.background = value, None
-
-
-def answer(request: Request, value: Any, read: Any, status: int) -> Response:
-    """The response to this result; `read` is the variant, or the list of it, that the operation declares."""
-    query: ListQuery | None = getattr(request.state, "query", None)
-    if isinstance(value, Page):
-        return answer_page(request, value)
-    if isinstance(value, Entity):
-        return answer_one(request, value, read, query, status)
-    if isinstance(value, Outcome):
-        return Answer(to_json(told(value, get_args(read)[0], request.scope)), 200)
-    if isinstance(value, list):
-        return Answer(to_json([content_of(one, get_args(read)[0]) for one in value]), status)
-    if value is None:
-        return Answer(None, 204)
-    if isinstance(read, type) and issubclass(read, SQLModel):
-        value = content_of(value, read)
-    return Answer(value.model_dump_json().encode() if isinstance(value, BaseModel) else to_json(value), status)
+    return answer
 
 
-def answer_one(request: Request, thing: Entity, read: type[Read], query: ListQuery | None, status: int) -> Response:
-    body = to_json(shown(thing, read, query))
-    embedded = query is not None and query.included  # what is embedded changes without the thing's version
-    tag = weak_etag(body) if embedded else etag(thing.version)
-    headers = []
-    if status == 201:
-        place = f"{request.scope.get('root_path', '')}{request.scope['path'].rstrip('/')}/{thing.id}"
-        headers.append((b"location", place.encode("latin-1")))
-    return conditional(request, body, status, tag, headers)
+def ready(unit: Unit, result: Any) -> Any:
+    """The value to validate against the response model. Headers that the client needs go to the unit."""
+    if isinstance(result, ShownPage):
+        return ready_page(unit, result)
+    if isinstance(result, Entity):
+        return ready_row(unit, result)
+    if isinstance(result, Outcome):
+        return ready_outcome(unit, result)
+    if isinstance(result, list) and result and isinstance(result[0], Entity):
+        read = item_variant(unit)
+        return result if read is None else [read.of(row) for row in result]
+    return result
 
 
-def answer_page(request: Request, page: Page) -> Response:
-    headers = []
-    if page.cursor is not None:
-        headers.append((b"link", f'<{next_page(request, page.cursor)}>; rel="next"'.encode("latin-1")))
-    if page.total is not None:
-        headers.append((b"x-total-count", b"%d" % page.total))
-    return conditional(request, page.body, 200, weak_etag(page.digest, *(value for _, value in headers)), headers)
+def ready_page(unit: Unit, page: ShownPage) -> Any:
+    unit.headers |= page_headers(unit.request, page.cursor, page.total)
+    unit.is_tagged_by_content = True
+    return page.rows
 
 
-def told(outcome: Outcome, read: type[Read], scope: Scope) -> dict[str, Any]:
-    failed = [{**one, "problem": content(scope, one["problem"])} for one in outcome.failed]
-    return {"created": [content_of(one, read) for one in outcome.created], "failed": failed}
-
-
-def conditional(request: Request, body: bytes, status: int, tag: str, headers: Sequence[Header]) -> Response:
-    headers = [(b"etag", tag.encode()), *headers]
-    if request.method == "GET" and is_fresh(tag, header(request.scope, b"if-none-match")):
-        return Answer(None, 304, headers)
-    return Answer(body, status, headers)
+def page_headers(request: Request, cursor: str | None, total: int | None) -> dict[str, str]:
+    """`Link` to the next page, if there is one, and `X-Total-Count`, if it was asked for."""
+    headers = {}
+    if cursor is not None:
+        headers["link"] = f'<{next_page(request, cursor)}>; rel="next"'
+    if total is not None:
+        headers["x-total-count"] = str(total)
+    return headers
 
 
 def next_page(request: Request, cursor: str) -> str:
-    """A reference relative to this host (RFC 8288 allows it): it does not depend on what the caller calls us."""
+    """A reference relative to this host (RFC 8288), so that it does not depend on the name by which we are called."""
     parameters = [
         (name, value) for name, value in request.query_params.multi_items() if name not in ("offset", "cursor")
     ]
-    return f"{request.scope['path']}?{urlencode([*parameters, ('cursor', cursor)])}"
+    return f"{full_path(request.scope)}?{urlencode([*parameters, ('cursor', cursor)])}"
 
 
-def shown(thing: Entity, read: type[Read], query: ListQuery | None) -> dict[str, Any]:
-    """The fields of the variant, or those asked for, and what is embedded."""
-    fields = content_of(thing, read)
-    if query is None:
-        return fields
-    if query.fields is not None:
-        fields = {name: value for name, value in fields.items() if name in query.fields}
-    for name in query.included:
-        fields[name] = embedded(thing.__dict__[name], variant(query.includes[name]))
-    return fields
+def ready_row(unit: Unit, row: Entity) -> Any:
+    route = unit.request.scope["route"]
+    read = route.response_model
+    if read is None:
+        raise TypeError(f"{route.name} returned {type(row).__name__}, a table, which would show all its columns: "
+                        "give the route a response_model.")  # fmt: skip
+    query: ListQuery | None = unit.request.scope.get(QUERY)
+    tag_row(unit, row, query)
+    if not (isinstance(read, type) and issubclass(read, Read)):
+        return row
+    return query.shown(row) if query is not None and query.read is read else read.of(row)
 
 
-def content_of(thing: SQLModel | dict[str, Any], read: type[SQLModel]) -> dict[str, Any]:
-    values = thing if isinstance(thing, dict) else thing.__dict__  # what was loaded, and nothing that would have to be
-    shown = {name: embedded(values[name], inner) if inner else values[name] for name, inner in shape(read)}
-    for name in hidden_of(thing) if isinstance(thing, Entity) else ():
-        shown.pop(name, None)
-    return shown
+def tag_row(unit: Unit, row: Entity, query: ListQuery | None) -> None:
+    """The ETag of a row, and where it is if it was created."""
+    if query is not None and query.included:
+        unit.is_tagged_by_content = True  # what is embedded changes without the version of the row
+    else:
+        unit.etag = etag(row.version)
+    if unit.request.scope["route"].status_code == 201:
+        unit.headers["location"] = location(unit.request, row)
 
 
-def embedded(value: Any, read: type[SQLModel]) -> Any:
-    if isinstance(value, list):
-        return [content_of(one, read) for one in value]
-    return None if value is None else content_of(value, read)
+def location(request: Request, row: Entity) -> str:
+    return f"{full_path(request.scope).rstrip('/')}/{row.id}"
+
+
+def ready_outcome(unit: Unit, outcome: Outcome) -> Response:
+    """What `on_error=skip` answers: 207, with what was created and what failed."""
+    read = item_variant(unit) or Read
+    failed = [{**part, "problem": content(unit.request.scope, part["problem"])} for part in outcome.failed]
+    by_alias = unit.request.scope["route"].response_model_by_alias
+    created = [read.of(row).model_dump(mode="json", by_alias=by_alias) for row in outcome.created]
+    return JSONResponse({"created": created, "failed": failed}, 207)
+
+
+def item_variant(unit: Unit) -> type[Read] | None:
+    """The read variant of which the response model is a list; None if it is something else."""
+    model = unit.request.scope["route"].response_model
+    item = get_args(model)[0] if get_origin(model) is list else None
+    return item if isinstance(item, type) and issubclass(item, Read) else None

@@ -1,4 +1,4 @@
-"""How is a number moved: by one conditional UPDATE, which decides; never by reading it and writing it back."""
+"""Balances: a number that changes within bounds, by one conditional UPDATE instead of a read and a write."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ from sqlalchemy import BigInteger, ColumnElement, column, inspect, update, value
 from sqlalchemy.orm import Mapped
 from sqlmodel import select
 
-from kit.database.writing import WriteSession
+from kit.database.sessions import WriteSession
 from kit.http.problems import conflict
 from kit.models.entities import now
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """The rows that are not there, and those whose number would have left its bounds."""
+class RejectedMoves:
+    """The ids of rows that do not exist, and of those whose number would have left its bounds."""
 
     missing: set[Any]
     exceeded: set[Any]
 
     def check(self, rows: Mapping[str, Iterable[Any]], amount: str, detail: str) -> None:
-        """A 409 that names the field whose row is not there, or the amount that was too much."""
+        """A 409 that names the field whose row does not exist, or the amount that was too much."""
         for field, ids in rows.items():
             if self.missing.intersection(ids):
                 raise conflict(field, f"{field} refers to something that does not exist.", "missing-reference")
@@ -30,25 +30,25 @@ class Refusal:
             raise conflict(amount, detail, "insufficient")
 
 
-async def shift(
+async def move_balances(
     session: WriteSession,
     number: Mapped[int],
     steps: Iterable[tuple[Any, int]],
     most: int,
     *conditions: ColumnElement[bool],
-) -> Refusal:
+) -> RejectedMoves:
     """Add to the number of each row, by id; no step of any row may lead below 0 or above `most`.
 
     Rows are locked in the order of their ids first, so that two callers never wait for each other in a circle.
     """
     entity: Any = inspect(number).class_
-    ledger = {key: extent(deltas) for key, deltas in by_row(steps).items()}
-    there = select(entity.id).where(entity.id.in_(ledger), *conditions).order_by(entity.id).with_for_update()
-    found = set(await session.exec(there))
+    moves = {key: _total_and_extremes(deltas) for key, deltas in _by_row(steps).items()}
+    locked = select(entity.id).where(entity.id.in_(moves), *conditions).order_by(entity.id).with_for_update()
+    found = set(await session.exec(locked))
     if not found:
-        return Refusal(set(ledger), found)
-    kinds = [column("id", entity.id.type), *(column(name, BigInteger) for name in ("total", "low", "high"))]
-    plan = values(*kinds, name="plan").data([(key, *ledger[key]) for key in found]).cte("plan")
+        return RejectedMoves(set(moves), found)
+    columns = [column("id", entity.id.type), *(column(name, BigInteger) for name in ("total", "low", "high"))]
+    plan = values(*columns, name="plan").data([(key, *moves[key]) for key in found]).cte("plan")
     change = (
         update(entity)
         .where(entity.id == plan.c.id, *conditions, number + plan.c.low >= 0, number + plan.c.high <= most)
@@ -56,19 +56,19 @@ async def shift(
         .returning(entity.id)
         .execution_options(synchronize_session=False)
     )
-    done = set((await session.exec(change)).scalars())
-    return Refusal(set(ledger) - found, found - done)
+    changed = set((await session.exec(change)).scalars())
+    return RejectedMoves(set(moves) - found, found - changed)
 
 
-def by_row(steps: Iterable[tuple[Any, int]]) -> dict[Any, list[int]]:
+def _by_row(steps: Iterable[tuple[Any, int]]) -> dict[Any, list[int]]:
     ordered = sorted(steps, key=lambda step: str(step[0]))  # the sort is stable: the steps of a row keep their order
     return {key: [delta for _, delta in group] for key, group in groupby(ordered, key=lambda step: step[0])}
 
 
-def extent(deltas: list[int]) -> tuple[int, int, int]:
-    """Where these steps lead in the end, and the lowest and the highest point on the way, from 0."""
-    place = low = high = 0
+def _total_and_extremes(deltas: list[int]) -> tuple[int, int, int]:
+    """The sum of these steps, and the lowest and the highest sum on the way, from 0."""
+    total = low = high = 0
     for delta in deltas:
-        place += delta
-        low, high = min(low, place), max(high, place)
-    return place, low, high
+        total += delta
+        low, high = min(low, total), max(high, total)
+    return total, low, high

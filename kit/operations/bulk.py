@@ -1,16 +1,18 @@
-"""How are many made at once: all or nothing, or, if the caller asks for it, each on its own savepoint."""
+"""Bulk creation: many rows in one request, all or nothing, or each on a savepoint of its own."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Body, Query
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic_core import ErrorDetails
+from starlette.exceptions import HTTPException
 
 from kit.database.errors import FAILURES, meaning_of, problem_of
-from kit.database.writing import WriteSession
-from kit.http.problems import Problem, describe, invalid
+from kit.database.sessions import WriteSession
+from kit.http.problems import Problem, describe, invalid, problem_from
 from kit.models.entities import Entity
 
 T = TypeVar("T")
@@ -19,8 +21,8 @@ MAX_ELEMENTS = 1000
 
 
 @dataclass(frozen=True)
-class Refused:
-    """An element that is not valid, on its way to the answer."""
+class InvalidElement:
+    """An element that is not valid, in the place of the element."""
 
     errors: list[ErrorDetails]
 
@@ -29,26 +31,28 @@ class Refused:
         return invalid(describe({**error, "loc": ("body", *error["loc"])}) for error in self.errors)
 
 
-def keep_refused(value: object, validate: ValidatorFunctionWrapHandler) -> object:
+def _keep_invalid(value: object, validate: ValidatorFunctionWrapHandler) -> object:
     try:
         return validate(value)
     except ValidationError as failure:
-        return Refused(failure.errors(include_url=False, include_context=False, include_input=False))
+        return InvalidElement(failure.errors(include_url=False, include_context=False, include_input=False))
 
 
-Batch = Annotated[list[Annotated[T, WrapValidator(keep_refused)]], Field(min_length=1, max_length=MAX_ELEMENTS), Body()]
-"""A body of 1 to 1,000 elements. `create_many` looks which of them are valid."""
+Batch = Annotated[
+    list[Annotated[T, WrapValidator(_keep_invalid)]], Field(min_length=1, max_length=MAX_ELEMENTS), Body()
+]
+"""A body of 1 to 1,000 elements. One that is not valid is an `InvalidElement`, which `create_many` reports."""
 OnError = Annotated[
     Literal["abort", "skip"],
-    Query(description="`abort`: all or nothing. `skip`: leave out what fails, and answer 200 with both."),
+    Query(description="`abort`: all or nothing. `skip`: leave out what fails, and answer 207 with both."),
 ]
 Make = Callable[[WriteSession, Sequence[T]], Awaitable[Sequence[Entity]]]
-"""Makes rows of valid elements."""
+"""Stores valid elements, and returns their rows in the same order."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What `on_error=skip` answers: what was made, and what failed, by its place in the request."""
+    """The result of `on_error=skip`: the rows created, and a problem with its index for each element that failed."""
 
     created: list[Entity]
     failed: list[dict[str, Any]]
@@ -57,68 +61,76 @@ class Outcome:
 Many = Sequence[Entity] | Outcome
 
 
-def adding(entity: type[E]) -> Callable[[WriteSession, Sequence[Any]], Awaitable[Sequence[E]]]:
-    """The plain way to make rows: in one INSERT, in the order of the elements."""
-
-    async def add(session: WriteSession, elements: Sequence[Any]) -> Sequence[E]:
-        rows = [entity.model_validate(element) for element in elements]
-        await session.insert_all(rows)
-        return rows
-
-    return add
+async def insert_many(session: WriteSession, entity: type[E], elements: Sequence[Any]) -> list[E]:
+    """The rows of these elements, in order, stored by one INSERT."""
+    rows = [entity.model_validate(element) for element in elements]
+    await session.insert_all(rows)
+    return rows
 
 
-async def create_many(session: WriteSession, elements: Sequence[T], on_error: str, make: Make[T]) -> Many:
-    """The rows of these elements, in order. A 422 or 409 points at the element that is to blame: `#/17/age`."""
+async def create_many(
+    session: WriteSession, elements: Sequence[T], on_error: str, make: type[Entity] | Make[T]
+) -> Many:
+    """The rows of these elements, in order, for a response model that is a list of the read variant.
+
+    `make` is the entity, or a function that stores elements in another way. A 422 or 409 points at the element that is
+    to blame: `#/17/age`. With `on_error="skip"` the answer is a 207 with what was created and what failed.
+    """
+    store: Make[T] = partial(_insert, make) if isinstance(make, type) else make
     if on_error == "skip":
-        return await create_each(session, elements, make)
-    refused = [(index, element) for index, element in enumerate(elements) if isinstance(element, Refused)]
-    if refused:
-        raise invalid(error for index, element in refused for error in at(element.problem, index).extra["errors"])
+        return await _create_each(session, elements, store)
+    invalid_elements = [(index, part) for index, part in enumerate(elements) if isinstance(part, InvalidElement)]
+    if invalid_elements:
+        problems = [within(part.problem, index) for index, part in invalid_elements]
+        raise invalid(error for problem in problems for error in problem.extra["errors"])
     try:
         async with session.begin_nested():
-            return await make(session, elements)
-    except (Problem, *FAILURES) as failure:
-        fault_of_element(failure)
-        return await one_by_one(session, elements, make)
+            return await store(session, elements)
+    except (HTTPException, *FAILURES) as failure:
+        problem_of_element(failure)
+        return await _create_one_by_one(session, elements, store)
 
 
-async def create_each(session: WriteSession, elements: Sequence[T], make: Make[T]) -> Outcome:
+async def _insert(entity: type[E], session: WriteSession, elements: Sequence[Any]) -> list[E]:
+    return await insert_many(session, entity, elements)
+
+
+async def _create_each(session: WriteSession, elements: Sequence[T], store: Make[T]) -> Outcome:
     outcome = Outcome([], [])
     for index, element in enumerate(elements):
         try:
-            if isinstance(element, Refused):
+            if isinstance(element, InvalidElement):
                 raise element.problem
             async with session.begin_nested():
-                made = await make(session, [element])
-            outcome.created.extend(made)
-        except (Problem, *FAILURES) as failure:
-            outcome.failed.append({"index": index, "problem": at(fault_of_element(failure), index)})
+                created = await store(session, [element])
+            outcome.created.extend(created)
+        except (HTTPException, *FAILURES) as failure:
+            outcome.failed.append({"index": index, "problem": within(problem_of_element(failure), index)})
     return outcome
 
 
-async def one_by_one(session: WriteSession, elements: Sequence[T], make: Make[T]) -> Sequence[Entity]:
+async def _create_one_by_one(session: WriteSession, elements: Sequence[T], store: Make[T]) -> Sequence[Entity]:
     """Find the element that fails; or the rows, if what was in their way has gone meanwhile."""
     rows: list[Entity] = []
     for index, element in enumerate(elements):
         try:
-            rows += await make(session, [element])
+            rows += await store(session, [element])
             await session.flush()
-        except (Problem, *FAILURES) as failure:
-            raise at(fault_of_element(failure), index) from failure
+        except (HTTPException, *FAILURES) as failure:
+            raise within(problem_of_element(failure), index) from failure
     return rows
 
 
-def fault_of_element(failure: Exception) -> Problem:
-    """The problem of one element; a failure that concerns them all goes on its way."""
-    problem = failure if isinstance(failure, Problem) else problem_of(failure)
+def problem_of_element(failure: Exception) -> Problem:
+    """The problem of a single element; a failure that concerns all of them is raised again."""
+    problem = problem_from(failure) if isinstance(failure, HTTPException) else problem_of(failure)
     if problem is None or problem.status_code >= 500 or meaning_of(failure) == "again":
         raise failure
     return problem
 
 
-def at(problem: Problem, place: int | str) -> Problem:
-    """The same problem, pointing at this place in the body: an element, or what is under a name."""
+def within(problem: Problem, place: int | str) -> Problem:
+    """The same problem, whose pointers begin at this element or member of the body: `#/17/age` for `#/age`."""
     for error in problem.extra.get("errors", ()):
         error["pointer"] = f"#/{place}{error['pointer'].removeprefix('#')}"
     return problem

@@ -1,4 +1,4 @@
-"""How are many changed at once: the same way, in one statement, all of them or none."""
+"""Bulk update: the same changes to many rows in one statement, all of them or none."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any
@@ -9,10 +9,10 @@ from sqlalchemy import ColumnElement, Update, false, or_, update
 from sqlmodel import col, select
 
 from kit.database.errors import FAILURES
-from kit.database.writing import WriteSession
+from kit.database.sessions import WriteSession
 from kit.http.problems import Problem, error
 from kit.models.entities import Entity, now
-from kit.operations.bulk import MAX_ELEMENTS, at, fault_of_element
+from kit.operations.bulk import MAX_ELEMENTS, problem_of_element, within
 
 Ids = Annotated[list[UUID], Field(min_length=1, max_length=MAX_ELEMENTS)]
 
@@ -34,20 +34,22 @@ async def change_many(
 
     Counts the rows that are as wanted afterwards; those that were so before get no new version.
     """
-    wanted = select(entity.id).where(col(entity.id).in_(ids), *conditions).order_by(col(entity.id)).with_for_update()
-    there = set(await session.exec(wanted))
-    missing = [index for index, key in enumerate(ids) if key not in there]
+    existing_ids = (
+        select(entity.id).where(col(entity.id).in_(ids), *conditions).order_by(col(entity.id)).with_for_update()
+    )
+    existing = set(await session.exec(existing_ids))
+    missing = [index for index, key in enumerate(ids) if key not in existing]
     if missing:
         errors = [error("body", f"#/ids/{index}", "There is no such thing.", "not-found") for index in missing]
         raise Problem(404, "There is no such thing.", kind="not-found", errors=errors)
     try:
-        await session.exec(change(entity, there, changes))
+        await session.exec(_update_of(entity, existing, changes))
     except FAILURES as failure:
-        raise at(fault_of_element(failure), "changes") from failure
-    return Updated(updated=len(there))
+        raise within(problem_of_element(failure), "changes") from failure
+    return Updated(updated=len(existing))
 
 
-def change(entity: type[Entity], ids: Collection[Any], changes: Mapping[str, Any]) -> Update:
+def _update_of(entity: type[Entity], ids: Collection[Any], changes: Mapping[str, Any]) -> Update:
     differs = or_(false(), *(getattr(entity, name).is_distinct_from(value) for name, value in changes.items()))
     stamps = {"version": entity.version + 1, "updated_at": now()}
     return update(entity).where(col(entity.id).in_(ids), differs).values(**changes, **stamps)

@@ -1,4 +1,4 @@
-"""How long may it take, and for whom: until the deadline, and a read only while its caller is there."""
+"""Deadlines: a request that takes too long is cancelled, and a read whose client has disconnected."""
 
 import asyncio
 from types import TracebackType
@@ -7,24 +7,22 @@ from starlette.types import Receive
 
 from kit.http.problems import Problem
 
-COMMIT_TIMEOUT = 5.0
-"""Seconds that a COMMIT may take, whatever the deadline; then nobody knows its outcome."""
 WATCH_AFTER = 0.1
-"""Seconds after which we look at the clock, and whether the caller of a read is there; most are answered before."""
-GONE = 499
-"""The status that the log shows for a read whose caller left; nobody receives it."""
+"""Seconds after which a request is watched; most are answered before."""
+CLIENT_CLOSED_REQUEST = 499
+"""The status that the log shows for a read whose client has disconnected; nobody receives it."""
 
 
 class Deadline:
-    """A moment, so many seconds from now, at which what is awaited inside `async with` is cancelled: a 504.
+    """Cancels what is awaited inside `async with` when so many seconds have passed since it was made: a 504.
 
-    With `receive`, the caller's leaving is such a moment too.
+    With `receive`, it is cancelled too when the client disconnects.
     """
 
     def __init__(self, seconds: float, receive: Receive | None = None) -> None:
         self.loop = asyncio.get_running_loop()
         self.moment = self.loop.time() + seconds
-        self.receive, self.gone = receive, False
+        self.receive, self.is_disconnected = receive, False
 
     async def __aenter__(self) -> None:
         self.scope = asyncio.timeout(None)
@@ -39,18 +37,20 @@ class Deadline:
         try:
             await self.scope.__aexit__(kind, failure, trace)
         except TimeoutError as late:
-            if self.gone:
-                raise Problem(GONE, "The caller has left.", kind="gone") from late
+            if self.is_disconnected:
+                raise Problem(
+                    CLIENT_CLOSED_REQUEST, "The client has disconnected.", kind="client-closed-request"
+                ) from late
             raise Problem(504, "The request took too long.", kind="timeout") from late
 
     def watch(self) -> None:
         self.scope.reschedule(self.moment)
         if self.receive is not None:
-            self.watcher = self.loop.create_task(self.wait_until_gone(self.receive))
+            self.watcher = self.loop.create_task(self.wait_for_disconnect(self.receive))
 
-    async def wait_until_gone(self, receive: Receive) -> None:
+    async def wait_for_disconnect(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
-            pass  # the body of a read, at which nobody looks
+            pass  # the body of a read, which nobody needs
         if not self.scope.expired():  # by the clock already
-            self.gone = True
+            self.is_disconnected = True
             self.scope.reschedule(self.loop.time())

@@ -1,4 +1,4 @@
-"""Was it done already: the first answer to an `Idempotency-Key`, stored with its effect, and given again.
+"""Idempotency: the first answer to an `Idempotency-Key` is stored with its effect, and replayed to later requests.
 
 The key's row comes first in the transaction, so that of two requests with one key the database lets the second wait
 until the first is decided; whatever becomes of the effect becomes of the row.
@@ -11,33 +11,37 @@ from datetime import datetime, timedelta
 from typing import Any
 from weakref import WeakValueDictionary
 
-from fastapi import Request, Response
-from sqlalchemy import JSON, delete, update
+from sqlalchemy import JSON, ColumnElement, delete, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Field, Index, SQLModel, col, select
+from starlette.requests import Request
+from starlette.responses import Response
 
-from kit.database.errors import FAILURES, code_of, meaning_of, problem_of
-from kit.database.writing import WriteSession
-from kit.http.problems import Problem, render
+from kit.database.errors import code_of
+from kit.database.sessions import WriteSession
+from kit.http.problems import Problem
 from kit.models.entities import now
-from kit.operations.idempotency_keys import Key, refused
+from kit.operations.failures import handled, is_temporary
+from kit.operations.idempotency_keys import IdempotencyKey, refused
 
 REPLAYED = "Idempotency-Replayed"
 LIFETIME = timedelta(hours=24)
-PATIENCE = 0.7
+MAX_WAIT_SECONDS = 0.7
 """Seconds to wait for the first request with this key; then a 409."""
-BITE = 5
+MAX_REMOVED = 5
 """Expired rows that one request removes in passing: more than it adds, so that none pile up."""
 DECIDED = (404, 409)
-"""Failures that the data decided: the first answer, as much as a success."""
-KEPT = ("content-type", "location", "etag")
+"""Statuses of failures that the data decided: the first response, as much as a success."""
+UNANSWERED = 0
+"""The status of a key whose first request has no response yet."""
+NOT_STORED = ("content-length", "set-cookie", "date")
 LOCK_TIMEOUT = "55P03"
 INSERT: Mapping[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
-turns: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
+locks: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
 
-class Answered(SQLModel, table=True):
+class StoredAnswer(SQLModel, table=True):
     """What a key stands for: the request, by its digest, and the answer that it got."""
 
     __tablename__ = "idempotency_key"
@@ -52,74 +56,120 @@ class Answered(SQLModel, table=True):
 
 
 @asynccontextmanager
-async def turn(key: Key) -> AsyncIterator[None]:
-    """One at a time within this process, so that those who wait for a key do not keep connections busy."""
-    lock = turns.setdefault(key.id, asyncio.Lock())
+async def exclusive(key: IdempotencyKey) -> AsyncIterator[None]:
+    """One request with this key at a time in this process, so that those who wait do not keep connections busy."""
+    lock = locks.setdefault(key.id, asyncio.Lock())
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(MAX_WAIT_SECONDS):
             await lock.acquire()
     except TimeoutError as late:
-        raise in_flight() from late
+        raise _in_flight() from late
     try:
         yield
     finally:
         lock.release()
 
 
-def in_flight() -> Problem:
+async def execute_once(
+    request: Request, key: IdempotencyKey, session: WriteSession, work: Callable[[], Awaitable[Response]]
+) -> Response:
+    """The response of this work, which is stored in its transaction; or the response that was stored before."""
+    if not await _claim(session, key):
+        return await _replay(session, key)
+    response = await _first_response(request, session, key, work)
+    if not await _store(session, key, response):  # the handler has rolled back its transaction, and so the key
+        if not await _claim(session, key):
+            raise _in_flight()
+        await _store(session, key, response)
+    await _remove_expired(session)
+    return response
+
+
+async def _first_response(
+    request: Request, session: WriteSession, key: IdempotencyKey, work: Callable[[], Awaitable[Response]]
+) -> Response:
+    """The response of the work. What it did is undone if the data decided against it.
+
+    A handler may commit or roll back itself, which ends the savepoint too. What it committed is not done again, so then
+    every failure is its first response.
+    """
+    savepoint = await session.begin_nested()
+    try:
+        response = await work()
+    except Exception as failure:
+        if not session.in_nested_transaction():
+            return await _response_after_commit(request, session, key, failure)
+        await savepoint.rollback()
+        return await _decided(request, failure)
+    if session.in_nested_transaction():
+        await savepoint.commit()
+    return response
+
+
+async def _decided(request: Request, failure: Exception) -> Response:
+    """The response to a failure that the data decided; other failures are raised again."""
+    response = None if is_temporary(failure) else await handled(request, failure)
+    if response is None or response.status_code not in DECIDED:
+        raise failure
+    return response
+
+
+async def _response_after_commit(
+    request: Request, session: WriteSession, key: IdempotencyKey, failure: Exception
+) -> Response:
+    """The response to a failure of a handler that has committed; if it rolled back, as if it had not."""
+    await session.rollback()
+    is_committed = (await session.exec(select(StoredAnswer.id).where(StoredAnswer.id == key.id))).first() is not None
+    response = await handled(request, failure) if is_committed else None
+    return await _decided(request, failure) if response is None or response.status_code >= 500 else response
+
+
+def _in_flight() -> Problem:
     detail = "The first request with this Idempotency-Key is still running."
     return Problem(409, detail, kind="in-flight", headers={"Retry-After": "1"})
 
 
-async def once(request: Request, key: Key, session: WriteSession, work: Callable[[], Awaitable[Response]]) -> Response:
-    """Do the work and keep its answer, in this transaction; or give the answer that was kept."""
-    if not await claim(session, key):
-        return await replay(session, key)
-    answer = await decide(request, session, work)
-    headers = {name: value for name, value in answer.headers.items() if name in KEPT}
-    kept = update(Answered).where(col(Answered.id) == key.id)
-    await session.exec(kept.values(status=answer.status_code, headers=headers, body=bytes(answer.body)))
-    await forget(session)
-    return answer
-
-
-async def claim(session: WriteSession, key: Key) -> bool:
+async def _claim(session: WriteSession, key: IdempotencyKey) -> bool:
     """Take the key, unless it was used within its lifetime. Waits for a transaction that has just taken it."""
     insert = INSERT[session.get_bind().dialect.name]
     fields = {"request": key.request, "created_at": now()}
-    row = insert(Answered).values(id=key.id, status=0, headers={}, body=b"", **fields)
-    is_over = col(Answered.created_at) < now() - LIFETIME
-    taken = row.on_conflict_do_update(index_elements=["id"], set_=fields, where=is_over).returning(col(Answered.id))
-    await session.wait_for_locks(PATIENCE)
+    row = insert(StoredAnswer).values(id=key.id, status=UNANSWERED, headers={}, body=b"", **fields)
+    taken = row.on_conflict_do_update(index_elements=["id"], set_=fields, where=_is_expired())
+    await session.set_lock_timeout(MAX_WAIT_SECONDS)
     try:
-        is_ours = (await session.exec(taken)).first() is not None
+        is_ours = (await session.exec(taken.returning(col(StoredAnswer.id)))).first() is not None
     except DBAPIError as failure:
-        raise in_flight() if code_of(failure) == LOCK_TIMEOUT else failure from failure
-    await session.wait_for_locks(None)
+        raise _in_flight() if code_of(failure) == LOCK_TIMEOUT else failure from failure
+    await session.set_lock_timeout(None)
     return is_ours
 
 
-async def replay(session: WriteSession, key: Key) -> Response:
-    kept = (await session.exec(select(Answered).where(Answered.id == key.id))).one()
-    if kept.request not in (key.request, *key.older):
+async def _replay(session: WriteSession, key: IdempotencyKey) -> Response:
+    stored = (await session.exec(select(StoredAnswer).where(StoredAnswer.id == key.id))).one()
+    if stored.request not in (key.request, *key.older):
         raise refused("The key was used for another request")
-    return Response(kept.body, kept.status, kept.headers | {REPLAYED: "true"})
+    if stored.status == UNANSWERED:  # its handler has committed a part, and is not done, or broke down
+        raise _in_flight()
+    return Response(stored.body, stored.status, stored.headers | {REPLAYED: "true"})
 
 
-async def decide(request: Request, session: WriteSession, work: Callable[[], Awaitable[Response]]) -> Response:
-    """The answer of the work; if the data decided against it, that answer, without what the work did until then."""
-    try:
-        async with session.begin_nested():
-            return await work()
-    except (Problem, *FAILURES) as failure:
-        problem = failure if isinstance(failure, Problem) else problem_of(failure)
-        if problem is None or problem.status_code not in DECIDED or meaning_of(failure) == "again":
-            raise
-        return render(request.scope, problem)
+async def _store(session: WriteSession, key: IdempotencyKey, response: Response) -> bool:
+    """Store the response to this key; False if the transaction does not hold the key."""
+    if not hasattr(response, "body") or "no-store" in response.headers.get("cache-control", ""):
+        raise refused("The answer of this operation cannot be stored, so it takes no key")
+    headers = {name: value for name, value in response.headers.items() if name not in NOT_STORED}
+    values = {"status": response.status_code, "headers": headers, "body": bytes(response.body)}
+    stored = await session.exec(update(StoredAnswer).where(col(StoredAnswer.id) == key.id).values(**values))
+    return stored.rowcount == 1
 
 
-async def forget(session: WriteSession) -> None:
-    """Remove a few expired rows, but none that another transaction is at."""
-    is_over = col(Answered.created_at) < now() - LIFETIME
-    oldest = select(Answered.id).where(is_over).order_by(col(Answered.created_at)).limit(BITE)
-    await session.exec(delete(Answered).where(col(Answered.id).in_(oldest.with_for_update(skip_locked=True))))
+async def _remove_expired(session: WriteSession) -> None:
+    """Remove a few expired rows, but none that another transaction has locked."""
+    oldest = select(StoredAnswer.id).where(_is_expired()).order_by(col(StoredAnswer.created_at)).limit(MAX_REMOVED)
+    # PostgreSQL may run a subquery anew for each row, and so remove more; not one that is materialized.
+    found = oldest.with_for_update(skip_locked=True).cte("oldest").prefix_with("MATERIALIZED", dialect="postgresql")
+    await session.exec(delete(StoredAnswer).where(col(StoredAnswer.id).in_(select(found.c.id))))
+
+
+def _is_expired() -> ColumnElement[bool]:
+    return col(StoredAnswer.created_at) < now() - LIFETIME

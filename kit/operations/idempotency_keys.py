@@ -1,27 +1,35 @@
-"""Is it the same request: what an `Idempotency-Key` stands for, and what was asked under it."""
+"""Idempotency keys: which request an `Idempotency-Key` stands for, and a digest of what it asked."""
 
 import hashlib
 import hmac
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
-from fastapi import Request
+from starlette.datastructures import UploadFile
+from starlette.requests import Request
 
-from kit.auth.permissions import CALLER
+from kit.http.bodies import BufferedRequest
+from kit.http.principals import CURRENT_PRINCIPAL
 from kit.http.problems import Problem, error, invalid
-from kit.http.request_headers import headers
+from kit.http.request_headers import header, headers
+from kit.operations.dependencies import get_caller
+from kit.runtime import runtime_of
 
 HEADER = "Idempotency-Key"
+FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
+NO_LIMITS: Mapping[str, Any] = MappingProxyType({})
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 @dataclass(frozen=True)
-class Key:
+class IdempotencyKey:
     """`id` stands for caller, method, path and key, `request` for the query and the body; both are digests.
 
-    The latter is keyed, because a body may carry a password: with the first secret, and `older` with the others.
+    The latter is keyed, because a body may hold a password: with the first secret, and `older` with the others.
     """
 
     id: bytes
@@ -29,18 +37,41 @@ class Key:
     older: Sequence[bytes]
 
 
-async def key_of(request: Request) -> Key | None:
-    """The request's key, if it has one; a 422 if it is not 1 to 255 visible ASCII characters, given once."""
-    given = headers(request.scope, b"idempotency-key") if request.method == "POST" else []
-    if not given:
+async def key_of(request: Request, form_limits: Mapping[str, Any] = NO_LIMITS) -> IdempotencyKey | None:
+    """The key of a POST, if it has one; a 422 if it is not 1 to 255 visible ASCII characters, given once."""
+    lines = headers(request.scope, b"idempotency-key") if request.method == "POST" else []
+    if not lines:
         return None
-    if len(given) > 1 or not KEY.fullmatch(given[0]):
+    if len(lines) > 1 or not KEY.fullmatch(lines[0]):
         raise refused("Expected 1 to 255 visible ASCII characters, once")
-    body = await request.json() if await request.body() else None
-    asked = json.dumps([sorted(request.query_params.multi_items()), body], sort_keys=True)
-    named = [str(CALLER.get().id or ""), request.method, request.scope["path"].rstrip("/"), given[0]]
-    latest, *older = [hmac.digest(secret, asked.encode(), "sha256") for secret in request.app.state.secrets]
-    return Key(hashlib.sha256("\0".join(named).encode()).digest(), latest, older)
+    caller, is_overridden = CURRENT_PRINCIPAL.get().id, get_caller in request.app.dependency_overrides
+    if caller is None and runtime_of(request).authenticator.is_required and not is_overridden:
+        raise refused("A key needs a caller with a token")
+    query, path = sorted(request.query_params.multi_items()), request.scope["path"].rstrip("/")
+    content = json.dumps([query, await _content(request, form_limits)], sort_keys=True).encode()
+    named = [str(caller or ""), request.method, path, lines[0]]
+    latest, *older = [hmac.digest(secret, content, "sha256") for secret in runtime_of(request).secrets]
+    return IdempotencyKey(hashlib.sha256("\0".join(named).encode()).digest(), latest, older)
+
+
+async def _content(request: Request, form_limits: Mapping[str, Any]) -> Any:
+    """What the body says. A form is read, because its boundary differs each time that it is sent."""
+    body, media_type = await request.body(), header(request.scope, b"content-type") or ""
+    if not body:
+        return None
+    if "json" in media_type:
+        return await request.json()
+    if media_type.startswith(FORMS):
+        own = BufferedRequest(request.scope, request.receive, body)  # the handler reads and closes another one
+        async with own.form(**form_limits) as form:
+            return [[name, await _part(value)] for name, value in form.multi_items()]
+    return hashlib.sha256(body).hexdigest()
+
+
+async def _part(value: UploadFile | str) -> Any:
+    if isinstance(value, str):
+        return value
+    return [value.filename, value.content_type, hashlib.sha256(await value.read()).hexdigest()]
 
 
 def refused(detail: str) -> Problem:

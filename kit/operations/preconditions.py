@@ -1,59 +1,45 @@
-"""Which version do you mean: ETag, If-Match and If-None-Match (RFC 9110, sections 8.8.3 and 13.1)."""
+"""Preconditions: `If-Match`, so that a client changes only the version that it has seen (RFC 9110, section 13.1.1)."""
 
 import re
-from hashlib import blake2b
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
 
+from kit.http.etags import TAG
 from kit.http.problems import Problem, error, invalid
-from kit.http.request_headers import headers
+from kit.http.request_headers import header, headers
 from kit.models.entities import Stamped
 
 Versioned = TypeVar("Versioned", bound=Stamped)
-TAG = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
 TAGS = re.compile(rf"\s*{TAG.pattern}(\s*,\s*{TAG.pattern})*\s*")
 
 
-def etag(version: int) -> str:
-    """The strong tag of one thing: its version."""
-    return f'"{version}"'
-
-
-def weak_etag(*parts: bytes) -> str:
-    """The tag of an answer that has no version: a digest of what it says."""
-    return f'W/"{blake2b(b"".join(parts), digest_size=12).hexdigest()}"'
-
-
-def is_fresh(tag: str, if_none_match: str | None) -> bool:
-    """Has the caller this answer already? Weak comparison; a malformed header counts for nothing."""
-    if if_none_match is None:
-        return False
-    if if_none_match.strip() == "*":
-        return True
-    opaque = tag.removeprefix("W/")
-    return any(f'"{match[2]}"' == opaque for match in TAG.finditer(if_none_match))
-
-
 class Precondition:
-    """Lets a thing through if `If-Match` is absent, `*`, or names its version; else 412.
+    """Returns a row if `If-Match` is absent, `*`, or names its version; else a 412. A malformed header is a 422.
 
-    Strong comparison, so a weak tag never matches. A malformed header is a 422.
+    The weak form of a version's tag (`W/"2"`, as a compressing proxy makes it) names that version too.
     """
 
     def __init__(self, request: Request) -> None:
-        given = headers(request.scope, b"if-match")
-        if_match = ", ".join(given)  # several lines are one list (RFC 9110, section 5.3)
-        self.header = None if not given or if_match.strip() == "*" else if_match
+        lines = headers(request.scope, b"if-match")
+        if_match = ", ".join(lines)  # several lines are one list (RFC 9110, section 5.3)
+        self.header = None if not lines or if_match.strip() == "*" else if_match
         if self.header is not None and not TAGS.fullmatch(self.header):
             raise invalid([error("header", "If-Match", 'Expected "…" entity tags or *', "etag_parsing")])
+        if_none_match = header(request.scope, b"if-none-match")
+        self.must_be_absent = request.method == "PUT" and (if_none_match or "").strip() == "*"
 
-    def __call__(self, thing: Versioned) -> Versioned:
-        if self.header is None:
-            return thing
-        if any(not weak and tag == str(thing.version) for weak, tag in TAG.findall(self.header)):
-            return thing
+    def __call__(self, row: Versioned) -> Versioned:
+        if self.must_be_absent:
+            raise Problem(412, "The thing exists already.", kind="exists")
+        if self.header is None or any(tag == str(row.version) for _, tag in TAG.findall(self.header)):
+            return row
         raise Problem(412, "The thing has another version by now.", kind="version-mismatch")
 
 
-IfMatch = Annotated[Precondition, Depends()]
+async def precondition_of(request: Request) -> Precondition:  # async, so that FastAPI does not call it in a thread
+    return Precondition(request)
+
+
+IfMatch = Annotated[Precondition, Depends(precondition_of)]
+"""For handlers that change a row: `matching(row)` is the row, if the client means its version."""

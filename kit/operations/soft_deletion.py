@@ -1,4 +1,4 @@
-"""What does deleted mean: hidden from everything, its unique values free for others, until it is restored."""
+"""Soft deletion: a deleted row is hidden, and its unique values are free for others, until it is restored."""
 
 from collections.abc import Collection, Iterator
 from datetime import datetime
@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, Select, inspect
 from sqlmodel import Index, SQLModel, col, select, text
 
-from kit.database.writing import WriteSession
+from kit.database.sessions import WriteSession
 from kit.http.problems import conflict, found
 from kit.query.list_query import ListQuery, Statement
 from kit.query.parameters import Parameter
@@ -23,31 +23,33 @@ class Deletable(SQLModel):
     deleted_at: datetime | None = None
 
 
-def unique_living(*fields: str) -> Iterator[Index]:
+def unique_if_not_deleted(*fields: str) -> Iterator[Index]:
     """Each of these fields is unique among the rows that are not deleted."""
-    living: Any = text("deleted_at IS NULL")
+    condition: Any = text("deleted_at IS NULL")
     for field in fields:
-        yield Index(None, field, unique=True, postgresql_where=living, sqlite_where=living)
+        yield Index(None, field, unique=True, postgresql_where=condition, sqlite_where=condition)
 
 
-def is_living(entity: type[Deletable]) -> ColumnElement[bool]:
+def is_not_deleted(entity: type[Deletable]) -> ColumnElement[bool]:
     return col(entity.deleted_at).is_(None)
 
 
-def living(thing: D | None) -> D:
+def not_deleted(thing: D | None) -> D:
     """The thing, or a 404 if it is not there or deleted."""
     return found(thing if thing is None or thing.deleted_at is None else None)
 
 
-def with_living(parent: type[Deletable], statement: S) -> S:
+def with_parent_not_deleted(parent: type[Deletable], statement: S) -> S:
     """Only rows whose parent is not deleted."""
-    return statement.join(parent).where(is_living(parent))
+    return statement.join(parent).where(is_not_deleted(parent))
 
 
-async def all_living(session: WriteSession, parent: type[Deletable], field: str, ids: Collection[Any]) -> None:
+async def refuse_deleted_parents(
+    session: WriteSession, parent: type[Deletable], field: str, ids: Collection[Any]
+) -> None:
     """A 409 if one of these is not there or deleted."""
     key: Any = inspect(parent).primary_key[0]
-    there = set(await session.exec(select(key).where(key.in_(set(ids)), is_living(parent))))
+    there = set(await session.exec(select(key).where(key.in_(set(ids)), is_not_deleted(parent))))
     if there != set(ids):
         raise conflict(field, f"{field} refers to something that does not exist.", "missing-reference")
 
@@ -58,9 +60,9 @@ class DeletableQuery(ListQuery):
     extras = (Parameter("deleted", YesNo, "`true`: what is deleted, instead of what is not."),)
 
     def narrowed(self, statement: Statement) -> Statement:
-        shown = is_living(self.model)  # type: ignore[arg-type]  # a table of both kinds
+        shown = is_not_deleted(self.model)  # type: ignore[arg-type]  # a table of both kinds
         return super().narrowed(statement).where(~shown if self.given.get("deleted") else shown)
 
-    def shown(self, thing: D | None) -> D:
-        """The thing, or a 404; with `deleted=true` a deleted one too."""
-        return found(thing) if self.given.get("deleted") else living(thing)
+    def permitted(self, row: D | None) -> D:
+        """The row, or a 404; with `deleted=true` a deleted one too."""
+        return found(row) if self.given.get("deleted") else not_deleted(row)

@@ -1,145 +1,131 @@
-"""When is a write done: when it is committed, and not a byte of the answer leaves before."""
+"""The unit of work: authentication, body, session, handler, commit and answer, with retries and a deadline."""
 
-import asyncio
-import functools
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Annotated, Any, ClassVar
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING
 
-from fastapi import Depends, Request, Response
-from starlette.types import Receive, Scope, Send
+from fastapi.params import Form
+from starlette.requests import Request
+from starlette.responses import Response
 
-from kit.auth.permissions import May, Who
-from kit.database import reading, writing
-from kit.database.errors import FAILURES, explained, meaning_of
-from kit.database.retry import READ_PATIENCE, WRITE_PATIENCE, persistently
-from kit.fast.arguments import Arguments
-from kit.http.bodies import JSONBody
-from kit.openapi import operations as describe
+from kit.auth.permissions import Who
+from kit.database.errors import FAILURES, explained
+from kit.database.retry import READ_SECONDS, WRITE_SECONDS, retried
+from kit.database.sessions import WriteSession
+from kit.http.bodies import BufferedRequest, read_body, refuse_encoded, refuse_other_than_json
 from kit.operations import idempotency
-from kit.operations.answers import Returned, answer
-from kit.operations.deadlines import COMMIT_TIMEOUT, Deadline
-from kit.operations.endpoint import Endpoint
-from kit.operations.idempotency_keys import Key, key_of
-from kit.query.parameters import refuse_strangers
+from kit.operations.commits import HAS_COMMITTED, SessionResponse, commit
+from kit.operations.deadlines import Deadline
+from kit.operations.dependencies import admit, get_caller, who_may_use
+from kit.operations.idempotency_keys import IdempotencyKey, key_of
+from kit.operations.units import Unit
+from kit.query.parameters import refuse_repeated, refuse_unknown
+from kit.runtime import Runtime, runtime_of
 
-Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+if TYPE_CHECKING:
+    from kit.operations.route import Operation
 
-
-async def current_session(request: Request) -> Any:
-    return request.state.session
-
-
-Session = Annotated[writing.WriteSession, Depends(current_session)]
-"""For handlers that write: one transaction, committed after the handler and before the answer."""
-ReadSession = Annotated[reading.ReadSession, Depends(current_session)]
-"""For handlers that read."""
+Handle = Callable[[Request], Awaitable[Response]]
+"""Resolves the arguments of the handler, calls it, and makes the response: FastAPI's own, or a cheaper one."""
+SAFE = ("GET", "HEAD", "OPTIONS")
+"""Methods that change nothing (RFC 9110, section 9.2.1)."""
 
 
-class UnitOfWork(Endpoint):
-    """The route of a resource: it reads the body, opens the session, runs the handler, commits, and then answers."""
+async def perform(route: "Operation", handle: Handle, request: Request) -> Response:
+    """Serve a request to an operation of a resource."""
+    return await (_read if request.method in SAFE else _write)(route, handle, request)
 
-    may: ClassVar[May | None] = None
 
-    def __init__(self, path: str, endpoint: Callable[..., Awaitable[Any]], **options: Any) -> None:
-        super().__init__(path, returning(endpoint), **options)
-        self.handler = endpoint
-        self.arguments = Arguments.of_route(self)
-        if self.arguments is not None:
-            self.app, self.serves_alone = self.serve, True
-        self.who = (self.may or May()).of(min(self.methods or ()), path)
-        self.known = describe.query_parameters(self.dependant)
+async def _read(route: "Operation", handle: Handle, request: Request) -> Response:
+    runtime = runtime_of(request)
+    async with Deadline(runtime.request_timeout, request.receive):
+        await _admit(request)
+        _refuse_unknown_parameters(route, request)
+        return await retried(partial(_read_once, runtime, route, handle, request), READ_SECONDS)
 
-    def describe(self) -> None:
-        describe.operation(self)
-        if self.who is not Who.ANYONE:
-            self.openapi_extra = (self.openapi_extra or {}) | {"security": [{"Token": []}]}
 
-    @property
-    def unit(self) -> Callable[[Handler, Request], Coroutine[Any, Any, Response]]:
-        return self.read if self.methods == {"GET"} else self.write
+async def _read_once(runtime: Runtime, route: "Operation", handle: Handle, request: Request) -> Response:
+    async with Unit(request, runtime.database.read(restricted=route.reads is Who.OWNERS)) as unit:
+        response = unit.finish(await handle(request))
+        return _with_session(route, response, unit)
 
-    def get_route_handler(self) -> Handler:
-        return functools.partial(self.unit, super().get_route_handler())
 
-    async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = await self.unit(self.call, Request(scope, receive, send))
-        await response(scope, receive, send)
+async def _write(route: "Operation", handle: Handle, request: Request) -> Response:
+    runtime = runtime_of(request)
+    deadline = Deadline(runtime.request_timeout)
+    async with deadline:
+        await _admit(request)
+        request = BufferedRequest(request.scope, request.receive, await _body(runtime, route, request))
+        _refuse_unknown_parameters(route, request)
+        key = await key_of(request, route.form_limits)
+    attempt = partial(_write_once, runtime, route, handle, request, key, deadline)
+    if key is None:
+        return await retried(attempt, WRITE_SECONDS)
+    async with idempotency.exclusive(key):
+        return await retried(attempt, WRITE_SECONDS)
 
-    async def call(self, request: Request) -> Response:
-        assert self.arguments is not None
-        return Returned(await self.handler(**await self.arguments.take(request)))
 
-    async def read(self, handle: Handler, request: Request) -> Response:
-        async with Deadline(request.app.state.request_timeout, request.receive):
-            await request.app.state.guard.admit(request, self.who)
-            return await persistently(functools.partial(self.look, handle, request), READ_PATIENCE)
-
-    async def look(self, handle: Handler, request: Request) -> Response:
-        async with request.app.state.database.read() as session:
-            request.state.session = session
-            return self.answer(request, await self.run(handle, request))
-
-    async def write(self, handle: Handler, request: Request) -> Response:
-        request = JSONBody(request.scope, request.receive)
-        request.limit = request.app.state.max_body_size
-        deadline = Deadline(request.app.state.request_timeout)
-        async with deadline:
-            await request.app.state.guard.admit(request, self.who)
-            key = await key_of(request)
-        attempt = functools.partial(self.attempt, handle, request, key, deadline)
-        if key is None:
-            return await persistently(attempt, WRITE_PATIENCE)
-        async with idempotency.turn(key):
-            return await persistently(attempt, WRITE_PATIENCE)
-
-    async def attempt(self, handle: Handler, request: Request, key: Key | None, deadline: Deadline) -> Response:
-        """One transaction; until its COMMIT begins, nothing of it has happened."""
-        async with request.app.state.database.write(only_theirs=self.who is Who.OWNERS) as session:
-            request.state.session = session
-            work = functools.partial(self.work, handle, request)
-            async with deadline:
-                response = await (work() if key is None else idempotency.once(request, key, session, work))
+async def _write_once(
+    runtime: Runtime,
+    route: "Operation",
+    handle: Handle,
+    request: BufferedRequest,
+    key: IdempotencyKey | None,
+    deadline: Deadline,
+) -> Response:
+    """One transaction. Until its COMMIT begins, nothing of it has happened."""
+    session = runtime.database.write(restricted=route.who is Who.OWNERS, restricted_reads=route.reads is Who.OWNERS)
+    async with Unit(request.next_attempt(), session) as unit:
+        async with deadline, _unless_committed(session):
+            work = partial(_answer, handle, unit)
+            response = await (work() if key is None else idempotency.execute_once(unit.request, key, session, work))
+        if not route.is_generator:  # which has begun to run, and is committed at its end
             await commit(session)
-            return response
-
-    async def work(self, handle: Handler, request: Request) -> Response:
-        """The answer, after the database has seen all that it tells of."""
-        returned = await self.run(handle, request)
-        await request.state.session.finish()
-        return self.answer(request, returned)
-
-    async def run(self, handle: Handler, request: Request) -> Returned:
-        if self.known is not None and request.scope["query_string"]:
-            refuse_strangers(self.known, request.query_params)
-        returned = await handle(request)
-        assert isinstance(returned, Returned)
-        return returned
-
-    def answer(self, request: Request, returned: Returned) -> Response:
-        return answer(request, returned.value, self.response_model, self.status_code or 200)
+        return _with_session(route, response, unit)
 
 
-def allowing(**who: Who) -> type[UnitOfWork]:
-    """The route class of a resource: who may `read`, `create`, `bulk` and `change`; what is left out, superusers."""
-    return type("UnitOfWork", (UnitOfWork,), {"may": May(**who)})
+async def _answer(handle: Handle, unit: Unit) -> Response:
+    return unit.finish(await handle(unit.request))
 
 
-def returning(endpoint: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Returned]]:
-    """The handler, with its result wrapped for `answer`."""
-
-    @functools.wraps(endpoint)
-    async def call(**arguments: Any) -> Returned:
-        return Returned(await endpoint(**arguments))
-
-    return call
-
-
-async def commit(session: writing.WriteSession) -> None:
-    """Commit; if the database goes away meanwhile, or takes too long, the outcome is unknown, and nothing is tried."""
+@asynccontextmanager
+async def _unless_committed(session: WriteSession) -> AsyncIterator[None]:
+    """A handler that has committed is not run again: its failure is final."""
     try:
-        async with asyncio.timeout(COMMIT_TIMEOUT):
-            await session.commit()
+        yield
     except FAILURES as failure:
-        if meaning_of(failure) in ("lost", "unavailable"):
-            raise explained(failure, committing=True) from failure
-        raise
+        if not session.info.get(HAS_COMMITTED):
+            raise
+        raise explained(failure) from failure
+
+
+def _with_session(route: "Operation", response: Response, unit: Unit) -> Response:
+    """The response, which keeps the session open if it is a stream. FastAPI does so for a generator."""
+    return SessionResponse(response, unit.session) if unit.is_open_ended and not route.is_generator else response
+
+
+async def _admit(request: Request) -> None:
+    """Refuse callers before their body is read. Where a test overrides the caller, `check_permission` does it later."""
+    if get_caller not in request.app.dependency_overrides:
+        admit(request, await get_caller(request), who_may_use(request))
+
+
+async def _body(runtime: Runtime, route: "Operation", request: Request) -> bytes:
+    is_form = _takes_form(route)
+    body = await read_body(request, route.body_limit or (runtime.max_upload_size if is_form else runtime.max_body_size))
+    if body:
+        refuse_encoded(request)
+        if route.body_field is not None and not is_form:
+            refuse_other_than_json(request)
+    return body
+
+
+def _takes_form(route: "Operation") -> bool:
+    return route.body_field is not None and isinstance(route.body_field.field_info, Form)
+
+
+def _refuse_unknown_parameters(route: "Operation", request: Request) -> None:
+    if request.scope["query_string"] and route.has_known_parameters:
+        refuse_unknown(route.declared_parameters, request.query_params)
+        refuse_repeated(route.single_parameters, request.query_params)

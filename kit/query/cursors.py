@@ -1,4 +1,4 @@
-"""Where does the next page start: behind the row whose sort keys the cursor carries."""
+"""Cursors: the position behind a row, as its sort keys, sealed so that nobody can alter it."""
 
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -14,7 +14,7 @@ MAC_SIZE = 16
 
 
 @dataclass(frozen=True)
-class Key:
+class SortKey:
     """One sort key: a column, its direction, and whether it can be null; null sorts last in both directions."""
 
     column: InstrumentedAttribute[Any]
@@ -35,12 +35,12 @@ class Key:
         return or_(beyond, self.column.is_(None)) if self.nullable else beyond
 
 
-def solid(keys: Sequence[Key]) -> list[Key]:
+def without_null_first(keys: Sequence[SortKey]) -> list[SortKey]:
     """The keys where the first is known not to be null: an index gives this order in either direction."""
     return [replace(keys[0], nullable=False), *keys[1:]]
 
 
-def spans(keys: Sequence[Key], values: Sequence[Any] | None) -> list[ColumnElement[bool]]:
+def segments(keys: Sequence[SortKey], values: Sequence[Any] | None) -> list[ColumnElement[bool]]:
     """The stretches of rows behind these values, in order, each one range of an index; without values, all rows.
 
     Nulls come last, which is not the order of an index in both directions and on both databases. So a first key
@@ -54,10 +54,10 @@ def spans(keys: Sequence[Key], values: Sequence[Any] | None) -> list[ColumnEleme
         return [filled, empty]
     if values[0] is None:
         return [and_(empty, after(keys[1:], values[1:]))]
-    return [and_(filled, after(solid(keys), values)), empty]
+    return [and_(filled, after(without_null_first(keys), values)), empty]
 
 
-def after(keys: Sequence[Key], values: Sequence[Any]) -> ColumnElement[bool]:
+def after(keys: Sequence[SortKey], values: Sequence[Any]) -> ColumnElement[bool]:
     """Rows behind the one with these values.
 
     Where all keys run one way and none is null, that is a single comparison of rows, for which an index is made.

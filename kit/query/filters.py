@@ -1,19 +1,18 @@
-"""How a list is narrowed: `field=value`, `field__op=value`, and `q=text`, the same on both databases."""
+"""Filters of lists: `field=value`, `field__op=value` and `q=text`, alike on both databases."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from enum import Enum
 from operator import eq, ge, gt, le, lt
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, String, and_, func, type_coerce
+from sqlalchemy import ColumnElement, String, and_, func, literal, type_coerce
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
-from kit.fast.rows import among
-from kit.query.parameters import Parameter, listing
+from kit.query.parameters import Parameter, comma_separated
 from kit.query.values import YesNo, plain_type, value_type
 
 Column = InstrumentedAttribute[Any]
@@ -43,6 +42,19 @@ class Fold(GenericFunction[str]):
 @compiles(Fold, "postgresql")
 def postgres_fold(element: Fold, compiler: SQLCompiler, **kwargs: Any) -> str:
     return f'lower({compiler.process(element.clauses, **kwargs)} COLLATE "folding")'
+
+
+def padded(values: Collection[Any]) -> list[Any]:
+    """These values, the last one repeated, up to a power of two in number: so there are few different statements."""
+    all_of_them = list(values)
+    size = 1 << (len(all_of_them) - 1).bit_length()
+    return all_of_them + all_of_them[-1:] * (size - len(all_of_them))
+
+
+def among(column: Any, values: Collection[Any]) -> ColumnElement[bool]:
+    """`column IN (…)`, for at least one value."""
+    condition: ColumnElement[bool] = column.in_([literal(value, column.type) for value in padded(values)])
+    return condition
 
 
 def contains(column: Column, text: str) -> ColumnElement[bool]:
@@ -91,6 +103,6 @@ def filters_of(name: str, annotation: Any, column: Column) -> Iterator[tuple[Par
     one: Any = value_type(plain, column.type)
     family = Enum if issubclass(plain, Enum) else plain
     for operator in (*FITTING.get(family, ORDERED), *(["isnull"] if nullable else [])):
-        kind = {"in": listing(one, MAX_VALUES), "isnull": YesNo}.get(operator, one)
+        kind = {"in": comma_separated(one, MAX_VALUES), "isnull": YesNo}.get(operator, one)
         key = f"{name}__{operator}" if operator else name
         yield Parameter(key, kind, f"`{name}` is {OPERATORS[operator][1]}.", operator == "in"), operator

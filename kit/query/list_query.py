@@ -1,6 +1,6 @@
-"""How is a list asked for: a query variant narrows, orders and pages a select that the handler shows."""
+"""Query variants: the parameters of a list, which filter, search, sort, page and embed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -10,19 +10,23 @@ from sqlalchemy import or_
 from sqlalchemy.orm.interfaces import ORMOption
 from sqlmodel.sql.expression import SelectOfScalar
 
-from kit.auth.privacy import hidden, refuse
+from kit.auth.privacy import hidden_fields, refuse_private
 from kit.http.problems import error, invalid
-from kit.models.entities import Entity, Read
+from kit.models.entities import Entity
+from kit.models.reads import Read
 from kit.models.types import Text
 from kit.query import parameters as parameter
-from kit.query.embedding import showing, variant
+from kit.query.embedding import embedded, embedding, read_variant
 from kit.query.filters import OPERATORS, filters_of, mentions
-from kit.query.parameters import Parameter, listing
+from kit.query.parameters import Parameter, comma_separated
 from kit.query.values import MAX_TEXT, YesNo, only_integers
+from kit.runtime import runtime_of
 
 MAX_LIMIT = 100
 MAX_OFFSET = 1_000_000
 Statement = SelectOfScalar[Any]
+QUERY = "kit.query"
+"""In the scope of a request: its query variant."""
 MAX_CURSOR = 2000
 """In characters."""
 
@@ -32,7 +36,7 @@ def number(low: int, high: int) -> Any:
 
 
 def names(allowed: Sequence[str]) -> Any:
-    return listing(Literal.__getitem__(tuple(allowed)), len(allowed))
+    return comma_separated(Literal.__getitem__(tuple(allowed)), len(allowed))
 
 
 class ListQuery:
@@ -101,39 +105,56 @@ class ListQuery:
         self.take(request, self.parameters)
 
     @classmethod
-    def of_one(cls, request: Request) -> Self:
-        """The parameters that shape one thing: `fields` and `include`."""
+    async def of_one(cls, request: Request) -> Self:  # async, so that FastAPI does not call it in a thread
+        """The parameters that shape one row: `fields` and `include`."""
         query = cls.__new__(cls)
         query.take(request, cls.shaping)
         return query
 
     def take(self, request: Request, parameters: Mapping[str, Parameter]) -> None:
+        """Read the parameters of a request; a 422 for each that is unknown, repeated or of another type."""
+        self.runtime = runtime_of(request)
+        self.secret: bytes = self.runtime.secrets[0]
         self.text: bytes = request.scope["query_string"]
-        self.given = parameter.read(parameters, request.query_params) if self.text else {}
-        self.secret: bytes = request.app.state.secrets[0]
+        self.given = parameter.read(parameters, request.query_params, declared_by(request)) if self.text else {}
         self.fields: list[str] | None = self.given.get("fields")
         self.included = list(dict.fromkeys(self.given.get("include", ())))
-        self.hidden = hidden(self.model)
+        self.hidden = hidden_fields(self.model)
         if self.hidden:
-            asked = {self.conditions[name][0] for name in self.given if name in self.conditions}
-            refuse(asked.union(term.removeprefix("-") for term in self.given.get("sort", ())) & self.hidden)
-        request.state.query = self  # the answer is shaped by it
+            filtered = {self.conditions[name][0] for name in self.given if name in self.conditions}
+            refuse_private(filtered.union(term.removeprefix("-") for term in self.given.get("sort", ())) & self.hidden)
+        request.scope[QUERY] = self  # the answer is shaped by it
         if "cursor" in self.given and "offset" in self.given:
-            raise invalid(
-                [error("query", "offset", "A cursor and an offset exclude each other", "conflicting_parameter")]
-            )
+            detail = "A cursor and an offset exclude each other"
+            raise invalid([error("query", "offset", detail, "conflicting_parameter")])
+
+    @property
+    def sort(self) -> str:
+        """The order that is asked for, as in `-age,name`."""
+        return ",".join(self.given.get("sort") or [self.default_sort])
 
     @property
     def loading(self) -> list[ORMOption]:
-        return [showing(self.model, name, variant(self.includes[name])) for name in self.included]
+        """The loader options for what is embedded, for `session.get(…, options=query.loading)`."""
+        return [embedding(self.model, name, read_variant(self.includes[name])) for name in self.included]
+
+    def shown(self, row: Any) -> Read:
+        """What the answer shows of a row: the fields that were asked for, and what is embedded."""
+        related = {name: embedded(row, name, read_variant(self.includes[name])) for name in self.included}
+        return self.read.of(row).select(self.fields, related)
 
     def narrowed(self, statement: Statement) -> Statement:
+        """The select with the filters and the search."""
         for name, (field, operator) in self.conditions.items():
             if name in self.given:
                 statement = statement.where(OPERATORS[operator][0](getattr(self.model, field), self.given[name]))
         if "q" in self.given:
-            text = self.given["q"]
-            statement = statement.where(
-                or_(*(mentions(getattr(self.model, name), text) for name in self.search if name not in self.hidden))
-            )
+            fields = [getattr(self.model, name) for name in self.search if name not in self.hidden]
+            statement = statement.where(or_(*(mentions(field, self.given["q"]) for field in fields)))
         return statement
+
+
+def declared_by(request: Request) -> Collection[str]:
+    """The query parameters that the handler and its dependencies declare beside the query variant."""
+    declared: Collection[str] = getattr(request.scope.get("route"), "declared_parameters", ())
+    return declared

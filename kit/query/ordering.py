@@ -1,4 +1,4 @@
-"""In which order does a list come, and where in it does a page start: all that is the same for every page."""
+"""Orders of lists: the sort keys, and the segments of rows behind a position, made once for each order."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,33 +6,27 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, Integer, Select, bindparam, true
+from sqlalchemy import ColumnElement, bindparam, true
 
 from kit.http.problems import error, invalid
 from kit.models.entities import Entity
-from kit.query import cursors as cursor
+from kit.query import cursors
 from kit.query.list_query import ListQuery
 
-ORDERS = 500
-"""So many are kept; those not used for longest are put together anew."""
-NUMBER, OFFSET = bindparam("number", type_=Integer), bindparam("offset", type_=Integer)
+MAX_ORDERS = 500
+"""Orders that are kept; the least recently used ones are made again."""
 
 
 @dataclass(frozen=True, eq=False)
-class Stretch:
-    """Rows of a list that are read by one select: how many, and from where on, it leaves open."""
+class Segment:
+    """A part of a list that one select reads: its condition and its ordering."""
 
     condition: ColumnElement[bool]
     ordering: Sequence[ColumnElement[Any]]
-    offset: ColumnElement[int] | None = None
-
-    def of(self, statement: Select[Any], columns: Sequence[Any]) -> Select[Any]:
-        chosen = statement.with_only_columns(*columns, maintain_column_froms=True)
-        return chosen.where(self.condition).order_by(*self.ordering).offset(self.offset).limit(NUMBER)
 
 
 class Order:
-    """The sort keys, with the id behind them unless it is among them, so that the order is always total."""
+    """The sort keys of a list. The id comes last unless it is among them, so that the order is always total."""
 
     def __init__(self, model: type[Entity], text: str) -> None:
         self.model, self.scope = model, f"{model.__tablename__} {text}"
@@ -44,46 +38,49 @@ class Order:
             self.fields.append("id")
             signed.append("-id" if signed[-1].startswith("-") else "id")
         columns = [(getattr(model, term.removeprefix("-")), term.startswith("-")) for term in signed]
-        self.keys = [cursor.Key(column, descending, bool(column.nullable)) for column, descending in columns]
-        self.behind: dict[tuple[bool, ...], list[Stretch]] = {}
+        self.keys = [cursors.SortKey(column, descending, bool(column.nullable)) for column, descending in columns]
+        self._segments: dict[tuple[bool, ...], list[Segment]] = {}
 
     @cached_property
-    def place(self) -> TypeAdapter[tuple[Any, ...]]:
-        """Reads the values of a row's sort keys."""
+    def everything(self) -> Segment:
+        """All rows, for a page behind an offset."""
+        return Segment(true(), [key.ordering() for key in self.keys])
+
+    def segments(self, position: Sequence[Any]) -> list[Segment]:
+        """The rows behind this position, or all rows if it is empty.
+
+        Their bound parameters `position_0`, `position_1`, … take its values. Segments differ only in which values are
+        null, so that there is one statement for all other positions.
+        """
+        nulls = tuple(value is None for value in position)
+        if nulls not in self._segments:
+            bounds = [
+                None if is_null else bindparam(f"position_{index}", type_=key.column.type)
+                for index, (is_null, key) in enumerate(zip(nulls, self.keys, strict=False))
+            ]
+            ordering = [key.ordering() for key in cursors.without_null_first(self.keys)]
+            self._segments[nulls] = [Segment(part, ordering) for part in cursors.segments(self.keys, bounds)]
+        return self._segments[nulls]
+
+    def cursor_behind(self, secret: bytes, row: Mapping[str, Any]) -> str:
+        """The cursor of the page behind a row with these values."""
+        return cursors.encode(secret, self.scope, [row[field] for field in self.fields])
+
+    def position_of(self, query: ListQuery) -> tuple[Any, ...]:
+        """The sort keys of the row behind which the page starts; empty if no cursor is given."""
+        if "cursor" not in query.given:
+            return ()
+        payload = cursors.decode(query.secret, self.scope, query.given["cursor"])
+        if payload is None:
+            raise invalid([error("query", "cursor", "Not a cursor of this list and sort", "cursor_parsing")])
+        return self._position_type.validate_json(payload)
+
+    @cached_property
+    def _position_type(self) -> TypeAdapter[tuple[Any, ...]]:
         kinds: Any = tuple(self.model.model_fields[field].annotation for field in self.fields)
         return TypeAdapter(tuple[kinds])
 
-    @cached_property
-    def whole(self) -> Stretch:
-        """All rows, behind an offset."""
-        return Stretch(true(), [key.ordering() for key in self.keys], OFFSET)
 
-    def stretches(self, place: Sequence[Any]) -> list[Stretch]:
-        """The rows behind this place, or all of them if it is empty; they differ only where a value is null."""
-        nulls = tuple(value is None for value in place)
-        if nulls not in self.behind:
-            marks = [
-                None if is_null else bindparam(f"place_{index}", type_=key.column.type)
-                for index, (is_null, key) in enumerate(zip(nulls, self.keys, strict=False))
-            ]
-            ordering = [key.ordering() for key in cursor.solid(self.keys)]
-            self.behind[nulls] = [Stretch(span, ordering) for span in cursor.spans(self.keys, marks)]
-        return self.behind[nulls]
-
-    def bookmark(self, secret: bytes, row: Mapping[str, Any]) -> str:
-        """The cursor of the page behind this row."""
-        return cursor.encode(secret, self.scope, [row[field] for field in self.fields])
-
-    def place_of(self, query: ListQuery) -> tuple[Any, ...]:
-        """The values of the row behind which the page starts; none if no cursor is given."""
-        if "cursor" not in query.given:
-            return ()
-        payload = cursor.decode(query.secret, self.scope, query.given["cursor"])
-        if payload is None:
-            raise invalid([error("query", "cursor", "Not a cursor of this list and sort", "cursor_parsing")])
-        return self.place.validate_json(payload)
-
-
-@lru_cache(ORDERS)
+@lru_cache(MAX_ORDERS)
 def order_of(model: type[Entity], text: str) -> Order:
     return Order(model, text)

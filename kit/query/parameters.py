@@ -1,4 +1,4 @@
-"""What may stand behind the question mark: named, typed, documented parameters, each at most once."""
+"""Query parameters: named, typed and documented, each given at most once."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from starlette.datastructures import QueryParams
 from kit.http.problems import describe, error, invalid
 
 
-def listing(kind: Any, longest: int) -> Any:
+def comma_separated(kind: Any, longest: int) -> Any:
     """The type of a comma-separated list: at least one of a kind, and at most so many."""
     return Annotated[list[kind], Field(min_length=1, max_length=longest)]
 
@@ -43,11 +43,17 @@ class Parameter:
         return described | ({"style": "form", "explode": False} if self.listed else {})
 
 
-def read(known: Mapping[str, Parameter], given: QueryParams) -> dict[str, Any]:
-    """The values of the parameters given; a 422 for what is unknown, repeated or of another type."""
-    refuse_strangers(known, given)
+def read(known: Mapping[str, Parameter], given: QueryParams, others: Collection[str] = ()) -> dict[str, Any]:
+    """The values of the parameters given; a 422 for what is unknown, repeated or of another type.
+
+    `others` are known too, but read by somebody else.
+    """
+    refuse_unknown([*known, *others], given)
+    refuse_repeated(known, given)
     values, errors = {}, []
     for name, text in given.multi_items():
+        if name not in known:
+            continue
         try:
             values[name] = known[name].read(text)
         except ValidationError as failure:
@@ -57,13 +63,20 @@ def read(known: Mapping[str, Parameter], given: QueryParams) -> dict[str, Any]:
     return values
 
 
-def refuse_strangers(known: Collection[str], given: QueryParams) -> None:
-    """A 422 that names each unknown parameter and lists the known ones; and one for each that is repeated."""
-    names = [name for name, _ in given.multi_items()]
-    unknown = [name for name in dict.fromkeys(names) if name not in known]
-    repeated = [name for name in known if names.count(name) > 1] if len(set(names)) < len(names) else []
-    if unknown or repeated:
+def refuse_unknown(known: Collection[str], given: QueryParams) -> None:
+    """A 422 that names each unknown parameter and lists the known ones."""
+    unknown = [name for name in given if name not in known]
+    if unknown:
         listing = f"Unknown parameter; known are: {', '.join(known) or 'none'}"
-        errors = [error("query", name, listing, "unknown_parameter") for name in unknown]
-        again = "The parameter is given more than once"
-        raise invalid([*errors, *(error("query", name, again, "repeated_parameter") for name in repeated)])
+        raise invalid(error("query", name, listing, "unknown_parameter") for name in unknown)
+
+
+def refuse_repeated(single: Collection[str], given: QueryParams) -> None:
+    """A 422 for each parameter with a single value that is given more than once."""
+    if len(given) == len(given.multi_items()):
+        return
+    names = [name for name, _ in given.multi_items()]
+    repeated = [name for name in single if names.count(name) > 1]
+    if repeated:
+        detail = "The parameter is given more than once"
+        raise invalid(error("query", name, detail, "repeated_parameter") for name in repeated)

@@ -1,4 +1,4 @@
-"""What may a value in a query be: typed by the column that it is compared with, and written plainly."""
+"""Values of filters: typed by the column that they are compared with."""
 
 import re
 from datetime import datetime

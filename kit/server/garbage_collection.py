@@ -1,13 +1,13 @@
-"""How often is garbage looked for: seldom, because what is there at the start stays, and a request leaves little."""
+"""Garbage collection: tuned for a process that serves requests."""
 
 import gc
 
-ALLOCATIONS = 50_000
-"""More of them than objects freed, until a collection: some hundred rows are no reason for one."""
+THRESHOLD = 50_000
+"""Container objects that are made and not freed until a collection runs: some hundred rows do not start one."""
 
 
-def relax() -> None:
-    """For a process that is the service's own, when everything is loaded."""
+def tune() -> None:
+    """Collect rarely, and never what exists now. For a process that belongs to the service, when all is loaded."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(ALLOCATIONS)
+    gc.set_threshold(THRESHOLD)

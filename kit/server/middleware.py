@@ -1,34 +1,48 @@
-"""What does a request pass on its way in: the layers around every route, in this order."""
+"""Middleware of the service: security headers, request log, trusted hosts, CORS, admission, from outside to inside."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
 
-from kit.fast.dispatch import Dispatch
 from kit.openapi.responses import HEADERS
 from kit.server.admission import Admission
-from kit.server.request_log import Observe
-from kit.server.security_headers import SafeHeaders, TrustedHosts
+from kit.server.request_log import RequestLog
+from kit.server.security_headers import SecurityHeaders, TrustedHosts
+from kit.server.shutdown import Shutdown
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-SENT = ("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID")
+ALLOWED_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID")
 
 
-def install(app: FastAPI, *, limit: int, hosts: Sequence[str], origins: Sequence[str], credentials: bool) -> None:
-    """Headers and observation outermost, then who may ask at all, and how many at a time."""
-    app.add_middleware(Dispatch, routes=app.router.routes)
-    app.add_middleware(Admission, limit=limit)
-    if origins:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=origins,
-            allow_credentials=credentials,
+@dataclass(frozen=True, kw_only=True)
+class Layers:
+    """Settings of the middleware. `hosts` are the names of this service, `origins` the web pages that may call it.
+
+    `max_in_flight` requests are served at a time, and beside them `max_streams` responses of unknown length and
+    WebSockets.
+    """
+
+    max_in_flight: int = 100
+    max_streams: int = 100
+    hosts: Sequence[str] = ("*",)
+    origins: Sequence[str] = ()
+    credentials: bool = False
+
+
+def surround(app: ASGIApp, layers: Layers, shutdown: Shutdown) -> ASGIApp:
+    """The application inside this middleware. What a user adds by `add_middleware` is inside of it too."""
+    app = Admission(app, layers.max_in_flight, layers.max_streams)
+    if layers.origins:
+        app = CORSMiddleware(
+            app,
+            allow_origins=layers.origins,
+            allow_credentials=layers.credentials,
             allow_methods=METHODS,
-            allow_headers=SENT,
+            allow_headers=ALLOWED_HEADERS,
             expose_headers=list(HEADERS),
         )
-    if "*" not in hosts:
-        app.add_middleware(TrustedHosts, hosts=hosts)
-    app.add_middleware(Observe)
-    app.add_middleware(SafeHeaders)
+    if "*" not in layers.hosts:
+        app = TrustedHosts(app, hosts=layers.hosts)
+    return SecurityHeaders(RequestLog(app, shutdown))

@@ -1,4 +1,4 @@
-"""What is happening: an id for every request, one line for every answer, and no fault without its traceback."""
+"""The request log: an id for every request, a line for every response, a traceback for every unexpected exception."""
 
 import asyncio
 import json
@@ -11,64 +11,107 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kit.http.problems import Problem, render, unavailable
 from kit.http.request_headers import header
+from kit.server.shutdown import Shutdown
 
-log = logging.getLogger("heroes")
+log = logging.getLogger("kit")
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 """Of the request that is being served: every line of the log carries it."""
-REPORTED = ("method", "route", "status", "duration_ms")
+LOGGED_FIELDS = ("method", "route", "status", "duration_ms")
 ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+IS_LOGGED = "kit.is_logged"
+"""The key of the ASGI scope that another service sets, in which this one is mounted: it does all of this."""
 
 
-class Observe:
-    """Outermost: gives the request its id, turns an unforeseen fault into a 500, and logs the answer.
+class ResponseEndedError(OSError):
+    """Raised from `send` after the end of a response to HEAD: as servers do when the client is gone (ASGI 2.4)."""
+
+
+class RequestLog:
+    """Gives each request its id, turns an unexpected exception into a 500, and logs the response.
 
     A HEAD is served as the GET without its body (RFC 9110, section 9.3.2).
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, shutdown: Shutdown) -> None:
+        self.app, self.shutdown = app, shutdown
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        started, status, method = time.perf_counter(), 0, scope["method"]
+        if scope["type"] not in ("http", "websocket") or IS_LOGGED in scope:
+            await self.app(scope, receive, send)
+            return
         request_id = request_id_of(scope)
+        scope[IS_LOGGED] = True
         scope.setdefault("state", {})["request_id"] = request_id
         REQUEST_ID.set(request_id)
+        if scope["type"] == "websocket":
+            await self.app(scope, receive, send)
+        else:
+            await self.serve(scope, receive, Exchange(scope, send, request_id, self.shutdown))
+
+    async def serve(self, scope: Scope, receive: Receive, exchange: "Exchange") -> None:
+        started, method = time.perf_counter(), scope["method"]
         inner = {**scope, "method": "GET"} if method == "HEAD" else scope
-
-        async def tell(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                ending = [(b"connection", b"close")] if scope["app"].state.shutdown.has_begun else []
-                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode()), *ending]
-            elif method == "HEAD":
-                message = {**message, "body": b""}
-            await send(message)
-
         try:
-            await self.app(inner, receive, tell)
+            await self.app(inner, receive, exchange.send)
         except (Exception, asyncio.CancelledError) as failure:
-            problem = last_word(scope, failure)
-            if status or problem is None:  # the answer is under way, and can only be broken off; or nobody waits for it
+            if not exchange.is_cut_off and not await self.is_answered(failure, scope, receive, exchange):
                 raise
-            await render(scope, problem)(scope, receive, tell)
         finally:
             route = getattr(inner.get("route"), "path_format", None)
-            report(method, route, status, time.perf_counter() - started)
+            log_response(method, route, exchange.status, time.perf_counter() - started)
+
+    async def is_answered(self, failure: BaseException, scope: Scope, receive: Receive, exchange: "Exchange") -> bool:
+        """Answer a request that ended with an exception, if it has no response yet. False if the server has to know.
+
+        It has to close the connection where the response is broken off. And where there is no server, a test may expect
+        the exception.
+        """
+        problem = self.problem_for(failure)
+        if exchange.status == 0 and problem is not None:
+            await render(scope, problem)(scope, receive, exchange.send)
+            return True
+        return exchange.is_complete and isinstance(failure, Exception) and self.shutdown.has_server
+
+    def problem_for(self, failure: BaseException) -> Problem | None:
+        """The response to a request that has none of its own, after an exception, or at the end of the shutdown."""
+        if isinstance(failure, Exception):
+            if not isinstance(failure, ClientDisconnect):
+                log.error("Unexpected exception", exc_info=failure)
+            return Problem(500, "Something went wrong; the log has it under this request id.", kind="internal")
+        return unavailable("unknown", "The service has shut down.") if self.shutdown.has_begun else None
 
 
-def last_word(scope: Scope, failure: BaseException) -> Problem | None:
-    """What is said of a request that came to no answer of its own: a fault, or one that was cut off by the end."""
-    if isinstance(failure, Exception):
-        log.exception("Unforeseen fault")
-        return Problem(500, "Something went wrong; the log has it under this request id.", kind="internal")
-    return unavailable("unknown", "The service has shut down.") if scope["app"].state.shutdown.has_begun else None
+class Exchange:
+    """How far the response to a request has been sent. Its status is 0 until it starts."""
+
+    def __init__(self, scope: Scope, send: Send, request_id: str, shutdown: Shutdown) -> None:
+        self.is_head, self.send_on, self.shutdown = scope["method"] == "HEAD", send, shutdown
+        self.headers = [(b"x-request-id", request_id.encode())]
+        self.status = 0
+        self.is_complete = self.is_cut_off = False
+        """`is_cut_off`: the response to HEAD is complete, and the application was told so by an exception."""
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            closing = [(b"connection", b"close")] if self.shutdown.has_begun else []
+            message["headers"] = [*message["headers"], *self.headers, *closing]
+        elif message["type"] == "http.response.body":
+            message = self.without_body() if self.is_head else message
+            self.is_complete = not message.get("more_body", False)
+        await self.send_on(message)
+
+    def without_body(self) -> Message:
+        """The end of the response to HEAD, also where a stream would go on."""
+        if self.is_complete:
+            self.is_cut_off = True
+            raise ResponseEndedError
+        return {"type": "http.response.body", "body": b""}
 
 
 def request_id_of(scope: Scope) -> str:
@@ -77,21 +120,21 @@ def request_id_of(scope: Scope) -> str:
     return given if given and ACCEPTABLE_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
 
 
-def report(method: str, route: str | None, status: int, seconds: float) -> None:
+def log_response(method: str, route: str | None, status: int, seconds: float) -> None:
     if not log.isEnabledFor(logging.INFO):
         return
     milliseconds = round(seconds * 1000, 1)
-    line = {"method": method, "route": route, "status": status, "duration_ms": milliseconds}
-    log.info("%s %s %s %s ms", method, route or "-", status or "-", milliseconds, extra=line)
+    fields = {"method": method, "route": route, "status": status, "duration_ms": milliseconds}
+    log.info("%s %s %s %s ms", method, route or "-", status or "-", milliseconds, extra=fields)
 
 
 class JSONLines(logging.Formatter):
-    """One JSON object per line, for machines."""
+    """One JSON object per line, for programs to read."""
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line: dict[str, Any] = {"time": time.replace("+00:00", "Z"), "level": record.levelname, "logger": record.name}
-        line |= {name: record.__dict__[name] for name in REPORTED if name in record.__dict__}
+        line |= {name: record.__dict__[name] for name in LOGGED_FIELDS if name in record.__dict__}
         if "method" not in line:
             line["message"] = record.getMessage()
         if REQUEST_ID.get():
@@ -102,7 +145,7 @@ class JSONLines(logging.Formatter):
 
 
 class Readable(logging.Formatter):
-    """One line for people, with the start of the request's id."""
+    """One line for a person to read, with the first 8 characters of the request id."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
@@ -112,12 +155,12 @@ class Readable(logging.Formatter):
 
 
 def configure_logging(*, as_json: bool, level: str) -> None:
-    """One handler for this service and for uvicorn, whose own line per request ours replaces."""
+    """One handler for the loggers `kit` and `uvicorn`. Uvicorn's own line for each request is left out."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JSONLines() if as_json else Readable())
-    for name in ("heroes", "uvicorn", "uvicorn.error", "uvicorn.access"):
+    for name in ("kit", "uvicorn", "uvicorn.error", "uvicorn.access"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [], name == "uvicorn.error"
-    for name in ("heroes", "uvicorn"):
+    for name in ("kit", "uvicorn"):
         logging.getLogger(name).addHandler(handler)
-    logging.getLogger("heroes").setLevel(level)
+    logging.getLogger("kit").setLevel(level)

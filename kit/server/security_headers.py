@@ -1,4 +1,4 @@
-"""What does every answer carry: headers that tell browsers and caches what not to do."""
+"""Security headers of every answer, and the names by which the service may be called."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kit.http.paths import path_in_application
 from kit.http.problems import Problem, render
 from kit.http.request_headers import header
 
@@ -16,31 +17,34 @@ ALWAYS = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 )
 DEFAULTS = dict(ALWAYS)
+OF_PAGES = (b"content-security-policy", b"frame-ancestors 'none'")
+"""For HTML, which comes from users of the kit: a page may load what it needs, and may not be framed."""
 PRIVATE = (b"cache-control", b"private")
 PORT = re.compile(r":[0-9]*$")
 HSTS = (b"strict-transport-security", b"max-age=31536000")
 """Behind TLS, for a year (RFC 6797)."""
 
 
-class SafeHeaders:
-    """Outermost, so that no answer is without them."""
+class SecurityHeaders:
+    """Outermost, so that every response has them."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def tell(message: Message) -> None:
+        async def send_completed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = complete(scope, message["headers"])
             await send(message)
 
-        await self.app(scope, receive, tell if scope["type"] == "http" else send)
+        await self.app(scope, receive, send_completed if scope["type"] == "http" else send)
 
 
 def complete(scope: Scope, headers: Collection[Header]) -> list[Header]:
-    """These headers, and those that are missing."""
+    """The headers of a response, and those security headers that it lacks."""
     given = dict(headers)
-    answered = [*headers, *(ALWAYS if given.keys().isdisjoint(DEFAULTS) else missing(given))]
+    is_page = given.get(b"content-type", b"").startswith(b"text/html")
+    answered = [*headers, *(ALWAYS if not is_page and given.keys().isdisjoint(DEFAULTS) else missing(given, is_page))]
     if PRIVATE[0] not in given and header(scope, b"authorization") is not None:
         answered.append(PRIVATE)
     if scope.get("scheme") == "https" and HSTS[0] not in given:
@@ -48,21 +52,26 @@ def complete(scope: Scope, headers: Collection[Header]) -> list[Header]:
     return answered
 
 
-def missing(given: Collection[bytes]) -> list[Header]:
-    return [header for header in ALWAYS if header[0] not in given]
+def missing(given: Collection[bytes], is_page: bool) -> list[Header]:
+    wanted = DEFAULTS | dict([OF_PAGES]) if is_page else DEFAULTS
+    return [header for header in wanted.items() if header[0] not in given]
 
 
 class TrustedHosts:
     """Refuses a Host that is none of these patterns, such as `api.example.com` or `*.example.com`, with a 400.
 
-    Health is asked for by address, so there any name will do.
+    Health checks use the address of a machine, so they may use any name.
     """
 
     def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
         self.app, self.hosts = app, [host.lower() for host in hosts]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"].startswith("/health") or self.trusts(Headers(scope=scope)):
+        if (
+            scope["type"] != "http"
+            or path_in_application(scope).startswith("/health")
+            or self.trusts(Headers(scope=scope))
+        ):
             await self.app(scope, receive, send)
             return
         problem = Problem(400, "The Host is not one of this service.", kind="untrusted-host")

@@ -8,14 +8,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote
 
-from fastapi import FastAPI
 from httpx import Response
 
-from kit.openapi import document as openapi
-from kit.operations.unit_of_work import UnitOfWork
+from kit import Service
 from tests.conftest import Client
 from tests.contract.field import Json
-from tests.contract.resource import method_of
+from tests.contract.resource import method_of, operations_of
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 PROBLEM = {"type", "title", "status", "detail", "instance", "request_id"}
@@ -27,18 +25,21 @@ DOCUMENTED_HEADERS = (
     "x-request-id",
     "retry-after",
     "idempotency-replayed",
+    "accept",
+    "accept-encoding",
+    "www-authenticate",
 )
 MARKER = "zq9marker"
 """What no 422 may repeat."""
 
 
-def watching(client: Client, app: FastAPI) -> Client:
+def watching(client: Client, app: Service) -> Client:
     """The client, which from now on looks at every answer that it gets."""
     client.event_hooks = {"response": [watcher(app)]}
     return client
 
 
-def watcher(app: FastAPI) -> Callable[[Response], Awaitable[None]]:
+def watcher(app: Service) -> Callable[[Response], Awaitable[None]]:
     async def watch(answer: Response) -> None:
         await answer.aread()
         told = f"{answer.request.method} {answer.request.url}: {answer.status_code} {answer.text[:500]}"
@@ -66,12 +67,12 @@ def check_problem(answer: Response, told: str) -> None:
     assert MARKER not in json.dumps(problem.get("errors", "")), told
 
 
-def documented(app: FastAPI, answer: Response) -> Json | None:
+def documented(app: Service, answer: Response) -> Json | None:
     """What the docs say of this operation; None if there is none."""
     method, path = answer.request.method.replace("HEAD", "GET"), answer.request.url.path
-    for route in app.router.routes:
-        if isinstance(route, UnitOfWork) and method == method_of(route) and route.path_regex.match(path):
-            operation: Json = openapi.openapi(app)["paths"][route.path_format][method.lower()]
+    for route in operations_of(app):
+        if method == method_of(route) and route.path_regex.match(path):
+            operation: Json = app.openapi()["paths"][route.path_format][method.lower()]
             return operation
     return None
 
@@ -84,12 +85,12 @@ def resolved(document: Json, node: Json) -> Json:
     return resolved(document, meant) | node
 
 
-def check_documented(app: FastAPI, answer: Response, told: str) -> None:
+def check_documented(app: Service, answer: Response, told: str) -> None:
     operation = documented(app, answer)
     if operation is None:
         return
     assert str(answer.status_code) in operation["responses"], f"not documented: {told}"
-    response = resolved(openapi.openapi(app), operation["responses"][str(answer.status_code)])
+    response = resolved(app.openapi(), operation["responses"][str(answer.status_code)])
     headers = {name.lower() for name in response.get("headers", {})}
     for name in DOCUMENTED_HEADERS:
         assert name not in answer.headers or name in headers, f"{name} is not documented: {told}"

@@ -1,9 +1,9 @@
 """Every check of this package runs against every resource that it concerns, on both engines."""
 
 import pytest
-from fastapi import FastAPI
 
 import main
+from kit import Service
 from tests.conftest import Client
 from tests.contract.answer import watching
 from tests.contract.resource import Resource, concerns, named, resources_of
@@ -17,12 +17,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture
-def resource(request: pytest.FixtureRequest, app: FastAPI) -> Resource:
+def resource(request: pytest.FixtureRequest, app: Service) -> Resource:
     return named(app, request.param)
 
 
 @pytest.fixture
-async def client(client: Client, app: FastAPI) -> Client:
+async def client(client: Client, app: Service) -> Client:
     return watching(client, app)
 
 

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ValidationError
 
-from kit.auth.ownership import Absent
+from kit import Absent
 
 Json = dict[str, Any]
 NUMBERS = count(10)
@@ -45,6 +45,10 @@ class Field:
         """Do the docs say that it takes this text?"""
         fitting = all(re.search(pattern, text) for pattern in self.all_of("pattern"))
         return self.is_free_text and fitting and len(text) <= min(self.all_of("maxLength"), default=len(text))
+
+    @property
+    def bounds(self) -> list[int]:
+        return [int(bound) for bound in (*self.all_of("minimum"), *self.all_of("maximum"))]
 
     def all_of(self, keyword: str) -> list[Any]:
         return [schema[keyword] for schema in self.schemas if keyword in schema]

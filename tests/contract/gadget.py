@@ -1,4 +1,4 @@
-"""Gadgets: a resource that the service does not have, written as if it had. Its table is there when a test wants it."""
+"""Gadgets: a resource that the service does not have, written as if it had."""
 
 from enum import Enum
 from typing import Annotated
@@ -7,14 +7,35 @@ from fastapi import APIRouter, Depends
 from pydantic import Field as Bounds
 from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, UniqueConstraint, select
 
-from heroes.team import Team
-from kit.http.problems import found
-from kit.models.entities import Body, Changes, Entity, Read, Stamped, sorted_by
-from kit.models.types import BIGINT, Id, Key, Name, Text, Whole
-from kit.operations.preconditions import IfMatch
-from kit.operations.unit_of_work import ReadSession, Session, UnitOfWork
-from kit.query.list_query import ListQuery
-from kit.query.pages import Page, page
+from kit import (
+    BIGINT,
+    VIEW,
+    Batch,
+    Body,
+    Changes,
+    Entity,
+    Id,
+    IfMatch,
+    ListQuery,
+    Many,
+    Name,
+    OnError,
+    Page,
+    Read,
+    ReadSession,
+    Reference,
+    Session,
+    Stamped,
+    Text,
+    Who,
+    Whole,
+    allowing,
+    create_many,
+    found,
+    page,
+    sorted_by,
+)
+from tests.contract.workshop import Workshop
 
 
 class State(Enum):
@@ -32,8 +53,8 @@ class GadgetBase(SQLModel):
     note: Text | None = Field(default=None, max_length=300, schema_extra={"examples": ["Mind the rope."]})
     state: State = Field(default=State.NEW, schema_extra={"examples": ["used"]})
     is_sharp: Annotated[bool, Bounds(strict=True)] = Field(default=False, schema_extra={"examples": [True]})
-    team_id: Key | None = Field(
-        default=None, foreign_key="team.id", ondelete="SET NULL", sa_type=BIGINT, schema_extra={"examples": [None]}
+    workshop_id: Reference | None = Field(
+        default=None, foreign_key="workshop.id", ondelete="SET NULL", sa_type=BIGINT, schema_extra={"examples": [None]}
     )
 
 
@@ -41,20 +62,20 @@ class Gadget(GadgetBase, Entity, table=True):
     __table_args__ = (
         UniqueConstraint("slug"),
         CheckConstraint("weight BETWEEN -1000 AND 1000", name="weight"),
-        *sorted_by("name", "weight", "range", "note", "state", "is_sharp", "team_id", "updated_at"),
+        *sorted_by("name", "weight", "range", "note", "state", "is_sharp", "workshop_id", "updated_at"),
         {"sqlite_autoincrement": True},
     )
-    team: Team | None = Relationship(sa_relationship_kwargs={"lazy": "raise"})
+    workshop: Workshop | None = Relationship(back_populates="gadgets", sa_relationship_kwargs=VIEW)
 
 
 class GadgetCreate(GadgetBase, Body):
     """A new gadget."""
 
-    read_only = Body.read_only | {"team"}
+    read_only = Body.read_only | {"workshop"}
 
 
 class GadgetRead(Stamped, GadgetBase, Read):
-    """A gadget; `team` only with `include=team`."""
+    """A gadget; `workshop` only with `include=workshop`."""
 
 
 class GadgetUpdate(GadgetCreate, Changes):
@@ -64,14 +85,14 @@ class GadgetUpdate(GadgetCreate, Changes):
 class GadgetQuery(ListQuery):
     model = Gadget
     read = GadgetRead
-    filters = ("name", "slug", "weight", "range", "note", "state", "is_sharp", "team_id", "updated_at")
+    filters = ("name", "slug", "weight", "range", "note", "state", "is_sharp", "workshop_id", "updated_at")
     sorts = ("slug", "weight", "range", "note", "updated_at")
     search = ("name", "note")
-    includes = {"team": "TeamRead"}  # noqa: RUF012  what a query variant declares is never changed
+    includes = {"workshop": "WorkshopRead"}  # noqa: RUF012  what a query variant declares is never changed
     default_sort = "-id"
 
 
-router = APIRouter(prefix="/gadgets", tags=["gadgets"], route_class=UnitOfWork)
+router = APIRouter(prefix="/gadgets", tags=["gadgets"], route_class=allowing(read=Who.MEMBERS))
 
 
 @router.get("/", response_model=list[GadgetRead], summary="List gadgets")
@@ -86,11 +107,16 @@ async def create_gadget(new: GadgetCreate, session: Session) -> Gadget:
     return gadget
 
 
+@router.post("/bulk", response_model=list[GadgetRead], status_code=201, summary="Create many gadgets")
+async def bulk_create_gadgets(new: Batch[GadgetCreate], session: Session, on_error: OnError = "abort") -> Many:
+    return await create_many(session, new, on_error, Gadget)
+
+
 @router.get("/{gadget_id}", response_model=GadgetRead, summary="Read a gadget")
 async def read_gadget(
     gadget_id: Id, query: Annotated[GadgetQuery, Depends(GadgetQuery.of_one)], session: ReadSession
 ) -> Gadget:
-    return found(await session.get(Gadget, gadget_id, query.loading))
+    return found(await session.get(Gadget, gadget_id, options=query.loading))
 
 
 @router.put("/{gadget_id}", response_model=GadgetRead, summary="Replace a gadget")
@@ -110,7 +136,3 @@ async def update_gadget(gadget_id: Id, changes: GadgetUpdate, session: Session, 
 @router.delete("/{gadget_id}", status_code=204, summary="Delete a gadget")
 async def delete_gadget(gadget_id: Id, session: Session, matching: IfMatch) -> None:
     await session.delete(matching(found(await session.get(Gadget, gadget_id))))
-
-
-table = SQLModel.metadata.tables["gadget"]
-SQLModel.metadata.remove(table)  # whoever imports this adds no table to the service

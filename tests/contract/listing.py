@@ -7,7 +7,6 @@ from decimal import Decimal
 from operator import ge, gt, le, lt
 from typing import Any
 
-from kit.query.values import plain_type
 from tests.conftest import Client
 from tests.contract.field import Json
 from tests.contract.resource import Resource
@@ -26,11 +25,6 @@ MEANINGS: dict[str, Callable[[Any, Any], bool]] = {
     "isnull": lambda own, value: (own is None) == value,
 }
 """What an operator of a filter means: a field's own value, and the one in the query."""
-
-
-def kind_of(resource: Resource, name: str) -> type:
-    field = resource.query.model.model_fields[name]
-    return plain_type(field.rebuild_annotation())[0]
 
 
 def comparable(kind: type, value: Any) -> Any:

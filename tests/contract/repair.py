@@ -7,16 +7,32 @@ from uuid import UUID
 from fastapi import APIRouter, Depends
 from sqlmodel import Field, SQLModel, UniqueConstraint, select
 
-from kit.http.problems import found
-from kit.models.entities import Body, Stamped, UUIDEntity, UUIDRead, sorted_by
-from kit.models.types import BIGINT, Key, Money, MoneyColumn, Text
-from kit.operations.unit_of_work import ReadSession, Session, UnitOfWork
-from kit.query.list_query import ListQuery
-from kit.query.pages import Page, page
+from kit import (
+    BIGINT,
+    Body,
+    ListQuery,
+    Money,
+    MoneyColumn,
+    Page,
+    ReadSession,
+    Reference,
+    Session,
+    Stamped,
+    Text,
+    UUIDEntity,
+    UUIDRead,
+    Who,
+    allowing,
+    found,
+    page,
+    sorted_by,
+)
 
 
 class RepairBase(SQLModel):
-    gadget_id: Key = Field(foreign_key="gadget.id", sa_type=BIGINT, ondelete="CASCADE", schema_extra={"examples": [1]})
+    gadget_id: Reference = Field(
+        foreign_key="gadget.id", sa_type=BIGINT, ondelete="CASCADE", schema_extra={"examples": [1]}
+    )
     ticket: Text = Field(max_length=20, description="Unique for its gadget.", schema_extra={"examples": ["R-1"]})
     cost: Money = Field(default=Decimal(0), sa_type=MoneyColumn, schema_extra={"examples": ["9.99"]})
 
@@ -44,7 +60,7 @@ class RepairQuery(ListQuery):
     default_sort = "-created_at"
 
 
-router = APIRouter(prefix="/repairs", tags=["repairs"], route_class=UnitOfWork)
+router = APIRouter(prefix="/repairs", tags=["repairs"], route_class=allowing(read=Who.MEMBERS))
 
 
 @router.get("/", response_model=list[RepairRead], summary="List repairs")
@@ -63,8 +79,4 @@ async def create_repair(new: RepairCreate, session: Session) -> Repair:
 async def read_repair(
     repair_id: UUID, query: Annotated[RepairQuery, Depends(RepairQuery.of_one)], session: ReadSession
 ) -> Repair:
-    return found(await session.get(Repair, repair_id, query.loading))
-
-
-table = SQLModel.metadata.tables["repair"]
-SQLModel.metadata.remove(table)
+    return found(await session.get(Repair, repair_id, options=query.loading))

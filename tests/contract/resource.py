@@ -1,32 +1,39 @@
 """A resource, as the routes, bodies and query variant of an application show it; nothing here names one."""
 
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from functools import cache, cached_property
-from typing import Any, get_origin
+from typing import Any, TypeVar, get_origin
 
-from fastapi import FastAPI
+from fastapi.routing import RouteContext, iter_route_contexts
 from pydantic import BaseModel
 from sqlalchemy import Table, UniqueConstraint, inspect
-from sqlmodel import SQLModel
 
-from kit.openapi import document as openapi
-from kit.openapi.operations import query_variant
-from kit.operations.unit_of_work import UnitOfWork
-from kit.query.list_query import ListQuery
+from kit import Entity, ListQuery, Service, Who
+from kit.operations.route import Operation, dependencies_of, query_variant
+from kit.query.values import plain_type
 from tests.conftest import Client
 from tests.contract.field import Field, Json, fields_of
 
 METHODS = {"create": "POST", "replace": "PUT", "update": "PATCH", "delete": "DELETE"}
+WRITING = ("create", "replace", "update")
+OF_AN_ITEM = ("read", "replace", "update", "delete")
+BLANKS = ("", " ", "\t\n", "\u00a0\u2003")
 
 
 @dataclass(frozen=True, eq=False)
 class Resource:
-    """`path` is its canonical one, as in `/things/`; `verbs` are its operations: list, create, read, … or show."""
+    """`path` is its canonical one, as in `/things/`; `verbs` are its operations: list, create, read, … or show.
 
-    app: FastAPI
+    `bulk` creates many, where it can.
+    """
+
+    app: Service
     path: str
-    verbs: dict[str, UnitOfWork]
+    verbs: dict[str, RouteContext]
+    bulk: RouteContext | None
 
     @property
     def name(self) -> str:
@@ -34,7 +41,12 @@ class Resource:
 
     @property
     def query(self) -> type[ListQuery]:
-        return next(filter(None, map(query_variant, self.verbs["list"].dependant.dependencies)))
+        return next(filter(None, map(query_variant, dependencies_of(self.verbs["list"].dependant))))
+
+    @property
+    def entity(self) -> type[Entity] | None:
+        """The table of which a list shows the rows."""
+        return self.query.model if "list" in self.verbs else None
 
     @property
     def table(self) -> Table:
@@ -64,14 +76,16 @@ class Resource:
         return set().union(*self.uniques)
 
     def has(self, feature: str) -> bool:
-        """Whether it has this verb, or any of these: unique fields, parents, search, includes."""
-        if feature in ("unique", "parents"):
-            return bool(self.unique if feature == "unique" else self.parents)
-        if feature in ("search", "includes"):
-            return "list" in self.verbs and bool(getattr(self.query, feature))
-        if feature == "things":  # what is created can be seen again: a deed that leaves no trace has its own tests
-            return "create" in self.verbs and bool({"list", "read"} & set(self.verbs))
-        return feature in self.verbs
+        """Whether it has this verb or feature, or takes this kind of field in a body."""
+        if feature in FEATURES:
+            return bool(FEATURES[feature](self))
+        if feature in FIELDS:
+            return any(FIELDS[feature](field) for verb in WRITING for field in self.fields(verb))
+        return feature in self.verbs and (feature not in OF_AN_ITEM or self.has("things"))
+
+    def has_filter(self, kinds: tuple[type, ...]) -> bool:
+        """Whether a list is filtered by a field of one of these types."""
+        return "list" in self.verbs and any(kind_of(self, name) in kinds for name, _ in self.query.conditions.values())
 
     @property
     def parents(self) -> list[Field]:
@@ -83,7 +97,7 @@ class Resource:
 
     def operation(self, verb: str) -> Json:
         route = self.verbs[verb]
-        operation: Json = openapi.openapi(self.app)["paths"][route.path_format][method_of(route).lower()]
+        operation: Json = self.app.openapi()["paths"][route.path_format][method_of(route).lower()]
         return operation
 
     def url(self, thing: Json) -> str:
@@ -91,7 +105,10 @@ class Resource:
 
     async def body(self, client: Client, verb: str = "create", *, turn: int = 0, whole: bool = True) -> Json:
         """A valid body, its required parents made before; not `whole`: what is required, and no more."""
-        wanted = [field for field in self.fields(verb) if field.required or (whole and not field.parent)]
+        return await self.filled(client, self.fields(verb), turn=turn, whole=whole)
+
+    async def filled(self, client: Client, fields: Iterable[Field], *, turn: int = 0, whole: bool = True) -> Json:
+        wanted = [field for field in fields if field.required or (whole and not field.parent)]
         return {field.name: await self.value(client, field, turn) for field in wanted}
 
     async def value(self, client: Client, field: Field, turn: int = 0) -> Any:
@@ -150,19 +167,83 @@ class Resource:
         """Where each of its operations is: verb, method and URL; one of an item has an item of its own."""
         places = []
         for verb, route in self.verbs.items():
+            if route.dependant.path_params and not self.has("things"):
+                continue  # no item can be made
             made = await self.make(client) if route.dependant.path_params else None
             places.append((verb, METHODS.get(verb, "GET"), self.url(made) if made else self.path))
-        return places
+        return some(places)
 
     async def readable(self, client: Client) -> list[str]:
-        return [url for _, method, url in await self.places(client) if method == "GET"]
+        return some(url for _, method, url in await self.places(client) if method == "GET")
 
     async def writable(self, client: Client) -> list[tuple[str, str, str]]:
-        return [place for place in await self.places(client) if place[0] in ("create", "replace", "update")]
+        return some(place for place in await self.places(client) if place[0] in WRITING)
+
+    async def written(self, client: Client, kind: str) -> list[tuple[Field, str, str, Json]]:
+        """Each field of this kind in each body that has it: with the method, the URL, and the rest of a valid body."""
+        written: list[tuple[Field, str, str, Json]] = []
+        for verb, method, url in await self.writable(client):
+            body = await self.valid(client, verb)
+            written += [(field, method, url, body) for field in self.fields(verb) if FIELDS[kind](field)]
+        return some(written)
+
+    async def items(self, client: Client, *verbs: str) -> list[tuple[str, str, str]]:
+        """Those of its operations that are about one item; only those of these verbs, if there are any."""
+        wanted = {verb for verb, route in self.verbs.items() if route.dependant.path_params}
+        wanted = wanted.intersection(verbs) if verbs else wanted
+        return some(place for place in await self.places(client) if place[0] in wanted)
 
     async def valid(self, client: Client, verb: str) -> Json:
         """A body that this verb takes, and which says as little as possible."""
         return {} if verb == "update" else await self.body(client, verb, whole=False)
+
+
+def kind_of(resource: Resource, name: str) -> type:
+    """The Python type of a field of its table."""
+    field = resource.query.model.model_fields[name]
+    return plain_type(field.rebuild_annotation())[0]
+
+
+FEATURES: dict[str, Callable[[Resource], object]] = {
+    "unique": lambda resource: resource.unique,
+    "parents": lambda resource: resource.parents,
+    "search": lambda resource: "list" in resource.verbs and resource.query.search,
+    "includes": lambda resource: "list" in resource.verbs and resource.query.includes,
+    "sorts": lambda resource: "list" in resource.verbs and resource.query.sorts,
+    "bulk": lambda resource: resource.bulk,
+    "readable": lambda resource: {"list", "show"} & set(resource.verbs) or resource.has("things"),
+    "writable": lambda resource: "create" in resource.verbs,
+    # What is created can be seen again: a deed that leaves no trace has its own tests.
+    "things": lambda resource: "create" in resource.verbs and {"list", "read"} & set(resource.verbs),
+    "items": lambda resource: resource.has("things") and set(OF_AN_ITEM) & set(resource.verbs),
+    "changing": lambda resource: resource.has("things") and {"replace", "update", "delete"} & set(resource.verbs),
+    "tags": lambda resource: "list" in resource.verbs or (resource.has("things") and "read" in resource.verbs),
+    "time filters": lambda resource: resource.has_filter((datetime,)),
+    "number filters": lambda resource: resource.has_filter((int, Decimal)),
+}
+FIELDS: dict[str, Callable[[Field], object]] = {
+    "any fields": lambda field: True,
+    "required fields": lambda field: field.required,
+    "nullable fields": lambda field: field.nullable,
+    "fields that are not null": lambda field: not field.nullable,
+    "integers": lambda field: field.is_a("integer"),
+    "bounded integers": lambda field: field.is_a("integer") and not field.parent and field.bounds,
+    "amounts": lambda field: field.is_a("number"),
+    "texts": lambda field: field.is_a("string"),
+    "texts with a maximum": lambda field: field.all_of("maxLength"),
+    "free texts": lambda field: field.offers("<b> \u00e9"),
+    "names": lambda field: field.is_free_text and not all(map(field.offers, BLANKS)),
+    "references": lambda field: field.parent,
+}
+"""Kinds of fields, as the schema of a body shows them."""
+T = TypeVar("T")
+
+
+def some(things: Iterable[T]) -> list[T]:
+    """These things, of which there is at least one: so no check that goes through them passes without having looked."""
+    found = list(things)
+    assert found, "This check has looked at nothing."
+    return found
 
 
 Check = Callable[[Client, Resource], Coroutine[Any, Any, None]]
@@ -182,25 +263,39 @@ def concerns(check: Check, resource: Resource) -> bool:
     return all(resource.has(feature) for feature in vars(check).get("features", ()))
 
 
-def resources_of(app: FastAPI) -> list[Resource]:
+def resources_of(app: Service) -> list[Resource]:
     """Collections, whose path ends with a slash, and things of which there is one only, as in `/thing`."""
-    return resources_among(app, len(app.router.routes))
+    return resources_among(app, tuple(map(id, app.router.routes)))
 
 
 @cache  # every value of a reference asks for them, and a check sends hundreds
-def resources_among(app: FastAPI, _: int) -> list[Resource]:
-    """They are others when there are more routes; routes are only ever added."""
-    routes = [route for route in app.router.routes if isinstance(route, UnitOfWork)]
-    paths = dict.fromkeys(route.path_format for route in routes)
+def resources_among(app: Service, _: tuple[int, ...]) -> list[Resource]:
+    """They are others when there are other routes."""
+    routes = operations_of(app)
+    paths = dict.fromkeys(str(route.path_format) for route in routes)
     own = [path for path in paths if "{" not in path and (path.endswith("/") or path.count("/") == 1)]
-    return [Resource(app, path, dict(verbs_of(path, routes))) for path in own]
+    many = {str(route.path_format): route for route in routes if method_of(route) == "POST"}
+    found = [Resource(app, path, dict(verbs_of(path, routes)), many.get(f"{path}bulk")) for path in own]
+    return [resource for resource in found if resource.verbs]
 
 
-def verbs_of(path: str, routes: list[UnitOfWork]) -> Iterator[tuple[str, UnitOfWork]]:
+def operations_of(app: Service) -> list[RouteContext]:
+    return [route for route in iter_route_contexts(app.routes) if isinstance(route.original_route, Operation)]
+
+
+def who_may_use(app: Service, route: RouteContext) -> Who:
+    """Who may use this operation of the application."""
+    if not app.runtime.access:
+        app.check_routes()
+    return app.runtime.access[id(route.original_route), method_of(route)]
+
+
+def verbs_of(path: str, routes: list[RouteContext]) -> Iterator[tuple[str, RouteContext]]:
     verbs = {method: verb for verb, method in METHODS.items()}
     for route in routes:
-        rest, method = route.path_format.removeprefix(path), method_of(route)
-        if not route.path_format.startswith(path) or (method == "POST" and not body_of(route)):
+        whole, method = str(route.path_format), method_of(route)
+        rest = whole.removeprefix(path)
+        if not whole.startswith(path) or (method == "POST" and not body_of(route)):
             continue
         if rest == "" and method == "GET":
             yield "list" if get_origin(route.response_model) is list else "show", route
@@ -208,15 +303,15 @@ def verbs_of(path: str, routes: list[UnitOfWork]) -> Iterator[tuple[str, UnitOfW
             yield verbs.get(method, "read"), route
 
 
-def method_of(route: UnitOfWork) -> str:
+def method_of(route: RouteContext) -> str:
     return min(route.methods or {"GET"})
 
 
-def body_of(route: UnitOfWork) -> Any:
+def body_of(route: RouteContext) -> Any:
     """The variant that comes in; None if it is no JSON object."""
     kind = route.body_field.field_info.annotation if route.body_field else None
-    return kind if isinstance(kind, type) and issubclass(kind, BaseModel | SQLModel) else None
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
-def named(app: FastAPI, name: str) -> Resource:
+def named(app: Service, name: str) -> Resource:
     return next(resource for resource in resources_of(app) if resource.name == name)

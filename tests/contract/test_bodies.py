@@ -5,7 +5,7 @@ import json
 from tests.conftest import Client
 from tests.contract.answer import MARKER, pointers, refused, send, with_raw
 from tests.contract.field import Field
-from tests.contract.resource import Resource, needs
+from tests.contract.resource import BLANKS, FIELDS, Resource, needs, some
 
 NO_INTEGERS = ['"5"', '""', "true", "1.5", "1e400", "-1e400", str(10**20), str(-(10**20)), "[]", "{}", "[1]"]
 WRITINGS = [
@@ -19,6 +19,7 @@ WRITINGS = [
 STAMPS = {"version", "updated_at"}
 
 
+@needs("writable")
 async def test_an_unknown_field_is_refused_by_its_name(client: Client, resource: Resource) -> None:
     for verb, method, url in await resource.writable(client):
         answer = await client.request(method, url, json=await resource.valid(client, verb) | {"nonsense": MARKER})
@@ -51,23 +52,23 @@ async def test_read_only_fields_are_ignored(client: Client, resource: Resource) 
         assert answer.json()["created_at"] != thing["created_at"]
 
 
+@needs("writable", "fields that are not null")
 async def test_null_is_refused_where_there_must_be_a_value(client: Client, resource: Resource) -> None:
-    for verb, method, url in await resource.writable(client):
-        body = await resource.valid(client, verb)
-        for field in resource.fields(verb):
-            answer = await client.request(method, url, json=body | {field.name: None})
-            assert field.nullable or pointers(answer) == {field.name}
+    for field, method, url, body in await resource.written(client, "fields that are not null"):
+        answer = await client.request(method, url, json=body | {field.name: None})
+        assert pointers(answer) == {field.name}
 
 
-@needs("things")
+@needs("things", "nullable fields")
 async def test_null_is_accepted_where_the_docs_offer_it(client: Client, resource: Resource) -> None:
     for verb, method, url in await resource.writable(client):
-        nulls = {field.name: None for field in resource.fields(verb) if field.nullable}
+        nulls = dict.fromkeys(some(field.name for field in resource.fields(verb) if field.nullable))
         answer = await client.request(method, url, json=await resource.valid(client, verb) | nulls)
         assert answer.status_code in (200, 201), answer.text
         assert all(answer.json().get(name) is None for name in nulls)
 
 
+@needs("writable", "required fields")
 async def test_a_required_field_is_missed(client: Client, resource: Resource) -> None:
     for verb, method, url in await resource.writable(client):
         required = {field.name for field in resource.fields(verb) if field.required}
@@ -86,7 +87,7 @@ async def test_an_empty_patch_changes_nothing(client: Client, resource: Resource
 
 @needs("update", "read")
 async def test_a_patch_of_one_field_leaves_the_others(client: Client, resource: Resource) -> None:
-    for field in resource.fields("update"):
+    for field in some(resource.fields("update")):
         thing = await resource.make(client, **await resource.whole(client, turn=0))
         change = {field.name: await resource.value(client, field, turn=1)}
         answer = await client.patch(resource.url(thing), json=change)
@@ -105,9 +106,8 @@ async def test_a_put_sets_what_it_leaves_out_to_its_default(client: Client, reso
     body = await resource.body(client, "replace", whole=False)
     answer = await client.put(resource.url(thing), json=body)
     assert answer.status_code == 200, answer.text
-    for field in resource.fields("replace"):
-        if field.name in thing:
-            assert answer.json()[field.name] == body.get(field.name, field.default), field.name
+    for field in some(field for field in resource.fields("replace") if field.name in thing):
+        assert answer.json()[field.name] == body.get(field.name, field.default), field.name
     assert answer.json()["version"] == thing["version"] + 1
     assert answer.headers["etag"] == f'"{thing["version"] + 1}"'
     assert answer.json()["created_at"] == thing["created_at"]
@@ -120,91 +120,87 @@ def beyond(field: Field) -> list[str]:
     ]
 
 
+@needs("writable", "integers")
 async def test_an_integer_is_one_and_within_its_bounds(client: Client, resource: Resource) -> None:
-    for verb, method, url in await resource.writable(client):
-        body = await resource.valid(client, verb)
-        for field in resource.fields(verb):
-            for token in [*NO_INTEGERS, *beyond(field)] if field.is_a("integer") else ():
-                answer = await send(client, method, url, with_raw(body, field.name, token))
-                assert refused(answer, field.name), (field.name, token)
+    for field, method, url, body in await resource.written(client, "integers"):
+        for token in [*NO_INTEGERS, *beyond(field)]:
+            answer = await send(client, method, url, with_raw(body, field.name, token))
+            assert refused(answer, field.name), (field.name, token)
 
 
-@needs("things")
+@needs("things", "update", "bounded integers")
 async def test_an_integer_may_be_at_its_bounds(client: Client, resource: Resource) -> None:
-    fields = [field for field in resource.fields("create") if field.is_a("integer") and not field.parent]
-    for field in fields if resource.has("update") else ():
-        for bound in (*field.all_of("minimum"), *field.all_of("maximum")):
-            answer = await client.post(resource.path, json=await resource.body(client) | {field.name: int(bound)})
+    for field in some(field for field in resource.fields("create") if FIELDS["bounded integers"](field)):
+        for bound in some(field.bounds):
+            answer = await client.post(resource.path, json=await resource.body(client) | {field.name: bound})
             assert answer.status_code == 201, answer.text
-            assert answer.json().get(field.name, int(bound)) == int(bound)
+            assert answer.json().get(field.name, bound) == bound
 
 
+@needs("writable", "amounts")
 async def test_an_amount_has_two_decimals_at_most_and_is_finite(client: Client, resource: Resource) -> None:
-    for verb, method, url in await resource.writable(client):
-        body = await resource.valid(client, verb)
-        for field in resource.fields(verb):
-            for token in ("1.005", '"1.005"', "1e400", '"NaN"', '"Infinity"', "true", '"x"', "[]", '"-1e99"'):
-                if field.is_a("number"):
-                    answer = await send(client, method, url, with_raw(body, field.name, token))
-                    assert refused(answer, field.name), (field.name, token)
+    for field, method, url, body in await resource.written(client, "amounts"):
+        for token in ("1.005", '"1.005"', "1e400", '"NaN"', '"Infinity"', "true", '"x"', "[]", '"-1e99"'):
+            answer = await send(client, method, url, with_raw(body, field.name, token))
+            assert refused(answer, field.name), (field.name, token)
 
 
-@needs("things")
+@needs("things", "amounts")
 async def test_an_amount_is_a_number_or_a_string_and_shown_as_a_string(client: Client, resource: Resource) -> None:
-    for field in [field for field in resource.fields("create") if field.is_a("number")]:
+    for field in some(field for field in resource.fields("create") if field.is_a("number")):
         for token in ("9.99", '"9.99"'):
             answer = await send(client, "POST", resource.path, with_raw(await resource.body(client), field.name, token))
             assert answer.status_code == 201, answer.text
             assert answer.json().get(field.name, "9.99") == "9.99"
 
 
+@needs("writable", "texts")
 async def test_text_that_cannot_be_stored_is_refused(client: Client, resource: Resource) -> None:
-    for verb, method, url in await resource.writable(client):
-        body = await resource.valid(client, verb)
-        for field in resource.fields(verb):
-            for value in ("a" * 100_000, "a\0b", "\0", "a\ud800", "\udc00", 5, True, ["a"], {"a": "b"}):
-                if field.is_a("string") and not (field.is_a("number") and value == 5):
-                    answer = await send(client, method, url, body | {field.name: value})
-                    assert refused(answer, field.name), (field.name, value)
+    for field, method, url, body in await resource.written(client, "texts"):
+        for value in ("a" * 100_000, "a\0b", "\0", "a\ud800", "\udc00", 5, True, ["a"], {"a": "b"}):
+            if not (field.is_a("number") and value == 5):
+                answer = await send(client, method, url, body | {field.name: value})
+                assert refused(answer, field.name), (field.name, value)
 
 
-async def test_text_has_the_length_that_the_docs_say(client: Client, resource: Resource) -> None:
-    for verb, method, url in await resource.writable(client):
-        body = await resource.valid(client, verb)
-        for field in resource.fields(verb):
-            longest = min(field.all_of("maxLength"), default=None)
-            assert longest or not field.is_free_text or field.is_a("number"), f"{field.name} has no maximum length"
-            if longest:
-                answer = await client.request(method, url, json=body | {field.name: "\U0001f600" * (longest + 1)})
-                assert refused(answer, field.name)
+@needs("writable", "texts")
+async def test_text_has_a_maximum_length(client: Client, resource: Resource) -> None:
+    for field, _, _, _ in await resource.written(client, "texts"):
+        assert field.all_of("maxLength") or not field.is_free_text or field.is_a("number"), field.name
 
 
+@needs("writable", "texts with a maximum")
+async def test_text_is_not_longer_than_the_docs_say(client: Client, resource: Resource) -> None:
+    for field, method, url, body in await resource.written(client, "texts with a maximum"):
+        longer = "\U0001f600" * (min(field.all_of("maxLength")) + 1)
+        answer = await client.request(method, url, json=body | {field.name: longer})
+        assert refused(answer, field.name)
+
+
+@needs("writable", "names")
 async def test_a_name_is_not_blank(client: Client, resource: Resource) -> None:
-    for verb, method, url in await resource.writable(client):
-        body = await resource.valid(client, verb)
-        for field in resource.fields(verb):
-            for blank in ("", " ", "\t\n", "\u00a0\u2003"):
-                if field.is_free_text and not field.offers(blank):
-                    answer = await client.request(method, url, json=body | {field.name: blank})
-                    assert refused(answer, field.name), (field.name, blank)
+    for field, method, url, body in await resource.written(client, "names"):
+        for blank in some(blank for blank in BLANKS if not field.offers(blank)):
+            answer = await client.request(method, url, json=body | {field.name: blank})
+            assert refused(answer, field.name), (field.name, blank)
 
 
-@needs("create", "read")
+@needs("create", "read", "free texts")
 async def test_text_in_any_writing_is_kept_to_the_byte(client: Client, resource: Resource) -> None:
     body = await resource.body(client)
-    for field in resource.fields("create"):
-        for text in [text for text in WRITINGS if field.offers(text)]:
-            own = await resource.body(client) if resource.unique else body
-            thing = await resource.make(client, **own | {field.name: text})
-            read = await client.get(resource.url(thing))
-            assert json.loads(read.content).get(field.name, text) == text
-            assert read.json() == thing
+    fields = [field for field in resource.fields("create") if field.is_free_text]
+    for field, text in some((field, text) for field in fields for text in WRITINGS if field.offers(text)):
+        own = await resource.body(client) if resource.unique else body
+        thing = await resource.make(client, **own | {field.name: text})
+        read = await client.get(resource.url(thing))
+        assert json.loads(read.content).get(field.name, text) == text
+        assert read.json() == thing
 
 
 @needs("parents")
 async def test_a_reference_to_nothing_is_a_conflict_that_names_the_field(client: Client, resource: Resource) -> None:
     for verb, method, url in await resource.writable(client):
-        for field in [field for field in resource.fields(verb) if field.parent]:
+        for field in some(field for field in resource.fields(verb) if field.parent):
             nothing = 2**62 if field.is_a("integer") else "01890000-0000-7000-8000-000000000000"
             body = await resource.body(client, verb) | {field.name: nothing}
             answer = await client.request(method, url, json=body)
@@ -217,9 +213,8 @@ async def test_what_was_deleted_is_gone(client: Client, resource: Resource) -> N
     kept, gone = await resource.make(client), await resource.make(client)
     answer = await client.delete(resource.url(gone))
     assert (answer.status_code, answer.content) == (204, b"")
-    for verb, method, _ in await resource.places(client):
-        if resource.verbs[verb].dependant.path_params:
-            body = await resource.valid(client, verb) if verb in ("replace", "update") else None
-            assert (await client.request(method, resource.url(gone), json=body)).status_code == 404
+    for verb, method, _ in await resource.items(client):
+        body = await resource.valid(client, verb) if verb in ("replace", "update") else None
+        assert (await client.request(method, resource.url(gone), json=body)).status_code == 404
     assert (await client.get(resource.url(kept))).json() == kept
     assert gone["id"] not in [thing["id"] for thing in await resource.all(client)]

@@ -3,11 +3,13 @@
 from itertools import pairwise
 from typing import Any
 
+import pytest
+
 from tests.conftest import Client
 from tests.contract.answer import MARKER, errors, refused
 from tests.contract.field import Json
-from tests.contract.listing import comparable, following, ids, kind_of, pages, walked
-from tests.contract.resource import Resource, needs, resources_of
+from tests.contract.listing import comparable, following, ids, pages, walked
+from tests.contract.resource import Resource, kind_of, needs, resources_of
 
 NO_LIMITS = ["0", "-1", "101", "1e9", "abc", "", "1.0", "1_0", "+1", " 1", str(10**20), "9" * 5000, "\u0663", "\0"]
 NO_OFFSETS = ["-1", "1000001", str(10**20), "abc", "", "1.0", "1e3", "\0"]
@@ -162,12 +164,13 @@ async def test_a_cursor_of_another_resource_is_refused(client: Client, resource:
     alike = [
         other for other in others if other.name != resource.name and kind_of(other, "id") is kind_of(resource, "id")
     ]
-    for other in alike[:1]:
-        await other.make(client)
-        await other.make(client)
-        cursor = await cursor_of(client, other)
-        answer = await client.get(resource.path, params={"sort": "id", "cursor": cursor})
-        assert refused(answer, "cursor")
+    if not alike:
+        pytest.skip("There is no other list with ids of this kind.")
+    for _ in range(2):
+        await alike[0].make(client)
+    cursor = await cursor_of(client, alike[0])
+    answer = await client.get(resource.path, params={"sort": "id", "cursor": cursor})
+    assert refused(answer, "cursor")
 
 
 @needs("list", "create")

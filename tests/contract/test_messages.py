@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 from tests.conftest import Client
 from tests.contract.answer import MARKER, errors, send
-from tests.contract.resource import Resource, needs
+from tests.contract.resource import Resource, needs, some
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "BREW"}
@@ -48,6 +48,7 @@ async def test_a_good_request_id_is_kept_and_a_bad_one_replaced(client: Client, 
         assert bad.decode() not in new
 
 
+@needs("readable")
 async def test_every_path_answers_with_and_without_its_slash(client: Client, resource: Resource) -> None:
     for url in await resource.readable(client):
         other = url.rstrip("/") if url.endswith("/") else f"{url}/"
@@ -67,6 +68,7 @@ async def test_location_is_canonical_however_the_path_was_written(client: Client
     assert answer.headers["location"] == resource.url(answer.json())
 
 
+@needs("readable")
 async def test_head_answers_as_get_without_its_body(client: Client, resource: Resource) -> None:
     for url in await resource.readable(client):
         read, head = await client.get(url), await client.head(url)
@@ -93,28 +95,28 @@ async def test_times_are_in_utc_and_ids_are_integers_or_uuids(client: Client, re
     assert type(thing["id"]) is int or UUID(thing["id"])
     schema = resource.verbs["create"].response_model.model_json_schema(mode="serialization")
     assert schema["properties"]["created_at"]["format"] == "date-time"
-    times = [name for name, described in schema["properties"].items() if "date-time" in str(described)]
+    times = some(name for name, described in schema["properties"].items() if "date-time" in str(described))
     assert all(thing[name] is None or TIME.fullmatch(thing[name]) for name in times)
     assert datetime.fromisoformat(thing["created_at"]) <= datetime.now(UTC)
 
 
-@needs("things")
+@needs("items")
 async def test_a_path_id_that_is_none_is_refused(client: Client, resource: Resource) -> None:
     nothing = NO_NUMBERS if isinstance((await resource.make(client))["id"], int) else NO_IDS
-    for verb, method, _ in await resource.places(client):
-        for part in nothing if resource.verbs[verb].dependant.path_params else ():
+    for _, method, _ in await resource.items(client):
+        for part in nothing:
             answer = await client.request(method, resource.path + part, json=None if method == "GET" else {})
             assert "path" in {error["in"] for error in errors(answer)}, part
     assert (await client.get(f"{resource.path}/")).status_code == 404
 
 
-@needs("things")
+@needs("items")
 async def test_an_id_of_nothing_is_not_found(client: Client, resource: Resource) -> None:
     whole = isinstance((await resource.make(client))["id"], int)
     nobody: list[object] = [2**31, 2**63 - 1] if whole else [uuid4()]
-    for verb, method, _ in await resource.places(client):
+    for verb, method, _ in await resource.items(client):
         body = await resource.valid(client, verb) if verb in ("replace", "update") else None
-        for part in nobody if resource.verbs[verb].dependant.path_params else ():
+        for part in nobody:
             answer = await client.request(method, f"{resource.path}{part}", json=body)
             assert answer.status_code == 404
 
@@ -134,19 +136,17 @@ async def test_an_unknown_parameter_is_refused_with_the_known_ones(client: Clien
         assert set(error["detail"].rpartition(": ")[2].split(", ")) == names
 
 
-@needs("things")
+@needs("writable")
 async def test_an_integer_or_a_text_of_nonsense_is_never_repeated(client: Client, resource: Resource) -> None:
     nonsense: list[object] = [{MARKER: MARKER}, [MARKER], MARKER * 9999, f"{MARKER}\0", f"{MARKER}\ud800"]
-    for verb, method, url in await resource.writable(client):
-        body = await resource.valid(client, verb)
-        for field in resource.fields(verb):
-            for value in nonsense:
-                answer = await send(client, method, url, body | {field.name: value})
-                assert errors(answer)
-                assert MARKER not in answer.text
+    for field, method, url, body in await resource.written(client, "any fields"):
+        for value in nonsense:
+            answer = await send(client, method, url, body | {field.name: value})
+            assert errors(answer)
+            assert MARKER not in answer.text
 
 
-@needs("update")
+@needs("update", "things")
 async def test_a_header_of_nonsense_is_never_repeated(client: Client, resource: Resource) -> None:
     url = resource.url(await resource.make(client))
     answer = await client.patch(url, json={}, headers={"If-Match": MARKER})

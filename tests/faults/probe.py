@@ -10,19 +10,18 @@ from sqlmodel import col, func, select
 
 from heroes.hero import Hero
 from heroes.team import Team
-from kit.operations.endpoint import Endpoint
-from kit.operations.unit_of_work import ReadSession, Session, UnitOfWork
+from kit import ReadSession, Session, Who, allowing, runtime_of
 from main import create_app
 from settings import load
 
-router = APIRouter(prefix="/probes", tags=["probes"], route_class=UnitOfWork)
+router = APIRouter(prefix="/probes", tags=["probes"], route_class=allowing(read=Who.MEMBERS))
 
 
 async def sleep(request: Request, session: ReadSession | Session, milliseconds: int) -> None:
     """Hold the session's connection so long: in two statements, or between two where the database cannot sleep."""
     half = milliseconds / 2000
     for _ in range(2):
-        if request.app.state.database.is_sqlite:
+        if runtime_of(request).database.is_sqlite:
             await session.exec(select(func.count(col(Hero.id))))
             await asyncio.sleep(half)
         else:
@@ -44,10 +43,11 @@ async def write_slowly(milliseconds: int, name: str, request: Request, session: 
     return {"name": name}
 
 
+@router.get("/pool")
 async def pool(request: Request) -> dict[str, int]:
     """How many connections are in use; a pool that both engines share counts once."""
-    database = request.app.state.database
-    pools = {id(engine.pool): engine.pool for engine in (database.writer, database.reader)}
+    database = runtime_of(request).database
+    pools: dict[int, Any] = {id(engine.pool): engine.pool for engine in (database.writer, database.reader)}
     return {"checked_out": sum(pool.checkedout() for pool in pools.values())}
 
 
@@ -56,6 +56,6 @@ def defer_foreign_keys(connection: Any, *_: object) -> None:
 
 
 app = create_app(load())
-app.router.routes.extend([*router.routes, Endpoint("/probes/pool", pool, methods=["GET"], tags=["probes"])])
+app.include_router(router)
 if os.environ.get("DEFER_FOREIGN_KEYS"):
-    event.listen(app.state.database.writer.sync_engine, "checkout", defer_foreign_keys)
+    event.listen(app.runtime.database.writer.sync_engine, "checkout", defer_foreign_keys)

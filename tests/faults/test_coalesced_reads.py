@@ -4,13 +4,12 @@ import asyncio
 import random
 from typing import Any
 
-from sqlalchemy import Select, make_url, update
-from sqlmodel import SQLModel, col
+from sqlmodel import SQLModel, col, select, update
 
 from heroes.hero import Hero
-from kit.database.databases import Database
-from kit.database.reading import ReadSession
-from settings import DRIVERS
+from kit import Database
+from kit.fast.databases import use_fast_sessions
+from tests.engines import url_for
 from tests.faults.figures import seen
 
 HEROES, READERS, LISTERS, OPERATIONS = 50, 100, 4, 1_000_000
@@ -33,11 +32,11 @@ class Race:
                 task.cancel()
 
     async def read(self) -> None:
-        session = self.database.read()
         while self.reads < OPERATIONS:
             hero_id = random.randint(1, HEROES)
             known = self.committed[hero_id]
-            hero = await session.get(Hero, hero_id)
+            async with self.database.read() as session:
+                hero = await session.get(Hero, hero_id)
             assert hero is not None
             assert hero.power >= known
             self.reads += 1
@@ -45,12 +44,13 @@ class Race:
                 await asyncio.sleep(random.uniform(0, 0.002))
 
     async def list(self) -> None:
-        async def powers(session: ReadSession) -> Any:
-            return await session.fetch(Select(col(Hero.id), col(Hero.power)))
+        async def powers() -> Any:
+            async with self.database.read() as session:
+                return (await session.exec(select(Hero.id, Hero.power))).all()
 
-        session = self.database.read()
         while True:
             known = dict(self.committed)
+            session: Any = self.database.read()
             shown = dict(await session.once("powers", powers))
             assert all(shown[hero_id] >= power for hero_id, power in known.items())
             self.lists += 1
@@ -66,13 +66,13 @@ class Race:
 
 
 async def made(url: str) -> Database:
-    parsed = make_url(url)
-    database = Database(parsed.set(drivername=DRIVERS[parsed.drivername]))
+    database = Database(url_for(url))
     async with database.writer.begin() as connection:
         await connection.run_sync(SQLModel.metadata.create_all)
     async with database.write() as session:
         session.add_all([Hero(name=str(number), secret_name="x") for number in range(HEROES)])
         await session.commit()
+    use_fast_sessions(database, coalesce=True, group=False)
     return database
 
 

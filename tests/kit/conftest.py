@@ -1,13 +1,107 @@
-"""What goes wrong in the middle of a COMMIT."""
+"""The library on both engines, without rows when a test begins; and databases that fail in the middle of a COMMIT."""
 
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 from sqlalchemy import event
 
-from kit.database.databases import Database
-from tests.probe import at_commit, execute
+from kit import Database, Service
+from tests.engines import Client, url_for
+from tests.kit.probes import at_commit, execute
+from tests.kit.service import Person, clear, client_of, create_runtime, create_service, create_tables, join
+
+
+@pytest.fixture(autouse=True)
+def plain_log() -> Iterator[None]:
+    """The kit's log goes where pytest looks for it, whatever a test or an application makes of it."""
+    loggers = [logging.getLogger(name) for name in ("kit", "uvicorn", "uvicorn.error", "uvicorn.access")]
+    before = [(logger.handlers, logger.propagate, logger.level) for logger in loggers]
+    loggers[0].handlers, loggers[0].propagate = [], True
+    loggers[0].setLevel(logging.INFO)
+    yield
+    for logger, (handlers, propagate, level) in zip(loggers, before, strict=True):
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)
+
+
+@pytest.fixture(scope="session")
+async def library_url(new_database: Any) -> str:
+    """The URL of a database with the library's tables."""
+    url: str = await new_database()
+    database = Database(url_for(url))
+    await create_tables(database)
+    await database.dispose()
+    return url
+
+
+@pytest.fixture(scope="session")
+async def app(library_url: str) -> AsyncIterator[Service]:
+    """The library where everybody may do everything, once for all tests of an engine."""
+    app = create_service(create_runtime(Database(url_for(library_url))))
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture(scope="session")
+async def app_with_auth(library_url: str) -> AsyncIterator[Service]:
+    """The library that asks everybody for a token."""
+    app = create_service(create_runtime(Database(url_for(library_url)), auth=True))
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture
+async def database(app: Service) -> Database:
+    """The library's database, without rows."""
+    await clear(app.runtime.database)
+    return app.runtime.database
+
+
+@pytest.fixture
+async def client(app: Service, database: Database) -> AsyncIterator[Client]:
+    """A client of the library in this process."""
+    async with client_of(app) as client:
+        yield client
+
+
+@pytest.fixture
+async def guarded(app_with_auth: Service) -> Service:
+    """The library that asks everybody for a token, without rows."""
+    await clear(app_with_auth.runtime.database)
+    return app_with_auth
+
+
+@pytest.fixture
+async def nobody(guarded: Service) -> AsyncIterator[Client]:
+    """A client without a token."""
+    async with client_of(guarded) as client:
+        yield client
+
+
+@pytest.fixture
+async def boss(guarded: Service) -> AsyncIterator[Person]:
+    """A superuser."""
+    person = await join(guarded, username="boss", is_superuser=True)
+    async with person.client:
+        yield person
+
+
+@pytest.fixture
+async def natasha(guarded: Service) -> AsyncIterator[Person]:
+    """A member."""
+    person = await join(guarded, username="natasha")
+    async with person.client:
+        yield person
+
+
+@pytest.fixture
+async def steve(guarded: Service) -> AsyncIterator[Person]:
+    """Another member."""
+    person = await join(guarded, username="steve")
+    async with person.client:
+        yield person
 
 
 @pytest.fixture
@@ -18,9 +112,10 @@ async def deferred(database: Database) -> AsyncIterator[None]:
         yield
         event.remove(database.writer.sync_engine, "checkout", defer_foreign_keys)
         return
-    await execute(database, "ALTER TABLE hero ALTER CONSTRAINT fk_hero_team_id DEFERRABLE INITIALLY DEFERRED")
+    constraint = "ALTER TABLE kit_book ALTER CONSTRAINT fk_kit_book_shelf_id"
+    await execute(database, f"{constraint} DEFERRABLE INITIALLY DEFERRED")
     yield
-    await execute(database, "ALTER TABLE hero ALTER CONSTRAINT fk_hero_team_id NOT DEFERRABLE")
+    await execute(database, f"{constraint} NOT DEFERRABLE")
 
 
 def defer_foreign_keys(connection: Any, *_: object) -> None:
@@ -29,6 +124,6 @@ def defer_foreign_keys(connection: Any, *_: object) -> None:
 
 @pytest.fixture
 async def dying(database: Database) -> AsyncIterator[None]:
-    """The connection is cut in the middle of every COMMIT that inserts a hero."""
-    async with at_commit(database, "pg_terminate_backend(pg_backend_pid())"):
+    """The connection is cut in the middle of every COMMIT that inserts a book."""
+    async with at_commit(database, "kit_book", "pg_terminate_backend(pg_backend_pid())"):
         yield

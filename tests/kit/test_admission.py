@@ -1,4 +1,4 @@
-"""Who comes in: so many requests at a time, as many again after a short wait, and no more."""
+"""Admission: so many requests at a time, as many again after a short wait, and no more."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,8 +13,8 @@ from starlette.types import Receive, Scope, Send
 
 from kit.server import admission
 from kit.server.admission import Admission
-from tests.conftest import Client
-from tests.probe import PATIENCE
+from tests.engines import Client
+from tests.kit.probes import PATIENCE
 
 LIMIT = 2
 
@@ -50,9 +50,9 @@ class House:
 
     async def wait(self, number: int) -> list["asyncio.Task[Response]"]:
         """So many requests, which wait now."""
-        tasks, before = [self.ask() for _ in range(number)], self.door.waiting
+        tasks, before = [self.ask() for _ in range(number)], self.door.places.waiting
         async with asyncio.timeout(PATIENCE):
-            while self.door.waiting < before + number:  # noqa: ASYNC110  it tells nobody
+            while self.door.places.waiting < before + number:  # noqa: ASYNC110  it tells nobody
                 await asyncio.sleep(0)
         return tasks
 
@@ -66,7 +66,7 @@ class House:
 
 @pytest.fixture
 async def house(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
-    monkeypatch.setattr(admission, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(admission, "MAX_WAIT_SECONDS", PATIENCE)
     inside = Inside()
     door = Admission(with_id(inside), LIMIT)
     async with asking(with_id(door)) as client:
@@ -90,45 +90,45 @@ async def asking(app: Any) -> AsyncIterator[Client]:
         yield client
 
 
-def assert_turned_away(answer: Response) -> None:
+def assert_refused(answer: Response) -> None:
     assert answer.status_code == 503
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.headers["Retry-After"] == "1"
     assert answer.json()["outcome"] == "not_applied"
 
 
-async def test_with_as_many_inside_and_as_many_waiting_the_next_is_turned_away_at_once(house: House) -> None:
+async def test_when_all_places_are_taken_and_as_many_wait_the_next_is_refused_at_once(house: House) -> None:
     inside, waiting = await house.enter(LIMIT), await house.wait(LIMIT)
-    assert_turned_away(await asyncio.wait_for(house.ask(), PATIENCE / 2))  # while the others go on waiting
+    assert_refused(await asyncio.wait_for(house.ask(), PATIENCE / 2))  # while the others go on waiting
     assert not any(task.done() for task in (*inside, *waiting))
     house.let_go(2 * LIMIT)
     assert {(await task).status_code for task in (*inside, *waiting)} == {200}
 
 
-async def test_who_waits_gets_in_when_a_place_is_free(house: House) -> None:
+async def test_a_waiting_request_is_served_when_a_place_is_free(house: House) -> None:
     inside, (waiting, *_) = await house.enter(LIMIT), await house.wait(1)
     house.let_go()
     async with asyncio.timeout(PATIENCE):
         await house.inside.entered.acquire()
-    assert house.door.waiting == 0
+    assert house.door.places.waiting == 0
     house.let_go(LIMIT)
     assert {(await task).status_code for task in (*inside, waiting)} == {200}
 
 
-async def test_who_has_waited_in_vain_is_turned_away(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admission, "PATIENCE", 0.01)
+async def test_a_request_that_has_waited_too_long_is_refused(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "MAX_WAIT_SECONDS", 0.01)
     inside = await house.enter(LIMIT)
     for _ in range(2 * LIMIT):
-        assert_turned_away(await house.ask())
+        assert_refused(await house.ask())
     house.let_go(LIMIT)
     await asyncio.gather(*inside)
-    assert house.door.waiting == 0
+    assert house.door.places.waiting == 0
     (again,) = await house.enter()
     house.let_go()
     assert (await again).status_code == 200
 
 
-async def test_who_leaves_while_waiting_makes_room_for_others(house: House) -> None:
+async def test_a_client_that_leaves_while_waiting_makes_room_for_others(house: House) -> None:
     inside, (first, second) = await house.enter(LIMIT), await house.wait(LIMIT)
     first.cancel()
     await asyncio.wait([first])
@@ -138,7 +138,7 @@ async def test_who_leaves_while_waiting_makes_room_for_others(house: House) -> N
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics"])
-async def test_whoever_looks_after_the_service_is_never_turned_away(house: House, path: str) -> None:
+async def test_paths_of_operators_are_never_refused(house: House, path: str) -> None:
     inside, waiting = await house.enter(LIMIT), await house.wait(LIMIT)
     assert (await house.client.get(path)).text == "done"
     house.let_go(2 * LIMIT)
@@ -163,7 +163,7 @@ async def test_a_place_is_free_again_after_a_cancellation(house: House) -> None:
     assert {(await task).status_code for task in others} == {200}
 
 
-async def test_what_is_no_request_needs_no_place() -> None:
+async def test_a_lifespan_needs_no_place() -> None:
     seen: list[str] = []
 
     async def inner(scope: Scope, _receive: Receive, _send: Send) -> None:

@@ -1,4 +1,4 @@
-"""When it is asked again: while the database is away, or after a collision, and only as long as patience lasts."""
+"""Retries: while the database is away, or after a conflict, for a limited time."""
 
 import asyncio
 import itertools
@@ -8,19 +8,16 @@ from typing import Any
 
 import asyncpg
 import pytest
-from fastapi import FastAPI
 from sqlalchemy.exc import DBAPIError
 
+from kit import Database, Problem, retried
 from kit.database import retry
-from kit.database.databases import Database
 from kit.database.engines import Pool
-from kit.database.retry import COLLISIONS, LONGEST, SHORTEST, after_collision, persistently, while_away
-from kit.http.problems import Problem
+from kit.database.retry import CONFLICT_PAUSES, LONGEST_PAUSE, SHORTEST_PAUSE, after_conflict, while_away
 from kit.operations import unit_of_work
-from tests.conftest import Client, on_postgresql
-from tests.people import client_of
-from tests.probe import PATIENCE, execute, having
-from tests.shop import new_hero, read
+from tests.engines import Client, on_postgresql
+from tests.kit.probes import BOOK, PATIENCE, execute, new_book, read
+from tests.kit.service import client_of, create_runtime, create_service
 
 GONE = ConnectionRefusedError("Connection refused")
 
@@ -71,76 +68,76 @@ def test_pauses_double_up_to_the_longest_and_none_is_shorter_than_half(clock: Cl
     longest = [0.02, 0.04, 0.08, 0.16, 0.32, 0.5, 0.5, 0.5]
     for pause, most in zip(while_away(PATIENCE), longest, strict=False):
         assert most / 2 <= pause <= most
-    assert (longest[0], longest[-1]) == (SHORTEST, LONGEST)
+    assert (longest[0], longest[-1]) == (SHORTEST_PAUSE, LONGEST_PAUSE)
 
 
 def test_pauses_end_when_patience_ends(clock: Clock) -> None:
     for pause in while_away(1.0):
         assert clock.now + pause <= 1.0
         clock.now += pause
-    assert clock.now > 1.0 - LONGEST
+    assert clock.now > 1.0 - LONGEST_PAUSE
     assert list(while_away(0)) == []
 
 
-def test_two_that_collided_do_not_pause_for_the_same_time() -> None:
-    pauses = [list(after_collision()) for _ in range(10)]
+def test_two_that_conflicted_do_not_pause_for_the_same_time() -> None:
+    pauses = [list(after_conflict()) for _ in range(10)]
     for each in pauses:
-        assert all(0 <= pause <= most for pause, most in zip(each, COLLISIONS, strict=True))
+        assert all(0 <= pause <= most for pause, most in zip(each, CONFLICT_PAUSES, strict=True))
     assert len({tuple(each) for each in pauses}) == 10
 
 
-async def test_what_succeeds_is_not_asked_again(clock: Clock) -> None:
+async def test_an_attempt_that_succeeds_is_not_repeated(clock: Clock) -> None:
     attempts = Attempts()
-    assert await persistently(attempts, PATIENCE) == "done"
+    assert await retried(attempts, PATIENCE) == "done"
     assert (attempts.number, clock.pauses) == (1, [])
 
 
 @pytest.mark.parametrize("failure", [GONE, TimeoutError(), *map(failure_of, ("08003", "25006", "57P03", "53300"))])
 async def test_while_the_database_is_away_it_is_asked_again(clock: Clock, failure: Exception) -> None:
     attempts = Attempts(*[failure] * 5)
-    assert await persistently(attempts, PATIENCE) == "done"
+    assert await retried(attempts, PATIENCE) == "done"
     assert len(clock.pauses) == 5
 
 
 async def test_a_database_that_stays_away_is_a_503_when_patience_ends(clock: Clock) -> None:
     with pytest.raises(Problem) as raised:
-        await persistently(Attempts(*itertools.repeat(GONE, 1000)), 2.0)
+        await retried(Attempts(*itertools.repeat(GONE, 1000)), 2.0)
     assert (raised.value.status_code, raised.value.extra) == (503, {"outcome": "not_applied"})
-    assert 2.0 - LONGEST < clock.now <= 2.0
+    assert 2.0 - LONGEST_PAUSE < clock.now <= 2.0
 
 
 @pytest.mark.parametrize("code", ["40001", "40P01"])
-async def test_after_a_few_collisions_it_is_given_up(clock: Clock, code: str) -> None:
+async def test_after_a_few_conflicts_it_is_given_up(clock: Clock, code: str) -> None:
     attempts = Attempts(*[failure_of(code)] * 100)
     with pytest.raises(Problem, match="503"):
-        await persistently(attempts, PATIENCE)
-    assert attempts.number == len(COLLISIONS) + 1 == 4
+        await retried(attempts, PATIENCE)
+    assert attempts.number == len(CONFLICT_PAUSES) + 1 == 4
 
 
-async def test_collisions_and_absences_are_counted_apart(clock: Clock) -> None:
+async def test_conflicts_and_absences_are_counted_apart(clock: Clock) -> None:
     failures = [failure_of("40001"), GONE, failure_of("40001"), GONE, GONE, failure_of("40P01")]
-    assert await persistently(Attempts(*failures), PATIENCE) == "done"
+    assert await retried(Attempts(*failures), PATIENCE) == "done"
 
 
-@pytest.mark.parametrize("code", ["55P03", "53100", "57014", "23505", "3D000", "22003", "42P01"])
-async def test_what_will_not_pass_by_itself_is_not_asked_again(clock: Clock, code: str) -> None:
+@pytest.mark.parametrize("code", ["55P03", "53100", "57014", "23505", "3D000", "22003", "42601"])
+async def test_a_lasting_failure_is_not_retried(clock: Clock, code: str) -> None:
     attempts = Attempts(failure_of(code))
     with pytest.raises((Problem, DBAPIError)) as raised:
-        await persistently(attempts, PATIENCE)
+        await retried(attempts, PATIENCE)
     assert (attempts.number, clock.pauses) == (1, [])
-    assert isinstance(raised.value, Problem) == (code != "42P01")  # a fault of our own stays what it is
+    assert isinstance(raised.value, Problem) == (code != "42601")  # a fault of our own stays what it is
 
 
 async def test_a_problem_is_no_failure_of_the_database(clock: Clock) -> None:
     attempts = Attempts(Problem(404, "There is no such thing.", kind="not-found"))
     with pytest.raises(Problem, match="404"):
-        await persistently(attempts, PATIENCE)
+        await retried(attempts, PATIENCE)
     assert attempts.number == 1
 
 
 def test_a_read_waits_longer_than_a_write() -> None:
-    assert retry.READ_PATIENCE == 8
-    assert retry.WRITE_PATIENCE == 1
+    assert retry.READ_SECONDS == 8
+    assert retry.WRITE_SECONDS == 1
 
 
 class Away:
@@ -170,9 +167,14 @@ def closed_port() -> int:
 Knock = Callable[[int], Away]
 
 
+def client_on(database: Database) -> Client:
+    """A client of a library on this database."""
+    return client_of(create_service(create_runtime(database)))
+
+
 @pytest.fixture
-async def away(app: FastAPI, database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Knock]:
-    """The application's PostgreSQL is away for so many tries."""
+async def away(database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Knock]:
+    """A PostgreSQL that is away for so many tries."""
     made: list[Away] = []
 
     def go(tries: int) -> Away:
@@ -185,52 +187,51 @@ async def away(app: FastAPI, database: Database, monkeypatch: pytest.MonkeyPatch
 
 
 @on_postgresql
-async def test_a_read_waits_for_a_database_that_is_away(app: FastAPI, client: Client, away: Knock) -> None:
-    hero, gone = await new_hero(client), away(4)
-    with having(app, database=gone.database):
-        assert await read(client, "/heroes/") == [hero]
+async def test_a_read_waits_for_a_database_that_is_away(client: Client, away: Knock) -> None:
+    book, gone = await new_book(client), away(4)
+    async with client_on(gone.database) as waiting:
+        assert await read(waiting, "/books/") == [book]
     assert gone.asked == 5
 
 
 @on_postgresql
-async def test_a_write_of_which_nothing_was_sent_waits_too(app: FastAPI, client: Client, away: Knock) -> None:
+async def test_a_write_of_which_nothing_was_sent_waits_too(client: Client, away: Knock) -> None:
     gone = away(3)
-    with having(app, database=gone.database):
-        hero = await new_hero(client)
+    async with client_on(gone.database) as waiting:
+        book = await new_book(waiting)
     assert gone.asked == 4
-    assert await read(client, "/heroes/") == [hero]
+    assert await read(client, "/books/") == [book]
 
 
 @on_postgresql
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_a_database_that_does_not_come_back_in_time_is_a_503(
-    app: FastAPI, client: Client, away: Knock, monkeypatch: pytest.MonkeyPatch, method: str
+    away: Knock, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    for patience in ("READ_PATIENCE", "WRITE_PATIENCE"):
-        monkeypatch.setattr(unit_of_work, patience, 0.1)
+    for seconds in ("READ_SECONDS", "WRITE_SECONDS"):
+        monkeypatch.setattr(unit_of_work, seconds, 0.1)
     gone = away(1000)
-    with having(app, database=gone.database):
-        answer = await client.request(method, "/heroes/", json={"name": "Deadpond", "secret_name": "Dive"})
+    async with client_on(gone.database) as waiting:
+        answer = await waiting.request(method, "/books/", json=BOOK if method == "POST" else None)
     assert (answer.status_code, answer.json()["outcome"]) == (503, "not_applied")
     assert gone.asked > 1
 
 
 @on_postgresql
-async def test_connections_that_were_cut_while_idle_are_noticed_by_nobody(app: FastAPI, database: Database) -> None:
+async def test_connections_that_were_cut_while_idle_are_noticed_by_nobody(database: Database) -> None:
     others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND application_name"
     cut = Database(database.url, Pool(application_name="to-be-cut"))
-    with having(app, database=cut):
-        async with client_of(app) as client:
-            await asyncio.gather(*(new_hero(client) for _ in range(5)))
-            for ask in (read(client, "/heroes/"), new_hero(client)):
-                await execute(database, f"{others} = 'to-be-cut'")
-                assert await ask
+    async with client_on(cut) as client:
+        await asyncio.gather(*(new_book(client) for _ in range(5)))
+        for ask in (read(client, "/books/"), new_book(client)):
+            await execute(database, f"{others} = 'to-be-cut'")
+            assert await ask
     await cut.dispose()
 
 
 @on_postgresql
 async def test_a_connection_that_breaks_while_it_is_made_is_made_again(
-    app: FastAPI, database: Database, monkeypatch: pytest.MonkeyPatch
+    database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is set up on a new connection fails once, bare, as it does when the server restarts at that moment."""
     set_up, failures = asyncpg.Connection.set_type_codec, [asyncpg.InterfaceError("connection is closed")]
@@ -242,8 +243,7 @@ async def test_a_connection_that_breaks_while_it_is_made_is_made_again(
 
     monkeypatch.setattr(asyncpg.Connection, "set_type_codec", fail_once)
     new = Database(database.url)
-    with having(app, database=new):
-        async with client_of(app) as client:
-            assert await read(client, "/heroes/") == []
+    async with client_on(new) as client:
+        assert await read(client, "/books/") == []
     assert not failures
     await new.dispose()

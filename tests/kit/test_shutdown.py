@@ -1,22 +1,21 @@
-"""How it ends, as far as one process shows it that does not end."""
+"""Graceful shutdown, as far as a process shows it that does not end."""
 
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 import uvicorn
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter
 
-from kit.operations.unit_of_work import UnitOfWork
+from kit import Database, Service, Shutdown, allowing
 from kit.server import shutdown
-from kit.server.shutdown import Shutdown
-from tests.conftest import Client
-from tests.probe import PATIENCE, having, probing, until
-from tests.shop import new_hero
+from tests.engines import Client
+from tests.kit.probes import PATIENCE, new_book, until
+from tests.kit.service import client_of, create_runtime, create_service
 
-router = APIRouter(prefix="/probes", tags=["probes"], route_class=UnitOfWork)
+router = APIRouter(prefix="/probes", tags=["probes"], route_class=allowing())
 
 
 @router.get("/cut-off")
@@ -26,46 +25,52 @@ async def be_cut_off() -> None:
 
 
 @pytest.fixture
-def ending(app: FastAPI) -> Iterator[None]:
-    """The application has been told to end."""
-    told = Shutdown(delay=0, timeout=0)
-    told.has_begun = True
-    with having(app, shutdown=told):
-        yield
+def service(database: Database) -> Service:
+    return create_service(create_runtime(database), router, shutdown=Shutdown(delay=0, timeout=0))
 
 
-@pytest.mark.usefixtures("ending")
-async def test_a_service_that_ends_is_not_ready_and_yet_alive(client: Client) -> None:
-    ready = await client.get("/health/ready")
+@pytest.fixture
+async def going_on(service: Service) -> AsyncIterator[Client]:
+    """A client of a service that goes on."""
+    async with client_of(service) as client:
+        yield client
+
+
+@pytest.fixture
+async def ending(service: Service) -> AsyncIterator[Client]:
+    """A client of a service that has been told to end."""
+    service.shutdown.has_begun = True
+    async with client_of(service) as client:
+        yield client
+
+
+async def test_a_service_that_ends_is_not_ready_and_yet_alive(ending: Client) -> None:
+    ready = await ending.get("/health/ready")
     assert (ready.status_code, ready.headers["Retry-After"]) == (503, "1")
     assert ready.json()["detail"] == "The service is shutting down."
-    assert (await client.get("/health/live")).status_code == 200
+    assert (await ending.get("/health/live")).status_code == 200
 
 
-@pytest.mark.usefixtures("ending")
-async def test_a_service_that_ends_answers_and_closes_every_connection(client: Client) -> None:
-    await new_hero(client)
-    for path, status in (("/heroes/", 200), ("/heroes/77", 404), ("/nowhere", 404), ("/health/ready", 503)):
-        answer = await client.get(path)
+async def test_a_service_that_ends_answers_and_closes_every_connection(ending: Client) -> None:
+    await new_book(ending)
+    for path, status in (("/books/", 200), ("/books/77", 404), ("/nowhere", 404), ("/health/ready", 503)):
+        answer = await ending.get(path)
         assert (answer.status_code, answer.headers.get("Connection")) == (status, "close")
 
 
-@pytest.mark.usefixtures("ending")
-async def test_who_is_cut_off_by_the_end_is_told_that_the_outcome_is_unknown(app: FastAPI) -> None:
-    async with probing(app, router) as client:
-        answer = await client.get("/probes/cut-off")
+async def test_a_request_that_the_end_cuts_off_is_told_that_the_outcome_is_unknown(ending: Client) -> None:
+    answer = await ending.get("/probes/cut-off")
     assert (answer.status_code, answer.json()["outcome"]) == (503, "unknown")
     assert answer.headers["Retry-After"] == "1"
 
 
-async def test_who_is_cut_off_otherwise_is_told_nothing(app: FastAPI) -> None:
-    async with probing(app, router) as client:
-        with pytest.raises(asyncio.CancelledError):
-            await client.get("/probes/cut-off")
+async def test_a_request_that_is_cut_off_otherwise_is_told_nothing(going_on: Client) -> None:
+    with pytest.raises(asyncio.CancelledError):
+        await going_on.get("/probes/cut-off")
 
 
-async def test_a_service_that_goes_on_is_ready_and_keeps_its_connections(client: Client) -> None:
-    answer = await client.get("/health/ready")
+async def test_a_service_that_goes_on_is_ready_and_keeps_its_connections(going_on: Client) -> None:
+    answer = await going_on.get("/health/ready")
     assert answer.status_code == 200
     assert "Connection" not in answer.headers
 
@@ -80,7 +85,7 @@ async def test_under_another_server_the_signals_are_its_affair() -> None:
 @pytest.fixture
 async def server() -> AsyncIterator[uvicorn.Server]:
     """A server of uvicorn's which handles the signals, and is not running."""
-    server = uvicorn.Server(uvicorn.Config("main:app", log_config=None))
+    server = uvicorn.Server(uvicorn.Config("nothing:app", log_config=None))
     numbers = (signal.SIGTERM, signal.SIGINT)
     before = [signal.signal(number, server.handle_exit) for number in numbers]
     yield server
@@ -89,10 +94,10 @@ async def server() -> AsyncIterator[uvicorn.Server]:
         signal.signal(number, handler)
 
 
-async def test_told_to_end_it_is_not_ready_then_closes_its_doors_and_then_stops(
+async def test_told_to_end_it_is_not_ready_then_closes_its_sockets_and_then_stops(
     server: uvicorn.Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shutdown, "LINGER", 0)
+    monkeypatch.setattr(shutdown, "CLOSE_SECONDS", 0)
     door = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
     server.servers = [door]
     told = Shutdown(delay=0.01, timeout=2.5)
@@ -105,8 +110,10 @@ async def test_told_to_end_it_is_not_ready_then_closes_its_doors_and_then_stops(
     assert not server.force_exit
 
 
-async def test_a_person_does_not_wait_for_a_balancer(server: uvicorn.Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutdown, "LINGER", 0)
+async def test_after_sigint_it_does_not_wait_for_a_load_balancer(
+    server: uvicorn.Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutdown, "CLOSE_SECONDS", 0)
     Shutdown(delay=10 * PATIENCE, timeout=1).listen()
     os.kill(os.getpid(), signal.SIGINT)
     await until(lambda: server.should_exit)

@@ -1,4 +1,4 @@
-"""When a write is done: committed before it is answered, run again when it collides, and honest when it fails."""
+"""The unit of work: committed before it is answered, run again when it conflicts, and honest when it fails."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,39 +6,37 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter
 from sqlalchemy import text
 from sqlmodel import update
 
-from heroes.hero import Hero
-from kit.database.databases import Database
-from kit.database.retry import COLLISIONS
-from kit.http.problems import found
-from kit.models.types import Id
-from kit.operations.unit_of_work import Session, UnitOfWork
-from tests.conftest import Client, on_postgresql
-from tests.probe import probing
+from kit import Database, Id, Session, allowing, found
+from kit.database.retry import CONFLICT_PAUSES
+from tests.engines import Client, on_postgresql
+from tests.kit.library import Book
+from tests.kit.probes import BOOK, SHELF
+from tests.kit.service import client_of, create_runtime, create_service
 
-router = APIRouter(prefix="/probes", tags=["probes"], route_class=UnitOfWork)
+router = APIRouter(prefix="/probes", tags=["probes"], route_class=allowing())
 
 
 @router.post("/meet/{first_id}/{second_id}")
 async def meet_two(first_id: Id, second_id: Id, session: Session) -> dict[str, int]:
-    """Locks two heroes in the order given: two such requests in opposite orders are a deadlock."""
-    for hero_id in (first_id, second_id):
-        found(await session.get(Hero, hero_id)).power += 1
+    """Locks two books in the order given: two such requests in opposite orders are a deadlock."""
+    for book_id in (first_id, second_id):
+        found(await session.get(Book, book_id)).copies += 1
         await session.flush()
         await asyncio.sleep(0.05)
     return {"first": first_id}
 
 
-@router.post("/overtaken/{hero_id}")
-async def be_overtaken(hero_id: Id, session: Session) -> None:
+@router.post("/overtaken/{book_id}")
+async def be_overtaken(book_id: Id, session: Session) -> None:
     """Its row has always another version by the time it writes."""
-    hero = found(await session.get(Hero, hero_id))
-    await session.exec(update(Hero).values(version=Hero.version + 1).execution_options(synchronize_session=False))
-    hero.power += 1
-    attempts.append(hero_id)
+    book = found(await session.get(Book, book_id))
+    await session.exec(update(Book).values(version=Book.version + 1).execution_options(synchronize_session=False))
+    book.copies += 1
+    attempts.append(book_id)
     await session.flush()
 
 
@@ -53,14 +51,14 @@ statements: list[str] = []
 
 
 @pytest.fixture
-async def probed(app: FastAPI, database: Database) -> AsyncIterator[Client]:
+async def probed(database: Database) -> AsyncIterator[Client]:
     attempts.clear()
-    async with probing(app, router) as client:
+    async with client_of(create_service(create_runtime(database), router)) as client:
         yield client
 
 
-async def new_hero(client: Client, **fields: Any) -> httpx.Response:
-    return await client.post("/heroes/", json={"name": "Deadpond", "secret_name": "Dive Wilson", **fields})
+async def new_book(client: Client, **fields: Any) -> httpx.Response:
+    return await client.post("/books/", json=BOOK | fields)
 
 
 async def run(client: Client, *sql: str) -> httpx.Response:
@@ -70,97 +68,103 @@ async def run(client: Client, *sql: str) -> httpx.Response:
 
 @pytest.mark.usefixtures("deferred")
 async def test_a_commit_that_fails_is_a_failure_for_the_caller_too(client: Client) -> None:
-    answer = await new_hero(client, team_id=77)
+    answer = await new_book(client, shelf_id=77)
     assert answer.status_code == 409
-    assert (await client.get("/heroes/")).json() == []
+    assert (await client.get("/books/")).json() == []
 
 
-async def test_what_is_answered_can_be_read_at_once(client: Client) -> None:
+async def test_an_answered_write_can_be_read_at_once(client: Client) -> None:
     async def write_and_read(number: int) -> None:
-        created = await new_hero(client, age=number)
+        created = await new_book(client, year=number)
         assert (await client.get(created.headers["Location"])).json() == created.json()
 
     await asyncio.gather(*(write_and_read(number) for number in range(30)))
 
 
 async def test_a_handler_that_fails_leaves_nothing_behind(probed: Client) -> None:
-    insert = "INSERT INTO team (name, headquarters, version, created_at, updated_at)"
+    insert = "INSERT INTO kit_shelf (name, room, version, created_at, updated_at)"
     values = "VALUES ('Z', 'Z', 1, '2026-01-01 00:00:00', '2026-01-01 00:00:00')"
     answer = await run(probed, f"{insert} {values}", f"{insert} {values}")
     assert answer.status_code == 409
-    assert (await probed.get("/teams/")).json() == []
+    assert (await probed.get("/shelves/")).json() == []
 
 
-async def test_units_that_collide_run_again_until_both_are_done(probed: Client) -> None:
-    first, second = [(await new_hero(probed)).json()["id"] for _ in range(2)]
+async def test_units_that_conflict_run_again_until_both_are_done(probed: Client) -> None:
+    first, second = [(await new_book(probed)).json()["id"] for _ in range(2)]
     meetings = [probed.post(f"/probes/meet/{a}/{b}") for a, b in [(first, second), (second, first)]]
     assert [answer.status_code for answer in await asyncio.gather(*meetings)] == [200, 200]
-    assert [hero["power"] for hero in (await probed.get("/heroes/")).json()] == [2, 2]
+    assert [book["copies"] for book in (await probed.get("/books/")).json()] == [2, 2]
 
 
 async def test_a_unit_that_is_always_overtaken_gives_up_with_a_conflict(probed: Client) -> None:
-    hero = (await new_hero(probed)).json()
-    answer = await probed.post(f"/probes/overtaken/{hero['id']}")
+    book = (await new_book(probed)).json()
+    answer = await probed.post(f"/probes/overtaken/{book['id']}")
     assert answer.status_code == 409
-    assert len(attempts) == len(COLLISIONS) + 1
-    assert (await probed.get(f"/heroes/{hero['id']}")).json() == hero
+    assert len(attempts) == len(CONFLICT_PAUSES) + 1
+    assert (await probed.get(f"/books/{book['id']}")).json() == book
 
 
-async def test_a_fault_of_our_own_is_a_500_and_not_blamed_on_the_database(probed: Client) -> None:
-    assert (await run(probed, "SELECT * FROM nowhere")).status_code == 500
+async def test_an_error_of_our_own_is_a_500_and_not_blamed_on_the_database(probed: Client) -> None:
+    assert (await run(probed, "SELECT nothing FROM kit_book")).status_code == 500
+
+
+async def test_a_table_that_does_not_exist_is_a_503_that_says_what_to_do(probed: Client) -> None:
+    answer = await run(probed, "SELECT * FROM nowhere")
+    assert answer.status_code == 503
+    assert "make migrate" in answer.json()["detail"]
 
 
 async def test_a_value_that_breaks_a_check_is_a_422_that_names_its_field(probed: Client) -> None:
-    await new_hero(probed)
-    answer = await run(probed, "UPDATE hero SET age = -1")
+    await new_book(probed)
+    answer = await run(probed, "UPDATE kit_book SET year = -1")
     assert answer.status_code == 422
-    assert answer.json()["errors"][0]["pointer"] == "#/age"
+    assert answer.json()["errors"][0]["pointer"] == "#/year"
 
 
 async def test_a_value_that_is_missing_is_a_422_that_names_its_field(probed: Client) -> None:
-    await new_hero(probed)
-    answer = await run(probed, "UPDATE hero SET power = NULL")
+    await new_book(probed)
+    answer = await run(probed, "UPDATE kit_book SET copies = NULL")
     assert answer.status_code == 422
-    assert answer.json()["errors"][0]["pointer"] == "#/power"
+    assert answer.json()["errors"][0]["pointer"] == "#/copies"
 
 
 @on_postgresql
 @pytest.mark.usefixtures("dying")
 async def test_a_connection_that_breaks_inside_a_commit_leaves_the_outcome_unknown(client: Client) -> None:
-    answer = await new_hero(client)
+    answer = await new_book(client)
     assert answer.status_code == 503
     assert answer.json()["outcome"] == "unknown"
 
 
 async def test_concurrent_changes_of_one_thing_without_a_precondition_all_happen(client: Client) -> None:
-    hero = (await new_hero(client)).json()
-    changes = [client.patch(f"/heroes/{hero['id']}", json={"age": age}) for age in range(1, 21)]
+    book = (await new_book(client)).json()
+    changes = [client.patch(f"/books/{book['id']}", json={"year": year}) for year in range(1, 21)]
     assert {answer.status_code for answer in await asyncio.gather(*changes)} == {200}
-    assert (await client.get(f"/heroes/{hero['id']}")).json()["version"] == 21
+    assert (await client.get(f"/books/{book['id']}")).json()["version"] == 21
 
 
 async def test_increments_guarded_by_if_match_lose_none(client: Client) -> None:
-    path = (await new_hero(client)).headers["Location"]
+    path = (await new_book(client)).headers["Location"]
 
     async def increment() -> None:
         while True:
-            hero = await client.get(path)
+            book = await client.get(path)
             changed = await client.patch(
-                path, json={"power": hero.json()["power"] + 1}, headers={"If-Match": hero.headers["ETag"]}
+                path, json={"copies": book.json()["copies"] + 1}, headers={"If-Match": book.headers["ETag"]}
             )
             if changed.status_code == 200:
                 return
             assert changed.status_code == 412
 
     await asyncio.gather(*(increment() for _ in range(20)))
-    assert (await client.get(path)).json()["power"] == 20
+    assert (await client.get(path)).json()["copies"] == 20
 
 
-async def test_deleting_a_team_leaves_its_heroes_with_a_new_version_and_no_team(client: Client) -> None:
-    team = (await client.post("/teams/", json={"name": "Z-Force", "headquarters": "Bar"})).json()
-    hero = (await new_hero(client, team_id=team["id"])).json()
-    await client.delete(f"/teams/{team['id']}")
-    left = (await client.get(f"/heroes/{hero['id']}")).json()
-    assert left["team_id"] is None
-    assert left["version"] == hero["version"] + 1
-    assert left["updated_at"] > hero["updated_at"]
+async def test_deleting_a_shelf_leaves_its_books_with_a_new_version_and_no_shelf(client: Client) -> None:
+    shelf = (await client.post("/shelves/", json=SHELF)).json()
+    book = (await new_book(client, shelf_id=shelf["id"])).json()
+    await client.delete(f"/shelves/{shelf['id']}")
+    left = (await client.get(f"/books/{book['id']}")).json()
+    assert left["shelf_id"] is None
+    assert left["version"] == book["version"] + 1
+    assert left["updated_at"] > book["updated_at"]

@@ -1,0 +1,164 @@
+"""Sessions: SQLAlchemy's `AsyncSession` for handlers that read, and for handlers that write in one transaction."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+
+from sqlalchemy import Table, update
+from sqlalchemy import inspect as inspected
+from sqlalchemy.ext import asyncio as asyncio_orm
+from sqlalchemy.ext.asyncio import AsyncResult, AsyncSessionTransaction
+from sqlalchemy.orm import undefer
+from sqlalchemy.orm.interfaces import ORMOption
+from sqlmodel import col, func, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from kit.auth.ownership import RESTRICTED_READS, RESTRICTED_WRITES, GuardedSession, ReadOnlySession
+from kit.models.entities import Entity, now
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+E = TypeVar("E", bound=Entity)
+M = TypeVar("M")
+
+
+class Opener(Protocol):
+    """Opens sessions for reading."""
+
+    def read(self, *, restricted: bool = False) -> "ReadSession": ...
+
+
+class _Session(AsyncSession):
+    """SQLModel's session, whose `execute` warns of itself, with SQLAlchemy's own."""
+
+    async def execute(self, statement: Any, params: Any = None, **options: Any) -> Any:
+        return await asyncio_orm.AsyncSession.execute(self, statement, params, **options)
+
+
+class ReadSession(_Session):
+    """A session that reads, each statement outside of any transaction (autocommit). It refuses to write.
+
+    With `restricted`, it finds only rows that belong to the principal, unless that is a superuser.
+    """
+
+    sync_session_class = ReadOnlySession
+
+    def __init__(self, engine: "AsyncEngine", opener: Opener, *, restricted: bool = False) -> None:
+        super().__init__(engine, expire_on_commit=False, autoflush=False, info={RESTRICTED_READS: restricted})
+        self.opener = opener
+
+    async def stream(self, statement: Any, *values: Any, **options: Any) -> AsyncResult[Any]:
+        """As `AsyncSession.stream`. On PostgreSQL it begins a transaction, without which there is no cursor."""
+        connection = (await self.connection()).sync_connection
+        assert connection is not None
+        level = connection.get_execution_options().get("isolation_level")
+        if level == "AUTOCOMMIT" and connection.dialect.name == "postgresql":
+            await self.commit()
+            await self.connection(execution_options={"isolation_level": "READ COMMITTED"})
+        result: AsyncResult[Any] = await super().stream(statement, *values, **options)
+        return result
+
+    async def gather(self, *queries: Callable[[Self], Awaitable[Any]]) -> list[Any]:
+        """The results of queries that run at the same time, each with a session and a connection of its own.
+
+        If one fails, the others are cancelled, and its exception is raised.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._with_own_session(query)) for query in queries]
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        return [task.result() for task in tasks]
+
+    async def _with_own_session(self, query: Callable[[Any], Awaitable[M]]) -> M:
+        async with self.opener.read(restricted=bool(self.info[RESTRICTED_READS])) as session:
+            return await query(session)
+
+
+class WriteSession(_Session):
+    """A session with one transaction, which the unit of work commits after the handler and before the answer.
+
+    With `restricted`, it writes only rows that belong to the principal, unless that is a superuser; with
+    `restricted_reads` it finds no others either.
+    """
+
+    sync_session_class = GuardedSession
+
+    def __init__(self, engine: "AsyncEngine", *, restricted: bool = False, restricted_reads: bool = False) -> None:
+        info = {RESTRICTED_WRITES: restricted, RESTRICTED_READS: restricted_reads}
+        super().__init__(engine, expire_on_commit=False, info=info)
+
+    def begin(self) -> AsyncSessionTransaction:
+        """As `AsyncSession.begin`. In a request whose transaction has begun already, it is a savepoint of that."""
+        return self.begin_nested() if self.in_transaction() else super().begin()
+
+    async def get(self, entity: type[M], ident: Any, **options: Any) -> M | None:  # type: ignore[override]
+        """As `AsyncSession.get`, and the row is locked until the transaction ends (`with_for_update=False`: it is not).
+
+        A 403 if the session is restricted, and the row does not belong to the principal.
+        """
+        if options.setdefault("with_for_update", True) is False:
+            del options["with_for_update"]
+        elif options.get("options"):  # of a row that is locked, SQLAlchemy compares the version
+            options["options"] = [*options["options"], *_version_of(entity)]
+        row = await super().get(entity, ident, **options)
+        if row is not None:
+            await self.run_sync(lambda session: session.check_owner(row))  # type: ignore[attr-defined]
+        return row
+
+    async def insert_all(self, rows: Sequence[Entity]) -> None:
+        """Add new rows, and flush them, so that they have their ids."""
+        self.add_all(rows)
+        await self.flush()
+
+    async def reload(self, entity: type[E], rows: Sequence[E], *options: ORMOption) -> list[E]:
+        """The same rows, in this order, with what these options load; one statement, however many there are."""
+        await self.flush()
+        wanted = select(entity).where(col(entity.id).in_([row.id for row in rows])).options(*options)
+        loaded = {row.id: row for row in await self.exec(wanted.execution_options(populate_existing=True))}
+        return [loaded[row.id] for row in rows]
+
+    async def delete(self, instance: object) -> None:
+        """As `AsyncSession.delete`; rows that lose their reference by ON DELETE SET NULL get a new version."""
+        table = inspected(type(instance)).local_table
+        for other in table.metadata.tables.values():
+            await self._renew_referrers(other, table, instance)
+        await super().delete(instance)
+
+    async def _renew_referrers(self, referrers: Table, table: Table, instance: Any) -> None:
+        if "version" not in referrers.c or "updated_at" not in referrers.c:
+            return
+        for key in referrers.foreign_keys:
+            if key.ondelete == "SET NULL" and key.column.table is table:
+                stamps = {referrers.c.version: referrers.c.version + 1, referrers.c.updated_at: now()}
+                referred = getattr(instance, key.column.key)
+                statement = update(referrers).where(key.parent == referred).values({key.parent: None, **stamps})
+                await self.run_sync(_execute_trusted, statement)
+
+    async def prepare_commit(self) -> None:
+        """Write what the handler has left to write; only the COMMIT comes after it."""
+        await self.flush()
+
+    async def set_lock_timeout(self, seconds: float | None) -> None:
+        """How long a statement waits for a lock from now on; None for the default. SQLite has one writer at a time."""
+        if self.get_bind().dialect.name == "postgresql":
+            value = None if seconds is None else str(round(seconds * 1000))
+            await self.exec(select(func.set_config("lock_timeout", value, True)))
+
+    async def lock_exclusively(self, purpose: str) -> None:
+        """Wait until no other transaction, of any process, holds the lock of this name; then hold it until the end."""
+        if self.get_bind().dialect.name == "postgresql":
+            await self.exec(select(func.pg_advisory_xact_lock(func.hashtext(purpose))))
+
+
+def _version_of(entity: Any) -> list[ORMOption]:
+    """A loader option for the version, which `load_only` of other columns would leave out."""
+    mapper = inspected(entity)
+    column = mapper.version_id_col
+    return [] if column is None else [undefer(mapper.get_property_by_column(column).class_attribute)]
+
+
+def _execute_trusted(session: Any, statement: Any) -> None:
+    """Execute a statement of the kit, also where the handler's own would be restricted."""
+    session.trusted_connection().execute(statement)

@@ -1,0 +1,132 @@
+"""Mappings: which entities are one table with plain columns, so that a row can be read and stored without the ORM."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Column, ColumnElement, inspect
+from sqlalchemy.orm import ColumnProperty, Mapper, MapperProperty
+from sqlalchemy.orm.attributes import manager_of_class
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from kit.models.entities import Entity
+
+LOADED_LATER = ("select", "raise", "raise_on_sql", "dynamic", "write_only", True)
+"""Kinds of relationships of which nothing is loaded with a row."""
+IMMUTABLE = (str, int, float, bool, Decimal, datetime, date, time, timedelta, UUID, bytes, Enum)
+KNOWN_DECORATORS = ("kit.", "sqlmodel.")
+"""Where the type decorators come from that give values of the type that they announce."""
+
+
+@dataclass(frozen=True, eq=False)
+class EntityMapping:
+    """An entity that is one table with plain columns. `columns` are by the names of their fields."""
+
+    entity: type[Entity]
+    columns: Mapping[str, Column[Any]]
+    ident_type: type | None
+    new_instance: Callable[[], Any]
+    """Makes a row as the ORM does when it loads one, without `__init__`."""
+    identity_key: Callable[[tuple[Any, ...]], Any]
+    """The key under which a session keeps a row."""
+    defaults: tuple[str, ...]
+    """The fields for which the ORM or the database has a value of its own where there is None."""
+    relationships: frozenset[str]
+    first_version: tuple[str, Any] | None
+    """The field that counts versions, and the value that the ORM stores there in a new row, whatever it holds."""
+    is_insertable: bool
+    """Whether the fields are all that an INSERT needs."""
+    is_shareable: bool
+    """Whether several requests may have the values of one row: whether all are immutable."""
+
+
+def _mapping_of(entity: Any) -> EntityMapping | None:
+    if not (isinstance(entity, type) and issubclass(entity, Entity)):
+        return None
+    mapper = inspect(entity, raiseerr=False)
+    if not isinstance(mapper, Mapper) or not _is_one_table(mapper) or not all(map(_is_plain, mapper.attrs)):
+        return None
+    columns = columns_of(entity)
+    if mapper.primary_key != (columns.get("id"),) or mapper.always_refresh:
+        return None
+    return EntityMapping(
+        entity,
+        columns,
+        ident_type=value_type(columns["id"].type),
+        new_instance=manager_of_class(entity).new_instance,
+        identity_key=mapper.identity_key_from_primary_key,
+        defaults=_with_defaults(mapper, columns),
+        relationships=frozenset(mapper.relationships.keys()),
+        first_version=_first_version(mapper),
+        is_insertable={*mapper.local_table.columns} == {*columns.values()},
+        is_shareable=all(value_type(column.type) is not None for column in columns.values()),
+    )
+
+
+mapping_of: Callable[[Any], EntityMapping | None] = cache(_mapping_of)
+"""The mapping of an entity; None if something is needed that only the ORM does."""
+
+
+def columns_of(entity: type[Any]) -> dict[str, Column[Any]]:
+    """The columns of a table, by the names of their fields."""
+    return {attribute.key: attribute.columns[0] for attribute in inspect(entity).column_attrs}
+
+
+def value_type(kind: TypeEngine[Any]) -> type | None:
+    """The type of a column's values in Python; None if it is not known, or not immutable."""
+    if isinstance(kind, TypeDecorator):
+        return value_type(kind.impl_instance) if type(kind).__module__.startswith(KNOWN_DECORATORS) else None
+    try:
+        python_type = kind.python_type
+    except NotImplementedError:
+        return None
+    return python_type if issubclass(python_type, IMMUTABLE) else None
+
+
+def _is_one_table(mapper: Mapper[Any]) -> bool:
+    return mapper.inherits is None and mapper.polymorphic_on is None and list(mapper.tables) == [mapper.local_table]
+
+
+def _is_plain(attribute: MapperProperty[Any]) -> bool:
+    """Whether it is a column that is loaded with the row, or nothing that is loaded with it."""
+    if isinstance(attribute, ColumnProperty):
+        is_column = len(attribute.columns) == 1 and isinstance(attribute.columns[0], Column)
+        return is_column and not attribute.deferred and attribute.columns[0].table is attribute.parent.local_table
+    return getattr(attribute, "lazy", "select") in LOADED_LATER
+
+
+def _with_defaults(mapper: Mapper[Any], columns: Mapping[str, Column[Any]]) -> tuple[str, ...]:
+    numbered = mapper.local_table.autoincrement_column  # type: ignore[attr-defined]  # a table
+    others = [(name, column) for name, column in columns.items() if column is not numbered]
+    return tuple(name for name, column in others if column.primary_key or column.default or column.server_default)
+
+
+def _first_version(mapper: Mapper[Any]) -> tuple[str, Any] | None:
+    if mapper.version_id_col is None or not callable(mapper.version_id_generator):
+        return None
+    field = mapper.get_property_by_column(mapper.version_id_col).key
+    return field, mapper.version_id_generator(None)
+
+
+@cache
+def _is_plain_type(kind: type) -> bool:
+    """Whether a value of this type is no SQL expression, which the ORM would write into the INSERT."""
+    return not issubclass(kind, ColumnElement) and not hasattr(kind, "__clause_element__")
+
+
+def is_insertable(row: Any, mapping: EntityMapping) -> bool:
+    """Whether an INSERT of its fields is all that a new row needs."""
+    values = row.__dict__
+    return (
+        mapping.is_insertable
+        and mapping.columns.keys() <= values.keys()
+        and mapping.relationships.isdisjoint(values)
+        and all(values[name] is not None for name in mapping.defaults)
+        and (mapping.first_version is None or values[mapping.first_version[0]] == mapping.first_version[1])
+        and all(map(_is_plain_type, map(type, values.values())))
+    )

@@ -1,0 +1,89 @@
+"""Rendering: answers that show stored values as they are go to JSON without validation by pydantic."""
+
+import inspect
+from collections.abc import Sequence
+from typing import Any, get_args, get_origin
+
+from fastapi.datastructures import DefaultPlaceholder
+from fastapi.routing import RouteContext, serialize_response
+from starlette.responses import Response
+from starlette.status import HTTP_204_NO_CONTENT, HTTP_304_NOT_MODIFIED
+
+from kit.fast.pages import FastPage
+from kit.fast.projection import shown_values, shows_stored_values
+from kit.http.encoding import to_json
+from kit.models.entities import Entity
+from kit.models.reads import Read
+from kit.operations.answers import page_headers, ready, tag_row
+from kit.operations.handlers import is_generator
+from kit.operations.units import Unit
+from kit.query.list_query import QUERY
+
+JSON = (b"content-type", b"application/json")
+BODILESS = (HTTP_204_NO_CONTENT, HTTP_304_NOT_MODIFIED)
+
+
+class JSONAnswer(Response):
+    """JSON, with headers that are bytes already, as a server wants them."""
+
+    def __init__(self, body: bytes, status: int) -> None:
+        self.status_code, self.body, self.background = status, body, None
+        self.raw_headers = [] if status in BODILESS else [(b"content-length", b"%d" % len(body)), JSON]
+
+
+class Rendering:
+    """How the results of one operation become responses."""
+
+    def __init__(self, context: RouteContext) -> None:
+        self.context, self.status = context, context.status_code or 200
+        model = context.response_model
+        self.read = as_variant(model)
+        self.item = as_variant(get_args(model)[0]) if get_origin(model) is list else None
+
+    @staticmethod
+    def applies(context: RouteContext) -> bool:
+        """Whether the operation answers JSON by FastAPI's defaults, from a handler that is async."""
+        options = (
+            context.response_model_include,
+            context.response_model_exclude,
+            context.response_model_exclude_unset,
+            context.response_model_exclude_defaults,
+            context.response_model_exclude_none,
+        )
+        handler = getattr(context.original_route, "handler", None)
+        is_async = inspect.iscoroutinefunction(handler) and not is_generator(handler)
+        is_default = isinstance(context.response_class, DefaultPlaceholder) and context.response_model_by_alias
+        return is_async and is_default and not any(options)
+
+    async def render(self, unit: Unit, result: Any) -> Response:
+        if isinstance(result, FastPage) and result.read is self.item and (body := result.body) is not None:
+            unit.headers |= page_headers(unit.request, result.cursor, result.total)
+            unit.is_tagged_by_content = True
+            unit.digest = result.digest
+            return JSONAnswer(body, self.status)
+        query = unit.request.scope.get(QUERY)
+        if isinstance(result, Entity) and self.read and shows_stored_values(self.read, type(result)):
+            tag_row(unit, result, query)
+            return JSONAnswer(to_json(shown_values(result, self.read, query)), self.status)
+        if isinstance(result, list) and self.item and all_stored(result, self.item):
+            return JSONAnswer(to_json([shown_values(row, self.item, None) for row in result]), self.status)
+        return await self.validated(unit, result)
+
+    async def validated(self, unit: Unit, result: Any) -> Response:
+        """As FastAPI does it, with the response model."""
+        value = ready(unit, result)
+        if isinstance(value, Response):
+            return value
+        field = self.context.response_field
+        if value is None and field is None:
+            return JSONAnswer(b"" if self.status in BODILESS else b"null", self.status)
+        content = await serialize_response(field=field, response_content=value, dump_json=field is not None)
+        return JSONAnswer(content if isinstance(content, bytes) else to_json(content), self.status)
+
+
+def as_variant(model: Any) -> type[Read] | None:
+    return model if isinstance(model, type) and issubclass(model, Read) else None
+
+
+def all_stored(rows: Sequence[Any], read: type[Read]) -> bool:
+    return all(isinstance(row, Entity) and shows_stored_values(read, type(row)) for row in rows)

@@ -1,0 +1,93 @@
+"""Selects past the ORM: compiled once for all values, executed by the driver, and converted column by column."""
+
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from sqlalchemy import Select, util
+from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.sql.cache_key import CacheKey
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from kit.fast import driver
+from kit.fast.driver import Rows
+from kit.fast.processors import bind_processors, result_processor
+
+MAX_STATEMENTS = 500
+"""Compiled statements that are kept; the least recently used ones are compiled again."""
+
+Complete = Callable[[Select[Any]], Select[Any]]
+NO_VALUES: Mapping[str, Any] = MappingProxyType({})
+
+
+def unchanged(statement: Select[Any]) -> Select[Any]:
+    return statement
+
+
+class CompiledSelect:
+    """A select as the driver wants it: its text, the order of its parameters, and the processors of both."""
+
+    def __init__(self, statement: Select[Any], key: CacheKey, dialect: Dialect) -> None:
+        compiled = statement.compile(dialect=dialect, cache_key=key)
+        assert isinstance(compiled, SQLCompiler)
+        self.compiled, self.sql = compiled, str(compiled)
+        self.parameters = bind_processors(compiled, dialect)
+        processors = [result_processor(column.type, dialect) for column in statement.selected_columns]
+        self.processors = [(index, process) for index, process in enumerate(processors) if process is not None]
+        self.is_constant = not compiled.post_compile_params
+        """Whether its text is the same for all values. With an expanding `IN (…)` it is not."""
+
+    def arguments(self, key: CacheKey, values: Mapping[str, Any]) -> list[Any]:
+        """The arguments in the order of the text; `values` are those of the open parameters, by name."""
+        given = self.compiled.construct_params(values, extracted_parameters=key.bindparams)
+        return [given[name] if process is None else process(given[name]) for name, process in self.parameters]
+
+    def converted(self, rows: Rows) -> Rows:
+        if not self.processors or not rows:
+            return rows
+        columns: list[Iterable[Any]] = list(zip(*rows, strict=True))
+        for index, process in self.processors:
+            columns[index] = map(process, columns[index])
+        return list(zip(*columns, strict=True))
+
+
+_compiled: util.LRUCache[Any, CompiledSelect] = util.LRUCache(MAX_STATEMENTS)
+
+
+def cache_key(statement: Select[Any]) -> CacheKey | None:
+    """What distinguishes a statement from others, apart from its values; None if it cannot be compared."""
+    return statement._generate_cache_key()
+
+
+def _compiled_select(
+    statement: Select[Any], key: CacheKey, shape: Hashable, complete: Complete, dialect: Dialect
+) -> CompiledSelect:
+    known = (dialect.name, key.key, shape)
+    select = _compiled.get(known)
+    if select is None:
+        select = _compiled[known] = CompiledSelect(complete(statement), key, dialect)
+    return select
+
+
+async def fetch(
+    engine: AsyncEngine,
+    statement: Select[Any],
+    values: Mapping[str, Any] = NO_VALUES,
+    *,
+    shape: Hashable = None,
+    complete: Complete = unchanged,
+) -> Sequence[Sequence[Any]]:
+    """The rows of a select of columns, with the values of its open parameters, outside of any transaction.
+
+    The select is what `complete` makes of the statement. It is called only if no statement that differs in values alone
+    was compiled for the same shape. So all that it adds must follow from the shape, and its values be open parameters.
+    """
+    key = cache_key(statement)
+    select = None if key is None else _compiled_select(statement, key, shape, complete, engine.dialect)
+    if key is None or select is None or not select.is_constant:
+        async with engine.connect() as connection:
+            rows: Rows = (await connection.execute(complete(statement), values)).all()
+            return rows
+    arguments = select.arguments(key, values)
+    return select.converted(await util.greenlet_spawn(driver.read, engine.sync_engine, select.sql, arguments))

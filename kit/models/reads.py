@@ -1,0 +1,95 @@
+"""Read variants: what an answer shows of a row."""
+
+import logging
+from collections.abc import Collection, Mapping
+from typing import Any, ClassVar, Self
+from uuid import UUID
+
+from pydantic import (
+    ConfigDict,
+    GetJsonSchemaHandler,
+    PrivateAttr,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+from sqlmodel import Field, SQLModel
+
+from kit.models.privacy import hidden_fields
+
+log = logging.getLogger("kit")
+
+
+class Read(SQLModel):
+    """What an answer shows of a row: these fields, in this order.
+
+    A private field (`sa_column_kwargs=PRIVATE`) is left out, unless the principal is a superuser, or the one to whom
+    the row belongs: the variant, or the base that it shares with the table, says in `belongs_to` which field names
+    the owner.
+    """
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)  # type: ignore[assignment]
+    belongs_to: ClassVar[str | None] = None
+
+    id: int = Field(description="Given by the service.", schema_extra={"examples": [1]})
+    _selected: Collection[str] | None = PrivateAttr(default=None)
+    _embedded: Mapping[str, Any] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def of(cls, row: object) -> Self:
+        """What is shown of this row. A value that a rule of today would refuse is shown as it is stored."""
+        try:
+            return cls.model_validate(row, from_attributes=True)
+        except ValidationError as failure:
+            log.warning("A stored %s breaks a rule of its fields: %s", type(row).__name__, _names(failure))
+            return cls.model_construct(**{name: getattr(row, name) for name in cls.model_fields})
+
+    def select(self, fields: Collection[str] | None, embedded: Mapping[str, Any]) -> Self:
+        """Show only these fields (all if None), and these related rows under the names of their relationships."""
+        self._selected, self._embedded = fields, embedded
+        return self
+
+    @model_serializer(mode="wrap")
+    def _serialize_visible(self, serialize: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        shown: dict[str, Any] = serialize(self)
+        for name in hidden_fields(self):
+            shown.pop(name, None)
+        if self._selected is not None:
+            shown = {name: value for name, value in shown.items() if name in self._selected}
+        return shown | {name: _dumped(value, info) for name, value in self._embedded.items()}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema of the fields, which pydantic would not give for a model with a serializer of its own."""
+        return handler(_without_serializer(core))
+
+
+class UUIDRead(Read):
+    """What an answer shows of a row whose id is a UUID."""
+
+    id: UUID = Field(description="Given by the service.")  # type: ignore[assignment]  # instead of the number
+
+
+def _names(failure: ValidationError) -> str:
+    return ", ".join(sorted({str(error["loc"][0]) for error in failure.errors(include_input=False) if error["loc"]}))
+
+
+def _dumped(value: Any, info: SerializationInfo) -> Any:
+    if isinstance(value, list):
+        return [_dumped(item, info) for item in value]
+    return value.model_dump(**dump_options(info)) if isinstance(value, SQLModel) else value
+
+
+def dump_options(info: SerializationInfo) -> dict[str, Any]:
+    """The options of `model_dump` with which a model is serialized, but for the names of its own fields."""
+    names = ("mode", "by_alias", "exclude_none", "exclude_unset", "exclude_defaults", "context")
+    return {name: getattr(info, name) for name in names}
+
+
+def _without_serializer(core: Any) -> Any:
+    if core.get("type") == "model":
+        return {name: part for name, part in core.items() if name != "serialization"}
+    return {**core, "schema": _without_serializer(core["schema"])} if "schema" in core else core

@@ -1,0 +1,94 @@
+"""Commits: the end of a transaction, after which an answer, or the last part of a stream, may be sent."""
+
+import asyncio
+from typing import Any
+
+from sqlalchemy import event
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from kit.auth.ownership import GuardedSession
+from kit.database.errors import FAILURES, explained, meaning_of
+from kit.database.sessions import ReadSession, WriteSession
+
+COMMIT_TIMEOUT = 5.0
+"""Seconds that a COMMIT may take, whatever the deadline of the request; then its outcome is unknown."""
+HAS_COMMITTED = "has_committed"
+"""In a session's `info`: a transaction of it was committed, so the request must not be tried again."""
+ANSWER = "kit.answer"
+"""In the scope of a request: its `CommittingSend`."""
+
+
+@event.listens_for(GuardedSession, "after_commit")
+def _note_commit(session: GuardedSession) -> None:
+    session.info[HAS_COMMITTED] = True
+
+
+async def commit(session: WriteSession) -> None:
+    """Commit. If the database goes away meanwhile, or takes too long, the outcome is unknown: a 503 that says so."""
+    try:
+        async with asyncio.timeout(COMMIT_TIMEOUT):
+            await session.commit()
+    except FAILURES as failure:
+        if meaning_of(failure) in ("lost", "unavailable"):
+            raise explained(failure, committing=True) from failure
+        raise
+
+
+async def commit_open_transaction(session: ReadSession | WriteSession | None) -> None:
+    """Commit what was written since the last commit, if anything was."""
+    if isinstance(session, WriteSession) and session.in_transaction():
+        await commit(session)
+
+
+class CommittingSend:
+    """Sends the messages of an answer, and commits its session before the last one: after that nobody hears a failure.
+
+    If the COMMIT fails, the last message is not sent, so that the client sees a stream that is broken off.
+    """
+
+    def __init__(self, send: Send, session: ReadSession | WriteSession | None = None) -> None:
+        self.send, self.session, self.is_complete = send, session, False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body", False):
+            await commit_open_transaction(self.session)
+            self.is_complete = True
+        await self.send(message)
+
+
+class CommitBeforeEnd:
+    """ASGI middleware around the routes: makes the `CommittingSend` of each request and WebSocket."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
+        scope[ANSWER] = answer = CommittingSend(send)
+        await self.app(scope, receive, answer)
+
+
+class SessionResponse(Response):
+    """A stream, or a response with background tasks, whose session is open until they end.
+
+    What they write is committed; it is rolled back if the client leaves before the end.
+    """
+
+    def __init__(self, response: Response, session: ReadSession | WriteSession) -> None:
+        self.response, self.session = response, session
+        self.status_code, self.raw_headers, self.background = response.status_code, response.raw_headers, None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        answer = CommittingSend(send, self.session)
+        async with self.session:
+            await self.response(scope, receive, answer)
+            if answer.is_complete:
+                await commit_open_transaction(self.session)
+
+
+def is_open_ended(response: Any) -> bool:
+    """Whether code of the handler runs after it has returned the response: a stream, or background tasks."""
+    return not hasattr(response, "body") or response.background is not None

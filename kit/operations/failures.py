@@ -1,0 +1,37 @@
+"""Failures of handlers: what each means, and the response that the application gives to it."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from kit.database.errors import FAILURES, meaning_of, problem_of
+
+
+def is_temporary(failure: Exception) -> bool:
+    """Whether the same request may succeed if it is tried again now: a conflict with another transaction."""
+    return isinstance(failure, FAILURES) and meaning_of(failure) == "again"
+
+
+async def handled(request: Request, failure: Exception) -> Response | None:
+    """The response of the application's exception handler; None for a failure that none is for."""
+    meant = problem_of(failure) if isinstance(failure, FAILURES) else failure
+    handler = None if meant is None else _handler_of(request, meant)
+    if handler is None:
+        return None
+    if inspect.iscoroutinefunction(handler):
+        response: Response = await handler(request, meant)
+        return response
+    return await run_in_threadpool(handler, request, meant)
+
+
+def _handler_of(request: Request, failure: Exception) -> Callable[..., Any] | None:
+    """The handler of the status of an HTTPException, or of the nearest class; not the one of all exceptions."""
+    handlers: dict[Any, Callable[..., Any]] = request.app.exception_handlers
+    status = [failure.status_code] if isinstance(failure, HTTPException) else []
+    kinds = [kind for kind in type(failure).__mro__ if kind not in (Exception, BaseException)]
+    return next((handlers[kind] for kind in [*status, *kinds] if kind in handlers), None)

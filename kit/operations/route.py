@@ -1,0 +1,129 @@
+"""The route class of resources: `route_class=allowing(…)` makes each handler an operation, with a unit of work."""
+
+import functools
+import re
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, ClassVar
+
+from fastapi.datastructures import Default, DefaultPlaceholder
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from fastapi.utils import generate_unique_id
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from kit.auth.permissions import Permissions, Who
+from kit.operations.answers import answering
+from kit.operations.handlers import is_generator
+from kit.operations.unit_of_work import perform
+from kit.query.list_query import ListQuery
+
+
+def operation_id(route: Any) -> str:
+    """Short and stable: `heroes-create` for `create_hero` with the tag `heroes`, `v2-heroes-create` under `/v2`.
+
+    Without a tag it is FastAPI's own.
+    """
+    if not route.tags:
+        return generate_unique_id(route)
+    own_path = getattr(route, "original_route", route).path_format
+    prefix = _words(route.path_format.removesuffix(own_path))
+    tag = _words(str(getattr(route.tags[0], "value", route.tags[0])))
+    return "-".join([*prefix, *tag, *_without_noun(_words(route.name), tag)])
+
+
+def _words(text: str) -> list[str]:
+    return re.findall("[a-z0-9]+", text.lower())
+
+
+def _without_noun(name: list[str], tag: list[str]) -> list[str]:
+    """The words of a handler's name without those that name the resource, in the singular or the plural."""
+    nouns = {form for word in tag for form in (word, word.removesuffix("s"), word.removesuffix("es"))}
+    nouns |= {re.sub("ies$", "y", word) for word in tag}
+    return [word for word in name if word not in nouns]
+
+
+class Operation(APIRoute):
+    """A route whose handler runs in a unit of work. `handler` is the function that the resource defines."""
+
+    permissions: ClassVar[Permissions] = Permissions()
+    methods: set[str]
+    is_described = False
+    """Whether its OpenAPI is complete."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        self.handler = endpoint
+        self.body_limit: int | None = options.pop("max_body_size", None)
+        if isinstance(options.get("generate_unique_id_function", Default(None)), DefaultPlaceholder):
+            options["generate_unique_id_function"] = Default(operation_id)
+        super().__init__(path, answering(endpoint), **options)
+        self.who_by_method = {method: self.permissions.of(method, path) for method in sorted(self.methods)}
+        self.who, self.reads = next(iter(self.who_by_method.values())), self.permissions.read
+        self.is_generator = is_generator(endpoint)
+        self.has_known_parameters = True
+        self.declared_parameters: list[str] = []
+        self.single_parameters: list[str] = []
+        self.learn(self.dependant)
+
+    def learn(self, dependant: Dependant) -> None:
+        """Note what the handler and its dependencies take; those of a router that includes this one are known later."""
+        parameters = dict(query_parameters(dependant))
+        self.has_known_parameters &= not reads_request(dependant)
+        self.declared_parameters = list(dict.fromkeys([*self.declared_parameters, *parameters]))
+        single = [name for name, is_single in parameters.items() if is_single]
+        self.single_parameters = list(dict.fromkeys([*self.single_parameters, *single]))
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        return functools.partial(perform, self, super().get_route_handler())
+
+
+def allowing(**who: Who) -> type[Operation]:
+    """The route class of a resource: who may `read`, `create`, `bulk` and `change`; superusers where nothing is said.
+
+    GET reads, POST creates (a path that ends in `/bulk`: many at once), and every other method changes.
+    """
+    return type("Operation", (Operation,), {"permissions": Permissions(**who)})
+
+
+def dependencies_of(dependant: Dependant) -> Iterator[Dependant]:
+    """The handler and all that it depends on."""
+    yield dependant
+    for part in dependant.dependencies:
+        yield from dependencies_of(part)
+
+
+def query_variant(dependant: Dependant) -> type[ListQuery] | None:
+    """The query variant that this dependency makes, if it makes one."""
+    maker = getattr(dependant.call, "__self__", dependant.call)
+    return maker if isinstance(maker, type) and issubclass(maker, ListQuery) else None
+
+
+def query_parameters(dependant: Dependant) -> Iterator[tuple[str, bool]]:
+    """The query parameters that FastAPI reads for a handler, and whether each has one value only."""
+    for part in dependencies_of(dependant):
+        for field in part.query_params:
+            kind = field.field_info.annotation
+            if isinstance(kind, type) and issubclass(kind, BaseModel):  # a model of parameters
+                yield from ((info.alias or name, False) for name, info in kind.model_fields.items())
+            else:
+                yield field.alias, not is_sequence(kind)
+
+
+def is_sequence(kind: Any) -> bool:
+    return getattr(kind, "__origin__", kind) in (list, set, tuple, frozenset) or any(
+        getattr(part, "__origin__", part) in (list, set, tuple, frozenset) for part in getattr(kind, "__args__", ())
+    )
+
+
+def reads_request(dependant: Dependant) -> bool:
+    """Whether a query variant, or code that takes the request, reads parameters which FastAPI does not know."""
+    return any(
+        query_variant(part) is not None
+        or (bool(part.request_param_name or part.http_connection_param_name) and not is_of_the_kit(part))
+        for part in dependencies_of(dependant)
+    )
+
+
+def is_of_the_kit(dependant: Dependant) -> bool:
+    return str(getattr(dependant.call, "__module__", "")).startswith("kit.")

@@ -1,0 +1,40 @@
+"""The runtime of one application: its database, its authentication and its limits, in one typed object."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.requests import HTTPConnection
+
+from kit.auth.authentication import Authenticator
+from kit.auth.login_limits import LoginLimits
+from kit.auth.permissions import Who
+from kit.database.databases import Database
+
+
+@dataclass
+class Runtime:
+    """What the operations of an application share. `secrets` sign cursors and digests: the first one, all are known.
+
+    Sizes are in bytes, times in seconds.
+    """
+
+    database: Database
+    authenticator: Authenticator
+    login_limits: LoginLimits
+    secrets: Sequence[bytes]
+    max_body_size: int = 2**20
+    max_upload_size: int = 10 * 2**20
+    request_timeout: float = 15
+    access: dict[tuple[int, str], Who] = field(default_factory=dict)
+    """Who may use each route, by its identity and method; filled when the application starts."""
+    fast_page: Callable[..., Awaitable[Any]] | None = None
+    """A cheaper way to read a page, which answers None where it does not apply."""
+
+
+def runtime_of(connection: HTTPConnection) -> Runtime:
+    """The runtime of the application that serves this request or WebSocket."""
+    runtime = getattr(connection.scope["app"], "runtime", None)
+    if not isinstance(runtime, Runtime):
+        raise TypeError("This route needs the application that `kit.Service` makes: include its router there.")
+    return runtime

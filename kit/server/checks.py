@@ -1,0 +1,150 @@
+"""Checks: routes that would not work, or would show too much, are refused when the application starts."""
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Any, get_args
+
+from fastapi import APIRouter
+from fastapi.routing import APIRoute, APIWebSocketRoute
+from pydantic import BaseModel
+from sqlmodel import SQLModel
+
+from kit.auth.permissions import Who
+from kit.operations.dependencies import check_permission, get_session
+from kit.operations.route import Operation, dependencies_of, query_variant
+from kit.server.guards import is_guarded
+from kit.server.routes import Entry, access_of
+
+
+def faults_of(
+    entries: Sequence[Entry],
+    public: Collection[str],
+    closed: Collection[str],
+    frontends: Collection[str],
+    router: APIRouter,
+) -> list[str]:
+    """A sentence for each fault of the application with these routes."""
+    names = {entry.name for entry in entries} | set(frontends)
+    faults = [fault for entry in entries for check in CHECKS for fault in check(entry)]
+    faults += [fault for entry in entries for fault in unlisted_route(entry, public, closed)]
+    faults += unknown_names(names, public, closed)
+    faults += different_access(entries, public, closed)
+    faults += ignored_event_handlers(router)
+    return list(dict.fromkeys(faults))
+
+
+def writing_session(entry: Entry) -> Iterator[str]:
+    """GET and HEAD change nothing (RFC 9110, section 9.2.1), and may be sent again by anybody."""
+    if isinstance(entry.route, APIRoute) and entry.methods & {"GET", "HEAD"}:
+        calls = {part.call for part in dependencies_of(entry.context.dependant)}
+        if get_session in calls:
+            yield f"{entry.description} takes `Session`, which writes: take `ReadSession`, or answer another method."
+
+
+def query_on_plain_route(entry: Entry) -> Iterator[str]:
+    """A plain route would neither send the headers of a page, nor show the fields that are asked for."""
+    if isinstance(entry.route, APIRoute) and not isinstance(entry.route, Operation):
+        for query in filter(None, map(query_variant, dependencies_of(entry.context.dependant))):
+            yield f"{entry.description} takes {query.__name__}: give its router `route_class=allowing(…)`."
+
+
+def different_permissions(entry: Entry) -> Iterator[str]:
+    """The session of an operation is restricted by the one permission that the operation has."""
+    if isinstance(entry.route, Operation) and len(set(entry.route.who_by_method.values())) > 1:
+        methods = ", ".join(sorted(entry.methods))
+        yield (
+            f"{entry.description} answers {methods}, which have different permissions: "
+            "write a handler of its own for each method."
+        )
+
+
+def exposed_table(entry: Entry) -> Iterator[str]:
+    """A table as response model shows all of its columns, also those that are added later."""
+    if not isinstance(entry.route, APIRoute):
+        return
+    for model in (entry.context.response_model, entry.context.stream_item_type):
+        for table in tables_in(model):
+            yield (
+                f"{entry.description} answers with the table {table}, which shows all of its columns: "
+                f"give it a response_model without it, such as {table}Read."
+            )
+
+
+def tables_in(annotation: Any, seen: set[Any] | None = None) -> Iterator[str]:
+    """The names of the tables that a type is, or contains."""
+    seen = set() if seen is None else seen
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if annotation in seen:
+            return
+        seen.add(annotation)
+        if issubclass(annotation, SQLModel) and hasattr(annotation, "__table__"):
+            yield annotation.__name__
+            return
+        parts: Iterable[Any] = [field.annotation for field in annotation.model_fields.values()]
+    else:
+        parts = get_args(annotation)
+    for part in parts:
+        yield from tables_in(part, seen)
+
+
+def unguarded_route(entry: Entry) -> Iterator[str]:
+    """Every route checks the permission of the caller: a dependency does it in FastAPI's, a guard in others."""
+    if isinstance(entry.route, (APIRoute, APIWebSocketRoute)):
+        calls = {part.call for part in dependencies_of(entry.context.dependant)}
+        if check_permission not in calls:
+            yield (
+                f"{entry.description} checks no permission: add it by `service.include_router`, or by a decorator such "
+                "as `@service.get`."
+            )
+    elif not is_guarded(entry.route, getattr(entry.context, "app", None)):
+        yield (
+            f"{entry.description} checks no permission: add it by `service.mount`, or to its router before "
+            "`service.include_router`."
+        )
+
+
+CHECKS: tuple[Callable[[Entry], Iterator[str]], ...] = (
+    writing_session,
+    query_on_plain_route,
+    different_permissions,
+    exposed_table,
+    unguarded_route,
+)
+"""The checks of a single route, each of which yields a sentence for every fault."""
+
+
+def unlisted_route(entry: Entry, public: Collection[str], closed: Collection[str]) -> Iterator[str]:
+    """Everything that needs no token is in one list."""
+    if access_of(entry, public, closed) is Who.ANYONE and entry.name not in public:
+        yield f'{entry.description} is for ANYONE, but is not in `public`: add "{entry.name}" there.'
+
+
+def unknown_names(names: Collection[str], public: Collection[str], closed: Collection[str]) -> Iterator[str]:
+    """A name with a typing error would not open, or not close, the route that is meant."""
+    for parameter, listed in (("public", public), ("closed", closed)):
+        for name in sorted(set(listed) - set(names)):
+            alike = sorted(
+                known for known in names if known.partition(" ")[2].strip("/") == name.partition(" ")[2].strip("/")
+            )
+            hint = f"write {' or '.join(map(repr, alike))}" if alike else "remove it there"
+            yield f"{parameter} lists {name!r}, but there is no such route: {hint}."
+
+
+def different_access(entries: Iterable[Entry], public: Collection[str], closed: Collection[str]) -> Iterator[str]:
+    """A router that is included twice has its routes once, so that each has one permission."""
+    alike: dict[tuple[int, str], list[Entry]] = defaultdict(list)
+    for entry in entries:
+        alike[entry.key].append(entry)
+    for group in alike.values():
+        if len({access_of(entry, public, closed) for entry in group}) > 1:
+            names = " and ".join(entry.name for entry in group)
+            yield f"{names} are one route with different permissions: list all of them in `public`, or none."
+
+
+def ignored_event_handlers(router: APIRouter) -> Iterator[str]:
+    """FastAPI calls no event handlers where there is a lifespan."""
+    for handler in (*router.on_startup, *router.on_shutdown):
+        yield (
+            f"{handler.__module__}.{handler.__qualname__} handles an event, and would not be called: "
+            "give `kit.Service` a `lifespan`."
+        )

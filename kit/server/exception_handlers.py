@@ -1,0 +1,102 @@
+"""Exception handlers: every failure becomes a problem (RFC 9457)."""
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm.exc import StaleDataError
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response
+from starlette.routing import Match
+from starlette.websockets import WebSocket, WebSocketState
+
+from kit.database.errors import explained
+from kit.http.problems import Problem, describe, invalid, problem_from, render
+from kit.server.lifespan import LifespanState
+
+METHODS = ("DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT")
+DENIAL = "websocket.http.response"
+"""The ASGI extension by which a WebSocket is refused with an HTTP response."""
+POLICY_VIOLATION, INTERNAL_ERROR = 1008, 1011
+"""Close codes of WebSockets (RFC 6455, section 7.4.1)."""
+INTERNAL = "Something went wrong; the log has it under this request id."
+Handler = Callable[[Any, Any], Awaitable[Response | None]]
+
+
+def exception_handlers(lifespan: LifespanState) -> dict[Any, Handler]:
+    """The handlers of a service, by the exceptions they are for. Those of the user come before them."""
+    return {
+        HTTPException: partial(answer_http_exception, lifespan),
+        RequestValidationError: answer_invalid,
+        **dict.fromkeys((DBAPIError, PoolTimeout, StaleDataError), partial(answer_database_error, lifespan)),
+        Exception: answer_unexpected,
+    }
+
+
+async def answer_http_exception(
+    lifespan: LifespanState, connection: HTTPConnection, failure: HTTPException
+) -> Response | None:
+    if failure.status_code == 405 and isinstance(connection, Request):
+        headers = {**(failure.headers or {}), "Allow": ", ".join(allowed_methods(connection))}
+        return render(
+            connection.scope, Problem(405, "The method is not allowed.", kind="method-not-allowed", headers=headers)
+        )
+    if failure.status_code == 404 and failure.detail == "Not Found":
+        missing = Problem(404, "There is no such thing.", kind="not-found", headers=failure.headers)
+        return await answer(connection, missing)
+    return await answer(connection, with_explanation(problem_from(failure), lifespan))
+
+
+async def answer_invalid(request: Request, failure: RequestValidationError) -> Response:
+    return render(request.scope, invalid(map(describe, failure.errors())))
+
+
+async def answer_database_error(
+    lifespan: LifespanState, connection: HTTPConnection, failure: Exception
+) -> Response | None:
+    """For routes without a unit of work, which translates these errors itself."""
+    problem = explained(failure)
+    if not isinstance(problem, Problem):
+        raise failure
+    return await answer(connection, with_explanation(problem, lifespan))
+
+
+async def answer_unexpected(connection: HTTPConnection, _: Exception) -> Response | None:
+    """A 500 that shows no internals; the log has the traceback under the same request id."""
+    return await answer(connection, Problem(500, INTERNAL, kind="internal"))
+
+
+async def answer(connection: HTTPConnection, problem: Problem) -> Response | None:
+    """The problem as response. A WebSocket is refused with it, or closed where that is not possible."""
+    if isinstance(connection, WebSocket):
+        is_accepted = connection.application_state is not WebSocketState.CONNECTING
+        if is_accepted or DENIAL not in connection.scope.get("extensions", {}):
+            code = POLICY_VIOLATION if problem.status_code < 500 else INTERNAL_ERROR
+            await connection.close(code, problem.detail[:100])
+            return None
+    return render(connection.scope, problem)
+
+
+def with_explanation(problem: Problem, lifespan: LifespanState) -> Problem:
+    """An `unready` problem says too if the lifespan has not run."""
+    if problem.kind != "unready" or lifespan.has_started:
+        return problem
+    detail = f"{problem.detail} {lifespan.explanation}"
+    return Problem(problem.status_code, detail, kind=problem.kind, headers=problem.headers, **problem.extra)
+
+
+def allowed_methods(request: Request) -> list[str]:
+    """Every method that the path has, not only those of the first route that matched it."""
+    routes = list(iter_route_contexts(request.app.routes))
+    paths = {request.scope["path"], request.scope["path"].rstrip("/"), request.scope["path"].rstrip("/") + "/"}
+    allowed = set()
+    for method in METHODS:
+        scopes = [{**request.scope, "method": method, "path": path} for path in paths]
+        if any(context.matches(scope)[0] is Match.FULL for context in routes for scope in scopes):
+            allowed.add(method)
+    return sorted(allowed | {"HEAD"} if "GET" in allowed else allowed)

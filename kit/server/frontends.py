@@ -1,0 +1,42 @@
+"""Frontends: the files of a web application, for the paths that no route has."""
+
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from kit.operations.dependencies import check_permission
+
+
+class Frontends:
+    """Serves the frontends of an application, of several the one with the longest path; then `not_found`.
+
+    FastAPI would look for a file before a path is tried with its trailing slash added or removed.
+    """
+
+    def __init__(self, application: FastAPI, not_found: ASGIApp) -> None:
+        self.application, self.not_found = application, not_found
+        self.routers: dict[str, APIRouter] = {}
+
+    def add(self, path: str, *, is_public: bool, **options: Any) -> None:
+        """Serve the files of a directory under this path: for superusers, if it is not public."""
+        router = APIRouter(
+            dependencies=[] if is_public else [Depends(check_permission)],
+            dependency_overrides_provider=self.application,
+            redirect_slashes=False,
+        )
+        router.frontend(path, **options)
+        self.routers[normalized(path)] = router
+        following = self.not_found
+        for _, other in sorted(self.routers.items(), key=lambda item: item[0].count("/") if item[0] != "/" else 0):
+            other.default = following
+            following = other
+        self.first = following
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_served = self.routers and scope["type"] == "http"
+        await (self.first if is_served else self.not_found)(scope, receive, send)
+
+
+def normalized(path: str) -> str:
+    return "/" + path.strip("/")

@@ -1,0 +1,85 @@
+"""Guards: the permission of what is not a route of FastAPI, such as a mounted application."""
+
+from typing import Any, cast
+
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.routing import APIRoute, APIWebSocketRoute
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Host, Mount, Route, WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from kit.operations.dependencies import check_permission
+
+GUARDED = "kit.guarded"
+"""The key of the ASGI scope under which the guarded application is handed on."""
+
+
+class PermissionCheck:
+    """Serves a request by an ASGI application if the caller may use the route that is noted in the scope.
+
+    FastAPI calls `check_permission`, so that dependency overrides of the application count.
+    """
+
+    def __init__(self, application: FastAPI) -> None:
+        router = APIRouter(dependencies=[Depends(check_permission)], dependency_overrides_provider=application)
+        router.add_api_route("/", serve_request, include_in_schema=False, response_model=None)
+        router.add_api_websocket_route("/", serve_websocket)
+        http, websocket = router.routes
+        self.http, self.websocket = cast("APIRoute", http).app, cast("APIWebSocketRoute", websocket).app
+
+    async def serve(self, guarded: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[GUARDED] = guarded
+        check = self.http if scope["type"] == "http" else self.websocket
+        await check(scope, receive, send)
+
+
+async def serve_request(request: Request) -> Response:
+    return GuardedResponse(request.scope.pop(GUARDED))
+
+
+async def serve_websocket(websocket: WebSocket) -> None:
+    guarded: ASGIApp = websocket.scope.pop(GUARDED)
+    await guarded(websocket.scope, websocket.receive, websocket.send)
+
+
+class GuardedResponse(Response):
+    """Whatever this application answers."""
+
+    def __init__(self, application: ASGIApp) -> None:
+        super().__init__()
+        self.application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.application(scope, receive, send)
+
+
+class Guard:
+    """An ASGI application behind the permission of its route. In an application without the kit it guards nothing."""
+
+    def __init__(self, route: BaseRoute, guarded: ASGIApp, endpoint: Any) -> None:
+        self.route, self.guarded, self.endpoint = route, guarded, endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        check = getattr(scope.get("app"), "permission_check", None)
+        if not isinstance(check, PermissionCheck):
+            await self.guarded(scope, receive, send)
+            return
+        scope["route"] = self.route
+        await check.serve(self.guarded, scope, receive, send)
+
+
+def guard(route: BaseRoute) -> None:
+    """Put a guard before a route that is not FastAPI's, and whose application can be replaced."""
+    if isinstance(route, (APIRoute, APIWebSocketRoute)) or not isinstance(route, (Route, WebSocketRoute, Mount, Host)):
+        return
+    if not isinstance(route.app, Guard):
+        route.app = Guard(route, route.app, getattr(route, "endpoint", route.app))
+        if isinstance(route, (Route, WebSocketRoute)):
+            route.endpoint = route.app  # of which FastAPI makes a new route where a router is included
+
+
+def is_guarded(route: BaseRoute, application: Any) -> bool:
+    """Whether a route that is not FastAPI's, and serves this application, has its guard."""
+    return isinstance(getattr(route, "app", None) if isinstance(route, Host) else application, Guard)

@@ -1,0 +1,34 @@
+"""The lifespan of a service: whether it has run, and what is said where it has not."""
+
+import logging
+from dataclasses import dataclass
+
+log = logging.getLogger("kit")
+
+
+@dataclass
+class LifespanState:
+    """Whether the lifespan of the service with this title has run. Mounted in another application, it does not."""
+
+    title: str
+    has_started: bool = False
+    is_reported: bool = False
+    """Whether requests need not look any more: the lifespan has run, or the log says that it has not."""
+
+    def start(self) -> None:
+        self.has_started = self.is_reported = True
+
+    def report(self) -> None:
+        """Log a warning once, at the first request, if the lifespan has not run."""
+        self.is_reported = True
+        log.warning("%s", self.explanation)
+
+    @property
+    def explanation(self) -> str:
+        """A sentence that says so, and what to do; empty if the lifespan has run."""
+        if self.has_started:
+            return ""
+        return (
+            f"The lifespan of {self.title} has not run: start it with a server, with `with TestClient(service)`, "
+            "or in the lifespan of the outer application, by `async with service.router.lifespan_context(service)`."
+        )

@@ -1,0 +1,117 @@
+"""Routes: their names, and who may use each of them."""
+
+import inspect
+import os
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from fastapi.routing import APIWebSocketRoute, RouteContext, iter_route_contexts
+from starlette.routing import BaseRoute, Host, Mount, Route, WebSocketRoute
+
+from kit.auth.permissions import Who
+from kit.operations.dependencies import ANY_METHOD
+from kit.operations.route import Operation
+from kit.server.guards import Guard
+
+if TYPE_CHECKING:
+    from kit.server.service import Service
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A route with one of its methods."""
+
+    context: RouteContext
+    """The route as FastAPI serves it, with what the routers around it add."""
+    method: str
+    """`GET` and the like; for what serves every method: `ANY`, `WEBSOCKET`, `MOUNT`, `HOST` or `ROUTE`."""
+
+    @property
+    def route(self) -> BaseRoute:
+        """The route as it was written."""
+        return self.context.original_route
+
+    @property
+    def path(self) -> str:
+        place = getattr(self.route, "host", None) if isinstance(self.route, Host) else self.context.path
+        return repr(self.route) if place is None else place
+
+    @property
+    def name(self) -> str:
+        """As in `GET /heroes/{hero_id}`, `MOUNT /assets`, `HOST admin.example.com`."""
+        return f"{self.method} {self.path}"
+
+    @property
+    def handler(self) -> Any:
+        """The function that a resource defines, or the application that is mounted."""
+        if isinstance(self.route, Operation):
+            return self.route.handler
+        endpoint = getattr(self.route, "endpoint", None) or getattr(self.route, "app", self.route)
+        return endpoint.endpoint if isinstance(endpoint, Guard) else endpoint
+
+    @property
+    def description(self) -> str:
+        """The handler and the route, for error messages."""
+        handler = inspect.unwrap(self.handler)
+        module = getattr(handler, "__module__", type(handler).__module__)
+        return f"{module}.{getattr(handler, '__qualname__', type(handler).__qualname__)} ({self.name})"
+
+    @property
+    def key(self) -> tuple[int, str]:
+        """The key in `Runtime.access`. Of an included router, FastAPI serves a WebSocket by a copy of its route."""
+        served: Any = self.context.matches.__self__ if isinstance(self.route, APIWebSocketRoute) else self.route
+        return id(served), self.method if self.method in self.methods else ANY_METHOD
+
+    @property
+    def methods(self) -> set[str]:
+        return self.context.methods or set()
+
+
+def entries_of(routes: Sequence[BaseRoute]) -> Iterator[Entry]:
+    """Each route with each of its methods. HEAD is served as GET, so it is left out where there is GET."""
+    for context in iter_route_contexts(routes):
+        methods = set(context.methods or ()) or {kind_of(context.original_route)}
+        for method in sorted(methods - {"HEAD"} if "GET" in methods else methods):
+            yield Entry(context, method)
+
+
+def kind_of(route: BaseRoute) -> str:
+    """The word for a route that serves every method."""
+    kinds = {Mount: "MOUNT", Host: "HOST", WebSocketRoute: "WEBSOCKET", Route: "ANY"}
+    return next((word for kind, word in kinds.items() if isinstance(route, kind)), "ROUTE")
+
+
+def access_of(entry: Entry, public: Collection[str], closed: Collection[str]) -> Who:
+    """Who may use a route: superusers, if neither it nor `public` says something else."""
+    if entry.name in closed:
+        return Who.SUPERUSERS
+    if entry.name in public:
+        return Who.ANYONE
+    return entry.route.who_by_method[entry.method] if isinstance(entry.route, Operation) else Who.SUPERUSERS
+
+
+def describe_routes(service: "Service") -> str:
+    """A table of all routes, by path: method, path, who may use it, and where it is written."""
+    service.check_routes()
+    rows = [
+        (entry.method, entry.path, service.runtime.access[entry.key].name.lower(), source_of(entry.handler))
+        for entry in entries_of(service.routes)
+    ]
+    rows += [
+        ("FRONTEND", path, "anyone" if service.is_public(f"FRONTEND {path}") else "superusers", "-")
+        for path in service.frontends.routers
+    ]
+    rows.sort(key=lambda row: (row[1], row[0]))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def source_of(handler: Any) -> str:
+    """The file and line of a function; the class of anything else."""
+    handler = inspect.unwrap(handler)
+    code = getattr(handler, "__code__", None)
+    if code is None:
+        kind = handler if isinstance(handler, type) else type(handler)
+        return f"{kind.__module__}.{kind.__qualname__}"
+    return f"{os.path.relpath(code.co_filename)}:{code.co_firstlineno}"

@@ -1,0 +1,144 @@
+"""The service: a FastAPI application with the middleware, permissions, checks, start and stop of the kit."""
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.routing import iter_route_contexts
+from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
+
+from kit.openapi import docs
+from kit.openapi.document import openapi
+from kit.openapi.operations import describe
+from kit.operations.commits import CommitBeforeEnd
+from kit.operations.dependencies import check_permission, commit_before_answer
+from kit.operations.route import Operation
+from kit.runtime import Runtime
+from kit.server import garbage_collection, health
+from kit.server.checks import faults_of
+from kit.server.exception_handlers import exception_handlers
+from kit.server.frontends import Frontends
+from kit.server.guards import PermissionCheck, guard
+from kit.server.lifespan import LifespanState
+from kit.server.middleware import Layers, surround
+from kit.server.routes import Entry, access_of, entries_of
+from kit.server.shutdown import Shutdown
+from kit.server.trailing_slashes import OtherSlash
+
+
+class Service(FastAPI):
+    """An application whose operations share a runtime. `options` are those of `FastAPI`.
+
+    `public` names the routes that need no token, as in `"GET /docs"` or `"MOUNT /assets"`; a route that says nothing is
+    for superusers. `closed` names routes that would be public, but are for superusers by a setting. `on_start` is
+    awaited before the first request, and before the `lifespan` begins.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        *,
+        routers: Sequence[APIRouter],
+        public: Collection[str],
+        closed: Collection[str] = (),
+        layers: Layers | None = None,
+        shutdown: Shutdown | None = None,
+        on_start: Callable[[], Awaitable[None]] | None = None,
+        lifespan: Lifespan[Any] | None = None,
+        dependencies: Sequence[Any] = (),
+        **options: Any,
+    ) -> None:
+        self.runtime, self.shutdown, self.on_start = runtime, shutdown or Shutdown(0, 20), on_start
+        self.public, self.closed, self.own_lifespan = frozenset(public), frozenset(closed), lifespan
+        self.lifespan_state = LifespanState(options.get("title", "this service"))
+        self.entries: list[Entry] = []
+        """The routes that were checked: as long as they are here, no other route has the identity of one of them."""
+        self.checked_routes = -1
+        """How many routes and routers the application had when they were checked; -1 if they have to be checked."""
+        handlers = exception_handlers(self.lifespan_state) | (options.pop("exception_handlers", None) or {})
+        super().__init__(
+            lifespan=_lifespan,
+            openapi_url=None,  # `docs` serves it
+            redirect_slashes=False,
+            dependencies=[Depends(check_permission), Depends(commit_before_answer, scope="function"), *dependencies],
+            exception_handlers=handlers,
+            **options,
+        )
+        self.permission_check = PermissionCheck(self)
+        self.frontends = Frontends(self, self.router.default)
+        for router in (*routers, health.health_router(self.shutdown), docs.router):
+            self.include_router(router)
+        docs.mount_assets(self)
+        self.router.default = OtherSlash(self.router, self.frontends)
+        self.router.middleware_stack = CommitBeforeEnd(self.router.middleware_stack)
+        self.layers = layers or Layers()
+        self.all_layers: ASGIApp = super().__call__
+        self.surround(self.all_layers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.checked_routes != len(self.router.routes):
+            self.check_routes()
+        if not self.lifespan_state.is_reported and scope["type"] != "lifespan":
+            self.lifespan_state.report()
+        await self.surrounded(scope, receive, send)
+
+    def surround(self, inside: ASGIApp) -> None:
+        """Put the middleware of the kit around an application: FastAPI's own, or one that leads to it."""
+        self.surrounded = surround(inside, self.layers, self.shutdown)
+
+    def check_routes(self) -> None:
+        """Refuse routes that would not work, and note who may use each of the others."""
+        for route in self.router.routes:
+            guard(route)
+        self.entries = list(entries_of(self.router.routes))
+        for entry in self.entries:
+            if isinstance(entry.route, Operation):
+                entry.route.learn(entry.context.dependant)
+        frontends = [f"FRONTEND {path}" for path in self.frontends.routers]
+        faults = faults_of(self.entries, self.public, self.closed, frontends, self.router)
+        if faults:
+            raise ValueError("\n".join(faults))
+        self.runtime.access = {entry.key: access_of(entry, self.public, self.closed) for entry in self.entries}
+        self.checked_routes = len(self.router.routes)
+
+    def is_public(self, name: str) -> bool:
+        """Whether the route of this name needs no token because `public` lists it."""
+        return name in self.public and name not in self.closed
+
+    def openapi(self) -> dict[str, Any]:
+        """The OpenAPI document, made once; with routes that are added later, anew."""
+        if self.openapi_schema is None or self.checked_routes != len(self.router.routes):
+            self.check_routes()
+            self.openapi_schema = openapi(self, self.runtime.access)
+        return self.openapi_schema
+
+    def include_router(self, router: APIRouter, **options: Any) -> None:
+        """As FastAPI's. What the kit knows of each operation is added to its OpenAPI."""
+        for context in iter_route_contexts(router.routes):
+            if isinstance(context.original_route, Operation):
+                describe(context.original_route)
+            guard(context.original_route)
+        super().include_router(router, **options)
+        self.checked_routes = -1
+
+    def frontend(self, path: str, *, directory: str | os.PathLike[str], **options: Any) -> None:
+        """As FastAPI's. It is for superusers, if `public` does not list it, as in `"FRONTEND /"`."""
+        is_public = self.is_public(f"FRONTEND {path}")
+        self.frontends.add(path, is_public=is_public, directory=directory, **options)
+        self.checked_routes = -1
+
+
+@asynccontextmanager
+async def _lifespan(app: Service) -> AsyncIterator[Any]:
+    app.check_routes()
+    if app.shutdown.listen():
+        garbage_collection.tune()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(app.runtime.database.dispose)
+        if app.on_start is not None:
+            await app.on_start()
+        state = None if app.own_lifespan is None else await stack.enter_async_context(app.own_lifespan(app))
+        app.lifespan_state.start()
+        yield state

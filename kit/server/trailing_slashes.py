@@ -1,0 +1,22 @@
+"""Trailing slashes: a path that no route has is tried again with its trailing slash added or removed."""
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from kit.http.paths import ORIGINAL_PATH, path_in_application
+
+
+class OtherSlash:
+    """What the router calls where no route matches. A request is served without a redirect, which would lose a body."""
+
+    def __init__(self, router: ASGIApp, not_found: ASGIApp) -> None:
+        self.router, self.not_found = router, not_found
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if scope["type"] != "http" or path_in_application(scope) == "/" or ORIGINAL_PATH in scope:
+            scope["path"] = scope.pop(ORIGINAL_PATH, path)
+            await self.not_found(scope, receive, send)
+            return
+        scope[ORIGINAL_PATH] = path
+        scope["path"] = path.rstrip("/") if path.endswith("/") else f"{path}/"
+        await self.router(scope, receive, send)

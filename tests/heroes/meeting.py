@@ -1,0 +1,54 @@
+"""Meetings: concurrent queries that end only if all of them run at the same time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, Self
+
+import pytest
+
+from kit import Database, ReadSession
+from tests.statements import noting
+
+PATIENCE = 5
+"""Seconds, after which queries that do not meet have failed."""
+Query = Callable[[ReadSession], Awaitable[Any]]
+
+
+class Meeting:
+    """In the block, so many queries that are gathered have all begun before the first of them ends.
+
+    `connections` are those on which they ran.
+    """
+
+    def __init__(self, database: Database, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+        self.connections: set[Any] = set()
+        self.barrier, self.watch = asyncio.Barrier(number), noting(database.reader, self.note)
+        session: Any = database.read()
+        gather = type(session).gather
+
+        async def gather_all(session: Any, *queries: Query) -> Any:
+            return await gather(session, *map(self.meeting, queries))
+
+        monkeypatch.setattr(type(session), "gather", gather_all)
+
+    def meeting(self, query: Query) -> Query:
+        async def meet(reader: ReadSession) -> Any:
+            result = await query(reader)
+            async with asyncio.timeout(PATIENCE):
+                await self.barrier.wait()
+            return result
+
+        return meet
+
+    def note(self, connection: Any, _: str) -> None:
+        self.connections.add(connection)
+
+    def __enter__(self) -> Self:
+        self.watch.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.watch.__exit__(kind, failure, trace)

@@ -1,0 +1,377 @@
+"""Who may do what (section 8 of the contract): members make and change what is theirs, superusers do everything."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from fastapi.routing import iter_route_contexts
+from httpx import Response
+from sqlmodel import select
+
+import main
+from heroes.user import User
+from kit import Service, Who
+from kit.operations.route import Operation
+from tests.conftest import Client, url_of
+from tests.heroes.shop import UNKNOWN, Json, cheap_hashes, made, new_hero, new_product, numbers, read, user_body
+from tests.people import PASSWORD, Person, client_of, opened, production
+
+ANYONE, MEMBERS, OWNERS, SUPERUSERS = Who
+OF_SUPERUSERS = {"GET": MEMBERS}
+"""Members read, superusers do everything else."""
+OF_OWNERS = {"GET": MEMBERS, "POST": OWNERS, "PUT": OWNERS, "PATCH": OWNERS, "DELETE": OWNERS}
+RULES = {
+    **dict.fromkeys(("heroes", "teams", "categories", "products", "dashboard"), OF_SUPERUSERS),
+    **dict.fromkeys(("power-transfers", "stock-movements", "stock-transfers"), OF_SUPERUSERS),
+    **dict.fromkeys(("items", "posts", "reviews"), OF_OWNERS),
+    "users": OF_OWNERS | {"POST": ANYONE},
+    "auth": {"POST": ANYONE},
+}
+"""What the contract says, by the first part of the path and the method; what it does not say is for superusers."""
+EXCEPTIONS = {"POST /users/bulk": SUPERUSERS}
+ROUTES = {
+    f"{method} {context.path}": (id(context.original_route), method)
+    for context in iter_route_contexts(main.app.routes)
+    for method in sorted(context.methods or ())
+    if isinstance(context.original_route, Operation)
+}
+OWNED = {"items": "owner_id", "posts": "author_id", "reviews": "author_id"}
+"""What belongs to somebody, and the field that says to whom."""
+pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
+owned = pytest.mark.parametrize("kind", OWNED)
+writing = pytest.mark.parametrize("method", ["PUT", "PATCH"])
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_route_is_for_whom_the_contract_says(route: str) -> None:
+    main.app.check_routes()
+    method, path = route.split(" ")
+    rules = RULES[path.split("/")[1]]
+    assert main.app.runtime.access[ROUTES[route]] is EXCEPTIONS.get(route, rules.get(method, SUPERUSERS))
+
+
+def test_the_table_speaks_of_every_resource_and_of_no_other() -> None:
+    assert set(RULES) == {route.split("/")[1] for route in ROUTES}
+    assert set(EXCEPTIONS) <= set(ROUTES)
+
+
+async def test_superusers_restore_remove_and_change_many_products(boss: Person) -> None:
+    product = await new_product(boss.client)
+    path, many = f"/products/{product['id']}", {"ids": [product["id"]], "changes": {"status": "active"}}
+    assert (await boss.client.patch("/products/bulk", json=many)).json() == {"updated": 1}
+    for method, where in (("DELETE", path), ("DELETE", f"{path}/deletion"), ("DELETE", f"{path}?permanent=true")):
+        assert (await boss.client.request(method, where)).status_code == 204
+    assert (await boss.client.get(path)).status_code == 404
+
+
+async def test_members_read_an_overview_the_dashboard_and_themselves(boss: Person, natasha: Person) -> None:
+    product = await new_product(boss.client)
+    for path in (f"/products/{product['id']}/overview", "/dashboard", "/users/me"):
+        assert (await natasha.client.get(path)).status_code == 200
+
+
+async def body_of(kind: str, boss: Person) -> Json:
+    """A valid body that names no owner."""
+    if kind == "items":
+        return {"name": f"Teapot {next(numbers)}", "price": "9.99"}
+    if kind == "posts":
+        return {"title": f"Tea {next(numbers)}", "body": "Hot."}
+    return {"product_id": (await new_product(boss.client))["id"], "rating": 4}
+
+
+async def thing_of(kind: str, boss: Person, owner: Person) -> Json:
+    return await made(owner.client, f"/{kind}/", **await body_of(kind, boss))
+
+
+def is_forbidden(answer: Response) -> bool:
+    return answer.status_code == 403 and answer.json()["type"] == "urn:problem:forbidden"
+
+
+@owned
+async def test_what_belongs_to_another_is_read_and_not_changed(
+    kind: str, boss: Person, natasha: Person, steve: Person
+) -> None:
+    thing = await thing_of(kind, boss, steve)
+    path, body = f"/{kind}/{thing['id']}", await body_of(kind, boss)
+    assert await read(natasha.client, path) == thing
+    assert thing in await read(natasha.client, f"/{kind}/", **{OWNED[kind]: str(steve.id)})
+    for method, sent in (("PATCH", body), ("PUT", body), ("DELETE", None), ("PATCH", {OWNED[kind]: natasha.id})):
+        assert is_forbidden(await natasha.client.request(method, path, json=sent))
+    assert is_forbidden(await natasha.client.put(path, json=body | {OWNED[kind]: natasha.id}))
+    assert await read(steve.client, path) == thing
+
+
+@owned
+async def test_a_change_of_what_belongs_to_another_to_what_it_is_already_is_refused_too(
+    kind: str, boss: Person, natasha: Person, steve: Person
+) -> None:
+    thing = await thing_of(kind, boss, steve)
+    same = {name: value for name, value in thing.items() if name in await body_of(kind, boss)}
+    for method, body in (("PATCH", same), ("PUT", same | {OWNED[kind]: steve.id})):
+        assert is_forbidden(await natasha.client.request(method, f"/{kind}/{thing['id']}", json=body))
+
+
+@owned
+async def test_an_empty_patch_of_what_belongs_to_another_is_refused(
+    kind: str, boss: Person, natasha: Person, steve: Person
+) -> None:
+    thing = await thing_of(kind, boss, steve)
+    assert is_forbidden(await natasha.client.patch(f"/{kind}/{thing['id']}", json={}))
+
+
+@owned
+async def test_who_names_no_owner_is_the_owner(kind: str, boss: Person, natasha: Person) -> None:
+    thing = await made(natasha.client, f"/{kind}/", **await body_of(kind, boss))
+    assert thing[OWNED[kind]] == natasha.id
+    (many,) = (await natasha.client.post(f"/{kind}/bulk", json=[await body_of(kind, boss)])).json()
+    assert many[OWNED[kind]] == natasha.id
+
+
+@owned
+async def test_who_names_another_owner_is_refused_and_nothing_is_made(
+    kind: str, boss: Person, natasha: Person, steve: Person
+) -> None:
+    for owner in (steve.id, boss.id, 2**62):
+        body = await body_of(kind, boss) | {OWNED[kind]: owner}
+        assert is_forbidden(await natasha.client.post(f"/{kind}/", json=body))
+    assert await read(boss.client, f"/{kind}/") == []
+
+
+@owned
+async def test_one_foreign_element_spoils_a_bulk(kind: str, boss: Person, natasha: Person, steve: Person) -> None:
+    mine, foreign = [await body_of(kind, boss) for _ in range(2)]
+    answer = await natasha.client.post(f"/{kind}/bulk", json=[mine, foreign | {OWNED[kind]: steve.id}])
+    assert is_forbidden(answer)
+    assert await read(boss.client, f"/{kind}/") == []
+
+
+@owned
+async def test_a_foreign_element_is_skipped_and_the_others_are_made(
+    kind: str, boss: Person, natasha: Person, steve: Person
+) -> None:
+    first, foreign, last = [await body_of(kind, boss) for _ in range(3)]
+    bodies = [first, foreign | {OWNED[kind]: steve.id}, last | {OWNED[kind]: natasha.id}]
+    answer = await natasha.client.post(f"/{kind}/bulk", params={"on_error": "skip"}, json=bodies)
+    (failed,) = answer.json()["failed"]
+    assert (failed["index"], failed["problem"]["status"]) == (1, 403)
+    owners = [thing[OWNED[kind]] for thing in await read(boss.client, f"/{kind}/")]
+    assert owners == [natasha.id] * 2
+
+
+@owned
+@writing
+async def test_nothing_is_given_away(kind: str, method: str, boss: Person, natasha: Person, steve: Person) -> None:
+    thing = await thing_of(kind, boss, natasha)
+    path, body = f"/{kind}/{thing['id']}", await body_of(kind, boss)
+    assert is_forbidden(await natasha.client.request(method, path, json=body | {OWNED[kind]: steve.id}))
+    assert await read(natasha.client, path) == thing
+
+
+@owned
+async def test_owners_change_what_is_theirs_and_stay_owners(kind: str, boss: Person, natasha: Person) -> None:
+    thing = await thing_of(kind, boss, natasha)
+    path = f"/{kind}/{thing['id']}"
+    for method in ("PUT", "PATCH"):
+        answer = await natasha.client.request(method, path, json=await body_of(kind, boss))
+        assert answer.status_code == 200, answer.text
+        assert answer.json()[OWNED[kind]] == natasha.id
+    assert (await natasha.client.delete(path)).status_code == 204
+
+
+@owned
+async def test_superusers_make_change_and_give_away_what_belongs_to_others(
+    kind: str, boss: Person, natasha: Person, steve: Person
+) -> None:
+    body = await body_of(kind, boss) | {OWNED[kind]: natasha.id}
+    thing = await made(boss.client, f"/{kind}/", **body)
+    path = f"/{kind}/{thing['id']}"
+    assert (await boss.client.patch(path, json={OWNED[kind]: steve.id})).json()[OWNED[kind]] == steve.id
+    assert (await boss.client.put(path, json=body)).json()[OWNED[kind]] == natasha.id
+    assert (await boss.client.delete(path)).status_code == 204
+
+
+@owned
+async def test_who_makes_a_superuser_the_owner_by_leaving_it_out_is_one(kind: str, boss: Person) -> None:
+    assert (await made(boss.client, f"/{kind}/", **await body_of(kind, boss)))[OWNED[kind]] == boss.id
+
+
+@owned
+async def test_where_nobody_is_asked_an_owner_must_be_named(kind: str, client: Client) -> None:
+    body = {"name": "Teapot", "price": "1", "title": "Tea", "body": "", "product_id": UNKNOWN, "rating": 1}
+    fields = {"items": ("name", "price"), "posts": ("title", "body"), "reviews": ("product_id", "rating")}[kind]
+    answer = await client.post(f"/{kind}/", json={name: body[name] for name in fields})
+    assert [error["pointer"] for error in answer.json()["errors"]] == [f"#/{OWNED[kind]}"]
+
+
+@writing
+async def test_another_users_record_is_not_changed(method: str, boss: Person, natasha: Person, steve: Person) -> None:
+    before = await read(boss.client, f"/users/{steve.id}")
+    for body in (user_body(), {**user_body(), "username": "steve"}, user_body(password="another one")):
+        assert is_forbidden(await natasha.client.request(method, f"/users/{steve.id}", json=body))
+    assert is_forbidden(await natasha.client.delete(f"/users/{steve.id}"))
+    assert await read(boss.client, f"/users/{steve.id}") == before
+
+
+async def test_members_change_and_delete_themselves(boss: Person, natasha: Person) -> None:
+    answer = await natasha.client.patch(f"/users/{natasha.id}", json={"full_name": "Natasha Roman"})
+    assert answer.json()["full_name"] == "Natasha Roman"
+    answer = await natasha.client.put(f"/users/{natasha.id}", json={"username": "nat", "email": "nat@example.com"})
+    assert (answer.status_code, answer.json()["username"], answer.json()["full_name"]) == (200, "nat", None)
+    assert (await natasha.client.delete(f"/users/{natasha.id}")).status_code == 204
+    assert (await natasha.client.get("/users/me")).status_code == 401
+    assert await read(boss.client, "/users/", username="nat") == []
+
+
+async def row_of(app: Service, user_id: int) -> User:
+    async with app.runtime.database.write() as session:
+        user: User = (await session.exec(select(User).where(User.id == user_id))).one()
+        return user
+
+
+async def test_who_registers_as_a_superuser_is_an_active_member(nobody: Client, boss: Person, natasha: Person) -> None:
+    for client in (nobody, natasha.client):
+        body = user_body(is_superuser=True, is_active=False, id=4711, version=9, created_at="2001-01-01T00:00:00Z")
+        user = await made(client, "/users/", **body)
+        assert (user["is_superuser"], user["is_active"], user["version"]) == (False, True, 1)
+        assert user["id"] != 4711
+        assert user["created_at"] > "2026"
+    user = await made(boss.client, "/users/", **user_body(is_superuser=True, is_active=False))
+    assert (user["is_superuser"], user["is_active"]) == (True, False)
+
+
+@writing
+async def test_members_make_no_superuser_of_themselves(
+    method: str, guarded: Service, boss: Person, natasha: Person
+) -> None:
+    body = {"username": "natasha", "email": natasha.email, "is_superuser": True, "is_active": False}
+    for sent in (body, body | {"full_name": "Natasha"}):
+        answer = await natasha.client.request(method, f"/users/{natasha.id}", json=sent)
+        assert (answer.status_code, answer.json()["is_superuser"], answer.json()["is_active"]) == (200, False, True)
+    row = await row_of(guarded, natasha.id)
+    assert (row.is_superuser, row.is_active, row.generation) == (False, True, 0)
+    answer = await boss.client.request(method, f"/users/{natasha.id}", json=body | {"is_active": True})
+    assert answer.json()["is_superuser"] is True
+
+
+@pytest.mark.parametrize("field", ["hashed_password", "generation", "belongs_to", "reserved", "password_hash"])
+async def test_what_is_no_field_of_a_user_is_refused(
+    field: str, nobody: Client, guarded: Service, boss: Person, natasha: Person
+) -> None:
+    before = dict(await row_of(guarded, natasha.id))
+    body = user_body(**{field: 7})
+    answers = [await nobody.post("/users/", json=body), await boss.client.post("/users/bulk", json=[body])]
+    for person in (natasha, boss):
+        path = f"/users/{natasha.id}"
+        answers += [await person.client.patch(path, json=body), await person.client.put(path, json=body)]
+    for answer in answers:
+        assert answer.status_code == 422
+        assert [error["pointer"].split("/")[-1] for error in answer.json()["errors"]] == [field]
+    assert dict(await row_of(guarded, natasha.id)) == before
+
+
+@writing
+async def test_what_the_service_writes_itself_cannot_be_brought_along(
+    method: str, guarded: Service, boss: Person, natasha: Person
+) -> None:
+    body: Json = {"id": boss.id, "version": 99, "created_at": "2001-01-01T00:00:00Z", "updated_at": "2001-01-01"}
+    for path, fields in (
+        (f"/users/{natasha.id}", {"username": "natasha", "email": natasha.email}),
+        (f"/items/{(await thing_of('items', boss, natasha))['id']}", await body_of("items", boss)),
+    ):
+        before = await read(natasha.client, path)
+        answer = await natasha.client.request(method, path, json=fields | body)
+        assert answer.status_code == 200
+        after = answer.json()
+        assert (after["id"], after["created_at"]) == (before["id"], before["created_at"])
+        assert after["version"] <= before["version"] + 1
+
+
+async def test_functions_of_superusers_are_none_of_members(boss: Person, natasha: Person) -> None:
+    hero, product = await new_hero(boss.client), await new_product(boss.client)
+    asked: list[tuple[str, str, Any]] = [
+        ("POST", "/heroes/", {"name": "Spider-Boy", "secret_name": "Pedro"}),
+        ("POST", "/heroes/bulk", [{"name": "Spider-Boy", "secret_name": "Pedro"}]),
+        ("DELETE", f"/heroes/{hero['id']}", None),
+        ("POST", "/users/bulk", [user_body()]),
+        ("DELETE", f"/products/{product['id']}", None),
+        ("DELETE", f"/products/{product['id']}?permanent=true", None),
+        ("PATCH", "/products/bulk", {"ids": [product["id"]], "changes": {"status": "archived"}}),
+        ("POST", "/stock-movements/", {"product_id": product["id"], "quantity": 5}),
+    ]
+    for method, path, body in asked:
+        assert is_forbidden(await natasha.client.request(method, path, json=body)), path
+    assert await read(natasha.client, "/heroes/") == [hero]
+    assert await read(natasha.client, "/products/") == [product]
+    assert len(await read(natasha.client, "/users/")) == 2
+
+
+@pytest.mark.parametrize("path", ["/heroes", "/heroes/", "/HEROES/", "/heroes/%2e", "/x/../heroes/"])
+async def test_no_way_to_write_a_path_leads_past_the_question(path: str, nobody: Client, natasha: Person) -> None:
+    assert (await nobody.post(path, json={})).status_code in (401, 404, 405)
+    assert (await natasha.client.post(path, json={})).status_code in (403, 404, 405)
+    assert (await nobody.head(path)).status_code in (401, 404)
+
+
+@pytest.mark.parametrize("name", ["X-HTTP-Method-Override", "X-Original-URL", "X-Forwarded-User"])
+async def test_no_header_leads_past_the_question(name: str, nobody: Client, natasha: Person) -> None:
+    for value in ("GET", "/docs", "1"):
+        assert (await nobody.get("/heroes/", headers={name: value})).status_code == 401
+        assert is_forbidden(await natasha.client.post("/heroes/", json={}, headers={name: value}))
+
+
+async def test_a_key_does_not_give_the_answer_of_another(natasha: Person, steve: Person) -> None:
+    body, headers = {"name": "Teapot", "price": "1"}, {"Idempotency-Key": "same"}
+    mine = await natasha.client.post("/items/", json=body, headers=headers)
+    theirs = await steve.client.post("/items/", json=body, headers=headers)
+    assert (mine.status_code, theirs.status_code) == (201, 201)
+    assert (mine.json()["owner_id"], theirs.json()["owner_id"]) == (natasha.id, steve.id)
+    assert "Idempotency-Replayed" not in theirs.headers
+
+
+async def test_who_loses_their_rights_loses_the_answers_too(boss: Person, guarded: Service, natasha: Person) -> None:
+    headers, body = {"Idempotency-Key": "k"}, {"name": "Deadpond", "secret_name": "Dive"}
+    await boss.client.patch(f"/users/{natasha.id}", json={"is_superuser": True})
+    assert (await natasha.client.post("/heroes/", json=body, headers=headers)).status_code == 201
+    await boss.client.patch(f"/users/{natasha.id}", json={"is_superuser": False})
+    assert is_forbidden(await natasha.client.post("/heroes/", json=body, headers=headers))
+
+
+@pytest.fixture
+async def closed(guarded: Service) -> AsyncIterator[Service]:
+    """The same service, without registration."""
+    url = url_of(guarded.runtime.database)
+    async with opened(production(url, registration=False)) as app:
+        yield app
+
+
+async def test_registration_can_be_switched_off(closed: Service, boss: Person, natasha: Person) -> None:
+    answers = []
+    for token in (None, natasha.token, boss.token):
+        async with client_of(closed, token) as client:
+            answers.append(await client.post("/users/", json=user_body()))
+    assert [answer.status_code for answer in answers] == [401, 403, 201]
+    async with client_of(closed, boss.token) as client:
+        assert len(await read(client, "/users/")) == 3
+
+
+async def test_where_it_is_wanted_in_development_a_token_is_needed_too(new_database: Any) -> None:
+    settings = production(await new_database(), environment="development", require_auth=True, demo_data=False)
+    async with opened(settings) as app, client_of(app) as client:
+        assert (await client.get("/heroes/")).status_code == 401
+        await made(client, "/users/", **user_body(username="natasha"))
+        form = {"username": "natasha", "password": PASSWORD}
+        token = (await client.post("/auth/token", data=form)).json()["access_token"]
+        assert (await client.get("/heroes/", headers={"Authorization": f"Bearer {token}"})).status_code == 200
+
+
+async def test_where_nobody_is_asked_everybody_may_and_a_token_still_says_who(client: Client, app: Service) -> None:
+    assert (await client.get("/users/me")).status_code == 401
+    await new_hero(client)
+    user = await made(client, "/users/", **user_body(username="natasha"))
+    form = {"username": "natasha", "password": PASSWORD}
+    token = (await client.post("/auth/token", data=form)).json()["access_token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    assert (await client.get("/users/me", headers=headers)).json() == user
+    item = await client.post("/items/", json={"name": "Teapot", "price": "1"}, headers=headers)
+    assert item.json()["owner_id"] == user["id"]
+    assert (await client.post("/heroes/", json={"name": "A", "secret_name": "B"}, headers=headers)).status_code == 201

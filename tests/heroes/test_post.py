@@ -1,0 +1,104 @@
+"""What posts promise: their author is always there, in few statements, and no more of the author than must be."""
+
+from typing import Any
+
+import pytest
+
+from kit.database.databases import Database
+from tests.conftest import Client
+from tests.heroes.shop import Json, cheap_hashes, ids, made, new_user, read
+from tests.statements import statements_of
+
+pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
+
+
+def draft(author: Json, /, **fields: Any) -> Json:
+    return {"title": "On teapots", "body": "Short and stout.", "author_id": author["id"]} | fields
+
+
+def brief(author: Json) -> Json:
+    return {"id": author["id"], "username": author["username"]}
+
+
+async def test_a_page_of_a_hundred_posts_takes_two_statements(client: Client, database: Database) -> None:
+    authors = [await new_user(client) for _ in range(5)]
+    await client.post("/posts/bulk", json=[draft(authors[place % 5]) for place in range(120)])
+    with statements_of(database.reader) as statements:
+        posts = await read(client, "/posts/")
+    assert len(statements) == 2
+    assert len(posts) == 100
+    known = {author["id"]: brief(author) for author in authors}
+    assert all(post["author"] == known[post["author_id"]] for post in posts)
+    assert {post["author_id"] for post in posts} == known.keys()
+
+
+async def test_no_statement_of_a_list_reads_more_of_an_author(client: Client, database: Database) -> None:
+    await made(client, "/posts/", **draft(await new_user(client)))
+    with statements_of(database.reader) as statements:
+        await read(client, "/posts/")
+    assert not any("email" in statement or "password" in statement for statement in statements)
+
+
+async def test_whatever_is_done_to_a_post_its_author_is_shown(client: Client) -> None:
+    author, other = await new_user(client, full_name="Natasha"), await new_user(client)
+    post = await made(client, "/posts/", **draft(author))
+    path = f"/posts/{post['id']}"
+    assert post["author"] == brief(author)
+    assert await read(client, path) == post
+    assert (await client.patch(path, json={"title": "On cosies"})).json()["author"] == brief(author)
+    assert (await client.patch(path, json={"author_id": other["id"]})).json()["author"] == brief(other)
+    assert (await client.put(path, json=draft(author))).json()["author"] == brief(author)
+    assert (await client.patch(path, json={})).json()["author"] == brief(author)
+    assert (await read(client, path))["version"] == 4
+
+
+async def test_posts_of_a_bulk_come_with_their_authors(client: Client) -> None:
+    authors = [await new_user(client) for _ in range(2)]
+    answer = await client.post("/posts/bulk", json=[draft(author) for author in (*authors, authors[0])])
+    assert [post["author"] for post in answer.json()] == [brief(author) for author in (*authors, authors[0])]
+
+
+async def test_an_author_cannot_be_changed_through_a_post(client: Client) -> None:
+    author = await new_user(client)
+    post = await made(client, "/posts/", **draft(author, author={"id": 77, "username": "mallory"}))
+    assert post["author"] == brief(author)
+    await client.patch(f"/posts/{post['id']}", json={"author": {"username": "mallory"}})
+    assert await read(client, f"/users/{author['id']}") == author
+
+
+async def test_an_author_under_a_new_name_is_shown_by_it(client: Client) -> None:
+    author = await new_user(client)
+    await made(client, "/posts/", **draft(author))
+    before = await client.get("/posts/")
+    await client.patch(f"/users/{author['id']}", json={"username": "natasha"})
+    after = await client.get("/posts/", headers={"If-None-Match": before.headers["ETag"]})
+    assert after.status_code == 200
+    assert after.json()[0]["author"]["username"] == "natasha"
+
+
+async def test_a_post_of_nobody_is_a_conflict_that_names_the_field(client: Client) -> None:
+    post = await made(client, "/posts/", **draft(await new_user(client)))
+    asked = [
+        await client.post("/posts/", json=draft({"id": 77})),
+        await client.put(f"/posts/{post['id']}", json=draft({"id": 77})),
+        await client.patch(f"/posts/{post['id']}", json={"author_id": 77}),
+    ]
+    assert [answer.status_code for answer in asked] == [409] * 3
+    assert all("author_id" in answer.json()["detail"] for answer in asked)
+    assert await read(client, "/posts/") == [post]
+
+
+async def test_the_newest_posts_come_first_unless_asked_otherwise(client: Client) -> None:
+    author = await new_user(client)
+    in_order = [(await made(client, "/posts/", **draft(author)))["id"] for _ in range(3)]
+    assert await ids(client, "/posts/") == in_order[::-1]
+    assert await ids(client, "/posts/", sort="created_at") == in_order
+    page = await client.get("/posts/?limit=2")
+    assert await ids(client, page.links["next"]["url"]) == in_order[:1]
+
+
+async def test_the_author_is_left_out_if_other_fields_are_asked_for(client: Client) -> None:
+    author = await new_user(client)
+    post = await made(client, "/posts/", **draft(author))
+    assert await read(client, "/posts/", fields="id,title") == [{"id": post["id"], "title": post["title"]}]
+    assert await read(client, "/posts/", fields="author") == [{"author": brief(author)}]

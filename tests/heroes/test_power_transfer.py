@@ -1,0 +1,123 @@
+"""What power transfers promise: no power is lost or made, none is below zero, and no hero has too much."""
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+
+from heroes.hero import MAX_POWER
+from kit.database.databases import Database
+from tests.conftest import Client
+from tests.heroes.shop import Json, made, new_hero, read
+from tests.statements import statements_of
+
+
+def gift(giver: Json, taker: Json, amount: Any = 1) -> Json:
+    return {"from_id": giver["id"], "to_id": taker["id"], "amount": amount}
+
+
+async def powers(client: Client) -> list[int]:
+    return [hero["power"] for hero in await read(client, "/heroes/")]
+
+
+async def test_power_goes_from_one_to_the_other(client: Client) -> None:
+    giver, taker = await new_hero(client, power=70), await new_hero(client, power=5)
+    transfer = await made(client, "/power-transfers/", **gift(giver, taker, 70))
+    assert await powers(client) == [0, 75]
+    assert [hero["version"] for hero in await read(client, "/heroes/")] == [2, 2]
+    assert await read(client, f"/power-transfers/{transfer['id']}") == transfer
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_the_sum_of_all_power_stays_whatever_is_transferred_at_once(client: Client, seed: int) -> None:
+    generator = random.Random(seed)
+    heroes = [await new_hero(client, power=20) for _ in range(4)]
+    pairs = [generator.sample(heroes, 2) for _ in range(32)]
+    gifts = [gift(giver, taker, generator.randint(1, 15)) for giver, taker in pairs]
+    answers = await asyncio.gather(*(client.post("/power-transfers/", json=one) for one in gifts))
+    assert {answer.status_code for answer in answers} == {201, 409}
+    left = await powers(client)
+    assert sum(left) == 80
+    assert min(left) >= 0
+    done = [answer.json() for answer in answers if answer.status_code == 201]
+    assert len(await read(client, "/power-transfers/")) == len(done)
+    for hero, power in zip(heroes, left, strict=True):
+        taken = sum(one["amount"] for one in done if one["to_id"] == hero["id"])
+        given = sum(one["amount"] for one in done if one["from_id"] == hero["id"])
+        assert power == 20 + taken - given
+
+
+async def test_opposite_transfers_at_the_same_time_do_not_wait_for_each_other_in_a_circle(
+    client: Client, database: Database
+) -> None:
+    """Whoever did would be broken off, and run again, which a second UPDATE would show."""
+    one, other = [await new_hero(client, power=20) for _ in range(2)]
+    gifts = [gift(one, other), gift(other, one)] * 20
+    with statements_of(database.writer) as statements:
+        answers = await asyncio.gather(*(client.post("/power-transfers/", json=each) for each in gifts))
+    assert {answer.status_code for answer in answers} == {201}
+    assert sum("UPDATE hero" in statement for statement in statements) == 40
+    assert await powers(client) == [20, 20]
+
+
+@pytest.mark.parametrize(("has", "room"), [(4, MAX_POWER), (MAX_POWER, 4)])
+async def test_too_little_power_or_too_little_room_is_a_conflict(client: Client, has: int, room: int) -> None:
+    giver, taker = await new_hero(client, power=has), await new_hero(client, power=MAX_POWER - room)
+    answer = await client.post("/power-transfers/", json=gift(giver, taker, 5))
+    assert answer.status_code == 409
+    assert "power" in answer.json()["detail"]
+    assert answer.json()["errors"][0]["pointer"] == "#/amount"
+    assert await read(client, "/heroes/") == [giver, taker]
+    assert await read(client, "/power-transfers/") == []
+
+
+async def test_a_hero_gives_nothing_to_themself(client: Client) -> None:
+    hero = await new_hero(client, power=70)
+    answer = await client.post("/power-transfers/", json=gift(hero, hero))
+    assert answer.status_code == 422
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["#/to_id"]
+
+
+@pytest.mark.parametrize("amount", [0, -1, 1.0, "1", True, None, MAX_POWER + 1])
+async def test_an_amount_is_an_integer_of_at_least_1(client: Client, amount: Any) -> None:
+    giver, taker = [await new_hero(client, power=70) for _ in range(2)]
+    answer = await client.post("/power-transfers/", json=gift(giver, taker, amount))
+    assert answer.status_code == 422
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["#/amount"]
+
+
+@pytest.mark.parametrize("field", ["from_id", "to_id"])
+async def test_a_hero_who_does_not_exist_is_a_conflict_that_names_the_field(client: Client, field: str) -> None:
+    giver, taker = [await new_hero(client, power=70) for _ in range(2)]
+    answer = await client.post("/power-transfers/", json=gift(giver, taker) | {field: 77})
+    assert answer.status_code == 409
+    assert field in answer.json()["detail"]
+    assert await powers(client) == [70, 70]
+
+
+async def test_transfers_of_one_bulk_happen_one_after_the_other(client: Client) -> None:
+    first, second, third = [await new_hero(client, power=power) for power in (5, 0, 0)]
+    chain = [gift(first, second, 5), gift(second, third, 4)]
+    answer = await client.post("/power-transfers/bulk", json=[*chain, gift(second, third, 2), gift(third, second, 4)])
+    assert answer.status_code == 409
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["#/2/amount"]
+    assert await powers(client) == [5, 0, 0]
+    assert (await client.post("/power-transfers/bulk", json=chain)).status_code == 201
+    assert await powers(client) == [0, 1, 4]
+
+
+async def test_a_transfer_is_never_changed_or_deleted(client: Client) -> None:
+    giver, taker = [await new_hero(client, power=70) for _ in range(2)]
+    path = f"/power-transfers/{(await made(client, '/power-transfers/', **gift(giver, taker)))['id']}"
+    for method in ("PUT", "PATCH", "DELETE"):
+        assert (await client.request(method, path, json=gift(giver, taker))).status_code == 405
+
+
+async def test_transfers_and_changes_of_the_same_heroes_at_once_all_happen(client: Client) -> None:
+    one, other = [await new_hero(client, power=20) for _ in range(2)]
+    gifts = [client.post("/power-transfers/", json=each) for each in [gift(one, other), gift(other, one)] * 8]
+    changes = [client.patch(f"/heroes/{hero['id']}", json={"age": age}) for age in range(8) for hero in (one, other)]
+    statuses = {answer.status_code for answer in await asyncio.gather(*gifts, *changes)}
+    assert statuses == {200, 201}
+    assert await powers(client) == [20, 20]

@@ -1,0 +1,176 @@
+"""What may they see: an e-mail address is its owner's and the superusers' to see, and nobody else learns of it."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from httpx import Response
+
+from tests.conftest import Client
+from tests.heroes.captured_log import CapturedLog, capturing
+from tests.heroes.shop import Json, cheap_hashes, made, new_product, read, user_body
+from tests.people import Person
+
+pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
+LISTS = ("/items/?include=owner", "/posts/", "/products/?include=created_by,category", "/users/", "/reviews/")
+
+
+@pytest.fixture
+def log(guarded: object) -> Iterator[CapturedLog]:
+    with capturing("kit", "uvicorn", "sqlalchemy", level=logging.INFO) as log:
+        yield log
+
+
+def without_id(answer: Response) -> Json:
+    """What a problem says, whatever its request."""
+    problem: Json = answer.json()
+    del problem["request_id"]
+    return problem
+
+
+async def test_members_see_their_own_address_and_no_other(boss: Person, natasha: Person, steve: Person) -> None:
+    assert (await read(natasha.client, f"/users/{natasha.id}"))["email"] == natasha.email
+    assert (await read(natasha.client, "/users/me"))["email"] == natasha.email
+    for other in (steve, boss):
+        assert "email" not in await read(natasha.client, f"/users/{other.id}")
+    listed = {user["id"]: user.get("email") for user in await read(natasha.client, "/users/")}
+    assert listed == {boss.id: None, natasha.id: natasha.email, steve.id: None}
+
+
+async def test_superusers_see_every_address(boss: Person, natasha: Person, steve: Person) -> None:
+    assert (await read(boss.client, f"/users/{steve.id}"))["email"] == steve.email
+    emails = {user["email"] for user in await read(boss.client, "/users/", fields="id,email")}
+    assert emails == {boss.email, natasha.email, steve.email}
+    assert [user["id"] for user in await read(boss.client, "/users/", sort="email")] == [boss.id, natasha.id, steve.id]
+    assert [user["id"] for user in await read(boss.client, "/users/", q="natasha@people")] == [natasha.id]
+    assert [user["id"] for user in await read(boss.client, "/users/", email=steve.email)] == [steve.id]
+
+
+async def test_asking_for_the_field_does_not_show_it(natasha: Person, steve: Person) -> None:
+    assert await read(natasha.client, f"/users/{steve.id}", fields="email") == {}
+    assert await read(natasha.client, f"/users/{steve.id}", fields="id,email") == {"id": steve.id}
+    assert await read(natasha.client, "/users/", fields="email") == [{}, {"email": natasha.email}]
+    assert await read(natasha.client, "/users/me", fields="email") == {"email": natasha.email}
+
+
+async def test_searching_does_not_find_addresses(boss: Person, natasha: Person, steve: Person) -> None:
+    await boss.client.patch(f"/users/{steve.id}", json={"email": "needle@haystack.example"})
+    for text in ("needle", "haystack.example", "@", natasha.email):
+        assert await read(natasha.client, "/users/", q=text) == []
+    assert [user["id"] for user in await read(natasha.client, "/users/", q="STEVE")] == [steve.id]
+
+
+@pytest.mark.parametrize("operator", ["", "__ne", "__contains", "__startswith", "__in"])
+async def test_filtering_by_address_is_for_superusers(operator: str, boss: Person, natasha: Person) -> None:
+    parameters = {f"email{operator}": natasha.email}
+    answer = await natasha.client.get("/users/", params=parameters)
+    assert (answer.status_code, answer.json()["detail"]) == (403, "Only superusers may filter or sort by email.")
+    assert (await boss.client.get("/users/", params=parameters)).status_code == 200
+
+
+@pytest.mark.parametrize("sort", ["email", "-email", "username,email"])
+async def test_sorting_by_address_is_for_superusers(sort: str, boss: Person, natasha: Person) -> None:
+    assert (await natasha.client.get("/users/", params={"sort": sort})).status_code == 403
+    assert (await boss.client.get("/users/", params={"sort": sort})).status_code == 200
+
+
+async def test_a_cursor_of_a_superuser_does_not_sort_by_address_for_members(
+    boss: Person, natasha: Person, steve: Person
+) -> None:
+    page = await boss.client.get("/users/?sort=email&limit=1")
+    link = page.links["next"]["url"]
+    assert (await natasha.client.get(link)).status_code == 403
+    cursor = dict(part.split("=") for part in link.partition("?")[2].split("&"))["cursor"]
+    assert (await natasha.client.get("/users/", params={"cursor": cursor})).status_code == 422
+
+
+async def test_what_is_embedded_shows_no_address(boss: Person, natasha: Person, steve: Person) -> None:
+    product = await new_product(boss.client, created_by_id=steve.id)
+    await made(steve.client, "/items/", name="Teapot", price="1")
+    await made(steve.client, "/posts/", title="Tea", body="Hot.")
+    await made(steve.client, "/reviews/", product_id=product["id"], rating=5)
+    for path in (*LISTS, f"/products/{product['id']}/overview", "/dashboard", "/openapi.json"):
+        answer = await natasha.client.get(path)
+        assert answer.status_code == 200
+        assert steve.email not in answer.text
+        assert boss.email not in answer.text
+    (item,) = await read(natasha.client, "/items/", include="owner")
+    assert item["owner"] == {"id": steve.id, "username": "steve"}
+
+
+async def test_who_makes_many_users_sees_their_addresses_and_who_registers_does_not(
+    nobody: Client, boss: Person, natasha: Person
+) -> None:
+    body = user_body()
+    (user,) = (await boss.client.post("/users/bulk", json=[body])).json()
+    assert user["email"] == body["email"]
+    for client in (nobody, natasha.client):
+        assert "email" not in await made(client, "/users/", **user_body())
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+async def test_a_change_shows_its_own_user_the_address(method: str, natasha: Person) -> None:
+    body = {"username": "natasha", "email": "new@example.com"}
+    answer = await natasha.client.request(method, f"/users/{natasha.id}", json=body)
+    assert answer.json()["email"] == "new@example.com"
+
+
+def takers(steve: Person) -> Iterator[Json]:
+    """Bodies that collide with this user: by the name, by the address, by both."""
+    yield user_body(username=steve.username.upper())
+    yield user_body(email=steve.email.upper())
+    yield user_body(username=steve.username, email=steve.email)
+
+
+async def test_who_registers_does_not_learn_which_of_name_and_address_is_taken(
+    nobody: Client, natasha: Person, steve: Person
+) -> None:
+    for client in (nobody, natasha.client):
+        answers = [await client.post("/users/", json=body) for body in takers(steve)]
+        first, *others = map(without_id, answers)
+        assert first["status"] == 409
+        assert first["detail"] == "email or username is taken: another one has this value."
+        assert others == [first, first]
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+async def test_who_changes_themselves_learns_as_little(method: str, natasha: Person, steve: Person) -> None:
+    answers = [await natasha.client.request(method, f"/users/{natasha.id}", json=body) for body in takers(steve)]
+    first, *others = map(without_id, answers)
+    assert (first["status"], others) == (409, [first, first])
+
+
+async def test_superusers_are_told_what_is_taken(boss: Person, steve: Person) -> None:
+    told = [(await boss.client.post("/users/", json=body)).json()["errors"][0]["pointer"] for body in takers(steve)]
+    assert told[:2] == ["#/username", "#/email"]
+    bodies = [user_body(), user_body(email=steve.email)]
+    many = await boss.client.post("/users/bulk", json=bodies)
+    assert many.json()["errors"][0]["pointer"] == "#/1/email"
+
+
+async def test_no_error_and_no_line_of_the_log_repeats_an_address(
+    nobody: Client, boss: Person, natasha: Person, steve: Person, log: CapturedLog
+) -> None:
+    asked: list[tuple[Any, str, str, Any]] = [
+        (nobody, "POST", "/users/", user_body(email=steve.email)),
+        (nobody, "POST", "/users/", user_body(email=f"{steve.email}@twice")),
+        (natasha.client, "PATCH", f"/users/{natasha.id}", {"email": steve.email}),
+        (natasha.client, "GET", f"/users/?email={steve.email}", None),
+        (natasha.client, "GET", f"/users/?q={steve.email}&sort=nonsense", None),
+        (boss.client, "POST", "/users/bulk", [user_body(email=steve.email)]),
+        (boss.client, "POST", "/users/bulk?on_error=skip", [user_body(email=steve.email)]),
+        (boss.client, "PATCH", f"/users/{natasha.id}", {"email": steve.email}),
+    ]
+    for client, method, path, body in asked:
+        answer = await client.request(method, path, json=body)
+        assert answer.status_code in (200, 207, 403, 409, 422)
+        assert steve.email not in answer.text
+    assert "/users/" in log.text
+    assert "@" not in log.text
+
+
+async def test_the_document_tells_nobody_how_many_there_are(nobody: Client, boss: Person) -> None:
+    before = (await nobody.get("/openapi.json")).json()
+    await made(boss.client, "/users/", **user_body())
+    assert (await nobody.get("/openapi.json")).json() == before

@@ -1,0 +1,116 @@
+"""What stock transfers promise: two movements or none, without a deadlock."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from kit.database.databases import Database
+from tests.conftest import Client
+from tests.heroes.shop import UNKNOWN, made, new_product, read
+from tests.statements import statements_of
+
+
+def order(source: Any, target: Any, quantity: Any = 1) -> dict[str, Any]:
+    return {"source_id": source["id"], "target_id": target["id"], "quantity": quantity}
+
+
+async def stock(client: Client, *products: dict[str, Any]) -> list[int]:
+    return [(await read(client, f"/products/{product['id']}"))["stock"] for product in products]
+
+
+async def test_a_transfer_is_two_movements(client: Client) -> None:
+    source, target = await new_product(client, stock=5), await new_product(client)
+    transfer = await made(client, "/stock-transfers/", **order(source, target, 3))
+    assert await stock(client, source, target) == [2, 3]
+    for product, quantities in ((source, [5, -3]), (target, [3])):
+        movements = await read(client, "/stock-movements/", product_id=product["id"])
+        assert [movement["quantity"] for movement in movements] == quantities
+    assert await read(client, f"/stock-transfers/{transfer['id']}") == transfer
+
+
+async def test_a_transfer_of_more_than_there_is_is_a_conflict_and_moves_nothing(client: Client) -> None:
+    source, target = await new_product(client, stock=5), await new_product(client, stock=5)
+    answer = await client.post("/stock-transfers/", json=order(source, target, 6))
+    assert answer.status_code == 409
+    assert "quantity" in answer.json()["detail"]
+    assert await stock(client, source, target) == [5, 5]
+    assert await read(client, "/stock-transfers/") == []
+    assert len(await read(client, "/stock-movements/")) == 2
+
+
+async def test_opposite_transfers_at_the_same_time_do_not_wait_for_each_other_in_a_circle(
+    client: Client, database: Database
+) -> None:
+    """Whoever did would be broken off, and run again, which a second UPDATE would show."""
+    one, other = await new_product(client, stock=5), await new_product(client, stock=5)
+    ways = [order(one, other, 2), order(other, one, 2)] * 20
+    with statements_of(database.writer) as statements:
+        answers = await asyncio.gather(*(client.post("/stock-transfers/", json=way) for way in ways))
+    assert {answer.status_code for answer in answers} <= {201, 409}
+    assert sum("UPDATE product" in statement for statement in statements) == 40
+    assert sum(answer.status_code == 201 for answer in answers) == len(await read(client, "/stock-transfers/"))
+    assert sum(await stock(client, one, other)) == 10
+
+
+async def test_transfers_in_a_ring_at_the_same_time_lose_no_stock(client: Client) -> None:
+    ring = [await new_product(client, stock=20) for _ in range(3)]
+    ways = [order(ring[place % 3], ring[(place + 1) % 3]) for place in range(30)]
+    answers = await asyncio.gather(*(client.post("/stock-transfers/", json=way) for way in ways))
+    assert {answer.status_code for answer in answers} == {201}
+    assert await stock(client, *ring) == [20, 20, 20]
+
+
+async def test_a_transfer_to_itself_is_refused(client: Client) -> None:
+    product = await new_product(client, stock=5)
+    answer = await client.post("/stock-transfers/", json=order(product, product))
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "#/target_id"
+
+
+@pytest.mark.parametrize("quantity", [0, -1, 1.0, "1", True, None])
+async def test_a_transfer_of_nothing_or_of_no_integer_is_refused(client: Client, quantity: Any) -> None:
+    source, target = await new_product(client), await new_product(client)
+    answer = await client.post("/stock-transfers/", json=order(source, target, quantity))
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "#/quantity"
+
+
+@pytest.mark.parametrize("field", ["source_id", "target_id"])
+async def test_a_transfer_wants_two_living_products_and_names_the_one_that_is_not(client: Client, field: str) -> None:
+    source, target, deleted = [await new_product(client, stock=5) for _ in range(3)]
+    await client.delete(f"/products/{deleted['id']}")
+    for product_id in (UNKNOWN, deleted["id"]):
+        answer = await client.post("/stock-transfers/", json=order(source, target) | {field: product_id})
+        assert answer.status_code == 409
+        assert field in answer.json()["detail"]
+    assert await stock(client, source, target) == [5, 5]
+
+
+async def test_a_bulk_of_transfers_passes_stock_on_and_stops_at_the_one_that_cannot(client: Client) -> None:
+    first, second, third = await new_product(client, stock=5), await new_product(client), await new_product(client)
+    chain = [order(first, second, 5), order(second, third, 4)]
+    answer = await client.post("/stock-transfers/bulk", json=[*chain, order(second, third, 2)])
+    assert answer.status_code == 409
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["#/2/quantity"]
+    assert await stock(client, first, second, third) == [5, 0, 0]
+    assert (await client.post("/stock-transfers/bulk", json=chain)).status_code == 201
+    assert await stock(client, first, second, third) == [0, 1, 4]
+
+
+async def test_a_transfer_is_never_changed_or_deleted(client: Client) -> None:
+    source, target = await new_product(client, stock=5), await new_product(client)
+    transfer = await made(client, "/stock-transfers/", **order(source, target))
+    for method in ("PUT", "PATCH", "DELETE"):
+        answer = await client.request(method, f"/stock-transfers/{transfer['id']}", json=order(source, target))
+        assert answer.status_code == 405
+
+
+async def test_a_bulk_that_skips_makes_the_transfers_that_can_be_made(client: Client) -> None:
+    source, target = await new_product(client, stock=5), await new_product(client)
+    bodies = [order(source, target, 4), order(source, target, 4), order(target, source, 3), order(source, source)]
+    outcome = (await client.post("/stock-transfers/bulk?on_error=skip", json=bodies)).json()
+    assert [transfer["quantity"] for transfer in outcome["created"]] == [4, 3]
+    assert [(one["index"], one["problem"]["status"]) for one in outcome["failed"]] == [(1, 409), (3, 422)]
+    assert await stock(client, source, target) == [4, 1]
+    assert len(await read(client, "/stock-movements/")) == 5

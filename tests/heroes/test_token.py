@@ -1,0 +1,454 @@
+"""Tokens: given for a name and a password, and worth nothing once they are forged, expired, or followed by others."""
+
+import base64
+import json
+import uuid
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import jwt
+import pytest
+from httpx import Response
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlmodel import select
+
+from heroes.user import User
+from kit import Service
+from kit.auth import passwords
+from tests.conftest import Client, url_of
+from tests.heroes.shop import Json, cheap_hashes, made, new_hero, read, user_body
+from tests.people import KEY, PASSWORD, Person, client_of, join, opened, production, token_of
+
+SERVICE = "/heroes/"
+OTHER_KEY = "fedcba9876543210fedcba9876543210"
+FORM = {"username": "natasha", "password": PASSWORD}
+ENCODED = {"content-type": "application/x-www-form-urlencoded"}
+BOUNDARY = {"content-type": "multipart/form-data; boundary=x"}
+HOSTILE: list[tuple[bytes, dict[str, str]]] = [
+    (b"", {}),
+    (b"", ENCODED),
+    (b"username=natasha", ENCODED),
+    (b"password=x", ENCODED),
+    (b"username=&password=", ENCODED),
+    (b"username=natasha&password=x&grant_type=implicit", ENCODED),
+    (b"username=a&username=natasha&password=x&password=y", ENCODED),
+    (b"username=natasha%00&password=%00", ENCODED),
+    (b"username=%ED%A0%80&password=%ED%B0%80", ENCODED),
+    (b"username=%ff%fe&password=%zz", ENCODED),
+    (b"username=natasha'--&password=%27%20OR%201=1", ENCODED),
+    (b"username=natasha&password=" + b"x" * 15_000, ENCODED),
+    (b"&&&===;;;", ENCODED),
+    (b"username=" + "ſteve".encode() + b"&password=x", ENCODED),
+    (json.dumps(FORM).encode(), {"content-type": "application/json"}),
+    (json.dumps(FORM).encode(), ENCODED),
+    (b"\xff\xfe\x00", {"content-type": "text/plain"}),
+    (b"nonsense", BOUNDARY),
+    (b"--x\r\nnonsense", BOUNDARY),
+    (b"--x\r\n\r\n\r\n--x--\r\n", BOUNDARY),
+    (b"--x", {"content-type": "multipart/form-data"}),
+    (b'--x\r\nContent-Disposition: form-data; name="username"; filename="a"\r\n\r\nb\r\n--x--\r\n', BOUNDARY),
+    (b'--x\r\nContent-Disposition: form-data; name="username"\r\n\r\n\xff\x00\r\n--x--\r\n', BOUNDARY),
+]
+pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
+
+
+async def log_in(client: Client, username: str = "natasha", password: str = PASSWORD) -> Response:
+    return await client.post("/auth/token", data={"username": username, "password": password})
+
+
+async def token_for(client: Client, username: str = "natasha", password: str = PASSWORD) -> str:
+    answer = await log_in(client, username, password)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["access_token"])
+
+
+async def status_with(app: Service, token: str) -> int:
+    async with client_of(app, token) as client:
+        return (await client.get("/users/me")).status_code
+
+
+def claims(**changes: Any) -> Json:
+    """What a token says; None leaves a claim out."""
+    now = datetime.now(UTC)
+    sound = {"iss": "heroes", "aud": "heroes", "iat": now, "exp": now + timedelta(hours=1), "jti": uuid.uuid4().hex}
+    content = sound | {"sub": "1", "gen": 0} | changes
+    return {name: value for name, value in content.items() if value is not None}
+
+
+def signed(content: Json, key: str = KEY, algorithm: str = "HS256", **headers: Any) -> str:
+    return jwt.encode(content, key, algorithm, headers=headers)
+
+
+def part(content: Json) -> str:
+    return base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
+
+
+def ago(**time: float) -> datetime:
+    return datetime.now(UTC) - timedelta(**time)
+
+
+def unsigned(user: str) -> str:
+    times = {"iat": int(ago(minutes=1).timestamp()), "exp": int(ago(hours=-1).timestamp())}
+    return f"{part({'alg': 'none', 'typ': 'JWT'})}.{part(claims(sub=user) | times)}."
+
+
+BAD_TOKENS: dict[str, Callable[[str], str]] = {
+    "expired": lambda user: signed(claims(sub=user, exp=ago(seconds=10))),
+    "of another audience": lambda user: signed(claims(sub=user, aud="villains")),
+    "of no audience": lambda user: signed(claims(sub=user, aud=None)),
+    "of another issuer": lambda user: signed(claims(sub=user, iss="villains")),
+    "signed with another key": lambda user: signed(claims(sub=user), OTHER_KEY),
+    "signed with nothing": unsigned,
+    "signed with none, and a signature": lambda user: unsigned(user) + signed(claims(sub=user)).rpartition(".")[2],
+    "of a stronger algorithm": lambda user: signed(claims(sub=user), KEY * 2, "HS512"),
+    "of a stronger algorithm, same key": lambda user: forged(user, "HS512"),
+    "of an algorithm with public keys": lambda user: forged(user, "RS256"),
+    "of an unknown algorithm": lambda user: forged(user, "XY"),
+    "with a critical header": lambda user: signed(claims(sub=user), crit=["x"], x=1),
+    "not issued yet": lambda user: signed(claims(sub=user, iat=ago(hours=-1))),
+    "not valid yet": lambda user: signed(claims(sub=user, nbf=ago(hours=-1))),
+    "of a subject that is no number": lambda user: signed(claims(sub="natasha")),
+    "of a subject beyond all numbers": lambda user: signed(claims(sub="9" * 30)),
+    "of a subject below them": lambda user: signed(claims(sub="-" + "9" * 30)),
+    "of an endless subject": lambda user: signed(claims(sub="9" * 5000)),
+    "of nobody": lambda user: signed(claims(sub=str(int(user) + 1000))),
+    "of another generation": lambda user: signed(claims(sub=user, gen=1)),
+    "of a generation that is no number": lambda user: signed(claims(sub=user, gen="x")),
+    "of a list of generations": lambda user: signed(claims(sub=user, gen=[0])),
+    "with nonsense for a time": lambda user: signed(claims(sub=user, exp="tomorrow")),
+    "changed": lambda user: signed(claims(sub="999")).rpartition(".")[0] + "." + signed(claims(sub=user)).split(".")[2],
+    "cut short": lambda user: signed(claims(sub=user))[:-5],
+    "nonsense": lambda user: "nonsense",
+    "dots": lambda user: "...",
+    "empty": lambda user: "",
+    "blank": lambda user: "   ",
+    "not ASCII": lambda user: "tökén.ÿ.ÿ",
+    "10 kB": lambda user: "x" * 10_000,
+    "10 kB of parts": lambda user: "e30." * 2_500,
+    "JSON": lambda user: part({"alg": "HS256"}) + "." + part([1]) + ".AAAA",  # type: ignore[arg-type]  # no object
+}
+BAD_TOKENS |= {
+    f"without {name}": lambda user, name=name: signed(claims(**{"sub": user, name: None}))  # type: ignore[misc]  # a lambda has no types
+    for name in ("iss", "exp", "iat", "jti", "sub", "gen")
+}
+
+
+def forged(user: str, algorithm: str) -> str:
+    """A token that names another algorithm, with the signature of ours."""
+    _, body, signature = signed(claims(sub=user)).split(".")
+    return f"{part({'alg': algorithm, 'typ': 'JWT'})}.{body}.{signature}"
+
+
+async def test_a_name_and_a_password_are_worth_a_token(nobody: Client, guarded: Service, natasha: Person) -> None:
+    answer = await log_in(nobody)
+    assert answer.status_code == 200
+    assert set(answer.json()) == {"access_token", "token_type", "expires_in"}
+    assert (answer.json()["token_type"], answer.json()["expires_in"]) == ("bearer", 3600)
+    assert answer.headers["Cache-Control"] == "no-store"
+    async with client_of(guarded, answer.json()["access_token"]) as client:
+        assert (await read(client, "/users/me"))["id"] == natasha.id
+
+
+async def test_a_token_says_what_it_must_and_nothing_private(nobody: Client, natasha: Person) -> None:
+    first, second = [await token_for(nobody) for _ in range(2)]
+    content = jwt.decode(first, KEY, ["HS256"], audience="heroes", issuer="heroes")
+    assert jwt.get_unverified_header(first)["alg"] == "HS256"
+    assert set(content) == {"iss", "aud", "iat", "exp", "jti", "sub", "gen"}
+    assert (content["sub"], content["gen"], content["exp"] - content["iat"]) == (str(natasha.id), 0, 3600)
+    assert content["jti"] != jwt.decode(second, options={"verify_signature": False})["jti"]
+
+
+@pytest.mark.parametrize("username", ["NATASHA", "Natasha", "nAtAsHa"])
+async def test_the_case_of_a_name_does_not_matter_and_that_of_a_password_does(
+    username: str, nobody: Client, natasha: Person
+) -> None:
+    assert (await log_in(nobody, username)).status_code == 200
+    assert (await log_in(nobody, username, PASSWORD.upper())).status_code == 401
+
+
+async def test_the_form_of_oauth_is_understood(nobody: Client, natasha: Person) -> None:
+    more = {"grant_type": "password", "scope": "", "client_id": "swagger", "client_secret": "x"}
+    assert (await nobody.post("/auth/token", data=FORM | more)).status_code == 200
+    parts = {name: (None, value) for name, value in FORM.items()}
+    assert (await nobody.post("/auth/token", files=parts)).status_code == 200
+    assert (await nobody.post("/auth/token/", data=FORM)).status_code == 200
+
+
+class Spy:
+    """A hasher that counts what it verifies."""
+
+    def __init__(self, hasher: Any) -> None:
+        self.hasher, self.hash, self.against = hasher, hasher.hash, list[str]()
+
+    def verify_and_update(self, password: str, known: str) -> tuple[bool, str | None]:
+        self.against.append(known)
+        result: tuple[bool, str | None] = self.hasher.verify_and_update(password, known)
+        return result
+
+
+@pytest.fixture
+def spy(monkeypatch: pytest.MonkeyPatch, cheap_hashes: None) -> Spy:
+    spy = Spy(passwords.hasher)
+    monkeypatch.setattr(passwords, "hasher", spy)
+    return spy
+
+
+async def test_whoever_is_refused_is_refused_alike_and_after_one_hash(
+    nobody: Client, guarded: Service, natasha: Person, spy: Spy
+) -> None:
+    await join(guarded, username="sleeper", is_active=False)
+    attempts = [("stranger", PASSWORD), ("natasha", "wrong password"), ("sleeper", PASSWORD), ("no name!", PASSWORD)]
+    told = []
+    for username, password in attempts:
+        answer = await log_in(nobody, username, password)
+        problem = answer.json()
+        del problem["request_id"]
+        told.append((answer.status_code, problem, answer.headers["WWW-Authenticate"], set(answer.headers)))
+    assert told[0][:3] == (401, told[0][1], "Bearer")
+    assert told == [told[0]] * 4
+    assert len(spy.against) == 4
+    assert [known == passwords.OF_NOBODY for known in spy.against] == [True, False, False, True]
+
+
+def test_the_hash_of_nobody_costs_what_a_real_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    real = passwords.hasher.hash(PASSWORD)
+    assert passwords.OF_NOBODY.split("$")[:4] == real.split("$")[:4]
+    assert [len(part) for part in passwords.OF_NOBODY.split("$")] == [len(part) for part in real.split("$")]
+    assert passwords.hasher.verify_and_update(PASSWORD, passwords.OF_NOBODY) == (False, None)
+
+
+async def test_a_sound_token_of_these_tests_is_accepted(guarded: Service, natasha: Person) -> None:
+    assert await status_with(guarded, signed(claims(sub=str(natasha.id)))) == 200
+    assert await status_with(guarded, signed(claims(sub=str(natasha.id), more="x"), kid="1")) == 200
+
+
+@pytest.mark.parametrize("kind", [*BAD_TOKENS])
+async def test_a_bad_token_is_a_401(kind: str, nobody: Client, natasha: Person) -> None:
+    token = BAD_TOKENS[kind](str(natasha.id))
+    headers = {b"authorization": f"Bearer {token}".encode("latin-1")}
+    for method, path in (("GET", "/users/me"), ("GET", SERVICE), ("POST", "/items/")):
+        answer = await nobody.request(method, path, headers=headers, json={} if method == "POST" else None)
+        assert answer.status_code == 401, answer.text
+        assert answer.headers["WWW-Authenticate"] == "Bearer"
+        assert answer.json()["type"] == "urn:problem:unauthenticated"
+
+
+@pytest.mark.parametrize("kind", [*BAD_TOKENS])
+async def test_a_bad_token_is_ignored_where_none_is_needed(kind: str, nobody: Client, natasha: Person) -> None:
+    headers = {b"authorization": f"Bearer {BAD_TOKENS[kind](str(natasha.id))}".encode("latin-1")}
+    assert (await nobody.post("/auth/token", data=FORM, headers=headers)).status_code == 200
+    user = await nobody.post("/users/", json=user_body(is_superuser=True), headers=headers)
+    assert (user.status_code, user.json()["is_superuser"]) == (201, False)
+    assert (await nobody.get("/health/live", headers=headers)).status_code == 200
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "bearer2", "Token", "", "Negotiate"])
+async def test_another_scheme_is_a_401(scheme: str, nobody: Client, natasha: Person) -> None:
+    answer = await nobody.get(SERVICE, headers={"Authorization": f"{scheme} {natasha.token}"})
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer "])
+async def test_the_scheme_may_be_written_in_any_case(scheme: str, nobody: Client, natasha: Person) -> None:
+    answer = await nobody.get("/users/me", headers={"Authorization": f"{scheme} {natasha.token}"})
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("where", ["access_token", "token"])
+async def test_a_token_in_the_url_or_in_a_cookie_is_none(where: str, nobody: Client, natasha: Person) -> None:
+    assert (await nobody.get(SERVICE, params={where: natasha.token})).status_code == 401
+    assert (await nobody.get(SERVICE, headers={"Cookie": f"{where}={natasha.token}"})).status_code == 401
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+async def test_a_new_password_ends_the_tokens_given_out_before(
+    method: str, guarded: Service, nobody: Client, natasha: Person
+) -> None:
+    older, body = await token_for(nobody), {"username": "natasha", "email": natasha.email, "password": "a new secret"}
+    assert (await natasha.client.request(method, f"/users/{natasha.id}", json=body)).status_code == 200
+    assert [await status_with(guarded, token) for token in (older, natasha.token)] == [401, 401]
+    assert (await log_in(nobody)).status_code == 401
+    assert await status_with(guarded, await token_for(nobody, password="a new secret")) == 200
+
+
+async def test_a_superuser_who_changes_a_password_ends_the_tokens_too(
+    guarded: Service, boss: Person, natasha: Person, steve: Person
+) -> None:
+    await boss.client.patch(f"/users/{natasha.id}", json={"password": "a new secret"})
+    assert [await status_with(guarded, person.token) for person in (natasha, steve, boss)] == [401, 200, 200]
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+async def test_deactivation_ends_tokens_and_reactivation_revives_none(
+    method: str, guarded: Service, nobody: Client, boss: Person, natasha: Person
+) -> None:
+    body = {"username": "natasha", "email": natasha.email}
+    for is_active, status in ((False, 401), (True, 401)):
+        await boss.client.request(method, f"/users/{natasha.id}", json=body | {"is_active": is_active})
+        assert await status_with(guarded, natasha.token) == status
+        assert (await log_in(nobody)).status_code == (200 if is_active else 401)
+    assert await status_with(guarded, await token_for(nobody)) == 200
+
+
+async def test_other_changes_end_no_token(guarded: Service, boss: Person, natasha: Person) -> None:
+    for body in ({"full_name": "Natasha"}, {"email": "new@example.com"}, {"username": "nat"}, {"is_active": True}):
+        assert (await boss.client.patch(f"/users/{natasha.id}", json=body)).status_code == 200
+    await boss.client.patch(f"/users/{natasha.id}", json={"is_superuser": True})
+    await boss.client.put(f"/users/{natasha.id}", json={"username": "natasha", "email": "n@example.com"})
+    assert await status_with(guarded, natasha.token) == 200
+
+
+async def test_who_becomes_a_superuser_is_one_at_once_and_who_ceases_to_be_is_none(
+    boss: Person, natasha: Person
+) -> None:
+    await boss.client.patch(f"/users/{natasha.id}", json={"is_superuser": True})
+    hero = await new_hero(natasha.client)
+    await boss.client.patch(f"/users/{natasha.id}", json={"is_superuser": False})
+    assert (await natasha.client.delete(f"/heroes/{hero['id']}")).status_code == 403
+
+
+async def test_a_deleted_user_has_no_token(guarded: Service, boss: Person, natasha: Person) -> None:
+    assert (await boss.client.delete(f"/users/{natasha.id}")).status_code == 204
+    assert await status_with(guarded, natasha.token) == 401
+
+
+async def row_of(app: Service, user_id: int) -> Json:
+    async with app.runtime.database.write() as session:
+        row: User = (await session.exec(select(User).where(User.id == user_id))).one()
+        return dict(row)
+
+
+async def test_a_hash_of_older_parameters_is_renewed_at_login_and_ends_no_token(
+    guarded: Service, nobody: Client, natasha: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await row_of(guarded, natasha.id)
+    dearer = PasswordHash([Argon2Hasher(time_cost=2, memory_cost=16, parallelism=1)])
+    monkeypatch.setattr(passwords, "hasher", dearer)
+    assert (await log_in(nobody, password="wrong password")).status_code == 401
+    assert await row_of(guarded, natasha.id) == before
+    newer = await token_for(nobody)
+    after = await row_of(guarded, natasha.id)
+    assert "$m=16,t=2,p=1$" in after["hashed_password"]
+    assert dearer.verify(PASSWORD, after["hashed_password"])
+    assert {name for name in after if after[name] != before[name]} - {"updated_at"} == {"hashed_password"}
+    assert [await status_with(guarded, token) for token in (natasha.token, newer)] == [200, 200]
+    assert await row_of(guarded, natasha.id) == after
+
+
+async def test_a_damaged_hash_lets_nobody_in(guarded: Service, nobody: Client) -> None:
+    for number, damaged in enumerate(("", "x", "$argon2id$", "$2b$12$abcdefghijklmnopqrstuv", PASSWORD)):
+        await join(guarded, username=f"damaged{number}", hashed_password=damaged)
+        assert (await log_in(nobody, f"damaged{number}")).status_code == 401
+
+
+@pytest.fixture
+async def rotated(guarded: Service) -> AsyncIterator[Service]:
+    """The same service, with a new key before the old one."""
+    url = url_of(guarded.runtime.database)
+    async with opened(production(url, secret_key=f"{OTHER_KEY},{KEY}")) as app:
+        yield app
+
+
+async def test_a_key_is_replaced_in_two_steps(guarded: Service, rotated: Service, natasha: Person) -> None:
+    async with client_of(rotated) as client:
+        newer = await token_for(client)
+    assert [await status_with(rotated, token) for token in (natasha.token, newer)] == [200, 200]
+    assert jwt.decode(newer, OTHER_KEY, ["HS256"], audience="heroes")["sub"] == str(natasha.id)
+    assert await status_with(guarded, newer) == 401
+    url = url_of(guarded.runtime.database)
+    async with opened(production(url, secret_key=OTHER_KEY)) as last:
+        assert [await status_with(last, token) for token in (natasha.token, newer)] == [401, 200]
+
+
+async def test_what_was_done_under_the_old_key_is_not_done_again_under_the_new(
+    guarded: Service, rotated: Service, natasha: Person
+) -> None:
+    headers, body = {"Idempotency-Key": "once"}, {"name": "Teapot", "price": "1"}
+    first = await natasha.client.post("/items/", json=body, headers=headers)
+    async with client_of(rotated, token_of(rotated, natasha.id)) as client:
+        again = await client.post("/items/", json=body, headers=headers)
+        assert (again.status_code, again.json()) == (201, first.json())
+        assert again.headers["Idempotency-Replayed"] == "true"
+        other = await client.post("/items/", json=body | {"price": "2"}, headers=headers)
+        assert other.status_code == 422
+
+
+async def test_a_token_is_good_for_as_long_as_the_settings_say_and_for_this_service(new_database: Any) -> None:
+    async with opened(production(await new_database(), token_minutes=5, token_audience="shop")) as app:
+        person = await join(app, username="natasha")
+        async with client_of(app) as client:
+            answer = await log_in(client)
+        assert answer.json()["expires_in"] == 300
+        content = jwt.decode(answer.json()["access_token"], KEY, ["HS256"], audience="shop")
+        assert content["exp"] - content["iat"] == 300
+        assert await status_with(app, signed(claims(sub=str(person.id)))) == 401
+
+
+@pytest.mark.parametrize(("body", "headers"), HOSTILE, ids=range(len(HOSTILE)))
+async def test_a_hostile_form_is_refused(body: bytes, headers: dict[str, str], nobody: Client, natasha: Person) -> None:
+    answer = await nobody.post("/auth/token", content=body, headers=headers)
+    assert answer.status_code in (400, 401, 422), answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert PASSWORD not in answer.text
+
+
+@pytest.mark.parametrize("headers", [ENCODED, BOUNDARY])
+async def test_a_form_that_is_too_large_is_a_413(headers: dict[str, str], nobody: Client) -> None:
+    name = b'--x\r\nContent-Disposition: form-data; name="username"\r\n\r\n' if headers is BOUNDARY else b"username="
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield name
+        for _ in range(17):
+            yield b"x" * 1024
+
+    for content in (name + b"x" * 16 * 1024, chunks()):
+        answer = await nobody.post("/auth/token", content=content, headers=headers)
+        assert answer.status_code == 413, answer.text
+
+
+async def test_what_is_no_form_is_called_what_it_is(nobody: Client) -> None:
+    answer = await nobody.post("/auth/token", content=b"nonsense", headers=BOUNDARY)
+    assert answer.json()["type"] == "urn:problem:malformed-body"
+
+
+def away(**_: object) -> Any:
+    raise PoolTimeout("QueuePool limit")
+
+
+async def test_a_hash_that_cannot_be_renewed_now_is_a_503(
+    nobody: Client, guarded: Service, natasha: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dearer = PasswordHash([Argon2Hasher(time_cost=2, memory_cost=16, parallelism=1)])
+    monkeypatch.setattr(passwords, "hasher", dearer)
+    monkeypatch.setattr(guarded.runtime.database, "write", away)
+    assert (await log_in(nobody)).status_code == 503
+
+
+@pytest.mark.parametrize("path", ["/auth/token", "/users/me"])
+async def test_without_its_database_the_service_says_so(
+    path: str, nobody: Client, guarded: Service, natasha: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guarded.runtime.database, "read", away)
+    answer = await (log_in(nobody) if path == "/auth/token" else natasha.client.get(path))
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+
+
+async def test_a_form_that_announces_too_much_is_refused_before_it_is_read(nobody: Client) -> None:
+    answer = await nobody.post("/auth/token", content=b"x", headers=ENCODED | {"content-length": "999999"})
+    assert answer.status_code == 413
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
+async def test_a_token_is_asked_for_with_post(method: str, nobody: Client) -> None:
+    answer = await nobody.request(method, "/auth/token")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+async def test_a_registered_user_logs_in_and_is_let_in(nobody: Client, guarded: Service) -> None:
+    await made(nobody, "/users/", username="wanda", email="wanda@example.com", password="scarlet witch")
+    token = await token_for(nobody, "wanda", "scarlet witch")
+    assert await status_with(guarded, token) == 200

@@ -1,0 +1,76 @@
+"""A database with the tables of these tests, opened with shortcuts and without."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, make_url
+
+from kit.database.databases import Database
+from kit.fast import driver
+from kit.fast.databases import use_fast_sessions
+from tests.kit.fast.notes import TABLES, FastEntity
+
+
+def opened(url: str) -> Database:
+    made = make_url(url)
+    driver = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}[made.get_backend_name()]
+    return Database(made.set(drivername=driver))
+
+
+@pytest.fixture(scope="session")
+async def fast_url(new_database: Any) -> str:
+    url: str = await new_database()
+    database = opened(url)
+    async with database.writer.begin() as connection:
+        await connection.run_sync(lambda sync: FastEntity.metadata.create_all(sync, tables=TABLES))
+    await database.dispose()
+    return url
+
+
+@pytest.fixture
+async def plain(fast_url: str) -> AsyncIterator[Database]:
+    """The database without shortcuts, and without rows."""
+    database = opened(fast_url)
+    async with database.writer.begin() as connection:
+        for table in reversed(TABLES):
+            await connection.execute(delete(table))
+    yield database
+    await database.dispose()
+
+
+@pytest.fixture
+async def database(plain: Database, fast_url: str) -> AsyncIterator[Database]:
+    """The same database with shortcuts."""
+    database = opened(fast_url)
+    use_fast_sessions(database, coalesce=True, group=True, without=frozenset())
+    yield database
+    await database.dispose()
+
+
+@pytest.fixture
+async def apart(plain: Database, fast_url: str) -> AsyncIterator[Database]:
+    """The same with shortcuts, but each request by itself."""
+    database = opened(fast_url)
+    use_fast_sessions(database, coalesce=False, group=False, without=frozenset())
+    yield database
+    await database.dispose()
+
+
+@pytest.fixture
+def past(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The statements that were executed past SQLAlchemy."""
+    seen: list[str] = []
+    read_on, insert = driver.read_on, driver.insert
+
+    def reading(connection: Any, sql: str, arguments: Any) -> Any:
+        seen.append(sql)
+        return read_on(connection, sql, arguments)
+
+    async def inserting(connection: Any, sql: str, rows: Any, lock_timeout: float | None) -> Any:
+        seen.append(sql)
+        return await insert(connection, sql, rows, lock_timeout)
+
+    monkeypatch.setattr(driver, "read_on", reading)
+    monkeypatch.setattr(driver, "insert", inserting)
+    return seen

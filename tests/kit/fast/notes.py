@@ -1,0 +1,177 @@
+"""Notes: tables of the tests of the fast path, in a registry of their own, so that no migration knows them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from enum import Enum, StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from sqlalchemy import Column, ForeignKey, MetaData
+from sqlalchemy.orm import registry, relationship
+from sqlmodel import AutoString, Field, Relationship, SQLModel, col
+from starlette.datastructures import QueryParams
+
+from kit.auth.privacy import hidden_fields
+from kit.database.databases import Database
+from kit.http.principals import CURRENT_PRINCIPAL, Principal
+from kit.models.entities import VIEW, Entity, Stamped, UUIDEntity
+from kit.models.privacy import PRIVATE
+from kit.models.reads import Read, UUIDRead
+from kit.models.types import BIGINT, Money, MoneyColumn, Name
+from kit.query import parameters
+from kit.query.list_query import ListQuery
+
+
+class Colour(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Size(StrEnum):
+    SMALL = "small"
+    LARGE = "large"
+
+
+REGISTRY = registry(metadata=MetaData(naming_convention=SQLModel.metadata.naming_convention))
+
+
+class FastEntity(Entity, registry=REGISTRY):
+    """An entity of these tests."""
+
+
+class FastUUIDEntity(UUIDEntity, registry=REGISTRY):
+    """An entity of these tests that makes its ids itself."""
+
+
+class NoteBase(SQLModel):
+    text: Name = Field(max_length=100, unique=True)
+    stars: int | None = None
+    price: Money = Field(default=Decimal("1.00"), sa_type=MoneyColumn)
+    colour: Colour = Colour.RED
+    size: Size = Field(default=Size.SMALL, sa_type=AutoString(10))
+    owner_id: int | None = None
+    secret: str = Field(default="hush", sa_column_kwargs=PRIVATE)
+
+
+class FastNote(NoteBase, FastEntity, table=True):
+    __tablename__ = "fast_note"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+    belongs_to = "owner_id"
+    replies: list[Any] = Relationship(sa_relationship=relationship("FastReply", back_populates="note", **VIEW))
+
+
+class FastReply(FastEntity, table=True):
+    """A reply, whose note is looked for at the COMMIT."""
+
+    __tablename__ = "fast_reply"
+    text: str
+    note_id: int | None = Field(
+        default=None,
+        sa_column=Column(BIGINT, ForeignKey("fast_note.id", deferrable=True, initially="DEFERRED"), nullable=True),
+    )
+    note: Any = Relationship(sa_relationship=relationship("FastNote", back_populates="replies", **VIEW))
+
+
+class FastLabel(FastUUIDEntity, table=True):
+    __tablename__ = "fast_label"
+    text: str
+
+
+class FastNoteRead(Stamped, NoteBase, Read):
+    """A note."""
+
+    belongs_to = "owner_id"
+
+
+class FastReplyRead(Stamped, Read):
+    """A reply."""
+
+    text: str
+    note_id: int | None
+
+
+class FastNoteBrief(Read):
+    """A note as others embed it."""
+
+    text: str
+    secret: str = Field(sa_column_kwargs=PRIVATE)
+
+
+class FastAnsweringRead(Stamped, Read):
+    """A reply with its note."""
+
+    text: str
+    note: FastNoteBrief | None
+    note_id: int | None
+
+
+class FastLabelRead(Stamped, UUIDRead):
+    """A label."""
+
+    text: str
+
+
+class FastNoteQuery(ListQuery):
+    model = FastNote
+    read = FastNoteRead
+    filters = ("text", "stars", "colour")
+    sorts = ("text", "stars")
+    search = ("text",)
+    includes = MappingProxyType({"replies": "FastReplyRead"})
+
+
+class FastReplyQuery(ListQuery):
+    model = FastReply
+    read = FastReplyRead
+    includes = MappingProxyType({"note": "FastNoteRead"})
+
+
+class FastAnsweringQuery(ListQuery):
+    model = FastReply
+    read = FastAnsweringRead
+
+    def narrowed(self, statement: Any) -> Any:
+        return super().narrowed(statement).where(col(FastReply.text) != "3")
+
+
+class FastLabelQuery(ListQuery):
+    model = FastLabel
+    read = FastLabelRead
+
+
+TABLES: list[Any] = FastEntity.metadata.sorted_tables
+
+
+def note(text: str, **fields: Any) -> FastNote:
+    return FastNote(text=text, **fields)
+
+
+def asked(kind: type[ListQuery], text: str = "") -> ListQuery:
+    """The query variant for these parameters, without a request."""
+    query = kind.__new__(kind)
+    query.text, query.secret = text.encode(), bytes(32)
+    query.given = parameters.read(kind.parameters, QueryParams(text), ())
+    query.fields = query.given.get("fields")
+    query.included = list(query.given.get("include", ()))
+    query.hidden = hidden_fields(kind.model)
+    return query
+
+
+@contextmanager
+def acting_as(principal: Principal) -> Iterator[None]:
+    """The principal of what is done in the block."""
+    token = CURRENT_PRINCIPAL.set(principal)
+    try:
+        yield
+    finally:
+        CURRENT_PRINCIPAL.reset(token)
+
+
+async def store(database: Database, *rows: Entity) -> None:
+    """Store these, each in its own transaction, as a request would."""
+    for row in rows:
+        async with database.write() as session:
+            session.add(row)
+            await session.prepare_commit()
+            await session.commit()

@@ -1,0 +1,146 @@
+"""Coalescing: which reads share a query, and that none sees what was true before it was asked for."""
+
+import asyncio
+from collections.abc import Collection
+from typing import Any
+
+import pytest
+
+from kit.fast import coalescing
+from kit.fast.coalescing import MAX_ITEMS, Coalescer
+
+LONG = 20
+"""Seconds, after which a test that waits has failed."""
+
+
+class Source:
+    """Answers a query with the number of queries so far, as soon as it may."""
+
+    def __init__(self) -> None:
+        self.asked: list[list[Any]] = []
+        self.may_answer = asyncio.Event()
+        self.failure: Exception | None = None
+
+    async def __call__(self, items: Collection[Any]) -> int:
+        self.asked.append(list(items))
+        number = len(self.asked)
+        await self.may_answer.wait()
+        if self.failure:
+            raise self.failure
+        return number
+
+
+@pytest.fixture
+def source() -> Source:
+    return Source()
+
+
+async def asking(coalescer: Coalescer, source: Source, *items: Any) -> list[asyncio.Task[int]]:
+    """Tasks that have asked for these items."""
+    tasks = [asyncio.create_task(coalescer.ask("key", item, source)) for item in items]
+    await settled()
+    return tasks
+
+
+async def settled() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_reads_at_the_same_time_share_a_query(source: Source) -> None:
+    tasks = await asking(Coalescer(), source, 1, 2, 3, 2)
+    source.may_answer.set()
+    assert await asyncio.gather(*tasks) == [1, 1, 1, 1]
+    assert source.asked == [[1, 2, 3]]
+
+
+async def test_a_read_does_not_join_a_query_that_has_started(source: Source) -> None:
+    coalescer = Coalescer()
+    first = await asking(coalescer, source, 1)
+    assert source.asked == [[1]]
+    later = await asking(coalescer, source, 1, 2)
+    source.may_answer.set()
+    assert [await task for task in (*first, *later)] == [1, 2, 2]
+    assert source.asked == [[1], [1, 2]]
+
+
+async def test_another_key_is_another_query(source: Source) -> None:
+    coalescer = Coalescer()
+    source.may_answer.set()
+    answers = await asyncio.gather(coalescer.ask("one", 1, source), coalescer.ask("another", 1, source))
+    assert list(answers) == [1, 2]
+
+
+async def test_a_query_answers_a_bounded_number(source: Source) -> None:
+    tasks = await asking(Coalescer(), source, *range(MAX_ITEMS + 1))
+    source.may_answer.set()
+    await asyncio.gather(*tasks)
+    assert [len(items) for items in source.asked] == [MAX_ITEMS, 1]
+
+
+async def test_a_cancelled_read_does_not_affect_the_others(source: Source) -> None:
+    gone, other, third = await asking(Coalescer(), source, 1, 2, 3)
+    gone.cancel()
+    source.may_answer.set()
+    assert [await other, await third] == [1, 1]
+    assert gone.cancelled()
+
+
+async def test_a_query_that_fails_with_nobody_waiting_does_not_affect_the_next(source: Source) -> None:
+    coalescer = Coalescer()
+    source.failure = OSError("no database")
+    (gone,) = await asking(coalescer, source, 1)
+    gone.cancel()
+    source.may_answer.set()
+    await settled()
+    assert not coalescer.running
+    source.failure = None
+    assert await coalescer.ask("key", 1, source) == 2
+
+
+async def test_a_failure_reaches_all_who_asked_and_nobody_after_them(source: Source) -> None:
+    coalescer = Coalescer()
+    source.failure = OSError("no database")
+    tasks = await asking(coalescer, source, 1, 2, 3)
+    source.may_answer.set()
+    assert await asyncio.gather(*tasks, return_exceptions=True) == [source.failure] * 3
+    source.failure = None
+    assert await coalescer.ask("key", 1, source) == 2
+    assert not coalescer.collecting
+    assert not coalescer.running
+
+
+async def test_a_query_that_is_cancelled_at_shutdown_cancels_all_who_wait(source: Source) -> None:
+    coalescer = Coalescer()
+    tasks = await asking(coalescer, source, 1, 2)
+    task = coalescer.running["key"].task
+    assert task
+    task.cancel()
+    await asyncio.wait(tasks, timeout=LONG)
+    assert all(task.cancelled() for task in tasks)
+
+
+async def test_a_slow_query_does_not_hold_up_the_next(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coalescing, "MAX_WAIT_SECONDS", 0.01)
+    coalescer = Coalescer()
+    slow = await asking(coalescer, source, 1)
+    later = await asking(coalescer, source, 2)
+    async with asyncio.timeout(LONG):
+        while len(source.asked) < 2:  # noqa: ASYNC110  no event comes from there
+            await asyncio.sleep(0.01)
+    assert not slow[0].done()
+    source.may_answer.set()
+    assert [await task for task in (*slow, *later)] == [1, 2]
+    assert not coalescer.running
+
+
+def test_a_batch_of_an_event_loop_that_has_ended_holds_up_nobody() -> None:
+    coalescer = Coalescer()
+    coalescer.loop = asyncio.new_event_loop()
+    coalescer.loop.close()
+    coalescer.collecting["key"] = coalescer.running["key"] = coalescing.ReadBatch()
+
+    async def ask() -> Any:
+        return await coalescer.ask("key", 1, lambda items: asyncio.sleep(0, list(items)))
+
+    assert asyncio.run(ask()) == [1]

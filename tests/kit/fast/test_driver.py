@@ -1,0 +1,88 @@
+"""Statements past SQLAlchemy: on connections that live, of which none is lost, with failures as SQLAlchemy's."""
+
+import sqlite3
+from typing import Any
+
+import asyncpg
+import pytest
+from sqlalchemy import Select, Text, TypeDecorator, literal, select, text, type_coerce
+from sqlalchemy.exc import EmulatedDBAPIException, OperationalError, ProgrammingError
+
+from kit.database.databases import Database
+from kit.database.errors import FAILURES, meaning_of
+from kit.fast.selects import fetch
+from tests.kit.fast.notes import TABLES, FastLabel, FastReply, note, store
+
+on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
+
+
+class Shouted(TypeDecorator[str]):
+    """A type of which SQLAlchemy may not keep statements."""
+
+    impl = Text
+    cache_ok = False
+
+
+async def test_all_values_are_those_that_sqlalchemy_reads(database: Database) -> None:
+    await store(database, note('é\u2028"\\', stars=None), FastLabel(text="x"), FastReply(text="y"))
+    async with database.reader.connect() as connection:
+        for table in TABLES:
+            through: Any = (await connection.execute(Select(table))).all()
+            past = await fetch(database.reader, Select(table))
+            assert [tuple(row) for row in past] == [tuple(row) for row in through]
+            assert [list(map(type, row)) for row in past] == [list(map(type, row)) for row in through]
+
+
+async def test_a_statement_that_cannot_be_kept_is_executed_all_the_same(database: Database) -> None:
+    assert await fetch(database.reader, select(type_coerce(literal("HERE"), Shouted()))) == [("HERE",)]
+
+
+@pytest.mark.parametrize("texts", [["a"], ["a", "b", "c"]])
+async def test_a_list_of_values_in_a_statement_may_grow(database: Database, texts: list[str]) -> None:
+    await store(database, note("a"))
+    table = next(table for table in TABLES if table.name == "fast_note")
+    found = await fetch(database.reader, select(table.c.text).where(table.c.text.in_(texts)))
+    assert [tuple(row) for row in found] == [("a",)]
+
+
+async def test_a_read_that_fails_gives_its_connection_back(database: Database) -> None:
+    pool: Any = database.reader.sync_engine.pool
+    for _ in range(3):
+        with pytest.raises((OperationalError, ProgrammingError), match="no_such_table"):
+            await fetch(database.reader, select(text("1")).select_from(text("no_such_table")))
+        assert pool.checkedout() == 0
+    assert await fetch(database.reader, select(literal(1))) == [(1,)]
+
+
+@on_postgresql
+async def test_a_connection_that_has_ended_is_not_used(database: Database) -> None:
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    async with database.reader.connect() as living:
+        async with database.reader.connect() as dying:
+            driver: Any = (await dying.get_raw_connection()).driver_connection
+        await living.execute(text(f"SELECT pg_terminate_backend(pid, 5000) {others}"))
+        while not driver.is_closed():
+            await living.execute(text("SELECT pg_sleep(0.01)"))
+        assert await fetch(database.reader, select(literal(1))) == [(1,)]
+
+
+@on_postgresql
+async def test_a_connection_that_ends_under_way_is_a_lost_one(database: Database) -> None:
+    with pytest.raises(FAILURES) as caught:
+        await fetch(database.reader, select(text("pg_terminate_backend(pg_backend_pid())")))
+    assert meaning_of(caught.value) == "lost"
+    assert await fetch(database.reader, select(literal(1))) == [(1,)]
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        asyncpg.InternalClientError("cannot switch to state 12; another operation (2) is in progress"),
+        EmulatedDBAPIException("the database system is shutting down"),
+        sqlite3.ProgrammingError("Cannot operate on a closed database."),
+    ],
+    ids=lambda failure: type(failure).__name__,
+)
+def test_what_a_driver_says_of_a_dead_connection_is_a_lost_connection(failure: Exception) -> None:
+    assert isinstance(failure, FAILURES)
+    assert meaning_of(failure) == "lost"

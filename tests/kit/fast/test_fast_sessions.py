@@ -1,0 +1,427 @@
+"""Fast sessions: what they read and store, and what one can do with a session afterwards, is as with plain ones."""
+
+import asyncio
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import func, inspect, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlmodel import col, select
+
+from kit.auth.ownership import RESTRICTED_READS
+from kit.database.databases import Database
+from kit.fast.mappings import is_insertable, mapping_of
+from kit.http.principals import Principal
+from kit.http.problems import Problem
+from kit.models.entities import Entity
+from tests.kit.fast.notes import Colour, FastLabel, FastNote, FastReply, acting_as, note, store
+
+on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True, scope="session")
+
+
+async def texts(database: Database) -> list[str]:
+    async with database.read() as session:
+        return [row.text for row in await session.exec(select(FastNote).order_by(col(FastNote.id)))]
+
+
+def values(row: Any) -> dict[str, Any]:
+    return {name: value for name, value in vars(row).items() if name != "_sa_instance_state"}
+
+
+@pytest.mark.parametrize("microsecond", [0, 1, 500_000])
+async def test_a_row_is_the_same_as_through_the_orm(database: Database, plain: Database, microsecond: int) -> None:
+    when = datetime(2026, 1, 2, 3, 4, 5, microsecond, UTC)
+    await store(
+        database, note('é\u2028"\\', price=Decimal("0.10"), colour=Colour.BLUE, created_at=when), FastLabel(text="b")
+    )
+    for entity in (FastNote, FastLabel):
+        async with plain.read() as through, database.read() as past:
+            expected = (await through.exec(select(entity))).one()
+            got = await past.get(entity, expected.id)
+            assert values(got) == values(expected)
+
+
+async def test_a_row_belongs_to_the_session_until_its_end(database: Database, plain: Database) -> None:
+    await store(plain, row := note("a"))
+    async with database.read() as session:
+        got = await session.get(FastNote, row.id)
+        assert got in session
+        assert await session.get(FastNote, row.id) is got
+        assert not session.dirty
+        await session.refresh(got, ["replies"])
+        assert got is not None
+        assert got.replies == []
+    assert inspect(got).detached
+
+
+async def test_an_absent_row_is_none(database: Database) -> None:
+    async with database.read() as session:
+        assert await session.get(FastNote, 777) is None
+
+
+async def test_readers_at_the_same_time_get_each_their_own_row(
+    database: Database, plain: Database, past: list[str]
+) -> None:
+    await store(plain, *(rows := [note(f"{number}") for number in range(20)]))
+
+    async def get(ident: int) -> FastNote | None:
+        async with database.read() as session:
+            return await session.get(FastNote, ident)
+
+    got = await asyncio.gather(*(get(row.id) for row in [*rows, rows[0]]), get(777))
+    assert [one and one.text for one in got] == [*(row.text for row in rows), "0", None]
+    assert got[0] is not got[20]
+    assert len(past) == 1
+
+
+async def test_without_coalescing_each_reader_has_a_query(apart: Database, plain: Database, past: list[str]) -> None:
+    await store(plain, row := note("a"))
+    async with apart.read() as one, apart.read() as other:
+        await asyncio.gather(one.get(FastNote, row.id), other.get(FastNote, row.id))
+    assert len(past) == 2
+
+
+@pytest.mark.parametrize(
+    "options", [{"populate_existing": True}, {"execution_options": {"x": 1}}, {"with_for_update": True}]
+)
+async def test_a_get_with_options_is_left_to_the_orm(
+    database: Database, plain: Database, past: list[str], options: dict[str, Any]
+) -> None:
+    await store(plain, row := note("a"))
+    async with database.read() as session:
+        assert await session.get(FastNote, row.id, **options)
+    assert past == []
+
+
+@pytest.mark.parametrize("as_ident", [lambda ident: (ident,), lambda ident: {"id": ident}])
+async def test_an_ident_may_have_each_form_that_is_documented(
+    database: Database, plain: Database, as_ident: Any
+) -> None:
+    await store(plain, row := note("a"))
+    async with database.read() as session:
+        assert (await session.get(FastNote, as_ident(row.id))).text == "a"  # type: ignore[union-attr]
+
+
+async def test_a_session_that_has_begun_goes_on_with_its_connection(database: Database, past: list[str]) -> None:
+    async with database.read() as session:
+        await session.connection()
+        await session.get(FastNote, 1)
+    assert past == []
+
+
+async def test_a_restricted_session_is_left_to_the_orm(database: Database, past: list[str]) -> None:
+    with acting_as(Principal(7)):
+        session = database.read()
+        session.info[RESTRICTED_READS] = True
+        await session.get(FastNote, 1)
+        await session.close()
+    assert past == []
+
+
+async def test_a_failure_is_that_of_the_orm(database: Database, plain: Database) -> None:
+    failures = []
+    for one in (plain, database):
+        async with one.read() as session:
+            with pytest.raises((DBAPIError, OverflowError)) as caught:
+                await session.get(FastNote, 2**70)
+            failures.append((type(caught.value), str(caught.value).partition("\n")[0]))
+    assert failures[0] == failures[1]
+
+
+async def test_a_refused_insert_fails_as_in_the_orm(database: Database, plain: Database) -> None:
+    await store(plain, note("a"))
+    failures = []
+    for one in (plain, database):
+        with pytest.raises(IntegrityError) as caught:
+            await store(one, note("a"))
+        failure = caught.value
+        failures.append((str(failure.orig), type(failure.orig), failure.statement and failure.statement[:22]))
+    assert failures[0] == failures[1]
+    await store(database, note("b"))
+
+
+async def test_a_single_new_row_is_stored_past_the_orm(database: Database, past: list[str]) -> None:
+    async with database.write() as session:
+        session.add(row := note("a"))
+        await session.prepare_commit()
+        assert row in session
+        assert inspect(row).persistent
+        await session.commit()
+        assert not session.in_transaction()
+    assert inspect(row).detached
+    assert len(past) == 1
+    assert await texts(database) == ["a"]
+
+
+async def test_a_row_that_was_stored_is_unchanged_for_the_next_session(database: Database, past: list[str]) -> None:
+    await store(database, row := note("a"))
+    assert len(past) == 1
+    assert not inspect(row).modified
+    async with database.write() as session:
+        session.add(row)
+        assert not session.dirty
+        row.stars = 4
+        await session.commit()
+    assert row.version == 2
+
+
+async def test_a_row_that_makes_its_id_itself_keeps_it(database: Database, plain: Database, past: list[str]) -> None:
+    ident = (label := FastLabel(text="a")).id
+    await store(database, label)
+    async with plain.read() as session:
+        assert await session.get(FastLabel, ident)
+    assert len(past) == 1
+
+
+async def test_what_is_not_committed_has_not_happened(database: Database) -> None:
+    async with database.write() as session:
+        session.add(note("a"))
+        await session.prepare_commit()
+    async with database.write() as session:
+        session.add(row := note("b"))
+        await session.prepare_commit()
+        await session.rollback()
+        assert row not in session
+    session = database.write()
+    session.add(note("c"))
+    await session.prepare_commit()
+    await session.close()
+    assert await texts(database) == []
+
+
+async def test_a_statement_after_the_insert_is_in_its_transaction(database: Database) -> None:
+    async with database.write() as session:
+        session.add(row := note("a"))
+        await session.prepare_commit()
+        ident = row.id
+        assert (await session.exec(select(func.count()).select_from(FastNote))).one() == 1
+        assert row.id == ident
+        session.add(note("b"))
+        await session.commit()
+    assert await texts(database) == ["a", "b"]
+
+
+async def test_what_is_added_or_changed_after_the_insert_is_stored_too(database: Database, plain: Database) -> None:
+    async with database.write() as session:
+        session.add(row := note("a"))
+        await session.prepare_commit()
+        row.stars = 5
+        session.add(note("b"))
+        await session.commit()
+        ident = row.id
+    async with plain.read() as session_:
+        got = await session_.get(FastNote, ident)
+        assert got is not None
+        assert (got.stars, got.version) == (5, 2)
+    assert await texts(database) == ["a", "b"]
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+async def test_a_savepoint_after_the_insert_holds_what_comes_after_it(database: Database, is_kept: bool) -> None:
+    async with database.write() as session:
+        session.add(row := note("a"))
+        await session.prepare_commit()
+        savepoint = await session.begin_nested()
+        session.add(note("b"))
+        await (savepoint.commit() if is_kept else savepoint.rollback())
+        await session.refresh(row)
+        await session.commit()
+    assert await texts(database) == ["a", "b"][: 1 + is_kept]
+
+
+async def test_a_row_may_be_refreshed_or_expired_after_the_insert(database: Database) -> None:
+    async with database.write() as session:
+        session.add(row := note("a"))
+        await session.prepare_commit()
+        await session.refresh(row)
+        assert row.text == "a"
+        await session.commit()
+    async with database.write() as session:
+        session.add(row := note("b"))
+        await session.prepare_commit()
+        session.expire(row)
+        await session.exec(select(FastNote))
+        assert row.text == "b"
+        await session.commit()
+    assert await texts(database) == ["a", "b"]
+
+
+async def two(session: Any) -> None:
+    session.add_all([note("a"), note("b")])
+
+
+async def after_a_look(session: Any) -> None:
+    await session.exec(select(FastNote.id))
+    session.add(note("a"))
+
+
+async def with_an_expression(session: Any) -> None:
+    session.add(note("a", stars=1))
+    next(iter(session.new)).stars = func.length("abc")
+
+
+async def without_a_value(session: Any) -> None:
+    session.add(note("a", version=None))
+
+
+async def with_a_version(session: Any) -> None:
+    session.add(note("a", version=7))
+
+
+@pytest.mark.parametrize("work", [two, after_a_look, with_an_expression, without_a_value, with_a_version])
+async def test_what_needs_the_orm_is_left_to_the_orm(database: Database, past: list[str], work: Any) -> None:
+    async with database.write() as session:
+        await work(session)
+        await session.prepare_commit()
+        await session.commit()
+    assert past == []
+    async with database.read() as reading:
+        (row, *_) = (await reading.exec(select(FastNote))).all()
+        assert (row.text, row.version, row.stars) == ("a", 1, 3 if work is with_an_expression else None)
+
+
+async def test_a_value_that_its_type_refuses_fails_as_in_the_orm(database: Database, plain: Database) -> None:
+    failures = []
+    for one in (plain, database):
+        with pytest.raises(Exception, match="timezone") as caught:
+            await store(one, note("a", created_at=datetime(2026, 1, 1)))  # noqa: DTZ001  that is refused
+        failures.append((type(caught.value), str(caught.value).partition("\n")[0]))
+    assert failures[0] == failures[1]
+
+
+async def test_a_row_that_was_stored_before_is_updated(database: Database) -> None:
+    await store(database, note("a"))
+    async with database.read() as reading:
+        row = (await reading.exec(select(FastNote))).one()
+    async with database.write() as session:
+        session.add(row)
+        row.text = "b"
+        await session.prepare_commit()
+        await session.commit()
+    assert await texts(database) == ["b"]
+
+
+def test_a_row_on_which_others_depend_is_not_insertable_by_itself() -> None:
+    mapping = mapping_of(FastReply)
+    assert mapping is not None
+    reply = FastReply(text="a")
+    assert is_insertable(reply, mapping)
+    reply.note = note("b")
+    assert not is_insertable(reply, mapping)
+
+
+async def test_many_rows_get_their_ids_in_order(database: Database) -> None:
+    async with database.write() as session:
+        rows = [note(f"{number}") for number in range(20)]
+        await session.insert_all(rows)
+        assert all(row in session for row in rows)
+        rows[1].text = "changed"
+        await session.commit()
+    assert [row.id for row in rows] == sorted(row.id for row in rows)
+    assert await texts(database) == ["0", "changed", *map(str, range(2, 20))]
+    assert (rows[0].version, rows[1].version) == (1, 2)
+
+
+async def test_rows_that_have_their_ids_keep_them(database: Database) -> None:
+    async with database.write() as session:
+        await session.insert_all([note("nine", id=10**6 + 9), note("seven", id=10**6 + 7)])
+        await session.insert_all([])
+        await session.commit()
+    assert await texts(database) == ["seven", "nine"]
+
+
+async def test_rows_that_are_not_alike_are_stored_all_the_same(database: Database) -> None:
+    others: list[Entity] = [FastLabel(text="b"), note("c", id=10**7)]
+    for other in others:
+        async with database.write() as session:
+            session.add(note(f"before {other.text}"))  # type: ignore[attr-defined]
+            await session.insert_all([note(f"with {other.text}"), other])  # type: ignore[attr-defined]
+            await session.commit()
+    assert await texts(database) == ["before b", "with b", "before c", "with c", "c"]
+
+
+async def test_many_rows_of_which_one_is_refused_have_no_ids(database: Database) -> None:
+    rows = [note("a"), note("a")]
+    async with database.write() as session:
+        with pytest.raises(IntegrityError):
+            await session.insert_all(rows)
+    assert [row.id for row in rows] == [None, None]
+
+
+async def test_no_connection_is_lost(database: Database) -> None:
+    await store(database, note("a"))
+    for _ in range(3):
+        with pytest.raises(IntegrityError):
+            await store(database, note("a"))
+        async with database.read() as session:
+            with pytest.raises((DBAPIError, OverflowError)):
+                await session.get(FastNote, 2**70)
+    for engine in (database.reader, database.writer):
+        pool: Any = engine.pool
+        assert pool.checkedout() == 0
+
+
+async def test_a_transaction_may_follow_another_in_one_session(database: Database) -> None:
+    async with database.write() as session:
+        for text in "abc":
+            session.add(note(text))
+            await session.prepare_commit()
+            await session.commit()
+    assert await texts(database) == ["a", "b", "c"]
+
+
+async def insert(database: Database, *rows: FastNote) -> list[int]:
+    async with database.write() as session:
+        await session.insert_all(rows)
+        await session.commit()
+    return [row.id for row in rows]
+
+
+async def execute(database: Database, statement: str) -> None:
+    async with database.writer.begin() as connection:
+        await connection.execute(text(statement))
+
+
+@on_sqlite
+async def test_an_id_is_not_given_again_after_its_row_was_deleted(database: Database) -> None:
+    first = await insert(database, note("a"), note("b"))
+    await execute(database, "DELETE FROM fast_note")
+    assert await insert(database, note("c"), note("d")) == [ident + 2 for ident in first]
+
+
+@on_sqlite
+async def test_without_a_memory_of_ids_they_follow_the_largest(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await insert(database, note("a", id=4000))
+    await execute(database, "DELETE FROM sqlite_sequence")
+    table: Any = inspect(FastNote).local_table
+    monkeypatch.setitem(table.dialect_options["sqlite"], "autoincrement", False)
+    assert await insert(database, note("b"), note("c")) == [4001, 4002]
+
+
+async def test_a_member_stores_rows_of_their_own_past_the_orm_and_no_others(
+    database: Database, plain: Database, past: list[str]
+) -> None:
+    with acting_as(Principal(7)):
+        for owner, is_allowed in ((7, True), (8, False), (None, False)):
+            refusals = []
+            for one in (plain, database):
+                try:
+                    async with one.write(restricted=True) as session:
+                        session.add(note(f"{owner}", owner_id=owner))
+                        await session.prepare_commit()
+                except Problem as refusal:
+                    refusals.append(refusal.status_code)
+            assert refusals == ([] if is_allowed else [403, 403])
+    assert len(past) == 1
+
+
+async def test_a_member_inserts_no_rows_of_others_in_bulk(database: Database) -> None:
+    with acting_as(Principal(7)):
+        async with database.write(restricted=True) as session:
+            await session.insert_all([note("a", owner_id=7), note("b", owner_id=7)])
+            with pytest.raises(Problem):
+                await session.insert_all([note("c", owner_id=8)])

@@ -1,0 +1,330 @@
+"""Group commit: rows that arrive together are stored together, and none is worse off than by itself."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.pool import PoolProxiedConnection
+from sqlmodel import col, select
+
+from kit.database.databases import Database
+from kit.database.errors import Undone, meaning_of
+from kit.fast import batches, driver, group_commit, single_insert
+from kit.fast.group_commit import GroupCommit
+from kit.models.entities import Entity
+from tests.kit.fast.notes import FastLabel, FastNote, FastReply, note
+
+LONG = 20
+"""Seconds, after which a test that waits has failed."""
+on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
+Make = Callable[[], Entity]
+Step = Callable[[Any], Awaitable[Any]]
+
+
+async def post(database: Database, make: Make, before_commit: Step | None = None) -> Entity:
+    """What a request does: it stores a row, and runs again if its transaction was undone."""
+    for _ in range(10):
+        try:
+            async with database.write() as session:
+                session.add(row := make())
+                await session.prepare_commit()
+                if before_commit:
+                    await before_commit(row)
+                await session.commit()
+                return row
+        except (Undone, OSError) as failure:
+            if meaning_of(failure) not in ("again", "lost"):
+                raise
+    raise AssertionError("it ran too often")
+
+
+async def until(happens: Callable[[], bool]) -> None:
+    async with asyncio.timeout(LONG):
+        while not happens():  # noqa: ASYNC110  no event comes from there
+            await asyncio.sleep(0.005)
+
+
+class Stage:
+    """Lets one INSERT begin, and no other until `go` is called, so that those that arrive meanwhile are together."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, database: Database) -> None:
+        self.database, self.opened = database, asyncio.Event()
+        self.sizes: list[int] = []
+        """How many rows each transaction was to store."""
+        self.lock_timeouts: list[float | None] = []
+        self.failures: list[Exception] = []
+        self.insert = driver.insert
+        monkeypatch.setattr(driver, "insert", self.store)
+        monkeypatch.setattr(group_commit, "MAX_WAIT_SECONDS", LONG)
+
+    async def store(self, connection: PoolProxiedConnection, sql: str, rows: Sequence[Any], *lock_timeout: Any) -> Any:
+        self.sizes.append(len(rows))
+        self.lock_timeouts += lock_timeout
+        await self.opened.wait()
+        if len(rows) > 1 and self.failures:
+            raise self.failures.pop()
+        return await self.insert(connection, sql, rows, *lock_timeout)
+
+    @property
+    def group(self) -> GroupCommit:
+        group: GroupCommit = self.database.write().shortcuts.group_commit  # type: ignore[attr-defined]
+        return group
+
+    @property
+    def waiting(self) -> int:
+        return sum(len(batch.members) for batch in self.group.collecting.values())
+
+    async def enter(self, *makes: Make, before_commit: Step | None = None) -> list[asyncio.Task[Entity]]:
+        """These requests, of which the first is under way, and the others wait for it."""
+        tasks = [asyncio.create_task(post(self.database, make, before_commit)) for make in makes]
+        await until(lambda: self.waiting == len(makes) - 1)
+        return tasks
+
+    async def go(self, tasks: Sequence[asyncio.Task[Entity]]) -> list[Any]:
+        """The rows, or the types of the failures."""
+        self.opened.set()
+        results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), LONG)
+        await until(lambda: not any(self.group.open.values()))
+        return [type(result) if isinstance(result, BaseException) else result for result in results]
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch, database: Database) -> Stage:
+    return Stage(monkeypatch, database)
+
+
+def notes(*texts: str) -> list[Make]:
+    return [lambda text=text: note(text) for text in texts]  # type: ignore[misc]
+
+
+def replies(*note_ids: int | None) -> list[Make]:
+    return [lambda n=n, ident=ident: FastReply(text=f"{n}", note_id=ident) for n, ident in enumerate(note_ids)]  # type: ignore[misc]
+
+
+async def stored(database: Database, entity: Any = FastNote) -> list[str]:
+    async with database.write() as session:
+        return sorted((await session.exec(select(entity.text))).all())
+
+
+def checked_out(database: Database) -> int:
+    pool: Any = database.writer.pool
+    return int(pool.checkedout())
+
+
+async def test_rows_that_arrive_while_one_is_stored_are_stored_together(stage: Stage, plain: Database) -> None:
+    rows = await stage.go(await stage.enter(*notes(*"abcdefgh")))
+    assert stage.sizes == [1, 7]
+    async with plain.read() as session:
+        for row in rows:
+            assert (await session.get(FastNote, row.id)).text == row.text  # type: ignore[union-attr]
+
+
+async def test_rows_that_have_their_ids_are_stored_together_too(stage: Stage, plain: Database) -> None:
+    await stage.go(await stage.enter(*(lambda text=text: FastLabel(text=text) for text in "abc")))
+    assert stage.sizes == [1, 2]
+    assert await stored(plain, FastLabel) == ["a", "b", "c"]
+
+
+async def test_a_batch_is_bounded_and_a_full_one_starts_at_once(
+    stage: Stage, plain: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "MAX_ROWS", 3)
+    tasks = [asyncio.create_task(post(stage.database, make)) for make in notes(*"abcdefgh")]
+    await until(lambda: stage.waiting == 1)
+    await stage.go(tasks)
+    assert sorted(stage.sizes) == [1, 1, 3, 3]
+    assert await stored(plain) == list("abcdefgh")
+
+
+async def test_a_batch_does_not_wait_for_a_slow_transaction(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(group_commit, "MAX_WAIT_SECONDS", 0.01)
+    tasks = [asyncio.create_task(post(stage.database, make)) for make in notes("a", "b")]
+    await until(lambda: sum(stage.group.open.values()) == 2)
+    assert len(await stage.go(tasks)) == 2
+
+
+async def test_a_row_that_is_refused_does_not_affect_the_others(stage: Stage, plain: Database) -> None:
+    results = await stage.go(await stage.enter(*notes("a", "b", "a", "c")))
+    assert [result is IntegrityError for result in results] == [False, False, True, False]
+    assert await stored(plain) == ["a", "b", "c"]
+    assert checked_out(stage.database) == 0
+
+
+async def test_a_row_for_which_the_commit_is_refused_does_not_affect_the_others(stage: Stage, plain: Database) -> None:
+    results = await stage.go(await stage.enter(*replies(None, None, 77, None)))
+    assert [result is IntegrityError for result in results] == [False, False, True, False]
+    assert await stored(plain, FastReply) == ["0", "1", "3"]
+    assert checked_out(stage.database) == 0
+    assert stage.sizes[:2] == [1, 3]
+    assert set(stage.sizes[2:]) == {1}
+    assert any(stage.group.apart_until.values())
+
+
+async def test_a_request_that_fails_after_its_row_was_stored_does_not_affect_the_others(
+    stage: Stage, plain: Database
+) -> None:
+    async def fail_for_b(row: Any) -> None:
+        if row.text == "b":
+            raise LookupError("no answer")
+
+    results = await stage.go(await stage.enter(*notes("a", "b", "c", "d"), before_commit=fail_for_b))
+    assert [result is LookupError for result in results] == [False, True, False, False]
+    assert await stored(plain) == ["a", "c", "d"]
+
+
+async def test_a_request_that_leaves_before_the_start_is_left_out(stage: Stage, plain: Database) -> None:
+    first, gone, other = await stage.enter(*notes("a", "b", "c"))
+    gone.cancel()
+    await until(lambda: stage.waiting == 1)
+    await stage.go([first, other])
+    assert await stored(plain) == ["a", "c"]
+
+
+async def test_a_batch_that_everybody_has_left_does_not_start(stage: Stage) -> None:
+    first, gone = await stage.enter(*notes("a", "b"))
+    gone.cancel()
+    await until(lambda: stage.waiting == 0)
+    await stage.go([first])
+    assert stage.sizes == [1]
+
+
+async def test_a_batch_for_which_nobody_waits_is_given_up(
+    stage: Stage, plain: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit, "MAX_WAIT_SECONDS", 0)
+    tasks = [asyncio.create_task(post(stage.database, make)) for make in notes("a", "b", "c")]
+    await until(lambda: not stage.group.collecting and bool(stage.sizes))
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    await until(lambda: checked_out(stage.database) == 0)
+    assert not any(stage.group.open.values())
+    assert await stored(plain) == []
+
+
+@pytest.mark.parametrize("failure", [ConnectionResetError("cut"), OSError("away")])
+async def test_a_connection_that_is_lost_before_the_commit_is_noticed_by_nobody(
+    stage: Stage, plain: Database, failure: Exception
+) -> None:
+    stage.failures.append(failure)
+    await stage.go(await stage.enter(*notes("a", "b", "c")))
+    assert await stored(plain) == ["a", "b", "c"]
+
+
+async def test_a_fault_of_our_own_reaches_every_member(stage: Stage, plain: Database) -> None:
+    stage.failures.append(LookupError("no such table"))
+    results = await stage.go(await stage.enter(*notes("a", "b", "c")))
+    assert results[1:] == [LookupError, LookupError]
+    assert await stored(plain) == ["a"]
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+async def test_a_commit_that_breaks_off_is_not_tried_again(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, is_lost: bool
+) -> None:
+    control = driver.control
+
+    async def broken(connection: Any, command: str) -> None:
+        if command == "COMMIT" and len(stage.sizes) == 2:
+            await (asyncio.sleep(LONG) if not is_lost else asyncio.sleep(0))
+            raise ConnectionResetError("cut")
+        await control(connection, command)
+
+    monkeypatch.setattr(driver, "control", broken)
+    monkeypatch.setattr(batches, "COMMIT_TIMEOUT", 0.1)
+
+    async def once(make: Make) -> Entity:
+        async with stage.database.write() as session:
+            session.add(row := make())
+            await session.prepare_commit()
+            await session.commit()
+            return row
+
+    tasks = [asyncio.create_task(once(make)) for make in notes("a", "b", "c")]
+    await until(lambda: stage.waiting == 2)
+    results = await stage.go(tasks)
+    assert all(issubclass(result, OSError) for result in results[1:])
+    await until(lambda: checked_out(stage.database) == 0)
+
+
+@on_postgresql
+async def test_a_request_that_waits_for_a_lock_waits_by_itself(stage: Stage, plain: Database) -> None:
+    async with plain.write() as session:
+        session.add(note("a", id=5))
+        await session.flush()
+        tasks = await stage.enter(*(lambda n=n: note(n, stars=1) for n in ("b", "c", "a", "d")))
+        stage.opened.set()
+        await until(lambda: [task.done() for task in tasks] == [True, True, False, True])
+    results = await stage.go(tasks)
+    assert [getattr(result, "text", None) for result in results] == ["b", "c", "a", "d"]
+    assert stage.lock_timeouts[1:] == [batches.LOCK_TIMEOUT_SECONDS, *[None] * 3]
+
+
+async def test_a_statement_after_the_insert_takes_its_row_out_of_the_batch(stage: Stage, plain: Database) -> None:
+    async def look(session: Any, row: Any) -> None:
+        session.add(row)
+        await session.prepare_commit()
+        if row.text == "b":
+            assert row in (await session.exec(select(FastNote).where(col(FastNote.text) == "b"))).all()
+        await session.commit()
+
+    async def request(text: str) -> Any:
+        for _ in range(10):
+            try:
+                async with stage.database.write() as session:
+                    await look(session, row := note(text))
+                    return row
+            except Undone:
+                continue
+        raise AssertionError("it ran too often")
+
+    tasks = [asyncio.create_task(request(text)) for text in "abc"]
+    await until(lambda: stage.waiting == 2)
+    await stage.go(tasks)
+    assert await stored(plain) == ["a", "b", "c"]
+
+
+async def test_without_group_commit_each_row_has_its_transaction(apart: Database, past: list[str]) -> None:
+    await asyncio.gather(*(post(apart, make) for make in notes(*"abcd")))
+    assert len(past) == 4
+    assert await stored(apart) == ["a", "b", "c", "d"]
+
+
+async def test_a_connection_that_cannot_be_rolled_back_is_not_used_again(
+    apart: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    control, commands = driver.control, []
+
+    async def broken(connection: Any, command: str) -> None:
+        commands.append(command)
+        if command == "ROLLBACK":
+            raise ConnectionResetError
+        await control(connection, command)
+
+    monkeypatch.setattr(driver, "control", broken)
+    session = apart.write()
+    session.add(note("a"))
+    await session.prepare_commit()
+    with pytest.raises(ConnectionResetError):
+        await session.close()
+    assert commands[-1] == "ROLLBACK"
+    assert checked_out(apart) == 0
+    monkeypatch.undo()
+    assert await stored(apart) == []
+
+
+async def test_an_insert_is_compiled_once(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    await post(database, lambda: note("a"))
+    monkeypatch.setattr(single_insert.CompiledInsert, "__init__", lambda *_, **__: pytest.fail("compiled again"))
+    await post(database, lambda: note("b"))
+
+
+async def test_a_transaction_of_an_event_loop_that_has_ended_holds_up_nobody(database: Database, stage: Stage) -> None:
+    stage.opened.set()
+    await post(database, lambda: note("a"))
+    stage.group.open[FastNote, True] = 1
+    stage.group.loop = None
+    await asyncio.wait_for(post(database, lambda: note("b")), LONG / 2)
+    assert stage.sizes == [1, 1]

@@ -1,0 +1,145 @@
+"""Listeners: whoever listens to an event of SQLAlchemy hears it, as if there were no shortcuts."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Dialect, Engine, event
+from sqlalchemy.orm import Mapper, Session, SessionEvents, sessionmaker
+from sqlmodel import SQLModel
+
+from kit.database.databases import Database
+from kit.fast.listeners import Listeners
+from kit.models.entities import Entity
+from tests.kit.fast.notes import FastLabel, FastNote, note, store
+
+READS = ["do_orm_execute", "after_begin", "loaded_as_persistent", "before_cursor_execute", "after_execute", "load"]
+WRITES = ["before_flush", "after_flush", "before_commit", "after_commit", "pending_to_persistent", "before_insert",
+          "after_insert", "begin", "commit", "after_cursor_execute"]  # fmt: skip
+
+
+@contextmanager
+def listening(target: Any, name: str, **options: Any) -> Iterator[list[str]]:
+    """What is heard of this event in the block."""
+    heard: list[str] = []
+
+    def hear(*_: object, **__: object) -> None:
+        heard.append(name)
+
+    event.listen(target, name, hear, **options)
+    try:
+        yield heard
+    finally:
+        event.remove(target, name, hear)
+
+
+def target_of(name: str) -> Any:
+    if name in ("load", "before_insert", "after_insert"):
+        return FastNote
+    return Session if hasattr(SessionEvents, name) else Engine
+
+
+@pytest.mark.parametrize("name", READS)
+async def test_a_listener_hears_a_read(database: Database, past: list[str], name: str) -> None:
+    await store(database, row := note("a"))
+    past.clear()
+    with listening(target_of(name), name) as heard:
+        async with database.read() as session:
+            assert await session.get(FastNote, row.id)
+    assert (heard, past) == ([name], [])
+    async with database.read() as session:
+        assert await session.get(FastNote, row.id)
+    assert (heard, len(past)) == ([name], 1)
+
+
+@pytest.mark.parametrize("name", WRITES)
+async def test_a_listener_hears_an_insert(database: Database, past: list[str], name: str) -> None:
+    with listening(target_of(name), name) as heard:
+        await store(database, note("a"))
+    assert heard
+    assert (set(heard), past) == ({name}, [])
+    await store(database, note("b"))
+    assert len(past) == 1
+
+
+@pytest.mark.parametrize("base", [Entity, SQLModel])
+async def test_a_listener_to_a_base_hears_of_all_entities(database: Database, base: type) -> None:
+    with (
+        listening(base, "before_insert", propagate=True) as inserted,
+        listening(base, "load", propagate=True) as loaded,
+    ):
+        await store(database, row := note("a"), FastLabel(text="b"))
+        async with database.read() as session:
+            await session.get(FastNote, row.id)
+    assert (len(inserted), len(loaded)) == (2, 1)
+
+
+async def test_a_listener_to_all_mappers_is_heard(database: Database) -> None:
+    with listening(Mapper, "after_insert") as heard:
+        await store(database, note("a"))
+    assert heard == ["after_insert"]
+
+
+async def test_a_listener_to_one_session_hears_that_one(database: Database, past: list[str]) -> None:
+    async with database.write() as session:
+        with listening(session.sync_session, "after_flush") as heard:
+            session.add(note("a"))
+            await session.prepare_commit()
+            await session.commit()
+    assert (heard, past) == (["after_flush"], [])
+
+
+async def test_a_listener_to_one_engine_hears_that_one(database: Database, apart: Database, past: list[str]) -> None:
+    with listening(database.writer.sync_engine, "commit") as heard:
+        await store(database, note("a"))
+        assert (heard, past) == (["commit"], [])
+        await store(apart, note("b"))
+    assert (heard, len(past)) == (["commit"], 1)
+
+
+async def test_listeners_to_connections_and_to_failures_are_heard(database: Database, past: list[str]) -> None:
+    with listening(Connection, "begin") as heard:
+        await store(database, note("a"))
+    assert (heard, past) == (["begin"], [])
+    with listening(database.writer.sync_engine, "handle_error") as heard, pytest.raises(Exception, match=r"(?i)unique"):
+        await store(database, note("a"))
+    assert (heard, past) == (["handle_error"], [])
+
+
+async def test_a_listener_to_all_dialects_is_heard(database: Database, past: list[str]) -> None:
+    for target in (Engine, Dialect, type(database.writer.dialect)):
+        with listening(target, "do_execute") as heard:
+            await store(database, note(str(target)))
+        assert set(heard) == {"do_execute"}
+    assert past == []
+
+
+async def test_the_log_of_statements_is_complete(
+    database: Database, past: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "sqlalchemy.engine"):
+        await store(database, row := note("a"))
+        async with database.read() as session:
+            await session.get(FastNote, row.id)
+    assert "INSERT INTO fast_note" in caplog.text
+    assert "FROM fast_note" in caplog.text
+    assert past == []
+
+
+async def test_listeners_of_the_kit_do_not_count(database: Database) -> None:
+    for engine, session in ((database.reader, database.read()), (database.writer, database.write())):
+        listeners = Listeners(engine.sync_engine)
+        assert not listeners.hear_read(session.sync_session, FastNote)
+        assert not listeners.hear_insert(session.sync_session, FastNote)
+        assert not listeners.hear_session(session.sync_session)
+
+
+async def test_a_sessionmaker_may_have_listeners_of_its_own(database: Database) -> None:
+    listeners = Listeners(database.writer.sync_engine)
+    make = sessionmaker(database.writer.sync_engine, class_=type(database.write().sync_session))
+    assert not listeners.hear_insert(make(), FastNote)
+    with listening(make, "after_commit"):
+        assert listeners.hear_insert(make(), FastNote)
+        assert not listeners.hear_insert(database.write().sync_session, FastNote)

@@ -1,0 +1,55 @@
+"""The self-test: a shortcut that does not do what it stands for is left out, and the log says so."""
+
+import time
+
+import pytest
+
+from kit.database.databases import Database
+from kit.fast import self_test
+from kit.fast.databases import use_fast_sessions
+from kit.fast.self_test import CHECKS, Bench, failing_shortcuts
+from tests.kit.fast.notes import FastNote, note, store
+
+
+def test_all_shortcuts_work_with_these_versions() -> None:
+    assert failing_shortcuts() == frozenset()
+
+
+def test_the_self_test_takes_no_time_to_speak_of() -> None:
+    failing_shortcuts()
+    start = time.perf_counter()
+    failing_shortcuts()
+    assert time.perf_counter() - start < 0.5
+
+
+def test_a_shortcut_that_fails_is_named_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
+    def check_something(_: Bench) -> None:
+        raise LookupError("it has gone")
+
+    assert failing_shortcuts([*CHECKS, (check_something, frozenset({"pages"}))]) == {"pages"}
+    assert "pages" in caplog.text
+    assert "check_something" in caplog.text
+    assert "it has gone" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "shortcut"),
+    [("loaded", "get"), ("flushed", "single insert"), ("to_json", "pages"), ("are_alike", "bulk insert")],
+)
+def test_a_shortcut_that_does_something_else_is_found(
+    monkeypatch: pytest.MonkeyPatch, name: str, shortcut: str
+) -> None:
+    monkeypatch.setattr(self_test, name, lambda *_: None)
+    assert shortcut in failing_shortcuts()
+
+
+async def test_a_database_may_do_without_some_shortcuts(plain: Database, past: list[str]) -> None:
+    without = frozenset({"get", "single insert", "bulk insert", "pages"})
+    use_fast_sessions(plain, coalesce=True, group=True, without=without)
+    await store(plain, row := note("a"))
+    async with plain.write() as session:
+        await session.insert_all([note("b"), note("c")])
+        await session.commit()
+    async with plain.read() as session_:
+        assert await session_.get(FastNote, row.id)
+    assert past == []

@@ -1,0 +1,139 @@
+"""A service with the routes of one test: plain ones, those of a resource, and the same on the fast path."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import APIRouter
+from sqlmodel import col, select
+from starlette.requests import HTTPConnection
+
+from kit import (
+    SUPERUSER,
+    Authenticator,
+    Claims,
+    Database,
+    LoginLimits,
+    Principal,
+    Runtime,
+    Service,
+    Tokens,
+    Who,
+    allowing,
+)
+from kit.fast import install
+from kit.operations.idempotency import StoredAnswer
+from tests.engines import empty, url_for
+from tests.kit.habits.items import REGISTRY, TABLES, HabitItem
+from tests.kit.service import create_folding
+
+SECRET = b"0123456789abcdef0123456789abcdef"
+TOKENS = Tokens([SECRET], "habits", timedelta(minutes=5))
+BOSS, MEMBER, OTHER = 1, 2, 3
+"""Ids of users, of whom the first is a superuser."""
+Serve = Callable[..., Awaitable[httpx.AsyncClient]]
+
+
+async def find(_: HTTPConnection, claims: Claims) -> Principal:
+    return Principal(claims.user_id, frozenset({SUPERUSER} if claims.user_id == BOSS else ()))
+
+
+def bearer(user_id: int) -> dict[str, str]:
+    """The headers of a request by this user."""
+    return {"Authorization": f"Bearer {TOKENS.issue(Claims(user_id, 0))}"}
+
+
+def runtime_on(database: Database, *, auth: bool = False) -> Runtime:
+    limits = LoginLimits("memory://", per_account=10, per_address=100, window=60)
+    return Runtime(database, Authenticator(auth, TOKENS, find), limits, [SECRET])
+
+
+def resource_router(**options: Any) -> APIRouter:
+    route_class = allowing(read=Who.MEMBERS, create=Who.MEMBERS, bulk=Who.MEMBERS, change=Who.OWNERS)
+    return APIRouter(route_class=route_class, **options)
+
+
+@pytest.fixture(scope="session")
+async def habits_url(new_database: Any) -> str:
+    """A database with the tables of these tests."""
+    url: str = await new_database()
+    database = Database(url_for(url))
+    async with database.writer.begin() as connection:
+        if not database.is_sqlite:
+            await connection.run_sync(create_folding)
+        await connection.run_sync(REGISTRY.metadata.create_all)
+        await connection.run_sync(lambda sync: StoredAnswer.metadata.tables["idempotency_key"].create(sync))
+    await database.dispose()
+    return url
+
+
+@pytest.fixture(params=["plain", "resource", "fast"])
+def way(request: pytest.FixtureRequest) -> str:
+    """How the routes of a test are served."""
+    return str(request.param)
+
+
+@pytest.fixture
+async def database(habits_url: str) -> AsyncIterator[Database]:
+    """The database, without rows."""
+    database = Database(url_for(habits_url))
+    await empty(database, [*TABLES, StoredAnswer.metadata.tables["idempotency_key"]])
+    yield database
+    await database.dispose()
+
+
+@pytest.fixture
+def new_router(way: str) -> Callable[..., APIRouter]:
+    """Makes routers: plain ones, or those of a resource."""
+    return APIRouter if way == "plain" else resource_router
+
+
+@pytest.fixture
+def router(new_router: Callable[..., APIRouter]) -> APIRouter:
+    """For the routes of one test."""
+    return new_router()
+
+
+@pytest.fixture
+def new_service(database: Database, way: str) -> Callable[..., Service]:
+    """Makes a service of routers, and of options of FastAPI."""
+
+    def make(*routers: APIRouter, auth: bool = False, public: tuple[str, ...] = (), **options: Any) -> Service:
+        service = Service(runtime_on(database, auth=auth), routers=routers, public=public, title="Habits", **options)
+        if way == "fast":
+            install(service)
+        return service
+
+    return make
+
+
+@pytest.fixture
+async def serve(new_service: Callable[..., Service]) -> AsyncIterator[Serve]:
+    """Makes a service of routers, and a client of it."""
+    async with AsyncExitStack() as stack:
+
+        async def opened(*routers: APIRouter, **options: Any) -> httpx.AsyncClient:
+            service = new_service(*routers, **options)
+            await stack.enter_async_context(service.router.lifespan_context(service))
+            return await stack.enter_async_context(client_of(service))
+
+        yield opened
+
+
+def client_of(service: Service) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(service, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://test")
+
+
+@pytest.fixture
+def names(database: Database) -> Callable[[], Awaitable[list[str]]]:
+    """The names of the items that are stored."""
+
+    async def read() -> list[str]:
+        async with database.read() as session:
+            return list(await session.exec(select(HabitItem.name).order_by(col(HabitItem.id))))
+
+    return read

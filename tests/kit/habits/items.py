@@ -1,0 +1,86 @@
+"""Items in boxes: the tables of these tests, in a registry of their own, so that no migration knows them."""
+
+from typing import ClassVar
+
+from pydantic import field_validator
+from sqlalchemy import Column, ForeignKey, MetaData
+from sqlalchemy.orm import registry, validates
+from sqlmodel import Field, SQLModel
+
+from kit import BIGINT, PRIVATE, Body, Changes, Entity, ListQuery, Name, Read, Stamped
+
+REGISTRY = registry(metadata=MetaData(naming_convention=SQLModel.metadata.naming_convention))
+
+
+class HabitEntity(Entity, registry=REGISTRY):
+    """An entity of these tests."""
+
+
+class HabitBox(HabitEntity, table=True):
+    __tablename__ = "habit_box"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+    name: Name = Field(max_length=20, unique=True)
+
+
+class HabitCup(HabitEntity, table=True):
+    """A table with validators of SQLAlchemy and of pydantic."""
+
+    __tablename__ = "habit_cup"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    name: Name = Field(max_length=20)
+    colour: str = "white"
+
+    @validates("name")
+    def strip_name(self, key: str, name: str) -> str:
+        return name.strip()
+
+    @field_validator("colour")
+    @classmethod
+    def lower(cls, colour: str) -> str:
+        return colour.lower()
+
+
+class ItemBase(SQLModel):
+    belongs_to: ClassVar[str | None] = "owner_id"
+
+    name: Name = Field(max_length=20)
+    size: int | None = Field(default=None, ge=0, le=100)
+    diary: str = Field(default="hush", max_length=20, sa_column_kwargs=PRIVATE)
+    owner_id: int | None = Field(default=None, sa_type=BIGINT)
+
+
+class HabitItem(ItemBase, HabitEntity, table=True):
+    __tablename__ = "habit_item"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+    box_id: int | None = Field(
+        default=None,
+        sa_column=Column(BIGINT, ForeignKey("habit_box.id", deferrable=True, initially="DEFERRED")),
+    )
+
+
+class HabitItemCreate(ItemBase, Body):
+    """A new item; `box_id` is checked by the database at COMMIT only."""
+
+    box_id: int | None = None
+
+
+class HabitItemRead(Stamped, ItemBase, Read):
+    """An item."""
+
+
+class HabitItemUpdate(HabitItemCreate, Changes):
+    """What may change of an item."""
+
+
+class HabitItemQuery(ListQuery):
+    model = HabitItem
+    read = HabitItemRead
+    filters = ("name", "size")
+    sorts = ("name", "size")
+    search = ("name",)
+
+
+TABLES = REGISTRY.metadata.sorted_tables
+NO_BOX = 4711
+"""The id of no box: an item in it is refused at COMMIT."""

@@ -1,0 +1,202 @@
+"""Exceptions: an HTTPException is a problem, and handlers for own exceptions are called wherever one is raised."""
+
+from typing import Any
+
+import pytest
+from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from kit import Service, Session
+from tests.kit.habits.conftest import client_of
+from tests.kit.habits.items import HabitItem
+
+KEY = {"Idempotency-Key": "k"}
+
+
+class OutOfStock(Exception):  # noqa: N818  as users call theirs
+    pass
+
+
+class SoldOut(OutOfStock):
+    pass
+
+
+async def test_an_http_exception_is_a_problem_of_its_status(router: APIRouter, serve: Any) -> None:
+    @router.get("/{status}")
+    async def read(status: int) -> None:
+        raise HTTPException(status, "Because.", {"X-Why": "because"})
+
+    client = await serve(router)
+    for status, kind in ((400, "bad-request"), (402, "payment-required"), (404, "not-found"), (418, "im-a-teapot")):
+        answer = await client.get(f"/{status}")
+        assert (answer.status_code, answer.headers["x-why"]) == (status, "because")
+        assert answer.headers["content-type"] == "application/problem+json"
+        problem = answer.json()
+        assert (problem["type"], problem["status"], problem["detail"]) == (f"urn:problem:{kind}", status, "Because.")
+
+
+@pytest.mark.parametrize("detail", [{"a": [1, None]}, ["a", {"b": 2}]])
+async def test_a_detail_that_is_no_text_is_kept_beside(router: APIRouter, serve: Any, detail: Any) -> None:
+    @router.post("/a")
+    async def write(session: Session) -> None:
+        raise StarletteHTTPException(409, detail)
+
+    client = await serve(router)
+    problem = (await client.post("/a")).json()
+    assert (problem["type"], problem["detail"], problem["information"]) == ("urn:problem:conflict", "Conflict.", detail)
+
+
+async def test_an_exception_of_a_dependency_is_a_problem_too(router: APIRouter, serve: Any) -> None:
+    async def refuse() -> None:
+        raise HTTPException(403, "Not you.")
+
+    @router.get("/a", dependencies=[Depends(refuse)])
+    async def read() -> None: ...
+
+    client = await serve(router)
+    assert (await client.get("/a")).json()["detail"] == "Not you."
+
+
+@pytest.mark.parametrize("place", ["handler", "dependency"])
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_the_handler_of_an_own_exception_answers(
+    router: APIRouter, new_service: Any, names: Any, place: str, is_async: bool
+) -> None:
+    def fail(where: str) -> None:
+        if where == place:
+            raise SoldOut("cups")
+
+    @router.post("/a", dependencies=[Depends(lambda: fail("dependency"))])
+    async def write(session: Session) -> None:
+        session.add(HabitItem(name="cup"))
+        fail("handler")
+
+    def answer(request: Request, failure: Exception) -> JSONResponse:
+        return JSONResponse({"sold out": str(failure)}, 410)
+
+    async def answer_async(request: Request, failure: Exception) -> JSONResponse:
+        return answer(request, failure)
+
+    service = new_service(router)
+    service.add_exception_handler(OutOfStock, answer_async if is_async else answer)
+    async with client_of(service) as client:
+        result = await client.post("/a")
+    assert (result.status_code, result.json()) == (410, {"sold out": "cups"})
+    assert await names() == []
+
+
+async def test_handlers_of_the_kit_can_be_replaced(router: APIRouter, new_service: Any) -> None:
+    @router.get("/a")
+    async def read(number: int) -> None:
+        raise HTTPException(404, "gone")
+
+    service: Service = new_service(router)
+
+    @service.exception_handler(RequestValidationError)
+    async def invalid(request: Request, failure: RequestValidationError) -> PlainTextResponse:
+        return PlainTextResponse(f"{len(failure.errors())} wrong", 422)
+
+    @service.exception_handler(404)
+    async def missing(request: Request, failure: HTTPException) -> PlainTextResponse:
+        return PlainTextResponse(f"missing: {failure.detail}", 404)
+
+    async with client_of(service) as client:
+        assert (await client.get("/a?number=x")).text == "1 wrong"
+        assert (await client.get("/a?number=1")).text == "missing: gone"
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+@pytest.mark.parametrize("status", [404, 409])
+async def test_a_failure_that_the_data_decided_is_replayed(
+    router: APIRouter, serve: Any, names: Any, status: int
+) -> None:
+    calls: list[int] = []
+
+    @router.post("/a")
+    async def write(session: Session) -> None:
+        calls.append(1)
+        session.add(HabitItem(name="cup"))
+        await session.flush()
+        raise HTTPException(status, "No.", {"X-Why": "because"})
+
+    client = await serve(router)
+    first, again = await client.post("/a", headers=KEY), await client.post("/a", headers=KEY)
+    assert first.status_code == again.status_code == status
+    assert first.json() == again.json()
+    assert again.headers["idempotency-replayed"] == "true"
+    assert again.headers["x-why"] == "because"
+    assert calls == [1]
+    assert await names() == []
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+async def test_the_answer_to_an_own_exception_is_replayed(router: APIRouter, new_service: Any, names: Any) -> None:
+    calls: list[int] = []
+
+    @router.post("/a")
+    async def write(session: Session) -> None:
+        calls.append(1)
+        session.add(HabitItem(name="cup"))
+        await session.flush()
+        raise SoldOut("cups")
+
+    service = new_service(router)
+    service.add_exception_handler(OutOfStock, lambda request, failure: JSONResponse({"sold out": str(failure)}, 409))
+    async with client_of(service) as client:
+        first, again = await client.post("/a", headers=KEY), await client.post("/a", headers=KEY)
+    assert first.status_code == again.status_code == 409
+    assert first.json() == again.json() == {"sold out": "cups"}
+    assert calls == [1]
+    assert await names() == []
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+@pytest.mark.parametrize("status", [400, 403, 422, 500, 503])
+async def test_other_failures_leave_the_key_free(router: APIRouter, serve: Any, names: Any, status: int) -> None:
+    calls: list[int] = []
+
+    @router.post("/a")
+    async def write(session: Session) -> str:
+        calls.append(1)
+        session.add(HabitItem(name="cup"))
+        await session.flush()
+        if len(calls) == 1:
+            raise HTTPException(status, "No.")
+        return "done"
+
+    client = await serve(router)
+    assert (await client.post("/a", headers=KEY)).status_code == status
+    assert (await client.post("/a", headers=KEY)).json() == "done"
+    assert await names() == ["cup"]
+
+
+async def test_an_unexpected_exception_is_a_500_that_tells_nothing(
+    router: APIRouter, serve: Any, names: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    @router.post("/a")
+    async def write(session: Session) -> None:
+        session.add(HabitItem(name="cup"))
+        await session.flush()
+        raise ZeroDivisionError("the inner reason")
+
+    client = await serve(router)
+    answer = await client.post("/a")
+    assert answer.status_code == 500
+    assert "inner reason" not in answer.text
+    assert "the inner reason" in caplog.text
+    assert await names() == []
+
+
+async def test_a_response_that_is_returned_for_a_failure_is_a_success_for_the_session(
+    router: APIRouter, serve: Any, names: Any
+) -> None:
+    @router.post("/a")
+    async def write(session: Session) -> JSONResponse:
+        session.add(HabitItem(name="attempt"))
+        return JSONResponse({}, 403)
+
+    client = await serve(router)
+    assert (await client.post("/a")).status_code == 403
+    assert await names() == ["attempt"]

@@ -1,0 +1,268 @@
+"""Hostile input: whatever is sent, no answer is a 500, and nothing is done twice or by half."""
+
+import asyncio
+import json
+from typing import Annotated, Any
+
+import pytest
+from fastapi import APIRouter, BackgroundTasks, Cookie, Depends, Form, Header, Query
+from fastapi.responses import StreamingResponse
+from sqlmodel import select
+
+from kit import Batch, Id, IfMatch, Many, OnError, Page, ReadSession, Session, create_many, found, page
+from tests.kit.habits.conftest import MEMBER, OTHER, bearer, client_of
+from tests.kit.habits.exchanges import exchange
+from tests.kit.habits.items import (
+    NO_BOX,
+    HabitItem,
+    HabitItemCreate,
+    HabitItemQuery,
+    HabitItemRead,
+    HabitItemUpdate,
+)
+
+KEY = {"Idempotency-Key": "k"}
+JSON = {"Content-Type": "application/json"}
+VALUES: list[Any] = [None, "", " ", "x" * 10_000, "a\0b", "\ud800", True, 1.5, -1, 10**30, [], {}, [None], {"a": 1}]
+
+
+@pytest.fixture
+def resource(router: APIRouter) -> APIRouter:
+    @router.get("/items", response_model=list[HabitItemRead])
+    async def read_list(query: Annotated[HabitItemQuery, Depends()], session: ReadSession) -> Page:
+        return await page(session, query, select(HabitItem))
+
+    @router.post("/items", response_model=HabitItemRead, status_code=201)
+    async def create(new: HabitItemCreate, session: Session) -> HabitItem:
+        item = HabitItem.model_validate(new)
+        session.add(item)
+        return item
+
+    @router.post("/items/bulk", response_model=list[HabitItemRead], status_code=201)
+    async def bulk(new: Batch[HabitItemCreate], session: Session, on_error: OnError = "abort") -> Many:
+        return await create_many(session, new, on_error, HabitItem)
+
+    @router.patch("/items/{item_id}", response_model=HabitItemRead)
+    async def update(item_id: Id, changes: HabitItemUpdate, session: Session, matching: IfMatch) -> HabitItem:
+        item = matching(found(await session.get(HabitItem, item_id)))
+        item.sqlmodel_update(changes.model_dump(exclude_unset=True))
+        return item
+
+    @router.post("/parameters")
+    async def parameters(
+        session: Session,
+        n: Annotated[int, Query()] = 0,
+        text: Annotated[str, Query(max_length=20)] = "a",
+        x_number: Annotated[int, Header()] = 0,
+        cookie: Annotated[int, Cookie()] = 0,
+    ) -> None: ...
+
+    @router.post("/forms")
+    async def forms(session: Session, n: Annotated[int, Form()], text: Annotated[str, Form(max_length=20)]) -> None: ...
+
+    return router
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+async def test_no_value_of_a_field_gets_a_500(resource: APIRouter, serve: Any) -> None:
+    client = await serve(resource)
+    await client.post("/items", json={"name": "cup"})
+    for field in ("name", "size", "diary", "owner_id", "box_id", "unknown", "id"):
+        for value in VALUES:
+            body = {"name": "cup", field: value}
+            for method, path, sent in (
+                ("POST", "/items", body),
+                ("PATCH", "/items/1", {field: value}),
+                ("POST", "/items/bulk", [body]),
+                ("POST", "/items/bulk?on_error=skip", [body]),
+            ):
+                answer = await client.request(method, path, content=json.dumps(sent), headers=JSON)
+                assert answer.status_code in (200, 201, 207, 409, 422), (method, path, field, value, answer.text)
+                assert "x" * 100 not in answer.text
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+async def test_no_body_gets_a_500(resource: APIRouter, serve: Any) -> None:
+    client = await serve(resource)
+    bodies = [
+        b"",
+        b"null",
+        b"[]",
+        b"{}",
+        b"1",
+        b'"a"',
+        b"{",
+        b"[" * 100_000,
+        b'{"a":1,"a":2}',
+        b"\xff",
+        b"NaN",
+        b"{\0}",
+    ]
+    for body in bodies:
+        for method, path in (("POST", "/items"), ("POST", "/items/bulk"), ("PATCH", "/items/1")):
+            answer = await client.request(method, path, content=body, headers=JSON | KEY)
+            assert 400 <= answer.status_code < 500, (path, body[:20], answer.text)
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+async def test_no_parameter_gets_a_500(resource: APIRouter, serve: Any) -> None:
+    client = await serve(resource)
+    for name in ("n", "text", "limit", "cursor", "sort", "q", "fields", "name__in", "size__gte", "id"):
+        for value in ("", "a", "x" * 5000, "\0", "\udcff".encode("utf-8", "surrogateescape"), "-1", "1e400", "9" * 40):
+            for method, path in (("POST", "/parameters"), ("GET", "/items")):
+                answer = await client.request(method, path, params={name: value})
+                assert answer.status_code in (200, 422), (path, name, value, answer.text)
+                answer = await client.request(method, path, params=[(name, value), (name, value)])
+                assert answer.status_code in (200, 422), (path, name, value, answer.text)
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+async def test_no_header_cookie_or_form_gets_a_500(resource: APIRouter, serve: Any) -> None:
+    client = await serve(resource)
+    for value in ("", "a", "9" * 40, "\xff", "1, 2"):
+        for name in ("X-Number", "Cookie", "If-Match", "If-None-Match", "Idempotency-Key", "Authorization", "Range"):
+            headers = {name: value.encode("latin-1")}
+            for method, path in (("POST", "/parameters"), ("GET", "/items"), ("PATCH", "/items/1")):
+                answer = await client.request(method, path, headers=headers, json={} if method == "PATCH" else None)
+                assert answer.status_code < 500, (path, name, value, answer.text)
+    for fields in ({}, {"n": "a"}, {"n": "1", "text": "x" * 5000}, {"n": "1", "text": "\0"}, {"n": ["1", "2"]}):
+        assert (await client.post("/forms", data=fields)).status_code in (200, 422), fields
+    for kind in ("multipart/form-data", "multipart/form-data; boundary=a", "application/x-www-form-urlencoded"):
+        answer = await client.post("/forms", content=b"\xff--a\r\n\r\n", headers={"Content-Type": kind} | KEY)
+        assert 400 <= answer.status_code < 500, (kind, answer.text)
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+async def test_two_writes_at_once_under_one_key_are_done_once(resource: APIRouter, serve: Any, names: Any) -> None:
+    client = await serve(resource)
+    answers = await asyncio.gather(*(client.post("/items", json={"name": "cup"}, headers=KEY) for _ in range(8)))
+    assert {answer.status_code for answer in answers} <= {201, 409}
+    assert 201 in {answer.status_code for answer in answers}
+    assert await names() == ["cup"]
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+async def test_two_writes_at_once_that_commit_themselves_are_done_once(
+    router: APIRouter, serve: Any, names: Any
+) -> None:
+    @router.post("/items")
+    async def create(session: Session) -> str:
+        session.add(HabitItem(name="cup"))
+        await session.commit()
+        await asyncio.sleep(0.05)
+        session.add(HabitItem(name="plate"))
+        return "done"
+
+    client = await serve(router)
+    answers = await asyncio.gather(*(client.post("/items", headers=KEY) for _ in range(4)))
+    assert {answer.status_code for answer in answers} <= {200, 409}
+    assert await names() == ["cup", "plate"]
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+async def test_a_key_is_of_its_caller_alone(resource: APIRouter, serve: Any, names: Any) -> None:
+    client = await serve(resource, auth=True)
+    for caller in (MEMBER, OTHER):
+        body = {"name": f"cup {caller}", "owner_id": caller}
+        answer = await client.post("/items", json=body, headers=KEY | bearer(caller))
+        assert answer.json()["name"] == f"cup {caller}"
+    assert await names() == [f"cup {MEMBER}", f"cup {OTHER}"]
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+async def test_a_key_of_nobody_is_refused_where_callers_are_known(resource: APIRouter, serve: Any, names: Any) -> None:
+    client = await serve(resource, auth=True, public=("POST /items",))
+    answer = await client.post("/items", json={"name": "cup"}, headers=KEY)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "Idempotency-Key"
+    assert await names() == []
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+async def test_a_failing_commit_under_a_key_leaves_the_key_free(router: APIRouter, serve: Any, names: Any) -> None:
+    tasks_run: list[int] = []
+    boxes: list[int | None] = [NO_BOX, None]
+
+    @router.post("/items")
+    async def create(session: Session, tasks: BackgroundTasks) -> str:
+        session.add(HabitItem(name="cup", box_id=boxes.pop(0)))
+        tasks.add_task(tasks_run.append, 1)
+        return "done"
+
+    client = await serve(router)
+    assert (await client.post("/items", headers=KEY)).status_code == 409
+    assert tasks_run == []
+    assert (await client.post("/items", headers=KEY)).json() == "done"
+    assert tasks_run == [1]
+    assert await names() == ["cup"]
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+async def test_a_stream_takes_no_key(router: APIRouter, serve: Any, names: Any) -> None:
+    @router.post("/items")
+    async def create(session: Session) -> StreamingResponse:
+        session.add(HabitItem(name="cup"))
+        return StreamingResponse(iter("abc"))
+
+    client = await serve(router)
+    assert (await client.post("/items", headers=KEY)).status_code == 422
+    assert await names() == []
+
+
+async def test_a_client_that_leaves_leaves_nothing_open(
+    router: APIRouter, new_service: Any, database: Any, names: Any
+) -> None:
+    @router.get("/slow")
+    async def slow(session: ReadSession) -> int:
+        await session.exec(select(HabitItem))
+        await asyncio.sleep(0.3)
+        return 1
+
+    @router.post("/slow")
+    async def write(session: Session) -> int:
+        session.add(HabitItem(name="cup"))
+        await session.flush()
+        await asyncio.sleep(0.05)
+        return 1
+
+    service = new_service(router)
+    for method in ("GET", "POST"):
+        task = asyncio.create_task(exchange(service, method, "/slow", leave_after=0))
+        await asyncio.sleep(0.02)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert database.reader.pool.checkedout() == database.writer.pool.checkedout() == 0
+    assert await names() == []
+    async with client_of(service) as client:
+        assert (await client.post("/slow")).json() == 1
+
+
+async def test_limits_of_bodies_are_kept(new_router: Any, serve: Any) -> None:
+    one: APIRouter = new_router()
+    two: APIRouter = new_router(max_body_size=10)
+    three: APIRouter = new_router()
+
+    @one.post("/route", max_body_size=10)
+    async def route(changes: dict[str, Any]) -> int:
+        return 1
+
+    @two.post("/router")
+    async def router(changes: dict[str, Any]) -> int:
+        return 1
+
+    @three.post("/large", max_body_size=3 * 2**20)
+    async def large(changes: dict[str, Any]) -> int:
+        return len(changes["a"])
+
+    client = await serve(one, two, three)
+    for path in ("/route", "/router"):
+        assert (await client.post(path, json={})).json() == 1
+        answer = await client.post(path, json={"a": "x" * 100})
+        assert answer.status_code == 413, (path, answer.text)
+    assert (await client.post("/large", json={"a": "x" * 2**21})).json() == 2**21
+
+
+@pytest.mark.parametrize("way", ["plain"], indirect=True)
+async def test_a_query_variant_on_a_plain_route_is_refused(resource: APIRouter, serve: Any) -> None:
+    with pytest.raises(ValueError, match=r"takes HabitItemQuery: give its router `route_class=allowing"):
+        await serve(resource)

@@ -1,0 +1,129 @@
+"""Private fields are hidden by what the answer's model says, wherever in an answer a row is shown."""
+
+from collections.abc import AsyncIterator
+from typing import Any, ClassVar
+
+import pytest
+from fastapi import APIRouter
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from pydantic import BaseModel
+from sqlmodel import Field, SQLModel, select
+
+from kit import PRIVATE, Batch, Many, OnError, Read, ReadSession, Session, create_many
+from tests.kit.habits.conftest import BOSS, MEMBER, OTHER, bearer
+from tests.kit.habits.items import HabitItem, HabitItemCreate, HabitItemRead
+
+
+class Wrapper(BaseModel):
+    item: HabitItemRead
+    by_name: dict[str, list[HabitItemRead]]
+
+
+class Open(HabitItemRead):
+    """Says nothing of privacy itself."""
+
+    diary: str
+
+
+class LineBase(SQLModel):
+    belongs_to: ClassVar[str | None] = "item_id"
+
+    item_id: int = Field(foreign_key="habit_item.id")
+    diary: str = Field(sa_column_kwargs=PRIVATE)
+
+
+class LineRead(LineBase, Read):
+    """Belongs to a user through an item."""
+
+
+ITEM: dict[str, Any] = {"id": 1, "name": "cup", "owner_id": MEMBER, "diary": "mine"}
+READ = HabitItemRead(version=1, **ITEM)
+ROW = HabitItem(**ITEM)
+CASES: dict[str, tuple[Any, Any]] = {
+    "row": (HabitItemRead, lambda: ROW),
+    "variant": (HabitItemRead, lambda: HabitItemRead.model_validate(ROW)),
+    "dictionary": (HabitItemRead, lambda: READ.model_dump() | {"diary": "mine"}),
+    "list": (list[HabitItemRead], lambda: [ROW, READ]),
+    "nested": (Wrapper, lambda: {"item": ROW, "by_name": {"a": [READ]}}),
+    "mapping": (dict[str, HabitItemRead], lambda: {"a": ROW}),
+    "optional": (HabitItemRead | None, lambda: ROW),
+    "untyped": (Any, lambda: {"a": ROW, "b": [READ]}),
+    "untyped dictionary": (dict[str, Any], lambda: {"a": ROW, "b": [READ]}),
+    "subclass for its base": (HabitItemRead, lambda: Open(version=1, **ITEM)),
+    "subclass": (Open, lambda: Open(version=1, **ITEM)),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("options", [{}, {"response_model_exclude_none": True}, {"response_model_exclude_unset": True}])
+@pytest.mark.parametrize("engine", ["sqlite"], indirect=True, scope="session")
+async def test_a_private_field_is_shown_to_the_owner_and_to_superusers(
+    router: APIRouter, serve: Any, case: str, options: Any
+) -> None:
+    model, make = CASES[case]
+
+    @router.get("/items", response_model=model, **options)
+    async def read() -> Any:
+        return make()
+
+    client = await serve(router, auth=True, public=("GET /items",))
+    for caller, is_shown in ((MEMBER, True), (BOSS, True), (OTHER, False), (None, False)):
+        answer = await client.get("/items", headers=bearer(caller) if caller else {})
+        assert ("mine" in answer.text) is is_shown, (caller, answer.text)
+        assert "cup" in answer.text
+
+
+async def test_the_parent_of_a_row_is_not_taken_for_its_owner(router: APIRouter, serve: Any) -> None:
+    @router.get("/lines", response_model=LineRead)
+    async def read() -> Any:
+        return {"id": 1, "item_id": MEMBER, "diary": "mine"}
+
+    client = await serve(router, auth=True, public=("GET /lines",))
+    assert "mine" not in (await client.get("/lines", headers=bearer(MEMBER))).text
+    assert "mine" in (await client.get("/lines", headers=bearer(BOSS))).text
+
+
+@pytest.fixture
+async def stored(database: Any) -> None:
+    """An item of a member."""
+    async with database.write() as session, session.begin():
+        session.add(HabitItem(**{**ITEM, "id": None}))
+
+
+@pytest.mark.usefixtures("stored")
+async def test_streams_hide_private_fields(router: APIRouter, serve: Any) -> None:
+    @router.get("/lines")
+    async def lines(session: ReadSession) -> AsyncIterator[HabitItemRead]:
+        for row in await session.exec(select(HabitItem)):
+            yield row  # type: ignore[misc]  # FastAPI makes the variant of it
+
+    @router.get("/events", response_class=EventSourceResponse)
+    async def events(session: ReadSession) -> AsyncIterator[ServerSentEvent]:
+        for row in await session.exec(select(HabitItem)):
+            yield ServerSentEvent(data=HabitItemRead.model_validate(row))
+            yield ServerSentEvent(data=row)
+
+    client = await serve(router, auth=True, public=("GET /lines", "GET /events"))
+    for path in ("/lines", "/events"):
+        for caller, is_shown in ((MEMBER, True), (OTHER, False)):
+            text = (await client.get(path, headers=bearer(caller))).text
+            assert "cup" in text
+            assert ("mine" in text) is is_shown, (path, caller)
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+@pytest.mark.parametrize("mode", ["abort", "skip"])
+async def test_outcomes_of_a_bulk_hide_private_fields(router: APIRouter, serve: Any, mode: str) -> None:
+    @router.post("/items/bulk", response_model=list[HabitItemRead], status_code=201)
+    async def create(new: Batch[HabitItemCreate], session: Session, on_error: OnError = "abort") -> Many:
+        return await create_many(session, new, on_error, HabitItem)
+
+    client = await serve(router, auth=True)
+    body = [{"name": "cup", "owner_id": owner, "diary": "mine"} for owner in (MEMBER, OTHER)]
+    answer = await client.post(f"/items/bulk?on_error={mode}", json=body, headers=bearer(MEMBER))
+    rows = answer.json()["created"] if mode == "skip" else answer.json()
+    assert [row.get("diary") for row in rows] == ["mine", None]
+
+
+def test_a_row_keeps_its_private_fields_in_python() -> None:
+    assert ROW.model_dump()["diary"] == READ.model_dump()["diary"] == "mine"

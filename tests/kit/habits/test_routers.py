@@ -1,0 +1,181 @@
+"""Routers: dependencies, prefixes and tags of applications and routers, slashes, and methods."""
+
+from typing import Annotated, Any
+
+import pytest
+from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request
+
+from kit import Session
+from tests.kit.habits.items import HabitItem
+
+CALLS: list[str] = []
+
+
+def calls(name: str) -> Any:
+    async def note() -> None:
+        CALLS.append(name)
+
+    return Depends(note)
+
+
+async def needs_header(x_word: Annotated[str, Header()]) -> None:
+    if x_word != "right":
+        raise HTTPException(418, "Wrong word.")
+
+
+async def test_dependencies_of_the_application_and_of_routers_run_in_order(new_router: Any, serve: Any) -> None:
+    CALLS.clear()
+    outer: APIRouter = new_router(dependencies=[calls("outer")])
+    inner: APIRouter = new_router(dependencies=[calls("inner")])
+
+    @inner.get("/items", dependencies=[calls("route")])
+    async def read() -> int:
+        return 1
+
+    outer.include_router(inner, dependencies=[calls("included")])
+    client = await serve(outer, dependencies=[calls("application")])
+    assert (await client.get("/items")).json() == 1
+    assert CALLS == ["application", "outer", "included", "inner", "route"]
+
+
+async def test_an_included_router_has_its_prefix_tags_and_parameters(new_router: Any, serve: Any) -> None:
+    inner: APIRouter = new_router()
+    outer = APIRouter()
+
+    async def take(verbose: Annotated[bool, Query()] = False) -> None: ...
+
+    @inner.get("/items")
+    async def read() -> int:
+        return 1
+
+    outer.include_router(inner, prefix="/v1", tags=["first"], dependencies=[Depends(take), Depends(needs_header)])
+    client = await serve(outer)
+    assert (await client.get("/v1/items?verbose=true", headers={"X-Word": "right"})).json() == 1
+    assert (await client.get("/v1/items", headers={"X-Word": "wrong"})).status_code == 418
+    assert (await client.get("/v1/items")).status_code == 422
+    operation = (await client.get("/openapi.json")).json()["paths"]["/v1/items"]["get"]
+    assert operation["tags"] == ["first"]
+    assert {"verbose", "x-word"} <= {parameter["name"] for parameter in operation["parameters"]}
+
+
+async def test_a_router_may_be_included_twice(new_router: Any, serve: Any) -> None:
+    inner: APIRouter = new_router(tags=["items"])
+    outer = APIRouter()
+
+    @inner.get("/items")
+    async def list_items() -> int:
+        return 1
+
+    outer.include_router(inner, prefix="/v1")
+    outer.include_router(inner, prefix="/v2")
+    client = await serve(outer)
+    assert (await client.get("/v1/items")).json() == (await client.get("/v2/items")).json() == 1
+    paths = (await client.get("/openapi.json")).json()["paths"]
+    assert paths["/v1/items"]["get"]["operationId"] != paths["/v2/items"]["get"]["operationId"]
+
+
+async def test_a_dependency_of_a_router_may_write(new_router: Any, serve: Any, names: Any) -> None:
+    async def audit(session: Session, request: Request) -> None:
+        session.add(HabitItem(name=request.method))
+
+    router: APIRouter = new_router()
+    outer = APIRouter()
+
+    @router.put("/items")
+    async def replace() -> int:
+        return 1
+
+    outer.include_router(router, dependencies=[Depends(audit)])
+    client = await serve(outer)
+    assert (await client.put("/items")).json() == 1
+    assert await names() == ["PUT"]
+
+
+async def test_a_path_answers_with_and_without_its_slash(router: APIRouter, serve: Any) -> None:
+    @router.post("/with/")
+    async def with_slash(session: Session) -> int:
+        return 1
+
+    @router.get("/without")
+    async def without_slash() -> int:
+        return 2
+
+    client = await serve(router)
+    assert [(await client.post(path)).json() for path in ("/with", "/with/")] == [1, 1]
+    assert [(await client.get(path)).json() for path in ("/without", "/without/")] == [2, 2]
+
+
+async def test_a_405_lists_all_methods_of_the_path(router: APIRouter, serve: Any) -> None:
+    @router.get("/items/")
+    async def read() -> int:
+        return 1
+
+    @router.post("/items/", dependencies=[Depends(needs_header)])
+    async def create() -> int:
+        return 2
+
+    client = await serve(router)
+    for path in ("/items", "/items/"):
+        answer = await client.delete(path)
+        assert answer.status_code == 405
+        assert answer.headers["allow"] == "GET, HEAD, POST"
+
+
+async def test_every_method_may_have_a_handler(router: APIRouter, serve: Any) -> None:
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
+
+        @router.api_route("/items", methods=[method])
+        async def handle(request: Request) -> str:
+            return request.method
+
+    client = await serve(router)
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
+        assert (await client.request(method, "/items")).json() == method
+
+
+async def test_one_handler_may_serve_several_methods(router: APIRouter, serve: Any) -> None:
+    @router.api_route("/items", methods=["GET", "HEAD"])
+    async def read() -> int:
+        return 1
+
+    @router.api_route("/items", methods=["PUT", "PATCH"])
+    async def write(session: Session) -> int:
+        return 2
+
+    client = await serve(router)
+    assert (await client.get("/items")).json() == 1
+    assert (await client.put("/items")).json() == (await client.patch("/items")).json() == 2
+    head = await client.head("/items")
+    assert (head.status_code, head.content) == (200, b"")
+
+
+async def test_a_handler_of_get_that_takes_the_session_that_writes_is_refused(router: APIRouter, serve: Any) -> None:
+    @router.get("/items")
+    async def read(session: Session) -> int:
+        return 1
+
+    with pytest.raises(ValueError, match=r"read \(GET /items\) takes `Session`, which writes: take `ReadSession`"):
+        await serve(router)
+
+
+async def test_url_for_finds_a_route_by_its_name(router: APIRouter, serve: Any) -> None:
+    @router.get("/items/{item_id}", name="item")
+    async def read(item_id: int, request: Request) -> str:
+        return str(request.url_for("item", item_id=item_id + 1))
+
+    client = await serve(router)
+    assert (await client.get("/items/1")).json() == "http://test/items/2"
+
+
+async def test_the_order_of_routes_decides(router: APIRouter, serve: Any) -> None:
+    @router.get("/items/special")
+    async def special() -> str:
+        return "special"
+
+    @router.get("/items/{name}")
+    async def general(name: str) -> str:
+        return f"general {name}"
+
+    client = await serve(router)
+    assert (await client.get("/items/special")).json() == "special"
+    assert (await client.get("/items/other")).json() == "general other"

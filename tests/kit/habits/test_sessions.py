@@ -1,0 +1,324 @@
+"""Sessions: what SQLAlchemy documents of an `AsyncSession` holds for `Session` and for `ReadSession`."""
+
+from typing import Any
+
+import pytest
+from fastapi import APIRouter, HTTPException
+from sqlalchemy import delete, func, insert, text, update
+from sqlalchemy.exc import IntegrityError, NoResultFound
+from sqlalchemy.orm import defer, load_only
+from sqlalchemy.orm.exc import StaleDataError
+from sqlmodel import col, select
+
+from kit import Database, ReadSession, Session
+from kit.database.sessions import WriteSession
+from tests.kit.habits.items import NO_BOX, HabitBox, HabitItem, HabitItemRead
+
+NAME: Any = HabitItem.name
+SIZE: Any = HabitItem.size
+NAMES = select(HabitItem.name).order_by(col(HabitItem.id))
+KEY = {"Idempotency-Key": "k"}
+
+
+@pytest.fixture
+async def stored(database: Database) -> None:
+    """Three items."""
+    async with database.write() as session, session.begin():
+        session.add_all([HabitItem(name=name, size=size) for size, name in enumerate("abc")])
+
+
+@pytest.mark.usefixtures("stored")
+async def test_both_sessions_read(router: APIRouter, serve: Any) -> None:
+    async def read(session: Any) -> list[Any]:
+        one = await session.get(HabitItem, 1)
+        narrow = await session.get(HabitItem, 2, options=[load_only(NAME)])
+        assert (await session.get_one(HabitItem, 3)).name == "c"
+        with pytest.raises(NoResultFound):
+            await session.get_one(HabitItem, 4)
+        assert await session.get(HabitItem, 4) is None
+        rows = (await session.exec(select(HabitItem).options(defer(SIZE)).order_by(col(HabitItem.id)))).all()
+        await session.refresh(one)
+        streamed = [name async for name in await session.stream_scalars(NAMES)]
+        async for row in await session.stream(NAMES):
+            assert row[0] in streamed
+        return [
+            one.name,
+            narrow.name,
+            [row.name for row in rows],
+            list((await session.scalars(NAMES)).all()),
+            await session.scalar(select(func.count()).select_from(HabitItem)),
+            [tuple(row) for row in (await session.execute(text("SELECT name FROM habit_item ORDER BY id"))).all()],
+            streamed,
+            await session.run_sync(lambda sync: sync.get(HabitItem, 1).name),
+        ]
+
+    @router.get("/a")
+    async def reading(session: ReadSession) -> list[Any]:
+        return await read(session)
+
+    @router.post("/a")
+    async def writing(session: Session) -> list[Any]:
+        return await read(session)
+
+    client = await serve(router)
+    expected = ["a", "b", ["a", "b", "c"], ["a", "b", "c"], 3, [["a"], ["b"], ["c"]], ["a", "b", "c"], "a"]
+    assert (await client.get("/a")).json() == expected
+    assert (await client.post("/a")).json() == expected
+
+
+@pytest.mark.usefixtures("stored")
+async def test_the_session_writes_in_every_way(router: APIRouter, serve: Any, names: Any) -> None:
+    @router.post("/a")
+    async def write(session: Session) -> list[str]:
+        session.add(HabitItem(name="added"))
+        session.add_all([HabitItem(name="first"), HabitItem(name="second")])
+        await session.flush()
+        await session.delete(await session.get_one(HabitItem, 1))
+        await session.exec(update(HabitItem).where(col(HabitItem.id) == 2).values(name="updated"))
+        await session.exec(delete(HabitItem).where(col(HabitItem.id) == 3))
+        await session.execute(insert(HabitItem), [{"name": "inserted", "version": 1, "diary": "x"}])
+        merged = await session.merge(HabitItem(id=2, name="merged", version=1))
+        assert merged in session
+        passing = HabitItem(name="expunged")
+        session.add(passing)
+        session.expunge(passing)
+        await session.run_sync(lambda sync: sync.add(HabitItem(name="sync")))
+        assert session.in_transaction()
+        return list(await session.exec(NAMES))
+
+    client = await serve(router)
+    answer = await client.post("/a")
+    expected = ["merged", "added", "first", "second", "inserted", "sync"]
+    assert answer.json() == expected
+    assert await names() == expected
+
+
+async def test_a_savepoint_undoes_a_part(router: APIRouter, serve: Any, names: Any) -> None:
+    @router.post("/a")
+    async def write(session: Session) -> str:
+        session.add(HabitBox(name="box"))
+        await session.flush()
+        try:
+            async with session.begin_nested():
+                session.add(HabitItem(name="undone"))
+                session.add(HabitBox(name="box"))
+        except IntegrityError:
+            session.add(HabitItem(name="kept"))
+        return "done"
+
+    client = await serve(router)
+    assert (await client.post("/a")).json() == "done"
+    assert await names() == ["kept"]
+
+
+KEYS = pytest.mark.parametrize("headers", [{}, KEY], ids=["without key", "with key"])
+
+
+@KEYS
+async def test_a_handler_may_commit_and_refresh_as_the_tutorial_does(
+    router: APIRouter, serve: Any, names: Any, headers: Any
+) -> None:
+    @router.post("/a", response_model=HabitItemRead)
+    async def write(session: Session) -> HabitItem:
+        item = HabitItem(name="cup")
+        session.add(item)
+        await session.commit()
+        await session.refresh(item)
+        return item
+
+    client = await serve(router)
+    answer = await client.post("/a", headers=headers)
+    assert (answer.json()["id"], answer.json()["name"]) == (1, "cup")
+    assert await names() == ["cup"]
+
+
+@KEYS
+async def test_what_a_handler_committed_stays_if_it_fails_then(
+    router: APIRouter, serve: Any, names: Any, headers: Any
+) -> None:
+    @router.post("/a")
+    async def write(session: Session) -> None:
+        session.add(HabitItem(name="attempt"))
+        await session.commit()
+        session.add(HabitItem(name="undone"))
+        await session.flush()
+        raise HTTPException(403, "No.")
+
+    client = await serve(router)
+    assert (await client.post("/a", headers=headers)).status_code == 403
+    assert await names() == ["attempt"]
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+@pytest.mark.parametrize("status", [403, 500])
+async def test_what_a_handler_committed_is_not_done_again_under_its_key(
+    router: APIRouter, serve: Any, names: Any, status: int
+) -> None:
+    @router.post("/a")
+    async def write(session: Session) -> None:
+        session.add(HabitItem(name="attempt"))
+        await session.commit()
+        raise HTTPException(status, "No.")
+
+    client = await serve(router)
+    assert (await client.post("/a", headers=KEY)).status_code == status
+    again = await client.post("/a", headers=KEY)
+    assert again.status_code == (status if status < 500 else 409)
+    assert await names() == ["attempt"]
+
+
+@KEYS
+async def test_a_handler_may_roll_back_and_go_on(router: APIRouter, serve: Any, names: Any, headers: Any) -> None:
+    @router.post("/a")
+    async def write(session: Session) -> str:
+        session.add(HabitItem(name="undone"))
+        await session.flush()
+        await session.rollback()
+        session.add(HabitItem(name="kept"))
+        return "done"
+
+    client = await serve(router)
+    assert (await client.post("/a", headers=headers)).json() == "done"
+    assert await names() == ["kept"]
+    if headers:
+        await client.post("/a", headers=headers)
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+@pytest.mark.parametrize("ending", ["commit", "rollback", "begin"])
+async def test_a_key_holds_whatever_the_handler_does_with_its_transaction(
+    router: APIRouter, serve: Any, names: Any, ending: str
+) -> None:
+    @router.post("/a")
+    async def write(session: Session) -> str:
+        if ending == "begin":
+            async with session.begin():
+                session.add(HabitItem(name="first"))
+        else:
+            session.add(HabitItem(name="first"))
+            await getattr(session, ending)()
+        session.add(HabitItem(name="second"))
+        return "done"
+
+    client = await serve(router)
+    first, again = await client.post("/a", headers=KEY), await client.post("/a", headers=KEY)
+    assert first.json() == again.json() == "done"
+    assert again.headers["idempotency-replayed"] == "true"
+    assert await names() == (["second"] if ending == "rollback" else ["first", "second"])
+
+
+@KEYS
+async def test_a_handler_may_begin_itself(router: APIRouter, serve: Any, names: Any, headers: Any) -> None:
+    @router.post("/a")
+    async def write(session: Session) -> str:
+        async with session.begin():
+            session.add(HabitItem(name="first"))
+        async with session.begin():
+            session.add(HabitItem(name="second"))
+        return "done"
+
+    client = await serve(router)
+    assert (await client.post("/a", headers=headers)).json() == "done"
+    assert await names() == ["first", "second"]
+
+
+@KEYS
+async def test_a_handler_may_catch_a_refusal_and_answer_itself(
+    router: APIRouter, serve: Any, names: Any, headers: Any
+) -> None:
+    @router.post("/a")
+    async def write(session: Session) -> str:
+        session.add_all([HabitBox(name="box"), HabitBox(name="box")])
+        try:
+            await session.commit()
+        except IntegrityError as failure:
+            await session.rollback()
+            raise HTTPException(409, "There is such a box.") from failure
+        return "done"
+
+    client = await serve(router)
+    answer = await client.post("/a", headers=headers)
+    assert (answer.status_code, answer.json()["detail"]) == (409, "There is such a box.")
+
+
+@pytest.mark.parametrize("way", ["resource"], indirect=True)
+async def test_a_handler_that_has_committed_is_not_run_again(router: APIRouter, serve: Any, names: Any) -> None:
+    calls: list[int] = []
+
+    @router.post("/a")
+    async def write(session: Session) -> None:
+        calls.append(1)
+        session.add(HabitItem(name="once"))
+        async with session.begin_nested():
+            pass
+        await session.commit()
+        raise StaleDataError("another version")
+
+    client = await serve(router)
+    assert (await client.post("/a")).status_code == 409
+    assert calls == [1]
+    assert await names() == ["once"]
+
+
+async def test_a_conflict_at_commit_is_a_409(router: APIRouter, serve: Any, names: Any) -> None:
+    @router.post("/a")
+    async def write(session: Session) -> None:
+        session.add(HabitItem(name="cup", box_id=NO_BOX))
+
+    client = await serve(router)
+    answer = await client.post("/a")
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:problem:missing-reference")
+    assert await names() == []
+
+
+WRITES: dict[str, Any] = {
+    "add": lambda session: session.add(HabitItem(name="cup")),
+    "add_all": lambda session: session.add_all([HabitItem(name="cup")]),
+    "merge": lambda session: session.merge(HabitItem(name="cup")),
+    "insert": lambda session: session.exec(insert(HabitItem).values(name="cup", version=1, diary="")),
+    "update": lambda session: session.exec(update(HabitItem).values(name="cup")),
+    "delete": lambda session: session.exec(delete(HabitItem)),
+    "text": lambda session: session.execute(text("DELETE FROM habit_item")),
+    "table": lambda session: session.execute(delete(HabitItem.__table__)),  # type: ignore[attr-defined]
+}
+
+
+@pytest.mark.usefixtures("stored")
+@pytest.mark.parametrize("name", WRITES)
+async def test_a_session_that_reads_refuses_to_write(
+    router: APIRouter, serve: Any, names: Any, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    @router.get("/a")
+    async def read(session: ReadSession) -> None:
+        result = WRITES[name](session)
+        if result is not None:
+            await result
+        await session.commit()
+
+    client = await serve(router)
+    assert (await client.get("/a")).status_code >= 500
+    assert await names() == ["a", "b", "c"]
+    assert name in ("text", "table") or "A ReadSession does not write: take Session" in caplog.text
+
+
+@pytest.mark.usefixtures("stored")
+async def test_a_change_of_a_row_that_was_read_is_refused(
+    router: APIRouter, serve: Any, names: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    @router.get("/a")
+    async def read(session: ReadSession) -> None:
+        item = await session.get_one(HabitItem, 1)
+        item.name = "changed"
+        await session.commit()
+
+    client = await serve(router)
+    assert (await client.get("/a")).status_code == 500
+    assert "A ReadSession does not write" in caplog.text
+    assert await names() == ["a", "b", "c"]
+
+
+async def test_in_a_handler_that_writes_both_see_the_same(database: Database) -> None:
+    async with database.write() as session:
+        assert isinstance(session, WriteSession)
+        session.add(HabitItem(name="cup"))
+        assert list(await session.exec(NAMES)) == ["cup"]

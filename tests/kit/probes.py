@@ -1,0 +1,112 @@
+"""Helpers of the kit's tests: things made through the API, another runtime for a while, and a look at the database."""
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from kit import Database
+from tests.engines import Client
+
+Json = dict[str, Any]
+PATIENCE = 20
+"""Seconds, after which a test that waits has failed."""
+SHELF = {"name": "Poetry", "room": "Reading room"}
+BOOK = {"title": "Emma", "author": "Jane Austen"}
+
+
+async def made(client: Client, path: str, **fields: Any) -> Json:
+    """The thing that this POST makes."""
+    answer = await client.post(path, json=fields)
+    assert answer.status_code == 201, answer.text
+    thing: Json = answer.json()
+    return thing
+
+
+async def new_book(client: Client, **fields: Any) -> Json:
+    return await made(client, "/books/", **BOOK | fields)
+
+
+async def new_shelf(client: Client, **fields: Any) -> Json:
+    return await made(client, "/shelves/", **SHELF | fields)
+
+
+async def read(client: Client, path: str, **parameters: Any) -> Any:
+    answer = await client.get(path, params=parameters or None)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+@contextmanager
+def having(thing: Any, **attributes: Any) -> Iterator[None]:
+    """In the block, a runtime, say, has another database, or another secret."""
+    before = {name: getattr(thing, name) for name in attributes}
+    for name, value in attributes.items():
+        setattr(thing, name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(thing, name, value)
+
+
+async def until(happens: Callable[[], Awaitable[Any] | bool]) -> None:
+    """Ask until it is so: for what nobody tells."""
+    async with asyncio.timeout(PATIENCE):
+        while not (await it if inspect.isawaitable(it := happens()) else it):  # noqa: ASYNC110  no event comes from there
+            await asyncio.sleep(0.01)
+
+
+async def blocked(database: Database) -> bool:
+    """Whether somebody waits for a lock on this PostgreSQL database."""
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    return bool(await value_of(database, waiting))
+
+
+async def execute(database: Database, *statements: str, **values: Any) -> None:
+    """Run these statements, in a transaction of their own."""
+    async with database.writer.begin() as connection:
+        for statement in statements:
+            await connection.execute(text(statement), values)
+
+
+async def value_of(database: Database, statement: str, **values: Any) -> Any:
+    """The first column of the first row."""
+    async with database.connect() as connection:
+        return (await connection.execute(text(statement), values)).scalar()
+
+
+@asynccontextmanager
+async def at_commit(database: Database, table: str, action: str) -> AsyncIterator[None]:
+    """Until the block ends, PostgreSQL evaluates this in the middle of every COMMIT that inserts into the table."""
+    await execute(
+        database,
+        f"CREATE FUNCTION strike() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM {action}; RETURN NULL; END'",
+        f"CREATE CONSTRAINT TRIGGER strike AFTER INSERT ON {table} DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION strike()",
+    )
+    yield
+    await execute(database, "DROP FUNCTION strike CASCADE")
+
+
+@contextmanager
+def statements_of(engine: AsyncEngine) -> Iterator[list[str]]:
+    """The SQL that SQLAlchemy gives to the driver of this engine in the block. A listener would stop the shortcuts."""
+    seen: list[str] = []
+    dialect = engine.sync_engine.dialect
+    execute, executemany = dialect.do_execute, dialect.do_executemany
+
+    def executing(cursor: Any, statement: str, *values: Any) -> None:
+        seen.append(statement)
+        execute(cursor, statement, *values)
+
+    def executing_many(cursor: Any, statement: str, *values: Any) -> None:
+        seen.append(statement)
+        executemany(cursor, statement, *values)
+
+    with having(dialect, do_execute=executing, do_executemany=executing_many):
+        yield seen

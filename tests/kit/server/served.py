@@ -1,0 +1,35 @@
+"""An application for tests with servers in processes of their own."""
+
+import asyncio
+import gc
+import os
+
+from sqlmodel import select
+
+from kit import Database, ReadSession, Shutdown
+from kit.server.request_log import configure_logging
+from tests.engines import url_for
+from tests.kit.server.small import small_service
+
+configure_logging(as_json=False, level="INFO")
+app = small_service(
+    auth=False, database=Database(url_for(os.environ["DATABASE_URL"])), shutdown=Shutdown(delay=0.5, timeout=10)
+)
+
+
+@app.get("/process")
+async def process(session: ReadSession) -> dict[str, int]:
+    """What the process is, after a look at the database."""
+    await session.exec(select(1))
+    return {"threshold": gc.get_threshold()[0], "frozen": gc.get_freeze_count()}
+
+
+@app.get("/slow")
+async def slow() -> str:
+    await asyncio.sleep(1.5)
+    return "done"
+
+
+@app.get("/broken")
+async def broken() -> None:
+    raise RuntimeError("broken")

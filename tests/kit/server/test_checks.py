@@ -1,0 +1,290 @@
+"""What is refused when the application starts: with a sentence that names it, and says what to write instead."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import pytest
+from fastapi import APIRouter, Depends
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import BaseRoute, Match
+
+from kit import Read, ReadSession, Service, Session, Who, allowing
+from tests.kit.server.small import BOSS, asking, bearer, small_service
+
+REGISTRY = registry()
+
+
+class CheckedBase(SQLModel, registry=REGISTRY):
+    """Its tables are in no migration."""
+
+
+class CheckedThing(CheckedBase, table=True):
+    id: int | None = Field(default=None, primary_key=True)
+    secret: str = ""
+
+
+class CheckedThingRead(SQLModel):
+    id: int
+
+
+class Box(BaseModel):
+    things: dict[str, list[CheckedThing]]
+    inner: "Box | None" = None
+
+
+async def fault_of(service: Service) -> str:
+    """What is said when the service starts; and the first request without a start says the same."""
+    with pytest.raises(ValueError, match=r".") as refused:
+        async with service.router.lifespan_context(service):
+            pass
+    async with asking(service, raises=True) as client:
+        with pytest.raises(ValueError, match=r".") as again:
+            await client.get("/health/live")
+    assert str(again.value) == str(refused.value)
+    return str(refused.value)
+
+
+def resource(**who: Who) -> APIRouter:
+    return APIRouter(prefix="/things", route_class=allowing(**who))
+
+
+async def writes(session: Session) -> None:
+    """A dependency that writes."""
+
+
+async def test_a_get_that_takes_the_session_for_writing_is_refused() -> None:
+    router = resource(read=Who.MEMBERS)
+
+    @router.get("/")
+    async def list_things(session: Session) -> None: ...
+
+    assert await fault_of(small_service(router)) == (
+        "tests.kit.server.test_checks.test_a_get_that_takes_the_session_for_writing_is_refused.<locals>.list_things "
+        "(GET /things/) takes `Session`, which writes: take `ReadSession`, or answer another method."
+    )
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_so_is_a_plain_route_whose_dependency_writes(method: str) -> None:
+    router = APIRouter(dependencies=[Depends(writes)])
+
+    @router.api_route("/plain", methods=[method, "POST"])
+    async def plain() -> None: ...
+
+    fault = await fault_of(small_service(router))
+    assert f"plain ({method} /plain) takes `Session`" in fault
+
+
+async def test_other_methods_may_write_and_every_method_may_read() -> None:
+    router = APIRouter()
+
+    @router.post("/things")
+    async def create(session: Session, reads: ReadSession) -> None: ...
+
+    @router.get("/things")
+    async def read(session: ReadSession) -> None: ...
+
+    small_service(router).check_routes()
+
+
+async def test_an_operation_whose_methods_have_different_permissions_is_refused() -> None:
+    router = resource(read=Who.ANYONE, create=Who.SUPERUSERS)
+
+    @router.api_route("/", methods=["GET", "POST"])
+    async def things() -> None: ...
+
+    fault = await fault_of(small_service(router, public={"GET /things/"}))
+    assert "things (GET /things/) answers GET, POST, which have different permissions: write a handler" in fault
+
+
+async def test_an_operation_whose_methods_have_one_permission_is_not() -> None:
+    router = resource(read=Who.MEMBERS, create=Who.MEMBERS)
+
+    @router.api_route("/", methods=["GET", "POST"])
+    async def things() -> None: ...
+
+    small_service(router).check_routes()
+
+
+SHOWN = [
+    CheckedThing,
+    list[CheckedThing],
+    CheckedThing | None,
+    Annotated[CheckedThing, "x"],
+    dict[str, CheckedThing],
+    Box,
+]
+
+
+@pytest.mark.parametrize("model", SHOWN, ids=str)
+async def test_a_response_model_that_contains_a_table_is_refused(model: Any) -> None:
+    router = APIRouter()
+
+    @router.get("/things", response_model=model)
+    async def things() -> None: ...
+
+    fault = await fault_of(small_service(router))
+    assert fault.endswith(
+        "things (GET /things) answers with the table CheckedThing, which shows all of its columns: "
+        "give it a response_model without it, such as CheckedThingRead."
+    )
+
+
+async def test_so_is_a_return_annotation_and_a_stream_of_rows() -> None:
+    router = APIRouter()
+
+    @router.get("/one")
+    async def one() -> CheckedThing:
+        raise AssertionError
+
+    @router.get("/many")
+    async def many() -> AsyncIterator[CheckedThing]:
+        yield CheckedThing()
+
+    fault = await fault_of(small_service(router))
+    assert "one (GET /one) answers with the table" in fault
+    assert "many (GET /many) answers with the table" in fault
+
+
+async def test_a_response_model_of_ones_own_may_go_with_a_table_in_the_annotation() -> None:
+    router = APIRouter()
+
+    @router.get("/one", response_model=CheckedThingRead)
+    async def one() -> CheckedThing:
+        raise AssertionError
+
+    @router.get("/none", response_model=None)
+    async def none() -> CheckedThing:
+        raise AssertionError
+
+    small_service(router).check_routes()
+
+
+async def test_an_operation_for_anyone_has_to_be_listed() -> None:
+    router = resource(read=Who.ANYONE)
+
+    @router.get("/")
+    async def list_things() -> None: ...
+
+    fault = await fault_of(small_service(router))
+    assert 'list_things (GET /things/) is for ANYONE, but is not in `public`: add "GET /things/" there.' in fault
+    small_service(router, public={"GET /things/"}).check_routes()
+    small_service(router, public={"GET /things/"}, closed={"GET /things/"}).check_routes()
+
+
+async def test_a_public_name_of_no_route_is_refused_with_those_that_are_alike() -> None:
+    router = resource(read=Who.MEMBERS)
+
+    @router.get("/")
+    async def list_things() -> None: ...
+
+    assert await fault_of(small_service(router, public={"GET /things"})) == (
+        "public lists 'GET /things', but there is no such route: write 'GET /things/'."
+    )
+    assert await fault_of(small_service(closed={"POST /gone"})) == (
+        "closed lists 'POST /gone', but there is no such route: remove it there."
+    )
+
+
+async def test_a_router_that_is_included_twice_has_one_permission() -> None:
+    router = APIRouter()
+
+    @router.get("/things")
+    async def things() -> str:
+        return "things"
+
+    names = {"GET /v1/things", "GET /v2/things"}
+    for public in (set(), names):
+        service = small_service(public=public)
+        for prefix in ("/v1", "/v2"):
+            service.include_router(router, prefix=prefix)
+        service.check_routes()
+    service = small_service(public={"GET /v1/things"})
+    for prefix in ("/v1", "/v2"):
+        service.include_router(router, prefix=prefix)
+    assert await fault_of(service) == (
+        "GET /v1/things and GET /v2/things are one route with different permissions: "
+        "list all of them in `public`, or none."
+    )
+
+
+async def test_a_route_past_the_router_is_refused_because_nothing_checks_its_permission() -> None:
+    async def things() -> str:
+        return "things"
+
+    service = small_service()
+    service.router.routes.append(APIRoute("/things", things))
+    fault = await fault_of(service)
+    assert fault.endswith(
+        "things (GET /things) checks no permission: add it by `service.include_router`, or by a decorator such as "
+        "`@service.get`."
+    )
+
+
+async def test_what_is_added_to_a_router_after_its_inclusion_and_cannot_be_guarded_is_refused() -> None:
+    router = APIRouter()
+    service = small_service(router)
+
+    async def hello(_: Request) -> PlainTextResponse:
+        return PlainTextResponse("hello")
+
+    router.add_route("/hello", hello)
+    fault = await fault_of(service)
+    assert "hello (GET /hello) checks no permission: add it by `service.mount`, or to its router before" in fault
+
+
+async def test_a_route_class_that_nobody_knows_is_refused() -> None:
+    class Strange(BaseRoute):
+        def matches(self, scope: Any) -> Any:
+            return Match.NONE, {}
+
+    service = small_service()
+    service.router.routes.append(Strange())
+    assert "checks no permission" in await fault_of(service)
+
+
+async def test_an_event_handler_that_fastapi_would_not_call_is_refused() -> None:
+    def prepare() -> None: ...
+
+    service = small_service()
+    service.router.on_startup.append(prepare)
+    assert "prepare handles an event, and would not be called: give `kit.Service` a `lifespan`." in await fault_of(
+        service
+    )
+
+
+async def test_all_faults_are_said_at_once() -> None:
+    router = resource(read=Who.ANYONE)
+
+    @router.get("/", response_model=CheckedThing)
+    async def list_things(session: Session) -> None: ...
+
+    assert len((await fault_of(small_service(router, public={"GET /nowhere"}))).splitlines()) == 4
+
+
+async def test_a_route_that_is_added_by_a_decorator_is_checked_before_the_next_request() -> None:
+    service = small_service(public={"GET /health/live"})
+    async with asking(service, raises=True) as client:
+        assert (await client.get("/health/live")).status_code == 200
+
+        @service.get("/late")
+        async def late() -> str:
+            return "late"
+
+        assert (await client.get("/late")).status_code == 401
+        assert (await client.get("/late", headers=bearer(BOSS))).json() == "late"
+
+        @service.get("/later")
+        async def later(session: Session) -> None: ...
+
+        with pytest.raises(ValueError, match="take `ReadSession`"):
+            await client.get("/late")
+
+
+def test_a_read_variant_is_no_table() -> None:
+    assert not hasattr(Read, "__table__")

@@ -1,0 +1,70 @@
+"""`make routes`: a table of all routes, by path."""
+
+import os
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+from fastapi import APIRouter
+from starlette.routing import Host, Mount
+
+from kit import Service, Who, allowing
+from kit.server.routes import describe_routes
+from tests.kit.server.small import small_service
+
+HERE = os.path.relpath(__file__)
+
+
+def make_service(pages: Path) -> Service:
+    router = APIRouter(prefix="/things", route_class=allowing(read=Who.MEMBERS, create=Who.ANYONE, change=Who.OWNERS))
+
+    @router.get("/")
+    async def list_things() -> None: ...
+
+    @router.post("/")
+    async def create_thing() -> None: ...
+
+    @router.put("/")
+    async def replace_thing() -> None: ...
+
+    @router.websocket("/ws")
+    async def follow_things() -> None: ...
+
+    service = small_service(router, public={"POST /things/", "MOUNT /sub", "FRONTEND /app"})
+    service.router.routes += [Mount("/sub", small_service()), Host("admin.example.com", small_service())]
+    service.frontend("/app", directory=pages)
+    service.frontend("/app/admin", directory=pages)
+    return service
+
+
+def test_each_route_has_a_line_with_its_path_who_may_use_it_and_its_place(tmp_path: Path) -> None:
+    lines = describe_routes(make_service(tmp_path)).splitlines()
+    assert lines == sorted(lines, key=lambda line: line.split()[1])
+    assert len({line.index(line.split()[1]) for line in lines}) == 1, "aligned"
+    rows = {tuple(line.split()[:3]): line.split()[3] for line in lines}
+    assert rows["GET", "/things/", "members"] == f"{HERE}:{line_of('list_things') - 1}"
+    assert ("POST", "/things/", "anyone") in rows
+    assert ("PUT", "/things/", "owners") in rows
+    assert ("WEBSOCKET", "/things/ws", "superusers") in rows
+    assert ("FRONTEND", "/app", "anyone") in rows
+    assert ("FRONTEND", "/app/admin", "superusers") in rows
+    assert rows["MOUNT", "/sub", "anyone"] == "kit.server.service.Service"
+    assert ("HOST", "admin.example.com", "superusers") in rows
+    assert rows["GET", "/health/live", "anyone"].startswith("kit/server/health.py:")
+
+
+def line_of(handler: str) -> int:
+    lines = Path(__file__).read_text().splitlines()
+    return next(number for number, line in enumerate(lines, 1) if f"async def {handler}(" in line)
+
+
+def test_the_command_prints_the_routes_of_the_application_that_it_names(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["kit.server", "tests.kit.server.test_routes:app"])
+    runpy.run_module("kit.server", run_name="__main__")
+    assert "/health/live" in capsys.readouterr().out
+
+
+app = small_service()

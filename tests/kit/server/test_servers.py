@@ -1,0 +1,115 @@
+"""The same behaviour under every server: start, garbage collection, exceptions, and a graceful stop."""
+
+import asyncio
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import httpx
+import pytest
+
+from kit.server.garbage_collection import THRESHOLD
+from tests.engines import on_sqlite
+
+PROJECT = Path(__file__).parents[3]
+APP = "tests.kit.server.served:app"
+COMMANDS = {
+    "uvicorn": ["uvicorn", APP, "--port", "{port}"],
+    "uvicorn with workers": ["uvicorn", APP, "--port", "{port}", "--workers", "2"],
+    "gunicorn": ["gunicorn", APP, "-k", "uvicorn_worker.UvicornWorker", "-w", "2", "-b", "127.0.0.1:{port}"],
+    "granian": ["granian", APP, "--interface", "asgi", "--port", "{port}"],
+}
+NEEDED = {"gunicorn": "uvicorn_worker", "granian": "granian"}
+
+
+class Server:
+    """A server that serves the application of the tests."""
+
+    def __init__(self, name: str, url: str, process: subprocess.Popen[bytes], log_file: Path) -> None:
+        self.name, self.url, self.process, self.log_file = name, url, process, log_file
+
+    @property
+    def log(self) -> str:
+        return self.log_file.read_text()
+
+    async def wait_until_ready(self, client: httpx.AsyncClient) -> None:
+        async with asyncio.timeout(30):
+            while True:
+                assert self.process.poll() is None, self.log
+                try:
+                    await client.get("/health/live")
+                except httpx.TransportError:
+                    await asyncio.sleep(0.05)
+                else:
+                    return
+
+    async def end(self) -> int:
+        """Its exit code."""
+        return await asyncio.to_thread(self.process.wait, 20)
+
+
+@pytest.fixture(params=COMMANDS)
+async def server(request: pytest.FixtureRequest, new_database: object, log_file: Path) -> AsyncIterator[Server]:
+    name = str(request.param)
+    if find_spec(NEEDED.get(name, "uvicorn")) is None:
+        pytest.skip(f"{name} is not installed")
+    port = free_port()
+    module, *arguments = [part.format(port=port) for part in COMMANDS[name]]
+    environment = {"PATH": os.environ["PATH"], "DATABASE_URL": await new_database()}  # type: ignore[operator]
+    with log_file.open("wb") as log:
+        command = [sys.executable, "-m", module, *arguments]
+        process = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=log, stderr=log)  # noqa: ASYNC220
+    try:
+        yield Server(name, f"http://127.0.0.1:{port}", process, log_file)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def free_port() -> int:
+    """Below the ports that the system gives to clients."""
+    while True:
+        port = random.randint(10_000, 32_000)
+        with socket.socket() as free:
+            try:
+                free.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+@on_sqlite
+async def test_a_server_tunes_serves_and_stops_when_the_last_request_has_ended(server: Server) -> None:
+    async with httpx.AsyncClient(base_url=server.url, timeout=20) as client:
+        await server.wait_until_ready(client)
+        process = (await client.get("/process")).json()
+        assert process["threshold"] == THRESHOLD
+        assert process["frozen"] > 10_000
+        assert (await client.get("/broken")).status_code == 500
+        assert (await client.get("/process")).status_code == 200
+        slow = asyncio.create_task(client.get("/slow"))
+        await asyncio.sleep(0.3)
+        server.process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.2)
+        if server.name in ("uvicorn", "granian"):  # of several workers, this one may not have heard it yet
+            assert await readiness(client) in (503, None)
+        answer = await slow
+        assert (answer.status_code, answer.json()) == (200, "done")
+    assert await server.end() == 0, server.log
+    assert server.log.count("Traceback") == 1, server.log
+    assert "Unexpected exception" in server.log
+
+
+async def readiness(client: httpx.AsyncClient) -> int | None:
+    """The status of the health check; None if the server takes no requests any more."""
+    try:
+        return (await client.get("/health/ready")).status_code
+    except httpx.TransportError:
+        return None

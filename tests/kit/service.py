@@ -1,0 +1,150 @@
+"""The library as a service: made for a database, with or without authentication, limits, layers and shortcuts."""
+
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib import import_module
+from importlib.util import find_spec
+from itertools import count
+from typing import Any
+
+import httpx
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from fastapi import APIRouter, FastAPI
+from sqlalchemy import Connection, text
+from starlette.requests import HTTPConnection
+
+from kit import (
+    SUPERUSER,
+    Authenticator,
+    Claims,
+    Database,
+    LoginLimits,
+    Principal,
+    Runtime,
+    Service,
+    Tokens,
+    runtime_of,
+)
+from kit.database import migrations
+from kit.http.principals import CURRENT_PRINCIPAL, UNRESTRICTED
+from kit.operations.idempotency import StoredAnswer
+from tests.engines import empty
+from tests.kit import library
+from tests.kit.library import Member
+
+FAST_PATH = find_spec("kit.fast") is not None and os.environ.get("FAST_PATH", "true") != "false"
+"""Whether services take shortcuts where a test does not say so: if there are any."""
+KEY = b"0123456789abcdef0123456789abcdef"
+"""What signs the tokens and cursors of the tests."""
+TABLES = [*library.TABLES, StoredAnswer.__table__]  # type: ignore[attr-defined]  # made by SQLModel
+"""All tables of the service, parents first."""
+PUBLIC = library.PUBLIC | {
+    "GET /",
+    "GET /docs",
+    "GET /docs/style.css",
+    "GET /openapi.json",
+    "GET /health/live",
+    "GET /health/ready",
+    "MOUNT /docs/assets",
+}
+numbers = count(1)
+
+
+def create_runtime(
+    database: Database, *, auth: bool = False, limits: LoginLimits | None = None, **options: Any
+) -> Runtime:
+    """The runtime of the library. With `auth`, operations are closed to requests without a token."""
+    tokens = Tokens([KEY], "library", timedelta(hours=1))
+    limits = limits or LoginLimits("memory://", per_account=10, per_address=100, window=300)
+    authenticator = Authenticator(auth, tokens, find_principal)
+    return Runtime(database, authenticator, limits, **{"secrets": [KEY], **options})
+
+
+async def find_principal(connection: HTTPConnection, claims: Claims) -> Principal | None:
+    """The member for whom a token stands; None if there is no such member any more."""
+    async with runtime_of(connection).database.read() as session:
+        member = await session.get(Member, claims.user_id)
+    if member is None or claims.generation != 0:
+        return None
+    return Principal(member.id, frozenset({SUPERUSER} if member.is_superuser else ()))
+
+
+def create_service(
+    runtime: Runtime,
+    *others: APIRouter,
+    public: Collection[str] = (),
+    fast: bool = FAST_PATH,
+    **options: Any,
+) -> Service:
+    """The library, with these routers beside its own; `options` are those of `kit.Service`."""
+    routers: Sequence[APIRouter] = (*library.ROUTERS, *others)
+    service = Service(runtime, title="Library", routers=routers, public=PUBLIC.union(public), **options)
+    service.lifespan_state.start()  # most tests do without, and the log need not say so
+    if fast:
+        import_module("kit.fast").install(service)
+    return service
+
+
+async def create_tables(database: Database) -> None:
+    """The tables of the library and of the kit, which no migration makes here, and the collation for `q`.
+
+    They are marked as migrated, so that the service is ready.
+    """
+    async with database.writer.begin() as connection:
+        if not database.is_sqlite:
+            await connection.run_sync(create_folding)
+        for metadata, tables in (
+            (library.REGISTRY.metadata, library.TABLES),
+            (StoredAnswer.metadata, [StoredAnswer.__table__]),  # type: ignore[attr-defined]  # made by SQLModel
+        ):
+            await connection.run_sync(metadata.create_all, tables=tables)
+        await connection.run_sync(stamp)
+
+
+def stamp(connection: Connection) -> None:
+    script = ScriptDirectory.from_config(migrations.configuration())
+    MigrationContext.configure(connection).stamp(script, "heads")
+
+
+def create_folding(connection: Connection) -> None:
+    """The collation under which PostgreSQL's `lower` knows more than ASCII; in a service, a migration creates it."""
+    is_builtin = (connection.dialect.server_version_info or (0,)) >= (17,)
+    provider = "provider = builtin, locale = 'C.UTF-8'" if is_builtin else "provider = icu, locale = 'und'"
+    connection.execute(text(f"CREATE COLLATION folding ({provider})"))
+
+
+async def clear(database: Database) -> None:
+    """Delete all rows. A request of the test before may have left its principal in this task."""
+    CURRENT_PRINCIPAL.set(UNRESTRICTED)
+    await empty(database, TABLES)
+
+
+def client_of(app: FastAPI, token: str | None = None, address: str = "127.0.0.1") -> httpx.AsyncClient:
+    """A client of an application in this process, which seems to call from this address."""
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 12345))
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    return httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers)
+
+
+@dataclass(frozen=True)
+class Person:
+    """A member, and a client that sends their token along."""
+
+    client: httpx.AsyncClient
+    token: str
+    username: str
+    id: int
+
+
+async def join(app: Service, **fields: Any) -> Person:
+    """A new member of this service, made beside its permissions."""
+    CURRENT_PRINCIPAL.set(UNRESTRICTED)
+    name = fields.pop("username", f"member{next(numbers)}")
+    async with app.runtime.database.write() as session, session.begin():
+        member = Member(**{"username": name, "email": f"{name}@people.example"} | fields)
+        session.add(member)
+    token = app.runtime.authenticator.tokens.issue(Claims(member.id, 0))
+    return Person(client_of(app, token), token, member.username, member.id)

@@ -1,0 +1,63 @@
+"""Request bodies: read as a server hands them over, of a bounded size, and parsed once."""
+
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+from starlette.types import Message
+
+from kit.http.bodies import BufferedRequest, parse, read_body
+from kit.http.problems import Problem
+
+SCOPE: dict[str, Any] = {"type": "http", "method": "POST", "headers": [(b"content-type", b"application/json")]}
+
+
+def request_of(*messages: dict[str, Any]) -> Request:
+    """A request whose body arrives in these messages."""
+    arriving = list(messages)
+
+    async def receive() -> Message:
+        return arriving.pop(0)
+
+    return Request(SCOPE, receive)
+
+
+async def nothing() -> Message:
+    return {"type": "http.disconnect"}
+
+
+async def test_a_body_in_parts_is_read_as_a_whole() -> None:
+    request = request_of(
+        {"type": "http.request", "body": b'{"a":', "more_body": True}, {"type": "http.request", "body": b"1}"}
+    )
+    assert parse(await read_body(request, 100)) == {"a": 1}
+
+
+async def test_a_body_that_is_read_again_is_the_same() -> None:
+    request = BufferedRequest(SCOPE, nothing, b'{"a":1}')
+    assert await request.json() == {"a": 1}
+    assert await request.json() is await request.json()
+    assert await request.body() == b'{"a":1}'
+
+
+async def test_a_body_can_be_read_anew_for_each_attempt() -> None:
+    for _ in range(2):
+        assert [chunk async for chunk in BufferedRequest(SCOPE, nothing, b"12").stream()] == [b"12", b""]
+
+
+async def test_a_body_that_ends_early_is_malformed() -> None:
+    messages = {"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}
+    with pytest.raises(Problem, match="400"):
+        await read_body(request_of(*messages), 100)
+
+
+async def test_a_body_that_grows_over_the_limit_is_refused_on_the_way() -> None:
+    request = request_of(*[{"type": "http.request", "body": b"0" * 60, "more_body": True}] * 2)
+    with pytest.raises(Problem, match="413"):
+        await read_body(request, 100)
+
+
+async def test_a_body_that_is_announced_as_too_large_is_refused_before_it_is_read() -> None:
+    request = Request({**SCOPE, "headers": [(b"content-length", b"101")]}, nothing)
+    with pytest.raises(Problem, match="413"):
+        await read_body(request, 100)

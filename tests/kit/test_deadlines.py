@@ -1,0 +1,262 @@
+"""Deadlines: until when a request may take, a read only while its caller is there; a COMMIT has a time of its own."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from fastapi import APIRouter
+from sqlalchemy import make_url
+from sqlmodel import select, text
+from starlette.types import Message
+
+from kit import Database, Problem, ReadSession, Service, Session, allowing
+from kit.database.engines import Pool
+from kit.database.sessions import WriteSession
+from kit.operations import commits, deadlines
+from tests.engines import Client, on_postgresql, on_sqlite
+from tests.kit.library import Shelf
+from tests.kit.probes import BOOK, PATIENCE, SHELF, at_commit, having, new_shelf, read
+from tests.kit.service import client_of, create_runtime, create_service
+
+SOON, SHORT = 0.3, 1.0
+"""Seconds: a deadline for what never ends, and one that everything else keeps."""
+BILLIONS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) SELECT count(i) FROM n"
+
+router = APIRouter(prefix="/probes", tags=["probes"], route_class=allowing())
+entered, held, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+
+@router.get("/held", status_code=204)
+async def read_until_the_word(session: ReadSession) -> None:
+    """Reads, and then keeps its connection until the test lets it go."""
+    await session.exec(select(Shelf))
+    await wait_for_the_word()
+
+
+@router.post("/held", status_code=204)
+async def write_until_the_word(session: Session) -> None:
+    """Writes, and then keeps its transaction until the test lets it go."""
+    session.add(Shelf.model_validate(SHELF))
+    await session.flush()
+    await wait_for_the_word()
+
+
+async def wait_for_the_word() -> None:
+    entered.set()
+    try:
+        await held.wait()
+    finally:
+        ended.set()
+
+
+@router.post("/billions")
+async def count_to_a_billion(session: Session) -> None:
+    session.add(Shelf.model_validate(SHELF))
+    await session.flush()
+    await session.exec(text(BILLIONS))  # type: ignore[call-overload]  # SQLModel's has no text
+
+
+@router.get("/billions")
+async def look_at_a_billion(session: ReadSession) -> None:
+    await session.exec(text(BILLIONS))  # type: ignore[call-overload]  # SQLModel's has no text
+
+
+@pytest.fixture
+def service(database: Database) -> Service:
+    """The library with these operations, on a database without rows."""
+    return create_service(create_runtime(database), router)
+
+
+@pytest.fixture
+async def probed(service: Service) -> AsyncIterator[Client]:
+    for happened in (entered, held, ended):
+        happened.clear()
+    async with client_of(service) as client:
+        await read(client, "/shelves/")  # connected, before time is short
+        yield client
+    assert checked_out(service.runtime.database) == 0
+
+
+def checked_out(database: Database) -> int:
+    """How many connections are in use."""
+    pools: list[Any] = [database.writer.pool, database.reader.pool]
+    return sum(pool.checkedout() for pool in pools)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_past_the_deadline_the_answer_is_a_504_and_nothing_is_kept(
+    service: Service, probed: Client, database: Database, method: str
+) -> None:
+    with having(service.runtime, request_timeout=SOON):
+        answer = await asyncio.wait_for(probed.request(method, "/probes/held"), PATIENCE)
+    assert answer.status_code == 504
+    assert answer.json()["type"] == "urn:problem:timeout"
+    assert ended.is_set()
+    assert checked_out(database) == 0
+    assert await read(probed, "/shelves/") == []
+    await new_shelf(probed)
+
+
+async def test_a_body_that_does_not_arrive_in_time_is_a_504(service: Service, probed: Client) -> None:
+    caller = Caller(body=b"{", more=True)
+    with having(service.runtime, request_timeout=SOON):
+        assert await caller.calls(service, "POST", "/shelves/") == 504
+
+
+async def test_one_deadline_is_for_all_tries_together(service: Service, probed: Client) -> None:
+    away = Database(make_url("postgresql+asyncpg://nobody@127.0.0.1:1/nothing"))
+    with having(service.runtime, request_timeout=SOON, database=away):
+        assert (await probed.get("/shelves/")).status_code == 504  # before a read runs out of patience
+    await away.dispose()
+
+
+def slow_down(database: Database, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """From now on a COMMIT takes so many seconds, or until it is cancelled."""
+    kind = type(database.write())
+    commit = kind.commit
+
+    async def slowly(session: WriteSession) -> None:
+        await asyncio.sleep(seconds)
+        await commit(session)
+
+    monkeypatch.setattr(kind, "commit", slowly)
+
+
+async def test_the_deadline_does_not_cut_a_commit(
+    service: Service, probed: Client, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow_down(database, monkeypatch, SHORT * 1.1)
+    with having(service.runtime, request_timeout=SHORT):
+        assert (await probed.post("/shelves/", json=SHELF)).status_code == 201
+    assert len(await read(probed, "/shelves/")) == 1
+
+
+async def test_the_outcome_of_a_commit_that_takes_too_long_is_unknown(
+    probed: Client, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commits, "COMMIT_TIMEOUT", SOON)
+    slow_down(database, monkeypatch, PATIENCE)
+    answer = await probed.post("/shelves/", json=SHELF)
+    assert (answer.status_code, answer.json()["outcome"]) == (503, "unknown")
+    assert answer.headers["Retry-After"] == "1"
+    assert await read(probed, "/shelves/") == []
+
+
+@on_postgresql
+async def test_a_commit_that_the_server_does_not_finish_is_given_up(
+    probed: Client, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commits, "COMMIT_TIMEOUT", SOON)
+    async with at_commit(database, "kit_book", f"pg_sleep({PATIENCE})"):
+        answer = await probed.post("/books/", json=BOOK)
+        assert (answer.status_code, answer.json()["outcome"]) == (503, "unknown")
+        assert checked_out(database) == 0
+
+
+class Caller:
+    """A client that sends a request, and leaves when it is told to."""
+
+    def __init__(self, body: bytes = b"", *, more: bool = False) -> None:
+        self.leaves, self.is_heard_out, self.statuses = asyncio.Event(), asyncio.Event(), list[int]()
+        self.sent: list[Message] = [{"type": "http.request", "body": body, "more_body": more}]
+
+    async def receive(self) -> Message:
+        if self.sent:
+            return self.sent.pop(0)
+        self.is_heard_out.set()
+        await self.leaves.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Message) -> None:
+        self.statuses += [message["status"]] if "status" in message else []
+
+    async def calls(self, service: Service, method: str, path: str) -> int:
+        """The status of the answer."""
+        headers = [(b"content-type", b"application/json"), (b"idempotency-key", b"key-1")]
+        scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": headers}
+        await asyncio.wait_for(service(scope, self.receive, self.send), PATIENCE)
+        return self.statuses[0]
+
+
+@pytest.fixture
+def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kit looks at once whether the caller of a read is still there."""
+    monkeypatch.setattr(deadlines, "WATCH_AFTER", 0)
+
+
+@pytest.mark.usefixtures("watchful")
+async def test_a_read_whose_caller_has_left_ends(
+    service: Service, probed: Client, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    caller = Caller()
+    asking = asyncio.create_task(caller.calls(service, "GET", "/probes/held"))
+    await asyncio.wait_for(entered.wait(), PATIENCE)
+    caller.leaves.set()
+    assert await asking == 499
+    assert ended.is_set()
+    assert checked_out(database) == 0
+    assert "GET /probes/held 499" in caplog.text
+
+
+@pytest.mark.usefixtures("watchful")
+async def test_a_read_whose_caller_stays_is_answered(service: Service, probed: Client) -> None:
+    caller = Caller(body=b"nobody looks at it", more=True)
+    caller.sent *= 2
+    asking = asyncio.create_task(caller.calls(service, "GET", "/probes/held"))
+    await asyncio.wait_for(entered.wait(), PATIENCE)
+    await asyncio.wait_for(caller.is_heard_out.wait(), PATIENCE)
+    held.set()
+    assert await asking == 204
+
+
+@pytest.mark.usefixtures("watchful")
+async def test_a_write_whose_caller_has_left_is_carried_out(service: Service, probed: Client) -> None:
+    caller = Caller()
+    asking = asyncio.create_task(caller.calls(service, "POST", "/probes/held"))
+    await asyncio.wait_for(entered.wait(), PATIENCE)
+    caller.leaves.set()
+    await asyncio.sleep(0.05)  # in which it might be noticed
+    held.set()
+    assert await asking == 204
+    assert len(await read(probed, "/shelves/")) == 1
+
+
+@on_sqlite
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_statement_of_sqlite_that_takes_too_long_is_a_504(
+    service: Service, probed: Client, database: Database, method: str
+) -> None:
+    hasty = Database(database.url, Pool(statement_timeout=0.05))
+    with having(service.runtime, database=hasty):
+        assert (await probed.request(method, "/probes/billions")).status_code == 504
+        assert checked_out(hasty) == 0
+        assert len(await read(probed, "/shelves/")) == 0
+        await new_shelf(probed)
+    await hasty.dispose()
+
+
+@on_sqlite
+async def test_a_statement_of_sqlite_that_is_broken_off_does_not_keep_the_file_locked(
+    service: Service, probed: Client
+) -> None:
+    with having(service.runtime, request_timeout=SOON):
+        assert (await probed.post("/probes/billions")).status_code == 504
+    await new_shelf(probed)
+
+
+async def test_a_client_that_leaves_after_the_deadline_still_gets_a_504() -> None:
+    async def leave() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def be_late() -> None:
+        moment = deadlines.Deadline(0)
+        async with moment:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await moment.wait_for_disconnect(leave)
+
+    with pytest.raises(Problem) as end:
+        await be_late()
+    assert end.value.status_code == 504

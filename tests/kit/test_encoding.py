@@ -1,0 +1,23 @@
+"""Encoding: the JSON of answers."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from uuid import UUID
+
+import pytest
+
+from kit.http.encoding import to_json
+
+NOON = datetime(2026, 11, 21, 12, 0, 0, 1, UTC)
+
+
+def test_times_end_in_z_and_money_and_uuids_are_text() -> None:
+    values = [NOON, NOON.astimezone(timezone(timedelta(0))), Decimal("9.90"), UUID(int=7)]
+    assert to_json(values) == (
+        b'["2026-11-21T12:00:00.000001Z","2026-11-21T12:00:00.000001Z","9.90","00000000-0000-0000-0000-000000000007"]'
+    )
+
+
+def test_a_value_without_a_form_in_json_is_an_error() -> None:
+    with pytest.raises(TypeError):
+        to_json(object())

@@ -1,0 +1,106 @@
+"""Engines and sessions: what each connection is set to, and what a read session cannot do."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import DBAPIError
+from sqlmodel import select
+
+from kit import Database
+from kit.database.engines import Pool, fold
+from tests.engines import on_postgresql, on_sqlite, url_for
+from tests.kit.library import REGISTRY, TABLES, Shelf
+from tests.kit.probes import value_of
+
+MEMORY = make_url("sqlite+aiosqlite://")
+
+
+@pytest.fixture
+async def memory() -> AsyncIterator[Database]:
+    """A database in memory, with the library's tables."""
+    database = Database(MEMORY)
+    async with database.writer.begin() as connection:
+        await connection.run_sync(REGISTRY.metadata.create_all, tables=TABLES)
+    yield database
+    await database.dispose()
+
+
+async def test_a_read_session_does_not_open_a_transaction(database: Database) -> None:
+    async with database.connect() as connection:
+        await connection.execute(text("SELECT 1"))
+        raw: Any = await connection.get_raw_connection()
+        driver = raw.driver_connection
+        assert not (driver.in_transaction if database.is_sqlite else driver.is_in_transaction())
+
+
+@on_sqlite
+async def test_sqlite_is_durable_checks_foreign_keys_and_reads_beside_the_writer(database: Database) -> None:
+    async with database.writer.connect() as connection:
+        pragmas = [
+            (await connection.execute(text(f"PRAGMA {name}"))).scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        ]
+    assert pragmas == ["wal", 2, 1]
+    with pytest.raises(DBAPIError, match="readonly"):
+        await value_of(database, "INSERT INTO kit_shelf (name) VALUES ('x') RETURNING id")
+
+
+@on_postgresql
+async def test_postgresql_knows_the_application_and_how_long_a_statement_may_take(new_database: Any) -> None:
+    named = Database(url_for(await new_database()), Pool(application_name="library", statement_timeout=7))
+    assert await value_of(named, "SHOW application_name") == "library"
+    assert await value_of(named, "SHOW statement_timeout") == "7s"
+    assert await value_of(named, "SHOW jit") == "off"
+    await named.dispose()
+
+
+@on_postgresql
+async def test_by_default_a_statement_may_take_ten_seconds(database: Database) -> None:
+    assert await value_of(database, "SHOW statement_timeout") == "10s"
+
+
+async def test_readers_and_writers_take_turns_on_a_database_in_memory(memory: Database) -> None:
+    async def write(number: int) -> None:
+        async with memory.write() as session, session.begin():
+            session.add(Shelf(name=f"Shelf {number}", room="Here"))
+
+    async def read() -> int:
+        async with memory.read() as session:
+            return len((await session.exec(select(Shelf))).all())
+
+    await asyncio.gather(*(write(number) for number in range(10)), *(read() for _ in range(10)))
+    assert await read() == 10
+
+
+async def test_an_exhausted_pool_gives_up_in_time(new_database: Any) -> None:
+    database = Database(url_for(await new_database()), Pool(size=1, overflow=0, timeout=1))
+    async with database.connect():
+        with pytest.raises(Exception, match="QueuePool limit"):
+            await value_of(database, "SELECT 1")
+    await database.dispose()
+
+
+@pytest.mark.parametrize(
+    ("given", "folded"), [("ÉÇ", "éç"), ("ΟΔΟΣ", "οδοσ"), ("İ", "i"), ("Straße", "straße"), (None, None)]
+)
+async def test_lower_case_is_the_same_on_both_databases(
+    database: Database, given: str | None, folded: str | None
+) -> None:
+    assert fold(given) == folded
+    if not database.is_sqlite and given:
+        assert await value_of(database, f"SELECT lower('{given}' COLLATE folding)") == folded
+
+
+async def test_a_row_that_is_got_again_is_the_same_object_with_its_changes(database: Database) -> None:
+    async with database.write() as session, session.begin():
+        session.add(Shelf(id=1, name="Poetry", room="Attic"))
+    async with database.write() as session:
+        shelf = await session.get(Shelf, 1)
+        assert shelf is not None
+        shelf.name = "Drama"
+        again = await session.get(Shelf, 1)
+    assert again is shelf
+    assert again.name == "Drama"

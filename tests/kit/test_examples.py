@@ -1,0 +1,32 @@
+"""OpenAPI examples: ids of rows that exist, so that the first try in Swagger UI succeeds."""
+
+from tests.engines import Client
+from tests.kit.probes import Json, made, new_book, read
+from tests.kit.service import Person
+
+
+async def path_example(client: Client, path: str) -> object:
+    """The example of the id in this path."""
+    document = await read(client, "/openapi.json")
+    parameters: list[Json] = document["paths"][path]["get"]["parameters"]
+    return next(parameter["example"] for parameter in parameters if parameter["in"] == "path")
+
+
+async def test_the_example_of_an_id_is_the_newest_row(client: Client) -> None:
+    assert await path_example(client, "/books/{book_id}") == 1
+    books = [await new_book(client) for _ in range(3)]
+    assert await path_example(client, "/books/{book_id}") == books[-1]["id"]
+
+
+async def test_the_example_of_a_uuid_is_the_newest_row(client: Client) -> None:
+    journals = [await made(client, "/journals/", title="Nature", code=f"NAT-{number}") for number in range(3)]
+    assert await path_example(client, "/journals/{journal_id}") == journals[-1]["id"]
+    schemas = (await read(client, "/openapi.json"))["components"]["schemas"]
+    newest = [journal["id"] for journal in reversed(journals)][:2]
+    assert schemas["JournalsUpdate"]["properties"]["ids"]["examples"] == [newest]
+
+
+async def test_where_a_token_is_required_the_examples_tell_nothing(nobody: Client, boss: Person) -> None:
+    for _ in range(3):
+        await new_book(boss.client)
+    assert await path_example(nobody, "/books/{book_id}") == 1

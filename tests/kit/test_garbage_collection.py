@@ -1,0 +1,43 @@
+"""Garbage collection: rare, but only in a process that is the service's own."""
+
+import gc
+
+import pytest
+from sqlalchemy import make_url
+
+from kit import Database, Shutdown
+from kit.server import garbage_collection
+from tests.kit.service import create_runtime, create_service
+
+MEMORY = make_url("sqlite+aiosqlite://")
+
+
+def test_objects_that_exist_at_the_start_are_not_looked_at_again() -> None:
+    before = gc.get_threshold()
+    try:
+        garbage_collection.tune()
+        assert gc.get_freeze_count() > 0
+        assert gc.get_threshold()[0] == garbage_collection.THRESHOLD
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)
+
+
+class Listening(Shutdown):
+    """As under uvicorn, or not."""
+
+    def __init__(self, is_ours: bool) -> None:
+        super().__init__(0, 0)
+        self.is_ours = is_ours
+
+    def listen(self) -> bool:
+        return self.is_ours
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+async def test_a_process_of_somebody_else_is_left_alone(is_ours: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    tuned: list[bool] = []
+    monkeypatch.setattr(garbage_collection, "tune", lambda: tuned.append(True))
+    app = create_service(create_runtime(Database(MEMORY)), shutdown=Listening(is_ours))
+    async with app.router.lifespan_context(app):
+        assert tuned == [True] * is_ours

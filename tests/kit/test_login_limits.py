@@ -1,0 +1,209 @@
+"""Login limits: some failures for an account and for an address, and no more within the window."""
+
+import asyncio
+import shutil
+import subprocess
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from httpx import Response
+from limits.errors import StorageError
+
+from kit import Database, LoginLimits, Service
+from tests.engines import url_of
+from tests.kit.logins import PASSWORD, with_logins
+from tests.kit.service import client_of
+from tests.live import PATIENCE, free_port, serving
+
+WRONG = "wrong password"
+SERVE = "tests.kit.logins:serve"
+
+
+def limits(url: str = "memory://", *, per_account: int = 3, window: int = 60) -> LoginLimits:
+    """Three failures of an account are allowed, and five from an address."""
+    return LoginLimits(url, per_account=per_account, per_address=5, window=window)
+
+
+@pytest.fixture
+def strict(database: Database) -> Service:
+    return with_logins(database, limits())
+
+
+async def log_in(app: Service, account: str, password: str, address: str = "10.0.0.1") -> Response:
+    async with client_of(app, address=address) as client:
+        return await client.post("/logins/", json={"account": account, "password": password})
+
+
+async def statuses(app: Service, account: str, *attempts: str, address: str = "10.0.0.1") -> list[int]:
+    return [(await log_in(app, account, password, address)).status_code for password in attempts]
+
+
+async def test_an_account_is_closed_after_some_failures_even_to_its_password(strict: Service) -> None:
+    assert await statuses(strict, "natasha", *[WRONG] * 3, PASSWORD, WRONG) == [401, 401, 401, 429, 429]
+    answer = await log_in(strict, "natasha", PASSWORD)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["type"] == "urn:problem:too-many-attempts"
+    assert 1 <= int(answer.headers["Retry-After"]) <= 60
+
+
+async def test_it_is_closed_from_every_address_and_whatever_its_case(strict: Service) -> None:
+    await statuses(strict, "natasha", *[WRONG] * 2)
+    assert await statuses(strict, "NATASHA", WRONG, address="10.0.0.2") == [401]
+    for username in ("natasha", "Natasha", "nAtAsHa"):
+        assert await statuses(strict, username, PASSWORD, address="10.0.0.3") == [429]
+
+
+async def test_other_accounts_stay_open(strict: Service) -> None:
+    assert await statuses(strict, "natasha", *[WRONG] * 3, PASSWORD) == [401, 401, 401, 429]
+    assert await statuses(strict, "steve", PASSWORD, PASSWORD) == [204, 204]
+
+
+async def test_an_address_is_closed_after_some_failures_of_whichever_accounts(strict: Service) -> None:
+    for number in range(5):
+        assert await statuses(strict, f"stranger{number}", WRONG) == [401]
+    assert await statuses(strict, "steve", PASSWORD) == [429]
+    assert await statuses(strict, "steve", PASSWORD, address="10.0.0.2") == [204]
+
+
+async def test_success_does_not_count_and_forgives_nothing(strict: Service) -> None:
+    assert await statuses(strict, "natasha", *[PASSWORD] * 7) == [204] * 7
+    attempts = [WRONG, WRONG, PASSWORD, WRONG, PASSWORD]
+    assert await statuses(strict, "natasha", *attempts) == [401, 401, 204, 401, 429]
+
+
+async def test_an_account_that_is_not_there_is_closed_like_any_other(strict: Service) -> None:
+    assert await statuses(strict, "nobody", *[WRONG] * 4) == [401, 401, 401, 429]
+
+
+async def test_attempts_while_it_is_closed_do_not_keep_it_closed(strict: Service) -> None:
+    await statuses(strict, "natasha", *[WRONG] * 3)
+    first = int((await log_in(strict, "natasha", WRONG)).headers["Retry-After"])
+    await statuses(strict, "natasha", *[WRONG] * 5)
+    assert int((await log_in(strict, "natasha", WRONG)).headers["Retry-After"]) <= first
+    assert await statuses(strict, "steve", PASSWORD) == [204]
+
+
+async def test_the_right_password_works_after_the_window(database: Database) -> None:
+    app = with_logins(database, limits(per_account=2, window=1))
+    assert await statuses(app, "natasha", WRONG, WRONG, PASSWORD) == [401, 401, 429]
+    answer = await log_in(app, "natasha", PASSWORD)
+    assert answer.headers["Retry-After"] == "1"
+    await asyncio.sleep(1.1)
+    assert await statuses(app, "natasha", PASSWORD) == [204]
+
+
+async def test_only_logins_are_counted(strict: Service) -> None:
+    async with client_of(strict, "nonsense", "10.0.0.1") as client:
+        assert {(await client.get("/books/")).status_code for _ in range(10)} == {401}
+    assert await statuses(strict, "natasha", PASSWORD) == [204]
+
+
+@asynccontextmanager
+async def redis(folder: Path) -> AsyncIterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A Redis of our own on a free port."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("NOT TRIED WITH REDIS: there is no redis-server here; on Debian: apt install redis-server")
+    port = free_port()
+    process = subprocess.Popen(  # noqa: ASYNC220  it does not wait
+        [program, "--port", str(port), "--save", "", "--appendonly", "no", "--dir", str(folder), "--bind", "127.0.0.1"],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        await until_it_listens(port)
+        yield f"redis://127.0.0.1:{port}", process
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+async def until_it_listens(port: int) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.05)
+        else:
+            writer.close()
+            await writer.wait_closed()
+            return
+    raise AssertionError("Redis does not listen")
+
+
+@asynccontextmanager
+async def counting_in(database: Database, url: str) -> AsyncIterator[Service]:
+    """A service that counts failures in this Redis."""
+    counted = limits(url)
+    try:
+        yield with_logins(database, counted)
+    finally:
+        storage: Any = counted.window.storage
+        await storage.bridge.storage.aclose()
+
+
+async def test_workers_that_share_a_redis_share_the_count(database: Database, tmp_path: Path) -> None:
+    async with (
+        redis(tmp_path) as (there, _),
+        counting_in(database, there) as one,
+        counting_in(database, there) as other,
+    ):
+        assert await statuses(one, "natasha", WRONG, WRONG) == [401, 401]
+        assert await statuses(other, "natasha", WRONG, PASSWORD) == [401, 429]
+        answer = await log_in(one, "natasha", PASSWORD)
+        assert (answer.status_code, answer.headers["Retry-After"].isdigit()) == (429, True)
+
+
+async def test_without_its_redis_the_service_refuses_every_login(database: Database, tmp_path: Path) -> None:
+    async with redis(tmp_path) as (there, process), counting_in(database, there) as app:
+        assert await statuses(app, "natasha", WRONG, PASSWORD) == [401, 204]
+        process.terminate()
+        process.wait(PATIENCE)
+        answer = await log_in(app, "natasha", PASSWORD)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+        assert answer.json()["type"] == "urn:problem:unavailable"
+
+
+async def test_a_redis_that_was_never_there_is_a_503_too(database: Database) -> None:
+    async with counting_in(database, f"redis://127.0.0.1:{free_port()}") as app:
+        assert await statuses(app, "natasha", WRONG) == [503]
+
+
+async def test_a_redis_that_goes_meanwhile_is_a_503_too(strict: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(*_: object) -> bool:
+        raise StorageError(OSError())
+
+    monkeypatch.setattr(strict.runtime.login_limits.window, "hit", away)
+    assert await statuses(strict, "natasha", PASSWORD, WRONG) == [204, 503]
+
+
+def tried(url: str, forwarded: str, number: int) -> int:
+    login = {"account": f"stranger{number}", "password": WRONG}
+    return httpx.post(f"{url}/logins/", json=login, headers={"X-Forwarded-For": forwarded}).status_code
+
+
+async def test_behind_a_trusted_proxy_the_address_is_the_one_that_it_names(database: Database, log_file: Path) -> None:
+    with serving(url_of(database), log_file, "--factory", app=SERVE, FORWARDED_ALLOW_IPS="127.0.0.1") as server:
+        first = [tried(server.url, "203.0.113.7", number) for number in range(3)]
+        assert first == [401, 401, 429]
+        assert tried(server.url, "203.0.113.8", 4) == 401
+        assert tried(server.url, "198.51.100.1, 203.0.113.7", 5) == 429  # what the proxy saw comes last
+
+
+async def test_without_a_trusted_proxy_a_forged_address_does_not_help(database: Database, log_file: Path) -> None:
+    with serving(url_of(database), log_file, "--factory", app=SERVE, FORWARDED_ALLOW_IPS="192.0.2.1") as server:
+        attempts = [tried(server.url, f"203.0.113.{number}", number) for number in range(4)]
+        assert attempts == [401, 401, 429, 429]
+
+
+async def test_many_guesses_at_once_are_no_way_around(strict: Service) -> None:
+    async def guess(number: int) -> int:
+        return (await log_in(strict, "natasha", WRONG, address=f"10.0.1.{number}")).status_code
+
+    told = await asyncio.gather(*(guess(number) for number in range(30)))
+    assert sorted(told) == [401] * 3 + [429] * 27

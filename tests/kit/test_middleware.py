@@ -1,0 +1,114 @@
+"""The layers around the routes: which origins (CORS) and which names of the service (Host) are answered."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from sqlalchemy import make_url
+
+from kit import Database, Layers
+from tests.engines import Client
+from tests.kit.service import client_of, create_runtime, create_service
+from tests.kit.test_security_headers import is_safe
+
+MEMORY = make_url("sqlite+aiosqlite://")
+ORIGIN = "https://shop.example.com"
+
+
+@asynccontextmanager
+async def served(*, auth: bool = False, **layers: Any) -> AsyncIterator[Client]:
+    """A client of a service with these layers."""
+    app = create_service(create_runtime(Database(MEMORY), auth=auth), layers=Layers(**layers))
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        yield client
+
+
+async def test_browsers_of_other_origins_are_told_nothing_by_default(nobody: Client) -> None:
+    answer = await nobody.get("/docs", headers={"Origin": ORIGIN})
+    preflight = await nobody.options("/books/", headers=asking())
+    assert preflight.status_code == 405
+    for one in (answer, preflight):
+        assert [name for name in one.headers if name.startswith("access-control-")] == []
+
+
+def asking(origin: str = ORIGIN, method: str = "PATCH", headers: str = "authorization, if-match") -> dict[str, str]:
+    """What a browser asks before it sends something to another origin."""
+    return {
+        "Origin": origin,
+        "Access-Control-Request-Method": method,
+        "Access-Control-Request-Headers": headers,
+    }
+
+
+async def test_an_origin_that_is_named_may_ask_from_a_browser() -> None:
+    async with served(origins=[ORIGIN, "https://other.example.com"]) as client:
+        preflight = await client.options("/books/1", headers=asking())
+        assert preflight.status_code == 200
+        assert preflight.headers["Access-Control-Allow-Origin"] == ORIGIN
+        assert "PATCH" in preflight.headers["Access-Control-Allow-Methods"]
+        assert {"Authorization", "If-Match"} <= set(preflight.headers["Access-Control-Allow-Headers"].split(", "))
+        assert is_safe(preflight)
+        answer = await client.get("/health/live", headers={"Origin": "https://other.example.com"})
+        assert answer.headers["Access-Control-Allow-Origin"] == "https://other.example.com"
+        exposed = set(answer.headers["Access-Control-Expose-Headers"].split(", "))
+        assert exposed >= {"ETag", "Link", "Location", "X-Total-Count", "X-Request-ID", "Retry-After"}
+        assert "Access-Control-Allow-Credentials" not in answer.headers
+        assert "Origin" in answer.headers["Vary"]
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example.com", "http://shop.example.com", "null", f"{ORIGIN}.evil"])
+async def test_other_origins_may_not(origin: str) -> None:
+    async with served(origins=[ORIGIN]) as client:
+        preflight = await client.options("/books/1", headers=asking(origin))
+        answer = await client.get("/health/live", headers={"Origin": origin})
+        assert preflight.status_code == 400
+        for one in (preflight, answer):
+            assert "Access-Control-Allow-Origin" not in one.headers
+
+
+async def test_cookies_come_along_only_where_that_is_wanted() -> None:
+    async with served(origins=[ORIGIN], credentials=True) as client:
+        answer = await client.get("/health/live", headers={"Origin": ORIGIN})
+        assert answer.headers["Access-Control-Allow-Credentials"] == "true"
+        assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+
+
+async def test_a_browser_sees_why_it_is_refused() -> None:
+    for auth, path, status in ((True, "/nothing", 404), (True, "/books/", 401), (False, "/books/0", 422)):
+        async with served(auth=auth, origins=[ORIGIN]) as client:
+            answer = await client.get(path, headers={"Origin": ORIGIN})
+            assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (status, ORIGIN)
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("api.example.com", 200),
+        ("API.Example.COM", 200),
+        ("api.example.com:8443", 200),
+        ("a.b.shop.example.com", 200),
+        ("shop.example.com", 400),
+        ("example.com", 400),
+        ("api.example.com.evil.com", 400),
+        ("evil-api.example.com", 400),
+        ("api.example.com@evil.com", 400),
+        ("[::1]:8000", 400),
+        ("", 400),
+        (":80", 400),
+    ],
+)
+async def test_only_names_of_the_service_are_answered(host: str, status: int) -> None:
+    async with served(hosts=["api.example.com", "*.shop.example.com"]) as client:
+        answer = await client.get("/docs", headers={"Host": host})
+        assert answer.status_code == status
+        assert is_safe(answer)
+        if status == 400:
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.json()["type"] == "urn:problem:untrusted-host"
+            assert answer.json()["request_id"] == answer.headers["X-Request-ID"]
+        assert (await client.get("/health/live", headers={"Host": host})).status_code == 200
+
+
+async def test_every_name_is_answered_by_default(client: Client) -> None:
+    assert (await client.get("/docs", headers={"Host": "whatever.example"})).status_code == 200

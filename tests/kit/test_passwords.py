@@ -1,0 +1,133 @@
+"""Passwords: hashed with argon2id beside the event loop, a bounded number at a time."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated, Any
+
+import pytest
+from fastapi import APIRouter, Body
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
+from pydantic import SecretStr, TypeAdapter, ValidationError
+
+from kit import Database, Password, Problem, allowing, hashed, verified
+from kit.auth import passwords
+from tests.engines import Client
+from tests.kit.probes import PATIENCE, new_book
+from tests.kit.service import client_of, create_runtime, create_service
+
+SECRET = "Zq9-swordfish"  # noqa: S105  to be looked for
+CHEAP = PasswordHash([Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)])
+"""Hashes that cost next to nothing."""
+
+
+class Held:
+    """A hasher that does not finish before it is released."""
+
+    def __init__(self) -> None:
+        self.started, self.released, self.threads = threading.Event(), threading.Event(), set[str]()
+
+    def hash(self, password: str) -> str:
+        self.threads.add(threading.current_thread().name)
+        self.started.set()
+        assert self.released.wait(PATIENCE)
+        return f"$argon2id${len(password)}"
+
+    async def has_started(self) -> None:
+        assert await asyncio.to_thread(self.started.wait, PATIENCE)
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
+    held = Held()
+    monkeypatch.setattr(passwords, "hasher", held)
+    yield held
+    held.released.set()
+
+
+async def test_a_hash_is_argon2id_with_a_salt_of_its_own() -> None:
+    first, second = [await hashed(SecretStr(SECRET)) for _ in range(2)]
+    assert first != second
+    assert first.startswith("$argon2id$v=19$m=65536,t=3,")
+    assert PasswordHash.recommended().verify(SECRET, first)
+    assert not PasswordHash.recommended().verify(SECRET.lower(), first)
+
+
+router = APIRouter(prefix="/probes", tags=["probes"], route_class=allowing())
+
+
+@router.post("/secrets", status_code=204)
+async def hash_it(secret: Annotated[Password, Body(embed=True)]) -> None:
+    await hashed(secret)
+
+
+@pytest.fixture
+async def probed(database: Database) -> AsyncIterator[Client]:
+    async with client_of(create_service(create_runtime(database), router)) as client:
+        yield client
+
+
+async def test_other_requests_are_answered_while_a_password_is_hashed(probed: Client, held: Held) -> None:
+    hashing = asyncio.create_task(probed.post("/probes/secrets", json={"secret": SECRET}))
+    await held.has_started()
+    book = await new_book(probed)
+    assert (await probed.get("/books/")).json() == [book]
+    assert not hashing.done()
+    held.released.set()
+    assert (await hashing).status_code == 204
+    assert held.threads == {"argon2_0"}
+
+
+async def test_a_bounded_number_of_hashes_waits(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "MAX_WAITING", 3)
+    waiting = [asyncio.create_task(hashed(SecretStr(SECRET))) for _ in range(3)]
+    await held.has_started()
+    with pytest.raises(Problem) as refused:
+        await hashed(SecretStr(SECRET))
+    assert refused.value.status_code == 503
+    assert refused.value.headers == {"Retry-After": "1"}
+    held.released.set()
+    await asyncio.gather(*waiting)
+    assert await hashed(SecretStr(SECRET))
+
+
+async def test_a_hash_that_is_no_longer_awaited_gives_its_place_to_others(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passwords, "MAX_WAITING", 1)
+    waiting = asyncio.create_task(hashed(SecretStr(SECRET)))
+    await held.has_started()
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    held.released.set()
+    assert await hashed(SecretStr(SECRET))
+
+
+async def test_when_too_many_passwords_wait_the_answer_is_a_503(
+    probed: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passwords, "MAX_WAITING", 0)
+    answer = await probed.post("/probes/secrets", json={"secret": SECRET})
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "1"
+
+
+async def test_a_password_matches_its_hash_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "hasher", CHEAP)
+    monkeypatch.setattr(passwords, "OF_NOBODY", CHEAP.hash("nobody knows it"))
+    known = await hashed(SecretStr(SECRET))
+    assert await verified(SECRET, known) == (True, None)
+    for other, hash_ in ((SECRET.lower(), known), (SECRET, None), (SECRET, "damaged"), ("\udfff", known)):
+        assert await verified(other, hash_) == (False, None)
+
+
+@pytest.mark.parametrize("password", ["x" * 7, "x" * 129, "x" * 8 + "\0", "x" * 8 + "\udfff", 12345678, None])
+def test_a_password_is_8_to_128_storable_characters(password: Any) -> None:
+    with pytest.raises(ValidationError):
+        TypeAdapter[SecretStr](Password).validate_python(password)
+
+
+def test_a_password_does_not_show_itself() -> None:
+    password = TypeAdapter[SecretStr](Password).validate_python(SECRET)
+    assert SECRET not in f"{password!r} {password}"

@@ -1,0 +1,124 @@
+"""The request log: the id of a request, its line in the log, and the traceback of its failure."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from fastapi import APIRouter
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from kit import Database, Shutdown, allowing
+from kit.server.request_log import REQUEST_ID, RequestLog, configure_logging, log
+from tests.engines import Client
+from tests.kit.service import client_of, create_runtime, create_service
+
+Output = pytest.CaptureFixture[str]
+router = APIRouter(prefix="/faulty", tags=["faulty"], route_class=allowing())
+
+
+@router.get("/at-once")
+async def break_at_once() -> Response:
+    raise RuntimeError("an inner secret")
+
+
+@router.get("/midway")
+async def break_midway() -> Response:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"half"
+        raise RuntimeError("an inner secret")
+
+    return StreamingResponse(chunks())
+
+
+@pytest.fixture
+async def faulty(database: Database) -> AsyncIterator[Client]:
+    """A client of the library, with operations that fail."""
+    async with client_of(create_service(create_runtime(database), router)) as client:
+        yield client
+
+
+def log_as_json() -> None:
+    """To be called in a test, not in a fixture: pytest puts its own handlers back between the two."""
+    configure_logging(as_json=True, level="INFO")
+
+
+def lines(output: Output) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in output.readouterr().out.splitlines()]
+
+
+async def test_every_request_is_one_line_with_its_route_and_id(client: Client, capsys: Output) -> None:
+    log_as_json()
+    answer = await client.get("/books/7?fields=id", headers={"X-Request-ID": "mine"})
+    (line,) = lines(capsys)
+    assert (line["method"], line["route"], line["status"]) == ("GET", "/books/{book_id}", 404)
+    assert line["request_id"] == answer.headers["X-Request-ID"] == "mine"
+    assert line["duration_ms"] >= 0
+    assert line["time"].endswith("Z")
+
+
+async def test_a_path_without_a_route_is_logged_without_it(client: Client, capsys: Output) -> None:
+    log_as_json()
+    await client.get("/nowhere/%00secret")
+    (line,) = lines(capsys)
+    assert (line["route"], line["status"]) == (None, 404)
+    assert "secret" not in json.dumps(line)
+
+
+async def test_an_unforeseen_failure_is_a_500_without_details_and_a_traceback_under_its_id(
+    faulty: Client, capsys: Output
+) -> None:
+    log_as_json()
+    answer = await faulty.get("/faulty/at-once")
+    assert answer.status_code == 500
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert "inner secret" not in answer.text
+    fault, report = lines(capsys)
+    assert "inner secret" in fault["exception"]
+    assert fault["request_id"] == report["request_id"] == answer.json()["request_id"]
+    assert report["status"] == 500
+
+
+async def test_an_answer_that_breaks_midway_is_broken_off_and_logged(faulty: Client, capsys: Output) -> None:
+    log_as_json()
+    await faulty.get("/faulty/midway")
+    assert "inner secret" in lines(capsys)[0]["exception"]
+
+
+async def test_for_people_the_lines_are_readable(client: Client, capsys: Output) -> None:
+    configure_logging(as_json=False, level="INFO")
+    await client.get("/books/", headers={"X-Request-ID": "0123456789"})
+    line = capsys.readouterr().out
+    assert " INFO    GET /books/ 200 " in line
+    assert line.endswith(" ms  [01234567]\n")
+
+
+async def test_where_only_warnings_are_logged_a_request_is_not(client: Client, capsys: Output) -> None:
+    configure_logging(as_json=True, level="WARNING")
+    answer = await client.get("/shelves/")
+    configure_logging(as_json=True, level="INFO")
+    assert answer.status_code == 200
+    assert capsys.readouterr().out == ""
+
+
+async def test_a_line_that_is_logged_outside_of_a_request_has_no_id(capsys: Output) -> None:
+    log_as_json()
+    REQUEST_ID.set(None)
+    log.info("By the way")
+    (line,) = lines(capsys)
+    assert line["message"] == "By the way"
+    assert "request_id" not in line
+
+
+async def test_an_event_that_is_no_request_passes_through() -> None:
+    seen: list[str] = []
+
+    async def inner(scope: Scope, _receive: Receive, _send: Send) -> None:
+        seen.append(scope["type"])
+
+    async def silent(*_: Any) -> Any:
+        return {}
+
+    await RequestLog(inner, Shutdown(0, 0))({"type": "lifespan"}, silent, silent)
+    assert seen == ["lifespan"]

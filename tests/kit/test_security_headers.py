@@ -1,0 +1,92 @@
+"""Security headers: what every answer tells browsers and caches not to do."""
+
+import httpx
+import pytest
+
+from kit import Service
+from tests.engines import Client
+from tests.kit.probes import new_book
+from tests.kit.service import Person
+
+
+def is_safe(answer: httpx.Response) -> bool:
+    headers = answer.headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+    assert len(headers.get_list("Content-Security-Policy")) == 1
+    return headers["Content-Security-Policy"].startswith("default-src 'none'")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/health/live", 200),
+        ("GET", "/health/ready", 200),
+        ("HEAD", "/health/live", 200),
+        ("GET", "/", 307),
+        ("GET", "/docs", 200),
+        ("GET", "/docs/style.css", 200),
+        ("GET", "/docs/assets/swagger-ui.css", 200),
+        ("GET", "/docs/assets/nothing.css", 404),
+        ("GET", "/openapi.json", 200),
+        ("GET", "/nothing", 404),
+        ("DELETE", "/books/", 405),
+        ("OPTIONS", "/books/", 405),
+        ("GET", "/books/", 401),
+        ("PUT", "/books/1", 401),
+        ("POST", "/members/", 422),
+    ],
+)
+async def test_every_answer_is_safe(method: str, path: str, status: int, nobody: Client) -> None:
+    answer = await nobody.request(method, path)
+    assert answer.status_code == status
+    assert is_safe(answer)
+
+
+async def test_an_answer_without_a_body_and_a_failure_are_safe_too(
+    guarded: Service, boss: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    book = await new_book(boss.client)
+    unchanged = await boss.client.get(f"/books/{book['id']}", headers={"If-None-Match": '"1"'})
+    gone = await boss.client.delete(f"/books/{book['id']}")
+    monkeypatch.setattr(guarded.runtime.database, "read", None)
+    fault = await boss.client.get("/books/")
+    assert [answer.status_code for answer in (unchanged, gone, fault)] == [304, 204, 500]
+    assert all(map(is_safe, (unchanged, gone, fault)))
+    assert {answer.headers["Cache-Control"] for answer in (unchanged, gone, fault)} == {"private"}
+
+
+async def test_where_a_token_was_sent_no_shared_cache_keeps_the_answer(nobody: Client, natasha: Person) -> None:
+    for path, status in (("/books/", 200), ("/books/1", 404), ("/members/1", 200), ("/docs", 200)):
+        answer = await natasha.client.get(path)
+        assert (answer.status_code, answer.headers["Cache-Control"]) == (status, "private")
+    refused = await nobody.get("/books/", headers={"Authorization": "Bearer nonsense"})
+    assert refused.headers["Cache-Control"] == "private"
+    assert "Cache-Control" not in (await nobody.get("/docs")).headers
+
+
+async def test_only_behind_tls_browsers_are_told_to_stay_there(guarded: Service, nobody: Client) -> None:
+    assert "Strict-Transport-Security" not in (await nobody.get("/docs")).headers
+    transport = httpx.ASGITransport(guarded)
+    async with httpx.AsyncClient(transport=transport, base_url="https://test") as client:
+        for path in ("/docs", "/nothing", "/books/"):
+            assert (await client.get(path)).headers["Strict-Transport-Security"] == "max-age=31536000"
+
+
+async def test_the_docs_may_run_their_own_scripts_and_nobody_elses(nobody: Client) -> None:
+    policy = (await nobody.get("/docs")).headers["Content-Security-Policy"]
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert rules["default-src"] == "'none'"
+    assert rules["connect-src"] == "'self'"
+    own, digest = rules["script-src"].split()
+    assert own == "'self'"
+    assert digest.startswith("'sha256-")
+    assert "http" not in policy
+    assert "*" not in policy
+
+
+async def test_no_answer_names_the_server_software(nobody: Client, natasha: Person) -> None:
+    for answer in (await nobody.get("/docs"), await natasha.client.get("/books/")):
+        assert not {"x-powered-by", "x-aspnet-version"} & set(answer.headers)
+        assert "uvicorn" not in answer.headers.get("server", "").lower()

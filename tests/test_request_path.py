@@ -1,0 +1,65 @@
+"""The path of a request, as docs/request.md shows it."""
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from kit import Service
+from tests.conftest import Client
+from tests.people import FAST_PATH
+
+PROJECT = Path(__file__).parents[1]
+PAGE = (PROJECT / "docs/request.md").read_text()
+MAX_STEPS = 12
+HERO = {"name": "Deadpond", "secret_name": "Dive Wilson"}
+
+
+def steps_of(section: str) -> list[str]:
+    """The files that a section names, in order."""
+    part = PAGE.partition(f"## `{section}`")[2].partition("\n## ")[0]
+    return re.findall(r"^\| \d+ \| `([\w/.]+)` \|", part, re.MULTILINE)
+
+
+class Profile:
+    """The files of the project in which functions were called, in the order of their first calls."""
+
+    def __init__(self) -> None:
+        self.files: list[str] = []
+
+    def __call__(self, frame: FrameType, event: str, _: Any) -> None:
+        path = Path(frame.f_code.co_filename)
+        if event == "call" and path.is_relative_to(PROJECT) and ".venv" not in path.parts:
+            name = str(path.relative_to(PROJECT))
+            if name not in self.files:
+                self.files.append(name)
+
+    def __enter__(self) -> "Profile":
+        sys.setprofile(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(None)
+
+
+def is_in_order(steps: list[str], files: list[str]) -> bool:
+    rest: Iterator[str] = iter(files)
+    return all(step in rest for step in steps)
+
+
+@pytest.mark.skipif(not FAST_PATH, reason="docs/request.md shows the fast path")
+@pytest.mark.parametrize("section", ["GET /heroes/1", "POST /heroes/"])
+async def test_the_files_of_the_page_are_entered_in_its_order(app: Service, client: Client, section: str) -> None:
+    hero = (await client.post("/heroes/", json=HERO)).json()
+    method, path = section.replace("1", str(hero["id"])).split(" ")
+    body = HERO if method == "POST" else None
+    await client.request(method, path, json=body)  # what is made at the first request is made now
+    with Profile() as profile:
+        assert (await client.request(method, path, json=body)).is_success
+    steps = steps_of(section)
+    assert 5 < len(steps) <= MAX_STEPS
+    assert is_in_order(steps, profile.files), profile.files
