@@ -85,7 +85,7 @@ async def fill_kitchen(session: WriteSession, seller: User) -> list[UUID]:
 
 
 def stranger(username: str, full_name: str) -> UserCreate:
-    """A user as whom nobody can log in: the password is random, and not kept."""
+    """A user without a usable login: the password is random, and is not stored anywhere."""
     password = SecretStr(secrets.token_urlsafe(24))
     return UserCreate(username=username, email=f"{username}@example.com", full_name=full_name, password=password)
 

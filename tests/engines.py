@@ -23,7 +23,7 @@ sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]  # httpx looks
 HASTE = ("fsync", "synchronous_commit", "full_page_writes")
 """Safety against power cuts, which a test does without."""
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  a disk that forgets is fast
-"""Where databases of tests lie."""
+"""The folder for the databases of the tests."""
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 
 

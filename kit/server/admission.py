@@ -12,7 +12,7 @@ from kit.http.paths import path_in_application
 from kit.http.problems import render, unavailable
 
 MAX_WAIT_SECONDS = 0.5
-"""For a place; then the request gets a 503."""
+"""How long a request waits for a place; then it gets a 503."""
 NEVER_REFUSED = ("/health", "/metrics")
 """Paths of operators, who need an answer most of all when the service is busy."""
 WITHOUT_BODY = (204, 304)

@@ -270,7 +270,7 @@ def resources_of(app: Service) -> list[Resource]:
 
 @cache  # every value of a reference asks for them, and a check sends hundreds
 def resources_among(app: Service, _: tuple[int, ...]) -> list[Resource]:
-    """They are others when there are other routes."""
+    """They change when routes are added."""
     routes = operations_of(app)
     paths = dict.fromkeys(str(route.path_format) for route in routes)
     own = [path for path in paths if "{" not in path and (path.endswith("/") or path.count("/") == 1)]

@@ -48,7 +48,7 @@ every = pytest.mark.parametrize("route", ROUTES, ids=name_of)
 
 
 def resource_of(route: RouteContext) -> Resource | None:
-    """The resource to which an operation belongs: that with the longest path which its own path begins with."""
+    """The resource of an operation: of those whose path is a prefix of the operation's path, the longest."""
     path = str(route.path_format)
     found = [one for one in resources_of(main.app) if path == one.path or path.startswith(f"{one.path.rstrip('/')}/")]
     return max(found, key=lambda one: len(one.path), default=None)
@@ -117,7 +117,7 @@ async def ready(route: RouteContext, boss: Person, owner: Person | None = None) 
 
 
 def is_usual(route: RouteContext) -> bool:
-    """Whether all that an operation needs can be seen: it is one of a resource, or creates many."""
+    """Whether the test can make a request to this operation: it is a verb of a resource, or a bulk creation."""
     resource = resource_of(route)
     known = [] if resource is None else [*resource.verbs.values(), *filter(None, [resource.bulk])]
     return name_of(route) in map(name_of, known)
