@@ -1,6 +1,7 @@
 """Streams do not hold the places of other requests, and are bounded by themselves."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -131,9 +132,11 @@ async def many_streams(client: httpx.AsyncClient, path: str) -> AsyncIterator[li
 
 
 async def until(happens: Callable[[], bool]) -> None:
+    """Wait. A generator that waits for a client who has left is closed when Python collects it, so that is done too."""
     async with asyncio.timeout(20):
-        while not happens():  # noqa: ASYNC110  it tells nobody
-            await asyncio.sleep(0.01)
+        while not happens():
+            gc.collect()
+            await asyncio.sleep(0.05)
 
 
 async def test_a_stream_that_is_refused_after_a_write_says_that_its_outcome_is_unknown(source: Source) -> None:
