@@ -21,8 +21,7 @@ from kit.fast.arguments import Arguments
 from kit.fast.bodies import validated
 from kit.fast.rendering import Rendering
 from kit.operations.route import Operation
-from kit.operations.unit_of_work import perform
-from kit.operations.units import UNIT
+from kit.operations.unit_of_work import UNIT, perform
 from kit.server.service import Service
 
 LITERAL = re.compile(r"/([^/{]+)(?=/|$)")

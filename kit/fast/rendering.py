@@ -16,7 +16,7 @@ from kit.models.entities import Entity
 from kit.models.reads import Read
 from kit.operations.answers import page_headers, ready, tag_row
 from kit.operations.handlers import is_generator
-from kit.operations.units import Unit
+from kit.operations.unit_of_work import Unit
 from kit.query.list_query import QUERY
 
 JSON = (b"content-type", b"application/json")

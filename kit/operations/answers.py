@@ -14,7 +14,7 @@ from kit.models.entities import Entity
 from kit.models.reads import Read
 from kit.operations.bulk import Outcome
 from kit.operations.handlers import Handler, call, is_generator
-from kit.operations.units import UNIT, Unit
+from kit.operations.unit_of_work import UNIT, Unit
 from kit.query.list_query import QUERY, ListQuery
 from kit.query.pages import ShownPage
 

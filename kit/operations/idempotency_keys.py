@@ -16,7 +16,7 @@ from kit.http.bodies import BufferedRequest
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.http.problems import Problem, error, invalid
 from kit.http.request_headers import header, headers
-from kit.operations.dependencies import get_caller
+from kit.operations.callers import get_caller
 from kit.runtime import runtime_of
 
 HEADER = "Idempotency-Key"

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from sqlmodel import SQLModel
 
 from kit.auth.permissions import Who
-from kit.operations.dependencies import check_permission, get_session
+from kit.operations.callers import check_permission
+from kit.operations.dependencies import get_session
 from kit.operations.route import Operation, dependencies_of, query_variant
 from kit.server.guards import is_guarded
 from kit.server.routes import Entry, access_of

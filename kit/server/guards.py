@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Host, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from kit.operations.dependencies import check_permission
+from kit.operations.callers import check_permission
 
 GUARDED = "kit.guarded"
 """The key of the ASGI scope under which the guarded application is handed on."""

@@ -10,7 +10,7 @@ from fastapi.routing import APIWebSocketRoute, RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute, Host, Mount, Route, WebSocketRoute
 
 from kit.auth.permissions import Who
-from kit.operations.dependencies import ANY_METHOD
+from kit.operations.callers import ANY_METHOD
 from kit.operations.route import Operation
 from kit.server.guards import Guard
 

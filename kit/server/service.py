@@ -12,8 +12,9 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 from kit.openapi import docs
 from kit.openapi.document import openapi
 from kit.openapi.operations import describe
+from kit.operations.callers import check_permission
 from kit.operations.commits import CommitBeforeEnd
-from kit.operations.dependencies import check_permission, commit_before_answer
+from kit.operations.dependencies import commit_before_answer
 from kit.operations.route import Operation
 from kit.runtime import Runtime
 from kit.server import garbage_collection, health
