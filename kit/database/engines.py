@@ -89,7 +89,7 @@ def sqlite_engines(url: URL, pool: Pool) -> Engines:
     pragmas = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
     writer = sqlite_engine(url, pool, size=1, pragmas=pragmas)
     event.listen(writer.sync_engine, "begin", begin_immediate)
-    event.listen(writer.sync_engine, "reset", end_failed_commit)
+    event.listen(writer.sync_engine, "handle_error", end_failed_commit)
     event.listen(writer.sync_engine, "invalidate", end_cancelled)
     if in_memory:  # the database is the connection: readers and writers take turns on it
         return Engines(writer, writer.execution_options(reading=True))
@@ -144,9 +144,12 @@ def begin_immediate(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def end_failed_commit(connection: Any, *_: object) -> None:
-    """SQLite keeps a transaction open, and the file locked, if its COMMIT fails."""
-    if connection.driver_connection.in_transaction:
+def end_failed_commit(context: ExceptionContext) -> None:
+    """SQLite keeps a transaction open, and the file locked, if its COMMIT fails, which has no statement."""
+    if context.statement is not None or context.connection is None or context.connection.invalidated:
+        return
+    connection = context.connection.connection
+    if getattr(connection.driver_connection, "in_transaction", False):
         connection.rollback()
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import contextmanager
 from copy import copy
 from functools import cache, partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic_core import PydanticUndefined
@@ -16,12 +17,12 @@ from sqlalchemy.orm.attributes import manager_of_class
 from sqlmodel import SQLModel
 
 from kit.fast.mappings import mapping_of
-from kit.models.bodies import Body
-from kit.models.entities import ROW_OF_BODY, Entity
+from kit.models.entities import ROW_OF_BODY, Body, Entity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+LISTENERS = attrgetter("dispatch.set")
 OF_SQLALCHEMY = 1
 """Listeners to `init` that SQLAlchemy itself has."""
 DECORATORS = ("validators", "field_validators", "root_validators", "model_validators")
@@ -65,9 +66,12 @@ def validated(arguments: Iterable[object]) -> "Iterator[None]":
 def made(entity: type[Entity], makers: Mapping[str, Callable[[], Any] | None], values: Mapping[str, Any]) -> Entity:
     mapping = mapping_of(entity)
     assert mapping is not None
-    row: Entity = mapping.new_instance()
-    row.__dict__.update({name: values[name] if make is None else make() for name, make in makers.items()})
-    object.__setattr__(row, "__pydantic_fields_set__", {name for name, make in makers.items() if make is None})
+    row: Entity = entity.__new__(entity)
+    content = row.__dict__
+    content["_sa_instance_state"] = mapping.manager._state_constructor(row, mapping.manager)
+    for name, make in makers.items():
+        content[name] = values[name] if make is None else make()
+    object.__setattr__(row, "__pydantic_fields_set__", makers.keys() & values.keys())
     return row
 
 
@@ -110,7 +114,7 @@ def is_heard(entity: type[Entity]) -> bool:
     manager = manager_of_class(entity)
     if len(manager.dispatch.init) > OF_SQLALCHEMY or inspect(entity).validators:
         return True
-    return any(attribute.dispatch.set for attribute in columns_of(entity))
+    return any(map(LISTENERS, columns_of(entity)))
 
 
 @cache

@@ -5,9 +5,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, column, func, insert, inspect, select, table
 from sqlalchemy.orm import make_transient_to_detached
+from sqlalchemy.orm.attributes import set_committed_value
 
-from kit.fast.instances import set_id
-from kit.fast.mappings import EntityMapping, is_insertable
+from kit.fast.mappings import EntityMapping
+from kit.fast.single_insert import is_insertable
 from kit.models.entities import Entity
 
 SEQUENCES = table("sqlite_sequence", column("name"), column("seq"))
@@ -47,7 +48,7 @@ def insert_alike(connection: Connection, rows: Sequence[Entity], mapping: Entity
 
 def set_ids(rows: Sequence[Entity], ids: Iterable[int | None]) -> None:
     for row, ident in zip(rows, ids, strict=True):
-        set_id(row, ident)
+        set_committed_value(row, "id", ident)
 
 
 def next_ids(connection: Connection, mapping: EntityMapping, count: int) -> range:

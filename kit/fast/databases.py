@@ -4,8 +4,9 @@ import logging
 from functools import partial
 
 from kit.database.databases import Database
+from kit.fast.read_sessions import FastReadSession, ReadShortcuts
 from kit.fast.self_test import failing_shortcuts
-from kit.fast.sessions import FastReadSession, FastWriteSession, ReadShortcuts, WriteShortcuts
+from kit.fast.write_sessions import FastWriteSession, WriteShortcuts
 
 log = logging.getLogger("kit")
 KNOWN_OPTIONS = frozenset({"isolation_level", "reading"})

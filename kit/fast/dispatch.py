@@ -8,6 +8,7 @@ from collections import defaultdict
 from typing import Any
 
 from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+from opentelemetry import _logs, metrics, trace
 from starlette._utils import get_route_path, is_async_callable
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -16,7 +17,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kit.fast import telemetry
 from kit.fast.arguments import Arguments
 from kit.fast.bodies import validated
 from kit.fast.rendering import Rendering
@@ -24,6 +24,8 @@ from kit.operations.route import Operation
 from kit.operations.unit_of_work import UNIT, perform
 from kit.server.service import Service
 
+METRICS: Any = metrics._internal
+LOGS: Any = _logs._internal
 LITERAL = re.compile(r"/([^/{]+)(?=/|$)")
 
 
@@ -115,10 +117,17 @@ class Dispatch:
 class OuterDispatch(Dispatch):
     """The same past all of FastAPI's layers, while there is no middleware or telemetry between them."""
 
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        super().__init__(app, service)
+        providers = ("tracer_provider", "meter_provider", "logger_provider")
+        self.has_providers = any(service._telemetry[name] for name in providers)  # type: ignore[literal-required]
+
     def find(self, scope: Scope) -> Shortcut | None:
         service = self.service
         is_plain = len(service.user_middleware) == 1 and not service.root_path and not service.debug
-        if not is_plain or telemetry.is_configured() or telemetry.is_enabled(service._telemetry):
+        # whether somebody has set a provider, without FastAPI's own look at the environment
+        has_telemetry = trace._TRACER_PROVIDER or METRICS._METER_PROVIDER or LOGS._LOGGER_PROVIDER
+        if not is_plain or has_telemetry or self.has_providers:
             return None
         scope["app"] = service
         return super().find(scope)

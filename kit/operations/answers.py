@@ -7,7 +7,6 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from kit.http.etags import etag
 from kit.http.paths import full_path
 from kit.http.problems import content
 from kit.models.entities import Entity
@@ -84,24 +83,10 @@ def ready_row(unit: Unit, row: Entity) -> Any:
         raise TypeError(f"{route.name} returned {type(row).__name__}, a table, which would show all its columns: "
                         "give the route a response_model.")  # fmt: skip
     query: ListQuery | None = unit.request.scope.get(QUERY)
-    tag_row(unit, row, query)
+    unit.tag_row(row, has_related=query is not None and bool(query.included))
     if not (isinstance(read, type) and issubclass(read, Read)):
         return row
     return query.shown(row) if query is not None and query.read is read else read.of(row)
-
-
-def tag_row(unit: Unit, row: Entity, query: ListQuery | None) -> None:
-    """The ETag of a row, and where it is if it was created."""
-    if query is not None and query.included:
-        unit.is_tagged_by_content = True  # what is embedded changes without the version of the row
-    else:
-        unit.etag = etag(row.version)
-    if unit.request.scope["route"].status_code == 201:
-        unit.headers["location"] = location(unit.request, row)
-
-
-def location(request: Request, row: Entity) -> str:
-    return f"{full_path(request.scope).rstrip('/')}/{row.id}"
 
 
 def ready_outcome(unit: Unit, outcome: Outcome) -> Response:

@@ -21,7 +21,9 @@ from kit.database.retry import READ_SECONDS, WRITE_SECONDS, retried_after
 from kit.database.sessions import ReadSession, WriteSession
 from kit.http.bodies import BufferedRequest, read_body, refuse_encoded, refuse_other_than_json
 from kit.http.etags import is_fresh, weak_etag
+from kit.http.paths import full_path
 from kit.http.problems import Problem
+from kit.models.entities import Entity
 from kit.operations import idempotency
 from kit.operations.callers import get_caller, who_may_use
 from kit.operations.idempotency_keys import IdempotencyKey, key_of
@@ -167,6 +169,17 @@ class Unit:
         for session in others:
             if isinstance(session, AsyncSession) and session is not self.session:  # a dependency was overridden
                 await session.flush()
+
+    def tag_row(self, row: Entity, *, has_related: bool) -> None:
+        """Note the ETag of a row, and where it is if it was created. `has_related`: other rows are embedded in it."""
+        scope = self.request.scope
+        if has_related:
+            self.is_tagged_by_content = True  # what is embedded changes without the version of the row
+        else:
+            self.etag = f'"{row.version}"'
+        if scope["route"].status_code == 201:
+            path = full_path(scope) if scope.get("root_path") else scope["path"]
+            self.headers["location"] = f"{path.rstrip('/')}/{row.id}"
 
     def finish(self, response: Response) -> Response:
         """The response with the headers of this unit; a 304 if the client has it already."""

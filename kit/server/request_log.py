@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kit.http.problems import Problem, render, unavailable
-from kit.server.security_headers import ALWAYS, AUTHORIZATION, HSTS, NAMES, PRIVATE, Header, is_page, missing
+from kit.server.security_headers import ALWAYS, AUTHORIZATION, HSTS, NAMES, PRIVATE, Header, missing
 from kit.server.shutdown import Shutdown
 
 log = logging.getLogger("kit")
@@ -113,7 +113,8 @@ class Exchange:
     def completed(self, headers: Iterable[Header]) -> list[Header]:
         """The headers of the response, with its id, and those security headers that it lacks."""
         completed, given = [*headers, self.request_id], dict(headers)
-        completed += ALWAYS if NAMES.isdisjoint(given) and not is_page(given) else missing(given)
+        is_page = given.get(b"content-type", b"").startswith(b"text/html")
+        completed += missing(given, is_page=is_page) if is_page or not NAMES.isdisjoint(given) else ALWAYS
         if PRIVATE[0] not in given and AUTHORIZATION in dict(self.scope["headers"]):
             completed.append(PRIVATE)
         if self.scope.get("scheme") == "https" and HSTS[0] not in given:

@@ -27,13 +27,9 @@ HSTS = (b"strict-transport-security", b"max-age=31536000")
 """Behind TLS, for a year (RFC 6797)."""
 
 
-def is_page(given: Mapping[bytes, bytes]) -> bool:
-    return given.get(b"content-type", b"").startswith(b"text/html")
-
-
-def missing(given: Mapping[bytes, bytes]) -> Iterator[Header]:
+def missing(given: Mapping[bytes, bytes], *, is_page: bool) -> Iterator[Header]:
     """The headers that a response with these headers lacks."""
-    wanted = DEFAULTS | dict([OF_PAGES]) if is_page(given) else DEFAULTS
+    wanted = DEFAULTS | dict([OF_PAGES]) if is_page else DEFAULTS
     return (header for header in wanted.items() if header[0] not in given)
 
 

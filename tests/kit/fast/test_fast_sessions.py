@@ -12,7 +12,8 @@ from sqlmodel import col, select
 
 from kit.auth.ownership import RESTRICTED_READS
 from kit.database.databases import Database
-from kit.fast.mappings import is_insertable, mapping_of
+from kit.fast.mappings import mapping_of
+from kit.fast.single_insert import is_insertable
 from kit.http.principals import Principal
 from kit.http.problems import Problem
 from kit.models.entities import Entity
