@@ -4,11 +4,10 @@ A body qualifies if a request brought it and nobody has changed it since, and if
 listener that the body's class has not.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import contextmanager
 from copy import copy
 from functools import cache, partial
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic_core import PydanticUndefined
@@ -16,13 +15,13 @@ from sqlalchemy import inspect
 from sqlalchemy.orm.attributes import manager_of_class
 from sqlmodel import SQLModel
 
+from kit.fast.listeners import of_object
 from kit.fast.mappings import mapping_of
 from kit.models.entities import ROW_OF_BODY, Body, Entity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LISTENERS = attrgetter("dispatch.set")
 OF_SQLALCHEMY = 1
 """Listeners to `init` that SQLAlchemy itself has."""
 DECORATORS = ("validators", "field_validators", "root_validators", "model_validators")
@@ -78,7 +77,7 @@ def made(entity: type[Entity], makers: Mapping[str, Callable[[], Any] | None], v
 @cache
 def makers_of(entity: type[Entity], body: type[Body]) -> Mapping[str, Callable[[], Any] | None] | None:
     """The fields of a table, each with what makes its default if the body has no such field; None for no shortcut."""
-    if mapping_of(entity) is None or not has_same_rules(entity, body):
+    if mapping_of(entity) is None or inspect(entity).validators or not has_same_rules(entity, body):
         return None
     makers: dict[str, Callable[[], Any] | None] = {}
     for name, field in entity.model_fields.items():
@@ -110,13 +109,13 @@ def has_same_rules(entity: type[Entity], body: type[Body]) -> bool:
 
 
 def is_heard(entity: type[Entity]) -> bool:
-    """Whether somebody listens to rows that are made, or to attributes that are set (`@validates` too)."""
-    manager = manager_of_class(entity)
-    if len(manager.dispatch.init) > OF_SQLALCHEMY or inspect(entity).validators:
-        return True
-    return any(map(LISTENERS, columns_of(entity)))
+    """Whether somebody listens to rows that are made, or to attributes that are set."""
+    return sum(map(len, listeners_of(entity))) > OF_SQLALCHEMY
 
 
 @cache
-def columns_of(entity: type[Entity]) -> list[Any]:
-    return [getattr(entity, attribute.key) for attribute in inspect(entity).column_attrs]
+def listeners_of(entity: type[Entity]) -> list[Collection[Any]]:
+    """The collections of those who listen, now and later."""
+    attributes = [getattr(entity, attribute.key) for attribute in inspect(entity).column_attrs]
+    found = [*of_object(manager_of_class(entity).dispatch, "init")]
+    return found + [part for attribute in attributes for part in of_object(attribute.dispatch, "set")]

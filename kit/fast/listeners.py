@@ -129,25 +129,25 @@ def _of_session(session_class: type[Session]) -> Iterator[Collection[Listener]]:
 def _of_reads(entity: type) -> Iterator[Collection[Listener]]:
     for name in ("load", "refresh"):
         yield _of_class(InstanceEvents, name, ClassManager)
-        yield from _of_object(manager_of_class(entity).dispatch, name)
+        yield from of_object(manager_of_class(entity).dispatch, name)
 
 
 def _of_inserts(entity: type) -> Iterator[Collection[Listener]]:
     yield _of_class(InstanceEvents, "refresh_flush", ClassManager)
-    yield from _of_object(manager_of_class(entity).dispatch, "refresh_flush")
+    yield from of_object(manager_of_class(entity).dispatch, "refresh_flush")
     for name in ("before_insert", "after_insert"):
         yield _of_class(MapperEvents, name, Mapper)
-        yield from _of_object(inspect(entity).dispatch, name)
+        yield from of_object(inspect(entity).dispatch, name)
 
 
 def _of_engine(engine: Engine) -> Iterator[Collection[Listener]]:
     for name in _names(ConnectionEvents):
         yield _of_class(ConnectionEvents, name, Engine)
         yield _of_class(ConnectionEvents, name, Connection)
-        yield from _of_object(engine.dispatch, name)
+        yield from of_object(engine.dispatch, name)
     for name in _names(DialectEvents):
         yield _of_class(DialectEvents, name, type(engine.dialect))
-        yield from _of_object(engine.dialect.dispatch, name)
+        yield from of_object(engine.dialect.dispatch, name)
 
 
 def _names(events: Any) -> list[str]:
@@ -162,11 +162,11 @@ def _of_class(events: Any, name: str, owner: type) -> Collection[Listener]:
     return listeners
 
 
-def _of_object(dispatch: Any, name: str) -> Iterator[Collection[Listener]]:
+def of_object(dispatch: Any, name: str) -> Iterator[Collection[Listener]]:
     """The listeners to an event of an object, and of the one from which an engine with other options was made."""
     event = getattr(dispatch, name).for_modify(dispatch)  # from now on listeners are added to this collection
     if isinstance(dispatch, _JoinedDispatcher):
         yield event.local.listeners
-        yield from _of_object(dispatch.parent, name)
+        yield from of_object(dispatch.parent, name)
     else:
         yield event.listeners

@@ -5,9 +5,10 @@ with those of other requests. Everything else is left to the plain session.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import util
+from sqlalchemy import Select, bindparam, select, util
 from sqlalchemy.orm import Session, SessionTransaction, make_transient
 from sqlalchemy.orm.attributes import flag_modified, instance_state, set_committed_value
 
@@ -19,6 +20,7 @@ from kit.fast.deferred import DeferredSession, close_at_once
 from kit.fast.group_commit import GroupCommit
 from kit.fast.listeners import Listeners
 from kit.fast.mappings import EntityMapping, mapping_of
+from kit.fast.read_sessions import loaded
 from kit.fast.single_insert import NewRow, SingleInsert, is_insertable
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.models.entities import Entity
@@ -26,14 +28,18 @@ from kit.models.entities import Entity
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+M = TypeVar("M")
+
 
 class WriteShortcuts:
     """What the write sessions of a database share. Without group commit each insert has its own transaction."""
 
-    def __init__(self, engine: "AsyncEngine", *, group: bool, single: bool = True, bulk: bool = True) -> None:
+    def __init__(
+        self, engine: "AsyncEngine", *, group: bool, get: bool = True, single: bool = True, bulk: bool = True
+    ) -> None:
         self.engine, self.listeners = engine, Listeners(engine.sync_engine)
         self.group_commit = GroupCommit(engine.sync_engine) if group else None
-        self.has_single, self.has_bulk = single, bulk
+        self.has_get, self.has_single, self.has_bulk = get, single, bulk
 
     def place(self, new: NewRow) -> SingleInsert | Member:
         """The transaction in which a row is stored."""
@@ -104,6 +110,23 @@ class FastWriteSession(DeferredSession, WriteSession):
         assert self.stored is not None
         row, stored = self.stored
         self.sync_session.revoke = lambda: util.await_only(self._revoke(row, stored))
+
+    async def get(self, entity: type[M], ident: Any, **options: Any) -> M | None:  # type: ignore[override]
+        """As `WriteSession.get`: the row is locked, and in the session as if the ORM had loaded it."""
+        mapping, is_restricted = mapping_of(entity), any(self.restrictions.values())
+        if mapping is None or options or type(ident) is not mapping.ident_type or not self.shortcuts.has_get:
+            return await super().get(entity, ident, **options)
+        session = self.sync_session
+        is_known = mapping.identity_key((ident,)) in session.identity_map
+        is_noticed = (
+            is_known
+            or (is_restricted and not CURRENT_PRINCIPAL.get().is_superuser)
+            or not session._is_clean()  # it is flushed first
+            or self.shortcuts.listeners.hear_read(session, entity)
+        )
+        if is_noticed:
+            return await super().get(entity, ident)
+        return await self.run_sync(locked, mapping, ident)
 
     def add(self, instance: object, *, _warn: bool = True) -> None:
         if self.is_open or self.stored is not None or not self._is_new(instance):
@@ -275,6 +298,19 @@ class FastWriteSession(DeferredSession, WriteSession):
             if self.is_open:
                 self.sync_session.revoke = None
             await single.leave()
+
+
+def locked(session: Any, mapping: EntityMapping, ident: Any) -> Any:
+    """The row with this id, locked until the transaction ends; None if there is none."""
+    found = session.trusted_connection().execute(select_locked(mapping), {"id": ident}).first()
+    return None if found is None else loaded(session, mapping, dict(zip(mapping.columns, found, strict=True)))
+
+
+@cache
+def select_locked(mapping: EntityMapping) -> Select[Any]:
+    """A select of all columns of the row whose id is the parameter `id`, which locks it."""
+    key = mapping.columns["id"]
+    return select(*mapping.columns.values()).where(key == bindparam("id", type_=key.type)).with_for_update()
 
 
 def flushed(session: Session, row: Any) -> None:
