@@ -96,11 +96,8 @@ def unguarded_route(entry: Entry) -> Iterator[str]:
                 f"{entry.description} checks no permission: add it by `service.include_router`, or by a decorator such "
                 "as `@service.get`."
             )
-    elif not is_guarded(entry.route, getattr(entry.context, "app", None)):
-        yield (
-            f"{entry.description} checks no permission: add it by `service.mount`, or to its router before "
-            "`service.include_router`."
-        )
+    elif not is_guarded(entry.served):
+        yield f"{entry.description} checks no permission: make it a `Route`, `WebSocketRoute`, `Mount` or `Host`."
 
 
 CHECKS: tuple[Callable[[Entry], Iterator[str]], ...] = (

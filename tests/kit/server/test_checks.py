@@ -9,8 +9,6 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Match
 
 from kit import Read, ReadSession, Service, Session, Who, allowing
@@ -224,18 +222,6 @@ async def test_a_route_past_the_router_is_refused_because_nothing_checks_its_per
         "things (GET /things) checks no permission: add it by `service.include_router`, or by a decorator such as "
         "`@service.get`."
     )
-
-
-async def test_what_is_added_to_a_router_after_its_inclusion_and_cannot_be_guarded_is_refused() -> None:
-    router = APIRouter()
-    service = small_service(router)
-
-    async def hello(_: Request) -> PlainTextResponse:
-        return PlainTextResponse("hello")
-
-    router.add_route("/hello", hello)
-    fault = await fault_of(service)
-    assert "hello (GET /hello) checks no permission: add it by `service.mount`, or to its router before" in fault
 
 
 async def test_a_route_class_that_nobody_knows_is_refused() -> None:
