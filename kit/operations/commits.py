@@ -29,7 +29,7 @@ async def commit(session: WriteSession) -> None:
     try:
         async with asyncio.timeout(COMMIT_TIMEOUT):
             await session.commit()
-    except FAILURES as failure:
+    except (*FAILURES, TimeoutError) as failure:
         if meaning_of(failure) in ("lost", "unavailable"):
             raise explained(failure, committing=True) from failure
         raise
