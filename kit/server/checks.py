@@ -1,7 +1,7 @@
 """Checks: routes that would not work, or would show too much, are refused when the application starts."""
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
 from fastapi import APIRouter
@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from sqlmodel import SQLModel
 
 from kit.auth.permissions import Who
+from kit.openapi.document import id_of_method
 from kit.operations.dependencies import check_permission, get_session
 from kit.operations.route import Operation, dependencies_of, query_variant
 from kit.server.guards import is_guarded
@@ -29,6 +30,8 @@ def faults_of(
     faults += [fault for entry in entries for fault in unlisted_route(entry, public, closed)]
     faults += unknown_names(names, public, closed)
     faults += different_access(entries, public, closed)
+    faults += shared_operation_ids(entries)
+    faults += never_called(entries)
     faults += ignored_event_handlers(router)
     return list(dict.fromkeys(faults))
 
@@ -39,6 +42,12 @@ def writing_session(entry: Entry) -> Iterator[str]:
         calls = {part.call for part in dependencies_of(entry.context.dependant)}
         if get_session in calls:
             yield f"{entry.description} takes `Session`, which writes: take `ReadSession`, or answer another method."
+
+
+def head_without_get(entry: Entry) -> Iterator[str]:
+    """HEAD is served as GET, without the body of the answer (RFC 9110, section 9.3.2)."""
+    if "HEAD" in entry.methods and "GET" not in entry.methods:
+        yield f"{entry.description} answers HEAD, which is served as GET: let it answer GET, or remove it."
 
 
 def query_on_plain_route(entry: Entry) -> Iterator[str]:
@@ -102,12 +111,29 @@ def unguarded_route(entry: Entry) -> Iterator[str]:
 
 CHECKS: tuple[Callable[[Entry], Iterator[str]], ...] = (
     writing_session,
+    head_without_get,
     query_on_plain_route,
     different_permissions,
     exposed_table,
     unguarded_route,
 )
 """The checks of a single route, each of which yields a sentence for every fault."""
+
+
+NOT_TAKEN = {
+    "openapi_url": "the document is at /openapi.json; `closed` says that it is for superusers",
+    "docs_url": "Swagger UI is at /docs; `closed` says that it is for superusers",
+    "redoc_url": "ReDoc is not served; add a route for it with `fastapi.openapi.docs.get_redoc_html`",
+    "swagger_ui_oauth2_redirect_url": "Swagger UI logs in with a name and a password",
+    "redirect_slashes": "each path is served with and without its trailing slash, and without a redirect",
+}
+"""Options of FastAPI which the service decides by itself, and what holds instead."""
+
+
+def refuse_options(options: Mapping[str, Any]) -> None:
+    """A TypeError for options of FastAPI that would have no effect."""
+    for name in NOT_TAKEN.keys() & options.keys():
+        raise TypeError(f"kit.Service takes no `{name}`: {NOT_TAKEN[name]}.")
 
 
 def unlisted_route(entry: Entry, public: Collection[str], closed: Collection[str]) -> Iterator[str]:
@@ -125,6 +151,29 @@ def unknown_names(names: Collection[str], public: Collection[str], closed: Colle
             )
             hint = f"write {' or '.join(map(repr, alike))}" if alike else "remove it there"
             yield f"{parameter} lists {name!r}, but there is no such route: {hint}."
+
+
+def never_called(entries: Iterable[Entry]) -> Iterator[str]:
+    """Of two handlers with one method and path, the first answers. One that is not in the document may be replaced so."""
+    first: dict[str, Entry] = {}
+    for entry in entries:
+        if isinstance(entry.route, APIRoute) and entry.context.include_in_schema:
+            earlier = first.setdefault(entry.name, entry)
+            if earlier is not entry:
+                yield f"{entry.description} is never called: {earlier.description} has its path and comes first."
+
+
+def shared_operation_ids(entries: Iterable[Entry]) -> Iterator[str]:
+    """Generated clients have a function for each operation id, so no two operations may have one (OpenAPI, 4.8.10)."""
+    alike: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        if isinstance(entry.route, APIRoute) and entry.context.include_in_schema:
+            given = entry.context.operation_id or entry.context.unique_id
+            alike[id_of_method(given, entry.method, entry.methods)].append(entry)
+    for operation_id, group in alike.items():
+        if len({entry.name for entry in group}) > 1:
+            described = " and ".join(entry.description for entry in group)
+            yield f"{described} have one operation id, {operation_id!r}: rename one, or give it an `operation_id`."
 
 
 def different_access(entries: Iterable[Entry], public: Collection[str], closed: Collection[str]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from kit.operations.dependencies import check_permission, commit_before_answer
 from kit.operations.route import Operation
 from kit.runtime import Runtime
 from kit.server import garbage_collection, health
-from kit.server.checks import faults_of
+from kit.server.checks import faults_of, refuse_options
 from kit.server.exception_handlers import exception_handlers
 from kit.server.frontends import Frontends
 from kit.server.guards import PermissionCheck, guard
@@ -50,6 +50,7 @@ class Service(FastAPI):
         dependencies: Sequence[Any] = (),
         **options: Any,
     ) -> None:
+        refuse_options(options)
         self.runtime, self.shutdown, self.on_start = runtime, shutdown or Shutdown(0, 20), on_start
         self.public, self.closed, self.own_lifespan = frozenset(public), frozenset(closed), lifespan
         self.lifespan_state = LifespanState(options.get("title", "this service"))

@@ -274,3 +274,51 @@ async def test_a_route_that_is_added_by_a_decorator_is_checked_before_the_next_r
 
 def test_a_read_variant_is_no_table() -> None:
     assert not hasattr(Read, "__table__")
+
+
+@pytest.mark.parametrize("methods", [["HEAD"], ["HEAD", "POST"]])
+async def test_a_handler_of_head_that_would_never_be_called_is_refused(methods: list[str]) -> None:
+    router = APIRouter()
+
+    @router.api_route("/things", methods=methods)
+    async def things() -> None: ...
+
+    assert "things (HEAD /things) answers HEAD, which is served as GET: let it answer GET" in await fault_of(
+        small_service(router)
+    )
+
+
+async def test_handlers_with_one_operation_id_are_refused() -> None:
+    router = APIRouter(tags=["things"], route_class=allowing())
+
+    async def list_things() -> None: ...
+
+    router.add_api_route("/things", list_things)
+    router.add_api_route("/others", list_things)
+    router.add_api_route("/hidden", list_things, include_in_schema=False)
+
+    @router.get("/a", operation_id="same")
+    async def a() -> None: ...
+
+    @router.get("/b", operation_id="same")
+    async def b() -> None: ...
+
+    faults = (await fault_of(small_service(router))).splitlines()
+    assert len(faults) == 2
+    assert "list_things (GET /things) and " in faults[0]
+    assert "list_things (GET /others) have one operation id, 'things-list': rename one, or give it" in faults[0]
+    assert "have one operation id, 'same'" in faults[1]
+
+
+async def test_a_handler_behind_another_of_its_path_is_refused() -> None:
+    router = APIRouter()
+
+    @router.get("/things")
+    async def first() -> None: ...
+
+    @router.get("/things")
+    async def second() -> None: ...
+
+    fault = await fault_of(small_service(router))
+    assert "second (GET /things) is never called: " in fault
+    assert fault.endswith("first (GET /things) has its path and comes first.")
