@@ -1,8 +1,10 @@
 """Checks: routes that would not work, or would show too much, are refused when the application starts."""
 
+import functools
+import inspect
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute, APIWebSocketRoute
@@ -68,15 +70,31 @@ def different_permissions(entry: Entry) -> Iterator[str]:
 
 
 def exposed_table(entry: Entry) -> Iterator[str]:
-    """A table as response model shows all of its columns, also those that are added later."""
+    """A table as response model shows all of its columns, also those that are added later.
+
+    Without a response model, the table that a handler says to return is shown so too.
+    """
     if not isinstance(entry.route, APIRoute):
         return
-    for model in (entry.context.response_model, entry.context.stream_item_type):
-        for table in tables_in(model):
+    model = entry.context.response_model
+    for shown in (returned_by(entry.handler) if model is None else model, entry.context.stream_item_type):
+        for table in tables_in(shown):
             yield (
                 f"{entry.description} answers with the table {table}, which shows all of its columns: "
                 f"give it a response_model without it, such as {table}Read."
             )
+
+
+def returned_by(handler: Any) -> Any:
+    """What a handler says to return; None if it says nothing, or what cannot be resolved."""
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    handler = inspect.unwrap(handler)
+    function = handler if inspect.isroutine(handler) else getattr(type(handler), "__call__", None)  # noqa: B004
+    try:
+        return get_type_hints(function).get("return")
+    except (NameError, TypeError):
+        return None
 
 
 def tables_in(annotation: Any, seen: set[Any] | None = None) -> Iterator[str]:
@@ -154,7 +172,7 @@ def unknown_names(names: Collection[str], public: Collection[str], closed: Colle
 
 
 def never_called(entries: Iterable[Entry]) -> Iterator[str]:
-    """Of two handlers with one method and path, the first answers. One that is not in the document may be replaced so."""
+    """Of two handlers with one method and path the first answers. One that is not in the document may be replaced."""
     first: dict[str, Entry] = {}
     for entry in entries:
         if isinstance(entry.route, APIRoute) and entry.context.include_in_schema:

@@ -1,6 +1,7 @@
 """What is refused when the application starts: with a sentence that names it, and says what to write instead."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, Any
 
 import pytest
@@ -156,11 +157,25 @@ async def test_a_response_model_of_ones_own_may_go_with_a_table_in_the_annotatio
     async def one() -> CheckedThing:
         raise AssertionError
 
-    @router.get("/none", response_model=None)
-    async def none() -> CheckedThing:
+    small_service(router).check_routes()
+
+
+class Callable:
+    async def __call__(self) -> CheckedThing:
         raise AssertionError
 
-    small_service(router).check_routes()
+
+async def answer(of: int) -> list[CheckedThing]:
+    raise AssertionError
+
+
+@pytest.mark.parametrize("route_class", [APIRoute, allowing()])
+@pytest.mark.parametrize("handler", [Callable(), partial(answer, 1)])
+async def test_without_a_response_model_the_annotation_counts(route_class: type[APIRoute], handler: Any) -> None:
+    router = APIRouter(route_class=route_class)
+    router.add_api_route("/none", handler, response_model=None)
+    fault = await fault_of(small_service(router))
+    assert "(GET /none) answers with the table CheckedThing, which shows all of its columns" in fault
 
 
 async def test_an_operation_for_anyone_has_to_be_listed() -> None:
