@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+import asyncpg
 from sqlalchemy import URL, Connection, ExceptionContext, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from kit.database.errors import with_origin
 
 READ_ONLY = "25006"
 """The SQLSTATE of a write to a server that is read-only."""
@@ -72,10 +75,31 @@ def postgres_engines(url: URL, pool: Pool) -> Engines:
         pool_recycle=pool.recycle,
         pool_pre_ping=pool.pre_ping,
         pool_use_lifo=True,
-        connect_args={"server_settings": server_settings, "timeout": pool.timeout},
+        connect_args={
+            "server_settings": server_settings,
+            "timeout": pool.timeout,
+            "async_creator_fn": connect_to_postgres,
+        },
     )
     event.listen(engine.sync_engine, "handle_error", leave_read_only_server)
+    event.listen(engine.sync_engine, "handle_error", name_origin)
     return Engines(engine, engine.execution_options(isolation_level="AUTOCOMMIT"))
+
+
+async def connect_to_postgres(*values: Any, **options: Any) -> Any:
+    """A connection of asyncpg, which raises the bare errors of the operating system if there is no server."""
+    try:
+        return await asyncpg.connect(*values, **options)
+    except OSError as failure:
+        raise with_origin(failure) or failure from failure
+
+
+def name_origin(context: ExceptionContext) -> Exception | None:
+    """What the driver raises in the middle of a statement, and SQLAlchemy leaves as it is, is a database error too."""
+    is_bare = context.sqlalchemy_exception is None
+    if is_bare and isinstance(context.original_exception, (ConnectionError, TimeoutError, OverflowError)):
+        return with_origin(context.original_exception)
+    return None
 
 
 def leave_read_only_server(context: ExceptionContext) -> None:
@@ -128,6 +152,7 @@ def sqlite_engine(
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
+    event.listen(engine.sync_engine, "handle_error", name_origin)
     event.listen(engine.sync_engine, "connect", prepare)
     event.listen(engine.sync_engine, "before_cursor_execute", lambda connection, *_: start_clock(connection.info))
     return engine

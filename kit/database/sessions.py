@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
-from sqlalchemy import Table, update
+from sqlalchemy import Table, event, update
 from sqlalchemy import inspect as inspected
 from sqlalchemy.ext import asyncio as asyncio_orm
 from sqlalchemy.ext.asyncio import AsyncResult, AsyncSessionTransaction
@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound=Entity)
 M = TypeVar("M")
+
+
+HAS_COMMITTED = "has_committed"
+"""In a session's `info`: a transaction of it was committed, so the request must not be tried again."""
+
+
+@event.listens_for(GuardedSession, "after_commit")
+def _note_commit(session: GuardedSession) -> None:
+    session.info[HAS_COMMITTED] = True
 
 
 class Opener(Protocol):

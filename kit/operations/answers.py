@@ -47,6 +47,7 @@ def ready(unit: Unit, result: Any) -> Any:
     if isinstance(result, Outcome):
         return ready_outcome(unit, result)
     if isinstance(result, list) and result and isinstance(result[0], Entity):
+        refuse_without_model(unit.request.scope["route"], result[0])
         read = item_variant(unit)
         return result if read is None else [read.of(row) for row in result]
     return result
@@ -79,14 +80,19 @@ def next_page(request: Request, cursor: str) -> str:
 def ready_row(unit: Unit, row: Entity) -> Any:
     route = unit.request.scope["route"]
     read = route.response_model
-    if read is None:
-        raise TypeError(f"{route.name} returned {type(row).__name__}, a table, which would show all its columns: "
-                        "give the route a response_model.")  # fmt: skip
+    refuse_without_model(route, row)
     query: ListQuery | None = unit.request.scope.get(QUERY)
     unit.tag_row(row, has_related=query is not None and bool(query.included))
     if not (isinstance(read, type) and issubclass(read, Read)):
         return row
     return query.shown(row) if query is not None and query.read is read else read.of(row)
+
+
+def refuse_without_model(route: Any, row: Entity) -> None:
+    """What a handler returns is known only now, if its annotation does not say it."""
+    if route.response_model is None:
+        raise TypeError(f"{route.name} returned {type(row).__name__}, a table, which would show all its columns: "
+                        "give the route a response_model.")  # fmt: skip
 
 
 def ready_outcome(unit: Unit, outcome: Outcome) -> Response:

@@ -13,6 +13,7 @@ ANSWER = "kit.answer"
 async def commit_open_transaction(session: ReadSession | WriteSession | None) -> None:
     """Commit what was written since the last commit, if anything was."""
     if isinstance(session, WriteSession) and session.in_transaction():
+        await session.prepare_commit()  # what fails here has not been applied
         await commit(session)
 
 

@@ -8,17 +8,15 @@ from hashlib import sha256
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive
 
-from kit.auth.ownership import GuardedSession
 from kit.auth.permissions import Who
 from kit.database.errors import FAILURES, explained, meaning_of
 from kit.database.retry import READ_SECONDS, WRITE_SECONDS, retried_after
-from kit.database.sessions import ReadSession, WriteSession
+from kit.database.sessions import HAS_COMMITTED, ReadSession, WriteSession
 from kit.http.bodies import BufferedRequest, read_body, refuse_encoded, refuse_other_than_json
 from kit.http.etags import is_fresh, weak_etag
 from kit.http.paths import full_path
@@ -39,8 +37,6 @@ SAFE = ("GET", "HEAD", "OPTIONS")
 """Methods that change nothing (RFC 9110, section 9.2.1)."""
 COMMIT_TIMEOUT = 5.0
 """Seconds that a COMMIT may take, whatever the deadline of the request; then its outcome is unknown."""
-HAS_COMMITTED = "has_committed"
-"""In a session's `info`: a transaction of it was committed, so the request must not be tried again."""
 WATCH_AFTER = 0.1
 """Seconds after which a request is watched; most are answered before."""
 CLIENT_CLOSED_REQUEST = 499
@@ -49,11 +45,6 @@ OF_A_BODY = (b"content-type", b"content-length")
 
 UNIT: ContextVar["Unit | None"] = ContextVar("unit", default=None)
 """The unit of work in which this task serves a request; None outside of the operations of resources."""
-
-
-@event.listens_for(GuardedSession, "after_commit")
-def _note_commit(session: GuardedSession) -> None:
-    session.info[HAS_COMMITTED] = True
 
 
 async def perform(route: "Operation", handle: Handle, request: Request) -> Response:
@@ -142,7 +133,7 @@ async def commit(session: WriteSession) -> None:
     try:
         async with asyncio.timeout(COMMIT_TIMEOUT):
             await session.commit()
-    except FAILURES as failure:
+    except (*FAILURES, TimeoutError) as failure:
         if meaning_of(failure) in ("lost", "unavailable"):
             raise explained(failure, committing=True) from failure
         raise
