@@ -162,7 +162,7 @@ async def test_a_stream_that_is_refused_is_aborted_and_logged_without_a_tracebac
     for path in ("/response", "/lines", "/events", "/short"):
         async with asking(service, raises=True) as client:
             assert (await asyncio.wait_for(client.get(path), 20)).status_code == 503
-    assert source.listeners == 0
+    await until(lambda: source.listeners == 0)
     assert not [record for record in caplog.records if record.exc_info]
 
 
@@ -209,7 +209,7 @@ async def test_a_head_of_an_endless_stream_ends(source: Source, caplog: pytest.L
     async with asking(streaming_service(source), raises=True) as client:
         answer = await asyncio.wait_for(client.head("/response"), 20)
     assert (answer.status_code, answer.content) == (200, b"")
-    assert source.listeners == 0
+    await until(lambda: source.listeners == 0)
     assert not [record for record in caplog.records if record.exc_info]
 
 
