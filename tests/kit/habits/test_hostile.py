@@ -10,8 +10,8 @@ from fastapi.responses import StreamingResponse
 from sqlmodel import select
 
 from kit import Batch, Id, IfMatch, Many, OnError, Page, ReadSession, Session, create_many, found, page
+from tests.kit.exchanges import exchange
 from tests.kit.habits.conftest import MEMBER, OTHER, bearer, client_of
-from tests.kit.habits.exchanges import exchange
 from tests.kit.habits.items import (
     NO_BOX,
     HabitItem,

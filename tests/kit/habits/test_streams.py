@@ -12,7 +12,7 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sqlmodel import col, func, select
 
 from kit import ReadSession, Session
-from tests.kit.habits.exchanges import exchange
+from tests.kit.exchanges import exchange
 from tests.kit.habits.items import NO_BOX, HabitItem, HabitItemRead
 
 COUNT = select(func.count()).select_from(HabitItem)

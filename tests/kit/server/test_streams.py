@@ -21,6 +21,7 @@ from starlette.websockets import WebSocket
 
 from kit import Layers, Service
 from kit.server.admission import Admission
+from tests.kit.exchanges import exchange
 from tests.kit.server.small import asking, small_service
 
 STREAMS = 3
@@ -211,6 +212,14 @@ async def test_a_head_of_an_endless_stream_ends(source: Source, caplog: pytest.L
     assert (answer.status_code, answer.content) == (200, b"")
     await until(lambda: source.listeners == 0)
     assert not [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.parametrize("path", ["/response", "/lines", "/events"])
+async def test_a_head_of_an_endless_stream_ends_while_its_client_stays(source: Source, path: str) -> None:
+    result = await exchange(streaming_service(source), "HEAD", path)
+    assert (result.status, result.body, len(result.messages)) == (200, b"", 2)
+    assert not result.messages[-1].get("more_body")
+    await until(lambda: source.listeners == 0)
 
 
 def test_websockets_have_places_of_streams(source: Source) -> None:
