@@ -179,3 +179,12 @@ async def test_the_order_of_routes_decides(router: APIRouter, serve: Any) -> Non
     client = await serve(router)
     assert (await client.get("/items/special")).json() == "special"
     assert (await client.get("/items/other")).json() == "general other"
+
+
+async def test_the_endpoint_of_a_route_is_called_as_a_function(router: APIRouter) -> None:
+    @router.get("/double/{number}")
+    async def double(number: int) -> int:
+        return 2 * number
+
+    (route,) = router.routes
+    assert await route.endpoint(2) == await double(2) == 4  # type: ignore[attr-defined]

@@ -1,9 +1,12 @@
 """The OpenAPI document is one, whoever asks for it, and whenever."""
 
+from typing import Self
+
 from fastapi import APIRouter
 from fastapi.openapi.utils import get_openapi
+from pydantic import model_validator
 
-from kit import Service
+from kit import Read, Service, allowing
 from tests.kit import library
 from tests.kit.server.small import asking, small_service
 
@@ -61,3 +64,26 @@ async def test_operations_of_nested_routers_are_described_as_those_of_others() -
         nested_operation = document["paths"]["/v1/books/"][method]
         assert nested_operation["parameters"] == operation["parameters"]
         assert nested_operation["responses"].keys() == operation["responses"].keys()
+
+
+class WideRead(Read):
+    """A read variant with a validator, which wraps the schema of its fields."""
+
+    width: int
+
+    @model_validator(mode="after")
+    def check(self) -> Self:
+        return self
+
+
+async def test_a_read_variant_with_a_validator_is_shown_with_its_fields() -> None:
+    router = APIRouter(route_class=allowing())
+
+    @router.get("/wide", response_model=WideRead)
+    async def read_wide() -> dict[str, int]:
+        return {"id": 1, "width": 2}
+
+    service = small_service(router, auth=False)
+    assert service.openapi()["components"]["schemas"]["WideRead"]["properties"].keys() == {"id", "width"}
+    async with asking(service) as client:
+        assert (await client.get("/wide")).json() == {"id": 1, "width": 2}
