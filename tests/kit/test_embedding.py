@@ -9,7 +9,7 @@ from sqlmodel import select
 
 from kit import Database, Page, Read, ReadSession, allowing, page
 from tests.engines import Client
-from tests.kit.library import Book, BookQuery
+from tests.kit.library import Book, BookQuery, BookRead
 from tests.kit.probes import new_book, new_shelf, read
 from tests.kit.service import client_of, create_runtime, create_service
 
@@ -33,7 +33,7 @@ class SignedBookQuery(BookQuery):
 router = APIRouter(prefix="/signed-books", tags=["signed books"], route_class=allowing())
 
 
-@router.get("/", response_model=list[SignedBookQuery.read])
+@router.get("/", response_model=list[BookRead])
 async def list_signed_books(query: Annotated[SignedBookQuery, Depends()], session: ReadSession) -> Page:
     return await page(session, query, select(Book))
 

@@ -20,6 +20,7 @@ from pydantic import (
     field_validator,
 )
 from sqlalchemy import Text, TypeDecorator, type_coerce
+from sqlalchemy import select as plain_select
 from sqlalchemy.orm import aliased, joinedload, selectinload, with_loader_criteria
 from sqlmodel import SQLModel, col, select
 
@@ -42,6 +43,7 @@ from tests.kit.fast.notes import (
     FastLabelQuery,
     FastLabelRead,
     FastNote,
+    FastNoteBrief,
     FastNoteQuery,
     FastNoteRead,
     FastReply,
@@ -196,6 +198,8 @@ STRANGE: list[Callable[[], Any]] = [
     lambda: select(FastNote).params(x=1),
     lambda: select(FastNote).execution_options(x=1),
     lambda: select(aliased(FastNote)),
+    lambda: plain_select(FastNote),
+    lambda: select(FastNote, FastNote.id),
     lambda: select(FastNote).where(type_coerce(col(FastNote.text), Shouted()) != "x"),
 ]
 
@@ -333,6 +337,22 @@ def test_a_variant_that_shows_more_than_columns_does_not_qualify(read: Any) -> N
     assert not shows_stored_values(read, FastReply)
 
 
+class ComputedNoteBrief(FastNoteBrief):
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def loud(self) -> str:
+        return self.text.upper()
+
+
+class NestingRead(FastReplyRead):
+    note: ComputedNoteBrief | None
+
+
+def test_a_variant_does_not_qualify_if_one_that_it_embeds_does_not() -> None:
+    assert shows_stored_values(FastAnsweringRead, FastReply)
+    assert not shows_stored_values(NestingRead, FastReply)
+
+
 def test_a_variant_of_columns_qualifies() -> None:
     for read, entity in ((FastNoteRead, FastNote), (FastReplyRead, FastReply), (FastLabelRead, FastLabel)):
         assert shows_stored_values(read, entity)
@@ -364,3 +384,11 @@ async def test_a_value_of_another_type_is_shown_as_by_the_variant(field: str, va
     with warnings.catch_warnings(action="ignore"):  # of pydantic
         expected = FastNoteRead.of(row).model_dump(mode="json")
         assert shown_values(row, FastNoteRead, None) == expected
+
+
+async def test_so_is_one_of_a_variant_that_hides_nothing() -> None:
+    row = FastReply(id=1, text="a")
+    row.text = 5  # type: ignore[assignment]  # as a handler might
+    with warnings.catch_warnings(action="ignore"):  # of pydantic
+        expected = FastReplyRead.of(row).model_dump(mode="json")
+        assert shown_values(row, FastReplyRead, None) == expected

@@ -89,6 +89,22 @@ async def test_events_of_a_mapper_fire(resource: APIRouter, serve: Any, name: st
     assert len(log) == (2 if name.endswith("insert") else 1)
 
 
+async def test_rows_that_are_made_fire_init(resource: APIRouter, serve: Any) -> None:
+    log: list[str] = []
+    client = await serve(resource)
+    with listening(HabitItem, "init", log):
+        await use(client)
+    assert len(log) == 2
+
+
+async def test_values_that_a_row_is_made_of_fire_set(resource: APIRouter, serve: Any) -> None:
+    log: list[str] = []
+    client = await serve(resource)
+    with listening(HabitItem.size, "set", log):
+        assert (await client.post("/items", json={"name": "cup", "size": 1})).status_code == 201
+    assert log
+
+
 @pytest.mark.parametrize("name", ["before_flush", "after_flush", "before_commit", "after_commit", "after_begin"])
 async def test_events_of_a_session_fire(resource: APIRouter, serve: Any, name: str) -> None:
     log: list[str] = []
