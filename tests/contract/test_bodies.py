@@ -2,10 +2,10 @@
 
 import json
 
-from tests.conftest import Client
 from tests.contract.answer import MARKER, pointers, refused, send, with_raw
 from tests.contract.field import Field
 from tests.contract.resource import BLANKS, FIELDS, Resource, needs, some
+from tests.engines import Client
 
 NO_INTEGERS = ['"5"', '""', "true", "1.5", "1e400", "-1e400", str(10**20), str(-(10**20)), "[]", "{}", "[1]"]
 WRITINGS = [

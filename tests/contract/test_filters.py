@@ -7,11 +7,11 @@ from typing import Any
 
 from sqlalchemy import Index, PrimaryKeyConstraint, UniqueConstraint, inspect
 
-from tests.conftest import Client
 from tests.contract.answer import MARKER, refused
 from tests.contract.field import Json
 from tests.contract.listing import MEANINGS, comparable, ids, written
 from tests.contract.resource import Resource, kind_of, needs, resources_of, some
+from tests.engines import Client
 from tests.statements import statements_of
 
 WRITINGS = ["100%_\\ \u00c9lan \u00df", "1000 _x \u00e9lan", "100% plain", "back\\slash", "\u0416\u0443\u043a %_"]

@@ -16,7 +16,6 @@ from kit import Service, Who, allowing
 from kit.auth.permissions import Permissions
 from kit.operations.route import Operation
 from kit.server.routes import entries_of
-from tests.conftest import Client
 from tests.contract.field import Json, fields_of
 from tests.contract.resource import (
     Resource,
@@ -26,7 +25,8 @@ from tests.contract.resource import (
     some,
     who_may_use,
 )
-from tests.people import Person
+from tests.engines import Client
+from tests.heroes.people import Person
 
 ANYONE, MEMBERS, OWNERS, SUPERUSERS = Who
 ROUTES = operations_of(main.app)

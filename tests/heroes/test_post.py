@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kit.database.databases import Database
-from tests.conftest import Client
+from tests.engines import Client
 from tests.heroes.shop import Json, cheap_hashes, ids, made, new_user, read
 from tests.statements import statements_of
 

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from kit import Database
 from tests.engines import Client
@@ -91,22 +90,3 @@ async def at_commit(database: Database, table: str, action: str) -> AsyncIterato
     )
     yield
     await execute(database, "DROP FUNCTION strike CASCADE")
-
-
-@contextmanager
-def statements_of(engine: AsyncEngine) -> Iterator[list[str]]:
-    """The SQL that SQLAlchemy gives to the driver of this engine in the block. A listener would stop the shortcuts."""
-    seen: list[str] = []
-    dialect = engine.sync_engine.dialect
-    execute, executemany = dialect.do_execute, dialect.do_executemany
-
-    def executing(cursor: Any, statement: str, *values: Any) -> None:
-        seen.append(statement)
-        execute(cursor, statement, *values)
-
-    def executing_many(cursor: Any, statement: str, *values: Any) -> None:
-        seen.append(statement)
-        executemany(cursor, statement, *values)
-
-    with having(dialect, do_execute=executing, do_executemany=executing_many):
-        yield seen

@@ -1,52 +1,68 @@
-"""Bodies: `model_validate` makes a row of a body as it does without the kit, whatever was done to either before."""
+"""Bodies: `model_validate` makes a row of a body as it does without the kit, whatever was done to the body before."""
 
 from typing import Any
 
 import pytest
 from fastapi import APIRouter
-from sqlmodel import Field
+from sqlmodel import select
 
-from kit import Body, Name, Session
-from tests.kit.habits.items import HabitItem, HabitItemCreate
+from kit import Body, Database, Name, Session
+from tests.kit.habits.items import HabitBox, HabitBoxCreate
 
 
 class NamelessCreate(Body):
-    """Lacks the name that an item needs."""
+    """Lacks the name that a box needs."""
 
-    size: int | None = Field(default=None, ge=0, le=100)
+
+async def boxes(database: Database) -> list[str]:
+    """The names of the boxes that are stored."""
+    async with database.read() as session:
+        return list(await session.exec(select(HabitBox.name)))
+
+
+async def test_a_body_is_made_a_row(router: APIRouter, serve: Any, database: Database) -> None:
+    @router.post("/boxes", status_code=201)
+    async def create(new: HabitBoxCreate, session: Session) -> list[str]:
+        box = HabitBox.model_validate(new)
+        session.add(box)
+        return sorted(box.model_fields_set)
+
+    client = await serve(router)
+    assert (await client.post("/boxes", json={"name": "round"})).json() == ["name"]
+    assert await boxes(database) == ["round"]
 
 
 async def test_a_body_that_the_handler_has_changed_is_taken_as_it_is_now(
-    router: APIRouter, serve: Any, names: Any
+    router: APIRouter, serve: Any, database: Database
 ) -> None:
-    @router.post("/items", status_code=201)
-    async def create(new: HabitItemCreate, session: Session) -> None:
-        new.name = Name("plate")
-        session.add(HabitItem.model_validate(new))
+    @router.post("/boxes", status_code=201)
+    async def create(new: HabitBoxCreate, session: Session) -> None:
+        new.name = Name("square")
+        session.add(HabitBox.model_validate(new))
 
     client = await serve(router)
-    assert (await client.post("/items", json={"name": "cup"})).status_code == 201
-    assert await names() == ["plate"]
+    assert (await client.post("/boxes", json={"name": "round"})).status_code == 201
+    assert await boxes(database) == ["square"]
 
 
-async def test_what_a_body_lacks_may_be_added(router: APIRouter, serve: Any, names: Any) -> None:
-    @router.post("/items", status_code=201)
+async def test_what_a_body_lacks_may_be_added(router: APIRouter, serve: Any, database: Database) -> None:
+    @router.post("/boxes", status_code=201)
     async def create(new: NamelessCreate, session: Session) -> None:
-        session.add(HabitItem.model_validate(new, update={"name": "cup"}))
+        session.add(HabitBox.model_validate(new, update={"name": "round"}))
 
     client = await serve(router)
-    assert (await client.post("/items", json={"size": 1})).status_code == 201
-    assert await names() == ["cup"]
+    assert (await client.post("/boxes", json={})).status_code == 201
+    assert await boxes(database) == ["round"]
 
 
 async def test_a_row_that_lacks_a_field_is_refused(
-    router: APIRouter, serve: Any, names: Any, caplog: pytest.LogCaptureFixture
+    router: APIRouter, serve: Any, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
-    @router.post("/items", status_code=201)
+    @router.post("/boxes", status_code=201)
     async def create(new: NamelessCreate, session: Session) -> None:
-        session.add(HabitItem.model_validate(new))
+        session.add(HabitBox.model_validate(new))
 
     client = await serve(router)
-    assert (await client.post("/items", json={"size": 1})).status_code == 500
-    assert "Field required" in caplog.text
-    assert await names() == []
+    assert (await client.post("/boxes", json={})).status_code == 500
+    assert "validation error" in caplog.text
+    assert await boxes(database) == []
