@@ -210,6 +210,13 @@ async def test_a_statement_may_have_conditions_and_joins(filled: Database, datab
     assert got is not None
 
 
+async def test_rows_that_are_related_to_nothing_embed_nothing(filled: Database, database: Database) -> None:
+    alone = select(FastReply).where(FastReply.text == "alone")
+    _, got = await both(filled, database, FastReplyQuery, "include=note", alone)
+    assert got is not None
+    assert b'"note":null' in got.shared.body
+
+
 @pytest.mark.parametrize("statement", STRANGE)
 async def test_a_statement_that_does_more_is_left_to_the_plain_page(database: Database, statement: Any) -> None:
     async with database.read() as session:
@@ -346,6 +353,14 @@ class ComputedNoteBrief(FastNoteBrief):
 
 class NestingRead(FastReplyRead):
     note: ComputedNoteBrief | None
+
+
+async def test_a_query_variant_that_shows_more_than_columns_is_left_to_the_plain_page(database: Database) -> None:
+    class ComputedQuery(FastReplyQuery):
+        read = ComputedRead
+
+    async with database.read() as session:
+        assert await fast_page(session, asked(ComputedQuery), select(FastReply)) is None
 
 
 def test_a_variant_does_not_qualify_if_one_that_it_embeds_does_not() -> None:

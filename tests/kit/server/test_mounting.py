@@ -173,6 +173,7 @@ def test_in_the_lifespan_of_the_outer_application_it_runs(library_url: str, capl
     outer.router.routes.append(Mount("/api", service))
     with TestClient(outer) as client:
         assert client.get("/api/books/").status_code == 200
+        assert service.lifespan_state.explanation == ""
     assert started == [True]
     assert not [record for record in caplog.records if record.levelno == logging.WARNING]
 
