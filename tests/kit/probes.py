@@ -1,6 +1,7 @@
 """Helpers of the kit's tests: things made through the API, another runtime for a while, and a look at the database."""
 
 import asyncio
+import gc
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -58,6 +59,16 @@ async def until(happens: Callable[[], Awaitable[Any] | bool]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not (await it if inspect.isawaitable(it := happens()) else it):  # noqa: ASYNC110  no event comes from there
             await asyncio.sleep(0.01)
+
+
+async def until_collected(happens: Callable[[], bool]) -> None:
+    """Ask until it is so, and let Python collect garbage: FastAPI leaves a suspended generator to that."""
+
+    def happens_now() -> bool:
+        gc.collect()
+        return happens()
+
+    await until(happens_now)
 
 
 async def blocked(database: Database) -> bool:

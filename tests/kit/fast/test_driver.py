@@ -12,7 +12,7 @@ from kit.database.databases import Database
 from kit.database.errors import FAILURES, meaning_of
 from kit.fast.databases import use_fast_sessions
 from kit.fast.selects import fetch
-from tests.kit.fast.notes import TABLES, FastLabel, FastNote, FastReply, note, store
+from tests.kit.fast.notes import TABLES, FastAside, FastLabel, FastNote, FastReply, note, store
 
 on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
 
@@ -25,11 +25,13 @@ class Shouted(TypeDecorator[str]):
 
 
 async def test_all_values_are_those_that_sqlalchemy_reads(database: Database) -> None:
-    await store(database, note('é\u2028"\\', stars=None), FastLabel(text="x"), FastReply(text="y"))
+    await store(database, row := note('é\u2028"\\', stars=None), FastLabel(text="x"), FastReply(text="y"))
+    await store(database, FastAside(text="z", note_id=row.id))
     async with database.reader.connect() as connection:
         for table in TABLES:
             through: Any = (await connection.execute(Select(table))).all()
             past = await fetch(database.reader, Select(table))
+            assert len(past) == 1
             assert [tuple(row) for row in past] == [tuple(row) for row in through]
             assert [list(map(type, row)) for row in past] == [list(map(type, row)) for row in through]
 

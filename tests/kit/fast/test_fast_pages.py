@@ -252,7 +252,9 @@ async def test_a_nested_row_that_is_not_loaded_is_left_to_the_plain_page(databas
 async def test_a_nested_row_is_shown_as_by_its_variant(filled: Database) -> None:
     with acting_as(MEMBER):
         async with filled.read() as session:
-            for row in await session.exec(select(FastReply).options(selectinload(FastReply.note))):
+            rows = (await session.exec(select(FastReply).options(selectinload(FastReply.note)))).all()
+            assert len(rows) == 6
+            for row in rows:
                 expected = FastAnsweringRead.of(row).model_dump_json().encode()
                 assert to_json(shown_values(row, FastAnsweringRead, None)) == expected
 
@@ -388,6 +390,7 @@ async def test_one_row_is_shown_as_by_its_variant(filled: Database, text: str, p
     with acting_as(principal):
         async with filled.read() as session:
             rows = (await session.exec(select(FastNote).options(*query.loading))).all()
+            assert len(rows) == 4
             for row in rows:
                 assert to_json(shown_values(row, FastNoteRead, query)) == query.shown(row).model_dump_json().encode()
 

@@ -20,9 +20,9 @@ def test_all_shortcuts_work_with_these_versions() -> None:
 
 def test_the_self_test_takes_no_time_to_speak_of() -> None:
     failing_shortcuts()
-    start = time.perf_counter()
+    start = time.process_time()  # others may have the processor meanwhile
     failing_shortcuts()
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
 
 
 def test_a_shortcut_that_fails_is_named_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
