@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from kit import Service
-from tests.conftest import Client
-from tests.people import FAST_PATH
+from tests import application
+from tests.application import FAST_PATH
+from tests.engines import Client
 
+app, client, database = application.app, application.client, application.database
 PROJECT = Path(__file__).parents[1]
 PAGE = (PROJECT / "docs/request.md").read_text()
 MAX_STEPS = 12

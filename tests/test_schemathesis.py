@@ -26,7 +26,7 @@ from schemathesis.specs.openapi.checks import (
 from kit.openapi.examples import fill
 from kit.server.security_headers import ALWAYS, HSTS, PRIVATE
 from main import app
-from tests.conftest import MEMORY
+from tests.engines import MEMORY
 from tests.live import Server, serving
 
 Json = dict[str, Any]
@@ -52,6 +52,7 @@ def thinned(document: Json) -> Json:
     return document
 
 
+CHEAP = "tests.application:with_cheap_hashes"
 CONFIG = Config.from_dict({"seed": 1, "generation": GENERATION})
 schema = schemathesis.openapi.from_dict(thinned(DOCUMENT) if IS_BRIEF else DOCUMENT, config=CONFIG)
 OF_THE_SERVER = {"content-length", "content-type", "date", "server"}
@@ -65,7 +66,7 @@ async def servers(new_postgres: Any) -> AsyncIterator[list[Server]]:
     """A service on each engine, side by side: to think up a case takes longer than to send it."""
     with tempfile.TemporaryDirectory(prefix="heroes-", dir=MEMORY) as folder, ExitStack() as stack:
         yield [
-            stack.enter_context(serving(url, Path(folder, f"{number}.log"), "--factory", app="tests.hashing:app"))
+            stack.enter_context(serving(url, Path(folder, f"{number}.log"), "--factory", app=CHEAP))
             for number, url in enumerate([f"sqlite:///{folder}/heroes.db", await new_postgres()])
         ]
 

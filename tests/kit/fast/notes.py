@@ -73,6 +73,15 @@ class FastReply(FastEntity, table=True):
     note: Any = Relationship(sa_relationship=relationship("FastNote", back_populates="replies", **VIEW))
 
 
+class FastAside(FastEntity, table=True):
+    """Belongs to whoever owns its note."""
+
+    __tablename__ = "fast_aside"
+    belongs_to = "note_id"
+    text: str
+    note_id: int | None = Field(default=None, foreign_key="fast_note.id")
+
+
 class FastLabel(FastUUIDEntity, table=True):
     __tablename__ = "fast_label"
     text: str

@@ -19,7 +19,7 @@ from kit.fast.write_sessions import locked
 from kit.http.principals import Principal
 from kit.http.problems import Problem
 from kit.models.entities import Entity
-from tests.kit.fast.notes import Colour, FastLabel, FastNote, FastReply, acting_as, note, store
+from tests.kit.fast.notes import Colour, FastAside, FastLabel, FastNote, FastReply, acting_as, note, store
 
 on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True, scope="session")
 
@@ -57,6 +57,35 @@ async def test_a_row_belongs_to_the_session_until_its_end(database: Database, pl
         assert got is not None
         assert got.replies == []
     assert inspect(got).detached
+
+
+async def test_a_row_that_is_asked_for_twice_is_read_once(database: Database, plain: Database, past: list[str]) -> None:
+    await store(plain, row := note("a"))
+    session = database.read()
+    got = await session.get(FastNote, row.id)
+    assert got is not None
+    assert await session.get(FastNote, row.id) is got
+    assert len(past) == 1
+    await session.close()
+    assert inspect(got).detached
+
+
+async def test_a_session_that_was_looked_into_gets_rows_as_before(
+    database: Database, plain: Database, past: list[str]
+) -> None:
+    await store(plain, row := note("a"))
+    async with database.read() as session:
+        session.info["purpose"] = "a test"
+        got = await session.get(FastNote, row.id)
+        assert got in session
+        assert await session.get(FastNote, row.id) is got
+    assert len(past) == 1
+
+
+async def test_a_session_that_was_not_used_is_closed(database: Database, past: list[str]) -> None:
+    await database.read().close()
+    await database.write().close()
+    assert past == []
 
 
 async def test_an_absent_row_is_none(database: Database) -> None:
@@ -226,6 +255,17 @@ async def test_a_restricted_session_is_left_to_the_orm(database: Database, past:
     assert past == []
 
 
+async def test_so_is_one_that_shows_rows_of_the_principal_alone(
+    database: Database, plain: Database, past: list[str]
+) -> None:
+    await store(plain, own := note("a", owner_id=7), other := note("b", owner_id=8))
+    with acting_as(Principal(7)):
+        async with database.read(restricted=True) as session:
+            assert await session.get(FastNote, own.id)
+            assert await session.get(FastNote, other.id) is None
+    assert past == []
+
+
 async def test_a_failure_is_that_of_the_orm(database: Database, plain: Database) -> None:
     failures = []
     for one in (plain, database):
@@ -259,6 +299,33 @@ async def test_a_single_new_row_is_stored_past_the_orm(database: Database, past:
     assert inspect(row).detached
     assert len(past) == 1
     assert await texts(database) == ["a"]
+
+
+async def test_a_row_that_is_added_twice_is_stored_once(database: Database, past: list[str]) -> None:
+    async with database.write() as session:
+        row = note("a")
+        session.add(row)
+        session.add(row)
+        await session.prepare_commit()
+        await session.commit()
+    assert len(past) == 1
+    assert await texts(database) == ["a"]
+
+
+async def test_a_refused_insert_of_a_session_that_was_looked_into_leaves_nothing(
+    database: Database, plain: Database
+) -> None:
+    await store(plain, note("a"))
+    async with database.write() as session:
+        session.add(row := note("a"))
+        assert row in session
+        with pytest.raises(IntegrityError):
+            await session.prepare_commit()
+        assert row not in session
+        session.add(note("b"))
+        await session.prepare_commit()
+        await session.commit()
+    assert await texts(database) == ["a", "b"]
 
 
 async def test_a_row_that_was_stored_is_unchanged_for_the_next_session(database: Database, past: list[str]) -> None:
@@ -531,3 +598,34 @@ async def test_a_member_inserts_no_rows_of_others_in_bulk(database: Database) ->
             await session.insert_all([note("a", owner_id=7), note("b", owner_id=7)])
             with pytest.raises(Problem):
                 await session.insert_all([note("c", owner_id=8)])
+
+
+@pytest.mark.parametrize("number", [1, 2])
+async def test_a_member_adds_rows_to_their_own_parents_and_to_no_others(
+    database: Database, plain: Database, number: int
+) -> None:
+    await store(plain, own := note("a", owner_id=7), other := note("b", owner_id=8))
+    with acting_as(Principal(7)):
+        async with database.write(restricted=True) as session:
+            await session.insert_all([FastAside(text="mine", note_id=own.id) for _ in range(number)])
+            await session.commit()
+        async with database.write(restricted=True) as session:
+            with pytest.raises(Problem) as refused:
+                await session.insert_all([FastAside(text="theirs", note_id=other.id) for _ in range(number)])
+    assert refused.value.status_code == 403
+    async with plain.read() as reading:
+        assert (await reading.exec(select(FastAside.text))).all() == ["mine"] * number
+
+
+async def test_a_member_adds_a_row_to_their_own_parent_and_to_no_other(database: Database, plain: Database) -> None:
+    await store(plain, own := note("a", owner_id=7), other := note("b", owner_id=8))
+    with acting_as(Principal(7)):
+        for parent, is_allowed in ((own, True), (other, False)):
+            async with database.write(restricted=True) as session:
+                session.add(FastAside(text="x", note_id=parent.id))
+                if is_allowed:
+                    await session.prepare_commit()
+                    await session.commit()
+                else:
+                    with pytest.raises(Problem, match="somebody else"):
+                        await session.prepare_commit()

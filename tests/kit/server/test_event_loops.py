@@ -138,6 +138,27 @@ def test_a_loop_that_was_closed_without_cleaning_up_does_not_keep_the_engines(em
     assert asyncio.run(claim()) is database.primary
 
 
+def test_outside_of_any_loop_the_engines_are_the_primary_ones(empty_url: str) -> None:
+    database = Database(url_for(empty_url))
+    assert database.writer is database.primary.writer
+    assert database.reader is database.primary.reader
+
+
+def test_a_database_in_memory_outlives_a_loop_that_was_closed_without_cleaning_up() -> None:
+    database = Database(make_url("sqlite+aiosqlite://"))
+
+    async def execute(statement: str) -> Any:
+        async with database.writer.begin() as connection:
+            result = await connection.execute(text(statement))
+            return result.scalar() if result.returns_rows else None
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(execute("CREATE TABLE kept (id integer)"))
+    loop.close()
+    assert asyncio.run(execute("SELECT count(*) FROM kept")) == 0
+    asyncio.run(database.dispose())
+
+
 def test_a_database_in_memory_keeps_its_rows_from_loop_to_loop() -> None:
     database = Database(make_url("sqlite+aiosqlite://"))
 

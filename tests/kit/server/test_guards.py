@@ -16,7 +16,7 @@ from starlette.testclient import WebSocketDenialResponse
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from kit import Principal, Service, get_caller
+from kit import Principal, Service, allowing, get_caller
 from tests.kit.server.small import BOSS, MEMBER, asking, bearer, small_service
 
 Add = Callable[[Service], None]
@@ -196,6 +196,19 @@ async def test_a_router_that_another_application_includes_too_is_open_there() ->
     async with asking(service) as guarded, asking(other) as free:
         assert (await guarded.get("/hello")).status_code == 401
         assert (await free.get("/hello")).text == "hello"
+
+
+async def test_an_operation_in_another_application_says_what_it_needs() -> None:
+    router, other = APIRouter(route_class=allowing()), FastAPI()
+
+    @router.get("/things")
+    async def list_things() -> list[str]:
+        return []
+
+    other.include_router(router)
+    async with asking(other, raises=True) as client:
+        with pytest.raises(TypeError, match=r"needs the application that `kit\.Service` makes"):
+            await client.get("/things")
 
 
 async def test_a_handler_of_starlette_knows_its_request() -> None:

@@ -1,13 +1,14 @@
 """The OpenAPI document is one, whoever asks for it, and whenever."""
 
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from fastapi import APIRouter
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from pydantic import model_validator
 
-from kit import Service, allowing
+from kit import Read, Service, allowing
 from tests.kit import library
 from tests.kit.server.small import asking, small_service
 
@@ -166,3 +167,26 @@ async def test_each_method_of_a_route_has_an_operation_id_of_its_own(route_class
     expected = "answer_late_things_put" if route_class is APIRoute else "things-answer-late-put"
     assert ids["put /things"] == expected
     assert paths["/both"]["head"]["security"] == paths["/both"]["get"]["security"]
+
+
+class WideRead(Read):
+    """A read variant with a validator, which wraps the schema of its fields."""
+
+    width: int
+
+    @model_validator(mode="after")
+    def check(self) -> Self:
+        return self
+
+
+async def test_a_read_variant_with_a_validator_is_shown_with_its_fields() -> None:
+    router = APIRouter(route_class=allowing())
+
+    @router.get("/wide", response_model=WideRead)
+    async def read_wide() -> dict[str, int]:
+        return {"id": 1, "width": 2}
+
+    service = small_service(router, auth=False)
+    assert service.openapi()["components"]["schemas"]["WideRead"]["properties"].keys() == {"id", "width"}
+    async with asking(service) as client:
+        assert (await client.get("/wide")).json() == {"id": 1, "width": 2}
