@@ -4,43 +4,20 @@ On SQLite a table is altered by copying it, so foreign keys are off meanwhile, a
 """
 
 import asyncio
-import warnings
-from typing import Any, Literal
+from typing import Literal
 
 from alembic import context
-from sqlalchemy import URL, Connection, event, text
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy import Connection, text
 from sqlmodel import SQLModel
 from sqlmodel.sql.sqltypes import UTCDateTime
 
 import main  # noqa: F401  the application imports every table
-from kit.database.engines import begin_immediate
+from kit.database.migrating import engine_for
 from kit.models.types import MoneyColumn
 from settings import load
 
 LOCK = 7_265_726_573
 """The key of the advisory lock of PostgreSQL: any number that all processes share."""
-PATIENCE = 60
-"""Seconds to wait for another process that migrates the same SQLite file."""
-
-
-def engine_for(url: URL) -> AsyncEngine:
-    if url.get_backend_name() != "sqlite":
-        return create_async_engine(url, poolclass=NullPool)
-    engine = create_async_engine(url, poolclass=NullPool, connect_args={"timeout": PATIENCE})
-    event.listen(engine.sync_engine, "connect", leave_transactions_to_us)
-    event.listen(engine.sync_engine, "begin", begin_immediate)
-    return engine
-
-
-# Alembic compares indexes on expressions on PostgreSQL only; on SQLite it warns that it cannot.
-warnings.filterwarnings("ignore", "Skipped unsupported reflection of expression-based index")
-warnings.filterwarnings("ignore", "autogenerate skipping metadata-specified expression-based index")
-
-
-def leave_transactions_to_us(connection: Any, _: object) -> None:
-    connection.isolation_level = None
 
 
 def render(kind: str, thing: object, _: object) -> str | Literal[False]:
