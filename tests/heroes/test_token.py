@@ -222,7 +222,9 @@ def test_the_hash_of_nobody_costs_what_a_real_one_does(monkeypatch: pytest.Monke
     assert passwords.hasher.verify_and_update(PASSWORD, passwords.OF_NOBODY) == (False, None)
 
 
-async def test_the_token_of_a_deleted_user_opens_no_account_that_gets_their_id(guarded: Service, nobody: Client) -> None:
+async def test_the_token_of_a_deleted_user_opens_no_account_that_gets_their_id(
+    guarded: Service, nobody: Client
+) -> None:
     async def account() -> str:
         created = await nobody.post("/users/", json=user_body(username="natasha", password=PASSWORD))
         async with guarded.runtime.database.writer.begin() as connection:
