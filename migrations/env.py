@@ -12,6 +12,8 @@ from sqlmodel import SQLModel
 from sqlmodel.sql.sqltypes import UTCDateTime
 
 import main  # noqa: F401  the application imports every table
+from kit.database.collations import ensure_folding
+from kit.database.comparison import PLUGINS
 from kit.database.migrating import engine_for
 from kit.models.types import MoneyColumn
 from settings import load
@@ -34,7 +36,8 @@ def migrate(connection: Connection) -> None:
     context.configure(
         connection=connection,
         target_metadata=SQLModel.metadata,
-        render_as_batch=is_sqlite,  # SQLite alters a table by copying it
+        autogenerate_plugins=PLUGINS,
+        render_as_batch=True,  # SQLite alters a table by copying it; a migration is for both databases
         transactional_ddl=True,
         render_item=render,
     )
@@ -46,6 +49,8 @@ def migrate(connection: Connection) -> None:
         context.run_migrations()
         if is_sqlite and connection.execute(text("PRAGMA foreign_key_check")).first():
             raise RuntimeError("The migration would break a foreign key.")
+        if context.get_context().get_current_heads():
+            ensure_folding(connection)
 
 
 async def run() -> None:

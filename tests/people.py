@@ -52,8 +52,8 @@ async def join(app: Service, **fields: Any) -> Person:
     name = fields.pop("username", f"member{next(numbers)}")
     secret = await hashed(SecretStr(fields.pop("password", PASSWORD)))
     async with app.runtime.database.write() as session, session.begin():
-        fields = {"email": f"{name}@people.example", "hashed_password": secret, "generation": 0} | fields
-        user = User(username=name, **fields)
+        given = {"username": name, "email": f"{name}@people.example", "hashed_password": secret, "generation": 0}
+        user = User(**given | fields)
         session.add(user)
     token = token_of(app, user.id)
     return Person(client_of(app, token), token, user.username, user.email, user.id)
