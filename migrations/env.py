@@ -15,6 +15,8 @@ import main  # noqa: F401  the application imports every table
 from kit.database.collations import ensure_folding
 from kit.database.comparison import PLUGINS
 from kit.database.migrating import engine_for
+from kit.database.renames import supposed
+from kit.database.revisions import complete
 from kit.models.types import MoneyColumn
 from settings import load
 
@@ -32,11 +34,14 @@ def render(kind: str, thing: object, _: object) -> str | Literal[False]:
 
 
 def migrate(connection: Connection) -> None:
-    is_sqlite = connection.dialect.name == "sqlite"
+    is_sqlite, renames = connection.dialect.name == "sqlite", context.config.attributes.get("renames", ())
     context.configure(
         connection=connection,
         target_metadata=SQLModel.metadata,
         autogenerate_plugins=PLUGINS,
+        process_revision_directives=lambda migration, _, scripts: complete(
+            migration, scripts, SQLModel.metadata, renames
+        ),
         render_as_batch=True,  # SQLite alters a table by copying it; a migration is for both databases
         transactional_ddl=True,
         render_item=render,
@@ -46,7 +51,8 @@ def migrate(connection: Connection) -> None:
             connection.execute(text("SELECT 1"))
         else:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
-        context.run_migrations()
+        with supposed(context.get_context(), renames):
+            context.run_migrations()
         if is_sqlite and connection.execute(text("PRAGMA foreign_key_check")).first():
             raise RuntimeError("The migration would break a foreign key.")
         if context.get_context().get_current_heads():
@@ -54,10 +60,15 @@ def migrate(connection: Connection) -> None:
 
 
 async def run() -> None:
-    engine = engine_for(context.config.attributes.get("url") or load().database)
+    attributes = context.config.attributes
+    attributes["url"] = attributes.get("url") or load().database
+    engine = engine_for(attributes["url"])
     async with engine.connect() as connection:
         await connection.run_sync(migrate)
     await engine.dispose()
 
 
-asyncio.run(run())
+if "connection" in context.config.attributes:
+    migrate(context.config.attributes["connection"])
+else:
+    asyncio.run(run())
