@@ -4,12 +4,10 @@ On SQLite a table is altered by copying it, so foreign keys are off meanwhile, a
 """
 
 import asyncio
-from typing import Literal
 
 from alembic import context
 from sqlalchemy import Connection, text
 from sqlmodel import SQLModel
-from sqlmodel.sql.sqltypes import UTCDateTime
 
 import main  # noqa: F401  the application imports every table
 from kit.database.collations import ensure_folding
@@ -17,34 +15,26 @@ from kit.database.comparison import PLUGINS
 from kit.database.migrating import engine_for
 from kit.database.renames import supposed
 from kit.database.revisions import complete
-from kit.models.types import MoneyColumn
+from kit.database.type_rendering import render_type
 from settings import load
 
 LOCK = 7_265_726_573
 """The key of the advisory lock of PostgreSQL: any number that all processes share."""
 
 
-def render(kind: str, thing: object, _: object) -> str | Literal[False]:
-    """The kit's types as types of SQLAlchemy: a migration must not change when the code of the kit does."""
-    if kind == "type" and isinstance(thing, UTCDateTime):
-        return "UTCDateTime()"  # imported by script.py.mako
-    if kind == "type" and isinstance(thing, MoneyColumn):
-        return 'sa.Numeric(10, 2).with_variant(sa.BigInteger(), "sqlite")'
-    return False
-
-
 def migrate(connection: Connection) -> None:
-    is_sqlite, renames = connection.dialect.name == "sqlite", context.config.attributes.get("renames", ())
+    is_sqlite, attributes = connection.dialect.name == "sqlite", context.config.attributes
+    renames, former = attributes.get("renames", ()), attributes.get("former")
     context.configure(
         connection=connection,
         target_metadata=SQLModel.metadata,
         autogenerate_plugins=PLUGINS,
         process_revision_directives=lambda migration, _, scripts: complete(
-            migration, scripts, SQLModel.metadata, renames
+            migration, scripts, SQLModel.metadata, renames, former
         ),
         render_as_batch=True,  # SQLite alters a table by copying it; a migration is for both databases
         transactional_ddl=True,
-        render_item=render,
+        render_item=render_type,
     )
     with context.begin_transaction():
         if is_sqlite:  # BEGIN IMMEDIATE locks the file

@@ -18,14 +18,28 @@ from alembic.autogenerate.render import _repr_type
 from alembic.migration import MigrationContext
 from alembic.operations import ops
 from alembic.util import CommandError
-from sqlalchemy import Column, ColumnElement, Connection, Integer, MetaData, String, func, select, table, text
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    ColumnElement,
+    Connection,
+    Integer,
+    MetaData,
+    String,
+    func,
+    select,
+    table,
+    text,
+)
 from sqlalchemy import Enum as EnumType
 from sqlalchemy import column as plain_column
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.elements import conv
 from sqlalchemy.types import TypeEngine
 
+from kit.database.definitions import Definitions
 from kit.database.renames import Rename
-from kit.database.sqlite_rebuild import escaped
+from kit.database.sqlite_rebuild import escaped, expression_index
 from kit.models.types import MoneyColumn
 
 
@@ -85,15 +99,24 @@ def literal(context: AutogenContext, value: Any) -> str:
 
 
 def complete(
-    context: MigrationContext, directives: list[ops.MigrationScript], metadata: MetaData, renames: Iterable[Rename]
+    context: MigrationContext,
+    directives: list[ops.MigrationScript],
+    metadata: MetaData,
+    renames: Iterable[Rename] = (),
+    former: Definitions | None = None,
 ) -> None:
-    """For `process_revision_directives` of Alembic's environment."""
+    """For `process_revision_directives` of Alembic's environment.
+
+    `former` are the definitions before the migration, in the words of the migrations instead of PostgreSQL's.
+    """
     connection, (script,) = context.connection, directives
     up, down = script.upgrade_ops, script.downgrade_ops
     assert connection is not None
     assert up is not None
     assert down is not None
     up.ops[:] = [new for old in up.ops for new in completed(connection, metadata, old)]
+    for op in down.ops:
+        make_portable(op, former or Definitions())
     down.ops[:] = [new for old in down.ops for new in loosened(old)]
     for rename in renames:
         up.ops.insert(0, rename.operation())
@@ -169,6 +192,36 @@ def loosened(op: ops.MigrateOperation) -> Iterator[ops.MigrateOperation]:
             part.column = Column(old.name, old.type, nullable=True, comment=old.comment)
             yield CommentOp(f"The values of {part.table_name}.{old.name} are lost, so it is NULL in all rows.")
     yield op
+
+
+def make_portable(op: ops.MigrateOperation, former: Definitions) -> None:
+    """Let an operation that restores what was read from one database do so on the other too."""
+    if isinstance(op, ops.ModifyTableOps):
+        for part in op.ops:
+            make_portable(part, former)
+    elif isinstance(op, ops.CreateCheckConstraintOp):
+        condition = former.checks.get((op.table_name, str(op.constraint_name)))
+        op.condition = op.condition if condition is None else text(escaped(condition))
+    elif isinstance(op, ops.CreateTableOp):
+        op.columns = [portable_check(op.table_name, item, former) for item in op.columns]
+    elif isinstance(op, ops.CreateIndexOp):
+        restore_index(op, former.indexes.get((op.table_name, str(op.index_name))))
+
+
+def restore_index(op: ops.CreateIndexOp, sql: str | None) -> None:
+    """Give an index its condition on both databases, and its expressions in the words of this statement, if any."""
+    where = op.kw.get("sqlite_where", op.kw.get("postgresql_where"))
+    if sql is not None and not all(isinstance(part, str) for part in op.columns):
+        index = expression_index(str(op.index_name), sql)
+        op.columns = [text(expression) for expression in index["expressions"]]
+        where = index["dialect_options"].get("sqlite_where")
+    if where is not None:
+        op.kw |= {"sqlite_where": where, "postgresql_where": where}
+
+
+def portable_check(table_name: str, item: Any, former: Definitions) -> Any:
+    condition = former.checks.get((table_name, str(item.name))) if isinstance(item, CheckConstraint) else None
+    return item if condition is None else CheckConstraint(text(escaped(condition)), name=conv(str(item.name)))
 
 
 def hints(op: ops.ModifyTableOps) -> Iterator[str]:
