@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from kit.database.comparison import PLUGINS
 from kit.database.migrating import engine_for
-from kit.models.entities import NAMES
+from kit.models.naming import NAMES
 from tests.engines import on_postgresql, url_for
 
 Model = Callable[[MetaData], Any]
