@@ -22,17 +22,11 @@ from sqlalchemy.orm import Mapper, declared_attr
 from sqlalchemy.orm.attributes import set_attribute
 from sqlmodel import AutoString, Field, SQLModel
 
+from kit.models.naming import NAMES
 from kit.models.privacy import hidden_fields
 from kit.models.types import BIGINT, new_uuid
 
-SQLModel.metadata.naming_convention = {
-    "pk": "pk_%(table_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "ix": "ix_%(table_name)s_%(column_0_name)s",
-}
-
+SQLModel.metadata.naming_convention = NAMES
 
 VIEW: dict[str, Any] = {"lazy": "raise", "viewonly": True}
 """Options of a relationship that is only read, where a query asks for it; what is written is the foreign key."""
