@@ -2,11 +2,10 @@
 
 An entity names that column in `belongs_to`. It is the id of a user, or the id of a row that has an owner itself:
 `InvoiceLine.belongs_to = "invoice_id"`, `Invoice.belongs_to = "owner_id"`. A row whose column is empty belongs to
-nobody. What can be known of this is checked when SQLAlchemy configures the mappers.
+nobody. `ownership_faults` says at the start what is wrong with that.
 """
 
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -18,13 +17,11 @@ from sqlalchemy import (
     TableClause,
     bindparam,
     column,
-    event,
     inspect,
     select,
     table,
 )
-from sqlalchemy.exc import NoReferenceError
-from sqlalchemy.orm import Mapper
+from sqlalchemy.orm import configure_mappers
 
 from kit.auth.permissions import forbidden
 from kit.http.principals import CURRENT_PRINCIPAL
@@ -50,10 +47,15 @@ def is_principal(key: Any) -> bool:
 
 def owner_column(entity: type[Entity]) -> Column[Any]:
     """The column that leads to the owner."""
-    found: Column[Any] | None = inspect(entity).columns.get(str(entity.belongs_to))
-    if found is None or found.table is not table_of(entity):
+    if not is_field(entity, str(entity.belongs_to)):
         raise OwnershipError(f"{entity.__name__}.belongs_to is {entity.belongs_to!r}, which is no column of its table.")
-    return found
+    return table_of(entity).c[str(entity.belongs_to)]
+
+
+def is_field(entity: type[Entity], name: str) -> bool:
+    """Whether a field has a column of the same name in the table, by which statements may call it too."""
+    mapped = inspect(entity).columns
+    return name in mapped and mapped[name] is table_of(entity).c.get(name)
 
 
 def table_of(entity: type[Entity]) -> Table:
@@ -141,17 +143,38 @@ def principal_id() -> int | None:
 # --- At the start
 
 
-@event.listens_for(Mapper, "after_configured")
-def check_entities() -> None:
-    """Refuse entities whose `belongs_to` leads to no owner, and relationships that change it without an event."""
+def ownership_faults() -> Iterator[str]:
+    """A sentence for each entity of which a restricted session could not tell, or could not keep, the owner."""
+    configure_mappers()
     for entity in entities():
-        if entity.belongs_to is not None:
-            with suppress(NoReferenceError):  # the other table is not imported yet
-                owned_parent(entity)
-        for each in inspect(entity).relationships:
-            if each.post_update and any(map(is_owner_column, (*each.local_columns, *each.remote_side))):
-                raise OwnershipError(f"{each} may not have post_update: it changes the owner of rows unnoticed.")
+        for check in (owner_faults, reserved_faults, unnoticed_changes):
+            yield from check(entity)
+
+
+def owner_faults(entity: type[Entity]) -> Iterator[str]:
+    if entity.belongs_to is not None:
+        try:
+            owned_parent(entity)
+        except OwnershipError as fault:
+            yield str(fault)
+
+
+def reserved_faults(entity: type[Entity]) -> Iterator[str]:
+    for name in entity.reserved:
+        if not is_field(entity, name):
+            yield f"{entity.__name__}.reserved has {name!r}, which is no column of its table."
+
+
+def unnoticed_changes(entity: type[Entity]) -> Iterator[str]:
+    """What changes the owner of a row without an event."""
+    owner = table_of(entity).c.get(str(entity.belongs_to))
+    if owner is not None and owner.onupdate is not None:
+        yield f"{entity.__name__}.{entity.belongs_to} may not have onupdate: it changes the owner of rows unnoticed."
+    for each in inspect(entity).relationships:
+        if each.post_update and any(map(is_owner_column, (*each.local_columns, *each.remote_side))):
+            yield f"{each} may not have post_update: it changes the owner of rows unnoticed."
 
 
 def is_owner_column(candidate: Any) -> bool:
-    return any(entity.belongs_to is not None and owner_column(entity) is candidate for entity in entities())
+    owned = [entity for entity in entities() if entity.belongs_to is not None]
+    return any(table_of(entity).c.get(str(entity.belongs_to)) is candidate for entity in owned)

@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import pydantic
 from pydantic import BeforeValidator, Strict
 from pydantic_core import PydanticCustomError
-from sqlalchemy import Connection, TextClause, TextualSelect, UpdateBase, event, inspect
+from sqlalchemy import Connection, Select, TextClause, TextualSelect, UpdateBase, event, inspect
 from sqlalchemy.orm import FromStatement, Mapper, ORMExecuteState, Session, object_session
 from sqlalchemy.sql.functions import FunctionElement
 
@@ -177,8 +177,13 @@ def refuse_write(state: ORMExecuteState) -> None:
     core = statement.element if isinstance(statement, FromStatement) else statement
     is_reading_text = isinstance(core, TextClause) and not is_writing_text(str(core))
     is_read = state.is_select or is_reading_text or isinstance(core, FunctionElement)
-    if not is_read or any(map(is_writing, parts_of(state))):
+    if not is_read or (may_hide_write(state) and any(map(is_writing, parts_of(state)))):
         raise read_only()
+
+
+def may_hide_write(state: ORMExecuteState) -> bool:
+    """Whether a statement that reads may hold one that writes: a SELECT may not, except on PostgreSQL."""
+    return not isinstance(state.statement, Select) or state.session.get_bind().dialect.name == "postgresql"
 
 
 def is_writing(element: object) -> bool:

@@ -99,9 +99,8 @@ COMPILED = {option: CompiledStatements(option) for option in (OWN_ROWS, CHECKED)
 
 def mark(state: ORMExecuteState, option: str) -> None:
     """Give the statement an execution option, which changes how it is compiled."""
-    if not state.statement.get_execution_options().get(OWN_ROWS):  # it includes the other
-        state.statement = state.statement.execution_options(**{option: True})
-        state.update_execution_options(compiled_cache=COMPILED[option])
+    state.statement = state.statement.execution_options(**{option: True})
+    state.update_execution_options(compiled_cache=COMPILED[option])
 
 
 # --- SQL

@@ -26,7 +26,7 @@ from sqlalchemy.orm import ORMExecuteState
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.functions import FunctionElement
 
-from kit.auth.checked_sessions import GuardedSession
+from kit.auth.checked_sessions import RESTRICTED_READS, GuardedSession
 from kit.auth.claims import chunks
 from kit.auth.links import refuse_link_table
 from kit.auth.owners import OwnershipError, entity_of, is_own, owned_parent, somebody_elses, table_of
@@ -48,7 +48,8 @@ def check_write(session: GuardedSession, state: ORMExecuteState) -> Any:
         return None
     if session.is_restricted:
         refuse_unsafe(entity, state)
-        mark(state, CHECKED)
+        if not session.info.get(RESTRICTED_READS):  # the mark for that includes this one
+            mark(state, CHECKED)
     if session.autoflush:
         session.flush()
     if state.is_insert:
@@ -86,17 +87,18 @@ def refuse_unsafe(entity: type[Entity], state: ORMExecuteState) -> None:
     name = entity.__name__
     if entity.belongs_to is None:
         raise somebody_elses()
-    if not is_of_class(state):
-        raise OwnershipError(f"A restricted session does not check changes of a Table: write update({name}).")
+    if not is_of(entity, state):
+        raise OwnershipError(f"A restricted session checks no changes of a Table or alias: write update({name}).")
     refuse_text(state)
     if any(part.__visit_name__ == "on_conflict_do_update" for part in parts_of(state)):
         raise OwnershipError(f"A restricted session does not check an upsert: select {name} first, then change or add.")
 
 
-def is_of_class(state: ORMExecuteState) -> bool:
+def is_of(entity: type[Entity], state: ORMExecuteState) -> bool:
+    """Whether a statement names the class of an entity, and neither its table nor an alias."""
     statement: Any = state.statement
     with suppress(KeyError):
-        return state.is_orm_statement and "entity" in statement.entity_description
+        return state.is_orm_statement and statement.entity_description["entity"] is entity
     return False
 
 

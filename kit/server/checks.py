@@ -1,4 +1,4 @@
-"""Checks: routes that would not work, or would show too much, are refused when the application starts."""
+"""Checks: what would not work, or would show too much, is refused when the application starts."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -9,6 +9,7 @@ from fastapi.routing import APIRoute, APIWebSocketRoute
 from pydantic import BaseModel
 from sqlmodel import SQLModel
 
+from kit.auth.owners import ownership_faults
 from kit.auth.permissions import Who
 from kit.operations.dependencies import check_permission, get_session
 from kit.operations.route import Operation, dependencies_of, query_variant
@@ -30,6 +31,7 @@ def faults_of(
     faults += unknown_names(names, public, closed)
     faults += different_access(entries, public, closed)
     faults += ignored_event_handlers(router)
+    faults += ownership_faults()
     return list(dict.fromkeys(faults))
 
 
