@@ -19,7 +19,6 @@ from sqlalchemy import (
     column,
     inspect,
     select,
-    table,
 )
 from sqlalchemy.orm import configure_mappers
 
@@ -119,11 +118,16 @@ def select_own(entity: type[Entity]) -> Select[Any]:
     return select(*rows.c).where(is_own(entity, rows.c[owner_column(entity).name]))
 
 
-@cache
-def plain_table(entity: type[Entity]) -> TableClause:
+class PlainTable(TableClause):
     """The table of an entity, which is always rendered as it is: it shows the rows of others too."""
+
+    inherit_cache = True
+
+
+@cache
+def plain_table(entity: type[Entity]) -> PlainTable:
     rows = table_of(entity)
-    return table(rows.name, *(column(each.name, each.type) for each in rows.columns), schema=rows.schema)
+    return PlainTable(rows.name, *(column(each.name, each.type) for each in rows.columns), schema=rows.schema)
 
 
 def is_own(entity: type[Entity], key: ColumnElement[Any] | None = None) -> ColumnElement[bool]:

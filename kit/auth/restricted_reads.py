@@ -9,12 +9,15 @@ SQL in words is refused, since nobody knows its tables: where it can be seen in 
 elsewhere when it is compiled.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import (
     Alias,
     ColumnClause,
     Delete,
+    Select,
     Table,
     TableClause,
     TableSample,
@@ -28,7 +31,7 @@ from sqlalchemy.orm import ORMExecuteState
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.compiler import Compiled, SQLCompiler
 
-from kit.auth.owners import OwnershipError, entity_of, select_own
+from kit.auth.owners import OwnershipError, PlainTable, entity_of, select_own
 
 OWN_ROWS = "kit_own_rows"
 """The execution option of a statement that finds only rows that belong to the principal."""
@@ -37,7 +40,7 @@ CHECKED = "kit_checked"
 ALIASED = "kit_aliased"
 """An option of the compiler, within `FROM item AS alias`."""
 CHANGED = "kit_changed"
-"""An option of the compiler in an UPDATE or DELETE: the entity of its table, in a list that is emptied with its use."""
+"""An attribute of the compiler, within an UPDATE or DELETE: the entity of its table, in a list emptied by its use."""
 MAX_STATEMENTS = 500
 """How many compiled statements of a kind are kept."""
 HARMLESS = ("*", "1")
@@ -64,8 +67,12 @@ def refuse_text(state: ORMExecuteState) -> None:
 def is_text(element: object) -> bool:
     """Whether an element is SQL in words, of which nobody knows the tables."""
     is_words = isinstance(element, ColumnClause) and element.is_literal and element.name not in HARMLESS
-    is_name = isinstance(element, TableClause) and not isinstance(element, Table) and entity_of(element) is not None
-    return is_words or is_name or isinstance(element, TextClause | TextualSelect | TString)
+    is_name = isinstance(element, TableClause) and not isinstance(element, Table | PlainTable)
+    return (
+        is_words
+        or (is_name and entity_of(element) is not None)
+        or isinstance(element, TextClause | TextualSelect | TString)
+    )
 
 
 def text_refused() -> OwnershipError:
@@ -117,13 +124,13 @@ def render_text(words: TextClause, compiler: SQLCompiler, **options: Any) -> str
 @compiles(Table)
 def render_table(rows: Table, compiler: SQLCompiler, **options: Any) -> str:
     """SQL for a table; in FROM, if the statement finds only rows that belong to the principal, a subquery of these."""
-    is_aliased, changed = options.pop(ALIASED, False), options.get(CHANGED, [])
+    is_aliased, changed = options.pop(ALIASED, False), getattr(compiler, CHANGED, None)
     rendered = str(compiler.visit_table(rows, **options))  # type: ignore[no-untyped-call]
     is_read = options.get("asfrom") and compiler.execution_options.get(OWN_ROWS)
     entity = entity_of(rows) if is_read else None
     if entity is None or entity.belongs_to is None:
         return rendered
-    if entity in changed and not is_aliased:
+    if changed == [entity] and not is_aliased:
         changed.clear()
         return rendered
     own_rows = compiler.process(select_own(entity), asfrom=True)
@@ -137,13 +144,34 @@ def render_alias(alias: Alias, compiler: SQLCompiler, **options: Any) -> str:
     return str(compiler.visit_alias(alias, **options, **is_of_table))  # type: ignore[no-untyped-call]
 
 
+class RowsToChange(Select[Any]):
+    """A SELECT of the rows that an UPDATE or DELETE will change, of whomever they are; their id is its first column."""
+
+    inherit_cache = True
+
+
+@compiles(RowsToChange)
+def render_rows_to_change(statement: RowsToChange, compiler: SQLCompiler, **options: Any) -> str:
+    with changing(compiler, statement.selected_columns[0].table):
+        return str(compiler.visit_select(statement, **options))  # type: ignore[no-untyped-call]
+
+
 @compiles(Update)
 def render_update(statement: Update, compiler: SQLCompiler, **options: Any) -> str:
-    """SQL for an UPDATE. It names its table first, which is changed and not read."""
-    return compiler.visit_update(statement, **options | {CHANGED: [entity_of(statement.table)]})
+    with changing(compiler, statement.table):
+        return compiler.visit_update(statement, **options)
 
 
 @compiles(Delete)
 def render_delete(statement: Delete, compiler: SQLCompiler, **options: Any) -> str:
-    """SQL for a DELETE. It names its table first, which is changed and not read."""
-    return str(compiler.visit_delete(statement, **options | {CHANGED: [entity_of(statement.table)]}))  # type: ignore[no-untyped-call]
+    with changing(compiler, statement.table):
+        return str(compiler.visit_delete(statement, **options))  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def changing(compiler: SQLCompiler, rows: Any) -> Iterator[None]:
+    """Within, this table is rendered as it is where it comes first; later it stands in a subquery, which reads it."""
+    before = getattr(compiler, CHANGED, None)
+    setattr(compiler, CHANGED, [entity_of(rows)])
+    yield
+    setattr(compiler, CHANGED, before)

@@ -31,7 +31,7 @@ from kit.auth.claims import chunks
 from kit.auth.links import refuse_link_table
 from kit.auth.owners import OwnershipError, entity_of, is_own, owned_parent, somebody_elses, table_of
 from kit.auth.reserved import reserved_columns, reserved_for_superusers
-from kit.auth.restricted_reads import CHECKED, mark, parts_of, refuse_text
+from kit.auth.restricted_reads import CHECKED, COMPILED, OWN_ROWS, RowsToChange, mark, parts_of, refuse_text
 from kit.models.entities import Entity
 
 
@@ -190,11 +190,15 @@ def lock_rows(
     """Lock the rows that a statement changes. Their watched values by id; a 403, if one belongs to somebody else."""
     rows = table_of(entity)
     owned = (is_own(entity) if session.is_restricted else true()).is_(true())
-    wanted = select(rows.c.id, owned, *reserved_columns(entity)).select_from(rows).with_for_update(of=rows)
+    wanted: Any = RowsToChange(rows.c.id, owned, *reserved_columns(entity)).select_from(rows).with_for_update(of=rows)
+    options: Any = {}
+    if session.info.get(RESTRICTED_READS):  # in subqueries of its conditions
+        wanted, options = wanted.execution_options(**{OWN_ROWS: True}), {"compiled_cache": COMPILED[OWN_ROWS]}
     given: Any = state.parameters if isinstance(state.parameters, Mapping) else {}
     found: dict[Any, Any] = {}
     for condition in conditions:
-        for ident, is_owned, *values in session.trusted_connection().execute(wanted.where(condition), given):
+        locked = session.trusted_connection().execute(wanted.where(condition), given, execution_options=options)
+        for ident, is_owned, *values in locked:
             if not is_owned:
                 raise somebody_elses()
             found[ident] = values
