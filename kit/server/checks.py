@@ -1,4 +1,4 @@
-"""Checks: routes that would not work, or would show too much, are refused when the application starts."""
+"""Checks: what would not work, or would show too much, is refused when the application starts."""
 
 import functools
 import inspect
@@ -11,6 +11,7 @@ from fastapi.routing import APIRoute, APIWebSocketRoute
 from pydantic import BaseModel
 from sqlmodel import SQLModel
 
+from kit.auth.owners import ownership_faults
 from kit.auth.permissions import Who
 from kit.openapi.document import id_of_method
 from kit.operations.callers import check_permission
@@ -36,6 +37,7 @@ def faults_of(
     faults += shared_operation_ids(entries)
     faults += never_called(entries)
     faults += ignored_event_handlers(router)
+    faults += ownership_faults()
     return list(dict.fromkeys(faults))
 
 
