@@ -5,6 +5,7 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
@@ -18,6 +19,9 @@ from kit.server.guards import Guard
 
 if TYPE_CHECKING:
     from kit.server.service import Service
+
+
+ROUTES = attrgetter("routes")
 
 
 class Snapshot:
@@ -36,7 +40,7 @@ class Snapshot:
 
     def is_current(self) -> bool:
         """Whether no route has been added, removed or replaced by another one since; asked before every request."""
-        return [router.routes for router in self.routers] == self.lists
+        return list(map(ROUTES, self.routers)) == self.lists
 
 
 def routers_in(router: APIRouter, seen: set[int]) -> Iterator[APIRouter]:

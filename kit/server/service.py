@@ -24,7 +24,7 @@ from kit.server.frontends import Frontends
 from kit.server.guards import PermissionCheck, guard
 from kit.server.lifespan import LifespanState
 from kit.server.middleware import Layers, surround
-from kit.server.routes import Entry, Snapshot, access_of, entries_of
+from kit.server.routes import ROUTES, Entry, Snapshot, access_of, entries_of
 from kit.server.shutdown import Shutdown
 from kit.server.trailing_slashes import OtherSlash
 
@@ -81,7 +81,8 @@ class Service(FastAPI):
         self.surround(self.all_layers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.checked is None or not self.checked.is_current():
+        checked = self.checked
+        if checked is None or list(map(ROUTES, checked.routers)) != checked.lists:
             self.check_routes()
         if not self.lifespan_state.is_reported and scope["type"] != "lifespan":
             self.lifespan_state.report()
