@@ -50,8 +50,9 @@ async def commit_before_answer(connection: HTTPConnection) -> AsyncIterator[None
     The session of a generator is committed at its end: it may have begun to run.
     """
     yield
-    if not is_generator(connection.scope["endpoint"]):
-        await commit_open_transaction(connection.scope[ANSWER].session)
+    session = connection.scope[ANSWER].session
+    if session is not None and not is_generator(connection.scope["endpoint"]):
+        await commit_open_transaction(session)
 
 
 Session = Annotated[sessions.WriteSession, Depends(get_session)]
