@@ -62,9 +62,8 @@ migrate: .venv/run ## Migrate the database of DATABASE_URL to the latest version
 superuser: .venv/run ## Create a superuser; asks for what SUPERUSER_USERNAME, SUPERUSER_EMAIL and SUPERUSER_PASSWORD do not give
 	@$(BIN)/python superuser.py
 
-migration: .venv/dev ## Write a migration for the changes of the models; MESSAGE="add villains"
-	@$(BIN)/alembic upgrade head
-	@$(BIN)/alembic revision --autogenerate -m "$(MESSAGE)"
+migration: .venv/dev ## Write a migration for the changes of the models, and try it on a copy; MESSAGE="add villains", RENAME=hero.age:years
+	@$(BIN)/python -m kit.database.new_migration "$(MESSAGE)" "$(RENAME)"
 
 lock: .venv/dev ## Update all lock files (requirements*.txt) from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -1,5 +1,6 @@
 """Users: username and e-mail address are each unique, whatever the case. The password is never shown."""
 
+import secrets
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
@@ -40,6 +41,11 @@ from kit import (
 MAX_AT_ONCE = 50  # hashing a password takes a tenth of a second, and a request has a deadline
 
 
+def first_generation() -> int:
+    """A random number, so that the token of a deleted user opens no account, even if their id is given again."""
+    return secrets.randbelow(2**30)  # half of the column's range is left to rise
+
+
 class UserBase(SQLModel):
     belongs_to: ClassVar[str | None] = "id"
 
@@ -66,7 +72,7 @@ class User(UserBase, Entity, table=True):
         {"sqlite_autoincrement": True},
     )
     hashed_password: str = Field(max_length=255, repr=False, exclude=True)
-    generation: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    generation: int = Field(default_factory=first_generation, sa_column_kwargs={"server_default": "0"})
 
 
 class UserCreate(UserBase, Body):

@@ -18,8 +18,16 @@ def field_of(failure: Exception) -> str:
     tables = sorted(known_tables(), key=len, reverse=True)
     table = next((table for table in tables if name and name[3:].startswith(f"{table}_")), None)
     if name and table:
-        return name[3:].removeprefix(f"{table}_")
+        return field_named(known_tables()[table], name)
     return getattr(details, "column_name", None) or foreign_keys_of(statement_of(failure)) or "A value"
+
+
+def field_named(table: Table, name: str) -> str:
+    """The field in the name of a constraint or an index; where the name has several, the first of them."""
+    field = name[3:].removeprefix(f"{table.name}_")
+    things: list[Any] = [*table.indexes, *table.constraints]
+    columns = next((list(thing.columns) for thing in things if thing.name == name), [])
+    return field if field in table.columns or not columns else str(columns[0].name)
 
 
 def taken_field(failure: Exception) -> str:

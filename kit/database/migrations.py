@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
@@ -19,8 +20,8 @@ log = logging.getLogger("kit")
 ROOT = Path(__file__).parents[2]
 
 
-def configuration(url: URL | None = None) -> Config:
-    config = Config(toml_file=ROOT / "pyproject.toml")
+def configuration(url: URL | None = None, **options: Any) -> Config:
+    config = Config(toml_file=ROOT / "pyproject.toml", **options)
     config.set_main_option("script_location", str(ROOT / "migrations"))
     config.attributes["url"] = url
     return config

@@ -12,6 +12,7 @@ import pytest
 from httpx import Response
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
+from sqlalchemy import text
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlmodel import select
 
@@ -221,6 +222,22 @@ def test_the_hash_of_nobody_costs_what_a_real_one_does(monkeypatch: pytest.Monke
     assert passwords.OF_NOBODY.split("$")[:4] == real.split("$")[:4]
     assert [len(part) for part in passwords.OF_NOBODY.split("$")] == [len(part) for part in real.split("$")]
     assert passwords.hasher.verify_and_update(PASSWORD, passwords.OF_NOBODY) == (False, None)
+
+
+async def test_the_token_of_a_deleted_user_opens_no_account_that_gets_their_id(
+    guarded: Service, nobody: Client
+) -> None:
+    async def account() -> str:
+        created = await nobody.post("/users/", json=user_body(username="natasha", password=PASSWORD))
+        async with guarded.runtime.database.writer.begin() as connection:
+            await connection.execute(text('UPDATE "user" SET id = 7 WHERE id = :id'), {"id": created.json()["id"]})
+        return await token_for(nobody)
+
+    old = await account()
+    async with client_of(guarded, old) as client:
+        assert (await client.delete("/users/7")).status_code == 204
+    assert await status_with(guarded, await account()) == 200
+    assert await status_with(guarded, old) == 401
 
 
 async def test_a_sound_token_of_these_tests_is_accepted(guarded: Service, natasha: Person) -> None:

@@ -13,7 +13,7 @@ import httpx
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from fastapi import APIRouter
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 from starlette.requests import HTTPConnection
 
 from kit import (
@@ -29,6 +29,7 @@ from kit import (
     runtime_of,
 )
 from kit.database import migrations
+from kit.database.collations import ensure_folding
 from kit.http.principals import CURRENT_PRINCIPAL, UNRESTRICTED
 from kit.operations.idempotency import StoredAnswer
 from tests.clients import client_of as client_of
@@ -95,8 +96,7 @@ async def create_tables(database: Database) -> None:
     They are marked as migrated, so that the service is ready.
     """
     async with database.writer.begin() as connection:
-        if not database.is_sqlite:
-            await connection.run_sync(create_folding)
+        await connection.run_sync(ensure_folding)
         for metadata, tables in (
             (library.REGISTRY.metadata, library.TABLES),
             (StoredAnswer.metadata, [StoredAnswer.__table__]),  # type: ignore[attr-defined]  # made by SQLModel
@@ -108,13 +108,6 @@ async def create_tables(database: Database) -> None:
 def stamp(connection: Connection) -> None:
     script = ScriptDirectory.from_config(migrations.configuration())
     MigrationContext.configure(connection).stamp(script, "heads")
-
-
-def create_folding(connection: Connection) -> None:
-    """The collation under which PostgreSQL's `lower` knows more than ASCII; in a service, a migration creates it."""
-    is_builtin = (connection.dialect.server_version_info or (0,)) >= (17,)
-    provider = "provider = builtin, locale = 'C.UTF-8'" if is_builtin else "provider = icu, locale = 'und'"
-    connection.execute(text(f"CREATE COLLATION folding ({provider})"))
 
 
 async def clear(database: Database) -> None:

@@ -15,6 +15,7 @@ from sqlmodel import col, delete, insert, select, text, update
 
 from kit import Database, Id, Password, Problem, Service, Session, Who, allowing, found, now
 from kit.database.engines import Pool
+from kit.database.errors import OutOfRange, Unreachable
 from kit.operations import idempotency
 from kit.operations.idempotency import REPLAYED, StoredAnswer
 from tests.engines import Client, on_postgresql
@@ -299,8 +300,10 @@ async def test_a_query_that_was_wrong_may_be_corrected_under_its_key(client: Cli
         (RuntimeError("an inner secret"), 500),
         (Problem(403, "Not you.", kind="forbidden"), 403),
         (Problem(422, "Not so.", kind="invalid", errors=[]), 422),
-        (OverflowError("Python int too large"), 422),
-        (OSError("Connection refused"), 200),  # asked again at once, and all went well
+        (OutOfRange("Python int too large"), 422),
+        (OverflowError("too large"), 500),
+        (OSError("Connection refused"), 500),
+        (Unreachable("Connection refused"), 200),  # asked again at once, and all went well
     ],
 )
 async def test_a_failure_that_the_data_did_not_decide_is_not_kept(

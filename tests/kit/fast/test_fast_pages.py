@@ -28,7 +28,8 @@ from kit.auth.ownership import RESTRICTED_READS
 from kit.database.databases import Database
 from kit.fast.embedding import relation_of
 from kit.fast.pages import FastPage, fast_page
-from kit.fast.projection import shown_values, shows_stored_values
+from kit.fast.projection import shows_stored_values
+from kit.fast.rendering import shown_values
 from kit.fast.selects import CompiledSelect
 from kit.http.encoding import to_json
 from kit.http.principals import Principal

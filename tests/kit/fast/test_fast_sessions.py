@@ -6,13 +6,16 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import func, inspect, text
+from sqlalchemy import event, func, inspect, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlmodel import col, select
 
 from kit.auth.ownership import RESTRICTED_READS
 from kit.database.databases import Database
-from kit.fast.mappings import is_insertable, mapping_of
+from kit.fast import write_sessions
+from kit.fast.mappings import mapping_of
+from kit.fast.single_insert import is_insertable
+from kit.fast.write_sessions import locked
 from kit.http.principals import Principal
 from kit.http.problems import Problem
 from kit.models.entities import Entity
@@ -122,6 +125,109 @@ async def test_a_get_with_options_is_left_to_the_orm(
     async with database.read() as session:
         assert await session.get(FastNote, row.id, **options)
     assert past == []
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The ids of rows that were got for writing past the ORM."""
+    seen: list[Any] = []
+
+    def noted(session: Any, mapping: Any, ident: Any) -> Any:
+        seen.append(ident)
+        return locked(session, mapping, ident)
+
+    monkeypatch.setattr(write_sessions, "locked", noted)
+    return seen
+
+
+async def test_a_row_that_is_got_for_writing_is_changed_like_one_that_the_orm_loads(
+    database: Database, plain: Database, loads: list[Any]
+) -> None:
+    await store(plain, row := note("a"))
+    async with database.write() as session:
+        got = await session.get(FastNote, row.id)
+        assert got in session
+        assert got is not None
+        assert values(got) == values(row)
+        assert not session.is_modified(got)
+        assert await session.get(FastNote, row.id) is got
+        got.text = "b"
+        await session.commit()
+        assert got.version == row.version + 1
+    assert (loads, await texts(plain)) == ([row.id], ["b"])
+
+
+async def test_a_row_that_is_got_for_writing_is_deleted_like_any_other(database: Database, plain: Database) -> None:
+    await store(plain, row := note("a"), note("b"))
+    async with database.write() as session:
+        await session.delete(await session.get(FastNote, row.id))
+        await session.commit()
+    assert await texts(plain) == ["b"]
+
+
+async def test_a_row_that_was_changed_and_rolled_back_is_loaded_anew(database: Database, plain: Database) -> None:
+    await store(plain, row := note("a"))
+    async with database.write() as session:
+        got = await session.get(FastNote, row.id)
+        assert got is not None
+        got.text = "b"
+        await session.rollback()
+        await session.refresh(got)
+        assert got.text == "a"
+        assert await session.get(FastNote, 777) is None
+
+
+async def test_two_sessions_that_get_one_row_for_writing_change_it_one_after_the_other(
+    database: Database, plain: Database
+) -> None:
+    await store(plain, row := note("a", stars=0))
+
+    async def add_star() -> None:
+        async with database.write() as session:
+            got = await session.get(FastNote, row.id)
+            assert got is not None
+            got.stars = (got.stars or 0) + 1
+            await session.commit()
+
+    await asyncio.gather(*(add_star() for _ in range(8)))
+    async with plain.read() as session:
+        stored = await session.get(FastNote, row.id)
+        assert stored is not None
+        assert (stored.stars, stored.version) == (8, row.version + 8)
+
+
+@pytest.mark.parametrize("what", ["new", "changed", "options", "tuple"])
+async def test_a_get_for_writing_that_does_more_is_left_to_the_orm(
+    database: Database, plain: Database, loads: list[Any], what: str
+) -> None:
+    await store(plain, row := note("a"), other := note("b"))
+    async with database.write() as session:
+        if what == "new":
+            session.add(note("c"))
+        if what == "changed":
+            changed = await session.get(FastNote, other.id)
+            assert changed is not None
+            changed.text = "d"
+            loads.clear()
+        options = {"populate_existing": True} if what == "options" else {}
+        assert await session.get(FastNote, (row.id,) if what == "tuple" else row.id, **options)
+    assert loads == []
+
+
+async def test_a_listener_hears_a_row_that_is_got_for_writing(database: Database, plain: Database) -> None:
+    await store(plain, row := note("a"))
+    heard: list[Any] = []
+
+    def hear(loaded: FastNote, _: object) -> None:
+        heard.append(loaded.id)
+
+    event.listen(FastNote, "load", hear)
+    try:
+        async with database.write() as session:
+            await session.get(FastNote, row.id)
+    finally:
+        event.remove(FastNote, "load", hear)
+    assert heard == [row.id]
 
 
 @pytest.mark.parametrize("as_ident", [lambda ident: (ident,), lambda ident: {"id": ident}])

@@ -11,8 +11,9 @@ from sqlmodel import Field, Relationship
 from kit.database.databases import Database
 from kit.fast.databases import use_fast_sessions
 from kit.fast.embedding import relation_of
-from kit.fast.instances import loaded
-from kit.fast.mappings import is_insertable, mapping_of, value_type
+from kit.fast.mappings import mapping_of, value_type
+from kit.fast.read_sessions import loaded
+from kit.fast.single_insert import is_insertable
 from kit.models.entities import VIEW, Entity
 from kit.models.reads import Read
 from tests.kit.fast.conftest import opened

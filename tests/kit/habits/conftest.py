@@ -24,12 +24,12 @@ from kit import (
     Who,
     allowing,
 )
+from kit.database.collations import ensure_folding
 from kit.fast import install
 from kit.operations.idempotency import StoredAnswer
 from tests.clients import client_of as client_of
 from tests.engines import empty, url_for
 from tests.kit.habits.items import REGISTRY, TABLES, HabitItem
-from tests.kit.service import create_folding
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 TOKENS = Tokens([SECRET], "habits", timedelta(minutes=5))
@@ -63,8 +63,7 @@ async def habits_url(new_database: Any) -> str:
     url: str = await new_database()
     database = Database(url_for(url))
     async with database.writer.begin() as connection:
-        if not database.is_sqlite:
-            await connection.run_sync(create_folding)
+        await connection.run_sync(ensure_folding)
         await connection.run_sync(REGISTRY.metadata.create_all)
         await connection.run_sync(lambda sync: StoredAnswer.metadata.tables["idempotency_key"].create(sync))
     await database.dispose()

@@ -1,0 +1,177 @@
+"""Comparison with the models: what Alembic's autogenerate does not see, as a plugin of it.
+
+Alembic finds tables, columns, and constraints and indexes that come or go. This adds CHECKs, changed conditions and
+expressions of indexes, the labels of enums, and the triggers and functions that `create_all` would make, for which the
+models have listeners: `event.listen(Hero.__table__, "after_create", DDL("CREATE TRIGGER …"))`. A trigger that no model
+knows is left alone: a migration may have made it.
+"""
+
+from typing import Any, NamedTuple
+
+from alembic.autogenerate import renderers
+from alembic.autogenerate.api import AutogenContext
+from alembic.operations import ops
+from alembic.runtime.plugins import Plugin
+from alembic.util import DispatchPriority, PriorityDispatchResult
+from sqlalchemy import CheckConstraint, Connection, Index, Table, text
+from sqlalchemy.sql.elements import conv
+from sqlalchemy.types import SchemaType
+
+from kit.database.definitions import Definitions, Named, actual, wanted
+from kit.database.sqlite_rebuild import escaped
+
+NAME = "kit.comparison"
+PLUGINS = ("alembic.autogenerate.*", NAME)
+"""For `autogenerate_plugins` of Alembic's environment."""
+DONE = PriorityDispatchResult.CONTINUE
+
+
+class Pair(NamedTuple):
+    actual: Definitions
+    wanted: Definitions
+
+
+def definitions(context: AutogenContext) -> Pair:
+    """What the database has, and what the models want; read once for each comparison."""
+    connection, metadata = context.connection, context.metadata
+    assert connection is not None
+    cache: dict[Any, Any] = context.inspector.info_cache
+    if NAME not in cache:
+        cache[NAME] = Pair(actual(connection), wanted(connection, metadata))  # type: ignore[arg-type]  # we have one
+    pair: Pair = cache[NAME]
+    return pair
+
+
+def of_table(named: Named, table: str) -> dict[str, str]:
+    return {name: sql for (owner, name), sql in named.items() if owner == table}
+
+
+def compare_checks(
+    context: AutogenContext, found: ops.ModifyTableOps, _: Any, name: str, table: Table | None, model: Table | None
+) -> PriorityDispatchResult:
+    if table is None or model is None:
+        return DONE
+    pair = definitions(context)
+    there, here = of_table(pair.actual.checks, name), of_table(pair.wanted.checks, name)
+    changed = [check for check in sorted(there | here) if there.get(check) != here.get(check)]
+    for check in changed:
+        if check in there:  # before the columns change, which it may not allow
+            old = CheckConstraint(text(escaped(there[check])), name=conv(check), table=table)
+            found.ops.insert(0, ops.DropConstraintOp.from_constraint(old))
+    retyped = {op.column_name for op in found.ops if isinstance(op, ops.AlterColumnOp) and is_schema_type(op)}
+    for constraint in sorted(named_checks(model), key=lambda check: str(check.name)):
+        if constraint.name in changed and not retyped.intersection(column.name for column in constraint.columns):
+            found.ops.append(ops.CreateCheckConstraintOp.from_constraint(constraint))
+    return DONE
+
+
+def is_schema_type(op: ops.AlterColumnOp) -> bool:
+    """Whether the column becomes one of a type that brings its own CHECK, such as `Enum`."""
+    return isinstance(op.modify_type, SchemaType)
+
+
+def named_checks(model: Table) -> list[CheckConstraint]:
+    return [constraint for constraint in model.constraints if isinstance(constraint, CheckConstraint)]
+
+
+def compare_indexes(
+    context: AutogenContext, found: ops.ModifyTableOps, _: Any, name: str, table: Table | None, model: Table | None
+) -> PriorityDispatchResult:
+    """Indexes of the same name whose definitions differ, where Alembic has not seen it."""
+    if table is None or model is None:
+        return DONE
+    pair = definitions(context)
+    there, here = of_table(pair.actual.indexes, name), of_table(pair.wanted.indexes, name)
+    old, new = by_name(table), by_name(model)
+    seen = {op.index_name for op in found.ops if isinstance(op, (ops.CreateIndexOp, ops.DropIndexOp))}
+    for index in sorted((there.keys() & here.keys() & old.keys() & new.keys()) - seen):
+        if there[index] != here[index]:
+            found.ops.append(ops.DropIndexOp.from_index(old[index]))
+            found.ops.append(ops.CreateIndexOp.from_index(new[index]))
+    return DONE
+
+
+def by_name(table: Table) -> dict[str, Index]:
+    return {str(index.name): index for index in table.indexes}
+
+
+class StatementsOp(ops.MigrateOperation):
+    """Statements of one database, rendered as `op.execute`; and those that undo them."""
+
+    def __init__(self, dialect: str, up: list[str], down: list[str]) -> None:
+        self.dialect, self.up, self.down = dialect, up, down
+
+    def reverse(self) -> "StatementsOp":
+        return StatementsOp(self.dialect, self.down, self.up)
+
+    def to_diff_tuple(self) -> tuple[str, list[str]]:
+        return ("execute", self.up)
+
+
+@renderers.dispatch_for(StatementsOp)
+def render_statements(_: AutogenContext, op: StatementsOp) -> list[str]:
+    if not op.up:
+        return []
+    statements = [f"op.execute({escaped(sql)!r})" for sql in op.up]
+    return [f'if op.get_bind().dialect.name == "{op.dialect}":', *statements, ""]
+
+
+def compare_code(context: AutogenContext, found: ops.UpgradeOps, _: Any) -> PriorityDispatchResult:
+    """Functions and triggers."""
+    there, here = definitions(context)
+    dialect = context.dialect.name
+    for name, sql in here.functions.items():
+        old = there.functions.get(name)
+        if old != sql:
+            found.ops.append(StatementsOp(dialect, [sql], [old or f"DROP FUNCTION {name}"]))
+    for (table, name), sql in here.triggers.items():
+        old = there.triggers.get((table, name))
+        if old != sql:
+            drop = f'DROP TRIGGER "{name}"' + ("" if dialect == "sqlite" else f' ON "{table}"')
+            found.ops.append(StatementsOp(dialect, [drop, sql] if old else [sql], [drop, old] if old else [drop]))
+    return DONE
+
+
+COLUMNS = """
+SELECT quote_ident(relname), quote_ident(attname), pg_get_expr(adbin, adrelid)
+FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid JOIN pg_type ON pg_type.oid = atttypid
+LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+WHERE typname = :type AND relnamespace = to_regnamespace(current_schema()) AND relkind = 'r' AND NOT attisdropped
+ORDER BY 1, 2
+"""
+
+
+def compare_enums(context: AutogenContext, found: ops.UpgradeOps, _: Any) -> PriorityDispatchResult:
+    """The labels of enums of PostgreSQL. They come first: a column or a CHECK of the migration may need them."""
+    there, here = definitions(context)
+    assert context.connection is not None
+    for name in sorted(there.labels.keys() & here.labels.keys()):
+        old, new = there.labels[name], here.labels[name]
+        if old != new:
+            statements = [exchange(context.connection, name, labels) for labels in (new, old)]
+            found.ops.insert(0, StatementsOp("postgresql", *statements))
+    return DONE
+
+
+def exchange(connection: Connection, name: str, labels: list[str]) -> list[str]:
+    """Statements that give an enum these labels. `ADD VALUE` would not do: its transaction could not use the value."""
+    columns = list(connection.execute(text(COLUMNS), {"type": name}))
+    values = ", ".join("'" + label.replace("'", "''") + "'" for label in labels)
+    statements = [f'ALTER TYPE "{name}" RENAME TO "{name}_old"', f'CREATE TYPE "{name}" AS ENUM ({values})']
+    for table, column, default in columns:
+        alter = f"ALTER TABLE {table} ALTER COLUMN {column}"
+        statements += [f"{alter} DROP DEFAULT"] if default else []
+        statements += [f'{alter} TYPE "{name}" USING {column}::text::"{name}"']
+        statements += [f"{alter} SET DEFAULT {default}"] if default else []
+    return [*statements, f'DROP TYPE "{name}_old"']
+
+
+def setup(plugin: Plugin) -> None:
+    last = DispatchPriority.LAST
+    plugin.add_autogenerate_comparator(compare_checks, "table", "kit.checks", priority=last)
+    plugin.add_autogenerate_comparator(compare_indexes, "table", "kit.indexes", priority=last)
+    plugin.add_autogenerate_comparator(compare_code, "schema", "kit.code", priority=last)
+    plugin.add_autogenerate_comparator(compare_enums, "schema", "kit.enums", priority=last)
+
+
+setup(Plugin(NAME))

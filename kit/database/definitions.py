@@ -1,0 +1,114 @@
+"""Definitions: CHECKs, indexes, triggers, functions and enums, in the words of the database itself.
+
+PostgreSQL rewrites an expression when it stores it, so its text differs from that of the model. Two definitions can be
+compared all the same: the tables of the models are made in a place of their own, where the database rewrites them too.
+"""
+
+import re
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, MetaData, create_engine, event, text
+
+from kit.database.engines import fold
+from kit.database.sqlite_rebuild import WholeSQLite, plain
+
+SCRATCH = "scratch_of_a_comparison"
+"""The schema of PostgreSQL in which the tables of the models are made. It is rolled back, so that nobody sees it."""
+Named = dict[tuple[str, str], str]
+"""By table and name."""
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """Statements and expressions by name; `labels` are those of an enum of PostgreSQL."""
+
+    checks: Named = field(default_factory=dict)
+    indexes: Named = field(default_factory=dict)
+    triggers: Named = field(default_factory=dict)
+    functions: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, list[str]] = field(default_factory=dict)
+
+
+def actual(connection: Connection) -> Definitions:
+    """What the database has."""
+    if connection.dialect.name == "sqlite":
+        return of_sqlite(connection)
+    return of_postgresql(connection, str(connection.scalar(text("SELECT current_schema()"))))
+
+
+def wanted(connection: Connection, metadata: MetaData) -> Definitions:
+    """What a database of the same kind would have if it were made from the models, with `create_all`."""
+    make = made_in_memory if connection.dialect.name == "sqlite" else made_in_scratch
+    return make(connection, metadata)
+
+
+def made_in_memory(_: Connection, metadata: MetaData) -> Definitions:
+    engine = create_engine("sqlite://")
+    event.listen(engine, "connect", lambda driver, _: driver.create_function("fold", 1, fold, deterministic=True))
+    with engine.begin() as connection:
+        metadata.create_all(connection)
+        definitions = of_sqlite(connection)
+    engine.dispose()
+    return definitions
+
+
+def made_in_scratch(connection: Connection, metadata: MetaData) -> Definitions:
+    with connection.begin_nested() as savepoint:
+        path = connection.scalar(text("SHOW search_path"))
+        connection.execute(text(f"CREATE SCHEMA {SCRATCH}"))
+        connection.execute(text(f"SET LOCAL search_path TO {SCRATCH}, {path}"))
+        metadata.create_all(connection, checkfirst=False)
+        definitions = of_postgresql(connection, SCRATCH)
+        savepoint.rollback()
+    return definitions
+
+
+def of_sqlite(connection: Connection) -> Definitions:
+    rows = connection.exec_driver_sql("SELECT type, tbl_name, name, sql FROM sqlite_master WHERE sql IS NOT NULL").all()
+    kinds = {kind: {(row.tbl_name, row.name): row.sql for row in rows if row.type == kind} for kind in KINDS}
+    tables = [row.name for row in rows if row.type == "table"]
+    dialect = WholeSQLite()
+    checks = {
+        (table, check["name"]): plain(check["sqltext"])
+        for table in tables
+        for check in dialect.get_check_constraints(connection, table)
+    }
+    indexes = {key: plain(sql) for key, sql in kinds["index"].items()}
+    return Definitions(checks, indexes, kinds["trigger"])
+
+
+KINDS = ("index", "trigger")
+CHECKS = """
+SELECT relname, conname, pg_get_expr(conbin, conrelid)
+FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid
+WHERE contype = 'c' AND connamespace = to_regnamespace(:schema)
+"""
+INDEXES = """
+SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = :schema
+AND to_regclass(quote_ident(schemaname) || '.' || quote_ident(indexname)) NOT IN
+    (SELECT conindid FROM pg_constraint WHERE contype IN ('p', 'u', 'x'))
+"""
+TRIGGERS = """
+SELECT relname, tgname, pg_get_triggerdef(pg_trigger.oid)
+FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+WHERE NOT tgisinternal AND relnamespace = to_regnamespace(:schema)
+"""
+FUNCTIONS = """
+SELECT '', proname || '(' || pg_get_function_identity_arguments(oid) || ')', pg_get_functiondef(oid) FROM pg_proc
+WHERE prokind IN ('f', 'p') AND pronamespace = to_regnamespace(:schema)
+AND NOT EXISTS (SELECT 1 FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'e')
+"""
+LABELS = """
+SELECT typname, array_agg(enumlabel::text ORDER BY enumsortorder) FROM pg_enum JOIN pg_type ON pg_type.oid = enumtypid
+WHERE typnamespace = to_regnamespace(:schema) GROUP BY typname
+"""
+
+
+def of_postgresql(connection: Connection, schema: str) -> Definitions:
+    def named(query: str) -> Named:
+        rows = connection.execute(text(query), {"schema": schema})
+        return {(table, name): re.sub(rf"\b{schema}\.", "", sql) for table, name, sql in rows}
+
+    functions = {name: sql for (_, name), sql in named(FUNCTIONS).items()}
+    labels = {name: list(labels) for name, labels in connection.execute(text(LABELS), {"schema": schema})}
+    return Definitions(named(CHECKS), named(INDEXES), named(TRIGGERS), functions, labels)

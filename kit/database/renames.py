@@ -1,0 +1,70 @@
+"""Renames: `hero.age:years` renames a column in the next migration, `hero:champion` a table.
+
+Nothing in two models tells a rename from a field that goes and another that comes. So it is said, and done in the
+database before the comparison, which then sees whatever else differs; the comparison's transaction is rolled back.
+"""
+
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from alembic.autogenerate import renderers
+from alembic.autogenerate.api import AutogenContext
+from alembic.migration import MigrationContext
+from alembic.operations import Operations, ops
+from alembic.util import CommandError
+
+FORM = re.compile(r"(\w+)(?:\.(\w+))?:(\w+)")
+
+
+@dataclass(frozen=True)
+class Rename:
+    """The new name of a table, or of one of its columns."""
+
+    table: str
+    column: str | None
+    new: str
+
+    def operation(self) -> ops.MigrateOperation:
+        if self.column is None:
+            return ops.RenameTableOp(self.table, self.new)
+        return ops.ModifyTableOps(self.table, [ops.AlterColumnOp(self.table, self.column, modify_name=self.new)])
+
+    def reverse(self) -> "Rename":
+        if self.column is None:
+            return Rename(self.new, None, self.table)
+        return Rename(self.table, self.new, self.column)
+
+    def apply(self, op: Operations) -> None:
+        if self.column is None:
+            op.rename_table(self.table, self.new)
+        else:
+            op.alter_column(self.table, self.column, new_column_name=self.new)
+
+
+def renames_of(given: str) -> list[Rename]:
+    """The renames of a text such as `hero.age:years team:crew`."""
+    found = [(part, FORM.fullmatch(part)) for part in given.replace(",", " ").split()]
+    if wrong := [part for part, match in found if match is None]:
+        raise CommandError(f"RENAME is {wrong[0]!r}, but should be as in hero.age:years, or hero:champion.")
+    return [Rename(match[1], match[2], match[3]) for _, match in found if match]
+
+
+@contextmanager
+def supposed(context: MigrationContext, renames: Collection[Rename]) -> Iterator[None]:
+    """As if the renames were done already: what happens meanwhile is rolled back if there are any."""
+    if not renames:
+        yield
+        return
+    assert context.connection is not None
+    with context.connection.begin_nested() as savepoint:
+        for rename in renames:
+            rename.apply(Operations(context))
+        yield
+        savepoint.rollback()
+
+
+@renderers.dispatch_for(ops.RenameTableOp)
+def render_rename(_: AutogenContext, op: ops.RenameTableOp) -> str:
+    return f"op.rename_table({str(op.table_name)!r}, {str(op.new_table_name)!r})"

@@ -1,0 +1,32 @@
+"""Naming: how constraints and indexes are called that have no name of their own; no two get the same one."""
+
+from typing import Any
+
+from sqlalchemy import Index, Table
+from sqlalchemy.schema import ColumnCollectionConstraint
+
+
+def free_name(thing: ColumnCollectionConstraint | Index, table: Table) -> str:
+    """The first field, as in `uq_hero_name`; all fields where that name is taken, and a number where that is too.
+
+    The declared order decides: a field's own `index` and `unique` come before those of `__table_args__`.
+    """
+    kind = "ix" if isinstance(thing, Index) else KINDS[thing.__visit_name__]
+    fields = [column.name for column in thing.columns]
+    tables = table.metadata.tables.values()
+    taken = {getattr(named, "name", None) for other in tables for named in (*other.constraints, *other.indexes)}
+    names = [fields[0], "_".join(fields)]
+    names += [f"{names[1]}_{number}" for number in range(2, len(taken) + 3)]
+    return next(name for name in names if f"{kind}_{table.name}_{name}" not in taken)
+
+
+KINDS = {"unique_constraint": "uq", "foreign_key_constraint": "fk"}
+NAMES: dict[str, Any] = {
+    "free_name": free_name,
+    "pk": "pk_%(table_name)s",
+    "uq": "uq_%(table_name)s_%(free_name)s",
+    "fk": "fk_%(table_name)s_%(free_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "ix": "ix_%(table_name)s_%(free_name)s",
+}
+"""For `naming_convention` of `MetaData`. The kind and the table come first: errors are told by the rest."""

@@ -1,0 +1,170 @@
+"""Comparison with the models: autogenerate sees CHECKs, indexes, enums, triggers and functions, on both engines."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import produce_migrations, render_python_code
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from sqlalchemy import DDL, CheckConstraint, Column, Connection, Index, Integer, MetaData, String, Table, event, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from kit.database.comparison import PLUGINS
+from kit.database.migrating import engine_for
+from kit.models.naming import NAMES
+from tests.engines import on_postgresql, url_for
+
+Model = Callable[[MetaData], Any]
+ddl: Any = DDL
+FUNCTION = "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN\n  RETURN NEW;\nEND $$"
+TRIGGERS = {
+    "sqlite": "CREATE TRIGGER touched AFTER INSERT ON shelf BEGIN UPDATE shelf SET title = 'a:b'; END",
+    "postgresql": "CREATE TRIGGER touched BEFORE UPDATE ON shelf FOR EACH ROW EXECUTE FUNCTION touch()",
+}
+
+
+@pytest.fixture
+async def migrating(new_database: Any) -> AsyncIterator[AsyncEngine]:
+    engine = engine_for(url_for(await new_database()))
+    yield engine
+    await engine.dispose()
+
+
+def metadata_of(model: Model) -> MetaData:
+    metadata = MetaData(naming_convention=NAMES)
+    model(metadata)
+    return metadata
+
+
+def shelf(*args: Any, bound: int = 200, title: Any = None) -> Model:
+    """A table with a CHECK, and what else is given."""
+
+    def define(metadata: MetaData) -> None:
+        check = CheckConstraint(f"length(title) BETWEEN 1 AND {bound}", name="title")
+        column = Column("title", title or String(bound), nullable=False)
+        Table("shelf", metadata, Column("id", Integer, primary_key=True), column, check, *args)
+
+    return define
+
+
+def context_of(connection: Connection, metadata: MetaData) -> MigrationContext:
+    options = {"autogenerate_plugins": PLUGINS, "target_metadata": metadata}
+    return MigrationContext.configure(connection, opts=options)
+
+
+def generated(connection: Connection, metadata: MetaData) -> tuple[str, str]:
+    """The bodies of the migration that autogenerate writes, up and down; `pass` if nothing differs."""
+    context = context_of(connection, metadata)
+    script = produce_migrations(context, metadata)
+    up, down = script.upgrade_ops, script.downgrade_ops
+    assert up is not None
+    assert down is not None
+    return (
+        render_python_code(up, render_as_batch=True, migration_context=context),
+        render_python_code(down, render_as_batch=True, migration_context=context),
+    )
+
+
+def apply(connection: Connection, metadata: MetaData, body: str) -> None:
+    with Operations.context(context_of(connection, metadata)) as op:
+        exec(f"if True:\n    {body}", {"op": op, "sa": sa})  # noqa: S102  it is what a migration does
+
+
+def check_equal(connection: Connection, metadata: MetaData) -> None:
+    left, _ = generated(connection, metadata)
+    assert "pass" in left, left
+
+
+async def change(engine: AsyncEngine, old: Model, new: Model) -> str:
+    """The migration from one model to the other, which is applied: up, down, and up."""
+
+    def run(connection: Connection) -> str:
+        before, after = metadata_of(old), metadata_of(new)
+        before.create_all(connection)
+        check_equal(connection, before)
+        up, down = generated(connection, after)
+        for body, metadata in ((up, after), (down, before), (up, after)):
+            apply(connection, metadata, body)
+            check_equal(connection, metadata)
+        return up
+
+    async with engine.begin() as connection:
+        return await connection.run_sync(run)
+
+
+async def test_a_column_made_longer_gets_a_check_that_lets_it(migrating: AsyncEngine) -> None:
+    body = await change(migrating, shelf(), shelf(bound=300))
+    async with migrating.begin() as connection:
+        await connection.execute(text("INSERT INTO shelf VALUES (1, :title)"), {"title": "x" * 250})
+    assert body.count("ck_shelf_title") == 2
+
+
+async def test_a_check_comes_and_goes(migrating: AsyncEngine) -> None:
+    await change(migrating, shelf(), shelf(CheckConstraint("title <> 'a:b'", name="other")))
+    without = metadata_of(shelf())
+    async with migrating.begin() as connection:
+        await connection.run_sync(lambda sync: apply(sync, without, generated(sync, without)[0]))
+        await connection.execute(text("INSERT INTO shelf VALUES (1, :title)"), {"title": "a:b"})
+
+
+@pytest.mark.parametrize(
+    "new",
+    [
+        lambda: Index("ix", text("upper(title)"), unique=True),
+        lambda: Index("ix", text("lower(title)")),
+        lambda: Index("ix", "title", sqlite_where=text("id > 7"), postgresql_where=text("id > 7")),
+        lambda: Index("ix", "title", "id"),
+    ],
+)
+async def test_a_changed_index_is_seen(migrating: AsyncEngine, new: Callable[[], Index]) -> None:
+    old = Index("ix", text("lower(title)"), unique=True)
+    body = await change(migrating, shelf(old), shelf(new()))
+    assert ("drop_index" in body, "create_index" in body) == (True, True)
+
+
+async def test_a_changed_condition_of_an_index_is_seen(migrating: AsyncEngine) -> None:
+    def where(condition: str) -> Index:
+        return Index("ix", "title", sqlite_where=text(condition), postgresql_where=text(condition))
+
+    body = await change(migrating, shelf(where("id > 1")), shelf(where("id > 2")))
+    assert "id > 2" in body
+
+
+async def test_a_new_table_gets_its_indexes_on_expressions(migrating: AsyncEngine) -> None:
+    body = await change(migrating, lambda _: None, shelf(Index("ix", text("lower(title)"), unique=True)))
+    assert "lower(title)" in body
+
+
+async def test_triggers_and_functions_of_the_models_are_made(migrating: AsyncEngine) -> None:
+    def touched(metadata: MetaData) -> None:
+        shelf()(metadata)
+        for dialect, sql in TRIGGERS.items():
+            event.listen(metadata.tables["shelf"], "after_create", ddl(sql).execute_if(dialect=dialect))
+        event.listen(metadata, "before_create", ddl(FUNCTION).execute_if(dialect="postgresql"))
+
+    assert "CREATE TRIGGER" in await change(migrating, shelf(), touched)
+
+
+@on_postgresql
+async def test_the_labels_of_an_enum_are_seen(migrating: AsyncEngine) -> None:
+    def of(*labels: str) -> Model:
+        kind = sa.Enum(*labels, name="status")
+        return lambda metadata: Table(
+            "letter", metadata, Column("id", Integer), Column("status", kind, server_default="draft")
+        )
+
+    await change(migrating, of("draft", "sent"), of("draft", "archived"))
+    async with migrating.begin() as connection:
+        await connection.execute(text("INSERT INTO letter VALUES (1, 'archived'), (2, DEFAULT)"))
+
+
+async def test_an_enum_that_is_text_and_a_check_gets_its_labels(migrating: AsyncEngine) -> None:
+    def of(*labels: str) -> Model:
+        kind = sa.Enum(*labels, name="status", native_enum=False, create_constraint=True)
+        return lambda metadata: Table("letter", metadata, Column("status", kind))
+
+    await change(migrating, of("draft"), of("draft", "archived"))
+    async with migrating.begin() as connection:
+        await connection.execute(text("INSERT INTO letter VALUES ('archived')"))

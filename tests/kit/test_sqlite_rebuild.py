@@ -1,0 +1,122 @@
+"""Rebuilt tables of SQLite: whatever Alembic's batch mode copies keeps its indexes, triggers, CHECKs and counter."""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic.migration import MigrationContext
+from alembic.operations import BatchOperations, Operations
+from sqlalchemy import Connection, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from kit.database.migrating import engine_for
+
+TABLES = """
+CREATE TABLE shelf (
+    id INTEGER NOT NULL CONSTRAINT pk_shelf PRIMARY KEY AUTOINCREMENT, title VARCHAR(10), pages INTEGER,
+    CONSTRAINT ck_shelf_title CHECK (length(title) < 90),
+    CHECK (pages > 0)
+);
+CREATE TABLE log (note TEXT);
+CREATE UNIQUE INDEX uq_title ON shelf (lower(title), coalesce(pages, 'a:b)')) WHERE pages <> 7;
+CREATE INDEX ix_partial ON shelf (pages DESC) WHERE title IS NOT NULL;
+CREATE TRIGGER grown AFTER UPDATE OF pages ON shelf BEGIN INSERT INTO log VALUES (old.pages); END;
+CREATE TRIGGER logged AFTER INSERT ON log BEGIN UPDATE shelf SET title = title; END;
+CREATE VIEW thick AS SELECT id FROM shelf WHERE pages > 500;
+INSERT INTO shelf VALUES (1, 'A', 1), (2, 'B', 2);
+DELETE FROM shelf WHERE id = 2
+"""
+
+
+@pytest.fixture
+async def engine_of_shelf(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
+    engine = engine_for(make_url(f"sqlite:///{tmp_path}/shelf.db"))
+    async with engine.begin() as connection:
+        for statement in TABLES.replace("; END;\n", "; END\0").replace(";\n", "\0").split("\0"):
+            await connection.exec_driver_sql(statement)
+    yield engine
+    await engine.dispose()
+
+
+async def schema(engine: AsyncEngine) -> dict[str, str]:
+    """All that the database has, but for the statement of the altered table."""
+    async with engine.connect() as connection:
+        found = await connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE name <> 'shelf'")
+        return {row.name: row.sql for row in found}
+
+
+async def table(engine: AsyncEngine) -> str:
+    async with engine.connect() as connection:
+        found = await connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE name = 'shelf'")
+        return " ".join(str(found.scalar()).split())
+
+
+async def alter(engine: AsyncEngine, change: Callable[[BatchOperations], Any]) -> None:
+    def run(connection: Connection) -> None:
+        with Operations(MigrationContext.configure(connection)).batch_alter_table("shelf") as batch:
+            change(batch)
+
+    async with engine.begin() as connection:
+        await connection.run_sync(run)
+
+
+def lengthen(batch: BatchOperations) -> None:
+    batch.alter_column("title", type_=sa.String(300))
+
+
+async def test_a_rebuilt_table_keeps_indexes_triggers_and_views(engine_of_shelf: AsyncEngine) -> None:
+    before = await schema(engine_of_shelf)
+    await alter(engine_of_shelf, lengthen)
+    assert "VARCHAR(300)" in await table(engine_of_shelf)
+    assert await schema(engine_of_shelf) == before
+
+
+async def test_a_rebuilt_table_keeps_its_checks_named_or_not(engine_of_shelf: AsyncEngine) -> None:
+    await alter(engine_of_shelf, lengthen)
+    sql = await table(engine_of_shelf)
+    assert "CONSTRAINT ck_shelf_title CHECK (length(title) < 90)" in sql
+    assert "CHECK (pages > 0)" in sql
+
+
+async def test_a_rebuilt_table_never_gives_an_id_twice(engine_of_shelf: AsyncEngine) -> None:
+    await alter(engine_of_shelf, lengthen)
+    async with engine_of_shelf.begin() as connection:
+        await connection.exec_driver_sql("INSERT INTO shelf (title, pages) VALUES ('C', 3)")
+        rows = await connection.exec_driver_sql("SELECT id FROM shelf")
+        assert rows.scalars().all() == [1, 3]
+
+
+async def test_a_batch_may_drop_and_make_indexes_on_expressions(engine_of_shelf: AsyncEngine) -> None:
+    def change(batch: BatchOperations) -> None:
+        lengthen(batch)
+        batch.drop_index("uq_title")
+        batch.create_index("uq_upper", [sa.text("upper(title)")], unique=True)
+
+    before = await schema(engine_of_shelf)
+    await alter(engine_of_shelf, change)
+    after = await schema(engine_of_shelf)
+    assert before.keys() - after.keys() == {"uq_title"}
+    assert after["uq_upper"] == "CREATE UNIQUE INDEX uq_upper ON shelf (upper(title))"
+
+
+async def test_a_renamed_column_is_renamed_everywhere(engine_of_shelf: AsyncEngine) -> None:
+    def change(batch: BatchOperations) -> None:
+        batch.alter_column("title", new_column_name="name", type_=sa.String(300))
+
+    await alter(engine_of_shelf, change)
+    after = await schema(engine_of_shelf)
+    assert "VARCHAR(300)" in await table(engine_of_shelf)
+    assert "lower(name)" in after["uq_title"]
+    assert [name for name, sql in after.items() if sql and "title" in sql.replace("uq_title", "")] == []
+
+
+async def test_a_table_whose_ids_may_return_does_not_become_numbered(engine_of_shelf: AsyncEngine) -> None:
+    async with engine_of_shelf.begin() as connection:
+        await connection.exec_driver_sql("DROP TABLE shelf")
+        await connection.exec_driver_sql(
+            "CREATE TABLE shelf (id INTEGER PRIMARY KEY, title VARCHAR(13)) -- AUTOINCREMENT"
+        )
+    await alter(engine_of_shelf, lengthen)
+    assert "AUTOINCREMENT" not in await table(engine_of_shelf)
