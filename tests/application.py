@@ -26,16 +26,19 @@ KEY = "0123456789abcdef0123456789abcdef"
 FAST_PATH = os.environ.get("FAST_PATH", "true") != "false"
 """False runs the tests without the shortcuts of `kit.fast`."""
 
+OF_TESTS = {"fast_path": FAST_PATH, "pool_timeout": 20}
+"""On a busy machine many writers at once may wait long for the one connection of SQLite that writes."""
+
 
 def settings_for(url: str, **others: Any) -> Settings:
     """Settings of the tests alone: neither `.env` is read, nor the environment but for `FAST_PATH`."""
-    return Settings.model_validate({"database_url": url, "demo_data": False, "fast_path": FAST_PATH, **others})
+    return Settings.model_validate({"database_url": url, "demo_data": False, **OF_TESTS, **others})
 
 
 def production(url: str, **others: Any) -> Settings:
     """Settings as in production, where requests need a token."""
-    fields = {"database_url": url, "environment": "production", "secret_key": KEY, "fast_path": FAST_PATH}
-    return Settings.model_validate(fields | others)
+    fields = {"database_url": url, "environment": "production", "secret_key": KEY}
+    return Settings.model_validate({**fields, **OF_TESTS, **others})
 
 
 @asynccontextmanager

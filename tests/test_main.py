@@ -13,7 +13,7 @@ from tests.application import opened, production, settings_for
 from tests.clients import client_of
 from tests.engines import Client
 from tests.heroes.people import PASSWORD, join
-from tests.heroes.shop import cheap_hashes
+from tests.heroes.shop import cheap_hashes, new_hero, read
 from tests.live import free_port
 
 WRONG = "wrong password"
@@ -100,3 +100,12 @@ async def test_a_body_is_as_large_as_is_said_and_no_larger() -> None:
     async with served(max_body_size=1024) as client:
         for size, status in ((2000, 413), (1000, 422)):
             assert (await client.post("/heroes/", json={"name": "x" * size})).status_code == status
+
+
+@pytest.mark.parametrize("fast_path", [True, False])
+async def test_the_fast_path_can_be_switched_off_and_nobody_can_tell(new_database: Any, fast_path: bool) -> None:
+    async with opened(settings_for(await new_database(), fast_path=fast_path)) as app, client_of(app) as client:
+        assert (app.runtime.fast_page is not None) is fast_path
+        created = await new_hero(client)
+        assert await read(client, f"/heroes/{created['id']}") == created
+        assert await read(client, "/heroes/") == [created]
