@@ -59,7 +59,7 @@ routes: .venv/run ## List every route, who may use it, and its line of code
 	@$(BIN)/python -m kit.server main:app
 
 migrate: .venv/run ## Migrate the database of DATABASE_URL to the latest version
-	@$(BIN)/alembic upgrade head && $(BIN)/alembic current
+	@$(BIN)/alembic upgrade head && { $(BIN)/alembic current 2> /dev/null || true; } # a newer version may have migrated it
 
 superuser: .venv/run ## Create a superuser; asks for what SUPERUSER_USERNAME, SUPERUSER_EMAIL and SUPERUSER_PASSWORD do not give
 	@$(BIN)/python superuser.py
