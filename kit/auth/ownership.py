@@ -35,6 +35,8 @@ READING = frozenset({"select", "with", "values", "table", "explain", "show", "pr
 """The first words of statements that read."""
 WRITING = frozenset({"insert", "update", "delete", "merge"})
 
+READ_ONLY_SESSION = "A ReadSession does not write: take Session in a handler of POST, PUT, PATCH or DELETE."
+
 
 class OwnershipError(RuntimeError):
     """A statement of which a restricted session cannot tell whose rows it concerns."""
@@ -114,7 +116,7 @@ class GuardedSession(Session):
 @event.listens_for(ReadOnlySession, "before_flush")
 @event.listens_for(ReadOnlySession, "transient_to_pending")
 def refuse_to_write(session: Session, *_: object) -> None:
-    raise ReadOnlyError("A ReadSession does not write: take Session in a handler of POST, PUT, PATCH or DELETE.")
+    raise ReadOnlyError(READ_ONLY_SESSION)
 
 
 @event.listens_for(GuardedSession, "before_flush")
