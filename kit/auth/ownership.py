@@ -51,7 +51,9 @@ __all__ = [
     "ReadOnlyError",
     "ReadOnlySession",
     "check_new_row",
+    "is_writing_text",
     "owned_parent",
+    "read_only",
 ]
 WORD = re.compile(r"[a-z_]+")
 READING = frozenset({"select", "with", "values", "table", "explain", "show", "pragma"})
