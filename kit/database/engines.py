@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import asyncpg
-from sqlalchemy import URL, Connection, ExceptionContext, UpdateBase, event
+from sqlalchemy import URL, Connection, ExceptionContext, TextClause, UpdateBase, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
@@ -63,7 +63,8 @@ def create_engines(url: URL, pool: Pool) -> Engines:
 
 def refuse_write_of_reader(_: Connection, statement: Any, *__: object) -> None:
     """What goes past the session, by its `connection()`, does not write either: PostgreSQL would commit it at once."""
-    if isinstance(statement, UpdateBase) or is_writing_text(statement):
+    is_text = isinstance(statement, TextClause)
+    if isinstance(statement, UpdateBase) or (is_text and is_writing_text(str(statement))):
         raise read_only()
 
 

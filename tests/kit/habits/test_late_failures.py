@@ -11,7 +11,7 @@ from sqlmodel import select
 
 from kit import Database, ReadSession, Session
 from tests.kit.habits.conftest import client_of
-from tests.kit.habits.exchanges import exchange
+from tests.kit.exchanges import exchange
 from tests.kit.habits.items import HabitItem
 
 
