@@ -47,13 +47,13 @@ router = APIRouter(prefix="/auth", tags=["auth"], route_class=allowing(create=Wh
 async def create_token(request: Request, form: Annotated[OAuth2PasswordRequestForm, Depends()]) -> JSONResponse:
     """An unknown user, a wrong password and an inactive user get the same 401, after the same time."""
     runtime, address = runtime_of(request), request.client.host if request.client else ""
+    tokens = runtime.authenticator.tokens
     async with runtime.login_limits.attempt(form.username, address) as count_failure:
         user = await authenticated(runtime.database, form.username, form.password)
         if user is None:
             await count_failure()
             raise unauthenticated("The username or the password is wrong.")
-    tokens = runtime.authenticator.tokens
-    token = tokens.issue(Claims(user.id, user.generation))
+        token = tokens.issue(Claims(user.id, user.generation))
     answer = Token(access_token=token, expires_in=int(tokens.lifetime.total_seconds()))
     return JSONResponse(answer.model_dump(), headers={"Cache-Control": "no-store"})
 

@@ -10,8 +10,7 @@ from kit.database.databases import Database
 from kit.database.retry import READ_SECONDS, WRITE_SECONDS, retried
 from kit.http.principals import CURRENT_PRINCIPAL, SUPERUSER, UNRESTRICTED, Principal
 from kit.http.problems import Problem, conflict, found
-from kit.models.bodies import Body, Changes
-from kit.models.entities import VIEW, Entity, Stamped, UUIDEntity, now, sorted_by
+from kit.models.entities import VIEW, Body, Changes, Entity, Stamped, UUIDEntity, now, sorted_by
 from kit.models.privacy import PRIVATE
 from kit.models.reads import Read, UUIDRead
 from kit.models.types import (
@@ -33,7 +32,8 @@ from kit.openapi.responses import failure
 from kit.operations.balances import move_balances
 from kit.operations.bulk import Batch, InvalidElement, Many, OnError, create_many, insert_many
 from kit.operations.bulk_update import Ids, Updated, change_many
-from kit.operations.dependencies import Caller, ReadSession, Session, get_caller, get_read_session, get_session
+from kit.operations.callers import Caller, get_caller
+from kit.operations.dependencies import ReadSession, Session, get_read_session, get_session
 from kit.operations.preconditions import IfMatch
 from kit.operations.route import allowing
 from kit.operations.soft_deletion import (

@@ -4,8 +4,6 @@ import pytest
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
-import main
-from kit import Service
 from kit.auth import passwords
 
 CHEAP = PasswordHash([Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)])
@@ -16,9 +14,3 @@ OF_NOBODY = CHEAP.hash("nobody knows it")
 def cheapen(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(passwords, "hasher", CHEAP)
     patch.setattr(passwords, "OF_NOBODY", OF_NOBODY)
-
-
-def app() -> Service:
-    """The service as it is but for the price of a hash; a factory, for uvicorn."""
-    cheapen(pytest.MonkeyPatch())
-    return main.app

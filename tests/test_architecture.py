@@ -18,6 +18,12 @@ KIT = sorted((PROJECT / "kit").glob("**/*.py"))
 FACE = PROJECT / "kit/__init__.py"
 APPLICATION = [PROJECT / f"{name}.py" for name in ("main", "settings", "demo", "superuser")]
 MODULES = [*RESOURCES, *KIT, *APPLICATION]
+TESTS_OF_THE_KIT = [
+    *(PROJECT / "tests/kit").glob("**/*.py"),
+    *(PROJECT / f"tests/{name}.py" for name in ("conftest", "engines", "clients", "hashing", "live", "statements")),
+]
+"""Their own modules, and what they share with the tests of the domain."""
+DOMAIN = ("main", "settings", "demo", "superuser", "heroes", "tests.heroes", "tests.contract", "tests.application")
 MAKES = {"heroes.stock_transfer": {"heroes.stock_movement"}}
 """The resources of which a resource makes rows beside its own."""
 LAYERS = {"utils", "services", "repositories", "schemas", "crud", "models", "helpers", "common"}
@@ -97,6 +103,20 @@ def test_a_resource_imports_the_face_of_the_kit_and_the_resources_its_foreign_ke
     for sibling in siblings if "table=True" in source else ():  # what has no table shows those of others
         tables = {line.split('"')[1] for line in source.splitlines() if "foreign_key=" in line and '"' in line}
         assert any(table.startswith(sibling.removeprefix("heroes.")) for table in tables), f"{path.stem} → {sibling}"
+
+
+@pytest.mark.parametrize("path", TESTS_OF_THE_KIT, ids=name_of)
+def test_the_tests_of_the_kit_know_no_domain(path: Path) -> None:
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {name for node in nodes for name in all_imports(node)}
+    assert not [name for name in names if name.startswith(DOMAIN)]
+
+
+def all_imports(node: ast.Import | ast.ImportFrom) -> list[str]:
+    """The modules that an import statement names or may name, those of the tests too."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
 
 
 def test_no_module_imports_itself_through_others() -> None:

@@ -10,7 +10,8 @@ from sqlmodel import SQLModel
 
 from kit import Service
 from main import create_app
-from tests.conftest import Client, settings_for
+from tests import application
+from tests.application import settings_for
 from tests.contract import (
     gadget,
     repair,
@@ -27,7 +28,9 @@ from tests.contract import (
 )
 from tests.contract.answer import watching
 from tests.contract.resource import Check, Resource, concerns, named, resources_of
+from tests.engines import Client
 
+client, database = application.client, application.database
 NEW = (workshop, gadget, repair)
 MODULES = (
     *(test_messages, test_json, test_bodies, test_bulk, test_preconditions),

@@ -14,10 +14,13 @@ import pytest
 from playwright.sync_api import Locator, Page, sync_playwright
 
 from kit.database.migrations import upgrade
-from tests.conftest import Client, on_sqlite, settings_for
+from tests import application
+from tests.application import KEY, settings_for
+from tests.engines import Client, on_sqlite
+from tests.heroes.people import PASSWORD
 from tests.live import Server, serving
-from tests.people import KEY, PASSWORD
 
+app, client, database = application.app, application.client, application.database
 Json = dict[str, Any]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 QUIET = (

@@ -16,8 +16,9 @@ from kit.database import migrations
 from kit.operations import unit_of_work
 from main import create_app
 from settings import Settings
-from tests.conftest import on_postgresql, settings_for
-from tests.people import client_of
+from tests.application import settings_for
+from tests.clients import client_of
+from tests.engines import on_postgresql
 
 PROJECT = Path(__file__).parents[1]
 SECRET = "0123456789abcdef0123456789abcdef"  # noqa: S105  a test's

@@ -12,7 +12,7 @@ from sqlalchemy import inspect, text
 from kit import Database
 from kit.database import migrations
 from settings import Settings
-from tests.conftest import settings_for
+from tests.application import settings_for
 from tests.test_adding_a_resource import copied
 
 DEADLY = '''"""dies."""

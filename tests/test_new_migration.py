@@ -11,7 +11,8 @@ from sqlalchemy import URL, text
 
 from kit import Database
 from kit.database import migrations
-from tests.conftest import on_postgresql, settings_for
+from tests.application import settings_for
+from tests.engines import on_postgresql
 from tests.test_adding_a_resource import BIN, copied
 
 ROWS = """

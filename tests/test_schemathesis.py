@@ -26,13 +26,13 @@ from schemathesis.specs.openapi.checks import (
 from kit.openapi.examples import fill
 from kit.server.security_headers import ALWAYS, HSTS, PRIVATE
 from main import app
-from tests.conftest import MEMORY
+from tests.engines import MEMORY
 from tests.live import Server, serving
 
 Json = dict[str, Any]
 DOCUMENT = json.loads(fill(json.dumps(app.openapi()), {}))
-IS_BRIEF = "BRIEF" in os.environ
-"""Whether there are five minutes for all tests, as in `make check`; `make test` tries everything."""
+IS_BRIEF = "THOROUGH" not in os.environ
+"""Whether there are few minutes for all tests; with `THOROUGH=1 make test` everything is tried."""
 CASES = 3 if IS_BRIEF else 8
 """Drawn at random for each operation, always the same; those at the edges of every value come on top of them."""
 GENERATION = {"max-examples": CASES, "mode": "all", "deterministic": True, "database": "none"}
@@ -52,6 +52,7 @@ def thinned(document: Json) -> Json:
     return document
 
 
+CHEAP = "tests.application:with_cheap_hashes"
 CONFIG = Config.from_dict({"seed": 1, "generation": GENERATION})
 schema = schemathesis.openapi.from_dict(thinned(DOCUMENT) if IS_BRIEF else DOCUMENT, config=CONFIG)
 OF_THE_SERVER = {"content-length", "content-type", "date", "server"}
@@ -65,7 +66,7 @@ async def servers(new_postgres: Any) -> AsyncIterator[list[Server]]:
     """A service on each engine, side by side: to think up a case takes longer than to send it."""
     with tempfile.TemporaryDirectory(prefix="heroes-", dir=MEMORY) as folder, ExitStack() as stack:
         yield [
-            stack.enter_context(serving(url, Path(folder, f"{number}.log"), "--factory", app="tests.hashing:app"))
+            stack.enter_context(serving(url, Path(folder, f"{number}.log"), "--factory", app=CHEAP))
             for number, url in enumerate([f"sqlite:///{folder}/heroes.db", await new_postgres()])
         ]
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from kit.database.migrations import upgrade
-from tests.conftest import settings_for
+from tests.application import settings_for
 from tests.live import Server, free_port, serving
 
 MARK = "Zq9"

@@ -1,16 +1,18 @@
-"""Authentication: the principal for whom the bearer token of a request stands (RFC 6750)."""
+"""Authentication: the principal for whom the bearer token of a request stands (RFC 6750), and whether it may go on."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from starlette.requests import HTTPConnection
 
-from kit.auth.permissions import unauthenticated
+from kit.auth.permissions import Who, forbidden, unauthenticated
 from kit.auth.tokens import Claims, Tokens
-from kit.http.principals import ANONYMOUS, SUPERUSER, UNRESTRICTED, Principal
-from kit.http.request_headers import header
+from kit.http.principals import ANONYMOUS, CURRENT_PRINCIPAL, SUPERUSER, UNRESTRICTED, Principal
+from kit.http.problems import Problem
 
 FindPrincipal = Callable[[HTTPConnection, Claims], Awaitable[Principal | None]]
+PRINCIPAL = "kit.principal"
+"""In the scope of a request: the user who calls, once it is known; None for nobody."""
 
 
 @dataclass(frozen=True)
@@ -24,19 +26,45 @@ class Authenticator:
     tokens: Tokens
     find: FindPrincipal
 
-    async def authenticate(self, connection: HTTPConnection) -> Principal | None:
-        """The principal whose token the request carries, None without a token; a 401 for a token that is not valid."""
-        scheme, _, token = (header(connection.scope, b"authorization") or "").partition(" ")
-        if scheme.lower() != "bearer":  # credentials of another kind may be for a dependency of the route
+    async def caller(self, connection: HTTPConnection, who: Who) -> Principal | None:
+        """The user who calls; None for nobody. A 401 for a token that is not valid, which a public route ignores."""
+        scope = connection.scope
+        if PRINCIPAL not in scope:
+            credentials: bytes | None = dict(reversed(scope["headers"])).get(b"authorization")
+            scope[PRINCIPAL] = None if credentials is None else await self._bearer(connection, credentials, who)
+        principal: Principal | None = scope[PRINCIPAL]
+        return principal
+
+    async def _bearer(self, connection: HTTPConnection, credentials: bytes, who: Who) -> Principal | None:
+        """The principal of a bearer token. Credentials of another kind may be for a dependency of the route."""
+        scheme, _, token = credentials.decode("latin-1").partition(" ")
+        if scheme.lower() != "bearer":
             return None
-        claims = self.tokens.read(token.strip())
-        principal = await self.find(connection, claims) if claims else None
-        if principal is None:
+        try:
+            claims = self.tokens.read(token.strip())
+            principal = await self.find(connection, claims) if claims else None
+        except Problem as refused:
+            if refused.status_code != 401:
+                raise
+            principal = None
+        if principal is None and who is not Who.ANYONE:
             raise unauthenticated()
         return principal
 
-    def effective(self, principal: Principal | None) -> Principal:
-        """The rights of a principal. While no token is required, everybody has those of a superuser."""
+    def admit(self, caller: Principal | None, who: Who) -> None:
+        """Serve what follows on behalf of this caller; a 401 without a token, and a 403 with one, for who may not.
+
+        While no token is required, everybody has the rights of a superuser. Whether a row belongs to the principal is
+        checked by the session, when the row is read or written.
+        """
         if self.is_required:
-            return principal or ANONYMOUS
-        return replace(principal, roles=principal.roles | {SUPERUSER}) if principal else UNRESTRICTED
+            principal = caller or ANONYMOUS
+        else:
+            principal = replace(caller, roles=caller.roles | {SUPERUSER}) if caller else UNRESTRICTED
+        CURRENT_PRINCIPAL.set(principal)
+        if who is Who.ANYONE or principal.is_superuser:
+            return
+        if principal.id is None:
+            raise unauthenticated()
+        if who is Who.SUPERUSERS:
+            raise forbidden()

@@ -1,15 +1,17 @@
 """Login limits: how many failed logins an account, and an address, may have within a window of time."""
 
+import asyncio
 import functools
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from hashlib import blake2b
+from weakref import WeakKeyDictionary
 
 from limits import RateLimitItem, RateLimitItemPerSecond
-from limits.aio.storage import Storage
+from limits.aio.storage import MemoryStorage, Storage
 from limits.aio.strategies import MovingWindowRateLimiter
 from limits.errors import StorageError
 from limits.storage import storage_from_string
@@ -22,16 +24,53 @@ Attempt = Callable[[], Awaitable[None]]
 
 
 class LoginLimits:
-    """Counts failures, each for `window` seconds; `url` is `memory://`, or a Redis that several workers share."""
+    """Counts failures, each for `window` seconds; `url` is `memory://`, or a Redis that several workers share.
+
+    Connections and locks belong to an event loop, so each loop has a storage of its own; the counts are the same.
+    """
 
     def __init__(self, url: str, *, per_account: int, per_address: int, window: int) -> None:
-        options = {"implementation": "redispy"} if url.startswith("redis") else {}
-        storage = storage_from_string(f"async+{url}", wrap_exceptions=True, **options)
-        assert isinstance(storage, Storage)
-        self.window = MovingWindowRateLimiter(storage)
+        self.url = url
+        self._first = self._new_storage()
+        self._windows: WeakKeyDictionary[asyncio.AbstractEventLoop, MovingWindowRateLimiter] = WeakKeyDictionary()
+        self._ends: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGenerator[None]] = WeakKeyDictionary()
         self.under_way: Counter[str] = Counter()
         self.per_account = RateLimitItemPerSecond(per_account, window, "account")
         self.per_address = RateLimitItemPerSecond(per_address, window, "address")
+
+    @property
+    def window(self) -> MovingWindowRateLimiter:
+        """The counts, as the running event loop reaches them."""
+        loop = asyncio.get_running_loop()
+        known = self._windows.get(loop)
+        if known is None:
+            storage = self._new_storage()
+            known = self._windows[loop] = MovingWindowRateLimiter(storage)
+            self._ends[loop] = end = self._close_at_end(loop, storage)
+            with suppress(StopIteration):
+                end.asend(None).send(None)  # runs to the `yield`, without anything to wait for
+        return known
+
+    def _new_storage(self) -> Storage:
+        options = {"implementation": "redispy"} if self.url.startswith("redis") else {}
+        storage = storage_from_string(f"async+{self.url}", wrap_exceptions=True, **options)
+        assert isinstance(storage, Storage)
+        if isinstance(storage, MemoryStorage) and hasattr(self, "_first"):
+            first = self._first
+            assert isinstance(first, MemoryStorage)
+            storage.events, storage.storage, storage.expirations = first.events, first.storage, first.expirations
+        return storage
+
+    async def _close_at_end(self, loop: asyncio.AbstractEventLoop, storage: Storage) -> AsyncGenerator[None]:
+        """Closes the connections to Redis when the event loop closes its asynchronous generators, before it ends."""
+        try:
+            yield
+        finally:
+            self._windows.pop(loop, None)
+            self._ends.pop(loop, None)
+            client = getattr(getattr(storage, "bridge", None), "storage", None)
+            if client is not None:
+                await client.aclose()
 
     def keys(self, account: str, address: str) -> Keys:
         """Under digests, so that nobody decides how long a key is."""

@@ -1,9 +1,8 @@
-"""Permissions: the rule that says who may use an operation, and the failures of those who may not."""
+"""Permissions: the rule that says who may use an operation, and the problems of those who may not."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from kit.http.principals import Principal
 from kit.http.problems import Problem
 
 
@@ -36,19 +35,6 @@ class Permissions:
         if method == "POST":
             return self.bulk if path.endswith("/bulk") else self.create
         return self.change
-
-
-def authorize(principal: Principal, who: Who) -> None:
-    """Refuse a principal who may not use an operation: 401 without a token, 403 with one.
-
-    Whether a row belongs to the principal is checked by the session, when the row is read or written.
-    """
-    if who is Who.ANYONE or principal.is_superuser:
-        return
-    if principal.id is None:
-        raise unauthenticated()
-    if who is Who.SUPERUSERS:
-        raise forbidden()
 
 
 def unauthenticated(detail: str = "A valid token is needed: see POST /auth/token.") -> Problem:

@@ -6,7 +6,6 @@ from functools import cache
 from sqlalchemy import Table, inspect
 
 from kit.auth.permissions import forbidden
-from kit.http.principals import CURRENT_PRINCIPAL
 from kit.models.entities import Entity
 from kit.models.privacy import is_private
 
@@ -19,12 +18,8 @@ def private_columns(table: Table) -> frozenset[str]:
 
 @cache
 def private_fields_of(entity: type[Entity]) -> frozenset[str]:
+    """The fields that principals without the role `superuser` may not see of rows of others."""
     return private_columns(inspect(entity).local_table)
-
-
-def hidden_fields(entity: type[Entity]) -> frozenset[str]:
-    """The fields that the principal may not see of rows of others."""
-    return NOTHING if CURRENT_PRINCIPAL.get().is_superuser else private_fields_of(entity)
 
 
 def refuse_private(fields: Collection[str]) -> None:

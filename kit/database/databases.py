@@ -9,7 +9,7 @@ from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from kit.database.engines import Engines, Pool, create_engines
-from kit.database.event_loops import before_loop_ends, running_loop
+from kit.database.event_loops import before_loop_ends
 from kit.database.sessions import ReadSession, WriteSession
 
 
@@ -39,8 +39,11 @@ class Database:
     @property
     def engines(self) -> Engines:
         """The engines of the running event loop; the primary ones outside of any loop."""
-        loop = running_loop()
-        if loop is self._owner or loop is None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # there is none
+            return self.primary
+        if loop is self._owner:
             return self.primary
         return self._others.get(loop) or self._engines_for(loop)
 

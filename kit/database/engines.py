@@ -5,9 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+import asyncpg
 from sqlalchemy import URL, Connection, ExceptionContext, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from kit.database.errors import with_origin
 
 READ_ONLY = "25006"
 """The SQLSTATE of a write to a server that is read-only."""
@@ -72,10 +75,31 @@ def postgres_engines(url: URL, pool: Pool) -> Engines:
         pool_recycle=pool.recycle,
         pool_pre_ping=pool.pre_ping,
         pool_use_lifo=True,
-        connect_args={"server_settings": server_settings, "timeout": pool.timeout},
+        connect_args={
+            "server_settings": server_settings,
+            "timeout": pool.timeout,
+            "async_creator_fn": connect_to_postgres,
+        },
     )
     event.listen(engine.sync_engine, "handle_error", leave_read_only_server)
+    event.listen(engine.sync_engine, "handle_error", name_origin)
     return Engines(engine, engine.execution_options(isolation_level="AUTOCOMMIT"))
+
+
+async def connect_to_postgres(*values: Any, **options: Any) -> Any:
+    """A connection of asyncpg, which raises the bare errors of the operating system if there is no server."""
+    try:
+        return await asyncpg.connect(*values, **options)
+    except OSError as failure:
+        raise with_origin(failure) or failure from failure
+
+
+def name_origin(context: ExceptionContext) -> Exception | None:
+    """What the driver raises in the middle of a statement, and SQLAlchemy leaves as it is, is a database error too."""
+    is_bare = context.sqlalchemy_exception is None
+    if is_bare and isinstance(context.original_exception, (ConnectionError, TimeoutError, OverflowError)):
+        return with_origin(context.original_exception)
+    return None
 
 
 def leave_read_only_server(context: ExceptionContext) -> None:
@@ -89,7 +113,7 @@ def sqlite_engines(url: URL, pool: Pool) -> Engines:
     pragmas = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
     writer = sqlite_engine(url, pool, size=1, pragmas=pragmas)
     event.listen(writer.sync_engine, "begin", begin_immediate)
-    event.listen(writer.sync_engine, "reset", end_failed_commit)
+    event.listen(writer.sync_engine, "handle_error", end_failed_commit)
     event.listen(writer.sync_engine, "invalidate", end_cancelled)
     if in_memory:  # the database is the connection: readers and writers take turns on it
         return Engines(writer, writer.execution_options(reading=True))
@@ -128,6 +152,7 @@ def sqlite_engine(
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
+    event.listen(engine.sync_engine, "handle_error", name_origin)
     event.listen(engine.sync_engine, "connect", prepare)
     event.listen(engine.sync_engine, "before_cursor_execute", lambda connection, *_: start_clock(connection.info))
     return engine
@@ -144,9 +169,12 @@ def begin_immediate(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def end_failed_commit(connection: Any, *_: object) -> None:
-    """SQLite keeps a transaction open, and the file locked, if its COMMIT fails."""
-    if connection.driver_connection.in_transaction:
+def end_failed_commit(context: ExceptionContext) -> None:
+    """SQLite keeps a transaction open, and the file locked, if its COMMIT fails, which has no statement."""
+    if context.statement is not None or context.connection is None or context.connection.invalidated:
+        return
+    connection = context.connection.connection
+    if getattr(connection.driver_connection, "in_transaction", False):
         connection.rollback()
 
 

@@ -27,8 +27,27 @@ class Undone(Exception):  # noqa: N818  nothing is wrong
         self.refused = refused
 
 
-FAILURES = (DBAPIError, PoolTimeout, StaleDataError, OSError, OverflowError, Undone, *OF_THE_DRIVER)
-"""What a session raises when the database fails, refuses, or is not there."""
+class Unreachable(ConnectionError):  # noqa: N818  as those of `ConnectionError` itself
+    """The database cannot be reached, or has hung up; not another host, which other code may ask."""
+
+
+class OutOfRange(OverflowError):  # noqa: N818  as `OverflowError`
+    """The driver cannot hand a number to the database, because it is too large."""
+
+
+FAILURES = (DBAPIError, PoolTimeout, StaleDataError, Unreachable, OutOfRange, Undone, *OF_THE_DRIVER)
+"""What a session raises when the database fails, refuses, or is not there.
+
+An `OSError` or an `OverflowError` is none: code of a handler may raise it for a reason of its own.
+"""
+
+
+def with_origin(failure: BaseException) -> Exception | None:
+    """An exception that says that this failure of a driver is one of the database; None if its class says so."""
+    text = str(failure) or type(failure).__name__
+    if isinstance(failure, OSError):
+        return Unreachable(text)
+    return OutOfRange(text) if isinstance(failure, OverflowError) else None
 
 
 class Fault(NamedTuple):
@@ -85,8 +104,9 @@ def meaning_of(failure: Exception) -> str | None:
 def code_of(failure: Exception) -> str:
     if isinstance(failure, PoolTimeout):
         return "PoolTimeout"
-    if isinstance(failure, OSError):
-        return "OSError"
+    for kind in (OSError, OverflowError):
+        if isinstance(failure, kind):
+            return kind.__name__
     driver: Any = failure.orig if isinstance(failure, DBAPIError) else failure
     if not isinstance(failure, (DBAPIError, *OF_THE_DRIVER)):
         return type(failure).__name__

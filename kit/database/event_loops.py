@@ -1,6 +1,5 @@
 """Event loops: cleaning up before the running loop ends."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 
@@ -22,11 +21,3 @@ def before_loop_ends(clean_up: Callable[[], Awaitable[None]]) -> AsyncGenerator[
     with suppress(StopIteration):
         generator.asend(None).send(None)  # runs to the `yield`, without anything to wait for
     return generator
-
-
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    """The event loop that runs in this thread; None if there is none."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

@@ -37,13 +37,21 @@ async def retried(attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
 
     `seconds` is for how long an absent database is waited for. Raises the problem that the last failure means.
     """
-    pauses: dict[str | None, Iterator[float]] = {}
+    try:
+        return await attempt()
+    except FAILURES as failure:
+        return await retried_after(failure, attempt, seconds)
+
+
+async def retried_after(failure: Exception, attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
+    """The same after a first attempt that ended with this failure."""
+    pauses: dict[str | None, Iterator[float]] = {"again": after_conflict(), "lost": while_away(seconds)}
     while True:
+        pause = next(pauses.get(meaning_of(failure), iter(())), None)
+        if pause is None:
+            raise explained(failure) from failure
+        await asyncio.sleep(pause)
         try:
             return await attempt()
-        except FAILURES as failure:
-            pauses = pauses or {"again": after_conflict(), "lost": while_away(seconds)}
-            pause = next(pauses.get(meaning_of(failure), iter(())), None)
-            if pause is None:
-                raise explained(failure) from failure
-        await asyncio.sleep(pause)
+        except FAILURES as another:
+            failure = another

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
-from sqlalchemy import Table, update
+from sqlalchemy import Table, event, update
 from sqlalchemy import inspect as inspected
 from sqlalchemy.ext import asyncio as asyncio_orm
 from sqlalchemy.ext.asyncio import AsyncResult, AsyncSessionTransaction
@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 
 E = TypeVar("E", bound=Entity)
 M = TypeVar("M")
+
+
+HAS_COMMITTED = "has_committed"
+"""In a session's `info`: a transaction of it was committed, so the request must not be tried again."""
+
+
+@event.listens_for(GuardedSession, "after_commit")
+def _note_commit(session: GuardedSession) -> None:
+    session.info[HAS_COMMITTED] = True
 
 
 class Opener(Protocol):
@@ -50,12 +59,7 @@ class ReadSession(_Session):
 
     async def stream(self, statement: Any, *values: Any, **options: Any) -> AsyncResult[Any]:
         """As `AsyncSession.stream`. On PostgreSQL it begins a transaction, without which there is no cursor."""
-        connection = (await self.connection()).sync_connection
-        assert connection is not None
-        level = connection.get_execution_options().get("isolation_level")
-        if level == "AUTOCOMMIT" and connection.dialect.name == "postgresql":
-            await self.commit()
-            await self.connection(execution_options={"isolation_level": "READ COMMITTED"})
+        await self.run_sync(_begin_for_cursor)
         result: AsyncResult[Any] = await super().stream(statement, *values, **options)
         return result
 
@@ -104,8 +108,13 @@ class WriteSession(_Session):
             options["options"] = [*options["options"], *_version_of(entity)]
         row = await super().get(entity, ident, **options)
         if row is not None:
-            await self.run_sync(lambda session: session.check_owner(row))  # type: ignore[attr-defined]
+            await self._check_owner(row)
         return row
+
+    async def _check_owner(self, row: object) -> None:
+        session: Any = self.sync_session
+        if session.is_restricted:
+            await self.run_sync(lambda _: session.check_owner(row))
 
     async def insert_all(self, rows: Sequence[Entity]) -> None:
         """Add new rows, and flush them, so that they have their ids."""
@@ -121,6 +130,7 @@ class WriteSession(_Session):
 
     async def delete(self, instance: object) -> None:
         """As `AsyncSession.delete`; rows that lose their reference by ON DELETE SET NULL get a new version."""
+        await self._check_owner(instance)
         table = inspected(type(instance)).local_table
         for other in table.metadata.tables.values():
             await self._renew_referrers(other, table, instance)
@@ -157,6 +167,15 @@ def _version_of(entity: Any) -> list[ORMOption]:
     mapper = inspected(entity)
     column = mapper.version_id_col
     return [] if column is None else [undefer(mapper.get_property_by_column(column).class_attribute)]
+
+
+def _begin_for_cursor(session: Any) -> None:
+    """Begin a transaction on PostgreSQL, if the session has begun none."""
+    connection = session.trusted_connection()
+    level = connection.get_execution_options().get("isolation_level")
+    if level == "AUTOCOMMIT" and connection.dialect.name == "postgresql":
+        session.commit()
+        session.trusted_connection(execution_options={"isolation_level": "READ COMMITTED"})
 
 
 def _execute_trusted(session: Any, statement: Any) -> None:

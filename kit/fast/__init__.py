@@ -12,17 +12,20 @@ costs time, not correctness.
 |---|---|---|
 | `dispatch`, `_clslevel`, `update_subclass`, `for_modify`, `_event_names`, `_JoinedDispatcher`, `_ListenerCollection`, the closures of wrapped listeners | SQLAlchemy | finding listeners (`listeners`) |
 | `Engine._should_log_info` | SQLAlchemy | stepping aside for the log of statements (`listeners`) |
-| `ClassManager.new_instance`, `InstanceState.key`, `.session_id`, `Session.hash_key`, `.identity_map` | SQLAlchemy | rows that a session has not loaded itself (`instances`) |
-| `Session._register_persistent`, `InstanceState.insert_order` | SQLAlchemy | rows that a session has not flushed itself (`instances`, `sessions`) |
-| `Session._new`, `._deleted`, `._flushing`, `._is_clean`, `._transaction`, `._connection_for_bind`, `SessionTransaction._connections`, `._parent` | SQLAlchemy | whether a session has begun, and what it has to write (`sessions`) |
+| `ClassManager._state_constructor`, `InstanceState.key`, `.session_id`, `._commit_all`, `Session.hash_key`, `.identity_map`, `Mapper._identity_key_from_state` | SQLAlchemy | rows that a session has not loaded itself (`read_sessions`, `write_sessions`, `bodies`) |
+| `Session._register_persistent`, `InstanceState.insert_order` | SQLAlchemy | rows that a session has not flushed itself (`write_sessions`) |
+| `Session._new`, `._deleted`, `._flushing`, `._is_clean`, `._transaction`, `._connection_for_bind`, `SessionTransaction._connections`, `._parent` | SQLAlchemy | whether a session has begun, and what it has to write (`deferred`, `read_sessions`, `write_sessions`) |
 | `Select._generate_cache_key`, `._generate`, `._raw_columns`, `._with_options`, `._traverse_internals` and the parts that these name; `Load.context` and its `path`, `strategy`, `_extra_criteria` | SQLAlchemy | comparing statements (`selects`, `pages`) |
 | `SQLCompiler.construct_params(extracted_parameters=…)`, `.positiontup`, `.binds`, `.post_compile_params` | SQLAlchemy | statements compiled once (`selects`, `single_insert`) |
-| `TypeEngine.dialect_impl`, `.bind_processor`, `.result_processor` | SQLAlchemy | converting values (`processors`) |
+| `TypeEngine.dialect_impl`, `.bind_processor`, `.result_processor` | SQLAlchemy | converting values (`driver`) |
 | `Mapper.tables`, `.always_refresh`, `.version_id_generator`, `Table.autoincrement_column` | SQLAlchemy | which entities are plain (`mappings`) |
 | `Connection._handle_dbapi_exception`, `._handle_dbapi_exception_noconnection`, `_handle_exception` of the adapters | SQLAlchemy | failures as SQLAlchemy raises them (`driver`) |
 | `util.greenlet_spawn`, `util.await_only`, `util.LRUCache` | SQLAlchemy | the driver on a connection of the pool (`driver`, `selects`) |
 | `Connection.execute_fetchall` | aiosqlite | one way to SQLite's thread for each statement (`driver`) |
-| `BaseModel.__pydantic_decorators__`, `FieldInfo.metadata` | pydantic | which read variants show columns (`projection`) |
+| `BaseModel.__pydantic_decorators__`, `FieldInfo.metadata` | pydantic | which read variants show columns (`projection`), and which bodies are rows (`bodies`) |
+| `RouteContext`, `Dependant`, `request_params_to_args`, `request_body_to_args`, `serialize_response`, `FastAPI._telemetry` | FastAPI | arguments and answers as FastAPI makes them (`arguments`, `rendering`, `dispatch`) |
+| `_utils.get_route_path`, `_utils.is_async_callable` | Starlette | paths and handlers as the router takes them (`dispatch`) |
+| `trace._TRACER_PROVIDER`, `metrics._internal._METER_PROVIDER`, `_logs._internal._LOGGER_PROVIDER` | OpenTelemetry | stepping aside for telemetry (`dispatch`) |
 """  # noqa: E501  a table
 
 import logging

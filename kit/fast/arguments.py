@@ -15,15 +15,10 @@ from fastapi.params import Form
 from fastapi.routing import RouteContext
 from pydantic_core import PydanticUndefined
 
-from kit.operations.dependencies import (
-    PRINCIPAL,
-    check_permission,
-    commit_before_answer,
-    get_caller,
-    get_read_session,
-    get_session,
-)
-from kit.operations.units import Unit
+from kit.auth.authentication import PRINCIPAL
+from kit.operations.callers import check_permission, get_caller
+from kit.operations.dependencies import commit_before_answer, get_read_session, get_session
+from kit.operations.unit_of_work import Unit
 
 Resolver = Callable[[Unit], Any]
 

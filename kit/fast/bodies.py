@@ -4,7 +4,7 @@ A body qualifies if a request brought it and nobody has changed it since, and if
 listener that the body's class has not.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import contextmanager
 from copy import copy
 from functools import cache, partial
@@ -15,9 +15,9 @@ from sqlalchemy import inspect
 from sqlalchemy.orm.attributes import manager_of_class
 from sqlmodel import SQLModel
 
+from kit.fast.listeners import of_object
 from kit.fast.mappings import mapping_of
-from kit.models.bodies import Body
-from kit.models.entities import ROW_OF_BODY, Entity
+from kit.models.entities import ROW_OF_BODY, Body, Entity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,16 +65,19 @@ def validated(arguments: Iterable[object]) -> "Iterator[None]":
 def made(entity: type[Entity], makers: Mapping[str, Callable[[], Any] | None], values: Mapping[str, Any]) -> Entity:
     mapping = mapping_of(entity)
     assert mapping is not None
-    row: Entity = mapping.new_instance()
-    row.__dict__.update({name: values[name] if make is None else make() for name, make in makers.items()})
-    object.__setattr__(row, "__pydantic_fields_set__", {name for name, make in makers.items() if make is None})
+    row: Entity = entity.__new__(entity)
+    content = row.__dict__
+    content["_sa_instance_state"] = mapping.manager._state_constructor(row, mapping.manager)
+    for name, make in makers.items():
+        content[name] = values[name] if make is None else make()
+    object.__setattr__(row, "__pydantic_fields_set__", makers.keys() & values.keys())
     return row
 
 
 @cache
 def makers_of(entity: type[Entity], body: type[Body]) -> Mapping[str, Callable[[], Any] | None] | None:
     """The fields of a table, each with what makes its default if the body has no such field; None for no shortcut."""
-    if mapping_of(entity) is None or not has_same_rules(entity, body):
+    if mapping_of(entity) is None or inspect(entity).validators or not has_same_rules(entity, body):
         return None
     makers: dict[str, Callable[[], Any] | None] = {}
     for name, field in entity.model_fields.items():
@@ -106,13 +109,13 @@ def has_same_rules(entity: type[Entity], body: type[Body]) -> bool:
 
 
 def is_heard(entity: type[Entity]) -> bool:
-    """Whether somebody listens to rows that are made, or to attributes that are set (`@validates` too)."""
-    manager = manager_of_class(entity)
-    if len(manager.dispatch.init) > OF_SQLALCHEMY or inspect(entity).validators:
-        return True
-    return any(attribute.dispatch.set for attribute in columns_of(entity))
+    """Whether somebody listens to rows that are made, or to attributes that are set."""
+    return sum(map(len, listeners_of(entity))) > OF_SQLALCHEMY
 
 
 @cache
-def columns_of(entity: type[Entity]) -> list[Any]:
-    return [getattr(entity, attribute.key) for attribute in inspect(entity).column_attrs]
+def listeners_of(entity: type[Entity]) -> list[Collection[Any]]:
+    """The collections of those who listen, now and later."""
+    attributes = [getattr(entity, attribute.key) for attribute in inspect(entity).column_attrs]
+    found = [*of_object(manager_of_class(entity).dispatch, "init")]
+    return found + [part for attribute in attributes for part in of_object(attribute.dispatch, "set")]

@@ -5,9 +5,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Table, column, func, insert, inspect, select, table
 from sqlalchemy.orm import make_transient_to_detached
+from sqlalchemy.orm.attributes import instance_state, set_committed_value
 
-from kit.fast.instances import set_id
-from kit.fast.mappings import EntityMapping, is_insertable
+from kit.fast.mappings import EntityMapping
+from kit.fast.single_insert import is_insertable
 from kit.models.entities import Entity
 
 SEQUENCES = table("sqlite_sequence", column("name"), column("seq"))
@@ -16,7 +17,7 @@ SEQUENCES = table("sqlite_sequence", column("name"), column("seq"))
 def are_alike(rows: Sequence[Entity], mapping: EntityMapping) -> bool:
     """Whether one INSERT is all that these new rows need: of one entity, all with an id or all without."""
     kinds = {(type(row), row.id is None) for row in rows}
-    return len(kinds) == 1 and all(inspect(row).transient and is_insertable(row, mapping) for row in rows)
+    return len(kinds) == 1 and all(instance_state(row).transient and is_insertable(row, mapping) for row in rows)
 
 
 def insert_alike(connection: Connection, rows: Sequence[Entity], mapping: EntityMapping) -> None:
@@ -47,7 +48,7 @@ def insert_alike(connection: Connection, rows: Sequence[Entity], mapping: Entity
 
 def set_ids(rows: Sequence[Entity], ids: Iterable[int | None]) -> None:
     for row, ident in zip(rows, ids, strict=True):
-        set_id(row, ident)
+        set_committed_value(row, "id", ident)
 
 
 def next_ids(connection: Connection, mapping: EntityMapping, count: int) -> range:

@@ -4,8 +4,9 @@ import logging
 from functools import partial
 
 from kit.database.databases import Database
+from kit.fast.read_sessions import FastReadSession, ReadShortcuts
 from kit.fast.self_test import failing_shortcuts
-from kit.fast.sessions import FastReadSession, FastWriteSession, ReadShortcuts, WriteShortcuts
+from kit.fast.write_sessions import FastWriteSession, WriteShortcuts
 
 log = logging.getLogger("kit")
 KNOWN_OPTIONS = frozenset({"isolation_level", "reading"})
@@ -28,6 +29,6 @@ def use_fast_sessions(
     out = failing_shortcuts() if without is None else without
     reads = ReadShortcuts(reader, coalesce=coalesce, get="get" not in out, pages="pages" not in out)
     single, bulk = "single insert" not in out, "bulk insert" not in out
-    writes = WriteShortcuts(writer, group=group, single=single, bulk=bulk)
+    writes = WriteShortcuts(writer, group=group, get="get" not in out, single=single, bulk=bulk)
     database.read_session = partial(FastReadSession, shortcuts=reads)
     database.write_session = partial(FastWriteSession, shortcuts=writes)

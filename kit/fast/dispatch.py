@@ -1,31 +1,38 @@
 """Dispatch: a request goes straight to its operation, found by method and first path segment, past FastAPI's layers.
 
-Requests of other routes, and all requests while a dependency is overridden, go on to FastAPI's router.
+Requests of other routes, and all requests while a dependency is overridden, go on to FastAPI's router. The operation is
+the one that FastAPI's router would find: a route that comes earlier, whatever its kind, is asked first whether it
+matches, and a trailing slash is added or removed only where no route has the path.
 """
 
 import re
-from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any
 
-from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+from fastapi.routing import RouteContext, iter_route_contexts
+from opentelemetry import _logs, metrics, trace
 from starlette._utils import get_route_path, is_async_callable
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kit.fast import telemetry
 from kit.fast.arguments import Arguments
 from kit.fast.bodies import validated
 from kit.fast.rendering import Rendering
 from kit.operations.route import Operation
-from kit.operations.unit_of_work import perform
-from kit.operations.units import UNIT
+from kit.operations.unit_of_work import UNIT, perform
 from kit.server.service import Service
 
-LITERAL = re.compile(r"/([^/{]+)(?=/|$)")
+METRICS: Any = metrics._internal
+LOGS: Any = _logs._internal
+LITERAL = re.compile(r"/([^/{]*)(?=/|$)")
+"""The first segment of a path, if it has no parameters."""
+NOT_OVERRIDDEN = ("get_route_handler", "matches", "handle")
+"""Methods of routes that a shortcut does not call."""
 
 
 class Shortcut:
@@ -34,8 +41,7 @@ class Shortcut:
     def __init__(self, context: RouteContext, route: Operation, arguments: Arguments) -> None:
         self.route, self.arguments, self.handler = route, arguments, route.handler
         self.rendering = Rendering(context)
-        self.path_regex = re.compile(context.path_regex.pattern.removesuffix("$").rstrip("/") + r"/?\Z")
-        self.convertors = context.param_convertors
+        self.path_regex, self.convertors = context.path_regex, context.param_convertors
 
     async def handle(self, request: Request) -> Response:
         unit = UNIT.get()
@@ -50,13 +56,21 @@ class Shortcut:
         return await self.rendering.render(unit, result)
 
 
+Step = Shortcut | RouteContext
+"""An operation with a shortcut, or another route, which is asked whether it matches."""
+
+
 class Dispatch:
     """Serves the operations that have a shortcut; passes on all other requests."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self.app, self.service = app, service
         self.built_for: object = None
-        self.shortcuts: dict[tuple[str, str], list[Shortcut | None]] = {}
+        self.steps: dict[tuple[str, str], list[Step]] = {}
+        """What may serve a method and a first path segment, in the order of the routes."""
+        self.routes: list[tuple[str | None, RouteContext]] = []
+        """All routes that serve HTTP, each with its first path segment, if it has a literal one."""
+        self.has_low_priority_routes = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """As the innermost middleware."""
@@ -77,26 +91,49 @@ class Dispatch:
             self.build()
         path = get_route_path(scope)
         first = path[1:].partition("/")[0]
-        for shortcut in self.shortcuts.get((scope["method"], first), ()):
-            if shortcut is None:
-                return None  # a route of another kind comes first
-            if match := shortcut.path_regex.match(path):
-                values = match.groupdict().items()
-                scope["path_params"] = {name: shortcut.convertors[name].convert(text) for name, text in values}
-                scope["route"], scope["endpoint"] = shortcut.route, shortcut.route.endpoint
-                return shortcut
-        return None
+        steps = self.steps.get((scope["method"], first))
+        if steps is None:
+            return None
+        found = first_match(steps, path, scope)
+        if found is None and path != "/" and not self.is_path_of_route(first, scope):
+            slashed = other_slash(path)
+            found = first_match(steps, slashed, {**scope, "path": other_slash(scope["path"])})
+        if found is None:
+            return None
+        shortcut, values = found
+        values = {name: shortcut.convertors[name].convert(text) for name, text in values.items()}
+        scope["path_params"] = {**scope.get("path_params", {}), **values}
+        scope["route"], scope["endpoint"] = shortcut.route, shortcut.route.endpoint
+        return shortcut
+
+    def is_path_of_route(self, first: str, scope: Scope) -> bool:
+        """Whether a route has this path, for whatever method: then its trailing slash is not changed."""
+        if self.has_low_priority_routes:
+            return True
+        routes = (context for segment, context in self.routes if segment in (None, first))
+        return any(context.matches(scope)[0] is not Match.NONE for context in routes)
 
     def build(self) -> None:
-        """Find the operations that have a shortcut, in the order of the routes; where one has none, None stands."""
-        shortcuts: dict[tuple[str, str], list[Shortcut | None]] = defaultdict(list)
-        for context in iter_route_contexts(self.service.routes):
-            first = LITERAL.match(context.path or "")
-            shortcut = shortcut_to(context)
-            for method in context.methods or {"GET"}:
-                if first:
-                    shortcuts[method, first[1]].append(shortcut)
-        self.shortcuts, self.built_for = dict(shortcuts), self.service.runtime.access
+        """Find the operations that have a shortcut, and what stands before and between them."""
+        contexts = [
+            context
+            for context in iter_route_contexts(self.service.routes)
+            if not isinstance(context.original_route, WebSocketRoute)
+        ]
+        self.routes = [(first_segment(context), context) for context in contexts]
+        steps: list[Step] = [shortcut_to(context) or context for context in contexts]
+        self.steps = {
+            (method, first): []
+            for step, (first, context) in zip(steps, self.routes, strict=True)
+            if isinstance(step, Shortcut) and first is not None
+            for method in context.methods or ()
+        }
+        for (method, first), found in self.steps.items():
+            for step, (segment, context) in zip(steps, self.routes, strict=True):
+                if segment in (None, first) and method in (context.methods or (method,)):
+                    found.append(step)
+        self.has_low_priority_routes = any(self.service.router._iter_low_priority_routes())
+        self.built_for = self.service.runtime.access
 
     async def answer(self, failure: Exception, request: Request) -> Response:
         """The answer of the application's handler for this exception, as the layers of the router would find it."""
@@ -116,10 +153,17 @@ class Dispatch:
 class OuterDispatch(Dispatch):
     """The same past all of FastAPI's layers, while there is no middleware or telemetry between them."""
 
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        super().__init__(app, service)
+        providers = ("tracer_provider", "meter_provider", "logger_provider")
+        self.has_providers = any(service._telemetry[name] for name in providers)  # type: ignore[literal-required]
+
     def find(self, scope: Scope) -> Shortcut | None:
         service = self.service
         is_plain = len(service.user_middleware) == 1 and not service.root_path and not service.debug
-        if not is_plain or telemetry.is_configured() or telemetry.is_enabled(service._telemetry):
+        # whether somebody has set a provider, without FastAPI's own look at the environment
+        has_telemetry = trace._TRACER_PROVIDER or METRICS._METER_PROVIDER or LOGS._LOGGER_PROVIDER
+        if not is_plain or has_telemetry or self.has_providers:
             return None
         scope["app"] = service
         return super().find(scope)
@@ -150,9 +194,31 @@ class Unforeseen(Response):
 
 def shortcut_to(context: RouteContext) -> Shortcut | None:
     route = context.original_route
-    is_known = isinstance(route, Operation) and type(route).get_route_handler is Operation.get_route_handler
-    if not is_known or not isinstance(route, APIRoute) or not Rendering.applies(context):
+    if not isinstance(route, Operation) or not Rendering.applies(context):
         return None
-    assert isinstance(route, Operation)
+    if any(getattr(type(route), name) is not getattr(Operation, name) for name in NOT_OVERRIDDEN):
+        return None
     arguments = Arguments.of(context)
     return None if arguments is None else Shortcut(context, route, arguments)
+
+
+def first_match(steps: Sequence[Step], path: str, scope: Scope) -> tuple[Shortcut, dict[str, str]] | None:
+    """The shortcut that serves this path, with the parameters in it; None if another route comes before it."""
+    for step in steps:
+        if isinstance(step, Shortcut):
+            if match := step.path_regex.match(path):
+                return step, match.groupdict()
+        elif step.matches(scope)[0] is Match.FULL:
+            return None
+    return None
+
+
+def first_segment(context: RouteContext) -> str | None:
+    """The first segment of the paths that a route serves; None if it may be any: it has parameters, or is a mount."""
+    literal = LITERAL.match(context.path or "")
+    return literal[1] if literal else None
+
+
+def other_slash(path: str) -> str:
+    """The path with its trailing slash added or removed."""
+    return path.rstrip("/") if path.endswith("/") else f"{path}/"

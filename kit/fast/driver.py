@@ -1,20 +1,27 @@
-"""Statements past SQLAlchemy: executed by the driver, on a connection of SQLAlchemy's pool.
+"""The driver: statements past SQLAlchemy, on a connection of its pool, and the conversion of their values.
 
 A failure is raised exactly as SQLAlchemy would raise it, and the connection is invalidated where SQLAlchemy would
 invalidate it: SQLAlchemy's own code does both.
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Any, NoReturn
 
 import aiosqlite
-from sqlalchemy import Connection, util
+from sqlalchemy import Connection, Float, util
 from sqlalchemy.engine import Engine
+from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.pool import PoolProxiedConnection
-
-from kit.database.engines import start_clock
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.types import TypeEngine
+from sqlmodel.sql.sqltypes import UTCDateTime
 
 Rows = Sequence[Sequence[Any]]
+Processor = Callable[[Any], Any]
+NUMERIC, FLOAT8 = 1700, 701
+"""The OIDs by which SQLAlchemy's dialects for PostgreSQL choose how numbers are converted."""
 
 
 def connect(engine: Engine) -> PoolProxiedConnection:
@@ -51,7 +58,8 @@ def read_on(connection: PoolProxiedConnection, sql: str, arguments: Sequence[Any
     if not isinstance(driver, aiosqlite.Connection):
         rows: Rows = util.await_only(driver.fetch(sql, *arguments))
         return rows
-    start_clock(connection.info)
+    info = connection.info
+    info["until"] = time.monotonic() + info["seconds"]  # the statement timeout of SQLite
     return list(util.await_only(driver.execute_fetchall(sql, arguments)))
 
 
@@ -64,7 +72,8 @@ async def insert(
     """
     driver: Any = connection.driver_connection
     if isinstance(driver, aiosqlite.Connection):
-        start_clock(connection.info)
+        info = connection.info
+        info["until"] = time.monotonic() + info["seconds"]
         await control(connection, "BEGIN IMMEDIATE")
         return [returned for row in rows for returned in await driver.execute_fetchall(sql, row)]
     begin = "BEGIN" if lock_timeout is None else f"BEGIN; SET LOCAL lock_timeout = {lock_timeout * 1000:.0f}"
@@ -113,3 +122,32 @@ def _translated(failure: BaseException, connection: PoolProxiedConnection) -> Ba
     except Exception as translated:
         return translated
     return failure
+
+
+def bind_processors(compiled: SQLCompiler, dialect: Dialect) -> list[tuple[str, Processor | None]]:
+    """The parameters of a statement in the order of its text, each with its bind processor."""
+    processors = {
+        name: bind.type.dialect_impl(dialect).bind_processor(dialect) for name, bind in compiled.binds.items()
+    }
+    return [(name, processors[name]) for name in compiled.positiontup or ()]
+
+
+def result_processor(kind: TypeEngine[Any], dialect: Dialect) -> Processor | None:
+    """Converts what the driver gives to the value in Python."""
+    if isinstance(kind, UTCDateTime):
+        return None if dialect.name == "postgresql" else in_utc  # asyncpg gives times in UTC
+    impl = kind.dialect_impl(dialect)
+    return impl.result_processor(dialect, FLOAT8 if isinstance(getattr(impl, "impl", impl), Float) else NUMERIC)
+
+
+def in_utc(text: str | None) -> datetime | None:
+    """A time as SQLite has it, in Python."""
+    return None if text is None else datetime.fromisoformat(text + "+00:00")
+
+
+def converted(rows: Rows, processors: Iterable[tuple[int, Processor]]) -> Rows:
+    """The rows with the values of these columns converted."""
+    columns: list[Iterable[Any]] = list(zip(*rows, strict=True))
+    for index, process in processors:
+        columns[index] = map(process, columns[index])
+    return list(zip(*columns, strict=True))

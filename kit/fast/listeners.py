@@ -17,7 +17,7 @@ rows and sets their attributes itself, and neither a load nor an INSERT fires at
 """
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from gc import get_referents
 from typing import Any
 
@@ -28,27 +28,44 @@ from sqlalchemy.event.base import _JoinedDispatcher
 from sqlalchemy.orm import InstanceEvents, Mapper, MapperEvents, Session, SessionEvents
 from sqlalchemy.orm.instrumentation import ClassManager, manager_of_class
 
-OWN_MODULES = frozenset({"kit.auth.ownership", "kit.database.engines", "kit.models.entities", "kit.operations.commits"})
+OWN_MODULES = frozenset({"kit.auth.ownership", "kit.database.engines", "kit.models.entities", "kit.database.sessions"})
 """Their listeners do not count: the shortcuts do what these do, or step aside for it."""
 AUTOCOMMIT_MODULE = "sqlalchemy.engine.default"
 """Here SQLAlchemy makes each connection of an engine with AUTOCOMMIT so; the driver does so by itself."""
 IRRELEVANT = re.compile("engine_disposed|set_.*_options|do_connect|.*savepoint|.*twophase")
 """Events of engines that neither a read nor an INSERT fires, or that shortcuts fire as well."""
 Listener = Any
-Collections = tuple[Collection[Listener], ...]
+
+
+class Watched:
+    """The collections of listeners that matter for something, and how many listeners of the kit are in them.
+
+    While the number is the same, nobody else listens: the kit's own are there from the import on.
+    """
+
+    def __init__(self, collections: Iterable[Collection[Listener]]) -> None:
+        self.collections = tuple(collections)
+        self.own = -1
+        """Not known yet, or there are others."""
+
+    def have_listener(self) -> bool:
+        """Whether there is a listener that is not of the kit."""
+        if sum(map(len, self.collections)) == self.own:
+            return False
+        listeners = [listener for collection in self.collections for listener in collection]
+        self.own = len(listeners) if all(map(_is_own, listeners)) else -1
+        return self.own < 0
 
 
 class Listeners:
     """Knows who listens to the events of an engine, of the sessions on it, and of the entities that they read."""
 
     def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self._own: set[Listener] = set()
-        """Listeners of `OWN_MODULES` that were met."""
+        self.engine, self.has_log = engine, engine._should_log_info
         self._of_engine = tuple(_of_engine(self.engine))
-        self._of_session: dict[type[Session], Collections] = {}
-        self._of_reads: dict[tuple[type[Session], type], Collections] = {}
-        self._of_inserts: dict[tuple[type[Session], type], Collections] = {}
+        self.of_sessions: dict[type[Session], Watched] = {}
+        self.of_reads: dict[tuple[type[Session], type], Watched] = {}
+        self.of_inserts: dict[tuple[type[Session], type], Watched] = {}
 
     def hear_read(self, session: Session, entity: type) -> bool:
         """Whether somebody listens to a read of this entity by its session."""
@@ -57,10 +74,9 @@ class Listeners:
     def hear_read_by(self, session_class: type[Session], entity: type) -> bool:
         """Whether somebody listens to reads of this entity by sessions of a class."""
         key = (session_class, entity)
-        collections = self._of_reads.get(key)
-        if collections is None:
-            collections = self._of_reads[key] = (*self._of_engine, *_of_session(key[0]), *_of_reads(entity))
-        return self._have_listener(collections) or self.engine._should_log_info()
+        if key not in self.of_reads:
+            self.of_reads[key] = Watched((*self._of_engine, *_of_session(session_class), *_of_reads(entity)))
+        return self.of_reads[key].have_listener() or self.has_log()
 
     def hear_insert(self, session: Session, entity: type) -> bool:
         """Whether somebody listens to an INSERT of a row of this entity by its session."""
@@ -69,10 +85,9 @@ class Listeners:
     def hear_insert_by(self, session_class: type[Session], entity: type) -> bool:
         """Whether somebody listens to INSERTs of rows of this entity by sessions of a class."""
         key = (session_class, entity)
-        collections = self._of_inserts.get(key)
-        if collections is None:
-            collections = self._of_inserts[key] = (*self._of_engine, *_of_session(key[0]), *_of_inserts(entity))
-        return self._have_listener(collections) or self.engine._should_log_info()
+        if key not in self.of_inserts:
+            self.of_inserts[key] = Watched((*self._of_engine, *_of_session(session_class), *_of_inserts(entity)))
+        return self.of_inserts[key].have_listener() or self.has_log()
 
     def hear_session(self, session: Session) -> bool:
         """Whether somebody listens to the session."""
@@ -80,19 +95,9 @@ class Listeners:
 
     def hear_session_class(self, session_class: type[Session]) -> bool:
         """Whether somebody listens to all sessions of a class."""
-        collections = self._of_session.get(session_class)
-        if collections is None:
-            collections = self._of_session[session_class] = tuple(_of_session(session_class))
-        return self._have_listener(collections)
-
-    def _have_listener(self, collections: Collections) -> bool:
-        """Whether there is a listener that is not of the kit."""
-        filled = filter(None, collections)
-        return not all(map(self._own.issuperset, filled)) and not all(map(self._are_own, filter(None, collections)))
-
-    def _are_own(self, listeners: Collection[Listener]) -> bool:
-        self._own.update(filter(_is_own, listeners))
-        return self._own.issuperset(listeners)
+        if session_class not in self.of_sessions:
+            self.of_sessions[session_class] = Watched(_of_session(session_class))
+        return self.of_sessions[session_class].have_listener()
 
 
 def _is_own(listener: Listener) -> bool:
@@ -122,25 +127,25 @@ def _of_session(session_class: type[Session]) -> Iterator[Collection[Listener]]:
 def _of_reads(entity: type) -> Iterator[Collection[Listener]]:
     for name in ("load", "refresh"):
         yield _of_class(InstanceEvents, name, ClassManager)
-        yield from _of_object(manager_of_class(entity).dispatch, name)
+        yield from of_object(manager_of_class(entity).dispatch, name)
 
 
 def _of_inserts(entity: type) -> Iterator[Collection[Listener]]:
     yield _of_class(InstanceEvents, "refresh_flush", ClassManager)
-    yield from _of_object(manager_of_class(entity).dispatch, "refresh_flush")
+    yield from of_object(manager_of_class(entity).dispatch, "refresh_flush")
     for name in ("before_insert", "after_insert"):
         yield _of_class(MapperEvents, name, Mapper)
-        yield from _of_object(inspect(entity).dispatch, name)
+        yield from of_object(inspect(entity).dispatch, name)
 
 
 def _of_engine(engine: Engine) -> Iterator[Collection[Listener]]:
     for name in _names(ConnectionEvents):
         yield _of_class(ConnectionEvents, name, Engine)
         yield _of_class(ConnectionEvents, name, Connection)
-        yield from _of_object(engine.dispatch, name)
+        yield from of_object(engine.dispatch, name)
     for name in _names(DialectEvents):
         yield _of_class(DialectEvents, name, type(engine.dialect))
-        yield from _of_object(engine.dialect.dispatch, name)
+        yield from of_object(engine.dialect.dispatch, name)
 
 
 def _names(events: Any) -> list[str]:
@@ -155,11 +160,11 @@ def _of_class(events: Any, name: str, owner: type) -> Collection[Listener]:
     return listeners
 
 
-def _of_object(dispatch: Any, name: str) -> Iterator[Collection[Listener]]:
+def of_object(dispatch: Any, name: str) -> Iterator[Collection[Listener]]:
     """The listeners to an event of an object, and of the one from which an engine with other options was made."""
     event = getattr(dispatch, name).for_modify(dispatch)  # from now on listeners are added to this collection
     if isinstance(dispatch, _JoinedDispatcher):
         yield event.local.listeners
-        yield from _of_object(dispatch.parent, name)
+        yield from of_object(dispatch.parent, name)
     else:
         yield event.listeners

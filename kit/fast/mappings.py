@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Column, ColumnElement, inspect
+from sqlalchemy import Column, inspect
 from sqlalchemy.orm import ColumnProperty, Mapper, MapperProperty
 from sqlalchemy.orm.attributes import manager_of_class
 from sqlalchemy.types import TypeDecorator, TypeEngine
@@ -30,8 +30,8 @@ class EntityMapping:
     entity: type[Entity]
     columns: Mapping[str, Column[Any]]
     ident_type: type | None
-    new_instance: Callable[[], Any]
-    """Makes a row as the ORM does when it loads one, without `__init__`."""
+    manager: Any
+    """SQLAlchemy's manager of the class, of which the state of a row is made."""
     identity_key: Callable[[tuple[Any, ...]], Any]
     """The key under which a session keeps a row."""
     defaults: tuple[str, ...]
@@ -58,7 +58,7 @@ def _mapping_of(entity: Any) -> EntityMapping | None:
         entity,
         columns,
         ident_type=value_type(columns["id"].type),
-        new_instance=manager_of_class(entity).new_instance,
+        manager=manager_of_class(entity),
         identity_key=mapper.identity_key_from_primary_key,
         defaults=_with_defaults(mapper, columns),
         relationships=frozenset(mapper.relationships.keys()),
@@ -111,22 +111,3 @@ def _first_version(mapper: Mapper[Any]) -> tuple[str, Any] | None:
         return None
     field = mapper.get_property_by_column(mapper.version_id_col).key
     return field, mapper.version_id_generator(None)
-
-
-@cache
-def _is_plain_type(kind: type) -> bool:
-    """Whether a value of this type is no SQL expression, which the ORM would write into the INSERT."""
-    return not issubclass(kind, ColumnElement) and not hasattr(kind, "__clause_element__")
-
-
-def is_insertable(row: Any, mapping: EntityMapping) -> bool:
-    """Whether an INSERT of its fields is all that a new row needs."""
-    values = row.__dict__
-    return (
-        mapping.is_insertable
-        and mapping.columns.keys() <= values.keys()
-        and mapping.relationships.isdisjoint(values)
-        and all(values[name] is not None for name in mapping.defaults)
-        and (mapping.first_version is None or values[mapping.first_version[0]] == mapping.first_version[1])
-        and all(map(_is_plain_type, map(type, values.values())))
-    )

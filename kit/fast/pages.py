@@ -21,8 +21,8 @@ from sqlmodel.sql.expression import SelectOfScalar
 from kit.database.sessions import ReadSession
 from kit.fast.embedding import Values, embed
 from kit.fast.projection import Projection, nested_variants
+from kit.fast.read_sessions import FastReadSession
 from kit.fast.selects import cache_key, fetch
-from kit.fast.sessions import FastReadSession
 from kit.http.encoding import to_json
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.models.reads import Read

@@ -68,6 +68,10 @@ def _shows_related(relation: Relation) -> bool:
     return not nested_variants(relation.read) and shows_stored_values(relation.read, relation.target)
 
 
+def included_variants(query: ListQuery) -> dict[str, type[Read]]:
+    return {name: read_variant(query.includes[name]) for name in query.included}
+
+
 @cache
 def nested_variants(read: type[Read]) -> dict[str, type[Read]]:
     """The fields of a variant that show related rows, each with their variant."""
@@ -202,10 +206,6 @@ class Projection:
         return [self.query.shown(_as_object(row)) for row in rows]
 
 
-def included_variants(query: ListQuery) -> dict[str, type[Read]]:
-    return {name: read_variant(query.includes[name]) for name in query.included}
-
-
 def _as_object(values: Any) -> Any:
     """An object that has these values, and those of related rows, as attributes."""
     if isinstance(values, list):
@@ -213,32 +213,6 @@ def _as_object(values: Any) -> Any:
     if not isinstance(values, dict):
         return values
     return SimpleNamespace(**{name: _as_object(value) for name, value in values.items()})
-
-
-def shown_values(row: Entity, read: type[Read], query: ListQuery | None) -> Any:
-    """What is shown of one row, for `to_json`, by a variant that shows stored values."""
-    query = query if query is not None and query.read is read else None
-    included = included_variants(query) if query else NOBODY
-    if not included and (query is None or query.fields is None):
-        shown = _plainly_shown(vars(row), read)
-        if shown is not None:
-            return shown
-    if not has_stored_types(row, read, included):
-        return (query.shown(row) if query else read.of(row)).model_dump(mode="json")
-    return Viewer(read, query.fields if query else None, included).show(vars(row))
-
-
-def _plainly_shown(values: Mapping[str, Any], read: type[Read]) -> Values | None:
-    """All fields of a variant that hides nothing; None if it does, or if a value has another type than stored ones."""
-    if private_fields(read) or nested_variants(read):
-        return None
-    shown = {}
-    for name, kinds in stored_types(read):
-        value = values.get(name, MISSING)
-        if type(value) not in kinds:
-            return None
-        shown[name] = value
-    return shown
 
 
 def has_stored_types(row: Any, read: type[Read], included: Mapping[str, type[Read]]) -> bool:

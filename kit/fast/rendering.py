@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, get_args, get_origin
 
 from fastapi.datastructures import DefaultPlaceholder
@@ -10,14 +11,23 @@ from starlette.responses import Response
 from starlette.status import HTTP_204_NO_CONTENT, HTTP_304_NOT_MODIFIED
 
 from kit.fast.pages import FastPage
-from kit.fast.projection import shown_values, shows_stored_values
+from kit.fast.projection import (
+    NOBODY,
+    Viewer,
+    has_stored_types,
+    included_variants,
+    nested_variants,
+    shows_stored_values,
+    stored_types,
+)
 from kit.http.encoding import to_json
 from kit.models.entities import Entity
+from kit.models.privacy import private_fields
 from kit.models.reads import Read
-from kit.operations.answers import page_headers, ready, tag_row
+from kit.operations.answers import page_headers, ready
 from kit.operations.handlers import is_generator
-from kit.operations.units import Unit
-from kit.query.list_query import QUERY
+from kit.operations.unit_of_work import Unit
+from kit.query.list_query import QUERY, ListQuery
 
 JSON = (b"content-type", b"application/json")
 BODILESS = (HTTP_204_NO_CONTENT, HTTP_304_NOT_MODIFIED)
@@ -61,9 +71,9 @@ class Rendering:
             unit.is_tagged_by_content = True
             unit.digest = result.digest
             return JSONAnswer(body, self.status)
-        query = unit.request.scope.get(QUERY)
         if isinstance(result, Entity) and self.read and shows_stored_values(self.read, type(result)):
-            tag_row(unit, result, query)
+            query = unit.request.scope.get(QUERY)
+            unit.tag_row(result, has_related=query is not None and bool(query.included))
             return JSONAnswer(to_json(shown_values(result, self.read, query)), self.status)
         if isinstance(result, list) and self.item and all_stored(result, self.item):
             return JSONAnswer(to_json([shown_values(row, self.item, None) for row in result]), self.status)
@@ -79,6 +89,26 @@ class Rendering:
             return JSONAnswer(b"" if self.status in BODILESS else b"null", self.status)
         content = await serialize_response(field=field, response_content=value, dump_json=field is not None)
         return JSONAnswer(content if isinstance(content, bytes) else to_json(content), self.status)
+
+
+def shown_values(row: Entity, read: type[Read], query: ListQuery | None) -> Any:
+    """What is shown of one row, for `to_json`, by a variant that shows stored values."""
+    query = query if query is not None and query.read is read else None
+    if (query is None or not query.included) and (query is None or query.fields is None):
+        columns, values = plain_columns(read), row.__dict__
+        shown = {name: values[name] for name, kinds in columns if name in values and type(values[name]) in kinds}
+        if columns and len(shown) == len(columns):
+            return shown
+    included = included_variants(query) if query else NOBODY
+    if not has_stored_types(row, read, included):
+        return (query.shown(row) if query else read.of(row)).model_dump(mode="json")
+    return Viewer(read, query.fields if query else None, included).show(vars(row))
+
+
+@cache
+def plain_columns(read: type[Read]) -> Sequence[tuple[str, tuple[type, ...]]]:
+    """The columns of a variant that hides nothing, each with the types of stored values; none if it hides something."""
+    return () if private_fields(read) or nested_variants(read) else stored_types(read)
 
 
 def as_variant(model: Any) -> type[Read] | None:

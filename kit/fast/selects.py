@@ -1,6 +1,6 @@
 """Selects past the ORM: compiled once for all values, executed by the driver, and converted column by column."""
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -11,8 +11,7 @@ from sqlalchemy.sql.cache_key import CacheKey
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from kit.fast import driver
-from kit.fast.driver import Rows
-from kit.fast.processors import bind_processors, result_processor
+from kit.fast.driver import Rows, bind_processors, result_processor
 
 MAX_STATEMENTS = 500
 """Compiled statements that are kept; the least recently used ones are compiled again."""
@@ -28,7 +27,7 @@ def unchanged(statement: Select[Any]) -> Select[Any]:
 class CompiledSelect:
     """A select as the driver wants it: its text, the order of its parameters, and the processors of both."""
 
-    def __init__(self, statement: Select[Any], key: CacheKey, dialect: Dialect) -> None:
+    def __init__(self, statement: Select[Any], key: CacheKey | None, dialect: Dialect) -> None:
         compiled = statement.compile(dialect=dialect, cache_key=key)
         assert isinstance(compiled, SQLCompiler)
         self.compiled, self.sql = compiled, str(compiled)
@@ -44,12 +43,7 @@ class CompiledSelect:
         return [given[name] if process is None else process(given[name]) for name, process in self.parameters]
 
     def converted(self, rows: Rows) -> Rows:
-        if not self.processors or not rows:
-            return rows
-        columns: list[Iterable[Any]] = list(zip(*rows, strict=True))
-        for index, process in self.processors:
-            columns[index] = map(process, columns[index])
-        return list(zip(*columns, strict=True))
+        return driver.converted(rows, self.processors) if self.processors and rows else rows
 
 
 _compiled: util.LRUCache[Any, CompiledSelect] = util.LRUCache(MAX_STATEMENTS)

@@ -20,19 +20,20 @@ from sqlalchemy import Integer, MetaData, bindparam, create_engine, event, inspe
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.engine import Dialect, Engine
 from sqlalchemy.orm import Session, registry
+from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.pool import StaticPool
 from sqlmodel import Field, col
 from sqlmodel import select as sqlmodel_select
 
 from kit.auth.ownership import ReadOnlySession
 from kit.fast.bulk_insert import are_alike
-from kit.fast.instances import flushed, loaded, set_id
 from kit.fast.listeners import Listeners
-from kit.fast.mappings import EntityMapping, is_insertable, mapping_of
+from kit.fast.mappings import EntityMapping, mapping_of
 from kit.fast.pages import has_only_known_parts
+from kit.fast.read_sessions import loaded, select_by_id
 from kit.fast.selects import CompiledSelect, cache_key
-from kit.fast.sessions import RevocableSession, select_by_id
-from kit.fast.single_insert import NewRow
+from kit.fast.single_insert import NewRow, is_insertable
+from kit.fast.write_sessions import RevocableSession, flushed
 from kit.http.encoding import to_json
 from kit.models.entities import Entity
 from kit.models.types import MoneyColumn
@@ -113,12 +114,9 @@ class Bench:
 def check_loaded_rows(bench: Bench) -> None:
     """A row made of a driver's values is the row that the ORM loads, and the session knows it."""
     ident = bench.stored().id
-    statement = select_by_id(bench.mapping, 1)
-    key = cache_key(statement)
-    assert key is not None, "a select has a cache key"
-    compiled = CompiledSelect(statement, key, bench.engine.dialect)
+    compiled = select_by_id(bench.mapping, 1, bench.engine.dialect)
     with bench.cursor() as cursor:
-        found = cursor.execute(compiled.sql, compiled.arguments(key, {"id_0": ident})).fetchall()
+        found = cursor.execute(compiled.sql, [ident]).fetchall()
     values = dict(zip(bench.mapping.columns, compiled.converted(found)[0], strict=True))
     with Session(bench.engine) as session, Session(bench.engine) as plain:
         row, expected = loaded(session, bench.mapping, values), plain.get(Probe, ident)
@@ -155,7 +153,7 @@ def check_single_insert(bench: Bench) -> None:
         assert session._transaction is not None, "the session has begun"
         assert not session._transaction._connections, "the session has no connection"
         with bench.cursor() as cursor:
-            set_id(row, cursor.execute(new.statement.sql, new.arguments).fetchone()[0])
+            set_committed_value(row, "id", cursor.execute(new.statement.sql, new.arguments).fetchone()[0])
             cursor.connection.commit()
         flushed(session, row)
         assert inspect(row).persistent, "the row is persistent"

@@ -10,40 +10,37 @@ from collections.abc import Awaitable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import insert, inspect, util
+from sqlalchemy import ColumnElement, insert, inspect, util
 from sqlalchemy.engine import Engine
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from kit.fast import driver
-from kit.fast.instances import set_id
+from kit.fast.driver import bind_processors
 from kit.fast.mappings import EntityMapping
-from kit.fast.processors import bind_processors
 from kit.fast.selects import MAX_STATEMENTS
 from kit.models.entities import Entity
 
 T = TypeVar("T")
+_plain_types: set[type] = set()
+"""Types that were met whose values are no SQL expressions, which the ORM would write into the INSERT."""
 
 
 class CompiledInsert:
     """The INSERT of one row of a table: with its id, or without, then it returns the id."""
 
     def __init__(self, mapping: EntityMapping, dialect: Dialect, *, has_id: bool) -> None:
-        fields = [name for name in mapping.columns if has_id or name != "id"]
-        self.fields = {mapping.columns[name].key: name for name in fields}
+        fields = {part.key: name for name, part in mapping.columns.items() if has_id or name != "id"}
         statement = insert(inspect(mapping.entity).local_table)
         returning = statement if has_id else statement.returning(mapping.columns["id"])
-        compiled = returning.compile(dialect=dialect, column_keys=list(self.fields))
+        compiled = returning.compile(dialect=dialect, column_keys=list(fields))
         assert isinstance(compiled, SQLCompiler)
-        self.sql, self.parameters = str(compiled), bind_processors(compiled, dialect)
-
-    def arguments(self, row: Any) -> tuple[Any, ...]:
-        """The values of a row in the order of the text. Raises what the type of a column raises."""
-        values = row.__dict__
-        given = [(values[self.fields[key]], process) for key, process in self.parameters]
-        return tuple(value if process is None else process(value) for value, process in given)
+        parameters = bind_processors(compiled, dialect)
+        self.sql, self.fields = str(compiled), [fields[key] for key, _ in parameters]
+        self.processors = [(index, process) for index, (_, process) in enumerate(parameters) if process is not None]
 
 
 _compiled = lru_cache(MAX_STATEMENTS)(CompiledInsert)
@@ -54,12 +51,35 @@ class NewRow(NamedTuple):
 
     row: Entity
     statement: CompiledInsert
-    arguments: tuple[Any, ...]
+    arguments: Sequence[Any]
 
     @classmethod
     def of(cls, row: Entity, mapping: EntityMapping, dialect: Dialect) -> "NewRow":
+        """Raises what the type of a column raises for its value."""
         statement = _compiled(mapping, dialect, has_id=row.id is not None)
-        return cls(row, statement, statement.arguments(row))
+        arguments = list(map(row.__dict__.__getitem__, statement.fields))
+        for index, process in statement.processors:
+            arguments[index] = process(arguments[index])
+        return cls(row, statement, arguments)
+
+
+def is_insertable(row: Any, mapping: EntityMapping) -> bool:
+    """Whether an INSERT of its fields is all that a new row needs."""
+    values, version = row.__dict__, mapping.first_version
+    if not mapping.is_insertable or not mapping.columns.keys() <= values.keys():
+        return False
+    if not mapping.relationships.isdisjoint(values) or None in map(values.get, mapping.defaults):
+        return False
+    if version is not None and values[version[0]] != version[1]:
+        return False
+    return _plain_types.issuperset(map(type, values.values())) or _are_plain(set(map(type, values.values())))
+
+
+def _are_plain(kinds: set[type]) -> bool:
+    if any(issubclass(kind, ColumnElement) or hasattr(kind, "__clause_element__") for kind in kinds):
+        return False
+    _plain_types.update(kinds)
+    return True
 
 
 class SingleInsert:
@@ -77,7 +97,7 @@ class SingleInsert:
         self.connection = await util.greenlet_spawn(driver.connect, self.engine)
         ids = await self._answer(driver.insert(self.connection, sql, arguments, lock_timeout), sql, arguments[0])
         for part, (ident,) in zip(new, ids, strict=False):  # none is returned for rows that have their ids
-            set_id(part.row, ident)
+            set_committed_value(part.row, "id", ident)
 
     async def commit(self) -> None:
         assert self.connection is not None

@@ -1,14 +1,13 @@
 """Request bodies: read once, of a bounded size, and parsed as strict JSON (RFC 8259)."""
 
 import json
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from starlette.requests import Request
 from starlette.types import Receive, Scope
 
 from kit.http.problems import Problem, malformed
-from kit.http.request_headers import header
 
 MAX_DIGITS = 4300
 """Of an integer: Python's own limit."""
@@ -43,30 +42,37 @@ class BufferedRequest(Request):
         return self._parsed
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body; a 413 over `limit` bytes, announced or not, and a 400 if the client leaves before its end."""
-    announced = header(request.scope, b"content-length") or ""
-    _refuse_over(limit, int(announced) if announced.isdigit() else 0)
+async def read_body(receive: Receive, given: Mapping[bytes, bytes], limit: int) -> bytes:
+    """The whole body; a 413 over `limit` bytes, announced or not, and a 400 if the client leaves before its end.
+
+    `given` are the headers of the request.
+    """
+    announced = given.get(b"content-length", b"")
+    if announced.isdigit() and int(announced) > limit:
+        raise _too_large(limit)
     body, is_complete = bytearray(), False
     while not is_complete:
-        message = await request.receive()
+        message = await receive()
         if message["type"] == "http.disconnect":
             raise malformed("The body ended early.")
         body += message.get("body", b"")
-        _refuse_over(limit, len(body))
+        if len(body) > limit:
+            raise _too_large(limit)
         is_complete = not message.get("more_body", False)
     return bytes(body)
 
 
-def _refuse_over(limit: int, size: int) -> None:
-    if size > limit:
-        detail = f"The body may have at most {limit} bytes."
-        raise Problem(413, detail, kind="body-too-large", headers={"Connection": "close"})
+def _too_large(limit: int) -> Problem:
+    detail = f"The body may have at most {limit} bytes."
+    return Problem(413, detail, kind="body-too-large", headers={"Connection": "close"})
 
 
-def refuse_other_than_json(request: Request) -> None:
-    """A 415 for a body that is not `application/json` or `application/…+json`, or that is encoded."""
-    media_type = (header(request.scope, b"content-type") or "").partition(";")[0].strip().lower()
+def refuse_other_than_json(given: Mapping[bytes, bytes]) -> None:
+    """A 415 for a body that is not `application/json` or `application/…+json`."""
+    content_type = given.get(b"content-type", b"")
+    if content_type == b"application/json":
+        return
+    media_type = content_type.decode("latin-1").partition(";")[0].strip().lower()
     is_json = media_type == "application/json" or (
         media_type.startswith("application/") and media_type.endswith("+json")
     )
@@ -75,10 +81,9 @@ def refuse_other_than_json(request: Request) -> None:
         raise Problem(415, "The body must be application/json.", kind="unsupported-media-type", headers=headers)
 
 
-def refuse_encoded(request: Request) -> None:
+def refuse_encoded(given: Mapping[bytes, bytes]) -> None:
     """A 415 for a body with a Content-Encoding (RFC 9110, section 8.4)."""
-    encoding = (header(request.scope, b"content-encoding") or "identity").strip().lower()
-    if encoding != "identity":
+    if given.get(b"content-encoding", b"").strip().lower() not in (b"", b"identity"):
         headers = {"Accept-Encoding": "identity"}
         raise Problem(415, "The body may have no Content-Encoding.", kind="unsupported-media-type", headers=headers)
 

@@ -1,7 +1,7 @@
 """The principal of a request: the user on whose behalf it is served, and the roles that the user has."""
 
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 SUPERUSER = "superuser"
 """The role that may do everything."""
@@ -13,10 +13,11 @@ class Principal:
 
     id: int | None = None
     roles: frozenset[str] = frozenset()
+    is_superuser: bool = field(init=False, repr=False, compare=False)
+    """Whether the roles include `superuser`."""
 
-    @property
-    def is_superuser(self) -> bool:
-        return SUPERUSER in self.roles
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_superuser", SUPERUSER in self.roles)
 
 
 ANONYMOUS = Principal()

@@ -1,4 +1,4 @@
-"""Entities: tables whose rows have an id, a version and timestamps."""
+"""Entities and bodies: tables whose rows have an id, a version and timestamps, and what creates and changes rows."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextvars import ContextVar
@@ -8,7 +8,15 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Self
 from uuid import UUID
 
-from pydantic import SerializationInfo, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import PydanticUndefined
 from sqlalchemy import Index, MetaData, String, Table, event, inspect
 from sqlalchemy.orm import Mapper, declared_attr
 from sqlalchemy.orm.attributes import set_attribute
@@ -112,3 +120,29 @@ def order_text_by_code_point(mapper: Mapper[Any], _: type) -> None:
         if isinstance(column.type, AutoString):
             length = column.type.length
             column.type = String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
+class Body(SQLModel):
+    """A request body. Unknown fields are refused; read-only ones are ignored, so that a client may send back a row."""
+
+    model_config = ConfigDict(extra="forbid")  # type: ignore[assignment]  # SQLModel's own type of it is not public
+    read_only: ClassVar[frozenset[str]] = frozenset({"id", *Stamped.model_fields})
+    __init__ = BaseModel.__init__  # SQLModel's is for tables, and takes half of the time of each body
+
+    @model_validator(mode="before")
+    @classmethod
+    def ignore_read_only(cls, body: object) -> object:
+        if not isinstance(body, dict) or cls.read_only.isdisjoint(body):
+            return body
+        return {name: value for name, value in body.items() if name not in cls.read_only}
+
+
+class Changes(Body):
+    """A body of which every field may be left out. A field that cannot be null does not become nullable by that."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        for field in cls.model_fields.values():
+            field.default, field.default_factory, field.validate_default = PydanticUndefined, lambda: None, False
+        cls.model_rebuild(force=True)

@@ -8,13 +8,14 @@ from uuid import UUID
 import pydantic
 import uuid_utils.compat
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, BeforeValidator, Strict, ValidationInfo
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, BeforeValidator, GetCoreSchemaHandler, GetJsonSchemaHandler, Strict, ValidationInfo
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from sqlalchemy import BigInteger, Dialect, Integer, Numeric
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 BIGINT = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by INTEGER only
 MAX_ID = 2**63 - 1
+DIGITS = "^[0-9]+$"
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -31,11 +32,21 @@ def not_blank(text: str) -> str:
     return text
 
 
-def only_digits(value: object) -> object:
-    """Ids in paths and queries are plain decimal numbers: no sign, point, blank or underscore."""
-    if isinstance(value, str) and not (value.isascii() and value.isdigit()):
-        raise PydanticCustomError("int_parsing", "Input should be a valid integer")
-    return value
+class PlainNumber:
+    """The annotation of an id in a path: a plain decimal number, without sign, point, blank or underscore.
+
+    It is validated without a call of Python.
+    """
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        digits = core_schema.union_schema([core_schema.int_schema(strict=True), core_schema.str_schema(pattern=DIGITS)])
+        written = core_schema.custom_error_schema(digits, "int_parsing")
+        return core_schema.chain_schema([written, core_schema.int_schema(ge=1, le=MAX_ID)])
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"type": "integer", "minimum": 1, "maximum": MAX_ID}
 
 
 def deliverable(address: str) -> str:
@@ -80,7 +91,7 @@ Whole = Annotated[int, Strict()]
 """An integer as JSON has it: neither "5", nor true, nor 5.0."""
 Reference = Annotated[int, Strict(), pydantic.Field(ge=1, le=MAX_ID)]
 """The id of another thing, in a body."""
-Id = Annotated[int, pydantic.Field(ge=1, le=MAX_ID), BeforeValidator(only_digits)]
+Id = Annotated[int, PlainNumber()]
 """An id in a path."""
 
 CENT = Decimal("0.01")

@@ -56,7 +56,9 @@ async def show_docs(request: Request) -> Response:
             "defaultModelsExpandDepth": 0,
             "showCommonExtensions": False,
             "validatorUrl": None,
+            **(request.app.swagger_ui_parameters or {}),
         },
+        init_oauth=request.app.swagger_ui_init_oauth,
     )
     page.headers["Content-Security-Policy"] = policy(bytes(page.body).decode())
     return page

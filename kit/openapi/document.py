@@ -1,7 +1,8 @@
 """The OpenAPI document: what FastAPI derives from the routes, and what only the kit knows."""
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy
@@ -37,17 +38,17 @@ What holds for every resource, at its path with and without the trailing slash:
 def openapi(app: FastAPI, access: Mapping[tuple[int, str], Who]) -> Json:
     """The document: what FastAPI derives from the routes, and what only the kit knows."""
     operations = list(documented(app))
-    about = f"{app.description}\n{CONVENTIONS}"
-    shown = tags(operations)
-    schema = get_openapi(title=app.title, version=app.version, description=about, tags=shown, routes=app.routes)
+    schema = of_fastapi(app, tags(operations, app.openapi_tags or ()))
     components = schema.setdefault("components", {}).setdefault("schemas", {})
     components["Problem"] = PROBLEM_SCHEMA
     schema["components"]["securitySchemes"] = schema["components"].get("securitySchemes", {}) | {"Token": BEARER}
     show_embedded(operations, schema)
     for route, path in operations:
-        for method in (route.methods or set()) - {"HEAD"}:
+        for method in sorted(route.methods or set()):
             operation = schema["paths"][path][method.lower()]
-            if access.get((id(route), method)) is not Who.ANYONE:
+            operation["operationId"] = id_of_method(operation["operationId"], method, route.methods or set())
+            served_as = "GET" if method == "HEAD" else method
+            if access.get((id(route), served_as)) is not Who.ANYONE:
                 operation.setdefault("security", [{"Token": []}])
             complete(operation, table_of(route, operations), components)
     show_merge_patch(schema)
@@ -56,6 +57,38 @@ def openapi(app: FastAPI, access: Mapping[tuple[int, str], Who]) -> Json:
     share_failures(schema)
     result: Json = exact(schema)
     return result
+
+
+def of_fastapi(app: FastAPI, shown_tags: list[Json]) -> Json:
+    """FastAPI's own document, with all that was given to the application for it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Duplicate Operation ID")  # of one route with several methods: see below
+        return get_openapi(
+            title=app.title,
+            version=app.version,
+            openapi_version=app.openapi_version,
+            summary=app.summary,
+            description=f"{app.description}\n{CONVENTIONS}",
+            terms_of_service=app.terms_of_service,
+            contact=app.contact,
+            license_info=app.license_info,
+            routes=app.routes,
+            webhooks=app.webhooks.routes,
+            tags=shown_tags,
+            servers=app.servers,
+            separate_input_output_schemas=app.separate_input_output_schemas,
+            external_docs=app.openapi_external_docs,
+        )
+
+
+def id_of_method(operation_id: str, method: str, methods: Collection[str]) -> str:
+    """The operation id of one of the methods of a route, which FastAPI gives to all of them: with the method in it."""
+    if len(methods) < 2:
+        return operation_id
+    named = [f"_{name.lower()}" for name in methods if operation_id.endswith(f"_{name.lower()}")]
+    if named:  # FastAPI's own id ends with any of the methods
+        return f"{operation_id.removesuffix(named[0])}_{method.lower()}"
+    return f"{operation_id}-{method.lower()}"
 
 
 def documented(app: FastAPI) -> Iterator[tuple[APIRoute, str]]:
@@ -79,10 +112,16 @@ def show_merge_patch(schema: Json) -> None:
             content["application/merge-patch+json"] = content["application/json"]
 
 
-def tags(operations: Operations) -> list[Json]:
-    """What the module of each resource says of itself."""
-    modules = {str(tag): inspect.getmodule(handler_of(route)) for route, _ in operations for tag in route.tags[:1]}
-    return [{"name": tag, "description": inspect.getdoc(module) or ""} for tag, module in modules.items()]
+def tags(operations: Operations, given: Sequence[Json]) -> list[Json]:
+    """The tags that were given to the application, and of the others, what the module of each resource says."""
+    modules = {
+        str(getattr(tag, "value", tag)): inspect.getmodule(handler_of(route))
+        for route, _ in operations
+        for tag in route.tags[:1]
+    }
+    names = {tag["name"] for tag in given}
+    others = {tag: inspect.getdoc(module) or "" for tag, module in modules.items() if tag not in names}
+    return [*given, *({"name": tag, "description": description} for tag, description in others.items())]
 
 
 def handler_of(route: APIRoute) -> Any:

@@ -7,14 +7,13 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from kit.http.etags import etag
 from kit.http.paths import full_path
 from kit.http.problems import content
 from kit.models.entities import Entity
 from kit.models.reads import Read
 from kit.operations.bulk import Outcome
-from kit.operations.handlers import Handler, call, is_generator
-from kit.operations.units import UNIT, Unit
+from kit.operations.handlers import Handler, awaitable, is_generator
+from kit.operations.unit_of_work import UNIT, Unit
 from kit.query.list_query import QUERY, ListQuery
 from kit.query.pages import ShownPage
 
@@ -27,9 +26,11 @@ def answering(handler: Handler) -> Handler:
     if is_generator(handler):
         return handler
 
+    call = awaitable(handler)
+
     @functools.wraps(handler)
     async def answer(*values: Any, **arguments: Any) -> Any:
-        result = await call(handler, *values, **arguments)
+        result = await call(*values, **arguments)
         unit = UNIT.get()
         if unit is None:
             return result
@@ -48,6 +49,7 @@ def ready(unit: Unit, result: Any) -> Any:
     if isinstance(result, Outcome):
         return ready_outcome(unit, result)
     if isinstance(result, list) and result and isinstance(result[0], Entity):
+        refuse_without_model(unit.request.scope["route"], result[0])
         read = item_variant(unit)
         return result if read is None else [read.of(row) for row in result]
     return result
@@ -80,28 +82,19 @@ def next_page(request: Request, cursor: str) -> str:
 def ready_row(unit: Unit, row: Entity) -> Any:
     route = unit.request.scope["route"]
     read = route.response_model
-    if read is None:
-        raise TypeError(f"{route.name} returned {type(row).__name__}, a table, which would show all its columns: "
-                        "give the route a response_model.")  # fmt: skip
+    refuse_without_model(route, row)
     query: ListQuery | None = unit.request.scope.get(QUERY)
-    tag_row(unit, row, query)
+    unit.tag_row(row, has_related=query is not None and bool(query.included))
     if not (isinstance(read, type) and issubclass(read, Read)):
         return row
     return query.shown(row) if query is not None and query.read is read else read.of(row)
 
 
-def tag_row(unit: Unit, row: Entity, query: ListQuery | None) -> None:
-    """The ETag of a row, and where it is if it was created."""
-    if query is not None and query.included:
-        unit.is_tagged_by_content = True  # what is embedded changes without the version of the row
-    else:
-        unit.etag = etag(row.version)
-    if unit.request.scope["route"].status_code == 201:
-        unit.headers["location"] = location(unit.request, row)
-
-
-def location(request: Request, row: Entity) -> str:
-    return f"{full_path(request.scope).rstrip('/')}/{row.id}"
+def refuse_without_model(route: Any, row: Entity) -> None:
+    """What a handler returns is known only now, if its annotation does not say it."""
+    if route.response_model is None:
+        raise TypeError(f"{route.name} returned {type(row).__name__}, a table, which would show all its columns: "
+                        "give the route a response_model.")  # fmt: skip
 
 
 def ready_outcome(unit: Unit, outcome: Outcome) -> Response:

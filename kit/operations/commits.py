@@ -1,43 +1,19 @@
-"""Commits: the end of a transaction, after which an answer, or the last part of a stream, may be sent."""
+"""Commits of streams: the last part of an answer is sent when its transaction has been committed."""
 
-import asyncio
-from typing import Any
-
-from sqlalchemy import event
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kit.auth.ownership import GuardedSession
-from kit.database.errors import FAILURES, explained, meaning_of
 from kit.database.sessions import ReadSession, WriteSession
+from kit.operations.unit_of_work import commit
 
-COMMIT_TIMEOUT = 5.0
-"""Seconds that a COMMIT may take, whatever the deadline of the request; then its outcome is unknown."""
-HAS_COMMITTED = "has_committed"
-"""In a session's `info`: a transaction of it was committed, so the request must not be tried again."""
 ANSWER = "kit.answer"
 """In the scope of a request: its `CommittingSend`."""
-
-
-@event.listens_for(GuardedSession, "after_commit")
-def _note_commit(session: GuardedSession) -> None:
-    session.info[HAS_COMMITTED] = True
-
-
-async def commit(session: WriteSession) -> None:
-    """Commit. If the database goes away meanwhile, or takes too long, the outcome is unknown: a 503 that says so."""
-    try:
-        async with asyncio.timeout(COMMIT_TIMEOUT):
-            await session.commit()
-    except FAILURES as failure:
-        if meaning_of(failure) in ("lost", "unavailable"):
-            raise explained(failure, committing=True) from failure
-        raise
 
 
 async def commit_open_transaction(session: ReadSession | WriteSession | None) -> None:
     """Commit what was written since the last commit, if anything was."""
     if isinstance(session, WriteSession) and session.in_transaction():
+        await session.prepare_commit()  # what fails here has not been applied
         await commit(session)
 
 
@@ -87,8 +63,3 @@ class SessionResponse(Response):
             await self.response(scope, receive, answer)
             if answer.is_complete:
                 await commit_open_transaction(self.session)
-
-
-def is_open_ended(response: Any) -> bool:
-    """Whether code of the handler runs after it has returned the response: a stream, or background tasks."""
-    return not hasattr(response, "body") or response.background is not None

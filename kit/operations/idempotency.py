@@ -6,7 +6,7 @@ until the first is decided; whatever becomes of the effect becomes of the row.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from typing import Any
 from weakref import WeakValueDictionary
@@ -18,12 +18,13 @@ from sqlmodel import Field, Index, SQLModel, col, select
 from starlette.requests import Request
 from starlette.responses import Response
 
-from kit.database.errors import code_of
-from kit.database.sessions import WriteSession
+from kit.database.errors import FAILURES, code_of
+from kit.database.sessions import HAS_COMMITTED, WriteSession
 from kit.http.problems import Problem
 from kit.models.entities import now
 from kit.operations.failures import handled, is_temporary
 from kit.operations.idempotency_keys import IdempotencyKey, refused
+from kit.runtime import runtime_of
 
 REPLAYED = "Idempotency-Replayed"
 LIFETIME = timedelta(hours=24)
@@ -33,12 +34,15 @@ MAX_REMOVED = 5
 """Expired rows that one request removes in passing: more than it adds, so that none pile up."""
 DECIDED = (404, 409)
 """Statuses of failures that the data decided: the first response, as much as a success."""
-UNANSWERED = 0
-"""The status of a key whose first request has no response yet."""
+UNANSWERED, BROKEN_OFF = 0, 1
+"""Statuses of a key whose first request has no response yet; and will have none, though its handler has committed."""
+MAX_DELAY_SECONDS = 60
+"""Seconds, beside its deadline, after which a request that has no response has broken off, with its process."""
 NOT_STORED = ("content-length", "set-cookie", "date")
 LOCK_TIMEOUT = "55P03"
 INSERT: Mapping[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
-locks: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
+locks: WeakValueDictionary[tuple[asyncio.AbstractEventLoop, bytes], asyncio.Lock] = WeakValueDictionary()
+"""The turns of requests with one key; each event loop has its own, as locks belong to a loop."""
 
 
 class StoredAnswer(SQLModel, table=True):
@@ -58,7 +62,7 @@ class StoredAnswer(SQLModel, table=True):
 @asynccontextmanager
 async def exclusive(key: IdempotencyKey) -> AsyncIterator[None]:
     """One request with this key at a time in this process, so that those who wait do not keep connections busy."""
-    lock = locks.setdefault(key.id, asyncio.Lock())
+    lock = locks.setdefault((asyncio.get_running_loop(), key.id), asyncio.Lock())
     try:
         async with asyncio.timeout(MAX_WAIT_SECONDS):
             await lock.acquire()
@@ -75,7 +79,18 @@ async def execute_once(
 ) -> Response:
     """The response of this work, which is stored in its transaction; or the response that was stored before."""
     if not await _claim(session, key):
-        return await _replay(session, key)
+        return await _replay(request, session, key)
+    try:
+        return await _first_stored(request, session, key, work)
+    except Exception:
+        if session.info.get(HAS_COMMITTED):
+            await _note_end(session, key)
+        raise
+
+
+async def _first_stored(
+    request: Request, session: WriteSession, key: IdempotencyKey, work: Callable[[], Awaitable[Response]]
+) -> Response:
     response = await _first_response(request, session, key, work)
     if not await _store(session, key, response):  # the handler has rolled back its transaction, and so the key
         if not await _claim(session, key):
@@ -124,6 +139,23 @@ async def _response_after_commit(
     return await _decided(request, failure) if response is None or response.status_code >= 500 else response
 
 
+async def _note_end(session: WriteSession, key: IdempotencyKey) -> None:
+    """Note that a request has failed after its handler had committed, so that those who ask again are told so."""
+    with suppress(*FAILURES):  # then it is seen by the time that has passed
+        await session.rollback()
+        unanswered = (col(StoredAnswer.id) == key.id, col(StoredAnswer.status) == UNANSWERED)
+        await session.exec(update(StoredAnswer).where(*unanswered).values(status=BROKEN_OFF))
+        await session.commit()
+
+
+def _broken_off() -> Problem:
+    detail = (
+        "The first request with this Idempotency-Key failed after a part of it was stored, so it is not run again: "
+        "look at what is there, and use another key for what is missing."
+    )
+    return Problem(409, detail, kind="broken-off")
+
+
 def _in_flight() -> Problem:
     detail = "The first request with this Idempotency-Key is still running."
     return Problem(409, detail, kind="in-flight", headers={"Retry-After": "1"})
@@ -144,12 +176,13 @@ async def _claim(session: WriteSession, key: IdempotencyKey) -> bool:
     return is_ours
 
 
-async def _replay(session: WriteSession, key: IdempotencyKey) -> Response:
+async def _replay(request: Request, session: WriteSession, key: IdempotencyKey) -> Response:
     stored = (await session.exec(select(StoredAnswer).where(StoredAnswer.id == key.id))).one()
     if stored.request not in (key.request, *key.older):
         raise refused("The key was used for another request")
-    if stored.status == UNANSWERED:  # its handler has committed a part, and is not done, or broke down
-        raise _in_flight()
+    if stored.status in (UNANSWERED, BROKEN_OFF):  # its handler has committed a part, and is not done, or broke down
+        latest = stored.created_at + timedelta(seconds=runtime_of(request).request_timeout + MAX_DELAY_SECONDS)
+        raise _broken_off() if stored.status == BROKEN_OFF or now() > latest else _in_flight()
     return Response(stored.body, stored.status, stored.headers | {REPLAYED: "true"})
 
 

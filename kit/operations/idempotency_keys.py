@@ -7,21 +7,26 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
+from starlette.types import Message
 
 from kit.http.bodies import BufferedRequest
-from kit.http.principals import CURRENT_PRINCIPAL
+from kit.http.principals import CURRENT_PRINCIPAL, Principal
 from kit.http.problems import Problem, error, invalid
 from kit.http.request_headers import header, headers
-from kit.operations.dependencies import get_caller
+from kit.operations.callers import Caller, get_caller
 from kit.runtime import runtime_of
 
 HEADER = "Idempotency-Key"
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 NO_LIMITS: Mapping[str, Any] = MappingProxyType({})
+CALLER = "kit.overriding_caller"
+"""In a copy of the scope of a request: the caller of a test."""
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -44,7 +49,8 @@ async def key_of(request: Request, form_limits: Mapping[str, Any] = NO_LIMITS) -
         return None
     if len(lines) > 1 or not KEY.fullmatch(lines[0]):
         raise refused("Expected 1 to 255 visible ASCII characters, once")
-    caller, is_overridden = CURRENT_PRINCIPAL.get().id, get_caller in request.app.dependency_overrides
+    is_overridden = get_caller in request.app.dependency_overrides
+    caller = await _overriding_caller(request) if is_overridden else CURRENT_PRINCIPAL.get().id
     if caller is None and runtime_of(request).authenticator.is_required and not is_overridden:
         raise refused("A key needs a caller with a token")
     query, path = sorted(request.query_params.multi_items()), request.scope["path"].rstrip("/")
@@ -52,6 +58,24 @@ async def key_of(request: Request, form_limits: Mapping[str, Any] = NO_LIMITS) -
     named = [str(caller or ""), request.method, path, lines[0]]
     latest, *older = [hmac.digest(secret, content, "sha256") for secret in runtime_of(request).secrets]
     return IdempotencyKey(hashlib.sha256("\0".join(named).encode()).digest(), latest, older)
+
+
+async def _overriding_caller(request: Request) -> int | None:
+    """The id of the caller whom an override of `get_caller` names; FastAPI resolves what that depends on itself."""
+    router = APIRouter(dependency_overrides_provider=request.app)
+    router.add_api_route("/", _note_caller, methods=["POST"], response_model=None)
+    scope = dict(request.scope)
+    await cast("APIRoute", router.routes[0]).app(scope, request.receive, _discard)
+    caller: Principal | None = scope.get(CALLER)
+    return None if caller is None else caller.id
+
+
+async def _note_caller(request: Request, caller: Caller) -> None:
+    request.scope[CALLER] = caller
+
+
+async def _discard(_: Message) -> None:
+    """Send nothing: the application answers."""
 
 
 async def _content(request: Request, form_limits: Mapping[str, Any]) -> Any:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from fastapi.datastructures import Default, DefaultPlaceholder
 from fastapi.dependencies.models import Dependant
+from fastapi.params import Form
 from fastapi.routing import APIRoute
 from fastapi.utils import generate_unique_id
 from pydantic import BaseModel
@@ -15,6 +16,7 @@ from starlette.responses import Response
 
 from kit.auth.permissions import Permissions, Who
 from kit.operations.answers import answering
+from kit.operations.commits import SessionResponse
 from kit.operations.handlers import is_generator
 from kit.operations.unit_of_work import perform
 from kit.query.list_query import ListQuery
@@ -49,6 +51,8 @@ class Operation(APIRoute):
 
     permissions: ClassVar[Permissions] = Permissions()
     methods: set[str]
+    open_response_class: ClassVar[type[SessionResponse]] = SessionResponse
+    """Of responses that go on with the session of the handler."""
     is_described = False
     """Whether its OpenAPI is complete."""
 
@@ -61,6 +65,7 @@ class Operation(APIRoute):
         self.who_by_method = {method: self.permissions.of(method, path) for method in sorted(self.methods)}
         self.who, self.reads = next(iter(self.who_by_method.values())), self.permissions.read
         self.is_generator = is_generator(endpoint)
+        self.takes_form = self.body_field is not None and isinstance(self.body_field.field_info, Form)
         self.has_known_parameters = True
         self.declared_parameters: list[str] = []
         self.single_parameters: list[str] = []

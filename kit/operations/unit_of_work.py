@@ -1,25 +1,30 @@
 """The unit of work: authentication, body, session, handler, commit and answer, with retries and a deadline."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar, Token
 from functools import partial
-from typing import TYPE_CHECKING
+from hashlib import sha256
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
-from fastapi.params import Form
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive
 
 from kit.auth.permissions import Who
-from kit.database.errors import FAILURES, explained
-from kit.database.retry import READ_SECONDS, WRITE_SECONDS, retried
-from kit.database.sessions import WriteSession
+from kit.database.errors import FAILURES, explained, meaning_of
+from kit.database.retry import READ_SECONDS, WRITE_SECONDS, retried_after
+from kit.database.sessions import HAS_COMMITTED, ReadSession, WriteSession
 from kit.http.bodies import BufferedRequest, read_body, refuse_encoded, refuse_other_than_json
+from kit.http.etags import is_fresh, weak_etag
+from kit.http.paths import full_path
+from kit.http.problems import Problem
+from kit.models.entities import Entity
 from kit.operations import idempotency
-from kit.operations.commits import HAS_COMMITTED, SessionResponse, commit
-from kit.operations.deadlines import Deadline
-from kit.operations.dependencies import admit, get_caller, who_may_use
+from kit.operations.callers import get_caller, who_may_use
 from kit.operations.idempotency_keys import IdempotencyKey, key_of
-from kit.operations.units import Unit
 from kit.query.parameters import refuse_repeated, refuse_unknown
 from kit.runtime import Runtime, runtime_of
 
@@ -30,40 +35,68 @@ Handle = Callable[[Request], Awaitable[Response]]
 """Resolves the arguments of the handler, calls it, and makes the response: FastAPI's own, or a cheaper one."""
 SAFE = ("GET", "HEAD", "OPTIONS")
 """Methods that change nothing (RFC 9110, section 9.2.1)."""
+COMMIT_TIMEOUT = 5.0
+"""Seconds that a COMMIT may take, whatever the deadline of the request; then its outcome is unknown."""
+WATCH_AFTER = 0.1
+"""Seconds after which a request is watched; most are answered before."""
+CLIENT_CLOSED_REQUEST = 499
+"""The status that the log shows for a read whose client has disconnected; nobody receives it."""
+OF_A_BODY = (b"content-type", b"content-length")
+
+UNIT: ContextVar["Unit | None"] = ContextVar("unit", default=None)
+"""The unit of work in which this task serves a request; None outside of the operations of resources."""
 
 
 async def perform(route: "Operation", handle: Handle, request: Request) -> Response:
     """Serve a request to an operation of a resource."""
-    return await (_read if request.method in SAFE else _write)(route, handle, request)
+    scope = request.scope
+    runtime: Runtime = getattr(scope["app"], "runtime", None) or runtime_of(request)
+    given = dict(reversed(scope["headers"]))  # the first of each name
+    is_safe = scope["method"] in SAFE
+    async with Deadline(runtime.request_timeout, request.receive if is_safe else None) as deadline:
+        if get_caller not in scope["app"].dependency_overrides:  # else `check_permission` does it later
+            who = runtime.access.get((id(scope["route"]), scope["method"])) or who_may_use(request)
+            authenticator = runtime.authenticator
+            authenticator.admit(await authenticator.caller(request, who), who)
+        if is_safe:
+            _refuse_unknown_parameters(route, request)
+            return await _attempts(partial(_read_once, runtime, route, handle, request), READ_SECONDS)
+        buffered = BufferedRequest(scope, request.receive, await _body(runtime, route, request, given))
+        _refuse_unknown_parameters(route, buffered)
+        key = await key_of(buffered, route.form_limits) if b"idempotency-key" in given else None
+        attempt = partial(_write_once, runtime, route, handle, buffered, key, deadline)
+        if key is None:
+            return await _attempts(attempt, WRITE_SECONDS)
+        async with idempotency.exclusive(key):
+            return await _attempts(attempt, WRITE_SECONDS)
 
 
-async def _read(route: "Operation", handle: Handle, request: Request) -> Response:
-    runtime = runtime_of(request)
-    async with Deadline(runtime.request_timeout, request.receive):
-        await _admit(request)
-        _refuse_unknown_parameters(route, request)
-        return await retried(partial(_read_once, runtime, route, handle, request), READ_SECONDS)
+def _refuse_unknown_parameters(route: "Operation", request: Request) -> None:
+    if request.scope["query_string"] and route.has_known_parameters:
+        refuse_unknown(route.declared_parameters, request.query_params)
+        refuse_repeated(route.single_parameters, request.query_params)
+
+
+async def _body(runtime: Runtime, route: "Operation", request: Request, given: Mapping[bytes, bytes]) -> bytes:
+    limit = route.body_limit or (runtime.max_upload_size if route.takes_form else runtime.max_body_size)
+    body = await read_body(request.receive, given, limit)
+    if body:
+        refuse_encoded(given)
+        if route.body_field is not None and not route.takes_form:
+            refuse_other_than_json(given)
+    return body
+
+
+async def _attempts(attempt: Callable[[], Awaitable[Response]], seconds: float) -> Response:
+    try:
+        return await attempt()
+    except FAILURES as failure:
+        return await retried_after(failure, attempt, seconds)
 
 
 async def _read_once(runtime: Runtime, route: "Operation", handle: Handle, request: Request) -> Response:
     async with Unit(request, runtime.database.read(restricted=route.reads is Who.OWNERS)) as unit:
-        response = unit.finish(await handle(request))
-        return _with_session(route, response, unit)
-
-
-async def _write(route: "Operation", handle: Handle, request: Request) -> Response:
-    runtime = runtime_of(request)
-    deadline = Deadline(runtime.request_timeout)
-    async with deadline:
-        await _admit(request)
-        request = BufferedRequest(request.scope, request.receive, await _body(runtime, route, request))
-        _refuse_unknown_parameters(route, request)
-        key = await key_of(request, route.form_limits)
-    attempt = partial(_write_once, runtime, route, handle, request, key, deadline)
-    if key is None:
-        return await retried(attempt, WRITE_SECONDS)
-    async with idempotency.exclusive(key):
-        return await retried(attempt, WRITE_SECONDS)
+        return unit.kept_open(route, unit.finish(await handle(request)))
 
 
 async def _write_once(
@@ -72,60 +105,168 @@ async def _write_once(
     handle: Handle,
     request: BufferedRequest,
     key: IdempotencyKey | None,
-    deadline: Deadline,
+    deadline: "Deadline",
 ) -> Response:
     """One transaction. Until its COMMIT begins, nothing of it has happened."""
+    deadline.resume()
     session = runtime.database.write(restricted=route.who is Who.OWNERS, restricted_reads=route.reads is Who.OWNERS)
     async with Unit(request.next_attempt(), session) as unit:
-        async with deadline, _unless_committed(session):
+        try:
             work = partial(_answer, handle, unit)
             response = await (work() if key is None else idempotency.execute_once(unit.request, key, session, work))
+        except FAILURES as failure:
+            if session.info.get(HAS_COMMITTED):  # the handler has committed, and is not run again
+                raise explained(failure) from failure
+            raise
         if not route.is_generator:  # which has begun to run, and is committed at its end
+            await deadline.suspend()
             await commit(session)
-        return _with_session(route, response, unit)
+        return unit.kept_open(route, response)
 
 
-async def _answer(handle: Handle, unit: Unit) -> Response:
+async def _answer(handle: Handle, unit: "Unit") -> Response:
     return unit.finish(await handle(unit.request))
 
 
-@asynccontextmanager
-async def _unless_committed(session: WriteSession) -> AsyncIterator[None]:
-    """A handler that has committed is not run again: its failure is final."""
+async def commit(session: WriteSession) -> None:
+    """Commit. If the database goes away meanwhile, or takes too long, the outcome is unknown: a 503 that says so."""
     try:
-        yield
-    except FAILURES as failure:
-        if not session.info.get(HAS_COMMITTED):
-            raise
-        raise explained(failure) from failure
+        async with asyncio.timeout(COMMIT_TIMEOUT):
+            await session.commit()
+    except (*FAILURES, TimeoutError) as failure:
+        if meaning_of(failure) in ("lost", "unavailable"):
+            raise explained(failure, committing=True) from failure
+        raise
 
 
-def _with_session(route: "Operation", response: Response, unit: Unit) -> Response:
-    """The response, which keeps the session open if it is a stream. FastAPI does so for a generator."""
-    return SessionResponse(response, unit.session) if unit.is_open_ended and not route.is_generator else response
+class Unit:
+    """One attempt. Its session is closed at the end, unless a stream or background tasks go on with it."""
+
+    def __init__(self, request: Request, session: ReadSession | WriteSession) -> None:
+        self.request, self.session = request, session
+        self.etag: str | None = None
+        self.is_tagged_by_content = False
+        """Whether the ETag is made of the content of the answer, which has no version of its own."""
+        self.digest: bytes | None = None
+        """SHA-256 of the content, where it is known already."""
+        self.headers: dict[str, str] = {}
+        self.is_open_ended = False
+        """Whether code of the handler runs after it has returned the response: a stream, or background tasks."""
+
+    async def flush(self, *others: Any) -> None:
+        """Write what the handler left to write, so that ids and versions are known; `others` may be sessions too."""
+        if isinstance(self.session, WriteSession):
+            await self.session.prepare_commit()
+        for session in others:
+            if isinstance(session, AsyncSession) and session is not self.session:  # a dependency was overridden
+                await session.flush()
+
+    def tag_row(self, row: Entity, *, has_related: bool) -> None:
+        """Note the ETag of a row, and where it is if it was created. `has_related`: other rows are embedded in it."""
+        scope = self.request.scope
+        if has_related:
+            self.is_tagged_by_content = True  # what is embedded changes without the version of the row
+        else:
+            self.etag = f'"{row.version}"'
+        if scope["route"].status_code == 201:
+            path = full_path(scope) if scope.get("root_path") else scope["path"]
+            self.headers["location"] = f"{path.rstrip('/')}/{row.id}"
+
+    def finish(self, response: Response) -> Response:
+        """The response with the headers of this unit; a 304 if the client has it already."""
+        self.is_open_ended = not hasattr(response, "body") or response.background is not None
+        for name, value in self.headers.items():
+            response.headers.setdefault(name, value)
+        if self.is_tagged_by_content and hasattr(response, "body"):
+            others = (value.encode("latin-1") for value in self.headers.values())
+            self.etag = weak_etag(self.digest or sha256(response.body).digest(), *others)
+        if self.etag is None or not 200 <= response.status_code < 300:  # RFC 9110, section 13.2.1
+            return response
+        response.headers.setdefault("etag", self.etag)
+        known = dict(reversed(self.request.scope["headers"])).get(b"if-none-match")
+        if known is None or self.request.method != "GET":
+            return response
+        return not_modified(response) if is_fresh(response.headers["etag"], known.decode("latin-1")) else response
+
+    def kept_open(self, route: "Operation", response: Response) -> Response:
+        """The response, which keeps the session open if code goes on with it. FastAPI does so for a generator."""
+        if self.is_open_ended and not route.is_generator:
+            return route.open_response_class(response, self.session)
+        return response
+
+    async def __aenter__(self) -> Self:
+        self._token: Token[Unit | None] = UNIT.set(self)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        UNIT.reset(self._token)
+        if failure is not None or not self.is_open_ended:
+            await self.session.__aexit__(kind, failure, trace)
 
 
-async def _admit(request: Request) -> None:
-    """Refuse callers before their body is read. Where a test overrides the caller, `check_permission` does it later."""
-    if get_caller not in request.app.dependency_overrides:
-        admit(request, await get_caller(request), who_may_use(request))
+def not_modified(response: Response) -> Response:
+    """The same answer without its body (RFC 9110, section 15.4.5)."""
+    answer = Response(status_code=304, background=response.background)
+    answer.raw_headers = [item for item in response.raw_headers if item[0] not in OF_A_BODY]
+    return answer
 
 
-async def _body(runtime: Runtime, route: "Operation", request: Request) -> bytes:
-    is_form = _takes_form(route)
-    body = await read_body(request, route.body_limit or (runtime.max_upload_size if is_form else runtime.max_body_size))
-    if body:
-        refuse_encoded(request)
-        if route.body_field is not None and not is_form:
-            refuse_other_than_json(request)
-    return body
+class Deadline:
+    """Cancels what is awaited inside `async with` when so many seconds have passed since it was entered: a 504.
 
+    With `receive`, it is cancelled too when the client disconnects.
+    """
 
-def _takes_form(route: "Operation") -> bool:
-    return route.body_field is not None and isinstance(route.body_field.field_info, Form)
+    def __init__(self, seconds: float, receive: Receive | None = None) -> None:
+        self.seconds, self.receive = seconds, receive
+        self.is_disconnected = self.is_suspended = False
 
+    async def __aenter__(self) -> Self:
+        self.loop = asyncio.get_running_loop()
+        now = self.loop.time()
+        self.moment = now + self.seconds
+        self.scope = asyncio.timeout(None)
+        await self.scope.__aenter__()
+        soon = min(self.moment, now + WATCH_AFTER)
+        self.watcher: asyncio.TimerHandle | asyncio.Task[None] = self.loop.call_at(soon, self.watch)
+        return self
 
-def _refuse_unknown_parameters(route: "Operation", request: Request) -> None:
-    if request.scope["query_string"] and route.has_known_parameters:
-        refuse_unknown(route.declared_parameters, request.query_params)
-        refuse_repeated(route.single_parameters, request.query_params)
+    async def __aexit__(
+        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.watcher.cancel()
+        try:
+            await self.scope.__aexit__(kind, failure, trace)
+        except TimeoutError as late:
+            if self.is_disconnected:
+                detail = "The client has disconnected."
+                raise Problem(CLIENT_CLOSED_REQUEST, detail, kind="client-closed-request") from late
+            raise Problem(504, "The request took too long.", kind="timeout") from late
+
+    def watch(self) -> None:
+        self.scope.reschedule(self.moment)
+        if self.receive is not None:
+            self.watcher = self.loop.create_task(self.wait_for_disconnect(self.receive))
+
+    async def wait_for_disconnect(self, receive: Receive) -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass  # the body of a read, which nobody needs
+        if not self.scope.expired():  # by the clock already
+            self.is_disconnected = True
+            self.scope.reschedule(self.loop.time())
+
+    async def suspend(self) -> None:
+        """Cancel nothing from here on. What is too late already is cancelled here."""
+        self.watcher.cancel()
+        if self.scope.expired():
+            await asyncio.sleep(0)  # where the cancellation arrives
+        self.scope.reschedule(None)
+        self.is_suspended = True
+
+    def resume(self) -> None:
+        """Go on after `suspend`, with the time that is left."""
+        if self.is_suspended:
+            self.is_suspended = False
+            self.scope.reschedule(self.moment)

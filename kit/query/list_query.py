@@ -10,7 +10,8 @@ from sqlalchemy import or_
 from sqlalchemy.orm.interfaces import ORMOption
 from sqlmodel.sql.expression import SelectOfScalar
 
-from kit.auth.privacy import hidden_fields, refuse_private
+from kit.auth.privacy import NOTHING, private_fields_of, refuse_private
+from kit.http.principals import CURRENT_PRINCIPAL
 from kit.http.problems import error, invalid
 from kit.models.entities import Entity
 from kit.models.reads import Read
@@ -20,7 +21,7 @@ from kit.query.embedding import embedded, embedding, read_variant
 from kit.query.filters import OPERATORS, filters_of, mentions
 from kit.query.parameters import Parameter, comma_separated
 from kit.query.values import MAX_TEXT, YesNo, only_integers
-from kit.runtime import runtime_of
+from kit.runtime import Runtime, runtime_of
 
 MAX_LIMIT = 100
 MAX_OFFSET = 1_000_000
@@ -113,13 +114,13 @@ class ListQuery:
 
     def take(self, request: Request, parameters: Mapping[str, Parameter]) -> None:
         """Read the parameters of a request; a 422 for each that is unknown, repeated or of another type."""
-        self.runtime = runtime_of(request)
+        self.runtime: Runtime = getattr(request.scope["app"], "runtime", None) or runtime_of(request)
         self.secret: bytes = self.runtime.secrets[0]
         self.text: bytes = request.scope["query_string"]
         self.given = parameter.read(parameters, request.query_params, declared_by(request)) if self.text else {}
         self.fields: list[str] | None = self.given.get("fields")
         self.included = list(dict.fromkeys(self.given.get("include", ())))
-        self.hidden = hidden_fields(self.model)
+        self.hidden = NOTHING if CURRENT_PRINCIPAL.get().is_superuser else private_fields_of(self.model)
         if self.hidden:
             filtered = {self.conditions[name][0] for name in self.given if name in self.conditions}
             refuse_private(filtered.union(term.removeprefix("-") for term in self.given.get("sort", ())) & self.hidden)

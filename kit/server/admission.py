@@ -1,7 +1,6 @@
 """Admission: a bounded number of requests and of streams is served at a time; others wait shortly, or get a 503."""
 
 import asyncio
-from collections.abc import Iterable
 from weakref import WeakKeyDictionary
 
 from starlette.responses import Response
@@ -71,7 +70,8 @@ class Admission:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
-            if path_in_application(scope).startswith(NEVER_REFUSED):
+            path = scope["path"] if not scope.get("root_path") else path_in_application(scope)
+            if path.startswith(NEVER_REFUSED):
                 await self.app(scope, receive, send)
             else:
                 await self.serve_request(scope, receive, send)
@@ -154,5 +154,4 @@ def refusal(scope: Scope, outcome: str, detail: str) -> Response:
 
 def starts_stream(message: Message) -> bool:
     """Whether a response starts whose length is not known."""
-    headers: Iterable[tuple[bytes, bytes]] = message.get("headers", ())
-    return not any(name == b"content-length" for name, _ in headers) and message["status"] not in WITHOUT_BODY
+    return b"content-length" not in dict(message.get("headers", ())) and message["status"] not in WITHOUT_BODY

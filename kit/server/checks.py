@@ -1,16 +1,21 @@
-"""Checks: routes that would not work, or would show too much, are refused when the application starts."""
+"""Checks: what would not work, or would show too much, is refused when the application starts."""
 
+import functools
+import inspect
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import Any, get_args
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, get_args, get_type_hints
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute, APIWebSocketRoute
 from pydantic import BaseModel
 from sqlmodel import SQLModel
 
+from kit.auth.owners import ownership_faults
 from kit.auth.permissions import Who
-from kit.operations.dependencies import check_permission, get_session
+from kit.openapi.document import id_of_method
+from kit.operations.callers import check_permission
+from kit.operations.dependencies import get_session
 from kit.operations.route import Operation, dependencies_of, query_variant
 from kit.server.guards import is_guarded
 from kit.server.routes import Entry, access_of
@@ -29,7 +34,10 @@ def faults_of(
     faults += [fault for entry in entries for fault in unlisted_route(entry, public, closed)]
     faults += unknown_names(names, public, closed)
     faults += different_access(entries, public, closed)
+    faults += shared_operation_ids(entries)
+    faults += never_called(entries)
     faults += ignored_event_handlers(router)
+    faults += ownership_faults()
     return list(dict.fromkeys(faults))
 
 
@@ -39,6 +47,12 @@ def writing_session(entry: Entry) -> Iterator[str]:
         calls = {part.call for part in dependencies_of(entry.context.dependant)}
         if get_session in calls:
             yield f"{entry.description} takes `Session`, which writes: take `ReadSession`, or answer another method."
+
+
+def head_without_get(entry: Entry) -> Iterator[str]:
+    """HEAD is served as GET, without the body of the answer (RFC 9110, section 9.3.2)."""
+    if "HEAD" in entry.methods and "GET" not in entry.methods:
+        yield f"{entry.description} answers HEAD, which is served as GET: let it answer GET, or remove it."
 
 
 def query_on_plain_route(entry: Entry) -> Iterator[str]:
@@ -59,15 +73,31 @@ def different_permissions(entry: Entry) -> Iterator[str]:
 
 
 def exposed_table(entry: Entry) -> Iterator[str]:
-    """A table as response model shows all of its columns, also those that are added later."""
+    """A table as response model shows all of its columns, also those that are added later.
+
+    Without a response model, the table that a handler says to return is shown so too.
+    """
     if not isinstance(entry.route, APIRoute):
         return
-    for model in (entry.context.response_model, entry.context.stream_item_type):
-        for table in tables_in(model):
+    model = entry.context.response_model
+    for shown in (returned_by(entry.handler) if model is None else model, entry.context.stream_item_type):
+        for table in tables_in(shown):
             yield (
                 f"{entry.description} answers with the table {table}, which shows all of its columns: "
                 f"give it a response_model without it, such as {table}Read."
             )
+
+
+def returned_by(handler: Any) -> Any:
+    """What a handler says to return; None if it says nothing, or what cannot be resolved."""
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    handler = inspect.unwrap(handler)
+    function = handler if inspect.isroutine(handler) else getattr(type(handler), "__call__", None)  # noqa: B004
+    try:
+        return get_type_hints(function).get("return")
+    except (NameError, TypeError):
+        return None
 
 
 def tables_in(annotation: Any, seen: set[Any] | None = None) -> Iterator[str]:
@@ -96,21 +126,35 @@ def unguarded_route(entry: Entry) -> Iterator[str]:
                 f"{entry.description} checks no permission: add it by `service.include_router`, or by a decorator such "
                 "as `@service.get`."
             )
-    elif not is_guarded(entry.route, getattr(entry.context, "app", None)):
-        yield (
-            f"{entry.description} checks no permission: add it by `service.mount`, or to its router before "
-            "`service.include_router`."
-        )
+    elif not is_guarded(entry.served):
+        yield f"{entry.description} checks no permission: make it a `Route`, `WebSocketRoute`, `Mount` or `Host`."
 
 
 CHECKS: tuple[Callable[[Entry], Iterator[str]], ...] = (
     writing_session,
+    head_without_get,
     query_on_plain_route,
     different_permissions,
     exposed_table,
     unguarded_route,
 )
 """The checks of a single route, each of which yields a sentence for every fault."""
+
+
+NOT_TAKEN = {
+    "openapi_url": "the document is at /openapi.json; `closed` says that it is for superusers",
+    "docs_url": "Swagger UI is at /docs; `closed` says that it is for superusers",
+    "redoc_url": "ReDoc is not served; add a route for it with `fastapi.openapi.docs.get_redoc_html`",
+    "swagger_ui_oauth2_redirect_url": "Swagger UI logs in with a name and a password",
+    "redirect_slashes": "each path is served with and without its trailing slash, and without a redirect",
+}
+"""Options of FastAPI which the service decides by itself, and what holds instead."""
+
+
+def refuse_options(options: Mapping[str, Any]) -> None:
+    """A TypeError for options of FastAPI that would have no effect."""
+    for name in NOT_TAKEN.keys() & options.keys():
+        raise TypeError(f"kit.Service takes no `{name}`: {NOT_TAKEN[name]}.")
 
 
 def unlisted_route(entry: Entry, public: Collection[str], closed: Collection[str]) -> Iterator[str]:
@@ -128,6 +172,29 @@ def unknown_names(names: Collection[str], public: Collection[str], closed: Colle
             )
             hint = f"write {' or '.join(map(repr, alike))}" if alike else "remove it there"
             yield f"{parameter} lists {name!r}, but there is no such route: {hint}."
+
+
+def never_called(entries: Iterable[Entry]) -> Iterator[str]:
+    """Of two handlers with one method and path the first answers. One that is not in the document may be replaced."""
+    first: dict[str, Entry] = {}
+    for entry in entries:
+        if isinstance(entry.route, APIRoute) and entry.context.include_in_schema:
+            earlier = first.setdefault(entry.name, entry)
+            if earlier is not entry:
+                yield f"{entry.description} is never called: {earlier.description} has its path and comes first."
+
+
+def shared_operation_ids(entries: Iterable[Entry]) -> Iterator[str]:
+    """Generated clients have a function for each operation id, so no two operations may have one (OpenAPI, 4.8.10)."""
+    alike: dict[str, list[Entry]] = defaultdict(list)
+    for entry in entries:
+        if isinstance(entry.route, APIRoute) and entry.context.include_in_schema:
+            given = entry.context.operation_id or entry.context.unique_id
+            alike[id_of_method(given, entry.method, entry.methods)].append(entry)
+    for operation_id, group in alike.items():
+        if len({entry.name for entry in group}) > 1:
+            described = " and ".join(entry.description for entry in group)
+            yield f"{described} have one operation id, {operation_id!r}: rename one, or give it an `operation_id`."
 
 
 def different_access(entries: Iterable[Entry], public: Collection[str], closed: Collection[str]) -> Iterator[str]:

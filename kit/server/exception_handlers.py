@@ -6,16 +6,13 @@ from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import iter_route_contexts
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import Match
 from starlette.websockets import WebSocket, WebSocketState
 
-from kit.database.errors import explained
+from kit.database.errors import FAILURES, explained
 from kit.http.problems import Problem, describe, invalid, problem_from, render
 from kit.server.lifespan import LifespanState
 
@@ -33,7 +30,7 @@ def exception_handlers(lifespan: LifespanState) -> dict[Any, Handler]:
     return {
         HTTPException: partial(answer_http_exception, lifespan),
         RequestValidationError: answer_invalid,
-        **dict.fromkeys((DBAPIError, PoolTimeout, StaleDataError), partial(answer_database_error, lifespan)),
+        **dict.fromkeys(FAILURES, partial(answer_database_error, lifespan)),
         Exception: answer_unexpected,
     }
 

@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kit.operations.dependencies import check_permission
+from kit.operations.callers import check_permission
 
 
 class Frontends:

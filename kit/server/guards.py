@@ -10,7 +10,7 @@ from starlette.routing import BaseRoute, Host, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from kit.operations.dependencies import check_permission
+from kit.operations.callers import check_permission
 
 GUARDED = "kit.guarded"
 """The key of the ASGI scope under which the guarded application is handed on."""
@@ -70,16 +70,20 @@ class Guard:
         await check.serve(self.guarded, scope, receive, send)
 
 
-def guard(route: BaseRoute) -> None:
-    """Put a guard before a route that is not FastAPI's, and whose application can be replaced."""
-    if isinstance(route, (APIRoute, APIWebSocketRoute)) or not isinstance(route, (Route, WebSocketRoute, Mount, Host)):
+def guard(route: BaseRoute, served: BaseRoute | None = None) -> None:
+    """Put a guard before a route that is not FastAPI's, and whose application can be replaced.
+
+    `served` is the copy of the route that FastAPI has made where its router was included.
+    """
+    copy = served or route
+    if isinstance(copy, (APIRoute, APIWebSocketRoute)) or not isinstance(copy, (Route, WebSocketRoute, Mount, Host)):
         return
-    if not isinstance(route.app, Guard):
-        route.app = Guard(route, route.app, getattr(route, "endpoint", route.app))
-        if isinstance(route, (Route, WebSocketRoute)):
-            route.endpoint = route.app  # of which FastAPI makes a new route where a router is included
+    if not isinstance(copy.app, Guard):
+        copy.app = Guard(route, copy.app, getattr(copy, "endpoint", copy.app))
+        if isinstance(copy, (Route, WebSocketRoute)):
+            copy.endpoint = copy.app  # of which FastAPI makes a new route where a router is included
 
 
-def is_guarded(route: BaseRoute, application: Any) -> bool:
-    """Whether a route that is not FastAPI's, and serves this application, has its guard."""
-    return isinstance(getattr(route, "app", None) if isinstance(route, Host) else application, Guard)
+def is_guarded(served: BaseRoute) -> bool:
+    """Whether what serves a route that is not FastAPI's is behind its guard."""
+    return isinstance(getattr(served, "app", None), Guard)

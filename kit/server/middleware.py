@@ -1,4 +1,4 @@
-"""Middleware of the service: security headers, request log, trusted hosts, CORS, admission, from outside to inside."""
+"""Middleware of the service, from outside to inside: request log and headers, trusted hosts, CORS, admission."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from starlette.types import ASGIApp
 from kit.openapi.responses import HEADERS
 from kit.server.admission import Admission
 from kit.server.request_log import RequestLog
-from kit.server.security_headers import SecurityHeaders, TrustedHosts
+from kit.server.security_headers import TrustedHosts
 from kit.server.shutdown import Shutdown
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -45,4 +45,4 @@ def surround(app: ASGIApp, layers: Layers, shutdown: Shutdown) -> ASGIApp:
         )
     if "*" not in layers.hosts:
         app = TrustedHosts(app, hosts=layers.hosts)
-    return SecurityHeaders(RequestLog(app, shutdown))
+    return RequestLog(app, shutdown)

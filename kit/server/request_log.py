@@ -1,4 +1,4 @@
-"""The request log: an id for every request, a line for every response, a traceback for every unexpected exception."""
+"""The outermost layer: request ids, security headers, a log line for each response, a 500 for what nobody expected."""
 
 import asyncio
 import json
@@ -7,6 +7,7 @@ import random
 import re
 import sys
 import time
+from collections.abc import Iterable
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kit.http.problems import Problem, render, unavailable
-from kit.http.request_headers import header
+from kit.server.security_headers import ALWAYS, AUTHORIZATION, HSTS, NAMES, PRIVATE, Header, missing
 from kit.server.shutdown import Shutdown
 
 log = logging.getLogger("kit")
@@ -23,6 +24,8 @@ REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 """Of the request that is being served: every line of the log carries it."""
 LOGGED_FIELDS = ("method", "route", "status", "duration_ms")
 ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+"""The caller's `X-Request-ID`, if it is 1 to 128 of these characters; else the request gets a new one."""
+CLOSING = (b"connection", b"close")
 IS_LOGGED = "kit.is_logged"
 """The key of the ASGI scope that another service sets, in which this one is mounted: it does all of this."""
 
@@ -32,7 +35,7 @@ class ResponseEndedError(OSError):
 
 
 class RequestLog:
-    """Gives each request its id, turns an unexpected exception into a 500, and logs the response.
+    """Gives each request its id, completes and logs its response, and turns an unexpected exception into a 500.
 
     A HEAD is served as the GET without its body (RFC 9110, section 9.3.2).
     """
@@ -44,7 +47,9 @@ class RequestLog:
         if scope["type"] not in ("http", "websocket") or IS_LOGGED in scope:
             await self.app(scope, receive, send)
             return
-        request_id = request_id_of(scope)
+        request_id = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        if not ACCEPTABLE_ID.fullmatch(request_id):
+            request_id = f"{random.getrandbits(128):032x}"
         scope[IS_LOGGED] = True
         scope.setdefault("state", {})["request_id"] = request_id
         REQUEST_ID.set(request_id)
@@ -90,8 +95,8 @@ class Exchange:
     """How far the response to a request has been sent. Its status is 0 until it starts."""
 
     def __init__(self, scope: Scope, send: Send, request_id: str, shutdown: Shutdown) -> None:
-        self.is_head, self.send_on, self.shutdown = scope["method"] == "HEAD", send, shutdown
-        self.headers = [(b"x-request-id", request_id.encode())]
+        self.scope, self.send_on, self.shutdown = scope, send, shutdown
+        self.is_head, self.request_id = scope["method"] == "HEAD", (b"x-request-id", request_id.encode())
         self.status = 0
         self.is_complete = self.is_cut_off = False
         """`is_cut_off`: the response to HEAD is complete, and the application was told so by an exception."""
@@ -99,12 +104,24 @@ class Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            closing = [(b"connection", b"close")] if self.shutdown.has_begun else []
-            message["headers"] = [*message["headers"], *self.headers, *closing]
+            message["headers"] = self.completed(message["headers"])
         elif message["type"] == "http.response.body":
             message = self.without_body() if self.is_head else message
             self.is_complete = not message.get("more_body", False)
         await self.send_on(message)
+
+    def completed(self, headers: Iterable[Header]) -> list[Header]:
+        """The headers of the response, with its id, and those security headers that it lacks."""
+        completed, given = [*headers, self.request_id], dict(headers)
+        is_page = given.get(b"content-type", b"").startswith(b"text/html")
+        completed += missing(given, is_page=is_page) if is_page or not NAMES.isdisjoint(given) else ALWAYS
+        if PRIVATE[0] not in given and AUTHORIZATION in dict(self.scope["headers"]):
+            completed.append(PRIVATE)
+        if self.scope.get("scheme") == "https" and HSTS[0] not in given:
+            completed.append(HSTS)
+        if self.shutdown.has_begun:
+            completed.append(CLOSING)
+        return completed
 
     def without_body(self) -> Message:
         """The end of the response to HEAD, also where a stream would go on."""
@@ -112,12 +129,6 @@ class Exchange:
             self.is_cut_off = True
             raise ResponseEndedError
         return {"type": "http.response.body", "body": b""}
-
-
-def request_id_of(scope: Scope) -> str:
-    """The caller's `X-Request-ID`, if it is 1 to 128 characters of A-Z a-z 0-9 . _ -; else a new one."""
-    given = header(scope, b"x-request-id")
-    return given if given and ACCEPTABLE_ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
 
 
 def log_response(method: str, route: str | None, status: int, seconds: float) -> None:

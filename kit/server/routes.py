@@ -4,18 +4,53 @@ import inspect
 import os
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
+from fastapi import APIRouter
 from fastapi.routing import APIWebSocketRoute, RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute, Host, Mount, Route, WebSocketRoute
 
 from kit.auth.permissions import Who
-from kit.operations.dependencies import ANY_METHOD
+from kit.operations.callers import ANY_METHOD
 from kit.operations.route import Operation
 from kit.server.guards import Guard
 
 if TYPE_CHECKING:
     from kit.server.service import Service
+
+
+ROUTES = attrgetter("routes")
+
+
+class Snapshot:
+    """The routes of a router, and of those that it includes, at one moment.
+
+    As long as it is here, no other route has the identity of one of them.
+    """
+
+    def __init__(self, router: APIRouter) -> None:
+        self.routers = list(routers_in(router, set()))
+        self.lists = [list(router.routes) for router in self.routers]
+
+    @property
+    def routes(self) -> Iterator[BaseRoute]:
+        return chain.from_iterable(self.lists)
+
+    def is_current(self) -> bool:
+        """Whether no route has been added, removed or replaced by another one since; asked before every request."""
+        return list(map(ROUTES, self.routers)) == self.lists
+
+
+def routers_in(router: APIRouter, seen: set[int]) -> Iterator[APIRouter]:
+    """The router, and those that it includes, however deep; each once."""
+    if id(router) not in seen:
+        seen.add(id(router))
+        yield router
+        for included in [getattr(route, "original_router", None) for route in router.routes]:
+            if isinstance(included, APIRouter):
+                yield from routers_in(included, seen)
 
 
 @dataclass(frozen=True)
@@ -60,8 +95,13 @@ class Entry:
     @property
     def key(self) -> tuple[int, str]:
         """The key in `Runtime.access`. Of an included router, FastAPI serves a WebSocket by a copy of its route."""
-        served: Any = self.context.matches.__self__ if isinstance(self.route, APIWebSocketRoute) else self.route
-        return id(served), self.method if self.method in self.methods else ANY_METHOD
+        route = self.served if isinstance(self.route, APIWebSocketRoute) else self.route
+        return id(route), self.method if self.method in self.methods else ANY_METHOD
+
+    @property
+    def served(self) -> Any:
+        """What FastAPI calls: the route, or what it has made of it where its router was included."""
+        return self.context.matches.__self__
 
     @property
     def methods(self) -> set[str]:

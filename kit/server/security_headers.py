@@ -1,14 +1,13 @@
 """Security headers of every answer, and the names by which the service may be called."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kit.http.paths import path_in_application
 from kit.http.problems import Problem, render
-from kit.http.request_headers import header
 
 Header = tuple[bytes, bytes]
 ALWAYS = (
@@ -17,44 +16,21 @@ ALWAYS = (
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 )
 DEFAULTS = dict(ALWAYS)
+NAMES = frozenset(DEFAULTS)
 OF_PAGES = (b"content-security-policy", b"frame-ancestors 'none'")
 """For HTML, which comes from users of the kit: a page may load what it needs, and may not be framed."""
 PRIVATE = (b"cache-control", b"private")
+"""Of the response to a request with this header."""
+AUTHORIZATION = b"authorization"
 PORT = re.compile(r":[0-9]*$")
 HSTS = (b"strict-transport-security", b"max-age=31536000")
 """Behind TLS, for a year (RFC 6797)."""
 
 
-class SecurityHeaders:
-    """Outermost, so that every response has them."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_completed(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = complete(scope, message["headers"])
-            await send(message)
-
-        await self.app(scope, receive, send_completed if scope["type"] == "http" else send)
-
-
-def complete(scope: Scope, headers: Collection[Header]) -> list[Header]:
-    """The headers of a response, and those security headers that it lacks."""
-    given = dict(headers)
-    is_page = given.get(b"content-type", b"").startswith(b"text/html")
-    answered = [*headers, *(ALWAYS if not is_page and given.keys().isdisjoint(DEFAULTS) else missing(given, is_page))]
-    if PRIVATE[0] not in given and header(scope, b"authorization") is not None:
-        answered.append(PRIVATE)
-    if scope.get("scheme") == "https" and HSTS[0] not in given:
-        answered.append(HSTS)
-    return answered
-
-
-def missing(given: Collection[bytes], is_page: bool) -> list[Header]:
+def missing(given: Mapping[bytes, bytes], *, is_page: bool) -> Iterator[Header]:
+    """The headers that a response with these headers lacks."""
     wanted = DEFAULTS | dict([OF_PAGES]) if is_page else DEFAULTS
-    return [header for header in wanted.items() if header[0] not in given]
+    return (header for header in wanted.items() if header[0] not in given)
 
 
 class TrustedHosts:

@@ -12,18 +12,19 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 from kit.openapi import docs
 from kit.openapi.document import openapi
 from kit.openapi.operations import describe
+from kit.operations.callers import check_permission
 from kit.operations.commits import CommitBeforeEnd
-from kit.operations.dependencies import check_permission, commit_before_answer
+from kit.operations.dependencies import commit_before_answer
 from kit.operations.route import Operation
 from kit.runtime import Runtime
 from kit.server import garbage_collection, health
-from kit.server.checks import faults_of
+from kit.server.checks import faults_of, refuse_options
 from kit.server.exception_handlers import exception_handlers
 from kit.server.frontends import Frontends
 from kit.server.guards import PermissionCheck, guard
 from kit.server.lifespan import LifespanState
 from kit.server.middleware import Layers, surround
-from kit.server.routes import Entry, access_of, entries_of
+from kit.server.routes import ROUTES, Entry, Snapshot, access_of, entries_of
 from kit.server.shutdown import Shutdown
 from kit.server.trailing_slashes import OtherSlash
 
@@ -50,13 +51,15 @@ class Service(FastAPI):
         dependencies: Sequence[Any] = (),
         **options: Any,
     ) -> None:
+        refuse_options(options)
         self.runtime, self.shutdown, self.on_start = runtime, shutdown or Shutdown(0, 20), on_start
         self.public, self.closed, self.own_lifespan = frozenset(public), frozenset(closed), lifespan
         self.lifespan_state = LifespanState(options.get("title", "this service"))
         self.entries: list[Entry] = []
-        """The routes that were checked: as long as they are here, no other route has the identity of one of them."""
-        self.checked_routes = -1
-        """How many routes and routers the application had when they were checked; -1 if they have to be checked."""
+        self.checked: Snapshot | None = None
+        """The routes that were checked; None if they have to be checked."""
+        self.documented: object = None
+        """The permissions that `openapi_schema` was made with."""
         handlers = exception_handlers(self.lifespan_state) | (options.pop("exception_handlers", None) or {})
         super().__init__(
             lifespan=_lifespan,
@@ -78,7 +81,8 @@ class Service(FastAPI):
         self.surround(self.all_layers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.checked_routes != len(self.router.routes):
+        checked = self.checked
+        if checked is None or list(map(ROUTES, checked.routers)) != checked.lists:
             self.check_routes()
         if not self.lifespan_state.is_reported and scope["type"] != "lifespan":
             self.lifespan_state.report()
@@ -90,10 +94,14 @@ class Service(FastAPI):
 
     def check_routes(self) -> None:
         """Refuse routes that would not work, and note who may use each of the others."""
-        for route in self.router.routes:
+        snapshot = Snapshot(self.router)
+        for route in snapshot.routes:  # before FastAPI makes copies of those that are included
             guard(route)
+            if isinstance(route, Operation):
+                describe(route)
         self.entries = list(entries_of(self.router.routes))
         for entry in self.entries:
+            guard(entry.route, entry.served)
             if isinstance(entry.route, Operation):
                 entry.route.learn(entry.context.dependant)
         frontends = [f"FRONTEND {path}" for path in self.frontends.routers]
@@ -101,17 +109,19 @@ class Service(FastAPI):
         if faults:
             raise ValueError("\n".join(faults))
         self.runtime.access = {entry.key: access_of(entry, self.public, self.closed) for entry in self.entries}
-        self.checked_routes = len(self.router.routes)
+        self.checked = snapshot
 
     def is_public(self, name: str) -> bool:
         """Whether the route of this name needs no token because `public` lists it."""
         return name in self.public and name not in self.closed
 
     def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document, made once; with routes that are added later, anew."""
-        if self.openapi_schema is None or self.checked_routes != len(self.router.routes):
+        """The OpenAPI document, made once; anew after a change of the routes."""
+        if self.checked is None or not self.checked.is_current():
             self.check_routes()
+        if not self.openapi_schema or self.documented is not self.runtime.access:
             self.openapi_schema = openapi(self, self.runtime.access)
+            self.documented = self.runtime.access
         return self.openapi_schema
 
     def include_router(self, router: APIRouter, **options: Any) -> None:
@@ -121,13 +131,13 @@ class Service(FastAPI):
                 describe(context.original_route)
             guard(context.original_route)
         super().include_router(router, **options)
-        self.checked_routes = -1
+        self.checked = None
 
     def frontend(self, path: str, *, directory: str | os.PathLike[str], **options: Any) -> None:
         """As FastAPI's. It is for superusers, if `public` does not list it, as in `"FRONTEND /"`."""
         is_public = self.is_public(f"FRONTEND {path}")
         self.frontends.add(path, is_public=is_public, directory=directory, **options)
-        self.checked_routes = -1
+        self.checked = None
 
 
 @asynccontextmanager

@@ -11,9 +11,9 @@ from urllib.parse import unquote
 from httpx import Response
 
 from kit import Service
-from tests.conftest import Client
 from tests.contract.field import Json
 from tests.contract.resource import method_of, operations_of
+from tests.engines import Client
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 PROBLEM = {"type", "title", "status", "detail", "instance", "request_id"}

@@ -1,13 +1,22 @@
 """Every check of this package runs against every resource that it concerns, on both engines."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 import main
-from kit import Service
-from tests.conftest import Client
+from kit import Database, Service
+from tests import application
+from tests.clients import client_of
 from tests.contract.answer import watching
 from tests.contract.resource import Resource, concerns, named, resources_of
+from tests.engines import Client
 from tests.hashing import cheapen
+from tests.heroes import people
+
+app, database = application.app, application.database
+production_app, guarded, nobody = people.production_app, people.guarded, people.nobody
+boss, natasha, steve = people.boss, people.natasha, people.steve
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -22,8 +31,10 @@ def resource(request: pytest.FixtureRequest, app: Service) -> Resource:
 
 
 @pytest.fixture
-async def client(client: Client, app: Service) -> Client:
-    return watching(client, app)
+async def client(app: Service, database: Database) -> AsyncIterator[Client]:
+    """A client that holds every answer to the contract."""
+    async with client_of(app) as client:
+        yield watching(client, app)
 
 
 @pytest.fixture(autouse=True)

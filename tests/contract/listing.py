@@ -7,9 +7,9 @@ from decimal import Decimal
 from operator import ge, gt, le, lt
 from typing import Any
 
-from tests.conftest import Client
 from tests.contract.field import Json
 from tests.contract.resource import Resource
+from tests.engines import Client
 
 NEXT = re.compile(r'<([^>]+)>; rel="next"')
 MEANINGS: dict[str, Callable[[Any, Any], bool]] = {

@@ -14,8 +14,8 @@ from sqlalchemy import Table, UniqueConstraint, inspect
 from kit import Entity, ListQuery, Service, Who
 from kit.operations.route import Operation, dependencies_of, query_variant
 from kit.query.values import plain_type
-from tests.conftest import Client
 from tests.contract.field import Field, Json, fields_of
+from tests.engines import Client
 
 METHODS = {"create": "POST", "replace": "PUT", "update": "PATCH", "delete": "DELETE"}
 WRITING = ("create", "replace", "update")

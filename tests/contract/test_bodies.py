@@ -2,10 +2,10 @@
 
 import json
 
-from tests.conftest import Client
 from tests.contract.answer import MARKER, pointers, refused, send, with_raw
 from tests.contract.field import Field
 from tests.contract.resource import BLANKS, FIELDS, Resource, needs, some
+from tests.engines import Client
 
 NO_INTEGERS = ['"5"', '""', "true", "1.5", "1e400", "-1e400", str(10**20), str(-(10**20)), "[]", "{}", "[1]"]
 WRITINGS = [
@@ -87,7 +87,8 @@ async def test_an_empty_patch_changes_nothing(client: Client, resource: Resource
 
 @needs("update", "read")
 async def test_a_patch_of_one_field_leaves_the_others(client: Client, resource: Resource) -> None:
-    for field in some(resource.fields("update")):
+    some(set(resource.query.read.model_fields).intersection(field.name for field in resource.fields("update")))
+    for field in resource.fields("update"):
         thing = await resource.make(client, **await resource.whole(client, turn=0))
         change = {field.name: await resource.value(client, field, turn=1)}
         answer = await client.patch(resource.url(thing), json=change)

@@ -4,10 +4,10 @@ from typing import Any
 
 from httpx import Response
 
-from tests.conftest import Client
 from tests.contract.answer import errors
 from tests.contract.field import Json
 from tests.contract.resource import Resource, needs, some
+from tests.engines import Client
 
 MOST = 1000
 

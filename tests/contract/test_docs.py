@@ -4,10 +4,10 @@ with its status and its headers, is looked at whenever one comes: see `watching`
 import re
 from typing import Any
 
-from tests.conftest import Client
 from tests.contract.answer import resolved
 from tests.contract.field import Json
 from tests.contract.resource import Resource, method_of, needs, resources_of, some
+from tests.engines import Client
 
 OPERATIONS = {"list", "show", "create", "read", "replace", "update", "delete"}
 HEADERS = {"list": {"ETag", "Link", "X-Total-Count"}, "create": {"ETag", "Location"}, "read": {"ETag"}}

@@ -4,10 +4,10 @@ from asyncio import gather
 
 from httpx import Response
 
-from tests.conftest import Client
 from tests.contract.answer import errors
 from tests.contract.field import Json
 from tests.contract.resource import Resource, needs
+from tests.engines import Client
 
 RACERS = 5
 

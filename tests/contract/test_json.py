@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 
 from httpx import Response
 
-from tests.conftest import Client
 from tests.contract.answer import errors, send
 from tests.contract.resource import Resource, needs
+from tests.engines import Client
 
 NO_JSON = [
     b"NaN",

@@ -5,10 +5,10 @@ from collections import Counter
 
 from httpx import Response
 
-from tests.conftest import Client
 from tests.contract.answer import errors
 from tests.contract.field import Json
 from tests.contract.resource import Resource, needs, some
+from tests.engines import Client
 
 NO_TAGS = ["nonsense", '"1', '1"', "1", '"1" "2"', '"1",', ',"1"', 'w/"1"', '"1"; "2"', "", '*, "1"', '"a"b"']
 RACERS = 50

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import MEMORY
+from tests.engines import MEMORY
 from tests.faults.figures import FIGURES
 from tests.faults.postgres import Postgres, running_postgres
 from tests.live import Server, serving

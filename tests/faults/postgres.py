@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from tests.conftest import MEMORY
+from tests.engines import MEMORY
 
 os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="heroes-"))  # the wheel warns without one
 OPTIONS = "-c fsync=off -c max_connections=200"

@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 from sqlalchemy import make_url
 
-from tests.conftest import on_postgresql
+from tests.engines import on_postgresql
 from tests.faults.client import Client
 from tests.faults.conftest import PROBE, Serve, new_url
 from tests.faults.figures import seen

@@ -7,14 +7,14 @@ from collections.abc import Callable, Iterator
 import pytest
 from sqlalchemy import make_url
 
-from tests.conftest import on_postgresql
-from tests.faults.client import Client
+from tests.engines import on_postgresql
+from tests.faults.client import PATIENCE, Client
 from tests.faults.conftest import Serve
 from tests.faults.figures import seen
 from tests.faults.ledger import Ledger, everything, open_ledger
 from tests.faults.postgres import Postgres
+from tests.faults.waiting import until
 from tests.live import Server
-from tests.probe import until
 
 CLIENTS, WRITES, KILLS = 16, 2000, 3
 
@@ -63,7 +63,10 @@ class Roll:
                 self.statuses[name] = await self.enter(client, name)
 
     async def reaches(self, number: int) -> None:
-        await until(lambda: len(self.statuses) >= number)
+        async def has_answers() -> bool:
+            return len(self.statuses) >= number
+
+        await until(has_answers, PATIENCE)
 
     async def enter(self, client: Client, name: str) -> int | str:
         try:

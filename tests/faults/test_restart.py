@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import count
 
-from tests.conftest import on_postgresql
+from tests.engines import on_postgresql
 from tests.faults.client import Client
 from tests.faults.conftest import Serve
 from tests.faults.figures import seen

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from itertools import count
 
-from tests.conftest import on_sqlite
+from tests.engines import on_sqlite
 from tests.faults.conftest import Serve
 from tests.faults.figures import seen
 from tests.faults.ledger import open_ledger

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Client
+from tests.engines import Client
 from tests.hashing import cheapen
 
 Json = dict[str, Any]

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.conftest import Client
+from tests.engines import Client
 from tests.heroes.shop import ids, new_category, new_product, read
 
 

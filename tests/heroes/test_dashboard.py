@@ -14,7 +14,7 @@ from kit.database.errors import FAILURES
 from kit.database.sessions import ReadSession
 from kit.http.problems import Problem
 from kit.operations import unit_of_work
-from tests.conftest import Client
+from tests.engines import Client
 from tests.heroes.meeting import Meeting
 from tests.heroes.shop import (
     Json,

@@ -8,9 +8,10 @@ import pytest
 import demo
 from kit import Database, Service
 from main import create_app
-from tests.conftest import Client, settings_for
+from tests.application import settings_for
+from tests.clients import client_of
+from tests.engines import Client
 from tests.heroes.shop import cheap_hashes, new_hero, read
-from tests.people import client_of
 
 pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.conftest import Client
+from tests.engines import Client
 
 DEADPOND = {"name": "Deadpond", "secret_name": "Dive Wilson"}
 

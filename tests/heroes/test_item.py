@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Client
+from tests.engines import Client
 from tests.heroes.shop import Json, cheap_hashes, made, new_user, read
 
 PRICES = (

@@ -1,8 +1,8 @@
 """What `/users/me` promises: the user whose token the request carries, and nobody without one."""
 
-from tests.conftest import Client
+from tests.engines import Client
+from tests.heroes.people import Person
 from tests.heroes.shop import read
-from tests.people import Person
 
 
 async def test_everybody_is_shown_themselves(natasha: Person, boss: Person) -> None:

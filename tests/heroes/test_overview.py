@@ -8,7 +8,7 @@ import pytest
 from heroes import overview
 from kit.database.databases import Database
 from kit.operations import unit_of_work
-from tests.conftest import Client
+from tests.engines import Client
 from tests.heroes.meeting import Meeting
 from tests.heroes.shop import UNKNOWN, Json, cheap_hashes, new_product, new_user, read
 

@@ -12,9 +12,11 @@ import main
 from heroes.user import User
 from kit import Service, Who
 from kit.operations.route import Operation
-from tests.conftest import Client, url_of
+from tests.application import opened, production
+from tests.clients import client_of
+from tests.engines import Client, url_of
+from tests.heroes.people import PASSWORD, Person
 from tests.heroes.shop import UNKNOWN, Json, cheap_hashes, made, new_hero, new_product, numbers, read, user_body
-from tests.people import PASSWORD, Person, client_of, opened, production
 
 ANYONE, MEMBERS, OWNERS, SUPERUSERS = Who
 OF_SUPERUSERS = {"GET": MEMBERS}

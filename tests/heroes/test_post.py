@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kit.database.databases import Database
-from tests.conftest import Client
+from tests.engines import Client
 from tests.heroes.shop import Json, cheap_hashes, ids, made, new_user, read
 from tests.statements import statements_of
 
@@ -56,6 +56,14 @@ async def test_posts_of_a_bulk_come_with_their_authors(client: Client) -> None:
     authors = [await new_user(client) for _ in range(2)]
     answer = await client.post("/posts/bulk", json=[draft(author) for author in (*authors, authors[0])])
     assert [post["author"] for post in answer.json()] == [brief(author) for author in (*authors, authors[0])]
+
+
+async def test_posts_that_are_not_skipped_come_with_their_author(client: Client) -> None:
+    author = await new_user(client)
+    bodies = [draft(author), draft(author, author_id=77), draft(author)]
+    outcome = (await client.post("/posts/bulk?on_error=skip", json=bodies)).json()
+    assert [post["author"] for post in outcome["created"]] == [brief(author)] * 2
+    assert [part["index"] for part in outcome["failed"]] == [1]
 
 
 async def test_an_author_cannot_be_changed_through_a_post(client: Client) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from heroes.hero import MAX_POWER
 from kit.database.databases import Database
-from tests.conftest import Client
+from tests.engines import Client
 from tests.heroes.shop import Json, made, new_hero, read
 from tests.statements import statements_of
 

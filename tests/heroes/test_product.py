@@ -8,7 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from kit.database.databases import Database
-from tests.conftest import Client
+from tests.engines import Client
 from tests.heroes.shop import (
     UNKNOWN,
     Json,

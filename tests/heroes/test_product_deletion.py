@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.conftest import Client
+from tests.engines import Client
 from tests.heroes.shop import UNKNOWN, cheap_hashes, ids, made, new_product, new_user, read
 from tests.heroes.test_product import deleted, path
 

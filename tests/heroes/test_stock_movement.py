@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from heroes.stock_movement import MAX_QUANTITY
 from kit.database.databases import Database
-from tests.conftest import Client
+from tests.engines import Client
 from tests.heroes.shop import UNKNOWN, Json, made, new_product, read
 
 OPERATIONS = 32

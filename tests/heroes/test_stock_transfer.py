@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kit.database.databases import Database
-from tests.conftest import Client
+from tests.engines import Client
 from tests.heroes.shop import UNKNOWN, made, new_product, read
 from tests.statements import statements_of
 

@@ -12,7 +12,7 @@ import superuser
 from heroes.user import User
 from kit.database.databases import Database
 from settings import Settings
-from tests.conftest import url_of
+from tests.engines import url_of
 from tests.heroes.shop import PASSWORD, cheap_hashes
 
 ANSWERS = {"username": "natasha", "email": "natasha@example.com", "password": PASSWORD}

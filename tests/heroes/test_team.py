@@ -1,6 +1,6 @@
 """What teams promise beyond what every resource does: they show their heroes, and leave them when they are deleted."""
 
-from tests.conftest import Client
+from tests.engines import Client
 from tests.heroes.shop import Json, made, new_hero, read
 
 

@@ -19,9 +19,11 @@ from sqlmodel import select
 from heroes.user import User
 from kit import Service
 from kit.auth import passwords
-from tests.conftest import Client, url_of
+from tests.application import KEY, opened, production
+from tests.clients import client_of
+from tests.engines import Client, url_of
+from tests.heroes.people import PASSWORD, Person, join, token_of
 from tests.heroes.shop import Json, cheap_hashes, made, new_hero, read, user_body
-from tests.people import KEY, PASSWORD, Person, client_of, join, opened, production, token_of
 
 SERVICE = "/heroes/"
 OTHER_KEY = "fedcba9876543210fedcba9876543210"

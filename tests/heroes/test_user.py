@@ -15,7 +15,7 @@ from sqlmodel import select
 
 from heroes.user import MAX_AT_ONCE, User, UserCreate, UserReplace, UserUpdate
 from kit.database.databases import Database
-from tests.conftest import Client
+from tests.engines import Client
 from tests.heroes.captured_log import CapturedLog, capturing
 from tests.heroes.shop import Json, cheap_hashes, ids, made, new_product, new_user, read, user_body
 

@@ -8,9 +8,13 @@ import pytest
 from sqlalchemy import event
 
 from kit import Database, Service
+from kit.database.engines import Pool
 from tests.engines import Client, url_for
-from tests.kit.probes import at_commit, execute
+from tests.kit.probes import PATIENCE, at_commit, execute
 from tests.kit.service import Person, clear, client_of, create_runtime, create_service, create_tables, join
+
+PATIENT = Pool(timeout=PATIENCE)
+"""On a busy machine, fifty writers may wait longer for the one connection of SQLite that writes than in a service."""
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +43,7 @@ async def library_url(new_database: Any) -> str:
 @pytest.fixture(scope="session")
 async def app(library_url: str) -> AsyncIterator[Service]:
     """The library where everybody may do everything, once for all tests of an engine."""
-    app = create_service(create_runtime(Database(url_for(library_url))))
+    app = create_service(create_runtime(Database(url_for(library_url), PATIENT)))
     async with app.router.lifespan_context(app):
         yield app
 
@@ -47,7 +51,7 @@ async def app(library_url: str) -> AsyncIterator[Service]:
 @pytest.fixture(scope="session")
 async def app_with_auth(library_url: str) -> AsyncIterator[Service]:
     """The library that asks everybody for a token."""
-    app = create_service(create_runtime(Database(url_for(library_url)), auth=True))
+    app = create_service(create_runtime(Database(url_for(library_url), PATIENT), auth=True))
     async with app.router.lifespan_context(app):
         yield app
 

@@ -1,13 +1,13 @@
 """Helpers of the kit's tests: things made through the API, another runtime for a while, and a look at the database."""
 
 import asyncio
+import gc
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from kit import Database
 from tests.engines import Client
@@ -61,6 +61,16 @@ async def until(happens: Callable[[], Awaitable[Any] | bool]) -> None:
             await asyncio.sleep(0.01)
 
 
+async def until_collected(happens: Callable[[], bool]) -> None:
+    """Ask until it is so, and let Python collect garbage: FastAPI leaves a suspended generator to that."""
+
+    def happens_now() -> bool:
+        gc.collect()
+        return happens()
+
+    await until(happens_now)
+
+
 async def blocked(database: Database) -> bool:
     """Whether somebody waits for a lock on this PostgreSQL database."""
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
@@ -91,22 +101,3 @@ async def at_commit(database: Database, table: str, action: str) -> AsyncIterato
     )
     yield
     await execute(database, "DROP FUNCTION strike CASCADE")
-
-
-@contextmanager
-def statements_of(engine: AsyncEngine) -> Iterator[list[str]]:
-    """The SQL that SQLAlchemy gives to the driver of this engine in the block. A listener would stop the shortcuts."""
-    seen: list[str] = []
-    dialect = engine.sync_engine.dialect
-    execute, executemany = dialect.do_execute, dialect.do_executemany
-
-    def executing(cursor: Any, statement: str, *values: Any) -> None:
-        seen.append(statement)
-        execute(cursor, statement, *values)
-
-    def executing_many(cursor: Any, statement: str, *values: Any) -> None:
-        seen.append(statement)
-        executemany(cursor, statement, *values)
-
-    with having(dialect, do_execute=executing, do_executemany=executing_many):
-        yield seen

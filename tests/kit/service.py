@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter
 from sqlalchemy import Connection
 from starlette.requests import HTTPConnection
 
@@ -32,6 +32,7 @@ from kit.database import migrations
 from kit.database.collations import ensure_folding
 from kit.http.principals import CURRENT_PRINCIPAL, UNRESTRICTED
 from kit.operations.idempotency import StoredAnswer
+from tests.clients import client_of as client_of
 from tests.engines import empty
 from tests.kit import library
 from tests.kit.library import Member
@@ -113,13 +114,6 @@ async def clear(database: Database) -> None:
     """Delete all rows. A request of the test before may have left its principal in this task."""
     CURRENT_PRINCIPAL.set(UNRESTRICTED)
     await empty(database, TABLES)
-
-
-def client_of(app: FastAPI, token: str | None = None, address: str = "127.0.0.1") -> httpx.AsyncClient:
-    """A client of an application in this process, which seems to call from this address."""
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=(address, 12345))
-    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    return httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers)
 
 
 @dataclass(frozen=True)

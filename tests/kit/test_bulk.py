@@ -7,13 +7,15 @@ from typing import Any
 import pytest
 
 from kit import Database, Problem, create_many, insert_many
+from kit.database.errors import Unreachable
 from kit.database.sessions import WriteSession
 from kit.models.entities import Entity
 from kit.operations.bulk import Make
 from tests.engines import Client
 from tests.kit.library import Shelf, ShelfCreate
-from tests.kit.probes import BOOK, Json, made, new_shelf, read, statements_of
+from tests.kit.probes import BOOK, Json, made, new_shelf, read
 from tests.kit.service import FAST_PATH
+from tests.statements import statements_of
 
 THOUSAND = 1000
 MISSING = 77
@@ -242,5 +244,5 @@ async def test_a_conflict_that_has_gone_when_it_is_looked_for_is_no_failure(data
 
 async def test_a_failure_that_concerns_all_elements_is_raised(database: Database) -> None:
     async with database.write() as session:
-        with pytest.raises(OSError, match="gone"):
-            await create_many(session, [ShelfCreate(name="A", room="Here")], "skip", failing_once(OSError("gone")))
+        with pytest.raises(Unreachable, match="gone"):
+            await create_many(session, [ShelfCreate(name="A", room="Here")], "skip", failing_once(Unreachable("gone")))

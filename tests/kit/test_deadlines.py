@@ -13,7 +13,7 @@ from starlette.types import Message
 from kit import Database, Problem, ReadSession, Service, Session, allowing
 from kit.database.engines import Pool
 from kit.database.sessions import WriteSession
-from kit.operations import commits, deadlines
+from kit.operations import unit_of_work
 from tests.engines import Client, on_postgresql, on_sqlite
 from tests.kit.library import Shelf
 from tests.kit.probes import BOOK, PATIENCE, SHELF, at_commit, having, new_shelf, read
@@ -135,7 +135,7 @@ async def test_the_deadline_does_not_cut_a_commit(
 async def test_the_outcome_of_a_commit_that_takes_too_long_is_unknown(
     probed: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commits, "COMMIT_TIMEOUT", SOON)
+    monkeypatch.setattr(unit_of_work, "COMMIT_TIMEOUT", SOON)
     slow_down(database, monkeypatch, PATIENCE)
     answer = await probed.post("/shelves/", json=SHELF)
     assert (answer.status_code, answer.json()["outcome"]) == (503, "unknown")
@@ -147,7 +147,7 @@ async def test_the_outcome_of_a_commit_that_takes_too_long_is_unknown(
 async def test_a_commit_that_the_server_does_not_finish_is_given_up(
     probed: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commits, "COMMIT_TIMEOUT", SOON)
+    monkeypatch.setattr(unit_of_work, "COMMIT_TIMEOUT", SOON)
     async with at_commit(database, "kit_book", f"pg_sleep({PATIENCE})"):
         answer = await probed.post("/books/", json=BOOK)
         assert (answer.status_code, answer.json()["outcome"]) == (503, "unknown")
@@ -182,7 +182,7 @@ class Caller:
 @pytest.fixture
 def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kit looks at once whether the caller of a read is still there."""
-    monkeypatch.setattr(deadlines, "WATCH_AFTER", 0)
+    monkeypatch.setattr(unit_of_work, "WATCH_AFTER", 0)
 
 
 @pytest.mark.usefixtures("watchful")
@@ -250,7 +250,7 @@ async def test_a_client_that_leaves_after_the_deadline_still_gets_a_504() -> Non
         return {"type": "http.disconnect"}
 
     async def be_late() -> None:
-        moment = deadlines.Deadline(0)
+        moment = unit_of_work.Deadline(0)
         async with moment:
             try:
                 await asyncio.Event().wait()

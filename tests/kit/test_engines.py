@@ -12,8 +12,8 @@ from sqlmodel import select
 from kit import Database
 from kit.database.engines import Pool, fold
 from tests.engines import on_postgresql, on_sqlite, url_for
-from tests.kit.library import REGISTRY, TABLES, Shelf
-from tests.kit.probes import value_of
+from tests.kit.library import REGISTRY, TABLES, Book, Shelf
+from tests.kit.probes import BOOK, value_of
 
 MEMORY = make_url("sqlite+aiosqlite://")
 
@@ -26,6 +26,17 @@ async def memory() -> AsyncIterator[Database]:
         await connection.run_sync(REGISTRY.metadata.create_all, tables=TABLES)
     yield database
     await database.dispose()
+
+
+async def test_of_many_who_find_nothing_one_fills_a_database_that_they_lock(database: Database) -> None:
+    async def fill() -> None:
+        async with database.write() as session, session.begin():
+            await session.lock_exclusively("filling")
+            if (await session.exec(select(Book.id))).first() is None:
+                session.add(Book.model_validate(BOOK))
+
+    await asyncio.gather(*(fill() for _ in range(5)))
+    assert await value_of(database, "SELECT count(*) FROM kit_book") == 1
 
 
 async def test_a_read_session_does_not_open_a_transaction(database: Database) -> None:

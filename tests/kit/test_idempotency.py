@@ -15,6 +15,7 @@ from sqlmodel import col, delete, insert, select, text, update
 
 from kit import Database, Id, Password, Problem, Service, Session, Who, allowing, found, now
 from kit.database.engines import Pool
+from kit.database.errors import OutOfRange, Unreachable
 from kit.operations import idempotency
 from kit.operations.idempotency import REPLAYED, StoredAnswer
 from tests.engines import Client, on_postgresql
@@ -68,6 +69,16 @@ async def find_book(book_id: Id, session: Session) -> int:
 @router.post("/held")
 async def wait_until_released(session: Session) -> int:
     """Waits until the test lets it go."""
+    session.add(Shelf.model_validate(SHELF))
+    entered.set()
+    await held.wait()
+    return 1
+
+
+@router.post("/given-up")
+async def give_key_up(session: Session) -> int:
+    """Rolls back, which gives its key up too, and waits until the test lets it go."""
+    await session.rollback()
     session.add(Shelf.model_validate(SHELF))
     entered.set()
     await held.wait()
@@ -289,8 +300,10 @@ async def test_a_query_that_was_wrong_may_be_corrected_under_its_key(client: Cli
         (RuntimeError("an inner secret"), 500),
         (Problem(403, "Not you.", kind="forbidden"), 403),
         (Problem(422, "Not so.", kind="invalid", errors=[]), 422),
-        (OverflowError("Python int too large"), 422),
-        (OSError("Connection refused"), 200),  # asked again at once, and all went well
+        (OutOfRange("Python int too large"), 422),
+        (OverflowError("too large"), 500),
+        (OSError("Connection refused"), 500),
+        (Unreachable("Connection refused"), 200),  # asked again at once, and all went well
     ],
 )
 async def test_a_failure_that_the_data_did_not_decide_is_not_kept(
@@ -417,14 +430,21 @@ def assert_in_flight(answer: Response) -> None:
     assert not is_replayed(answer)
 
 
+async def undone(client: Client, database: Database, path: str, **arguments: Any) -> Json:
+    """The row of key-1 for this request, of which nothing else is left."""
+    await post(client, path, **arguments)
+    (row,) = await kept(database)
+    await execute(database, "DELETE FROM idempotency_key", "DELETE FROM kit_book", "DELETE FROM kit_shelf")
+    values: Json = row._asdict()
+    return values
+
+
 @asynccontextmanager
 async def elsewhere(client: Client, database: Database) -> AsyncIterator[AsyncConnection]:
     """Another process has just taken key-1 for a book, and has not committed yet."""
-    await post(client, "/books/", json=BOOK)
-    (row,) = await kept(database)
-    await execute(database, "DELETE FROM idempotency_key", "DELETE FROM kit_book")
+    row = await undone(client, database, "/books/", json=BOOK)
     async with database.writer.connect() as connection:
-        await connection.execute(insert(StoredAnswer).values(row._asdict()))
+        await connection.execute(insert(StoredAnswer).values(row))
         yield connection
         await connection.rollback()
 
@@ -441,6 +461,26 @@ async def test_while_another_process_is_at_it_the_second_is_told_to_come_again(
     again = await post(client, "/books/", json=BOOK)
     assert (again.status_code, is_replayed(again)) == (201, False)
     await patient.dispose()
+
+
+@on_postgresql
+async def test_a_handler_that_gave_its_key_up_may_be_overtaken_by_another_process(
+    probed: Client, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "MAX_WAIT_SECONDS", PATIENCE)
+    held.set()
+    row = await undone(probed, database, "/probes/given-up")
+    held.clear()
+    entered.clear()
+    giving = asyncio.create_task(post(probed, "/probes/given-up"))
+    await asyncio.wait_for(entered.wait(), PATIENCE)
+    async with database.writer.connect() as connection:
+        await connection.execute(insert(StoredAnswer).values(row))
+        held.set()
+        await until(lambda: blocked(database))
+        await connection.commit()
+    assert_in_flight(await giving)
+    assert await number_of(probed, "/shelves/") == 0
 
 
 @on_postgresql

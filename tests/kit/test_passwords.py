@@ -8,18 +8,16 @@ from typing import Annotated, Any
 import pytest
 from fastapi import APIRouter, Body
 from pwdlib import PasswordHash
-from pwdlib.hashers.argon2 import Argon2Hasher
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 from kit import Database, Password, Problem, allowing, hashed, verified
 from kit.auth import passwords
 from tests.engines import Client
+from tests.hashing import cheapen
 from tests.kit.probes import PATIENCE, new_book
 from tests.kit.service import client_of, create_runtime, create_service
 
 SECRET = "Zq9-swordfish"  # noqa: S105  to be looked for
-CHEAP = PasswordHash([Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)])
-"""Hashes that cost next to nothing."""
 
 
 class Held:
@@ -114,8 +112,7 @@ async def test_when_too_many_passwords_wait_the_answer_is_a_503(
 
 
 async def test_a_password_matches_its_hash_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passwords, "hasher", CHEAP)
-    monkeypatch.setattr(passwords, "OF_NOBODY", CHEAP.hash("nobody knows it"))
+    cheapen(monkeypatch)
     known = await hashed(SecretStr(SECRET))
     assert await verified(SECRET, known) == (True, None)
     for other, hash_ in ((SECRET.lower(), known), (SECRET, None), (SECRET, "damaged"), ("\udfff", known)):

@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from kit import Database, Shutdown, allowing
 from kit.server.request_log import REQUEST_ID, RequestLog, configure_logging, log
 from tests.engines import Client
+from tests.kit.exchanges import exchange
 from tests.kit.service import client_of, create_runtime, create_service
 
 Output = pytest.CaptureFixture[str]
@@ -122,3 +123,30 @@ async def test_an_event_that_is_no_request_passes_through() -> None:
 
     await RequestLog(inner, Shutdown(0, 0))({"type": "lifespan"}, silent, silent)
     assert seen == ["lifespan"]
+
+
+async def test_a_client_that_leaves_is_no_unexpected_exception(database: Database, capsys: Output) -> None:
+    service = create_service(create_runtime(database), public=["POST /uploads"])
+
+    @service.post("/uploads")
+    async def upload(request: Request) -> int:
+        return len(await request.body())
+
+    log_as_json()
+    await exchange(service, "POST", "/uploads", body=b"half", is_cut_off=True)
+    (line,) = lines(capsys)
+    assert (line["route"], line["level"], "exception" in line) == ("/uploads", "INFO", False)
+
+
+async def test_trailers_of_a_response_reach_the_server(database: Database, capsys: Output) -> None:
+    async def with_trailers(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [], "trailers": True})
+        await send({"type": "http.response.body", "body": b"all"})
+        await send({"type": "http.response.trailers", "headers": [(b"x-sum", b"1")]})
+
+    service = create_service(create_runtime(database), public=["MOUNT /raw"])
+    service.mount("/raw", with_trailers)
+    log_as_json()
+    result = await exchange(service, "GET", "/raw/thing")
+    assert (result.status, result.messages[-1]["headers"]) == (200, [(b"x-sum", b"1")])
+    assert [line["status"] for line in lines(capsys)] == [200]

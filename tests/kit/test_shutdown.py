@@ -3,7 +3,9 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import uvicorn
@@ -129,3 +131,39 @@ async def test_told_again_it_stops_at_once(server: uvicorn.Server, number: int) 
     os.kill(os.getpid(), number)
     await until(lambda: server.should_exit)
     assert server.force_exit
+
+
+@contextmanager
+def handling(handlers: dict[signal.Signals, Callable[..., Any] | signal.Handlers]) -> Iterator[None]:
+    """In the block this process handles signals as a server other than uvicorn does."""
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_another_server_hears_the_signal_too(number: signal.Signals) -> None:
+    heard: list[int] = []
+
+    def hear(number: int, _: object) -> None:
+        heard.append(number)
+
+    told = Shutdown(delay=10 * PATIENCE, timeout=0)
+    with handling({signal.SIGTERM: hear, signal.SIGINT: hear}):
+        assert told.listen()
+        assert not told.has_begun
+        os.kill(os.getpid(), number)
+        await until(lambda: bool(heard))
+    assert heard == [number]
+    assert told.has_begun
+
+
+async def test_a_signal_that_another_server_ignores_begins_the_shutdown_all_the_same() -> None:
+    told = Shutdown(delay=0, timeout=0)
+    with handling({signal.SIGTERM: lambda *_: None, signal.SIGINT: signal.SIG_IGN}):
+        told.listen()
+        os.kill(os.getpid(), signal.SIGINT)
+        await until(lambda: told.has_begun)

@@ -12,7 +12,7 @@ from sqlalchemy.orm import registry, relationship
 from sqlmodel import AutoString, Field, Relationship, SQLModel, col
 from starlette.datastructures import QueryParams
 
-from kit.auth.privacy import hidden_fields
+from kit.auth.privacy import NOTHING, private_fields_of
 from kit.database.databases import Database
 from kit.http.principals import CURRENT_PRINCIPAL, Principal
 from kit.models.entities import VIEW, Entity, Stamped, UUIDEntity
@@ -71,6 +71,15 @@ class FastReply(FastEntity, table=True):
         sa_column=Column(BIGINT, ForeignKey("fast_note.id", deferrable=True, initially="DEFERRED"), nullable=True),
     )
     note: Any = Relationship(sa_relationship=relationship("FastNote", back_populates="replies", **VIEW))
+
+
+class FastAside(FastEntity, table=True):
+    """Belongs to whoever owns its note."""
+
+    __tablename__ = "fast_aside"
+    belongs_to = "note_id"
+    text: str
+    note_id: int | None = Field(default=None, foreign_key="fast_note.id")
 
 
 class FastLabel(FastUUIDEntity, table=True):
@@ -154,7 +163,7 @@ def asked(kind: type[ListQuery], text: str = "") -> ListQuery:
     query.given = parameters.read(kind.parameters, QueryParams(text), ())
     query.fields = query.given.get("fields")
     query.included = list(query.given.get("include", ()))
-    query.hidden = hidden_fields(kind.model)
+    query.hidden = NOTHING if CURRENT_PRINCIPAL.get().is_superuser else private_fields_of(kind.model)
     return query
 
 

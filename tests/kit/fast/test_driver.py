@@ -6,12 +6,13 @@ from typing import Any
 import asyncpg
 import pytest
 from sqlalchemy import Select, Text, TypeDecorator, literal, select, text, type_coerce
-from sqlalchemy.exc import EmulatedDBAPIException, OperationalError, ProgrammingError
+from sqlalchemy.exc import DBAPIError, EmulatedDBAPIException, OperationalError, ProgrammingError
 
 from kit.database.databases import Database
 from kit.database.errors import FAILURES, meaning_of
+from kit.fast.databases import use_fast_sessions
 from kit.fast.selects import fetch
-from tests.kit.fast.notes import TABLES, FastLabel, FastReply, note, store
+from tests.kit.fast.notes import TABLES, FastAside, FastLabel, FastNote, FastReply, note, store
 
 on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
 
@@ -24,11 +25,13 @@ class Shouted(TypeDecorator[str]):
 
 
 async def test_all_values_are_those_that_sqlalchemy_reads(database: Database) -> None:
-    await store(database, note('é\u2028"\\', stars=None), FastLabel(text="x"), FastReply(text="y"))
+    await store(database, row := note('é\u2028"\\', stars=None), FastLabel(text="x"), FastReply(text="y"))
+    await store(database, FastAside(text="z", note_id=row.id))
     async with database.reader.connect() as connection:
         for table in TABLES:
             through: Any = (await connection.execute(Select(table))).all()
             past = await fetch(database.reader, Select(table))
+            assert len(past) == 1
             assert [tuple(row) for row in past] == [tuple(row) for row in through]
             assert [list(map(type, row)) for row in past] == [list(map(type, row)) for row in through]
 
@@ -86,3 +89,18 @@ async def test_a_connection_that_ends_under_way_is_a_lost_one(database: Database
 def test_what_a_driver_says_of_a_dead_connection_is_a_lost_connection(failure: Exception) -> None:
     assert isinstance(failure, FAILURES)
     assert meaning_of(failure) == "lost"
+
+
+async def test_a_database_that_cannot_be_opened_fails_as_in_sqlalchemy(database: Database) -> None:
+    there = database.url
+    nowhere = there.set(database="/no/such/folder/a.db" if database.is_sqlite else "no_such_database")
+    plain, fast = Database(nowhere), Database(nowhere)
+    use_fast_sessions(fast, coalesce=False, group=False, without=frozenset())
+    failures = []
+    for one in (plain, fast):
+        async with one.read() as session:
+            with pytest.raises(DBAPIError) as caught:
+                await session.get(FastNote, 1)
+        failures.append((type(caught.value), type(caught.value.orig), str(caught.value.orig), caught.value.statement))
+        await one.dispose()
+    assert failures[0] == failures[1]

@@ -20,6 +20,7 @@ from pydantic import (
     field_validator,
 )
 from sqlalchemy import Text, TypeDecorator, type_coerce
+from sqlalchemy import select as plain_select
 from sqlalchemy.orm import aliased, joinedload, selectinload, with_loader_criteria
 from sqlmodel import SQLModel, col, select
 
@@ -27,7 +28,8 @@ from kit.auth.ownership import RESTRICTED_READS
 from kit.database.databases import Database
 from kit.fast.embedding import relation_of
 from kit.fast.pages import FastPage, fast_page
-from kit.fast.projection import shown_values, shows_stored_values
+from kit.fast.projection import shows_stored_values
+from kit.fast.rendering import shown_values
 from kit.fast.selects import CompiledSelect
 from kit.http.encoding import to_json
 from kit.http.principals import Principal
@@ -42,6 +44,7 @@ from tests.kit.fast.notes import (
     FastLabelQuery,
     FastLabelRead,
     FastNote,
+    FastNoteBrief,
     FastNoteQuery,
     FastNoteRead,
     FastReply,
@@ -196,6 +199,8 @@ STRANGE: list[Callable[[], Any]] = [
     lambda: select(FastNote).params(x=1),
     lambda: select(FastNote).execution_options(x=1),
     lambda: select(aliased(FastNote)),
+    lambda: plain_select(FastNote),
+    lambda: select(FastNote, FastNote.id),
     lambda: select(FastNote).where(type_coerce(col(FastNote.text), Shouted()) != "x"),
 ]
 
@@ -204,6 +209,13 @@ STRANGE: list[Callable[[], Any]] = [
 async def test_a_statement_may_have_conditions_and_joins(filled: Database, database: Database, statement: Any) -> None:
     _, got = await both(filled, database, FastNoteQuery, "count=true", statement())
     assert got is not None
+
+
+async def test_rows_that_are_related_to_nothing_embed_nothing(filled: Database, database: Database) -> None:
+    alone = select(FastReply).where(FastReply.text == "alone")
+    _, got = await both(filled, database, FastReplyQuery, "include=note", alone)
+    assert got is not None
+    assert b'"note":null' in got.shared.body
 
 
 @pytest.mark.parametrize("statement", STRANGE)
@@ -241,7 +253,9 @@ async def test_a_nested_row_that_is_not_loaded_is_left_to_the_plain_page(databas
 async def test_a_nested_row_is_shown_as_by_its_variant(filled: Database) -> None:
     with acting_as(MEMBER):
         async with filled.read() as session:
-            for row in await session.exec(select(FastReply).options(selectinload(FastReply.note))):
+            rows = (await session.exec(select(FastReply).options(selectinload(FastReply.note)))).all()
+            assert len(rows) == 6
+            for row in rows:
                 expected = FastAnsweringRead.of(row).model_dump_json().encode()
                 assert to_json(shown_values(row, FastAnsweringRead, None)) == expected
 
@@ -333,6 +347,30 @@ def test_a_variant_that_shows_more_than_columns_does_not_qualify(read: Any) -> N
     assert not shows_stored_values(read, FastReply)
 
 
+class ComputedNoteBrief(FastNoteBrief):
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def loud(self) -> str:
+        return self.text.upper()
+
+
+class NestingRead(FastReplyRead):
+    note: ComputedNoteBrief | None
+
+
+async def test_a_query_variant_that_shows_more_than_columns_is_left_to_the_plain_page(database: Database) -> None:
+    class ComputedQuery(FastReplyQuery):
+        read = ComputedRead
+
+    async with database.read() as session:
+        assert await fast_page(session, asked(ComputedQuery), select(FastReply)) is None
+
+
+def test_a_variant_does_not_qualify_if_one_that_it_embeds_does_not() -> None:
+    assert shows_stored_values(FastAnsweringRead, FastReply)
+    assert not shows_stored_values(NestingRead, FastReply)
+
+
 def test_a_variant_of_columns_qualifies() -> None:
     for read, entity in ((FastNoteRead, FastNote), (FastReplyRead, FastReply), (FastLabelRead, FastLabel)):
         assert shows_stored_values(read, entity)
@@ -353,6 +391,7 @@ async def test_one_row_is_shown_as_by_its_variant(filled: Database, text: str, p
     with acting_as(principal):
         async with filled.read() as session:
             rows = (await session.exec(select(FastNote).options(*query.loading))).all()
+            assert len(rows) == 4
             for row in rows:
                 assert to_json(shown_values(row, FastNoteRead, query)) == query.shown(row).model_dump_json().encode()
 
@@ -364,3 +403,11 @@ async def test_a_value_of_another_type_is_shown_as_by_the_variant(field: str, va
     with warnings.catch_warnings(action="ignore"):  # of pydantic
         expected = FastNoteRead.of(row).model_dump(mode="json")
         assert shown_values(row, FastNoteRead, None) == expected
+
+
+async def test_so_is_one_of_a_variant_that_hides_nothing() -> None:
+    row = FastReply(id=1, text="a")
+    row.text = 5  # type: ignore[assignment]  # as a handler might
+    with warnings.catch_warnings(action="ignore"):  # of pydantic
+        expected = FastReplyRead.of(row).model_dump(mode="json")
+        assert shown_values(row, FastReplyRead, None) == expected

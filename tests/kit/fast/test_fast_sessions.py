@@ -6,17 +6,20 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import func, inspect, text
+from sqlalchemy import event, func, inspect, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlmodel import col, select
 
 from kit.auth.ownership import RESTRICTED_READS
 from kit.database.databases import Database
-from kit.fast.mappings import is_insertable, mapping_of
+from kit.fast import write_sessions
+from kit.fast.mappings import mapping_of
+from kit.fast.single_insert import is_insertable
+from kit.fast.write_sessions import locked
 from kit.http.principals import Principal
 from kit.http.problems import Problem
 from kit.models.entities import Entity
-from tests.kit.fast.notes import Colour, FastLabel, FastNote, FastReply, acting_as, note, store
+from tests.kit.fast.notes import Colour, FastAside, FastLabel, FastNote, FastReply, acting_as, note, store
 
 on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True, scope="session")
 
@@ -54,6 +57,35 @@ async def test_a_row_belongs_to_the_session_until_its_end(database: Database, pl
         assert got is not None
         assert got.replies == []
     assert inspect(got).detached
+
+
+async def test_a_row_that_is_asked_for_twice_is_read_once(database: Database, plain: Database, past: list[str]) -> None:
+    await store(plain, row := note("a"))
+    session = database.read()
+    got = await session.get(FastNote, row.id)
+    assert got is not None
+    assert await session.get(FastNote, row.id) is got
+    assert len(past) == 1
+    await session.close()
+    assert inspect(got).detached
+
+
+async def test_a_session_that_was_looked_into_gets_rows_as_before(
+    database: Database, plain: Database, past: list[str]
+) -> None:
+    await store(plain, row := note("a"))
+    async with database.read() as session:
+        session.info["purpose"] = "a test"
+        got = await session.get(FastNote, row.id)
+        assert got in session
+        assert await session.get(FastNote, row.id) is got
+    assert len(past) == 1
+
+
+async def test_a_session_that_was_not_used_is_closed(database: Database, past: list[str]) -> None:
+    await database.read().close()
+    await database.write().close()
+    assert past == []
 
 
 async def test_an_absent_row_is_none(database: Database) -> None:
@@ -95,6 +127,109 @@ async def test_a_get_with_options_is_left_to_the_orm(
     assert past == []
 
 
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The ids of rows that were got for writing past the ORM."""
+    seen: list[Any] = []
+
+    def noted(session: Any, mapping: Any, ident: Any) -> Any:
+        seen.append(ident)
+        return locked(session, mapping, ident)
+
+    monkeypatch.setattr(write_sessions, "locked", noted)
+    return seen
+
+
+async def test_a_row_that_is_got_for_writing_is_changed_like_one_that_the_orm_loads(
+    database: Database, plain: Database, loads: list[Any]
+) -> None:
+    await store(plain, row := note("a"))
+    async with database.write() as session:
+        got = await session.get(FastNote, row.id)
+        assert got in session
+        assert got is not None
+        assert values(got) == values(row)
+        assert not session.is_modified(got)
+        assert await session.get(FastNote, row.id) is got
+        got.text = "b"
+        await session.commit()
+        assert got.version == row.version + 1
+    assert (loads, await texts(plain)) == ([row.id], ["b"])
+
+
+async def test_a_row_that_is_got_for_writing_is_deleted_like_any_other(database: Database, plain: Database) -> None:
+    await store(plain, row := note("a"), note("b"))
+    async with database.write() as session:
+        await session.delete(await session.get(FastNote, row.id))
+        await session.commit()
+    assert await texts(plain) == ["b"]
+
+
+async def test_a_row_that_was_changed_and_rolled_back_is_loaded_anew(database: Database, plain: Database) -> None:
+    await store(plain, row := note("a"))
+    async with database.write() as session:
+        got = await session.get(FastNote, row.id)
+        assert got is not None
+        got.text = "b"
+        await session.rollback()
+        await session.refresh(got)
+        assert got.text == "a"
+        assert await session.get(FastNote, 777) is None
+
+
+async def test_two_sessions_that_get_one_row_for_writing_change_it_one_after_the_other(
+    database: Database, plain: Database
+) -> None:
+    await store(plain, row := note("a", stars=0))
+
+    async def add_star() -> None:
+        async with database.write() as session:
+            got = await session.get(FastNote, row.id)
+            assert got is not None
+            got.stars = (got.stars or 0) + 1
+            await session.commit()
+
+    await asyncio.gather(*(add_star() for _ in range(8)))
+    async with plain.read() as session:
+        stored = await session.get(FastNote, row.id)
+        assert stored is not None
+        assert (stored.stars, stored.version) == (8, row.version + 8)
+
+
+@pytest.mark.parametrize("what", ["new", "changed", "options", "tuple"])
+async def test_a_get_for_writing_that_does_more_is_left_to_the_orm(
+    database: Database, plain: Database, loads: list[Any], what: str
+) -> None:
+    await store(plain, row := note("a"), other := note("b"))
+    async with database.write() as session:
+        if what == "new":
+            session.add(note("c"))
+        if what == "changed":
+            changed = await session.get(FastNote, other.id)
+            assert changed is not None
+            changed.text = "d"
+            loads.clear()
+        options = {"populate_existing": True} if what == "options" else {}
+        assert await session.get(FastNote, (row.id,) if what == "tuple" else row.id, **options)
+    assert loads == []
+
+
+async def test_a_listener_hears_a_row_that_is_got_for_writing(database: Database, plain: Database) -> None:
+    await store(plain, row := note("a"))
+    heard: list[Any] = []
+
+    def hear(loaded: FastNote, _: object) -> None:
+        heard.append(loaded.id)
+
+    event.listen(FastNote, "load", hear)
+    try:
+        async with database.write() as session:
+            await session.get(FastNote, row.id)
+    finally:
+        event.remove(FastNote, "load", hear)
+    assert heard == [row.id]
+
+
 @pytest.mark.parametrize("as_ident", [lambda ident: (ident,), lambda ident: {"id": ident}])
 async def test_an_ident_may_have_each_form_that_is_documented(
     database: Database, plain: Database, as_ident: Any
@@ -117,6 +252,17 @@ async def test_a_restricted_session_is_left_to_the_orm(database: Database, past:
         session.info[RESTRICTED_READS] = True
         await session.get(FastNote, 1)
         await session.close()
+    assert past == []
+
+
+async def test_so_is_one_that_shows_rows_of_the_principal_alone(
+    database: Database, plain: Database, past: list[str]
+) -> None:
+    await store(plain, own := note("a", owner_id=7), other := note("b", owner_id=8))
+    with acting_as(Principal(7)):
+        async with database.read(restricted=True) as session:
+            assert await session.get(FastNote, own.id)
+            assert await session.get(FastNote, other.id) is None
     assert past == []
 
 
@@ -153,6 +299,33 @@ async def test_a_single_new_row_is_stored_past_the_orm(database: Database, past:
     assert inspect(row).detached
     assert len(past) == 1
     assert await texts(database) == ["a"]
+
+
+async def test_a_row_that_is_added_twice_is_stored_once(database: Database, past: list[str]) -> None:
+    async with database.write() as session:
+        row = note("a")
+        session.add(row)
+        session.add(row)
+        await session.prepare_commit()
+        await session.commit()
+    assert len(past) == 1
+    assert await texts(database) == ["a"]
+
+
+async def test_a_refused_insert_of_a_session_that_was_looked_into_leaves_nothing(
+    database: Database, plain: Database
+) -> None:
+    await store(plain, note("a"))
+    async with database.write() as session:
+        session.add(row := note("a"))
+        assert row in session
+        with pytest.raises(IntegrityError):
+            await session.prepare_commit()
+        assert row not in session
+        session.add(note("b"))
+        await session.prepare_commit()
+        await session.commit()
+    assert await texts(database) == ["a", "b"]
 
 
 async def test_a_row_that_was_stored_is_unchanged_for_the_next_session(database: Database, past: list[str]) -> None:
@@ -425,3 +598,34 @@ async def test_a_member_inserts_no_rows_of_others_in_bulk(database: Database) ->
             await session.insert_all([note("a", owner_id=7), note("b", owner_id=7)])
             with pytest.raises(Problem):
                 await session.insert_all([note("c", owner_id=8)])
+
+
+@pytest.mark.parametrize("number", [1, 2])
+async def test_a_member_adds_rows_to_their_own_parents_and_to_no_others(
+    database: Database, plain: Database, number: int
+) -> None:
+    await store(plain, own := note("a", owner_id=7), other := note("b", owner_id=8))
+    with acting_as(Principal(7)):
+        async with database.write(restricted=True) as session:
+            await session.insert_all([FastAside(text="mine", note_id=own.id) for _ in range(number)])
+            await session.commit()
+        async with database.write(restricted=True) as session:
+            with pytest.raises(Problem) as refused:
+                await session.insert_all([FastAside(text="theirs", note_id=other.id) for _ in range(number)])
+    assert refused.value.status_code == 403
+    async with plain.read() as reading:
+        assert (await reading.exec(select(FastAside.text))).all() == ["mine"] * number
+
+
+async def test_a_member_adds_a_row_to_their_own_parent_and_to_no_other(database: Database, plain: Database) -> None:
+    await store(plain, own := note("a", owner_id=7), other := note("b", owner_id=8))
+    with acting_as(Principal(7)):
+        for parent, is_allowed in ((own, True), (other, False)):
+            async with database.write(restricted=True) as session:
+                session.add(FastAside(text="x", note_id=parent.id))
+                if is_allowed:
+                    await session.prepare_commit()
+                    await session.commit()
+                else:
+                    with pytest.raises(Problem, match="somebody else"):
+                        await session.prepare_commit()

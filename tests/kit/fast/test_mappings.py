@@ -1,17 +1,19 @@
 """Mappings: which entities are read and stored without the ORM, and which are not."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from sqlalchemy import JSON, Column, ForeignKey, Integer, MetaData, String, Table, TypeDecorator
 from sqlalchemy.orm import column_property, deferred, registry, relationship
+from sqlalchemy.types import UserDefinedType
 from sqlmodel import Field, Relationship
 
 from kit.database.databases import Database
 from kit.fast.databases import use_fast_sessions
 from kit.fast.embedding import relation_of
-from kit.fast.instances import loaded
 from kit.fast.mappings import mapping_of, value_type
+from kit.fast.read_sessions import loaded
+from kit.fast.single_insert import is_insertable
 from kit.models.entities import VIEW, Entity
 from kit.models.reads import Read
 from tests.kit.fast.conftest import opened
@@ -28,6 +30,16 @@ class Spelled(TypeDecorator[Any]):
 
     def process_result_value(self, value: Any, _: object) -> Any:
         return list(value or "")
+
+
+class Point(UserDefinedType[Any]):
+    """A type that does not say what its values are in Python, as those of SQLAlchemy 2.0 do not."""
+
+    cache_ok = True
+
+    @property
+    def python_type(self) -> type[Any]:
+        raise NotImplementedError
 
 
 class OddEntity(Entity, registry=REGISTRY):
@@ -58,6 +70,20 @@ FastComputed.__mapper__.add_property(  # type: ignore[attr-defined]
     "twice",
     column_property(FastComputed.__table__.c.version * 2),  # type: ignore[attr-defined]
 )
+
+
+class FastRefreshed(OddEntity, table=True):
+    """Rows that SQLAlchemy overwrites with every statement that finds them."""
+
+    __tablename__ = "fast_refreshed"
+    __mapper_args__: ClassVar[Any] = {"always_refresh": True}
+
+
+class FastUnversioned(OddEntity, table=True):
+    """Its version rises only where a handler raises it."""
+
+    __tablename__ = "fast_unversioned"
+    __mapper_args__: ClassVar[Any] = {}
 
 
 class FastEager(OddEntity, table=True):
@@ -102,9 +128,19 @@ def test_an_entity_of_plain_columns_has_a_mapping() -> None:
     assert mapping.ident_type is int
 
 
-@pytest.mark.parametrize("entity", [FastDeferred, FastComputed, FastEager, int, "FastNote", OddEntity, None])
+@pytest.mark.parametrize(
+    "entity", [FastDeferred, FastComputed, FastRefreshed, FastEager, int, "FastNote", OddEntity, None]
+)
 def test_what_needs_the_orm_has_none(entity: Any) -> None:
     assert mapping_of(entity) is None
+
+
+def test_a_row_without_a_counter_of_versions_is_stored_as_it_is() -> None:
+    mapping, versioned = mapping_of(FastUnversioned), mapping_of(FastNote)
+    assert mapping is not None
+    assert versioned is not None
+    assert is_insertable(FastUnversioned(id=1, version=7), mapping)
+    assert not is_insertable(note("a", version=7), versioned)
 
 
 def test_values_that_may_be_changed_are_not_shared_among_requests() -> None:
@@ -113,7 +149,7 @@ def test_values_that_may_be_changed_are_not_shared_among_requests() -> None:
     assert not mapping.is_shareable
 
 
-@pytest.mark.parametrize(("kind", "expected"), [(Integer(), int), (Spelled(), None), (JSON(), None)])
+@pytest.mark.parametrize(("kind", "expected"), [(Integer(), int), (Spelled(), None), (JSON(), None), (Point(), None)])
 def test_the_type_of_a_value_is_known_only_where_its_column_says_so(kind: Any, expected: Any) -> None:
     assert value_type(kind) is expected
 

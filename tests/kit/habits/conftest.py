@@ -27,6 +27,7 @@ from kit import (
 from kit.database.collations import ensure_folding
 from kit.fast import install
 from kit.operations.idempotency import StoredAnswer
+from tests.clients import client_of as client_of
 from tests.engines import empty, url_for
 from tests.kit.habits.items import REGISTRY, TABLES, HabitItem
 
@@ -120,11 +121,6 @@ async def serve(new_service: Callable[..., Service]) -> AsyncIterator[Serve]:
             return await stack.enter_async_context(client_of(service))
 
         yield opened
-
-
-def client_of(service: Service) -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(service, raise_app_exceptions=False)
-    return httpx.AsyncClient(transport=transport, base_url="http://test")
 
 
 @pytest.fixture

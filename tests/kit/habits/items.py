@@ -16,10 +16,17 @@ class HabitEntity(Entity, registry=REGISTRY):
     """An entity of these tests."""
 
 
-class HabitBox(HabitEntity, table=True):
+class BoxBase(SQLModel):
+    name: Name = Field(max_length=20, unique=True)
+
+
+class HabitBox(BoxBase, HabitEntity, table=True):
     __tablename__ = "habit_box"
     __table_args__ = ({"sqlite_autoincrement": True},)
-    name: Name = Field(max_length=20, unique=True)
+
+
+class HabitBoxCreate(BoxBase, Body):
+    """A new box, of which a table has nothing to check again."""
 
 
 class HabitCup(HabitEntity, table=True):

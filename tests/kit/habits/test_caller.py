@@ -7,8 +7,8 @@ from fastapi import APIRouter, Depends, WebSocket
 from sqlmodel import select
 
 from kit import Caller, ReadSession, Session
+from tests.kit.exchanges import websocket_exchange
 from tests.kit.habits.conftest import BOSS, MEMBER, bearer
-from tests.kit.habits.exchanges import websocket_exchange
 from tests.kit.habits.items import HabitItem
 
 

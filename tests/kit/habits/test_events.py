@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session as SyncSession
 from sqlmodel import Field, select
 
 from kit import Body, Database, Name, Read, ReadSession, Session, found
-from tests.kit.habits.items import HabitCup, HabitItem, HabitItemCreate, HabitItemRead
+from tests.kit.habits.items import HabitBox, HabitBoxCreate, HabitCup, HabitItem, HabitItemCreate, HabitItemRead
 
 
 class HabitCupCreate(Body):
@@ -145,6 +145,21 @@ async def test_an_event_may_refuse(resource: APIRouter, serve: Any, names: Any) 
     finally:
         event.remove(SyncSession, "before_flush", refuse)
     assert await names() == []
+
+
+@pytest.mark.parametrize(("target", "name"), [(HabitBox, "init"), (HabitBox.name, "set")])
+async def test_rows_that_are_made_of_bodies_fire_events(router: APIRouter, serve: Any, target: Any, name: str) -> None:
+    @router.post("/boxes", status_code=201)
+    async def create(new: HabitBoxCreate, session: Session) -> None:
+        session.add(HabitBox.model_validate(new))
+
+    log: list[str] = []
+    client = await serve(router)
+    with listening(target, name, log):
+        assert (await client.post("/boxes", json={"name": "round"})).status_code == 201
+    assert log == [name]
+    assert (await client.post("/boxes", json={"name": "square"})).status_code == 201
+    assert log == [name]
 
 
 async def test_validators_of_the_table_run(router: APIRouter, serve: Any) -> None:

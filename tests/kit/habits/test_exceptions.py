@@ -87,6 +87,27 @@ async def test_the_handler_of_an_own_exception_answers(
     assert await names() == []
 
 
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_the_handler_of_an_own_exception_answers_for_a_plain_operation(
+    router: APIRouter, new_service: Any, is_async: bool
+) -> None:
+    @router.get("/a")
+    async def read() -> None:
+        raise SoldOut("cups")
+
+    def answer(request: Request, failure: Exception) -> JSONResponse:
+        return JSONResponse({"sold out": str(failure)}, 410)
+
+    async def answer_async(request: Request, failure: Exception) -> JSONResponse:
+        return answer(request, failure)
+
+    service = new_service(router)
+    service.add_exception_handler(OutOfStock, answer_async if is_async else answer)
+    async with client_of(service) as client:
+        result = await client.get("/a")
+    assert (result.status_code, result.json()) == (410, {"sold out": "cups"})
+
+
 async def test_handlers_of_the_kit_can_be_replaced(router: APIRouter, new_service: Any) -> None:
     @router.get("/a")
     async def read(number: int) -> None:

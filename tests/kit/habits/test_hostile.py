@@ -10,8 +10,8 @@ from fastapi.responses import StreamingResponse
 from sqlmodel import select
 
 from kit import Batch, Id, IfMatch, Many, OnError, Page, ReadSession, Session, create_many, found, page
+from tests.kit.exchanges import exchange
 from tests.kit.habits.conftest import MEMBER, OTHER, bearer, client_of
-from tests.kit.habits.exchanges import exchange
 from tests.kit.habits.items import (
     NO_BOX,
     HabitItem,
@@ -20,6 +20,7 @@ from tests.kit.habits.items import (
     HabitItemRead,
     HabitItemUpdate,
 )
+from tests.kit.probes import PATIENCE
 
 KEY = {"Idempotency-Key": "k"}
 JSON = {"Content-Type": "application/json"}
@@ -212,27 +213,33 @@ async def test_a_stream_takes_no_key(router: APIRouter, serve: Any, names: Any) 
 async def test_a_client_that_leaves_leaves_nothing_open(
     router: APIRouter, new_service: Any, database: Any, names: Any
 ) -> None:
+    entered, held = asyncio.Event(), asyncio.Event()
+
     @router.get("/slow")
     async def slow(session: ReadSession) -> int:
         await session.exec(select(HabitItem))
-        await asyncio.sleep(0.3)
+        entered.set()
+        await held.wait()
         return 1
 
     @router.post("/slow")
     async def write(session: Session) -> int:
         session.add(HabitItem(name="cup"))
         await session.flush()
-        await asyncio.sleep(0.05)
+        entered.set()
+        await held.wait()
         return 1
 
     service = new_service(router)
     for method in ("GET", "POST"):
+        entered.clear()
         task = asyncio.create_task(exchange(service, method, "/slow", leave_after=0))
-        await asyncio.sleep(0.02)
+        await asyncio.wait_for(entered.wait(), PATIENCE)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     assert database.reader.pool.checkedout() == database.writer.pool.checkedout() == 0
     assert await names() == []
+    held.set()
     async with client_of(service) as client:
         assert (await client.post("/slow")).json() == 1
 

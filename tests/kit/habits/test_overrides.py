@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import pytest
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Header, HTTPException
 from sqlmodel import select
 
 from kit import Caller, Database, Principal, ReadSession, Session, found, get_caller, get_read_session, get_session
@@ -117,3 +117,32 @@ async def test_a_session_of_an_override_that_takes_the_session_works(router: API
     service.dependency_overrides[colour] = stored
     async with client_of(service) as client:
         assert (await client.get("/colour")).json() == "green"
+
+
+async def caller_of_header(x_user: Annotated[int, Header()]) -> Principal:
+    """An override with a parameter of its own."""
+    if x_user == 0:
+        raise HTTPException(401, "Who?")
+    return Principal(x_user, frozenset({"superuser"}))
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+@pytest.mark.parametrize("auth", [True, False])
+async def test_keys_of_different_overriding_callers_are_separate(
+    router: APIRouter, new_service: Any, names: Any, auth: bool
+) -> None:
+    @router.post("/items")
+    async def create(session: Session, caller: Caller) -> int:
+        session.add(HabitItem(name="cup"))
+        return 0 if caller is None else caller.id or 0
+
+    service = new_service(router, auth=auth)
+    service.dependency_overrides[get_caller] = caller_of_header
+    async with client_of(service) as client:
+        for user in (MEMBER, OTHER, MEMBER):
+            answer = await client.post("/items", headers={"Idempotency-Key": "k", "X-User": str(user)})
+            assert answer.json() == user
+        assert answer.headers["Idempotency-Replayed"] == "true"
+        assert await names() == ["cup", "cup"]
+        assert (await client.post("/items", headers={"Idempotency-Key": "k", "X-User": "0"})).status_code == 401
+        assert (await client.post("/items", headers={"Idempotency-Key": "k"})).status_code == 422

@@ -5,11 +5,12 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 import pytest
-from fastapi import APIRouter, Body, Cookie, Depends, File, Form, Header, Path, Query, Request, UploadFile
+from fastapi import APIRouter, Body, Cookie, Depends, File, Form, Header, Path, Query, Request, Response, UploadFile
 from pydantic import BaseModel, Field
+from sqlmodel import select
 
-from kit import Session
-from tests.kit.habits.items import HabitItem
+from kit import Page, ReadSession, Session, page
+from tests.kit.habits.items import HabitItem, HabitItemQuery, HabitItemRead
 
 
 class Size(StrEnum):
@@ -184,6 +185,36 @@ async def test_an_upload_with_an_idempotency_key_is_replayed(router: APIRouter, 
     assert again.headers["idempotency-replayed"] == "true"
     assert other.status_code == 422
     assert await names() == ["one"]
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+async def test_any_content_with_an_idempotency_key_is_replayed(router: APIRouter, serve: Any, names: Any) -> None:
+    @router.post("/a")
+    async def write(request: Request, session: Session) -> int:
+        session.add(HabitItem(name=(await request.body()).decode()))
+        return 3
+
+    client = await serve(router)
+    headers = {"Idempotency-Key": "k", "Content-Type": "text/plain"}
+    first, again, other = [await client.post("/a", content=text, headers=headers) for text in ("one", "one", "two")]
+    assert (first.json(), again.json(), again.headers["idempotency-replayed"]) == (3, 3, "true")
+    assert other.status_code == 422
+    assert await names() == ["one"]
+
+
+@pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+async def test_a_list_may_have_parameters_beside_those_of_its_query_variant(router: APIRouter, serve: Any) -> None:
+    @router.get("/items", response_model=list[HabitItemRead])
+    async def read(
+        query: Annotated[HabitItemQuery, Depends()], session: ReadSession, response: Response, shape: str = "round"
+    ) -> Page:
+        response.headers["X-Shape"] = shape
+        return await page(session, query, select(HabitItem))
+
+    client = await serve(router)
+    answer = await client.get("/items?limit=1&shape=square")
+    assert (answer.status_code, answer.json(), answer.headers["x-shape"]) == (200, [], "square")
+    assert (await client.get("/items?size=1&form=square")).status_code == 422
 
 
 async def test_a_request_gives_its_body_and_its_parameters(router: APIRouter, serve: Any) -> None:

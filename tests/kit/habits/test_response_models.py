@@ -213,16 +213,29 @@ async def test_a_table_is_no_response_model(router: APIRouter, serve: Any) -> No
 
 
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+@pytest.mark.parametrize("many", [True, False])
 async def test_a_row_without_a_response_model_is_refused_with_a_sentence(
-    router: APIRouter, serve: Any, caplog: pytest.LogCaptureFixture
+    router: APIRouter, serve: Any, caplog: pytest.LogCaptureFixture, many: bool
 ) -> None:
     @router.get("/items", response_model=None)
-    async def read() -> HabitItem:
-        return HabitItem(id=1, name="cup")
+    async def read() -> Any:
+        row = HabitItem(id=1, name="cup")
+        return [row] if many else row
 
     client = await serve(router)
     assert (await client.get("/items")).status_code == 500
     assert "a table, which would show all its columns: give the route a response_model" in caplog.text
+
+
+async def test_a_row_in_the_annotation_without_a_response_model_is_refused_at_start(
+    router: APIRouter, serve: Any
+) -> None:
+    @router.get("/items", response_model=None)
+    async def read() -> list[HabitItem]:
+        return []
+
+    with pytest.raises(ValueError, match="answers with the table HabitItem, which shows all of its columns"):
+        await serve(router)
 
 
 class Loose(SQLModel):

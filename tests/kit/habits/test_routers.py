@@ -1,11 +1,13 @@
 """Routers: dependencies, prefixes and tags of applications and routers, slashes, and methods."""
 
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 import pytest
-from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request
+from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
 
-from kit import Session
+from kit import Service, Session
+from tests.kit.habits.conftest import client_of
 from tests.kit.habits.items import HabitItem
 
 CALLS: list[str] = []
@@ -179,3 +181,30 @@ async def test_the_order_of_routes_decides(router: APIRouter, serve: Any) -> Non
     client = await serve(router)
     assert (await client.get("/items/special")).json() == "special"
     assert (await client.get("/items/other")).json() == "general other"
+
+
+async def test_the_endpoint_of_a_route_is_called_as_a_function(router: APIRouter) -> None:
+    @router.get("/double/{number}")
+    async def double(number: int) -> int:
+        return 2 * number
+
+    (route,) = router.routes
+    assert await route.endpoint(2) == await double(2) == 4  # type: ignore[attr-defined]
+
+
+async def test_middleware_of_the_application_surrounds_every_operation(router: APIRouter, new_service: Any) -> None:
+    @router.get("/a")
+    async def read() -> str:
+        return "a"
+
+    service: Service = new_service(router)
+
+    @service.middleware("http")
+    async def sign(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        response = await call_next(request)
+        response.headers["X-Signed"] = request.url.path
+        return response
+
+    async with client_of(service) as client:
+        answer = await client.get("/a")
+    assert (answer.json(), answer.headers["x-signed"]) == ("a", "/a")

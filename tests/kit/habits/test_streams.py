@@ -12,8 +12,9 @@ from fastapi.sse import EventSourceResponse, ServerSentEvent
 from sqlmodel import col, func, select
 
 from kit import ReadSession, Session
-from tests.kit.habits.exchanges import exchange
+from tests.kit.exchanges import exchange
 from tests.kit.habits.items import NO_BOX, HabitItem, HabitItemRead
+from tests.kit.probes import until_collected
 
 COUNT = select(func.count()).select_from(HabitItem)
 
@@ -171,7 +172,7 @@ async def test_many_streams_leave_no_connection_behind(router: APIRouter, new_se
     service = new_service(router)
     for leave_after in (None, 1, 2):
         await exchange(service, "GET", "/items", leave_after=leave_after)
-    assert database.reader.pool.checkedout() == 0
+    await until_collected(lambda: database.reader.pool.checkedout() == 0)
 
 
 async def test_every_kind_of_response_is_sent_as_it_is(router: APIRouter, serve: Any, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import os
 
 from sqlmodel import select
@@ -11,6 +12,7 @@ from kit.server.request_log import configure_logging
 from tests.engines import url_for
 from tests.kit.server.small import small_service
 
+log = logging.getLogger("kit")
 configure_logging(as_json=False, level="INFO")
 app = small_service(
     auth=False, database=Database(url_for(os.environ["DATABASE_URL"])), shutdown=Shutdown(delay=0.5, timeout=10)
@@ -26,6 +28,7 @@ async def process(session: ReadSession) -> dict[str, int]:
 
 @app.get("/slow")
 async def slow() -> str:
+    log.warning("slow has begun")
     await asyncio.sleep(1.5)
     return "done"
 

@@ -1,6 +1,7 @@
 """What is refused when the application starts: with a sentence that names it, and says what to write instead."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Annotated, Any
 
 import pytest
@@ -9,8 +10,6 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Match
 
 from kit import Read, ReadSession, Service, Session, Who, allowing
@@ -158,11 +157,25 @@ async def test_a_response_model_of_ones_own_may_go_with_a_table_in_the_annotatio
     async def one() -> CheckedThing:
         raise AssertionError
 
-    @router.get("/none", response_model=None)
-    async def none() -> CheckedThing:
+    small_service(router).check_routes()
+
+
+class Callable:
+    async def __call__(self) -> CheckedThing:
         raise AssertionError
 
-    small_service(router).check_routes()
+
+async def answer(of: int) -> list[CheckedThing]:
+    raise AssertionError
+
+
+@pytest.mark.parametrize("route_class", [APIRoute, allowing()])
+@pytest.mark.parametrize("handler", [Callable(), partial(answer, 1)])
+async def test_without_a_response_model_the_annotation_counts(route_class: type[APIRoute], handler: Any) -> None:
+    router = APIRouter(route_class=route_class)
+    router.add_api_route("/none", handler, response_model=None)
+    fault = await fault_of(small_service(router))
+    assert "(GET /none) answers with the table CheckedThing, which shows all of its columns" in fault
 
 
 async def test_an_operation_for_anyone_has_to_be_listed() -> None:
@@ -226,18 +239,6 @@ async def test_a_route_past_the_router_is_refused_because_nothing_checks_its_per
     )
 
 
-async def test_what_is_added_to_a_router_after_its_inclusion_and_cannot_be_guarded_is_refused() -> None:
-    router = APIRouter()
-    service = small_service(router)
-
-    async def hello(_: Request) -> PlainTextResponse:
-        return PlainTextResponse("hello")
-
-    router.add_route("/hello", hello)
-    fault = await fault_of(service)
-    assert "hello (GET /hello) checks no permission: add it by `service.mount`, or to its router before" in fault
-
-
 async def test_a_route_class_that_nobody_knows_is_refused() -> None:
     class Strange(BaseRoute):
         def matches(self, scope: Any) -> Any:
@@ -288,3 +289,51 @@ async def test_a_route_that_is_added_by_a_decorator_is_checked_before_the_next_r
 
 def test_a_read_variant_is_no_table() -> None:
     assert not hasattr(Read, "__table__")
+
+
+@pytest.mark.parametrize("methods", [["HEAD"], ["HEAD", "POST"]])
+async def test_a_handler_of_head_that_would_never_be_called_is_refused(methods: list[str]) -> None:
+    router = APIRouter()
+
+    @router.api_route("/things", methods=methods)
+    async def things() -> None: ...
+
+    assert "things (HEAD /things) answers HEAD, which is served as GET: let it answer GET" in await fault_of(
+        small_service(router)
+    )
+
+
+async def test_handlers_with_one_operation_id_are_refused() -> None:
+    router = APIRouter(tags=["things"], route_class=allowing())
+
+    async def list_things() -> None: ...
+
+    router.add_api_route("/things", list_things)
+    router.add_api_route("/others", list_things)
+    router.add_api_route("/hidden", list_things, include_in_schema=False)
+
+    @router.get("/a", operation_id="same")
+    async def a() -> None: ...
+
+    @router.get("/b", operation_id="same")
+    async def b() -> None: ...
+
+    faults = (await fault_of(small_service(router))).splitlines()
+    assert len(faults) == 2
+    assert "list_things (GET /things) and " in faults[0]
+    assert "list_things (GET /others) have one operation id, 'things-list': rename one, or give it" in faults[0]
+    assert "have one operation id, 'same'" in faults[1]
+
+
+async def test_a_handler_behind_another_of_its_path_is_refused() -> None:
+    router = APIRouter()
+
+    @router.get("/things")
+    async def first() -> None: ...
+
+    @router.get("/things")
+    async def second() -> None: ...
+
+    fault = await fault_of(small_service(router))
+    assert "second (GET /things) is never called: " in fault
+    assert fault.endswith("first (GET /things) has its path and comes first.")

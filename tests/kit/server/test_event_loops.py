@@ -15,6 +15,8 @@ from sqlalchemy import make_url, text
 from sqlmodel import col, func, select
 
 from kit import Database, Service
+from kit.operations.idempotency import exclusive
+from kit.operations.idempotency_keys import IdempotencyKey
 from tests.engines import url_for
 from tests.kit.library import Book
 from tests.kit.probes import BOOK
@@ -136,6 +138,27 @@ def test_a_loop_that_was_closed_without_cleaning_up_does_not_keep_the_engines(em
     assert asyncio.run(claim()) is database.primary
 
 
+def test_outside_of_any_loop_the_engines_are_the_primary_ones(empty_url: str) -> None:
+    database = Database(url_for(empty_url))
+    assert database.writer is database.primary.writer
+    assert database.reader is database.primary.reader
+
+
+def test_a_database_in_memory_outlives_a_loop_that_was_closed_without_cleaning_up() -> None:
+    database = Database(make_url("sqlite+aiosqlite://"))
+
+    async def execute(statement: str) -> Any:
+        async with database.writer.begin() as connection:
+            result = await connection.execute(text(statement))
+            return result.scalar() if result.returns_rows else None
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(execute("CREATE TABLE kept (id integer)"))
+    loop.close()
+    assert asyncio.run(execute("SELECT count(*) FROM kept")) == 0
+    asyncio.run(database.dispose())
+
+
 def test_a_database_in_memory_keeps_its_rows_from_loop_to_loop() -> None:
     database = Database(make_url("sqlite+aiosqlite://"))
 
@@ -173,3 +196,29 @@ def test_a_program_ends_at_once_and_without_a_warning(empty_url: str) -> None:
     command = [sys.executable, "-W", "always", "-c", SCRIPT, empty_url]
     ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=30, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_a_turn_of_an_idempotency_key_is_one_of_its_event_loop() -> None:
+    key, is_taken, is_done = IdempotencyKey(b"k", b"r", ()), threading.Event(), threading.Event()
+
+    async def take_turns() -> None:
+        async def take() -> None:
+            async with exclusive(key):
+                await asyncio.sleep(0.01)
+
+        await asyncio.gather(take(), take(), take())
+
+    async def keep_turn() -> None:
+        async with exclusive(key):
+            is_taken.set()
+            await asyncio.to_thread(is_done.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=(keep_turn(),))
+    thread.start()
+    is_taken.wait()
+    try:
+        asyncio.run(take_turns())
+        asyncio.run(take_turns())
+    finally:
+        is_done.set()
+        thread.join()

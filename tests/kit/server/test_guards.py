@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from fastapi import APIRouter, FastAPI
+from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -15,7 +16,7 @@ from starlette.testclient import WebSocketDenialResponse
 from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from kit import Principal, Service, get_caller
+from kit import Principal, Service, allowing, get_caller
 from tests.kit.server.small import BOSS, MEMBER, asking, bearer, small_service
 
 Add = Callable[[Service], None]
@@ -147,6 +148,46 @@ async def test_what_is_added_after_the_first_request_is_guarded_too() -> None:
         assert (await client.get("/x/hello")).status_code == 401
 
 
+LATE: list[tuple[Callable[[APIRouter], object], str]] = [
+    (lambda router: router.add_route("/hello", hello), "/x/hello"),
+    (lambda router: router.routes.append(Route("/hello", Endpoint())), "/x/hello"),
+    (lambda router: router.mount("/y", other_application()), "/x/y/hello"),
+    (lambda router: router.host("test", other_application()), "/x/hello"),
+]
+
+
+@pytest.mark.parametrize(("add", "path"), LATE)
+@pytest.mark.parametrize("is_noticed_by_fastapi", [True, False])
+async def test_what_is_added_to_a_nested_router_after_the_first_request_is_guarded_too(
+    add: Callable[[APIRouter], object], path: str, is_noticed_by_fastapi: bool
+) -> None:
+    router, outer = APIRouter(), APIRouter(prefix="/x")
+    router.add_route("/first", hello)
+    outer.include_router(router)
+    service = small_service(outer)
+    async with asking(service) as client:
+        assert (await client.get("/x/first")).status_code == 401
+        add(router)
+        router.add_route("/last", hello)
+        if is_noticed_by_fastapi:
+            list(iter_route_contexts(service.routes))
+        assert (await client.get(path)).status_code == 401
+        assert (await client.get(path, headers=bearer(MEMBER))).status_code == 403
+        assert (await client.get(path, headers=bearer(BOSS))).text == "hello"
+
+
+async def test_a_frontend_of_a_router_is_for_superusers(pages: Path) -> None:
+    router = APIRouter()
+    service = small_service(router)
+    async with asking(service) as client:
+        assert (await client.get("/x/")).status_code == 404
+        router.frontend("/x", directory=str(pages))
+        service.router.frontend("/y", directory=str(pages))
+        for path in ("/x/", "/y/"):
+            assert (await client.get(path)).status_code == 401
+            assert (await client.get(path, headers=bearer(BOSS))).status_code == 200
+
+
 async def test_a_router_that_another_application_includes_too_is_open_there() -> None:
     router = APIRouter()
     router.add_route("/hello", hello)
@@ -155,6 +196,19 @@ async def test_a_router_that_another_application_includes_too_is_open_there() ->
     async with asking(service) as guarded, asking(other) as free:
         assert (await guarded.get("/hello")).status_code == 401
         assert (await free.get("/hello")).text == "hello"
+
+
+async def test_an_operation_in_another_application_says_what_it_needs() -> None:
+    router, other = APIRouter(route_class=allowing()), FastAPI()
+
+    @router.get("/things")
+    async def list_things() -> list[str]:
+        return []
+
+    other.include_router(router)
+    async with asking(other, raises=True) as client:
+        with pytest.raises(TypeError, match=r"needs the application that `kit\.Service` makes"):
+            await client.get("/things")
 
 
 async def test_a_handler_of_starlette_knows_its_request() -> None:
@@ -188,7 +242,22 @@ def include_websocket(service: Service) -> None:
     service.include_router(router)
 
 
-SOCKETS = [add_starlette_websocket, include_starlette_websocket, add_websocket, include_websocket]
+def add_starlette_websocket_late(service: Service) -> None:
+    router = APIRouter()
+    router.add_route("/hello", hello)
+    service.include_router(router)
+    list(iter_route_contexts(service.routes))
+    router.add_websocket_route("/ws", echo)
+    list(iter_route_contexts(service.routes))
+
+
+SOCKETS = [
+    add_starlette_websocket_late,
+    add_starlette_websocket,
+    include_starlette_websocket,
+    add_websocket,
+    include_websocket,
+]
 
 
 @pytest.mark.parametrize("add", SOCKETS)

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.routing import Mount
 
 from kit import Database, Layers, ReadSession, Service
+from kit.database import migrations
 from tests.engines import url_for
 from tests.kit import library
 from tests.kit.probes import BOOK
@@ -124,7 +125,10 @@ async def test_the_log_says_once_that_the_lifespan_has_not_run(
     assert "async with service.router.lifespan_context(service)" in warning.message
 
 
-async def test_without_tables_the_answer_says_so_and_that_the_lifespan_has_not_run(new_database: Any) -> None:
+async def test_without_tables_the_answer_says_so_and_that_the_lifespan_has_not_run(
+    new_database: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "heads", lambda: {"0001"})
     service = library_on(await new_database())
     async with asking(outer_of(service)) as client:
         for answer in (
@@ -169,6 +173,7 @@ def test_in_the_lifespan_of_the_outer_application_it_runs(library_url: str, capl
     outer.router.routes.append(Mount("/api", service))
     with TestClient(outer) as client:
         assert client.get("/api/books/").status_code == 200
+        assert service.lifespan_state.explanation == ""
     assert started == [True]
     assert not [record for record in caplog.records if record.levelno == logging.WARNING]
 

@@ -1,9 +1,14 @@
 """The OpenAPI document is one, whoever asks for it, and whenever."""
 
+from typing import Any, Self
+
+import pytest
 from fastapi import APIRouter
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from pydantic import model_validator
 
-from kit import Service
+from kit import Read, Service, allowing
 from tests.kit import library
 from tests.kit.server.small import asking, small_service
 
@@ -61,3 +66,127 @@ async def test_operations_of_nested_routers_are_described_as_those_of_others() -
         nested_operation = document["paths"]["/v1/books/"][method]
         assert nested_operation["parameters"] == operation["parameters"]
         assert nested_operation["responses"].keys() == operation["responses"].keys()
+
+
+async def test_a_route_that_is_added_after_a_document_and_a_request_is_in_the_document() -> None:
+    router, late = APIRouter(), APIRouter()
+    service = small_service(router)
+    async with asking(service) as client:
+        before = (await client.get("/openapi.json")).json()
+        for place, prefix in ((router, ""), (late, "/late")):
+            place.add_api_route("/added", answer_late, methods=["GET"])
+            if place is late:
+                service.include_router(late, prefix=prefix)
+            await client.get("/health/live")
+            assert f"{prefix}/added" in (await client.get("/openapi.json")).json()["paths"]
+    assert "/added" not in before["paths"]
+
+
+async def answer_late() -> str:
+    return "late"
+
+
+async def test_a_document_can_be_changed_and_is_made_anew_where_it_was_removed() -> None:
+    service = library_service()
+    service.openapi()["info"]["x-logo"] = "logo.png"
+    async with asking(service) as client:
+        assert (await client.get("/openapi.json")).json()["info"]["x-logo"] == "logo.png"
+        service.openapi_schema = None
+        assert "x-logo" not in (await client.get("/openapi.json")).json()["info"]
+
+
+async def test_a_document_of_ones_own_may_extend_that_of_the_service() -> None:
+    service = library_service()
+
+    def extended() -> dict[str, Any]:
+        if service.openapi_schema:
+            return service.openapi_schema
+        document = Service.openapi(service)
+        document["info"]["x-logo"] = "logo.png"
+        service.openapi_schema = document
+        return document
+
+    service.openapi = extended  # type: ignore[method-assign]
+    async with asking(service) as client:
+        for _ in range(2):
+            document = (await client.get("/openapi.json")).json()
+            assert document["info"]["x-logo"] == "logo.png"
+            assert "Problem" in document["components"]["schemas"]
+
+
+async def test_all_that_fastapi_takes_for_the_document_is_in_it() -> None:
+    router = APIRouter(tags=["books"])
+    router.add_api_route("/books", answer_late)
+    service = small_service(
+        router,
+        summary="Books",
+        version="7",
+        terms_of_service="https://terms.example",
+        contact={"name": "Ann"},
+        license_info={"name": "MIT"},
+        servers=[{"url": "https://books.example"}],
+        openapi_tags=[{"name": "books", "description": "Ours."}, {"name": "more"}],
+        openapi_external_docs={"url": "https://docs.example/"},
+        swagger_ui_parameters={"defaultModelsExpandDepth": 3, "syntaxHighlight": False},
+    )
+
+    @service.webhooks.post("new-book")
+    async def announce(title: str) -> None: ...
+
+    document = service.openapi()
+    info = document["info"]
+    assert (info["summary"], info["version"], info["contact"]) == ("Books", "7", {"name": "Ann"})
+    assert (info["termsOfService"], info["license"]) == ("https://terms.example", {"name": "MIT"})
+    assert document["servers"] == [{"url": "https://books.example"}]
+    assert document["externalDocs"] == {"url": "https://docs.example/"}
+    assert document["tags"][:2] == [{"name": "books", "description": "Ours."}, {"name": "more"}]
+    assert "new-book" in document["webhooks"]
+    async with asking(service) as client:
+        page = (await client.get("/docs")).text
+    assert '"defaultModelsExpandDepth": 3' in page
+    assert '"syntaxHighlight": false' in page
+    assert '"tryItOutEnabled": true' in page
+
+
+@pytest.mark.parametrize("option", ["openapi_url", "docs_url", "redoc_url", "redirect_slashes"])
+def test_an_option_that_would_have_no_effect_is_refused(option: str) -> None:
+    with pytest.raises(TypeError, match=f"kit.Service takes no `{option}`: "):
+        small_service(**{option: None})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("route_class", [APIRoute, allowing()])
+async def test_each_method_of_a_route_has_an_operation_id_of_its_own(route_class: type[APIRoute]) -> None:
+    router = APIRouter(tags=["things"], route_class=route_class)
+    router.add_api_route("/named", answer_late, methods=["PUT", "PATCH"], operation_id="change")
+    router.add_api_route("/things", answer_late, methods=["PUT", "DELETE", "PATCH"])
+    router.add_api_route("/both", answer_late, methods=["GET", "HEAD"], name="both")
+    paths = small_service(router).openapi()["paths"]
+    ids = {f"{method} {path}": operation["operationId"] for path in paths for method, operation in paths[path].items()}
+    assert len(set(ids.values())) == len(ids)
+    assert (ids["put /named"], ids["patch /named"]) == ("change-put", "change-patch")
+    expected = "answer_late_things_put" if route_class is APIRoute else "things-answer-late-put"
+    assert ids["put /things"] == expected
+    assert paths["/both"]["head"]["security"] == paths["/both"]["get"]["security"]
+
+
+class WideRead(Read):
+    """A read variant with a validator, which wraps the schema of its fields."""
+
+    width: int
+
+    @model_validator(mode="after")
+    def check(self) -> Self:
+        return self
+
+
+async def test_a_read_variant_with_a_validator_is_shown_with_its_fields() -> None:
+    router = APIRouter(route_class=allowing())
+
+    @router.get("/wide", response_model=WideRead)
+    async def read_wide() -> dict[str, int]:
+        return {"id": 1, "width": 2}
+
+    service = small_service(router, auth=False)
+    assert service.openapi()["components"]["schemas"]["WideRead"]["properties"].keys() == {"id", "width"}
+    async with asking(service) as client:
+        assert (await client.get("/wide")).json() == {"id": 1, "width": 2}

@@ -67,4 +67,9 @@ def test_the_command_prints_the_routes_of_the_application_that_it_names(
     assert "/health/live" in capsys.readouterr().out
 
 
+def test_a_program_that_imports_the_command_does_not_run_it(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_module("kit.server.__main__", run_name="imported")
+    assert capsys.readouterr().out == ""
+
+
 app = small_service()

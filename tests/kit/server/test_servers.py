@@ -16,6 +16,7 @@ import pytest
 
 from kit.server.garbage_collection import THRESHOLD
 from tests.engines import on_sqlite
+from tests.kit.probes import until
 
 PROJECT = Path(__file__).parents[3]
 APP = "tests.kit.server.served:app"
@@ -95,16 +96,23 @@ async def test_a_server_tunes_serves_and_stops_when_the_last_request_has_ended(s
         assert (await client.get("/broken")).status_code == 500
         assert (await client.get("/process")).status_code == 200
         slow = asyncio.create_task(client.get("/slow"))
-        await asyncio.sleep(0.3)
+        await until(lambda: "slow has begun" in server.log)
         server.process.send_signal(signal.SIGTERM)
-        await asyncio.sleep(0.2)
-        if server.name in ("uvicorn", "granian"):  # of several workers, this one may not have heard it yet
-            assert await readiness(client) in (503, None)
+        await until_unready(client)
         answer = await slow
         assert (answer.status_code, answer.json()) == (200, "done")
     assert await server.end() == 0, server.log
     assert server.log.count("Traceback") == 1, server.log
     assert "Unexpected exception" in server.log
+
+
+async def until_unready(client: httpx.AsyncClient) -> None:
+    """Until the server, or that of its workers who is asked, has heard the signal."""
+
+    async def is_unready() -> bool:
+        return await readiness(client) in (503, None)
+
+    await until(is_unready)
 
 
 async def readiness(client: httpx.AsyncClient) -> int | None:

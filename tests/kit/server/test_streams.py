@@ -1,7 +1,6 @@
 """Streams do not hold the places of other requests, and are bounded by themselves."""
 
 import asyncio
-import gc
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -21,6 +20,8 @@ from starlette.websockets import WebSocket
 
 from kit import Layers, Service
 from kit.server.admission import Admission
+from tests.kit.exchanges import exchange
+from tests.kit.probes import until_collected
 from tests.kit.server.small import asking, small_service
 
 STREAMS = 3
@@ -116,7 +117,7 @@ async def test_endless_streams_leave_the_places_to_other_requests(source: Source
             assert (refused.json()["type"], refused.json()["outcome"]) == ("urn:problem:unavailable", "not_applied")
             assert refused.headers["Retry-After"] == "1"
             assert (await client.get("/plain")).status_code == 200
-        await until(lambda: source.listeners == 0)
+        await until_collected(lambda: source.listeners == 0)
         async with client.stream("GET", path) as again:
             assert again.status_code == 200
 
@@ -129,14 +130,6 @@ async def many_streams(client: httpx.AsyncClient, path: str) -> AsyncIterator[li
     yield streams
     for stream in opened:
         await stream.__aexit__(None, None, None)
-
-
-async def until(happens: Callable[[], bool]) -> None:
-    """Wait. A generator that waits for a client who has left is closed when Python collects it, so that is done too."""
-    async with asyncio.timeout(20):
-        while not happens():
-            gc.collect()
-            await asyncio.sleep(0.05)
 
 
 async def test_a_stream_that_is_refused_after_a_write_says_that_its_outcome_is_unknown(source: Source) -> None:
@@ -162,7 +155,7 @@ async def test_a_stream_that_is_refused_is_aborted_and_logged_without_a_tracebac
     for path in ("/response", "/lines", "/events", "/short"):
         async with asking(service, raises=True) as client:
             assert (await asyncio.wait_for(client.get(path), 20)).status_code == 503
-    assert source.listeners == 0
+    await until_collected(lambda: source.listeners == 0)
     assert not [record for record in caplog.records if record.exc_info]
 
 
@@ -209,8 +202,16 @@ async def test_a_head_of_an_endless_stream_ends(source: Source, caplog: pytest.L
     async with asking(streaming_service(source), raises=True) as client:
         answer = await asyncio.wait_for(client.head("/response"), 20)
     assert (answer.status_code, answer.content) == (200, b"")
-    assert source.listeners == 0
+    await until_collected(lambda: source.listeners == 0)
     assert not [record for record in caplog.records if record.exc_info]
+
+
+@pytest.mark.parametrize("path", ["/response", "/lines", "/events"])
+async def test_a_head_of_an_endless_stream_ends_while_its_client_stays(source: Source, path: str) -> None:
+    result = await exchange(streaming_service(source), "HEAD", path)
+    assert (result.status, result.body, len(result.messages)) == (200, b"", 2)
+    assert not result.messages[-1].get("more_body")
+    await until_collected(lambda: source.listeners == 0)
 
 
 def test_websockets_have_places_of_streams(source: Source) -> None:

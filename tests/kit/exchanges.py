@@ -42,10 +42,13 @@ async def exchange(
     headers: dict[str, str] | None = None,
     body: bytes = b"",
     leave_after: int | None = None,
+    is_cut_off: bool = False,
 ) -> Exchange:
-    """Send a request. The client leaves after so many messages of the answer, if it says so."""
+    """Send a request. The client leaves after `leave_after` messages of the answer, or before the end of the body."""
     result, left = Exchange(), asyncio.Event()
-    unread = [{"type": "http.request", "body": body, "more_body": False}]
+    unread = [{"type": "http.request", "body": body, "more_body": is_cut_off}]
+    if is_cut_off:
+        left.set()
     target, _, query = path.partition("?")
     given = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
     scope: dict[str, Any] = {"type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1"}

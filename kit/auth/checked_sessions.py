@@ -1,0 +1,114 @@
+"""Checked sessions: the synchronous sessions in `ReadSession` and `WriteSession`, and the methods that they refuse."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.orm.util import identity_key
+from sqlmodel import Session
+
+from kit.auth.claims import Claim, Claims
+from kit.auth.owners import OwnershipError
+from kit.auth.reserved import keep_reserved_of
+from kit.http.principals import CURRENT_PRINCIPAL
+from kit.models.entities import Entity
+
+RESTRICTED_WRITES = "restricted_writes"
+"""In a session's `info`: it writes only rows that belong to the principal."""
+RESTRICTED_READS = "restricted_reads"
+"""In a session's `info`: it finds only rows that belong to the principal."""
+
+
+class ReadOnlyError(RuntimeError):
+    """A ReadSession was asked to write."""
+
+
+def read_only() -> ReadOnlyError:
+    return ReadOnlyError("A ReadSession does not write: take Session in a handler of POST, PUT, PATCH or DELETE.")
+
+
+class CheckedSession(Session):
+    """A session whose statements are checked. A superuser is not restricted."""
+
+    def is_restricted_by(self, *flags: str) -> bool:
+        """Whether one of these flags is set in `info`, and the principal is no superuser."""
+        return any(map(self.info.get, flags)) and not CURRENT_PRINCIPAL.get().is_superuser
+
+    def connection(self, *values: Any, **options: Any) -> Connection:
+        if self.is_restricted_by(RESTRICTED_WRITES, RESTRICTED_READS):
+            raise OwnershipError(
+                "A restricted session cannot check what a connection executes: use session.exec or session.execute."
+            )
+        return self.trusted_connection(*values, **options)
+
+    def trusted_connection(self, *values: Any, **options: Any) -> Connection:
+        """The connection of the session, for statements of the kit, which are not checked."""
+        return super().connection(*values, **options)
+
+    def bulk_save_objects(self, *values: Any, **options: Any) -> None:
+        self._check_bulk()
+        super().bulk_save_objects(*values, **options)
+
+    def bulk_insert_mappings(self, *values: Any, **options: Any) -> None:
+        self._check_bulk()
+        super().bulk_insert_mappings(*values, **options)
+
+    def bulk_update_mappings(self, *values: Any, **options: Any) -> None:
+        self._check_bulk()
+        super().bulk_update_mappings(*values, **options)
+
+    def _check_bulk(self) -> None:
+        """Refuse the legacy bulk operations, which fire no events, where they would write unchecked."""
+
+
+class ReadOnlySession(CheckedSession):
+    """The synchronous session in a `ReadSession`. It refuses to write."""
+
+    def delete(self, instance: object) -> None:
+        raise read_only()
+
+    def _check_bulk(self) -> None:
+        raise read_only()
+
+
+class GuardedSession(CheckedSession):
+    """The synchronous session in a `WriteSession`. If it is restricted, it refuses to write rows of others."""
+
+    def __init__(self, *values: Any, **options: Any) -> None:
+        super().__init__(*values, **options)
+        self.claims = Claims(self)
+
+    @property
+    def is_restricted(self) -> bool:
+        return self.is_restricted_by(RESTRICTED_WRITES)
+
+    def check_owner(self, *rows: object) -> None:
+        """Raise a 403 if the session is restricted and one of these rows does not belong to the principal."""
+        if self.is_restricted:
+            self.claims.forget()
+            self.claims.check(self.claims.of_rows(rows, is_final=True), self.trusted_connection)
+
+    def check_writes(self, *rows: object) -> None:
+        """Check rows as before a flush, for a caller who stores new rows without one."""
+        if not CURRENT_PRINCIPAL.get().is_superuser:
+            self.check_owner(*rows)
+            keep_reserved_of(self, rows)
+
+    def is_changed(self, row: object) -> bool:
+        """Whether columns of a row are new or changed; a collection of other rows is not in its columns."""
+        return self.is_modified(row, include_collections=False)
+
+    def pending_ids(self) -> Iterator[Claim]:
+        """The new rows that have their ids, to which others may refer; each is checked itself."""
+        for row in self.new:
+            # If the session has a row with this id, and deletes it, the new row replaces it by an UPDATE.
+            if isinstance(row, Entity) and row.id is not None and identity_of(row) not in self.identity_map:
+                yield type(row), row.id
+
+    def _check_bulk(self) -> None:
+        if self.is_restricted:
+            raise OwnershipError("A restricted session does not check legacy bulk operations: use add_all or insert().")
+
+
+def identity_of(row: Entity) -> Any:
+    return identity_key(type(row), row.id)

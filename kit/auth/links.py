@@ -1,0 +1,74 @@
+"""Links: the rows of many-to-many relationships (`secondary`), which SQLAlchemy writes without an event for each.
+
+A restricted session writes a link between rows of the principal, or between one of theirs and one that can have no
+owner. A link table that is an entity has owners of its own, and is not written through a relationship. One that is no
+entity is written in no other way, since nobody could tell whose its rows are.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import cache
+from typing import Any
+
+from sqlalchemy import inspect
+from sqlalchemy.orm import Mapper
+
+from kit.auth.owners import OwnershipError, entities, entity_of, name_of, somebody_elses
+from kit.models.entities import Entity
+
+
+def linked_rows(rows: Iterable[object]) -> Iterator[Entity]:
+    """The rows with an owner between which these rows write links. A 403 for a link between rows without."""
+    for row in rows:
+        for name in written_links(inspect(row).mapper):
+            history = inspect(row).attrs[name].history
+            if history.has_changes():
+                yield from owned_ends(row, [*(history.added or ()), *(history.deleted or ())])
+
+
+def owned_ends(row: object, others: Sequence[object]) -> list[Entity]:
+    ends = [end for end in (row, *others) if isinstance(end, Entity)]
+    owned = [end for end in ends if end.belongs_to is not None]
+    if ends and not owned:
+        raise somebody_elses()
+    return owned
+
+
+def refuse_links(changed: Iterable[object], deleted: Collection[object]) -> None:
+    """Refuse to flush rows that write links past the check."""
+    for row in (*changed, *deleted):
+        mapper = inspect(row).mapper
+        if not isinstance(row, Entity):
+            refuse_link_table(mapper.local_table)
+        for name, link in written_links(mapper).items():
+            is_written = row in deleted or inspect(row).attrs[name].history.has_changes()
+            if link is not None and is_written:
+                raise OwnershipError(
+                    f"A restricted session does not check what {type(row).__name__}.{name} writes: make it viewonly, "
+                    f"and add or delete rows of {link.__name__}."
+                )
+
+
+@cache
+def written_links(mapper: Mapper[Any]) -> dict[str, type[Entity] | None]:
+    """The relationships that write a link table, each with the entity of that table, if it is one."""
+    written = [each for each in mapper.relationships if each.secondary is not None and not each.viewonly]
+    return {each.key: entity_of(each.secondary) for each in written}
+
+
+def refuse_link_table(rows: Any) -> None:
+    """Refuse a table that links rows with an owner, if it is no entity itself."""
+    if entity_of(rows) is None and name_of(rows) in names_of_links():
+        raise OwnershipError(
+            f"A restricted session cannot tell whose rows the link table {rows.name} has: change the relationship, or "
+            "make the table an entity with `belongs_to`."
+        )
+
+
+def names_of_links() -> set[str]:
+    """The names of the tables that link rows with an owner."""
+    found = [each for entity in entities() for each in inspect(entity).relationships if each.secondary is not None]
+    return {name_of(each.secondary) for each in found if is_owned(each.parent) or is_owned(each.mapper)}
+
+
+def is_owned(mapper: Mapper[Any]) -> bool:
+    return getattr(mapper.class_, "belongs_to", None) is not None

@@ -1,0 +1,184 @@
+"""Owners: which column of an entity leads to the owner of a row, and whether a row belongs to the principal.
+
+An entity names that column in `belongs_to`. It is the id of a user, or the id of a row that has an owner itself:
+`InvoiceLine.belongs_to = "invoice_id"`, `Invoice.belongs_to = "owner_id"`. A row whose column is empty belongs to
+nobody. `ownership_faults` says at the start what is wrong with that.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Select,
+    Table,
+    TableClause,
+    bindparam,
+    column,
+    inspect,
+    select,
+)
+from sqlalchemy.orm import configure_mappers
+
+from kit.auth.permissions import forbidden
+from kit.http.principals import CURRENT_PRINCIPAL
+from kit.http.problems import Problem
+from kit.models.entities import Entity
+
+
+class OwnershipError(RuntimeError):
+    """A restricted session cannot tell whose rows a statement concerns, or `belongs_to` leads to no owner."""
+
+
+def somebody_elses() -> Problem:
+    return forbidden("This belongs to somebody else.")
+
+
+def is_principal(key: Any) -> bool:
+    """Whether this is the id of the principal; None is nobody's."""
+    return key is not None and bool(key == CURRENT_PRINCIPAL.get().id)
+
+
+# --- Columns and tables
+
+
+def owner_column(entity: type[Entity]) -> Column[Any]:
+    """The column that leads to the owner."""
+    if not is_field(entity, str(entity.belongs_to)):
+        raise OwnershipError(f"{entity.__name__}.belongs_to is {entity.belongs_to!r}, which is no column of its table.")
+    return table_of(entity).c[str(entity.belongs_to)]
+
+
+def is_field(entity: type[Entity], name: str) -> bool:
+    """Whether a field has a column of the same name in the table, by which statements may call it too."""
+    mapped = inspect(entity).columns
+    return name in mapped and mapped[name] is table_of(entity).c.get(name)
+
+
+def table_of(entity: type[Entity]) -> Table:
+    rows: Table = inspect(entity).local_table
+    return rows
+
+
+def entity_of(rows: Any) -> type[Entity] | None:
+    """The entity of a table, also of another `Table` or `table()` with the same name."""
+    name = name_of(rows)
+    named = [entity for entity in entities() if name_of(table_of(entity)) == name]
+    return next((entity for entity in named if table_of(entity) == rows), named[0] if named else None)
+
+
+def name_of(rows: Any) -> str:
+    """The name by which databases know a table, whatever its case."""
+    return str(getattr(rows, "name", "")).casefold()
+
+
+def entities(parent: type[Entity] = Entity) -> Iterator[type[Entity]]:
+    """All tables that are entities."""
+    for child in parent.__subclasses__():
+        if inspect(child, raiseerr=False) is not None:
+            yield child
+        yield from entities(child)
+
+
+# --- The way to the owner
+
+
+@cache
+def owned_parent(entity: type[Entity]) -> type[Entity] | None:
+    """The entity through which a row has its owner; None if `belongs_to` holds the id of the owner."""
+    path, parent = [entity], direct_parent(entity)
+    while parent is not None and parent not in path:
+        path.append(parent)
+        parent = direct_parent(parent)
+    if parent is not None:
+        raise OwnershipError(f"{entity.__name__}.belongs_to leads back to {parent.__name__}, and never to a user.")
+    return path[1] if len(path) > 1 else None
+
+
+def direct_parent(entity: type[Entity]) -> type[Entity] | None:
+    key = next(iter(owner_column(entity).foreign_keys), None)
+    target = None if key is None else next((each for each in entities() if table_of(each) is key.column.table), None)
+    if key is None or target is None or target.belongs_to is None:
+        return None
+    if not key.column.primary_key:
+        raise OwnershipError(f"{entity.__name__}.belongs_to leads to {key.target_fullname}: it must lead to an id.")
+    is_user = owner_column(target).primary_key and not owner_column(target).foreign_keys
+    return None if is_user else target
+
+
+# --- In SQL
+
+
+@cache
+def select_own(entity: type[Entity]) -> Select[Any]:
+    """All columns of the rows that belong to the principal."""
+    rows = plain_table(entity)
+    return select(*rows.c).where(is_own(entity, rows.c[owner_column(entity).name]))
+
+
+class PlainTable(TableClause):
+    """The table of an entity, which is always rendered as it is: it shows the rows of others too."""
+
+    inherit_cache = True
+
+
+@cache
+def plain_table(entity: type[Entity]) -> PlainTable:
+    rows = table_of(entity)
+    return PlainTable(rows.name, *(column(each.name, each.type) for each in rows.columns), schema=rows.schema)
+
+
+def is_own(entity: type[Entity], key: ColumnElement[Any] | None = None) -> ColumnElement[bool]:
+    """Whether a row belongs to the principal of the moment when the statement is executed."""
+    key = owner_column(entity) if key is None else key
+    parent = owned_parent(entity)
+    if parent is None:
+        return key == bindparam("principal_id", callable_=principal_id, type_=key.type, unique=True)
+    rows = plain_table(parent)
+    return key.in_(select(rows.c.id).where(is_own(parent, rows.c[owner_column(parent).name])))
+
+
+def principal_id() -> int | None:
+    return CURRENT_PRINCIPAL.get().id
+
+
+# --- At the start
+
+
+def ownership_faults() -> Iterator[str]:
+    """A sentence for each entity of which a restricted session could not tell, or could not keep, the owner."""
+    configure_mappers()
+    for entity in entities():
+        for check in (owner_faults, reserved_faults, unnoticed_changes):
+            yield from check(entity)
+
+
+def owner_faults(entity: type[Entity]) -> Iterator[str]:
+    if entity.belongs_to is not None:
+        try:
+            owned_parent(entity)
+        except OwnershipError as fault:
+            yield str(fault)
+
+
+def reserved_faults(entity: type[Entity]) -> Iterator[str]:
+    for name in entity.reserved:
+        if not is_field(entity, name):
+            yield f"{entity.__name__}.reserved has {name!r}, which is no column of its table."
+
+
+def unnoticed_changes(entity: type[Entity]) -> Iterator[str]:
+    """What changes the owner of a row without an event."""
+    owner = table_of(entity).c.get(str(entity.belongs_to))
+    if owner is not None and owner.onupdate is not None:
+        yield f"{entity.__name__}.{entity.belongs_to} may not have onupdate: it changes the owner of rows unnoticed."
+    for each in inspect(entity).relationships:
+        if each.post_update and any(map(is_owner_column, (*each.local_columns, *each.remote_side))):
+            yield f"{each} may not have post_update: it changes the owner of rows unnoticed."
+
+
+def is_owner_column(candidate: Any) -> bool:
+    owned = [entity for entity in entities() if entity.belongs_to is not None]
+    return any(table_of(entity).c.get(str(entity.belongs_to)) is candidate for entity in owned)

@@ -1,0 +1,216 @@
+"""Restricted writes: INSERT, UPDATE and DELETE of rows that belong to the principal.
+
+An INSERT is checked by its values. The rows that an UPDATE or DELETE finds are locked, and all must belong to the
+principal; after an UPDATE they still must. A change of a row of somebody else is a 403, and is never left out silently.
+A statement that cannot be checked raises an `OwnershipError`, which says what to write instead.
+
+The same statements keep the reserved fields of an entity, in a session of a member that is not restricted too.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from sqlalchemy import (
+    BindParameter,
+    Column,
+    ColumnElement,
+    SelectBase,
+    TableClause,
+    TextualSelect,
+    UpdateBase,
+    select,
+    true,
+)
+from sqlalchemy.orm import ORMExecuteState
+from sqlalchemy.sql import visitors
+from sqlalchemy.sql.functions import FunctionElement
+
+from kit.auth.checked_sessions import RESTRICTED_READS, GuardedSession
+from kit.auth.claims import chunks
+from kit.auth.links import refuse_link_table
+from kit.auth.owners import OwnershipError, entity_of, is_own, owned_parent, somebody_elses, table_of
+from kit.auth.reserved import reserved_columns, reserved_for_superusers
+from kit.auth.restricted_reads import CHECKED, COMPILED, OWN_ROWS, RowsToChange, mark, parts_of, refuse_text
+from kit.models.entities import Entity
+
+
+def check_write(session: GuardedSession, state: ORMExecuteState) -> Any:
+    """The result of a statement that changes rows of an entity; None for another statement, which SQLAlchemy executes.
+
+    Raises a 403 if it changes rows of somebody else, or fields that only superusers may set.
+    """
+    statement: Any = state.statement
+    if session.is_restricted:
+        refuse_unknown(state)
+    entity = target_of(statement, session.is_restricted) if isinstance(statement, UpdateBase) else None
+    if entity is None or not (session.is_restricted or entity.reserved):
+        return None
+    if session.is_restricted:
+        refuse_unsafe(entity, state)
+        if not session.info.get(RESTRICTED_READS):  # the mark for that includes this one
+            mark(state, CHECKED)
+    if session.autoflush:
+        session.flush()
+    if state.is_insert:
+        return check_insert(session, entity, state)
+    return change_own_rows(session, entity, state)
+
+
+# --- What is refused
+
+
+def target_of(statement: Any, is_restricted: bool) -> type[Entity] | None:
+    """The entity whose rows a statement changes, also by its table or an alias of that."""
+    tables = [part for part in visitors.iterate(statement.table) if isinstance(part, TableClause)]
+    if is_restricted:
+        for rows in tables:
+            refuse_link_table(rows)
+    return next(filter(None, map(entity_of, tables)), None)
+
+
+def refuse_unknown(state: ORMExecuteState) -> None:
+    """Refuse what is neither a query nor one change of one table."""
+    statement = state.statement
+    is_known = isinstance(statement, UpdateBase | FunctionElement) or state.is_select
+    parts = parts_of(state)
+    is_nested = any(isinstance(part, UpdateBase) and part is not statement for part in parts)
+    if not is_known or is_nested or any(isinstance(part, TextualSelect) for part in parts):
+        raise OwnershipError(
+            "A restricted session cannot tell whose rows this statement changes: write select(), insert(), update() or "
+            "delete() of an entity, neither text nor one within another."
+        )
+
+
+def refuse_unsafe(entity: type[Entity], state: ORMExecuteState) -> None:
+    """Refuse a change that names the table past its class, or that holds text or an upsert."""
+    name = entity.__name__
+    if entity.belongs_to is None:
+        raise somebody_elses()
+    if not is_of(entity, state):
+        raise OwnershipError(f"A restricted session checks no changes of a Table or alias: write update({name}).")
+    refuse_text(state)
+    if any(part.__visit_name__ == "on_conflict_do_update" for part in parts_of(state)):
+        raise OwnershipError(f"A restricted session does not check an upsert: select {name} first, then change or add.")
+
+
+def is_of(entity: type[Entity], state: ORMExecuteState) -> bool:
+    """Whether a statement names the class of an entity, and neither its table nor an alias."""
+    statement: Any = state.statement
+    with suppress(KeyError):
+        return state.is_orm_statement and statement.entity_description["entity"] is entity
+    return False
+
+
+# --- INSERT
+
+
+def check_insert(session: GuardedSession, entity: type[Entity], state: ORMExecuteState) -> None:
+    rows = inserted_rows(session, entity, state)
+    changed = {name for row in rows for name, first in entity.reserved.items() if row.get(name, first) != first}
+    if changed:
+        raise reserved_for_superusers(changed)
+    if session.is_restricted:
+        claims = [(owned_parent(entity), row.get(str(entity.belongs_to))) for row in rows]
+        session.claims.forget()
+        session.claims.check(claims, session.trusted_connection)
+
+
+def inserted_rows(session: GuardedSession, entity: type[Entity], state: ORMExecuteState) -> Sequence[Mapping[str, Any]]:
+    """The values of an INSERT, which are in its parameters or in the statement."""
+    statement: Any = state.bind_arguments["clause"]  # the statement as it was passed, which can be compiled
+    fixed = statement.compile(dialect=session.get_bind().dialect, column_keys=[]).params
+    given, parts = parameter_sets(state), list(visitors.iterate(statement))
+    has_values = any(isinstance(part, BindParameter) for part in parts)
+    has_many_rows = not fixed.keys() <= set(table_of(entity).columns.keys())  # their names are numbered
+    if any(map(is_expression, parts)) or (given and has_values) or has_many_rows:
+        raise OwnershipError(
+            f"A session cannot check the values of this INSERT: write insert({entity.__name__}) with plain values, or "
+            "with its rows as parameters."
+        )
+    return given or [fixed]
+
+
+def is_expression(element: object) -> bool:
+    """Whether an element is computed by the database: neither a column nor a plain value."""
+    is_value = isinstance(element, Column) or (isinstance(element, BindParameter) and element.unique)
+    return isinstance(element, SelectBase) or (isinstance(element, ColumnElement) and not is_value)
+
+
+def parameter_sets(state: ORMExecuteState) -> list[Mapping[str, Any]]:
+    given: Any = state.parameters
+    return [given] if isinstance(given, Mapping) else list(given or ())
+
+
+# --- UPDATE and DELETE
+
+
+def change_own_rows(session: GuardedSession, entity: type[Entity], state: ORMExecuteState) -> Any:
+    """The result of an UPDATE or DELETE of rows that belong to the principal, also afterwards."""
+    conditions = list(conditions_of(entity, state))
+    before = lock_rows(session, entity, state, conditions)
+    statement: Any = state.statement
+    if session.is_restricted and not state.is_executemany:  # also of rows that appear after they were locked
+        statement = statement.where(is_own(entity, getattr(entity, str(entity.belongs_to))))
+    if state.is_delete:
+        return state.invoke_statement(statement)
+    with session.begin_nested():
+        result = state.invoke_statement(statement)
+        after = watched_values(session, entity, before)
+        if after.keys() != before.keys():
+            raise somebody_elses()
+        if after != before:
+            raise reserved_for_superusers(entity.reserved)
+    return result
+
+
+def conditions_of(entity: type[Entity], state: ORMExecuteState) -> Iterator[ColumnElement[bool]]:
+    """Which rows an UPDATE or DELETE changes: by its WHERE, or by the ids in a list of parameters."""
+    statement: Any = state.statement
+    if not state.is_executemany:
+        yield true() if statement.whereclause is None else statement.whereclause
+        return
+    sets = parameter_sets(state)
+    is_by_id = (
+        bool(sets)
+        and state.execution_options.get("dml_strategy", "auto") in ("auto", "bulk")
+        and all("id" in one for one in sets)
+    )
+    if not is_by_id or statement.whereclause is not None:
+        raise OwnershipError(
+            "A restricted session checks an UPDATE with many parameters by the id of each, without where()."
+        )
+    for ids in chunks([one["id"] for one in sets]):
+        yield table_of(entity).c.id.in_(ids)
+
+
+def lock_rows(
+    session: GuardedSession, entity: type[Entity], state: ORMExecuteState, conditions: Iterable[ColumnElement[bool]]
+) -> dict[Any, Any]:
+    """Lock the rows that a statement changes. Their watched values by id; a 403, if one belongs to somebody else."""
+    rows = table_of(entity)
+    owned = (is_own(entity) if session.is_restricted else true()).is_(true())
+    wanted: Any = RowsToChange(rows.c.id, owned, *reserved_columns(entity)).select_from(rows).with_for_update(of=rows)
+    options: Any = {}
+    if session.info.get(RESTRICTED_READS):  # in subqueries of its conditions
+        wanted, options = wanted.execution_options(**{OWN_ROWS: True}), {"compiled_cache": COMPILED[OWN_ROWS]}
+    given: Any = state.parameters if isinstance(state.parameters, Mapping) else {}
+    found: dict[Any, Any] = {}
+    for condition in conditions:
+        locked = session.trusted_connection().execute(wanted.where(condition), given, execution_options=options)
+        for ident, is_owned, *values in locked:
+            if not is_owned:
+                raise somebody_elses()
+            found[ident] = values
+    return found
+
+
+def watched_values(session: GuardedSession, entity: type[Entity], ids: Collection[Any]) -> dict[Any, Any]:
+    """The reserved values of those of these rows that belong to the principal, by id."""
+    rows = table_of(entity)
+    wanted = select(rows.c.id, *reserved_columns(entity)).where(is_own(entity) if session.is_restricted else true())
+    found: dict[Any, Any] = {}
+    for some in chunks(ids):
+        for ident, *values in session.trusted_connection().execute(wanted.where(rows.c.id.in_(some))):
+            found[ident] = values
+    return found

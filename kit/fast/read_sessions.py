@@ -1,0 +1,161 @@
+"""Read sessions that get rows past the ORM, and share one query among requests that ask at the same time."""
+
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import Select, bindparam, select, util
+from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import instance_state
+
+from kit.auth.ownership import RESTRICTED_READS
+from kit.database.sessions import Opener, ReadSession
+from kit.fast import driver
+from kit.fast.coalescing import Coalescer
+from kit.fast.deferred import DeferredSession, close_at_once
+from kit.fast.listeners import Listeners
+from kit.fast.mappings import EntityMapping, mapping_of
+from kit.fast.selects import CompiledSelect
+from kit.http.principals import CURRENT_PRINCIPAL
+from kit.models.entities import Entity
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+M = TypeVar("M")
+T = TypeVar("T")
+Values = Mapping[str, Any]
+
+
+class ReadShortcuts:
+    """What the read sessions of a database share. Without a coalescer each request has a query of its own."""
+
+    def __init__(self, engine: "AsyncEngine", *, coalesce: bool, get: bool = True, pages: bool = True) -> None:
+        self.engine, self.listeners = engine, Listeners(engine.sync_engine)
+        self.coalescer = Coalescer() if coalesce else None
+        self.has_get, self.has_pages = get, pages
+
+    def may_read(self, session: Session, entity: type[Entity]) -> bool:
+        """Whether nobody can tell a read of this entity past the ORM from one by this session."""
+        is_outside = session._transaction is None  # a session that has begun goes on with its connection
+        is_restricted = session.info.get(RESTRICTED_READS) and not CURRENT_PRINCIPAL.get().is_superuser
+        return is_outside and not is_restricted and not self.listeners.hear_read(session, entity)
+
+
+async def rows_by_id(engine: "AsyncEngine", mapping: EntityMapping, idents: Collection[Any]) -> dict[Any, Values]:
+    """The values of the rows with these ids; those that are absent are left out."""
+    sought = list(idents)
+    sought += sought[-1:] * ((1 << (len(sought) - 1).bit_length()) - len(sought))  # few different statements
+    chosen = select_by_id(mapping, len(sought), engine.dialect)
+    process = chosen.parameters[0][1]
+    arguments = sought if process is None else list(map(process, sought))
+    rows = await util.greenlet_spawn(driver.read, engine.sync_engine, chosen.sql, arguments)
+    if chosen.processors and rows:
+        rows = driver.converted(rows, chosen.processors)
+    found: dict[Any, Values] = {}
+    for row in rows:
+        values = dict(zip(mapping.columns, row, strict=True))
+        found[values["id"]] = values
+    return found
+
+
+@cache
+def select_by_id(mapping: EntityMapping, number: int, dialect: Dialect) -> CompiledSelect:
+    """A select of all columns of the rows with so many ids."""
+    key = mapping.columns["id"]
+    ids = [bindparam(f"id_{index}", type_=key.type) for index in range(number)]
+    statement: Select[Any] = select(*mapping.columns.values()).where(key.in_(ids))
+    return CompiledSelect(statement, None, dialect)
+
+
+class FastReadSession(DeferredSession, ReadSession):
+    """A `ReadSession` that gets rows past the ORM, and shares the query with other requests.
+
+    The rows become part of its identity map when the session is asked for something else.
+    """
+
+    def __init__(
+        self, engine: "AsyncEngine", opener: Opener, *, shortcuts: ReadShortcuts, restricted: bool = False
+    ) -> None:
+        self._engine, self.opener, self.restricted, self.shortcuts = engine, opener, restricted, shortcuts
+        self._rows: dict[Any, Any] = {}
+        """The rows that were got before the session was opened, by their identity keys."""
+
+    def _open(self) -> None:
+        ReadSession.__init__(self, self._engine, self.opener, restricted=self.restricted)
+        self.is_open = True
+        for row in self._rows.values():
+            self.sync_session.add(row)
+
+    async def get(self, entity: type[M], ident: Any, **options: Any) -> M | None:  # type: ignore[override]
+        mapping, shortcuts = mapping_of(entity), self.shortcuts
+        if mapping is None or type(ident) is not mapping.ident_type or any(options.values()) or not shortcuts.has_get:
+            return await super().get(entity, ident, **options)
+        key = mapping.identity_key((ident,))
+        is_known = self.is_open and key in self.sync_session.identity_map
+        if is_known or not mapping.is_shareable or not self.may_read(mapping.entity):
+            return await super().get(entity, ident, **options)
+        if key in self._rows and not self.is_open:
+            return self._rows[key]  # type: ignore[no-any-return]
+        query = partial(rows_by_id, shortcuts.engine, mapping)
+        found = await (shortcuts.coalescer.ask(mapping, ident, query) if shortcuts.coalescer else query([ident]))
+        values: Values | None = found.get(ident)
+        if values is None:
+            return None
+        if self.is_open:
+            return loaded(self.sync_session, mapping, values)  # type: ignore[no-any-return]
+        return self._rows.setdefault(key, detached(mapping, key, values))  # type: ignore[no-any-return]
+
+    def may_read(self, entity: type[Any]) -> bool:
+        """Whether nobody can tell a read of this entity past the ORM from one by this session."""
+        if self.restricted and not CURRENT_PRINCIPAL.get().is_superuser:
+            return False
+        if self.is_open:
+            return self.shortcuts.may_read(self.sync_session, entity)
+        listeners = self.shortcuts.listeners
+        watched = listeners.of_reads.get((self.sync_session_class, entity))
+        if watched is None or sum(map(len, watched.collections)) != watched.own or listeners.has_log():
+            return not listeners.hear_read_by(self.sync_session_class, entity)
+        return True
+
+    async def once(self, key: Hashable, work: Callable[[], Awaitable[T]]) -> T:
+        """The result of this work, which is done once for all who ask for it under this key before it begins."""
+        coalescer = self.shortcuts.coalescer
+        if coalescer is None:
+            return await work()
+        result: T = await coalescer.ask(key, None, lambda _: work())
+        return result
+
+    async def close(self) -> None:
+        self._rows.clear()
+        if self.is_open and not close_at_once(self.sync_session, self.shortcuts.listeners):
+            await super().close()
+
+    async def __aexit__(self, kind: Any, failure: Any, trace: Any) -> None:
+        self._rows.clear()
+        if self.is_open and not close_at_once(self.sync_session, self.shortcuts.listeners):
+            await super().__aexit__(kind, failure, trace)
+
+
+def loaded(session: Session, mapping: EntityMapping, values: Values) -> Any:
+    """The row with these values, as this session would have loaded it; the one it has, if it has one already."""
+    key = mapping.identity_key((values["id"],))
+    present = session.identity_map.get(key)
+    if present is not None:
+        return present
+    row = detached(mapping, key, values)
+    state = instance_state(row)
+    state.session_id = session.hash_key
+    session.identity_map.add(state)
+    return row
+
+
+def detached(mapping: EntityMapping, key: Any, values: Values) -> Any:
+    """The row with these values, as a session that has been closed would have left it."""
+    row = mapping.entity.__new__(mapping.entity)
+    state = mapping.manager._state_constructor(row, mapping.manager)
+    state.key = key
+    row.__dict__["_sa_instance_state"] = state
+    row.__dict__.update(values)
+    return row

@@ -1,0 +1,82 @@
+"""Fixtures of the application: on both engines, each with a database of its own that is empty when a test begins.
+
+Who needs them names them in a conftest or a module: `client = application.client`.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from sqlmodel import SQLModel
+
+import main
+from kit import Database, Service
+from kit.database.migrations import upgrade
+from main import create_app
+from settings import Settings
+from tests import engines
+from tests.clients import client_of
+from tests.engines import Client
+from tests.hashing import cheapen
+
+KEY = "0123456789abcdef0123456789abcdef"
+"""What signs the tokens of the tests."""
+FAST_PATH = os.environ.get("FAST_PATH", "true") != "false"
+"""False runs the tests without the shortcuts of `kit.fast`."""
+
+OF_TESTS = {"fast_path": FAST_PATH, "pool_timeout": 20}
+"""On a busy machine many writers at once may wait long for the one connection of SQLite that writes."""
+
+
+def settings_for(url: str, **others: Any) -> Settings:
+    """Settings of the tests alone: neither `.env` is read, nor the environment but for `FAST_PATH`."""
+    return Settings.model_validate({"database_url": url, "demo_data": False, **OF_TESTS, **others})
+
+
+def production(url: str, **others: Any) -> Settings:
+    """Settings as in production, where requests need a token."""
+    fields = {"database_url": url, "environment": "production", "secret_key": KEY}
+    return Settings.model_validate({**fields, **OF_TESTS, **others})
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Service]:
+    """The application with these settings, on a database that is migrated before."""
+    await upgrade(settings.database)
+    app = create_app(settings)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+def with_cheap_hashes() -> Service:
+    """The service as it is but for the price of a hash; a factory, for uvicorn."""
+    cheapen(pytest.MonkeyPatch())
+    return main.app
+
+
+@pytest.fixture(scope="session")
+async def app(new_database: Any) -> AsyncIterator[Service]:
+    """The application as `make run` starts it, once for all tests of an engine."""
+    app = create_app(settings_for(await new_database()))
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+async def empty(database: Database) -> None:
+    await engines.empty(database, SQLModel.metadata.sorted_tables)
+
+
+@pytest.fixture
+async def database(app: Service) -> Database:
+    """The application's database, without rows."""
+    await empty(app.runtime.database)
+    return app.runtime.database
+
+
+@pytest.fixture
+async def client(app: Service, database: Database) -> AsyncIterator[Client]:
+    """A client of the application in this process, on a database without rows."""
+    async with client_of(app) as client:
+        yield client

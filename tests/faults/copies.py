@@ -1,0 +1,26 @@
+"""Copies of the project, from which a part is taken out, and tests that run there."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[2]
+NOT_COPIED = shutil.ignore_patterns(".git", ".venv*", "node_modules", "__pycache__", ".*_cache", "*.db*", "benchmarks")
+
+
+def copy_project(folder: Path, *left_out: str) -> Path:
+    """A copy in this folder without these files and folders, each of which has to be there before."""
+    copy = shutil.copytree(PROJECT, folder / "service", ignore=NOT_COPIED)
+    for name in left_out:
+        path = copy / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return copy
+
+
+def run_tests(copy: Path, *arguments: str) -> str:
+    """What pytest prints in this copy; none of its tests may fail."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:schemathesis", *arguments]
+    ended = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-1000:]
+    return ended.stdout

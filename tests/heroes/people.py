@@ -1,0 +1,93 @@
+"""Users of a service that requires authentication: superusers and members, each with a client of their own."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from heroes.user import User
+from kit import CURRENT_PRINCIPAL, UNRESTRICTED, Claims, LoginLimits, Service, hashed
+from tests.application import empty, opened, production
+from tests.clients import client_of
+from tests.engines import Client
+
+PASSWORD = "correct horse battery"  # noqa: S105  of everybody here
+numbers = count(1)
+
+
+@dataclass(frozen=True)
+class Person:
+    """A user, and a client that sends their token along."""
+
+    client: httpx.AsyncClient
+    token: str
+    username: str
+    email: str
+    id: int
+
+
+def token_of(app: Service, user_id: int, generation: int = 0) -> str:
+    return app.runtime.authenticator.tokens.issue(Claims(user_id, generation))
+
+
+async def join(app: Service, **fields: Any) -> Person:
+    """A new user of this service, made beside its permissions."""
+    CURRENT_PRINCIPAL.set(UNRESTRICTED)  # the last request of this test may have left its own principal
+    name = fields.pop("username", f"member{next(numbers)}")
+    secret = await hashed(SecretStr(fields.pop("password", PASSWORD)))
+    async with app.runtime.database.write() as session, session.begin():
+        given = {"username": name, "email": f"{name}@people.example", "hashed_password": secret, "generation": 0}
+        user = User(**given | fields)
+        session.add(user)
+    token = token_of(app, user.id)
+    return Person(client_of(app, token), token, user.username, user.email, user.id)
+
+
+@pytest.fixture(scope="session")
+async def production_app(new_database: Any) -> AsyncIterator[Service]:
+    """The application as in production, where everybody is asked who they are; once for all tests of an engine."""
+    async with opened(production(await new_database())) as app:
+        yield app
+
+
+@pytest.fixture
+async def guarded(production_app: Service) -> Service:
+    """The same, without rows, and without a failed login."""
+    await empty(production_app.runtime.database)
+    production_app.runtime.login_limits = LoginLimits("memory://", per_account=10, per_address=100, window=300)
+    return production_app
+
+
+@pytest.fixture
+async def nobody(guarded: Service) -> AsyncIterator[Client]:
+    """A client without a token."""
+    async with client_of(guarded) as client:
+        yield client
+
+
+@pytest.fixture
+async def boss(guarded: Service) -> AsyncIterator[Person]:
+    """A superuser."""
+    person = await join(guarded, username="boss", is_superuser=True)
+    async with person.client:
+        yield person
+
+
+@pytest.fixture
+async def natasha(guarded: Service) -> AsyncIterator[Person]:
+    """A member."""
+    person = await join(guarded, username="natasha")
+    async with person.client:
+        yield person
+
+
+@pytest.fixture
+async def steve(guarded: Service) -> AsyncIterator[Person]:
+    """Another member."""
+    person = await join(guarded, username="steve")
+    async with person.client:
+        yield person

@@ -1,0 +1,98 @@
+"""Passwords of users are hashed before anything is locked, so that others can read and write meanwhile."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from kit.auth import passwords
+from tests.engines import Client
+from tests.heroes.shop import new_hero, new_user, read, user_body
+
+PATIENCE = 20
+"""Seconds, after which a test that waits has failed."""
+
+
+class Held:
+    """A hasher that does not finish before it is released, but for so many hashes that are `free`."""
+
+    def __init__(self) -> None:
+        self.started, self.released, self.free = threading.Event(), threading.Event(), 0
+
+    def hash(self, password: str) -> str:
+        self.free -= 1
+        if self.free < 0:
+            self.started.set()
+            assert self.released.wait(PATIENCE)
+        return f"$argon2id${len(password)}"
+
+    async def has_started(self) -> None:
+        assert await asyncio.to_thread(self.started.wait, PATIENCE)
+
+
+class Interrupted:
+    """A hasher that does not finish before another request has written a hero."""
+
+    def __init__(self, client: Client) -> None:
+        self.client, self.loop, self.statuses = client, asyncio.get_running_loop(), list[int]()
+
+    def hash(self, _: str) -> str:
+        self.statuses.append(asyncio.run_coroutine_threadsafe(self.write(), self.loop).result(PATIENCE))
+        return "$argon2id$"
+
+    async def write(self) -> int:
+        return (await self.client.post("/heroes/", json={"name": "Deadpond", "secret_name": "Dive"})).status_code
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
+    held = Held()
+    monkeypatch.setattr(passwords, "hasher", held)
+    yield held
+    held.released.set()
+
+
+async def test_others_read_and_write_while_a_new_user_is_hashed(client: Client, held: Held) -> None:
+    creating = asyncio.create_task(new_user(client))
+    await held.has_started()
+    hero = await new_hero(client)
+    assert await read(client, "/heroes/") == [hero]
+    assert not creating.done()
+    held.released.set()
+    await creating
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH"])
+async def test_a_new_password_is_hashed_before_the_user_is_locked(client: Client, held: Held, method: str) -> None:
+    held.free = 1
+    path = f"/users/{(await new_user(client))['id']}"
+    changing = asyncio.create_task(client.request(method, path, json=user_body()))
+    await held.has_started()
+    assert (await client.patch(path, json={"full_name": "Natasha"})).status_code == 200
+    held.released.set()
+    assert (await changing).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("on_error", "second", "status"),
+    [("abort", {}, 201), ("skip", {}, 207), ("abort", {"username": "Natasha"}, 409)],
+)
+async def test_others_write_while_each_of_many_passwords_is_hashed(
+    client: Client, monkeypatch: pytest.MonkeyPatch, on_error: str, second: dict[str, str], status: int
+) -> None:
+    interrupted = Interrupted(client)
+    monkeypatch.setattr(passwords, "hasher", interrupted)
+    await new_user(client, username="natasha")
+    answer = await client.post(f"/users/bulk?on_error={on_error}", json=[user_body(), user_body(**second)])
+    assert answer.status_code == status
+    assert set(interrupted.statuses) == {201}
+    assert len(interrupted.statuses) >= 3
+
+
+async def test_when_too_many_passwords_wait_a_user_is_told_to_come_again(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passwords, "MAX_WAITING", 0)
+    answer = await client.post("/users/", json=user_body())
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")

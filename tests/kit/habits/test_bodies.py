@@ -1,0 +1,68 @@
+"""Bodies: `model_validate` makes a row of a body as it does without the kit, whatever was done to the body before."""
+
+from typing import Any
+
+import pytest
+from fastapi import APIRouter
+from sqlmodel import select
+
+from kit import Body, Database, Name, Session
+from tests.kit.habits.items import HabitBox, HabitBoxCreate
+
+
+class NamelessCreate(Body):
+    """Lacks the name that a box needs."""
+
+
+async def boxes(database: Database) -> list[str]:
+    """The names of the boxes that are stored."""
+    async with database.read() as session:
+        return list(await session.exec(select(HabitBox.name)))
+
+
+async def test_a_body_is_made_a_row(router: APIRouter, serve: Any, database: Database) -> None:
+    @router.post("/boxes", status_code=201)
+    async def create(new: HabitBoxCreate, session: Session) -> list[str]:
+        box = HabitBox.model_validate(new)
+        session.add(box)
+        return sorted(box.model_fields_set)
+
+    client = await serve(router)
+    assert (await client.post("/boxes", json={"name": "round"})).json() == ["name"]
+    assert await boxes(database) == ["round"]
+
+
+async def test_a_body_that_the_handler_has_changed_is_taken_as_it_is_now(
+    router: APIRouter, serve: Any, database: Database
+) -> None:
+    @router.post("/boxes", status_code=201)
+    async def create(new: HabitBoxCreate, session: Session) -> None:
+        new.name = Name("square")
+        session.add(HabitBox.model_validate(new))
+
+    client = await serve(router)
+    assert (await client.post("/boxes", json={"name": "round"})).status_code == 201
+    assert await boxes(database) == ["square"]
+
+
+async def test_what_a_body_lacks_may_be_added(router: APIRouter, serve: Any, database: Database) -> None:
+    @router.post("/boxes", status_code=201)
+    async def create(new: NamelessCreate, session: Session) -> None:
+        session.add(HabitBox.model_validate(new, update={"name": "round"}))
+
+    client = await serve(router)
+    assert (await client.post("/boxes", json={})).status_code == 201
+    assert await boxes(database) == ["round"]
+
+
+async def test_a_row_that_lacks_a_field_is_refused(
+    router: APIRouter, serve: Any, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    @router.post("/boxes", status_code=201)
+    async def create(new: NamelessCreate, session: Session) -> None:
+        session.add(HabitBox.model_validate(new))
+
+    client = await serve(router)
+    assert (await client.post("/boxes", json={})).status_code == 500
+    assert "validation error" in caplog.text
+    assert await boxes(database) == []

@@ -1,0 +1,111 @@
+"""The application: what its settings say holds in the service that it makes."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from httpx import Response
+
+from kit import Service
+from main import create_app
+from tests.application import opened, production, settings_for
+from tests.clients import client_of
+from tests.engines import Client
+from tests.heroes.people import PASSWORD, join
+from tests.heroes.shop import cheap_hashes, new_hero, read
+from tests.live import free_port
+
+WRONG = "wrong password"
+ORIGIN = "https://shop.example.com"
+pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
+
+
+@asynccontextmanager
+async def served(**settings: Any) -> AsyncIterator[Client]:
+    """A client of the application with these settings, on a database without tables."""
+    app = create_app(settings_for("sqlite://", **settings))
+    async with client_of(app) as client:
+        yield client
+    await app.runtime.database.dispose()
+
+
+@pytest.fixture
+async def strict(new_database: Any) -> AsyncIterator[Service]:
+    """A service that allows three failed logins of an account, and five from an address."""
+    settings = production(await new_database(), login_failures=3, login_failures_address=5, login_window=60)
+    async with opened(settings) as app:
+        for username in ("natasha", "steve"):
+            await join(app, username=username)
+        yield app
+
+
+async def log_in(app: Service, username: str, password: str, address: str = "10.0.0.1") -> Response:
+    async with client_of(app, address=address) as client:
+        return await client.post("/auth/token", data={"username": username, "password": password})
+
+
+async def statuses(app: Service, username: str, *attempts: str, address: str = "10.0.0.1") -> list[int]:
+    return [(await log_in(app, username, password, address)).status_code for password in attempts]
+
+
+async def test_failed_logins_of_an_account_close_it_from_every_address(strict: Service) -> None:
+    assert await statuses(strict, "natasha", WRONG, WRONG, PASSWORD) == [401, 401, 200]
+    assert await statuses(strict, "Natasha", WRONG, PASSWORD) == [401, 429]
+    refused = await log_in(strict, "natasha", PASSWORD, "10.0.0.2")
+    assert (refused.status_code, refused.json()["type"]) == (429, "urn:problem:too-many-attempts")
+    assert 1 <= int(refused.headers["Retry-After"]) <= 60
+    assert await statuses(strict, "steve", PASSWORD) == [200]
+
+
+async def test_failed_logins_from_an_address_close_it_for_every_account(strict: Service) -> None:
+    for number in range(5):
+        assert await statuses(strict, f"stranger{number}", WRONG) == [401]
+    assert await statuses(strict, "steve", PASSWORD) == [429]
+    assert await statuses(strict, "steve", PASSWORD, address="10.0.0.2") == [200]
+
+
+async def test_a_bad_token_is_no_failed_login(strict: Service) -> None:
+    async with client_of(strict, "nonsense", "10.0.0.1") as client:
+        assert {(await client.get("/heroes/")).status_code for _ in range(10)} == {401}
+    assert await statuses(strict, "natasha", PASSWORD) == [200]
+
+
+async def test_without_the_redis_that_counts_failures_nobody_logs_in(new_database: Any) -> None:
+    settings = production(await new_database(), limits_url=f"redis://127.0.0.1:{free_port()}")
+    async with opened(settings) as app:
+        answer = await log_in(app, "natasha", PASSWORD)
+    assert (answer.status_code, answer.json()["type"]) == (503, "urn:problem:unavailable")
+
+
+async def test_a_page_of_an_origin_that_is_named_may_call_the_service() -> None:
+    async with served(cors_origins=f"{ORIGIN}, https://other.example.com", cors_credentials=True) as client:
+        answer = await client.get("/health/live", headers={"Origin": ORIGIN})
+        assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+        assert answer.headers["Access-Control-Allow-Credentials"] == "true"
+        other = await client.get("/health/live", headers={"Origin": "https://evil.example.com"})
+        assert "Access-Control-Allow-Origin" not in other.headers
+
+
+async def test_only_hosts_that_are_named_are_answered() -> None:
+    async with served(trusted_hosts="api.example.com,*.shop.example.com") as client:
+        told = [
+            (await client.get("/docs", headers={"Host": host})).status_code
+            for host in ("api.example.com", "a.shop.example.com", "example.com")
+        ]
+    assert told == [200, 200, 400]
+
+
+async def test_a_body_is_as_large_as_is_said_and_no_larger() -> None:
+    async with served(max_body_size=1024) as client:
+        for size, status in ((2000, 413), (1000, 422)):
+            assert (await client.post("/heroes/", json={"name": "x" * size})).status_code == status
+
+
+@pytest.mark.parametrize("fast_path", [True, False])
+async def test_the_fast_path_can_be_switched_off_and_nobody_can_tell(new_database: Any, fast_path: bool) -> None:
+    async with opened(settings_for(await new_database(), fast_path=fast_path)) as app, client_of(app) as client:
+        assert (app.runtime.fast_page is not None) is fast_path
+        created = await new_hero(client)
+        assert await read(client, f"/heroes/{created['id']}") == created
+        assert await read(client, "/heroes/") == [created]
