@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import pydantic
 from pydantic import BeforeValidator, Strict
 from pydantic_core import PydanticCustomError
-from sqlalchemy import ColumnElement, Connection, Table, TextClause, event, inspect, not_, select
+from sqlalchemy import ColumnElement, Connection, Table, TextClause, UpdateBase, event, inspect, not_, select
 from sqlalchemy.orm import ORMExecuteState, object_session, with_loader_criteria
 from sqlalchemy.orm.attributes import get_history
 from sqlalchemy.sql import visitors
@@ -70,6 +70,24 @@ Owner = Annotated[
 
 class ReadOnlySession(Session):
     """What a `ReadSession` stands on."""
+
+    def connection(self, *values: Any, **options: Any) -> Connection:
+        """What is executed past the session does not write either: PostgreSQL would commit it at once."""
+        connection = super().connection(*values, **options)
+        if not event.contains(connection, "before_execute", refuse_writing_statement):
+            event.listen(connection, "before_execute", refuse_writing_statement)
+        return connection
+
+    def _refuse(self, *_: Any, **__: Any) -> None:
+        """Methods that write without a flush."""
+        refuse_to_write(self)
+
+    bulk_save_objects = bulk_insert_mappings = bulk_update_mappings = _refuse
+
+
+def refuse_writing_statement(_: Connection, statement: object, *__: object) -> None:
+    if isinstance(statement, UpdateBase) or is_writing_text(statement):
+        raise ReadOnlyError(READ_ONLY_SESSION)
 
 
 class GuardedSession(Session):
