@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import asyncpg
-from sqlalchemy import URL, Connection, ExceptionContext, TextClause, UpdateBase, event
+from sqlalchemy import URL, Connection, ExceptionContext, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from kit.auth.ownership import is_writing_text, read_only
 from kit.database.errors import with_origin
 
 READ_ONLY = "25006"
@@ -56,16 +55,7 @@ class Engines(NamedTuple):
 
 def create_engines(url: URL, pool: Pool) -> Engines:
     """The engines for this URL. They connect when they are used."""
-    engines = sqlite_engines(url, pool) if url.get_backend_name() == "sqlite" else postgres_engines(url, pool)
-    event.listen(engines.reader.sync_engine, "before_execute", refuse_write_of_reader)
-    return engines
-
-
-def refuse_write_of_reader(_: Connection, statement: Any, *__: object) -> None:
-    """What goes past the session, by its `connection()`, does not write either: PostgreSQL would commit it at once."""
-    is_text = isinstance(statement, TextClause)
-    if isinstance(statement, UpdateBase) or (is_text and is_writing_text(str(statement))):
-        raise read_only()
+    return sqlite_engines(url, pool) if url.get_backend_name() == "sqlite" else postgres_engines(url, pool)
 
 
 def postgres_engines(url: URL, pool: Pool) -> Engines:

@@ -10,8 +10,8 @@ from fastapi.responses import JSONResponse
 from sqlmodel import select
 
 from kit import Database, ReadSession, Session
-from tests.kit.habits.conftest import client_of
 from tests.kit.exchanges import exchange
+from tests.kit.habits.conftest import client_of
 from tests.kit.habits.items import HabitItem
 
 
