@@ -56,8 +56,8 @@ def owner_column(entity: type[Entity]) -> Column[Any]:
 
 def is_field(entity: type[Entity], name: str) -> bool:
     """Whether a field has a column of the same name in the table, by which statements may call it too."""
-    mapped = inspect(entity).columns
-    return name in mapped and mapped[name] is table_of(entity).c.get(name)
+    mapped, rows = inspect(entity).columns, table_of(entity)
+    return isinstance(rows, Table) and name in mapped and mapped[name] is rows.c.get(name)
 
 
 def table_of(entity: type[Entity]) -> Table:
@@ -93,7 +93,8 @@ def entities(parent: type[Entity] = Entity) -> Iterator[type[Entity]]:
 @cache
 def names_of_links() -> frozenset[str]:
     """The names of the tables that link rows with an owner, by `secondary`."""
-    found = [each for entity in entities() for each in inspect(entity).relationships if each.secondary is not None]
+    mappers = {mapper for entity in entities() for mapper in inspect(entity).registry.mappers}
+    found = [each for mapper in mappers for each in mapper.relationships if each.secondary is not None]
     return frozenset(name_of(each.secondary) for each in found if is_owned(each.parent) or is_owned(each.mapper))
 
 
