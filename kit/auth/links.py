@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import inspect
 from sqlalchemy.orm import Mapper
 
-from kit.auth.owners import OwnershipError, entities, entity_of, name_of, somebody_elses
+from kit.auth.owners import OwnershipError, entity_of, name_of, names_of_links, somebody_elses
 from kit.models.entities import Entity
 
 
@@ -62,13 +62,3 @@ def refuse_link_table(rows: Any) -> None:
             f"A restricted session cannot tell whose rows the link table {rows.name} has: change the relationship, or "
             "make the table an entity with `belongs_to`."
         )
-
-
-def names_of_links() -> set[str]:
-    """The names of the tables that link rows with an owner."""
-    found = [each for entity in entities() for each in inspect(entity).relationships if each.secondary is not None]
-    return {name_of(each.secondary) for each in found if is_owned(each.parent) or is_owned(each.mapper)}
-
-
-def is_owned(mapper: Mapper[Any]) -> bool:
-    return getattr(mapper.class_, "belongs_to", None) is not None

@@ -20,14 +20,14 @@ from sqlalchemy import (
     inspect,
     select,
 )
-from sqlalchemy.orm import configure_mappers
+from sqlalchemy.orm import Mapper, configure_mappers
 
 from kit.auth.permissions import forbidden
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.http.problems import Problem
 from kit.models.entities import Entity
 
-FOUND: dict[Table, type[Entity]] = {}
+FOUND: dict[Table, type[Entity] | None] = {}
 """The entities of tables that were asked for, since looking for one takes time."""
 
 
@@ -56,8 +56,8 @@ def owner_column(entity: type[Entity]) -> Column[Any]:
 
 def is_field(entity: type[Entity], name: str) -> bool:
     """Whether a field has a column of the same name in the table, by which statements may call it too."""
-    mapped = inspect(entity).columns
-    return name in mapped and mapped[name] is table_of(entity).c.get(name)
+    mapped, rows = inspect(entity).columns, table_of(entity)
+    return isinstance(rows, Table) and name in mapped and mapped[name] is rows.c.get(name)
 
 
 def table_of(entity: type[Entity]) -> Table:
@@ -67,15 +67,14 @@ def table_of(entity: type[Entity]) -> Table:
 
 def entity_of(rows: Any) -> type[Entity] | None:
     """The entity of a table, also of another `Table` or `table()` with the same name."""
-    return FOUND.get(rows) or find_entity(rows)
-
-
-def find_entity(rows: Any) -> type[Entity] | None:
+    if rows in FOUND:
+        return FOUND[rows]
     name = name_of(rows)
     named = {table_of(entity): entity for entity in entities() if name_of(table_of(entity)) == name}
-    if rows in named:
-        FOUND[table_of(named[rows])] = named[rows]
-    return named.get(rows) or next(iter(named.values()), None)
+    found = named.get(rows) or next(iter(named.values()), None)
+    if isinstance(rows, Table):
+        FOUND[rows] = found
+    return found
 
 
 def name_of(rows: Any) -> str:
@@ -89,6 +88,18 @@ def entities(parent: type[Entity] = Entity) -> Iterator[type[Entity]]:
         if inspect(child, raiseerr=False) is not None:
             yield child
         yield from entities(child)
+
+
+@cache
+def names_of_links() -> frozenset[str]:
+    """The names of the tables that link rows with an owner, by `secondary`."""
+    mappers = {mapper for entity in entities() for mapper in inspect(entity).registry.mappers}
+    found = [each for mapper in mappers for each in mapper.relationships if each.secondary is not None]
+    return frozenset(name_of(each.secondary) for each in found if is_owned(each.parent) or is_owned(each.mapper))
+
+
+def is_owned(mapper: Mapper[Any]) -> bool:
+    return getattr(mapper.class_, "belongs_to", None) is not None
 
 
 # --- The way to the owner
@@ -159,6 +170,8 @@ def principal_id() -> int | None:
 def ownership_faults() -> Iterator[str]:
     """A sentence for each entity of which a restricted session could not tell, or could not keep, the owner."""
     configure_mappers()
+    FOUND.clear()
+    names_of_links.cache_clear()
     for entity in entities():
         for check in (owner_faults, reserved_faults, unnoticed_changes):
             yield from check(entity)

@@ -131,6 +131,14 @@ SHELVING = Table(
 )
 
 
+LISTING = Table(
+    "ownership_listing",
+    REGISTRY.metadata,
+    Column("log_id", ForeignKey("ownership_log.id"), primary_key=True),
+    Column("note_id", ForeignKey("ownership_note.id"), primary_key=True),
+)
+
+
 class Label(OwnershipEntity, table=True):
     """It belongs to nobody."""
 
@@ -213,6 +221,7 @@ class Log(OwnershipTable, table=True):
     __tablename__ = "ownership_log"
     id: int = Field(default=None, primary_key=True)
     note_id: int | None = None
+    listed: list[Note] = Relationship(sa_relationship_kwargs=LAZY | {"secondary": LISTING})
     note: Note | None = Relationship(
         sa_relationship_kwargs={"primaryjoin": "foreign(Log.note_id) == Note.id", "viewonly": True}
     )
@@ -451,6 +460,7 @@ WRITES: dict[str, Act] = {
     "link from a row without owner": sync(lambda s: append(s, s.get(Label, FREE_LABEL), "notes", theirs(s))),
     "link by a new row": sync(lambda s: (s.add(Label(notes=[theirs(s)])), s.flush())),
     "link themselves to a row of another": sync(lambda s: append(s, mine(s, Member), "pinned", theirs(s))),
+    "link from a table that is no entity": sync(lambda s: append(s, s.get(Log, MINE), "listed", theirs(s))),
     "link rows without owner": sync(lambda s: append(s, s.get(Label, MINE), "tags", s.get(Tag, MINE))),
     "unlink a row": sync(lambda s: set_and_flush(s, theirs(s), labels=[])),
     "unlink from a row without owner": sync(lambda s: set_and_flush(s, s.get(Label, MINE), notes=[])),
@@ -578,6 +588,7 @@ REFUSED: dict[str, Act] = {
     "a connection": sync(lambda s: s.connection().execute(update(NOTES).values(name="x"))),
     "a link that is no entity": adding(lambda: Pin(member_id=ME, note_id=THEIRS)),
     "a link table": exec_(insert(LABELLING).values(note_id=THEIRS, label_id=MINE)),
+    "a link table of a table that is no entity": exec_(insert(LISTING).values(log_id=MINE, note_id=THEIRS)),
     "a link table by its name": exec_(delete(table("Ownership_Labelling"))),
     "an update of links": exec_(update(Pin).values(member_id=ME)),
     "a link table by the deletion of a row": sync(lambda s: (s.delete(mine(s)), s.flush())),
@@ -618,6 +629,7 @@ ALLOWED: dict[str, Act] = {
     "add a row that is no entity": adding(lambda: Log()),
     "link a row": sync(lambda s: append(s, mine(s), "labels", s.get(Label, FREE_LABEL))),
     "link from a row without owner": sync(lambda s: append(s, s.get(Label, FREE_LABEL), "notes", mine(s))),
+    "link from a table that is no entity": sync(lambda s: append(s, s.get(Log, MINE), "listed", mine(s))),
     "link themselves": sync(lambda s: append(s, mine(s, Member), "pinned", mine(s))),
     "add a link": adding(lambda: Tagging(owner_id=ME, note_id=THEIRS, tag_id=MINE)),
     "change a row": sync(lambda s: set_and_flush(s, mine(s), name="x")),
@@ -1245,6 +1257,13 @@ def test_belongs_to_must_lead_to_an_owner(
     monkeypatch.setattr(entity, "belongs_to", field)
     owned_parent.cache_clear()
     assert sentence in "".join(ownership_faults())
+    owned_parent.cache_clear()
+
+
+def test_the_owner_of_a_query_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspect(Note), "local_table", select(NOTES).subquery())
+    owned_parent.cache_clear()
+    assert "which is no column of its table" in "".join(ownership_faults())
     owned_parent.cache_clear()
 
 
