@@ -200,6 +200,8 @@ def shortcut_to(context: RouteContext) -> Shortcut | None:
     route = context.original_route
     if not isinstance(route, Operation) or not Rendering.applies(context):
         return None
+    if context.max_body_size is not None:  # of the application, or of where the router is included
+        return None
     if any(getattr(type(route), name) is not getattr(Operation, name) for name in NOT_OVERRIDDEN):
         return None
     arguments = Arguments.of(context)

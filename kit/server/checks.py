@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Any, get_args, get_type_hints
 
 from fastapi import APIRouter
+from fastapi.params import Form
 from fastapi.routing import APIRoute, APIWebSocketRoute
 from pydantic import BaseModel
 from sqlmodel import SQLModel
@@ -61,6 +62,21 @@ def query_on_plain_route(entry: Entry) -> Iterator[str]:
     if isinstance(entry.route, APIRoute) and not isinstance(entry.route, Operation):
         for query in filter(None, map(query_variant, dependencies_of(entry.context.dependant))):
             yield f"{entry.description} takes {query.__name__}: give its router `route_class=allowing(…)`."
+
+
+def body_that_is_not_json(entry: Entry) -> Iterator[str]:
+    """A resource takes JSON and forms, and answers 415 to everything else."""
+    if not isinstance(entry.route, Operation):
+        return
+    info = None if entry.context.body_field is None else entry.context.body_field.field_info
+    media_type = str(getattr(info, "media_type", "application/json"))
+    if not isinstance(info, Form) and not media_type.endswith(("/json", "+json")):
+        yield (
+            f"{entry.description} takes a body of {media_type}, but a resource takes JSON and forms: "
+            "take `request: Request`, and read `await request.body()`."
+        )
+    if entry.context.strict_content_type is False:
+        yield f"{entry.description} has `strict_content_type=False`, but a resource refuses JSON that is not called so."
 
 
 def different_permissions(entry: Entry) -> Iterator[str]:
@@ -135,6 +151,7 @@ CHECKS: tuple[Callable[[Entry], Iterator[str]], ...] = (
     writing_session,
     head_without_get,
     query_on_plain_route,
+    body_that_is_not_json,
     different_permissions,
     exposed_table,
     unguarded_route,

@@ -2,14 +2,13 @@
 
 from typing import Any, ClassVar, Optional
 
-from pydantic import field_validator
+from pydantic import ConfigDict, field_validator
 from sqlalchemy import Column, ForeignKey, MetaData, inspect
 from sqlalchemy.ext.associationproxy import AssociationProxy, association_proxy
 from sqlalchemy.ext.asyncio import AsyncAttrs
 from sqlalchemy.ext.hybrid import hybrid_property
 from sqlalchemy.orm import column_property, registry, validates
 from sqlmodel import Field, Relationship, SQLModel, col, func, select
-from sqlmodel._compat import SQLModelConfig
 
 from kit import BIGINT, PRIVATE, Body, Changes, Entity, ListQuery, Name, Read, Stamped
 
@@ -107,7 +106,7 @@ class HabitAuthor(AsyncAttrs, HabitEntity, table=True):
 
     __tablename__ = "habit_author"
     __table_args__ = ({"sqlite_autoincrement": True},)
-    model_config = SQLModelConfig(ignored_types=(hybrid_property, AssociationProxy))
+    model_config = ConfigDict(ignored_types=(hybrid_property, AssociationProxy))  # type: ignore[assignment]
 
     name: Name = Field(max_length=20)
     books: list[HabitBook] = Relationship(back_populates="author", cascade_delete=True)

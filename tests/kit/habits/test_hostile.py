@@ -269,6 +269,19 @@ async def test_limits_of_bodies_are_kept(new_router: Any, serve: Any) -> None:
     assert (await client.post("/large", json={"a": "x" * 2**21})).json() == 2**21
 
 
+@pytest.mark.parametrize("place", ["application", "inclusion"])
+async def test_limits_of_bodies_are_kept_wherever_they_are_given(router: APIRouter, serve: Any, place: str) -> None:
+    @router.post("/items")
+    async def create(changes: dict[str, Any]) -> int:
+        return 1
+
+    outer = APIRouter()
+    outer.include_router(router, max_body_size=10 if place == "inclusion" else None)
+    client = await serve(outer, max_body_size=10 if place == "application" else None)
+    assert (await client.post("/items", json={})).json() == 1
+    assert (await client.post("/items", json={"a": "x" * 100})).status_code == 413
+
+
 @pytest.mark.parametrize("way", ["plain"], indirect=True)
 async def test_a_query_variant_on_a_plain_route_is_refused(resource: APIRouter, serve: Any) -> None:
     with pytest.raises(ValueError, match=r"takes HabitItemQuery: give its router `route_class=allowing"):

@@ -5,7 +5,7 @@ from functools import partial
 from typing import Annotated, Any
 
 import pytest
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Body, Depends, Form, UploadFile
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from sqlalchemy.orm import registry
@@ -337,3 +337,35 @@ async def test_a_handler_behind_another_of_its_path_is_refused() -> None:
     fault = await fault_of(small_service(router))
     assert "second (GET /things) is never called: " in fault
     assert fault.endswith("first (GET /things) has its path and comes first.")
+
+
+async def test_a_body_that_a_resource_would_refuse_is_refused_at_start() -> None:
+    router = resource(create=Who.MEMBERS)
+
+    @router.post("/raw")
+    async def raw(content: Annotated[bytes, Body(media_type="application/octet-stream")]) -> None: ...
+
+    @router.post("/json")
+    async def patch(content: Annotated[dict[str, int], Body(media_type="application/merge-patch+json")]) -> None: ...
+
+    @router.post("/form")
+    async def form(name: Annotated[str, Form()], file: UploadFile) -> None: ...
+
+    loose = APIRouter(route_class=allowing(), strict_content_type=False)
+    loose.add_api_route("/loose", patch, methods=["POST"])
+    faults = (await fault_of(small_service(router, loose))).splitlines()
+    assert len(faults) == 2
+    assert "raw (POST /things/raw) takes a body of application/octet-stream, but a resource takes" in faults[0]
+    assert "patch (POST /loose) has `strict_content_type=False`" in faults[1]
+
+
+async def test_a_plain_route_takes_every_body() -> None:
+    router = APIRouter(strict_content_type=False)
+
+    @router.post("/raw")
+    async def raw(content: Annotated[bytes, Body(media_type="application/octet-stream")]) -> int:
+        return len(content)
+
+    async with asking(small_service(router, auth=False)) as client:
+        headers = {"Content-Type": "application/octet-stream"}
+        assert (await client.post("/raw", content=b"abc", headers=headers)).json() == 3
