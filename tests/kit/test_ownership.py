@@ -885,7 +885,8 @@ async def test_no_way_to_read_finds_rows_of_others(database: Database, way: str)
     skip_on_sqlite(database, way)
     for owner in (ME, OTHER, ME):  # one after the other, with the statement compiled once
         alone = await seen_alone(database, owner, statement)
-        assert await seen(database, owner, statement) == alone
+        found = await seen(database, owner, statement)
+        assert sorted(found, key=repr) == sorted(alone, key=repr)  # few of these statements say in which order
     async with database.read() as session:
         CURRENT_PRINCIPAL.set(UNRESTRICTED)
         everything = plain((await session.exec(statement)).all()) if "lock" not in way else None
