@@ -304,8 +304,6 @@ def losses(connection: Connection, name: str, op: ops.MigrateOperation) -> Itera
 
 
 def sql_of(connection: Connection, condition: Any) -> str:
-    if isinstance(condition, str):
-        return condition
     return str(condition.compile(connection, compile_kwargs={"literal_binds": True}))
 
 
