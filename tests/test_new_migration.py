@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -185,8 +186,8 @@ async def test_where_the_rows_cannot_be_copied_a_migration_is_kept_untried(
     assert "It was not tried on sqlite: not allowed" in capsys.readouterr().out
 
 
-async def test_a_rename_that_cannot_be_read_is_one_sentence(versions: Path) -> None:
-    said = await asyncio.to_thread(new_migration.main, "empty", "age->years")
+def test_a_rename_that_cannot_be_read_is_one_sentence() -> None:
+    said = new_migration.main("empty", "age->years")
     assert said == "RENAME is 'age->years', but should be as in hero.age:years, or hero:champion."
 
 
@@ -218,3 +219,9 @@ def test_differences_are_those_that_alembic_tells(
 
     monkeypatch.setattr(command, "check", check)
     assert new_migration.differences(migrations.configuration()) == said
+
+
+def test_the_command_takes_the_message_and_the_renames(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["new_migration", "empty", "age->years"])
+    with pytest.raises(SystemExit, match="RENAME is 'age->years'"):
+        runpy.run_path(str(new_migration.__file__), run_name="__main__")

@@ -11,7 +11,20 @@ import sqlalchemy as sa
 from alembic.autogenerate import produce_migrations, render_python_code
 from alembic.migration import MigrationContext
 from alembic.util import CommandError
-from sqlalchemy import CheckConstraint, Column, Connection, Index, Integer, LargeBinary, MetaData, String, Table, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    text,
+)
 
 from kit.database import revisions
 from kit.database.comparison import PLUGINS
@@ -22,7 +35,7 @@ from kit.database.revisions import complete, same_kind
 from kit.database.type_rendering import render_type
 from kit.models.naming import NAMES
 from kit.models.types import MoneyColumn
-from tests.engines import url_for
+from tests.engines import on_postgresql, url_for
 
 Mood = StrEnum("Mood", ["good", "bad"])
 
@@ -154,6 +167,20 @@ async def test_what_loses_nothing_has_no_comment(written: Any, things: Callable[
     assert [line for line in lines if line.strip().startswith("# ") and "###" not in line] == []
 
 
+@on_postgresql
+@pytest.mark.parametrize(
+    ("kind", "comment"),
+    [
+        (SmallInteger, "shelf.number is too large in 0 rows for 16 bits."),
+        (BigInteger, "### end Alembic commands ###"),
+    ],
+)
+async def test_a_smaller_number_is_counted_and_a_larger_one_is_not(written: Any, kind: Any, comment: str) -> None:
+    body = await written(title(), Column("number", kind), old=[Column("number", Integer)])
+    comments = [line.strip() for line in body.splitlines() if line.strip().startswith("# ")]
+    assert comments[1].removeprefix("# ") == comment
+
+
 async def test_a_required_column_comes_back_as_one_that_may_be_empty(written: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(revisions, "needs_value", lambda column: column.name == "note")
     down = await written(title(), old=[Column("note", String(9))], down=True)
@@ -164,10 +191,11 @@ async def test_what_is_restored_has_the_words_of_the_migrations(written: Any) ->
     things = [CheckConstraint("length(title) < 9", name="title"), Index("ix", text("lower(title)"), **where("id > 1"))]
     former = Definitions(
         checks={("shelf", "ck_shelf_title"): "length(title) < 9 AND 'a:b' <> ''"},
-        indexes={("shelf", "ix"): "CREATE INDEX ix ON shelf (lower(title)) WHERE id > 1 AND id > 0"},
+        indexes={("shelf", "ix"): "CREATE INDEX ix ON shelf (lower( title )) WHERE id > 1 AND id > 0"},
     )
     down = await written(title(), old=things, former=former, down=True)
     assert "'a:b'" in down.replace("\\", "")
+    assert "lower( title )" in down
     assert down.count("sa.text('id > 1 AND id > 0')") == 2
 
 
@@ -183,8 +211,14 @@ async def test_a_renamed_column_keeps_its_values(written: Any) -> None:
     assert "drop_column" not in up
 
 
-def test_types_without_a_type_of_python_are_compared_by_their_class() -> None:
-    assert same_kind(sa.types.NullType(), sa.types.NullType())
+class Own(sa.types.UserDefinedType[str]):
+    """A type that does not say what its values are in Python."""
+
+
+def test_types_are_compared_by_their_values_or_by_their_class() -> None:
+    assert same_kind(Own(), Own())
+    assert same_kind(sa.Uuid(), sa.types.UUID())
+    assert not same_kind(Own(), Integer())
 
 
 def where(condition: str) -> Any:
