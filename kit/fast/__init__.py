@@ -23,7 +23,7 @@ costs time, not correctness.
 | `util.greenlet_spawn`, `util.await_only`, `util.LRUCache` | SQLAlchemy | the driver on a connection of the pool (`driver`, `selects`) |
 | `Connection.execute_fetchall` | aiosqlite | one way to SQLite's thread for each statement (`driver`) |
 | `BaseModel.__pydantic_decorators__`, `FieldInfo.metadata` | pydantic | which read variants show columns (`projection`), and which bodies are rows (`bodies`) |
-| `RouteContext`, `Dependant`, `request_params_to_args`, `request_body_to_args`, `serialize_response`, `FastAPI._telemetry` | FastAPI | arguments and answers as FastAPI makes them (`arguments`, `rendering`, `dispatch`) |
+| `RouteContext`, `Dependant`, `request_params_to_args`, `request_body_to_args`, `serialize_response`, `FastAPI._telemetry`, `APIRouter._iter_low_priority_routes` | FastAPI | arguments and answers as FastAPI makes them (`arguments`, `rendering`, `dispatch`) |
 | `_utils.get_route_path`, `_utils.is_async_callable` | Starlette | paths and handlers as the router takes them (`dispatch`) |
 | `trace._TRACER_PROVIDER`, `metrics._internal._METER_PROVIDER`, `_logs._internal._LOGGER_PROVIDER` | OpenTelemetry | stepping aside for telemetry (`dispatch`) |
 """  # noqa: E501  a table
