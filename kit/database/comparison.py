@@ -144,8 +144,6 @@ class StatementsOp(ops.MigrateOperation):
 
 @renderers.dispatch_for(StatementsOp)
 def render_statements(_: AutogenContext, op: StatementsOp) -> list[str]:
-    if not op.up:
-        return []
     statements = [f"op.execute({escaped(sql)!r})" for sql in op.up]
     return [f'if op.get_bind().dialect.name == "{op.dialect}":', *statements, ""]
 

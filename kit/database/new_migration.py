@@ -34,10 +34,10 @@ COPY = "scratch_of_a_migration"
 
 def write(message: str, renames: str) -> tuple[URL, Script]:
     """Bring the database up to date, and write the migration. The database's URL, and the migration."""
-    config = configuration()
+    config, given = configuration(), renames_of(renames)
     command.upgrade(config, "head")
-    config.attributes["renames"] = renames_of(renames)
-    config.attributes["former"] = asyncio.run(former(config.attributes["url"], config.attributes["renames"]))
+    config.attributes["renames"] = given
+    config.attributes["former"] = asyncio.run(former(config.attributes["url"], given))
     script = command.revision(config, message, autogenerate=True)
     assert isinstance(script, Script)
     return config.attributes["url"], script

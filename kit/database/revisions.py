@@ -19,12 +19,14 @@ from alembic.migration import MigrationContext
 from alembic.operations import ops
 from alembic.util import CommandError
 from sqlalchemy import (
+    BigInteger,
     CheckConstraint,
     Column,
     ColumnElement,
     Connection,
     Integer,
     MetaData,
+    SmallInteger,
     String,
     func,
     select,
@@ -34,7 +36,7 @@ from sqlalchemy import (
 from sqlalchemy import Enum as EnumType
 from sqlalchemy import column as plain_column
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.sql.elements import TextClause, conv
+from sqlalchemy.sql.elements import conv
 from sqlalchemy.types import TypeEngine
 
 from kit.database.definitions import Definitions
@@ -251,7 +253,7 @@ def restore_index(op: ops.CreateIndexOp, sql: str | None) -> None:
     if sql is not None:
         index = expression_index(str(op.index_name), sql)
         where = index["dialect_options"].get("sqlite_where")
-        if any(isinstance(part, TextClause) for part in op.columns):
+        if not all(isinstance(part, str | Column) for part in op.columns):
             op.columns = [text(expression) for expression in index["expressions"]]
     if where is not None:
         where = text(where) if isinstance(where, str) else where
@@ -304,8 +306,6 @@ def losses(connection: Connection, name: str, op: ops.MigrateOperation) -> Itera
 
 
 def sql_of(connection: Connection, condition: Any) -> str:
-    if isinstance(condition, str):
-        return condition
     return str(condition.compile(connection, compile_kwargs={"literal_binds": True}))
 
 
@@ -317,9 +317,16 @@ def narrowing(connection: Connection, name: str, op: ops.AlterColumnOp) -> Itera
         if length is not None and (former is None or former > length):
             number = counted(connection, name, func.length(column) > length)
             yield CommentOp(f"{name}.{op.column_name} is too long in {number} for {length} letters.")
-    elif not isinstance(new, type(old)) or not isinstance(old, Integer):
+    elif not isinstance(new, Integer) or not isinstance(old, Integer):
         number = counted(connection, name, column.is_not(None))
         yield CommentOp(f"Changes the type of {name}.{op.column_name} in {number}.")
+    elif bits(new) < bits(old):
+        number = counted(connection, name, func.abs(column) >= 2 ** (bits(new) - 1))
+        yield CommentOp(f"{name}.{op.column_name} is too large in {number} for {bits(new)} bits.")
+
+
+def bits(type_: Integer) -> int:
+    return 16 if isinstance(type_, SmallInteger) else 64 if isinstance(type_, BigInteger) else 32
 
 
 NONE, UNKNOWN = "0 rows", "an unknown number of rows"

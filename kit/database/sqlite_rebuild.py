@@ -153,7 +153,7 @@ class WholeTables(SQLiteImpl):
         if not any(isinstance(arg, CheckConstraint) for arg in batch_impl.table_args):
             for check in unnamed_checks(connection, table.name):
                 new.append_constraint(CheckConstraint(text(escaped(check))))
-        if is_numbered(connection, table.name) and "sqlite_autoincrement" not in batch_impl.table_kwargs:
+        if is_numbered(connection, table.name) and batch_impl.table_kwargs.get("sqlite_autoincrement", True):
             new.dialect_options["sqlite"]["autoincrement"] = True
             counter = connection.exec_driver_sql("SELECT seq FROM sqlite_sequence WHERE name = ?", (table.name,))
             kept.counter = counter.scalar()

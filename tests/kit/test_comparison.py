@@ -61,6 +61,7 @@ def generated(connection: Connection, metadata: MetaData) -> tuple[str, str]:
     up, down = script.upgrade_ops, script.downgrade_ops
     assert up is not None
     assert down is not None
+    assert len(up.as_diffs()) >= len(up.ops)  # for `alembic check`
     return (
         render_python_code(up, render_as_batch=True, migration_context=context),
         render_python_code(down, render_as_batch=True, migration_context=context),

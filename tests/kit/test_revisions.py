@@ -4,28 +4,49 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import produce_migrations, render_python_code
 from alembic.migration import MigrationContext
 from alembic.util import CommandError
-from sqlalchemy import CheckConstraint, Column, Connection, Integer, MetaData, String, Table, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Connection,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    text,
+)
 
+from kit.database import revisions
 from kit.database.comparison import PLUGINS
+from kit.database.definitions import Definitions
 from kit.database.migrating import engine_for
-from kit.database.revisions import complete
+from kit.database.renames import Rename, supposed
+from kit.database.revisions import complete, same_kind
 from kit.database.type_rendering import render_type
 from kit.models.naming import NAMES
 from kit.models.types import MoneyColumn
-from tests.engines import url_for
+from tests.engines import on_postgresql, url_for
 
 Mood = StrEnum("Mood", ["good", "bad"])
 
 
 def title(length: int = 100, **options: Any) -> Column[Any]:
     return Column("title", String(length), **options)
+
+
+class Bodies(NamedTuple):
+    up: str
+    down: str
 
 
 def columns(*others: Column[Any]) -> list[Column[Any]]:
@@ -37,24 +58,34 @@ async def written(new_database: Any) -> Any:
     """Writes the upgrade of a table with three rows to a table with these columns and constraints."""
     engine = engine_for(url_for(await new_database()))
 
-    def write(connection: Connection, *things: Any) -> str:
+    def write(
+        connection: Connection, things: Any, old: Any, former: Definitions | None, renames: list[Rename]
+    ) -> Bodies:
         before, after = MetaData(naming_convention=NAMES), MetaData(naming_convention=NAMES)
-        Table("shelf", before, *columns(title()))
+        Table("shelf", before, *columns(title(), *old))
         before.create_all(connection)
-        connection.execute(text("INSERT INTO shelf VALUES (1, NULL), (2, 'two'), (3, 'three')"))
+        connection.execute(text("INSERT INTO shelf (id, title) VALUES (1, NULL), (2, 'two'), (3, 'three')"))
         Table("shelf", after, *columns(*things))
         options = {"autogenerate_plugins": PLUGINS, "target_metadata": after, "render_item": render_type}
         context = MigrationContext.configure(connection, opts=options)
-        script = produce_migrations(context, after)
-        complete(context, [script], after)
+        with supposed(context, renames):
+            script = produce_migrations(context, after)
+            complete(context, [script], after, renames, former)
         assert script.upgrade_ops is not None
-        return render_python_code(
-            script.upgrade_ops, render_as_batch=True, migration_context=context, render_item=render_type
-        )
+        assert script.downgrade_ops is not None
+        assert script.upgrade_ops.as_diffs()  # for `alembic check`
+        bodies = [
+            render_python_code(ops, render_as_batch=True, migration_context=context, render_item=render_type)
+            for ops in (script.upgrade_ops, script.downgrade_ops)
+        ]
+        return Bodies(*bodies)
 
-    async def run(*things: Any) -> str:
+    async def run(
+        *things: Any, old: Any = (), former: Definitions | None = None, renames: Any = (), down: bool = False
+    ) -> str:
         async with engine.begin() as connection:
-            return await connection.run_sync(write, *things)
+            bodies = await connection.run_sync(write, things, old, former, list(renames))
+        return bodies.down if down else bodies.up
 
     yield run
     await engine.dispose()
@@ -70,6 +101,7 @@ async def written(new_database: Any) -> Any:
         (sa.Enum(Mood, name="mood"), Mood.good, "'good'"),
         (String(20), Mood.bad, "'bad'"),
         (sa.DateTime(), lambda: datetime.now(UTC), "datetime.now(UTC)"),
+        (sa.Date(), lambda: datetime.now(UTC).date(), "date.today()"),
         (sa.JSON(), list, "[]"),
     ],
 )
@@ -108,6 +140,7 @@ async def test_a_column_that_becomes_required_is_filled(written: Any) -> None:
             lambda: [title(), CheckConstraint("length(title) < 4", name="title")],
             "ck_shelf_title does not hold for 1 row, which need other values before.",
         ),
+        (lambda: [Column("title", Integer)], "Changes the type of shelf.title in 2 rows."),
         (lambda: [Column("name", String(50))], "run: make migration RENAME=shelf.title:name"),
     ],
 )
@@ -118,3 +151,75 @@ async def test_a_comment_says_what_is_lost(written: Any, things: Callable[[], li
 async def test_the_type_of_an_enum_is_created_with_its_first_column(written: Any) -> None:
     body = await written(title(), Column("mood", sa.Enum(Mood, name="mood")))
     assert "sa.Enum('good', 'bad', name='mood').create(op.get_bind(), checkfirst=True)" in body
+
+
+@pytest.mark.parametrize(
+    "things",
+    [
+        lambda: [title(200)],
+        lambda: [title(), CheckConstraint("length(title) < 99", name="title")],
+        lambda: [title(), Column("new", Integer), CheckConstraint("new > 1", name="new")],
+        lambda: [title(), Column("new", LargeBinary)],
+    ],
+)
+async def test_what_loses_nothing_has_no_comment(written: Any, things: Callable[[], list[Any]]) -> None:
+    lines = (await written(*things())).splitlines()
+    assert [line for line in lines if line.strip().startswith("# ") and "###" not in line] == []
+
+
+@on_postgresql
+@pytest.mark.parametrize(
+    ("kind", "comment"),
+    [
+        (SmallInteger, "shelf.number is too large in 0 rows for 16 bits."),
+        (BigInteger, "### end Alembic commands ###"),
+    ],
+)
+async def test_a_smaller_number_is_counted_and_a_larger_one_is_not(written: Any, kind: Any, comment: str) -> None:
+    body = await written(title(), Column("number", kind), old=[Column("number", Integer)])
+    comments = [line.strip() for line in body.splitlines() if line.strip().startswith("# ")]
+    assert comments[1].removeprefix("# ") == comment
+
+
+async def test_a_required_column_comes_back_as_one_that_may_be_empty(written: Any, monkeypatch: Any) -> None:
+    monkeypatch.setattr(revisions, "needs_value", lambda column: column.name == "note")
+    down = await written(title(), old=[Column("note", String(9))], down=True)
+    assert "# The values of shelf.note are lost, so it is NULL in all rows." in down
+
+
+async def test_what_is_restored_has_the_words_of_the_migrations(written: Any) -> None:
+    things = [CheckConstraint("length(title) < 9", name="title"), Index("ix", text("lower(title)"), **where("id > 1"))]
+    former = Definitions(
+        checks={("shelf", "ck_shelf_title"): "length(title) < 9 AND 'a:b' <> ''"},
+        indexes={("shelf", "ix"): "CREATE INDEX ix ON shelf (lower( title )) WHERE id > 1 AND id > 0"},
+    )
+    down = await written(title(), old=things, former=former, down=True)
+    assert "'a:b'" in down.replace("\\", "")
+    assert "lower( title )" in down
+    assert down.count("sa.text('id > 1 AND id > 0')") == 2
+
+
+async def test_a_condition_is_restored_on_both_databases(written: Any) -> None:
+    down = await written(title(), old=[Index("ix", "title", **where("id > 1"))], down=True)
+    assert ("sqlite_where" in down, "postgresql_where" in down) == (True, True)
+
+
+async def test_a_renamed_column_keeps_its_values(written: Any) -> None:
+    renames = [Rename("shelf", "title", "name")]
+    up = await written(Column("name", String(200)), renames=renames)
+    assert up.index("new_column_name='name'") < up.index("length=200")
+    assert "drop_column" not in up
+
+
+class Own(sa.types.UserDefinedType[str]):
+    """A type that does not say what its values are in Python."""
+
+
+def test_types_are_compared_by_their_values_or_by_their_class() -> None:
+    assert same_kind(Own(), Own())
+    assert same_kind(sa.Uuid(), sa.types.UUID())
+    assert not same_kind(Own(), Integer())
+
+
+def where(condition: str) -> Any:
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}

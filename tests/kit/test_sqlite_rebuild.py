@@ -128,3 +128,24 @@ async def test_a_table_whose_ids_may_return_does_not_become_numbered(engine_of_s
         )
     await alter(engine_of_shelf, lengthen)
     assert "AUTOINCREMENT" not in await table(engine_of_shelf)
+
+
+async def test_a_column_that_is_only_renamed_is_not_copied(engine_of_shelf: AsyncEngine) -> None:
+    await alter(engine_of_shelf, lambda batch: batch.alter_column("pages", new_column_name="leaves"))
+    assert "CREATE TABLE shelf (" in await table(engine_of_shelf)
+    assert "CHECK (leaves > 0)" in await table(engine_of_shelf)
+
+
+async def test_who_restates_the_checks_without_a_name_gets_those_alone(engine_of_shelf: AsyncEngine) -> None:
+    def run(connection: Connection) -> None:
+        restated = (sa.CheckConstraint("pages > 5"),)
+        op = Operations(MigrationContext.configure(connection))
+        with op.batch_alter_table("shelf", table_args=restated) as batch:
+            batch.drop_column("place")
+            lengthen(batch)
+
+    async with engine_of_shelf.begin() as connection:
+        await connection.exec_driver_sql("UPDATE shelf SET pages = 8")
+        await connection.run_sync(run)
+    sql = await table(engine_of_shelf)
+    assert ("pages > 5" in sql, "pages > 0" in sql, "COLLATE" in sql) == (True, False, False)
