@@ -278,15 +278,8 @@ def hints(op: ops.ModifyTableOps) -> Iterator[str]:
 
 def same_kind(one: TypeEngine[Any], other: TypeEngine[Any]) -> bool:
     """Whether a column of one type may have become one of the other; its length may differ."""
-    return kind_of(one) is kind_of(other)
-
-
-def kind_of(type_: TypeEngine[Any]) -> type:
-    try:
-        kind: type = getattr(type_, "impl_instance", type_).python_type
-    except NotImplementedError:
-        return type(type_)
-    return kind
+    kinds = [getattr(type_, "impl_instance", type_).python_type for type_ in (one, other)]
+    return kinds[0] is kinds[1]
 
 
 def losses(connection: Connection, name: str, op: ops.MigrateOperation) -> Iterator[CommentOp]:
