@@ -70,7 +70,7 @@ def create_app(settings: Settings) -> Service:
             credentials=settings.cors_credentials,
         ),
         shutdown=Shutdown(settings.shutdown_delay, settings.shutdown_timeout),
-        on_start=partial(prepare, runtime.database, settings) if settings.in_development else None,
+        on_start=partial(prepare, runtime.database, settings),
     )
     if settings.fast_path:
         install(service, coalesce=settings.coalesce_reads, group=settings.group_commit)
@@ -99,7 +99,10 @@ def create_runtime(settings: Settings) -> Runtime:
 
 async def prepare(database: Database, settings: Settings) -> None:
     """In development the database is migrated, and an empty one filled, when the service starts."""
-    await migrations.prepare(database, demo.fill if settings.demo_data else None)
+    if settings.in_development:
+        await migrations.prepare(database, demo.fill if settings.demo_data else None)
+    else:
+        await migrations.report(database)
 
 
 app = create_app(load())

@@ -6,6 +6,7 @@ On SQLite a table is altered by copying it, so foreign keys are off meanwhile, a
 import asyncio
 
 from alembic import context
+from alembic.util import CommandError, to_tuple
 from sqlalchemy import Connection, text
 from sqlmodel import SQLModel
 
@@ -13,6 +14,7 @@ import main  # noqa: F401  the application imports every table
 from kit.database.collations import ensure_folding
 from kit.database.comparison import PLUGINS
 from kit.database.migrating import engine_for
+from kit.database.migrations import heads, state_of
 from kit.database.renames import supposed
 from kit.database.revisions import complete
 from kit.database.type_rendering import render_type
@@ -42,11 +44,33 @@ def migrate(connection: Connection) -> None:
         else:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         with supposed(context.get_context(), renames):
-            context.run_migrations()
+            run_migrations(connection)
         if is_sqlite and connection.execute(text("PRAGMA foreign_key_check")).first():
             raise RuntimeError("The migration would break a foreign key.")
         if context.get_context().get_current_heads():
             ensure_folding(connection)
+
+
+def run_migrations(connection: Connection) -> None:
+    """As Alembic's. It knows nothing of a database that is ahead of this code: there is nothing to upgrade then."""
+    state = state_of(connection)
+    try:
+        context.run_migrations()
+    except CommandError as failure:
+        if not state.unknown:
+            raise
+        if not is_upgrade():
+            raise CommandError(state.sentence) from failure
+        context.config.print_stdout("%s", state.sentence)
+
+
+def is_upgrade() -> bool:
+    """Whether the command is to bring the database to the latest revision."""
+    try:
+        destination = context.get_revision_argument()
+    except KeyError:  # of a command that has none
+        return False
+    return heads() == set(to_tuple(destination, ()))
 
 
 async def run() -> None:

@@ -93,8 +93,48 @@ async def test_in_production_the_service_is_not_ready_until_it_is_migrated(setti
         behind = await client.get("/health/ready")
         assert behind.status_code == 503
         assert "make migrate" in behind.json()["detail"]
+        assert behind.json()["missing"][-1] == "0004_token_generations"
         await migrations.upgrade(settings.database)
         assert (await client.get("/health/ready")).json() == {"status": "ready"}
+
+
+async def test_a_service_in_production_says_at_start_which_migrations_are_missing(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await migrations.upgrade(settings.database, "0003")
+    app = create_app(settings.model_copy(update={"environment": "production"}))
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        assert (await client.get("/health/ready")).json()["missing"] == ["0004_token_generations"]
+    assert "it lacks 0004_token_generations; run `make migrate`." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("environment", ["development", "production"])
+async def test_a_database_ahead_of_the_code_is_ready_and_serves(
+    environment: str, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await migrations.upgrade(settings.database)
+    await execute(settings, "UPDATE alembic_version SET version_num = '9999'")
+    app = create_app(settings.model_copy(update={"environment": environment, "require_auth": False}))
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        assert (await client.get("/health/ready")).json() == {"status": "ready"}
+        assert (await client.get("/heroes/")).status_code == 200
+    assert "9999, which this code does not know" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"), [(("upgrade", "head"), 0), (("downgrade", "base"), 255), (("current",), 255)]
+)
+async def test_an_unknown_revision_is_one_sentence(settings: Settings, arguments: tuple[str, ...], code: int) -> None:
+    await migrations.upgrade(settings.database)
+    await execute(settings, "UPDATE alembic_version SET version_num = '9999'")
+    environment = {"DATABASE_URL": settings.database_url.get_secret_value()}
+    command = [sys.executable, "-m", "alembic", *arguments]
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=PROJECT, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    said, _ = await process.communicate()
+    assert process.returncode == code
+    assert said.decode().strip().removeprefix("FAILED: ") == migrations.State(unknown=("9999",)).sentence
 
 
 async def test_the_service_starts_without_its_database_and_says_so(

@@ -1,9 +1,10 @@
 """Checked sessions: the synchronous sessions in `ReadSession` and `WriteSession`, and the methods that they refuse."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, TextClause, UpdateBase, event
 from sqlalchemy.orm.util import identity_key
 from sqlmodel import Session
 
@@ -13,6 +14,10 @@ from kit.auth.reserved import keep_reserved_of
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.models.entities import Entity
 
+WORD = re.compile(r"[a-z_]+")
+READING = frozenset({"select", "with", "values", "table", "explain", "show", "pragma"})
+"""The first words of text that reads."""
+WRITING = frozenset({"insert", "update", "delete", "merge"})
 RESTRICTED_WRITES = "restricted_writes"
 """In a session's `info`: it writes only rows that belong to the principal."""
 RESTRICTED_READS = "restricted_reads"
@@ -25,6 +30,18 @@ class ReadOnlyError(RuntimeError):
 
 def read_only() -> ReadOnlyError:
     return ReadOnlyError("A ReadSession does not write: take Session in a handler of POST, PUT, PATCH or DELETE.")
+
+
+def is_writing_text(words: str) -> bool:
+    """Whether a `text()` writes, or may write: PostgreSQL would not refuse that on the connections of a ReadSession."""
+    found = WORD.findall(words.lower())
+    return not found or found[0] not in READING or (found[0] == "with" and not WRITING.isdisjoint(found))
+
+
+def refuse_writing_statement(_: Connection, statement: object, *__: object) -> None:
+    is_text = isinstance(statement, TextClause)
+    if isinstance(statement, UpdateBase) or (is_text and is_writing_text(str(statement))):
+        raise read_only()
 
 
 class CheckedSession(Session):
@@ -63,6 +80,13 @@ class CheckedSession(Session):
 
 class ReadOnlySession(CheckedSession):
     """The synchronous session in a `ReadSession`. It refuses to write."""
+
+    def connection(self, *values: Any, **options: Any) -> Connection:
+        """What is executed past the session does not write either: PostgreSQL would commit it at once."""
+        connection = super().connection(*values, **options)
+        if not event.contains(connection, "before_execute", refuse_writing_statement):
+            event.listen(connection, "before_execute", refuse_writing_statement)
+        return connection
 
     def delete(self, instance: object) -> None:
         raise read_only()

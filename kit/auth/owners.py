@@ -27,6 +27,9 @@ from kit.http.principals import CURRENT_PRINCIPAL
 from kit.http.problems import Problem
 from kit.models.entities import Entity
 
+FOUND: dict[Table, type[Entity]] = {}
+"""The entities of tables that were asked for, since looking for one takes time."""
+
 
 class OwnershipError(RuntimeError):
     """A restricted session cannot tell whose rows a statement concerns, or `belongs_to` leads to no owner."""
@@ -64,9 +67,15 @@ def table_of(entity: type[Entity]) -> Table:
 
 def entity_of(rows: Any) -> type[Entity] | None:
     """The entity of a table, also of another `Table` or `table()` with the same name."""
+    return FOUND.get(rows) or find_entity(rows)
+
+
+def find_entity(rows: Any) -> type[Entity] | None:
     name = name_of(rows)
-    named = [entity for entity in entities() if name_of(table_of(entity)) == name]
-    return next((entity for entity in named if table_of(entity) == rows), named[0] if named else None)
+    named = {table_of(entity): entity for entity in entities() if name_of(table_of(entity)) == name}
+    if rows in named:
+        FOUND[table_of(named[rows])] = named[rows]
+    return named.get(rows) or next(iter(named.values()), None)
 
 
 def name_of(rows: Any) -> str:

@@ -12,7 +12,6 @@ What is not checked: functions of the database, views, hints, custom operators, 
 `ON DELETE`, tables that are no entities, and changes that a later listener to `before_flush` or `before_update` makes.
 """
 
-import re
 from collections.abc import Collection
 from typing import Annotated, Any
 
@@ -30,6 +29,7 @@ from kit.auth.checked_sessions import (
     GuardedSession,
     ReadOnlyError,
     ReadOnlySession,
+    is_writing_text,
     read_only,
 )
 from kit.auth.links import linked_rows, refuse_links
@@ -53,10 +53,6 @@ __all__ = [
     "check_new_row",
     "owned_parent",
 ]
-WORD = re.compile(r"[a-z_]+")
-READING = frozenset({"select", "with", "values", "table", "explain", "show", "pragma"})
-"""The first words of text that reads."""
-WRITING = frozenset({"insert", "update", "delete", "merge"})
 
 
 class Absent:
@@ -191,9 +187,3 @@ def is_writing(element: object) -> bool:
     if isinstance(element, TextualSelect):
         return is_writing_text(str(element.element))
     return isinstance(element, UpdateBase)
-
-
-def is_writing_text(words: str) -> bool:
-    """Whether a `text()` writes, or may write: PostgreSQL would not refuse that on the connections of a ReadSession."""
-    found = WORD.findall(words.lower())
-    return not found or found[0] not in READING or (found[0] == "with" and not WRITING.isdisjoint(found))

@@ -40,16 +40,9 @@ def check_write(session: GuardedSession, state: ORMExecuteState) -> Any:
 
     Raises a 403 if it changes rows of somebody else, or fields that only superusers may set.
     """
-    statement: Any = state.statement
-    if session.is_restricted:
-        refuse_unknown(state)
-    entity = target_of(statement, session.is_restricted) if isinstance(statement, UpdateBase) else None
-    if entity is None or not (session.is_restricted or entity.reserved):
+    entity = restricted_target(session, state) if session.is_restricted else reserved_target(state)
+    if entity is None:
         return None
-    if session.is_restricted:
-        refuse_unsafe(entity, state)
-        if not session.info.get(RESTRICTED_READS):  # the mark for that includes this one
-            mark(state, CHECKED)
     if session.autoflush:
         session.flush()
     if state.is_insert:
@@ -57,16 +50,37 @@ def check_write(session: GuardedSession, state: ORMExecuteState) -> Any:
     return change_own_rows(session, entity, state)
 
 
+def restricted_target(session: GuardedSession, state: ORMExecuteState) -> type[Entity] | None:
+    """The entity whose rows a statement changes; it is refused if it cannot be checked."""
+    refuse_unknown(state)
+    tables = tables_of(state)
+    for rows in tables:
+        refuse_link_table(rows)
+    entity = next(filter(None, map(entity_of, tables)), None)
+    if entity is not None:
+        refuse_unsafe(entity, state)
+        if not session.info.get(RESTRICTED_READS):  # the mark for that includes this one
+            mark(state, CHECKED)
+    return entity
+
+
+def reserved_target(state: ORMExecuteState) -> type[Entity] | None:
+    """The entity with reserved fields whose rows a statement changes, in a session that is not restricted."""
+    mapper = state.bind_mapper
+    if state.is_select or (mapper is not None and not getattr(mapper.class_, "reserved", None)):
+        return None  # as most statements, which need no further look
+    entities = filter(None, map(entity_of, tables_of(state)))
+    return next((entity for entity in entities if entity.reserved), None)
+
+
+def tables_of(state: ORMExecuteState) -> list[TableClause]:
+    """The table that a statement changes, also if it is named by an alias."""
+    statement: Any = state.statement
+    parts = visitors.iterate(statement.table) if isinstance(statement, UpdateBase) else ()
+    return [part for part in parts if isinstance(part, TableClause)]
+
+
 # --- What is refused
-
-
-def target_of(statement: Any, is_restricted: bool) -> type[Entity] | None:
-    """The entity whose rows a statement changes, also by its table or an alias of that."""
-    tables = [part for part in visitors.iterate(statement.table) if isinstance(part, TableClause)]
-    if is_restricted:
-        for rows in tables:
-            refuse_link_table(rows)
-    return next(filter(None, map(entity_of, tables)), None)
 
 
 def refuse_unknown(state: ORMExecuteState) -> None:

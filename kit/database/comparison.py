@@ -6,6 +6,7 @@ models have listeners: `event.listen(Hero.__table__, "after_create", DDL("CREATE
 knows is left alone: a migration may have made it.
 """
 
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from alembic.autogenerate import renderers
@@ -18,7 +19,7 @@ from sqlalchemy.sql.elements import conv
 from sqlalchemy.types import SchemaType
 
 from kit.database.definitions import Definitions, Named, actual, wanted
-from kit.database.sqlite_rebuild import escaped
+from kit.database.sqlite_rebuild import escaped, is_numbered
 
 NAME = "kit.comparison"
 PLUGINS = ("alembic.autogenerate.*", NAME)
@@ -93,6 +94,39 @@ def compare_indexes(
 
 def by_name(table: Table) -> dict[str, Index]:
     return {str(index.name): index for index in table.indexes}
+
+
+@dataclass
+class NumberOp(ops.MigrateOperation):
+    """Rebuilds a table of SQLite so that it never gives an id twice."""
+
+    table: str
+    is_undone: bool = False
+
+    def reverse(self) -> "NumberOp":
+        return NumberOp(self.table, not self.is_undone)
+
+    def to_diff_tuple(self) -> tuple[str, str]:
+        return ("autoincrement", self.table)
+
+
+@renderers.dispatch_for(NumberOp)
+def render_number(_: AutogenContext, op: NumberOp) -> list[str]:
+    options = f'recreate="always", table_kwargs={{"sqlite_autoincrement": {not op.is_undone}}}'
+    batch = f"with op.batch_alter_table({op.table!r}, {options}):"
+    return ['if op.get_bind().dialect.name == "sqlite":', batch, "pass", "", ""]
+
+
+def compare_numbering(context: AutogenContext, found: ops.UpgradeOps, _: Any) -> PriorityDispatchResult:
+    """AUTOINCREMENT of SQLite, which a table may have lost when it was rebuilt."""
+    connection = context.connection
+    assert connection is not None
+    if connection.dialect.name == "sqlite":
+        there = set(context.inspector.get_table_names())
+        wanted_so = [model for model in context.sorted_tables if model.dialect_options["sqlite"]["autoincrement"]]
+        names = [model.name for model in wanted_so if model.name in there]
+        found.ops += [NumberOp(name) for name in names if not is_numbered(connection, name)]
+    return DONE
 
 
 class StatementsOp(ops.MigrateOperation):
@@ -171,6 +205,7 @@ def setup(plugin: Plugin) -> None:
     plugin.add_autogenerate_comparator(compare_checks, "table", "kit.checks", priority=last)
     plugin.add_autogenerate_comparator(compare_indexes, "table", "kit.indexes", priority=last)
     plugin.add_autogenerate_comparator(compare_code, "schema", "kit.code", priority=last)
+    plugin.add_autogenerate_comparator(compare_numbering, "schema", "kit.numbering", priority=last)
     plugin.add_autogenerate_comparator(compare_enums, "schema", "kit.enums", priority=last)
 
 

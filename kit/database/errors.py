@@ -138,9 +138,9 @@ def problem_of(failure: Exception, *, committing: bool = False) -> Problem | Non
     return None if meaning is None else unavailable("unknown" if committing else "not_applied")
 
 
-def unready(detail: str) -> Problem:
-    """A 503 while the service is not ready to serve this request."""
-    return Problem(503, detail, kind="unready", headers={"Retry-After": "1"})
+def unready(detail: str, **extra: Any) -> Problem:
+    """A 503 while the service is not ready to serve this request; `extra` are further members of the problem."""
+    return Problem(503, detail, kind="unready", headers={"Retry-After": "1"}, **extra)
 
 
 def refused_value(failure: Exception, *, is_unbounded: bool) -> Problem:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,12 +29,47 @@ def configuration(url: URL | None = None, **options: Any) -> Config:
 
 
 @cache
-def heads() -> set[str]:
-    return set(ScriptDirectory.from_config(configuration()).get_heads())
+def script() -> ScriptDirectory:
+    return ScriptDirectory.from_config(configuration())
 
 
-def is_current(connection: Connection) -> bool:
-    return set(MigrationContext.configure(connection).get_current_heads()) == heads()
+@cache
+def heads() -> frozenset[str]:
+    """The latest revisions of this code."""
+    return frozenset(script().get_heads())
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a database is migrated. In a rolling deployment it is ahead of the code that is still to be replaced."""
+
+    missing: tuple[str, ...] = ()
+    """The migrations of this code that the database lacks, oldest first, as their files are called."""
+    unknown: tuple[str, ...] = ()
+    """The revisions of the database that this code does not have: newer code migrated it."""
+
+    @property
+    def sentence(self) -> str:
+        """What is to be said of it, and done; empty if the database is up to date."""
+        if self.unknown:
+            return (
+                f"The database is at {', '.join(self.unknown)}, which this code does not know: it is ahead of the code."
+            )
+        if self.missing:
+            return f"The database is not migrated: it lacks {', '.join(self.missing)}; run `make migrate`."
+        return ""
+
+
+def state_of(connection: Connection) -> State:
+    current = MigrationContext.configure(connection).get_current_heads()
+    if heads() == set(current):
+        return State()
+    known = {revision.revision: revision for revision in script().walk_revisions()}
+    unknown = tuple(sorted(set(current) - known.keys()))
+    if unknown:
+        return State(unknown=unknown)
+    applied = {done.revision for head in current for done in script().iterate_revisions(head, "base")}
+    return State(tuple(Path(known[name].path).stem for name in reversed(known) if name not in applied))
 
 
 async def upgrade(url: URL, revision: str = "head") -> None:
@@ -48,8 +84,28 @@ async def downgrade(url: URL, revision: str = "base") -> None:
 async def prepare(database: Database, fill: Callable[[Database], Awaitable[None]] | None) -> None:
     """Bring the database up to date. Without one the service starts all the same, and says that it is not ready."""
     try:
+        state = await read_state(database)
+        if state.unknown:
+            log.warning("%s", state.sentence)
+            return
         await upgrade(database.url)
         if fill is not None:
             await fill(database)
     except FAILURES as failure:
         log.error("The database cannot be prepared: %s", first_line(failure))  # noqa: TRY400  no traceback
+
+
+async def report(database: Database) -> None:
+    """Log whether the database is behind or ahead of this code, where others migrate it."""
+    try:
+        state = await read_state(database)
+    except FAILURES as failure:
+        log.error("The database cannot be reached: %s", first_line(failure))  # noqa: TRY400  no traceback
+        return
+    if state.sentence:
+        log.log(logging.ERROR if state.missing else logging.WARNING, "%s", state.sentence)
+
+
+async def read_state(database: Database) -> State:
+    async with database.connect() as connection:
+        return await connection.run_sync(state_of)

@@ -156,7 +156,7 @@ def main(message: str, renames: str = "") -> str | None:
     """Write and try a migration. The error message, or None on success."""
     try:
         url, script = write(message, renames)
-    except (CommandError, *FAILURES) as failure:
+    except (CommandError, OSError, *FAILURES) as failure:
         return first_line(failure)
     file = Path(script.path)
     try:

@@ -34,7 +34,7 @@ from sqlalchemy import (
 from sqlalchemy import Enum as EnumType
 from sqlalchemy import column as plain_column
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.sql.elements import conv
+from sqlalchemy.sql.elements import TextClause, conv
 from sqlalchemy.types import TypeEngine
 
 from kit.database.definitions import Definitions
@@ -65,6 +65,23 @@ class FillOp(ops.MigrateOperation):
 
     def to_diff_tuple(self) -> tuple[str, str, str]:
         return ("fill", self.table, self.column)
+
+
+@dataclass
+class EnumOp(ops.MigrateOperation):
+    """The type of an enum, which PostgreSQL has beside the tables: it is created before a column of it, if need be."""
+
+    type: EnumType
+    is_created: bool
+
+    def to_diff_tuple(self) -> tuple[str, str]:
+        return ("enum", str(self.type.name))
+
+
+@renderers.dispatch_for(EnumOp)
+def render_enum(context: AutogenContext, op: EnumOp) -> str:
+    action = "create" if op.is_created else "drop"
+    return f"{_repr_type(op.type, context)}.{action}(op.get_bind(), checkfirst=True)"
 
 
 @renderers.dispatch_for(CommentOp)
@@ -114,13 +131,33 @@ def complete(
     assert connection is not None
     assert up is not None
     assert down is not None
+    enums = list(new_enums(up))
     up.ops[:] = [new for old in up.ops for new in completed(connection, metadata, old)]
     for op in down.ops:
         make_portable(op, former or Definitions())
     down.ops[:] = [new for old in down.ops for new in loosened(old)]
+    up.ops[:0] = [EnumOp(enum, is_created=True) for enum in enums]
+    down.ops += [EnumOp(enum, is_created=False) for enum in enums if is_of_one_column(enum, metadata)]
     for rename in renames:
         up.ops.insert(0, rename.operation())
         down.ops.append(rename.reverse().operation())
+
+
+def new_enums(up: ops.UpgradeOps) -> Iterator[EnumType]:
+    """The enums of columns that are added to a table; a new table creates its own."""
+    parts = [part for op in up.ops if isinstance(op, ops.ModifyTableOps) for part in op.ops]
+    for part in parts:
+        if (
+            isinstance(part, ops.AddColumnOp)
+            and isinstance(part.column.type, EnumType)
+            and part.column.type.native_enum
+        ):
+            yield part.column.type
+
+
+def is_of_one_column(enum: EnumType, metadata: MetaData) -> bool:
+    types = [column.type for model in metadata.tables.values() for column in model.columns]
+    return [getattr(type_, "name", None) for type_ in types].count(enum.name) == 1
 
 
 def completed(connection: Connection, metadata: MetaData, op: ops.MigrateOperation) -> Iterator[ops.MigrateOperation]:
@@ -211,11 +248,13 @@ def make_portable(op: ops.MigrateOperation, former: Definitions) -> None:
 def restore_index(op: ops.CreateIndexOp, sql: str | None) -> None:
     """Give an index its condition on both databases, and its expressions in the words of this statement, if any."""
     where = op.kw.get("sqlite_where", op.kw.get("postgresql_where"))
-    if sql is not None and not all(isinstance(part, str) for part in op.columns):
+    if sql is not None:
         index = expression_index(str(op.index_name), sql)
-        op.columns = [text(expression) for expression in index["expressions"]]
         where = index["dialect_options"].get("sqlite_where")
+        if any(isinstance(part, TextClause) for part in op.columns):
+            op.columns = [text(expression) for expression in index["expressions"]]
     if where is not None:
+        where = text(where) if isinstance(where, str) else where
         op.kw |= {"sqlite_where": where, "postgresql_where": where}
 
 

@@ -2,7 +2,7 @@
 
 SQLite cannot alter most of a table. Alembic therefore reads the table, creates a new one, copies the rows, drops the
 old one and renames the new one. Reading it overlooks indexes on expressions, triggers, AUTOINCREMENT with its counter,
-and CHECKs without a name. The dialect here reads the former, and the implementation carries over the rest.
+collations, and CHECKs without a name. The dialect here reads the former, and the implementation carries over the rest.
 """
 
 import re
@@ -13,7 +13,7 @@ from typing import Any
 from alembic.ddl.impl import ComparisonResult
 from alembic.ddl.sqlite import SQLiteImpl
 from alembic.operations.batch import ApplyBatchImpl, BatchOperationsImpl
-from sqlalchemy import CheckConstraint, Connection, Index, Table, text
+from sqlalchemy import CheckConstraint, Connection, Index, String, Table, text
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 from sqlalchemy.schema import CreateIndex
@@ -21,6 +21,9 @@ from sqlalchemy.schema import CreateIndex
 DRIVER = "sqlite+whole"
 """The driver name, in the URL of an engine that migrates."""
 QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|\[[^\]]*\]|--[^\n]*|/\*.*?\*/", re.DOTALL)
+
+TEXT = re.compile(r"'(?:[^']|'')*'")
+COLLATED = re.compile(r"[\"\[`]?(\w+)[\"\]`]?\s.*\bCOLLATE\s+\"?(\w+)", re.IGNORECASE | re.DOTALL)
 
 
 class WholeSQLite(SQLiteDialect_aiosqlite):
@@ -146,13 +149,14 @@ class WholeTables(SQLiteImpl):
         kept.statements += [sql for name, sql in indexes.items() if name in batch_impl.indexes]
         kept.statements += triggers.values()
         batch_impl.indexes, batch_impl.new_indexes = {}, {}
+        keep_collations(connection, table.name, new)
+        if not any(isinstance(arg, CheckConstraint) for arg in batch_impl.table_args):
+            for check in unnamed_checks(connection, table.name):
+                new.append_constraint(CheckConstraint(text(escaped(check))))
         if is_numbered(connection, table.name) and "sqlite_autoincrement" not in batch_impl.table_kwargs:
             new.dialect_options["sqlite"]["autoincrement"] = True
             counter = connection.exec_driver_sql("SELECT seq FROM sqlite_sequence WHERE name = ?", (table.name,))
             kept.counter = counter.scalar()
-        if not any(isinstance(arg, CheckConstraint) for arg in batch_impl.table_args):
-            for check in unnamed_checks(connection, table.name):
-                new.append_constraint(CheckConstraint(text(escaped(check))))
         self.rebuilt[batch_impl.temp_table_name] = kept
 
     def rename_table(self, old_table_name: str, new_table_name: str, schema: str | None = None) -> None:
@@ -192,9 +196,32 @@ class WholeTables(SQLiteImpl):
 
 def is_numbered(connection: Connection, table: str) -> bool:
     """Whether SQLite never gives an id of this table twice."""
+    return re.search(r"\bAUTOINCREMENT\b", without_quoted(table_sql(connection, table)), re.IGNORECASE) is not None
+
+
+def table_sql(connection: Connection, table: str) -> str:
     query = "SELECT sql FROM sqlite_master WHERE type = 'table' AND lower(name) = lower(?)"
-    sql = connection.exec_driver_sql(query, (table,)).scalar() or ""
-    return re.search(r"\bAUTOINCREMENT\b", without_quoted(sql), re.IGNORECASE) is not None
+    return connection.exec_driver_sql(query, (table,)).scalar() or ""
+
+
+def collations(sql: str) -> Iterator[tuple[str, str]]:
+    """The columns of a table that have a collation of their own, and which."""
+    start = without_quoted(sql).index("(")
+    body = TEXT.sub("", sql[start + 1 : closing(sql, start)])
+    while (flat := re.sub(r"\([^()]*\)", "", body)) != body:  # the arguments of types, and expressions
+        body = flat
+    for column in body.split(","):
+        if found := COLLATED.match(column.strip()):
+            yield found[1], found[2]
+
+
+def keep_collations(connection: Connection, old: str, new: Table) -> None:
+    """Give the columns of text their old collations where they have no new ones."""
+    for name, collation in collations(table_sql(connection, old)):
+        column: Any = new.columns.get(name)
+        if column is not None and isinstance(column.type, String) and column.type.collation is None:
+            column.type = column.type.copy()
+            column.type.collation = collation
 
 
 def unnamed_checks(connection: Connection, table: str) -> list[str]:

@@ -68,8 +68,8 @@ class Dispatch:
         self.built_for: object = None
         self.steps: dict[tuple[str, str], list[Step]] = {}
         """What may serve a method and a first path segment, in the order of the routes."""
-        self.routes: list[tuple[str | None, RouteContext]] = []
-        """All routes that serve HTTP, each with its first path segment, if it has a literal one."""
+        self.any_method: dict[str, list[Step]] = {}
+        """What may serve a first path segment, whatever the method."""
         self.has_low_priority_routes = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -95,7 +95,7 @@ class Dispatch:
         if steps is None:
             return None
         found = first_match(steps, path, scope)
-        if found is None and path != "/" and not self.is_path_of_route(first, scope):
+        if found is None and path != "/" and not self.is_path_of_route(first, path, scope):
             slashed = other_slash(path)
             found = first_match(steps, slashed, {**scope, "path": other_slash(scope["path"])})
         if found is None:
@@ -106,12 +106,14 @@ class Dispatch:
         scope["route"], scope["endpoint"] = shortcut.route, shortcut.route.endpoint
         return shortcut
 
-    def is_path_of_route(self, first: str, scope: Scope) -> bool:
+    def is_path_of_route(self, first: str, path: str, scope: Scope) -> bool:
         """Whether a route has this path, for whatever method: then its trailing slash is not changed."""
         if self.has_low_priority_routes:
             return True
-        routes = (context for segment, context in self.routes if segment in (None, first))
-        return any(context.matches(scope)[0] is not Match.NONE for context in routes)
+        return any(
+            step.path_regex.match(path) if isinstance(step, Shortcut) else step.matches(scope)[0] is not Match.NONE
+            for step in self.any_method[first]
+        )
 
     def build(self) -> None:
         """Find the operations that have a shortcut, and what stands before and between them."""
@@ -120,16 +122,18 @@ class Dispatch:
             for context in iter_route_contexts(self.service.routes)
             if not isinstance(context.original_route, WebSocketRoute)
         ]
-        self.routes = [(first_segment(context), context) for context in contexts]
-        steps: list[Step] = [shortcut_to(context) or context for context in contexts]
+        routes = [(first_segment(context), context, shortcut_to(context) or context) for context in contexts]
         self.steps = {
             (method, first): []
-            for step, (first, context) in zip(steps, self.routes, strict=True)
+            for first, context, step in routes
             if isinstance(step, Shortcut) and first is not None
             for method in context.methods or ()
         }
+        self.any_method = {
+            first: [step for segment, _, step in routes if segment in (None, first)] for _, first in self.steps
+        }
         for (method, first), found in self.steps.items():
-            for step, (segment, context) in zip(steps, self.routes, strict=True):
+            for segment, context, step in routes:
                 if segment in (None, first) and method in (context.methods or (method,)):
                     found.append(step)
         self.has_low_priority_routes = any(self.service.router._iter_low_priority_routes())

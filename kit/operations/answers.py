@@ -12,7 +12,7 @@ from kit.http.problems import content
 from kit.models.entities import Entity
 from kit.models.reads import Read
 from kit.operations.bulk import Outcome
-from kit.operations.handlers import Handler, call, is_generator
+from kit.operations.handlers import Handler, awaitable, is_generator
 from kit.operations.unit_of_work import UNIT, Unit
 from kit.query.list_query import QUERY, ListQuery
 from kit.query.pages import ShownPage
@@ -26,9 +26,11 @@ def answering(handler: Handler) -> Handler:
     if is_generator(handler):
         return handler
 
+    call = awaitable(handler)
+
     @functools.wraps(handler)
     async def answer(*values: Any, **arguments: Any) -> Any:
-        result = await call(handler, *values, **arguments)
+        result = await call(*values, **arguments)
         unit = UNIT.get()
         if unit is None:
             return result

@@ -45,13 +45,15 @@ def _new_session(connection: HTTPConnection) -> sessions.WriteSession:
 
 
 async def commit_before_answer(connection: HTTPConnection) -> AsyncIterator[None]:
-    """A dependency of the whole application: commits after the handler, unless a unit of work did so.
+    """A dependency of the whole application: commits after the handler, unless a unit of work does so.
 
     The session of a generator is committed at its end: it may have begun to run.
     """
     yield
-    if not is_generator(connection.scope["endpoint"]):
-        await commit_open_transaction(connection.scope[ANSWER].session)
+    unit, session = UNIT.get(), connection.scope[ANSWER].session
+    is_of_unit = unit is not None and session is unit.session
+    if session is not None and not is_of_unit and not is_generator(connection.scope["endpoint"]):
+        await commit_open_transaction(session)
 
 
 Session = Annotated[sessions.WriteSession, Depends(get_session)]

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -27,8 +27,6 @@ def _forms(handler: Handler) -> list[Any]:
     return forms if inspect.isroutine(forms[1]) else [*forms, *(getattr(form, "__call__", None) for form in forms)]  # noqa: B004
 
 
-async def call(handler: Handler, *values: Any, **arguments: Any) -> Any:
-    """The result of a handler; one that is not async runs in a thread."""
-    if is_coroutine(handler):
-        return await handler(*values, **arguments)
-    return await run_in_threadpool(handler, *values, **arguments)
+def awaitable(handler: Handler) -> Callable[..., Awaitable[Any]]:
+    """The handler as it is awaited; one that is not async runs in a thread."""
+    return handler if is_coroutine(handler) else functools.partial(run_in_threadpool, handler)

@@ -3,6 +3,7 @@
 import functools
 import re
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack
 from typing import Any, ClassVar
 
 from fastapi.datastructures import Default, DefaultPlaceholder
@@ -18,8 +19,11 @@ from kit.auth.permissions import Permissions, Who
 from kit.operations.answers import answering
 from kit.operations.commits import SessionResponse
 from kit.operations.handlers import is_generator
-from kit.operations.unit_of_work import perform
+from kit.operations.unit_of_work import Handle, perform
 from kit.query.list_query import ListQuery
+
+FUNCTION_STACK = "fastapi_function_astack"
+"""FastAPI's key in the scope for the dependencies that end before the answer. Without it they end after the COMMIT."""
 
 
 def operation_id(route: Any) -> str:
@@ -80,7 +84,26 @@ class Operation(APIRoute):
         self.single_parameters = list(dict.fromkeys([*self.single_parameters, *single]))
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        return functools.partial(perform, self, super().get_route_handler())
+        return functools.partial(perform, self, ending_dependencies(super().get_route_handler()))
+
+
+def ending_dependencies(handle: Handle) -> Handle:
+    """Ends dependencies with `scope="function"` within the unit of work: before its COMMIT, and in each attempt anew.
+
+    FastAPI itself would end them when the unit is committed already; so one that fails would leave its effect.
+    """
+
+    async def end(request: Request) -> Response:
+        outer = request.scope.get(FUNCTION_STACK)
+        if not isinstance(outer, AsyncExitStack):
+            return await handle(request)
+        async with AsyncExitStack() as request.scope[FUNCTION_STACK]:
+            try:
+                return await handle(request)
+            finally:
+                request.scope[FUNCTION_STACK] = outer
+
+    return end
 
 
 def allowing(**who: Who) -> type[Operation]:

@@ -17,6 +17,7 @@ from kit.openapi.document import id_of_method
 from kit.operations.callers import check_permission
 from kit.operations.dependencies import get_session
 from kit.operations.route import Operation, dependencies_of, query_variant
+from kit.operations.unit_of_work import SAFE
 from kit.server.guards import is_guarded
 from kit.server.routes import Entry, access_of
 
@@ -42,8 +43,8 @@ def faults_of(
 
 
 def writing_session(entry: Entry) -> Iterator[str]:
-    """GET and HEAD change nothing (RFC 9110, section 9.2.1), and may be sent again by anybody."""
-    if isinstance(entry.route, APIRoute) and entry.methods & {"GET", "HEAD"}:
+    """GET, HEAD and OPTIONS change nothing (RFC 9110, section 9.2.1), and may be sent again by anybody."""
+    if isinstance(entry.route, APIRoute) and entry.methods.intersection(SAFE):
         calls = {part.call for part in dependencies_of(entry.context.dependant)}
         if get_session in calls:
             yield f"{entry.description} takes `Session`, which writes: take `ReadSession`, or answer another method."

@@ -24,16 +24,16 @@ def health_router(shutdown: Shutdown) -> APIRouter:
         responses={503: failure(503)},
     )
     async def ready(request: Request) -> Response:
-        """503 while the database cannot be reached or lacks a migration of this version, and while it shuts down."""
+        """503 while the database cannot be reached, while it lacks migrations of this version, which `missing` lists,
+        and while the service shuts down. A database that a newer version has migrated is ready."""
         if shutdown.has_begun:
             raise unready("The service is shutting down.")
         try:
-            async with runtime_of(request).database.connect() as connection:
-                is_current = await connection.run_sync(migrations.is_current)
+            state = await migrations.read_state(runtime_of(request).database)
         except FAILURES as failed:
             raise unready("The database cannot be reached.") from failed
-        if not is_current:
-            raise unready("The database is not migrated; run `make migrate`.")
+        if state.missing:
+            raise unready(state.sentence, missing=state.missing)
         return JSONResponse({"status": "ready"})
 
     return router

@@ -10,7 +10,7 @@ from sqlmodel import SQLModel, func, select
 from heroes import dashboard
 from heroes.hero import Hero
 from kit.database.databases import Database
-from kit.database.errors import FAILURES
+from kit.database.errors import FAILURES, Unreachable
 from kit.database.sessions import ReadSession
 from kit.http.problems import Problem
 from kit.operations import unit_of_work
@@ -141,7 +141,7 @@ async def test_one_query_that_fails_is_one_clear_failure(
     client: Client, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
     async def fail(_: ReadSession) -> None:
-        raise ConnectionRefusedError("no database")
+        raise Unreachable("no database")
 
     await client.get("/dashboard")  # so that no connection is cancelled while it is being made
     monkeypatch.setattr(dashboard, part, fail)

@@ -7,6 +7,7 @@ import pytest
 
 from heroes import overview
 from kit.database.databases import Database
+from kit.database.errors import Unreachable
 from kit.operations import unit_of_work
 from tests.engines import Client
 from tests.heroes.meeting import Meeting
@@ -76,7 +77,7 @@ async def test_its_queries_run_at_the_same_time_each_on_its_own_connection(
 
 async def test_one_query_that_fails_is_one_clear_failure(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(*_: object) -> None:
-        raise ConnectionRefusedError("no database")
+        raise Unreachable("no database")
 
     product = await new_product(client)
     await of(client, product)  # so that no connection is cancelled while it is being made

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from kit.database.comparison import PLUGINS
 from kit.database.migrating import engine_for
 from kit.models.naming import NAMES
-from tests.engines import on_postgresql, url_for
+from tests.engines import on_postgresql, on_sqlite, url_for
 
 Model = Callable[[MetaData], Any]
 ddl: Any = DDL
@@ -168,3 +168,16 @@ async def test_an_enum_that_is_text_and_a_check_gets_its_labels(migrating: Async
     await change(migrating, of("draft"), of("draft", "archived"))
     async with migrating.begin() as connection:
         await connection.execute(text("INSERT INTO letter VALUES ('archived')"))
+
+
+@on_sqlite
+async def test_a_table_that_lost_its_autoincrement_gets_it_back(migrating: AsyncEngine) -> None:
+    def numbered(is_numbered: bool) -> Model:
+        def define(metadata: MetaData) -> None:
+            shelf()(metadata)
+            metadata.tables["shelf"].dialect_options["sqlite"]["autoincrement"] = is_numbered
+
+        return define
+
+    body = await change(migrating, numbered(False), numbered(True))
+    assert "sqlite_autoincrement" in body

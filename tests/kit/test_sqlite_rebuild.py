@@ -16,6 +16,7 @@ from kit.database.migrating import engine_for
 TABLES = """
 CREATE TABLE shelf (
     id INTEGER NOT NULL CONSTRAINT pk_shelf PRIMARY KEY AUTOINCREMENT, title VARCHAR(10), pages INTEGER,
+    place TEXT NOT NULL DEFAULT ('a, (b') COLLATE "NOCASE",
     CONSTRAINT ck_shelf_title CHECK (length(title) < 90),
     CHECK (pages > 0)
 );
@@ -25,7 +26,7 @@ CREATE INDEX ix_partial ON shelf (pages DESC) WHERE title IS NOT NULL;
 CREATE TRIGGER grown AFTER UPDATE OF pages ON shelf BEGIN INSERT INTO log VALUES (old.pages); END;
 CREATE TRIGGER logged AFTER INSERT ON log BEGIN UPDATE shelf SET title = title; END;
 CREATE VIEW thick AS SELECT id FROM shelf WHERE pages > 500;
-INSERT INTO shelf VALUES (1, 'A', 1), (2, 'B', 2);
+INSERT INTO shelf VALUES (1, 'A', 1, 'c'), (2, 'B', 2, 'd');
 DELETE FROM shelf WHERE id = 2
 """
 
@@ -78,6 +79,13 @@ async def test_a_rebuilt_table_keeps_its_checks_named_or_not(engine_of_shelf: As
     sql = await table(engine_of_shelf)
     assert "CONSTRAINT ck_shelf_title CHECK (length(title) < 90)" in sql
     assert "CHECK (pages > 0)" in sql
+
+
+async def test_a_rebuilt_table_keeps_the_collations_and_defaults_of_its_columns(engine_of_shelf: AsyncEngine) -> None:
+    await alter(engine_of_shelf, lengthen)
+    sql = await table(engine_of_shelf)
+    assert "place TEXT COLLATE \"NOCASE\" DEFAULT 'a, (b' NOT NULL" in sql
+    assert sql.count("COLLATE") == 1
 
 
 async def test_a_rebuilt_table_never_gives_an_id_twice(engine_of_shelf: AsyncEngine) -> None:

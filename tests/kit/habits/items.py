@@ -1,11 +1,15 @@
 """Items in boxes: the tables of these tests, in a registry of their own, so that no migration knows them."""
 
-from typing import ClassVar
+from typing import Any, ClassVar, Optional
 
 from pydantic import field_validator
-from sqlalchemy import Column, ForeignKey, MetaData
-from sqlalchemy.orm import registry, validates
-from sqlmodel import Field, SQLModel
+from sqlalchemy import Column, ForeignKey, MetaData, inspect
+from sqlalchemy.ext.associationproxy import AssociationProxy, association_proxy
+from sqlalchemy.ext.asyncio import AsyncAttrs
+from sqlalchemy.ext.hybrid import hybrid_property
+from sqlalchemy.orm import column_property, registry, validates
+from sqlmodel import Field, Relationship, SQLModel, col, func, select
+from sqlmodel._compat import SQLModelConfig
 
 from kit import BIGINT, PRIVATE, Body, Changes, Entity, ListQuery, Name, Read, Stamped
 
@@ -87,6 +91,40 @@ class HabitItemQuery(ListQuery):
     sorts = ("name", "size")
     search = ("name",)
 
+
+class HabitBook(HabitEntity, table=True):
+    __tablename__ = "habit_book"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    title: Name = Field(max_length=20)
+    pages: int = 100
+    author_id: int | None = Field(default=None, foreign_key="habit_author.id", sa_type=BIGINT)
+    author: Optional["HabitAuthor"] = Relationship(back_populates="books")
+
+
+class HabitAuthor(AsyncAttrs, HabitEntity, table=True):
+    """A table with a relationship, and with attributes that are no columns."""
+
+    __tablename__ = "habit_author"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+    model_config = SQLModelConfig(ignored_types=(hybrid_property, AssociationProxy))
+
+    name: Name = Field(max_length=20)
+    books: list[HabitBook] = Relationship(back_populates="author", cascade_delete=True)
+    titles: ClassVar[Any] = association_proxy("books", "title")
+
+    @hybrid_property
+    def initial(self) -> str:
+        return self.name[0]
+
+    @initial.inplace.expression
+    @classmethod
+    def _initial_expression(cls) -> Any:
+        return func.substr(cls.name, 1, 1)
+
+
+COUNT_OF_BOOKS = select(func.count()).where(col(HabitBook.author_id) == HabitAuthor.id).scalar_subquery()
+inspect(HabitAuthor).add_property("count_of_books", column_property(COUNT_OF_BOOKS))
 
 TABLES = REGISTRY.metadata.sorted_tables
 NO_BOX = 4711

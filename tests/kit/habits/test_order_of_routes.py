@@ -70,7 +70,7 @@ async def test_a_route_of_starlette_that_comes_first_serves(
 async def test_a_plain_route_that_comes_first_serves(items: APIRouter, new_service: Any, path: str) -> None:
     outer = APIRouter()
 
-    @outer.get(path)
+    @outer.get(path, include_in_schema=False)  # what is in the document may not be there twice
     async def read_any() -> str:
         return "first"
 

@@ -331,7 +331,14 @@ async def test_a_conflict_at_commit_is_a_409(router: APIRouter, serve: Any, name
     assert await names() == []
 
 
+async def by_connection(session: Any, statement: Any) -> None:
+    await (await session.connection()).execute(statement)
+
+
 WRITES: dict[str, Any] = {
+    "connection": lambda session: by_connection(session, delete(HabitItem)),
+    "text of a connection": lambda session: by_connection(session, text("DELETE FROM habit_item")),
+    "bulk": lambda session: session.run_sync(lambda sync: sync.bulk_save_objects([HabitItem(name="cup")])),
     "add": lambda session: session.add(HabitItem(name="cup")),
     "add_all": lambda session: session.add_all([HabitItem(name="cup")]),
     "merge": lambda session: session.merge(HabitItem(name="cup")),

@@ -68,7 +68,7 @@ async def test_a_get_that_takes_the_session_for_writing_is_refused() -> None:
     )
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
 async def test_so_is_a_plain_route_whose_dependency_writes(method: str) -> None:
     router = APIRouter(dependencies=[Depends(writes)])
 

@@ -7,7 +7,7 @@ import pytest
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import iter_route_contexts
 from fastapi.testclient import TestClient
-from starlette.exceptions import HTTPException
+from starlette.exceptions import HTTPException, WebSocketException
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Host, Mount, Route
@@ -363,3 +363,23 @@ def test_static_files_are_mounted_as_fastapi_says(pages: Path) -> None:
     client = TestClient(service)
     assert client.get("/static/app.js").text == "run()"
     assert service.url_path_for("static", path="app.js") == "/static/app.js"
+
+
+def test_a_websocket_exception_closes_with_its_code() -> None:
+    service = small_service(auth=False)
+
+    @service.websocket("/after")
+    async def after(websocket: WebSocket) -> None:
+        await websocket.accept()
+        raise WebSocketException(4001, "enough")
+
+    @service.websocket("/before")
+    async def before(websocket: WebSocket, needed: int) -> None:
+        await websocket.accept()
+
+    client = TestClient(service)
+    with client.websocket_connect("/after") as socket, pytest.raises(WebSocketDisconnect) as closed:
+        socket.receive_text()
+    assert (closed.value.code, closed.value.reason) == (4001, "enough")
+    with pytest.raises((WebSocketDisconnect, WebSocketDenialResponse)), client.websocket_connect("/before"):
+        pass
