@@ -109,7 +109,7 @@ def raise_as_sqlalchemy(
         raise failure  # noqa: TRY301  SQLAlchemy wants it to be the current exception
     except BaseException:
         shell._handle_dbapi_exception(failure, sql if is_of_database else None, tuple(arguments), None, None)
-    raise failure
+        raise AssertionError from failure  # SQLAlchemy has raised it
 
 
 def _translated(failure: BaseException, connection: PoolProxiedConnection) -> BaseException:
@@ -120,7 +120,7 @@ def _translated(failure: BaseException, connection: PoolProxiedConnection) -> Ba
     try:
         adapter._handle_exception(failure)
     except Exception as translated:
-        return translated
+        failure = translated
     return failure
 
 

@@ -195,8 +195,7 @@ def check_listeners(bench: Bench) -> None:
     assert not listeners.hear_insert(session, Probe), "nobody listens"
 
 
-def _ignore(*_: object, **__: object) -> None:
-    pass
+def _ignore(*_: object, **__: object) -> None: ...
 
 
 def check_select_parts(_: Bench) -> None:

@@ -124,7 +124,7 @@ class SingleInsert:
             except DBAPIError as error:
                 self.is_answered = not error.connection_invalidated
                 raise
-            raise
+            raise AssertionError from failure  # it was raised as SQLAlchemy does
         self.is_answered = True
         return answer
 

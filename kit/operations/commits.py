@@ -61,5 +61,4 @@ class SessionResponse(Response):
         answer = CommittingSend(send, self.session)
         async with self.session:
             await self.response(scope, receive, answer)
-            if answer.is_complete:
-                await commit_open_transaction(self.session)
+            await commit_open_transaction(self.session if answer.is_complete else None)

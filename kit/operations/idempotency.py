@@ -164,8 +164,8 @@ def _in_flight() -> Problem:
 async def _claim(session: WriteSession, key: IdempotencyKey) -> bool:
     """Take the key, unless it was used within its lifetime. Waits for a transaction that has just taken it."""
     insert = INSERT[session.get_bind().dialect.name]
-    fields = {"request": key.request, "created_at": now()}
-    row = insert(StoredAnswer).values(id=key.id, status=UNANSWERED, headers={}, body=b"", **fields)
+    fields = {"request": key.request, "created_at": now(), "status": UNANSWERED}
+    row = insert(StoredAnswer).values(id=key.id, headers={}, body=b"", **fields)
     taken = row.on_conflict_do_update(index_elements=["id"], set_=fields, where=_is_expired())
     await session.set_lock_timeout(MAX_WAIT_SECONDS)
     try:
@@ -192,7 +192,8 @@ async def _store(session: WriteSession, key: IdempotencyKey, response: Response)
         raise refused("The answer of this operation cannot be stored, so it takes no key")
     headers = {name: value for name, value in response.headers.items() if name not in NOT_STORED}
     values = {"status": response.status_code, "headers": headers, "body": bytes(response.body)}
-    stored = await session.exec(update(StoredAnswer).where(col(StoredAnswer.id) == key.id).values(**values))
+    own = update(StoredAnswer).where(col(StoredAnswer.id) == key.id, col(StoredAnswer.status) == UNANSWERED)
+    stored = await session.exec(own.values(**values))
     return stored.rowcount == 1
 
 

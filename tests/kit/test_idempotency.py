@@ -483,6 +483,33 @@ async def test_a_handler_that_gave_its_key_up_may_be_overtaken_by_another_proces
     assert await number_of(probed, "/shelves/") == 0
 
 
+async def test_the_answer_of_another_process_is_not_overwritten_by_a_handler_that_gave_its_key_up(
+    database: Database,
+) -> None:
+    here, there = (APIRouter(prefix="/given-up", tags=["probes"], route_class=allowing()) for _ in range(2))
+    other_database = Database(database.url)
+    other = create_service(create_runtime(other_database), there)
+
+    @here.post("/")
+    async def give_up(session: Session) -> int:
+        session.add(Shelf.model_validate(SHELF))
+        await session.rollback()
+        with having(idempotency, locks={}):  # another process knows nothing of the locks of this one
+            async with client_of(other) as second:
+                assert (await post(second, "/given-up/")).json() == 2
+        return 1
+
+    @there.post("/")
+    async def overtake(_: Session) -> int:
+        return 2
+
+    async with client_of(create_service(create_runtime(database), here)) as client:
+        assert_in_flight(await post(client, "/given-up/"))
+        again = await post(client, "/given-up/")
+    assert (again.json(), is_replayed(again)) == (2, True)
+    await other_database.dispose()
+
+
 @on_postgresql
 async def test_the_answer_of_another_process_is_given_if_it_comes_in_time(
     client: Client, database: Database, monkeypatch: pytest.MonkeyPatch
