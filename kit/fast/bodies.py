@@ -5,10 +5,9 @@ listener that the body's class has not.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import contextmanager
 from copy import copy
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from pydantic_core import PydanticUndefined
 from sqlalchemy import inspect
@@ -17,10 +16,7 @@ from sqlmodel import SQLModel
 
 from kit.fast.listeners import of_object
 from kit.fast.mappings import mapping_of
-from kit.models.entities import ROW_OF_BODY, Body, Entity
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from kit.models.entities import Body, Entity
 
 OF_SQLALCHEMY = 1
 """Listeners to `init` that SQLAlchemy itself has."""
@@ -50,16 +46,6 @@ class ValidatedBodies:
         if makers is None or is_heard(entity):
             return None
         return made(entity, makers, values)
-
-
-@contextmanager
-def validated(arguments: Iterable[object]) -> "Iterator[None]":
-    """Within the handler that got these arguments, `Entity.model_validate` takes the shortcut."""
-    token = ROW_OF_BODY.set(ValidatedBodies(arguments).row_of)
-    try:
-        yield
-    finally:
-        ROW_OF_BODY.reset(token)
 
 
 def made(entity: type[Entity], makers: Mapping[str, Callable[[], Any] | None], values: Mapping[str, Any]) -> Entity:

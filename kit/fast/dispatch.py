@@ -21,8 +21,9 @@ from starlette.routing import Match, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kit.fast.arguments import Arguments
-from kit.fast.bodies import validated
+from kit.fast.bodies import ValidatedBodies
 from kit.fast.rendering import Rendering
+from kit.models.entities import ROW_OF_BODY
 from kit.operations.route import Operation
 from kit.operations.unit_of_work import UNIT, perform
 from kit.server.service import Service
@@ -47,9 +48,12 @@ class Shortcut:
         unit = UNIT.get()
         assert unit is not None
         arguments = await self.arguments.take(unit)
-        if self.arguments.body:
-            with validated(arguments.values()):
+        if self.arguments.body:  # `Entity.model_validate` may take a shortcut
+            token = ROW_OF_BODY.set(ValidatedBodies(arguments.values()).row_of)
+            try:
                 result = await self.handler(**arguments)
+            finally:
+                ROW_OF_BODY.reset(token)
         else:
             result = await self.handler(**arguments)
         await unit.flush()

@@ -131,7 +131,7 @@ class FastWriteSession(DeferredSession, WriteSession):
     def add(self, instance: object, *, _warn: bool = True) -> None:
         if self.is_open or self.stored is not None or not self._is_new(instance):
             super().add(instance, _warn=_warn)
-        elif not any(row is instance for row in self._new):
+        elif not self._new or not any(row is instance for row in self._new):
             self._new.append(instance)
 
     def _is_new(self, instance: object) -> bool:
