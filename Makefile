@@ -12,7 +12,7 @@ KIT := tests/kit
 # What covers every branch: the contract for one resource, which is the same for all; no tests that run other processes;
 # and PostgreSQL where the engines differ.
 BROAD := contract or schemathesis.py or readme.py or secrets.py or adding_a_resource.py or test_a_browser or (thousand and postgresql)
-BOTH := kit or superuser or migrations
+BOTH := kit or superuser or migration
 TRACED := sqlite-gadgets or not ($(BROAD)) and ($(BOTH) or not postgresql)
 # These tests kill, overload and restart processes, so nothing else should run at the same time.
 FAULTS := tests/faults

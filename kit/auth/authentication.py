@@ -8,7 +8,6 @@ from starlette.requests import HTTPConnection
 from kit.auth.permissions import Who, forbidden, unauthenticated
 from kit.auth.tokens import Claims, Tokens
 from kit.http.principals import ANONYMOUS, CURRENT_PRINCIPAL, SUPERUSER, UNRESTRICTED, Principal
-from kit.http.problems import Problem
 
 FindPrincipal = Callable[[HTTPConnection, Claims], Awaitable[Principal | None]]
 PRINCIPAL = "kit.principal"
@@ -40,13 +39,8 @@ class Authenticator:
         scheme, _, token = credentials.decode("latin-1").partition(" ")
         if scheme.lower() != "bearer":
             return None
-        try:
-            claims = self.tokens.read(token.strip())
-            principal = await self.find(connection, claims) if claims else None
-        except Problem as refused:
-            if refused.status_code != 401:
-                raise
-            principal = None
+        claims = self.tokens.read(token.strip())
+        principal = await self.find(connection, claims) if claims else None
         if principal is None and who is not Who.ANYONE:
             raise unauthenticated()
         return principal

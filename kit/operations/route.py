@@ -95,8 +95,6 @@ def ending_dependencies(handle: Handle) -> Handle:
 
     async def end(request: Request) -> Response:
         outer = request.scope.get(FUNCTION_STACK)
-        if not isinstance(outer, AsyncExitStack):
-            return await handle(request)
         async with AsyncExitStack() as request.scope[FUNCTION_STACK]:
             try:
                 return await handle(request)

@@ -119,7 +119,7 @@ async def _write_once(
                 raise explained(failure) from failure
             raise
         if not route.is_generator:  # which has begun to run, and is committed at its end
-            await deadline.suspend()
+            deadline.suspend()
             await commit(session)
         return unit.kept_open(route, response)
 
@@ -239,11 +239,11 @@ class Deadline:
         self.watcher.cancel()
         try:
             await self.scope.__aexit__(kind, failure, trace)
-        except TimeoutError as late:
+        except TimeoutError as end:
             if self.is_disconnected:
                 detail = "The client has disconnected."
-                raise Problem(CLIENT_CLOSED_REQUEST, detail, kind="client-closed-request") from late
-            raise Problem(504, "The request took too long.", kind="timeout") from late
+                raise Problem(CLIENT_CLOSED_REQUEST, detail, kind="client-closed-request") from end
+            raise late() from end
 
     def watch(self) -> None:
         self.scope.reschedule(self.moment)
@@ -257,11 +257,11 @@ class Deadline:
             self.is_disconnected = True
             self.scope.reschedule(self.loop.time())
 
-    async def suspend(self) -> None:
-        """Cancel nothing from here on. What is too late already is cancelled here."""
+    def suspend(self) -> None:
+        """Cancel nothing from here on. A 504 if it is too late, for code that has gone on after its cancellation."""
         self.watcher.cancel()
         if self.scope.expired():
-            await asyncio.sleep(0)  # where the cancellation arrives
+            raise late()
         self.scope.reschedule(None)
         self.is_suspended = True
 
@@ -270,3 +270,7 @@ class Deadline:
         if self.is_suspended:
             self.is_suspended = False
             self.scope.reschedule(self.moment)
+
+
+def late() -> Problem:
+    return Problem(504, "The request took too long.", kind="timeout")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -259,4 +260,29 @@ async def test_a_client_that_leaves_after_the_deadline_still_gets_a_504() -> Non
 
     with pytest.raises(Problem) as end:
         await be_late()
+    assert end.value.status_code == 504
+
+
+async def test_what_is_not_to_be_cancelled_may_take_longer_and_what_follows_has_the_time_that_is_left() -> None:
+    async def work(deadline: unit_of_work.Deadline) -> None:
+        deadline.suspend()
+        await asyncio.sleep(0.2)
+        deadline.resume()
+        await asyncio.Event().wait()
+
+    with pytest.raises(Problem) as end:
+        async with unit_of_work.Deadline(0.1) as deadline:
+            await work(deadline)
+    assert end.value.status_code == 504
+
+
+async def test_a_handler_that_goes_on_after_its_cancellation_does_not_commit() -> None:
+    async def go_on() -> None:
+        async with unit_of_work.Deadline(0) as deadline:
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            deadline.suspend()
+
+    with pytest.raises(Problem) as end:
+        await go_on()
     assert end.value.status_code == 504

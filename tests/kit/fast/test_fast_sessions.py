@@ -485,6 +485,18 @@ def test_a_row_on_which_others_depend_is_not_insertable_by_itself() -> None:
     assert not is_insertable(reply, mapping)
 
 
+def test_a_row_without_all_of_its_fields_or_with_an_expression_is_not_insertable_by_itself() -> None:
+    mapping = mapping_of(FastReply)
+    assert mapping is not None
+    for change in ({"version": 2}, {"version": None}, {"text": func.lower("A")}):
+        reply = FastReply(text="a")
+        reply.__dict__.update(change)
+        assert not is_insertable(reply, mapping)
+    reply = FastReply(text="a")
+    del reply.__dict__["text"]
+    assert not is_insertable(reply, mapping)
+
+
 async def test_many_rows_get_their_ids_in_order(database: Database) -> None:
     async with database.write() as session:
         rows = [note(f"{number}") for number in range(20)]

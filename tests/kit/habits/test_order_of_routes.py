@@ -1,5 +1,6 @@
 """The order of routes: the first that matches serves, whatever its kind, also after routes were changed at run time."""
 
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -7,8 +8,9 @@ from fastapi import APIRouter
 from httpx import AsyncClient
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.routing import BaseRoute, Host, Mount, Route
+from starlette.routing import BaseRoute, Host, Match, Mount, Route
 
+from kit import allowing
 from tests.kit.habits.conftest import client_of
 
 
@@ -144,3 +146,29 @@ async def test_a_route_that_is_replaced_at_run_time_serves_in_its_place(items: A
         assert await text(client, "/items/1") == "item 1"
         service.router.routes[place] = Route("/items/{item_id}", first)
         assert await text(client, "/items/1") == "first"
+
+
+async def test_pages_of_a_router_come_after_its_operations(items: APIRouter, new_service: Any, tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("page")
+    service = new_service(items)
+    service.router.frontend("/pages", directory=str(tmp_path))
+    async with client_of(service) as client:
+        assert await text(client, "/items/") == "items"
+        assert await text(client, "/items") == "items"
+        assert await text(client, "/pages/") == "page"
+
+
+async def test_a_route_class_that_matches_in_its_own_way_is_asked(new_service: Any) -> None:
+    class Sometimes(allowing()):  # type: ignore[misc]  # a class that a function returns
+        def matches(self, scope: Any) -> Any:
+            return super().matches(scope) if b"x-please" in dict(scope["headers"]) else (Match.NONE, {})
+
+    router = APIRouter(route_class=Sometimes, tags=["items"])
+
+    @router.get("/items")
+    async def list_items() -> str:
+        return "items"
+
+    async with client_of(new_service(router)) as client:
+        assert (await client.get("/items")).status_code == 404
+        assert (await client.get("/items", headers={"X-Please": "1"})).json() == "items"

@@ -332,6 +332,7 @@ async def test_a_conflict_at_commit_is_a_409(router: APIRouter, serve: Any, name
 
 
 async def by_connection(session: Any, statement: Any) -> None:
+    await session.connection()
     await (await session.connection()).execute(statement)
 
 

@@ -369,3 +369,14 @@ async def test_a_plain_route_takes_every_body() -> None:
     async with asking(small_service(router, auth=False)) as client:
         headers = {"Content-Type": "application/octet-stream"}
         assert (await client.post("/raw", content=b"abc", headers=headers)).json() == 3
+
+
+async def test_an_annotation_that_cannot_be_resolved_is_no_fault() -> None:
+    async def answer() -> "Nobody":  # type: ignore[name-defined]  # noqa: F821
+        return {}
+
+    router = APIRouter()
+    router.add_api_route("/thing", answer, response_model=None)
+    service = small_service(router)
+    async with asking(service) as client:
+        assert (await client.get("/thing", headers=bearer(BOSS))).json() == {}
