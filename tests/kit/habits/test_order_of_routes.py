@@ -158,17 +158,17 @@ async def test_pages_of_a_router_come_after_its_operations(items: APIRouter, new
         assert await text(client, "/pages/") == "page"
 
 
-async def test_a_route_class_that_matches_in_its_own_way_is_asked(new_service: Any) -> None:
+async def test_a_route_class_that_matches_in_its_own_way_is_asked(items: APIRouter, new_service: Any) -> None:
     class Sometimes(allowing()):  # type: ignore[misc]  # a class that a function returns
         def matches(self, scope: Any) -> Any:
             return super().matches(scope) if b"x-please" in dict(scope["headers"]) else (Match.NONE, {})
 
     router = APIRouter(route_class=Sometimes, tags=["items"])
 
-    @router.get("/items")
-    async def list_items() -> str:
-        return "items"
+    @router.get("/items/2")
+    async def read_second() -> str:
+        return "second"
 
-    async with client_of(new_service(router)) as client:
-        assert (await client.get("/items")).status_code == 404
-        assert (await client.get("/items", headers={"X-Please": "1"})).json() == "items"
+    async with client_of(new_service(router, items)) as client:
+        assert (await client.get("/items/2")).json() == "item 2"
+        assert (await client.get("/items/2", headers={"X-Please": "1"})).json() == "second"

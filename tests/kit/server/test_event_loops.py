@@ -1,16 +1,13 @@
 """A database that is used from several event loops: one after the other, and at the same time."""
 
 import asyncio
-import gc
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi.testclient import TestClient
 from sqlalchemy import make_url, text
 from sqlmodel import col, func, select
 
@@ -19,8 +16,7 @@ from kit.operations.idempotency import exclusive
 from kit.operations.idempotency_keys import IdempotencyKey
 from tests.engines import url_for
 from tests.kit.library import Book
-from tests.kit.probes import BOOK
-from tests.kit.service import FAST_PATH, clear, create_runtime, create_service
+from tests.kit.service import clear
 
 PROJECT = Path(__file__).parents[3]
 
@@ -34,32 +30,6 @@ async def empty_url(library_url: str) -> str:
     return library_url
 
 
-@pytest.fixture(params=[False, True] if FAST_PATH else [False], ids=["plain", "fast"][: 1 + FAST_PATH])
-def service(request: pytest.FixtureRequest, empty_url: str) -> Iterator[Service]:
-    yield create_service(create_runtime(Database(url_for(empty_url))), fast=request.param)
-    gc.collect()  # what was not closed would say so now
-
-
-def use(client: TestClient, *, books: int) -> None:
-    assert client.post("/books/", json=BOOK | {"title": f"Volume {books}"}).status_code == 201
-    listed = client.get("/books/?count=true")
-    assert (listed.status_code, listed.headers["X-Total-Count"]) == (200, str(books))
-    assert client.get(f"/books/{listed.json()[0]['id']}").status_code == 200
-
-
-def test_a_client_without_a_lifespan_has_a_loop_for_each_request(service: Service) -> None:
-    client = TestClient(service)
-    for number in range(3):
-        use(client, books=number + 1)
-
-
-def test_clients_one_after_the_other_have_a_loop_each(service: Service) -> None:
-    for number in range(3):
-        with TestClient(service) as client:
-            use(client, books=number + 1)
-    use(TestClient(service), books=4)
-
-
 def test_a_loop_for_each_test_as_pytest_asyncio_has_it(service: Service) -> None:
     async def count() -> int:
         async with service.runtime.database.read() as session:
@@ -67,29 +37,6 @@ def test_a_loop_for_each_test_as_pytest_asyncio_has_it(service: Service) -> None
 
     for _ in range(3):
         assert asyncio.run(count()) == 0
-
-
-def test_two_loops_at_the_same_time(service: Service) -> None:
-    clients, failures = threading.Barrier(2, timeout=20), []
-
-    def work() -> None:
-        try:
-            with TestClient(service) as client:
-                clients.wait()
-                for number in range(10):
-                    assert client.post("/books/", json=BOOK | {"title": f"Volume {number}"}).status_code == 201
-                    assert client.get("/books/").status_code == 200
-                clients.wait()
-        except BaseException as failure:
-            failures.append(failure)
-
-    threads = [threading.Thread(target=work) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failures == []
-    assert len(TestClient(service).get("/books/?limit=100").json()) == 20
 
 
 def test_the_engines_pass_from_loop_to_loop_and_every_connection_is_closed(empty_url: str) -> None:
@@ -118,11 +65,9 @@ def test_a_loop_beside_another_has_engines_of_its_own(empty_url: str) -> None:
             await session.exec(select(1))
         others.append(database.engines)
 
-    async def ask_twice() -> None:
-        await ask()
-        await asyncio.to_thread(lambda: asyncio.run(ask()))
-
-    asyncio.run(ask_twice())
+    with asyncio.Runner() as one, asyncio.Runner() as other:
+        one.run(ask())
+        other.run(ask())
     assert [engines is database.primary for engines in others] == [True, False]
 
 
