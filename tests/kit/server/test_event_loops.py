@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import make_url, text
 from sqlmodel import col, func, select
 
-from kit import Database, Service
+from kit import Database
 from kit.operations.idempotency import exclusive
 from kit.operations.idempotency_keys import IdempotencyKey
 from tests.engines import url_for
@@ -30,9 +30,11 @@ async def empty_url(library_url: str) -> str:
     return library_url
 
 
-def test_a_loop_for_each_test_as_pytest_asyncio_has_it(service: Service) -> None:
+def test_a_loop_for_each_test_as_pytest_asyncio_has_it(empty_url: str) -> None:
+    database = Database(url_for(empty_url))
+
     async def count() -> int:
-        async with service.runtime.database.read() as session:
+        async with database.read() as session:
             return (await session.exec(select(func.count(col(Book.id))))).one()
 
     for _ in range(3):
