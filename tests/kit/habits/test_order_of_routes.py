@@ -172,3 +172,11 @@ async def test_a_route_class_that_matches_in_its_own_way_is_asked(items: APIRout
     async with client_of(new_service(router, items)) as client:
         assert (await client.get("/items/2")).json() == "item 2"
         assert (await client.get("/items/2", headers={"X-Please": "1"})).json() == "second"
+
+
+async def test_a_route_of_starlette_beside_operations_serves_its_own_path(items: APIRouter, new_service: Any) -> None:
+    service = new_service(items)
+    service.router.routes.insert(0, Route("/items/special", first))
+    async with client_of(service) as client:
+        assert await text(client, "/items/1") == "item 1"
+        assert await text(client, "/items/special") == "first"
