@@ -12,7 +12,7 @@ KIT := tests/kit
 # What covers every branch: the contract for one resource, which is the same for all; no tests that run other processes;
 # and PostgreSQL where the engines differ. Coverage may hang where threads end that have used the database.
 BROAD := contract or schemathesis.py or readme.py or secrets.py or adding_a_resource.py or test_a_browser or (thousand and postgresql)
-PROCESSES := test_servers or killed or at_once_do_it_once or unknown_revision or every_example_works
+PROCESSES := test_servers or killed or at_once_do_it_once or unknown_revision
 BOTH := kit or superuser or migration
 TRACED := sqlite-gadgets or not ($(BROAD) or $(PROCESSES) or in_threads or (habits and postgresql)) and ($(BOTH) or not postgresql)
 # These tests kill, overload and restart processes, so nothing else should run at the same time.
