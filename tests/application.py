@@ -6,6 +6,7 @@ Who needs them names them in a conftest or a module: `client = application.clien
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from tests.hashing import cheapen
 
 KEY = "0123456789abcdef0123456789abcdef"
 """What signs the tokens of the tests."""
-FAST_PATH = os.environ.get("FAST_PATH", "true") != "false"
+FAST_PATH = find_spec("kit.fast") is not None and os.environ.get("FAST_PATH", "true") != "false"
 """False runs the tests without the shortcuts of `kit.fast`."""
 
 OF_TESTS = {"fast_path": FAST_PATH, "pool_timeout": 20}
