@@ -128,7 +128,7 @@ async def test_the_log_says_once_that_the_lifespan_has_not_run(
 async def test_without_tables_the_answer_says_so_and_that_the_lifespan_has_not_run(
     new_database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(migrations, "heads", lambda: {"0001"})
+    monkeypatch.setattr(migrations, "state_of", lambda _: migrations.State(missing=("0001_first",)))
     service = library_on(await new_database())
     async with asking(outer_of(service)) as client:
         for answer in (
