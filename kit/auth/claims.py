@@ -20,7 +20,7 @@ from kit.auth.owners import OwnershipError, is_own, is_principal, owned_parent, 
 from kit.models.entities import Entity
 
 Claim = tuple[type[Entity] | None, Any]
-"""An entity, and the id of a row that must belong to the principal; without an entity, an id that must be theirs."""
+"""An entity and the id of a row that must belong to the principal. Without an entity, it must be their own id."""
 MAX_IDS = 1000
 """How many ids one query asks for: a driver has a limit of parameters."""
 
@@ -68,7 +68,7 @@ class Claims:
         return owned_parent(entity), loaded[0]
 
     def check(self, claims: Iterable[Claim], connect: Callable[[], Connection]) -> None:
-        """Raise a 403 if one of these claims is not true."""
+        """Raise a 403 if one of these claims is false."""
         wanted: dict[type[Entity], set[Any]] = {}
         checked = set(map(refuse_expression, claims))
         for claim in checked - self.true:

@@ -34,7 +34,7 @@ def owned_ends(row: object, others: Sequence[object]) -> list[Entity]:
 
 
 def refuse_links(changed: Iterable[object], deleted: Collection[object]) -> None:
-    """Refuse to flush rows that write links past the check."""
+    """Refuse to flush rows whose relationships write link rows that cannot be checked."""
     for row in (*changed, *deleted):
         mapper = inspect(row).mapper
         if not isinstance(row, Entity):

@@ -38,7 +38,7 @@ OWN_ROWS = "kit_own_rows"
 CHECKED = "kit_checked"
 """The execution option of a statement that may not hold text."""
 ALIASED = "kit_aliased"
-"""An option of the compiler, within `FROM item AS alias`."""
+"""A compiler option that is set while `FROM item AS alias` is rendered."""
 CHANGED = "kit_changed"
 """An attribute of the compiler, within an UPDATE or DELETE: the entity of its table, in a list emptied by its use."""
 MAX_STATEMENTS = 500

@@ -161,7 +161,7 @@ def _of_class(events: Any, name: str, owner: type) -> Collection[Listener]:
 
 
 def of_object(dispatch: Any, name: str) -> Iterator[Collection[Listener]]:
-    """The listeners to an event of an object, and of the one from which an engine with other options was made."""
+    """The listeners to an event of an object. An engine made by `execution_options` has those of its original too."""
     event = getattr(dispatch, name).for_modify(dispatch)  # from now on listeners are added to this collection
     if isinstance(dispatch, _JoinedDispatcher):
         yield event.local.listeners

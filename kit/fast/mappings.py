@@ -17,7 +17,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from kit.models.entities import Entity
 
 LOADED_LATER = ("select", "raise", "raise_on_sql", "dynamic", "write_only", True)
-"""Kinds of relationships of which nothing is loaded with a row."""
+"""The `lazy` options of relationships that load nothing together with the row."""
 IMMUTABLE = (str, int, float, bool, Decimal, datetime, date, time, timedelta, UUID, bytes, Enum)
 KNOWN_DECORATORS = ("kit.", "sqlmodel.")
 """Where the type decorators come from that give values of the type that they announce."""
@@ -42,7 +42,7 @@ class EntityMapping:
     is_insertable: bool
     """Whether the fields are all that an INSERT needs."""
     is_shareable: bool
-    """Whether several requests may have the values of one row: whether all are immutable."""
+    """Whether requests may share the values of one row, because all of their types are immutable."""
 
 
 def _mapping_of(entity: Any) -> EntityMapping | None:

@@ -79,7 +79,7 @@ class Entity(Stamped):
 
     @model_serializer(mode="wrap")
     def _serialize_visible(self, serialize: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
-        """A row in JSON has no private fields of others, also where an answer has no read variant for it."""
+        """Serialize without the private fields of rows of other users, also where a route has no read variant."""
         shown: dict[str, Any] = serialize(self)
         hidden = hidden_fields(self) if info.mode_is_json() else ()
         return {name: value for name, value in shown.items() if name not in hidden} if hidden else shown

@@ -45,7 +45,7 @@ def postgres_fold(element: Fold, compiler: SQLCompiler, **kwargs: Any) -> str:
 
 
 def padded(values: Collection[Any]) -> list[Any]:
-    """These values, the last one repeated, up to a power of two in number: so there are few different statements."""
+    """The values, padded to a power of two by repeating the last one, so that few different statements are compiled."""
     all_of_them = list(values)
     size = 1 << (len(all_of_them) - 1).bit_length()
     return all_of_them + all_of_them[-1:] * (size - len(all_of_them))

@@ -62,7 +62,7 @@ async def until(happens: Callable[[], Awaitable[Any] | bool]) -> None:
 
 
 async def until_collected(happens: Callable[[], bool]) -> None:
-    """Ask until it is so, and let Python collect garbage: FastAPI leaves a suspended generator to that."""
+    """Poll until the condition holds, and collect garbage: that closes generators that FastAPI left suspended."""
 
     def happens_now() -> bool:
         gc.collect()

@@ -34,16 +34,16 @@ from kit.http.principals import CURRENT_PRINCIPAL, UNRESTRICTED
 from kit.operations.idempotency import StoredAnswer
 from tests.clients import client_of as client_of
 from tests.engines import empty
-from tests.kit import library
-from tests.kit.library import Member
+from tests.kit import bookshop
+from tests.kit.bookshop import Member
 
 FAST_PATH = find_spec("kit.fast") is not None and os.environ.get("FAST_PATH", "true") != "false"
 """Whether services take shortcuts where a test does not say so: if there are any."""
 KEY = b"0123456789abcdef0123456789abcdef"
 """What signs the tokens and cursors of the tests."""
-TABLES = [*library.TABLES, StoredAnswer.__table__]  # type: ignore[attr-defined]  # made by SQLModel
+TABLES = [*bookshop.TABLES, StoredAnswer.__table__]  # type: ignore[attr-defined]  # made by SQLModel
 """All tables of the service, parents first."""
-PUBLIC = library.PUBLIC | {
+PUBLIC = bookshop.PUBLIC | {
     "GET /",
     "GET /docs",
     "GET /docs/style.css",
@@ -82,7 +82,7 @@ def create_service(
     **options: Any,
 ) -> Service:
     """The library, with these routers beside its own; `options` are those of `kit.Service`."""
-    routers: Sequence[APIRouter] = (*library.ROUTERS, *others)
+    routers: Sequence[APIRouter] = (*bookshop.ROUTERS, *others)
     service = Service(runtime, title="Library", routers=routers, public=PUBLIC.union(public), **options)
     service.lifespan_state.start()  # most tests do without, and the log need not say so
     if fast:
@@ -98,7 +98,7 @@ async def create_tables(database: Database) -> None:
     async with database.writer.begin() as connection:
         await connection.run_sync(ensure_folding)
         for metadata, tables in (
-            (library.REGISTRY.metadata, library.TABLES),
+            (bookshop.REGISTRY.metadata, bookshop.TABLES),
             (StoredAnswer.metadata, [StoredAnswer.__table__]),  # type: ignore[attr-defined]  # made by SQLModel
         ):
             await connection.run_sync(metadata.create_all, tables=tables)

@@ -12,7 +12,7 @@ from kit.database.sessions import WriteSession
 from kit.models.entities import Entity
 from kit.operations.bulk import Make
 from tests.engines import Client
-from tests.kit.library import Shelf, ShelfCreate
+from tests.kit.bookshop import Shelf, ShelfCreate
 from tests.kit.probes import BOOK, Json, made, new_shelf, read
 from tests.kit.service import FAST_PATH
 from tests.statements import statements_of

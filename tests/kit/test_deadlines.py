@@ -16,7 +16,7 @@ from kit.database.engines import Pool
 from kit.database.sessions import WriteSession
 from kit.operations import unit_of_work
 from tests.engines import Client, on_postgresql, on_sqlite
-from tests.kit.library import Shelf
+from tests.kit.bookshop import Shelf
 from tests.kit.probes import BOOK, PATIENCE, SHELF, at_commit, having, new_shelf, read
 from tests.kit.service import client_of, create_runtime, create_service
 

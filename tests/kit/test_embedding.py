@@ -9,7 +9,7 @@ from sqlmodel import select
 
 from kit import Database, Page, Read, ReadSession, allowing, page
 from tests.engines import Client
-from tests.kit.library import Book, BookQuery, BookRead
+from tests.kit.bookshop import Book, BookQuery, BookRead
 from tests.kit.probes import new_book, new_shelf, read
 from tests.kit.service import client_of, create_runtime, create_service
 

@@ -12,7 +12,7 @@ from sqlmodel import select
 from kit import Database
 from kit.database.engines import Pool, fold
 from tests.engines import on_postgresql, on_sqlite, url_for
-from tests.kit.library import REGISTRY, TABLES, Book, Shelf
+from tests.kit.bookshop import REGISTRY, TABLES, Book, Shelf
 from tests.kit.probes import BOOK, value_of
 
 MEMORY = make_url("sqlite+aiosqlite://")

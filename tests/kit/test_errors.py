@@ -29,7 +29,7 @@ from kit.database.engines import Pool
 from kit.database.errors import FAILURES, TABLE, Fault, code_of, explained, meaning_of, problem_of
 from kit.operations import unit_of_work
 from tests.engines import MEMORY, on_postgresql
-from tests.kit.library import Book
+from tests.kit.bookshop import Book
 from tests.kit.probes import PATIENCE, blocked, execute, new_book, until, value_of
 from tests.kit.service import client_of, create_runtime, create_service
 

@@ -19,7 +19,7 @@ from kit.database.errors import OutOfRange, Unreachable
 from kit.operations import idempotency
 from kit.operations.idempotency import REPLAYED, StoredAnswer
 from tests.engines import Client, on_postgresql
-from tests.kit.library import Book, Shelf
+from tests.kit.bookshop import Book, Shelf
 from tests.kit.probes import (
     BOOK,
     PATIENCE,

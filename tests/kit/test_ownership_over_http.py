@@ -10,8 +10,8 @@ from sqlmodel import col, func, select
 
 from kit import Body, Database, ReadSession, Service, Session, Updated, Who, allowing, change_many
 from tests.engines import url_for
-from tests.kit import library
-from tests.kit.library import Member, Note, NoteRead, NoteUpdate
+from tests.kit import bookshop
+from tests.kit.bookshop import Member, Note, NoteRead, NoteUpdate
 from tests.kit.probes import read
 from tests.kit.service import Person, clear, create_runtime, create_service, join
 
@@ -19,9 +19,9 @@ private = APIRouter(
     prefix="/private-notes",
     route_class=allowing(read=Who.OWNERS, create=Who.OWNERS, bulk=Who.OWNERS, change=Who.OWNERS),
 )
-private.get("/", response_model=list[NoteRead])(library.list_notes)
-private.post("/", response_model=NoteRead, status_code=201)(library.create_note)
-private.post("/bulk", response_model=list[NoteRead], status_code=201)(library.bulk_create_notes)
+private.get("/", response_model=list[NoteRead])(bookshop.list_notes)
+private.post("/", response_model=NoteRead, status_code=201)(bookshop.create_note)
+private.post("/bulk", response_model=list[NoteRead], status_code=201)(bookshop.bulk_create_notes)
 
 
 class NotesUpdate(Body):
@@ -52,9 +52,9 @@ async def stream_notes(session: ReadSession) -> StreamingResponse:
     return StreamingResponse(texts())
 
 
-private.get("/{note_id}", response_model=NoteRead)(library.read_note)
-private.patch("/{note_id}", response_model=NoteRead)(library.update_note)
-private.delete("/{note_id}", status_code=204)(library.delete_note)
+private.get("/{note_id}", response_model=NoteRead)(bookshop.read_note)
+private.patch("/{note_id}", response_model=NoteRead)(bookshop.update_note)
+private.delete("/{note_id}", status_code=204)(bookshop.delete_note)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from sqlmodel import update
 from kit import Database, Id, Session, allowing, found
 from kit.database.retry import CONFLICT_PAUSES
 from tests.engines import Client, on_postgresql
-from tests.kit.library import Book
+from tests.kit.bookshop import Book
 from tests.kit.probes import BOOK, SHELF
 from tests.kit.service import client_of, create_runtime, create_service
 

@@ -15,7 +15,7 @@ from kit import Database
 from kit.operations.idempotency import exclusive
 from kit.operations.idempotency_keys import IdempotencyKey
 from tests.engines import url_for
-from tests.kit.library import Book
+from tests.kit.bookshop import Book
 from tests.kit.service import clear
 
 PROJECT = Path(__file__).parents[3]

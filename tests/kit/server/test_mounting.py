@@ -18,7 +18,7 @@ from starlette.routing import Mount
 from kit import Database, Layers, ReadSession, Service
 from kit.database import migrations
 from tests.engines import url_for
-from tests.kit import library
+from tests.kit import bookshop
 from tests.kit.probes import BOOK
 from tests.kit.server.small import asking, small_service
 from tests.kit.service import clear
@@ -26,7 +26,7 @@ from tests.kit.service import clear
 
 def library_on(url: str, **options: Any) -> Service:
     database = Database(url_for(url))
-    return small_service(*library.ROUTERS, public=library.PUBLIC, auth=False, database=database, **options)
+    return small_service(*bookshop.ROUTERS, public=bookshop.PUBLIC, auth=False, database=database, **options)
 
 
 @pytest.fixture

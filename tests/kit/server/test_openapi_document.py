@@ -9,12 +9,12 @@ from fastapi.routing import APIRoute
 from pydantic import model_validator
 
 from kit import Read, Service, allowing
-from tests.kit import library
+from tests.kit import bookshop
 from tests.kit.server.small import asking, small_service
 
 
 def library_service() -> Service:
-    return small_service(*library.ROUTERS, public=library.PUBLIC, auth=True)
+    return small_service(*bookshop.ROUTERS, public=bookshop.PUBLIC, auth=True)
 
 
 async def test_the_document_is_the_same_before_and_after_the_first_request() -> None:
@@ -58,9 +58,9 @@ async def test_a_route_that_is_added_later_is_in_the_document() -> None:
 
 async def test_operations_of_nested_routers_are_described_as_those_of_others() -> None:
     outer = APIRouter(prefix="/v1")
-    for router in library.ROUTERS:
+    for router in bookshop.ROUTERS:
         outer.include_router(router)
-    nested = small_service(outer, public={f"{name.replace(' ', ' /v1')}" for name in library.PUBLIC})
+    nested = small_service(outer, public={f"{name.replace(' ', ' /v1')}" for name in bookshop.PUBLIC})
     document, plain = nested.openapi(), library_service().openapi()
     for method, operation in plain["paths"]["/books/"].items():
         nested_operation = document["paths"]["/v1/books/"][method]
