@@ -28,6 +28,8 @@ class Runtime:
     request_timeout: float = 15
     access: dict[tuple[int, str], Who] = field(default_factory=dict)
     """Who may use each route, by its identity and method; filled when the application starts."""
+    direct: dict[int, Callable[..., Awaitable[Any]]] = field(default_factory=dict)
+    """What serves an operation, by its identity, without dependencies that FastAPI solves; filled with `access`."""
     fast_page: Callable[..., Awaitable[Any]] | None = None
     """A cheaper way to read a page, which answers None where it does not apply."""
 

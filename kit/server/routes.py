@@ -2,7 +2,8 @@
 
 import inspect
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import attrgetter
@@ -13,8 +14,10 @@ from fastapi.routing import APIWebSocketRoute, RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute, Host, Mount, Route, WebSocketRoute
 
 from kit.auth.permissions import Who
+from kit.operations.arguments import direct_handle
 from kit.operations.callers import ANY_METHOD
 from kit.operations.route import Operation
+from kit.operations.unit_of_work import Handle
 from kit.server.guards import Guard
 
 if TYPE_CHECKING:
@@ -129,6 +132,18 @@ def access_of(entry: Entry, public: Collection[str], closed: Collection[str]) ->
     if entry.name in public:
         return Who.ANYONE
     return entry.route.who_by_method[entry.method] if isinstance(entry.route, Operation) else Who.SUPERUSERS
+
+
+def direct_handles(entries: Iterable[Entry]) -> dict[int, Handle]:
+    """What serves each operation, by its identity, whose arguments its unit of work has already."""
+    routes: dict[int, Operation] = {}
+    contexts: dict[int, dict[int, RouteContext]] = defaultdict(dict)
+    for entry in entries:
+        if isinstance(entry.route, Operation) and not entry.route.is_generator and not entry.route.takes_form:
+            routes[id(entry.route)] = entry.route
+            contexts[id(entry.route)][id(entry.context)] = entry.context
+    handles = {key: direct_handle(found.values(), routes[key].handler) for key, found in contexts.items()}
+    return {key: handle for key, handle in handles.items() if handle is not None}
 
 
 def describe_routes(service: "Service") -> str:

@@ -1,6 +1,7 @@
 """The service: a FastAPI application with the middleware, permissions, checks, start and stop of the kit."""
 
 import os
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -24,7 +25,7 @@ from kit.server.frontends import Frontends
 from kit.server.guards import PermissionCheck, guard
 from kit.server.lifespan import LifespanState
 from kit.server.middleware import Layers, surround
-from kit.server.routes import ROUTES, Entry, Snapshot, access_of, entries_of
+from kit.server.routes import ROUTES, Entry, Snapshot, access_of, direct_handles, entries_of
 from kit.server.shutdown import Shutdown
 from kit.server.trailing_slashes import OtherSlash
 
@@ -58,6 +59,8 @@ class Service(FastAPI):
         self.entries: list[Entry] = []
         self.checked: Snapshot | None = None
         """The routes that were checked; None if they have to be checked."""
+        self.checking = threading.Lock()
+        """FastAPI's routes are made in one thread at a time; clients of tests may run in several."""
         self.documented: object = None
         """The permissions that `openapi_schema` was made with."""
         handlers = exception_handlers(self.lifespan_state) | (options.pop("exception_handlers", None) or {})
@@ -93,8 +96,11 @@ class Service(FastAPI):
         self.surrounded = surround(inside, self.layers, self.shutdown)
 
     def check_routes(self) -> None:
-        """Refuse routes that would not work, and note who may use each of the others."""
-        snapshot = Snapshot(self.router)
+        """Refuse routes that would not work, and note how each of the others is served, and for whom."""
+        with self.checking:
+            self.checked = self.check(Snapshot(self.router))
+
+    def check(self, snapshot: Snapshot) -> Snapshot:
         for route in snapshot.routes:  # before FastAPI makes copies of those that are included
             guard(route)
             if isinstance(route, Operation):
@@ -109,7 +115,8 @@ class Service(FastAPI):
         if faults:
             raise ValueError("\n".join(faults))
         self.runtime.access = {entry.key: access_of(entry, self.public, self.closed) for entry in self.entries}
-        self.checked = snapshot
+        self.runtime.direct = direct_handles(self.entries)
+        return snapshot
 
     def is_public(self, name: str) -> bool:
         """Whether the route of this name needs no token because `public` lists it."""
