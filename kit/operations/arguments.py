@@ -8,7 +8,7 @@ of every operation while one of them is overridden.
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi.dependencies.models import Dependant
@@ -22,7 +22,7 @@ from kit.operations.callers import check_permission, get_caller
 from kit.operations.dependencies import commit_before_answer, get_read_session, get_session
 from kit.operations.handlers import Handler, awaitable
 from kit.operations.preconditions import precondition_of
-from kit.operations.route import query_variant
+from kit.operations.route import Operation, query_variant
 from kit.operations.unit_of_work import UNIT, Handle, Unit
 
 Resolver = Callable[[Unit], Any]
@@ -54,17 +54,19 @@ def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
     return None
 
 
-def direct_handle(contexts: Iterable[RouteContext], handler: Handler) -> Handle | None:
+def direct_handle(route: Operation, contexts: Sequence[RouteContext]) -> Handle | None:
     """Serves an operation by its inner route; None if FastAPI has to solve its dependencies.
 
-    `contexts` are where its router is included: in several, FastAPI decides which one a request is for.
+    `contexts` are where its router is included: if in several places, FastAPI finds the one that a request is for.
     """
     context, *others = contexts
+    if others or route.is_generator or route.takes_form:
+        return None
     parts = [part for part in context.dependant.dependencies if part.call not in DONE_BY_UNIT]
     resolvers = [resolver for resolver in map(resolver_of, parts) if resolver is not None]
-    if others or len(resolvers) < len(parts):
+    if len(resolvers) < len(parts):
         return None
-    handle = inner_route(context, handler, {name for name, _, _ in resolvers}).get_route_handler()
+    handle = inner_route(context, route.handler, {name for name, _, _ in resolvers}).get_route_handler()
 
     async def serve(request: Request) -> Response:
         unit = UNIT.get()

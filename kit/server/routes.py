@@ -111,6 +111,10 @@ class Entry:
         return self.context.methods or set()
 
 
+Places = dict[int, list[RouteContext]]
+"""The contexts of each route, by its identity: one for each place where its router is included."""
+
+
 def entries_of(routes: Sequence[BaseRoute]) -> Iterator[Entry]:
     """Each route with each of its methods. HEAD is served as GET, so it is left out where there is GET."""
     for context in iter_route_contexts(routes):
@@ -134,15 +138,20 @@ def access_of(entry: Entry, public: Collection[str], closed: Collection[str]) ->
     return entry.route.who_by_method[entry.method] if isinstance(entry.route, Operation) else Who.SUPERUSERS
 
 
-def direct_handles(entries: Iterable[Entry]) -> dict[int, Handle]:
-    """What serves each operation, by its identity, whose arguments its unit of work has already."""
-    routes: dict[int, Operation] = {}
-    contexts: dict[int, dict[int, RouteContext]] = defaultdict(dict)
+def places_of(entries: Iterable[Entry]) -> Places:
+    """Where each route is included."""
+    places: Places = defaultdict(list)
     for entry in entries:
-        if isinstance(entry.route, Operation) and not entry.route.is_generator and not entry.route.takes_form:
-            routes[id(entry.route)] = entry.route
-            contexts[id(entry.route)][id(entry.context)] = entry.context
-    handles = {key: direct_handle(found.values(), routes[key].handler) for key, found in contexts.items()}
+        found = places[id(entry.route)]
+        if not found or found[-1] is not entry.context:  # one entry for each method
+            found.append(entry.context)
+    return places
+
+
+def direct_handles(entries: Iterable[Entry], places: Places) -> dict[int, Handle]:
+    """What serves each operation, by its identity, whose arguments its unit of work has already."""
+    operations = {id(entry.route): entry.route for entry in entries if isinstance(entry.route, Operation)}
+    handles = {key: direct_handle(route, places[key]) for key, route in operations.items()}
     return {key: handle for key, handle in handles.items() if handle is not None}
 
 

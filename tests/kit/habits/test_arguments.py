@@ -1,4 +1,4 @@
-"""Arguments of handlers: an operation whose dependencies are all of the kit is served without FastAPI's solving them."""
+"""Arguments of handlers: FastAPI solves no dependencies of an operation that takes what the kit makes."""
 
 from typing import Annotated, Any
 
