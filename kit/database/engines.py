@@ -8,10 +8,10 @@ from typing import Any, Literal, NamedTuple
 import asyncpg
 from sqlalchemy import URL, Connection, ExceptionContext, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 
 from kit.auth.ownership import refuse_hidden_write
-from kit.database.errors import with_origin
+from kit.database.errors import OF_A_DRIVER, OF_ASYNCPG, DriverFailure, with_origin
 
 READ_ONLY = "25006"
 """The SQLSTATE of a write to a server that is read-only."""
@@ -59,6 +59,16 @@ def create_engines(url: URL, pool: Pool) -> Engines:
     return sqlite_engines(url, pool) if url.get_backend_name() == "sqlite" else postgres_engines(url, pool)
 
 
+class PostgresPool(AsyncAdaptedQueuePool):
+    """SQLAlchemy's pool, which says of a connection that breaks while it is set up that it is one of the database."""
+
+    def connect(self) -> PoolProxiedConnection:
+        try:
+            return super().connect()
+        except OF_ASYNCPG as failure:
+            raise DriverFailure(failure) from failure
+
+
 def postgres_engines(url: URL, pool: Pool) -> Engines:
     server_settings = {
         "application_name": pool.application_name,
@@ -70,6 +80,7 @@ def postgres_engines(url: URL, pool: Pool) -> Engines:
         url,
         echo=pool.echo,
         hide_parameters=not pool.echo,
+        poolclass=PostgresPool,
         pool_size=pool.size,
         max_overflow=pool.overflow,
         pool_timeout=pool.timeout,
@@ -97,10 +108,13 @@ async def connect_to_postgres(*values: Any, **options: Any) -> Any:
         raise with_origin(failure) or failure from failure
 
 
+BARE = (ConnectionError, TimeoutError, OverflowError, *OF_A_DRIVER)
+
+
 def name_origin(context: ExceptionContext) -> Exception | None:
     """What the driver raises in the middle of a statement, and SQLAlchemy leaves as it is, is a database error too."""
     is_bare = context.sqlalchemy_exception is None
-    if is_bare and isinstance(context.original_exception, (ConnectionError, TimeoutError, OverflowError)):
+    if is_bare and isinstance(context.original_exception, BARE):
         return with_origin(context.original_exception)
     return None
 

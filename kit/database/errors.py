@@ -14,8 +14,8 @@ from kit.http.problems import Problem, conflict, error, invalid, unavailable
 
 log = logging.getLogger("kit")
 OF_ASYNCPG = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-OF_THE_DRIVER = (*OF_ASYNCPG, sqlite3.Error, EmulatedDBAPIException)
-"""Raised bare by reads past the ORM, and while a connection is being set up; else SQLAlchemy wraps them."""
+OF_A_DRIVER = (*OF_ASYNCPG, sqlite3.Error)
+"""What drivers raise bare while a connection is set up, or breaks down; SQLAlchemy wraps what they raise else."""
 UNDEFINED_TABLE, NO_SUCH_TABLE = "42P01", "no such table"
 """The SQLSTATE, and the beginning of SQLite's message, which has no code of its own."""
 
@@ -31,14 +31,25 @@ class Unreachable(ConnectionError):  # noqa: N818  as those of `ConnectionError`
     """The database cannot be reached, or has hung up; not another host, which other code may ask."""
 
 
+class DriverFailure(Exception):  # noqa: N818  as SQLAlchemy's `DBAPIError`
+    """A driver of the kit's engines has raised `orig`, which SQLAlchemy has not wrapped."""
+
+    def __init__(self, orig: Exception) -> None:
+        super().__init__(str(orig) or type(orig).__name__)
+        self.orig = orig
+
+
 class OutOfRange(OverflowError):  # noqa: N818  as `OverflowError`
     """The driver cannot hand a number to the database, because it is too large."""
 
 
-FAILURES = (DBAPIError, PoolTimeout, StaleDataError, Unreachable, OutOfRange, Undone, *OF_THE_DRIVER)
+OF_DRIVERS = (DBAPIError, EmulatedDBAPIException, DriverFailure)
+"""Those that have a code of the database."""
+FAILURES = (*OF_DRIVERS, PoolTimeout, StaleDataError, Unreachable, OutOfRange, Undone)
 """What a session raises when the database fails, refuses, or is not there.
 
-An `OSError` or an `OverflowError` is none: code of a handler may raise it for a reason of its own.
+An `OSError`, an `OverflowError`, and a bare exception of `sqlite3` or `asyncpg` are none: code of a handler may raise
+them for a reason of its own, as with a file or a server that it opens itself.
 """
 
 
@@ -47,6 +58,8 @@ def with_origin(failure: BaseException) -> Exception | None:
     text = str(failure) or type(failure).__name__
     if isinstance(failure, OSError):
         return Unreachable(text)
+    if isinstance(failure, OF_A_DRIVER):
+        return DriverFailure(failure)
     return OutOfRange(text) if isinstance(failure, OverflowError) else None
 
 
@@ -107,8 +120,8 @@ def code_of(failure: Exception) -> str:
     for kind in (OSError, OverflowError):
         if isinstance(failure, kind):
             return kind.__name__
-    driver: Any = failure.orig if isinstance(failure, DBAPIError) else failure
-    if not isinstance(failure, (DBAPIError, *OF_THE_DRIVER)):
+    driver: Any = failure.orig if isinstance(failure, (DBAPIError, DriverFailure)) else failure
+    if not isinstance(failure, OF_DRIVERS):
         return type(failure).__name__
     if str(driver).startswith(NO_SUCH_TABLE):
         return UNDEFINED_TABLE
