@@ -150,6 +150,10 @@ class WriteSession(_Session):
         """Write what the handler has left to write; only the COMMIT comes after it."""
         await self.flush()
 
+    async def gather(self, *queries: Callable[[Self], Awaitable[Any]]) -> list[Any]:
+        """The results of queries, one after the other: a transaction has one connection."""
+        return [await query(self) for query in queries]
+
     async def set_lock_timeout(self, seconds: float | None) -> None:
         """How long a statement waits for a lock from now on; None for the default. SQLite has one writer at a time."""
         if self.get_bind().dialect.name == "postgresql":
