@@ -28,7 +28,7 @@ from kit.auth.ownership import RESTRICTED_READS
 from kit.database.databases import Database
 from kit.fast.embedding import relation_of
 from kit.fast.pages import FastPage, fast_page
-from kit.fast.projection import shows_stored_values
+from kit.fast.read_variants import shows_stored_values
 from kit.fast.rendering import shown_values
 from kit.fast.selects import CompiledSelect
 from kit.http.encoding import to_json

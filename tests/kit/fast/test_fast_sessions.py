@@ -13,9 +13,9 @@ from sqlmodel import col, select
 from kit.auth.ownership import RESTRICTED_READS
 from kit.database.databases import Database
 from kit.fast import write_sessions
+from kit.fast.locked_reads import locked
 from kit.fast.mappings import mapping_of
 from kit.fast.single_insert import is_insertable
-from kit.fast.write_sessions import locked
 from kit.http.principals import Principal
 from kit.http.problems import Problem
 from kit.models.entities import Entity

@@ -159,7 +159,7 @@ async def test_a_row_for_which_the_commit_is_refused_does_not_affect_the_others(
     assert checked_out(stage.database) == 0
     assert stage.sizes[:2] == [1, 3]
     assert set(stage.sizes[2:]) == {1}
-    assert any(stage.group.apart_until.values())
+    assert any(stage.group.alone_until.values())
 
 
 async def test_a_request_that_fails_after_its_row_was_stored_does_not_affect_the_others(

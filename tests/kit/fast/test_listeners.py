@@ -131,15 +131,15 @@ async def test_the_log_of_statements_is_complete(
 async def test_listeners_of_the_kit_do_not_count(database: Database) -> None:
     for engine, session in ((database.reader, database.read()), (database.writer, database.write())):
         listeners = Listeners(engine.sync_engine)
-        assert not listeners.hear_read(session.sync_session, FastNote)
-        assert not listeners.hear_insert(session.sync_session, FastNote)
-        assert not listeners.hear_session(session.sync_session)
+        assert not listeners.listen_to_read(session.sync_session, FastNote)
+        assert not listeners.listen_to_insert(session.sync_session, FastNote)
+        assert not listeners.listen_to_session(session.sync_session)
 
 
 async def test_a_sessionmaker_may_have_listeners_of_its_own(database: Database) -> None:
     listeners = Listeners(database.writer.sync_engine)
     make = sessionmaker(database.writer.sync_engine, class_=type(database.write().sync_session))
-    assert not listeners.hear_insert(make(), FastNote)
+    assert not listeners.listen_to_insert(make(), FastNote)
     with listening(make, "after_commit"):
-        assert listeners.hear_insert(make(), FastNote)
-        assert not listeners.hear_insert(database.write().sync_session, FastNote)
+        assert listeners.listen_to_insert(make(), FastNote)
+        assert not listeners.listen_to_insert(database.write().sync_session, FastNote)

@@ -12,7 +12,8 @@ from kit.database.databases import Database
 from kit.fast.databases import use_fast_sessions
 from kit.fast.embedding import relation_of
 from kit.fast.mappings import mapping_of, value_type
-from kit.fast.read_sessions import loaded
+from kit.fast.persistent_rows import add_loaded
+from kit.fast.read_sessions import detached
 from kit.fast.single_insert import is_insertable
 from kit.models.entities import VIEW, Entity
 from kit.models.reads import Read
@@ -178,4 +179,5 @@ async def test_a_row_that_a_session_has_already_is_not_made_twice(database: Data
     assert mapping is not None
     async with database.read() as session:
         got = await session.get(FastNote, row.id)
-        assert loaded(session.sync_session, mapping, {"id": row.id, "text": "other"}) is got
+        other = detached(mapping, mapping.identity_key((row.id,)), {"id": row.id, "text": "other"})
+        assert add_loaded(session.sync_session, other) is got

@@ -9,7 +9,8 @@ from fastapi import APIRouter
 from kit import Database, allowing
 from kit.fast import install, self_test
 from kit.fast.databases import use_fast_sessions
-from kit.fast.self_test import CHECKS, Bench, failing_shortcuts
+from kit.fast.probes import ProbeDatabase
+from kit.fast.self_test import CHECKS, failing_shortcuts
 from tests.kit.fast.notes import FastNote, note, store
 from tests.kit.server.small import asking, small_service
 
@@ -26,7 +27,7 @@ def test_the_self_test_takes_no_time_to_speak_of() -> None:
 
 
 def test_a_shortcut_that_fails_is_named_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
-    def check_something(_: Bench) -> None:
+    def check_something(_: ProbeDatabase) -> None:
         raise LookupError("it has gone")
 
     assert failing_shortcuts([*CHECKS, (check_something, frozenset({"pages"}))]) == {"pages"}
@@ -37,7 +38,7 @@ def test_a_shortcut_that_fails_is_named_with_its_reason(caplog: pytest.LogCaptur
 
 @pytest.mark.parametrize(
     ("name", "shortcut"),
-    [("loaded", "get"), ("flushed", "single insert"), ("to_json", "pages"), ("are_alike", "bulk insert")],
+    [("add_loaded", "get"), ("add_flushed", "single insert"), ("to_json", "pages"), ("are_alike", "bulk insert")],
 )
 def test_a_shortcut_that_does_something_else_is_found(
     monkeypatch: pytest.MonkeyPatch, name: str, shortcut: str
