@@ -1,4 +1,4 @@
-"""The benchmark's arithmetic: what it reads, compares and says; servers and clocks are not needed."""
+"""The benchmark's calculations and reports, without servers and clocks."""
 
 from benchmarks.chart import svg
 from benchmarks.check import plain

@@ -1,4 +1,4 @@
-"""The application: what its settings say holds in the service that it makes."""
+"""The application: its settings take effect in the service."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

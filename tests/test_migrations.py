@@ -1,4 +1,4 @@
-"""Migrations: the schema that they make is the one that the models describe, on both engines."""
+"""Migrations: they create the schema of the models, on both engines."""
 
 import asyncio
 import sys
@@ -135,7 +135,7 @@ async def test_an_unknown_revision_is_one_sentence(settings: Settings, arguments
     )
     said, _ = await process.communicate()
     assert process.returncode == code
-    assert said.decode().strip().removeprefix("FAILED: ") == migrations.State(unknown=("9999",)).sentence
+    assert said.decode().strip().removeprefix("FAILED: ") == migrations.State(unknown=("9999",)).message
 
 
 async def test_the_service_starts_without_its_database_and_says_so(

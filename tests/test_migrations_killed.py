@@ -1,4 +1,4 @@
-"""Migrations that are killed in the middle: nothing of them is left, and the next `make migrate` goes on."""
+"""Killed migrations: they leave nothing behind, and the next `make migrate` succeeds."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""`make migration` on tables with rows: it fills, renames, counts what it loses, and keeps what it has tried."""
+"""`make migration` on tables with rows: fills and renames columns, counts losses, and tries what it writes."""
 
 import asyncio
 import os
@@ -127,7 +127,7 @@ async def test_a_trial_leaves_nothing_in_the_database(project: Project) -> None:
 
 @pytest.fixture
 def stranger() -> Iterator[None]:
-    """A table that no migration makes."""
+    """A table without a migration."""
     table = Table("stranger", SQLModel.metadata, Column("id", Integer, primary_key=True))
     yield
     SQLModel.metadata.remove(table)
@@ -135,7 +135,7 @@ def stranger() -> Iterator[None]:
 
 @pytest.fixture
 def versions(project: Project, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of migrations, if they are written in this process."""
+    """The folder of migrations, for migrations that this process writes."""
     monkeypatch.setattr(migrations, "ROOT", project.folder)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setenv("DATABASE_URL", plain(project.url))
@@ -143,7 +143,7 @@ def versions(project: Project, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def the_only(folder: Path, pattern: str) -> str:
-    """The text of the only file in the folder with such a name."""
+    """The text of the only file in the folder that matches the pattern."""
     (file,) = folder.glob(pattern)
     return file.read_text()
 
@@ -183,12 +183,12 @@ async def test_where_the_rows_cannot_be_copied_a_migration_is_kept_untried(
 
     monkeypatch.setattr(new_migration, "copy_rows", fail)
     assert await asyncio.to_thread(new_migration.main, "empty") is None
-    assert "It was not tried on sqlite: not allowed" in capsys.readouterr().out
+    assert "The migration was not tried on sqlite: not allowed" in capsys.readouterr().out
 
 
 def test_a_rename_that_cannot_be_read_is_one_sentence() -> None:
     said = new_migration.main("empty", "age->years")
-    assert said == "RENAME is 'age->years', but should be as in hero.age:years, or hero:champion."
+    assert said == "RENAME is 'age->years'. Write it as hero.age:years (a column) or hero:champion (a table)."
 
 
 async def test_a_table_is_renamed(versions: Path) -> None:

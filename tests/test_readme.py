@@ -1,4 +1,4 @@
-"""The README tells the truth: its session, its settings, its dependencies and its commands."""
+"""The README is correct: its console sessions, settings, dependencies and commands."""
 
 import asyncio
 import re
@@ -21,14 +21,14 @@ VARYING = re.compile(r'(\d{4}-\d\d-\d\dT[\d:.]+Z|"request_id":"[0-9a-f]{32}")')
 
 
 def session(kind: str) -> list[tuple[str, list[str]]]:
-    """Each command of the console blocks of this kind, with the lines that it prints."""
+    """The commands of the console blocks of this kind, each with its printed lines."""
     blocks = re.findall(rf"```console{kind}\n(.*?)```", README, re.DOTALL)
     commands = [part for block in blocks for part in re.split(r"^\$ ", block, flags=re.MULTILINE) if part.strip()]
     return [(first, steady(rest)) for first, _, rest in (command.partition("\n") for command in commands)]
 
 
 def steady(output: str) -> list[str]:
-    """The lines of an output, without what is another at every run."""
+    """The lines of an output, without the parts that vary."""
     return [VARYING.sub("…", line).strip() for line in output.splitlines() if line.strip()]
 
 

@@ -1,4 +1,4 @@
-"""Nothing secret is logged: no password, no token, no key, and no password of a URL."""
+"""Secrets in logs: passwords, tokens, keys, and passwords in URLs are never logged."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from tests.application import settings_for
 from tests.live import Server, free_port, serving
 
 MARK = "Zq9"
-"""Part of everything that is secret here."""
+"""A part of every secret in these tests."""
 KEY = f"{MARK}-0123456789abcdef0123456789abcdef"
 PASSWORD = f"{MARK}-swordfish"
 OTHER = f"{MARK}-password"
@@ -27,7 +27,7 @@ def register(client: httpx.Client, **fields: Any) -> httpx.Response:
 
 
 def use(server: Server) -> list[str]:
-    """Register, log in, be refused, change the password; every token that was sent."""
+    """Register, log in, get refused, and change the password. Returns every token that was sent."""
     with httpx.Client(base_url=server.url, timeout=20) as client:
         answers = [register(client), register(client), register(client, password=MARK), log_in(client, OTHER)]
         token = str(log_in(client).json()["access_token"])

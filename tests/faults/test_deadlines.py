@@ -1,4 +1,4 @@
-"""Work that takes too long, or for which nobody waits any more, is ended; a write for which nobody waits is not."""
+"""Work past its deadline, and reads whose client disconnected, are ended; writes whose client disconnected are not."""
 
 import asyncio
 import re
@@ -18,12 +18,12 @@ from tests.faults.waiting import until, until_idle
 from tests.live import Server, serving
 
 LATE = 0.5
-"""Seconds after its deadline by which a request has its answer."""
+"""The longest time between a deadline and its response, in seconds."""
 SLEEPING = "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND state = 'active' AND query LIKE '%pg_sleep%'"
 
 
 async def leave(port: int, method: str, path: str) -> None:
-    """Hang up after 0.3 seconds."""
+    """Disconnect after 0.3 seconds."""
     async with Client(port) as client:
         with suppress(TimeoutError):
             async with asyncio.timeout(0.3):
@@ -32,7 +32,7 @@ async def leave(port: int, method: str, path: str) -> None:
 
 @pytest.fixture(scope="module")
 def hasty(engine: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A service in which a request may take a second, and a statement 0.9 s."""
+    """A service with a request timeout of 1 s and a statement timeout of 0.9 s."""
     log_file = tmp_path_factory.mktemp("hasty") / "service.log"
     with (
         new_url(engine, request) as url,

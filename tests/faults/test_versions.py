@@ -1,4 +1,4 @@
-"""Fifty who change one thing at once, each in a process of its own: nobody's change is lost, and nobody sees a 500."""
+"""Fifty concurrent changes of one row, sent by separate processes: no change is lost, and none gets a 500."""
 
 import asyncio
 from collections import Counter
@@ -11,7 +11,7 @@ MANY = 50
 
 
 async def new_hero(port: int) -> str:
-    """Its path."""
+    """Create a hero. Returns its path."""
     async with Client(port) as client:
         answer = await client.send("POST", "/heroes/", {"name": "Deadpond", "secret_name": "Dive Wilson"})
     return answer.headers["location"]
@@ -26,7 +26,7 @@ async def test_fifty_increments_with_if_match_are_fifty(server: Server, engine: 
     path, refused = await new_hero(server.port), 0
 
     async def increment() -> int:
-        """How often somebody else was faster."""
+        """Increment once. Returns how often another client was faster."""
         async with Client(server.port) as client:
             for attempt in range(10 * MANY):
                 hero = await client.send("GET", path)

@@ -1,4 +1,4 @@
-"""What categories promise: ids that sort by time, and that one in use is not deleted."""
+"""Categories: ids that sort by time, and no deletion of a category in use."""
 
 import asyncio
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""What the dashboard promises: what there is, by queries that run at the same time, each on its own connection."""
+"""The dashboard: totals, newest heroes and ratings, by concurrent queries, each on its own connection."""
 
 import asyncio
 from typing import Any
@@ -33,7 +33,7 @@ KEYS = {"heroes", "totals", "products_by_status", "ratings"}
 
 
 async def rate(client: Client, product: Json, ratings: list[int]) -> None:
-    """One review of each rating, by as many of the users that there are, or that are made now."""
+    """Create a review for each rating, each by another user, who is created if needed."""
     users = await read(client, "/users/", sort="id")
     users += [await new_user(client) for _ in range(len(ratings) - len(users))]
     reviews = [
@@ -143,7 +143,7 @@ async def test_one_query_that_fails_is_one_clear_failure(
     async def fail(_: ReadSession) -> None:
         raise Unreachable("no database")
 
-    await client.get("/dashboard")  # so that no connection is cancelled while it is being made
+    await client.get("/dashboard")  # opens the connections before, so that none is cancelled while it is opened
     monkeypatch.setattr(dashboard, part, fail)
     monkeypatch.setattr(unit_of_work, "READ_SECONDS", 0)
     answer = await client.get("/dashboard")
@@ -166,7 +166,7 @@ async def test_a_failure_cancels_the_others_and_is_the_one_that_is_told(database
 
     async def fail(_: ReadSession) -> None:
         await waiting.wait()
-        raise Problem(404, "There is no such thing.", kind="not-found")
+        raise Problem(404, "The resource does not exist.", kind="not-found")
 
     with pytest.raises(Problem, match="no such thing"):
         await database.read().gather(wait, fail, wait)

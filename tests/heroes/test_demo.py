@@ -1,4 +1,4 @@
-"""What the demo data promises: an empty database is filled once, and one with rows is left alone."""
+"""Demo data: fills an empty database once, and does not change a database with rows."""
 
 import asyncio
 from typing import Any

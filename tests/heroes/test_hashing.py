@@ -1,4 +1,4 @@
-"""Passwords of users are hashed before anything is locked, so that others can read and write meanwhile."""
+"""Passwords are hashed before rows are locked, so that other requests can read and write meanwhile."""
 
 import asyncio
 import threading
@@ -11,11 +11,11 @@ from tests.engines import Client
 from tests.heroes.shop import new_hero, new_user, read, user_body
 
 PATIENCE = 20
-"""Seconds, after which a test that waits has failed."""
+"""The timeout of waiting tests, in seconds."""
 
 
 class Held:
-    """A hasher that does not finish before it is released, but for so many hashes that are `free`."""
+    """A hasher that blocks until it is released, except for the first `free` hashes."""
 
     def __init__(self) -> None:
         self.started, self.released, self.free = threading.Event(), threading.Event(), 0
@@ -32,7 +32,7 @@ class Held:
 
 
 class Interrupted:
-    """A hasher that does not finish before another request has written a hero."""
+    """A hasher that returns only after another request has written a hero."""
 
     def __init__(self, client: Client) -> None:
         self.client, self.loop, self.statuses = client, asyncio.get_running_loop(), list[int]()

@@ -1,4 +1,4 @@
-"""What heroes promise beyond what every resource does."""
+"""Heroes: behaviour beyond the contract of all resources."""
 
 import pytest
 

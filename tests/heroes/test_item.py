@@ -1,4 +1,4 @@
-"""What items promise: a price that is exact to the cent, and an owner of whom no more is shown than must be."""
+"""Items: prices exact to the cent, and an owner of whom only id and username are shown."""
 
 import json
 from typing import Any

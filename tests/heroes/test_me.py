@@ -1,4 +1,4 @@
-"""What `/users/me` promises: the user whose token the request carries, and nobody without one."""
+"""`/users/me`: the user to whom the token of the request was issued."""
 
 from tests.engines import Client
 from tests.heroes.people import Person

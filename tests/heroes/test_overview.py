@@ -1,4 +1,4 @@
-"""What the overview of a product promises: the product, its latest reviews and their statistics, loaded at once."""
+"""The product overview: product, newest reviews and statistics, by concurrent queries."""
 
 import asyncio
 from typing import Any
@@ -72,7 +72,7 @@ async def test_its_queries_run_at_the_same_time_each_on_its_own_connection(
     alone = await of(client, product)
     with Meeting(database, monkeypatch, 3) as meeting:
         assert await of(client, product) == alone
-    assert len(meeting.connections) >= 2  # the product is read past the ORM, and its connection is free at once
+    assert len(meeting.connections) >= 2  # the product is read past the ORM, and its connection is free again at once
 
 
 async def test_one_query_that_fails_is_one_clear_failure(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +80,7 @@ async def test_one_query_that_fails_is_one_clear_failure(client: Client, monkeyp
         raise Unreachable("no database")
 
     product = await new_product(client)
-    await of(client, product)  # so that no connection is cancelled while it is being made
+    await of(client, product)  # opens the connections before, so that none is cancelled while it is opened
     monkeypatch.setattr(overview, "statistics_of", fail)
     monkeypatch.setattr(unit_of_work, "READ_SECONDS", 0)
     answer = await client.get(f"/products/{product['id']}/overview")

@@ -1,4 +1,4 @@
-"""Who may do what (section 8 of the contract): members make and change what is theirs, superusers do everything."""
+"""Permissions (section 8 of the contract): members create and change their own rows, superusers do everything."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -20,7 +20,7 @@ from tests.heroes.shop import UNKNOWN, Json, cheap_hashes, made, new_hero, new_p
 
 ANYONE, MEMBERS, OWNERS, SUPERUSERS = Who
 OF_SUPERUSERS = {"GET": MEMBERS}
-"""Members read, superusers do everything else."""
+"""Members read; superusers do everything else."""
 OF_OWNERS = {"GET": MEMBERS, "POST": OWNERS, "PUT": OWNERS, "PATCH": OWNERS, "DELETE": OWNERS}
 RULES = {
     **dict.fromkeys(("heroes", "teams", "categories", "products", "dashboard"), OF_SUPERUSERS),
@@ -29,7 +29,7 @@ RULES = {
     "users": OF_OWNERS | {"POST": ANYONE},
     "auth": {"POST": ANYONE},
 }
-"""What the contract says, by the first part of the path and the method; what it does not say is for superusers."""
+"""The rules of the contract, by the first part of the path and the method. Everything else is for superusers."""
 EXCEPTIONS = {"POST /users/bulk": SUPERUSERS}
 ROUTES = {
     f"{method} {context.path}": (id(context.original_route), method)
@@ -38,7 +38,7 @@ ROUTES = {
     if isinstance(context.original_route, Operation)
 }
 OWNED = {"items": "owner_id", "posts": "author_id", "reviews": "author_id"}
-"""What belongs to somebody, and the field that says to whom."""
+"""The resources that belong to users, with the field of the owner."""
 pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
 owned = pytest.mark.parametrize("kind", OWNED)
 writing = pytest.mark.parametrize("method", ["PUT", "PATCH"])
@@ -73,7 +73,7 @@ async def test_members_read_an_overview_the_dashboard_and_themselves(boss: Perso
 
 
 async def body_of(kind: str, boss: Person) -> Json:
-    """A valid body that names no owner."""
+    """A valid body without an owner."""
     if kind == "items":
         return {"name": f"Teapot {next(numbers)}", "price": "9.99"}
     if kind == "posts":

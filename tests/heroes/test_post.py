@@ -1,4 +1,4 @@
-"""What posts promise: their author is always there, in few statements, and no more of the author than must be."""
+"""Posts: their author is always embedded, by few statements, with id and username only."""
 
 from typing import Any
 

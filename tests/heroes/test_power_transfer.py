@@ -1,4 +1,4 @@
-"""What power transfers promise: no power is lost or made, none is below zero, and no hero has too much."""
+"""Power transfers: the total power stays the same, and each hero's power stays within its bounds."""
 
 import asyncio
 import random
@@ -51,7 +51,7 @@ async def test_the_sum_of_all_power_stays_whatever_is_transferred_at_once(client
 async def test_opposite_transfers_at_the_same_time_do_not_wait_for_each_other_in_a_circle(
     client: Client, database: Database
 ) -> None:
-    """Whoever did would be broken off, and run again, which a second UPDATE would show."""
+    """A deadlock would be retried, which a second UPDATE would show."""
     one, other = [await new_hero(client, power=20) for _ in range(2)]
     gifts = [gift(one, other), gift(other, one)] * 20
     with statements_of(database.writer) as statements:

@@ -1,4 +1,4 @@
-"""What may they see: an e-mail address is its owner's and the superusers' to see, and nobody else learns of it."""
+"""Privacy: only the owner and superusers see an e-mail address, and no other response reveals it."""
 
 import logging
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def log(guarded: object) -> Iterator[CapturedLog]:
 
 
 def without_id(answer: Response) -> Json:
-    """What a problem says, whatever its request."""
+    """The problem without its request id."""
     problem: Json = answer.json()
     del problem["request_id"]
     return problem
@@ -117,7 +117,7 @@ async def test_a_change_shows_its_own_user_the_address(method: str, natasha: Per
 
 
 def takers(steve: Person) -> Iterator[Json]:
-    """Bodies that collide with this user: by the name, by the address, by both."""
+    """Bodies that conflict with this user: by the name, by the address, by both."""
     yield user_body(username=steve.username.upper())
     yield user_body(email=steve.email.upper())
     yield user_body(username=steve.username, email=steve.email)
@@ -130,7 +130,7 @@ async def test_who_registers_does_not_learn_which_of_name_and_address_is_taken(
         answers = [await client.post("/users/", json=body) for body in takers(steve)]
         first, *others = map(without_id, answers)
         assert first["status"] == 409
-        assert first["detail"] == "email or username is taken: another one has this value."
+        assert first["detail"] == "email or username is taken: another row has this value."
         assert others == [first, first]
 
 

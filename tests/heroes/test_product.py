@@ -1,4 +1,4 @@
-"""What products promise: unique while they live, hidden when deleted, as before when restored, changed by the many."""
+"""Products: unique while not deleted, hidden when deleted, restored unchanged, and updated in bulk."""
 
 import asyncio
 from typing import Any
@@ -102,7 +102,7 @@ async def test_the_database_itself_refuses_what_must_not_be(client: Client, data
     await new_product(client)
     async with database.writer.connect() as connection:
         with pytest.raises(IntegrityError):
-            await connection.execute(text(f"UPDATE product SET {sentence}"))  # noqa: S608  our own words
+            await connection.execute(text(f"UPDATE product SET {sentence}"))  # noqa: S608  a constant of this test
 
 
 @pytest.mark.parametrize("field", ["slug", "sku"])
@@ -111,7 +111,7 @@ async def test_the_database_itself_keeps_the_living_apart(client: Client, databa
         await new_product(client)
     async with database.writer.connect() as connection:
         with pytest.raises(IntegrityError):
-            await connection.execute(text(f"UPDATE product SET {field} = 'X'"))  # noqa: S608  our own words
+            await connection.execute(text(f"UPDATE product SET {field} = 'X'"))  # noqa: S608  a constant of this test
 
 
 @pytest.mark.parametrize("query", [{}, {"q": "kettle"}, {"name": "Kettle"}, {"stock__gte": "5"}, {"sort": "-name"}])
@@ -171,7 +171,7 @@ async def test_deleting_for_good_takes_the_row_and_what_belongs_to_it(
     assert (await client.get(path(product), params={"deleted": "true"})).status_code == 404
     async with database.connect() as connection:
         for table, left in (("review", 0), ("stock_movement", 1), ("stock_transfer", 0)):
-            counted = await connection.execute(text(f"SELECT count(*) FROM {table}"))  # noqa: S608  our own names
+            counted = await connection.execute(text(f"SELECT count(*) FROM {table}"))  # noqa: S608  constants
             assert counted.scalar_one() == left
     assert (await read(client, path(other)))["stock"] == 2
 

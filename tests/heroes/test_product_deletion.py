@@ -1,4 +1,4 @@
-"""What the deletion of a product promises: it can be deleted itself, which restores the product as it was."""
+"""Product deletions: deleting the deletion restores the product unchanged."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What reviews promise: one per product and author, from 1 to 5."""
+"""Reviews: one per product and author, rated from 1 to 5."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""What stock movements promise: never below zero, never changed, and their sum is always the stock."""
+"""Stock movements: the stock is never negative, movements never change, and their sum is the stock."""
 
 import asyncio
 import random
@@ -23,7 +23,7 @@ Requests = list[Coroutine[Any, Any, Response]]
 
 @contextmanager
 def aborting(engine: AsyncEngine, generator: random.Random) -> Iterator[Counter[str]]:
-    """Cancel some of the tasks that write, each as it is about to execute a statement or to commit."""
+    """Cancel some of the writing tasks, each before it executes a statement or commits."""
     doomed: dict[asyncio.Task[Any], int] = {}
     happened: Counter[str] = Counter()
 

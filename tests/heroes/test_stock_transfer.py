@@ -1,4 +1,4 @@
-"""What stock transfers promise: two movements or none, without a deadlock."""
+"""Stock transfers: two movements or none, without deadlocks."""
 
 import asyncio
 from typing import Any
@@ -42,7 +42,7 @@ async def test_a_transfer_of_more_than_there_is_is_a_conflict_and_moves_nothing(
 async def test_opposite_transfers_at_the_same_time_do_not_wait_for_each_other_in_a_circle(
     client: Client, database: Database
 ) -> None:
-    """Whoever did would be broken off, and run again, which a second UPDATE would show."""
+    """A deadlock would be retried, which a second UPDATE would show."""
     one, other = await new_product(client, stock=5), await new_product(client, stock=5)
     ways = [order(one, other, 2), order(other, one, 2)] * 20
     with statements_of(database.writer) as statements:

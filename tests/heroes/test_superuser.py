@@ -1,4 +1,4 @@
-"""The first superuser: asked for, or taken from the environment, and never with a password of our own."""
+"""Creating the first superuser: from input or from the environment, without a default password."""
 
 import asyncio
 import runpy
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
 
 @pytest.fixture
 async def database(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
-    """A database without users, which the environment names; nothing else is set."""
+    """A database without users, set as `DATABASE_URL`."""
     for name in (*Settings.model_fields, *(f"superuser_{field}" for field in ANSWERS)):
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("DATABASE_URL", url_of(database))
@@ -30,7 +30,7 @@ async def database(database: Database, monkeypatch: pytest.MonkeyPatch) -> Datab
 
 @pytest.fixture(autouse=True)
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is asked at the terminal; every question is answered."""
+    """The questions at the terminal, each of which is answered."""
     questions: list[str] = []
 
     def answer(question: str) -> str:
@@ -48,7 +48,7 @@ async def made_by(database: Database) -> list[User]:
 
 
 async def run() -> str | None:
-    """The program has a loop of its own, hence the thread."""
+    """Run the program, in a thread because it runs its own event loop."""
     return await asyncio.to_thread(superuser.main)
 
 
@@ -112,7 +112,7 @@ async def test_it_ends_with_1_where_it_cannot(database: Database, monkeypatch: p
     monkeypatch.setenv("SUPERUSER_PASSWORD", "short")
     with pytest.raises(SystemExit) as end:
         await asyncio.to_thread(program)
-    assert str(end.value.code).startswith("password: ")  # a sentence on stderr, and the exit code 1
+    assert str(end.value.code).startswith("password: ")  # a message on stderr, and the exit code 1
     monkeypatch.setenv("SUPERUSER_PASSWORD", PASSWORD)
     with pytest.raises(SystemExit) as end:
         await asyncio.to_thread(program)

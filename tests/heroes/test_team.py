@@ -1,4 +1,4 @@
-"""What teams promise beyond what every resource does: they show their heroes, and leave them when they are deleted."""
+"""Teams: they embed their heroes, who remain when the team is deleted."""
 
 from tests.engines import Client
 from tests.heroes.shop import Json, made, new_hero, read

@@ -1,4 +1,4 @@
-"""Tokens: given for a name and a password, and worth nothing once they are forged, expired, or followed by others."""
+"""Tokens: issued for a username and a password; forged, expired and invalidated tokens are refused."""
 
 import base64
 import json
@@ -74,7 +74,7 @@ async def status_with(app: Service, token: str) -> int:
 
 
 def claims(**changes: Any) -> Json:
-    """What a token says; None leaves a claim out."""
+    """The claims of a token. A claim that is None is left out."""
     now = datetime.now(UTC)
     sound = {"iss": "heroes", "aud": "heroes", "iat": now, "exp": now + timedelta(hours=1), "jti": uuid.uuid4().hex}
     content = sound | {"sub": "1", "gen": 0} | changes
@@ -140,7 +140,7 @@ BAD_TOKENS |= {
 
 
 def forged(user: str, algorithm: str) -> str:
-    """A token that names another algorithm, with the signature of ours."""
+    """A token with another `alg` in its header, and a valid signature of the service."""
     _, body, signature = signed(claims(sub=user)).split(".")
     return f"{part({'alg': algorithm, 'typ': 'JWT'})}.{body}.{signature}"
 
@@ -181,7 +181,7 @@ async def test_the_form_of_oauth_is_understood(nobody: Client, natasha: Person) 
 
 
 class Spy:
-    """A hasher that counts what it verifies."""
+    """A hasher that records its verifications."""
 
     def __init__(self, hasher: Any) -> None:
         self.hasher, self.hash, self.against = hasher, hasher.hash, list[str]()

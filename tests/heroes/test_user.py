@@ -1,4 +1,4 @@
-"""What users promise: one per name and address, whatever the case, and a password that nobody sees again."""
+"""Users: unique names and addresses, ignoring case, and passwords that no response or log contains."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import select
 
-from heroes.user import MAX_AT_ONCE, User, UserCreate, UserReplace, UserUpdate
+from heroes.user import MAX_BULK_USERS, User, UserCreate, UserReplace, UserUpdate
 from kit.database.databases import Database
 from tests.engines import Client
 from tests.heroes.captured_log import CapturedLog, capturing
@@ -54,12 +54,12 @@ def log() -> Iterator[CapturedLog]:
 
 
 def cased(word: str, number: int) -> str:
-    """The word in one of its cases."""
+    """The word in one of its spellings by case."""
     return "".join(letter.upper() if number >> place & 1 else letter for place, letter in enumerate(word))
 
 
 async def send(client: Client, method: str, path: str, body: Any) -> Response:
-    """Send JSON in ASCII, so that it may hold a lone surrogate."""
+    """Send JSON in ASCII, which may contain a lone surrogate."""
     return await client.request(method, path, content=json.dumps(body), headers={"content-type": "application/json"})
 
 
@@ -278,6 +278,6 @@ async def test_a_deleted_user_leaves_the_name_to_others(client: Client) -> None:
 
 
 async def test_no_more_are_made_at_once_than_can_be_hashed_in_time(client: Client) -> None:
-    answer = await client.post("/users/bulk", json=[user_body() for _ in range(MAX_AT_ONCE + 1)])
+    answer = await client.post("/users/bulk", json=[user_body() for _ in range(MAX_BULK_USERS + 1)])
     assert answer.status_code == 422
     assert [error["pointer"] for error in answer.json()["errors"]] == ["#"]

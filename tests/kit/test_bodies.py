@@ -1,4 +1,4 @@
-"""Request bodies: read as a server hands them over, of a bounded size, and parsed once."""
+"""Request bodies: read in the parts that a server delivers, with a bounded size, and parsed once."""
 
 from typing import Any
 

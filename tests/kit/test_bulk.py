@@ -1,4 +1,4 @@
-"""Bulk creation: in few statements, all or nothing, or each on its own; failures point at the element."""
+"""Bulk creation: by few statements, all or none or each separately; failures point at the element."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -19,7 +19,7 @@ from tests.statements import statements_of
 
 THOUSAND = 1000
 MISSING = 77
-"""The id of no row."""
+"""The id of a row that does not exist."""
 
 
 def shelf(name: str, **fields: Any) -> Json:
@@ -27,7 +27,7 @@ def shelf(name: str, **fields: Any) -> Json:
 
 
 def bodies_of(number: int) -> list[Json]:
-    """Bodies of so many shelves."""
+    """The bodies of this number of shelves."""
     return [shelf(f"Shelf {place}") for place in range(number)]
 
 
@@ -67,12 +67,12 @@ THOUSANDS: dict[str, Callable[[Client], Awaitable[list[Json]]]] = {
 
 
 def said(thing: Json, body: Json) -> Json:
-    """Of this thing, the fields that the body gave."""
+    """The fields of a created resource that its body contained."""
     return {name: thing[name] for name in body}
 
 
 def is_one_by_one(database: Database, path: str) -> bool:
-    """Without shortcuts, SQLAlchemy inserts rows that SQLite numbers one by one."""
+    """Whether SQLAlchemy inserts rows one by one: without shortcuts, if SQLite generates their ids."""
     return database.is_sqlite and path != "/journals/" and not FAST_PATH
 
 
@@ -223,7 +223,7 @@ async def test_many_bulks_at_once_with_names_in_common_never_get_a_part_through(
 
 
 def failing_once(failure: Exception) -> Make[Any]:
-    """Makes shelves, but fails the first time."""
+    """A function that creates shelves, but raises an exception in its first call."""
     failures = [failure]
 
     async def make(session: WriteSession, elements: Sequence[Any]) -> Sequence[Entity]:

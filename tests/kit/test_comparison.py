@@ -1,4 +1,4 @@
-"""Comparison with the models: autogenerate sees CHECKs, indexes, enums, triggers and functions, on both engines."""
+"""Comparison with the models: autogenerate finds CHECKs, indexes, enums, triggers and functions, on both engines."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -39,7 +39,7 @@ def metadata_of(model: Model) -> MetaData:
 
 
 def shelf(*args: Any, bound: int = 200, title: Any = None) -> Model:
-    """A table with a CHECK, and what else is given."""
+    """A table with a CHECK, and with further parts."""
 
     def define(metadata: MetaData) -> None:
         check = CheckConstraint(f"length(title) BETWEEN 1 AND {bound}", name="title")
@@ -55,7 +55,7 @@ def context_of(connection: Connection, metadata: MetaData) -> MigrationContext:
 
 
 def generated(connection: Connection, metadata: MetaData) -> tuple[str, str]:
-    """The bodies of the migration that autogenerate writes, up and down; `pass` if nothing differs."""
+    """The bodies of the upgrade and the downgrade that autogenerate writes; `pass` if nothing differs."""
     context = context_of(connection, metadata)
     script = produce_migrations(context, metadata)
     up, down = script.upgrade_ops, script.downgrade_ops
@@ -70,7 +70,7 @@ def generated(connection: Connection, metadata: MetaData) -> tuple[str, str]:
 
 def apply(connection: Connection, metadata: MetaData, body: str) -> None:
     with Operations.context(context_of(connection, metadata)) as op:
-        exec(f"if True:\n    {body}", {"op": op, "sa": sa})  # noqa: S102  it is what a migration does
+        exec(f"if True:\n    {body}", {"op": op, "sa": sa})  # noqa: S102  a migration is executed like this
 
 
 def check_equal(connection: Connection, metadata: MetaData) -> None:
@@ -79,7 +79,7 @@ def check_equal(connection: Connection, metadata: MetaData) -> None:
 
 
 async def change(engine: AsyncEngine, old: Model, new: Model) -> str:
-    """The migration from one model to the other, which is applied: up, down, and up."""
+    """Apply the migration from one model to the other: up, down, and up. Returns the upgrade."""
 
     def run(connection: Connection) -> str:
         before, after = metadata_of(old), metadata_of(new)

@@ -1,4 +1,4 @@
-"""Embedding: related rows are shown by their variant, whatever that needs of them."""
+"""Embedding: related rows are shown by their read variant, with all columns that it needs."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ from tests.kit.service import client_of, create_runtime, create_service
 
 
 class SignRead(Read):
-    """A shelf with its sign."""
+    """A shelf with a computed field."""
 
     name: str
     room: str

@@ -1,4 +1,4 @@
-"""Encoding: the JSON of answers."""
+"""JSON encoding of responses."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Engines and sessions: what each connection is set to, and what a read session cannot do."""
+"""Engines and sessions: the settings of connections, and the limits of a read session."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ MEMORY = make_url("sqlite+aiosqlite://")
 
 @pytest.fixture
 async def memory() -> AsyncIterator[Database]:
-    """A database in memory, with the library's tables."""
+    """A database in memory, with the tables of the bookshop."""
     database = Database(MEMORY)
     async with database.writer.begin() as connection:
         await connection.run_sync(REGISTRY.metadata.create_all, tables=TABLES)

@@ -1,4 +1,4 @@
-"""OpenAPI examples: ids of rows that exist, so that the first try in Swagger UI succeeds."""
+"""OpenAPI examples: ids of existing rows, so that the first try in Swagger UI succeeds."""
 
 from tests.engines import Client
 from tests.kit.probes import Json, made, new_book, read

@@ -1,4 +1,4 @@
-"""Garbage collection: rare, but only in a process that is the service's own."""
+"""Garbage collection: tuned, but only in a process of the service itself."""
 
 import gc
 
@@ -24,7 +24,7 @@ def test_objects_that_exist_at_the_start_are_not_looked_at_again() -> None:
 
 
 class Listening(Shutdown):
-    """As under uvicorn, or not."""
+    """A shutdown that listens to signals, as under uvicorn, or does not."""
 
     def __init__(self, is_ours: bool) -> None:
         super().__init__(0, 0)

@@ -1,4 +1,4 @@
-"""Idempotency: a key stands for one request; its first answer is kept with its effect, and given again."""
+"""Idempotency: the first response to a key is stored with its effect, and replayed."""
 
 import asyncio
 from collections import Counter
@@ -36,7 +36,7 @@ from tests.kit.probes import (
 from tests.kit.service import Person, client_of, create_runtime, create_service
 
 FIRST = ("content-type", "location", "etag")
-"""The headers of a first answer that the next ones repeat."""
+"""The headers of the first response that a replay repeats."""
 RACERS = 50
 DAY = timedelta(hours=24)
 SECRET = "Zq9-swordfish"  # noqa: S105  to be looked for
@@ -50,7 +50,7 @@ entered = asyncio.Event()
 
 @router.post("/failing")
 async def fail_at_first(session: Session) -> int:
-    """Makes a shelf, and then fails for as long as there are failures."""
+    """Create a shelf, and raise the next of the prepared failures."""
     session.add(Shelf.model_validate(SHELF))
     await session.flush()
     if failures:
@@ -60,7 +60,7 @@ async def fail_at_first(session: Session) -> int:
 
 @router.post("/books/{book_id}")
 async def find_book(book_id: Id, session: Session) -> int:
-    """Makes a shelf, and then looks for the book."""
+    """Create a shelf, then get the book."""
     session.add(Shelf.model_validate(SHELF))
     await session.flush()
     return found(await session.get(Book, book_id)).copies
@@ -68,7 +68,7 @@ async def find_book(book_id: Id, session: Session) -> int:
 
 @router.post("/held")
 async def wait_until_released(session: Session) -> int:
-    """Waits until the test lets it go."""
+    """Wait until the test releases the handler."""
     session.add(Shelf.model_validate(SHELF))
     entered.set()
     await held.wait()
@@ -77,7 +77,7 @@ async def wait_until_released(session: Session) -> int:
 
 @router.post("/given-up")
 async def give_key_up(session: Session) -> int:
-    """Rolls back, which gives its key up too, and waits until the test lets it go."""
+    """Roll back, which releases the key too, and wait until the test releases the handler."""
     await session.rollback()
     session.add(Shelf.model_validate(SHELF))
     entered.set()
@@ -87,7 +87,7 @@ async def give_key_up(session: Session) -> int:
 
 @router.post("/overtaken/{book_id}")
 async def be_overtaken_once(book_id: Id, session: Session) -> dict[str, int]:
-    """Its row has another version by the time it writes, but only the first time."""
+    """Write a row that another transaction has changed; only in the first call."""
     book = found(await session.get(Book, book_id))
     attempts.append(book_id)
     if len(attempts) == 1:
@@ -99,7 +99,7 @@ async def be_overtaken_once(book_id: Id, session: Session) -> dict[str, int]:
 
 @router.post("/nothing", status_code=204)
 async def do_nothing(_: Session, first: int = 0, second: int = 0) -> None:
-    """Has nothing to say."""
+    """Return nothing."""
 
 
 @router.post("/patience")
@@ -110,12 +110,12 @@ async def show_patience(session: Session) -> Any:
 
 @router.post("/secrets", status_code=204)
 async def take_secret(_: Session, secret: Annotated[Password, Body(embed=True)]) -> None:
-    """Takes a password."""
+    """Take a password."""
 
 
 @pytest.fixture
 async def service(database: Database) -> Service:
-    """The library with these operations."""
+    """The bookshop with these operations."""
     return create_service(create_runtime(database), router)
 
 
@@ -140,7 +140,7 @@ async def kept(database: Database) -> list[Any]:
 
 
 async def age(database: Database, by: timedelta) -> None:
-    """Make all keys older than they are."""
+    """Make all keys older."""
     async with database.writer.begin() as connection:
         await connection.execute(update(StoredAnswer).values(created_at=now() - by))
 
@@ -154,7 +154,7 @@ def is_replayed(answer: Response) -> bool:
 
 
 def assert_same(again: Response, first: Response) -> None:
-    """The second is the first, given again."""
+    """Check that a response is the replay of the first one."""
     assert not is_replayed(first)
     assert is_replayed(again), again.text
     assert (again.status_code, again.content) == (first.status_code, first.content)
@@ -303,7 +303,7 @@ async def test_a_query_that_was_wrong_may_be_corrected_under_its_key(client: Cli
         (OutOfRange("Python int too large"), 422),
         (OverflowError("too large"), 500),
         (OSError("Connection refused"), 500),
-        (Unreachable("Connection refused"), 200),  # asked again at once, and all went well
+        (Unreachable("Connection refused"), 200),  # retried at once, with success
     ],
 )
 async def test_a_failure_that_the_data_did_not_decide_is_not_kept(
@@ -369,7 +369,7 @@ async def test_many_of_which_one_is_taken_are_the_same_conflict_again(client: Cl
 
 async def test_of_fifty_requests_at_once_with_the_same_key_one_is_carried_out(client: Client) -> None:
     answers = await asyncio.gather(*(post(client, "/books/", json=BOOK) for _ in range(RACERS)))
-    in_flight = [answer for answer in answers if answer.status_code == 409]  # on a machine that is slow
+    in_flight = [answer for answer in answers if answer.status_code == 409]  # on a slow machine
     assert {answer.json()["type"] for answer in in_flight} <= {"urn:problem:in-flight"}
     done = [answer for answer in answers if answer not in in_flight]
     assert Counter(map(is_replayed, done)) == {False: 1, True: len(done) - 1}
@@ -419,7 +419,7 @@ async def test_a_first_request_that_is_broken_off_does_not_keep_its_key(probed: 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits long for the first request with a key."""
+    """Requests wait only shortly for the first request with the same key."""
     monkeypatch.setattr(idempotency, "MAX_WAIT_SECONDS", 0.05)
 
 
@@ -431,7 +431,7 @@ def assert_in_flight(answer: Response) -> None:
 
 
 async def undone(client: Client, database: Database, path: str, **arguments: Any) -> Json:
-    """The row of key-1 for this request, of which nothing else is left."""
+    """The row of key-1 for this request, without its other effects."""
     await post(client, path, **arguments)
     (row,) = await kept(database)
     await execute(database, "DELETE FROM idempotency_key", "DELETE FROM kit_book", "DELETE FROM kit_shelf")
@@ -441,7 +441,7 @@ async def undone(client: Client, database: Database, path: str, **arguments: Any
 
 @asynccontextmanager
 async def elsewhere(client: Client, database: Database) -> AsyncIterator[AsyncConnection]:
-    """Another process has just taken key-1 for a book, and has not committed yet."""
+    """Another process has claimed key-1 for a book, and has not committed yet."""
     row = await undone(client, database, "/books/", json=BOOK)
     async with database.writer.connect() as connection:
         await connection.execute(insert(StoredAnswer).values(row))
@@ -494,7 +494,7 @@ async def test_the_answer_of_another_process_is_not_overwritten_by_a_handler_tha
     async def give_up(session: Session) -> int:
         session.add(Shelf.model_validate(SHELF))
         await session.rollback()
-        with having(idempotency, locks={}):  # another process knows nothing of the locks of this one
+        with having(idempotency, locks={}):  # another process does not share the locks of this one
             async with client_of(other) as second:
                 assert (await post(second, "/given-up/")).json() == 2
         return 1
@@ -520,7 +520,7 @@ async def test_the_answer_of_another_process_is_given_if_it_comes_in_time(
         await until(lambda: blocked(database))
         await connection.commit()
         assert is_replayed(await waiting)
-    assert await number_of(client, "/books/") == 0  # the other process made none here
+    assert await number_of(client, "/books/") == 0  # the other process has created none here
 
 
 @on_postgresql

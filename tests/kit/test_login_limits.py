@@ -1,4 +1,4 @@
-"""Login limits: some failures for an account and for an address, and no more within the window."""
+"""Login limits: a number of failures for an account and for an address within the window; then a 429."""
 
 import asyncio
 import shutil
@@ -26,7 +26,7 @@ SERVE = "tests.kit.logins:serve"
 
 
 def limits(url: str = "memory://", *, per_account: int = 3, window: int = 60) -> LoginLimits:
-    """Three failures of an account are allowed, and five from an address."""
+    """Limits of three failures for an account, and five from an address."""
     return LoginLimits(url, per_account=per_account, per_address=5, window=window)
 
 
@@ -107,7 +107,7 @@ async def test_only_logins_are_counted(strict: Service) -> None:
 
 @asynccontextmanager
 async def redis(folder: Path) -> AsyncIterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A Redis of our own on a free port."""
+    """A Redis server on a free port."""
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("NOT TRIED WITH REDIS: there is no redis-server here; on Debian: apt install redis-server")
@@ -194,7 +194,7 @@ async def test_behind_a_trusted_proxy_the_address_is_the_one_that_it_names(datab
         first = [tried(server.url, "203.0.113.7", number) for number in range(3)]
         assert first == [401, 401, 429]
         assert tried(server.url, "203.0.113.8", 4) == 401
-        assert tried(server.url, "198.51.100.1, 203.0.113.7", 5) == 429  # what the proxy saw comes last
+        assert tried(server.url, "198.51.100.1, 203.0.113.7", 5) == 429  # the proxy appends the address of its client
 
 
 async def test_without_a_trusted_proxy_a_forged_address_does_not_help(database: Database, log_file: Path) -> None:
@@ -213,7 +213,7 @@ async def test_many_guesses_at_once_are_no_way_around(strict: Service) -> None:
 
 @contextmanager
 def redis_beside() -> Iterator[str]:
-    """A Redis that lives outside of any event loop."""
+    """A Redis server outside of any event loop."""
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("NOT TRIED WITH REDIS: there is no redis-server here; on Debian: apt install redis-server")
@@ -228,7 +228,7 @@ def redis_beside() -> Iterator[str]:
 
 
 async def fail_at_once(counted: LoginLimits, times: int) -> list[int]:
-    """The statuses of so many failures at the same time, which wait for each other's locks."""
+    """The statuses of concurrent failed attempts, which wait for each other's locks."""
 
     async def fail() -> int:
         try:

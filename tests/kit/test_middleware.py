@@ -1,4 +1,4 @@
-"""The layers around the routes: which origins (CORS) and which names of the service (Host) are answered."""
+"""The layers around the routes: allowed origins (CORS) and host names."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -33,7 +33,7 @@ async def test_browsers_of_other_origins_are_told_nothing_by_default(nobody: Cli
 
 
 def asking(origin: str = ORIGIN, method: str = "PATCH", headers: str = "authorization, if-match") -> dict[str, str]:
-    """What a browser asks before it sends something to another origin."""
+    """The headers of a preflight request."""
     return {
         "Origin": origin,
         "Access-Control-Request-Method": method,

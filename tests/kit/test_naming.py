@@ -1,4 +1,4 @@
-"""Naming: no two constraints or indexes get the same name, and an error tells the field all the same."""
+"""Naming: constraints and indexes have distinct names, from which an error finds the field."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Ownership over HTTP: members of a service find and change only what is theirs; the rest is absent to them."""
+"""Ownership over HTTP: members find and change only their own rows; other rows are absent."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -36,7 +36,7 @@ async def change_notes(many: NotesUpdate, session: Session) -> Updated:
 
 @private.get("/authors")
 async def list_authors(session: ReadSession) -> dict[str, Any]:
-    """Notes stand in a condition only, in a subquery, and in a query of its own."""
+    """Uses notes in a condition, in a subquery, and in a separate query."""
     condition = select(Member.username).where(col(Member.id).in_(select(Note.owner_id))).order_by(Member.username)
     largest = select(func.max(Note.text))
     names, text = await session.gather(lambda own: own.scalars(condition), lambda own: own.scalar(largest))

@@ -1,4 +1,4 @@
-"""Passwords: hashed with argon2id beside the event loop, a bounded number at a time."""
+"""Passwords: hashed with argon2id outside of the event loop, a bounded number at the same time."""
 
 import asyncio
 import threading
@@ -21,7 +21,7 @@ SECRET = "Zq9-swordfish"  # noqa: S105  to be looked for
 
 
 class Held:
-    """A hasher that does not finish before it is released."""
+    """A hasher that blocks until it is released."""
 
     def __init__(self) -> None:
         self.started, self.released, self.threads = threading.Event(), threading.Event(), set[str]()

@@ -1,4 +1,4 @@
-"""The request log: the id of a request, its line in the log, and the traceback of its failure."""
+"""The request log: the id of a request, its log line, and the traceback of its failure."""
 
 import json
 from collections.abc import AsyncIterator
@@ -35,13 +35,13 @@ async def break_midway() -> Response:
 
 @pytest.fixture
 async def faulty(database: Database) -> AsyncIterator[Client]:
-    """A client of the library, with operations that fail."""
+    """A client of the bookshop, with operations that fail."""
     async with client_of(create_service(create_runtime(database), router)) as client:
         yield client
 
 
 def log_as_json() -> None:
-    """To be called in a test, not in a fixture: pytest puts its own handlers back between the two."""
+    """Configure JSON logs. Called in a test, because pytest resets its handlers between fixture and test."""
     configure_logging(as_json=True, level="INFO")
 
 

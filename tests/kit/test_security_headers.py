@@ -1,4 +1,4 @@
-"""Security headers: what every answer tells browsers and caches not to do."""
+"""Security headers: every response restricts browsers and caches."""
 
 import httpx
 import pytest

@@ -1,4 +1,4 @@
-"""Graceful shutdown, as far as a process shows it that does not end."""
+"""Graceful shutdown, tested in a process that does not end."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ router = APIRouter(prefix="/probes", tags=["probes"], route_class=allowing())
 
 @router.get("/cut-off")
 async def be_cut_off() -> None:
-    """What a server does to the requests whose time is over."""
+    """Raise the exception by which a server cancels requests after the grace period."""
     raise asyncio.CancelledError
 
 
@@ -33,14 +33,14 @@ def service(database: Database) -> Service:
 
 @pytest.fixture
 async def going_on(service: Service) -> AsyncIterator[Client]:
-    """A client of a service that goes on."""
+    """A client of a running service."""
     async with client_of(service) as client:
         yield client
 
 
 @pytest.fixture
 async def ending(service: Service) -> AsyncIterator[Client]:
-    """A client of a service that has been told to end."""
+    """A client of a service that is shutting down."""
     service.shutdown.has_begun = True
     async with client_of(service) as client:
         yield client
@@ -86,7 +86,7 @@ async def test_under_another_server_the_signals_are_its_affair() -> None:
 
 @pytest.fixture
 async def server() -> AsyncIterator[uvicorn.Server]:
-    """A server of uvicorn's which handles the signals, and is not running."""
+    """A uvicorn server that handles the signals, and is not running."""
     server = uvicorn.Server(uvicorn.Config("nothing:app", log_config=None))
     numbers = (signal.SIGTERM, signal.SIGINT)
     before = [signal.signal(number, server.handle_exit) for number in numbers]
@@ -135,7 +135,7 @@ async def test_told_again_it_stops_at_once(server: uvicorn.Server, number: int) 
 
 @contextmanager
 def handling(handlers: dict[signal.Signals, Callable[..., Any] | signal.Handlers]) -> Iterator[None]:
-    """In the block this process handles signals as a server other than uvicorn does."""
+    """Handle these signals during the block as a server other than uvicorn does."""
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield

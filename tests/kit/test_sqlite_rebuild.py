@@ -1,4 +1,4 @@
-"""Rebuilt tables of SQLite: whatever Alembic's batch mode copies keeps its indexes, triggers, CHECKs and counter."""
+"""Rebuilding tables of SQLite: indexes, triggers, CHECKs and the counter survive Alembic's batch mode."""
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -42,7 +42,7 @@ async def engine_of_shelf(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
 
 
 async def schema(engine: AsyncEngine) -> dict[str, str]:
-    """All that the database has, but for the statement of the altered table."""
+    """The statements of the whole schema, except that of the altered table."""
     async with engine.connect() as connection:
         found = await connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE name <> 'shelf'")
         return {row.name: row.sql for row in found}

@@ -1,4 +1,4 @@
-"""The unit of work: committed before it is answered, run again when it conflicts, and honest when it fails."""
+"""The unit of work: it commits before the response, runs again after a conflict, and reports failures correctly."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ router = APIRouter(prefix="/probes", tags=["probes"], route_class=allowing())
 
 @router.post("/meet/{first_id}/{second_id}")
 async def meet_two(first_id: Id, second_id: Id, session: Session) -> dict[str, int]:
-    """Locks two books in the order given: two such requests in opposite orders are a deadlock."""
+    """Lock two books in the given order: two such requests with opposite orders are a deadlock."""
     for book_id in (first_id, second_id):
         found(await session.get(Book, book_id)).copies += 1
         await session.flush()
@@ -32,7 +32,7 @@ async def meet_two(first_id: Id, second_id: Id, session: Session) -> dict[str, i
 
 @router.post("/overtaken/{book_id}")
 async def be_overtaken(book_id: Id, session: Session) -> None:
-    """Its row has always another version by the time it writes."""
+    """Write a row that another transaction always changes first."""
     book = found(await session.get(Book, book_id))
     await session.exec(update(Book).values(version=Book.version + 1).execution_options(synchronize_session=False))
     book.copies += 1

@@ -1,4 +1,4 @@
-"""Coalescing: which reads share a query, and that none sees what was true before it was asked for."""
+"""Coalescing: which reads share a query, and that no read returns a value older than its start."""
 
 import asyncio
 from collections.abc import Collection
@@ -10,11 +10,11 @@ from kit.fast import coalescing
 from kit.fast.coalescing import MAX_ITEMS, Coalescer
 
 LONG = 20
-"""Seconds, after which a test that waits has failed."""
+"""The timeout of waiting tests, in seconds."""
 
 
 class Source:
-    """Answers a query with the number of queries so far, as soon as it may."""
+    """A source whose answer is the number of queries so far, as soon as the test allows it."""
 
     def __init__(self) -> None:
         self.asked: list[list[Any]] = []
@@ -36,7 +36,7 @@ def source() -> Source:
 
 
 async def asking(coalescer: Coalescer, source: Source, *items: Any) -> list[asyncio.Task[int]]:
-    """Tasks that have asked for these items."""
+    """Tasks that have requested these items."""
     tasks = [asyncio.create_task(coalescer.ask("key", item, source)) for item in items]
     await settled()
     return tasks

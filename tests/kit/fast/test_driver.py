@@ -1,4 +1,4 @@
-"""Statements past SQLAlchemy: on connections that live, of which none is lost, with failures as SQLAlchemy's."""
+"""Driver access: connections are alive and are returned to the pool, and failures are those of SQLAlchemy."""
 
 import sqlite3
 from typing import Any
@@ -18,7 +18,7 @@ on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True,
 
 
 class Shouted(TypeDecorator[str]):
-    """A type of which SQLAlchemy may not keep statements."""
+    """A type whose statements SQLAlchemy cannot cache."""
 
     impl = Text
     cache_ok = False

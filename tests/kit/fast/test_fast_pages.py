@@ -1,4 +1,4 @@
-"""Fast pages: they show exactly what plain pages show, or step aside."""
+"""Fast pages: they are equal to plain pages, or are not used."""
 
 import asyncio
 import warnings
@@ -75,7 +75,7 @@ MEMBER = Principal(7)
 
 
 def rendered(page: Any, read: Any) -> bytes:
-    """What FastAPI makes of a page."""
+    """The JSON of a page, by FastAPI."""
     return bytes(TypeAdapter(list[read]).dump_json(page.rows))
 
 
@@ -89,7 +89,7 @@ async def filled(plain: Database) -> Database:
 
 
 async def both(plain: Database, database: Database, kind: type[ListQuery], text: str, statement: Any = None) -> Any:
-    """The plain page and the fast one, of a query and of the same after its cursor."""
+    """The plain and the fast page of a query, and those after its cursor."""
     if statement is None:
         nested = [selectinload(FastReply.note).load_only(FastNote.text, FastNote.secret)]  # type: ignore[arg-type]
         statement = select(kind.model).options(*(nested if kind is FastAnsweringQuery else ()))
@@ -177,7 +177,7 @@ async def test_a_statement_is_compiled_once_for_all_values(
 
 
 class Shouted(TypeDecorator[str]):
-    """A type of which SQLAlchemy may not keep statements."""
+    """A type whose statements SQLAlchemy cannot cache."""
 
     impl = Text
     cache_ok = False

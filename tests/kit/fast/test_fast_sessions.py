@@ -1,4 +1,4 @@
-"""Fast sessions: what they read and store, and what one can do with a session afterwards, is as with plain ones."""
+"""Fast sessions: reads, writes and the session afterwards behave as with plain sessions."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -129,7 +129,7 @@ async def test_a_get_with_options_is_left_to_the_orm(
 
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The ids of rows that were got for writing past the ORM."""
+    """The ids of the rows that were read for writing past the ORM."""
     seen: list[Any] = []
 
     def noted(session: Any, mapping: Any, ident: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Group commit: rows that arrive together are stored together, and none is worse off than by itself."""
+"""Group commit: rows that arrive together share a transaction, without effect on the result of any request."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,14 +17,14 @@ from kit.models.entities import Entity
 from tests.kit.fast.notes import FastLabel, FastNote, FastReply, note
 
 LONG = 20
-"""Seconds, after which a test that waits has failed."""
+"""The timeout of waiting tests, in seconds."""
 on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
 Make = Callable[[], Entity]
 Step = Callable[[Any], Awaitable[Any]]
 
 
 async def post(database: Database, make: Make, before_commit: Step | None = None) -> Entity:
-    """What a request does: it stores a row, and runs again if its transaction was undone."""
+    """Store a row as a request does: it runs again if its transaction was rolled back."""
     for _ in range(10):
         try:
             async with database.write() as session:
@@ -47,12 +47,12 @@ async def until(happens: Callable[[], bool]) -> None:
 
 
 class Stage:
-    """Lets one INSERT begin, and no other until `go` is called, so that those that arrive meanwhile are together."""
+    """Lets one INSERT begin, and no other until `go` is called, so that the later ones form a batch."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, database: Database) -> None:
         self.database, self.opened = database, asyncio.Event()
         self.sizes: list[int] = []
-        """How many rows each transaction was to store."""
+        """The number of rows of each transaction."""
         self.lock_timeouts: list[float | None] = []
         self.failures: list[Exception] = []
         self.insert = driver.insert
@@ -77,13 +77,13 @@ class Stage:
         return sum(len(batch.members) for batch in self.group.collecting.values())
 
     async def enter(self, *makes: Make, before_commit: Step | None = None) -> list[asyncio.Task[Entity]]:
-        """These requests, of which the first is under way, and the others wait for it."""
+        """Start these requests. The first one inserts; the others wait for it."""
         tasks = [asyncio.create_task(post(self.database, make, before_commit)) for make in makes]
         await until(lambda: self.waiting == len(makes) - 1)
         return tasks
 
     async def go(self, tasks: Sequence[asyncio.Task[Entity]]) -> list[Any]:
-        """The rows, or the types of the failures."""
+        """Let all requests finish. Returns the rows, or the types of the exceptions."""
         self.opened.set()
         results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), LONG)
         await until(lambda: not any(self.group.open.values()))

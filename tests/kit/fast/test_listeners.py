@@ -1,4 +1,4 @@
-"""Listeners: whoever listens to an event of SQLAlchemy hears it, as if there were no shortcuts."""
+"""Listeners: every listener to an event of SQLAlchemy is called, as without shortcuts."""
 
 import logging
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ WRITES = ["before_flush", "after_flush", "before_commit", "after_commit", "pendi
 
 @contextmanager
 def listening(target: Any, name: str, **options: Any) -> Iterator[list[str]]:
-    """What is heard of this event in the block."""
+    """The calls of a listener to this event during the block."""
     heard: list[str] = []
 
     def hear(*_: object, **__: object) -> None:

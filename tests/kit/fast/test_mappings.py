@@ -24,7 +24,7 @@ REGISTRY = registry(metadata=MetaData())
 
 
 class Spelled(TypeDecorator[Any]):
-    """A type that gives something else than it announces."""
+    """A type that returns values of another type than its `python_type`."""
 
     impl = String
     cache_ok = True
@@ -34,7 +34,7 @@ class Spelled(TypeDecorator[Any]):
 
 
 class Point(UserDefinedType[Any]):
-    """A type that does not say what its values are in Python, as those of SQLAlchemy 2.0 do not."""
+    """A type without `python_type`, as those of SQLAlchemy 2.0."""
 
     cache_ok = True
 
@@ -74,14 +74,14 @@ FastComputed.__mapper__.add_property(  # type: ignore[attr-defined]
 
 
 class FastRefreshed(OddEntity, table=True):
-    """Rows that SQLAlchemy overwrites with every statement that finds them."""
+    """An entity with `always_refresh`."""
 
     __tablename__ = "fast_refreshed"
     __mapper_args__: ClassVar[Any] = {"always_refresh": True}
 
 
 class FastUnversioned(OddEntity, table=True):
-    """Its version rises only where a handler raises it."""
+    """An entity whose version only a handler increments."""
 
     __tablename__ = "fast_unversioned"
     __mapper_args__: ClassVar[Any] = {}

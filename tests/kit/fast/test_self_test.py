@@ -1,4 +1,4 @@
-"""The self-test: a shortcut that does not do what it stands for is left out, and the log says so."""
+"""The self-test: a shortcut that differs from its plain counterpart is left out, with a log line."""
 
 import sys
 import time
@@ -21,7 +21,7 @@ def test_all_shortcuts_work_with_these_versions() -> None:
 
 def test_the_self_test_takes_no_time_to_speak_of() -> None:
     failing_shortcuts()
-    start = time.process_time()  # others may have the processor meanwhile
+    start = time.process_time()  # of this process, because others use the CPU too
     failing_shortcuts()
     assert time.process_time() - start < 0.5
 
@@ -69,7 +69,7 @@ async def test_a_library_that_has_lost_an_interface_costs_time_and_not_the_start
         return "pong"
 
     service = small_service(router, auth=False)
-    monkeypatch.setitem(sys.modules, "kit.fast.installation", None)  # an import of it fails
+    monkeypatch.setitem(sys.modules, "kit.fast.installation", None)  # makes its import fail
     install(service)
     assert "Shortcuts left out: import of kit.fast.installation halted" in caplog.text
     async with asking(service) as client:

@@ -1,4 +1,4 @@
-"""Background tasks run after the commit and the answer, and not at all if the commit failed."""
+"""Background tasks run after the COMMIT and the response, and not at all if the COMMIT fails."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from tests.kit.habits.items import NO_BOX, HabitItem
 
 @pytest.fixture
 def seen(names: Any) -> tuple[list[Any], Any]:
-    """What a background task saw stored, and such a task."""
+    """The rows that a background task has read, and such a task."""
     log: list[Any] = []
 
     async def look() -> None:

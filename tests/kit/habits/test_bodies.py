@@ -1,4 +1,4 @@
-"""Bodies: `model_validate` makes a row of a body as it does without the kit, whatever was done to the body before."""
+"""Bodies: `model_validate` makes the same row of a body as without the kit, also of a changed body."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from tests.kit.habits.items import HabitBox, HabitBoxCreate
 
 
 class NamelessCreate(Body):
-    """Lacks the name that a box needs."""
+    """A body without the name that a box needs."""
 
 
 async def boxes(database: Database) -> list[str]:
-    """The names of the boxes that are stored."""
+    """The names of the stored boxes."""
     async with database.read() as session:
         return list(await session.exec(select(HabitBox.name)))
 

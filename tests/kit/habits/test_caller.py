@@ -1,4 +1,4 @@
-"""`Caller`: who calls, on resource routes and on plain ones, with authentication and without."""
+"""`Caller`: the user of a request, on resource routes and on plain ones, with and without authentication."""
 
 from typing import Any
 

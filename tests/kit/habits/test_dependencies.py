@@ -70,7 +70,7 @@ async def test_a_generator_that_is_not_async_is_a_dependency(router: APIRouter, 
 
 
 class Items:
-    """A repository, as many write it."""
+    """A repository class that takes the session."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -240,7 +240,7 @@ async def test_a_decorated_handler_works(router: APIRouter, serve: Any) -> None:
 
 
 class Greeter:
-    """A handler that is an object."""
+    """An object that is a handler."""
 
     async def __call__(self, name: str, session: Session) -> str:
         session.add(HabitItem(name=name))

@@ -1,4 +1,4 @@
-"""What a route says of itself is in /openapi.json, on resource routes and on plain ones."""
+"""The declarations of a route are in /openapi.json, on resource routes and on plain ones."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any

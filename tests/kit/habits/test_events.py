@@ -1,4 +1,4 @@
-"""SQLAlchemy's events and validators fire as they are documented, on the fast path too."""
+"""SQLAlchemy's events and validators fire as documented, on the fast path too."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

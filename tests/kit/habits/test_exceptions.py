@@ -1,4 +1,4 @@
-"""Exceptions: an HTTPException is a problem, and handlers for own exceptions are called wherever one is raised."""
+"""Exceptions: an HTTPException becomes a problem, and handlers for other exceptions are called wherever they occur."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from tests.kit.habits.items import HabitItem
 KEY = {"Idempotency-Key": "k"}
 
 
-class OutOfStock(Exception):  # noqa: N818  as users call theirs
+class OutOfStock(Exception):  # noqa: N818  named as users do
     pass
 
 

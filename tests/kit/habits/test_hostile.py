@@ -1,4 +1,4 @@
-"""Hostile input: whatever is sent, no answer is a 500, and nothing is done twice or by half."""
+"""Hostile input: no request gets a 500, and none is executed twice or in part."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Failures beside a handler: of dependencies after their `yield`, of background tasks, of results of statements."""
+"""Failures outside of a handler: dependencies after their `yield`, background tasks, and results of statements."""
 
 from collections.abc import AsyncIterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""The order of routes: the first that matches serves, whatever its kind, also after routes were changed at run time."""
+"""The order of routes: the first route that matches serves, also after routes were changed at run time."""
 
 from pathlib import Path
 from typing import Any, cast
@@ -24,7 +24,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 
 @pytest.fixture
 def items(router: APIRouter) -> APIRouter:
-    """A router with operations that have a shortcut."""
+    """A router whose operations have a shortcut."""
 
     @router.get("/items/")
     async def list_items() -> str:
@@ -72,7 +72,7 @@ async def test_a_route_of_starlette_that_comes_first_serves(
 async def test_a_plain_route_that_comes_first_serves(items: APIRouter, new_service: Any, path: str) -> None:
     outer = APIRouter()
 
-    @outer.get(path, include_in_schema=False)  # what is in the document may not be there twice
+    @outer.get(path, include_in_schema=False)  # the document does not allow duplicate operations
     async def read_any() -> str:
         return "first"
 

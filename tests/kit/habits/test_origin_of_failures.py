@@ -1,4 +1,4 @@
-"""The origin of failures: those of the database are 503, the same exceptions of a handler are unexpected."""
+"""The origin of failures: exceptions of the database are a 503; the same exceptions of a handler are a 500."""
 
 import socket
 from typing import Any
@@ -32,7 +32,7 @@ KEY = {"Idempotency-Key": "k"}
 
 @pytest.fixture
 def calls(router: APIRouter) -> list[Exception]:
-    """What two handlers raise; each call of them is noted by one more."""
+    """The exceptions that two handlers raise; each call adds one."""
     raised: list[Exception] = []
 
     @router.get("/a")
@@ -82,7 +82,7 @@ async def test_the_users_handler_of_such_a_failure_answers(
 
 @pytest.fixture
 def lost(habits_url: str, way: str, router: APIRouter, monkeypatch: pytest.MonkeyPatch) -> Service:
-    """A service whose database is not there, and which does not wait long for it."""
+    """A service without its database, with short retries."""
     monkeypatch.setattr(unit_of_work, "READ_SECONDS", 0.1)
     monkeypatch.setattr(unit_of_work, "WRITE_SECONDS", 0.1)
     url = url_for(habits_url)

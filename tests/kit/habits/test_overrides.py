@@ -1,4 +1,4 @@
-"""`app.dependency_overrides`: every dependency can be replaced in a test, those of the kit too."""
+"""`app.dependency_overrides`: every dependency can be replaced in a test, including those of the kit."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -120,7 +120,7 @@ async def test_a_session_of_an_override_that_takes_the_session_works(router: API
 
 
 async def caller_of_header(x_user: Annotated[int, Header()]) -> Principal:
-    """An override with a parameter of its own."""
+    """An override with a parameter."""
     if x_user == 0:
         raise HTTPException(401, "Who?")
     return Principal(x_user, frozenset({"superuser"}))

@@ -1,4 +1,4 @@
-"""Sessions: what SQLAlchemy documents of an `AsyncSession` holds for `Session` and for `ReadSession`."""
+"""Sessions: `Session` and `ReadSession` do what SQLAlchemy documents of an `AsyncSession`."""
 
 from datetime import timedelta
 from typing import Any

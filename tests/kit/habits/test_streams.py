@@ -1,4 +1,4 @@
-"""Streams: their session lives until they end, and what they write is committed before the client sees the end."""
+"""Streams: their session is open until they end, and their writes are committed before the client sees the end."""
 
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -85,7 +85,7 @@ async def test_a_returned_stream_reads_until_its_end(router: APIRouter, serve: A
 
 
 def writing(router: APIRouter, **fields: Any) -> None:
-    """Two routes whose answers write while they are sent."""
+    """Two routes whose responses write while they are sent."""
 
     @router.post("/yielded")
     async def write(session: Session) -> AsyncIterator[str]:

@@ -1,4 +1,4 @@
-"""What is refused when the application starts: with a sentence that names it, and says what to write instead."""
+"""Checks at start: the message names the fault, and says what to write instead."""
 
 from collections.abc import AsyncIterator
 from functools import partial
@@ -19,7 +19,7 @@ REGISTRY = registry()
 
 
 class CheckedBase(SQLModel, registry=REGISTRY):
-    """Its tables are in no migration."""
+    """The base of tables without migrations."""
 
 
 class CheckedThing(CheckedBase, table=True):
@@ -37,7 +37,7 @@ class Box(BaseModel):
 
 
 async def fault_of(service: Service) -> str:
-    """What is said when the service starts; and the first request without a start says the same."""
+    """The message at start, which the first request without a start also gets."""
     with pytest.raises(ValueError, match=r".") as refused:
         async with service.router.lifespan_context(service):
             pass

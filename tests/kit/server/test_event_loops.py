@@ -1,4 +1,4 @@
-"""A database that is used from several event loops: one after the other, and at the same time."""
+"""A database in several event loops, one after the other and at the same time."""
 
 import asyncio
 import subprocess
@@ -23,7 +23,7 @@ PROJECT = Path(__file__).parents[3]
 
 @pytest.fixture
 async def empty_url(library_url: str) -> str:
-    """The URL of the library, without rows."""
+    """The URL of the bookshop's database, without rows."""
     database = Database(url_for(library_url))
     await clear(database)
     await database.dispose()
@@ -77,7 +77,7 @@ def test_a_loop_that_was_closed_without_cleaning_up_does_not_keep_the_engines(em
     database = Database(url_for(empty_url))
 
     async def claim() -> Any:
-        return database.engines  # without a connection, which nobody could close
+        return database.engines  # without a connection, which could not be closed later
 
     loop = asyncio.new_event_loop()
     assert loop.run_until_complete(claim()) is database.primary

@@ -1,4 +1,4 @@
-"""Permissions of what is no route of FastAPI: superusers, unless `public` lists it."""
+"""Permissions of routes that are not FastAPI's: superusers, unless `public` lists them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +33,7 @@ async def echo(websocket: WebSocket) -> None:
 
 
 class Endpoint:
-    """An ASGI application, as Starlette takes it for an endpoint."""
+    """An ASGI application as an endpoint of Starlette."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await PlainTextResponse("hello")(scope, receive, send)

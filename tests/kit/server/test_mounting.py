@@ -1,4 +1,4 @@
-"""Other applications in the service, and the service in another application."""
+"""Mounting: other applications in the service, and the service in another application."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ def library_on(url: str, **options: Any) -> Service:
 
 @pytest.fixture
 async def mounted(library_url: str) -> AsyncIterator[Service]:
-    """The library, whose tables are there, and whose lifespan does not run."""
+    """The bookshop with its tables, without its lifespan."""
     service = library_on(library_url)
     await clear(service.runtime.database)
     yield service
@@ -39,7 +39,7 @@ async def mounted(library_url: str) -> AsyncIterator[Service]:
 
 
 def outer_of(service: Service, kind: type[Starlette] = FastAPI) -> Starlette:
-    """An application of this kind, with the service at /api/v1."""
+    """An application of this kind, with the service mounted at /api/v1."""
     outer = kind()
     outer.state.name = "outer"
     outer.mount("/api/v1", service)
@@ -182,7 +182,7 @@ async def test_after_the_lifespan_a_missing_table_is_said_without_it(new_databas
     service = library_on(await new_database())
     async with service.router.lifespan_context(service), asking(service) as client:
         detail = (await client.get("/books/")).json()["detail"]
-    assert detail == "A table is missing in the database: it is not migrated; run `make migrate`."
+    assert detail == "A table is missing: the database is not migrated; run `make migrate`."
 
 
 async def test_the_root_path_of_the_server_is_in_every_reference(mounted: Service) -> None:

@@ -1,4 +1,4 @@
-"""The OpenAPI document is one, whoever asks for it, and whenever."""
+"""There is one OpenAPI document, however and whenever it is requested."""
 
 from typing import Any, Self
 

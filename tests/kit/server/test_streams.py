@@ -1,4 +1,4 @@
-"""Streams do not hold the places of other requests, and are bounded by themselves."""
+"""Streams do not occupy the places of other requests, and have a bound of their own."""
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
@@ -28,7 +28,7 @@ STREAMS = 3
 
 
 class Source:
-    """An endless source of lines, which counts those who listen."""
+    """An endless source of lines, which counts its listeners."""
 
     def __init__(self) -> None:
         self.listeners = self.closed = 0
@@ -94,7 +94,7 @@ def streaming_service(source: Source, **options: Any) -> Service:
 
 @asynccontextmanager
 async def served(service: Service) -> AsyncIterator[str]:
-    """The address of a real server of this application, in this process."""
+    """The URL of a real server of this application, in this process."""
     server = uvicorn.Server(uvicorn.Config(service, port=0, log_config=None, lifespan="off"))
     running = asyncio.create_task(server.serve())
     async with asyncio.timeout(20):
@@ -124,7 +124,7 @@ async def test_endless_streams_leave_the_places_to_other_requests(source: Source
 
 @asynccontextmanager
 async def many_streams(client: httpx.AsyncClient, path: str) -> AsyncIterator[list[httpx.Response]]:
-    """As many streams as may be, each of which has begun."""
+    """As many streams as are allowed, each of which has begun."""
     opened = [client.stream("GET", path) for _ in range(STREAMS)]
     streams = [await stream.__aenter__() for stream in opened]
     yield streams

@@ -19,7 +19,7 @@ Call = Callable[[Request], Awaitable[Response]]
 
 
 class TeapotError(Exception):
-    """A failure of the user's domain."""
+    """An exception of the user's domain."""
 
 
 def failing_router() -> APIRouter:
@@ -172,7 +172,7 @@ async def test_handlers_that_are_given_to_the_service_come_before_its_own() -> N
 async def test_a_path_of_no_route_is_no_such_thing() -> None:
     async with asking(small_service()) as client:
         answer = await client.get("/nowhere")
-    assert (answer.status_code, answer.json()["detail"]) == (404, "There is no such thing.")
+    assert (answer.status_code, answer.json()["detail"]) == (404, "The resource does not exist.")
 
 
 async def test_a_handler_that_fails_itself_leaves_a_500(caplog: pytest.LogCaptureFixture) -> None:
