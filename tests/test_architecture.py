@@ -79,7 +79,7 @@ def test_a_package_of_the_kit_imports_only_those_before_it(path: Path) -> None:
         assert ORDER.index(package_of(name)) <= place, f"{name_of(path)} imports {name}"
 
 
-def test_every_package_of_the_kit_has_its_place_in_the_order() -> None:
+def test_every_package_of_the_kit_is_in_the_order() -> None:
     assert {package_of(name_of(path)) for path in KIT if path != FACE} == set(ORDER)
 
 
@@ -119,7 +119,7 @@ def all_imports(node: ast.Import | ast.ImportFrom) -> list[str]:
     return [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
 
 
-def test_no_module_imports_itself_through_others() -> None:
+def test_imports_have_no_cycle() -> None:
     graph = {name_of(path): imported(path, for_types=False) - {name_of(path)} for path in MODULES}
     assert len(list(TopologicalSorter(graph).static_order())) == len(NAMES)
 

@@ -79,15 +79,17 @@ async def app(new_database: Any, tables: None) -> AsyncIterator[Service]:
 
 
 @pytest.mark.parametrize(("name", "check"), [*pairs()])
-async def test_a_new_resource_is_held_to_the_contract(app: Service, client: Client, name: str, check: Check) -> None:
+async def test_a_new_resource_is_covered_by_the_contract_tests(
+    app: Service, client: Client, name: str, check: Check
+) -> None:
     await check(watching(client, app), named(app, name))
 
 
-def test_no_check_is_idle() -> None:
+def test_every_check_applies_to_a_resource() -> None:
     idle = {check.__name__ for check in CHECKS if not any(concerns(check, resource) for resource in new_resources())}
     assert not idle
 
 
-def test_a_resource_is_not_held_to_what_it_does_not_have() -> None:
+def test_checks_do_not_apply_to_features_that_a_resource_does_not_have() -> None:
     repairs = next(resource for resource in new_resources() if resource.name == "repairs")
-    assert {check.__name__ for check in CHECKS if not concerns(check, repairs)} > {"test_what_was_deleted_is_gone"}
+    assert {check.__name__ for check in CHECKS if not concerns(check, repairs)} > {"test_a_deleted_row_is_not_found"}

@@ -150,7 +150,7 @@ def example_of(document: Json, schema: Json) -> Any:
     return schema["default"] if "default" in schema else schema.get("enum", [True])[0]
 
 
-async def test_nothing_is_prefilled_but_the_ids_of_paths_and_those_always(client: Client) -> None:
+async def test_only_path_ids_are_prefilled(client: Client) -> None:
     document = (await client.get("/openapi.json")).json()
     for method, _, operation in operations_of(document):
         for part in operation.get("parameters", ()):
@@ -205,7 +205,7 @@ async def guarded_server(new_database: Any, log_file: Path) -> AsyncIterator[Ser
 
 @SEEN
 @pytest.mark.usefixtures("anyio_backend")
-def test_a_browser_logs_in_with_authorize_and_is_let_in(guarded_server: Server) -> None:
+def test_a_browser_logs_in_with_authorize(guarded_server: Server) -> None:
     user = {"username": "natasha", "email": "natasha@example.com", "password": PASSWORD}
     httpx.post(f"{guarded_server.url}/users/", json=user).raise_for_status()
     with browsing(f"{guarded_server.url}/docs") as (page, wrongs):

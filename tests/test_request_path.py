@@ -57,9 +57,7 @@ def is_in_order(steps: list[str], files: list[str]) -> bool:
 
 @pytest.mark.skipif(not FAST_PATH, reason="docs/request.md shows the fast path")
 @pytest.mark.parametrize("section", ["GET /heroes/1", "POST /heroes/"])
-async def test_a_request_enters_few_files_and_those_of_the_page_in_its_order(
-    app: Service, client: Client, section: str
-) -> None:
+async def test_a_request_enters_few_files_in_the_order_of_the_page(app: Service, client: Client, section: str) -> None:
     hero = (await client.post("/heroes/", json=HERO)).json()
     method, path = section.replace("1", str(hero["id"])).split(" ")
     body = HERO if method == "POST" else None

@@ -97,7 +97,7 @@ PROMISES = [
 
 
 @pytest.mark.usefixtures("anyio_backend")  # for the fixtures, which are asynchronous
-def test_the_document_is_the_one_that_the_service_shows(servers: list[Server]) -> None:
+def test_the_tested_document_is_that_of_the_service(servers: list[Server]) -> None:
     for server in servers:
         assert bare(httpx.get(f"{server.url}/openapi.json").json()) == bare(DOCUMENT)
 
@@ -113,9 +113,7 @@ def bare(node: Any) -> Any:
 
 @pytest.mark.usefixtures("anyio_backend")
 @schema.parametrize()
-def test_every_answer_is_one_that_the_document_promises(
-    case: Case[Any], servers: list[Server], session: requests.Session
-) -> None:
+def test_every_response_matches_the_document(case: Case[Any], servers: list[Server], session: requests.Session) -> None:
     # The document cannot say that `fields` makes every field optional.
     checks = PROMISES if "fields" in case.query else [*PROMISES, response_schema_conformance]
     for server in servers:

@@ -44,7 +44,7 @@ def use(server: Server) -> list[str]:
     return [token, *token.split(".")[1:]]
 
 
-async def test_a_log_of_production_shows_no_secret(new_database: Any, log_file: Path) -> None:
+async def test_logs_in_production_contain_no_secret(new_database: Any, log_file: Path) -> None:
     url = await new_database()
     await upgrade(settings_for(url).database)
     with serving(url, log_file, **PRODUCTION) as server:
@@ -55,7 +55,7 @@ async def test_a_log_of_production_shows_no_secret(new_database: Any, log_file: 
 
 @pytest.mark.parametrize("environment", ["development", "production"])
 @pytest.mark.usefixtures("anyio_backend")
-def test_a_log_of_failures_shows_no_password_of_the_database_or_of_redis(environment: str, log_file: Path) -> None:
+def test_logs_of_failures_contain_no_password_of_the_database_or_of_redis(environment: str, log_file: Path) -> None:
     lost = f"127.0.0.1:{free_port()}"
     settings = PRODUCTION | {"ENVIRONMENT": environment, "REQUIRE_AUTH": "true", "REQUEST_TIMEOUT": "2"}
     settings |= {"STATEMENT_TIMEOUT": "1", "LIMITS_URL": f"redis://:{PASSWORD}@{lost}"}

@@ -76,7 +76,7 @@ async def made(url: str) -> Database:
     return database
 
 
-async def test_a_reader_sees_everything_committed_before_it_asked(database_url: str, engine: str) -> None:
+async def test_a_read_returns_everything_committed_before_it_started(database_url: str, engine: str) -> None:
     race = Race(await made(database_url))
     await race.run()
     await race.database.dispose()

@@ -41,7 +41,7 @@ def hasty(engine: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.
         yield server
 
 
-async def test_what_takes_longer_than_the_deadline_is_a_504_and_leaves_nothing(hasty: Server, engine: str) -> None:
+async def test_a_request_past_its_deadline_is_a_504_and_stores_nothing(hasty: Server, engine: str) -> None:
     for method in ("GET", "POST"):
         async with Client(hasty.port) as client:
             answer = await client.send(method, f"/probes/sleep/1600{'?name=Late' if method == 'POST' else ''}")
@@ -53,7 +53,7 @@ async def test_what_takes_longer_than_the_deadline_is_a_504_and_leaves_nothing(h
     assert "Unforeseen fault" not in hasty.log
 
 
-async def test_many_writes_that_take_too_long_keep_no_connection(hasty: Server) -> None:
+async def test_writes_past_their_deadline_hold_no_connection(hasty: Server) -> None:
     async def write(number: int) -> int:
         async with Client(hasty.port) as client:
             return (await client.send("POST", f"/probes/sleep/1600?name=Late-{number}")).status
@@ -64,7 +64,7 @@ async def test_many_writes_that_take_too_long_keep_no_connection(hasty: Server) 
 
 
 @on_postgresql
-async def test_a_read_whose_caller_left_is_ended_in_the_database(
+async def test_a_read_of_a_disconnected_client_is_cancelled_in_the_database(
     serve: Serve, postgres: Postgres, database_url: str
 ) -> None:
     server, name = serve(), make_url(database_url).database
@@ -83,12 +83,12 @@ async def test_a_read_whose_caller_left_is_ended_in_the_database(
     seen("a read whose caller left", f"gone from pg_stat_activity after {gone:.2f} s")
 
 
-async def test_a_read_whose_caller_left_keeps_no_connection(server: Server) -> None:
+async def test_a_read_of_a_disconnected_client_holds_no_connection(server: Server) -> None:
     await leave(server.port, "GET", "/probes/sleep/8000")
     await until_idle(server.port, 1)
 
 
-async def test_a_write_whose_caller_left_is_carried_out(server: Server) -> None:
+async def test_a_write_of_a_disconnected_client_is_executed(server: Server) -> None:
     await leave(server.port, "POST", "/probes/sleep/800?name=Kept")
     await until_idle(server.port)
     assert [team["name"] for team in await everything(server.port, "/teams/?name=Kept")] == ["Kept"]

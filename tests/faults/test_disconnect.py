@@ -44,9 +44,7 @@ async def p99(port: int, until: "asyncio.Task[None] | None" = None) -> float:
     return percentile(seconds, 0.99)
 
 
-async def test_a_thousand_callers_who_leave_keep_no_connection_and_slow_nobody_down(
-    server: Server, engine: str
-) -> None:
+async def test_a_thousand_disconnects_hold_no_connection_and_slow_no_other_client(server: Server, engine: str) -> None:
     assert await holds(server, engine) or await holds(server, engine) or await holds(server, engine)
     assert "Unforeseen fault" not in server.log
 

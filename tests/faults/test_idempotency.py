@@ -37,7 +37,9 @@ def what_it_says(answer: Answer) -> tuple[int, bytes, str, str]:
     return answer.status, answer.body, answer.headers["location"], answer.headers["etag"]
 
 
-async def test_fifty_with_one_key_are_one_hero_and_one_answer_even_after_a_crash(serve: Serve) -> None:
+async def test_fifty_requests_with_one_key_create_one_hero_and_get_one_response_even_after_a_crash(
+    serve: Serve,
+) -> None:
     server = serve()
     answers = await asyncio.gather(*(persist(server.port, "/heroes/", HERO, "one") for _ in range(MANY)))
     server.kill()
@@ -83,7 +85,7 @@ async def break_things(ledger: Ledger, server: Server, postgres: Postgres | None
             await asyncio.to_thread(postgres.restart, "immediate")
 
 
-async def test_five_thousand_requests_amid_crashes_have_as_many_effects_as_keys(
+async def test_five_thousand_requests_during_crashes_have_one_effect_per_key(
     serve: Serve, engine: str, request: pytest.FixtureRequest
 ) -> None:
     server = serve()

@@ -33,7 +33,7 @@ async def kill(ledger: Ledger, killing: Callable[[], None]) -> None:
         await asyncio.to_thread(killing)
 
 
-async def test_a_killed_service_has_lost_doubled_and_halved_nothing(serve: Serve, engine: str) -> None:
+async def test_a_killed_service_stores_every_acknowledged_write_once(serve: Serve, engine: str) -> None:
     server = serve()
 
     def killing() -> None:
@@ -78,7 +78,7 @@ class Roll:
             return "lost"
 
 
-async def test_rows_that_are_stored_together_survive_a_kill(serve: Serve, engine: str) -> None:
+async def test_rows_of_a_group_commit_survive_a_kill(serve: Serve, engine: str) -> None:
     server = serve()
     roll, names = Roll(server.port), iter([f"Hero {number}" for number in range(WRITES)])
     entering = [asyncio.create_task(roll.enter_all(names)) for _ in range(CLIENTS)]
@@ -99,7 +99,7 @@ async def test_rows_that_are_stored_together_survive_a_kill(serve: Serve, engine
 
 
 @on_postgresql
-async def test_a_killed_postgresql_has_lost_doubled_and_halved_nothing(serve: Serve, postgres: Postgres) -> None:
+async def test_a_killed_postgresql_stores_every_acknowledged_write_once(serve: Serve, postgres: Postgres) -> None:
     server = serve()
 
     def killing() -> None:
@@ -128,7 +128,7 @@ def deferred(serve: Serve, engine: str, database_url: str, request: pytest.Fixtu
     return server
 
 
-async def test_a_commit_that_fails_is_a_409_and_harms_nobody_else(deferred: Server) -> None:
+async def test_a_failed_commit_is_a_409_and_does_not_affect_other_requests(deferred: Server) -> None:
     async def create(number: int) -> tuple[int, int]:
         """Every second hero refers to a team that does not exist."""
         hero = {"name": "Deadpond", "secret_name": "Dive Wilson", "age": number}

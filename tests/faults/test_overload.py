@@ -59,7 +59,7 @@ async def look(port: int, until: "asyncio.Task[Seen]") -> list[float]:
     return seconds
 
 
-async def test_ten_times_too_much_is_served_as_well_as_just_enough(serve: Serve, engine: str) -> None:
+async def test_ten_times_the_capacity_keeps_throughput_and_latency(serve: Serve, engine: str) -> None:
     server = serve(MAX_IN_FLIGHT=str(CAPACITY), POOL_SIZE=str(CAPACITY))
     assert await holds(server, engine) or await holds(server, engine) or await holds(server, engine)
 
@@ -81,7 +81,7 @@ async def holds(server: Server, engine: str) -> bool:
     return goodput >= KEEPS * peak and p99 <= FACTOR * alone and slowest <= 1
 
 
-async def test_a_request_that_gets_no_connection_is_a_503_in_time(serve: Serve, engine: str) -> None:
+async def test_a_request_without_a_free_connection_is_a_503_in_time(serve: Serve, engine: str) -> None:
     server = serve(POOL_SIZE="1", POOL_OVERFLOW="0", POOL_TIMEOUT="1")
     async with Client(server.port) as first, Client(server.port) as second:
         keeping = asyncio.create_task(first.send("GET", "/probes/sleep/3000"))

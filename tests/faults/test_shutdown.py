@@ -35,7 +35,7 @@ async def is_closed(port: int) -> bool:
     return False
 
 
-async def test_a_service_told_to_stop_says_so_finishes_and_is_gone(serve: Serve, engine: str) -> None:
+async def test_sigterm_makes_the_service_unready_finishes_requests_and_stops_it(serve: Serve, engine: str) -> None:
     server = serve(SHUTDOWN_DELAY="1")
     writers = 1 if engine == "sqlite" else RUNNING // 2  # SQLite has one writer at a time
     writes = [one(server.port, "POST", f"/probes/sleep/2000?name=Last-{number}") for number in range(writers)]
@@ -58,7 +58,7 @@ async def test_a_service_told_to_stop_says_so_finishes_and_is_gone(serve: Serve,
     )
 
 
-async def test_what_takes_longer_than_the_grace_is_told_to_come_again(serve: Serve, engine: str) -> None:
+async def test_a_request_longer_than_the_grace_period_gets_a_503(serve: Serve, engine: str) -> None:
     server = serve(SHUTDOWN_TIMEOUT="1")
     running = asyncio.create_task(one(server.port, "GET", "/probes/sleep/9000"))
     await asyncio.sleep(0.3)
@@ -70,7 +70,7 @@ async def test_what_takes_longer_than_the_grace_is_told_to_come_again(serve: Ser
     seen(f"SIGTERM, a request longer than the grace of 1 s, {engine}", f"ended with {code} after {seconds:.1f} s")
 
 
-async def test_ctrl_c_ends_it_at_once_and_finishes_what_runs(serve: Serve, engine: str) -> None:
+async def test_ctrl_c_stops_without_delay_and_finishes_running_requests(serve: Serve, engine: str) -> None:
     server = serve(SHUTDOWN_DELAY="5")
     running = asyncio.create_task(one(server.port, "POST", "/probes/sleep/500?name=Last"))
     await asyncio.sleep(0.2)
@@ -95,7 +95,7 @@ class Load:
             await asyncio.sleep(0.1)  # leaves CPU to the starting worker
 
 
-async def test_a_rolling_restart_fails_nobody(serve: Serve, engine: str) -> None:
+async def test_a_rolling_restart_fails_no_request(serve: Serve, engine: str) -> None:
     patience = ("--timeout-worker-healthcheck", "30")  # otherwise the server gives up a new worker that starts slowly
     server = serve("--workers", str(WORKERS), *patience)
 

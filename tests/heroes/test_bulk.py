@@ -99,7 +99,7 @@ THOUSANDS: dict[str, Callable[[Client], Awaitable[list[Json]]]] = {
 
 
 @pytest.mark.parametrize("path", THOUSANDS)
-async def test_a_thousand_are_made_in_few_statements_and_answered_in_order(
+async def test_a_thousand_rows_are_created_by_few_statements_and_returned_in_order(
     client: Client, database: Database, path: str
 ) -> None:
     bodies = await THOUSANDS[path](client)

@@ -97,7 +97,7 @@ def assert_refused(answer: Response) -> None:
     assert answer.json()["outcome"] == "not_applied"
 
 
-async def test_when_all_places_are_taken_and_as_many_wait_the_next_is_refused_at_once(house: House) -> None:
+async def test_a_request_is_refused_at_once_if_all_places_and_the_queue_are_full(house: House) -> None:
     inside, waiting = await house.enter(LIMIT), await house.wait(LIMIT)
     assert_refused(await asyncio.wait_for(house.ask(), PATIENCE / 2))  # while the others are still waiting
     assert not any(task.done() for task in (*inside, *waiting))
@@ -128,7 +128,7 @@ async def test_a_request_that_has_waited_too_long_is_refused(house: House, monke
     assert (await again).status_code == 200
 
 
-async def test_a_client_that_leaves_while_waiting_makes_room_for_others(house: House) -> None:
+async def test_a_waiting_client_that_disconnects_frees_its_place_in_the_queue(house: House) -> None:
     inside, (first, second) = await house.enter(LIMIT), await house.wait(LIMIT)
     first.cancel()
     await asyncio.wait([first])

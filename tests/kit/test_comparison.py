@@ -95,14 +95,14 @@ async def change(engine: AsyncEngine, old: Model, new: Model) -> str:
         return await connection.run_sync(run)
 
 
-async def test_a_column_made_longer_gets_a_check_that_lets_it(migrating: AsyncEngine) -> None:
+async def test_a_longer_column_gets_a_matching_check(migrating: AsyncEngine) -> None:
     body = await change(migrating, shelf(), shelf(bound=300))
     async with migrating.begin() as connection:
         await connection.execute(text("INSERT INTO shelf VALUES (1, :title)"), {"title": "x" * 250})
     assert body.count("ck_shelf_title") == 2
 
 
-async def test_a_check_comes_and_goes(migrating: AsyncEngine) -> None:
+async def test_added_and_removed_checks_are_detected(migrating: AsyncEngine) -> None:
     await change(migrating, shelf(), shelf(CheckConstraint("title <> 'a:b'", name="other")))
     without = metadata_of(shelf())
     async with migrating.begin() as connection:
@@ -119,13 +119,13 @@ async def test_a_check_comes_and_goes(migrating: AsyncEngine) -> None:
         lambda: Index("ix", "title", "id"),
     ],
 )
-async def test_a_changed_index_is_seen(migrating: AsyncEngine, new: Callable[[], Index]) -> None:
+async def test_a_changed_index_is_detected(migrating: AsyncEngine, new: Callable[[], Index]) -> None:
     old = Index("ix", text("lower(title)"), unique=True)
     body = await change(migrating, shelf(old), shelf(new()))
     assert ("drop_index" in body, "create_index" in body) == (True, True)
 
 
-async def test_a_changed_condition_of_an_index_is_seen(migrating: AsyncEngine) -> None:
+async def test_a_changed_condition_of_an_index_is_detected(migrating: AsyncEngine) -> None:
     def where(condition: str) -> Index:
         return Index("ix", "title", sqlite_where=text(condition), postgresql_where=text(condition))
 
@@ -138,7 +138,7 @@ async def test_a_new_table_gets_its_indexes_on_expressions(migrating: AsyncEngin
     assert "lower(title)" in body
 
 
-async def test_triggers_and_functions_of_the_models_are_made(migrating: AsyncEngine) -> None:
+async def test_triggers_and_functions_of_the_models_are_created(migrating: AsyncEngine) -> None:
     def touched(metadata: MetaData) -> None:
         shelf()(metadata)
         for dialect, sql in TRIGGERS.items():
@@ -149,7 +149,7 @@ async def test_triggers_and_functions_of_the_models_are_made(migrating: AsyncEng
 
 
 @on_postgresql
-async def test_the_labels_of_an_enum_are_seen(migrating: AsyncEngine) -> None:
+async def test_changed_labels_of_an_enum_are_detected(migrating: AsyncEngine) -> None:
     def of(*labels: str) -> Model:
         kind = sa.Enum(*labels, name="status")
         return lambda metadata: Table(
@@ -161,7 +161,7 @@ async def test_the_labels_of_an_enum_are_seen(migrating: AsyncEngine) -> None:
         await connection.execute(text("INSERT INTO letter VALUES (1, 'archived'), (2, DEFAULT)"))
 
 
-async def test_an_enum_that_is_text_and_a_check_gets_its_labels(migrating: AsyncEngine) -> None:
+async def test_changed_labels_of_a_text_enum_change_its_check(migrating: AsyncEngine) -> None:
     def of(*labels: str) -> Model:
         kind = sa.Enum(*labels, name="status", native_enum=False, create_constraint=True)
         return lambda metadata: Table("letter", metadata, Column("status", kind))

@@ -86,7 +86,7 @@ def checked_out(database: Database) -> int:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_past_the_deadline_the_answer_is_a_504_and_nothing_is_kept(
+async def test_past_the_deadline_the_response_is_a_504_and_nothing_is_stored(
     service: Service, probed: Client, database: Database, method: str
 ) -> None:
     with having(service.runtime, request_timeout=SOON):
@@ -105,7 +105,7 @@ async def test_a_body_that_does_not_arrive_in_time_is_a_504(service: Service, pr
         assert await caller.calls(service, "POST", "/shelves/") == 504
 
 
-async def test_one_deadline_is_for_all_tries_together(service: Service, probed: Client) -> None:
+async def test_all_attempts_share_one_deadline(service: Service, probed: Client) -> None:
     away = Database(make_url("postgresql+asyncpg://nobody@127.0.0.1:1/nothing"))
     with having(service.runtime, request_timeout=SOON, database=away):
         assert (await probed.get("/shelves/")).status_code == 504  # before the retries of a read end
@@ -124,7 +124,7 @@ def slow_down(database: Database, monkeypatch: pytest.MonkeyPatch, seconds: floa
     monkeypatch.setattr(kind, "commit", slowly)
 
 
-async def test_the_deadline_does_not_cut_a_commit(
+async def test_the_deadline_does_not_interrupt_a_commit(
     service: Service, probed: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow_down(database, monkeypatch, SHORT * 1.1)
@@ -145,7 +145,7 @@ async def test_the_outcome_of_a_commit_that_takes_too_long_is_unknown(
 
 
 @on_postgresql
-async def test_a_commit_that_the_server_does_not_finish_is_given_up(
+async def test_a_commit_that_the_server_does_not_finish_is_cancelled(
     probed: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(unit_of_work, "COMMIT_TIMEOUT", SOON)
@@ -187,7 +187,7 @@ def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("watchful")
-async def test_a_read_whose_caller_has_left_ends(
+async def test_a_read_of_a_disconnected_client_ends(
     service: Service, probed: Client, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     caller = Caller()
@@ -201,7 +201,7 @@ async def test_a_read_whose_caller_has_left_ends(
 
 
 @pytest.mark.usefixtures("watchful")
-async def test_a_read_whose_caller_stays_is_answered(service: Service, probed: Client) -> None:
+async def test_a_read_of_a_connected_client_is_answered(service: Service, probed: Client) -> None:
     caller = Caller(body=b"nobody looks at it", more=True)
     caller.sent *= 2
     asking = asyncio.create_task(caller.calls(service, "GET", "/probes/held"))
@@ -212,7 +212,7 @@ async def test_a_read_whose_caller_stays_is_answered(service: Service, probed: C
 
 
 @pytest.mark.usefixtures("watchful")
-async def test_a_write_whose_caller_has_left_is_carried_out(service: Service, probed: Client) -> None:
+async def test_a_write_of_a_disconnected_client_is_executed_to_its_end(service: Service, probed: Client) -> None:
     caller = Caller()
     asking = asyncio.create_task(caller.calls(service, "POST", "/probes/held"))
     await asyncio.wait_for(entered.wait(), PATIENCE)
@@ -238,15 +238,13 @@ async def test_a_statement_of_sqlite_that_takes_too_long_is_a_504(
 
 
 @on_sqlite
-async def test_a_statement_of_sqlite_that_is_broken_off_does_not_keep_the_file_locked(
-    service: Service, probed: Client
-) -> None:
+async def test_a_cancelled_statement_of_sqlite_does_not_keep_the_file_locked(service: Service, probed: Client) -> None:
     with having(service.runtime, request_timeout=SOON):
         assert (await probed.post("/probes/billions")).status_code == 504
     await new_shelf(probed)
 
 
-async def test_a_client_that_leaves_after_the_deadline_still_gets_a_504() -> None:
+async def test_a_client_that_disconnects_after_the_deadline_still_gets_a_504() -> None:
     async def leave() -> Message:
         return {"type": "http.disconnect"}
 
@@ -263,7 +261,7 @@ async def test_a_client_that_leaves_after_the_deadline_still_gets_a_504() -> Non
     assert end.value.status_code == 504
 
 
-async def test_what_is_not_to_be_cancelled_may_take_longer_and_what_follows_has_the_time_that_is_left() -> None:
+async def test_shielded_work_may_exceed_the_deadline_and_later_work_has_the_remaining_time() -> None:
     async def work(deadline: unit_of_work.Deadline) -> None:
         deadline.suspend()
         await asyncio.sleep(0.2)
@@ -276,7 +274,7 @@ async def test_what_is_not_to_be_cancelled_may_take_longer_and_what_follows_has_
     assert end.value.status_code == 504
 
 
-async def test_a_handler_that_goes_on_after_its_cancellation_does_not_commit() -> None:
+async def test_a_handler_that_ignores_its_cancellation_does_not_commit() -> None:
     async def go_on() -> None:
         async with unit_of_work.Deadline(0) as deadline:
             with suppress(asyncio.CancelledError):

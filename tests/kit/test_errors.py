@@ -483,7 +483,7 @@ async def place(database: Database) -> AsyncIterator[Place]:
     indirect=["engine"],
     scope="session",
 )
-async def test_each_failure_means_what_the_table_says(
+async def test_each_failure_has_the_meaning_of_the_table(
     place: Place,
     code: str,
     meaning: str,
@@ -529,7 +529,7 @@ def failure_of(code: str, statement: str = "SELECT 1") -> DBAPIError:
     return DBAPIError(statement, None, driver)
 
 
-def test_an_error_of_our_own_is_not_explained_away() -> None:
+def test_a_programming_error_is_not_turned_into_a_problem() -> None:
     failure = failure_of("42601")
     assert meaning_of(failure) is None
     assert explained(failure) is failure
@@ -542,20 +542,20 @@ def test_an_error_of_our_own_is_not_explained_away() -> None:
         ("DELETE FROM unknown WHERE id = 1", "Other rows refer to it."),
     ],
 )
-def test_a_row_that_others_refer_to_names_their_fields_where_they_are_known(statement: str, detail: str) -> None:
+def test_a_refused_deletion_names_the_referring_fields_if_known(statement: str, detail: str) -> None:
     problem = problem_of(failure_of("23503", statement))
     assert isinstance(problem, Problem)
     assert (problem.status_code, problem.detail) == (409, detail)
 
 
-def test_the_log_has_the_failure_and_not_the_statement(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_contains_the_failure_without_the_statement(caplog: pytest.LogCaptureFixture) -> None:
     explained(DBAPIError("SELECT 'secret'", None, OSError("disk full\nDETAIL: secret")))
     assert "disk full" in caplog.text
     assert "secret" not in caplog.text
 
 
 @on_postgresql
-async def test_after_a_failover_every_connection_is_made_anew(place: Place) -> None:
+async def test_after_a_failover_every_connection_is_replaced(place: Place) -> None:
     failing_over = place.another()
     await read_only_server(place)
     async with AsyncExitStack() as stack:

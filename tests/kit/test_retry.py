@@ -72,7 +72,7 @@ def test_pauses_double_up_to_the_longest_and_none_is_shorter_than_half(clock: Cl
     assert (longest[0], longest[-1]) == (SHORTEST_PAUSE, LONGEST_PAUSE)
 
 
-def test_pauses_end_when_patience_ends(clock: Clock) -> None:
+def test_pauses_end_after_the_given_time(clock: Clock) -> None:
     for pause in while_unavailable(1.0):
         assert clock.now + pause <= 1.0
         clock.now += pause
@@ -94,13 +94,13 @@ async def test_an_attempt_that_succeeds_is_not_repeated(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("failure", [GONE, *map(failure_of, ("08003", "25006", "57P03", "53300"))])
-async def test_while_the_database_is_away_it_is_asked_again(clock: Clock, failure: Exception) -> None:
+async def test_an_unavailable_database_is_retried(clock: Clock, failure: Exception) -> None:
     attempts = Attempts(*[failure] * 5)
     assert await retried(attempts, PATIENCE) == "done"
     assert len(clock.pauses) == 5
 
 
-async def test_a_database_that_stays_away_is_a_503_when_patience_ends(clock: Clock) -> None:
+async def test_a_database_that_stays_unavailable_is_a_503_after_the_given_time(clock: Clock) -> None:
     with pytest.raises(Problem) as raised:
         await retried(Attempts(*itertools.repeat(GONE, 1000)), 2.0)
     assert (raised.value.status_code, raised.value.extra) == (503, {"outcome": "not_applied"})
@@ -108,20 +108,20 @@ async def test_a_database_that_stays_away_is_a_503_when_patience_ends(clock: Clo
 
 
 @pytest.mark.parametrize("code", ["40001", "40P01"])
-async def test_after_a_few_conflicts_it_is_given_up(clock: Clock, code: str) -> None:
+async def test_after_a_few_conflicts_the_failure_is_raised(clock: Clock, code: str) -> None:
     attempts = Attempts(*[failure_of(code)] * 100)
     with pytest.raises(Problem, match="503"):
         await retried(attempts, PATIENCE)
     assert attempts.number == len(CONFLICT_PAUSES) + 1 == 4
 
 
-async def test_conflicts_and_absences_are_counted_apart(clock: Clock) -> None:
+async def test_conflicts_and_lost_connections_are_counted_separately(clock: Clock) -> None:
     failures = [failure_of("40001"), GONE, failure_of("40001"), GONE, GONE, failure_of("40P01")]
     assert await retried(Attempts(*failures), PATIENCE) == "done"
 
 
 @pytest.mark.parametrize("code", ["55P03", "53100", "57014", "23505", "3D000", "22003", "42601"])
-async def test_a_lasting_failure_is_not_retried(clock: Clock, code: str) -> None:
+async def test_a_permanent_failure_is_not_retried(clock: Clock, code: str) -> None:
     attempts = Attempts(failure_of(code))
     with pytest.raises((Problem, DBAPIError)) as raised:
         await retried(attempts, PATIENCE)
@@ -188,7 +188,7 @@ async def away(database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
 
 
 @on_postgresql
-async def test_a_read_waits_for_a_database_that_is_away(client: Client, away: Knock) -> None:
+async def test_a_read_waits_for_an_unavailable_database(client: Client, away: Knock) -> None:
     book, gone = await new_book(client), away(4)
     async with client_on(gone.database) as waiting:
         assert await read(waiting, "/books/") == [book]
@@ -196,7 +196,7 @@ async def test_a_read_waits_for_a_database_that_is_away(client: Client, away: Kn
 
 
 @on_postgresql
-async def test_a_write_of_which_nothing_was_sent_waits_too(client: Client, away: Knock) -> None:
+async def test_a_write_before_its_commit_waits_too(client: Client, away: Knock) -> None:
     gone = away(3)
     async with client_on(gone.database) as waiting:
         book = await new_book(waiting)
@@ -219,7 +219,7 @@ async def test_a_database_that_does_not_come_back_in_time_is_a_503(
 
 
 @on_postgresql
-async def test_connections_that_were_cut_while_idle_are_noticed_by_nobody(database: Database) -> None:
+async def test_connections_cut_while_idle_fail_no_request(database: Database) -> None:
     others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND application_name"
     cut = Database(database.url, Pool(application_name="to-be-cut"))
     async with client_on(cut) as client:
@@ -231,7 +231,7 @@ async def test_connections_that_were_cut_while_idle_are_noticed_by_nobody(databa
 
 
 @on_postgresql
-async def test_a_connection_that_breaks_while_it_is_made_is_made_again(
+async def test_a_connection_that_fails_during_its_setup_is_opened_again(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The setup of a new connection fails once with an unwrapped exception, as during a restart of the server."""

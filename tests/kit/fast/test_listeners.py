@@ -42,7 +42,7 @@ def target_of(name: str) -> Any:
 
 
 @pytest.mark.parametrize("name", READS)
-async def test_a_listener_hears_a_read(database: Database, past: list[str], name: str) -> None:
+async def test_a_listener_is_called_for_a_read(database: Database, past: list[str], name: str) -> None:
     await store(database, row := note("a"))
     past.clear()
     with listening(target_of(name), name) as heard:
@@ -55,7 +55,7 @@ async def test_a_listener_hears_a_read(database: Database, past: list[str], name
 
 
 @pytest.mark.parametrize("name", WRITES)
-async def test_a_listener_hears_an_insert(database: Database, past: list[str], name: str) -> None:
+async def test_a_listener_is_called_for_an_insert(database: Database, past: list[str], name: str) -> None:
     with listening(target_of(name), name) as heard:
         await store(database, note("a"))
     assert heard
@@ -65,7 +65,7 @@ async def test_a_listener_hears_an_insert(database: Database, past: list[str], n
 
 
 @pytest.mark.parametrize("base", [Entity, SQLModel])
-async def test_a_listener_to_a_base_hears_of_all_entities(database: Database, base: type) -> None:
+async def test_a_listener_to_a_base_is_called_for_all_entities(database: Database, base: type) -> None:
     with (
         listening(base, "before_insert", propagate=True) as inserted,
         listening(base, "load", propagate=True) as loaded,
@@ -76,13 +76,13 @@ async def test_a_listener_to_a_base_hears_of_all_entities(database: Database, ba
     assert (len(inserted), len(loaded)) == (2, 1)
 
 
-async def test_a_listener_to_all_mappers_is_heard(database: Database) -> None:
+async def test_a_listener_to_all_mappers_is_called(database: Database) -> None:
     with listening(Mapper, "after_insert") as heard:
         await store(database, note("a"))
     assert heard == ["after_insert"]
 
 
-async def test_a_listener_to_one_session_hears_that_one(database: Database, past: list[str]) -> None:
+async def test_a_listener_to_one_session_is_called(database: Database, past: list[str]) -> None:
     async with database.write() as session:
         with listening(session.sync_session, "after_flush") as heard:
             session.add(note("a"))
@@ -91,7 +91,7 @@ async def test_a_listener_to_one_session_hears_that_one(database: Database, past
     assert (heard, past) == (["after_flush"], [])
 
 
-async def test_a_listener_to_one_engine_hears_that_one(database: Database, apart: Database, past: list[str]) -> None:
+async def test_a_listener_to_one_engine_is_called(database: Database, apart: Database, past: list[str]) -> None:
     with listening(database.writer.sync_engine, "commit") as heard:
         await store(database, note("a"))
         assert (heard, past) == (["commit"], [])
@@ -99,7 +99,7 @@ async def test_a_listener_to_one_engine_hears_that_one(database: Database, apart
     assert (heard, len(past)) == (["commit"], 1)
 
 
-async def test_listeners_to_connections_and_to_failures_are_heard(database: Database, past: list[str]) -> None:
+async def test_listeners_to_connections_and_errors_are_called(database: Database, past: list[str]) -> None:
     with listening(Connection, "begin") as heard:
         await store(database, note("a"))
     assert (heard, past) == (["begin"], [])
@@ -108,7 +108,7 @@ async def test_listeners_to_connections_and_to_failures_are_heard(database: Data
     assert (heard, past) == (["handle_error"], [])
 
 
-async def test_a_listener_to_all_dialects_is_heard(database: Database, past: list[str]) -> None:
+async def test_a_listener_to_all_dialects_is_called(database: Database, past: list[str]) -> None:
     for target in (Engine, Dialect, type(database.writer.dialect)):
         with listening(target, "do_execute") as heard:
             await store(database, note(str(target)))

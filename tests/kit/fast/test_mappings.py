@@ -132,11 +132,11 @@ def test_an_entity_of_plain_columns_has_a_mapping() -> None:
 @pytest.mark.parametrize(
     "entity", [FastDeferred, FastComputed, FastRefreshed, FastEager, int, "FastNote", OddEntity, None]
 )
-def test_what_needs_the_orm_has_none(entity: Any) -> None:
+def test_an_entity_that_needs_the_orm_has_no_mapping(entity: Any) -> None:
     assert mapping_of(entity) is None
 
 
-def test_a_row_without_a_counter_of_versions_is_stored_as_it_is() -> None:
+def test_a_row_without_a_version_counter_is_stored_unchanged() -> None:
     mapping, versioned = mapping_of(FastUnversioned), mapping_of(FastNote)
     assert mapping is not None
     assert versioned is not None
@@ -144,14 +144,14 @@ def test_a_row_without_a_counter_of_versions_is_stored_as_it_is() -> None:
     assert not is_insertable(note("a", version=7), versioned)
 
 
-def test_values_that_may_be_changed_are_not_shared_among_requests() -> None:
+def test_mutable_values_are_not_shared_among_requests() -> None:
     mapping = mapping_of(FastPlain)
     assert mapping is not None
     assert not mapping.is_shareable
 
 
 @pytest.mark.parametrize(("kind", "expected"), [(Integer(), int), (Spelled(), None), (JSON(), None), (Point(), None)])
-def test_the_type_of_a_value_is_known_only_where_its_column_says_so(kind: Any, expected: Any) -> None:
+def test_the_type_of_a_value_is_known_only_if_its_column_declares_it(kind: Any, expected: Any) -> None:
     assert value_type(kind) is expected
 
 
@@ -173,7 +173,7 @@ async def test_an_engine_with_unknown_options_gets_no_shortcuts(
     await database.dispose()
 
 
-async def test_a_row_that_a_session_has_already_is_not_made_twice(database: Database) -> None:
+async def test_a_session_keeps_the_row_that_it_has(database: Database) -> None:
     await store(database, row := note("a"))
     mapping = mapping_of(FastNote)
     assert mapping is not None

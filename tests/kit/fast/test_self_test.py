@@ -19,7 +19,7 @@ def test_all_shortcuts_work_with_these_versions() -> None:
     assert failing_shortcuts() == frozenset()
 
 
-def test_the_self_test_takes_no_time_to_speak_of() -> None:
+def test_the_self_test_takes_little_time() -> None:
     failing_shortcuts()
     start = time.process_time()  # of this process, because others use the CPU too
     failing_shortcuts()
@@ -40,9 +40,7 @@ def test_a_shortcut_that_fails_is_named_with_its_reason(caplog: pytest.LogCaptur
     ("name", "shortcut"),
     [("add_loaded", "get"), ("add_flushed", "single insert"), ("to_json", "pages"), ("are_alike", "bulk insert")],
 )
-def test_a_shortcut_that_does_something_else_is_found(
-    monkeypatch: pytest.MonkeyPatch, name: str, shortcut: str
-) -> None:
+def test_a_shortcut_that_differs_is_left_out(monkeypatch: pytest.MonkeyPatch, name: str, shortcut: str) -> None:
     monkeypatch.setattr(self_test, name, lambda *_: None)
     assert shortcut in failing_shortcuts()
 
@@ -59,7 +57,7 @@ async def test_a_database_may_do_without_some_shortcuts(plain: Database, past: l
     assert past == []
 
 
-async def test_a_library_that_has_lost_an_interface_costs_time_and_not_the_start(
+async def test_the_service_starts_without_shortcuts_if_a_library_has_lost_an_interface(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     router = APIRouter(route_class=allowing())

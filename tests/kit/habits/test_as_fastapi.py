@@ -579,7 +579,7 @@ async def answers(app: Any, asked: list[Ask]) -> list[Any]:
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True, scope="session")
-async def test_it_is_as_with_fastapi(new_router: Any, new_service: Any, name: str) -> None:
+async def test_the_kit_behaves_as_fastapi(new_router: Any, new_service: Any, name: str) -> None:
     routes, asked = CASES[name]
     router, plain = new_router(), APIRouter()
     routes(router)

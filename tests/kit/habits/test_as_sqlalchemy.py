@@ -615,7 +615,7 @@ def jsonable(value: Any) -> Any:
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")  # by a lazy load
 @pytest.mark.parametrize("name", READS)
-async def test_a_session_reads_as_one_of_sqlalchemy(
+async def test_a_session_reads_as_a_session_of_sqlalchemy(
     router: APIRouter, serve: Any, renew: Any, engine_of_ones_own: AsyncEngine, name: str
 ) -> None:
     @router.get("/read")
@@ -635,7 +635,7 @@ async def test_a_session_reads_as_one_of_sqlalchemy(
 
 
 @pytest.mark.parametrize("name", WRITES)
-async def test_a_session_writes_as_one_of_sqlalchemy(
+async def test_a_session_writes_as_a_session_of_sqlalchemy(
     router: APIRouter, serve: Any, renew: Any, database: Database, engine_of_ones_own: AsyncEngine, name: str
 ) -> None:
     @router.post("/write")

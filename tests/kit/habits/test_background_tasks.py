@@ -95,7 +95,7 @@ async def test_tasks_run_with_an_idempotency_key_and_not_for_a_replay(router: AP
     assert log == [["cup"]]
 
 
-async def test_what_a_task_writes_on_the_session_of_its_request_is_kept(
+async def test_writes_of_a_task_on_the_session_of_its_request_are_committed(
     router: APIRouter, serve: Any, names: Any
 ) -> None:
     @router.post("/items")
@@ -111,9 +111,7 @@ async def test_what_a_task_writes_on_the_session_of_its_request_is_kept(
     assert await names() == ["late"]
 
 
-async def test_a_task_with_a_session_of_its_own_works(
-    router: APIRouter, serve: Any, names: Any, database: Database
-) -> None:
+async def test_a_task_can_open_a_session(router: APIRouter, serve: Any, names: Any, database: Database) -> None:
     async def add() -> None:
         async with database.write() as session, session.begin():
             session.add(HabitItem(name="own"))

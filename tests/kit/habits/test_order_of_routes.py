@@ -82,7 +82,7 @@ async def test_a_plain_route_that_comes_first_serves(items: APIRouter, new_servi
         assert await text(client, "/items/", "POST") == "created"
 
 
-async def test_a_mount_that_comes_last_has_the_paths_that_no_route_has(items: APIRouter, new_service: Any) -> None:
+async def test_a_mount_after_all_routes_gets_the_other_paths(items: APIRouter, new_service: Any) -> None:
     service = new_service(items)
     service.mount("/", application)
     async with client_of(service) as client:
@@ -158,7 +158,7 @@ async def test_pages_of_a_router_come_after_its_operations(items: APIRouter, new
         assert await text(client, "/pages/") == "page"
 
 
-async def test_a_route_class_that_matches_in_its_own_way_is_asked(items: APIRouter, new_service: Any) -> None:
+async def test_a_route_class_with_its_own_matches_is_used(items: APIRouter, new_service: Any) -> None:
     class Sometimes(allowing()):  # type: ignore[misc]  # a class that a function returns
         def matches(self, scope: Any) -> Any:
             return super().matches(scope) if b"x-please" in dict(scope["headers"]) else (Match.NONE, {})

@@ -103,7 +103,7 @@ async def test_get_caller_is_overridden_for_ownership_and_privacy(router: APIRou
         assert (await client.patch("/items/1")).json()["diary"] == "hush"
 
 
-async def test_a_session_of_an_override_that_takes_the_session_works(router: APIRouter, new_service: Any) -> None:
+async def test_an_override_may_take_the_session(router: APIRouter, new_service: Any) -> None:
     @router.get("/colour")
     async def read(value: Annotated[str, Depends(colour)]) -> str:
         return value

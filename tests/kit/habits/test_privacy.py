@@ -73,7 +73,7 @@ async def test_a_private_field_is_shown_to_the_owner_and_to_superusers(
         assert "cup" in answer.text
 
 
-async def test_the_parent_of_a_row_is_not_taken_for_its_owner(router: APIRouter, serve: Any) -> None:
+async def test_the_parent_of_a_row_is_not_its_owner(router: APIRouter, serve: Any) -> None:
     @router.get("/lines", response_model=LineRead)
     async def read() -> Any:
         return {"id": 1, "item_id": MEMBER, "diary": "mine"}

@@ -41,7 +41,7 @@ def test_a_client_without_a_lifespan_has_a_loop_for_each_request(service: Servic
         use(client, books=number + 1)
 
 
-def test_clients_one_after_the_other_have_a_loop_each(service: Service) -> None:
+def test_consecutive_clients_have_separate_loops(service: Service) -> None:
     for number in range(3):
         with TestClient(service) as client:
             use(client, books=number + 1)

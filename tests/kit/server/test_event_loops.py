@@ -41,7 +41,7 @@ def test_a_loop_for_each_test_as_pytest_asyncio_has_it(empty_url: str) -> None:
         assert asyncio.run(count()) == 0
 
 
-def test_the_engines_pass_from_loop_to_loop_and_every_connection_is_closed(empty_url: str) -> None:
+def test_engines_are_used_by_consecutive_loops_and_connections_are_closed(empty_url: str) -> None:
     database = Database(url_for(empty_url))
     seen = []
 
@@ -59,7 +59,7 @@ def test_the_engines_pass_from_loop_to_loop_and_every_connection_is_closed(empty
     assert all(engines is database.primary for engines in seen)
 
 
-def test_a_loop_beside_another_has_engines_of_its_own(empty_url: str) -> None:
+def test_a_concurrent_loop_has_separate_engines(empty_url: str) -> None:
     database, others = Database(url_for(empty_url)), []
 
     async def ask() -> None:
@@ -145,7 +145,7 @@ def test_a_program_ends_at_once_and_without_a_warning(empty_url: str) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-def test_a_turn_of_an_idempotency_key_is_one_of_its_event_loop() -> None:
+def test_locks_of_idempotency_keys_belong_to_an_event_loop() -> None:
     key, is_taken, is_done = IdempotencyKey(b"k", b"r", ()), threading.Event(), threading.Event()
 
     async def take_turns() -> None:
