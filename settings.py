@@ -74,13 +74,20 @@ class Settings(BaseSettings):
         default=100,
         ge=1,
         le=100_000,
-        description="Requests served at a time; as many wait for up to 0.5 s, others get a 503.",
+        description="Requests served at a time; as many wait for up to 0.5 s, callers in turns; others get a 503 "
+        "or 429.",
     )
     max_streams: int = Field(
         default=100,
         ge=1,
         le=100_000,
         description="Responses of unknown length, and WebSockets, served at a time beside them; others get a 503.",
+    )
+    caller_share: float = Field(
+        default=0.2,
+        gt=0,
+        le=1,
+        description="The part of `MAX_STREAMS`, and of the memory for slow bodies, that one caller has at most.",
     )
     shutdown_timeout: float = Field(
         default=20,

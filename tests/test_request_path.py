@@ -70,4 +70,4 @@ async def test_a_request_enters_few_files_and_those_of_the_page_in_its_order(
     assert 5 < len(steps) <= MAX_STEPS
     assert is_in_order(steps, profile.files), profile.files
     entered = [file for file in profile.files if not file.startswith("tests/")]
-    assert len(entered) <= MAX_FILES[method], entered
+    assert len(entered) <= MAX_FILES[method], "\n".join(entered)

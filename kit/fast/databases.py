@@ -4,9 +4,9 @@ import logging
 from functools import partial
 
 from kit.database.databases import Database
-from kit.fast.read_sessions import FastReadSession, ReadShortcuts
+from kit.fast.read_sessions import ReadShortcuts, open_read
 from kit.fast.self_test import failing_shortcuts
-from kit.fast.write_sessions import FastWriteSession, WriteShortcuts
+from kit.fast.write_sessions import WriteShortcuts, open_write
 
 log = logging.getLogger("kit")
 KNOWN_OPTIONS = frozenset({"isolation_level", "reading"})
@@ -30,5 +30,5 @@ def use_fast_sessions(
     reads = ReadShortcuts(reader, coalesce=coalesce, get="get" not in out, pages="pages" not in out)
     single, bulk = "single insert" not in out, "bulk insert" not in out
     writes = WriteShortcuts(writer, group=group, get="get" not in out, single=single, bulk=bulk)
-    database.read_session = partial(FastReadSession, shortcuts=reads)
-    database.write_session = partial(FastWriteSession, shortcuts=writes)
+    database.read = partial(open_read, database, reads)
+    database.write = partial(open_write, database, writes)

@@ -1,5 +1,6 @@
 """Read sessions that get rows past the ORM, and share one query among requests that ask at the same time."""
 
+from asyncio import _get_running_loop
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,6 +11,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.attributes import instance_state
 
 from kit.auth.ownership import RESTRICTED_READS
+from kit.database.databases import Database
 from kit.database.sessions import Opener, ReadSession
 from kit.fast import driver
 from kit.fast.coalescing import Coalescer
@@ -159,3 +161,10 @@ def detached(mapping: EntityMapping, key: Any, values: Values) -> Any:
     row.__dict__["_sa_instance_state"] = state
     row.__dict__.update(values)
     return row
+
+
+def open_read(database: Database, shortcuts: ReadShortcuts, *, restricted: bool = False) -> ReadSession:
+    """A read session with shortcuts, if the running event loop has the primary engines; else one without."""
+    if _get_running_loop() is not database.owner and database.engines is not database.primary:
+        return database.open_read(restricted=restricted)
+    return FastReadSession(database.primary.reader, database, restricted=restricted, shortcuts=shortcuts)

@@ -4,6 +4,7 @@ A single new row that is all there is to write is stored by an INSERT that needs
 with those of other requests. Everything else is left to the plain session.
 """
 
+from asyncio import _get_running_loop
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,6 +14,7 @@ from sqlalchemy.orm import Session, SessionTransaction, make_transient
 from sqlalchemy.orm.attributes import flag_modified, instance_state, set_committed_value
 
 from kit.auth.ownership import GuardedSession, check_new_row
+from kit.database.databases import Database
 from kit.database.sessions import WriteSession
 from kit.fast.batches import Member
 from kit.fast.bulk_insert import are_alike, insert_alike
@@ -316,3 +318,14 @@ def select_locked(mapping: EntityMapping) -> Select[Any]:
 def flushed(session: Session, row: Any) -> None:
     """Treat a new row of this session, which has its id by now, as one that the session has flushed."""
     session._register_persistent({instance_state(row)})
+
+
+def open_write(
+    database: Database, shortcuts: WriteShortcuts, *, restricted: bool = False, restricted_reads: bool = False
+) -> WriteSession:
+    """A write session with shortcuts, if the running event loop has the primary engines; else one without."""
+    if _get_running_loop() is not database.owner and database.engines is not database.primary:
+        return database.open_write(restricted=restricted, restricted_reads=restricted_reads)
+    return FastWriteSession(
+        database.primary.writer, restricted=restricted, restricted_reads=restricted_reads, shortcuts=shortcuts
+    )

@@ -90,7 +90,8 @@ class Service(FastAPI):
 
     def surround(self, inside: ASGIApp) -> None:
         """Put the middleware of the kit around an application: FastAPI's own, or one that leads to it."""
-        self.surrounded = surround(inside, self.layers, self.shutdown)
+        known = self.runtime.authenticator.known_callers
+        self.surrounded = surround(inside, self.layers, self.shutdown, known)
 
     def check_routes(self) -> None:
         """Refuse routes that would not work, and note who may use each of the others."""

@@ -1,0 +1,124 @@
+"""Fairness: which caller a request counts for, and a semaphore that serves callers in turns when it is full."""
+
+import asyncio
+import ipaddress
+from collections import Counter, deque
+from collections.abc import Mapping
+
+from starlette.types import Scope
+
+Caller = int | str
+"""The id of a user, or an address."""
+
+
+def caller_of(scope: Scope, known: Mapping[bytes, int]) -> Caller:
+    """The user of the request's credentials, if these are known to be valid; else the network of its client.
+
+    Credentials that nobody has checked yet count for the address, so that inventing them wins nothing.
+    """
+    if known:
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                user = known.get(value)
+                if user is not None:
+                    return user
+    client = scope.get("client")
+    return network_of(client[0]) if client else ""
+
+
+def network_of(address: str) -> str:
+    """The address itself; for IPv6, the /64 that one customer is given as a rule (RFC 6177)."""
+    if ":" not in address:
+        return address
+    try:
+        known = ipaddress.IPv6Address(address)
+    except ValueError:
+        return address
+    return str(known.ipv4_mapped or ipaddress.IPv6Network((known.packed, 64), strict=False).network_address)
+
+
+class FairSemaphore:
+    """At most `limit` places, for which at most `max_waiting` requests wait.
+
+    While all are taken, the next one goes to the caller that holds the fewest, and among equals in turns. When too
+    many wait, the caller with the
+    most waiting requests loses its last one. So a caller that sends a few requests is served as if it were alone with
+    one request of each of the others.
+    """
+
+    def __init__(self, limit: int, max_waiting: int) -> None:
+        self.limit, self.max_waiting = limit, max_waiting
+        self.free, self.waiting = limit, 0
+        self.held: Counter[Caller] = Counter()
+        self.queues: dict[Caller, deque[asyncio.Future[bool]]] = {}
+
+    def take(self, caller: Caller) -> bool:
+        """Take a place if there is one now."""
+        if self.free <= 0:
+            return False
+        self.free -= 1
+        self.held[caller] += 1
+        return True
+
+    async def wait(self, caller: Caller, seconds: float) -> bool:
+        """Wait for a place, after `take` found none. False if there is none in time, or too many wait."""
+        if self.waiting >= self.max_waiting and not self.drop_other_than(caller):
+            return False
+        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        queue = self.queues.setdefault(caller, deque())
+        queue.append(turn)
+        self.waiting += 1
+        timer = asyncio.get_running_loop().call_later(seconds, self.give_up, caller, turn)
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.result():
+                self.release(caller)
+            raise
+        finally:
+            timer.cancel()
+            self.give_up(caller, turn)
+
+    def give_up(self, caller: Caller, turn: "asyncio.Future[bool]") -> None:
+        """Take a request out of the queue, if it is still there."""
+        queue = self.queues.get(caller, ())
+        if turn in queue:
+            self.leave(caller, turn)
+        if not turn.done():
+            turn.set_result(False)
+
+    def leave(self, caller: Caller, turn: "asyncio.Future[bool]") -> None:
+        queue = self.queues.pop(caller)
+        queue.remove(turn)
+        self.waiting -= 1
+        if queue:
+            self.queues[caller] = queue  # behind the others, who have their turns first
+
+    def drop_other_than(self, caller: Caller) -> bool:
+        """Refuse the last waiting request of the caller who has the most, unless it is this caller."""
+        longest = max(self.queues, key=lambda other: len(self.queues[other]), default=caller)
+        if longest == caller or len(self.queues[longest]) <= len(self.queues.get(caller, ())) + 1:
+            return False
+        self.give_up(longest, self.queues[longest][-1])
+        return True
+
+    def release(self, caller: Caller) -> None:
+        """Give a place back, or to the waiting caller who holds the fewest."""
+        self.held[caller] -= 1
+        if not self.held[caller]:
+            del self.held[caller]
+        while self.queues:
+            following = min(self.queues, key=self.held.__getitem__)
+            turn = self.queues[following][0]
+            self.leave(following, turn)
+            if not turn.done():
+                self.held[following] += 1
+                turn.set_result(True)
+                return
+        self.free += 1
+
+    def is_greedy(self, caller: Caller) -> bool:
+        """Whether this caller uses more than its part, so that others are short of places because of it."""
+        callers = self.held.keys() | self.queues.keys() | {caller}
+        used = self.held[caller] + len(self.queues.get(caller, ()))
+        return len(callers) > 1 and used * len(callers) > self.limit - self.free + self.waiting
