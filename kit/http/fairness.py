@@ -4,11 +4,14 @@ import asyncio
 import ipaddress
 from collections import Counter, deque
 from collections.abc import Mapping
+from contextvars import ContextVar
 
 from starlette.types import Scope
 
 Caller = int | str
 """The id of a user, or an address."""
+CURRENT_CALLER: ContextVar[Caller] = ContextVar("current_caller", default="")
+"""The caller of the request that this task serves; empty outside of requests."""
 
 
 def caller_of(scope: Scope, known: Mapping[bytes, int]) -> Caller:
@@ -41,9 +44,8 @@ class FairSemaphore:
     """At most `limit` places, for which at most `max_waiting` requests wait.
 
     While all are taken, the next one goes to the caller that holds the fewest, and among equals in turns. When too
-    many wait, the caller with the
-    most waiting requests loses its last one. So a caller that sends a few requests is served as if it were alone with
-    one request of each of the others.
+    many wait, the caller with the most waiting requests loses its last one. So a caller that sends few requests waits
+    for few, whatever the others send.
     """
 
     def __init__(self, limit: int, max_waiting: int) -> None:

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from kit.http.bodies import Budget, IncomingBody
-from kit.http.fairness import Caller, FairSemaphore, caller_of
+from kit.http.fairness import CURRENT_CALLER, Caller, FairSemaphore, caller_of
 from kit.http.paths import path_in_application
 from kit.http.problems import Problem, render, unavailable
 
@@ -132,6 +132,7 @@ class Admission:
             problem = too_many() if places.requests.is_greedy(caller) else busy("Too many requests at once; try again.")
             await render(scope, problem)(scope, receive, send)
             return
+        CURRENT_CALLER.set(caller)
         request = AdmittedRequest(places, caller, scope, receive, send)
         try:
             await self.app(scope, receive, request.send)
@@ -150,6 +151,7 @@ class Admission:
             else:
                 await websocket.close(TRY_AGAIN_LATER)
             return
+        CURRENT_CALLER.set(caller)
         try:
             await self.app(scope, receive, send)
         finally:

@@ -93,6 +93,9 @@ async def test_others_write_while_each_of_many_passwords_is_hashed(
 async def test_when_too_many_passwords_wait_a_user_is_told_to_come_again(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(passwords, "MAX_WAITING", 0)
+    queue = passwords.current_queue()
+    monkeypatch.setattr(queue, "max_waiting", 0)
+    assert queue.take("another")
     answer = await client.post("/users/", json=user_body())
+    queue.release("another")
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
