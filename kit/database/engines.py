@@ -8,9 +8,9 @@ from typing import Any, Literal, NamedTuple
 import asyncpg
 from sqlalchemy import URL, Connection, ExceptionContext, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from kit.database.errors import with_origin
+from kit.http.fairness import FairPool
 
 READ_ONLY = "25006"
 """The SQLSTATE of a write to a server that is read-only."""
@@ -69,6 +69,7 @@ def postgres_engines(url: URL, pool: Pool) -> Engines:
         url,
         echo=pool.echo,
         hide_parameters=not pool.echo,
+        poolclass=FairPool,
         pool_size=pool.size,
         max_overflow=pool.overflow,
         pool_timeout=pool.timeout,
@@ -129,7 +130,7 @@ def sqlite_engine(
         url,
         echo=pool.echo,
         hide_parameters=not pool.echo,
-        poolclass=AsyncAdaptedQueuePool,
+        poolclass=FairPool,
         pool_size=size,
         max_overflow=0,
         pool_timeout=pool.timeout,

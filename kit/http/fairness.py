@@ -1,17 +1,25 @@
-"""Fairness: which caller a request counts for, and a semaphore that serves callers in turns when it is full."""
+"""Fairness: which caller a request counts for, and a semaphore and a connection pool that serve callers in turns."""
 
 import asyncio
 import ipaddress
 from collections import Counter, deque
 from collections.abc import Mapping
 from contextvars import ContextVar
+from typing import Any
 
+from sqlalchemy import event, util
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 from starlette.types import Scope
 
 Caller = int | str
 """The id of a user, or an address."""
 CURRENT_CALLER: ContextVar[Caller] = ContextVar("current_caller", default="")
 """The caller of the request that this task serves; empty outside of requests."""
+MAX_WAITING_FOR_CONNECTION = 100_000
+"""A bound that admission keeps low: `MAX_IN_FLIGHT` requests are there at a time."""
+CALLER = "kit.caller"
+"""The key of the caller in the `record_info` of a connection."""
 
 
 def caller_of(scope: Scope, known: Mapping[bytes, int]) -> Caller:
@@ -124,3 +132,35 @@ class FairSemaphore:
         callers = self.held.keys() | self.queues.keys() | {caller}
         used = self.held[caller] + len(self.queues.get(caller, ()))
         return len(callers) > 1 and used * len(callers) > self.limit - self.free + self.waiting
+
+
+class FairPool(AsyncAdaptedQueuePool):
+    """SQLAlchemy's pool for asyncio. While all connections are used, callers get the next one in turns."""
+
+    def __init__(
+        self, creator: Any, pool_size: int = 5, max_overflow: int = 10, timeout: float = 30, **options: Any
+    ) -> None:
+        super().__init__(creator, pool_size, max_overflow, timeout, **options)
+        self.seconds, self.turns = timeout, FairSemaphore(pool_size + max_overflow, MAX_WAITING_FOR_CONNECTION)
+        event.listen(self, "checkin", self.give_back)
+        event.listen(self, "detach", self.give_back)
+
+    def connect(self) -> PoolProxiedConnection:
+        """A connection; after `timeout` seconds without one an error, as SQLAlchemy raises it. Runs in a greenlet."""
+        caller = CURRENT_CALLER.get()
+        if not self.turns.take(caller) and not util.await_only(self.turns.wait(caller, self.seconds)):
+            sizes = f"size {self.size()} overflow {self.turns.limit - self.size()}"
+            detail = f"QueuePool limit of {sizes} reached, connection timed out, timeout {self.seconds:.2f}"
+            raise PoolTimeoutError(detail, code="3o7r")
+        try:
+            connection = super().connect()
+        except BaseException:
+            self.turns.release(caller)
+            raise
+        info = connection.record_info
+        assert info is not None  # of a connection that is not detached
+        info[CALLER] = caller
+        return connection
+
+    def give_back(self, _: object, record: Any) -> None:
+        self.turns.release(record.record_info.pop(CALLER))

@@ -2,11 +2,19 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from kit.http.fairness import Caller, FairSemaphore, caller_of
+from kit import Database
+from kit.database.engines import Pool
+from kit.http.fairness import CURRENT_CALLER, Caller, FairPool, FairSemaphore, caller_of
+from tests.engines import url_for
 from tests.kit.probes import PATIENCE
 
 
@@ -123,3 +131,61 @@ async def test_who_leaves_gives_back_the_place_that_it_was_just_given() -> None:
     async with asyncio.timeout(PATIENCE):
         assert await staying
     assert (crowd.places.free, crowd.places.waiting) == (0, 0)
+
+
+@pytest.fixture
+async def pooled(library_url: str) -> AsyncIterator[AsyncEngine]:
+    """An engine whose pool has one connection."""
+    database = Database(url_for(library_url), Pool(size=1, overflow=0, timeout=0.2))
+    yield database.reader
+    await database.dispose()
+
+
+def turns_of(engine: AsyncEngine) -> FairSemaphore:
+    assert isinstance(engine.pool, FairPool)
+    return engine.pool.turns
+
+
+async def use(engine: AsyncEngine, caller: Caller, order: list[Caller]) -> None:
+    CURRENT_CALLER.set(caller)
+    async with engine.connect() as connection:
+        await connection.execute(text("SELECT 1"))
+        order.append(caller)
+
+
+async def test_callers_get_connections_in_turns(pooled: AsyncEngine) -> None:
+    order: list[Caller] = []
+    async with pooled.connect():
+        greedy = [asyncio.create_task(use(pooled, "greedy", order)) for _ in range(5)]
+        await asyncio.sleep(0)
+        modest = asyncio.create_task(use(pooled, "modest", order))
+        await asyncio.sleep(0)
+    await asyncio.gather(*greedy, modest)
+    assert order == ["greedy", "modest", *["greedy"] * 4]
+
+
+async def test_without_a_connection_in_time_the_error_is_that_of_a_full_pool(pooled: AsyncEngine) -> None:
+    async with pooled.connect():
+        with pytest.raises(PoolTimeoutError):
+            await pooled.connect()
+    assert turns_of(pooled).free == 1
+
+
+async def test_a_connection_that_is_not_made_takes_no_place(
+    pooled: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AsyncAdaptedQueuePool, "connect", lambda _: pytest.fail("There is no server."))
+    with pytest.raises(pytest.fail.Exception):
+        await pooled.connect()
+    assert turns_of(pooled).free == 1
+
+
+async def test_what_was_invalidated_or_detached_gives_back_its_place(pooled: AsyncEngine) -> None:
+    async with pooled.connect() as connection:
+        await connection.invalidate()
+    assert turns_of(pooled).free == 1
+    detached = await pooled.raw_connection()
+    driver: Any = detached.driver_connection
+    detached.detach()
+    assert turns_of(pooled).free == 1
+    await driver.close()
