@@ -151,7 +151,7 @@ async def test_one_handler_may_serve_several_methods(router: APIRouter, serve: A
     assert (head.status_code, head.content) == (200, b"")
 
 
-async def test_a_handler_of_get_that_takes_the_session_that_writes_is_refused(router: APIRouter, serve: Any) -> None:
+async def test_a_handler_of_get_that_takes_session_is_refused(router: APIRouter, serve: Any) -> None:
     @router.get("/items")
     async def read(session: Session) -> int:
         return 1
