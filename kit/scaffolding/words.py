@@ -24,6 +24,14 @@ IN_VES = ("leaf", "shelf", "half", "life", "wolf", "knife", "wife", "loaf", "cal
 IN_OES = ("hero", "potato", "tomato", "echo", "veto")
 SINGULAR_IN_S = ("ss", "us", "is", "as", "lens", *UNCHANGED)
 """How words end that have an s, but are no plurals: address, status, basis, canvas."""
+SINGULARS = (
+    ("lyses", "lysis"),
+    ("ies", "y"),
+    ("([lo])ves", r"\1f"),
+    ("ives", "ife"),
+    ("(x|z|ch|sh|ss|ro|to|[^aeo]us)es", r"\1"),
+)
+"""Endings of plurals, and of their singulars; all others lose an s. They are for a hint only."""
 SAID_WITH_YOU = ("uni", "use", "usa", "eu", "one")
 """How words begin whose vowel is not heard as one: unit, user, one-off."""
 
@@ -50,10 +58,10 @@ def singular_of(name: str) -> str | None:
     """The singular of a name that is a plural by its look; None for any other."""
     before, _, word = name.rpartition("_")
     known = {plural: one for one, plural in IRREGULAR.items()}
-    candidates = [known.get(word, ""), word[:-1], word[:-2], f"{word[:-3]}y", f"{word[:-3]}f", f"{word[:-3]}fe"]
     if word not in known and (not word.endswith("s") or word.endswith(SINGULAR_IN_S)):
         return None
-    found = next((one for one in candidates if one and plural_word(one) == word), word[:-1])
+    ending, one = next((pair for pair in SINGULARS if re.search(f"{pair[0]}$", word)), ("s", ""))
+    found = known.get(word) or re.sub(f"{ending}$", one, word)
     return f"{before}_{found}" if before else found
 
 
