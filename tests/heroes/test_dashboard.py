@@ -52,19 +52,7 @@ async def test_the_dashboard_of_an_empty_database_has_all_parts(client: Client) 
     assert set(shown["totals"].values()) == {0}
 
 
-<<<<<<< HEAD
-async def test_totals_are_those_of_the_lists(client: Client) -> None:
-=======
-async def test_there_is_a_total_for_every_resource(client: Client) -> None:
-    tables = {name for name in SQLModel.metadata.tables if name not in ("idempotency", "idempotency_key")}
-    plural = {
-        f"{name[:-1]}ies" if name.endswith("y") else f"{name}es" if name == "hero" else f"{name}s" for name in tables
-    }
-    assert set((await read(client, "/dashboard"))["totals"]) == plural
-
-
 async def test_totals_equal_the_counts_of_the_lists(client: Client) -> None:
->>>>>>> main
     user, heroes = await new_user(client), [await new_hero(client, power=5) for _ in range(3)]
     products = [await new_product(client, stock=5, category_id=(await new_category(client))["id"]) for _ in range(3)]
     await made(client, "/teams/", name="Z-Force", headquarters="Bar")

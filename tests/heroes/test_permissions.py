@@ -1,11 +1,7 @@
-<<<<<<< HEAD
-"""Who may do what (section 8 of the contract): members make and change what is theirs, superusers do everything.
+"""Permissions (section 8 of the contract): members create and change their own rows, superusers do everything.
 
-Who may use each route is what its router says, which `make routes` prints and the tests of the contract hold it to.
+The permission of each route is declared by its router. `make routes` lists them; the contract tests check them.
 """
-=======
-"""Permissions (section 8 of the contract): members create and change their own rows, superusers do everything."""
->>>>>>> main
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -22,28 +18,6 @@ from tests.engines import Client, url_of
 from tests.heroes.people import PASSWORD, Person
 from tests.heroes.shop import UNKNOWN, Json, cheap_hashes, made, new_hero, new_product, numbers, read, user_body
 
-<<<<<<< HEAD
-=======
-ANYONE, MEMBERS, OWNERS, SUPERUSERS = Who
-OF_SUPERUSERS = {"GET": MEMBERS}
-"""Members read; superusers do everything else."""
-OF_OWNERS = {"GET": MEMBERS, "POST": OWNERS, "PUT": OWNERS, "PATCH": OWNERS, "DELETE": OWNERS}
-RULES = {
-    **dict.fromkeys(("heroes", "teams", "categories", "products", "dashboard"), OF_SUPERUSERS),
-    **dict.fromkeys(("power-transfers", "stock-movements", "stock-transfers"), OF_SUPERUSERS),
-    **dict.fromkeys(("items", "posts", "reviews"), OF_OWNERS),
-    "users": OF_OWNERS | {"POST": ANYONE},
-    "auth": {"POST": ANYONE},
-}
-"""The rules of the contract, by the first part of the path and the method. Everything else is for superusers."""
-EXCEPTIONS = {"POST /users/bulk": SUPERUSERS}
-ROUTES = {
-    f"{method} {context.path}": (id(context.original_route), method)
-    for context in iter_route_contexts(main.app.routes)
-    for method in sorted(context.methods or ())
-    if isinstance(context.original_route, Operation)
-}
->>>>>>> main
 OWNED = {"items": "owner_id", "posts": "author_id", "reviews": "author_id"}
 """The resources that belong to users, with the field of the owner."""
 pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
@@ -51,24 +25,7 @@ owned = pytest.mark.parametrize("kind", OWNED)
 writing = pytest.mark.parametrize("method", ["PUT", "PATCH"])
 
 
-<<<<<<< HEAD
-async def test_superusers_restore_remove_and_change_many_products(boss: Person) -> None:
-=======
-@pytest.mark.parametrize("route", ROUTES)
-def test_the_permission_of_a_route_is_that_of_the_contract(route: str) -> None:
-    main.app.check_routes()
-    method, path = route.split(" ")
-    rules = RULES[path.split("/")[1]]
-    assert main.app.runtime.access[ROUTES[route]] is EXCEPTIONS.get(route, rules.get(method, SUPERUSERS))
-
-
-def test_the_table_of_permissions_lists_every_resource() -> None:
-    assert set(RULES) == {route.split("/")[1] for route in ROUTES}
-    assert set(EXCEPTIONS) <= set(ROUTES)
-
-
 async def test_superusers_restore_delete_and_bulk_update_products(boss: Person) -> None:
->>>>>>> main
     product = await new_product(boss.client)
     path, many = f"/products/{product['id']}", {"ids": [product["id"]], "changes": {"status": "active"}}
     assert (await boss.client.patch("/products/bulk", json=many)).json() == {"updated": 1}
