@@ -134,6 +134,30 @@ async def test_registration_does_not_reveal_whether_name_or_address_is_taken(
         assert others == [first, first]
 
 
+@pytest.fixture
+def unhashed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing can be hashed."""
+
+    async def refuse(_: object) -> str:
+        raise AssertionError("It was hashed.")
+
+    monkeypatch.setattr("heroes.user.hashed", refuse)
+
+
+@pytest.mark.usefixtures("unhashed")
+async def test_a_registration_with_a_taken_name_or_address_costs_no_hash(nobody: Client, steve: Person) -> None:
+    answers = [await nobody.post("/users/", json=body) for body in takers(steve)]
+    assert [answer.status_code for answer in answers] == [409, 409, 409]
+
+
+@pytest.mark.usefixtures("unhashed")
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+async def test_a_password_for_somebody_else_costs_no_hash(method: str, natasha: Person, steve: Person) -> None:
+    body = user_body(password="another one entirely")
+    assert (await natasha.client.request(method, f"/users/{steve.id}", json=body)).status_code == 403
+    assert (await natasha.client.request(method, "/users/999", json=body)).status_code == 404
+
+
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
 async def test_a_change_does_not_reveal_whether_name_or_address_is_taken(
     method: str, natasha: Person, steve: Person
