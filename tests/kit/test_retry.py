@@ -67,7 +67,8 @@ def failure_of(code: str) -> DBAPIError:
 
 def test_pauses_double_up_to_the_longest_and_none_is_shorter_than_half(clock: Clock) -> None:
     longest = [0.02, 0.04, 0.08, 0.16, 0.32, 0.5, 0.5, 0.5]
-    for pause, most in zip(while_unavailable(PATIENCE), longest, strict=False):
+    pauses = itertools.islice(while_unavailable(PATIENCE), len(longest))
+    for pause, most in zip(pauses, longest, strict=True):
         assert most / 2 <= pause <= most
     assert (longest[0], longest[-1]) == (SHORTEST_PAUSE, LONGEST_PAUSE)
 
