@@ -28,6 +28,8 @@ class Runtime:
     request_timeout: float = 15
     access: dict[tuple[int, str], Who] = field(default_factory=dict)
     """The permission of each route, by identity and method; filled when the application starts."""
+    direct: dict[int, Callable[..., Awaitable[Any]]] = field(default_factory=dict)
+    """The functions that serve operations without FastAPI's dependencies, by identity; filled with `access`."""
     fast_page: Callable[..., Awaitable[Any]] | None = None
     """The fast path's way to read a page. It returns None where it does not apply."""
 

@@ -10,6 +10,7 @@ from sqlalchemy import URL, Connection, ExceptionContext, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
+from kit.auth.ownership import refuse_hidden_write
 from kit.database.errors import with_origin
 
 READ_ONLY = "25006"
@@ -83,7 +84,9 @@ def postgres_engines(url: URL, pool: Pool) -> Engines:
     )
     event.listen(engine.sync_engine, "handle_error", leave_read_only_server)
     event.listen(engine.sync_engine, "handle_error", name_origin)
-    return Engines(engine, engine.execution_options(isolation_level="AUTOCOMMIT"))
+    reader = engine.execution_options(isolation_level="AUTOCOMMIT")
+    event.listen(reader.sync_engine, "before_cursor_execute", refuse_hidden_write)
+    return Engines(engine, reader)
 
 
 async def connect_to_postgres(*values: Any, **options: Any) -> Any:

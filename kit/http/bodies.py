@@ -49,7 +49,7 @@ async def read_body(receive: Receive, given: Mapping[bytes, bytes], limit: int) 
     """
     announced = given.get(b"content-length", b"")
     if announced.isdigit() and int(announced) > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     body, is_complete = bytearray(), False
     while not is_complete:
         message = await receive()
@@ -57,13 +57,14 @@ async def read_body(receive: Receive, given: Mapping[bytes, bytes], limit: int) 
             raise malformed("The body ended early.")
         body += message.get("body", b"")
         if len(body) > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         is_complete = not message.get("more_body", False)
     return bytes(body)
 
 
-def _too_large(limit: int) -> Problem:
-    detail = f"The body may have at most {limit} bytes."
+def too_large(limit: int | None = None) -> Problem:
+    """A 413 for a body over this limit, in bytes, or over one that is not known here."""
+    detail = "The body is too large." if limit is None else f"The body may have at most {limit} bytes."
     return Problem(413, detail, kind="body-too-large", headers={"Connection": "close"})
 
 

@@ -141,6 +141,8 @@ class ListQuery:
 
     def shown(self, row: Any) -> Read:
         """A row as an instance of the read variant, with the requested fields and the embedded relationships."""
+        if self.fields is None and not self.included:
+            return self.read.of(row)
         related = {name: embedded(row, name, read_variant(self.includes[name])) for name in self.included}
         return self.read.of(row).select(self.fields, related)
 

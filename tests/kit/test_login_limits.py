@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -141,12 +140,7 @@ async def until_it_listens(port: int) -> None:
 @asynccontextmanager
 async def counting_in(database: Database, url: str) -> AsyncIterator[Service]:
     """A service that counts failures in this Redis."""
-    counted = limits(url)
-    try:
-        yield with_logins(database, counted)
-    finally:
-        storage: Any = counted.window.storage
-        await storage.bridge.storage.aclose()
+    yield with_logins(database, limits(url))
 
 
 async def test_workers_that_share_a_redis_share_the_count(database: Database, tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ async def test_other_asgi_events_pass_through() -> None:
     async def silent(*_: Any) -> Any:
         return {}
 
-    await RequestLog(inner, Shutdown(0, 0))({"type": "lifespan"}, silent, silent)
+    await RequestLog(inner, Shutdown(0, 0), lambda _: None)({"type": "lifespan"}, silent, silent)
     assert seen == ["lifespan"]
 
 

@@ -2,11 +2,12 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import pytest
 from fastapi import APIRouter, BackgroundTasks, Cookie, Depends, Form, Header, Query
-from fastapi.responses import StreamingResponse
+from fastapi.responses import PlainTextResponse, StreamingResponse
 from sqlmodel import select
 
 from kit import Batch, Id, IfMatch, Many, OnError, Page, ReadSession, Session, create_many, found, page
@@ -279,7 +280,35 @@ async def test_body_limits_apply_wherever_they_are_declared(router: APIRouter, s
     outer.include_router(router, max_body_size=10 if place == "inclusion" else None)
     client = await serve(outer, max_body_size=10 if place == "application" else None)
     assert (await client.post("/items", json={})).json() == 1
-    assert (await client.post("/items", json={"a": "x" * 100})).status_code == 413
+    for content in (b'{"a": 1, "b": 2}', chunks()):  # with a length, and without one
+        answer = await client.post("/items", content=content, headers={"Content-Type": "application/json"})
+        assert (answer.status_code, answer.headers["Content-Type"]) == (413, "application/problem+json")
+        assert answer.json()["type"] == "urn:problem:body-too-large"
+        assert answer.json()["request_id"] == answer.headers["X-Request-ID"]
+
+
+async def chunks() -> AsyncIterator[bytes]:
+    for chunk in (b'{"a":', b' "xxxxxxxxxx"}'):
+        yield chunk
+
+
+async def test_another_413_in_text_is_sent_as_it_is(router: APIRouter, serve: Any) -> None:
+    @router.get("/items")
+    async def read() -> PlainTextResponse:
+        return PlainTextResponse("Content Too Big !", 413)
+
+    answer = await (await serve(router)).get("/items")
+    assert (answer.status_code, answer.text) == (413, "Content Too Big !")
+
+
+async def test_an_answer_without_content_has_no_type(router: APIRouter, serve: Any) -> None:
+    @router.delete("/items", status_code=204)
+    async def delete(session: Session) -> None:
+        pass
+
+    answer = await (await serve(router)).delete("/items")
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert answer.headers.keys().isdisjoint({"content-type", "content-length"})
 
 
 @pytest.mark.parametrize("way", ["plain"], indirect=True)
