@@ -36,7 +36,7 @@ IDLE = 0.06
 """The interval in seconds without CPU time after which a server is idle."""
 SETTLING = 10
 """The longest wait for an idle server, in seconds."""
-PATIENCE = 30
+TIMEOUT_SECONDS = 30
 """The longest wait for a server to start, in seconds."""
 
 
@@ -85,12 +85,12 @@ class Server:
             )
 
     def wait_until_alive(self) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 break
             with suppress(httpx.TransportError):
-                httpx.get(f"{self.url}/heroes/1", timeout=PATIENCE)
+                httpx.get(f"{self.url}/heroes/1", timeout=TIMEOUT_SECONDS)
                 return
             time.sleep(0.1)
         raise SystemExit(f"{self.name} does not answer; it printed:\n{self.log_file.read_text()[-3000:]}")
@@ -98,7 +98,7 @@ class Server:
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(PATIENCE)
+            self.process.wait(TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

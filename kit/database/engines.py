@@ -8,10 +8,10 @@ from typing import Any, Literal, NamedTuple
 import asyncpg
 from sqlalchemy import URL, Connection, ExceptionContext, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from kit.auth.ownership import refuse_hidden_write
 from kit.database.errors import with_origin
+from kit.http.fairness import FairPool
 
 READ_ONLY = "25006"
 """The SQLSTATE of a write to a server that is read-only."""
@@ -70,6 +70,7 @@ def postgres_engines(url: URL, pool: Pool) -> Engines:
         url,
         echo=pool.echo,
         hide_parameters=not pool.echo,
+        poolclass=FairPool,
         pool_size=pool.size,
         max_overflow=pool.overflow,
         pool_timeout=pool.timeout,
@@ -135,7 +136,7 @@ def sqlite_engine(
         url,
         echo=pool.echo,
         hide_parameters=not pool.echo,
-        poolclass=AsyncAdaptedQueuePool,
+        poolclass=FairPool,
         pool_size=size,
         max_overflow=0,
         pool_timeout=pool.timeout,

@@ -95,7 +95,8 @@ class Service(FastAPI):
 
     def surround(self, inside: ASGIApp) -> None:
         """Put the middleware of the kit around an application: FastAPI's own, or one that leads to it."""
-        self.surrounded = surround(inside, self.layers, self.shutdown, self.path_of)
+        known = self.runtime.authenticator.known_callers
+        self.surrounded = surround(inside, self.layers, self.shutdown, self.path_of, known)
 
     def check_routes(self) -> None:
         """Refuse routes that would not work, and note how each of the others is served, and for whom."""
