@@ -1,4 +1,4 @@
-"""Section 3 and 4 of the contract: what a body may say, and what that changes."""
+"""Bodies (sections 3 and 4 of the contract): valid and invalid fields, and their effects."""
 
 import json
 

@@ -1,5 +1,7 @@
-"""Section 1 of the contract: what the docs show of a resource is what it does. That every answer is documented,
-with its status and its headers, is looked at whenever one comes: see `watching`."""
+"""The OpenAPI document (section 1 of the contract): it describes the behaviour of every resource.
+
+`watching` checks for every response of all tests that its status and headers are documented.
+"""
 
 import re
 from typing import Any
@@ -72,7 +74,7 @@ async def test_every_parameter_is_described(client: Client, resource: Resource) 
 
 
 def example(document: Json, schema: Json) -> Any:
-    """What Swagger UI puts into the editor of a body: the examples of its properties."""
+    """The example that Swagger UI prefills for a body: the examples of its properties."""
     schema = resolved(document, schema)
     if "examples" in schema:
         return schema["examples"][0]
