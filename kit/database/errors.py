@@ -54,7 +54,7 @@ handler may raise them for other reasons, as with a file or a server that it ope
 
 
 def with_origin(failure: BaseException) -> Exception | None:
-    """The exception to raise for a failure of a driver, whose own class says nothing of the database; None for others."""
+    """The exception to raise for a failure of a driver whose own class says nothing of the database, or None."""
     text = str(failure) or type(failure).__name__
     if isinstance(failure, OSError):
         return Unreachable(text)
