@@ -10,7 +10,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import StaleDataError
 
 from kit.database.constraints import field_of, referrers_of, statement_of, taken_field
-from kit.http.problems import Problem, conflict, error, invalid, unavailable
+from kit.http.problems import Problem, conflict, error, invalid, taken, unavailable
 
 log = logging.getLogger("kit")
 ASYNCPG_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -54,7 +54,7 @@ handler may raise them for other reasons, as with a file or a server that it ope
 
 
 def with_origin(failure: BaseException) -> Exception | None:
-    """The exception to raise for a failure of a driver whose class does not name the database; None for others."""
+    """The exception to raise for a failure of a driver whose own class says nothing of the database, or None."""
     text = str(failure) or type(failure).__name__
     if isinstance(failure, OSError):
         return Unreachable(text)
@@ -141,7 +141,7 @@ def problem_of(failure: Exception, *, committing: bool = False) -> Problem | Non
     meaning = meaning_of(failure)
     if meaning == "taken":
         field = taken_field(failure)
-        return conflict(field, f"{field} is taken: another row has this value.", "taken")
+        return taken(field)
     if meaning == "reference":
         return broken_reference(failure)
     if meaning in ("invalid", "unbounded"):
