@@ -43,7 +43,7 @@ class Snapshot:
         return chain.from_iterable(self.lists)
 
     def is_current(self) -> bool:
-        """Whether the routes are the very same. The check before each request compares them by `==`, which is cheaper."""
+        """Whether the routes are the very same. The check before each request, by `==`, is cheaper."""
         return [list(map(id, router.routes)) for router in self.routers] == [list(map(id, part)) for part in self.lists]
 
 
