@@ -9,6 +9,7 @@ of every operation while one of them is overridden.
 import functools
 import inspect
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from fastapi.dependencies.models import Dependant
@@ -30,8 +31,7 @@ DONE_BY_UNIT = (check_permission, commit_before_answer)
 """Dependencies of the whole application that have no value, and that a unit of work does by itself."""
 
 
-def session_of(unit: Unit) -> Any:
-    return unit.session
+session_of: Resolver = attrgetter("session")
 
 
 def caller_of(unit: Unit) -> Any:
