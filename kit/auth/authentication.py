@@ -1,4 +1,4 @@
-"""Authentication: the principal for whom the bearer token of a request stands (RFC 6750), and whether it may go on."""
+"""Authentication: determines the principal of a bearer token (RFC 6750), and checks that it may use the operation."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -19,7 +19,7 @@ PRINCIPAL = "kit.principal"
 class Authenticator:
     """Finds the principal of a request. `is_required` is whether operations are closed to requests without a token.
 
-    `find` loads the principal for whom a token's claims stand; None if the token has been revoked.
+    `find` loads the principal that the claims of a token name; None if the token has been revoked.
     """
 
     is_required: bool
@@ -38,7 +38,7 @@ class Authenticator:
         return principal
 
     async def _bearer(self, connection: HTTPConnection, credentials: bytes, who: Who) -> Principal | None:
-        """The principal of a bearer token. Credentials of another kind may be for a dependency of the route."""
+        """The principal of a bearer token; None for other credentials, which a dependency of the route may read."""
         scheme, _, token = credentials.decode("latin-1").partition(" ")
         if scheme.lower() != "bearer":
             return None
@@ -60,7 +60,7 @@ class Authenticator:
                 del known[next(iter(known))]
 
     def admit(self, caller: Principal | None, who: Who) -> None:
-        """Serve what follows on behalf of this caller; a 401 without a token, and a 403 with one, for who may not.
+        """Set the principal. A caller who may not use the operation gets a 401 without a token, and else a 403.
 
         While no token is required, everybody has the rights of a superuser. Whether a row belongs to the principal is
         checked by the session, when the row is read or written.

@@ -16,7 +16,7 @@ from kit.models.entities import Entity
 
 WORD = re.compile(r"[a-z_]+")
 READING = frozenset({"select", "with", "values", "table", "explain", "show", "pragma"})
-"""The first words of text that reads."""
+"""The keywords with which a `text()` that reads begins."""
 WRITING = frozenset({"insert", "update", "delete", "merge"})
 RESTRICTED_WRITES = "restricted_writes"
 """In a session's `info`: it writes only rows that belong to the principal."""
@@ -33,7 +33,7 @@ def read_only() -> ReadOnlyError:
 
 
 def is_writing_text(words: str) -> bool:
-    """Whether a `text()` writes, or may write: PostgreSQL would not refuse that on the connections of a ReadSession."""
+    """Whether a `text()` writes, or may write. PostgreSQL would execute it on a connection of a ReadSession."""
     found = WORD.findall(words.lower())
     return not found or found[0] not in READING or (found[0] == "with" and not WRITING.isdisjoint(found))
 
@@ -75,14 +75,14 @@ class CheckedSession(Session):
         super().bulk_update_mappings(*values, **options)
 
     def _check_bulk(self) -> None:
-        """Refuse the legacy bulk operations, which fire no events, where they would write unchecked."""
+        """Refuse legacy bulk operations where they would write unchecked; they fire no events."""
 
 
 class ReadOnlySession(CheckedSession):
     """The synchronous session in a `ReadSession`. It refuses to write."""
 
     def connection(self, *values: Any, **options: Any) -> Connection:
-        """What is executed past the session does not write either: PostgreSQL would commit it at once."""
+        """The connection, which refuses to write too: in autocommit, PostgreSQL would commit each statement."""
         connection = super().connection(*values, **options)
         if not event.contains(connection, "before_execute", refuse_writing_statement):
             event.listen(connection, "before_execute", refuse_writing_statement)
@@ -113,17 +113,17 @@ class GuardedSession(CheckedSession):
             self.claims.check(self.claims.of_rows(rows, is_final=True), self.trusted_connection)
 
     def check_writes(self, *rows: object) -> None:
-        """Check rows as before a flush, for a caller who stores new rows without one."""
+        """Check new rows as a flush would do, for code that stores them without a flush."""
         if not CURRENT_PRINCIPAL.get().is_superuser:
             self.check_owner(*rows)
             keep_reserved_of(self, rows)
 
     def is_changed(self, row: object) -> bool:
-        """Whether columns of a row are new or changed; a collection of other rows is not in its columns."""
+        """Whether columns of a row are new or changed. Collections of related rows do not count."""
         return self.is_modified(row, include_collections=False)
 
     def pending_ids(self) -> Iterator[Claim]:
-        """The new rows that have their ids, to which others may refer; each is checked itself."""
+        """The new rows that have ids, so that other rows may refer to them. Each row is checked itself too."""
         for row in self.new:
             # If the session has a row with this id, and deletes it, the new row replaces it by an UPDATE.
             if isinstance(row, Entity) and row.id is not None and identity_of(row) not in self.identity_map:

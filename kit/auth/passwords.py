@@ -20,20 +20,20 @@ from kit.models.types import storable
 
 T = TypeVar("T")
 MAX_WAITING = 100
-"""Hashes that may wait at a time, so many as are done before a request's deadline; more are refused with a 503."""
+"""How many hashes may wait: as many as are done before the deadline of a request. Further ones get a 503."""
 MAX_SECONDS = 10
 """How long a hash may wait."""
 OF_NOBODY = "$argon2id$v=19$m=65536,t=3,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-"""A hash that no password has; to verify against it takes as long as against a real one."""
+"""A hash that no password has. Verifying a password against it takes as long as against a real one."""
 
 hasher = PasswordHash([Argon2Hasher(parallelism=1)])
-"""64 MiB and three passes, as in RFC 9106, but in one lane: four are four threads, and leave no core to the others."""
+"""64 MiB and three passes, as in RFC 9106, but one lane: four lanes use four threads and leave no core free."""
 queues: WeakKeyDictionary[asyncio.AbstractEventLoop, FairSemaphore] = WeakKeyDictionary()
 """Of each event loop: one hash is made at a time, and the others wait."""
 
 
 def be_nice() -> None:
-    """A hash keeps a core busy for a tenth of a second: let the requests go first."""
+    """Lower the priority of this thread: a hash occupies a core for a tenth of a second, and requests go first."""
     if sys.platform == "linux":  # pragma: no branch  elsewhere a thread has no priority of its own
         os.setpriority(os.PRIO_PROCESS, 0, 10)
 
@@ -58,7 +58,7 @@ async def hashed(password: SecretStr) -> str:
 async def verified(password: str, known: str | None) -> tuple[bool, str | None]:
     """Whether it is the password of this hash, and its new hash if the parameters have changed since.
 
-    It takes as long where there is no hash. What cannot be hashed, and a hash that is damaged, is no match.
+    Without a hash it takes as long. A password that cannot be encoded, and a damaged hash, do not match.
     """
 
     def verify() -> tuple[bool, str | None]:

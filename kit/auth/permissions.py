@@ -1,4 +1,4 @@
-"""Permissions: the rule that says who may use an operation, and the problems of those who may not."""
+"""Permissions: which callers may use an operation, and the problems that the others get."""
 
 from dataclasses import dataclass
 from enum import Enum, auto

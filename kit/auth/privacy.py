@@ -18,11 +18,11 @@ def private_columns(table: Table) -> frozenset[str]:
 
 @cache
 def private_fields_of(entity: type[Entity]) -> frozenset[str]:
-    """The fields that principals without the role `superuser` may not see of rows of others."""
+    """The fields of other users' rows that only superusers may see."""
     return private_columns(inspect(entity).local_table)
 
 
 def refuse_private(fields: Collection[str]) -> None:
-    """A 403 for a filter or sort by a private field, which would tell its values too."""
+    """A 403 for a filter or sort by a private field, because the result would reveal its values."""
     for name in fields:
         raise forbidden(f"Only superusers may filter or sort by {name}.")

@@ -1,4 +1,4 @@
-"""Answers: what a handler returned, as the value that FastAPI validates and serializes, with the headers it needs."""
+"""Answers: prepares the result of a handler for FastAPI's validation and serialization, and sets headers for it."""
 
 import functools
 from typing import Any, get_args, get_origin
@@ -19,9 +19,9 @@ from kit.query.pages import ShownPage
 
 
 def answering(handler: Handler) -> Handler:
-    """The handler, whose session is flushed after it, and whose result is made ready for FastAPI.
+    """Wraps a handler: flushes the session after it, and prepares its result for FastAPI.
 
-    A generator streams its answer: it is left as it is.
+    A generator is not wrapped, because it streams its answer.
     """
     if is_generator(handler):
         return handler
@@ -41,7 +41,7 @@ def answering(handler: Handler) -> Handler:
 
 
 def ready(unit: Unit, result: Any) -> Any:
-    """The value to validate against the response model. Headers that the client needs go to the unit."""
+    """The value that FastAPI validates by the response model. Headers for it are added to the unit."""
     if isinstance(result, ShownPage):
         return ready_page(unit, result)
     if isinstance(result, Entity):
@@ -72,7 +72,7 @@ def page_headers(request: Request, cursor: str | None, total: int | None) -> dic
 
 
 def next_page(request: Request, cursor: str) -> str:
-    """A reference relative to this host (RFC 8288), so that it does not depend on the name by which we are called."""
+    """A reference without scheme and host (RFC 8288), so that it works under every name of the service."""
     parameters = [
         (name, value) for name, value in request.query_params.multi_items() if name not in ("offset", "cursor")
     ]
@@ -91,14 +91,14 @@ def ready_row(unit: Unit, row: Entity) -> Any:
 
 
 def refuse_without_model(route: Any, row: Entity) -> None:
-    """What a handler returns is known only now, if its annotation does not say it."""
+    """Refuse a table from a handler whose annotation does not say so, which the checks at start cannot see."""
     if route.response_model is None:
         raise TypeError(f"{route.name} returned {type(row).__name__}, a table, which would show all its columns: "
                         "give the route a response_model.")  # fmt: skip
 
 
 def ready_outcome(unit: Unit, outcome: Outcome) -> Response:
-    """What `on_error=skip` answers: 207, with what was created and what failed."""
+    """The answer to `on_error=skip`: a 207 with the rows created and the problems of the others."""
     read = item_variant(unit) or Read
     failed = [{**part, "problem": content(unit.request.scope, part["problem"])} for part in outcome.failed]
     by_alias = unit.request.scope["route"].response_model_by_alias
@@ -107,7 +107,7 @@ def ready_outcome(unit: Unit, outcome: Outcome) -> Response:
 
 
 def item_variant(unit: Unit) -> type[Read] | None:
-    """The read variant of which the response model is a list; None if it is something else."""
+    """The read variant of the elements, if the response model is a list of one; else None."""
     model = unit.request.scope["route"].response_model
     return variant_of(get_args(model)[0]) if get_origin(model) is list else None
 

@@ -1,9 +1,9 @@
-"""Arguments that the unit of work has already: the session, the caller, and what is made of the request alone.
+"""Arguments of handlers that the kit resolves: the session, the caller, the query variant and the precondition.
 
-FastAPI solves each dependency anew for every request, which takes longer than a read. So an operation whose only
-dependencies are those of the kit is served by an inner route: its handler declares to FastAPI what is left, such as the
-id in the path and the body, and gets the rest from its unit. FastAPI solves all dependencies of other operations, and
-of every operation while one of them is overridden.
+FastAPI solves the dependencies of a route again for every request, which takes longer than a read. An operation with no
+dependencies but these is therefore served by an inner route. The signature of its handler has only the other parameters
+for FastAPI, such as the id in the path and the body. All other operations are served by FastAPI alone, and so is every
+operation while a dependency is overridden.
 """
 
 import functools
@@ -28,7 +28,7 @@ from kit.operations.unit_of_work import UNIT, Handle, Unit
 
 Resolver = Callable[[Unit], Any]
 DONE_BY_UNIT = (check_permission, commit_before_answer)
-"""Dependencies of the whole application that have no value, and that a unit of work does by itself."""
+"""Dependencies of the whole application whose work the unit of work does."""
 
 
 session_of: Resolver = attrgetter("session")
@@ -39,11 +39,11 @@ def caller_of(unit: Unit) -> Any:
 
 
 KNOWN: dict[Any, Resolver] = {get_session: session_of, get_read_session: session_of, get_caller: caller_of}
-"""Dependencies whose value the unit of work has already."""
+"""Dependencies whose value the unit of work holds."""
 
 
 def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
-    """The name of an argument, what resolves it, and whether that is awaited; None for a dependency FastAPI solves."""
+    """The name of an argument, its resolver, and whether that is awaited; None for a dependency that FastAPI solves."""
     make: Any = part.call
     if not part.name:
         return None
@@ -56,9 +56,9 @@ def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
 
 
 def direct_handle(route: Operation, contexts: Sequence[RouteContext]) -> Handle | None:
-    """Serves an operation by its inner route; None if FastAPI has to solve its dependencies.
+    """The function that serves an operation by its inner route; None if FastAPI has to solve its dependencies.
 
-    `contexts` are where its router is included: if in several places, FastAPI finds the one that a request is for.
+    `contexts` are the places where its router is included. Of several, only FastAPI knows which one a request uses.
     """
     context, *others = contexts
     if others or route.is_generator or route.takes_form:
@@ -81,7 +81,7 @@ def direct_handle(route: Operation, contexts: Sequence[RouteContext]) -> Handle 
 
 
 def inner_route(context: RouteContext, handler: Handler, names: set[str]) -> APIRoute:
-    """The same operation for FastAPI, without the parameters of these names, which the handler gets from its unit."""
+    """The operation as a route of FastAPI without the parameters of these names; the unit adds their arguments."""
     call = awaitable(handler)
     signature = inspect.signature(handler)
 

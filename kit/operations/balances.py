@@ -16,7 +16,7 @@ from kit.models.entities import now
 
 @dataclass(frozen=True)
 class RejectedMoves:
-    """The ids of rows that do not exist, and of those whose number would have left its bounds."""
+    """The ids of rows that do not exist, and of rows whose number would have exceeded its bounds."""
 
     missing: set[Any]
     exceeded: set[Any]
@@ -39,7 +39,7 @@ async def move_balances(
 ) -> RejectedMoves:
     """Add to the number of each row, by id; no step of any row may lead below 0 or above `most`.
 
-    Rows are locked in the order of their ids first, so that two callers never wait for each other in a circle.
+    Rows are locked in the order of their ids first, so that concurrent calls do not deadlock.
     """
     entity: Any = inspect(number).class_
     moves = {key: _total_and_extremes(deltas) for key, deltas in _by_row(steps).items()}

@@ -22,7 +22,7 @@ MAX_ELEMENTS = 1000
 
 @dataclass(frozen=True)
 class InvalidElement:
-    """An element that is not valid, in the place of the element."""
+    """Stands in the list for an element that is not valid."""
 
     errors: list[ErrorDetails]
 
@@ -73,8 +73,8 @@ async def create_many(
 ) -> Many:
     """The rows of these elements, in order, for a response model that is a list of the read variant.
 
-    `make` is the entity, or a function that stores elements in another way. A 422 or 409 points at the element that is
-    to blame: `#/17/age`. With `on_error="skip"` the answer is a 207 with what was created and what failed.
+    `make` is the entity, or a function that stores elements in another way. A 422 or 409 points at the element that
+    caused it: `#/17/age`. With `on_error="skip"` the answer is a 207 with what was created and what failed.
     """
     store: Make[T] = partial(_insert, make) if isinstance(make, type) else make
     if on_error == "skip":
@@ -110,7 +110,7 @@ async def _create_each(session: WriteSession, elements: Sequence[T], store: Make
 
 
 async def _create_one_by_one(session: WriteSession, elements: Sequence[T], store: Make[T]) -> Sequence[Entity]:
-    """Find the element that fails; or the rows, if what was in their way has gone meanwhile."""
+    """Insert the elements one by one, to find the one that fails. Returns the rows if none fails any more."""
     rows: list[Entity] = []
     for index, element in enumerate(elements):
         try:
@@ -122,7 +122,7 @@ async def _create_one_by_one(session: WriteSession, elements: Sequence[T], store
 
 
 def problem_of_element(failure: Exception) -> Problem:
-    """The problem of a single element; a failure that concerns all of them is raised again."""
+    """The problem of one element. A failure that concerns the whole request is raised again."""
     problem = problem_from(failure) if isinstance(failure, HTTPException) else problem_of(failure)
     if problem is None or problem.status_code >= 500 or meaning_of(failure) == "again":
         raise failure

@@ -32,7 +32,7 @@ async def change_many(
 ) -> Updated:
     """Make the same changes to all of these rows, or to none: a 404 points at an id that is not there.
 
-    Counts the rows that are as wanted afterwards; those that were so before get no new version.
+    Rows that have these values already are counted too, but get no new version.
     """
     existing_ids = (
         select(entity.id).where(col(entity.id).in_(ids), *conditions).order_by(col(entity.id)).with_for_update()

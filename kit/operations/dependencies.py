@@ -47,7 +47,7 @@ def _takes_session(connection: HTTPConnection) -> bool:
 
 @asynccontextmanager
 async def _writing_session(connection: HTTPConnection) -> AsyncIterator[sessions.WriteSession]:
-    """The session with which a request writes; outside of a unit, it is that of the dependency that came first."""
+    """The session that writes: that of the unit, or else one for all dependencies of the request."""
     unit, answer = UNIT.get(), connection.scope[ANSWER]
     if unit is None and answer.session is not None:
         yield answer.session
@@ -69,7 +69,7 @@ def _new_session(connection: HTTPConnection) -> sessions.WriteSession:
 
 
 async def commit_before_answer(connection: HTTPConnection) -> AsyncIterator[None]:
-    """A dependency of the whole application: commits after the handler, unless a unit of work does so.
+    """Commit after the handler, unless a unit of work does. The whole application depends on it.
 
     FastAPI ends it after the other dependencies with `scope="function"`, which may write at their end. So it also
     commits the session of a unit of work that has such dependencies. The session of a generator is committed at its

@@ -18,7 +18,7 @@ def is_temporary(failure: Exception) -> bool:
 
 
 async def handled(request: Request, failure: Exception) -> Response | None:
-    """The response of the application's exception handler; None for a failure that none is for."""
+    """The response of the application's exception handler; None if there is none for this exception."""
     meant = problem_of(failure) if isinstance(failure, FAILURES) else failure
     handler = None if meant is None else _handler_of(request, meant)
     if handler is None:

@@ -1,4 +1,4 @@
-"""Handlers: which kind of function one is, told as FastAPI does it: behind `functools.partial` and decorators."""
+"""Handlers: whether a function is async or a generator, also behind `partial` and decorators, as in FastAPI."""
 
 import functools
 import inspect
@@ -28,5 +28,5 @@ def _forms(handler: Handler) -> list[Any]:
 
 
 def awaitable(handler: Handler) -> Callable[..., Awaitable[Any]]:
-    """The handler as it is awaited; one that is not async runs in a thread."""
+    """An async form of a handler. One that is not async runs in a thread."""
     return handler if is_coroutine(handler) else functools.partial(run_in_threadpool, handler)

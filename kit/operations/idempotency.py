@@ -1,7 +1,7 @@
 """Idempotency: the first answer to an `Idempotency-Key` is stored with its effect, and replayed to later requests.
 
-The key's row comes first in the transaction, so that of two requests with one key the database lets the second wait
-until the first is decided; whatever becomes of the effect becomes of the row.
+Each transaction inserts the row of its key first. So the database makes a second request with this key wait until the
+first transaction has ended, and commits or rolls back the row together with the effect.
 """
 
 import asyncio
@@ -31,22 +31,22 @@ LIFETIME = timedelta(hours=24)
 MAX_WAIT_SECONDS = 0.7
 """Seconds to wait for the first request with this key; then a 409."""
 MAX_REMOVED = 5
-"""Expired rows that one request removes in passing: more than it adds, so that none pile up."""
+"""How many expired rows one request removes: more than it adds, so that they do not accumulate."""
 DECIDED = (404, 409)
-"""Statuses of failures that the data decided: the first response, as much as a success."""
+"""Statuses of failures that depend on the data. They are stored as a success is."""
 UNANSWERED, BROKEN_OFF = 0, 1
-"""Statuses of a key whose first request has no response yet; and will have none, though its handler has committed."""
+"""Statuses of a key whose first request has no response yet, or failed after its handler had committed."""
 MAX_DELAY_SECONDS = 60
-"""Seconds, beside its deadline, after which a request that has no response has broken off, with its process."""
+"""Seconds after its deadline. A request without a response by then has ended with its process."""
 NOT_STORED = ("content-length", "set-cookie", "date")
 LOCK_TIMEOUT = "55P03"
 INSERT: Mapping[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 locks: WeakValueDictionary[tuple[asyncio.AbstractEventLoop, bytes], asyncio.Lock] = WeakValueDictionary()
-"""The turns of requests with one key; each event loop has its own, as locks belong to a loop."""
+"""The locks of keys in use. Each event loop has its own, because a lock belongs to a loop."""
 
 
 class StoredAnswer(SQLModel, table=True):
-    """What a key stands for: the request, by its digest, and the answer that it got."""
+    """The digest of the request with a key, and its response."""
 
     __tablename__ = "idempotency_key"
     __table_args__ = (Index(None, "created_at"),)
@@ -61,7 +61,7 @@ class StoredAnswer(SQLModel, table=True):
 
 @asynccontextmanager
 async def exclusive(key: IdempotencyKey) -> AsyncIterator[None]:
-    """One request with this key at a time in this process, so that those who wait do not keep connections busy."""
+    """Admit one request with this key at a time in this process, so that waiting ones occupy no connection."""
     lock = locks.setdefault((asyncio.get_running_loop(), key.id), asyncio.Lock())
     try:
         async with asyncio.timeout(MAX_WAIT_SECONDS):
@@ -77,7 +77,7 @@ async def exclusive(key: IdempotencyKey) -> AsyncIterator[None]:
 async def execute_once(
     request: Request, key: IdempotencyKey, session: WriteSession, work: Callable[[], Awaitable[Response]]
 ) -> Response:
-    """The response of this work, which is stored in its transaction; or the response that was stored before."""
+    """Do the work and store its response in the same transaction, or return the response that is stored already."""
     if not await _claim(session, key):
         return await _replay(request, session, key)
     try:
@@ -103,7 +103,7 @@ async def _first_stored(
 async def _first_response(
     request: Request, session: WriteSession, key: IdempotencyKey, work: Callable[[], Awaitable[Response]]
 ) -> Response:
-    """The response of the work. What it did is undone if the data decided against it.
+    """The response of the work, or of a failure that depends on the data, after which the work is undone.
 
     A handler may commit or roll back itself, which ends the savepoint too. What it committed is not done again, so then
     every failure is its first response.
@@ -122,7 +122,7 @@ async def _first_response(
 
 
 async def _decided(request: Request, failure: Exception) -> Response:
-    """The response to a failure that the data decided; other failures are raised again."""
+    """The response to a failure that depends on the data; other failures are raised again."""
     response = None if is_temporary(failure) else await handled(request, failure)
     if response is None or response.status_code not in DECIDED:
         raise failure
@@ -132,7 +132,7 @@ async def _decided(request: Request, failure: Exception) -> Response:
 async def _response_after_commit(
     request: Request, session: WriteSession, key: IdempotencyKey, failure: Exception
 ) -> Response:
-    """The response to a failure of a handler that has committed; if it rolled back, as if it had not."""
+    """The response to a failure after the handler ended the transaction: any failure after a commit, else as usual."""
     await session.rollback()
     is_committed = (await session.exec(select(StoredAnswer.id).where(StoredAnswer.id == key.id))).first() is not None
     response = await handled(request, failure) if is_committed else None
@@ -140,7 +140,7 @@ async def _response_after_commit(
 
 
 async def _note_end(session: WriteSession, key: IdempotencyKey) -> None:
-    """Note that a request has failed after its handler had committed, so that those who ask again are told so."""
+    """Store that a request failed after its handler had committed, for the answer to later requests with its key."""
     with suppress(*FAILURES):  # then it is seen by the time that has passed
         await session.rollback()
         unanswered = (col(StoredAnswer.id) == key.id, col(StoredAnswer.status) == UNANSWERED)

@@ -1,4 +1,4 @@
-"""Idempotency keys: which request an `Idempotency-Key` stands for, and a digest of what it asked."""
+"""Idempotency keys: identify the request of an `Idempotency-Key`, with a digest of its query and body."""
 
 import hashlib
 import hmac
@@ -26,7 +26,7 @@ HEADER = "Idempotency-Key"
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 NO_LIMITS: Mapping[str, Any] = MappingProxyType({})
 CALLER = "kit.overriding_caller"
-"""In a copy of the scope of a request: the caller of a test."""
+"""The key of the ASGI scope for the caller that an override of `get_caller` names, in a copy of the scope."""
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
@@ -34,7 +34,7 @@ KEY = re.compile(r"[\x21-\x7e]{1,255}")
 class IdempotencyKey:
     """`id` stands for caller, method, path and key, `request` for the query and the body; both are digests.
 
-    The latter is keyed, because a body may hold a password: with the first secret, and `older` with the others.
+    `request` is keyed with the first secret, because a body may contain a password, and `older` with the other secrets.
     """
 
     id: bytes
@@ -61,7 +61,7 @@ async def key_of(request: Request, form_limits: Mapping[str, Any] = NO_LIMITS) -
 
 
 async def _overriding_caller(request: Request) -> int | None:
-    """The id of the caller whom an override of `get_caller` names; FastAPI resolves what that depends on itself."""
+    """The id of the caller from an override of `get_caller`. FastAPI resolves its dependencies."""
     router = APIRouter(dependency_overrides_provider=request.app)
     router.add_api_route("/", _note_caller, methods=["POST"], response_model=None)
     scope = dict(request.scope)
@@ -79,7 +79,7 @@ async def _discard(_: Message) -> None:
 
 
 async def _content(request: Request, form_limits: Mapping[str, Any]) -> Any:
-    """What the body says. A form is read, because its boundary differs each time that it is sent."""
+    """The content of the body, for the digest. A form is parsed, because its boundary differs in every request."""
     body, media_type = await request.body(), header(request.scope, b"content-type") or ""
     if not body:
         return None

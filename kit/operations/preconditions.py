@@ -42,4 +42,4 @@ async def precondition_of(request: Request) -> Precondition:  # async, so that F
 
 
 IfMatch = Annotated[Precondition, Depends(precondition_of)]
-"""For handlers that change a row: `matching(row)` is the row, if the client means its version."""
+"""For handlers that change a row: `matching(row)` returns the row, if `If-Match` allows its version."""

@@ -53,7 +53,7 @@ class Operation(APIRoute):
     permissions: ClassVar[Permissions] = Permissions()
     methods: set[str]
     open_response_class: ClassVar[type[SessionResponse]] = SessionResponse
-    """Of responses that go on with the session of the handler."""
+    """The class of responses that use the session after the handler has returned."""
     is_described = False
     """Whether its OpenAPI is complete."""
 
@@ -75,14 +75,14 @@ class Operation(APIRoute):
         self.learn(self.dependant)
 
     def __eq__(self, other: object) -> bool:
-        """By identity: Starlette compares path, endpoint and methods, but there is more by which operations differ."""
+        """Compare by identity. Starlette compares path, endpoint and methods, but operations have other options."""
         return self is other
 
     def __hash__(self) -> int:
         return id(self)
 
     def learn(self, dependant: Dependant) -> None:
-        """Note what the handler and its dependencies take; those of a router that includes this one are known later."""
+        """Note which parameters the handler and its dependencies have. Those of including routers are added later."""
         parameters = dict(query_parameters(dependant))
         self.has_known_parameters &= not reads_request(dependant)
         self.ends_dependencies |= any(map(ends_before_answer, dependencies_of(dependant)))
@@ -95,7 +95,7 @@ class Operation(APIRoute):
 
 
 async def serve(route: Operation, handle: Handle, request: Request) -> Response:
-    """Serve a request past FastAPI's dependencies, where that is possible, and no dependency is overridden."""
+    """Serve a request by the inner route of an operation, if it has one and no dependency is overridden."""
     app = request.scope["app"]
     direct = None if app.dependency_overrides else runtime_of(request).direct.get(id(route))
     return await perform(route, direct or handle, request, ends_dependencies=route.ends_dependencies and not direct)
@@ -146,7 +146,7 @@ def is_sequence(kind: Any) -> bool:
 
 
 def reads_request(dependant: Dependant) -> bool:
-    """Whether a query variant, or code that takes the request, reads parameters which FastAPI does not know."""
+    """Whether a query variant, or user code with the request, may read parameters that FastAPI does not know."""
     return any(
         query_variant(part) is not None
         or (bool(part.request_param_name or part.http_connection_param_name) and not is_of_the_kit(part))

@@ -1,4 +1,4 @@
-"""Soft deletion: a deleted row is hidden, and its unique values are free for others, until it is restored."""
+"""Soft deletion: a deleted row is hidden, and other rows may take its unique values, until it is restored."""
 
 from collections.abc import Collection, Iterator
 from datetime import datetime
@@ -55,7 +55,7 @@ async def refuse_deleted_parents(
 
 
 class DeletableQuery(ListQuery):
-    """Shows what is not deleted, or with `deleted=true` what is."""
+    """Selects rows that are not deleted; with `deleted=true`, those that are."""
 
     extras = (Parameter("deleted", YesNo, "`true`: what is deleted, instead of what is not."),)
 

@@ -32,15 +32,15 @@ if TYPE_CHECKING:
     from kit.operations.route import Operation
 
 Handle = Callable[[Request], Awaitable[Response]]
-"""Resolves the arguments of the handler, calls it, and makes the response: FastAPI's own, or a cheaper one."""
+"""Resolves the arguments of a handler, calls it, and renders its result: by FastAPI, or by a shortcut."""
 SAFE = ("GET", "HEAD", "OPTIONS")
 """Methods that change nothing (RFC 9110, section 9.2.1)."""
 COMMIT_TIMEOUT = 5.0
-"""Seconds that a COMMIT may take, whatever the deadline of the request; then its outcome is unknown."""
+"""The timeout of a COMMIT in seconds, which is independent of the deadline. After it the outcome is unknown."""
 WATCH_AFTER = 0.1
-"""Seconds after which a request is watched; most are answered before."""
+"""Seconds after which the deadline and the connection of a request are watched. Most requests end before."""
 CLIENT_CLOSED_REQUEST = 499
-"""The status that the log shows for a read whose client has disconnected; nobody receives it."""
+"""The status in the log of a read whose client has disconnected. No client receives it."""
 ANSWER = "kit.answer"
 """In the scope of a request: its `CommittingSend`."""
 OF_A_BODY = (b"content-type", b"content-length")
@@ -96,7 +96,7 @@ async def _body(runtime: Runtime, route: "Operation", request: Request, given: M
 
 
 async def _attempts(attempt: Callable[[], Awaitable[Response]], seconds: float) -> Response:
-    """The response of an attempt that succeeds, of several within these seconds; of the first one, if they are 0."""
+    """The response of the first attempt that succeeds. Attempts are repeated for so many seconds; with 0, never."""
     try:
         return await attempt()
     except FAILURES as failure:
@@ -118,7 +118,7 @@ async def _write_once(
     key: IdempotencyKey | None,
     deadline: "Deadline | None",
 ) -> Response:
-    """One transaction. Until its COMMIT begins, nothing of it has happened; without a deadline, it begins later."""
+    """One transaction, with its COMMIT. Without a deadline, `commit_before_answer` commits it later."""
     if deadline is not None:
         deadline.resume()
     session = runtime.database.write(restricted=route.who is Who.OWNERS, restricted_reads=route.reads is Who.OWNERS)
@@ -144,7 +144,7 @@ async def _answer(handle: Handle, unit: "Unit") -> Response:
 
 
 async def commit(session: WriteSession) -> None:
-    """Commit. If the database goes away meanwhile, or takes too long, the outcome is unknown: a 503 that says so."""
+    """Commit. If the connection is lost or the timeout is over, a 503 says that the outcome is unknown."""
     try:
         async with asyncio.timeout(COMMIT_TIMEOUT):
             await session.commit()
@@ -161,7 +161,7 @@ class Unit:
         self.request, self.session = request, session
         self.etag: str | None = None
         self.is_tagged_by_content = False
-        """Whether the ETag is made of the content of the answer, which has no version of its own."""
+        """Whether the ETag is a digest of the response body, because the content has no version."""
         self.digest: bytes | None = None
         """SHA-256 of the content, where it is known already."""
         self.headers: dict[str, str] = {}
@@ -173,7 +173,7 @@ class Unit:
         """Whether code of the handler runs after it has returned the response: a stream, or background tasks."""
 
     async def flush(self, *others: Any) -> None:
-        """Write what the handler left to write, so that ids and versions are known; `others` may be sessions too."""
+        """Flush the session, and any session among `others`, so that ids and versions are known."""
         if isinstance(self.session, WriteSession):
             await self.session.prepare_commit()
         for session in others:
@@ -181,7 +181,7 @@ class Unit:
                 await session.flush()
 
     def tag_row(self, row: Entity, *, has_related: bool) -> None:
-        """Note the ETag of a row, and where it is if it was created. `has_related`: other rows are embedded in it."""
+        """Set the ETag of a row, and its `Location` if it was created. `has_related`: other rows are embedded in it."""
         scope = self.request.scope
         if has_related:
             self.is_tagged_by_content = True  # what is embedded changes without the version of the row
@@ -208,7 +208,7 @@ class Unit:
         return not_modified(response) if is_fresh(response.headers["etag"], known.decode("latin-1")) else response
 
     def kept_open(self, route: "Operation", response: Response) -> Response:
-        """The response, which keeps the session open if code goes on with it. FastAPI does so for a generator."""
+        """The response, which keeps the session open for a stream or background tasks. FastAPI does for a generator."""
         if self.is_open_ended and not route.is_generator:
             return route.open_response_class(response, self.session)
         return response
@@ -233,9 +233,9 @@ def not_modified(response: Response) -> Response:
 
 
 class Deadline:
-    """Cancels what is awaited inside `async with` when so many seconds have passed since it was entered: a 504.
+    """Cancels the body of its `async with` after so many seconds, which is a 504.
 
-    With `receive`, it is cancelled too when the client disconnects.
+    With `receive`, a disconnect of the client cancels it too.
     """
 
     def __init__(self, seconds: float, receive: Receive | None = None) -> None:
@@ -277,7 +277,7 @@ class Deadline:
             self.scope.reschedule(self.loop.time())
 
     def suspend(self) -> None:
-        """Cancel nothing from here on. A 504 if it is too late, for code that has gone on after its cancellation."""
+        """Stop the deadline. Raises the 504 if the deadline is over and the code has suppressed its cancellation."""
         self.watcher.cancel()
         if self.scope.expired():
             raise late()
@@ -285,7 +285,7 @@ class Deadline:
         self.is_suspended = True
 
     def resume(self) -> None:
-        """Go on after `suspend`, with the time that is left."""
+        """Start the deadline again after `suspend`, with the time that is left."""
         if self.is_suspended:
             self.is_suspended = False
             self.scope.reschedule(self.moment)
