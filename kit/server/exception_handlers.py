@@ -27,7 +27,7 @@ Handler = Callable[[Any, Any], Awaitable[Response | None]]
 
 
 def exception_handlers(lifespan: LifespanState) -> dict[Any, Handler]:
-    """The handlers of a service, by the exceptions they are for. Those of the user come before them."""
+    """The handlers of a service, by exception class. Those of the user take precedence."""
     return {
         HTTPException: partial(answer_http_exception, lifespan),
         RequestValidationError: answer_invalid,
@@ -59,7 +59,7 @@ async def answer_invalid(request: Request, failure: RequestValidationError) -> R
 async def answer_database_error(
     lifespan: LifespanState, connection: HTTPConnection, failure: Exception
 ) -> Response | None:
-    """For routes without a unit of work, which translates these errors itself."""
+    """Answer a database error of a route without a unit of work."""
     problem = explained(failure)
     if not isinstance(problem, Problem):
         raise failure
@@ -83,7 +83,7 @@ async def answer(connection: HTTPConnection, problem: Problem) -> Response | Non
 
 
 def with_explanation(problem: Problem, lifespan: LifespanState) -> Problem:
-    """An `unready` problem says too if the lifespan has not run."""
+    """Add to an `unready` problem that the lifespan has not run, if this is so."""
     if problem.kind != "unready" or lifespan.has_started:
         return problem
     detail = f"{problem.detail} {lifespan.explanation}"

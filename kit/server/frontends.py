@@ -11,7 +11,7 @@ from kit.operations.callers import check_permission
 class Frontends:
     """Serves the frontends of an application, of several the one with the longest path; then `not_found`.
 
-    FastAPI would look for a file before a path is tried with its trailing slash added or removed.
+    FastAPI itself would look for a file before it tries the path with its trailing slash added or removed.
     """
 
     def __init__(self, application: FastAPI, not_found: ASGIApp) -> None:

@@ -3,11 +3,11 @@
 import gc
 
 THRESHOLD = 50_000
-"""Container objects that are made and not freed until a collection runs: some hundred rows do not start one."""
+"""How many container objects may be allocated before a collection: more than the rows of some responses."""
 
 
 def tune() -> None:
-    """Collect rarely, and never what exists now. For a process that belongs to the service, when all is loaded."""
+    """Collect rarely, and exempt all objects that exist now. Only for a process that runs nothing but the service."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(THRESHOLD)

@@ -1,4 +1,4 @@
-"""Guards: the permission of what is not a route of FastAPI, such as a mounted application."""
+"""Guards: check the permission of routes that are not FastAPI's, such as mounted applications."""
 
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ from starlette.websockets import WebSocket
 from kit.operations.callers import check_permission
 
 GUARDED = "kit.guarded"
-"""The key of the ASGI scope under which the guarded application is handed on."""
+"""The key of the ASGI scope for the guarded application."""
 
 
 class PermissionCheck:
@@ -45,7 +45,7 @@ async def serve_websocket(websocket: WebSocket) -> None:
 
 
 class GuardedResponse(Response):
-    """Whatever this application answers."""
+    """The response of an ASGI application."""
 
     def __init__(self, application: ASGIApp) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class GuardedResponse(Response):
 
 
 class Guard:
-    """An ASGI application behind the permission of its route. In an application without the kit it guards nothing."""
+    """An ASGI application whose callers need the permission of its route. Outside of a `Service` it checks nothing."""
 
     def __init__(self, route: BaseRoute, guarded: ASGIApp, endpoint: Any) -> None:
         self.route, self.guarded, self.endpoint = route, guarded, endpoint

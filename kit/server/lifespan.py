@@ -1,4 +1,4 @@
-"""The lifespan of a service: whether it has run, and what is said where it has not."""
+"""The lifespan of a service: whether it has run, and the warning if it has not."""
 
 import logging
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class LifespanState:
     title: str
     has_started: bool = False
     is_reported: bool = False
-    """Whether requests need not look any more: the lifespan has run, or the log says that it has not."""
+    """Whether the lifespan has run, or the warning has been logged. Then requests need not check it."""
 
     def start(self) -> None:
         self.has_started = self.is_reported = True
@@ -25,7 +25,7 @@ class LifespanState:
 
     @property
     def explanation(self) -> str:
-        """A sentence that says so, and what to do; empty if the lifespan has run."""
+        """The text of the warning, with what to do; empty if the lifespan has run."""
         if self.has_started:
             return ""
         return (

@@ -23,9 +23,9 @@ from kit.server.shutdown import Shutdown
 
 log = logging.getLogger("kit")
 PathOf = Callable[[Scope], str | None]
-"""Says which path the route has that served a request, as in `/heroes/{hero_id}`."""
+"""Returns the path of the route that served a request, such as `/heroes/{hero_id}`."""
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""Of the request that is being served: every line of the log carries it."""
+"""The id of the current request, which is in each of its log lines."""
 LOGGED_FIELDS = ("method", "route", "status", "duration_ms")
 ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 """The caller's `X-Request-ID`, if it is 1 to 128 of these characters; else the request gets a new one."""
@@ -34,11 +34,11 @@ TOO_LARGE = (413, [(b"content-length", b"17"), (b"content-type", b"text/plain; c
 """What FastAPI answers to a body over `max_body_size` of the application, or of where a router is included."""
 NO_CONTENT, CONTENT_TYPE = 204, b"content-type"
 IS_LOGGED = "kit.is_logged"
-"""The key of the ASGI scope that another service sets, in which this one is mounted: it does all of this."""
+"""The key of the ASGI scope that an outer service sets. A service that is mounted in it does none of this."""
 
 
 class ResponseEndedError(OSError):
-    """Raised from `send` after the end of a response to HEAD: as servers do when the client is gone (ASGI 2.4)."""
+    """Raised by `send` after the end of a response to HEAD, as if the client had disconnected (ASGI 2.4)."""
 
 
 class RequestLog:
@@ -80,8 +80,7 @@ class RequestLog:
     async def is_answered(self, failure: BaseException, scope: Scope, receive: Receive, exchange: "Exchange") -> bool:
         """Answer a request that ended with an exception, if it has no response yet. False if the server has to know.
 
-        It has to close the connection where the response is broken off. And where there is no server, a test may expect
-        the exception.
+        The server then closes an incomplete response. Without a server, a test may expect the exception.
         """
         problem = self.problem_for(failure)
         if exchange.status == 0 and problem is not None:
@@ -106,9 +105,9 @@ class Exchange:
         self.is_head, self.request_id = scope["method"] == "HEAD", (b"x-request-id", request_id.encode())
         self.status = 0
         self.is_complete = self.is_cut_off = False
-        """`is_cut_off`: the response to HEAD is complete, and the application was told so by an exception."""
+        """`is_cut_off`: the response to HEAD is complete, and `send` has raised an exception for the rest of it."""
         self.withheld: Message | None = None
-        """The start of a response that may be FastAPI's to a body that is too large."""
+        """The start of a response that may be FastAPI's 413, until its body is known."""
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -125,7 +124,7 @@ class Exchange:
         await self.send_on(message)
 
     async def released(self, start: Message, body: Message) -> Message:
-        """Send the start that was withheld, and return the body: those of a problem, if the response is FastAPI's."""
+        """Send the withheld start, and return the body. If they are FastAPI's 413, a problem takes their place."""
         self.withheld = None
         if body.get("body") == TOO_LARGE[2]:
             response = render(self.scope, too_large())

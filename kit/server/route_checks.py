@@ -21,7 +21,7 @@ from kit.server.guards import is_guarded
 from kit.server.routes import Entry
 
 WRITING = frozenset({"add", "add_all", "delete", "insert_all"})
-"""Methods that a `ReadSession` refuses, whatever they are called with."""
+"""Methods that every `ReadSession` refuses."""
 
 
 def writing_session(entry: Entry) -> Iterator[str]:
@@ -33,9 +33,9 @@ def writing_session(entry: Entry) -> Iterator[str]:
 
 
 def writing_read_session(entry: Entry) -> Iterator[str]:
-    """What a handler, or a dependency of it, calls on its `ReadSession`. Helpers, and changes of rows, are seen later.
+    """A handler or dependency calls a method of its `ReadSession` that writes. In helpers, this fails at run time only.
 
-    An operation that writes has one session, which its `ReadSession` is too.
+    An operation that writes has one session, and `ReadSession` is that session too.
     """
     if isinstance(entry.route, Operation) and entry.methods.isdisjoint(SAFE):
         return
@@ -52,7 +52,7 @@ def writing_read_session(entry: Entry) -> Iterator[str]:
 
 
 def called_methods(function: Any, names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The methods that write and that a function calls on its parameters of these names."""
+    """The calls of methods that write, on the parameters of these names: parameter and method."""
     code = getattr(function, "__code__", None)
     for before, now in pairwise(dis.get_instructions(code) if code else ()):
         if before.opname.startswith("LOAD_") and before.argval in names and now.argval in WRITING:
@@ -114,7 +114,7 @@ def exposed_table(entry: Entry) -> Iterator[str]:
 
 
 def returned_by(handler: Any) -> Any:
-    """What a handler says to return; None if it says nothing, or what cannot be resolved."""
+    """The return annotation of a handler; None if it has none, or it cannot be resolved."""
     try:
         return get_type_hints(function_of(handler)).get("return")
     except (NameError, TypeError):

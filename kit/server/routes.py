@@ -31,7 +31,7 @@ ROUTES = attrgetter("routes")
 class Snapshot:
     """The routes of a router, and of those that it includes, at one moment.
 
-    As long as it is here, no other route has the identity of one of them.
+    It keeps them alive, so that no new route gets the `id()` of one of them.
     """
 
     def __init__(self, router: APIRouter) -> None:
@@ -62,7 +62,7 @@ class Entry:
     """A route with one of its methods."""
 
     context: RouteContext
-    """The route as FastAPI serves it, with what the routers around it add."""
+    """The route with the prefix, tags and dependencies of the routers that include it."""
     method: str
     """`GET` and the like; for what serves every method: `ANY`, `WEBSOCKET`, `MOUNT`, `HOST` or `ROUTE`."""
 
@@ -150,14 +150,14 @@ def places_of(entries: Iterable[Entry]) -> Places:
 
 
 def writes_by_itself(entry: Entry) -> bool:
-    """Whether a route takes `Session`, and has no unit of work to give it."""
+    """Whether a route without a unit of work takes `Session`."""
     if isinstance(entry.route, Operation) or not isinstance(entry.route, (APIRoute, APIWebSocketRoute)):
         return False
     return any(part.call is get_session for part in dependencies_of(entry.context.dependant))
 
 
 def direct_handles(entries: Iterable[Entry], places: Places) -> dict[int, Handle]:
-    """What serves each operation, by its identity, whose arguments its unit of work has already."""
+    """The functions that serve operations by their inner routes, by the identity of the operation."""
     operations = {id(entry.route): entry.route for entry in entries if isinstance(entry.route, Operation)}
     handles = {key: direct_handle(route, places[key]) for key, route in operations.items()}
     return {key: handle for key, handle in handles.items() if handle is not None}

@@ -18,9 +18,9 @@ ALWAYS = (
 DEFAULTS = dict(ALWAYS)
 NAMES = frozenset(DEFAULTS)
 OF_PAGES = (b"content-security-policy", b"frame-ancestors 'none'")
-"""For HTML, which comes from users of the kit: a page may load what it needs, and may not be framed."""
+"""For HTML, which only user code returns: a page may load any resource, and may not be framed."""
 PRIVATE = (b"cache-control", b"private")
-"""Of the response to a request with this header."""
+"""For the response to a request with an `Authorization` header."""
 AUTHORIZATION = b"authorization"
 PORT = re.compile(r":[0-9]*$")
 HSTS = (b"strict-transport-security", b"max-age=31536000")

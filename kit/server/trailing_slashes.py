@@ -6,7 +6,7 @@ from kit.http.paths import ORIGINAL_PATH, path_in_application
 
 
 class OtherSlash:
-    """What the router calls where no route matches. A request is served without a redirect, which would lose a body."""
+    """The default of the router, for paths without a route. It does not redirect, because that would lose a body."""
 
     def __init__(self, router: ASGIApp, not_found: ASGIApp) -> None:
         self.router, self.not_found = router, not_found
