@@ -1,6 +1,6 @@
 """The runtime of one application: its database, its authentication and its limits, in one typed object."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,8 @@ class Runtime:
     request_timeout: float = 15
     access: dict[tuple[int, str], Who] = field(default_factory=dict)
     """Who may use each route, by its identity and method; filled when the application starts."""
+    lists: Mapping[tuple[type[Any], str], tuple[str, Collection[str], str]] = field(default_factory=dict)
+    """The path of the list of an entity that is filtered by this field, its sorts, and its default sort."""
     fast_page: Callable[..., Awaitable[Any]] | None = None
     """A cheaper way to read a page, which answers None where it does not apply."""
 

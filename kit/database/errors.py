@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError, EmulatedDBAPIException
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import StaleDataError
 
-from kit.database.constraints import field_of, referrers_of, statement_of, taken_field
+from kit.database.constraints import field_of, referrers_of, statement_of, taken_fields
 from kit.http.problems import Problem, conflict, error, invalid, unavailable
 
 log = logging.getLogger("kit")
@@ -123,8 +123,9 @@ def problem_of(failure: Exception, *, committing: bool = False) -> Problem | Non
     """
     meaning = meaning_of(failure)
     if meaning == "taken":
-        field = taken_field(failure)
-        return conflict(field, f"{field} is taken: another one has this value.", "taken")
+        fields = taken_fields(failure)
+        verb, value = ("is", "this value") if len(fields) == 1 else ("are", "these values")
+        return conflict(fields, f"{' and '.join(fields)} {verb} taken: another one has {value}.", "taken")
     if meaning == "reference":
         return broken_reference(failure)
     if meaning in ("invalid", "unbounded"):

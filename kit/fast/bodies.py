@@ -16,6 +16,7 @@ from sqlmodel import SQLModel
 
 from kit.fast.listeners import of_object
 from kit.fast.mappings import mapping_of
+from kit.models.children import nested_bodies
 from kit.models.entities import Body, Entity
 
 OF_SQLALCHEMY = 1
@@ -64,6 +65,8 @@ def made(entity: type[Entity], makers: Mapping[str, Callable[[], Any] | None], v
 def makers_of(entity: type[Entity], body: type[Body]) -> Mapping[str, Callable[[], Any] | None] | None:
     """The fields of a table, each with what makes its default if the body has no such field; None for no shortcut."""
     if mapping_of(entity) is None or inspect(entity).validators or not has_same_rules(entity, body):
+        return None
+    if not nested_bodies(body).keys() <= entity.model_fields.keys():  # they become related rows
         return None
     makers: dict[str, Callable[[], Any] | None] = {}
     for name, field in entity.model_fields.items():

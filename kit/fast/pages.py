@@ -161,7 +161,8 @@ def _sharing_key(query: ListQuery, projection: Projection, key: Any) -> Hashable
     given = tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in query.given.items())
     fields = None if query.fields is None else tuple(query.fields)
     principal = CURRENT_PRINCIPAL.get() if projection.viewer.depends_on_principal or query.hidden else None
-    sharing = (type(query), given, fields, tuple(query.included), query.secret, principal, key.key, values)
+    place = (query.secret, query.root_path)
+    sharing = (type(query), given, fields, tuple(query.included), place, principal, key.key, values)
     try:
         hash(sharing)
     except TypeError:
@@ -176,7 +177,7 @@ async def read_rows(
     statement: SelectOfScalar[Any],
     is_narrowed: bool,
 ) -> SharedRows:
-    """At most two selects, one more for a count, and one for each relationship that is embedded."""
+    """At most two selects, one more for a count, and one or two for each relationship that is embedded."""
     order = order_of(query.model, query.sort)
     position, narrowed = order.position_of(query), statement if is_narrowed else query.narrowed(statement)
     total = await _count(engine, narrowed) if query.given.get("count") else None
@@ -185,7 +186,7 @@ async def read_rows(
     rows = [dict(zip(names, row)) for row in found[:limit]]  # noqa: B905  they are as many; to check takes time
     cursor = order.cursor_behind(query.secret, rows[-1]) if len(found) > limit else None
     for relation in projection.relations:
-        await embed(engine, relation, rows)
+        await embed(engine, query, relation, rows)
     return SharedRows(rows, projection.viewer.show_all(rows), cursor, total)
 
 

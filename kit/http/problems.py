@@ -1,7 +1,7 @@
 """Problem details (RFC 9457): the one form of every error."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -64,10 +64,11 @@ def found(thing: T | None) -> T:
     return thing
 
 
-def conflict(field: str, detail: str, kind: str) -> Problem:
-    """A 409 that names a field, in its sentence and as a pointer."""
-    pointer = f"#/{field}" if field.isidentifier() else "#"  # SQLite may know only that it is one of several
-    return Problem(409, detail, kind=kind, errors=[error("body", pointer, detail, kind)])
+def conflict(fields: str | Sequence[str], detail: str, kind: str) -> Problem:
+    """A 409 that names a field, or several, in its sentence and by a pointer to each."""
+    named = [fields] if isinstance(fields, str) else fields
+    pointers = [f"#/{name}" if name.isidentifier() else "#" for name in named]  # it may be known as one of several
+    return Problem(409, detail, kind=kind, errors=[error("body", pointer, detail, kind) for pointer in pointers])
 
 
 def invalid(errors: Iterable[Mapping[str, str]]) -> Problem:

@@ -19,6 +19,7 @@ from kit.operations.callers import check_permission
 from kit.operations.dependencies import get_session
 from kit.operations.route import Operation, dependencies_of, query_variant
 from kit.operations.unit_of_work import SAFE
+from kit.server.checks_of_relations import unsafe_children
 from kit.server.guards import is_guarded
 from kit.server.routes import Entry, access_of
 
@@ -155,6 +156,7 @@ CHECKS: tuple[Callable[[Entry], Iterator[str]], ...] = (
     different_permissions,
     exposed_table,
     unguarded_route,
+    unsafe_children,
 )
 """The checks of a single route, each of which yields a sentence for every fault."""
 

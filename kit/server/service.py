@@ -24,7 +24,7 @@ from kit.server.frontends import Frontends
 from kit.server.guards import PermissionCheck, guard
 from kit.server.lifespan import LifespanState
 from kit.server.middleware import Layers, surround
-from kit.server.routes import ROUTES, Entry, Snapshot, access_of, entries_of
+from kit.server.routes import ROUTES, Entry, Snapshot, access_of, entries_of, filtered_lists
 from kit.server.shutdown import Shutdown
 from kit.server.trailing_slashes import OtherSlash
 
@@ -108,6 +108,7 @@ class Service(FastAPI):
         faults = faults_of(self.entries, self.public, self.closed, frontends, self.router)
         if faults:
             raise ValueError("\n".join(faults))
+        self.runtime.lists = dict(filtered_lists(self.entries))
         self.runtime.access = {entry.key: access_of(entry, self.public, self.closed) for entry in self.entries}
         self.checked = snapshot
 
