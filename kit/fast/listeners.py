@@ -28,7 +28,9 @@ from sqlalchemy.event.base import _JoinedDispatcher
 from sqlalchemy.orm import InstanceEvents, Mapper, MapperEvents, Session, SessionEvents
 from sqlalchemy.orm.instrumentation import ClassManager, manager_of_class
 
-OWN_MODULES = frozenset({"kit.auth.ownership", "kit.database.engines", "kit.models.entities", "kit.database.sessions"})
+OWN_MODULES = frozenset({"kit.auth.ownership", "kit.database.engines", "kit.database.references"}) | {
+    "kit.models.entities", "kit.database.sessions"
+}  # fmt: skip
 """Their listeners do not count: the shortcuts do what these do, or step aside for it."""
 AUTOCOMMIT_MODULE = "sqlalchemy.engine.default"
 """Here SQLAlchemy makes each connection of an engine with AUTOCOMMIT so; the driver does so by itself."""
