@@ -1,6 +1,6 @@
-"""Embedding past the ORM: the related rows of a page, read by one select for each relationship.
+"""Embedding past the ORM: the related rows of a page are read by one select for each relationship.
 
-Of a list that the query bounds, a second select may be needed: see `kit.query.related`.
+A list that the query bounds may need a second select: see `kit.query.related`.
 """
 
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""Embedding: related rows that an answer shows under the name of their relationship, in a bounded number of queries.
+"""Embedding: related rows in a response, under the name of their relationship, in a bounded number of queries.
 
 Of many related rows, at most `include_limit` are embedded for each row, in the order of the relationship, or of their
 ids. Where there are more, the member `…_next` of the row leads to the rest: to a list of the related resource that is
@@ -27,7 +27,7 @@ MAX_RELATED = 100
 
 @cache
 def read_variant(name: str) -> type[Read]:
-    """The read variant of this name. By name, because a parent does not import its children."""
+    """The read variant with this name. It is looked up because a parent resource does not import its children."""
     return next(variant for variant in _variants_of(Read) if variant.__name__ == name)
 
 
@@ -37,9 +37,9 @@ def _variants_of(parent: type[Read]) -> Iterator[type[Read]]:
 
 
 def embedding(model: type[Entity], relationship: str, read: type[Read]) -> ORMOption:
-    """The loader option for a relationship that an answer embeds: of the related row, what this variant shows.
+    """The loader option for an embedded relationship. It loads the columns that the read variant shows.
 
-    It sets no bound: for a relationship to many rows, name it in `includes` of the query variant.
+    It sets no bound: name a relationship to many rows in `includes` of the `ListQuery`.
     """
     option = selectinload(getattr(model, relationship))
     shown = columns_shown(inspect(model).relationships[relationship], read)
@@ -55,7 +55,7 @@ def columns_shown(relationship: RelationshipProperty[Any], read: type[Read], *ot
 
 
 def embedded(row: object, relationship: str, read: type[Read]) -> Any:
-    """The related row, or the list of them, as this variant shows it."""
+    """The related row, or the list of related rows, as instances of the read variant."""
     related = getattr(row, relationship)
     if isinstance(related, list):
         return [read.of(one) for one in related]
