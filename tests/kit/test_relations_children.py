@@ -18,9 +18,9 @@ from tests.kit.service import Person, clear, client_of, create_runtime, create_s
 LINES = [{"text": "Tea", "amount": 3}, {"text": "Milk", "amount": 1}]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 async def office(app: Service) -> Service:
-    """The library with its accounts."""
+    """The library with its accounts, where everybody needs a token."""
     return create_service(create_runtime(app.runtime.database, auth=True), *accounts.ROUTERS)
 
 
@@ -74,7 +74,7 @@ async def test_neither_is_stored_if_a_line_is_refused_by_the_database(ann: Perso
     answer = await ann.client.post("/invoices/", json={"number": "1", "lines": [LINES[0], LINES[0]]})
     assert (answer.status_code, answer.json()["detail"]) == (
         409,
-        "invoice_id and text are taken: another one has these values.",
+        "invoice_id and text are taken: another row has these values.",
     )
     assert await count(office.runtime.database, Invoice) == await count(office.runtime.database, Line) == 0
 

@@ -31,7 +31,7 @@ async def test_a_unique_constraint_names_all_of_its_fields(place: Client, databa
     ):
         found = await refused(place, path, body, method)
         assert found == (
-            "invoice_id and text are taken: another one has these values.",
+            "invoice_id and text are taken: another row has these values.",
             ["#/invoice_id", "#/text"],
         )
 
@@ -58,9 +58,9 @@ async def test_a_foreign_key_that_fails_by_a_change_is_named(place: Client, genr
 
 
 async def test_what_keeps_a_row_is_named(place: Client, genres: None) -> None:
-    assert (await refused(place, "/genres/1", None, "DELETE"))[0] == "Others still refer to it, by their parent_id."
+    assert (await refused(place, "/genres/1", None, "DELETE"))[0] == "Other rows refer to it by parent_id."
     await place.post("/moves/", json={"source_id": 1, "target_id": 3})
-    assert (await refused(place, "/genres/3", None, "DELETE"))[0] == "Others still refer to it, by their target_id."
+    assert (await refused(place, "/genres/3", None, "DELETE"))[0] == "Other rows refer to it by target_id."
 
 
 async def test_a_tagging_exists_once_and_refers_to_what_exists(place: Client, database: Database) -> None:
