@@ -92,12 +92,7 @@ def referrers_of(failure: Exception) -> str:
 def keys_to(table: Table) -> list[ForeignKey]:
     """The foreign keys that refer to a table."""
     keys = [key for other in table.metadata.tables.values() for key in other.foreign_keys]
-    return [key for key in keys if refers_to(key, table)]
-
-
-def refers_to(key: ForeignKey, table: Table) -> bool:
-    """Whether a foreign key refers to a table; a key to a table that nobody has imported refers to another one."""
-    return key.target_fullname.rpartition(".")[0] == str(table) and key.column.table is table
+    return [key for key in keys if key.column.table is table]
 
 
 def statement_of(failure: Exception) -> str:

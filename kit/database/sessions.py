@@ -14,8 +14,8 @@ from sqlalchemy.orm.interfaces import ORMOption
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from kit.auth.owners import entity_of
 from kit.auth.ownership import RESTRICTED_READS, RESTRICTED_WRITES, GuardedSession, ReadOnlySession
-from kit.database.constraints import refers_to
 from kit.models.entities import Entity, now
 
 if TYPE_CHECKING:
@@ -143,10 +143,10 @@ class WriteSession(_Session):
         await super().delete(instance)
 
     async def _renew_referrers(self, referrers: Table, table: Table, instance: Any) -> None:
-        if "version" not in referrers.c or "updated_at" not in referrers.c:
+        if entity_of(referrers) is None:  # a table of its own, which has no versions of ours
             return
         for key in referrers.foreign_keys:
-            if key.ondelete == "SET NULL" and refers_to(key, table):
+            if key.ondelete == "SET NULL" and key.column.table is table:
                 stamps = {referrers.c.version: referrers.c.version + 1, referrers.c.updated_at: now()}
                 referred = getattr(instance, key.column.key)
                 statement = update(referrers).where(key.parent == referred).values({key.parent: None, **stamps})

@@ -35,6 +35,7 @@ from kit import (
     create_many,
     found,
     page,
+    refuse_cycle,
 )
 from tests.kit.bookshop import Book, LibraryEntity, Member
 
@@ -266,6 +267,7 @@ async def read_genre(
 async def update_genre(genre_id: Id, changes: GenreUpdate, session: Session, matching: IfMatch) -> Genre:
     genre = matching(found(await session.get(Genre, genre_id)))
     genre.sqlmodel_update(changes.model_dump(exclude_unset=True))
+    await refuse_cycle(session, genre)
     return genre
 
 
