@@ -74,6 +74,12 @@ def conflict(fields: str | Sequence[str], detail: str, kind: str) -> Problem:
     return Problem(409, detail, kind=kind, errors=[error("body", pointer, detail, kind) for pointer in pointers])
 
 
+def taken(*fields: str) -> Problem:
+    """A 409 for unique fields, such as `name` or `email or username`, whose values another row has."""
+    verb, value = ("is", "this value") if len(fields) == 1 else ("are", "these values")
+    return conflict(fields, f"{' and '.join(fields)} {verb} taken: another row has {value}.", "taken")
+
+
 def invalid(errors: Iterable[Mapping[str, str]]) -> Problem:
     """A 422 with a list of errors, at most `MAX_ERRORS`, which never contain the input."""
     errors = list(errors)[:MAX_ERRORS]
