@@ -39,6 +39,7 @@ def caller_of(unit: Unit) -> Any:
 
 
 KNOWN: dict[Any, Resolver] = {get_session: session_of, get_read_session: session_of, get_caller: caller_of}
+"""Dependencies whose value the unit of work has already."""
 
 
 def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
