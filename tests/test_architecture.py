@@ -69,6 +69,12 @@ def type_checking_blocks(tree: ast.AST) -> Iterator[ast.If]:
             yield node
 
 
+def test_the_modules_are_found() -> None:
+    assert RESOURCES
+    assert KIT
+    assert len(TESTS_OF_THE_KIT) > 6
+
+
 def package_of(name: str) -> str:
     """The package of a module of the kit, or the module itself: `http` for `kit.http.problems`."""
     return name.split(".")[1]

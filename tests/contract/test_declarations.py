@@ -8,12 +8,12 @@ from sqlalchemy import Index, PrimaryKeyConstraint, UniqueConstraint
 
 from kit import Body
 from tests.contract.field import Field
-from tests.contract.resource import OF_AN_ITEM, WRITING, Resource, body_of, needs
+from tests.contract.resource import ITEM_VERBS, WRITING, Resource, body_of, needs
 from tests.engines import Client
 
 SECRET = re.compile("(^|_)(password|passwd|passphrase|hash|hashed|token|api_key|secret_key)(_|$)")
 """Names of fields that nobody may read."""
-SHOWING = ("list", "create", *OF_AN_ITEM[:-1])
+SHOWING = ("list", "create", *ITEM_VERBS[:-1])
 
 
 def fields_of(resource: Resource) -> Iterator[Field]:
@@ -85,7 +85,7 @@ async def test_no_secret_is_shown(client: Client, resource: Resource) -> None:
 
 @needs("items")
 async def test_every_id_of_a_path_is_bounded(client: Client, resource: Resource) -> None:
-    for verb in OF_AN_ITEM:
+    for verb in ITEM_VERBS:
         shown = resource.operation(verb)["parameters"] if verb in resource.verbs else []
         for part in [part for part in shown if part["in"] == "path"]:
             is_bounded = part["schema"].get("format") == "uuid" or "maximum" in part["schema"]

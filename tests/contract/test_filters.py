@@ -1,4 +1,4 @@
-"""Section 5 of the contract: which rows of a list, and what of them."""
+"""Filters, search, fields and embedding (section 5 of the contract)."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -34,7 +34,7 @@ PARTS = {"contains": slice(2, 5), "startswith": slice(0, 3)}
 
 
 def asked(operator: str, values: list[Any]) -> Iterator[tuple[str, Any]]:
-    """Values to ask for, each as it stands in the query, and as it compares."""
+    """Values for a filter, each as text for the query and as Python value for the comparison."""
     if operator == "isnull":
         yield from (("true", True), ("false", False))
     elif operator == "in":
@@ -146,7 +146,7 @@ async def test_only_the_requested_fields_are_returned(client: Client, resource: 
 
 
 async def related(client: Client, resource: Resource, turn: int = 0) -> Json:
-    """A thing that has, of everything that may be embedded, one; for each turn another one."""
+    """Create a row with a related row for each relationship that can be embedded, distinct for each turn."""
     thing = await resource.make(client, **await resource.whole(client, turn))
     for name in resource.query.includes:
         relation = inspect(resource.query.model).relationships[name]

@@ -49,7 +49,7 @@ async def body_of(kind: str, boss: Person) -> Json:
     return {"product_id": (await new_product(boss.client))["id"], "rating": 4}
 
 
-async def thing_of(kind: str, boss: Person, owner: Person) -> Json:
+async def row_belonging_to(kind: str, boss: Person, owner: Person) -> Json:
     return await made(owner.client, f"/{kind}/", **await body_of(kind, boss))
 
 
@@ -61,7 +61,7 @@ def is_forbidden(answer: Response) -> bool:
 async def test_members_read_rows_of_others_and_cannot_change_them(
     kind: str, boss: Person, natasha: Person, steve: Person
 ) -> None:
-    thing = await thing_of(kind, boss, steve)
+    thing = await row_belonging_to(kind, boss, steve)
     path, body = f"/{kind}/{thing['id']}", await body_of(kind, boss)
     assert await read(natasha.client, path) == thing
     assert thing in await read(natasha.client, f"/{kind}/", **{OWNED[kind]: str(steve.id)})
@@ -75,7 +75,7 @@ async def test_members_read_rows_of_others_and_cannot_change_them(
 async def test_a_change_without_effect_to_a_row_of_another_user_is_refused(
     kind: str, boss: Person, natasha: Person, steve: Person
 ) -> None:
-    thing = await thing_of(kind, boss, steve)
+    thing = await row_belonging_to(kind, boss, steve)
     same = {name: value for name, value in thing.items() if name in await body_of(kind, boss)}
     for method, body in (("PATCH", same), ("PUT", same | {OWNED[kind]: steve.id})):
         assert is_forbidden(await natasha.client.request(method, f"/{kind}/{thing['id']}", json=body))
@@ -85,7 +85,7 @@ async def test_a_change_without_effect_to_a_row_of_another_user_is_refused(
 async def test_an_empty_patch_to_a_row_of_another_user_is_refused(
     kind: str, boss: Person, natasha: Person, steve: Person
 ) -> None:
-    thing = await thing_of(kind, boss, steve)
+    thing = await row_belonging_to(kind, boss, steve)
     assert is_forbidden(await natasha.client.patch(f"/{kind}/{thing['id']}", json={}))
 
 
@@ -135,7 +135,7 @@ async def test_an_element_of_another_owner_is_skipped_on_request(
 async def test_members_cannot_give_their_rows_away(
     kind: str, method: str, boss: Person, natasha: Person, steve: Person
 ) -> None:
-    thing = await thing_of(kind, boss, natasha)
+    thing = await row_belonging_to(kind, boss, natasha)
     path, body = f"/{kind}/{thing['id']}", await body_of(kind, boss)
     assert is_forbidden(await natasha.client.request(method, path, json=body | {OWNED[kind]: steve.id}))
     assert await read(natasha.client, path) == thing
@@ -143,7 +143,7 @@ async def test_members_cannot_give_their_rows_away(
 
 @owned
 async def test_owners_change_their_rows_and_remain_owners(kind: str, boss: Person, natasha: Person) -> None:
-    thing = await thing_of(kind, boss, natasha)
+    thing = await row_belonging_to(kind, boss, natasha)
     path = f"/{kind}/{thing['id']}"
     for method in ("PUT", "PATCH"):
         answer = await natasha.client.request(method, path, json=await body_of(kind, boss))
@@ -250,7 +250,7 @@ async def test_read_only_fields_of_a_user_cannot_be_set(
     body: Json = {"id": boss.id, "version": 99, "created_at": "2001-01-01T00:00:00Z", "updated_at": "2001-01-01"}
     for path, fields in (
         (f"/users/{natasha.id}", {"username": "natasha", "email": natasha.email}),
-        (f"/items/{(await thing_of('items', boss, natasha))['id']}", await body_of("items", boss)),
+        (f"/items/{(await row_belonging_to('items', boss, natasha))['id']}", await body_of("items", boss)),
     ):
         before = await read(natasha.client, path)
         answer = await natasha.client.request(method, path, json=fields | body)
