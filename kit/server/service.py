@@ -27,6 +27,7 @@ from kit.server.guards import PermissionCheck, guard
 from kit.server.lifespan import LifespanState
 from kit.server.middleware import Layers, surround
 from kit.server.routes import (
+    ROUTES,
     Entry,
     Places,
     Snapshot,
@@ -96,8 +97,9 @@ class Service(FastAPI):
         self.surround(self.all_layers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.checked is None or not self.checked.is_alike():
-            self.check_routes()
+        checked = self.checked
+        if checked is None or list(map(ROUTES, checked.routers)) != checked.lists:
+            self.check_routes()  # a route was added, removed or replaced by another one
         if not self.lifespan_state.is_reported and scope["type"] != "lifespan":
             self.lifespan_state.report()
         await self.surrounded(scope, receive, send)
