@@ -72,7 +72,10 @@ class ListQuery:
     """Filter parameter → field and operator."""
 
     def __init_subclass__(cls) -> None:
-        if not hasattr(cls, "model"):
+        missing = [name for name in ("model", "read") if not hasattr(cls, name)]
+        if len(missing) == 1:
+            raise TypeError(f"{cls.__name__} has no `{missing[0]}`: it needs the table and its read variant.")
+        if missing:
             return  # a base class for the queries of resources
         fields = ("id", *(name for name in cls.filters if name != "id"))
         filters = [(part, name, operator) for name in fields for part, operator in cls.filters_of(name)]
