@@ -40,8 +40,6 @@ class Category(CategoryBase, UUIDEntity, table=True):
     __table_args__ = (
         UniqueConstraint("name"),
         UniqueConstraint("slug"),
-        CheckConstraint("length(name) BETWEEN 1 AND 100", name="name"),
-        CheckConstraint("length(slug) BETWEEN 1 AND 100", name="slug"),
         *sorted_by("created_at"),
     )
 

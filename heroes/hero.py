@@ -54,12 +54,7 @@ class HeroBase(SQLModel):
 
 class Hero(HeroBase, Entity, table=True):
     __table_args__ = (
-        CheckConstraint("length(name) BETWEEN 1 AND 100", name="name"),
-        CheckConstraint("length(secret_name) BETWEEN 1 AND 100", name="secret_name"),
-        CheckConstraint("age BETWEEN 0 AND 10000", name="age"),
-        CheckConstraint(f"power BETWEEN 0 AND {MAX_POWER}", name="power"),
         *sorted_by("name", "secret_name", "age", "power", "team_id", "created_at"),
-        {"sqlite_autoincrement": True},
     )
     team: Team | None = Relationship(back_populates="heroes", sa_relationship_kwargs=VIEW)
 

@@ -40,7 +40,7 @@ from kit import (
 class ItemBase(SQLModel):
     name: Name = Field(max_length=200, schema_extra={"examples": ["Teapot"]})
     price: Money = Field(
-        sa_type=MoneyColumn, description="In the currency of the shop.", schema_extra={"examples": ["9.99"]}
+        description="In the currency of the shop.", schema_extra={"examples": ["9.99"]}
     )
     owner_id: Owner = Field(
         default_factory=Absent,
@@ -55,10 +55,7 @@ class ItemBase(SQLModel):
 class Item(ItemBase, Entity, table=True):
     belongs_to = "owner_id"
     __table_args__ = (
-        CheckConstraint("length(name) BETWEEN 1 AND 200", name="name"),
-        CheckConstraint("price >= 0", name="price"),
         *sorted_by("name", "price", "owner_id", "created_at"),
-        {"sqlite_autoincrement": True},
     )
     owner: User = Relationship(sa_relationship_kwargs=VIEW)
 

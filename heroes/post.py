@@ -55,10 +55,7 @@ class PostBase(SQLModel):
 class Post(PostBase, Entity, table=True):
     belongs_to = "author_id"
     __table_args__ = (
-        CheckConstraint("length(title) BETWEEN 1 AND 200", name="title"),
-        CheckConstraint("length(body) <= 20000", name="body"),
         *sorted_by("title", "author_id", "created_at"),
-        {"sqlite_autoincrement": True},
     )
     author: User = Relationship(sa_relationship_kwargs=VIEW)
 

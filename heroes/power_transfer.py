@@ -48,9 +48,7 @@ class PowerTransfer(PowerTransferBase, Entity, table=True):
     __tablename__ = "power_transfer"
     __table_args__ = (
         CheckConstraint("from_id <> to_id", name="to_id"),
-        CheckConstraint(f"amount BETWEEN 1 AND {MAX_POWER}", name="amount"),
         *sorted_by("from_id", "to_id", "amount", "created_at"),
-        {"sqlite_autoincrement": True},
     )
 
 

@@ -65,10 +65,7 @@ class Review(ReviewBase, Entity, table=True):
     belongs_to = "author_id"
     __table_args__ = (
         UniqueConstraint("product_id", "author_id"),
-        CheckConstraint("rating BETWEEN 1 AND 5", name="rating"),
-        CheckConstraint("length(body) <= 5000", name="body"),
         *sorted_by("author_id", "rating", "created_at"),
-        {"sqlite_autoincrement": True},
     )
 
 

@@ -57,7 +57,6 @@ class StockMovement(StockMovementBase, UUIDEntity, table=True):
     __tablename__ = "stock_movement"
     __table_args__ = (
         CheckConstraint(f"quantity <> 0 AND abs(quantity) <= {MAX_QUANTITY}", name="quantity"),
-        CheckConstraint("length(reason) <= 500", name="reason"),
         *sorted_by("product_id", "quantity", "created_at"),
     )
 

@@ -47,9 +47,7 @@ class StockTransfer(StockTransferBase, Entity, table=True):
     __tablename__ = "stock_transfer"
     __table_args__ = (
         CheckConstraint("source_id <> target_id", name="target_id"),
-        CheckConstraint(f"quantity BETWEEN 1 AND {MAX_QUANTITY}", name="quantity"),
         *sorted_by("source_id", "target_id", "quantity", "created_at"),
-        {"sqlite_autoincrement": True},
     )
 
 

@@ -42,10 +42,7 @@ class TeamBase(SQLModel):
 class Team(TeamBase, Entity, table=True):
     __table_args__ = (
         UniqueConstraint("name"),
-        CheckConstraint("length(name) BETWEEN 1 AND 100", name="name"),
-        CheckConstraint("length(headquarters) BETWEEN 1 AND 200", name="headquarters"),
         *sorted_by("headquarters", "created_at"),
-        {"sqlite_autoincrement": True},
     )
     heroes: list[Any] = Relationship(
         sa_relationship=relationship("Hero", back_populates="team", order_by="Hero.id", **VIEW)

@@ -6,7 +6,8 @@ from typing import Annotated, Any, ClassVar
 
 from fastapi import APIRouter, Depends
 from pydantic import StrictBool
-from sqlmodel import CheckConstraint, Field, Index, SQLModel, select, text
+from sqlalchemy import Integer
+from sqlmodel import AutoString, CheckConstraint, Field, Index, SQLModel, select, text
 
 from kit import (
     PRIVATE,
@@ -65,14 +66,10 @@ class User(UserBase, Entity, table=True):
     __table_args__ = (
         Index("uq_user_username", text("lower(username)"), unique=True),
         Index("uq_user_email", text("lower(email)"), unique=True),
-        CheckConstraint("length(username) BETWEEN 3 AND 50", name="username"),
-        CheckConstraint("length(email) BETWEEN 3 AND 254", name="email"),
-        CheckConstraint("length(full_name) BETWEEN 1 AND 200", name="full_name"),
         *sorted_by("username", "email", "full_name", "is_active", "is_superuser", "created_at"),
-        {"sqlite_autoincrement": True},
     )
-    hashed_password: str = Field(max_length=255, repr=False, exclude=True)
-    generation: int = Field(default_factory=first_generation, sa_column_kwargs={"server_default": "0"})
+    hashed_password: str = Field(sa_type=AutoString(255), repr=False, exclude=True)
+    generation: int = Field(default_factory=first_generation, sa_type=Integer, sa_column_kwargs={"server_default": "0"})
 
 
 class UserCreate(UserBase, Body):

@@ -17,6 +17,7 @@ from sqlmodel import SQLModel
 from kit.fast.listeners import of_object
 from kit.fast.mappings import mapping_of
 from kit.models.entities import Body, Entity
+from kit.models.fields import rules_of
 
 OF_SQLALCHEMY = 1
 """Listeners to `init` that SQLAlchemy itself has."""
@@ -68,7 +69,7 @@ def makers_of(entity: type[Entity], body: type[Body]) -> Mapping[str, Callable[[
     makers: dict[str, Callable[[], Any] | None] = {}
     for name, field in entity.model_fields.items():
         other = body.model_fields.get(name)
-        if other is not None and (field.annotation != other.annotation or field.metadata != other.metadata):
+        if other is not None and rules_of(field) != rules_of(other):
             return None
         if other is None and field.is_required():
             return None

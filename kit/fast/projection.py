@@ -22,18 +22,19 @@ from kit.fast.embedding import Relation, Values, relation_of
 from kit.fast.mappings import EntityMapping, mapping_of, value_type
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.models.entities import Entity
+from kit.models.kinds import shape_of_field
 from kit.models.privacy import owner_field, private_fields
 from kit.models.reads import Read
 from kit.query.embedding import read_variant
 from kit.query.list_query import ListQuery
-from kit.query.values import plain_type
 
 SAME_IN_JSON = (str, int, bool, float, Decimal, datetime, date, UUID)
 """Types of which pydantic and `to_json` write the same."""
 OF_DRIVERS: Mapping[type, tuple[type, ...]] = {UUID: (asyncpg.pgproto.pgproto.UUID,)}
 """Types of drivers, which are written in the same way."""
 HARMLESS_METADATA = (
-    "annotated_types", "pydantic.types", "pydantic.json_schema", "pydantic._internal._fields", "sqlmodel.main"
+    "annotated_types", "pydantic.types", "pydantic.json_schema", "pydantic._internal._fields", "sqlmodel.main",
+    "kit.models.forms", "kit.models.tables",
 )  # fmt: skip
 """Modules whose annotations only refuse values, or describe them."""
 KIT_TYPES = ("kit.models.types", "kit.auth.ownership")
@@ -102,7 +103,7 @@ def _has_own(part: type, name: str) -> bool:
 
 
 def _shows_column(name: str, field: FieldInfo, mapping: EntityMapping) -> bool:
-    column, (kind, _) = mapping.columns.get(name), plain_type(field.annotation)
+    column, kind = mapping.columns.get(name), shape_of_field(field).plain
     if column is None or not isinstance(kind, type):
         return False
     stored = value_type(column.type)
@@ -241,9 +242,9 @@ def _as_list(related: Any) -> Sequence[Any]:
 def stored_types(read: type[Read]) -> list[tuple[str, tuple[type, ...]]]:
     """The columns of a variant that shows stored values, each with the types that its values may have."""
     fields = [(name, field) for name, field in read.model_fields.items() if name not in nested_variants(read)]
-    kinds = {name: plain_type(field.annotation) for name, field in fields}
+    shapes = {name: shape_of_field(field) for name, field in fields}
     return [
-        (name, (*_types_of(kind), *((NoneType,) if is_nullable else ()))) for name, (kind, is_nullable) in kinds.items()
+        (name, (*_types_of(shape.plain), *((NoneType,) if shape.is_nullable else ()))) for name, shape in shapes.items()
     ]
 
 

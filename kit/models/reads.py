@@ -18,6 +18,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 from sqlmodel import Field, SQLModel
 
+from kit.models.fields import show
 from kit.models.privacy import hidden_fields
 
 log = logging.getLogger("kit")
@@ -37,6 +38,11 @@ class Read(SQLModel):
     id: int = Field(description="Given by the service.", schema_extra={"examples": [1]})
     _selected: Collection[str] | None = PrivateAttr(default=None)
     _embedded: Mapping[str, Any] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        show(cls)
 
     @classmethod
     def of(cls, row: object) -> Self:

@@ -1,6 +1,7 @@
-"""Query parameters: named, typed and documented, each given at most once."""
+"""Query parameters: named, typed and documented. Lists may be given in several parts, all others once."""
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any
@@ -8,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 from starlette.datastructures import QueryParams
 
+from kit.http.encoding import composed
 from kit.http.problems import describe, error, invalid
 
 
@@ -29,8 +31,11 @@ class Parameter:
     def adapter(self) -> TypeAdapter[Any]:
         return TypeAdapter(self.kind)
 
-    def read(self, text: str) -> Any:
-        return self.adapter.validate_python(text.split(",") if self.listed else text)
+    def read(self, texts: Sequence[str]) -> Any:
+        """The value of a parameter that is given as these texts: a list may be given in several parts."""
+        if self.listed:
+            return self.adapter.validate_python([part for text in texts for part in split(text)])
+        return self.adapter.validate_python(texts[0])
 
     def openapi(self) -> dict[str, Any]:
         described: dict[str, Any] = {
@@ -43,6 +48,16 @@ class Parameter:
         return described | ({"style": "form", "explode": False} if self.listed else {})
 
 
+def split(text: str) -> list[str]:
+    r"""The parts of a comma-separated list; `\,` is a comma within a part."""
+    if "\\" not in text:
+        return text.split(",")
+    return [part.replace("\\,", ",") for part in SEPARATOR.split(text)]
+
+
+SEPARATOR = re.compile(r"(?<!\\),")
+
+
 def read(known: Mapping[str, Parameter], given: QueryParams, others: Collection[str] = ()) -> dict[str, Any]:
     """The values of the parameters given; a 422 for what is unknown, repeated or of another type.
 
@@ -51,11 +66,11 @@ def read(known: Mapping[str, Parameter], given: QueryParams, others: Collection[
     refuse_unknown([*known, *others], given)
     refuse_repeated(known, given)
     values, errors = {}, []
-    for name, text in given.multi_items():
+    for name in given:
         if name not in known:
             continue
         try:
-            values[name] = known[name].read(text)
+            values[name] = known[name].read([composed(text) for text in given.getlist(name)])
         except ValidationError as failure:
             errors += [describe({**part, "loc": ("query", name)}) for part in failure.errors()]
     if errors:
@@ -71,12 +86,12 @@ def refuse_unknown(known: Collection[str], given: QueryParams) -> None:
         raise invalid(error("query", name, listing, "unknown_parameter") for name in unknown)
 
 
-def refuse_repeated(single: Collection[str], given: QueryParams) -> None:
+def refuse_repeated(known: Mapping[str, Parameter], given: QueryParams) -> None:
     """A 422 for each parameter with a single value that is given more than once."""
     if len(given) == len(given.multi_items()):
         return
     names = [name for name, _ in given.multi_items()]
-    repeated = [name for name in single if names.count(name) > 1]
+    repeated = [name for name, parameter in known.items() if not parameter.listed and names.count(name) > 1]
     if repeated:
         detail = "The parameter is given more than once"
         raise invalid(error("query", name, detail, "repeated_parameter") for name in repeated)
