@@ -81,10 +81,20 @@ def replace_types(model: type[BaseModel], leaf: Leaf) -> None:
     for field in model.model_fields.values():
         run, rest = split(field.metadata)
         annotation, left = rewritten(field.annotation, run, partial(with_options, leaf, field))
-        if annotation != field.annotation:
-            field.annotation, field.metadata, is_changed = annotation, [*left, *rest], True
+        plain, own = unpacked(annotation)
+        metadata = [*own, *left, *rest]
+        if (plain, metadata) != (field.annotation, field.metadata):
+            field.annotation, field.metadata, is_changed = plain, metadata, True
     if is_changed:
         model.model_rebuild(force=True)
+
+
+def unpacked(annotation: Any) -> tuple[Any, Sequence[Any]]:
+    """A type and its annotations, which a field of pydantic has apart."""
+    if get_origin(annotation) is not Annotated:
+        return annotation, ()
+    plain, *metadata = get_args(annotation)
+    return plain, metadata
 
 
 def with_options(leaf: Leaf, field: FieldInfo, plain: Any, metadata: Sequence[Any], is_whole: bool) -> Any:

@@ -36,7 +36,7 @@ from sqlmodel import AutoString, Field, SQLModel
 from sqlmodel.sql.sqltypes import UTCDateTime
 
 from kit.models.columns import BIGINT, DecimalColumn, DurationColumn, JsonColumn, MemberColumn, TextColumn, text_type
-from kit.models.fields import Derived, digits_of
+from kit.models.fields import Derived, annotated, digits_of, rules_of
 from kit.models.forms import MAX_INTEGER, MIN_INTEGER
 from kit.models.kinds import Shape, option, shape_of_field
 from kit.models.texts import OF_ADDRESSES
@@ -125,7 +125,7 @@ def of_members(shape: Shape) -> Any:
 
 
 def of_json(field: FieldInfo) -> JsonColumn:
-    return JsonColumn(TypeAdapter(field.annotation))
+    return JsonColumn(TypeAdapter(annotated(*rules_of(field))))
 
 
 def complete_table(entity: Any, table: Table) -> None:
