@@ -1,10 +1,10 @@
-"""Categories of products. A category that has products cannot be deleted."""
+"""Categories of products. A category with products cannot be deleted."""
 
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends
-from sqlmodel import CheckConstraint, Field, SQLModel, UniqueConstraint, select
+from sqlmodel import Field, SQLModel, UniqueConstraint, select
 
 from kit import (
     Batch,

@@ -1,9 +1,9 @@
-"""Heroes: each has a name, a secret name, some power, perhaps an age, and at most one team."""
+"""Heroes: a hero has a name, a secret name, a power, an optional age, and at most one team."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
-from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, select
+from sqlmodel import Field, Relationship, SQLModel, select
 
 from heroes.team import Team
 from kit import (
@@ -53,9 +53,7 @@ class HeroBase(SQLModel):
 
 
 class Hero(HeroBase, Entity, table=True):
-    __table_args__ = (
-        *sorted_by("name", "secret_name", "age", "power", "team_id", "created_at"),
-    )
+    __table_args__ = (*sorted_by("name", "secret_name", "age", "power", "team_id", "created_at"),)
     team: Team | None = Relationship(back_populates="heroes", sa_relationship_kwargs=VIEW)
 
 
@@ -66,7 +64,7 @@ class HeroCreate(HeroBase, Body):
 
 
 class HeroRead(Stamped, HeroBase, Read):
-    """A hero; `team` only with `include=team`."""
+    """A hero. `include=team` adds the team."""
 
 
 class HeroUpdate(HeroCreate, Changes):

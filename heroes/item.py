@@ -1,9 +1,9 @@
-"""Items: each has a price and belongs to a user. They are deleted with the user."""
+"""Items: an item has a price and belongs to a user. It is deleted together with the user."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
-from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, select
+from sqlmodel import Field, Relationship, SQLModel, select
 
 from heroes.user import User
 from kit import (
@@ -19,7 +19,6 @@ from kit import (
     ListQuery,
     Many,
     Money,
-    MoneyColumn,
     Name,
     OnError,
     Owner,
@@ -39,9 +38,7 @@ from kit import (
 
 class ItemBase(SQLModel):
     name: Name = Field(max_length=200, schema_extra={"examples": ["Teapot"]})
-    price: Money = Field(
-        description="In the currency of the shop.", schema_extra={"examples": ["9.99"]}
-    )
+    price: Money = Field(description="In the currency of the shop.", schema_extra={"examples": ["9.99"]})
     owner_id: Owner = Field(
         default_factory=Absent,
         foreign_key="user.id",
@@ -54,9 +51,7 @@ class ItemBase(SQLModel):
 
 class Item(ItemBase, Entity, table=True):
     belongs_to = "owner_id"
-    __table_args__ = (
-        *sorted_by("name", "price", "owner_id", "created_at"),
-    )
+    __table_args__ = (*sorted_by("name", "price", "owner_id", "created_at"),)
     owner: User = Relationship(sa_relationship_kwargs=VIEW)
 
 
@@ -67,7 +62,7 @@ class ItemCreate(ItemBase, Body):
 
 
 class ItemRead(Stamped, ItemBase, Read):
-    """An item; `owner` only with `include=owner`."""
+    """An item. `include=owner` adds the owner."""
 
 
 class ItemUpdate(ItemCreate, Changes):

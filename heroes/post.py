@@ -1,11 +1,11 @@
-"""Posts: texts that users write. Each embeds its author, with id and username only."""
+"""Posts: texts written by users. A post embeds its author, with id and username only."""
 
 from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
 from sqlalchemy.orm.interfaces import ORMOption
-from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, select
+from sqlmodel import Field, Relationship, SQLModel, select
 
 from heroes.user import User, UserBrief
 from kit import (
@@ -54,9 +54,7 @@ class PostBase(SQLModel):
 
 class Post(PostBase, Entity, table=True):
     belongs_to = "author_id"
-    __table_args__ = (
-        *sorted_by("title", "author_id", "created_at"),
-    )
+    __table_args__ = (*sorted_by("title", "author_id", "created_at"),)
     author: User = Relationship(sa_relationship_kwargs=VIEW)
 
 
@@ -97,7 +95,8 @@ def with_author() -> ORMOption:
 
 
 async def make_posts(session: Session, new: Sequence[PostCreate]) -> Sequence[Post]:
-    posts = [Post.model_validate(one) for one in new]
+    """Store posts. Returns them with their authors."""
+    posts = [Post.model_validate(post) for post in new]
     await session.insert_all(posts)
     return await session.reload(Post, posts, with_author())
 

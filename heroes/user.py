@@ -1,19 +1,21 @@
-"""Users: username and e-mail address are each unique, whatever the case. The password is never shown."""
+"""Users: username and e-mail address are unique, ignoring case. Only a hash of the password is stored."""
 
 import secrets
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from pydantic import StrictBool
 from sqlalchemy import Integer
-from sqlmodel import AutoString, CheckConstraint, Field, Index, SQLModel, select, text
+from sqlmodel import AutoString, Field, Index, SQLModel, func, or_, select, text
 
 from kit import (
+    CURRENT_PRINCIPAL,
     PRIVATE,
     Batch,
     Body,
     Changes,
+    Database,
     Email,
     Entity,
     Id,
@@ -32,19 +34,24 @@ from kit import (
     Username,
     Who,
     allowing,
+    conflict,
     create_many,
     found,
     hashed,
     page,
+    runtime_of,
     sorted_by,
 )
 
-MAX_AT_ONCE = 50  # hashing a password takes a tenth of a second, and a request has a deadline
+MAX_BULK_USERS = 50  # hashing a password takes 0.1 s, and a request has a deadline
 
 
 def first_generation() -> int:
-    """A random number, so that the token of a deleted user opens no account, even if their id is given again."""
-    return secrets.randbelow(2**30)  # half of the column's range is left to rise
+    """The first token generation of a user.
+
+    It is random, so that the token of a deleted user is invalid for a later user with the same id.
+    """
+    return secrets.randbelow(2**30)  # leaves half of the range of the column for increments
 
 
 class UserBase(SQLModel):
@@ -78,7 +85,7 @@ class UserCreate(UserBase, Body):
     password: Password = Field(schema_extra={"examples": ["correct horse battery"]})
 
 
-Few = Annotated[Batch[UserCreate], Field(max_length=MAX_AT_ONCE)]
+UserBatch = Annotated[Batch[UserCreate], Field(max_length=MAX_BULK_USERS)]
 
 
 class UserRead(Stamped, UserBase, Read):
@@ -86,17 +93,17 @@ class UserRead(Stamped, UserBase, Read):
 
 
 class UserBrief(Read):
-    """A user, as other resources embed it."""
+    """A user embedded in another resource."""
 
     username: Username
 
 
 class UserUpdate(UserCreate, Changes):
-    """Changes to a user, and perhaps a new password; every field may be left out."""
+    """Changes to a user; every field may be left out."""
 
 
 class UserReplace(UserCreate):
-    """All fields of a user. Without `password`, the old password stays."""
+    """All fields of a user. Without `password` the password is not changed."""
 
     password: Password = Field(default=None, schema_extra={"examples": ["correct horse battery"]})
 
@@ -115,16 +122,38 @@ router = APIRouter(
 )
 
 
-async def columns(fields: dict[str, Any]) -> dict[str, Any]:
-    """The columns of these fields: the password becomes its hash; without a password, the old hash stays."""
+async def with_hashed_password(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a user with `hashed_password` in place of `password`, if there is a password."""
     password = fields.pop("password", None)
     return fields | ({"hashed_password": await hashed(password)} if password else {})
 
 
+async def with_own_password(user_id: int, fields: dict[str, Any]) -> dict[str, Any]:
+    """The same for changes to a user. Where the session will refuse them, nothing is hashed."""
+    principal = CURRENT_PRINCIPAL.get()
+    if principal.id != user_id and not principal.is_superuser:
+        fields.pop("password", None)
+    return await with_hashed_password(fields)
+
+
 async def make_users(session: Session, new: Sequence[UserCreate]) -> list[User]:
-    users = [User.model_validate(await columns(one.model_dump())) for one in new]
+    """Add users to the session."""
+    users = [User.model_validate(await with_hashed_password(user.model_dump())) for user in new]
     session.add_all(users)
     return users
+
+
+async def refuse_taken(database: Database, new: UserCreate) -> None:
+    """A 409 for a username or an e-mail address that is taken, before its password is hashed.
+
+    Hashing takes long, and holds up logins. The constraints decide if two register at the same time, and tell
+    superusers which of the two it is.
+    """
+    taken = or_(func.lower(User.username) == new.username.lower(), func.lower(User.email) == new.email.lower())
+    async with database.read() as session:
+        if (await session.exec(select(User.id).where(taken).limit(1))).first() is not None:
+            fields = "email or username"
+            raise conflict(fields, f"{fields} is taken: another one has this value.", "taken")
 
 
 @router.get("/", response_model=list[UserRead], summary="List users")
@@ -133,14 +162,16 @@ async def list_users(query: Annotated[UserQuery, Depends()], session: ReadSessio
 
 
 @router.post("/", response_model=UserRead, status_code=201, summary="Create a user")
-async def create_user(new: UserCreate, session: Session) -> User:
+async def create_user(new: UserCreate, session: Session, request: Request) -> User:
+    if not CURRENT_PRINCIPAL.get().is_superuser:
+        await refuse_taken(runtime_of(request).database, new)
     return (await make_users(session, [new]))[0]
 
 
 @router.post("/bulk", response_model=list[UserRead], status_code=201, summary="Create many users")
-async def bulk_create_users(new: Few, session: Session, on_error: OnError = "abort") -> Many:
-    ready = [one if isinstance(one, InvalidElement) else await columns(one.model_dump()) for one in new]
-    return await create_many(session, ready, on_error, User)
+async def bulk_create_users(new: UserBatch, session: Session, on_error: OnError = "abort") -> Many:
+    rows = [user if isinstance(user, InvalidElement) else await with_hashed_password(user.model_dump()) for user in new]
+    return await create_many(session, rows, on_error, User)
 
 
 @router.get("/{user_id}", response_model=UserRead, summary="Read a user")
@@ -150,7 +181,7 @@ async def read_user(user_id: Id, query: Annotated[UserQuery, Depends(UserQuery.o
 
 @router.put("/{user_id}", response_model=UserRead, summary="Replace a user")
 async def replace_user(user_id: Id, new: UserReplace, session: Session, matching: IfMatch) -> User:
-    fields = await columns(new.model_dump())
+    fields = await with_own_password(user_id, new.model_dump())
     user = matching(found(await session.get(User, user_id)))
     user.sqlmodel_update(fields)
     return user
@@ -158,7 +189,7 @@ async def replace_user(user_id: Id, new: UserReplace, session: Session, matching
 
 @router.patch("/{user_id}", response_model=UserRead, summary="Update a user")
 async def update_user(user_id: Id, changes: UserUpdate, session: Session, matching: IfMatch) -> User:
-    fields = await columns(changes.model_dump(exclude_unset=True))
+    fields = await with_own_password(user_id, changes.model_dump(exclude_unset=True))
     user = matching(found(await session.get(User, user_id)))
     user.sqlmodel_update(fields)
     return user

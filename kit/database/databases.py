@@ -1,4 +1,4 @@
-"""The database of one process: its engines, and the sessions on them."""
+"""The database of one process: opens sessions, and has the engines of each event loop."""
 
 import asyncio
 import threading
@@ -17,8 +17,8 @@ class Database:
     """Opens sessions. On SQLite one connection writes and others read; on PostgreSQL both use one pool.
 
     Connections belong to the event loop that opened them. `primary` are the engines of the first loop that uses the
-    database; when that loop ends, they are disposed of, and the next loop has them. A loop that comes while another has
-    them gets engines of its own, with the same settings, but without the event listeners of the primary ones.
+    database. When that loop ends, they are disposed of, and the next loop can use them. A second loop at the same time
+    gets separate engines, with the same settings, but without the event listeners of the primary engines.
     """
 
     def __init__(self, url: URL, pool: Pool | None = None) -> None:
@@ -26,12 +26,12 @@ class Database:
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self.is_in_memory = self.is_sqlite and url.database in (None, "", ":memory:")
         self.primary = self._create_engines()
-        self.read_session: Callable[..., ReadSession] = ReadSession
-        """Opens a read session on the primary engines."""
-        self.write_session: Callable[..., WriteSession] = WriteSession
-        """Opens a write session on the primary engines."""
-        self._owner: asyncio.AbstractEventLoop | None = None
-        """The loop that has the primary engines."""
+        self.read: Callable[..., ReadSession] = self.open_read
+        """Opens a read session; the fast path replaces it."""
+        self.write: Callable[..., WriteSession] = self.open_write
+        """Opens a write session; the fast path replaces it."""
+        self.owner: asyncio.AbstractEventLoop | None = None
+        """The loop that uses the primary engines."""
         self._others: dict[asyncio.AbstractEventLoop, Engines] = {}
         self._clean_ups: dict[asyncio.AbstractEventLoop, AsyncGenerator[None]] = {}
         self._lock = threading.Lock()
@@ -43,7 +43,7 @@ class Database:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # there is none
             return self.primary
-        if loop is self._owner:
+        if loop is self.owner:
             return self.primary
         return self._others.get(loop) or self._engines_for(loop)
 
@@ -57,42 +57,41 @@ class Database:
         """The engine for reading: each statement is outside of any transaction."""
         return self.engines.reader
 
-    def read(self, *, restricted: bool = False) -> ReadSession:
-        """A session that reads. With `restricted` it finds only rows that belong to the principal."""
-        engines = self.engines
-        session = self.read_session if engines is self.primary else ReadSession
-        return session(engines.reader, self, restricted=restricted)
+    def open_read(self, *, restricted: bool = False) -> ReadSession:
+        """A read session. With `restricted` it returns only rows that belong to the principal."""
+        return ReadSession(self.reader, self, restricted=restricted)
 
-    def write(self, *, restricted: bool = False, restricted_reads: bool = False) -> WriteSession:
-        """A session that writes. With `restricted` it writes only rows that belong to the principal."""
-        engines = self.engines
-        session = self.write_session if engines is self.primary else WriteSession
-        return session(engines.writer, restricted=restricted, restricted_reads=restricted_reads)
+    def open_write(self, *, restricted: bool = False, restricted_reads: bool = False) -> WriteSession:
+        """A write session. With `restricted` it writes only rows that belong to the principal.
+
+        With `restricted_reads` it also reads no other rows.
+        """
+        return WriteSession(self.writer, restricted=restricted, restricted_reads=restricted_reads)
 
     def connect(self) -> AsyncConnection:
         """A connection for reading, outside of any transaction."""
         return self.reader.connect()
 
     async def dispose(self) -> None:
-        """Close the connections of the running event loop. What uses the database later opens new ones."""
+        """Close the connections of the running event loop. The database can be used again, with new connections."""
         await self.engines.dispose()
 
     def _create_engines(self) -> Engines:
         return create_engines(self.url, self.pool)
 
     def _engines_for(self, loop: asyncio.AbstractEventLoop) -> Engines:
-        """The engines of a loop that uses the database for the first time."""
+        """Assign engines to a loop that uses the database for the first time."""
         with self._lock:
             self._forget_closed_loops()
-            if self._owner is None:
-                self._owner, engines = loop, self.primary
+            if self.owner is None:
+                self.owner, engines = loop, self.primary
             else:
                 self._others[loop] = engines = self._create_engines()
             self._clean_ups[loop] = before_loop_ends(partial(self._release, loop, engines))
         return engines
 
     async def _release(self, loop: asyncio.AbstractEventLoop, engines: Engines) -> None:
-        """Close the connections of a loop that ends. A database in memory is its connection: the next loop has it."""
+        """Close the connections of a loop that ends; but a database in memory would be lost with its connection."""
         try:
             if engines is not self.primary or not self.is_in_memory:
                 await engines.dispose()
@@ -101,15 +100,15 @@ class Database:
                 self._forget(loop)
 
     def _forget_closed_loops(self) -> None:
-        """Abandon the connections of loops that were closed without cleaning up: nobody can close them any more."""
+        """Abandon the connections of loops that were closed without cleaning up, which cannot be closed any more."""
         for loop in [loop for loop in self._clean_ups if loop.is_closed()]:
-            engines = self.primary if loop is self._owner else self._others[loop]
+            engines = self.primary if loop is self.owner else self._others[loop]
             if engines is not self.primary or not self.is_in_memory:
                 engines.abandon()
             self._forget(loop)
 
     def _forget(self, loop: asyncio.AbstractEventLoop) -> None:
-        if loop is self._owner:
-            self._owner = None
+        if loop is self.owner:
+            self.owner = None
         self._others.pop(loop, None)
         self._clean_ups.pop(loop, None)

@@ -1,21 +1,105 @@
-"""Request bodies: read once, of a bounded size, and parsed as strict JSON (RFC 8259) in composed text (NFC)."""
+"""Request bodies: read at a minimum rate, of a bounded size, and parsed as strict JSON in composed text (NFC)."""
 
+import asyncio
 import json
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from starlette.requests import Request
-from starlette.types import Receive, Scope
+from starlette.types import Message, Receive, Scope
 
 from kit.http.encoding import composed
-from kit.http.problems import Problem, malformed
+from kit.http.fairness import Caller
+from kit.http.problems import Problem, malformed, unavailable
 
 MAX_DIGITS = 4300
-"""Of an integer: Python's own limit."""
+"""The largest number of digits of an integer: Python's own limit."""
+GRACE_SECONDS = 5.0
+"""How long the body may take beside what its size explains."""
+MIN_RATE = 16_384
+"""Bytes per second."""
+MAX_MEMORY = 67_108_864
+"""Bytes of bodies that have begun to arrive, in each event loop."""
+
+
+class Budget:
+    """The memory of bodies that arrive slowly, of which one caller has at most a share."""
+
+    def __init__(self, caller_share: float) -> None:
+        self.per_caller, self.used = MAX_MEMORY * caller_share, Counter[Caller]()
+
+    def take(self, caller: Caller, size: int) -> None:
+        """Note these bytes; a 503 if there is no memory for them, and a 429 if the caller has its share."""
+        if self.used[caller] + size > self.per_caller:
+            detail = "You send too many bodies at once; try again."
+            raise Problem(429, detail, kind="too-many-requests", headers={"Retry-After": "1", "Connection": "close"})
+        if self.used.total() + size > MAX_MEMORY:
+            raise unavailable("not_applied", "Too many bodies at once; try again.")
+        self.used[caller] += size
+
+    def give_back(self, caller: Caller, size: int) -> None:
+        self.used[caller] -= size
+        if not self.used[caller]:
+            del self.used[caller]
+
+
+class IncomingBody:
+    """The body of a request, of which the beginning is read ahead, and the rest while it is served."""
+
+    def __init__(self, receive: Receive, budget: Budget, caller: Caller) -> None:
+        self.receive_on, self.budget, self.caller = receive, budget, caller
+        self.waiting: deque[Message] = deque()
+        self.noted = self.size = 0
+        self.is_complete = self.has_arrived = False
+        """`has_arrived`: what is read ahead is there, and the request is served."""
+
+    async def read_ahead(self, scope: Scope, limit: int) -> bool:
+        """Read the body, at most `limit` bytes. False if the client has left; a 408 if it is too slow.
+
+        A body that is announced to be longer is not read ahead: it is refused, or read by a handler for uploads.
+        """
+        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        is_long = not announced.isdigit() or int(announced) > limit
+        self.started = asyncio.get_running_loop().time()
+        while not self.is_complete and self.size <= limit and not is_long:
+            message = await self.next_message()
+            if message["type"] == "http.disconnect":
+                return False
+            self.waiting.append(message)
+            if not self.is_complete:
+                self.note(len(message.get("body", b"")))
+        self.has_arrived = True
+        return True
+
+    async def receive(self) -> Message:
+        if self.waiting:
+            return self.waiting.popleft()
+        return await (self.receive_on() if self.is_complete else self.next_message())
+
+    async def next_message(self) -> Message:
+        try:
+            async with asyncio.timeout_at(self.started + GRACE_SECONDS + self.size / MIN_RATE):
+                message = await self.receive_on()
+        except TimeoutError:
+            detail = f"The body has to arrive with {MIN_RATE} bytes per second."
+            raise Problem(408, detail, kind="request-timeout", headers={"Connection": "close"}) from None
+        self.size += len(message.get("body", b""))
+        self.is_complete = not message.get("more_body", False)
+        return message
+
+    def note(self, size: int) -> None:
+        """Count the memory of a body that does not arrive as a whole."""
+        self.budget.take(self.caller, size)
+        self.noted += size
+
+    def forget(self) -> None:
+        if self.noted:
+            self.budget.give_back(self.caller, self.noted)
 
 
 class BufferedRequest(Request):
-    """A request whose body has been read already, so that each attempt to serve it reads it from the start."""
+    """A request whose body was read before, so that every attempt to serve the request can read it again."""
 
     def __init__(self, scope: Scope, receive: Receive, body: bytes) -> None:
         super().__init__(scope, receive)
@@ -23,7 +107,7 @@ class BufferedRequest(Request):
         self._is_used = False
 
     def next_attempt(self) -> "BufferedRequest":
-        """The same request, of which nothing has been read or parsed yet."""
+        """The request for the next attempt, without parsed or consumed parts."""
         if self._is_used:
             return BufferedRequest(self.scope, self._connection, self._content).next_attempt()
         self._is_used = True
@@ -37,20 +121,20 @@ class BufferedRequest(Request):
         return self._content
 
     async def json(self) -> Any:
-        """The body as JSON; a 400 if it is none."""
+        """The parsed body. Raises a 400 if it is not JSON."""
         if not hasattr(self, "_parsed"):
             self._parsed = parse(self._content)
         return self._parsed
 
 
 async def read_body(receive: Receive, given: Mapping[bytes, bytes], limit: int) -> bytes:
-    """The whole body; a 413 over `limit` bytes, announced or not, and a 400 if the client leaves before its end.
+    """Read the whole body. `given` are the headers of the request.
 
-    `given` are the headers of the request.
+    Raises a 413 if the body, or its Content-Length, is larger than `limit` bytes, and a 400 if the client disconnects.
     """
     announced = given.get(b"content-length", b"")
     if announced.isdigit() and int(announced) > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     body, is_complete = bytearray(), False
     while not is_complete:
         message = await receive()
@@ -58,18 +142,19 @@ async def read_body(receive: Receive, given: Mapping[bytes, bytes], limit: int) 
             raise malformed("The body ended early.")
         body += message.get("body", b"")
         if len(body) > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         is_complete = not message.get("more_body", False)
     return bytes(body)
 
 
-def _too_large(limit: int) -> Problem:
-    detail = f"The body may have at most {limit} bytes."
+def too_large(limit: int | None = None) -> Problem:
+    """A 413 for a body over this limit, in bytes, or over one that is not known here."""
+    detail = "The body is too large." if limit is None else f"The body may have at most {limit} bytes."
     return Problem(413, detail, kind="body-too-large", headers={"Connection": "close"})
 
 
 def refuse_other_than_json(given: Mapping[bytes, bytes]) -> None:
-    """A 415 for a body that is not `application/json` or `application/…+json`."""
+    """Raise a 415 if the Content-Type is neither `application/json` nor `application/…+json`."""
     content_type = given.get(b"content-type", b"")
     if content_type == b"application/json":
         return
@@ -83,14 +168,14 @@ def refuse_other_than_json(given: Mapping[bytes, bytes]) -> None:
 
 
 def refuse_encoded(given: Mapping[bytes, bytes]) -> None:
-    """A 415 for a body with a Content-Encoding (RFC 9110, section 8.4)."""
+    """Raise a 415 if the body has a Content-Encoding (RFC 9110, section 8.4)."""
     if given.get(b"content-encoding", b"").strip().lower() not in (b"", b"identity"):
         headers = {"Accept-Encoding": "identity"}
         raise Problem(415, "The body may have no Content-Encoding.", kind="unsupported-media-type", headers=headers)
 
 
 def parse(body: bytes) -> Any:
-    """The value of a JSON document; a 400 if it is none: its syntax, its encoding, its depth, a key twice."""
+    """Parse a JSON document. Raises a 400 for wrong syntax or encoding, too deep nesting, and duplicate keys."""
     try:
         value = DECODER.decode(body.decode("utf-8-sig"))
         return value if is_composed(body) else compose(value)
@@ -132,4 +217,4 @@ def _without_duplicates(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates)
-"""Made once: to make it takes as long as to read a body."""
+"""Shared by all requests: constructing a decoder takes as long as parsing a body."""

@@ -1,4 +1,4 @@
-"""Encoding: JSON with times in UTC with a Z, decimals and UUIDs as text; and text in its composed form (NFC)."""
+"""Encoding: JSON with times in UTC with a Z (RFC 3339), decimals and UUIDs as strings; text in the form NFC."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -16,11 +16,12 @@ def composed(text: str) -> str:
 
 
 def as_text(value: object) -> str:
+    """A decimal or UUID as text, for values that orjson cannot encode. Raises a TypeError for other types."""
     if isinstance(value, Decimal):
         return format(value, "f")  # without an exponent
-    if isinstance(value, UUID):  # the driver's UUIDs are not Python's own
+    if isinstance(value, UUID):  # asyncpg's UUIDs are a subclass, which orjson does not encode
         return str(value)
-    raise TypeError(f"{type(value).__name__} has no form in JSON")
+    raise TypeError(f"{type(value).__name__} cannot be encoded as JSON")
 
 
 to_json: Callable[[Any], bytes] = partial(orjson.dumps, default=as_text, option=orjson.OPT_UTC_Z)

@@ -112,7 +112,7 @@ def split(metadata: Iterable[Any]) -> tuple[list[Any], list[Any]]:
 
 def is_column_option(part: Any) -> bool:
     """Whether it is what SQLModel's `Field` says of the column."""
-    return isinstance(part, Derived) or hasattr(part, "sa_type") and not isinstance(part, FieldInfo)
+    return isinstance(part, Derived) or (hasattr(part, "sa_type") and not isinstance(part, FieldInfo))
 
 
 def rules_of(field: FieldInfo) -> tuple[Any, list[Any]]:

@@ -10,7 +10,7 @@ import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import partial
@@ -268,7 +268,9 @@ class DecimalForm(Form):
         sign = "" if (inner.get("ge") or inner.get("gt") or -1) >= 0 or inner.get("ge") == 0 else "-?"
         pattern = f"^{sign}[0-9]{{1,{self.whole}}}(\\.[0-9]{{1,{self.places}}})?$" if self.places else f"^{sign}[0-9]+$"
         shown = handler(type_in(schema))
-        kinds = [kind | ({"pattern": pattern} if kind.get("type") == "string" else {}) for kind in shown.get("anyOf", ())]
+        kinds = [
+            kind | ({"pattern": pattern} if kind.get("type") == "string" else {}) for kind in shown.get("anyOf", ())
+        ]
         return {**shown, "anyOf": kinds} if kinds else {**shown, "pattern": pattern}
 
 

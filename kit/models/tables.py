@@ -92,7 +92,10 @@ def column_type(field: FieldInfo) -> Any:
     if kind in PLAIN:
         return PLAIN[kind]
     if kind == "integer":
-        lowest, highest = bounds.get("ge", bounds.get("gt", MIN_INTEGER)), bounds.get("le", bounds.get("lt", MAX_INTEGER))
+        lowest, highest = (
+            bounds.get("ge", bounds.get("gt", MIN_INTEGER)),
+            bounds.get("le", bounds.get("lt", MAX_INTEGER)),
+        )
         is_small = int(lowest) in SMALL and int(highest) in SMALL and not option(field, "foreign_key")
         return Integer() if is_small else BIGINT
     if kind == "decimal":

@@ -1,4 +1,4 @@
-"""Values of filters: typed by the column that they are compared with."""
+"""Values of filters: their types and bounds, which follow from the column."""
 
 import re
 from datetime import date, datetime, time, timedelta
@@ -20,12 +20,11 @@ INTEGER = re.compile("-?[0-9]+")
 DECIMAL = re.compile(NUMBER)
 FLOAT = re.compile(f"{NUMBER}([eE][+-]?[0-9]{{1,3}})?")
 RFC_3339 = re.compile(
-    rf"(?P<date>{DATE})([Tt ](?P<clock>[0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}(\.[0-9]{{1,9}})?)(?P<offset>[Zz]|[ +-]\d\d:\d\d))?",
-    re.ASCII,
+    rf"(?P<date>{DATE})([Tt ](?P<clock>\d\d:\d\d:\d\d(\.\d{{1,9}})?)(?P<offset>[Zz]|[ +-]\d\d:\d\d))?", re.ASCII
 )
 """A time, or a date alone. In a query, a `+` that is not escaped arrives as a blank."""
 MAX_TEXT = 200
-"""Of a value in a query, in characters."""
+"""The largest length of a value in a query, in characters."""
 
 
 def yes_or_no(value: object) -> object:
@@ -35,17 +34,17 @@ def yes_or_no(value: object) -> object:
 
 
 def in_years_of_four_digits(time: datetime) -> datetime:
-    if not 1 < time.year < 9999:  # at the edges it may not exist in UTC
+    if not 1 < time.year < 9999:  # in years 1 and 9999 the conversion to UTC may overflow
         raise PydanticCustomError("datetime_range", "The year should be between 2 and 9998")
     return time
 
 
 def written(pattern: re.Pattern[str], kind: LiteralString) -> BeforeValidator:
-    """Refuse what Python would read, but nobody writes: `1_0` for 10, or seconds for a time."""
+    """Refuse notations that pydantic accepts by mistake, such as `1_0` for 10, or seconds for a time."""
 
     def check(value: object) -> object:
         if isinstance(value, str) and not pattern.fullmatch(value):
-            raise PydanticCustomError(kind, "Input is not written as its type is")
+            raise PydanticCustomError(kind, "Input is not in the notation of its type")
         return value
 
     return BeforeValidator(check)

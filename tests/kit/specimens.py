@@ -163,7 +163,10 @@ class Specimen:
             return type(bases[0])(f"{title}{suffix}", bases, {"__module__": __name__, "__doc__": "A specimen."}, **more)
 
         self.table = type(base)(
-            title, (base, SpecimenEntity), {"__module__": __name__, "__tablename__": f"specimen_{self.name}"}, table=True
+            title,
+            (base, SpecimenEntity),
+            {"__module__": __name__, "__tablename__": f"specimen_{self.name}"},
+            table=True,
         )
         self.create, self.read = derived("Create", base, Body), derived("Read", Stamped, base, Read)
         self.update = derived("Update", self.create, Changes)
