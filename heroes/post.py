@@ -9,7 +9,6 @@ from sqlmodel import Field, Relationship, SQLModel, select
 
 from heroes.user import User, UserBrief
 from kit import (
-    BIGINT,
     VIEW,
     Absent,
     Batch,
@@ -28,33 +27,30 @@ from kit import (
     ReadSession,
     Session,
     Stamped,
-    Text,
     Who,
     allowing,
     create_many,
     embedding,
     found,
     page,
-    sorted_by,
 )
 
 
 class PostBase(SQLModel):
-    title: Name = Field(max_length=200, schema_extra={"examples": ["On teapots"]})
-    body: Text = Field(max_length=20_000, schema_extra={"examples": ["Short and stout."]})
+    title: Name = Field(max_length=200, index=True, schema_extra={"examples": ["On teapots"]})
+    body: str = Field(max_length=20_000, schema_extra={"examples": ["Short and stout."]})
     author_id: Owner = Field(
         default_factory=Absent,
         foreign_key="user.id",
         ondelete="CASCADE",
-        sa_type=BIGINT,
         description="The id of the user; if left out, of the caller.",
+        index=True,
         schema_extra={"examples": ["{user}"]},
     )
 
 
 class Post(PostBase, Entity, table=True):
     belongs_to = "author_id"
-    __table_args__ = (*sorted_by("title", "author_id", "created_at"),)
     author: User = Relationship(sa_relationship_kwargs=VIEW)
 
 
@@ -77,8 +73,6 @@ class PostUpdate(PostCreate, Changes):
 class PostQuery(ListQuery):
     model = Post
     read = PostRead
-    filters = ("title", "author_id", "created_at")
-    sorts = ("title", "author_id", "created_at")
     search = ("title", "body")
     default_sort = "-created_at"
 

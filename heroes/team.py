@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 from sqlalchemy.orm import relationship
-from sqlmodel import Field, Relationship, SQLModel, UniqueConstraint, select
+from sqlmodel import Field, Relationship, SQLModel, select
 
 from kit import (
     VIEW,
@@ -28,22 +28,20 @@ from kit import (
     create_many,
     found,
     page,
-    sorted_by,
 )
 
 
 class TeamBase(SQLModel):
     name: Name = Field(
-        max_length=100, description="Unique.", schema_extra={"examples": ["Preventers", "Z-Force", "Defenders"]}
+        max_length=100,
+        description="Unique.",
+        unique=True,
+        schema_extra={"examples": ["Preventers", "Z-Force", "Defenders"]},
     )
-    headquarters: Name = Field(max_length=200, schema_extra={"examples": ["Sharp Tower"]})
+    headquarters: Name = Field(max_length=200, index=True, schema_extra={"examples": ["Sharp Tower"]})
 
 
 class Team(TeamBase, Entity, table=True):
-    __table_args__ = (
-        UniqueConstraint("name"),
-        *sorted_by("headquarters", "created_at"),
-    )
     heroes: list[Any] = Relationship(
         sa_relationship=relationship("Hero", back_populates="team", order_by="Hero.id", **VIEW)
     )
@@ -66,8 +64,6 @@ class TeamUpdate(TeamCreate, Changes):
 class TeamQuery(ListQuery):
     model = Team
     read = TeamRead
-    filters = ("name", "headquarters", "created_at")
-    sorts = ("name", "headquarters", "created_at")
     search = ("name", "headquarters")
     includes = {"heroes": "HeroRead"}
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import StrictBool
 from sqlalchemy import Integer
 from sqlmodel import AutoString, Field, Index, SQLModel, func, or_, select, text
 
@@ -40,7 +39,6 @@ from kit import (
     hashed,
     page,
     runtime_of,
-    sorted_by,
 )
 
 MAX_BULK_USERS = 50  # hashing a password takes 0.1 s, and a request has a deadline
@@ -57,15 +55,20 @@ def first_generation() -> int:
 class UserBase(SQLModel):
     belongs_to: ClassVar[str | None] = "id"
 
-    username: Username = Field(min_length=3, max_length=50, schema_extra={"examples": ["natasha", "steve", "bruce"]})
+    username: Username = Field(
+        min_length=3, max_length=50, index=True, schema_extra={"examples": ["natasha", "steve", "bruce"]}
+    )
     email: Email = Field(
         max_length=254,
+        index=True,
         sa_column_kwargs=PRIVATE,
         schema_extra={"examples": ["natasha@example.com", "steve@example.com", "bruce@example.com"]},
     )
-    full_name: Name | None = Field(default=None, max_length=200, schema_extra={"examples": ["Natasha Roman"]})
-    is_active: StrictBool = True
-    is_superuser: StrictBool = False
+    full_name: Name | None = Field(
+        default=None, max_length=200, index=True, schema_extra={"examples": ["Natasha Roman"]}
+    )
+    is_active: bool = Field(default=True, index=True)
+    is_superuser: bool = Field(default=False, index=True)
 
 
 class User(UserBase, Entity, table=True):
@@ -73,7 +76,6 @@ class User(UserBase, Entity, table=True):
     __table_args__ = (
         Index("uq_user_username", text("lower(username)"), unique=True),
         Index("uq_user_email", text("lower(email)"), unique=True),
-        *sorted_by("username", "email", "full_name", "is_active", "is_superuser", "created_at"),
     )
     hashed_password: str = Field(sa_type=AutoString(255), repr=False, exclude=True)
     generation: int = Field(default_factory=first_generation, sa_type=Integer, sa_column_kwargs={"server_default": "0"})
@@ -111,7 +113,6 @@ class UserReplace(UserCreate):
 class UserQuery(ListQuery):
     model = User
     read = UserRead
-    filters = ("username", "email", "full_name", "is_active", "is_superuser", "created_at")
     sorts = ("username", "email", "full_name", "created_at")
     search = ("username", "email", "full_name")
     default_sort = "-created_at"

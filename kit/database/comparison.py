@@ -62,17 +62,17 @@ def compare_checks(
     retyped = {op.column_name for op in found.ops if isinstance(op, ops.AlterColumnOp) and is_schema_type(op)}
     for constraint in sorted(named_checks(model), key=lambda check: str(check.name)):
         if constraint.name in changed and not retyped.intersection(column.name for column in constraint.columns):
-            found.ops.append(ops.CreateCheckConstraintOp.from_constraint(detached(constraint, context.dialect)))
+            found.ops.append(creation(constraint, name, context.dialect))
     return DONE
 
 
-def detached(constraint: CheckConstraint, dialect: Dialect | None) -> CheckConstraint:
-    """The same constraint in text: one of columns would be added to the table of the model for each operation."""
+def creation(constraint: CheckConstraint, table: str, dialect: Dialect | None) -> ops.CreateCheckConstraintOp:
+    """The operation, with the condition as text: one of columns would be added to the table of the model again."""
     options = {"include_table": False, "literal_binds": True}
-    sql = str(constraint.sqltext.compile(dialect=dialect, compile_kwargs=options))
-    copied = constraint if isinstance(constraint.sqltext, TextClause) else CheckConstraint(text(escaped(sql)))
-    copied.name, copied.table = conv(str(constraint.name)), constraint.table
-    return copied
+    condition = constraint.sqltext
+    if not isinstance(condition, TextClause):
+        condition = text(escaped(str(condition.compile(dialect=dialect, compile_kwargs=options))))
+    return ops.CreateCheckConstraintOp(conv(str(constraint.name)), table, condition)
 
 
 def is_schema_type(op: ops.AlterColumnOp) -> bool:

@@ -8,7 +8,7 @@ are validated without a call of Python wherever that is possible.
 import math
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -109,19 +109,22 @@ def storable_json(value: Any, depth: int = 0) -> Any:
     """Refuse what a database cannot store in JSON, or what JSON cannot write."""
     if depth > MAX_DEPTH:
         raise PydanticCustomError("json_depth", "Input should be nested at most {depth} deep", {"depth": MAX_DEPTH})
+    for part in parts_of(value):
+        storable_json(part, depth + 1)
     if isinstance(value, str):
         storable(value)
     elif isinstance(value, float) and not math.isfinite(value):
         raise PydanticCustomError("finite_number", "Input should be a finite number")
     elif isinstance(value, int) and not MIN_INTEGER <= value <= MAX_INTEGER:
         raise PydanticCustomError("json_integer", "Integers should fit into 64 bits")
-    elif isinstance(value, dict):
-        for part in (*value, *value.values()):
-            storable_json(part, depth + 1)
-    elif isinstance(value, list | tuple):
-        for part in value:
-            storable_json(part, depth + 1)
     return value
+
+
+def parts_of(value: Any) -> Iterable[Any]:
+    """The keys and values of an object, or the elements of an array."""
+    if isinstance(value, dict):
+        return (*value, *value.values())
+    return value if isinstance(value, list | tuple) else ()
 
 
 def as_decimal(number: Decimal) -> str:

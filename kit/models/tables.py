@@ -137,9 +137,9 @@ def complete_table(entity: Any, table: Table) -> None:
         if isinstance(column.type, AutoString):
             column.type = text_type(column.type.length)
     for name, field in entity.model_fields.items():
-        column = table.columns.get(name)
-        if column is not None and not column.foreign_keys and not column.primary_key:
-            add_check(table, column, field)
+        stored = table.columns.get(name)
+        if stored is not None and not stored.foreign_keys and not stored.primary_key:
+            add_check(table, stored, field)
     widen_indexes(table)
     number_rows(table)
 
@@ -161,7 +161,7 @@ def widen_indexes(table: Table) -> None:
         if len(columns) != 1 or index.unique or not columns[0].index:
             continue
         table.indexes.discard(index)
-        others = [other for other in table.indexes if [*other.columns][:1] == columns and not other.unique]
+        others = [other for other in table.indexes if [*other.columns.keys()] == [columns[0].key, "id"]]
         for other in others:
             table.indexes.discard(other)
         Index(index.name, columns[0], table.columns["id"])

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, GetCoreSchemaHandler, GetJsonSchemaHandler,
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from kit.models.columns import BIGINT as BIGINT
-from kit.models.columns import MAX_ID
+from kit.models.columns import MAX_ID as MAX_ID
 from kit.models.columns import MoneyColumn as MoneyColumn
 from kit.models.forms import DecimalForm, Form
 from kit.models.forms import storable as storable

@@ -19,7 +19,7 @@ def indexed(model: type[SQLModel], read: type[Read]) -> list[str]:
     """The fields that an answer shows and with which an index begins, in the order of the answer."""
     table: Any = inspect(model).local_table
     parts = [*table.indexes, *(part for part in table.constraints if isinstance(part, UniqueConstraint))]
-    first = {list(part.columns)[0].name for part in parts if len(part.columns)}
+    first = {next(iter(part.columns)).name for part in parts if len(part.columns)}
     return [name for name in read.model_fields if name in first and name in model.model_fields]
 
 

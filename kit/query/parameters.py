@@ -64,7 +64,7 @@ def read(known: Mapping[str, Parameter], given: QueryParams, others: Collection[
     `others` are the names of parameters that are allowed too, but that FastAPI reads.
     """
     refuse_unknown([*known, *others], given)
-    refuse_repeated(known, given)
+    refuse_repeated([name for name in given if name in known and not known[name].listed], given)
     values, errors = {}, []
     for name in given:
         if name not in known:
@@ -86,12 +86,12 @@ def refuse_unknown(known: Collection[str], given: QueryParams) -> None:
         raise invalid(error("query", name, listing, "unknown_parameter") for name in unknown)
 
 
-def refuse_repeated(known: Mapping[str, Parameter], given: QueryParams) -> None:
-    """Raise a 422 if a parameter that is no list is given more than once."""
+def refuse_repeated(single: Collection[str], given: QueryParams) -> None:
+    """Raise a 422 if one of these parameters is given more than once."""
     if len(given) == len(given.multi_items()):
         return
     names = [name for name, _ in given.multi_items()]
-    repeated = [name for name, parameter in known.items() if not parameter.listed and names.count(name) > 1]
+    repeated = [name for name in single if names.count(name) > 1]
     if repeated:
         detail = "The parameter is given more than once"
         raise invalid(error("query", name, detail, "repeated_parameter") for name in repeated)
