@@ -9,19 +9,19 @@ MESSAGE ?= change
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 # The kit is the same in every clone, and its tests take as long as all others together: they have a command of their own.
 KIT := tests/kit
-# What covers every branch: the contract for one resource, which is the same for all; no tests that run other processes;
-# and PostgreSQL where the engines differ. Coverage may hang where threads end that have used the database.
+# The tests that cover every branch: the contract for one resource, which is the same for all; no tests that start other
+# processes; and PostgreSQL where the engines differ. Coverage may hang when threads end that have used the database.
 BROAD := contract or schemathesis.py or readme.py or secrets.py or adding_a_resource.py or test_a_browser or (thousand and postgresql)
-PROCESSES := test_servers or killed or at_once_do_it_once or unknown_revision
+PROCESSES := test_servers or killed or processes_migrate_once or unknown_revision
 BOTH := kit or superuser or migration
 TRACED := sqlite-gadgets or not ($(BROAD) or $(PROCESSES) or in_threads or (habits and postgresql)) and ($(BOTH) or not postgresql)
 # These tests kill, overload and restart processes, so nothing else should run at the same time.
 FAULTS := tests/faults
-# Tests that run the plain kit, of which the others use only what the fast path leaves to it.
+# Tests of the plain kit: the other tests use only those parts of it that the fast path does not replace.
 PLAIN := tests/kit --ignore=tests/kit/fast --ignore=tests/kit/habits --ignore=tests/kit/server
 
 .DEFAULT_GOAL := help
-.PHONY: help run routes test test-kit test-faults bench check format migrate superuser migration lock clean
+.PHONY: help run resource routes test test-kit test-faults bench check format migrate superuser migration lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -42,7 +42,7 @@ test-faults: .venv/dev ## Run the tests that kill, overload and restart real pro
 bench: .venv-bench/ready benchmarks/peers/fastify/node_modules ## Compare with other services, in an hour; QUICK=1 for three minutes, ARGS=--help for options
 	@.venv-bench/bin/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
-check: export PYTHONDONTWRITEBYTECODE = # or six processes compile all modules again
+check: export PYTHONDONTWRITEBYTECODE = # otherwise six processes compile all modules again
 check: .venv/dev ## Check format, lint and types, and that tests cover every line and branch
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -64,6 +64,9 @@ migrate: .venv/run ## Migrate the database of DATABASE_URL to the latest version
 
 superuser: .venv/run ## Create a superuser; asks for what SUPERUSER_USERNAME, SUPERUSER_EMAIL and SUPERUSER_PASSWORD do not give
 	@$(BIN)/python superuser.py
+
+resource: .venv/dev ## Write a resource from the pattern; NAME=invoice FIELDS="number:str! total:money status:draft|sent note:text?" OWNER=user
+	@$(BIN)/python -m kit.scaffolding "NAME=$$NAME" "FIELDS=$$FIELDS" "OWNER=$$OWNER" "PARENT=$$PARENT" "PLURAL=$$PLURAL"
 
 migration: .venv/dev ## Write a migration for the changes of the models, and try it on a copy; MESSAGE="add villains", RENAME=hero.age:years
 	@$(BIN)/python -m kit.database.new_migration "$(MESSAGE)" "$(RENAME)"

@@ -79,8 +79,8 @@ class Settings(BaseSettings):
         default=100,
         ge=1,
         le=100_000,
-        description="Requests served at the same time. As many more wait for up to 0.5 s, and callers take turns; others "
-        "get a 503 or a 429.",
+        description="Requests served at the same time. As many more wait for up to 0.5 s, and callers take turns; "
+        "others get a 503 or a 429.",
     )
     max_streams: int = Field(
         default=100,

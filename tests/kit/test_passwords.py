@@ -20,7 +20,7 @@ from tests.kit.service import client_of, create_runtime, create_service
 SECRET = "Zq9-swordfish"  # noqa: S105  to be looked for
 
 
-class Held:
+class BlockingHasher:
     """A hasher that blocks until it is released."""
 
     def __init__(self) -> None:
@@ -40,11 +40,11 @@ class Held:
 
 
 @pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
-    held = Held()
-    monkeypatch.setattr(passwords, "hasher", held)
-    yield held
-    held.released.set()
+def blocking_hasher(monkeypatch: pytest.MonkeyPatch) -> Iterator[BlockingHasher]:
+    blocking_hasher = BlockingHasher()
+    monkeypatch.setattr(passwords, "hasher", blocking_hasher)
+    yield blocking_hasher
+    blocking_hasher.released.set()
 
 
 async def test_a_hash_is_argon2id_with_a_salt_of_its_own() -> None:
@@ -69,51 +69,59 @@ async def probed(database: Database) -> AsyncIterator[Client]:
         yield client
 
 
-async def test_other_requests_are_answered_while_a_password_is_hashed(probed: Client, held: Held) -> None:
+async def test_other_requests_are_answered_while_a_password_is_hashed(
+    probed: Client, blocking_hasher: BlockingHasher
+) -> None:
     hashing = asyncio.create_task(probed.post("/probes/secrets", json={"secret": SECRET}))
-    await held.has_started()
+    await blocking_hasher.has_started()
     book = await new_book(probed)
     assert (await probed.get("/books/")).json() == [book]
     assert not hashing.done()
-    held.released.set()
+    blocking_hasher.released.set()
     assert (await hashing).status_code == 204
-    assert held.threads == {"argon2_0"}
+    assert blocking_hasher.threads == {"argon2_0"}
 
 
-async def test_a_bounded_number_of_hashes_waits(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_bounded_number_of_hashes_waits(
+    blocking_hasher: BlockingHasher, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(passwords.current_queue(), "max_waiting", 2)
     waiting = [asyncio.create_task(hashed(SecretStr(SECRET))) for _ in range(3)]
-    await held.has_started()
+    await blocking_hasher.has_started()
     with pytest.raises(Problem) as refused:
         await hashed(SecretStr(SECRET))
     assert refused.value.status_code == 503
     assert refused.value.headers == {"Retry-After": "1"}
-    held.released.set()
+    blocking_hasher.released.set()
     await asyncio.gather(*waiting)
     assert await hashed(SecretStr(SECRET))
 
 
-async def test_a_cancelled_hash_releases_its_place(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_cancelled_hash_releases_its_place(
+    blocking_hasher: BlockingHasher, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(passwords.current_queue(), "max_waiting", 0)
     waiting = asyncio.create_task(hashed(SecretStr(SECRET)))
-    await held.has_started()
+    await blocking_hasher.has_started()
     waiting.cancel()
     await asyncio.wait([waiting])
-    held.released.set()
+    blocking_hasher.released.set()
     assert await hashed(SecretStr(SECRET))
 
 
-async def test_too_many_waiting_hashes_are_a_503(probed: Client, held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_many_waiting_hashes_are_a_503(
+    probed: Client, blocking_hasher: BlockingHasher, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(passwords.current_queue(), "max_waiting", 0)
     hashing = asyncio.create_task(hashed(SecretStr(SECRET)))
-    await held.has_started()
+    await blocking_hasher.has_started()
     answer = await probed.post("/probes/secrets", json={"secret": SECRET})
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
-    held.released.set()
+    blocking_hasher.released.set()
     assert await hashing
 
 
-async def test_a_login_does_not_wait_for_all_who_register(held: Held) -> None:
+async def test_a_login_does_not_wait_for_all_who_register(blocking_hasher: BlockingHasher) -> None:
     done: list[str] = []
 
     async def note(kind: str, caller: str, work: Awaitable[object]) -> None:
@@ -123,8 +131,8 @@ async def test_a_login_does_not_wait_for_all_who_register(held: Held) -> None:
 
     new = [note("new", f"10.0.0.{number}", hashed(SecretStr(SECRET))) for number in range(3) for _ in range(3)]
     tasks = [asyncio.create_task(one) for one in (*new, note("login", "10.0.0.9", verified(SECRET, None)))]
-    await held.has_started()
-    held.released.set()
+    await blocking_hasher.has_started()
+    blocking_hasher.released.set()
     await asyncio.gather(*tasks)
     assert done.index("login") <= 4
 
