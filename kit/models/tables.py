@@ -23,8 +23,10 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
+    String,
     Table,
     Time,
+    UniqueConstraint,
     Uuid,
     and_,
     func,
@@ -45,6 +47,10 @@ SMALL = range(-(2**31), 2**31)
 """The integers of a column of 32 bits."""
 SHORTEST_MEMBER = 16
 """Characters for the values of an enum, so that a new one seldom needs a longer column."""
+
+
+LONGEST_ENTRY = 650
+"""Characters of a text with an index, each of which may have four bytes."""
 
 
 def type_columns(entity: type[SQLModel]) -> None:
@@ -140,16 +146,29 @@ def complete_table(entity: Any, table: Table) -> None:
         stored = table.columns.get(name)
         if stored is not None and not stored.foreign_keys and not stored.primary_key:
             add_check(table, stored, field)
+    refuse_long_entries(entity, table)
     widen_indexes(table)
     number_rows(table)
 
 
+def refuse_long_entries(entity: Any, table: Table) -> None:
+    """A TypeError for an index of texts that PostgreSQL would refuse to store, at the first long one."""
+    uniques = [part for part in table.constraints if isinstance(part, UniqueConstraint)]
+    parts: list[Index | UniqueConstraint] = [*table.indexes, *uniques]
+    for stored in (column for part in parts for column in part.columns):
+        longest = getattr(stored.type, "length", None) or 0
+        if isinstance(stored.type, String) and longest > LONGEST_ENTRY:
+            raise TypeError(
+                f"{entity.__name__}.{stored.name} has an index and up to {longest} characters, but an entry of an "
+                f"index of PostgreSQL has 2704 bytes at most: write `max_length={LONGEST_ENTRY}` or less, or no index."
+            )
+
+
 def number_rows(table: Table) -> None:
     """Never give an id twice, on SQLite, unless the table says otherwise."""
-    options = table.dialect_options["sqlite"]
-    is_numbered = table.autoincrement_column is not None
-    if is_numbered and "sqlite_autoincrement" not in table.kwargs:
-        options["autoincrement"] = True
+    says_so = "sqlite_autoincrement" in list(table.dialect_kwargs)  # `in` alone would find its default, too
+    if table.autoincrement_column is not None and not says_so:
+        table.dialect_kwargs["sqlite_autoincrement"] = True
 
 
 def widen_indexes(table: Table) -> None:

@@ -20,7 +20,7 @@ def comma_separated(kind: Any, longest: int) -> Any:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A query parameter. `kind` is its type, for pydantic; `listed` means that its value is comma-separated."""
+    """A query parameter. `kind` is its type, for pydantic; a `listed` one is comma-separated, or given repeatedly."""
 
     name: str
     kind: Any
