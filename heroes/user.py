@@ -156,7 +156,7 @@ async def refuse_taken(database: Database, new: UserCreate) -> None:
     async with database.read() as session:
         if (await session.exec(select(User.id).where(taken).limit(1))).first() is not None:
             fields = "email or username"
-            raise conflict(fields, f"{fields} is taken: another one has this value.", "taken")
+            raise conflict(fields, f"{fields} is taken: another row has this value.", "taken")
 
 
 @router.get("/", response_model=list[UserRead], summary="List users")

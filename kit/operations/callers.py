@@ -14,12 +14,12 @@ ANY_METHOD = "*"
 
 
 async def get_caller(connection: HTTPConnection) -> Principal | None:
-    """The user who calls; None for nobody. A 401 for a token that is not valid, but on a public route it is ignored."""
+    """The user of the request; None without a token. Raises a 401 for an invalid token, except on public routes."""
     return await runtime_of(connection).authenticator.caller(connection, who_may_use(connection))
 
 
 Caller = Annotated[Principal | None, Depends(get_caller)]
-"""The user who calls, with `id` and `roles`; None for nobody."""
+"""The user of the request, with `id` and `roles`; None without a token."""
 
 
 async def check_permission(connection: HTTPConnection, caller: Caller) -> None:
@@ -28,7 +28,7 @@ async def check_permission(connection: HTTPConnection, caller: Caller) -> None:
 
 
 def who_may_use(connection: HTTPConnection) -> Who:
-    """Who may use the route of this request; superusers, if nothing is known of it."""
+    """The permission of the route of this request; superusers for an unknown route."""
     route, access = id(connection.scope.get("route")), runtime_of(connection).access
     who = access.get((route, connection.scope.get("method", ANY_METHOD)))
     return who or access.get((route, ANY_METHOD), Who.SUPERUSERS)

@@ -1,4 +1,4 @@
-"""Dependencies of handlers: `Session` and `ReadSession`, which tests may override as any dependency."""
+"""Dependencies of handlers: `Session` and `ReadSession`, which tests may override like any dependency."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated
@@ -16,16 +16,16 @@ from kit.runtime import runtime_of
 
 
 async def get_read_session(connection: HTTPConnection) -> AsyncIterator[sessions.ReadSession]:
-    """The session of the unit of work, or one of its own; it is open until the answer has been sent."""
+    """The session of the unit of work, or a new one. It is open until the response has been sent."""
     unit = UNIT.get()
     async with unit.session if unit else runtime_of(connection).database.read() as session:
         yield session  # type: ignore[misc]  # in an operation that writes, the session that writes
 
 
 async def get_session(connection: HTTPConnection) -> AsyncIterator[sessions.WriteSession]:
-    """The session of the unit of work, or one of its own, which `commit_before_answer` commits.
+    """The session of the unit of work, or a new one, which `commit_before_answer` commits.
 
-    What a stream or a background task writes after that is committed at its end.
+    Later changes by a stream or a background task are committed at its end.
     """
     unit, answer = UNIT.get(), connection.scope[ANSWER]
     async with _unit_session(unit) or _new_session(connection) as session:

@@ -15,8 +15,9 @@ from kit.operations.route import Operation
 from tests.application import opened, production
 from tests.clients import client_of
 from tests.engines import Client, url_of
-from tests.heroes.people import PASSWORD, Person
+from tests.heroes.people import PASSWORD
 from tests.heroes.shop import UNKNOWN, Json, cheap_hashes, made, new_hero, new_product, numbers, read, user_body
+from tests.people import Person
 
 ANYONE, MEMBERS, OWNERS, SUPERUSERS = Who
 SUPERUSER_RULES = {"GET": MEMBERS}

@@ -22,8 +22,9 @@ from kit.auth import passwords
 from tests.application import KEY, opened, production
 from tests.clients import client_of
 from tests.engines import Client, url_of
-from tests.heroes.people import PASSWORD, Person, join, token_of
+from tests.heroes.people import PASSWORD, join, token_of
 from tests.heroes.shop import Json, cheap_hashes, made, new_hero, read, user_body
+from tests.people import Person
 
 SERVICE = "/heroes/"
 OTHER_KEY = "fedcba9876543210fedcba9876543210"
