@@ -21,7 +21,7 @@ FAULTS := tests/faults
 PLAIN := tests/kit --ignore=tests/kit/fast --ignore=tests/kit/habits --ignore=tests/kit/server
 
 .DEFAULT_GOAL := help
-.PHONY: help run routes test test-kit test-faults bench check format migrate superuser migration lock clean
+.PHONY: help run resource routes test test-kit test-faults bench check format migrate superuser migration lock clean
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -64,6 +64,9 @@ migrate: .venv/run ## Migrate the database of DATABASE_URL to the latest version
 
 superuser: .venv/run ## Create a superuser; asks for what SUPERUSER_USERNAME, SUPERUSER_EMAIL and SUPERUSER_PASSWORD do not give
 	@$(BIN)/python superuser.py
+
+resource: .venv/dev ## Write a resource from the pattern; NAME=invoice FIELDS="number:str! total:money status:draft|sent note:text?" OWNER=user
+	@$(BIN)/python -m kit.scaffolding "NAME=$$NAME" "FIELDS=$$FIELDS" "OWNER=$$OWNER" "PARENT=$$PARENT" "PLURAL=$$PLURAL"
 
 migration: .venv/dev ## Write a migration for the changes of the models, and try it on a copy; MESSAGE="add villains", RENAME=hero.age:years
 	@$(BIN)/python -m kit.database.new_migration "$(MESSAGE)" "$(RENAME)"

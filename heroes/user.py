@@ -33,13 +33,13 @@ from kit import (
     Username,
     Who,
     allowing,
-    conflict,
     create_many,
     found,
     hashed,
     page,
     runtime_of,
     sorted_by,
+    taken,
 )
 
 MAX_BULK_USERS = 50  # hashing a password takes 0.1 s, and a request has a deadline
@@ -152,11 +152,10 @@ async def refuse_taken(database: Database, new: UserCreate) -> None:
     Hashing takes long, and holds up logins. The constraints decide if two register at the same time, and tell
     superusers which of the two it is.
     """
-    taken = or_(func.lower(User.username) == new.username.lower(), func.lower(User.email) == new.email.lower())
+    is_known = or_(func.lower(User.username) == new.username.lower(), func.lower(User.email) == new.email.lower())
     async with database.read() as session:
-        if (await session.exec(select(User.id).where(taken).limit(1))).first() is not None:
-            fields = "email or username"
-            raise conflict(fields, f"{fields} is taken: another row has this value.", "taken")
+        if (await session.exec(select(User.id).where(is_known).limit(1))).first() is not None:
+            raise taken("email or username")
 
 
 @router.get("/", response_model=list[UserRead], summary="List users")

@@ -11,7 +11,10 @@ import pytest
 import main
 
 PROJECT = Path(__file__).parents[1]
-ORDER = ("http", "models", "auth", "database", "runtime", "query", "operations", "openapi", "server", "fast")
+ORDER = (
+    *("http", "models", "auth", "database", "runtime", "query", "operations", "openapi", "server", "fast"),
+    "scaffolding",
+)
 """The packages of the kit, in order. A package may import the packages before it, and itself."""
 RESOURCES = sorted(path for path in (PROJECT / "heroes").glob("**/*.py") if path.stem != "__init__")
 KIT = sorted((PROJECT / "kit").glob("**/*.py"))

@@ -29,6 +29,14 @@ async def check_permission(connection: HTTPConnection, caller: Caller) -> None:
 
 def who_may_use(connection: HTTPConnection) -> Who:
     """The permission of the route of this request; superusers for an unknown route."""
+    who = known_access(connection)
+    if who is None:  # the route has replaced an equal one since the routes were checked
+        runtime_of(connection).check_routes()
+        who = known_access(connection)
+    return who or Who.SUPERUSERS
+
+
+def known_access(connection: HTTPConnection) -> Who | None:
+    """The permission of the route, if it was checked."""
     route, access = id(connection.scope.get("route")), runtime_of(connection).access
-    who = access.get((route, connection.scope.get("method", ANY_METHOD)))
-    return who or access.get((route, ANY_METHOD), Who.SUPERUSERS)
+    return access.get((route, connection.scope.get("method", ANY_METHOD))) or access.get((route, ANY_METHOD))

@@ -1,6 +1,7 @@
 """Dependencies of handlers: `Session` and `ReadSession`, which tests may override like any dependency."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated
 
 from fastapi import Depends
@@ -16,8 +17,15 @@ from kit.runtime import runtime_of
 
 
 async def get_read_session(connection: HTTPConnection) -> AsyncIterator[sessions.ReadSession]:
-    """The session of the unit of work, or a new one. It is open until the response has been sent."""
+    """The session of the unit of work, or a new one. It is open until the response has been sent.
+
+    If the route takes `Session` too, both are the same session, so that reads see uncommitted changes.
+    """
     unit = UNIT.get()
+    if unit is None and _takes_session(connection):
+        async with _writing_session(connection) as writing:
+            yield writing  # type: ignore[misc]  # it reads as well
+        return
     async with unit.session if unit else runtime_of(connection).database.read() as session:
         yield session  # type: ignore[misc]  # in an operation that writes, the session that writes
 
@@ -27,7 +35,23 @@ async def get_session(connection: HTTPConnection) -> AsyncIterator[sessions.Writ
 
     Later changes by a stream or a background task are committed at its end.
     """
+    async with _writing_session(connection) as session:
+        yield session
+
+
+def _takes_session(connection: HTTPConnection) -> bool:
+    """Whether a plain route takes `Session`, and no test has overridden it."""
+    is_overridden = get_session in connection.scope["app"].dependency_overrides
+    return not is_overridden and id(connection.scope.get("route")) in runtime_of(connection).writing
+
+
+@asynccontextmanager
+async def _writing_session(connection: HTTPConnection) -> AsyncIterator[sessions.WriteSession]:
+    """The write session of a request. Outside of a unit of work the first dependency creates it."""
     unit, answer = UNIT.get(), connection.scope[ANSWER]
+    if unit is None and answer.session is not None:
+        yield answer.session
+        return
     async with _unit_session(unit) or _new_session(connection) as session:
         answer.session = session
         yield session

@@ -26,7 +26,17 @@ from kit.server.frontends import Frontends
 from kit.server.guards import PermissionCheck, guard
 from kit.server.lifespan import LifespanState
 from kit.server.middleware import Layers, surround
-from kit.server.routes import ROUTES, Entry, Places, Snapshot, access_of, direct_handles, entries_of, places_of
+from kit.server.routes import (
+    ROUTES,
+    Entry,
+    Places,
+    Snapshot,
+    access_of,
+    direct_handles,
+    entries_of,
+    places_of,
+    writes_by_itself,
+)
 from kit.server.shutdown import Shutdown
 from kit.server.trailing_slashes import OtherSlash
 
@@ -74,6 +84,7 @@ class Service(FastAPI):
             exception_handlers=handlers,
             **options,
         )
+        runtime.check_routes = self.check_new_routes
         self.permission_check = PermissionCheck(self)
         self.frontends = Frontends(self, self.router.default)
         for router in (*routers, health.health_router(self.shutdown), docs.router):
@@ -88,7 +99,7 @@ class Service(FastAPI):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         checked = self.checked
         if checked is None or list(map(ROUTES, checked.routers)) != checked.lists:
-            self.check_routes()
+            self.check_routes()  # a route was added, removed or replaced by another one
         if not self.lifespan_state.is_reported and scope["type"] != "lifespan":
             self.lifespan_state.report()
         await self.surrounded(scope, receive, send)
@@ -102,6 +113,11 @@ class Service(FastAPI):
         """Refuse routes that would not work, and note how each of the others is served, and for whom."""
         with self.checking:
             self.checked = self.check(Snapshot(self.router))
+
+    def check_new_routes(self) -> None:
+        """Check the routes, if one of them is not the one that was checked."""
+        if self.checked is None or not self.checked.is_current():
+            self.check_routes()
 
     def check(self, snapshot: Snapshot) -> Snapshot:
         for route in snapshot.routes:  # before FastAPI makes copies of those that are included
@@ -119,6 +135,7 @@ class Service(FastAPI):
             raise ValueError("\n".join(faults))
         self.runtime.access = {entry.key: access_of(entry, self.public, self.closed) for entry in self.entries}
         self.places = places_of(self.entries)
+        self.runtime.writing = frozenset(entry.key[0] for entry in self.entries if writes_by_itself(entry))
         self.runtime.direct = direct_handles(self.entries, self.places)
         return snapshot
 
@@ -136,8 +153,7 @@ class Service(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document, made once; anew after a change of the routes."""
-        if self.checked is None or not self.checked.is_current():
-            self.check_routes()
+        self.check_new_routes()
         if not self.openapi_schema or self.documented is not self.runtime.access:
             self.openapi_schema = openapi(self, self.runtime.access)
             self.documented = self.runtime.access

@@ -169,12 +169,6 @@ async def test_text_that_cannot_be_stored_is_refused(client: Client, resource: R
                 assert refused(answer, field.name), (field.name, value)
 
 
-@needs("writable", "texts")
-async def test_text_has_a_maximum_length(client: Client, resource: Resource) -> None:
-    for field, _, _, _ in await resource.written(client, "texts"):
-        assert field.all_of("maxLength") or not field.is_free_text or field.is_a("number"), field.name
-
-
 @needs("writable", "texts with a maximum")
 async def test_text_is_not_longer_than_the_docs_say(client: Client, resource: Resource) -> None:
     for field, method, url, body in await resource.written(client, "texts with a maximum"):

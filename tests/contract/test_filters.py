@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Index, PrimaryKeyConstraint, UniqueConstraint, inspect
+from sqlalchemy import inspect
 
 from tests.contract.answer import MARKER, refused
 from tests.contract.field import Json
@@ -187,11 +187,3 @@ async def test_embedding_needs_no_statement_per_row(client: Client, resource: Re
 async def test_an_unknown_include_is_refused(client: Client, resource: Resource) -> None:
     for wrong in ("nonsense", "", "id", "team.heroes", "__class__"):
         assert "include" in pointed(await client.get(resource.path, params={"include": wrong}))[0]
-
-
-@needs("list")
-async def test_every_field_for_sort_or_filter_is_the_first_of_an_index(client: Client, resource: Resource) -> None:
-    kinds = [*resource.table.indexes, *resource.table.constraints]
-    indexed = [part for part in kinds if isinstance(part, Index | PrimaryKeyConstraint | UniqueConstraint)]
-    leading = {next(iter(part.columns)).name for part in indexed if len(part.columns)}
-    assert {*resource.query.filters, *resource.query.sorts, "id"} <= leading
