@@ -10,7 +10,7 @@ from sqlalchemy import or_
 from sqlalchemy.orm.interfaces import ORMOption
 from sqlmodel.sql.expression import SelectOfScalar
 
-from kit.auth.privacy import NOTHING, private_fields_of, refuse_private
+from kit.auth.privacy import NO_FIELDS, private_fields_of, refuse_private
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.http.problems import error, invalid
 from kit.models.entities import Entity
@@ -120,7 +120,7 @@ class ListQuery:
         self.given = parameter.read(parameters, request.query_params, declared_by(request)) if self.text else {}
         self.fields: list[str] | None = self.given.get("fields")
         self.included = list(dict.fromkeys(self.given.get("include", ())))
-        self.hidden = NOTHING if CURRENT_PRINCIPAL.get().is_superuser else private_fields_of(self.model)
+        self.hidden = NO_FIELDS if CURRENT_PRINCIPAL.get().is_superuser else private_fields_of(self.model)
         if self.hidden:
             filtered = {self.conditions[name][0] for name in self.given if name in self.conditions}
             refuse_private(filtered.union(term.removeprefix("-") for term in self.given.get("sort", ())) & self.hidden)
