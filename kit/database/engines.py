@@ -8,7 +8,6 @@ from typing import Any, Literal, NamedTuple
 import asyncpg
 from sqlalchemy import URL, Connection, ExceptionContext, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import PoolProxiedConnection
 
 from kit.auth.ownership import refuse_hidden_write
 from kit.database.errors import ASYNCPG_ERRORS, DRIVER_ERRORS, DriverFailure, with_origin
@@ -63,11 +62,8 @@ def create_engines(url: URL, pool: Pool) -> Engines:
 class PostgresPool(FairPool):
     """A pool whose connections raise a database error if they break down while they are set up."""
 
-    def connect(self) -> PoolProxiedConnection:
-        try:
-            return super().connect()
-        except ASYNCPG_ERRORS as failure:
-            raise DriverFailure(failure) from failure
+    def named(self, failure: Exception) -> Exception:
+        return DriverFailure(failure) if isinstance(failure, ASYNCPG_ERRORS) else failure
 
 
 def postgres_engines(url: URL, pool: Pool) -> Engines:
