@@ -22,20 +22,20 @@ from kit.models.types import storable
 
 T = TypeVar("T")
 MAX_WAITING = 100
-"""Hashes that may wait at a time, so many as are done before a request's deadline; more are refused with a 503."""
+"""The largest number of waiting hashes, which are done before the deadline of a request; others are a 503."""
 MAX_SECONDS = 10
-"""How long a hash may wait."""
-OF_NOBODY = "$argon2id$v=19$m=65536,t=3,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-"""A hash that no password has; to verify against it takes as long as against a real one."""
+"""The longest wait of a hash, in seconds."""
+UNKNOWN_USER_HASH = "$argon2id$v=19$m=65536,t=3,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+"""A hash that no password has, verified for unknown users, so that their logins take as long as others."""
 
 hasher = PasswordHash([Argon2Hasher(parallelism=1)])
-"""64 MiB and three passes, as in RFC 9106, but in one lane: four are four threads, and leave no core to the others."""
+"""64 MiB and three passes as in RFC 9106, but one lane: four lanes are four threads, which would occupy all cores."""
 queues: WeakKeyDictionary[asyncio.AbstractEventLoop, FairSemaphore] = WeakKeyDictionary()
 """Of each event loop: one hash is made at a time, and the others wait."""
 
 
 def be_nice() -> None:
-    """A hash keeps a core busy for a tenth of a second: let the requests go first."""
+    """Lower the priority of this thread: a hash occupies a core for 0.1 s, and requests should go first."""
     if sys.platform == "linux":  # pragma: no branch  elsewhere a thread has no priority of its own
         os.setpriority(os.PRIO_PROCESS, 0, 10)
 
@@ -65,14 +65,14 @@ async def hashed(password: SecretStr) -> str:
 
 
 async def verified(password: str, known: str | None) -> tuple[bool, str | None]:
-    """Whether it is the password of this hash, and its new hash if the parameters have changed since.
+    """Whether a password matches a hash, and a new hash if the hash has old parameters.
 
-    It takes as long where there is no hash. What cannot be hashed, and a hash that is damaged, is no match.
+    It takes the same time without a hash. A damaged hash, and a password that cannot be hashed, do not match.
     """
 
     def verify() -> tuple[bool, str | None]:
         try:
-            return hasher.verify_and_update(prepared(password), known or OF_NOBODY)
+            return hasher.verify_and_update(prepared(password), known or UNKNOWN_USER_HASH)
         except (UnicodeEncodeError, UnknownHashError):
             return False, None
 
@@ -80,7 +80,7 @@ async def verified(password: str, known: str | None) -> tuple[bool, str | None]:
 
 
 async def beside(lane: str, work: Callable[[], T]) -> T:
-    """Do this work in the thread; a 503 if too many wait. The lanes, and the callers in each of them, take turns."""
+    """Execute work in the thread. Raises a 503 if too many wait. Lanes, and the callers in each lane, take turns."""
     queue, turn = current_queue(), f"{lane} {CURRENT_CALLER.get()}"
     if not queue.take(turn) and not await queue.wait(turn, MAX_SECONDS):
         raise Problem(503, "Too many passwords at once; try again.", kind="unavailable", headers={"Retry-After": "1"})

@@ -142,7 +142,7 @@ class UUIDEntity(Entity):
 
 
 @event.listens_for(Entity, "instrument_class", propagate=True)
-def complete(mapper: Mapper[Any], entity: type[Entity]) -> None:
+def complete_mapped_table(mapper: Mapper[Any], entity: type[Entity]) -> None:
     """Complete a table by what follows from its fields."""
     if mapper.inherits is None and isinstance(mapper.local_table, Table):
         complete_table(entity, mapper.local_table)

@@ -10,7 +10,7 @@ from sqlalchemy import or_
 from sqlalchemy.orm.interfaces import ORMOption
 from sqlmodel.sql.expression import SelectOfScalar
 
-from kit.auth.privacy import NOTHING, private_fields_of, refuse_private
+from kit.auth.privacy import NO_FIELDS, private_fields_of, refuse_private
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.http.problems import error, invalid
 from kit.models.entities import Entity
@@ -149,8 +149,8 @@ class ListQuery:
         self.included = list(dict.fromkeys(self.given.get("include", ())))
         self.root_path: str = request.scope.get("root_path", "").rstrip("/")
         self.related: dict[str, Mapping[Any, Related]] = {}
-        """What rows embed of relationships to many, by the name of the relationship and the id of the row."""
-        self.hidden = NOTHING if CURRENT_PRINCIPAL.get().is_superuser else private_fields_of(self.model)
+        """The embedded rows of relationships to many, by the name of the relationship and the id of the row."""
+        self.hidden = NO_FIELDS if CURRENT_PRINCIPAL.get().is_superuser else private_fields_of(self.model)
         if self.hidden:
             filtered = {self.conditions[name][0] for name in self.given if name in self.conditions}
             refuse_private(filtered.union(term.removeprefix("-") for term in self.given.get("sort", ())) & self.hidden)
