@@ -1,4 +1,4 @@
-"""Reserved fields: only superusers may set them. An entity lists them in `reserved`, with their initial values."""
+"""Reserved fields: only superusers may set them. An entity declares them in `reserved`, with their initial values."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,7 +12,7 @@ from kit.models.entities import Entity
 
 
 def keep_reserved(row: Entity, session: Session | None = None) -> None:
-    """Reset the reserved fields of a row: to their initial values if it is new, else to those that are stored."""
+    """Reset the reserved fields of a row to their initial values, or to their previous values."""
     state = inspect(row)
     for name, first in row.reserved.items():
         history = state.attrs[name].history

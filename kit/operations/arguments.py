@@ -1,9 +1,9 @@
-"""Arguments of handlers that the kit resolves: the session, the caller, the query variant and the precondition.
+"""Arguments from the unit of work: session, caller, and values that depend on the request alone, without FastAPI.
 
-FastAPI solves the dependencies of a route again for every request, which takes longer than a read. An operation with no
-dependencies but these is therefore served by an inner route. The signature of its handler has only the other parameters
-for FastAPI, such as the id in the path and the body. All other operations are served by FastAPI alone, and so is every
-operation while a dependency is overridden.
+FastAPI solves each dependency again for every request, which takes longer than a read. So an operation whose only
+dependencies are those of the kit is served by an inner route, which declares to FastAPI only the other parameters, such
+as the id in the path and the body. FastAPI solves all dependencies of other operations, and of every operation while a
+dependency is overridden.
 """
 
 import functools
@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from kit.auth.authentication import PRINCIPAL
-from kit.operations.answers import ready
+from kit.operations.answers import load_included, ready
 from kit.operations.callers import check_permission, get_caller
 from kit.operations.dependencies import commit_before_answer, get_read_session, get_session
 from kit.operations.handlers import Handler, awaitable
@@ -28,7 +28,7 @@ from kit.operations.unit_of_work import UNIT, Handle, Unit
 
 Resolver = Callable[[Unit], Any]
 DONE_BY_UNIT = (check_permission, commit_before_answer)
-"""Dependencies of the whole application whose work the unit of work does."""
+"""Dependencies of the application without a value, whose work the unit of work does."""
 
 
 session_of: Resolver = attrgetter("session")
@@ -43,7 +43,7 @@ KNOWN: dict[Any, Resolver] = {get_session: session_of, get_read_session: session
 
 
 def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
-    """The name of an argument, its resolver, and whether that is awaited; None for a dependency that FastAPI solves."""
+    """The name of an argument, its resolver, and whether the resolver is async; None if FastAPI has to solve it."""
     make: Any = part.call
     if not part.name:
         return None
@@ -81,7 +81,7 @@ def direct_handle(route: Operation, contexts: Sequence[RouteContext]) -> Handle 
 
 
 def inner_route(context: RouteContext, handler: Handler, names: set[str]) -> APIRoute:
-    """The operation as a route of FastAPI without the parameters of these names; the unit adds their arguments."""
+    """A route for the same operation without the parameters `names`, which the unit of work provides."""
     call = awaitable(handler)
     signature = inspect.signature(handler)
 
@@ -91,6 +91,7 @@ def inner_route(context: RouteContext, handler: Handler, names: set[str]) -> API
         assert unit is not None
         result = await call(**arguments, **unit.arguments)
         await unit.flush()
+        await load_included(unit, result)
         return ready(unit, result)
 
     left = [parameter for name, parameter in signature.parameters.items() if name not in names]

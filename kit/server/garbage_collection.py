@@ -1,13 +1,13 @@
-"""Garbage collection: tuned for a process that serves requests."""
+"""Garbage collection, tuned for a process that serves requests."""
 
 import gc
 
 THRESHOLD = 50_000
-"""How many container objects may be allocated before a collection: more than the rows of some responses."""
+"""The surplus of allocated container objects that starts a collection; some hundred rows do not reach it."""
 
 
 def tune() -> None:
-    """Collect rarely, and exempt all objects that exist now. Only for a process that runs nothing but the service."""
+    """Collect rarely, and freeze the existing objects. For a process of the service, after everything is loaded."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(THRESHOLD)
