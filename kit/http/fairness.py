@@ -18,8 +18,8 @@ CURRENT_CALLER: ContextVar[Caller] = ContextVar("current_caller", default="")
 """The caller of the request that this task serves; empty outside of requests."""
 MAX_WAITING_FOR_CONNECTION = 100_000
 """A nominal bound: admission limits the requests to `MAX_IN_FLIGHT`."""
-CALLER = "kit.caller"
-"""The key of the caller in the `record_info` of a connection."""
+TURN = "kit.turn"
+"""In the `record_info` of a connection: the semaphore of its pool, and the caller for which it counts."""
 
 
 def caller_of(scope: Scope, known: Mapping[bytes, int]) -> Caller:
@@ -142,8 +142,8 @@ class FairPool(AsyncAdaptedQueuePool):
     ) -> None:
         super().__init__(creator, pool_size, max_overflow, timeout, **options)
         self.seconds, self.turns = timeout, FairSemaphore(pool_size + max_overflow, MAX_WAITING_FOR_CONNECTION)
-        event.listen(self, "checkin", self.give_back)
-        event.listen(self, "detach", self.give_back)
+        for name in ("checkin", "detach"):
+            event.listen(self, name, give_back)
 
     def connect(self) -> PoolProxiedConnection:
         """A connection; after `timeout` seconds without one an error, as SQLAlchemy raises it. Runs in a greenlet."""
@@ -164,12 +164,17 @@ class FairPool(AsyncAdaptedQueuePool):
             raise
         info = connection.record_info
         assert info is not None  # never None for a connection that is not detached
-        info[CALLER] = caller
+        info[TURN] = self.turns, caller
         return connection
 
     def named(self, failure: Exception) -> Exception:
         """The exception to raise for a connection that could not be made."""
         return failure
 
-    def give_back(self, _: object, record: Any) -> None:
-        self.turns.release(record.record_info.pop(CALLER))
+
+def give_back(_: object, record: Any) -> None:
+    """Release the place of a connection. SQLAlchemy copies listeners to the pool that follows a disposed one."""
+    turn = record.record_info.pop(TURN, None)  # None for a copy of this listener
+    if turn is not None:
+        turns, caller = turn
+        turns.release(caller)

@@ -189,3 +189,11 @@ async def test_what_was_invalidated_or_detached_gives_back_its_place(pooled: Asy
     detached.detach()
     assert turns_of(pooled).free == 1
     await driver.close()
+
+
+async def test_a_pool_that_follows_a_disposed_one_counts_each_connection_once(pooled: AsyncEngine) -> None:
+    for _ in range(3):
+        await use(pooled, "caller", [])
+        assert turns_of(pooled).free == 1
+        await pooled.dispose()
+    assert turns_of(pooled).free == 1
