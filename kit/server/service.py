@@ -73,7 +73,7 @@ class Service(FastAPI):
         self.checked: Snapshot | None = None
         """The routes that were checked; None if they have to be checked."""
         self.checking = threading.Lock()
-        """FastAPI's routes are made in one thread at a time; clients of tests may run in several."""
+        """Held while routes are checked: clients of tests may run in several threads."""
         self.documented: object = None
         """The permissions that `openapi_schema` was made with."""
         handlers = exception_handlers(self.lifespan_state) | (options.pop("exception_handlers", None) or {})
@@ -106,17 +106,17 @@ class Service(FastAPI):
         await self.surrounded(scope, receive, send)
 
     def surround(self, inside: ASGIApp) -> None:
-        """Put the middleware of the kit around an application: FastAPI's own, or one that leads to it."""
+        """Put the middleware of the kit around FastAPI's own, or around an application that calls it."""
         known = self.runtime.authenticator.known_callers
         self.surrounded = surround(inside, self.layers, self.shutdown, self.path_of, known)
 
     def check_routes(self) -> None:
-        """Refuse routes that would not work, and note how each of the others is served, and for whom."""
+        """Refuse routes that would not work; note who may use the others, and how they are served."""
         with self.checking:
             self.checked = self.check(Snapshot(self.router))
 
     def check_new_routes(self) -> None:
-        """Check the routes, if one of them is not the one that was checked."""
+        """Check the routes, if one has been added, removed or replaced."""
         if self.checked is None or not self.checked.is_current():
             self.check_routes()
 
