@@ -129,6 +129,16 @@ def test_the_steps_write_two_resources_their_tests_and_one_migration(changed: Ch
     assert tables == ["invoice", "invoice_line"]
 
 
+def test_the_docs_show_what_is_written(project: Project) -> None:
+    page = (PROJECT / "docs/adding-a-resource.md").read_text()
+    shown = re.findall(r"^## `(heroes/\w+\.py)`$.*?^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert [name for name, _ in shown] == NEW[:2]
+    assert [name for name, source in shown if (project.folder / name).read_text() != source] == []
+    assert all(
+        part in page for part in re.findall(r"^ +make resource.*|^ +FIELDS=.*", SECTION, re.MULTILINE)[0].split()
+    )
+
+
 async def test_the_migration_keeps_the_rows_that_are_there(project: Project) -> None:
     project.make("make migrate")
     database = Database(settings_for(project.database_url).database)

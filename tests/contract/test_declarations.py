@@ -49,7 +49,7 @@ async def test_every_field_for_sort_or_filter_is_the_first_of_an_index(client: C
     indexed = [part for part in kinds if isinstance(part, Index | PrimaryKeyConstraint | UniqueConstraint)]
     leading = {next(iter(part.columns)).name for part in indexed if len(part.columns)}
     for name in (*resource.query.filters, *resource.query.sorts, "id"):
-        assert name in leading, f'{name} is for sort or filter, and has no index: write `*sorted_by("{name}", …)`.'
+        assert name in leading, f"{name} is for sort or filter, and has no index: write `Field(index=True)`."
 
 
 async def test_every_body_refuses_what_it_does_not_know(client: Client, resource: Resource) -> None:
