@@ -76,7 +76,7 @@ def test_the_pattern_itself_has_no_fault() -> None:
         (
             "read = WidgetRead",
             'read = WidgetRead; sorts = ["version"]',
-            "version is for sort or filter, and has no index",
+            "version is for sort or filter",
         ),
         (
             "WidgetCreate(WidgetBase, Body)",
