@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, TypeVar
+from unicodedata import category
 from weakref import WeakKeyDictionary
 
 import pydantic
@@ -14,6 +15,7 @@ from pwdlib.exceptions import UnknownHashError
 from pwdlib.hashers.argon2 import Argon2Hasher
 from pydantic import AfterValidator, SecretStr
 
+from kit.http.encoding import composed
 from kit.http.fairness import CURRENT_CALLER, FairSemaphore
 from kit.http.problems import Problem
 from kit.models.types import storable
@@ -50,9 +52,16 @@ Password = Annotated[SecretStr, AfterValidator(storable_secret), pydantic.Field(
 """8 to 128 characters; never shown, not in a `repr` either."""
 
 
+def prepared(password: str) -> str:
+    """The password as it is hashed: with plain blanks, in the form NFC (RFC 8265, OpaqueString)."""
+    if password.isascii():
+        return password
+    return composed("".join(" " if category(character) == "Zs" else character for character in password))
+
+
 async def hashed(password: SecretStr) -> str:
     """The argon2id hash of a password: 64 MiB and about 0.1 s, in a thread."""
-    return await beside("new", lambda: hasher.hash(password.get_secret_value()))
+    return await beside("new", lambda: hasher.hash(prepared(password.get_secret_value())))
 
 
 async def verified(password: str, known: str | None) -> tuple[bool, str | None]:
@@ -63,7 +72,7 @@ async def verified(password: str, known: str | None) -> tuple[bool, str | None]:
 
     def verify() -> tuple[bool, str | None]:
         try:
-            return hasher.verify_and_update(password, known or UNKNOWN_USER_HASH)
+            return hasher.verify_and_update(prepared(password), known or UNKNOWN_USER_HASH)
         except (UnicodeEncodeError, UnknownHashError):
             return False, None
 

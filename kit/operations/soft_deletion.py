@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Select, inspect
-from sqlmodel import Index, SQLModel, col, select, text
+from sqlmodel import Field, Index, SQLModel, col, select, text
 
 from kit.database.sessions import WriteSession
 from kit.http.problems import conflict, found
@@ -20,7 +20,7 @@ D = TypeVar("D", bound="Deletable")
 class Deletable(SQLModel):
     """A row that can be deleted and restored."""
 
-    deleted_at: datetime | None = None
+    deleted_at: datetime | None = Field(default=None, index=True)
 
 
 def unique_if_not_deleted(*fields: str) -> Iterator[Index]:

@@ -34,6 +34,7 @@ from kit.server.routes import (
     access_of,
     direct_handles,
     entries_of,
+    filtered_lists,
     places_of,
     writes_by_itself,
 )
@@ -133,6 +134,7 @@ class Service(FastAPI):
         faults = faults_of(self.entries, self.public, self.closed, frontends, self.router)
         if faults:
             raise ValueError("\n".join(faults))
+        self.runtime.lists = dict(filtered_lists(self.entries))
         self.runtime.access = {entry.key: access_of(entry, self.public, self.closed) for entry in self.entries}
         self.places = places_of(self.entries)
         self.runtime.writing = frozenset(entry.key[0] for entry in self.entries if writes_by_itself(entry))
