@@ -46,8 +46,8 @@ class Service(FastAPI):
     """An application whose operations share a runtime. `options` are those of `FastAPI`.
 
     `public` names the routes that need no token, as in `"GET /docs"` or `"MOUNT /assets"`; routes without a permission
-    are for superusers. `closed` names public routes that a setting restricts to superusers. `on_start` is awaited before
-    the first request, and before the `lifespan` begins.
+    are for superusers. `closed` names public routes that a setting restricts to superusers. `on_start` is awaited
+    before the first request, and before the `lifespan` begins.
     """
 
     def __init__(
