@@ -1,13 +1,11 @@
 """Teams: a team has a unique name and headquarters. When it is deleted, its heroes remain without a team."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Depends
-from sqlalchemy.orm import relationship
-from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, UniqueConstraint, select
+from sqlmodel import Field, Relationship, SQLModel, select
 
 from kit import (
-    VIEW,
     Batch,
     Body,
     Changes,
@@ -28,34 +26,28 @@ from kit import (
     create_many,
     found,
     page,
-    sorted_by,
 )
+
+if TYPE_CHECKING:
+    from heroes.hero import Hero
 
 
 class TeamBase(SQLModel):
     name: Name = Field(
-        max_length=100, description="Unique.", schema_extra={"examples": ["Preventers", "Z-Force", "Defenders"]}
+        max_length=100,
+        description="Unique.",
+        unique=True,
+        schema_extra={"examples": ["Preventers", "Z-Force", "Defenders"]},
     )
-    headquarters: Name = Field(max_length=200, schema_extra={"examples": ["Sharp Tower"]})
+    headquarters: Name = Field(max_length=200, index=True, schema_extra={"examples": ["Sharp Tower"]})
 
 
 class Team(TeamBase, Entity, table=True):
-    __table_args__ = (
-        UniqueConstraint("name"),
-        CheckConstraint("length(name) BETWEEN 1 AND 100", name="name"),
-        CheckConstraint("length(headquarters) BETWEEN 1 AND 200", name="headquarters"),
-        *sorted_by("headquarters", "created_at"),
-        {"sqlite_autoincrement": True},
-    )
-    heroes: list[Any] = Relationship(
-        sa_relationship=relationship("Hero", back_populates="team", order_by="Hero.id", **VIEW)
-    )
+    heroes: list["Hero"] = Relationship(back_populates="team")
 
 
 class TeamCreate(TeamBase, Body):
     """A new team."""
-
-    read_only = Body.read_only | {"heroes"}
 
 
 class TeamRead(Stamped, TeamBase, Read):
@@ -69,8 +61,6 @@ class TeamUpdate(TeamCreate, Changes):
 class TeamQuery(ListQuery):
     model = Team
     read = TeamRead
-    filters = ("name", "headquarters", "created_at")
-    sorts = ("name", "headquarters", "created_at")
     search = ("name", "headquarters")
     includes = {"heroes": "HeroRead"}
 

@@ -21,9 +21,10 @@ KIT = sorted((PROJECT / "kit").glob("**/*.py"))
 FACE = PROJECT / "kit/__init__.py"
 APPLICATION = [PROJECT / f"{name}.py" for name in ("main", "settings", "demo", "superuser")]
 MODULES = [*RESOURCES, *KIT, *APPLICATION]
+SHARED_BY_TESTS = ("conftest", "engines", "clients", "people", "hashing", "live", "statements")
 TESTS_OF_THE_KIT = [
     *(PROJECT / "tests/kit").glob("**/*.py"),
-    *(PROJECT / f"tests/{name}.py" for name in ("conftest", "engines", "clients", "hashing", "live", "statements")),
+    *(PROJECT / f"tests/{name}.py" for name in SHARED_BY_TESTS),
 ]
 """The modules of the kit's tests, and those that they share with the tests of the domain."""
 DOMAIN = ("main", "settings", "demo", "superuser", "heroes", "tests.heroes", "tests.contract", "tests.application")
@@ -106,7 +107,7 @@ def test_the_fast_path_is_imported_by_main_alone(path: Path) -> None:
 
 @pytest.mark.parametrize("path", RESOURCES, ids=name_of)
 def test_a_resource_imports_the_face_of_the_kit_and_the_resources_its_foreign_keys_point_to(path: Path) -> None:
-    siblings = imported(path) - {"kit"} - MAKES.get(name_of(path), set())
+    siblings = imported(path, for_types=False) - {"kit"} - MAKES.get(name_of(path), set())
     assert all(name.startswith("heroes.") for name in siblings), f"{name_of(path)} imports {siblings}"
     source = path.read_text()
     for sibling in siblings if "table=True" in source else ():  # without a table: it combines other resources

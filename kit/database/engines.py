@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from kit.auth.ownership import refuse_hidden_write
 from kit.database.errors import ASYNCPG_ERRORS, DRIVER_ERRORS, DriverFailure, with_origin
+from kit.database.references import name_reference
 from kit.http.fairness import FairPool
 
 READ_ONLY = "25006"
@@ -127,6 +128,7 @@ def sqlite_engines(url: URL, pool: Pool) -> Engines:
     pragmas = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
     writer = sqlite_engine(url, pool, size=1, pragmas=pragmas)
     event.listen(writer.sync_engine, "begin", begin_immediate)
+    event.listen(writer.sync_engine, "handle_error", name_reference)
     event.listen(writer.sync_engine, "handle_error", end_failed_commit)
     event.listen(writer.sync_engine, "invalidate", end_cancelled)
     if in_memory:  # a database in memory has a single connection, which readers and writers share

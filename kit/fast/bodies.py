@@ -16,7 +16,9 @@ from sqlmodel import SQLModel
 
 from kit.fast.listeners import of_object
 from kit.fast.mappings import mapping_of
+from kit.models.children import nested_bodies
 from kit.models.entities import Body, Entity
+from kit.models.fields import rules_of
 
 SQLALCHEMY_LISTENERS = 1
 """The number of `init` listeners of SQLAlchemy itself."""
@@ -70,10 +72,12 @@ def defaults_of(entity: type[Entity], body: type[Body]) -> Defaults | None:
     """The fields of an entity with their defaults; None if bodies of this class do not qualify."""
     if mapping_of(entity) is None or inspect(entity).validators or not has_same_rules(entity, body):
         return None
+    if not nested_bodies(body).keys() <= entity.model_fields.keys():  # they become related rows
+        return None
     defaults: dict[str, Callable[[], Any] | None] = {}
     for name, field in entity.model_fields.items():
         other = body.model_fields.get(name)
-        if other is not None and (field.annotation != other.annotation or field.metadata != other.metadata):
+        if other is not None and rules_of(field) != rules_of(other):
             return None
         if other is None and field.is_required():
             return None

@@ -17,7 +17,7 @@ from kit.models.types import MAX_ID
 from kit.openapi.examples import elements
 from kit.openapi.responses import PROBLEM_SCHEMA, Json, headers, share_failures
 from kit.operations.route import Operation, dependencies_of, query_variant
-from kit.query.embedding import read_variant
+from kit.query.embedding import next_name, read_variant
 from kit.query.list_query import ListQuery
 
 Operations = Sequence[tuple[APIRoute, str]]
@@ -160,6 +160,14 @@ def embedded(query: type[ListQuery]) -> Iterator[tuple[str, Json]]:
         reference: Json = {"$ref": f"#/components/schemas/{read_variant(shown).__name__}"}
         many = sqlalchemy.inspect(query.model).relationships[name].uselist
         yield name, {"type": "array", "items": reference} if many else {"anyOf": [reference, {"type": "null"}]}
+        if many:
+            yield next_name(name), REST
+
+
+REST: Json = {
+    "anyOf": [{"type": "string", "format": "uri-reference"}, {"type": "null"}],
+    "description": "Where the rest of them is; only if there are more. Null if no list leads there.",
+}
 
 
 def complete(operation: Json, table: str | None, components: Json) -> None:

@@ -2,14 +2,12 @@
 
 import os
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import count
 from typing import Any
 
-import httpx
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from fastapi import APIRouter
@@ -34,14 +32,15 @@ from kit.http.principals import CURRENT_PRINCIPAL, UNRESTRICTED
 from kit.operations.idempotency import StoredAnswer
 from tests.clients import client_of as client_of
 from tests.engines import empty
-from tests.kit import bookshop
+from tests.kit import accounts, bookshop
 from tests.kit.bookshop import Member
+from tests.people import Person as Person
 
 FAST_PATH = find_spec("kit.fast") is not None and os.environ.get("FAST_PATH", "true") != "false"
 """Whether services take shortcuts by default."""
 KEY = b"0123456789abcdef0123456789abcdef"
 """The secret that signs the tokens and cursors of the tests."""
-TABLES = [*bookshop.TABLES, StoredAnswer.__table__]  # type: ignore[attr-defined]  # made by SQLModel
+TABLES = [*bookshop.TABLES, *accounts.TABLES, StoredAnswer.__table__]  # type: ignore[attr-defined]  # made by SQLModel
 """All tables of the service, parents first."""
 PUBLIC = bookshop.PUBLIC | {
     "GET /",
@@ -98,7 +97,7 @@ async def create_tables(database: Database) -> None:
     async with database.writer.begin() as connection:
         await connection.run_sync(ensure_folding)
         for metadata, tables in (
-            (bookshop.REGISTRY.metadata, bookshop.TABLES),
+            (bookshop.REGISTRY.metadata, [*bookshop.TABLES, *accounts.TABLES]),
             (StoredAnswer.metadata, [StoredAnswer.__table__]),  # type: ignore[attr-defined]  # made by SQLModel
         ):
             await connection.run_sync(metadata.create_all, tables=tables)
@@ -116,16 +115,6 @@ async def clear(database: Database) -> None:
     await empty(database, TABLES)
 
 
-@dataclass(frozen=True)
-class Person:
-    """A member, and a client with the token of the member."""
-
-    client: httpx.AsyncClient
-    token: str
-    username: str
-    id: int
-
-
 async def join(app: Service, **fields: Any) -> Person:
     """Create a member of this service, without a permission check."""
     CURRENT_PRINCIPAL.set(UNRESTRICTED)
@@ -134,4 +123,4 @@ async def join(app: Service, **fields: Any) -> Person:
         member = Member(**{"username": name, "email": f"{name}@people.example"} | fields)
         session.add(member)
     token = app.runtime.authenticator.tokens.issue(Claims(member.id, 0))
-    return Person(client_of(app, token), token, member.username, member.id)
+    return Person(client_of(app, token), token, member.username, member.email, member.id)
