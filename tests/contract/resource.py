@@ -202,13 +202,8 @@ class Resource:
 def kind_of(resource: Resource, name: str) -> type:
     """The Python type of a field of the entity."""
     field = resource.query.model.model_fields[name]
-<<<<<<< HEAD
-    kind: type = shape_of_field(field).plain
-    return kind
-=======
     plain: type = shape_of_field(field).plain
     return plain
->>>>>>> resource
 
 
 FEATURES: dict[str, Callable[[Resource], object]] = {
