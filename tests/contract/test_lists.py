@@ -124,14 +124,6 @@ async def test_a_repeated_parameter_is_refused_unless_it_is_a_list(client: Clien
 
 
 @needs("list")
-async def test_a_list_may_be_given_by_repeating_its_parameter(client: Client, resource: Resource) -> None:
-    answer = await client.get(f"{resource.path}?fields=version&fields=id,created_at&sort=created_at&sort=-id")
-    assert answer.status_code == 200, answer.text
-    together = {"fields": "version,id,created_at", "sort": "created_at,-id"}
-    assert (await client.get(resource.path, params=together)).content == answer.content
-
-
-@needs("list")
 async def test_an_invalid_sort_is_refused(client: Client, resource: Resource) -> None:
     for value in ("", "nonsense", "--id", "+id", "id,", "id,id", "id,-id", "id;drop", MARKER, "id\0", "\ud7ff"):
         assert refused(await client.get(resource.path, params={"sort": value}), "sort"), value
