@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 from fastapi import APIRouter
-from sqlmodel import func, select
+from sqlmodel import Field, Relationship, SQLModel, func, select
 
 from kit import Body, Database, Service, Who, allowing
 from tests.engines import Client
 from tests.kit import accounts
 from tests.kit.accounts import Invoice, InvoiceBase, InvoiceCreate, InvoiceRead, Line, LineBase, LineOfInvoice
-from tests.kit.bookshop import Book, BookBase
+from tests.kit.bookshop import Book, BookBase, LibraryEntity
 from tests.kit.probes import new_book, read
 from tests.kit.service import Person, clear, client_of, create_runtime, create_service, join
 
@@ -199,9 +199,27 @@ class SilentCreate(InvoiceBase, Body):
     read_only = Body.read_only | {"lines"}
 
 
+class CrateBase(SQLModel):
+    name: str = Field(max_length=5)
+
+
+class Crating(LibraryEntity, table=True):
+    crate_id: int = Field(foreign_key="crate.id")
+    book_id: int = Field(foreign_key="kit_book.id")
+
+
+class Crate(CrateBase, LibraryEntity, table=True):
+    books: list[Book] = Relationship(link_model=Crating)
+
+
+class CrateCreate(CrateBase, Body):
+    """Not stored."""
+
+
 @pytest.mark.parametrize(
     ("body", "method", "fault"),
     [
+        (CrateCreate, "POST", r"Crate.books would write rows of Crating without their version: give it `sa_relation"),
         (UnboundedCreate, "POST", r"UnboundedCreate.lines has no bound: write `lines: list\[LineOfInvoice\] = Field"),
         (KeyedCreate, "POST", "KeyedLine.invoice_id is given by KeyedCreate.lines: use a body without it there"),
         (WrongCreate, "POST", r"WrongCreate.lines is written to a relationship: give it the type `list\[LineCreate\]`"),
