@@ -1,14 +1,16 @@
-"""Request bodies: read at a minimum rate, once, of a bounded size, and parsed as strict JSON (RFC 8259)."""
+"""Request bodies: read at a minimum rate, of a bounded size, and parsed as strict JSON in composed text (NFC)."""
 
 import asyncio
 import json
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, NoReturn
+from unicodedata import is_normalized
 
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope
 
+from kit.http.encoding import composed
 from kit.http.fairness import Caller
 from kit.http.problems import Problem, malformed, unavailable
 
@@ -176,7 +178,9 @@ def refuse_encoded(given: Mapping[bytes, bytes]) -> None:
 def parse(body: bytes) -> Any:
     """Parse a JSON document. Raises a 400 for wrong syntax or encoding, too deep nesting, and duplicate keys."""
     try:
-        return DECODER.decode(body.decode("utf-8-sig"))
+        text = body.decode("utf-8-sig")
+        value = DECODER.decode(text)
+        return value if is_composed(text) else compose(value)
     except UnicodeDecodeError as failure:
         raise malformed("The body is not UTF-8.") from failure
     except json.JSONDecodeError as failure:
@@ -185,6 +189,22 @@ def parse(body: bytes) -> Any:
         raise malformed("The body is nested too deeply.") from failure
     except ValueError as failure:
         raise malformed(f"The body has a number with more than {MAX_DIGITS} digits.") from failure
+
+
+def is_composed(document: str) -> bool:
+    """Whether all text of a document is in the form NFC, and no escape hides other text."""
+    return "\\u" not in document and (document.isascii() or is_normalized("NFC", document))
+
+
+def compose(value: Any) -> Any:
+    """The same value with its texts, and the names of members, in the form NFC."""
+    if isinstance(value, str):
+        return composed(value)
+    if isinstance(value, list):
+        return [compose(part) for part in value]
+    if isinstance(value, dict):
+        return _without_duplicates([(composed(name), compose(part)) for name, part in value.items()])
+    return value
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Entities and bodies: tables whose rows have an id, a version and timestamps, and what creates and changes rows."""
+"""Base classes: `Entity` of tables whose rows have an id, a version and timestamps, and `Body` of request bodies."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextvars import ContextVar
@@ -17,24 +17,27 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import PydanticUndefined
-from sqlalchemy import Index, MetaData, String, Table, event, inspect
+from sqlalchemy import Index, Integer, MetaData, Table, event, inspect
 from sqlalchemy.orm import Mapper, declared_attr
 from sqlalchemy.orm.attributes import set_attribute
-from sqlmodel import AutoString, Field, SQLModel
+from sqlmodel import Field, SQLModel
 
+from kit.models.columns import BIGINT
+from kit.models.fields import harden
 from kit.models.naming import NAMES
 from kit.models.privacy import hidden_fields
 from kit.models.relationships import complete, leave_children_to_the_database
-from kit.models.types import BIGINT, new_uuid
+from kit.models.tables import complete_table, type_columns
+from kit.models.types import new_uuid
 
 SQLModel.metadata.naming_convention = NAMES
 
 VIEW: dict[str, Any] = {"lazy": "raise", "viewonly": True}
-"""Options of a relationship that is only read, where a query asks for it; what is written is the foreign key."""
+"""Options of a read-only relationship, which a query loads explicitly; the foreign key is written instead."""
 
 
 def sorted_by(*fields: str) -> list[Index]:
-    """An index on each field, for filters and sorts; the id as second column makes the order of a page total."""
+    """Return an index on each field, for filters and sorts; the id as second column makes the order of pages total."""
     return [Index(None, field, "id") for field in fields]
 
 
@@ -43,34 +46,36 @@ def now() -> datetime:
 
 
 ROW_OF_BODY: ContextVar[Callable[[Any, Any], Any] | None] = ContextVar("row_of_body", default=None)
-"""A cheaper way to make a row of a body, which answers None where it does not apply."""
+"""A faster function that makes a row of a body, or returns None where it does not apply."""
 
 
 class Stamped(SQLModel):
-    """The columns that the service itself writes: version and timestamps."""
+    """The columns that the service maintains: version and timestamps."""
 
-    version: int = Field(default=1, description="Rises by one with every change; the ETag.")
-    created_at: datetime = Field(default_factory=now, description="UTC, RFC 3339.")
+    version: int = Field(default=1, sa_type=Integer, description="Rises by one with every change; the ETag.")
+    created_at: datetime = Field(default_factory=now, index=True, description="UTC, RFC 3339.")
     updated_at: datetime = Field(default_factory=now, sa_column_kwargs={"onupdate": now}, description="UTC, RFC 3339.")
 
 
 class Entity(Stamped):
-    """A table of a resource: numbered, versioned and stamped."""
+    """Base class of the tables of resources: rows have an id, a version and timestamps."""
 
     id: int = Field(default=None, primary_key=True, sa_type=BIGINT)
     belongs_to: ClassVar[str | None] = None
-    """The foreign key that leads to the owner: to a user, or to a row that has an owner itself."""
+    """The foreign key to the owner: to a user, or to a row that has an owner itself."""
     reserved: ClassVar[Mapping[str, Any]] = MappingProxyType({})
-    """The fields that only superusers may set, each with its first value."""
+    """The fields that only superusers may set, with their initial values."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
         super().__pydantic_init_subclass__(**options)
         complete(vars(cls).get("__sqlmodel_relationships__", {}))
+        harden(cls)
+        type_columns(cls)
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:
-        """A row with these values, which are validated by the fields and validators of the table."""
+        """Return a row with these values, validated by the fields and validators of the table."""
         make = ROW_OF_BODY.get()
         row = None if make is None or options else make(cls, obj)
         if row is None:
@@ -79,19 +84,21 @@ class Entity(Stamped):
         return row
 
     def sqlmodel_update(self, obj: Any, **options: Any) -> Self:
-        """As SQLModel's, which would leave out the relationships in a dictionary."""
+        """Update like SQLModel, but also the relationships in a dictionary, which SQLModel ignores."""
         super().sqlmodel_update(obj, **options)
         self.set_related(obj)
         return self
 
     def set_related(self, values: Any) -> None:
-        """Set the relationships that a dictionary names; SQLModel does so for those of an object only."""
+        """Set the relationships that a dictionary contains; SQLModel sets those of an object only."""
         if isinstance(values, dict):
             for name in self.__sqlmodel_relationships__.keys() & values.keys():
                 setattr(self, name, values[name])
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """As SQLModel's, which would put back the value that `@validates` of SQLAlchemy has changed."""
+        """Set like SQLModel, but keep the value that a method with SQLAlchemy's `@validates` returned."""
+        if type(value) is datetime and value.tzinfo not in (UTC, None):
+            value = value.astimezone(UTC)  # responses show UTC
         if name in _validated_fields(type(self)):
             set_attribute(self, name, value)
             self.model_fields_set.add(name)
@@ -100,7 +107,7 @@ class Entity(Stamped):
 
     @model_serializer(mode="wrap")
     def _serialize_visible(self, serialize: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
-        """Serialize without the private fields of rows of other users, also where a route has no read variant."""
+        """Omit the private fields of rows of other users, also where a route has no read variant."""
         shown: dict[str, Any] = serialize(self)
         hidden = hidden_fields(self) if info.mode_is_json() else ()
         return {name: value for name, value in shown.items() if name not in hidden} if hidden else shown
@@ -112,13 +119,13 @@ class Entity(Stamped):
 
 @cache
 def _validated_fields(entity: type[Entity]) -> Collection[str]:
-    """The fields for which the table has a method with `@validates`."""
+    """Return the fields for which the table has a method with `@validates`."""
     mapper = inspect(entity, raiseerr=False)
     return () if mapper is None else frozenset(mapper.validators)
 
 
 def known_tables() -> dict[str, Table]:
-    """All tables by name: those of `SQLModel.metadata`, and those of entities with a registry of their own."""
+    """Return all tables by name: those of `SQLModel.metadata`, and those of entities with a separate registry."""
     return {name: table for metadata in set(_metadatas(Entity)) for name, table in metadata.tables.items()}
 
 
@@ -129,29 +136,32 @@ def _metadatas(entity: type[Entity]) -> Iterator[MetaData]:
 
 
 class UUIDEntity(Entity):
-    """A table whose rows have a UUID (version 7) as id, which does not tell how many rows there are."""
+    """Base class of tables with a UUID (version 7) as id, which does not reveal the number of rows."""
 
     id: UUID = Field(default_factory=new_uuid, primary_key=True)  # type: ignore[assignment]  # instead of the number
 
 
 @event.listens_for(Entity, "instrument_class", propagate=True)
-def order_text_by_code_point(mapper: Mapper[Any], _: type) -> None:
-    """Sort text alike on both databases: by code point, as SQLite does, not by the locale of PostgreSQL."""
-    for column in mapper.local_table.columns:
-        if isinstance(column.type, AutoString):
-            length = column.type.length
-            column.type = String(length).with_variant(String(length, collation="C"), "postgresql")
+def complete_mapped_table(mapper: Mapper[Any], entity: type[Entity]) -> None:
+    """Add column types, CHECKs and indexes that follow from the fields."""
+    if mapper.inherits is None and isinstance(mapper.local_table, Table):
+        complete_table(entity, mapper.local_table)
 
 
 event.listen(Entity, "after_mapper_constructed", leave_children_to_the_database, propagate=True)
 
 
 class Body(SQLModel):
-    """A request body. Unknown fields are refused; read-only ones are ignored, so that a client may send back a row."""
+    """A request body. Unknown fields are errors; read-only ones are ignored, so that a client may send a row back."""
 
-    model_config = ConfigDict(extra="forbid")  # type: ignore[assignment]  # SQLModel's own type of it is not public
+    model_config = ConfigDict(extra="forbid")  # type: ignore[assignment]  # SQLModel's type of it is not public
     read_only: ClassVar[frozenset[str]] = frozenset({"id", *Stamped.model_fields})
-    __init__ = BaseModel.__init__  # SQLModel's is for tables, and takes half of the time of each body
+    __init__ = BaseModel.__init__  # SQLModel's is for tables, and takes half of the validation time
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        harden(cls)
 
     @model_validator(mode="before")
     @classmethod
@@ -162,7 +172,7 @@ class Body(SQLModel):
 
 
 class Changes(Body):
-    """A body of which every field may be left out. A field that cannot be null does not become nullable by that."""
+    """A body whose fields are all optional. A field that is not nullable stays so: null is still an error."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

@@ -1,20 +1,20 @@
-"""Private fields: those of a row that only superusers and the owner of the row may see."""
+"""Private fields, which only superusers and the owner of a row may see."""
 
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from pydantic_core import PydanticUndefined
 from sqlmodel import SQLModel
 
 from kit.http.principals import CURRENT_PRINCIPAL
+from kit.models.kinds import option
 
 PRIVATE: dict[str, Any] = {"info": {"private": True}}
 """`sa_column_kwargs` of a field that only superusers and the owner of the row may see."""
 
 
 def hidden_fields(shown: SQLModel) -> Collection[str]:
-    """The names, and the aliases, of the fields of a row, or of a read variant, that the principal may not see."""
+    """Return the fields of a row, or read variant, that the current principal may not see, as names and aliases."""
     kind, principal = type(shown), CURRENT_PRINCIPAL.get()
     fields = private_fields(kind)
     if not fields or principal.is_superuser:
@@ -26,7 +26,7 @@ def hidden_fields(shown: SQLModel) -> Collection[str]:
 
 @cache
 def private_fields(model: type[SQLModel]) -> frozenset[str]:
-    """The names, and the aliases, of the private fields of a model. What is private in a base stays so."""
+    """Return the private fields of a model, also those of its base classes, as names and aliases."""
     bases = [base for base in model.__mro__ if issubclass(base, SQLModel)]
     private = {name for base in bases for name, field in base.model_fields.items() if _is_private_field(field)}
     aliases = {model.model_fields[name].serialization_alias or name for name in private if name in model.model_fields}
@@ -35,31 +35,25 @@ def private_fields(model: type[SQLModel]) -> frozenset[str]:
 
 @cache
 def owner_field(model: type[SQLModel]) -> str | None:
-    """The field that holds the id of the owner; None if `belongs_to` leads to the owner through another table."""
+    """Return the field with the owner's id; None if `belongs_to` leads to the owner through another table."""
     name: str | None = getattr(model, "belongs_to", None)
     if name is None or name not in model.model_fields:
         return None
-    key = _option(model.model_fields[name], "foreign_key")
+    key = option(model.model_fields[name], "foreign_key")
     target = next((table for table in _tables() if isinstance(key, str) and _has_name(table, key)), None)
     return name if target is None or getattr(target, "belongs_to", None) in (None, "id") else None
 
 
 def is_private(info: Any) -> bool:
-    """Whether the `info` of a column says that it is private."""
+    """Whether the `info` of a column marks it as private."""
     return isinstance(info, Mapping) and bool(info.get("private"))
 
 
 def _is_private_field(field: Any) -> bool:
-    column, options = _option(field, "sa_column"), _option(field, "sa_column_kwargs")
+    column, options = option(field, "sa_column"), option(field, "sa_column_kwargs")
     return is_private(getattr(column, "info", None)) or (
         isinstance(options, Mapping) and is_private(options.get("info"))
     )
-
-
-def _option(field: Any, name: str) -> Any:
-    """An option of SQLModel's `Field`, which is in the metadata if the field's type is `Annotated`."""
-    values = (getattr(part, name, PydanticUndefined) for part in (field, *field.metadata))
-    return next((value for value in values if value is not PydanticUndefined), None)
 
 
 def _tables(parent: type[SQLModel] = SQLModel) -> Iterator[type[SQLModel]]:

@@ -1,14 +1,15 @@
-"""Arguments that the unit of work has already: the session, the caller, and what is made of the request alone.
+"""Arguments from the unit of work: session, caller, and values that depend on the request alone, without FastAPI.
 
-FastAPI solves each dependency anew for every request, which takes longer than a read. So an operation whose only
-dependencies are those of the kit is served by an inner route: its handler declares to FastAPI what is left, such as the
-id in the path and the body, and gets the rest from its unit. FastAPI solves all dependencies of other operations, and
-of every operation while one of them is overridden.
+FastAPI solves each dependency again for every request, which takes longer than a read. So an operation whose only
+dependencies are those of the kit is served by an inner route, which declares to FastAPI only the other parameters, such
+as the id in the path and the body. FastAPI solves all dependencies of other operations, and of every operation while a
+dependency is overridden.
 """
 
 import functools
 import inspect
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from fastapi.dependencies.models import Dependant
@@ -27,11 +28,10 @@ from kit.operations.unit_of_work import UNIT, Handle, Unit
 
 Resolver = Callable[[Unit], Any]
 DONE_BY_UNIT = (check_permission, commit_before_answer)
-"""Dependencies of the whole application that have no value, and that a unit of work does by itself."""
+"""Dependencies of the application without a value, whose work the unit of work does."""
 
 
-def session_of(unit: Unit) -> Any:
-    return unit.session
+session_of: Resolver = attrgetter("session")
 
 
 def caller_of(unit: Unit) -> Any:
@@ -39,10 +39,11 @@ def caller_of(unit: Unit) -> Any:
 
 
 KNOWN: dict[Any, Resolver] = {get_session: session_of, get_read_session: session_of, get_caller: caller_of}
+"""Dependencies whose value the unit of work holds."""
 
 
 def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
-    """The name of an argument, what resolves it, and whether that is awaited; None for a dependency FastAPI solves."""
+    """The name of an argument, its resolver, and whether the resolver is async; None if FastAPI has to solve it."""
     make: Any = part.call
     if not part.name:
         return None
@@ -55,9 +56,9 @@ def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
 
 
 def direct_handle(route: Operation, contexts: Sequence[RouteContext]) -> Handle | None:
-    """Serves an operation by its inner route; None if FastAPI has to solve its dependencies.
+    """The function that serves an operation by its inner route; None if FastAPI has to solve its dependencies.
 
-    `contexts` are where its router is included: if in several places, FastAPI finds the one that a request is for.
+    `contexts` are the places where its router is included. Of several, only FastAPI knows which one a request uses.
     """
     context, *others = contexts
     if others or route.is_generator or route.takes_form:
@@ -80,7 +81,7 @@ def direct_handle(route: Operation, contexts: Sequence[RouteContext]) -> Handle 
 
 
 def inner_route(context: RouteContext, handler: Handler, names: set[str]) -> APIRoute:
-    """The same operation for FastAPI, without the parameters of these names, which the handler gets from its unit."""
+    """A route for the same operation without the parameters `names`, which the unit of work provides."""
     call = awaitable(handler)
     signature = inspect.signature(handler)
 

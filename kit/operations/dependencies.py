@@ -1,4 +1,4 @@
-"""Dependencies of handlers: `Session` and `ReadSession`, which tests may override as any dependency."""
+"""Dependencies of handlers: `Session` and `ReadSession`, which tests may override like any dependency."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,16 +10,16 @@ from starlette.requests import HTTPConnection
 from kit.auth.permissions import Who
 from kit.database import sessions
 from kit.operations.callers import who_may_use
-from kit.operations.commits import ANSWER, commit_open_transaction
+from kit.operations.commits import commit_open_transaction
 from kit.operations.handlers import is_generator
-from kit.operations.unit_of_work import UNIT, Unit
+from kit.operations.unit_of_work import ANSWER, UNIT, Unit
 from kit.runtime import runtime_of
 
 
 async def get_read_session(connection: HTTPConnection) -> AsyncIterator[sessions.ReadSession]:
-    """The session of the unit of work, or one of its own; it is open until the answer has been sent.
+    """The session of the unit of work, or a new one. It is open until the response has been sent.
 
-    Where the route takes `Session` too, both are one session, so that what is written can be read.
+    If the route takes `Session` too, both are the same session, so that reads see uncommitted changes.
     """
     unit = UNIT.get()
     if unit is None and _takes_session(connection):
@@ -31,23 +31,23 @@ async def get_read_session(connection: HTTPConnection) -> AsyncIterator[sessions
 
 
 async def get_session(connection: HTTPConnection) -> AsyncIterator[sessions.WriteSession]:
-    """The session of the unit of work, or one of its own, which `commit_before_answer` commits.
+    """The session of the unit of work, or a new one, which `commit_before_answer` commits.
 
-    What a stream or a background task writes after that is committed at its end.
+    Later changes by a stream or a background task are committed at its end.
     """
     async with _writing_session(connection) as session:
         yield session
 
 
 def _takes_session(connection: HTTPConnection) -> bool:
-    """Whether a plain route takes `Session`, and no test has overridden that."""
+    """Whether a plain route takes `Session`, and no test has overridden it."""
     is_overridden = get_session in connection.scope["app"].dependency_overrides
     return not is_overridden and id(connection.scope.get("route")) in runtime_of(connection).writing
 
 
 @asynccontextmanager
 async def _writing_session(connection: HTTPConnection) -> AsyncIterator[sessions.WriteSession]:
-    """The session with which a request writes; outside of a unit, it is that of the dependency that came first."""
+    """The write session of a request. Outside of a unit of work the first dependency creates it."""
     unit, answer = UNIT.get(), connection.scope[ANSWER]
     if unit is None and answer.session is not None:
         yield answer.session
@@ -69,15 +69,23 @@ def _new_session(connection: HTTPConnection) -> sessions.WriteSession:
 
 
 async def commit_before_answer(connection: HTTPConnection) -> AsyncIterator[None]:
-    """A dependency of the whole application: commits after the handler, unless a unit of work does so.
+    """Commit after the handler, unless a unit of work does. The whole application depends on it.
 
-    The session of a generator is committed at its end: it may have begun to run.
+    FastAPI ends it after the other dependencies with `scope="function"`, which may write at their end. So it also
+    commits the session of a unit of work that has such dependencies. The session of a generator is committed at its
+    end: it may have begun to run.
     """
-    yield
-    unit, session = UNIT.get(), connection.scope[ANSWER].session
-    is_of_unit = unit is not None and session is unit.session
-    if session is not None and not is_of_unit and not is_generator(connection.scope["endpoint"]):
-        await commit_open_transaction(session)
+    answer, goes_on = connection.scope[ANSWER], False
+    try:
+        yield
+        unit, session = UNIT.get(), answer.session
+        is_of_unit = unit is not None and session is unit.session
+        if session is not None and not is_of_unit and not is_generator(connection.scope["endpoint"]):
+            await commit_open_transaction(session)
+        goes_on = answer.goes_on
+    finally:
+        if answer.is_taken_over and not goes_on:
+            await answer.session.close()
 
 
 Session = Annotated[sessions.WriteSession, Depends(get_session)]

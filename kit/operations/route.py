@@ -3,7 +3,6 @@
 import functools
 import re
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack
 from typing import Any, ClassVar
 
 from fastapi.datastructures import Default, DefaultPlaceholder
@@ -22,9 +21,6 @@ from kit.operations.handlers import is_generator
 from kit.operations.unit_of_work import Handle, perform
 from kit.query.list_query import ListQuery
 from kit.runtime import runtime_of
-
-FUNCTION_STACK = "fastapi_function_astack"
-"""FastAPI's key in the scope for the dependencies that end before the answer. Without it they end after the COMMIT."""
 
 
 def operation_id(route: Any) -> str:
@@ -45,7 +41,7 @@ def _words(text: str) -> list[str]:
 
 
 def _without_noun(name: list[str], tag: list[str]) -> list[str]:
-    """The words of a handler's name without those that name the resource, in the singular or the plural."""
+    """The words of a handler's name without the name of the resource in singular or plural."""
     nouns = {form for word in tag for form in (word, word.removesuffix("s"), word.removesuffix("es"))}
     nouns |= {re.sub("ies$", "y", word) for word in tag}
     return [word for word in name if word not in nouns]
@@ -57,7 +53,7 @@ class Operation(APIRoute):
     permissions: ClassVar[Permissions] = Permissions()
     methods: set[str]
     open_response_class: ClassVar[type[SessionResponse]] = SessionResponse
-    """Of responses that go on with the session of the handler."""
+    """The dependencies of responses that use the session of the handler."""
     is_described = False
     """Whether its OpenAPI is complete."""
 
@@ -72,76 +68,69 @@ class Operation(APIRoute):
         self.is_generator = is_generator(endpoint)
         self.takes_form = self.body_field is not None and isinstance(self.body_field.field_info, Form)
         self.has_known_parameters = True
+        self.ends_dependencies = False
+        """Whether a dependency ends after the handler and before the answer."""
         self.declared_parameters: list[str] = []
         self.single_parameters: list[str] = []
         self.learn(self.dependant)
 
     def __eq__(self, other: object) -> bool:
-        """By identity: Starlette compares path, endpoint and methods, but there is more by which operations differ."""
+        """Compare by identity. Starlette compares path, endpoint and methods, but operations have other options."""
         return self is other
 
     def __hash__(self) -> int:
         return id(self)
 
     def learn(self, dependant: Dependant) -> None:
-        """Note what the handler and its dependencies take; those of a router that includes this one are known later."""
+        """Store facts about the parameters of the handler and its dependencies, also of including routers."""
         parameters = dict(query_parameters(dependant))
         self.has_known_parameters &= not reads_request(dependant)
+        self.ends_dependencies |= any(map(ends_before_answer, dependencies_of(dependant)))
         self.declared_parameters = list(dict.fromkeys([*self.declared_parameters, *parameters]))
         single = [name for name, is_single in parameters.items() if is_single]
         self.single_parameters = list(dict.fromkeys([*self.single_parameters, *single]))
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        return functools.partial(serve, self, ending_dependencies(super().get_route_handler()))
+        return functools.partial(serve, self, super().get_route_handler())
 
 
 async def serve(route: Operation, handle: Handle, request: Request) -> Response:
-    """Serve a request past FastAPI's dependencies, where that is possible, and no dependency is overridden."""
+    """Serve a request without FastAPI's dependency resolution, if possible and if no dependency is overridden."""
     app = request.scope["app"]
     direct = None if app.dependency_overrides else runtime_of(request).direct.get(id(route))
-    return await perform(route, direct or handle, request)
-
-
-def ending_dependencies(handle: Handle) -> Handle:
-    """Ends dependencies with `scope="function"` within the unit of work: before its COMMIT, and in each attempt anew.
-
-    FastAPI itself would end them when the unit is committed already; so one that fails would leave its effect.
-    """
-
-    async def end(request: Request) -> Response:
-        outer = request.scope.get(FUNCTION_STACK)
-        async with AsyncExitStack() as request.scope[FUNCTION_STACK]:
-            try:
-                return await handle(request)
-            finally:
-                request.scope[FUNCTION_STACK] = outer
-
-    return end
+    return await perform(route, direct or handle, request, ends_dependencies=route.ends_dependencies and not direct)
 
 
 def allowing(**who: Who) -> type[Operation]:
-    """The route class of a resource: who may `read`, `create`, `bulk` and `change`; superusers where nothing is said.
+    """The route class of a resource, with the permissions to `read`, `create`, `bulk` and `change`.
 
-    GET reads, POST creates (a path that ends in `/bulk`: many at once), and every other method changes.
+    `read` is for GET, `create` for POST, `bulk` for POST to a path that ends in `/bulk`, `change` for other methods.
+    The default is `Who.SUPERUSERS`.
     """
     return type("Operation", (Operation,), {"permissions": Permissions(**who)})
 
 
 def dependencies_of(dependant: Dependant) -> Iterator[Dependant]:
-    """The handler and all that it depends on."""
+    """The handler and all of its dependencies."""
     yield dependant
     for part in dependant.dependencies:
         yield from dependencies_of(part)
 
 
+def ends_before_answer(dependant: Dependant) -> bool:
+    """Whether this dependency of the user's has `yield` and `scope="function"`."""
+    call = dependant.call
+    return call is not None and dependant.scope == "function" and is_generator(call) and not is_of_the_kit(dependant)
+
+
 def query_variant(dependant: Dependant) -> type[ListQuery] | None:
-    """The query variant that this dependency makes, if it makes one."""
+    """The `ListQuery` class of a dependency; None for other dependencies."""
     maker = getattr(dependant.call, "__self__", dependant.call)
     return maker if isinstance(maker, type) and issubclass(maker, ListQuery) else None
 
 
 def query_parameters(dependant: Dependant) -> Iterator[tuple[str, bool]]:
-    """The query parameters that FastAPI reads for a handler, and whether each has one value only."""
+    """The query parameters that FastAPI reads for a handler, and whether each has a single value."""
     for part in dependencies_of(dependant):
         for field in part.query_params:
             kind = field.field_info.annotation
@@ -158,7 +147,7 @@ def is_sequence(kind: Any) -> bool:
 
 
 def reads_request(dependant: Dependant) -> bool:
-    """Whether a query variant, or code that takes the request, reads parameters which FastAPI does not know."""
+    """Whether a `ListQuery`, or code that takes the request, may read parameters unknown to FastAPI."""
     return any(
         query_variant(part) is not None
         or (bool(part.request_param_name or part.http_connection_param_name) and not is_of_the_kit(part))

@@ -32,23 +32,29 @@ if TYPE_CHECKING:
     from kit.operations.route import Operation
 
 Handle = Callable[[Request], Awaitable[Response]]
-"""Resolves the arguments of the handler, calls it, and makes the response: FastAPI's own, or a cheaper one."""
+"""Resolves the arguments of the handler, calls it, and makes the response; FastAPI's own function, or a cheaper one."""
 SAFE = ("GET", "HEAD", "OPTIONS")
 """Methods that change nothing (RFC 9110, section 9.2.1)."""
 COMMIT_TIMEOUT = 5.0
-"""Seconds that a COMMIT may take, whatever the deadline of the request; then its outcome is unknown."""
+"""The longest time for a COMMIT in seconds, independent of the deadline; after it the outcome is unknown."""
 WATCH_AFTER = 0.1
-"""Seconds after which a request is watched; most are answered before."""
+"""Seconds after which the service checks whether the client of a read is still connected."""
 CLIENT_CLOSED_REQUEST = 499
-"""The status that the log shows for a read whose client has disconnected; nobody receives it."""
+"""The status in the log of a read whose client has disconnected."""
+ANSWER = "kit.answer"
+"""The key in the ASGI scope of the request's `CommittingSend`."""
 OF_A_BODY = (b"content-type", b"content-length")
 
 UNIT: ContextVar["Unit | None"] = ContextVar("unit", default=None)
 """The unit of work in which this task serves a request; None outside of the operations of resources."""
 
 
-async def perform(route: "Operation", handle: Handle, request: Request) -> Response:
-    """Serve a request to an operation of a resource."""
+async def perform(route: "Operation", handle: Handle, request: Request, *, ends_dependencies: bool = False) -> Response:
+    """Serve a request to an operation of a resource.
+
+    `ends_dependencies`: FastAPI ends dependencies before the answer, and `commit_before_answer` as the last of them.
+    Then this commits nothing, and makes one attempt only, because those of a first one would not have ended.
+    """
     scope = request.scope
     runtime: Runtime = getattr(scope["app"], "runtime", None) or runtime_of(request)
     given = dict(reversed(scope["headers"]))  # the first of each name
@@ -60,15 +66,17 @@ async def perform(route: "Operation", handle: Handle, request: Request) -> Respo
             authenticator.admit(await authenticator.caller(request, who), who)
         if is_safe:
             _refuse_unknown_parameters(route, request)
-            return await _attempts(partial(_read_once, runtime, route, handle, request), READ_SECONDS)
+            attempt = partial(_read_once, runtime, route, handle, request)
+            return await _attempts(attempt, 0 if ends_dependencies else READ_SECONDS)
         buffered = BufferedRequest(scope, request.receive, await _body(runtime, route, request, given))
         _refuse_unknown_parameters(route, buffered)
         key = await key_of(buffered, route.form_limits) if b"idempotency-key" in given else None
-        attempt = partial(_write_once, runtime, route, handle, buffered, key, deadline)
+        attempt = partial(_write_once, runtime, route, handle, buffered, key, None if ends_dependencies else deadline)
+        seconds = 0 if ends_dependencies else WRITE_SECONDS
         if key is None:
-            return await _attempts(attempt, WRITE_SECONDS)
+            return await _attempts(attempt, seconds)
         async with idempotency.exclusive(key):
-            return await _attempts(attempt, WRITE_SECONDS)
+            return await _attempts(attempt, seconds)
 
 
 def _refuse_unknown_parameters(route: "Operation", request: Request) -> None:
@@ -88,9 +96,12 @@ async def _body(runtime: Runtime, route: "Operation", request: Request, given: M
 
 
 async def _attempts(attempt: Callable[[], Awaitable[Response]], seconds: float) -> Response:
+    """The response of the first attempt that succeeds. Attempts are repeated for so many seconds; with 0, never."""
     try:
         return await attempt()
     except FAILURES as failure:
+        if not seconds:
+            raise explained(failure) from failure
         return await retried_after(failure, attempt, seconds)
 
 
@@ -105,10 +116,14 @@ async def _write_once(
     handle: Handle,
     request: BufferedRequest,
     key: IdempotencyKey | None,
-    deadline: "Deadline",
+    deadline: "Deadline | None",
 ) -> Response:
-    """One transaction. Until its COMMIT begins, nothing of it has happened."""
-    deadline.resume()
+    """Execute a request in one transaction, which is rolled back unless its COMMIT begins.
+
+    Without a deadline, the COMMIT begins later.
+    """
+    if deadline is not None:
+        deadline.resume()
     session = runtime.database.write(restricted=route.who is Who.OWNERS, restricted_reads=route.reads is Who.OWNERS)
     async with Unit(request.next_attempt(), session) as unit:
         try:
@@ -118,7 +133,10 @@ async def _write_once(
             if session.info.get(HAS_COMMITTED):  # the handler has committed, and is not run again
                 raise explained(failure) from failure
             raise
-        if not route.is_generator:  # which has begun to run, and is committed at its end
+        if deadline is None:
+            request.scope[ANSWER].take_over(session, goes_on=unit.is_open_ended)
+            unit.is_handed_on = True
+        elif not route.is_generator:  # which has begun to run, and is committed at its end
             deadline.suspend()
             await commit(session)
         return unit.kept_open(route, response)
@@ -129,7 +147,7 @@ async def _answer(handle: Handle, unit: "Unit") -> Response:
 
 
 async def commit(session: WriteSession) -> None:
-    """Commit. If the database goes away meanwhile, or takes too long, the outcome is unknown: a 503 that says so."""
+    """Commit. Raises a 503 with an unknown outcome if the connection is lost or the COMMIT takes too long."""
     try:
         async with asyncio.timeout(COMMIT_TIMEOUT):
             await session.commit()
@@ -140,23 +158,25 @@ async def commit(session: WriteSession) -> None:
 
 
 class Unit:
-    """One attempt. Its session is closed at the end, unless a stream or background tasks go on with it."""
+    """One attempt to execute a request. Its session is closed at the end, unless a stream or a task still uses it."""
 
     def __init__(self, request: Request, session: ReadSession | WriteSession) -> None:
         self.request, self.session = request, session
         self.etag: str | None = None
         self.is_tagged_by_content = False
-        """Whether the ETag is made of the content of the answer, which has no version of its own."""
+        """Whether the ETag is a digest of the content, because the response has no version."""
         self.digest: bytes | None = None
-        """SHA-256 of the content, where it is known already."""
+        """The SHA-256 of the content, if it is already known."""
         self.headers: dict[str, str] = {}
         self.arguments: dict[str, Any] = {}
         """The arguments of the handler that FastAPI does not resolve."""
+        self.is_handed_on = False
+        """Whether the session is committed and closed when FastAPI has ended dependencies."""
         self.is_open_ended = False
         """Whether code of the handler runs after it has returned the response: a stream, or background tasks."""
 
     async def flush(self, *others: Any) -> None:
-        """Write what the handler left to write, so that ids and versions are known; `others` may be sessions too."""
+        """Flush the session, and those among `others`, so that ids and versions are set."""
         if isinstance(self.session, WriteSession):
             await self.session.prepare_commit()
         for session in others:
@@ -164,10 +184,10 @@ class Unit:
                 await session.flush()
 
     def tag_row(self, row: Entity, *, has_related: bool) -> None:
-        """Note the ETag of a row, and where it is if it was created. `has_related`: other rows are embedded in it."""
+        """Set the ETag of a row, and its Location if it was created. `has_related`: other rows are embedded in it."""
         scope = self.request.scope
         if has_related:
-            self.is_tagged_by_content = True  # what is embedded changes without the version of the row
+            self.is_tagged_by_content = True  # embedded rows may change without a new version of this row
         else:
             self.etag = f'"{row.version}"'
         if scope["route"].status_code == 201:
@@ -175,7 +195,7 @@ class Unit:
             self.headers["location"] = f"{path.rstrip('/')}/{row.id}"
 
     def finish(self, response: Response) -> Response:
-        """The response with the headers of this unit; a 304 if the client has it already."""
+        """The response with the headers of this unit; a 304 if `If-None-Match` matches."""
         self.is_open_ended = not hasattr(response, "body") or response.background is not None
         for name, value in self.headers.items():
             response.headers.setdefault(name, value)
@@ -191,7 +211,7 @@ class Unit:
         return not_modified(response) if is_fresh(response.headers["etag"], known.decode("latin-1")) else response
 
     def kept_open(self, route: "Operation", response: Response) -> Response:
-        """The response, which keeps the session open if code goes on with it. FastAPI does so for a generator."""
+        """The response, which keeps the session open if a stream or a background task uses it."""
         if self.is_open_ended and not route.is_generator:
             return route.open_response_class(response, self.session)
         return response
@@ -204,21 +224,21 @@ class Unit:
         self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
     ) -> None:
         UNIT.reset(self._token)
-        if failure is not None or not self.is_open_ended:
+        if failure is not None or not (self.is_open_ended or self.is_handed_on):
             await self.session.__aexit__(kind, failure, trace)
 
 
 def not_modified(response: Response) -> Response:
-    """The same answer without its body (RFC 9110, section 15.4.5)."""
+    """The 304 for a response: without its body (RFC 9110, section 15.4.5)."""
     answer = Response(status_code=304, background=response.background)
     answer.raw_headers = [item for item in response.raw_headers if item[0] not in OF_A_BODY]
     return answer
 
 
 class Deadline:
-    """Cancels what is awaited inside `async with` when so many seconds have passed since it was entered: a 504.
+    """Cancels the block of an `async with` after these seconds, and raises a 504.
 
-    With `receive`, it is cancelled too when the client disconnects.
+    With `receive`, the block is cancelled too when the client disconnects.
     """
 
     def __init__(self, seconds: float, receive: Receive | None = None) -> None:
@@ -254,13 +274,13 @@ class Deadline:
 
     async def wait_for_disconnect(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
-            pass  # the body of a read, which nobody needs
+            pass  # discards the body of a read
         if not self.scope.expired():  # by the clock already
             self.is_disconnected = True
             self.scope.reschedule(self.loop.time())
 
     def suspend(self) -> None:
-        """Cancel nothing from here on. A 504 if it is too late, for code that has gone on after its cancellation."""
+        """Stop cancelling. Raises a 504 if the deadline has passed, for code that ignores its cancellation."""
         self.watcher.cancel()
         if self.scope.expired():
             raise late()
@@ -268,7 +288,7 @@ class Deadline:
         self.is_suspended = True
 
     def resume(self) -> None:
-        """Go on after `suspend`, with the time that is left."""
+        """Continue after `suspend`, with the remaining time."""
         if self.is_suspended:
             self.is_suspended = False
             self.scope.reschedule(self.moment)

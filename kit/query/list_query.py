@@ -10,13 +10,14 @@ from sqlalchemy import or_
 from sqlalchemy.orm.interfaces import ORMOption
 from sqlmodel.sql.expression import SelectOfScalar
 
-from kit.auth.privacy import NOTHING, private_fields_of, refuse_private
+from kit.auth.privacy import NO_FIELDS, private_fields_of, refuse_private
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.http.problems import error, invalid
 from kit.models.entities import Entity
 from kit.models.reads import Read
 from kit.models.types import Text
 from kit.query import parameters as parameter
+from kit.query.declarations import check, filtered, indexed, shape_of, sorted_fields
 from kit.query.embedding import (
     MAX_RELATED,
     ListRelation,
@@ -52,13 +53,14 @@ def names(allowed: Sequence[str]) -> Any:
 class ListQuery:
     """The query parameters of a list. A resource declares in a subclass its fields for filters, sort and search.
 
+    Without `filters` and `sorts`, these are the fields with which an index or a unique constraint of the table begins.
     An undeclared parameter is a 422, which lists the declared ones.
     """
 
     model: ClassVar[type[Entity]]
     read: ClassVar[type[Read]]
-    filters: ClassVar[Sequence[str]] = ()
-    sorts: ClassVar[Sequence[str]] = ()
+    filters: ClassVar[Sequence[str]]
+    sorts: ClassVar[Sequence[str]]
     search: ClassVar[Sequence[str]] = ()
     includes: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """The relationships that can be embedded, each with the name of its read variant."""
@@ -72,8 +74,13 @@ class ListQuery:
     """Filter parameter → field and operator."""
 
     def __init_subclass__(cls) -> None:
-        if not hasattr(cls, "model"):
+        missing = [name for name in ("model", "read") if not hasattr(cls, name)]
+        if len(missing) == 1:
+            raise TypeError(f"{cls.__name__} has no `{missing[0]}`: it needs the table and its read variant.")
+        if missing:
             return  # a base class for the queries of resources
+        cls._take_indexed()
+        check(cls)
         fields = ("id", *(name for name in cls.filters if name != "id"))
         filters = [(part, name, operator) for name in fields for part, operator in cls.filters_of(name)]
         cls.conditions = {part.name: (name, operator) for part, name, operator in filters}
@@ -82,8 +89,16 @@ class ListQuery:
         cls.parameters = paging | cls.shaping | {part.name: part for part, _, _ in filters}
 
     @classmethod
+    def _take_indexed(cls) -> None:
+        names = indexed(cls.model, cls.read)
+        if not hasattr(cls, "filters"):
+            cls.filters = filtered(cls.model, names)
+        if not hasattr(cls, "sorts"):
+            cls.sorts = sorted_fields(cls.model, names)
+
+    @classmethod
     def filters_of(cls, name: str) -> Iterator[tuple[Parameter, str]]:
-        return filters_of(name, cls.model.model_fields[name].rebuild_annotation(), getattr(cls.model, name))
+        return filters_of(name, shape_of(cls.model, name), getattr(cls.model, name))
 
     @classmethod
     def paging_parameters(cls) -> Iterator[Parameter]:
@@ -134,8 +149,8 @@ class ListQuery:
         self.included = list(dict.fromkeys(self.given.get("include", ())))
         self.root_path: str = request.scope.get("root_path", "").rstrip("/")
         self.related: dict[str, Mapping[Any, Related]] = {}
-        """What rows embed of relationships to many, by the name of the relationship and the id of the row."""
-        self.hidden = NOTHING if CURRENT_PRINCIPAL.get().is_superuser else private_fields_of(self.model)
+        """The embedded rows of relationships to many, by the name of the relationship and the id of the row."""
+        self.hidden = NO_FIELDS if CURRENT_PRINCIPAL.get().is_superuser else private_fields_of(self.model)
         if self.hidden:
             filtered = {self.conditions[name][0] for name in self.given if name in self.conditions}
             refuse_private(filtered.union(term.removeprefix("-") for term in self.given.get("sort", ())) & self.hidden)
@@ -151,12 +166,12 @@ class ListQuery:
 
     @property
     def include_limit(self) -> int:
-        """How many related rows of a list are embedded in one row."""
+        """The number of related rows of a list that are embedded in a row."""
         return int(self.given.get("include_limit", MAX_RELATED))
 
     @property
     def lists(self) -> dict[str, tuple[ListRelation, type[Read]]]:
-        """The relationships to many that are embedded, and the variant that shows each."""
+        """The embedded relationships to many rows, with the read variant of each."""
         found = {name: list_relation(self.model, name) for name in self.included}
         return {name: (way, read_variant(self.includes[name])) for name, way in found.items() if way is not None}
 
@@ -164,7 +179,7 @@ class ListQuery:
     def loading(self) -> list[ORMOption]:
         """The loader options for the embedded relationships, for `session.get(…, options=query.loading)`.
 
-        Lists are not among them: they have a bound, and are loaded when the handler has returned.
+        Lists are not included: they have a bound, and are loaded after the handler.
         """
         single = [name for name in self.included if list_relation(self.model, name) is None]
         return [embedding(self.model, name, read_variant(self.includes[name])) for name in single]
@@ -193,7 +208,7 @@ class ListQuery:
 
 
 def is_list_of(model: type[Any], name: str) -> bool:
-    """Whether a relationship leads to many rows, by its annotation: when a variant is declared, no more is known."""
+    """Whether a relationship leads to many rows, by its annotation, because mappers are not configured yet."""
     kinds = [vars(part).get("__annotations__", {}).get(name) for part in model.__mro__]
     return any("list[" in str(kind).lower() for kind in kinds)
 

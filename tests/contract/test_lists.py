@@ -114,10 +114,21 @@ async def test_limit_and_offset_outside_of_their_bounds_are_refused(client: Clie
 
 
 @needs("list")
-async def test_a_repeated_parameter_is_refused(client: Client, resource: Resource) -> None:
-    for name, value in (("limit", "5"), ("sort", "id"), ("count", "true"), ("fields", "id")):
+async def test_a_repeated_parameter_is_refused_unless_it_is_a_list(client: Client, resource: Resource) -> None:
+    repeated = await client.get(f"{resource.path}?fields=id&fields=version")
+    listed = await client.get(f"{resource.path}?fields=id,version")
+    assert (repeated.status_code, repeated.content) == (200, listed.content)
+    for name, value in (("limit", "5"), ("offset", "1"), ("count", "true"), ("id", "1")):
         answer = await client.get(f"{resource.path}?{name}={value}&{name}={value}")
         assert [(error["in"], error["pointer"]) for error in errors(answer)] == [("query", name)]
+
+
+@needs("list")
+async def test_a_list_may_be_given_by_repeating_its_parameter(client: Client, resource: Resource) -> None:
+    answer = await client.get(f"{resource.path}?fields=version&fields=id,created_at&sort=created_at&sort=-id")
+    assert answer.status_code == 200, answer.text
+    together = {"fields": "version,id,created_at", "sort": "created_at,-id"}
+    assert (await client.get(resource.path, params=together)).content == answer.content
 
 
 @needs("list")
