@@ -96,6 +96,8 @@ Id = Annotated[int, PlainNumber()]
 
 CENT = Decimal("0.01")
 AMOUNT = re.compile(r"[0-9]{1,8}(\.[0-9]{1,2})?")
+DECIMAL = {"type": "string", "format": "decimal", "pattern": f"^{AMOUNT.pattern}$"}
+"""The JSON schema of money as it is answered."""
 
 
 def plain_amount(value: object) -> object:
@@ -112,7 +114,8 @@ Money = Annotated[
     BeforeValidator(plain_amount),
     pydantic.Field(ge=0, max_digits=10, decimal_places=2),
     AfterValidator(lambda amount: abs(amount).quantize(CENT)),
-    pydantic.WithJsonSchema({"anyOf": [{"type": "string", "pattern": f"^{AMOUNT.pattern}$"}, {"type": "number"}]}),
+    pydantic.WithJsonSchema({"anyOf": [DECIMAL, {"type": "number"}]}, mode="validation"),
+    pydantic.WithJsonSchema(DECIMAL, mode="serialization"),
 ]
 """0 to 99,999,999.99, to the cent; a decimal string in answers, a string or a number in bodies."""
 

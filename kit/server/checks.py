@@ -14,7 +14,7 @@ from sqlmodel import SQLModel
 
 from kit.auth.owners import ownership_faults
 from kit.auth.permissions import Who
-from kit.openapi.document import id_of_method
+from kit.openapi.completion import id_of_method
 from kit.operations.callers import check_permission
 from kit.operations.dependencies import get_session
 from kit.operations.route import Operation, dependencies_of, query_variant
