@@ -1,4 +1,4 @@
-"""Demo data: a few rows of every resource, stored in an empty database only."""
+"""Demo data: fills an empty database with a few rows of every resource."""
 
 import secrets
 from decimal import Decimal
@@ -11,13 +11,11 @@ from heroes.category import Category, CategoryCreate
 from heroes.hero import Hero, HeroCreate
 from heroes.item import Item, ItemCreate
 from heroes.post import PostCreate, make_posts
-from heroes.power_transfer import PowerTransferCreate
-from heroes.power_transfer import transfer as transfer_power
+from heroes.power_transfer import PowerTransferCreate, make_power_transfers
 from heroes.product import Product, ProductCreate, ProductStatus
 from heroes.review import ReviewCreate, make_reviews
-from heroes.stock_movement import StockMovementCreate, move
-from heroes.stock_transfer import StockTransferCreate
-from heroes.stock_transfer import transfer as transfer_stock
+from heroes.stock_movement import StockMovementCreate, make_movements
+from heroes.stock_transfer import StockTransferCreate, make_stock_transfers
 from heroes.team import Team, TeamCreate
 from heroes.user import User, UserCreate, make_users
 from kit import Database, insert_many
@@ -41,7 +39,7 @@ PRODUCTS = (
 
 
 async def fill(database: Database) -> None:
-    """Fill an empty database, in one transaction."""
+    """Fill the database in one transaction, if it is empty."""
     async with database.write() as session, session.begin():
         await session.lock_exclusively("demo data")
         if not await has_rows(session):
@@ -50,6 +48,7 @@ async def fill(database: Database) -> None:
 
 
 async def has_rows(session: WriteSession) -> bool:
+    """Whether any table has a row."""
     for table in SQLModel.metadata.sorted_tables:
         if (await session.exec(select(table.c.id).limit(1))).first() is not None:
             return True
@@ -63,18 +62,19 @@ async def fill_heroes(session: WriteSession) -> None:
     heroes = [hero.model_copy(update={"team_id": key}) for hero, key in zip(HEROES, members, strict=True)]
     rusty, weird, *_ = await insert_many(session, Hero, heroes)
     await session.flush()
-    await transfer_power(session, [PowerTransferCreate(from_id=weird.id, to_id=rusty.id, amount=10)])
+    await make_power_transfers(session, [PowerTransferCreate(from_id=weird.id, to_id=rusty.id, amount=10)])
 
 
 async def fill_shop(session: WriteSession) -> None:
-    pepper, wong = await make_users(session, [stranger("pepper", "Pepper Pots"), stranger("wong", "Wong")])
+    people = [user_without_login("pepper", "Pepper Pots"), user_without_login("wong", "Wong")]
+    pepper, wong = await make_users(session, people)
     await session.flush()
     await insert_many(session, Item, [ItemCreate(name="Arc lamp", price=Decimal("79.90"), owner_id=pepper.id)])
     await make_posts(session, [PostCreate(title="On tidying up", body="Label everything.", author_id=wong.id)])
     mug, pan = await fill_kitchen(session, pepper)
     await make_reviews(session, [review(mug, pepper, 5), review(mug, wong, 4), review(pan, wong, 2)])
-    await move(session, [StockMovementCreate(product_id=mug, quantity=40, reason="First delivery")])
-    await transfer_stock(session, [StockTransferCreate(source_id=mug, target_id=pan, quantity=5)])
+    await make_movements(session, [StockMovementCreate(product_id=mug, quantity=40, reason="First delivery")])
+    await make_stock_transfers(session, [StockTransferCreate(source_id=mug, target_id=pan, quantity=5)])
 
 
 async def fill_kitchen(session: WriteSession, seller: User) -> list[UUID]:
@@ -84,8 +84,8 @@ async def fill_kitchen(session: WriteSession, seller: User) -> list[UUID]:
     return [product.id for product in await insert_many(session, Product, products)]
 
 
-def stranger(username: str, full_name: str) -> UserCreate:
-    """A user without a usable login: the password is random, and is not stored anywhere."""
+def user_without_login(username: str, full_name: str) -> UserCreate:
+    """A user who cannot log in: the password is random and is not kept."""
     password = SecretStr(secrets.token_urlsafe(24))
     return UserCreate(username=username, email=f"{username}@example.com", full_name=full_name, password=password)
 

@@ -1,4 +1,4 @@
-"""The application: its resources, and what surrounds them."""
+"""The application: creates the service from its settings and its list of resources."""
 
 from datetime import timedelta
 from functools import partial
@@ -27,7 +27,7 @@ from kit.database import migrations
 from kit.database.engines import Pool
 from kit.fast import install
 from kit.server.request_log import configure_logging
-from settings import Settings, listed, load
+from settings import Settings, comma_separated, load
 
 PEOPLE = (hero, team, power_transfer, token, me, user, item, post)
 SHOP = (category, product, product_deletion, overview, review, stock_movement, stock_transfer)
@@ -45,28 +45,29 @@ PUBLIC = frozenset(
         "POST /users/",
     }
 )
-"""The routes that need no token. Every other route says who may use it, or is for superusers."""
+"""The routes that need no token. Other routes are for superusers unless their router says who may use them."""
 REGISTRATION = "POST /users/"
-NO_SECRET = bytes(32)
-"""Signs tokens while none is required, so that a forged one wins nothing."""
+DEVELOPMENT_SECRET = bytes(32)
+"""Signs tokens and cursors if there is no SECRET_KEY. That is allowed only while requests need no token."""
 
 
 def create_app(settings: Settings) -> Service:
+    """Create the application. It does not connect to the database before it starts."""
     configure_logging(as_json=not settings.in_development, level=settings.log_level)
     runtime = create_runtime(settings)
     service = Service(
         runtime,
         title="Heroes",
         version="1.0.0",
-        description="Heroes and their teams, users and what is theirs, and a shop, over REST.",
+        description="Heroes and their teams, users with their items and posts, and a shop, over REST.",
         routers=[resource.router for resource in RESOURCES],
         public=PUBLIC,
         closed=() if settings.registration else (REGISTRATION,),
         layers=Layers(
             max_in_flight=settings.max_in_flight,
             max_streams=settings.max_streams,
-            hosts=listed(settings.trusted_hosts),
-            origins=listed(settings.cors_origins),
+            hosts=comma_separated(settings.trusted_hosts),
+            origins=comma_separated(settings.cors_origins),
             credentials=settings.cors_credentials,
         ),
         shutdown=Shutdown(settings.shutdown_delay, settings.shutdown_timeout),
@@ -78,7 +79,8 @@ def create_app(settings: Settings) -> Service:
 
 
 def create_runtime(settings: Settings) -> Runtime:
-    secrets = settings.secret_keys or [NO_SECRET]
+    """Create the shared state of the operations: database, authentication and limits."""
+    secrets = settings.secret_keys or [DEVELOPMENT_SECRET]
     tokens = Tokens(secrets, settings.token_audience, timedelta(minutes=settings.token_minutes))
     limits = LoginLimits(
         settings.limits_url.get_secret_value(),
@@ -98,7 +100,7 @@ def create_runtime(settings: Settings) -> Runtime:
 
 
 async def prepare(database: Database, settings: Settings) -> None:
-    """In development the database is migrated, and an empty one filled, when the service starts."""
+    """Prepare the database at start: migrate and fill it in development; log its state in production."""
     if settings.in_development:
         await migrations.prepare(database, demo.fill if settings.demo_data else None)
     else:

@@ -1,4 +1,4 @@
-"""Settings, from environment variables or the file `.env`. The defaults are for development."""
+"""Settings: read from environment variables or the file `.env`. The defaults are for development."""
 
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -19,26 +19,28 @@ DRIVERS = {
 
 
 class Settings(BaseSettings):
+    """The settings of the service. Each has the name of its environment variable, in lower case."""
+
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True, hide_input_in_errors=True)
 
     environment: Literal["development", "production"] = Field(
         default="development",
-        description="Production logs JSON, needs a `SECRET_KEY`, and leaves migrations to `make migrate`.",
+        description="`production` logs JSON, needs a `SECRET_KEY`, and does not migrate the database at start.",
     )
     database_url: SecretStr = Field(
         default=SecretStr(f"sqlite+aiosqlite:///{HERE / 'heroes.db'}"), description="SQLite or PostgreSQL."
     )
     secret_key: SecretStr = Field(
         default=SecretStr(""),
-        description="Signs tokens and cursors: at least 32 bytes; `new,old` while the key is being replaced.",
+        description="Signs tokens and cursors; at least 32 bytes. `new,old` while the key is being replaced.",
     )
     require_auth: bool | None = Field(
-        default=None, description="Whether requests need a token. By default they need one in production only."
+        default=None, description="Whether requests need a token. The default is true in production only."
     )
     registration: bool = Field(default=True, description="Whether anyone may register with `POST /users/`.")
     token_minutes: int = Field(default=60, ge=1, le=525_600, description="Minutes for which a token is valid.")
     token_audience: str = Field(
-        default="heroes", min_length=1, description="The audience (`aud`) of tokens: only this service accepts them."
+        default="heroes", min_length=1, description="The audience (`aud`) of tokens. Tokens for others are refused."
     )
     login_failures: int = Field(
         default=10, ge=1, description="Failed logins of one account within the window; more get a 429."
@@ -48,77 +50,87 @@ class Settings(BaseSettings):
     )
     login_window: int = Field(default=300, ge=1, le=86_400, description="Seconds for which a failed login counts.")
     limits_url: SecretStr = Field(
-        default=SecretStr("memory://"), description="Where failed logins are counted; `redis://…` for several workers."
+        default=SecretStr("memory://"),
+        description="The storage that counts failed logins; `redis://…` for several workers.",
     )
     cors_origins: str = Field(
         default="", description="Web origins whose pages may call the service, comma-separated; none if empty."
     )
     cors_credentials: bool = Field(default=False, description="Whether browsers may send credentials such as cookies.")
     trusted_hosts: str = Field(
-        default="*", description="Host names of the service, comma-separated, as in `*.example.com`."
+        default="*", description="Accepted host names, comma-separated, as in `*.example.com`; `*` for all."
     )
     demo_data: bool = Field(
-        default=True, description="Fill an empty database with examples at the first start, in development only."
+        default=True, description="Whether an empty database is filled with examples at start, in development only."
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="The lowest level that is logged."
     )
-    max_body_size: int = Field(default=2**20, ge=1024, description="Bytes of a JSON body; larger ones get a 413.")
+    max_body_size: int = Field(
+        default=2**20, ge=1024, description="The largest JSON body, in bytes; a larger one gets a 413."
+    )
     max_upload_size: int = Field(
-        default=10 * 2**20, ge=1024, description="Bytes of a form or an upload; larger ones get a 413."
+        default=10 * 2**20, ge=1024, description="The largest form or upload, in bytes; a larger one gets a 413."
     )
     request_timeout: float = Field(
-        default=15, gt=0, le=3600, description="Seconds for one request; then it gets a 504."
+        default=15, gt=0, le=3600, description="The longest time for a request, in seconds; then it gets a 504."
     )
     max_in_flight: int = Field(
         default=100,
         ge=1,
         le=100_000,
-        description="Requests served at a time; as many wait for up to 0.5 s, others get a 503.",
+        description="Requests served at the same time. As many more wait for up to 0.5 s; others get a 503.",
     )
     max_streams: int = Field(
         default=100,
         ge=1,
         le=100_000,
-        description="Responses of unknown length, and WebSockets, served at a time beside them; others get a 503.",
+        description="Streaming responses and WebSockets served at the same time; others get a 503.",
     )
     shutdown_timeout: float = Field(
         default=20,
         ge=0,
         le=3600,
-        description="Seconds that running requests have to finish when the service is stopped.",
+        description="Seconds for running requests to finish when the service is stopped.",
     )
     shutdown_delay: float = Field(
         default=1,
         ge=0,
         le=600,
-        description="Seconds to serve on while not ready, so that a load balancer notices the stop.",
+        description="Seconds to go on serving, but not ready, before a stop, so that load balancers notice it.",
     )
     pool_size: int = Field(default=20, ge=1, le=1000, description="Database connections that are kept open.")
-    pool_overflow: int = Field(default=10, ge=0, le=1000, description="More connections under load; PostgreSQL only.")
+    pool_overflow: int = Field(
+        default=10, ge=0, le=1000, description="Additional connections under load; PostgreSQL only."
+    )
     pool_timeout: float = Field(
         default=3, gt=0, le=60, description="Seconds to wait for a connection; then the request gets a 503."
     )
     pool_recycle: float = Field(
         default=1800, ge=-1, description="Seconds after which a connection is replaced; -1 for never."
     )
-    pool_pre_ping: bool = Field(default=False, description="Test each connection before it is used.")
-    coalesce_reads: bool = Field(default=True, description="Answer identical reads that arrive together by one query.")
-    group_commit: bool = Field(default=True, description="Insert rows that arrive together in one transaction.")
+    pool_pre_ping: bool = Field(default=False, description="Whether a connection is tested before each use.")
+    coalesce_reads: bool = Field(
+        default=True, description="Whether identical reads that run at the same time share one query."
+    )
+    group_commit: bool = Field(default=True, description="Whether inserts that arrive together share one transaction.")
     fast_path: bool = Field(
-        default=True, description="Take cheaper ways than FastAPI's and SQLAlchemy's where no difference can be seen."
+        default=True,
+        description="Whether cheaper steps replace those of FastAPI and SQLAlchemy where the result is the same.",
     )
     application_name: str = Field(
-        default="heroes", max_length=63, description="The name of the service in PostgreSQL's list of connections."
+        default="heroes", max_length=63, description="The `application_name` of PostgreSQL's connections."
     )
     statement_timeout: float = Field(
-        default=10, gt=0, le=3600, description="Seconds for one statement; then the request gets a 504."
+        default=10, gt=0, le=3600, description="The longest time for a statement, in seconds; then a 504."
     )
     lock_timeout: float = Field(
-        default=5, gt=0, le=3600, description="Seconds to wait for a lock; then the request gets a 503."
+        default=5, gt=0, le=3600, description="The longest wait for a database lock, in seconds; then a 503."
     )
     jit: bool = Field(default=False, description="Whether PostgreSQL compiles query plans, which delays short queries.")
-    sql_echo: bool = Field(default=False, description="Log every statement with its values; refused in production.")
+    sql_echo: bool = Field(
+        default=False, description="Whether every statement is logged with its values; not allowed in production."
+    )
 
     @field_validator("database_url")
     @classmethod
@@ -134,11 +146,11 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def safe_in_production(self) -> Self:
         if (self.auth or not self.in_development) and (not self.secret_keys or min(map(len, self.secret_keys)) < 32):
-            raise ValueError("SECRET_KEY must have at least 32 bytes in production, and wherever a token is needed")
+            raise ValueError("SECRET_KEY must have at least 32 bytes in production, and if requests need a token")
         if self.environment == "production" and self.sql_echo:
             raise ValueError("SQL_ECHO must be off in production: it logs values")
-        if self.environment == "production" and self.cors_credentials and "*" in listed(self.cors_origins):
-            raise ValueError("CORS_ORIGINS must name them in production if CORS_CREDENTIALS is on")
+        if self.environment == "production" and self.cors_credentials and "*" in comma_separated(self.cors_origins):
+            raise ValueError("CORS_ORIGINS must not be * in production if CORS_CREDENTIALS is on")
         return self
 
     @model_validator(mode="after")
@@ -149,44 +161,46 @@ class Settings(BaseSettings):
 
     @property
     def database(self) -> URL:
-        """The URL with the driver that we use; libpq's `sslmode` is asyncpg's `ssl`."""
+        """The URL with the async driver. libpq's parameter `sslmode` becomes asyncpg's `ssl`."""
         url = make_url(self.database_url.get_secret_value())
         query = {"ssl" if name == "sslmode" else name: value for name, value in url.query.items()}
         return url.set(drivername=DRIVERS[url.drivername], query=query)
 
     @property
     def pool(self) -> dict[str, Any]:
-        """The settings of the connection pool, by the names that the kit has for them."""
+        """The arguments for `kit.database.engines.Pool`."""
         others = ("application_name", "statement_timeout", "lock_timeout", "jit")
         pool = {name: getattr(self, f"pool_{name}") for name in ("size", "overflow", "timeout", "recycle", "pre_ping")}
         return pool | {name: getattr(self, name) for name in others} | {"echo": self.sql_echo}
 
     @property
     def auth(self) -> bool:
+        """Whether requests need a token."""
         return not self.in_development if self.require_auth is None else self.require_auth
 
     @property
     def secret_keys(self) -> list[bytes]:
-        return [key.encode() for key in listed(self.secret_key.get_secret_value())]
+        return [key.encode() for key in comma_separated(self.secret_key.get_secret_value())]
 
     @property
     def in_development(self) -> bool:
         return self.environment == "development"
 
 
-def listed(text: str) -> list[str]:
-    """The parts of a comma-separated setting."""
+def comma_separated(text: str) -> list[str]:
+    """The non-empty parts of a comma-separated setting."""
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def load() -> Settings:
-    """The settings, or the end of the process with a sentence for each that is wrong."""
+    """Read the settings. Exits the process with a message for each invalid setting."""
     try:
         return Settings()
     except ValidationError as failure:
-        raise SystemExit("\n".join(sentence(error["loc"], error["msg"]) for error in failure.errors())) from None
+        raise SystemExit("\n".join(explain(error["loc"], error["msg"]) for error in failure.errors())) from None
 
 
-def sentence(location: tuple[int | str, ...], message: str) -> str:
+def explain(location: tuple[int | str, ...], message: str) -> str:
+    """The message for an invalid setting, as in `Setting POOL_SIZE: Input should be …`."""
     name = " ".join(str(part).upper() for part in location)
     return f"Setting {name}: {message.removeprefix('Value error, ')}".replace("Setting : ", "Setting ") + "."

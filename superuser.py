@@ -1,4 +1,4 @@
-"""Creates a superuser from environment variables, or from answers at the terminal; no password is built in."""
+"""Creates a superuser from environment variables or from input at the terminal. There is no default password."""
 
 import asyncio
 import os
@@ -8,26 +8,27 @@ from getpass import getpass
 from pydantic import ValidationError
 from sqlalchemy.exc import IntegrityError
 
-from heroes.user import User, UserCreate, columns
+from heroes.user import User, UserCreate, with_hashed_password
 from kit import CURRENT_PRINCIPAL, UNRESTRICTED, Database
 from kit.database.errors import FAILURES, first_line
 from settings import load
 
 
-def asked(name: str) -> str:
-    """The value of a variable such as `SUPERUSER_USERNAME`, or else an answer at the terminal."""
+def ask(name: str) -> str:
+    """The value of a variable such as `SUPERUSER_USERNAME`; input at the terminal if it is not set."""
     given = os.environ.get(f"SUPERUSER_{name.upper()}")
     if given is not None:
         return given
     return getpass("Password: ") if name == "password" else input(f"{name.capitalize()}: ")
 
 
-async def make(new: UserCreate) -> User:
+async def store(new: UserCreate) -> User:
+    """Store a user, with all permissions."""
     database = Database(load().database)
     CURRENT_PRINCIPAL.set(UNRESTRICTED)
     try:
         async with database.write() as session, session.begin():
-            user = User.model_validate(await columns(new.model_dump()))
+            user = User.model_validate(await with_hashed_password(new.model_dump()))
             session.add(user)
         return user
     finally:
@@ -35,10 +36,10 @@ async def make(new: UserCreate) -> User:
 
 
 def main() -> str | None:
-    """Create a superuser. The error message, or None on success."""
+    """Create a superuser. Returns an error message, or None on success."""
     try:
-        fields = {name: asked(name) for name in ("username", "email", "password")}
-        user = asyncio.run(make(UserCreate.model_validate({**fields, "is_superuser": True})))
+        fields = {name: ask(name) for name in ("username", "email", "password")}
+        user = asyncio.run(store(UserCreate.model_validate({**fields, "is_superuser": True})))
     except ValidationError as failure:
         return "\n".join(f"{error['loc'][0]}: {error['msg']}" for error in failure.errors(include_input=False))
     except IntegrityError:
@@ -46,7 +47,7 @@ def main() -> str | None:
     except FAILURES as failure:
         return f"The database cannot be used: {first_line(failure)}"
     except EOFError:
-        return "Nobody answers: set SUPERUSER_USERNAME, SUPERUSER_EMAIL and SUPERUSER_PASSWORD."
+        return "There is no input: set SUPERUSER_USERNAME, SUPERUSER_EMAIL and SUPERUSER_PASSWORD."
     sys.stdout.write(f"{user.username} is a superuser now.\n")
     return None
 

@@ -1,4 +1,4 @@
-"""Categories of products. A category that has products cannot be deleted."""
+"""Categories of products. A category with products cannot be deleted."""
 
 from typing import Annotated
 from uuid import UUID

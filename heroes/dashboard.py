@@ -1,4 +1,4 @@
-"""The dashboard: totals, newest heroes and best ratings. Its queries are independent, so they run concurrently."""
+"""Dashboard: totals, the newest heroes and the best ratings, read by concurrent queries."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

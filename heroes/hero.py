@@ -1,4 +1,4 @@
-"""Heroes: each has a name, a secret name, some power, perhaps an age, and at most one team."""
+"""Heroes: a hero has a name, a secret name, a power, an optional age, and at most one team."""
 
 from typing import Annotated
 
@@ -71,7 +71,7 @@ class HeroCreate(HeroBase, Body):
 
 
 class HeroRead(Stamped, HeroBase, Read):
-    """A hero; `team` only with `include=team`."""
+    """A hero. `include=team` adds the team."""
 
 
 class HeroUpdate(HeroCreate, Changes):

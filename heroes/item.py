@@ -1,4 +1,4 @@
-"""Items: each has a price and belongs to a user. They are deleted with the user."""
+"""Items: an item has a price and belongs to a user. It is deleted together with the user."""
 
 from typing import Annotated
 
@@ -70,7 +70,7 @@ class ItemCreate(ItemBase, Body):
 
 
 class ItemRead(Stamped, ItemBase, Read):
-    """An item; `owner` only with `include=owner`."""
+    """An item. `include=owner` adds the owner."""
 
 
 class ItemUpdate(ItemCreate, Changes):

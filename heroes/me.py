@@ -1,4 +1,4 @@
-"""The caller: the user whose token a request carries."""
+"""The caller: the user to whom the token of the request was issued."""
 
 from typing import Annotated
 

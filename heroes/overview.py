@@ -1,4 +1,4 @@
-"""The overview of a product: the product, its newest reviews and their statistics, loaded concurrently."""
+"""Product overview: a product, its newest reviews and their statistics, read by concurrent queries."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Posts: texts that users write. Each embeds its author, with id and username only."""
+"""Posts: texts written by users. A post embeds its author, with id and username only."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -100,7 +100,8 @@ def with_author() -> ORMOption:
 
 
 async def make_posts(session: Session, new: Sequence[PostCreate]) -> Sequence[Post]:
-    posts = [Post.model_validate(one) for one in new]
+    """Store posts. Returns them with their authors."""
+    posts = [Post.model_validate(post) for post in new]
     await session.insert_all(posts)
     return await session.reload(Post, posts, with_author())
 

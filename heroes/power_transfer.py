@@ -1,4 +1,4 @@
-"""Power transfers: each moves power from one hero to another. The sum of all power stays the same."""
+"""Power transfers: a transfer moves power from one hero to another. The total power stays the same."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -59,7 +59,7 @@ class PowerTransferCreate(PowerTransferBase, Body):
 
 
 class PowerTransferRead(Stamped, PowerTransferBase, Read):
-    """A power transfer, which never changes."""
+    """A power transfer. It cannot be changed or deleted."""
 
 
 class PowerTransferQuery(ListQuery):
@@ -72,13 +72,16 @@ class PowerTransferQuery(ListQuery):
 router = APIRouter(prefix="/power-transfers", tags=["power transfers"], route_class=allowing(read=Who.MEMBERS))
 
 
-async def transfer(session: Session, new: Sequence[PowerTransferCreate]) -> list[PowerTransfer]:
-    """Make these transfers, in this order: all or none."""
-    steps = [step for one in new for step in ((one.from_id, -one.amount), (one.to_id, one.amount))]
+async def make_power_transfers(session: Session, new: Sequence[PowerTransferCreate]) -> list[PowerTransfer]:
+    """Execute transfers in this order, all or none.
+
+    Raises a 409 if a hero has too little power, would exceed `MAX_POWER`, or does not exist.
+    """
+    steps = [step for part in new for step in ((part.from_id, -part.amount), (part.to_id, part.amount))]
     refusal = await move_balances(session, col(Hero.power), steps, MAX_POWER)
-    rows = {"from_id": [one.from_id for one in new], "to_id": [one.to_id for one in new]}
-    refusal.check(rows, "amount", "There is too little power, or no room for so much.")
-    transfers = [PowerTransfer.model_validate(one) for one in new]
+    rows = {"from_id": [part.from_id for part in new], "to_id": [part.to_id for part in new]}
+    refusal.check(rows, "amount", "A hero would have less than 0 power, or too much.")
+    transfers = [PowerTransfer.model_validate(part) for part in new]
     await session.insert_all(transfers)
     return transfers
 
@@ -90,12 +93,12 @@ async def list_transfers(query: Annotated[PowerTransferQuery, Depends()], sessio
 
 @router.post("/", response_model=PowerTransferRead, status_code=201, summary="Create a power transfer")
 async def create_transfer(new: PowerTransferCreate, session: Session) -> PowerTransfer:
-    return (await transfer(session, [new]))[0]
+    return (await make_power_transfers(session, [new]))[0]
 
 
 @router.post("/bulk", response_model=list[PowerTransferRead], status_code=201, summary="Create many power transfers")
 async def bulk_create_transfers(new: Batch[PowerTransferCreate], session: Session, on_error: OnError = "abort") -> Many:
-    return await create_many(session, new, on_error, transfer)
+    return await create_many(session, new, on_error, make_power_transfers)
 
 
 @router.get("/{transfer_id}", response_model=PowerTransferRead, summary="Read a power transfer")

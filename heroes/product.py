@@ -1,4 +1,4 @@
-"""Products: slug and SKU are unique among products that are not deleted; a deleted product can be restored."""
+"""Products: slug and SKU are unique among the products that are not deleted. A deleted product can be restored."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -89,9 +89,9 @@ class ProductCreate(ProductBase, Body):
 
 
 class ProductRead(Stamped, ProductBase, UUIDRead):
-    """A product; `category` and `created_by` only with `include=category,created_by`."""
+    """A product. `include=category,created_by` adds the category and the user who created it."""
 
-    stock: int = Field(description="Changes by stock movements only.")
+    stock: int = Field(description="Only stock movements change it.")
     deleted_at: datetime | None
 
 

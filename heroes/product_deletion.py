@@ -1,4 +1,4 @@
-"""The deletion of a product, as a resource of its own: to delete the deletion is to restore the product."""
+"""Product deletions: the deletion of a product as a resource. Deleting the deletion restores the product."""
 
 from uuid import UUID
 
@@ -14,7 +14,7 @@ router = APIRouter(
 
 @router.delete("", status_code=204, summary="Restore a deleted product")
 async def restore_product(product_id: UUID, session: Session, matching: IfMatch) -> None:
-    """Answers 409 if another product has its slug or SKU by now."""
+    """Returns a 409 if another product has taken the slug or the SKU."""
     product = matching(found(await session.get(Product, product_id)))
     found(product.deleted_at)
     product.deleted_at = None

@@ -1,4 +1,4 @@
-"""Reviews: at most one per product and author. The reviews of a deleted product are hidden."""
+"""Reviews: an author can write one review of a product. The reviews of a deleted product are hidden."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -73,7 +73,7 @@ class Review(ReviewBase, Entity, table=True):
 
 
 def average_rating() -> ColumnElement[Any]:
-    """The average in hundredths, rounded half up; integers make it exact, and the same on both databases."""
+    """The average rating in hundredths, rounded half up. Integer arithmetic gives the same result on both databases."""
     number, total = func.count(), func.sum(Review.rating)
     return (total * 200 + number) / (number * 2)
 
@@ -110,8 +110,9 @@ router = APIRouter(
 
 
 async def make_reviews(session: Session, new: Sequence[ReviewCreate]) -> list[Review]:
-    await refuse_deleted_parents(session, Product, "product_id", [one.product_id for one in new])
-    reviews = [Review.model_validate(one) for one in new]
+    """Store reviews. Raises a 409 if a product is deleted."""
+    await refuse_deleted_parents(session, Product, "product_id", [review.product_id for review in new])
+    reviews = [Review.model_validate(review) for review in new]
     await session.insert_all(reviews)
     return reviews
 
@@ -131,13 +132,16 @@ async def bulk_create_reviews(new: Batch[ReviewCreate], session: Session, on_err
     return await create_many(session, new, on_error, make_reviews)
 
 
-def one_review(review_id: int) -> SelectOfScalar[Review]:
+def select_review(review_id: int) -> SelectOfScalar[Review]:
     return with_parent_not_deleted(Product, select(Review)).where(Review.id == review_id)
 
 
 async def locked_review(session: Session, review_id: int) -> Review | None:
-    """The review, locked, if its product is not deleted; a 403 if it belongs to another user."""
-    review = (await session.exec(one_review(review_id).with_for_update(of=Review))).first()
+    """The review, locked for update; None if it does not exist or if its product is deleted.
+
+    Raises a 403 if the review belongs to another user.
+    """
+    review = (await session.exec(select_review(review_id).with_for_update(of=Review))).first()
     return None if review is None else await session.get(Review, review_id, with_for_update=False)
 
 
@@ -145,7 +149,7 @@ async def locked_review(session: Session, review_id: int) -> Review | None:
 async def read_review(
     review_id: Id, query: Annotated[ReviewQuery, Depends(ReviewQuery.of_one)], session: ReadSession
 ) -> Review:
-    return found((await session.exec(one_review(review_id))).first())
+    return found((await session.exec(select_review(review_id))).first())
 
 
 @router.put("/{review_id}", response_model=ReviewRead, summary="Replace a review")

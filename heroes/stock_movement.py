@@ -1,4 +1,4 @@
-"""Stock movements: each changes the stock of a product, and stays. Their sum is always the stock."""
+"""Stock movements: a movement adds stock to a product, or removes it. The stock is the sum of all movements."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -39,7 +39,7 @@ MAX_QUANTITY = 1_000_000_000
 NOT_ENOUGH = "There is not enough stock for this quantity."
 
 
-def something(quantity: int) -> int:
+def not_zero(quantity: int) -> int:
     if quantity == 0:
         raise PydanticCustomError("not_zero", "Input should not be 0")
     return quantity
@@ -47,7 +47,7 @@ def something(quantity: int) -> int:
 
 class StockMovementBase(SQLModel):
     product_id: UUID = Field(foreign_key="product.id", ondelete="CASCADE", schema_extra={"examples": ["{product}"]})
-    quantity: Annotated[Whole, AfterValidator(something)] = Field(
+    quantity: Annotated[Whole, AfterValidator(not_zero)] = Field(
         ge=-MAX_QUANTITY, le=MAX_QUANTITY, description="Negative removes stock; not 0.", schema_extra={"examples": [12]}
     )
     reason: Text | None = Field(default=None, max_length=500, schema_extra={"examples": ["Delivery"]})
@@ -67,7 +67,7 @@ class StockMovementCreate(StockMovementBase, Body):
 
 
 class StockMovementRead(Stamped, StockMovementBase, UUIDRead):
-    """A stock movement, which never changes."""
+    """A stock movement. It cannot be changed or deleted."""
 
 
 class StockMovementQuery(ListQuery):
@@ -81,12 +81,12 @@ class StockMovementQuery(ListQuery):
 router = APIRouter(prefix="/stock-movements", tags=["stock movements"], route_class=allowing(read=Who.MEMBERS))
 
 
-async def move(session: Session, new: Sequence[StockMovementCreate]) -> list[StockMovement]:
-    """Make these movements, in this order; a 409 if there is too little stock, or no such product."""
-    steps = [(one.product_id, one.quantity) for one in new]
+async def make_movements(session: Session, new: Sequence[StockMovementCreate]) -> list[StockMovement]:
+    """Execute movements in this order, all or none. Raises a 409 for too little stock and for an unknown product."""
+    steps = [(movement.product_id, movement.quantity) for movement in new]
     refusal = await move_balances(session, col(Product.stock), steps, MAX_STOCK, is_not_deleted(Product))
-    refusal.check({"product_id": [one.product_id for one in new]}, "quantity", NOT_ENOUGH)
-    movements = [StockMovement.model_validate(one) for one in new]
+    refusal.check({"product_id": [movement.product_id for movement in new]}, "quantity", NOT_ENOUGH)
+    movements = [StockMovement.model_validate(movement) for movement in new]
     await session.insert_all(movements)
     return movements
 
@@ -98,17 +98,17 @@ async def list_movements(query: Annotated[StockMovementQuery, Depends()], sessio
 
 @router.post("/", response_model=StockMovementRead, status_code=201, summary="Create a stock movement")
 async def create_movement(new: StockMovementCreate, session: Session) -> StockMovement:
-    return (await move(session, [new]))[0]
+    return (await make_movements(session, [new]))[0]
 
 
 @router.post("/bulk", response_model=list[StockMovementRead], status_code=201, summary="Create many stock movements")
 async def bulk_create_movements(new: Batch[StockMovementCreate], session: Session, on_error: OnError = "abort") -> Many:
-    return await create_many(session, new, on_error, move)
+    return await create_many(session, new, on_error, make_movements)
 
 
 @router.get("/{movement_id}", response_model=StockMovementRead, summary="Read a stock movement")
 async def read_movement(
     movement_id: UUID, query: Annotated[StockMovementQuery, Depends(StockMovementQuery.of_one)], session: ReadSession
 ) -> StockMovement:
-    one = with_parent_not_deleted(Product, select(StockMovement)).where(StockMovement.id == movement_id)
-    return found((await session.exec(one)).first())
+    statement = with_parent_not_deleted(Product, select(StockMovement)).where(StockMovement.id == movement_id)
+    return found((await session.exec(statement)).first())

@@ -1,4 +1,4 @@
-"""Stock transfers: each moves stock from one product to another, by two stock movements in one transaction."""
+"""Stock transfers: a transfer moves stock from one product to another, by two stock movements in one transaction."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -58,7 +58,7 @@ class StockTransferCreate(StockTransferBase, Body):
 
 
 class StockTransferRead(Stamped, StockTransferBase, Read):
-    """A stock transfer, which never changes."""
+    """A stock transfer. It cannot be changed or deleted."""
 
 
 class StockTransferQuery(ListQuery):
@@ -71,15 +71,15 @@ class StockTransferQuery(ListQuery):
 router = APIRouter(prefix="/stock-transfers", tags=["stock transfers"], route_class=allowing(read=Who.MEMBERS))
 
 
-async def transfer(session: Session, new: Sequence[StockTransferCreate]) -> list[StockTransfer]:
-    """Make these transfers, in this order: all or none."""
-    steps = [step for one in new for step in ((one.source_id, -one.quantity), (one.target_id, one.quantity))]
+async def make_stock_transfers(session: Session, new: Sequence[StockTransferCreate]) -> list[StockTransfer]:
+    """Execute transfers in this order, all or none. Raises a 409 for too little stock and for an unknown product."""
+    steps = [step for part in new for step in ((part.source_id, -part.quantity), (part.target_id, part.quantity))]
     refusal = await move_balances(session, col(Product.stock), steps, MAX_STOCK, is_not_deleted(Product))
-    rows = {"source_id": [one.source_id for one in new], "target_id": [one.target_id for one in new]}
+    rows = {"source_id": [part.source_id for part in new], "target_id": [part.target_id for part in new]}
     refusal.check(rows, "quantity", NOT_ENOUGH)
     moves = [StockMovement(product_id=key, quantity=quantity, reason="Transfer") for key, quantity in steps]
     await session.insert_all(moves)
-    transfers = [StockTransfer.model_validate(one) for one in new]
+    transfers = [StockTransfer.model_validate(part) for part in new]
     await session.insert_all(transfers)
     return transfers
 
@@ -91,12 +91,12 @@ async def list_transfers(query: Annotated[StockTransferQuery, Depends()], sessio
 
 @router.post("/", response_model=StockTransferRead, status_code=201, summary="Create a stock transfer")
 async def create_transfer(new: StockTransferCreate, session: Session) -> StockTransfer:
-    return (await transfer(session, [new]))[0]
+    return (await make_stock_transfers(session, [new]))[0]
 
 
 @router.post("/bulk", response_model=list[StockTransferRead], status_code=201, summary="Create many stock transfers")
 async def bulk_create_transfers(new: Batch[StockTransferCreate], session: Session, on_error: OnError = "abort") -> Many:
-    return await create_many(session, new, on_error, transfer)
+    return await create_many(session, new, on_error, make_stock_transfers)
 
 
 @router.get("/{transfer_id}", response_model=StockTransferRead, summary="Read a stock transfer")

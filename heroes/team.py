@@ -1,4 +1,4 @@
-"""Teams: each has a unique name and headquarters. The heroes of a deleted team stay, without a team."""
+"""Teams: a team has a unique name and headquarters. When it is deleted, its heroes remain without a team."""
 
 from typing import Annotated, Any
 
@@ -59,7 +59,7 @@ class TeamCreate(TeamBase, Body):
 
 
 class TeamRead(Stamped, TeamBase, Read):
-    """A team; `heroes` only with `include=heroes`."""
+    """A team. `include=heroes` adds its heroes."""
 
 
 class TeamUpdate(TeamCreate, Changes):

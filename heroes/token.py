@@ -1,4 +1,4 @@
-"""Tokens: issued for a username and a password, valid for a limited time, and until the password changes."""
+"""Tokens: issued for a username and a password. A token expires, and becomes invalid when the password changes."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -29,11 +29,11 @@ from kit import (
 
 USERNAME = re.compile(r"[A-Za-z0-9._-]{3,50}")
 MAX_FORM = 16 * 1024
-"""Bytes of the form: far more than a username and a password need."""
+"""The largest login form, in bytes."""
 
 
 class Token(SQLModel):
-    """A token, to be sent as `Authorization: Bearer …`."""
+    """A token for the header `Authorization: Bearer …`."""
 
     access_token: str
     token_type: Literal["bearer"] = "bearer"  # noqa: S105  the type of the token, not a secret
@@ -45,11 +45,11 @@ router = APIRouter(prefix="/auth", tags=["auth"], route_class=allowing(create=Wh
 
 @router.post("/token", response_model=Token, summary="Get a token", max_body_size=MAX_FORM)
 async def create_token(request: Request, form: Annotated[OAuth2PasswordRequestForm, Depends()]) -> JSONResponse:
-    """An unknown user, a wrong password and an inactive user get the same 401, after the same time."""
+    """Returns the same 401, after the same time, for an unknown user, a wrong password and an inactive user."""
     runtime, address = runtime_of(request), request.client.host if request.client else ""
     tokens = runtime.authenticator.tokens
     async with runtime.login_limits.attempt(form.username, address) as count_failure:
-        user = await authenticated(runtime.database, form.username, form.password)
+        user = await authenticate(runtime.database, form.username, form.password)
         if user is None:
             await count_failure()
             raise unauthenticated("The username or the password is wrong.")
@@ -58,25 +58,28 @@ async def create_token(request: Request, form: Annotated[OAuth2PasswordRequestFo
     return JSONResponse(answer.model_dump(), headers={"Cache-Control": "no-store"})
 
 
-async def authenticated(database: Database, username: str, password: str) -> User | None:
-    """The active user with this name and password. A hash with old parameters is renewed, which ends no token."""
-    user = await named(database, username) if USERNAME.fullmatch(username) else None
-    matches, renewed = await verified(password, user.hashed_password if user else None)
+async def authenticate(database: Database, username: str, password: str) -> User | None:
+    """The active user with this name and password; None if there is none.
+
+    A password hash with old parameters is replaced. Tokens of the user stay valid.
+    """
+    user = await user_by_name(database, username) if USERNAME.fullmatch(username) else None
+    matches, new_hash = await verified(password, user.hashed_password if user else None)
     if user is None or not matches or not user.is_active:
         return None
-    if renewed:
-        await retried(lambda: renew(database, user, renewed), WRITE_SECONDS)
+    if new_hash:
+        await retried(lambda: replace_hash(database, user, new_hash), WRITE_SECONDS)
     return user
 
 
-async def renew(database: Database, user: User, renewed: str) -> None:
-    """Store the new hash, unless the password has changed meanwhile."""
+async def replace_hash(database: Database, user: User, new_hash: str) -> None:
+    """Store a new hash of the same password, unless the password was changed meanwhile."""
     same = update(User).where(col(User.id) == user.id, col(User.hashed_password) == user.hashed_password)
     async with database.write() as session, session.begin():
-        await session.exec(same.values(hashed_password=renewed, updated_at=User.updated_at))
+        await session.exec(same.values(hashed_password=new_hash, updated_at=User.updated_at))
 
 
-async def named(database: Database, username: str) -> User | None:
+async def user_by_name(database: Database, username: str) -> User | None:
     statement = select(User).where(func.lower(User.username) == username.lower())
     return await retried(lambda: first(database, statement), READ_SECONDS)
 
@@ -87,22 +90,22 @@ async def first(database: Database, statement: Any) -> User | None:
         return user
 
 
-async def by_id(database: Database, user_id: int) -> User | None:
+async def user_by_id(database: Database, user_id: int) -> User | None:
     async with database.read() as session:
         return await session.get(User, user_id)
 
 
 @event.listens_for(User, "before_update")
-def end_tokens(_: object, __: object, user: User) -> None:
-    """A change of the password, or of `is_active`, ends all tokens that were issued before."""
+def invalidate_tokens(_: object, __: object, user: User) -> None:
+    """Invalidate the tokens of a user whose password or `is_active` changes."""
     if get_history(user, "hashed_password").added or get_history(user, "is_active").added:
         user.generation += 1
 
 
 async def find_principal(connection: HTTPConnection, claims: Claims) -> Principal | None:
-    """The user of a token, if the user is active and the token is of the latest generation."""
+    """The principal of a token; None if the user is inactive, or if the token was invalidated."""
     database = runtime_of(connection).database
-    user = await retried(lambda: by_id(database, claims.user_id), READ_SECONDS)
+    user = await retried(lambda: user_by_id(database, claims.user_id), READ_SECONDS)
     if user is None or not user.is_active or user.generation != claims.generation:
         return None
     return Principal(user.id, frozenset({SUPERUSER} if user.is_superuser else ()))

@@ -1,4 +1,4 @@
-"""Users: username and e-mail address are each unique, whatever the case. The password is never shown."""
+"""Users: username and e-mail address are unique, ignoring case. Only a hash of the password is stored."""
 
 import secrets
 from collections.abc import Sequence
@@ -38,12 +38,15 @@ from kit import (
     sorted_by,
 )
 
-MAX_AT_ONCE = 50  # hashing a password takes a tenth of a second, and a request has a deadline
+MAX_BULK_USERS = 50  # hashing a password takes 0.1 s, and a request has a deadline
 
 
 def first_generation() -> int:
-    """A random number, so that the token of a deleted user opens no account, even if their id is given again."""
-    return secrets.randbelow(2**30)  # half of the column's range is left to rise
+    """The first token generation of a user.
+
+    It is random, so that the token of a deleted user is invalid for a later user with the same id.
+    """
+    return secrets.randbelow(2**30)  # leaves half of the range of the column for increments
 
 
 class UserBase(SQLModel):
@@ -81,7 +84,7 @@ class UserCreate(UserBase, Body):
     password: Password = Field(schema_extra={"examples": ["correct horse battery"]})
 
 
-Few = Annotated[Batch[UserCreate], Field(max_length=MAX_AT_ONCE)]
+UserBatch = Annotated[Batch[UserCreate], Field(max_length=MAX_BULK_USERS)]
 
 
 class UserRead(Stamped, UserBase, Read):
@@ -89,17 +92,17 @@ class UserRead(Stamped, UserBase, Read):
 
 
 class UserBrief(Read):
-    """A user, as other resources embed it."""
+    """A user embedded in another resource."""
 
     username: Username
 
 
 class UserUpdate(UserCreate, Changes):
-    """Changes to a user, and perhaps a new password; every field may be left out."""
+    """Changes to a user; every field may be left out."""
 
 
 class UserReplace(UserCreate):
-    """All fields of a user. Without `password`, the old password stays."""
+    """All fields of a user. Without `password` the password is not changed."""
 
     password: Password = Field(default=None, schema_extra={"examples": ["correct horse battery"]})
 
@@ -118,14 +121,15 @@ router = APIRouter(
 )
 
 
-async def columns(fields: dict[str, Any]) -> dict[str, Any]:
-    """The columns of these fields: the password becomes its hash; without a password, the old hash stays."""
+async def with_hashed_password(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a user with `hashed_password` in place of `password`, if there is a password."""
     password = fields.pop("password", None)
     return fields | ({"hashed_password": await hashed(password)} if password else {})
 
 
 async def make_users(session: Session, new: Sequence[UserCreate]) -> list[User]:
-    users = [User.model_validate(await columns(one.model_dump())) for one in new]
+    """Add users to the session."""
+    users = [User.model_validate(await with_hashed_password(user.model_dump())) for user in new]
     session.add_all(users)
     return users
 
@@ -141,9 +145,9 @@ async def create_user(new: UserCreate, session: Session) -> User:
 
 
 @router.post("/bulk", response_model=list[UserRead], status_code=201, summary="Create many users")
-async def bulk_create_users(new: Few, session: Session, on_error: OnError = "abort") -> Many:
-    ready = [one if isinstance(one, InvalidElement) else await columns(one.model_dump()) for one in new]
-    return await create_many(session, ready, on_error, User)
+async def bulk_create_users(new: UserBatch, session: Session, on_error: OnError = "abort") -> Many:
+    rows = [user if isinstance(user, InvalidElement) else await with_hashed_password(user.model_dump()) for user in new]
+    return await create_many(session, rows, on_error, User)
 
 
 @router.get("/{user_id}", response_model=UserRead, summary="Read a user")
@@ -153,7 +157,7 @@ async def read_user(user_id: Id, query: Annotated[UserQuery, Depends(UserQuery.o
 
 @router.put("/{user_id}", response_model=UserRead, summary="Replace a user")
 async def replace_user(user_id: Id, new: UserReplace, session: Session, matching: IfMatch) -> User:
-    fields = await columns(new.model_dump())
+    fields = await with_hashed_password(new.model_dump())
     user = matching(found(await session.get(User, user_id)))
     user.sqlmodel_update(fields)
     return user
@@ -161,7 +165,7 @@ async def replace_user(user_id: Id, new: UserReplace, session: Session, matching
 
 @router.patch("/{user_id}", response_model=UserRead, summary="Update a user")
 async def update_user(user_id: Id, changes: UserUpdate, session: Session, matching: IfMatch) -> User:
-    fields = await columns(changes.model_dump(exclude_unset=True))
+    fields = await with_hashed_password(changes.model_dump(exclude_unset=True))
     user = matching(found(await session.get(User, user_id)))
     user.sqlmodel_update(fields)
     return user

@@ -1,4 +1,4 @@
-"""The runtime of one application: its database, its authentication and its limits, in one typed object."""
+"""The runtime of an application: its database, authentication and limits, in one typed object."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,9 +14,9 @@ from kit.database.databases import Database
 
 @dataclass
 class Runtime:
-    """What the operations of an application share. `secrets` sign cursors and digests: the first one, all are known.
+    """The shared state of an application's operations. Sizes are in bytes, times in seconds.
 
-    Sizes are in bytes, times in seconds.
+    `secrets`: the first one signs tokens, cursors and digests. Tokens signed with the others stay valid.
     """
 
     database: Database
@@ -27,14 +27,16 @@ class Runtime:
     max_upload_size: int = 10 * 2**20
     request_timeout: float = 15
     access: dict[tuple[int, str], Who] = field(default_factory=dict)
-    """Who may use each route, by its identity and method; filled when the application starts."""
+    """The permission of each route, by identity and method; filled when the application starts."""
+    direct: dict[int, Callable[..., Awaitable[Any]]] = field(default_factory=dict)
+    """The functions that serve operations without FastAPI's dependencies, by identity; filled with `access`."""
     fast_page: Callable[..., Awaitable[Any]] | None = None
-    """A cheaper way to read a page, which answers None where it does not apply."""
+    """The fast path's way to read a page. It returns None where it does not apply."""
 
 
 def runtime_of(connection: HTTPConnection) -> Runtime:
     """The runtime of the application that serves this request or WebSocket."""
     runtime = getattr(connection.scope["app"], "runtime", None)
     if not isinstance(runtime, Runtime):
-        raise TypeError("This route needs the application that `kit.Service` makes: include its router there.")
+        raise TypeError("This route needs an application of the class `kit.Service`: include its router there.")
     return runtime

@@ -1,6 +1,6 @@
-"""The environment of Alembic: all migrations run in one transaction, in one process at a time.
+"""Alembic's environment: runs all migrations in one transaction, in one process at a time.
 
-On SQLite a table is altered by copying it, so foreign keys are off meanwhile, and checked before the COMMIT.
+On SQLite a table is altered by copying it, so foreign keys are off during a migration, and checked before the COMMIT.
 """
 
 import asyncio
@@ -15,16 +15,17 @@ from kit.database.collations import ensure_folding
 from kit.database.comparison import PLUGINS
 from kit.database.migrating import engine_for
 from kit.database.migrations import heads, state_of
-from kit.database.renames import supposed
+from kit.database.renames import with_renames
 from kit.database.revisions import complete
 from kit.database.type_rendering import render_type
 from settings import load
 
 LOCK = 7_265_726_573
-"""The key of the advisory lock of PostgreSQL: any number that all processes share."""
+"""The key of PostgreSQL's advisory lock: an arbitrary number, the same in all processes."""
 
 
 def migrate(connection: Connection) -> None:
+    """Run the migrations on a connection."""
     is_sqlite, attributes = connection.dialect.name == "sqlite", context.config.attributes
     renames, former = attributes.get("renames", ()), attributes.get("former")
     context.configure(
@@ -34,25 +35,25 @@ def migrate(connection: Connection) -> None:
         process_revision_directives=lambda migration, _, scripts: complete(
             migration, scripts, SQLModel.metadata, renames, former
         ),
-        render_as_batch=True,  # SQLite alters a table by copying it; a migration is for both databases
+        render_as_batch=True,  # a migration is for both databases, and SQLite needs batch mode to alter a table
         transactional_ddl=True,
         render_item=render_type,
     )
     with context.begin_transaction():
-        if is_sqlite:  # BEGIN IMMEDIATE locks the file
+        if is_sqlite:  # the first statement begins the transaction: BEGIN IMMEDIATE, which locks the file
             connection.execute(text("SELECT 1"))
         else:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
-        with supposed(context.get_context(), renames):
+        with with_renames(context.get_context(), renames):
             run_migrations(connection)
         if is_sqlite and connection.execute(text("PRAGMA foreign_key_check")).first():
-            raise RuntimeError("The migration would break a foreign key.")
+            raise RuntimeError("The migration would violate a foreign key.")
         if context.get_context().get_current_heads():
             ensure_folding(connection)
 
 
 def run_migrations(connection: Connection) -> None:
-    """As Alembic's. It knows nothing of a database that is ahead of this code: there is nothing to upgrade then."""
+    """As Alembic's, but upgrading a database that is ahead of this code does nothing, instead of failing."""
     state = state_of(connection)
     try:
         context.run_migrations()
@@ -60,15 +61,15 @@ def run_migrations(connection: Connection) -> None:
         if not state.unknown:
             raise
         if not is_upgrade():
-            raise CommandError(state.sentence) from failure
-        context.config.print_stdout("%s", state.sentence)
+            raise CommandError(state.message) from failure
+        context.config.print_stdout("%s", state.message)
 
 
 def is_upgrade() -> bool:
-    """Whether the command is to bring the database to the latest revision."""
+    """Whether the command upgrades the database to the latest revision."""
     try:
         destination = context.get_revision_argument()
-    except KeyError:  # of a command that has none
+    except KeyError:  # the command has no revision argument
         return False
     return heads() == set(to_tuple(destination, ()))
 

@@ -23,16 +23,16 @@ from tests.engines import Client
 from tests.hashing import cheapen
 
 KEY = "0123456789abcdef0123456789abcdef"
-"""What signs the tokens of the tests."""
+"""The secret that signs the tokens of the tests."""
 FAST_PATH = find_spec("kit.fast") is not None and os.environ.get("FAST_PATH", "true") != "false"
-"""False runs the tests without the shortcuts of `kit.fast`."""
+"""Whether the tests run with the shortcuts of `kit.fast`."""
 
 OF_TESTS = {"fast_path": FAST_PATH, "pool_timeout": 20}
-"""On a busy machine many writers at once may wait long for the one connection of SQLite that writes."""
+"""A long pool timeout: on a busy machine many writers wait for SQLite's only writing connection."""
 
 
 def settings_for(url: str, **others: Any) -> Settings:
-    """Settings of the tests alone: neither `.env` is read, nor the environment but for `FAST_PATH`."""
+    """Settings for tests: `.env` and the environment are not read, except `FAST_PATH`."""
     return Settings.model_validate({"database_url": url, "demo_data": False, **OF_TESTS, **others})
 
 
@@ -44,7 +44,7 @@ def production(url: str, **others: Any) -> Settings:
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Service]:
-    """The application with these settings, on a database that is migrated before."""
+    """The application with these settings, on a migrated database."""
     await upgrade(settings.database)
     app = create_app(settings)
     async with app.router.lifespan_context(app):
@@ -52,7 +52,7 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
 
 
 def with_cheap_hashes() -> Service:
-    """The service as it is but for the price of a hash; a factory, for uvicorn."""
+    """The service with cheap password hashes; a factory for uvicorn."""
     cheapen(pytest.MonkeyPatch())
     return main.app
 
@@ -71,7 +71,7 @@ async def empty(database: Database) -> None:
 
 @pytest.fixture
 async def database(app: Service) -> Database:
-    """The application's database, without rows."""
+    """The database of the application, without rows."""
     await empty(app.runtime.database)
     return app.runtime.database
 

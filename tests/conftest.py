@@ -1,4 +1,4 @@
-"""Fixtures of all tests: databases of both engines. Nothing here knows the application, so `tests/kit` needs none."""
+"""Fixtures of all tests: databases of both engines. They import no application, so `tests/kit` runs without one."""
 
 from tests import engines
 

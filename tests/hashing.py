@@ -1,4 +1,4 @@
-"""Hashes of passwords that cost next to nothing, for tests that are about something else."""
+"""Cheap password hashes, for tests of other things."""
 
 import pytest
 from pwdlib import PasswordHash
@@ -8,7 +8,7 @@ from kit.auth import passwords
 
 CHEAP = PasswordHash([Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)])
 OF_NOBODY = CHEAP.hash("nobody knows it")
-"""What a password is verified against where there is no user; that too is as dear as the real thing."""
+"""The hash that is verified for an unknown user, which must also be cheap."""
 
 
 def cheapen(patch: pytest.MonkeyPatch) -> None:

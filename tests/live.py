@@ -1,4 +1,4 @@
-"""The service as a process of its own, for what only a real server shows."""
+"""The service as a process, for tests that need a real server."""
 
 import os
 import random
@@ -16,12 +16,12 @@ import httpx
 
 PROJECT = Path(__file__).parents[1]
 PATIENCE = 20
-"""Seconds to wait for a server to start or to stop."""
+"""The longest wait for a server to start or stop, in seconds."""
 
 
 @dataclass
 class Server:
-    """A running service: where it is, and what it has printed."""
+    """A running server: its URL, and its log file."""
 
     command: list[str]
     url: str
@@ -46,16 +46,16 @@ class Server:
         wait_until_alive(self.process, self.url, self.log_file)
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """Its exit code."""
+        """Stop the server. Returns its exit code."""
         self.process.send_signal(how)
         return self.process.wait(PATIENCE)
 
     def kill(self) -> None:
-        """As `kill -9` does: it gets no chance to end anything."""
+        """Kill the server with SIGKILL."""
         self.stop(signal.SIGKILL)
 
     def end(self) -> None:
-        """Stop it, if it runs; nothing may outlive a test."""
+        """Stop the server, if it runs, so that no process outlives a test."""
         if self.process.poll() is not None:
             return
         try:
@@ -92,7 +92,7 @@ def serving(
 
 
 def free_port() -> int:
-    """Below those that the system gives to clients: one who calls while nobody listens could else reach itself."""
+    """A port below those for outgoing connections: a client could else connect to itself at a closed port."""
     while True:
         port = random.randint(10_000, 32_000)
         with socket.socket() as free:
@@ -105,7 +105,7 @@ def free_port() -> int:
 
 def wait_until_alive(process: subprocess.Popen[str], url: str, log_file: Path) -> None:
     deadline = time.monotonic() + PATIENCE
-    with httpx.Client() as client:  # one for all attempts: each client reads the certificates of the whole world
+    with httpx.Client() as client:  # one client for all attempts: each new client reads all certificates
         while time.monotonic() < deadline:
             assert process.poll() is None, f"The service ended at once:\n{log_file.read_text()}"
             try:

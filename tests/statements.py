@@ -19,7 +19,7 @@ Note = Callable[[Any, str], None]
 
 @contextmanager
 def noting(engine: AsyncEngine, note: Note) -> Iterator[None]:
-    """In the block, each statement of this engine is noted, with the driver's connection that executes it."""
+    """Record each statement of this engine during the block, with the driver's connection that executes it."""
     checked_out: list[Any] = []
     dialect = engine.sync_engine.dialect
     raw_connection = engine.sync_engine.raw_connection
@@ -57,7 +57,7 @@ def sending(send: Callable[..., Any], connections: list[Any], note: Note) -> Cal
 
 @contextmanager
 def statements_of(engine: AsyncEngine) -> Iterator[list[str]]:
-    """The SQL that this engine executes in the block."""
+    """The SQL that this engine executes during the block."""
     seen: list[str] = []
     with noting(engine, lambda _, statement: seen.append(statement)):
         yield seen

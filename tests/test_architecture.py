@@ -1,4 +1,4 @@
-"""The architecture: which modules may import which others, in one direction and without cycles."""
+"""The architecture: which modules may import which others, without cycles."""
 
 import ast
 import sys
@@ -12,7 +12,7 @@ import main
 
 PROJECT = Path(__file__).parents[1]
 ORDER = ("http", "models", "auth", "database", "runtime", "query", "operations", "openapi", "server", "fast")
-"""The packages of the kit: each imports from those before it, and from itself."""
+"""The packages of the kit, in order. A package may import the packages before it, and itself."""
 RESOURCES = sorted(path for path in (PROJECT / "heroes").glob("**/*.py") if path.stem != "__init__")
 KIT = sorted((PROJECT / "kit").glob("**/*.py"))
 FACE = PROJECT / "kit/__init__.py"
@@ -22,16 +22,16 @@ TESTS_OF_THE_KIT = [
     *(PROJECT / "tests/kit").glob("**/*.py"),
     *(PROJECT / f"tests/{name}.py" for name in ("conftest", "engines", "clients", "hashing", "live", "statements")),
 ]
-"""Their own modules, and what they share with the tests of the domain."""
+"""The modules of the kit's tests, and those that they share with the tests of the domain."""
 DOMAIN = ("main", "settings", "demo", "superuser", "heroes", "tests.heroes", "tests.contract", "tests.application")
 MAKES = {"heroes.stock_transfer": {"heroes.stock_movement"}}
-"""The resources of which a resource makes rows beside its own."""
+"""Resources that create rows of other resources besides their own."""
 LAYERS = {"utils", "services", "repositories", "schemas", "crud", "models", "helpers", "common"}
-"""Names of modules that say of what kind their content is, and not what it is about."""
+"""Module names for technical layers. A module is named after its subject instead."""
 
 
 def name_of(path: Path) -> str:
-    """The full name of a module; of a package, its own."""
+    """The full name of a module or package."""
     parts = path.relative_to(PROJECT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -40,7 +40,7 @@ NAMES = {name_of(path) for path in MODULES}
 
 
 def imports(node: ast.AST) -> Iterator[str]:
-    """The modules of this project that an import statement names."""
+    """The modules of this project that an import statement imports."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
@@ -53,7 +53,7 @@ def imports(node: ast.AST) -> Iterator[str]:
 
 
 def imported(path: Path, *, for_types: bool = True) -> set[str]:
-    """The modules of this project that a module imports; `for_types`: also those that only a type checker sees."""
+    """The modules of this project that a module imports; with `for_types` also those under TYPE_CHECKING."""
     tree = ast.parse(path.read_text())
     checked = {id(node) for block in type_checking_blocks(tree) for node in ast.walk(block)}
     nodes = [node for node in ast.walk(tree) if for_types or id(node) not in checked]
@@ -79,7 +79,7 @@ def test_a_package_of_the_kit_imports_only_those_before_it(path: Path) -> None:
         assert ORDER.index(package_of(name)) <= place, f"{name_of(path)} imports {name}"
 
 
-def test_every_package_of_the_kit_has_its_place_in_the_order() -> None:
+def test_every_package_of_the_kit_is_in_the_order() -> None:
     assert {package_of(name_of(path)) for path in KIT if path != FACE} == set(ORDER)
 
 
@@ -100,7 +100,7 @@ def test_a_resource_imports_the_face_of_the_kit_and_the_resources_its_foreign_ke
     siblings = imported(path) - {"kit"} - MAKES.get(name_of(path), set())
     assert all(name.startswith("heroes.") for name in siblings), f"{name_of(path)} imports {siblings}"
     source = path.read_text()
-    for sibling in siblings if "table=True" in source else ():  # what has no table shows those of others
+    for sibling in siblings if "table=True" in source else ():  # without a table: it combines other resources
         tables = {line.split('"')[1] for line in source.splitlines() if "foreign_key=" in line and '"' in line}
         assert any(table.startswith(sibling.removeprefix("heroes.")) for table in tables), f"{path.stem} → {sibling}"
 
@@ -113,13 +113,13 @@ def test_the_tests_of_the_kit_know_no_domain(path: Path) -> None:
 
 
 def all_imports(node: ast.Import | ast.ImportFrom) -> list[str]:
-    """The modules that an import statement names or may name, those of the tests too."""
+    """The modules that an import statement may import, including those of the tests."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     return [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
 
 
-def test_no_module_imports_itself_through_others() -> None:
+def test_imports_have_no_cycle() -> None:
     graph = {name_of(path): imported(path, for_types=False) - {name_of(path)} for path in MODULES}
     assert len(list(TopologicalSorter(graph).static_order())) == len(NAMES)
 

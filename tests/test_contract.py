@@ -1,4 +1,4 @@
-"""A resource that is added to the service is held to the contract by no more than being there."""
+"""The contract tests cover a resource as soon as it is added to the service."""
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -39,12 +39,12 @@ MODULES = (
 TABLES = [SQLModel.metadata.tables[name] for name in ("workshop", "gadget", "repair")]
 configure_mappers()
 for table in TABLES:
-    SQLModel.metadata.remove(table)  # the service has them only while the tests of this module run
+    SQLModel.metadata.remove(table)  # the service has them only during the tests of this module
 CHECKS = [check for module in MODULES for name, check in vars(module).items() if name.startswith("test_")]
 
 
 def new_resources() -> list[Resource]:
-    alone: Any = FastAPI()  # whatever serves them: a check looks at their routes to see whether it concerns them
+    alone: Any = FastAPI()  # any application: a check only looks at its routes
     for new in NEW:
         alone.include_router(new.router)
     return resources_of(alone)
@@ -58,7 +58,7 @@ def pairs() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def tables() -> Iterator[None]:
-    """The service knows these tables while these tests run, and not while others do."""
+    """Create these tables in the metadata for the tests of this module only."""
     added = [table.to_metadata(SQLModel.metadata) for table in TABLES]
     yield
     for table in added:
@@ -67,7 +67,7 @@ def tables() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 async def app(new_database: Any, tables: None) -> AsyncIterator[Service]:
-    """The application with these resources more."""
+    """The application with these resources added."""
     app = create_app(settings_for(await new_database()))
     for new in NEW:
         app.include_router(new.router)
@@ -79,15 +79,17 @@ async def app(new_database: Any, tables: None) -> AsyncIterator[Service]:
 
 
 @pytest.mark.parametrize(("name", "check"), [*pairs()])
-async def test_a_new_resource_is_held_to_the_contract(app: Service, client: Client, name: str, check: Check) -> None:
+async def test_a_new_resource_is_covered_by_the_contract_tests(
+    app: Service, client: Client, name: str, check: Check
+) -> None:
     await check(watching(client, app), named(app, name))
 
 
-def test_no_check_is_idle() -> None:
+def test_every_check_applies_to_a_resource() -> None:
     idle = {check.__name__ for check in CHECKS if not any(concerns(check, resource) for resource in new_resources())}
     assert not idle
 
 
-def test_a_resource_is_not_held_to_what_it_does_not_have() -> None:
+def test_checks_do_not_apply_to_features_that_a_resource_does_not_have() -> None:
     repairs = next(resource for resource in new_resources() if resource.name == "repairs")
-    assert {check.__name__ for check in CHECKS if not concerns(check, repairs)} > {"test_what_was_deleted_is_gone"}
+    assert {check.__name__ for check in CHECKS if not concerns(check, repairs)} > {"test_a_deleted_row_is_not_found"}

@@ -1,4 +1,4 @@
-"""What the docs promise: the first click on every operation works, and the page needs no host but the service's."""
+"""The docs page: every operation works at the first click, and the page loads nothing from other hosts."""
 
 import functools
 import operator
@@ -34,7 +34,7 @@ QUIET = (
     "--no-first-run",
 )
 SEEN = on_sqlite
-"""What a page does is no matter of the engine."""
+"""The behaviour of a page does not depend on the engine."""
 SENT_AS = {"path": "path", "query": "params", "header": "headers"}
 
 
@@ -47,7 +47,7 @@ async def server(new_database: Any, log_file: Path) -> AsyncIterator[Server]:
 
 @contextmanager
 def browsing(url: str) -> Iterator[tuple[Page, list[str]]]:
-    """A page of a browser, and what will go wrong in it: complaints, faults, and requests to other hosts."""
+    """A page in a browser, and a list of its errors: console errors, exceptions, and requests to other hosts."""
     wrongs: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=installed_browser(), args=QUIET)
@@ -70,12 +70,12 @@ def installed_browser() -> str:
 
 
 def is_of(requested: str, url: str) -> bool:
-    """Inline images, as data: URLs, go to no host."""
+    """Whether a request goes to the service; `data:` URLs go to no host."""
     return urlsplit(requested).netloc in ("", urlsplit(url).netloc)
 
 
 def try_out(page: Page, operation: str) -> Locator:
-    """Open an operation, execute it as it is, and show the answer."""
+    """Open an operation in Swagger UI, execute it unchanged, and show the response."""
     block = page.locator(f"#operations-{operation}")
     block.locator(".opblock-summary-control").click()
     block.get_by_role("button", name="Execute").click()
@@ -99,7 +99,7 @@ def test_a_browser_creates_a_hero_and_sees_it_in_the_list_with_one_click_each(se
 
 async def test_every_example_works_at_the_first_click_from_top_to_bottom_in_an_empty_database(client: Client) -> None:
     for method, path in in_order(await document_of(client)):
-        document = await document_of(client)  # its ids are those of what is there by now
+        document = await document_of(client)  # its example ids are those of the existing rows
         operation = document["paths"][path][method.lower()]
         request = request_of(operation)
         answer = await client.request(method, path.format(**request.pop("path")), **request)
@@ -123,11 +123,11 @@ def resolved(document: Json, node: Json) -> Json:
 
 
 FOR_SOMEBODY = ("/auth/token", "/users/me")
-"""What only makes sense with a name and a password of one's own."""
+"""Operations that need a username and a password."""
 
 
 def in_order(document: Json) -> list[tuple[str, str]]:
-    """The operations as the page shows them: by tag, then by path."""
+    """The operations in the order of the page: by tag, then by path."""
     tags = [tag["name"] for tag in document["tags"]]
     shown = sorted(operations_of(document), key=lambda found: tags.index(found[2]["tags"][0]))
     return [(method, path) for method, path, _ in shown if path not in FOR_SOMEBODY]
@@ -150,7 +150,7 @@ def request_of(operation: Json) -> Json:
     return request
 
 
-async def test_nothing_is_prefilled_but_the_ids_of_paths_and_those_always(client: Client) -> None:
+async def test_only_path_ids_are_prefilled(client: Client) -> None:
     document = await document_of(client)
     for method, _, operation in operations_of(document):
         for part in operation.get("parameters", ()):
@@ -205,7 +205,7 @@ async def guarded_server(new_database: Any, log_file: Path) -> AsyncIterator[Ser
 
 @SEEN
 @pytest.mark.usefixtures("anyio_backend")
-def test_a_browser_logs_in_with_authorize_and_is_let_in(guarded_server: Server) -> None:
+def test_a_browser_logs_in_with_authorize(guarded_server: Server) -> None:
     user = {"username": "natasha", "email": "natasha@example.com", "password": PASSWORD}
     httpx.post(f"{guarded_server.url}/users/", json=user).raise_for_status()
     with browsing(f"{guarded_server.url}/docs") as (page, wrongs):

@@ -1,4 +1,4 @@
-"""The application: what its settings say holds in the service that it makes."""
+"""The application: its settings take effect in the service."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -49,7 +49,7 @@ async def statuses(app: Service, username: str, *attempts: str, address: str = "
     return [(await log_in(app, username, password, address)).status_code for password in attempts]
 
 
-async def test_failed_logins_of_an_account_close_it_from_every_address(strict: Service) -> None:
+async def test_failed_logins_lock_an_account_for_every_address(strict: Service) -> None:
     assert await statuses(strict, "natasha", WRONG, WRONG, PASSWORD) == [401, 401, 200]
     assert await statuses(strict, "Natasha", WRONG, PASSWORD) == [401, 429]
     refused = await log_in(strict, "natasha", PASSWORD, "10.0.0.2")
@@ -58,27 +58,27 @@ async def test_failed_logins_of_an_account_close_it_from_every_address(strict: S
     assert await statuses(strict, "steve", PASSWORD) == [200]
 
 
-async def test_failed_logins_from_an_address_close_it_for_every_account(strict: Service) -> None:
+async def test_failed_logins_lock_an_address_for_every_account(strict: Service) -> None:
     for number in range(5):
         assert await statuses(strict, f"stranger{number}", WRONG) == [401]
     assert await statuses(strict, "steve", PASSWORD) == [429]
     assert await statuses(strict, "steve", PASSWORD, address="10.0.0.2") == [200]
 
 
-async def test_a_bad_token_is_no_failed_login(strict: Service) -> None:
+async def test_an_invalid_token_does_not_count_as_a_failed_login(strict: Service) -> None:
     async with client_of(strict, "nonsense", "10.0.0.1") as client:
         assert {(await client.get("/heroes/")).status_code for _ in range(10)} == {401}
     assert await statuses(strict, "natasha", PASSWORD) == [200]
 
 
-async def test_without_the_redis_that_counts_failures_nobody_logs_in(new_database: Any) -> None:
+async def test_logins_fail_without_the_redis_that_counts_failures(new_database: Any) -> None:
     settings = production(await new_database(), limits_url=f"redis://127.0.0.1:{free_port()}")
     async with opened(settings) as app:
         answer = await log_in(app, "natasha", PASSWORD)
     assert (answer.status_code, answer.json()["type"]) == (503, "urn:problem:unavailable")
 
 
-async def test_a_page_of_an_origin_that_is_named_may_call_the_service() -> None:
+async def test_pages_of_configured_origins_may_call_the_service() -> None:
     async with served(cors_origins=f"{ORIGIN}, https://other.example.com", cors_credentials=True) as client:
         answer = await client.get("/health/live", headers={"Origin": ORIGIN})
         assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
@@ -87,7 +87,7 @@ async def test_a_page_of_an_origin_that_is_named_may_call_the_service() -> None:
         assert "Access-Control-Allow-Origin" not in other.headers
 
 
-async def test_only_hosts_that_are_named_are_answered() -> None:
+async def test_only_configured_host_names_are_served() -> None:
     async with served(trusted_hosts="api.example.com,*.shop.example.com") as client:
         told = [
             (await client.get("/docs", headers={"Host": host})).status_code
@@ -96,14 +96,16 @@ async def test_only_hosts_that_are_named_are_answered() -> None:
     assert told == [200, 200, 400]
 
 
-async def test_a_body_is_as_large_as_is_said_and_no_larger() -> None:
+async def test_the_configured_body_size_is_the_limit() -> None:
     async with served(max_body_size=1024) as client:
         for size, status in ((2000, 413), (1000, 422)):
             assert (await client.post("/heroes/", json={"name": "x" * size})).status_code == status
 
 
 @pytest.mark.parametrize("fast_path", [True, False])
-async def test_the_fast_path_can_be_switched_off_and_nobody_can_tell(new_database: Any, fast_path: bool) -> None:
+async def test_the_fast_path_can_be_switched_off_without_a_visible_difference(
+    new_database: Any, fast_path: bool
+) -> None:
     async with opened(settings_for(await new_database(), fast_path=fast_path)) as app, client_of(app) as client:
         assert (app.runtime.fast_page is not None) is fast_path
         created = await new_hero(client)

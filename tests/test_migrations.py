@@ -1,4 +1,4 @@
-"""Migrations: the schema that they make is the one that the models describe, on both engines."""
+"""Migrations: they create the schema of the models, on both engines."""
 
 import asyncio
 import sys
@@ -45,12 +45,12 @@ async def execute(settings: Settings, sql: str) -> None:
     await database.dispose()
 
 
-async def test_nothing_is_left_to_generate_after_an_upgrade(settings: Settings) -> None:
+async def test_autogenerate_finds_no_difference_after_an_upgrade(settings: Settings) -> None:
     await migrations.upgrade(settings.database)
     await asyncio.to_thread(command.check, migrations.configuration(settings.database))
 
 
-async def test_a_model_without_its_migration_is_noticed(settings: Settings) -> None:
+async def test_a_model_without_a_migration_is_detected(settings: Settings) -> None:
     await migrations.upgrade(settings.database)
     stranger = Table("stranger", SQLModel.metadata, Column("id", Integer, primary_key=True))
     try:
@@ -60,7 +60,7 @@ async def test_a_model_without_its_migration_is_noticed(settings: Settings) -> N
         SQLModel.metadata.remove(stranger)
 
 
-async def test_up_and_down_and_up_again(settings: Settings) -> None:
+async def test_migrations_can_be_applied_undone_and_applied_again(settings: Settings) -> None:
     await migrations.upgrade(settings.database)
     assert await tables(settings) == set(SQLModel.metadata.tables)
     await migrations.downgrade(settings.database)
@@ -69,7 +69,7 @@ async def test_up_and_down_and_up_again(settings: Settings) -> None:
     assert await tables(settings) == set(SQLModel.metadata.tables)
 
 
-async def test_processes_that_migrate_at_once_do_it_once(settings: Settings) -> None:
+async def test_concurrent_processes_migrate_once(settings: Settings) -> None:
     url = settings.database_url.get_secret_value()
     arguments = [sys.executable, "-m", "alembic", "upgrade", "head"]
     started = [
@@ -80,7 +80,7 @@ async def test_processes_that_migrate_at_once_do_it_once(settings: Settings) -> 
 
 
 @on_postgresql
-async def test_a_migration_need_not_make_the_collation_of_searches(settings: Settings) -> None:
+async def test_the_collation_of_searches_needs_no_migration(settings: Settings) -> None:
     await migrations.upgrade(settings.database)
     await execute(settings, "DROP COLLATION folding")
     await migrations.upgrade(settings.database)
@@ -99,7 +99,7 @@ async def test_in_production_the_service_is_not_ready_until_it_is_migrated(setti
         assert (await client.get("/health/ready")).json() == {"status": "ready"}
 
 
-async def test_a_service_in_production_says_at_start_which_migrations_are_missing(
+async def test_a_service_in_production_logs_missing_migrations_at_start(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await migrations.upgrade(settings.database, "0003")
@@ -125,7 +125,9 @@ async def test_a_database_ahead_of_the_code_is_ready_and_serves(
 @pytest.mark.parametrize(
     ("arguments", "code"), [(("upgrade", "head"), 0), (("downgrade", "base"), 255), (("current",), 255)]
 )
-async def test_an_unknown_revision_is_one_sentence(settings: Settings, arguments: tuple[str, ...], code: int) -> None:
+async def test_an_unknown_revision_is_reported_in_one_message(
+    settings: Settings, arguments: tuple[str, ...], code: int
+) -> None:
     await migrations.upgrade(settings.database)
     await execute(settings, "UPDATE alembic_version SET version_num = '9999'")
     environment = {"DATABASE_URL": settings.database_url.get_secret_value()}
@@ -135,10 +137,10 @@ async def test_an_unknown_revision_is_one_sentence(settings: Settings, arguments
     )
     said, _ = await process.communicate()
     assert process.returncode == code
-    assert said.decode().strip().removeprefix("FAILED: ") == migrations.State(unknown=("9999",)).sentence
+    assert said.decode().strip().removeprefix("FAILED: ") == migrations.State(unknown=("9999",)).message
 
 
-async def test_the_service_starts_without_its_database_and_says_so(
+async def test_the_service_starts_without_its_database_and_logs_it(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(unit_of_work, "READ_SECONDS", 0)
@@ -156,7 +158,7 @@ async def test_the_service_starts_without_its_database_and_says_so(
     assert "hidden" not in log
 
 
-async def test_in_production_it_says_at_start_that_the_database_cannot_be_reached(
+async def test_a_service_in_production_logs_an_unreachable_database_at_start(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     nowhere = SecretStr("postgresql://nobody:hidden@127.0.0.1:1/none")

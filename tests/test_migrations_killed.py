@@ -1,4 +1,4 @@
-"""Migrations that are killed in the middle: nothing of them is left, and the next `make migrate` goes on."""
+"""Killed migrations: they leave nothing behind, and the next `make migrate` succeeds."""
 
 import os
 import subprocess
@@ -68,7 +68,7 @@ def migrate(project: Path, settings: Settings, **environment: str) -> int:
     return subprocess.run(command, cwd=project, env=environment, check=False).returncode
 
 
-async def test_a_killed_migration_leaves_nothing_and_the_next_goes_on(settings: Settings, tmp_path: Path) -> None:
+async def test_a_killed_migration_leaves_nothing_and_the_next_succeeds(settings: Settings, tmp_path: Path) -> None:
     project = copied(tmp_path / "copy")
     (head,) = migrations.heads()
     (project / "migrations/versions/0099_dies.py").write_text(DEADLY.format(head=head))

@@ -1,4 +1,4 @@
-"""`make migration` on tables with rows: it fills, renames, counts what it loses, and keeps what it has tried."""
+"""`make migration` on tables with rows: fills and renames columns, counts losses, and tries what it writes."""
 
 import asyncio
 import os
@@ -85,7 +85,7 @@ async def test_a_field_is_renamed_and_another_is_filled(project: Project) -> Non
     assert await project.value("SELECT motto FROM team WHERE id = 2") == "a:b"
 
 
-async def test_a_required_field_without_a_default_is_asked_for_one(project: Project) -> None:
+async def test_a_required_field_without_a_default_is_refused(project: Project) -> None:
     project.change(BEFORE, f"{BEFORE}    rank: int\n")
     project.change("TeamCreate(name", "TeamCreate(rank=1, name")
     refused = project.make("migration")
@@ -94,7 +94,7 @@ async def test_a_required_field_without_a_default_is_asked_for_one(project: Proj
     assert project.files() == {}
 
 
-async def test_what_a_migration_loses_is_counted_and_a_rename_is_offered(project: Project) -> None:
+async def test_lost_values_are_counted_and_a_rename_is_suggested(project: Project) -> None:
     project.change("headquarters", "house")
     project.change("house: Name", "house: Name | None")
     project.change("class TeamRead(Stamped, TeamBase", "class TeamRead(TeamBase")
@@ -104,7 +104,7 @@ async def test_what_a_migration_loses_is_counted_and_a_rename_is_offered(project
     assert "Loses team.headquarters of 2 rows." in written.stdout
 
 
-async def test_a_migration_that_fails_on_the_rows_is_put_aside(project: Project) -> None:
+async def test_a_migration_that_fails_on_the_rows_is_refused(project: Project) -> None:
     project.change(BEFORE, f"{BEFORE}    motto: Name = Field(default='one', max_length=20)\n")
     project.change('UniqueConstraint("name"),', 'UniqueConstraint("name"), UniqueConstraint("motto"),')
     before = await project.value("SELECT version_num FROM alembic_version")
@@ -117,7 +117,7 @@ async def test_a_migration_that_fails_on_the_rows_is_put_aside(project: Project)
 
 
 @on_postgresql
-async def test_a_trial_leaves_nothing_in_the_database(project: Project) -> None:
+async def test_trying_a_migration_leaves_nothing_in_the_database(project: Project) -> None:
     project.change("max_length=200", "max_length=300")
     project.change("BETWEEN 1 AND 200", "BETWEEN 1 AND 300")
     assert project.make("migration").returncode == 0
@@ -127,7 +127,7 @@ async def test_a_trial_leaves_nothing_in_the_database(project: Project) -> None:
 
 @pytest.fixture
 def stranger() -> Iterator[None]:
-    """A table that no migration makes."""
+    """A table without a migration."""
     table = Table("stranger", SQLModel.metadata, Column("id", Integer, primary_key=True))
     yield
     SQLModel.metadata.remove(table)
@@ -135,7 +135,7 @@ def stranger() -> Iterator[None]:
 
 @pytest.fixture
 def versions(project: Project, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of migrations, if they are written in this process."""
+    """The folder of migrations, for migrations that this process writes."""
     monkeypatch.setattr(migrations, "ROOT", project.folder)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setenv("DATABASE_URL", plain(project.url))
@@ -143,12 +143,12 @@ def versions(project: Project, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def the_only(folder: Path, pattern: str) -> str:
-    """The text of the only file in the folder with such a name."""
+    """The text of the only file in the folder that matches the pattern."""
     (file,) = folder.glob(pattern)
     return file.read_text()
 
 
-async def test_what_is_written_has_been_tried(
+async def test_a_written_migration_was_tried(
     versions: Path, stranger: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert await asyncio.to_thread(new_migration.main, "strangers") is None
@@ -156,7 +156,7 @@ async def test_what_is_written_has_been_tried(
     assert 'op.create_table(\n        "stranger"' in the_only(versions, "*_strangers.py")
 
 
-async def test_what_differs_from_the_models_afterwards_is_printed(
+async def test_remaining_differences_from_the_models_are_printed(
     versions: Path, stranger: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(new_migration, "differences", lambda _: ["a column"])
@@ -164,7 +164,7 @@ async def test_what_differs_from_the_models_afterwards_is_printed(
     assert "this differs from the models: a column" in capsys.readouterr().out
 
 
-async def test_a_migration_that_cannot_be_undone_is_put_aside(versions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_migration_that_cannot_be_undone_is_refused(versions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
         raise ValueError("no way back")
 
@@ -175,7 +175,7 @@ async def test_a_migration_that_cannot_be_undone_is_put_aside(versions: Path, mo
     assert "down_revision" in the_only(versions, "*_empty.*")
 
 
-async def test_where_the_rows_cannot_be_copied_a_migration_is_kept_untried(
+async def test_a_migration_is_kept_untried_if_the_rows_cannot_be_copied(
     versions: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: Any) -> None:
@@ -183,12 +183,12 @@ async def test_where_the_rows_cannot_be_copied_a_migration_is_kept_untried(
 
     monkeypatch.setattr(new_migration, "copy_rows", fail)
     assert await asyncio.to_thread(new_migration.main, "empty") is None
-    assert "It was not tried on sqlite: not allowed" in capsys.readouterr().out
+    assert "The migration was not tried on sqlite: not allowed" in capsys.readouterr().out
 
 
-def test_a_rename_that_cannot_be_read_is_one_sentence() -> None:
+def test_an_invalid_rename_is_reported_in_one_message() -> None:
     said = new_migration.main("empty", "age->years")
-    assert said == "RENAME is 'age->years', but should be as in hero.age:years, or hero:champion."
+    assert said == "RENAME is 'age->years'. Write it as hero.age:years (a column) or hero:champion (a table)."
 
 
 async def test_a_table_is_renamed(versions: Path) -> None:
@@ -196,7 +196,7 @@ async def test_a_table_is_renamed(versions: Path) -> None:
     assert 'op.rename_table("team", "crew")' in the_only(versions, "*_away.*")
 
 
-async def test_migrations_that_do_not_run_on_sqlite_are_no_source_of_words(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_migrations_that_cannot_run_on_sqlite_give_no_former_definitions(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
         raise ValueError("for PostgreSQL only")
 
@@ -211,9 +211,7 @@ async def test_migrations_that_do_not_run_on_sqlite_are_no_source_of_words(monke
         (CommandError("a field has no default"), ["a field has no default"]),
     ],
 )
-def test_differences_are_those_that_alembic_tells(
-    failure: Exception, said: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_differences_are_those_of_alembic(failure: Exception, said: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def check(_: object) -> None:
         raise failure
 

@@ -1,4 +1,4 @@
-"""The README tells the truth: its session, its settings, its dependencies and its commands."""
+"""The README is correct: its console sessions, settings, dependencies and commands."""
 
 import asyncio
 import re
@@ -21,14 +21,14 @@ VARYING = re.compile(r'(\d{4}-\d\d-\d\dT[\d:.]+Z|"request_id":"[0-9a-f]{32}")')
 
 
 def session(kind: str) -> list[tuple[str, list[str]]]:
-    """Each command of the console blocks of this kind, with the lines that it prints."""
+    """The commands of the console blocks of this kind, each with its printed lines."""
     blocks = re.findall(rf"```console{kind}\n(.*?)```", README, re.DOTALL)
     commands = [part for block in blocks for part in re.split(r"^\$ ", block, flags=re.MULTILINE) if part.strip()]
     return [(first, steady(rest)) for first, _, rest in (command.partition("\n") for command in commands)]
 
 
 def steady(output: str) -> list[str]:
-    """The lines of an output, without what is another at every run."""
+    """The lines of an output, without the parts that vary."""
     return [VARYING.sub("…", line).strip() for line in output.splitlines() if line.strip()]
 
 
@@ -47,12 +47,12 @@ async def answers_as_shown(kind: str, server: Server) -> None:
         variables += f"{here}; " if re.match(r"\w+=", command) else ""
 
 
-async def test_the_session_is_what_the_service_answers(new_database: Any, log_file: Path) -> None:
+async def test_the_console_session_matches_the_service(new_database: Any, log_file: Path) -> None:
     with serving(await new_database(), log_file, DEMO_DATA="true") as server:
         await answers_as_shown("", server)
 
 
-async def test_the_session_in_production_is_what_the_service_answers(new_database: Any, log_file: Path) -> None:
+async def test_the_console_session_in_production_matches_the_service(new_database: Any, log_file: Path) -> None:
     settings = {"ENVIRONMENT": "production", "SECRET_KEY": "0123456789abcdef" * 2, "DATABASE_URL": await new_database()}
     root = {"SUPERUSER_USERNAME": "root", "SUPERUSER_EMAIL": "root@example.com", "SUPERUSER_PASSWORD": "as you like"}
     for script in ("-m alembic upgrade head", "superuser.py"):
@@ -73,14 +73,14 @@ def test_the_table_of_settings_is_complete_and_has_their_defaults() -> None:
         assert default == expected
 
 
-def test_every_dependency_has_its_reason() -> None:
+def test_every_dependency_has_a_purpose() -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
     reasons = README.partition("## Dependencies")[2]
     assert [name for name in wanted if re.split("[>;[ ]", name)[0] not in reasons] == []
 
 
-def test_every_command_and_file_that_is_named_exists() -> None:
+def test_every_named_command_and_file_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"(?:`|^)make ([a-z-]+)", README, re.MULTILINE)) <= targets
     files = re.findall(r"`([a-z_/]+(?:\.py|/))`|\]\(([\w/.]+)\)", README)
@@ -94,7 +94,7 @@ def test_make_alone_prints_every_target() -> None:
 
 
 @pytest.mark.parametrize("page", ["seeds", "reliability", "security", "request", "fastapi-and-sqlalchemy"])
-def test_every_file_and_test_that_the_docs_name_is_there(page: str) -> None:
+def test_every_file_and_test_named_in_the_docs_exists(page: str) -> None:
     rows = (PROJECT / f"docs/{page}.md").read_text()
     tests = "".join(path.read_text() for path in (PROJECT / "tests").rglob("*.py"))
     assert [name for name in re.findall(r"`(test_\w+)`", rows) if f"def {name}(" not in tests] == []

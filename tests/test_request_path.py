@@ -1,4 +1,4 @@
-"""The path of a request, as docs/request.md shows it."""
+"""The path of a request, as docs/request.md describes it."""
 
 import re
 import sys
@@ -19,7 +19,7 @@ PROJECT = Path(__file__).parents[1]
 PAGE = (PROJECT / "docs/request.md").read_text()
 MAX_STEPS = 12
 MAX_FILES = {"GET": 15, "POST": 18}
-"""How many files a reader has to open who follows a request to its end."""
+"""The largest number of files that a request enters."""
 HERO = {"name": "Deadpond", "secret_name": "Dive Wilson"}
 
 
@@ -57,13 +57,11 @@ def is_in_order(steps: list[str], files: list[str]) -> bool:
 
 @pytest.mark.skipif(not FAST_PATH, reason="docs/request.md shows the fast path")
 @pytest.mark.parametrize("section", ["GET /heroes/1", "POST /heroes/"])
-async def test_a_request_enters_few_files_and_those_of_the_page_in_its_order(
-    app: Service, client: Client, section: str
-) -> None:
+async def test_a_request_enters_few_files_in_the_order_of_the_page(app: Service, client: Client, section: str) -> None:
     hero = (await client.post("/heroes/", json=HERO)).json()
     method, path = section.replace("1", str(hero["id"])).split(" ")
     body = HERO if method == "POST" else None
-    await client.request(method, path, json=body)  # what is made at the first request is made now
+    await client.request(method, path, json=body)  # lazy initialization happens at the first request
     with Profile() as profile:
         assert (await client.request(method, path, json=body)).is_success
     steps = steps_of(section)

@@ -1,4 +1,4 @@
-"""What the OpenAPI document promises holds for whatever is sent: right, wrong, and at the edges."""
+"""The OpenAPI document is correct for generated requests: valid, invalid, and at the bounds."""
 
 import copy
 import json
@@ -32,9 +32,9 @@ from tests.live import Server, serving
 Json = dict[str, Any]
 DOCUMENT = json.loads(fill(json.dumps(app.openapi()), {}))
 IS_BRIEF = "THOROUGH" not in os.environ
-"""Whether there are few minutes for all tests; with `THOROUGH=1 make test` everything is tried."""
+"""Whether the tests have to be fast; `THOROUGH=1 make test` tries everything."""
 CASES = 3 if IS_BRIEF else 8
-"""Drawn at random for each operation, always the same; those at the edges of every value come on top of them."""
+"""The number of random cases for each operation (deterministic), in addition to those at the bounds of each value."""
 GENERATION = {"max-examples": CASES, "mode": "all", "deterministic": True, "database": "none"}
 
 
@@ -56,14 +56,14 @@ CHEAP = "tests.application:with_cheap_hashes"
 CONFIG = Config.from_dict({"seed": 1, "generation": GENERATION})
 schema = schemathesis.openapi.from_dict(thinned(DOCUMENT) if IS_BRIEF else DOCUMENT, config=CONFIG)
 OF_THE_SERVER = {"content-length", "content-type", "date", "server"}
-"""Headers that HTTP itself brings along, and that no document names."""
+"""Headers of HTTP itself, which a document does not list."""
 OF_SAFETY = {name.decode() for name, _ in (*ALWAYS, PRIVATE, HSTS)}
-"""Headers that every answer has, whatever the operation: they are for browsers and caches, not for the caller."""
+"""Headers of every response, for browsers and caches, which a document does not list."""
 
 
 @pytest.fixture(scope="module")
 async def servers(new_postgres: Any) -> AsyncIterator[list[Server]]:
-    """A service on each engine, side by side: to think up a case takes longer than to send it."""
+    """A service on each engine, in parallel: generating a case takes longer than sending it."""
     with tempfile.TemporaryDirectory(prefix="heroes-", dir=MEMORY) as folder, ExitStack() as stack:
         yield [
             stack.enter_context(serving(url, Path(folder, f"{number}.log"), "--factory", app=CHEAP))
@@ -73,7 +73,7 @@ async def servers(new_postgres: Any) -> AsyncIterator[list[Server]]:
 
 @pytest.fixture(scope="module")
 def session() -> Iterator[requests.Session]:
-    """Connections that stay open: opening another every time takes as long as the answer."""
+    """A session with persistent connections, which are much faster."""
     with requests.Session() as session:
         session.trust_env = False  # a local server needs no proxy, which would be looked for every time
         yield session
@@ -97,13 +97,13 @@ PROMISES = [
 
 
 @pytest.mark.usefixtures("anyio_backend")  # for the fixtures, which are asynchronous
-def test_the_document_is_the_one_that_the_service_shows(servers: list[Server]) -> None:
+def test_the_tested_document_is_that_of_the_service(servers: list[Server]) -> None:
     for server in servers:
         assert bare(httpx.get(f"{server.url}/openapi.json").json()) == bare(DOCUMENT)
 
 
 def bare(node: Any) -> Any:
-    """The document without its examples, which name what is there."""
+    """The document without its examples, which refer to existing rows."""
     if isinstance(node, list):
         return [bare(part) for part in node]
     if isinstance(node, dict):
@@ -113,9 +113,7 @@ def bare(node: Any) -> Any:
 
 @pytest.mark.usefixtures("anyio_backend")
 @schema.parametrize()
-def test_every_answer_is_one_that_the_document_promises(
-    case: Case[Any], servers: list[Server], session: requests.Session
-) -> None:
+def test_every_response_matches_the_document(case: Case[Any], servers: list[Server], session: requests.Session) -> None:
     # The document cannot say that `fields` makes every field optional.
     checks = PROMISES if "fields" in case.query else [*PROMISES, response_schema_conformance]
     for server in servers:

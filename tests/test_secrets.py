@@ -1,4 +1,4 @@
-"""Nothing secret is logged: no password, no token, no key, and no password of a URL."""
+"""Secrets in logs: passwords, tokens, keys, and passwords in URLs are never logged."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from tests.application import settings_for
 from tests.live import Server, free_port, serving
 
 MARK = "Zq9"
-"""Part of everything that is secret here."""
+"""A part of every secret in these tests."""
 KEY = f"{MARK}-0123456789abcdef0123456789abcdef"
 PASSWORD = f"{MARK}-swordfish"
 OTHER = f"{MARK}-password"
@@ -27,7 +27,7 @@ def register(client: httpx.Client, **fields: Any) -> httpx.Response:
 
 
 def use(server: Server) -> list[str]:
-    """Register, log in, be refused, change the password; every token that was sent."""
+    """Register, log in, get refused, and change the password. Returns every token that was sent."""
     with httpx.Client(base_url=server.url, timeout=20) as client:
         answers = [register(client), register(client), register(client, password=MARK), log_in(client, OTHER)]
         token = str(log_in(client).json()["access_token"])
@@ -44,7 +44,7 @@ def use(server: Server) -> list[str]:
     return [token, *token.split(".")[1:]]
 
 
-async def test_a_log_of_production_shows_no_secret(new_database: Any, log_file: Path) -> None:
+async def test_logs_in_production_contain_no_secret(new_database: Any, log_file: Path) -> None:
     url = await new_database()
     await upgrade(settings_for(url).database)
     with serving(url, log_file, **PRODUCTION) as server:
@@ -55,7 +55,7 @@ async def test_a_log_of_production_shows_no_secret(new_database: Any, log_file: 
 
 @pytest.mark.parametrize("environment", ["development", "production"])
 @pytest.mark.usefixtures("anyio_backend")
-def test_a_log_of_failures_shows_no_password_of_the_database_or_of_redis(environment: str, log_file: Path) -> None:
+def test_logs_of_failures_contain_no_password_of_the_database_or_of_redis(environment: str, log_file: Path) -> None:
     lost = f"127.0.0.1:{free_port()}"
     settings = PRODUCTION | {"ENVIRONMENT": environment, "REQUIRE_AUTH": "true", "REQUEST_TIMEOUT": "2"}
     settings |= {"STATEMENT_TIMEOUT": "1", "LIMITS_URL": f"redis://:{PASSWORD}@{lost}"}

@@ -8,80 +8,100 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from hashlib import blake2b
+from typing import Any
 from weakref import WeakKeyDictionary
 
-from limits import RateLimitItem, RateLimitItemPerSecond
-from limits.aio.storage import MemoryStorage, Storage
-from limits.aio.strategies import MovingWindowRateLimiter
+from limits import RateLimitItem, RateLimitItemPerSecond, WindowStats, aio
 from limits.errors import StorageError
-from limits.storage import storage_from_string
+from limits.storage import MemoryStorage, storage_from_string
+from limits.strategies import MovingWindowRateLimiter
+from redis.asyncio import ConnectionPool
 
 from kit.http.problems import Problem, unavailable
 
 Keys = list[tuple[RateLimitItem, str]]
 Attempt = Callable[[], Awaitable[None]]
 """To be called if the attempt has failed."""
+MEMORY = "memory://"
+OVER_TCP = ("redis://", "rediss://")
+
+
+class MemoryWindow:
+    """The counts of this process, which all of its event loops share. Nothing is waited for."""
+
+    def __init__(self) -> None:
+        self.limiter = MovingWindowRateLimiter(MemoryStorage())
+
+    async def test(self, item: RateLimitItem, key: str, *, cost: int) -> bool:
+        return self.limiter.test(item, key, cost=cost)
+
+    async def hit(self, item: RateLimitItem, key: str) -> bool:
+        return self.limiter.hit(item, key)
+
+    async def get_window_stats(self, item: RateLimitItem, key: str) -> WindowStats:
+        return self.limiter.get_window_stats(item, key)
+
+
+Window = MemoryWindow | aio.strategies.MovingWindowRateLimiter
 
 
 class LoginLimits:
     """Counts failures, each for `window` seconds; `url` is `memory://`, or a Redis that several workers share.
 
-    Connections and locks belong to an event loop, so each loop has a storage of its own; the counts are the same.
+    Connections belong to an event loop, so each loop has its own to Redis; the counts are the same.
     """
 
     def __init__(self, url: str, *, per_account: int, per_address: int, window: int) -> None:
         self.url = url
-        self._first = self._new_storage()
-        self._windows: WeakKeyDictionary[asyncio.AbstractEventLoop, MovingWindowRateLimiter] = WeakKeyDictionary()
+        self._in_memory = MemoryWindow() if url == MEMORY else None
+        self._windows: WeakKeyDictionary[asyncio.AbstractEventLoop, Window] = WeakKeyDictionary()
         self._ends: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGenerator[None]] = WeakKeyDictionary()
         self.under_way: Counter[str] = Counter()
         self.per_account = RateLimitItemPerSecond(per_account, window, "account")
         self.per_address = RateLimitItemPerSecond(per_address, window, "address")
 
     @property
-    def window(self) -> MovingWindowRateLimiter:
+    def window(self) -> Window:
         """The counts, as the running event loop reaches them."""
-        loop = asyncio.get_running_loop()
+        return self._in_memory or self._window_of(asyncio.get_running_loop())
+
+    def _window_of(self, loop: asyncio.AbstractEventLoop) -> Window:
         known = self._windows.get(loop)
-        if known is None:
-            storage = self._new_storage()
-            known = self._windows[loop] = MovingWindowRateLimiter(storage)
-            self._ends[loop] = end = self._close_at_end(loop, storage)
+        return self._new_window(loop) if known is None else known
+
+    def _new_window(self, loop: asyncio.AbstractEventLoop) -> Window:
+        options: dict[str, Any] = {}
+        if self.url.startswith("redis"):
+            options["implementation"] = "redispy"
+        if self.url.startswith(OVER_TCP):
+            options["connection_pool"] = pool = ConnectionPool.from_url(self.url)
+            self._ends[loop] = end = self._close_at_end(loop, pool)
             with suppress(StopIteration):
                 end.asend(None).send(None)  # runs to the `yield`, without anything to wait for
-        return known
-
-    def _new_storage(self) -> Storage:
-        options = {"implementation": "redispy"} if self.url.startswith("redis") else {}
         storage = storage_from_string(f"async+{self.url}", wrap_exceptions=True, **options)
-        assert isinstance(storage, Storage)
-        if isinstance(storage, MemoryStorage) and hasattr(self, "_first"):
-            first = self._first
-            assert isinstance(first, MemoryStorage)
-            storage.events, storage.storage, storage.expirations = first.events, first.storage, first.expirations
-        return storage
+        assert isinstance(storage, aio.storage.Storage)
+        self._windows[loop] = window = aio.strategies.MovingWindowRateLimiter(storage)
+        return window
 
-    async def _close_at_end(self, loop: asyncio.AbstractEventLoop, storage: Storage) -> AsyncGenerator[None]:
+    async def _close_at_end(self, loop: asyncio.AbstractEventLoop, pool: ConnectionPool) -> AsyncGenerator[None]:
         """Closes the connections to Redis when the event loop closes its asynchronous generators, before it ends."""
         try:
             yield
         finally:
             self._windows.pop(loop, None)
             self._ends.pop(loop, None)
-            client = getattr(getattr(storage, "bridge", None), "storage", None)
-            if client is not None:
-                await client.aclose()
+            await pool.aclose()
 
     def keys(self, account: str, address: str) -> Keys:
-        """Under digests, so that nobody decides how long a key is."""
+        """The limits, each with the digest of a name: what a client sends does not decide how long a key is."""
         named = [(self.per_account, account.lower()), (self.per_address, address)]
         return [(item, blake2b(name.encode(errors="replace"), digest_size=16).hexdigest()) for item, name in named]
 
     @asynccontextmanager
     async def attempt(self, account: str, address: str) -> AsyncIterator[Attempt]:
-        """A 429 for who failed too often; `Retry-After` says when the next try is open.
+        """Admits an attempt to log in; a 429 after too many failures, with `Retry-After` until the next one may follow.
 
-        Those who are at it count as if they had failed: many guesses at once are no way around.
+        Attempts that are under way count as failed, so that many at the same time do not pass the limit.
         """
         keys = self.keys(account, address)
         self.under_way.update(key for _, key in keys)

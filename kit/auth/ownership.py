@@ -13,13 +13,16 @@ What is not checked: functions of the database, views, hints, custom operators, 
 """
 
 from collections.abc import Collection
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
+from weakref import WeakKeyDictionary
 
 import pydantic
 from pydantic import BeforeValidator, Strict
 from pydantic_core import PydanticCustomError
 from sqlalchemy import Connection, Select, TextClause, TextualSelect, UpdateBase, event, inspect
+from sqlalchemy.engine import Compiled, ExecutionContext
 from sqlalchemy.orm import FromStatement, Mapper, ORMExecuteState, Session, object_session
+from sqlalchemy.sql import visitors
 from sqlalchemy.sql.functions import FunctionElement
 
 from kit.auth.checked_sessions import (
@@ -152,6 +155,9 @@ def trust_inserted_row(_: Mapper[Any], connection: Connection, row: Entity) -> N
 
 # --- Statements
 
+HIDES_WRITE: WeakKeyDictionary[Compiled, bool] = WeakKeyDictionary()
+"""Whether a compiled statement holds another one that writes."""
+
 
 @event.listens_for(CheckedSession, "do_orm_execute")
 def check_statement(state: ORMExecuteState) -> Any:
@@ -172,14 +178,28 @@ def refuse_write(state: ORMExecuteState) -> None:
     statement: Any = state.statement
     core = statement.element if isinstance(statement, FromStatement) else statement
     is_reading_text = isinstance(core, TextClause) and not is_writing_text(str(core))
-    is_read = state.is_select or is_reading_text or isinstance(core, FunctionElement)
-    if not is_read or (may_hide_write(state) and any(map(is_writing, parts_of(state)))):
+    if not (state.is_select or is_reading_text or isinstance(core, FunctionElement)):
+        raise read_only()
+    if not isinstance(core, Select) and any(map(is_writing, parts_of(state))):
         raise read_only()
 
 
-def may_hide_write(state: ORMExecuteState) -> bool:
-    """Whether a statement that reads may hold one that writes: a SELECT may not, except on PostgreSQL."""
-    return not isinstance(state.statement, Select) or state.session.get_bind().dialect.name == "postgresql"
+def refuse_hidden_write(
+    connection: Connection, cursor: Any, statement: str, parameters: Any, context: ExecutionContext, _: bool
+) -> None:
+    """A listener to the cursors of an engine that reads: refuses a SELECT that holds a statement that writes.
+
+    PostgreSQL has such SELECTs. It takes long to look for the other statement, so it is done once for each compiled
+    statement, of which SQLAlchemy has a cache.
+    """
+    compiled = context.compiled
+    if compiled is None:
+        return
+    if compiled not in HIDES_WRITE:
+        parts: Any = visitors.iterate(cast("Any", compiled.statement))
+        HIDES_WRITE[compiled] = any(map(is_writing, parts))
+    if HIDES_WRITE[compiled]:
+        raise read_only()
 
 
 def is_writing(element: object) -> bool:

@@ -1,4 +1,4 @@
-"""Collations: `folding`, with which `q` searches, is the kit's own, so no migration has to make it."""
+"""Collations: creates `folding`, the collation of PostgreSQL that the search parameter `q` needs."""
 
 from sqlalchemy import Connection, text
 
@@ -6,9 +6,9 @@ BUILTIN, ICU = "provider = builtin, locale = 'C.UTF-8'", "provider = icu, locale
 
 
 def ensure_folding(connection: Connection) -> None:
-    """Create, unless it is there, the collation under which PostgreSQL's `lower` knows more than ASCII.
+    """Create the collation if it does not exist. Under it, PostgreSQL's `lower` converts all of Unicode.
 
-    SQLite needs none: it has our function `fold`.
+    SQLite uses the function `fold` of the kit instead.
     """
     if connection.dialect.name == "postgresql":
         provider = BUILTIN if (connection.dialect.server_version_info or (0,)) >= (17,) else ICU

@@ -19,7 +19,7 @@ from sqlalchemy.sql.elements import conv
 from sqlalchemy.types import SchemaType
 
 from kit.database.definitions import Definitions, Named, actual, wanted
-from kit.database.sqlite_rebuild import escaped, is_numbered
+from kit.database.sqlite_reflection import escaped, is_numbered
 
 NAME = "kit.comparison"
 PLUGINS = ("alembic.autogenerate.*", NAME)

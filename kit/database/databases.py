@@ -1,4 +1,4 @@
-"""The database of one process: its engines, and the sessions on them."""
+"""The database of one process: opens sessions, and has the engines of each event loop."""
 
 import asyncio
 import threading
@@ -17,8 +17,8 @@ class Database:
     """Opens sessions. On SQLite one connection writes and others read; on PostgreSQL both use one pool.
 
     Connections belong to the event loop that opened them. `primary` are the engines of the first loop that uses the
-    database; when that loop ends, they are disposed of, and the next loop has them. A loop that comes while another has
-    them gets engines of its own, with the same settings, but without the event listeners of the primary ones.
+    database. When that loop ends, they are disposed of, and the next loop can use them. A second loop at the same time
+    gets separate engines, with the same settings, but without the event listeners of the primary engines.
     """
 
     def __init__(self, url: URL, pool: Pool | None = None) -> None:
@@ -31,7 +31,7 @@ class Database:
         self.write_session: Callable[..., WriteSession] = WriteSession
         """Opens a write session on the primary engines."""
         self._owner: asyncio.AbstractEventLoop | None = None
-        """The loop that has the primary engines."""
+        """The loop that uses the primary engines."""
         self._others: dict[asyncio.AbstractEventLoop, Engines] = {}
         self._clean_ups: dict[asyncio.AbstractEventLoop, AsyncGenerator[None]] = {}
         self._lock = threading.Lock()
@@ -58,13 +58,16 @@ class Database:
         return self.engines.reader
 
     def read(self, *, restricted: bool = False) -> ReadSession:
-        """A session that reads. With `restricted` it finds only rows that belong to the principal."""
+        """A read session. With `restricted` it returns only rows that belong to the principal."""
         engines = self.engines
         session = self.read_session if engines is self.primary else ReadSession
         return session(engines.reader, self, restricted=restricted)
 
     def write(self, *, restricted: bool = False, restricted_reads: bool = False) -> WriteSession:
-        """A session that writes. With `restricted` it writes only rows that belong to the principal."""
+        """A write session. With `restricted` it writes only rows that belong to the principal.
+
+        With `restricted_reads` it also reads no other rows.
+        """
         engines = self.engines
         session = self.write_session if engines is self.primary else WriteSession
         return session(engines.writer, restricted=restricted, restricted_reads=restricted_reads)
@@ -74,14 +77,14 @@ class Database:
         return self.reader.connect()
 
     async def dispose(self) -> None:
-        """Close the connections of the running event loop. What uses the database later opens new ones."""
+        """Close the connections of the running event loop. The database can be used again, with new connections."""
         await self.engines.dispose()
 
     def _create_engines(self) -> Engines:
         return create_engines(self.url, self.pool)
 
     def _engines_for(self, loop: asyncio.AbstractEventLoop) -> Engines:
-        """The engines of a loop that uses the database for the first time."""
+        """Assign engines to a loop that uses the database for the first time."""
         with self._lock:
             self._forget_closed_loops()
             if self._owner is None:
@@ -92,7 +95,7 @@ class Database:
         return engines
 
     async def _release(self, loop: asyncio.AbstractEventLoop, engines: Engines) -> None:
-        """Close the connections of a loop that ends. A database in memory is its connection: the next loop has it."""
+        """Close the connections of a loop that ends; but a database in memory would be lost with its connection."""
         try:
             if engines is not self.primary or not self.is_in_memory:
                 await engines.dispose()
@@ -101,7 +104,7 @@ class Database:
                 self._forget(loop)
 
     def _forget_closed_loops(self) -> None:
-        """Abandon the connections of loops that were closed without cleaning up: nobody can close them any more."""
+        """Abandon the connections of loops that were closed without cleaning up, which cannot be closed any more."""
         for loop in [loop for loop in self._clean_ups if loop.is_closed()]:
             engines = self.primary if loop is self._owner else self._others[loop]
             if engines is not self.primary or not self.is_in_memory:

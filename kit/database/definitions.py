@@ -1,7 +1,7 @@
-"""Definitions: CHECKs, indexes, triggers, functions and enums, in the words of the database itself.
+"""Definitions: CHECKs, indexes, triggers, functions and enums, as the database itself stores them.
 
-PostgreSQL rewrites an expression when it stores it, so its text differs from that of the model. Two definitions can be
-compared all the same: the tables of the models are made in a place of their own, where the database rewrites them too.
+PostgreSQL rewrites an expression when it stores it, so its text differs from that of the model. To compare both, the
+tables of the models are created in a scratch schema (or file), where the database rewrites their expressions too.
 """
 
 import re
@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, MetaData, create_engine, event, text
 
 from kit.database.engines import fold
-from kit.database.sqlite_rebuild import WholeSQLite, plain
+from kit.database.sqlite_reflection import CompleteSQLiteDialect, plain
 
 SCRATCH = "scratch_of_a_comparison"
-"""The schema of PostgreSQL in which the tables of the models are made. It is rolled back, so that nobody sees it."""
+"""The schema of PostgreSQL in which the tables of the models are created. It is rolled back, so it is never visible."""
 Named = dict[tuple[str, str], str]
-"""By table and name."""
+"""SQL by table and name."""
 
 
 @dataclass(frozen=True)
 class Definitions:
-    """Statements and expressions by name; `labels` are those of an enum of PostgreSQL."""
+    """Statements and expressions by name. `labels` are the labels of PostgreSQL's enums."""
 
     checks: Named = field(default_factory=dict)
     indexes: Named = field(default_factory=dict)
@@ -30,14 +30,14 @@ class Definitions:
 
 
 def actual(connection: Connection) -> Definitions:
-    """What the database has."""
+    """The definitions in the database."""
     if connection.dialect.name == "sqlite":
         return of_sqlite(connection)
     return of_postgresql(connection, str(connection.scalar(text("SELECT current_schema()"))))
 
 
 def wanted(connection: Connection, metadata: MetaData) -> Definitions:
-    """What a database of the same kind would have if it were made from the models, with `create_all`."""
+    """The definitions that `create_all` makes from the models, in a database of the same kind."""
     make = made_in_memory if connection.dialect.name == "sqlite" else made_in_scratch
     return make(connection, metadata)
 
@@ -67,7 +67,7 @@ def of_sqlite(connection: Connection) -> Definitions:
     rows = connection.exec_driver_sql("SELECT type, tbl_name, name, sql FROM sqlite_master WHERE sql IS NOT NULL").all()
     kinds = {kind: {(row.tbl_name, row.name): row.sql for row in rows if row.type == kind} for kind in KINDS}
     tables = [row.name for row in rows if row.type == "table"]
-    dialect = WholeSQLite()
+    dialect = CompleteSQLiteDialect()
     checks = {
         (table, check["name"]): plain(check["sqltext"])
         for table in tables

@@ -1,4 +1,4 @@
-"""Engines: the connection pools of SQLite and PostgreSQL, and what is set on every connection."""
+"""Engines: the connection pools of SQLite and PostgreSQL, and the settings of their connections."""
 
 import time
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from sqlalchemy import URL, Connection, ExceptionContext, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
+from kit.auth.ownership import refuse_hidden_write
 from kit.database.errors import with_origin
 
 READ_ONLY = "25006"
@@ -17,7 +18,7 @@ READ_ONLY = "25006"
 SMALL_CACHE = "cache_size=-512"
 """The page cache of each reader, 512 KiB: all read the same file, which the operating system caches too."""
 CLOCK_INTERVAL = 1_000_000
-"""Instructions of SQLite's virtual machine between two checks of the clock: some hundredths of a second."""
+"""Instructions of SQLite's virtual machine between two checks of the statement timeout: some 1/100 s."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,14 +55,14 @@ class Engines(NamedTuple):
 
 
 def create_engines(url: URL, pool: Pool) -> Engines:
-    """The engines for this URL. They connect when they are used."""
+    """The engines for a URL. They connect on first use."""
     return sqlite_engines(url, pool) if url.get_backend_name() == "sqlite" else postgres_engines(url, pool)
 
 
 def postgres_engines(url: URL, pool: Pool) -> Engines:
     server_settings = {
         "application_name": pool.application_name,
-        "jit": "on" if pool.jit else "off",  # compiling a plan costs more than these short queries
+        "jit": "on" if pool.jit else "off",  # compiling a plan takes longer than a short query
         "statement_timeout": str(round(pool.statement_timeout * 1000)),
         "lock_timeout": str(round(pool.lock_timeout * 1000)),
     }
@@ -83,11 +84,13 @@ def postgres_engines(url: URL, pool: Pool) -> Engines:
     )
     event.listen(engine.sync_engine, "handle_error", leave_read_only_server)
     event.listen(engine.sync_engine, "handle_error", name_origin)
-    return Engines(engine, engine.execution_options(isolation_level="AUTOCOMMIT"))
+    reader = engine.execution_options(isolation_level="AUTOCOMMIT")
+    event.listen(reader.sync_engine, "before_cursor_execute", refuse_hidden_write)
+    return Engines(engine, reader)
 
 
 async def connect_to_postgres(*values: Any, **options: Any) -> Any:
-    """A connection of asyncpg, which raises the bare errors of the operating system if there is no server."""
+    """A connection of asyncpg. An OSError (no server) becomes `Unreachable`."""
     try:
         return await asyncpg.connect(*values, **options)
     except OSError as failure:
@@ -95,7 +98,7 @@ async def connect_to_postgres(*values: Any, **options: Any) -> Any:
 
 
 def name_origin(context: ExceptionContext) -> Exception | None:
-    """What the driver raises in the middle of a statement, and SQLAlchemy leaves as it is, is a database error too."""
+    """Replace exceptions that a driver raises during a statement and SQLAlchemy does not wrap, by database errors."""
     is_bare = context.sqlalchemy_exception is None
     if is_bare and isinstance(context.original_exception, (ConnectionError, TimeoutError, OverflowError)):
         return with_origin(context.original_exception)
@@ -103,7 +106,7 @@ def name_origin(context: ExceptionContext) -> Exception | None:
 
 
 def leave_read_only_server(context: ExceptionContext) -> None:
-    """After a failover the old primary may be a standby: close all connections; new ones may reach the new primary."""
+    """Close all connections after a failover, when the server became a standby: new ones may reach the new primary."""
     if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
         context.is_disconnect = True
 
@@ -115,7 +118,7 @@ def sqlite_engines(url: URL, pool: Pool) -> Engines:
     event.listen(writer.sync_engine, "begin", begin_immediate)
     event.listen(writer.sync_engine, "handle_error", end_failed_commit)
     event.listen(writer.sync_engine, "invalidate", end_cancelled)
-    if in_memory:  # the database is the connection: readers and writers take turns on it
+    if in_memory:  # a database in memory has a single connection, which readers and writers share
         return Engines(writer, writer.execution_options(reading=True))
     reader = sqlite_engine(url, pool, size=pool.size, pragmas=("query_only=ON", SMALL_CACHE), reset=None)
     return Engines(writer, reader)
@@ -124,7 +127,10 @@ def sqlite_engines(url: URL, pool: Pool) -> Engines:
 def sqlite_engine(
     url: URL, pool: Pool, *, size: int, pragmas: Sequence[str], reset: Literal["rollback"] | None = "rollback"
 ) -> AsyncEngine:
-    """`reset` is what happens on return to the pool: nothing for readers, which begin no transaction; it takes time."""
+    """An engine for one SQLite file.
+
+    `reset`: the action when a connection returns to the pool; None for readers, which begin no transaction.
+    """
     engine = create_async_engine(
         url,
         echo=pool.echo,
@@ -136,11 +142,11 @@ def sqlite_engine(
         pool_use_lifo=True,
         pool_reset_on_return=reset,
         skip_autocommit_rollback=reset is None,
-        connect_args={"timeout": pool.lock_timeout},  # how long to wait for another process that writes
+        connect_args={"timeout": pool.lock_timeout},  # SQLite's busy timeout: waits for writers of other processes
     )
 
     def prepare(connection: Any, record: Any) -> None:
-        connection.isolation_level = None  # the driver would begin too late, and not before a SELECT
+        connection.isolation_level = None  # the driver's own BEGIN comes too late, and never before a SELECT
         connection.create_function("fold", 1, fold, deterministic=True)
         info = record.info
         info["seconds"] = pool.statement_timeout
@@ -159,18 +165,19 @@ def sqlite_engine(
 
 
 def start_clock(info: dict[Any, Any]) -> None:
-    """Start the statement timeout of SQLite, on the connection with this info."""
+    """Start the statement timeout of SQLite on the connection with this `info`."""
     info["until"] = time.monotonic() + info["seconds"]
 
 
 def begin_immediate(connection: Connection) -> None:
-    """Take the write lock first: a transaction that reads and then writes cannot be overtaken."""
+    """Take SQLite's write lock at BEGIN, so that a transaction that reads before it writes cannot fail with BUSY."""
     if not connection.get_execution_options().get("reading"):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def end_failed_commit(context: ExceptionContext) -> None:
-    """SQLite keeps a transaction open, and the file locked, if its COMMIT fails, which has no statement."""
+    """Roll back after a failed COMMIT, after which SQLite keeps the transaction open and the file locked."""
+    # a COMMIT has no statement
     if context.statement is not None or context.connection is None or context.connection.invalidated:
         return
     connection = context.connection.connection
@@ -179,11 +186,11 @@ def end_failed_commit(context: ExceptionContext) -> None:
 
 
 def end_cancelled(connection: Any, record: Any, _: object) -> None:
-    """A cancelled statement goes on in its thread, and keeps the file locked: let its time be over."""
+    """Interrupt a cancelled statement, which runs on in its thread and keeps the file locked."""
     record.info["until"] = 0
     connection.rollback()
 
 
 def fold(text: str | None) -> str | None:
-    """Lower case, letter by letter, as PostgreSQL's `lower` does; SQLite's own knows ASCII only."""
+    """Lower case, character by character, as PostgreSQL's `lower`. SQLite's own `lower` converts ASCII only."""
     return text and "".join(letter.lower()[0] for letter in text)

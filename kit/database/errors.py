@@ -1,4 +1,4 @@
-"""Database errors: what each SQLSTATE, and each code of SQLite, means for the client; one table for both."""
+"""Database errors: one table from the error codes of PostgreSQL (SQLSTATE) and SQLite to the response to the client."""
 
 import logging
 import sqlite3
@@ -13,37 +13,37 @@ from kit.database.constraints import field_of, referrers_of, statement_of, taken
 from kit.http.problems import Problem, conflict, error, invalid, unavailable
 
 log = logging.getLogger("kit")
-OF_ASYNCPG = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-OF_THE_DRIVER = (*OF_ASYNCPG, sqlite3.Error, EmulatedDBAPIException)
-"""Raised bare by reads past the ORM, and while a connection is being set up; else SQLAlchemy wraps them."""
+ASYNCPG_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+DRIVER_ERRORS = (*ASYNCPG_ERRORS, sqlite3.Error, EmulatedDBAPIException)
+"""Exceptions of the drivers, which SQLAlchemy does not wrap while a connection is being set up."""
 UNDEFINED_TABLE, NO_SUCH_TABLE = "42P01", "no such table"
-"""The SQLSTATE, and the beginning of SQLite's message, which has no code of its own."""
+"""The SQLSTATE; and the beginning of SQLite's message, which has no error code of its own."""
 
 
-class Undone(Exception):  # noqa: N818  nothing is wrong
-    """A transaction that was shared with others was rolled back; if it was `refused`, at its COMMIT."""
+class Undone(Exception):  # noqa: N818  the request is run again, so nothing is wrong
+    """A transaction that several requests shared was rolled back. `refused`: the database refused its COMMIT."""
 
     def __init__(self, *, refused: bool = False) -> None:
         self.refused = refused
 
 
-class Unreachable(ConnectionError):  # noqa: N818  as those of `ConnectionError` itself
-    """The database cannot be reached, or has hung up; not another host, which other code may ask."""
+class Unreachable(ConnectionError):  # noqa: N818  named as the subclasses of `ConnectionError`
+    """The database cannot be reached, or has closed the connection. Other hosts raise a plain ConnectionError."""
 
 
-class OutOfRange(OverflowError):  # noqa: N818  as `OverflowError`
-    """The driver cannot hand a number to the database, because it is too large."""
+class OutOfRange(OverflowError):  # noqa: N818  named as `OverflowError`
+    """A number is too large for the driver."""
 
 
-FAILURES = (DBAPIError, PoolTimeout, StaleDataError, Unreachable, OutOfRange, Undone, *OF_THE_DRIVER)
-"""What a session raises when the database fails, refuses, or is not there.
+FAILURES = (DBAPIError, PoolTimeout, StaleDataError, Unreachable, OutOfRange, Undone, *DRIVER_ERRORS)
+"""The exceptions of a session when the database fails, refuses a statement, or is unavailable.
 
-An `OSError` or an `OverflowError` is none: code of a handler may raise it for a reason of its own.
+A plain `OSError` or `OverflowError` is not among them: the code of a handler may raise it for other reasons.
 """
 
 
 def with_origin(failure: BaseException) -> Exception | None:
-    """An exception that says that this failure of a driver is one of the database; None if its class says so."""
+    """The exception to raise for a failure of a driver that is an OSError or an OverflowError; None for others."""
     text = str(failure) or type(failure).__name__
     if isinstance(failure, OSError):
         return Unreachable(text)
@@ -51,9 +51,12 @@ def with_origin(failure: BaseException) -> Exception | None:
 
 
 class Fault(NamedTuple):
-    """`codes` are SQLSTATEs or their beginnings, names of SQLite's codes, or names of exceptions."""
+    """A row of the table.
 
-    what: str
+    `codes` are SQLSTATEs or prefixes of them, names of SQLite's error codes, or names of exceptions.
+    """
+
+    description: str
     codes: tuple[str, ...]
     meaning: str
 
@@ -66,15 +69,15 @@ TABLE = (
     Fault("input or output failed", ("58", "SQLITE_IOERR", "SQLITE_CANTOPEN"), "unavailable"),
     Fault("no access, no such database", ("28", "3D", "57P04"), "unavailable"),
     Fault("read-only file", ("SQLITE_READONLY",), "unavailable"),
-    # 503, and what to do
+    # 503, with an instruction for the operator
     Fault("no such table", (UNDEFINED_TABLE,), "unready"),
-    # asked again for a while, on another connection, then 503
+    # retried for some seconds, on other connections; then 503
     Fault("read-only server", ("25006",), "lost"),
     Fault("refused, reset, no such host", ("OSError",), "lost"),
     Fault("connection lost", ("08",), "lost"),
     Fault("starting up, shutting down", ("57P",), "lost"),
     Fault("too many clients", ("53300",), "lost"),
-    # run again a few times, then 503 or 409
+    # the request is run again a few times; then 503 or 409
     Fault("serialization", ("40001",), "again"),
     Fault("deadlock", ("40P01",), "again"),
     Fault("another version", ("StaleDataError",), "again"),
@@ -86,7 +89,7 @@ TABLE = (
     # 422
     Fault("not null", ("23502", "SQLITE_CONSTRAINT_NOTNULL"), "invalid"),
     Fault("check", ("23514", "SQLITE_CONSTRAINT_CHECK"), "invalid"),
-    # 422, and a line in the log: a bound is missing
+    # 422, with a log line: the field lacks a bound
     Fault("out of range", ("22", "OverflowError"), "unbounded"),
     Fault("too large", ("54", "SQLITE_TOOBIG"), "unbounded"),
 )
@@ -94,7 +97,7 @@ MEANINGS = {code: fault.meaning for fault in TABLE for code in fault.codes} | {U
 
 
 def meaning_of(failure: Exception) -> str | None:
-    """One of the table's meanings, or None for a fault of our own, such as a syntax error."""
+    """The meaning of a failure in the table; None for a programming error, such as a syntax error in SQL."""
     code = code_of(failure)
     family = "_".join(code.split("_")[:2])  # SQLITE_BUSY of SQLITE_BUSY_SNAPSHOT
     known = next((MEANINGS[part] for part in (code, family, code[:3], code[:2]) if part in MEANINGS), None)
@@ -108,7 +111,7 @@ def code_of(failure: Exception) -> str:
         if isinstance(failure, kind):
             return kind.__name__
     driver: Any = failure.orig if isinstance(failure, DBAPIError) else failure
-    if not isinstance(failure, (DBAPIError, *OF_THE_DRIVER)):
+    if not isinstance(failure, (DBAPIError, *DRIVER_ERRORS)):
         return type(failure).__name__
     if str(driver).startswith(NO_SUCH_TABLE):
         return UNDEFINED_TABLE
@@ -117,22 +120,23 @@ def code_of(failure: Exception) -> str:
 
 
 def problem_of(failure: Exception, *, committing: bool = False) -> Problem | None:
-    """The answer to a failure of the database; None if it is a fault of our own.
+    """The problem (RFC 9457) for a failure of the database; None for a programming error.
 
-    If it fell into a COMMIT, nobody knows whether the transaction took effect, and `outcome` says so.
+    `committing`: the failure happened during a COMMIT, so that it is unknown whether the transaction took effect.
+    The member `outcome` of the problem says so.
     """
     meaning = meaning_of(failure)
     if meaning == "taken":
         field = taken_field(failure)
-        return conflict(field, f"{field} is taken: another one has this value.", "taken")
+        return conflict(field, f"{field} is taken: another row has this value.", "taken")
     if meaning == "reference":
         return broken_reference(failure)
     if meaning in ("invalid", "unbounded"):
         return refused_value(failure, is_unbounded=meaning == "unbounded")
     if isinstance(failure, StaleDataError):
-        return Problem(409, "Others keep changing the thing; try again.", kind="conflict")
+        return Problem(409, "Other requests keep changing this resource; try again.", kind="conflict")
     if meaning == "unready":
-        return unready("A table is missing in the database: it is not migrated; run `make migrate`.")
+        return unready("A table is missing: the database is not migrated; run `make migrate`.")
     if meaning == "timeout":
         return Problem(504, "The database took too long.", kind="timeout")
     return None if meaning is None else unavailable("unknown" if committing else "not_applied")
@@ -145,20 +149,20 @@ def unready(detail: str, **extra: Any) -> Problem:
 
 def refused_value(failure: Exception, *, is_unbounded: bool) -> Problem:
     if is_unbounded:
-        log.warning("The database refuses a value, so a bound is missing: %s (%s)", field_of(failure), code_of(failure))
+        log.warning("The database refused a value, so a bound is missing: %s (%s)", field_of(failure), code_of(failure))
     return invalid([error("body", f"#/{field_of(failure)}", "The database refuses this value.", "constraint")])
 
 
 def broken_reference(failure: Exception) -> Problem:
     if statement_of(failure).startswith("DELETE"):
         fields = referrers_of(failure)
-        return Problem(409, f"Others still refer to it{f', by their {fields}' if fields else ''}.", kind="in-use")
+        return Problem(409, f"Other rows refer to it{f' by {fields}' if fields else ''}.", kind="in-use")
     field = field_of(failure)
     return conflict(field, f"{field} refers to something that does not exist.", "missing-reference")
 
 
 def explained(failure: Exception, *, committing: bool = False) -> Exception:
-    """The problem that a failure of the database means; the failure itself if it is a fault of our own."""
+    """The problem for a failure of the database; the failure itself if it is a programming error."""
     problem = problem_of(failure, committing=committing)
     if problem is None:
         return failure
@@ -168,5 +172,5 @@ def explained(failure: Exception, *, committing: bool = False) -> Exception:
 
 
 def first_line(failure: Exception) -> str:
-    """What failed, without the statement that follows it."""
+    """The message of a failure, without the SQL statement that follows it."""
     return str(failure).partition("\n")[0]

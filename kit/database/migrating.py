@@ -1,4 +1,4 @@
-"""The engine of a migration: it has one connection, and its transaction takes in everything, DDL too."""
+"""The engine of a migration: one connection, with transactions that include DDL on both databases."""
 
 import warnings
 from typing import Any
@@ -10,23 +10,24 @@ from sqlalchemy.pool import NullPool
 from kit.database.engines import begin_immediate, fold
 from kit.database.sqlite_rebuild import DRIVER
 
-PATIENCE = 60
-"""Seconds to wait for another process that migrates the same SQLite file."""
+LOCK_TIMEOUT_SECONDS = 60
+"""The longest wait for another process that migrates the same SQLite file."""
 
 
 def engine_for(url: URL) -> AsyncEngine:
-    """An engine that migrates. Foreign keys of SQLite are off, because a table is altered by copying it."""
+    """An engine for migrations. Foreign keys of SQLite are off, because a table is altered by copying it."""
     if url.get_backend_name() != "sqlite":
         return create_async_engine(url, poolclass=NullPool)
-    # `WholeSQLite` reads these indexes itself; the warning comes from what it is built on.
+    # `CompleteSQLiteDialect` reads these indexes; the warning comes from its base class.
     warnings.filterwarnings("ignore", "Skipped unsupported reflection of expression-based index")
-    engine = create_async_engine(url.set(drivername=DRIVER), poolclass=NullPool, connect_args={"timeout": PATIENCE})
+    options = {"timeout": LOCK_TIMEOUT_SECONDS}
+    engine = create_async_engine(url.set(drivername=DRIVER), poolclass=NullPool, connect_args=options)
     event.listen(engine.sync_engine, "connect", prepare)
     event.listen(engine.sync_engine, "begin", begin_immediate)
     return engine
 
 
 def prepare(connection: Any, _: object) -> None:
-    """Python's driver would commit before DDL, and begin only at the first INSERT; so it leaves transactions to us."""
+    """Turn off the transactions of Python's driver, which commits before DDL and begins at the first INSERT only."""
     connection.isolation_level = None
     connection.create_function("fold", 1, fold, deterministic=True)

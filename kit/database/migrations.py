@@ -1,4 +1,4 @@
-"""Migrations: the schema is brought up to date by Alembic, once, also when several processes start together."""
+"""Migrations: Alembic brings the schema up to date at start, once even if several processes start together."""
 
 import asyncio
 import logging
@@ -35,22 +35,22 @@ def script() -> ScriptDirectory:
 
 @cache
 def heads() -> frozenset[str]:
-    """The latest revisions of this code."""
+    """The latest revisions in the code."""
     return frozenset(script().get_heads())
 
 
 @dataclass(frozen=True)
 class State:
-    """How far a database is migrated. In a rolling deployment it is ahead of the code that is still to be replaced."""
+    """The state of a database relative to the code. In a rolling deployment the database is ahead of the old code."""
 
     missing: tuple[str, ...] = ()
-    """The migrations of this code that the database lacks, oldest first, as their files are called."""
+    """The migrations that were not applied to the database, oldest first, by the names of their files."""
     unknown: tuple[str, ...] = ()
-    """The revisions of the database that this code does not have: newer code migrated it."""
+    """The revisions of the database that this code does not have: newer code has migrated it."""
 
     @property
-    def sentence(self) -> str:
-        """What is to be said of it, and done; empty if the database is up to date."""
+    def message(self) -> str:
+        """The state as a message, with the command that mends it; empty if the database is up to date."""
         if self.unknown:
             return (
                 f"The database is at {', '.join(self.unknown)}, which this code does not know: it is ahead of the code."
@@ -73,7 +73,7 @@ def state_of(connection: Connection) -> State:
 
 
 async def upgrade(url: URL, revision: str = "head") -> None:
-    """Apply what is missing. Alembic has a loop of its own, hence the thread."""
+    """Apply the missing migrations, in a thread because Alembic's environment runs its own event loop."""
     await asyncio.to_thread(command.upgrade, configuration(url), revision)
 
 
@@ -82,11 +82,11 @@ async def downgrade(url: URL, revision: str = "base") -> None:
 
 
 async def prepare(database: Database, fill: Callable[[Database], Awaitable[None]] | None) -> None:
-    """Bring the database up to date. Without one the service starts all the same, and says that it is not ready."""
+    """Bring the database up to date, then call `fill`. Failures are logged: the service starts without being ready."""
     try:
         state = await read_state(database)
         if state.unknown:
-            log.warning("%s", state.sentence)
+            log.warning("%s", state.message)
             return
         await upgrade(database.url)
         if fill is not None:
@@ -96,14 +96,14 @@ async def prepare(database: Database, fill: Callable[[Database], Awaitable[None]
 
 
 async def report(database: Database) -> None:
-    """Log whether the database is behind or ahead of this code, where others migrate it."""
+    """Log whether the database is behind or ahead of this code, for a service that does not migrate it itself."""
     try:
         state = await read_state(database)
     except FAILURES as failure:
         log.error("The database cannot be reached: %s", first_line(failure))  # noqa: TRY400  no traceback
         return
-    if state.sentence:
-        log.log(logging.ERROR if state.missing else logging.WARNING, "%s", state.sentence)
+    if state.message:
+        log.log(logging.ERROR if state.missing else logging.WARNING, "%s", state.message)
 
 
 async def read_state(database: Database) -> State:

@@ -1,7 +1,8 @@
-"""A new migration: written by autogenerate, and kept only if it can be applied, undone and applied again.
+"""New migrations: written by Alembic's autogenerate, and kept only if they can be applied, undone and applied again.
 
-It is tried on a copy: on SQLite in a file of its own, on PostgreSQL in a schema of its own, in a transaction that is
-rolled back. `python -m kit.database.new_migration "add villains" hero.age:years` does it; `make migration` calls that.
+A migration is tried on a copy of the database: on SQLite in a separate file, on PostgreSQL in a separate schema, in a
+transaction that is rolled back. `make migration` runs
+`python -m kit.database.new_migration "add villains" hero.age:years`.
 """
 
 import asyncio
@@ -33,7 +34,7 @@ COPY = "scratch_of_a_migration"
 
 
 def write(message: str, renames: str) -> tuple[URL, Script]:
-    """Bring the database up to date, and write the migration. The database's URL, and the migration."""
+    """Bring the database up to date, and write the migration. Returns the URL of the database, and the migration."""
     config, given = configuration(), renames_of(renames)
     command.upgrade(config, "head")
     config.attributes["renames"] = given
@@ -44,7 +45,10 @@ def write(message: str, renames: str) -> tuple[URL, Script]:
 
 
 async def former(url: URL, renames: Collection[Rename]) -> Definitions | None:
-    """The definitions that the migrations make on SQLite, which keeps their words; None if they do not run there."""
+    """The definitions that the migrations create on SQLite, which stores their text unchanged.
+
+    None if this database is SQLite, or if the migrations cannot run on SQLite.
+    """
 
     def read(connection: Connection) -> Definitions:
         config.attributes["connection"] = connection
@@ -60,20 +64,20 @@ async def former(url: URL, renames: Collection[Rename]) -> Definitions | None:
         try:
             async with engine.begin() as connection:
                 return await connection.run_sync(read)
-        except Exception:  # they may be for PostgreSQL only
+        except Exception:  # the migrations may be for PostgreSQL only
             return None
         finally:
             await engine.dispose()
 
 
 class UntriedError(Exception):
-    """A migration cannot be tried on a database, for a reason that is not its own."""
+    """The copy for trying a migration could not be made, which says nothing about the migration."""
 
 
 async def try_out(url: URL, script: Script) -> list[str]:
-    """What is to be said of the migration. An exception if it cannot be applied, undone, and applied again.
+    """Try a migration on this kind of database, with copies of the rows, and on SQLite.
 
-    It is tried on the database's engine, with copies of the rows, and on SQLite.
+    Returns remarks for the developer. Raises if the migration cannot be applied, undone, and applied again.
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "copy.db"
@@ -99,13 +103,13 @@ async def try_on(url: URL, script: Script) -> list[str]:
         async with engine.connect() as connection:
             return await connection.run_sync(up_down_up, script)
     except UntriedError as failure:
-        return [f"It was not tried on {url.get_backend_name()}: {failure.__cause__}"]
+        return [f"The migration was not tried on {url.get_backend_name()}: {failure.__cause__}"]
     finally:
         await engine.dispose()
 
 
 def up_down_up(connection: Connection, script: Script) -> list[str]:
-    """Apply the migration, undo it, and apply it again; and what differs from the models then."""
+    """Apply the migration, undo it, and apply it again. Returns the differences from the models after that."""
     before = str(script.down_revision or "base")
     with connection.begin() as transaction:
         config = configuration(stdout=io.StringIO())
@@ -119,11 +123,11 @@ def up_down_up(connection: Connection, script: Script) -> list[str]:
         command.upgrade(config, "head")
         differing = differences(config)
         transaction.rollback()
-    return [f"On {connection.dialect.name} this differs from the models: {one}" for one in differing]
+    return [f"On {connection.dialect.name} this differs from the models: {difference}" for difference in differing]
 
 
 def copy_rows(connection: Connection, config: Config, revision: str) -> None:
-    """The tables of the revision before, on PostgreSQL in a schema of their own, with the rows of the user's tables."""
+    """Create the tables of the revision before the migration, on PostgreSQL in a schema with copies of the rows."""
     if connection.dialect.name == "sqlite":
         command.upgrade(config, revision)
         return
@@ -153,7 +157,7 @@ def differences(config: Config) -> list[str]:
 
 
 def main(message: str, renames: str = "") -> str | None:
-    """Write and try a migration. The error message, or None on success."""
+    """Write and try a migration. Returns an error message, or None on success."""
     try:
         url, script = write(message, renames)
     except (CommandError, OSError, *FAILURES) as failure:
@@ -163,7 +167,7 @@ def main(message: str, renames: str = "") -> str | None:
         lines = asyncio.run(try_out(url, script))
     except Exception as failure:
         refused = file.rename(file.with_suffix(".refused"))
-        return f"The migration fails, so it was put aside as {refused}: {first_line(failure)}"
+        return f"The migration fails, so it was renamed to {refused}: {first_line(failure)}"
     comments = [line.strip() for line in file.read_text().splitlines() if line.strip().startswith("# ")]
     lines = [*(line.removeprefix("# ") for line in comments if "###" not in line), *lines]
     sys.stdout.write("\n".join([*lines, f"Written, applied to a copy, undone, and applied again: {file}", ""]))

@@ -1,7 +1,8 @@
 """Renames: `hero.age:years` renames a column in the next migration, `hero:champion` a table.
 
-Nothing in two models tells a rename from a field that goes and another that comes. So it is said, and done in the
-database before the comparison, which then sees whatever else differs; the comparison's transaction is rolled back.
+The models do not show whether a field was renamed, or dropped and another one added. So the developer says so, and the
+rename is executed in the database before the comparison, which then finds only the other differences. The transaction
+of the comparison is rolled back.
 """
 
 import re
@@ -44,16 +45,19 @@ class Rename:
 
 
 def renames_of(given: str) -> list[Rename]:
-    """The renames of a text such as `hero.age:years team:crew`."""
+    """Parse renames such as `hero.age:years team:crew`. Raises a CommandError for another form."""
     found = [(part, FORM.fullmatch(part)) for part in given.replace(",", " ").split()]
     if wrong := [part for part, match in found if match is None]:
-        raise CommandError(f"RENAME is {wrong[0]!r}, but should be as in hero.age:years, or hero:champion.")
+        raise CommandError(f"RENAME is {wrong[0]!r}. Write it as hero.age:years (a column) or hero:champion (a table).")
     return [Rename(match[1], match[2], match[3]) for _, match in found if match]
 
 
 @contextmanager
-def supposed(context: MigrationContext, renames: Collection[Rename]) -> Iterator[None]:
-    """As if the renames were done already: what happens meanwhile is rolled back if there are any."""
+def with_renames(context: MigrationContext, renames: Collection[Rename]) -> Iterator[None]:
+    """Execute the renames for the duration of the block; then roll back everything that happened in it.
+
+    Without renames it does nothing.
+    """
     if not renames:
         yield
         return

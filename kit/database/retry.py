@@ -1,4 +1,4 @@
-"""Retries: an attempt that failed for a passing reason is made again, after pauses with jitter that grow."""
+"""Retries: failures that may pass are retried, with exponential backoff and jitter."""
 
 import asyncio
 import random
@@ -10,22 +10,22 @@ from kit.database.errors import FAILURES, explained, meaning_of
 
 T = TypeVar("T")
 CONFLICT_PAUSES = (0.01, 0.05, 0.2)
-"""Seconds, at most, before each new attempt of a unit that conflicted with another; then it fails."""
+"""The longest pause before each retry after a conflict with another transaction, in seconds."""
 READ_SECONDS = 8.0
-"""Seconds for which a read is retried while the database is away: as long as PostgreSQL takes to restart."""
+"""The time for which a read is retried while the database is unavailable: about a restart of PostgreSQL."""
 WRITE_SECONDS = 1.0
-"""Seconds for which a write is retried whose COMMIT was not sent."""
+"""The time for which a write is retried while the database is unavailable, if its COMMIT was not sent."""
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
-"""Seconds between two attempts."""
+"""The bounds of the pause between two attempts, in seconds."""
 
 
 def after_conflict() -> Iterator[float]:
-    """Pauses of which each is some part of its maximum: those who collided do not meet again."""
+    """Pauses, each of a random length up to its maximum, so that conflicting requests do not conflict again."""
     return (random.uniform(0, longest) for longest in CONFLICT_PAUSES)  # noqa: S311  spreads, hides nothing
 
 
-def while_away(seconds: float) -> Iterator[float]:
-    """Pauses that double, for so many seconds in all."""
+def while_unavailable(seconds: float) -> Iterator[float]:
+    """Pauses that double, with jitter, for `seconds` in all."""
     end, longest = time.monotonic() + seconds, SHORTEST_PAUSE
     while time.monotonic() + longest < end:
         yield random.uniform(longest / 2, longest)  # noqa: S311  spreads, hides nothing
@@ -33,9 +33,9 @@ def while_away(seconds: float) -> Iterator[float]:
 
 
 async def retried(attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
-    """The result of the first attempt that succeeds, while those before conflict with others, or the database is away.
+    """The result of the first attempt that succeeds. Conflicts and an unavailable database are retried.
 
-    `seconds` is for how long an absent database is waited for. Raises the problem that the last failure means.
+    `seconds`: the time for which an unavailable database is retried. Raises the problem for the last failure.
     """
     try:
         return await attempt()
@@ -44,8 +44,8 @@ async def retried(attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
 
 
 async def retried_after(failure: Exception, attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
-    """The same after a first attempt that ended with this failure."""
-    pauses: dict[str | None, Iterator[float]] = {"again": after_conflict(), "lost": while_away(seconds)}
+    """As `retried`, after a first attempt that raised `failure`."""
+    pauses: dict[str | None, Iterator[float]] = {"again": after_conflict(), "lost": while_unavailable(seconds)}
     while True:
         pause = next(pauses.get(meaning_of(failure), iter(())), None)
         if pause is None:

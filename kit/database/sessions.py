@@ -24,7 +24,7 @@ M = TypeVar("M")
 
 
 HAS_COMMITTED = "has_committed"
-"""In a session's `info`: a transaction of it was committed, so the request must not be tried again."""
+"""The key in a session's `info` that says that it has committed, so that the request must not be retried."""
 
 
 @event.listens_for(GuardedSession, "after_commit")
@@ -39,16 +39,16 @@ class Opener(Protocol):
 
 
 class _Session(AsyncSession):
-    """SQLModel's session, whose `execute` warns of itself, with SQLAlchemy's own."""
+    """SQLModel's session with SQLAlchemy's own `execute`: SQLModel's is deprecated and warns."""
 
     async def execute(self, statement: Any, params: Any = None, **options: Any) -> Any:
         return await asyncio_orm.AsyncSession.execute(self, statement, params, **options)
 
 
 class ReadSession(_Session):
-    """A session that reads, each statement outside of any transaction (autocommit). It refuses to write.
+    """A session that only reads, each statement outside of any transaction (autocommit).
 
-    With `restricted`, it finds only rows that belong to the principal, unless that is a superuser.
+    With `restricted`, it returns only rows that belong to the principal, unless the principal is a superuser.
     """
 
     sync_session_class = ReadOnlySession
@@ -58,7 +58,7 @@ class ReadSession(_Session):
         self.opener = opener
 
     async def stream(self, statement: Any, *values: Any, **options: Any) -> AsyncResult[Any]:
-        """As `AsyncSession.stream`. On PostgreSQL it begins a transaction, without which there is no cursor."""
+        """As `AsyncSession.stream`. On PostgreSQL it begins a transaction, which a cursor needs."""
         await self.run_sync(_begin_for_cursor)
         result: AsyncResult[Any] = await super().stream(statement, *values, **options)
         return result
@@ -81,10 +81,10 @@ class ReadSession(_Session):
 
 
 class WriteSession(_Session):
-    """A session with one transaction, which the unit of work commits after the handler and before the answer.
+    """A session with one transaction, which the unit of work commits after the handler and before the response.
 
-    With `restricted`, it writes only rows that belong to the principal, unless that is a superuser; with
-    `restricted_reads` it finds no others either.
+    With `restricted`, it writes only rows that belong to the principal, unless the principal is a superuser. With
+    `restricted_reads` it also reads no other rows.
     """
 
     sync_session_class = GuardedSession
@@ -94,17 +94,17 @@ class WriteSession(_Session):
         super().__init__(engine, expire_on_commit=False, info=info)
 
     def begin(self) -> AsyncSessionTransaction:
-        """As `AsyncSession.begin`. In a request whose transaction has begun already, it is a savepoint of that."""
+        """As `AsyncSession.begin`; a savepoint if the transaction of the request has already begun."""
         return self.begin_nested() if self.in_transaction() else super().begin()
 
     async def get(self, entity: type[M], ident: Any, **options: Any) -> M | None:  # type: ignore[override]
-        """As `AsyncSession.get`, and the row is locked until the transaction ends (`with_for_update=False`: it is not).
+        """As `AsyncSession.get`, but the row is locked until the transaction ends, unless `with_for_update=False`.
 
-        A 403 if the session is restricted, and the row does not belong to the principal.
+        Raises a 403 if the session is restricted and the row does not belong to the principal.
         """
         if options.setdefault("with_for_update", True) is False:
             del options["with_for_update"]
-        elif options.get("options"):  # of a row that is locked, SQLAlchemy compares the version
+        elif options.get("options"):  # SQLAlchemy compares the version of a locked row, so it must be loaded
             options["options"] = [*options["options"], *_version_of(entity)]
         row = await super().get(entity, ident, **options)
         if row is not None:
@@ -117,19 +117,19 @@ class WriteSession(_Session):
             await self.run_sync(lambda _: session.check_owner(row))
 
     async def insert_all(self, rows: Sequence[Entity]) -> None:
-        """Add new rows, and flush them, so that they have their ids."""
+        """Add new rows and flush them, so that their ids are set."""
         self.add_all(rows)
         await self.flush()
 
     async def reload(self, entity: type[E], rows: Sequence[E], *options: ORMOption) -> list[E]:
-        """The same rows, in this order, with what these options load; one statement, however many there are."""
+        """Load the rows again, in this order and with these loader options, by one statement."""
         await self.flush()
         wanted = select(entity).where(col(entity.id).in_([row.id for row in rows])).options(*options)
         loaded = {row.id: row for row in await self.exec(wanted.execution_options(populate_existing=True))}
         return [loaded[row.id] for row in rows]
 
     async def delete(self, instance: object) -> None:
-        """As `AsyncSession.delete`; rows that lose their reference by ON DELETE SET NULL get a new version."""
+        """As `AsyncSession.delete`. Rows whose reference becomes NULL by ON DELETE SET NULL get a new version."""
         await self._check_owner(instance)
         table = inspected(type(instance)).local_table
         for other in table.metadata.tables.values():
@@ -147,30 +147,33 @@ class WriteSession(_Session):
                 await self.run_sync(_execute_trusted, statement)
 
     async def prepare_commit(self) -> None:
-        """Write what the handler has left to write; only the COMMIT comes after it."""
+        """Flush, so that only the COMMIT is left to do."""
         await self.flush()
 
     async def set_lock_timeout(self, seconds: float | None) -> None:
-        """How long a statement waits for a lock from now on; None for the default. SQLite has one writer at a time."""
+        """Set how long the next statements wait for a lock; None for the default. No effect on SQLite."""
         if self.get_bind().dialect.name == "postgresql":
             value = None if seconds is None else str(round(seconds * 1000))
             await self.exec(select(func.set_config("lock_timeout", value, True)))
 
     async def lock_exclusively(self, purpose: str) -> None:
-        """Wait until no other transaction, of any process, holds the lock of this name; then hold it until the end."""
+        """Acquire a named lock, exclusive among all processes, until the transaction ends.
+
+        SQLite needs none: it has one writer at a time.
+        """
         if self.get_bind().dialect.name == "postgresql":
             await self.exec(select(func.pg_advisory_xact_lock(func.hashtext(purpose))))
 
 
 def _version_of(entity: Any) -> list[ORMOption]:
-    """A loader option for the version, which `load_only` of other columns would leave out."""
+    """A loader option for the version counter, which `load_only` of other columns leaves out."""
     mapper = inspected(entity)
     column = mapper.version_id_col
     return [] if column is None else [undefer(mapper.get_property_by_column(column).class_attribute)]
 
 
 def _begin_for_cursor(session: Any) -> None:
-    """Begin a transaction on PostgreSQL, if the session has begun none."""
+    """Begin a transaction on PostgreSQL, unless the session has begun one."""
     connection = session.trusted_connection()
     level = connection.get_execution_options().get("isolation_level")
     if level == "AUTOCOMMIT" and connection.dialect.name == "postgresql":
@@ -179,5 +182,5 @@ def _begin_for_cursor(session: Any) -> None:
 
 
 def _execute_trusted(session: Any, statement: Any) -> None:
-    """Execute a statement of the kit, also where the handler's own would be restricted."""
+    """Execute a statement of the kit without the restrictions for statements of handlers."""
     session.trusted_connection().execute(statement)

@@ -1,11 +1,10 @@
-"""Rebuilt tables of SQLite: what Alembic's batch mode does not see of a table is kept when it copies the table.
+"""Rebuilding tables of SQLite: Alembic's batch mode, extended to keep the parts of a table that it would lose.
 
-SQLite cannot alter most of a table. Alembic therefore reads the table, creates a new one, copies the rows, drops the
-old one and renames the new one. Reading it overlooks indexes on expressions, triggers, AUTOINCREMENT with its counter,
-collations, and CHECKs without a name. The dialect here reads the former, and the implementation carries over the rest.
+SQLite cannot alter most of a table. Alembic therefore reflects the table, creates a new one, copies the rows, drops the
+old table and renames the new one. Its reflection misses indexes on expressions, which `CompleteSQLiteDialect` reads,
+and triggers, AUTOINCREMENT with its counter, collations and CHECKs without a name, which `CompleteSQLiteImpl` copies.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,116 +14,53 @@ from alembic.ddl.sqlite import SQLiteImpl
 from alembic.operations.batch import ApplyBatchImpl, BatchOperationsImpl
 from sqlalchemy import CheckConstraint, Connection, Index, String, Table, text
 from sqlalchemy.dialects import registry
-from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 from sqlalchemy.schema import CreateIndex
 
-DRIVER = "sqlite+whole"
-"""The driver name, in the URL of an engine that migrates."""
-QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|\[[^\]]*\]|--[^\n]*|/\*.*?\*/", re.DOTALL)
+from kit.database.sqlite_reflection import (
+    CompleteSQLiteDialect,
+    collations,
+    escaped,
+    is_numbered,
+    plain,
+    stored,
+    table_sql,
+    unnamed_checks,
+)
 
-TEXT = re.compile(r"'(?:[^']|'')*'")
-COLLATED = re.compile(r"[\"\[`]?(\w+)[\"\]`]?\s.*\bCOLLATE\s+\"?(\w+)", re.IGNORECASE | re.DOTALL)
-
-
-class WholeSQLite(SQLiteDialect_aiosqlite):
-    """The dialect of SQLite, which also reads indexes on expressions."""
-
-    supports_statement_cache = True
-
-    def get_indexes(self, connection: Connection, table_name: str, schema: str | None = None, **kw: Any) -> Any:
-        """As SQLAlchemy's, and the others. The expressions of an index are given as one text."""
-        indexes = list(super().get_indexes(connection, table_name, schema, **kw))  # type: ignore[no-untyped-call]
-        known = {index["name"] for index in indexes}
-        for name, sql in stored(connection, "index", table_name).items():
-            if name not in known:
-                indexes.append(expression_index(name, sql))
-        return indexes
-
-    def get_check_constraints(self, *args: Any, **kw: Any) -> Any:
-        """The CHECKs with a name: Alembic would warn of the others, which `WholeTables` keeps."""
-        checks = super().get_check_constraints(*args, **kw)  # type: ignore[no-untyped-call]
-        return [check for check in checks if check["name"]]
-
-    def unnamed_checks(self, connection: Connection, table: str) -> list[str]:
-        checks = super().get_check_constraints(connection, table)  # type: ignore[no-untyped-call]
-        return [check["sqltext"] for check in checks if not check["name"]]
-
-
-registry.register("sqlite.whole", __name__, "WholeSQLite")
-
-
-def stored(connection: Connection, kind: str, table: str) -> dict[str, str]:
-    """The statements that made the indexes or triggers of a table, by name; none for those that SQLite made itself."""
-    query = "SELECT name, sql FROM sqlite_master WHERE type = ? AND lower(tbl_name) = lower(?) AND sql IS NOT NULL"
-    return {row.name: row.sql for row in connection.exec_driver_sql(query, (kind, table))}
-
-
-def expression_index(name: str, sql: str) -> dict[str, Any]:
-    start = without_quoted(sql).index("(")
-    end = closing(sql, start)
-    _, _, condition = sql[end + 1 :].strip().partition(" ")
-    where = {"sqlite_where": text(escaped(condition))} if condition else {}
-    is_unique = re.match(r"\s*CREATE\s+UNIQUE\b", sql, re.IGNORECASE) is not None
-    expressions = escaped(sql[start + 1 : end])
-    return {
-        "name": name,
-        "column_names": [None],
-        "expressions": [expressions],
-        "unique": is_unique,
-        "dialect_options": where,
-    }
-
-
-def closing(sql: str, start: int) -> int:
-    """The place of the parenthesis that closes the one at `start`."""
-    depth = 0
-    for place, letter in enumerate(without_quoted(sql)[start:], start):
-        depth += {"(": 1, ")": -1}.get(letter, 0)
-        if depth == 0:
-            return place
-    raise AssertionError("SQLite stores no statement without the closing parenthesis")
-
-
-def without_quoted(sql: str) -> str:
-    """The statement with blanks for all that is quoted or a comment, so that each letter keeps its place."""
-    return QUOTED.sub(lambda found: " " * len(found[0]), sql)
-
-
-def escaped(sql: str) -> str:
-    """As `text` wants it: a colon would begin a parameter."""
-    return sql.replace(":", "\\:")
-
-
-def plain(sql: str) -> str:
-    """A statement by which two definitions can be compared: without quotation marks and repeated blanks."""
-    return " ".join(re.sub(r"(?i)if not exists", "", sql).replace('"', "").split())
+DRIVER = "sqlite+complete"
+"""The driver name in the URL of an engine that migrates."""
+registry.register("sqlite.complete", CompleteSQLiteDialect.__module__, CompleteSQLiteDialect.__name__)
 
 
 @dataclass
-class Kept:
-    """What a rebuilt table gets back: its counter, and the statements that make its indexes and triggers."""
+class Restoration:
+    """The parts to restore after a rebuild: the AUTOINCREMENT counter, and the statements of indexes and triggers."""
 
     counter: int | None = None
     statements: list[str] = field(default_factory=list)
     indexes: list[Index] = field(default_factory=list)
 
 
-class WholeTables(SQLiteImpl):
-    """Alembic's operations on SQLite. By its definition this class replaces Alembic's own: the last one is used."""
+class CompleteSQLiteImpl(SQLiteImpl):
+    """Alembic's operations on SQLite. Alembic uses the last class that is defined for a dialect, which is this one."""
 
     __dialect__ = "sqlite"
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.rebuilt: dict[str, Kept] = {}
-        """By the temporary names of the tables that are being rebuilt."""
+        self.rebuilt: dict[str, Restoration] = {}
+        """The parts to restore, by the temporary names of the tables."""
 
     def requires_recreate_in_batch(self, batch_op: BatchOperationsImpl) -> bool:
-        """As Alembic's; but SQLite itself renames columns, in indexes, triggers, CHECKs and views too."""
+        """As Alembic's, but without the renames of columns, which SQLite itself does at once.
+
+        SQLite also renames the column in indexes, triggers, CHECKs and views.
+        """
         batch_op.batch[:] = self.without_renames(batch_op.table_name, batch_op.batch)
         return super().requires_recreate_in_batch(batch_op)
 
     def without_renames(self, table: str, batch: list[Any]) -> Iterator[Any]:
+        """Rename the columns, and yield the other operations of a batch."""
         renamed: dict[str, str] = {}
         for name, args, options in list(batch):
             if name != "alter_column":
@@ -140,11 +76,11 @@ class WholeTables(SQLiteImpl):
                 yield name, (args[0], column, *args[2:]), options
 
     def prep_table_for_batch(self, batch_impl: ApplyBatchImpl, table: Table) -> None:
-        """Before the new table is created: complete it, and note what is to be made anew after its renaming."""
+        """Complete the new table before it is created, and collect the parts to restore after its renaming."""
         connection, new = self.connection, batch_impl.new_table
         assert connection is not None
         assert new is not None
-        kept = Kept(indexes=list(batch_impl.new_indexes.values()))
+        kept = Restoration(indexes=list(batch_impl.new_indexes.values()))
         indexes, triggers = stored(connection, "index", table.name), stored(connection, "trigger", table.name)
         kept.statements += [sql for name, sql in indexes.items() if name in batch_impl.indexes]
         kept.statements += triggers.values()
@@ -160,9 +96,9 @@ class WholeTables(SQLiteImpl):
         self.rebuilt[batch_impl.temp_table_name] = kept
 
     def rename_table(self, old_table_name: str, new_table_name: str, schema: str | None = None) -> None:
-        """As Alembic's. After the renaming of a rebuilt table, its indexes and triggers are made anew.
+        """As Alembic's. After a rebuilt table is renamed, its indexes and triggers are created again.
 
-        Meanwhile views, and triggers of other tables, may name the table that is not there.
+        `legacy_alter_table` lets views and triggers of other tables refer to the table while it does not exist.
         """
         kept, connection = self.rebuilt.pop(old_table_name, None), self.connection
         if kept is None or connection is None:
@@ -181,10 +117,10 @@ class WholeTables(SQLiteImpl):
             self.create_index(index)
 
     def correct_for_autogen_constraints(self, *_: Any) -> None:
-        """Alembic leaves out indexes on expressions here, which it cannot read without our dialect."""
+        """Do nothing: Alembic would leave out indexes on expressions, which `CompleteSQLiteDialect` reads."""
 
     def compare_indexes(self, metadata_index: Index, reflected_index: Index) -> ComparisonResult:
-        """Compare the statements that make the indexes: they tell of expressions and conditions too."""
+        """Compare the statements that create the indexes, which include expressions and conditions."""
         assert self.connection is not None
         assert reflected_index.table is not None
         made = stored(self.connection, "index", reflected_index.table.name)[str(reflected_index.name)]
@@ -194,36 +130,10 @@ class WholeTables(SQLiteImpl):
         return ComparisonResult.Different([f"{plain(made)} to {plain(wanted)}"])
 
 
-def is_numbered(connection: Connection, table: str) -> bool:
-    """Whether SQLite never gives an id of this table twice."""
-    return re.search(r"\bAUTOINCREMENT\b", without_quoted(table_sql(connection, table)), re.IGNORECASE) is not None
-
-
-def table_sql(connection: Connection, table: str) -> str:
-    query = "SELECT sql FROM sqlite_master WHERE type = 'table' AND lower(name) = lower(?)"
-    return connection.exec_driver_sql(query, (table,)).scalar() or ""
-
-
-def collations(sql: str) -> Iterator[tuple[str, str]]:
-    """The columns of a table that have a collation of their own, and which."""
-    start = without_quoted(sql).index("(")
-    body = TEXT.sub("", sql[start + 1 : closing(sql, start)])
-    while (flat := re.sub(r"\([^()]*\)", "", body)) != body:  # the arguments of types, and expressions
-        body = flat
-    for column in body.split(","):
-        if found := COLLATED.match(column.strip()):
-            yield found[1], found[2]
-
-
 def keep_collations(connection: Connection, old: str, new: Table) -> None:
-    """Give the columns of text their old collations where they have no new ones."""
+    """Give text columns without a collation the collation of the old table."""
     for name, collation in collations(table_sql(connection, old)):
         column: Any = new.columns.get(name)
         if column is not None and isinstance(column.type, String) and column.type.collation is None:
             column.type = column.type.copy()
             column.type.collation = collation
-
-
-def unnamed_checks(connection: Connection, table: str) -> list[str]:
-    assert isinstance(connection.dialect, WholeSQLite)
-    return connection.dialect.unnamed_checks(connection, table)

@@ -1,7 +1,7 @@
-"""Argument resolution: the arguments of a handler, from parts that are known before the first request.
+"""Argument resolution: computes the arguments of a handler by a plan that is made once, when its route is first used.
 
-FastAPI declares the parameters and its fields validate them, but it solves the dependencies anew for every request,
-which takes longer than a read. A handler with other parts than those known here is left to FastAPI.
+FastAPI's own fields validate the parameters. FastAPI itself solves the dependency tree again for every request, which
+takes longer than a read. It does so for handlers with parameters or dependencies that are unknown here.
 """
 
 import inspect
@@ -32,12 +32,13 @@ def caller_of(unit: Unit) -> Any:
 
 
 KNOWN: dict[Any, Resolver] = {get_session: session_of, get_read_session: session_of, get_caller: caller_of}
-"""Dependencies whose value the unit of work has already."""
+"""Dependencies whose value the unit of work holds."""
 DONE_BY_UNIT = (check_permission, commit_before_answer)
+"""Dependencies whose work the unit of work does."""
 
 
 class Arguments:
-    """The arguments of one handler."""
+    """Resolves the arguments of one handler."""
 
     def __init__(self, route: RouteContext, dependencies: list[tuple[str, Resolver, bool]]) -> None:
         dependant: Dependant = route.dependant
@@ -48,18 +49,20 @@ class Arguments:
 
     @classmethod
     def of(cls, route: RouteContext) -> Self | None:
-        """None for a handler that has to be left to FastAPI."""
-        wants: Dependant = route.dependant
-        special = (wants.request_param_name, wants.http_connection_param_name, wants.response_param_name)
-        others = (*special, wants.background_tasks_param_name, wants.security_scopes_param_name)
-        is_form = any(isinstance(field.field_info, Form) for field in wants.body_params)
-        if any(others) or is_form or wants.header_params or wants.cookie_params or wants.websocket_param_name:
+        """The argument resolution of a route; None if FastAPI has to do it."""
+        dependant: Dependant = route.dependant
+        special = (dependant.request_param_name, dependant.http_connection_param_name, dependant.response_param_name)
+        others = (*special, dependant.background_tasks_param_name, dependant.security_scopes_param_name)
+        is_form = any(isinstance(field.field_info, Form) for field in dependant.body_params)
+        if any(others) or is_form or dependant.header_params or dependant.cookie_params:
             return None
-        resolvers = [resolver_of(part) for part in wants.dependencies if part.call not in DONE_BY_UNIT]
+        if dependant.websocket_param_name:
+            return None
+        resolvers = [resolver_of(part) for part in dependant.dependencies if part.call not in DONE_BY_UNIT]
         return cls(route, [found for found in resolvers if found]) if all(resolvers) else None
 
     async def take(self, unit: Unit) -> dict[str, Any]:
-        """The arguments by name; a RequestValidationError if some are not valid."""
+        """The arguments by name. Raises a RequestValidationError with the errors of all invalid values."""
         request = unit.request
         body = await request.json() if self.body and await request.body() else PydanticUndefined
         values: dict[str, Any] = {}
@@ -83,7 +86,7 @@ class Arguments:
         return values
 
     async def of_body(self, body: Any) -> tuple[dict[str, Any], list[Any]]:
-        """The arguments from the body. A body with a single value is validated without FastAPI's search for that."""
+        """The arguments from the body, and the errors. A body with a single parameter is validated directly."""
         if self.is_embedded or body is PydanticUndefined:
             return await request_body_to_args(self.body, body, self.is_embedded)
         field = self.body[0]
@@ -92,7 +95,7 @@ class Arguments:
 
 
 def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
-    """The name of an argument, what resolves it, and whether that is awaited; None for a dependency FastAPI solves."""
+    """The name of an argument, its resolver, and whether the resolver is async; None if FastAPI has to solve it."""
     if part.name and part.call in KNOWN:
         return part.name, KNOWN[part.call], False
     if not part.name or not part.call or not part.request_param_name or not needs_request_only(part):
@@ -106,9 +109,9 @@ def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
 
 
 def needs_request_only(part: Dependant) -> bool:
-    """Whether a dependency takes the request and nothing else, and neither blocks nor has to be closed."""
-    wants = (*part.path_params, *part.query_params, *part.header_params, *part.cookie_params, *part.body_params)
+    """Whether the request is the only parameter of a dependency, which needs neither a thread nor an exit."""
+    parameters = (*part.path_params, *part.query_params, *part.header_params, *part.cookie_params, *part.body_params)
     names = (part.response_param_name, part.background_tasks_param_name, part.security_scopes_param_name)
     kinds = (inspect.iscoroutinefunction, inspect.isclass, inspect.ismethod)
     is_quick = any(is_kind(part.call) for is_kind in kinds)
-    return is_quick and not (wants or part.dependencies or any(names))
+    return is_quick and not (parameters or part.dependencies or any(names))

@@ -1,12 +1,12 @@
-"""Batches: inserts of several requests in one transaction, which is committed if all of them vote for it.
+"""Batches: inserts of several requests in one transaction, which is committed if all members vote for it.
 
-    collecting --start--> inserting --all rows stored--> voting --all members agree--> committing --> committed
-                          inserting --a row is refused--> rolled back: each member inserts its row by itself
-                          voting --a member leaves--> rolled back: the requests of the others run again (Undone)
-                          committing --refused--> rolled back: the requests of all run again (Undone)
+    collecting --start--> inserting --all rows stored--> voting --all members have voted--> committing --> committed
+                          inserting --a row is refused--> rolled back: each member inserts its row in its transaction
+                          voting --a member is closed--> rolled back: the other requests run again (Undone)
+                          committing --refused--> rolled back: all requests run again (Undone)
 
-No row is worse off than by itself: a member sees its own row only, and is told of the COMMIT when it is done. A member
-that leaves before the start is left out.
+Invariant: for each request the result is the same as with a transaction of its own. A member sees only its own row, and
+its `commit` returns after the COMMIT. A member that is closed before the start is removed.
 """
 
 import asyncio
@@ -20,42 +20,43 @@ from kit.fast.single_insert import NewRow, SingleInsert
 from kit.operations.unit_of_work import COMMIT_TIMEOUT
 
 LOCK_TIMEOUT_SECONDS = 0.05
-"""After that a batch is rolled back, and each member waits for the lock by itself."""
+"""After this time a batch is rolled back, and each member waits for the lock in its own transaction."""
 
 
 class Batch:
-    """The transaction of several members."""
+    """The transaction that several members share."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine, self.transaction = engine, SingleInsert(engine)
         self.members: list[Member] = []
         self.task: asyncio.Task[None] | None = None
-        """Stores the rows. Nobody joins from when on it is there."""
+        """Runs the transaction. Once it is set, no member can join."""
         self.missing_votes = self.present = 0
-        self.verdict: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        """Whether to commit: true when the last member has agreed, false as soon as one leaves."""
+        self.decision: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        """Whether to commit: true when all members have voted, false as soon as one is closed without a vote."""
 
     def join(self, new: NewRow) -> "Member":
+        """Add a member for a new row."""
         self.members.append(member := Member(self, new))
         self.missing_votes += 1
         self.present += 1
         return member
 
     async def run(self) -> Exception | None:
-        """Store and commit all rows, and tell each member. Returns the failure if there is one."""
+        """Store and commit all rows, and report the outcome to each member. Returns the failure, if any."""
         failure: Exception | None = Undone()
         try:
             failure = await self._attempt()
         finally:
-            self._tell(failure)
+            self._report(failure)
         return failure
 
     async def _attempt(self) -> Exception | None:
         try:
             await self._store()
         except BaseException as failure:
-            with suppress(*FAILURES):  # the connection is lost, and the transaction with it
-                await self.transaction.leave()
+            with suppress(*FAILURES):  # the ROLLBACK fails if the connection is lost; the transaction is gone anyway
+                await self.transaction.close()
             if isinstance(failure, Exception):
                 return failure
             raise
@@ -63,8 +64,8 @@ class Batch:
 
     async def _store(self) -> None:
         await self.transaction.insert(*(member.new for member in self.members), lock_timeout=LOCK_TIMEOUT_SECONDS)
-        self._tell(None)
-        if not await self.verdict:
+        self._report(None)
+        if not await self.decision:
             raise Undone
         try:
             async with asyncio.timeout(COMMIT_TIMEOUT):
@@ -72,49 +73,50 @@ class Batch:
         except FAILURES as failure:
             if meaning_of(failure) in ("lost", "unavailable"):
                 raise
-            raise Undone(refused=True) from failure  # nobody knows for whose row
+            raise Undone(refused=True) from failure  # a deferred constraint: it does not say which row violates it
 
-    def _tell(self, failure: Exception | None) -> None:
+    def _report(self, failure: Exception | None) -> None:
         for member in self.members:
-            member.hear(failure)
+            member.receive(failure)
 
-    def agree(self) -> None:
-        """A member votes for the COMMIT."""
+    def vote(self) -> None:
+        """Count the vote of a member for the COMMIT."""
         self.missing_votes -= 1
-        if self.missing_votes == 0 and not self.verdict.done():
-            self.verdict.set_result(True)
+        if self.missing_votes == 0 and not self.decision.done():
+            self.decision.set_result(True)
 
-    def lose(self, member: "Member") -> None:
-        """A member leaves without its vote."""
+    def remove(self, member: "Member") -> None:
+        """Remove a member that has not voted."""
         self.present -= 1
         if self.task is None:
             self.members.remove(member)
             self.missing_votes -= 1
             return
-        if not self.verdict.done():
-            self.verdict.set_result(False)
+        if not self.decision.done():
+            self.decision.set_result(False)
         if self.present == 0:
             self.task.cancel()
 
 
 class Member:
-    """A row in a batch. Its request uses it like a `SingleInsert`."""
+    """A row in a batch, with the interface of a `SingleInsert`."""
 
     def __init__(self, batch: Batch, new: NewRow) -> None:
         self.batch, self.new = batch, new
         self.own: SingleInsert | None = None
-        """The transaction of this row alone, after the batch could not be stored."""
-        self.news: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
-        """The outcome of the step that the batch takes: the INSERT, then the COMMIT."""
-        self.has_agreed = False
+        """The row's own transaction, if the batch could not store it."""
+        self.outcome: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+        """The failure, or None, of the next step of the batch: first of the INSERT, then of the COMMIT."""
+        self.has_voted = False
 
-    def hear(self, failure: Exception | None) -> None:
-        news, self.news = self.news, asyncio.get_running_loop().create_future()
-        if not news.done():  # the request was cancelled
-            news.set_result(failure)
+    def receive(self, failure: Exception | None) -> None:
+        """Resolve the outcome of a step, and wait for the next."""
+        outcome, self.outcome = self.outcome, asyncio.get_running_loop().create_future()
+        if not outcome.done():  # it is done if the request was cancelled
+            outcome.set_result(failure)
 
     async def insert(self, new: NewRow) -> None:
-        failure = await self.news
+        failure = await self.outcome
         if failure is None:
             return
         if isinstance(failure, PoolTimeout) or meaning_of(failure) in ("lost", None):
@@ -126,13 +128,13 @@ class Member:
         if self.own:
             await self.own.commit()
             return
-        news, self.has_agreed = self.news, True
-        self.batch.agree()
-        if failure := await news:
+        outcome, self.has_voted = self.outcome, True
+        self.batch.vote()
+        if failure := await outcome:
             raise failure
 
-    async def leave(self) -> None:
+    async def close(self) -> None:
         if self.own:
-            await self.own.leave()
-        elif not self.has_agreed:
-            self.batch.lose(self)
+            await self.own.close()
+        elif not self.has_voted:
+            self.batch.remove(self)

@@ -1,7 +1,7 @@
-"""Rows of bodies: `Entity.model_validate` of a body that was validated a moment ago, by the same fields.
+"""Rows from bodies: `Entity.model_validate(body)` without a second validation of the same values.
 
-A body qualifies if a request brought it and nobody has changed it since, and if the table has no field, validator or
-listener that the body's class has not.
+A body qualifies if it is an argument of the handler and was not changed since its validation, and if the entity has no
+rule (field, validator, listener) that the class of the body does not have.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -18,17 +18,17 @@ from kit.fast.listeners import of_object
 from kit.fast.mappings import mapping_of
 from kit.models.entities import Body, Entity
 
-OF_SQLALCHEMY = 1
-"""Listeners to `init` that SQLAlchemy itself has."""
+SQLALCHEMY_LISTENERS = 1
+"""The number of `init` listeners of SQLAlchemy itself."""
 DECORATORS = ("validators", "field_validators", "root_validators", "model_validators")
 OTHER_SETTINGS = frozenset({"extra", "table", "registry", "title", "json_schema_extra", "from_attributes"}) | {
     "read_from_attributes", "read_with_orm_mode"
 }  # fmt: skip
-"""Settings of a model that change nothing in how a value is validated."""
+"""Settings of a model that do not affect the validation of a value."""
 
 
 class ValidatedBodies:
-    """The bodies that a request brought, each with the values that were validated."""
+    """The bodies among the arguments of a handler, each with its validated values."""
 
     def __init__(self, arguments: Iterable[object]) -> None:
         self._values: dict[int, tuple[Body, Mapping[str, Any]]] = {}
@@ -38,70 +38,76 @@ class ValidatedBodies:
                     self._values[id(body)] = body, dict(vars(body))
 
     def row_of(self, entity: type[Entity], body: object) -> Entity | None:
-        """The row that `entity.model_validate(body)` would make; None if that has to be done."""
+        """The row that `entity.model_validate(body)` would return; None if the body does not qualify."""
         _, values = self._values.get(id(body), (None, None))
         if values is None or vars(body) != values:
             return None
-        makers = makers_of(entity, cast("type[Body]", type(body)))
-        if makers is None or is_heard(entity):
+        defaults = defaults_of(entity, cast("type[Body]", type(body)))
+        if defaults is None or has_listeners(entity):
             return None
-        return made(entity, makers, values)
+        return new_row(entity, defaults, values)
 
 
-def made(entity: type[Entity], makers: Mapping[str, Callable[[], Any] | None], values: Mapping[str, Any]) -> Entity:
+Defaults = Mapping[str, Callable[[], Any] | None]
+"""The fields of an entity, each with the factory of its default; None if the body has the field."""
+
+
+def new_row(entity: type[Entity], defaults: Defaults, values: Mapping[str, Any]) -> Entity:
+    """A transient row, as the constructor of the entity makes it."""
     mapping = mapping_of(entity)
     assert mapping is not None
     row: Entity = entity.__new__(entity)
     content = row.__dict__
     content["_sa_instance_state"] = mapping.manager._state_constructor(row, mapping.manager)
-    for name, make in makers.items():
-        content[name] = values[name] if make is None else make()
-    object.__setattr__(row, "__pydantic_fields_set__", makers.keys() & values.keys())
+    for name, factory in defaults.items():
+        content[name] = values[name] if factory is None else factory()
+    object.__setattr__(row, "__pydantic_fields_set__", defaults.keys() & values.keys())
     return row
 
 
 @cache
-def makers_of(entity: type[Entity], body: type[Body]) -> Mapping[str, Callable[[], Any] | None] | None:
-    """The fields of a table, each with what makes its default if the body has no such field; None for no shortcut."""
+def defaults_of(entity: type[Entity], body: type[Body]) -> Defaults | None:
+    """The fields of an entity with their defaults; None if bodies of this class do not qualify."""
     if mapping_of(entity) is None or inspect(entity).validators or not has_same_rules(entity, body):
         return None
-    makers: dict[str, Callable[[], Any] | None] = {}
+    defaults: dict[str, Callable[[], Any] | None] = {}
     for name, field in entity.model_fields.items():
         other = body.model_fields.get(name)
         if other is not None and (field.annotation != other.annotation or field.metadata != other.metadata):
             return None
         if other is None and field.is_required():
             return None
-        makers[name] = None if other is not None else default_of(field)
-    return makers
+        defaults[name] = None if other is not None else default_factory(field)
+    return defaults
 
 
-def default_of(field: Any) -> Callable[[], Any]:
+def default_factory(field: Any) -> Callable[[], Any]:
+    """A callable that returns the default of a field, a new object each time."""
     factory: Any = field.default_factory
     return factory if factory not in (None, PydanticUndefined) else partial(copy, field.default)
 
 
 def has_same_rules(entity: type[Entity], body: type[Body]) -> bool:
-    """Whether a table is validated by nothing but what the class of the body is validated by."""
+    """Whether an entity has no validator, setting or constructor that the class of the body does not have."""
     ours, theirs = entity.__pydantic_decorators__, body.__pydantic_decorators__
     known = all(getattr(theirs, kind).keys() >= getattr(ours, kind).keys() for kind in DECORATORS)
     settings = {*entity.model_config, *body.model_config} - OTHER_SETTINGS
     is_configured = any(entity.model_config.get(name) != body.model_config.get(name) for name in settings)
-    is_made_plainly = manager_of_class(entity).original_init is SQLModel.__init__
-    is_validated_plainly = cast("Any", entity.model_validate).__func__ is cast("Any", Entity.model_validate).__func__
+    has_plain_init = manager_of_class(entity).original_init is SQLModel.__init__
+    has_plain_validate = cast("Any", entity.model_validate).__func__ is cast("Any", Entity.model_validate).__func__
     has_factory_with_data = any(getattr(field, "default_factory_takes_validated_data", False)
                                 for field in entity.model_fields.values())  # fmt: skip
-    return known and not is_configured and is_made_plainly and is_validated_plainly and not has_factory_with_data
+    return known and not is_configured and has_plain_init and has_plain_validate and not has_factory_with_data
 
 
-def is_heard(entity: type[Entity]) -> bool:
-    """Whether somebody listens to rows that are made, or to attributes that are set."""
-    return sum(map(len, listeners_of(entity))) > OF_SQLALCHEMY
+def has_listeners(entity: type[Entity]) -> bool:
+    """Whether an entity has listeners to `init`, or to attributes that are set."""
+    return sum(map(len, listeners_of(entity))) > SQLALCHEMY_LISTENERS
 
 
 @cache
 def listeners_of(entity: type[Entity]) -> list[Collection[Any]]:
-    """The collections of those who listen, now and later."""
+    """The collections that hold the listeners; listeners that are added later enter the same collections."""
     attributes = [getattr(entity, attribute.key) for attribute in inspect(entity).column_attrs]
     found = [*of_object(manager_of_class(entity).dispatch, "init")]
     return found + [part for attribute in attributes for part in of_object(attribute.dispatch, "set")]

@@ -1,4 +1,4 @@
-"""Bulk inserts: new rows of one entity, none of which depends on another, stored by one INSERT past the ORM."""
+"""Bulk inserts: many new rows of one entity are stored by one INSERT, past the ORM."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,15 +15,15 @@ SEQUENCES = table("sqlite_sequence", column("name"), column("seq"))
 
 
 def are_alike(rows: Sequence[Entity], mapping: EntityMapping) -> bool:
-    """Whether one INSERT is all that these new rows need: of one entity, all with an id or all without."""
+    """Whether one INSERT can store these new rows: they are of one entity, and all or none of them have an id."""
     kinds = {(type(row), row.id is None) for row in rows}
     return len(kinds) == 1 and all(instance_state(row).transient and is_insertable(row, mapping) for row in rows)
 
 
 def insert_alike(connection: Connection, rows: Sequence[Entity], mapping: EntityMapping) -> None:
-    """Insert rows that are alike; those without an id get ids in this order. They are detached afterwards.
+    """Insert rows that are alike. Rows without an id get ascending ids in this order. The rows become detached.
 
-    Raises what a session raises.
+    Raises the exceptions of SQLAlchemy.
     """
     is_sqlite, was_numbered = connection.dialect.name == "sqlite", rows[0].id is not None
     if is_sqlite and not was_numbered:
@@ -32,7 +32,7 @@ def insert_alike(connection: Connection, rows: Sequence[Entity], mapping: Entity
     fields = {name: part.key for name, part in mapping.columns.items() if has_ids or name != "id"}
     values = [{key: row.__dict__[name] for name, key in fields.items()} for row in rows]
     statement: Any = insert(_table_of(mapping))
-    if not is_sqlite:  # there each row would be a statement of its own with RETURNING; on PostgreSQL without
+    if not is_sqlite:  # one statement for all rows: on PostgreSQL only with RETURNING, on SQLite only without
         statement = statement.returning(mapping.columns["id"], sort_by_parameter_order=not has_ids)
     try:
         result = connection.execute(statement, values)
@@ -52,7 +52,7 @@ def set_ids(rows: Sequence[Entity], ids: Iterable[int | None]) -> None:
 
 
 def next_ids(connection: Connection, mapping: EntityMapping, count: int) -> range:
-    """The ids that SQLite would give. Nobody else can take them while this transaction writes."""
+    """The next ids that SQLite would generate. No other transaction can take them: SQLite has one writer."""
     numbered = _table_of(mapping)
     remembered = select(SEQUENCES.c.seq).where(SEQUENCES.c.name == numbered.name)
     largest = select(func.max(mapping.columns["id"]))

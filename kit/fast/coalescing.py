@@ -1,7 +1,7 @@
-"""Coalescing: reads that are asked for at the same time under one key are answered by one query.
+"""Coalescing: reads with the same key that arrive at the same time share one query.
 
-The invariant: a read joins a query only before that query starts. So it sees everything that was committed before it
-was asked for, exactly as if it had a query of its own. For each key:
+Invariant: a read joins a query only before the query starts. So it sees everything that was committed before the read
+began, exactly as with a query of its own. For each key:
 
     idle --read--> a batch starts at once
     a batch runs --read--> the next batch collects --the first ends, or MAX_WAIT_SECONDS--> the next batch starts
@@ -12,15 +12,15 @@ from collections.abc import Awaitable, Callable, Collection, Hashable
 from typing import Any
 
 MAX_ITEMS = 100
-"""Different items that one query answers."""
+"""The largest number of different items of one query."""
 MAX_WAIT_SECONDS = 0.05
-"""For the query that runs: a slow one does not hold up the next for longer."""
+"""The longest time that a batch waits for the running query to end."""
 
 Query = Callable[[Collection[Any]], Awaitable[Any]]
 
 
 class ReadBatch:
-    """A query for these items, and the futures of those who wait for its result."""
+    """The items of one query, and the futures of the reads that wait for its result."""
 
     def __init__(self) -> None:
         self.items: dict[Any, None] = {}
@@ -35,7 +35,7 @@ class ReadBatch:
 
     def resolve(self, result: Any) -> None:
         for waiter in self.waiters:
-            if not waiter.done():  # a waiter that was cancelled is done
+            if not waiter.done():  # it is done if its read was cancelled
                 waiter.set_result(result)
 
     def reject(self, failure: BaseException) -> None:
@@ -45,7 +45,7 @@ class ReadBatch:
 
 
 class Coalescer:
-    """The batches of one database: for each key, the one that collects and the one that runs."""
+    """The batches of one database: for each key, the collecting and the running batch."""
 
     def __init__(self) -> None:
         self.collecting: dict[Hashable, ReadBatch] = {}
@@ -53,9 +53,9 @@ class Coalescer:
         self.loop: asyncio.AbstractEventLoop | None = None
 
     async def ask(self, key: Hashable, item: Any, query: Query) -> Any:
-        """The result of one query for this item and the other items that are asked for under this key; or its failure.
+        """The result of a query for this item and the other items of its batch. Raises the failure of the query.
 
-        All callers must give queries that do the same for a key. A caller that is cancelled does not affect the others.
+        For one key all queries must be equivalent. Cancelling a caller does not affect the other callers.
         """
         self._enter_loop()
         batch = self.collecting.get(key)
@@ -65,7 +65,7 @@ class Coalescer:
         return await batch.join(item)
 
     def _enter_loop(self) -> None:
-        """Forget the batches of an event loop that has ended."""
+        """Discard the batches of a previous event loop."""
         loop = asyncio.get_running_loop()
         if loop is not self.loop:
             self.loop, self.collecting, self.running = loop, {}, {}
@@ -74,7 +74,7 @@ class Coalescer:
         if key in self.running and (previous := self.running[key].task):
             await asyncio.wait([previous], timeout=MAX_WAIT_SECONDS)
         if self.collecting.get(key) is batch:
-            del self.collecting[key]  # from here on nobody joins: the query starts
+            del self.collecting[key]  # the query starts, so no read may join any more
         self.running[key] = batch
         try:
             batch.resolve(await query(batch.items))

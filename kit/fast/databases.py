@@ -1,16 +1,17 @@
-"""Databases that open sessions with shortcuts."""
+"""Fast sessions: lets a `Database` open sessions that take shortcuts."""
 
 import logging
 from functools import partial
 
 from kit.database.databases import Database
-from kit.fast.read_sessions import FastReadSession, ReadShortcuts
+from kit.fast.read_sessions import FastReadSession
 from kit.fast.self_test import failing_shortcuts
-from kit.fast.write_sessions import FastWriteSession, WriteShortcuts
+from kit.fast.shortcuts import ReadShortcuts, WriteShortcuts
+from kit.fast.write_sessions import FastWriteSession
 
 log = logging.getLogger("kit")
 KNOWN_OPTIONS = frozenset({"isolation_level", "reading"})
-"""Execution options of an engine that change nothing in a statement."""
+"""Execution options of an engine that do not change a statement."""
 
 
 def use_fast_sessions(
@@ -18,17 +19,18 @@ def use_fast_sessions(
 ) -> None:
     """Let a database open sessions that take shortcuts.
 
-    `coalesce`: requests that read the same at the same time share a query. `group`: inserts that arrive together share
-    a transaction. `without` are shortcuts to leave out (`get`, `pages`, `single insert`, `bulk insert`); those that
-    fail the self-test if it is None.
+    `coalesce`: identical reads that run at the same time share a query. `group`: inserts that arrive together share a
+    transaction. `without`: the shortcuts to leave out (`get`, `pages`, `single insert`, `bulk insert`); if None, those
+    that fail the self-test.
     """
     reader, writer = database.primary.reader, database.primary.writer
     if any(engine.sync_engine.get_execution_options().keys() - KNOWN_OPTIONS for engine in (reader, writer)):
-        log.warning("Shortcuts left out: an engine has execution options that they do not know")
+        log.warning("Shortcuts left out: an engine has execution options unknown to the shortcuts")
         return
-    out = failing_shortcuts() if without is None else without
-    reads = ReadShortcuts(reader, coalesce=coalesce, get="get" not in out, pages="pages" not in out)
-    single, bulk = "single insert" not in out, "bulk insert" not in out
-    writes = WriteShortcuts(writer, group=group, get="get" not in out, single=single, bulk=bulk)
+    left_out = failing_shortcuts() if without is None else without
+    get = "get" not in left_out
+    reads = ReadShortcuts(reader, coalesce=coalesce, get=get, pages="pages" not in left_out)
+    single, bulk = "single insert" not in left_out, "bulk insert" not in left_out
+    writes = WriteShortcuts(writer, group=group, get=get, single=single, bulk=bulk)
     database.read_session = partial(FastReadSession, shortcuts=reads)
     database.write_session = partial(FastWriteSession, shortcuts=writes)

@@ -1,4 +1,4 @@
-"""Deferred sessions: an `AsyncSession` is opened when something needs it, which a single read or insert does not."""
+"""Deferred sessions: an `AsyncSession` makes its synchronous session on first use, which a single get never does."""
 
 from functools import cached_property, partial
 from typing import Any
@@ -10,12 +10,13 @@ from kit.fast.listeners import Listeners
 
 
 class DeferredSession(AsyncSession):
-    """An `AsyncSession` whose synchronous session is made when something needs it."""
+    """An `AsyncSession` whose synchronous session is made on first access."""
 
     is_open = False
+    """Whether the synchronous session was made."""
 
     def _open(self) -> None:
-        """Call the constructor of the session that stands behind, and let it know what happened without it."""
+        """Make the synchronous session, and add to it the rows that were read or stored without it."""
         raise AssertionError
 
     def _opened(self, name: str) -> Any:
@@ -29,11 +30,11 @@ class DeferredSession(AsyncSession):
 
 
 def close_at_once(session: Session, listeners: Listeners) -> bool:
-    """Close a session that has no connection to give back: that needs neither a greenlet nor a task."""
+    """Close a session that holds no connection, without a greenlet. Returns False if the session holds one."""
     transaction = session._transaction
     if transaction is not None and (transaction._connections or transaction._parent):
         return False
-    if listeners.hear_session(session):
+    if listeners.listen_to_session(session):
         return False
     session.close()
     return True

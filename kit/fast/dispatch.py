@@ -1,8 +1,8 @@
 """Dispatch: a request goes straight to its operation, found by method and first path segment, past FastAPI's layers.
 
-Requests of other routes, and all requests while a dependency is overridden, go on to FastAPI's router. The operation is
-the one that FastAPI's router would find: a route that comes earlier, whatever its kind, is asked first whether it
-matches, and a trailing slash is added or removed only where no route has the path.
+Requests for other routes, and all requests while a dependency is overridden, go on to FastAPI's router. Dispatch finds
+the operation that FastAPI's router would find: routes are tried in their order, whatever their kind, and a trailing
+slash is added or removed only if no route has the path.
 """
 
 import re
@@ -14,7 +14,6 @@ from opentelemetry import _logs, metrics, trace
 from starlette._utils import get_route_path, is_async_callable
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, WebSocketRoute
@@ -23,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from kit.fast.arguments import Arguments
 from kit.fast.bodies import ValidatedBodies
 from kit.fast.rendering import Rendering
+from kit.fast.unhandled import UnhandledFailure
 from kit.models.entities import ROW_OF_BODY
 from kit.operations.route import Operation
 from kit.operations.unit_of_work import UNIT, perform
@@ -31,13 +31,13 @@ from kit.server.service import Service
 METRICS: Any = metrics._internal
 LOGS: Any = _logs._internal
 LITERAL = re.compile(r"/([^/{]*)(?=/|$)")
-"""The first segment of a path, if it has no parameters."""
+"""The first segment of a path, if it contains no parameter."""
 NOT_OVERRIDDEN = ("get_route_handler", "matches", "handle")
-"""Methods of routes that a shortcut does not call."""
+"""Methods of a route that a shortcut does not call, so that a route must not override them."""
 
 
 class Shortcut:
-    """An operation that is served without FastAPI: its arguments, its handler and its rendering."""
+    """An operation that is served without FastAPI: its argument resolution, its handler and its rendering."""
 
     def __init__(self, context: RouteContext, route: Operation, arguments: Arguments) -> None:
         self.route, self.arguments, self.handler = route, arguments, route.handler
@@ -48,7 +48,7 @@ class Shortcut:
         unit = UNIT.get()
         assert unit is not None
         arguments = await self.arguments.take(unit)
-        if self.arguments.body:  # `Entity.model_validate` may take a shortcut
+        if self.arguments.body:  # lets `Entity.model_validate` take a shortcut
             token = ROW_OF_BODY.set(ValidatedBodies(arguments.values()).row_of)
             try:
                 result = await self.handler(**arguments)
@@ -61,7 +61,7 @@ class Shortcut:
 
 
 Step = Shortcut | RouteContext
-"""An operation with a shortcut, or another route, which is asked whether it matches."""
+"""An operation with a shortcut, or another route, whose `matches` is called."""
 
 
 class Dispatch:
@@ -71,13 +71,13 @@ class Dispatch:
         self.app, self.service = app, service
         self.built_for: object = None
         self.steps: dict[tuple[str, str], list[Step]] = {}
-        """What may serve a method and a first path segment, in the order of the routes."""
+        """The routes by method and first path segment, in the order of declaration."""
         self.any_method: dict[str, list[Step]] = {}
-        """What may serve a first path segment, whatever the method."""
+        """The routes by first path segment, for all methods."""
         self.has_low_priority_routes = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As the innermost middleware."""
+        """Serve the request, or pass it on. Dispatch is the innermost middleware."""
         shortcut = self.find(scope) if scope["type"] == "http" and not self.service.dependency_overrides else None
         if shortcut is None:
             await self.app(scope, receive, send)
@@ -90,7 +90,7 @@ class Dispatch:
         await response(scope, receive, send)
 
     def find(self, scope: Scope) -> Shortcut | None:
-        """The shortcut to this route, which is noted in the scope as the router would."""
+        """The shortcut for a request; None if FastAPI has to serve it. Sets in the scope what the router would set."""
         if self.built_for is not self.service.runtime.access:
             self.build()
         path = get_route_path(scope)
@@ -111,7 +111,7 @@ class Dispatch:
         return shortcut
 
     def is_path_of_route(self, first: str, path: str, scope: Scope) -> bool:
-        """Whether a route has this path, for whatever method: then its trailing slash is not changed."""
+        """Whether a route of any method has this path: then its trailing slash is not changed."""
         if self.has_low_priority_routes:
             return True
         return any(
@@ -120,7 +120,7 @@ class Dispatch:
         )
 
     def build(self) -> None:
-        """Find the operations that have a shortcut, and what stands before and between them."""
+        """Build the tables of routes: the operations that have a shortcut, and the routes before and between them."""
         contexts = [
             context
             for context in iter_route_contexts(self.service.routes)
@@ -144,7 +144,10 @@ class Dispatch:
         self.built_for = self.service.runtime.access
 
     async def answer(self, failure: Exception, request: Request) -> Response:
-        """The answer of the application's handler for this exception, as the layers of the router would find it."""
+        """The response of the application's handler for this exception, looked up as Starlette's router does.
+
+        Raises the exception if it has no handler.
+        """
         handlers: dict[Any, Any] = dict(self.service.exception_handlers)
         kinds: list[Any] = [kind for kind in type(failure).__mro__ if kind is not Exception]
         if isinstance(failure, HTTPException):
@@ -159,7 +162,7 @@ class Dispatch:
 
 
 class OuterDispatch(Dispatch):
-    """The same past all of FastAPI's layers, while there is no middleware or telemetry between them."""
+    """Dispatch past all of FastAPI's layers, while the application has no middleware and no telemetry."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         super().__init__(app, service)
@@ -169,7 +172,7 @@ class OuterDispatch(Dispatch):
     def find(self, scope: Scope) -> Shortcut | None:
         service = self.service
         is_plain = len(service.user_middleware) == 1 and not service.root_path and not service.debug
-        # whether somebody has set a provider, without FastAPI's own look at the environment
+        # FastAPI's own check reads the environment as well, which takes longer
         has_telemetry = trace._TRACER_PROVIDER or METRICS._METER_PROVIDER or LOGS._LOGGER_PROVIDER
         if not is_plain or has_telemetry or self.has_providers:
             return None
@@ -177,34 +180,19 @@ class OuterDispatch(Dispatch):
         return super().find(scope)
 
     async def answer(self, failure: Exception, request: Request) -> Response:
-        """A failure without a handler is left to FastAPI's outermost layer, which tells it to the server."""
+        """As `Dispatch.answer`; an exception without a handler goes to FastAPI's outermost layer, for the log."""
         try:
             return await super().answer(failure, request)
-        except Exception as unforeseen:
-            return Unforeseen(self.service, unforeseen)
-
-
-class Unforeseen(Response):
-    """The answer to a failure that no handler expects, after which it is raised for the log."""
-
-    def __init__(self, service: Service, failure: Exception) -> None:
-        super().__init__()
-        self.service, self.failure = service, failure
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def fail(*_: object) -> None:
-            raise self.failure
-
-        handlers = self.service.exception_handlers
-        handler: Any = handlers.get(500) or handlers.get(Exception)
-        await ServerErrorMiddleware(fail, handler)(scope, receive, send)
+        except Exception as unhandled:
+            return UnhandledFailure(self.service, unhandled)
 
 
 def shortcut_to(context: RouteContext) -> Shortcut | None:
+    """The shortcut to a route; None if FastAPI has to serve it."""
     route = context.original_route
     if not isinstance(route, Operation) or not Rendering.applies(context):
         return None
-    if context.max_body_size is not None:  # of the application, or of where the router is included
+    if context.max_body_size is not None:  # set for the application, or where the router is included
         return None
     if any(getattr(type(route), name) is not getattr(Operation, name) for name in NOT_OVERRIDDEN):
         return None
@@ -213,7 +201,7 @@ def shortcut_to(context: RouteContext) -> Shortcut | None:
 
 
 def first_match(steps: Sequence[Step], path: str, scope: Scope) -> tuple[Shortcut, dict[str, str]] | None:
-    """The shortcut that serves this path, with the parameters in it; None if another route comes before it."""
+    """The shortcut that serves this path, with the path parameters; None if another route matches before it."""
     for step in steps:
         if isinstance(step, Shortcut):
             if match := step.path_regex.match(path):
@@ -224,11 +212,11 @@ def first_match(steps: Sequence[Step], path: str, scope: Scope) -> tuple[Shortcu
 
 
 def first_segment(context: RouteContext) -> str | None:
-    """The first segment of the paths that a route serves; None if it may be any: it has parameters, or is a mount."""
+    """The first segment of a route's path; None if it is a parameter, or if the route is a mount."""
     literal = LITERAL.match(context.path or "")
     return literal[1] if literal else None
 
 
 def other_slash(path: str) -> str:
-    """The path with its trailing slash added or removed."""
+    """The path with a trailing slash added, or its trailing slash removed."""
     return path.rstrip("/") if path.endswith("/") else f"{path}/"

@@ -1,7 +1,6 @@
-"""The driver: statements past SQLAlchemy, on a connection of its pool, and the conversion of their values.
+"""Driver access: executes statements by the driver, on a connection of SQLAlchemy's pool, and converts their values.
 
-A failure is raised exactly as SQLAlchemy would raise it, and the connection is invalidated where SQLAlchemy would
-invalidate it: SQLAlchemy's own code does both.
+SQLAlchemy's own code raises the failures and invalidates the connection, so both are exactly as without this module.
 """
 
 import time
@@ -21,11 +20,11 @@ from sqlmodel.sql.sqltypes import UTCDateTime
 Rows = Sequence[Sequence[Any]]
 Processor = Callable[[Any], Any]
 NUMERIC, FLOAT8 = 1700, 701
-"""The OIDs by which SQLAlchemy's dialects for PostgreSQL choose how numbers are converted."""
+"""PostgreSQL's OIDs of the types, by which SQLAlchemy's dialect chooses the result processor of a number."""
 
 
 def connect(engine: Engine) -> PoolProxiedConnection:
-    """A connection from the pool, but none that is known to have ended. Runs in a greenlet."""
+    """A connection from the pool. Connections that are closed are replaced. Must run in a greenlet."""
     while True:
         connection = _check_out(engine)
         driver: Any = connection.driver_connection
@@ -43,7 +42,7 @@ def _check_out(engine: Engine) -> PoolProxiedConnection:
 
 
 def read(engine: Engine, sql: str, arguments: Sequence[Any]) -> Rows:
-    """The rows of a SELECT outside of any transaction. Runs in a greenlet."""
+    """The rows of a SELECT outside of any transaction. Must run in a greenlet."""
     connection = connect(engine)
     try:
         return read_on(connection, sql, arguments)
@@ -66,9 +65,9 @@ def read_on(connection: PoolProxiedConnection, sql: str, arguments: Sequence[Any
 async def insert(
     connection: PoolProxiedConnection, sql: str, rows: Sequence[Sequence[Any]], lock_timeout: float | None
 ) -> Rows:
-    """Begin a transaction with an INSERT of these rows. Returns the rows that it returns.
+    """Begin a transaction, and insert these rows. Returns the rows of RETURNING.
 
-    `lock_timeout` is how many seconds it may wait for a lock on PostgreSQL; None for the default.
+    `lock_timeout`: the longest wait for a lock on PostgreSQL, in seconds; None for the default.
     """
     driver: Any = connection.driver_connection
     if isinstance(driver, aiosqlite.Connection):
@@ -83,13 +82,13 @@ async def insert(
 
 
 async def control(connection: PoolProxiedConnection, command: str) -> None:
-    """Begin or end a transaction. SQLAlchemy's adapters would, in twice the time."""
+    """Begin or end a transaction by the driver, which takes half the time of SQLAlchemy's adapters."""
     driver: Any = connection.driver_connection
     await (driver.execute_fetchall if isinstance(driver, aiosqlite.Connection) else driver.execute)(command)
 
 
 def roll_back(connection: PoolProxiedConnection) -> None:
-    """Roll back, if a transaction is open. Runs in a greenlet."""
+    """Roll back if a transaction is open. Must run in a greenlet."""
     driver: Any = connection.driver_connection
     if not isinstance(driver, aiosqlite.Connection) or driver.in_transaction:
         util.await_only(control(connection, "ROLLBACK"))
@@ -98,22 +97,22 @@ def roll_back(connection: PoolProxiedConnection) -> None:
 def raise_as_sqlalchemy(
     failure: BaseException, engine: Engine, connection: PoolProxiedConnection, sql: str | None, arguments: Sequence[Any]
 ) -> NoReturn:
-    """Raise a failure of the driver as SQLAlchemy does, which also decides what becomes of the connection.
+    """Raise a failure of the driver as SQLAlchemy does, which invalidates the connection if it is lost.
 
-    Runs in a greenlet.
+    Must run in a greenlet.
     """
     failure = _translated(failure, connection)
     is_of_database = isinstance(failure, engine.dialect.loaded_dbapi.Error)
     shell: Any = Connection(engine, connection, _has_events=False)
     try:
-        raise failure  # noqa: TRY301  SQLAlchemy wants it to be the current exception
+        raise failure  # noqa: TRY301  SQLAlchemy reads `sys.exception()`
     except BaseException:
         shell._handle_dbapi_exception(failure, sql if is_of_database else None, tuple(arguments), None, None)
-        raise AssertionError from failure  # SQLAlchemy has raised it
+        raise AssertionError from failure  # unreachable: SQLAlchemy has raised the failure
 
 
 def _translated(failure: BaseException, connection: PoolProxiedConnection) -> BaseException:
-    """The driver's exception as SQLAlchemy's adapter has it."""
+    """The driver's exception, translated by SQLAlchemy's adapter."""
     adapter: Any = connection.dbapi_connection
     if not isinstance(failure, Exception) or adapter is None:
         return failure
@@ -125,7 +124,7 @@ def _translated(failure: BaseException, connection: PoolProxiedConnection) -> Ba
 
 
 def bind_processors(compiled: SQLCompiler, dialect: Dialect) -> list[tuple[str, Processor | None]]:
-    """The parameters of a statement in the order of its text, each with its bind processor."""
+    """The parameters of a statement in the order of its text, each with its bind processor or None."""
     processors = {
         name: bind.type.dialect_impl(dialect).bind_processor(dialect) for name, bind in compiled.binds.items()
     }
@@ -133,20 +132,20 @@ def bind_processors(compiled: SQLCompiler, dialect: Dialect) -> list[tuple[str, 
 
 
 def result_processor(kind: TypeEngine[Any], dialect: Dialect) -> Processor | None:
-    """Converts what the driver gives to the value in Python."""
+    """The function that converts a value of the driver to the value of the type; None if they are the same."""
     if isinstance(kind, UTCDateTime):
-        return None if dialect.name == "postgresql" else in_utc  # asyncpg gives times in UTC
+        return None if dialect.name == "postgresql" else in_utc  # asyncpg returns times in UTC
     impl = kind.dialect_impl(dialect)
     return impl.result_processor(dialect, FLOAT8 if isinstance(getattr(impl, "impl", impl), Float) else NUMERIC)
 
 
 def in_utc(text: str | None) -> datetime | None:
-    """A time as SQLite has it, in Python."""
+    """The datetime, in UTC, of a time that SQLite stores as text."""
     return None if text is None else datetime.fromisoformat(text + "+00:00")
 
 
 def converted(rows: Rows, processors: Iterable[tuple[int, Processor]]) -> Rows:
-    """The rows with the values of these columns converted."""
+    """The rows, with the values of these columns (index and processor) converted."""
     columns: list[Iterable[Any]] = list(zip(*rows, strict=True))
     for index, process in processors:
         columns[index] = map(process, columns[index])

@@ -1,4 +1,4 @@
-"""Embedding past the ORM: the related rows of a page, read by one select for each relationship."""
+"""Embedding past the ORM: the related rows of a page are read by one select for each relationship."""
 
 from collections import defaultdict
 from collections.abc import Sequence

@@ -2,11 +2,11 @@
 
 For each kind of row (an entity, with an id or without):
 
-    idle --insert--> the leader inserts alone, at once
-    a transaction is open --insert--> a batch collects; it starts when a transaction of the kind ends,
+    idle --insert--> the leader inserts its row at once, in a transaction of its own
+    a transaction is open --insert--> a batch collects members; it starts when a transaction of the kind ends,
                                       when it is full, or after MAX_WAIT_SECONDS
 
-After the COMMIT of a batch was refused, all rows of the kind are stored alone for APART_SECONDS.
+After the COMMIT of a batch was refused, each row of the kind has a transaction of its own for ALONE_SECONDS.
 """
 
 import asyncio
@@ -22,44 +22,44 @@ from kit.fast.single_insert import NewRow, SingleInsert
 from kit.models.entities import Entity
 
 MAX_ROWS = 100
-"""Rows that one transaction stores."""
+"""The size of a full batch."""
 MAX_WAIT_SECONDS = 0.05
-"""For the open transaction: a slow one does not hold up the next for longer."""
-APART_SECONDS = 1.0
+"""The longest time that a batch waits for an open transaction to end."""
+ALONE_SECONDS = 1.0
 
 Kind = tuple[type[Entity], bool]
 
 
 class Leader(SingleInsert):
-    """An insert that finds no open transaction of its kind. The batch that collects meanwhile starts at its end."""
+    """A single insert that starts while no transaction of its kind is open. At its end the collecting batch starts."""
 
     def __init__(self, engine: Engine, at_end: Callable[[], None]) -> None:
         super().__init__(engine)
         self.at_end = at_end
 
-    async def leave(self) -> None:
+    async def close(self) -> None:
         try:
-            await super().leave()
+            await super().close()
         finally:
             self.at_end()
 
 
 class GroupCommit:
-    """The transactions and the batches of one database."""
+    """The open transactions and the collecting batches of one database."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.open: Counter[Kind] = Counter()
-        """How many transactions of each kind are open."""
+        """The number of open transactions of each kind."""
         self.collecting: dict[Kind, Batch] = {}
-        self.apart_until: defaultdict[Kind, float] = defaultdict(float)
+        self.alone_until: defaultdict[Kind, float] = defaultdict(float)
         self.loop: asyncio.AbstractEventLoop | None = None
 
-    def place(self, new: NewRow) -> SingleInsert | Member:
-        """The transaction in which a row is stored."""
+    def transaction_for(self, new: NewRow) -> SingleInsert | Member:
+        """The transaction that stores a new row."""
         self._enter_loop()
         kind = type(new.row), new.row.id is None
-        if self.apart_until[kind] > asyncio.get_running_loop().time():
+        if self.alone_until[kind] > asyncio.get_running_loop().time():
             return SingleInsert(self.engine)
         if self.open[kind] == 0:
             self.open[kind] = 1
@@ -67,10 +67,10 @@ class GroupCommit:
         return self._join(kind, new)
 
     def _enter_loop(self) -> None:
-        """Forget the transactions and batches of an event loop that has ended."""
+        """Discard the transactions and batches of a previous event loop."""
         loop = asyncio.get_running_loop()
         if loop is not self.loop:
-            self.loop, self.open, self.collecting, self.apart_until = loop, Counter(), {}, defaultdict(float)
+            self.loop, self.open, self.collecting, self.alone_until = loop, Counter(), {}, defaultdict(float)
 
     def _join(self, kind: Kind, new: NewRow) -> Member:
         batch = self.collecting.get(kind)
@@ -92,7 +92,7 @@ class GroupCommit:
         try:
             failure = await batch.run() if batch.members else None
             if isinstance(failure, Undone) and failure.refused:
-                self.apart_until[kind] = asyncio.get_running_loop().time() + APART_SECONDS
+                self.alone_until[kind] = asyncio.get_running_loop().time() + ALONE_SECONDS
         finally:
             self._end(kind)
 

@@ -1,4 +1,4 @@
-"""Installation: connects the shortcuts to a service."""
+"""Installation: adds the shortcuts to a service."""
 
 from kit.fast.databases import use_fast_sessions
 from kit.fast.dispatch import Dispatch, OuterDispatch
@@ -9,7 +9,7 @@ from kit.server.service import Service
 def install(service: Service, *, coalesce: bool = True, group: bool = True) -> None:
     """Let a service take the shortcuts that pass the self-test.
 
-    `coalesce`: identical reads that arrive together share a query. `group`: inserts that arrive together share a
+    `coalesce`: identical reads that run at the same time share a query. `group`: inserts that arrive together share a
     transaction.
     """
     use_fast_sessions(service.runtime.database, coalesce=coalesce, group=group)

@@ -1,19 +1,18 @@
-"""Listeners: whether anybody listens to SQLAlchemy events that a shortcut would not fire.
+"""Listeners: whether a SQLAlchemy event that a shortcut does not fire has a listener.
 
 SQLAlchemy keeps the listeners of an event in one collection for each class, and in one for each object that has
-listeners of its own. A collection lives as long as its class or object. So the collections that matter are looked up
-once, and each request only tests whether they are empty: a listener is noticed from the moment when it is added until
-it is removed.
+listeners of its own. A collection lives as long as its class or object. So the relevant collections are looked up once,
+and a request only compares their sizes: a listener is noticed as soon as it is added, and until it is removed.
 
-Which events matter:
+The relevant events:
 
-- a session's: all, on the class, its bases, a sessionmaker, or the session itself;
-- an engine's: all that statements and transactions fire, on the class, the engine or its dialect; its log as well;
-- an entity's: `load` and `refresh` for reads, `before_insert`, `after_insert` and `refresh_flush` for inserts, on the
+- of a session: all, on the class, its bases, a sessionmaker, or the session itself;
+- of an engine: all that statements and transactions fire, on the class, the engine or its dialect; its log as well;
+- of an entity: `load` and `refresh` for reads, `before_insert`, `after_insert` and `refresh_flush` for inserts, on the
   class, its bases, or all mappers. `@reconstructor`, composites and mutable types are listeners of this kind.
 
-Events of the pool are fired by every shortcut, as are `init`, attribute events and `@validates`: a handler makes its
-rows and sets their attributes itself, and neither a load nor an INSERT fires attribute events.
+Every shortcut fires the events of the pool, `init`, attribute events and `@validates`: the handler itself constructs
+its rows and sets their attributes, and neither a load nor an INSERT fires attribute events.
 """
 
 import re
@@ -29,27 +28,27 @@ from sqlalchemy.orm import InstanceEvents, Mapper, MapperEvents, Session, Sessio
 from sqlalchemy.orm.instrumentation import ClassManager, manager_of_class
 
 OWN_MODULES = frozenset({"kit.auth.ownership", "kit.database.engines", "kit.models.entities", "kit.database.sessions"})
-"""Their listeners do not count: the shortcuts do what these do, or step aside for it."""
+"""The modules whose listeners do not count: the shortcuts have the same effect, or are not taken where they matter."""
 AUTOCOMMIT_MODULE = "sqlalchemy.engine.default"
-"""Here SQLAlchemy makes each connection of an engine with AUTOCOMMIT so; the driver does so by itself."""
+"""The module of SQLAlchemy's listener that sets AUTOCOMMIT on connections, which the driver does not need."""
 IRRELEVANT = re.compile("engine_disposed|set_.*_options|do_connect|.*savepoint|.*twophase")
-"""Events of engines that neither a read nor an INSERT fires, or that shortcuts fire as well."""
+"""Events of engines that neither a read nor an INSERT fires, or that the shortcuts fire too."""
 Listener = Any
 
 
 class Watched:
-    """The collections of listeners that matter for something, and how many listeners of the kit are in them.
+    """The relevant collections of listeners for one operation, and the number of the kit's own listeners in them.
 
-    While the number is the same, nobody else listens: the kit's own are there from the import on.
+    While the total is that number, there is no other listener: the kit adds its own when it is imported.
     """
 
     def __init__(self, collections: Iterable[Collection[Listener]]) -> None:
         self.collections = tuple(collections)
         self.own = -1
-        """Not known yet, or there are others."""
+        """The number of the kit's own listeners; -1 if it is not known yet, or if there are others."""
 
-    def have_listener(self) -> bool:
-        """Whether there is a listener that is not of the kit."""
+    def have_other_listener(self) -> bool:
+        """Whether there is a listener that the kit has not added."""
         if sum(map(len, self.collections)) == self.own:
             return False
         listeners = [listener for collection in self.collections for listener in collection]
@@ -58,7 +57,7 @@ class Watched:
 
 
 class Listeners:
-    """Knows who listens to the events of an engine, of the sessions on it, and of the entities that they read."""
+    """The listeners to the events of an engine, of the sessions on it, and of the entities of these sessions."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine, self.has_log = engine, engine._should_log_info
@@ -67,41 +66,41 @@ class Listeners:
         self.of_reads: dict[tuple[type[Session], type], Watched] = {}
         self.of_inserts: dict[tuple[type[Session], type], Watched] = {}
 
-    def hear_read(self, session: Session, entity: type) -> bool:
-        """Whether somebody listens to a read of this entity by its session."""
-        return self.hear_read_by(type(session), entity) or _has_own_listener(session)
+    def listen_to_read(self, session: Session, entity: type) -> bool:
+        """Whether there is a listener to a read of this entity by this session."""
+        return self.listen_to_reads_by(type(session), entity) or _has_own_listener(session)
 
-    def hear_read_by(self, session_class: type[Session], entity: type) -> bool:
-        """Whether somebody listens to reads of this entity by sessions of a class."""
+    def listen_to_reads_by(self, session_class: type[Session], entity: type) -> bool:
+        """Whether there is a listener to reads of this entity by sessions of a class."""
         key = (session_class, entity)
         if key not in self.of_reads:
             self.of_reads[key] = Watched((*self._of_engine, *_of_session(session_class), *_of_reads(entity)))
-        return self.of_reads[key].have_listener() or self.has_log()
+        return self.of_reads[key].have_other_listener() or self.has_log()
 
-    def hear_insert(self, session: Session, entity: type) -> bool:
-        """Whether somebody listens to an INSERT of a row of this entity by its session."""
-        return self.hear_insert_by(type(session), entity) or _has_own_listener(session)
+    def listen_to_insert(self, session: Session, entity: type) -> bool:
+        """Whether there is a listener to an INSERT of this entity by this session."""
+        return self.listen_to_inserts_by(type(session), entity) or _has_own_listener(session)
 
-    def hear_insert_by(self, session_class: type[Session], entity: type) -> bool:
-        """Whether somebody listens to INSERTs of rows of this entity by sessions of a class."""
+    def listen_to_inserts_by(self, session_class: type[Session], entity: type) -> bool:
+        """Whether there is a listener to INSERTs of this entity by sessions of a class."""
         key = (session_class, entity)
         if key not in self.of_inserts:
             self.of_inserts[key] = Watched((*self._of_engine, *_of_session(session_class), *_of_inserts(entity)))
-        return self.of_inserts[key].have_listener() or self.has_log()
+        return self.of_inserts[key].have_other_listener() or self.has_log()
 
-    def hear_session(self, session: Session) -> bool:
-        """Whether somebody listens to the session."""
-        return self.hear_session_class(type(session)) or _has_own_listener(session)
+    def listen_to_session(self, session: Session) -> bool:
+        """Whether there is a listener to the events of this session."""
+        return self.listen_to_sessions_of(type(session)) or _has_own_listener(session)
 
-    def hear_session_class(self, session_class: type[Session]) -> bool:
-        """Whether somebody listens to all sessions of a class."""
+    def listen_to_sessions_of(self, session_class: type[Session]) -> bool:
+        """Whether there is a listener to the events of all sessions of a class."""
         if session_class not in self.of_sessions:
             self.of_sessions[session_class] = Watched(_of_session(session_class))
-        return self.of_sessions[session_class].have_listener()
+        return self.of_sessions[session_class].have_other_listener()
 
 
 def _is_own(listener: Listener) -> bool:
-    """Whether it belongs to the kit, or is SQLAlchemy's wrapper around one that does."""
+    """Whether a listener belongs to the kit, or is SQLAlchemy's wrapper around such a listener."""
     module = getattr(listener, "__module__", None) or ""
     if module == AUTOCOMMIT_MODULE:
         return True
@@ -112,7 +111,7 @@ def _is_own(listener: Listener) -> bool:
 
 
 def _has_own_listener(session: Session) -> bool:
-    """Whether there is a listener on this very session. Most sessions have not even a dispatcher of their own."""
+    """Whether a session itself has a listener. Most sessions do not even have a dispatcher of their own."""
     dispatch = session.__dict__.get("dispatch")
     if dispatch is None or _ListenerCollection not in map(type, get_referents(dispatch)):
         return False
@@ -153,7 +152,7 @@ def _names(events: Any) -> list[str]:
 
 
 def _of_class(events: Any, name: str, owner: type) -> Collection[Listener]:
-    """The listeners to an event of a class, those of its bases included."""
+    """The collection of the listeners to an event of a class, including those of its bases."""
     event = getattr(events.dispatch, name)
     event.update_subclass(owner)
     listeners: Collection[Listener] = event._clslevel[owner]
@@ -161,8 +160,11 @@ def _of_class(events: Any, name: str, owner: type) -> Collection[Listener]:
 
 
 def of_object(dispatch: Any, name: str) -> Iterator[Collection[Listener]]:
-    """The listeners to an event of an object. An engine made by `execution_options` has those of its original too."""
-    event = getattr(dispatch, name).for_modify(dispatch)  # from now on listeners are added to this collection
+    """The collections of the listeners to an event of an object.
+
+    There are several for an engine made by `execution_options`, which has the listeners of the original engine too.
+    """
+    event = getattr(dispatch, name).for_modify(dispatch)  # creates the collection to which listeners will be added
     if isinstance(dispatch, _JoinedDispatcher):
         yield event.local.listeners
         yield from of_object(dispatch.parent, name)

@@ -1,4 +1,4 @@
-"""Mappings: which entities are one table with plain columns, so that a row can be read and stored without the ORM."""
+"""Mappings: the columns of entities that are plain enough to be read and stored without the ORM."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,32 +17,32 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from kit.models.entities import Entity
 
 LOADED_LATER = ("select", "raise", "raise_on_sql", "dynamic", "write_only", True)
-"""The `lazy` options of relationships that load nothing together with the row."""
+"""The `lazy` options of relationships that are not loaded together with the row."""
 IMMUTABLE = (str, int, float, bool, Decimal, datetime, date, time, timedelta, UUID, bytes, Enum)
 KNOWN_DECORATORS = ("kit.", "sqlmodel.")
-"""Where the type decorators come from that give values of the type that they announce."""
+"""The packages whose type decorators return values of their `python_type`."""
 
 
 @dataclass(frozen=True, eq=False)
 class EntityMapping:
-    """An entity that is one table with plain columns. `columns` are by the names of their fields."""
+    """The mapping of an entity that is one table with plain columns. `columns` has the names of the fields as keys."""
 
     entity: type[Entity]
     columns: Mapping[str, Column[Any]]
     ident_type: type | None
     manager: Any
-    """SQLAlchemy's manager of the class, of which the state of a row is made."""
+    """SQLAlchemy's `ClassManager`, which constructs the instance state of a row."""
     identity_key: Callable[[tuple[Any, ...]], Any]
-    """The key under which a session keeps a row."""
+    """Returns the key of a row in the identity map of a session."""
     defaults: tuple[str, ...]
-    """The fields for which the ORM or the database has a value of its own where there is None."""
+    """The fields for which the ORM or the database has a default."""
     relationships: frozenset[str]
     first_version: tuple[str, Any] | None
-    """The field that counts versions, and the value that the ORM stores there in a new row, whatever it holds."""
+    """The version counter, and the value that the ORM stores in it for a new row, overwriting any other value."""
     is_insertable: bool
-    """Whether the fields are all that an INSERT needs."""
+    """Whether every column of the table is a field, so that an INSERT of the fields is complete."""
     is_shareable: bool
-    """Whether requests may share the values of one row, because all of their types are immutable."""
+    """Whether requests may share the values of a row, because all their types are immutable."""
 
 
 def _mapping_of(entity: Any) -> EntityMapping | None:
@@ -69,16 +69,16 @@ def _mapping_of(entity: Any) -> EntityMapping | None:
 
 
 mapping_of: Callable[[Any], EntityMapping | None] = cache(_mapping_of)
-"""The mapping of an entity; None if something is needed that only the ORM does."""
+"""The mapping of an entity; None if the entity needs the ORM."""
 
 
 def columns_of(entity: type[Any]) -> dict[str, Column[Any]]:
-    """The columns of a table, by the names of their fields."""
+    """The columns of an entity, by the names of the fields."""
     return {attribute.key: attribute.columns[0] for attribute in inspect(entity).column_attrs}
 
 
 def value_type(kind: TypeEngine[Any]) -> type | None:
-    """The type of a column's values in Python; None if it is not known, or not immutable."""
+    """The Python type of a column's values; None if it is unknown or mutable."""
     if isinstance(kind, TypeDecorator):
         return value_type(kind.impl_instance) if type(kind).__module__.startswith(KNOWN_DECORATORS) else None
     try:
@@ -93,7 +93,7 @@ def _is_one_table(mapper: Mapper[Any]) -> bool:
 
 
 def _is_plain(attribute: MapperProperty[Any]) -> bool:
-    """Whether it is a column that is loaded with the row, or nothing that is loaded with it."""
+    """Whether an attribute is a column that is loaded with the row, or is not loaded with the row at all."""
     if isinstance(attribute, ColumnProperty):
         is_column = len(attribute.columns) == 1 and isinstance(attribute.columns[0], Column)
         return is_column and not attribute.deferred and attribute.columns[0].table is attribute.parent.local_table

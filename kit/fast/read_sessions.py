@@ -1,4 +1,4 @@
-"""Read sessions that get rows past the ORM, and share one query among requests that ask at the same time."""
+"""Fast read sessions: `get` reads rows past the ORM; requests that read at the same time share one query."""
 
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
 from functools import cache, partial
@@ -6,19 +6,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Select, bindparam, select, util
 from sqlalchemy.engine.interfaces import Dialect
-from sqlalchemy.orm import Session
-from sqlalchemy.orm.attributes import instance_state
 
-from kit.auth.ownership import RESTRICTED_READS
 from kit.database.sessions import Opener, ReadSession
 from kit.fast import driver
-from kit.fast.coalescing import Coalescer
 from kit.fast.deferred import DeferredSession, close_at_once
-from kit.fast.listeners import Listeners
 from kit.fast.mappings import EntityMapping, mapping_of
+from kit.fast.persistent_rows import add_loaded
 from kit.fast.selects import CompiledSelect
+from kit.fast.shortcuts import ReadShortcuts
 from kit.http.principals import CURRENT_PRINCIPAL
-from kit.models.entities import Entity
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -28,31 +24,16 @@ T = TypeVar("T")
 Values = Mapping[str, Any]
 
 
-class ReadShortcuts:
-    """What the read sessions of a database share. Without a coalescer each request has a query of its own."""
-
-    def __init__(self, engine: "AsyncEngine", *, coalesce: bool, get: bool = True, pages: bool = True) -> None:
-        self.engine, self.listeners = engine, Listeners(engine.sync_engine)
-        self.coalescer = Coalescer() if coalesce else None
-        self.has_get, self.has_pages = get, pages
-
-    def may_read(self, session: Session, entity: type[Entity]) -> bool:
-        """Whether nobody can tell a read of this entity past the ORM from one by this session."""
-        is_outside = session._transaction is None  # a session that has begun goes on with its connection
-        is_restricted = session.info.get(RESTRICTED_READS) and not CURRENT_PRINCIPAL.get().is_superuser
-        return is_outside and not is_restricted and not self.listeners.hear_read(session, entity)
-
-
 async def rows_by_id(engine: "AsyncEngine", mapping: EntityMapping, idents: Collection[Any]) -> dict[Any, Values]:
-    """The values of the rows with these ids; those that are absent are left out."""
-    sought = list(idents)
-    sought += sought[-1:] * ((1 << (len(sought) - 1).bit_length()) - len(sought))  # few different statements
-    chosen = select_by_id(mapping, len(sought), engine.dialect)
-    process = chosen.parameters[0][1]
-    arguments = sought if process is None else list(map(process, sought))
-    rows = await util.greenlet_spawn(driver.read, engine.sync_engine, chosen.sql, arguments)
-    if chosen.processors and rows:
-        rows = driver.converted(rows, chosen.processors)
+    """The values of the rows with these ids, by id. Ids without a row are left out."""
+    ids = list(idents)
+    ids += ids[-1:] * ((1 << (len(ids) - 1).bit_length()) - len(ids))  # powers of two: few different statements
+    compiled = select_by_id(mapping, len(ids), engine.dialect)
+    process = compiled.parameters[0][1]
+    arguments = ids if process is None else list(map(process, ids))
+    rows = await util.greenlet_spawn(driver.read, engine.sync_engine, compiled.sql, arguments)
+    if compiled.processors and rows:
+        rows = driver.converted(rows, compiled.processors)
     found: dict[Any, Values] = {}
     for row in rows:
         values = dict(zip(mapping.columns, row, strict=True))
@@ -62,7 +43,7 @@ async def rows_by_id(engine: "AsyncEngine", mapping: EntityMapping, idents: Coll
 
 @cache
 def select_by_id(mapping: EntityMapping, number: int, dialect: Dialect) -> CompiledSelect:
-    """A select of all columns of the rows with so many ids."""
+    """A select of all columns of the rows whose ids are its parameters, as many as `number`."""
     key = mapping.columns["id"]
     ids = [bindparam(f"id_{index}", type_=key.type) for index in range(number)]
     statement: Select[Any] = select(*mapping.columns.values()).where(key.in_(ids))
@@ -70,9 +51,9 @@ def select_by_id(mapping: EntityMapping, number: int, dialect: Dialect) -> Compi
 
 
 class FastReadSession(DeferredSession, ReadSession):
-    """A `ReadSession` that gets rows past the ORM, and shares the query with other requests.
+    """A `ReadSession` whose `get` reads rows past the ORM, and shares the query with other requests.
 
-    The rows become part of its identity map when the session is asked for something else.
+    The rows enter the identity map when the session is opened, which everything but such a `get` does.
     """
 
     def __init__(
@@ -80,7 +61,7 @@ class FastReadSession(DeferredSession, ReadSession):
     ) -> None:
         self._engine, self.opener, self.restricted, self.shortcuts = engine, opener, restricted, shortcuts
         self._rows: dict[Any, Any] = {}
-        """The rows that were got before the session was opened, by their identity keys."""
+        """The rows that were read before the session was opened, by their identity keys."""
 
     def _open(self) -> None:
         ReadSession.__init__(self, self._engine, self.opener, restricted=self.restricted)
@@ -104,11 +85,11 @@ class FastReadSession(DeferredSession, ReadSession):
         if values is None:
             return None
         if self.is_open:
-            return loaded(self.sync_session, mapping, values)  # type: ignore[no-any-return]
+            return add_loaded(self.sync_session, detached(mapping, key, values))  # type: ignore[no-any-return]
         return self._rows.setdefault(key, detached(mapping, key, values))  # type: ignore[no-any-return]
 
     def may_read(self, entity: type[Any]) -> bool:
-        """Whether nobody can tell a read of this entity past the ORM from one by this session."""
+        """Whether a read of this entity past the ORM has the same result as a read by this session."""
         if self.restricted and not CURRENT_PRINCIPAL.get().is_superuser:
             return False
         if self.is_open:
@@ -116,11 +97,11 @@ class FastReadSession(DeferredSession, ReadSession):
         listeners = self.shortcuts.listeners
         watched = listeners.of_reads.get((self.sync_session_class, entity))
         if watched is None or sum(map(len, watched.collections)) != watched.own or listeners.has_log():
-            return not listeners.hear_read_by(self.sync_session_class, entity)
+            return not listeners.listen_to_reads_by(self.sync_session_class, entity)
         return True
 
     async def once(self, key: Hashable, work: Callable[[], Awaitable[T]]) -> T:
-        """The result of this work, which is done once for all who ask for it under this key before it begins."""
+        """The result of `work`, which runs once for all requests that call this with the same key before it starts."""
         coalescer = self.shortcuts.coalescer
         if coalescer is None:
             return await work()
@@ -128,31 +109,19 @@ class FastReadSession(DeferredSession, ReadSession):
         return result
 
     async def close(self) -> None:
-        self._rows.clear()
-        if self.is_open and not close_at_once(self.sync_session, self.shortcuts.listeners):
-            await super().close()
+        await self._close(super().close)
 
     async def __aexit__(self, kind: Any, failure: Any, trace: Any) -> None:
+        await self._close(partial(super().__aexit__, kind, failure, trace))
+
+    async def _close(self, close_open_session: Callable[[], Awaitable[None]]) -> None:
         self._rows.clear()
         if self.is_open and not close_at_once(self.sync_session, self.shortcuts.listeners):
-            await super().__aexit__(kind, failure, trace)
-
-
-def loaded(session: Session, mapping: EntityMapping, values: Values) -> Any:
-    """The row with these values, as this session would have loaded it; the one it has, if it has one already."""
-    key = mapping.identity_key((values["id"],))
-    present = session.identity_map.get(key)
-    if present is not None:
-        return present
-    row = detached(mapping, key, values)
-    state = instance_state(row)
-    state.session_id = session.hash_key
-    session.identity_map.add(state)
-    return row
+            await close_open_session()
 
 
 def detached(mapping: EntityMapping, key: Any, values: Values) -> Any:
-    """The row with these values, as a session that has been closed would have left it."""
+    """A detached row with these values, as a closed session leaves it."""
     row = mapping.entity.__new__(mapping.entity)
     state = mapping.manager._state_constructor(row, mapping.manager)
     state.key = key

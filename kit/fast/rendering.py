@@ -1,4 +1,4 @@
-"""Rendering: answers that show stored values as they are go to JSON without validation by pydantic."""
+"""Rendering: responses that show stored values unchanged become JSON without validation by pydantic."""
 
 import inspect
 from collections.abc import Sequence
@@ -11,15 +11,8 @@ from starlette.responses import Response
 from starlette.status import HTTP_204_NO_CONTENT, HTTP_304_NOT_MODIFIED
 
 from kit.fast.pages import FastPage
-from kit.fast.projection import (
-    NOBODY,
-    Viewer,
-    has_stored_types,
-    included_variants,
-    nested_variants,
-    shows_stored_values,
-    stored_types,
-)
+from kit.fast.projection import NO_VARIANTS, Viewer, has_stored_types, included_variants
+from kit.fast.read_variants import nested_variants, shows_stored_values, stored_types
 from kit.http.encoding import to_json
 from kit.models.entities import Entity
 from kit.models.privacy import private_fields
@@ -34,7 +27,7 @@ BODILESS = (HTTP_204_NO_CONTENT, HTTP_304_NOT_MODIFIED)
 
 
 class JSONAnswer(Response):
-    """JSON, with headers that are bytes already, as a server wants them."""
+    """A JSON response whose headers are bytes from the start, as ASGI wants them."""
 
     def __init__(self, body: bytes, status: int) -> None:
         self.status_code, self.body, self.background = status, body, None
@@ -42,7 +35,7 @@ class JSONAnswer(Response):
 
 
 class Rendering:
-    """How the results of one operation become responses."""
+    """Renders the results of one operation."""
 
     def __init__(self, context: RouteContext) -> None:
         self.context, self.status = context, context.status_code or 200
@@ -52,7 +45,7 @@ class Rendering:
 
     @staticmethod
     def applies(context: RouteContext) -> bool:
-        """Whether the operation answers JSON by FastAPI's defaults, from a handler that is async."""
+        """Whether an operation has an async handler and FastAPI's default JSON response."""
         options = (
             context.response_model_include,
             context.response_model_exclude,
@@ -80,7 +73,7 @@ class Rendering:
         return await self.validated(unit, result)
 
     async def validated(self, unit: Unit, result: Any) -> Response:
-        """As FastAPI does it, with the response model."""
+        """The response after validation by the response model, as FastAPI does it."""
         value = ready(unit, result)
         if isinstance(value, Response):
             return value
@@ -92,14 +85,14 @@ class Rendering:
 
 
 def shown_values(row: Entity, read: type[Read], query: ListQuery | None) -> Any:
-    """What is shown of one row, for `to_json`, by a variant that shows stored values."""
+    """The visible values of a row, for `to_json`. The variant must show stored values."""
     query = query if query is not None and query.read is read else None
     if (query is None or not query.included) and (query is None or query.fields is None):
         columns, values = plain_columns(read), row.__dict__
         shown = {name: values[name] for name, kinds in columns if name in values and type(values[name]) in kinds}
         if columns and len(shown) == len(columns):
             return shown
-    included = included_variants(query) if query else NOBODY
+    included = included_variants(query) if query else NO_VARIANTS
     if not has_stored_types(row, read, included):
         return (query.shown(row) if query else read.of(row)).model_dump(mode="json")
     return Viewer(read, query.fields if query else None, included).show(vars(row))
@@ -107,7 +100,7 @@ def shown_values(row: Entity, read: type[Read], query: ListQuery | None) -> Any:
 
 @cache
 def plain_columns(read: type[Read]) -> Sequence[tuple[str, tuple[type, ...]]]:
-    """The columns of a variant that hides nothing, each with the types of stored values; none if it hides something."""
+    """The columns of a variant, with the types of their stored values; empty if it has private or nested fields."""
     return () if private_fields(read) or nested_variants(read) else stored_types(read)
 
 

@@ -1,4 +1,4 @@
-"""Selects past the ORM: compiled once for all values, executed by the driver, and converted column by column."""
+"""Compiled selects: compiled once for all values, executed by the driver past the ORM, converted by columns."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from types import MappingProxyType
@@ -14,7 +14,7 @@ from kit.fast import driver
 from kit.fast.driver import Rows, bind_processors, result_processor
 
 MAX_STATEMENTS = 500
-"""Compiled statements that are kept; the least recently used ones are compiled again."""
+"""The size of the cache of compiled statements (LRU)."""
 
 Complete = Callable[[Select[Any]], Select[Any]]
 NO_VALUES: Mapping[str, Any] = MappingProxyType({})
@@ -25,7 +25,7 @@ def unchanged(statement: Select[Any]) -> Select[Any]:
 
 
 class CompiledSelect:
-    """A select as the driver wants it: its text, the order of its parameters, and the processors of both."""
+    """A select for the driver: its text, its parameters in order, and the processors of parameters and columns."""
 
     def __init__(self, statement: Select[Any], key: CacheKey | None, dialect: Dialect) -> None:
         compiled = statement.compile(dialect=dialect, cache_key=key)
@@ -35,10 +35,10 @@ class CompiledSelect:
         processors = [result_processor(column.type, dialect) for column in statement.selected_columns]
         self.processors = [(index, process) for index, process in enumerate(processors) if process is not None]
         self.is_constant = not compiled.post_compile_params
-        """Whether its text is the same for all values. With an expanding `IN (…)` it is not."""
+        """Whether the text is the same for all values. With an expanding `IN (…)` it is not."""
 
     def arguments(self, key: CacheKey, values: Mapping[str, Any]) -> list[Any]:
-        """The arguments in the order of the text; `values` are those of the open parameters, by name."""
+        """The arguments in the order of the text. `values`: the parameters that have no value in the statement."""
         given = self.compiled.construct_params(values, extracted_parameters=key.bindparams)
         return [given[name] if process is None else process(given[name]) for name, process in self.parameters]
 
@@ -50,7 +50,7 @@ _compiled: util.LRUCache[Any, CompiledSelect] = util.LRUCache(MAX_STATEMENTS)
 
 
 def cache_key(statement: Select[Any]) -> CacheKey | None:
-    """What distinguishes a statement from others, apart from its values; None if it cannot be compared."""
+    """SQLAlchemy's cache key, equal for statements that differ in values only; None if a part cannot be compared."""
     return statement._generate_cache_key()
 
 
@@ -72,10 +72,11 @@ async def fetch(
     shape: Hashable = None,
     complete: Complete = unchanged,
 ) -> Sequence[Sequence[Any]]:
-    """The rows of a select of columns, with the values of its open parameters, outside of any transaction.
+    """The rows of the select that `complete` makes of a statement, read outside of any transaction.
 
-    The select is what `complete` makes of the statement. It is called only if no statement that differs in values alone
-    was compiled for the same shape. So all that it adds must follow from the shape, and its values be open parameters.
+    `values` are the values of parameters without a value, by name. `complete` is called only if no statement that
+    differs in values only was compiled for the same shape. So everything that it adds must depend on the shape alone,
+    and contain values as parameters.
     """
     key = cache_key(statement)
     select = None if key is None else _compiled_select(statement, key, shape, complete, engine.dialect)

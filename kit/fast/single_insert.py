@@ -1,9 +1,9 @@
-"""Single inserts: one new row, stored by the driver in a transaction of its own, with an INSERT that is compiled once.
+"""Single inserts: one new row, stored by the driver in a transaction of its own, by an INSERT that is compiled once.
 
     start --insert--> row is stored --commit--> committed
-                      row is stored --leave--> rolled back
+                      row is stored --close--> rolled back
 
-What is left out is what the ORM does for rows that depend on each other. Failures are those of the ORM.
+It skips the ORM's ordering of rows that depend on each other. It raises the same exceptions as the ORM.
 """
 
 from collections.abc import Awaitable, Sequence
@@ -26,11 +26,11 @@ from kit.models.entities import Entity
 
 T = TypeVar("T")
 _plain_types: set[type] = set()
-"""Types that were met whose values are no SQL expressions, which the ORM would write into the INSERT."""
+"""Types that are known not to be SQL expressions. The ORM would write an expression into the INSERT."""
 
 
 class CompiledInsert:
-    """The INSERT of one row of a table: with its id, or without, then it returns the id."""
+    """The INSERT of one row of a table. Without `has_id` the database generates the id and returns it."""
 
     def __init__(self, mapping: EntityMapping, dialect: Dialect, *, has_id: bool) -> None:
         fields = {part.key: name for name, part in mapping.columns.items() if has_id or name != "id"}
@@ -47,7 +47,7 @@ _compiled = lru_cache(MAX_STATEMENTS)(CompiledInsert)
 
 
 class NewRow(NamedTuple):
-    """A row that is to be stored, with its INSERT and the arguments of that."""
+    """A row to store, with its INSERT and the arguments of the INSERT."""
 
     row: Entity
     statement: CompiledInsert
@@ -55,7 +55,7 @@ class NewRow(NamedTuple):
 
     @classmethod
     def of(cls, row: Entity, mapping: EntityMapping, dialect: Dialect) -> "NewRow":
-        """Raises what the type of a column raises for its value."""
+        """Convert the values of a row. Raises the exception of a column type that refuses its value."""
         statement = _compiled(mapping, dialect, has_id=row.id is not None)
         arguments = list(map(row.__dict__.__getitem__, statement.fields))
         for index, process in statement.processors:
@@ -64,7 +64,7 @@ class NewRow(NamedTuple):
 
 
 def is_insertable(row: Any, mapping: EntityMapping) -> bool:
-    """Whether an INSERT of its fields is all that a new row needs."""
+    """Whether an INSERT of its fields stores a new row completely, without the ORM."""
     values, version = row.__dict__, mapping.first_version
     if not mapping.is_insertable or not mapping.columns.keys() <= values.keys():
         return False
@@ -83,20 +83,23 @@ def _are_plain(kinds: set[type]) -> bool:
 
 
 class SingleInsert:
-    """The transaction of one new row; a batch uses it for several rows that have the same statement."""
+    """The transaction of one new row. A batch uses it for several rows that have the same statement."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.connection: PoolProxiedConnection | None = None
         self.is_answered = False
-        """Whether the database has answered the last statement, so that the state of the connection is known."""
+        """Whether the database has answered the last statement. Otherwise the state of the connection is unknown."""
 
     async def insert(self, *new: NewRow, lock_timeout: float | None = None) -> None:
-        """Store these rows, and give them the ids that the database gives. `lock_timeout` is in seconds."""
+        """Begin a transaction, insert these rows, and set the ids that the database generates.
+
+        `lock_timeout` is in seconds; None for the default.
+        """
         sql, arguments = new[0].statement.sql, [part.arguments for part in new]
         self.connection = await util.greenlet_spawn(driver.connect, self.engine)
         ids = await self._answer(driver.insert(self.connection, sql, arguments, lock_timeout), sql, arguments[0])
-        for part, (ident,) in zip(new, ids, strict=False):  # none is returned for rows that have their ids
+        for part, (ident,) in zip(new, ids, strict=False):  # empty for rows that bring their ids
             set_committed_value(part.row, "id", ident)
 
     async def commit(self) -> None:
@@ -105,14 +108,14 @@ class SingleInsert:
         await util.greenlet_spawn(self.connection.close)
         self.connection = None
 
-    async def leave(self) -> None:
-        """Give the connection back to the pool, and roll back unless it was committed."""
+    async def close(self) -> None:
+        """Roll back unless the transaction was committed, and return the connection to the pool."""
         if self.connection is not None:
             connection, self.connection = self.connection, None
             await util.greenlet_spawn(self._abandon, connection)
 
     async def _answer(self, step: Awaitable[T], sql: str | None = None, arguments: Sequence[Any] = ()) -> T:
-        """What the database answers."""
+        """The result of a step of the driver. Raises its failure as SQLAlchemy does."""
         assert self.connection is not None
         self.is_answered = False
         try:
@@ -124,12 +127,12 @@ class SingleInsert:
             except DBAPIError as error:
                 self.is_answered = not error.connection_invalidated
                 raise
-            raise AssertionError from failure  # it was raised as SQLAlchemy does
+            raise AssertionError from failure  # unreachable: `raise_as_sqlalchemy` never returns
         self.is_answered = True
         return answer
 
     def _abandon(self, connection: PoolProxiedConnection) -> None:
-        """Roll back; but a connection that has not answered is invalidated."""
+        """Roll back. A connection whose last statement was not answered is invalidated instead."""
         try:
             if connection.is_valid and self.is_answered:
                 driver.roll_back(connection)

@@ -1,26 +1,27 @@
-"""Write sessions that store new rows past the ORM: a single one in a shared transaction, many by one INSERT.
+"""Fast write sessions: new rows are stored past the ORM, a single one by group commit, many of them by one INSERT.
 
-A single new row that is all there is to write is stored by an INSERT that needs no ORM, and may share its transaction
-with those of other requests. Everything else is left to the plain session.
+The single insert is for a request that writes one new row and nothing else. It needs no synchronous session, and may
+share its transaction with the inserts of other requests. The plain session does everything else.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Select, bindparam, select, util
-from sqlalchemy.orm import Session, SessionTransaction, make_transient
-from sqlalchemy.orm.attributes import flag_modified, instance_state, set_committed_value
+from sqlalchemy import util
+from sqlalchemy.orm import make_transient
+from sqlalchemy.orm.attributes import instance_state
 
-from kit.auth.ownership import GuardedSession, check_new_row
+from kit.auth.ownership import check_new_row
 from kit.database.sessions import WriteSession
 from kit.fast.batches import Member
 from kit.fast.bulk_insert import are_alike, insert_alike
 from kit.fast.deferred import DeferredSession, close_at_once
-from kit.fast.group_commit import GroupCommit
-from kit.fast.listeners import Listeners
+from kit.fast.locked_reads import locked
 from kit.fast.mappings import EntityMapping, mapping_of
-from kit.fast.read_sessions import loaded
+from kit.fast.persistent_rows import add_flushed
+from kit.fast.revocable_sessions import RevocableSession
+from kit.fast.shortcuts import WriteShortcuts
 from kit.fast.single_insert import NewRow, SingleInsert, is_insertable
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.models.entities import Entity
@@ -31,70 +32,21 @@ if TYPE_CHECKING:
 M = TypeVar("M")
 
 
-class WriteShortcuts:
-    """What the write sessions of a database share. Without group commit each insert has its own transaction."""
-
-    def __init__(
-        self, engine: "AsyncEngine", *, group: bool, get: bool = True, single: bool = True, bulk: bool = True
-    ) -> None:
-        self.engine, self.listeners = engine, Listeners(engine.sync_engine)
-        self.group_commit = GroupCommit(engine.sync_engine) if group else None
-        self.has_get, self.has_single, self.has_bulk = get, single, bulk
-
-    def place(self, new: NewRow) -> SingleInsert | Member:
-        """The transaction in which a row is stored."""
-        return self.group_commit.place(new) if self.group_commit else SingleInsert(self.engine.sync_engine)
-
-
-class RevocableSession(GuardedSession):
-    """The synchronous session of a `FastWriteSession`.
-
-    After a single insert it has no connection of its own. If a statement or a flush needs one after all, the insert is
-    revoked first, so that the row and the statement are in one transaction.
-    """
-
-    revoke: Callable[[], tuple[Any, dict[str, Any]]] | None = None
-    """Revokes the insert. Returns the row, which is new again, and what was changed in it since the insert."""
-
-    def flush(self, objects: Sequence[Any] | None = None) -> None:
-        if self.revoke is not None and not self._is_clean():
-            self._insert_again()
-        super().flush(objects)
-
-    def begin(self, nested: bool = False) -> SessionTransaction:
-        self._insert_again()
-        return super().begin(nested)
-
-    def _connection_for_bind(self, *bind: Any, **options: Any) -> Any:
-        self._insert_again()
-        return super()._connection_for_bind(*bind, **options)
-
-    def _insert_again(self) -> None:
-        if self.revoke is None:
-            return
-        revoke, self.revoke = self.revoke, None
-        row, changes = revoke()
-        super().flush()
-        for name, value in changes.items():
-            set_committed_value(row, name, value)
-            flag_modified(row, name)
-
-
 class FastWriteSession(DeferredSession, WriteSession):
     """A `WriteSession` that stores new rows past the ORM."""
 
     sync_session_class = RevocableSession
     single: SingleInsert | Member | None = None
-    """The transaction of the single row that this session has stored."""
+    """The transaction of the single insert, until it is committed or rolled back."""
     stored: tuple[Any, Mapping[str, Any]] | None = None
-    """That row, and its values when it was stored."""
+    """The row of the single insert, and its values when it was stored."""
 
     def __init__(self, engine: "AsyncEngine", *, shortcuts: WriteShortcuts, **restrictions: bool) -> None:
         self._engine, self.shortcuts, self.restrictions = engine, shortcuts, restrictions
         self._new: list[Any] = []
         """The rows that were added before the session was opened."""
         self._committed: list[Any] = []
-        """Those of them that were committed already."""
+        """The rows that the single insert has committed."""
 
     def _open(self) -> None:
         WriteSession.__init__(self, self._engine, **self.restrictions)
@@ -106,25 +58,25 @@ class FastWriteSession(DeferredSession, WriteSession):
             self._make_revocable()
 
     def _make_revocable(self) -> None:
-        """If the session needs a connection before the COMMIT, the single insert is revoked."""
+        """Let the synchronous session revoke the single insert if it needs a connection before the COMMIT."""
         assert self.stored is not None
         row, stored = self.stored
         self.sync_session.revoke = lambda: util.await_only(self._revoke(row, stored))
 
     async def get(self, entity: type[M], ident: Any, **options: Any) -> M | None:  # type: ignore[override]
-        """As `WriteSession.get`: the row is locked, and in the session as if the ORM had loaded it."""
+        """As `WriteSession.get`: the row is locked, and persistent in the session."""
         mapping, is_restricted = mapping_of(entity), any(self.restrictions.values())
         if mapping is None or options or type(ident) is not mapping.ident_type or not self.shortcuts.has_get:
             return await super().get(entity, ident, **options)
         session = self.sync_session
         is_known = mapping.identity_key((ident,)) in session.identity_map
-        is_noticed = (
+        needs_orm = (
             is_known
             or (is_restricted and not CURRENT_PRINCIPAL.get().is_superuser)
-            or not session._is_clean()  # it is flushed first
-            or self.shortcuts.listeners.hear_read(session, entity)
+            or not session._is_clean()  # the ORM flushes it first
+            or self.shortcuts.listeners.listen_to_read(session, entity)
         )
-        if is_noticed:
+        if needs_orm:
             return await super().get(entity, ident)
         return await self.run_sync(locked, mapping, ident)
 
@@ -135,17 +87,18 @@ class FastWriteSession(DeferredSession, WriteSession):
             self._new.append(instance)
 
     def _is_new(self, instance: object) -> bool:
+        """Whether an object is a new row, and no listener would miss that it is added."""
         if not isinstance(instance, Entity) or not instance_state(instance).transient:
             return False
         listeners = self.shortcuts.listeners
         watched = listeners.of_sessions.get(self.sync_session_class)
         if watched is None or sum(map(len, watched.collections)) != watched.own:
-            return not listeners.hear_session_class(self.sync_session_class)
+            return not listeners.listen_to_sessions_of(self.sync_session_class)
         return True
 
     async def insert_all(self, rows: Sequence[Entity]) -> None:
         mapping = mapping_of(type(rows[0])) if rows and self.shortcuts.has_bulk else None
-        if mapping is None or self.shortcuts.listeners.hear_insert(self.sync_session, mapping.entity):
+        if mapping is None or self.shortcuts.listeners.listen_to_insert(self.sync_session, mapping.entity):
             await super().insert_all(rows)
             return
         await self.flush()
@@ -157,7 +110,7 @@ class FastWriteSession(DeferredSession, WriteSession):
         self.add_all(rows)
 
     async def _check_writes(self, rows: Sequence[Entity]) -> None:
-        """Check what the session checks before a flush."""
+        """Check the owners of new rows, as the plain session does before a flush."""
         if CURRENT_PRINCIPAL.get().is_superuser:
             return
         if all(check_new_row(row, is_restricted=bool(self.restrictions.get("restricted"))) for row in rows):
@@ -170,53 +123,53 @@ class FastWriteSession(DeferredSession, WriteSession):
             if self.is_open or self._new:
                 await super().prepare_commit()
             return
-        self.single = self.shortcuts.place(new)
+        self.single = self.shortcuts.transaction_for(new)
         try:
             await self.single.insert(new)
         except BaseException:
-            await self._leave_single()
+            await self._close_single()
             if self.is_open:
-                self.sync_session.rollback()  # of its own state: it has no connection
+                self.sync_session.rollback()  # it has no connection: this resets its state only
             raise
         row = new.row
         self.stored = row, dict(row.__dict__)
         if self.is_open:
-            flushed(self.sync_session, row)
+            add_flushed(self.sync_session, row)
             self._make_revocable()
             return
-        state = instance_state(row)  # from here on the row is one that a session has stored
+        state = instance_state(row)  # makes the row persistent, as after a flush
         state.key = state.mapper._identity_key_from_state(state)
         state._commit_all(state.dict)
 
     async def _single_row(self) -> NewRow | None:
-        """The new row that is all there is to write; None if there is more or less, or if it needs the ORM."""
+        """The new row, if it is the only thing to write; None otherwise, or if storing it needs the ORM."""
         row = self._only_new() if self.shortcuts.has_single else None
         mapping = None if row is None else mapping_of(type(row))
-        if row is None or mapping is None or self._is_heard(mapping):
+        if row is None or mapping is None or self._has_listeners(mapping):
             return None
         if not CURRENT_PRINCIPAL.get().is_superuser:
-            await self._check_writes([row])  # it may set fields, and it may read
+            await self._check_writes([row])  # may set fields of the row, and may read other rows
             if self._only_new() is not row:
                 return None
         if not is_insertable(row, mapping):
             return None
         try:
             return NewRow.of(row, mapping, self.shortcuts.engine.dialect)
-        except Exception:  # the ORM raises it as it should be
+        except Exception:  # a value that its column refuses: the ORM raises the documented exception
             return None
 
-    def _is_heard(self, mapping: EntityMapping) -> bool:
-        """Whether somebody listens to an INSERT of this entity by this session."""
+    def _has_listeners(self, mapping: EntityMapping) -> bool:
+        """Whether a listener would miss an INSERT of this entity by this session."""
         listeners = self.shortcuts.listeners
         if self.is_open:
-            return listeners.hear_insert(self.sync_session, mapping.entity)
+            return listeners.listen_to_insert(self.sync_session, mapping.entity)
         watched = listeners.of_inserts.get((self.sync_session_class, mapping.entity))
         if watched is None or sum(map(len, watched.collections)) != watched.own or listeners.has_log():
-            return listeners.hear_insert_by(self.sync_session_class, mapping.entity)
+            return listeners.listen_to_inserts_by(self.sync_session_class, mapping.entity)
         return False
 
     def _only_new(self) -> Any:
-        """The one object of this session that has used no connection yet; None if it is another session."""
+        """The object in the session, if it is the only one, is new, and no connection was used; None otherwise."""
         if not self.is_open:
             return self._new[0] if len(self._new) == 1 and self.stored is None else None
         session = self.sync_session
@@ -227,15 +180,18 @@ class FastWriteSession(DeferredSession, WriteSession):
         return None if is_begun else next(iter(session._new)).obj()
 
     async def _revoke(self, row: Any, stored: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """Roll the single insert back, and make its row a new one again, with the values that were stored."""
+        """Roll the single insert back. The row becomes new again, with the values that were stored.
+
+        Returns the row, and the values that were changed since the insert.
+        """
         assert self.single is not None
         single, self.single, self.stored = self.single, None, None
-        await single.leave()
+        await single.close()
         changes = {name: value for name, value in row.__dict__.items() if name in stored and stored[name] is not value}
         make_transient(row)
         row.__dict__.update(stored)
         self.add(row)
-        instance_state(row).insert_order = -1  # before other new rows, to which SQLite would give its id
+        instance_state(row).insert_order = -1  # before other new rows, so that it gets the same id on SQLite
         return row, changes
 
     async def commit(self) -> None:
@@ -248,13 +204,13 @@ class FastWriteSession(DeferredSession, WriteSession):
         await self.single.commit()
         if self.is_open:
             self.sync_session.revoke = None
-            self.sync_session.commit()  # it has no connection: this ends its own state
+            self.sync_session.commit()  # it has no connection: this ends its state only
         self._committed += self._new
         self._new.clear()
-        await self._leave_single()
+        await self._close_single()
 
     def _has_more_to_write(self) -> bool:
-        """Whether something was added or changed since the single row was stored."""
+        """Whether anything was added or changed since the single insert."""
         if self.single is None:
             return False
         if self.is_open:
@@ -264,55 +220,31 @@ class FastWriteSession(DeferredSession, WriteSession):
         return bool(row.__dict__ != values)
 
     async def rollback(self) -> None:
-        await self._leave_single()
+        await self._close_single()
         self._new.clear()
         if self.is_open:
             await super().rollback()
 
     async def close(self) -> None:
-        try:
-            if self.single is not None:
-                await self._leave_single()
-        finally:
-            self._forget_rows()
-            if self.is_open and not close_at_once(self.sync_session, self.shortcuts.listeners):
-                await super().close()
+        await self._close(super().close)
 
     async def __aexit__(self, kind: Any, failure: Any, trace: Any) -> None:
+        await self._close(partial(super().__aexit__, kind, failure, trace))
+
+    async def _close(self, close_open_session: Callable[[], Awaitable[None]]) -> None:
         try:
             if self.single is not None:
-                await self._leave_single()
+                await self._close_single()
         finally:
-            self._forget_rows()
+            self._new.clear()
+            self._committed.clear()
             if self.is_open and not close_at_once(self.sync_session, self.shortcuts.listeners):
-                await super().__aexit__(kind, failure, trace)
+                await close_open_session()
 
-    def _forget_rows(self) -> None:
-        self._new.clear()
-        self._committed.clear()
-
-    async def _leave_single(self) -> None:
-        """Roll the single insert back, unless it was committed."""
+    async def _close_single(self) -> None:
+        """End the transaction of the single insert: roll it back unless it was committed."""
         if self.single is not None:
             single, self.single, self.stored = self.single, None, None
             if self.is_open:
                 self.sync_session.revoke = None
-            await single.leave()
-
-
-def locked(session: Any, mapping: EntityMapping, ident: Any) -> Any:
-    """The row with this id, locked until the transaction ends; None if there is none."""
-    found = session.trusted_connection().execute(select_locked(mapping), {"id": ident}).first()
-    return None if found is None else loaded(session, mapping, dict(zip(mapping.columns, found, strict=True)))
-
-
-@cache
-def select_locked(mapping: EntityMapping) -> Select[Any]:
-    """A select of all columns of the row whose id is the parameter `id`, which locks it."""
-    key = mapping.columns["id"]
-    return select(*mapping.columns.values()).where(key == bindparam("id", type_=key.type)).with_for_update()
-
-
-def flushed(session: Session, row: Any) -> None:
-    """Treat a new row of this session, which has its id by now, as one that the session has flushed."""
-    session._register_persistent({instance_state(row)})
+            await single.close()

@@ -10,11 +10,11 @@ from starlette.types import Receive, Scope
 from kit.http.problems import Problem, malformed
 
 MAX_DIGITS = 4300
-"""Of an integer: Python's own limit."""
+"""The largest number of digits of an integer: Python's own limit."""
 
 
 class BufferedRequest(Request):
-    """A request whose body has been read already, so that each attempt to serve it reads it from the start."""
+    """A request whose body was read before, so that every attempt to serve the request can read it again."""
 
     def __init__(self, scope: Scope, receive: Receive, body: bytes) -> None:
         super().__init__(scope, receive)
@@ -22,7 +22,7 @@ class BufferedRequest(Request):
         self._is_used = False
 
     def next_attempt(self) -> "BufferedRequest":
-        """The same request, of which nothing has been read or parsed yet."""
+        """The request for the next attempt, without parsed or consumed parts."""
         if self._is_used:
             return BufferedRequest(self.scope, self._connection, self._content).next_attempt()
         self._is_used = True
@@ -36,20 +36,20 @@ class BufferedRequest(Request):
         return self._content
 
     async def json(self) -> Any:
-        """The body as JSON; a 400 if it is none."""
+        """The parsed body. Raises a 400 if it is not JSON."""
         if not hasattr(self, "_parsed"):
             self._parsed = parse(self._content)
         return self._parsed
 
 
 async def read_body(receive: Receive, given: Mapping[bytes, bytes], limit: int) -> bytes:
-    """The whole body; a 413 over `limit` bytes, announced or not, and a 400 if the client leaves before its end.
+    """Read the whole body. `given` are the headers of the request.
 
-    `given` are the headers of the request.
+    Raises a 413 if the body, or its Content-Length, is larger than `limit` bytes, and a 400 if the client disconnects.
     """
     announced = given.get(b"content-length", b"")
     if announced.isdigit() and int(announced) > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     body, is_complete = bytearray(), False
     while not is_complete:
         message = await receive()
@@ -57,18 +57,19 @@ async def read_body(receive: Receive, given: Mapping[bytes, bytes], limit: int) 
             raise malformed("The body ended early.")
         body += message.get("body", b"")
         if len(body) > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         is_complete = not message.get("more_body", False)
     return bytes(body)
 
 
-def _too_large(limit: int) -> Problem:
-    detail = f"The body may have at most {limit} bytes."
+def too_large(limit: int | None = None) -> Problem:
+    """A 413 for a body over this limit, in bytes, or over one that is not known here."""
+    detail = "The body is too large." if limit is None else f"The body may have at most {limit} bytes."
     return Problem(413, detail, kind="body-too-large", headers={"Connection": "close"})
 
 
 def refuse_other_than_json(given: Mapping[bytes, bytes]) -> None:
-    """A 415 for a body that is not `application/json` or `application/…+json`."""
+    """Raise a 415 if the Content-Type is neither `application/json` nor `application/…+json`."""
     content_type = given.get(b"content-type", b"")
     if content_type == b"application/json":
         return
@@ -82,14 +83,14 @@ def refuse_other_than_json(given: Mapping[bytes, bytes]) -> None:
 
 
 def refuse_encoded(given: Mapping[bytes, bytes]) -> None:
-    """A 415 for a body with a Content-Encoding (RFC 9110, section 8.4)."""
+    """Raise a 415 if the body has a Content-Encoding (RFC 9110, section 8.4)."""
     if given.get(b"content-encoding", b"").strip().lower() not in (b"", b"identity"):
         headers = {"Accept-Encoding": "identity"}
         raise Problem(415, "The body may have no Content-Encoding.", kind="unsupported-media-type", headers=headers)
 
 
 def parse(body: bytes) -> Any:
-    """The value of a JSON document; a 400 if it is none: its syntax, its encoding, its depth, a key twice."""
+    """Parse a JSON document. Raises a 400 for wrong syntax or encoding, too deep nesting, and duplicate keys."""
     try:
         return DECODER.decode(body.decode("utf-8-sig"))
     except UnicodeDecodeError as failure:
@@ -114,4 +115,4 @@ def _without_duplicates(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 
 DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates)
-"""Made once: to make it takes as long as to read a body."""
+"""Shared by all requests: constructing a decoder takes as long as parsing a body."""

@@ -1,4 +1,4 @@
-"""Entity tags: made of a content, and compared with `If-None-Match` (RFC 9110, section 8.8.3)."""
+"""Entity tags (RFC 9110, section 8.8.3): digests of content, and the comparison with `If-None-Match`."""
 
 import re
 from hashlib import blake2b
@@ -7,12 +7,12 @@ TAG = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
 
 
 def weak_etag(*parts: bytes) -> str:
-    """The weak tag of an answer without a version: a digest of its content."""
+    """The weak entity tag of a response without a version: a digest of its content."""
     return f'W/"{blake2b(b"".join(parts), digest_size=12).hexdigest()}"'
 
 
 def is_fresh(tag: str, if_none_match: str) -> bool:
-    """Whether the client has this answer already. Weak comparison; a malformed header matches nothing."""
+    """Whether `If-None-Match` contains this tag (weak comparison), or is `*`. A malformed header matches nothing."""
     if if_none_match.strip() == "*":
         return True
     opaque = tag.removeprefix("W/")

@@ -1,15 +1,15 @@
-"""The principal of a request: the user on whose behalf it is served, and the roles that the user has."""
+"""Principals: the user on whose behalf a request is served, and the roles of that user."""
 
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 SUPERUSER = "superuser"
-"""The role that may do everything."""
+"""The role that has all permissions."""
 
 
 @dataclass(frozen=True)
 class Principal:
-    """A user and their roles. Without an id it is nobody: a request without a token, or a program at a terminal."""
+    """A user and their roles. The id is None for a request without a token and for a program at a terminal."""
 
     id: int | None = None
     roles: frozenset[str] = frozenset()
@@ -21,8 +21,8 @@ class Principal:
 
 
 ANONYMOUS = Principal()
-"""A request without a token."""
+"""The principal of a request without a token."""
 UNRESTRICTED = Principal(roles=frozenset({SUPERUSER}))
-"""Nobody in particular, with all rights: every request while authentication is off, and programs at a terminal."""
+"""The principal, with all permissions, of requests while authentication is off, and of programs at a terminal."""
 CURRENT_PRINCIPAL: ContextVar[Principal] = ContextVar("current_principal", default=UNRESTRICTED)
-"""The principal of the request that this task serves. A handler takes the dependency `Caller` instead."""
+"""The principal of the request that this task serves. Handlers use the dependency `Caller` instead."""

@@ -1,4 +1,4 @@
-"""Problem details (RFC 9457): the one form of every error."""
+"""Problem details (RFC 9457): the format of all error responses."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -19,13 +19,13 @@ MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 100
 MAX_POINTER = 200
 TITLES = {413: "Content Too Large", 422: "Unprocessable Content", 499: "Client Closed Request"}
-"""RFC 9110's names, of which Python 3.11 has older ones; and nginx's for a caller who left."""
+"""The phrases of RFC 9110 where Python 3.11 has older ones; 499 is nginx's code for a client that disconnected."""
 MESSAGES = {"uuid_parsing": "Input should be a valid UUID"}
-"""Instead of messages of pydantic that quote the input."""
+"""Replacements for pydantic's messages that quote the input."""
 
 
 class Problem(HTTPException):
-    """A failure with a status of its own; `extra` are further members of the problem's JSON object."""
+    """An error response. Its type is `urn:problem:{kind}`; `extra` are further members of the JSON object."""
 
     def __init__(
         self, status: int, detail: str, *, kind: str, headers: Mapping[str, str] | None = None, **extra: Any
@@ -35,7 +35,7 @@ class Problem(HTTPException):
 
 
 def problem_from(failure: HTTPException) -> Problem:
-    """The problem that an HTTPException means; its type follows the status, as in `urn:problem:not-found`."""
+    """The problem for an HTTPException. Its type follows from the status, as in `urn:problem:not-found`."""
     if isinstance(failure, Problem):
         return failure
     if isinstance(failure.__context__, MultiPartException):
@@ -48,7 +48,7 @@ def problem_from(failure: HTTPException) -> Problem:
 
 
 def phrase(status: int) -> str:
-    """The name of a status, as in `Not Found`."""
+    """The reason phrase of a status, as in `Not Found`."""
     return TITLES.get(status) or (HTTPStatus(status).phrase if status in set(HTTPStatus) else "Error")
 
 
@@ -58,35 +58,39 @@ def malformed(detail: str) -> Problem:
 
 
 def found(thing: T | None) -> T:
-    """The thing, or a 404: what is absent and what is not yours to see look the same."""
+    """The argument, unless it is None. Raises a 404 for None.
+
+    A row that the caller may not see is also None, so that a client cannot distinguish it from an absent row.
+    """
     if thing is None:
-        raise Problem(404, "There is no such thing.", kind="not-found")
+        raise Problem(404, "The resource does not exist.", kind="not-found")
     return thing
 
 
 def conflict(field: str, detail: str, kind: str) -> Problem:
-    """A 409 that names a field, in its sentence and as a pointer."""
-    pointer = f"#/{field}" if field.isidentifier() else "#"  # SQLite may know only that it is one of several
+    """A 409 about a field, which `detail` names and `errors` point to."""
+    pointer = f"#/{field}" if field.isidentifier() else "#"  # SQLite may report only that it is one of several fields
     return Problem(409, detail, kind=kind, errors=[error("body", pointer, detail, kind)])
 
 
 def invalid(errors: Iterable[Mapping[str, str]]) -> Problem:
-    """A 422 with a list of what is wrong, never with what was sent."""
+    """A 422 with a list of errors, at most `MAX_ERRORS`, which never contain the input."""
     errors = list(errors)[:MAX_ERRORS]
     return Problem(422, "The request is not valid; see errors.", kind="invalid", errors=errors)
 
 
 def unavailable(outcome: str, detail: str = "The database cannot serve this now; try again.") -> Problem:
-    """A 503; `outcome` says whether a write took effect: `not_applied`, or `unknown`."""
+    """A 503. `outcome` says whether a write took effect: `not_applied` or `unknown`."""
     return Problem(503, detail, kind="unavailable", headers={"Retry-After": "1"}, outcome=outcome)
 
 
 def error(where: str, pointer: str, detail: str, kind: str) -> dict[str, str]:
+    """An element of `errors`. `where` is the part of the request: body, query, path, header."""
     return {"in": where, "pointer": pointer[:MAX_POINTER], "detail": detail, "type": kind}
 
 
 def describe(failure: ErrorDetails | Mapping[str, Any]) -> dict[str, str]:
-    """One of pydantic's errors, in the contract's words."""
+    """An element of `errors` for an error of pydantic."""
     where, *path = failure["loc"] or ("body",)
     pointer = fragment(path) if where == "body" else ".".join(map(str, path))
     kind = failure["type"]
@@ -94,14 +98,14 @@ def describe(failure: ErrorDetails | Mapping[str, Any]) -> dict[str, str]:
 
 
 def fragment(path: Iterable[int | str]) -> str:
-    """A JSON pointer as URI fragment (RFC 6901, section 6)."""
+    """A JSON Pointer in its URI fragment representation (RFC 6901, section 6)."""
     return "#" + "".join(
         "/" + quote(str(part).replace("~", "~0").replace("/", "~1"), errors="replace") for part in path
     )
 
 
 def content(scope: Scope, problem: Problem) -> dict[str, Any]:
-    """The members of the problem's JSON object."""
+    """The JSON object of a problem."""
     status = problem.status_code
     return {
         "type": f"urn:problem:{problem.kind}",
@@ -115,6 +119,6 @@ def content(scope: Scope, problem: Problem) -> dict[str, Any]:
 
 
 def render(scope: Scope, problem: Problem) -> Response:
-    """The problem as an answer to this request."""
-    body = json.dumps(content(scope, problem), separators=(",", ":"))  # as ASCII: a lone surrogate has no UTF-8
+    """The response for a problem."""
+    body = json.dumps(content(scope, problem), separators=(",", ":"))  # ASCII: UTF-8 cannot encode lone surrogates
     return Response(body, problem.status_code, dict(problem.headers or {}), MEDIA_TYPE)

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from fastapi.openapi import utils
 from pydantic import TypeAdapter
 
+from kit.openapi.enumerations import name_enumerations
 from kit.openapi.examples import NONE, elements, example_of
 from kit.openapi.operations import HINTS
 from kit.openapi.problem_schema import Problem
@@ -57,6 +58,7 @@ def complete(document: Json) -> Json:
     for part in parts(document):
         simplify(part)
     share_definitions(document)
+    name_enumerations(document)
     show_validation_error(document)
     for method, operation in operations(document):
         complete_body(document, operation, method)
@@ -153,7 +155,7 @@ def show_part(document: Json, answer: Json, embedded: Json) -> None:
     schemas, whole = document["components"]["schemas"], shown["$ref"].rpartition("/")[2]
     name, plain = f"{whole}Partial", schemas[whole]
     part = {key: value for key, value in plain.items() if key != "required"}
-    text = f"A {whole} as a request asks for it: `fields` leaves properties out, `include` adds some."
+    text = f"{whole}, as a request asks for it: `fields` leaves properties out, `include` adds some."
     schemas[name] = part | {"title": name, "description": text}
     schemas[name]["properties"] = plain.get("properties", {}) | embedded
     shown["$ref"] = f"#/components/schemas/{name}"

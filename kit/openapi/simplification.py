@@ -21,9 +21,15 @@ def simplify(node: Json) -> None:
         if isinstance(part, dict) and part.get("title") == name.replace("_", " ").title():
             del part["title"]
     if "in" in node and isinstance(node.get("schema"), dict):
-        said = ("description", "title") if node["schema"].get("description") == node.get("description") else ()
-        node["schema"] = {key: part for key, part in node["schema"].items() if key not in said}
+        node["schema"] = without_repetition(node["schema"], node)
     show_numbers(node)
+
+
+def without_repetition(schema: Json, parameter: Json) -> Json:
+    """The schema of a parameter without a description and a title that the parameter has itself."""
+    title = str(parameter.get("name")).replace("_", " ").title()
+    said = (("description", parameter.get("description")), ("title", title))
+    return {key: part for key, part in schema.items() if (key, part) not in said}
 
 
 def show_numbers(node: Json) -> None:

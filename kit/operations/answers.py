@@ -81,11 +81,11 @@ def next_page(request: Request, cursor: str) -> str:
 
 def ready_row(unit: Unit, row: Entity) -> Any:
     route = unit.request.scope["route"]
-    read = route.response_model
+    read = variant_of(route.response_model)
     refuse_without_model(route, row)
     query: ListQuery | None = unit.request.scope.get(QUERY)
     unit.tag_row(row, has_related=query is not None and bool(query.included))
-    if not (isinstance(read, type) and issubclass(read, Read)):
+    if read is None:
         return row
     return query.shown(row) if query is not None and query.read is read else read.of(row)
 
@@ -109,5 +109,8 @@ def ready_outcome(unit: Unit, outcome: Outcome) -> Response:
 def item_variant(unit: Unit) -> type[Read] | None:
     """The read variant of which the response model is a list; None if it is something else."""
     model = unit.request.scope["route"].response_model
-    item = get_args(model)[0] if get_origin(model) is list else None
-    return item if isinstance(item, type) and issubclass(item, Read) else None
+    return variant_of(get_args(model)[0]) if get_origin(model) is list else None
+
+
+def variant_of(model: Any) -> type[Read] | None:
+    return model if isinstance(model, type) and issubclass(model, Read) else None

@@ -40,8 +40,8 @@ async def change_many(
     existing = set(await session.exec(existing_ids))
     missing = [index for index, key in enumerate(ids) if key not in existing]
     if missing:
-        errors = [error("body", f"#/ids/{index}", "There is no such thing.", "not-found") for index in missing]
-        raise Problem(404, "There is no such thing.", kind="not-found", errors=errors)
+        errors = [error("body", f"#/ids/{index}", "The resource does not exist.", "not-found") for index in missing]
+        raise Problem(404, "The resource does not exist.", kind="not-found", errors=errors)
     try:
         await session.exec(_update_of(entity, existing, changes))
     except FAILURES as failure:

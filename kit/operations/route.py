@@ -21,6 +21,7 @@ from kit.operations.commits import SessionResponse
 from kit.operations.handlers import is_generator
 from kit.operations.unit_of_work import Handle, perform
 from kit.query.list_query import ListQuery
+from kit.runtime import runtime_of
 
 FUNCTION_STACK = "fastapi_function_astack"
 """FastAPI's key in the scope for the dependencies that end before the answer. Without it they end after the COMMIT."""
@@ -84,7 +85,14 @@ class Operation(APIRoute):
         self.single_parameters = list(dict.fromkeys([*self.single_parameters, *single]))
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        return functools.partial(perform, self, ending_dependencies(super().get_route_handler()))
+        return functools.partial(serve, self, ending_dependencies(super().get_route_handler()))
+
+
+async def serve(route: Operation, handle: Handle, request: Request) -> Response:
+    """Serve a request past FastAPI's dependencies, where that is possible, and no dependency is overridden."""
+    app = request.scope["app"]
+    direct = None if app.dependency_overrides else runtime_of(request).direct.get(id(route))
+    return await perform(route, direct or handle, request)
 
 
 def ending_dependencies(handle: Handle) -> Handle:

@@ -150,6 +150,8 @@ class Unit:
         self.digest: bytes | None = None
         """SHA-256 of the content, where it is known already."""
         self.headers: dict[str, str] = {}
+        self.arguments: dict[str, Any] = {}
+        """The arguments of the handler that FastAPI does not resolve."""
         self.is_open_ended = False
         """Whether code of the handler runs after it has returned the response: a stream, or background tasks."""
 

@@ -1,4 +1,4 @@
-"""Cursors: the position behind a row, as its sort keys, sealed so that nobody can alter it."""
+"""Cursors: the position after a row in a list, encoded as its sort key values with a MAC (keyset pagination)."""
 
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -15,7 +15,7 @@ MAC_SIZE = 16
 
 @dataclass(frozen=True)
 class SortKey:
-    """One sort key: a column, its direction, and whether it can be null; null sorts last in both directions."""
+    """A sort key: a column, its direction, and whether it is nullable. NULL sorts last in both directions."""
 
     column: InstrumentedAttribute[Any]
     descending: bool
@@ -36,15 +36,15 @@ class SortKey:
 
 
 def without_null_first(keys: Sequence[SortKey]) -> list[SortKey]:
-    """The keys where the first is known not to be null: an index gives this order in either direction."""
+    """The keys for rows whose first key is not NULL: an index can give their order in both directions."""
     return [replace(keys[0], nullable=False), *keys[1:]]
 
 
 def segments(keys: Sequence[SortKey], values: Sequence[Any] | None) -> list[ColumnElement[bool]]:
-    """The stretches of rows behind these values, in order, each one range of an index; without values, all rows.
+    """The conditions of the segments of rows after these values, in order; without values, of all rows.
 
-    Nulls come last, which is not the order of an index in both directions and on both databases. So a first key
-    that can be null makes two stretches: the rows that have it, then the rows that do not.
+    Each segment is one range of an index. NULL sorts last, which an index does not do in both directions and on both
+    databases. So a nullable first key makes two segments: the rows where it is not NULL, then the others.
     """
     first = keys[0]
     if not first.nullable:
@@ -58,9 +58,9 @@ def segments(keys: Sequence[SortKey], values: Sequence[Any] | None) -> list[Colu
 
 
 def after(keys: Sequence[SortKey], values: Sequence[Any]) -> ColumnElement[bool]:
-    """Rows behind the one with these values.
+    """The condition for the rows after the row with these values.
 
-    Where all keys run one way and none is null, that is a single comparison of rows, for which an index is made.
+    If all keys have the same direction and none is nullable, it is a row-value comparison, which uses an index.
     """
     if len(keys) > 1 and len({key.descending for key in keys}) == 1 and not any(key.nullable for key in keys):
         types = [key.column.type for key in keys]
@@ -70,7 +70,7 @@ def after(keys: Sequence[SortKey], values: Sequence[Any]) -> ColumnElement[bool]
     for position, key in enumerate(keys):
         ties = [before.tied(value) for before, value in zip(keys[:position], values, strict=False)]
         steps.append(and_(*ties, key.beyond(values[position])))
-    start = or_(keys[0].tied(values[0]), keys[0].beyond(values[0]))  # implied, but it lets an index skip what is before
+    start = or_(keys[0].tied(values[0]), keys[0].beyond(values[0]))  # redundant, but lets an index skip earlier rows
     return and_(start, or_(*steps))
 
 
@@ -79,7 +79,7 @@ def encode(secret: bytes, order: str, values: Sequence[Any]) -> str:
 
 
 def decode(secret: bytes, order: str, cursor: str) -> bytes | None:
-    """The values as JSON; None if the cursor was altered, or made for another order."""
+    """The values as JSON; None if the MAC is wrong: the cursor was altered, or belongs to another list or order."""
     try:
         payload = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))[MAC_SIZE:]
     except ValueError:

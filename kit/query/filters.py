@@ -1,4 +1,4 @@
-"""Filters of lists: `field=value`, `field__op=value` and `q=text`, alike on both databases."""
+"""Filters of lists: `field=value`, `field__op=value` and `q=text`, with the same results on both databases."""
 
 from collections.abc import Callable, Collection, Iterator
 from enum import Enum
@@ -20,7 +20,7 @@ MAX_VALUES = 100
 
 
 class Strpos(GenericFunction[int]):
-    """The place of a text in another, 0 where it is not: no pattern, so that `%`, `_` and `\\` are themselves."""
+    """The index of a substring, from 1; 0 if it is absent. Unlike LIKE, it has no special characters."""
 
     name = "strpos"
     inherit_cache = True
@@ -32,7 +32,7 @@ def sqlite_strpos(element: Strpos, compiler: SQLCompiler, **kwargs: Any) -> str:
 
 
 class Fold(GenericFunction[str]):
-    """Lower case beyond ASCII."""
+    """Lower case of all Unicode characters."""
 
     name = "fold"
     type = String()
@@ -62,16 +62,16 @@ def contains(column: Column, text: str) -> ColumnElement[bool]:
 
 
 def startswith(column: Column, text: str) -> ColumnElement[bool]:
-    """A range of an index: from the text up to the next text of the same length."""
+    """A prefix search as a range of an index: from the text up to the next larger text of the same length."""
     head = text.rstrip(chr(0x10FFFF))
     if not head:
         return column >= text
-    step = 0xE000 - 0xD7FF if head[-1] == "\ud7ff" else 1  # over the surrogates, which are no characters
+    step = 0xE000 - 0xD7FF if head[-1] == "\ud7ff" else 1  # skips the surrogates, which are not characters
     return and_(column >= text, column < head[:-1] + chr(ord(head[-1]) + step))
 
 
 def mentions(column: Column, text: str) -> ColumnElement[bool]:
-    """Does the column contain the text, in whatever case?"""
+    """Whether the column contains the text, ignoring case."""
     return func.strpos(func.fold(column), func.fold(type_coerce(text, String))) > 0
 
 
@@ -98,11 +98,11 @@ FITTING = {
     UUID: ("", "ne", "in"),
     Enum: ("", "ne", "in"),
 }
-"""The operators that make sense for a type; for all others it is ORDERED."""
+"""The operators of a type; other types have those in ORDERED."""
 
 
 def filters_of(name: str, annotation: Any, column: Column) -> Iterator[tuple[Parameter, str]]:
-    """Every filter that a field allows, as parameter and operator."""
+    """The filters of a field, each as parameter and operator."""
     plain, nullable = plain_type(annotation)
     one: Any = value_type(plain, column.type)
     family = Enum if issubclass(plain, Enum) else plain

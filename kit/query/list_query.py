@@ -1,4 +1,4 @@
-"""Query variants: the parameters of a list, which filter, search, sort, page and embed."""
+"""List queries: the query parameters of a list, which filter, search, sort, page, select fields and embed."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
@@ -27,9 +27,9 @@ MAX_LIMIT = 100
 MAX_OFFSET = 1_000_000
 Statement = SelectOfScalar[Any]
 QUERY = "kit.query"
-"""In the scope of a request: its query variant."""
+"""The key in the ASGI scope of the request's `ListQuery`."""
 MAX_CURSOR = 2000
-"""In characters."""
+"""The largest length of a cursor, in characters."""
 
 
 def number(low: int, high: int) -> Any:
@@ -41,9 +41,9 @@ def names(allowed: Sequence[str]) -> Any:
 
 
 class ListQuery:
-    """What may be asked of a list. A resource says in a subclass which fields filter, sort, search, and embed.
+    """The query parameters of a list. A resource declares in a subclass its fields for filters, sort and search.
 
-    Every parameter that is not declared is a 422 which lists those that are. See section 5 of the contract.
+    An undeclared parameter is a 422, which lists the declared ones.
     """
 
     model: ClassVar[type[Entity]]
@@ -52,19 +52,19 @@ class ListQuery:
     sorts: ClassVar[Sequence[str]] = ()
     search: ClassVar[Sequence[str]] = ()
     includes: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    """The relationships that may be embedded, each with the name of the variant that shows it."""
+    """The relationships that can be embedded, each with the name of its read variant."""
     default_sort: ClassVar[str] = "id"
     extras: ClassVar[Sequence[Parameter]] = ()
-    """Parameters of the resource's own, for one thing as for many."""
+    """Further parameters of the resource, for a single row and for lists."""
     parameters: ClassVar[Mapping[str, Parameter]]
     shaping: ClassVar[Mapping[str, Parameter]]
-    """Those parameters that make sense for one thing as well."""
+    """The parameters that apply to a single row too."""
     conditions: ClassVar[Mapping[str, tuple[str, str]]]
     """Filter parameter → field and operator."""
 
     def __init_subclass__(cls) -> None:
         if not hasattr(cls, "model"):
-            return  # a variant for resources to build on
+            return  # a base class for the queries of resources
         fields = ("id", *(name for name in cls.filters if name != "id"))
         filters = [(part, name, operator) for name in fields for part, operator in cls.filters_of(name)]
         cls.conditions = {part.name: (name, operator) for part, name, operator in filters}
@@ -113,7 +113,7 @@ class ListQuery:
         return query
 
     def take(self, request: Request, parameters: Mapping[str, Parameter]) -> None:
-        """Read the parameters of a request; a 422 for each that is unknown, repeated or of another type."""
+        """Read the parameters of a request. Raises a 422 for unknown, repeated and invalid parameters."""
         self.runtime: Runtime = getattr(request.scope["app"], "runtime", None) or runtime_of(request)
         self.secret: bytes = self.runtime.secrets[0]
         self.text: bytes = request.scope["query_string"]
@@ -124,28 +124,30 @@ class ListQuery:
         if self.hidden:
             filtered = {self.conditions[name][0] for name in self.given if name in self.conditions}
             refuse_private(filtered.union(term.removeprefix("-") for term in self.given.get("sort", ())) & self.hidden)
-        request.scope[QUERY] = self  # the answer is shaped by it
+        request.scope[QUERY] = self  # the rendering of the response reads it
         if "cursor" in self.given and "offset" in self.given:
             detail = "A cursor and an offset exclude each other"
             raise invalid([error("query", "offset", detail, "conflicting_parameter")])
 
     @property
     def sort(self) -> str:
-        """The order that is asked for, as in `-age,name`."""
+        """The requested order, as in `-age,name`, or the default."""
         return ",".join(self.given.get("sort") or [self.default_sort])
 
     @property
     def loading(self) -> list[ORMOption]:
-        """The loader options for what is embedded, for `session.get(…, options=query.loading)`."""
+        """The loader options for the embedded relationships, for `session.get(…, options=query.loading)`."""
         return [embedding(self.model, name, read_variant(self.includes[name])) for name in self.included]
 
     def shown(self, row: Any) -> Read:
-        """What the answer shows of a row: the fields that were asked for, and what is embedded."""
+        """A row as an instance of the read variant, with the requested fields and the embedded relationships."""
+        if self.fields is None and not self.included:
+            return self.read.of(row)
         related = {name: embedded(row, name, read_variant(self.includes[name])) for name in self.included}
         return self.read.of(row).select(self.fields, related)
 
     def narrowed(self, statement: Statement) -> Statement:
-        """The select with the filters and the search."""
+        """The select with the conditions of the filters and of the search."""
         for name, (field, operator) in self.conditions.items():
             if name in self.given:
                 statement = statement.where(OPERATORS[operator][0](getattr(self.model, field), self.given[name]))
@@ -156,6 +158,6 @@ class ListQuery:
 
 
 def declared_by(request: Request) -> Collection[str]:
-    """The query parameters that the handler and its dependencies declare beside the query variant."""
+    """The query parameters that the handler and its dependencies declare beside the `ListQuery`."""
     declared: Collection[str] = getattr(request.scope.get("route"), "declared_parameters", ())
     return declared

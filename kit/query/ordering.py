@@ -1,4 +1,4 @@
-"""Orders of lists: the sort keys, and the segments of rows behind a position, made once for each order."""
+"""Orders of lists: the sort keys, and the segments of rows after a position, built once for each order."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ from kit.query import cursors
 from kit.query.list_query import ListQuery
 
 MAX_ORDERS = 500
-"""Orders that are kept; the least recently used ones are made again."""
+"""The size of the cache of orders (LRU)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """A part of a list that one select reads: its condition and its ordering."""
+    """A part of a list that one select reads."""
 
     condition: ColumnElement[bool]
     ordering: Sequence[ColumnElement[Any]]
 
 
 class Order:
-    """The sort keys of a list. The id comes last unless it is among them, so that the order is always total."""
+    """The sort keys of a list. The id is added as the last key if it is missing, so that the order is total."""
 
     def __init__(self, model: type[Entity], text: str) -> None:
         self.model, self.scope = model, f"{model.__tablename__} {text}"
@@ -43,14 +43,14 @@ class Order:
 
     @cached_property
     def everything(self) -> Segment:
-        """All rows, for a page behind an offset."""
+        """All rows, for a page after an offset."""
         return Segment(true(), [key.ordering() for key in self.keys])
 
     def segments(self, position: Sequence[Any]) -> list[Segment]:
-        """The rows behind this position, or all rows if it is empty.
+        """The segments of the rows after this position, or of all rows if it is empty.
 
-        Their bound parameters `position_0`, `position_1`, … take its values. Segments differ only in which values are
-        null, so that there is one statement for all other positions.
+        The values of the position are bound as `position_0`, `position_1`, … So the segments depend only on which
+        values are None, and one compiled statement serves all other positions.
         """
         nulls = tuple(value is None for value in position)
         if nulls not in self._segments:
@@ -63,11 +63,11 @@ class Order:
         return self._segments[nulls]
 
     def cursor_behind(self, secret: bytes, row: Mapping[str, Any]) -> str:
-        """The cursor of the page behind a row with these values."""
+        """The cursor of the page that starts after the row with these values."""
         return cursors.encode(secret, self.scope, [row[field] for field in self.fields])
 
     def position_of(self, query: ListQuery) -> tuple[Any, ...]:
-        """The sort keys of the row behind which the page starts; empty if no cursor is given."""
+        """The sort key values of the row after which the page starts; empty without a cursor."""
         if "cursor" not in query.given:
             return ()
         payload = cursors.decode(query.secret, self.scope, query.given["cursor"])

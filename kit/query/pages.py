@@ -1,4 +1,4 @@
-"""Pages: the rows of a list behind a cursor or an offset, in a total order (keyset pagination)."""
+"""Pages: the rows of a list after a cursor or an offset, in a total order (keyset pagination)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from kit.query.ordering import Order, order_of
 
 @dataclass(kw_only=True)
 class Page:
-    """A page of a list: the cursor of the next page, if there is one, and the total if it was asked for."""
+    """A page of a list: the cursor of the next page, if any, and the total, if the request asks for it."""
 
     cursor: str | None
     total: int | None
@@ -23,15 +23,15 @@ class Page:
 
 @dataclass(kw_only=True)
 class ShownPage(Page):
-    """A page with what is shown of each of its rows."""
+    """A page whose rows are instances of the read variant."""
 
     rows: Sequence[Read]
 
 
 async def page(session: ReadSession, query: ListQuery, statement: SelectOfScalar[Any]) -> Page:
-    """The page of this select that the query asks for: filtered, ordered and limited.
+    """The page of a select that a query asks for: filtered, ordered and limited.
 
-    Answer it from a handler whose response model is a list of the read variant.
+    Return it from a handler whose response model is a list of the read variant.
     """
     if query.runtime.fast_page is not None:
         fast: Page | None = await query.runtime.fast_page(session, query, statement)
@@ -41,7 +41,7 @@ async def page(session: ReadSession, query: ListQuery, statement: SelectOfScalar
 
 
 async def plain_page(session: ReadSession, query: ListQuery, statement: SelectOfScalar[Any]) -> ShownPage:
-    """At most two statements, one more for a count, and one for each relationship that is embedded."""
+    """A page made by the ORM: at most two selects, one more for a count, and one for each embedded relationship."""
     order = order_of(query.model, query.sort)
     position, statement = order.position_of(query), query.narrowed(statement)
     total = await _count(session, statement) if query.given.get("count") else None
@@ -62,7 +62,7 @@ async def _collect(
     statement: SelectOfScalar[Any],
     number: int,
 ) -> list[Any]:
-    """At most so many rows, in order, from this position or offset on."""
+    """At most `number` rows, in order, from the keyset position or the offset on."""
     offset = query.given.get("offset")
     values = {f"position_{index}": value for index, value in enumerate(position)}
     rows: list[Any] = []

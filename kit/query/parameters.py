@@ -1,4 +1,4 @@
-"""Query parameters: named, typed and documented, each given at most once."""
+"""Query parameters: their names, types and documentation. Each may be given once."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -12,13 +12,13 @@ from kit.http.problems import describe, error, invalid
 
 
 def comma_separated(kind: Any, longest: int) -> Any:
-    """The type of a comma-separated list: at least one of a kind, and at most so many."""
+    """The type of a comma-separated list with 1 to `longest` elements."""
     return Annotated[list[kind], Field(min_length=1, max_length=longest)]
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A query parameter. `kind` is its type as pydantic knows it; a `listed` one is comma-separated."""
+    """A query parameter. `kind` is its type, for pydantic; `listed` means that its value is comma-separated."""
 
     name: str
     kind: Any
@@ -44,9 +44,9 @@ class Parameter:
 
 
 def read(known: Mapping[str, Parameter], given: QueryParams, others: Collection[str] = ()) -> dict[str, Any]:
-    """The values of the parameters given; a 422 for what is unknown, repeated or of another type.
+    """The values of the given parameters. Raises a 422 for unknown, repeated and invalid parameters.
 
-    `others` are known too, but read by somebody else.
+    `others` are the names of parameters that are allowed too, but that FastAPI reads.
     """
     refuse_unknown([*known, *others], given)
     refuse_repeated(known, given)
@@ -64,7 +64,7 @@ def read(known: Mapping[str, Parameter], given: QueryParams, others: Collection[
 
 
 def refuse_unknown(known: Collection[str], given: QueryParams) -> None:
-    """A 422 that names each unknown parameter and lists the known ones."""
+    """Raise a 422 that names the unknown parameters and lists the known ones."""
     unknown = [name for name in given if name not in known]
     if unknown:
         listing = f"Unknown parameter; known are: {', '.join(known) or 'none'}"
@@ -72,7 +72,7 @@ def refuse_unknown(known: Collection[str], given: QueryParams) -> None:
 
 
 def refuse_repeated(single: Collection[str], given: QueryParams) -> None:
-    """A 422 for each parameter with a single value that is given more than once."""
+    """Raise a 422 if a parameter is given more than once."""
     if len(given) == len(given.multi_items()):
         return
     names = [name for name, _ in given.multi_items()]

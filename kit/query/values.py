@@ -1,4 +1,4 @@
-"""Values of filters: typed by the column that they are compared with."""
+"""Values of filters: their types and bounds, which follow from the column."""
 
 import re
 from datetime import datetime
@@ -18,7 +18,7 @@ INTEGER = re.compile("-?[0-9]+")
 DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 MAX_TEXT = 200
-"""Of a value in a query, in characters."""
+"""The largest length of a value in a query, in characters."""
 
 
 def yes_or_no(value: object) -> object:
@@ -28,17 +28,17 @@ def yes_or_no(value: object) -> object:
 
 
 def in_years_of_four_digits(time: datetime) -> datetime:
-    if not 1 < time.year < 9999:  # at the edges it may not exist in UTC
+    if not 1 < time.year < 9999:  # in years 1 and 9999 the conversion to UTC may overflow
         raise PydanticCustomError("datetime_range", "The year should be between 2 and 9998")
     return time
 
 
 def written(pattern: re.Pattern[str], kind: LiteralString) -> BeforeValidator:
-    """Refuse what Python would read, but nobody writes: `1_0` for 10, or seconds for a time."""
+    """Refuse notations that pydantic accepts by mistake, such as `1_0` for 10, or seconds for a time."""
 
     def check(value: object) -> object:
         if isinstance(value, str) and not pattern.fullmatch(value):
-            raise PydanticCustomError(kind, "Input is not written as its type is")
+            raise PydanticCustomError(kind, "Input is not in the notation of its type")
         return value
 
     return BeforeValidator(check)
@@ -52,7 +52,7 @@ Amount = Annotated[Decimal, pydantic.Field(max_digits=10, decimal_places=2), wri
 
 
 def plain_type(annotation: Any) -> tuple[type, bool]:
-    """The Python type behind an annotation, and whether it may be None."""
+    """The Python type of an annotation, and whether it is optional."""
     if get_origin(annotation) is Annotated:
         return plain_type(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
@@ -62,7 +62,7 @@ def plain_type(annotation: Any) -> tuple[type, bool]:
 
 
 def value_type(plain: type, column: TypeEngine[Any]) -> Any:
-    """What a filter's value may be: bounded by what the column can be compared with."""
+    """The type of a filter's value, bounded by the range of the column."""
     if plain is int:
         edge = MAX_ID if isinstance(column, BigInteger) else 2**31 - 1
         return Annotated[int, pydantic.Field(ge=-edge - 1, le=edge), only_integers]

@@ -13,6 +13,7 @@ from starlette.routing import Match
 from starlette.websockets import WebSocket, WebSocketState
 
 from kit.database.errors import FAILURES, explained
+from kit.http.bodies import too_large
 from kit.http.problems import Problem, describe, invalid, problem_from, render
 from kit.server.lifespan import LifespanState
 
@@ -44,8 +45,10 @@ async def answer_http_exception(
             connection.scope, Problem(405, "The method is not allowed.", kind="method-not-allowed", headers=headers)
         )
     if failure.status_code == 404 and failure.detail == "Not Found":
-        missing = Problem(404, "There is no such thing.", kind="not-found", headers=failure.headers)
+        missing = Problem(404, "The resource does not exist.", kind="not-found", headers=failure.headers)
         return await answer(connection, missing)
+    if failure.status_code == 413 and failure.detail == "Content Too Large":  # FastAPI's, over `max_body_size`
+        return await answer(connection, too_large())
     return await answer(connection, with_explanation(problem_from(failure), lifespan))
 
 

@@ -33,7 +33,7 @@ def health_router(shutdown: Shutdown) -> APIRouter:
         except FAILURES as failed:
             raise unready("The database cannot be reached.") from failed
         if state.missing:
-            raise unready(state.sentence, missing=state.missing)
+            raise unready(state.message, missing=state.missing)
         return JSONResponse({"status": "ready"})
 
     return router

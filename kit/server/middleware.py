@@ -8,7 +8,7 @@ from starlette.types import ASGIApp
 
 from kit.openapi.responses import HEADERS
 from kit.server.admission import Admission
-from kit.server.request_log import RequestLog
+from kit.server.request_log import PathOf, RequestLog
 from kit.server.security_headers import TrustedHosts
 from kit.server.shutdown import Shutdown
 
@@ -31,7 +31,7 @@ class Layers:
     credentials: bool = False
 
 
-def surround(app: ASGIApp, layers: Layers, shutdown: Shutdown) -> ASGIApp:
+def surround(app: ASGIApp, layers: Layers, shutdown: Shutdown, path_of: PathOf) -> ASGIApp:
     """The application inside this middleware. What a user adds by `add_middleware` is inside of it too."""
     app = Admission(app, layers.max_in_flight, layers.max_streams)
     if layers.origins:
@@ -45,4 +45,4 @@ def surround(app: ASGIApp, layers: Layers, shutdown: Shutdown) -> ASGIApp:
         )
     if "*" not in layers.hosts:
         app = TrustedHosts(app, hosts=layers.hosts)
-    return RequestLog(app, shutdown)
+    return RequestLog(app, shutdown, path_of)

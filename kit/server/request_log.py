@@ -7,7 +7,7 @@ import random
 import re
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
@@ -15,17 +15,24 @@ from typing import Any
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kit.database.errors import first_line
+from kit.http.bodies import too_large
 from kit.http.problems import Problem, render, unavailable
 from kit.server.security_headers import ALWAYS, AUTHORIZATION, HSTS, NAMES, PRIVATE, Header, missing
 from kit.server.shutdown import Shutdown
 
 log = logging.getLogger("kit")
+PathOf = Callable[[Scope], str | None]
+"""Says which path the route has that served a request, as in `/heroes/{hero_id}`."""
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 """Of the request that is being served: every line of the log carries it."""
 LOGGED_FIELDS = ("method", "route", "status", "duration_ms")
 ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 """The caller's `X-Request-ID`, if it is 1 to 128 of these characters; else the request gets a new one."""
 CLOSING = (b"connection", b"close")
+TOO_LARGE = (413, [(b"content-length", b"17"), (b"content-type", b"text/plain; charset=utf-8")], b"Content Too Large")
+"""What FastAPI answers to a body over `max_body_size` of the application, or of where a router is included."""
+NO_CONTENT, CONTENT_TYPE = 204, b"content-type"
 IS_LOGGED = "kit.is_logged"
 """The key of the ASGI scope that another service sets, in which this one is mounted: it does all of this."""
 
@@ -40,8 +47,8 @@ class RequestLog:
     A HEAD is served as the GET without its body (RFC 9110, section 9.3.2).
     """
 
-    def __init__(self, app: ASGIApp, shutdown: Shutdown) -> None:
-        self.app, self.shutdown = app, shutdown
+    def __init__(self, app: ASGIApp, shutdown: Shutdown, path_of: PathOf) -> None:
+        self.app, self.shutdown, self.path_of = app, shutdown, path_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket") or IS_LOGGED in scope:
@@ -67,8 +74,8 @@ class RequestLog:
             if not exchange.is_cut_off and not await self.is_answered(failure, scope, receive, exchange):
                 raise
         finally:
-            route = getattr(inner.get("route"), "path_format", None)
-            log_response(method, route, exchange.status, time.perf_counter() - started)
+            if log.isEnabledFor(logging.INFO):
+                log_response(method, self.path_of(inner), exchange.status, time.perf_counter() - started)
 
     async def is_answered(self, failure: BaseException, scope: Scope, receive: Receive, exchange: "Exchange") -> bool:
         """Answer a request that ended with an exception, if it has no response yet. False if the server has to know.
@@ -86,7 +93,7 @@ class RequestLog:
         """The response to a request that has none of its own, after an exception, or at the end of the shutdown."""
         if isinstance(failure, Exception):
             if not isinstance(failure, ClientDisconnect):
-                log.error("Unexpected exception", exc_info=failure)
+                log.error("Unexpected exception: %s: %s", type(failure).__name__, first_line(failure), exc_info=failure)
             return Problem(500, "Something went wrong; the log has it under this request id.", kind="internal")
         return unavailable("unknown", "The service has shut down.") if self.shutdown.has_begun else None
 
@@ -100,19 +107,38 @@ class Exchange:
         self.status = 0
         self.is_complete = self.is_cut_off = False
         """`is_cut_off`: the response to HEAD is complete, and the application was told so by an exception."""
+        self.withheld: Message | None = None
+        """The start of a response that may be FastAPI's to a body that is too large."""
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
+            if message["status"] == TOO_LARGE[0] and list(message["headers"]) == TOO_LARGE[1]:
+                self.withheld = message
+                return
             self.status = message["status"]
             message["headers"] = self.completed(message["headers"])
         elif message["type"] == "http.response.body":
+            if self.withheld is not None:
+                message = await self.released(self.withheld, message)
             message = self.without_body() if self.is_head else message
             self.is_complete = not message.get("more_body", False)
         await self.send_on(message)
 
+    async def released(self, start: Message, body: Message) -> Message:
+        """Send the start that was withheld, and return the body: those of a problem, if the response is FastAPI's."""
+        self.withheld = None
+        if body.get("body") == TOO_LARGE[2]:
+            response = render(self.scope, too_large())
+            start, body = {**start, "headers": response.raw_headers}, {**body, "body": response.body}
+        self.status = start["status"]
+        await self.send_on({**start, "headers": self.completed(start["headers"])})
+        return body
+
     def completed(self, headers: Iterable[Header]) -> list[Header]:
         """The headers of the response, with its id, and those security headers that it lacks."""
         completed, given = [*headers, self.request_id], dict(headers)
+        if self.status == NO_CONTENT:  # of which nothing has a type (RFC 9110, section 8.3)
+            completed = [header for header in completed if header[0] != CONTENT_TYPE]
         is_page = given.get(b"content-type", b"").startswith(b"text/html")
         completed += missing(given, is_page=is_page) if is_page or not NAMES.isdisjoint(given) else ALWAYS
         if PRIVATE[0] not in given and AUTHORIZATION in dict(self.scope["headers"]):
@@ -132,8 +158,6 @@ class Exchange:
 
 
 def log_response(method: str, route: str | None, status: int, seconds: float) -> None:
-    if not log.isEnabledFor(logging.INFO):
-        return
     milliseconds = round(seconds * 1000, 1)
     fields = {"method": method, "route": route, "status": status, "duration_ms": milliseconds}
     log.info("%s %s %s %s ms", method, route or "-", status or "-", milliseconds, extra=fields)

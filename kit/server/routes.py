@@ -2,7 +2,8 @@
 
 import inspect
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from operator import attrgetter
@@ -13,8 +14,10 @@ from fastapi.routing import APIWebSocketRoute, RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute, Host, Mount, Route, WebSocketRoute
 
 from kit.auth.permissions import Who
+from kit.operations.arguments import direct_handle
 from kit.operations.callers import ANY_METHOD
 from kit.operations.route import Operation
+from kit.operations.unit_of_work import Handle
 from kit.server.guards import Guard
 
 if TYPE_CHECKING:
@@ -108,6 +111,10 @@ class Entry:
         return self.context.methods or set()
 
 
+Places = dict[int, list[RouteContext]]
+"""The contexts of each route, by its identity: one for each place where its router is included."""
+
+
 def entries_of(routes: Sequence[BaseRoute]) -> Iterator[Entry]:
     """Each route with each of its methods. HEAD is served as GET, so it is left out where there is GET."""
     for context in iter_route_contexts(routes):
@@ -129,6 +136,23 @@ def access_of(entry: Entry, public: Collection[str], closed: Collection[str]) ->
     if entry.name in public:
         return Who.ANYONE
     return entry.route.who_by_method[entry.method] if isinstance(entry.route, Operation) else Who.SUPERUSERS
+
+
+def places_of(entries: Iterable[Entry]) -> Places:
+    """Where each route is included."""
+    places: Places = defaultdict(list)
+    for entry in entries:
+        found = places[id(entry.route)]
+        if not found or found[-1] is not entry.context:  # one entry for each method
+            found.append(entry.context)
+    return places
+
+
+def direct_handles(entries: Iterable[Entry], places: Places) -> dict[int, Handle]:
+    """What serves each operation, by its identity, whose arguments its unit of work has already."""
+    operations = {id(entry.route): entry.route for entry in entries if isinstance(entry.route, Operation)}
+    handles = {key: direct_handle(route, places[key]) for key, route in operations.items()}
+    return {key: handle for key, handle in handles.items() if handle is not None}
 
 
 def describe_routes(service: "Service") -> str:

@@ -1,12 +1,14 @@
 """The service: a FastAPI application with the middleware, permissions, checks, start and stop of the kit."""
 
 import os
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
+from starlette.routing import Match
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from kit.auth.permissions import Who
@@ -26,7 +28,7 @@ from kit.server.frontends import Frontends
 from kit.server.guards import PermissionCheck, guard
 from kit.server.lifespan import LifespanState
 from kit.server.middleware import Layers, surround
-from kit.server.routes import ROUTES, Entry, Snapshot, access_of, entries_of
+from kit.server.routes import ROUTES, Entry, Places, Snapshot, access_of, direct_handles, entries_of, places_of
 from kit.server.shutdown import Shutdown
 from kit.server.trailing_slashes import OtherSlash
 
@@ -58,8 +60,11 @@ class Service(FastAPI):
         self.public, self.closed, self.own_lifespan = frozenset(public), frozenset(closed), lifespan
         self.lifespan_state = LifespanState(options.get("title", "this service"))
         self.entries: list[Entry] = []
+        self.places: Places = {}
         self.checked: Snapshot | None = None
         """The routes that were checked; None if they have to be checked."""
+        self.checking = threading.Lock()
+        """FastAPI's routes are made in one thread at a time; clients of tests may run in several."""
         self.documented: object = None
         """The permissions that `openapi_schema` was made with."""
         self.found: tuple[object, list[Place]] | None = None
@@ -94,11 +99,14 @@ class Service(FastAPI):
 
     def surround(self, inside: ASGIApp) -> None:
         """Put the middleware of the kit around an application: FastAPI's own, or one that leads to it."""
-        self.surrounded = surround(inside, self.layers, self.shutdown)
+        self.surrounded = surround(inside, self.layers, self.shutdown, self.path_of)
 
     def check_routes(self) -> None:
-        """Refuse routes that would not work, and note who may use each of the others."""
-        snapshot = Snapshot(self.router)
+        """Refuse routes that would not work, and note how each of the others is served, and for whom."""
+        with self.checking:
+            self.checked = self.check(Snapshot(self.router))
+
+    def check(self, snapshot: Snapshot) -> Snapshot:
         for route in snapshot.routes:  # before FastAPI makes copies of those that are included
             guard(route)
             if isinstance(route, APIRoute):
@@ -114,7 +122,17 @@ class Service(FastAPI):
             raise ValueError("\n".join(faults))
         self.runtime.access = {entry.key: access_of(entry, self.public, self.closed) for entry in self.entries}
         self.note_public()
-        self.checked = snapshot
+        self.places = places_of(self.entries)
+        self.runtime.direct = direct_handles(self.entries, self.places)
+        return snapshot
+
+    def path_of(self, scope: Scope) -> str | None:
+        """The path of the route that has served a request, with the prefixes under which its router is included."""
+        route = scope.get("route")
+        contexts = self.places.get(id(route), [])
+        if len(contexts) > 1:
+            contexts = [context for context in contexts if context.matches(scope)[0] is Match.FULL]
+        return contexts[0].path if contexts else getattr(route, "path_format", None)
 
     def is_public(self, name: str) -> bool:
         """Whether the route of this name needs no token because `public` lists it."""
@@ -128,7 +146,7 @@ class Service(FastAPI):
             self.documented, self.found = self.runtime.access, (self.runtime.access, places)
         return self.openapi_schema
 
-    def places(self) -> list[Place]:
+    def example_places(self) -> list[Place]:
         """The places for ids of rows in the document, which may be one that the application has replaced."""
         self.refresh_routes()
         if self.found is None or self.found[0] is not self.runtime.access:

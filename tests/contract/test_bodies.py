@@ -27,7 +27,7 @@ async def test_an_unknown_field_is_refused_by_its_name(client: Client, resource:
 
 
 @needs("replace", "read")
-async def test_what_was_read_may_be_sent_back_and_changes_nothing(client: Client, resource: Resource) -> None:
+async def test_sending_back_a_read_row_changes_nothing(client: Client, resource: Resource) -> None:
     sent = await resource.whole(client, turn=0)
     url = resource.url(await resource.make(client, **sent))
     embedded = {"include": ",".join(resource.query.includes)} if resource.has("includes") else {}
@@ -53,14 +53,14 @@ async def test_read_only_fields_are_ignored(client: Client, resource: Resource) 
 
 
 @needs("writable", "fields that are not null")
-async def test_null_is_refused_where_there_must_be_a_value(client: Client, resource: Resource) -> None:
+async def test_null_is_refused_for_a_field_that_is_not_nullable(client: Client, resource: Resource) -> None:
     for field, method, url, body in await resource.written(client, "fields that are not null"):
         answer = await client.request(method, url, json=body | {field.name: None})
         assert pointers(answer) == {field.name}
 
 
 @needs("things", "nullable fields")
-async def test_null_is_accepted_where_the_docs_offer_it(client: Client, resource: Resource) -> None:
+async def test_null_is_accepted_for_a_nullable_field(client: Client, resource: Resource) -> None:
     for verb, method, url in await resource.writable(client):
         nulls = dict.fromkeys(some(field.name for field in resource.fields(verb) if field.nullable))
         answer = await client.request(method, url, json=await resource.valid(client, verb) | nulls)
@@ -69,7 +69,7 @@ async def test_null_is_accepted_where_the_docs_offer_it(client: Client, resource
 
 
 @needs("writable", "required fields")
-async def test_a_required_field_is_missed(client: Client, resource: Resource) -> None:
+async def test_a_missing_required_field_is_refused(client: Client, resource: Resource) -> None:
     for verb, method, url in await resource.writable(client):
         required = {field.name for field in resource.fields(verb) if field.required}
         assert (verb == "update") <= (not required)
@@ -86,7 +86,7 @@ async def test_an_empty_patch_changes_nothing(client: Client, resource: Resource
 
 
 @needs("update", "read")
-async def test_a_patch_of_one_field_leaves_the_others(client: Client, resource: Resource) -> None:
+async def test_a_patch_of_one_field_keeps_the_others(client: Client, resource: Resource) -> None:
     some(set(resource.query.read.model_fields).intersection(field.name for field in resource.fields("update")))
     for field in resource.fields("update"):
         thing = await resource.make(client, **await resource.whole(client, turn=0))
@@ -102,7 +102,7 @@ async def test_a_patch_of_one_field_leaves_the_others(client: Client, resource: 
 
 
 @needs("replace", "read")
-async def test_a_put_sets_what_it_leaves_out_to_its_default(client: Client, resource: Resource) -> None:
+async def test_a_put_sets_missing_fields_to_their_defaults(client: Client, resource: Resource) -> None:
     thing = await resource.make(client, **await resource.whole(client, turn=1))
     body = await resource.body(client, "replace", whole=False)
     answer = await client.put(resource.url(thing), json=body)
@@ -122,7 +122,7 @@ def beyond(field: Field) -> list[str]:
 
 
 @needs("writable", "integers")
-async def test_an_integer_is_one_and_within_its_bounds(client: Client, resource: Resource) -> None:
+async def test_a_value_that_is_not_an_integer_within_its_bounds_is_refused(client: Client, resource: Resource) -> None:
     for field, method, url, body in await resource.written(client, "integers"):
         for token in [*NO_INTEGERS, *beyond(field)]:
             answer = await send(client, method, url, with_raw(body, field.name, token))
@@ -139,7 +139,9 @@ async def test_an_integer_may_be_at_its_bounds(client: Client, resource: Resourc
 
 
 @needs("writable", "amounts")
-async def test_an_amount_has_two_decimals_at_most_and_is_finite(client: Client, resource: Resource) -> None:
+async def test_an_amount_with_more_than_two_decimals_or_not_finite_is_refused(
+    client: Client, resource: Resource
+) -> None:
     for field, method, url, body in await resource.written(client, "amounts"):
         for token in ("1.005", '"1.005"', "1e400", '"NaN"', '"Infinity"', "true", '"x"', "[]", '"-1e99"'):
             answer = await send(client, method, url, with_raw(body, field.name, token))
@@ -147,7 +149,7 @@ async def test_an_amount_has_two_decimals_at_most_and_is_finite(client: Client, 
 
 
 @needs("things", "amounts")
-async def test_an_amount_is_a_number_or_a_string_and_shown_as_a_string(client: Client, resource: Resource) -> None:
+async def test_an_amount_is_sent_as_number_or_string_and_returned_as_string(client: Client, resource: Resource) -> None:
     for field in some(field for field in resource.fields("create") if field.is_a("number")):
         for token in ("9.99", '"9.99"'):
             answer = await send(client, "POST", resource.path, with_raw(await resource.body(client), field.name, token))
@@ -187,7 +189,7 @@ async def test_a_name_is_not_blank(client: Client, resource: Resource) -> None:
 
 
 @needs("create", "read", "free texts")
-async def test_text_in_any_writing_is_kept_to_the_byte(client: Client, resource: Resource) -> None:
+async def test_text_in_any_script_is_stored_unchanged(client: Client, resource: Resource) -> None:
     body = await resource.body(client)
     fields = [field for field in resource.fields("create") if field.is_free_text]
     for field, text in some((field, text) for field in fields for text in WRITINGS if field.offers(text)):
@@ -199,7 +201,9 @@ async def test_text_in_any_writing_is_kept_to_the_byte(client: Client, resource:
 
 
 @needs("parents")
-async def test_a_reference_to_nothing_is_a_conflict_that_names_the_field(client: Client, resource: Resource) -> None:
+async def test_a_reference_to_a_missing_row_is_a_conflict_that_names_the_field(
+    client: Client, resource: Resource
+) -> None:
     for verb, method, url in await resource.writable(client):
         for field in some(field for field in resource.fields(verb) if field.parent):
             nothing = 2**62 if field.is_a("integer") else "01890000-0000-7000-8000-000000000000"
@@ -210,7 +214,7 @@ async def test_a_reference_to_nothing_is_a_conflict_that_names_the_field(client:
 
 
 @needs("delete", "read")
-async def test_what_was_deleted_is_gone(client: Client, resource: Resource) -> None:
+async def test_a_deleted_row_is_not_found(client: Client, resource: Resource) -> None:
     kept, gone = await resource.make(client), await resource.make(client)
     answer = await client.delete(resource.url(gone))
     assert (answer.status_code, answer.content) == (204, b"")

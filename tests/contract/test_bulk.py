@@ -21,7 +21,7 @@ async def bodies(client: Client, resource: Resource, number: int) -> list[Json]:
 
 
 @needs("bulk", "list", "create")
-async def test_many_are_created_in_their_order(client: Client, resource: Resource) -> None:
+async def test_a_bulk_creates_its_elements_in_order(client: Client, resource: Resource) -> None:
     before = len(await resource.all(client))
     answer = await create_many(client, resource, sent := await bodies(client, resource, 5))
     assert answer.status_code == 201, answer.text
@@ -34,7 +34,7 @@ async def test_many_are_created_in_their_order(client: Client, resource: Resourc
 
 
 @needs("bulk", "list", "create", "required fields")
-async def test_one_that_is_not_valid_keeps_all_from_being_created(client: Client, resource: Resource) -> None:
+async def test_an_invalid_element_aborts_the_bulk(client: Client, resource: Resource) -> None:
     good, required = (
         await bodies(client, resource, 3),
         {field.name for field in resource.fields("create") if field.required},
@@ -46,7 +46,7 @@ async def test_one_that_is_not_valid_keeps_all_from_being_created(client: Client
 
 
 @needs("bulk", "list", "create", "unique")
-async def test_one_that_is_taken_keeps_all_from_being_created(client: Client, resource: Resource) -> None:
+async def test_a_taken_value_aborts_the_bulk(client: Client, resource: Resource) -> None:
     first, *others = await bodies(client, resource, 3)
     before = await resource.all(client)
     answer = await create_many(client, resource, [first, *others, first])
@@ -56,7 +56,7 @@ async def test_one_that_is_taken_keeps_all_from_being_created(client: Client, re
 
 
 @needs("bulk", "list", "create", "required fields")
-async def test_those_that_fail_are_left_out_where_that_is_asked_for(client: Client, resource: Resource) -> None:
+async def test_failing_elements_are_skipped_on_request(client: Client, resource: Resource) -> None:
     first, last = await bodies(client, resource, 2)
     before = len(await resource.all(client))
     answer = await create_many(client, resource, [first, {}, 5, last], on_error="skip")
@@ -68,9 +68,7 @@ async def test_those_that_fail_are_left_out_where_that_is_asked_for(client: Clie
 
 
 @needs("bulk", "create")
-async def test_an_array_has_at_least_one_element_and_at_most_as_many_as_the_docs_say(
-    client: Client, resource: Resource
-) -> None:
+async def test_an_array_that_is_empty_or_longer_than_documented_is_refused(client: Client, resource: Resource) -> None:
     refused: list[Any] = [[], {}, None, "text", [{}] * (MOST + 1)]
     for wrong in refused:
         for parameters in ({}, {"on_error": "skip"}):

@@ -37,7 +37,7 @@ async def test_the_paths_shown_are_the_canonical_ones(client: Client, resource: 
     assert not [path for path in paths if path.startswith(f"{resource.path}{{") and path.endswith("/")]
 
 
-async def test_what_succeeds_and_what_fails_is_documented(client: Client, resource: Resource) -> None:
+async def test_success_and_failure_are_documented(client: Client, resource: Resource) -> None:
     shown = await document(client)
     for verb in resource.verbs:
         responses = resource.operation(verb)["responses"]
@@ -67,7 +67,7 @@ async def test_every_parameter_is_described(client: Client, resource: Resource) 
 
 
 @needs("things")
-async def test_the_example_of_a_body_can_be_sent_as_it_is(client: Client, resource: Resource) -> None:
+async def test_the_example_of_a_body_can_be_sent_unchanged(client: Client, resource: Resource) -> None:
     for verb, method, url in await resource.writable(client):
         content = resource.operation(verb)["requestBody"]["content"]["application/json"]
         body = dict(content["example"])
@@ -82,13 +82,13 @@ async def test_the_example_of_a_body_can_be_sent_as_it_is(client: Client, resour
 
 
 @needs("update")
-async def test_a_merge_patch_may_call_itself_one(client: Client, resource: Resource) -> None:
+async def test_a_patch_accepts_the_media_type_merge_patch(client: Client, resource: Resource) -> None:
     content = resource.operation("update")["requestBody"]["content"]
     assert set(content) == {"application/json", "application/merge-patch+json"}
 
 
 @needs("things")
-async def test_what_is_shown_is_what_the_docs_say(client: Client, resource: Resource) -> None:
+async def test_a_response_matches_its_documented_schema(client: Client, resource: Resource) -> None:
     shown = await document(client)
     for verb in some({"create", "read", "replace", "update"} & set(resource.verbs)):
         thing = await resource.make(client)
@@ -98,6 +98,6 @@ async def test_what_is_shown_is_what_the_docs_say(client: Client, resource: Reso
         assert set(schema.get("required", ())) <= set(thing) <= set(schema["properties"])
 
 
-async def test_resources_are_found(client: Client, resource: Resource) -> None:
+async def test_the_contract_tests_find_resources(client: Client, resource: Resource) -> None:
     assert resource.name in [other.name for other in resources_of(resource.app)]
     assert set(resource.verbs) <= OPERATIONS

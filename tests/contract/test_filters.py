@@ -48,7 +48,7 @@ def asked(operator: str, values: list[Any]) -> Iterator[tuple[str, Any]]:
 
 
 @needs("list", "create")
-async def test_every_filter_gives_the_rows_that_it_says(client: Client, resource: Resource) -> None:
+async def test_every_filter_returns_the_matching_rows(client: Client, resource: Resource) -> None:
     await resource.make_varied(client)
     rows = await resource.all(client)
     shown = {parameter: part for parameter, part in resource.query.conditions.items() if part[0] in rows[0]}
@@ -63,7 +63,7 @@ async def test_every_filter_gives_the_rows_that_it_says(client: Client, resource
 
 
 @needs("list", "create")
-async def test_filters_narrow_each_other(client: Client, resource: Resource) -> None:
+async def test_filters_are_combined_with_and(client: Client, resource: Resource) -> None:
     made = [thing["id"] for thing in await resource.make_varied(client, 4)]
     both = {"id__in": ",".join(map(str, made[:3])), "id__ne": made[0]}
     assert await ids(client, resource, sort="id", **both) == made[1:3]
@@ -71,7 +71,7 @@ async def test_filters_narrow_each_other(client: Client, resource: Resource) -> 
 
 
 @needs("list")
-async def test_a_filter_value_that_is_none_is_refused(client: Client, resource: Resource) -> None:
+async def test_an_invalid_filter_value_is_refused(client: Client, resource: Resource) -> None:
     for parameter, (name, operator) in some(resource.query.conditions.items()):
         is_text = kind_of(resource, name) is str and operator != "isnull"
         wrong = (
@@ -90,7 +90,7 @@ def compared(resource: Resource, *kinds: type) -> list[str]:
 
 
 @needs("list", "time filters")
-async def test_a_time_in_a_query_is_one_of_rfc_3339(client: Client, resource: Resource) -> None:
+async def test_a_time_in_a_query_has_the_format_of_rfc_3339(client: Client, resource: Resource) -> None:
     for parameter in some(compared(resource, datetime)):
         assert await ids(client, resource, **{parameter: "2026-01-01T00:00:00.5+01:00"}) == []
         for wrong in ("2026-01-01", "2026-01-01T00:00:00", "2026-02-30T00:00:00Z", "5", "-5", "5.5", "1700000000000"):
@@ -98,7 +98,7 @@ async def test_a_time_in_a_query_is_one_of_rfc_3339(client: Client, resource: Re
 
 
 @needs("list", "number filters")
-async def test_a_number_in_a_query_is_written_plainly(client: Client, resource: Resource) -> None:
+async def test_a_number_in_a_query_has_plain_decimal_notation(client: Client, resource: Resource) -> None:
     for parameter in some(compared(resource, int, Decimal)):
         for wrong in ("1_0", " 1", "1 ", "\u0663", "+1", "1e2"):
             assert pointed(await client.get(resource.path, params={parameter: wrong})), (parameter, wrong)
@@ -110,7 +110,7 @@ def pointed(answer: Any) -> list[str]:
 
 
 @needs("list", "create", "search")
-async def test_a_search_finds_what_contains_the_text_in_whatever_case(client: Client, resource: Resource) -> None:
+async def test_a_search_finds_rows_that_contain_the_text_ignoring_case(client: Client, resource: Resource) -> None:
     for field in some(field for field in resource.fields("create") if field.name in resource.query.search):
         for text in [text for text in WRITINGS if field.offers(text)]:
             await resource.make(client, **{field.name: text})
@@ -126,13 +126,13 @@ def mentions(resource: Resource, row: Json, text: str) -> bool:
 
 
 @needs("list", "search")
-async def test_a_search_for_what_no_text_holds_is_refused(client: Client, resource: Resource) -> None:
+async def test_a_search_for_text_that_cannot_be_stored_is_refused(client: Client, resource: Resource) -> None:
     for wrong in ("", "\0", "a\0b", "a" * 201, "a" * 60_000):
         assert refused(await client.get(resource.path, params={"q": wrong}), "q")
 
 
 @needs("list", "create")
-async def test_only_the_fields_asked_for_are_given(client: Client, resource: Resource) -> None:
+async def test_only_the_requested_fields_are_returned(client: Client, resource: Resource) -> None:
     thing = await resource.make(client)
     names = list(resource.query.read.model_fields)
     places = [resource.path, resource.url(thing)] if "read" in resource.verbs else [resource.path]
@@ -158,7 +158,7 @@ async def related(client: Client, resource: Resource, turn: int = 0) -> Json:
 
 
 @needs("list", "create", "includes")
-async def test_what_is_related_is_embedded_when_it_is_asked_for(client: Client, resource: Resource) -> None:
+async def test_related_rows_are_embedded_on_request(client: Client, resource: Resource) -> None:
     thing = await related(client, resource)
     embeddable = set(resource.query.includes)
     for place in [resource.path, *([resource.url(thing)] if "read" in resource.verbs else [])]:
@@ -171,7 +171,7 @@ async def test_what_is_related_is_embedded_when_it_is_asked_for(client: Client, 
 
 
 @needs("list", "create", "includes")
-async def test_what_is_embedded_costs_no_statement_per_row(client: Client, resource: Resource) -> None:
+async def test_embedding_needs_no_statement_per_row(client: Client, resource: Resource) -> None:
     parameters = {"include": ",".join(resource.query.includes), "sort": "id"}
     costs = []
     for turns in (range(1), range(1, 6)):
@@ -184,13 +184,13 @@ async def test_what_is_embedded_costs_no_statement_per_row(client: Client, resou
 
 
 @needs("list")
-async def test_an_include_that_is_none_is_refused(client: Client, resource: Resource) -> None:
+async def test_an_unknown_include_is_refused(client: Client, resource: Resource) -> None:
     for wrong in ("nonsense", "", "id", "team.heroes", "__class__"):
         assert "include" in pointed(await client.get(resource.path, params={"include": wrong}))[0]
 
 
 @needs("list")
-async def test_every_field_that_sorts_or_filters_leads_an_index(client: Client, resource: Resource) -> None:
+async def test_every_field_for_sort_or_filter_is_the_first_of_an_index(client: Client, resource: Resource) -> None:
     kinds = [*resource.table.indexes, *resource.table.constraints]
     indexed = [part for part in kinds if isinstance(part, Index | PrimaryKeyConstraint | UniqueConstraint)]
     leading = {next(iter(part.columns)).name for part in indexed if len(part.columns)}

@@ -22,7 +22,7 @@ async def number_of(client: Client, resource: Resource) -> int:
 
 
 @needs("create")
-async def test_a_create_repeated_with_its_key_is_answered_the_same_and_makes_one(
+async def test_a_create_repeated_with_its_key_gets_the_same_response_and_creates_one_row(
     client: Client, resource: Resource
 ) -> None:
     body = await resource.body(client)
@@ -40,7 +40,7 @@ REPEATED = ("content-type", "location", "etag")
 
 
 @needs("create")
-async def test_creates_that_race_with_one_key_make_one(client: Client, resource: Resource) -> None:
+async def test_concurrent_creates_with_one_key_create_one_row(client: Client, resource: Resource) -> None:
     body = await resource.body(client)
     before = await number_of(client, resource)
     answers = await gather(*(create(client, resource, body) for _ in range(RACERS)))
@@ -51,7 +51,7 @@ async def test_creates_that_race_with_one_key_make_one(client: Client, resource:
 
 
 @needs("create")
-async def test_a_key_that_stands_for_another_body_is_refused(client: Client, resource: Resource) -> None:
+async def test_a_key_with_another_body_is_refused(client: Client, resource: Resource) -> None:
     assert (await create(client, resource, await resource.body(client))).status_code == 201
     before = await number_of(client, resource)
     answer = await create(client, resource, await resource.body(client) | {"version": 7})

@@ -36,7 +36,7 @@ BIG = 2 * 1024 * 1024
 
 
 @needs("writable")
-async def test_what_is_no_json_is_a_bad_request(client: Client, resource: Resource) -> None:
+async def test_a_body_that_is_not_json_is_a_bad_request(client: Client, resource: Resource) -> None:
     for _, method, url in await resource.writable(client):
         for content in NO_JSON:
             answer = await send(client, method, url, content)
@@ -45,21 +45,23 @@ async def test_what_is_no_json_is_a_bad_request(client: Client, resource: Resour
 
 
 @needs("writable")
-async def test_a_number_of_too_many_digits_is_refused(client: Client, resource: Resource) -> None:
+async def test_a_number_with_too_many_digits_is_refused(client: Client, resource: Resource) -> None:
     for _, method, url in await resource.writable(client):
         answer = await send(client, method, url, b'{"a": ' + b"9" * 5000 + b"}")
         assert answer.status_code in (400, 422)
 
 
 @needs("writable")
-async def test_json_that_is_no_object_is_refused(client: Client, resource: Resource) -> None:
+async def test_json_that_is_not_an_object_is_refused(client: Client, resource: Resource) -> None:
     for _, method, url in await resource.writable(client):
         for content in NO_OBJECT:
             assert errors(await send(client, method, url, content))[0]["in"] == "body"
 
 
 @needs("writable")
-async def test_a_body_that_is_too_large_is_refused_announced_or_not(client: Client, resource: Resource) -> None:
+async def test_a_body_that_is_too_large_is_refused_with_and_without_content_length(
+    client: Client, resource: Resource
+) -> None:
     for _, method, url in await resource.writable(client):
         assert (await send(client, method, url, b" " * BIG)).status_code == 413
         assert (await chunked(client, method, url)).status_code == 413
@@ -97,7 +99,7 @@ async def test_a_body_with_a_content_encoding_is_refused(client: Client, resourc
 
 
 @needs("things")
-async def test_json_by_its_other_names_is_accepted(client: Client, resource: Resource) -> None:
+async def test_other_media_types_of_json_are_accepted(client: Client, resource: Resource) -> None:
     for verb, method, url in await resource.writable(client):
         for name in ("application/json; charset=utf-8", "Application/JSON", "application/merge-patch+json"):
             answer = await send(client, method, url, await resource.body(client, verb), **{"content-type": name})

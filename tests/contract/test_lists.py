@@ -40,7 +40,7 @@ def in_order(resource: Resource, one: Json, two: Json, order: str) -> bool:
 
 
 @needs("list", "create")
-async def test_following_the_link_gives_every_row_once_in_every_order(client: Client, resource: Resource) -> None:
+async def test_following_the_link_returns_every_row_once_in_every_order(client: Client, resource: Resource) -> None:
     made = [thing["id"] for thing in await resource.make_varied(client)]
     for order in orders(resource):
         rows = await walked(client, resource, limit=5, sort=order)
@@ -52,7 +52,7 @@ async def test_following_the_link_gives_every_row_once_in_every_order(client: Cl
 
 
 @needs("list", "create")
-async def test_rows_that_stay_are_neither_repeated_nor_skipped(client: Client, resource: Resource) -> None:
+async def test_concurrent_changes_repeat_and_skip_no_other_row(client: Client, resource: Resource) -> None:
     await resource.make_varied(client)
     for order in orders(resource)[: 2 * len(resource.query.sorts) + 2]:
         staying = {row["id"] for row in await resource.all(client)}
@@ -82,7 +82,7 @@ async def disturb(client: Client, resource: Resource, seen: list[Any], staying: 
 
 
 @needs("list", "create")
-async def test_link_is_there_exactly_when_more_rows_follow(client: Client, resource: Resource) -> None:
+async def test_link_is_present_exactly_if_more_rows_follow(client: Client, resource: Resource) -> None:
     for _ in range(4):
         await resource.make(client)
     for limit, more in ((1, True), (3, True), (4, False), (5, False), (100, False)):
@@ -93,7 +93,7 @@ async def test_link_is_there_exactly_when_more_rows_follow(client: Client, resou
 
 
 @needs("list", "create")
-async def test_link_keeps_what_was_asked_for(client: Client, resource: Resource) -> None:
+async def test_link_keeps_the_parameters_of_the_request(client: Client, resource: Resource) -> None:
     await resource.make_varied(client, 6)
     asked = {"fields": "id,version", "sort": "-id", "limit": "2", "id__ne": (await resource.all(client))[5]["id"]}
     first = await client.get(resource.path, params=asked)
@@ -105,7 +105,7 @@ async def test_link_keeps_what_was_asked_for(client: Client, resource: Resource)
 
 
 @needs("list")
-async def test_limit_and_offset_are_numbers_within_their_bounds(client: Client, resource: Resource) -> None:
+async def test_limit_and_offset_outside_of_their_bounds_are_refused(client: Client, resource: Resource) -> None:
     for name, wrong in (("limit", NO_LIMITS), ("offset", NO_OFFSETS)):
         for value in wrong:
             answer = await client.get(resource.path, params={name: value})
@@ -114,20 +114,20 @@ async def test_limit_and_offset_are_numbers_within_their_bounds(client: Client, 
 
 
 @needs("list")
-async def test_a_parameter_that_comes_twice_is_refused(client: Client, resource: Resource) -> None:
+async def test_a_repeated_parameter_is_refused(client: Client, resource: Resource) -> None:
     for name, value in (("limit", "5"), ("sort", "id"), ("count", "true"), ("fields", "id")):
         answer = await client.get(f"{resource.path}?{name}={value}&{name}={value}")
         assert [(error["in"], error["pointer"]) for error in errors(answer)] == [("query", name)]
 
 
 @needs("list")
-async def test_a_sort_that_is_none_is_refused(client: Client, resource: Resource) -> None:
+async def test_an_invalid_sort_is_refused(client: Client, resource: Resource) -> None:
     for value in ("", "nonsense", "--id", "+id", "id,", "id,id", "id,-id", "id;drop", MARKER, "id\0", "\ud7ff"):
         assert refused(await client.get(resource.path, params={"sort": value}), "sort"), value
 
 
 @needs("list", "create")
-async def test_a_cursor_that_is_not_of_this_list_and_sort_is_refused(client: Client, resource: Resource) -> None:
+async def test_a_cursor_of_another_list_or_sort_is_refused(client: Client, resource: Resource) -> None:
     for _ in range(3):
         await resource.make(client)
     cursor = await cursor_of(client, resource)
@@ -174,7 +174,7 @@ async def test_a_cursor_of_another_resource_is_refused(client: Client, resource:
 
 
 @needs("list", "create")
-async def test_a_count_is_given_when_it_is_asked_for(client: Client, resource: Resource) -> None:
+async def test_a_count_is_returned_on_request(client: Client, resource: Resource) -> None:
     made = await resource.make_varied(client, 5)
     for number, query in ((5, "limit=2"), (5, "offset=4"), (1, f"id={made[0]['id']}"), (5, "sort=-id")):
         answer = await client.get(f"{resource.path}?count=true&{query}")

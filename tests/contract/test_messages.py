@@ -15,7 +15,7 @@ NO_NUMBERS = [*NO_IDS, str(2**63), str(10**30), "9" * 5000]
 
 
 @needs("create", "read")
-async def test_what_is_created_is_shown_and_found_where_location_says(client: Client, resource: Resource) -> None:
+async def test_a_created_row_is_returned_and_found_at_its_location(client: Client, resource: Resource) -> None:
     body = await resource.whole(client, turn=1)
     answer = await client.post(resource.path, json=body)
     assert answer.status_code == 201
@@ -30,14 +30,14 @@ async def test_what_is_created_is_shown_and_found_where_location_says(client: Cl
 
 
 @needs("create")
-async def test_what_is_only_written_is_never_shown(client: Client, resource: Resource) -> None:
+async def test_write_only_fields_are_never_returned(client: Client, resource: Resource) -> None:
     body = await resource.valid(client, "create")
     answer = await client.post(resource.path, json=body)
     hidden = [body[field.name] for field in resource.fields("create") if field.name in body.keys() - answer.json()]
     assert not [value for value in hidden if isinstance(value, str) and value in answer.text]
 
 
-async def test_a_good_request_id_is_kept_and_a_bad_one_replaced(client: Client, resource: Resource) -> None:
+async def test_a_valid_request_id_is_kept_and_an_invalid_one_replaced(client: Client, resource: Resource) -> None:
     for good in ("a.B-c_9", "x" * 128):
         answer = await client.get(resource.path, headers={"X-Request-ID": good})
         assert answer.headers["x-request-id"] == good
@@ -49,7 +49,7 @@ async def test_a_good_request_id_is_kept_and_a_bad_one_replaced(client: Client, 
 
 
 @needs("readable")
-async def test_every_path_answers_with_and_without_its_slash(client: Client, resource: Resource) -> None:
+async def test_every_path_works_with_and_without_its_slash(client: Client, resource: Resource) -> None:
     for url in await resource.readable(client):
         other = url.rstrip("/") if url.endswith("/") else f"{url}/"
         one, same = await client.get(url), await client.get(other)
@@ -62,21 +62,21 @@ async def test_every_path_answers_with_and_without_its_slash(client: Client, res
 
 
 @needs("create", "read")
-async def test_location_is_canonical_however_the_path_was_written(client: Client, resource: Resource) -> None:
+async def test_location_is_canonical_for_every_spelling_of_the_path(client: Client, resource: Resource) -> None:
     answer = await client.post(resource.path.rstrip("/"), json=await resource.body(client))
     assert answer.status_code == 201
     assert answer.headers["location"] == resource.url(answer.json())
 
 
 @needs("readable")
-async def test_head_answers_as_get_without_its_body(client: Client, resource: Resource) -> None:
+async def test_head_returns_the_headers_of_get_without_body(client: Client, resource: Resource) -> None:
     for url in await resource.readable(client):
         read, head = await client.get(url), await client.head(url)
         assert (head.status_code, head.content) == (200, b"")
         assert {**head.headers, "x-request-id": ""} == {**read.headers, "x-request-id": ""}
 
 
-async def test_another_method_is_answered_with_those_that_there_are(client: Client, resource: Resource) -> None:
+async def test_another_method_gets_the_list_of_allowed_methods(client: Client, resource: Resource) -> None:
     places: dict[str, set[str]] = {}
     for _, method, url in await resource.places(client):
         key = url if url == resource.path else resource.path + "1"
@@ -101,7 +101,7 @@ async def test_times_are_in_utc_and_ids_are_integers_or_uuids(client: Client, re
 
 
 @needs("items")
-async def test_a_path_id_that_is_none_is_refused(client: Client, resource: Resource) -> None:
+async def test_an_invalid_id_in_a_path_is_refused(client: Client, resource: Resource) -> None:
     nothing = NO_NUMBERS if isinstance((await resource.make(client))["id"], int) else NO_IDS
     for _, method, _ in await resource.items(client):
         for part in nothing:
@@ -111,7 +111,7 @@ async def test_a_path_id_that_is_none_is_refused(client: Client, resource: Resou
 
 
 @needs("items")
-async def test_an_id_of_nothing_is_not_found(client: Client, resource: Resource) -> None:
+async def test_an_unknown_id_is_not_found(client: Client, resource: Resource) -> None:
     whole = isinstance((await resource.make(client))["id"], int)
     nobody: list[object] = [2**31, 2**63 - 1] if whole else [uuid4()]
     for verb, method, _ in await resource.items(client):
@@ -121,7 +121,7 @@ async def test_an_id_of_nothing_is_not_found(client: Client, resource: Resource)
             assert answer.status_code == 404
 
 
-async def test_a_path_of_nothing_is_not_found(client: Client, resource: Resource) -> None:
+async def test_an_unknown_path_is_not_found(client: Client, resource: Resource) -> None:
     answer = await client.get(f"{resource.path.rstrip('/')}/1/nothing/at/all")
     assert (answer.status_code, answer.json()["status"]) == (404, 404)
 
@@ -137,7 +137,7 @@ async def test_an_unknown_parameter_is_refused_with_the_known_ones(client: Clien
 
 
 @needs("writable")
-async def test_an_integer_or_a_text_of_nonsense_is_never_repeated(client: Client, resource: Resource) -> None:
+async def test_invalid_values_are_never_repeated_in_a_response(client: Client, resource: Resource) -> None:
     nonsense: list[object] = [{MARKER: MARKER}, [MARKER], MARKER * 9999, f"{MARKER}\0", f"{MARKER}\ud800"]
     for field, method, url, body in await resource.written(client, "any fields"):
         for value in nonsense:
@@ -147,7 +147,7 @@ async def test_an_integer_or_a_text_of_nonsense_is_never_repeated(client: Client
 
 
 @needs("update", "things")
-async def test_a_header_of_nonsense_is_never_repeated(client: Client, resource: Resource) -> None:
+async def test_invalid_headers_are_never_repeated_in_a_response(client: Client, resource: Resource) -> None:
     url = resource.url(await resource.make(client))
     answer = await client.patch(url, json={}, headers={"If-Match": MARKER})
     assert [error["in"] for error in errors(answer)] == ["header"]

@@ -127,7 +127,7 @@ def is_forbidden(answer: Response) -> bool:
     return answer.status_code == 403 and answer.json()["type"] == "urn:problem:forbidden"
 
 
-def test_every_operation_may_be_used_by_whom_its_route_class_says() -> None:
+def test_the_permission_of_every_operation_is_that_of_its_route_class() -> None:
     for route in some(ROUTES):
         operation = route.original_route
         assert isinstance(operation, Operation)
@@ -135,12 +135,12 @@ def test_every_operation_may_be_used_by_whom_its_route_class_says() -> None:
         assert who_may_use(main.app, route) is (SUPERUSERS if name_of(route) in main.app.closed else said)
 
 
-def test_what_is_for_anyone_is_listed_as_public() -> None:
+def test_operations_for_anyone_are_listed_as_public() -> None:
     for entry in some(entries_of(main.app.routes)):
         assert (main.app.runtime.access[entry.key] is ANYONE) == main.app.is_public(entry.name), entry.name
 
 
-def test_what_is_not_said_is_for_superusers() -> None:
+def test_routes_without_a_permission_are_for_superusers() -> None:
     async def handle() -> None: ...
 
     for kind in (Operation, allowing()):
@@ -150,14 +150,14 @@ def test_what_is_not_said_is_for_superusers() -> None:
 
 
 @those(OWNERS)
-def test_what_is_for_owners_has_an_owner(route: RouteContext) -> None:
+def test_operations_for_owners_have_an_entity_with_an_owner(route: RouteContext) -> None:
     resource = resource_of(route)
     entity = resource.entity if resource else None
     assert entity is None or entity.belongs_to
 
 
 @those(MEMBERS, OWNERS, SUPERUSERS)
-async def test_without_a_token_nothing_is_done(route: RouteContext, nobody: Client) -> None:
+async def test_requests_without_a_token_are_refused(route: RouteContext, nobody: Client) -> None:
     for headers in ({}, {"Authorization": "Bearer nonsense"}, {"Authorization": "Basic bm9uc2Vuc2U="}):
         answer = await nobody.request(method_of(route), filled(route), json={}, headers=headers)
         assert answer.status_code == 401
@@ -166,20 +166,22 @@ async def test_without_a_token_nothing_is_done(route: RouteContext, nobody: Clie
 
 
 @those(ANYONE)
-async def test_what_is_for_anyone_looks_at_the_request_whatever_the_token(route: RouteContext, nobody: Client) -> None:
+async def test_operations_for_anyone_ignore_the_token(route: RouteContext, nobody: Client) -> None:
     for headers in ({}, {"Authorization": "Bearer nonsense"}, {"Authorization": "Basic bm9uc2Vuc2U="}):
         answer = await nobody.request(method_of(route), filled(route), json={}, headers=headers)
         assert answer.status_code not in (401, 403, 500)
 
 
 @those(SUPERUSERS)
-async def test_what_is_for_superusers_is_refused_to_members(route: RouteContext, boss: Person, natasha: Person) -> None:
+async def test_operations_for_superusers_are_refused_to_members(
+    route: RouteContext, boss: Person, natasha: Person
+) -> None:
     for path, body in ((filled(route), {}), await ready(route, boss)):
         assert is_forbidden(await ask(route, natasha.client, path, body))
 
 
 @those(OWNERS)
-async def test_what_belongs_to_others_is_refused_to_members(
+async def test_changes_to_rows_of_others_are_refused_to_members(
     route: RouteContext, boss: Person, natasha: Person, steve: Person
 ) -> None:
     path, body = await ready(route, boss, steve)
@@ -195,7 +197,7 @@ async def test_what_belongs_to_others_is_refused_to_members(
 
 
 @every
-async def test_superusers_may_do_everything(route: RouteContext, boss: Person, steve: Person) -> None:
+async def test_superusers_may_use_every_operation(route: RouteContext, boss: Person, steve: Person) -> None:
     path, body = await ready(route, boss, steve)
     answer = await ask(route, boss.client, path, body)
     if is_usual(route):
@@ -204,7 +206,7 @@ async def test_superusers_may_do_everything(route: RouteContext, boss: Person, s
 
 
 @those(MEMBERS, OWNERS)
-async def test_members_may_do_what_is_for_them(route: RouteContext, boss: Person, natasha: Person) -> None:
+async def test_members_may_use_operations_for_members(route: RouteContext, boss: Person, natasha: Person) -> None:
     path, body = await ready(route, boss, natasha)
     answer = await ask(route, natasha.client, path, body)
     if is_usual(route):
@@ -213,7 +215,7 @@ async def test_members_may_do_what_is_for_them(route: RouteContext, boss: Person
 
 
 @of_an_item
-async def test_what_is_not_there_is_a_404_for_all_who_may(route: RouteContext, boss: Person, natasha: Person) -> None:
+async def test_an_absent_row_is_a_404_for_permitted_callers(route: RouteContext, boss: Person, natasha: Person) -> None:
     body = await body_for(route, boss, None, None)
     persons = [boss, natasha] if who_may_use(main.app, route) is not SUPERUSERS else [boss]
     for person in persons:
@@ -221,7 +223,7 @@ async def test_what_is_not_there_is_a_404_for_all_who_may(route: RouteContext, b
         assert answer.status_code == 404, answer.text
 
 
-async def test_what_is_public_answers_without_a_token_and_with_a_wrong_one(guarded: Service, nobody: Client) -> None:
+async def test_public_routes_work_without_a_token_and_with_an_invalid_one(guarded: Service, nobody: Client) -> None:
     paths = [name.removeprefix("GET ") for name in guarded.public if name.startswith("GET ")]
     for path in (*some(paths), "/docs/assets/swagger-ui.css"):
         for headers in ({}, {"Authorization": "Bearer nonsense"}):
@@ -230,7 +232,7 @@ async def test_what_is_public_answers_without_a_token_and_with_a_wrong_one(guard
 
 
 @pytest.mark.parametrize("path", ["/docs/assets/../../settings.py", "/docs/assets/%2e%2e/%2e%2e/main.py"])
-async def test_nothing_but_assets_is_served_as_a_file(nobody: Client, path: str) -> None:
+async def test_only_assets_are_served_as_files(nobody: Client, path: str) -> None:
     assert (await nobody.get(path)).status_code == 404
 
 

@@ -21,7 +21,7 @@ async def change(client: Client, resource: Resource, turn: int = 1) -> Json:
 
 
 @needs("update", "read")
-async def test_a_change_of_the_right_version_passes(client: Client, resource: Resource) -> None:
+async def test_a_change_with_the_current_version_succeeds(client: Client, resource: Resource) -> None:
     url = resource.url(await resource.make(client))
     for turn, header in enumerate(['"{}"', "*", 'W/"{}"', '"0", W/"{}"', '"{}" , W/"77", "x"', " * "], start=1):
         body = await change(client, resource, turn)
@@ -32,7 +32,7 @@ async def test_a_change_of_the_right_version_passes(client: Client, resource: Re
 
 
 @needs("changing", "read")
-async def test_a_change_of_another_version_fails_and_changes_nothing(client: Client, resource: Resource) -> None:
+async def test_a_change_with_another_version_fails_and_changes_nothing(client: Client, resource: Resource) -> None:
     for verb, method, url in await resource.items(client, *CHANGING):
         before = (await client.get(url)).json()
         body = await CHANGING[verb](client, resource)
@@ -56,7 +56,7 @@ CHANGING = {"replace": replacement, "update": change, "delete": nothing}
 
 
 @needs("replace", "read")
-async def test_a_put_that_wants_to_create_finds_that_the_thing_exists(client: Client, resource: Resource) -> None:
+async def test_a_put_with_if_none_match_of_an_existing_row_fails(client: Client, resource: Resource) -> None:
     thing = await resource.make(client)
     body = await replacement(client, resource)
     for star in ("*", " * "):
@@ -66,7 +66,7 @@ async def test_a_put_that_wants_to_create_finds_that_the_thing_exists(client: Cl
 
 
 @needs("changing")
-async def test_a_precondition_that_is_none_is_refused(client: Client, resource: Resource) -> None:
+async def test_an_invalid_precondition_is_refused(client: Client, resource: Resource) -> None:
     for verb, method, url in await resource.items(client, *CHANGING):
         body = await CHANGING[verb](client, resource)
         for header in NO_TAGS:
@@ -75,7 +75,7 @@ async def test_a_precondition_that_is_none_is_refused(client: Client, resource: 
 
 
 @needs("tags")
-async def test_what_the_caller_has_already_is_not_sent_again(client: Client, resource: Resource) -> None:
+async def test_a_matching_if_none_match_gets_a_304(client: Client, resource: Resource) -> None:
     for url in await resource.readable(client):
         tag = (await client.get(url)).headers["etag"]
         for header in (tag, f'"x", {tag}', "*", tag.removeprefix("W/")):
@@ -86,7 +86,7 @@ async def test_what_the_caller_has_already_is_not_sent_again(client: Client, res
 
 
 @needs("things", "list")
-async def test_a_list_has_a_weak_tag_that_a_change_makes_another(client: Client, resource: Resource) -> None:
+async def test_a_list_has_a_weak_tag_that_changes_with_its_rows(client: Client, resource: Resource) -> None:
     await resource.make(client)
     before = (await client.get(resource.path)).headers["etag"]
     assert before.startswith('W/"')
@@ -97,7 +97,7 @@ async def test_a_list_has_a_weak_tag_that_a_change_makes_another(client: Client,
 
 
 @needs("update", "read")
-async def test_a_thing_that_changed_is_sent_again(client: Client, resource: Resource) -> None:
+async def test_a_changed_row_is_sent_again(client: Client, resource: Resource) -> None:
     url = resource.url(await resource.make(client))
     await client.patch(url, json=await change(client, resource))
     answer = await client.get(url, headers={"If-None-Match": '"1"'})
@@ -105,7 +105,7 @@ async def test_a_thing_that_changed_is_sent_again(client: Client, resource: Reso
 
 
 @needs("update", "read")
-async def test_of_two_changes_to_one_version_one_wins(client: Client, resource: Resource) -> None:
+async def test_of_two_changes_with_one_version_one_succeeds(client: Client, resource: Resource) -> None:
     for _ in range(5):
         url = resource.url(await resource.make(client))
         bodies = [await change(client, resource, turn) for turn in (1, 2)]
@@ -116,7 +116,7 @@ async def test_of_two_changes_to_one_version_one_wins(client: Client, resource: 
 
 
 @needs("update", "read")
-async def test_every_one_of_many_changes_has_its_own_version(client: Client, resource: Resource) -> None:
+async def test_concurrent_changes_get_distinct_versions(client: Client, resource: Resource) -> None:
     url = resource.url(await resource.make(client))
     bodies = [await change(client, resource, turn) for turn in range(1, 11)]
     answers = await gather(*(client.patch(url, json=body) for body in bodies))
@@ -125,7 +125,7 @@ async def test_every_one_of_many_changes_has_its_own_version(client: Client, res
 
 
 @needs("unique", "things")
-async def test_of_many_that_create_the_same_one_wins(client: Client, resource: Resource) -> None:
+async def test_of_concurrent_creates_of_the_same_row_one_succeeds(client: Client, resource: Resource) -> None:
     body = await resource.body(client)
     answers = await gather(*(client.post(resource.path, json=body) for _ in range(RACERS)))
     assert Counter(answer.status_code for answer in answers) == {201: 1, 409: RACERS - 1}
@@ -134,7 +134,7 @@ async def test_of_many_that_create_the_same_one_wins(client: Client, resource: R
 
 
 @needs("unique", "things")
-async def test_each_unique_value_is_taken_once(client: Client, resource: Resource) -> None:
+async def test_each_unique_value_can_be_used_once(client: Client, resource: Resource) -> None:
     for together in some(resource.uniques):
         body = await resource.body(client)
         await resource.make(client, **body)
@@ -151,7 +151,7 @@ def is_taken(answer: Response, fields: set[str]) -> bool:
 
 
 @needs("update", "delete")
-async def test_a_change_that_races_a_deletion_is_made_or_finds_nothing(client: Client, resource: Resource) -> None:
+async def test_a_change_concurrent_to_a_deletion_succeeds_or_is_a_404(client: Client, resource: Resource) -> None:
     for turn in range(20):
         url = resource.url(await resource.make(client))
         headers = {"If-Match": '"1"'} if turn % 2 else {}

@@ -1,4 +1,4 @@
-"""A client that costs little, so that many of them leave the machine to the service: HTTP/1.1 over bare streams."""
+"""A minimal HTTP/1.1 client on asyncio streams, so that many clients leave the CPU to the service."""
 
 import asyncio
 import json
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 PATIENCE = 30
-"""Seconds to wait for an answer; more is a failure of the service."""
+"""The longest wait for a response, in seconds; a longer one is a failure of the service."""
 
 
 @dataclass
@@ -22,14 +22,14 @@ class Answer:
 
 
 class Client:
-    """One connection, made anew when it was closed; a request fails with a ConnectionError, and is not repeated."""
+    """One connection, which is opened again if it was closed. A failed request raises a ConnectionError."""
 
     def __init__(self, port: int) -> None:
         self.port = port
         self.streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def send(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
-        """`If_Match="…"` is the header `If-Match`."""
+        """Send a request. `If_Match="…"` is the header `If-Match`."""
         started = time.perf_counter()
         content = b"" if body is None else json.dumps(body).encode()
         lines = [f"{method} {path} HTTP/1.1", "Host: test", f"Content-Length: {len(content)}"]
@@ -38,7 +38,7 @@ class Client:
         try:
             async with asyncio.timeout(PATIENCE):
                 status, received, answer = await self.exchange("\r\n".join(lines).encode() + b"\r\n\r\n" + content)
-        except BaseException:  # whatever it was, the connection is in no state to be used again
+        except BaseException:  # the state of the connection is unknown
             self.close()
             raise
         if received.get("connection") == "close":

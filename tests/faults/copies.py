@@ -1,4 +1,4 @@
-"""Copies of the project, from which a part is taken out, and tests that run there."""
+"""Copies of the project without some of its parts, and tests that run in a copy."""
 
 import shutil
 import subprocess
@@ -10,7 +10,7 @@ NOT_COPIED = shutil.ignore_patterns(".git", ".venv*", "node_modules", "__pycache
 
 
 def copy_project(folder: Path, *left_out: str) -> Path:
-    """A copy in this folder without these files and folders, each of which has to be there before."""
+    """Copy the project into this folder, without these files and folders, all of which must exist."""
     copy = shutil.copytree(PROJECT, folder / "service", ignore=NOT_COPIED)
     for name in left_out:
         path = copy / name
@@ -19,7 +19,7 @@ def copy_project(folder: Path, *left_out: str) -> Path:
 
 
 def run_tests(copy: Path, *arguments: str) -> str:
-    """What pytest prints in this copy; none of its tests may fail."""
+    """Run pytest in a copy. Returns its output; fails if a test fails."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:schemathesis", *arguments]
     ended = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-1000:]

@@ -1,4 +1,4 @@
-"""The figures that a run has seen, for the table at its end."""
+"""Results of the fault tests, for the table at the end of a run."""
 
 FIGURES: list[tuple[str, str]] = []
 

@@ -1,4 +1,4 @@
-"""Writes that can be counted: each has two effects, and a name by which it is found again."""
+"""A ledger: writes with two effects each, and a unique name by which they are found, so that they can be counted."""
 
 import asyncio
 import re
@@ -9,22 +9,22 @@ from typing import Any
 from tests.faults.client import Answer, Client
 
 PRODUCTS = 8
-"""So few that writers meet, and so many that they do not all wait for each other."""
+"""Few products, so that writers compete for rows, but not all of them for the same row."""
 
 
 class Ledger:
-    """What clients were told of the stock movements that they asked for, by name, and what is stored of them."""
+    """The responses to stock movements, by name, to compare with the stored rows."""
 
     def __init__(self, products: list[str]) -> None:
         self.products = products
         self.statuses: Counter[int | str] = Counter()
         self.acknowledged: set[str] = set()
         self.refused: set[str] = set()
-        """Of these the service said that they had not happened."""
+        """The movements that the service reported as not applied."""
         self.progress = asyncio.Event()
 
     async def move(self, client: Client, name: str, **headers: str) -> Answer | None:
-        """Ask for one movement, once somebody listens; None if the connection broke, so that nobody knows."""
+        """Send a movement once the service accepts connections; None if the connection broke (outcome unknown)."""
         body = {"product_id": self.products[sum(name.encode()) % PRODUCTS], "quantity": 1, "reason": name}
         try:
             answer = await client.send("POST", "/stock-movements/", body, **headers)
@@ -43,7 +43,7 @@ class Ledger:
         return answer
 
     async def move_all(self, port: int, names: Iterable[str], pause: float = 0.1) -> None:
-        """One client's movements, one after the other; after a failure it goes on with the next, a little later."""
+        """Send the movements of one client one after the other, with a pause after a failure."""
         async with Client(port) as client:
             for name in names:
                 answer = await self.move(client, name)
@@ -56,7 +56,7 @@ class Ledger:
             await self.progress.wait()
 
     async def check(self, port: int) -> int:
-        """Hold what is stored against what was told; the number of movements stored."""
+        """Compare the stored movements with the responses. Returns the number of stored movements."""
         movements = await everything(port, "/stock-movements/?fields=product_id,quantity,reason")
         names = Counter(movement["reason"] for movement in movements)
         assert not [name for name, times in names.items() if times > 1], "doubled"

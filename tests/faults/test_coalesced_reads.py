@@ -1,4 +1,4 @@
-"""A million reads that share their queries, while others write: nobody is told what was true before they asked."""
+"""A million coalesced reads beside writes: no read returns a value older than its start."""
 
 import asyncio
 import random
@@ -16,7 +16,7 @@ HEROES, READERS, LISTERS, OPERATIONS = 50, 100, 4, 1_000_000
 
 
 class Race:
-    """Writers raise the powers of heroes; readers compare what they see with what was committed before they asked."""
+    """Writers increase the power of heroes. Readers compare the result with the last commit before they started."""
 
     def __init__(self, database: Database) -> None:
         self.database, self.reads, self.lists, self.writes = database, 0, 0, 0
@@ -40,7 +40,7 @@ class Race:
             assert hero is not None
             assert hero.power >= known
             self.reads += 1
-            if random.random() < 0.3:  # or all would ask at the same moments, and none while a query is under way
+            if random.random() < 0.3:  # otherwise all readers would start at the same moments, never during a query
                 await asyncio.sleep(random.uniform(0, 0.002))
 
     async def list(self) -> None:
@@ -76,7 +76,7 @@ async def made(url: str) -> Database:
     return database
 
 
-async def test_a_reader_sees_everything_committed_before_it_asked(database_url: str, engine: str) -> None:
+async def test_a_read_returns_everything_committed_before_it_started(database_url: str, engine: str) -> None:
     race = Race(await made(database_url))
     await race.run()
     await race.database.dispose()

@@ -1,4 +1,4 @@
-"""Work that takes too long, or for which nobody waits any more, is ended; a write for which nobody waits is not."""
+"""Work past its deadline, and reads whose client disconnected, are ended; writes whose client disconnected are not."""
 
 import asyncio
 import re
@@ -18,12 +18,12 @@ from tests.faults.waiting import until, until_idle
 from tests.live import Server, serving
 
 LATE = 0.5
-"""Seconds after its deadline by which a request has its answer."""
+"""The longest time between a deadline and its response, in seconds."""
 SLEEPING = "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND state = 'active' AND query LIKE '%pg_sleep%'"
 
 
 async def leave(port: int, method: str, path: str) -> None:
-    """Hang up after 0.3 seconds."""
+    """Disconnect after 0.3 seconds."""
     async with Client(port) as client:
         with suppress(TimeoutError):
             async with asyncio.timeout(0.3):
@@ -32,7 +32,7 @@ async def leave(port: int, method: str, path: str) -> None:
 
 @pytest.fixture(scope="module")
 def hasty(engine: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A service in which a request may take a second, and a statement 0.9 s."""
+    """A service with a request timeout of 1 s and a statement timeout of 0.9 s."""
     log_file = tmp_path_factory.mktemp("hasty") / "service.log"
     with (
         new_url(engine, request) as url,
@@ -41,7 +41,7 @@ def hasty(engine: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.
         yield server
 
 
-async def test_what_takes_longer_than_the_deadline_is_a_504_and_leaves_nothing(hasty: Server, engine: str) -> None:
+async def test_a_request_past_its_deadline_is_a_504_and_stores_nothing(hasty: Server, engine: str) -> None:
     for method in ("GET", "POST"):
         async with Client(hasty.port) as client:
             answer = await client.send(method, f"/probes/sleep/1600{'?name=Late' if method == 'POST' else ''}")
@@ -53,7 +53,7 @@ async def test_what_takes_longer_than_the_deadline_is_a_504_and_leaves_nothing(h
     assert "Unforeseen fault" not in hasty.log
 
 
-async def test_many_writes_that_take_too_long_keep_no_connection(hasty: Server) -> None:
+async def test_writes_past_their_deadline_hold_no_connection(hasty: Server) -> None:
     async def write(number: int) -> int:
         async with Client(hasty.port) as client:
             return (await client.send("POST", f"/probes/sleep/1600?name=Late-{number}")).status
@@ -64,7 +64,7 @@ async def test_many_writes_that_take_too_long_keep_no_connection(hasty: Server) 
 
 
 @on_postgresql
-async def test_a_read_whose_caller_left_is_ended_in_the_database(
+async def test_a_read_of_a_disconnected_client_is_cancelled_in_the_database(
     serve: Serve, postgres: Postgres, database_url: str
 ) -> None:
     server, name = serve(), make_url(database_url).database
@@ -83,12 +83,12 @@ async def test_a_read_whose_caller_left_is_ended_in_the_database(
     seen("a read whose caller left", f"gone from pg_stat_activity after {gone:.2f} s")
 
 
-async def test_a_read_whose_caller_left_keeps_no_connection(server: Server) -> None:
+async def test_a_read_of_a_disconnected_client_holds_no_connection(server: Server) -> None:
     await leave(server.port, "GET", "/probes/sleep/8000")
     await until_idle(server.port, 1)
 
 
-async def test_a_write_whose_caller_left_is_carried_out(server: Server) -> None:
+async def test_a_write_of_a_disconnected_client_is_executed(server: Server) -> None:
     await leave(server.port, "POST", "/probes/sleep/800?name=Kept")
     await until_idle(server.port)
     assert [team["name"] for team in await everything(server.port, "/teams/?name=Kept")] == ["Kept"]

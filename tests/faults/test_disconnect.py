@@ -1,4 +1,4 @@
-"""Callers who leave: nothing is kept for them, and those who stay do not notice."""
+"""Clients that disconnect: the service keeps nothing for them, and other clients are not slowed down."""
 
 import asyncio
 import random
@@ -11,13 +11,13 @@ from tests.live import Server
 
 LEAVING, PER_SECOND = 1000, 40
 FACTOR = 5
-"""How much slower it may be for those who stay."""
+"""How many times slower the other clients may become."""
 IDLE = 0.02
-"""Seconds; below it, a busy machine's own noise is larger than what is measured."""
+"""Seconds. Shorter times are not compared: they are smaller than the noise of a busy machine."""
 
 
 async def leave(port: int) -> None:
-    """Ask for work of two seconds, and hang up long before."""
+    """Start work of two seconds, and disconnect early."""
     async with Client(port) as client:
         with suppress(TimeoutError):
             async with asyncio.timeout(random.uniform(0.02, 0.2)):
@@ -25,7 +25,7 @@ async def leave(port: int) -> None:
 
 
 async def crowd(port: int) -> None:
-    """They come at their own pace, whatever becomes of those before them."""
+    """Clients that arrive at a constant rate, whatever happens to earlier ones."""
     async with asyncio.TaskGroup() as clients:
         for _ in range(LEAVING):
             clients.create_task(leave(port))
@@ -33,7 +33,7 @@ async def crowd(port: int) -> None:
 
 
 async def p99(port: int, until: "asyncio.Task[None] | None" = None) -> float:
-    """Of a client who reads now and then: so many times, or until the others are through."""
+    """The 99th percentile of the latency of occasional reads, a fixed number of them or until a task ends."""
     seconds: list[float] = []
     async with Client(port) as client:
         while not until.done() if until else len(seconds) < 300:
@@ -44,15 +44,13 @@ async def p99(port: int, until: "asyncio.Task[None] | None" = None) -> float:
     return percentile(seconds, 0.99)
 
 
-async def test_a_thousand_callers_who_leave_keep_no_connection_and_slow_nobody_down(
-    server: Server, engine: str
-) -> None:
+async def test_a_thousand_disconnects_hold_no_connection_and_slow_no_other_client(server: Server, engine: str) -> None:
     assert await holds(server, engine) or await holds(server, engine) or await holds(server, engine)
     assert "Unforeseen fault" not in server.log
 
 
 async def holds(server: Server, engine: str) -> bool:
-    """Whether those who stay did not notice; a machine that has other things to do gets another try."""
+    """Whether the other clients were not slowed down; tried twice, because the machine may be busy."""
     idle = await p99(server.port)
     leaving = asyncio.create_task(crowd(server.port))
     busy = await p99(server.port, until=leaving)

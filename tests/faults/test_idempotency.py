@@ -1,4 +1,4 @@
-"""Requests that are repeated, by many at once and across crashes: one effect, and one answer."""
+"""Repeated requests, concurrent and across crashes, have one effect and one response."""
 
 import asyncio
 import random
@@ -15,12 +15,12 @@ from tests.live import Server
 
 MANY = 50
 REQUESTS, CLIENTS, FAULTS = 5_000, 32, 2
-"""On each engine; ten thousand requests in all."""
+"""The number of requests on each engine."""
 HERO = {"name": "Deadpond", "secret_name": "Dive Wilson"}
 
 
 async def persist(port: int, path: str, body: object, key: str) -> Answer:
-    """Ask with this key until there is an answer."""
+    """Repeat a request with this key until there is a response."""
     async with Client(port) as client:
         while True:
             answer = await client.send("POST", path, body, Idempotency_Key=key)
@@ -37,7 +37,9 @@ def what_it_says(answer: Answer) -> tuple[int, bytes, str, str]:
     return answer.status, answer.body, answer.headers["location"], answer.headers["etag"]
 
 
-async def test_fifty_with_one_key_are_one_hero_and_one_answer_even_after_a_crash(serve: Serve) -> None:
+async def test_fifty_requests_with_one_key_create_one_hero_and_get_one_response_even_after_a_crash(
+    serve: Serve,
+) -> None:
     server = serve()
     answers = await asyncio.gather(*(persist(server.port, "/heroes/", HERO, "one") for _ in range(MANY)))
     server.kill()
@@ -50,7 +52,7 @@ async def test_fifty_with_one_key_are_one_hero_and_one_answer_even_after_a_crash
 
 
 def keys() -> Iterator[str]:
-    """A third of them are repeats, half of these of the key that was just used."""
+    """Keys, a third of them repeated, and half of these repeated at once."""
     used: list[str] = []
     for number in range(REQUESTS):
         if number % 3 == 2:
@@ -61,7 +63,7 @@ def keys() -> Iterator[str]:
 
 
 async def insist(ledger: Ledger, port: int, names: Iterator[str], answers: dict[str, bytes]) -> None:
-    """One client's movements; each is repeated until it is answered, and answered alike each time."""
+    """Send the movements of one client. Each is repeated until there is a response, and all its responses are equal."""
     async with Client(port) as client:
         for name in names:
             while True:
@@ -74,7 +76,7 @@ async def insist(ledger: Ledger, port: int, names: Iterator[str], answers: dict[
 
 
 async def break_things(ledger: Ledger, server: Server, postgres: Postgres | None) -> None:
-    """The service crashes, and PostgreSQL too, whenever another part is done."""
+    """Crash the service, and PostgreSQL too, at regular intervals."""
     for number in range(1, FAULTS + 1):
         await ledger.reaches(REQUESTS * 2 // 3 * number // (FAULTS + 1))
         server.kill()
@@ -83,7 +85,7 @@ async def break_things(ledger: Ledger, server: Server, postgres: Postgres | None
             await asyncio.to_thread(postgres.restart, "immediate")
 
 
-async def test_five_thousand_requests_amid_crashes_have_as_many_effects_as_keys(
+async def test_five_thousand_requests_during_crashes_have_one_effect_per_key(
     serve: Serve, engine: str, request: pytest.FixtureRequest
 ) -> None:
     server = serve()

@@ -1,4 +1,4 @@
-"""kill -9, of the service and of PostgreSQL, amid writes: what was acknowledged is there, once and whole."""
+"""SIGKILL of the service and of PostgreSQL during writes: every acknowledged write is stored once and completely."""
 
 import asyncio
 from collections import Counter
@@ -27,13 +27,13 @@ async def write(ledger: Ledger, port: int) -> None:
 
 
 async def kill(ledger: Ledger, killing: Callable[[], None]) -> None:
-    """Whenever another part of the writes is done."""
+    """Kill at regular intervals."""
     for number in range(1, KILLS + 1):
         await ledger.reaches(WRITES * number // (KILLS + 2))
         await asyncio.to_thread(killing)
 
 
-async def test_a_killed_service_has_lost_doubled_and_halved_nothing(serve: Serve, engine: str) -> None:
+async def test_a_killed_service_stores_every_acknowledged_write_once(serve: Serve, engine: str) -> None:
     server = serve()
 
     def killing() -> None:
@@ -52,7 +52,7 @@ async def test_a_killed_service_has_lost_doubled_and_halved_nothing(serve: Serve
 
 
 class Roll:
-    """Heroes who enter at the same time, so that they are stored together, and what each was told."""
+    """Heroes that are created concurrently, so that group commit stores them together; and the responses."""
 
     def __init__(self, port: int) -> None:
         self.port, self.statuses = port, dict[str, int | str]()
@@ -78,7 +78,7 @@ class Roll:
             return "lost"
 
 
-async def test_rows_that_are_stored_together_survive_a_kill(serve: Serve, engine: str) -> None:
+async def test_rows_of_a_group_commit_survive_a_kill(serve: Serve, engine: str) -> None:
     server = serve()
     roll, names = Roll(server.port), iter([f"Hero {number}" for number in range(WRITES)])
     entering = [asyncio.create_task(roll.enter_all(names)) for _ in range(CLIENTS)]
@@ -99,7 +99,7 @@ async def test_rows_that_are_stored_together_survive_a_kill(serve: Serve, engine
 
 
 @on_postgresql
-async def test_a_killed_postgresql_has_lost_doubled_and_halved_nothing(serve: Serve, postgres: Postgres) -> None:
+async def test_a_killed_postgresql_stores_every_acknowledged_write_once(serve: Serve, postgres: Postgres) -> None:
     server = serve()
 
     def killing() -> None:
@@ -119,7 +119,7 @@ async def test_a_killed_postgresql_has_lost_doubled_and_halved_nothing(serve: Se
 
 @pytest.fixture
 def deferred(serve: Serve, engine: str, database_url: str, request: pytest.FixtureRequest) -> Server:
-    """A service whose foreign keys are checked at COMMIT only."""
+    """A service whose foreign keys are deferred: checked at COMMIT."""
     server = serve(DEFER_FOREIGN_KEYS="yes" if engine == "sqlite" else "")
     if engine == "postgresql":
         postgres: Postgres = request.getfixturevalue("postgres")
@@ -128,9 +128,9 @@ def deferred(serve: Serve, engine: str, database_url: str, request: pytest.Fixtu
     return server
 
 
-async def test_a_commit_that_fails_is_a_409_and_harms_nobody_else(deferred: Server) -> None:
+async def test_a_failed_commit_is_a_409_and_does_not_affect_other_requests(deferred: Server) -> None:
     async def create(number: int) -> tuple[int, int]:
-        """Every other one refers to a team that does not exist."""
+        """Every second hero refers to a team that does not exist."""
         hero = {"name": "Deadpond", "secret_name": "Dive Wilson", "age": number}
         async with Client(deferred.port) as client:
             answer = await client.send("POST", "/heroes/", hero | ({"team_id": 77} if number % 2 else {}))

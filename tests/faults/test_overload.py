@@ -1,4 +1,4 @@
-"""Ten times as many requests as can be served: as much is served as ever, as fast, and the others are told at once."""
+"""Ten times the capacity: the throughput and latency of served requests stay, and the others are refused at once."""
 
 import asyncio
 import random
@@ -11,25 +11,25 @@ from tests.faults.figures import percentile, seen
 from tests.live import Server
 
 CAPACITY = 8
-"""Requests at a time."""
+"""Requests served at the same time."""
 WORK = "/probes/sleep/200"
-"""So long that the places are what is scarce, and not the machine, which the clients are on too."""
+"""A duration at which the places are the bottleneck, not the CPU, which the clients use too."""
 CROWD, TIMES = 20 * CAPACITY, 11
-"""Clients, who come back so soon when they are refused that together they ask for so many times the peak."""
+"""Clients, which retry so soon after a refusal that together they send so many times the peak rate."""
 KEEPS, FACTOR = 0.8, 5
-"""What is left of the peak, and how much slower it may be for those who are served."""
+"""The share of the peak throughput that must remain, and how many times slower served requests may become."""
 
 
 @dataclass
 class Seen:
-    """Durations in seconds of what was served, and of what was refused."""
+    """The durations of served and of refused requests, in seconds."""
 
     served: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
 
 
 async def ask(port: int, end: float, pause: float, results: Seen) -> None:
-    """One client, until the end; whoever is refused comes again after this pause, more or less."""
+    """Send requests until the end. A refused client retries after about this pause."""
     async with Client(port) as client:
         while time.monotonic() < end:
             answer = await client.send("GET", WORK)
@@ -48,7 +48,7 @@ async def crowd(port: int, clients: int, seconds: float, pause: float = 0) -> Se
 
 
 async def look(port: int, until: "asyncio.Task[Seen]") -> list[float]:
-    """Ask all the time whether it lives."""
+    """Send liveness checks all the time."""
     seconds: list[float] = []
     async with Client(port) as client:
         while not until.done():
@@ -59,13 +59,13 @@ async def look(port: int, until: "asyncio.Task[Seen]") -> list[float]:
     return seconds
 
 
-async def test_ten_times_too_much_is_served_as_well_as_just_enough(serve: Serve, engine: str) -> None:
+async def test_ten_times_the_capacity_keeps_throughput_and_latency(serve: Serve, engine: str) -> None:
     server = serve(MAX_IN_FLIGHT=str(CAPACITY), POOL_SIZE=str(CAPACITY))
     assert await holds(server, engine) or await holds(server, engine) or await holds(server, engine)
 
 
 async def holds(server: Server, engine: str) -> bool:
-    """Whether it was as promised; a machine that has other things to do gets another try."""
+    """Whether the promise was kept; tried twice, because the machine may be busy."""
     alone = percentile((await crowd(server.port, 1, 2)).served, 0.99)
     peak = len((await crowd(server.port, CAPACITY, 3)).served) / 3
     overload = asyncio.create_task(crowd(server.port, CROWD, 5, pause=CROWD / (TIMES * peak)))
@@ -81,7 +81,7 @@ async def holds(server: Server, engine: str) -> bool:
     return goodput >= KEEPS * peak and p99 <= FACTOR * alone and slowest <= 1
 
 
-async def test_a_request_that_gets_no_connection_is_a_503_in_time(serve: Serve, engine: str) -> None:
+async def test_a_request_without_a_free_connection_is_a_503_in_time(serve: Serve, engine: str) -> None:
     server = serve(POOL_SIZE="1", POOL_OVERFLOW="0", POOL_TIMEOUT="1")
     async with Client(server.port) as first, Client(server.port) as second:
         keeping = asyncio.create_task(first.send("GET", "/probes/sleep/3000"))

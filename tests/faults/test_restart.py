@@ -1,4 +1,4 @@
-"""A restart of PostgreSQL under load: readers do not notice, and writers are told the truth."""
+"""Restarts of PostgreSQL under load: no read fails, and every write gets the correct outcome."""
 
 import asyncio
 from collections import Counter
@@ -14,11 +14,11 @@ from tests.faults.postgres import Postgres
 
 READERS, WRITERS = 20, 10
 CALM = 0.7
-"""Seconds of ordinary work after each restart."""
+"""Seconds of normal operation after each restart."""
 
 
 class Load:
-    """Readers and writers that go on until it is over."""
+    """Readers and writers that run until the load is stopped."""
 
     def __init__(self, port: int, ledger: Ledger) -> None:
         self.port, self.ledger, self.is_over = port, ledger, False

@@ -1,4 +1,4 @@
-"""The end of a service: those inside get their answers, those outside are told in time, and nobody is cut off."""
+"""Shutdown: running requests are finished, new ones are refused in time, and no connection is cut."""
 
 import asyncio
 import signal
@@ -22,7 +22,7 @@ async def one(port: int, method: str, path: str) -> Answer:
 
 
 async def stop(server: Server, how: signal.Signals = signal.SIGTERM) -> tuple[int, float]:
-    """Its exit code, and after how many seconds."""
+    """Stop the server. Returns its exit code, and the seconds that it took."""
     started = time.monotonic()
     return await asyncio.to_thread(server.stop, how), time.monotonic() - started
 
@@ -35,9 +35,9 @@ async def is_closed(port: int) -> bool:
     return False
 
 
-async def test_a_service_told_to_stop_says_so_finishes_and_is_gone(serve: Serve, engine: str) -> None:
+async def test_sigterm_makes_the_service_unready_finishes_requests_and_stops_it(serve: Serve, engine: str) -> None:
     server = serve(SHUTDOWN_DELAY="1")
-    writers = 1 if engine == "sqlite" else RUNNING // 2  # on SQLite one writes at a time
+    writers = 1 if engine == "sqlite" else RUNNING // 2  # SQLite has one writer at a time
     writes = [one(server.port, "POST", f"/probes/sleep/2000?name=Last-{number}") for number in range(writers)]
     reads = [one(server.port, "GET", "/probes/sleep/2000") for _ in range(RUNNING - writers)]
     running = asyncio.gather(*writes, *reads)
@@ -58,7 +58,7 @@ async def test_a_service_told_to_stop_says_so_finishes_and_is_gone(serve: Serve,
     )
 
 
-async def test_what_takes_longer_than_the_grace_is_told_to_come_again(serve: Serve, engine: str) -> None:
+async def test_a_request_longer_than_the_grace_period_gets_a_503(serve: Serve, engine: str) -> None:
     server = serve(SHUTDOWN_TIMEOUT="1")
     running = asyncio.create_task(one(server.port, "GET", "/probes/sleep/9000"))
     await asyncio.sleep(0.3)
@@ -70,7 +70,7 @@ async def test_what_takes_longer_than_the_grace_is_told_to_come_again(serve: Ser
     seen(f"SIGTERM, a request longer than the grace of 1 s, {engine}", f"ended with {code} after {seconds:.1f} s")
 
 
-async def test_ctrl_c_ends_it_at_once_and_finishes_what_runs(serve: Serve, engine: str) -> None:
+async def test_ctrl_c_stops_without_delay_and_finishes_running_requests(serve: Serve, engine: str) -> None:
     server = serve(SHUTDOWN_DELAY="5")
     running = asyncio.create_task(one(server.port, "POST", "/probes/sleep/500?name=Last"))
     await asyncio.sleep(0.2)
@@ -81,7 +81,7 @@ async def test_ctrl_c_ends_it_at_once_and_finishes_what_runs(serve: Serve, engin
 
 
 class Load:
-    """Clients who come anew for each write, until it is over."""
+    """Clients that open a connection for each write, until the load is stopped."""
 
     def __init__(self, port: int, ledger: Ledger) -> None:
         self.port, self.ledger, self.is_over = port, ledger, False
@@ -92,11 +92,11 @@ class Load:
                 return
             async with Client(self.port) as client:
                 await self.ledger.move(client, f"movement-{number}-{turn}")
-            await asyncio.sleep(0.1)  # leaves the machine to the worker that starts
+            await asyncio.sleep(0.1)  # leaves CPU to the starting worker
 
 
-async def test_a_rolling_restart_fails_nobody(serve: Serve, engine: str) -> None:
-    patience = ("--timeout-worker-healthcheck", "30")  # a new worker that is slow to start would be given up
+async def test_a_rolling_restart_fails_no_request(serve: Serve, engine: str) -> None:
+    patience = ("--timeout-worker-healthcheck", "30")  # otherwise the server gives up a new worker that starts slowly
     server = serve("--workers", str(WORKERS), *patience)
 
     async def have_started(times: int) -> bool:

@@ -1,4 +1,4 @@
-"""Two processes that write into one SQLite file take turns, and nobody who writes notices."""
+"""Two processes that write to one SQLite file take turns, and no write fails."""
 
 import asyncio
 import time
@@ -33,4 +33,4 @@ async def test_two_processes_write_into_one_sqlite_file(serve: Serve) -> None:
         f"{WRITERS} writers, {SECONDS} s: {ledger.statuses[201]} × 201, {ledger.statuses[503]} × 503, {stored} stored",
     )
     assert ledger.statuses.keys() <= {201, 503}
-    assert "database is locked" not in servers[0].log  # both write there
+    assert "database is locked" not in servers[0].log  # both processes write to it

@@ -1,4 +1,4 @@
-"""Fifty who change one thing at once, each in a process of its own: nobody's change is lost, and nobody sees a 500."""
+"""Fifty concurrent changes of one row, sent by separate processes: no change is lost, and none gets a 500."""
 
 import asyncio
 from collections import Counter
@@ -11,7 +11,7 @@ MANY = 50
 
 
 async def new_hero(port: int) -> str:
-    """Its path."""
+    """Create a hero. Returns its path."""
     async with Client(port) as client:
         answer = await client.send("POST", "/heroes/", {"name": "Deadpond", "secret_name": "Dive Wilson"})
     return answer.headers["location"]
@@ -22,11 +22,11 @@ async def one(port: int, method: str, path: str, body: object = None, **headers:
         return await client.send(method, path, body, **headers)
 
 
-async def test_fifty_increments_with_if_match_are_fifty(server: Server, engine: str) -> None:
+async def test_fifty_increments_with_if_match_are_all_applied(server: Server, engine: str) -> None:
     path, refused = await new_hero(server.port), 0
 
     async def increment() -> int:
-        """How often somebody else was faster."""
+        """Increment once. Returns how often another client was faster."""
         async with Client(server.port) as client:
             for attempt in range(10 * MANY):
                 hero = await client.send("GET", path)
@@ -43,14 +43,14 @@ async def test_fifty_increments_with_if_match_are_fifty(server: Server, engine: 
     seen(f"increments with If-Match, {engine}", f"{MANY} clients: power {hero['power']}, {refused} × 412 on the way")
 
 
-async def test_fifty_changes_without_if_match_all_happen(server: Server) -> None:
+async def test_fifty_changes_without_if_match_are_all_applied(server: Server) -> None:
     path = await new_hero(server.port)
     changes = [one(server.port, "PATCH", path, {"power": power}) for power in range(1, MANY + 1)]
     assert Counter(answer.status for answer in await asyncio.gather(*changes)) == {200: MANY}
     assert (await one(server.port, "GET", path)).json()["version"] == MANY + 1
 
 
-async def test_a_change_that_races_a_deletion_succeeds_or_finds_nothing(server: Server, engine: str) -> None:
+async def test_a_change_during_a_deletion_succeeds_or_is_a_404(server: Server, engine: str) -> None:
     statuses: Counter[int] = Counter()
     for _ in range(10):
         path = await new_hero(server.port)

@@ -1,4 +1,4 @@
-"""The kit knows no domain: a copy without `heroes`, `main.py` and their tests passes the tests of the kit."""
+"""The kit depends on no domain: a copy without `heroes`, `main.py` and their tests passes the tests of the kit."""
 
 from pathlib import Path
 
@@ -18,12 +18,12 @@ EACH_KIND = (
     "tests/kit/server/test_mounting.py",
     "tests/kit/server/test_routes.py",
 )
-"""Tests that stand on each of the kit's fixtures and services; all together they would take minutes."""
+"""Tests that use each of the kit's fixtures and services. All tests of the kit would take minutes."""
 
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project as somebody has it who has deleted the example, and not begun with a domain of their own."""
+    """The project without the example domain."""
     copy = copy_project(tmp_path_factory.mktemp("copy"), *DOMAIN)
     (copy / "migrations/versions").mkdir()
     return copy

@@ -1,4 +1,4 @@
-"""The plain kit is enough: a copy without `kit/fast` passes the tests."""
+"""The plain kit is complete: a copy without `kit/fast` passes the tests."""
 
 import re
 from pathlib import Path
@@ -9,12 +9,12 @@ from tests.faults.copies import copy_project, run_tests
 
 INSTALLATION = re.compile(r"    if settings\.fast_path:\n        install\(.*?\)\n", re.DOTALL)
 HABITS = "tests/kit/habits"
-"""Each habit is tried there with and without the fast path."""
+"""Their tests run with and without the fast path."""
 
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project without the fast path: its folder, its tests, and its lines in `main.py` are gone."""
+    """The project without the fast path: without its folder, its tests, and its lines in `main.py`."""
     copy = copy_project(tmp_path_factory.mktemp("copy"), "kit/fast", "tests/kit/fast", HABITS)
     main = (copy / "main.py").read_text()
     plain = INSTALLATION.sub("", main).replace("from kit.fast import install\n", "")

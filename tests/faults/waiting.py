@@ -1,4 +1,4 @@
-"""Waiting for what comes soon, or else is a failure."""
+"""Waiting for a condition, with a timeout."""
 
 import asyncio
 import time
@@ -8,7 +8,7 @@ from tests.faults.client import Client
 
 
 async def until(happens: Callable[[], Awaitable[bool]], seconds: float) -> float:
-    """After how many seconds it happened."""
+    """Wait for a condition. Returns the seconds that it took."""
     started = time.monotonic()
     while not await happens():
         assert time.monotonic() < started + seconds, f"not within {seconds} s"
@@ -17,7 +17,7 @@ async def until(happens: Callable[[], Awaitable[bool]], seconds: float) -> float
 
 
 async def until_idle(port: int, seconds: float = 5) -> float:
-    """Until no connection to the database is in use."""
+    """Wait until no database connection is in use."""
 
     async def is_idle() -> bool:
         async with Client(port) as client:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 
 class CapturedLog(logging.Handler):
-    """The text of all records so far."""
+    """The text of all records."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -19,7 +19,7 @@ class CapturedLog(logging.Handler):
 
 @contextmanager
 def capturing(*names: str, level: int) -> Iterator[CapturedLog]:
-    """What these loggers write in the block, from this level on."""
+    """Capture these loggers during the block, from this level on."""
     captured, loggers = CapturedLog(), [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

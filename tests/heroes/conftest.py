@@ -1,4 +1,4 @@
-"""The application, and its users, for the tests of the domain."""
+"""The application and its users, for the tests of the domain."""
 
 from tests import application
 from tests.heroes import people

@@ -11,7 +11,7 @@ from kit import Database, ReadSession
 from tests.statements import noting
 
 PATIENCE = 5
-"""Seconds, after which queries that do not meet have failed."""
+"""The timeout for queries that do not meet, in seconds."""
 Query = Callable[[ReadSession], Awaitable[Any]]
 
 

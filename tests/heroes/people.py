@@ -1,4 +1,4 @@
-"""Users of a service that requires authentication: superusers and members, each with a client of their own."""
+"""Users of a service that requires authentication: superusers and members, each with a client."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from tests.application import empty, opened, production
 from tests.clients import client_of
 from tests.engines import Client
 
-PASSWORD = "correct horse battery"  # noqa: S105  of everybody here
+PASSWORD = "correct horse battery"  # noqa: S105  the password of all users in the tests
 numbers = count(1)
 
 
 @dataclass(frozen=True)
 class Person:
-    """A user, and a client that sends their token along."""
+    """A user, and a client with the token of the user."""
 
     client: httpx.AsyncClient
     token: str
@@ -35,8 +35,8 @@ def token_of(app: Service, user_id: int, generation: int = 0) -> str:
 
 
 async def join(app: Service, **fields: Any) -> Person:
-    """A new user of this service, made beside its permissions."""
-    CURRENT_PRINCIPAL.set(UNRESTRICTED)  # the last request of this test may have left its own principal
+    """Create a user of this service, without a permission check."""
+    CURRENT_PRINCIPAL.set(UNRESTRICTED)  # the last request of the test may have left its principal in this task
     name = fields.pop("username", f"member{next(numbers)}")
     secret = await hashed(SecretStr(fields.pop("password", PASSWORD)))
     async with app.runtime.database.write() as session, session.begin():
@@ -49,14 +49,14 @@ async def join(app: Service, **fields: Any) -> Person:
 
 @pytest.fixture(scope="session")
 async def production_app(new_database: Any) -> AsyncIterator[Service]:
-    """The application as in production, where everybody is asked who they are; once for all tests of an engine."""
+    """The application as in production, where requests need a token; once for all tests of an engine."""
     async with opened(production(await new_database())) as app:
         yield app
 
 
 @pytest.fixture
 async def guarded(production_app: Service) -> Service:
-    """The same, without rows, and without a failed login."""
+    """The same application, without rows and without failed logins."""
     await empty(production_app.runtime.database)
     production_app.runtime.login_limits = LoginLimits("memory://", per_account=10, per_address=100, window=300)
     return production_app

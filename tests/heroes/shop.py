@@ -1,4 +1,4 @@
-"""What a test of users and their shop begins with: things made through the API, and a look at the statements."""
+"""Helpers for tests of users and the shop: rows created through the API."""
 
 from itertools import count
 from typing import Any
@@ -16,12 +16,12 @@ numbers = count(1)
 
 @pytest.fixture
 def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A password's hash is dear by design; tests that make many users do without."""
+    """Make password hashes cheap, for tests that create many users."""
     cheapen(monkeypatch)
 
 
 async def made(client: Client, path: str, **fields: Any) -> Json:
-    """The thing that this POST makes."""
+    """The response to a POST that creates a resource."""
     answer = await client.post(path, json=fields)
     assert answer.status_code == 201, answer.text
     thing: Json = answer.json()
@@ -48,7 +48,7 @@ async def new_category(client: Client, **fields: Any) -> Json:
 
 
 async def new_product(client: Client, *, stock: int = 0, **fields: Any) -> Json:
-    """A product with so much stock, all of it brought by one movement."""
+    """Create a product, and its stock by one movement."""
     product = await made(client, "/products/", **product_body(**fields))
     if stock:
         await made(client, "/stock-movements/", product_id=product["id"], quantity=stock)
@@ -67,5 +67,5 @@ async def read(client: Client, path: str, **parameters: Any) -> Any:
 
 
 async def ids(client: Client, path: str, **parameters: Any) -> list[Any]:
-    """The ids of a list, in its order."""
+    """The ids of a list, in order."""
     return [thing["id"] for thing in await read(client, path, **parameters)]

@@ -1,4 +1,4 @@
-"""A thousand things of each kind are made at once: in few statements, and answered in order."""
+"""A thousand rows of each resource are created by few statements, and returned in order."""
 
 from collections.abc import Awaitable, Callable
 
@@ -23,7 +23,7 @@ from tests.statements import statements_of
 THOUSAND = 1000
 CONTROL = ("BEGIN", "SAVEPOINT", "RELEASE", "COMMIT")
 MOST = 5
-"""Statements beside those that control the transaction, however many things are made."""
+"""The largest number of statements, without those that control the transaction."""
 pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
 
 
@@ -99,7 +99,7 @@ THOUSANDS: dict[str, Callable[[Client], Awaitable[list[Json]]]] = {
 
 
 @pytest.mark.parametrize("path", THOUSANDS)
-async def test_a_thousand_are_made_in_few_statements_and_answered_in_order(
+async def test_a_thousand_rows_are_created_by_few_statements_and_returned_in_order(
     client: Client, database: Database, path: str
 ) -> None:
     bodies = await THOUSANDS[path](client)
@@ -108,7 +108,7 @@ async def test_a_thousand_are_made_in_few_statements_and_answered_in_order(
     assert answer.status_code == 201, answer.text
     number = len([statement for statement in statements if not statement.startswith(CONTROL)])
     assert number >= 1
-    if FAST_PATH or not database.is_sqlite:  # there SQLAlchemy returns the ids of rows one by one
+    if FAST_PATH or not database.is_sqlite:  # without the fast path, one by one on SQLite, for their ids
         assert number <= MOST
     assert [{name: thing[name] for name in bodies[0]} for thing in answer.json()] == bodies
     ids = [thing["id"] for thing in answer.json()]

@@ -1,4 +1,4 @@
-"""What categories promise: ids that sort by time, and that one in use is not deleted."""
+"""Categories: ids that sort by time, and no deletion of a category in use."""
 
 import asyncio
 from uuid import UUID
@@ -20,13 +20,13 @@ async def test_an_id_is_a_uuid_of_version_7_and_sorts_by_time(client: Client) ->
     assert await ids(client, "/categories/") == [str(key) for key in made[:100]]
 
 
-async def test_an_id_is_the_services_own(client: Client) -> None:
+async def test_a_client_cannot_choose_an_id(client: Client) -> None:
     given = "01890000-0000-7000-8000-000000000000"
     assert (await new_category(client, id=given))["id"] != given
 
 
 @pytest.mark.parametrize("deleted", [False, True])
-async def test_a_category_in_use_is_not_deleted_by_a_product_that_is_deleted_neither(
+async def test_a_category_of_a_product_cannot_be_deleted_even_if_the_product_is_deleted(
     client: Client, deleted: bool
 ) -> None:
     category = await new_category(client)
@@ -56,7 +56,7 @@ async def test_name_and_slug_are_unique_under_a_race(client: Client, field: str)
     assert all(field in answer.json()["detail"] for answer in answers if answer.status_code == 409)
 
 
-async def test_products_that_are_put_into_a_category_while_it_is_deleted_keep_it_or_are_refused(client: Client) -> None:
+async def test_moving_products_into_a_category_during_its_deletion_succeeds_or_is_refused(client: Client) -> None:
     for _ in range(5):
         category, product = await new_category(client), await new_product(client)
         deleting = client.delete(f"/categories/{category['id']}")

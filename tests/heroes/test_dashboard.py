@@ -1,4 +1,4 @@
-"""What the dashboard promises: what there is, by queries that run at the same time, each on its own connection."""
+"""The dashboard: totals, newest heroes and ratings, by concurrent queries, each on its own connection."""
 
 import asyncio
 from typing import Any
@@ -33,7 +33,7 @@ KEYS = {"heroes", "totals", "products_by_status", "ratings"}
 
 
 async def rate(client: Client, product: Json, ratings: list[int]) -> None:
-    """One review of each rating, by as many of the users that there are, or that are made now."""
+    """Create a review for each rating, each by another user, who is created if needed."""
     users = await read(client, "/users/", sort="id")
     users += [await new_user(client) for _ in range(len(ratings) - len(users))]
     reviews = [
@@ -44,7 +44,7 @@ async def rate(client: Client, product: Json, ratings: list[int]) -> None:
     assert answer.status_code == 201
 
 
-async def test_an_empty_dashboard_has_all_its_parts(client: Client) -> None:
+async def test_the_dashboard_of_an_empty_database_has_all_parts(client: Client) -> None:
     shown = await read(client, "/dashboard")
     assert set(shown) == KEYS
     assert shown["heroes"] == shown["ratings"] == []
@@ -60,7 +60,7 @@ async def test_there_is_a_total_for_every_resource(client: Client) -> None:
     assert set((await read(client, "/dashboard"))["totals"]) == plural
 
 
-async def test_totals_are_those_of_the_lists(client: Client) -> None:
+async def test_totals_equal_the_counts_of_the_lists(client: Client) -> None:
     user, heroes = await new_user(client), [await new_hero(client, power=5) for _ in range(3)]
     products = [await new_product(client, stock=5, category_id=(await new_category(client))["id"]) for _ in range(3)]
     await made(client, "/teams/", name="Z-Force", headquarters="Bar")
@@ -82,7 +82,7 @@ async def test_the_newest_ten_heroes_come_first(client: Client) -> None:
     assert (await read(client, "/dashboard"))["heroes"] == heroes[:1:-1]
 
 
-async def test_products_are_counted_by_status_but_for_the_deleted(client: Client) -> None:
+async def test_products_are_counted_by_status_without_deleted_ones(client: Client) -> None:
     bodies = [product_body(status=status) for status in ("draft", "active", "active", "active")]
     products = (await client.post("/products/bulk", json=bodies)).json()
     await client.delete(f"/products/{products[-1]['id']}")
@@ -111,7 +111,7 @@ async def test_an_average_is_exact_to_two_decimals_half_up(client: Client, ratin
     assert overview["statistics"]["average"] == average
 
 
-async def test_the_ten_best_products_come_first_then_those_with_more_reviews_and_no_deleted_one(client: Client) -> None:
+async def test_ratings_show_the_ten_best_products_that_are_not_deleted(client: Client) -> None:
     products = [await new_product(client) for _ in range(13)]
     ratings = [[1], [5, 4], [4, 5, 5, 4], [5], [3, 3], [3], [2], [2, 2], [3, 4], [4, 4], [1, 1], [4], [5, 5]]
     for product, given in zip(products, ratings, strict=True):
@@ -121,7 +121,7 @@ async def test_the_ten_best_products_come_first_then_those_with_more_reviews_and
     assert shown == [products[place]["id"] for place in (3, 2, 1, 9, 11, 8, 4, 5, 7, 6)]
 
 
-async def test_the_queries_of_the_dashboard_run_at_the_same_time_each_on_its_own_connection(
+async def test_the_queries_of_the_dashboard_run_concurrently_each_on_its_own_connection(
     client: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await new_hero(client)
@@ -131,19 +131,19 @@ async def test_the_queries_of_the_dashboard_run_at_the_same_time_each_on_its_own
     assert len(meeting.connections) == 4
 
 
-async def test_more_dashboards_at_once_than_there_are_connections_are_all_answered(client: Client) -> None:
+async def test_more_concurrent_dashboards_than_connections_all_succeed(client: Client) -> None:
     answers = await asyncio.gather(*(client.get("/dashboard") for _ in range(40)))
     assert {answer.status_code for answer in answers} == {200}
 
 
 @pytest.mark.parametrize("part", ["newest", "totals", "products_by_status", "ratings"])
-async def test_one_query_that_fails_is_one_clear_failure(
+async def test_a_failing_query_is_reported_as_one_failure(
     client: Client, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
     async def fail(_: ReadSession) -> None:
         raise Unreachable("no database")
 
-    await client.get("/dashboard")  # so that no connection is cancelled while it is being made
+    await client.get("/dashboard")  # opens the connections before, so that none is cancelled while it is opened
     monkeypatch.setattr(dashboard, part, fail)
     monkeypatch.setattr(unit_of_work, "READ_SECONDS", 0)
     answer = await client.get("/dashboard")
@@ -154,7 +154,7 @@ async def test_one_query_that_fails_is_one_clear_failure(
     assert (await client.get("/dashboard")).status_code == 200
 
 
-async def test_a_failure_cancels_the_others_and_is_the_one_that_is_told(database: Database) -> None:
+async def test_a_failing_query_cancels_the_others_and_is_raised(database: Database) -> None:
     waiting, cancelled = asyncio.Event(), asyncio.Event()
 
     async def wait(_: ReadSession) -> None:
@@ -166,14 +166,14 @@ async def test_a_failure_cancels_the_others_and_is_the_one_that_is_told(database
 
     async def fail(_: ReadSession) -> None:
         await waiting.wait()
-        raise Problem(404, "There is no such thing.", kind="not-found")
+        raise Problem(404, "The resource does not exist.", kind="not-found")
 
-    with pytest.raises(Problem, match="no such thing"):
+    with pytest.raises(Problem, match="does not exist"):
         await database.read().gather(wait, fail, wait)
     assert cancelled.is_set()
 
 
-async def test_a_failing_statement_cancels_those_that_are_running(database: Database) -> None:
+async def test_a_failing_statement_cancels_the_running_statements(database: Database) -> None:
     async def fail(session: ReadSession) -> Any:
         return (await session.exec(select(func.no_such_function()))).all()
 
@@ -182,7 +182,7 @@ async def test_a_failing_statement_cancels_those_that_are_running(database: Data
     assert await database.read().gather(dashboard.newest) == [[]]
 
 
-async def test_whoever_gives_up_the_whole_gives_up_its_parts(database: Database) -> None:
+async def test_cancelling_gather_cancels_its_queries(database: Database) -> None:
     started, cancelled = asyncio.Barrier(3), []
 
     async def wait(_: ReadSession) -> None:
@@ -200,7 +200,7 @@ async def test_whoever_gives_up_the_whole_gives_up_its_parts(database: Database)
     assert len(cancelled) == 2
 
 
-async def test_a_database_in_memory_with_its_one_connection_answers_all_the_same() -> None:
+async def test_the_dashboard_works_with_the_single_connection_of_a_database_in_memory() -> None:
     database = Database(make_url("sqlite+aiosqlite://"))
     async with database.writer.begin() as connection:
         await connection.run_sync(SQLModel.metadata.create_all)
@@ -213,7 +213,7 @@ async def test_a_database_in_memory_with_its_one_connection_answers_all_the_same
     await database.dispose()
 
 
-async def test_heroes_are_shown_as_anywhere_else_and_in_the_same_order_of_fields(client: Client) -> None:
+async def test_heroes_of_the_dashboard_equal_those_of_the_list(client: Client) -> None:
     hero = await client.post("/heroes/", json={"name": "Deadpond", "secret_name": "Dive Wilson"})
     (shown,) = (await client.get("/dashboard")).json()["heroes"]
     assert list(shown.items()) == list(hero.json().items())

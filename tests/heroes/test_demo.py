@@ -1,4 +1,4 @@
-"""What the demo data promises: an empty database is filled once, and one with rows is left alone."""
+"""Demo data: fills an empty database once, and does not change a database with rows."""
 
 import asyncio
 from typing import Any
@@ -21,7 +21,7 @@ async def heroes_of(app: Service) -> list[Any]:
         return list(await read(client, "/heroes/"))
 
 
-async def test_the_first_start_brings_a_few_heroes_and_the_second_no_more(new_database: Any) -> None:
+async def test_the_first_start_fills_the_database_and_the_second_adds_nothing(new_database: Any) -> None:
     settings = settings_for(await new_database(), demo_data=True)
     for _ in range(2):
         assert len(await heroes_of(create_app(settings))) == len(demo.HEROES)
@@ -34,6 +34,6 @@ async def test_a_database_with_rows_gets_no_demo_data(client: Client, database: 
     assert await read(client, "/teams/") == []
 
 
-async def test_workers_that_start_at_once_bring_the_demo_data_once(client: Client, database: Database) -> None:
+async def test_workers_that_start_together_store_the_demo_data_once(client: Client, database: Database) -> None:
     await asyncio.gather(*(demo.fill(database) for _ in range(8)))
     assert len(await read(client, "/heroes/")) == len(demo.HEROES)

@@ -1,4 +1,4 @@
-"""Passwords of users are hashed before anything is locked, so that others can read and write meanwhile."""
+"""Passwords are hashed before rows are locked, so that other requests can read and write meanwhile."""
 
 import asyncio
 import threading
@@ -11,11 +11,11 @@ from tests.engines import Client
 from tests.heroes.shop import new_hero, new_user, read, user_body
 
 PATIENCE = 20
-"""Seconds, after which a test that waits has failed."""
+"""The timeout of waiting tests, in seconds."""
 
 
 class Held:
-    """A hasher that does not finish before it is released, but for so many hashes that are `free`."""
+    """A hasher that blocks until it is released, except for the first `free` hashes."""
 
     def __init__(self) -> None:
         self.started, self.released, self.free = threading.Event(), threading.Event(), 0
@@ -32,7 +32,7 @@ class Held:
 
 
 class Interrupted:
-    """A hasher that does not finish before another request has written a hero."""
+    """A hasher that returns only after another request has written a hero."""
 
     def __init__(self, client: Client) -> None:
         self.client, self.loop, self.statuses = client, asyncio.get_running_loop(), list[int]()
@@ -53,7 +53,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
     held.released.set()
 
 
-async def test_others_read_and_write_while_a_new_user_is_hashed(client: Client, held: Held) -> None:
+async def test_other_requests_are_served_while_a_password_is_hashed(client: Client, held: Held) -> None:
     creating = asyncio.create_task(new_user(client))
     await held.has_started()
     hero = await new_hero(client)
@@ -78,7 +78,7 @@ async def test_a_new_password_is_hashed_before_the_user_is_locked(client: Client
     ("on_error", "second", "status"),
     [("abort", {}, 201), ("skip", {}, 207), ("abort", {"username": "Natasha"}, 409)],
 )
-async def test_others_write_while_each_of_many_passwords_is_hashed(
+async def test_other_requests_write_while_each_password_of_a_bulk_is_hashed(
     client: Client, monkeypatch: pytest.MonkeyPatch, on_error: str, second: dict[str, str], status: int
 ) -> None:
     interrupted = Interrupted(client)
@@ -90,9 +90,7 @@ async def test_others_write_while_each_of_many_passwords_is_hashed(
     assert len(interrupted.statuses) >= 3
 
 
-async def test_when_too_many_passwords_wait_a_user_is_told_to_come_again(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_too_many_waiting_passwords_are_a_503(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passwords, "MAX_WAITING", 0)
     answer = await client.post("/users/", json=user_body())
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")

@@ -1,4 +1,4 @@
-"""What heroes promise beyond what every resource does."""
+"""Heroes: behaviour beyond the contract of all resources."""
 
 import pytest
 
@@ -7,14 +7,14 @@ from tests.engines import Client
 DEADPOND = {"name": "Deadpond", "secret_name": "Dive Wilson"}
 
 
-async def test_a_hero_of_a_team_that_does_not_exist_is_a_conflict_that_names_the_field(client: Client) -> None:
+async def test_a_hero_of_an_unknown_team_is_a_conflict_that_names_the_field(client: Client) -> None:
     answer = await client.post("/heroes/", json={**DEADPOND, "team_id": 77})
     assert answer.status_code == 409
     assert "team_id" in answer.json()["detail"]
 
 
 @pytest.mark.parametrize("last", ["\ud7ff", "\U0010ffff", "z\U0010ffff"])
-async def test_the_last_characters_there_are_start_a_name_as_any_other(client: Client, last: str) -> None:
+async def test_startswith_works_for_the_last_characters_of_unicode(client: Client, last: str) -> None:
     for name in (f"{last}x", f"a{last}", "zz"):
         await client.post("/heroes/", json={**DEADPOND, "name": name})
     found = (await client.get("/heroes/", params={"name__startswith": last})).json()

@@ -1,4 +1,4 @@
-"""What items promise: a price that is exact to the cent, and an owner of whom no more is shown than must be."""
+"""Items: prices exact to the cent, and an owner of whom only id and username are shown."""
 
 import json
 from typing import Any
@@ -39,7 +39,7 @@ async def test_a_price_is_a_string_or_a_number_and_comes_back_to_the_cent(
 
 
 @pytest.mark.parametrize("token", ["0", "-0", "0.0", "-0.0", "0e5", "-0e-5"])
-async def test_nothing_is_written_without_a_sign(client: Client, token: str) -> None:
+async def test_a_price_of_zero_has_no_sign(client: Client, token: str) -> None:
     owner = await new_user(client)
     body = f'{{"name": "Teapot", "price": {token}, "owner_id": {owner["id"]}}}'
     answer = await client.post("/items/", content=body, headers={"content-type": "application/json"})
@@ -48,7 +48,7 @@ async def test_nothing_is_written_without_a_sign(client: Client, token: str) -> 
 
 
 @pytest.mark.parametrize("price", [*NO_PRICES, *MISSPELT])
-async def test_what_is_no_price_is_refused(client: Client, price: Any) -> None:
+async def test_an_invalid_price_is_refused(client: Client, price: Any) -> None:
     item = await new_item(client, await new_user(client), "5")
     body = json.dumps({"name": "Teapot", "price": price, "owner_id": item["owner_id"]})
     for method, path in (("POST", "/items/"), ("PUT", f"/items/{item['id']}"), ("PATCH", f"/items/{item['id']}")):
@@ -109,11 +109,11 @@ async def test_a_filter_finer_or_larger_than_any_price_is_right_or_refused(
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", "", "x", "1;2", "1_0"])
-async def test_a_filter_that_is_no_amount_is_refused(client: Client, value: str) -> None:
+async def test_an_invalid_amount_in_a_filter_is_refused(client: Client, value: str) -> None:
     assert (await client.get("/items/", params={"price": value})).status_code == 422
 
 
-async def test_the_owner_is_embedded_by_id_and_username_and_only_if_asked_for(client: Client) -> None:
+async def test_the_owner_is_embedded_on_request_with_id_and_username(client: Client) -> None:
     owner = await new_user(client, full_name="Natasha Roman")
     item = await new_item(client, owner, "9.99")
     shown = item | {"owner": {"id": owner["id"], "username": owner["username"]}}
@@ -123,7 +123,7 @@ async def test_the_owner_is_embedded_by_id_and_username_and_only_if_asked_for(cl
     assert (await client.patch(f"/items/{item['id']}", json=shown)).json()["version"] == 1
 
 
-async def test_an_item_belongs_to_somebody_who_exists(client: Client) -> None:
+async def test_an_item_of_an_unknown_user_is_a_conflict(client: Client) -> None:
     item = await new_item(client, await new_user(client), "9.99")
     asked = [
         await client.post("/items/", json={"name": "Teapot", "price": 1, "owner_id": 77}),
@@ -133,7 +133,7 @@ async def test_an_item_belongs_to_somebody_who_exists(client: Client) -> None:
     assert all("owner_id" in answer.json()["detail"] for answer in asked)
 
 
-async def test_an_item_can_change_hands(client: Client) -> None:
+async def test_an_item_can_get_another_owner(client: Client) -> None:
     item, other = await new_item(client, await new_user(client), "9.99"), await new_user(client)
     await client.patch(f"/items/{item['id']}", json={"owner_id": other["id"]})
     shown = await read(client, f"/items/{item['id']}", include="owner")

@@ -1,4 +1,4 @@
-"""What the overview of a product promises: the product, its latest reviews and their statistics, loaded at once."""
+"""The product overview: product, newest reviews and statistics, by concurrent queries."""
 
 import asyncio
 from typing import Any
@@ -46,7 +46,7 @@ async def test_reviews_are_counted_by_rating_and_the_newest_ten_are_shown(client
     assert shown["statistics"] == {"number": 12, "average": 4.08, "ratings": ratings}
 
 
-async def test_what_is_unknown_or_deleted_has_no_overview_until_it_is_restored(client: Client) -> None:
+async def test_an_unknown_or_deleted_product_has_no_overview(client: Client) -> None:
     product = await new_product(client)
     await review(client, product, 5)
     path = f"/products/{product['id']}"
@@ -57,14 +57,14 @@ async def test_what_is_unknown_or_deleted_has_no_overview_until_it_is_restored(c
     assert (await of(client, product))["statistics"]["number"] == 1
 
 
-async def test_an_overview_wants_an_id_and_nothing_else(client: Client) -> None:
+async def test_an_overview_takes_no_parameters_and_a_valid_id(client: Client) -> None:
     product = await new_product(client)
     assert (await client.get("/products/7/overview")).status_code == 422
     assert (await client.get(f"/products/{product['id']}/overview?deleted=true")).status_code == 422
     assert (await client.post(f"/products/{product['id']}/overview")).status_code == 405
 
 
-async def test_its_queries_run_at_the_same_time_each_on_its_own_connection(
+async def test_the_queries_of_an_overview_run_concurrently_each_on_its_own_connection(
     client: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     product = await new_product(client)
@@ -72,15 +72,15 @@ async def test_its_queries_run_at_the_same_time_each_on_its_own_connection(
     alone = await of(client, product)
     with Meeting(database, monkeypatch, 3) as meeting:
         assert await of(client, product) == alone
-    assert len(meeting.connections) >= 2  # the product is read past the ORM, and its connection is free at once
+    assert len(meeting.connections) >= 2  # the product is read past the ORM, and its connection is free again at once
 
 
-async def test_one_query_that_fails_is_one_clear_failure(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failing_query_is_reported_as_one_failure(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(*_: object) -> None:
         raise Unreachable("no database")
 
     product = await new_product(client)
-    await of(client, product)  # so that no connection is cancelled while it is being made
+    await of(client, product)  # opens the connections before, so that none is cancelled while it is opened
     monkeypatch.setattr(overview, "statistics_of", fail)
     monkeypatch.setattr(unit_of_work, "READ_SECONDS", 0)
     answer = await client.get(f"/products/{product['id']}/overview")
@@ -88,7 +88,7 @@ async def test_one_query_that_fails_is_one_clear_failure(client: Client, monkeyp
     assert "no database" not in answer.text
 
 
-async def test_more_overviews_at_once_than_there_are_connections_are_all_answered(client: Client) -> None:
+async def test_more_concurrent_overviews_than_connections_all_succeed(client: Client) -> None:
     product = await new_product(client)
     answers = await asyncio.gather(*(client.get(f"/products/{product['id']}/overview") for _ in range(40)))
     assert {answer.status_code for answer in answers} == {200}

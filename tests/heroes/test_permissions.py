@@ -1,4 +1,4 @@
-"""Who may do what (section 8 of the contract): members make and change what is theirs, superusers do everything."""
+"""Permissions (section 8 of the contract): members create and change their own rows, superusers do everything."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -20,7 +20,7 @@ from tests.heroes.shop import UNKNOWN, Json, cheap_hashes, made, new_hero, new_p
 
 ANYONE, MEMBERS, OWNERS, SUPERUSERS = Who
 OF_SUPERUSERS = {"GET": MEMBERS}
-"""Members read, superusers do everything else."""
+"""Members read; superusers do everything else."""
 OF_OWNERS = {"GET": MEMBERS, "POST": OWNERS, "PUT": OWNERS, "PATCH": OWNERS, "DELETE": OWNERS}
 RULES = {
     **dict.fromkeys(("heroes", "teams", "categories", "products", "dashboard"), OF_SUPERUSERS),
@@ -29,7 +29,7 @@ RULES = {
     "users": OF_OWNERS | {"POST": ANYONE},
     "auth": {"POST": ANYONE},
 }
-"""What the contract says, by the first part of the path and the method; what it does not say is for superusers."""
+"""The rules of the contract, by the first part of the path and the method. Everything else is for superusers."""
 EXCEPTIONS = {"POST /users/bulk": SUPERUSERS}
 ROUTES = {
     f"{method} {context.path}": (id(context.original_route), method)
@@ -38,26 +38,26 @@ ROUTES = {
     if isinstance(context.original_route, Operation)
 }
 OWNED = {"items": "owner_id", "posts": "author_id", "reviews": "author_id"}
-"""What belongs to somebody, and the field that says to whom."""
+"""The resources that belong to users, with the field of the owner."""
 pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
 owned = pytest.mark.parametrize("kind", OWNED)
 writing = pytest.mark.parametrize("method", ["PUT", "PATCH"])
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_a_route_is_for_whom_the_contract_says(route: str) -> None:
+def test_the_permission_of_a_route_is_that_of_the_contract(route: str) -> None:
     main.app.check_routes()
     method, path = route.split(" ")
     rules = RULES[path.split("/")[1]]
     assert main.app.runtime.access[ROUTES[route]] is EXCEPTIONS.get(route, rules.get(method, SUPERUSERS))
 
 
-def test_the_table_speaks_of_every_resource_and_of_no_other() -> None:
+def test_the_table_of_permissions_lists_every_resource() -> None:
     assert set(RULES) == {route.split("/")[1] for route in ROUTES}
     assert set(EXCEPTIONS) <= set(ROUTES)
 
 
-async def test_superusers_restore_remove_and_change_many_products(boss: Person) -> None:
+async def test_superusers_restore_delete_and_bulk_update_products(boss: Person) -> None:
     product = await new_product(boss.client)
     path, many = f"/products/{product['id']}", {"ids": [product["id"]], "changes": {"status": "active"}}
     assert (await boss.client.patch("/products/bulk", json=many)).json() == {"updated": 1}
@@ -66,14 +66,14 @@ async def test_superusers_restore_remove_and_change_many_products(boss: Person) 
     assert (await boss.client.get(path)).status_code == 404
 
 
-async def test_members_read_an_overview_the_dashboard_and_themselves(boss: Person, natasha: Person) -> None:
+async def test_members_read_overview_dashboard_and_their_own_record(boss: Person, natasha: Person) -> None:
     product = await new_product(boss.client)
     for path in (f"/products/{product['id']}/overview", "/dashboard", "/users/me"):
         assert (await natasha.client.get(path)).status_code == 200
 
 
 async def body_of(kind: str, boss: Person) -> Json:
-    """A valid body that names no owner."""
+    """A valid body without an owner."""
     if kind == "items":
         return {"name": f"Teapot {next(numbers)}", "price": "9.99"}
     if kind == "posts":
@@ -90,7 +90,7 @@ def is_forbidden(answer: Response) -> bool:
 
 
 @owned
-async def test_what_belongs_to_another_is_read_and_not_changed(
+async def test_members_read_rows_of_others_and_cannot_change_them(
     kind: str, boss: Person, natasha: Person, steve: Person
 ) -> None:
     thing = await thing_of(kind, boss, steve)
@@ -104,7 +104,7 @@ async def test_what_belongs_to_another_is_read_and_not_changed(
 
 
 @owned
-async def test_a_change_of_what_belongs_to_another_to_what_it_is_already_is_refused_too(
+async def test_a_change_without_effect_to_a_row_of_another_user_is_refused(
     kind: str, boss: Person, natasha: Person, steve: Person
 ) -> None:
     thing = await thing_of(kind, boss, steve)
@@ -114,7 +114,7 @@ async def test_a_change_of_what_belongs_to_another_to_what_it_is_already_is_refu
 
 
 @owned
-async def test_an_empty_patch_of_what_belongs_to_another_is_refused(
+async def test_an_empty_patch_to_a_row_of_another_user_is_refused(
     kind: str, boss: Person, natasha: Person, steve: Person
 ) -> None:
     thing = await thing_of(kind, boss, steve)
@@ -122,7 +122,7 @@ async def test_an_empty_patch_of_what_belongs_to_another_is_refused(
 
 
 @owned
-async def test_who_names_no_owner_is_the_owner(kind: str, boss: Person, natasha: Person) -> None:
+async def test_the_default_owner_is_the_caller(kind: str, boss: Person, natasha: Person) -> None:
     thing = await made(natasha.client, f"/{kind}/", **await body_of(kind, boss))
     assert thing[OWNED[kind]] == natasha.id
     (many,) = (await natasha.client.post(f"/{kind}/bulk", json=[await body_of(kind, boss)])).json()
@@ -130,7 +130,7 @@ async def test_who_names_no_owner_is_the_owner(kind: str, boss: Person, natasha:
 
 
 @owned
-async def test_who_names_another_owner_is_refused_and_nothing_is_made(
+async def test_creating_a_row_for_another_owner_is_refused(
     kind: str, boss: Person, natasha: Person, steve: Person
 ) -> None:
     for owner in (steve.id, boss.id, 2**62):
@@ -140,7 +140,9 @@ async def test_who_names_another_owner_is_refused_and_nothing_is_made(
 
 
 @owned
-async def test_one_foreign_element_spoils_a_bulk(kind: str, boss: Person, natasha: Person, steve: Person) -> None:
+async def test_one_element_of_another_owner_aborts_a_bulk(
+    kind: str, boss: Person, natasha: Person, steve: Person
+) -> None:
     mine, foreign = [await body_of(kind, boss) for _ in range(2)]
     answer = await natasha.client.post(f"/{kind}/bulk", json=[mine, foreign | {OWNED[kind]: steve.id}])
     assert is_forbidden(answer)
@@ -148,7 +150,7 @@ async def test_one_foreign_element_spoils_a_bulk(kind: str, boss: Person, natash
 
 
 @owned
-async def test_a_foreign_element_is_skipped_and_the_others_are_made(
+async def test_an_element_of_another_owner_is_skipped_on_request(
     kind: str, boss: Person, natasha: Person, steve: Person
 ) -> None:
     first, foreign, last = [await body_of(kind, boss) for _ in range(3)]
@@ -162,7 +164,9 @@ async def test_a_foreign_element_is_skipped_and_the_others_are_made(
 
 @owned
 @writing
-async def test_nothing_is_given_away(kind: str, method: str, boss: Person, natasha: Person, steve: Person) -> None:
+async def test_members_cannot_give_their_rows_away(
+    kind: str, method: str, boss: Person, natasha: Person, steve: Person
+) -> None:
     thing = await thing_of(kind, boss, natasha)
     path, body = f"/{kind}/{thing['id']}", await body_of(kind, boss)
     assert is_forbidden(await natasha.client.request(method, path, json=body | {OWNED[kind]: steve.id}))
@@ -170,7 +174,7 @@ async def test_nothing_is_given_away(kind: str, method: str, boss: Person, natas
 
 
 @owned
-async def test_owners_change_what_is_theirs_and_stay_owners(kind: str, boss: Person, natasha: Person) -> None:
+async def test_owners_change_their_rows_and_remain_owners(kind: str, boss: Person, natasha: Person) -> None:
     thing = await thing_of(kind, boss, natasha)
     path = f"/{kind}/{thing['id']}"
     for method in ("PUT", "PATCH"):
@@ -181,7 +185,7 @@ async def test_owners_change_what_is_theirs_and_stay_owners(kind: str, boss: Per
 
 
 @owned
-async def test_superusers_make_change_and_give_away_what_belongs_to_others(
+async def test_superusers_create_change_and_give_away_rows_of_others(
     kind: str, boss: Person, natasha: Person, steve: Person
 ) -> None:
     body = await body_of(kind, boss) | {OWNED[kind]: natasha.id}
@@ -193,12 +197,12 @@ async def test_superusers_make_change_and_give_away_what_belongs_to_others(
 
 
 @owned
-async def test_who_makes_a_superuser_the_owner_by_leaving_it_out_is_one(kind: str, boss: Person) -> None:
+async def test_the_default_owner_of_a_superuser_is_the_superuser(kind: str, boss: Person) -> None:
     assert (await made(boss.client, f"/{kind}/", **await body_of(kind, boss)))[OWNED[kind]] == boss.id
 
 
 @owned
-async def test_where_nobody_is_asked_an_owner_must_be_named(kind: str, client: Client) -> None:
+async def test_without_authentication_an_owner_is_required(kind: str, client: Client) -> None:
     body = {"name": "Teapot", "price": "1", "title": "Tea", "body": "", "product_id": UNKNOWN, "rating": 1}
     fields = {"items": ("name", "price"), "posts": ("title", "body"), "reviews": ("product_id", "rating")}[kind]
     answer = await client.post(f"/{kind}/", json={name: body[name] for name in fields})
@@ -206,7 +210,7 @@ async def test_where_nobody_is_asked_an_owner_must_be_named(kind: str, client: C
 
 
 @writing
-async def test_another_users_record_is_not_changed(method: str, boss: Person, natasha: Person, steve: Person) -> None:
+async def test_members_cannot_change_another_user(method: str, boss: Person, natasha: Person, steve: Person) -> None:
     before = await read(boss.client, f"/users/{steve.id}")
     for body in (user_body(), {**user_body(), "username": "steve"}, user_body(password="another one")):
         assert is_forbidden(await natasha.client.request(method, f"/users/{steve.id}", json=body))
@@ -214,7 +218,7 @@ async def test_another_users_record_is_not_changed(method: str, boss: Person, na
     assert await read(boss.client, f"/users/{steve.id}") == before
 
 
-async def test_members_change_and_delete_themselves(boss: Person, natasha: Person) -> None:
+async def test_members_change_and_delete_their_own_record(boss: Person, natasha: Person) -> None:
     answer = await natasha.client.patch(f"/users/{natasha.id}", json={"full_name": "Natasha Roman"})
     assert answer.json()["full_name"] == "Natasha Roman"
     answer = await natasha.client.put(f"/users/{natasha.id}", json={"username": "nat", "email": "nat@example.com"})
@@ -230,7 +234,9 @@ async def row_of(app: Service, user_id: int) -> User:
         return user
 
 
-async def test_who_registers_as_a_superuser_is_an_active_member(nobody: Client, boss: Person, natasha: Person) -> None:
+async def test_registration_creates_an_active_member_and_no_superuser(
+    nobody: Client, boss: Person, natasha: Person
+) -> None:
     for client in (nobody, natasha.client):
         body = user_body(is_superuser=True, is_active=False, id=4711, version=9, created_at="2001-01-01T00:00:00Z")
         user = await made(client, "/users/", **body)
@@ -242,9 +248,7 @@ async def test_who_registers_as_a_superuser_is_an_active_member(nobody: Client, 
 
 
 @writing
-async def test_members_make_no_superuser_of_themselves(
-    method: str, guarded: Service, boss: Person, natasha: Person
-) -> None:
+async def test_members_cannot_become_superusers(method: str, guarded: Service, boss: Person, natasha: Person) -> None:
     body = {"username": "natasha", "email": natasha.email, "is_superuser": True, "is_active": False}
     for sent in (body, body | {"full_name": "Natasha"}):
         answer = await natasha.client.request(method, f"/users/{natasha.id}", json=sent)
@@ -256,7 +260,7 @@ async def test_members_make_no_superuser_of_themselves(
 
 
 @pytest.mark.parametrize("field", ["hashed_password", "generation", "belongs_to", "reserved", "password_hash"])
-async def test_what_is_no_field_of_a_user_is_refused(
+async def test_unknown_fields_of_a_user_are_refused(
     field: str, nobody: Client, guarded: Service, boss: Person, natasha: Person
 ) -> None:
     before = dict(await row_of(guarded, natasha.id))
@@ -272,7 +276,7 @@ async def test_what_is_no_field_of_a_user_is_refused(
 
 
 @writing
-async def test_what_the_service_writes_itself_cannot_be_brought_along(
+async def test_read_only_fields_of_a_user_cannot_be_set(
     method: str, guarded: Service, boss: Person, natasha: Person
 ) -> None:
     body: Json = {"id": boss.id, "version": 99, "created_at": "2001-01-01T00:00:00Z", "updated_at": "2001-01-01"}
@@ -288,7 +292,7 @@ async def test_what_the_service_writes_itself_cannot_be_brought_along(
         assert after["version"] <= before["version"] + 1
 
 
-async def test_functions_of_superusers_are_none_of_members(boss: Person, natasha: Person) -> None:
+async def test_operations_of_superusers_are_refused_to_members(boss: Person, natasha: Person) -> None:
     hero, product = await new_hero(boss.client), await new_product(boss.client)
     asked: list[tuple[str, str, Any]] = [
         ("POST", "/heroes/", {"name": "Spider-Boy", "secret_name": "Pedro"}),
@@ -308,20 +312,20 @@ async def test_functions_of_superusers_are_none_of_members(boss: Person, natasha
 
 
 @pytest.mark.parametrize("path", ["/heroes", "/heroes/", "/HEROES/", "/heroes/%2e", "/x/../heroes/"])
-async def test_no_way_to_write_a_path_leads_past_the_question(path: str, nobody: Client, natasha: Person) -> None:
+async def test_no_spelling_of_a_path_bypasses_authentication(path: str, nobody: Client, natasha: Person) -> None:
     assert (await nobody.post(path, json={})).status_code in (401, 404, 405)
     assert (await natasha.client.post(path, json={})).status_code in (403, 404, 405)
     assert (await nobody.head(path)).status_code in (401, 404)
 
 
 @pytest.mark.parametrize("name", ["X-HTTP-Method-Override", "X-Original-URL", "X-Forwarded-User"])
-async def test_no_header_leads_past_the_question(name: str, nobody: Client, natasha: Person) -> None:
+async def test_no_header_bypasses_authentication(name: str, nobody: Client, natasha: Person) -> None:
     for value in ("GET", "/docs", "1"):
         assert (await nobody.get("/heroes/", headers={name: value})).status_code == 401
         assert is_forbidden(await natasha.client.post("/heroes/", json={}, headers={name: value}))
 
 
-async def test_a_key_does_not_give_the_answer_of_another(natasha: Person, steve: Person) -> None:
+async def test_a_key_does_not_replay_the_response_of_another_caller(natasha: Person, steve: Person) -> None:
     body, headers = {"name": "Teapot", "price": "1"}, {"Idempotency-Key": "same"}
     mine = await natasha.client.post("/items/", json=body, headers=headers)
     theirs = await steve.client.post("/items/", json=body, headers=headers)
@@ -330,7 +334,7 @@ async def test_a_key_does_not_give_the_answer_of_another(natasha: Person, steve:
     assert "Idempotency-Replayed" not in theirs.headers
 
 
-async def test_who_loses_their_rights_loses_the_answers_too(boss: Person, guarded: Service, natasha: Person) -> None:
+async def test_a_replay_needs_the_permission_again(boss: Person, guarded: Service, natasha: Person) -> None:
     headers, body = {"Idempotency-Key": "k"}, {"name": "Deadpond", "secret_name": "Dive"}
     await boss.client.patch(f"/users/{natasha.id}", json={"is_superuser": True})
     assert (await natasha.client.post("/heroes/", json=body, headers=headers)).status_code == 201
@@ -356,7 +360,7 @@ async def test_registration_can_be_switched_off(closed: Service, boss: Person, n
         assert len(await read(client, "/users/")) == 3
 
 
-async def test_where_it_is_wanted_in_development_a_token_is_needed_too(new_database: Any) -> None:
+async def test_authentication_can_be_required_in_development(new_database: Any) -> None:
     settings = production(await new_database(), environment="development", require_auth=True, demo_data=False)
     async with opened(settings) as app, client_of(app) as client:
         assert (await client.get("/heroes/")).status_code == 401
@@ -366,7 +370,9 @@ async def test_where_it_is_wanted_in_development_a_token_is_needed_too(new_datab
         assert (await client.get("/heroes/", headers={"Authorization": f"Bearer {token}"})).status_code == 200
 
 
-async def test_where_nobody_is_asked_everybody_may_and_a_token_still_says_who(client: Client, app: Service) -> None:
+async def test_without_authentication_everything_is_allowed_and_a_token_identifies_the_caller(
+    client: Client, app: Service
+) -> None:
     assert (await client.get("/users/me")).status_code == 401
     await new_hero(client)
     user = await made(client, "/users/", **user_body(username="natasha"))

@@ -1,4 +1,4 @@
-"""What posts promise: their author is always there, in few statements, and no more of the author than must be."""
+"""Posts: their author is always embedded, by few statements, with id and username only."""
 
 from typing import Any
 
@@ -32,14 +32,14 @@ async def test_a_page_of_a_hundred_posts_takes_two_statements(client: Client, da
     assert {post["author_id"] for post in posts} == known.keys()
 
 
-async def test_no_statement_of_a_list_reads_more_of_an_author(client: Client, database: Database) -> None:
+async def test_a_list_reads_only_the_needed_columns_of_an_author(client: Client, database: Database) -> None:
     await made(client, "/posts/", **draft(await new_user(client)))
     with statements_of(database.reader) as statements:
         await read(client, "/posts/")
     assert not any("email" in statement or "password" in statement for statement in statements)
 
 
-async def test_whatever_is_done_to_a_post_its_author_is_shown(client: Client) -> None:
+async def test_every_operation_on_a_post_returns_its_author(client: Client) -> None:
     author, other = await new_user(client, full_name="Natasha"), await new_user(client)
     post = await made(client, "/posts/", **draft(author))
     path = f"/posts/{post['id']}"
@@ -52,13 +52,13 @@ async def test_whatever_is_done_to_a_post_its_author_is_shown(client: Client) ->
     assert (await read(client, path))["version"] == 4
 
 
-async def test_posts_of_a_bulk_come_with_their_authors(client: Client) -> None:
+async def test_posts_of_a_bulk_have_their_authors(client: Client) -> None:
     authors = [await new_user(client) for _ in range(2)]
     answer = await client.post("/posts/bulk", json=[draft(author) for author in (*authors, authors[0])])
     assert [post["author"] for post in answer.json()] == [brief(author) for author in (*authors, authors[0])]
 
 
-async def test_posts_that_are_not_skipped_come_with_their_author(client: Client) -> None:
+async def test_posts_that_are_not_skipped_have_their_authors(client: Client) -> None:
     author = await new_user(client)
     bodies = [draft(author), draft(author, author_id=77), draft(author)]
     outcome = (await client.post("/posts/bulk?on_error=skip", json=bodies)).json()
@@ -74,7 +74,7 @@ async def test_an_author_cannot_be_changed_through_a_post(client: Client) -> Non
     assert await read(client, f"/users/{author['id']}") == author
 
 
-async def test_an_author_under_a_new_name_is_shown_by_it(client: Client) -> None:
+async def test_a_renamed_author_is_shown_with_the_new_name(client: Client) -> None:
     author = await new_user(client)
     await made(client, "/posts/", **draft(author))
     before = await client.get("/posts/")
@@ -84,7 +84,7 @@ async def test_an_author_under_a_new_name_is_shown_by_it(client: Client) -> None
     assert after.json()[0]["author"]["username"] == "natasha"
 
 
-async def test_a_post_of_nobody_is_a_conflict_that_names_the_field(client: Client) -> None:
+async def test_a_post_of_an_unknown_author_is_a_conflict_that_names_the_field(client: Client) -> None:
     post = await made(client, "/posts/", **draft(await new_user(client)))
     asked = [
         await client.post("/posts/", json=draft({"id": 77})),
@@ -96,7 +96,7 @@ async def test_a_post_of_nobody_is_a_conflict_that_names_the_field(client: Clien
     assert await read(client, "/posts/") == [post]
 
 
-async def test_the_newest_posts_come_first_unless_asked_otherwise(client: Client) -> None:
+async def test_posts_are_sorted_by_newest_first_by_default(client: Client) -> None:
     author = await new_user(client)
     in_order = [(await made(client, "/posts/", **draft(author)))["id"] for _ in range(3)]
     assert await ids(client, "/posts/") == in_order[::-1]
@@ -105,7 +105,7 @@ async def test_the_newest_posts_come_first_unless_asked_otherwise(client: Client
     assert await ids(client, page.links["next"]["url"]) == in_order[:1]
 
 
-async def test_the_author_is_left_out_if_other_fields_are_asked_for(client: Client) -> None:
+async def test_the_author_is_left_out_if_other_fields_are_requested(client: Client) -> None:
     author = await new_user(client)
     post = await made(client, "/posts/", **draft(author))
     assert await read(client, "/posts/", fields="id,title") == [{"id": post["id"], "title": post["title"]}]

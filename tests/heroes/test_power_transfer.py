@@ -1,4 +1,4 @@
-"""What power transfers promise: no power is lost or made, none is below zero, and no hero has too much."""
+"""Power transfers: the total power stays the same, and each hero's power stays within its bounds."""
 
 import asyncio
 import random
@@ -21,7 +21,7 @@ async def powers(client: Client) -> list[int]:
     return [hero["power"] for hero in await read(client, "/heroes/")]
 
 
-async def test_power_goes_from_one_to_the_other(client: Client) -> None:
+async def test_a_transfer_moves_power_between_two_heroes(client: Client) -> None:
     giver, taker = await new_hero(client, power=70), await new_hero(client, power=5)
     transfer = await made(client, "/power-transfers/", **gift(giver, taker, 70))
     assert await powers(client) == [0, 75]
@@ -30,7 +30,7 @@ async def test_power_goes_from_one_to_the_other(client: Client) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_the_sum_of_all_power_stays_whatever_is_transferred_at_once(client: Client, seed: int) -> None:
+async def test_concurrent_transfers_keep_the_total_power(client: Client, seed: int) -> None:
     generator = random.Random(seed)
     heroes = [await new_hero(client, power=20) for _ in range(4)]
     pairs = [generator.sample(heroes, 2) for _ in range(32)]
@@ -48,10 +48,8 @@ async def test_the_sum_of_all_power_stays_whatever_is_transferred_at_once(client
         assert power == 20 + taken - given
 
 
-async def test_opposite_transfers_at_the_same_time_do_not_wait_for_each_other_in_a_circle(
-    client: Client, database: Database
-) -> None:
-    """Whoever did would be broken off, and run again, which a second UPDATE would show."""
+async def test_concurrent_opposite_transfers_do_not_deadlock(client: Client, database: Database) -> None:
+    """A deadlock would be retried, which a second UPDATE would show."""
     one, other = [await new_hero(client, power=20) for _ in range(2)]
     gifts = [gift(one, other), gift(other, one)] * 20
     with statements_of(database.writer) as statements:
@@ -62,7 +60,7 @@ async def test_opposite_transfers_at_the_same_time_do_not_wait_for_each_other_in
 
 
 @pytest.mark.parametrize(("has", "room"), [(4, MAX_POWER), (MAX_POWER, 4)])
-async def test_too_little_power_or_too_little_room_is_a_conflict(client: Client, has: int, room: int) -> None:
+async def test_a_transfer_beyond_the_bounds_of_power_is_a_conflict(client: Client, has: int, room: int) -> None:
     giver, taker = await new_hero(client, power=has), await new_hero(client, power=MAX_POWER - room)
     answer = await client.post("/power-transfers/", json=gift(giver, taker, 5))
     assert answer.status_code == 409
@@ -72,7 +70,7 @@ async def test_too_little_power_or_too_little_room_is_a_conflict(client: Client,
     assert await read(client, "/power-transfers/") == []
 
 
-async def test_a_hero_gives_nothing_to_themself(client: Client) -> None:
+async def test_a_transfer_to_the_same_hero_is_refused(client: Client) -> None:
     hero = await new_hero(client, power=70)
     answer = await client.post("/power-transfers/", json=gift(hero, hero))
     assert answer.status_code == 422
@@ -88,7 +86,7 @@ async def test_an_amount_is_an_integer_of_at_least_1(client: Client, amount: Any
 
 
 @pytest.mark.parametrize("field", ["from_id", "to_id"])
-async def test_a_hero_who_does_not_exist_is_a_conflict_that_names_the_field(client: Client, field: str) -> None:
+async def test_an_unknown_hero_is_a_conflict_that_names_the_field(client: Client, field: str) -> None:
     giver, taker = [await new_hero(client, power=70) for _ in range(2)]
     answer = await client.post("/power-transfers/", json=gift(giver, taker) | {field: 77})
     assert answer.status_code == 409
@@ -96,7 +94,7 @@ async def test_a_hero_who_does_not_exist_is_a_conflict_that_names_the_field(clie
     assert await powers(client) == [70, 70]
 
 
-async def test_transfers_of_one_bulk_happen_one_after_the_other(client: Client) -> None:
+async def test_transfers_of_a_bulk_are_executed_in_order(client: Client) -> None:
     first, second, third = [await new_hero(client, power=power) for power in (5, 0, 0)]
     chain = [gift(first, second, 5), gift(second, third, 4)]
     answer = await client.post("/power-transfers/bulk", json=[*chain, gift(second, third, 2), gift(third, second, 4)])
@@ -107,14 +105,14 @@ async def test_transfers_of_one_bulk_happen_one_after_the_other(client: Client) 
     assert await powers(client) == [0, 1, 4]
 
 
-async def test_a_transfer_is_never_changed_or_deleted(client: Client) -> None:
+async def test_a_transfer_cannot_be_changed_or_deleted(client: Client) -> None:
     giver, taker = [await new_hero(client, power=70) for _ in range(2)]
     path = f"/power-transfers/{(await made(client, '/power-transfers/', **gift(giver, taker)))['id']}"
     for method in ("PUT", "PATCH", "DELETE"):
         assert (await client.request(method, path, json=gift(giver, taker))).status_code == 405
 
 
-async def test_transfers_and_changes_of_the_same_heroes_at_once_all_happen(client: Client) -> None:
+async def test_concurrent_transfers_and_changes_of_the_same_heroes_all_succeed(client: Client) -> None:
     one, other = [await new_hero(client, power=20) for _ in range(2)]
     gifts = [client.post("/power-transfers/", json=each) for each in [gift(one, other), gift(other, one)] * 8]
     changes = [client.patch(f"/heroes/{hero['id']}", json={"age": age}) for age in range(8) for hero in (one, other)]

@@ -1,4 +1,4 @@
-"""What may they see: an e-mail address is its owner's and the superusers' to see, and nobody else learns of it."""
+"""Privacy: only the owner and superusers see an e-mail address, and no other response reveals it."""
 
 import logging
 from collections.abc import Iterator
@@ -23,13 +23,13 @@ def log(guarded: object) -> Iterator[CapturedLog]:
 
 
 def without_id(answer: Response) -> Json:
-    """What a problem says, whatever its request."""
+    """The problem without its request id."""
     problem: Json = answer.json()
     del problem["request_id"]
     return problem
 
 
-async def test_members_see_their_own_address_and_no_other(boss: Person, natasha: Person, steve: Person) -> None:
+async def test_members_see_only_their_own_address(boss: Person, natasha: Person, steve: Person) -> None:
     assert (await read(natasha.client, f"/users/{natasha.id}"))["email"] == natasha.email
     assert (await read(natasha.client, "/users/me"))["email"] == natasha.email
     for other in (steve, boss):
@@ -47,7 +47,7 @@ async def test_superusers_see_every_address(boss: Person, natasha: Person, steve
     assert [user["id"] for user in await read(boss.client, "/users/", email=steve.email)] == [steve.id]
 
 
-async def test_asking_for_the_field_does_not_show_it(natasha: Person, steve: Person) -> None:
+async def test_requesting_a_private_field_does_not_show_it(natasha: Person, steve: Person) -> None:
     assert await read(natasha.client, f"/users/{steve.id}", fields="email") == {}
     assert await read(natasha.client, f"/users/{steve.id}", fields="id,email") == {"id": steve.id}
     assert await read(natasha.client, "/users/", fields="email") == [{}, {"email": natasha.email}]
@@ -85,7 +85,7 @@ async def test_a_cursor_of_a_superuser_does_not_sort_by_address_for_members(
     assert (await natasha.client.get("/users/", params={"cursor": cursor})).status_code == 422
 
 
-async def test_what_is_embedded_shows_no_address(boss: Person, natasha: Person, steve: Person) -> None:
+async def test_embedded_users_have_no_address(boss: Person, natasha: Person, steve: Person) -> None:
     product = await new_product(boss.client, created_by_id=steve.id)
     await made(steve.client, "/items/", name="Teapot", price="1")
     await made(steve.client, "/posts/", title="Tea", body="Hot.")
@@ -99,7 +99,7 @@ async def test_what_is_embedded_shows_no_address(boss: Person, natasha: Person, 
     assert item["owner"] == {"id": steve.id, "username": "steve"}
 
 
-async def test_who_makes_many_users_sees_their_addresses_and_who_registers_does_not(
+async def test_a_bulk_shows_addresses_to_superusers_and_registration_does_not(
     nobody: Client, boss: Person, natasha: Person
 ) -> None:
     body = user_body()
@@ -110,38 +110,40 @@ async def test_who_makes_many_users_sees_their_addresses_and_who_registers_does_
 
 
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
-async def test_a_change_shows_its_own_user_the_address(method: str, natasha: Person) -> None:
+async def test_a_user_sees_their_own_address_after_a_change(method: str, natasha: Person) -> None:
     body = {"username": "natasha", "email": "new@example.com"}
     answer = await natasha.client.request(method, f"/users/{natasha.id}", json=body)
     assert answer.json()["email"] == "new@example.com"
 
 
 def takers(steve: Person) -> Iterator[Json]:
-    """Bodies that collide with this user: by the name, by the address, by both."""
+    """Bodies that conflict with this user: by the name, by the address, by both."""
     yield user_body(username=steve.username.upper())
     yield user_body(email=steve.email.upper())
     yield user_body(username=steve.username, email=steve.email)
 
 
-async def test_who_registers_does_not_learn_which_of_name_and_address_is_taken(
+async def test_registration_does_not_reveal_whether_name_or_address_is_taken(
     nobody: Client, natasha: Person, steve: Person
 ) -> None:
     for client in (nobody, natasha.client):
         answers = [await client.post("/users/", json=body) for body in takers(steve)]
         first, *others = map(without_id, answers)
         assert first["status"] == 409
-        assert first["detail"] == "email or username is taken: another one has this value."
+        assert first["detail"] == "email or username is taken: another row has this value."
         assert others == [first, first]
 
 
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
-async def test_who_changes_themselves_learns_as_little(method: str, natasha: Person, steve: Person) -> None:
+async def test_a_change_does_not_reveal_whether_name_or_address_is_taken(
+    method: str, natasha: Person, steve: Person
+) -> None:
     answers = [await natasha.client.request(method, f"/users/{natasha.id}", json=body) for body in takers(steve)]
     first, *others = map(without_id, answers)
     assert (first["status"], others) == (409, [first, first])
 
 
-async def test_superusers_are_told_what_is_taken(boss: Person, steve: Person) -> None:
+async def test_superusers_see_which_value_is_taken(boss: Person, steve: Person) -> None:
     told = [(await boss.client.post("/users/", json=body)).json()["errors"][0]["pointer"] for body in takers(steve)]
     assert told[:2] == ["#/username", "#/email"]
     bodies = [user_body(), user_body(email=steve.email)]
@@ -170,7 +172,7 @@ async def test_no_error_and_no_line_of_the_log_repeats_an_address(
     assert "@" not in log.text
 
 
-async def test_the_document_tells_nobody_how_many_there_are(nobody: Client, boss: Person) -> None:
+async def test_the_document_does_not_reveal_the_number_of_users(nobody: Client, boss: Person) -> None:
     before = (await nobody.get("/openapi.json")).json()
     await made(boss.client, "/users/", **user_body())
     assert (await nobody.get("/openapi.json")).json() == before

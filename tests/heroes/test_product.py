@@ -1,4 +1,4 @@
-"""What products promise: unique while they live, hidden when deleted, as before when restored, changed by the many."""
+"""Products: unique while not deleted, hidden when deleted, restored unchanged, and updated in bulk."""
 
 import asyncio
 from typing import Any
@@ -98,20 +98,22 @@ async def test_a_status_can_be_changed_and_filtered_by(client: Client) -> None:
 
 
 @pytest.mark.parametrize("sentence", ["status = 'gone'", "status = NULL", "stock = -1", "stock = 1000000000001"])
-async def test_the_database_itself_refuses_what_must_not_be(client: Client, database: Database, sentence: str) -> None:
+async def test_the_database_refuses_invalid_values(client: Client, database: Database, sentence: str) -> None:
     await new_product(client)
     async with database.writer.connect() as connection:
         with pytest.raises(IntegrityError):
-            await connection.execute(text(f"UPDATE product SET {sentence}"))  # noqa: S608  our own words
+            await connection.execute(text(f"UPDATE product SET {sentence}"))  # noqa: S608  a constant of this test
 
 
 @pytest.mark.parametrize("field", ["slug", "sku"])
-async def test_the_database_itself_keeps_the_living_apart(client: Client, database: Database, field: str) -> None:
+async def test_the_database_enforces_uniqueness_among_products_that_are_not_deleted(
+    client: Client, database: Database, field: str
+) -> None:
     for _ in range(2):
         await new_product(client)
     async with database.writer.connect() as connection:
         with pytest.raises(IntegrityError):
-            await connection.execute(text(f"UPDATE product SET {field} = 'X'"))  # noqa: S608  our own words
+            await connection.execute(text(f"UPDATE product SET {field} = 'X'"))  # noqa: S608  a constant of this test
 
 
 @pytest.mark.parametrize("query", [{}, {"q": "kettle"}, {"name": "Kettle"}, {"stock__gte": "5"}, {"sort": "-name"}])
@@ -135,7 +137,7 @@ async def test_a_deleted_product_is_not_found_by_any_method(client: Client) -> N
     assert (await client.get(path(gone), params={"deleted": "false"})).status_code == 404
 
 
-async def test_a_deleted_product_can_be_looked_at_if_asked_for(client: Client) -> None:
+async def test_a_deleted_product_is_shown_on_request(client: Client) -> None:
     gone = await deleted(client)
     shown = await read(client, path(gone), deleted="true")
     assert shown["deleted_at"].endswith("Z")
@@ -143,7 +145,7 @@ async def test_a_deleted_product_can_be_looked_at_if_asked_for(client: Client) -
     assert shown == gone | {name: shown[name] for name in ("deleted_at", "version", "updated_at")}
 
 
-async def test_reviews_of_a_deleted_product_are_hidden_and_there_are_no_new_ones(client: Client) -> None:
+async def test_reviews_of_a_deleted_product_are_hidden_and_new_ones_are_refused(client: Client) -> None:
     product, author = await new_product(client), await new_user(client)
     fields = {"product_id": product["id"], "author_id": author["id"], "rating": 5}
     review = await made(client, "/reviews/", **fields)
@@ -158,7 +160,7 @@ async def test_reviews_of_a_deleted_product_are_hidden_and_there_are_no_new_ones
 
 
 @pytest.mark.parametrize("first", ["", "?permanent=false"])
-async def test_deleting_for_good_takes_the_row_and_what_belongs_to_it(
+async def test_permanent_deletion_deletes_the_product_with_its_reviews_and_movements(
     client: Client, database: Database, first: str
 ) -> None:
     product, other, author = await new_product(client, stock=5), await new_product(client), await new_user(client)
@@ -171,7 +173,7 @@ async def test_deleting_for_good_takes_the_row_and_what_belongs_to_it(
     assert (await client.get(path(product), params={"deleted": "true"})).status_code == 404
     async with database.connect() as connection:
         for table, left in (("review", 0), ("stock_movement", 1), ("stock_transfer", 0)):
-            counted = await connection.execute(text(f"SELECT count(*) FROM {table}"))  # noqa: S608  our own names
+            counted = await connection.execute(text(f"SELECT count(*) FROM {table}"))  # noqa: S608  constants
             assert counted.scalar_one() == left
     assert (await read(client, path(other)))["stock"] == 2
 
@@ -183,7 +185,7 @@ async def test_permanent_is_true_or_false(client: Client) -> None:
     assert await read(client, path(product)) == product
 
 
-async def test_category_and_creator_are_embedded_if_asked_for(client: Client) -> None:
+async def test_category_and_creator_are_embedded_on_request(client: Client) -> None:
     category, user = await new_category(client), await new_user(client)
     product = await new_product(client, category_id=category["id"], created_by_id=user["id"])
     shown = await read(client, path(product), include="category,created_by")
@@ -194,7 +196,7 @@ async def test_category_and_creator_are_embedded_if_asked_for(client: Client) ->
 
 
 @pytest.mark.parametrize(("field", "value"), [("category_id", UNKNOWN), ("created_by_id", 77)])
-async def test_a_product_refers_to_what_exists(client: Client, field: str, value: Any) -> None:
+async def test_a_product_with_an_unknown_reference_is_refused(client: Client, field: str, value: Any) -> None:
     product = await new_product(client)
     asked = [
         await client.post("/products/", json=product_body(**{field: value})),
@@ -206,7 +208,7 @@ async def test_a_product_refers_to_what_exists(client: Client, field: str, value
     assert await read(client, path(product)) == product
 
 
-async def test_many_are_changed_at_once_and_each_gets_one_new_version(client: Client) -> None:
+async def test_a_bulk_update_changes_many_products_and_increments_each_version_once(client: Client) -> None:
     products, other = [await new_product(client) for _ in range(3)], await new_product(client)
     answer = await change(client, products, status="active", description="It whistles.")
     assert answer.status_code == 200
@@ -218,7 +220,7 @@ async def test_many_are_changed_at_once_and_each_gets_one_new_version(client: Cl
     assert await read(client, path(other)) == other
 
 
-async def test_what_is_as_wanted_already_gets_no_new_version(client: Client) -> None:
+async def test_an_unchanged_product_keeps_its_version(client: Client) -> None:
     active, draft = await new_product(client, status="active"), await new_product(client)
     assert (await change(client, [active, draft], status="active")).json() == {"updated": 2}
     assert await read(client, path(active)) == active
@@ -228,13 +230,13 @@ async def test_what_is_as_wanted_already_gets_no_new_version(client: Client) -> 
     assert await read(client, path(active)) == active
 
 
-async def test_one_that_is_named_twice_is_changed_once(client: Client) -> None:
+async def test_a_repeated_id_is_changed_once(client: Client) -> None:
     product = await new_product(client)
     assert (await change(client, [product, product], status="active")).json() == {"updated": 1}
     assert (await read(client, path(product)))["version"] == 2
 
 
-async def test_one_that_is_not_there_keeps_all_from_being_changed(client: Client) -> None:
+async def test_a_missing_product_aborts_the_bulk_update(client: Client) -> None:
     product, gone = await new_product(client), await deleted(client)
     answer = await change(client, [product, {"id": UNKNOWN}, product, gone], status="active")
     assert answer.status_code == 404
@@ -243,7 +245,7 @@ async def test_one_that_is_not_there_keeps_all_from_being_changed(client: Client
 
 
 @pytest.mark.parametrize("field", ["slug", "sku"])
-async def test_many_cannot_be_given_one_name(client: Client, field: str) -> None:
+async def test_a_bulk_update_cannot_set_a_unique_field(client: Client, field: str) -> None:
     products = [await new_product(client) for _ in range(2)]
     for chosen, value in ((products, product_body()[field]), (products[:1], products[1][field])):
         answer = await change(client, chosen, **{field: value})
@@ -267,27 +269,27 @@ async def test_many_cannot_be_given_one_name(client: Client, field: str) -> None
         ({"where": {}}, "#/where"),
     ],
 )
-async def test_what_many_cannot_become_is_pointed_at(client: Client, body: Json, pointer: str) -> None:
+async def test_an_invalid_change_of_a_bulk_update_is_pointed_at(client: Client, body: Json, pointer: str) -> None:
     answer = await client.patch("/products/bulk", json={"ids": [UNKNOWN], "changes": {}} | body)
     assert answer.status_code == 422
     assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
 
 
-async def test_a_thousand_are_changed_at_once(client: Client) -> None:
+async def test_a_thousand_products_are_changed_by_one_request(client: Client) -> None:
     products = (await client.post("/products/bulk", json=[product_body() for _ in range(1000)])).json()
     assert (await change(client, products, status="active")).json() == {"updated": 1000}
     answer = await client.get("/products/?status=active&count=true&limit=1")
     assert answer.headers["X-Total-Count"] == "1000"
 
 
-async def test_changes_of_many_in_opposite_orders_all_happen(client: Client) -> None:
+async def test_concurrent_bulk_updates_in_opposite_orders_all_succeed(client: Client) -> None:
     products = [await new_product(client) for _ in range(10)]
     changing = [change(client, products[::way], description=f"{way} {turn}") for turn in range(5) for way in (1, -1)]
     assert {answer.status_code for answer in await asyncio.gather(*changing)} == {200}
     assert {product["version"] for product in await read(client, "/products/")} == {11}
 
 
-async def test_a_conflict_of_many_points_at_the_change_that_is_to_blame(client: Client) -> None:
+async def test_a_conflict_of_a_bulk_update_points_at_the_conflicting_field(client: Client) -> None:
     products = [await new_product(client) for _ in range(2)]
     answer = await change(client, products, slug="the-same")
     assert answer.status_code == 409

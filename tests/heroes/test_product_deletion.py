@@ -1,4 +1,4 @@
-"""What the deletion of a product promises: it can be deleted itself, which restores the product as it was."""
+"""Product deletions: deleting the deletion restores the product unchanged."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ from tests.heroes.test_product import deleted, path
 pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
 
 
-async def test_a_restored_product_is_there_again_with_all_that_was_hidden(client: Client) -> None:
+async def test_a_restored_product_is_visible_with_its_reviews(client: Client) -> None:
     product, author = await new_product(client, stock=5), await new_user(client)
     await made(client, "/reviews/", product_id=product["id"], author_id=author["id"], rating=5)
     await client.delete(path(product))
@@ -22,7 +22,7 @@ async def test_a_restored_product_is_there_again_with_all_that_was_hidden(client
     assert len(await read(client, "/reviews/")) == len(await read(client, "/stock-movements/")) == 1
 
 
-async def test_what_is_not_deleted_cannot_be_restored(client: Client) -> None:
+async def test_a_product_that_is_not_deleted_cannot_be_restored(client: Client) -> None:
     product = await new_product(client)
     assert (await client.delete(f"{path(product)}/deletion")).status_code == 404
     assert (await client.delete(f"/products/{UNKNOWN}/deletion")).status_code == 404
@@ -30,7 +30,7 @@ async def test_what_is_not_deleted_cannot_be_restored(client: Client) -> None:
 
 
 @pytest.mark.parametrize("field", ["slug", "sku"])
-async def test_restoring_is_a_conflict_when_its_name_was_taken_since(client: Client, field: str) -> None:
+async def test_restoring_is_a_conflict_if_slug_or_sku_was_taken_meanwhile(client: Client, field: str) -> None:
     gone = await deleted(client)
     await new_product(client, **{field: gone[field]})
     answer = await client.delete(f"{path(gone)}/deletion")
@@ -39,7 +39,7 @@ async def test_restoring_is_a_conflict_when_its_name_was_taken_since(client: Cli
     assert await ids(client, "/products/", deleted="true") == [gone["id"]]
 
 
-async def test_restoring_and_deleting_heed_the_version(client: Client) -> None:
+async def test_restoring_and_deleting_check_the_version(client: Client) -> None:
     product = await new_product(client)
     for where in (path(product), f"{path(product)}/deletion"):
         assert (await client.delete(where, headers={"If-Match": '"77"'})).status_code == 412
@@ -47,7 +47,7 @@ async def test_restoring_and_deleting_heed_the_version(client: Client) -> None:
         assert (await client.delete(where, headers={"If-Match": version})).status_code == 204
 
 
-async def test_of_many_who_restore_at_once_one_does(client: Client) -> None:
+async def test_of_concurrent_restores_one_succeeds(client: Client) -> None:
     gone = await deleted(client)
     answers = await asyncio.gather(*(client.delete(f"{path(gone)}/deletion") for _ in range(10)))
     assert sorted(answer.status_code for answer in answers) == [204, *[404] * 9]

@@ -1,4 +1,4 @@
-"""What reviews promise: one per product and author, from 1 to 5."""
+"""Reviews: one per product and author, rated from 1 to 5."""
 
 import asyncio
 from typing import Any
@@ -19,7 +19,7 @@ async def opinion(client: Client, **fields: Any) -> Json:
     return {"product_id": product["id"], "author_id": author["id"], "rating": 4} | fields
 
 
-async def test_of_many_reviews_at_once_of_one_product_by_one_author_one_is_made(client: Client) -> None:
+async def test_of_concurrent_reviews_by_one_author_one_succeeds(client: Client) -> None:
     body = await opinion(client)
     answers = await asyncio.gather(*(client.post("/reviews/", json=body) for _ in range(20)))
     assert sorted(answer.status_code for answer in answers) == [201, *[409] * 19]
@@ -35,7 +35,7 @@ async def test_an_author_reviews_many_products_and_a_product_has_many_reviews(cl
     assert len(await read(client, "/reviews/")) == 3
 
 
-async def test_a_review_cannot_be_moved_to_where_there_is_one(client: Client) -> None:
+async def test_a_review_cannot_be_moved_to_a_product_that_the_author_has_reviewed(client: Client) -> None:
     body = await opinion(client)
     other = body | {"product_id": (await new_product(client))["id"]}
     review, _ = await made(client, "/reviews/", **body), await made(client, "/reviews/", **other)
@@ -45,7 +45,7 @@ async def test_a_review_cannot_be_moved_to_where_there_is_one(client: Client) ->
     assert await read(client, path) == review
 
 
-async def test_a_review_can_be_changed_and_deleted_and_made_again(client: Client) -> None:
+async def test_a_review_can_be_changed_deleted_and_created_again(client: Client) -> None:
     body = await opinion(client)
     path = f"/reviews/{(await made(client, '/reviews/', **body))['id']}"
     changed = await client.patch(path, json={"rating": 1, "body": "It does not whistle."})
@@ -74,7 +74,7 @@ async def test_the_database_itself_refuses_another_rating(client: Client, databa
 
 
 @pytest.mark.parametrize(("field", "value"), [("product_id", UNKNOWN), ("author_id", 77)])
-async def test_a_review_is_of_a_product_and_by_a_user_who_exist(client: Client, field: str, value: Any) -> None:
+async def test_a_review_with_an_unknown_product_or_author_is_refused(client: Client, field: str, value: Any) -> None:
     body = await opinion(client)
     review = await made(client, "/reviews/", **body)
     path = f"/reviews/{review['id']}"
@@ -98,7 +98,7 @@ async def test_a_review_cannot_be_moved_to_a_deleted_product(client: Client) -> 
     assert await read(client, "/reviews/") == [review]
 
 
-async def test_in_a_bulk_the_review_of_no_product_is_pointed_at(client: Client) -> None:
+async def test_a_bulk_points_at_the_review_of_an_unknown_product(client: Client) -> None:
     first, second = await opinion(client), await opinion(client, product_id=UNKNOWN)
     answer = await client.post("/reviews/bulk", json=[first, second])
     assert answer.status_code == 409

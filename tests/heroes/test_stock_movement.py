@@ -1,4 +1,4 @@
-"""What stock movements promise: never below zero, never changed, and their sum is always the stock."""
+"""Stock movements: the stock is never negative, movements never change, and their sum is the stock."""
 
 import asyncio
 import random
@@ -23,7 +23,7 @@ Requests = list[Coroutine[Any, Any, Response]]
 
 @contextmanager
 def aborting(engine: AsyncEngine, generator: random.Random) -> Iterator[Counter[str]]:
-    """Cancel some of the tasks that write, each as it is about to execute a statement or to commit."""
+    """Cancel some of the writing tasks, each before it executes a statement or commits."""
     doomed: dict[asyncio.Task[Any], int] = {}
     happened: Counter[str] = Counter()
 
@@ -61,7 +61,7 @@ async def moved(client: Client, product_id: str) -> int:
 
 
 @pytest.mark.parametrize("seed", range(5))
-async def test_the_sum_of_the_movements_is_the_stock_whatever_is_refused_or_aborted(
+async def test_the_stock_is_the_sum_of_the_movements_despite_refusals_and_aborts(
     client: Client, database: Database, seed: int
 ) -> None:
     generator = random.Random(seed)
@@ -79,7 +79,7 @@ async def test_the_sum_of_the_movements_is_the_stock_whatever_is_refused_or_abor
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_every_movement_that_was_answered_is_there_and_none_that_was_refused(client: Client, seed: int) -> None:
+async def test_acknowledged_movements_are_stored_and_refused_ones_are_not(client: Client, seed: int) -> None:
     generator = random.Random(seed)
     products = [(await new_product(client))["id"] for _ in range(3)]
     bodies = [{"product_id": generator.choice(products), "quantity": generator.choice([7, -5])} for _ in range(40)]
@@ -90,7 +90,7 @@ async def test_every_movement_that_was_answered_is_there_and_none_that_was_refus
     assert sorted(created, key=str) == sorted(listed, key=str)
 
 
-async def test_after_aborted_writes_every_connection_is_there_again(client: Client, database: Database) -> None:
+async def test_aborted_writes_leak_no_connection(client: Client, database: Database) -> None:
     product = await new_product(client, stock=100)
     body = {"product_id": product["id"], "quantity": -1}
     for _ in range(3):
@@ -122,7 +122,7 @@ async def test_a_movement_below_zero_is_a_conflict_and_changes_nothing(client: C
     assert await moved(client, product["id"]) == 5
 
 
-async def test_a_movement_above_the_most_that_a_product_can_hold_is_a_conflict(client: Client) -> None:
+async def test_a_movement_above_the_largest_stock_is_a_conflict(client: Client) -> None:
     product = await new_product(client)
     full = [{"product_id": product["id"], "quantity": MAX_QUANTITY}] * 1000
     assert (await client.post("/stock-movements/bulk", json=full)).status_code == 201
@@ -131,7 +131,7 @@ async def test_a_movement_above_the_most_that_a_product_can_hold_is_a_conflict(c
 
 
 @pytest.mark.parametrize("quantity", [0, 1.0, 1.5, "1", True, None, MAX_QUANTITY + 1, -MAX_QUANTITY - 1])
-async def test_a_quantity_that_moves_nothing_or_is_no_integer_is_refused(client: Client, quantity: Any) -> None:
+async def test_a_quantity_that_is_zero_or_not_an_integer_is_refused(client: Client, quantity: Any) -> None:
     product = await new_product(client)
     answer = await client.post("/stock-movements/", json={"product_id": product["id"], "quantity": quantity})
     assert answer.status_code == 422
@@ -147,7 +147,7 @@ async def test_a_movement_of_an_unknown_or_deleted_product_is_a_conflict_that_na
         assert "product_id" in answer.json()["detail"]
 
 
-async def test_movements_of_a_deleted_product_are_hidden_and_come_back_with_it(client: Client) -> None:
+async def test_movements_of_a_deleted_product_are_hidden_until_it_is_restored(client: Client) -> None:
     product = await new_product(client, stock=5)
     (movement,) = await read(client, "/stock-movements/")
     await client.delete(f"/products/{product['id']}")
@@ -158,7 +158,7 @@ async def test_movements_of_a_deleted_product_are_hidden_and_come_back_with_it(c
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
-async def test_a_movement_is_never_changed_or_deleted(client: Client, method: str) -> None:
+async def test_a_movement_cannot_be_changed_or_deleted(client: Client, method: str) -> None:
     await new_product(client, stock=5)
     (movement,) = await read(client, "/stock-movements/")
     answer = await client.request(method, f"/stock-movements/{movement['id']}", json=movement)
@@ -179,7 +179,7 @@ def bare(product: Json) -> Json:
     return {name: product[name] for name in ("name", "slug", "sku")}
 
 
-async def test_movements_of_one_bulk_happen_one_after_the_other(client: Client) -> None:
+async def test_movements_of_a_bulk_are_executed_in_order(client: Client) -> None:
     product = await new_product(client, stock=5)
     steps = [-5, 3, -3, 10]
     bodies = [{"product_id": product["id"], "quantity": step} for step in steps]
@@ -189,7 +189,7 @@ async def test_movements_of_one_bulk_happen_one_after_the_other(client: Client) 
     assert (after["stock"], after["version"]) == (10, product["version"] + 1)
 
 
-async def test_a_bulk_that_would_pass_below_zero_is_refused_at_that_element(client: Client) -> None:
+async def test_a_bulk_below_zero_points_at_the_element(client: Client) -> None:
     first, second = await new_product(client, stock=5), await new_product(client, stock=5)
     steps = [(first, -5), (second, -5), (first, -1), (first, 10)]
     bodies = [{"product_id": product["id"], "quantity": step} for product, step in steps]
@@ -200,7 +200,7 @@ async def test_a_bulk_that_would_pass_below_zero_is_refused_at_that_element(clie
     assert await read(client, f"/products/{first['id']}") == first
 
 
-async def test_a_bulk_that_skips_leaves_out_the_movements_that_would_pass_below_zero(client: Client) -> None:
+async def test_a_skipping_bulk_leaves_out_movements_below_zero(client: Client) -> None:
     product = await new_product(client, stock=5)
     quantities = [(product["id"], -4), (product["id"], -2), (UNKNOWN, 1), (product["id"], -1), (product["id"], 8)]
     bodies = [{"product_id": key, "quantity": quantity} for key, quantity in quantities]

@@ -1,4 +1,4 @@
-"""What stock transfers promise: two movements or none, without a deadlock."""
+"""Stock transfers: two movements or none, without deadlocks."""
 
 import asyncio
 from typing import Any
@@ -29,7 +29,7 @@ async def test_a_transfer_is_two_movements(client: Client) -> None:
     assert await read(client, f"/stock-transfers/{transfer['id']}") == transfer
 
 
-async def test_a_transfer_of_more_than_there_is_is_a_conflict_and_moves_nothing(client: Client) -> None:
+async def test_a_transfer_of_more_than_the_stock_is_a_conflict_and_moves_nothing(client: Client) -> None:
     source, target = await new_product(client, stock=5), await new_product(client, stock=5)
     answer = await client.post("/stock-transfers/", json=order(source, target, 6))
     assert answer.status_code == 409
@@ -39,10 +39,8 @@ async def test_a_transfer_of_more_than_there_is_is_a_conflict_and_moves_nothing(
     assert len(await read(client, "/stock-movements/")) == 2
 
 
-async def test_opposite_transfers_at_the_same_time_do_not_wait_for_each_other_in_a_circle(
-    client: Client, database: Database
-) -> None:
-    """Whoever did would be broken off, and run again, which a second UPDATE would show."""
+async def test_concurrent_opposite_transfers_do_not_deadlock(client: Client, database: Database) -> None:
+    """A deadlock would be retried, which a second UPDATE would show."""
     one, other = await new_product(client, stock=5), await new_product(client, stock=5)
     ways = [order(one, other, 2), order(other, one, 2)] * 20
     with statements_of(database.writer) as statements:
@@ -61,7 +59,7 @@ async def test_transfers_in_a_ring_at_the_same_time_lose_no_stock(client: Client
     assert await stock(client, *ring) == [20, 20, 20]
 
 
-async def test_a_transfer_to_itself_is_refused(client: Client) -> None:
+async def test_a_transfer_to_the_same_product_is_refused(client: Client) -> None:
     product = await new_product(client, stock=5)
     answer = await client.post("/stock-transfers/", json=order(product, product))
     assert answer.status_code == 422
@@ -69,7 +67,7 @@ async def test_a_transfer_to_itself_is_refused(client: Client) -> None:
 
 
 @pytest.mark.parametrize("quantity", [0, -1, 1.0, "1", True, None])
-async def test_a_transfer_of_nothing_or_of_no_integer_is_refused(client: Client, quantity: Any) -> None:
+async def test_a_transfer_quantity_that_is_not_a_positive_integer_is_refused(client: Client, quantity: Any) -> None:
     source, target = await new_product(client), await new_product(client)
     answer = await client.post("/stock-transfers/", json=order(source, target, quantity))
     assert answer.status_code == 422
@@ -77,7 +75,7 @@ async def test_a_transfer_of_nothing_or_of_no_integer_is_refused(client: Client,
 
 
 @pytest.mark.parametrize("field", ["source_id", "target_id"])
-async def test_a_transfer_wants_two_living_products_and_names_the_one_that_is_not(client: Client, field: str) -> None:
+async def test_a_transfer_of_a_deleted_product_is_a_conflict_that_names_the_field(client: Client, field: str) -> None:
     source, target, deleted = [await new_product(client, stock=5) for _ in range(3)]
     await client.delete(f"/products/{deleted['id']}")
     for product_id in (UNKNOWN, deleted["id"]):
@@ -87,7 +85,9 @@ async def test_a_transfer_wants_two_living_products_and_names_the_one_that_is_no
     assert await stock(client, source, target) == [5, 5]
 
 
-async def test_a_bulk_of_transfers_passes_stock_on_and_stops_at_the_one_that_cannot(client: Client) -> None:
+async def test_transfers_of_a_bulk_use_the_stock_of_earlier_ones_and_fail_at_the_first_impossible_one(
+    client: Client,
+) -> None:
     first, second, third = await new_product(client, stock=5), await new_product(client), await new_product(client)
     chain = [order(first, second, 5), order(second, third, 4)]
     answer = await client.post("/stock-transfers/bulk", json=[*chain, order(second, third, 2)])
@@ -98,7 +98,7 @@ async def test_a_bulk_of_transfers_passes_stock_on_and_stops_at_the_one_that_can
     assert await stock(client, first, second, third) == [0, 1, 4]
 
 
-async def test_a_transfer_is_never_changed_or_deleted(client: Client) -> None:
+async def test_a_transfer_cannot_be_changed_or_deleted(client: Client) -> None:
     source, target = await new_product(client, stock=5), await new_product(client)
     transfer = await made(client, "/stock-transfers/", **order(source, target))
     for method in ("PUT", "PATCH", "DELETE"):
@@ -106,7 +106,7 @@ async def test_a_transfer_is_never_changed_or_deleted(client: Client) -> None:
         assert answer.status_code == 405
 
 
-async def test_a_bulk_that_skips_makes_the_transfers_that_can_be_made(client: Client) -> None:
+async def test_a_skipping_bulk_executes_the_possible_transfers(client: Client) -> None:
     source, target = await new_product(client, stock=5), await new_product(client)
     bodies = [order(source, target, 4), order(source, target, 4), order(target, source, 3), order(source, source)]
     outcome = (await client.post("/stock-transfers/bulk?on_error=skip", json=bodies)).json()

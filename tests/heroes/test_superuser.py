@@ -1,4 +1,4 @@
-"""The first superuser: asked for, or taken from the environment, and never with a password of our own."""
+"""Creating the first superuser: from input or from the environment, without a default password."""
 
 import asyncio
 import runpy
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
 
 @pytest.fixture
 async def database(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
-    """A database without users, which the environment names; nothing else is set."""
+    """A database without users, set as `DATABASE_URL`."""
     for name in (*Settings.model_fields, *(f"superuser_{field}" for field in ANSWERS)):
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("DATABASE_URL", url_of(database))
@@ -30,7 +30,7 @@ async def database(database: Database, monkeypatch: pytest.MonkeyPatch) -> Datab
 
 @pytest.fixture(autouse=True)
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is asked at the terminal; every question is answered."""
+    """The questions at the terminal, each of which is answered."""
     questions: list[str] = []
 
     def answer(question: str) -> str:
@@ -48,11 +48,11 @@ async def made_by(database: Database) -> list[User]:
 
 
 async def run() -> str | None:
-    """The program has a loop of its own, hence the thread."""
+    """Run the program, in a thread because it runs its own event loop."""
     return await asyncio.to_thread(superuser.main)
 
 
-async def test_it_asks_for_what_it_needs(
+async def test_the_program_asks_for_all_fields(
     database: Database, asked: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert await run() is None
@@ -64,7 +64,7 @@ async def test_it_asks_for_what_it_needs(
     assert user.hashed_password.startswith("$argon2id$")
 
 
-async def test_it_takes_the_environment_and_asks_for_the_rest(
+async def test_the_program_reads_the_environment_and_asks_for_missing_fields(
     database: Database, asked: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SUPERUSER_USERNAME", "steve")
@@ -78,7 +78,7 @@ async def test_it_takes_the_environment_and_asks_for_the_rest(
     ("field", "value"),
     [("password", "short"), ("password", ""), ("email", "nonsense"), ("email", ""), ("username", "x y")],
 )
-async def test_what_is_not_valid_is_one_sentence_without_the_value(
+async def test_an_invalid_field_is_reported_without_its_value(
     database: Database, field: str, value: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(f"SUPERUSER_{field.upper()}", value)
@@ -90,20 +90,20 @@ async def test_what_is_not_valid_is_one_sentence_without_the_value(
     assert await made_by(database) == []
 
 
-async def test_a_name_that_is_taken_is_one_sentence(database: Database) -> None:
+async def test_a_taken_name_is_reported(database: Database) -> None:
     assert await run() is None
     assert await run() == "The username or the e-mail address is taken."
     assert len(await made_by(database)) == 1
 
 
-async def test_it_works_in_production_without_serving(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_program_works_in_production(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENVIRONMENT", "production")
     monkeypatch.setenv("SECRET_KEY", "0123456789abcdef0123456789abcdef")
     assert await run() is None
     assert [user.is_superuser for user in await made_by(database)] == [True]
 
 
-async def test_it_ends_with_1_where_it_cannot(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_program_fails_with_exit_code_1(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     def program() -> Any:
         return runpy.run_path(str(superuser.__file__), run_name="__main__")
 
@@ -112,14 +112,14 @@ async def test_it_ends_with_1_where_it_cannot(database: Database, monkeypatch: p
     monkeypatch.setenv("SUPERUSER_PASSWORD", "short")
     with pytest.raises(SystemExit) as end:
         await asyncio.to_thread(program)
-    assert str(end.value.code).startswith("password: ")  # a sentence on stderr, and the exit code 1
+    assert str(end.value.code).startswith("password: ")  # a message on stderr, and the exit code 1
     monkeypatch.setenv("SUPERUSER_PASSWORD", PASSWORD)
     with pytest.raises(SystemExit) as end:
         await asyncio.to_thread(program)
     assert end.value.code is None
 
 
-async def test_a_database_that_is_not_there_shows_no_password(
+async def test_an_unreachable_database_is_reported_without_its_password(
     monkeypatch: pytest.MonkeyPatch, database: Database
 ) -> None:
     url = make_url("postgresql://natasha:Zq9-swordfish@127.0.0.1:9/none")
@@ -131,7 +131,9 @@ async def test_a_database_that_is_not_there_shows_no_password(
     assert "Zq9" not in told
 
 
-async def test_where_nobody_answers_it_says_what_it_needs(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_input_the_program_names_the_variables(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def nobody(_: str) -> str:
         raise EOFError
 

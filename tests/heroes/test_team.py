@@ -1,4 +1,4 @@
-"""What teams promise beyond what every resource does: they show their heroes, and leave them when they are deleted."""
+"""Teams: they embed their heroes, who remain when the team is deleted."""
 
 from tests.engines import Client
 from tests.heroes.shop import Json, made, new_hero, read
@@ -15,7 +15,7 @@ async def test_a_team_shows_its_heroes_and_a_hero_its_team(client: Client) -> No
     assert await read(client, f"/heroes/{hero['id']}", include="team") == {**hero, "team": team}
 
 
-async def test_deleting_a_team_leaves_its_heroes_without_one(client: Client) -> None:
+async def test_the_heroes_of_a_deleted_team_have_no_team(client: Client) -> None:
     team = await new_team(client)
     hero, other = await new_hero(client, team_id=team["id"]), await new_hero(client)
     assert (await client.delete(f"/teams/{team['id']}")).status_code == 204

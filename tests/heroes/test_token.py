@@ -1,4 +1,4 @@
-"""Tokens: given for a name and a password, and worth nothing once they are forged, expired, or followed by others."""
+"""Tokens: issued for a username and a password; forged, expired and invalidated tokens are refused."""
 
 import base64
 import json
@@ -74,7 +74,7 @@ async def status_with(app: Service, token: str) -> int:
 
 
 def claims(**changes: Any) -> Json:
-    """What a token says; None leaves a claim out."""
+    """The claims of a token. A claim that is None is left out."""
     now = datetime.now(UTC)
     sound = {"iss": "heroes", "aud": "heroes", "iat": now, "exp": now + timedelta(hours=1), "jti": uuid.uuid4().hex}
     content = sound | {"sub": "1", "gen": 0} | changes
@@ -140,12 +140,12 @@ BAD_TOKENS |= {
 
 
 def forged(user: str, algorithm: str) -> str:
-    """A token that names another algorithm, with the signature of ours."""
+    """A token with another `alg` in its header, and a valid signature of the service."""
     _, body, signature = signed(claims(sub=user)).split(".")
     return f"{part({'alg': algorithm, 'typ': 'JWT'})}.{body}.{signature}"
 
 
-async def test_a_name_and_a_password_are_worth_a_token(nobody: Client, guarded: Service, natasha: Person) -> None:
+async def test_a_username_and_a_password_get_a_token(nobody: Client, guarded: Service, natasha: Person) -> None:
     answer = await log_in(nobody)
     assert answer.status_code == 200
     assert set(answer.json()) == {"access_token", "token_type", "expires_in"}
@@ -155,7 +155,7 @@ async def test_a_name_and_a_password_are_worth_a_token(nobody: Client, guarded: 
         assert (await read(client, "/users/me"))["id"] == natasha.id
 
 
-async def test_a_token_says_what_it_must_and_nothing_private(nobody: Client, natasha: Person) -> None:
+async def test_a_token_has_the_required_claims_and_no_private_data(nobody: Client, natasha: Person) -> None:
     first, second = [await token_for(nobody) for _ in range(2)]
     content = jwt.decode(first, KEY, ["HS256"], audience="heroes", issuer="heroes")
     assert jwt.get_unverified_header(first)["alg"] == "HS256"
@@ -165,14 +165,14 @@ async def test_a_token_says_what_it_must_and_nothing_private(nobody: Client, nat
 
 
 @pytest.mark.parametrize("username", ["NATASHA", "Natasha", "nAtAsHa"])
-async def test_the_case_of_a_name_does_not_matter_and_that_of_a_password_does(
+async def test_login_ignores_the_case_of_the_username_but_not_of_the_password(
     username: str, nobody: Client, natasha: Person
 ) -> None:
     assert (await log_in(nobody, username)).status_code == 200
     assert (await log_in(nobody, username, PASSWORD.upper())).status_code == 401
 
 
-async def test_the_form_of_oauth_is_understood(nobody: Client, natasha: Person) -> None:
+async def test_the_login_accepts_the_form_of_oauth2(nobody: Client, natasha: Person) -> None:
     more = {"grant_type": "password", "scope": "", "client_id": "swagger", "client_secret": "x"}
     assert (await nobody.post("/auth/token", data=FORM | more)).status_code == 200
     parts = {name: (None, value) for name, value in FORM.items()}
@@ -181,7 +181,7 @@ async def test_the_form_of_oauth_is_understood(nobody: Client, natasha: Person) 
 
 
 class Spy:
-    """A hasher that counts what it verifies."""
+    """A hasher that records its verifications."""
 
     def __init__(self, hasher: Any) -> None:
         self.hasher, self.hash, self.against = hasher, hasher.hash, list[str]()
@@ -199,7 +199,7 @@ def spy(monkeypatch: pytest.MonkeyPatch, cheap_hashes: None) -> Spy:
     return spy
 
 
-async def test_whoever_is_refused_is_refused_alike_and_after_one_hash(
+async def test_every_refused_login_gets_the_same_response_after_one_hash(
     nobody: Client, guarded: Service, natasha: Person, spy: Spy
 ) -> None:
     await join(guarded, username="sleeper", is_active=False)
@@ -216,7 +216,7 @@ async def test_whoever_is_refused_is_refused_alike_and_after_one_hash(
     assert [known == passwords.OF_NOBODY for known in spy.against] == [True, False, False, True]
 
 
-def test_the_hash_of_nobody_costs_what_a_real_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hash_for_unknown_users_costs_as_much_as_a_real_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     real = passwords.hasher.hash(PASSWORD)
     assert passwords.OF_NOBODY.split("$")[:4] == real.split("$")[:4]
@@ -224,7 +224,7 @@ def test_the_hash_of_nobody_costs_what_a_real_one_does(monkeypatch: pytest.Monke
     assert passwords.hasher.verify_and_update(PASSWORD, passwords.OF_NOBODY) == (False, None)
 
 
-async def test_the_token_of_a_deleted_user_opens_no_account_that_gets_their_id(
+async def test_the_token_of_a_deleted_user_is_invalid_for_a_new_user_with_the_same_id(
     guarded: Service, nobody: Client
 ) -> None:
     async def account() -> str:
@@ -240,13 +240,13 @@ async def test_the_token_of_a_deleted_user_opens_no_account_that_gets_their_id(
     assert await status_with(guarded, old) == 401
 
 
-async def test_a_sound_token_of_these_tests_is_accepted(guarded: Service, natasha: Person) -> None:
+async def test_a_valid_token_of_these_tests_is_accepted(guarded: Service, natasha: Person) -> None:
     assert await status_with(guarded, signed(claims(sub=str(natasha.id)))) == 200
     assert await status_with(guarded, signed(claims(sub=str(natasha.id), more="x"), kid="1")) == 200
 
 
 @pytest.mark.parametrize("kind", [*BAD_TOKENS])
-async def test_a_bad_token_is_a_401(kind: str, nobody: Client, natasha: Person) -> None:
+async def test_an_invalid_token_is_a_401(kind: str, nobody: Client, natasha: Person) -> None:
     token = BAD_TOKENS[kind](str(natasha.id))
     headers = {b"authorization": f"Bearer {token}".encode("latin-1")}
     for method, path in (("GET", "/users/me"), ("GET", SERVICE), ("POST", "/items/")):
@@ -257,7 +257,7 @@ async def test_a_bad_token_is_a_401(kind: str, nobody: Client, natasha: Person) 
 
 
 @pytest.mark.parametrize("kind", [*BAD_TOKENS])
-async def test_a_bad_token_is_ignored_where_none_is_needed(kind: str, nobody: Client, natasha: Person) -> None:
+async def test_an_invalid_token_is_ignored_by_public_routes(kind: str, nobody: Client, natasha: Person) -> None:
     headers = {b"authorization": f"Bearer {BAD_TOKENS[kind](str(natasha.id))}".encode("latin-1")}
     assert (await nobody.post("/auth/token", data=FORM, headers=headers)).status_code == 200
     user = await nobody.post("/users/", json=user_body(is_superuser=True), headers=headers)
@@ -272,19 +272,19 @@ async def test_another_scheme_is_a_401(scheme: str, nobody: Client, natasha: Per
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer "])
-async def test_the_scheme_may_be_written_in_any_case(scheme: str, nobody: Client, natasha: Person) -> None:
+async def test_the_case_of_the_scheme_is_ignored(scheme: str, nobody: Client, natasha: Person) -> None:
     answer = await nobody.get("/users/me", headers={"Authorization": f"{scheme} {natasha.token}"})
     assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("where", ["access_token", "token"])
-async def test_a_token_in_the_url_or_in_a_cookie_is_none(where: str, nobody: Client, natasha: Person) -> None:
+async def test_a_token_in_the_url_or_in_a_cookie_is_ignored(where: str, nobody: Client, natasha: Person) -> None:
     assert (await nobody.get(SERVICE, params={where: natasha.token})).status_code == 401
     assert (await nobody.get(SERVICE, headers={"Cookie": f"{where}={natasha.token}"})).status_code == 401
 
 
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
-async def test_a_new_password_ends_the_tokens_given_out_before(
+async def test_a_new_password_invalidates_earlier_tokens(
     method: str, guarded: Service, nobody: Client, natasha: Person
 ) -> None:
     older, body = await token_for(nobody), {"username": "natasha", "email": natasha.email, "password": "a new secret"}
@@ -294,7 +294,7 @@ async def test_a_new_password_ends_the_tokens_given_out_before(
     assert await status_with(guarded, await token_for(nobody, password="a new secret")) == 200
 
 
-async def test_a_superuser_who_changes_a_password_ends_the_tokens_too(
+async def test_a_password_change_by_a_superuser_invalidates_tokens(
     guarded: Service, boss: Person, natasha: Person, steve: Person
 ) -> None:
     await boss.client.patch(f"/users/{natasha.id}", json={"password": "a new secret"})
@@ -302,7 +302,7 @@ async def test_a_superuser_who_changes_a_password_ends_the_tokens_too(
 
 
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
-async def test_deactivation_ends_tokens_and_reactivation_revives_none(
+async def test_deactivation_invalidates_tokens_and_reactivation_does_not_restore_them(
     method: str, guarded: Service, nobody: Client, boss: Person, natasha: Person
 ) -> None:
     body = {"username": "natasha", "email": natasha.email}
@@ -313,7 +313,7 @@ async def test_deactivation_ends_tokens_and_reactivation_revives_none(
     assert await status_with(guarded, await token_for(nobody)) == 200
 
 
-async def test_other_changes_end_no_token(guarded: Service, boss: Person, natasha: Person) -> None:
+async def test_other_changes_keep_tokens_valid(guarded: Service, boss: Person, natasha: Person) -> None:
     for body in ({"full_name": "Natasha"}, {"email": "new@example.com"}, {"username": "nat"}, {"is_active": True}):
         assert (await boss.client.patch(f"/users/{natasha.id}", json=body)).status_code == 200
     await boss.client.patch(f"/users/{natasha.id}", json={"is_superuser": True})
@@ -321,16 +321,14 @@ async def test_other_changes_end_no_token(guarded: Service, boss: Person, natash
     assert await status_with(guarded, natasha.token) == 200
 
 
-async def test_who_becomes_a_superuser_is_one_at_once_and_who_ceases_to_be_is_none(
-    boss: Person, natasha: Person
-) -> None:
+async def test_gaining_and_losing_the_superuser_role_takes_effect_at_once(boss: Person, natasha: Person) -> None:
     await boss.client.patch(f"/users/{natasha.id}", json={"is_superuser": True})
     hero = await new_hero(natasha.client)
     await boss.client.patch(f"/users/{natasha.id}", json={"is_superuser": False})
     assert (await natasha.client.delete(f"/heroes/{hero['id']}")).status_code == 403
 
 
-async def test_a_deleted_user_has_no_token(guarded: Service, boss: Person, natasha: Person) -> None:
+async def test_the_token_of_a_deleted_user_is_invalid(guarded: Service, boss: Person, natasha: Person) -> None:
     assert (await boss.client.delete(f"/users/{natasha.id}")).status_code == 204
     assert await status_with(guarded, natasha.token) == 401
 
@@ -341,7 +339,7 @@ async def row_of(app: Service, user_id: int) -> Json:
         return dict(row)
 
 
-async def test_a_hash_of_older_parameters_is_renewed_at_login_and_ends_no_token(
+async def test_a_hash_with_old_parameters_is_replaced_at_login_and_tokens_stay_valid(
     guarded: Service, nobody: Client, natasha: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = await row_of(guarded, natasha.id)
@@ -358,7 +356,7 @@ async def test_a_hash_of_older_parameters_is_renewed_at_login_and_ends_no_token(
     assert await row_of(guarded, natasha.id) == after
 
 
-async def test_a_damaged_hash_lets_nobody_in(guarded: Service, nobody: Client) -> None:
+async def test_a_damaged_hash_refuses_every_login(guarded: Service, nobody: Client) -> None:
     for number, damaged in enumerate(("", "x", "$argon2id$", "$2b$12$abcdefghijklmnopqrstuv", PASSWORD)):
         await join(guarded, username=f"damaged{number}", hashed_password=damaged)
         assert (await log_in(nobody, f"damaged{number}")).status_code == 401
@@ -383,7 +381,7 @@ async def test_a_key_is_replaced_in_two_steps(guarded: Service, rotated: Service
         assert [await status_with(last, token) for token in (natasha.token, newer)] == [401, 200]
 
 
-async def test_what_was_done_under_the_old_key_is_not_done_again_under_the_new(
+async def test_idempotency_keys_survive_the_replacement_of_the_secret(
     guarded: Service, rotated: Service, natasha: Person
 ) -> None:
     headers, body = {"Idempotency-Key": "once"}, {"name": "Teapot", "price": "1"}
@@ -396,7 +394,7 @@ async def test_what_was_done_under_the_old_key_is_not_done_again_under_the_new(
         assert other.status_code == 422
 
 
-async def test_a_token_is_good_for_as_long_as_the_settings_say_and_for_this_service(new_database: Any) -> None:
+async def test_lifetime_and_audience_of_a_token_follow_the_settings(new_database: Any) -> None:
     async with opened(production(await new_database(), token_minutes=5, token_audience="shop")) as app:
         person = await join(app, username="natasha")
         async with client_of(app) as client:
@@ -429,7 +427,7 @@ async def test_a_form_that_is_too_large_is_a_413(headers: dict[str, str], nobody
         assert answer.status_code == 413, answer.text
 
 
-async def test_what_is_no_form_is_called_what_it_is(nobody: Client) -> None:
+async def test_a_login_body_that_is_not_a_form_is_refused_by_its_type(nobody: Client) -> None:
     answer = await nobody.post("/auth/token", content=b"nonsense", headers=BOUNDARY)
     assert answer.json()["type"] == "urn:problem:malformed-body"
 
@@ -438,7 +436,7 @@ def away(**_: object) -> Any:
     raise PoolTimeout("QueuePool limit")
 
 
-async def test_a_hash_that_cannot_be_renewed_now_is_a_503(
+async def test_a_hash_that_cannot_be_replaced_now_is_a_503(
     nobody: Client, guarded: Service, natasha: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dearer = PasswordHash([Argon2Hasher(time_cost=2, memory_cost=16, parallelism=1)])
@@ -448,7 +446,7 @@ async def test_a_hash_that_cannot_be_renewed_now_is_a_503(
 
 
 @pytest.mark.parametrize("path", ["/auth/token", "/users/me"])
-async def test_without_its_database_the_service_says_so(
+async def test_a_login_without_the_database_is_a_503(
     path: str, nobody: Client, guarded: Service, natasha: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(guarded.runtime.database, "read", away)
@@ -456,18 +454,18 @@ async def test_without_its_database_the_service_says_so(
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
 
 
-async def test_a_form_that_announces_too_much_is_refused_before_it_is_read(nobody: Client) -> None:
+async def test_a_form_with_a_too_large_content_length_is_refused_before_it_is_read(nobody: Client) -> None:
     answer = await nobody.post("/auth/token", content=b"x", headers=ENCODED | {"content-length": "999999"})
     assert answer.status_code == 413
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
-async def test_a_token_is_asked_for_with_post(method: str, nobody: Client) -> None:
+async def test_tokens_are_issued_by_post_only(method: str, nobody: Client) -> None:
     answer = await nobody.request(method, "/auth/token")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
 
-async def test_a_registered_user_logs_in_and_is_let_in(nobody: Client, guarded: Service) -> None:
+async def test_a_registered_user_can_log_in_and_use_the_token(nobody: Client, guarded: Service) -> None:
     await made(nobody, "/users/", username="wanda", email="wanda@example.com", password="scarlet witch")
     token = await token_for(nobody, "wanda", "scarlet witch")
     assert await status_with(guarded, token) == 200

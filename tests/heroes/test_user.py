@@ -1,4 +1,4 @@
-"""What users promise: one per name and address, whatever the case, and a password that nobody sees again."""
+"""Users: unique names and addresses, ignoring case, and passwords that no response or log contains."""
 
 import asyncio
 import json
@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import select
 
-from heroes.user import MAX_AT_ONCE, User, UserCreate, UserReplace, UserUpdate
+from heroes.user import MAX_BULK_USERS, User, UserCreate, UserReplace, UserUpdate
 from kit.database.databases import Database
 from tests.engines import Client
 from tests.heroes.captured_log import CapturedLog, capturing
@@ -54,12 +54,12 @@ def log() -> Iterator[CapturedLog]:
 
 
 def cased(word: str, number: int) -> str:
-    """The word in one of its cases."""
+    """The word in one of its spellings by case."""
     return "".join(letter.upper() if number >> place & 1 else letter for place, letter in enumerate(word))
 
 
 async def send(client: Client, method: str, path: str, body: Any) -> Response:
-    """Send JSON in ASCII, so that it may hold a lone surrogate."""
+    """Send JSON in ASCII, which may contain a lone surrogate."""
     return await client.request(method, path, content=json.dumps(body), headers={"content-type": "application/json"})
 
 
@@ -69,7 +69,7 @@ async def hash_of(database: Database, user: Json) -> str:
 
 
 @pytest.mark.parametrize(("field", "value"), [("username", "natasha"), ("email", "natasha@example.com")])
-async def test_of_many_who_ask_at_once_for_one_name_in_any_case_one_gets_it(
+async def test_of_concurrent_registrations_with_one_name_ignoring_case_one_succeeds(
     client: Client, field: str, value: str
 ) -> None:
     bodies = [user_body(**{field: cased(value, number)}) for number in range(20)]
@@ -83,9 +83,7 @@ async def test_of_many_who_ask_at_once_for_one_name_in_any_case_one_gets_it(
 
 @pytest.mark.parametrize(("field", "value"), [("username", "NATASHA"), ("email", "Natasha@EXAMPLE.com")])
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
-async def test_a_change_to_the_name_of_another_is_a_conflict_too(
-    client: Client, method: str, field: str, value: str
-) -> None:
+async def test_a_change_to_a_taken_name_is_a_conflict(client: Client, method: str, field: str, value: str) -> None:
     await new_user(client, username="natasha", email="natasha@example.com")
     other = await new_user(client)
     answer = await client.request(method, f"/users/{other['id']}", json={**identity(other), field: value})
@@ -98,7 +96,7 @@ def identity(user: Json) -> Json:
     return {"username": user["username"], "email": user["email"]}
 
 
-async def test_names_are_kept_as_typed_and_may_change_their_case(client: Client) -> None:
+async def test_names_keep_their_case_and_can_change_it(client: Client) -> None:
     user = await new_user(client, username="NaTaSha", email="NaTaSha@Example.COM")
     assert identity(user) == {"username": "NaTaSha", "email": "NaTaSha@Example.COM"}
     assert set(user) == FIELDS | {"id", "version", "created_at", "updated_at"}
@@ -110,7 +108,7 @@ async def test_names_are_kept_as_typed_and_may_change_their_case(client: Client)
 @pytest.mark.parametrize(
     "email", ["a@example.com", "first.last+tag@sub.example.co", "x@no-such-host.invalid.example", "o'hara@example.com"]
 )
-async def test_an_address_is_judged_by_its_form_alone(
+async def test_an_address_is_validated_without_network_access(
     client: Client, email: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_network(*_: object) -> None:
@@ -121,7 +119,7 @@ async def test_an_address_is_judged_by_its_form_alone(
 
 
 @pytest.mark.parametrize("email", NO_ADDRESSES)
-async def test_what_is_no_address_is_refused(client: Client, email: Any) -> None:
+async def test_an_invalid_address_is_refused(client: Client, email: Any) -> None:
     answer = await send(client, "POST", "/users/", user_body(email=email))
     assert answer.status_code == 422
     assert [error["pointer"] for error in answer.json()["errors"]] == ["#/email"]
@@ -136,7 +134,7 @@ async def test_a_username_is_3_to_50_plain_characters(client: Client, username: 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
 @pytest.mark.parametrize("password", [*BAD_PASSWORDS, 918273645546, True, None])
-async def test_a_bad_password_is_refused_without_a_word_of_it(
+async def test_an_invalid_password_is_refused_without_repeating_it(
     client: Client, log: CapturedLog, method: str, password: Any
 ) -> None:
     path = f"/users/{(await new_user(client))['id']}" if method != "POST" else "/users/"
@@ -148,12 +146,12 @@ async def test_a_bad_password_is_refused_without_a_word_of_it(
         assert "918273645546" not in told
 
 
-async def test_passwords_of_8_and_of_128_characters_are_taken(client: Client) -> None:
+async def test_passwords_of_8_and_of_128_characters_are_accepted(client: Client) -> None:
     for password in ("x" * 8, "é" * 128):
         await new_user(client, password=password)
 
 
-async def test_a_password_is_in_no_answer_no_log_line_and_no_error(client: Client, log: CapturedLog) -> None:
+async def test_a_password_is_in_no_response_log_line_or_error(client: Client, log: CapturedLog) -> None:
     user = await new_user(client, password=SECRET)
     path, body = f"/users/{user['id']}", user_body(password=SECRET)
     asked = [
@@ -174,7 +172,7 @@ async def test_a_password_is_in_no_answer_no_log_line_and_no_error(client: Clien
 
 
 @pytest.mark.parametrize("field", ["hashed_password", "hashedPassword", "password_hash"])
-async def test_a_hash_cannot_be_brought_along(client: Client, database: Database, field: str) -> None:
+async def test_a_client_cannot_set_a_hash(client: Client, database: Database, field: str) -> None:
     answer = await client.post("/users/", json=user_body(**{field: "$argon2id$v=19$m=8,t=1,p=1$AAAA$AAAA"}))
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == f"#/{field}"
@@ -188,7 +186,7 @@ def test_a_password_is_in_no_repr() -> None:
     assert SECRET not in f"{user!r} {user}"
 
 
-async def test_the_database_complains_without_the_hash(database: Database) -> None:
+async def test_a_database_error_does_not_contain_the_hash(database: Database) -> None:
     user: Json = {"username": "natasha", "email": "natasha@example.com", "hashed_password": f"$argon2id${SECRET}"}
     async with database.write() as session:
         session.add_all([User(**user), User(**user)])
@@ -197,7 +195,7 @@ async def test_the_database_complains_without_the_hash(database: Database) -> No
     assert SECRET not in str(failure.value)
 
 
-async def test_a_password_is_kept_as_its_argon2id_hash(
+async def test_a_password_is_stored_as_its_argon2id_hash(
     client: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()
@@ -209,12 +207,12 @@ async def test_a_password_is_kept_as_its_argon2id_hash(
     assert SECRET not in str(row)
 
 
-async def test_two_users_of_one_password_have_different_hashes(client: Client, database: Database) -> None:
+async def test_equal_passwords_have_different_hashes(client: Client, database: Database) -> None:
     users = [await new_user(client, password=SECRET) for _ in range(2)]
     assert len({await hash_of(database, user) for user in users}) == 2
 
 
-async def test_put_without_a_password_keeps_the_old_one(client: Client, database: Database) -> None:
+async def test_put_without_a_password_keeps_the_password(client: Client, database: Database) -> None:
     user = await new_user(client, full_name="Natasha Roman", is_superuser=True)
     before = await hash_of(database, user)
     answer = await client.put(f"/users/{user['id']}", json=identity(user))
@@ -231,14 +229,14 @@ async def test_a_new_password_is_a_new_hash_and_a_new_version(client: Client, da
     assert PasswordHash.recommended().verify(SECRET, await hash_of(database, user))
 
 
-async def test_a_change_without_a_password_keeps_it(client: Client, database: Database) -> None:
+async def test_a_change_without_a_password_keeps_the_password(client: Client, database: Database) -> None:
     user = await new_user(client)
     before = await hash_of(database, user)
     await client.patch(f"/users/{user['id']}", json={"full_name": "Natasha"})
     assert await hash_of(database, user) == before
 
 
-async def test_the_newest_users_come_first_unless_asked_otherwise(client: Client) -> None:
+async def test_users_are_sorted_by_newest_first_by_default(client: Client) -> None:
     made_in_order = [(await new_user(client))["id"] for _ in range(3)]
     assert await ids(client, "/users/") == made_in_order[::-1]
     assert await ids(client, "/users/", sort="created_at") == made_in_order
@@ -246,7 +244,7 @@ async def test_the_newest_users_come_first_unless_asked_otherwise(client: Client
     assert await ids(client, page.links["next"]["url"]) == made_in_order[:1]
 
 
-async def test_what_belongs_to_a_user_goes_with_them_and_their_products_stay(client: Client) -> None:
+async def test_deleting_a_user_deletes_their_rows_and_keeps_their_products(client: Client) -> None:
     user, other = await new_user(client), await new_user(client)
     product = await new_product(client, created_by_id=user["id"])
     for one in (user, other):
@@ -261,7 +259,7 @@ async def test_what_belongs_to_a_user_goes_with_them_and_their_products_stay(cli
     assert left["updated_at"] > product["updated_at"]
 
 
-async def test_a_deleted_product_loses_the_user_who_made_it_too(client: Client) -> None:
+async def test_a_deleted_user_is_removed_from_deleted_products_too(client: Client) -> None:
     user = await new_user(client)
     product = await new_product(client, created_by_id=user["id"])
     await client.delete(f"/products/{product['id']}")
@@ -270,14 +268,14 @@ async def test_a_deleted_product_loses_the_user_who_made_it_too(client: Client) 
     assert left["created_by_id"] is None
 
 
-async def test_a_deleted_user_leaves_the_name_to_others(client: Client) -> None:
+async def test_the_name_of_a_deleted_user_is_free(client: Client) -> None:
     user = await new_user(client, username="natasha", email="natasha@example.com")
     await client.delete(f"/users/{user['id']}")
     again = await new_user(client, username="Natasha", email="Natasha@example.com")
     assert again["id"] > user["id"]
 
 
-async def test_no_more_are_made_at_once_than_can_be_hashed_in_time(client: Client) -> None:
-    answer = await client.post("/users/bulk", json=[user_body() for _ in range(MAX_AT_ONCE + 1)])
+async def test_a_bulk_of_users_is_bounded(client: Client) -> None:
+    answer = await client.post("/users/bulk", json=[user_body() for _ in range(MAX_BULK_USERS + 1)])
     assert answer.status_code == 422
     assert [error["pointer"] for error in answer.json()["errors"]] == ["#"]

@@ -1,6 +1,6 @@
-"""A library: the resources on which the kit's tests stand. Books are on shelves, and notes belong to members.
+"""Bookshop: the resources of the kit's tests: shelves with books and journals, and members with notes.
 
-Their tables have a registry of their own, so that no migration of the service knows them.
+Their tables have a registry of their own, so that no migration creates them.
 """
 
 from datetime import datetime
@@ -64,14 +64,14 @@ REGISTRY = registry(metadata=MetaData(naming_convention=SQLModel.metadata.naming
 
 
 class LibraryEntity(Entity, registry=REGISTRY):
-    """A table of the library."""
+    """A table of the tests."""
 
 
 class LibraryUUIDEntity(UUIDEntity, registry=REGISTRY):
-    """A table of the library whose rows have UUIDs."""
+    """A table of the tests whose rows have UUIDs."""
 
 
-# Shelves: a name of their own, and a room. Deleting one leaves its books without, and is refused while it has journals.
+# Shelves: a shelf has a unique name and a room. Deleting it keeps its books; one with journals cannot be deleted.
 
 
 class ShelfBase(SQLModel):
@@ -100,11 +100,11 @@ class ShelfCreate(ShelfBase, Body):
 
 
 class ShelfRead(Stamped, ShelfBase, Read):
-    """A shelf; `books` only with `include=books`."""
+    """A shelf. `include=books` adds its books."""
 
 
 class ShelfUpdate(ShelfCreate, Changes):
-    """What may change of a shelf."""
+    """Changes to a shelf; every field may be left out."""
 
 
 class ShelfQuery(ListQuery):
@@ -155,7 +155,7 @@ async def delete_shelf(shelf_id: Id, session: Session, matching: IfMatch) -> Non
     await session.delete(matching(found(await session.get(Shelf, shelf_id))))
 
 
-# Books: each with a title and an author, perhaps a year, a number of copies, and at most one shelf.
+# Books: a book has a title, an author, an optional year, a number of copies, and at most one shelf.
 
 
 class BookBase(SQLModel):
@@ -193,11 +193,11 @@ class BookCreate(BookBase, Body):
 
 
 class BookRead(Stamped, BookBase, Read):
-    """A book; `shelf` only with `include=shelf`."""
+    """A book. `include=shelf` adds its shelf."""
 
 
 class BookUpdate(BookCreate, Changes):
-    """What may change of a book."""
+    """Changes to a book; every field may be left out."""
 
 
 class BookQuery(ListQuery):
@@ -253,7 +253,7 @@ async def delete_book(book_id: Id, session: Session, matching: IfMatch) -> None:
     await session.delete(matching(found(await session.get(Book, book_id))))
 
 
-# Members: the users of the library. Everybody may join; an e-mail address is seen by its member and by superusers.
+# Members: the users. Everybody may register; an e-mail address is visible to its member and to superusers.
 
 
 class MemberBase(SQLModel):
@@ -323,7 +323,7 @@ async def delete_member(member_id: Id, session: Session, matching: IfMatch) -> N
     await session.delete(matching(found(await session.get(Member, member_id))))
 
 
-# Notes: they belong to a member, and go when the member goes. A fine is what the member owes.
+# Notes: a note belongs to a member and is deleted with the member. A fine is an amount of money.
 
 
 class NoteBase(SQLModel):
@@ -358,11 +358,11 @@ class NoteCreate(NoteBase, Body):
 
 
 class NoteRead(Stamped, NoteBase, Read):
-    """A note; `owner` only with `include=owner`."""
+    """A note. `include=owner` adds its owner."""
 
 
 class NoteUpdate(NoteCreate, Changes):
-    """What may change of a note."""
+    """Changes to a note; every field may be left out."""
 
 
 class NoteQuery(ListQuery):
@@ -415,7 +415,7 @@ async def delete_note(note_id: Id, session: Session, matching: IfMatch) -> None:
     await session.delete(matching(found(await session.get(Note, note_id))))
 
 
-# Journals: with UUIDs as ids. Deleting one hides it, and its code is free for others.
+# Journals: their ids are UUIDs. A deleted journal is hidden, and its code can be used again.
 
 
 class JournalBase(SQLModel):
@@ -443,13 +443,13 @@ class JournalCreate(JournalBase, Body):
 
 
 class JournalRead(Stamped, JournalBase, UUIDRead):
-    """A journal; `shelf` only with `include=shelf`."""
+    """A journal. `include=shelf` adds its shelf."""
 
     deleted_at: datetime | None
 
 
 class JournalUpdate(JournalCreate, Changes):
-    """What may change of a journal."""
+    """Changes to a journal; every field may be left out."""
 
 
 class JournalsUpdate(Body):
@@ -507,5 +507,5 @@ async def delete_journal(journal_id: UUID, session: Session, matching: IfMatch) 
 
 ROUTERS = (shelves, books, members, notes, journals)
 PUBLIC = frozenset({"POST /members/"})
-"""Operations that need no token."""
+"""The operations that need no token."""
 TABLES = REGISTRY.metadata.sorted_tables

@@ -1,4 +1,4 @@
-"""The library on both engines, without rows when a test begins; and databases that fail in the middle of a COMMIT."""
+"""Fixtures of the kit's tests: the bookshop on both engines, without rows, and databases that fail during a COMMIT."""
 
 import logging
 from collections.abc import AsyncIterator, Iterator
@@ -14,12 +14,12 @@ from tests.kit.probes import PATIENCE, at_commit, execute
 from tests.kit.service import Person, clear, client_of, create_runtime, create_service, create_tables, join
 
 PATIENT = Pool(timeout=PATIENCE)
-"""On a busy machine, fifty writers may wait longer for the one connection of SQLite that writes than in a service."""
+"""A long pool timeout: on a busy machine fifty writers wait for SQLite's only writing connection."""
 
 
 @pytest.fixture(autouse=True)
 def plain_log() -> Iterator[None]:
-    """The kit's log goes where pytest looks for it, whatever a test or an application makes of it."""
+    """Send the kit's log to pytest's handlers, however a test or an application has configured it."""
     loggers = [logging.getLogger(name) for name in ("kit", "uvicorn", "uvicorn.error", "uvicorn.access")]
     before = [(logger.handlers, logger.propagate, logger.level) for logger in loggers]
     loggers[0].handlers, loggers[0].propagate = [], True
@@ -32,7 +32,7 @@ def plain_log() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 async def library_url(new_database: Any) -> str:
-    """The URL of a database with the library's tables."""
+    """The URL of a database with the tables of the bookshop."""
     url: str = await new_database()
     database = Database(url_for(url))
     await create_tables(database)
@@ -42,7 +42,7 @@ async def library_url(new_database: Any) -> str:
 
 @pytest.fixture(scope="session")
 async def app(library_url: str) -> AsyncIterator[Service]:
-    """The library where everybody may do everything, once for all tests of an engine."""
+    """The bookshop without authentication, once for all tests of an engine."""
     app = create_service(create_runtime(Database(url_for(library_url), PATIENT)))
     async with app.router.lifespan_context(app):
         yield app
@@ -50,7 +50,7 @@ async def app(library_url: str) -> AsyncIterator[Service]:
 
 @pytest.fixture(scope="session")
 async def app_with_auth(library_url: str) -> AsyncIterator[Service]:
-    """The library that asks everybody for a token."""
+    """The bookshop with authentication."""
     app = create_service(create_runtime(Database(url_for(library_url), PATIENT), auth=True))
     async with app.router.lifespan_context(app):
         yield app
@@ -58,21 +58,21 @@ async def app_with_auth(library_url: str) -> AsyncIterator[Service]:
 
 @pytest.fixture
 async def database(app: Service) -> Database:
-    """The library's database, without rows."""
+    """The database of the bookshop, without rows."""
     await clear(app.runtime.database)
     return app.runtime.database
 
 
 @pytest.fixture
 async def client(app: Service, database: Database) -> AsyncIterator[Client]:
-    """A client of the library in this process."""
+    """A client of the bookshop in this process."""
     async with client_of(app) as client:
         yield client
 
 
 @pytest.fixture
 async def guarded(app_with_auth: Service) -> Service:
-    """The library that asks everybody for a token, without rows."""
+    """The bookshop with authentication, without rows."""
     await clear(app_with_auth.runtime.database)
     return app_with_auth
 
@@ -110,7 +110,7 @@ async def steve(guarded: Service) -> AsyncIterator[Person]:
 
 @pytest.fixture
 async def deferred(database: Database) -> AsyncIterator[None]:
-    """Foreign keys are checked at COMMIT only."""
+    """Make foreign keys deferred: checked at COMMIT."""
     if database.is_sqlite:
         event.listen(database.writer.sync_engine, "checkout", defer_foreign_keys)
         yield
@@ -128,6 +128,6 @@ def defer_foreign_keys(connection: Any, *_: object) -> None:
 
 @pytest.fixture
 async def dying(database: Database) -> AsyncIterator[None]:
-    """The connection is cut in the middle of every COMMIT that inserts a book."""
+    """Cut the connection during every COMMIT that inserts a book."""
     async with at_commit(database, "kit_book", "pg_terminate_backend(pg_backend_pid())"):
         yield

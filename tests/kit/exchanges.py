@@ -1,4 +1,4 @@
-"""Exchanges: one request as an ASGI server makes it, and the messages of its answer, also of one that is broken off."""
+"""Exchanges: one request as an ASGI server makes it, and all messages of the response, also of an aborted one."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message
 
 @dataclass
 class Exchange:
-    """What a server received for one request; `failure` is what the application raised."""
+    """The messages that a server received for one request; `failure` is the exception of the application."""
 
     messages: list[Message] = field(default_factory=list)
     failure: BaseException | None = None
@@ -30,7 +30,7 @@ class Exchange:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the client can tell that it has the whole answer."""
+        """Whether the client can tell that the response is complete."""
         return bool(self.messages) and self.messages[-1].get("more_body", True) is False
 
 
@@ -44,7 +44,7 @@ async def exchange(
     leave_after: int | None = None,
     is_cut_off: bool = False,
 ) -> Exchange:
-    """Send a request. The client leaves after `leave_after` messages of the answer, or before the end of the body."""
+    """Send a request. The client disconnects after `leave_after` messages, or before the end of the body."""
     result, left = Exchange(), asyncio.Event()
     unread = [{"type": "http.request", "body": body, "more_body": is_cut_off}]
     if is_cut_off:
@@ -76,7 +76,7 @@ async def exchange(
 
 
 async def websocket_exchange(app: ASGIApp, path: str, headers: dict[str, str] | None = None) -> list[Any]:
-    """Connect a WebSocket. The texts that it sends as JSON, and the types of the other messages."""
+    """Connect a WebSocket. Returns the JSON texts that it sends, and the types of its other messages."""
     sent: list[Any] = []
     unread: list[Message] = [{"type": "websocket.connect"}]
     given = [(name.lower().encode(), value.encode()) for name, value in (headers or {}).items()]
@@ -90,7 +90,7 @@ async def websocket_exchange(app: ASGIApp, path: str, headers: dict[str, str] | 
     async def send(message: Message) -> None:
         sent.append(json.loads(message["text"]) if message["type"] == "websocket.send" else message["type"])
 
-    with suppress(Exception):  # as a server does
+    with suppress(Exception):  # as a server, which only logs it
         async with asyncio.timeout(10):
             await app(scope, receive, send)
     return sent

@@ -1,4 +1,4 @@
-"""Logins: an operation that checks a password under the login limits, and a service with it for a real server."""
+"""Logins: an operation that checks a password under login limits, and a service with it for a real server."""
 
 import os
 
@@ -8,14 +8,14 @@ from kit import Database, LoginLimits, Service, Who, allowing, runtime_of, unaut
 from tests.engines import url_for
 from tests.kit.service import create_runtime, create_service
 
-PASSWORD = "correct horse battery"  # noqa: S105  of everybody here
+PASSWORD = "correct horse battery"  # noqa: S105  the password of all accounts in the tests
 ACCOUNTS = ("natasha", "steve")
 logins = APIRouter(prefix="/logins", tags=["logins"], route_class=allowing(create=Who.ANYONE))
 
 
 @logins.post("/", status_code=204)
 async def create_login(request: Request, account: str = Body(), password: str = Body()) -> None:
-    """A 401 for an unknown account or a wrong password."""
+    """Raises a 401 for an unknown account or a wrong password."""
     address = request.client.host if request.client else ""
     async with runtime_of(request).login_limits.attempt(account, address) as count_failure:
         if account.lower() not in ACCOUNTS or password != PASSWORD:
@@ -28,6 +28,6 @@ def with_logins(database: Database, limits: LoginLimits) -> Service:
 
 
 def serve() -> Service:
-    """For uvicorn: two failures from an address are allowed."""
+    """The factory for uvicorn. It allows two failures from an address."""
     limits = LoginLimits("memory://", per_account=100, per_address=2, window=60)
     return with_logins(Database(url_for(os.environ["DATABASE_URL"])), limits)

@@ -1,4 +1,4 @@
-"""Helpers of the kit's tests: things made through the API, another runtime for a while, and a look at the database."""
+"""Helpers of the kit's tests: create rows through the API, replace parts of the runtime, query the database."""
 
 import asyncio
 import gc
@@ -14,13 +14,13 @@ from tests.engines import Client
 
 Json = dict[str, Any]
 PATIENCE = 20
-"""Seconds, after which a test that waits has failed."""
+"""The timeout of waiting tests, in seconds."""
 SHELF = {"name": "Poetry", "room": "Reading room"}
 BOOK = {"title": "Emma", "author": "Jane Austen"}
 
 
 async def made(client: Client, path: str, **fields: Any) -> Json:
-    """The thing that this POST makes."""
+    """The response to a POST that creates a resource."""
     answer = await client.post(path, json=fields)
     assert answer.status_code == 201, answer.text
     thing: Json = answer.json()
@@ -43,7 +43,7 @@ async def read(client: Client, path: str, **parameters: Any) -> Any:
 
 @contextmanager
 def having(thing: Any, **attributes: Any) -> Iterator[None]:
-    """In the block, a runtime, say, has another database, or another secret."""
+    """Set attributes during the block, such as another database of a runtime."""
     before = {name: getattr(thing, name) for name in attributes}
     for name, value in attributes.items():
         setattr(thing, name, value)
@@ -55,7 +55,7 @@ def having(thing: Any, **attributes: Any) -> Iterator[None]:
 
 
 async def until(happens: Callable[[], Awaitable[Any] | bool]) -> None:
-    """Ask until it is so: for what nobody tells."""
+    """Poll until a condition holds."""
     async with asyncio.timeout(PATIENCE):
         while not (await it if inspect.isawaitable(it := happens()) else it):  # noqa: ASYNC110  no event comes from there
             await asyncio.sleep(0.01)
@@ -72,13 +72,13 @@ async def until_collected(happens: Callable[[], bool]) -> None:
 
 
 async def blocked(database: Database) -> bool:
-    """Whether somebody waits for a lock on this PostgreSQL database."""
+    """Whether a transaction waits for a lock in this PostgreSQL database."""
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     return bool(await value_of(database, waiting))
 
 
 async def execute(database: Database, *statements: str, **values: Any) -> None:
-    """Run these statements, in a transaction of their own."""
+    """Execute these statements in one transaction."""
     async with database.writer.begin() as connection:
         for statement in statements:
             await connection.execute(text(statement), values)
@@ -92,7 +92,7 @@ async def value_of(database: Database, statement: str, **values: Any) -> Any:
 
 @asynccontextmanager
 async def at_commit(database: Database, table: str, action: str) -> AsyncIterator[None]:
-    """Until the block ends, PostgreSQL evaluates this in the middle of every COMMIT that inserts into the table."""
+    """During the block, PostgreSQL evaluates this expression in every COMMIT that inserts into the table."""
     await execute(
         database,
         f"CREATE FUNCTION strike() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM {action}; RETURN NULL; END'",

@@ -1,4 +1,4 @@
-"""The library as a service: made for a database, with or without authentication, limits, layers and shortcuts."""
+"""The bookshop as a service: for a database, with or without authentication, limits, layers and shortcuts."""
 
 import os
 from collections.abc import Collection, Sequence
@@ -38,9 +38,9 @@ from tests.kit import bookshop
 from tests.kit.bookshop import Member
 
 FAST_PATH = find_spec("kit.fast") is not None and os.environ.get("FAST_PATH", "true") != "false"
-"""Whether services take shortcuts where a test does not say so: if there are any."""
+"""Whether services take shortcuts by default."""
 KEY = b"0123456789abcdef0123456789abcdef"
-"""What signs the tokens and cursors of the tests."""
+"""The secret that signs the tokens and cursors of the tests."""
 TABLES = [*bookshop.TABLES, StoredAnswer.__table__]  # type: ignore[attr-defined]  # made by SQLModel
 """All tables of the service, parents first."""
 PUBLIC = bookshop.PUBLIC | {
@@ -58,7 +58,7 @@ numbers = count(1)
 def create_runtime(
     database: Database, *, auth: bool = False, limits: LoginLimits | None = None, **options: Any
 ) -> Runtime:
-    """The runtime of the library. With `auth`, operations are closed to requests without a token."""
+    """The runtime of the bookshop. With `auth`, requests need a token."""
     tokens = Tokens([KEY], "library", timedelta(hours=1))
     limits = limits or LoginLimits("memory://", per_account=10, per_address=100, window=300)
     authenticator = Authenticator(auth, tokens, find_principal)
@@ -66,7 +66,7 @@ def create_runtime(
 
 
 async def find_principal(connection: HTTPConnection, claims: Claims) -> Principal | None:
-    """The member for whom a token stands; None if there is no such member any more."""
+    """The member of a token; None if the member was deleted."""
     async with runtime_of(connection).database.read() as session:
         member = await session.get(Member, claims.user_id)
     if member is None or claims.generation != 0:
@@ -81,10 +81,10 @@ def create_service(
     fast: bool = FAST_PATH,
     **options: Any,
 ) -> Service:
-    """The library, with these routers beside its own; `options` are those of `kit.Service`."""
+    """The bookshop, with additional routers. `options` are those of `kit.Service`."""
     routers: Sequence[APIRouter] = (*bookshop.ROUTERS, *others)
     service = Service(runtime, title="Library", routers=routers, public=PUBLIC.union(public), **options)
-    service.lifespan_state.start()  # most tests do without, and the log need not say so
+    service.lifespan_state.start()  # most tests do not run the lifespan, which would be logged
     if fast:
         import_module("kit.fast").install(service)
     return service
@@ -111,14 +111,14 @@ def stamp(connection: Connection) -> None:
 
 
 async def clear(database: Database) -> None:
-    """Delete all rows. A request of the test before may have left its principal in this task."""
+    """Delete all rows, and reset the principal, which the last request may have left in this task."""
     CURRENT_PRINCIPAL.set(UNRESTRICTED)
     await empty(database, TABLES)
 
 
 @dataclass(frozen=True)
 class Person:
-    """A member, and a client that sends their token along."""
+    """A member, and a client with the token of the member."""
 
     client: httpx.AsyncClient
     token: str
@@ -127,7 +127,7 @@ class Person:
 
 
 async def join(app: Service, **fields: Any) -> Person:
-    """A new member of this service, made beside its permissions."""
+    """Create a member of this service, without a permission check."""
     CURRENT_PRINCIPAL.set(UNRESTRICTED)
     name = fields.pop("username", f"member{next(numbers)}")
     async with app.runtime.database.write() as session, session.begin():

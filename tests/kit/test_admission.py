@@ -1,4 +1,4 @@
-"""Admission: so many requests at a time, as many again after a short wait, and no more."""
+"""Admission: a bounded number of requests at the same time; as many more wait for a short time; others are refused."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ LIMIT = 2
 
 
 class Inside:
-    """An application whose requests stay until the test lets one go; `/fail` fails at once."""
+    """An application whose requests wait until the test releases one. `/fail` fails at once."""
 
     def __init__(self) -> None:
         self.entered, self.gone = asyncio.Semaphore(0), asyncio.Semaphore(0)
@@ -35,13 +35,13 @@ class Inside:
 
 
 class House:
-    """Requests at the door of an application that admits two at a time."""
+    """The requests of an application that admits two at the same time."""
 
     def __init__(self, client: Client, inside: Inside, door: Admission) -> None:
         self.client, self.inside, self.door = client, inside, door
 
     async def enter(self, number: int = 1) -> list["asyncio.Task[Response]"]:
-        """So many requests, which are inside now."""
+        """Start requests, and wait until they are admitted."""
         tasks = [self.ask() for _ in range(number)]
         async with asyncio.timeout(PATIENCE):
             for _ in tasks:
@@ -49,7 +49,7 @@ class House:
         return tasks
 
     async def wait(self, number: int) -> list["asyncio.Task[Response]"]:
-        """So many requests, which wait now."""
+        """Start requests, and wait until they are waiting."""
         tasks, before = [self.ask() for _ in range(number)], self.door.places.waiting
         async with asyncio.timeout(PATIENCE):
             while self.door.places.waiting < before + number:  # noqa: ASYNC110  it tells nobody
@@ -74,7 +74,7 @@ async def house(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
 
 
 def with_id(app: Any) -> Any:
-    """The application, whose requests have their ids already."""
+    """The application, called with request ids in the scope."""
 
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
         scope.setdefault("state", {})["request_id"] = "mine"
@@ -97,9 +97,9 @@ def assert_refused(answer: Response) -> None:
     assert answer.json()["outcome"] == "not_applied"
 
 
-async def test_when_all_places_are_taken_and_as_many_wait_the_next_is_refused_at_once(house: House) -> None:
+async def test_a_request_is_refused_at_once_if_all_places_and_the_queue_are_full(house: House) -> None:
     inside, waiting = await house.enter(LIMIT), await house.wait(LIMIT)
-    assert_refused(await asyncio.wait_for(house.ask(), PATIENCE / 2))  # while the others go on waiting
+    assert_refused(await asyncio.wait_for(house.ask(), PATIENCE / 2))  # while the others are still waiting
     assert not any(task.done() for task in (*inside, *waiting))
     house.let_go(2 * LIMIT)
     assert {(await task).status_code for task in (*inside, *waiting)} == {200}
@@ -128,7 +128,7 @@ async def test_a_request_that_has_waited_too_long_is_refused(house: House, monke
     assert (await again).status_code == 200
 
 
-async def test_a_client_that_leaves_while_waiting_makes_room_for_others(house: House) -> None:
+async def test_a_waiting_client_that_disconnects_frees_its_place_in_the_queue(house: House) -> None:
     inside, (first, second) = await house.enter(LIMIT), await house.wait(LIMIT)
     first.cancel()
     await asyncio.wait([first])

@@ -1,4 +1,4 @@
-"""Request bodies: read as a server hands them over, of a bounded size, and parsed once."""
+"""Request bodies: read in the parts that a server delivers, with a bounded size, and parsed once."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ async def test_a_body_that_is_read_again_is_the_same() -> None:
     assert await request.body() == b'{"a":1}'
 
 
-async def test_a_body_can_be_read_anew_for_each_attempt() -> None:
+async def test_a_body_can_be_read_again_for_each_attempt() -> None:
     for _ in range(2):
         assert [chunk async for chunk in BufferedRequest(SCOPE, nothing, b"12").stream()] == [b"12", b""]
 
@@ -51,13 +51,13 @@ async def test_a_body_that_ends_early_is_malformed() -> None:
         await read_body(request_of(*messages).receive, {}, 100)
 
 
-async def test_a_body_that_grows_over_the_limit_is_refused_on_the_way() -> None:
+async def test_a_body_over_the_limit_is_refused_while_it_is_read() -> None:
     request = request_of(*[{"type": "http.request", "body": b"0" * 60, "more_body": True}] * 2)
     with pytest.raises(Problem, match="413"):
         await read_body(request.receive, dict(request.scope["headers"]), 100)
 
 
-async def test_a_body_that_is_announced_as_too_large_is_refused_before_it_is_read() -> None:
+async def test_a_body_with_a_too_large_content_length_is_refused_before_it_is_read() -> None:
     request = Request({**SCOPE, "headers": [(b"content-length", b"101")]}, nothing)
     with pytest.raises(Problem, match="413"):
         await read_body(request.receive, dict(request.scope["headers"]), 100)

@@ -1,4 +1,4 @@
-"""Bulk creation: in few statements, all or nothing, or each on its own; failures point at the element."""
+"""Bulk creation: by few statements, all or none or each separately; failures point at the element."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -19,7 +19,7 @@ from tests.statements import statements_of
 
 THOUSAND = 1000
 MISSING = 77
-"""The id of no row."""
+"""The id of a row that does not exist."""
 
 
 def shelf(name: str, **fields: Any) -> Json:
@@ -27,7 +27,7 @@ def shelf(name: str, **fields: Any) -> Json:
 
 
 def bodies_of(number: int) -> list[Json]:
-    """Bodies of so many shelves."""
+    """The bodies of this number of shelves."""
     return [shelf(f"Shelf {place}") for place in range(number)]
 
 
@@ -67,17 +67,17 @@ THOUSANDS: dict[str, Callable[[Client], Awaitable[list[Json]]]] = {
 
 
 def said(thing: Json, body: Json) -> Json:
-    """Of this thing, the fields that the body gave."""
+    """The fields of a created resource that its body contained."""
     return {name: thing[name] for name in body}
 
 
 def is_one_by_one(database: Database, path: str) -> bool:
-    """Without shortcuts, SQLAlchemy inserts rows that SQLite numbers one by one."""
+    """Whether SQLAlchemy inserts rows one by one: without shortcuts, if SQLite generates their ids."""
     return database.is_sqlite and path != "/journals/" and not FAST_PATH
 
 
 @pytest.mark.parametrize("path", THOUSANDS)
-async def test_a_thousand_are_made_in_few_statements_and_answered_in_order(
+async def test_a_thousand_rows_are_created_by_few_statements_and_returned_in_order(
     client: Client, database: Database, path: str
 ) -> None:
     bodies = await THOUSANDS[path](client)
@@ -96,7 +96,9 @@ async def test_a_thousand_are_made_in_few_statements_and_answered_in_order(
 
 @pytest.mark.parametrize("number", [0, THOUSAND + 1])
 @pytest.mark.parametrize("on_error", ["abort", "skip"])
-async def test_none_and_more_than_a_thousand_are_refused(client: Client, number: int, on_error: str) -> None:
+async def test_empty_bulks_and_bulks_of_more_than_a_thousand_are_refused(
+    client: Client, number: int, on_error: str
+) -> None:
     answer = await client.post(f"/shelves/bulk?on_error={on_error}", json=bodies_of(number))
     assert answer.status_code == 422
     assert [error["pointer"] for error in answer.json()["errors"]] == ["#"]
@@ -104,13 +106,13 @@ async def test_none_and_more_than_a_thousand_are_refused(client: Client, number:
 
 
 @pytest.mark.parametrize("body", [{}, shelf("Z-Force"), "shelves", 5, None])
-async def test_a_body_that_is_no_array_is_refused(client: Client, body: Any) -> None:
+async def test_a_body_that_is_not_an_array_is_refused(client: Client, body: Any) -> None:
     answer = await client.post("/shelves/bulk", json=body)
     assert answer.status_code == 422
     assert await read(client, "/shelves/") == []
 
 
-async def test_a_value_that_is_taken_undoes_them_all_and_is_pointed_at(client: Client) -> None:
+async def test_a_taken_value_rolls_back_the_bulk_and_is_pointed_at(client: Client) -> None:
     await new_shelf(client, **shelf("Shelf 17"))
     answer = await client.post("/shelves/bulk", json=bodies_of(30))
     assert answer.status_code == 409
@@ -119,7 +121,7 @@ async def test_a_value_that_is_taken_undoes_them_all_and_is_pointed_at(client: C
     assert len(await read(client, "/shelves/")) == 1
 
 
-async def test_of_two_with_the_same_name_in_one_bulk_the_second_is_pointed_at(client: Client) -> None:
+async def test_the_second_of_two_equal_names_in_a_bulk_is_pointed_at(client: Client) -> None:
     answer = await client.post("/shelves/bulk", json=[*bodies_of(3), shelf("Shelf 1"), shelf("Shelf 9")])
     assert answer.status_code == 409
     assert [error["pointer"] for error in answer.json()["errors"]] == ["#/3/name"]
@@ -133,7 +135,7 @@ async def test_a_reference_to_a_missing_row_is_pointed_at(client: Client) -> Non
     assert await read(client, "/books/") == []
 
 
-async def test_all_that_is_invalid_is_listed_by_element_and_field(client: Client) -> None:
+async def test_all_errors_are_listed_by_element_and_field(client: Client) -> None:
     bodies = [shelf("A"), shelf(" "), shelf("B", rank=1), shelf("C", room=None), {}, 5, shelf("D", id=7)]
     answer = await client.post("/shelves/bulk", json=bodies)
     assert answer.status_code == 422
@@ -142,7 +144,7 @@ async def test_all_that_is_invalid_is_listed_by_element_and_field(client: Client
     assert await read(client, "/shelves/") == []
 
 
-async def test_of_very_many_invalid_elements_a_part_is_listed(client: Client) -> None:
+async def test_the_list_of_errors_is_bounded(client: Client) -> None:
     answer = await client.post("/shelves/bulk", json=[{}] * THOUSAND)
     assert answer.status_code == 422
     assert 0 < len(answer.json()["errors"]) <= 100
@@ -174,28 +176,28 @@ async def test_a_skipped_element_has_a_complete_problem(client: Client) -> None:
     assert pointers == {"#/2/name", "#/2/room", "#/2/rank"}
 
 
-async def test_when_all_fail_skipping_makes_nothing(client: Client) -> None:
+async def test_skipping_creates_nothing_if_all_elements_fail(client: Client) -> None:
     answer = await client.post("/shelves/bulk?on_error=skip", json=[{}, {}])
     assert answer.status_code == 207
     assert answer.json()["created"] == []
     assert [one["index"] for one in answer.json()["failed"]] == [0, 1]
 
 
-async def test_when_none_fails_skipping_makes_all_in_order(client: Client) -> None:
+async def test_skipping_creates_all_elements_in_order_if_none_fails(client: Client) -> None:
     answer = await client.post("/shelves/bulk?on_error=skip", json=bodies_of(100))
     assert [one["name"] for one in answer.json()["created"]] == [one["name"] for one in bodies_of(100)]
     assert answer.json()["failed"] == []
 
 
 @pytest.mark.parametrize("on_error", ["", "Skip", "other", "true"])
-async def test_another_way_to_go_on_is_unknown(client: Client, on_error: str) -> None:
+async def test_an_unknown_value_of_on_error_is_refused(client: Client, on_error: str) -> None:
     answer = await client.post("/shelves/bulk", params={"on_error": on_error}, json=bodies_of(1))
     assert answer.status_code == 422
     assert [(error["in"], error["pointer"]) for error in answer.json()["errors"]] == [("query", "on_error")]
     assert await read(client, "/shelves/") == []
 
 
-async def test_aborting_can_be_asked_for_by_name(client: Client) -> None:
+async def test_abort_is_a_value_of_on_error(client: Client) -> None:
     answer = await client.post("/shelves/bulk?on_error=abort", json=bodies_of(2))
     assert answer.status_code == 201
 
@@ -212,7 +214,7 @@ async def test_with_uuids_failures_of_the_database_are_skipped_too(client: Clien
     assert len(await read(client, "/journals/")) == 3
 
 
-async def test_many_bulks_at_once_with_names_in_common_never_get_a_part_through(client: Client) -> None:
+async def test_concurrent_bulks_with_common_names_are_never_stored_in_part(client: Client) -> None:
     batches = [[shelf(f"{name} {place}") for name in "ABC"] for place in range(5)]
     common = [[*batch, shelf("Common")] for batch in batches]
     answers = await asyncio.gather(*(client.post("/shelves/bulk", json=batch) for batch in common))
@@ -223,7 +225,7 @@ async def test_many_bulks_at_once_with_names_in_common_never_get_a_part_through(
 
 
 def failing_once(failure: Exception) -> Make[Any]:
-    """Makes shelves, but fails the first time."""
+    """A function that creates shelves, but raises an exception in its first call."""
     failures = [failure]
 
     async def make(session: WriteSession, elements: Sequence[Any]) -> Sequence[Entity]:
@@ -234,7 +236,7 @@ def failing_once(failure: Exception) -> Make[Any]:
     return make
 
 
-async def test_a_conflict_that_has_gone_when_it_is_looked_for_is_no_failure(database: Database) -> None:
+async def test_a_conflict_that_has_vanished_on_retry_is_no_failure(database: Database) -> None:
     new = [ShelfCreate(name=name, room="Here") for name in ("A", "B")]
     async with database.write() as session:
         rows = await create_many(session, new, "abort", failing_once(Problem(409, "", kind="taken")))

@@ -1,4 +1,4 @@
-"""Comparison with the models: autogenerate sees CHECKs, indexes, enums, triggers and functions, on both engines."""
+"""Comparison with the models: autogenerate finds CHECKs, indexes, enums, triggers and functions, on both engines."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -39,7 +39,7 @@ def metadata_of(model: Model) -> MetaData:
 
 
 def shelf(*args: Any, bound: int = 200, title: Any = None) -> Model:
-    """A table with a CHECK, and what else is given."""
+    """A table with a CHECK, and with further parts."""
 
     def define(metadata: MetaData) -> None:
         check = CheckConstraint(f"length(title) BETWEEN 1 AND {bound}", name="title")
@@ -55,7 +55,7 @@ def context_of(connection: Connection, metadata: MetaData) -> MigrationContext:
 
 
 def generated(connection: Connection, metadata: MetaData) -> tuple[str, str]:
-    """The bodies of the migration that autogenerate writes, up and down; `pass` if nothing differs."""
+    """The bodies of the upgrade and the downgrade that autogenerate writes; `pass` if nothing differs."""
     context = context_of(connection, metadata)
     script = produce_migrations(context, metadata)
     up, down = script.upgrade_ops, script.downgrade_ops
@@ -70,7 +70,7 @@ def generated(connection: Connection, metadata: MetaData) -> tuple[str, str]:
 
 def apply(connection: Connection, metadata: MetaData, body: str) -> None:
     with Operations.context(context_of(connection, metadata)) as op:
-        exec(f"if True:\n    {body}", {"op": op, "sa": sa})  # noqa: S102  it is what a migration does
+        exec(f"if True:\n    {body}", {"op": op, "sa": sa})  # noqa: S102  a migration is executed like this
 
 
 def check_equal(connection: Connection, metadata: MetaData) -> None:
@@ -79,7 +79,7 @@ def check_equal(connection: Connection, metadata: MetaData) -> None:
 
 
 async def change(engine: AsyncEngine, old: Model, new: Model) -> str:
-    """The migration from one model to the other, which is applied: up, down, and up."""
+    """Apply the migration from one model to the other: up, down, and up. Returns the upgrade."""
 
     def run(connection: Connection) -> str:
         before, after = metadata_of(old), metadata_of(new)
@@ -95,14 +95,14 @@ async def change(engine: AsyncEngine, old: Model, new: Model) -> str:
         return await connection.run_sync(run)
 
 
-async def test_a_column_made_longer_gets_a_check_that_lets_it(migrating: AsyncEngine) -> None:
+async def test_a_longer_column_gets_a_matching_check(migrating: AsyncEngine) -> None:
     body = await change(migrating, shelf(), shelf(bound=300))
     async with migrating.begin() as connection:
         await connection.execute(text("INSERT INTO shelf VALUES (1, :title)"), {"title": "x" * 250})
     assert body.count("ck_shelf_title") == 2
 
 
-async def test_a_check_comes_and_goes(migrating: AsyncEngine) -> None:
+async def test_added_and_removed_checks_are_detected(migrating: AsyncEngine) -> None:
     await change(migrating, shelf(), shelf(CheckConstraint("title <> 'a:b'", name="other")))
     without = metadata_of(shelf())
     async with migrating.begin() as connection:
@@ -119,13 +119,13 @@ async def test_a_check_comes_and_goes(migrating: AsyncEngine) -> None:
         lambda: Index("ix", "title", "id"),
     ],
 )
-async def test_a_changed_index_is_seen(migrating: AsyncEngine, new: Callable[[], Index]) -> None:
+async def test_a_changed_index_is_detected(migrating: AsyncEngine, new: Callable[[], Index]) -> None:
     old = Index("ix", text("lower(title)"), unique=True)
     body = await change(migrating, shelf(old), shelf(new()))
     assert ("drop_index" in body, "create_index" in body) == (True, True)
 
 
-async def test_a_changed_condition_of_an_index_is_seen(migrating: AsyncEngine) -> None:
+async def test_a_changed_condition_of_an_index_is_detected(migrating: AsyncEngine) -> None:
     def where(condition: str) -> Index:
         return Index("ix", "title", sqlite_where=text(condition), postgresql_where=text(condition))
 
@@ -138,7 +138,7 @@ async def test_a_new_table_gets_its_indexes_on_expressions(migrating: AsyncEngin
     assert "lower(title)" in body
 
 
-async def test_triggers_and_functions_of_the_models_are_made(migrating: AsyncEngine) -> None:
+async def test_triggers_and_functions_of_the_models_are_created(migrating: AsyncEngine) -> None:
     def touched(metadata: MetaData) -> None:
         shelf()(metadata)
         for dialect, sql in TRIGGERS.items():
@@ -149,7 +149,7 @@ async def test_triggers_and_functions_of_the_models_are_made(migrating: AsyncEng
 
 
 @on_postgresql
-async def test_the_labels_of_an_enum_are_seen(migrating: AsyncEngine) -> None:
+async def test_changed_labels_of_an_enum_are_detected(migrating: AsyncEngine) -> None:
     def of(*labels: str) -> Model:
         kind = sa.Enum(*labels, name="status")
         return lambda metadata: Table(
@@ -161,7 +161,7 @@ async def test_the_labels_of_an_enum_are_seen(migrating: AsyncEngine) -> None:
         await connection.execute(text("INSERT INTO letter VALUES (1, 'archived'), (2, DEFAULT)"))
 
 
-async def test_an_enum_that_is_text_and_a_check_gets_its_labels(migrating: AsyncEngine) -> None:
+async def test_changed_labels_of_a_text_enum_change_its_check(migrating: AsyncEngine) -> None:
     def of(*labels: str) -> Model:
         kind = sa.Enum(*labels, name="status", native_enum=False, create_constraint=True)
         return lambda metadata: Table("letter", metadata, Column("status", kind))

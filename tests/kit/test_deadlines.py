@@ -1,4 +1,4 @@
-"""Deadlines: until when a request may take, a read only while its caller is there; a COMMIT has a time of its own."""
+"""Deadlines: of requests, of reads whose client disconnected, and of COMMITs, which have a timeout of their own."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,7 +21,7 @@ from tests.kit.probes import BOOK, PATIENCE, SHELF, at_commit, having, new_shelf
 from tests.kit.service import client_of, create_runtime, create_service
 
 SOON, SHORT = 0.3, 1.0
-"""Seconds: a deadline for what never ends, and one that everything else keeps."""
+"""Seconds: a deadline for work that never ends, and a deadline that all other work meets."""
 BILLIONS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) SELECT count(i) FROM n"
 
 router = APIRouter(prefix="/probes", tags=["probes"], route_class=allowing())
@@ -30,14 +30,14 @@ entered, held, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
 @router.get("/held", status_code=204)
 async def read_until_the_word(session: ReadSession) -> None:
-    """Reads, and then keeps its connection until the test lets it go."""
+    """Read, and keep the connection until the test releases it."""
     await session.exec(select(Shelf))
     await wait_for_the_word()
 
 
 @router.post("/held", status_code=204)
 async def write_until_the_word(session: Session) -> None:
-    """Writes, and then keeps its transaction until the test lets it go."""
+    """Write, and keep the transaction until the test releases it."""
     session.add(Shelf.model_validate(SHELF))
     await session.flush()
     await wait_for_the_word()
@@ -65,7 +65,7 @@ async def look_at_a_billion(session: ReadSession) -> None:
 
 @pytest.fixture
 def service(database: Database) -> Service:
-    """The library with these operations, on a database without rows."""
+    """The bookshop with these operations, without rows."""
     return create_service(create_runtime(database), router)
 
 
@@ -80,13 +80,13 @@ async def probed(service: Service) -> AsyncIterator[Client]:
 
 
 def checked_out(database: Database) -> int:
-    """How many connections are in use."""
+    """The number of connections in use."""
     pools: list[Any] = [database.writer.pool, database.reader.pool]
     return sum(pool.checkedout() for pool in pools)
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_past_the_deadline_the_answer_is_a_504_and_nothing_is_kept(
+async def test_past_the_deadline_the_response_is_a_504_and_nothing_is_stored(
     service: Service, probed: Client, database: Database, method: str
 ) -> None:
     with having(service.runtime, request_timeout=SOON):
@@ -105,15 +105,15 @@ async def test_a_body_that_does_not_arrive_in_time_is_a_504(service: Service, pr
         assert await caller.calls(service, "POST", "/shelves/") == 504
 
 
-async def test_one_deadline_is_for_all_tries_together(service: Service, probed: Client) -> None:
+async def test_all_attempts_share_one_deadline(service: Service, probed: Client) -> None:
     away = Database(make_url("postgresql+asyncpg://nobody@127.0.0.1:1/nothing"))
     with having(service.runtime, request_timeout=SOON, database=away):
-        assert (await probed.get("/shelves/")).status_code == 504  # before a read runs out of patience
+        assert (await probed.get("/shelves/")).status_code == 504  # before the retries of a read end
     await away.dispose()
 
 
 def slow_down(database: Database, monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    """From now on a COMMIT takes so many seconds, or until it is cancelled."""
+    """Make a COMMIT take this time, unless it is cancelled."""
     kind = type(database.write())
     commit = kind.commit
 
@@ -124,7 +124,7 @@ def slow_down(database: Database, monkeypatch: pytest.MonkeyPatch, seconds: floa
     monkeypatch.setattr(kind, "commit", slowly)
 
 
-async def test_the_deadline_does_not_cut_a_commit(
+async def test_the_deadline_does_not_interrupt_a_commit(
     service: Service, probed: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow_down(database, monkeypatch, SHORT * 1.1)
@@ -145,7 +145,7 @@ async def test_the_outcome_of_a_commit_that_takes_too_long_is_unknown(
 
 
 @on_postgresql
-async def test_a_commit_that_the_server_does_not_finish_is_given_up(
+async def test_a_commit_that_the_server_does_not_finish_is_cancelled(
     probed: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(unit_of_work, "COMMIT_TIMEOUT", SOON)
@@ -156,7 +156,7 @@ async def test_a_commit_that_the_server_does_not_finish_is_given_up(
 
 
 class Caller:
-    """A client that sends a request, and leaves when it is told to."""
+    """A client that sends a request, and disconnects when the test says so."""
 
     def __init__(self, body: bytes = b"", *, more: bool = False) -> None:
         self.leaves, self.is_heard_out, self.statuses = asyncio.Event(), asyncio.Event(), list[int]()
@@ -173,7 +173,7 @@ class Caller:
         self.statuses += [message["status"]] if "status" in message else []
 
     async def calls(self, service: Service, method: str, path: str) -> int:
-        """The status of the answer."""
+        """The status of the response."""
         headers = [(b"content-type", b"application/json"), (b"idempotency-key", b"key-1")]
         scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": headers}
         await asyncio.wait_for(service(scope, self.receive, self.send), PATIENCE)
@@ -182,12 +182,12 @@ class Caller:
 
 @pytest.fixture
 def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kit looks at once whether the caller of a read is still there."""
+    """The kit checks without delay whether the client of a read is still connected."""
     monkeypatch.setattr(unit_of_work, "WATCH_AFTER", 0)
 
 
 @pytest.mark.usefixtures("watchful")
-async def test_a_read_whose_caller_has_left_ends(
+async def test_a_read_of_a_disconnected_client_ends(
     service: Service, probed: Client, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
     caller = Caller()
@@ -201,7 +201,7 @@ async def test_a_read_whose_caller_has_left_ends(
 
 
 @pytest.mark.usefixtures("watchful")
-async def test_a_read_whose_caller_stays_is_answered(service: Service, probed: Client) -> None:
+async def test_a_read_of_a_connected_client_is_answered(service: Service, probed: Client) -> None:
     caller = Caller(body=b"nobody looks at it", more=True)
     caller.sent *= 2
     asking = asyncio.create_task(caller.calls(service, "GET", "/probes/held"))
@@ -212,12 +212,12 @@ async def test_a_read_whose_caller_stays_is_answered(service: Service, probed: C
 
 
 @pytest.mark.usefixtures("watchful")
-async def test_a_write_whose_caller_has_left_is_carried_out(service: Service, probed: Client) -> None:
+async def test_a_write_of_a_disconnected_client_is_executed_to_its_end(service: Service, probed: Client) -> None:
     caller = Caller()
     asking = asyncio.create_task(caller.calls(service, "POST", "/probes/held"))
     await asyncio.wait_for(entered.wait(), PATIENCE)
     caller.leaves.set()
-    await asyncio.sleep(0.05)  # in which it might be noticed
+    await asyncio.sleep(0.05)  # time in which a disconnect could be noticed
     held.set()
     assert await asking == 204
     assert len(await read(probed, "/shelves/")) == 1
@@ -238,15 +238,13 @@ async def test_a_statement_of_sqlite_that_takes_too_long_is_a_504(
 
 
 @on_sqlite
-async def test_a_statement_of_sqlite_that_is_broken_off_does_not_keep_the_file_locked(
-    service: Service, probed: Client
-) -> None:
+async def test_a_cancelled_statement_of_sqlite_does_not_keep_the_file_locked(service: Service, probed: Client) -> None:
     with having(service.runtime, request_timeout=SOON):
         assert (await probed.post("/probes/billions")).status_code == 504
     await new_shelf(probed)
 
 
-async def test_a_client_that_leaves_after_the_deadline_still_gets_a_504() -> None:
+async def test_a_client_that_disconnects_after_the_deadline_still_gets_a_504() -> None:
     async def leave() -> Message:
         return {"type": "http.disconnect"}
 
@@ -263,7 +261,7 @@ async def test_a_client_that_leaves_after_the_deadline_still_gets_a_504() -> Non
     assert end.value.status_code == 504
 
 
-async def test_what_is_not_to_be_cancelled_may_take_longer_and_what_follows_has_the_time_that_is_left() -> None:
+async def test_shielded_work_may_exceed_the_deadline_and_later_work_has_the_remaining_time() -> None:
     async def work(deadline: unit_of_work.Deadline) -> None:
         deadline.suspend()
         await asyncio.sleep(0.2)
@@ -276,7 +274,7 @@ async def test_what_is_not_to_be_cancelled_may_take_longer_and_what_follows_has_
     assert end.value.status_code == 504
 
 
-async def test_a_handler_that_goes_on_after_its_cancellation_does_not_commit() -> None:
+async def test_a_handler_that_ignores_its_cancellation_does_not_commit() -> None:
     async def go_on() -> None:
         async with unit_of_work.Deadline(0) as deadline:
             with suppress(asyncio.CancelledError):

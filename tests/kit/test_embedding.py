@@ -1,4 +1,4 @@
-"""Embedding: related rows are shown by their variant, whatever that needs of them."""
+"""Embedding: related rows are shown by their read variant, with all columns that it needs."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ from tests.kit.service import client_of, create_runtime, create_service
 
 
 class SignRead(Read):
-    """A shelf with its sign."""
+    """A shelf with a computed field."""
 
     name: str
     room: str
@@ -43,7 +43,7 @@ async def signed(database: Database) -> Client:
     return client_of(create_service(create_runtime(database), router))
 
 
-async def test_a_related_row_is_shown_with_what_its_variant_computes(signed: Client) -> None:
+async def test_a_related_row_has_the_computed_fields_of_its_variant(signed: Client) -> None:
     shelf = await new_shelf(signed, name="Drama", room="Hall")
     await new_book(signed, shelf_id=shelf["id"])
     await new_book(signed)

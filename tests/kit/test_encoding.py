@@ -1,4 +1,4 @@
-"""Encoding: the JSON of answers."""
+"""JSON encoding of responses."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -18,6 +18,6 @@ def test_times_end_in_z_and_money_and_uuids_are_text() -> None:
     )
 
 
-def test_a_value_without_a_form_in_json_is_an_error() -> None:
+def test_a_value_that_cannot_be_encoded_is_an_error() -> None:
     with pytest.raises(TypeError):
         to_json(object())

@@ -1,4 +1,4 @@
-"""Engines and sessions: what each connection is set to, and what a read session cannot do."""
+"""Engines and sessions: the settings of connections, and the limits of a read session."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ MEMORY = make_url("sqlite+aiosqlite://")
 
 @pytest.fixture
 async def memory() -> AsyncIterator[Database]:
-    """A database in memory, with the library's tables."""
+    """A database in memory, with the tables of the bookshop."""
     database = Database(MEMORY)
     async with database.writer.begin() as connection:
         await connection.run_sync(REGISTRY.metadata.create_all, tables=TABLES)
@@ -28,7 +28,7 @@ async def memory() -> AsyncIterator[Database]:
     await database.dispose()
 
 
-async def test_of_many_who_find_nothing_one_fills_a_database_that_they_lock(database: Database) -> None:
+async def test_of_concurrent_writers_with_a_named_lock_one_fills_the_database(database: Database) -> None:
     async def fill() -> None:
         async with database.write() as session, session.begin():
             await session.lock_exclusively("filling")
@@ -48,7 +48,7 @@ async def test_a_read_session_does_not_open_a_transaction(database: Database) ->
 
 
 @on_sqlite
-async def test_sqlite_is_durable_checks_foreign_keys_and_reads_beside_the_writer(database: Database) -> None:
+async def test_sqlite_is_durable_checks_foreign_keys_and_reads_during_writes(database: Database) -> None:
     async with database.writer.connect() as connection:
         pragmas = [
             (await connection.execute(text(f"PRAGMA {name}"))).scalar_one()
@@ -60,7 +60,7 @@ async def test_sqlite_is_durable_checks_foreign_keys_and_reads_beside_the_writer
 
 
 @on_postgresql
-async def test_postgresql_knows_the_application_and_how_long_a_statement_may_take(new_database: Any) -> None:
+async def test_postgresql_gets_the_application_name_and_the_statement_timeout(new_database: Any) -> None:
     named = Database(url_for(await new_database()), Pool(application_name="library", statement_timeout=7))
     assert await value_of(named, "SHOW application_name") == "library"
     assert await value_of(named, "SHOW statement_timeout") == "7s"
@@ -73,7 +73,7 @@ async def test_by_default_a_statement_may_take_ten_seconds(database: Database) -
     assert await value_of(database, "SHOW statement_timeout") == "10s"
 
 
-async def test_readers_and_writers_take_turns_on_a_database_in_memory(memory: Database) -> None:
+async def test_readers_and_writers_share_the_connection_of_a_database_in_memory(memory: Database) -> None:
     async def write(number: int) -> None:
         async with memory.write() as session, session.begin():
             session.add(Shelf(name=f"Shelf {number}", room="Here"))
@@ -86,7 +86,7 @@ async def test_readers_and_writers_take_turns_on_a_database_in_memory(memory: Da
     assert await read() == 10
 
 
-async def test_an_exhausted_pool_gives_up_in_time(new_database: Any) -> None:
+async def test_an_exhausted_pool_times_out(new_database: Any) -> None:
     database = Database(url_for(await new_database()), Pool(size=1, overflow=0, timeout=1))
     async with database.connect():
         with pytest.raises(Exception, match="QueuePool limit"):
@@ -105,7 +105,7 @@ async def test_lower_case_is_the_same_on_both_databases(
         assert await value_of(database, f"SELECT lower('{given}' COLLATE folding)") == folded
 
 
-async def test_a_row_that_is_got_again_is_the_same_object_with_its_changes(database: Database) -> None:
+async def test_a_second_get_returns_the_same_object_with_its_changes(database: Database) -> None:
     async with database.write() as session, session.begin():
         session.add(Shelf(id=1, name="Poetry", room="Attic"))
     async with database.write() as session:

@@ -1,4 +1,4 @@
-"""Database errors: each row of the table, raised by a real database that fails that way."""
+"""Database errors: each row of the table, raised by a real database."""
 
 import asyncio
 import os
@@ -34,7 +34,7 @@ from tests.kit.probes import PATIENCE, blocked, execute, new_book, until, value_
 from tests.kit.service import client_of, create_runtime, create_service
 
 SOON = 0.05
-"""Seconds that a database is told to wait where a test wants it to give up."""
+"""A short timeout of a database, in seconds, for tests in which it expires."""
 BILLIONS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000000) SELECT count(i) FROM n"
 SHELF = (
     "INSERT INTO kit_shelf (id, name, room, version, created_at, updated_at)"
@@ -60,18 +60,18 @@ NOT_RAISED = {
     "SQLITE_IOERR": "it takes a disk that breaks",
     "57P04": "a replica says it when its primary drops the database",
 }
-"""Codes that no test can have from a database at will; each is in a row with one that a test has."""
+"""Codes that tests cannot cause; each is in a row of the table with a code that a test causes."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """The application's database, and whatever else a test opens, which is closed in the end."""
+    """The application's database, and other engines and connections of a test, which are closed at its end."""
 
     database: Database
     stack: AsyncExitStack
 
     def another(self, url: URL | None = None, **pool: Any) -> Database:
-        """Another engine for this database, or for that at another URL."""
+        """Another engine for this database, or for another URL."""
         database = Database(url or self.database.url, Pool(**pool))
         self.stack.push_async_callback(database.dispose)
         return database
@@ -81,7 +81,7 @@ class Place:
         return await self.stack.enter_async_context((database or self.database).writer.connect())
 
     async def finally_execute(self, *sentences: str) -> None:
-        """Put right in the end what the test is about to change, outside of any transaction."""
+        """Execute these statements at the end of the test, outside of any transaction."""
         self.stack.push_async_callback(self.administer, *sentences)
 
     async def administer(self, *sentences: str) -> None:
@@ -90,18 +90,18 @@ class Place:
                 await connection.execute(text(sentence))
 
     async def listener(self, serve: Callable[[StreamReader, StreamWriter], Awaitable[None]]) -> URL:
-        """A URL at which this is served, instead of PostgreSQL."""
+        """A URL whose server is this function, in place of PostgreSQL."""
         server = await self.stack.enter_async_context(await asyncio.start_server(serve, "127.0.0.1", 0))
         return somewhere(server.sockets[0].getsockname()[1])
 
 
 Raiser = Callable[[Place], Awaitable[Any]]
 RAISERS: list[tuple[str, str, str, Raiser]] = []
-"""Engine, code, meaning, and what raises it."""
+"""The engine, the code, the meaning, and the function that causes the failure."""
 
 
 def raises(code: str, meaning: str, engine: str = "") -> Callable[[Raiser], Raiser]:
-    """This makes a database fail with this code, or one that begins with it."""
+    """Register a function that makes a database fail with this code, or a code with this prefix."""
     engines = [engine] if engine else ["sqlite" if code.startswith("SQLITE") else "postgresql"]
 
     def register(raiser: Raiser) -> Raiser:
@@ -179,7 +179,7 @@ async def fill_the_disk(place: Place) -> None:
 
 
 def small_disk(stack: AsyncExitStack, data: Path) -> Path:
-    """A disk of 1 MiB which belongs to the user whose PostgreSQL has its data there."""
+    """A file system of 1 MiB, owned by the user of the PostgreSQL that stores its data there."""
     if os.geteuid() != 0 or not data.exists():
         pytest.skip("only root can mount a small disk, and only where PostgreSQL runs")
     disk = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="heroes-")))
@@ -206,7 +206,7 @@ async def lose_a_file(place: Place) -> None:
     file = Path(await value_of(place.database, where))
     if not os.access(file, os.W_OK):
         pytest.skip("PostgreSQL's files are out of reach")
-    file.unlink()  # noqa: ASYNC240  at once
+    file.unlink()  # noqa: ASYNC240  fast
     await execute(place.another(), "SELECT * FROM passing")
 
 
@@ -246,7 +246,7 @@ async def write_to_a_standby(place: Place) -> None:
 
 
 async def read_only_server(place: Place) -> None:
-    """From now on, who connects to this database cannot write."""
+    """From now on, new connections to this database are read-only."""
     name = place.database.url.database
     await place.finally_execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
     await place.administer(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
@@ -299,7 +299,7 @@ async def lose_the_connection_while_it_is_made(place: Place) -> None:
 
 
 async def terminate(database: Database, number: int) -> None:
-    """End the process of PostgreSQL's that has this number."""
+    """Terminate the PostgreSQL backend with this process id."""
     assert await value_of(database, f"SELECT pg_terminate_backend({number}, {PATIENCE * 1000})")
 
 
@@ -322,11 +322,11 @@ async def come_while_it_shuts_down(place: Place) -> None:
     folder = Path(place.stack.enter_context(tempfile.TemporaryDirectory(prefix="heroes-", dir=MEMORY)))
     server = place.stack.enter_context(servers.get_server(folder / "pg", cleanup_mode="delete"))
     guest = await asyncpg.connect(server.get_uri())
-    os.kill(server.get_pid(), signal.SIGTERM)  # it ends when its last guest has gone
+    os.kill(server.get_pid(), signal.SIGTERM)  # it ends after its last session
     url = make_url(server.get_uri()).set(drivername="postgresql+asyncpg")
     try:
         async with asyncio.timeout(PATIENCE):
-            while True:  # it does not say when it has heard
+            while True:  # it does not report when it has received the signal
                 await execute(place.another(url), "SELECT 1")
     finally:
         await guest.close()
@@ -359,7 +359,7 @@ async def wait_for_each_other(place: Place) -> None:
         await connection.execute(text(f"SELECT pg_advisory_xact_lock({number})"))
     waiting = asyncio.create_task(first.execute(text("SELECT pg_advisory_xact_lock(1)")))
     await until(lambda: blocked(place.database))
-    await second.execute(text("SET LOCAL deadlock_timeout = '1ms'"))  # so that it is the one who gives way
+    await second.execute(text("SET LOCAL deadlock_timeout = '1ms'"))  # so that this transaction is the victim
     try:
         await second.execute(text("SELECT pg_advisory_xact_lock(0)"))
     finally:
@@ -483,7 +483,7 @@ async def place(database: Database) -> AsyncIterator[Place]:
     indirect=["engine"],
     scope="session",
 )
-async def test_each_failure_means_what_the_table_says(
+async def test_each_failure_has_the_meaning_of_the_table(
     place: Place,
     code: str,
     meaning: str,
@@ -504,7 +504,7 @@ async def test_each_failure_means_what_the_table_says(
     assert ("so a bound is missing" in caplog.text) == (meaning == "unbounded")
 
 
-@pytest.mark.parametrize("fault", TABLE, ids=lambda fault: fault.what)
+@pytest.mark.parametrize("fault", TABLE, ids=lambda fault: fault.description)
 def test_each_row_of_the_table_is_raised_by_a_real_database(fault: Fault) -> None:
     raised = [code for _, code, meaning, _ in RAISERS if meaning == fault.meaning]
     missing = {code for code in fault.codes if not any(one.startswith(code) for one in raised)}
@@ -523,13 +523,13 @@ def test_the_outcome_of_a_commit_that_fails_is_unknown(code: str) -> None:
 
 
 def failure_of(code: str, statement: str = "SELECT 1") -> DBAPIError:
-    """A failure as SQLAlchemy would raise it."""
+    """An exception as SQLAlchemy raises it."""
     driver = Exception("It failed.")
     vars(driver)["sqlstate"] = code
     return DBAPIError(statement, None, driver)
 
 
-def test_an_error_of_our_own_is_not_explained_away() -> None:
+def test_a_programming_error_is_not_turned_into_a_problem() -> None:
     failure = failure_of("42601")
     assert meaning_of(failure) is None
     assert explained(failure) is failure
@@ -538,24 +538,24 @@ def test_an_error_of_our_own_is_not_explained_away() -> None:
 @pytest.mark.parametrize(
     ("statement", "detail"),
     [
-        ("DELETE FROM kit_shelf WHERE id = 1", "Others still refer to it, by their shelf_id."),
-        ("DELETE FROM unknown WHERE id = 1", "Others still refer to it."),
+        ("DELETE FROM kit_shelf WHERE id = 1", "Other rows refer to it by shelf_id."),
+        ("DELETE FROM unknown WHERE id = 1", "Other rows refer to it."),
     ],
 )
-def test_a_row_that_others_refer_to_names_their_fields_where_they_are_known(statement: str, detail: str) -> None:
+def test_a_refused_deletion_names_the_referring_fields_if_known(statement: str, detail: str) -> None:
     problem = problem_of(failure_of("23503", statement))
     assert isinstance(problem, Problem)
     assert (problem.status_code, problem.detail) == (409, detail)
 
 
-def test_the_log_has_the_failure_and_not_the_statement(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_contains_the_failure_without_the_statement(caplog: pytest.LogCaptureFixture) -> None:
     explained(DBAPIError("SELECT 'secret'", None, OSError("disk full\nDETAIL: secret")))
     assert "disk full" in caplog.text
     assert "secret" not in caplog.text
 
 
 @on_postgresql
-async def test_after_a_failover_every_connection_is_made_anew(place: Place) -> None:
+async def test_after_a_failover_every_connection_is_replaced(place: Place) -> None:
     failing_over = place.another()
     await read_only_server(place)
     async with AsyncExitStack() as stack:

@@ -1,4 +1,4 @@
-"""OpenAPI examples: ids of rows that exist, so that the first try in Swagger UI succeeds."""
+"""OpenAPI examples: ids of existing rows, so that the first try in Swagger UI succeeds."""
 
 from tests.engines import Client
 from tests.kit.probes import Json, made, new_book, read
@@ -32,7 +32,7 @@ async def test_the_example_of_a_uuid_is_the_newest_row(client: Client) -> None:
     assert schemas["JournalsUpdate"]["properties"]["ids"]["examples"] == [newest]
 
 
-async def test_where_a_token_is_required_the_examples_tell_nothing(boss: Person) -> None:
+async def test_with_authentication_examples_contain_no_existing_ids(boss: Person) -> None:
     for _ in range(3):
         await new_book(boss.client)
     assert await path_example(boss.client, "/books/{book_id}") == 1

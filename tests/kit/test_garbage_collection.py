@@ -1,4 +1,4 @@
-"""Garbage collection: rare, but only in a process that is the service's own."""
+"""Garbage collection: tuned, but only in a process of the service itself."""
 
 import gc
 
@@ -12,7 +12,7 @@ from tests.kit.service import create_runtime, create_service
 MEMORY = make_url("sqlite+aiosqlite://")
 
 
-def test_objects_that_exist_at_the_start_are_not_looked_at_again() -> None:
+def test_objects_that_exist_at_start_are_frozen() -> None:
     before = gc.get_threshold()
     try:
         garbage_collection.tune()
@@ -24,7 +24,7 @@ def test_objects_that_exist_at_the_start_are_not_looked_at_again() -> None:
 
 
 class Listening(Shutdown):
-    """As under uvicorn, or not."""
+    """A shutdown that listens to signals, as under uvicorn, or does not."""
 
     def __init__(self, is_ours: bool) -> None:
         super().__init__(0, 0)
@@ -35,7 +35,9 @@ class Listening(Shutdown):
 
 
 @pytest.mark.parametrize("is_ours", [True, False])
-async def test_a_process_of_somebody_else_is_left_alone(is_ours: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_garbage_collection_is_not_tuned_in_another_process(
+    is_ours: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tuned: list[bool] = []
     monkeypatch.setattr(garbage_collection, "tune", lambda: tuned.append(True))
     app = create_service(create_runtime(Database(MEMORY)), shutdown=Listening(is_ours))

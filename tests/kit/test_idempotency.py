@@ -1,4 +1,4 @@
-"""Idempotency: a key stands for one request; its first answer is kept with its effect, and given again."""
+"""Idempotency: the first response to a key is stored with its effect, and replayed."""
 
 import asyncio
 from collections import Counter
@@ -36,7 +36,7 @@ from tests.kit.probes import (
 from tests.kit.service import Person, client_of, create_runtime, create_service
 
 FIRST = ("content-type", "location", "etag")
-"""The headers of a first answer that the next ones repeat."""
+"""The headers of the first response that a replay repeats."""
 RACERS = 50
 DAY = timedelta(hours=24)
 SECRET = "Zq9-swordfish"  # noqa: S105  to be looked for
@@ -50,7 +50,7 @@ entered = asyncio.Event()
 
 @router.post("/failing")
 async def fail_at_first(session: Session) -> int:
-    """Makes a shelf, and then fails for as long as there are failures."""
+    """Create a shelf, and raise the next of the prepared failures."""
     session.add(Shelf.model_validate(SHELF))
     await session.flush()
     if failures:
@@ -60,7 +60,7 @@ async def fail_at_first(session: Session) -> int:
 
 @router.post("/books/{book_id}")
 async def find_book(book_id: Id, session: Session) -> int:
-    """Makes a shelf, and then looks for the book."""
+    """Create a shelf, then get the book."""
     session.add(Shelf.model_validate(SHELF))
     await session.flush()
     return found(await session.get(Book, book_id)).copies
@@ -68,7 +68,7 @@ async def find_book(book_id: Id, session: Session) -> int:
 
 @router.post("/held")
 async def wait_until_released(session: Session) -> int:
-    """Waits until the test lets it go."""
+    """Wait until the test releases the handler."""
     session.add(Shelf.model_validate(SHELF))
     entered.set()
     await held.wait()
@@ -77,7 +77,7 @@ async def wait_until_released(session: Session) -> int:
 
 @router.post("/given-up")
 async def give_key_up(session: Session) -> int:
-    """Rolls back, which gives its key up too, and waits until the test lets it go."""
+    """Roll back, which releases the key too, and wait until the test releases the handler."""
     await session.rollback()
     session.add(Shelf.model_validate(SHELF))
     entered.set()
@@ -87,7 +87,7 @@ async def give_key_up(session: Session) -> int:
 
 @router.post("/overtaken/{book_id}")
 async def be_overtaken_once(book_id: Id, session: Session) -> dict[str, int]:
-    """Its row has another version by the time it writes, but only the first time."""
+    """Write a row that another transaction has changed; only in the first call."""
     book = found(await session.get(Book, book_id))
     attempts.append(book_id)
     if len(attempts) == 1:
@@ -99,7 +99,7 @@ async def be_overtaken_once(book_id: Id, session: Session) -> dict[str, int]:
 
 @router.post("/nothing", status_code=204)
 async def do_nothing(_: Session, first: int = 0, second: int = 0) -> None:
-    """Has nothing to say."""
+    """Return nothing."""
 
 
 @router.post("/patience")
@@ -110,12 +110,12 @@ async def show_patience(session: Session) -> Any:
 
 @router.post("/secrets", status_code=204)
 async def take_secret(_: Session, secret: Annotated[Password, Body(embed=True)]) -> None:
-    """Takes a password."""
+    """Take a password."""
 
 
 @pytest.fixture
 async def service(database: Database) -> Service:
-    """The library with these operations."""
+    """The bookshop with these operations."""
     return create_service(create_runtime(database), router)
 
 
@@ -140,7 +140,7 @@ async def kept(database: Database) -> list[Any]:
 
 
 async def age(database: Database, by: timedelta) -> None:
-    """Make all keys older than they are."""
+    """Make all keys older."""
     async with database.writer.begin() as connection:
         await connection.execute(update(StoredAnswer).values(created_at=now() - by))
 
@@ -154,7 +154,7 @@ def is_replayed(answer: Response) -> bool:
 
 
 def assert_same(again: Response, first: Response) -> None:
-    """The second is the first, given again."""
+    """Check that a response is the replay of the first one."""
     assert not is_replayed(first)
     assert is_replayed(again), again.text
     assert (again.status_code, again.content) == (first.status_code, first.content)
@@ -166,7 +166,7 @@ def assert_names_the_header(answer: Response) -> None:
     assert [(error["in"], error["pointer"]) for error in answer.json()["errors"]] == [("header", "Idempotency-Key")]
 
 
-async def test_the_same_request_gets_the_first_answer_again_and_makes_one_thing(client: Client) -> None:
+async def test_the_same_request_gets_the_first_response_and_creates_one_row(client: Client) -> None:
     first, again = [await post(client, "/books/", json=BOOK) for _ in range(2)]
     assert first.status_code == 201
     assert first.headers["Location"] == f"/books/{first.json()['id']}"
@@ -175,14 +175,14 @@ async def test_the_same_request_gets_the_first_answer_again_and_makes_one_thing(
     assert await read(client, "/books/") == [first.json()]
 
 
-async def test_without_a_key_every_request_is_another(client: Client, database: Database) -> None:
+async def test_without_a_key_every_request_is_executed(client: Client, database: Database) -> None:
     answers = [await client.post("/books/", json=BOOK) for _ in range(2)]
     assert [REPLAYED in answer.headers for answer in answers] == [False, False]
     assert await number_of(client, "/books/") == 2
     assert await kept(database) == []
 
 
-async def test_the_first_answer_is_given_again_whatever_became_of_the_thing(client: Client) -> None:
+async def test_the_first_response_is_replayed_even_if_the_row_was_changed(client: Client) -> None:
     first = await post(client, "/books/", json=BOOK)
     await client.delete(first.headers["Location"])
     assert_same(await post(client, "/books/", json=BOOK), first)
@@ -195,13 +195,13 @@ async def test_with_and_without_its_slash_a_path_is_the_same(client: Client) -> 
     assert await number_of(client, "/books/") == 1
 
 
-async def test_an_answer_without_a_body_is_given_again_too(probed: Client) -> None:
+async def test_a_response_without_a_body_is_replayed_too(probed: Client) -> None:
     first, again = [await post(probed, "/probes/nothing") for _ in range(2)]
     assert (first.status_code, first.content) == (204, b"")
     assert_same(again, first)
 
 
-async def test_the_same_json_in_other_words_is_the_same_request(client: Client) -> None:
+async def test_equivalent_json_is_the_same_request(client: Client) -> None:
     first = await post(client, "/books/", json=BOOK | {"year": 28})
     other = b'\n{"author":  "Jane Austen", "year": 28, "title": "\\u0045mma"}'
     headers = {"Idempotency-Key": "key-1", "Content-Type": "application/merge-patch+json; charset=utf-8"}
@@ -216,20 +216,20 @@ async def test_the_same_parameters_in_another_order_are_the_same_request(probed:
 
 
 @pytest.mark.parametrize("change", [{"year": 28}, {"title": "Persuasion"}, {"copies": True}])
-async def test_another_body_under_the_same_key_is_refused_and_does_nothing(client: Client, change: Json) -> None:
+async def test_another_body_with_the_same_key_is_refused(client: Client, change: Json) -> None:
     first = await post(client, "/books/", json=BOOK)
     assert_names_the_header(await post(client, "/books/", json=BOOK | change))
     assert await number_of(client, "/books/") == 1
     assert_same(await post(client, "/books/", json=BOOK), first)
 
 
-async def test_another_query_under_the_same_key_is_refused(client: Client) -> None:
+async def test_another_query_with_the_same_key_is_refused(client: Client) -> None:
     await post(client, "/books/bulk", json=[BOOK])
     assert_names_the_header(await post(client, "/books/bulk?on_error=skip", json=[BOOK]))
     assert await number_of(client, "/books/") == 1
 
 
-async def test_another_key_and_another_path_are_on_their_own(client: Client) -> None:
+async def test_keys_and_paths_are_independent(client: Client) -> None:
     first = await post(client, "/books/", json=BOOK)
     other_key = await post(client, "/books/", "key-2", json=BOOK)
     other_path = await post(client, "/shelves/", json=SHELF)
@@ -238,7 +238,7 @@ async def test_another_key_and_another_path_are_on_their_own(client: Client) -> 
     assert await number_of(client, "/books/") == 2
 
 
-async def test_a_conflict_is_given_again_even_after_it_has_gone(client: Client) -> None:
+async def test_a_conflict_is_replayed_even_after_it_was_resolved(client: Client) -> None:
     shelf = await new_shelf(client)
     first = await post(client, "/shelves/", json=SHELF)
     assert first.status_code == 409
@@ -248,7 +248,7 @@ async def test_a_conflict_is_given_again_even_after_it_has_gone(client: Client) 
     assert (await post(client, "/shelves/", "key-2", json=SHELF)).status_code == 201
 
 
-async def test_a_404_is_given_again_when_the_thing_is_there(probed: Client) -> None:
+async def test_a_404_is_replayed_even_if_the_row_exists_now(probed: Client) -> None:
     first = await post(probed, "/probes/books/1")
     assert first.status_code == 404
     assert first.headers["Content-Type"] == "application/problem+json"
@@ -257,9 +257,7 @@ async def test_a_404_is_given_again_when_the_thing_is_there(probed: Client) -> N
     assert (await post(probed, "/probes/books/1", "key-2")).status_code == 200
 
 
-async def test_of_a_request_that_the_data_decided_against_only_the_key_is_kept(
-    probed: Client, database: Database
-) -> None:
+async def test_a_request_refused_because_of_the_data_stores_only_its_key(probed: Client, database: Database) -> None:
     assert (await post(probed, "/probes/books/1")).status_code == 404
     assert await read(probed, "/shelves/") == []
     assert [row.status for row in await kept(database)] == [404]
@@ -276,7 +274,7 @@ async def test_of_a_request_that_the_data_decided_against_only_the_key_is_kept(
         (b" " * (1024 * 1024 + 1), "application/json", 413),
     ],
 )
-async def test_a_request_that_was_wrong_may_be_corrected_under_its_key(
+async def test_an_invalid_request_may_be_corrected_with_its_key(
     client: Client, database: Database, content: bytes, media_type: str, status: int
 ) -> None:
     headers = {"Idempotency-Key": "key-1", "Content-Type": media_type}
@@ -287,7 +285,7 @@ async def test_a_request_that_was_wrong_may_be_corrected_under_its_key(
 
 
 @pytest.mark.parametrize("query", ["?wrong=1", "?on_error=perhaps"])
-async def test_a_query_that_was_wrong_may_be_corrected_under_its_key(client: Client, query: str) -> None:
+async def test_an_invalid_query_may_be_corrected_with_its_key(client: Client, query: str) -> None:
     assert (await post(client, f"/books/bulk{query}", json=[BOOK])).status_code == 422
     assert (await post(client, "/books/bulk", json=[BOOK])).status_code == 201
 
@@ -303,10 +301,10 @@ async def test_a_query_that_was_wrong_may_be_corrected_under_its_key(client: Cli
         (OutOfRange("Python int too large"), 422),
         (OverflowError("too large"), 500),
         (OSError("Connection refused"), 500),
-        (Unreachable("Connection refused"), 200),  # asked again at once, and all went well
+        (Unreachable("Connection refused"), 200),  # retried at once, with success
     ],
 )
-async def test_a_failure_that_the_data_did_not_decide_is_not_kept(
+async def test_a_failure_not_caused_by_the_data_is_not_stored(
     probed: Client, database: Database, failure: Exception, status: int
 ) -> None:
     failures.append(failure)
@@ -338,7 +336,7 @@ async def test_a_key_may_have_any_visible_ascii_character(client: Client, key: s
 
 @pytest.mark.parametrize("method", ["GET", "PATCH", "PUT", "DELETE"])
 @pytest.mark.parametrize("key", ["key-1", "no key"])
-async def test_only_a_post_needs_a_key_and_others_ignore_it(
+async def test_keys_are_ignored_for_other_methods_than_post(
     client: Client, database: Database, method: str, key: str
 ) -> None:
     book = await new_book(client)
@@ -351,7 +349,7 @@ async def test_only_a_post_needs_a_key_and_others_ignore_it(
 
 
 @pytest.mark.parametrize("on_error", ["abort", "skip"])
-async def test_many_are_made_once_too(client: Client, on_error: str) -> None:
+async def test_a_bulk_with_a_key_is_executed_once(client: Client, on_error: str) -> None:
     bodies = [SHELF, {"name": " "}, SHELF] if on_error == "skip" else [SHELF, SHELF | {"name": "Drama"}]
     first, again = [await post(client, f"/shelves/bulk?on_error={on_error}", json=bodies) for _ in range(2)]
     assert first.status_code == (207 if on_error == "skip" else 201)
@@ -359,7 +357,7 @@ async def test_many_are_made_once_too(client: Client, on_error: str) -> None:
     assert await number_of(client, "/shelves/") == (1 if on_error == "skip" else 2)
 
 
-async def test_many_of_which_one_is_taken_are_the_same_conflict_again(client: Client) -> None:
+async def test_a_conflict_of_a_bulk_is_replayed(client: Client) -> None:
     first, again = [await post(client, "/shelves/bulk", json=[SHELF, SHELF]) for _ in range(2)]
     assert first.status_code == 409
     assert first.json()["errors"][0]["pointer"] == "#/1/name"
@@ -367,9 +365,9 @@ async def test_many_of_which_one_is_taken_are_the_same_conflict_again(client: Cl
     assert await number_of(client, "/shelves/") == 0
 
 
-async def test_of_fifty_requests_at_once_with_the_same_key_one_is_carried_out(client: Client) -> None:
+async def test_of_fifty_concurrent_requests_with_one_key_one_is_executed(client: Client) -> None:
     answers = await asyncio.gather(*(post(client, "/books/", json=BOOK) for _ in range(RACERS)))
-    in_flight = [answer for answer in answers if answer.status_code == 409]  # on a machine that is slow
+    in_flight = [answer for answer in answers if answer.status_code == 409]  # on a slow machine
     assert {answer.json()["type"] for answer in in_flight} <= {"urn:problem:in-flight"}
     done = [answer for answer in answers if answer not in in_flight]
     assert Counter(map(is_replayed, done)) == {False: 1, True: len(done) - 1}
@@ -377,14 +375,14 @@ async def test_of_fifty_requests_at_once_with_the_same_key_one_is_carried_out(cl
     assert await read(client, "/books/") == [done[0].json()]
 
 
-async def test_fifty_keys_at_once_do_not_wait_for_each_other(client: Client) -> None:
+async def test_concurrent_requests_with_different_keys_do_not_wait(client: Client) -> None:
     answers = await asyncio.gather(*(post(client, "/books/", f"key-{key}", json=BOOK) for key in range(RACERS)))
     assert {answer.status_code for answer in answers} == {201}
     assert await number_of(client, "/books/") == RACERS
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_while_the_first_is_running_the_second_is_told_to_come_again(probed: Client) -> None:
+async def test_a_second_request_during_the_first_is_a_409_in_flight(probed: Client) -> None:
     running = asyncio.create_task(post(probed, "/probes/held"))
     await asyncio.wait_for(entered.wait(), PATIENCE)
     assert_in_flight(await post(probed, "/probes/held"))
@@ -394,7 +392,7 @@ async def test_while_the_first_is_running_the_second_is_told_to_come_again(probe
     assert_same(await post(probed, "/probes/held"), first)
 
 
-async def test_the_second_gets_the_answer_of_the_first_if_it_comes_in_time(
+async def test_a_second_request_gets_the_response_of_the_first_in_time(
     probed: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(idempotency, "MAX_WAIT_SECONDS", PATIENCE)
@@ -406,7 +404,7 @@ async def test_the_second_gets_the_answer_of_the_first_if_it_comes_in_time(
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_first_request_that_is_broken_off_does_not_keep_its_key(probed: Client, database: Database) -> None:
+async def test_a_cancelled_first_request_releases_its_key(probed: Client, database: Database) -> None:
     running = asyncio.create_task(post(probed, "/probes/held"))
     await asyncio.wait_for(entered.wait(), PATIENCE)
     running.cancel()
@@ -419,7 +417,7 @@ async def test_a_first_request_that_is_broken_off_does_not_keep_its_key(probed: 
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody waits long for the first request with a key."""
+    """Requests wait only shortly for the first request with the same key."""
     monkeypatch.setattr(idempotency, "MAX_WAIT_SECONDS", 0.05)
 
 
@@ -431,7 +429,7 @@ def assert_in_flight(answer: Response) -> None:
 
 
 async def undone(client: Client, database: Database, path: str, **arguments: Any) -> Json:
-    """The row of key-1 for this request, of which nothing else is left."""
+    """The row of key-1 for this request, without its other effects."""
     await post(client, path, **arguments)
     (row,) = await kept(database)
     await execute(database, "DELETE FROM idempotency_key", "DELETE FROM kit_book", "DELETE FROM kit_shelf")
@@ -441,7 +439,7 @@ async def undone(client: Client, database: Database, path: str, **arguments: Any
 
 @asynccontextmanager
 async def elsewhere(client: Client, database: Database) -> AsyncIterator[AsyncConnection]:
-    """Another process has just taken key-1 for a book, and has not committed yet."""
+    """Another process has claimed key-1 for a book, and has not committed yet."""
     row = await undone(client, database, "/books/", json=BOOK)
     async with database.writer.connect() as connection:
         await connection.execute(insert(StoredAnswer).values(row))
@@ -451,7 +449,7 @@ async def elsewhere(client: Client, database: Database) -> AsyncIterator[AsyncCo
 
 @on_postgresql
 @pytest.mark.usefixtures("impatient")
-async def test_while_another_process_is_at_it_the_second_is_told_to_come_again(
+async def test_a_second_request_during_one_of_another_process_is_a_409_in_flight(
     client: Client, database: Database
 ) -> None:
     patient = Database(database.url, Pool(lock_timeout=3600))
@@ -464,7 +462,7 @@ async def test_while_another_process_is_at_it_the_second_is_told_to_come_again(
 
 
 @on_postgresql
-async def test_a_handler_that_gave_its_key_up_may_be_overtaken_by_another_process(
+async def test_another_process_may_claim_a_key_released_by_a_rollback(
     probed: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(idempotency, "MAX_WAIT_SECONDS", PATIENCE)
@@ -483,7 +481,7 @@ async def test_a_handler_that_gave_its_key_up_may_be_overtaken_by_another_proces
     assert await number_of(probed, "/shelves/") == 0
 
 
-async def test_the_answer_of_another_process_is_not_overwritten_by_a_handler_that_gave_its_key_up(
+async def test_a_handler_that_released_its_key_does_not_overwrite_the_response_of_another_process(
     database: Database,
 ) -> None:
     here, there = (APIRouter(prefix="/given-up", tags=["probes"], route_class=allowing()) for _ in range(2))
@@ -494,7 +492,7 @@ async def test_the_answer_of_another_process_is_not_overwritten_by_a_handler_tha
     async def give_up(session: Session) -> int:
         session.add(Shelf.model_validate(SHELF))
         await session.rollback()
-        with having(idempotency, locks={}):  # another process knows nothing of the locks of this one
+        with having(idempotency, locks={}):  # another process does not share the locks of this one
             async with client_of(other) as second:
                 assert (await post(second, "/given-up/")).json() == 2
         return 1
@@ -511,7 +509,7 @@ async def test_the_answer_of_another_process_is_not_overwritten_by_a_handler_tha
 
 
 @on_postgresql
-async def test_the_answer_of_another_process_is_given_if_it_comes_in_time(
+async def test_the_response_of_another_process_is_replayed_in_time(
     client: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(idempotency, "MAX_WAIT_SECONDS", PATIENCE)
@@ -520,23 +518,23 @@ async def test_the_answer_of_another_process_is_given_if_it_comes_in_time(
         await until(lambda: blocked(database))
         await connection.commit()
         assert is_replayed(await waiting)
-    assert await number_of(client, "/books/") == 0  # the other process made none here
+    assert await number_of(client, "/books/") == 0  # the other process has created none here
 
 
 @on_postgresql
-async def test_the_request_itself_waits_for_locks_as_long_as_ever(probed: Client) -> None:
+async def test_the_lock_timeout_of_the_handler_is_unchanged(probed: Client) -> None:
     assert (await post(probed, "/probes/patience")).json() == "5s"
     assert (await probed.post("/probes/patience")).json() == "5s"
 
 
-async def test_a_claim_that_fails_for_another_reason_is_that_failure(client: Client, database: Database) -> None:
+async def test_another_failure_of_a_claim_is_raised(client: Client, database: Database) -> None:
     await execute(database, "ALTER TABLE idempotency_key RENAME TO elsewhere")
     answers = [await post(client, "/books/", json=BOOK), await client.post("/books/", json=BOOK)]
     await execute(database, "ALTER TABLE elsewhere RENAME TO idempotency_key")
     assert [answer.status_code for answer in answers] == [503, 201]
 
 
-async def test_a_key_is_good_for_a_day(client: Client, database: Database) -> None:
+async def test_a_key_expires_after_a_day(client: Client, database: Database) -> None:
     first = await post(client, "/books/", json=BOOK)
     await age(database, DAY - timedelta(minutes=1))
     assert_same(await post(client, "/books/", json=BOOK), first)
@@ -557,7 +555,7 @@ async def expired(database: Database) -> int:
     return sum(row.request == b"" for row in await kept(database))
 
 
-async def test_expired_keys_are_removed_in_passing_a_few_at_a_time(client: Client, database: Database) -> None:
+async def test_requests_remove_a_few_expired_keys_each(client: Client, database: Database) -> None:
     await keep_expired(database, 11)
     left = []
     for key in range(3):
@@ -575,7 +573,7 @@ async def test_a_replay_removes_nothing(client: Client, database: Database) -> N
 
 
 @on_postgresql
-async def test_expired_keys_that_another_is_at_are_left_to_it(client: Client, database: Database) -> None:
+async def test_locked_expired_keys_are_skipped(client: Client, database: Database) -> None:
     await keep_expired(database, 2)
     async with database.writer.connect() as other:
         await other.execute(delete(StoredAnswer).where(col(StoredAnswer.id) == bytes([0])))
@@ -586,7 +584,7 @@ async def test_expired_keys_that_another_is_at_are_left_to_it(client: Client, da
 
 
 @pytest.mark.usefixtures("deferred")
-async def test_a_commit_that_fails_leaves_no_key_behind(client: Client, database: Database) -> None:
+async def test_a_failing_commit_stores_no_key(client: Client, database: Database) -> None:
     body = BOOK | {"shelf_id": 1}
     assert (await post(client, "/books/", json=body)).status_code == 409
     assert await kept(database) == []
@@ -596,7 +594,7 @@ async def test_a_commit_that_fails_leaves_no_key_behind(client: Client, database
 
 @on_postgresql
 @pytest.mark.usefixtures("dying")
-async def test_a_commit_of_unknown_outcome_may_be_asked_again_under_its_key(client: Client, database: Database) -> None:
+async def test_a_commit_of_unknown_outcome_may_be_repeated_with_its_key(client: Client, database: Database) -> None:
     answer = await post(client, "/books/", json=BOOK)
     assert (answer.status_code, answer.json()["outcome"]) == (503, "unknown")
     await execute(database, "DROP TRIGGER strike ON kit_book")
@@ -604,14 +602,14 @@ async def test_a_commit_of_unknown_outcome_may_be_asked_again_under_its_key(clie
     assert await number_of(client, "/books/") == 1
 
 
-async def test_nothing_of_the_request_is_kept(probed: Client, database: Database) -> None:
+async def test_no_part_of_the_request_is_stored(probed: Client, database: Database) -> None:
     assert (await post(probed, "/probes/secrets", SECRET, json={"secret": SECRET})).status_code == 204
     (row,) = await kept(database)
     assert row.status == 204
     assert SECRET not in repr(row)
 
 
-async def test_the_digest_of_a_request_is_of_no_use_without_the_secret(service: Service, probed: Client) -> None:
+async def test_the_digest_of_a_request_depends_on_the_secret(service: Service, probed: Client) -> None:
     statuses = []
     for secret in (b"one", b"two"):
         with having(service.runtime, secrets=[secret]):
@@ -634,7 +632,7 @@ async def test_a_key_belongs_to_its_caller(natasha: Person, steve: Person) -> No
     assert_same(await post(natasha.client, "/notes/", json=note), answers[0])
 
 
-async def test_a_unit_that_runs_again_keeps_one_answer(probed: Client, database: Database) -> None:
+async def test_a_retried_request_stores_one_response(probed: Client, database: Database) -> None:
     book = await new_book(probed)
     first, again = [await post(probed, f"/probes/overtaken/{book['id']}") for _ in range(2)]
     assert first.json() == {"attempt": 2}

@@ -1,4 +1,4 @@
-"""Login limits: some failures for an account and for an address, and no more within the window."""
+"""Login limits: a number of failures for an account and for an address within the window; then a 429."""
 
 import asyncio
 import shutil
@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -26,7 +25,7 @@ SERVE = "tests.kit.logins:serve"
 
 
 def limits(url: str = "memory://", *, per_account: int = 3, window: int = 60) -> LoginLimits:
-    """Three failures of an account are allowed, and five from an address."""
+    """Limits of three failures for an account, and five from an address."""
     return LoginLimits(url, per_account=per_account, per_address=5, window=window)
 
 
@@ -44,7 +43,7 @@ async def statuses(app: Service, account: str, *attempts: str, address: str = "1
     return [(await log_in(app, account, password, address)).status_code for password in attempts]
 
 
-async def test_an_account_is_closed_after_some_failures_even_to_its_password(strict: Service) -> None:
+async def test_an_account_is_locked_after_failures_even_for_its_password(strict: Service) -> None:
     assert await statuses(strict, "natasha", *[WRONG] * 3, PASSWORD, WRONG) == [401, 401, 401, 429, 429]
     answer = await log_in(strict, "natasha", PASSWORD)
     assert answer.headers["content-type"] == "application/problem+json"
@@ -52,36 +51,36 @@ async def test_an_account_is_closed_after_some_failures_even_to_its_password(str
     assert 1 <= int(answer.headers["Retry-After"]) <= 60
 
 
-async def test_it_is_closed_from_every_address_and_whatever_its_case(strict: Service) -> None:
+async def test_an_account_is_locked_for_every_address_ignoring_case(strict: Service) -> None:
     await statuses(strict, "natasha", *[WRONG] * 2)
     assert await statuses(strict, "NATASHA", WRONG, address="10.0.0.2") == [401]
     for username in ("natasha", "Natasha", "nAtAsHa"):
         assert await statuses(strict, username, PASSWORD, address="10.0.0.3") == [429]
 
 
-async def test_other_accounts_stay_open(strict: Service) -> None:
+async def test_other_accounts_are_not_locked(strict: Service) -> None:
     assert await statuses(strict, "natasha", *[WRONG] * 3, PASSWORD) == [401, 401, 401, 429]
     assert await statuses(strict, "steve", PASSWORD, PASSWORD) == [204, 204]
 
 
-async def test_an_address_is_closed_after_some_failures_of_whichever_accounts(strict: Service) -> None:
+async def test_an_address_is_locked_after_failures_of_any_accounts(strict: Service) -> None:
     for number in range(5):
         assert await statuses(strict, f"stranger{number}", WRONG) == [401]
     assert await statuses(strict, "steve", PASSWORD) == [429]
     assert await statuses(strict, "steve", PASSWORD, address="10.0.0.2") == [204]
 
 
-async def test_success_does_not_count_and_forgives_nothing(strict: Service) -> None:
+async def test_success_neither_counts_nor_resets_failures(strict: Service) -> None:
     assert await statuses(strict, "natasha", *[PASSWORD] * 7) == [204] * 7
     attempts = [WRONG, WRONG, PASSWORD, WRONG, PASSWORD]
     assert await statuses(strict, "natasha", *attempts) == [401, 401, 204, 401, 429]
 
 
-async def test_an_account_that_is_not_there_is_closed_like_any_other(strict: Service) -> None:
+async def test_an_unknown_account_is_locked_like_any_other(strict: Service) -> None:
     assert await statuses(strict, "nobody", *[WRONG] * 4) == [401, 401, 401, 429]
 
 
-async def test_attempts_while_it_is_closed_do_not_keep_it_closed(strict: Service) -> None:
+async def test_attempts_on_a_locked_account_do_not_extend_the_lock(strict: Service) -> None:
     await statuses(strict, "natasha", *[WRONG] * 3)
     first = int((await log_in(strict, "natasha", WRONG)).headers["Retry-After"])
     await statuses(strict, "natasha", *[WRONG] * 5)
@@ -107,7 +106,7 @@ async def test_only_logins_are_counted(strict: Service) -> None:
 
 @asynccontextmanager
 async def redis(folder: Path) -> AsyncIterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A Redis of our own on a free port."""
+    """A Redis server on a free port."""
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("NOT TRIED WITH REDIS: there is no redis-server here; on Debian: apt install redis-server")
@@ -141,12 +140,7 @@ async def until_it_listens(port: int) -> None:
 @asynccontextmanager
 async def counting_in(database: Database, url: str) -> AsyncIterator[Service]:
     """A service that counts failures in this Redis."""
-    counted = limits(url)
-    try:
-        yield with_logins(database, counted)
-    finally:
-        storage: Any = counted.window.storage
-        await storage.bridge.storage.aclose()
+    yield with_logins(database, limits(url))
 
 
 async def test_workers_that_share_a_redis_share_the_count(database: Database, tmp_path: Path) -> None:
@@ -171,12 +165,12 @@ async def test_without_its_redis_the_service_refuses_every_login(database: Datab
         assert answer.json()["type"] == "urn:problem:unavailable"
 
 
-async def test_a_redis_that_was_never_there_is_a_503_too(database: Database) -> None:
+async def test_an_unreachable_redis_is_a_503(database: Database) -> None:
     async with counting_in(database, f"redis://127.0.0.1:{free_port()}") as app:
         assert await statuses(app, "natasha", WRONG) == [503]
 
 
-async def test_a_redis_that_goes_meanwhile_is_a_503_too(strict: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_redis_that_fails_later_is_a_503(strict: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     async def away(*_: object) -> bool:
         raise StorageError(OSError())
 
@@ -189,12 +183,12 @@ def tried(url: str, forwarded: str, number: int) -> int:
     return httpx.post(f"{url}/logins/", json=login, headers={"X-Forwarded-For": forwarded}).status_code
 
 
-async def test_behind_a_trusted_proxy_the_address_is_the_one_that_it_names(database: Database, log_file: Path) -> None:
+async def test_behind_a_trusted_proxy_the_forwarded_address_counts(database: Database, log_file: Path) -> None:
     with serving(url_of(database), log_file, "--factory", app=SERVE, FORWARDED_ALLOW_IPS="127.0.0.1") as server:
         first = [tried(server.url, "203.0.113.7", number) for number in range(3)]
         assert first == [401, 401, 429]
         assert tried(server.url, "203.0.113.8", 4) == 401
-        assert tried(server.url, "198.51.100.1, 203.0.113.7", 5) == 429  # what the proxy saw comes last
+        assert tried(server.url, "198.51.100.1, 203.0.113.7", 5) == 429  # the proxy appends the address of its client
 
 
 async def test_without_a_trusted_proxy_a_forged_address_does_not_help(database: Database, log_file: Path) -> None:
@@ -203,7 +197,7 @@ async def test_without_a_trusted_proxy_a_forged_address_does_not_help(database: 
         assert attempts == [401, 401, 429, 429]
 
 
-async def test_many_guesses_at_once_are_no_way_around(strict: Service) -> None:
+async def test_concurrent_attempts_do_not_exceed_the_limit(strict: Service) -> None:
     async def guess(number: int) -> int:
         return (await log_in(strict, "natasha", WRONG, address=f"10.0.1.{number}")).status_code
 
@@ -213,7 +207,7 @@ async def test_many_guesses_at_once_are_no_way_around(strict: Service) -> None:
 
 @contextmanager
 def redis_beside() -> Iterator[str]:
-    """A Redis that lives outside of any event loop."""
+    """A Redis server outside of any event loop."""
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("NOT TRIED WITH REDIS: there is no redis-server here; on Debian: apt install redis-server")
@@ -228,7 +222,7 @@ def redis_beside() -> Iterator[str]:
 
 
 async def fail_at_once(counted: LoginLimits, times: int) -> list[int]:
-    """The statuses of so many failures at the same time, which wait for each other's locks."""
+    """The statuses of concurrent failed attempts, which wait for each other's locks."""
 
     async def fail() -> int:
         try:

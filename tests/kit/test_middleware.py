@@ -1,4 +1,4 @@
-"""The layers around the routes: which origins (CORS) and which names of the service (Host) are answered."""
+"""The layers around the routes: allowed origins (CORS) and host names."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,7 +24,7 @@ async def served(*, auth: bool = False, **layers: Any) -> AsyncIterator[Client]:
         yield client
 
 
-async def test_browsers_of_other_origins_are_told_nothing_by_default(nobody: Client) -> None:
+async def test_cors_is_off_by_default(nobody: Client) -> None:
     answer = await nobody.get("/docs", headers={"Origin": ORIGIN})
     preflight = await nobody.options("/books/", headers=asking())
     assert preflight.status_code == 405
@@ -33,7 +33,7 @@ async def test_browsers_of_other_origins_are_told_nothing_by_default(nobody: Cli
 
 
 def asking(origin: str = ORIGIN, method: str = "PATCH", headers: str = "authorization, if-match") -> dict[str, str]:
-    """What a browser asks before it sends something to another origin."""
+    """The headers of a preflight request."""
     return {
         "Origin": origin,
         "Access-Control-Request-Method": method,
@@ -41,7 +41,7 @@ def asking(origin: str = ORIGIN, method: str = "PATCH", headers: str = "authoriz
     }
 
 
-async def test_an_origin_that_is_named_may_ask_from_a_browser() -> None:
+async def test_a_configured_origin_is_allowed() -> None:
     async with served(origins=[ORIGIN, "https://other.example.com"]) as client:
         preflight = await client.options("/books/1", headers=asking())
         assert preflight.status_code == 200
@@ -58,7 +58,7 @@ async def test_an_origin_that_is_named_may_ask_from_a_browser() -> None:
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example.com", "http://shop.example.com", "null", f"{ORIGIN}.evil"])
-async def test_other_origins_may_not(origin: str) -> None:
+async def test_other_origins_are_refused(origin: str) -> None:
     async with served(origins=[ORIGIN]) as client:
         preflight = await client.options("/books/1", headers=asking(origin))
         answer = await client.get("/health/live", headers={"Origin": origin})
@@ -67,14 +67,14 @@ async def test_other_origins_may_not(origin: str) -> None:
             assert "Access-Control-Allow-Origin" not in one.headers
 
 
-async def test_cookies_come_along_only_where_that_is_wanted() -> None:
+async def test_credentials_are_allowed_only_if_configured() -> None:
     async with served(origins=[ORIGIN], credentials=True) as client:
         answer = await client.get("/health/live", headers={"Origin": ORIGIN})
         assert answer.headers["Access-Control-Allow-Credentials"] == "true"
         assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
 
 
-async def test_a_browser_sees_why_it_is_refused() -> None:
+async def test_refusals_have_cors_headers() -> None:
     for auth, path, status in ((True, "/nothing", 404), (True, "/books/", 401), (False, "/books/0", 422)):
         async with served(auth=auth, origins=[ORIGIN]) as client:
             answer = await client.get(path, headers={"Origin": ORIGIN})
@@ -98,7 +98,7 @@ async def test_a_browser_sees_why_it_is_refused() -> None:
         (":80", 400),
     ],
 )
-async def test_only_names_of_the_service_are_answered(host: str, status: int) -> None:
+async def test_only_configured_host_names_are_accepted(host: str, status: int) -> None:
     async with served(hosts=["api.example.com", "*.shop.example.com"]) as client:
         answer = await client.get("/docs", headers={"Host": host})
         assert answer.status_code == status
@@ -110,5 +110,5 @@ async def test_only_names_of_the_service_are_answered(host: str, status: int) ->
         assert (await client.get("/health/live", headers={"Host": host})).status_code == 200
 
 
-async def test_every_name_is_answered_by_default(client: Client) -> None:
+async def test_every_host_name_is_accepted_by_default(client: Client) -> None:
     assert (await client.get("/docs", headers={"Host": "whatever.example"})).status_code == 200

@@ -1,4 +1,4 @@
-"""Naming: no two constraints or indexes get the same name, and an error tells the field all the same."""
+"""Naming: constraints and indexes have distinct names, from which an error finds the field."""
 
 from typing import Any
 
@@ -22,32 +22,32 @@ def names(table: Table) -> set[str]:
     return {str(thing.name) for thing in things} - {f"pk_{table.name}"}
 
 
-def test_a_name_tells_the_first_field() -> None:
+def test_a_name_contains_the_first_field() -> None:
     assert names(table_with(UniqueConstraint("book", "day"))) == {"uq_loan_book"}
 
 
-def test_two_uniques_that_begin_alike_have_two_names() -> None:
+def test_unique_constraints_with_the_same_first_field_have_distinct_names() -> None:
     table = table_with(UniqueConstraint("book", "day"), UniqueConstraint("book", "id"), UniqueConstraint("book", "id"))
     assert names(table) == {"uq_loan_book", "uq_loan_book_id", "uq_loan_book_id_2"}
 
 
-def test_an_indexed_field_may_be_sorted_too() -> None:
+def test_an_indexed_field_may_be_in_sorted_by() -> None:
     assert names(table_with(Index(None, "book", "id"), indexed=True)) == {"ix_loan_book", "ix_loan_book_id"}
 
 
-def test_indexes_of_two_tables_have_two_names() -> None:
+def test_indexes_of_two_tables_have_distinct_names() -> None:
     table = table_with(Index(None, "book"), name="long_loan")
     other = Table("long", table.metadata, Column("loan_book", Integer, index=True))
     assert names(table) | names(other) == {"ix_long_loan_book", "ix_long_loan_book_2"}
 
 
 @pytest.mark.parametrize("name", ["uq_loan_book", "uq_loan_book_id", "ck_loan_book"])
-def test_an_error_tells_the_first_field(name: str) -> None:
+def test_an_error_names_the_first_field(name: str) -> None:
     table = table_with(UniqueConstraint("book", "day"), UniqueConstraint("book", "id"))
     assert field_named(table, name) == "book"
 
 
-async def test_both_databases_make_them(new_database: Any) -> None:
+async def test_both_databases_accept_the_names(new_database: Any) -> None:
     uniques = UniqueConstraint("book", "day"), UniqueConstraint("book", "id")
     table = table_with(Index(None, "book", "id"), *uniques, indexed=True)
     engine = engine_for(url_for(await new_database()))

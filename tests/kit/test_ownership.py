@@ -524,7 +524,7 @@ WRITES: dict[str, Act] = {
 
 
 @pytest.mark.parametrize("way", WRITES)
-async def test_no_way_to_write_changes_rows_of_others(database: Database, way: str) -> None:
+async def test_no_write_changes_rows_of_others(database: Database, way: str) -> None:
     before = await stored(database)
     raised = await raised_by(database, WRITES[way])
     assert isinstance(raised, Problem)
@@ -597,7 +597,7 @@ REFUSED: dict[str, Act] = {
 
 
 @pytest.mark.parametrize("way", REFUSED)
-async def test_what_cannot_be_checked_is_refused(database: Database, way: str) -> None:
+async def test_statements_that_cannot_be_checked_are_refused(database: Database, way: str) -> None:
     skip_on_sqlite(database, way)
     before = await stored(database)
     assert isinstance(await raised_by(database, REFUSED[way]), OwnershipError)
@@ -697,7 +697,7 @@ async def test_others_are_not_restricted(database: Database, way: str, who: str)
     assert await stored(database) != before
 
 
-async def test_nobody_owns_nothing(database: Database) -> None:
+async def test_an_anonymous_principal_owns_no_row(database: Database) -> None:
     await written_by(database, UNRESTRICTED, adding(lambda: Note(id=5000)), restricted=False)
     CURRENT_PRINCIPAL.set(Principal())
     async with database.write(restricted=True, restricted_reads=True) as session:
@@ -880,7 +880,7 @@ async def seen_alone(database: Database, owner: int, statement: Any) -> list[Any
 
 
 @pytest.mark.parametrize("way", READS)
-async def test_no_way_to_read_finds_rows_of_others(database: Database, way: str) -> None:
+async def test_no_read_finds_rows_of_others(database: Database, way: str) -> None:
     statement = READS[way]
     skip_on_sqlite(database, way)
     for owner in (ME, OTHER, ME):  # one after the other, with the statement compiled once
@@ -910,7 +910,7 @@ async def test_relationships_load_no_rows_of_others(database: Database, load: An
         assert (await session.exec(select(Member).options(load(MEMBER.notes)))).unique().one().notes == []
 
 
-async def test_relationships_load_lazily_no_rows_of_others(database: Database) -> None:
+async def test_lazy_loading_finds_no_rows_of_others(database: Database) -> None:
     CURRENT_PRINCIPAL.set(UNRESTRICTED)
     async with database.read() as session:
         log = (await session.exec(select(Log).where(LOG.id == THEIRS))).one()
@@ -940,7 +940,7 @@ async def test_streams_show_no_rows_of_others(database: Database, owner: int) ->
             assert [key async for key in await session.stream_scalars(select(NOTE.owner_id))] == [owner]
 
 
-async def test_queries_that_run_at_the_same_time_find_no_rows_of_others(database: Database) -> None:
+async def test_concurrent_queries_find_no_rows_of_others(database: Database) -> None:
     CURRENT_PRINCIPAL.set(Principal(ME))
     async with database.read(restricted=True) as session:
         largest = select(func.max(NOTE.id))
@@ -974,7 +974,7 @@ async def test_get_and_refresh_find_no_rows_of_others(database: Database) -> Non
             await session.run_sync(lambda _: note.name)
 
 
-async def test_rows_are_not_read_that_were_given_away_meanwhile(database: Database) -> None:
+async def test_rows_that_were_given_away_are_not_read(database: Database) -> None:
     CURRENT_PRINCIPAL.set(Principal(ME))
     async with database.read(restricted=True) as session:
         note = await session.get(Note, MINE)

@@ -1,4 +1,4 @@
-"""Ownership over HTTP: members of a service find and change only what is theirs; the rest is absent to them."""
+"""Ownership over HTTP: members find and change only their own rows; other rows are absent."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -36,7 +36,7 @@ async def change_notes(many: NotesUpdate, session: Session) -> Updated:
 
 @private.get("/authors")
 async def list_authors(session: ReadSession) -> dict[str, Any]:
-    """Notes stand in a condition only, in a subquery, and in a query of its own."""
+    """Uses notes in a condition, in a subquery, and in a separate query."""
     condition = select(Member.username).where(col(Member.id).in_(select(Note.owner_id))).order_by(Member.username)
     largest = select(func.max(Note.text))
     names, text = await session.gather(lambda own: own.scalars(condition), lambda own: own.scalar(largest))
@@ -80,7 +80,7 @@ QUERIES = ["", "?q=of", "?count=true", "?sort=-text&limit=1", "?include=owner", 
 
 
 @pytest.mark.parametrize("query", QUERIES)
-async def test_a_list_shows_what_is_the_callers(people: People, query: str) -> None:
+async def test_a_list_contains_the_rows_of_the_caller(people: People, query: str) -> None:
     for person, text in zip(people, ("of Ann", "of Bob"), strict=False):
         answer = await person.client.get(f"/private-notes/{query}")
         assert [note["text"] for note in answer.json()] == [text]
@@ -89,7 +89,7 @@ async def test_a_list_shows_what_is_the_callers(people: People, query: str) -> N
     assert len(await read(people[2].client, "/private-notes/")) == 2
 
 
-async def test_pages_show_what_is_the_callers(people: People) -> None:
+async def test_pages_contain_the_rows_of_the_caller(people: People) -> None:
     ann = people[0].client
     await ann.post("/private-notes/bulk", json=[{"text": f"{number}", "fine": "0.00"} for number in range(4)])
     seen: list[str] = []
@@ -101,7 +101,7 @@ async def test_pages_show_what_is_the_callers(people: People) -> None:
     assert seen == ["0", "1", "2", "3", "of Ann"]
 
 
-async def test_what_is_not_the_callers_is_absent(people: People) -> None:
+async def test_rows_of_others_are_absent(people: People) -> None:
     ann, bob, boss = (person.client for person in people)
     (note,) = await read(bob, "/private-notes/")
     path = f"/private-notes/{note['id']}"
@@ -114,7 +114,7 @@ async def test_what_is_not_the_callers_is_absent(people: People) -> None:
     assert (await read(bob, path))["text"] == "of Bob"
 
 
-async def test_a_caller_changes_what_is_theirs(people: People) -> None:
+async def test_a_caller_changes_their_rows(people: People) -> None:
     ann = people[0].client
     (note,) = await read(ann, "/private-notes/")
     path = f"/private-notes/{note['id']}"
@@ -124,7 +124,7 @@ async def test_a_caller_changes_what_is_theirs(people: People) -> None:
     assert (await ann.delete(path)).status_code == 204
 
 
-async def test_nobody_gives_or_takes_a_note(people: People) -> None:
+async def test_notes_cannot_be_given_away_or_taken(people: People) -> None:
     ann, bob, _ = people
     (note,) = await read(ann.client, "/private-notes/")
     given = {"text": "x", "fine": "0.00", "owner_id": bob.id}
@@ -137,7 +137,7 @@ async def test_nobody_gives_or_takes_a_note(people: People) -> None:
         assert (await ann.client.request(method, f"/private-notes/{path}", json=body)).status_code == 403
 
 
-async def test_conditions_streams_and_queries_at_the_same_time_find_what_is_the_callers(people: People) -> None:
+async def test_conditions_streams_and_concurrent_queries_find_the_rows_of_the_caller(people: People) -> None:
     for person, text in zip(people, ("of Ann", "of Bob"), strict=False):
         assert await read(person.client, "/private-notes/authors") == {"names": [person.username], "text": text}
         assert (await person.client.get("/private-notes/stream")).text == text

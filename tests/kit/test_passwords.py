@@ -1,4 +1,4 @@
-"""Passwords: hashed with argon2id beside the event loop, a bounded number at a time."""
+"""Passwords: hashed with argon2id outside of the event loop, a bounded number at the same time."""
 
 import asyncio
 import threading
@@ -21,7 +21,7 @@ SECRET = "Zq9-swordfish"  # noqa: S105  to be looked for
 
 
 class Held:
-    """A hasher that does not finish before it is released."""
+    """A hasher that blocks until it is released."""
 
     def __init__(self) -> None:
         self.started, self.released, self.threads = threading.Event(), threading.Event(), set[str]()
@@ -90,9 +90,7 @@ async def test_a_bounded_number_of_hashes_waits(held: Held, monkeypatch: pytest.
     assert await hashed(SecretStr(SECRET))
 
 
-async def test_a_hash_that_is_no_longer_awaited_gives_its_place_to_others(
-    held: Held, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_cancelled_hash_releases_its_place(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passwords, "MAX_WAITING", 1)
     waiting = asyncio.create_task(hashed(SecretStr(SECRET)))
     await held.has_started()
@@ -102,9 +100,7 @@ async def test_a_hash_that_is_no_longer_awaited_gives_its_place_to_others(
     assert await hashed(SecretStr(SECRET))
 
 
-async def test_when_too_many_passwords_wait_the_answer_is_a_503(
-    probed: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_too_many_waiting_hashes_are_a_503(probed: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passwords, "MAX_WAITING", 0)
     answer = await probed.post("/probes/secrets", json={"secret": SECRET})
     assert answer.status_code == 503
@@ -125,6 +121,6 @@ def test_a_password_is_8_to_128_storable_characters(password: Any) -> None:
         TypeAdapter[SecretStr](Password).validate_python(password)
 
 
-def test_a_password_does_not_show_itself() -> None:
+def test_the_repr_of_a_password_does_not_show_it() -> None:
     password = TypeAdapter[SecretStr](Password).validate_python(SECRET)
     assert SECRET not in f"{password!r} {password}"

@@ -1,4 +1,4 @@
-"""The request log: the id of a request, its line in the log, and the traceback of its failure."""
+"""The request log: the id of a request, its log line, and the traceback of its failure."""
 
 import json
 from collections.abc import AsyncIterator
@@ -35,13 +35,13 @@ async def break_midway() -> Response:
 
 @pytest.fixture
 async def faulty(database: Database) -> AsyncIterator[Client]:
-    """A client of the library, with operations that fail."""
+    """A client of the bookshop, with operations that fail."""
     async with client_of(create_service(create_runtime(database), router)) as client:
         yield client
 
 
 def log_as_json() -> None:
-    """To be called in a test, not in a fixture: pytest puts its own handlers back between the two."""
+    """Configure JSON logs. Called in a test, because pytest resets its handlers between fixture and test."""
     configure_logging(as_json=True, level="INFO")
 
 
@@ -67,7 +67,7 @@ async def test_a_path_without_a_route_is_logged_without_it(client: Client, capsy
     assert "secret" not in json.dumps(line)
 
 
-async def test_an_unforeseen_failure_is_a_500_without_details_and_a_traceback_under_its_id(
+async def test_an_unexpected_exception_is_a_500_without_details_and_its_traceback_is_logged(
     faulty: Client, capsys: Output
 ) -> None:
     log_as_json()
@@ -81,13 +81,13 @@ async def test_an_unforeseen_failure_is_a_500_without_details_and_a_traceback_un
     assert report["status"] == 500
 
 
-async def test_an_answer_that_breaks_midway_is_broken_off_and_logged(faulty: Client, capsys: Output) -> None:
+async def test_a_response_that_fails_midway_is_aborted_and_logged(faulty: Client, capsys: Output) -> None:
     log_as_json()
     await faulty.get("/faulty/midway")
     assert "inner secret" in lines(capsys)[0]["exception"]
 
 
-async def test_for_people_the_lines_are_readable(client: Client, capsys: Output) -> None:
+async def test_text_logs_are_readable(client: Client, capsys: Output) -> None:
     configure_logging(as_json=False, level="INFO")
     await client.get("/books/", headers={"X-Request-ID": "0123456789"})
     line = capsys.readouterr().out
@@ -95,7 +95,7 @@ async def test_for_people_the_lines_are_readable(client: Client, capsys: Output)
     assert line.endswith(" ms  [01234567]\n")
 
 
-async def test_where_only_warnings_are_logged_a_request_is_not(client: Client, capsys: Output) -> None:
+async def test_requests_are_not_logged_at_level_warning(client: Client, capsys: Output) -> None:
     configure_logging(as_json=True, level="WARNING")
     answer = await client.get("/shelves/")
     configure_logging(as_json=True, level="INFO")
@@ -112,7 +112,7 @@ async def test_a_line_that_is_logged_outside_of_a_request_has_no_id(capsys: Outp
     assert "request_id" not in line
 
 
-async def test_an_event_that_is_no_request_passes_through() -> None:
+async def test_other_asgi_events_pass_through() -> None:
     seen: list[str] = []
 
     async def inner(scope: Scope, _receive: Receive, _send: Send) -> None:
@@ -121,11 +121,11 @@ async def test_an_event_that_is_no_request_passes_through() -> None:
     async def silent(*_: Any) -> Any:
         return {}
 
-    await RequestLog(inner, Shutdown(0, 0))({"type": "lifespan"}, silent, silent)
+    await RequestLog(inner, Shutdown(0, 0), lambda _: None)({"type": "lifespan"}, silent, silent)
     assert seen == ["lifespan"]
 
 
-async def test_a_client_that_leaves_is_no_unexpected_exception(database: Database, capsys: Output) -> None:
+async def test_a_disconnect_is_no_unexpected_exception(database: Database, capsys: Output) -> None:
     service = create_service(create_runtime(database), public=["POST /uploads"])
 
     @service.post("/uploads")

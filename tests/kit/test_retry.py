@@ -1,4 +1,4 @@
-"""Retries: while the database is away, or after a conflict, for a limited time."""
+"""Retries: while the database is unavailable, or after a conflict, for a limited time."""
 
 import asyncio
 import itertools
@@ -14,7 +14,7 @@ from kit import Database, Problem, retried
 from kit.database import retry
 from kit.database.engines import Pool
 from kit.database.errors import Unreachable
-from kit.database.retry import CONFLICT_PAUSES, LONGEST_PAUSE, SHORTEST_PAUSE, after_conflict, while_away
+from kit.database.retry import CONFLICT_PAUSES, LONGEST_PAUSE, SHORTEST_PAUSE, after_conflict, while_unavailable
 from kit.operations import unit_of_work
 from tests.engines import Client, on_postgresql
 from tests.kit.probes import BOOK, PATIENCE, execute, new_book, read
@@ -24,7 +24,7 @@ GONE = Unreachable("Connection refused")
 
 
 class Clock:
-    """A clock that stands still, but for pauses; those are over at once."""
+    """A clock that only pauses advance, without waiting."""
 
     def __init__(self) -> None:
         self.now, self.pauses = 0.0, list[float]()
@@ -46,7 +46,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 class Attempts:
-    """An attempt that fails in these ways, one after the other, and then succeeds."""
+    """An attempt that raises these failures, one per call, and then succeeds."""
 
     def __init__(self, *failures: Exception) -> None:
         self.failures, self.number = iter(failures), 0
@@ -59,7 +59,7 @@ class Attempts:
 
 
 def failure_of(code: str) -> DBAPIError:
-    """A failure as SQLAlchemy would raise it."""
+    """An exception as SQLAlchemy raises it."""
     driver = Exception("It failed.")
     vars(driver)["sqlstate"] = code
     return DBAPIError("SELECT 1", None, driver)
@@ -67,17 +67,17 @@ def failure_of(code: str) -> DBAPIError:
 
 def test_pauses_double_up_to_the_longest_and_none_is_shorter_than_half(clock: Clock) -> None:
     longest = [0.02, 0.04, 0.08, 0.16, 0.32, 0.5, 0.5, 0.5]
-    for pause, most in zip(while_away(PATIENCE), longest, strict=False):
+    for pause, most in zip(while_unavailable(PATIENCE), longest, strict=False):
         assert most / 2 <= pause <= most
     assert (longest[0], longest[-1]) == (SHORTEST_PAUSE, LONGEST_PAUSE)
 
 
-def test_pauses_end_when_patience_ends(clock: Clock) -> None:
-    for pause in while_away(1.0):
+def test_pauses_end_after_the_given_time(clock: Clock) -> None:
+    for pause in while_unavailable(1.0):
         assert clock.now + pause <= 1.0
         clock.now += pause
     assert clock.now > 1.0 - LONGEST_PAUSE
-    assert list(while_away(0)) == []
+    assert list(while_unavailable(0)) == []
 
 
 def test_two_that_conflicted_do_not_pause_for_the_same_time() -> None:
@@ -94,13 +94,13 @@ async def test_an_attempt_that_succeeds_is_not_repeated(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize("failure", [GONE, *map(failure_of, ("08003", "25006", "57P03", "53300"))])
-async def test_while_the_database_is_away_it_is_asked_again(clock: Clock, failure: Exception) -> None:
+async def test_an_unavailable_database_is_retried(clock: Clock, failure: Exception) -> None:
     attempts = Attempts(*[failure] * 5)
     assert await retried(attempts, PATIENCE) == "done"
     assert len(clock.pauses) == 5
 
 
-async def test_a_database_that_stays_away_is_a_503_when_patience_ends(clock: Clock) -> None:
+async def test_a_database_that_stays_unavailable_is_a_503_after_the_given_time(clock: Clock) -> None:
     with pytest.raises(Problem) as raised:
         await retried(Attempts(*itertools.repeat(GONE, 1000)), 2.0)
     assert (raised.value.status_code, raised.value.extra) == (503, {"outcome": "not_applied"})
@@ -108,29 +108,29 @@ async def test_a_database_that_stays_away_is_a_503_when_patience_ends(clock: Clo
 
 
 @pytest.mark.parametrize("code", ["40001", "40P01"])
-async def test_after_a_few_conflicts_it_is_given_up(clock: Clock, code: str) -> None:
+async def test_after_a_few_conflicts_the_failure_is_raised(clock: Clock, code: str) -> None:
     attempts = Attempts(*[failure_of(code)] * 100)
     with pytest.raises(Problem, match="503"):
         await retried(attempts, PATIENCE)
     assert attempts.number == len(CONFLICT_PAUSES) + 1 == 4
 
 
-async def test_conflicts_and_absences_are_counted_apart(clock: Clock) -> None:
+async def test_conflicts_and_lost_connections_are_counted_separately(clock: Clock) -> None:
     failures = [failure_of("40001"), GONE, failure_of("40001"), GONE, GONE, failure_of("40P01")]
     assert await retried(Attempts(*failures), PATIENCE) == "done"
 
 
 @pytest.mark.parametrize("code", ["55P03", "53100", "57014", "23505", "3D000", "22003", "42601"])
-async def test_a_lasting_failure_is_not_retried(clock: Clock, code: str) -> None:
+async def test_a_permanent_failure_is_not_retried(clock: Clock, code: str) -> None:
     attempts = Attempts(failure_of(code))
     with pytest.raises((Problem, DBAPIError)) as raised:
         await retried(attempts, PATIENCE)
     assert (attempts.number, clock.pauses) == (1, [])
-    assert isinstance(raised.value, Problem) == (code != "42601")  # a fault of our own stays what it is
+    assert isinstance(raised.value, Problem) == (code != "42601")  # a programming error is raised unchanged
 
 
 async def test_a_problem_is_no_failure_of_the_database(clock: Clock) -> None:
-    attempts = Attempts(Problem(404, "There is no such thing.", kind="not-found"))
+    attempts = Attempts(Problem(404, "The resource does not exist.", kind="not-found"))
     with pytest.raises(Problem, match="404"):
         await retried(attempts, PATIENCE)
     assert attempts.number == 1
@@ -142,7 +142,7 @@ def test_a_read_waits_longer_than_a_write() -> None:
 
 
 class Away:
-    """A PostgreSQL at a port where nobody listens, until the service has asked a few times."""
+    """A PostgreSQL that refuses connections until the service has tried a few times."""
 
     def __init__(self, database: Database, monkeypatch: pytest.MonkeyPatch, tries: int) -> None:
         self.tries, self.asked = tries, 0
@@ -169,13 +169,13 @@ Knock = Callable[[int], Away]
 
 
 def client_on(database: Database) -> Client:
-    """A client of a library on this database."""
+    """A client of the bookshop on this database."""
     return client_of(create_service(create_runtime(database)))
 
 
 @pytest.fixture
 async def away(database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Knock]:
-    """A PostgreSQL that is away for so many tries."""
+    """A PostgreSQL that refuses a number of connections."""
     made: list[Away] = []
 
     def go(tries: int) -> Away:
@@ -188,7 +188,7 @@ async def away(database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
 
 
 @on_postgresql
-async def test_a_read_waits_for_a_database_that_is_away(client: Client, away: Knock) -> None:
+async def test_a_read_waits_for_an_unavailable_database(client: Client, away: Knock) -> None:
     book, gone = await new_book(client), away(4)
     async with client_on(gone.database) as waiting:
         assert await read(waiting, "/books/") == [book]
@@ -196,7 +196,7 @@ async def test_a_read_waits_for_a_database_that_is_away(client: Client, away: Kn
 
 
 @on_postgresql
-async def test_a_write_of_which_nothing_was_sent_waits_too(client: Client, away: Knock) -> None:
+async def test_a_write_before_its_commit_waits_too(client: Client, away: Knock) -> None:
     gone = away(3)
     async with client_on(gone.database) as waiting:
         book = await new_book(waiting)
@@ -219,7 +219,7 @@ async def test_a_database_that_does_not_come_back_in_time_is_a_503(
 
 
 @on_postgresql
-async def test_connections_that_were_cut_while_idle_are_noticed_by_nobody(database: Database) -> None:
+async def test_connections_cut_while_idle_fail_no_request(database: Database) -> None:
     others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND application_name"
     cut = Database(database.url, Pool(application_name="to-be-cut"))
     async with client_on(cut) as client:
@@ -231,10 +231,10 @@ async def test_connections_that_were_cut_while_idle_are_noticed_by_nobody(databa
 
 
 @on_postgresql
-async def test_a_connection_that_breaks_while_it_is_made_is_made_again(
+async def test_a_connection_that_fails_during_its_setup_is_opened_again(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is set up on a new connection fails once, bare, as it does when the server restarts at that moment."""
+    """The setup of a new connection fails once with an unwrapped exception, as during a restart of the server."""
     set_up, failures = asyncpg.Connection.set_type_codec, [asyncpg.InterfaceError("connection is closed")]
 
     async def fail_once(self: Any, *arguments: Any, **options: Any) -> None:

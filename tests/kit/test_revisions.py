@@ -1,4 +1,4 @@
-"""Revisions: what is added to a migration for tables with rows: values, comments with numbers, and types of enums."""
+"""Revisions: values, comments with row counts, and enum types in migrations of tables with rows."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -30,8 +30,9 @@ from kit.database import revisions
 from kit.database.comparison import PLUGINS
 from kit.database.definitions import Definitions
 from kit.database.migrating import engine_for
-from kit.database.renames import Rename, supposed
-from kit.database.revisions import complete, same_kind
+from kit.database.renames import Rename, with_renames
+from kit.database.revision_comments import same_kind
+from kit.database.revisions import complete
 from kit.database.type_rendering import render_type
 from kit.models.naming import NAMES
 from kit.models.types import MoneyColumn
@@ -70,7 +71,7 @@ async def written(new_database: Any) -> Any:
         Table("shelf", after, *columns(*things))
         options = {"autogenerate_plugins": PLUGINS, "target_metadata": after, "render_item": render_type}
         context = MigrationContext.configure(connection, opts=options)
-        with supposed(context, renames):
+        with with_renames(context, renames):
             script = produce_migrations(context, after)
             complete(context, [script], after, renames, former)
         assert script.upgrade_ops is not None
@@ -121,8 +122,8 @@ async def test_a_new_column_is_filled_with_the_default(written: Any, kind: Any, 
 
 
 @pytest.mark.parametrize("default", [None, lambda: 7])
-async def test_a_new_column_without_a_value_for_all_rows_is_refused(written: Any, default: Any) -> None:
-    with pytest.raises(CommandError, match=r"shelf\.new is NOT NULL, and nothing says which value"):
+async def test_a_new_column_without_a_constant_default_is_refused(written: Any, default: Any) -> None:
+    with pytest.raises(CommandError, match=r"shelf\.new is NOT NULL, but has no default for the existing rows"):
         await written(title(), Column("new", Integer, nullable=False, default=default))
 
 
@@ -141,17 +142,17 @@ async def test_a_column_that_becomes_required_is_filled(written: Any) -> None:
     ("things", "comment"),
     [
         (list, "Loses shelf.title of 2 rows."),
-        (lambda: [title(3)], "shelf.title is too long in 1 row for 3 letters."),
-        (lambda: [title(nullable=False)], "shelf.title is NULL in 1 row, which need a value before."),
+        (lambda: [title(3)], "shelf.title is longer than 3 characters in 1 row."),
+        (lambda: [title(nullable=False)], "shelf.title is NULL in 1 row, which must get a value first."),
         (
             lambda: [title(), CheckConstraint("length(title) < 4", name="title")],
-            "ck_shelf_title does not hold for 1 row, which need other values before.",
+            "ck_shelf_title is violated by 1 row, which must get other values first.",
         ),
         (lambda: [Column("title", Integer)], "Changes the type of shelf.title in 2 rows."),
         (lambda: [Column("name", String(50))], "run: make migration RENAME=shelf.title:name"),
     ],
 )
-async def test_a_comment_says_what_is_lost(written: Any, things: Callable[[], list[Any]], comment: str) -> None:
+async def test_a_comment_describes_lost_data(written: Any, things: Callable[[], list[Any]], comment: str) -> None:
     assert comment in await written(*things())
 
 
@@ -169,7 +170,7 @@ async def test_the_type_of_an_enum_is_created_with_its_first_column(written: Any
         lambda: [title(), Column("new", LargeBinary)],
     ],
 )
-async def test_what_loses_nothing_has_no_comment(written: Any, things: Callable[[], list[Any]]) -> None:
+async def test_an_operation_without_loss_has_no_comment(written: Any, things: Callable[[], list[Any]]) -> None:
     lines = (await written(*things())).splitlines()
     assert [line for line in lines if line.strip().startswith("# ") and "###" not in line] == []
 
@@ -178,23 +179,25 @@ async def test_what_loses_nothing_has_no_comment(written: Any, things: Callable[
 @pytest.mark.parametrize(
     ("kind", "comment"),
     [
-        (SmallInteger, "shelf.number is too large in 0 rows for 16 bits."),
+        (SmallInteger, "shelf.number does not fit into 16 bits in 0 rows."),
         (BigInteger, "### end Alembic commands ###"),
     ],
 )
-async def test_a_smaller_number_is_counted_and_a_larger_one_is_not(written: Any, kind: Any, comment: str) -> None:
+async def test_a_smaller_integer_type_has_a_comment_and_a_larger_one_has_not(
+    written: Any, kind: Any, comment: str
+) -> None:
     body = await written(title(), Column("number", kind), old=[Column("number", Integer)])
     comments = [line.strip() for line in body.splitlines() if line.strip().startswith("# ")]
     assert comments[1].removeprefix("# ") == comment
 
 
-async def test_a_required_column_comes_back_as_one_that_may_be_empty(written: Any, monkeypatch: Any) -> None:
+async def test_a_restored_required_column_is_nullable(written: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(revisions, "needs_value", lambda column: column.name == "note")
     down = await written(title(), old=[Column("note", String(9))], down=True)
-    assert "# The values of shelf.note are lost, so it is NULL in all rows." in down
+    assert "# The values of shelf.note are lost: it is NULL in all rows." in down
 
 
-async def test_what_is_restored_has_the_words_of_the_migrations(written: Any) -> None:
+async def test_restored_definitions_have_the_text_of_the_migrations(written: Any) -> None:
     things = [CheckConstraint("length(title) < 9", name="title"), Index("ix", text("lower(title)"), **where("id > 1"))]
     former = Definitions(
         checks={("shelf", "ck_shelf_title"): "length(title) < 9 AND 'a:b' <> ''"},
@@ -206,11 +209,11 @@ async def test_what_is_restored_has_the_words_of_the_migrations(written: Any) ->
     assert down.count("sa.text('id > 1 AND id > 0')") == 2
 
 
-async def test_the_rows_of_a_table_that_goes_are_counted(written: Any) -> None:
+async def test_the_rows_of_a_dropped_table_are_counted(written: Any) -> None:
     assert "# Loses the table gone, with 0 rows." in await written(title(), gone=True)
 
 
-async def test_the_checks_of_a_table_are_restored_in_the_words_of_the_migrations(written: Any) -> None:
+async def test_restored_checks_have_the_text_of_the_migrations(written: Any) -> None:
     down = await written(title(), gone=True, former=Definitions(checks={("gone", "ck_gone_id"): "id > -1"}), down=True)
     assert "id > -1" in down
 
@@ -227,7 +230,7 @@ async def test_a_renamed_column_keeps_its_values(written: Any) -> None:
     assert "drop_column" not in up
 
 
-def test_a_column_may_be_renamed_if_its_values_are_of_one_kind() -> None:
+def test_a_rename_is_suggested_for_columns_of_one_python_type() -> None:
     assert same_kind(sa.Uuid(), sa.types.UUID())
     assert same_kind(MoneyColumn(), sa.Numeric(10, 2))
     assert not same_kind(String(9), Integer())

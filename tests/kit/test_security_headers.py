@@ -1,4 +1,4 @@
-"""Security headers: what every answer tells browsers and caches not to do."""
+"""Security headers: every response restricts browsers and caches."""
 
 import httpx
 import pytest
@@ -38,13 +38,13 @@ def is_safe(answer: httpx.Response) -> bool:
         ("POST", "/members/", 422),
     ],
 )
-async def test_every_answer_is_safe(method: str, path: str, status: int, nobody: Client) -> None:
+async def test_every_response_has_the_security_headers(method: str, path: str, status: int, nobody: Client) -> None:
     answer = await nobody.request(method, path)
     assert answer.status_code == status
     assert is_safe(answer)
 
 
-async def test_an_answer_without_a_body_and_a_failure_are_safe_too(
+async def test_responses_without_body_and_failures_have_the_security_headers(
     guarded: Service, boss: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     book = await new_book(boss.client)
@@ -57,7 +57,9 @@ async def test_an_answer_without_a_body_and_a_failure_are_safe_too(
     assert {answer.headers["Cache-Control"] for answer in (unchanged, gone, fault)} == {"private"}
 
 
-async def test_where_a_token_was_sent_no_shared_cache_keeps_the_answer(nobody: Client, natasha: Person) -> None:
+async def test_responses_to_requests_with_a_token_are_not_cached_by_shared_caches(
+    nobody: Client, natasha: Person
+) -> None:
     for path, status in (("/books/", 200), ("/books/1", 404), ("/members/1", 200), ("/docs", 200)):
         answer = await natasha.client.get(path)
         assert (answer.status_code, answer.headers["Cache-Control"]) == (status, "private")
@@ -66,7 +68,7 @@ async def test_where_a_token_was_sent_no_shared_cache_keeps_the_answer(nobody: C
     assert "Cache-Control" not in (await nobody.get("/docs")).headers
 
 
-async def test_only_behind_tls_browsers_are_told_to_stay_there(guarded: Service, nobody: Client) -> None:
+async def test_hsts_is_sent_only_over_tls(guarded: Service, nobody: Client) -> None:
     assert "Strict-Transport-Security" not in (await nobody.get("/docs")).headers
     transport = httpx.ASGITransport(guarded)
     async with httpx.AsyncClient(transport=transport, base_url="https://test") as client:
@@ -74,7 +76,7 @@ async def test_only_behind_tls_browsers_are_told_to_stay_there(guarded: Service,
             assert (await client.get(path)).headers["Strict-Transport-Security"] == "max-age=31536000"
 
 
-async def test_the_docs_may_run_their_own_scripts_and_nobody_elses(nobody: Client) -> None:
+async def test_the_docs_may_run_only_their_own_scripts(nobody: Client) -> None:
     policy = (await nobody.get("/docs")).headers["Content-Security-Policy"]
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     assert rules["default-src"] == "'none'"
@@ -86,7 +88,7 @@ async def test_the_docs_may_run_their_own_scripts_and_nobody_elses(nobody: Clien
     assert "*" not in policy
 
 
-async def test_no_answer_names_the_server_software(nobody: Client, natasha: Person) -> None:
+async def test_no_response_names_the_server_software(nobody: Client, natasha: Person) -> None:
     for answer in (await nobody.get("/docs"), await natasha.client.get("/books/")):
         assert not {"x-powered-by", "x-aspnet-version"} & set(answer.headers)
         assert "uvicorn" not in answer.headers.get("server", "").lower()

@@ -1,4 +1,4 @@
-"""Graceful shutdown, as far as a process shows it that does not end."""
+"""Graceful shutdown, tested in a process that does not end."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ router = APIRouter(prefix="/probes", tags=["probes"], route_class=allowing())
 
 @router.get("/cut-off")
 async def be_cut_off() -> None:
-    """What a server does to the requests whose time is over."""
+    """Raise the exception by which a server cancels requests after the grace period."""
     raise asyncio.CancelledError
 
 
@@ -33,51 +33,51 @@ def service(database: Database) -> Service:
 
 @pytest.fixture
 async def going_on(service: Service) -> AsyncIterator[Client]:
-    """A client of a service that goes on."""
+    """A client of a running service."""
     async with client_of(service) as client:
         yield client
 
 
 @pytest.fixture
 async def ending(service: Service) -> AsyncIterator[Client]:
-    """A client of a service that has been told to end."""
+    """A client of a service that is shutting down."""
     service.shutdown.has_begun = True
     async with client_of(service) as client:
         yield client
 
 
-async def test_a_service_that_ends_is_not_ready_and_yet_alive(ending: Client) -> None:
+async def test_a_service_during_shutdown_is_alive_and_not_ready(ending: Client) -> None:
     ready = await ending.get("/health/ready")
     assert (ready.status_code, ready.headers["Retry-After"]) == (503, "1")
     assert ready.json()["detail"] == "The service is shutting down."
     assert (await ending.get("/health/live")).status_code == 200
 
 
-async def test_a_service_that_ends_answers_and_closes_every_connection(ending: Client) -> None:
+async def test_a_service_during_shutdown_answers_and_closes_connections(ending: Client) -> None:
     await new_book(ending)
     for path, status in (("/books/", 200), ("/books/77", 404), ("/nowhere", 404), ("/health/ready", 503)):
         answer = await ending.get(path)
         assert (answer.status_code, answer.headers.get("Connection")) == (status, "close")
 
 
-async def test_a_request_that_the_end_cuts_off_is_told_that_the_outcome_is_unknown(ending: Client) -> None:
+async def test_a_request_cancelled_by_the_shutdown_has_an_unknown_outcome(ending: Client) -> None:
     answer = await ending.get("/probes/cut-off")
     assert (answer.status_code, answer.json()["outcome"]) == (503, "unknown")
     assert answer.headers["Retry-After"] == "1"
 
 
-async def test_a_request_that_is_cut_off_otherwise_is_told_nothing(going_on: Client) -> None:
+async def test_a_request_cancelled_for_another_reason_gets_no_response(going_on: Client) -> None:
     with pytest.raises(asyncio.CancelledError):
         await going_on.get("/probes/cut-off")
 
 
-async def test_a_service_that_goes_on_is_ready_and_keeps_its_connections(going_on: Client) -> None:
+async def test_a_running_service_is_ready_and_keeps_connections_open(going_on: Client) -> None:
     answer = await going_on.get("/health/ready")
     assert answer.status_code == 200
     assert "Connection" not in answer.headers
 
 
-async def test_under_another_server_the_signals_are_its_affair() -> None:
+async def test_under_another_server_the_signals_are_left_to_it() -> None:
     before = signal.getsignal(signal.SIGTERM)
     Shutdown(delay=0, timeout=0).listen()
     assert signal.getsignal(signal.SIGTERM) == before
@@ -86,7 +86,7 @@ async def test_under_another_server_the_signals_are_its_affair() -> None:
 
 @pytest.fixture
 async def server() -> AsyncIterator[uvicorn.Server]:
-    """A server of uvicorn's which handles the signals, and is not running."""
+    """A uvicorn server that handles the signals, and is not running."""
     server = uvicorn.Server(uvicorn.Config("nothing:app", log_config=None))
     numbers = (signal.SIGTERM, signal.SIGINT)
     before = [signal.signal(number, server.handle_exit) for number in numbers]
@@ -96,7 +96,7 @@ async def server() -> AsyncIterator[uvicorn.Server]:
         signal.signal(number, handler)
 
 
-async def test_told_to_end_it_is_not_ready_then_closes_its_sockets_and_then_stops(
+async def test_sigterm_makes_it_unready_then_closes_its_sockets_then_stops_it(
     server: uvicorn.Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutdown, "CLOSE_SECONDS", 0)
@@ -123,7 +123,7 @@ async def test_after_sigint_it_does_not_wait_for_a_load_balancer(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_told_again_it_stops_at_once(server: uvicorn.Server, number: int) -> None:
+async def test_a_second_signal_stops_it_at_once(server: uvicorn.Server, number: int) -> None:
     told = Shutdown(delay=10 * PATIENCE, timeout=1)
     told.listen()
     os.kill(os.getpid(), signal.SIGTERM)
@@ -135,7 +135,7 @@ async def test_told_again_it_stops_at_once(server: uvicorn.Server, number: int) 
 
 @contextmanager
 def handling(handlers: dict[signal.Signals, Callable[..., Any] | signal.Handlers]) -> Iterator[None]:
-    """In the block this process handles signals as a server other than uvicorn does."""
+    """Handle these signals during the block as a server other than uvicorn does."""
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     try:
         yield
@@ -145,7 +145,7 @@ def handling(handlers: dict[signal.Signals, Callable[..., Any] | signal.Handlers
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_another_server_hears_the_signal_too(number: signal.Signals) -> None:
+async def test_the_handler_of_another_server_is_called_too(number: signal.Signals) -> None:
     heard: list[int] = []
 
     def hear(number: int, _: object) -> None:
@@ -161,7 +161,7 @@ async def test_another_server_hears_the_signal_too(number: signal.Signals) -> No
     assert told.has_begun
 
 
-async def test_a_signal_that_another_server_ignores_begins_the_shutdown_all_the_same() -> None:
+async def test_a_signal_that_another_server_ignores_starts_the_shutdown() -> None:
     told = Shutdown(delay=0, timeout=0)
     with handling({signal.SIGTERM: lambda *_: None, signal.SIGINT: signal.SIG_IGN}):
         told.listen()

@@ -1,4 +1,4 @@
-"""Rebuilt tables of SQLite: whatever Alembic's batch mode copies keeps its indexes, triggers, CHECKs and counter."""
+"""Rebuilding tables of SQLite: indexes, triggers, CHECKs and the counter survive Alembic's batch mode."""
 
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -42,7 +42,7 @@ async def engine_of_shelf(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
 
 
 async def schema(engine: AsyncEngine) -> dict[str, str]:
-    """All that the database has, but for the statement of the altered table."""
+    """The statements of the whole schema, except that of the altered table."""
     async with engine.connect() as connection:
         found = await connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE name <> 'shelf'")
         return {row.name: row.sql for row in found}
@@ -88,7 +88,7 @@ async def test_a_rebuilt_table_keeps_the_collations_and_defaults_of_its_columns(
     assert sql.count("COLLATE") == 1
 
 
-async def test_a_rebuilt_table_never_gives_an_id_twice(engine_of_shelf: AsyncEngine) -> None:
+async def test_a_rebuilt_table_never_generates_an_id_twice(engine_of_shelf: AsyncEngine) -> None:
     await alter(engine_of_shelf, lengthen)
     async with engine_of_shelf.begin() as connection:
         await connection.exec_driver_sql("INSERT INTO shelf (title, pages) VALUES ('C', 3)")
@@ -96,7 +96,7 @@ async def test_a_rebuilt_table_never_gives_an_id_twice(engine_of_shelf: AsyncEng
         assert rows.scalars().all() == [1, 3]
 
 
-async def test_a_batch_may_drop_and_make_indexes_on_expressions(engine_of_shelf: AsyncEngine) -> None:
+async def test_a_batch_may_drop_and_create_indexes_on_expressions(engine_of_shelf: AsyncEngine) -> None:
     def change(batch: BatchOperations) -> None:
         lengthen(batch)
         batch.drop_index("uq_title")
@@ -120,7 +120,7 @@ async def test_a_renamed_column_is_renamed_everywhere(engine_of_shelf: AsyncEngi
     assert [name for name, sql in after.items() if sql and "title" in sql.replace("uq_title", "")] == []
 
 
-async def test_a_table_whose_ids_may_return_does_not_become_numbered(engine_of_shelf: AsyncEngine) -> None:
+async def test_a_table_without_autoincrement_does_not_get_it(engine_of_shelf: AsyncEngine) -> None:
     async with engine_of_shelf.begin() as connection:
         await connection.exec_driver_sql("DROP TABLE shelf")
         await connection.exec_driver_sql(
@@ -136,7 +136,7 @@ async def test_a_column_that_is_only_renamed_is_not_copied(engine_of_shelf: Asyn
     assert "CHECK (leaves > 0)" in await table(engine_of_shelf)
 
 
-async def test_who_restates_the_checks_without_a_name_gets_those_alone(engine_of_shelf: AsyncEngine) -> None:
+async def test_checks_without_a_name_can_be_replaced(engine_of_shelf: AsyncEngine) -> None:
     def run(connection: Connection) -> None:
         restated = (sa.CheckConstraint("pages > 5"),)
         op = Operations(MigrationContext.configure(connection))

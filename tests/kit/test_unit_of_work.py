@@ -1,4 +1,4 @@
-"""The unit of work: committed before it is answered, run again when it conflicts, and honest when it fails."""
+"""The unit of work: it commits before the response, runs again after a conflict, and reports failures correctly."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ router = APIRouter(prefix="/probes", tags=["probes"], route_class=allowing())
 
 @router.post("/meet/{first_id}/{second_id}")
 async def meet_two(first_id: Id, second_id: Id, session: Session) -> dict[str, int]:
-    """Locks two books in the order given: two such requests in opposite orders are a deadlock."""
+    """Lock two books in the given order: two such requests with opposite orders are a deadlock."""
     for book_id in (first_id, second_id):
         found(await session.get(Book, book_id)).copies += 1
         await session.flush()
@@ -32,7 +32,7 @@ async def meet_two(first_id: Id, second_id: Id, session: Session) -> dict[str, i
 
 @router.post("/overtaken/{book_id}")
 async def be_overtaken(book_id: Id, session: Session) -> None:
-    """Its row has always another version by the time it writes."""
+    """Write a row that another transaction always changes first."""
     book = found(await session.get(Book, book_id))
     await session.exec(update(Book).values(version=Book.version + 1).execution_options(synchronize_session=False))
     book.copies += 1
@@ -67,13 +67,13 @@ async def run(client: Client, *sql: str) -> httpx.Response:
 
 
 @pytest.mark.usefixtures("deferred")
-async def test_a_commit_that_fails_is_a_failure_for_the_caller_too(client: Client) -> None:
+async def test_a_failed_commit_is_reported_to_the_client(client: Client) -> None:
     answer = await new_book(client, shelf_id=77)
     assert answer.status_code == 409
     assert (await client.get("/books/")).json() == []
 
 
-async def test_an_answered_write_can_be_read_at_once(client: Client) -> None:
+async def test_a_write_can_be_read_immediately_after_its_response(client: Client) -> None:
     async def write_and_read(number: int) -> None:
         created = await new_book(client, year=number)
         assert (await client.get(created.headers["Location"])).json() == created.json()
@@ -81,7 +81,7 @@ async def test_an_answered_write_can_be_read_at_once(client: Client) -> None:
     await asyncio.gather(*(write_and_read(number) for number in range(30)))
 
 
-async def test_a_handler_that_fails_leaves_nothing_behind(probed: Client) -> None:
+async def test_a_failing_handler_stores_nothing(probed: Client) -> None:
     insert = "INSERT INTO kit_shelf (name, room, version, created_at, updated_at)"
     values = "VALUES ('Z', 'Z', 1, '2026-01-01 00:00:00', '2026-01-01 00:00:00')"
     answer = await run(probed, f"{insert} {values}", f"{insert} {values}")
@@ -89,14 +89,14 @@ async def test_a_handler_that_fails_leaves_nothing_behind(probed: Client) -> Non
     assert (await probed.get("/shelves/")).json() == []
 
 
-async def test_units_that_conflict_run_again_until_both_are_done(probed: Client) -> None:
+async def test_conflicting_requests_are_retried_until_both_succeed(probed: Client) -> None:
     first, second = [(await new_book(probed)).json()["id"] for _ in range(2)]
     meetings = [probed.post(f"/probes/meet/{a}/{b}") for a, b in [(first, second), (second, first)]]
     assert [answer.status_code for answer in await asyncio.gather(*meetings)] == [200, 200]
     assert [book["copies"] for book in (await probed.get("/books/")).json()] == [2, 2]
 
 
-async def test_a_unit_that_is_always_overtaken_gives_up_with_a_conflict(probed: Client) -> None:
+async def test_a_request_that_conflicts_every_time_is_a_409(probed: Client) -> None:
     book = (await new_book(probed)).json()
     answer = await probed.post(f"/probes/overtaken/{book['id']}")
     assert answer.status_code == 409
@@ -104,24 +104,24 @@ async def test_a_unit_that_is_always_overtaken_gives_up_with_a_conflict(probed: 
     assert (await probed.get(f"/books/{book['id']}")).json() == book
 
 
-async def test_an_error_of_our_own_is_a_500_and_not_blamed_on_the_database(probed: Client) -> None:
+async def test_a_programming_error_is_a_500(probed: Client) -> None:
     assert (await run(probed, "SELECT nothing FROM kit_book")).status_code == 500
 
 
-async def test_a_table_that_does_not_exist_is_a_503_that_says_what_to_do(probed: Client) -> None:
+async def test_a_missing_table_is_a_503_with_an_instruction(probed: Client) -> None:
     answer = await run(probed, "SELECT * FROM nowhere")
     assert answer.status_code == 503
     assert "make migrate" in answer.json()["detail"]
 
 
-async def test_a_value_that_breaks_a_check_is_a_422_that_names_its_field(probed: Client) -> None:
+async def test_a_value_that_violates_a_check_is_a_422_that_names_its_field(probed: Client) -> None:
     await new_book(probed)
     answer = await run(probed, "UPDATE kit_book SET year = -1")
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == "#/year"
 
 
-async def test_a_value_that_is_missing_is_a_422_that_names_its_field(probed: Client) -> None:
+async def test_a_missing_value_is_a_422_that_names_its_field(probed: Client) -> None:
     await new_book(probed)
     answer = await run(probed, "UPDATE kit_book SET copies = NULL")
     assert answer.status_code == 422
@@ -130,20 +130,20 @@ async def test_a_value_that_is_missing_is_a_422_that_names_its_field(probed: Cli
 
 @on_postgresql
 @pytest.mark.usefixtures("dying")
-async def test_a_connection_that_breaks_inside_a_commit_leaves_the_outcome_unknown(client: Client) -> None:
+async def test_a_connection_lost_during_a_commit_leaves_the_outcome_unknown(client: Client) -> None:
     answer = await new_book(client)
     assert answer.status_code == 503
     assert answer.json()["outcome"] == "unknown"
 
 
-async def test_concurrent_changes_of_one_thing_without_a_precondition_all_happen(client: Client) -> None:
+async def test_concurrent_changes_of_one_row_without_a_precondition_all_succeed(client: Client) -> None:
     book = (await new_book(client)).json()
     changes = [client.patch(f"/books/{book['id']}", json={"year": year}) for year in range(1, 21)]
     assert {answer.status_code for answer in await asyncio.gather(*changes)} == {200}
     assert (await client.get(f"/books/{book['id']}")).json()["version"] == 21
 
 
-async def test_increments_guarded_by_if_match_lose_none(client: Client) -> None:
+async def test_concurrent_increments_with_if_match_are_all_applied(client: Client) -> None:
     path = (await new_book(client)).headers["Location"]
 
     async def increment() -> None:

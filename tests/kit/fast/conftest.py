@@ -1,4 +1,4 @@
-"""A database with the tables of these tests, opened with shortcuts and without."""
+"""Fixtures of the fast path's tests: a database with their tables, opened with and without shortcuts."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -30,7 +30,7 @@ async def fast_url(new_database: Any) -> str:
 
 @pytest.fixture
 async def plain(fast_url: str) -> AsyncIterator[Database]:
-    """The database without shortcuts, and without rows."""
+    """The database without shortcuts, without rows."""
     database = opened(fast_url)
     async with database.writer.begin() as connection:
         for table in reversed(TABLES):
@@ -50,7 +50,7 @@ async def database(plain: Database, fast_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def apart(plain: Database, fast_url: str) -> AsyncIterator[Database]:
-    """The same with shortcuts, but each request by itself."""
+    """The same database with shortcuts, without coalescing and group commit."""
     database = opened(fast_url)
     use_fast_sessions(database, coalesce=False, group=False, without=frozenset())
     yield database

@@ -1,4 +1,4 @@
-"""Notes: tables of the tests of the fast path, in a registry of their own, so that no migration knows them."""
+"""The tables of the fast path's tests, in a separate registry, so that no migration creates them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,7 +41,7 @@ class FastEntity(Entity, registry=REGISTRY):
 
 
 class FastUUIDEntity(UUIDEntity, registry=REGISTRY):
-    """An entity of these tests that makes its ids itself."""
+    """An entity of these tests whose ids are generated in Python."""
 
 
 class NoteBase(SQLModel):
@@ -62,7 +62,7 @@ class FastNote(NoteBase, FastEntity, table=True):
 
 
 class FastReply(FastEntity, table=True):
-    """A reply, whose note is looked for at the COMMIT."""
+    """A reply, whose foreign key to the note is checked at COMMIT."""
 
     __tablename__ = "fast_reply"
     text: str
@@ -74,7 +74,7 @@ class FastReply(FastEntity, table=True):
 
 
 class FastAside(FastEntity, table=True):
-    """Belongs to whoever owns its note."""
+    """An aside, which belongs to the owner of its note."""
 
     __tablename__ = "fast_aside"
     belongs_to = "note_id"
@@ -101,7 +101,7 @@ class FastReplyRead(Stamped, Read):
 
 
 class FastNoteBrief(Read):
-    """A note as others embed it."""
+    """A note embedded in another resource."""
 
     text: str
     secret: str = Field(sa_column_kwargs=PRIVATE)
@@ -157,7 +157,7 @@ def note(text: str, **fields: Any) -> FastNote:
 
 
 def asked(kind: type[ListQuery], text: str = "") -> ListQuery:
-    """The query variant for these parameters, without a request."""
+    """A query with these parameters, without a request."""
     query = kind.__new__(kind)
     query.text, query.secret = text.encode(), bytes(32)
     query.given = parameters.read(kind.parameters, QueryParams(text), ())
@@ -169,7 +169,7 @@ def asked(kind: type[ListQuery], text: str = "") -> ListQuery:
 
 @contextmanager
 def acting_as(principal: Principal) -> Iterator[None]:
-    """The principal of what is done in the block."""
+    """The principal during the block."""
     token = CURRENT_PRINCIPAL.set(principal)
     try:
         yield
@@ -178,7 +178,7 @@ def acting_as(principal: Principal) -> Iterator[None]:
 
 
 async def store(database: Database, *rows: Entity) -> None:
-    """Store these, each in its own transaction, as a request would."""
+    """Store each row in its own transaction, as requests would."""
     for row in rows:
         async with database.write() as session:
             session.add(row)

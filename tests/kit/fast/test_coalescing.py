@@ -1,4 +1,4 @@
-"""Coalescing: which reads share a query, and that none sees what was true before it was asked for."""
+"""Coalescing: which reads share a query, and that no read returns a value older than its start."""
 
 import asyncio
 from collections.abc import Collection
@@ -10,11 +10,11 @@ from kit.fast import coalescing
 from kit.fast.coalescing import MAX_ITEMS, Coalescer
 
 LONG = 20
-"""Seconds, after which a test that waits has failed."""
+"""The timeout of waiting tests, in seconds."""
 
 
 class Source:
-    """Answers a query with the number of queries so far, as soon as it may."""
+    """A source whose answer is the number of queries so far, as soon as the test allows it."""
 
     def __init__(self) -> None:
         self.asked: list[list[Any]] = []
@@ -36,7 +36,7 @@ def source() -> Source:
 
 
 async def asking(coalescer: Coalescer, source: Source, *items: Any) -> list[asyncio.Task[int]]:
-    """Tasks that have asked for these items."""
+    """Tasks that have requested these items."""
     tasks = [asyncio.create_task(coalescer.ask("key", item, source)) for item in items]
     await settled()
     return tasks
@@ -71,7 +71,7 @@ async def test_another_key_is_another_query(source: Source) -> None:
     assert list(answers) == [1, 2]
 
 
-async def test_a_query_answers_a_bounded_number(source: Source) -> None:
+async def test_the_number_of_items_of_a_query_is_bounded(source: Source) -> None:
     tasks = await asking(Coalescer(), source, *range(MAX_ITEMS + 1))
     source.may_answer.set()
     await asyncio.gather(*tasks)
@@ -86,7 +86,7 @@ async def test_a_cancelled_read_does_not_affect_the_others(source: Source) -> No
     assert gone.cancelled()
 
 
-async def test_a_query_that_fails_with_nobody_waiting_does_not_affect_the_next(source: Source) -> None:
+async def test_a_failing_query_without_waiters_does_not_affect_the_next(source: Source) -> None:
     coalescer = Coalescer()
     source.failure = OSError("no database")
     (gone,) = await asking(coalescer, source, 1)
@@ -98,7 +98,7 @@ async def test_a_query_that_fails_with_nobody_waiting_does_not_affect_the_next(s
     assert await coalescer.ask("key", 1, source) == 2
 
 
-async def test_a_failure_reaches_all_who_asked_and_nobody_after_them(source: Source) -> None:
+async def test_a_failure_is_raised_to_all_waiters_and_no_later_read(source: Source) -> None:
     coalescer = Coalescer()
     source.failure = OSError("no database")
     tasks = await asking(coalescer, source, 1, 2, 3)
@@ -110,7 +110,7 @@ async def test_a_failure_reaches_all_who_asked_and_nobody_after_them(source: Sou
     assert not coalescer.running
 
 
-async def test_a_query_that_is_cancelled_at_shutdown_cancels_all_who_wait(source: Source) -> None:
+async def test_a_query_that_is_cancelled_at_shutdown_cancels_its_waiters(source: Source) -> None:
     coalescer = Coalescer()
     tasks = await asking(coalescer, source, 1, 2)
     task = coalescer.running["key"].task
@@ -120,7 +120,7 @@ async def test_a_query_that_is_cancelled_at_shutdown_cancels_all_who_wait(source
     assert all(task.cancelled() for task in tasks)
 
 
-async def test_a_slow_query_does_not_hold_up_the_next(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_query_does_not_delay_the_next(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coalescing, "MAX_WAIT_SECONDS", 0.01)
     coalescer = Coalescer()
     slow = await asking(coalescer, source, 1)
@@ -134,7 +134,7 @@ async def test_a_slow_query_does_not_hold_up_the_next(source: Source, monkeypatc
     assert not coalescer.running
 
 
-def test_a_batch_of_an_event_loop_that_has_ended_holds_up_nobody() -> None:
+def test_a_batch_of_an_ended_event_loop_is_discarded() -> None:
     coalescer = Coalescer()
     coalescer.loop = asyncio.new_event_loop()
     coalescer.loop.close()

@@ -1,4 +1,4 @@
-"""Statements past SQLAlchemy: on connections that live, of which none is lost, with failures as SQLAlchemy's."""
+"""Driver access: connections are alive and are returned to the pool, and failures are those of SQLAlchemy."""
 
 import sqlite3
 from typing import Any
@@ -18,13 +18,13 @@ on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True,
 
 
 class Shouted(TypeDecorator[str]):
-    """A type of which SQLAlchemy may not keep statements."""
+    """A type whose statements SQLAlchemy cannot cache."""
 
     impl = Text
     cache_ok = False
 
 
-async def test_all_values_are_those_that_sqlalchemy_reads(database: Database) -> None:
+async def test_values_equal_those_that_sqlalchemy_reads(database: Database) -> None:
     await store(database, row := note('é\u2028"\\', stars=None), FastLabel(text="x"), FastReply(text="y"))
     await store(database, FastAside(text="z", note_id=row.id))
     async with database.reader.connect() as connection:
@@ -36,7 +36,7 @@ async def test_all_values_are_those_that_sqlalchemy_reads(database: Database) ->
             assert [list(map(type, row)) for row in past] == [list(map(type, row)) for row in through]
 
 
-async def test_a_statement_that_cannot_be_kept_is_executed_all_the_same(database: Database) -> None:
+async def test_a_statement_without_a_cache_key_is_executed(database: Database) -> None:
     assert await fetch(database.reader, select(type_coerce(literal("HERE"), Shouted()))) == [("HERE",)]
 
 
@@ -48,7 +48,7 @@ async def test_a_list_of_values_in_a_statement_may_grow(database: Database, text
     assert [tuple(row) for row in found] == [("a",)]
 
 
-async def test_a_read_that_fails_gives_its_connection_back(database: Database) -> None:
+async def test_a_failing_read_returns_its_connection(database: Database) -> None:
     pool: Any = database.reader.sync_engine.pool
     for _ in range(3):
         with pytest.raises((OperationalError, ProgrammingError), match="no_such_table"):
@@ -58,7 +58,7 @@ async def test_a_read_that_fails_gives_its_connection_back(database: Database) -
 
 
 @on_postgresql
-async def test_a_connection_that_has_ended_is_not_used(database: Database) -> None:
+async def test_a_closed_connection_is_not_used(database: Database) -> None:
     others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
     async with database.reader.connect() as living:
         async with database.reader.connect() as dying:
@@ -70,7 +70,7 @@ async def test_a_connection_that_has_ended_is_not_used(database: Database) -> No
 
 
 @on_postgresql
-async def test_a_connection_that_ends_under_way_is_a_lost_one(database: Database) -> None:
+async def test_a_connection_that_ends_during_a_statement_is_lost(database: Database) -> None:
     with pytest.raises(FAILURES) as caught:
         await fetch(database.reader, select(text("pg_terminate_backend(pg_backend_pid())")))
     assert meaning_of(caught.value) == "lost"
@@ -86,7 +86,7 @@ async def test_a_connection_that_ends_under_way_is_a_lost_one(database: Database
     ],
     ids=lambda failure: type(failure).__name__,
 )
-def test_what_a_driver_says_of_a_dead_connection_is_a_lost_connection(failure: Exception) -> None:
+def test_exceptions_of_a_dead_connection_mean_a_lost_connection(failure: Exception) -> None:
     assert isinstance(failure, FAILURES)
     assert meaning_of(failure) == "lost"
 

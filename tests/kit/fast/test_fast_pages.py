@@ -1,4 +1,4 @@
-"""Fast pages: they show exactly what plain pages show, or step aside."""
+"""Fast pages: they are equal to plain pages, or are not used."""
 
 import asyncio
 import warnings
@@ -28,7 +28,7 @@ from kit.auth.ownership import RESTRICTED_READS
 from kit.database.databases import Database
 from kit.fast.embedding import relation_of
 from kit.fast.pages import FastPage, fast_page
-from kit.fast.projection import shows_stored_values
+from kit.fast.read_variants import shows_stored_values
 from kit.fast.rendering import shown_values
 from kit.fast.selects import CompiledSelect
 from kit.http.encoding import to_json
@@ -75,7 +75,7 @@ MEMBER = Principal(7)
 
 
 def rendered(page: Any, read: Any) -> bytes:
-    """What FastAPI makes of a page."""
+    """The JSON of a page, by FastAPI."""
     return bytes(TypeAdapter(list[read]).dump_json(page.rows))
 
 
@@ -89,7 +89,7 @@ async def filled(plain: Database) -> Database:
 
 
 async def both(plain: Database, database: Database, kind: type[ListQuery], text: str, statement: Any = None) -> Any:
-    """The plain page and the fast one, of a query and of the same after its cursor."""
+    """The plain and the fast page of a query, and those after its cursor."""
     if statement is None:
         nested = [selectinload(FastReply.note).load_only(FastNote.text, FastNote.secret)]  # type: ignore[arg-type]
         statement = select(kind.model).options(*(nested if kind is FastAnsweringQuery else ()))
@@ -106,7 +106,7 @@ async def both(plain: Database, database: Database, kind: type[ListQuery], text:
 
 @pytest.mark.parametrize("principal", [None, MEMBER, Principal()], ids=["superuser", "member", "anonymous"])
 @pytest.mark.parametrize(("kind", "text"), QUERIES)
-async def test_a_fast_page_shows_what_a_plain_page_shows(
+async def test_a_fast_page_equals_a_plain_page(
     filled: Database, database: Database, kind: type[ListQuery], text: str, principal: Principal | None
 ) -> None:
     with acting_as(principal or Principal(1, frozenset({"superuser"}))):
@@ -114,7 +114,7 @@ async def test_a_fast_page_shows_what_a_plain_page_shows(
     assert isinstance(got, FastPage)
 
 
-async def test_cursors_lead_through_the_same_pages(filled: Database, database: Database) -> None:
+async def test_cursors_of_fast_and_plain_pages_are_equal(filled: Database, database: Database) -> None:
     text, seen = "sort=-stars,text&limit=1", 0
     cursor = ""
     while True:
@@ -126,7 +126,7 @@ async def test_cursors_lead_through_the_same_pages(filled: Database, database: D
     assert seen == 4
 
 
-async def test_rows_that_were_looked_at_are_not_sent_as_they_were_before(filled: Database, database: Database) -> None:
+async def test_rows_that_the_handler_accessed_are_rendered_again(filled: Database, database: Database) -> None:
     async with database.read() as session:
         page = await fast_page(session, asked(FastNoteQuery), select(FastNote))
     assert page is not None
@@ -136,9 +136,7 @@ async def test_rows_that_were_looked_at_are_not_sent_as_they_were_before(filled:
     assert not hasattr(page, "nonsense")
 
 
-async def test_identical_pages_are_read_once_and_others_are_not(
-    filled: Database, database: Database, past: list[str]
-) -> None:
+async def test_identical_concurrent_pages_are_read_once(filled: Database, database: Database, past: list[str]) -> None:
     async def get(text: str, principal: Principal) -> Any:
         with acting_as(principal):
             async with database.read() as session:
@@ -156,7 +154,7 @@ async def test_identical_pages_are_read_once_and_others_are_not(
     assert len(past) == 5
 
 
-async def test_without_coalescing_each_page_is_read_by_itself(
+async def test_without_coalescing_each_page_has_its_own_read(
     filled: Database, apart: Database, past: list[str]
 ) -> None:
     async with apart.read() as session:
@@ -177,7 +175,7 @@ async def test_a_statement_is_compiled_once_for_all_values(
 
 
 class Shouted(TypeDecorator[str]):
-    """A type of which SQLAlchemy may not keep statements."""
+    """A type whose statements SQLAlchemy cannot cache."""
 
     impl = Text
     cache_ok = False
@@ -211,7 +209,7 @@ async def test_a_statement_may_have_conditions_and_joins(filled: Database, datab
     assert got is not None
 
 
-async def test_rows_that_are_related_to_nothing_embed_nothing(filled: Database, database: Database) -> None:
+async def test_rows_without_related_rows_embed_nothing(filled: Database, database: Database) -> None:
     alone = select(FastReply).where(FastReply.text == "alone")
     _, got = await both(filled, database, FastReplyQuery, "include=note", alone)
     assert got is not None
@@ -236,7 +234,7 @@ async def test_other_sessions_are_left_to_the_plain_page(database: Database, pla
         assert await fast_page(other, asked(FastNoteQuery), statement) is None
 
 
-async def test_a_query_variant_of_ones_own_way_is_left_to_the_plain_page(database: Database) -> None:
+async def test_a_query_that_overrides_methods_is_left_to_the_plain_page(database: Database) -> None:
     class Shown(FastNoteQuery):
         def shown(self, row: Any) -> Read:
             return super().shown(row)
@@ -366,7 +364,7 @@ async def test_a_query_variant_that_shows_more_than_columns_is_left_to_the_plain
         assert await fast_page(session, asked(ComputedQuery), select(FastReply)) is None
 
 
-def test_a_variant_does_not_qualify_if_one_that_it_embeds_does_not() -> None:
+def test_a_variant_does_not_qualify_if_an_embedded_variant_does_not() -> None:
     assert shows_stored_values(FastAnsweringRead, FastReply)
     assert not shows_stored_values(NestingRead, FastReply)
 
@@ -386,7 +384,7 @@ def test_a_relationship_that_compares_two_columns_has_a_relation() -> None:
 
 @pytest.mark.parametrize("principal", [Principal(1, frozenset({"superuser"})), MEMBER, Principal(8)])
 @pytest.mark.parametrize("text", ["", "fields=text,secret", "include=replies", "fields=id&include=replies"])
-async def test_one_row_is_shown_as_by_its_variant(filled: Database, text: str, principal: Principal) -> None:
+async def test_a_single_row_is_rendered_as_by_its_variant(filled: Database, text: str, principal: Principal) -> None:
     query = asked(FastNoteQuery, text)
     with acting_as(principal):
         async with filled.read() as session:
@@ -405,7 +403,7 @@ async def test_a_value_of_another_type_is_shown_as_by_the_variant(field: str, va
         assert shown_values(row, FastNoteRead, None) == expected
 
 
-async def test_so_is_one_of_a_variant_that_hides_nothing() -> None:
+async def test_a_value_of_another_type_is_shown_as_by_a_variant_without_private_fields() -> None:
     row = FastReply(id=1, text="a")
     row.text = 5  # type: ignore[assignment]  # as a handler might
     with warnings.catch_warnings(action="ignore"):  # of pydantic

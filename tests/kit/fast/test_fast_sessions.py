@@ -1,4 +1,4 @@
-"""Fast sessions: what they read and store, and what one can do with a session afterwards, is as with plain ones."""
+"""Fast sessions: reads, writes and the session afterwards behave as with plain sessions."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -13,9 +13,9 @@ from sqlmodel import col, select
 from kit.auth.ownership import RESTRICTED_READS
 from kit.database.databases import Database
 from kit.fast import write_sessions
+from kit.fast.locked_reads import locked
 from kit.fast.mappings import mapping_of
 from kit.fast.single_insert import is_insertable
-from kit.fast.write_sessions import locked
 from kit.http.principals import Principal
 from kit.http.problems import Problem
 from kit.models.entities import Entity
@@ -34,7 +34,7 @@ def values(row: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("microsecond", [0, 1, 500_000])
-async def test_a_row_is_the_same_as_through_the_orm(database: Database, plain: Database, microsecond: int) -> None:
+async def test_a_row_equals_the_row_of_the_orm(database: Database, plain: Database, microsecond: int) -> None:
     when = datetime(2026, 1, 2, 3, 4, 5, microsecond, UTC)
     await store(
         database, note('é\u2028"\\', price=Decimal("0.10"), colour=Colour.BLUE, created_at=when), FastLabel(text="b")
@@ -46,7 +46,7 @@ async def test_a_row_is_the_same_as_through_the_orm(database: Database, plain: D
             assert values(got) == values(expected)
 
 
-async def test_a_row_belongs_to_the_session_until_its_end(database: Database, plain: Database) -> None:
+async def test_a_row_is_persistent_until_the_session_is_closed(database: Database, plain: Database) -> None:
     await store(plain, row := note("a"))
     async with database.read() as session:
         got = await session.get(FastNote, row.id)
@@ -59,7 +59,7 @@ async def test_a_row_belongs_to_the_session_until_its_end(database: Database, pl
     assert inspect(got).detached
 
 
-async def test_a_row_that_is_asked_for_twice_is_read_once(database: Database, plain: Database, past: list[str]) -> None:
+async def test_a_row_that_is_requested_twice_is_read_once(database: Database, plain: Database, past: list[str]) -> None:
     await store(plain, row := note("a"))
     session = database.read()
     got = await session.get(FastNote, row.id)
@@ -70,9 +70,7 @@ async def test_a_row_that_is_asked_for_twice_is_read_once(database: Database, pl
     assert inspect(got).detached
 
 
-async def test_a_session_that_was_looked_into_gets_rows_as_before(
-    database: Database, plain: Database, past: list[str]
-) -> None:
+async def test_an_open_session_gets_rows_past_the_orm(database: Database, plain: Database, past: list[str]) -> None:
     await store(plain, row := note("a"))
     async with database.read() as session:
         session.info["purpose"] = "a test"
@@ -93,9 +91,7 @@ async def test_an_absent_row_is_none(database: Database) -> None:
         assert await session.get(FastNote, 777) is None
 
 
-async def test_readers_at_the_same_time_get_each_their_own_row(
-    database: Database, plain: Database, past: list[str]
-) -> None:
+async def test_concurrent_readers_get_separate_objects(database: Database, plain: Database, past: list[str]) -> None:
     await store(plain, *(rows := [note(f"{number}") for number in range(20)]))
 
     async def get(ident: int) -> FastNote | None:
@@ -129,7 +125,7 @@ async def test_a_get_with_options_is_left_to_the_orm(
 
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The ids of rows that were got for writing past the ORM."""
+    """The ids of the rows that were read for writing past the ORM."""
     seen: list[Any] = []
 
     def noted(session: Any, mapping: Any, ident: Any) -> Any:
@@ -140,7 +136,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return seen
 
 
-async def test_a_row_that_is_got_for_writing_is_changed_like_one_that_the_orm_loads(
+async def test_a_row_read_for_writing_is_updated_like_a_row_of_the_orm(
     database: Database, plain: Database, loads: list[Any]
 ) -> None:
     await store(plain, row := note("a"))
@@ -157,7 +153,7 @@ async def test_a_row_that_is_got_for_writing_is_changed_like_one_that_the_orm_lo
     assert (loads, await texts(plain)) == ([row.id], ["b"])
 
 
-async def test_a_row_that_is_got_for_writing_is_deleted_like_any_other(database: Database, plain: Database) -> None:
+async def test_a_row_read_for_writing_is_deleted_like_a_row_of_the_orm(database: Database, plain: Database) -> None:
     await store(plain, row := note("a"), note("b"))
     async with database.write() as session:
         await session.delete(await session.get(FastNote, row.id))
@@ -165,7 +161,7 @@ async def test_a_row_that_is_got_for_writing_is_deleted_like_any_other(database:
     assert await texts(plain) == ["b"]
 
 
-async def test_a_row_that_was_changed_and_rolled_back_is_loaded_anew(database: Database, plain: Database) -> None:
+async def test_a_row_is_loaded_again_after_a_rollback(database: Database, plain: Database) -> None:
     await store(plain, row := note("a"))
     async with database.write() as session:
         got = await session.get(FastNote, row.id)
@@ -177,9 +173,7 @@ async def test_a_row_that_was_changed_and_rolled_back_is_loaded_anew(database: D
         assert await session.get(FastNote, 777) is None
 
 
-async def test_two_sessions_that_get_one_row_for_writing_change_it_one_after_the_other(
-    database: Database, plain: Database
-) -> None:
+async def test_two_sessions_that_read_a_row_for_writing_update_it_in_turn(database: Database, plain: Database) -> None:
     await store(plain, row := note("a", stars=0))
 
     async def add_star() -> None:
@@ -197,7 +191,7 @@ async def test_two_sessions_that_get_one_row_for_writing_change_it_one_after_the
 
 
 @pytest.mark.parametrize("what", ["new", "changed", "options", "tuple"])
-async def test_a_get_for_writing_that_does_more_is_left_to_the_orm(
+async def test_a_get_for_writing_with_options_is_left_to_the_orm(
     database: Database, plain: Database, loads: list[Any], what: str
 ) -> None:
     await store(plain, row := note("a"), other := note("b"))
@@ -214,7 +208,7 @@ async def test_a_get_for_writing_that_does_more_is_left_to_the_orm(
     assert loads == []
 
 
-async def test_a_listener_hears_a_row_that_is_got_for_writing(database: Database, plain: Database) -> None:
+async def test_a_listener_is_called_for_a_row_read_for_writing(database: Database, plain: Database) -> None:
     await store(plain, row := note("a"))
     heard: list[Any] = []
 
@@ -239,7 +233,7 @@ async def test_an_ident_may_have_each_form_that_is_documented(
         assert (await session.get(FastNote, as_ident(row.id))).text == "a"  # type: ignore[union-attr]
 
 
-async def test_a_session_that_has_begun_goes_on_with_its_connection(database: Database, past: list[str]) -> None:
+async def test_a_session_that_has_begun_keeps_its_connection(database: Database, past: list[str]) -> None:
     async with database.read() as session:
         await session.connection()
         await session.get(FastNote, 1)
@@ -255,7 +249,7 @@ async def test_a_restricted_session_is_left_to_the_orm(database: Database, past:
     assert past == []
 
 
-async def test_so_is_one_that_shows_rows_of_the_principal_alone(
+async def test_a_session_with_restricted_reads_is_left_to_the_orm(
     database: Database, plain: Database, past: list[str]
 ) -> None:
     await store(plain, own := note("a", owner_id=7), other := note("b", owner_id=8))
@@ -312,9 +306,7 @@ async def test_a_row_that_is_added_twice_is_stored_once(database: Database, past
     assert await texts(database) == ["a"]
 
 
-async def test_a_refused_insert_of_a_session_that_was_looked_into_leaves_nothing(
-    database: Database, plain: Database
-) -> None:
+async def test_a_refused_insert_of_an_open_session_stores_nothing(database: Database, plain: Database) -> None:
     await store(plain, note("a"))
     async with database.write() as session:
         session.add(row := note("a"))
@@ -340,7 +332,9 @@ async def test_a_row_that_was_stored_is_unchanged_for_the_next_session(database:
     assert row.version == 2
 
 
-async def test_a_row_that_makes_its_id_itself_keeps_it(database: Database, plain: Database, past: list[str]) -> None:
+async def test_a_row_with_an_id_generated_in_python_keeps_it(
+    database: Database, plain: Database, past: list[str]
+) -> None:
     ident = (label := FastLabel(text="a")).id
     await store(database, label)
     async with plain.read() as session:
@@ -348,7 +342,7 @@ async def test_a_row_that_makes_its_id_itself_keeps_it(database: Database, plain
     assert len(past) == 1
 
 
-async def test_what_is_not_committed_has_not_happened(database: Database) -> None:
+async def test_a_row_that_is_not_committed_is_not_stored(database: Database) -> None:
     async with database.write() as session:
         session.add(note("a"))
         await session.prepare_commit()
@@ -376,7 +370,7 @@ async def test_a_statement_after_the_insert_is_in_its_transaction(database: Data
     assert await texts(database) == ["a", "b"]
 
 
-async def test_what_is_added_or_changed_after_the_insert_is_stored_too(database: Database, plain: Database) -> None:
+async def test_changes_after_the_insert_are_stored_too(database: Database, plain: Database) -> None:
     async with database.write() as session:
         session.add(row := note("a"))
         await session.prepare_commit()
@@ -392,7 +386,7 @@ async def test_what_is_added_or_changed_after_the_insert_is_stored_too(database:
 
 
 @pytest.mark.parametrize("is_kept", [True, False])
-async def test_a_savepoint_after_the_insert_holds_what_comes_after_it(database: Database, is_kept: bool) -> None:
+async def test_a_savepoint_after_the_insert_contains_later_changes(database: Database, is_kept: bool) -> None:
     async with database.write() as session:
         session.add(row := note("a"))
         await session.prepare_commit()
@@ -444,7 +438,7 @@ async def with_a_version(session: Any) -> None:
 
 
 @pytest.mark.parametrize("work", [two, after_a_look, with_an_expression, without_a_value, with_a_version])
-async def test_what_needs_the_orm_is_left_to_the_orm(database: Database, past: list[str], work: Any) -> None:
+async def test_rows_that_need_the_orm_are_left_to_the_orm(database: Database, past: list[str], work: Any) -> None:
     async with database.write() as session:
         await work(session)
         await session.prepare_commit()
@@ -476,7 +470,7 @@ async def test_a_row_that_was_stored_before_is_updated(database: Database) -> No
     assert await texts(database) == ["b"]
 
 
-def test_a_row_on_which_others_depend_is_not_insertable_by_itself() -> None:
+def test_a_row_with_dependent_rows_is_not_insertable() -> None:
     mapping = mapping_of(FastReply)
     assert mapping is not None
     reply = FastReply(text="a")
@@ -485,7 +479,7 @@ def test_a_row_on_which_others_depend_is_not_insertable_by_itself() -> None:
     assert not is_insertable(reply, mapping)
 
 
-def test_a_row_without_all_of_its_fields_or_with_an_expression_is_not_insertable_by_itself() -> None:
+def test_a_row_with_missing_fields_or_an_expression_is_not_insertable() -> None:
     mapping = mapping_of(FastReply)
     assert mapping is not None
     for change in ({"version": 2}, {"version": None}, {"text": func.lower("A")}):
@@ -517,7 +511,7 @@ async def test_rows_that_have_their_ids_keep_them(database: Database) -> None:
     assert await texts(database) == ["seven", "nine"]
 
 
-async def test_rows_that_are_not_alike_are_stored_all_the_same(database: Database) -> None:
+async def test_rows_that_are_not_alike_are_stored_by_the_orm(database: Database) -> None:
     others: list[Entity] = [FastLabel(text="b"), note("c", id=10**7)]
     for other in others:
         async with database.write() as session:
@@ -527,7 +521,7 @@ async def test_rows_that_are_not_alike_are_stored_all_the_same(database: Databas
     assert await texts(database) == ["before b", "with b", "before c", "with c", "c"]
 
 
-async def test_many_rows_of_which_one_is_refused_have_no_ids(database: Database) -> None:
+async def test_rows_of_a_refused_bulk_insert_have_no_ids(database: Database) -> None:
     rows = [note("a"), note("a")]
     async with database.write() as session:
         with pytest.raises(IntegrityError):
@@ -570,14 +564,14 @@ async def execute(database: Database, statement: str) -> None:
 
 
 @on_sqlite
-async def test_an_id_is_not_given_again_after_its_row_was_deleted(database: Database) -> None:
+async def test_the_id_of_a_deleted_row_is_not_used_again(database: Database) -> None:
     first = await insert(database, note("a"), note("b"))
     await execute(database, "DELETE FROM fast_note")
     assert await insert(database, note("c"), note("d")) == [ident + 2 for ident in first]
 
 
 @on_sqlite
-async def test_without_a_memory_of_ids_they_follow_the_largest(
+async def test_without_autoincrement_ids_follow_the_largest(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await insert(database, note("a", id=4000))
@@ -587,7 +581,7 @@ async def test_without_a_memory_of_ids_they_follow_the_largest(
     assert await insert(database, note("b"), note("c")) == [4001, 4002]
 
 
-async def test_a_member_stores_rows_of_their_own_past_the_orm_and_no_others(
+async def test_a_member_stores_only_their_own_rows_past_the_orm(
     database: Database, plain: Database, past: list[str]
 ) -> None:
     with acting_as(Principal(7)):
@@ -613,9 +607,7 @@ async def test_a_member_inserts_no_rows_of_others_in_bulk(database: Database) ->
 
 
 @pytest.mark.parametrize("number", [1, 2])
-async def test_a_member_adds_rows_to_their_own_parents_and_to_no_others(
-    database: Database, plain: Database, number: int
-) -> None:
+async def test_a_member_adds_rows_only_to_their_own_parents(database: Database, plain: Database, number: int) -> None:
     await store(plain, own := note("a", owner_id=7), other := note("b", owner_id=8))
     with acting_as(Principal(7)):
         async with database.write(restricted=True) as session:
@@ -629,7 +621,7 @@ async def test_a_member_adds_rows_to_their_own_parents_and_to_no_others(
         assert (await reading.exec(select(FastAside.text))).all() == ["mine"] * number
 
 
-async def test_a_member_adds_a_row_to_their_own_parent_and_to_no_other(database: Database, plain: Database) -> None:
+async def test_a_member_adds_a_single_row_only_to_their_own_parent(database: Database, plain: Database) -> None:
     await store(plain, own := note("a", owner_id=7), other := note("b", owner_id=8))
     with acting_as(Principal(7)):
         async with database.write(restricted=True) as session:

@@ -1,4 +1,4 @@
-"""Group commit: rows that arrive together are stored together, and none is worse off than by itself."""
+"""Group commit: rows that arrive together share a transaction, without effect on the result of any request."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,14 +17,14 @@ from kit.models.entities import Entity
 from tests.kit.fast.notes import FastLabel, FastNote, FastReply, note
 
 LONG = 20
-"""Seconds, after which a test that waits has failed."""
+"""The timeout of waiting tests, in seconds."""
 on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
 Make = Callable[[], Entity]
 Step = Callable[[Any], Awaitable[Any]]
 
 
 async def post(database: Database, make: Make, before_commit: Step | None = None) -> Entity:
-    """What a request does: it stores a row, and runs again if its transaction was undone."""
+    """Store a row as a request does: it runs again if its transaction was rolled back."""
     for _ in range(10):
         try:
             async with database.write() as session:
@@ -47,12 +47,12 @@ async def until(happens: Callable[[], bool]) -> None:
 
 
 class Stage:
-    """Lets one INSERT begin, and no other until `go` is called, so that those that arrive meanwhile are together."""
+    """Lets one INSERT begin, and no other until `go` is called, so that the later ones form a batch."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, database: Database) -> None:
         self.database, self.opened = database, asyncio.Event()
         self.sizes: list[int] = []
-        """How many rows each transaction was to store."""
+        """The number of rows of each transaction."""
         self.lock_timeouts: list[float | None] = []
         self.failures: list[Exception] = []
         self.insert = driver.insert
@@ -77,13 +77,13 @@ class Stage:
         return sum(len(batch.members) for batch in self.group.collecting.values())
 
     async def enter(self, *makes: Make, before_commit: Step | None = None) -> list[asyncio.Task[Entity]]:
-        """These requests, of which the first is under way, and the others wait for it."""
+        """Start these requests. The first one inserts; the others wait for it."""
         tasks = [asyncio.create_task(post(self.database, make, before_commit)) for make in makes]
         await until(lambda: self.waiting == len(makes) - 1)
         return tasks
 
     async def go(self, tasks: Sequence[asyncio.Task[Entity]]) -> list[Any]:
-        """The rows, or the types of the failures."""
+        """Let all requests finish. Returns the rows, or the types of the exceptions."""
         self.opened.set()
         results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), LONG)
         await until(lambda: not any(self.group.open.values()))
@@ -113,7 +113,7 @@ def checked_out(database: Database) -> int:
     return int(pool.checkedout())
 
 
-async def test_rows_that_arrive_while_one_is_stored_are_stored_together(stage: Stage, plain: Database) -> None:
+async def test_rows_that_arrive_during_an_insert_share_a_transaction(stage: Stage, plain: Database) -> None:
     rows = await stage.go(await stage.enter(*notes(*"abcdefgh")))
     assert stage.sizes == [1, 7]
     async with plain.read() as session:
@@ -121,15 +121,13 @@ async def test_rows_that_arrive_while_one_is_stored_are_stored_together(stage: S
             assert (await session.get(FastNote, row.id)).text == row.text  # type: ignore[union-attr]
 
 
-async def test_rows_that_have_their_ids_are_stored_together_too(stage: Stage, plain: Database) -> None:
+async def test_rows_with_ids_share_a_transaction_too(stage: Stage, plain: Database) -> None:
     await stage.go(await stage.enter(*(lambda text=text: FastLabel(text=text) for text in "abc")))
     assert stage.sizes == [1, 2]
     assert await stored(plain, FastLabel) == ["a", "b", "c"]
 
 
-async def test_a_batch_is_bounded_and_a_full_one_starts_at_once(
-    stage: Stage, plain: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_full_batch_starts_at_once(stage: Stage, plain: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(group_commit, "MAX_ROWS", 3)
     tasks = [asyncio.create_task(post(stage.database, make)) for make in notes(*"abcdefgh")]
     await until(lambda: stage.waiting == 1)
@@ -152,14 +150,14 @@ async def test_a_row_that_is_refused_does_not_affect_the_others(stage: Stage, pl
     assert checked_out(stage.database) == 0
 
 
-async def test_a_row_for_which_the_commit_is_refused_does_not_affect_the_others(stage: Stage, plain: Database) -> None:
+async def test_a_row_that_is_refused_at_commit_does_not_affect_the_others(stage: Stage, plain: Database) -> None:
     results = await stage.go(await stage.enter(*replies(None, None, 77, None)))
     assert [result is IntegrityError for result in results] == [False, False, True, False]
     assert await stored(plain, FastReply) == ["0", "1", "3"]
     assert checked_out(stage.database) == 0
     assert stage.sizes[:2] == [1, 3]
     assert set(stage.sizes[2:]) == {1}
-    assert any(stage.group.apart_until.values())
+    assert any(stage.group.alone_until.values())
 
 
 async def test_a_request_that_fails_after_its_row_was_stored_does_not_affect_the_others(
@@ -174,7 +172,7 @@ async def test_a_request_that_fails_after_its_row_was_stored_does_not_affect_the
     assert await stored(plain) == ["a", "c", "d"]
 
 
-async def test_a_request_that_leaves_before_the_start_is_left_out(stage: Stage, plain: Database) -> None:
+async def test_a_request_cancelled_before_the_start_is_removed(stage: Stage, plain: Database) -> None:
     first, gone, other = await stage.enter(*notes("a", "b", "c"))
     gone.cancel()
     await until(lambda: stage.waiting == 1)
@@ -182,7 +180,7 @@ async def test_a_request_that_leaves_before_the_start_is_left_out(stage: Stage, 
     assert await stored(plain) == ["a", "c"]
 
 
-async def test_a_batch_that_everybody_has_left_does_not_start(stage: Stage) -> None:
+async def test_a_batch_without_members_does_not_start(stage: Stage) -> None:
     first, gone = await stage.enter(*notes("a", "b"))
     gone.cancel()
     await until(lambda: stage.waiting == 0)
@@ -190,7 +188,7 @@ async def test_a_batch_that_everybody_has_left_does_not_start(stage: Stage) -> N
     assert stage.sizes == [1]
 
 
-async def test_a_batch_for_which_nobody_waits_is_given_up(
+async def test_a_batch_whose_requests_are_all_cancelled_is_cancelled(
     stage: Stage, plain: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(group_commit, "MAX_WAIT_SECONDS", 0)
@@ -205,7 +203,7 @@ async def test_a_batch_for_which_nobody_waits_is_given_up(
 
 
 @pytest.mark.parametrize("failure", [ConnectionResetError("cut"), OSError("away")])
-async def test_a_connection_that_is_lost_before_the_commit_is_noticed_by_nobody(
+async def test_a_connection_lost_before_the_commit_fails_no_request(
     stage: Stage, plain: Database, failure: Exception
 ) -> None:
     stage.failures.append(failure)
@@ -213,7 +211,7 @@ async def test_a_connection_that_is_lost_before_the_commit_is_noticed_by_nobody(
     assert await stored(plain) == ["a", "b", "c"]
 
 
-async def test_a_fault_of_our_own_reaches_every_member(stage: Stage, plain: Database) -> None:
+async def test_a_programming_error_is_raised_to_every_member(stage: Stage, plain: Database) -> None:
     stage.failures.append(LookupError("no such table"))
     results = await stage.go(await stage.enter(*notes("a", "b", "c")))
     assert results[1:] == [LookupError, LookupError]
@@ -221,7 +219,7 @@ async def test_a_fault_of_our_own_reaches_every_member(stage: Stage, plain: Data
 
 
 @pytest.mark.parametrize("is_lost", [True, False])
-async def test_a_commit_that_breaks_off_is_not_tried_again(
+async def test_an_interrupted_commit_is_not_retried(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, is_lost: bool
 ) -> None:
     control = driver.control
@@ -250,7 +248,7 @@ async def test_a_commit_that_breaks_off_is_not_tried_again(
 
 
 @on_postgresql
-async def test_a_request_that_waits_for_a_lock_waits_by_itself(stage: Stage, plain: Database) -> None:
+async def test_a_request_that_waits_for_a_lock_delays_no_other(stage: Stage, plain: Database) -> None:
     async with plain.write() as session:
         session.add(note("a", id=5))
         await session.flush()
@@ -262,7 +260,7 @@ async def test_a_request_that_waits_for_a_lock_waits_by_itself(stage: Stage, pla
     assert stage.lock_timeouts[1:] == [batches.LOCK_TIMEOUT_SECONDS, *[None] * 3]
 
 
-async def test_a_statement_after_the_insert_takes_its_row_out_of_the_batch(stage: Stage, plain: Database) -> None:
+async def test_a_statement_after_the_insert_removes_its_row_from_the_batch(stage: Stage, plain: Database) -> None:
     async def look(session: Any, row: Any) -> None:
         session.add(row)
         await session.prepare_commit()
@@ -292,7 +290,7 @@ async def test_without_group_commit_each_row_has_its_transaction(apart: Database
     assert await stored(apart) == ["a", "b", "c", "d"]
 
 
-async def test_a_connection_that_cannot_be_rolled_back_is_not_used_again(
+async def test_a_connection_that_cannot_be_rolled_back_is_not_reused(
     apart: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     control, commands = driver.control, []
@@ -321,7 +319,7 @@ async def test_an_insert_is_compiled_once(database: Database, monkeypatch: pytes
     await post(database, lambda: note("b"))
 
 
-async def test_a_transaction_of_an_event_loop_that_has_ended_holds_up_nobody(database: Database, stage: Stage) -> None:
+async def test_a_transaction_of_an_ended_event_loop_is_discarded(database: Database, stage: Stage) -> None:
     stage.opened.set()
     await post(database, lambda: note("a"))
     stage.group.open[FastNote, True] = 1

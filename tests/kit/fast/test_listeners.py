@@ -1,4 +1,4 @@
-"""Listeners: whoever listens to an event of SQLAlchemy hears it, as if there were no shortcuts."""
+"""Listeners: every listener to an event of SQLAlchemy is called, as without shortcuts."""
 
 import logging
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ WRITES = ["before_flush", "after_flush", "before_commit", "after_commit", "pendi
 
 @contextmanager
 def listening(target: Any, name: str, **options: Any) -> Iterator[list[str]]:
-    """What is heard of this event in the block."""
+    """The calls of a listener to this event during the block."""
     heard: list[str] = []
 
     def hear(*_: object, **__: object) -> None:
@@ -42,7 +42,7 @@ def target_of(name: str) -> Any:
 
 
 @pytest.mark.parametrize("name", READS)
-async def test_a_listener_hears_a_read(database: Database, past: list[str], name: str) -> None:
+async def test_a_listener_is_called_for_a_read(database: Database, past: list[str], name: str) -> None:
     await store(database, row := note("a"))
     past.clear()
     with listening(target_of(name), name) as heard:
@@ -55,7 +55,7 @@ async def test_a_listener_hears_a_read(database: Database, past: list[str], name
 
 
 @pytest.mark.parametrize("name", WRITES)
-async def test_a_listener_hears_an_insert(database: Database, past: list[str], name: str) -> None:
+async def test_a_listener_is_called_for_an_insert(database: Database, past: list[str], name: str) -> None:
     with listening(target_of(name), name) as heard:
         await store(database, note("a"))
     assert heard
@@ -65,7 +65,7 @@ async def test_a_listener_hears_an_insert(database: Database, past: list[str], n
 
 
 @pytest.mark.parametrize("base", [Entity, SQLModel])
-async def test_a_listener_to_a_base_hears_of_all_entities(database: Database, base: type) -> None:
+async def test_a_listener_to_a_base_is_called_for_all_entities(database: Database, base: type) -> None:
     with (
         listening(base, "before_insert", propagate=True) as inserted,
         listening(base, "load", propagate=True) as loaded,
@@ -76,13 +76,13 @@ async def test_a_listener_to_a_base_hears_of_all_entities(database: Database, ba
     assert (len(inserted), len(loaded)) == (2, 1)
 
 
-async def test_a_listener_to_all_mappers_is_heard(database: Database) -> None:
+async def test_a_listener_to_all_mappers_is_called(database: Database) -> None:
     with listening(Mapper, "after_insert") as heard:
         await store(database, note("a"))
     assert heard == ["after_insert"]
 
 
-async def test_a_listener_to_one_session_hears_that_one(database: Database, past: list[str]) -> None:
+async def test_a_listener_to_one_session_is_called(database: Database, past: list[str]) -> None:
     async with database.write() as session:
         with listening(session.sync_session, "after_flush") as heard:
             session.add(note("a"))
@@ -91,7 +91,7 @@ async def test_a_listener_to_one_session_hears_that_one(database: Database, past
     assert (heard, past) == (["after_flush"], [])
 
 
-async def test_a_listener_to_one_engine_hears_that_one(database: Database, apart: Database, past: list[str]) -> None:
+async def test_a_listener_to_one_engine_is_called(database: Database, apart: Database, past: list[str]) -> None:
     with listening(database.writer.sync_engine, "commit") as heard:
         await store(database, note("a"))
         assert (heard, past) == (["commit"], [])
@@ -99,7 +99,7 @@ async def test_a_listener_to_one_engine_hears_that_one(database: Database, apart
     assert (heard, len(past)) == (["commit"], 1)
 
 
-async def test_listeners_to_connections_and_to_failures_are_heard(database: Database, past: list[str]) -> None:
+async def test_listeners_to_connections_and_errors_are_called(database: Database, past: list[str]) -> None:
     with listening(Connection, "begin") as heard:
         await store(database, note("a"))
     assert (heard, past) == (["begin"], [])
@@ -108,7 +108,7 @@ async def test_listeners_to_connections_and_to_failures_are_heard(database: Data
     assert (heard, past) == (["handle_error"], [])
 
 
-async def test_a_listener_to_all_dialects_is_heard(database: Database, past: list[str]) -> None:
+async def test_a_listener_to_all_dialects_is_called(database: Database, past: list[str]) -> None:
     for target in (Engine, Dialect, type(database.writer.dialect)):
         with listening(target, "do_execute") as heard:
             await store(database, note(str(target)))
@@ -131,15 +131,15 @@ async def test_the_log_of_statements_is_complete(
 async def test_listeners_of_the_kit_do_not_count(database: Database) -> None:
     for engine, session in ((database.reader, database.read()), (database.writer, database.write())):
         listeners = Listeners(engine.sync_engine)
-        assert not listeners.hear_read(session.sync_session, FastNote)
-        assert not listeners.hear_insert(session.sync_session, FastNote)
-        assert not listeners.hear_session(session.sync_session)
+        assert not listeners.listen_to_read(session.sync_session, FastNote)
+        assert not listeners.listen_to_insert(session.sync_session, FastNote)
+        assert not listeners.listen_to_session(session.sync_session)
 
 
 async def test_a_sessionmaker_may_have_listeners_of_its_own(database: Database) -> None:
     listeners = Listeners(database.writer.sync_engine)
     make = sessionmaker(database.writer.sync_engine, class_=type(database.write().sync_session))
-    assert not listeners.hear_insert(make(), FastNote)
+    assert not listeners.listen_to_insert(make(), FastNote)
     with listening(make, "after_commit"):
-        assert listeners.hear_insert(make(), FastNote)
-        assert not listeners.hear_insert(database.write().sync_session, FastNote)
+        assert listeners.listen_to_insert(make(), FastNote)
+        assert not listeners.listen_to_insert(database.write().sync_session, FastNote)

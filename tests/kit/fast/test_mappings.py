@@ -12,7 +12,8 @@ from kit.database.databases import Database
 from kit.fast.databases import use_fast_sessions
 from kit.fast.embedding import relation_of
 from kit.fast.mappings import mapping_of, value_type
-from kit.fast.read_sessions import loaded
+from kit.fast.persistent_rows import add_loaded
+from kit.fast.read_sessions import detached
 from kit.fast.single_insert import is_insertable
 from kit.models.entities import VIEW, Entity
 from kit.models.reads import Read
@@ -23,7 +24,7 @@ REGISTRY = registry(metadata=MetaData())
 
 
 class Spelled(TypeDecorator[Any]):
-    """A type that gives something else than it announces."""
+    """A type that returns values of another type than its `python_type`."""
 
     impl = String
     cache_ok = True
@@ -33,7 +34,7 @@ class Spelled(TypeDecorator[Any]):
 
 
 class Point(UserDefinedType[Any]):
-    """A type that does not say what its values are in Python, as those of SQLAlchemy 2.0 do not."""
+    """A type without `python_type`, as those of SQLAlchemy 2.0."""
 
     cache_ok = True
 
@@ -73,14 +74,14 @@ FastComputed.__mapper__.add_property(  # type: ignore[attr-defined]
 
 
 class FastRefreshed(OddEntity, table=True):
-    """Rows that SQLAlchemy overwrites with every statement that finds them."""
+    """An entity with `always_refresh`."""
 
     __tablename__ = "fast_refreshed"
     __mapper_args__: ClassVar[Any] = {"always_refresh": True}
 
 
 class FastUnversioned(OddEntity, table=True):
-    """Its version rises only where a handler raises it."""
+    """An entity whose version only a handler increments."""
 
     __tablename__ = "fast_unversioned"
     __mapper_args__: ClassVar[Any] = {}
@@ -131,11 +132,11 @@ def test_an_entity_of_plain_columns_has_a_mapping() -> None:
 @pytest.mark.parametrize(
     "entity", [FastDeferred, FastComputed, FastRefreshed, FastEager, int, "FastNote", OddEntity, None]
 )
-def test_what_needs_the_orm_has_none(entity: Any) -> None:
+def test_an_entity_that_needs_the_orm_has_no_mapping(entity: Any) -> None:
     assert mapping_of(entity) is None
 
 
-def test_a_row_without_a_counter_of_versions_is_stored_as_it_is() -> None:
+def test_a_row_without_a_version_counter_is_stored_unchanged() -> None:
     mapping, versioned = mapping_of(FastUnversioned), mapping_of(FastNote)
     assert mapping is not None
     assert versioned is not None
@@ -143,14 +144,14 @@ def test_a_row_without_a_counter_of_versions_is_stored_as_it_is() -> None:
     assert not is_insertable(note("a", version=7), versioned)
 
 
-def test_values_that_may_be_changed_are_not_shared_among_requests() -> None:
+def test_mutable_values_are_not_shared_among_requests() -> None:
     mapping = mapping_of(FastPlain)
     assert mapping is not None
     assert not mapping.is_shareable
 
 
 @pytest.mark.parametrize(("kind", "expected"), [(Integer(), int), (Spelled(), None), (JSON(), None), (Point(), None)])
-def test_the_type_of_a_value_is_known_only_where_its_column_says_so(kind: Any, expected: Any) -> None:
+def test_the_type_of_a_value_is_known_only_if_its_column_declares_it(kind: Any, expected: Any) -> None:
     assert value_type(kind) is expected
 
 
@@ -172,10 +173,11 @@ async def test_an_engine_with_unknown_options_gets_no_shortcuts(
     await database.dispose()
 
 
-async def test_a_row_that_a_session_has_already_is_not_made_twice(database: Database) -> None:
+async def test_a_session_keeps_the_row_that_it_has(database: Database) -> None:
     await store(database, row := note("a"))
     mapping = mapping_of(FastNote)
     assert mapping is not None
     async with database.read() as session:
         got = await session.get(FastNote, row.id)
-        assert loaded(session.sync_session, mapping, {"id": row.id, "text": "other"}) is got
+        other = detached(mapping, mapping.identity_key((row.id,)), {"id": row.id, "text": "other"})
+        assert add_loaded(session.sync_session, other) is got

@@ -1,4 +1,4 @@
-"""The self-test: a shortcut that does not do what it stands for is left out, and the log says so."""
+"""The self-test: a shortcut that differs from its plain counterpart is left out, with a log line."""
 
 import sys
 import time
@@ -9,7 +9,8 @@ from fastapi import APIRouter
 from kit import Database, allowing
 from kit.fast import install, self_test
 from kit.fast.databases import use_fast_sessions
-from kit.fast.self_test import CHECKS, Bench, failing_shortcuts
+from kit.fast.probes import ProbeDatabase
+from kit.fast.self_test import CHECKS, failing_shortcuts
 from tests.kit.fast.notes import FastNote, note, store
 from tests.kit.server.small import asking, small_service
 
@@ -18,15 +19,15 @@ def test_all_shortcuts_work_with_these_versions() -> None:
     assert failing_shortcuts() == frozenset()
 
 
-def test_the_self_test_takes_no_time_to_speak_of() -> None:
+def test_the_self_test_takes_little_time() -> None:
     failing_shortcuts()
-    start = time.process_time()  # others may have the processor meanwhile
+    start = time.process_time()  # of this process, because others use the CPU too
     failing_shortcuts()
     assert time.process_time() - start < 0.5
 
 
 def test_a_shortcut_that_fails_is_named_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
-    def check_something(_: Bench) -> None:
+    def check_something(_: ProbeDatabase) -> None:
         raise LookupError("it has gone")
 
     assert failing_shortcuts([*CHECKS, (check_something, frozenset({"pages"}))]) == {"pages"}
@@ -37,11 +38,9 @@ def test_a_shortcut_that_fails_is_named_with_its_reason(caplog: pytest.LogCaptur
 
 @pytest.mark.parametrize(
     ("name", "shortcut"),
-    [("loaded", "get"), ("flushed", "single insert"), ("to_json", "pages"), ("are_alike", "bulk insert")],
+    [("add_loaded", "get"), ("add_flushed", "single insert"), ("to_json", "pages"), ("are_alike", "bulk insert")],
 )
-def test_a_shortcut_that_does_something_else_is_found(
-    monkeypatch: pytest.MonkeyPatch, name: str, shortcut: str
-) -> None:
+def test_a_shortcut_that_differs_is_left_out(monkeypatch: pytest.MonkeyPatch, name: str, shortcut: str) -> None:
     monkeypatch.setattr(self_test, name, lambda *_: None)
     assert shortcut in failing_shortcuts()
 
@@ -58,7 +57,7 @@ async def test_a_database_may_do_without_some_shortcuts(plain: Database, past: l
     assert past == []
 
 
-async def test_a_library_that_has_lost_an_interface_costs_time_and_not_the_start(
+async def test_the_service_starts_without_shortcuts_if_a_library_has_lost_an_interface(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     router = APIRouter(route_class=allowing())
@@ -68,7 +67,7 @@ async def test_a_library_that_has_lost_an_interface_costs_time_and_not_the_start
         return "pong"
 
     service = small_service(router, auth=False)
-    monkeypatch.setitem(sys.modules, "kit.fast.installation", None)  # an import of it fails
+    monkeypatch.setitem(sys.modules, "kit.fast.installation", None)  # makes its import fail
     install(service)
     assert "Shortcuts left out: import of kit.fast.installation halted" in caplog.text
     async with asking(service) as client:

@@ -1,4 +1,4 @@
-"""A service with the routes of one test: plain ones, those of a resource, and the same on the fast path."""
+"""Fixtures of the habits' tests: a service with plain routes, with routes of a resource, and with the fast path."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -34,7 +34,7 @@ from tests.kit.habits.items import REGISTRY, TABLES, HabitItem
 SECRET = b"0123456789abcdef0123456789abcdef"
 TOKENS = Tokens([SECRET], "habits", timedelta(minutes=5))
 BOSS, MEMBER, OTHER = 1, 2, 3
-"""Ids of users, of whom the first is a superuser."""
+"""The ids of users. The first one is a superuser."""
 Serve = Callable[..., Awaitable[httpx.AsyncClient]]
 
 
@@ -59,7 +59,7 @@ def resource_router(**options: Any) -> APIRouter:
 
 @pytest.fixture(scope="session")
 async def habits_url(new_database: Any) -> str:
-    """A database with the tables of these tests."""
+    """The URL of a database with the tables of these tests."""
     url: str = await new_database()
     database = Database(url_for(url))
     async with database.writer.begin() as connection:
@@ -87,19 +87,19 @@ async def database(habits_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 def new_router(way: str) -> Callable[..., APIRouter]:
-    """Makes routers: plain ones, or those of a resource."""
+    """Makes plain routers, or routers of a resource."""
     return APIRouter if way == "plain" else resource_router
 
 
 @pytest.fixture
 def router(new_router: Callable[..., APIRouter]) -> APIRouter:
-    """For the routes of one test."""
+    """The router for the routes of one test."""
     return new_router()
 
 
 @pytest.fixture
 def new_service(database: Database, way: str) -> Callable[..., Service]:
-    """Makes a service of routers, and of options of FastAPI."""
+    """Makes a service from routers and options of FastAPI."""
 
     def make(*routers: APIRouter, auth: bool = False, public: tuple[str, ...] = (), **options: Any) -> Service:
         service = Service(runtime_on(database, auth=auth), routers=routers, public=public, title="Habits", **options)
@@ -112,7 +112,7 @@ def new_service(database: Database, way: str) -> Callable[..., Service]:
 
 @pytest.fixture
 async def serve(new_service: Callable[..., Service]) -> AsyncIterator[Serve]:
-    """Makes a service of routers, and a client of it."""
+    """Makes a service from routers, and a client of the service."""
     async with AsyncExitStack() as stack:
 
         async def opened(*routers: APIRouter, **options: Any) -> httpx.AsyncClient:
@@ -125,7 +125,7 @@ async def serve(new_service: Callable[..., Service]) -> AsyncIterator[Serve]:
 
 @pytest.fixture
 def names(database: Database) -> Callable[[], Awaitable[list[str]]]:
-    """The names of the items that are stored."""
+    """Reads the names of the stored items."""
 
     async def read() -> list[str]:
         async with database.read() as session:

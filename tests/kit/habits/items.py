@@ -1,4 +1,4 @@
-"""Items in boxes: the tables of these tests, in a registry of their own, so that no migration knows them."""
+"""The tables of the habits' tests, in a separate registry, so that no migration creates them."""
 
 from typing import Any, ClassVar, Optional
 
@@ -29,7 +29,7 @@ class HabitBox(BoxBase, HabitEntity, table=True):
 
 
 class HabitBoxCreate(BoxBase, Body):
-    """A new box, of which a table has nothing to check again."""
+    """A new box. The table has no further validators."""
 
 
 class HabitCup(HabitEntity, table=True):
@@ -70,7 +70,7 @@ class HabitItem(ItemBase, HabitEntity, table=True):
 
 
 class HabitItemCreate(ItemBase, Body):
-    """A new item; `box_id` is checked by the database at COMMIT only."""
+    """A new item. The foreign key `box_id` is checked at COMMIT."""
 
     box_id: int | None = None
 
@@ -80,7 +80,7 @@ class HabitItemRead(Stamped, ItemBase, Read):
 
 
 class HabitItemUpdate(HabitItemCreate, Changes):
-    """What may change of an item."""
+    """Changes to an item; every field may be left out."""
 
 
 class HabitItemQuery(ListQuery):
@@ -102,7 +102,7 @@ class HabitBook(HabitEntity, table=True):
 
 
 class HabitAuthor(AsyncAttrs, HabitEntity, table=True):
-    """A table with a relationship, and with attributes that are no columns."""
+    """A table with a relationship, and with attributes that are not columns."""
 
     __tablename__ = "habit_author"
     __table_args__ = ({"sqlite_autoincrement": True},)
@@ -127,4 +127,4 @@ inspect(HabitAuthor).add_property("count_of_books", column_property(COUNT_OF_BOO
 
 TABLES = REGISTRY.metadata.sorted_tables
 NO_BOX = 4711
-"""The id of no box: an item in it is refused at COMMIT."""
+"""The id of a box that does not exist: an item in it is refused at COMMIT."""

@@ -1,4 +1,4 @@
-"""A module whose annotations are postponed, as many are."""
+"""A module with postponed annotations."""
 
 from __future__ import annotations
 

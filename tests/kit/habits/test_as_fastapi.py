@@ -1,4 +1,4 @@
-"""What FastAPI documents of handlers without a database: each case is asked of FastAPI itself too, and is the same."""
+"""FastAPI's documented behaviour without a database: each case is compared with FastAPI itself."""
 
 import dataclasses
 from collections.abc import AsyncIterator, Callable
@@ -36,7 +36,7 @@ CASES: dict[str, tuple[Callable[[APIRouter], None], list[Ask]]] = {}
 
 
 def case(*asked: str | Ask) -> Callable[[Callable[[APIRouter], None]], Callable[[APIRouter], None]]:
-    """A case: routes, and requests, of which a mere path is a GET."""
+    """Register a case: routes, and requests. A request that is only a path is a GET."""
 
     def add(routes: Callable[[APIRouter], None]) -> Callable[[APIRouter], None]:
         CASES[routes.__name__] = routes, [(ask, "GET", {}) if isinstance(ask, str) else ask for ask in asked]
@@ -546,7 +546,7 @@ async def lifespan(_: Any) -> AsyncIterator[dict[str, Any]]:
 
 
 class WithState(httpx.AsyncBaseTransport):
-    """A transport that hands on the state of the lifespan, as a server does."""
+    """A transport that passes on the state of the lifespan, as a server does."""
 
     def __init__(self, app: Any, state: dict[str, Any]) -> None:
         async def serve(scope: Any, receive: Any, send: Any) -> None:
@@ -562,7 +562,7 @@ SAME_HEADERS = ("content-type", "location", "x-job", "x-opened", "x-a")
 
 
 async def answers(app: Any, asked: list[Ask]) -> list[Any]:
-    """What an application answers. Of failures, only the status is the same in the kit."""
+    """The responses of an application. Error responses are compared by status only."""
     app.state.shared = "shared"
     async with (
         app.router.lifespan_context(app) as state,
@@ -579,7 +579,7 @@ async def answers(app: Any, asked: list[Ask]) -> list[Any]:
 
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("engine", ["sqlite"], indirect=True, scope="session")
-async def test_it_is_as_with_fastapi(new_router: Any, new_service: Any, name: str) -> None:
+async def test_the_kit_behaves_as_fastapi(new_router: Any, new_service: Any, name: str) -> None:
     routes, asked = CASES[name]
     router, plain = new_router(), APIRouter()
     routes(router)

@@ -1,4 +1,4 @@
-"""What SQLAlchemy documents of an `AsyncSession`: each case is asked of a session of its own too, and is the same."""
+"""SQLAlchemy's documented `AsyncSession`: each case is compared with a session of SQLAlchemy itself."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -57,7 +57,7 @@ BOOKS = select(HabitBook).order_by(Book.id)
 
 
 def reads(case: Case) -> Case:
-    """A case for a session that reads, and for one that writes."""
+    """Register a case for read sessions and write sessions."""
     READS[case.__name__] = case
     return case
 
@@ -68,7 +68,7 @@ def writes(case: Case) -> Case:
 
 
 async def outcome(case: Case, session: Any) -> Any:
-    """What a case returns; the class of what it raises."""
+    """The result of a case, or the class of its exception."""
     try:
         return await case(session)
     except Exception as failure:
@@ -576,7 +576,7 @@ async def bulk_in_run_sync(session: Any) -> Any:
 
 @pytest.fixture
 async def renew(database: Database) -> Callable[[], Awaitable[None]]:
-    """Makes the rows that every case begins with."""
+    """Restores the rows with which every case begins."""
 
     async def make() -> None:
         await empty(database, TABLES)
@@ -599,7 +599,7 @@ async def engine_of_ones_own(habits_url: str) -> AsyncIterator[AsyncEngine]:
 
 
 async def stored(database: Database) -> list[Any]:
-    """All rows, without the times when they were made."""
+    """All rows, without their timestamps."""
     statements = (
         "SELECT id, version, title, pages, author_id FROM habit_book ORDER BY id",
         "SELECT id, version, name FROM habit_author ORDER BY id",
@@ -615,7 +615,7 @@ def jsonable(value: Any) -> Any:
 
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")  # by a lazy load
 @pytest.mark.parametrize("name", READS)
-async def test_a_session_reads_as_one_of_sqlalchemy(
+async def test_a_session_reads_as_a_session_of_sqlalchemy(
     router: APIRouter, serve: Any, renew: Any, engine_of_ones_own: AsyncEngine, name: str
 ) -> None:
     @router.get("/read")
@@ -635,7 +635,7 @@ async def test_a_session_reads_as_one_of_sqlalchemy(
 
 
 @pytest.mark.parametrize("name", WRITES)
-async def test_a_session_writes_as_one_of_sqlalchemy(
+async def test_a_session_writes_as_a_session_of_sqlalchemy(
     router: APIRouter, serve: Any, renew: Any, database: Database, engine_of_ones_own: AsyncEngine, name: str
 ) -> None:
     @router.post("/write")

@@ -1,4 +1,4 @@
-"""Background tasks run after the commit and the answer, and not at all if the commit failed."""
+"""Background tasks run after the COMMIT and the response, and not at all if the COMMIT fails."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from tests.kit.habits.items import NO_BOX, HabitItem
 
 @pytest.fixture
 def seen(names: Any) -> tuple[list[Any], Any]:
-    """What a background task saw stored, and such a task."""
+    """The rows that a background task has read, and such a task."""
     log: list[Any] = []
 
     async def look() -> None:
@@ -95,7 +95,7 @@ async def test_tasks_run_with_an_idempotency_key_and_not_for_a_replay(router: AP
     assert log == [["cup"]]
 
 
-async def test_what_a_task_writes_on_the_session_of_its_request_is_kept(
+async def test_writes_of_a_task_on_the_session_of_its_request_are_committed(
     router: APIRouter, serve: Any, names: Any
 ) -> None:
     @router.post("/items")
@@ -111,9 +111,7 @@ async def test_what_a_task_writes_on_the_session_of_its_request_is_kept(
     assert await names() == ["late"]
 
 
-async def test_a_task_with_a_session_of_its_own_works(
-    router: APIRouter, serve: Any, names: Any, database: Database
-) -> None:
+async def test_a_task_can_open_a_session(router: APIRouter, serve: Any, names: Any, database: Database) -> None:
     async def add() -> None:
         async with database.write() as session, session.begin():
             session.add(HabitItem(name="own"))

@@ -1,4 +1,4 @@
-"""Bodies: `model_validate` makes a row of a body as it does without the kit, whatever was done to the body before."""
+"""Bodies: `model_validate` makes the same row of a body as without the kit, also of a changed body."""
 
 from typing import Any
 
@@ -11,16 +11,16 @@ from tests.kit.habits.items import HabitBox, HabitBoxCreate
 
 
 class NamelessCreate(Body):
-    """Lacks the name that a box needs."""
+    """A body without the name that a box needs."""
 
 
 async def boxes(database: Database) -> list[str]:
-    """The names of the boxes that are stored."""
+    """The names of the stored boxes."""
     async with database.read() as session:
         return list(await session.exec(select(HabitBox.name)))
 
 
-async def test_a_body_is_made_a_row(router: APIRouter, serve: Any, database: Database) -> None:
+async def test_a_body_becomes_a_row(router: APIRouter, serve: Any, database: Database) -> None:
     @router.post("/boxes", status_code=201)
     async def create(new: HabitBoxCreate, session: Session) -> list[str]:
         box = HabitBox.model_validate(new)
@@ -32,7 +32,7 @@ async def test_a_body_is_made_a_row(router: APIRouter, serve: Any, database: Dat
     assert await boxes(database) == ["round"]
 
 
-async def test_a_body_that_the_handler_has_changed_is_taken_as_it_is_now(
+async def test_a_body_changed_by_the_handler_becomes_a_row_with_the_changes(
     router: APIRouter, serve: Any, database: Database
 ) -> None:
     @router.post("/boxes", status_code=201)
@@ -45,7 +45,7 @@ async def test_a_body_that_the_handler_has_changed_is_taken_as_it_is_now(
     assert await boxes(database) == ["square"]
 
 
-async def test_what_a_body_lacks_may_be_added(router: APIRouter, serve: Any, database: Database) -> None:
+async def test_missing_fields_of_a_body_can_be_added(router: APIRouter, serve: Any, database: Database) -> None:
     @router.post("/boxes", status_code=201)
     async def create(new: NamelessCreate, session: Session) -> None:
         session.add(HabitBox.model_validate(new, update={"name": "round"}))

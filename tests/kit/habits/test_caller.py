@@ -1,4 +1,4 @@
-"""`Caller`: who calls, on resource routes and on plain ones, with authentication and without."""
+"""`Caller`: the user of a request, on resource routes and on plain ones, with and without authentication."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def who(router: APIRouter) -> APIRouter:
     return router
 
 
-async def test_nobody_calls_without_a_token(who: APIRouter, serve: Any) -> None:
+async def test_without_a_token_the_caller_is_none(who: APIRouter, serve: Any) -> None:
     client = await serve(who)
     assert (await client.get("/who")).json() is None
     assert (await client.post("/who")).json() is None
@@ -41,14 +41,14 @@ async def test_the_caller_is_known_where_a_token_is_required(who: APIRouter, ser
     assert (await client.get("/who")).status_code == 401
 
 
-async def test_the_caller_of_a_public_route_may_be_nobody(who: APIRouter, serve: Any) -> None:
+async def test_the_caller_of_a_public_route_may_be_none(who: APIRouter, serve: Any) -> None:
     client = await serve(who, auth=True, public=("GET /who",))
     assert (await client.get("/who")).json() is None
     assert (await client.get("/who", headers={"Authorization": "Bearer wrong"})).json() is None
     assert (await client.get("/who", headers=bearer(MEMBER))).json() == [MEMBER, []]
 
 
-async def test_members_may_use_what_is_theirs_and_plain_routes_are_for_superusers(
+async def test_members_may_use_their_routes_and_plain_routes_are_for_superusers(
     who: APIRouter, serve: Any, way: str
 ) -> None:
     client = await serve(who, auth=True)
@@ -91,7 +91,7 @@ async def test_websockets_read_and_write(router: APIRouter, new_service: Any) ->
     assert (await websocket_exchange(service, "/read", bearer(MEMBER)))[1] == [MEMBER, ["cup"]]
 
 
-async def test_a_websocket_is_refused_to_those_who_may_not_use_it(router: APIRouter, new_service: Any) -> None:
+async def test_a_websocket_is_refused_without_permission(router: APIRouter, new_service: Any) -> None:
     websockets(router)
     service = new_service(router, auth=True)
     for headers in ({}, bearer(MEMBER)):
@@ -99,7 +99,7 @@ async def test_a_websocket_is_refused_to_those_who_may_not_use_it(router: APIRou
     assert (await websocket_exchange(service, "/read", bearer(BOSS)))[1] == [BOSS, []]
 
 
-async def test_what_a_websocket_writes_is_undone_if_it_fails(router: APIRouter, new_service: Any, names: Any) -> None:
+async def test_writes_of_a_failing_websocket_are_rolled_back(router: APIRouter, new_service: Any, names: Any) -> None:
     @router.websocket("/fail")
     async def fail(websocket: WebSocket, session: Session) -> None:
         await websocket.accept()

@@ -70,7 +70,7 @@ async def test_a_generator_that_is_not_async_is_a_dependency(router: APIRouter, 
 
 
 class Items:
-    """A repository, as many write it."""
+    """A repository class that takes the session."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -126,7 +126,7 @@ async def test_all_dependencies_of_a_request_share_one_session(router: APIRouter
     assert await names() == ["first"]
 
 
-async def test_what_a_dependency_wrote_is_undone_if_the_handler_fails(
+async def test_writes_of_a_dependency_are_rolled_back_if_the_handler_fails(
     router: APIRouter, serve: Any, names: Any
 ) -> None:
     async def audit(session: Session) -> None:
@@ -147,7 +147,7 @@ async def test_what_a_dependency_wrote_is_undone_if_the_handler_fails(
     assert await names() == []
 
 
-async def test_a_dependency_is_called_once_or_as_often_as_wanted(router: APIRouter, serve: Any) -> None:
+async def test_a_dependency_is_called_once_unless_use_cache_is_false(router: APIRouter, serve: Any) -> None:
     calls: list[int] = []
 
     def count() -> int:
@@ -240,7 +240,7 @@ async def test_a_decorated_handler_works(router: APIRouter, serve: Any) -> None:
 
 
 class Greeter:
-    """A handler that is an object."""
+    """An object that is a handler."""
 
     async def __call__(self, name: str, session: Session) -> str:
         session.add(HabitItem(name=name))
@@ -273,9 +273,7 @@ async def test_postponed_annotations_work(router: APIRouter, serve: Any) -> None
 
 
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
-async def test_the_session_that_reads_is_the_one_that_writes_in_a_handler_that_writes(
-    router: APIRouter, serve: Any
-) -> None:
+async def test_both_sessions_of_a_writing_handler_are_the_same(router: APIRouter, serve: Any) -> None:
     @router.post("/items")
     async def create(reading: ReadSession, writing: Session) -> bool:
         sessions: list[Any] = [reading, writing]

@@ -1,4 +1,4 @@
-"""What a route says of itself is in /openapi.json, on resource routes and on plain ones."""
+"""The declarations of a route are in /openapi.json, on resource routes and on plain ones."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -46,7 +46,7 @@ async def test_options_of_a_route_are_in_the_document(router: APIRouter, serve: 
     assert operation["parameters"][0]["description"] == "Its name"
 
 
-async def test_own_responses_are_documented_as_they_are_given(router: APIRouter, serve: Any) -> None:
+async def test_declared_responses_are_documented_unchanged(router: APIRouter, serve: Any) -> None:
     @router.post("/a", responses={404: {"model": Message, "description": "Missing"}}, response_description="Made")
     async def write(session: Session) -> Message:
         return Message(text="a")
@@ -129,7 +129,7 @@ async def test_own_operation_ids_are_used(new_router: Any, serve: Any) -> None:
     assert paths["/b"]["get"]["operationId"] == "my-look"
 
 
-async def test_several_words_of_a_name_make_several_ids(new_router: Any, serve: Any) -> None:
+async def test_names_with_several_words_get_distinct_operation_ids(new_router: Any, serve: Any) -> None:
     router: APIRouter = new_router(tags=["categories"])
 
     @router.get("/categories")

@@ -1,4 +1,4 @@
-"""SQLAlchemy's events and validators fire as they are documented, on the fast path too."""
+"""SQLAlchemy's events and validators fire as documented, on the fast path too."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -115,7 +115,7 @@ async def test_events_of_an_engine_fire(resource: APIRouter, serve: Any, databas
     assert len(log) >= 4
 
 
-async def test_an_event_may_change_what_is_stored(resource: APIRouter, serve: Any, names: Any) -> None:
+async def test_an_event_may_change_the_stored_row(resource: APIRouter, serve: Any, names: Any) -> None:
     def shout(mapper: Any, connection: Any, item: HabitItem) -> None:
         item.name = item.name.upper()
 
@@ -148,7 +148,7 @@ async def test_an_event_may_refuse(resource: APIRouter, serve: Any, names: Any) 
 
 
 @pytest.mark.parametrize(("target", "name"), [(HabitBox, "init"), (HabitBox.name, "set")])
-async def test_rows_that_are_made_of_bodies_fire_events(router: APIRouter, serve: Any, target: Any, name: str) -> None:
+async def test_rows_made_of_bodies_fire_events(router: APIRouter, serve: Any, target: Any, name: str) -> None:
     @router.post("/boxes", status_code=201)
     async def create(new: HabitBoxCreate, session: Session) -> None:
         session.add(HabitBox.model_validate(new))

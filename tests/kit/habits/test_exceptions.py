@@ -1,4 +1,4 @@
-"""Exceptions: an HTTPException is a problem, and handlers for own exceptions are called wherever one is raised."""
+"""Exceptions: an HTTPException becomes a problem, and handlers for other exceptions are called wherever they occur."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from tests.kit.habits.items import HabitItem
 KEY = {"Idempotency-Key": "k"}
 
 
-class OutOfStock(Exception):  # noqa: N818  as users call theirs
+class OutOfStock(Exception):  # noqa: N818  named as users do
     pass
 
 
@@ -38,7 +38,7 @@ async def test_an_http_exception_is_a_problem_of_its_status(router: APIRouter, s
 
 
 @pytest.mark.parametrize("detail", [{"a": [1, None]}, ["a", {"b": 2}]])
-async def test_a_detail_that_is_no_text_is_kept_beside(router: APIRouter, serve: Any, detail: Any) -> None:
+async def test_a_detail_that_is_not_text_is_kept_in_another_member(router: APIRouter, serve: Any, detail: Any) -> None:
     @router.post("/a")
     async def write(session: Session) -> None:
         raise StarletteHTTPException(409, detail)
@@ -130,9 +130,7 @@ async def test_handlers_of_the_kit_can_be_replaced(router: APIRouter, new_servic
 
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 @pytest.mark.parametrize("status", [404, 409])
-async def test_a_failure_that_the_data_decided_is_replayed(
-    router: APIRouter, serve: Any, names: Any, status: int
-) -> None:
+async def test_a_failure_caused_by_the_data_is_replayed(router: APIRouter, serve: Any, names: Any, status: int) -> None:
     calls: list[int] = []
 
     @router.post("/a")
@@ -175,7 +173,7 @@ async def test_the_answer_to_an_own_exception_is_replayed(router: APIRouter, new
 
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 @pytest.mark.parametrize("status", [400, 403, 422, 500, 503])
-async def test_other_failures_leave_the_key_free(router: APIRouter, serve: Any, names: Any, status: int) -> None:
+async def test_other_failures_release_the_key(router: APIRouter, serve: Any, names: Any, status: int) -> None:
     calls: list[int] = []
 
     @router.post("/a")
@@ -193,7 +191,7 @@ async def test_other_failures_leave_the_key_free(router: APIRouter, serve: Any, 
     assert await names() == ["cup"]
 
 
-async def test_an_unexpected_exception_is_a_500_that_tells_nothing(
+async def test_an_unexpected_exception_is_a_500_without_details(
     router: APIRouter, serve: Any, names: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     @router.post("/a")

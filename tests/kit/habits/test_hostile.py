@@ -1,12 +1,13 @@
-"""Hostile input: whatever is sent, no answer is a 500, and nothing is done twice or by half."""
+"""Hostile input: no request gets a 500, and none is executed twice or in part."""
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import pytest
 from fastapi import APIRouter, BackgroundTasks, Cookie, Depends, Form, Header, Query
-from fastapi.responses import StreamingResponse
+from fastapi.responses import PlainTextResponse, StreamingResponse
 from sqlmodel import select
 
 from kit import Batch, Id, IfMatch, Many, OnError, Page, ReadSession, Session, create_many, found, page
@@ -134,7 +135,7 @@ async def test_no_header_cookie_or_form_gets_a_500(resource: APIRouter, serve: A
 
 
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
-async def test_two_writes_at_once_under_one_key_are_done_once(resource: APIRouter, serve: Any, names: Any) -> None:
+async def test_concurrent_writes_with_one_key_are_executed_once(resource: APIRouter, serve: Any, names: Any) -> None:
     client = await serve(resource)
     answers = await asyncio.gather(*(client.post("/items", json={"name": "cup"}, headers=KEY) for _ in range(8)))
     assert {answer.status_code for answer in answers} <= {201, 409}
@@ -143,9 +144,7 @@ async def test_two_writes_at_once_under_one_key_are_done_once(resource: APIRoute
 
 
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
-async def test_two_writes_at_once_that_commit_themselves_are_done_once(
-    router: APIRouter, serve: Any, names: Any
-) -> None:
+async def test_concurrent_writes_with_own_commits_are_executed_once(router: APIRouter, serve: Any, names: Any) -> None:
     @router.post("/items")
     async def create(session: Session) -> str:
         session.add(HabitItem(name="cup"))
@@ -161,7 +160,7 @@ async def test_two_writes_at_once_that_commit_themselves_are_done_once(
 
 
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
-async def test_a_key_is_of_its_caller_alone(resource: APIRouter, serve: Any, names: Any) -> None:
+async def test_a_key_belongs_to_one_caller(resource: APIRouter, serve: Any, names: Any) -> None:
     client = await serve(resource, auth=True)
     for caller in (MEMBER, OTHER):
         body = {"name": f"cup {caller}", "owner_id": caller}
@@ -171,7 +170,9 @@ async def test_a_key_is_of_its_caller_alone(resource: APIRouter, serve: Any, nam
 
 
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
-async def test_a_key_of_nobody_is_refused_where_callers_are_known(resource: APIRouter, serve: Any, names: Any) -> None:
+async def test_a_key_without_a_caller_is_refused_with_authentication(
+    resource: APIRouter, serve: Any, names: Any
+) -> None:
     client = await serve(resource, auth=True, public=("POST /items",))
     answer = await client.post("/items", json={"name": "cup"}, headers=KEY)
     assert answer.status_code == 422
@@ -180,7 +181,7 @@ async def test_a_key_of_nobody_is_refused_where_callers_are_known(resource: APIR
 
 
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
-async def test_a_failing_commit_under_a_key_leaves_the_key_free(router: APIRouter, serve: Any, names: Any) -> None:
+async def test_a_failing_commit_releases_the_key(router: APIRouter, serve: Any, names: Any) -> None:
     tasks_run: list[int] = []
     boxes: list[int | None] = [NO_BOX, None]
 
@@ -199,7 +200,7 @@ async def test_a_failing_commit_under_a_key_leaves_the_key_free(router: APIRoute
 
 
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
-async def test_a_stream_takes_no_key(router: APIRouter, serve: Any, names: Any) -> None:
+async def test_a_stream_refuses_a_key(router: APIRouter, serve: Any, names: Any) -> None:
     @router.post("/items")
     async def create(session: Session) -> StreamingResponse:
         session.add(HabitItem(name="cup"))
@@ -210,7 +211,7 @@ async def test_a_stream_takes_no_key(router: APIRouter, serve: Any, names: Any) 
     assert await names() == []
 
 
-async def test_a_client_that_leaves_leaves_nothing_open(
+async def test_a_disconnected_client_leaves_nothing_open(
     router: APIRouter, new_service: Any, database: Any, names: Any
 ) -> None:
     entered, held = asyncio.Event(), asyncio.Event()
@@ -244,7 +245,7 @@ async def test_a_client_that_leaves_leaves_nothing_open(
         assert (await client.post("/slow")).json() == 1
 
 
-async def test_limits_of_bodies_are_kept(new_router: Any, serve: Any) -> None:
+async def test_body_limits_apply(new_router: Any, serve: Any) -> None:
     one: APIRouter = new_router()
     two: APIRouter = new_router(max_body_size=10)
     three: APIRouter = new_router()
@@ -270,7 +271,7 @@ async def test_limits_of_bodies_are_kept(new_router: Any, serve: Any) -> None:
 
 
 @pytest.mark.parametrize("place", ["application", "inclusion"])
-async def test_limits_of_bodies_are_kept_wherever_they_are_given(router: APIRouter, serve: Any, place: str) -> None:
+async def test_body_limits_apply_wherever_they_are_declared(router: APIRouter, serve: Any, place: str) -> None:
     @router.post("/items")
     async def create(changes: dict[str, Any]) -> int:
         return 1
@@ -279,10 +280,38 @@ async def test_limits_of_bodies_are_kept_wherever_they_are_given(router: APIRout
     outer.include_router(router, max_body_size=10 if place == "inclusion" else None)
     client = await serve(outer, max_body_size=10 if place == "application" else None)
     assert (await client.post("/items", json={})).json() == 1
-    assert (await client.post("/items", json={"a": "x" * 100})).status_code == 413
+    for content in (b'{"a": 1, "b": 2}', chunks()):  # with a length, and without one
+        answer = await client.post("/items", content=content, headers={"Content-Type": "application/json"})
+        assert (answer.status_code, answer.headers["Content-Type"]) == (413, "application/problem+json")
+        assert answer.json()["type"] == "urn:problem:body-too-large"
+        assert answer.json()["request_id"] == answer.headers["X-Request-ID"]
+
+
+async def chunks() -> AsyncIterator[bytes]:
+    for chunk in (b'{"a":', b' "xxxxxxxxxx"}'):
+        yield chunk
+
+
+async def test_another_413_in_text_is_sent_as_it_is(router: APIRouter, serve: Any) -> None:
+    @router.get("/items")
+    async def read() -> PlainTextResponse:
+        return PlainTextResponse("Content Too Big !", 413)
+
+    answer = await (await serve(router)).get("/items")
+    assert (answer.status_code, answer.text) == (413, "Content Too Big !")
+
+
+async def test_an_answer_without_content_has_no_type(router: APIRouter, serve: Any) -> None:
+    @router.delete("/items", status_code=204)
+    async def delete(session: Session) -> None:
+        pass
+
+    answer = await (await serve(router)).delete("/items")
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert answer.headers.keys().isdisjoint({"content-type", "content-length"})
 
 
 @pytest.mark.parametrize("way", ["plain"], indirect=True)
-async def test_a_query_variant_on_a_plain_route_is_refused(resource: APIRouter, serve: Any) -> None:
+async def test_a_list_query_on_a_plain_route_is_refused(resource: APIRouter, serve: Any) -> None:
     with pytest.raises(ValueError, match=r"takes HabitItemQuery: give its router `route_class=allowing"):
         await serve(resource)

@@ -1,4 +1,4 @@
-"""Failures beside a handler: of dependencies after their `yield`, of background tasks, of results of statements."""
+"""Failures outside of a handler: dependencies after their `yield`, background tasks, and results of statements."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -25,7 +25,7 @@ async def two_items(database: Database) -> None:
 @pytest.mark.usefixtures("two_items")
 @pytest.mark.parametrize("name", ["same", "none"])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_one_row_that_is_none_or_many_is_unexpected(
+async def test_one_raises_a_500_for_no_row_and_for_several_rows(
     router: APIRouter, serve: Any, name: str, method: str
 ) -> None:
     @router.get("/items")
@@ -60,7 +60,7 @@ async def test_a_dependency_that_fails_after_its_yield(
     assert await names() == ([] if scope == "function" else ["cup"])
 
 
-async def test_a_background_task_that_fails_leaves_the_answer(router: APIRouter, new_service: Any, names: Any) -> None:
+async def test_a_failing_background_task_keeps_the_response(router: APIRouter, new_service: Any, names: Any) -> None:
     async def fail() -> None:
         raise HTTPException(418)
 
@@ -76,7 +76,9 @@ async def test_a_background_task_that_fails_leaves_the_answer(router: APIRouter,
     assert await names() == ["cup"]
 
 
-async def test_handlers_of_a_status_and_of_invalid_requests_are_the_users(router: APIRouter, new_service: Any) -> None:
+async def test_handlers_of_the_user_for_a_status_and_for_invalid_requests_are_called(
+    router: APIRouter, new_service: Any
+) -> None:
     async def not_found(request: Request, failure: HTTPException) -> JSONResponse:
         return JSONResponse({"missing": request.url.path}, 404)
 
@@ -97,7 +99,7 @@ async def test_handlers_of_a_status_and_of_invalid_requests_are_the_users(router
     assert (answer.status_code, answer.json()) == (400, {"errors": 2, "body": None})
 
 
-async def test_a_dependency_that_ends_before_the_answer_may_write(router: APIRouter, serve: Any, names: Any) -> None:
+async def test_a_dependency_that_ends_before_the_response_may_write(router: APIRouter, serve: Any, names: Any) -> None:
     async def audited(session: Session) -> AsyncIterator[None]:
         yield
         session.add(HabitItem(name="audit"))

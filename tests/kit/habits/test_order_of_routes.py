@@ -1,4 +1,4 @@
-"""The order of routes: the first that matches serves, whatever its kind, also after routes were changed at run time."""
+"""The order of routes: the first route that matches serves, also after routes were changed at run time."""
 
 from pathlib import Path
 from typing import Any, cast
@@ -24,7 +24,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 
 @pytest.fixture
 def items(router: APIRouter) -> APIRouter:
-    """A router with operations that have a shortcut."""
+    """A router whose operations have a shortcut."""
 
     @router.get("/items/")
     async def list_items() -> str:
@@ -72,7 +72,7 @@ async def test_a_route_of_starlette_that_comes_first_serves(
 async def test_a_plain_route_that_comes_first_serves(items: APIRouter, new_service: Any, path: str) -> None:
     outer = APIRouter()
 
-    @outer.get(path, include_in_schema=False)  # what is in the document may not be there twice
+    @outer.get(path, include_in_schema=False)  # the document does not allow duplicate operations
     async def read_any() -> str:
         return "first"
 
@@ -82,7 +82,7 @@ async def test_a_plain_route_that_comes_first_serves(items: APIRouter, new_servi
         assert await text(client, "/items/", "POST") == "created"
 
 
-async def test_a_mount_that_comes_last_has_the_paths_that_no_route_has(items: APIRouter, new_service: Any) -> None:
+async def test_a_mount_after_all_routes_gets_the_other_paths(items: APIRouter, new_service: Any) -> None:
     service = new_service(items)
     service.mount("/", application)
     async with client_of(service) as client:
@@ -158,7 +158,7 @@ async def test_pages_of_a_router_come_after_its_operations(items: APIRouter, new
         assert await text(client, "/pages/") == "page"
 
 
-async def test_a_route_class_that_matches_in_its_own_way_is_asked(items: APIRouter, new_service: Any) -> None:
+async def test_a_route_class_with_its_own_matches_is_used(items: APIRouter, new_service: Any) -> None:
     class Sometimes(allowing()):  # type: ignore[misc]  # a class that a function returns
         def matches(self, scope: Any) -> Any:
             return super().matches(scope) if b"x-please" in dict(scope["headers"]) else (Match.NONE, {})

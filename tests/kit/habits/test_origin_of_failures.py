@@ -1,4 +1,4 @@
-"""The origin of failures: those of the database are 503, the same exceptions of a handler are unexpected."""
+"""The origin of failures: exceptions of the database are a 503; the same exceptions of a handler are a 500."""
 
 import socket
 from typing import Any
@@ -32,7 +32,7 @@ KEY = {"Idempotency-Key": "k"}
 
 @pytest.fixture
 def calls(router: APIRouter) -> list[Exception]:
-    """What two handlers raise; each call of them is noted by one more."""
+    """The exceptions that two handlers raise; each call adds one."""
     raised: list[Exception] = []
 
     @router.get("/a")
@@ -54,7 +54,7 @@ def calls(router: APIRouter) -> list[Exception]:
 @failing
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("headers", [{}, KEY])
-async def test_a_failure_of_a_handler_is_unexpected_and_the_handler_is_not_called_again(
+async def test_an_exception_of_a_handler_is_a_500_without_a_retry(
     router: APIRouter, calls: list[Exception], serve: Any, names: Any, failure: Exception, method: str, headers: Any
 ) -> None:
     calls.append(failure)
@@ -66,7 +66,7 @@ async def test_a_failure_of_a_handler_is_unexpected_and_the_handler_is_not_calle
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_the_users_handler_of_such_a_failure_answers(
+async def test_an_exception_handler_of_the_user_is_called_for_such_an_exception(
     router: APIRouter, calls: list[Exception], new_service: Any, method: str
 ) -> None:
     async def answer(_: Any, failure: OSError) -> PlainTextResponse:
@@ -82,7 +82,7 @@ async def test_the_users_handler_of_such_a_failure_answers(
 
 @pytest.fixture
 def lost(habits_url: str, way: str, router: APIRouter, monkeypatch: pytest.MonkeyPatch) -> Service:
-    """A service whose database is not there, and which does not wait long for it."""
+    """A service without its database, with short retries."""
     monkeypatch.setattr(unit_of_work, "READ_SECONDS", 0.1)
     monkeypatch.setattr(unit_of_work, "WRITE_SECONDS", 0.1)
     url = url_for(habits_url)
@@ -97,7 +97,7 @@ def lost(habits_url: str, way: str, router: APIRouter, monkeypatch: pytest.Monke
     return service
 
 
-async def test_without_its_database_everything_is_a_503(router: APIRouter, lost: Service) -> None:
+async def test_without_its_database_every_operation_is_a_503(router: APIRouter, lost: Service) -> None:
     @router.get("/one")
     async def get(session: ReadSession) -> None:
         await session.get(HabitItem, 1)

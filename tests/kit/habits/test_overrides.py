@@ -1,4 +1,4 @@
-"""`app.dependency_overrides`: every dependency can be replaced in a test, those of the kit too."""
+"""`app.dependency_overrides`: every dependency can be replaced in a test, including those of the kit."""
 
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
@@ -103,7 +103,7 @@ async def test_get_caller_is_overridden_for_ownership_and_privacy(router: APIRou
         assert (await client.patch("/items/1")).json()["diary"] == "hush"
 
 
-async def test_a_session_of_an_override_that_takes_the_session_works(router: APIRouter, new_service: Any) -> None:
+async def test_an_override_may_take_the_session(router: APIRouter, new_service: Any) -> None:
     @router.get("/colour")
     async def read(value: Annotated[str, Depends(colour)]) -> str:
         return value
@@ -120,7 +120,7 @@ async def test_a_session_of_an_override_that_takes_the_session_works(router: API
 
 
 async def caller_of_header(x_user: Annotated[int, Header()]) -> Principal:
-    """An override with a parameter of its own."""
+    """An override with a parameter."""
     if x_user == 0:
         raise HTTPException(401, "Who?")
     return Principal(x_user, frozenset({"superuser"}))

@@ -203,7 +203,7 @@ async def test_any_content_with_an_idempotency_key_is_replayed(router: APIRouter
 
 
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
-async def test_a_list_may_have_parameters_beside_those_of_its_query_variant(router: APIRouter, serve: Any) -> None:
+async def test_a_list_may_have_parameters_beside_those_of_its_query(router: APIRouter, serve: Any) -> None:
     @router.get("/items", response_model=list[HabitItemRead])
     async def read(
         query: Annotated[HabitItemQuery, Depends()], session: ReadSession, response: Response, shape: str = "round"
@@ -327,7 +327,7 @@ async def test_handlers_that_are_not_async_run_in_a_thread(router: APIRouter, se
     assert (await client.post("/a", json={"name": "cup"})).json() == "cup"
 
 
-async def test_the_client_may_send_json_of_another_name(router: APIRouter, serve: Any) -> None:
+async def test_json_may_have_another_media_type(router: APIRouter, serve: Any) -> None:
     @router.patch("/a")
     async def write(thing: Thing) -> str:
         return thing.name

@@ -1,4 +1,4 @@
-"""Private fields are hidden by what the answer's model says, wherever in an answer a row is shown."""
+"""Private fields are hidden by the response model, wherever a row appears in a response."""
 
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
@@ -20,7 +20,7 @@ class Wrapper(BaseModel):
 
 
 class Open(HabitItemRead):
-    """Says nothing of privacy itself."""
+    """A read variant that declares no private field itself."""
 
     diary: str
 
@@ -33,7 +33,7 @@ class LineBase(SQLModel):
 
 
 class LineRead(LineBase, Read):
-    """Belongs to a user through an item."""
+    """A line, which belongs to a user through an item."""
 
 
 ITEM: dict[str, Any] = {"id": 1, "name": "cup", "owner_id": MEMBER, "diary": "mine"}
@@ -73,7 +73,7 @@ async def test_a_private_field_is_shown_to_the_owner_and_to_superusers(
         assert "cup" in answer.text
 
 
-async def test_the_parent_of_a_row_is_not_taken_for_its_owner(router: APIRouter, serve: Any) -> None:
+async def test_the_parent_of_a_row_is_not_its_owner(router: APIRouter, serve: Any) -> None:
     @router.get("/lines", response_model=LineRead)
     async def read() -> Any:
         return {"id": 1, "item_id": MEMBER, "diary": "mine"}

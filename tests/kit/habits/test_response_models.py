@@ -204,7 +204,7 @@ async def test_none_is_null(router: APIRouter, serve: Any) -> None:
     assert (await client.get("/nothing")).text == "null"
 
 
-async def test_a_table_is_no_response_model(router: APIRouter, serve: Any) -> None:
+async def test_a_table_as_response_model_is_refused(router: APIRouter, serve: Any) -> None:
     @router.get("/items", response_model=HabitItem)
     async def read(session: ReadSession) -> Any: ...
 
@@ -214,7 +214,7 @@ async def test_a_table_is_no_response_model(router: APIRouter, serve: Any) -> No
 
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 @pytest.mark.parametrize("many", [True, False])
-async def test_a_row_without_a_response_model_is_refused_with_a_sentence(
+async def test_a_row_without_a_response_model_is_refused_with_a_message(
     router: APIRouter, serve: Any, caplog: pytest.LogCaptureFixture, many: bool
 ) -> None:
     @router.get("/items", response_model=None)
@@ -242,7 +242,7 @@ class Loose(SQLModel):
     name: str
 
 
-async def test_a_model_that_is_no_read_variant_shows_a_row_too(router: APIRouter, serve: Any) -> None:
+async def test_a_response_model_may_be_another_model_than_a_read_variant(router: APIRouter, serve: Any) -> None:
     @router.get("/items", response_model=Loose)
     async def read() -> HabitItem:
         return HabitItem(id=1, name="cup")

@@ -78,7 +78,7 @@ async def test_the_status_of_the_parameter_is_the_status_of_the_answer(router: A
 
 
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
-async def test_headers_of_the_handler_win_over_those_of_the_kit(router: APIRouter, serve: Any) -> None:
+async def test_headers_of_the_handler_replace_those_of_the_kit(router: APIRouter, serve: Any) -> None:
     @router.post("/items", status_code=201, response_model=HabitItemRead)
     async def create(session: Session, response: Response) -> HabitItem:
         response.headers["Location"] = "/elsewhere"

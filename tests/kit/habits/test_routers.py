@@ -151,7 +151,7 @@ async def test_one_handler_may_serve_several_methods(router: APIRouter, serve: A
     assert (head.status_code, head.content) == (200, b"")
 
 
-async def test_a_handler_of_get_that_takes_the_session_that_writes_is_refused(router: APIRouter, serve: Any) -> None:
+async def test_a_handler_of_get_that_takes_session_is_refused(router: APIRouter, serve: Any) -> None:
     @router.get("/items")
     async def read(session: Session) -> int:
         return 1
@@ -208,3 +208,23 @@ async def test_middleware_of_the_application_surrounds_every_operation(router: A
     async with client_of(service) as client:
         answer = await client.get("/a")
     assert (answer.json(), answer.headers["x-signed"]) == ("a", "/a")
+
+
+async def test_the_log_shows_the_path_with_the_prefix_of_the_inclusion(
+    router: APIRouter, serve: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    @router.get("/items/{item_id}")
+    async def read(item_id: int) -> int:
+        return item_id
+
+    outer = APIRouter()
+    outer.include_router(router, prefix="/v1")
+    twice = APIRouter()
+    twice.include_router(outer, prefix="/old")
+    twice.include_router(outer, prefix="/new")
+    client = await serve(outer, twice)
+    with caplog.at_level("INFO", "kit"):
+        for path in ("/v1/items/1", "/old/v1/items/2", "/new/v1/items/3"):
+            assert (await client.get(path)).status_code == 200
+    logged = [record.route for record in caplog.records if hasattr(record, "route")]
+    assert logged == ["/v1/items/{item_id}", "/old/v1/items/{item_id}", "/new/v1/items/{item_id}"]

@@ -1,4 +1,4 @@
-"""Sessions: what SQLAlchemy documents of an `AsyncSession` holds for `Session` and for `ReadSession`."""
+"""Sessions: `Session` and `ReadSession` do what SQLAlchemy documents of an `AsyncSession`."""
 
 from datetime import timedelta
 from typing import Any
@@ -136,7 +136,7 @@ async def test_a_handler_may_commit_and_refresh_as_the_tutorial_does(
 
 
 @KEYS
-async def test_what_a_handler_committed_stays_if_it_fails_then(
+async def test_committed_changes_stay_if_the_handler_fails_later(
     router: APIRouter, serve: Any, names: Any, headers: Any
 ) -> None:
     @router.post("/a")
@@ -154,7 +154,7 @@ async def test_what_a_handler_committed_stays_if_it_fails_then(
 
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 @pytest.mark.parametrize("status", [403, 500])
-async def test_what_a_handler_committed_is_not_done_again_under_its_key(
+async def test_committed_changes_are_not_repeated_for_the_same_key(
     router: APIRouter, serve: Any, names: Any, status: int
 ) -> None:
     @router.post("/a")
@@ -189,7 +189,7 @@ async def test_a_handler_may_roll_back_and_go_on(router: APIRouter, serve: Any, 
 
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 @pytest.mark.parametrize("ending", ["commit", "rollback", "begin"])
-async def test_a_key_holds_whatever_the_handler_does_with_its_transaction(
+async def test_a_key_works_whatever_the_handler_does_with_its_transaction(
     router: APIRouter, serve: Any, names: Any, ending: str
 ) -> None:
     @router.post("/a")
@@ -212,7 +212,7 @@ async def test_a_key_holds_whatever_the_handler_does_with_its_transaction(
 
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 @pytest.mark.parametrize("failure", [HTTPException(503, "No."), ZeroDivisionError(), ConnectionResetError("shop")])
-async def test_a_key_whose_handler_has_committed_and_failed_says_so(
+async def test_a_key_whose_handler_committed_and_failed_is_broken_off(
     router: APIRouter, serve: Any, names: Any, failure: Exception
 ) -> None:
     @router.post("/a")
@@ -233,7 +233,7 @@ async def test_a_key_whose_handler_has_committed_and_failed_says_so(
 
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 @pytest.mark.parametrize(("age", "kind"), [(0, "in-flight"), (100, "broken-off"), (90_000, None)])
-async def test_a_key_whose_process_ended_after_a_commit_says_so_after_a_while(
+async def test_a_key_whose_process_ended_after_a_commit_is_broken_off_later(
     router: APIRouter, serve: Any, database: Database, age: int, kind: str | None
 ) -> None:
     @router.post("/a")
@@ -252,7 +252,7 @@ async def test_a_key_whose_process_ended_after_a_commit_says_so_after_a_while(
 
 
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
-async def test_an_answer_that_cannot_be_stored_leaves_no_key_in_flight(
+async def test_a_response_that_cannot_be_stored_leaves_no_key_in_flight(
     router: APIRouter, serve: Any, names: Any
 ) -> None:
     @router.post("/a")
@@ -283,7 +283,7 @@ async def test_a_handler_may_begin_itself(router: APIRouter, serve: Any, names: 
 
 
 @KEYS
-async def test_a_handler_may_catch_a_refusal_and_answer_itself(
+async def test_a_handler_may_catch_a_database_error_and_respond(
     router: APIRouter, serve: Any, names: Any, headers: Any
 ) -> None:
     @router.post("/a")
@@ -385,7 +385,7 @@ async def test_a_change_of_a_row_that_was_read_is_refused(
     assert await names() == ["a", "b", "c"]
 
 
-async def test_in_a_handler_that_writes_both_see_the_same(database: Database) -> None:
+async def test_both_sessions_of_a_writing_handler_see_the_same_rows(database: Database) -> None:
     async with database.write() as session:
         assert isinstance(session, WriteSession)
         session.add(HabitItem(name="cup"))

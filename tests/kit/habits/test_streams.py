@@ -1,4 +1,4 @@
-"""Streams: their session lives until they end, and what they write is committed before the client sees the end."""
+"""Streams: their session is open until they end, and their writes are committed before the client sees the end."""
 
 import json
 from collections.abc import AsyncIterator, Iterator
@@ -85,7 +85,7 @@ async def test_a_returned_stream_reads_until_its_end(router: APIRouter, serve: A
 
 
 def writing(router: APIRouter, **fields: Any) -> None:
-    """Two routes whose answers write while they are sent."""
+    """Two routes whose responses write while they are sent."""
 
     @router.post("/yielded")
     async def write(session: Session) -> AsyncIterator[str]:
@@ -104,7 +104,7 @@ def writing(router: APIRouter, **fields: Any) -> None:
 
 
 @pytest.mark.parametrize("path", ["/yielded", "/returned"])
-async def test_what_a_stream_writes_is_kept(router: APIRouter, serve: Any, names: Any, path: str) -> None:
+async def test_writes_of_a_stream_are_committed(router: APIRouter, serve: Any, names: Any, path: str) -> None:
     writing(router)
     client = await serve(router)
     answer = await client.post(path)
@@ -113,7 +113,7 @@ async def test_what_a_stream_writes_is_kept(router: APIRouter, serve: Any, names
 
 
 @pytest.mark.parametrize("path", ["/yielded", "/returned"])
-async def test_a_stream_whose_commit_fails_is_broken_off(
+async def test_a_stream_whose_commit_fails_is_aborted(
     router: APIRouter, new_service: Any, names: Any, path: str
 ) -> None:
     writing(router, box_id=NO_BOX)
@@ -125,7 +125,7 @@ async def test_a_stream_whose_commit_fails_is_broken_off(
 
 
 @pytest.mark.parametrize("path", ["/yielded", "/returned"])
-async def test_what_a_stream_wrote_is_undone_if_the_client_leaves(
+async def test_writes_of_a_stream_are_rolled_back_if_the_client_disconnects(
     router: APIRouter, new_service: Any, names: Any, path: str
 ) -> None:
     writing(router)
@@ -134,9 +134,7 @@ async def test_what_a_stream_wrote_is_undone_if_the_client_leaves(
     assert await names() == []
 
 
-async def test_what_a_handler_wrote_before_its_stream_is_committed_before_it(
-    router: APIRouter, serve: Any, names: Any
-) -> None:
+async def test_writes_before_a_stream_are_committed_before_it(router: APIRouter, serve: Any, names: Any) -> None:
     @router.post("/items")
     async def create(session: Session) -> StreamingResponse:
         session.add(HabitItem(name="cup"))
@@ -150,7 +148,7 @@ async def test_what_a_handler_wrote_before_its_stream_is_committed_before_it(
     assert (await client.post("/items")).text == "cup"
 
 
-async def test_a_stream_that_fails_is_broken_off_and_undone(router: APIRouter, new_service: Any, names: Any) -> None:
+async def test_a_failing_stream_is_aborted_and_rolled_back(router: APIRouter, new_service: Any, names: Any) -> None:
     @router.post("/items")
     async def create(session: Session) -> AsyncIterator[int]:
         session.add(HabitItem(name="cup"))
@@ -175,7 +173,7 @@ async def test_many_streams_leave_no_connection_behind(router: APIRouter, new_se
     await until_collected(lambda: database.reader.pool.checkedout() == 0)
 
 
-async def test_every_kind_of_response_is_sent_as_it_is(router: APIRouter, serve: Any, tmp_path: Path) -> None:
+async def test_every_response_class_is_sent_unchanged(router: APIRouter, serve: Any, tmp_path: Path) -> None:
     file = tmp_path / "file.txt"
     file.write_text("file")
     answers = {
@@ -197,7 +195,7 @@ async def test_every_kind_of_response_is_sent_as_it_is(router: APIRouter, serve:
     assert (await client.get("/file")).text == "file"
 
 
-async def test_a_returned_response_leaves_after_the_commit(router: APIRouter, serve: Any, names: Any) -> None:
+async def test_a_returned_response_is_sent_after_the_commit(router: APIRouter, serve: Any, names: Any) -> None:
     @router.post("/items")
     async def create(session: Session) -> PlainTextResponse:
         session.add(HabitItem(name="cup"))
@@ -214,7 +212,7 @@ async def test_a_returned_response_leaves_after_the_commit(router: APIRouter, se
     assert await names() == ["cup"]
 
 
-async def test_server_sent_events_that_write_are_kept(router: APIRouter, serve: Any, names: Any) -> None:
+async def test_writes_of_server_sent_events_are_committed(router: APIRouter, serve: Any, names: Any) -> None:
     @router.post("/events", response_class=EventSourceResponse)
     async def events(session: Session) -> AsyncIterator[ServerSentEvent]:
         yield ServerSentEvent(data=1)

@@ -1,9 +1,9 @@
-"""Tests of what surrounds the routes; many of them are no coroutines, because their clients have loops of their own."""
+"""Fixtures of the server's tests, many of which are not coroutines: their clients run their own event loops."""
 
 import pytest
 
 
 @pytest.fixture(autouse=True)
 def async_fixtures(anyio_backend: str) -> str:
-    """Lets tests that are no coroutines use fixtures that are."""
+    """Let tests that are not coroutines use asynchronous fixtures."""
     return anyio_backend

@@ -1,4 +1,4 @@
-"""An application for tests with servers in processes of their own."""
+"""An application for tests with servers in separate processes."""
 
 import asyncio
 import gc
@@ -21,7 +21,7 @@ app = small_service(
 
 @app.get("/process")
 async def process(session: ReadSession) -> dict[str, int]:
-    """What the process is, after a look at the database."""
+    """Facts about the process, after a query."""
     await session.exec(select(1))
     return {"threshold": gc.get_threshold()[0], "frozen": gc.get_freeze_count()}
 

@@ -25,7 +25,7 @@ OWN = frozenset(
         "GET /health/ready",
     }
 )
-"""Routes of the kit that need no token."""
+"""The routes of the kit that need no token."""
 BOSS, MEMBER = 1, 2
 
 
@@ -40,7 +40,7 @@ def small_service(
     database: Database | None = None,
     **options: Any,
 ) -> Service:
-    """A service with these routers; its database, if it is not given, is in memory."""
+    """A service with these routers. The default database is in memory."""
     limits = LoginLimits("memory://", per_account=10, per_address=100, window=60)
     database = database or Database(make_url("sqlite+aiosqlite://"))
     runtime = Runtime(database, Authenticator(auth, TOKENS, find), limits, [KEY])

@@ -1,4 +1,4 @@
-"""What is refused when the application starts: with a sentence that names it, and says what to write instead."""
+"""Checks at start: the message names the fault, and says what to write instead."""
 
 from collections.abc import AsyncIterator
 from functools import partial
@@ -19,7 +19,7 @@ REGISTRY = registry()
 
 
 class CheckedBase(SQLModel, registry=REGISTRY):
-    """Its tables are in no migration."""
+    """The base of tables without migrations."""
 
 
 class CheckedThing(CheckedBase, table=True):
@@ -37,7 +37,7 @@ class Box(BaseModel):
 
 
 async def fault_of(service: Service) -> str:
-    """What is said when the service starts; and the first request without a start says the same."""
+    """The message at start, which the first request without a start also gets."""
     with pytest.raises(ValueError, match=r".") as refused:
         async with service.router.lifespan_context(service):
             pass
@@ -69,7 +69,7 @@ async def test_a_get_that_takes_the_session_for_writing_is_refused() -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
-async def test_so_is_a_plain_route_whose_dependency_writes(method: str) -> None:
+async def test_a_plain_get_whose_dependency_writes_is_refused(method: str) -> None:
     router = APIRouter(dependencies=[Depends(writes)])
 
     @router.api_route("/plain", methods=[method, "POST"])
@@ -101,7 +101,7 @@ async def test_an_operation_whose_methods_have_different_permissions_is_refused(
     assert "things (GET /things/) answers GET, POST, which have different permissions: write a handler" in fault
 
 
-async def test_an_operation_whose_methods_have_one_permission_is_not() -> None:
+async def test_an_operation_whose_methods_have_the_same_permission_is_accepted() -> None:
     router = resource(read=Who.MEMBERS, create=Who.MEMBERS)
 
     @router.api_route("/", methods=["GET", "POST"])
@@ -134,7 +134,7 @@ async def test_a_response_model_that_contains_a_table_is_refused(model: Any) -> 
     )
 
 
-async def test_so_is_a_return_annotation_and_a_stream_of_rows() -> None:
+async def test_a_return_annotation_and_a_stream_of_a_table_are_refused() -> None:
     router = APIRouter()
 
     @router.get("/one")
@@ -150,7 +150,7 @@ async def test_so_is_a_return_annotation_and_a_stream_of_rows() -> None:
     assert "many (GET /many) answers with the table" in fault
 
 
-async def test_a_response_model_of_ones_own_may_go_with_a_table_in_the_annotation() -> None:
+async def test_an_explicit_response_model_allows_a_table_in_the_annotation() -> None:
     router = APIRouter()
 
     @router.get("/one", response_model=CheckedThingRead)
@@ -190,7 +190,7 @@ async def test_an_operation_for_anyone_has_to_be_listed() -> None:
     small_service(router, public={"GET /things/"}, closed={"GET /things/"}).check_routes()
 
 
-async def test_a_public_name_of_no_route_is_refused_with_those_that_are_alike() -> None:
+async def test_an_unknown_public_name_is_refused_with_similar_names() -> None:
     router = resource(read=Who.MEMBERS)
 
     @router.get("/")
@@ -239,7 +239,7 @@ async def test_a_route_past_the_router_is_refused_because_nothing_checks_its_per
     )
 
 
-async def test_a_route_class_that_nobody_knows_is_refused() -> None:
+async def test_an_unknown_route_class_is_refused() -> None:
     class Strange(BaseRoute):
         def matches(self, scope: Any) -> Any:
             return Match.NONE, {}
@@ -259,7 +259,7 @@ async def test_an_event_handler_that_fastapi_would_not_call_is_refused() -> None
     )
 
 
-async def test_all_faults_are_said_at_once() -> None:
+async def test_all_faults_are_reported_at_once() -> None:
     router = resource(read=Who.ANYONE)
 
     @router.get("/", response_model=CheckedThing)
@@ -287,7 +287,7 @@ async def test_a_route_that_is_added_by_a_decorator_is_checked_before_the_next_r
             await client.get("/late")
 
 
-def test_a_read_variant_is_no_table() -> None:
+def test_a_read_variant_is_not_a_table() -> None:
     assert not hasattr(Read, "__table__")
 
 
@@ -325,7 +325,7 @@ async def test_handlers_with_one_operation_id_are_refused() -> None:
     assert "have one operation id, 'same'" in faults[1]
 
 
-async def test_a_handler_behind_another_of_its_path_is_refused() -> None:
+async def test_a_second_handler_of_a_path_and_method_is_refused() -> None:
     router = APIRouter()
 
     @router.get("/things")
@@ -371,7 +371,7 @@ async def test_a_plain_route_takes_every_body() -> None:
         assert (await client.post("/raw", content=b"abc", headers=headers)).json() == 3
 
 
-async def test_an_annotation_that_cannot_be_resolved_is_no_fault() -> None:
+async def test_an_annotation_that_cannot_be_resolved_is_accepted() -> None:
     async def answer() -> "Nobody":  # type: ignore[name-defined]  # noqa: F821
         return {}
 

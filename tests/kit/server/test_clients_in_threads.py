@@ -1,4 +1,4 @@
-"""A service whose clients run in threads, each with an event loop of its own: `TestClient`, and loops side by side."""
+"""Clients in threads, each with its own event loop: `TestClient`, and concurrent loops."""
 
 import gc
 import threading
@@ -15,7 +15,7 @@ from tests.kit.service import FAST_PATH, clear, create_runtime, create_service
 
 @pytest.fixture
 async def empty_url(library_url: str) -> str:
-    """The URL of the library, without rows."""
+    """The URL of the bookshop's database, without rows."""
     database = Database(url_for(library_url))
     await clear(database)
     await database.dispose()
@@ -25,7 +25,7 @@ async def empty_url(library_url: str) -> str:
 @pytest.fixture(params=[False, True] if FAST_PATH else [False], ids=["plain", "fast"][: 1 + FAST_PATH])
 def service(request: pytest.FixtureRequest, empty_url: str) -> Iterator[Service]:
     yield create_service(create_runtime(Database(url_for(empty_url))), fast=request.param)
-    gc.collect()  # what was not closed would say so now
+    gc.collect()  # reports unclosed resources now
 
 
 def use(client: TestClient, *, books: int) -> None:
@@ -41,7 +41,7 @@ def test_a_client_without_a_lifespan_has_a_loop_for_each_request(service: Servic
         use(client, books=number + 1)
 
 
-def test_clients_one_after_the_other_have_a_loop_each(service: Service) -> None:
+def test_consecutive_clients_have_separate_loops(service: Service) -> None:
     for number in range(3):
         with TestClient(service) as client:
             use(client, books=number + 1)

@@ -1,4 +1,4 @@
-"""A database that is used from several event loops: one after the other, and at the same time."""
+"""A database in several event loops, one after the other and at the same time."""
 
 import asyncio
 import subprocess
@@ -23,7 +23,7 @@ PROJECT = Path(__file__).parents[3]
 
 @pytest.fixture
 async def empty_url(library_url: str) -> str:
-    """The URL of the library, without rows."""
+    """The URL of the bookshop's database, without rows."""
     database = Database(url_for(library_url))
     await clear(database)
     await database.dispose()
@@ -41,7 +41,7 @@ def test_a_loop_for_each_test_as_pytest_asyncio_has_it(empty_url: str) -> None:
         assert asyncio.run(count()) == 0
 
 
-def test_the_engines_pass_from_loop_to_loop_and_every_connection_is_closed(empty_url: str) -> None:
+def test_engines_are_used_by_consecutive_loops_and_connections_are_closed(empty_url: str) -> None:
     database = Database(url_for(empty_url))
     seen = []
 
@@ -59,7 +59,7 @@ def test_the_engines_pass_from_loop_to_loop_and_every_connection_is_closed(empty
     assert all(engines is database.primary for engines in seen)
 
 
-def test_a_loop_beside_another_has_engines_of_its_own(empty_url: str) -> None:
+def test_a_concurrent_loop_has_separate_engines(empty_url: str) -> None:
     database, others = Database(url_for(empty_url)), []
 
     async def ask() -> None:
@@ -77,7 +77,7 @@ def test_a_loop_that_was_closed_without_cleaning_up_does_not_keep_the_engines(em
     database = Database(url_for(empty_url))
 
     async def claim() -> Any:
-        return database.engines  # without a connection, which nobody could close
+        return database.engines  # without a connection, which could not be closed later
 
     loop = asyncio.new_event_loop()
     assert loop.run_until_complete(claim()) is database.primary
@@ -145,7 +145,7 @@ def test_a_program_ends_at_once_and_without_a_warning(empty_url: str) -> None:
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
-def test_a_turn_of_an_idempotency_key_is_one_of_its_event_loop() -> None:
+def test_locks_of_idempotency_keys_belong_to_an_event_loop() -> None:
     key, is_taken, is_done = IdempotencyKey(b"k", b"r", ()), threading.Event(), threading.Event()
 
     async def take_turns() -> None:

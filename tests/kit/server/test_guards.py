@@ -1,4 +1,4 @@
-"""Permissions of what is no route of FastAPI: superusers, unless `public` lists it."""
+"""Permissions of routes that are not FastAPI's: superusers, unless `public` lists them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +33,7 @@ async def echo(websocket: WebSocket) -> None:
 
 
 class Endpoint:
-    """An ASGI application, as Starlette takes it for an endpoint."""
+    """An ASGI application as an endpoint of Starlette."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await PlainTextResponse("hello")(scope, receive, send)
@@ -103,7 +103,7 @@ added = pytest.mark.parametrize(("add", "name", "path"), ADDED)
 
 
 @added
-async def test_what_is_no_route_of_fastapi_is_for_superusers(add: Add, name: str, path: str) -> None:
+async def test_routes_that_are_not_fastapis_are_for_superusers(add: Add, name: str, path: str) -> None:
     service = small_service()
     add(service)
     async with asking(service) as client:
@@ -116,7 +116,7 @@ async def test_what_is_no_route_of_fastapi_is_for_superusers(add: Add, name: str
 
 
 @added
-async def test_what_public_lists_is_for_anyone(add: Add, name: str, path: str) -> None:
+async def test_routes_listed_in_public_are_for_anyone(add: Add, name: str, path: str) -> None:
     service = small_service(public={name})
     add(service)
     async with asking(service) as client:
@@ -133,14 +133,14 @@ async def test_an_override_of_the_caller_counts(add: Add, name: str, path: str) 
 
 
 @added
-async def test_without_authentication_everything_is_open(add: Add, name: str, path: str) -> None:
+async def test_without_authentication_every_route_is_public(add: Add, name: str, path: str) -> None:
     service = small_service(auth=False)
     add(service)
     async with asking(service) as client:
         assert (await client.get(path)).text == "hello"
 
 
-async def test_what_is_added_after_the_first_request_is_guarded_too() -> None:
+async def test_routes_added_after_the_first_request_are_guarded_too() -> None:
     service = small_service()
     async with asking(service) as client:
         assert (await client.get("/x/hello")).status_code == 404
@@ -158,7 +158,7 @@ LATE: list[tuple[Callable[[APIRouter], object], str]] = [
 
 @pytest.mark.parametrize(("add", "path"), LATE)
 @pytest.mark.parametrize("is_noticed_by_fastapi", [True, False])
-async def test_what_is_added_to_a_nested_router_after_the_first_request_is_guarded_too(
+async def test_routes_added_to_a_nested_router_after_the_first_request_are_guarded_too(
     add: Callable[[APIRouter], object], path: str, is_noticed_by_fastapi: bool
 ) -> None:
     router, outer = APIRouter(), APIRouter(prefix="/x")
@@ -188,7 +188,7 @@ async def test_a_frontend_of_a_router_is_for_superusers(pages: Path) -> None:
             assert (await client.get(path, headers=bearer(BOSS))).status_code == 200
 
 
-async def test_a_router_that_another_application_includes_too_is_open_there() -> None:
+async def test_a_router_that_another_application_includes_too_is_not_guarded_there() -> None:
     router = APIRouter()
     router.add_route("/hello", hello)
     service, other = small_service(router), FastAPI()
@@ -198,7 +198,7 @@ async def test_a_router_that_another_application_includes_too_is_open_there() ->
         assert (await free.get("/hello")).text == "hello"
 
 
-async def test_an_operation_in_another_application_says_what_it_needs() -> None:
+async def test_an_operation_in_another_application_reports_what_it_needs() -> None:
     router, other = APIRouter(route_class=allowing()), FastAPI()
 
     @router.get("/things")
@@ -357,7 +357,7 @@ async def test_the_assets_of_the_docs_are_public_because_they_are_listed() -> No
         assert (await client.get("/docs/assets/swagger-ui.css")).status_code == 200
 
 
-def test_static_files_are_mounted_as_fastapi_says(pages: Path) -> None:
+def test_static_files_are_mounted_as_fastapi_documents(pages: Path) -> None:
     service = small_service(public={"MOUNT /static"})
     service.mount("/static", StaticFiles(directory=pages), name="static")
     client = TestClient(service)

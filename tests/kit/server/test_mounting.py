@@ -1,4 +1,4 @@
-"""Other applications in the service, and the service in another application."""
+"""Mounting: other applications in the service, and the service in another application."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ def library_on(url: str, **options: Any) -> Service:
 
 @pytest.fixture
 async def mounted(library_url: str) -> AsyncIterator[Service]:
-    """The library, whose tables are there, and whose lifespan does not run."""
+    """The bookshop with its tables, without its lifespan."""
     service = library_on(library_url)
     await clear(service.runtime.database)
     yield service
@@ -39,7 +39,7 @@ async def mounted(library_url: str) -> AsyncIterator[Service]:
 
 
 def outer_of(service: Service, kind: type[Starlette] = FastAPI) -> Starlette:
-    """An application of this kind, with the service at /api/v1."""
+    """An application of this kind, with the service mounted at /api/v1."""
     outer = kind()
     outer.state.name = "outer"
     outer.mount("/api/v1", service)
@@ -65,7 +65,7 @@ async def test_another_fastapi_in_the_service_has_its_own_state_and_overrides() 
         assert (await client.get("/health/live")).status_code == 200
 
 
-async def test_a_service_in_a_service_has_one_request_id_and_one_line_in_the_log(
+async def test_a_mounted_service_shares_the_request_id_and_the_log_line(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     inner, outer = small_service(auth=False), small_service(auth=False)
@@ -114,9 +114,7 @@ async def test_health_checks_are_served_under_a_prefix_whatever_the_host_is(moun
         assert (await client.get("/api/v1/books/")).json()["type"] == "urn:problem:untrusted-host"
 
 
-async def test_the_log_says_once_that_the_lifespan_has_not_run(
-    mounted: Service, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_a_missing_lifespan_is_logged_once(mounted: Service, caplog: pytest.LogCaptureFixture) -> None:
     async with asking(outer_of(mounted)) as client:
         for _ in range(3):
             assert (await client.get("/api/v1/books/")).status_code == 200
@@ -125,7 +123,7 @@ async def test_the_log_says_once_that_the_lifespan_has_not_run(
     assert "async with service.router.lifespan_context(service)" in warning.message
 
 
-async def test_without_tables_the_answer_says_so_and_that_the_lifespan_has_not_run(
+async def test_a_missing_table_and_a_missing_lifespan_are_reported(
     new_database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(migrations, "state_of", lambda _: migrations.State(missing=("0001_first",)))
@@ -143,7 +141,7 @@ async def test_without_tables_the_answer_says_so_and_that_the_lifespan_has_not_r
     await service.runtime.database.dispose()
 
 
-async def test_a_plain_route_says_the_same(new_database: Any) -> None:
+async def test_a_plain_route_reports_the_same(new_database: Any) -> None:
     service = library_on(await new_database())
 
     @service.get("/plain")
@@ -156,7 +154,9 @@ async def test_a_plain_route_says_the_same(new_database: Any) -> None:
     await service.runtime.database.dispose()
 
 
-def test_in_the_lifespan_of_the_outer_application_it_runs(library_url: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_lifespan_runs_within_that_of_the_outer_application(
+    library_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     started = []
 
     async def on_start() -> None:
@@ -178,11 +178,11 @@ def test_in_the_lifespan_of_the_outer_application_it_runs(library_url: str, capl
     assert not [record for record in caplog.records if record.levelno == logging.WARNING]
 
 
-async def test_after_the_lifespan_a_missing_table_is_said_without_it(new_database: Any) -> None:
+async def test_after_the_lifespan_only_a_missing_table_is_reported(new_database: Any) -> None:
     service = library_on(await new_database())
     async with service.router.lifespan_context(service), asking(service) as client:
         detail = (await client.get("/books/")).json()["detail"]
-    assert detail == "A table is missing in the database: it is not migrated; run `make migrate`."
+    assert detail == "A table is missing: the database is not migrated; run `make migrate`."
 
 
 async def test_the_root_path_of_the_server_is_in_every_reference(mounted: Service) -> None:

@@ -1,4 +1,4 @@
-"""The OpenAPI document is one, whoever asks for it, and whenever."""
+"""There is one OpenAPI document, however and whenever it is requested."""
 
 from typing import Any, Self
 
@@ -34,7 +34,7 @@ async def test_fastapis_own_document_can_be_made_and_does_not_replace_it() -> No
     assert service.openapi() is before
 
 
-async def test_a_document_of_ones_own_is_served() -> None:
+async def test_a_custom_document_is_served() -> None:
     service = library_service()
 
     def mine() -> dict[str, object]:
@@ -86,7 +86,7 @@ async def answer_late() -> str:
     return "late"
 
 
-async def test_a_document_can_be_changed_and_is_made_anew_where_it_was_removed() -> None:
+async def test_a_document_can_be_changed_and_is_generated_again_if_removed() -> None:
     service = library_service()
     service.openapi()["info"]["x-logo"] = "logo.png"
     async with asking(service) as client:
@@ -95,7 +95,7 @@ async def test_a_document_can_be_changed_and_is_made_anew_where_it_was_removed()
         assert "x-logo" not in (await client.get("/openapi.json")).json()["info"]
 
 
-async def test_a_document_of_ones_own_may_extend_that_of_the_service() -> None:
+async def test_a_custom_document_may_extend_that_of_the_service() -> None:
     service = library_service()
 
     def extended() -> dict[str, Any]:
@@ -114,7 +114,7 @@ async def test_a_document_of_ones_own_may_extend_that_of_the_service() -> None:
             assert "Problem" in document["components"]["schemas"]
 
 
-async def test_all_that_fastapi_takes_for_the_document_is_in_it() -> None:
+async def test_all_document_options_of_fastapi_work() -> None:
     router = APIRouter(tags=["books"])
     router.add_api_route("/books", answer_late)
     service = small_service(

@@ -38,7 +38,7 @@ def make_service(pages: Path) -> Service:
     return service
 
 
-def test_each_route_has_a_line_with_its_path_who_may_use_it_and_its_place(tmp_path: Path) -> None:
+def test_each_route_has_a_line_with_its_path_permission_and_source(tmp_path: Path) -> None:
     lines = describe_routes(make_service(tmp_path)).splitlines()
     assert lines == sorted(lines, key=lambda line: line.split()[1])
     assert len({line.index(line.split()[1]) for line in lines}) == 1, "aligned"

@@ -51,7 +51,7 @@ class Server:
                     return
 
     async def end(self) -> int:
-        """Its exit code."""
+        """Stop the server. Returns its exit code."""
         return await asyncio.to_thread(self.process.wait, 20)
 
 
@@ -75,7 +75,7 @@ async def server(request: pytest.FixtureRequest, new_database: object, log_file:
 
 
 def free_port() -> int:
-    """Below the ports that the system gives to clients."""
+    """A port below those for outgoing connections."""
     while True:
         port = random.randint(10_000, 32_000)
         with socket.socket() as free:
@@ -107,7 +107,7 @@ async def test_a_server_tunes_serves_and_stops_when_the_last_request_has_ended(s
 
 
 async def until_unready(client: httpx.AsyncClient) -> None:
-    """Until the server, or that of its workers who is asked, has heard the signal."""
+    """Wait until the server, or the worker that answers, has received the signal."""
 
     async def is_unready() -> bool:
         return await readiness(client) in (503, None)
@@ -116,7 +116,7 @@ async def until_unready(client: httpx.AsyncClient) -> None:
 
 
 async def readiness(client: httpx.AsyncClient) -> int | None:
-    """The status of the health check; None if the server takes no requests any more."""
+    """The status of the health check; None if the server accepts no requests any more."""
     try:
         return (await client.get("/health/ready")).status_code
     except httpx.TransportError:

@@ -1,4 +1,4 @@
-"""Streams do not hold the places of other requests, and are bounded by themselves."""
+"""Streams do not occupy the places of other requests, and have a bound of their own."""
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
@@ -28,7 +28,7 @@ STREAMS = 3
 
 
 class Source:
-    """An endless source of lines, which counts those who listen."""
+    """An endless source of lines, which counts its listeners."""
 
     def __init__(self) -> None:
         self.listeners = self.closed = 0
@@ -94,7 +94,7 @@ def streaming_service(source: Source, **options: Any) -> Service:
 
 @asynccontextmanager
 async def served(service: Service) -> AsyncIterator[str]:
-    """The address of a real server of this application, in this process."""
+    """The URL of a real server of this application, in this process."""
     server = uvicorn.Server(uvicorn.Config(service, port=0, log_config=None, lifespan="off"))
     running = asyncio.create_task(server.serve())
     async with asyncio.timeout(20):
@@ -106,7 +106,7 @@ async def served(service: Service) -> AsyncIterator[str]:
 
 
 @pytest.mark.parametrize("path", ["/response", "/lines", "/events"])
-async def test_endless_streams_leave_the_places_to_other_requests(source: Source, path: str) -> None:
+async def test_endless_streams_do_not_occupy_the_places_of_other_requests(source: Source, path: str) -> None:
     async with served(streaming_service(source)) as url, httpx.AsyncClient(base_url=url) as client:
         async with many_streams(client, path) as streams:
             assert [stream.status_code for stream in streams] == [200] * STREAMS
@@ -124,7 +124,7 @@ async def test_endless_streams_leave_the_places_to_other_requests(source: Source
 
 @asynccontextmanager
 async def many_streams(client: httpx.AsyncClient, path: str) -> AsyncIterator[list[httpx.Response]]:
-    """As many streams as may be, each of which has begun."""
+    """As many streams as are allowed, each of which has begun."""
     opened = [client.stream("GET", path) for _ in range(STREAMS)]
     streams = [await stream.__aenter__() for stream in opened]
     yield streams
@@ -159,13 +159,13 @@ async def test_a_stream_that_is_refused_is_aborted_and_logged_without_a_tracebac
     assert not [record for record in caplog.records if record.exc_info]
 
 
-async def test_streams_that_end_give_their_places_back(source: Source) -> None:
+async def test_streams_that_end_release_their_places(source: Source) -> None:
     async with asking(streaming_service(source)) as client:
         for _ in range(3 * STREAMS):
             assert (await client.get("/short")).text == "ab"
 
 
-async def test_a_response_of_known_length_is_no_stream(source: Source) -> None:
+async def test_a_response_of_known_length_does_not_count_as_a_stream(source: Source) -> None:
     service = small_service(streaming_router(source), auth=False, layers=Layers(max_streams=0))
     async with asking(service) as client:
         for path in ("/file", "/plain", "/docs"):
@@ -173,7 +173,7 @@ async def test_a_response_of_known_length_is_no_stream(source: Source) -> None:
         assert (await client.get("/books", headers={"If-None-Match": "*"})).status_code == 404
 
 
-async def test_a_response_without_content_is_no_stream() -> None:
+async def test_a_response_without_content_does_not_count_as_a_stream() -> None:
     async def nothing(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 204, "headers": []})
         await send({"type": "http.response.body", "body": b""})
@@ -182,7 +182,7 @@ async def test_a_response_without_content_is_no_stream() -> None:
         assert (await client.get("/")).status_code == 204
 
 
-async def test_what_is_sent_after_the_refusal_is_refused_too() -> None:
+async def test_sending_after_the_refusal_is_refused_too() -> None:
     failures = []
 
     async def stubborn(scope: Scope, receive: Receive, send: Send) -> None:

@@ -19,7 +19,7 @@ Call = Callable[[Request], Awaitable[Response]]
 
 
 class TeapotError(Exception):
-    """A failure of the user's domain."""
+    """An exception of the user's domain."""
 
 
 def failing_router() -> APIRouter:
@@ -87,7 +87,7 @@ async def test_an_exception_in_middleware_is_a_500_with_the_request_id_and_one_t
     assert len(tracebacks(caplog)) == 1
 
 
-async def test_middleware_may_answer_by_itself() -> None:
+async def test_middleware_may_respond_itself() -> None:
     service = small_service()
 
     @service.middleware("http")
@@ -133,7 +133,7 @@ async def test_under_a_server_an_exception_that_was_answered_is_not_raised_again
         assert (await client.get("/broken")).status_code == 500
 
 
-async def test_an_exception_class_of_ones_own_has_its_handler() -> None:
+async def test_a_custom_exception_class_may_have_a_handler() -> None:
     service = small_service(failing_router(), auth=False)
 
     @service.exception_handler(TeapotError)
@@ -169,10 +169,10 @@ async def test_handlers_that_are_given_to_the_service_come_before_its_own() -> N
         assert (await client.get("/status/404")).json()["type"] == "urn:problem:not-found"
 
 
-async def test_a_path_of_no_route_is_no_such_thing() -> None:
+async def test_an_unknown_path_is_a_404() -> None:
     async with asking(small_service()) as client:
         answer = await client.get("/nowhere")
-    assert (answer.status_code, answer.json()["detail"]) == (404, "There is no such thing.")
+    assert (answer.status_code, answer.json()["detail"]) == (404, "The resource does not exist.")
 
 
 async def test_a_handler_that_fails_itself_leaves_a_500(caplog: pytest.LogCaptureFixture) -> None:
@@ -188,7 +188,7 @@ async def test_a_handler_that_fails_itself_leaves_a_500(caplog: pytest.LogCaptur
     assert len(tracebacks(caplog)) == 1
 
 
-def test_a_lifespan_of_ones_own_runs_inside_of_the_services_and_its_state_is_seen() -> None:
+def test_a_custom_lifespan_runs_inside_of_the_services() -> None:
     events = []
 
     @asynccontextmanager

@@ -1,0 +1,85 @@
+"""Comments of migrations: the number of rows that an operation loses or fails on, and columns that may be renamed."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from alembic.operations import ops
+from sqlalchemy import BigInteger, ColumnElement, Connection, Integer, SmallInteger, String, func, select, table, text
+from sqlalchemy import column as plain_column
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.types import TypeEngine
+
+from kit.database.revision_operations import CommentOp
+from kit.database.sqlite_reflection import escaped
+
+
+def hints(op: ops.ModifyTableOps) -> Iterator[str]:
+    """How to write a rename, for each dropped column that an added column of the same type may replace."""
+    added = [part.column for part in op.ops if isinstance(part, ops.AddColumnOp)]
+    for part in op.ops:
+        dropped = part.to_column() if isinstance(part, ops.DropColumnOp) else None
+        for new in added:
+            if dropped is not None and same_kind(dropped.type, new.type):
+                name, command = f"{op.table_name}.{dropped.name}", f"RENAME={op.table_name}.{dropped.name}:{new.name}"
+                yield f"If {name} is called {new.name} now, remove this file, and run: make migration {command}"
+
+
+def same_kind(one: TypeEngine[Any], other: TypeEngine[Any]) -> bool:
+    """Whether two column types have the same Python type, so that one column may be the other one, renamed."""
+    kinds = [getattr(type_, "impl_instance", type_).python_type for type_ in (one, other)]
+    return kinds[0] is kinds[1]
+
+
+def losses(connection: Connection, name: str, op: ops.MigrateOperation) -> Iterator[CommentOp]:
+    """The number of rows whose data an operation on a table loses, or on which it fails."""
+    if isinstance(op, ops.DropColumnOp):
+        number = counted(connection, name, plain_column(op.column_name).is_not(None))
+        yield CommentOp(f"Loses {name}.{op.column_name} of {number}.")
+    elif isinstance(op, ops.AlterColumnOp) and op.modify_type is not None:
+        yield from narrowing(connection, name, op)
+    elif isinstance(op, ops.AlterColumnOp) and op.modify_nullable is False:
+        number = counted(connection, name, plain_column(op.column_name).is_(None))
+        yield CommentOp(f"{name}.{op.column_name} is NULL in {number}, which must get a value first.")
+    elif isinstance(op, ops.CreateCheckConstraintOp):
+        number = counted(connection, name, text(f"NOT ({escaped(sql_of(connection, op.condition))})"))
+        if number not in (NONE, UNKNOWN):
+            yield CommentOp(f"{op.constraint_name} is violated by {number}, which must get other values first.")
+
+
+def sql_of(connection: Connection, condition: Any) -> str:
+    return str(condition.compile(connection, compile_kwargs={"literal_binds": True}))
+
+
+def narrowing(connection: Connection, name: str, op: ops.AlterColumnOp) -> Iterator[CommentOp]:
+    """The number of rows whose value the new type of a column cannot hold."""
+    column: ColumnElement[Any] = plain_column(op.column_name)
+    old, new = op.existing_type, op.modify_type
+    length, former = getattr(new, "length", None), getattr(old, "length", None)
+    if isinstance(new, String) and isinstance(old, String):
+        if length is not None and (former is None or former > length):
+            number = counted(connection, name, func.length(column) > length)
+            yield CommentOp(f"{name}.{op.column_name} is longer than {length} characters in {number}.")
+    elif not isinstance(new, Integer) or not isinstance(old, Integer):
+        number = counted(connection, name, column.is_not(None))
+        yield CommentOp(f"Changes the type of {name}.{op.column_name} in {number}.")
+    elif bits(new) < bits(old):
+        number = counted(connection, name, func.abs(column) >= 2 ** (bits(new) - 1))
+        yield CommentOp(f"{name}.{op.column_name} does not fit into {bits(new)} bits in {number}.")
+
+
+def bits(type_: Integer) -> int:
+    return 16 if isinstance(type_, SmallInteger) else 64 if isinstance(type_, BigInteger) else 32
+
+
+NONE, UNKNOWN = "0 rows", "an unknown number of rows"
+
+
+def counted(connection: Connection, name: str, condition: Any = None) -> str:
+    """The current number of rows in this database, as text: `1 row`, or `an unknown number of rows`."""
+    statement = select(func.count()).select_from(table(name))
+    try:
+        with connection.begin_nested():
+            number = connection.scalar(statement if condition is None else statement.where(condition))
+    except DBAPIError:  # the condition may name a column that does not exist yet
+        return UNKNOWN
+    return "1 row" if number == 1 else f"{number} rows"

@@ -1,0 +1,118 @@
+"""Reflection of SQLite: reads the parts of a table that SQLAlchemy's dialect does not read.
+
+These are indexes on expressions, CHECKs without a name, AUTOINCREMENT and collations, all found in the text of the
+statement that created the table or the index, which SQLite stores in `sqlite_master`.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import Connection, text
+from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
+
+QUOTED = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|`[^`]*`|\[[^\]]*\]|--[^\n]*|/\*.*?\*/", re.DOTALL)
+
+TEXT = re.compile(r"'(?:[^']|'')*'")
+COLLATED = re.compile(r"[\"\[`]?(\w+)[\"\]`]?\s.*\bCOLLATE\s+\"?(\w+)", re.IGNORECASE | re.DOTALL)
+
+
+class CompleteSQLiteDialect(SQLiteDialect_aiosqlite):
+    """SQLAlchemy's dialect for SQLite and aiosqlite, which also reads indexes on expressions."""
+
+    supports_statement_cache = True
+
+    def get_indexes(self, connection: Connection, table_name: str, schema: str | None = None, **kw: Any) -> Any:
+        """As SQLAlchemy's, with the indexes on expressions. All expressions of an index are one text."""
+        indexes = list(super().get_indexes(connection, table_name, schema, **kw))  # type: ignore[no-untyped-call]
+        known = {index["name"] for index in indexes}
+        for name, sql in stored(connection, "index", table_name).items():
+            if name not in known:
+                indexes.append(expression_index(name, sql))
+        return indexes
+
+    def get_check_constraints(self, *args: Any, **kw: Any) -> Any:
+        """The CHECKs with a name. Alembic would warn of the others, which `CompleteSQLiteImpl` copies."""
+        checks = super().get_check_constraints(*args, **kw)  # type: ignore[no-untyped-call]
+        return [check for check in checks if check["name"]]
+
+    def unnamed_checks(self, connection: Connection, table: str) -> list[str]:
+        checks = super().get_check_constraints(connection, table)  # type: ignore[no-untyped-call]
+        return [check["sqltext"] for check in checks if not check["name"]]
+
+
+def stored(connection: Connection, kind: str, table: str) -> dict[str, str]:
+    """The statements that created the indexes or triggers (`kind`) of a table, by name.
+
+    Indexes that SQLite created for a constraint have no statement, and are left out.
+    """
+    query = "SELECT name, sql FROM sqlite_master WHERE type = ? AND lower(tbl_name) = lower(?) AND sql IS NOT NULL"
+    return {row.name: row.sql for row in connection.exec_driver_sql(query, (kind, table))}
+
+
+def expression_index(name: str, sql: str) -> dict[str, Any]:
+    """An index on expressions, as SQLAlchemy's inspector describes indexes, parsed from its CREATE INDEX."""
+    start = without_quoted(sql).index("(")
+    end = closing(sql, start)
+    _, _, condition = sql[end + 1 :].strip().partition(" ")
+    where = {"sqlite_where": text(escaped(condition))} if condition else {}
+    is_unique = re.match(r"\s*CREATE\s+UNIQUE\b", sql, re.IGNORECASE) is not None
+    expressions = escaped(sql[start + 1 : end])
+    return {
+        "name": name,
+        "column_names": [None],
+        "expressions": [expressions],
+        "unique": is_unique,
+        "dialect_options": where,
+    }
+
+
+def closing(sql: str, start: int) -> int:
+    """The index of the parenthesis that closes the parenthesis at `start`."""
+    depth = 0
+    for place, letter in enumerate(without_quoted(sql)[start:], start):
+        depth += {"(": 1, ")": -1}.get(letter, 0)
+        if depth == 0:
+            return place
+    raise AssertionError("SQLite stores no statement without the closing parenthesis")
+
+
+def without_quoted(sql: str) -> str:
+    """The statement with spaces in place of quoted text and comments, so that every other character keeps its index."""
+    return QUOTED.sub(lambda found: " " * len(found[0]), sql)
+
+
+def escaped(sql: str) -> str:
+    """SQL for `text()`, in which an unescaped colon begins a parameter."""
+    return sql.replace(":", "\\:")
+
+
+def plain(sql: str) -> str:
+    """A normalized statement for comparisons: without quotation marks and repeated spaces."""
+    return " ".join(re.sub(r"(?i)if not exists", "", sql).replace('"', "").split())
+
+
+def is_numbered(connection: Connection, table: str) -> bool:
+    """Whether a table has AUTOINCREMENT, so that SQLite never generates the same id twice."""
+    return re.search(r"\bAUTOINCREMENT\b", without_quoted(table_sql(connection, table)), re.IGNORECASE) is not None
+
+
+def table_sql(connection: Connection, table: str) -> str:
+    query = "SELECT sql FROM sqlite_master WHERE type = 'table' AND lower(name) = lower(?)"
+    return connection.exec_driver_sql(query, (table,)).scalar() or ""
+
+
+def collations(sql: str) -> Iterator[tuple[str, str]]:
+    """The columns with a COLLATE clause in a CREATE TABLE, each with its collation."""
+    start = without_quoted(sql).index("(")
+    body = TEXT.sub("", sql[start + 1 : closing(sql, start)])
+    while (flat := re.sub(r"\([^()]*\)", "", body)) != body:  # the arguments of types, and expressions
+        body = flat
+    for column in body.split(","):
+        if found := COLLATED.match(column.strip()):
+            yield found[1], found[2]
+
+
+def unnamed_checks(connection: Connection, table: str) -> list[str]:
+    assert isinstance(connection.dialect, CompleteSQLiteDialect)
+    return connection.dialect.unnamed_checks(connection, table)

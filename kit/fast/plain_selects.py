@@ -1,0 +1,67 @@
+"""Plain selects: which statements a fast page can execute, compared part by part with an empty select.
+
+A statement is plain if it selects rows of one entity, with conditions, joins and loader options, and has nothing else.
+"""
+
+from collections.abc import Collection
+from operator import attrgetter, is_
+from typing import Any
+
+from sqlalchemy import Select, inspect, literal
+from sqlalchemy.orm import Load
+from sqlmodel.sql.expression import SelectOfScalar
+
+from kit.query.list_query import ListQuery
+
+KNOWN_PARTS = frozenset(
+    {
+        "_raw_columns",
+        "_from_obj",
+        "_where_criteria",
+        "_setup_joins",
+        "_annotations",
+        "_propagate_attrs",
+        "_with_options",
+        "dialect_options",
+    }
+)
+"""The parts that a plain select may have."""
+OTHER_PARTS = [name for name, _ in SelectOfScalar._traverse_internals if name not in KNOWN_PARTS]
+_other_parts = attrgetter(*OTHER_PARTS, "_execution_options")
+EMPTY = _other_parts(SelectOfScalar(literal(1)))
+"""The other parts of a select that has none of them."""
+
+
+def is_plain_select(statement: Any, query: ListQuery) -> bool:
+    """Whether a statement is a plain select of the query's model."""
+    if type(statement) is not SelectOfScalar or len(statement._raw_columns) != 1:
+        return False
+    is_of_model = statement._raw_columns[0]._annotations.get("parententity") is inspect(query.model)
+    return is_of_model and has_only_known_parts(statement)
+
+
+def has_only_known_parts(statement: Select[Any]) -> bool:
+    return all(map(is_, _other_parts(statement), EMPTY))
+
+
+def without_loader_options(statement: SelectOfScalar[Any], nested: Collection[str]) -> SelectOfScalar[Any] | None:
+    """The select without its loader options.
+
+    None if it has other options, or if its options do not load every relationship in `nested`.
+    """
+    options: Any = statement._with_options
+    if not options:
+        return None if nested else statement
+    parts: list[Any] = [part for option in options if isinstance(option, Load) for part in option.context]
+    is_loading = all(type(option) is Load for option in options) and all(map(_only_loads, parts))
+    if not is_loading or not {part.path[1].key for part in parts}.issuperset(nested):
+        return None
+    stripped: Any = statement._generate()
+    stripped._with_options = ()
+    return stripped  # type: ignore[no-any-return]
+
+
+def _only_loads(part: Any) -> bool:
+    """Whether a loader option is a `selectinload` without criteria, or chooses columns."""
+    names = dict(part.strategy)
+    return not part._extra_criteria and (names.get("lazy") == "selectin" or "deferred" in names)

@@ -1,0 +1,140 @@
+"""Read variants whose JSON is made of column values alone, without an instance of the variant.
+
+A read variant qualifies if pydantic would write exactly the values of its columns. That holds if it has no serializer
+but that of `Read`, no validator but those of the kit's types (which accept or refuse a stored value and never change
+it), no alias, no excluded or computed field, and if each field has the type of its column. A field may also hold a
+related row, or a list of related rows, if their variant qualifies and has no related rows itself.
+
+All functions are cached: the checks run once for each variant.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from enum import Enum
+from functools import cache
+from types import NoneType
+from typing import Any, get_args
+from uuid import UUID
+
+import asyncpg.pgproto.pgproto
+from pydantic.fields import FieldInfo
+
+from kit.fast.embedding import Relation, relation_of
+from kit.fast.mappings import EntityMapping, mapping_of, value_type
+from kit.models.entities import Entity
+from kit.models.reads import Read
+from kit.query.values import plain_type
+
+SAME_IN_JSON = (str, int, bool, float, Decimal, datetime, date, UUID)
+"""Types whose values pydantic and `to_json` write alike."""
+DRIVER_TYPES: Mapping[type, tuple[type, ...]] = {UUID: (asyncpg.pgproto.pgproto.UUID,)}
+"""Subclasses that drivers return for a type; `to_json` writes them alike."""
+HARMLESS_METADATA = (
+    "annotated_types", "pydantic.types", "pydantic.json_schema", "pydantic._internal._fields", "sqlmodel.main"
+)  # fmt: skip
+"""Modules whose annotations describe a value or refuse it, and never change it."""
+KIT_TYPES = ("kit.models.types", "kit.auth.ownership")
+"""Modules of the kit whose validators accept or refuse a stored value, and never change it."""
+HARMLESS_CONFIG = frozenset({"title", "json_schema_extra", "from_attributes", "registry", "table", "frozen"})
+"""Model settings that do not affect the JSON."""
+READ_METHODS = frozenset({
+    "of", "select", "_hidden", "_serialize_visible", "__init__", "__getattribute__", "__iter__", "model_construct",
+    "model_dump", "model_dump_json", "model_post_init", "model_validate", "__get_pydantic_core_schema__",
+})  # fmt: skip
+"""Methods that the shortcut does not call, so that a variant must not override them."""
+DECORATORS = ("validators", "field_validators", "root_validators", "field_serializers", "model_validators",
+              "model_serializers", "computed_fields")  # fmt: skip
+
+
+@cache
+def shows_stored_values(read: type[Read], entity: type[Entity]) -> bool:
+    """Whether a variant shows exactly the column values of an entity and of its related rows."""
+    mapping, nested = mapping_of(entity), nested_variants(read)
+    if mapping is None or not _behaves_like_read(read) or not mapping.relationships.issuperset(nested):
+        return False
+    relations = [relation_of(entity, name, variant) for name, variant in nested.items()]
+    if not all(relation is not None and shows_related(relation) for relation in relations):
+        return False
+    return all(
+        _is_harmless(field) if name in nested else _shows_column(name, field, mapping)
+        for name, field in read.model_fields.items()
+    )
+
+
+def shows_related(relation: Relation) -> bool:
+    """Whether the variant of a relationship shows column values only."""
+    return not nested_variants(relation.read) and shows_stored_values(relation.read, relation.target)
+
+
+@cache
+def nested_variants(read: type[Read]) -> dict[str, type[Read]]:
+    """The fields of a variant that hold related rows, with the variant of each."""
+    kinds = {name: _variant_in(field.annotation) for name, field in read.model_fields.items()}
+    return {name: kind for name, kind in kinds.items() if kind is not None}
+
+
+@cache
+def stored_types(read: type[Read]) -> list[tuple[str, tuple[type, ...]]]:
+    """The columns of a variant that shows stored values, with the types that a stored value can have."""
+    fields = [(name, field) for name, field in read.model_fields.items() if name not in nested_variants(read)]
+    kinds = {name: plain_type(field.annotation) for name, field in fields}
+    return [
+        (name, (*_types_of(kind), *((NoneType,) if is_nullable else ()))) for name, (kind, is_nullable) in kinds.items()
+    ]
+
+
+def _variant_in(annotation: Any) -> type[Read] | None:
+    """The read variant in `Variant`, `Variant | None` or `list[Variant]`."""
+    parts = {annotation, *get_args(annotation)} - {NoneType}
+    return next((part for part in parts if isinstance(part, type) and issubclass(part, Read)), None)
+
+
+def _behaves_like_read(read: type[Read]) -> bool:
+    """Whether a variant overrides no method, decorator or setting of `Read` that affects the JSON."""
+    classes = [part for part in read.__mro__ if part not in Read.__mro__]
+    is_overridden = any(_defines(part, name) for part in classes for name in READ_METHODS)
+    own, known = read.__pydantic_decorators__, Read.__pydantic_decorators__
+    has_decorators = any(getattr(own, kind).keys() != getattr(known, kind).keys() for kind in DECORATORS)
+    settings = {*read.model_config, *Read.model_config} - HARMLESS_CONFIG
+    is_configured = any(read.model_config.get(name) != Read.model_config.get(name) for name in settings)
+    return not (is_overridden or has_decorators or is_configured)
+
+
+def _defines(part: type, name: str) -> bool:
+    """Whether a class defines this method itself; pydantic adds one to each class with private attributes."""
+    method = vars(part).get(name)
+    return method is not None and getattr(method, "__name__", "") != "init_private_attributes"
+
+
+def _shows_column(name: str, field: FieldInfo, mapping: EntityMapping) -> bool:
+    """Whether a field shows the value of the column of the same name."""
+    column, (kind, _) = mapping.columns.get(name), plain_type(field.annotation)
+    if column is None or not isinstance(kind, type):
+        return False
+    stored = value_type(column.type)
+    is_same = kind is stored and (kind in SAME_IN_JSON or issubclass(kind, Enum))
+    is_text = stored is str and issubclass(kind, Enum) and issubclass(kind, str)
+    return (is_same or is_text) and all(map(_is_harmless, (field, *_metadata(field.annotation), *field.metadata)))
+
+
+def _metadata(annotation: Any) -> Iterator[Any]:
+    """The annotations of a type and of its arguments."""
+    yield from getattr(annotation, "__metadata__", ())
+    for part in get_args(annotation):
+        yield from _metadata(part)
+
+
+def _is_harmless(part: Any) -> bool:
+    """Whether an annotation never changes the JSON."""
+    if isinstance(part, FieldInfo):
+        names = (part.alias, part.validation_alias, part.serialization_alias, part.exclude)
+        return not any(names) and getattr(part, "exclude_if", None) is None and all(map(_is_harmless, part.metadata))
+    if not hasattr(part, "func"):
+        return type(part).__module__.startswith(HARMLESS_METADATA) and not getattr(part, "coerce_numbers_to_str", None)
+    return getattr(part.func, "__module__", None) in KIT_TYPES
+
+
+def _types_of(kind: type) -> tuple[type, ...]:
+    """A type, with other types whose JSON is the same."""
+    return (kind, str) if issubclass(kind, Enum) and issubclass(kind, str) else (kind, *DRIVER_TYPES.get(kind, ()))

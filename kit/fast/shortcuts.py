@@ -1,0 +1,51 @@
+"""Shortcuts of a database: the state that its fast sessions share, and the shortcuts that they may take."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sqlalchemy.orm import Session
+
+from kit.auth.ownership import RESTRICTED_READS
+from kit.fast.batches import Member
+from kit.fast.coalescing import Coalescer
+from kit.fast.group_commit import GroupCommit
+from kit.fast.listeners import Listeners
+from kit.fast.single_insert import NewRow, SingleInsert
+from kit.http.principals import CURRENT_PRINCIPAL
+from kit.models.entities import Entity
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+
+class ReadShortcuts:
+    """The shared state of the read sessions of a database. Without a coalescer each request runs its own query."""
+
+    def __init__(self, engine: "AsyncEngine", *, coalesce: bool, get: bool = True, pages: bool = True) -> None:
+        self.engine, self.listeners = engine, Listeners(engine.sync_engine)
+        self.coalescer = Coalescer() if coalesce else None
+        self.has_get, self.has_pages = get, pages
+
+    def may_read(self, session: Session, entity: type[Entity]) -> bool:
+        """Whether a read of this entity past the ORM has the same result as a read by this session."""
+        is_outside = session._transaction is None  # a session that has begun has to read on its own connection
+        is_restricted = session.info.get(RESTRICTED_READS) and not CURRENT_PRINCIPAL.get().is_superuser
+        return is_outside and not is_restricted and not self.listeners.listen_to_read(session, entity)
+
+
+class WriteShortcuts:
+    """The shared state of the write sessions of a database."""
+
+    def __init__(
+        self, engine: "AsyncEngine", *, group: bool, get: bool = True, single: bool = True, bulk: bool = True
+    ) -> None:
+        self.engine, self.listeners = engine, Listeners(engine.sync_engine)
+        self.group_commit = GroupCommit(engine.sync_engine) if group else None
+        self.transaction_for: Callable[[NewRow], SingleInsert | Member] = (
+            self.group_commit.transaction_for if self.group_commit else self._own_transaction
+        )
+        """The transaction that stores a single new row: with `group` it may be shared."""
+        self.has_get, self.has_single, self.has_bulk = get, single, bulk
+
+    def _own_transaction(self, _: NewRow) -> SingleInsert:
+        return SingleInsert(self.engine.sync_engine)

@@ -1,0 +1,111 @@
+"""Arguments that the unit of work has already: the session, the caller, and what is made of the request alone.
+
+FastAPI solves each dependency anew for every request, which takes longer than a read. So an operation whose only
+dependencies are those of the kit is served by an inner route: its handler declares to FastAPI what is left, such as the
+id in the path and the body, and gets the rest from its unit. FastAPI solves all dependencies of other operations, and
+of every operation while one of them is overridden.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, RouteContext
+from starlette.requests import Request
+from starlette.responses import Response
+
+from kit.auth.authentication import PRINCIPAL
+from kit.operations.answers import ready
+from kit.operations.callers import check_permission, get_caller
+from kit.operations.dependencies import commit_before_answer, get_read_session, get_session
+from kit.operations.handlers import Handler, awaitable
+from kit.operations.preconditions import precondition_of
+from kit.operations.route import Operation, query_variant
+from kit.operations.unit_of_work import UNIT, Handle, Unit
+
+Resolver = Callable[[Unit], Any]
+DONE_BY_UNIT = (check_permission, commit_before_answer)
+"""Dependencies of the whole application that have no value, and that a unit of work does by itself."""
+
+
+def session_of(unit: Unit) -> Any:
+    return unit.session
+
+
+def caller_of(unit: Unit) -> Any:
+    return unit.request.scope[PRINCIPAL]
+
+
+KNOWN: dict[Any, Resolver] = {get_session: session_of, get_read_session: session_of, get_caller: caller_of}
+
+
+def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
+    """The name of an argument, what resolves it, and whether that is awaited; None for a dependency FastAPI solves."""
+    make: Any = part.call
+    if not part.name:
+        return None
+    if make in KNOWN:
+        return part.name, KNOWN[make], False
+    is_of_request = part.request_param_name is not None and len(inspect.signature(make).parameters) == 1
+    if is_of_request and (make is precondition_of or query_variant(part) is not None):
+        return part.name, lambda unit: make(unit.request), inspect.iscoroutinefunction(make)
+    return None
+
+
+def direct_handle(route: Operation, contexts: Sequence[RouteContext]) -> Handle | None:
+    """Serves an operation by its inner route; None if FastAPI has to solve its dependencies.
+
+    `contexts` are where its router is included: if in several places, FastAPI finds the one that a request is for.
+    """
+    context, *others = contexts
+    if others or route.is_generator or route.takes_form:
+        return None
+    parts = [part for part in context.dependant.dependencies if part.call not in DONE_BY_UNIT]
+    resolvers = [resolver for resolver in map(resolver_of, parts) if resolver is not None]
+    if len(resolvers) < len(parts):
+        return None
+    handle = inner_route(context, route.handler, {name for name, _, _ in resolvers}).get_route_handler()
+
+    async def serve(request: Request) -> Response:
+        unit = UNIT.get()
+        assert unit is not None
+        for name, resolve, is_awaitable in resolvers:
+            value = resolve(unit)
+            unit.arguments[name] = await value if is_awaitable else value
+        return await handle(request)
+
+    return serve
+
+
+def inner_route(context: RouteContext, handler: Handler, names: set[str]) -> APIRoute:
+    """The same operation for FastAPI, without the parameters of these names, which the handler gets from its unit."""
+    call = awaitable(handler)
+    signature = inspect.signature(handler)
+
+    @functools.wraps(handler)
+    async def endpoint(**arguments: Any) -> Any:
+        unit = UNIT.get()
+        assert unit is not None
+        result = await call(**arguments, **unit.arguments)
+        await unit.flush()
+        return ready(unit, result)
+
+    left = [parameter for name, parameter in signature.parameters.items() if name not in names]
+    endpoint.__signature__ = signature.replace(parameters=left)  # type: ignore[attr-defined]
+    return APIRoute(
+        context.path or "",
+        endpoint,
+        response_model=context.response_model,
+        status_code=context.status_code,
+        methods=context.methods,
+        response_model_include=context.response_model_include,
+        response_model_exclude=context.response_model_exclude,
+        response_model_by_alias=context.response_model_by_alias,
+        response_model_exclude_unset=context.response_model_exclude_unset,
+        response_model_exclude_defaults=context.response_model_exclude_defaults,
+        response_model_exclude_none=context.response_model_exclude_none,
+        response_class=context.response_class,
+        strict_content_type=context.strict_content_type,
+    )
