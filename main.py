@@ -66,6 +66,8 @@ def create_app(settings: Settings) -> Service:
         layers=Layers(
             max_in_flight=settings.max_in_flight,
             max_streams=settings.max_streams,
+            caller_share=settings.caller_share,
+            read_ahead=settings.max_body_size,
             hosts=comma_separated(settings.trusted_hosts),
             origins=comma_separated(settings.cors_origins),
             credentials=settings.cors_credentials,

@@ -79,13 +79,20 @@ class Settings(BaseSettings):
         default=100,
         ge=1,
         le=100_000,
-        description="Requests served at the same time. As many more wait for up to 0.5 s; others get a 503.",
+        description="Requests served at the same time. As many more wait for up to 0.5 s, and callers take turns; "
+        "others get a 503 or a 429.",
     )
     max_streams: int = Field(
         default=100,
         ge=1,
         le=100_000,
         description="Streaming responses and WebSockets served at the same time; others get a 503.",
+    )
+    caller_share: float = Field(
+        default=0.2,
+        gt=0,
+        le=1,
+        description="The part of `MAX_STREAMS`, and of the memory for slow bodies, that one caller has at most.",
     )
     shutdown_timeout: float = Field(
         default=20,

@@ -1,4 +1,4 @@
-"""How fast is the service, against others that do the same: `make bench`, or `make bench QUICK=1` for a first look."""
+"""The benchmark: compares the service with others that do the same. `make bench`; `make bench QUICK=1` is shorter."""
 
 import argparse
 import json
@@ -21,12 +21,12 @@ from benchmarks.server import PEERS, left_out
 
 HERE = Path(__file__).parent
 PARTIAL = machine.PROJECT / "build"
-"""Where the results of a run go that was not a whole one."""
+"""The folder for the results of a partial run."""
 FEWEST = 20_000
 
 
 def listed(known: list[str]) -> Callable[[str], list[str]]:
-    """A comma-separated choice of these."""
+    """An argument type: a comma-separated choice of these names."""
 
     def choice(text: str) -> list[str]:
         names = text.split(",")
@@ -68,7 +68,7 @@ def save(folder: Path, plan: Plan, facts: dict[str, Any], contests: list[Contest
 
 
 def run(plan: Plan, folder: Path, facts: dict[str, Any]) -> list[Contest]:
-    """All contests. What is there is saved after each group, so that a run that is broken off leaves something."""
+    """Run all contests. The results are saved after each group, so that an interrupted run keeps them."""
     contests: list[Contest] = []
     with terminal.progress() as progress:
         task = progress.add_task("", total=plan.duration())
@@ -89,7 +89,7 @@ def run(plan: Plan, folder: Path, facts: dict[str, Any]) -> list[Contest]:
 
 
 def contested(engine: str, plan: Plan, tell: Callable[[str, float], None], facts: dict[str, Any]) -> Any:
-    """The groups of one engine, each when it has been run: on a filled database, and if all answer the same."""
+    """Yield the groups of one engine when they are done: on a filled database, after a check of the responses."""
     names = [OURS, *plan.peers_on(engine)]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="heroes-")))
@@ -114,7 +114,7 @@ def main() -> None:
     if sentence := machine.missing():
         sys.exit(sentence)
     for sign in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(sign, lambda *_: sys.exit("Stopped."))  # not without stopping the servers
+        signal.signal(sign, lambda *_: sys.exit("Stopped."))  # stops the servers first
     machine.stay_off_the_servers_core()
     plan, folder = planned(given), PARTIAL
     if plan == Plan(peers=PEERS):

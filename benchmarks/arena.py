@@ -1,4 +1,4 @@
-"""How is a contest run: servers side by side, idle but for the one whose turn it is."""
+"""Contests: the servers run side by side; only the measured one gets requests."""
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -16,14 +16,14 @@ from benchmarks.server import Server
 from benchmarks.wrk import Sample, drive, parsed
 
 Tell = Callable[[str, float], None]
-"""Called before each run of wrk: what is asked, and how long it takes."""
+"""Called before each run of wrk, with the load and its duration."""
 LAST_BUT_ONE = 10_000 * 100 - 200
-"""The offset of page 9,999, whose answer links to page 10,000."""
+"""The offset of page 9,999, whose response links to page 10,000."""
 
 
 @contextmanager
 def serving(urls: Mapping[str, str], folder: Path) -> Iterator[dict[str, Server]]:
-    """These servers, each on the database of this URL."""
+    """Start these servers, each on the database of its URL, for the duration of the block."""
     with ExitStack() as stack:
         servers = {name: Server(name, url, folder / f"{name}.log") for name, url in urls.items()}
         for server in servers.values():
@@ -36,7 +36,7 @@ def serving(urls: Mapping[str, str], folder: Path) -> Iterator[dict[str, Server]
 
 @dataclass
 class Arena:
-    """The servers of one engine, and what is needed to drive them."""
+    """The servers of one engine, and the parameters of their loads."""
 
     servers: dict[str, Server]
     plan: Plan
@@ -45,7 +45,7 @@ class Arena:
     paths: dict[str, str] = field(default_factory=dict)
 
     def run(self, contest: Contest, who: str, seconds: int) -> Sample:
-        """One run of wrk against one of the two; ours at another load, where ours is compared to itself."""
+        """Run wrk once against one of the two servers. If a load is compared with another load, both runs are ours."""
         server = self.servers.get(who) or self.servers[OURS]
         name = who if who in LOADS else contest.load
         connections, before = LOADS[name].at_once(contest.connections), server.cpu()
@@ -59,7 +59,7 @@ class Arena:
         return replace(parsed(output, LOADS[name].rows), memory=server.memory(), busy=busy)
 
     def hold(self, group: list[Contest]) -> None:
-        """Warm up all, then round by round: ours, a peer, ours, the next peer …"""
+        """Warm up all servers, then measure round by round: ours, a peer, ours, the next peer …"""
         by_peer = {contest.peer: contest for contest in group}
         for who in (OURS, *by_peer):
             self.run(group[0], who, WARM_UP)
@@ -74,7 +74,7 @@ class Arena:
                 by_peer[peer].pairs.append((ours, sample))
 
     def find_page(self) -> None:
-        """Where page 10,000 is, by the link of the page before it; with fewer rows, the last full page."""
+        """Find page 10,000 by the link of the page before it; with fewer rows, the last full page."""
         offset = min(LAST_BUT_ONE, self.plan.heroes - 200)
         answer = httpx.get(f"{self.servers[OURS].url}/heroes/?limit=100&offset={offset}", timeout=30)
         link = answer.headers["link"].partition("<")[2].partition(">")[0]
@@ -82,7 +82,7 @@ class Arena:
 
 
 def held(arena: Arena, groups: Iterable[list[Contest]]) -> Iterator[list[Contest]]:
-    """Each group, when it has been run."""
+    """Yield each group when it is done."""
     arena.find_page()
     for group in groups:
         arena.hold(group)

@@ -1,4 +1,4 @@
-"""How does it look at a glance: bars of ours and of each peer, as an SVG that is read on white and on dark."""
+"""The chart: an SVG with bars for our service and each peer, readable on white and on dark."""
 
 import statistics
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ SHOWN = ("get", "list-same", "post")
 CONNECTIONS = 32
 WIDTH, LEFT, RIGHT, BAR, GAP, HEAD = 840, 90, 92, 16, 6, 44
 TEXT, OUR_COLOUR, THEIR_COLOUR = "#7d8590", "#1f9d68", "#8b98a9"
-"""A grey that is read on both grounds, ours in green, the others in a quiet blue grey."""
+"""A grey that is readable on both backgrounds, green for our service, blue grey for the others."""
 FONT = "ui-sans-serif, system-ui, -apple-system, 'Segoe UI', Helvetica, Arial, sans-serif"
 
 STYLE = f"""
@@ -26,9 +26,9 @@ text.ours {{ fill: {OUR_COLOUR}; font-weight: 600 }}
 
 
 def bars(contests: Sequence[Contest]) -> list[tuple[str, float]]:
-    """Requests a second of ours and of each peer, the fastest first.
+    """Requests per second of our service and of each peer, the fastest first.
 
-    A peer's bar is ours divided by its ratio: so the bars stand to each other as the ratios, not as the hours.
+    A peer's bar is our rate divided by its ratio, so that the bars show the ratios and not the time of the measurement.
     """
     if not contests:
         return []
@@ -38,7 +38,7 @@ def bars(contests: Sequence[Contest]) -> list[tuple[str, float]]:
 
 
 def panel(title: str, values: Sequence[tuple[str, float]], top: int) -> list[str]:
-    """One load: its title, and a bar for each server."""
+    """The panel of one load: its title, and a bar for each server."""
     most = max(value for _, value in values)
     drawn = [f'<text x="0" y="{top + 16}" class="title">{escape(title)}</text>']
     for place, (name, value) in enumerate(values):
@@ -54,7 +54,7 @@ def panel(title: str, values: Sequence[tuple[str, float]], top: int) -> list[str
 
 
 def svg(contests: Sequence[Contest], footer: str = "") -> str:
-    """The chart of the loads that matter most, on PostgreSQL; below it, where it was measured."""
+    """The chart of the most important loads, on PostgreSQL, with a footer about the machine."""
     drawn: list[str] = []
     top = 0
     for load in SHOWN:

@@ -1,4 +1,4 @@
-"""Do all servers answer the same: asked before the clock starts, value by value, with times read as times."""
+"""The comparison of responses before the measurement: all servers must return equal values."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -20,12 +20,12 @@ READS = (
     "/posts/?limit=100",
 )
 OWN = ("id", "created_at", "updated_at")
-"""What differs between rows that two servers have made."""
+"""The fields that differ between rows created by two servers."""
 CHANGED = 4242
 
 
 def plain(value: Any, *, own: tuple[str, ...] = ()) -> Any:
-    """The value without what may differ: the spelling of a time, the order of keys, and what a row has of its own."""
+    """A value without acceptable differences: the format of times, the order of keys, and the `own` fields of rows."""
     if isinstance(value, list):
         return [plain(one, own=own) for one in value]
     if isinstance(value, dict):
@@ -45,7 +45,7 @@ def answer(client: httpx.Client, method: str, path: str, body: object = None) ->
 
 
 def answers(name: str, url: str) -> dict[str, Any]:
-    """What one server says to each kind of request."""
+    """The responses of one server to each kind of request."""
     with httpx.Client(base_url=url, headers={"X-Server": name}, timeout=30) as client:
         said = {f"GET {path}": plain(answer(client, "GET", path)) for path in READS}
         made = answer(client, "POST", "/heroes/", POST)
@@ -60,7 +60,7 @@ def answers(name: str, url: str) -> dict[str, Any]:
 
 
 def compare(servers: Mapping[str, str]) -> None:
-    """End the run with a sentence if a peer answers otherwise than ours. Reads come first of all: the others write."""
+    """Exit with a message if a peer returns other values than our service. Reads come before writes."""
     wanted = answers(OURS, servers[OURS])
     for name, url in servers.items():
         for request, said in answers(name, url).items():

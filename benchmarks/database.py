@@ -1,4 +1,4 @@
-"""On which data do the servers work: tables that our migrations make, filled the same on both engines."""
+"""The databases: tables created by our migrations, filled with the same rows on both engines."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ import asyncpg
 from benchmarks.machine import PROJECT
 
 SERVER_SETTINGS = {"max_connections": "400", "shared_buffers": "'512MB'"}
-"""Else PostgreSQL's defaults: what it has answered is on the disk."""
+"""Settings that differ from PostgreSQL's defaults; durability is unchanged."""
 WORDS = """'Captain','Doctor','Rusty','Black','Spider','Dead','Iron','Silver','Night','Star','Green','Mighty',
     'Princess','Professor','Atomic','Crimson','Quiet'"""
 OTHER_WORDS = """'Lion','Weird','Man','Widow','Youngster','Pond','Falcon','Surfer','Owl','Lord','Lantern','Mouse',
@@ -44,7 +44,7 @@ def text_of(words: str) -> list[str]:
 
 
 def chosen(words: str, factor: int, *, sqlite: bool) -> str:
-    """One of these words, by the number of the row."""
+    """One of these words, chosen by the number of the row."""
     names = text_of(words)
     index = f"i * {factor} % {len(names)}"
     if sqlite:
@@ -54,14 +54,14 @@ def chosen(words: str, factor: int, *, sqlite: bool) -> str:
 
 
 def numbers(count: int, *, sqlite: bool) -> str:
-    """A table of the numbers from 1 on, called `i`."""
+    """A table of the numbers from 1 on, named `i`."""
     if sqlite:
-        return f"(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) SELECT i FROM n)"  # noqa: S608  `count` is a number of ours
-    return f"(SELECT i::bigint FROM generate_series(1, {count}) i) n"  # noqa: S608  `count` is a number of ours
+        return f"(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) SELECT i FROM n)"  # noqa: S608  `count` is an integer
+    return f"(SELECT i::bigint FROM generate_series(1, {count}) i) n"  # noqa: S608  `count` is an integer
 
 
 def filling(heroes: int, *, sqlite: bool) -> str:
-    """The rows as SQL: a pattern over their numbers, so that it is the same every time."""
+    """The rows as SQL: a pattern that depends on their numbers only, so that they are always the same."""
     micros = "i * 7919 % 1000000"
     time = f"timestamptz '2025-01-01 00:00:00+00' + i * interval '1 second' + ({micros}) * interval '1 microsecond'"
     if sqlite:
@@ -81,12 +81,12 @@ def filling(heroes: int, *, sqlite: bool) -> str:
 def migrate(url: str) -> None:
     environment = {**os.environ, "DATABASE_URL": url}
     command = [sys.executable, "-m", "alembic", "upgrade", "head"]
-    subprocess.run(command, cwd=PROJECT, env=environment, check=True, capture_output=True)  # noqa: S603  no word of it comes from outside
+    subprocess.run(command, cwd=PROJECT, env=environment, check=True, capture_output=True)  # noqa: S603  a constant command
 
 
 @contextmanager
 def postgres(heroes: int) -> Iterator[tuple[str, str]]:
-    """A server of its own, on this program's core: the URL of its filled database, and its version."""
+    """Start a PostgreSQL server on the core of this program. Yields the URL of its filled database, and its version."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="heroes-")))
         os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))  # the wheel warns without one
@@ -103,7 +103,7 @@ def postgres(heroes: int) -> Iterator[tuple[str, str]]:
 
 
 async def fill(url: str, heroes: int) -> str:
-    """Indexes are made when the rows are there, which is faster; references are right by construction."""
+    """Fill the database. Indexes are created afterwards, which is faster; foreign keys are valid by construction."""
     connection = await asyncpg.connect(url)
     indexes = await connection.fetch(
         "SELECT indexname, indexdef FROM pg_indexes WHERE tablename IN ('hero', 'post') AND indexname LIKE 'ix_%'"
@@ -116,7 +116,7 @@ async def fill(url: str, heroes: int) -> str:
     for index in indexes:
         await connection.execute(index["indexdef"])
     for table in ("team", "user", "post", "hero"):
-        await connection.execute(f"""SELECT setval('{table}_id_seq', (SELECT max(id) FROM "{table}"))""")  # noqa: S608  the four names above
+        await connection.execute(f"""SELECT setval('{table}_id_seq', (SELECT max(id) FROM "{table}"))""")  # noqa: S608  constants
     await connection.execute("VACUUM ANALYZE")
     await connection.execute("CHECKPOINT")
     version = str(await connection.fetchval("SHOW server_version"))
@@ -125,14 +125,14 @@ async def fill(url: str, heroes: int) -> str:
 
 
 def sqlite_file(file: Path, heroes: int) -> None:
-    """A database in a file, of which each server gets a copy: they write."""
+    """A database in a file. Each server gets a copy, because the servers write."""
     migrate(f"sqlite:///{file}")
     with closing(sqlite3.connect(file)) as connection:
         connection.executescript(f"BEGIN; {filling(heroes, sqlite=True)}; COMMIT; ANALYZE;")
 
 
 def copied(file: Path, name: str) -> str:
-    """The URL of this server's copy."""
+    """The URL of the copy of a server."""
     copy = file.with_name(f"{name}.db")
     shutil.copy(file, copy)
     return f"sqlite:///{copy}"

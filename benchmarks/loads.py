@@ -1,4 +1,4 @@
-"""What is asked of every server: paths, bodies, and how they vary."""
+"""Loads: the requests that every server gets."""
 
 import json
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ FILTERED = "/heroes/?age__gte={age}&sort=-power&limit=100"
 RANDOMLY_FILTERED = FILTERED.format(age='" .. math.random(20, 60) .. "')
 LONG_SECONDS, LONG_AT_ONCE = 4, 4
 PAGES = 100
-"""From so many first pages is a random one taken."""
+"""The number of first pages from which a random one is requested."""
 JSON_HEADER = 'wrk.headers["Content-Type"] = "application/json"\n'
 GET = 'wrk.format("GET", "/heroes/" .. math.random(ROWS))'
 CHANGE = """wrk.format("PATCH", "/heroes/" .. math.random(ROWS), nil, '{"power": ' .. math.random(1000000) .. '}')"""
@@ -18,30 +18,30 @@ CHANGE = """wrk.format("PATCH", "/heroes/" .. math.random(ROWS), nil, '{"power":
 
 @dataclass(frozen=True)
 class Load:
-    """A kind of request: always the same path, or a Lua expression that makes each."""
+    """A kind of request: a constant path, or a Lua expression that makes each request."""
 
     title: str
     path: str = ""
     each: str = ""
     body: str = ""
     rows: int = 1
-    """How many rows a request writes."""
+    """The number of rows that a request writes."""
     against_itself: str = ""
-    """Another load, with which ours is compared to ours."""
+    """Another load of our service to compare with, in place of a peer."""
     only_ours: bool = False
     takes_long: bool = False
-    """So long that more seconds are needed to count such requests, and fewer at once."""
+    """Whether requests are so long that more seconds and fewer connections are needed to count them."""
 
     def seconds(self, usual: int) -> int:
-        """For how long it is driven."""
+        """The duration of a run, in seconds."""
         return max(usual, LONG_SECONDS) if self.takes_long else usual
 
     def at_once(self, connections: int) -> int:
-        """Over how many connections. What is still in work at the end does not count, so it may not be much."""
+        """The number of connections. Requests that run at the end are not counted, so there must be few."""
         return min(connections, LONG_AT_ONCE) if self.takes_long else connections
 
     def script(self, rows: int, seed: int, paths: dict[str, str]) -> str:
-        """wrk's, with ids drawn from as many rows as there are."""
+        """The Lua script for wrk, which draws ids from this number of rows."""
         lines = [f"local ROWS = {rows}", f"math.randomseed({seed})", REPORT, JSON_HEADER]
         if self.body:
             lines.append(f"wrk.method = 'POST'\nwrk.body = [==[{self.body}]==]\n")
@@ -91,7 +91,7 @@ return {CHANGE}""",
 }
 EVERYWHERE = [name for name in LOADS if name != "cursor-first"]
 SOME = {1: ["get", "list-same", "post"], 100: ["get", "list-same", "mixed"]}
-"""What is asked over one connection, and over a hundred; over 32, everything."""
+"""The loads over one and over a hundred connections; over 32 connections, all loads."""
 
 
 def asked(connections: int) -> list[str]:

@@ -1,6 +1,6 @@
-"""Do logins disturb the others: the p99 of `GET /heroes/1` while 50 log in, against its value when nobody does.
+"""The effect of logins on other requests: the p99 of `GET /heroes/1` during 50 concurrent logins, and without logins.
 
-Run it from the project's folder: `python -m benchmarks.logins`. It makes a database of its own, and serves it.
+Run it in the project's folder: `python -m benchmarks.logins`. It creates and serves a database of its own.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ async def wait_until_alive(client: httpx.AsyncClient) -> None:
 
 
 async def p99(client: httpx.AsyncClient, headers: dict[str, str]) -> float:
-    """In milliseconds, of one reader that asks again and again."""
+    """The 99th percentile of the latency of a client that reads repeatedly, in milliseconds."""
     taken = []
     for _ in range(READS):
         begun = time.perf_counter()
@@ -49,7 +49,7 @@ async def p99(client: httpx.AsyncClient, headers: dict[str, str]) -> float:
 
 
 async def log_in(client: httpx.AsyncClient, until: asyncio.Event) -> int:
-    """One of those who log in, again and again; how often it succeeded."""
+    """Log in repeatedly until the event. Returns the number of successful logins."""
     done = 0
     while not until.is_set():
         done += (await client.post("/auth/token", data=ROOT)).status_code == 200
@@ -77,7 +77,7 @@ async def main() -> None:
         port = free_port()
         settings = {"DATABASE_URL": f"sqlite:///{folder}/bench.db", "SECRET_KEY": "0123456789abcdef" * 2}
         environment = os.environ | settings | {"ENVIRONMENT": "production", "LOG_LEVEL": "WARNING"}
-        environment |= {"LOGIN_FAILURES": "1000", "LOGIN_FAILURES_ADDRESS": "1000"}  # all are one user, at one address
+        environment |= {"LOGIN_FAILURES": "1000", "LOGIN_FAILURES_ADDRESS": "1000"}  # all from one address
         made = {f"SUPERUSER_{name.upper()}": value for name, value in ROOT.items()}
         made["SUPERUSER_EMAIL"] = "root@example.com"
         for script in ("-m alembic upgrade head", "superuser.py"):

@@ -1,4 +1,4 @@
-"""On what is measured: which core does what, and the names and versions of what takes part."""
+"""The machine: the use of its cores, and the versions of the software."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 PROJECT = Path(__file__).parents[1]
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
 SERVER_CORE, OTHER_CORE = CORES[0], CORES[-1]
-"""A server has the first for itself; PostgreSQL, wrk and this program share the last."""
+"""A server has the first core for itself; PostgreSQL, wrk and this program share the last."""
 PACKAGES = (
     "fastapi",
     "starlette",
@@ -37,12 +37,12 @@ NODE_PACKAGES = ("fastify", "pg")
 
 
 def stay_off_the_servers_core() -> None:
-    """What this process starts inherits it."""
+    """Move this process, and all that it starts, off the core of the servers."""
     os.sched_setaffinity(0, {OTHER_CORE})
 
 
 def missing() -> str | None:
-    """What is not there and cannot be done without, in one sentence."""
+    """A message about missing requirements; None if there are none."""
     if len(CORES) < 2:
         return "A benchmark needs Linux and two cores: one for the server, one for what asks it."
     if not shutil.which("wrk"):
@@ -53,13 +53,13 @@ def missing() -> str | None:
 
 
 def resident(pid: int) -> float:
-    """Megabytes of memory that a process holds."""
+    """The resident memory of a process, in megabytes."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a process has had of its core so far."""
+    """The CPU time of a process, in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -87,7 +87,7 @@ def versions() -> list[str]:
 
 
 def printed(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603  called with commands of ours only
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603  constant commands
 
 
 def today() -> str:

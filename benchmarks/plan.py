@@ -1,4 +1,4 @@
-"""Who meets whom, at what: the contests of a run, in groups that are run by turns."""
+"""The plan: the contests of a run, in groups that are measured together."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,19 +8,19 @@ from benchmarks.rounds import Contest
 from benchmarks.server import ON_SQLITE
 
 WARM_UP = 1
-"""Seconds for which each server is driven before a group is measured."""
+"""Seconds of warm-up for each server before a group is measured."""
 PAUSE = 0.25
-"""Seconds that a run of wrk takes beside its measuring, about."""
+"""The approximate overhead of a run of wrk, in seconds."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run consists of."""
+    """The extent of a run."""
 
     engines: Sequence[str] = ("postgresql", "sqlite")
     peers: Sequence[str] = ()
     loads: Sequence[str] = ()
-    """Empty for those that belong to each number of connections."""
+    """The loads; if empty, those of each number of connections."""
     connections: Sequence[int] = (1, 32, 100)
     rounds: int = 5
     seconds: int = 2
@@ -30,7 +30,7 @@ class Plan:
         return [peer for peer in self.peers if engine == "postgresql" or peer in ON_SQLITE]
 
     def groups(self, engine: str) -> Iterator[list[Contest]]:
-        """For each load at each number of connections, a contest with every peer, run by turns."""
+        """A group for each load and number of connections: the contests with all peers."""
         for connections in self.connections:
             for name in self.loads or asked(connections):
                 peers = [] if LOADS[name].only_ours else self.peers_on(engine)
@@ -40,7 +40,7 @@ class Plan:
                     yield group
 
     def duration(self) -> float:
-        """Seconds of driving, all in all."""
+        """The total duration of all runs, in seconds."""
         groups = [group for engine in self.engines for group in self.groups(engine)]
         warm = sum((len(group) + 1) * (WARM_UP + PAUSE) for group in groups)
         return warm + sum(

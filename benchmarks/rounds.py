@@ -1,6 +1,7 @@
-"""How are two servers compared: by turns, so that what disturbs the machine disturbs both, and by ratios of neighbours.
+"""Rounds: two servers run in turns, so that disturbances of the machine affect both, and are compared by ratios.
 
-Ours runs before each peer, and a peer's ratio is against that run. What counts is the median of all rounds.
+Our service runs before each peer, and the ratio of a peer is computed with that run. The result is the median of all
+rounds.
 """
 
 import statistics
@@ -15,7 +16,7 @@ OURS = "ours"
 
 @dataclass(frozen=True)
 class Spread:
-    """The median of some ratios, the least and the most."""
+    """The median, minimum and maximum of some ratios."""
 
     median: float
     least: float
@@ -27,7 +28,7 @@ class Spread:
 
 @dataclass
 class Contest:
-    """Ours against one peer at one load: a pair of runs for each round."""
+    """Our service against one peer at one load: a pair of runs for each round."""
 
     engine: str
     load: str
@@ -36,12 +37,12 @@ class Contest:
     pairs: list[tuple[Sample, Sample]] = field(default_factory=list)
 
     def ratio(self, metric: str = "rate") -> Spread:
-        """Ours over theirs: above 1 is faster for a rate, slower for a latency."""
+        """Our value divided by theirs: above 1 is faster for a rate, slower for a latency."""
         ratios = [quotient(getattr(ours, metric), getattr(theirs, metric)) for ours, theirs in self.pairs]
         return Spread(statistics.median(ratios), min(ratios), max(ratios))
 
     def median(self, side: int, metric: str) -> float:
-        """Of ours (0) or theirs (1)."""
+        """The median of our runs (0) or theirs (1)."""
         values: list[float] = [getattr(pair[side], metric) for pair in self.pairs]
         return statistics.median(values)
 
@@ -58,7 +59,7 @@ class Contest:
 
 
 def turns(peers: Sequence[str], rounds: int) -> Iterator[tuple[int, str, str]]:
-    """Who runs when: the round, the peer whose turn it is, and who of the two."""
+    """The order of the runs: the round, the peer, and which of the two runs."""
     for turn in range(1, rounds + 1):
         for peer in peers:
             yield turn, peer, OURS
@@ -70,7 +71,7 @@ def quotient(ours: float, theirs: float) -> float:
 
 
 def number(ratio: float) -> str:
-    """With as many digits as mean something."""
+    """A ratio with its significant digits."""
     if ratio == float("inf"):
         return "∞"
     return f"{ratio:.1f}" if ratio >= 10 else f"{ratio:.2f}"

@@ -1,4 +1,4 @@
-"""How does each server run: one worker on one core, the same pool, no log of what it answers."""
+"""The servers: one worker on one core each, with the same pool and without an access log."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ PEERS = ("seed", "limit", "litestar", "ninja", "template", "fastcrud", "fastify"
 ON_SQLITE = ("seed",)
 FASTIFY = PROJECT / "benchmarks/peers/fastify"
 POOL = {"POOL_SIZE": "20", "POOL_OVERFLOW": "10"}
-"""Of every server: 20 connections kept, 10 more under load; where there is no such difference, 30."""
+"""The pool of every server: 20 connections, 10 more under load; 30 where there is no such distinction."""
 SETTINGS = {
     "ENVIRONMENT": "production",
     "REQUIRE_AUTH": "false",
@@ -33,11 +33,11 @@ SETTINGS = {
 UVICORN = ["--workers", "1", "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
 PORTS = iter(range(18_000, 32_000))
 IDLE = 0.06
-"""Seconds for which an idle server has used no tick of its core's clock."""
+"""The interval in seconds without CPU time after which a server is idle."""
 SETTLING = 10
-"""Seconds to wait for it at most."""
-PATIENCE = 30
-"""Seconds to wait for a server to start."""
+"""The longest wait for an idle server, in seconds."""
+TIMEOUT_SECONDS = 30
+"""The longest wait for a server to start, in seconds."""
 
 
 def command_for(name: str, port: int) -> list[str]:
@@ -49,13 +49,13 @@ def command_for(name: str, port: int) -> list[str]:
 
 
 def left_out(peers: list[str]) -> list[str]:
-    """Those of the peers that cannot run here."""
+    """The peers that cannot run on this machine."""
     ready = shutil.which("node") and (FASTIFY / "node_modules").is_dir()
     return [] if ready or "fastify" not in peers else ["fastify"]
 
 
 def free_port() -> int:
-    """Below those that the system gives to clients, and never the same twice."""
+    """A port below those for outgoing connections, never the same twice."""
     for port in PORTS:
         with socket.socket() as free, suppress(OSError):
             free.bind(("127.0.0.1", port))
@@ -65,7 +65,7 @@ def free_port() -> int:
 
 @dataclass
 class Server:
-    """A server that runs, until it is stopped."""
+    """A running server."""
 
     name: str
     database_url: str
@@ -80,17 +80,17 @@ class Server:
     def start(self) -> None:
         environment = {**os.environ, **SETTINGS, **POOL, "DATABASE_URL": self.database_url}
         with self.log_file.open("wb") as log:
-            self.process = subprocess.Popen(  # noqa: S603  peers are chosen by name among ours
+            self.process = subprocess.Popen(  # noqa: S603  a command from a table
                 command_for(self.name, self.port), cwd=PROJECT, env=environment, stdout=log, stderr=log
             )
 
     def wait_until_alive(self) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 break
             with suppress(httpx.TransportError):
-                httpx.get(f"{self.url}/heroes/1", timeout=PATIENCE)
+                httpx.get(f"{self.url}/heroes/1", timeout=TIMEOUT_SECONDS)
                 return
             time.sleep(0.1)
         raise SystemExit(f"{self.name} does not answer; it printed:\n{self.log_file.read_text()[-3000:]}")
@@ -98,7 +98,7 @@ class Server:
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(PATIENCE)
+            self.process.wait(TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -110,7 +110,7 @@ class Server:
         return cpu_seconds(self.process.pid)
 
     def settle(self) -> None:
-        """Wait until it does nothing: wrk leaves while its last requests are still in work."""
+        """Wait until the server is idle: wrk ends while its last requests are still running."""
         deadline, before = time.monotonic() + SETTLING, -1.0
         while self.cpu() != before and time.monotonic() < deadline:
             before = self.cpu()

@@ -1,4 +1,4 @@
-"""What is to be reached: ratios of ours to a peer."""
+"""Targets: bounds for the ratios of our service to its peers."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from benchmarks.rounds import Contest, number
 
 PYTHON_PEERS = ("seed", "litestar", "ninja", "template", "fastcrud")
-"""`limit` is no framework, and `fastify` no Python."""
+"""The peers that are Python frameworks: `limit` is not a framework, `fastify` is not Python."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """A bound for the ratio of ours to a peer, at a load."""
+    """A bound for the ratio of our service to a peer at a load."""
 
     load: str
     peer: str
@@ -22,7 +22,7 @@ class Target:
 
     @property
     def at_most(self) -> bool:
-        """A latency is to stay below its bound, a rate above."""
+        """Whether the bound is an upper one: for latencies; for rates it is a lower one."""
         return self.metric != "rate"
 
     def reached(self, ratio: float) -> bool:
@@ -34,7 +34,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A target and what was measured."""
+    """A target and its measurement."""
 
     target: Target
     ratio: float
@@ -67,14 +67,14 @@ TARGETS = (
 
 
 def verdicts(contests: Iterable[Contest]) -> list[Verdict]:
-    """On those targets that were measured."""
+    """The verdicts on the measured targets."""
     held = {(one.load, one.peer, one.connections, one.engine): one for one in contests if one.pairs}
     found = [(target, held.get((target.load, target.peer, target.connections, target.engine))) for target in TARGETS]
     return [Verdict(target, contest.ratio(target.metric).median) for target, contest in found if contest]
 
 
 def slower(contests: Iterable[Contest]) -> list[str]:
-    """Where a Python peer was at least as fast as ours; nowhere, it is hoped."""
+    """The loads at which a Python peer was at least as fast as our service."""
     lost = [one for one in contests if one.peer in PYTHON_PEERS and one.pairs and one.ratio().median <= 1]
     return [
         f"{one.load} at {one.connections} on {one.engine}, {one.peer} ({number(one.ratio().median)})" for one in lost

@@ -1,4 +1,4 @@
-"""What is seen while it runs, and in the end."""
+"""The terminal: progress, and the tables of results."""
 
 from collections.abc import Sequence
 
@@ -12,9 +12,9 @@ from benchmarks.rounds import Contest
 from benchmarks.targets import verdicts
 
 WIDTH = 120
-"""At least, for the tables; a narrower terminal breaks their lines."""
+"""The minimum width of the tables; a narrower terminal wraps their lines."""
 FOUND_IN_FILE = ("connections", "core %")
-"""Columns left to results.md, so that the others fit."""
+"""Columns that only results.md has, so that the others fit."""
 COLOURS = {"reached": "green", "missed": "red"}
 terminal = Console(highlight=False)
 console = Console(highlight=False, width=max(WIDTH, terminal.width))
@@ -31,7 +31,7 @@ def say(sentence: str) -> None:
 
 
 def drawn(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Numbers to the right, and a load's name only where it changes."""
+    """A table with right-aligned numbers, and the name of a load only where it changes."""
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE, pad_edge=False)
     for place, name in enumerate(head):
         table.add_column(name, justify="left" if place == 0 else "right", no_wrap=True)
@@ -43,7 +43,7 @@ def drawn(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Tab
 
 
 def short(cells: Sequence[str], first: str = HEAD[0]) -> list[str]:
-    """A row without what the file has, and the load by its short name."""
+    """A row without the columns of the file, and the load by its short name."""
     return [first, *[cell for name, cell in zip(HEAD[1:], cells[1:], strict=True) if name not in FOUND_IN_FILE]]
 
 

@@ -1,4 +1,4 @@
-"""How fast does a server answer: one run of wrk, and what it says."""
+"""wrk: one run against a server, and its parsed output."""
 
 import json
 import subprocess
@@ -13,12 +13,12 @@ function done(summary, latency)
     failed.status, failed.connect + failed.read + failed.write + failed.timeout))
 end
 """
-"""Printed once, when all is done: nothing is called for each answer, which would make wrk the slower side."""
+"""Called once at the end: a call per response would make wrk the slower side."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What one run has shown. Times in milliseconds, memory in megabytes, `busy` the server's share of its core."""
+    """The result of one run. Times in milliseconds, memory in megabytes; `busy` is the share of the server's core."""
 
     rate: float
     p50: float
@@ -29,7 +29,7 @@ class Sample:
 
 
 def parsed(output: str, rows: int = 1) -> Sample:
-    """wrk's answer; the rate is of rows, where a request carries several. A failed request is not counted as done."""
+    """Parse the output of wrk. The rate counts rows if a request writes several. Failed requests are not counted."""
     lines = [line for line in output.splitlines() if line.startswith("RESULT ")]
     if not lines:
         raise ValueError(f"wrk gave no result:\n{output}")
@@ -44,9 +44,9 @@ def parsed(output: str, rows: int = 1) -> Sample:
 
 
 def drive(url: str, script: str, *, connections: int, seconds: int) -> str:
-    """Ask from the core on which this program runs too, and wait for the end."""
+    """Run wrk on the core of this program, and wait for its end."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", script, url]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  url and script are made here, not given
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  url and script are made by this program
     if done.returncode:
         raise RuntimeError(f"wrk failed: {done.stderr or done.stdout}")
     return done.stdout

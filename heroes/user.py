@@ -4,15 +4,17 @@ import secrets
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Request
 from pydantic import StrictBool
-from sqlmodel import CheckConstraint, Field, Index, SQLModel, select, text
+from sqlmodel import CheckConstraint, Field, Index, SQLModel, func, or_, select, text
 
 from kit import (
+    CURRENT_PRINCIPAL,
     PRIVATE,
     Batch,
     Body,
     Changes,
+    Database,
     Email,
     Entity,
     Id,
@@ -35,7 +37,9 @@ from kit import (
     found,
     hashed,
     page,
+    runtime_of,
     sorted_by,
+    taken,
 )
 
 MAX_BULK_USERS = 50  # hashing a password takes 0.1 s, and a request has a deadline
@@ -127,11 +131,31 @@ async def with_hashed_password(fields: dict[str, Any]) -> dict[str, Any]:
     return fields | ({"hashed_password": await hashed(password)} if password else {})
 
 
+async def with_own_password(user_id: int, fields: dict[str, Any]) -> dict[str, Any]:
+    """The same for changes to a user. Where the session will refuse them, nothing is hashed."""
+    principal = CURRENT_PRINCIPAL.get()
+    if principal.id != user_id and not principal.is_superuser:
+        fields.pop("password", None)
+    return await with_hashed_password(fields)
+
+
 async def make_users(session: Session, new: Sequence[UserCreate]) -> list[User]:
     """Add users to the session."""
     users = [User.model_validate(await with_hashed_password(user.model_dump())) for user in new]
     session.add_all(users)
     return users
+
+
+async def refuse_taken(database: Database, new: UserCreate) -> None:
+    """A 409 for a username or an e-mail address that is taken, before its password is hashed.
+
+    Hashing takes long, and holds up logins. The constraints decide if two register at the same time, and tell
+    superusers which of the two it is.
+    """
+    is_known = or_(func.lower(User.username) == new.username.lower(), func.lower(User.email) == new.email.lower())
+    async with database.read() as session:
+        if (await session.exec(select(User.id).where(is_known).limit(1))).first() is not None:
+            raise taken("email or username")
 
 
 @router.get("/", response_model=list[UserRead], summary="List users")
@@ -140,7 +164,9 @@ async def list_users(query: Annotated[UserQuery, Depends()], session: ReadSessio
 
 
 @router.post("/", response_model=UserRead, status_code=201, summary="Create a user")
-async def create_user(new: UserCreate, session: Session) -> User:
+async def create_user(new: UserCreate, session: Session, request: Request) -> User:
+    if not CURRENT_PRINCIPAL.get().is_superuser:
+        await refuse_taken(runtime_of(request).database, new)
     return (await make_users(session, [new]))[0]
 
 
@@ -157,7 +183,7 @@ async def read_user(user_id: Id, query: Annotated[UserQuery, Depends(UserQuery.o
 
 @router.put("/{user_id}", response_model=UserRead, summary="Replace a user")
 async def replace_user(user_id: Id, new: UserReplace, session: Session, matching: IfMatch) -> User:
-    fields = await with_hashed_password(new.model_dump())
+    fields = await with_own_password(user_id, new.model_dump())
     user = matching(found(await session.get(User, user_id)))
     user.sqlmodel_update(fields)
     return user
@@ -165,7 +191,7 @@ async def replace_user(user_id: Id, new: UserReplace, session: Session, matching
 
 @router.patch("/{user_id}", response_model=UserRead, summary="Update a user")
 async def update_user(user_id: Id, changes: UserUpdate, session: Session, matching: IfMatch) -> User:
-    fields = await with_hashed_password(changes.model_dump(exclude_unset=True))
+    fields = await with_own_password(user_id, changes.model_dump(exclude_unset=True))
     user = matching(found(await session.get(User, user_id)))
     user.sqlmodel_update(fields)
     return user

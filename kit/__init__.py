@@ -9,7 +9,7 @@ from kit.auth.tokens import Claims, Tokens
 from kit.database.databases import Database
 from kit.database.retry import READ_SECONDS, WRITE_SECONDS, retried
 from kit.http.principals import CURRENT_PRINCIPAL, SUPERUSER, UNRESTRICTED, Principal
-from kit.http.problems import Problem, conflict, found
+from kit.http.problems import Problem, conflict, found, taken
 from kit.models.entities import VIEW, Body, Changes, Entity, Stamped, UUIDEntity, now, sorted_by
 from kit.models.privacy import PRIVATE
 from kit.models.reads import Read, UUIDRead
@@ -134,6 +134,7 @@ __all__ = [
     "retried",
     "runtime_of",
     "sorted_by",
+    "taken",
     "unauthenticated",
     "unique_if_not_deleted",
     "verified",

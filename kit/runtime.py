@@ -28,6 +28,10 @@ class Runtime:
     request_timeout: float = 15
     access: dict[tuple[int, str], Who] = field(default_factory=dict)
     """The permission of each route, by identity and method; filled when the application starts."""
+    check_routes: Callable[[], None] = lambda: None
+    """Fills `access` anew, if routes have changed; the service sets it."""
+    writing: frozenset[int] = frozenset()
+    """The routes without a unit of work that take `Session`, by identity; filled with `access`."""
     direct: dict[int, Callable[..., Awaitable[Any]]] = field(default_factory=dict)
     """The functions that serve operations without FastAPI's dependencies, by identity; filled with `access`."""
     fast_page: Callable[..., Awaitable[Any]] | None = None

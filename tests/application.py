@@ -27,19 +27,19 @@ KEY = "0123456789abcdef0123456789abcdef"
 FAST_PATH = find_spec("kit.fast") is not None and os.environ.get("FAST_PATH", "true") != "false"
 """Whether the tests run with the shortcuts of `kit.fast`."""
 
-OF_TESTS = {"fast_path": FAST_PATH, "pool_timeout": 20}
+TEST_DEFAULTS = {"fast_path": FAST_PATH, "pool_timeout": 20}
 """A long pool timeout: on a busy machine many writers wait for SQLite's only writing connection."""
 
 
 def settings_for(url: str, **others: Any) -> Settings:
     """Settings for tests: `.env` and the environment are not read, except `FAST_PATH`."""
-    return Settings.model_validate({"database_url": url, "demo_data": False, **OF_TESTS, **others})
+    return Settings.model_validate({"database_url": url, "demo_data": False, **TEST_DEFAULTS, **others})
 
 
 def production(url: str, **others: Any) -> Settings:
     """Settings as in production, where requests need a token."""
     fields = {"database_url": url, "environment": "production", "secret_key": KEY}
-    return Settings.model_validate({**fields, **OF_TESTS, **others})
+    return Settings.model_validate({**fields, **TEST_DEFAULTS, **others})
 
 
 @asynccontextmanager

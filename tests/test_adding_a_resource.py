@@ -1,108 +1,154 @@
-"""The README's way to add a resource, gone to its end: these steps, and no other, make a service that has it."""
+"""The README's way to add a resource, gone to its end: its commands, and no other, make what keeps the contract.
+
+With `THOROUGH=1` all tests of the contract run in the copy, and mypy.
+"""
 
 import os
 import re
-import shlex
 import shutil
-import sqlite3
 import subprocess
 import sysconfig
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import httpx
+import pytest
+from sqlalchemy import text
 
-from tests.live import PROJECT, serving
+import demo
+from kit import Database
+from kit.database.migrations import upgrade
+from tests.application import settings_for
+from tests.live import PROJECT
 
 COPIED = ("heroes", "kit", "migrations", "main.py", "settings.py", "demo.py", "pyproject.toml", "Makefile")
 BIN = sysconfig.get_path("scripts")
 """Where the commands of this environment are: the copy has none of its own."""
 README = (PROJECT / "README.md").read_text()
-STEPS = re.findall(
-    r"^\d\. (.*(?:\n   .*)*)", README.partition("## Adding a resource")[2].partition("\n## ")[0], re.MULTILINE
-)
-OF_ITS_HEROES = (
-    r"    heroes: list\[Any\] = Relationship\(.*?\n    \)\n",
-    r"\n\n    read_only = [^\n]*",
-    r"; `heroes` only with `include=heroes`",
-    r"    includes = [^\n]*\n",
-    r"from sqlalchemy\.orm import relationship\n",
-)
-"""What a team has and a villain does not."""
+SECTION = README.partition("## Adding a resource")[2].partition("\n## ")[0]
+STEPS = re.findall(r"^\d\. (.*(?:\n(?:   .*)?)*)", SECTION, re.MULTILINE)
+IS_BRIEF = "THOROUGH" not in os.environ
+pytestmark = pytest.mark.usefixtures("anyio_backend")  # for the fixtures, which are asynchronous
 
 
-def copied(folder: Path) -> Path:
-    for name in COPIED:
+def copied(folder: Path, *others: str) -> Path:
+    """A copy of the project without its tests, but with these files and folders."""
+    for name in (*COPIED, *others):
         if (PROJECT / name).is_dir():
-            shutil.copytree(PROJECT / name, folder / name)
+            shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(PROJECT / name, folder / name)
     return folder
 
 
-def texts(folder: Path) -> dict[str, str]:
-    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.suffix == ".py"}
+COMMANDS = [
+    re.sub(r"\s*\\\n\s*", " ", command).strip("` ")
+    for step in STEPS
+    for command in re.findall(r"^ +make (?:.*\\\n)*.*$|^`make [^`]*`", step, re.MULTILINE)
+]
+"""Those of the steps, in their order."""
+*WRITE, MIGRATE, TEST = COMMANDS
+NEW = (
+    "heroes/invoice.py",
+    "heroes/invoice_line.py",
+    "tests/heroes/test_invoice.py",
+    "tests/heroes/test_invoice_line.py",
+)
+TESTS = f"tests/contract {' '.join(NEW[2:])} tests/test_architecture.py"
+IS_BRIEF = "THOROUGH" not in os.environ
+pytestmark = pytest.mark.usefixtures("anyio_backend")  # for the fixtures, which are asynchronous
 
 
-def write_the_resource(project: Path) -> None:
-    pattern = (project / "heroes/team.py").read_text()
-    for only_of_teams in OF_ITS_HEROES:
-        pattern, times = re.subn(only_of_teams, "", pattern, flags=re.DOTALL)
-        assert times == 1, only_of_teams
-    villains = pattern.replace("Team", "Villain").replace("team", "villain")
-    (project / "heroes/villain.py").write_text(villains)
+@dataclass(frozen=True)
+class Project:
+    """A copy of the project, to which the README's steps have added invoices, and the database that they migrated."""
+
+    folder: Path
+    database_url: str
+    postgres: str
+
+    def run(self, command: str) -> str:
+        """What a command prints that may not fail, with the programs of this environment."""
+        settings = {"DATABASE_URL": self.database_url, "TEST_POSTGRES_URL": self.postgres}
+        environment = {"PATH": f"{BIN}:{os.environ['PATH']}", "HOME": str(self.folder)} | settings
+        done = subprocess.run(
+            ["/bin/sh", "-c", command], cwd=self.folder, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout[-5000:]}{done.stderr[-2000:]}"
+        return done.stdout
+
+    def make(self, command: str) -> str:
+        return self.run(f"{command} BIN={BIN} --assume-old=.venv/dev --assume-old=.venv/run")
+
+    def texts(self) -> dict[str, str]:
+        paths = [path for path in self.folder.rglob("*.py") if path.is_file()]
+        return {str(path.relative_to(self.folder)): path.read_text() for path in paths}
 
 
-def name_it_in_main(project: Path) -> None:
-    source = (project / "main.py").read_text()
-    source, imported = re.subn(r"(from heroes import \([^)]*)\)", r"\1    villain,\n)", source)
-    source, added = re.subn(r"(PEOPLE = \([^)]*)\)", r"\1, villain)", source)
-    assert (imported, added) == (1, 1)
-    (project / "main.py").write_text(source)
+Changed = tuple[Project, set[str]]
 
 
-def run(project: Path, database_url: str, *command: str) -> None:
-    environment = {"PATH": os.environ["PATH"], "DATABASE_URL": database_url}
-    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+@pytest.fixture(scope="module")
+async def rows(new_database: Any) -> str:
+    """The URL of a database with the rows of the demo."""
+    url = str(await new_database())
+    await upgrade(settings_for(url).database)
+    database = Database(settings_for(url).database)
+    await demo.fill(database)
+    await database.dispose()
+    return url
 
 
-def write_the_migration(project: Path, database_url: str) -> None:
-    (command,) = re.findall(r"`(make migration [^`]*)`", STEPS[2])
-    run(project, database_url, *shlex.split(command), f"BIN={BIN}", "--assume-old=.venv/dev")
+@pytest.fixture(scope="module")
+async def changed(
+    rows: str, postgres_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Project, set[str]]:
+    """The project after the steps but the last, and the files that they have changed."""
+    folder = copied(tmp_path_factory.mktemp("copy"), "tests", "superuser.py")
+    project = Project(folder, rows, postgres_server)
+    before = project.texts()
+    for command in (*WRITE, MIGRATE):
+        project.make(command)
+    return project, {name for name, source in project.texts().items() if before.get(name) != source}
 
 
-def schema_of(database: Path, table: str) -> str:
-    query = "SELECT group_concat(sql, ';') FROM sqlite_master WHERE tbl_name = ?"
-    connection = sqlite3.connect(database)
-    (schema,) = connection.execute(query, [table]).fetchone()
-    connection.close()
-    return str(schema)
+@pytest.fixture(scope="module")
+def project(changed: Changed) -> Project:
+    return changed[0]
 
 
-def test_a_resource_is_added_by_two_edits_a_migration_and_the_tests() -> None:
-    first_words = [re.sub(r"[`*]", "", step).split()[:2] for step in STEPS]
-    assert first_words == [["Write", "heroes/villain.py:"], ["Name", "it"], ["make", "migration"], ["make", "test:"]]
+def test_the_steps_write_migrate_and_test() -> None:
+    words = [command.split()[:2] for command in COMMANDS]
+    assert words == [["make", "resource"], ["make", "resource"], ["make", "migration"], ["make", "test"]]
 
 
-def test_what_the_readme_says_is_all_that_a_new_resource_takes(tmp_path: Path) -> None:
-    project, database = copied(tmp_path / "copy"), tmp_path / "fresh.db"
-    before = texts(project)
-    write_the_resource(project)
-    name_it_in_main(project)
-    write_the_migration(project, f"sqlite:///{database}")
-    changed = {name for name, text in texts(project).items() if before.get(name) != text}
-    (migration,) = changed - {"heroes/villain.py", "main.py"}
-    assert set(re.findall(r'_table\(\s*"(\w+)"', (project / migration).read_text())) == {"villain"}
-    with serving(f"sqlite:///{database}", tmp_path / "service.log", project=project) as server:
-        check_it_answers(f"{server.url}/villains/")
-        run(project, f"sqlite:///{database}", f"{BIN}/alembic", "check")
-    shown, named = schema_of(database, "villain"), ("uq_villain_name", "ck_villain_name", "ck_villain_headquarters")
-    assert [name for name in (*named, "ix_villain_headquarters", "ix_villain_created_at") if name not in shown] == []
+def test_the_steps_write_two_resources_their_tests_and_one_migration(changed: Changed) -> None:
+    project, files = changed
+    (migration,) = files - {*NEW, "main.py"}
+    tables = re.findall(r'create_table\(\s*"(\w+)"', project.texts()[migration])
+    assert tables == ["invoice", "invoice_line"]
 
 
-def check_it_answers(url: str) -> None:
-    with httpx.Client() as client:
-        created = client.post(url, json={"name": "Dr. Weird", "headquarters": "The Moon"})
-        assert (created.status_code, created.headers["location"]) == (201, "/villains/1")
-        assert client.get(url).json() == [created.json()]
-        assert client.post(url, json={"name": "Dr. Weird", "headquarters": "The Sun"}).status_code == 409
+async def test_the_migration_keeps_the_rows_that_are_there(project: Project) -> None:
+    project.make("make migrate")
+    database = Database(settings_for(project.database_url).database)
+    async with database.connect() as connection:
+        assert await connection.scalar(text("SELECT count(*) FROM hero"))
+        assert await connection.scalar(text("SELECT count(*) FROM invoice_line")) == 0
+    await database.dispose()
+    project.run("alembic check")
+
+
+def test_what_was_written_is_formatted_and_has_no_fault_of_style_or_type(project: Project, engine: str) -> None:
+    project.run("ruff format --check . && ruff check .")
+    if engine == "sqlite" and not IS_BRIEF:  # mypy takes a minute, and looks at the same files
+        project.run("mypy main.py heroes tests/heroes")
+
+
+def test_the_new_resources_keep_the_contract_and_the_architecture(project: Project, engine: str) -> None:
+    chosen = f"invoice and {engine} or architecture" if IS_BRIEF else f"{engine} or architecture"
+    project.make(f"{TEST} ARGS='-q -p no:schemathesis -p no:cacheprovider {TESTS} -k \"{chosen}\"'")
+
+
+def test_the_routes_say_who_may_use_them(project: Project) -> None:
+    assert re.search(r"PATCH +/invoices/\{invoice_id\} +owners", project.make("make routes"))

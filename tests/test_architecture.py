@@ -11,7 +11,10 @@ import pytest
 import main
 
 PROJECT = Path(__file__).parents[1]
-ORDER = ("http", "models", "auth", "database", "runtime", "query", "operations", "openapi", "server", "fast")
+ORDER = (
+    *("http", "models", "auth", "database", "runtime", "query", "operations", "openapi", "server", "fast"),
+    "scaffolding",
+)
 """The packages of the kit, in order. A package may import the packages before it, and itself."""
 RESOURCES = sorted(path for path in (PROJECT / "heroes").glob("**/*.py") if path.stem != "__init__")
 KIT = sorted((PROJECT / "kit").glob("**/*.py"))
@@ -64,6 +67,12 @@ def type_checking_blocks(tree: ast.AST) -> Iterator[ast.If]:
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
             yield node
+
+
+def test_the_modules_are_found() -> None:
+    assert RESOURCES
+    assert KIT
+    assert len(TESTS_OF_THE_KIT) > 6
 
 
 def package_of(name: str) -> str:

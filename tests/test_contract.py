@@ -17,6 +17,7 @@ from tests.contract import (
     repair,
     test_bodies,
     test_bulk,
+    test_declarations,
     test_docs,
     test_filters,
     test_idempotency,
@@ -34,7 +35,7 @@ client, database = application.client, application.database
 NEW = (workshop, gadget, repair)
 MODULES = (
     *(test_messages, test_json, test_bodies, test_bulk, test_preconditions),
-    *(test_lists, test_filters, test_idempotency, test_docs),
+    *(test_lists, test_filters, test_idempotency, test_docs, test_declarations),
 )
 TABLES = [SQLModel.metadata.tables[name] for name in ("workshop", "gadget", "repair")]
 configure_mappers()

@@ -98,7 +98,9 @@ def test_a_browser_creates_a_hero_and_sees_it_in_the_list_with_one_click_each(se
 
 
 async def test_every_example_works_at_the_first_click_from_top_to_bottom_in_an_empty_database(client: Client) -> None:
-    for method, path in in_order(await document_of(client)):
+    operations = in_order(await document_of(client))
+    assert operations
+    for method, path in operations:
         document = await document_of(client)  # its example ids are those of the existing rows
         operation = document["paths"][path][method.lower()]
         request = request_of(operation)
@@ -152,10 +154,13 @@ def request_of(operation: Json) -> Json:
 
 async def test_only_path_ids_are_prefilled(client: Client) -> None:
     document = await document_of(client)
-    for method, _, operation in operations_of(document):
-        for part in operation.get("parameters", ()):
-            assert ("example" in part) == (part["in"] == "path"), part
-            assert "default" not in part["schema"] or method != "GET", part
+    parts = [
+        (method, part) for method, _, operation in operations_of(document) for part in operation.get("parameters", ())
+    ]
+    assert {part["in"] for _, part in parts} >= {"path", "query"}
+    for method, part in parts:
+        assert ("example" in part) == (part["in"] == "path"), part
+        assert "default" not in part["schema"] or method != "GET", part
 
 
 async def test_an_integer_says_how_many_bits_it_has_and_no_bound_that_a_double_cannot_hold(client: Client) -> None:

@@ -84,7 +84,8 @@ def test_every_named_command_and_file_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
     assert set(re.findall(r"(?:`|^)make ([a-z-]+)", README, re.MULTILINE)) <= targets
     files = re.findall(r"`([a-z_/]+(?:\.py|/))`|\]\(([\w/.]+)\)", README)
-    assert [path for pair in files for path in pair if path and not (PROJECT / path).exists()] == ["heroes/villain.py"]
+    missing = {path for pair in files for path in pair if path and not (PROJECT / path).exists()}
+    assert not [path for path in missing if "invoice" not in path]  # which are an example
 
 
 def test_make_alone_prints_every_target() -> None:

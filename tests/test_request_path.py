@@ -68,4 +68,4 @@ async def test_a_request_enters_few_files_in_the_order_of_the_page(app: Service,
     assert 5 < len(steps) <= MAX_STEPS
     assert is_in_order(steps, profile.files), profile.files
     entered = [file for file in profile.files if not file.startswith("tests/")]
-    assert len(entered) <= MAX_FILES[method], entered
+    assert len(entered) <= MAX_FILES[method], "\n".join(entered)

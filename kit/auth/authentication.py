@@ -1,7 +1,7 @@
 """Authentication: the principal for whom the bearer token of a request stands (RFC 6750), and whether it may go on."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from starlette.requests import HTTPConnection
 
@@ -10,6 +10,7 @@ from kit.auth.tokens import Claims, Tokens
 from kit.http.principals import ANONYMOUS, CURRENT_PRINCIPAL, SUPERUSER, UNRESTRICTED, Principal
 
 FindPrincipal = Callable[[HTTPConnection, Claims], Awaitable[Principal | None]]
+MAX_KNOWN = 10_000
 PRINCIPAL = "kit.principal"
 """In the scope of a request: the user who calls, once it is known; None for nobody."""
 
@@ -24,6 +25,8 @@ class Authenticator:
     is_required: bool
     tokens: Tokens
     find: FindPrincipal
+    known_callers: dict[bytes, int] = field(default_factory=dict)
+    """The users of the `Authorization` headers that were valid when they were checked last; for fairness only."""
 
     async def caller(self, connection: HTTPConnection, who: Who) -> Principal | None:
         """The user who calls; None for nobody. A 401 for a token that is not valid, which a public route ignores."""
@@ -41,9 +44,20 @@ class Authenticator:
             return None
         claims = self.tokens.read(token.strip())
         principal = await self.find(connection, claims) if claims else None
+        self._note(credentials, principal)
         if principal is None and who is not Who.ANYONE:
             raise unauthenticated()
         return principal
+
+    def _note(self, credentials: bytes, principal: Principal | None) -> None:
+        """Remember the user of valid credentials, and of at most `MAX_KNOWN` of them those that came last."""
+        known = self.known_callers
+        if principal is None or principal.id is None:
+            known.pop(credentials, None)
+        elif credentials not in known:
+            known[credentials] = principal.id
+            if len(known) > MAX_KNOWN:
+                del known[next(iter(known))]
 
     def admit(self, caller: Principal | None, who: Who) -> None:
         """Serve what follows on behalf of this caller; a 401 without a token, and a 403 with one, for who may not.

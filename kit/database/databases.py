@@ -26,11 +26,11 @@ class Database:
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self.is_in_memory = self.is_sqlite and url.database in (None, "", ":memory:")
         self.primary = self._create_engines()
-        self.read_session: Callable[..., ReadSession] = ReadSession
-        """Opens a read session on the primary engines."""
-        self.write_session: Callable[..., WriteSession] = WriteSession
-        """Opens a write session on the primary engines."""
-        self._owner: asyncio.AbstractEventLoop | None = None
+        self.read: Callable[..., ReadSession] = self.open_read
+        """Opens a read session; the fast path replaces it."""
+        self.write: Callable[..., WriteSession] = self.open_write
+        """Opens a write session; the fast path replaces it."""
+        self.owner: asyncio.AbstractEventLoop | None = None
         """The loop that uses the primary engines."""
         self._others: dict[asyncio.AbstractEventLoop, Engines] = {}
         self._clean_ups: dict[asyncio.AbstractEventLoop, AsyncGenerator[None]] = {}
@@ -43,7 +43,7 @@ class Database:
             loop = asyncio.get_running_loop()
         except RuntimeError:  # there is none
             return self.primary
-        if loop is self._owner:
+        if loop is self.owner:
             return self.primary
         return self._others.get(loop) or self._engines_for(loop)
 
@@ -57,20 +57,16 @@ class Database:
         """The engine for reading: each statement is outside of any transaction."""
         return self.engines.reader
 
-    def read(self, *, restricted: bool = False) -> ReadSession:
+    def open_read(self, *, restricted: bool = False) -> ReadSession:
         """A read session. With `restricted` it returns only rows that belong to the principal."""
-        engines = self.engines
-        session = self.read_session if engines is self.primary else ReadSession
-        return session(engines.reader, self, restricted=restricted)
+        return ReadSession(self.reader, self, restricted=restricted)
 
-    def write(self, *, restricted: bool = False, restricted_reads: bool = False) -> WriteSession:
+    def open_write(self, *, restricted: bool = False, restricted_reads: bool = False) -> WriteSession:
         """A write session. With `restricted` it writes only rows that belong to the principal.
 
         With `restricted_reads` it also reads no other rows.
         """
-        engines = self.engines
-        session = self.write_session if engines is self.primary else WriteSession
-        return session(engines.writer, restricted=restricted, restricted_reads=restricted_reads)
+        return WriteSession(self.writer, restricted=restricted, restricted_reads=restricted_reads)
 
     def connect(self) -> AsyncConnection:
         """A connection for reading, outside of any transaction."""
@@ -87,8 +83,8 @@ class Database:
         """Assign engines to a loop that uses the database for the first time."""
         with self._lock:
             self._forget_closed_loops()
-            if self._owner is None:
-                self._owner, engines = loop, self.primary
+            if self.owner is None:
+                self.owner, engines = loop, self.primary
             else:
                 self._others[loop] = engines = self._create_engines()
             self._clean_ups[loop] = before_loop_ends(partial(self._release, loop, engines))
@@ -106,13 +102,13 @@ class Database:
     def _forget_closed_loops(self) -> None:
         """Abandon the connections of loops that were closed without cleaning up, which cannot be closed any more."""
         for loop in [loop for loop in self._clean_ups if loop.is_closed()]:
-            engines = self.primary if loop is self._owner else self._others[loop]
+            engines = self.primary if loop is self.owner else self._others[loop]
             if engines is not self.primary or not self.is_in_memory:
                 engines.abandon()
             self._forget(loop)
 
     def _forget(self, loop: asyncio.AbstractEventLoop) -> None:
-        if loop is self._owner:
-            self._owner = None
+        if loop is self.owner:
+            self.owner = None
         self._others.pop(loop, None)
         self._clean_ups.pop(loop, None)

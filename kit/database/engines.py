@@ -8,10 +8,11 @@ from typing import Any, Literal, NamedTuple
 import asyncpg
 from sqlalchemy import URL, Connection, ExceptionContext, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.pool import PoolProxiedConnection
 
 from kit.auth.ownership import refuse_hidden_write
-from kit.database.errors import with_origin
+from kit.database.errors import ASYNCPG_ERRORS, DRIVER_ERRORS, DriverFailure, with_origin
+from kit.http.fairness import FairPool
 
 READ_ONLY = "25006"
 """The SQLSTATE of a write to a server that is read-only."""
@@ -59,6 +60,16 @@ def create_engines(url: URL, pool: Pool) -> Engines:
     return sqlite_engines(url, pool) if url.get_backend_name() == "sqlite" else postgres_engines(url, pool)
 
 
+class PostgresPool(FairPool):
+    """A pool whose connections raise a database error if they break down while they are set up."""
+
+    def connect(self) -> PoolProxiedConnection:
+        try:
+            return super().connect()
+        except ASYNCPG_ERRORS as failure:
+            raise DriverFailure(failure) from failure
+
+
 def postgres_engines(url: URL, pool: Pool) -> Engines:
     server_settings = {
         "application_name": pool.application_name,
@@ -70,6 +81,7 @@ def postgres_engines(url: URL, pool: Pool) -> Engines:
         url,
         echo=pool.echo,
         hide_parameters=not pool.echo,
+        poolclass=PostgresPool,
         pool_size=pool.size,
         max_overflow=pool.overflow,
         pool_timeout=pool.timeout,
@@ -97,10 +109,13 @@ async def connect_to_postgres(*values: Any, **options: Any) -> Any:
         raise with_origin(failure) or failure from failure
 
 
+BARE = (ConnectionError, TimeoutError, OverflowError, *DRIVER_ERRORS)
+
+
 def name_origin(context: ExceptionContext) -> Exception | None:
     """Replace exceptions that a driver raises during a statement and SQLAlchemy does not wrap, by database errors."""
     is_bare = context.sqlalchemy_exception is None
-    if is_bare and isinstance(context.original_exception, (ConnectionError, TimeoutError, OverflowError)):
+    if is_bare and isinstance(context.original_exception, BARE):
         return with_origin(context.original_exception)
     return None
 
@@ -135,7 +150,7 @@ def sqlite_engine(
         url,
         echo=pool.echo,
         hide_parameters=not pool.echo,
-        poolclass=AsyncAdaptedQueuePool,
+        poolclass=FairPool,
         pool_size=size,
         max_overflow=0,
         pool_timeout=pool.timeout,

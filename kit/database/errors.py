@@ -10,12 +10,12 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import StaleDataError
 
 from kit.database.constraints import field_of, referrers_of, statement_of, taken_field
-from kit.http.problems import Problem, conflict, error, invalid, unavailable
+from kit.http.problems import Problem, conflict, error, invalid, taken, unavailable
 
 log = logging.getLogger("kit")
 ASYNCPG_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-DRIVER_ERRORS = (*ASYNCPG_ERRORS, sqlite3.Error, EmulatedDBAPIException)
-"""Exceptions of the drivers, which SQLAlchemy does not wrap while a connection is being set up."""
+DRIVER_ERRORS = (*ASYNCPG_ERRORS, sqlite3.Error)
+"""Exceptions of the drivers, which SQLAlchemy does not wrap while a connection is being set up, or breaks down."""
 UNDEFINED_TABLE, NO_SUCH_TABLE = "42P01", "no such table"
 """The SQLSTATE; and the beginning of SQLite's message, which has no error code of its own."""
 
@@ -31,22 +31,35 @@ class Unreachable(ConnectionError):  # noqa: N818  named as the subclasses of `C
     """The database cannot be reached, or has closed the connection. Other hosts raise a plain ConnectionError."""
 
 
+class DriverFailure(Exception):  # noqa: N818  named as the others
+    """A driver of the kit's engines has raised `orig`, which SQLAlchemy has not wrapped."""
+
+    def __init__(self, orig: Exception) -> None:
+        super().__init__(str(orig) or type(orig).__name__)
+        self.orig = orig
+
+
 class OutOfRange(OverflowError):  # noqa: N818  named as `OverflowError`
     """A number is too large for the driver."""
 
 
-FAILURES = (DBAPIError, PoolTimeout, StaleDataError, Unreachable, OutOfRange, Undone, *DRIVER_ERRORS)
+WITH_CODE = (DBAPIError, EmulatedDBAPIException, DriverFailure)
+"""Exceptions that carry an error code of the database."""
+FAILURES = (*WITH_CODE, PoolTimeout, StaleDataError, Unreachable, OutOfRange, Undone)
 """The exceptions of a session when the database fails, refuses a statement, or is unavailable.
 
-A plain `OSError` or `OverflowError` is not among them: the code of a handler may raise it for other reasons.
+A plain `OSError` or `OverflowError`, and a bare exception of `sqlite3` or `asyncpg`, are not among them: the code of a
+handler may raise them for other reasons, as with a file or a server that it opens itself.
 """
 
 
 def with_origin(failure: BaseException) -> Exception | None:
-    """The exception to raise for a failure of a driver that is an OSError or an OverflowError; None for others."""
+    """The exception to raise for a failure of a driver whose own class says nothing of the database, or None."""
     text = str(failure) or type(failure).__name__
     if isinstance(failure, OSError):
         return Unreachable(text)
+    if isinstance(failure, DRIVER_ERRORS):
+        return DriverFailure(failure)
     return OutOfRange(text) if isinstance(failure, OverflowError) else None
 
 
@@ -110,8 +123,8 @@ def code_of(failure: Exception) -> str:
     for kind in (OSError, OverflowError):
         if isinstance(failure, kind):
             return kind.__name__
-    driver: Any = failure.orig if isinstance(failure, DBAPIError) else failure
-    if not isinstance(failure, (DBAPIError, *DRIVER_ERRORS)):
+    driver: Any = failure.orig if isinstance(failure, (DBAPIError, DriverFailure)) else failure
+    if not isinstance(failure, WITH_CODE):
         return type(failure).__name__
     if str(driver).startswith(NO_SUCH_TABLE):
         return UNDEFINED_TABLE
@@ -128,7 +141,7 @@ def problem_of(failure: Exception, *, committing: bool = False) -> Problem | Non
     meaning = meaning_of(failure)
     if meaning == "taken":
         field = taken_field(failure)
-        return conflict(field, f"{field} is taken: another row has this value.", "taken")
+        return taken(field)
     if meaning == "reference":
         return broken_reference(failure)
     if meaning in ("invalid", "unbounded"):

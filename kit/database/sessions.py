@@ -150,6 +150,10 @@ class WriteSession(_Session):
         """Flush, so that only the COMMIT is left to do."""
         await self.flush()
 
+    async def gather(self, *queries: Callable[[Self], Awaitable[Any]]) -> list[Any]:
+        """The results of queries, one after the other: a transaction has one connection."""
+        return [await query(self) for query in queries]
+
     async def set_lock_timeout(self, seconds: float | None) -> None:
         """Set how long the next statements wait for a lock; None for the default. No effect on SQLite."""
         if self.get_bind().dialect.name == "postgresql":

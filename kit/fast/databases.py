@@ -4,10 +4,10 @@ import logging
 from functools import partial
 
 from kit.database.databases import Database
-from kit.fast.read_sessions import FastReadSession
+from kit.fast.read_sessions import open_read
 from kit.fast.self_test import failing_shortcuts
 from kit.fast.shortcuts import ReadShortcuts, WriteShortcuts
-from kit.fast.write_sessions import FastWriteSession
+from kit.fast.write_sessions import open_write
 
 log = logging.getLogger("kit")
 KNOWN_OPTIONS = frozenset({"isolation_level", "reading"})
@@ -32,5 +32,5 @@ def use_fast_sessions(
     reads = ReadShortcuts(reader, coalesce=coalesce, get=get, pages="pages" not in left_out)
     single, bulk = "single insert" not in left_out, "bulk insert" not in left_out
     writes = WriteShortcuts(writer, group=group, get=get, single=single, bulk=bulk)
-    database.read_session = partial(FastReadSession, shortcuts=reads)
-    database.write_session = partial(FastWriteSession, shortcuts=writes)
+    database.read = partial(open_read, database, reads)
+    database.write = partial(open_write, database, writes)

@@ -1,5 +1,6 @@
 """Fast read sessions: `get` reads rows past the ORM; requests that read at the same time share one query."""
 
+from asyncio import _get_running_loop
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import Select, bindparam, select, util
 from sqlalchemy.engine.interfaces import Dialect
 
+from kit.database.databases import Database
 from kit.database.sessions import Opener, ReadSession
 from kit.fast import driver
 from kit.fast.deferred import DeferredSession, close_at_once
@@ -128,3 +130,10 @@ def detached(mapping: EntityMapping, key: Any, values: Values) -> Any:
     row.__dict__["_sa_instance_state"] = state
     row.__dict__.update(values)
     return row
+
+
+def open_read(database: Database, shortcuts: ReadShortcuts, *, restricted: bool = False) -> ReadSession:
+    """A read session with shortcuts, if the running event loop has the primary engines; else one without."""
+    if _get_running_loop() is not database.owner and database.engines is not database.primary:
+        return database.open_read(restricted=restricted)
+    return FastReadSession(database.primary.reader, database, restricted=restricted, shortcuts=shortcuts)

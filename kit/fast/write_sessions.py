@@ -4,6 +4,7 @@ The single insert is for a request that writes one new row and nothing else. It 
 share its transaction with the inserts of other requests. The plain session does everything else.
 """
 
+from asyncio import _get_running_loop
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,6 +14,7 @@ from sqlalchemy.orm import make_transient
 from sqlalchemy.orm.attributes import instance_state
 
 from kit.auth.ownership import check_new_row
+from kit.database.databases import Database
 from kit.database.sessions import WriteSession
 from kit.fast.batches import Member
 from kit.fast.bulk_insert import are_alike, insert_alike
@@ -248,3 +250,14 @@ class FastWriteSession(DeferredSession, WriteSession):
             if self.is_open:
                 self.sync_session.revoke = None
             await single.close()
+
+
+def open_write(
+    database: Database, shortcuts: WriteShortcuts, *, restricted: bool = False, restricted_reads: bool = False
+) -> WriteSession:
+    """A write session with shortcuts, if the running event loop has the primary engines; else one without."""
+    if _get_running_loop() is not database.owner and database.engines is not database.primary:
+        return database.open_write(restricted=restricted, restricted_reads=restricted_reads)
+    return FastWriteSession(
+        database.primary.writer, restricted=restricted, restricted_reads=restricted_reads, shortcuts=shortcuts
+    )

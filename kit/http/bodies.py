@@ -1,16 +1,100 @@
-"""Request bodies: read once, of a bounded size, and parsed as strict JSON (RFC 8259)."""
+"""Request bodies: read at a minimum rate, once, of a bounded size, and parsed as strict JSON (RFC 8259)."""
 
+import asyncio
 import json
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from starlette.requests import Request
-from starlette.types import Receive, Scope
+from starlette.types import Message, Receive, Scope
 
-from kit.http.problems import Problem, malformed
+from kit.http.fairness import Caller
+from kit.http.problems import Problem, malformed, unavailable
 
 MAX_DIGITS = 4300
 """The largest number of digits of an integer: Python's own limit."""
+GRACE_SECONDS = 5.0
+"""How long the body may take beside what its size explains."""
+MIN_RATE = 16_384
+"""Bytes per second."""
+MAX_MEMORY = 67_108_864
+"""Bytes of bodies that have begun to arrive, in each event loop."""
+
+
+class Budget:
+    """The memory of bodies that arrive slowly, of which one caller has at most a share."""
+
+    def __init__(self, caller_share: float) -> None:
+        self.per_caller, self.used = MAX_MEMORY * caller_share, Counter[Caller]()
+
+    def take(self, caller: Caller, size: int) -> None:
+        """Note these bytes; a 503 if there is no memory for them, and a 429 if the caller has its share."""
+        if self.used[caller] + size > self.per_caller:
+            detail = "You send too many bodies at once; try again."
+            raise Problem(429, detail, kind="too-many-requests", headers={"Retry-After": "1", "Connection": "close"})
+        if self.used.total() + size > MAX_MEMORY:
+            raise unavailable("not_applied", "Too many bodies at once; try again.")
+        self.used[caller] += size
+
+    def give_back(self, caller: Caller, size: int) -> None:
+        self.used[caller] -= size
+        if not self.used[caller]:
+            del self.used[caller]
+
+
+class IncomingBody:
+    """The body of a request, of which the beginning is read ahead, and the rest while it is served."""
+
+    def __init__(self, receive: Receive, budget: Budget, caller: Caller) -> None:
+        self.receive_on, self.budget, self.caller = receive, budget, caller
+        self.waiting: deque[Message] = deque()
+        self.noted = self.size = 0
+        self.is_complete = self.has_arrived = False
+        """`has_arrived`: what is read ahead is there, and the request is served."""
+
+    async def read_ahead(self, scope: Scope, limit: int) -> bool:
+        """Read the body, at most `limit` bytes. False if the client has left; a 408 if it is too slow.
+
+        A body that is announced to be longer is not read ahead: it is refused, or read by a handler for uploads.
+        """
+        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        is_long = not announced.isdigit() or int(announced) > limit
+        self.started = asyncio.get_running_loop().time()
+        while not self.is_complete and self.size <= limit and not is_long:
+            message = await self.next_message()
+            if message["type"] == "http.disconnect":
+                return False
+            self.waiting.append(message)
+            if not self.is_complete:
+                self.note(len(message.get("body", b"")))
+        self.has_arrived = True
+        return True
+
+    async def receive(self) -> Message:
+        if self.waiting:
+            return self.waiting.popleft()
+        return await (self.receive_on() if self.is_complete else self.next_message())
+
+    async def next_message(self) -> Message:
+        try:
+            async with asyncio.timeout_at(self.started + GRACE_SECONDS + self.size / MIN_RATE):
+                message = await self.receive_on()
+        except TimeoutError:
+            detail = f"The body has to arrive with {MIN_RATE} bytes per second."
+            raise Problem(408, detail, kind="request-timeout", headers={"Connection": "close"}) from None
+        self.size += len(message.get("body", b""))
+        self.is_complete = not message.get("more_body", False)
+        return message
+
+    def note(self, size: int) -> None:
+        """Count the memory of a body that does not arrive as a whole."""
+        self.budget.take(self.caller, size)
+        self.noted += size
+
+    def forget(self) -> None:
+        if self.noted:
+            self.budget.give_back(self.caller, self.noted)
 
 
 class BufferedRequest(Request):

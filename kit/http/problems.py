@@ -73,6 +73,11 @@ def conflict(field: str, detail: str, kind: str) -> Problem:
     return Problem(409, detail, kind=kind, errors=[error("body", pointer, detail, kind)])
 
 
+def taken(field: str) -> Problem:
+    """A 409 for a unique field, such as `name` or `email or username`, whose value another row has."""
+    return conflict(field, f"{field} is taken: another row has this value.", "taken")
+
+
 def invalid(errors: Iterable[Mapping[str, str]]) -> Problem:
     """A 422 with a list of errors, at most `MAX_ERRORS`, which never contain the input."""
     errors = list(errors)[:MAX_ERRORS]

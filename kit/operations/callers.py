@@ -29,6 +29,13 @@ async def check_permission(connection: HTTPConnection, caller: Caller) -> None:
 
 def who_may_use(connection: HTTPConnection) -> Who:
     """Who may use the route of this request; superusers, if nothing is known of it."""
+    who = known_access(connection)
+    if who is None:  # the route has taken the place of an equal one
+        runtime_of(connection).check_routes()
+        who = known_access(connection)
+    return who or Who.SUPERUSERS
+
+
+def known_access(connection: HTTPConnection) -> Who | None:
     route, access = id(connection.scope.get("route")), runtime_of(connection).access
-    who = access.get((route, connection.scope.get("method", ANY_METHOD)))
-    return who or access.get((route, ANY_METHOD), Who.SUPERUSERS)
+    return access.get((route, connection.scope.get("method", ANY_METHOD))) or access.get((route, ANY_METHOD))

@@ -1,6 +1,7 @@
 """Dependencies of handlers: `Session` and `ReadSession`, which tests may override as any dependency."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated
 
 from fastapi import Depends
@@ -16,8 +17,15 @@ from kit.runtime import runtime_of
 
 
 async def get_read_session(connection: HTTPConnection) -> AsyncIterator[sessions.ReadSession]:
-    """The session of the unit of work, or one of its own; it is open until the answer has been sent."""
+    """The session of the unit of work, or one of its own; it is open until the answer has been sent.
+
+    Where the route takes `Session` too, both are one session, so that what is written can be read.
+    """
     unit = UNIT.get()
+    if unit is None and _takes_session(connection):
+        async with _writing_session(connection) as writing:
+            yield writing  # type: ignore[misc]  # it reads as well
+        return
     async with unit.session if unit else runtime_of(connection).database.read() as session:
         yield session  # type: ignore[misc]  # in an operation that writes, the session that writes
 
@@ -27,7 +35,23 @@ async def get_session(connection: HTTPConnection) -> AsyncIterator[sessions.Writ
 
     What a stream or a background task writes after that is committed at its end.
     """
+    async with _writing_session(connection) as session:
+        yield session
+
+
+def _takes_session(connection: HTTPConnection) -> bool:
+    """Whether a plain route takes `Session`, and no test has overridden that."""
+    is_overridden = get_session in connection.scope["app"].dependency_overrides
+    return not is_overridden and id(connection.scope.get("route")) in runtime_of(connection).writing
+
+
+@asynccontextmanager
+async def _writing_session(connection: HTTPConnection) -> AsyncIterator[sessions.WriteSession]:
+    """The session with which a request writes; outside of a unit, it is that of the dependency that came first."""
     unit, answer = UNIT.get(), connection.scope[ANSWER]
+    if unit is None and answer.session is not None:
+        yield answer.session
+        return
     async with _unit_session(unit) or _new_session(connection) as session:
         answer.session = session
         yield session

@@ -76,6 +76,13 @@ class Operation(APIRoute):
         self.single_parameters: list[str] = []
         self.learn(self.dependant)
 
+    def __eq__(self, other: object) -> bool:
+        """By identity: Starlette compares path, endpoint and methods, but there is more by which operations differ."""
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
     def learn(self, dependant: Dependant) -> None:
         """Note what the handler and its dependencies take; those of a router that includes this one are known later."""
         parameters = dict(query_parameters(dependant))

@@ -49,13 +49,11 @@ def read(known: Mapping[str, Parameter], given: QueryParams, others: Collection[
     `others` are the names of parameters that are allowed too, but that FastAPI reads.
     """
     refuse_unknown([*known, *others], given)
-    refuse_repeated(known, given)
+    refuse_repeated([name for name, parameter in known.items() if not parameter.listed], given)
     values, errors = {}, []
-    for name, text in given.multi_items():
-        if name not in known:
-            continue
+    for name in (name for name in given if name in known):
         try:
-            values[name] = known[name].read(text)
+            values[name] = known[name].read(",".join(given.getlist(name)))
         except ValidationError as failure:
             errors += [describe({**part, "loc": ("query", name)}) for part in failure.errors()]
     if errors:

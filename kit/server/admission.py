@@ -1,14 +1,21 @@
-"""Admission: a bounded number of requests and of streams is served at a time; others wait shortly, or get a 503."""
+"""Admission: a bounded number of requests and of streams is served at a time; others wait shortly, or are refused.
+
+A request takes its place when its body is complete, so slow clients hold none. Callers are served in turns.
+"""
 
 import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from types import MappingProxyType
 from weakref import WeakKeyDictionary
 
-from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from kit.http.bodies import Budget, IncomingBody
+from kit.http.fairness import CURRENT_CALLER, Caller, FairSemaphore, caller_of
 from kit.http.paths import path_in_application
-from kit.http.problems import render, unavailable
+from kit.http.problems import Problem, render, unavailable
 
 MAX_WAIT_SECONDS = 0.5
 """How long a request waits for a place; then it gets a 503."""
@@ -16,6 +23,8 @@ NEVER_REFUSED = ("/health", "/metrics")
 """Paths of operators, who need an answer most of all when the service is busy."""
 WITHOUT_BODY = (204, 304)
 """Statuses of responses that have no content (RFC 9110, section 6.4.1)."""
+SAFE = ("GET", "HEAD", "OPTIONS")
+"""Methods whose handlers read no body."""
 TRY_AGAIN_LATER = 1013
 """The close code of a WebSocket that is refused because the service is busy (registered with IANA)."""
 DENIAL = "websocket.http.response"
@@ -28,42 +37,50 @@ class RefusedStreamError(OSError):
 
 
 class Places:
-    """The places for requests and for streams in one event loop. At most `limit` requests wait for a place."""
+    """The places for requests and for streams in one event loop. At most `limit` requests wait for a place.
 
-    def __init__(self, limit: int, max_streams: int) -> None:
-        self.limit, self.waiting = limit, 0
-        self.requests, self.streams = asyncio.Semaphore(limit), asyncio.Semaphore(max_streams)
+    One caller has at most `caller_share` of the streams, which may last for ever, and of the memory for bodies.
+    """
 
-    async def enter(self) -> bool:
-        """Take the place of a request, if there is one in time."""
-        if not self.requests.locked():
-            return await self.requests.acquire()
-        if self.waiting >= self.limit:
-            return False
-        self.waiting += 1
-        try:
-            async with asyncio.timeout(MAX_WAIT_SECONDS):
-                return await self.requests.acquire()
-        except TimeoutError:
-            return False
-        finally:
-            self.waiting -= 1
+    def __init__(self, limit: int, max_streams: int, caller_share: float) -> None:
+        self.requests, self.bodies = FairSemaphore(limit, limit), Budget(caller_share)
+        self.max_streams, self.streams_per_caller = max_streams, max(1, round(max_streams * caller_share))
+        self.streams: Counter[Caller] = Counter()
 
-    async def enter_stream(self) -> bool:
+    def enter_stream(self, caller: Caller) -> bool:
         """Take the place of a stream, if there is one now."""
-        return False if self.streams.locked() else await self.streams.acquire()
+        if self.streams.total() >= self.max_streams or self.streams[caller] >= self.streams_per_caller:
+            return False
+        self.streams[caller] += 1
+        return True
+
+    def leave_stream(self, caller: Caller) -> None:
+        self.streams[caller] -= 1
+        if not self.streams[caller]:
+            del self.streams[caller]
 
 
 class Admission:
     """Serves at most `limit` requests and `max_streams` streams at a time, in each event loop.
 
-    As many requests wait for at most `MAX_WAIT_SECONDS`; the others get a 503 at once. A response without a length is a
-    stream, which may last as long as its client stays: when it starts, it leaves its place to another request, and
-    takes one of a stream. A WebSocket is a stream from its start.
+    As many requests wait for at most `MAX_WAIT_SECONDS`; the others are refused at once: with a 429 if their caller
+    uses more than its part, and else with a 503. A response without a length is a stream, which may last as long as its
+    client stays: when it starts, it leaves its place to another request, and takes one of a stream. A WebSocket is a
+    stream from its start. `known` are the users of credentials that have been checked.
     """
 
-    def __init__(self, app: ASGIApp, limit: int, max_streams: int = 100) -> None:
-        self.app, self.limit, self.max_streams = app, limit, max_streams
+    def __init__(
+        self,
+        app: ASGIApp,
+        limit: int,
+        max_streams: int = 100,
+        *,
+        caller_share: float = 1,
+        known: Mapping[bytes, int] = MappingProxyType({}),
+        read_ahead: int = 1_048_576,
+    ) -> None:
+        self.app, self.limit, self.max_streams, self.caller_share = app, limit, max_streams, caller_share
+        self.known, self.read_ahead = known, read_ahead
         self.of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Places] = WeakKeyDictionary()
         self.last: tuple[asyncio.AbstractEventLoop | None, Places] = (None, self.new_places())
         """The places of the loop that asked last."""
@@ -91,45 +108,62 @@ class Admission:
         return places
 
     def new_places(self) -> Places:
-        return Places(self.limit, self.max_streams)
+        return Places(self.limit, self.max_streams, self.caller_share)
 
     async def serve_request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        places = self.places
-        if not await places.enter():
-            await refusal(scope, "not_applied", "Too many requests at once; try again.")(scope, receive, send)
+        places, caller = self.places, caller_of(scope, self.known)
+        if not has_body(scope):
+            await self.serve_complete(places, caller, scope, receive, send)
             return
-        request = AdmittedRequest(places, scope, receive, send)
+        body = IncomingBody(receive, places.bodies, caller)
+        try:
+            is_there = await body.read_ahead(scope, self.read_ahead)
+            if is_there:
+                await self.serve_complete(places, caller, scope, body.receive, send)
+        except Problem as problem:
+            if body.has_arrived:
+                raise
+            await render(scope, problem)(scope, receive, send)
+        finally:
+            body.forget()
+
+    async def serve_complete(self, places: Places, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
+        if not places.requests.take(caller) and not await places.requests.wait(caller, MAX_WAIT_SECONDS):
+            problem = too_many() if places.requests.is_greedy(caller) else busy("Too many requests at once; try again.")
+            await render(scope, problem)(scope, receive, send)
+            return
+        CURRENT_CALLER.set(caller)
+        request = AdmittedRequest(places, caller, scope, receive, send)
         try:
             await self.app(scope, receive, request.send)
         except Exception:
             if not request.is_refused:
                 raise
         finally:
-            request.held.release()
+            request.leave()
 
     async def serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        places = self.places
-        if not await places.enter_stream():
+        places, caller = self.places, caller_of(scope, self.known)
+        if not places.enter_stream(caller):
             websocket = WebSocket(scope, receive, send)
             if DENIAL in scope.get("extensions", {}):
-                await websocket.send_denial_response(
-                    refusal(scope, "not_applied", "Too many streams at once; try again.")
-                )
+                await websocket.send_denial_response(render(scope, busy(TOO_MANY_STREAMS)))
             else:
                 await websocket.close(TRY_AGAIN_LATER)
             return
+        CURRENT_CALLER.set(caller)
         try:
             await self.app(scope, receive, send)
         finally:
-            places.streams.release()
+            places.leave_stream(caller)
 
 
 class AdmittedRequest:
     """A request with its place, which it changes for that of a stream when its response turns out to be one."""
 
-    def __init__(self, places: Places, scope: Scope, receive: Receive, send: Send) -> None:
-        self.places, self.scope, self.receive, self.send_on = places, scope, receive, send
-        self.held, self.is_refused = places.requests, False
+    def __init__(self, places: Places, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
+        self.places, self.caller, self.scope, self.receive, self.send_on = places, caller, scope, receive, send
+        self.is_stream = self.is_refused = False
 
     async def send(self, message: Message) -> None:
         if self.is_refused:
@@ -139,17 +173,39 @@ class AdmittedRequest:
         await self.send_on(message)
 
     async def become_stream(self) -> None:
-        if not await self.places.enter_stream():
+        if not self.places.enter_stream(self.caller):
             self.is_refused = True
             outcome = "not_applied" if self.scope["method"] in ("GET", "HEAD") else "unknown"
-            await refusal(self.scope, outcome, TOO_MANY_STREAMS)(self.scope, self.receive, self.send_on)
+            await render(self.scope, busy(TOO_MANY_STREAMS, outcome))(self.scope, self.receive, self.send_on)
             raise RefusedStreamError
-        self.held.release()
-        self.held = self.places.streams
+        self.places.requests.release(self.caller)
+        self.is_stream = True
+
+    def leave(self) -> None:
+        if self.is_stream:
+            self.places.leave_stream(self.caller)
+        else:
+            self.places.requests.release(self.caller)
 
 
-def refusal(scope: Scope, outcome: str, detail: str) -> Response:
-    return render(scope, unavailable(outcome, detail))
+def has_body(scope: Scope) -> bool:
+    """Whether a body follows the head (RFC 9112, section 6), by a method for which handlers read it."""
+    if scope["method"] in SAFE:
+        return False
+    for name, value in scope["headers"]:
+        if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
+            return True
+    return False
+
+
+def busy(detail: str, outcome: str = "not_applied") -> Problem:
+    return unavailable(outcome, detail)
+
+
+def too_many() -> Problem:
+    """A 429 (RFC 6585, section 4) for a caller who leaves no place for others."""
+    detail = "You have too many requests at once; others wait for theirs."
+    return Problem(429, detail, kind="too-many-requests", headers={"Retry-After": "1"})
 
 
 def starts_stream(message: Message) -> bool:

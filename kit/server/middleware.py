@@ -1,6 +1,6 @@
 """Middleware of the service, from outside to inside: request log and headers, trusted hosts, CORS, admission."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.middleware.cors import CORSMiddleware
@@ -21,19 +21,31 @@ class Layers:
     """Settings of the middleware. `hosts` are the names of this service, `origins` the web pages that may call it.
 
     `max_in_flight` requests are served at a time, and beside them `max_streams` responses of unknown length and
-    WebSockets.
+    WebSockets. One caller has at most `caller_share` of the streams and of the memory for bodies. `read_ahead` bytes of
+    a body are read before the request takes its place.
     """
 
     max_in_flight: int = 100
     max_streams: int = 100
+    caller_share: float = 1
+    read_ahead: int = 1_048_576
     hosts: Sequence[str] = ("*",)
     origins: Sequence[str] = ()
     credentials: bool = False
 
 
-def surround(app: ASGIApp, layers: Layers, shutdown: Shutdown, path_of: PathOf) -> ASGIApp:
+def surround(
+    app: ASGIApp, layers: Layers, shutdown: Shutdown, path_of: PathOf, known_callers: Mapping[bytes, int]
+) -> ASGIApp:
     """The application inside this middleware. What a user adds by `add_middleware` is inside of it too."""
-    app = Admission(app, layers.max_in_flight, layers.max_streams)
+    app = Admission(
+        app,
+        layers.max_in_flight,
+        layers.max_streams,
+        caller_share=layers.caller_share,
+        known=known_callers,
+        read_ahead=layers.read_ahead,
+    )
     if layers.origins:
         app = CORSMiddleware(
             app,

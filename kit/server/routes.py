@@ -10,13 +10,14 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
-from fastapi.routing import APIWebSocketRoute, RouteContext, iter_route_contexts
+from fastapi.routing import APIRoute, APIWebSocketRoute, RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute, Host, Mount, Route, WebSocketRoute
 
 from kit.auth.permissions import Who
 from kit.operations.arguments import direct_handle
 from kit.operations.callers import ANY_METHOD
-from kit.operations.route import Operation
+from kit.operations.dependencies import get_session
+from kit.operations.route import Operation, dependencies_of
 from kit.operations.unit_of_work import Handle
 from kit.server.guards import Guard
 
@@ -41,9 +42,16 @@ class Snapshot:
     def routes(self) -> Iterator[BaseRoute]:
         return chain.from_iterable(self.lists)
 
-    def is_current(self) -> bool:
-        """Whether no route has been added, removed or replaced by another one since; asked before every request."""
+    def is_alike(self) -> bool:
+        """Whether no route has been added, removed or replaced by another one since; asked before every request.
+
+        Of two plain routes that are equal (`==`), the one that took the place of the other is not noticed.
+        """
         return list(map(ROUTES, self.routers)) == self.lists
+
+    def is_current(self) -> bool:
+        """Whether the routes are the very same."""
+        return [list(map(id, router.routes)) for router in self.routers] == [list(map(id, part)) for part in self.lists]
 
 
 def routers_in(router: APIRouter, seen: set[int]) -> Iterator[APIRouter]:
@@ -146,6 +154,13 @@ def places_of(entries: Iterable[Entry]) -> Places:
         if not found or found[-1] is not entry.context:  # one entry for each method
             found.append(entry.context)
     return places
+
+
+def writes_by_itself(entry: Entry) -> bool:
+    """Whether a route takes `Session`, and has no unit of work to give it."""
+    if isinstance(entry.route, Operation) or not isinstance(entry.route, (APIRoute, APIWebSocketRoute)):
+        return False
+    return any(part.call is get_session for part in dependencies_of(entry.context.dependant))
 
 
 def direct_handles(entries: Iterable[Entry], places: Places) -> dict[int, Handle]:

@@ -28,7 +28,16 @@ from kit.server.frontends import Frontends
 from kit.server.guards import PermissionCheck, guard
 from kit.server.lifespan import LifespanState
 from kit.server.middleware import Layers, surround
-from kit.server.routes import ROUTES, Entry, Places, Snapshot, access_of, direct_handles, entries_of, places_of
+from kit.server.routes import (
+    Entry,
+    Places,
+    Snapshot,
+    access_of,
+    direct_handles,
+    entries_of,
+    places_of,
+    writes_by_itself,
+)
 from kit.server.shutdown import Shutdown
 from kit.server.trailing_slashes import OtherSlash
 
@@ -78,6 +87,7 @@ class Service(FastAPI):
             exception_handlers=handlers,
             **options,
         )
+        runtime.check_routes = self.check_new_routes
         self.permission_check = PermissionCheck(self)
         self.frontends = Frontends(self, self.router.default)
         for router in (*routers, health.health_router(self.shutdown), docs.router):
@@ -90,8 +100,7 @@ class Service(FastAPI):
         self.surround(self.all_layers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        checked = self.checked
-        if checked is None or list(map(ROUTES, checked.routers)) != checked.lists:
+        if self.checked is None or not self.checked.is_alike():
             self.check_routes()
         if not self.lifespan_state.is_reported and scope["type"] != "lifespan":
             self.lifespan_state.report()
@@ -99,12 +108,18 @@ class Service(FastAPI):
 
     def surround(self, inside: ASGIApp) -> None:
         """Put the middleware of the kit around an application: FastAPI's own, or one that leads to it."""
-        self.surrounded = surround(inside, self.layers, self.shutdown, self.path_of)
+        known = self.runtime.authenticator.known_callers
+        self.surrounded = surround(inside, self.layers, self.shutdown, self.path_of, known)
 
     def check_routes(self) -> None:
         """Refuse routes that would not work, and note how each of the others is served, and for whom."""
         with self.checking:
             self.checked = self.check(Snapshot(self.router))
+
+    def check_new_routes(self) -> None:
+        """Check the routes, if one of them is not the one that was checked."""
+        if self.checked is None or not self.checked.is_current():
+            self.check_routes()
 
     def check(self, snapshot: Snapshot) -> Snapshot:
         for route in snapshot.routes:  # before FastAPI makes copies of those that are included
@@ -123,6 +138,7 @@ class Service(FastAPI):
         self.runtime.access = {entry.key: access_of(entry, self.public, self.closed) for entry in self.entries}
         self.note_public()
         self.places = places_of(self.entries)
+        self.runtime.writing = frozenset(entry.key[0] for entry in self.entries if writes_by_itself(entry))
         self.runtime.direct = direct_handles(self.entries, self.places)
         return snapshot
 
@@ -140,7 +156,7 @@ class Service(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document, made once; anew after a change of the routes."""
-        self.refresh_routes()
+        self.check_new_routes()
         if not self.openapi_schema or self.documented is not self.runtime.access:
             self.openapi_schema, places = self.new_document()
             self.documented, self.found = self.runtime.access, (self.runtime.access, places)
@@ -148,15 +164,10 @@ class Service(FastAPI):
 
     def example_places(self) -> list[Place]:
         """The places for ids of rows in the document, which may be one that the application has replaced."""
-        self.refresh_routes()
+        self.check_new_routes()
         if self.found is None or self.found[0] is not self.runtime.access:
             self.found = self.runtime.access, self.new_document()[1]
         return self.found[1]
-
-    def refresh_routes(self) -> None:
-        """Check the routes, if one has been added or removed."""
-        if self.checked is None or not self.checked.is_current():
-            self.check_routes()
 
     def new_document(self) -> tuple[dict[str, Any], list[Place]]:
         self.note_public()

@@ -8,6 +8,8 @@ import threading
 from types import FrameType
 from typing import Any
 
+from kit.server.connections import bound_connections
+
 CLOSE_SECONDS = 0.25
 """Seconds in which a request may still arrive on a connection that was accepted before the listeners were closed."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -43,6 +45,7 @@ class Shutdown:
 
     def _listen_for_uvicorn(self, server: Any) -> None:
         """Replace uvicorn's own handlers, which close at once, and end the process by the signal."""
+        bound_connections(server.config)
         server.config.timeout_graceful_shutdown = math.ceil(self.timeout)
         loop = asyncio.get_running_loop()
         for number, delay in ((signal.SIGTERM, self.delay), (signal.SIGINT, 0.0)):

@@ -1,4 +1,4 @@
-"""What every answer must be, whatever was asked; and how to ask with a body that no JSON library would send."""
+"""Checks of every response, whatever the request; and requests with bodies that no JSON library would send."""
 
 import json
 import re
@@ -28,11 +28,11 @@ DOCUMENTED_HEADERS = (
     "www-authenticate",
 )
 MARKER = "zq9marker"
-"""What no 422 may repeat."""
+"""A part of invalid input, which no 422 may repeat."""
 
 
 def watching(client: Client, app: Service) -> Client:
-    """The client, which from now on looks at every answer that it gets."""
+    """The client, which from now on checks every response."""
     client.event_hooks = {"response": [watcher(app)]}
     return client
 
@@ -66,7 +66,7 @@ def check_problem(answer: Response, told: str) -> None:
 
 
 def documented(app: Service, answer: Response) -> Json | None:
-    """What the docs say of this operation; None if there is none."""
+    """The operation of a response in the document; None if the path has none."""
     method, path = answer.request.method.replace("HEAD", "GET"), answer.request.url.path
     for route in operations_of(app):
         if method == method_of(route) and route.path_regex.match(path):
@@ -87,13 +87,13 @@ def check_documented(app: Service, answer: Response, told: str) -> None:
 
 
 async def send(client: Client, method: str, url: str, content: object, **headers: str) -> Response:
-    """Send these bytes, or this value as JSON in ASCII, so that it may hold a lone surrogate."""
+    """Send these bytes, or this value as JSON in ASCII, which may contain a lone surrogate."""
     raw = content if isinstance(content, bytes) else json.dumps(content).encode()
     return await client.request(method, url, content=raw, headers={"content-type": "application/json"} | headers)
 
 
 def with_raw(body: Json, name: str, token: str) -> bytes:
-    """The body with a field whose value is this, letter by letter."""
+    """The body with a field whose JSON text is exactly this token."""
     return json.dumps(body | {name: "@raw@"}).replace('"@raw@"', token).encode()
 
 
@@ -108,5 +108,5 @@ def pointers(answer: Response) -> set[str]:
 
 
 def refused(answer: Response, name: str) -> bool:
-    """Is it a 422 that points at this field or parameter?"""
+    """Whether a response is a 422 that points at this field or parameter."""
     return name in pointers(answer)

@@ -1,4 +1,4 @@
-"""Every check of this package runs against every resource that it concerns, on both engines."""
+"""Runs every check of this package for every resource to which it applies, on both engines."""
 
 from collections.abc import AsyncIterator
 
@@ -32,12 +32,12 @@ def resource(request: pytest.FixtureRequest, app: Service) -> Resource:
 
 @pytest.fixture
 async def client(app: Service, database: Database) -> AsyncIterator[Client]:
-    """A client that holds every answer to the contract."""
+    """A client that checks every response against the contract."""
     async with client_of(app) as client:
         yield watching(client, app)
 
 
 @pytest.fixture(autouse=True)
 def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A password's hash is dear by design, and many a thing here belongs to a user."""
+    """Make password hashes cheap: many rows of these tests belong to users."""
     cheapen(monkeypatch)

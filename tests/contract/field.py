@@ -1,4 +1,4 @@
-"""A field of a body, as the body's schema shows it, and values for it."""
+"""A field of a request body, read from the JSON schema of the body, with valid values."""
 
 import functools
 import operator
@@ -18,13 +18,13 @@ from kit import Absent
 
 Json = dict[str, Any]
 NUMBERS = count(10)
-"""Makes texts unique: no number comes twice."""
+"""Distinct numbers, which make texts unique."""
 NEW_YEAR = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
 class Field:
-    """`schemas` are the kinds of value that it takes, null apart; `parent` is the table that it refers to."""
+    """`schemas` are the schemas of its non-null values. `parent` is the table to which it refers."""
 
     body: type[BaseModel]
     name: str
@@ -40,11 +40,11 @@ class Field:
 
     @property
     def is_free_text(self) -> bool:
-        """Text whose content is the caller's business, within a length and perhaps a pattern."""
+        """Whether the field takes any text within a length and an optional pattern."""
         return self.is_a("string") and not any({"enum", "const", "format"} & set(schema) for schema in self.schemas)
 
     def offers(self, text: str) -> bool:
-        """Do the docs say that it takes this text?"""
+        """Whether the schema allows this text."""
         fitting = all(re.search(pattern, text) for pattern in self.all_of("pattern"))
         return self.is_free_text and fitting and len(text) <= min(self.all_of("maxLength"), default=len(text))
 
@@ -56,7 +56,7 @@ class Field:
         return [schema[keyword] for schema in self.schemas if keyword in schema]
 
     def fits(self, value: object) -> bool:
-        """Does the body's own validation let it pass?"""
+        """Whether the validation of the body accepts this value."""
         try:
             self.body.model_validate({self.name: value})
         except ValidationError as failure:
@@ -64,7 +64,7 @@ class Field:
         return True
 
     def value(self, turn: int = 0, *, unique: bool = False) -> Any:
-        """A valid value: another for each `turn`; a text is another at every call."""
+        """A valid value, distinct for each `turn`. Texts are distinct for each call."""
         number = next(NUMBERS)
         for candidate in self.candidates(turn + number if unique else turn, number):
             if self.fits(candidate):
@@ -139,7 +139,7 @@ def field_of(body: type[BaseModel], name: str, schema: Json) -> Field:
 
 
 def variants(schema: Json, definitions: Json) -> Iterator[Json]:
-    """The schema itself, or the alternatives that it offers."""
+    """The alternatives of a schema, or the schema itself."""
     if "$ref" in schema:
         yield from variants(definitions[schema["$ref"].rpartition("/")[2]], definitions)
     elif "anyOf" in schema:
@@ -150,7 +150,7 @@ def variants(schema: Json, definitions: Json) -> Iterator[Json]:
 
 
 def is_callers(body: type[BaseModel], name: str) -> bool:
-    """Is it the caller's id, if it is left out? Where nobody is asked who they are, it cannot be left out."""
+    """Whether the caller is the default of the field. Without authentication the field is required."""
     return body.model_fields[name].default_factory is Absent
 
 

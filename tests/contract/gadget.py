@@ -1,4 +1,4 @@
-"""Gadgets: a resource that the service does not have, written as if it had."""
+"""Gadgets: a resource that only these tests add to the service."""
 
 from enum import Enum
 from typing import Annotated
@@ -75,11 +75,11 @@ class GadgetCreate(GadgetBase, Body):
 
 
 class GadgetRead(Stamped, GadgetBase, Read):
-    """A gadget; `workshop` only with `include=workshop`."""
+    """A gadget. `include=workshop` adds its workshop."""
 
 
 class GadgetUpdate(GadgetCreate, Changes):
-    """What may change of a gadget."""
+    """Changes to a gadget; every field may be left out."""
 
 
 class GadgetQuery(ListQuery):

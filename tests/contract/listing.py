@@ -1,4 +1,4 @@
-"""A list as its caller sees it: following its pages, and comparing what it holds."""
+"""Lists as clients see them: following the pages, and comparing values."""
 
 import re
 from collections.abc import AsyncIterator, Callable
@@ -24,11 +24,11 @@ MEANINGS: dict[str, Callable[[Any, Any], bool]] = {
     "startswith": lambda own, value: own is not None and own.startswith(value),
     "isnull": lambda own, value: (own is None) == value,
 }
-"""What an operator of a filter means: a field's own value, and the one in the query."""
+"""The operators of filters, as functions of the field's value and the value in the query."""
 
 
 def comparable(kind: type, value: Any) -> Any:
-    """A value of an answer as one that compares as the database does."""
+    """A value of a response as a Python value that compares as in the database."""
     if value is None:
         return None
     readers: dict[type, Callable[[Any], Any]] = {datetime: datetime.fromisoformat, Decimal: Decimal}
@@ -36,12 +36,12 @@ def comparable(kind: type, value: Any) -> Any:
 
 
 def written(value: Any) -> str:
-    """A value of an answer as a query has it."""
+    """A value of a response in the notation of a query."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def following(answer: Any) -> str | None:
-    """The next page; None behind the last."""
+    """The URL of the next page; None on the last page."""
     if "link" not in answer.headers:
         return None
     match = NEXT.fullmatch(answer.headers["link"])

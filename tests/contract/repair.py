@@ -1,4 +1,4 @@
-"""Repairs of gadgets: they happened, so they can be told and read, and nothing else."""
+"""Repairs of gadgets: a resource that can be created and read, but not changed or deleted."""
 
 from decimal import Decimal
 from typing import Annotated
@@ -42,7 +42,7 @@ class Repair(RepairBase, UUIDEntity, table=True):
 
 
 class RepairCreate(RepairBase, Body):
-    """A new repair, and who did it, which nobody else needs to know."""
+    """A new repair, with a field that is not shown to others."""
 
     mechanic: Text = Field(max_length=20, schema_extra={"examples": ["Weasel"]})
 

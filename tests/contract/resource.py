@@ -1,4 +1,4 @@
-"""A resource, as the routes, bodies and query variant of an application show it; nothing here names one."""
+"""A resource, derived from the routes, bodies and list query of an application; no resource is named here."""
 
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
@@ -19,15 +19,16 @@ from tests.engines import Client
 
 METHODS = {"create": "POST", "replace": "PUT", "update": "PATCH", "delete": "DELETE"}
 WRITING = ("create", "replace", "update")
-OF_AN_ITEM = ("read", "replace", "update", "delete")
+ITEM_VERBS = ("read", "replace", "update", "delete")
 BLANKS = ("", " ", "\t\n", "\u00a0\u2003")
 
 
 @dataclass(frozen=True, eq=False)
 class Resource:
-    """`path` is its canonical one, as in `/things/`; `verbs` are its operations: list, create, read, … or show.
+    """A resource.
 
-    `bulk` creates many, where it can.
+    `path` is its canonical path, as in `/things/`. `verbs` are its operations: list, create, read, … or show. `bulk` is
+    the operation that creates many rows, if there is one.
     """
 
     app: Service
@@ -45,7 +46,7 @@ class Resource:
 
     @property
     def entity(self) -> type[Entity] | None:
-        """The table of which a list shows the rows."""
+        """The entity of the rows of a list."""
         return self.query.model if "list" in self.verbs else None
 
     @property
@@ -58,7 +59,7 @@ class Resource:
 
     @cached_property
     def uniques(self) -> list[set[str]]:
-        """The fields that are unique together, of those constraints that a body can break."""
+        """The fields of each unique constraint that a body can violate."""
         if "list" not in self.verbs:
             return []
         sent = {field.name for field in self.fields("create")}
@@ -68,7 +69,7 @@ class Resource:
         return [group for group in groups if group <= sent]
 
     def held_by(self, part: Any) -> set[str]:
-        """The fields of a constraint; where it is about an expression, the one that it is named after."""
+        """The fields of a constraint. For an expression it is the field in the name of the constraint."""
         return {column.name for column in part.columns} or {str(part.name).removeprefix(f"uq_{self.table.name}_")}
 
     @property
@@ -76,15 +77,15 @@ class Resource:
         return set().union(*self.uniques)
 
     def has(self, feature: str) -> bool:
-        """Whether it has this verb or feature, or takes this kind of field in a body."""
+        """Whether the resource has this verb or feature, or a body with this kind of field."""
         if feature in FEATURES:
             return bool(FEATURES[feature](self))
         if feature in FIELDS:
             return any(FIELDS[feature](field) for verb in WRITING for field in self.fields(verb))
-        return feature in self.verbs and (feature not in OF_AN_ITEM or self.has("things"))
+        return feature in self.verbs and (feature not in ITEM_VERBS or self.has("things"))
 
     def has_filter(self, kinds: tuple[type, ...]) -> bool:
-        """Whether a list is filtered by a field of one of these types."""
+        """Whether a list can be filtered by a field of one of these types."""
         return "list" in self.verbs and any(kind_of(self, name) in kinds for name, _ in self.query.conditions.values())
 
     @property
@@ -105,7 +106,7 @@ class Resource:
         return f"{self.path}{thing['id']}"
 
     async def body(self, client: Client, verb: str = "create", *, turn: int = 0, whole: bool = True) -> Json:
-        """A valid body, its required parents made before; not `whole`: what is required, and no more."""
+        """A valid body, whose required parents are created before. Not `whole`: only required fields."""
         return await self.filled(client, self.fields(verb), turn=turn, whole=whole)
 
     async def filled(self, client: Client, fields: Iterable[Field], *, turn: int = 0, whole: bool = True) -> Json:
@@ -122,7 +123,7 @@ class Resource:
         return (known[0] if known else await parent.make(client))["id"]
 
     async def prepared(self, client: Client, parent: "Resource") -> Any:
-        """A new parent, and what else is recorded of it: a deed may depend on those before."""
+        """Create a parent, and other records of it: a record may depend on earlier ones."""
         made = (await parent.make(client))["id"]
         for other in resources_of(self.app):
             keys = [field.name for field in other.parents if field.parent == parent.table.name]
@@ -140,7 +141,7 @@ class Resource:
         return thing
 
     async def make_varied(self, client: Client, number: int = 13) -> list[Json]:
-        """Things with nulls and ties, and with parents that some of them share."""
+        """Create rows with nulls and equal values, some of which share a parent."""
         pool = [await self.whole(client, turn) for turn in range(4)]
         return [await self.make(client, **await self.mixed(client, pool, place)) for place in range(number)]
 
@@ -165,7 +166,7 @@ class Resource:
         return things
 
     async def places(self, client: Client) -> list[tuple[str, str, str]]:
-        """Where each of its operations is: verb, method and URL; one of an item has an item of its own."""
+        """The operations: verb, method and URL. An operation on an item has a newly created item."""
         places = []
         for verb, route in self.verbs.items():
             if route.dependant.path_params and not self.has("things"):
@@ -181,7 +182,7 @@ class Resource:
         return some(place for place in await self.places(client) if place[0] in WRITING)
 
     async def written(self, client: Client, kind: str) -> list[tuple[Field, str, str, Json]]:
-        """Each field of this kind in each body that has it: with the method, the URL, and the rest of a valid body."""
+        """The fields of this kind in all bodies, each with method, URL, and the other fields of a valid body."""
         written: list[tuple[Field, str, str, Json]] = []
         for verb, method, url in await self.writable(client):
             body = await self.valid(client, verb)
@@ -189,18 +190,18 @@ class Resource:
         return some(written)
 
     async def items(self, client: Client, *verbs: str) -> list[tuple[str, str, str]]:
-        """Those of its operations that are about one item; only those of these verbs, if there are any."""
+        """The operations on an item; with `verbs`, only these."""
         wanted = {verb for verb, route in self.verbs.items() if route.dependant.path_params}
         wanted = wanted.intersection(verbs) if verbs else wanted
         return some(place for place in await self.places(client) if place[0] in wanted)
 
     async def valid(self, client: Client, verb: str) -> Json:
-        """A body that this verb takes, and which says as little as possible."""
+        """The smallest valid body of this verb."""
         return {} if verb == "update" else await self.body(client, verb, whole=False)
 
 
 def kind_of(resource: Resource, name: str) -> type:
-    """The Python type of a field of its table."""
+    """The Python type of a field of the entity."""
     field = resource.query.model.model_fields[name]
     return plain_type(field.rebuild_annotation())[0]
 
@@ -214,9 +215,9 @@ FEATURES: dict[str, Callable[[Resource], object]] = {
     "bulk": lambda resource: resource.bulk,
     "readable": lambda resource: {"list", "show"} & set(resource.verbs) or resource.has("things"),
     "writable": lambda resource: "create" in resource.verbs,
-    # What is created can be seen again: a deed that leaves no trace has its own tests.
+    # A created row can be read again: operations without a readable result have their own tests.
     "things": lambda resource: "create" in resource.verbs and {"list", "read"} & set(resource.verbs),
-    "items": lambda resource: resource.has("things") and set(OF_AN_ITEM) & set(resource.verbs),
+    "items": lambda resource: resource.has("things") and set(ITEM_VERBS) & set(resource.verbs),
     "changing": lambda resource: resource.has("things") and {"replace", "update", "delete"} & set(resource.verbs),
     "tags": lambda resource: "list" in resource.verbs or (resource.has("things") and "read" in resource.verbs),
     "time filters": lambda resource: resource.has_filter((datetime,)),
@@ -241,9 +242,9 @@ T = TypeVar("T")
 
 
 def some(things: Iterable[T]) -> list[T]:
-    """These things, of which there is at least one: so no check that goes through them passes without having looked."""
+    """The elements, of which there must be at least one, so that no loop over them passes without a check."""
     found = list(things)
-    assert found, "This check has looked at nothing."
+    assert found, "There is nothing to check."
     return found
 
 
@@ -251,7 +252,7 @@ Check = Callable[[Client, Resource], Coroutine[Any, Any, None]]
 
 
 def needs(*features: str) -> Callable[[Check], Check]:
-    """This check is for resources that have all these verbs and features."""
+    """Marks a check for resources with all of these verbs and features."""
 
     def mark(check: Check) -> Check:
         vars(check)["features"] = features
@@ -265,13 +266,13 @@ def concerns(check: Check, resource: Resource) -> bool:
 
 
 def resources_of(app: Service) -> list[Resource]:
-    """Collections, whose path ends with a slash, and things of which there is one only, as in `/thing`."""
+    """The resources of an application: collections, whose path ends with a slash, and singletons, as in `/thing`."""
     return resources_among(app, tuple(map(id, app.router.routes)))
 
 
-@cache  # every value of a reference asks for them, and a check sends hundreds
+@cache  # every value of a reference needs them, and a check sends hundreds of values
 def resources_among(app: Service, _: tuple[int, ...]) -> list[Resource]:
-    """They change when routes are added."""
+    """The resources of these routes, cached until routes are added."""
     routes = operations_of(app)
     paths = dict.fromkeys(str(route.path_format) for route in routes)
     own = [path for path in paths if "{" not in path and (path.endswith("/") or path.count("/") == 1)]
@@ -285,7 +286,7 @@ def operations_of(app: Service) -> list[RouteContext]:
 
 
 def who_may_use(app: Service, route: RouteContext) -> Who:
-    """Who may use this operation of the application."""
+    """The permission of an operation of the application."""
     if not app.runtime.access:
         app.check_routes()
     return app.runtime.access[id(route.original_route), method_of(route)]
@@ -309,7 +310,7 @@ def method_of(route: RouteContext) -> str:
 
 
 def body_of(route: RouteContext) -> Any:
-    """The variant that comes in; None if it is no JSON object."""
+    """The model of the request body; None if the body is not a JSON object."""
     kind = route.body_field.field_info.annotation if route.body_field else None
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 

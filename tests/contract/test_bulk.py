@@ -1,4 +1,4 @@
-"""Section 6 of the contract: many things in one request, all or nothing, or each for itself."""
+"""Bulk creation (section 6 of the contract): many rows in one request, all or none or each separately."""
 
 from typing import Any
 

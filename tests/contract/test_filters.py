@@ -1,11 +1,11 @@
-"""Section 5 of the contract: which rows of a list, and what of them."""
+"""Filters, search, fields and embedding (section 5 of the contract)."""
 
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Index, PrimaryKeyConstraint, UniqueConstraint, inspect
+from sqlalchemy import inspect
 
 from tests.contract.answer import MARKER, refused
 from tests.contract.field import Json
@@ -34,7 +34,7 @@ PARTS = {"contains": slice(2, 5), "startswith": slice(0, 3)}
 
 
 def asked(operator: str, values: list[Any]) -> Iterator[tuple[str, Any]]:
-    """Values to ask for, each as it stands in the query, and as it compares."""
+    """Values for a filter, each as text for the query and as Python value for the comparison."""
     if operator == "isnull":
         yield from (("true", True), ("false", False))
     elif operator == "in":
@@ -146,7 +146,7 @@ async def test_only_the_requested_fields_are_returned(client: Client, resource: 
 
 
 async def related(client: Client, resource: Resource, turn: int = 0) -> Json:
-    """A thing that has, of everything that may be embedded, one; for each turn another one."""
+    """Create a row with a related row for each relationship that can be embedded, distinct for each turn."""
     thing = await resource.make(client, **await resource.whole(client, turn))
     for name in resource.query.includes:
         relation = inspect(resource.query.model).relationships[name]
@@ -187,11 +187,3 @@ async def test_embedding_needs_no_statement_per_row(client: Client, resource: Re
 async def test_an_unknown_include_is_refused(client: Client, resource: Resource) -> None:
     for wrong in ("nonsense", "", "id", "team.heroes", "__class__"):
         assert "include" in pointed(await client.get(resource.path, params={"include": wrong}))[0]
-
-
-@needs("list")
-async def test_every_field_for_sort_or_filter_is_the_first_of_an_index(client: Client, resource: Resource) -> None:
-    kinds = [*resource.table.indexes, *resource.table.constraints]
-    indexed = [part for part in kinds if isinstance(part, Index | PrimaryKeyConstraint | UniqueConstraint)]
-    leading = {next(iter(part.columns)).name for part in indexed if len(part.columns)}
-    assert {*resource.query.filters, *resource.query.sorts, "id"} <= leading

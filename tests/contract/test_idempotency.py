@@ -1,4 +1,4 @@
-"""Section 7 of the contract: what is asked twice with one key happens once."""
+"""Idempotency (section 7 of the contract): repeated requests with one key are executed once."""
 
 from asyncio import gather
 
@@ -17,7 +17,7 @@ async def create(client: Client, resource: Resource, body: Json, path: str = "")
 
 
 async def number_of(client: Client, resource: Resource) -> int:
-    """How many there are; none of a deed that leaves no trace."""
+    """The number of rows; 0 if the resource has no list."""
     return len(await resource.all(client)) if resource.has("list") else 0
 
 
@@ -44,7 +44,7 @@ async def test_concurrent_creates_with_one_key_create_one_row(client: Client, re
     body = await resource.body(client)
     before = await number_of(client, resource)
     answers = await gather(*(create(client, resource, body) for _ in range(RACERS)))
-    done = [answer for answer in answers if answer.status_code == 201]  # others may be told to come again
+    done = [answer for answer in answers if answer.status_code == 201]  # the others may be a 409 in flight
     assert {answer.json().get("type") for answer in answers if answer not in done} <= {"urn:problem:in-flight"}
     assert len({answer.content for answer in done}) == 1
     assert await number_of(client, resource) == before + resource.has("list")

@@ -1,4 +1,4 @@
-"""Section 1 and 3 of the contract: what is no JSON object is refused before anything else looks at it."""
+"""JSON (sections 1 and 3 of the contract): bodies that are not JSON objects are refused before any other check."""
 
 import json
 from collections.abc import AsyncIterator

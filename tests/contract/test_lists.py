@@ -1,4 +1,4 @@
-"""Section 5 of the contract: pages, in every order, whatever happens meanwhile."""
+"""Lists (section 5 of the contract): pages in every order, also with concurrent changes."""
 
 from itertools import pairwise
 from typing import Any
@@ -16,14 +16,14 @@ NO_OFFSETS = ["-1", "1000001", str(10**20), "abc", "", "1.0", "1e3", "\0"]
 
 
 def orders(resource: Resource) -> list[str]:
-    """Every order by one field, and some by two."""
+    """All orders by one field, and some orders by two."""
     single = [sign + name for name in dict.fromkeys(["id", *resource.query.sorts]) for sign in ("", "-")]
     double = [f"{one},{two}" for one, two in pairwise(single[2:]) if one.strip("-") != two.strip("-")]
     return single + double + [f"-{two},{one}".replace("--", "") for one, two in pairwise(resource.query.sorts)]
 
 
 def place(resource: Resource, row: Json, order: str) -> list[tuple[Any, ...]]:
-    """One row's sort keys, without their direction: null behind everything."""
+    """The sort keys of a row, without their direction. Null sorts last."""
     names = [term.removeprefix("-") for term in order.split(",")]
     return [(row[name] is None, comparable(kind_of(resource, name), row[name])) for name in names]
 
@@ -59,14 +59,14 @@ async def test_concurrent_changes_repeat_and_skip_no_other_row(client: Client, r
         seen: list[Any] = []
         async for page in pages(client, resource, limit=5, sort=order):
             seen += [row["id"] for row in page]
-            if len(seen) < 15:  # what is inserted behind the cursor makes the list longer and longer
+            if len(seen) < 15:  # rows inserted after the cursor make the list longer each time
                 await disturb(client, resource, seen, staying)
         assert len(seen) == len(set(seen)), order
         assert staying <= set(seen), order
 
 
 async def disturb(client: Client, resource: Resource, seen: list[Any], staying: set[Any]) -> None:
-    """Insert rows like those that are there, and delete one that was seen and one that was not."""
+    """Insert rows similar to existing ones, and delete a row that was seen and one that was not."""
     rows = await resource.all(client)
     for row in (rows[0], rows[-1]):
         same = {field.name: row[field.name] for field in resource.fields("create") if field.name in row}
@@ -115,9 +115,18 @@ async def test_limit_and_offset_outside_of_their_bounds_are_refused(client: Clie
 
 @needs("list")
 async def test_a_repeated_parameter_is_refused(client: Client, resource: Resource) -> None:
-    for name, value in (("limit", "5"), ("sort", "id"), ("count", "true"), ("fields", "id")):
+    for name, value in (("limit", "5"), ("count", "true"), ("id", "1")):
         answer = await client.get(f"{resource.path}?{name}={value}&{name}={value}")
         assert [(error["in"], error["pointer"]) for error in errors(answer)] == [("query", name)]
+
+
+@needs("list")
+async def test_a_list_may_be_given_by_repeating_its_parameter(client: Client, resource: Resource) -> None:
+    for query in ("sort=-created_at&sort=id", "fields=id&fields=version"):
+        answer = await client.get(f"{resource.path}?{query}")
+        name, _, rest = query.partition("=")
+        together = await client.get(resource.path, params={name: rest.replace(f"&{name}=", ",")})
+        assert (answer.status_code, answer.json()) == (200, together.json())
 
 
 @needs("list")

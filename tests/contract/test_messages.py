@@ -1,4 +1,4 @@
-"""Section 1 and 2 of the contract: what a message looks like, whichever it is."""
+"""Messages (sections 1 and 2 of the contract): the format of all requests and responses."""
 
 import re
 from datetime import UTC, datetime

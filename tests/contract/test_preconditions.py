@@ -1,4 +1,4 @@
-"""Section 4 of the contract: versions, and what happens when two want to change the same thing."""
+"""Preconditions (section 4 of the contract): versions, and concurrent changes of the same row."""
 
 from asyncio import gather
 from collections import Counter
@@ -15,7 +15,7 @@ RACERS = 50
 
 
 async def change(client: Client, resource: Resource, turn: int = 1) -> Json:
-    """A body of one field that is another one at every call, as far as that can be."""
+    """A body with one field, with another value for each turn if possible."""
     fields = sorted(resource.fields("update"), key=lambda field: (not field.is_free_text, field.parent is not None))
     return {fields[0].name: await resource.value(client, fields[0], turn)}
 

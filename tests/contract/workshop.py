@@ -1,4 +1,4 @@
-"""Workshops: a resource that the service does not have, where gadgets are made."""
+"""Workshops: a resource that only these tests add to the service, the parent of gadgets."""
 
 from typing import Annotated, Any
 
@@ -42,7 +42,7 @@ class WorkshopCreate(WorkshopBase, Body):
 
 
 class WorkshopRead(Stamped, WorkshopBase, Read):
-    """A workshop; `gadgets` only with `include=gadgets`."""
+    """A workshop. `include=gadgets` adds its gadgets."""
 
 
 class WorkshopQuery(ListQuery):

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any, Self
 
-PATIENCE = 30
+TIMEOUT_SECONDS = 30
 """The longest wait for a response, in seconds; a longer one is a failure of the service."""
 
 
@@ -36,7 +36,7 @@ class Client:
         lines += ["Content-Type: application/json"] if content else []
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 status, received, answer = await self.exchange("\r\n".join(lines).encode() + b"\r\n\r\n" + content)
         except BaseException:  # the state of the connection is unknown
             self.close()

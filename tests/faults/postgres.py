@@ -17,7 +17,7 @@ from tests.engines import MEMORY
 os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="heroes-"))  # the wheel warns without it
 OPTIONS = "-c fsync=off -c max_connections=200"
 """Only fsync is off: the operating system keeps what a killed process has written."""
-PATIENCE = 20
+TIMEOUT_SECONDS = 20
 """The longest wait for a start, in seconds."""
 
 
@@ -37,7 +37,7 @@ class Postgres:
 
     def start(self) -> None:
         """Start the server. PostgreSQL refuses to start until the last process of a killed server has ended."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         while True:
             try:
                 return self.control("-o", f'-h "" -k {self.folder} {OPTIONS}', "start")

@@ -17,12 +17,12 @@ from tests.faults.postgres import Postgres
 from tests.faults.waiting import until, until_idle
 from tests.live import Server, serving
 
-LATE = 0.5
+MAX_DELAY = 0.5
 """The longest time between a deadline and its response, in seconds."""
 SLEEPING = "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND state = 'active' AND query LIKE '%pg_sleep%'"
 
 
-async def leave(port: int, method: str, path: str) -> None:
+async def disconnect(port: int, method: str, path: str) -> None:
     """Disconnect after 0.3 seconds."""
     async with Client(port) as client:
         with suppress(TimeoutError):
@@ -31,9 +31,11 @@ async def leave(port: int, method: str, path: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def hasty(engine: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def impatient_server(
+    engine: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """A service with a request timeout of 1 s and a statement timeout of 0.9 s."""
-    log_file = tmp_path_factory.mktemp("hasty") / "service.log"
+    log_file = tmp_path_factory.mktemp("impatient_server") / "service.log"
     with (
         new_url(engine, request) as url,
         serving(url, log_file, app=PROBE, REQUEST_TIMEOUT="1", STATEMENT_TIMEOUT="0.9") as server,
@@ -41,26 +43,26 @@ def hasty(engine: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.
         yield server
 
 
-async def test_a_request_past_its_deadline_is_a_504_and_stores_nothing(hasty: Server, engine: str) -> None:
+async def test_a_request_past_its_deadline_is_a_504_and_stores_nothing(impatient_server: Server, engine: str) -> None:
     for method in ("GET", "POST"):
-        async with Client(hasty.port) as client:
+        async with Client(impatient_server.port) as client:
             answer = await client.send(method, f"/probes/sleep/1600{'?name=Late' if method == 'POST' else ''}")
         assert (answer.status, answer.headers["content-type"]) == (504, "application/problem+json")
-        assert 1 <= answer.seconds < 1 + LATE
-        idle = await until_idle(hasty.port)
+        assert 1 <= answer.seconds < 1 + MAX_DELAY
+        idle = await until_idle(impatient_server.port)
         seen(f"deadline of 1 s, {method}, {engine}", f"504 after {answer.seconds:.2f} s, idle after {idle:.2f} s more")
-    assert await everything(hasty.port, "/teams/") == []
-    assert "Unforeseen fault" not in hasty.log
+    assert await everything(impatient_server.port, "/teams/") == []
+    assert "Unforeseen fault" not in impatient_server.log
 
 
-async def test_writes_past_their_deadline_hold_no_connection(hasty: Server) -> None:
+async def test_writes_past_their_deadline_hold_no_connection(impatient_server: Server) -> None:
     async def write(number: int) -> int:
-        async with Client(hasty.port) as client:
+        async with Client(impatient_server.port) as client:
             return (await client.send("POST", f"/probes/sleep/1600?name=Late-{number}")).status
 
     assert {await write for write in asyncio.as_completed([write(number) for number in range(20)])} <= {503, 504}
-    await until_idle(hasty.port)
-    assert await everything(hasty.port, "/teams/") == []
+    await until_idle(impatient_server.port)
+    assert await everything(impatient_server.port, "/teams/") == []
 
 
 @on_postgresql
@@ -76,7 +78,7 @@ async def test_a_read_of_a_disconnected_client_is_cancelled_in_the_database(
     async def is_over() -> bool:
         return not await is_sleeping()
 
-    leaving = asyncio.create_task(leave(server.port, "GET", "/probes/sleep/8000"))
+    leaving = asyncio.create_task(disconnect(server.port, "GET", "/probes/sleep/8000"))
     await until(is_sleeping, 1)
     await leaving
     gone = await until(is_over, 1)
@@ -84,12 +86,12 @@ async def test_a_read_of_a_disconnected_client_is_cancelled_in_the_database(
 
 
 async def test_a_read_of_a_disconnected_client_holds_no_connection(server: Server) -> None:
-    await leave(server.port, "GET", "/probes/sleep/8000")
+    await disconnect(server.port, "GET", "/probes/sleep/8000")
     await until_idle(server.port, 1)
 
 
 async def test_a_write_of_a_disconnected_client_is_executed(server: Server) -> None:
-    await leave(server.port, "POST", "/probes/sleep/800?name=Kept")
+    await disconnect(server.port, "POST", "/probes/sleep/800?name=Kept")
     await until_idle(server.port)
     assert [team["name"] for team in await everything(server.port, "/teams/?name=Kept")] == ["Kept"]
     assert re.search(r"POST /probes/sleep/\{milliseconds\} 201", server.log)

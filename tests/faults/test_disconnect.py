@@ -16,7 +16,7 @@ IDLE = 0.02
 """Seconds. Shorter times are not compared: they are smaller than the noise of a busy machine."""
 
 
-async def leave(port: int) -> None:
+async def disconnect(port: int) -> None:
     """Start work of two seconds, and disconnect early."""
     async with Client(port) as client:
         with suppress(TimeoutError):
@@ -24,11 +24,11 @@ async def leave(port: int) -> None:
                 await client.send("GET", "/probes/sleep/2000")
 
 
-async def crowd(port: int) -> None:
+async def disconnect_many(port: int) -> None:
     """Clients that arrive at a constant rate, whatever happens to earlier ones."""
     async with asyncio.TaskGroup() as clients:
         for _ in range(LEAVING):
-            clients.create_task(leave(port))
+            clients.create_task(disconnect(port))
             await asyncio.sleep(1 / PER_SECOND)
 
 
@@ -45,14 +45,18 @@ async def p99(port: int, until: "asyncio.Task[None] | None" = None) -> float:
 
 
 async def test_a_thousand_disconnects_hold_no_connection_and_slow_no_other_client(server: Server, engine: str) -> None:
-    assert await holds(server, engine) or await holds(server, engine) or await holds(server, engine)
+    assert (
+        await keeps_promise(server, engine)
+        or await keeps_promise(server, engine)
+        or await keeps_promise(server, engine)
+    )
     assert "Unforeseen fault" not in server.log
 
 
-async def holds(server: Server, engine: str) -> bool:
+async def keeps_promise(server: Server, engine: str) -> bool:
     """Whether the other clients were not slowed down; tried twice, because the machine may be busy."""
     idle = await p99(server.port)
-    leaving = asyncio.create_task(crowd(server.port))
+    leaving = asyncio.create_task(disconnect_many(server.port))
     busy = await p99(server.port, until=leaving)
     await leaving
     await until_idle(server.port, 10)

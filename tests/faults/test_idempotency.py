@@ -19,7 +19,7 @@ REQUESTS, CLIENTS, FAULTS = 5_000, 32, 2
 HERO = {"name": "Deadpond", "secret_name": "Dive Wilson"}
 
 
-async def persist(port: int, path: str, body: object, key: str) -> Answer:
+async def repeat_until_answered(port: int, path: str, body: object, key: str) -> Answer:
     """Repeat a request with this key until there is a response."""
     async with Client(port) as client:
         while True:
@@ -33,7 +33,7 @@ def is_in_flight(answer: Answer) -> bool:
     return answer.status == 409 and answer.json()["type"] == "urn:problem:in-flight"
 
 
-def what_it_says(answer: Answer) -> tuple[int, bytes, str, str]:
+def compared_parts(answer: Answer) -> tuple[int, bytes, str, str]:
     return answer.status, answer.body, answer.headers["location"], answer.headers["etag"]
 
 
@@ -41,11 +41,11 @@ async def test_fifty_requests_with_one_key_create_one_hero_and_get_one_response_
     serve: Serve,
 ) -> None:
     server = serve()
-    answers = await asyncio.gather(*(persist(server.port, "/heroes/", HERO, "one") for _ in range(MANY)))
+    answers = await asyncio.gather(*(repeat_until_answered(server.port, "/heroes/", HERO, "one") for _ in range(MANY)))
     server.kill()
     await asyncio.to_thread(server.start)
-    later = await asyncio.gather(*(persist(server.port, "/heroes/", HERO, "one") for _ in range(MANY)))
-    assert len({what_it_says(answer) for answer in [*answers, *later]}) == 1
+    later = await asyncio.gather(*(repeat_until_answered(server.port, "/heroes/", HERO, "one") for _ in range(MANY)))
+    assert len({compared_parts(answer) for answer in [*answers, *later]}) == 1
     replayed = [answer.headers.get("idempotency-replayed") for answer in [*answers, *later]]
     assert sorted(replayed, key=str) == [None, *["true"] * (2 * MANY - 1)]
     assert await everything(server.port, "/heroes/") == [answers[0].json()]
@@ -62,7 +62,7 @@ def keys() -> Iterator[str]:
             yield used[-1]
 
 
-async def insist(ledger: Ledger, port: int, names: Iterator[str], answers: dict[str, bytes]) -> None:
+async def send_movements(ledger: Ledger, port: int, names: Iterator[str], answers: dict[str, bytes]) -> None:
     """Send the movements of one client. Each is repeated until there is a response, and all its responses are equal."""
     async with Client(port) as client:
         for name in names:
@@ -75,7 +75,7 @@ async def insist(ledger: Ledger, port: int, names: Iterator[str], answers: dict[
             assert answers.setdefault(name, answer.body) == answer.body
 
 
-async def break_things(ledger: Ledger, server: Server, postgres: Postgres | None) -> None:
+async def crash_regularly(ledger: Ledger, server: Server, postgres: Postgres | None) -> None:
     """Crash the service, and PostgreSQL too, at regular intervals."""
     for number in range(1, FAULTS + 1):
         await ledger.reaches(REQUESTS * 2 // 3 * number // (FAULTS + 1))
@@ -94,8 +94,8 @@ async def test_five_thousand_requests_during_crashes_have_one_effect_per_key(
     names, answers = list(keys()), dict[str, bytes]()
     asked = iter(names)
     await asyncio.gather(
-        break_things(ledger, server, postgres),
-        *(insist(ledger, server.port, asked, answers) for _ in range(CLIENTS)),
+        crash_regularly(ledger, server, postgres),
+        *(send_movements(ledger, server.port, asked, answers) for _ in range(CLIENTS)),
     )
     stored = await ledger.check(server.port)
     assert stored == len(set(names)) == len(answers)

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.engines import on_postgresql
-from tests.faults.client import PATIENCE, Client
+from tests.faults.client import TIMEOUT_SECONDS, Client
 from tests.faults.conftest import Serve
 from tests.faults.figures import seen
 from tests.faults.ledger import Ledger, everything, open_ledger
@@ -51,7 +51,7 @@ async def test_a_killed_service_stores_every_acknowledged_write_once(serve: Serv
     )
 
 
-class Roll:
+class ConcurrentHeroes:
     """Heroes that are created concurrently, so that group commit stores them together; and the responses."""
 
     def __init__(self, port: int) -> None:
@@ -66,7 +66,7 @@ class Roll:
         async def has_answers() -> bool:
             return len(self.statuses) >= number
 
-        await until(has_answers, PATIENCE)
+        await until(has_answers, TIMEOUT_SECONDS)
 
     async def enter(self, client: Client, name: str) -> int | str:
         try:
@@ -80,7 +80,7 @@ class Roll:
 
 async def test_rows_of_a_group_commit_survive_a_kill(serve: Serve, engine: str) -> None:
     server = serve()
-    roll, names = Roll(server.port), iter([f"Hero {number}" for number in range(WRITES)])
+    roll, names = ConcurrentHeroes(server.port), iter([f"Hero {number}" for number in range(WRITES)])
     entering = [asyncio.create_task(roll.enter_all(names)) for _ in range(CLIENTS)]
     for number in range(1, KILLS + 1):
         await roll.reaches(WRITES * number // (KILLS + 2))

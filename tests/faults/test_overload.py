@@ -16,19 +16,19 @@ WORK = "/probes/sleep/200"
 """A duration at which the places are the bottleneck, not the CPU, which the clients use too."""
 CROWD, TIMES = 20 * CAPACITY, 11
 """Clients, which retry so soon after a refusal that together they send so many times the peak rate."""
-KEEPS, FACTOR = 0.8, 5
+REMAINING_SHARE, FACTOR = 0.8, 5
 """The share of the peak throughput that must remain, and how many times slower served requests may become."""
 
 
 @dataclass
-class Seen:
+class Durations:
     """The durations of served and of refused requests, in seconds."""
 
     served: list[float] = field(default_factory=list)
     refused: list[float] = field(default_factory=list)
 
 
-async def ask(port: int, end: float, pause: float, results: Seen) -> None:
+async def ask(port: int, end: float, pause: float, results: Durations) -> None:
     """Send requests until the end. A refused client retries after about this pause."""
     async with Client(port) as client:
         while time.monotonic() < end:
@@ -41,13 +41,13 @@ async def ask(port: int, end: float, pause: float, results: Seen) -> None:
             await asyncio.sleep(random.uniform(0.5 * pause, 1.5 * pause))
 
 
-async def crowd(port: int, clients: int, seconds: float, pause: float = 0) -> Seen:
-    end, results = time.monotonic() + seconds, Seen()
+async def run_clients(port: int, clients: int, seconds: float, pause: float = 0) -> Durations:
+    end, results = time.monotonic() + seconds, Durations()
     await asyncio.gather(*(ask(port, end, pause, results) for _ in range(clients)))
     return results
 
 
-async def look(port: int, until: "asyncio.Task[Seen]") -> list[float]:
+async def check_liveness(port: int, until: "asyncio.Task[Durations]") -> list[float]:
     """Send liveness checks all the time."""
     seconds: list[float] = []
     async with Client(port) as client:
@@ -61,15 +61,19 @@ async def look(port: int, until: "asyncio.Task[Seen]") -> list[float]:
 
 async def test_ten_times_the_capacity_keeps_throughput_and_latency(serve: Serve, engine: str) -> None:
     server = serve(MAX_IN_FLIGHT=str(CAPACITY), POOL_SIZE=str(CAPACITY))
-    assert await holds(server, engine) or await holds(server, engine) or await holds(server, engine)
+    assert (
+        await keeps_promise(server, engine)
+        or await keeps_promise(server, engine)
+        or await keeps_promise(server, engine)
+    )
 
 
-async def holds(server: Server, engine: str) -> bool:
+async def keeps_promise(server: Server, engine: str) -> bool:
     """Whether the promise was kept; tried twice, because the machine may be busy."""
-    alone = percentile((await crowd(server.port, 1, 2)).served, 0.99)
-    peak = len((await crowd(server.port, CAPACITY, 3)).served) / 3
-    overload = asyncio.create_task(crowd(server.port, CROWD, 5, pause=CROWD / (TIMES * peak)))
-    lives = await look(server.port, overload)
+    alone = percentile((await run_clients(server.port, 1, 2)).served, 0.99)
+    peak = len((await run_clients(server.port, CAPACITY, 3)).served) / 3
+    overload = asyncio.create_task(run_clients(server.port, CROWD, 5, pause=CROWD / (TIMES * peak)))
+    lives = await check_liveness(server.port, overload)
     busy = await overload
     goodput, p99, slowest = len(busy.served) / 5, percentile(busy.served, 0.99), max(busy.refused)
     offered = (len(busy.served) + len(busy.refused)) / 5 / peak
@@ -78,7 +82,7 @@ async def holds(server: Server, engine: str) -> bool:
         f"{offered:.1f} × the peak of {peak:.0f}/s: goodput {goodput / peak:.0%}, p99 {p99 * 1000:.0f} ms"
         f" (alone {alone * 1000:.0f}), refused within {slowest:.2f} s, /health/live within {max(lives):.2f} s",
     )
-    return goodput >= KEEPS * peak and p99 <= FACTOR * alone and slowest <= 1
+    return goodput >= REMAINING_SHARE * peak and p99 <= FACTOR * alone and slowest <= 1
 
 
 async def test_a_request_without_a_free_connection_is_a_503_in_time(serve: Serve, engine: str) -> None:

@@ -13,7 +13,7 @@ from tests.faults.ledger import Ledger, open_ledger
 from tests.faults.postgres import Postgres
 
 READERS, WRITERS = 20, 10
-CALM = 0.7
+NORMAL_SECONDS = 0.7
 """Seconds of normal operation after each restart."""
 
 
@@ -50,12 +50,12 @@ async def test_six_restarts_of_postgresql_fail_no_read_and_lose_no_write(serve: 
     ledger = await open_ledger(server.port)
     load = Load(server.port, ledger)
     running = asyncio.create_task(load.run())
-    await asyncio.sleep(CALM)
+    await asyncio.sleep(NORMAL_SECONDS)
     for _ in range(3):
         await asyncio.to_thread(postgres.restart, "fast")
-        await asyncio.sleep(CALM)
+        await asyncio.sleep(NORMAL_SECONDS)
         await asyncio.to_thread(postgres.restart, "immediate")
-        await asyncio.sleep(CALM)
+        await asyncio.sleep(NORMAL_SECONDS)
     load.is_over = True
     await running
     stored = await ledger.check(server.port)

@@ -16,7 +16,7 @@ from tests.live import Server
 RUNNING, CLIENTS, WORKERS = 20, 20, 2
 
 
-async def one(port: int, method: str, path: str) -> Answer:
+async def send_once(port: int, method: str, path: str) -> Answer:
     async with Client(port) as client:
         return await client.send(method, path)
 
@@ -29,7 +29,7 @@ async def stop(server: Server, how: signal.Signals = signal.SIGTERM) -> tuple[in
 
 async def is_closed(port: int) -> bool:
     try:
-        await one(port, "GET", "/health/live")
+        await send_once(port, "GET", "/health/live")
     except ConnectionError:
         return True
     return False
@@ -38,13 +38,13 @@ async def is_closed(port: int) -> bool:
 async def test_sigterm_makes_the_service_unready_finishes_requests_and_stops_it(serve: Serve, engine: str) -> None:
     server = serve(SHUTDOWN_DELAY="1")
     writers = 1 if engine == "sqlite" else RUNNING // 2  # SQLite has one writer at a time
-    writes = [one(server.port, "POST", f"/probes/sleep/2000?name=Last-{number}") for number in range(writers)]
-    reads = [one(server.port, "GET", "/probes/sleep/2000") for _ in range(RUNNING - writers)]
+    writes = [send_once(server.port, "POST", f"/probes/sleep/2000?name=Last-{number}") for number in range(writers)]
+    reads = [send_once(server.port, "GET", "/probes/sleep/2000") for _ in range(RUNNING - writers)]
     running = asyncio.gather(*writes, *reads)
     await asyncio.sleep(0.3)
     stopping = asyncio.create_task(stop(server))
     await asyncio.sleep(0.2)
-    ready, late = await one(server.port, "GET", "/health/ready"), await one(server.port, "GET", "/heroes/")
+    ready, late = await send_once(server.port, "GET", "/health/ready"), await send_once(server.port, "GET", "/heroes/")
     assert (ready.status, late.status, late.headers.get("connection")) == (503, 200, "close")
     closed = await until(lambda: is_closed(server.port), 1.5)
     assert not running.done()
@@ -60,7 +60,7 @@ async def test_sigterm_makes_the_service_unready_finishes_requests_and_stops_it(
 
 async def test_a_request_longer_than_the_grace_period_gets_a_503(serve: Serve, engine: str) -> None:
     server = serve(SHUTDOWN_TIMEOUT="1")
-    running = asyncio.create_task(one(server.port, "GET", "/probes/sleep/9000"))
+    running = asyncio.create_task(send_once(server.port, "GET", "/probes/sleep/9000"))
     await asyncio.sleep(0.3)
     code, seconds = await stop(server)
     assert code == 0
@@ -72,7 +72,7 @@ async def test_a_request_longer_than_the_grace_period_gets_a_503(serve: Serve, e
 
 async def test_ctrl_c_stops_without_delay_and_finishes_running_requests(serve: Serve, engine: str) -> None:
     server = serve(SHUTDOWN_DELAY="5")
-    running = asyncio.create_task(one(server.port, "POST", "/probes/sleep/500?name=Last"))
+    running = asyncio.create_task(send_once(server.port, "POST", "/probes/sleep/500?name=Last"))
     await asyncio.sleep(0.2)
     code, seconds = await stop(server, signal.SIGINT)
     assert ((await running).status, code) == (201, 0)

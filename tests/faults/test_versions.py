@@ -17,7 +17,7 @@ async def new_hero(port: int) -> str:
     return answer.headers["location"]
 
 
-async def one(port: int, method: str, path: str, body: object = None, **headers: str) -> Answer:
+async def send_once(port: int, method: str, path: str, body: object = None, **headers: str) -> Answer:
     async with Client(port) as client:
         return await client.send(method, path, body, **headers)
 
@@ -38,26 +38,26 @@ async def test_fifty_increments_with_if_match_are_all_applied(server: Server, en
         raise AssertionError("never first")
 
     refused = sum(await asyncio.gather(*(increment() for _ in range(MANY))))
-    hero = (await one(server.port, "GET", path)).json()
+    hero = (await send_once(server.port, "GET", path)).json()
     assert (hero["power"], hero["version"]) == (MANY, MANY + 1)
     seen(f"increments with If-Match, {engine}", f"{MANY} clients: power {hero['power']}, {refused} × 412 on the way")
 
 
 async def test_fifty_changes_without_if_match_are_all_applied(server: Server) -> None:
     path = await new_hero(server.port)
-    changes = [one(server.port, "PATCH", path, {"power": power}) for power in range(1, MANY + 1)]
+    changes = [send_once(server.port, "PATCH", path, {"power": power}) for power in range(1, MANY + 1)]
     assert Counter(answer.status for answer in await asyncio.gather(*changes)) == {200: MANY}
-    assert (await one(server.port, "GET", path)).json()["version"] == MANY + 1
+    assert (await send_once(server.port, "GET", path)).json()["version"] == MANY + 1
 
 
 async def test_a_change_during_a_deletion_succeeds_or_is_a_404(server: Server, engine: str) -> None:
     statuses: Counter[int] = Counter()
     for _ in range(10):
         path = await new_hero(server.port)
-        changes = [one(server.port, "PATCH", path, {"power": power}) for power in range(1, 6)]
-        answers = await asyncio.gather(*changes[:2], one(server.port, "DELETE", path), *changes[2:])
+        changes = [send_once(server.port, "PATCH", path, {"power": power}) for power in range(1, 6)]
+        answers = await asyncio.gather(*changes[:2], send_once(server.port, "DELETE", path), *changes[2:])
         statuses.update(answer.status for answer in answers)
-        assert (await one(server.port, "GET", path)).status == 404
+        assert (await send_once(server.port, "GET", path)).status == 404
     assert statuses.keys() <= {200, 204, 404}
     assert statuses[204] == 10
     seen(

@@ -93,7 +93,14 @@ def python(build: Path) -> str:
     """The folder of the client in Python, whose flow has strict types."""
     folder = build / "python"
     folder.mkdir()
-    options = ["--meta", "none", "--config", "python-client.yaml", "--output-path", folder / "heroes_client"]
+    options: list[str | Path] = [
+        "--meta",
+        "none",
+        "--config",
+        "python-client.yaml",
+        "--output-path",
+        folder / "heroes_client",
+    ]
     generated = run("openapi-python-client", "generate", "--path", build / "openapi.json", *options)
     assert "arning" not in generated
     run("mypy", "--strict", "--cache-dir", build / "mypy", "--config-file=", "flow.py", MYPYPATH=str(folder))

@@ -10,7 +10,7 @@ import pytest
 from kit import Database, ReadSession
 from tests.statements import noting
 
-PATIENCE = 5
+TIMEOUT_SECONDS = 5
 """The timeout for queries that do not meet, in seconds."""
 Query = Callable[[ReadSession], Awaitable[Any]]
 
@@ -35,7 +35,7 @@ class Meeting:
     def meeting(self, query: Query) -> Query:
         async def meet(reader: ReadSession) -> Any:
             result = await query(reader)
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 await self.barrier.wait()
             return result
 

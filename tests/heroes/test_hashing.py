@@ -10,11 +10,11 @@ from kit.auth import passwords
 from tests.engines import Client
 from tests.heroes.shop import new_hero, new_user, read, user_body
 
-PATIENCE = 20
+TIMEOUT_SECONDS = 20
 """The timeout of waiting tests, in seconds."""
 
 
-class Held:
+class BlockingHasher:
     """A hasher that blocks until it is released, except for the first `free` hashes."""
 
     def __init__(self) -> None:
@@ -24,21 +24,21 @@ class Held:
         self.free -= 1
         if self.free < 0:
             self.started.set()
-            assert self.released.wait(PATIENCE)
+            assert self.released.wait(TIMEOUT_SECONDS)
         return f"$argon2id${len(password)}"
 
     async def has_started(self) -> None:
-        assert await asyncio.to_thread(self.started.wait, PATIENCE)
+        assert await asyncio.to_thread(self.started.wait, TIMEOUT_SECONDS)
 
 
-class Interrupted:
+class WritingHasher:
     """A hasher that returns only after another request has written a hero."""
 
     def __init__(self, client: Client) -> None:
         self.client, self.loop, self.statuses = client, asyncio.get_running_loop(), list[int]()
 
     def hash(self, _: str) -> str:
-        self.statuses.append(asyncio.run_coroutine_threadsafe(self.write(), self.loop).result(PATIENCE))
+        self.statuses.append(asyncio.run_coroutine_threadsafe(self.write(), self.loop).result(TIMEOUT_SECONDS))
         return "$argon2id$"
 
     async def write(self) -> int:
@@ -46,31 +46,35 @@ class Interrupted:
 
 
 @pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
-    held = Held()
-    monkeypatch.setattr(passwords, "hasher", held)
-    yield held
-    held.released.set()
+def blocking_hasher(monkeypatch: pytest.MonkeyPatch) -> Iterator[BlockingHasher]:
+    blocking_hasher = BlockingHasher()
+    monkeypatch.setattr(passwords, "hasher", blocking_hasher)
+    yield blocking_hasher
+    blocking_hasher.released.set()
 
 
-async def test_other_requests_are_served_while_a_password_is_hashed(client: Client, held: Held) -> None:
+async def test_other_requests_are_served_while_a_password_is_hashed(
+    client: Client, blocking_hasher: BlockingHasher
+) -> None:
     creating = asyncio.create_task(new_user(client))
-    await held.has_started()
+    await blocking_hasher.has_started()
     hero = await new_hero(client)
     assert await read(client, "/heroes/") == [hero]
     assert not creating.done()
-    held.released.set()
+    blocking_hasher.released.set()
     await creating
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
-async def test_a_new_password_is_hashed_before_the_user_is_locked(client: Client, held: Held, method: str) -> None:
-    held.free = 1
+async def test_a_new_password_is_hashed_before_the_user_is_locked(
+    client: Client, blocking_hasher: BlockingHasher, method: str
+) -> None:
+    blocking_hasher.free = 1
     path = f"/users/{(await new_user(client))['id']}"
     changing = asyncio.create_task(client.request(method, path, json=user_body()))
-    await held.has_started()
+    await blocking_hasher.has_started()
     assert (await client.patch(path, json={"full_name": "Natasha"})).status_code == 200
-    held.released.set()
+    blocking_hasher.released.set()
     assert (await changing).status_code == 200
 
 
@@ -81,7 +85,7 @@ async def test_a_new_password_is_hashed_before_the_user_is_locked(client: Client
 async def test_other_requests_write_while_each_password_of_a_bulk_is_hashed(
     client: Client, monkeypatch: pytest.MonkeyPatch, on_error: str, second: dict[str, str], status: int
 ) -> None:
-    interrupted = Interrupted(client)
+    interrupted = WritingHasher(client)
     monkeypatch.setattr(passwords, "hasher", interrupted)
     await new_user(client, username="natasha")
     answer = await client.post(f"/users/bulk?on_error={on_error}", json=[user_body(), user_body(**second)])
@@ -91,6 +95,9 @@ async def test_other_requests_write_while_each_password_of_a_bulk_is_hashed(
 
 
 async def test_too_many_waiting_passwords_are_a_503(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passwords, "MAX_WAITING", 0)
+    queue = passwords.current_queue()
+    monkeypatch.setattr(queue, "max_waiting", 0)
+    assert queue.take("another")
     answer = await client.post("/users/", json=user_body())
+    queue.release("another")
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")

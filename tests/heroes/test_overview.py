@@ -16,7 +16,7 @@ from tests.heroes.shop import UNKNOWN, Json, cheap_hashes, new_product, new_user
 pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
 
 
-async def of(client: Client, product: Json) -> Any:
+async def overview_of(client: Client, product: Json) -> Any:
     return await read(client, f"/products/{product['id']}/overview")
 
 
@@ -32,14 +32,14 @@ async def review(client: Client, product: Json, *ratings: int) -> list[Json]:
 async def test_a_product_without_reviews_has_no_average(client: Client) -> None:
     product = await new_product(client, stock=5)
     nothing = {"number": 0, "average": None, "ratings": {"1": 0, "2": 0, "3": 0, "4": 0, "5": 0}}
-    assert await of(client, product) == {"product": product, "reviews": [], "statistics": nothing}
+    assert await overview_of(client, product) == {"product": product, "reviews": [], "statistics": nothing}
 
 
 async def test_reviews_are_counted_by_rating_and_the_newest_ten_are_shown(client: Client) -> None:
     product, other = await new_product(client), await new_product(client)
     reviews = await review(client, product, 1, 1, 5, 5, 5, 4, 3, 5, 5, 5, 5, 5)
     await review(client, other, 1, 2)
-    shown = await of(client, product)
+    shown = await overview_of(client, product)
     assert shown["product"] == product
     assert shown["reviews"] == reviews[:1:-1]
     ratings = {"1": 2, "2": 0, "3": 1, "4": 1, "5": 8}
@@ -54,7 +54,7 @@ async def test_an_unknown_or_deleted_product_has_no_overview(client: Client) -> 
     await client.delete(path)
     assert (await client.get(f"{path}/overview")).status_code == 404
     await client.delete(f"{path}/deletion")
-    assert (await of(client, product))["statistics"]["number"] == 1
+    assert (await overview_of(client, product))["statistics"]["number"] == 1
 
 
 async def test_an_overview_takes_no_parameters_and_a_valid_id(client: Client) -> None:
@@ -69,9 +69,9 @@ async def test_the_queries_of_an_overview_run_concurrently_each_on_its_own_conne
 ) -> None:
     product = await new_product(client)
     await review(client, product, 5)
-    alone = await of(client, product)
+    alone = await overview_of(client, product)
     with Meeting(database, monkeypatch, 3) as meeting:
-        assert await of(client, product) == alone
+        assert await overview_of(client, product) == alone
     assert len(meeting.connections) >= 2  # the product is read past the ORM, and its connection is free again at once
 
 
@@ -80,7 +80,7 @@ async def test_a_failing_query_is_reported_as_one_failure(client: Client, monkey
         raise Unreachable("no database")
 
     product = await new_product(client)
-    await of(client, product)  # opens the connections before, so that none is cancelled while it is opened
+    await overview_of(client, product)  # opens the connections before, so that none is cancelled while it is opened
     monkeypatch.setattr(overview, "statistics_of", fail)
     monkeypatch.setattr(unit_of_work, "READ_SECONDS", 0)
     answer = await client.get(f"/products/{product['id']}/overview")

@@ -1,60 +1,28 @@
-"""Permissions (section 8 of the contract): members create and change their own rows, superusers do everything."""
+"""Permissions (section 8 of the contract): members create and change their own rows, superusers do everything.
+
+The permission of each route is declared by its router. `make routes` lists them; the contract tests check them.
+"""
 
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from fastapi.routing import iter_route_contexts
 from httpx import Response
 from sqlmodel import select
 
-import main
 from heroes.user import User
-from kit import Service, Who
-from kit.operations.route import Operation
+from kit import Service
 from tests.application import opened, production
 from tests.clients import client_of
 from tests.engines import Client, url_of
 from tests.heroes.people import PASSWORD, Person
 from tests.heroes.shop import UNKNOWN, Json, cheap_hashes, made, new_hero, new_product, numbers, read, user_body
 
-ANYONE, MEMBERS, OWNERS, SUPERUSERS = Who
-OF_SUPERUSERS = {"GET": MEMBERS}
-"""Members read; superusers do everything else."""
-OF_OWNERS = {"GET": MEMBERS, "POST": OWNERS, "PUT": OWNERS, "PATCH": OWNERS, "DELETE": OWNERS}
-RULES = {
-    **dict.fromkeys(("heroes", "teams", "categories", "products", "dashboard"), OF_SUPERUSERS),
-    **dict.fromkeys(("power-transfers", "stock-movements", "stock-transfers"), OF_SUPERUSERS),
-    **dict.fromkeys(("items", "posts", "reviews"), OF_OWNERS),
-    "users": OF_OWNERS | {"POST": ANYONE},
-    "auth": {"POST": ANYONE},
-}
-"""The rules of the contract, by the first part of the path and the method. Everything else is for superusers."""
-EXCEPTIONS = {"POST /users/bulk": SUPERUSERS}
-ROUTES = {
-    f"{method} {context.path}": (id(context.original_route), method)
-    for context in iter_route_contexts(main.app.routes)
-    for method in sorted(context.methods or ())
-    if isinstance(context.original_route, Operation)
-}
 OWNED = {"items": "owner_id", "posts": "author_id", "reviews": "author_id"}
 """The resources that belong to users, with the field of the owner."""
 pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
 owned = pytest.mark.parametrize("kind", OWNED)
 writing = pytest.mark.parametrize("method", ["PUT", "PATCH"])
-
-
-@pytest.mark.parametrize("route", ROUTES)
-def test_the_permission_of_a_route_is_that_of_the_contract(route: str) -> None:
-    main.app.check_routes()
-    method, path = route.split(" ")
-    rules = RULES[path.split("/")[1]]
-    assert main.app.runtime.access[ROUTES[route]] is EXCEPTIONS.get(route, rules.get(method, SUPERUSERS))
-
-
-def test_the_table_of_permissions_lists_every_resource() -> None:
-    assert set(RULES) == {route.split("/")[1] for route in ROUTES}
-    assert set(EXCEPTIONS) <= set(ROUTES)
 
 
 async def test_superusers_restore_delete_and_bulk_update_products(boss: Person) -> None:
@@ -81,7 +49,7 @@ async def body_of(kind: str, boss: Person) -> Json:
     return {"product_id": (await new_product(boss.client))["id"], "rating": 4}
 
 
-async def thing_of(kind: str, boss: Person, owner: Person) -> Json:
+async def row_belonging_to(kind: str, boss: Person, owner: Person) -> Json:
     return await made(owner.client, f"/{kind}/", **await body_of(kind, boss))
 
 
@@ -93,7 +61,7 @@ def is_forbidden(answer: Response) -> bool:
 async def test_members_read_rows_of_others_and_cannot_change_them(
     kind: str, boss: Person, natasha: Person, steve: Person
 ) -> None:
-    thing = await thing_of(kind, boss, steve)
+    thing = await row_belonging_to(kind, boss, steve)
     path, body = f"/{kind}/{thing['id']}", await body_of(kind, boss)
     assert await read(natasha.client, path) == thing
     assert thing in await read(natasha.client, f"/{kind}/", **{OWNED[kind]: str(steve.id)})
@@ -107,7 +75,7 @@ async def test_members_read_rows_of_others_and_cannot_change_them(
 async def test_a_change_without_effect_to_a_row_of_another_user_is_refused(
     kind: str, boss: Person, natasha: Person, steve: Person
 ) -> None:
-    thing = await thing_of(kind, boss, steve)
+    thing = await row_belonging_to(kind, boss, steve)
     same = {name: value for name, value in thing.items() if name in await body_of(kind, boss)}
     for method, body in (("PATCH", same), ("PUT", same | {OWNED[kind]: steve.id})):
         assert is_forbidden(await natasha.client.request(method, f"/{kind}/{thing['id']}", json=body))
@@ -117,7 +85,7 @@ async def test_a_change_without_effect_to_a_row_of_another_user_is_refused(
 async def test_an_empty_patch_to_a_row_of_another_user_is_refused(
     kind: str, boss: Person, natasha: Person, steve: Person
 ) -> None:
-    thing = await thing_of(kind, boss, steve)
+    thing = await row_belonging_to(kind, boss, steve)
     assert is_forbidden(await natasha.client.patch(f"/{kind}/{thing['id']}", json={}))
 
 
@@ -167,7 +135,7 @@ async def test_an_element_of_another_owner_is_skipped_on_request(
 async def test_members_cannot_give_their_rows_away(
     kind: str, method: str, boss: Person, natasha: Person, steve: Person
 ) -> None:
-    thing = await thing_of(kind, boss, natasha)
+    thing = await row_belonging_to(kind, boss, natasha)
     path, body = f"/{kind}/{thing['id']}", await body_of(kind, boss)
     assert is_forbidden(await natasha.client.request(method, path, json=body | {OWNED[kind]: steve.id}))
     assert await read(natasha.client, path) == thing
@@ -175,7 +143,7 @@ async def test_members_cannot_give_their_rows_away(
 
 @owned
 async def test_owners_change_their_rows_and_remain_owners(kind: str, boss: Person, natasha: Person) -> None:
-    thing = await thing_of(kind, boss, natasha)
+    thing = await row_belonging_to(kind, boss, natasha)
     path = f"/{kind}/{thing['id']}"
     for method in ("PUT", "PATCH"):
         answer = await natasha.client.request(method, path, json=await body_of(kind, boss))
@@ -282,7 +250,7 @@ async def test_read_only_fields_of_a_user_cannot_be_set(
     body: Json = {"id": boss.id, "version": 99, "created_at": "2001-01-01T00:00:00Z", "updated_at": "2001-01-01"}
     for path, fields in (
         (f"/users/{natasha.id}", {"username": "natasha", "email": natasha.email}),
-        (f"/items/{(await thing_of('items', boss, natasha))['id']}", await body_of("items", boss)),
+        (f"/items/{(await row_belonging_to('items', boss, natasha))['id']}", await body_of("items", boss)),
     ):
         before = await read(natasha.client, path)
         answer = await natasha.client.request(method, path, json=fields | body)

@@ -13,7 +13,7 @@ from tests.heroes.shop import Json, made, new_hero, read
 from tests.statements import statements_of
 
 
-def gift(giver: Json, taker: Json, amount: Any = 1) -> Json:
+def transfer_body(giver: Json, taker: Json, amount: Any = 1) -> Json:
     return {"from_id": giver["id"], "to_id": taker["id"], "amount": amount}
 
 
@@ -23,7 +23,7 @@ async def powers(client: Client) -> list[int]:
 
 async def test_a_transfer_moves_power_between_two_heroes(client: Client) -> None:
     giver, taker = await new_hero(client, power=70), await new_hero(client, power=5)
-    transfer = await made(client, "/power-transfers/", **gift(giver, taker, 70))
+    transfer = await made(client, "/power-transfers/", **transfer_body(giver, taker, 70))
     assert await powers(client) == [0, 75]
     assert [hero["version"] for hero in await read(client, "/heroes/")] == [2, 2]
     assert await read(client, f"/power-transfers/{transfer['id']}") == transfer
@@ -34,8 +34,8 @@ async def test_concurrent_transfers_keep_the_total_power(client: Client, seed: i
     generator = random.Random(seed)
     heroes = [await new_hero(client, power=20) for _ in range(4)]
     pairs = [generator.sample(heroes, 2) for _ in range(32)]
-    gifts = [gift(giver, taker, generator.randint(1, 15)) for giver, taker in pairs]
-    answers = await asyncio.gather(*(client.post("/power-transfers/", json=one) for one in gifts))
+    transfer_bodies = [transfer_body(giver, taker, generator.randint(1, 15)) for giver, taker in pairs]
+    answers = await asyncio.gather(*(client.post("/power-transfers/", json=one) for one in transfer_bodies))
     assert {answer.status_code for answer in answers} == {201, 409}
     left = await powers(client)
     assert sum(left) == 80
@@ -51,9 +51,9 @@ async def test_concurrent_transfers_keep_the_total_power(client: Client, seed: i
 async def test_concurrent_opposite_transfers_do_not_deadlock(client: Client, database: Database) -> None:
     """A deadlock would be retried, which a second UPDATE would show."""
     one, other = [await new_hero(client, power=20) for _ in range(2)]
-    gifts = [gift(one, other), gift(other, one)] * 20
+    transfer_bodies = [transfer_body(one, other), transfer_body(other, one)] * 20
     with statements_of(database.writer) as statements:
-        answers = await asyncio.gather(*(client.post("/power-transfers/", json=each) for each in gifts))
+        answers = await asyncio.gather(*(client.post("/power-transfers/", json=each) for each in transfer_bodies))
     assert {answer.status_code for answer in answers} == {201}
     assert sum("UPDATE hero" in statement for statement in statements) == 40
     assert await powers(client) == [20, 20]
@@ -62,7 +62,7 @@ async def test_concurrent_opposite_transfers_do_not_deadlock(client: Client, dat
 @pytest.mark.parametrize(("has", "room"), [(4, MAX_POWER), (MAX_POWER, 4)])
 async def test_a_transfer_beyond_the_bounds_of_power_is_a_conflict(client: Client, has: int, room: int) -> None:
     giver, taker = await new_hero(client, power=has), await new_hero(client, power=MAX_POWER - room)
-    answer = await client.post("/power-transfers/", json=gift(giver, taker, 5))
+    answer = await client.post("/power-transfers/", json=transfer_body(giver, taker, 5))
     assert answer.status_code == 409
     assert "power" in answer.json()["detail"]
     assert answer.json()["errors"][0]["pointer"] == "#/amount"
@@ -72,7 +72,7 @@ async def test_a_transfer_beyond_the_bounds_of_power_is_a_conflict(client: Clien
 
 async def test_a_transfer_to_the_same_hero_is_refused(client: Client) -> None:
     hero = await new_hero(client, power=70)
-    answer = await client.post("/power-transfers/", json=gift(hero, hero))
+    answer = await client.post("/power-transfers/", json=transfer_body(hero, hero))
     assert answer.status_code == 422
     assert [error["pointer"] for error in answer.json()["errors"]] == ["#/to_id"]
 
@@ -80,7 +80,7 @@ async def test_a_transfer_to_the_same_hero_is_refused(client: Client) -> None:
 @pytest.mark.parametrize("amount", [0, -1, 1.0, "1", True, None, MAX_POWER + 1])
 async def test_an_amount_is_an_integer_of_at_least_1(client: Client, amount: Any) -> None:
     giver, taker = [await new_hero(client, power=70) for _ in range(2)]
-    answer = await client.post("/power-transfers/", json=gift(giver, taker, amount))
+    answer = await client.post("/power-transfers/", json=transfer_body(giver, taker, amount))
     assert answer.status_code == 422
     assert [error["pointer"] for error in answer.json()["errors"]] == ["#/amount"]
 
@@ -88,7 +88,7 @@ async def test_an_amount_is_an_integer_of_at_least_1(client: Client, amount: Any
 @pytest.mark.parametrize("field", ["from_id", "to_id"])
 async def test_an_unknown_hero_is_a_conflict_that_names_the_field(client: Client, field: str) -> None:
     giver, taker = [await new_hero(client, power=70) for _ in range(2)]
-    answer = await client.post("/power-transfers/", json=gift(giver, taker) | {field: 77})
+    answer = await client.post("/power-transfers/", json=transfer_body(giver, taker) | {field: 77})
     assert answer.status_code == 409
     assert field in answer.json()["detail"]
     assert await powers(client) == [70, 70]
@@ -96,8 +96,10 @@ async def test_an_unknown_hero_is_a_conflict_that_names_the_field(client: Client
 
 async def test_transfers_of_a_bulk_are_executed_in_order(client: Client) -> None:
     first, second, third = [await new_hero(client, power=power) for power in (5, 0, 0)]
-    chain = [gift(first, second, 5), gift(second, third, 4)]
-    answer = await client.post("/power-transfers/bulk", json=[*chain, gift(second, third, 2), gift(third, second, 4)])
+    chain = [transfer_body(first, second, 5), transfer_body(second, third, 4)]
+    answer = await client.post(
+        "/power-transfers/bulk", json=[*chain, transfer_body(second, third, 2), transfer_body(third, second, 4)]
+    )
     assert answer.status_code == 409
     assert [error["pointer"] for error in answer.json()["errors"]] == ["#/2/amount"]
     assert await powers(client) == [5, 0, 0]
@@ -107,15 +109,18 @@ async def test_transfers_of_a_bulk_are_executed_in_order(client: Client) -> None
 
 async def test_a_transfer_cannot_be_changed_or_deleted(client: Client) -> None:
     giver, taker = [await new_hero(client, power=70) for _ in range(2)]
-    path = f"/power-transfers/{(await made(client, '/power-transfers/', **gift(giver, taker)))['id']}"
+    path = f"/power-transfers/{(await made(client, '/power-transfers/', **transfer_body(giver, taker)))['id']}"
     for method in ("PUT", "PATCH", "DELETE"):
-        assert (await client.request(method, path, json=gift(giver, taker))).status_code == 405
+        assert (await client.request(method, path, json=transfer_body(giver, taker))).status_code == 405
 
 
 async def test_concurrent_transfers_and_changes_of_the_same_heroes_all_succeed(client: Client) -> None:
     one, other = [await new_hero(client, power=20) for _ in range(2)]
-    gifts = [client.post("/power-transfers/", json=each) for each in [gift(one, other), gift(other, one)] * 8]
+    transfer_bodies = [
+        client.post("/power-transfers/", json=each)
+        for each in [transfer_body(one, other), transfer_body(other, one)] * 8
+    ]
     changes = [client.patch(f"/heroes/{hero['id']}", json={"age": age}) for age in range(8) for hero in (one, other)]
-    statuses = {answer.status_code for answer in await asyncio.gather(*gifts, *changes)}
+    statuses = {answer.status_code for answer in await asyncio.gather(*transfer_bodies, *changes)}
     assert statuses == {200, 201}
     assert await powers(client) == [20, 20]

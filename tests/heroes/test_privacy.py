@@ -116,7 +116,7 @@ async def test_a_user_sees_their_own_address_after_a_change(method: str, natasha
     assert answer.json()["email"] == "new@example.com"
 
 
-def takers(steve: Person) -> Iterator[Json]:
+def conflicting_bodies(steve: Person) -> Iterator[Json]:
     """Bodies that conflict with this user: by the name, by the address, by both."""
     yield user_body(username=steve.username.upper())
     yield user_body(email=steve.email.upper())
@@ -127,24 +127,53 @@ async def test_registration_does_not_reveal_whether_name_or_address_is_taken(
     nobody: Client, natasha: Person, steve: Person
 ) -> None:
     for client in (nobody, natasha.client):
-        answers = [await client.post("/users/", json=body) for body in takers(steve)]
+        answers = [await client.post("/users/", json=body) for body in conflicting_bodies(steve)]
         first, *others = map(without_id, answers)
         assert first["status"] == 409
         assert first["detail"] == "email or username is taken: another row has this value."
         assert others == [first, first]
 
 
+@pytest.fixture
+def unhashed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing can be hashed."""
+
+    async def refuse(_: object) -> str:
+        raise AssertionError("It was hashed.")
+
+    monkeypatch.setattr("heroes.user.hashed", refuse)
+
+
+@pytest.mark.usefixtures("unhashed")
+async def test_a_registration_with_a_taken_name_or_address_costs_no_hash(nobody: Client, steve: Person) -> None:
+    answers = [await nobody.post("/users/", json=body) for body in conflicting_bodies(steve)]
+    assert [answer.status_code for answer in answers] == [409, 409, 409]
+
+
+@pytest.mark.usefixtures("unhashed")
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+async def test_a_password_for_somebody_else_costs_no_hash(method: str, natasha: Person, steve: Person) -> None:
+    body = user_body(password="another one entirely")
+    assert (await natasha.client.request(method, f"/users/{steve.id}", json=body)).status_code == 403
+    assert (await natasha.client.request(method, "/users/999", json=body)).status_code == 404
+
+
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
 async def test_a_change_does_not_reveal_whether_name_or_address_is_taken(
     method: str, natasha: Person, steve: Person
 ) -> None:
-    answers = [await natasha.client.request(method, f"/users/{natasha.id}", json=body) for body in takers(steve)]
+    answers = [
+        await natasha.client.request(method, f"/users/{natasha.id}", json=body) for body in conflicting_bodies(steve)
+    ]
     first, *others = map(without_id, answers)
     assert (first["status"], others) == (409, [first, first])
 
 
 async def test_superusers_see_which_value_is_taken(boss: Person, steve: Person) -> None:
-    told = [(await boss.client.post("/users/", json=body)).json()["errors"][0]["pointer"] for body in takers(steve)]
+    told = [
+        (await boss.client.post("/users/", json=body)).json()["errors"][0]["pointer"]
+        for body in conflicting_bodies(steve)
+    ]
     assert told[:2] == ["#/username", "#/email"]
     bodies = [user_body(), user_body(email=steve.email)]
     many = await boss.client.post("/users/bulk", json=bodies)

@@ -11,7 +11,7 @@ from tests.heroes.shop import UNKNOWN, made, new_product, read
 from tests.statements import statements_of
 
 
-def order(source: Any, target: Any, quantity: Any = 1) -> dict[str, Any]:
+def transfer_body(source: Any, target: Any, quantity: Any = 1) -> dict[str, Any]:
     return {"source_id": source["id"], "target_id": target["id"], "quantity": quantity}
 
 
@@ -21,7 +21,7 @@ async def stock(client: Client, *products: dict[str, Any]) -> list[int]:
 
 async def test_a_transfer_is_two_movements(client: Client) -> None:
     source, target = await new_product(client, stock=5), await new_product(client)
-    transfer = await made(client, "/stock-transfers/", **order(source, target, 3))
+    transfer = await made(client, "/stock-transfers/", **transfer_body(source, target, 3))
     assert await stock(client, source, target) == [2, 3]
     for product, quantities in ((source, [5, -3]), (target, [3])):
         movements = await read(client, "/stock-movements/", product_id=product["id"])
@@ -31,7 +31,7 @@ async def test_a_transfer_is_two_movements(client: Client) -> None:
 
 async def test_a_transfer_of_more_than_the_stock_is_a_conflict_and_moves_nothing(client: Client) -> None:
     source, target = await new_product(client, stock=5), await new_product(client, stock=5)
-    answer = await client.post("/stock-transfers/", json=order(source, target, 6))
+    answer = await client.post("/stock-transfers/", json=transfer_body(source, target, 6))
     assert answer.status_code == 409
     assert "quantity" in answer.json()["detail"]
     assert await stock(client, source, target) == [5, 5]
@@ -42,7 +42,7 @@ async def test_a_transfer_of_more_than_the_stock_is_a_conflict_and_moves_nothing
 async def test_concurrent_opposite_transfers_do_not_deadlock(client: Client, database: Database) -> None:
     """A deadlock would be retried, which a second UPDATE would show."""
     one, other = await new_product(client, stock=5), await new_product(client, stock=5)
-    ways = [order(one, other, 2), order(other, one, 2)] * 20
+    ways = [transfer_body(one, other, 2), transfer_body(other, one, 2)] * 20
     with statements_of(database.writer) as statements:
         answers = await asyncio.gather(*(client.post("/stock-transfers/", json=way) for way in ways))
     assert {answer.status_code for answer in answers} <= {201, 409}
@@ -53,7 +53,7 @@ async def test_concurrent_opposite_transfers_do_not_deadlock(client: Client, dat
 
 async def test_transfers_in_a_ring_at_the_same_time_lose_no_stock(client: Client) -> None:
     ring = [await new_product(client, stock=20) for _ in range(3)]
-    ways = [order(ring[place % 3], ring[(place + 1) % 3]) for place in range(30)]
+    ways = [transfer_body(ring[place % 3], ring[(place + 1) % 3]) for place in range(30)]
     answers = await asyncio.gather(*(client.post("/stock-transfers/", json=way) for way in ways))
     assert {answer.status_code for answer in answers} == {201}
     assert await stock(client, *ring) == [20, 20, 20]
@@ -61,7 +61,7 @@ async def test_transfers_in_a_ring_at_the_same_time_lose_no_stock(client: Client
 
 async def test_a_transfer_to_the_same_product_is_refused(client: Client) -> None:
     product = await new_product(client, stock=5)
-    answer = await client.post("/stock-transfers/", json=order(product, product))
+    answer = await client.post("/stock-transfers/", json=transfer_body(product, product))
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == "#/target_id"
 
@@ -69,7 +69,7 @@ async def test_a_transfer_to_the_same_product_is_refused(client: Client) -> None
 @pytest.mark.parametrize("quantity", [0, -1, 1.0, "1", True, None])
 async def test_a_transfer_quantity_that_is_not_a_positive_integer_is_refused(client: Client, quantity: Any) -> None:
     source, target = await new_product(client), await new_product(client)
-    answer = await client.post("/stock-transfers/", json=order(source, target, quantity))
+    answer = await client.post("/stock-transfers/", json=transfer_body(source, target, quantity))
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["pointer"] == "#/quantity"
 
@@ -79,7 +79,7 @@ async def test_a_transfer_of_a_deleted_product_is_a_conflict_that_names_the_fiel
     source, target, deleted = [await new_product(client, stock=5) for _ in range(3)]
     await client.delete(f"/products/{deleted['id']}")
     for product_id in (UNKNOWN, deleted["id"]):
-        answer = await client.post("/stock-transfers/", json=order(source, target) | {field: product_id})
+        answer = await client.post("/stock-transfers/", json=transfer_body(source, target) | {field: product_id})
         assert answer.status_code == 409
         assert field in answer.json()["detail"]
     assert await stock(client, source, target) == [5, 5]
@@ -89,8 +89,8 @@ async def test_transfers_of_a_bulk_use_the_stock_of_earlier_ones_and_fail_at_the
     client: Client,
 ) -> None:
     first, second, third = await new_product(client, stock=5), await new_product(client), await new_product(client)
-    chain = [order(first, second, 5), order(second, third, 4)]
-    answer = await client.post("/stock-transfers/bulk", json=[*chain, order(second, third, 2)])
+    chain = [transfer_body(first, second, 5), transfer_body(second, third, 4)]
+    answer = await client.post("/stock-transfers/bulk", json=[*chain, transfer_body(second, third, 2)])
     assert answer.status_code == 409
     assert [error["pointer"] for error in answer.json()["errors"]] == ["#/2/quantity"]
     assert await stock(client, first, second, third) == [5, 0, 0]
@@ -100,15 +100,20 @@ async def test_transfers_of_a_bulk_use_the_stock_of_earlier_ones_and_fail_at_the
 
 async def test_a_transfer_cannot_be_changed_or_deleted(client: Client) -> None:
     source, target = await new_product(client, stock=5), await new_product(client)
-    transfer = await made(client, "/stock-transfers/", **order(source, target))
+    transfer = await made(client, "/stock-transfers/", **transfer_body(source, target))
     for method in ("PUT", "PATCH", "DELETE"):
-        answer = await client.request(method, f"/stock-transfers/{transfer['id']}", json=order(source, target))
+        answer = await client.request(method, f"/stock-transfers/{transfer['id']}", json=transfer_body(source, target))
         assert answer.status_code == 405
 
 
 async def test_a_skipping_bulk_executes_the_possible_transfers(client: Client) -> None:
     source, target = await new_product(client, stock=5), await new_product(client)
-    bodies = [order(source, target, 4), order(source, target, 4), order(target, source, 3), order(source, source)]
+    bodies = [
+        transfer_body(source, target, 4),
+        transfer_body(source, target, 4),
+        transfer_body(target, source, 3),
+        transfer_body(source, source),
+    ]
     outcome = (await client.post("/stock-transfers/bulk?on_error=skip", json=bodies)).json()
     assert [transfer["quantity"] for transfer in outcome["created"]] == [4, 3]
     assert [(one["index"], one["problem"]["status"]) for one in outcome["failed"]] == [(1, 409), (3, 422)]

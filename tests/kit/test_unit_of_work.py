@@ -21,7 +21,7 @@ router = APIRouter(prefix="/probes", tags=["probes"], route_class=allowing())
 
 
 @router.post("/meet/{first_id}/{second_id}")
-async def meet_two(first_id: Id, second_id: Id, session: Session) -> dict[str, int]:
+async def lock_two(first_id: Id, second_id: Id, session: Session) -> dict[str, int]:
     """Lock two books in the given order: two such requests with opposite orders are a deadlock."""
     for book_id in (first_id, second_id):
         found(await session.get(Book, book_id)).copies += 1
@@ -31,7 +31,7 @@ async def meet_two(first_id: Id, second_id: Id, session: Session) -> dict[str, i
 
 
 @router.post("/overtaken/{book_id}")
-async def be_overtaken(book_id: Id, session: Session) -> None:
+async def always_conflict(book_id: Id, session: Session) -> None:
     """Write a row that another transaction always changes first."""
     book = found(await session.get(Book, book_id))
     await session.exec(update(Book).values(version=Book.version + 1).execution_options(synchronize_session=False))

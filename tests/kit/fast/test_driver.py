@@ -9,7 +9,7 @@ from sqlalchemy import Select, Text, TypeDecorator, literal, select, text, type_
 from sqlalchemy.exc import DBAPIError, EmulatedDBAPIException, OperationalError, ProgrammingError
 
 from kit.database.databases import Database
-from kit.database.errors import FAILURES, meaning_of
+from kit.database.errors import FAILURES, meaning_of, with_origin
 from kit.fast.databases import use_fast_sessions
 from kit.fast.selects import fetch
 from tests.kit.fast.notes import TABLES, FastAside, FastLabel, FastNote, FastReply, note, store
@@ -87,8 +87,9 @@ async def test_a_connection_that_ends_during_a_statement_is_lost(database: Datab
     ids=lambda failure: type(failure).__name__,
 )
 def test_exceptions_of_a_dead_connection_mean_a_lost_connection(failure: Exception) -> None:
-    assert isinstance(failure, FAILURES)
-    assert meaning_of(failure) == "lost"
+    named = with_origin(failure) or failure
+    assert isinstance(named, FAILURES)
+    assert meaning_of(named) == "lost"
 
 
 async def test_a_database_that_cannot_be_opened_fails_as_in_sqlalchemy(database: Database) -> None:

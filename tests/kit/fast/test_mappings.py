@@ -166,9 +166,9 @@ async def test_an_engine_with_unknown_options_gets_no_shortcuts(
     database = opened(fast_url)
     elsewhere = database.primary.reader.execution_options(schema_translate_map={None: "elsewhere"})
     database.primary = database.primary._replace(reader=elsewhere)
-    before = database.read_session
+    before = database.read
     use_fast_sessions(database, coalesce=True, group=True)
-    assert database.read_session is before
+    assert database.read is before
     assert "execution options" in caplog.text
     await database.dispose()
 

@@ -1,8 +1,10 @@
 """The origin of failures: exceptions of the database are a 503; the same exceptions of a handler are a 500."""
 
 import socket
+import sqlite3
 from typing import Any
 
+import asyncpg
 import pytest
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
@@ -25,6 +27,10 @@ OF_A_HANDLER: dict[str, Exception] = {
     "timeout": TimeoutError(),
     "any": OSError("away"),
     "number": OverflowError("math range error"),
+    "another file": sqlite3.OperationalError("database is locked"),
+    "a row of another file": sqlite3.IntegrityError("UNIQUE constraint failed: price.id"),
+    "another server": asyncpg.UniqueViolationError("duplicate key"),
+    "no other server": asyncpg.CannotConnectNowError("the database system is starting up"),
 }
 failing = pytest.mark.parametrize("failure", OF_A_HANDLER.values(), ids=OF_A_HANDLER)
 KEY = {"Idempotency-Key": "k"}

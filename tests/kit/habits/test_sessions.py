@@ -42,8 +42,7 @@ async def test_both_sessions_read(router: APIRouter, serve: Any) -> None:
         rows = (await session.exec(select(HabitItem).options(defer(SIZE)).order_by(col(HabitItem.id)))).all()
         await session.refresh(one)
         streamed = [name async for name in await session.stream_scalars(NAMES)]
-        async for row in await session.stream(NAMES):
-            assert row[0] in streamed
+        assert [row[0] async for row in await session.stream(NAMES)] == streamed
         return [
             one.name,
             narrow.name,
@@ -390,3 +389,39 @@ async def test_both_sessions_of_a_writing_handler_see_the_same_rows(database: Da
         assert isinstance(session, WriteSession)
         session.add(HabitItem(name="cup"))
         assert list(await session.exec(NAMES)) == ["cup"]
+
+
+@pytest.mark.parametrize("first", ["Session", "ReadSession"])
+async def test_what_a_session_writes_the_other_one_of_the_request_reads(
+    router: APIRouter, serve: Any, names: Any, first: str
+) -> None:
+    if first == "Session":
+
+        @router.post("/items")
+        async def create(session: Session, reads: ReadSession) -> list[str]:
+            session.add(HabitItem(name="cup"))
+            await session.flush()
+            return list(await reads.exec(select(HabitItem.name)))
+    else:
+
+        @router.post("/items")
+        async def create_after(reads: ReadSession, session: Session) -> list[str]:
+            session.add(HabitItem(name="cup"))
+            await session.flush()
+            return list(await reads.exec(select(HabitItem.name)))
+
+    client = await serve(router)
+    assert (await client.post("/items")).json() == ["cup"]
+    assert await names() == ["cup"]
+
+
+async def test_the_session_that_reads_beside_one_that_writes_gathers(router: APIRouter, serve: Any) -> None:
+    async def name(session: ReadSession) -> Any:
+        return (await session.exec(select(HabitItem.name))).one()
+
+    @router.post("/items")
+    async def create(session: Session, reads: ReadSession) -> list[str]:
+        session.add(HabitItem(name="cup"))
+        return await reads.gather(name, name)
+
+    assert (await (await serve(router)).post("/items")).json() == ["cup", "cup"]

@@ -380,3 +380,38 @@ async def test_an_annotation_that_cannot_be_resolved_is_accepted() -> None:
     service = small_service(router)
     async with asking(service) as client:
         assert (await client.get("/thing", headers=bearer(BOSS))).json() == {}
+
+
+async def adds(session: ReadSession) -> None:
+    """A dependency that writes by what only reads."""
+    session.add(CheckedThing())
+
+
+async def test_a_handler_that_writes_by_a_session_that_reads_is_refused() -> None:
+    router = APIRouter()
+
+    @router.get("/plain")
+    async def read(reads: ReadSession) -> None:
+        await reads.delete(CheckedThing())
+
+    @router.post("/plain", dependencies=[Depends(adds)])
+    async def create() -> None: ...
+
+    faults = (await fault_of(small_service(router))).splitlines()
+    assert [fault.partition(".<locals>.")[2].partition(":")[0] for fault in faults] == [
+        "read (GET /plain) calls `reads.delete` of a `ReadSession`, which does not write",
+        "create (POST /plain) calls `session.add` of a `ReadSession`, which does not write",
+    ]
+
+
+async def test_the_session_that_reads_in_an_operation_that_writes_is_that_which_writes() -> None:
+    router = resource(read=Who.MEMBERS, create=Who.MEMBERS)
+
+    @router.get("/")
+    async def read(reads: ReadSession) -> None: ...
+
+    @router.post("/")
+    async def create(reads: ReadSession) -> None:
+        reads.add(CheckedThing())
+
+    small_service(router).check_routes()

@@ -56,6 +56,7 @@ def test_engines_are_used_by_consecutive_loops_and_connections_are_closed(empty_
     for thread in set(threading.enumerate()) - before:
         thread.join(timeout=5)
         assert not thread.is_alive()
+    assert len(seen) == 2
     assert all(engines is database.primary for engines in seen)
 
 

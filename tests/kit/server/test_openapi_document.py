@@ -62,6 +62,7 @@ async def test_operations_of_nested_routers_are_described_as_those_of_others() -
         outer.include_router(router)
     nested = small_service(outer, public={f"{name.replace(' ', ' /v1')}" for name in bookshop.PUBLIC})
     document, plain = nested.openapi(), library_service().openapi()
+    assert plain["paths"]["/books/"].keys() == {"get", "post"}
     for method, operation in plain["paths"]["/books/"].items():
         nested_operation = document["paths"]["/v1/books/"][method]
         assert nested_operation["parameters"] == operation["parameters"]

@@ -10,8 +10,9 @@ from fastapi import APIRouter
 from starlette.routing import Host, Mount
 
 from kit import Service, Who, allowing
+from kit.fast import install
 from kit.server.routes import describe_routes
-from tests.kit.server.small import small_service
+from tests.kit.server.small import MEMBER, asking, bearer, small_service
 
 HERE = os.path.relpath(__file__)
 
@@ -73,3 +74,37 @@ def test_a_program_that_imports_the_command_does_not_run_it(capsys: pytest.Captu
 
 
 app = small_service()
+
+
+async def hello() -> str:
+    return "hello"
+
+
+@pytest.mark.parametrize("is_nested", [True, False])
+async def test_a_route_that_takes_the_place_of_an_equal_one_has_its_own_permission(is_nested: bool) -> None:
+    service, router = small_service(public=["GET /hello"]), APIRouter()
+    add = router.add_api_route if is_nested else service.add_api_route
+    routes = router.routes if is_nested else service.router.routes
+    add("/hello", hello, methods=["GET"])
+    if is_nested:
+        service.include_router(router)
+    async with asking(service) as client:
+        assert (await client.get("/hello")).text == '"hello"'
+        before = routes[-1 if not is_nested else 0]
+        add("/hello", hello, methods=["GET"])
+        routes.remove(before)
+        assert routes[-1] is not before
+        assert (await client.get("/hello")).text == '"hello"'
+
+
+async def test_an_operation_that_takes_the_place_of_an_equal_one_is_served() -> None:
+    members, superusers = (APIRouter(route_class=allowing(read=who)) for who in (Who.MEMBERS, Who.SUPERUSERS))
+    for router in (members, superusers):
+        router.add_api_route("/hello", hello, methods=["GET"])
+    service = small_service(members)
+    install(service)
+    async with asking(service) as client:
+        assert (await client.get("/hello", headers=bearer(MEMBER))).status_code == 200
+        members.routes[:] = superusers.routes
+        members.add_api_route("/other", hello)  # FastAPI notices no change of the list itself
+        assert (await client.get("/hello", headers=bearer(MEMBER))).status_code == 403

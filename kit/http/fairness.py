@@ -1,0 +1,166 @@
+"""Fairness: which caller a request counts for, and a semaphore and a connection pool that serve callers in turns."""
+
+import asyncio
+import ipaddress
+from collections import Counter, deque
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Any
+
+from sqlalchemy import event, util
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
+from starlette.types import Scope
+
+Caller = int | str
+"""The id of a user, or an address."""
+CURRENT_CALLER: ContextVar[Caller] = ContextVar("current_caller", default="")
+"""The caller of the request that this task serves; empty outside of requests."""
+MAX_WAITING_FOR_CONNECTION = 100_000
+"""A bound that admission keeps low: `MAX_IN_FLIGHT` requests are there at a time."""
+CALLER = "kit.caller"
+"""The key of the caller in the `record_info` of a connection."""
+
+
+def caller_of(scope: Scope, known: Mapping[bytes, int]) -> Caller:
+    """The user of the request's credentials, if these are known to be valid; else the network of its client.
+
+    Credentials that nobody has checked yet count for the address, so that inventing them wins nothing.
+    """
+    if known:
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                user = known.get(value)
+                if user is not None:
+                    return user
+    client = scope.get("client")
+    return network_of(client[0]) if client else ""
+
+
+def network_of(address: str) -> str:
+    """The address itself; for IPv6, the /64 that one customer is given as a rule (RFC 6177)."""
+    if ":" not in address:
+        return address
+    try:
+        known = ipaddress.IPv6Address(address)
+    except ValueError:
+        return address
+    return str(known.ipv4_mapped or ipaddress.IPv6Network((known.packed, 64), strict=False).network_address)
+
+
+class FairSemaphore:
+    """At most `limit` places, for which at most `max_waiting` requests wait.
+
+    While all are taken, the next one goes to the caller that holds the fewest, and among equals in turns. When too
+    many wait, the caller with the most waiting requests loses its last one. So a caller that sends few requests waits
+    for few, whatever the others send.
+    """
+
+    def __init__(self, limit: int, max_waiting: int) -> None:
+        self.limit, self.max_waiting = limit, max_waiting
+        self.free, self.waiting = limit, 0
+        self.held: Counter[Caller] = Counter()
+        self.queues: dict[Caller, deque[asyncio.Future[bool]]] = {}
+
+    def take(self, caller: Caller) -> bool:
+        """Take a place if there is one now."""
+        if self.free <= 0:
+            return False
+        self.free -= 1
+        self.held[caller] += 1
+        return True
+
+    async def wait(self, caller: Caller, seconds: float) -> bool:
+        """Wait for a place, after `take` found none. False if there is none in time, or too many wait."""
+        if self.waiting >= self.max_waiting and not self.drop_other_than(caller):
+            return False
+        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        queue = self.queues.setdefault(caller, deque())
+        queue.append(turn)
+        self.waiting += 1
+        timer = asyncio.get_running_loop().call_later(seconds, self.give_up, caller, turn)
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.result():
+                self.release(caller)
+            raise
+        finally:
+            timer.cancel()
+            self.give_up(caller, turn)
+
+    def give_up(self, caller: Caller, turn: "asyncio.Future[bool]") -> None:
+        """Take a request out of the queue, if it is still there."""
+        queue = self.queues.get(caller, ())
+        if turn in queue:
+            self.leave(caller, turn)
+        if not turn.done():
+            turn.set_result(False)
+
+    def leave(self, caller: Caller, turn: "asyncio.Future[bool]") -> None:
+        queue = self.queues.pop(caller)
+        queue.remove(turn)
+        self.waiting -= 1
+        if queue:
+            self.queues[caller] = queue  # behind the others, who have their turns first
+
+    def drop_other_than(self, caller: Caller) -> bool:
+        """Refuse the last waiting request of the caller who has the most, unless it is this caller."""
+        longest = max(self.queues, key=lambda other: len(self.queues[other]), default=caller)
+        if longest == caller or len(self.queues[longest]) <= len(self.queues.get(caller, ())) + 1:
+            return False
+        self.give_up(longest, self.queues[longest][-1])
+        return True
+
+    def release(self, caller: Caller) -> None:
+        """Give a place back, or to the waiting caller who holds the fewest."""
+        self.held[caller] -= 1
+        if not self.held[caller]:
+            del self.held[caller]
+        while self.queues:
+            following = min(self.queues, key=self.held.__getitem__)
+            turn = self.queues[following][0]
+            self.leave(following, turn)
+            if not turn.done():
+                self.held[following] += 1
+                turn.set_result(True)
+                return
+        self.free += 1
+
+    def is_greedy(self, caller: Caller) -> bool:
+        """Whether this caller uses more than its part, so that others are short of places because of it."""
+        callers = self.held.keys() | self.queues.keys() | {caller}
+        used = self.held[caller] + len(self.queues.get(caller, ()))
+        return len(callers) > 1 and used * len(callers) > self.limit - self.free + self.waiting
+
+
+class FairPool(AsyncAdaptedQueuePool):
+    """SQLAlchemy's pool for asyncio. While all connections are used, callers get the next one in turns."""
+
+    def __init__(
+        self, creator: Any, pool_size: int = 5, max_overflow: int = 10, timeout: float = 30, **options: Any
+    ) -> None:
+        super().__init__(creator, pool_size, max_overflow, timeout, **options)
+        self.seconds, self.turns = timeout, FairSemaphore(pool_size + max_overflow, MAX_WAITING_FOR_CONNECTION)
+        event.listen(self, "checkin", self.give_back)
+        event.listen(self, "detach", self.give_back)
+
+    def connect(self) -> PoolProxiedConnection:
+        """A connection; after `timeout` seconds without one an error, as SQLAlchemy raises it. Runs in a greenlet."""
+        caller = CURRENT_CALLER.get()
+        if not self.turns.take(caller) and not util.await_only(self.turns.wait(caller, self.seconds)):
+            sizes = f"size {self.size()} overflow {self.turns.limit - self.size()}"
+            detail = f"QueuePool limit of {sizes} reached, connection timed out, timeout {self.seconds:.2f}"
+            raise PoolTimeoutError(detail, code="3o7r")
+        try:
+            connection = super().connect()
+        except BaseException:
+            self.turns.release(caller)
+            raise
+        info = connection.record_info
+        assert info is not None  # of a connection that is not detached
+        info[CALLER] = caller
+        return connection
+
+    def give_back(self, _: object, record: Any) -> None:
+        self.turns.release(record.record_info.pop(CALLER))

@@ -1,0 +1,37 @@
+"""Writes a resource from the pattern: `python -m kit.scaffolding NAME=invoice FIELDS="number:str total:money"`."""
+
+import os
+import sys
+from pathlib import Path
+
+from kit.scaffolding.errors import NotWrittenError
+from kit.scaffolding.project import Project
+from kit.scaffolding.requests import Request
+from kit.scaffolding.writing import write
+
+HELP = """Write `make resource NAME=invoice FIELDS="number:str total:money"`; the README says more."""
+
+
+def main(*arguments: str) -> str | None:
+    """Write a resource in the current folder. The error message, or None on success."""
+    given = {name.lower(): value.strip() for name, _, value in (argument.partition("=") for argument in arguments)}
+    if not given.get("name") or given.keys() - Request.__dataclass_fields__.keys():
+        return HELP
+    try:
+        project = Project(Path.cwd())
+        resource = Request(**given).resource(project)
+        paths = write(project, resource)
+    except NotWrittenError as failure:
+        return f"Nothing was written. {failure}"
+    names = [os.path.relpath(path) for path in paths]
+    sys.stdout.write(
+        f"Written: {', '.join(names)}.\n"
+        f"Next, read {names[0]}: its bounds and examples are guesses. Then:\n"
+        f'  make migration MESSAGE="add {resource.plural.replace("_", " ")}"\n'
+        f"  make test\n"
+    )
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

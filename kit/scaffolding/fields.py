@@ -1,0 +1,151 @@
+"""The fields of a resource, as they are named on the command line: `total:money note:text? status:draft|sent=draft`."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from kit.models.entities import Changes, Entity
+from kit.models.reads import Read
+from kit.scaffolding.errors import NotWrittenError
+from kit.scaffolding.kinds import KINDS, Kind
+from kit.scaffolding.project import Known
+from kit.scaffolding.words import check_word, class_of
+
+FIELD = re.compile(r"(?P<name>[^:=]+):(?P<type>[^:?!=]+)(?P<marks>(?:[?!]|:unique)*)(?:=(?P<default>.*))?")
+LABEL = re.compile(r"[A-Za-z0-9]+([_-][A-Za-z0-9]+)*")
+PARAMETERS = frozenset({"limit", "offset", "cursor", "sort", "count", "q", "fields", "include", "deleted"})
+"""Parameters of every list: no filter may be called so."""
+TYPES = frozenset({"str", "int", "float", "bool", "date", "time", "datetime", "dict", "list"})
+"""Names of types: a field that is called so hides the type from the fields after it."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field. `labels` are the values of an enum; `parent` is what a foreign key refers to."""
+
+    name: str
+    kind: Kind
+    is_optional: bool = False
+    is_unique: bool = False
+    default: str | None = None
+    labels: tuple[str, ...] = ()
+    parent: Known | None = None
+
+    @property
+    def relation(self) -> str:
+        """The name of the relationship of a foreign key."""
+        return self.name.removesuffix("_id")
+
+
+@dataclass(frozen=True)
+class Told:
+    """A field as it is named on the command line."""
+
+    name: str
+    kind: str
+    is_optional: bool
+    is_unique: bool
+    default: str | None
+
+
+def fields_of(text: str, resource: str, known: Mapping[str, Known]) -> list[Field]:
+    """The fields of this resource; each may refer to one of the known resources."""
+    fields = [field_of(told(part), resource, known) for part in text.split()]
+    names = [name for field in fields for name in ({field.name, field.relation} if field.parent else {field.name})]
+    for name, times in Counter(names).items():
+        if times > 1:
+            raise NotWrittenError(f"The field {name} is named twice: leave one out, or give it another name.")
+    return fields
+
+
+def told(text: str) -> Told:
+    match = FIELD.fullmatch(text)
+    if match is None:
+        raise NotWrittenError(f"{text!r} is no field: write name:type, as in total:money, note:text? or sku:str!.")
+    name, kind, marks, default = match.group("name", "type", "marks", "default")
+    check_name(name)
+    if "?" in marks and default is not None:
+        raise NotWrittenError(f"The field {name} is optional, and null if left out: leave out its default, or the `?`.")
+    return Told(name, kind, "?" in marks, "!" in marks or ":unique" in marks, default)
+
+
+def check_name(name: str) -> None:
+    check_word(name, "a field")
+    if name in PARAMETERS:
+        raise NotWrittenError(f"No field can be called {name}: every list has a parameter of this name.")
+    if name in TYPES:
+        raise NotWrittenError(f"No field can be called {name}, which hides the type: say more, as in issued_on.")
+    if name in Entity.model_fields:
+        raise NotWrittenError(f"Every resource has a field {name}, which the service writes: leave it out.")
+    if any(hasattr(base, name) for base in (Entity, Read, Changes)):
+        raise NotWrittenError(f"No field can be called {name}: rows and bodies have an attribute of this name.")
+
+
+def field_of(told: Told, resource: str, known: Mapping[str, Known]) -> Field:
+    if "|" in told.kind:
+        return enum(told, resource)
+    return plain(told) if told.kind in KINDS else reference(told, known)
+
+
+def plain(told: Told) -> Field:
+    kind = KINDS[told.kind]
+    if told.is_unique and not kind.is_sorted:
+        raise NotWrittenError(f"The field {told.name} cannot be unique: a {told.kind} cannot.")
+    return Field(told.name, kind, told.is_optional, told.is_unique, default_of(told, kind))
+
+
+def default_of(told: Told, kind: Kind) -> str | None:
+    """The source of the default."""
+    if told.default is None:
+        return None
+    if kind.default is None:
+        raise NotWrittenError(f"The field {told.name} can have no default here: write it into the file.")
+    try:
+        return kind.default(told.default)
+    except (ValueError, ArithmeticError, KeyError):
+        raise NotWrittenError(f"{told.default!r} is no default of {told.name}: it is no {told.kind}.") from None
+
+
+def enum(told: Told, resource: str) -> Field:
+    labels, name = tuple(told.kind.split("|")), told.name
+    wrong = next((label for label in labels if not LABEL.fullmatch(label)), None)
+    if wrong is not None:
+        raise NotWrittenError(f"{wrong!r} is no value of {name}: write letters and digits, as in draft|sent|paid.")
+    if len({member_of(name, label) for label in labels}) < len(labels):
+        raise NotWrittenError(f"The field {name} has a value twice: leave one out.")
+    if told.is_unique:
+        raise NotWrittenError(f"The field {name} cannot be unique: it has only {len(labels)} values.")
+    if told.default is not None and told.default not in labels:
+        raise NotWrittenError(f"{told.default!r} is no default of {name}: write one of {', '.join(labels)}.")
+    called = f"{class_of(resource)}{class_of(name)}"
+    default = told.default and f"{called}.{member_of(name, told.default)}"
+    return Field(name, enum_kind(called, labels), told.is_optional, default=default, labels=labels)
+
+
+def enum_kind(called: str, labels: tuple[str, ...]) -> Kind:
+    return Kind(
+        called,
+        f"sa_type=AutoString({max(16, *map(len, labels))})",
+        tuple(f'"{label}"' for label in labels),
+        f"{{0}} IN ({', '.join(map(repr, labels))})",
+    )
+
+
+def member_of(name: str, label: str) -> str:
+    """The name of a member of an enum."""
+    word = label.replace("-", "_").upper()
+    return word if word.isidentifier() else f"{name.upper()}_{word}"
+
+
+def reference(told: Told, known: Mapping[str, Known]) -> Field:
+    parent = known.get(told.kind)
+    if parent is None:
+        types = ", ".join([*KINDS, "a|b|c", *sorted(known)])
+        raise NotWrittenError(f"The type {told.kind} of the field {told.name} is not known: write one of {types}.")
+    if told.default is not None:
+        raise NotWrittenError(f"The field {told.name} refers to a row, and can have no default: leave it out.")
+    name = told.name if told.name.endswith("_id") else f"{told.name}_id"
+    example = "None" if told.is_optional else f'"{{{parent.table}}}"'
+    kind = Kind("UUID" if parent.has_uuid else "Reference", "", (example,), is_sorted=False)
+    return Field(name, kind, told.is_optional, told.is_unique, parent=parent)

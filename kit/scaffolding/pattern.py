@@ -1,0 +1,225 @@
+"""The pattern of a resource, filled: the source of its file, from its name, its fields, and its owner."""
+
+import ast
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+from kit.scaffolding.fields import Field, member_of
+from kit.scaffolding.kinds import KINDS
+from kit.scaffolding.words import article_of, class_of, spoken
+
+PATTERN = Template(Path(__file__).with_name("resource.template").read_text())
+TEST = Template(Path(__file__).with_name("test.template").read_text())
+IMPORTS = """
+from datetime import date, datetime, time
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+from pydantic import AnyHttpUrl, StrictBool
+from sqlmodel import AutoString, CheckConstraint, Field, Relationship, SQLModel, UniqueConstraint, select
+
+from kit import BIGINT, VIEW, Absent, Batch, Body, Changes, Email, Entity, Id, IfMatch, ListQuery
+from kit import Many, Money, MoneyColumn, Name, OnError, Owner, Page, Read, ReadSession, Reference, Session
+from kit import Stamped, Text, Who, Whole
+from kit import allowing, create_many, found, page, sorted_by
+"""
+"""All that a resource may need. The formatter removes what it does not."""
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A resource to be written: `owner` leads to the user to whom a row belongs, `parent` to what it is a part of."""
+
+    name: str
+    plural: str
+    package: str
+    fields: Sequence[Field]
+    owner: Field | None = None
+    parent: Field | None = None
+
+    @property
+    def path(self) -> str:
+        return self.plural.replace("_", "-")
+
+    @property
+    def belongs_to(self) -> Field | None:
+        """The field that leads to the owner, at once or through the parent."""
+        is_owned = self.parent is not None and self.parent.parent is not None and self.parent.parent.owner is not None
+        return self.owner or (self.parent if is_owned else None)
+
+    @property
+    def source(self) -> str:
+        return PATTERN.substitute(
+            words_of(self),
+            about=about(self),
+            imports=IMPORTS + "\n".join(imports_of_parents(self)),
+            enums="\n\n".join(enums_of(self)),
+            fields="\n".join(f"    {line_of(self, field)}" for field in self.fields),
+            table="\n".join(f"    {line}" for line in table_of(self)),
+            included=included(self),
+            read_only=read_only(self),
+            query="\n".join(f"    {line}" for line in query_of(self)),
+            permissions=permissions_of(self),
+        )
+
+    @property
+    def test(self) -> str:
+        return TEST.substitute(words_of(self))
+
+    @property
+    def references(self) -> list[Field]:
+        return [field for field in self.fields if field.parent]
+
+
+def words_of(resource: Resource) -> dict[str, str]:
+    one, many = spoken(resource.name), spoken(resource.plural)
+    article = article_of(one)
+    return {
+        "Class": class_of(resource.name),
+        "name": resource.name,
+        "names": resource.plural,
+        "one": one,
+        "many": many,
+        "Plural": many.capitalize(),
+        "a": article,
+        "A": article.capitalize(),
+        "path": resource.path,
+    }
+
+
+def about(resource: Resource) -> str:
+    """The end of the first sentence of the file."""
+    if (key := resource.owner or resource.parent) and key.parent:
+        other = spoken(key.parent.module)
+        kind = "belongs to" if key is resource.owner else "is a part of"
+        return f"each {kind} {article_of(other)} {other}, and is deleted with it."
+    *first, last = [spoken(field.relation if field.parent else field.name) for field in resource.fields]
+    return f"each has {', '.join(first)} and {last}." if first else f"each has a {last}."
+
+
+def imports_of_parents(resource: Resource) -> Iterator[str]:
+    for module in dict.fromkeys(field.parent for field in resource.references if field.parent):
+        if module.module != resource.name:
+            yield f"from {resource.package}.{module.module} import {module.class_name}"
+
+
+def enums_of(resource: Resource) -> Iterator[str]:
+    for field in resource.fields:
+        if field.labels:
+            members = "\n".join(f'    {member_of(field.name, label)} = "{label}"' for label in field.labels)
+            yield f"class {field.kind.annotation}(StrEnum):\n{members}\n\n"
+
+
+def line_of(resource: Resource, field: Field) -> str:
+    """The declaration of a field."""
+    is_owner = field is resource.owner
+    annotation = "Owner" if is_owner else field.kind.annotation + (" | None" if field.is_optional else "")
+    return f"{field.name}: {annotation} = Field({', '.join(arguments_of(resource, field, is_owner))})"
+
+
+def arguments_of(resource: Resource, field: Field, is_owner: bool) -> Iterator[str]:
+    if is_owner:
+        yield "default_factory=Absent"
+    elif field.is_optional or field.default is not None:
+        yield f"default={field.default}"
+    yield from filter(None, [field.kind.bounds])
+    if field.parent:
+        yield f'foreign_key="{field.parent.table}.id"'
+        yield from ondelete(resource, field)
+        yield from [] if field.parent.has_uuid else ["sa_type=BIGINT"]
+    if is_owner and field.parent:
+        yield f'description="The id of the {spoken(field.parent.module)}; if left out, of the caller."'
+    elif field.is_unique:
+        yield 'description="Unique."'
+    words = spoken(field.name).capitalize()
+    examples = field.kind.examples if field.is_unique else field.kind.examples[:1]
+    yield f'schema_extra={{"examples": [{", ".join(examples).replace("{0}", words)}]}}'
+
+
+def ondelete(resource: Resource, field: Field) -> Iterator[str]:
+    """What becomes of a row whose parent is deleted; a parent in use is not deleted, where nothing is said."""
+    if field in (resource.owner, resource.parent):
+        yield 'ondelete="CASCADE"'
+    elif field.is_optional:
+        yield 'ondelete="SET NULL"'
+
+
+def table_of(resource: Resource) -> Iterator[str]:
+    if "_" in resource.name:
+        yield f'__tablename__ = "{resource.name}"'
+    if resource.belongs_to:
+        yield f'belongs_to = "{resource.belongs_to.name}"'
+    yield "__table_args__ = ("
+    yield from (f'    UniqueConstraint("{field.name}"),' for field in resource.fields if field.is_unique)
+    for field in resource.fields:
+        if field.kind.check:
+            yield f'    CheckConstraint("{field.kind.check.format(field.name)}", name="{field.name}"),'
+    sorted_by = [field.name for field in resource.fields if field.kind.is_listed and not field.is_unique]
+    yield f"    *sorted_by({quoted([*sorted_by, 'created_at'])}),"
+    yield '    {"sqlite_autoincrement": True},'
+    yield ")"
+    yield from relationships_of(resource)
+
+
+def relationships_of(resource: Resource) -> Iterator[str]:
+    """A relationship for each foreign key; it names its key where another one refers to the same table."""
+    times = Counter(field.parent for field in resource.references)
+    for field in resource.references:
+        assert field.parent is not None
+        annotation = field.parent.class_name + (" | None" if field.is_optional else "")
+        options = "VIEW"
+        if times[field.parent] > 1:
+            options = f'VIEW | {{"foreign_keys": "{class_of(resource.name)}.{field.name}"}}'
+        yield f"{field.relation}: {annotation} = Relationship(sa_relationship_kwargs={options})"
+
+
+def included(resource: Resource) -> str:
+    """The end of the description of what is shown."""
+    names = [field.relation for field in resource.references]
+    shown = " and ".join(f"`{name}`" for name in names)
+    return f"; {shown} only with `include={','.join(names)}`" if names else ""
+
+
+def read_only(resource: Resource) -> str:
+    names = quoted(field.relation for field in resource.references)
+    return f"\n    read_only = Body.read_only | {{{names}}}\n" if names else ""
+
+
+def query_of(resource: Resource) -> Iterator[str]:
+    filters = [field.name for field in resource.fields if field.kind.is_listed]
+    sorts = [field.name for field in resource.fields if field.kind.is_listed and field.kind.is_sorted]
+    yield f"filters = {(*filters, 'created_at')}"
+    yield f"sorts = {(*sorts, 'created_at')}"
+    if searched := tuple(field.name for field in resource.fields if field.kind.is_searched):
+        yield f"search = {searched}"
+    if shown := {field.relation: field.parent.shown for field in resource.references if field.parent}:
+        yield f"includes = {shown}"
+
+
+def permissions_of(resource: Resource) -> str:
+    """Members read what has no owner. Owners alone read what is theirs, and rows whose parent they alone may read."""
+    if resource.belongs_to is None:
+        return "read=Who.MEMBERS"
+    parent = resource.parent.parent if resource.parent else None
+    reading = "OWNERS" if resource.owner or (parent and parent.is_private) else "MEMBERS"
+    return f"read=Who.{reading}, create=Who.OWNERS, bulk=Who.OWNERS, change=Who.OWNERS"
+
+
+def quoted(names: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def names_in_use() -> frozenset[str]:
+    """The names that the pattern uses, and which no resource may have for its class or its variables."""
+    neutral = Resource("zzz", "zzzs", "zzz", [Field("zzz_name", KINDS["str"])])
+    tree = ast.parse(neutral.source)
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    names |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    names |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
+    return frozenset(name for name in names if "zzz" not in name.lower())

@@ -1,0 +1,170 @@
+"""The project that a resource is added to: its package of resources, the tables that there are, and `main.py`."""
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from kit.scaffolding.errors import NotWrittenError
+
+LIST = "RESOURCES"
+NO_RESOURCES = frozenset({"kit", "tests", "migrations", "benchmarks"})
+"""Packages beside `main.py` that hold no resources."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A resource that is there: `table` is its table's name, `class_name` the class of it, and `shown` its variant.
+
+    `owner` is the field that leads to the owner, as in `belongs_to`; `id` for users, who own themselves.
+    """
+
+    module: str
+    table: str
+    class_name: str
+    shown: str
+    has_uuid: bool
+    owner: str | None
+    is_private: bool
+
+    @property
+    def is_user(self) -> bool:
+        return self.owner == "id"
+
+
+class Project:
+    """The files of a project, read but not imported, so that a fault in them is no matter."""
+
+    def __init__(self, folder: Path) -> None:
+        self.main = folder / "main.py"
+        if not self.main.is_file():
+            raise NotWrittenError(f"There is no {self.main}: run this where main.py is.")
+        self.folder, self.source = folder, self.main.read_text()
+        self.tree = parsed(self.main)
+
+    @cached_property
+    def listed(self) -> ast.Tuple | ast.List:
+        """The list of resources in `main.py`."""
+        for node in self.tree.body:
+            value = value_of(node, LIST)
+            if isinstance(value, ast.Tuple | ast.List):
+                return value
+        raise NotWrittenError(f"main.py has no tuple {LIST} of resources: write one, as in `{LIST} = (hero, team)`.")
+
+    @cached_property
+    def imports(self) -> ast.ImportFrom | None:
+        """The import of the resources, `from heroes import hero, team`."""
+        names = {node.id for node in ast.walk(self.tree) if isinstance(node, ast.Name)}
+        imports = [node for node in self.tree.body if isinstance(node, ast.ImportFrom) and self.may_hold(node.module)]
+        return next((node for node in imports if names & {one.asname or one.name for one in node.names}), None)
+
+    def may_hold(self, module: str | None) -> bool:
+        return module is not None and module not in NO_RESOURCES and (self.folder / module).is_dir()
+
+    @cached_property
+    def package(self) -> str:
+        if self.imports is not None:
+            return str(self.imports.module)
+        found = [path.parent.name for path in self.folder.glob("*/__init__.py")]
+        found = [name for name in found if name not in NO_RESOURCES]
+        if len(found) != 1:
+            raise NotWrittenError("main.py imports no resource: write `from heroes import hero`, with your package.")
+        return found[0]
+
+    @cached_property
+    def known(self) -> dict[str, Known]:
+        """The resources that have a table, by the names of their modules."""
+        return {one.module: one for path in sorted(self.modules()) for one in resources_in(path)}
+
+    def modules(self) -> Iterator[Path]:
+        yield from (self.folder / self.package).glob("[!_]*.py")
+
+    @cached_property
+    def paths(self) -> dict[str, str]:
+        """The first part of each path that is served, and the file that says so."""
+        found = {"docs": "the kit", "health": "the kit"}
+        for path in self.modules():
+            found |= dict.fromkeys(re.findall(r'prefix="/([^/"{]+)', path.read_text()), str(path.name))
+        return found
+
+    def main_with(self, name: str) -> str:
+        """The source of `main.py` with another resource."""
+        ends = [(self.listed.elts[-1], f", {name}")] if self.listed.elts else []
+        inserts = [(place_behind(node), text) for node, text in ends] or [(place_in(self.listed), f"{name},")]
+        if self.imports is not None:
+            inserts.append((place_behind(self.imports.names[-1]), f", {name}"))
+        else:
+            first = next(node for node in self.tree.body if not is_docstring(node))
+            inserts.append(((first.lineno, 0), f"from {self.package} import {name}\n"))
+        return inserted(self.source, inserts)
+
+
+Place = tuple[int, int]
+"""A line, from 1, and a number of bytes in it."""
+
+
+def place_behind(node: ast.expr | ast.alias) -> Place:
+    assert node.end_lineno is not None and node.end_col_offset is not None  # noqa: PT018  the parser sets both
+    return node.end_lineno, node.end_col_offset
+
+
+def place_in(empty: ast.expr) -> Place:
+    return empty.lineno, empty.col_offset + 1
+
+
+def inserted(source: str, inserts: list[tuple[Place, str]]) -> str:
+    lines = [line.encode() for line in source.splitlines(keepends=True)]
+    for (line, column), text in sorted(inserts, reverse=True):
+        whole = lines[line - 1]
+        lines[line - 1] = whole[:column] + text.encode() + whole[column:]
+    return b"".join(lines).decode()
+
+
+def is_docstring(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def value_of(node: ast.stmt, name: str) -> ast.expr | None:
+    """The value that a statement gives to a name, if it does."""
+    if not isinstance(node, ast.Assign | ast.AnnAssign):
+        return None
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    return node.value if any(isinstance(one, ast.Name) and one.id == name for one in targets) else None
+
+
+def parsed(path: Path) -> ast.Module:
+    try:
+        return ast.parse(path.read_text())
+    except SyntaxError as fault:
+        raise NotWrittenError(f"{path.name} cannot be read, line {fault.lineno}: {fault.msg}. Mend it first.") from None
+
+
+def resources_in(path: Path) -> Iterator[Known]:
+    """The resource of a file, if it has a table of the same name."""
+    classes = [node for node in parsed(path).body if isinstance(node, ast.ClassDef)]
+    names = {node.name for node in classes}
+    for node in classes:
+        if not any(word.arg == "table" for word in node.keywords):
+            continue
+        table = next((value for value in texts_of([node], "__tablename__")), node.name.lower())
+        if table.replace("_", "") == path.stem.replace("_", ""):
+            brief = f"{node.name}Brief"
+            yield Known(
+                module=path.stem,
+                table=table,
+                class_name=node.name,
+                shown=brief if brief in names else f"{node.name}Read",
+                has_uuid=any(ast.unparse(base) == "UUIDEntity" for base in node.bases),
+                owner=next((value for value in texts_of(classes, "belongs_to")), None),
+                is_private="read=Who.OWNERS" in path.read_text(),
+            )
+
+
+def texts_of(classes: list[ast.ClassDef], name: str) -> Iterator[str]:
+    for node in classes:
+        for statement in node.body:
+            value = value_of(statement, name)
+            if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                yield value.value

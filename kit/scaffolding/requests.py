@@ -1,0 +1,105 @@
+"""What is asked for on the command line, made a resource: with an owner, or with a parent, whose owner is its own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kit.models.entities import known_tables
+from kit.scaffolding.errors import NotWrittenError
+from kit.scaffolding.fields import Field, fields_of
+from kit.scaffolding.pattern import Resource, names_in_use
+from kit.scaffolding.project import Project
+from kit.scaffolding.words import check_word, class_of, plural_of, singular_of, spoken
+
+LAYERS = frozenset({"utils", "services", "repositories", "schemas", "crud", "models", "helpers", "common"})
+"""Names that say of what kind a module is, and not what it is about."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """The values of the command line; text that is empty is not given."""
+
+    name: str
+    fields: str = ""
+    owner: str = ""
+    parent: str = ""
+    plural: str = ""
+
+    def resource(self, project: Project) -> Resource:
+        """The resource; an error for what could not be added to the project."""
+        self.check_name(project)
+        plural = self.plural or plural_of(self.name)
+        check_free(plural, project)
+        fields = fields_of(self.fields or "name:str", self.name, project.known)
+        parent = self.parent_among(fields, project)
+        owner = self.owner_among(fields, project)
+        if owner and parent and parent.parent and parent.parent.owner:
+            part, whole = spoken(self.name), spoken(parent.parent.module)
+            raise NotWrittenError(f"The {part} has its owner through the {whole}: leave out {owner.relation}.")
+        return Resource(self.name, plural, project.package, fields, owner, parent)
+
+    def check_name(self, project: Project) -> None:
+        check_word(self.name, "a resource")
+        singular = None if self.plural else singular_of(self.name)
+        if singular is not None:
+            hint = f"write NAME={singular}, or give PLURAL= if it is none"
+            raise NotWrittenError(f"{self.name!r} is a plural, and a resource is named for one thing: {hint}.")
+        if self.name in LAYERS:
+            raise NotWrittenError(f"A resource cannot be called {self.name}, which says not what it is about.")
+        if (project.folder / project.package / f"{self.name}.py").exists():
+            raise NotWrittenError(f"{project.package}/{self.name}.py exists: take another name, or remove it.")
+        taken = names_in_use() & {self.name, class_of(self.name)}
+        if taken:
+            raise NotWrittenError(f"A resource cannot be called {self.name}: {min(taken)} is another thing there.")
+        if self.name in known_tables() or self.name in {known.table for known in project.known.values()}:
+            raise NotWrittenError(f"There is a table {self.name}: take another name.")
+
+    def parent_among(self, fields: list[Field], project: Project) -> Field | None:
+        """The field that leads to the parent; where it was not named, it is added."""
+        if not self.parent:
+            return None
+        known = project.known.get(self.parent)
+        if known is None:
+            raise NotWrittenError(f"PARENT={self.parent} is no resource: write one of {', '.join(project.known)}.")
+        if known.is_user:
+            raise NotWrittenError(f"Who owns is no parent: write OWNER={self.parent}.")
+        found = next((field for field in fields if field.parent == known), None)
+        if found is None:
+            (found,) = fields_of(f"{self.parent}:{self.parent}", self.name, project.known)
+            refuse_twice(found, fields)
+            fields.insert(0, found)
+        return needed(found, "parent")
+
+    def owner_among(self, fields: list[Field], project: Project) -> Field | None:
+        """The field that leads to the owner; where it was not named, it is added."""
+        named = self.owner or "owner"
+        users = [field for field in fields if field.parent and field.parent.is_user]
+        found = next((field for field in users if named in (field.name, field.relation)), None)
+        if found is None and self.owner:
+            known = project.known.get(self.owner)
+            if known is None or not known.is_user:
+                names = ", ".join(one.module for one in project.known.values() if one.is_user) or "none"
+                raise NotWrittenError(f"OWNER={self.owner} is no resource of users, of which there are: {names}.")
+            found = next((field for field in users if field.parent == known), None)
+            if found is None:
+                (found,) = fields_of(f"owner:{self.owner}", self.name, project.known)
+                refuse_twice(found, fields)
+                fields.append(found)
+        return found and needed(found, "owner")
+
+
+def check_free(plural: str, project: Project) -> None:
+    check_word(plural, "many")
+    path = plural.replace("_", "-")
+    if path in project.paths:
+        raise NotWrittenError(f"The path /{path} is taken by {project.paths[path]}: give another PLURAL=.")
+
+
+def needed(field: Field, what: str) -> Field:
+    if field.is_optional:
+        raise NotWrittenError(f"The {what}, {field.relation}, cannot be optional: leave out the `?`.")
+    return field
+
+
+def refuse_twice(new: Field, fields: Sequence[Field]) -> None:
+    if {new.name, new.relation} & {name for field in fields for name in (field.name, field.relation)}:
+        raise NotWrittenError(f"The field {new.relation} is named twice: leave it out of FIELDS, or call it otherwise.")

@@ -1,0 +1,94 @@
+"""English words: the plural of a name, its article, and whether a name can be that of a resource or a field."""
+
+import re
+from keyword import iskeyword
+
+from kit.scaffolding.errors import NotWrittenError
+
+WORD = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+IRREGULAR = {
+    "person": "people",
+    "child": "children",
+    "man": "men",
+    "woman": "women",
+    "mouse": "mice",
+    "foot": "feet",
+    "tooth": "teeth",
+    "goose": "geese",
+    "criterion": "criteria",
+    "datum": "data",
+    "quiz": "quizzes",
+}
+UNCHANGED = {"series", "species", "news", "information", "equipment", "sheep", "fish", "software", "feedback", "staff"}
+IN_VES = ("leaf", "shelf", "half", "life", "wolf", "knife", "wife", "loaf", "calf", "thief")
+IN_OES = ("hero", "potato", "tomato", "echo", "veto")
+SINGULAR_IN_S = ("ss", "us", "is", "as", "lens", *UNCHANGED)
+"""How words end that have an s, but are no plurals: address, status, basis, canvas."""
+SINGULARS = (
+    ("lyses", "lysis"),
+    ("ies", "y"),
+    ("([lo])ves", r"\1f"),
+    ("ives", "ife"),
+    ("(x|z|ch|sh|ss|ro|to|[^aeo]us)es", r"\1"),
+)
+"""Endings of plurals, and of their singulars; all others lose an s. They are for a hint only."""
+SAID_WITH_YOU = ("uni", "use", "usa", "eu", "one")
+"""How words begin whose vowel is not heard as one: unit, user, one-off."""
+
+
+def plural_of(name: str) -> str:
+    """The plural of the last word: `stock_category` becomes `stock_categories`."""
+    before, _, word = name.rpartition("_")
+    return f"{before}_{plural_word(word)}" if before else plural_word(word)
+
+
+def plural_word(word: str) -> str:
+    if word in IRREGULAR or word in UNCHANGED:
+        return IRREGULAR.get(word, word)
+    if word.endswith(IN_VES):
+        return f"{word.removesuffix('fe').removesuffix('f')}ves"
+    if word.endswith("is"):
+        return f"{word[:-2]}es"
+    if re.search("([^aeiou]|qu)y$", word):
+        return f"{word[:-1]}ies"
+    return f"{word}es" if word.endswith(("s", "x", "z", "ch", "sh", *IN_OES)) else f"{word}s"
+
+
+def singular_of(name: str) -> str | None:
+    """The singular of a name that is a plural by its look; None for any other."""
+    before, _, word = name.rpartition("_")
+    known = {plural: one for one, plural in IRREGULAR.items()}
+    if word not in known and (not word.endswith("s") or word.endswith(SINGULAR_IN_S)):
+        return None
+    ending, one = next((pair for pair in SINGULARS if re.search(f"{pair[0]}$", word)), ("s", ""))
+    found = known.get(word) or re.sub(f"{ending}$", one, word)
+    return f"{before}_{found}" if before else found
+
+
+def article_of(name: str) -> str:
+    is_vowel = name.startswith(("a", "e", "i", "o", "u", "hour", "honour", "heir"))
+    return "an" if is_vowel and not name.startswith(SAID_WITH_YOU) else "a"
+
+
+def spoken(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def class_of(name: str) -> str:
+    return "".join(word.capitalize() for word in name.split("_"))
+
+
+def snake_of(text: str) -> str:
+    """How a name would be written: `InvoiceLine` and `invoice-line` as `invoice_line`."""
+    parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", text)
+    return re.sub(r"[^a-z0-9]+", "_", parted.lower()).strip("_")
+
+
+def check_word(text: str, what: str) -> None:
+    """Refuse what is no name in Python, or not written as the house writes one."""
+    if not WORD.fullmatch(text):
+        written = snake_of(text)
+        hint = f"write {written}" if WORD.fullmatch(written) else "write a name such as invoice_line"
+        raise NotWrittenError(f"{text!r} cannot be the name of {what}, which is in small letters: {hint}.")
+    if iskeyword(text):
+        raise NotWrittenError(f"{text!r} cannot be the name of {what}: it is a keyword of Python.")

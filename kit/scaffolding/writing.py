@@ -1,0 +1,60 @@
+"""Writing of a resource: its file, its test, and its line in `main.py`; all of them, or nothing."""
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from kit.scaffolding.errors import NotWrittenError
+from kit.scaffolding.pattern import Resource
+from kit.scaffolding.project import Project
+
+FORMATTING = ("check --quiet --fix-only --select F401,I -", "format --quiet -")
+"""Unused imports go, the others are sorted, and lines are broken as everywhere."""
+
+
+def write(project: Project, resource: Resource) -> list[Path]:
+    """Write all files of a resource, and answer which; if one cannot be written, none is."""
+    sources = sources_of(project, resource)
+    for path in sources:
+        if path != project.main and path.exists():
+            raise NotWrittenError(f"{path.relative_to(project.folder)} exists: remove it, or take another name.")
+    write_all({path: formatted(path, source, project.folder) for path, source in sources.items()})
+    return list(sources)
+
+
+def sources_of(project: Project, resource: Resource) -> dict[Path, str]:
+    sources = {project.folder / resource.package / f"{resource.name}.py": resource.source}
+    tests = project.folder / "tests" / resource.package
+    if tests.is_dir():
+        sources[tests / f"test_{resource.name}.py"] = resource.test
+    return sources | {project.main: project.main_with(resource.name)}
+
+
+def formatted(path: Path, source: str, folder: Path) -> str:
+    for arguments in FORMATTING:
+        command = [sys.executable, "-m", "ruff", *arguments.split(), "--stdin-filename", str(path)]
+        done = subprocess.run(command, cwd=folder, input=source, capture_output=True, text=True, check=False)  # noqa: S603
+        if done.returncode:
+            raise NotWrittenError(f"{path.name} cannot be formatted: {done.stderr.strip()}")
+        source = done.stdout
+    return source
+
+
+def write_all(sources: Mapping[Path, str]) -> None:
+    before = {path: path.read_text() if path.exists() else None for path in sources}
+    try:
+        for path, source in sources.items():
+            path.write_text(source)
+    except OSError as failure:
+        for path, old in before.items():
+            restore(path, old)
+        raise NotWrittenError(f"{failure.filename} cannot be written: {failure.strerror}.") from failure
+
+
+def restore(path: Path, source: str | None) -> None:
+    """As it was before; what could not be written has not changed."""
+    if source is None:
+        path.unlink(missing_ok=True)
+    elif path.read_text() != source:
+        path.write_text(source)

@@ -1,0 +1,206 @@
+"""Connections: bounds on the size, the number and the time of request heads, and on slow readers, under uvicorn.
+
+uvicorn's protocol for httptools has none of them, so one client could hold memory and connections for as long as it
+likes. `Service` puts this protocol in its place when it starts, also where gunicorn runs uvicorn. It overrides the
+callbacks of httptools and of `asyncio.Protocol`, and leaves the rest to uvicorn.
+"""
+
+import asyncio
+import http
+import json
+import random
+import resource
+from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from kit.server.security_headers import ALWAYS
+
+SPARE_FILES = 256
+"""File descriptors that are left for the database, logs and the like."""
+FRAMING_PER_BODY = 16
+"""Bytes of chunk sizes, chunk extensions and trailers that are accepted for each byte of the body."""
+Idle = dict["BoundedConnection", None]
+
+
+class RefusedHeadError(Exception):
+    """Raised in a callback of the parser, which ends with it."""
+
+
+class BoundedConnection(HttpToolsProtocol):
+    """A connection that is closed when its client sends too much, too slowly, or does not read its response."""
+
+    head_seconds: ClassVar[float] = 10
+    """For a complete head, from its first byte, or from the start of the connection."""
+    stall_seconds: ClassVar[float] = 30
+    """In which a client has to read something of a response that waits for it."""
+    max_head: ClassVar[int] = 65_536
+    """Bytes of the request line and the headers."""
+    max_headers: ClassVar[int] = 100
+    max_connections: ClassVar[int] = max(SPARE_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_FILES)
+    """At a time. A new connection replaces the one that has been idle for the longest time."""
+    idle_of: ClassVar[WeakKeyDictionary[ServerState, Idle]] = WeakKeyDictionary()
+    """For each server, the connections that serve no request, in the order in which they became idle."""
+
+    idle: Idle
+    head_timer: asyncio.TimerHandle | None = None
+    stall_timer: asyncio.TimerHandle | None = None
+    status_of_refusal = http.HTTPStatus.BAD_REQUEST
+    is_in_head = has_begun = False
+    head_size = framing = body_size = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
+        super().connection_made(transport)
+        self.idle = self.idle_of.setdefault(self.server_state, {})
+        if len(self.connections) > self.max_connections:
+            self.replace_idle()
+        self.idle[self] = None
+        self.head_timer = self.loop.call_later(self.head_seconds, self.end_slow_head)
+
+    def replace_idle(self) -> None:
+        """Break off the connection that has been idle for the longest time; this one if none is."""
+        oldest = next(iter(self.idle), self)
+        self.idle.pop(oldest, None)
+        oldest.transport.abort()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.idle.pop(self, None)
+        self.cancel_timers()
+        super().connection_lost(exc)
+
+    def cancel_timers(self) -> None:
+        for timer in (self.head_timer, self.stall_timer):
+            if timer is not None:
+                timer.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        self.has_begun, self.body_size = False, 0
+        super().data_received(data)
+        if not self.has_begun:
+            self.count_framing(data)
+        if (self.is_in_head or self.is_idle) and self.head_timer is None and not self.transport.is_closing():
+            self.head_timer = self.loop.call_later(self.head_seconds, self.end_slow_head)
+
+    def count_framing(self, data: bytes) -> None:
+        """Bound what is neither body nor complete: a header without an end, chunk extensions, trailers."""
+        self.framing = max(0, self.framing + len(data) - self.body_size * (1 + FRAMING_PER_BODY))
+        if self.framing > self.max_head and not self.transport.is_closing():
+            self.status_of_refusal = http.HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+            self.send_400_response("")
+
+    @property
+    def is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def end_slow_head(self) -> None:
+        """Close the connection whose head is not complete in time; a 408 if it has begun."""
+        self.head_timer = None
+        if self.is_in_head and self.is_idle:
+            self.status_of_refusal = http.HTTPStatus.REQUEST_TIMEOUT
+            self.send_400_response("")
+        else:
+            self.transport.close()
+
+    # Callbacks of the parser
+
+    def on_message_begin(self) -> None:
+        self.has_begun = self.is_in_head = True
+        self.head_size = self.framing = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        if len(self.url) > self.max_head:
+            self.refuse(http.HTTPStatus.REQUEST_URI_TOO_LONG)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Note a header. A trailer is dropped: it comes after the checks of headers (RFC 9110, section 6.5.1)."""
+        if not self.is_in_head:
+            return
+        super().on_header(name, value)
+        self.head_size += len(name) + len(value)
+        if self.head_size > self.max_head or len(self.headers) > self.max_headers:
+            self.refuse(http.HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+
+    def on_headers_complete(self) -> None:
+        self.is_in_head = False
+        if self.head_timer is not None:
+            self.head_timer.cancel()
+            self.head_timer = None
+        self.idle.pop(self, None)
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self.body_size += len(body)
+        super().on_body(body)
+
+    def refuse(self, status: http.HTTPStatus) -> None:
+        self.status_of_refusal = status
+        raise RefusedHeadError
+
+    # Responses
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what cannot be read with a problem document, and close the connection.
+
+        A response that is under way goes first: what is refused came after its request, on the same connection.
+        """
+        if not self.is_idle and not self.cycle.more_body:
+            self.cycle.keep_alive = False
+            self.flow.pause_reading()
+            return
+        if self.is_idle or not self.cycle.response_started:
+            self.transport.write(refusal(self.status_of_refusal))
+        self.transport.close()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self.idle[self] = None
+        if self.stall_timer is None and self.transport.get_write_buffer_size():
+            self.watch_reader()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self.stall_timer is None:
+            self.watch_reader()
+
+    def watch_reader(self) -> None:
+        waiting = self.transport.get_write_buffer_size()
+        self.stall_timer = self.loop.call_later(self.stall_seconds, self.end_stalled, waiting)
+
+    def end_stalled(self, before: int) -> None:
+        """Break off the connection of a client that has read nothing since."""
+        self.stall_timer = None
+        waiting = self.transport.get_write_buffer_size()
+        if waiting >= before > 0:
+            self.transport.abort()
+        elif waiting:
+            self.watch_reader()
+
+    def handle_websocket_upgrade(self) -> None:
+        self.cancel_timers()
+        super().handle_websocket_upgrade()
+
+
+def refusal(status: http.HTTPStatus) -> bytes:
+    """A whole response: a problem document (RFC 9457) for a request that no application has seen."""
+    request_id, kind = f"{random.getrandbits(128):032x}", status.phrase.lower().replace(" ", "-")
+    problem = {"type": f"urn:problem:{kind}", "title": status.phrase, "status": int(status), "request_id": request_id}
+    body = json.dumps(problem, separators=(",", ":")).encode()
+    head = [
+        f"HTTP/1.1 {int(status)} {status.phrase}",
+        "content-type: application/problem+json",
+        f"content-length: {len(body)}",
+        f"x-request-id: {request_id}",
+        *(f"{name.decode()}: {value.decode()}" for name, value in ALWAYS),
+        "connection: close",
+    ]
+    return "\r\n".join(head).encode() + b"\r\n\r\n" + body
+
+
+def bound_connections(config: Any) -> None:
+    """Use this protocol for the connections of a uvicorn server, unless it was told to use another than httptools."""
+    if config.http in ("auto", "httptools") and issubclass(BoundedConnection, config.http_protocol_class):
+        config.http_protocol_class = BoundedConnection

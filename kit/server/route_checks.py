@@ -1,0 +1,172 @@
+"""Checks of a route: what would not work, or would show too much, is refused when the application starts."""
+
+import dis
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
+from typing import Any, get_args, get_type_hints
+
+from fastapi.dependencies.models import Dependant
+from fastapi.params import Form
+from fastapi.routing import APIRoute, APIWebSocketRoute
+from pydantic import BaseModel
+from sqlmodel import SQLModel
+
+from kit.operations.callers import check_permission
+from kit.operations.dependencies import get_read_session, get_session
+from kit.operations.route import Operation, dependencies_of, query_variant
+from kit.operations.unit_of_work import SAFE
+from kit.server.guards import is_guarded
+from kit.server.routes import Entry
+
+WRITING = frozenset({"add", "add_all", "delete", "insert_all"})
+"""Methods that a `ReadSession` refuses, whatever they are called with."""
+
+
+def writing_session(entry: Entry) -> Iterator[str]:
+    """GET, HEAD and OPTIONS change nothing (RFC 9110, section 9.2.1), and may be sent again by anybody."""
+    if isinstance(entry.route, APIRoute) and entry.methods.intersection(SAFE):
+        calls = {part.call for part in dependencies_of(entry.context.dependant)}
+        if get_session in calls:
+            yield f"{entry.description} takes `Session`, which writes: take `ReadSession`, or answer another method."
+
+
+def writing_read_session(entry: Entry) -> Iterator[str]:
+    """What a handler, or a dependency of it, calls on its `ReadSession`. Helpers, and changes of rows, are seen later.
+
+    An operation that writes has one session, which its `ReadSession` is too.
+    """
+    if isinstance(entry.route, Operation) and entry.methods.isdisjoint(SAFE):
+        return
+    if isinstance(entry.route, (APIRoute, APIWebSocketRoute)):
+        root: Dependant = entry.context.dependant
+        for part in dependencies_of(root):
+            function = function_of(entry.handler if part is root else part.call)
+            names = [other.name for other in part.dependencies if other.call is get_read_session and other.name]
+            for name, method in called_methods(function, names):
+                yield (
+                    f"{entry.description} calls `{name}.{method}` of a `ReadSession`, which does not write: "
+                    "take `Session` in a handler of POST, PUT, PATCH or DELETE."
+                )
+
+
+def called_methods(function: Any, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The methods that write and that a function calls on its parameters of these names."""
+    code = getattr(function, "__code__", None)
+    for before, now in pairwise(dis.get_instructions(code) if code else ()):
+        if before.opname.startswith("LOAD_") and before.argval in names and now.argval in WRITING:
+            yield before.argval, now.argval
+
+
+def head_without_get(entry: Entry) -> Iterator[str]:
+    """HEAD is served as GET, without the body of the answer (RFC 9110, section 9.3.2)."""
+    if "HEAD" in entry.methods and "GET" not in entry.methods:
+        yield f"{entry.description} answers HEAD, which is served as GET: let it answer GET, or remove it."
+
+
+def query_on_plain_route(entry: Entry) -> Iterator[str]:
+    """A plain route would neither send the headers of a page, nor show the fields that are asked for."""
+    if isinstance(entry.route, APIRoute) and not isinstance(entry.route, Operation):
+        for query in filter(None, map(query_variant, dependencies_of(entry.context.dependant))):
+            yield f"{entry.description} takes {query.__name__}: give its router `route_class=allowing(…)`."
+
+
+def body_that_is_not_json(entry: Entry) -> Iterator[str]:
+    """A resource takes JSON and forms, and answers 415 to everything else."""
+    if not isinstance(entry.route, Operation):
+        return
+    info = None if entry.context.body_field is None else entry.context.body_field.field_info
+    media_type = str(getattr(info, "media_type", "application/json"))
+    if not isinstance(info, Form) and not media_type.endswith(("/json", "+json")):
+        yield (
+            f"{entry.description} takes a body of {media_type}, but a resource takes JSON and forms: "
+            "take `request: Request`, and read `await request.body()`."
+        )
+    if entry.context.strict_content_type is False:
+        yield f"{entry.description} has `strict_content_type=False`, but a resource refuses JSON that is not called so."
+
+
+def different_permissions(entry: Entry) -> Iterator[str]:
+    """The session of an operation is restricted by the one permission that the operation has."""
+    if isinstance(entry.route, Operation) and len(set(entry.route.who_by_method.values())) > 1:
+        methods = ", ".join(sorted(entry.methods))
+        yield (
+            f"{entry.description} answers {methods}, which have different permissions: "
+            "write a handler of its own for each method."
+        )
+
+
+def exposed_table(entry: Entry) -> Iterator[str]:
+    """A table as response model shows all of its columns, also those that are added later.
+
+    Without a response model, the table that a handler says to return is shown so too.
+    """
+    if not isinstance(entry.route, APIRoute):
+        return
+    model = entry.context.response_model
+    for shown in (returned_by(entry.handler) if model is None else model, entry.context.stream_item_type):
+        for table in tables_in(shown):
+            yield (
+                f"{entry.description} answers with the table {table}, which shows all of its columns: "
+                f"give it a response_model without it, such as {table}Read."
+            )
+
+
+def returned_by(handler: Any) -> Any:
+    """What a handler says to return; None if it says nothing, or what cannot be resolved."""
+    try:
+        return get_type_hints(function_of(handler)).get("return")
+    except (NameError, TypeError):
+        return None
+
+
+def function_of(handler: Any) -> Any:
+    """The function behind `functools.partial` and decorators, or the method by which an object is called."""
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    handler = inspect.unwrap(handler)
+    return handler if inspect.isroutine(handler) else getattr(type(handler), "__call__", None)  # noqa: B004
+
+
+def tables_in(annotation: Any, seen: set[Any] | None = None) -> Iterator[str]:
+    """The names of the tables that a type is, or contains."""
+    seen = set() if seen is None else seen
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if annotation in seen:
+            return
+        seen.add(annotation)
+        if issubclass(annotation, SQLModel) and hasattr(annotation, "__table__"):
+            yield annotation.__name__
+            return
+        parts: Iterable[Any] = [field.annotation for field in annotation.model_fields.values()]
+    else:
+        parts = get_args(annotation)
+    for part in parts:
+        yield from tables_in(part, seen)
+
+
+def unguarded_route(entry: Entry) -> Iterator[str]:
+    """Every route checks the permission of the caller: a dependency does it in FastAPI's, a guard in others."""
+    if isinstance(entry.route, (APIRoute, APIWebSocketRoute)):
+        calls = {part.call for part in dependencies_of(entry.context.dependant)}
+        if check_permission not in calls:
+            yield (
+                f"{entry.description} checks no permission: add it by `service.include_router`, or by a decorator such "
+                "as `@service.get`."
+            )
+    elif not is_guarded(entry.served):
+        yield f"{entry.description} checks no permission: make it a `Route`, `WebSocketRoute`, `Mount` or `Host`."
+
+
+CHECKS: tuple[Callable[[Entry], Iterator[str]], ...] = (
+    writing_session,
+    writing_read_session,
+    head_without_get,
+    query_on_plain_route,
+    body_that_is_not_json,
+    different_permissions,
+    exposed_table,
+    unguarded_route,
+)
+"""The checks of a single route, each of which yields a sentence for every fault."""

@@ -1,0 +1,96 @@
+"""Declarations of a resource: a fault names the field, and says what to write instead."""
+
+import re
+from collections.abc import Iterator
+from typing import Any, get_args
+
+from sqlalchemy import Index, PrimaryKeyConstraint, UniqueConstraint
+
+from kit import Body
+from tests.contract.field import Field
+from tests.contract.resource import ITEM_VERBS, WRITING, Resource, body_of, needs
+from tests.engines import Client
+
+SECRET = re.compile("(^|_)(password|passwd|passphrase|hash|hashed|token|api_key|secret_key)(_|$)")
+"""Names of fields that nobody may read."""
+SHOWING = ("list", "create", *ITEM_VERBS[:-1])
+
+
+def fields_of(resource: Resource) -> Iterator[Field]:
+    """The fields of all bodies; one that several have comes once."""
+    yield from {field.name: field for verb in WRITING for field in resource.fields(verb)}.values()
+
+
+@needs("writable")
+async def test_every_text_has_a_maximum_length(client: Client, resource: Resource) -> None:
+    for field in fields_of(resource):
+        is_bounded = field.all_of("maxLength") or not field.is_free_text or field.is_a("number")
+        assert is_bounded, f"{field.name} has no maximum: write `{field.name}: … = Field(max_length=100)`."
+
+
+@needs("writable")
+async def test_every_required_field_has_an_example(client: Client, resource: Resource) -> None:
+    for field in fields_of(resource):
+        choices = field.all_of("enum") or field.all_of("const") or field.is_a("boolean")
+        remedy = f'write `{field.name}: … = Field(schema_extra={{"examples": […]}})`'
+        assert not field.required or field.examples or choices, f"{field.name} has no example for the docs: {remedy}."
+
+
+@needs("writable")
+async def test_every_example_is_a_valid_value(client: Client, resource: Resource) -> None:
+    for field in fields_of(resource):
+        for example in field.examples if field.parent is None else ():
+            assert field.fits(example), f"{example!r}, an example of {field.name}, is refused: write one that is valid."
+
+
+@needs("list")
+async def test_every_field_for_sort_or_filter_is_the_first_of_an_index(client: Client, resource: Resource) -> None:
+    kinds = [*resource.table.indexes, *resource.table.constraints]
+    indexed = [part for part in kinds if isinstance(part, Index | PrimaryKeyConstraint | UniqueConstraint)]
+    leading = {next(iter(part.columns)).name for part in indexed if len(part.columns)}
+    for name in (*resource.query.filters, *resource.query.sorts, "id"):
+        assert name in leading, f'{name} is for sort or filter, and has no index: write `*sorted_by("{name}", …)`.'
+
+
+async def test_every_body_refuses_what_it_does_not_know(client: Client, resource: Resource) -> None:
+    for verb in WRITING:
+        kind = body_of(resource.verbs[verb]) if verb in resource.verbs else None
+        is_body = kind is None or issubclass(kind, Body)
+        assert is_body, f"{name_of(kind)} takes unknown fields: write `class {name_of(kind)}(…, Body)`."
+
+
+async def test_every_answer_is_a_read_variant(client: Client, resource: Resource) -> None:
+    for verb in SHOWING if "list" in resource.verbs else ():
+        read = name_of(resource.query.read)
+        shown: Any = resource.verbs[verb].response_model if verb in resource.verbs else resource.query.read
+        inner = get_args(shown)[0] if verb == "list" else shown
+        remedy = f"write `response_model={f'list[{read}]' if verb == 'list' else read}`"
+        assert issubclass(inner, resource.query.read), f"{verb} answers with {name_of(inner)}: {remedy}."
+
+
+@needs("list")
+async def test_every_answer_has_the_stamps(client: Client, resource: Resource) -> None:
+    read = resource.query.read
+    missing = [name for name in ("version", "created_at", "updated_at") if name not in read.model_fields]
+    assert not missing, f"{name_of(read)} has no {missing[0]}: write `class {name_of(read)}(Stamped, …, Read)`."
+
+
+@needs("list")
+async def test_no_secret_is_shown(client: Client, resource: Resource) -> None:
+    for name in resource.query.read.model_fields:
+        own = resource.query.model.model_fields.get(name)
+        is_secret = SECRET.search(name) or (own is not None and own.exclude)
+        assert not is_secret, f"{name} is a secret that {name_of(resource.query.read)} shows: leave it out there."
+
+
+@needs("items")
+async def test_every_id_of_a_path_is_bounded(client: Client, resource: Resource) -> None:
+    for verb in ITEM_VERBS:
+        shown = resource.operation(verb)["parameters"] if verb in resource.verbs else []
+        for part in [part for part in shown if part["in"] == "path"]:
+            is_bounded = part["schema"].get("format") == "uuid" or "maximum" in part["schema"]
+            assert is_bounded, f"{part['name']} of {verb} takes any number: write `{part['name']}: Id`, from kit."
+
+
+def name_of(kind: Any) -> str:
+    return str(getattr(kind, "__name__", kind))

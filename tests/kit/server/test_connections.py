@@ -1,0 +1,180 @@
+"""Connections: heads of a bounded size, number and time; no trailers; and nobody holds one without using it."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+
+import pytest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+from uvicorn import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from kit.server.connections import BoundedConnection, bound_connections
+
+SECONDS = 0.2
+START = b"GET / HTTP/1.1\r\nHost: test\r\n"
+CHUNKED = b"POST /late HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n"
+LARGE = 32 * 2**20
+"""More than the buffers of the system between two sockets."""
+
+
+class Impatient(BoundedConnection):
+    head_seconds = stall_seconds = SECONDS
+    max_head, max_headers, max_connections = 1000, 10, 3
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """The names of the headers, before or after the body has been read; `/large` answers more than a client reads."""
+    request = Request(scope, receive)
+    if scope["path"] == "/late":
+        await request.body()
+    content = "x" * LARGE if scope["path"] == "/large" else ",".join(request.headers)
+    await PlainTextResponse(content)(scope, receive, send)
+
+
+@asynccontextmanager
+async def listening() -> AsyncIterator["Server"]:
+    config, state = Config(echo, lifespan="off", log_config=None, timeout_keep_alive=1), ServerState()
+    config.load()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: Impatient(config, state, {}, loop), "127.0.0.1", 0)
+    yield Server(server.sockets[0].getsockname()[1], state)
+    server.close()
+    for connection in list(state.connections):
+        connection.transport.abort()
+
+
+class Server:
+    def __init__(self, port: int, state: ServerState) -> None:
+        self.port, self.state = port, state
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def send(self, *parts: bytes, pause: float = 0) -> bytes:
+        """All that comes back until the server closes the connection, which it does in time."""
+        reader, writer = await self.connect()
+        async with asyncio.timeout(20 * SECONDS):
+            try:
+                for part in parts:
+                    writer.write(part)
+                    await asyncio.sleep(pause)
+                return await reader.read()
+            except ConnectionError:
+                return b""
+            finally:
+                writer.close()
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    async with listening() as server:
+        yield server
+
+
+def status_of(answer: bytes) -> int:
+    return int(answer.split()[1])
+
+
+async def test_a_head_within_the_bounds_is_served(server: Server) -> None:
+    answer = await server.send(START + b"X-A: 1\r\nConnection: close\r\n\r\n")
+    assert (status_of(answer), answer.rpartition(b"\r\n")[2]) == (200, b"host,x-a,connection")
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (START + b"x: " + b"a" * 1000 + b"\r\n\r\n", 431),
+        (START + b"".join(b"x-%d: a\r\n" % number for number in range(10)) + b"\r\n", 431),
+        (b"GET /" + b"a" * 1000 + b" HTTP/1.1\r\nHost: test\r\n\r\n", 414),
+        (b"no request\r\n\r\n", 400),
+    ],
+)
+async def test_a_head_outside_of_the_bounds_is_a_problem(server: Server, head: bytes, status: int) -> None:
+    answer = await server.send(head)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    problem = json.loads(body)
+    assert (status_of(answer), problem["status"]) == (status, status)
+    assert b"application/problem+json" in head
+    assert f"x-request-id: {problem['request_id']}".encode() in head
+
+
+@pytest.mark.parametrize("start", [START + b"x: ", CHUNKED + b"1\r\n \r\n0\r\nx: ", CHUNKED + b"1;x="])
+async def test_what_has_no_end_is_refused_before_it_fills_the_memory(server: Server, start: bytes) -> None:
+    answer = await server.send(start, *[b"a" * 500] * 4, pause=SECONDS / 20)
+    assert status_of(answer) == 431
+
+
+async def test_a_head_that_is_not_complete_in_time_is_a_408(server: Server) -> None:
+    assert status_of(await server.send(START)) == 408
+
+
+@pytest.mark.parametrize("parts", [[], [b"\r\n"] * 10])
+async def test_a_connection_that_asks_for_nothing_is_closed(server: Server, parts: list[bytes]) -> None:
+    assert await server.send(*parts, pause=SECONDS / 5) == b""
+    assert not server.state.connections
+
+
+async def test_trailers_are_dropped(server: Server) -> None:
+    trailers = b"Authorization: Bearer forged\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n"
+    answer = await server.send(CHUNKED + b"2\r\n{}\r\n0\r\n" + trailers)
+    assert answer.rpartition(b"\r\n")[2] == b"host,transfer-encoding"
+
+
+async def test_what_follows_a_request_and_is_none_does_not_take_its_response(server: Server) -> None:
+    answer = await server.send(START + b"\r\nno request\r\n\r\n")
+    assert status_of(answer) == 200
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+async def test_a_client_that_reads_nothing_loses_its_connection(server: Server) -> None:
+    _, writer = await server.connect()
+    writer.transport.pause_reading()  # type: ignore[attr-defined]  # of a transport that reads
+    writer.write(b"GET /large HTTP/1.1\r\nHost: test\r\n\r\n")
+    async with asyncio.timeout(20 * SECONDS):
+        await asyncio.sleep(SECONDS / 2)
+        assert server.state.connections
+        while server.state.connections:  # noqa: ASYNC110  it tells nobody
+            await asyncio.sleep(SECONDS / 10)
+    writer.close()
+
+
+async def test_a_client_that_reads_slowly_keeps_its_connection(server: Server) -> None:
+    reader, writer = await server.connect()
+    writer.write(b"GET /large HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+    size = 0
+    while part := await reader.read(LARGE // 8):
+        size += len(part)
+        await asyncio.sleep(0 if size > LARGE / 2 else SECONDS / 100)
+    assert size > LARGE
+    writer.close()
+
+
+async def test_a_new_connection_replaces_the_one_that_is_idle_for_the_longest_time(server: Server) -> None:
+    first, *others = [await server.connect() for _ in range(Impatient.max_connections)]
+    newest = await server.connect()
+    assert await asyncio.wait_for(first[0].read(), SECONDS / 2) == b""
+    newest[1].write(START + b"Connection: close\r\n\r\n")
+    assert status_of(await newest[0].read()) == 200
+    for _, writer in (first, *others, newest):
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("http", "given", "used"),
+    [
+        ("auto", HttpToolsProtocol, BoundedConnection),
+        ("h11", H11Protocol, H11Protocol),
+        ("auto", H11Protocol, H11Protocol),
+    ],
+)
+def test_it_takes_the_place_of_httptools_only(http: str, given: type, used: type) -> None:
+    config = SimpleNamespace(http=http, http_protocol_class=given)
+    bound_connections(config)
+    assert config.http_protocol_class is used

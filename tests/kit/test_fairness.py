@@ -1,0 +1,191 @@
+"""Fairness: callers take turns, whatever number of requests each of them sends."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from kit import Database
+from kit.database.engines import Pool
+from kit.http.fairness import CURRENT_CALLER, Caller, FairPool, FairSemaphore, caller_of
+from tests.engines import url_for
+from tests.kit.probes import PATIENCE
+
+
+def scope_of(client: str | None, *headers: tuple[bytes, bytes]) -> dict[str, Any]:
+    return {"client": None if client is None else (client, 1), "headers": list(headers)}
+
+
+TOKEN = (b"authorization", b"Bearer valid")
+
+
+@pytest.mark.parametrize(
+    ("scope", "caller"),
+    [
+        (scope_of("10.0.0.1"), "10.0.0.1"),
+        (scope_of("10.0.0.1", TOKEN), 7),
+        (scope_of("10.0.0.1", (b"accept", b"*/*"), (b"authorization", b"Bearer invented")), "10.0.0.1"),
+        (scope_of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::"),
+        (scope_of("::ffff:10.0.0.1"), "10.0.0.1"),
+        (scope_of("fe80::no-address"), "fe80::no-address"),
+        (scope_of(None), ""),
+    ],
+)
+def test_a_request_counts_for_its_user_or_else_for_its_network(scope: dict[str, Any], caller: Caller) -> None:
+    assert caller_of(scope, {TOKEN[1]: 7}) == caller
+
+
+def test_while_no_credentials_are_known_addresses_count() -> None:
+    assert caller_of(scope_of("10.0.0.1", TOKEN), {}) == "10.0.0.1"
+
+
+class Crowd:
+    """Callers who want places of one semaphore, and the order in which they got them."""
+
+    def __init__(self, limit: int, max_waiting: int) -> None:
+        self.places, self.served = FairSemaphore(limit, max_waiting), list[Caller]()
+
+    async def wait(self, caller: Caller, number: int, seconds: float = PATIENCE) -> list["asyncio.Task[bool]"]:
+        tasks = [asyncio.create_task(self.enter(caller, seconds)) for _ in range(number)]
+        await asyncio.sleep(0)
+        return tasks
+
+    async def enter(self, caller: Caller, seconds: float) -> bool:
+        has_place = self.places.take(caller) or await self.places.wait(caller, seconds)
+        if has_place:
+            self.served.append(caller)
+        return has_place
+
+    async def let_go(self, caller: Caller) -> None:
+        self.places.release(caller)
+        await asyncio.sleep(0)
+
+
+async def test_a_free_place_goes_to_the_caller_who_holds_the_fewest() -> None:
+    crowd = Crowd(limit=2, max_waiting=100)
+    await crowd.wait("greedy", 50)
+    await crowd.wait("modest", 1)
+    await crowd.let_go("greedy")
+    assert crowd.served == ["greedy", "greedy", "modest"]
+
+
+async def test_callers_who_hold_as_much_take_turns() -> None:
+    crowd = Crowd(limit=1, max_waiting=100)
+    for caller in ("first", "second", "third"):
+        await crowd.wait(caller, 4)
+    for number in range(9):
+        await crowd.let_go(crowd.served[number])
+    assert crowd.served[1:10] == ["first", "second", "third"] * 3
+
+
+async def test_callers_who_ask_for_as_much_get_as_much() -> None:
+    crowd = Crowd(limit=4, max_waiting=100)
+    for caller in ("first", "second"):
+        await crowd.wait(caller, 20)
+    for number in range(12):
+        await crowd.let_go(crowd.served[number])
+    assert abs(Counter(crowd.served[4:])["first"] - Counter(crowd.served[4:])["second"]) <= 4
+
+
+async def test_when_too_many_wait_the_caller_with_the_most_loses_its_last_request() -> None:
+    crowd = Crowd(limit=1, max_waiting=3)
+    _, *waiting = await crowd.wait("greedy", 4)
+    (modest,) = await crowd.wait("modest", 1)
+    await asyncio.sleep(0)
+    assert [task.done() for task in waiting] == [False, False, True]
+    assert waiting[2].result() is False
+    assert crowd.places.is_greedy("greedy")
+    assert not crowd.places.is_greedy("modest")
+    for _ in range(2):
+        await crowd.let_go(crowd.served[-1])
+    assert await modest
+
+
+async def test_a_caller_who_is_alone_is_not_greedy_but_may_find_no_place() -> None:
+    crowd = Crowd(limit=1, max_waiting=2)
+    *_, last = await crowd.wait("only", 4)
+    assert await last is False
+    assert not crowd.places.is_greedy("only")
+
+
+async def test_who_has_waited_long_enough_is_refused_and_leaves_no_trace() -> None:
+    crowd = Crowd(limit=1, max_waiting=2)
+    _, late = await crowd.wait("only", 2, seconds=0.01)
+    assert await late is False
+    await crowd.let_go("only")
+    assert (crowd.places.free, crowd.places.waiting, crowd.places.queues, crowd.places.held) == (1, 0, {}, {})
+
+
+async def test_who_leaves_gives_back_the_place_that_it_was_just_given() -> None:
+    crowd = Crowd(limit=1, max_waiting=3)
+    _, leaving, gone, staying = await crowd.wait("only", 4)
+    gone.cancel()
+    crowd.places.release("only")
+    leaving.cancel()
+    async with asyncio.timeout(PATIENCE):
+        assert await staying
+    assert (crowd.places.free, crowd.places.waiting) == (0, 0)
+
+
+@pytest.fixture
+async def pooled(library_url: str) -> AsyncIterator[AsyncEngine]:
+    """An engine whose pool has one connection."""
+    database = Database(url_for(library_url), Pool(size=1, overflow=0, timeout=0.2))
+    yield database.reader
+    await database.dispose()
+
+
+def turns_of(engine: AsyncEngine) -> FairSemaphore:
+    assert isinstance(engine.pool, FairPool)
+    return engine.pool.turns
+
+
+async def use(engine: AsyncEngine, caller: Caller, order: list[Caller]) -> None:
+    CURRENT_CALLER.set(caller)
+    async with engine.connect() as connection:
+        await connection.execute(text("SELECT 1"))
+        order.append(caller)
+
+
+async def test_callers_get_connections_in_turns(pooled: AsyncEngine) -> None:
+    order: list[Caller] = []
+    async with pooled.connect():
+        greedy = [asyncio.create_task(use(pooled, "greedy", order)) for _ in range(5)]
+        await asyncio.sleep(0)
+        modest = asyncio.create_task(use(pooled, "modest", order))
+        await asyncio.sleep(0)
+    await asyncio.gather(*greedy, modest)
+    assert order == ["greedy", "modest", *["greedy"] * 4]
+
+
+async def test_without_a_connection_in_time_the_error_is_that_of_a_full_pool(pooled: AsyncEngine) -> None:
+    async with pooled.connect():
+        with pytest.raises(PoolTimeoutError):
+            await pooled.connect()
+    assert turns_of(pooled).free == 1
+
+
+async def test_a_connection_that_is_not_made_takes_no_place(
+    pooled: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(AsyncAdaptedQueuePool, "connect", lambda _: pytest.fail("There is no server."))
+    with pytest.raises(pytest.fail.Exception):
+        await pooled.connect()
+    assert turns_of(pooled).free == 1
+
+
+async def test_what_was_invalidated_or_detached_gives_back_its_place(pooled: AsyncEngine) -> None:
+    async with pooled.connect() as connection:
+        await connection.invalidate()
+    assert turns_of(pooled).free == 1
+    detached = await pooled.raw_connection()
+    driver: Any = detached.driver_connection
+    detached.detach()
+    assert turns_of(pooled).free == 1
+    await driver.close()

@@ -1,0 +1,316 @@
+"""`make resource`: it writes what a person would write, or nothing, and says in one sentence why."""
+
+import ast
+import runpy
+from pathlib import Path
+
+import pytest
+
+from kit.scaffolding import __main__ as command
+from kit.scaffolding.__main__ import main
+from kit.scaffolding.words import article_of, plural_of, singular_of
+
+MAIN = '''"""A zoo."""
+
+from zoo import (
+    keeper,
+    token,
+)
+
+ANIMALS = (keeper, token)
+RESOURCES = (*ANIMALS, keeper)
+'''
+KEEPER = """
+class Keeper(KeeperBase, Entity, table=True):
+    belongs_to = "id"
+
+class KeeperRead: ...
+class KeeperBrief: ...
+
+router = APIRouter(prefix="/keepers")
+"""
+CAGE = """
+class Cage(CageBase, UUIDEntity, table=True):
+    __tablename__: str = "cage"
+
+router = APIRouter(prefix="/cages", route_class=allowing(read=Who.MEMBERS))
+"""
+
+
+@pytest.fixture(autouse=True)
+def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project with keepers, who are its users, and cages, which have UUIDs."""
+    for name in ("zoo", "kit", "tests/zoo"):
+        (tmp_path / name).mkdir(parents=True)
+    texts = {
+        "main": MAIN,
+        "zoo/__init__": "",
+        "zoo/keeper": KEEPER,
+        "zoo/cage": CAGE,
+        "zoo/token": "prefix = '/auth'\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / f"{name}.py").write_text(text)
+    (tmp_path / "pyproject.toml").write_text("[tool.ruff]\nline-length = 120\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def files(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*.py")}
+
+
+def written(zoo: Path, **given: str) -> str:
+    """The file of a resource, which is written now."""
+    assert main(*(f"{name}={value}" for name, value in given.items())) is None
+    return (zoo / f"zoo/{given['NAME']}.py").read_text()
+
+
+def test_a_resource_is_written_with_its_test_and_its_line_in_main(
+    zoo: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = files(zoo)
+    source = written(zoo, NAME="big_cat", FIELDS="name:str", OWNER="", PARENT="", PLURAL="")
+    assert files(zoo).keys() - before.keys() == {"zoo/big_cat.py", "tests/zoo/test_big_cat.py"}
+    for part in ("class BigCat(BigCatBase, Entity, table=True)", '__tablename__ = "big_cat"', '"/big-cats"'):
+        assert part in source
+    assert "\n    big_cat,\n    keeper,\n" in (zoo / "main.py").read_text()
+    assert "RESOURCES = (*ANIMALS, keeper, big_cat)\n" in (zoo / "main.py").read_text()
+    assert 'make migration MESSAGE="add big cats"' in capsys.readouterr().out
+
+
+def test_without_fields_it_has_a_name(zoo: Path) -> None:
+    assert "    name: " in written(zoo, NAME="box")
+
+
+@pytest.mark.parametrize(
+    ("field", "declared"),
+    [
+        ("legs:int=4", "legs: Whole = Field(default=4,"),
+        ("is_tame:bool=false", "is_tame: StrictBool = Field(default=False,"),
+        ("weight:float=1.5", "weight: float = Field(default=1.5,"),
+        ("price:money=9.99", 'price: Money = Field(default=Decimal("9.99"),'),
+        ("born_on:date?", "born_on: date | None = Field(default=None,"),
+        ("born_on:date=2026-02-01", "born_on: date = Field(default=date(2026, 2, 1),"),
+        ("size:small|very-big|3=very-big", "size: CatSize = Field(default=CatSize.VERY_BIG,"),
+        ("chip:str!", "chip: Name = Field("),
+        ("chip:str:unique", 'UniqueConstraint("chip")'),
+        ("name:str=x", 'name: Name = Field(default="x",'),
+        ("cage:cage?", "cage_id: UUID | None = Field("),
+        ("cage_id:cage", "cage: Cage = Relationship("),
+    ],
+)
+def test_a_field_is_declared_as_it_was_named(zoo: Path, field: str, declared: str) -> None:
+    assert declared in written(zoo, NAME="cat", FIELDS=field)
+
+
+def test_the_values_of_an_enum_are_its_members(zoo: Path) -> None:
+    source = written(zoo, NAME="cat", FIELDS="size:small|very-big|3")
+    assert 'class CatSize(StrEnum):\n    SMALL = "small"\n    VERY_BIG = "very-big"\n    SIZE_3 = "3"\n' in source
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"OWNER": "keeper"},
+        {"FIELDS": "name:str owner:keeper"},
+        {"FIELDS": "owner_id:keeper"},
+        {"FIELDS": "owner:keeper", "OWNER": "owner"},
+        {"FIELDS": "owner:keeper", "OWNER": "keeper"},
+    ],
+)
+def test_an_owner_reads_and_changes_alone_what_is_theirs(zoo: Path, given: dict[str, str]) -> None:
+    source = written(zoo, NAME="cat", **given)
+    for part in (
+        "owner_id: Owner =",
+        'belongs_to = "owner_id"',
+        "read=Who.OWNERS",
+        'includes = {"owner": "KeeperBrief"}',
+    ):
+        assert part in source
+
+
+def test_two_keys_to_one_table_have_a_relationship_each(zoo: Path) -> None:
+    source = written(zoo, NAME="cat", FIELDS="nurse:keeper? vet:keeper name:str")
+    assert "belongs_to" not in source
+    assert (
+        'nurse: Keeper | None = Relationship(sa_relationship_kwargs=VIEW | {"foreign_keys": "Cat.nurse_id"})' in source
+    )
+
+
+def test_a_part_has_the_owner_of_its_parent(zoo: Path) -> None:
+    written(zoo, NAME="cat", OWNER="keeper")
+    source = written(zoo, NAME="toy", FIELDS="name:str", PARENT="cat")
+    for part in ('belongs_to = "cat_id"', 'ondelete="CASCADE"', "read=Who.OWNERS, create=Who.OWNERS"):
+        assert part in source
+    assert "from zoo.cat import Cat" in source
+
+
+def test_a_part_of_what_nobody_owns_is_deleted_with_it_and_has_no_owner(zoo: Path) -> None:
+    source = written(zoo, NAME="lock", FIELDS="cage:cage code:str", PARENT="cage")
+    assert 'ondelete="CASCADE"' in source
+    assert "belongs_to" not in source
+
+
+def test_a_plural_that_is_no_rule_is_given(zoo: Path) -> None:
+    assert 'prefix="/octopodes"' in written(zoo, NAME="octopus", PLURAL="octopodes")
+
+
+def test_a_project_without_resources_gets_its_first(zoo: Path) -> None:
+    (zoo / "main.py").write_text('"""Empty."""\n\nRESOURCES = ()\n')
+    written(zoo, NAME="cat")
+    assert (zoo / "main.py").read_text() == '"""Empty."""\n\nfrom zoo import cat\n\nRESOURCES = (cat,)\n'
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"NAME": "BigCat"}, "write big_cat"),
+        ({"NAME": "big-cat"}, "write big_cat"),
+        ({"NAME": "cats"}, "NAME=cat"),
+        ({"NAME": "9"}, "write a name"),
+        ({"NAME": "class"}, "keyword"),
+        ({"NAME": "list"}, "list is another thing"),
+        ({"NAME": "session"}, "Session is another thing"),
+        ({"NAME": "page"}, "another thing"),
+        ({"NAME": "keeper"}, "zoo/keeper.py exists"),
+        ({"NAME": "idempotency_key"}, "There is a table"),
+        ({"NAME": "models"}, "plural"),
+        ({"NAME": "common"}, "not what it is about"),
+        ({"NAME": "doc"}, "/docs is taken by the kit"),
+        ({"NAME": "cat", "PLURAL": "keepers"}, "/keepers is taken by keeper.py"),
+        ({"NAME": "cat", "FIELDS": "name"}, "name:type"),
+        ({"NAME": "cat", "FIELDS": "name:string"}, "string of the field name is not known"),
+        ({"NAME": "cat", "FIELDS": "name:str name:text"}, "named twice"),
+        ({"NAME": "cat", "FIELDS": "cage:str cage_id:cage"}, "named twice"),
+        ({"NAME": "cat", "FIELDS": "created_at:datetime"}, "Every resource has a field created_at"),
+        ({"NAME": "cat", "FIELDS": "metadata:json"}, "attribute of this name"),
+        ({"NAME": "cat", "FIELDS": "limit:int"}, "parameter of this name"),
+        ({"NAME": "cat", "FIELDS": "date:date"}, "hides the type"),
+        ({"NAME": "cat", "FIELDS": "Name:str"}, "write name"),
+        ({"NAME": "cat", "FIELDS": "lambda:str"}, "keyword"),
+        ({"NAME": "cat", "FIELDS": "legs:int=four"}, "'four' is no default of legs"),
+        ({"NAME": "cat", "FIELDS": "price:money=NaN"}, "is no default of price"),
+        ({"NAME": "cat", "FIELDS": "legs:int?=4"}, "leave out its default, or the `?`"),
+        ({"NAME": "cat", "FIELDS": "tags:json={}"}, "can have no default"),
+        ({"NAME": "cat", "FIELDS": "cage:cage=1"}, "can have no default"),
+        ({"NAME": "cat", "FIELDS": "tags:json!"}, "cannot be unique"),
+        ({"NAME": "cat", "FIELDS": "size:a|b!"}, "cannot be unique"),
+        ({"NAME": "cat", "FIELDS": "size:a|b=c"}, "write one of a, b"),
+        ({"NAME": "cat", "FIELDS": "size:a||b"}, "'' is no value of size"),
+        ({"NAME": "cat", "FIELDS": "size:a|a"}, "a value twice"),
+        ({"NAME": "cat", "OWNER": "cage"}, "no resource of users, of which there are: keeper"),
+        ({"NAME": "cat", "PARENT": "dog"}, "PARENT=dog is no resource"),
+        ({"NAME": "cat", "PARENT": "keeper"}, "OWNER=keeper"),
+        ({"NAME": "cat", "FIELDS": "owner:keeper?", "OWNER": "keeper"}, "cannot be optional"),
+        ({"NAME": "cat", "FIELDS": "owner:str", "OWNER": "keeper"}, "named twice"),
+        ({"NAME": ""}, "make resource NAME="),
+        ({"NAMES": "cat"}, "make resource NAME="),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_sentence_and_nothing_is_written(
+    zoo: Path, given: dict[str, str], says: str
+) -> None:
+    before = files(zoo)
+    refused = main(*(f"{name}={value}" for name, value in given.items()))
+    assert refused is not None
+    assert says in refused
+    assert "\n" not in refused
+    assert files(zoo) == before
+
+
+def test_a_part_cannot_have_an_owner_beside_that_of_its_parent(zoo: Path) -> None:
+    written(zoo, NAME="cat", OWNER="keeper")
+    assert "through the cat" in str(main("NAME=toy", "PARENT=cat", "OWNER=keeper"))
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("RESOURCES = (\n", "main.py cannot be read"),
+        ("from zoo import keeper\n\nOTHERS = (keeper,)\n", "no tuple RESOURCES"),
+        ("RESOURCES = list(map(str, ()))\n", "no tuple RESOURCES"),
+    ],
+)
+def test_a_main_that_cannot_be_edited_is_left_alone(zoo: Path, source: str, says: str) -> None:
+    (zoo / "main.py").write_text(source)
+    assert says in str(main("NAME=cat"))
+    assert not (zoo / "zoo/cat.py").exists()
+
+
+def test_without_a_package_of_resources_one_has_to_be_named(zoo: Path) -> None:
+    (zoo / "main.py").write_text("RESOURCES = ()\n")
+    (zoo / "circus").mkdir()
+    (zoo / "circus/__init__.py").touch()
+    assert "main.py imports no resource" in str(main("NAME=cat"))
+
+
+def test_where_there_is_no_main_nothing_is_written(zoo: Path) -> None:
+    (zoo / "main.py").unlink()
+    assert "run this where main.py is" in str(main("NAME=cat"))
+
+
+def test_a_test_that_is_there_is_kept(zoo: Path) -> None:
+    (zoo / "tests/zoo/test_cat.py").write_text("mine\n")
+    assert "tests/zoo/test_cat.py exists" in str(main("NAME=cat"))
+    assert not (zoo / "zoo/cat.py").exists()
+
+
+def test_what_cannot_be_written_whole_is_not_written(zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, write_text = files(zoo), Path.write_text
+
+    def fail(path: Path, text: str) -> int:
+        if path.name == "main.py" and "cat" in text:
+            raise PermissionError(13, "Permission denied", "main.py")
+        return write_text(path, text)
+
+    monkeypatch.setattr(Path, "write_text", fail)
+    assert "main.py cannot be written: Permission denied" in str(main("NAME=cat"))
+    assert files(zoo) == before
+
+
+def test_it_runs_as_a_module(zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["kit.scaffolding", "NAME=cat"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(command.__file__), run_name="__main__")
+    assert ended.value.code is None
+    assert ast.parse((zoo / "zoo/cat.py").read_text())
+
+
+@pytest.mark.parametrize(
+    ("one", "many"),
+    [
+        ("invoice", "invoices"),
+        ("category", "categories"),
+        ("stock_category", "stock_categories"),
+        ("day", "days"),
+        ("box", "boxes"),
+        ("bus", "buses"),
+        ("address", "addresses"),
+        ("branch", "branches"),
+        ("dish", "dishes"),
+        ("hero", "heroes"),
+        ("photo", "photos"),
+        ("person", "people"),
+        ("child", "children"),
+        ("shelf", "shelves"),
+        ("knife", "knives"),
+        ("chief", "chiefs"),
+        ("analysis", "analyses"),
+        ("query", "queries"),
+        ("quiz", "quizzes"),
+        ("sales_person", "sales_people"),
+        ("series", "series"),
+        ("house", "houses"),
+    ],
+)
+def test_plurals_are_those_of_english(one: str, many: str) -> None:
+    assert plural_of(one) == many
+    assert singular_of(one) is None
+    assert one == many or singular_of(many) == one
+
+
+def test_an_article_is_that_of_the_sound() -> None:
+    assert [article_of(word) for word in ("invoice", "user", "hour", "hero", "umbrella", "unit")] == [
+        *("an", "a", "an", "a", "an", "a")
+    ]
