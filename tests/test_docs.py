@@ -1,6 +1,7 @@
 """The docs page: every operation works at the first click, and the page loads nothing from other hosts."""
 
 import functools
+import gzip
 import operator
 import os
 import re
@@ -167,6 +168,21 @@ async def test_an_integer_says_how_many_bits_it_has_and_no_bound_that_a_double_c
     document = (await client.get("/openapi.json")).json()
     team_id = document["components"]["schemas"]["HeroCreate"]["properties"]["team_id"]["anyOf"][0]
     assert team_id == {"type": "integer", "format": "int64", "minimum": 1}
+
+
+async def test_the_document_is_small(client: Client) -> None:
+    document = (await client.get("/openapi.json")).content
+    assert len(document) < 200_000
+    assert len(gzip.compress(document)) < 15_000
+
+
+async def test_every_body_has_an_example(client: Client) -> None:
+    document = await document_of(client)
+    bodies = [
+        operation["requestBody"]["content"] for *_, operation in operations_of(document) if "requestBody" in operation
+    ]
+    assert len(bodies) > 30
+    assert all("example" in body for content in bodies for body in content.values())
 
 
 async def test_the_page_names_no_other_host(client: Client) -> None:

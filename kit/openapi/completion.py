@@ -3,13 +3,13 @@
 import copy
 import json
 from collections import Counter
-from collections.abc import Collection
 
 from fastapi.openapi import utils
 from pydantic import TypeAdapter
 
 from kit.openapi.enumerations import name_enumerations
 from kit.openapi.examples import NONE, elements, example_of
+from kit.openapi.operation_ids import separate_ids
 from kit.openapi.operations import HINTS
 from kit.openapi.problem_schema import Problem
 from kit.openapi.references import (
@@ -22,7 +22,7 @@ from kit.openapi.references import (
     targets,
 )
 from kit.openapi.responses import Json, answers_of, failure, headers
-from kit.openapi.sharing import METHODS, operations, share
+from kit.openapi.sharing import operations, share
 from kit.openapi.simplification import simplify
 
 OAUTH2: Json = {"type": "oauth2", "flows": {"password": {"tokenUrl": "auth/token", "scopes": {}}}}
@@ -65,25 +65,6 @@ def complete(document: Json) -> Json:
     share(document)
     refuse_dangling(document)
     return document
-
-
-def separate_ids(document: Json) -> None:
-    """Let each method of a path have its own operation id: FastAPI gives one to all methods of a route."""
-    for path in document["paths"].values():
-        ids = {method: path[method].get("operationId", "") for method in METHODS if method in path}
-        for method, name in ids.items():
-            alike = [other.upper() for other in ids if ids[other] == name]
-            path[method]["operationId"] = id_of_method(name, method, alike)
-
-
-def id_of_method(operation_id: str, method: str, methods: Collection[str]) -> str:
-    """The operation id of one of the methods of a route: with the method in it, if there are others."""
-    if len(methods) < 2:
-        return operation_id
-    named = [f"_{name.lower()}" for name in methods if operation_id.endswith(f"_{name.lower()}")]
-    if named:  # FastAPI's own id ends with any of the methods
-        return f"{operation_id.removesuffix(named[0])}_{method.lower()}"
-    return f"{operation_id}-{method.lower()}"
 
 
 def tag_of(operation: Json) -> str:

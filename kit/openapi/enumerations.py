@@ -38,9 +38,10 @@ def _of_parameters(document: Json) -> Iterator[Named]:
 
 def _of_properties(schemas: Json) -> Iterator[Named]:
     for name, schema in list(schemas.items()):
+        model = re.sub("-(Input|Output)$", "", name)  # FastAPI's, where it differs in bodies and in answers
         properties = schema.get("properties", {})
         for key in properties:
-            yield from _inside(properties, key, f"{name}{_capitalized(key)}")
+            yield from _inside(properties, key, f"{model}{_capitalized(key)}")
 
 
 def _inside(holder: Json, key: str, name: str) -> Iterator[Named]:
