@@ -95,7 +95,7 @@ EXCLUDED = {
 }  # fmt: skip
 """The checks of Schemathesis that have nothing to look at here."""
 load_all_checks()
-CHECKED = [
+CHECKED: list[Any] = [
     *CHECKS.get_by_names([name for name in CHECKS.get_all_names() if name not in EXCLUDED]),
     no_undocumented_header,
 ]

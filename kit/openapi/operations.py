@@ -28,14 +28,14 @@ MATCHING = {
     "If-Match": 'Only if the row still has this version, as in `"3"`, or `*`; else 412.',
 }
 KEY = "To send the request again safely: for a day, the same key gets the same answer, and nothing more."
-LIST = "`Link` leads to the next page, as long as there is one. With `fields`, each element has only these."
-ONE = "The ETag is for `If-None-Match` and `If-Match`. With `fields`, the answer has only these."
+LIST = "`Link` leads to the next page. With `fields`, each element has only these."
+ONE = "With `fields`, the answer has only these."
 BULK = "One transaction for all; with `on_error=skip` a 207 that says what was created and what failed."
 DESCRIPTIONS = {
-    "POST": "When it is answered, the row is stored. `Location` leads to it.",
-    "PUT": "Replaces the row: fields that are left out go back to their defaults.",
-    "PATCH": "Changes the fields that are sent, and leaves the others as they are.",
-    "DELETE": "Answers 404 if there is no such row any more.",
+    "POST": "`Location` leads to the new row.",
+    "PUT": "Fields that are left out go back to their defaults.",
+    "PATCH": "Fields that are left out stay as they are.",
+    "DELETE": "A 404, if the row is gone already.",
 }
 """What an operation on rows says of itself, if its handler has no docstring."""
 

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from kit.http.problems import MEDIA_TYPE
 from kit.openapi.references import parts
 from kit.openapi.responses import HEADERS, Json, answers_of, headers
 
@@ -91,8 +92,15 @@ def share_failures(document: Json) -> None:
     for _, operation in operations(document):
         for status, answer in operation.get("responses", {}).items():
             if status[0] in "345" and "$ref" not in answer:
-                name = name_among(shared, answer["description"], answer)
+                name = name_among(shared, kind_of(answer), answer)
                 operation["responses"][status] = {"$ref": f"#/components/responses/{name}"}
+
+
+def kind_of(answer: Json) -> str:
+    """The name of a response: the kind of problem that its example is, or what it is described as."""
+    example = answer.get("content", {}).get(MEDIA_TYPE, {}).get("example", {})
+    kind = str(example.get("type", "")).rpartition(":")[2] if isinstance(example, dict) else ""
+    return kind.title().replace("-", "") or str(answer["description"])
 
 
 def name_among(shared: Json, plain: str, part: Json) -> str:
