@@ -23,10 +23,10 @@ SUCCESSES = {200: "As it is now.", 201: "Created.", 204: "Deleted."}
 UNDESCRIBED = "Successful Response"
 """FastAPI's description of a response that has none."""
 ORDER = ("limit", "sort", "q", "include", "fields", "count", "cursor", "offset")  # then the filters
-MATCHING = {
-    "If-None-Match": "Answer 304 if the ETag is still one of these.",
-    "If-Match": 'Only if the row still has this version, as in `"3"`, or `*`; else 412.',
-}
+IF_NONE_MATCH = "Answer 304 if the ETag is still one of these."
+IF_MATCH = 'Only if the row still has this version, as in `"3"`, or `*`; else 412.'
+TAGS = TEXT | {"pattern": f"^(\\*|{TAG}(, *{TAG})*)$", "examples": ['"3"']}
+"""What `If-Match` may be; `If-None-Match` may be anything, and matches nothing then."""
 KEY = "To send the request again safely: for a day, the same key gets the same answer, and nothing more."
 LIST = "`Link` leads to the next page. With `fields`, each element has only these."
 ONE = "With `fields`, the answer has only these."
@@ -130,9 +130,9 @@ def parameters(route: Operation) -> Iterator[Json]:
             ordered = {name: known[name] for name in ORDER if name in known} | dict(known)
             yield from (shown(parameter.openapi(), variant) for parameter in ordered.values())
     if reads(route) and is_tagged(route):
-        yield from matching("If-None-Match")
+        yield {"name": "If-None-Match", "in": "header", "description": IF_NONE_MATCH, "schema": TEXT}
     if has_precondition(route):
-        yield from matching("If-Match")
+        yield {"name": "If-Match", "in": "header", "description": IF_MATCH, "schema": TAGS}
     if "POST" in route.methods:
         schema = TEXT | {"minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
         yield {"name": "Idempotency-Key", "in": "header", "description": KEY, "schema": schema}
@@ -158,11 +158,6 @@ def order(parameter: Json, fields: list[str]) -> Json:
     schema = TEXT | {"pattern": f"^{term}(,{term})*$", "examples": [example]}
     plain = {key: part for key, part in parameter.items() if key not in ("style", "explode")}
     return plain | {"description": f"In this order, as in `{example}`: {parameter['description']}", "schema": schema}
-
-
-def matching(name: str) -> Iterator[Json]:
-    schema = TEXT | {"pattern": rf"^(\*|{TAG}(\s*,\s*{TAG})*)$", "examples": ['"3"']}
-    yield {"name": name, "in": "header", "description": MATCHING[name], "schema": schema}
 
 
 def has_precondition(route: Operation) -> bool:
