@@ -8,7 +8,6 @@ from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, select
 from heroes.team import Team
 from kit import (
     BIGINT,
-    VIEW,
     Batch,
     Body,
     Changes,
@@ -61,7 +60,7 @@ class Hero(HeroBase, Entity, table=True):
         *sorted_by("name", "secret_name", "age", "power", "team_id", "created_at"),
         {"sqlite_autoincrement": True},
     )
-    team: Team | None = Relationship(back_populates="heroes", sa_relationship_kwargs=VIEW)
+    team: Team | None = Relationship(back_populates="heroes")
 
 
 class HeroCreate(HeroBase, Body):

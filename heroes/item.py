@@ -8,7 +8,6 @@ from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, select
 from heroes.user import User
 from kit import (
     BIGINT,
-    VIEW,
     Absent,
     Batch,
     Body,
@@ -60,7 +59,7 @@ class Item(ItemBase, Entity, table=True):
         *sorted_by("name", "price", "owner_id", "created_at"),
         {"sqlite_autoincrement": True},
     )
-    owner: User = Relationship(sa_relationship_kwargs=VIEW)
+    owner: User = Relationship()
 
 
 class ItemCreate(ItemBase, Body):

@@ -10,7 +10,6 @@ from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, select
 from heroes.user import User, UserBrief
 from kit import (
     BIGINT,
-    VIEW,
     Absent,
     Batch,
     Body,
@@ -60,7 +59,7 @@ class Post(PostBase, Entity, table=True):
         *sorted_by("title", "author_id", "created_at"),
         {"sqlite_autoincrement": True},
     )
-    author: User = Relationship(sa_relationship_kwargs=VIEW)
+    author: User = Relationship()
 
 
 class PostCreate(PostBase, Body):

@@ -12,7 +12,6 @@ from heroes.category import Category
 from heroes.user import User
 from kit import (
     BIGINT,
-    VIEW,
     Batch,
     Body,
     Changes,
@@ -78,8 +77,8 @@ class Product(ProductBase, Deletable, UUIDEntity, table=True):
         *sorted_by("name", "status", "stock", "category_id", "created_by_id", "created_at", "deleted_at"),
     )
     stock: int = Field(default=0, sa_type=BIGINT)
-    category: Category | None = Relationship(sa_relationship_kwargs=VIEW)
-    created_by: User | None = Relationship(sa_relationship_kwargs=VIEW)
+    category: Category | None = Relationship()
+    created_by: User | None = Relationship()
 
 
 class ProductCreate(ProductBase, Body):

@@ -48,7 +48,10 @@ def not_zero(quantity: int) -> int:
 class StockMovementBase(SQLModel):
     product_id: UUID = Field(foreign_key="product.id", ondelete="CASCADE", schema_extra={"examples": ["{product}"]})
     quantity: Annotated[Whole, AfterValidator(not_zero)] = Field(
-        ge=-MAX_QUANTITY, le=MAX_QUANTITY, description="Negative removes stock; not 0.", schema_extra={"examples": [12]}
+        ge=-MAX_QUANTITY,
+        le=MAX_QUANTITY,
+        description="Negative removes stock; not 0.",
+        schema_extra={"examples": [12], "not": {"const": 0}},
     )
     reason: Text | None = Field(default=None, max_length=500, schema_extra={"examples": ["Delivery"]})
 

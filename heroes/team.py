@@ -1,13 +1,11 @@
 """Teams: a team has a unique name and headquarters. When it is deleted, its heroes remain without a team."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Depends
-from sqlalchemy.orm import relationship
 from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, UniqueConstraint, select
 
 from kit import (
-    VIEW,
     Batch,
     Body,
     Changes,
@@ -31,6 +29,9 @@ from kit import (
     sorted_by,
 )
 
+if TYPE_CHECKING:
+    from heroes.hero import Hero
+
 
 class TeamBase(SQLModel):
     name: Name = Field(
@@ -47,15 +48,11 @@ class Team(TeamBase, Entity, table=True):
         *sorted_by("headquarters", "created_at"),
         {"sqlite_autoincrement": True},
     )
-    heroes: list[Any] = Relationship(
-        sa_relationship=relationship("Hero", back_populates="team", order_by="Hero.id", **VIEW)
-    )
+    heroes: list["Hero"] = Relationship(back_populates="team")
 
 
 class TeamCreate(TeamBase, Body):
     """A new team."""
-
-    read_only = Body.read_only | {"heroes"}
 
 
 class TeamRead(Stamped, TeamBase, Read):

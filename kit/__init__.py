@@ -45,6 +45,7 @@ from kit.operations.soft_deletion import (
     unique_if_not_deleted,
     with_parent_not_deleted,
 )
+from kit.operations.trees import refuse_cycle
 from kit.query.embedding import embedding
 from kit.query.list_query import ListQuery
 from kit.query.pages import Page, page
@@ -130,6 +131,7 @@ __all__ = [
     "now",
     "other_than",
     "page",
+    "refuse_cycle",
     "refuse_deleted_parents",
     "retried",
     "runtime_of",

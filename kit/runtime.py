@@ -1,6 +1,6 @@
 """The runtime of an application: its database, authentication and limits, in one typed object."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,8 @@ class Runtime:
     """The routes without a unit of work that take `Session`, by identity; filled with `access`."""
     direct: dict[int, Callable[..., Awaitable[Any]]] = field(default_factory=dict)
     """The functions that serve operations without FastAPI's dependencies, by identity; filled with `access`."""
+    lists: Mapping[tuple[type[Any], str], tuple[str, Collection[str], str]] = field(default_factory=dict)
+    """The path of the list of an entity that is filtered by this field, its sorts, and its default sort."""
     fast_page: Callable[..., Awaitable[Any]] | None = None
     """The fast path's way to read a page. It returns None where it does not apply."""
 

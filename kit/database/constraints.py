@@ -1,9 +1,10 @@
 """Constraints: the field behind an error of the database, by the name of the constraint that was violated."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Table
+from sqlalchemy import ForeignKey, Table
 
 from kit.auth.privacy import private_columns
 from kit.http.principals import CURRENT_PRINCIPAL
@@ -11,33 +12,49 @@ from kit.models.entities import known_tables
 
 
 def field_of(failure: Exception) -> str:
-    """The field behind a failure, by the name of its constraint: `kind_table_field`."""
+    """The field behind a failure; where its constraint has several, all of them."""
+    return " and ".join(fields_of(failure))
+
+
+def fields_of(failure: Exception) -> Sequence[str]:
+    """The fields behind a failure, by the name of its constraint: `kind_table_field`."""
     driver: Any = getattr(failure, "orig", None)
     details = getattr(driver, "__cause__", None) or driver  # asyncpg's own exception, where it was wrapped
+    if several := sqlite_columns(str(driver)):
+        return several
     name = getattr(details, "constraint_name", None) or sqlite_constraint(str(driver))
     tables = sorted(known_tables(), key=len, reverse=True)
-    table = next((table for table in tables if name and name[3:].startswith(f"{table}_")), None)
+    table = next((table for table in tables if name and f"{name[3:]}_".startswith(f"{table}_")), None)
     if name and table:
-        return field_named(known_tables()[table], name)
-    return getattr(details, "column_name", None) or foreign_keys_of(statement_of(failure)) or "A value"
+        return fields_named(known_tables()[table], name)
+    return [getattr(details, "column_name", None) or foreign_keys_of(statement_of(failure)) or "A value"]
 
 
-def field_named(table: Table, name: str) -> str:
-    """The field in the name of a constraint or an index; where the name has several, the first of them."""
-    field = name[3:].removeprefix(f"{table.name}_")
+def fields_named(table: Table, name: str) -> Sequence[str]:
+    """The fields of a constraint or an index of this name; if it has no columns of its own, the field in its name."""
     things: list[Any] = [*table.indexes, *table.constraints]
     columns = next((list(thing.columns) for thing in things if thing.name == name), [])
-    return field if field in table.columns or not columns else str(columns[0].name)
+    return [str(column.name) for column in columns] or [name[3:].removeprefix(f"{table.name}_")]
 
 
-def taken_field(failure: Exception) -> str:
-    """The field whose value is taken. Where one is private, others learn only that it is one of those that are unique,
-    so that nobody can find out here whether an e-mail address is known."""
+def sqlite_columns(message: str) -> Sequence[str]:
+    """The columns of a unique constraint of several, which SQLite lists in its message."""
+    listed = message.removeprefix("UNIQUE constraint failed: ")
+    found = re.findall(r"\w+\.(\w+)(?:, |$)", listed) if listed != message else []
+    return found if len(found) > 1 else []
+
+
+def taken_fields(failure: Exception) -> Sequence[str]:
+    """The fields whose values are taken.
+
+    Where one is private, others learn only that it is one of those that are unique, so that nobody can find out here
+    whether an e-mail address is known.
+    """
     table = table_of(statement_of(failure))
     if table is None or CURRENT_PRINCIPAL.get().is_superuser or not private_columns(table):
-        return field_of(failure)
+        return fields_of(failure)
     uniques = [str(index.name) for index in table.indexes if index.unique]
-    return " or ".join(sorted(name.removeprefix(f"uq_{table.name}_") for name in uniques))
+    return [" or ".join(sorted(name.removeprefix(f"uq_{table.name}_") for name in uniques))]
 
 
 def sqlite_constraint(message: str) -> str | None:
@@ -49,7 +66,7 @@ def sqlite_constraint(message: str) -> str | None:
 
 
 def foreign_keys_of(statement: str) -> str:
-    """SQLite does not tell which foreign key: name all of the table's."""
+    """The foreign keys of the table, where neither SQLite nor `kit.database.references` tells which one failed."""
     table = table_of(statement)
     return " or ".join(sorted(key.parent.name for key in table.foreign_keys)) if table is not None else ""
 
@@ -62,11 +79,20 @@ def table_of(statement: str) -> Table | None:
 
 def referrers_of(failure: Exception) -> str:
     """The fields that keep a row from being deleted; none if the table is not known."""
+    driver: Any = getattr(failure, "orig", None)
+    details = getattr(driver, "__cause__", None) or driver
+    if getattr(details, "constraint_name", None) or getattr(details, "column_name", None):
+        return field_of(failure)
     table = known_tables().get(statement_of(failure).split()[2].strip('"'))
     if table is None:
         return ""
+    return " or ".join(sorted({key.parent.name for key in keys_to(table) if not key.ondelete}))
+
+
+def keys_to(table: Table) -> list[ForeignKey]:
+    """The foreign keys that refer to a table."""
     keys = [key for other in table.metadata.tables.values() for key in other.foreign_keys]
-    return " or ".join(sorted({key.parent.name for key in keys if key.column.table is table and not key.ondelete}))
+    return [key for key in keys if key.column.table is table]
 
 
 def statement_of(failure: Exception) -> str:

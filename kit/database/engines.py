@@ -8,10 +8,10 @@ from typing import Any, Literal, NamedTuple
 import asyncpg
 from sqlalchemy import URL, Connection, ExceptionContext, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import PoolProxiedConnection
 
 from kit.auth.ownership import refuse_hidden_write
 from kit.database.errors import ASYNCPG_ERRORS, DRIVER_ERRORS, DriverFailure, with_origin
+from kit.database.references import name_reference
 from kit.http.fairness import FairPool
 
 READ_ONLY = "25006"
@@ -63,11 +63,8 @@ def create_engines(url: URL, pool: Pool) -> Engines:
 class PostgresPool(FairPool):
     """A pool whose connections raise a database error if they break down while they are set up."""
 
-    def connect(self) -> PoolProxiedConnection:
-        try:
-            return super().connect()
-        except ASYNCPG_ERRORS as failure:
-            raise DriverFailure(failure) from failure
+    def named(self, failure: Exception) -> Exception:
+        return DriverFailure(failure) if isinstance(failure, ASYNCPG_ERRORS) else failure
 
 
 def postgres_engines(url: URL, pool: Pool) -> Engines:
@@ -131,6 +128,7 @@ def sqlite_engines(url: URL, pool: Pool) -> Engines:
     pragmas = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
     writer = sqlite_engine(url, pool, size=1, pragmas=pragmas)
     event.listen(writer.sync_engine, "begin", begin_immediate)
+    event.listen(writer.sync_engine, "handle_error", name_reference)
     event.listen(writer.sync_engine, "handle_error", end_failed_commit)
     event.listen(writer.sync_engine, "invalidate", end_cancelled)
     if in_memory:  # a database in memory has a single connection, which readers and writers share

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError, EmulatedDBAPIException
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import StaleDataError
 
-from kit.database.constraints import field_of, referrers_of, statement_of, taken_field
+from kit.database.constraints import field_of, referrers_of, statement_of, taken_fields
 from kit.http.problems import Problem, conflict, error, invalid, taken, unavailable
 
 log = logging.getLogger("kit")
@@ -140,8 +140,7 @@ def problem_of(failure: Exception, *, committing: bool = False) -> Problem | Non
     """
     meaning = meaning_of(failure)
     if meaning == "taken":
-        field = taken_field(failure)
-        return taken(field)
+        return taken(*taken_fields(failure))
     if meaning == "reference":
         return broken_reference(failure)
     if meaning in ("invalid", "unbounded"):

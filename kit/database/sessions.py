@@ -8,11 +8,13 @@ from sqlalchemy import Table, event, update
 from sqlalchemy import inspect as inspected
 from sqlalchemy.ext import asyncio as asyncio_orm
 from sqlalchemy.ext.asyncio import AsyncResult, AsyncSessionTransaction
-from sqlalchemy.orm import undefer
+from sqlalchemy.orm import MANYTOONE, RelationshipProperty, undefer
+from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.orm.interfaces import ORMOption
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from kit.auth.owners import entity_of
 from kit.auth.ownership import RESTRICTED_READS, RESTRICTED_WRITES, GuardedSession, ReadOnlySession
 from kit.models.entities import Entity, now
 
@@ -131,20 +133,28 @@ class WriteSession(_Session):
     async def delete(self, instance: object) -> None:
         """As `AsyncSession.delete`. Rows whose reference becomes NULL by ON DELETE SET NULL get a new version."""
         await self._check_owner(instance)
-        table = inspected(type(instance)).local_table
+        mapper = inspected(type(instance))
+        table = mapper.local_table
+        for each in mapper.relationships:
+            if each.mapper is mapper and not each.viewonly:
+                _forget_itself(instance, each)
         for other in table.metadata.tables.values():
             await self._renew_referrers(other, table, instance)
         await super().delete(instance)
 
     async def _renew_referrers(self, referrers: Table, table: Table, instance: Any) -> None:
-        if "version" not in referrers.c or "updated_at" not in referrers.c:
+        if entity_of(referrers) is None:  # a table of its own, which has no versions of ours
             return
         for key in referrers.foreign_keys:
             if key.ondelete == "SET NULL" and key.column.table is table:
                 stamps = {referrers.c.version: referrers.c.version + 1, referrers.c.updated_at: now()}
                 referred = getattr(instance, key.column.key)
                 statement = update(referrers).where(key.parent == referred).values({key.parent: None, **stamps})
-                await self.run_sync(_execute_trusted, statement)
+                await self.execute_trusted(statement)
+
+    async def execute_trusted(self, statement: Any) -> None:
+        """Execute a statement of the kit, also where the handler's own would be restricted."""
+        await self.run_sync(lambda session: session.trusted_connection().execute(statement))  # type: ignore[attr-defined]
 
     async def prepare_commit(self) -> None:
         """Flush, so that only the COMMIT is left to do."""
@@ -169,6 +179,16 @@ class WriteSession(_Session):
             await self.exec(select(func.pg_advisory_xact_lock(func.hashtext(purpose))))
 
 
+def _forget_itself(row: Any, way: RelationshipProperty[Any]) -> None:
+    """A row that refers to itself is deleted as any other; SQLAlchemy would wait until it has deleted the row."""
+    names = [[way.parent.get_property_by_column(column).key for column in pair] for pair in way.local_remote_pairs]
+    if way.direction is MANYTOONE and all(getattr(row, here) == getattr(row, there) for here, there in names):
+        set_committed_value(row, way.key, None)
+    related = row.__dict__.get(way.key)
+    if isinstance(related, list) and row in related:
+        set_committed_value(row, way.key, [other for other in related if other is not row])
+
+
 def _version_of(entity: Any) -> list[ORMOption]:
     """A loader option for the version counter, which `load_only` of other columns leaves out."""
     mapper = inspected(entity)
@@ -183,8 +203,3 @@ def _begin_for_cursor(session: Any) -> None:
     if level == "AUTOCOMMIT" and connection.dialect.name == "postgresql":
         session.commit()
         session.trusted_connection(execution_options={"isolation_level": "READ COMMITTED"})
-
-
-def _execute_trusted(session: Any, statement: Any) -> None:
-    """Execute a statement of the kit without the restrictions for statements of handlers."""
-    session.trusted_connection().execute(statement)

@@ -5,7 +5,6 @@ takes longer than a read. It does so for handlers with parameters or dependencie
 """
 
 import inspect
-from collections.abc import Callable
 from typing import Any, Self
 
 from fastapi.dependencies.models import Dependant
@@ -15,26 +14,8 @@ from fastapi.params import Form
 from fastapi.routing import RouteContext
 from pydantic_core import PydanticUndefined
 
-from kit.auth.authentication import PRINCIPAL
-from kit.operations.callers import check_permission, get_caller
-from kit.operations.dependencies import commit_before_answer, get_read_session, get_session
+from kit.operations.arguments import DONE_BY_UNIT, KNOWN, Resolver
 from kit.operations.unit_of_work import Unit
-
-Resolver = Callable[[Unit], Any]
-
-
-def session_of(unit: Unit) -> Any:
-    return unit.session
-
-
-def caller_of(unit: Unit) -> Any:
-    return unit.request.scope[PRINCIPAL]
-
-
-KNOWN: dict[Any, Resolver] = {get_session: session_of, get_read_session: session_of, get_caller: caller_of}
-"""Dependencies whose value the unit of work holds."""
-DONE_BY_UNIT = (check_permission, commit_before_answer)
-"""Dependencies whose work the unit of work does."""
 
 
 class Arguments:

@@ -16,6 +16,7 @@ from sqlmodel import SQLModel
 
 from kit.fast.listeners import of_object
 from kit.fast.mappings import mapping_of
+from kit.models.children import nested_bodies
 from kit.models.entities import Body, Entity
 
 SQLALCHEMY_LISTENERS = 1
@@ -69,6 +70,8 @@ def new_row(entity: type[Entity], defaults: Defaults, values: Mapping[str, Any])
 def defaults_of(entity: type[Entity], body: type[Body]) -> Defaults | None:
     """The fields of an entity with their defaults; None if bodies of this class do not qualify."""
     if mapping_of(entity) is None or inspect(entity).validators or not has_same_rules(entity, body):
+        return None
+    if not nested_bodies(body).keys() <= entity.model_fields.keys():  # they become related rows
         return None
     defaults: dict[str, Callable[[], Any] | None] = {}
     for name, field in entity.model_fields.items():

@@ -1,22 +1,27 @@
-"""Embedding past the ORM: the related rows of a page are read by one select for each relationship."""
+"""Embedding past the ORM: the related rows of a page are read by one select for each relationship.
+
+A list that the query bounds may need a second select: see `kit.query.related`.
+"""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from operator import eq
 from typing import Any
 
-from sqlalchemy import BinaryExpression, ColumnElement, Select, inspect, select
+from sqlalchemy import BinaryExpression, ColumnElement, Select, inspect, select, union_all
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import RelationshipProperty
-from sqlmodel import col
 
 from kit.fast.mappings import mapping_of
 from kit.fast.selects import fetch
 from kit.models.entities import Entity
 from kit.models.reads import Read
+from kit.query.embedding import ListRelation, list_relation, next_name
 from kit.query.filters import among
+from kit.query.list_query import ListQuery
+from kit.query.related import first_limit, incomplete, order_fields
 
 Values = dict[str, Any]
 
@@ -32,6 +37,9 @@ class Relation:
     read: type[Read]
     is_list: bool
     ordering: Sequence[ColumnElement[Any]]
+    names: Sequence[str]
+    """The fields that are read: those that are shown, and those of the order, by which the rest of a list is found."""
+    bounded: ListRelation | None
 
 
 @cache
@@ -45,8 +53,12 @@ def relation_of(model: type[Entity], name: str, read: type[Read]) -> Relation | 
         return None
     here = inspect(model).get_property_by_column(pairs[0][0]).key
     there = way.mapper.get_property_by_column(pairs[0][1]).key
-    ordering: list[Any] = list(way.order_by or ()) or [col(target.entity.id)]
-    return Relation(name, here, there, target.entity, read, bool(way.uselist), ordering)
+    bounded = list_relation(model, name)
+    ordering: Any = list(way.order_by or ()) or [target.columns["id"]]
+    ordering = ordering if bounded is None else bounded.ordering
+    others = () if bounded is None else order_fields(bounded)
+    names = list(dict.fromkeys((*read.model_fields, *others)))
+    return Relation(name, here, there, target.entity, read, bool(way.uselist), ordering, names, bounded)
 
 
 def _compares(condition: Any, local: ColumnElement[Any], remote: ColumnElement[Any]) -> bool:
@@ -56,20 +68,49 @@ def _compares(condition: Any, local: ColumnElement[Any], remote: ColumnElement[A
     return {str(condition.left), str(condition.right)} == {str(local), str(remote)}
 
 
-async def embed(engine: AsyncEngine, relation: Relation, rows: Sequence[Values]) -> None:
+async def embed(engine: AsyncEngine, query: ListQuery, relation: Relation, rows: Sequence[Values]) -> None:
     """Put the values of the related rows into these rows, under the name of the relationship."""
     wanted = list(dict.fromkeys(row[relation.here] for row in rows if row[relation.here] is not None))
-    related: defaultdict[Any, list[Values]] = defaultdict(list)
-    if wanted:
-        names = list(relation.read.model_fields)
-        for key, *values in await fetch(engine, _select(relation, wanted)):
-            related[key].append(dict(zip(names, values, strict=True)))
+    limit = query.include_limit if relation.is_list and relation.name in query.included else None
+    related = await _related(engine, relation, wanted, limit) if wanted else {}
     for row in rows:
-        found = related[row[relation.here]]
-        row[relation.name] = found if relation.is_list else next(iter(found), None)
+        found = related.get(row[relation.here], [])
+        row[relation.name] = found[:limit] if relation.is_list else next(iter(found), None)
+        if limit is not None and len(found) > limit:
+            assert relation.bounded is not None
+            rest = relation.bounded.rest(query.runtime, query.root_path, row[relation.here], found[limit - 1])
+            row[next_name(relation.name)] = rest
 
 
-def _select(relation: Relation, keys: Sequence[Any]) -> Select[Any]:
-    target = relation.target
-    columns = [getattr(target, name) for name in (relation.there, *relation.read.model_fields)]
-    return select(*columns).where(among(getattr(target, relation.there), keys)).order_by(*relation.ordering)
+async def _related(
+    engine: AsyncEngine, relation: Relation, keys: Sequence[Any], limit: int | None
+) -> Mapping[Any, list[Values]]:
+    """The related rows by the keys that lead to them; one more than the limit, if there are so many."""
+    found = await fetch(engine, _select(relation, keys, limit))
+    missing = [] if limit is None else incomplete(keys, found, limit)
+    if limit is not None and missing:
+        found = [row for row in found if row[0] not in missing]
+        found += list(await fetch(engine, union_all(*(_limited(relation, key, limit) for key in missing))))
+    related: defaultdict[Any, list[Values]] = defaultdict(list)
+    for key, *values in found:
+        related[key].append(dict(zip(relation.names, values, strict=True)))
+    return related
+
+
+def _select(relation: Relation, keys: Sequence[Any], limit: int | None) -> Select[Any]:
+    there = getattr(relation.target, relation.there)
+    statement = _columns(relation).where(among(there, keys))
+    if limit is None:
+        return statement.order_by(*relation.ordering)
+    return statement.order_by(there, *relation.ordering).limit(first_limit(keys, limit))
+
+
+def _columns(relation: Relation) -> Select[Any]:
+    return select(*(getattr(relation.target, name) for name in (relation.there, *relation.names)))
+
+
+def _limited(relation: Relation, key: Any, limit: int) -> Select[Any]:
+    """A select of a limited number of related rows, as a part of a union."""
+    there = getattr(relation.target, relation.there)
+    wanted = _columns(relation).where(there == key).order_by(*relation.ordering).limit(limit + 1)
+    return select(wanted.subquery())

@@ -113,7 +113,8 @@ def _sharing_key(query: ListQuery, projection: Projection, key: Any) -> Hashable
     given = tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in query.given.items())
     fields = None if query.fields is None else tuple(query.fields)
     principal = CURRENT_PRINCIPAL.get() if projection.viewer.depends_on_principal or query.hidden else None
-    sharing = (type(query), given, fields, tuple(query.included), query.secret, principal, key.key, values)
+    place = (query.secret, query.root_path)
+    sharing = (type(query), given, fields, tuple(query.included), place, principal, key.key, values)
     try:
         hash(sharing)
     except TypeError:
@@ -128,7 +129,7 @@ async def read_rows(
     statement: SelectOfScalar[Any],
     is_narrowed: bool,
 ) -> SharedRows:
-    """Read the rows of a page: at most two selects, one more for a count, and one for each embedded relationship.
+    """Read the rows of a page: at most two selects, one more for a count, one or two per embedded relationship.
 
     `is_narrowed`: the statement already has the query's conditions.
     """
@@ -140,7 +141,7 @@ async def read_rows(
     rows = [dict(zip(names, row)) for row in found[:limit]]  # noqa: B905  equal lengths; the check takes time
     cursor = order.cursor_behind(query.secret, rows[-1]) if len(found) > limit else None
     for relation in projection.relations:
-        await embed(engine, relation, rows)
+        await embed(engine, query, relation, rows)
     return SharedRows(rows, projection.viewer.show_all(rows), cursor, total)
 
 

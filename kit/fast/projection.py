@@ -13,7 +13,7 @@ from kit.http.principals import CURRENT_PRINCIPAL
 from kit.models.entities import Entity
 from kit.models.privacy import owner_field, private_fields
 from kit.models.reads import Read
-from kit.query.embedding import read_variant
+from kit.query.embedding import next_name, read_variant
 from kit.query.list_query import ListQuery
 
 NO_FIELDS: frozenset[str] = frozenset()
@@ -35,7 +35,8 @@ class Viewer:
     def __init__(self, read: type[Read], names: Collection[str] | None, included: Mapping[str, type[Read]]) -> None:
         variants = {**nested_variants(read), **included}
         self.names = [name for name in read.model_fields if names is None or name in names] + list(included)
-        self.related = [(name, Viewer(variants[name], None, NO_VARIANTS)) for name in self.names if name in variants]
+        related = [name for name in self.names if name in variants]
+        self.related = [(name, Viewer(variants[name], None, NO_VARIANTS), next_name(name)) for name in related]
         principal = CURRENT_PRINCIPAL.get()
         self.id = principal.id
         self.hidden = NO_FIELDS if principal.is_superuser else private_fields(read)
@@ -44,15 +45,17 @@ class Viewer:
 
     @property
     def depends_on_principal(self) -> bool:
-        return bool(self.hidden) or any(viewer.depends_on_principal for _, viewer in self.related)
+        return bool(self.hidden) or any(viewer.depends_on_principal for _, viewer, _ in self.related)
 
     def show(self, values: Mapping[str, Any]) -> Values:
         """The visible values of a row. Its related rows are among the values."""
         is_owner = self.owner is not None and self.id is not None and values[self.owner] == self.id
         hidden = NO_FIELDS if is_owner else self.hidden
         shown = {name: values[name] for name in self.names if name not in hidden}
-        for name, viewer in self.related:
+        for name, viewer, rest in self.related:
             shown[name] = viewer.show_related(shown[name])
+            if rest in values:
+                shown[rest] = values[rest]
         return shown
 
     def show_related(self, related: Any) -> Any:

@@ -3,21 +3,23 @@
 import inspect
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, get_args, get_origin
+from typing import Any, cast, get_args, get_origin
 
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.routing import RouteContext, serialize_response
 from starlette.responses import Response
 from starlette.status import HTTP_204_NO_CONTENT, HTTP_304_NOT_MODIFIED
 
-from kit.fast.pages import FastPage
-from kit.fast.projection import NO_VARIANTS, Viewer, has_stored_types, included_variants
+from kit.fast.embedding import embed
+from kit.fast.pages import FastPage, is_plain_query
+from kit.fast.projection import NO_VARIANTS, Projection, Viewer, has_stored_types, included_variants
+from kit.fast.read_sessions import FastReadSession
 from kit.fast.read_variants import nested_variants, shows_stored_values, stored_types
 from kit.http.encoding import to_json
 from kit.models.entities import Entity
 from kit.models.privacy import private_fields
 from kit.models.reads import Read
-from kit.operations.answers import page_headers, ready
+from kit.operations.answers import load_included, page_headers, ready
 from kit.operations.handlers import is_generator
 from kit.operations.unit_of_work import Unit
 from kit.query.list_query import QUERY, ListQuery
@@ -67,6 +69,8 @@ class Rendering:
         if isinstance(result, Entity) and self.read and shows_stored_values(self.read, type(result)):
             query = unit.request.scope.get(QUERY)
             unit.tag_row(result, has_related=query is not None and bool(query.included))
+            if query is not None and query.lists:
+                return JSONAnswer(await shown_with_lists(unit, result, self.read, query), self.status)
             return JSONAnswer(to_json(shown_values(result, self.read, query)), self.status)
         if isinstance(result, list) and self.item and all_stored(result, self.item):
             return JSONAnswer(to_json([shown_values(row, self.item, None) for row in result]), self.status)
@@ -74,6 +78,7 @@ class Rendering:
 
     async def validated(self, unit: Unit, result: Any) -> Response:
         """The response after validation by the response model, as FastAPI does it."""
+        await load_included(unit, result)
         value = ready(unit, result)
         if isinstance(value, Response):
             return value
@@ -82,6 +87,32 @@ class Rendering:
             return JSONAnswer(b"" if self.status in BODILESS else b"null", self.status)
         content = await serialize_response(field=field, response_content=value, dump_json=field is not None)
         return JSONAnswer(content if isinstance(content, bytes) else to_json(content), self.status)
+
+
+async def shown_with_lists(unit: Unit, row: Entity, read: type[Read], query: ListQuery) -> bytes:
+    """One row as JSON, with the lists that are embedded in it, which are read past the ORM if nobody can tell."""
+    projection = Projection.of(query) if query.read is read and is_plain_query(cast("Any", type(query))) else None
+    if projection is None or not may_read_lists(unit.session, projection, row):
+        await load_included(unit, row)
+        return to_json(shown_values(row, read, query))
+    values = dict(vars(row))
+    for relation in projection.relations:
+        if relation.name in query.lists:
+            await embed(unit.session.shortcuts.engine, query, relation, [values])  # type: ignore[union-attr]
+    return to_json(projection.viewer.show(values))
+
+
+def may_read_lists(session: Any, projection: Projection, row: Entity) -> bool:
+    """Whether nobody can tell that the lists of a row are read past the ORM, and all else that is shown is there."""
+    query, values = projection.query, vars(row)
+    others = {name: kind for name, kind in included_variants(query).items() if name not in query.lists}
+    return (
+        isinstance(session, FastReadSession)
+        and session.shortcuts.has_pages
+        and values.keys() >= set(projection.columns(()))
+        and has_stored_types(row, query.read, others)
+        and all(session.may_read(relation.target) for relation in projection.relations)
+    )
 
 
 def shown_values(row: Entity, read: type[Read], query: ListQuery | None) -> Any:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-from sqlalchemy import Select, util
+from sqlalchemy import CompoundSelect, Select, util
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.sql.cache_key import CacheKey
@@ -16,18 +16,19 @@ from kit.fast.driver import Rows, bind_processors, result_processor
 MAX_STATEMENTS = 500
 """The size of the cache of compiled statements (LRU)."""
 
-Complete = Callable[[Select[Any]], Select[Any]]
+Query = Select[Any] | CompoundSelect[Any]
+Complete = Callable[[Any], Query]
 NO_VALUES: Mapping[str, Any] = MappingProxyType({})
 
 
-def unchanged(statement: Select[Any]) -> Select[Any]:
+def unchanged(statement: Query) -> Query:
     return statement
 
 
 class CompiledSelect:
     """A select for the driver: its text, its parameters in order, and the processors of parameters and columns."""
 
-    def __init__(self, statement: Select[Any], key: CacheKey | None, dialect: Dialect) -> None:
+    def __init__(self, statement: Query, key: CacheKey | None, dialect: Dialect) -> None:
         compiled = statement.compile(dialect=dialect, cache_key=key)
         assert isinstance(compiled, SQLCompiler)
         self.compiled, self.sql = compiled, str(compiled)
@@ -49,13 +50,13 @@ class CompiledSelect:
 _compiled: util.LRUCache[Any, CompiledSelect] = util.LRUCache(MAX_STATEMENTS)
 
 
-def cache_key(statement: Select[Any]) -> CacheKey | None:
+def cache_key(statement: Query) -> CacheKey | None:
     """SQLAlchemy's cache key, equal for statements that differ in values only; None if a part cannot be compared."""
     return statement._generate_cache_key()
 
 
 def _compiled_select(
-    statement: Select[Any], key: CacheKey, shape: Hashable, complete: Complete, dialect: Dialect
+    statement: Query, key: CacheKey, shape: Hashable, complete: Complete, dialect: Dialect
 ) -> CompiledSelect:
     known = (dialect.name, key.key, shape)
     select = _compiled.get(known)
@@ -66,7 +67,7 @@ def _compiled_select(
 
 async def fetch(
     engine: AsyncEngine,
-    statement: Select[Any],
+    statement: Query,
     values: Mapping[str, Any] = NO_VALUES,
     *,
     shape: Hashable = None,

@@ -154,6 +154,11 @@ class FairPool(AsyncAdaptedQueuePool):
             raise PoolTimeoutError(detail, code="3o7r")
         try:
             connection = super().connect()
+        except Exception as failure:
+            self.turns.release(caller)
+            if (named := self.named(failure)) is failure:
+                raise
+            raise named from failure
         except BaseException:
             self.turns.release(caller)
             raise
@@ -161,6 +166,10 @@ class FairPool(AsyncAdaptedQueuePool):
         assert info is not None  # of a connection that is not detached
         info[CALLER] = caller
         return connection
+
+    def named(self, failure: Exception) -> Exception:
+        """The exception to raise for a connection that could not be made."""
+        return failure
 
     def give_back(self, _: object, record: Any) -> None:
         self.turns.release(record.record_info.pop(CALLER))

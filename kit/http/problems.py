@@ -1,7 +1,7 @@
 """Problem details (RFC 9457): the format of all error responses."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -67,15 +67,17 @@ def found(thing: T | None) -> T:
     return thing
 
 
-def conflict(field: str, detail: str, kind: str) -> Problem:
-    """A 409 about a field, which `detail` names and `errors` point to."""
-    pointer = f"#/{field}" if field.isidentifier() else "#"  # SQLite may report only that it is one of several fields
-    return Problem(409, detail, kind=kind, errors=[error("body", pointer, detail, kind)])
+def conflict(fields: str | Sequence[str], detail: str, kind: str) -> Problem:
+    """A 409 that names a field, or several, in its sentence and by a pointer to each."""
+    named = [fields] if isinstance(fields, str) else fields
+    pointers = [f"#/{name}" if name.isidentifier() else "#" for name in named]  # it may be known as one of several
+    return Problem(409, detail, kind=kind, errors=[error("body", pointer, detail, kind) for pointer in pointers])
 
 
-def taken(field: str) -> Problem:
-    """A 409 for a unique field, such as `name` or `email or username`, whose value another row has."""
-    return conflict(field, f"{field} is taken: another row has this value.", "taken")
+def taken(*fields: str) -> Problem:
+    """A 409 for unique fields, such as `name` or `email or username`, whose values another row has."""
+    verb, value = ("is", "this value") if len(fields) == 1 else ("are", "these values")
+    return conflict(fields, f"{' and '.join(fields)} {verb} taken: another row has {value}.", "taken")
 
 
 def invalid(errors: Iterable[Mapping[str, str]]) -> Problem:

@@ -24,6 +24,7 @@ from sqlmodel import AutoString, Field, SQLModel
 
 from kit.models.naming import NAMES
 from kit.models.privacy import hidden_fields
+from kit.models.relationships import complete, leave_children_to_the_database
 from kit.models.types import BIGINT, new_uuid
 
 SQLModel.metadata.naming_convention = NAMES
@@ -63,11 +64,31 @@ class Entity(Stamped):
     """The fields that only superusers may set, each with its first value."""
 
     @classmethod
+    def __pydantic_init_subclass__(cls, **options: Any) -> None:
+        super().__pydantic_init_subclass__(**options)
+        complete(vars(cls).get("__sqlmodel_relationships__", {}))
+
+    @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:
         """A row with these values, which are validated by the fields and validators of the table."""
         make = ROW_OF_BODY.get()
         row = None if make is None or options else make(cls, obj)
-        return super().model_validate(obj, **options) if row is None else row
+        if row is None:
+            row = super().model_validate(obj, **options)
+            row.set_related(obj)
+        return row
+
+    def sqlmodel_update(self, obj: Any, **options: Any) -> Self:
+        """As SQLModel's, which would leave out the relationships in a dictionary."""
+        super().sqlmodel_update(obj, **options)
+        self.set_related(obj)
+        return self
+
+    def set_related(self, values: Any) -> None:
+        """Set the relationships that a dictionary names; SQLModel does so for those of an object only."""
+        if isinstance(values, dict):
+            for name in self.__sqlmodel_relationships__.keys() & values.keys():
+                setattr(self, name, values[name])
 
     def __setattr__(self, name: str, value: Any) -> None:
         """As SQLModel's, which would put back the value that `@validates` of SQLAlchemy has changed."""
@@ -120,6 +141,9 @@ def order_text_by_code_point(mapper: Mapper[Any], _: type) -> None:
         if isinstance(column.type, AutoString):
             length = column.type.length
             column.type = String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
+event.listen(Entity, "after_mapper_constructed", leave_children_to_the_database, propagate=True)
 
 
 class Body(SQLModel):

@@ -14,7 +14,7 @@ from kit.openapi.problem_schema import bulk_outcome
 from kit.openapi.responses import TAG, TEXT, Json, failure, headers, optional
 from kit.operations.preconditions import precondition_of
 from kit.operations.route import Operation, dependencies_of, query_variant
-from kit.query.embedding import read_variant
+from kit.query.embedding import next_name, read_variant
 from kit.query.list_query import ListQuery
 
 HINTS = "x-kit"
@@ -23,6 +23,10 @@ SUCCESSES = {200: "As it is now.", 201: "Created.", 204: "Deleted."}
 UNDESCRIBED = "Successful Response"
 """FastAPI's description of a response that has none."""
 ORDER = ("limit", "sort", "q", "include", "fields", "count", "cursor", "offset")  # then the filters
+REST: Json = {
+    "anyOf": [{"type": "string", "format": "uri-reference"}, {"type": "null"}],
+    "description": "Where the rest of them is; only if there are more. Null if no list leads there.",
+}
 IF_NONE_MATCH = "Answer 304 if the ETag is still one of these."
 IF_MATCH = 'Only if the row still has this version, as in `"3"`, or `*`; else 412.'
 TAGS = TEXT | {"pattern": f"^(\\*|{TAG}(, *{TAG})*)$", "examples": ['"3"']}
@@ -120,6 +124,8 @@ def embedded(query: type[ListQuery]) -> Json:
         many = sqlalchemy.inspect(query.model).relationships[name].uselist
         schema: Json = {"type": "array", "items": shown} if many else {"anyOf": [shown, {"type": "null"}]}
         schemas[name] = schema | {"description": f"Only with `include={name}`.", "$defs": definitions}
+        if many:
+            schemas[next_name(name)] = REST
     return schemas
 
 

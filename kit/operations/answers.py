@@ -4,6 +4,7 @@ import functools
 from typing import Any, get_args, get_origin
 from urllib.parse import urlencode
 
+from sqlalchemy.ext.asyncio import async_object_session
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -16,6 +17,7 @@ from kit.operations.handlers import Handler, awaitable, is_generator
 from kit.operations.unit_of_work import UNIT, Unit
 from kit.query.list_query import QUERY, ListQuery
 from kit.query.pages import ShownPage
+from kit.query.related import load_lists
 
 
 def answering(handler: Handler) -> Handler:
@@ -35,9 +37,17 @@ def answering(handler: Handler) -> Handler:
         if unit is None:
             return result
         await unit.flush(*arguments.values())
+        await load_included(unit, result)
         return ready(unit, result)
 
     return answer
+
+
+async def load_included(unit: Unit, result: Any) -> None:
+    """Read the lists that are embedded in the row that a handler returned, by the session that has the row."""
+    query: ListQuery | None = unit.request.scope.get(QUERY)
+    if query is not None and query.included and isinstance(result, query.model):
+        await load_lists(async_object_session(result) or unit.session, query, [result])  # type: ignore[arg-type]
 
 
 def ready(unit: Unit, result: Any) -> Any:

@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from kit.auth.authentication import PRINCIPAL
-from kit.operations.answers import ready
+from kit.operations.answers import load_included, ready
 from kit.operations.callers import check_permission, get_caller
 from kit.operations.dependencies import commit_before_answer, get_read_session, get_session
 from kit.operations.handlers import Handler, awaitable
@@ -39,6 +39,7 @@ def caller_of(unit: Unit) -> Any:
 
 
 KNOWN: dict[Any, Resolver] = {get_session: session_of, get_read_session: session_of, get_caller: caller_of}
+"""Dependencies whose value the unit of work has already."""
 
 
 def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
@@ -90,6 +91,7 @@ def inner_route(context: RouteContext, handler: Handler, names: set[str]) -> API
         assert unit is not None
         result = await call(**arguments, **unit.arguments)
         await unit.flush()
+        await load_included(unit, result)
         return ready(unit, result)
 
     left = [parameter for name, parameter in signature.parameters.items() if name not in names]

@@ -4,10 +4,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kit.database.sessions import ReadSession, WriteSession
-from kit.operations.unit_of_work import commit
-
-ANSWER = "kit.answer"
-"""In the scope of a request: its `CommittingSend`."""
+from kit.operations.unit_of_work import ANSWER, commit
 
 
 async def commit_open_transaction(session: ReadSession | WriteSession | None) -> None:
@@ -25,6 +22,12 @@ class CommittingSend:
 
     def __init__(self, send: Send, session: ReadSession | WriteSession | None = None) -> None:
         self.send, self.session, self.is_complete = send, session, False
+        self.is_taken_over = self.goes_on = False
+        """Whether `session` is of a unit of work; and whether code goes on with it after the commit."""
+
+    def take_over(self, session: WriteSession, *, goes_on: bool) -> None:
+        """Commit this session of a unit of work when FastAPI has ended the dependencies that end before the answer."""
+        self.session, self.is_taken_over, self.goes_on = session, True, goes_on
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.body" and not message.get("more_body", False):

@@ -10,9 +10,9 @@ from starlette.requests import HTTPConnection
 from kit.auth.permissions import Who
 from kit.database import sessions
 from kit.operations.callers import who_may_use
-from kit.operations.commits import ANSWER, commit_open_transaction
+from kit.operations.commits import commit_open_transaction
 from kit.operations.handlers import is_generator
-from kit.operations.unit_of_work import UNIT, Unit
+from kit.operations.unit_of_work import ANSWER, UNIT, Unit
 from kit.runtime import runtime_of
 
 
@@ -71,13 +71,21 @@ def _new_session(connection: HTTPConnection) -> sessions.WriteSession:
 async def commit_before_answer(connection: HTTPConnection) -> AsyncIterator[None]:
     """A dependency of the whole application: commits after the handler, unless a unit of work does so.
 
-    The session of a generator is committed at its end: it may have begun to run.
+    FastAPI ends it after the other dependencies with `scope="function"`, which may write at their end. So it also
+    commits the session of a unit of work that has such dependencies. The session of a generator is committed at its
+    end: it may have begun to run.
     """
-    yield
-    unit, session = UNIT.get(), connection.scope[ANSWER].session
-    is_of_unit = unit is not None and session is unit.session
-    if session is not None and not is_of_unit and not is_generator(connection.scope["endpoint"]):
-        await commit_open_transaction(session)
+    answer, goes_on = connection.scope[ANSWER], False
+    try:
+        yield
+        unit, session = UNIT.get(), answer.session
+        is_of_unit = unit is not None and session is unit.session
+        if session is not None and not is_of_unit and not is_generator(connection.scope["endpoint"]):
+            await commit_open_transaction(session)
+        goes_on = answer.goes_on
+    finally:
+        if answer.is_taken_over and not goes_on:
+            await answer.session.close()
 
 
 Session = Annotated[sessions.WriteSession, Depends(get_session)]

@@ -3,7 +3,6 @@
 import functools
 import re
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import AsyncExitStack
 from typing import Any, ClassVar
 
 from fastapi.datastructures import Default, DefaultPlaceholder
@@ -22,9 +21,6 @@ from kit.operations.handlers import is_generator
 from kit.operations.unit_of_work import Handle, perform
 from kit.query.list_query import ListQuery
 from kit.runtime import runtime_of
-
-FUNCTION_STACK = "fastapi_function_astack"
-"""FastAPI's key in the scope for the dependencies that end before the answer. Without it they end after the COMMIT."""
 
 
 def operation_id(route: Any) -> str:
@@ -72,6 +68,8 @@ class Operation(APIRoute):
         self.is_generator = is_generator(endpoint)
         self.takes_form = self.body_field is not None and isinstance(self.body_field.field_info, Form)
         self.has_known_parameters = True
+        self.ends_dependencies = False
+        """Whether a dependency ends after the handler and before the answer."""
         self.declared_parameters: list[str] = []
         self.single_parameters: list[str] = []
         self.learn(self.dependant)
@@ -87,36 +85,20 @@ class Operation(APIRoute):
         """Note what the handler and its dependencies take; those of a router that includes this one are known later."""
         parameters = dict(query_parameters(dependant))
         self.has_known_parameters &= not reads_request(dependant)
+        self.ends_dependencies |= any(map(ends_before_answer, dependencies_of(dependant)))
         self.declared_parameters = list(dict.fromkeys([*self.declared_parameters, *parameters]))
         single = [name for name, is_single in parameters.items() if is_single]
         self.single_parameters = list(dict.fromkeys([*self.single_parameters, *single]))
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        return functools.partial(serve, self, ending_dependencies(super().get_route_handler()))
+        return functools.partial(serve, self, super().get_route_handler())
 
 
 async def serve(route: Operation, handle: Handle, request: Request) -> Response:
     """Serve a request past FastAPI's dependencies, where that is possible, and no dependency is overridden."""
     app = request.scope["app"]
     direct = None if app.dependency_overrides else runtime_of(request).direct.get(id(route))
-    return await perform(route, direct or handle, request)
-
-
-def ending_dependencies(handle: Handle) -> Handle:
-    """Ends dependencies with `scope="function"` within the unit of work: before its COMMIT, and in each attempt anew.
-
-    FastAPI itself would end them when the unit is committed already; so one that fails would leave its effect.
-    """
-
-    async def end(request: Request) -> Response:
-        outer = request.scope.get(FUNCTION_STACK)
-        async with AsyncExitStack() as request.scope[FUNCTION_STACK]:
-            try:
-                return await handle(request)
-            finally:
-                request.scope[FUNCTION_STACK] = outer
-
-    return end
+    return await perform(route, direct or handle, request, ends_dependencies=route.ends_dependencies and not direct)
 
 
 def allowing(**who: Who) -> type[Operation]:
@@ -132,6 +114,12 @@ def dependencies_of(dependant: Dependant) -> Iterator[Dependant]:
     yield dependant
     for part in dependant.dependencies:
         yield from dependencies_of(part)
+
+
+def ends_before_answer(dependant: Dependant) -> bool:
+    """Whether this dependency of the user's has `yield` and `scope="function"`."""
+    call = dependant.call
+    return call is not None and dependant.scope == "function" and is_generator(call) and not is_of_the_kit(dependant)
 
 
 def query_variant(dependant: Dependant) -> type[ListQuery] | None:

@@ -41,14 +41,20 @@ WATCH_AFTER = 0.1
 """Seconds after which a request is watched; most are answered before."""
 CLIENT_CLOSED_REQUEST = 499
 """The status that the log shows for a read whose client has disconnected; nobody receives it."""
+ANSWER = "kit.answer"
+"""In the scope of a request: its `CommittingSend`."""
 OF_A_BODY = (b"content-type", b"content-length")
 
 UNIT: ContextVar["Unit | None"] = ContextVar("unit", default=None)
 """The unit of work in which this task serves a request; None outside of the operations of resources."""
 
 
-async def perform(route: "Operation", handle: Handle, request: Request) -> Response:
-    """Serve a request to an operation of a resource."""
+async def perform(route: "Operation", handle: Handle, request: Request, *, ends_dependencies: bool = False) -> Response:
+    """Serve a request to an operation of a resource.
+
+    `ends_dependencies`: FastAPI ends dependencies before the answer, and `commit_before_answer` as the last of them.
+    Then this commits nothing, and makes one attempt only, because those of a first one would not have ended.
+    """
     scope = request.scope
     runtime: Runtime = getattr(scope["app"], "runtime", None) or runtime_of(request)
     given = dict(reversed(scope["headers"]))  # the first of each name
@@ -60,15 +66,17 @@ async def perform(route: "Operation", handle: Handle, request: Request) -> Respo
             authenticator.admit(await authenticator.caller(request, who), who)
         if is_safe:
             _refuse_unknown_parameters(route, request)
-            return await _attempts(partial(_read_once, runtime, route, handle, request), READ_SECONDS)
+            attempt = partial(_read_once, runtime, route, handle, request)
+            return await _attempts(attempt, 0 if ends_dependencies else READ_SECONDS)
         buffered = BufferedRequest(scope, request.receive, await _body(runtime, route, request, given))
         _refuse_unknown_parameters(route, buffered)
         key = await key_of(buffered, route.form_limits) if b"idempotency-key" in given else None
-        attempt = partial(_write_once, runtime, route, handle, buffered, key, deadline)
+        attempt = partial(_write_once, runtime, route, handle, buffered, key, None if ends_dependencies else deadline)
+        seconds = 0 if ends_dependencies else WRITE_SECONDS
         if key is None:
-            return await _attempts(attempt, WRITE_SECONDS)
+            return await _attempts(attempt, seconds)
         async with idempotency.exclusive(key):
-            return await _attempts(attempt, WRITE_SECONDS)
+            return await _attempts(attempt, seconds)
 
 
 def _refuse_unknown_parameters(route: "Operation", request: Request) -> None:
@@ -88,9 +96,12 @@ async def _body(runtime: Runtime, route: "Operation", request: Request, given: M
 
 
 async def _attempts(attempt: Callable[[], Awaitable[Response]], seconds: float) -> Response:
+    """The response of an attempt that succeeds, of several within these seconds; of the first one, if they are 0."""
     try:
         return await attempt()
     except FAILURES as failure:
+        if not seconds:
+            raise explained(failure) from failure
         return await retried_after(failure, attempt, seconds)
 
 
@@ -105,10 +116,11 @@ async def _write_once(
     handle: Handle,
     request: BufferedRequest,
     key: IdempotencyKey | None,
-    deadline: "Deadline",
+    deadline: "Deadline | None",
 ) -> Response:
-    """One transaction. Until its COMMIT begins, nothing of it has happened."""
-    deadline.resume()
+    """One transaction. Until its COMMIT begins, nothing of it has happened; without a deadline, it begins later."""
+    if deadline is not None:
+        deadline.resume()
     session = runtime.database.write(restricted=route.who is Who.OWNERS, restricted_reads=route.reads is Who.OWNERS)
     async with Unit(request.next_attempt(), session) as unit:
         try:
@@ -118,7 +130,10 @@ async def _write_once(
             if session.info.get(HAS_COMMITTED):  # the handler has committed, and is not run again
                 raise explained(failure) from failure
             raise
-        if not route.is_generator:  # which has begun to run, and is committed at its end
+        if deadline is None:
+            request.scope[ANSWER].take_over(session, goes_on=unit.is_open_ended)
+            unit.is_handed_on = True
+        elif not route.is_generator:  # which has begun to run, and is committed at its end
             deadline.suspend()
             await commit(session)
         return unit.kept_open(route, response)
@@ -152,6 +167,8 @@ class Unit:
         self.headers: dict[str, str] = {}
         self.arguments: dict[str, Any] = {}
         """The arguments of the handler that FastAPI does not resolve."""
+        self.is_handed_on = False
+        """Whether the session is committed and closed when FastAPI has ended dependencies."""
         self.is_open_ended = False
         """Whether code of the handler runs after it has returned the response: a stream, or background tasks."""
 
@@ -204,7 +221,7 @@ class Unit:
         self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
     ) -> None:
         UNIT.reset(self._token)
-        if failure is not None or not self.is_open_ended:
+        if failure is not None or not (self.is_open_ended or self.is_handed_on):
             await self.session.__aexit__(kind, failure, trace)
 
 

@@ -1,15 +1,28 @@
-"""Embedding: related rows in a response, under the name of their relationship, loaded by one query for a page."""
+"""Embedding: related rows in a response, under the name of their relationship, in a bounded number of queries.
 
-from collections.abc import Iterator
+Of many related rows, at most `include_limit` are embedded for each row, in the order of the relationship, or of their
+ids. Where there are more, the member `…_next` of the row leads to the rest: to a list of the related resource that is
+filtered by the row. It is null if no list has such a filter.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
+from urllib.parse import urlencode
 
-from sqlalchemy import inspect
-from sqlalchemy.orm import selectinload
+from sqlalchemy import Column, ColumnElement, UnaryExpression, inspect
+from sqlalchemy.orm import RelationshipProperty, selectinload
 from sqlalchemy.orm.interfaces import ORMOption
+from sqlalchemy.sql.operators import asc_op, desc_op
 
 from kit.models.entities import Entity
 from kit.models.reads import Read
+from kit.query.ordering import Order, order_of
+from kit.runtime import Runtime
+
+MAX_RELATED = 100
+"""How many related rows are embedded in one row, at most."""
 
 
 @cache
@@ -24,12 +37,21 @@ def _variants_of(parent: type[Read]) -> Iterator[type[Read]]:
 
 
 def embedding(model: type[Entity], relationship: str, read: type[Read]) -> ORMOption:
-    """The loader option for an embedded relationship. It loads the columns that the read variant shows."""
+    """The loader option for an embedded relationship. It loads the columns that the read variant shows.
+
+    It sets no bound: name a relationship to many rows in `includes` of the `ListQuery`.
+    """
     option = selectinload(getattr(model, relationship))
-    target = inspect(model).relationships[relationship].mapper
+    shown = columns_shown(inspect(model).relationships[relationship], read)
+    return option if shown is None else option.load_only(*shown)
+
+
+def columns_shown(relationship: RelationshipProperty[Any], read: type[Read], *others: str) -> list[Any] | None:
+    """The attributes that a variant shows of a related row, and others; None if it may need more than columns."""
+    target = relationship.mapper
     if read.model_computed_fields or not set(read.model_fields) <= set(target.column_attrs.keys()):
-        return option  # the variant may need other columns too
-    return option.load_only(*(getattr(target.class_, name) for name in read.model_fields))
+        return None
+    return [getattr(target.class_, name) for name in dict.fromkeys((*read.model_fields, *others))]
 
 
 def embedded(row: object, relationship: str, read: type[Read]) -> Any:
@@ -38,3 +60,82 @@ def embedded(row: object, relationship: str, read: type[Read]) -> Any:
     if isinstance(related, list):
         return [read.of(one) for one in related]
     return None if related is None else read.of(related)
+
+
+@dataclass(frozen=True)
+class Related:
+    """The rows that are embedded in one row, and where the rest of them is."""
+
+    rows: Sequence[Any]
+    has_more: bool = False
+    rest: str | None = None
+
+    def members(self, name: str, read: type[Read]) -> dict[str, Any]:
+        """What an answer shows: the rows, and the link to the rest, if there is more."""
+        shown: dict[str, Any] = {name: [read.of(row) for row in self.rows]}
+        return shown | ({next_name(name): self.rest} if self.has_more else {})
+
+
+def next_name(relationship: str) -> str:
+    """The member that leads to the rest of the related rows."""
+    return f"{relationship}_next"
+
+
+@dataclass(frozen=True, eq=False)
+class ListRelation:
+    """A relationship that leads to many rows, and their order."""
+
+    way: RelationshipProperty[Any]
+    order: Order | None
+    """The order, if it is one in which a list may be sorted; the rest of the rows then follows behind a cursor."""
+    ordering: Sequence[ColumnElement[Any]]
+    here: str | None
+    """The field to which the foreign key of the related rows refers."""
+    key: str | None
+    """The foreign key of the related rows; None if it takes more than one column to relate them."""
+
+    @property
+    def target(self) -> type[Any]:
+        target: type[Any] = self.way.mapper.class_
+        return target
+
+    def rest(self, runtime: Runtime, root: str, here: Any, last: Mapping[str, Any]) -> str | None:
+        """The path of the rows behind the last one that is embedded, under the prefix of a proxy."""
+        found = None if self.key is None else runtime.lists.get((self.target, self.key))
+        if found is None:
+            return None
+        path, sorts, default = found
+        parameters = [(str(self.key), str(here))]
+        if self.order is not None and set(self.order.text.split(",")) <= set(sorts):
+            parameters += [("sort", self.order.text)] if self.order.text != default else []
+            parameters += [("cursor", self.order.cursor_behind(runtime.secrets[0], last))]
+        return f"{root}{path}?{urlencode(parameters)}"
+
+
+@cache
+def list_relation(model: type[Any], name: str) -> ListRelation | None:
+    """The relation of a relationship; None if it leads to one row."""
+    way: RelationshipProperty[Any] = inspect(model).relationships[name]
+    if not way.uselist:
+        return None
+    target, pairs = way.mapper, list(way.local_remote_pairs or ())
+    sort = sort_of(way) if issubclass(target.class_, Entity) else None
+    order = None if sort is None else order_of(target.class_, sort)  # type: ignore[arg-type]
+    given: list[Any] = list(way.order_by or ())
+    ordering = [*given, *target.primary_key] if order is None else order.everything.ordering
+    is_direct = len(pairs) == 1 and way.secondary is None
+    here = inspect(model).get_property_by_column(pairs[0][0]).key if is_direct else None
+    key = target.get_property_by_column(pairs[0][1]).key if is_direct else None
+    return ListRelation(way, order, ordering, here, key)
+
+
+def sort_of(way: RelationshipProperty[Any]) -> str | None:
+    """The order of a relationship as a list is asked for it, as in `-amount,id`; None if it is another one."""
+    terms = []
+    for term in way.order_by or ():
+        is_signed = isinstance(term, UnaryExpression) and term.modifier in (asc_op, desc_op)
+        sign, column = ("-" if term.modifier is desc_op else "", term.element) if is_signed else ("", term)
+        if not isinstance(column, Column) or column.table is not way.mapper.local_table:
+            return None
+        terms.append(sign + way.mapper.get_property_by_column(column).key)
+    return ",".join(terms) or "id"

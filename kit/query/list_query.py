@@ -17,7 +17,16 @@ from kit.models.entities import Entity
 from kit.models.reads import Read
 from kit.models.types import Text
 from kit.query import parameters as parameter
-from kit.query.embedding import embedded, embedding, read_variant
+from kit.query.embedding import (
+    MAX_RELATED,
+    ListRelation,
+    Related,
+    embedded,
+    embedding,
+    list_relation,
+    next_name,
+    read_variant,
+)
 from kit.query.filters import OPERATORS, filters_of, mentions
 from kit.query.parameters import Parameter, comma_separated
 from kit.query.values import MAX_TEXT, YesNo, only_integers
@@ -63,7 +72,10 @@ class ListQuery:
     """Filter parameter → field and operator."""
 
     def __init_subclass__(cls) -> None:
-        if not hasattr(cls, "model"):
+        missing = [name for name in ("model", "read") if not hasattr(cls, name)]
+        if len(missing) == 1:
+            raise TypeError(f"{cls.__name__} has no `{missing[0]}`: it needs the table and its read variant.")
+        if missing:
             return  # a base class for the queries of resources
         fields = ("id", *(name for name in cls.filters if name != "id"))
         filters = [(part, name, operator) for name in fields for part, operator in cls.filters_of(name)]
@@ -101,6 +113,9 @@ class ListQuery:
         yield from cls.extras
         if cls.includes:
             yield Parameter("include", names(tuple(cls.includes)), "Embed these related things.", True)
+        if any(is_list_of(cls.model, name) for name in cls.includes):
+            described = f"Embed at most so many of a list: 1 to {MAX_RELATED}, or {MAX_RELATED} if left out."
+            yield Parameter("include_limit", number(1, MAX_RELATED), f"{described} `…_next` leads to the rest.")
 
     def __init__(self, request: Request) -> None:
         self.take(request, self.parameters)
@@ -120,6 +135,9 @@ class ListQuery:
         self.given = parameter.read(parameters, request.query_params, declared_by(request)) if self.text else {}
         self.fields: list[str] | None = self.given.get("fields")
         self.included = list(dict.fromkeys(self.given.get("include", ())))
+        self.root_path: str = request.scope.get("root_path", "").rstrip("/")
+        self.related: dict[str, Mapping[Any, Related]] = {}
+        """What rows embed of relationships to many, by the name of the relationship and the id of the row."""
         self.hidden = NOTHING if CURRENT_PRINCIPAL.get().is_superuser else private_fields_of(self.model)
         if self.hidden:
             filtered = {self.conditions[name][0] for name in self.given if name in self.conditions}
@@ -135,15 +153,35 @@ class ListQuery:
         return ",".join(self.given.get("sort") or [self.default_sort])
 
     @property
+    def include_limit(self) -> int:
+        """How many related rows of a list are embedded in one row."""
+        return int(self.given.get("include_limit", MAX_RELATED))
+
+    @property
+    def lists(self) -> dict[str, tuple[ListRelation, type[Read]]]:
+        """The relationships to many that are embedded, and the variant that shows each."""
+        found = {name: list_relation(self.model, name) for name in self.included}
+        return {name: (way, read_variant(self.includes[name])) for name, way in found.items() if way is not None}
+
+    @property
     def loading(self) -> list[ORMOption]:
-        """The loader options for the embedded relationships, for `session.get(…, options=query.loading)`."""
-        return [embedding(self.model, name, read_variant(self.includes[name])) for name in self.included]
+        """The loader options for the embedded relationships, for `session.get(…, options=query.loading)`.
+
+        Lists are not among them: they have a bound, and are loaded when the handler has returned.
+        """
+        single = [name for name in self.included if list_relation(self.model, name) is None]
+        return [embedding(self.model, name, read_variant(self.includes[name])) for name in single]
 
     def shown(self, row: Any) -> Read:
         """A row as an instance of the read variant, with the requested fields and the embedded relationships."""
         if self.fields is None and not self.included:
             return self.read.of(row)
-        related = {name: embedded(row, name, read_variant(self.includes[name])) for name in self.included}
+        related: dict[str, Any] = {}
+        for name in self.included:
+            read, part = read_variant(self.includes[name]), self.related.get(name, {}).get(row.id)
+            related |= {name: embedded(row, name, read)} if part is None else part.members(name, read)
+            if part is None and hasattr(row, next_name(name)):
+                related[next_name(name)] = getattr(row, next_name(name))
         return self.read.of(row).select(self.fields, related)
 
     def narrowed(self, statement: Statement) -> Statement:
@@ -155,6 +193,12 @@ class ListQuery:
             fields = [getattr(self.model, name) for name in self.search if name not in self.hidden]
             statement = statement.where(or_(*(mentions(field, self.given["q"]) for field in fields)))
         return statement
+
+
+def is_list_of(model: type[Any], name: str) -> bool:
+    """Whether a relationship leads to many rows, by its annotation: when a variant is declared, no more is known."""
+    kinds = [vars(part).get("__annotations__", {}).get(name) for part in model.__mro__]
+    return any("list[" in str(kind).lower() for kind in kinds)
 
 
 def declared_by(request: Request) -> Collection[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, bindparam, true
@@ -11,7 +11,9 @@ from sqlalchemy import ColumnElement, bindparam, true
 from kit.http.problems import error, invalid
 from kit.models.entities import Entity
 from kit.query import cursors
-from kit.query.list_query import ListQuery
+
+if TYPE_CHECKING:
+    from kit.query.list_query import ListQuery
 
 MAX_ORDERS = 500
 """The size of the cache of orders (LRU)."""
@@ -29,7 +31,7 @@ class Order:
     """The sort keys of a list. The id is added as the last key if it is missing, so that the order is total."""
 
     def __init__(self, model: type[Entity], text: str) -> None:
-        self.model, self.scope = model, f"{model.__tablename__} {text}"
+        self.model, self.text, self.scope = model, text, f"{model.__tablename__} {text}"
         signed = text.split(",")
         self.fields = [term.removeprefix("-") for term in signed]
         if len(set(self.fields)) < len(self.fields):
@@ -66,7 +68,7 @@ class Order:
         """The cursor of the page that starts after the row with these values."""
         return cursors.encode(secret, self.scope, [row[field] for field in self.fields])
 
-    def position_of(self, query: ListQuery) -> tuple[Any, ...]:
+    def position_of(self, query: "ListQuery") -> tuple[Any, ...]:
         """The sort key values of the row after which the page starts; empty without a cursor."""
         if "cursor" not in query.given:
             return ()

@@ -11,6 +11,7 @@ from kit.database.sessions import ReadSession
 from kit.models.reads import Read
 from kit.query.list_query import MAX_LIMIT, ListQuery
 from kit.query.ordering import Order, order_of
+from kit.query.related import load_lists
 
 
 @dataclass(kw_only=True)
@@ -47,6 +48,7 @@ async def plain_page(session: ReadSession, query: ListQuery, statement: SelectOf
     total = await _count(session, statement) if query.given.get("count") else None
     limit = query.given.get("limit", MAX_LIMIT)
     rows = await _collect(session, query, order, position, statement, limit + 1)
+    await load_lists(session, query, rows[:limit])
     cursor = None
     if len(rows) > limit:
         last = rows[limit - 1]

@@ -18,6 +18,7 @@ from kit.operations.dependencies import get_read_session, get_session
 from kit.operations.route import Operation, dependencies_of, query_variant
 from kit.operations.unit_of_work import SAFE
 from kit.server.guards import is_guarded
+from kit.server.relation_checks import unsafe_children
 from kit.server.routes import Entry
 
 WRITING = frozenset({"add", "add_all", "delete", "insert_all"})
@@ -113,6 +114,16 @@ def exposed_table(entry: Entry) -> Iterator[str]:
             )
 
 
+def table_as_body(entry: Entry) -> Iterator[str]:
+    """A table validates nothing, and has columns that no caller may set, such as its id."""
+    body = entry.context.body_field if isinstance(entry.route, APIRoute) else None
+    for table in tables_in(None if body is None else body.field_info.annotation):
+        yield (
+            f"{entry.description} takes the table {table} as its body, which validates nothing: "
+            f"take a body without it, such as {table}Create."
+        )
+
+
 def returned_by(handler: Any) -> Any:
     """What a handler says to return; None if it says nothing, or what cannot be resolved."""
     try:
@@ -167,6 +178,8 @@ CHECKS: tuple[Callable[[Entry], Iterator[str]], ...] = (
     body_that_is_not_json,
     different_permissions,
     exposed_table,
+    table_as_body,
     unguarded_route,
+    unsafe_children,
 )
 """The checks of a single route, each of which yields a sentence for every fault."""

@@ -17,7 +17,7 @@ from kit.auth.permissions import Who
 from kit.operations.arguments import direct_handle
 from kit.operations.callers import ANY_METHOD
 from kit.operations.dependencies import get_session
-from kit.operations.route import Operation, dependencies_of
+from kit.operations.route import Operation, dependencies_of, query_variant
 from kit.operations.unit_of_work import Handle
 from kit.server.guards import Guard
 
@@ -42,15 +42,8 @@ class Snapshot:
     def routes(self) -> Iterator[BaseRoute]:
         return chain.from_iterable(self.lists)
 
-    def is_alike(self) -> bool:
-        """Whether no route has been added, removed or replaced by another one since; asked before every request.
-
-        Of two plain routes that are equal (`==`), the one that took the place of the other is not noticed.
-        """
-        return list(map(ROUTES, self.routers)) == self.lists
-
     def is_current(self) -> bool:
-        """Whether the routes are the very same."""
+        """Whether the routes are the very same. The check before each request, by `==`, is cheaper."""
         return [list(map(id, router.routes)) for router in self.routers] == [list(map(id, part)) for part in self.lists]
 
 
@@ -144,6 +137,21 @@ def access_of(entry: Entry, public: Collection[str], closed: Collection[str]) ->
     if entry.name in public:
         return Who.ANYONE
     return entry.route.who_by_method[entry.method] if isinstance(entry.route, Operation) else Who.SUPERUSERS
+
+
+FilteredList = tuple[tuple[type[Any], str], tuple[str, Collection[str], str]]
+
+
+def filtered_lists(entries: Sequence[Entry]) -> Iterator[FilteredList]:
+    """For `Runtime.lists`: which list shows the rows of an entity with a value of a field; the first one counts."""
+    for entry in reversed(entries):
+        if isinstance(entry.route, Operation) and entry.method == "GET" and "{" not in entry.path:
+            for part in dependencies_of(entry.context.dependant):
+                query: Any = part.call
+                if query_variant(part) is query and query is not None:
+                    terms = {sign + name for name in ("id", *query.sorts) for sign in ("", "-")}
+                    fields = [field for field, operator in query.conditions.values() if operator == ""]
+                    yield from (((query.model, field), (entry.path, terms, query.default_sort)) for field in fields)
 
 
 def places_of(entries: Iterable[Entry]) -> Places:

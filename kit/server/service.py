@@ -29,12 +29,14 @@ from kit.server.guards import PermissionCheck, guard
 from kit.server.lifespan import LifespanState
 from kit.server.middleware import Layers, surround
 from kit.server.routes import (
+    ROUTES,
     Entry,
     Places,
     Snapshot,
     access_of,
     direct_handles,
     entries_of,
+    filtered_lists,
     places_of,
     writes_by_itself,
 )
@@ -100,8 +102,9 @@ class Service(FastAPI):
         self.surround(self.all_layers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self.checked is None or not self.checked.is_alike():
-            self.check_routes()
+        checked = self.checked
+        if checked is None or list(map(ROUTES, checked.routers)) != checked.lists:
+            self.check_routes()  # a route was added, removed or replaced by another one
         if not self.lifespan_state.is_reported and scope["type"] != "lifespan":
             self.lifespan_state.report()
         await self.surrounded(scope, receive, send)
@@ -135,6 +138,7 @@ class Service(FastAPI):
         faults = faults_of(self.entries, self.public, self.closed, frontends, self.router)
         if faults:
             raise ValueError("\n".join(faults))
+        self.runtime.lists = dict(filtered_lists(self.entries))
         self.runtime.access = {entry.key: access_of(entry, self.public, self.closed) for entry in self.entries}
         self.note_public()
         self.places = places_of(self.entries)

@@ -17,8 +17,8 @@ SHOWING = ("list", "create", *ITEM_VERBS[:-1])
 
 
 def fields_of(resource: Resource) -> Iterator[Field]:
-    """The fields of all bodies; one that several have comes once."""
-    yield from {field.name: field for verb in WRITING for field in resource.fields(verb)}.values()
+    """The fields of all bodies, each once: as it is created, where it can be."""
+    yield from {field.name: field for verb in reversed(WRITING) for field in resource.fields(verb)}.values()
 
 
 @needs("writable")

@@ -96,8 +96,6 @@ class Shelf(ShelfBase, LibraryEntity, table=True):
 class ShelfCreate(ShelfBase, Body):
     """A new shelf."""
 
-    read_only = Body.read_only | {"books"}
-
 
 class ShelfRead(Stamped, ShelfBase, Read):
     """A shelf. `include=books` adds its books."""

@@ -10,8 +10,9 @@ from sqlalchemy import event
 from kit import Database, Service
 from kit.database.engines import Pool
 from tests.engines import Client, url_for
+from tests.kit import accounts
 from tests.kit.probes import PATIENCE, at_commit, execute
-from tests.kit.service import Person, clear, client_of, create_runtime, create_service, create_tables, join
+from tests.kit.service import FAST_PATH, Person, clear, client_of, create_runtime, create_service, create_tables, join
 
 PATIENT = Pool(timeout=PATIENCE)
 """A long pool timeout: on a busy machine fifty writers wait for SQLite's only writing connection."""
@@ -66,6 +67,14 @@ async def database(app: Service) -> Database:
 @pytest.fixture
 async def client(app: Service, database: Database) -> AsyncIterator[Client]:
     """A client of the bookshop in this process."""
+    async with client_of(app) as client:
+        yield client
+
+
+@pytest.fixture(params=[False, FAST_PATH] if FAST_PATH else [False])
+async def place(request: pytest.FixtureRequest, database: Database) -> AsyncIterator[Client]:
+    """A client of the library with its accounts, with and without the fast path."""
+    app = create_service(create_runtime(database), *accounts.ROUTERS, fast=request.param)
     async with client_of(app) as client:
         yield client
 

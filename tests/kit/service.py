@@ -34,14 +34,14 @@ from kit.http.principals import CURRENT_PRINCIPAL, UNRESTRICTED
 from kit.operations.idempotency import StoredAnswer
 from tests.clients import client_of as client_of
 from tests.engines import empty
-from tests.kit import bookshop
+from tests.kit import accounts, bookshop
 from tests.kit.bookshop import Member
 
 FAST_PATH = find_spec("kit.fast") is not None and os.environ.get("FAST_PATH", "true") != "false"
 """Whether services take shortcuts by default."""
 KEY = b"0123456789abcdef0123456789abcdef"
 """The secret that signs the tokens and cursors of the tests."""
-TABLES = [*bookshop.TABLES, StoredAnswer.__table__]  # type: ignore[attr-defined]  # made by SQLModel
+TABLES = [*bookshop.TABLES, *accounts.TABLES, StoredAnswer.__table__]  # type: ignore[attr-defined]  # made by SQLModel
 """All tables of the service, parents first."""
 PUBLIC = bookshop.PUBLIC | {
     "GET /",
@@ -98,7 +98,7 @@ async def create_tables(database: Database) -> None:
     async with database.writer.begin() as connection:
         await connection.run_sync(ensure_folding)
         for metadata, tables in (
-            (bookshop.REGISTRY.metadata, bookshop.TABLES),
+            (bookshop.REGISTRY.metadata, [*bookshop.TABLES, *accounts.TABLES]),
             (StoredAnswer.metadata, [StoredAnswer.__table__]),  # type: ignore[attr-defined]  # made by SQLModel
         ):
             await connection.run_sync(metadata.create_all, tables=tables)

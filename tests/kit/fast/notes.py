@@ -163,6 +163,7 @@ def asked(kind: type[ListQuery], text: str = "") -> ListQuery:
     query.given = parameters.read(kind.parameters, QueryParams(text), ())
     query.fields = query.given.get("fields")
     query.included = list(query.given.get("include", ()))
+    query.root_path, query.related = "", {}
     query.hidden = NOTHING if CURRENT_PRINCIPAL.get().is_superuser else private_fields_of(kind.model)
     return query
 

@@ -36,6 +36,7 @@ from kit.http.principals import Principal
 from kit.models.reads import Read
 from kit.query.list_query import ListQuery
 from kit.query.pages import plain_page
+from kit.query.related import load_lists
 from tests.kit.fast.notes import (
     Colour,
     FastAnsweringQuery,
@@ -390,6 +391,7 @@ async def test_a_single_row_is_rendered_as_by_its_variant(filled: Database, text
         async with filled.read() as session:
             rows = (await session.exec(select(FastNote).options(*query.loading))).all()
             assert len(rows) == 4
+            await load_lists(session, query, rows)
             for row in rows:
                 assert to_json(shown_values(row, FastNoteRead, query)) == query.shown(row).model_dump_json().encode()
 

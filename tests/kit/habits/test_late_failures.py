@@ -7,6 +7,7 @@ import pytest
 from fastapi import APIRouter, BackgroundTasks, Depends, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.orm.exc import StaleDataError
 from sqlmodel import select
 
 from kit import Database, ReadSession, Session
@@ -115,3 +116,65 @@ async def test_a_dependency_that_ends_before_the_response_may_write(router: APIR
     assert (await client.post("/items?fails=true")).status_code == 409
     assert (await client.post("/items")).json() == "done"
     assert sorted(await names()) == ["audit", "cup"]
+
+
+@pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}])
+async def test_what_a_dependency_refuses_before_the_response_is_undone(
+    router: APIRouter, serve: Any, names: Any, database: Database, headers: dict[str, str]
+) -> None:
+    async def audited() -> AsyncIterator[None]:
+        yield
+        raise HTTPException(409, "The audit refuses it.")
+
+    @router.post("/items", dependencies=[Depends(audited, scope="function")])
+    async def create(session: Session) -> str:
+        session.add(HabitItem(name="cup"))
+        return "done"
+
+    @router.post("/nothing", dependencies=[Depends(audited, scope="function")])
+    async def nothing() -> str:
+        return "done"
+
+    client = await serve(router)
+    for path in ("/items", "/nothing", "/items"):
+        answer = await client.post(path, headers=headers)
+        assert (answer.status_code, answer.json()["detail"]) == (409, "The audit refuses it.")
+    assert await names() == []
+    assert database.reader.pool.checkedout() == database.writer.pool.checkedout() == 0
+
+
+async def test_a_failure_of_the_database_before_such_a_dependency_has_ended_is_not_tried_again(
+    router: APIRouter, serve: Any
+) -> None:
+    calls: list[str] = []
+
+    async def audited() -> AsyncIterator[None]:
+        yield
+        calls.append("ended")
+
+    @router.api_route("/items", methods=["GET"], dependencies=[Depends(audited, scope="function")])
+    async def read(session: ReadSession) -> None:
+        calls.append("read")
+        raise StaleDataError
+
+    answer = await (await serve(router)).get("/items")
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:problem:conflict")
+    assert calls in (["read"], ["read", "ended"])
+
+
+async def test_background_tasks_go_on_after_such_a_dependency(router: APIRouter, serve: Any, names: Any) -> None:
+    async def audited(session: Session) -> AsyncIterator[None]:
+        yield
+        session.add(HabitItem(name="audit"))
+
+    @router.post("/items", dependencies=[Depends(audited, scope="function")])
+    async def create(session: Session, tasks: BackgroundTasks) -> None:
+        session.add(HabitItem(name="cup"))
+        tasks.add_task(add, session)
+
+    async def add(session: Session) -> None:
+        assert sorted(await names()) == ["audit", "cup"]
+        session.add(HabitItem(name="later"))
+
+    assert (await (await serve(router)).post("/items")).status_code == 200
+    assert sorted(await names()) == ["audit", "cup", "later"]

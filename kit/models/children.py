@@ -1,0 +1,60 @@
+"""Children: bodies in the body of another one, which become related rows in one transaction.
+
+`InvoiceCreate.lines: list[LineCreate]` holds bodies. Whoever gives them to the relationship `Invoice.lines`, as
+`Invoice.model_validate(new)` does, gives it rows: SQLAlchemy's attribute events turn each body into one.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from sqlalchemy import event
+from sqlalchemy.orm import RelationshipProperty
+from sqlalchemy.orm.attributes import QueryableAttribute
+
+from kit.models.entities import Entity
+
+
+@event.listens_for(Entity, "attribute_instrument")
+def listen_to_relationship(entity: type[Entity], name: str, attribute: QueryableAttribute[Any]) -> None:
+    """Let bodies become rows where a relationship is written; one that is only read refuses what is written."""
+    relationship = attribute.property
+    if not isinstance(relationship, RelationshipProperty):
+        return
+
+    def one(_: object, value: object, *__: object) -> object:
+        if relationship.viewonly:
+            raise TypeError(f"{entity.__name__}.{name} is viewonly, so nothing would be stored: set the foreign key.")
+        return row_of(relationship.mapper.class_, value)
+
+    def many(target: object, values: list[Any], *_: object, **__: object) -> None:
+        values[:] = [one(target, value) for value in values]
+
+    event.listen(attribute, "set", one, retval=True)
+    event.listen(attribute, "append", one, retval=True)
+    event.listen(attribute, "bulk_replace", many)
+
+
+def row_of(kind: type[Any], value: object) -> object:
+    """The row of this class that a body means, which was validated with the request; any other value as it is.
+
+    Its foreign key to the parent is given by the relationship.
+    """
+    if isinstance(value, BaseModel) and not hasattr(value, "__table__"):
+        return kind(**{name: getattr(value, name) for name in type(value).model_fields})
+    return kind(**value) if isinstance(value, Mapping) else value
+
+
+@cache
+def nested_bodies(body: type[BaseModel]) -> Mapping[str, type[BaseModel]]:
+    """The fields of a body that hold other bodies, each with their class."""
+    found = {name: body_in(field.annotation) for name, field in body.model_fields.items()}
+    return {name: kind for name, kind in found.items() if kind is not None}
+
+
+def body_in(annotation: Any) -> type[BaseModel] | None:
+    """The class of body in `Body`, `Body | None` or `list[Body]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(body_in, get_args(annotation))), None)

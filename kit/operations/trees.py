@@ -1,0 +1,23 @@
+"""Trees: rows of one entity that refer to their parents, of which none may become its own ancestor."""
+
+from typing import Any
+
+from sqlmodel import col, select
+
+from kit.database.sessions import WriteSession
+from kit.http.problems import conflict
+from kit.models.entities import Entity
+
+
+async def refuse_cycle(session: WriteSession, row: Entity, field: str = "parent_id") -> None:
+    """A 409 if this row is its own ancestor now. `field` is the foreign key to the parent.
+
+    Call it after the change. Changes of one tree take turns, so that no two of them together make a cycle.
+    """
+    entity: Any = type(row)
+    await session.lock_exclusively(f"tree of {entity.__tablename__}")
+    await session.flush()
+    above = select(getattr(entity, field).label("id")).where(col(entity.id) == row.id).cte("above", recursive=True)
+    above = above.union(select(getattr(entity, field)).where(col(entity.id) == above.c.id))
+    if (await session.exec(select(above.c.id).where(above.c.id == row.id))).first() is not None:
+        raise conflict(field, f"{field} would make it its own ancestor.", "cycle")

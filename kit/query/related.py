@@ -1,0 +1,101 @@
+"""Related rows: those that a page embeds of relationships to many, at most so many for each row.
+
+One query reads them all, if they are few. If it reaches its limit, a second one reads a limited number for each row
+that is not complete yet, so that a parent of 100,000 children costs as much as one of a hundred.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import Select, inspect, select, union_all
+from sqlalchemy.orm import aliased, load_only
+
+from kit.models.entities import Entity
+from kit.query.embedding import ListRelation, Related, columns_shown
+from kit.query.filters import among
+
+if TYPE_CHECKING:
+    from kit.database.sessions import ReadSession, WriteSession
+    from kit.query.list_query import ListQuery
+
+T = TypeVar("T")
+MANY_AT_ONCE = 20
+"""The first query reads at most as many rows as so many complete lists have."""
+
+
+def first_limit(keys: Collection[Any], limit: int) -> int:
+    """How many rows the first query reads for these parents: one more than is shown tells that there are more."""
+    return min(len(keys), MANY_AT_ONCE) * (limit + 1)
+
+
+def incomplete(keys: Sequence[Any], found: Sequence[Sequence[Any]], limit: int) -> list[Any]:
+    """The parents of which the first query has not read everything. Its rows begin with the parent, and are sorted."""
+    if len(keys) == 1 or len(found) < first_limit(keys, limit):
+        return []
+    complete = {row[0] for row in found} - {found[-1][0]}
+    return [key for key in keys if key not in complete]
+
+
+async def load_lists(session: "ReadSession | WriteSession", query: "ListQuery", rows: Sequence[Entity]) -> None:
+    """Read what these rows embed of relationships to many, for `query.shown`."""
+    for name, (relation, read) in query.lists.items():
+        found = await _related(session, query, relation, read, [row.id for row in rows])
+        query.related[name] = {row.id: _cut(query, relation, row, found[row.id]) for row in rows}
+
+
+def _cut(query: "ListQuery", relation: ListRelation, row: Entity, found: Sequence[Any]) -> Related:
+    """At most as many as are asked for, and a link to the rest."""
+    limit = query.include_limit
+    if len(found) <= limit:
+        return Related(found)
+    here = None if relation.here is None else getattr(row, relation.here)
+    last = {name: getattr(found[limit - 1], name) for name in order_fields(relation)}
+    return Related(found[:limit], True, relation.rest(query.runtime, query.root_path, here, last))
+
+
+def order_fields(relation: ListRelation) -> Sequence[str]:
+    return () if relation.order is None else relation.order.fields
+
+
+async def _related(
+    session: "ReadSession | WriteSession", query: "ListQuery", relation: ListRelation, read: Any, ids: Sequence[Any]
+) -> dict[Any, list[Any]]:
+    """One more related row than is embedded, if there are so many, by the ids of the rows to which they belong."""
+    related: defaultdict[Any, list[Any]] = defaultdict(list)
+    if not ids:
+        return related
+    limit, shown = query.include_limit, columns_shown(relation.way, read, *order_fields(relation))
+    options = [] if shown is None else [load_only(*shown)]
+    parent = aliased(relation.way.parent.class_)
+    way = getattr(parent, relation.way.key)
+    wanted = select(parent.id, relation.target).join_from(parent, way).where(among(parent.id, ids))
+    wanted = wanted.order_by(parent.id, *relation.ordering).limit(first_limit(ids, limit))
+    found: list[Any] = list((await session.execute(wanted.options(*options))).all())
+    missing = incomplete(ids, found, limit)
+    if missing:
+        found = [row for row in found if row[0] not in missing]
+        found += (await session.execute(_for_each(relation, missing, limit).options(*options))).all()
+    for ident, row in found:
+        related[ident].append(row)
+    return related
+
+
+def _for_each(relation: ListRelation, ids: Sequence[Any], limit: int) -> Select[Any]:
+    """A select of a limited number of related rows for each of these ids."""
+    (key,) = inspect(relation.target).primary_key
+    parts = [_of_one(relation, key, ident, limit) for ident in ids]
+    pairs = union_all(*parts).subquery()
+    return (
+        select(pairs.c.parent_id, relation.target)
+        .join(pairs, pairs.c.child_id == key)
+        .order_by(pairs.c.parent_id, *relation.ordering)
+    )
+
+
+def _of_one(relation: ListRelation, key: Any, ident: Any, limit: int) -> Select[Any]:
+    parent = aliased(relation.way.parent.class_)
+    way = getattr(parent, relation.way.key)
+    pairs = select(parent.id.label("parent_id"), key.label("child_id")).join_from(parent, way)
+    few = pairs.where(parent.id == ident).order_by(*relation.ordering).limit(limit + 1).subquery()
+    return select(few)

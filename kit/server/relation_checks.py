@@ -1,0 +1,88 @@
+"""Checks of relations: children in a body that would be dropped, not checked or without bound, refused at the start."""
+
+from collections.abc import Iterator
+from typing import Any, get_args
+
+from annotated_types import MaxLen
+from pydantic import BaseModel
+from sqlalchemy import inspect
+from sqlalchemy.orm import Mapper, RelationshipProperty
+from sqlmodel import SQLModel
+
+from kit.auth.owners import entities
+from kit.models.children import body_in
+from kit.models.entities import Body, Entity, Stamped
+from kit.operations.route import Operation
+from kit.server.routes import Entry
+
+SHARED = (SQLModel, Stamped, Body)
+"""Bases that bodies and tables have in common, whatever they are about."""
+
+
+def unsafe_children(entry: Entry) -> Iterator[str]:
+    """Children in the body of a request become rows of a relationship, by POST."""
+    if isinstance(entry.route, Operation):
+        for field in entry.context.dependant.body_params:
+            body = body_in(field.field_info.annotation)
+            if body is not None:
+                yield from faults_of_body(entry, body, set())
+
+
+def faults_of_body(entry: Entry, body: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[str]:
+    if body in seen:
+        return
+    seen.add(body)
+    for entity in entities_of(body):
+        mapper = inspect(entity)
+        yield from dropped_children(body, mapper)
+        for name, field in body.model_fields.items():
+            nested = body_in(field.annotation)
+            if name in mapper.relationships:
+                yield from faults_of_children(entry, body, name, nested, mapper.relationships[name])
+            elif nested is not None and name not in entity.model_fields:
+                yield (
+                    f"{body.__name__}.{name} would be dropped: {entity.__name__} has no relationship of that name: "
+                    f'write `{name}: list["…"] = Relationship()` there, or leave it out of the body.'
+                )
+    for nested in filter(None, (body_in(field.annotation) for field in body.model_fields.values())):
+        yield from faults_of_body(entry, nested, seen)
+
+
+def entities_of(body: type[BaseModel]) -> Iterator[type[Entity]]:
+    """The entities with which a body shares its fields."""
+    shared = {base for base in body.__mro__ if issubclass(base, SQLModel) and base not in SHARED and base.model_fields}
+    yield from (entity for entity in entities() if shared.intersection(entity.__mro__) and entity is not body)
+
+
+def dropped_children(body: type[BaseModel], mapper: Mapper[Any]) -> Iterator[str]:
+    """What is read-only is ignored; of children, that would drop what a client has changed."""
+    for name in getattr(body, "read_only", ()):
+        if name in mapper.relationships and mapper.relationships[name].uselist:
+            yield f"{body.__name__}.read_only has {name!r}, so that children would be dropped: leave it out."
+
+
+def faults_of_children(
+    entry: Entry, body: type[BaseModel], name: str, nested: type[BaseModel] | None, way: RelationshipProperty[Any]
+) -> Iterator[str]:
+    place, target = f"{body.__name__}.{name}", way.mapper.class_.__name__
+    is_many = is_list(body.model_fields[name].annotation)
+    if nested is None or hasattr(nested, "__table__") or is_many != bool(way.uselist):
+        written = f"list[{target}Create]" if way.uselist else f"{target}Create | None"
+        yield f"{place} is written to a relationship: give it the type `{written}`, a body of its own, or another name."
+        return
+    if not entry.methods <= {"POST"}:
+        yield (
+            f"{entry.description} takes {place}, but PUT and PATCH change no related rows: give {body.__name__} a base "
+            f"without `{name}`, and change {name} by a resource of their own."
+        )
+    if way.viewonly:
+        yield f"{place} would be dropped: {way} is viewonly; leave that out."
+    if is_many and not any(isinstance(part, MaxLen) for part in body.model_fields[name].metadata):
+        yield f"{place} has no bound: write `{name}: list[{nested.__name__}] = Field(max_length=100)`."
+    given = {str(column.key) for _, column in way.local_remote_pairs or ()} if way.uselist else set()
+    for key in sorted(given & nested.model_fields.keys() if way.secondary is None else ()):
+        yield f"{nested.__name__}.{key} is given by {place}: use a body without it there."
+
+
+def is_list(annotation: Any) -> bool:
+    return getattr(annotation, "__origin__", None) is list or any(map(is_list, get_args(annotation)))

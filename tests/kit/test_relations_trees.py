@@ -1,0 +1,48 @@
+"""Relations: a tree, in which nothing becomes its own ancestor, whoever moves what at the same time."""
+
+import asyncio
+
+import pytest
+
+from kit import Database
+from tests.engines import Client
+from tests.kit.accounts import Genre, fill
+from tests.kit.probes import read
+
+
+@pytest.fixture
+async def chain(database: Database) -> None:
+    """Genres 1 to 4, each below the one before."""
+    await fill(database, Genre, [{"id": at, "name": f"{at}", "parent_id": at - 1 or None} for at in range(1, 5)])
+
+
+@pytest.mark.parametrize(("moved", "below"), [(1, 4), (1, 2), (2, 4), (3, 3)])
+async def test_nothing_becomes_its_own_ancestor(place: Client, chain: None, moved: int, below: int) -> None:
+    answer = await place.patch(f"/genres/{moved}", json={"parent_id": below})
+    assert (answer.status_code, answer.json()["detail"]) == (409, "parent_id would make it its own ancestor.")
+    assert (await read(place, f"/genres/{moved}"))["version"] == 1
+
+
+@pytest.mark.parametrize(("moved", "below"), [(4, 1), (4, 2), (3, 1), (2, None)])
+async def test_a_branch_is_moved_elsewhere(place: Client, chain: None, moved: int, below: int | None) -> None:
+    answer = await place.patch(f"/genres/{moved}", json={"parent_id": below})
+    assert (answer.status_code, answer.json()["parent_id"]) == (200, below)
+
+
+async def test_two_moves_at_once_make_no_cycle(place: Client, database: Database) -> None:
+    await fill(database, Genre, [{"id": at, "name": f"{at}"} for at in (1, 2)])
+    moves = [place.patch(f"/genres/{one}", json={"parent_id": other}) for one, other in ((1, 2), (2, 1))]
+    answers = await asyncio.gather(*moves)
+    assert sorted(answer.status_code for answer in answers) == [200, 409]
+
+
+async def test_a_tree_that_has_a_cycle_is_shown_and_may_be_mended(place: Client, database: Database) -> None:
+    await fill(database, Genre, [{"id": at, "name": f"{at}", "parent_id": None} for at in (1, 2)])
+    await fill(database, Genre, [{"id": 3, "name": "3", "parent_id": None}])
+    async with database.write() as session, session.begin():
+        for at, parent in ((1, 2), (2, 1)):
+            genre = await session.get(Genre, at)
+            assert genre is not None
+            genre.parent_id = parent
+    assert len(await read(place, "/genres/", include="parent,children")) == 3
+    assert (await place.patch("/genres/1", json={"parent_id": 3})).status_code == 200
