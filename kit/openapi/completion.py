@@ -129,7 +129,7 @@ def complete_operation(document: Json, operation: Json, method: str, hints: Json
 
 def show_part(document: Json, answer: Json, embedded: Json) -> None:
     """Let an answer refer to a schema whose properties are all optional: `fields` leaves out, `include` adds."""
-    shown = answer["content"]["application/json"]["schema"]
+    shown = answer.get("content", {}).get("application/json", {}).get("schema", {})
     shown = shown.get("items", shown)
     if "$ref" not in shown:
         return

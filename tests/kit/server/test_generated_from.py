@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, Field
+from starlette.responses import PlainTextResponse
 
-from kit import Service, allowing
+from kit import ListQuery, Read, Service, allowing
 from kit.openapi import __main__ as command
+from kit.openapi.examples import NONE, example_of
 from tests.kit import bookshop
 from tests.kit.server.small import asking, small_service
 
@@ -301,3 +303,64 @@ def test_an_operation_id_with_a_blank_is_refused() -> None:
     router.add_api_route("/a", lambda: 1, operation_id="read a")
     with pytest.raises(ValueError, match="a blank in the operation id 'read a': write 'read-a'"):
         service_with(router).openapi()
+
+
+@pytest.mark.parametrize(
+    ("schema", "example"),
+    [
+        ({"type": "array", "items": {"type": "integer", "minimum": 3}, "minItems": 2}, [3, 3]),
+        ({"type": "array", "items": {"type": "string", "format": "unheard-of"}}, []),
+        ({"type": "array", "items": {"type": "string", "format": "unheard-of"}, "minItems": 1}, NONE),
+        ({"type": "string", "format": "uuid"}, "01a1fdf0-1527-72cc-b92d-ba16a2649900"),
+        ({"type": "string", "pattern": "^[A-Z]+-[0-9]$", "maxLength": 6}, "TEXT-1"),
+        ({"type": "string", "pattern": "^(?<a>x)$"}, NONE),
+        (
+            {"type": "object", "properties": {"a": {"type": "boolean"}, "b": {"type": "null"}}, "required": ["a"]},
+            {"a": True},
+        ),
+        ({"type": "number", "maximum": -2}, -2),
+        ({"anyOf": [{"const": 7}, {"type": "null"}]}, 7),
+        ({}, NONE),
+    ],
+)
+def test_an_example_is_made_up_where_it_is_known_to_be_valid(schema: Json, example: Any) -> None:
+    assert example_of(schema, {}) == example
+
+
+class ShelfTreeRead(Read):
+    """A read variant that contains itself."""
+
+    inner: list["ShelfTreeRead"]
+
+
+def test_a_variant_that_contains_itself_can_be_embedded() -> None:
+    class TreeQuery(ListQuery):
+        model, read = bookshop.Book, bookshop.BookRead
+        includes = {"shelf": "ShelfTreeRead"}  # noqa: RUF012
+
+    router = APIRouter(route_class=allowing())
+
+    @router.get("/trees", response_model=list[bookshop.BookRead])
+    async def list_trees(query: Annotated[TreeQuery, Depends()]) -> list[Any]:
+        return []
+
+    document = service_with(router).openapi()
+    assert dangling(document) == []
+    assert document["components"]["schemas"]["ShelfTreeRead"]["properties"]["inner"]["type"] == "array"
+
+
+def test_a_query_variant_changes_no_answer_that_has_not_its_fields() -> None:
+    router = APIRouter(route_class=allowing())
+    query = Depends(bookshop.BookQuery.of_one)
+    router.add_api_route("/text", lambda: "a", response_model=bookshop.BookRead, response_class=PlainTextResponse,
+                         dependencies=[query])  # fmt: skip
+    router.add_api_route("/count", lambda: 1, methods=["POST"], dependencies=[query])
+    document = service_with(router).openapi()
+    assert "BookReadPartial" not in document["components"]["schemas"]
+
+
+def test_a_parameter_of_ones_own_may_have_a_content_in_place_of_a_schema() -> None:
+    router = APIRouter()
+    parameter = {"name": "at", "in": "query", "content": {"application/json": {"schema": {"type": "object"}}}}
+    router.add_api_route("/at", lambda: 1, openapi_extra={"parameters": [parameter]})
+    assert service_with(router).openapi()["paths"]["/at"]["get"]["parameters"] == [parameter]
