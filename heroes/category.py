@@ -4,7 +4,7 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends
-from sqlmodel import CheckConstraint, Field, SQLModel, UniqueConstraint, select
+from sqlmodel import Field, SQLModel, select
 
 from kit import (
     Batch,
@@ -27,23 +27,20 @@ from kit import (
     create_many,
     found,
     page,
-    sorted_by,
 )
 
 
 class CategoryBase(SQLModel):
-    name: Name = Field(max_length=100, description="Unique.", schema_extra={"examples": ["Kitchen", "Garden", "Attic"]})
-    slug: Slug = Field(max_length=100, description="Unique.", schema_extra={"examples": ["kitchen", "garden", "attic"]})
+    name: Name = Field(
+        max_length=100, description="Unique.", unique=True, schema_extra={"examples": ["Kitchen", "Garden", "Attic"]}
+    )
+    slug: Slug = Field(
+        max_length=100, description="Unique.", unique=True, schema_extra={"examples": ["kitchen", "garden", "attic"]}
+    )
 
 
 class Category(CategoryBase, UUIDEntity, table=True):
-    __table_args__ = (
-        UniqueConstraint("name"),
-        UniqueConstraint("slug"),
-        CheckConstraint("length(name) BETWEEN 1 AND 100", name="name"),
-        CheckConstraint("length(slug) BETWEEN 1 AND 100", name="slug"),
-        *sorted_by("created_at"),
-    )
+    """The table of categories."""
 
 
 class CategoryCreate(CategoryBase, Body):
@@ -61,8 +58,6 @@ class CategoryUpdate(CategoryCreate, Changes):
 class CategoryQuery(ListQuery):
     model = Category
     read = CategoryRead
-    filters = ("name", "slug", "created_at")
-    sorts = ("name", "slug", "created_at")
     search = ("name", "slug")
 
 

@@ -3,11 +3,10 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
-from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, select
+from sqlmodel import Field, Relationship, SQLModel, select
 
 from heroes.team import Team
 from kit import (
-    BIGINT,
     Batch,
     Body,
     Changes,
@@ -21,45 +20,34 @@ from kit import (
     Page,
     Read,
     ReadSession,
-    Reference,
     Session,
     Stamped,
     Who,
-    Whole,
     allowing,
     create_many,
     found,
     page,
-    sorted_by,
 )
 
 MAX_POWER = 1_000_000_000
 
 
 class HeroBase(SQLModel):
-    name: Name = Field(max_length=100, schema_extra={"examples": ["Deadpond"]})
-    secret_name: Name = Field(max_length=100, schema_extra={"examples": ["Dive Wilson"]})
-    age: Whole | None = Field(default=None, ge=0, le=10_000, schema_extra={"examples": [28]})
-    power: Whole = Field(default=0, ge=0, le=MAX_POWER, schema_extra={"examples": [70]})
-    team_id: Reference | None = Field(
+    name: Name = Field(max_length=100, index=True, schema_extra={"examples": ["Deadpond"]})
+    secret_name: Name = Field(max_length=100, index=True, schema_extra={"examples": ["Dive Wilson"]})
+    age: int | None = Field(default=None, ge=0, le=10_000, index=True, schema_extra={"examples": [28]})
+    power: int = Field(default=0, ge=0, le=MAX_POWER, index=True, schema_extra={"examples": [70]})
+    team_id: int | None = Field(
         default=None,
         foreign_key="team.id",
         ondelete="SET NULL",
-        sa_type=BIGINT,
         description="The id of the team, if any.",
+        index=True,
         schema_extra={"examples": [None]},
     )
 
 
 class Hero(HeroBase, Entity, table=True):
-    __table_args__ = (
-        CheckConstraint("length(name) BETWEEN 1 AND 100", name="name"),
-        CheckConstraint("length(secret_name) BETWEEN 1 AND 100", name="secret_name"),
-        CheckConstraint("age BETWEEN 0 AND 10000", name="age"),
-        CheckConstraint(f"power BETWEEN 0 AND {MAX_POWER}", name="power"),
-        *sorted_by("name", "secret_name", "age", "power", "team_id", "created_at"),
-        {"sqlite_autoincrement": True},
-    )
     team: Team | None = Relationship(back_populates="heroes")
 
 
@@ -80,8 +68,6 @@ class HeroUpdate(HeroCreate, Changes):
 class HeroQuery(ListQuery):
     model = Hero
     read = HeroRead
-    filters = ("name", "secret_name", "age", "power", "team_id", "created_at")
-    sorts = ("name", "secret_name", "age", "power", "team_id", "created_at")
     search = ("name", "secret_name")
     includes = {"team": "TeamRead"}
 

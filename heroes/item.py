@@ -3,11 +3,10 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends
-from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, select
+from sqlmodel import Field, Relationship, SQLModel, select
 
 from heroes.user import User
 from kit import (
-    BIGINT,
     Absent,
     Batch,
     Body,
@@ -18,7 +17,6 @@ from kit import (
     ListQuery,
     Many,
     Money,
-    MoneyColumn,
     Name,
     OnError,
     Owner,
@@ -32,33 +30,24 @@ from kit import (
     create_many,
     found,
     page,
-    sorted_by,
 )
 
 
 class ItemBase(SQLModel):
-    name: Name = Field(max_length=200, schema_extra={"examples": ["Teapot"]})
-    price: Money = Field(
-        sa_type=MoneyColumn, description="In the currency of the shop.", schema_extra={"examples": ["9.99"]}
-    )
+    name: Name = Field(max_length=200, index=True, schema_extra={"examples": ["Teapot"]})
+    price: Money = Field(description="In the currency of the shop.", index=True, schema_extra={"examples": ["9.99"]})
     owner_id: Owner = Field(
         default_factory=Absent,
         foreign_key="user.id",
         ondelete="CASCADE",
-        sa_type=BIGINT,
         description="The id of the user; if left out, of the caller.",
+        index=True,
         schema_extra={"examples": ["{user}"]},
     )
 
 
 class Item(ItemBase, Entity, table=True):
     belongs_to = "owner_id"
-    __table_args__ = (
-        CheckConstraint("length(name) BETWEEN 1 AND 200", name="name"),
-        CheckConstraint("price >= 0", name="price"),
-        *sorted_by("name", "price", "owner_id", "created_at"),
-        {"sqlite_autoincrement": True},
-    )
     owner: User = Relationship()
 
 
@@ -79,8 +68,6 @@ class ItemUpdate(ItemCreate, Changes):
 class ItemQuery(ListQuery):
     model = Item
     read = ItemRead
-    filters = ("name", "price", "owner_id", "created_at")
-    sorts = ("name", "price", "owner_id", "created_at")
     search = ("name",)
     includes = {"owner": "UserBrief"}
 

@@ -8,7 +8,6 @@ from sqlmodel import CheckConstraint, Field, SQLModel, col, select
 
 from heroes.hero import MAX_POWER, Hero
 from kit import (
-    BIGINT,
     Batch,
     Body,
     Entity,
@@ -19,39 +18,29 @@ from kit import (
     Page,
     Read,
     ReadSession,
-    Reference,
     Session,
     Stamped,
     Who,
-    Whole,
     allowing,
     create_many,
     found,
     move_balances,
     other_than,
     page,
-    sorted_by,
 )
 
 
 class PowerTransferBase(SQLModel):
-    from_id: Reference = Field(
-        foreign_key="hero.id", ondelete="CASCADE", sa_type=BIGINT, schema_extra={"examples": ["{hero}"]}
+    from_id: int = Field(foreign_key="hero.id", ondelete="CASCADE", index=True, schema_extra={"examples": ["{hero}"]})
+    to_id: Annotated[int, other_than("from_id")] = Field(
+        foreign_key="hero.id", ondelete="CASCADE", index=True, schema_extra={"examples": ["{hero:2}"]}
     )
-    to_id: Annotated[Reference, other_than("from_id")] = Field(
-        foreign_key="hero.id", ondelete="CASCADE", sa_type=BIGINT, schema_extra={"examples": ["{hero:2}"]}
-    )
-    amount: Whole = Field(ge=1, le=MAX_POWER, schema_extra={"examples": [5]})
+    amount: int = Field(ge=1, le=MAX_POWER, index=True, schema_extra={"examples": [5]})
 
 
 class PowerTransfer(PowerTransferBase, Entity, table=True):
     __tablename__ = "power_transfer"
-    __table_args__ = (
-        CheckConstraint("from_id <> to_id", name="to_id"),
-        CheckConstraint(f"amount BETWEEN 1 AND {MAX_POWER}", name="amount"),
-        *sorted_by("from_id", "to_id", "amount", "created_at"),
-        {"sqlite_autoincrement": True},
-    )
+    __table_args__ = (CheckConstraint("from_id <> to_id", name="to_id"),)
 
 
 class PowerTransferCreate(PowerTransferBase, Body):
@@ -65,7 +54,6 @@ class PowerTransferRead(Stamped, PowerTransferBase, Read):
 class PowerTransferQuery(ListQuery):
     model = PowerTransfer
     read = PowerTransferRead
-    filters = ("from_id", "to_id", "amount", "created_at")
     sorts = ("amount", "created_at")
 
 

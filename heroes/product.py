@@ -6,12 +6,11 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
-from sqlmodel import AutoString, CheckConstraint, Field, Relationship, SQLModel, select
+from sqlmodel import Field, Relationship, SQLModel, select
 
 from heroes.category import Category
 from heroes.user import User
 from kit import (
-    BIGINT,
     Batch,
     Body,
     Changes,
@@ -24,12 +23,10 @@ from kit import (
     OnError,
     Page,
     ReadSession,
-    Reference,
     Session,
     Sku,
     Slug,
     Stamped,
-    Text,
     Updated,
     UUIDEntity,
     UUIDRead,
@@ -43,7 +40,6 @@ from kit import (
     not_deleted,
     now,
     page,
-    sorted_by,
     unique_if_not_deleted,
 )
 
@@ -54,29 +50,22 @@ ProductStatus = StrEnum("ProductStatus", ["draft", "active", "archived"])
 
 
 class ProductBase(SQLModel):
-    name: Name = Field(max_length=200, schema_extra={"examples": ["Kettle", "Teapot", "Cosy"]})
+    name: Name = Field(max_length=200, index=True, schema_extra={"examples": ["Kettle", "Teapot", "Cosy"]})
     slug: Slug = Field(max_length=200, schema_extra={"examples": ["kettle", "teapot", "cosy"]})
     sku: Sku = Field(max_length=64, schema_extra={"examples": ["KET-1", "TEA-1", "COS-1"]})
-    description: Text | None = Field(default=None, max_length=5000, schema_extra={"examples": ["It whistles."]})
-    status: ProductStatus = Field(default=ProductStatus.draft, sa_type=AutoString(16))
-    category_id: UUID | None = Field(default=None, foreign_key="category.id", schema_extra={"examples": [None]})
-    created_by_id: Reference | None = Field(
-        default=None, foreign_key="user.id", ondelete="SET NULL", sa_type=BIGINT, schema_extra={"examples": [None]}
+    description: str | None = Field(default=None, max_length=5000, schema_extra={"examples": ["It whistles."]})
+    status: ProductStatus = Field(default=ProductStatus.draft, index=True)
+    category_id: UUID | None = Field(
+        default=None, foreign_key="category.id", index=True, schema_extra={"examples": [None]}
+    )
+    created_by_id: int | None = Field(
+        default=None, foreign_key="user.id", ondelete="SET NULL", index=True, schema_extra={"examples": [None]}
     )
 
 
 class Product(ProductBase, Deletable, UUIDEntity, table=True):
-    __table_args__ = (
-        *unique_if_not_deleted("slug", "sku"),
-        CheckConstraint("length(name) BETWEEN 1 AND 200", name="name"),
-        CheckConstraint("length(slug) BETWEEN 1 AND 200", name="slug"),
-        CheckConstraint("length(sku) BETWEEN 1 AND 64", name="sku"),
-        CheckConstraint("length(description) <= 5000", name="description"),
-        CheckConstraint("status IN ('draft', 'active', 'archived')", name="status"),
-        CheckConstraint(f"stock BETWEEN 0 AND {MAX_STOCK}", name="stock"),
-        *sorted_by("name", "status", "stock", "category_id", "created_by_id", "created_at", "deleted_at"),
-    )
-    stock: int = Field(default=0, sa_type=BIGINT)
+    __table_args__ = (*unique_if_not_deleted("slug", "sku"),)
+    stock: int = Field(default=0, ge=0, le=MAX_STOCK, index=True)
     category: Category | None = Relationship()
     created_by: User | None = Relationship()
 

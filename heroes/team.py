@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Depends
-from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, UniqueConstraint, select
+from sqlmodel import Field, Relationship, SQLModel, select
 
 from kit import (
     Batch,
@@ -26,7 +26,6 @@ from kit import (
     create_many,
     found,
     page,
-    sorted_by,
 )
 
 if TYPE_CHECKING:
@@ -35,19 +34,15 @@ if TYPE_CHECKING:
 
 class TeamBase(SQLModel):
     name: Name = Field(
-        max_length=100, description="Unique.", schema_extra={"examples": ["Preventers", "Z-Force", "Defenders"]}
+        max_length=100,
+        description="Unique.",
+        unique=True,
+        schema_extra={"examples": ["Preventers", "Z-Force", "Defenders"]},
     )
-    headquarters: Name = Field(max_length=200, schema_extra={"examples": ["Sharp Tower"]})
+    headquarters: Name = Field(max_length=200, index=True, schema_extra={"examples": ["Sharp Tower"]})
 
 
 class Team(TeamBase, Entity, table=True):
-    __table_args__ = (
-        UniqueConstraint("name"),
-        CheckConstraint("length(name) BETWEEN 1 AND 100", name="name"),
-        CheckConstraint("length(headquarters) BETWEEN 1 AND 200", name="headquarters"),
-        *sorted_by("headquarters", "created_at"),
-        {"sqlite_autoincrement": True},
-    )
     heroes: list["Hero"] = Relationship(back_populates="team")
 
 
@@ -66,8 +61,6 @@ class TeamUpdate(TeamCreate, Changes):
 class TeamQuery(ListQuery):
     model = Team
     read = TeamRead
-    filters = ("name", "headquarters", "created_at")
-    sorts = ("name", "headquarters", "created_at")
     search = ("name", "headquarters")
     includes = {"heroes": "HeroRead"}
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
 from fastapi import APIRouter, Depends, Request
-from pydantic import StrictBool
-from sqlmodel import CheckConstraint, Field, Index, SQLModel, func, or_, select, text
+from sqlalchemy import Integer
+from sqlmodel import AutoString, Field, Index, SQLModel, func, or_, select, text
 
 from kit import (
     CURRENT_PRINCIPAL,
@@ -38,7 +38,6 @@ from kit import (
     hashed,
     page,
     runtime_of,
-    sorted_by,
     taken,
 )
 
@@ -56,15 +55,20 @@ def first_generation() -> int:
 class UserBase(SQLModel):
     belongs_to: ClassVar[str | None] = "id"
 
-    username: Username = Field(min_length=3, max_length=50, schema_extra={"examples": ["natasha", "steve", "bruce"]})
+    username: Username = Field(
+        min_length=3, max_length=50, index=True, schema_extra={"examples": ["natasha", "steve", "bruce"]}
+    )
     email: Email = Field(
         max_length=254,
+        index=True,
         sa_column_kwargs=PRIVATE,
         schema_extra={"examples": ["natasha@example.com", "steve@example.com", "bruce@example.com"]},
     )
-    full_name: Name | None = Field(default=None, max_length=200, schema_extra={"examples": ["Natasha Roman"]})
-    is_active: StrictBool = True
-    is_superuser: StrictBool = False
+    full_name: Name | None = Field(
+        default=None, max_length=200, index=True, schema_extra={"examples": ["Natasha Roman"]}
+    )
+    is_active: bool = Field(default=True, index=True)
+    is_superuser: bool = Field(default=False, index=True)
 
 
 class User(UserBase, Entity, table=True):
@@ -72,14 +76,9 @@ class User(UserBase, Entity, table=True):
     __table_args__ = (
         Index("uq_user_username", text("lower(username)"), unique=True),
         Index("uq_user_email", text("lower(email)"), unique=True),
-        CheckConstraint("length(username) BETWEEN 3 AND 50", name="username"),
-        CheckConstraint("length(email) BETWEEN 3 AND 254", name="email"),
-        CheckConstraint("length(full_name) BETWEEN 1 AND 200", name="full_name"),
-        *sorted_by("username", "email", "full_name", "is_active", "is_superuser", "created_at"),
-        {"sqlite_autoincrement": True},
     )
-    hashed_password: str = Field(max_length=255, repr=False, exclude=True)
-    generation: int = Field(default_factory=first_generation, sa_column_kwargs={"server_default": "0"})
+    hashed_password: str = Field(sa_type=AutoString(255), repr=False, exclude=True)
+    generation: int = Field(default_factory=first_generation, sa_type=Integer, sa_column_kwargs={"server_default": "0"})
 
 
 class UserCreate(UserBase, Body):
@@ -114,7 +113,6 @@ class UserReplace(UserCreate):
 class UserQuery(ListQuery):
     model = User
     read = UserRead
-    filters = ("username", "email", "full_name", "is_active", "is_superuser", "created_at")
     sorts = ("username", "email", "full_name", "created_at")
     search = ("username", "email", "full_name")
     default_sort = "-created_at"

@@ -21,9 +21,10 @@ KIT = sorted((PROJECT / "kit").glob("**/*.py"))
 FACE = PROJECT / "kit/__init__.py"
 APPLICATION = [PROJECT / f"{name}.py" for name in ("main", "settings", "demo", "superuser")]
 MODULES = [*RESOURCES, *KIT, *APPLICATION]
+SHARED_BY_TESTS = ("conftest", "engines", "clients", "people", "hashing", "live", "statements")
 TESTS_OF_THE_KIT = [
     *(PROJECT / "tests/kit").glob("**/*.py"),
-    *(PROJECT / f"tests/{name}.py" for name in ("conftest", "engines", "clients", "hashing", "live", "statements")),
+    *(PROJECT / f"tests/{name}.py" for name in SHARED_BY_TESTS),
 ]
 """The modules of the kit's tests, and those that they share with the tests of the domain."""
 DOMAIN = ("main", "settings", "demo", "superuser", "heroes", "tests.heroes", "tests.contract", "tests.application")

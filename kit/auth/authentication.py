@@ -1,4 +1,4 @@
-"""Authentication: the principal for whom the bearer token of a request stands (RFC 6750), and whether it may go on."""
+"""Authentication: the principal of a request's bearer token (RFC 6750), and the check of its permission."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -12,14 +12,14 @@ from kit.http.principals import ANONYMOUS, CURRENT_PRINCIPAL, SUPERUSER, UNRESTR
 FindPrincipal = Callable[[HTTPConnection, Claims], Awaitable[Principal | None]]
 MAX_KNOWN = 10_000
 PRINCIPAL = "kit.principal"
-"""In the scope of a request: the user who calls, once it is known; None for nobody."""
+"""The key in the ASGI scope of the principal of the request; None without a token."""
 
 
 @dataclass(frozen=True)
 class Authenticator:
-    """Finds the principal of a request. `is_required` is whether operations are closed to requests without a token.
+    """Determines the principal of a request. `is_required`: whether requests need a token.
 
-    `find` loads the principal for whom a token's claims stand; None if the token has been revoked.
+    `find` loads the principal of a token's claims. It returns None if the token was revoked.
     """
 
     is_required: bool
@@ -29,7 +29,7 @@ class Authenticator:
     """The users of the `Authorization` headers that were valid when they were checked last; for fairness only."""
 
     async def caller(self, connection: HTTPConnection, who: Who) -> Principal | None:
-        """The user who calls; None for nobody. A 401 for a token that is not valid, which a public route ignores."""
+        """The principal of the request; None without a token. Raises a 401 for an invalid token, except if public."""
         scope = connection.scope
         if PRINCIPAL not in scope:
             credentials: bytes | None = dict(reversed(scope["headers"])).get(b"authorization")
@@ -50,7 +50,7 @@ class Authenticator:
         return principal
 
     def _note(self, credentials: bytes, principal: Principal | None) -> None:
-        """Remember the user of valid credentials, and of at most `MAX_KNOWN` of them those that came last."""
+        """Remember the user of valid credentials, for the latest `MAX_KNOWN` credentials."""
         known = self.known_callers
         if principal is None or principal.id is None:
             known.pop(credentials, None)
@@ -60,10 +60,10 @@ class Authenticator:
                 del known[next(iter(known))]
 
     def admit(self, caller: Principal | None, who: Who) -> None:
-        """Serve what follows on behalf of this caller; a 401 without a token, and a 403 with one, for who may not.
+        """Set the principal of this task. Raises a 401 without a token, or a 403, if the caller lacks the permission.
 
-        While no token is required, everybody has the rights of a superuser. Whether a row belongs to the principal is
-        checked by the session, when the row is read or written.
+        While no token is required, every caller has all permissions. The session checks whether a row belongs to the
+        principal when the row is read or written.
         """
         if self.is_required:
             principal = caller or ANONYMOUS

@@ -1,4 +1,4 @@
-"""Checked sessions: the synchronous sessions in `ReadSession` and `WriteSession`, and the methods that they refuse."""
+"""Checked sessions: the synchronous sessions of `ReadSession` and `WriteSession`, which refuse some methods."""
 
 import re
 from collections.abc import Iterator
@@ -16,16 +16,16 @@ from kit.models.entities import Entity
 
 WORD = re.compile(r"[a-z_]+")
 READING = frozenset({"select", "with", "values", "table", "explain", "show", "pragma"})
-"""The first words of text that reads."""
+"""The first words of SQL text that reads."""
 WRITING = frozenset({"insert", "update", "delete", "merge"})
 RESTRICTED_WRITES = "restricted_writes"
-"""In a session's `info`: it writes only rows that belong to the principal."""
+"""The key in a session's `info` that restricts writes to rows of the principal."""
 RESTRICTED_READS = "restricted_reads"
-"""In a session's `info`: it finds only rows that belong to the principal."""
+"""The key in a session's `info` that restricts reads to rows of the principal."""
 
 
 class ReadOnlyError(RuntimeError):
-    """A ReadSession was asked to write."""
+    """Raised by writes on a ReadSession."""
 
 
 def read_only() -> ReadOnlyError:
@@ -33,7 +33,7 @@ def read_only() -> ReadOnlyError:
 
 
 def is_writing_text(words: str) -> bool:
-    """Whether a `text()` writes, or may write: PostgreSQL would not refuse that on the connections of a ReadSession."""
+    """Whether SQL text may write: PostgreSQL does not refuse writes on the connections of a ReadSession."""
     found = WORD.findall(words.lower())
     return not found or found[0] not in READING or (found[0] == "with" and not WRITING.isdisjoint(found))
 
@@ -48,7 +48,7 @@ class CheckedSession(Session):
     """A session whose statements are checked. A superuser is not restricted."""
 
     def is_restricted_by(self, *flags: str) -> bool:
-        """Whether one of these flags is set in `info`, and the principal is no superuser."""
+        """Whether one of these keys is set in `info`, and the principal is not a superuser."""
         return any(map(self.info.get, flags)) and not CURRENT_PRINCIPAL.get().is_superuser
 
     def connection(self, *values: Any, **options: Any) -> Connection:
@@ -59,7 +59,7 @@ class CheckedSession(Session):
         return self.trusted_connection(*values, **options)
 
     def trusted_connection(self, *values: Any, **options: Any) -> Connection:
-        """The connection of the session, for statements of the kit, which are not checked."""
+        """The connection of the session for statements of the kit, which are not checked."""
         return super().connection(*values, **options)
 
     def bulk_save_objects(self, *values: Any, **options: Any) -> None:
@@ -75,14 +75,14 @@ class CheckedSession(Session):
         super().bulk_update_mappings(*values, **options)
 
     def _check_bulk(self) -> None:
-        """Refuse the legacy bulk operations, which fire no events, where they would write unchecked."""
+        """Refuse the legacy bulk methods, which fire no events, if their writes would have to be checked."""
 
 
 class ReadOnlySession(CheckedSession):
-    """The synchronous session in a `ReadSession`. It refuses to write."""
+    """The synchronous session of a `ReadSession`. It refuses writes."""
 
     def connection(self, *values: Any, **options: Any) -> Connection:
-        """What is executed past the session does not write either: PostgreSQL would commit it at once."""
+        """A connection that refuses writes too, which PostgreSQL would commit at once (autocommit)."""
         connection = super().connection(*values, **options)
         if not event.contains(connection, "before_execute", refuse_writing_statement):
             event.listen(connection, "before_execute", refuse_writing_statement)
@@ -96,7 +96,7 @@ class ReadOnlySession(CheckedSession):
 
 
 class GuardedSession(CheckedSession):
-    """The synchronous session in a `WriteSession`. If it is restricted, it refuses to write rows of others."""
+    """The synchronous session of a `WriteSession`. A restricted one refuses to write rows of others."""
 
     def __init__(self, *values: Any, **options: Any) -> None:
         super().__init__(*values, **options)
@@ -113,17 +113,17 @@ class GuardedSession(CheckedSession):
             self.claims.check(self.claims.of_rows(rows, is_final=True), self.trusted_connection)
 
     def check_writes(self, *rows: object) -> None:
-        """Check rows as before a flush, for a caller who stores new rows without one."""
+        """Check rows as before a flush, for code that stores new rows without a flush."""
         if not CURRENT_PRINCIPAL.get().is_superuser:
             self.check_owner(*rows)
             keep_reserved_of(self, rows)
 
     def is_changed(self, row: object) -> bool:
-        """Whether columns of a row are new or changed; a collection of other rows is not in its columns."""
+        """Whether columns of a row are new or changed; collections of other rows do not count."""
         return self.is_modified(row, include_collections=False)
 
     def pending_ids(self) -> Iterator[Claim]:
-        """The new rows that have their ids, to which others may refer; each is checked itself."""
+        """The new rows with ids, to which other rows may refer. Each of them is checked separately."""
         for row in self.new:
             # If the session has a row with this id, and deletes it, the new row replaces it by an UPDATE.
             if isinstance(row, Entity) and row.id is not None and identity_of(row) not in self.identity_map:

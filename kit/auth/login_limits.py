@@ -1,4 +1,4 @@
-"""Login limits: how many failed logins an account, and an address, may have within a window of time."""
+"""Login limits: bounds on the failed logins of an account and from an address within a time window."""
 
 import asyncio
 import functools
@@ -21,13 +21,13 @@ from kit.http.problems import Problem, unavailable
 
 Keys = list[tuple[RateLimitItem, str]]
 Attempt = Callable[[], Awaitable[None]]
-"""To be called if the attempt has failed."""
+"""A function that counts the attempt as failed."""
 MEMORY = "memory://"
 OVER_TCP = ("redis://", "rediss://")
 
 
 class MemoryWindow:
-    """The counts of this process, which all of its event loops share. Nothing is waited for."""
+    """Counts in the memory of this process, shared by its event loops. No method suspends."""
 
     def __init__(self) -> None:
         self.limiter = MovingWindowRateLimiter(MemoryStorage())
@@ -46,9 +46,9 @@ Window = MemoryWindow | aio.strategies.MovingWindowRateLimiter
 
 
 class LoginLimits:
-    """Counts failures, each for `window` seconds; `url` is `memory://`, or a Redis that several workers share.
+    """Counts failures for `window` seconds. `url` is `memory://`, or a Redis that several workers share.
 
-    Connections belong to an event loop, so each loop has its own to Redis; the counts are the same.
+    Each event loop has its own connections to Redis, with the same counts.
     """
 
     def __init__(self, url: str, *, per_account: int, per_address: int, window: int) -> None:
@@ -62,7 +62,7 @@ class LoginLimits:
 
     @property
     def window(self) -> Window:
-        """The counts, as the running event loop reaches them."""
+        """The counts, accessed through the connections of the running event loop."""
         return self._in_memory or self._window_of(asyncio.get_running_loop())
 
     def _window_of(self, loop: asyncio.AbstractEventLoop) -> Window:
@@ -84,7 +84,7 @@ class LoginLimits:
         return window
 
     async def _close_at_end(self, loop: asyncio.AbstractEventLoop, pool: ConnectionPool) -> AsyncGenerator[None]:
-        """Closes the connections to Redis when the event loop closes its asynchronous generators, before it ends."""
+        """Close the connections to Redis when the event loop closes its asynchronous generators, before it ends."""
         try:
             yield
         finally:
@@ -93,15 +93,15 @@ class LoginLimits:
             await pool.aclose()
 
     def keys(self, account: str, address: str) -> Keys:
-        """The limits, each with the digest of a name: what a client sends does not decide how long a key is."""
+        """The limits, each with the digest of a name, so that the length of a key does not depend on the client."""
         named = [(self.per_account, account.lower()), (self.per_address, address)]
         return [(item, blake2b(name.encode(errors="replace"), digest_size=16).hexdigest()) for item, name in named]
 
     @asynccontextmanager
     async def attempt(self, account: str, address: str) -> AsyncIterator[Attempt]:
-        """Admits an attempt to log in; a 429 after too many failures, with `Retry-After` until the next one may follow.
+        """Admit a login attempt. Raises a 429 with `Retry-After` after too many failures.
 
-        Attempts that are under way count as failed, so that many at the same time do not pass the limit.
+        Running attempts count as failed, so that concurrent attempts cannot exceed the limit.
         """
         keys = self.keys(account, address)
         self.under_way.update(key for _, key in keys)

@@ -17,7 +17,7 @@ from typing import Annotated, Any, cast
 from weakref import WeakKeyDictionary
 
 import pydantic
-from pydantic import BeforeValidator, Strict
+from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 from sqlalchemy import Connection, Select, TextClause, TextualSelect, UpdateBase, event, inspect
 from sqlalchemy.engine import Compiled, ExecutionContext
@@ -42,6 +42,7 @@ from kit.auth.restricted_reads import OWN_ROWS, mark, parts_of, refuse_text
 from kit.auth.restricted_writes import check_write
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.models.entities import Entity
+from kit.models.forms import Form
 from kit.models.types import MAX_ID
 
 __all__ = [
@@ -73,8 +74,8 @@ def principal_if_absent(value: object) -> object:
 
 Owner = Annotated[
     int,
-    Strict(),
     pydantic.Field(ge=1, le=MAX_ID, validate_default=True),
+    Form("integer"),
     BeforeValidator(principal_if_absent),
 ]
 """The id of the user to whom a row belongs; the principal, if it is left out: give it `default_factory=Absent`."""

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, TypeVar
+from unicodedata import category
 from weakref import WeakKeyDictionary
 
 import pydantic
@@ -14,26 +15,27 @@ from pwdlib.exceptions import UnknownHashError
 from pwdlib.hashers.argon2 import Argon2Hasher
 from pydantic import AfterValidator, SecretStr
 
+from kit.http.encoding import composed
 from kit.http.fairness import CURRENT_CALLER, FairSemaphore
 from kit.http.problems import Problem
 from kit.models.types import storable
 
 T = TypeVar("T")
 MAX_WAITING = 100
-"""Hashes that may wait at a time, so many as are done before a request's deadline; more are refused with a 503."""
+"""The largest number of waiting hashes, which are done before the deadline of a request; others are a 503."""
 MAX_SECONDS = 10
-"""How long a hash may wait."""
-OF_NOBODY = "$argon2id$v=19$m=65536,t=3,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-"""A hash that no password has; to verify against it takes as long as against a real one."""
+"""The longest wait of a hash, in seconds."""
+UNKNOWN_USER_HASH = "$argon2id$v=19$m=65536,t=3,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+"""A hash that no password has, verified for unknown users, so that their logins take as long as others."""
 
 hasher = PasswordHash([Argon2Hasher(parallelism=1)])
-"""64 MiB and three passes, as in RFC 9106, but in one lane: four are four threads, and leave no core to the others."""
+"""64 MiB and three passes as in RFC 9106, but one lane: four lanes are four threads, which would occupy all cores."""
 queues: WeakKeyDictionary[asyncio.AbstractEventLoop, FairSemaphore] = WeakKeyDictionary()
 """Of each event loop: one hash is made at a time, and the others wait."""
 
 
 def be_nice() -> None:
-    """A hash keeps a core busy for a tenth of a second: let the requests go first."""
+    """Lower the priority of this thread: a hash occupies a core for 0.1 s, and requests should go first."""
     if sys.platform == "linux":  # pragma: no branch  elsewhere a thread has no priority of its own
         os.setpriority(os.PRIO_PROCESS, 0, 10)
 
@@ -50,20 +52,27 @@ Password = Annotated[SecretStr, AfterValidator(storable_secret), pydantic.Field(
 """8 to 128 characters; never shown, not in a `repr` either."""
 
 
+def prepared(password: str) -> str:
+    """The password as it is hashed: with plain blanks, in the form NFC (RFC 8265, OpaqueString)."""
+    if password.isascii():
+        return password
+    return composed("".join(" " if category(character) == "Zs" else character for character in password))
+
+
 async def hashed(password: SecretStr) -> str:
     """The argon2id hash of a password: 64 MiB and about 0.1 s, in a thread."""
-    return await beside("new", lambda: hasher.hash(password.get_secret_value()))
+    return await beside("new", lambda: hasher.hash(prepared(password.get_secret_value())))
 
 
 async def verified(password: str, known: str | None) -> tuple[bool, str | None]:
-    """Whether it is the password of this hash, and its new hash if the parameters have changed since.
+    """Whether a password matches a hash, and a new hash if the hash has old parameters.
 
-    It takes as long where there is no hash. What cannot be hashed, and a hash that is damaged, is no match.
+    It takes the same time without a hash. A damaged hash, and a password that cannot be hashed, do not match.
     """
 
     def verify() -> tuple[bool, str | None]:
         try:
-            return hasher.verify_and_update(password, known or OF_NOBODY)
+            return hasher.verify_and_update(prepared(password), known or UNKNOWN_USER_HASH)
         except (UnicodeEncodeError, UnknownHashError):
             return False, None
 
@@ -71,7 +80,7 @@ async def verified(password: str, known: str | None) -> tuple[bool, str | None]:
 
 
 async def beside(lane: str, work: Callable[[], T]) -> T:
-    """Do this work in the thread; a 503 if too many wait. The lanes, and the callers in each of them, take turns."""
+    """Execute work in the thread. Raises a 503 if too many wait. Lanes, and the callers in each lane, take turns."""
     queue, turn = current_queue(), f"{lane} {CURRENT_CALLER.get()}"
     if not queue.take(turn) and not await queue.wait(turn, MAX_SECONDS):
         raise Problem(503, "Too many passwords at once; try again.", kind="unavailable", headers={"Retry-After": "1"})

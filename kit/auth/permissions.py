@@ -1,4 +1,4 @@
-"""Permissions: the rule that says who may use an operation, and the problems of those who may not."""
+"""Permissions: the groups of callers who may use an operation, and the problems for refused callers."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -21,7 +21,7 @@ class Who(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Permissions:
-    """Who may use each kind of operation of a resource; superusers where nothing is said."""
+    """The permissions of a resource by kind of operation. The default is superusers."""
 
     read: Who = Who.SUPERUSERS
     create: Who = Who.SUPERUSERS
@@ -29,7 +29,7 @@ class Permissions:
     change: Who = Who.SUPERUSERS
 
     def of(self, method: str, path: str) -> Who:
-        """GET and HEAD read, POST creates (`…/bulk` many at once), and every other method changes."""
+        """The permission of a method: GET and HEAD read, POST creates (`bulk` at `…/bulk`), other methods change."""
         if method in ("GET", "HEAD"):
             return self.read
         if method == "POST":
@@ -38,7 +38,7 @@ class Permissions:
 
 
 def unauthenticated(detail: str = "A valid token is needed: see POST /auth/token.") -> Problem:
-    """A 401, with the challenge that RFC 6750 asks for."""
+    """A 401, with the challenge of RFC 6750."""
     return Problem(401, detail, kind="unauthenticated", headers={"WWW-Authenticate": "Bearer"})
 
 

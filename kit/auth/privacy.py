@@ -1,4 +1,4 @@
-"""Privacy: which columns of a table only superusers and the owner of a row may see."""
+"""Privacy: the columns of a table that only superusers and the owner of a row may see."""
 
 from collections.abc import Collection
 from functools import cache
@@ -9,7 +9,7 @@ from kit.auth.permissions import forbidden
 from kit.models.entities import Entity
 from kit.models.privacy import is_private
 
-NOTHING: frozenset[str] = frozenset()
+NO_FIELDS: frozenset[str] = frozenset()
 
 
 def private_columns(table: Table) -> frozenset[str]:
@@ -18,11 +18,11 @@ def private_columns(table: Table) -> frozenset[str]:
 
 @cache
 def private_fields_of(entity: type[Entity]) -> frozenset[str]:
-    """The fields that principals without the role `superuser` may not see of rows of others."""
+    """The fields that only the owner of a row and superusers may see."""
     return private_columns(inspect(entity).local_table)
 
 
 def refuse_private(fields: Collection[str]) -> None:
-    """A 403 for a filter or sort by a private field, which would tell its values too."""
+    """Raise a 403 for a filter or sort by private fields, which would reveal their values."""
     for name in fields:
         raise forbidden(f"Only superusers may filter or sort by {name}.")

@@ -1,4 +1,4 @@
-"""Reserved fields: those that only superusers may set, which an entity names in `reserved` with their first values."""
+"""Reserved fields: only superusers may set them. An entity declares them in `reserved`, with their initial values."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,7 +12,7 @@ from kit.models.entities import Entity
 
 
 def keep_reserved(row: Entity, session: Session | None = None) -> None:
-    """Give the reserved fields of a row their first values, or those that they had before."""
+    """Reset the reserved fields of a row to their initial values, or to their previous values."""
     state = inspect(row)
     for name, first in row.reserved.items():
         history = state.attrs[name].history

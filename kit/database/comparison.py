@@ -14,8 +14,8 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
 from alembic.runtime.plugins import Plugin
 from alembic.util import DispatchPriority, PriorityDispatchResult
-from sqlalchemy import CheckConstraint, Connection, Index, Table, text
-from sqlalchemy.sql.elements import conv
+from sqlalchemy import CheckConstraint, Connection, Dialect, Index, Table, text
+from sqlalchemy.sql.elements import TextClause, conv
 from sqlalchemy.types import SchemaType
 
 from kit.database.definitions import Definitions, Named, actual, wanted
@@ -62,8 +62,17 @@ def compare_checks(
     retyped = {op.column_name for op in found.ops if isinstance(op, ops.AlterColumnOp) and is_schema_type(op)}
     for constraint in sorted(named_checks(model), key=lambda check: str(check.name)):
         if constraint.name in changed and not retyped.intersection(column.name for column in constraint.columns):
-            found.ops.append(ops.CreateCheckConstraintOp.from_constraint(constraint))
+            found.ops.append(creation(constraint, name, context.dialect))
     return DONE
+
+
+def creation(constraint: CheckConstraint, table: str, dialect: Dialect | None) -> ops.CreateCheckConstraintOp:
+    """The operation, with the condition as text: one of columns would be added to the table of the model again."""
+    options = {"include_table": False, "literal_binds": True}
+    condition = constraint.sqltext
+    if not isinstance(condition, TextClause):
+        condition = text(escaped(str(condition.compile(dialect=dialect, compile_kwargs=options))))
+    return ops.CreateCheckConstraintOp(conv(str(constraint.name)), table, condition)
 
 
 def is_schema_type(op: ops.AlterColumnOp) -> bool:

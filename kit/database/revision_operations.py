@@ -1,18 +1,20 @@
 """Operations of migrations beyond those of Alembic: comments, UPDATEs of new columns, and the types of enums."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.autogenerate.render import _repr_type
 from alembic.operations import ops
+from sqlalchemy import Dialect
 from sqlalchemy import Enum as EnumType
-from sqlalchemy.types import TypeEngine
-
-from kit.models.types import MoneyColumn
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 
 @dataclass
@@ -63,26 +65,41 @@ def render_comment(_: AutogenContext, op: CommentOp) -> str:
 
 @renderers.dispatch_for(FillOp)
 def render_fill(context: AutogenContext, op: FillOp) -> list[str]:
-    value = literal(context, op.value)
-    if isinstance(op.type, MoneyColumn):  # it converts amounts to cents on SQLite
-        context.imports.add("from kit.models.types import MoneyColumn")
-        kind = "MoneyColumn()"
-    else:
-        kind = _repr_type(op.type, context)
+    kind, value = _repr_type(op.type, context), stored_literal(context, op.type, op.value)
     return [
         f"rows = sa.table({op.table!r}, sa.column({op.column!r}, {kind}))",
         f"op.execute(rows.update().where(rows.c[{op.column!r}].is_(None)).values({{{op.column!r}: {value}}}))",
     ]
 
 
+def stored_literal(context: AutogenContext, kind: TypeEngine[Any], value: Any) -> str:
+    """A value as Python source, as each database stores it: a migration does without the column types of the kit."""
+    if not isinstance(kind, TypeDecorator) or not type(kind).__module__.startswith("kit."):
+        return literal(context, value)
+    known, other = (literal(context, kind.process_bind_param(value, dialect)) for dialect in DIALECTS)
+    return known if known == other else f'{{"sqlite": {known}}}.get(op.get_bind().dialect.name, {other})'
+
+
+DIALECTS: Sequence[Dialect] = (sqlite.dialect(), postgresql.dialect())  # type: ignore[no-untyped-call]
+
+
 def literal(context: AutogenContext, value: Any) -> str:
     """A value as Python source. The imports that it needs are added to the migration."""
-    if isinstance(value, Decimal):
-        context.imports.add("from decimal import Decimal")
     if isinstance(value, datetime):
         context.imports.add("from datetime import UTC, datetime")
-        return "datetime.now(UTC)"
-    if isinstance(value, date):
+        return "datetime.now(UTC)" if abs(value - datetime.now(UTC)) < timedelta(days=1) else utc_literal(value)
+    if isinstance(value, date) and value == datetime.now(UTC).date():
         context.imports.add("from datetime import date")
         return "date.today()"
+    kind = type(value)
+    if kind in IMPORTED:
+        context.imports.add(f"from {kind.__module__} import {kind.__name__}")
+        return repr(value).removeprefix("datetime.")
     return repr(value)
+
+
+IMPORTED = (Decimal, date, time, timedelta, UUID)
+
+
+def utc_literal(moment: datetime) -> str:
+    return f"datetime.fromisoformat({moment.isoformat()!r})"

@@ -6,16 +6,18 @@
 """
 
 from collections.abc import Iterable, Iterator
-from datetime import date
+from datetime import date, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from typing import Any
+from uuid import UUID
 
 from alembic.migration import MigrationContext
 from alembic.operations import ops
 from alembic.util import CommandError
 from sqlalchemy import Column, Connection, MetaData
 from sqlalchemy import Enum as EnumType
+from sqlalchemy.types import TypeDecorator
 
 from kit.database.definitions import Definitions
 from kit.database.portability import make_portable
@@ -129,8 +131,14 @@ def default_of(column: Column[Any]) -> Any:
     value = default.arg(None) if default.is_callable else default.arg
     if isinstance(value, Enum):
         return value.name if isinstance(column.type, EnumType) else value.value
-    same_for_all = (date, list, dict) if default.is_callable else (bool, int, float, str, Decimal, date, list, dict)
-    return value if isinstance(value, same_for_all) else None
+    is_of_kit = isinstance(column.type, TypeDecorator) and type(column.type).__module__.startswith("kit.")
+    constant = isinstance(value, CONSTANTS) or (is_of_kit and value is not None)
+    return value if isinstance(value, OF_FACTORIES) or (constant and not default.is_callable) else None
+
+
+CONSTANTS = (bool, int, float, str, bytes, Decimal, time, timedelta, UUID)
+OF_FACTORIES = (date, list, dict)
+"""The types of values that a default factory gives to all rows alike."""
 
 
 def loosened(op: ops.MigrateOperation) -> Iterator[ops.MigrateOperation]:

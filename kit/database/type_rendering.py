@@ -11,7 +11,7 @@ from sqlalchemy import VARCHAR, DateTime, LargeBinary
 from sqlalchemy.dialects.postgresql import BYTEA
 from sqlmodel.sql.sqltypes import UTCDateTime
 
-from kit.models.types import MoneyColumn
+from kit.models.columns import DecimalColumn, DurationColumn, JsonColumn, MemberColumn, TextColumn
 
 
 def render_type(kind: str, thing: object, context: AutogenContext) -> str | Literal[False]:
@@ -24,9 +24,22 @@ def render_type(kind: str, thing: object, context: AutogenContext) -> str | Lite
         return "UTCDateTime()"  # imported by script.py.mako
     if isinstance(thing, LargeBinary | BYTEA):
         return "sa.LargeBinary()"
-    if isinstance(thing, MoneyColumn):
-        return 'sa.Numeric(10, 2).with_variant(sa.BigInteger(), "sqlite")'
-    return False
+    return kit_type(thing) or False
+
+
+def kit_type(thing: object) -> str | None:
+    """What a column type of the kit is on each database."""
+    if isinstance(thing, DecimalColumn):
+        numeric = f"sa.Numeric({thing.digits}, {thing.places})" if thing.is_fixed else "sa.Numeric()"
+        sqlite = "sa.BigInteger()" if thing.is_number else f"sa.String({thing.digits + 1})"
+        return f'{numeric}.with_variant({sqlite}, "sqlite")'
+    if isinstance(thing, DurationColumn):
+        return 'sa.Interval().with_variant(sa.BigInteger(), "sqlite")'
+    if isinstance(thing, JsonColumn):
+        return "sa.JSON()"
+    if isinstance(thing, MemberColumn) and thing.length is None:
+        return "sa.BigInteger()"
+    return text_by_code_point(f"length={thing.length}") if isinstance(thing, TextColumn | MemberColumn) else None
 
 
 def text_column(thing: VARCHAR, context: AutogenContext) -> str:
@@ -34,6 +47,10 @@ def text_column(thing: VARCHAR, context: AutogenContext) -> str:
     length = "" if thing.length is None else f"length={thing.length}"
     if context.dialect is not None and context.dialect.name == "postgresql" and thing.collation != "C":
         return f"sa.String({length})"
+    return text_by_code_point(length)
+
+
+def text_by_code_point(length: str) -> str:
     return f'sa.String({length}).with_variant(sa.String({", ".join(filter(None, [length, COLLATION]))}), "postgresql")'
 
 

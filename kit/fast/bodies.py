@@ -18,6 +18,7 @@ from kit.fast.listeners import of_object
 from kit.fast.mappings import mapping_of
 from kit.models.children import nested_bodies
 from kit.models.entities import Body, Entity
+from kit.models.fields import rules_of
 
 SQLALCHEMY_LISTENERS = 1
 """The number of `init` listeners of SQLAlchemy itself."""
@@ -76,7 +77,7 @@ def defaults_of(entity: type[Entity], body: type[Body]) -> Defaults | None:
     defaults: dict[str, Callable[[], Any] | None] = {}
     for name, field in entity.model_fields.items():
         other = body.model_fields.get(name)
-        if other is not None and (field.annotation != other.annotation or field.metadata != other.metadata):
+        if other is not None and rules_of(field) != rules_of(other):
             return None
         if other is None and field.is_required():
             return None

@@ -80,7 +80,10 @@ def columns_of(entity: type[Any]) -> dict[str, Column[Any]]:
 def value_type(kind: TypeEngine[Any]) -> type | None:
     """The Python type of a column's values; None if it is unknown or mutable."""
     if isinstance(kind, TypeDecorator):
-        return value_type(kind.impl_instance) if type(kind).__module__.startswith(KNOWN_DECORATORS) else None
+        if not type(kind).__module__.startswith(KNOWN_DECORATORS):
+            return None
+        if type(kind).python_type is TypeDecorator.python_type:
+            return value_type(kind.impl_instance)
     try:
         python_type = kind.python_type
     except NotImplementedError:

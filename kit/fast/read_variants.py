@@ -23,15 +23,16 @@ from pydantic.fields import FieldInfo
 from kit.fast.embedding import Relation, relation_of
 from kit.fast.mappings import EntityMapping, mapping_of, value_type
 from kit.models.entities import Entity
+from kit.models.kinds import shape_of_field
 from kit.models.reads import Read
-from kit.query.values import plain_type
 
 SAME_IN_JSON = (str, int, bool, float, Decimal, datetime, date, UUID)
 """Types whose values pydantic and `to_json` write alike."""
 DRIVER_TYPES: Mapping[type, tuple[type, ...]] = {UUID: (asyncpg.pgproto.pgproto.UUID,)}
 """Subclasses that drivers return for a type; `to_json` writes them alike."""
 HARMLESS_METADATA = (
-    "annotated_types", "pydantic.types", "pydantic.json_schema", "pydantic._internal._fields", "sqlmodel.main"
+    "annotated_types", "pydantic.types", "pydantic.json_schema", "pydantic._internal._fields", "sqlmodel.main",
+    "kit.models.forms", "kit.models.fields",
 )  # fmt: skip
 """Modules whose annotations describe a value or refuse it, and never change it."""
 KIT_TYPES = ("kit.models.types", "kit.auth.ownership")
@@ -78,9 +79,9 @@ def nested_variants(read: type[Read]) -> dict[str, type[Read]]:
 def stored_types(read: type[Read]) -> list[tuple[str, tuple[type, ...]]]:
     """The columns of a variant that shows stored values, with the types that a stored value can have."""
     fields = [(name, field) for name, field in read.model_fields.items() if name not in nested_variants(read)]
-    kinds = {name: plain_type(field.annotation) for name, field in fields}
+    shapes = {name: shape_of_field(field) for name, field in fields}
     return [
-        (name, (*_types_of(kind), *((NoneType,) if is_nullable else ()))) for name, (kind, is_nullable) in kinds.items()
+        (name, (*_types_of(shape.plain), *((NoneType,) if shape.is_nullable else ()))) for name, shape in shapes.items()
     ]
 
 
@@ -109,7 +110,7 @@ def _defines(part: type, name: str) -> bool:
 
 def _shows_column(name: str, field: FieldInfo, mapping: EntityMapping) -> bool:
     """Whether a field shows the value of the column of the same name."""
-    column, (kind, _) = mapping.columns.get(name), plain_type(field.annotation)
+    column, kind = mapping.columns.get(name), shape_of_field(field).plain
     if column is None or not isinstance(kind, type):
         return False
     stored = value_type(column.type)

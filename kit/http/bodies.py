@@ -1,4 +1,4 @@
-"""Request bodies: read at a minimum rate, once, of a bounded size, and parsed as strict JSON (RFC 8259)."""
+"""Request bodies: read at a minimum rate, of a bounded size, and parsed as strict JSON in composed text (NFC)."""
 
 import asyncio
 import json
@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope
 
+from kit.http.encoding import composed
 from kit.http.fairness import Caller
 from kit.http.problems import Problem, malformed, unavailable
 
@@ -176,7 +177,8 @@ def refuse_encoded(given: Mapping[bytes, bytes]) -> None:
 def parse(body: bytes) -> Any:
     """Parse a JSON document. Raises a 400 for wrong syntax or encoding, too deep nesting, and duplicate keys."""
     try:
-        return DECODER.decode(body.decode("utf-8-sig"))
+        value = DECODER.decode(body.decode("utf-8-sig"))
+        return value if is_composed(body) else compose(value)
     except UnicodeDecodeError as failure:
         raise malformed("The body is not UTF-8.") from failure
     except json.JSONDecodeError as failure:
@@ -185,6 +187,22 @@ def parse(body: bytes) -> Any:
         raise malformed("The body is nested too deeply.") from failure
     except ValueError as failure:
         raise malformed(f"The body has a number with more than {MAX_DIGITS} digits.") from failure
+
+
+def is_composed(body: bytes) -> bool:
+    """Whether all text is in the form NFC, as ASCII is, and no escape hides other text."""
+    return body.isascii() and b"\\u" not in body
+
+
+def compose(value: Any) -> Any:
+    """The same value with its texts, and the names of members, in the form NFC."""
+    if isinstance(value, str):
+        return composed(value)
+    if isinstance(value, list):
+        return [compose(part) for part in value]
+    if isinstance(value, dict):
+        return _without_duplicates([(composed(name), compose(part)) for name, part in value.items()])
+    return value
 
 
 def _refuse_constant(name: str) -> NoReturn:

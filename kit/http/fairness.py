@@ -1,4 +1,4 @@
-"""Fairness: which caller a request counts for, and a semaphore and a connection pool that serve callers in turns."""
+"""Fairness: the caller of a request, and a semaphore and a connection pool that serve callers in turns."""
 
 import asyncio
 import ipaddress
@@ -17,15 +17,15 @@ Caller = int | str
 CURRENT_CALLER: ContextVar[Caller] = ContextVar("current_caller", default="")
 """The caller of the request that this task serves; empty outside of requests."""
 MAX_WAITING_FOR_CONNECTION = 100_000
-"""A bound that admission keeps low: `MAX_IN_FLIGHT` requests are there at a time."""
+"""A nominal bound: admission limits the requests to `MAX_IN_FLIGHT`."""
 CALLER = "kit.caller"
 """The key of the caller in the `record_info` of a connection."""
 
 
 def caller_of(scope: Scope, known: Mapping[bytes, int]) -> Caller:
-    """The user of the request's credentials, if these are known to be valid; else the network of its client.
+    """The user of the request's credentials, if they were valid before; otherwise the network of the client.
 
-    Credentials that nobody has checked yet count for the address, so that inventing them wins nothing.
+    Requests with unchecked credentials count for the address, so that invented credentials have no advantage.
     """
     if known:
         for name, value in scope["headers"]:
@@ -38,7 +38,7 @@ def caller_of(scope: Scope, known: Mapping[bytes, int]) -> Caller:
 
 
 def network_of(address: str) -> str:
-    """The address itself; for IPv6, the /64 that one customer is given as a rule (RFC 6177)."""
+    """The address; for IPv6 the /64 network, which one customer usually gets (RFC 6177)."""
     if ":" not in address:
         return address
     try:
@@ -63,7 +63,7 @@ class FairSemaphore:
         self.queues: dict[Caller, deque[asyncio.Future[bool]]] = {}
 
     def take(self, caller: Caller) -> bool:
-        """Take a place if there is one now."""
+        """Take a place if one is free."""
         if self.free <= 0:
             return False
         self.free -= 1
@@ -71,7 +71,7 @@ class FairSemaphore:
         return True
 
     async def wait(self, caller: Caller, seconds: float) -> bool:
-        """Wait for a place, after `take` found none. False if there is none in time, or too many wait."""
+        """Wait for a place after `take` returned False. Returns False after the timeout, or if too many wait."""
         if self.waiting >= self.max_waiting and not self.drop_other_than(caller):
             return False
         turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -90,7 +90,7 @@ class FairSemaphore:
             self.give_up(caller, turn)
 
     def give_up(self, caller: Caller, turn: "asyncio.Future[bool]") -> None:
-        """Take a request out of the queue, if it is still there."""
+        """Remove a request from the queue, if it still waits."""
         queue = self.queues.get(caller, ())
         if turn in queue:
             self.leave(caller, turn)
@@ -105,7 +105,7 @@ class FairSemaphore:
             self.queues[caller] = queue  # behind the others, who have their turns first
 
     def drop_other_than(self, caller: Caller) -> bool:
-        """Refuse the last waiting request of the caller who has the most, unless it is this caller."""
+        """Refuse the last waiting request of the caller with the most, unless that is this caller."""
         longest = max(self.queues, key=lambda other: len(self.queues[other]), default=caller)
         if longest == caller or len(self.queues[longest]) <= len(self.queues.get(caller, ())) + 1:
             return False
@@ -113,7 +113,7 @@ class FairSemaphore:
         return True
 
     def release(self, caller: Caller) -> None:
-        """Give a place back, or to the waiting caller who holds the fewest."""
+        """Release a place, or pass it to the waiting caller with the fewest places."""
         self.held[caller] -= 1
         if not self.held[caller]:
             del self.held[caller]
@@ -128,7 +128,7 @@ class FairSemaphore:
         self.free += 1
 
     def is_greedy(self, caller: Caller) -> bool:
-        """Whether this caller uses more than its part, so that others are short of places because of it."""
+        """Whether this caller uses more than its share of the places."""
         callers = self.held.keys() | self.queues.keys() | {caller}
         used = self.held[caller] + len(self.queues.get(caller, ()))
         return len(callers) > 1 and used * len(callers) > self.limit - self.free + self.waiting
@@ -163,7 +163,7 @@ class FairPool(AsyncAdaptedQueuePool):
             self.turns.release(caller)
             raise
         info = connection.record_info
-        assert info is not None  # of a connection that is not detached
+        assert info is not None  # never None for a connection that is not detached
         info[CALLER] = caller
         return connection
 

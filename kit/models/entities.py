@@ -17,15 +17,18 @@ from pydantic import (
     model_validator,
 )
 from pydantic_core import PydanticUndefined
-from sqlalchemy import Index, MetaData, String, Table, event, inspect
+from sqlalchemy import Index, Integer, MetaData, Table, event, inspect
 from sqlalchemy.orm import Mapper, declared_attr
 from sqlalchemy.orm.attributes import set_attribute
-from sqlmodel import AutoString, Field, SQLModel
+from sqlmodel import Field, SQLModel
 
+from kit.models.columns import BIGINT
+from kit.models.fields import harden
 from kit.models.naming import NAMES
 from kit.models.privacy import hidden_fields
 from kit.models.relationships import complete, leave_children_to_the_database
-from kit.models.types import BIGINT, new_uuid
+from kit.models.tables import complete_table, type_columns
+from kit.models.types import new_uuid
 
 SQLModel.metadata.naming_convention = NAMES
 
@@ -49,8 +52,8 @@ ROW_OF_BODY: ContextVar[Callable[[Any, Any], Any] | None] = ContextVar("row_of_b
 class Stamped(SQLModel):
     """The columns that the service itself writes: version and timestamps."""
 
-    version: int = Field(default=1, description="Rises by one with every change; the ETag.")
-    created_at: datetime = Field(default_factory=now, description="UTC, RFC 3339.")
+    version: int = Field(default=1, sa_type=Integer, description="Rises by one with every change; the ETag.")
+    created_at: datetime = Field(default_factory=now, index=True, description="UTC, RFC 3339.")
     updated_at: datetime = Field(default_factory=now, sa_column_kwargs={"onupdate": now}, description="UTC, RFC 3339.")
 
 
@@ -67,6 +70,8 @@ class Entity(Stamped):
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
         super().__pydantic_init_subclass__(**options)
         complete(vars(cls).get("__sqlmodel_relationships__", {}))
+        harden(cls)
+        type_columns(cls)
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:
@@ -92,6 +97,8 @@ class Entity(Stamped):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """As SQLModel's, which would put back the value that `@validates` of SQLAlchemy has changed."""
+        if type(value) is datetime and value.tzinfo not in (UTC, None):
+            value = value.astimezone(UTC)  # an answer shows it in UTC
         if name in _validated_fields(type(self)):
             set_attribute(self, name, value)
             self.model_fields_set.add(name)
@@ -135,12 +142,10 @@ class UUIDEntity(Entity):
 
 
 @event.listens_for(Entity, "instrument_class", propagate=True)
-def order_text_by_code_point(mapper: Mapper[Any], _: type) -> None:
-    """Sort text alike on both databases: by code point, as SQLite does, not by the locale of PostgreSQL."""
-    for column in mapper.local_table.columns:
-        if isinstance(column.type, AutoString):
-            length = column.type.length
-            column.type = String(length).with_variant(String(length, collation="C"), "postgresql")
+def complete_mapped_table(mapper: Mapper[Any], entity: type[Entity]) -> None:
+    """Complete a table by what follows from its fields."""
+    if mapper.inherits is None and isinstance(mapper.local_table, Table):
+        complete_table(entity, mapper.local_table)
 
 
 event.listen(Entity, "after_mapper_constructed", leave_children_to_the_database, propagate=True)
@@ -152,6 +157,11 @@ class Body(SQLModel):
     model_config = ConfigDict(extra="forbid")  # type: ignore[assignment]  # SQLModel's own type of it is not public
     read_only: ClassVar[frozenset[str]] = frozenset({"id", *Stamped.model_fields})
     __init__ = BaseModel.__init__  # SQLModel's is for tables, and takes half of the time of each body
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        harden(cls)
 
     @model_validator(mode="before")
     @classmethod

@@ -4,10 +4,10 @@ from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from pydantic_core import PydanticUndefined
 from sqlmodel import SQLModel
 
 from kit.http.principals import CURRENT_PRINCIPAL
+from kit.models.kinds import option
 
 PRIVATE: dict[str, Any] = {"info": {"private": True}}
 """`sa_column_kwargs` of a field that only superusers and the owner of the row may see."""
@@ -39,7 +39,7 @@ def owner_field(model: type[SQLModel]) -> str | None:
     name: str | None = getattr(model, "belongs_to", None)
     if name is None or name not in model.model_fields:
         return None
-    key = _option(model.model_fields[name], "foreign_key")
+    key = option(model.model_fields[name], "foreign_key")
     target = next((table for table in _tables() if isinstance(key, str) and _has_name(table, key)), None)
     return name if target is None or getattr(target, "belongs_to", None) in (None, "id") else None
 
@@ -50,16 +50,10 @@ def is_private(info: Any) -> bool:
 
 
 def _is_private_field(field: Any) -> bool:
-    column, options = _option(field, "sa_column"), _option(field, "sa_column_kwargs")
+    column, options = option(field, "sa_column"), option(field, "sa_column_kwargs")
     return is_private(getattr(column, "info", None)) or (
         isinstance(options, Mapping) and is_private(options.get("info"))
     )
-
-
-def _option(field: Any, name: str) -> Any:
-    """An option of SQLModel's `Field`, which is in the metadata if the field's type is `Annotated`."""
-    values = (getattr(part, name, PydanticUndefined) for part in (field, *field.metadata))
-    return next((value for value in values if value is not PydanticUndefined), None)
 
 
 def _tables(parent: type[SQLModel] = SQLModel) -> Iterator[type[SQLModel]]:

@@ -19,6 +19,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 from sqlmodel import Field, SQLModel
 
+from kit.models.fields import show
 from kit.models.privacy import hidden_fields, private_fields
 
 log = logging.getLogger("kit")
@@ -48,6 +49,11 @@ class Read(SQLModel):
         if "update" in options:
             return super().model_validate(obj, **options)
         return super(SQLModel, cls).model_validate(obj, **options)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        show(cls)
 
     @classmethod
     def of(cls, row: object) -> Self:

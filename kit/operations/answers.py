@@ -1,4 +1,4 @@
-"""Answers: what a handler returned, as the value that FastAPI validates and serializes, with the headers it needs."""
+"""Answers: converts the result of a handler to the value that FastAPI serializes, and adds the headers."""
 
 import functools
 from typing import Any, get_args, get_origin
@@ -21,10 +21,7 @@ from kit.query.related import load_lists
 
 
 def answering(handler: Handler) -> Handler:
-    """The handler, whose session is flushed after it, and whose result is made ready for FastAPI.
-
-    A generator streams its answer: it is left as it is.
-    """
+    """Wrap a handler: flush its session afterwards, and convert its result for FastAPI. Generators are not wrapped."""
     if is_generator(handler):
         return handler
 
@@ -51,7 +48,7 @@ async def load_included(unit: Unit, result: Any) -> None:
 
 
 def ready(unit: Unit, result: Any) -> Any:
-    """The value to validate against the response model. Headers that the client needs go to the unit."""
+    """The value for validation by the response model. Response headers are set in the unit."""
     if isinstance(result, ShownPage):
         return ready_page(unit, result)
     if isinstance(result, Entity):
@@ -72,7 +69,7 @@ def ready_page(unit: Unit, page: ShownPage) -> Any:
 
 
 def page_headers(request: Request, cursor: str | None, total: int | None) -> dict[str, str]:
-    """`Link` to the next page, if there is one, and `X-Total-Count`, if it was asked for."""
+    """`Link` to the next page, if any, and `X-Total-Count`, if requested."""
     headers = {}
     if cursor is not None:
         headers["link"] = f'<{next_page(request, cursor)}>; rel="next"'
@@ -82,7 +79,7 @@ def page_headers(request: Request, cursor: str | None, total: int | None) -> dic
 
 
 def next_page(request: Request, cursor: str) -> str:
-    """A reference relative to this host (RFC 8288), so that it does not depend on the name by which we are called."""
+    """A reference relative to this host (RFC 8288), so that it does not depend on the Host header."""
     parameters = [
         (name, value) for name, value in request.query_params.multi_items() if name not in ("offset", "cursor")
     ]
@@ -108,7 +105,7 @@ def refuse_without_model(route: Any, row: Entity) -> None:
 
 
 def ready_outcome(unit: Unit, outcome: Outcome) -> Response:
-    """What `on_error=skip` answers: 207, with what was created and what failed."""
+    """The response for `on_error=skip`: a 207 with the created rows and the failures."""
     read = item_variant(unit) or Read
     failed = [{**part, "problem": content(unit.request.scope, part["problem"])} for part in outcome.failed]
     by_alias = unit.request.scope["route"].response_model_by_alias
@@ -117,7 +114,7 @@ def ready_outcome(unit: Unit, outcome: Outcome) -> Response:
 
 
 def item_variant(unit: Unit) -> type[Read] | None:
-    """The read variant of which the response model is a list; None if it is something else."""
+    """The read variant in a response model `list[Variant]`; None for other response models."""
     model = unit.request.scope["route"].response_model
     return variant_of(get_args(model)[0]) if get_origin(model) is list else None
 

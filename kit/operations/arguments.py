@@ -1,9 +1,9 @@
-"""Arguments that the unit of work has already: the session, the caller, and what is made of the request alone.
+"""Arguments from the unit of work: session, caller, and values that depend on the request alone, without FastAPI.
 
-FastAPI solves each dependency anew for every request, which takes longer than a read. So an operation whose only
-dependencies are those of the kit is served by an inner route: its handler declares to FastAPI what is left, such as the
-id in the path and the body, and gets the rest from its unit. FastAPI solves all dependencies of other operations, and
-of every operation while one of them is overridden.
+FastAPI solves each dependency again for every request, which takes longer than a read. So an operation whose only
+dependencies are those of the kit is served by an inner route, which declares to FastAPI only the other parameters, such
+as the id in the path and the body. FastAPI solves all dependencies of other operations, and of every operation while a
+dependency is overridden.
 """
 
 import functools
@@ -27,7 +27,7 @@ from kit.operations.unit_of_work import UNIT, Handle, Unit
 
 Resolver = Callable[[Unit], Any]
 DONE_BY_UNIT = (check_permission, commit_before_answer)
-"""Dependencies of the whole application that have no value, and that a unit of work does by itself."""
+"""Dependencies of the application without a value, whose work the unit of work does."""
 
 
 def session_of(unit: Unit) -> Any:
@@ -43,7 +43,7 @@ KNOWN: dict[Any, Resolver] = {get_session: session_of, get_read_session: session
 
 
 def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
-    """The name of an argument, what resolves it, and whether that is awaited; None for a dependency FastAPI solves."""
+    """The name of an argument, its resolver, and whether the resolver is async; None if FastAPI has to solve it."""
     make: Any = part.call
     if not part.name:
         return None
@@ -81,7 +81,7 @@ def direct_handle(route: Operation, contexts: Sequence[RouteContext]) -> Handle 
 
 
 def inner_route(context: RouteContext, handler: Handler, names: set[str]) -> APIRoute:
-    """The same operation for FastAPI, without the parameters of these names, which the handler gets from its unit."""
+    """A route for the same operation without the parameters `names`, which the unit of work provides."""
     call = awaitable(handler)
     signature = inspect.signature(handler)
 

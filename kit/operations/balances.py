@@ -1,4 +1,4 @@
-"""Balances: a number that changes within bounds, by one conditional UPDATE instead of a read and a write."""
+"""Balances: columns with bounds, which one conditional UPDATE changes, instead of a read and a write."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from kit.models.entities import now
 
 @dataclass(frozen=True)
 class RejectedMoves:
-    """The ids of rows that do not exist, and of those whose number would have left its bounds."""
+    """The ids of rows that do not exist, and of rows whose balance would have left its bounds."""
 
     missing: set[Any]
     exceeded: set[Any]
 
     def check(self, rows: Mapping[str, Iterable[Any]], amount: str, detail: str) -> None:
-        """A 409 that names the field whose row does not exist, or the amount that was too much."""
+        """Raise a 409 that names the field of a missing row, or the field `amount`, if there are rejected moves."""
         for field, ids in rows.items():
             if self.missing.intersection(ids):
                 raise conflict(field, f"{field} refers to something that does not exist.", "missing-reference")
@@ -39,7 +39,7 @@ async def move_balances(
 ) -> RejectedMoves:
     """Add to the number of each row, by id; no step of any row may lead below 0 or above `most`.
 
-    Rows are locked in the order of their ids first, so that two callers never wait for each other in a circle.
+    Rows are first locked in the order of their ids, so that concurrent calls cannot deadlock.
     """
     entity: Any = inspect(number).class_
     moves = {key: _total_and_extremes(deltas) for key, deltas in _by_row(steps).items()}
@@ -66,7 +66,7 @@ def _by_row(steps: Iterable[tuple[Any, int]]) -> dict[Any, list[int]]:
 
 
 def _total_and_extremes(deltas: list[int]) -> tuple[int, int, int]:
-    """The sum of these steps, and the lowest and the highest sum on the way, from 0."""
+    """The sum of these steps, and the lowest and highest intermediate sum, starting at 0."""
     total = low = high = 0
     for delta in deltas:
         total += delta

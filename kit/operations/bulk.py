@@ -22,7 +22,7 @@ MAX_ELEMENTS = 1000
 
 @dataclass(frozen=True)
 class InvalidElement:
-    """An element that is not valid, in the place of the element."""
+    """Stands for an invalid element of a batch."""
 
     errors: list[ErrorDetails]
 
@@ -41,7 +41,7 @@ def _keep_invalid(value: object, validate: ValidatorFunctionWrapHandler) -> obje
 Batch = Annotated[
     list[Annotated[T, WrapValidator(_keep_invalid)]], Field(min_length=1, max_length=MAX_ELEMENTS), Body()
 ]
-"""A body of 1 to 1,000 elements. One that is not valid is an `InvalidElement`, which `create_many` reports."""
+"""A body of 1 to 1,000 elements. An invalid element is an `InvalidElement`, which `create_many` reports."""
 OnError = Annotated[
     Literal["abort", "skip"],
     Query(description="`abort`: all or nothing. `skip`: leave out what fails, and answer 207 with both."),
@@ -62,7 +62,7 @@ Many = Sequence[Entity] | Outcome
 
 
 async def insert_many(session: WriteSession, entity: type[E], elements: Sequence[Any]) -> list[E]:
-    """The rows of these elements, in order, stored by one INSERT."""
+    """Store elements by one INSERT. Returns their rows in the same order."""
     rows = [entity.model_validate(element) for element in elements]
     await session.insert_all(rows)
     return rows
@@ -71,10 +71,10 @@ async def insert_many(session: WriteSession, entity: type[E], elements: Sequence
 async def create_many(
     session: WriteSession, elements: Sequence[T], on_error: str, make: type[Entity] | Make[T]
 ) -> Many:
-    """The rows of these elements, in order, for a response model that is a list of the read variant.
+    """Store elements. Returns their rows in order, for a response model that is a list of the read variant.
 
-    `make` is the entity, or a function that stores elements in another way. A 422 or 409 points at the element that is
-    to blame: `#/17/age`. With `on_error="skip"` the answer is a 207 with what was created and what failed.
+    `make` is the entity, or a function that stores elements in another way. A 422 or 409 points at the failing element:
+    `#/17/age`. With `on_error="skip"` the response is a 207 with the created rows and the failures.
     """
     store: Make[T] = partial(_insert, make) if isinstance(make, type) else make
     if on_error == "skip":
@@ -110,7 +110,7 @@ async def _create_each(session: WriteSession, elements: Sequence[T], store: Make
 
 
 async def _create_one_by_one(session: WriteSession, elements: Sequence[T], store: Make[T]) -> Sequence[Entity]:
-    """Find the element that fails; or the rows, if what was in their way has gone meanwhile."""
+    """Store elements one by one to find the failing element. Returns the rows if none fails any more."""
     rows: list[Entity] = []
     for index, element in enumerate(elements):
         try:
@@ -122,7 +122,7 @@ async def _create_one_by_one(session: WriteSession, elements: Sequence[T], store
 
 
 def problem_of_element(failure: Exception) -> Problem:
-    """The problem of a single element; a failure that concerns all of them is raised again."""
+    """The problem of a single element. A failure that concerns all elements is raised again."""
     problem = problem_from(failure) if isinstance(failure, HTTPException) else problem_of(failure)
     if problem is None or problem.status_code >= 500 or meaning_of(failure) == "again":
         raise failure
@@ -130,7 +130,7 @@ def problem_of_element(failure: Exception) -> Problem:
 
 
 def within(problem: Problem, place: int | str) -> Problem:
-    """The same problem, whose pointers begin at this element or member of the body: `#/17/age` for `#/age`."""
+    """The problem with pointers relative to the whole body: `#/17/age` for `#/age` of element 17."""
     for error in problem.extra.get("errors", ()):
         error["pointer"] = f"#/{place}{error['pointer'].removeprefix('#')}"
     return problem

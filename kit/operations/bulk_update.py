@@ -18,7 +18,7 @@ Ids = Annotated[list[UUID], Field(min_length=1, max_length=MAX_ELEMENTS)]
 
 
 class Updated(BaseModel):
-    """How many were changed."""
+    """The number of changed rows."""
 
     updated: int
 
@@ -30,9 +30,9 @@ async def change_many(
     changes: Mapping[str, Any],
     *conditions: ColumnElement[bool],
 ) -> Updated:
-    """Make the same changes to all of these rows, or to none: a 404 points at an id that is not there.
+    """Make the same changes to all of these rows, or to none: a 404 points at a missing id.
 
-    Counts the rows that are as wanted afterwards; those that were so before get no new version.
+    The count includes rows that had these values before; they get no new version.
     """
     existing_ids = (
         select(entity.id).where(col(entity.id).in_(ids), *conditions).order_by(col(entity.id)).with_for_update()

@@ -14,12 +14,12 @@ ANY_METHOD = "*"
 
 
 async def get_caller(connection: HTTPConnection) -> Principal | None:
-    """The user who calls; None for nobody. A 401 for a token that is not valid, but on a public route it is ignored."""
+    """The user of the request; None without a token. Raises a 401 for an invalid token, except on public routes."""
     return await runtime_of(connection).authenticator.caller(connection, who_may_use(connection))
 
 
 Caller = Annotated[Principal | None, Depends(get_caller)]
-"""The user who calls, with `id` and `roles`; None for nobody."""
+"""The user of the request, with `id` and `roles`; None without a token."""
 
 
 async def check_permission(connection: HTTPConnection, caller: Caller) -> None:
@@ -28,14 +28,15 @@ async def check_permission(connection: HTTPConnection, caller: Caller) -> None:
 
 
 def who_may_use(connection: HTTPConnection) -> Who:
-    """Who may use the route of this request; superusers, if nothing is known of it."""
+    """The permission of the route of this request; superusers for an unknown route."""
     who = known_access(connection)
-    if who is None:  # the route has taken the place of an equal one
+    if who is None:  # the route has replaced an equal one since the routes were checked
         runtime_of(connection).check_routes()
         who = known_access(connection)
     return who or Who.SUPERUSERS
 
 
 def known_access(connection: HTTPConnection) -> Who | None:
+    """The permission of the route, if it was checked."""
     route, access = id(connection.scope.get("route")), runtime_of(connection).access
     return access.get((route, connection.scope.get("method", ANY_METHOD))) or access.get((route, ANY_METHOD))

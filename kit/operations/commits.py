@@ -1,4 +1,4 @@
-"""Commits of streams: the last part of an answer is sent when its transaction has been committed."""
+"""Commits of streams: the transaction is committed before the last part of the response is sent."""
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -8,16 +8,16 @@ from kit.operations.unit_of_work import ANSWER, commit
 
 
 async def commit_open_transaction(session: ReadSession | WriteSession | None) -> None:
-    """Commit what was written since the last commit, if anything was."""
+    """Commit the changes since the last commit, if there are any."""
     if isinstance(session, WriteSession) and session.in_transaction():
-        await session.prepare_commit()  # what fails here has not been applied
+        await session.prepare_commit()  # a failure here means that nothing was applied
         await commit(session)
 
 
 class CommittingSend:
-    """Sends the messages of an answer, and commits its session before the last one: after that nobody hears a failure.
+    """Sends the messages of a response, and commits its session before the last one.
 
-    If the COMMIT fails, the last message is not sent, so that the client sees a stream that is broken off.
+    If the COMMIT fails, the last message is not sent, so that the client sees an incomplete response.
     """
 
     def __init__(self, send: Send, session: ReadSession | WriteSession | None = None) -> None:
@@ -53,7 +53,7 @@ class CommitBeforeEnd:
 class SessionResponse(Response):
     """A stream, or a response with background tasks, whose session is open until they end.
 
-    What they write is committed; it is rolled back if the client leaves before the end.
+    Their changes are committed at the end, or rolled back if the client disconnects before.
     """
 
     def __init__(self, response: Response, session: ReadSession | WriteSession) -> None:

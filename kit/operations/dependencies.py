@@ -1,4 +1,4 @@
-"""Dependencies of handlers: `Session` and `ReadSession`, which tests may override as any dependency."""
+"""Dependencies of handlers: `Session` and `ReadSession`, which tests may override like any dependency."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,9 +17,9 @@ from kit.runtime import runtime_of
 
 
 async def get_read_session(connection: HTTPConnection) -> AsyncIterator[sessions.ReadSession]:
-    """The session of the unit of work, or one of its own; it is open until the answer has been sent.
+    """The session of the unit of work, or a new one. It is open until the response has been sent.
 
-    Where the route takes `Session` too, both are one session, so that what is written can be read.
+    If the route takes `Session` too, both are the same session, so that reads see uncommitted changes.
     """
     unit = UNIT.get()
     if unit is None and _takes_session(connection):
@@ -31,23 +31,23 @@ async def get_read_session(connection: HTTPConnection) -> AsyncIterator[sessions
 
 
 async def get_session(connection: HTTPConnection) -> AsyncIterator[sessions.WriteSession]:
-    """The session of the unit of work, or one of its own, which `commit_before_answer` commits.
+    """The session of the unit of work, or a new one, which `commit_before_answer` commits.
 
-    What a stream or a background task writes after that is committed at its end.
+    Later changes by a stream or a background task are committed at its end.
     """
     async with _writing_session(connection) as session:
         yield session
 
 
 def _takes_session(connection: HTTPConnection) -> bool:
-    """Whether a plain route takes `Session`, and no test has overridden that."""
+    """Whether a plain route takes `Session`, and no test has overridden it."""
     is_overridden = get_session in connection.scope["app"].dependency_overrides
     return not is_overridden and id(connection.scope.get("route")) in runtime_of(connection).writing
 
 
 @asynccontextmanager
 async def _writing_session(connection: HTTPConnection) -> AsyncIterator[sessions.WriteSession]:
-    """The session with which a request writes; outside of a unit, it is that of the dependency that came first."""
+    """The write session of a request. Outside of a unit of work the first dependency creates it."""
     unit, answer = UNIT.get(), connection.scope[ANSWER]
     if unit is None and answer.session is not None:
         yield answer.session

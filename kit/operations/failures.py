@@ -1,4 +1,4 @@
-"""Failures of handlers: what each means, and the response that the application gives to it."""
+"""Failures of handlers: whether a retry makes sense, and the response of the application's exception handlers."""
 
 import inspect
 from collections.abc import Callable
@@ -18,7 +18,7 @@ def is_temporary(failure: Exception) -> bool:
 
 
 async def handled(request: Request, failure: Exception) -> Response | None:
-    """The response of the application's exception handler; None for a failure that none is for."""
+    """The response of the application's exception handler; None if there is no handler for this exception."""
     meant = problem_of(failure) if isinstance(failure, FAILURES) else failure
     handler = None if meant is None else _handler_of(request, meant)
     if handler is None:

@@ -1,4 +1,4 @@
-"""Handlers: which kind of function one is, told as FastAPI does it: behind `functools.partial` and decorators."""
+"""Handlers: the kind of a handler function, determined as FastAPI does: behind `functools.partial` and decorators."""
 
 import functools
 import inspect
@@ -11,7 +11,7 @@ Handler = Callable[..., Any]
 
 
 def is_generator(handler: Handler) -> bool:
-    """Whether a handler yields its answer."""
+    """Whether a handler is a generator, which streams its response."""
     return any(inspect.isgeneratorfunction(part) or inspect.isasyncgenfunction(part) for part in _forms(handler))
 
 
@@ -28,5 +28,5 @@ def _forms(handler: Handler) -> list[Any]:
 
 
 def awaitable(handler: Handler) -> Callable[..., Awaitable[Any]]:
-    """The handler as it is awaited; one that is not async runs in a thread."""
+    """The handler as an async function. A handler that is not async runs in a thread."""
     return handler if is_coroutine(handler) else functools.partial(run_in_threadpool, handler)

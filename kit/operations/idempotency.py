@@ -1,7 +1,7 @@
 """Idempotency: the first answer to an `Idempotency-Key` is stored with its effect, and replayed to later requests.
 
-The key's row comes first in the transaction, so that of two requests with one key the database lets the second wait
-until the first is decided; whatever becomes of the effect becomes of the row.
+The row of the key is inserted first in the transaction. So a second request with the key waits in the database until
+the first is committed or rolled back, and the key is stored exactly if the effect is.
 """
 
 import asyncio
@@ -29,15 +29,15 @@ from kit.runtime import runtime_of
 REPLAYED = "Idempotency-Replayed"
 LIFETIME = timedelta(hours=24)
 MAX_WAIT_SECONDS = 0.7
-"""Seconds to wait for the first request with this key; then a 409."""
+"""The longest wait for the first request with the same key, in seconds; then a 409."""
 MAX_REMOVED = 5
-"""Expired rows that one request removes in passing: more than it adds, so that none pile up."""
+"""The number of expired rows that a request removes: more than it adds, so that they do not accumulate."""
 DECIDED = (404, 409)
-"""Statuses of failures that the data decided: the first response, as much as a success."""
+"""Statuses of failures caused by the stored data, which are stored as first responses, like successes."""
 UNANSWERED, BROKEN_OFF = 0, 1
-"""Statuses of a key whose first request has no response yet; and will have none, though its handler has committed."""
+"""Statuses of a key without a response: the first request is running; or it has failed after its handler committed."""
 MAX_DELAY_SECONDS = 60
-"""Seconds, beside its deadline, after which a request that has no response has broken off, with its process."""
+"""Seconds after the deadline of a request without a response after which its process must have ended."""
 NOT_STORED = ("content-length", "set-cookie", "date")
 LOCK_TIMEOUT = "55P03"
 INSERT: Mapping[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
@@ -46,7 +46,7 @@ locks: WeakValueDictionary[tuple[asyncio.AbstractEventLoop, bytes], asyncio.Lock
 
 
 class StoredAnswer(SQLModel, table=True):
-    """What a key stands for: the request, by its digest, and the answer that it got."""
+    """A key with the digest of its request, and the response to it."""
 
     __tablename__ = "idempotency_key"
     __table_args__ = (Index(None, "created_at"),)
@@ -61,7 +61,7 @@ class StoredAnswer(SQLModel, table=True):
 
 @asynccontextmanager
 async def exclusive(key: IdempotencyKey) -> AsyncIterator[None]:
-    """One request with this key at a time in this process, so that those who wait do not keep connections busy."""
+    """Serialize the requests with this key in this process, so that waiting requests hold no connections."""
     lock = locks.setdefault((asyncio.get_running_loop(), key.id), asyncio.Lock())
     try:
         async with asyncio.timeout(MAX_WAIT_SECONDS):
@@ -77,7 +77,7 @@ async def exclusive(key: IdempotencyKey) -> AsyncIterator[None]:
 async def execute_once(
     request: Request, key: IdempotencyKey, session: WriteSession, work: Callable[[], Awaitable[Response]]
 ) -> Response:
-    """The response of this work, which is stored in its transaction; or the response that was stored before."""
+    """The response of `work`, which is stored in the same transaction, or the response that was stored before."""
     if not await _claim(session, key):
         return await _replay(request, session, key)
     try:
@@ -103,10 +103,10 @@ async def _first_stored(
 async def _first_response(
     request: Request, session: WriteSession, key: IdempotencyKey, work: Callable[[], Awaitable[Response]]
 ) -> Response:
-    """The response of the work. What it did is undone if the data decided against it.
+    """The response of the work. Its changes are rolled back after a failure caused by the data.
 
-    A handler may commit or roll back itself, which ends the savepoint too. What it committed is not done again, so then
-    every failure is its first response.
+    A handler may commit or roll back itself, which ends the savepoint too. Committed changes must not be repeated, so
+    after a commit every failure is stored as the first response.
     """
     savepoint = await session.begin_nested()
     try:
@@ -122,7 +122,7 @@ async def _first_response(
 
 
 async def _decided(request: Request, failure: Exception) -> Response:
-    """The response to a failure that the data decided; other failures are raised again."""
+    """The response to a failure caused by the data. Other failures are raised again."""
     response = None if is_temporary(failure) else await handled(request, failure)
     if response is None or response.status_code not in DECIDED:
         raise failure
@@ -140,8 +140,8 @@ async def _response_after_commit(
 
 
 async def _note_end(session: WriteSession, key: IdempotencyKey) -> None:
-    """Note that a request has failed after its handler had committed, so that those who ask again are told so."""
-    with suppress(*FAILURES):  # then it is seen by the time that has passed
+    """Store that a request has failed after its handler committed, for the responses to repeated requests."""
+    with suppress(*FAILURES):  # later requests then conclude it from the time that has passed
         await session.rollback()
         unanswered = (col(StoredAnswer.id) == key.id, col(StoredAnswer.status) == UNANSWERED)
         await session.exec(update(StoredAnswer).where(*unanswered).values(status=BROKEN_OFF))
@@ -162,7 +162,7 @@ def _in_flight() -> Problem:
 
 
 async def _claim(session: WriteSession, key: IdempotencyKey) -> bool:
-    """Take the key, unless it was used within its lifetime. Waits for a transaction that has just taken it."""
+    """Claim the key; False if it was used within its lifetime. Waits for a transaction that has just claimed it."""
     insert = INSERT[session.get_bind().dialect.name]
     fields = {"request": key.request, "created_at": now(), "status": UNANSWERED}
     row = insert(StoredAnswer).values(id=key.id, headers={}, body=b"", **fields)
@@ -180,7 +180,7 @@ async def _replay(request: Request, session: WriteSession, key: IdempotencyKey) 
     stored = (await session.exec(select(StoredAnswer).where(StoredAnswer.id == key.id))).one()
     if stored.request not in (key.request, *key.older):
         raise refused("The key was used for another request")
-    if stored.status in (UNANSWERED, BROKEN_OFF):  # its handler has committed a part, and is not done, or broke down
+    if stored.status in (UNANSWERED, BROKEN_OFF):  # the handler has committed, and is still running or has failed
         latest = stored.created_at + timedelta(seconds=runtime_of(request).request_timeout + MAX_DELAY_SECONDS)
         raise _broken_off() if stored.status == BROKEN_OFF or now() > latest else _in_flight()
     return Response(stored.body, stored.status, stored.headers | {REPLAYED: "true"})
@@ -198,9 +198,9 @@ async def _store(session: WriteSession, key: IdempotencyKey, response: Response)
 
 
 async def _remove_expired(session: WriteSession) -> None:
-    """Remove a few expired rows, but none that another transaction has locked."""
+    """Remove a few expired rows. Rows that another transaction has locked are skipped."""
     oldest = select(StoredAnswer.id).where(_is_expired()).order_by(col(StoredAnswer.created_at)).limit(MAX_REMOVED)
-    # PostgreSQL may run a subquery anew for each row, and so remove more; not one that is materialized.
+    # PostgreSQL may execute a subquery again for each row, and remove more rows, unless it is materialized.
     found = oldest.with_for_update(skip_locked=True).cte("oldest").prefix_with("MATERIALIZED", dialect="postgresql")
     await session.execute_trusted(delete(StoredAnswer).where(col(StoredAnswer.id).in_(select(found.c.id))))
 

@@ -1,4 +1,4 @@
-"""Idempotency keys: which request an `Idempotency-Key` stands for, and a digest of what it asked."""
+"""Idempotency keys: the identity of a request with an `Idempotency-Key`, and the digest of its content."""
 
 import hashlib
 import hmac
@@ -26,15 +26,16 @@ HEADER = "Idempotency-Key"
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 NO_LIMITS: Mapping[str, Any] = MappingProxyType({})
 CALLER = "kit.overriding_caller"
-"""In a copy of the scope of a request: the caller of a test."""
+"""The key, in a copy of the ASGI scope, of the caller that an override of a test returns."""
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 @dataclass(frozen=True)
 class IdempotencyKey:
-    """`id` stands for caller, method, path and key, `request` for the query and the body; both are digests.
+    """The digests of a request: `id` of caller, method, path and key, `request` of the query and the body.
 
-    The latter is keyed, because a body may hold a password: with the first secret, and `older` with the others.
+    `request` is a keyed digest (HMAC) with the first secret, because a body may contain a password. `older` are the
+    digests with the other secrets.
     """
 
     id: bytes
@@ -43,7 +44,7 @@ class IdempotencyKey:
 
 
 async def key_of(request: Request, form_limits: Mapping[str, Any] = NO_LIMITS) -> IdempotencyKey | None:
-    """The key of a POST, if it has one; a 422 if it is not 1 to 255 visible ASCII characters, given once."""
+    """The key of a POST, or None. Raises a 422 if it is not 1 to 255 visible ASCII characters, or is repeated."""
     lines = headers(request.scope, b"idempotency-key") if request.method == "POST" else []
     if not lines:
         return None
@@ -61,7 +62,7 @@ async def key_of(request: Request, form_limits: Mapping[str, Any] = NO_LIMITS) -
 
 
 async def _overriding_caller(request: Request) -> int | None:
-    """The id of the caller whom an override of `get_caller` names; FastAPI resolves what that depends on itself."""
+    """The id of the caller that an override of `get_caller` returns; FastAPI solves the override's dependencies."""
     router = APIRouter(dependency_overrides_provider=request.app)
     router.add_api_route("/", _note_caller, methods=["POST"], response_model=None)
     scope = dict(request.scope)
@@ -79,14 +80,14 @@ async def _discard(_: Message) -> None:
 
 
 async def _content(request: Request, form_limits: Mapping[str, Any]) -> Any:
-    """What the body says. A form is read, because its boundary differs each time that it is sent."""
+    """The content of the body. Forms are parsed, because their boundary differs each time that they are sent."""
     body, media_type = await request.body(), header(request.scope, b"content-type") or ""
     if not body:
         return None
     if "json" in media_type:
         return await request.json()
     if media_type.startswith(FORMS):
-        own = BufferedRequest(request.scope, request.receive, body)  # the handler reads and closes another one
+        own = BufferedRequest(request.scope, request.receive, body)  # the handler reads and closes its own
         async with own.form(**form_limits) as form:
             return [[name, await _part(value)] for name, value in form.multi_items()]
     return hashlib.sha256(body).hexdigest()

@@ -15,9 +15,9 @@ TAGS = re.compile(rf"\s*{TAG.pattern}(\s*,\s*{TAG.pattern})*\s*")
 
 
 class Precondition:
-    """Returns a row if `If-Match` is absent, `*`, or names its version; else a 412. A malformed header is a 422.
+    """Returns a row if `If-Match` is absent, `*`, or contains its version. Raises a 412 otherwise.
 
-    The weak form of a version's tag (`W/"2"`, as a compressing proxy makes it) names that version too.
+    Raises a 422 for a malformed header. The weak tag of a version (`W/"2"`, from a compressing proxy) matches too.
     """
 
     def __init__(self, request: Request) -> None:
@@ -42,4 +42,4 @@ async def precondition_of(request: Request) -> Precondition:  # async, so that F
 
 
 IfMatch = Annotated[Precondition, Depends(precondition_of)]
-"""For handlers that change a row: `matching(row)` is the row, if the client means its version."""
+"""For handlers that change a row: `matching(row)` returns the row if its version matches `If-Match`."""

@@ -41,7 +41,7 @@ def _words(text: str) -> list[str]:
 
 
 def _without_noun(name: list[str], tag: list[str]) -> list[str]:
-    """The words of a handler's name without those that name the resource, in the singular or the plural."""
+    """The words of a handler's name without the name of the resource in singular or plural."""
     nouns = {form for word in tag for form in (word, word.removesuffix("s"), word.removesuffix("es"))}
     nouns |= {re.sub("ies$", "y", word) for word in tag}
     return [word for word in name if word not in nouns]
@@ -53,7 +53,7 @@ class Operation(APIRoute):
     permissions: ClassVar[Permissions] = Permissions()
     methods: set[str]
     open_response_class: ClassVar[type[SessionResponse]] = SessionResponse
-    """Of responses that go on with the session of the handler."""
+    """The dependencies of responses that use the session of the handler."""
     is_described = False
     """Whether its OpenAPI is complete."""
 
@@ -82,7 +82,7 @@ class Operation(APIRoute):
         return id(self)
 
     def learn(self, dependant: Dependant) -> None:
-        """Note what the handler and its dependencies take; those of a router that includes this one are known later."""
+        """Store facts about the parameters of the handler and its dependencies, also of including routers."""
         parameters = dict(query_parameters(dependant))
         self.has_known_parameters &= not reads_request(dependant)
         self.ends_dependencies |= any(map(ends_before_answer, dependencies_of(dependant)))
@@ -95,22 +95,23 @@ class Operation(APIRoute):
 
 
 async def serve(route: Operation, handle: Handle, request: Request) -> Response:
-    """Serve a request past FastAPI's dependencies, where that is possible, and no dependency is overridden."""
+    """Serve a request without FastAPI's dependency resolution, if possible and if no dependency is overridden."""
     app = request.scope["app"]
     direct = None if app.dependency_overrides else runtime_of(request).direct.get(id(route))
     return await perform(route, direct or handle, request, ends_dependencies=route.ends_dependencies and not direct)
 
 
 def allowing(**who: Who) -> type[Operation]:
-    """The route class of a resource: who may `read`, `create`, `bulk` and `change`; superusers where nothing is said.
+    """The route class of a resource, with the permissions to `read`, `create`, `bulk` and `change`.
 
-    GET reads, POST creates (a path that ends in `/bulk`: many at once), and every other method changes.
+    `read` is for GET, `create` for POST, `bulk` for POST to a path that ends in `/bulk`, `change` for other methods.
+    The default is `Who.SUPERUSERS`.
     """
     return type("Operation", (Operation,), {"permissions": Permissions(**who)})
 
 
 def dependencies_of(dependant: Dependant) -> Iterator[Dependant]:
-    """The handler and all that it depends on."""
+    """The handler and all of its dependencies."""
     yield dependant
     for part in dependant.dependencies:
         yield from dependencies_of(part)
@@ -123,13 +124,13 @@ def ends_before_answer(dependant: Dependant) -> bool:
 
 
 def query_variant(dependant: Dependant) -> type[ListQuery] | None:
-    """The query variant that this dependency makes, if it makes one."""
+    """The `ListQuery` class of a dependency; None for other dependencies."""
     maker = getattr(dependant.call, "__self__", dependant.call)
     return maker if isinstance(maker, type) and issubclass(maker, ListQuery) else None
 
 
 def query_parameters(dependant: Dependant) -> Iterator[tuple[str, bool]]:
-    """The query parameters that FastAPI reads for a handler, and whether each has one value only."""
+    """The query parameters that FastAPI reads for a handler, and whether each has a single value."""
     for part in dependencies_of(dependant):
         for field in part.query_params:
             kind = field.field_info.annotation
@@ -146,7 +147,7 @@ def is_sequence(kind: Any) -> bool:
 
 
 def reads_request(dependant: Dependant) -> bool:
-    """Whether a query variant, or code that takes the request, reads parameters which FastAPI does not know."""
+    """Whether a `ListQuery`, or code that takes the request, may read parameters unknown to FastAPI."""
     return any(
         query_variant(part) is not None
         or (bool(part.request_param_name or part.http_connection_param_name) and not is_of_the_kit(part))

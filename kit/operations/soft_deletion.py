@@ -1,11 +1,11 @@
-"""Soft deletion: a deleted row is hidden, and its unique values are free for others, until it is restored."""
+"""Soft deletion: a deleted row is hidden and frees its unique values until it is restored."""
 
 from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import ColumnElement, Select, inspect
-from sqlmodel import Index, SQLModel, col, select, text
+from sqlmodel import Field, Index, SQLModel, col, select, text
 
 from kit.database.sessions import WriteSession
 from kit.http.problems import conflict, found
@@ -20,11 +20,11 @@ D = TypeVar("D", bound="Deletable")
 class Deletable(SQLModel):
     """A row that can be deleted and restored."""
 
-    deleted_at: datetime | None = None
+    deleted_at: datetime | None = Field(default=None, index=True)
 
 
 def unique_if_not_deleted(*fields: str) -> Iterator[Index]:
-    """Each of these fields is unique among the rows that are not deleted."""
+    """Partial unique indexes: each of these fields is unique among the rows that are not deleted."""
     condition: Any = text("deleted_at IS NULL")
     for field in fields:
         yield Index(None, field, unique=True, postgresql_where=condition, sqlite_where=condition)
@@ -35,19 +35,19 @@ def is_not_deleted(entity: type[Deletable]) -> ColumnElement[bool]:
 
 
 def not_deleted(thing: D | None) -> D:
-    """The thing, or a 404 if it is not there or deleted."""
+    """The argument. Raises a 404 if it is None or deleted."""
     return found(thing if thing is None or thing.deleted_at is None else None)
 
 
 def with_parent_not_deleted(parent: type[Deletable], statement: S) -> S:
-    """Only rows whose parent is not deleted."""
+    """The statement for rows whose parent is not deleted."""
     return statement.join(parent).where(is_not_deleted(parent))
 
 
 async def refuse_deleted_parents(
     session: WriteSession, parent: type[Deletable], field: str, ids: Collection[Any]
 ) -> None:
-    """A 409 if one of these is not there or deleted."""
+    """Raise a 409 if one of these parents does not exist or is deleted."""
     key: Any = inspect(parent).primary_key[0]
     there = set(await session.exec(select(key).where(key.in_(set(ids)), is_not_deleted(parent))))
     if there != set(ids):
@@ -55,7 +55,7 @@ async def refuse_deleted_parents(
 
 
 class DeletableQuery(ListQuery):
-    """Shows what is not deleted, or with `deleted=true` what is."""
+    """A list query that selects rows that are not deleted, or, with `deleted=true`, the deleted ones."""
 
     extras = (Parameter("deleted", YesNo, "`true`: what is deleted, instead of what is not."),)
 
@@ -64,5 +64,5 @@ class DeletableQuery(ListQuery):
         return super().narrowed(statement).where(~shown if self.given.get("deleted") else shown)
 
     def permitted(self, row: D | None) -> D:
-        """The row, or a 404; with `deleted=true` a deleted one too."""
+        """The row, which may be deleted only with `deleted=true`. Raises a 404 otherwise."""
         return found(row) if self.given.get("deleted") else not_deleted(row)

@@ -32,17 +32,17 @@ if TYPE_CHECKING:
     from kit.operations.route import Operation
 
 Handle = Callable[[Request], Awaitable[Response]]
-"""Resolves the arguments of the handler, calls it, and makes the response: FastAPI's own, or a cheaper one."""
+"""Resolves the arguments of the handler, calls it, and makes the response; FastAPI's own function, or a cheaper one."""
 SAFE = ("GET", "HEAD", "OPTIONS")
 """Methods that change nothing (RFC 9110, section 9.2.1)."""
 COMMIT_TIMEOUT = 5.0
-"""Seconds that a COMMIT may take, whatever the deadline of the request; then its outcome is unknown."""
+"""The longest time for a COMMIT in seconds, independent of the deadline; after it the outcome is unknown."""
 WATCH_AFTER = 0.1
-"""Seconds after which a request is watched; most are answered before."""
+"""Seconds after which the service checks whether the client of a read is still connected."""
 CLIENT_CLOSED_REQUEST = 499
-"""The status that the log shows for a read whose client has disconnected; nobody receives it."""
+"""The status in the log of a read whose client has disconnected."""
 ANSWER = "kit.answer"
-"""In the scope of a request: its `CommittingSend`."""
+"""The key in the ASGI scope of the request's `CommittingSend`."""
 OF_A_BODY = (b"content-type", b"content-length")
 
 UNIT: ContextVar["Unit | None"] = ContextVar("unit", default=None)
@@ -118,7 +118,10 @@ async def _write_once(
     key: IdempotencyKey | None,
     deadline: "Deadline | None",
 ) -> Response:
-    """One transaction. Until its COMMIT begins, nothing of it has happened; without a deadline, it begins later."""
+    """Execute a request in one transaction, which is rolled back unless its COMMIT begins.
+
+    Without a deadline, the COMMIT begins later.
+    """
     if deadline is not None:
         deadline.resume()
     session = runtime.database.write(restricted=route.who is Who.OWNERS, restricted_reads=route.reads is Who.OWNERS)
@@ -144,7 +147,7 @@ async def _answer(handle: Handle, unit: "Unit") -> Response:
 
 
 async def commit(session: WriteSession) -> None:
-    """Commit. If the database goes away meanwhile, or takes too long, the outcome is unknown: a 503 that says so."""
+    """Commit. Raises a 503 with an unknown outcome if the connection is lost or the COMMIT takes too long."""
     try:
         async with asyncio.timeout(COMMIT_TIMEOUT):
             await session.commit()
@@ -155,15 +158,15 @@ async def commit(session: WriteSession) -> None:
 
 
 class Unit:
-    """One attempt. Its session is closed at the end, unless a stream or background tasks go on with it."""
+    """One attempt to execute a request. Its session is closed at the end, unless a stream or a task still uses it."""
 
     def __init__(self, request: Request, session: ReadSession | WriteSession) -> None:
         self.request, self.session = request, session
         self.etag: str | None = None
         self.is_tagged_by_content = False
-        """Whether the ETag is made of the content of the answer, which has no version of its own."""
+        """Whether the ETag is a digest of the content, because the response has no version."""
         self.digest: bytes | None = None
-        """SHA-256 of the content, where it is known already."""
+        """The SHA-256 of the content, if it is already known."""
         self.headers: dict[str, str] = {}
         self.arguments: dict[str, Any] = {}
         """The arguments of the handler that FastAPI does not resolve."""
@@ -173,7 +176,7 @@ class Unit:
         """Whether code of the handler runs after it has returned the response: a stream, or background tasks."""
 
     async def flush(self, *others: Any) -> None:
-        """Write what the handler left to write, so that ids and versions are known; `others` may be sessions too."""
+        """Flush the session, and those among `others`, so that ids and versions are set."""
         if isinstance(self.session, WriteSession):
             await self.session.prepare_commit()
         for session in others:
@@ -181,10 +184,10 @@ class Unit:
                 await session.flush()
 
     def tag_row(self, row: Entity, *, has_related: bool) -> None:
-        """Note the ETag of a row, and where it is if it was created. `has_related`: other rows are embedded in it."""
+        """Set the ETag of a row, and its Location if it was created. `has_related`: other rows are embedded in it."""
         scope = self.request.scope
         if has_related:
-            self.is_tagged_by_content = True  # what is embedded changes without the version of the row
+            self.is_tagged_by_content = True  # embedded rows may change without a new version of this row
         else:
             self.etag = f'"{row.version}"'
         if scope["route"].status_code == 201:
@@ -192,7 +195,7 @@ class Unit:
             self.headers["location"] = f"{path.rstrip('/')}/{row.id}"
 
     def finish(self, response: Response) -> Response:
-        """The response with the headers of this unit; a 304 if the client has it already."""
+        """The response with the headers of this unit; a 304 if `If-None-Match` matches."""
         self.is_open_ended = not hasattr(response, "body") or response.background is not None
         for name, value in self.headers.items():
             response.headers.setdefault(name, value)
@@ -208,7 +211,7 @@ class Unit:
         return not_modified(response) if is_fresh(response.headers["etag"], known.decode("latin-1")) else response
 
     def kept_open(self, route: "Operation", response: Response) -> Response:
-        """The response, which keeps the session open if code goes on with it. FastAPI does so for a generator."""
+        """The response, which keeps the session open if a stream or a background task uses it."""
         if self.is_open_ended and not route.is_generator:
             return route.open_response_class(response, self.session)
         return response
@@ -226,16 +229,16 @@ class Unit:
 
 
 def not_modified(response: Response) -> Response:
-    """The same answer without its body (RFC 9110, section 15.4.5)."""
+    """The 304 for a response: without its body (RFC 9110, section 15.4.5)."""
     answer = Response(status_code=304, background=response.background)
     answer.raw_headers = [item for item in response.raw_headers if item[0] not in OF_A_BODY]
     return answer
 
 
 class Deadline:
-    """Cancels what is awaited inside `async with` when so many seconds have passed since it was entered: a 504.
+    """Cancels the block of an `async with` after these seconds, and raises a 504.
 
-    With `receive`, it is cancelled too when the client disconnects.
+    With `receive`, the block is cancelled too when the client disconnects.
     """
 
     def __init__(self, seconds: float, receive: Receive | None = None) -> None:
@@ -271,13 +274,13 @@ class Deadline:
 
     async def wait_for_disconnect(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
-            pass  # the body of a read, which nobody needs
+            pass  # discards the body of a read
         if not self.scope.expired():  # by the clock already
             self.is_disconnected = True
             self.scope.reschedule(self.loop.time())
 
     def suspend(self) -> None:
-        """Cancel nothing from here on. A 504 if it is too late, for code that has gone on after its cancellation."""
+        """Stop cancelling. Raises a 504 if the deadline has passed, for code that ignores its cancellation."""
         self.watcher.cancel()
         if self.scope.expired():
             raise late()
@@ -285,7 +288,7 @@ class Deadline:
         self.is_suspended = True
 
     def resume(self) -> None:
-        """Go on after `suspend`, with the time that is left."""
+        """Continue after `suspend`, with the remaining time."""
         if self.is_suspended:
             self.is_suspended = False
             self.scope.reschedule(self.moment)

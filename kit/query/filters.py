@@ -1,10 +1,8 @@
 """Filters of lists: `field=value`, `field__op=value` and `q=text`, with the same results on both databases."""
 
-from collections.abc import Callable, Collection, Iterator
-from enum import Enum
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from operator import eq, ge, gt, le, lt
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import ColumnElement, String, and_, func, literal, type_coerce
 from sqlalchemy.ext.compiler import compiles
@@ -12,8 +10,9 @@ from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
+from kit.models.kinds import Shape
 from kit.query.parameters import Parameter, comma_separated
-from kit.query.values import YesNo, plain_type, value_type
+from kit.query.values import Phrase, YesNo, value_type
 
 Column = InstrumentedAttribute[Any]
 MAX_VALUES = 100
@@ -91,22 +90,26 @@ OPERATORS: dict[str, tuple[Callable[[Column, Any], ColumnElement[bool]], str]] =
     ),
 }
 """The operators, each with its condition and its description."""
-ORDERED = ("", "ne", "lt", "lte", "gt", "gte", "in")
-FITTING = {
-    str: ("", "ne", "in", "contains", "startswith"),
-    bool: ("", "ne"),
-    UUID: ("", "ne", "in"),
-    Enum: ("", "ne", "in"),
-}
-"""The operators of a type; other types have those in ORDERED."""
+EQUAL, ORDERED = ("", "ne", "in"), ("", "ne", "lt", "lte", "gt", "gte", "in")
+LIKE = ("contains", "startswith")
+FITTING: Mapping[str, Sequence[str]] = {
+    "boolean": ("", "ne"), "uuid": EQUAL, "address": EQUAL, "member": EQUAL, "integer member": EQUAL,
+    "text": EQUAL + LIKE, "email": EQUAL + LIKE, "url": EQUAL + LIKE, "bytes": (), "json": (),
+}  # fmt: skip
+"""The operators that make sense for a kind of field; for all others it is ORDERED."""
 
 
-def filters_of(name: str, annotation: Any, column: Column) -> Iterator[tuple[Parameter, str]]:
-    """The filters of a field, each as parameter and operator."""
-    plain, nullable = plain_type(annotation)
-    one: Any = value_type(plain, column.type)
-    family = Enum if issubclass(plain, Enum) else plain
-    for operator in (*FITTING.get(family, ORDERED), *(["isnull"] if nullable else [])):
-        kind = {"in": comma_separated(one, MAX_VALUES), "isnull": YesNo}.get(operator, one)
+def operators_of(shape: Shape) -> Sequence[str]:
+    """The operators that a field allows; none if a filter has nothing to ask of it."""
+    fitting = () if shape.kind is None else FITTING.get(shape.kind, ORDERED)
+    return (*fitting, *(["isnull"] if shape.is_nullable else []))
+
+
+def filters_of(name: str, shape: Shape, column: Column) -> Iterator[tuple[Parameter, str]]:
+    """Every filter that a field allows, as parameter and operator."""
+    one: Any = value_type(shape, column.type)
+    others = {"in": comma_separated(one, MAX_VALUES), "isnull": YesNo, **dict.fromkeys(LIKE, Phrase)}
+    for operator in operators_of(shape):
+        kind = others.get(operator, one)
         key = f"{name}__{operator}" if operator else name
         yield Parameter(key, kind, OPERATORS[operator][1], operator == "in"), operator

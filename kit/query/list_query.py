@@ -10,13 +10,14 @@ from sqlalchemy import or_
 from sqlalchemy.orm.interfaces import ORMOption
 from sqlmodel.sql.expression import SelectOfScalar
 
-from kit.auth.privacy import NOTHING, private_fields_of, refuse_private
+from kit.auth.privacy import NO_FIELDS, private_fields_of, refuse_private
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.http.problems import error, invalid
 from kit.models.entities import Entity
 from kit.models.reads import Read
 from kit.models.types import Text
 from kit.query import parameters as parameter
+from kit.query.declarations import check, filtered, indexed, shape_of, sorted_fields
 from kit.query.embedding import (
     MAX_RELATED,
     ListRelation,
@@ -52,13 +53,14 @@ def names(allowed: Sequence[str]) -> Any:
 class ListQuery:
     """The query parameters of a list. A resource declares in a subclass its fields for filters, sort and search.
 
+    Without `filters` and `sorts`, these are the fields with which an index or a unique constraint of the table begins.
     An undeclared parameter is a 422, which lists the declared ones.
     """
 
     model: ClassVar[type[Entity]]
     read: ClassVar[type[Read]]
-    filters: ClassVar[Sequence[str]] = ()
-    sorts: ClassVar[Sequence[str]] = ()
+    filters: ClassVar[Sequence[str]]
+    sorts: ClassVar[Sequence[str]]
     search: ClassVar[Sequence[str]] = ()
     includes: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """The relationships that can be embedded, each with the name of its read variant."""
@@ -77,6 +79,8 @@ class ListQuery:
             raise TypeError(f"{cls.__name__} has no `{missing[0]}`: it needs the table and its read variant.")
         if missing:
             return  # a base class for the queries of resources
+        cls._take_indexed()
+        check(cls)
         fields = ("id", *(name for name in cls.filters if name != "id"))
         filters = [(part, name, operator) for name in fields for part, operator in cls.filters_of(name)]
         cls.conditions = {part.name: (name, operator) for part, name, operator in filters}
@@ -85,8 +89,16 @@ class ListQuery:
         cls.parameters = paging | cls.shaping | {part.name: part for part, _, _ in filters}
 
     @classmethod
+    def _take_indexed(cls) -> None:
+        names = indexed(cls.model, cls.read)
+        if not hasattr(cls, "filters"):
+            cls.filters = filtered(cls.model, names)
+        if not hasattr(cls, "sorts"):
+            cls.sorts = sorted_fields(cls.model, names)
+
+    @classmethod
     def filters_of(cls, name: str) -> Iterator[tuple[Parameter, str]]:
-        return filters_of(name, cls.model.model_fields[name].rebuild_annotation(), getattr(cls.model, name))
+        return filters_of(name, shape_of(cls.model, name), getattr(cls.model, name))
 
     @classmethod
     def paging_parameters(cls) -> Iterator[Parameter]:
@@ -137,8 +149,8 @@ class ListQuery:
         self.included = list(dict.fromkeys(self.given.get("include", ())))
         self.root_path: str = request.scope.get("root_path", "").rstrip("/")
         self.related: dict[str, Mapping[Any, Related]] = {}
-        """What rows embed of relationships to many, by the name of the relationship and the id of the row."""
-        self.hidden = NOTHING if CURRENT_PRINCIPAL.get().is_superuser else private_fields_of(self.model)
+        """The embedded rows of relationships to many, by the name of the relationship and the id of the row."""
+        self.hidden = NO_FIELDS if CURRENT_PRINCIPAL.get().is_superuser else private_fields_of(self.model)
         if self.hidden:
             filtered = {self.conditions[name][0] for name in self.given if name in self.conditions}
             refuse_private(filtered.union(term.removeprefix("-") for term in self.given.get("sort", ())) & self.hidden)

@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 from pydantic import TypeAdapter
 from sqlalchemy import ColumnElement, bindparam, true
 
 from kit.http.problems import error, invalid
 from kit.models.entities import Entity
+from kit.models.kinds import shape_of_field
 from kit.query import cursors
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ class Order:
 
     def cursor_behind(self, secret: bytes, row: Mapping[str, Any]) -> str:
         """The cursor of the page that starts after the row with these values."""
-        return cursors.encode(secret, self.scope, [row[field] for field in self.fields])
+        values = tuple(row[field] for field in self.fields)
+        return cursors.encode(secret, self.scope, self._position_type.dump_json(values, warnings=False))
 
     def position_of(self, query: "ListQuery") -> tuple[Any, ...]:
         """The sort key values of the row after which the page starts; empty without a cursor."""
@@ -79,7 +81,9 @@ class Order:
 
     @cached_property
     def _position_type(self) -> TypeAdapter[tuple[Any, ...]]:
-        kinds: Any = tuple(self.model.model_fields[field].annotation for field in self.fields)
+        """Without bounds: a stored value may break a rule of today."""
+        shapes = [shape_of_field(self.model.model_fields[field]) for field in self.fields]
+        kinds: Any = tuple(Optional[shape.plain] for shape in shapes)  # noqa: UP045  it may be more than a class
         return TypeAdapter(tuple[kinds])
 
 

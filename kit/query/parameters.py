@@ -1,6 +1,7 @@
-"""Query parameters: their names, types and documentation. Each may be given once."""
+"""Query parameters: their names, types and documentation. Lists may be given in several parts, others once."""
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any
@@ -8,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 from starlette.datastructures import QueryParams
 
+from kit.http.encoding import composed
 from kit.http.problems import describe, error, invalid
 
 
@@ -18,7 +20,7 @@ def comma_separated(kind: Any, longest: int) -> Any:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A query parameter. `kind` is its type, for pydantic; `listed` means that its value is comma-separated."""
+    """A query parameter. `kind` is its type, for pydantic; a `listed` one is comma-separated, or given repeatedly."""
 
     name: str
     kind: Any
@@ -29,8 +31,11 @@ class Parameter:
     def adapter(self) -> TypeAdapter[Any]:
         return TypeAdapter(self.kind)
 
-    def read(self, text: str) -> Any:
-        return self.adapter.validate_python(text.split(",") if self.listed else text)
+    def read(self, texts: Sequence[str]) -> Any:
+        """The value of a parameter that is given as these texts: a list may be given in several parts."""
+        if self.listed:
+            return self.adapter.validate_python([part for text in texts for part in split(text)])
+        return self.adapter.validate_python(texts[0])
 
     def openapi(self) -> dict[str, Any]:
         described: dict[str, Any] = {
@@ -43,17 +48,29 @@ class Parameter:
         return described | ({"style": "form", "explode": False} if self.listed else {})
 
 
+def split(text: str) -> list[str]:
+    r"""The parts of a comma-separated list; `\,` is a comma within a part."""
+    if "\\" not in text:
+        return text.split(",")
+    return [part.replace("\\,", ",") for part in SEPARATOR.split(text)]
+
+
+SEPARATOR = re.compile(r"(?<!\\),")
+
+
 def read(known: Mapping[str, Parameter], given: QueryParams, others: Collection[str] = ()) -> dict[str, Any]:
     """The values of the given parameters. Raises a 422 for unknown, repeated and invalid parameters.
 
     `others` are the names of parameters that are allowed too, but that FastAPI reads.
     """
     refuse_unknown([*known, *others], given)
-    refuse_repeated([name for name, parameter in known.items() if not parameter.listed], given)
+    refuse_repeated([name for name in given if name in known and not known[name].listed], given)
     values, errors = {}, []
-    for name in (name for name in given if name in known):
+    for name in given:
+        if name not in known:
+            continue
         try:
-            values[name] = known[name].read(",".join(given.getlist(name)))
+            values[name] = known[name].read([composed(text) for text in given.getlist(name)])
         except ValidationError as failure:
             errors += [describe({**part, "loc": ("query", name)}) for part in failure.errors()]
     if errors:
@@ -70,7 +87,7 @@ def refuse_unknown(known: Collection[str], given: QueryParams) -> None:
 
 
 def refuse_repeated(single: Collection[str], given: QueryParams) -> None:
-    """Raise a 422 if a parameter is given more than once."""
+    """Raise a 422 if one of these parameters is given more than once."""
     if len(given) == len(given.multi_items()):
         return
     names = [name for name, _ in given.multi_items()]

@@ -1,10 +1,9 @@
 """Values of filters: their types and bounds, which follow from the column."""
 
 import re
-from datetime import datetime
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
-from types import NoneType, UnionType
-from typing import Annotated, Any, LiteralString, Union, get_args, get_origin
+from typing import Annotated, Any, LiteralString
 
 import pydantic
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator
@@ -12,11 +11,18 @@ from pydantic_core import PydanticCustomError
 from sqlalchemy import BigInteger
 from sqlalchemy.types import TypeEngine
 
+from kit.models.fields import digits_of
+from kit.models.forms import CLOCK, DATE, DURATION, NUMBER
+from kit.models.kinds import Shape
 from kit.models.types import MAX_ID, Text
 
 INTEGER = re.compile("-?[0-9]+")
-DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
-RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+DECIMAL = re.compile(NUMBER)
+FLOAT = re.compile(f"{NUMBER}([eE][+-]?[0-9]{{1,3}})?")
+RFC_3339 = re.compile(
+    rf"(?P<date>{DATE})([Tt ](?P<clock>\d\d:\d\d:\d\d(\.\d{{1,9}})?)(?P<offset>[Zz]|[ +-]\d\d:\d\d))?", re.ASCII
+)
+"""A time, or a date alone. In a query, a `+` that is not escaped arrives as a blank."""
 MAX_TEXT = 200
 """The largest length of a value in a query, in characters."""
 
@@ -44,26 +50,43 @@ def written(pattern: re.Pattern[str], kind: LiteralString) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+def whole_moment(value: object) -> object:
+    """The time as RFC 3339 writes it; a date alone is its first moment in UTC."""
+    if not isinstance(value, str):
+        return value
+    match = RFC_3339.fullmatch(value)
+    if match is None:
+        raise PydanticCustomError("datetime_parsing", "Input is not written as its type is")
+    day, clock, offset = match.group("date", "clock", "offset")
+    return f"{day}T{clock}{offset.replace(' ', '+')}" if clock else f"{day}T00:00:00Z"
+
+
 only_integers = written(INTEGER, "int_parsing")
 YesNo = Annotated[bool, BeforeValidator(yes_or_no), pydantic.WithJsonSchema({"type": "boolean"})]
 Phrase = Annotated[Text, pydantic.Field(max_length=MAX_TEXT)]
-Time = Annotated[AwareDatetime, written(RFC_3339, "datetime_parsing"), AfterValidator(in_years_of_four_digits)]
-Amount = Annotated[Decimal, pydantic.Field(max_digits=10, decimal_places=2), written(DECIMAL, "decimal_parsing")]
+Time = Annotated[AwareDatetime, BeforeValidator(whole_moment), AfterValidator(in_years_of_four_digits)]
+PLAIN: dict[str, Any] = {
+    "text": Phrase,
+    "email": Phrase,
+    "boolean": YesNo,
+    "datetime": Time,
+    "number": Annotated[float, pydantic.Field(allow_inf_nan=False), written(FLOAT, "float_parsing")],
+    "date": Annotated[date, written(re.compile(DATE), "date_parsing")],
+    "time": Annotated[time, written(re.compile(CLOCK), "time_parsing")],
+    "duration": Annotated[timedelta, written(re.compile(DURATION), "time_delta_parsing")],
+}
 
 
-def plain_type(annotation: Any) -> tuple[type, bool]:
-    """The Python type of an annotation, and whether it is optional."""
-    if get_origin(annotation) is Annotated:
-        return plain_type(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, UnionType):
-        inner = next(part for part in get_args(annotation) if part is not NoneType)
-        return plain_type(inner)[0], True
-    return annotation, False
-
-
-def value_type(plain: type, column: TypeEngine[Any]) -> Any:
-    """The type of a filter's value, bounded by the range of the column."""
-    if plain is int:
+def value_type(shape: Shape, column: TypeEngine[Any]) -> Any:
+    """What a filter's value may be: bounded by what the column can be compared with."""
+    kind = shape.kind or ""
+    if kind == "integer":
         edge = MAX_ID if isinstance(column, BigInteger) else 2**31 - 1
         return Annotated[int, pydantic.Field(ge=-edge - 1, le=edge), only_integers]
-    return {str: Phrase, bool: YesNo, datetime: Time, Decimal: Amount}.get(plain, plain)
+    if kind == "integer member":
+        return Annotated[shape.plain, BeforeValidator(int), only_integers]
+    if kind == "decimal":
+        whole, places, _ = digits_of(shape)
+        bounds = pydantic.Field(max_digits=whole + places, decimal_places=places)
+        return Annotated[Decimal, bounds, written(DECIMAL, "decimal_parsing")]
+    return PLAIN.get(kind, shape.plain)

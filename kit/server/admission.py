@@ -1,6 +1,6 @@
-"""Admission: a bounded number of requests and of streams is served at a time; others wait shortly, or are refused.
+"""Admission: bounds the requests and streams that are served at the same time; others wait shortly or are refused.
 
-A request takes its place when its body is complete, so slow clients hold none. Callers are served in turns.
+A request takes its place when its body is complete, so that slow clients occupy no place. Callers are served in turns.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ from kit.http.paths import path_in_application
 from kit.http.problems import Problem, render, unavailable
 
 MAX_WAIT_SECONDS = 0.5
-"""How long a request waits for a place; then it gets a 503."""
+"""The longest wait of a request for a place, in seconds; then a 503."""
 NEVER_REFUSED = ("/health", "/metrics")
-"""Paths of operators, who need an answer most of all when the service is busy."""
+"""Paths of operators, who need a response especially when the service is overloaded."""
 WITHOUT_BODY = (204, 304)
 """Statuses of responses that have no content (RFC 9110, section 6.4.1)."""
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -33,13 +33,13 @@ TOO_MANY_STREAMS = "Too many streams at once; try again."
 
 
 class RefusedStreamError(OSError):
-    """Raised from `send` where a stream may not begin: as servers do when the client is gone (ASGI 2.4)."""
+    """Raised by `send` if a stream may not begin, as servers do after a disconnect (ASGI 2.4)."""
 
 
 class Places:
     """The places for requests and for streams in one event loop. At most `limit` requests wait for a place.
 
-    One caller has at most `caller_share` of the streams, which may last for ever, and of the memory for bodies.
+    One caller has at most `caller_share` of the streams, which may be endless, and of the memory for bodies.
     """
 
     def __init__(self, limit: int, max_streams: int, caller_share: float) -> None:
@@ -48,7 +48,7 @@ class Places:
         self.streams: Counter[Caller] = Counter()
 
     def enter_stream(self, caller: Caller) -> bool:
-        """Take the place of a stream, if there is one now."""
+        """Take the place of a stream, if one is free."""
         if self.streams.total() >= self.max_streams or self.streams[caller] >= self.streams_per_caller:
             return False
         self.streams[caller] += 1
@@ -83,7 +83,7 @@ class Admission:
         self.known, self.read_ahead = known, read_ahead
         self.of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Places] = WeakKeyDictionary()
         self.last: tuple[asyncio.AbstractEventLoop | None, Places] = (None, self.new_places())
-        """The places of the loop that asked last."""
+        """The places of the event loop of the last request."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -159,7 +159,7 @@ class Admission:
 
 
 class AdmittedRequest:
-    """A request with its place, which it changes for that of a stream when its response turns out to be one."""
+    """A request with its place, which it exchanges for the place of a stream if its response is a stream."""
 
     def __init__(self, places: Places, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
         self.places, self.caller, self.scope, self.receive, self.send_on = places, caller, scope, receive, send
@@ -189,7 +189,7 @@ class AdmittedRequest:
 
 
 def has_body(scope: Scope) -> bool:
-    """Whether a body follows the head (RFC 9112, section 6), by a method for which handlers read it."""
+    """Whether a request has a body (RFC 9112, section 6) and a method whose handlers read it."""
     if scope["method"] in SAFE:
         return False
     for name, value in scope["headers"]:
@@ -203,11 +203,11 @@ def busy(detail: str, outcome: str = "not_applied") -> Problem:
 
 
 def too_many() -> Problem:
-    """A 429 (RFC 6585, section 4) for a caller who leaves no place for others."""
+    """A 429 (RFC 6585, section 4) for a caller that uses more than its share."""
     detail = "You have too many requests at once; others wait for theirs."
     return Problem(429, detail, kind="too-many-requests", headers={"Retry-After": "1"})
 
 
 def starts_stream(message: Message) -> bool:
-    """Whether a response starts whose length is not known."""
+    """Whether a message starts a response of unknown length."""
     return b"content-length" not in dict(message.get("headers", ())) and message["status"] not in WITHOUT_BODY

@@ -1,7 +1,7 @@
 """Connections: bounds on the size, the number and the time of request heads, and on slow readers, under uvicorn.
 
-uvicorn's protocol for httptools has none of them, so one client could hold memory and connections for as long as it
-likes. `Service` puts this protocol in its place when it starts, also where gunicorn runs uvicorn. It overrides the
+uvicorn's protocol for httptools has none of these bounds, so one client could hold memory and connections without
+limit. `Service` replaces it by this protocol at start, also if gunicorn runs uvicorn. This protocol overrides the
 callbacks of httptools and of `asyncio.Protocol`, and leaves the rest to uvicorn.
 """
 
@@ -19,30 +19,30 @@ from uvicorn.server import ServerState
 from kit.server.security_headers import ALWAYS
 
 SPARE_FILES = 256
-"""File descriptors that are left for the database, logs and the like."""
+"""File descriptors reserved for other uses, such as the database and logs."""
 FRAMING_PER_BODY = 16
 """Bytes of chunk sizes, chunk extensions and trailers that are accepted for each byte of the body."""
 Idle = dict["BoundedConnection", None]
 
 
 class RefusedHeadError(Exception):
-    """Raised in a callback of the parser, which ends with it."""
+    """Raised in a callback of the parser to end it."""
 
 
 class BoundedConnection(HttpToolsProtocol):
-    """A connection that is closed when its client sends too much, too slowly, or does not read its response."""
+    """A connection that is closed if its client sends too much, sends too slowly, or does not read its response."""
 
     head_seconds: ClassVar[float] = 10
-    """For a complete head, from its first byte, or from the start of the connection."""
+    """The longest time for a complete head, from its first byte or from the start of the connection, in seconds."""
     stall_seconds: ClassVar[float] = 30
-    """In which a client has to read something of a response that waits for it."""
+    """The longest time in which a client reads nothing of its response, in seconds."""
     max_head: ClassVar[int] = 65_536
-    """Bytes of the request line and the headers."""
+    """The largest size of the request line and the headers, in bytes."""
     max_headers: ClassVar[int] = 100
     max_connections: ClassVar[int] = max(SPARE_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - SPARE_FILES)
-    """At a time. A new connection replaces the one that has been idle for the longest time."""
+    """The largest number of connections. A new one replaces the connection with the longest idle time."""
     idle_of: ClassVar[WeakKeyDictionary[ServerState, Idle]] = WeakKeyDictionary()
-    """For each server, the connections that serve no request, in the order in which they became idle."""
+    """The idle connections of each server, in the order in which they became idle."""
 
     idle: Idle
     head_timer: asyncio.TimerHandle | None = None
@@ -60,7 +60,7 @@ class BoundedConnection(HttpToolsProtocol):
         self.head_timer = self.loop.call_later(self.head_seconds, self.end_slow_head)
 
     def replace_idle(self) -> None:
-        """Break off the connection that has been idle for the longest time; this one if none is."""
+        """Abort the connection with the longest idle time; this one if none is idle."""
         oldest = next(iter(self.idle), self)
         self.idle.pop(oldest, None)
         oldest.transport.abort()
@@ -84,7 +84,7 @@ class BoundedConnection(HttpToolsProtocol):
             self.head_timer = self.loop.call_later(self.head_seconds, self.end_slow_head)
 
     def count_framing(self, data: bytes) -> None:
-        """Bound what is neither body nor complete: a header without an end, chunk extensions, trailers."""
+        """Bound the bytes outside of bodies: incomplete headers, chunk extensions, trailers."""
         self.framing = max(0, self.framing + len(data) - self.body_size * (1 + FRAMING_PER_BODY))
         if self.framing > self.max_head and not self.transport.is_closing():
             self.status_of_refusal = http.HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
@@ -95,7 +95,7 @@ class BoundedConnection(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete
 
     def end_slow_head(self) -> None:
-        """Close the connection whose head is not complete in time; a 408 if it has begun."""
+        """Close a connection without a complete head in time, with a 408 if the head has begun."""
         self.head_timer = None
         if self.is_in_head and self.is_idle:
             self.status_of_refusal = http.HTTPStatus.REQUEST_TIMEOUT
@@ -116,7 +116,7 @@ class BoundedConnection(HttpToolsProtocol):
             self.refuse(http.HTTPStatus.REQUEST_URI_TOO_LONG)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Note a header. A trailer is dropped: it comes after the checks of headers (RFC 9110, section 6.5.1)."""
+        """Add a header. Trailers are dropped: they arrive after the checks of headers (RFC 9110, section 6.5.1)."""
         if not self.is_in_head:
             return
         super().on_header(name, value)
@@ -143,9 +143,9 @@ class BoundedConnection(HttpToolsProtocol):
     # Responses
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what cannot be read with a problem document, and close the connection.
+        """Refuse an unreadable request with a problem document, and close the connection.
 
-        A response that is under way goes first: what is refused came after its request, on the same connection.
+        A running response on the same connection is completed before.
         """
         if not self.is_idle and not self.cycle.more_body:
             self.cycle.keep_alive = False
@@ -171,7 +171,7 @@ class BoundedConnection(HttpToolsProtocol):
         self.stall_timer = self.loop.call_later(self.stall_seconds, self.end_stalled, waiting)
 
     def end_stalled(self, before: int) -> None:
-        """Break off the connection of a client that has read nothing since."""
+        """Abort the connection of a client that has read nothing since `before`."""
         self.stall_timer = None
         waiting = self.transport.get_write_buffer_size()
         if waiting >= before > 0:
@@ -185,7 +185,7 @@ class BoundedConnection(HttpToolsProtocol):
 
 
 def refusal(status: http.HTTPStatus) -> bytes:
-    """A whole response: a problem document (RFC 9457) for a request that no application has seen."""
+    """The bytes of a response with a problem document (RFC 9457), for requests that do not reach the application."""
     request_id, kind = f"{random.getrandbits(128):032x}", status.phrase.lower().replace(" ", "-")
     problem = {"type": f"urn:problem:{kind}", "title": status.phrase, "status": int(status), "request_id": request_id}
     body = json.dumps(problem, separators=(",", ":")).encode()
@@ -201,6 +201,6 @@ def refusal(status: http.HTTPStatus) -> bytes:
 
 
 def bound_connections(config: Any) -> None:
-    """Use this protocol for the connections of a uvicorn server, unless it was told to use another than httptools."""
+    """Use this protocol for the connections of a uvicorn server, if it is configured for httptools."""
     if config.http in ("auto", "httptools") and issubclass(BoundedConnection, config.http_protocol_class):
         config.http_protocol_class = BoundedConnection

@@ -1,4 +1,4 @@
-"""Exception handlers: every failure becomes a problem (RFC 9457)."""
+"""Exception handlers: every exception becomes a problem (RFC 9457)."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -22,12 +22,12 @@ DENIAL = "websocket.http.response"
 """The ASGI extension by which a WebSocket is refused with an HTTP response."""
 POLICY_VIOLATION, INTERNAL_ERROR = 1008, 1011
 """Close codes of WebSockets (RFC 6455, section 7.4.1)."""
-INTERNAL = "Something went wrong; the log has it under this request id."
+INTERNAL = "An unexpected error occurred; see the log for this request id."
 Handler = Callable[[Any, Any], Awaitable[Response | None]]
 
 
 def exception_handlers(lifespan: LifespanState) -> dict[Any, Handler]:
-    """The handlers of a service, by the exceptions they are for. Those of the user come before them."""
+    """The handlers of a service by exception class. Handlers of the user take precedence."""
     return {
         HTTPException: partial(answer_http_exception, lifespan),
         RequestValidationError: answer_invalid,
@@ -59,7 +59,7 @@ async def answer_invalid(request: Request, failure: RequestValidationError) -> R
 async def answer_database_error(
     lifespan: LifespanState, connection: HTTPConnection, failure: Exception
 ) -> Response | None:
-    """For routes without a unit of work, which translates these errors itself."""
+    """The response to a database error of a route without a unit of work, which translates such errors itself."""
     problem = explained(failure)
     if not isinstance(problem, Problem):
         raise failure
@@ -67,12 +67,12 @@ async def answer_database_error(
 
 
 async def answer_unexpected(connection: HTTPConnection, _: Exception) -> Response | None:
-    """A 500 that shows no internals; the log has the traceback under the same request id."""
+    """A 500 without internal details. The log has the traceback with the same request id."""
     return await answer(connection, Problem(500, INTERNAL, kind="internal"))
 
 
 async def answer(connection: HTTPConnection, problem: Problem) -> Response | None:
-    """The problem as response. A WebSocket is refused with it, or closed where that is not possible."""
+    """The response for a problem. A WebSocket is refused with it, or closed if the server does not support that."""
     if isinstance(connection, WebSocket):
         is_accepted = connection.application_state is not WebSocketState.CONNECTING
         if is_accepted or DENIAL not in connection.scope.get("extensions", {}):
@@ -83,7 +83,7 @@ async def answer(connection: HTTPConnection, problem: Problem) -> Response | Non
 
 
 def with_explanation(problem: Problem, lifespan: LifespanState) -> Problem:
-    """An `unready` problem says too if the lifespan has not run."""
+    """The problem; a problem of the kind `unready` also reports that the lifespan has not run."""
     if problem.kind != "unready" or lifespan.has_started:
         return problem
     detail = f"{problem.detail} {lifespan.explanation}"
@@ -91,7 +91,7 @@ def with_explanation(problem: Problem, lifespan: LifespanState) -> Problem:
 
 
 def allowed_methods(request: Request) -> list[str]:
-    """Every method that the path has, not only those of the first route that matched it."""
+    """The methods of all routes with this path, not only of the first route that matches."""
     routes = list(iter_route_contexts(request.app.routes))
     paths = {request.scope["path"], request.scope["path"].rstrip("/"), request.scope["path"].rstrip("/") + "/"}
     allowed = set()

@@ -1,4 +1,4 @@
-"""Frontends: the files of a web application, for the paths that no route has."""
+"""Frontends: serves the files of web applications at paths without a route."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from kit.operations.callers import check_permission
 
 
 class Frontends:
-    """Serves the frontends of an application, of several the one with the longest path; then `not_found`.
+    """Serves the frontend with the longest matching path, or calls `not_found`.
 
-    FastAPI would look for a file before a path is tried with its trailing slash added or removed.
+    FastAPI would look for a file before it tries a path with its trailing slash added or removed.
     """
 
     def __init__(self, application: FastAPI, not_found: ASGIApp) -> None:
@@ -19,7 +19,7 @@ class Frontends:
         self.routers: dict[str, APIRouter] = {}
 
     def add(self, path: str, *, is_public: bool, **options: Any) -> None:
-        """Serve the files of a directory under this path: for superusers, if it is not public."""
+        """Serve the files of a directory under this path, for superusers unless it is public."""
         router = APIRouter(
             dependencies=[] if is_public else [Depends(check_permission)],
             dependency_overrides_provider=self.application,

@@ -1,13 +1,13 @@
-"""Garbage collection: tuned for a process that serves requests."""
+"""Garbage collection, tuned for a process that serves requests."""
 
 import gc
 
 THRESHOLD = 50_000
-"""Container objects that are made and not freed until a collection runs: some hundred rows do not start one."""
+"""The surplus of allocated container objects that starts a collection; some hundred rows do not reach it."""
 
 
 def tune() -> None:
-    """Collect rarely, and never what exists now. For a process that belongs to the service, when all is loaded."""
+    """Collect rarely, and freeze the existing objects. For a process of the service, after everything is loaded."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(THRESHOLD)

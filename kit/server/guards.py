@@ -1,4 +1,4 @@
-"""Guards: the permission of what is not a route of FastAPI, such as a mounted application."""
+"""Guards: check the permission of routes that are not FastAPI's, such as mounted applications."""
 
 from typing import Any, cast
 
@@ -13,13 +13,13 @@ from starlette.websockets import WebSocket
 from kit.operations.callers import check_permission
 
 GUARDED = "kit.guarded"
-"""The key of the ASGI scope under which the guarded application is handed on."""
+"""The key in the ASGI scope of the guarded application."""
 
 
 class PermissionCheck:
-    """Serves a request by an ASGI application if the caller may use the route that is noted in the scope.
+    """Calls an ASGI application if the caller has the permission of the route in the scope.
 
-    FastAPI calls `check_permission`, so that dependency overrides of the application count.
+    FastAPI calls `check_permission`, so that dependency overrides of the application apply.
     """
 
     def __init__(self, application: FastAPI) -> None:
@@ -45,7 +45,7 @@ async def serve_websocket(websocket: WebSocket) -> None:
 
 
 class GuardedResponse(Response):
-    """Whatever this application answers."""
+    """The response of an ASGI application."""
 
     def __init__(self, application: ASGIApp) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class GuardedResponse(Response):
 
 
 class Guard:
-    """An ASGI application behind the permission of its route. In an application without the kit it guards nothing."""
+    """An ASGI application with a permission check before it. In applications without the kit it checks nothing."""
 
     def __init__(self, route: BaseRoute, guarded: ASGIApp, endpoint: Any) -> None:
         self.route, self.guarded, self.endpoint = route, guarded, endpoint
@@ -71,9 +71,9 @@ class Guard:
 
 
 def guard(route: BaseRoute, served: BaseRoute | None = None) -> None:
-    """Put a guard before a route that is not FastAPI's, and whose application can be replaced.
+    """Put a guard before the application of a route that is not FastAPI's.
 
-    `served` is the copy of the route that FastAPI has made where its router was included.
+    `served` is the copy of the route that FastAPI made where its router was included.
     """
     copy = served or route
     if isinstance(copy, (APIRoute, APIWebSocketRoute)) or not isinstance(copy, (Route, WebSocketRoute, Mount, Host)):
@@ -81,9 +81,9 @@ def guard(route: BaseRoute, served: BaseRoute | None = None) -> None:
     if not isinstance(copy.app, Guard):
         copy.app = Guard(route, copy.app, getattr(copy, "endpoint", copy.app))
         if isinstance(copy, (Route, WebSocketRoute)):
-            copy.endpoint = copy.app  # of which FastAPI makes a new route where a router is included
+            copy.endpoint = copy.app  # FastAPI makes a new route of it where a router is included
 
 
 def is_guarded(served: BaseRoute) -> bool:
-    """Whether what serves a route that is not FastAPI's is behind its guard."""
+    """Whether a route that is not FastAPI's has a guard."""
     return isinstance(getattr(served, "app", None), Guard)

@@ -1,4 +1,4 @@
-"""The lifespan of a service: whether it has run, and what is said where it has not."""
+"""The state of a service's lifespan: whether it has run, and the message if it has not."""
 
 import logging
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ log = logging.getLogger("kit")
 
 @dataclass
 class LifespanState:
-    """Whether the lifespan of the service with this title has run. Mounted in another application, it does not."""
+    """Whether the lifespan of the service with this title has run. In a mounted service it does not run by itself."""
 
     title: str
     has_started: bool = False
     is_reported: bool = False
-    """Whether requests need not look any more: the lifespan has run, or the log says that it has not."""
+    """Whether requests need no check any more: the lifespan has run, or its absence was logged."""
 
     def start(self) -> None:
         self.has_started = self.is_reported = True
@@ -25,7 +25,7 @@ class LifespanState:
 
     @property
     def explanation(self) -> str:
-        """A sentence that says so, and what to do; empty if the lifespan has run."""
+        """The message that the lifespan has not run, with an instruction; empty if it has."""
         if self.has_started:
             return ""
         return (

@@ -37,7 +37,7 @@ class Layers:
 def surround(
     app: ASGIApp, layers: Layers, shutdown: Shutdown, path_of: PathOf, known_callers: Mapping[bytes, int]
 ) -> ASGIApp:
-    """The application inside this middleware. What a user adds by `add_middleware` is inside of it too."""
+    """Wrap the application in this middleware. Middleware from `add_middleware` is inside of it."""
     app = Admission(
         app,
         layers.max_in_flight,

@@ -1,4 +1,4 @@
-"""The outermost layer: request ids, security headers, a log line for each response, a 500 for what nobody expected."""
+"""The outermost layer: request ids, security headers, a log line for each response, and 500s for other exceptions."""
 
 import asyncio
 import json
@@ -23,22 +23,22 @@ from kit.server.shutdown import Shutdown
 
 log = logging.getLogger("kit")
 PathOf = Callable[[Scope], str | None]
-"""Says which path the route has that served a request, as in `/heroes/{hero_id}`."""
+"""A function that returns the path of the route of a request, as in `/heroes/{hero_id}`."""
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""Of the request that is being served: every line of the log carries it."""
+"""The id of the current request, which every log line contains."""
 LOGGED_FIELDS = ("method", "route", "status", "duration_ms")
 ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-"""The caller's `X-Request-ID`, if it is 1 to 128 of these characters; else the request gets a new one."""
+"""Accepted values of `X-Request-ID`; a request with another value gets a new id."""
 CLOSING = (b"connection", b"close")
 TOO_LARGE = (413, [(b"content-length", b"17"), (b"content-type", b"text/plain; charset=utf-8")], b"Content Too Large")
-"""What FastAPI answers to a body over `max_body_size` of the application, or of where a router is included."""
+"""FastAPI's response to a body larger than `max_body_size` of the application or of an included router."""
 NO_CONTENT, CONTENT_TYPE = 204, b"content-type"
 IS_LOGGED = "kit.is_logged"
-"""The key of the ASGI scope that another service sets, in which this one is mounted: it does all of this."""
+"""The key in the ASGI scope that an outer service sets for a mounted one: the outer service does all of this."""
 
 
 class ResponseEndedError(OSError):
-    """Raised from `send` after the end of a response to HEAD: as servers do when the client is gone (ASGI 2.4)."""
+    """Raised by `send` after the end of a response to HEAD, as servers do after a disconnect (ASGI 2.4)."""
 
 
 class RequestLog:
@@ -78,10 +78,10 @@ class RequestLog:
                 log_response(method, self.path_of(inner), exchange.status, time.perf_counter() - started)
 
     async def is_answered(self, failure: BaseException, scope: Scope, receive: Receive, exchange: "Exchange") -> bool:
-        """Answer a request that ended with an exception, if it has no response yet. False if the server has to know.
+        """Respond to a request that ended with an exception, if its response has not begun.
 
-        It has to close the connection where the response is broken off. And where there is no server, a test may expect
-        the exception.
+        Returns False if the exception must be raised: the server then closes the connection of an incomplete response,
+        and without a server a test may expect the exception.
         """
         problem = self.problem_for(failure)
         if exchange.status == 0 and problem is not None:
@@ -90,11 +90,11 @@ class RequestLog:
         return exchange.is_complete and isinstance(failure, Exception) and self.shutdown.has_server
 
     def problem_for(self, failure: BaseException) -> Problem | None:
-        """The response to a request that has none of its own, after an exception, or at the end of the shutdown."""
+        """The problem for a request without a response, after an exception or at the end of the shutdown."""
         if isinstance(failure, Exception):
             if not isinstance(failure, ClientDisconnect):
                 log.error("Unexpected exception: %s: %s", type(failure).__name__, first_line(failure), exc_info=failure)
-            return Problem(500, "Something went wrong; the log has it under this request id.", kind="internal")
+            return Problem(500, "An unexpected error occurred; see the log for this request id.", kind="internal")
         return unavailable("unknown", "The service has shut down.") if self.shutdown.has_begun else None
 
 
@@ -106,9 +106,9 @@ class Exchange:
         self.is_head, self.request_id = scope["method"] == "HEAD", (b"x-request-id", request_id.encode())
         self.status = 0
         self.is_complete = self.is_cut_off = False
-        """`is_cut_off`: the response to HEAD is complete, and the application was told so by an exception."""
+        """`is_cut_off`: the response to HEAD is complete, and `send` has raised an exception in the application."""
         self.withheld: Message | None = None
-        """The start of a response that may be FastAPI's to a body that is too large."""
+        """The start of a response, withheld because it may be FastAPI's response to a too large body."""
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -125,7 +125,7 @@ class Exchange:
         await self.send_on(message)
 
     async def released(self, start: Message, body: Message) -> Message:
-        """Send the start that was withheld, and return the body: those of a problem, if the response is FastAPI's."""
+        """Send the withheld start, and return the body; both are those of a problem if the response is FastAPI's."""
         self.withheld = None
         if body.get("body") == TOO_LARGE[2]:
             response = render(self.scope, too_large())
@@ -135,9 +135,9 @@ class Exchange:
         return body
 
     def completed(self, headers: Iterable[Header]) -> list[Header]:
-        """The headers of the response, with its id, and those security headers that it lacks."""
+        """The headers of the response with the request id and the missing security headers."""
         completed, given = [*headers, self.request_id], dict(headers)
-        if self.status == NO_CONTENT:  # of which nothing has a type (RFC 9110, section 8.3)
+        if self.status == NO_CONTENT:  # it has no content, and so no Content-Type (RFC 9110, section 8.3)
             completed = [header for header in completed if header[0] != CONTENT_TYPE]
         is_page = given.get(b"content-type", b"").startswith(b"text/html")
         completed += missing(given, is_page=is_page) if is_page or not NAMES.isdisjoint(given) else ALWAYS
@@ -150,7 +150,7 @@ class Exchange:
         return completed
 
     def without_body(self) -> Message:
-        """The end of the response to HEAD, also where a stream would go on."""
+        """The end of the response to HEAD, also if a stream would continue."""
         if self.is_complete:
             self.is_cut_off = True
             raise ResponseEndedError
@@ -164,7 +164,7 @@ def log_response(method: str, route: str | None, status: int, seconds: float) ->
 
 
 class JSONLines(logging.Formatter):
-    """One JSON object per line, for programs to read."""
+    """One JSON object per line, for programs."""
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
@@ -180,7 +180,7 @@ class JSONLines(logging.Formatter):
 
 
 class Readable(logging.Formatter):
-    """One line for a person to read, with the first 8 characters of the request id."""
+    """Text lines for people, with the first 8 characters of the request id."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
@@ -190,7 +190,7 @@ class Readable(logging.Formatter):
 
 
 def configure_logging(*, as_json: bool, level: str) -> None:
-    """One handler for the loggers `kit` and `uvicorn`. Uvicorn's own line for each request is left out."""
+    """Configure one handler for the loggers `kit` and `uvicorn`, without uvicorn's access log."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JSONLines() if as_json else Readable())
     for name in ("kit", "uvicorn", "uvicorn.error", "uvicorn.access"):

@@ -1,4 +1,4 @@
-"""Checks of a route: what would not work, or would show too much, is refused when the application starts."""
+"""Checks of a route at start: refuse routes that would not work, or would reveal too much."""
 
 import dis
 import functools
@@ -22,7 +22,7 @@ from kit.server.relation_checks import unsafe_children
 from kit.server.routes import Entry
 
 WRITING = frozenset({"add", "add_all", "delete", "insert_all"})
-"""Methods that a `ReadSession` refuses, whatever they are called with."""
+"""Methods that a `ReadSession` refuses for all arguments."""
 
 
 def writing_session(entry: Entry) -> Iterator[str]:
@@ -34,9 +34,9 @@ def writing_session(entry: Entry) -> Iterator[str]:
 
 
 def writing_read_session(entry: Entry) -> Iterator[str]:
-    """What a handler, or a dependency of it, calls on its `ReadSession`. Helpers, and changes of rows, are seen later.
+    """Refuse writing calls of a handler, or of its dependencies, on a `ReadSession`. Others are refused at run time.
 
-    An operation that writes has one session, which its `ReadSession` is too.
+    In an operation that writes, both dependencies are the same write session.
     """
     if isinstance(entry.route, Operation) and entry.methods.isdisjoint(SAFE):
         return
@@ -53,7 +53,7 @@ def writing_read_session(entry: Entry) -> Iterator[str]:
 
 
 def called_methods(function: Any, names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The methods that write and that a function calls on its parameters of these names."""
+    """The writing methods that a function calls on its parameters with these names."""
     code = getattr(function, "__code__", None)
     for before, now in pairwise(dis.get_instructions(code) if code else ()):
         if before.opname.startswith("LOAD_") and before.argval in names and now.argval in WRITING:
@@ -61,20 +61,20 @@ def called_methods(function: Any, names: Iterable[str]) -> Iterator[tuple[str, s
 
 
 def head_without_get(entry: Entry) -> Iterator[str]:
-    """HEAD is served as GET, without the body of the answer (RFC 9110, section 9.3.2)."""
+    """Refuse HEAD without GET: HEAD is served as GET without the body (RFC 9110, section 9.3.2)."""
     if "HEAD" in entry.methods and "GET" not in entry.methods:
         yield f"{entry.description} answers HEAD, which is served as GET: let it answer GET, or remove it."
 
 
 def query_on_plain_route(entry: Entry) -> Iterator[str]:
-    """A plain route would neither send the headers of a page, nor show the fields that are asked for."""
+    """Refuse a `ListQuery` on a plain route, which would not send page headers or select the requested fields."""
     if isinstance(entry.route, APIRoute) and not isinstance(entry.route, Operation):
         for query in filter(None, map(query_variant, dependencies_of(entry.context.dependant))):
             yield f"{entry.description} takes {query.__name__}: give its router `route_class=allowing(…)`."
 
 
 def body_that_is_not_json(entry: Entry) -> Iterator[str]:
-    """A resource takes JSON and forms, and answers 415 to everything else."""
+    """Refuse other bodies than JSON and forms, to which a resource would respond with a 415."""
     if not isinstance(entry.route, Operation):
         return
     info = None if entry.context.body_field is None else entry.context.body_field.field_info
@@ -89,7 +89,7 @@ def body_that_is_not_json(entry: Entry) -> Iterator[str]:
 
 
 def different_permissions(entry: Entry) -> Iterator[str]:
-    """The session of an operation is restricted by the one permission that the operation has."""
+    """Refuse different permissions of an operation's methods, because they share one restricted session."""
     if isinstance(entry.route, Operation) and len(set(entry.route.who_by_method.values())) > 1:
         methods = ", ".join(sorted(entry.methods))
         yield (
@@ -99,9 +99,9 @@ def different_permissions(entry: Entry) -> Iterator[str]:
 
 
 def exposed_table(entry: Entry) -> Iterator[str]:
-    """A table as response model shows all of its columns, also those that are added later.
+    """Refuse a table as response model, which would show all of its columns, also those added later.
 
-    Without a response model, the table that a handler says to return is shown so too.
+    Without a response model this applies to the return annotation.
     """
     if not isinstance(entry.route, APIRoute):
         return
@@ -125,7 +125,7 @@ def table_as_body(entry: Entry) -> Iterator[str]:
 
 
 def returned_by(handler: Any) -> Any:
-    """What a handler says to return; None if it says nothing, or what cannot be resolved."""
+    """The return annotation of a handler; None if there is none, or if it cannot be resolved."""
     try:
         return get_type_hints(function_of(handler)).get("return")
     except (NameError, TypeError):
@@ -133,7 +133,7 @@ def returned_by(handler: Any) -> Any:
 
 
 def function_of(handler: Any) -> Any:
-    """The function behind `functools.partial` and decorators, or the method by which an object is called."""
+    """The function behind `functools.partial` and decorators, or the `__call__` of an object."""
     while isinstance(handler, functools.partial):
         handler = handler.func
     handler = inspect.unwrap(handler)
@@ -141,7 +141,7 @@ def function_of(handler: Any) -> Any:
 
 
 def tables_in(annotation: Any, seen: set[Any] | None = None) -> Iterator[str]:
-    """The names of the tables that a type is, or contains."""
+    """The names of the tables in a type."""
     seen = set() if seen is None else seen
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         if annotation in seen:
@@ -158,7 +158,7 @@ def tables_in(annotation: Any, seen: set[Any] | None = None) -> Iterator[str]:
 
 
 def unguarded_route(entry: Entry) -> Iterator[str]:
-    """Every route checks the permission of the caller: a dependency does it in FastAPI's, a guard in others."""
+    """Refuse routes without a permission check: FastAPI's routes have a dependency, other routes a guard."""
     if isinstance(entry.route, (APIRoute, APIWebSocketRoute)):
         calls = {part.call for part in dependencies_of(entry.context.dependant)}
         if check_permission not in calls:
@@ -182,4 +182,4 @@ CHECKS: tuple[Callable[[Entry], Iterator[str]], ...] = (
     unguarded_route,
     unsafe_children,
 )
-"""The checks of a single route, each of which yields a sentence for every fault."""
+"""The checks of a single route. Each yields a message for every fault."""

@@ -1,4 +1,4 @@
-"""Routes: their names, and who may use each of them."""
+"""Routes: their names, their permissions, and where they are declared."""
 
 import inspect
 import os
@@ -29,9 +29,9 @@ ROUTES = attrgetter("routes")
 
 
 class Snapshot:
-    """The routes of a router, and of those that it includes, at one moment.
+    """The routes of a router and its included routers, at one moment.
 
-    As long as it is here, no other route has the identity of one of them.
+    It keeps them alive, so that no other route can get the same `id()`.
     """
 
     def __init__(self, router: APIRouter) -> None:
@@ -43,12 +43,12 @@ class Snapshot:
         return chain.from_iterable(self.lists)
 
     def is_current(self) -> bool:
-        """Whether the routes are the very same. The check before each request, by `==`, is cheaper."""
+        """Whether the routes are the same objects. The check before each request uses `==`, which is cheaper."""
         return [list(map(id, router.routes)) for router in self.routers] == [list(map(id, part)) for part in self.lists]
 
 
 def routers_in(router: APIRouter, seen: set[int]) -> Iterator[APIRouter]:
-    """The router, and those that it includes, however deep; each once."""
+    """The router and its included routers, recursively, each once."""
     if id(router) not in seen:
         seen.add(id(router))
         yield router
@@ -62,13 +62,13 @@ class Entry:
     """A route with one of its methods."""
 
     context: RouteContext
-    """The route as FastAPI serves it, with what the routers around it add."""
+    """The route as FastAPI serves it, with the options of the routers that include it."""
     method: str
-    """`GET` and the like; for what serves every method: `ANY`, `WEBSOCKET`, `MOUNT`, `HOST` or `ROUTE`."""
+    """The method, such as `GET`; `ANY`, `WEBSOCKET`, `MOUNT`, `HOST` or `ROUTE` for routes without methods."""
 
     @property
     def route(self) -> BaseRoute:
-        """The route as it was written."""
+        """The route as it was declared."""
         return self.context.original_route
 
     @property
@@ -78,12 +78,12 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """As in `GET /heroes/{hero_id}`, `MOUNT /assets`, `HOST admin.example.com`."""
+        """The name, as in `GET /heroes/{hero_id}`, `MOUNT /assets`, `HOST admin.example.com`."""
         return f"{self.method} {self.path}"
 
     @property
     def handler(self) -> Any:
-        """The function that a resource defines, or the application that is mounted."""
+        """The function that a resource defines, or the mounted application."""
         if isinstance(self.route, Operation):
             return self.route.handler
         endpoint = getattr(self.route, "endpoint", None) or getattr(self.route, "app", self.route)
@@ -98,13 +98,13 @@ class Entry:
 
     @property
     def key(self) -> tuple[int, str]:
-        """The key in `Runtime.access`. Of an included router, FastAPI serves a WebSocket by a copy of its route."""
+        """The key in `Runtime.access`. FastAPI serves a WebSocket of an included router by a copy of its route."""
         route = self.served if isinstance(self.route, APIWebSocketRoute) else self.route
         return id(route), self.method if self.method in self.methods else ANY_METHOD
 
     @property
     def served(self) -> Any:
-        """What FastAPI calls: the route, or what it has made of it where its router was included."""
+        """The route that FastAPI calls: the declared one, or its copy where its router was included."""
         return self.context.matches.__self__
 
     @property
@@ -113,11 +113,11 @@ class Entry:
 
 
 Places = dict[int, list[RouteContext]]
-"""The contexts of each route, by its identity: one for each place where its router is included."""
+"""The contexts of each route by its `id()`: one for each place where its router is included."""
 
 
 def entries_of(routes: Sequence[BaseRoute]) -> Iterator[Entry]:
-    """Each route with each of its methods. HEAD is served as GET, so it is left out where there is GET."""
+    """An entry for each method of each route, without the HEAD of a GET."""
     for context in iter_route_contexts(routes):
         methods = set(context.methods or ()) or {kind_of(context.original_route)}
         for method in sorted(methods - {"HEAD"} if "GET" in methods else methods):
@@ -125,13 +125,13 @@ def entries_of(routes: Sequence[BaseRoute]) -> Iterator[Entry]:
 
 
 def kind_of(route: BaseRoute) -> str:
-    """The word for a route that serves every method."""
+    """The kind of a route without methods."""
     kinds = {Mount: "MOUNT", Host: "HOST", WebSocketRoute: "WEBSOCKET", Route: "ANY"}
     return next((word for kind, word in kinds.items() if isinstance(route, kind)), "ROUTE")
 
 
 def access_of(entry: Entry, public: Collection[str], closed: Collection[str]) -> Who:
-    """Who may use a route: superusers, if neither it nor `public` says something else."""
+    """The permission of a route: superusers, unless the route or `public` says otherwise."""
     if entry.name in closed:
         return Who.SUPERUSERS
     if entry.name in public:
@@ -155,7 +155,7 @@ def filtered_lists(entries: Sequence[Entry]) -> Iterator[FilteredList]:
 
 
 def places_of(entries: Iterable[Entry]) -> Places:
-    """Where each route is included."""
+    """The contexts of all routes."""
     places: Places = defaultdict(list)
     for entry in entries:
         found = places[id(entry.route)]
@@ -165,21 +165,21 @@ def places_of(entries: Iterable[Entry]) -> Places:
 
 
 def writes_by_itself(entry: Entry) -> bool:
-    """Whether a route takes `Session`, and has no unit of work to give it."""
+    """Whether a route takes `Session` and has no unit of work."""
     if isinstance(entry.route, Operation) or not isinstance(entry.route, (APIRoute, APIWebSocketRoute)):
         return False
     return any(part.call is get_session for part in dependencies_of(entry.context.dependant))
 
 
 def direct_handles(entries: Iterable[Entry], places: Places) -> dict[int, Handle]:
-    """What serves each operation, by its identity, whose arguments its unit of work has already."""
+    """The functions that serve operations without FastAPI's dependency resolution, by the `id()` of the route."""
     operations = {id(entry.route): entry.route for entry in entries if isinstance(entry.route, Operation)}
     handles = {key: direct_handle(route, places[key]) for key, route in operations.items()}
     return {key: handle for key, handle in handles.items() if handle is not None}
 
 
 def describe_routes(service: "Service") -> str:
-    """A table of all routes, by path: method, path, who may use it, and where it is written."""
+    """A table of all routes, sorted by path: method, path, permission and source."""
     service.check_routes()
     rows = [
         (entry.method, entry.path, service.runtime.access[entry.key].name.lower(), source_of(entry.handler))

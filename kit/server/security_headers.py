@@ -1,4 +1,4 @@
-"""Security headers of every answer, and the names by which the service may be called."""
+"""Security headers of every response, and the accepted host names."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,26 +17,26 @@ ALWAYS = (
 )
 DEFAULTS = dict(ALWAYS)
 NAMES = frozenset(DEFAULTS)
-OF_PAGES = (b"content-security-policy", b"frame-ancestors 'none'")
-"""For HTML, which comes from users of the kit: a page may load what it needs, and may not be framed."""
+PAGE_POLICY = (b"content-security-policy", b"frame-ancestors 'none'")
+"""The policy for HTML of the kit's users: a page may load other resources, but must not be framed."""
 PRIVATE = (b"cache-control", b"private")
-"""Of the response to a request with this header."""
+"""For responses to requests with an Authorization header."""
 AUTHORIZATION = b"authorization"
 PORT = re.compile(r":[0-9]*$")
 HSTS = (b"strict-transport-security", b"max-age=31536000")
-"""Behind TLS, for a year (RFC 6797)."""
+"""For requests over TLS: one year (RFC 6797)."""
 
 
 def missing(given: Mapping[bytes, bytes], *, is_page: bool) -> Iterator[Header]:
-    """The headers that a response with these headers lacks."""
-    wanted = DEFAULTS | dict([OF_PAGES]) if is_page else DEFAULTS
+    """The security headers that are missing in the headers of a response."""
+    wanted = DEFAULTS | dict([PAGE_POLICY]) if is_page else DEFAULTS
     return (header for header in wanted.items() if header[0] not in given)
 
 
 class TrustedHosts:
-    """Refuses a Host that is none of these patterns, such as `api.example.com` or `*.example.com`, with a 400.
+    """Refuses requests with a 400 if their Host matches no pattern, such as `api.example.com` or `*.example.com`.
 
-    Health checks use the address of a machine, so they may use any name.
+    Health checks are accepted with any Host, because they use the address of a machine.
     """
 
     def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:

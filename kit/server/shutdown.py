@@ -1,4 +1,4 @@
-"""Graceful shutdown: the service is not ready, then it refuses connections, and when the last request ends it stops."""
+"""Graceful shutdown: the service becomes unready, then refuses connections, and stops after the last request."""
 
 import asyncio
 import math
@@ -11,28 +11,27 @@ from typing import Any
 from kit.server.connections import bound_connections
 
 CLOSE_SECONDS = 0.25
-"""Seconds in which a request may still arrive on a connection that was accepted before the listeners were closed."""
+"""The time for requests on connections that were accepted before the listeners were closed, in seconds."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Shutdown:
-    """What happens on SIGTERM and SIGINT.
+    """Handles SIGTERM and SIGINT.
 
-    `delay` is for how many seconds the service still accepts requests while `/health/ready` says 503, so that a load
-    balancer notices (not on SIGINT, which is Ctrl-C); `timeout` is for how many seconds running requests may go on
-    after that. Both hold under uvicorn, also where gunicorn runs it. Other servers decide that themselves; under them
-    the service says 503 from the signal on.
+    `delay`: seconds in which the service still accepts requests while `/health/ready` is a 503, so that load balancers
+    notice the stop (not after SIGINT, which is Ctrl-C). `timeout`: seconds for running requests after that. Both apply
+    under uvicorn, also if gunicorn runs it. Other servers have their own rules; under them only the 503 applies.
     """
 
     def __init__(self, delay: float, timeout: float) -> None:
         self.delay, self.timeout = delay, timeout
         self.has_begun = self.has_server = False
-        """`has_server`: this process is a server, and serves nothing but this application."""
+        """`has_server`: this process is a server for this application only."""
 
     def listen(self) -> bool:
-        """Handle the signals of a server. False where this process is no server, such as one that runs tests.
+        """Handle the signals of a server. Returns False if this process is not a server, such as a test run.
 
-        A server runs the lifespan in the main thread, and handles SIGTERM, which Python by itself does not.
+        A server runs the lifespan in the main thread and handles SIGTERM, which Python by default does not.
         """
         handler = signal.getsignal(signal.SIGTERM)
         in_main_thread = threading.current_thread() is threading.main_thread()
@@ -44,7 +43,7 @@ class Shutdown:
         return self.has_server
 
     def _listen_for_uvicorn(self, server: Any) -> None:
-        """Replace uvicorn's own handlers, which close at once, and end the process by the signal."""
+        """Replace uvicorn's handlers, which close the listeners at once and end the process by the signal."""
         bound_connections(server.config)
         server.config.timeout_graceful_shutdown = math.ceil(self.timeout)
         loop = asyncio.get_running_loop()
@@ -52,7 +51,7 @@ class Shutdown:
             loop.add_signal_handler(number, self.begin, server, delay)
 
     def _listen_beside_server(self) -> None:
-        """Note the signal, and pass it on to the server. A handler of the event loop is called as well."""
+        """Handle a signal before the server's own handlers, including those of the event loop."""
         for number in SIGNALS:
             before = signal.getsignal(number)
 
@@ -71,7 +70,7 @@ class Shutdown:
         asyncio.get_running_loop().call_later(delay, self.close, server)
 
     def close(self, server: Any) -> None:
-        for listener in getattr(server, "servers", ()):  # none if it is still starting
+        for listener in getattr(server, "servers", ()):  # empty while it is starting
             listener.close()
         asyncio.get_running_loop().call_later(CLOSE_SECONDS, self.stop, server)
 

@@ -1,4 +1,4 @@
-"""Trailing slashes: a path that no route has is tried again with its trailing slash added or removed."""
+"""Trailing slashes: a path without a route is tried again with its trailing slash added or removed."""
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -6,7 +6,7 @@ from kit.http.paths import ORIGINAL_PATH, path_in_application
 
 
 class OtherSlash:
-    """What the router calls where no route matches. A request is served without a redirect, which would lose a body."""
+    """The application that the router calls if no route matches. It does not redirect, which would lose the body."""
 
     def __init__(self, router: ASGIApp, not_found: ASGIApp) -> None:
         self.router, self.not_found = router, not_found

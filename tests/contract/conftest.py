@@ -6,17 +6,17 @@ import pytest
 
 import main
 from kit import Database, Service
-from tests import application
+from tests import application, people
 from tests.clients import client_of
 from tests.contract.answer import watching
 from tests.contract.resource import Resource, concerns, named, resources_of
 from tests.engines import Client
 from tests.hashing import cheapen
-from tests.heroes import people
+from tests.heroes import people as users
 
 app, database = application.app, application.database
-production_app, guarded, nobody = people.production_app, people.guarded, people.nobody
-boss, natasha, steve = people.boss, people.natasha, people.steve
+production_app, guarded, new_person = users.production_app, users.guarded, users.new_person
+nobody, boss, natasha, steve = people.nobody, people.boss, people.natasha, people.steve
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

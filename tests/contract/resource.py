@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from sqlalchemy import Table, UniqueConstraint, inspect
 
 from kit import Entity, ListQuery, Service, Who
+from kit.models.kinds import shape_of_field
 from kit.operations.route import Operation, dependencies_of, query_variant
-from kit.query.values import plain_type
 from tests.contract.field import Field, Json, fields_of, resolved
 from tests.engines import Client
 
@@ -203,7 +203,7 @@ class Resource:
 def kind_of(resource: Resource, name: str) -> type:
     """The Python type of a field of the entity."""
     field = resource.query.model.model_fields[name]
-    return plain_type(field.rebuild_annotation())[0]
+    return shape_of_field(field).plain
 
 
 FEATURES: dict[str, Callable[[Resource], object]] = {

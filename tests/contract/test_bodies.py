@@ -1,6 +1,7 @@
 """Bodies (sections 3 and 4 of the contract): valid and invalid fields, and their effects."""
 
 import json
+from unicodedata import normalize
 
 from kit.query.list_query import is_list_of
 from tests.contract.answer import MARKER, pointers, refused, send, with_raw
@@ -188,15 +189,25 @@ async def test_a_name_is_not_blank(client: Client, resource: Resource) -> None:
 
 
 @needs("create", "read", "free texts")
-async def test_text_in_any_script_is_stored_unchanged(client: Client, resource: Resource) -> None:
+async def test_text_in_any_script_is_stored_in_its_composed_form(client: Client, resource: Resource) -> None:
     body = await resource.body(client)
     fields = [field for field in resource.fields("create") if field.is_free_text]
     for field, text in some((field, text) for field in fields for text in WRITINGS if field.offers(text)):
         own = await resource.body(client) if resource.unique else body
         thing = await resource.make(client, **own | {field.name: text})
-        read = await client.get(resource.url(thing))
-        assert json.loads(read.content).get(field.name, text) == text
+        read, kept = await client.get(resource.url(thing)), normalize("NFC", text)
+        assert json.loads(read.content).get(field.name, kept) == kept
         assert read.json() == thing
+
+
+@needs("things", "update", "integers")
+async def test_an_integer_may_be_written_with_a_point(client: Client, resource: Resource) -> None:
+    for field in [field for field in resource.fields("create") if field.is_a("integer") and not field.parent]:
+        number, body = field.value(), await resource.body(client)
+        answer = await send(client, "POST", resource.path, with_raw(body, field.name, f"{number}.0"))
+        assert answer.status_code == 201, (field.name, answer.text)
+        assert answer.json().get(field.name, number) == number
+        assert f'"{field.name}":{number}.0' not in answer.text
 
 
 @needs("parents")

@@ -26,7 +26,7 @@ from tests.contract.resource import (
     who_may_use,
 )
 from tests.engines import Client
-from tests.heroes.people import Person
+from tests.people import Person
 
 ANYONE, MEMBERS, OWNERS, SUPERUSERS = Who
 ROUTES = operations_of(main.app)

@@ -1,8 +1,8 @@
 """The application and its users, for the tests of the domain."""
 
-from tests import application
-from tests.heroes import people
+from tests import application, people
+from tests.heroes import people as users
 
 app, client, database = application.app, application.client, application.database
-production_app, guarded, nobody = people.production_app, people.guarded, people.nobody
-boss, natasha, steve = people.boss, people.natasha, people.steve
+production_app, guarded, new_person = users.production_app, users.guarded, users.new_person
+nobody, boss, natasha, steve = people.nobody, people.boss, people.natasha, people.steve

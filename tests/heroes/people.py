@@ -1,11 +1,10 @@
-"""Users of a service that requires authentication: superusers and members, each with a client."""
+"""Users of the application with authentication, for the fixtures of `tests.people`."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any
 
-import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -13,21 +12,10 @@ from heroes.user import User
 from kit import CURRENT_PRINCIPAL, UNRESTRICTED, Claims, LoginLimits, Service, hashed
 from tests.application import empty, opened, production
 from tests.clients import client_of
-from tests.engines import Client
+from tests.people import NewPerson, Person
 
 PASSWORD = "correct horse battery"  # noqa: S105  the password of all users in the tests
 numbers = count(1)
-
-
-@dataclass(frozen=True)
-class Person:
-    """A user, and a client with the token of the user."""
-
-    client: httpx.AsyncClient
-    token: str
-    username: str
-    email: str
-    id: int
 
 
 def token_of(app: Service, user_id: int, generation: int = 0) -> str:
@@ -63,31 +51,6 @@ async def guarded(production_app: Service) -> Service:
 
 
 @pytest.fixture
-async def nobody(guarded: Service) -> AsyncIterator[Client]:
-    """A client without a token."""
-    async with client_of(guarded) as client:
-        yield client
-
-
-@pytest.fixture
-async def boss(guarded: Service) -> AsyncIterator[Person]:
-    """A superuser."""
-    person = await join(guarded, username="boss", is_superuser=True)
-    async with person.client:
-        yield person
-
-
-@pytest.fixture
-async def natasha(guarded: Service) -> AsyncIterator[Person]:
-    """A member."""
-    person = await join(guarded, username="natasha")
-    async with person.client:
-        yield person
-
-
-@pytest.fixture
-async def steve(guarded: Service) -> AsyncIterator[Person]:
-    """Another member."""
-    person = await join(guarded, username="steve")
-    async with person.client:
-        yield person
+def new_person(guarded: Service) -> NewPerson:
+    """Creates users of this service, with a client each."""
+    return partial(join, guarded)

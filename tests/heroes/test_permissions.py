@@ -15,8 +15,9 @@ from kit import Service
 from tests.application import opened, production
 from tests.clients import client_of
 from tests.engines import Client, url_of
-from tests.heroes.people import PASSWORD, Person
+from tests.heroes.people import PASSWORD
 from tests.heroes.shop import UNKNOWN, Json, cheap_hashes, made, new_hero, new_product, numbers, read, user_body
+from tests.people import Person
 
 OWNED = {"items": "owner_id", "posts": "author_id", "reviews": "author_id"}
 """The resources that belong to users, with the field of the owner."""

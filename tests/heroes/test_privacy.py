@@ -9,8 +9,8 @@ from httpx import Response
 
 from tests.engines import Client
 from tests.heroes.captured_log import CapturedLog, capturing
-from tests.heroes.people import Person
 from tests.heroes.shop import Json, cheap_hashes, made, new_product, read, user_body
+from tests.people import Person
 
 pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
 LISTS = ("/items/?include=owner", "/posts/", "/products/?include=created_by,category", "/users/", "/reviews/")

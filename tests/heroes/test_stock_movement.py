@@ -130,7 +130,7 @@ async def test_a_movement_above_the_largest_stock_is_a_conflict(client: Client) 
     assert answer.status_code == 409
 
 
-@pytest.mark.parametrize("quantity", [0, 1.0, 1.5, "1", True, None, MAX_QUANTITY + 1, -MAX_QUANTITY - 1])
+@pytest.mark.parametrize("quantity", [0, 1.5, "1", True, None, MAX_QUANTITY + 1, -MAX_QUANTITY - 1])
 async def test_a_quantity_that_is_zero_or_not_an_integer_is_refused(client: Client, quantity: Any) -> None:
     product = await new_product(client)
     answer = await client.post("/stock-movements/", json={"product_id": product["id"], "quantity": quantity})

@@ -22,8 +22,9 @@ from kit.auth import passwords
 from tests.application import KEY, opened, production
 from tests.clients import client_of
 from tests.engines import Client, url_of
-from tests.heroes.people import PASSWORD, Person, join, token_of
+from tests.heroes.people import PASSWORD, join, token_of
 from tests.heroes.shop import Json, cheap_hashes, made, new_hero, read, user_body
+from tests.people import Person
 
 SERVICE = "/heroes/"
 OTHER_KEY = "fedcba9876543210fedcba9876543210"
@@ -213,15 +214,15 @@ async def test_every_refused_login_gets_the_same_response_after_one_hash(
     assert told[0][:3] == (401, told[0][1], "Bearer")
     assert told == [told[0]] * 4
     assert len(spy.against) == 4
-    assert [known == passwords.OF_NOBODY for known in spy.against] == [True, False, False, True]
+    assert [known == passwords.UNKNOWN_USER_HASH for known in spy.against] == [True, False, False, True]
 
 
 def test_the_hash_for_unknown_users_costs_as_much_as_a_real_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     real = passwords.hasher.hash(PASSWORD)
-    assert passwords.OF_NOBODY.split("$")[:4] == real.split("$")[:4]
-    assert [len(part) for part in passwords.OF_NOBODY.split("$")] == [len(part) for part in real.split("$")]
-    assert passwords.hasher.verify_and_update(PASSWORD, passwords.OF_NOBODY) == (False, None)
+    assert passwords.UNKNOWN_USER_HASH.split("$")[:4] == real.split("$")[:4]
+    assert [len(part) for part in passwords.UNKNOWN_USER_HASH.split("$")] == [len(part) for part in real.split("$")]
+    assert passwords.hasher.verify_and_update(PASSWORD, passwords.UNKNOWN_USER_HASH) == (False, None)
 
 
 async def test_the_token_of_a_deleted_user_is_invalid_for_a_new_user_with_the_same_id(

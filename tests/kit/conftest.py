@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,10 +10,12 @@ from sqlalchemy import event
 
 from kit import Database, Service
 from kit.database.engines import Pool
+from tests import people
 from tests.engines import Client, url_for
 from tests.kit import accounts
 from tests.kit.probes import PATIENCE, at_commit, execute
-from tests.kit.service import FAST_PATH, Person, clear, client_of, create_runtime, create_service, create_tables, join
+from tests.kit.service import FAST_PATH, clear, client_of, create_runtime, create_service, create_tables, join
+from tests.people import NewPerson
 
 PATIENT = Pool(timeout=PATIENCE)
 """A long pool timeout: on a busy machine fifty writers wait for SQLite's only writing connection."""
@@ -87,34 +90,12 @@ async def guarded(app_with_auth: Service) -> Service:
 
 
 @pytest.fixture
-async def nobody(guarded: Service) -> AsyncIterator[Client]:
-    """A client without a token."""
-    async with client_of(guarded) as client:
-        yield client
+def new_person(guarded: Service) -> NewPerson:
+    """Creates members of the bookshop, with a client each."""
+    return partial(join, guarded)
 
 
-@pytest.fixture
-async def boss(guarded: Service) -> AsyncIterator[Person]:
-    """A superuser."""
-    person = await join(guarded, username="boss", is_superuser=True)
-    async with person.client:
-        yield person
-
-
-@pytest.fixture
-async def natasha(guarded: Service) -> AsyncIterator[Person]:
-    """A member."""
-    person = await join(guarded, username="natasha")
-    async with person.client:
-        yield person
-
-
-@pytest.fixture
-async def steve(guarded: Service) -> AsyncIterator[Person]:
-    """Another member."""
-    person = await join(guarded, username="steve")
-    async with person.client:
-        yield person
+nobody, boss, natasha, steve = people.nobody, people.boss, people.natasha, people.steve
 
 
 @pytest.fixture

@@ -2,14 +2,12 @@
 
 import os
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import count
 from typing import Any
 
-import httpx
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from fastapi import APIRouter
@@ -36,6 +34,7 @@ from tests.clients import client_of as client_of
 from tests.engines import empty
 from tests.kit import accounts, bookshop
 from tests.kit.bookshop import Member
+from tests.people import Person as Person
 
 FAST_PATH = find_spec("kit.fast") is not None and os.environ.get("FAST_PATH", "true") != "false"
 """Whether services take shortcuts by default."""
@@ -116,16 +115,6 @@ async def clear(database: Database) -> None:
     await empty(database, TABLES)
 
 
-@dataclass(frozen=True)
-class Person:
-    """A member, and a client with the token of the member."""
-
-    client: httpx.AsyncClient
-    token: str
-    username: str
-    id: int
-
-
 async def join(app: Service, **fields: Any) -> Person:
     """Create a member of this service, without a permission check."""
     CURRENT_PRINCIPAL.set(UNRESTRICTED)
@@ -134,4 +123,4 @@ async def join(app: Service, **fields: Any) -> Person:
         member = Member(**{"username": name, "email": f"{name}@people.example"} | fields)
         session.add(member)
     token = app.runtime.authenticator.tokens.issue(Claims(member.id, 0))
-    return Person(client_of(app, token), token, member.username, member.id)
+    return Person(client_of(app, token), token, member.username, member.email, member.id)

@@ -61,3 +61,23 @@ async def test_a_body_with_a_too_large_content_length_is_refused_before_it_is_re
     request = Request({**SCOPE, "headers": [(b"content-length", b"101")]}, nothing)
     with pytest.raises(Problem, match="413"):
         await read_body(request.receive, dict(request.scope["headers"]), 100)
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        (b'\xef\xbb\xbf{"a":1}', {"a": 1}),
+        ('["e\u0301"]'.encode(), ["\u00e9"]),
+        (b'["e\\u0301", "\\n\\u0304"]', ["\u00e9", "\n\u0304"]),
+        (b'{"e\\u0301": {"o\\u0308": [1, null]}}', {"\u00e9": {"\u00f6": [1, None]}}),
+        (b'["\\ud800"]', ["\ud800"]),
+    ],
+)
+def test_text_is_composed_and_a_byte_order_mark_skipped(body: bytes, value: Any) -> None:
+    assert parse(body) == value
+
+
+@pytest.mark.parametrize("body", [b'{"a":1,"a":1}', '{"e\u0301":1,"\u00e9":1}'.encode(), b'[{"b":{"c":1,"c":2}}]'])
+def test_a_key_that_comes_twice_is_malformed(body: bytes) -> None:
+    with pytest.raises(Problem, match="400"):
+        parse(body)

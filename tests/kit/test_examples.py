@@ -2,7 +2,7 @@
 
 from tests.engines import Client
 from tests.kit.probes import Json, made, new_book, read
-from tests.kit.service import Person
+from tests.people import Person
 
 
 async def path_example(client: Client, path: str) -> object:

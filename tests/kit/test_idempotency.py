@@ -33,7 +33,8 @@ from tests.kit.probes import (
     read,
     until,
 )
-from tests.kit.service import Person, client_of, create_runtime, create_service
+from tests.kit.service import client_of, create_runtime, create_service
+from tests.people import Person
 
 FIRST = ("content-type", "location", "etag")
 """The headers of the first response that a replay repeats."""

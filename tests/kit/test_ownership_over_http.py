@@ -13,7 +13,8 @@ from tests.engines import url_for
 from tests.kit import bookshop
 from tests.kit.bookshop import Member, Note, NoteRead, NoteUpdate
 from tests.kit.probes import read
-from tests.kit.service import Person, clear, create_runtime, create_service, join
+from tests.kit.service import clear, create_runtime, create_service, join
+from tests.people import Person
 
 private = APIRouter(
     prefix="/private-notes",

@@ -1,7 +1,7 @@
 """Revisions: values, comments with row counts, and enum types in migrations of tables with rows."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -34,8 +34,8 @@ from kit.database.renames import Rename, with_renames
 from kit.database.revision_comments import same_kind
 from kit.database.revisions import complete
 from kit.database.type_rendering import render_type
+from kit.models.columns import DurationColumn, MemberColumn, MoneyColumn
 from kit.models.naming import NAMES
-from kit.models.types import MoneyColumn
 from tests.engines import on_postgresql, url_for
 
 Mood = StrEnum("Mood", ["good", "bad"])
@@ -105,7 +105,15 @@ async def written(new_database: Any) -> Any:
         (Integer(), 7, "7"),
         (sa.Boolean(), False, "False"),
         (String(20), "a:b", "'a:b'"),
-        (MoneyColumn(), Decimal("9.99"), "Decimal('9.99')"),
+        (MoneyColumn(), Decimal("9.99"), """{"sqlite": 999}.get(op.get_bind().dialect.name, Decimal('9.99'))"""),
+        (MemberColumn(Mood, 16), Mood.good, "'good'"),
+        (
+            DurationColumn(),
+            timedelta(hours=1),
+            '{"sqlite": 3600000000}.get(op.get_bind().dialect.name, timedelta(seconds=3600))',
+        ),
+        (sa.Date(), date(2020, 1, 2), "date(2020, 1, 2)"),
+        (sa.Time(), time(9, 30), "time(9, 30)"),
         (sa.Enum(Mood, name="mood"), Mood.good, "'good'"),
         (String(20), Mood.bad, "'bad'"),
         (sa.DateTime(), lambda: datetime.now(UTC), "datetime.now(UTC)"),

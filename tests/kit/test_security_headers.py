@@ -6,7 +6,7 @@ import pytest
 from kit import Service
 from tests.engines import Client
 from tests.kit.probes import new_book
-from tests.kit.service import Person
+from tests.people import Person
 
 
 def is_safe(answer: httpx.Response) -> bool:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import registry, relationship
 from sqlmodel import AutoString, Field, Relationship, SQLModel, col
 from starlette.datastructures import QueryParams
 
-from kit.auth.privacy import NOTHING, private_fields_of
+from kit.auth.privacy import NO_FIELDS, private_fields_of
 from kit.database.databases import Database
 from kit.http.principals import CURRENT_PRINCIPAL, Principal
 from kit.models.entities import VIEW, Entity, Stamped, UUIDEntity
@@ -164,7 +164,7 @@ def asked(kind: type[ListQuery], text: str = "") -> ListQuery:
     query.fields = query.given.get("fields")
     query.included = list(query.given.get("include", ()))
     query.root_path, query.related = "", {}
-    query.hidden = NOTHING if CURRENT_PRINCIPAL.get().is_superuser else private_fields_of(kind.model)
+    query.hidden = NO_FIELDS if CURRENT_PRINCIPAL.get().is_superuser else private_fields_of(kind.model)
     return query
 
 

@@ -1,0 +1,194 @@
+"""Column types: how values that a database does not know are stored, so that both databases sort them alike.
+
+Each says in `python_type` of what type its values are; None is stored as NULL.
+"""
+
+from datetime import timedelta
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from sqlalchemy import JSON, BigInteger, Dialect, Integer, Interval, Numeric, String
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from kit.models.decimals import EXACT, plain_decimal
+from kit.models.texts import codec_of
+
+BIGINT = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by INTEGER only
+MAX_ID = 2**63 - 1
+MICROSECOND = timedelta(microseconds=1)
+
+
+def text_type(length: int | None) -> String:
+    """Text that both databases sort alike: by code point, as SQLite does, not by the locale of PostgreSQL."""
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
+class DecimalColumn(TypeDecorator[Decimal]):
+    """Decimals with so many digits before the point, and so many behind it.
+
+    PostgreSQL has NUMERIC. SQLite has no decimals: there it is an integer of the smallest unit, or, where that may
+    have more than 18 digits, text of a fixed length that sorts as the numbers do.
+    """
+
+    impl = Numeric
+    cache_ok = True
+
+    def __init__(self, whole: int, places: int, *, is_fixed: bool) -> None:
+        """With `is_fixed` each value has all its decimal places, as money has; else none that is not needed."""
+        super().__init__(whole + places if is_fixed else None, places if is_fixed else None)
+        self.whole, self.places, self.is_fixed = whole, places, is_fixed
+
+    @property
+    def python_type(self) -> type[Decimal]:
+        return Decimal
+
+    @property
+    def digits(self) -> int:
+        return self.whole + self.places
+
+    @property
+    def is_number(self) -> bool:
+        """Whether SQLite stores a number, too."""
+        return self.digits <= 18
+
+    @property
+    def on_sqlite(self) -> TypeEngine[Any]:
+        return BigInteger() if self.is_number else String(self.digits + 1)
+
+    @property
+    def on_postgresql(self) -> TypeEngine[Any]:
+        return Numeric(self.digits, self.places) if self.is_fixed else Numeric()
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(self.on_sqlite if dialect.name == "sqlite" else self.on_postgresql)
+
+    def process_bind_param(self, value: Decimal | int | str | None, dialect: Dialect) -> Any:
+        if value is None or dialect.name != "sqlite":
+            return value
+        number = int(Decimal(value).scaleb(self.places, EXACT).to_integral_value(context=EXACT))
+        return number if self.is_number else str(number + 10**self.digits).zfill(self.digits + 1)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Decimal | None:
+        if value is None:
+            return None
+        if dialect.name != "sqlite":
+            return plain_decimal(Decimal(value), self.places, is_fixed=self.is_fixed)
+        number = value if self.is_number else int(value) - 10**self.digits
+        return plain_decimal(Decimal(number).scaleb(-self.places, EXACT), self.places, is_fixed=self.is_fixed)
+
+
+class MoneyColumn(DecimalColumn):
+    """NUMERIC(10, 2); cents on SQLite."""
+
+    cache_ok = True
+
+    def __init__(self) -> None:
+        super().__init__(8, 2, is_fixed=True)
+
+
+class DurationColumn(TypeDecorator[timedelta]):
+    """Durations: INTERVAL on PostgreSQL, microseconds on SQLite."""
+
+    impl = Interval
+    cache_ok = True
+
+    @property
+    def python_type(self) -> type[timedelta]:
+        return timedelta
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(BigInteger() if dialect.name == "sqlite" else Interval())
+
+    def process_bind_param(self, value: timedelta | None, dialect: Dialect) -> Any:
+        return value // MICROSECOND if value is not None and dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> timedelta | None:
+        return timedelta(microseconds=value) if value is not None and dialect.name == "sqlite" else value
+
+
+class TextColumn(TypeDecorator[Any]):
+    """Values of a type that are stored as text."""
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, kind: type, length: int) -> None:
+        super().__init__(length)
+        self.kind, self.length = kind, length
+        self.parse, self.write = codec_of(kind)
+
+    @property
+    def python_type(self) -> type:
+        return self.kind
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(text_type(self.length))
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        return self.write(value) if isinstance(value, self.kind) else value
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        return None if value is None else self.parse(value)
+
+
+class MemberColumn(TypeDecorator[Any]):
+    """Members of an enum, stored by their values, which are all text or all integers."""
+
+    impl = String
+    cache_ok = True
+
+    def __init__(self, kind: type[Enum], length: int | None) -> None:
+        """The length of text; None for integers."""
+        super().__init__()
+        self.kind, self.length = kind, length
+        self.members = {member.value: member for member in kind}
+
+    @property
+    def python_type(self) -> type[Enum]:
+        return self.kind
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(BigInteger() if self.length is None else text_type(self.length))
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        return value.value if isinstance(value, Enum) else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        """The member; the value itself if the enum has lost it."""
+        return self.members.get(value, value)
+
+
+class JsonColumn(TypeDecorator[Any]):
+    """JSON: stored as it is written, with NULL for null. Its values are of the type that `adapter` validates."""
+
+    impl = JSON
+    cache_ok = True
+
+    def __init__(self, adapter: TypeAdapter[Any]) -> None:
+        super().__init__(none_as_null=True)
+        self.adapter = adapter
+
+    @property
+    def python_type(self) -> type:
+        raise NotImplementedError("The values may change in place.")
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
+        return self.as_json(value)
+
+    def as_json(self, value: Any) -> Any:
+        """As it is stored. A model may have become a dictionary, by `model_dump`."""
+        return None if value is None else self.adapter.dump_python(self.adapter.validate_python(value), mode="json")
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:
+        """The value; what breaks a rule of today is given as it is stored."""
+        if value is None:
+            return None
+        try:
+            return self.adapter.validate_python(value)
+        except ValidationError:
+            return value
+
+    def compare_values(self, x: Any, y: Any) -> bool:
+        return bool(x == y or self.as_json(x) == self.as_json(y))

@@ -1,0 +1,241 @@
+"""Fields: made strict and bounded by their types, once for each class of a body or a table.
+
+The type of a field gets the form of its kind (`kit.models.forms`), and the bounds without which a database could not
+store all of its values. What else the resource says of a field stays as it is, and in its order.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from annotated_types import BaseMetadata, Ge, GroupedMetadata, Le, MaxLen
+from pydantic import BaseModel, GetCoreSchemaHandler, create_model
+from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, core_schema
+from sqlalchemy import BigInteger, Integer
+
+from kit.models.forms import MAX_INTEGER, MIN_INTEGER, WRITTEN, DecimalForm, Form, Shown
+from kit.models.kinds import CONTAINERS, UNIONS, Shape, kind_of, option, shape_of
+
+MAX_TEXT = 10_000
+"""Characters of a text that says nothing of its length."""
+MAX_INDEXED_TEXT = 500
+"""The same where it is indexed: an entry of an index of PostgreSQL has at most 2704 bytes."""
+MAX_EMAIL, MAX_URL, MAX_BYTES = 254, 2083, 65_536
+MAX_WHOLE = MAX_PLACES = 30
+"""Digits of a decimal that says nothing of them, before the point and behind it."""
+SHOWN = frozenset({*WRITTEN, "time"})
+"""The kinds that an answer writes otherwise than pydantic."""
+KIT_TYPES = "kit.models.types"
+
+Leaf = Callable[[Any, Sequence[Any], FieldInfo | None], Any]
+"""What replaces a type, given its annotations and its field; None for what is inside of another type."""
+_hardened: set[type[BaseModel]] = set()
+
+
+@dataclass(frozen=True)
+class Derived:
+    """The annotation of a field whose column has the type that follows from its own."""
+
+
+@dataclass(frozen=True)
+class StrictModel:
+    """The annotation of a model that is no body: its fields are as strict as those of a body."""
+
+    model: type[BaseModel]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self.read, handler(source))
+
+    def read(self, value: object) -> object:
+        if not isinstance(value, dict):
+            return value  # an instance already, or refused by the model
+        checked = strict_variant(self.model).model_validate(value)
+        given = {name: getattr(checked, name) for name in checked.model_fields_set}
+        return self.model.model_validate(given, by_name=True, by_alias=False)
+
+
+@cache
+def strict_variant(model: type[BaseModel]) -> type[BaseModel]:
+    """The model with strict fields. It refuses fields that it does not know, unless the model says otherwise."""
+    variant = create_model(model.__name__, __base__=model, __module__=model.__module__)
+    variant.model_config["extra"] = model.model_config.get("extra") or "forbid"
+    harden(variant)
+    return variant
+
+
+def harden(model: type[BaseModel]) -> None:
+    """Make the fields of a class strict, and bounded where a column could not hold all values."""
+    _hardened.add(model)
+    replace_types(model, strict_type)
+
+
+def show(model: type[BaseModel]) -> None:
+    """Make the fields of an answer write their values in the forms in which bodies take them."""
+    replace_types(model, shown_type)
+
+
+def replace_types(model: type[BaseModel], leaf: Leaf) -> None:
+    is_changed = False
+    for field in model.model_fields.values():
+        run, rest = split(field.metadata)
+        annotation, left = rewritten(field.annotation, run, partial(with_options, leaf, field))
+        plain, own = unpacked(annotation)
+        metadata = [*own, *left, *rest]
+        if (plain, metadata) != (field.annotation, field.metadata):
+            field.annotation, field.metadata, is_changed = plain, metadata, True
+    if is_changed:
+        model.model_rebuild(force=True)
+
+
+def unpacked(annotation: Any) -> tuple[Any, Sequence[Any]]:
+    """A type and its annotations, which a field of pydantic has apart."""
+    if get_origin(annotation) is not Annotated:
+        return annotation, ()
+    plain, *metadata = get_args(annotation)
+    return plain, metadata
+
+
+def with_options(leaf: Leaf, field: FieldInfo, plain: Any, metadata: Sequence[Any], is_whole: bool) -> Any:
+    return leaf(plain, metadata, field if is_whole else None)
+
+
+def split(metadata: Iterable[Any]) -> tuple[list[Any], list[Any]]:
+    """The annotations that may stand next to the type, and the others: from the first one on that calls a function."""
+    parts = list(metadata)
+    options = [part for part in parts if is_column_option(part)]
+    parts = [part for part in parts if not is_column_option(part)]
+    end = next((index for index, part in enumerate(parts) if not is_movable(part)), len(parts))
+    return parts[:end], [*options, *parts[end:]]
+
+
+def is_column_option(part: Any) -> bool:
+    """Whether it is what SQLModel's `Field` says of the column."""
+    return isinstance(part, Derived) or (hasattr(part, "sa_type") and not isinstance(part, FieldInfo))
+
+
+def rules_of(field: FieldInfo) -> tuple[Any, list[Any]]:
+    """By what a field is validated."""
+    others = [part for part in field.metadata if not is_column_option(part)]
+    return field.annotation, others
+
+
+def is_movable(part: Any) -> bool:
+    """Whether an annotation neither changes a value nor calls a function of the resource."""
+    is_of_kit = getattr(getattr(part, "func", None), "__module__", None) == KIT_TYPES
+    return part is None or is_of_kit or isinstance(part, MOVABLE)
+
+
+MOVABLE = (BaseMetadata, GroupedMetadata, Form, Shown, StrictModel, FieldInfo)
+FORMS = (Form, Shown, StrictModel)
+
+
+def rewritten(annotation: Any, outer: Sequence[Any], leaf: Any, *, is_whole: bool = True) -> tuple[Any, Sequence[Any]]:
+    """The annotation with its types replaced, and those of the outer annotations that remain outside."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        run, rest = split(arguments[1:])
+        if not rest:
+            return rewritten(arguments[0], [*run, *outer], leaf, is_whole=is_whole)
+        inner, left = rewritten(arguments[0], run, leaf, is_whole=is_whole)
+        return annotated(inner, [*left, *rest]), outer
+    if origin in UNIONS:
+        parts = [part for part in arguments if part is not type(None)]
+        if len(parts) == 1:
+            inner, left = rewritten(parts[0], outer, leaf, is_whole=is_whole)
+            return Union[inner, None], left  # noqa: UP007  the parts may be more than classes
+        inner = [annotated(*rewritten(part, (), leaf, is_whole=False)) for part in arguments]
+        return Union[tuple(inner)], outer  # noqa: UP007
+    if origin in CONTAINERS:
+        inner = [inside(part, leaf) for part in arguments]
+        return origin[tuple(inner)], outer
+    if not isinstance(annotation, type) and origin is None and kind_of(annotation) is None:
+        return annotation, outer
+    return leaf(annotation, outer, is_whole), ()
+
+
+def inside(annotation: Any, leaf: Any) -> Any:
+    if annotation in (Ellipsis, type(None)):
+        return annotation
+    inner, left = rewritten(annotation, (), leaf, is_whole=False)
+    return annotated(inner, left)
+
+
+def annotated(plain: Any, metadata: Sequence[Any]) -> Any:
+    return Annotated[plain, *metadata] if metadata else plain
+
+
+def strict_type(plain: Any, metadata: Sequence[Any], field: FieldInfo | None) -> Any:
+    shape = shape_of(plain, metadata)
+    form = next((part for part in metadata if isinstance(part, FORMS)), None) or form_of(shape)
+    if form is None:
+        return annotated(plain, metadata)
+    others = [part for part in metadata if not isinstance(part, FORMS)]
+    functions = [part for part in others if hasattr(part, "func")]
+    bounds = [part for part in others if not hasattr(part, "func")]
+    return annotated(plain, [*bounds, *missing_bounds(shape, field), form, *functions])
+
+
+def form_of(shape: Shape) -> Any:
+    """The form of a type; None for what is strict already, or unknown."""
+    kind, plain = shape.kind, shape.plain
+    if kind == "decimal":
+        return DecimalForm("decimal", *digits_of(shape))
+    if kind != "json":
+        return None if kind is None else Form(kind)
+    if not isinstance(plain, type) or not issubclass(plain, BaseModel):
+        return Form("json")
+    return None if _hardened.intersection(plain.__mro__) else StrictModel(plain)
+
+
+def digits_of(shape: Shape) -> tuple[int, int, bool]:
+    """How many digits a decimal has before the point and behind it, and whether it shows all behind it."""
+    digits, places = shape.bounds.get("max_digits"), shape.bounds.get("decimal_places")
+    if places is None:
+        return digits or MAX_WHOLE, digits or MAX_PLACES, False
+    return MAX_WHOLE if digits is None else max(digits - places, 0), places, True
+
+
+def missing_bounds(shape: Shape, field: FieldInfo | None) -> list[Any]:
+    """The bounds that the resource does not give, but the column needs."""
+    given = shape.bounds
+    if shape.kind == "integer":
+        lowest, highest = range_of_integers(field)
+        low = [] if {"ge", "gt"} & given.keys() else [Ge(lowest)]
+        return low if {"le", "lt"} & given.keys() else [*low, Le(highest)]
+    if field is None or "max_length" in given:
+        return []
+    longest = {"text": MAX_TEXT, "email": MAX_EMAIL, "url": MAX_URL, "bytes": MAX_BYTES}.get(shape.kind or "")
+    if shape.kind == "text":
+        is_indexed = any(option(field, name) is True for name in ("index", "unique", "primary_key"))
+        longest = length_of(stored_type(field)) or (MAX_INDEXED_TEXT if is_indexed else MAX_TEXT)
+    return [] if longest is None else [MaxLen(longest)]
+
+
+def range_of_integers(field: FieldInfo | None) -> tuple[int, int]:
+    """The integers that the column holds; a foreign key refers to an id, which is 1 at least."""
+    if field is None:
+        return MIN_INTEGER, MAX_INTEGER
+    stored = stored_type(field)
+    is_small = isinstance(stored, Integer) and not isinstance(stored, BigInteger)
+    highest = 2**31 - 1 if is_small else MAX_INTEGER
+    return (1 if option(field, "foreign_key") else -highest - 1), highest
+
+
+def stored_type(field: FieldInfo) -> Any:
+    """The column's type, if the resource chooses it itself."""
+    chosen = option(field, "sa_type") or getattr(option(field, "sa_column"), "type", None)
+    return chosen() if isinstance(chosen, type) else chosen
+
+
+def length_of(stored: Any) -> int | None:
+    length: int | None = getattr(stored, "length", None)
+    return length
+
+
+def shown_type(plain: Any, metadata: Sequence[Any], _: FieldInfo | None) -> Any:
+    shape = shape_of(plain, metadata)
+    if shape.kind not in SHOWN or any(isinstance(part, FORMS) for part in metadata):
+        return annotated(plain, metadata)
+    return annotated(plain, [*metadata, Shown(shape.kind)])

@@ -1,0 +1,292 @@
+"""Forms: how values of a type are written in JSON; what is written otherwise is refused, and never converted.
+
+Pydantic converts more than JSON Schema allows: `"28"` to 28, `true` to 1, 172800 to a date. A form is the annotation of
+a type that accepts its JSON form and instances of the type itself, and hands them to the type with its bounds. Forms
+are validated without a call of Python wherever that is possible.
+"""
+
+import math
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
+from functools import partial
+from typing import Any, LiteralString
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from kit.models.decimals import plain_decimal
+
+DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+CLOCK = r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?"
+MOMENT = DATE + r"[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+SECONDS = r"[0-9]+(\.[0-9]{1,9})?S"
+DURATION = f"-?P([0-9]+W|[0-9]+D|([0-9]+D)?T([0-9]+H([0-9]+M)?({SECONDS})?|[0-9]+M({SECONDS})?|{SECONDS}))"
+NUMBER = r"-?[0-9]+(\.[0-9]+)?"
+BASE64 = r"([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
+STORABLE = r"^[^\x00]*$"
+NOT_BLANK = r"[^\s\x1c-\x1f]"
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+UNSTORABLE_TEXT: LiteralString = "Text may not contain NUL or a lone surrogate"
+MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
+STEP = "kit_type"
+MAX_DEPTH = 64
+"""Of a JSON value: less than what any writer or database can take."""
+LONGEST_DURATION = timedelta(microseconds=2**63 - 1)
+ANY_INTEGER = core_schema.int_schema(strict=True)
+ANY_NUMBER = core_schema.float_schema(strict=True, allow_inf_nan=False)
+INTEGER = core_schema.union_schema(
+    [ANY_INTEGER, core_schema.chain_schema([core_schema.float_schema(strict=True), core_schema.int_schema()])],
+    mode="left_to_right",
+)
+
+
+def first_of(error: Any, *choices: CoreSchema) -> CoreSchema:
+    """The first of these that fits, or this error of pydantic."""
+    return core_schema.custom_error_schema(core_schema.union_schema([*choices], mode="left_to_right"), error)
+
+
+def written(pattern: str, target: CoreSchema) -> CoreSchema:
+    """Text of this form, which is then read as the target."""
+    return core_schema.chain_schema([core_schema.str_schema(strict=True, pattern=f"^{pattern}$"), target])
+
+
+def in_utc(moment: datetime) -> datetime:
+    """The same moment in UTC, where it exists for all offsets."""
+    if not 1 < moment.year < 9999:
+        raise PydanticCustomError("datetime_range", "The year should be between 2 and 9998")
+    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+
+
+def storable_duration(duration: timedelta) -> timedelta:
+    if abs(duration) > LONGEST_DURATION:
+        raise PydanticCustomError("time_delta_range", "The duration should be at most 106751991 days")
+    return duration
+
+
+def decoded(value: object) -> object:
+    """The bytes of text in base64 (RFC 4648, section 4)."""
+    if not isinstance(value, str):
+        return value
+    try:
+        data = b64decode(value, validate=True)
+    except ValueError:
+        data = None
+    if data is None or b64encode(data).decode() != value:
+        raise PydanticCustomError("bytes_invalid_encoding", "Input should be base64")
+    return data
+
+
+def as_duration(duration: timedelta) -> str:
+    """ISO 8601 without years and months, whose lengths differ."""
+    micros = duration // timedelta(microseconds=1)
+    sign, micros = ("-" if micros < 0 else ""), abs(micros)
+    seconds, fraction = divmod(micros, 1_000_000)
+    (days, seconds), digits = divmod(seconds, 86_400), f".{fraction:06}" if fraction else ""
+    hours, minutes, seconds = seconds // 3600, seconds // 60 % 60, seconds % 60
+    parts = [f"{hours}H" if hours else "", f"{minutes}M" if minutes else ""]
+    parts.append(f"{seconds}{digits}S" if seconds or digits else "")
+    clock = "".join(parts)
+    return f"{sign}P{f'{days}D' if days else ''}{f'T{clock}' if clock else ''}" if days or clock else "PT0S"
+
+
+def as_base64(data: bytes) -> str:
+    return b64encode(data).decode()
+
+
+def storable(text: str) -> str:
+    """Refuse what PostgreSQL cannot store: NUL, and a surrogate without its partner."""
+    if UNSTORABLE.search(text):
+        raise PydanticCustomError("string_unstorable", UNSTORABLE_TEXT)
+    return text
+
+
+def storable_json(value: Any, depth: int = 0) -> Any:
+    """Refuse what a database cannot store in JSON, or what JSON cannot write."""
+    if depth > MAX_DEPTH:
+        raise PydanticCustomError("json_depth", "Input should be nested at most {depth} deep", {"depth": MAX_DEPTH})
+    for part in parts_of(value):
+        storable_json(part, depth + 1)
+    if isinstance(value, str):
+        storable(value)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise PydanticCustomError("finite_number", "Input should be a finite number")
+    elif isinstance(value, int) and not MIN_INTEGER <= value <= MAX_INTEGER:
+        raise PydanticCustomError("json_integer", "Integers should fit into 64 bits")
+    return value
+
+
+def parts_of(value: Any) -> Iterable[Any]:
+    """The keys and values of an object, or the elements of an array."""
+    if isinstance(value, dict):
+        return (*value, *value.values())
+    return value if isinstance(value, list | tuple) else ()
+
+
+def as_decimal(number: Decimal) -> str:
+    """Without an exponent."""
+    return format(number, "f")
+
+
+def plain_zero(number: float) -> float:
+    """0 has no sign, which SQLite would not keep."""
+    return number + 0.0
+
+
+TEXT: Sequence[CoreSchema] = (
+    core_schema.str_schema(strict=True),
+    core_schema.custom_error_schema(
+        core_schema.str_schema(pattern=STORABLE),
+        "string_unstorable",
+        custom_error_message=UNSTORABLE_TEXT,
+    ),
+)
+VISIBLE = core_schema.custom_error_schema(
+    core_schema.str_schema(pattern=NOT_BLANK), "string_blank", custom_error_message="Text may not be blank"
+)
+ACCEPTED: dict[str, CoreSchema] = {
+    "integer": first_of("int_type", INTEGER),
+    "integer member": first_of("int_type", core_schema.is_instance_schema(Enum), INTEGER),
+    "number": ANY_NUMBER,
+    "boolean": core_schema.bool_schema(strict=True),
+    "text": core_schema.chain_schema([*TEXT]),
+    "name": core_schema.chain_schema([*TEXT]),
+    "decimal": first_of(
+        "decimal_type",
+        core_schema.decimal_schema(strict=True),
+        written(NUMBER, core_schema.decimal_schema()),
+        core_schema.chain_schema([
+            core_schema.union_schema([ANY_INTEGER, ANY_NUMBER], mode="left_to_right"), core_schema.decimal_schema(),
+        ]),
+    ),
+    "date": first_of("date_type", core_schema.date_schema(strict=True), written(DATE, core_schema.date_schema())),
+    "datetime": first_of(
+        "datetime_type",
+        core_schema.datetime_schema(strict=True, tz_constraint="aware"),
+        written(MOMENT, core_schema.datetime_schema(tz_constraint="aware")),
+    ),
+    "time": first_of(
+        "time_type",
+        core_schema.time_schema(strict=True, tz_constraint="naive"),
+        written(CLOCK, core_schema.time_schema(tz_constraint="naive")),
+    ),
+    "duration": first_of(
+        "time_delta_type",
+        core_schema.timedelta_schema(strict=True),
+        written(DURATION, core_schema.timedelta_schema()),
+    ),
+    "bytes": core_schema.no_info_plain_validator_function(decoded),
+    "json": core_schema.no_info_plain_validator_function(storable_json),
+}  # fmt: skip
+"""What a form accepts; whatever the type does, if it is not among them."""
+CHECKED: dict[str, Callable[[Any], Any]] = {
+    "datetime": in_utc, "duration": storable_duration, "number": plain_zero,
+}  # fmt: skip
+"""What is done with a value after all."""
+WRITTEN: dict[str, Callable[[Any], str]] = {"decimal": as_decimal, "duration": as_duration, "bytes": as_base64}
+"""How a value is written in JSON, where pydantic would do it otherwise."""
+DESCRIBED: dict[str, dict[str, Any]] = {
+    "text": {"pattern": r"^[^\u0000]*$"},
+    "name": {"pattern": r"^[^\u0000]*[^\u0000\s][^\u0000]*$"},
+    "time": {"pattern": f"^{CLOCK}$"},
+    "duration": {"pattern": f"^{DURATION}$"},
+    "bytes": {"pattern": f"^{BASE64}$", "contentEncoding": "base64"},
+}
+"""What JSON Schema says of a form, beside what pydantic says. Its formats `time` and `duration` are others."""
+
+
+def described(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    schema = dict(schema)
+    if name in ("time", "duration", "bytes"):
+        schema.pop("format", None)
+    if name == "bytes":
+        lengths = {key: schema[key] for key in ("minLength", "maxLength") if key in schema}
+        schema |= {key: (length + 2) // 3 * 4 for key, length in lengths.items()}
+    return DESCRIBED.get(name, {}) | schema
+
+
+def chain(steps: list[CoreSchema], of_type: int, serialization: Any) -> CoreSchema:
+    """One step after the other, of which this one is the type itself."""
+    return core_schema.chain_schema(steps, serialization=serialization, metadata={STEP: of_type})
+
+
+def type_in(schema: Any) -> Any:
+    """The type in a chain, for a handler of JSON Schema, which would not look at the metadata of the type alone."""
+    while STEP not in schema.get("metadata", ()):  # a validator of the resource is around it
+        schema = schema["schema"]
+    return core_schema.chain_schema([schema["steps"][schema["metadata"][STEP]]])
+
+
+def serialization_of(name: str) -> Any:
+    write = WRITTEN.get(name)
+    return None if write is None else core_schema.plain_serializer_function_ser_schema(write, when_used="json")
+
+
+@dataclass(frozen=True)
+class Form:
+    """The annotation of a type whose values are written in this form: of its kind, or `name`, which is not blank."""
+
+    name: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        inner = handler(source)
+        steps = [*self.accepted(source), inner, *self.checks()]
+        return chain(steps, steps.index(inner), serialization_of(self.name) or inner.get("serialization"))
+
+    def accepted(self, source: Any) -> Sequence[CoreSchema]:
+        if self.name == "address":
+            return [first_of("string_type", core_schema.is_instance_schema(source), TEXT[0])]
+        return [ACCEPTED[self.name]] if self.name in ACCEPTED else []
+
+    def checks(self) -> Sequence[CoreSchema]:
+        if self.name == "name":
+            return [VISIBLE]
+        check = CHECKED.get(self.name)
+        return [] if check is None else [core_schema.no_info_plain_validator_function(check)]
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return described(self.name, handler(type_in(schema)))
+
+
+@dataclass(frozen=True)
+class DecimalForm(Form):
+    """The form of decimals with so many digits before the point, and so many behind it."""
+
+    whole: int
+    places: int
+    is_fixed: bool
+    """Whether each value has all its decimal places, as money has."""
+
+    def checks(self) -> Sequence[CoreSchema]:
+        digits = core_schema.decimal_schema(max_digits=self.whole + self.places, decimal_places=self.places)
+        plain = partial(plain_decimal, places=self.places, is_fixed=self.is_fixed)
+        return [digits, core_schema.no_info_plain_validator_function(plain)]
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        inner = type_in(schema)["steps"][0]
+        sign = "" if (inner.get("ge") or inner.get("gt") or -1) >= 0 or inner.get("ge") == 0 else "-?"
+        pattern = f"^{sign}[0-9]{{1,{self.whole}}}(\\.[0-9]{{1,{self.places}}})?$" if self.places else f"^{sign}[0-9]+$"
+        shown = handler(type_in(schema))
+        kinds = [
+            kind | ({"pattern": pattern} if kind.get("type") == "string" else {}) for kind in shown.get("anyOf", ())
+        ]
+        return {**shown, "anyOf": kinds} if kinds else {**shown, "pattern": pattern}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The annotation of a type in an answer: it is written in this form, and read as the type reads it."""
+
+    name: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        inner = handler(source)
+        shown = serialization_of(self.name) or inner.get("serialization")
+        return chain([inner], 0, shown)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return described(self.name, handler(type_in(schema)))

@@ -1,0 +1,143 @@
+"""Kinds of fields: what decides how a type is written, bounded, stored, filtered and sorted.
+
+| kind | types |
+|---|---|
+| boolean, integer, number, decimal, text, bytes | bool, int, float, Decimal, str, bytes |
+| date, datetime, time, duration | date, datetime, time, timedelta |
+| uuid, email, url, address | UUID, EmailStr, AnyUrl and its subclasses, addresses and networks of IP |
+| member, integer member | enums and Literals of texts, or of integers |
+| json | dict, list, tuple, pydantic models, Any, and what is made of them |
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from functools import cached_property
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from uuid import UUID
+
+import pydantic
+from pydantic import AnyUrl, BaseModel, EmailStr
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+KINDS: dict[Any, str] = {
+    bool: "boolean", int: "integer", float: "number", Decimal: "decimal", str: "text", bytes: "bytes",
+    date: "date", datetime: "datetime", time: "time", timedelta: "duration", UUID: "uuid", EmailStr: "email",
+    pydantic.PastDate: "date", pydantic.FutureDate: "date", pydantic.AwareDatetime: "datetime",
+    pydantic.PastDatetime: "datetime", pydantic.FutureDatetime: "datetime",
+    IPv4Address: "address", IPv6Address: "address", IPv4Network: "address", IPv6Network: "address",
+    Any: "json", object: "json", dict: "json", list: "json", tuple: "json", Mapping: "json", Sequence: "json",
+}  # fmt: skip
+CONTAINERS = (dict, list, tuple, Mapping, Sequence)
+BOUNDS: dict[str, Callable[[Sequence[Any]], Any]] = {
+    "gt": max, "ge": max, "lt": min, "le": min, "min_length": max, "max_length": min,
+    "max_digits": min, "decimal_places": min,
+}  # fmt: skip
+"""The names of bounds, and which of several values of one holds."""
+SORTED = frozenset({
+    "boolean", "integer", "number", "decimal", "text", "date", "datetime", "time", "duration", "uuid", "email", "url",
+    "address", "member", "integer member",
+})  # fmt: skip
+"""The kinds of which values have an order."""
+SEARCHED = frozenset({"text", "email", "url", "member"})
+"""The kinds that are stored as the text that a client knows."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A type without `None` and `Annotated`, and with what these said: whether it may be null, and its annotations."""
+
+    plain: Any
+    is_nullable: bool
+    metadata: tuple[Any, ...]
+
+    @cached_property
+    def kind(self) -> str | None:
+        return kind_of(self.plain)
+
+    @cached_property
+    def bounds(self) -> dict[str, Any]:
+        """The bounds by name; of two with one name the narrower one."""
+        parts, bounds = list(expanded(self.metadata)), {}
+        for name, narrower in BOUNDS.items():
+            values = [value for part in parts if (value := getattr(part, name, None)) is not None]
+            if values:
+                bounds[name] = narrower(values)
+        return bounds
+
+    @cached_property
+    def members(self) -> list[Any]:
+        """The values of an enum or a Literal."""
+        if get_origin(self.plain) is Literal:
+            return list(get_args(self.plain))
+        return [member.value for member in self.plain]
+
+
+def shape_of(annotation: Any, metadata: Iterable[Any] = ()) -> Shape:
+    """The shape of an annotation; `metadata` is what a field adds to it."""
+    outer, origin = tuple(metadata), get_origin(annotation)
+    if origin is Annotated:
+        inner, *own = get_args(annotation)
+        return shape_of(inner, (*own, *outer))
+    if origin in (Union, UnionType):
+        parts = [part for part in get_args(annotation) if part is not NoneType]
+        if len(parts) == 1:
+            shape = shape_of(parts[0], outer)
+            return Shape(shape.plain, True, shape.metadata)
+        return Shape(annotation, len(parts) < len(get_args(annotation)), outer)
+    return Shape(annotation, False, outer)
+
+
+def shape_of_field(field: FieldInfo) -> Shape:
+    return shape_of(field.annotation, field.metadata)
+
+
+def option(field: FieldInfo, name: str) -> Any:
+    """An option of SQLModel's `Field`, which is in the metadata if the field's type is `Annotated`; None if not set."""
+    values = (getattr(part, name, PydanticUndefined) for part in (field, *field.metadata))
+    return next((value for value in values if value is not PydanticUndefined), None)
+
+
+def expanded(metadata: Iterable[Any]) -> Iterator[Any]:
+    """The annotations, with those that group others taken apart."""
+    for part in metadata:
+        if isinstance(part, FieldInfo):
+            yield from expanded(part.metadata)
+        else:
+            yield part
+
+
+def kind_of(plain: Any) -> str | None:
+    """The kind of a type; None if it has none."""
+    if plain in KINDS:
+        return KINDS[plain]
+    origin = get_origin(plain)
+    if origin is Literal:
+        return kind_of_members(get_args(plain))
+    if origin is not None:
+        parts = [part for part in get_args(plain) if part not in (Ellipsis, NoneType)]
+        return "json" if origin in CONTAINERS + UNIONS and all(has_kind(part) for part in parts) else None
+    if not isinstance(plain, type):
+        return None
+    if issubclass(plain, Enum):
+        return kind_of_members([member.value for member in plain])
+    if issubclass(plain, AnyUrl):
+        return "url"
+    return "json" if issubclass(plain, BaseModel) else None
+
+
+UNIONS = (Union, UnionType)
+
+
+def has_kind(annotation: Any) -> bool:
+    return shape_of(annotation).kind is not None
+
+
+def kind_of_members(values: Iterable[Any]) -> str | None:
+    kinds = {type(value) for value in values}
+    return {str: "member", int: "integer member"}.get(next(iter(kinds))) if len(kinds) == 1 else None

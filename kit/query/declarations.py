@@ -1,0 +1,65 @@
+"""Declarations: which fields of a table a query variant may filter, sort and search, checked when it is defined."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sqlalchemy import UniqueConstraint, inspect
+from sqlmodel import SQLModel
+
+from kit.models.kinds import SEARCHED, SORTED, Shape, shape_of_field
+from kit.models.reads import Read
+from kit.query.filters import operators_of
+
+
+def shape_of(model: type[SQLModel], field: str) -> Shape:
+    return shape_of_field(model.model_fields[field])
+
+
+def indexed(model: type[SQLModel], read: type[Read]) -> list[str]:
+    """The fields that an answer shows and with which an index begins, in the order of the answer."""
+    table: Any = inspect(model).local_table
+    parts = [*table.indexes, *(part for part in table.constraints if isinstance(part, UniqueConstraint))]
+    first = {next(iter(part.columns)).name for part in parts if len(part.columns)}
+    return [name for name in read.model_fields if name in first and name in model.model_fields]
+
+
+def filtered(model: type[SQLModel], names: Sequence[str]) -> list[str]:
+    return [name for name in names if operators_of(shape_of(model, name))]
+
+
+def sorted_fields(model: type[SQLModel], names: Sequence[str]) -> list[str]:
+    return [name for name in names if shape_of(model, name).kind in SORTED]
+
+
+def check(query: Any) -> None:
+    """A TypeError for what cannot be asked of a list."""
+    for fault in faults(query):
+        raise TypeError(fault)
+
+
+def faults(query: Any) -> Iterator[str]:
+    model, fields = query.model, query.model.model_fields
+    terms = query.default_sort.split(",")
+    wishes = {
+        "filters": query.filters, "sorts": query.sorts, "search": query.search,
+        "default_sort": [term.removeprefix("-") for term in terms],
+    }  # fmt: skip
+    for wish, names in wishes.items():
+        for name in names:
+            if name not in fields:
+                known = ", ".join(fields)
+                yield f"{query.__name__}.{wish} names {name!r}, which {model.__name__} has not: it has {known}."
+            elif fault := fault_of(shape_of(model, name), wish):
+                yield f"{query.__name__}.{wish} names {name!r}, {fault}: remove it there."
+
+
+def fault_of(shape: Shape, wish: str) -> str | None:
+    """Why a field cannot be used in this way; None if it can."""
+    kind = shape.kind or f"of type {getattr(shape.plain, '__name__', shape.plain)}"
+    if wish == "filters" and not operators_of(shape):
+        return f"which is {kind} and never null, so that no filter could compare it"
+    if wish in ("sorts", "default_sort") and shape.kind not in SORTED:
+        return f"which is {kind}, and has no order"
+    if wish == "search" and shape.kind not in SEARCHED:
+        return f"which is {kind}, and no text"
+    return None

@@ -1,0 +1,213 @@
+"""Said once: what a field says of its values, its table and its lists need not say again."""
+
+from datetime import date, datetime, time
+from decimal import Decimal
+from enum import Enum
+from itertools import count
+from typing import Any, Literal, Optional
+
+import pytest
+from pydantic import BaseModel, NaiveDatetime, SecretStr
+from sqlalchemy import MetaData, Table
+from sqlalchemy.orm import registry
+from sqlmodel import CheckConstraint, Field, Index, SQLModel, String, UniqueConstraint
+
+from kit import Body, Changes, Entity, ListQuery, Name, Read, Stamped, UUIDEntity
+
+NUMBERS = count()
+
+
+class OnceEntity(Entity, registry=registry(metadata=MetaData(naming_convention=SQLModel.metadata.naming_convention))):
+    """Tables that no migration knows."""
+
+
+class Mood(Enum):
+    GOOD = "good"
+    BAD = "isn't"
+
+
+class Mixed(Enum):
+    ONE = 1
+    TWO = "two"
+
+
+def table_of(annotation: Any, arguments: Any = (), base: Any = OnceEntity, **options: Any) -> Table:
+    """The table of an entity with a field `value`."""
+    entity = entity_of(annotation, arguments, base, **options)
+    table: Table = entity.__table__
+    return table
+
+
+def entity_of(annotation: Any, arguments: Any = (), base: Any = OnceEntity, **options: Any) -> Any:
+    field = options.pop("field", None) or Field(**options)
+    content = {"__annotations__": {"value": annotation}, "value": field, "__module__": __name__}
+    content |= {"__tablename__": "once", "__table_args__": (*arguments, {"extend_existing": True})}
+    OnceEntity.metadata.clear()
+    return type(Entity)(f"Once{next(NUMBERS)}", (base,), content, table=True)
+
+
+def checks(table: Table) -> list[str]:
+    found = [part for part in table.constraints if isinstance(part, CheckConstraint)]
+    options = {"literal_binds": True, "include_table": False}
+    return [f"{part.name}: {part.sqltext.compile(compile_kwargs=options)}" for part in found]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "options", "condition"),
+    [
+        (Name, {"max_length": 9}, "length(value) BETWEEN 1 AND 9"),
+        (str, {"max_length": 9}, "length(value) <= 9"),
+        (str, {}, "length(value) <= 10000"),
+        (str | None, {"min_length": 2, "max_length": 9}, "length(value) BETWEEN 2 AND 9"),
+        (bytes, {"max_length": 9}, "length(value) <= 9"),
+        (int, {"ge": 0, "le": 9}, "value BETWEEN 0 AND 9"),
+        (Optional[int], {"ge": 0}, "value >= 0"),
+        (int, {"gt": 0, "lt": 9}, "value > 0 AND value < 9"),
+        (float, {"le": 1.5}, "value <= 1.5"),
+        (Decimal, {"ge": 0, "max_digits": 9, "decimal_places": 2}, "value >= 0"),
+        (date, {"ge": date(2026, 1, 1)}, "value >= '2026-01-01'"),
+        (time, {"lt": time(18)}, "value < '18:00:00.000000'"),
+        (Mood, {}, "value IN ('good', 'isn''t')"),
+        (Literal[1, 2], {}, "value IN (1, 2)"),
+    ],
+)
+def test_the_bounds_of_a_field_are_a_check_of_its_table(annotation: Any, options: Any, condition: str) -> None:
+    assert checks(table_of(annotation, **options)) == [f"ck_once_value: {condition}"]
+
+
+@pytest.mark.parametrize("annotation", [int, bool, datetime, dict[str, int], Decimal])
+def test_a_field_without_bounds_has_no_check(annotation: Any) -> None:
+    assert checks(table_of(annotation)) == []
+
+
+def test_a_check_of_the_resource_wins() -> None:
+    table = table_of(int, [CheckConstraint("value <> 3", name="value")], ge=0)
+    assert checks(table) == ["ck_once_value: value <> 3"]
+
+
+def test_a_column_type_of_the_resource_wins() -> None:
+    table = table_of(str, max_length=9, sa_type=String(20))
+    assert (table.c.value.type.length, checks(table)) == (20, [])  # type: ignore[attr-defined]  # a String
+
+
+@pytest.mark.parametrize(
+    ("options", "arguments", "expected"),
+    [
+        ({"index": True}, [], {"ix_once_value": ["value", "id"]}),
+        ({"index": True}, [Index(None, "value", "id")], {"ix_once_value": ["value", "id"]}),
+        ({"index": True, "unique": True}, [], {"ix_once_value": ["value"]}),
+        ({}, [], {}),
+    ],
+)
+def test_an_index_has_the_id_as_second_column(options: Any, arguments: Any, expected: Any) -> None:
+    table = table_of(int, arguments, **options)
+    found = {str(index.name): index.columns.keys() for index in table.indexes}
+    assert found == expected | {"ix_once_created_at": ["created_at", "id"]}
+
+
+def test_a_unique_field_has_a_constraint_of_its_name() -> None:
+    table = table_of(int, unique=True)
+    assert [str(part.name) for part in table.constraints if isinstance(part, UniqueConstraint)] == ["uq_once_value"]
+
+
+@pytest.mark.parametrize(("options", "expected"), [({}, True), ({"sqlite_autoincrement": False}, False)])
+def test_numbers_of_rows_are_never_given_twice_unless_the_table_says_so(options: Any, expected: bool) -> None:
+    table = Entity.metadata.tables.get("absent")
+    OnceEntity.metadata.clear()
+    content = {"__module__": __name__, "__tablename__": "once", "__table_args__": (options,)}
+    entity: Any = type(Entity)(f"Once{next(NUMBERS)}", (OnceEntity,), content, table=True)
+    assert table is None
+    assert entity.__table__.dialect_options["sqlite"]["autoincrement"] is expected
+
+
+def test_a_table_with_a_uuid_has_no_numbers() -> None:
+    base: Any = type(Entity)(
+        "OnceUUID", (UUIDEntity,), {"__module__": __name__}, registry=registry(metadata=MetaData())
+    )
+    assert not table_of(int, base=base).dialect_options["sqlite"]["autoincrement"]
+
+
+@pytest.mark.parametrize(
+    "annotation", [complex, SecretStr, NaiveDatetime, Mixed, set[int], list[complex], Literal[True]]
+)
+def test_an_unknown_type_is_refused_by_the_name_of_its_field(annotation: Any) -> None:
+    with pytest.raises(TypeError, match=r"Once\d+\.value is of type .*: write a type that JSON knows"):
+        entity_of(annotation)
+
+
+def test_a_text_that_is_too_long_for_an_index_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"write `max_length=650` or less, or no index"):
+        entity_of(str, max_length=651, unique=True)
+
+
+def query(entity: Any, **wishes: Any) -> Any:
+    annotations = {"value": entity.__annotations__.get("value", int)}
+    read = type(Read)("OnceRead", (Stamped, Read), {"__annotations__": annotations, "__module__": __name__})
+    return type("OnceQuery", (ListQuery,), {"model": entity, "read": read, **wishes})
+
+
+def test_an_indexed_field_filters_and_sorts_unless_the_query_says_otherwise() -> None:
+    entity = entity_of(int, index=True)
+    assert query(entity).filters == query(entity).sorts == ["created_at", "value"]
+    assert (query(entity, filters=(), sorts=("value",)).filters, query(entity, sorts=()).sorts) == ((), ())
+    assert query(entity_of(int)).filters == ["created_at"]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "wishes", "fault"),
+    [
+        (dict[str, int], {"sorts": ("value",)}, "sorts names 'value', which is json, and has no order"),
+        (dict[str, int], {"default_sort": "-value"}, "default_sort names 'value', which is json, and has no order"),
+        (list[int], {"filters": ("value",)}, "filters names 'value', which is json and never null"),
+        (bytes, {"filters": ("value",)}, "filters names 'value', which is bytes and never null"),
+        (bytes, {"sorts": ("value",)}, "sorts names 'value', which is bytes, and has no order"),
+        (int, {"search": ("value",)}, "search names 'value', which is integer, and no text"),
+        (int, {"filters": ("price",)}, "filters names 'price', which Once[0-9]+ has not: it has"),
+    ],
+)
+def test_what_cannot_be_asked_of_a_type_is_refused_when_it_is_declared(
+    annotation: Any, wishes: Any, fault: str
+) -> None:
+    with pytest.raises(TypeError, match=fault):
+        query(entity_of(annotation), **wishes)
+
+
+def test_a_type_of_the_resource_has_neither_filter_nor_order() -> None:
+    entity = entity_of(complex, sa_type=String(20))
+    with pytest.raises(TypeError, match="names 'value', which is of type complex, and has no order"):
+        query(entity, sorts=("value",))
+
+
+def test_a_member_that_is_no_more_in_its_enum_is_shown_as_it_is_stored() -> None:
+    stored: Any = table_of(Mood).c.value.type
+    assert stored.process_result_value("gone", None) == "gone"
+
+
+def test_json_that_breaks_a_rule_of_today_is_shown_as_it_is_stored() -> None:
+    stored: Any = table_of(list[int]).c.value.type
+    assert stored.process_result_value(["old"], None) == ["old"]
+
+
+class Inner(BaseModel):
+    number: int = Field(ge=0)
+    note: str = ""
+
+
+class Outer(Body):
+    inner: Inner
+    several: list[Inner] = []
+    other: int | Inner = 0
+
+
+class OuterUpdate(Outer, Changes):
+    """Changes."""
+
+
+@pytest.mark.parametrize("kind", [Outer, OuterUpdate])
+def test_a_model_in_a_body_is_as_strict_as_the_body(kind: Any) -> None:
+    for wrong in ({"number": "1"}, {"number": 1, "more": 2}, {"number": -1}, {"number": 1, "note": "\0"}, 5):
+        with pytest.raises(ValueError, match="validation error"):
+            kind.model_validate({"inner": wrong})
+    body = kind.model_validate({"inner": {"number": 1.0}, "several": [Inner(number=2)], "other": {"number": 3}})
+    assert (body.inner, body.several, body.other) == (Inner(number=1), [Inner(number=2)], Inner(number=3))
+    assert body.inner.model_fields_set == {"number"}

@@ -1,0 +1,235 @@
+"""Types of fields: a resource of plain annotations holds the whole contract, on both databases."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from kit import Database, Service
+from tests.clients import client_of
+from tests.engines import Client, empty, url_for
+from tests.kit.service import create_runtime, create_service, create_tables
+from tests.kit.specimens import REGISTRY, SPECIMENS, TABLES, Specimen
+
+REQUIRED = [specimen for specimen in SPECIMENS if not specimen.is_optional]
+OPTIONAL = [specimen for specimen in SPECIMENS if specimen.is_optional]
+SORTED = [specimen for specimen in SPECIMENS if specimen.kind.is_sorted]
+FILTERED = [specimen for specimen in SPECIMENS if specimen.kind.is_filtered]
+
+
+def each(specimens: list[Specimen]) -> Any:
+    return pytest.mark.parametrize("specimen", specimens, ids=lambda specimen: specimen.name)
+
+
+@pytest.fixture(scope="module")
+async def specimens_url(new_database: Any) -> str:
+    url: str = await new_database()
+    database = Database(url_for(url))
+    await create_tables(database)
+    async with database.writer.begin() as connection:
+        await connection.run_sync(REGISTRY.metadata.create_all, tables=TABLES)
+    await database.dispose()
+    return url
+
+
+@pytest.fixture(scope="module")
+async def service(specimens_url: str) -> AsyncIterator[Service]:
+    """The library with all specimens."""
+    routers = [specimen.router for specimen in SPECIMENS]
+    app = create_service(create_runtime(Database(url_for(specimens_url))), *routers)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture
+async def client(service: Service) -> AsyncIterator[Client]:
+    await empty(service.runtime.database, TABLES)
+    async with client_of(service) as client:
+        yield client
+
+
+async def send(client: Client, method: str, url: str, body: Any) -> Any:
+    """Sends JSON as Python writes it: with escapes for what is not ASCII, and for lone surrogates too."""
+    headers = {"Content-Type": "application/json"}
+    return await client.request(method, url, content=json.dumps(body), headers=headers)
+
+
+async def make(client: Client, specimen: Specimen, value: Any) -> dict[str, Any]:
+    answer = await send(client, "POST", specimen.path, {"value": value})
+    assert answer.status_code == 201, (specimen.name, value, answer.text)
+    row: dict[str, Any] = answer.json()
+    return row
+
+
+async def make_all(client: Client, specimen: Specimen) -> list[Any]:
+    """A row of each value, last ones first; and two without a value where it is optional."""
+    values = [*reversed(specimen.kind.values), *([None, None] if specimen.is_optional else [])]
+    return [(await make(client, specimen, value))["value"] for value in values]
+
+
+@each(SPECIMENS)
+async def test_a_value_is_answered_as_it_was_sent(client: Client, specimen: Specimen) -> None:
+    for value in specimen.kind.values:
+        row = await make(client, specimen, value)
+        assert row["value"] == value
+        assert (await client.get(f"{specimen.path}{row['id']}")).json() == row
+    rows = (await client.get(specimen.path)).json()
+    assert [row["value"] for row in rows] == specimen.kind.values
+
+
+@each(SPECIMENS)
+async def test_another_spelling_of_a_value_is_answered_in_one_way(client: Client, specimen: Specimen) -> None:
+    for sent, shown in specimen.kind.written:
+        row = await make(client, specimen, sent)
+        assert (type(row["value"]), row["value"]) == (type(shown), shown)
+        assert (await client.get(f"{specimen.path}{row['id']}")).json() == row
+
+
+@each(SPECIMENS)
+async def test_what_is_no_value_is_refused_by_the_name_of_its_field(client: Client, specimen: Specimen) -> None:
+    row = await make(client, specimen, specimen.kind.values[0])
+    url = f"{specimen.path}{row['id']}"
+    for value in [*specimen.kind.wrong, *([] if specimen.is_optional else [None])]:
+        if value is None and specimen.is_optional:
+            continue
+        for method, path in (("POST", specimen.path), ("PUT", url), ("PATCH", url)):
+            answer = await send(client, method, path, {"value": value})
+            assert answer.status_code == 422, (method, value, answer.text)
+            assert all(error["pointer"].startswith("#/value") for error in answer.json()["errors"])
+    assert (await client.get(url)).json() == row
+
+
+@each(SPECIMENS)
+async def test_a_value_is_replaced_and_changed(client: Client, specimen: Specimen) -> None:
+    first, last = specimen.kind.values[0], specimen.kind.values[-1]
+    url = f"{specimen.path}{(await make(client, specimen, first))['id']}"
+    for number, (method, value) in enumerate([("PUT", last), ("PATCH", first), ("PATCH", first)]):
+        answer = await send(client, method, url, {"value": value})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["value"] == value
+        changes = 0 if first == last else min(number + 1, 2)
+        assert answer.json()["version"] == 1 + changes
+        assert (await client.get(url)).json() == answer.json()
+
+
+@each(OPTIONAL)
+async def test_null_is_no_value(client: Client, specimen: Specimen) -> None:
+    row = await make(client, specimen, None)
+    assert row["value"] is None
+    assert (await send(client, "POST", specimen.path, {})).json()["value"] is None
+    await make(client, specimen, specimen.kind.values[0])
+    for text, number in (("true", 2), ("false", 1)):
+        found = await client.get(specimen.path, params={"value__isnull": text})
+        assert found.status_code == 200, found.text
+        assert len(found.json()) == number
+
+
+@each(SPECIMENS)
+async def test_many_are_created_at_once(client: Client, specimen: Specimen) -> None:
+    body = [{"value": value} for value in specimen.kind.values]
+    answer = await send(client, "POST", f"{specimen.path}bulk", body)
+    assert answer.status_code == 201, answer.text
+    assert [row["value"] for row in answer.json()] == specimen.kind.values
+    assert (await client.get(specimen.path)).json() == answer.json()
+    refused = await send(client, "POST", f"{specimen.path}bulk", [*body, {"value": specimen.kind.wrong[0]}])
+    assert refused.json()["errors"][0]["pointer"].startswith(f"#/{len(body)}/value")
+
+
+@each(SORTED)
+async def test_rows_are_sorted_by_their_values_and_null_comes_last(client: Client, specimen: Specimen) -> None:
+    await make_all(client, specimen)
+    values, nulls = list(specimen.kind.values), [None, None] if specimen.is_optional else []
+    for sort, expected in (("value", values + nulls), ("-value", values[::-1] + nulls)):
+        rows = (await client.get(specimen.path, params={"sort": sort})).json()
+        assert [row["value"] for row in rows] == expected
+
+
+@each(SORTED)
+async def test_pages_lead_to_each_row_once(client: Client, specimen: Specimen) -> None:
+    await make_all(client, specimen)
+    for sort in ("value", "-value"):
+        expected = (await client.get(specimen.path, params={"sort": sort})).json()
+        answer = await client.get(specimen.path, params={"sort": sort, "limit": 1})
+        rows = answer.json()
+        while "next" in answer.links:
+            answer = await client.get(answer.links["next"]["url"])
+            assert answer.status_code == 200, answer.text
+            rows += answer.json()
+        assert rows == expected
+
+
+def as_text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+@each(FILTERED)
+async def test_a_value_filters(client: Client, specimen: Specimen) -> None:
+    made = await make_all(client, specimen)
+    for value in specimen.kind.values:
+        rows = (await client.get(specimen.path, params={"value": as_text(value)})).json()
+        assert [row["value"] for row in rows] == [value]
+        others = await client.get(specimen.path, params={"value__ne": as_text(value)})
+        assert others.json() == [row for row in (await client.get(specimen.path)).json() if row["value"] != value]
+    assert len(made) >= len(specimen.kind.values)
+
+
+@each(FILTERED)
+async def test_several_values_filter(client: Client, specimen: Specimen) -> None:
+    known = specimen.query.parameters
+    await make_all(client, specimen)
+    if "value__in" in known:
+        texts = [as_text(value).replace(",", r"\,") for value in specimen.kind.values]
+        for params in ({"value__in": ",".join(texts)}, {"value__in": texts}):
+            found = await client.get(specimen.path, params=params)
+            assert sorted(map(str, (row["value"] for row in found.json()))) == sorted(map(str, specimen.kind.values))
+
+
+@each([specimen for specimen in SORTED if "value__lt" in specimen.query.parameters])
+async def test_values_are_compared(client: Client, specimen: Specimen) -> None:
+    await make_all(client, specimen)
+    values = list(specimen.kind.values)
+    expected = {"lt": values[:1], "lte": values[:2], "gt": values[2:], "gte": values[1:]}
+    for operator, some in expected.items():
+        params = {f"value__{operator}": as_text(values[1]), "sort": "value"}
+        found = await client.get(specimen.path, params=params)
+        assert [row["value"] for row in found.json()] == some
+
+
+@each([specimen for specimen in FILTERED if specimen.kind.name not in ("title", "short")])
+async def test_what_is_no_value_filters_nothing(client: Client, specimen: Specimen) -> None:
+    for value in ("\U0001f600", "1_0", "1e400", " 1"):
+        if "value__contains" not in specimen.query.parameters or specimen.kind.name == "link":
+            answer = await client.get(specimen.path, params={"value": value})
+            assert answer.status_code == 422, (value, answer.text)
+            assert answer.json()["errors"][0]["pointer"] == "value"
+
+
+@each(REQUIRED)
+async def test_the_same_key_makes_a_value_once(client: Client, specimen: Specimen) -> None:
+    body, key = {"value": specimen.kind.values[0]}, {"Idempotency-Key": specimen.name}
+    first, again = [await client.post(specimen.path, json=body, headers=key) for _ in range(2)]
+    assert (first.status_code, again.content) == (201, first.content)
+    assert again.headers["Idempotency-Replayed"] == "true"
+
+
+@each(SPECIMENS)
+async def test_both_paths_answer_the_same_bytes(client: Client, specimens_url: str, specimen: Specimen) -> None:
+    await make_all(client, specimen)
+    routers = [specimen.router]
+    app = create_service(create_runtime(Database(url_for(specimens_url))), *routers, fast=False)
+    async with app.router.lifespan_context(app), client_of(app) as plain:
+        row = (await client.get(specimen.path)).json()[0]
+        for path in (specimen.path, f"{specimen.path}{row['id']}", f"{specimen.path}?fields=value&limit=1"):
+            assert (await plain.get(path)).content == (await client.get(path)).content
+        body = {"value": specimen.kind.values[-1]}
+        answers = [(await sender.post(specimen.path, json=body)).text for sender in (client, plain)]
+        shown = [answer.partition('"value":')[2].partition(',"version"')[0] for answer in answers]
+        assert shown[0] == shown[1]
+
+
+async def test_the_document_shows_each_type(service: Service) -> None:
+    schemas = service.openapi()["components"]["schemas"]
+    for specimen in SPECIMENS:
+        described = schemas[specimen.create.__name__]["properties"]["value"]
+        assert described
