@@ -1,5 +1,7 @@
 """A field of a request body, read from the JSON schema of the body, with valid values."""
 
+import functools
+import operator
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,6 +37,11 @@ class Field:
 
     def is_a(self, kind: str) -> bool:
         return any(schema.get("type") == kind for schema in self.schemas)
+
+    @property
+    def is_amount(self) -> bool:
+        """A decimal with two places, as money is."""
+        return self.is_a("number") and self.is_a("string") and self.fits("1.05") and not self.fits("1.005")
 
     @property
     def is_free_text(self) -> bool:
@@ -77,7 +84,7 @@ class Field:
         if self.is_a("boolean"):
             yield bool(self.default) ^ bool(turn % 2)
         if self.is_a("number"):
-            yield from self.amounts(turn, example)
+            yield from self.numbers(turn, example)
         if self.is_a("integer"):
             yield from self.integers(turn, example)
         if self.is_a("string"):
@@ -90,9 +97,11 @@ class Field:
         start = max(lowest, 1) if example is None else example
         yield from (start + turn, start - turn, lowest + turn, lowest)
 
-    def amounts(self, turn: int, example: object) -> Iterator[str]:
+    def numbers(self, turn: int, example: object) -> Iterator[Any]:
+        """A decimal is a string with the places of its example; a float is a number."""
         yield str(Decimal(str(example or "9.99")) + turn)
         yield from (f"{turn + 1}.50", f"{turn + 1}", "1")
+        yield from (float(str(example or 1)) + turn, turn + 0.5)
 
     def texts(self, turn: int, number: int, example: object) -> Iterator[str]:
         moment = NEW_YEAR + timedelta(days=turn, seconds=number)
@@ -105,6 +114,14 @@ class Field:
         if example is not None:
             yield from (f"{number}{example}", f"{example}{number}", f"{example}-{number}", f"{example} {number}")
         yield from (f"{number} words", f"w{number}", f"W-{number}", f"w{number}@example.com", str(number))
+
+
+def resolved(document: Json, node: Json) -> Json:
+    """What a part of the document refers to, if it refers to another."""
+    if "$ref" not in node:
+        return node
+    meant: Json = functools.reduce(operator.getitem, node["$ref"].split("/")[1:], document)
+    return resolved(document, meant) | node
 
 
 @cache

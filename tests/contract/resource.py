@@ -14,7 +14,7 @@ from sqlalchemy import Table, UniqueConstraint, inspect
 from kit import Entity, ListQuery, Service, Who
 from kit.models.kinds import shape_of_field
 from kit.operations.route import Operation, dependencies_of, query_variant
-from tests.contract.field import Field, Json, fields_of
+from tests.contract.field import Field, Json, fields_of, resolved
 from tests.engines import Client
 
 METHODS = {"create": "POST", "replace": "PUT", "update": "PATCH", "delete": "DELETE"}
@@ -98,8 +98,9 @@ class Resource:
 
     def operation(self, verb: str) -> Json:
         route = self.verbs[verb]
-        operation: Json = self.app.openapi()["paths"][route.path_format][method_of(route).lower()]
-        return operation
+        document = self.app.openapi()
+        operation: Json = document["paths"][route.path_format][method_of(route).lower()]
+        return operation | {"parameters": [resolved(document, part) for part in operation.get("parameters", ())]}
 
     def url(self, thing: Json) -> str:
         return f"{self.path}{thing['id']}"
@@ -202,7 +203,8 @@ class Resource:
 def kind_of(resource: Resource, name: str) -> type:
     """The Python type of a field of the entity."""
     field = resource.query.model.model_fields[name]
-    return shape_of_field(field).plain
+    plain: type = shape_of_field(field).plain
+    return plain
 
 
 FEATURES: dict[str, Callable[[Resource], object]] = {
@@ -229,7 +231,7 @@ FIELDS: dict[str, Callable[[Field], object]] = {
     "fields that are not null": lambda field: not field.nullable,
     "integers": lambda field: field.is_a("integer"),
     "bounded integers": lambda field: field.is_a("integer") and not field.parent and field.bounds,
-    "amounts": lambda field: field.is_a("number"),
+    "amounts": lambda field: field.is_amount,
     "texts": lambda field: field.is_a("string"),
     "texts with a maximum": lambda field: field.all_of("maxLength"),
     "free texts": lambda field: field.offers("<b> \u00e9"),
