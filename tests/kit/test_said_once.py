@@ -4,7 +4,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from enum import Enum
 from itertools import count
-from typing import Any, Literal, Optional
+from typing import Any, Literal
 
 import pytest
 from pydantic import BaseModel, NaiveDatetime, SecretStr
@@ -61,7 +61,7 @@ def checks(table: Table) -> list[str]:
         (str | None, {"min_length": 2, "max_length": 9}, "length(value) BETWEEN 2 AND 9"),
         (bytes, {"max_length": 9}, "length(value) <= 9"),
         (int, {"ge": 0, "le": 9}, "value BETWEEN 0 AND 9"),
-        (Optional[int], {"ge": 0}, "value >= 0"),
+        (int | None, {"ge": 0}, "value >= 0"),
         (int, {"gt": 0, "lt": 9}, "value > 0 AND value < 9"),
         (float, {"le": 1.5}, "value <= 1.5"),
         (Decimal, {"ge": 0, "max_digits": 9, "decimal_places": 2}, "value >= 0"),
@@ -195,7 +195,7 @@ class Inner(BaseModel):
 
 class Outer(Body):
     inner: Inner
-    several: list[Inner] = []
+    several: list[Inner] = Field(default_factory=list)
     other: int | Inner = 0
 
 
