@@ -165,6 +165,7 @@ def test_a_project_without_resources_gets_its_first(zoo: Path) -> None:
     [
         ({"NAME": "BigCat"}, "write big_cat"),
         ({"NAME": "big-cat"}, "write big_cat"),
+        ({"NAME": "BigCats"}, "write big_cat."),
         ({"NAME": "cats"}, "NAME=cat"),
         ({"NAME": "9"}, "write a name"),
         ({"NAME": "class"}, "keyword"),
