@@ -51,7 +51,7 @@ class StockMovementBase(SQLModel):
         le=MAX_QUANTITY,
         description="Negative removes stock; not 0.",
         index=True,
-        schema_extra={"examples": [12]},
+        schema_extra={"examples": [12], "not": {"const": 0}},
     )
     reason: str | None = Field(default=None, max_length=500, schema_extra={"examples": ["Delivery"]})
 

@@ -7,12 +7,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
-from fastapi.routing import iter_route_contexts
+from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.routing import Match
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
+from kit.auth.permissions import Who
 from kit.openapi import docs
-from kit.openapi.document import openapi
+from kit.openapi.document import note_public, openapi
+from kit.openapi.examples import Place
 from kit.openapi.operations import describe
 from kit.operations.callers import check_permission
 from kit.operations.commits import CommitBeforeEnd
@@ -45,9 +47,9 @@ from kit.server.trailing_slashes import OtherSlash
 class Service(FastAPI):
     """An application whose operations share a runtime. `options` are those of `FastAPI`.
 
-    `public` names the routes that need no token, as in `"GET /docs"` or `"MOUNT /assets"`; a route that says nothing is
-    for superusers. `closed` names routes that would be public, but are for superusers by a setting. `on_start` is
-    awaited before the first request, and before the `lifespan` begins.
+    `public` names the routes that need no token, as in `"GET /docs"` or `"MOUNT /assets"`; routes without a permission
+    are for superusers. `closed` names public routes that a setting restricts to superusers. `on_start` is awaited
+    before the first request, and before the `lifespan` begins.
     """
 
     def __init__(
@@ -73,9 +75,11 @@ class Service(FastAPI):
         self.checked: Snapshot | None = None
         """The routes that were checked; None if they have to be checked."""
         self.checking = threading.Lock()
-        """FastAPI's routes are made in one thread at a time; clients of tests may run in several."""
+        """Serializes the checks of routes, because clients of tests may run in several threads."""
         self.documented: object = None
         """The permissions that `openapi_schema` was made with."""
+        self.found: tuple[object, list[Place]] | None = None
+        """The places for ids of rows in the document, with the permissions that it was made with."""
         handlers = exception_handlers(self.lifespan_state) | (options.pop("exception_handlers", None) or {})
         super().__init__(
             lifespan=_lifespan,
@@ -106,24 +110,24 @@ class Service(FastAPI):
         await self.surrounded(scope, receive, send)
 
     def surround(self, inside: ASGIApp) -> None:
-        """Put the middleware of the kit around an application: FastAPI's own, or one that leads to it."""
+        """Wrap an application in the middleware of the kit: FastAPI's own, or one that calls it."""
         known = self.runtime.authenticator.known_callers
         self.surrounded = surround(inside, self.layers, self.shutdown, self.path_of, known)
 
     def check_routes(self) -> None:
-        """Refuse routes that would not work, and note how each of the others is served, and for whom."""
+        """Refuse routes that would not work, and store the permissions of the others."""
         with self.checking:
             self.checked = self.check(Snapshot(self.router))
 
     def check_new_routes(self) -> None:
-        """Check the routes, if one of them is not the one that was checked."""
+        """Check the routes, if one has been added, removed or replaced."""
         if self.checked is None or not self.checked.is_current():
             self.check_routes()
 
     def check(self, snapshot: Snapshot) -> Snapshot:
         for route in snapshot.routes:  # before FastAPI makes copies of those that are included
             guard(route)
-            if isinstance(route, Operation):
+            if isinstance(route, APIRoute):
                 describe(route)
         self.entries = list(entries_of(self.router.routes))
         for entry in self.entries:
@@ -136,6 +140,7 @@ class Service(FastAPI):
             raise ValueError("\n".join(faults))
         self.runtime.lists = dict(filtered_lists(self.entries))
         self.runtime.access = {entry.key: access_of(entry, self.public, self.closed) for entry in self.entries}
+        self.note_public()
         self.places = places_of(self.entries)
         self.runtime.writing = frozenset(entry.key[0] for entry in self.entries if writes_by_itself(entry))
         self.runtime.direct = direct_handles(self.entries, self.places)
@@ -154,24 +159,40 @@ class Service(FastAPI):
         return name in self.public and name not in self.closed
 
     def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document, made once; anew after a change of the routes."""
+        """The OpenAPI document, generated once, and again after a change of the routes."""
         self.check_new_routes()
         if not self.openapi_schema or self.documented is not self.runtime.access:
-            self.openapi_schema = openapi(self, self.runtime.access)
-            self.documented = self.runtime.access
+            self.openapi_schema, places = self.new_document()
+            self.documented, self.found = self.runtime.access, (self.runtime.access, places)
         return self.openapi_schema
 
+    def example_places(self) -> list[Place]:
+        """The places for ids of rows in the document, which may be one that the application has replaced."""
+        self.check_new_routes()
+        if self.found is None or self.found[0] is not self.runtime.access:
+            self.found = self.runtime.access, self.new_document()[1]
+        return self.found[1]
+
+    def new_document(self) -> tuple[dict[str, Any], list[Place]]:
+        self.note_public()
+        return openapi(self)
+
+    def note_public(self) -> None:
+        """Note in each route which of its methods are public; it may be a route of another service too."""
+        public = [key for key, who in self.runtime.access.items() if who is Who.ANYONE]
+        note_public([entry.context for entry in self.entries], public)
+
     def include_router(self, router: APIRouter, **options: Any) -> None:
-        """As FastAPI's. What the kit knows of each operation is added to its OpenAPI."""
+        """As FastAPI's. The kit completes the OpenAPI of each operation."""
         for context in iter_route_contexts(router.routes):
-            if isinstance(context.original_route, Operation):
+            if isinstance(context.original_route, APIRoute):
                 describe(context.original_route)
             guard(context.original_route)
         super().include_router(router, **options)
         self.checked = None
 
     def frontend(self, path: str, *, directory: str | os.PathLike[str], **options: Any) -> None:
-        """As FastAPI's. It is for superusers, if `public` does not list it, as in `"FRONTEND /"`."""
+        """As FastAPI's, but for superusers unless `public` lists it, as in `"FRONTEND /"`."""
         is_public = self.is_public(f"FRONTEND {path}")
         self.frontends.add(path, is_public=is_public, directory=directory, **options)
         self.checked = None
