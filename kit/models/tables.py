@@ -1,7 +1,7 @@
-"""Tables: what follows from the fields of an entity, so that it is said once: column types, CHECKs and indexes.
+"""Tables: derives the column types, CHECKs and indexes from the fields of an entity.
 
-What a resource says itself wins: a type with `sa_type`, a CHECK with the name of the field, an index that begins with
-the field.
+Explicit declarations take precedence: a type with `sa_type`, a CHECK with the name of the field, an index that begins
+with the field.
 """
 
 import operator
@@ -44,17 +44,17 @@ from kit.models.kinds import Shape, option, shape_of_field
 from kit.models.texts import OF_ADDRESSES
 
 SMALL = range(-(2**31), 2**31)
-"""The integers of a column of 32 bits."""
+"""The range of a column of 32 bits."""
 SHORTEST_MEMBER = 16
-"""Characters for the values of an enum, so that a new one seldom needs a longer column."""
+"""Minimum length of a column for the values of an enum, so that a new value seldom needs a migration."""
 
 
 LONGEST_ENTRY = 650
-"""Characters of a text with an index, each of which may have four bytes."""
+"""Maximum length of an indexed text; each character may have four bytes."""
 
 
 def type_columns(entity: type[SQLModel]) -> None:
-    """Give the fields of an entity, of which no column has been made yet, the types of their columns."""
+    """Set the column types of the fields of an entity, before its columns are created."""
     for name, field in entity.model_fields.items():
         if says_its_type(field):
             continue
@@ -65,7 +65,7 @@ def type_columns(entity: type[SQLModel]) -> None:
 
 
 def says_its_type(field: FieldInfo) -> bool:
-    """Whether the resource says how a field is stored."""
+    """Whether the resource sets the column type of a field."""
     if Derived() in field.metadata:
         return False
     return option(field, "sa_type") is not None or option(field, "sa_column") is not None
@@ -82,7 +82,7 @@ def unknown_type(entity: type[SQLModel], name: str, field: FieldInfo) -> str:
 
 
 def with_type(metadata: list[Any], stored: TypeEngine[Any]) -> list[Any]:
-    """The annotations of a field, of which the options of the column name its type."""
+    """Return the annotations of a field with this column type in its column options."""
     options = next((part for part in metadata if hasattr(part, "sa_type")), None)
     if options is None:
         return [*metadata, *Field(sa_type=stored).metadata]
@@ -92,7 +92,7 @@ def with_type(metadata: list[Any], stored: TypeEngine[Any]) -> list[Any]:
 
 
 def column_type(field: FieldInfo) -> Any:
-    """The type of the column of a field; None if its type is not known."""
+    """Return the column type of a field; None if the type of the field is unknown."""
     shape = shape_of_field(field)
     kind, bounds = shape.kind, shape.bounds
     if kind in PLAIN:
@@ -123,7 +123,7 @@ PLAIN: dict[str | None, Any] = {
 
 
 def of_members(shape: Shape) -> Any:
-    """Text that holds the longest value and some longer ones, or integers."""
+    """Return a text column with room for longer values than the current ones, or an integer column."""
     values, is_enum = shape.members, get_origin(shape.plain) is None
     if shape.kind == "integer member":
         return MemberColumn(shape.plain, None) if is_enum else BIGINT
@@ -138,7 +138,7 @@ def of_json(field: FieldInfo) -> JsonColumn:
 
 
 def complete_table(entity: Any, table: Table) -> None:
-    """Add to a table what follows from the fields of its entity."""
+    """Add CHECKs and indexes to a table, and check the lengths of indexed texts."""
     for column in table.columns:
         if isinstance(column.type, AutoString):
             column.type = text_type(column.type.length)
@@ -152,7 +152,7 @@ def complete_table(entity: Any, table: Table) -> None:
 
 
 def refuse_long_entries(entity: Any, table: Table) -> None:
-    """A TypeError for an index of texts that PostgreSQL would refuse to store, at the first long one."""
+    """Raise a TypeError for an index on texts that may be too long for PostgreSQL."""
     uniques = [part for part in table.constraints if isinstance(part, UniqueConstraint)]
     parts: list[Index | UniqueConstraint] = [*table.indexes, *uniques]
     for stored in (column for part in parts for column in part.columns):
@@ -165,14 +165,14 @@ def refuse_long_entries(entity: Any, table: Table) -> None:
 
 
 def number_rows(table: Table) -> None:
-    """Never give an id twice, on SQLite, unless the table says otherwise."""
-    says_so = "sqlite_autoincrement" in list(table.dialect_kwargs)  # `in` alone would find its default, too
+    """Set `sqlite_autoincrement`, so that SQLite never reuses an id, unless the table sets it."""
+    says_so = "sqlite_autoincrement" in list(table.dialect_kwargs)  # `in` without `list` finds defaults, too
     if table.autoincrement_column is not None and not says_so:
         table.dialect_kwargs["sqlite_autoincrement"] = True
 
 
 def widen_indexes(table: Table) -> None:
-    """The id as second column of an index makes the order of a page total."""
+    """Add the id as second column to indexes of one column, to make the order of pages total."""
     if "id" not in table.columns:
         return
     for index in list(table.indexes):
@@ -188,7 +188,7 @@ def widen_indexes(table: Table) -> None:
 
 
 def add_check(table: Table, column: Column[Any], field: FieldInfo) -> None:
-    """A CHECK with the bounds of a field, and the values of its enum, named after the field."""
+    """Add a CHECK for the bounds of a field or the values of its enum, with the name of the field."""
     known = {str(part.name) for part in table.constraints if isinstance(part, CheckConstraint)}
     conditions = [] if says_its_type(field) else list(conditions_of(shape_of_field(field), column))
     if conditions and known.isdisjoint({column.name, f"ck_{table.name}_{column.name}"}):
@@ -196,7 +196,7 @@ def add_check(table: Table, column: Column[Any], field: FieldInfo) -> None:
 
 
 def conditions_of(shape: Shape, column: Column[Any]) -> Iterator[ColumnElement[bool]]:
-    """What the database can check, in words that both databases understand."""
+    """Yield the conditions that both databases can check."""
     kind, bounds = shape.kind, shape.bounds
     if kind in ("member", "integer member"):
         yield column.in_([literal_column(quoted(value)) for value in shape.members])
@@ -209,7 +209,7 @@ def conditions_of(shape: Shape, column: Column[Any]) -> Iterator[ColumnElement[b
 
 
 def between(value: Any, bounds: Mapping[str, Any]) -> Iterator[ColumnElement[bool]]:
-    """The bounds of a value, but for those that the type of its column has by itself."""
+    """Yield conditions for the bounds of a value, except those that its column type implies."""
     limits = {name: bounds.get(name) for name in ("ge", "gt", "le", "lt")}
     low, above, high, below = (None if bound in (MIN_INTEGER, MAX_INTEGER) else bound for bound in limits.values())
     low = None if low == 0 and isinstance(value, Function) else low
@@ -223,7 +223,7 @@ def between(value: Any, bounds: Mapping[str, Any]) -> Iterator[ColumnElement[boo
 
 
 def quoted(value: Any) -> str:
-    """A literal of SQL."""
+    """Return a value as an SQL literal."""
     if isinstance(value, int | float | Decimal):
         return str(value)
     text = value.isoformat(timespec="microseconds") if isinstance(value, time) else str(value)
