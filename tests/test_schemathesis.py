@@ -103,6 +103,7 @@ UNSAID = {
     "conflicting_parameter": "a cursor and an offset exclude each other",
     "cursor_parsing": "a cursor is signed",
     "etag_parsing": "Schemathesis sends the number 0 as a valid text, whatever the pattern of the header is",
+    "idempotency_key": "a key belongs to the first body that it came with",
     "missing": "the owner may be left out by a caller with a token, and no token is required here",
     "not_another": "a schema cannot compare two fields",
 }

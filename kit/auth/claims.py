@@ -1,11 +1,11 @@
-"""Claims: what must be true of the rows that a restricted session flushes, asked with as few queries as possible.
+"""Claims: the ownership conditions of the rows that a restricted session flushes, checked by few queries.
 
-A claim is an entity and the id of a row that must belong to the principal; without an entity, it is an id that must be
-the principal's own. A new row claims what its `belongs_to` refers to; a row that is changed claims that too, and that
-it belongs to the principal as it is stored.
+A claim is an entity and the id of a row that must belong to the principal; without an entity, it is an id that must
+equal the principal's id. A new row has a claim about the row that its `belongs_to` refers to. A changed row has this
+claim too, and a claim about its stored state.
 
-What the session has loaded itself answers a claim without a query. Rows that it was given (`session.add` of a detached
-row, `merge` without loading) answer nothing, since their values may be made up.
+Rows that the session has loaded itself prove a claim without a query. Other rows (`session.add` of a detached row,
+`merge` without loading) prove nothing, because their values may be forged.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -22,7 +22,7 @@ from kit.models.entities import Entity
 Claim = tuple[type[Entity] | None, Any]
 """An entity and the id of a row that must belong to the principal. Without an entity, it must be their own id."""
 MAX_IDS = 1000
-"""How many ids one query asks for: a driver has a limit of parameters."""
+"""The largest number of ids in a query: drivers have a limit of parameters."""
 
 
 class Claims:
@@ -31,18 +31,18 @@ class Claims:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.true: set[Claim] = set()
-        """Claims that were found true since `forget`."""
+        """Claims that were proved since the last `forget`."""
         self.attached: set[Any] = set()
-        """Identity keys of rows that the session was given, and has not loaded."""
+        """Identity keys of rows that were added to the session without being loaded by it."""
 
     def forget(self) -> None:
-        """Forget what was true: another statement may have changed it."""
+        """Discard proved claims: another statement may have changed the rows."""
         self.true = set()
 
     def of_rows(self, rows: Iterable[object], *, is_final: bool) -> list[Claim]:
-        """What must be true for these rows to be written. A 403 for an entity whose rows belong to nobody.
+        """The claims of these rows. Raises a 403 for an entity without an owner.
 
-        Before it is final, a foreign key that is empty may still be set by a relationship.
+        If not `is_final`, a relationship may still set an empty foreign key.
         """
         return [claim for row in rows if isinstance(row, Entity) for claim in self._of_row(row, is_final=is_final)]
 
@@ -56,7 +56,7 @@ class Claims:
         return before + [(parent, key) for key in after if is_final or key is not None]
 
     def _as_stored(self, state: InstanceState[Any]) -> Claim:
-        """The claim of a row as it is in the database: about its owner if that was loaded, else about the row."""
+        """The claim about the stored state of a row: about its owner, if that was loaded, otherwise about the row."""
         return self._as_loaded(state) or (state.class_, state.identity[0])  # type: ignore[index]
 
     def _as_loaded(self, state: InstanceState[Any]) -> Claim | None:
@@ -83,7 +83,7 @@ class Claims:
         self.true |= checked
 
     def _follow(self, claim: Claim) -> Claim:
-        """The claim to which this one leads through rows that the session has loaded: an invoice for its line."""
+        """The claim about the parent, if the session has loaded the row: about an invoice for its line."""
         entity, key = claim
         if entity is None or key is None or claim in self.true:
             return claim
@@ -93,14 +93,14 @@ class Claims:
 
 
 def refuse_expression(claim: Claim) -> Claim:
-    """The claim, if its key is a value, which can be compared."""
+    """The claim. Raises if its key is an SQL expression, which cannot be compared."""
     if isinstance(claim[1], ClauseElement) or hasattr(claim[1], "__clause_element__"):
         raise OwnershipError("A restricted session cannot check an SQL expression in belongs_to: set a value.")
     return claim
 
 
 def own_ids(connection: Connection, entity: type[Entity], ids: Collection[Any]) -> set[Any]:
-    """Those of these ids whose rows belong to the principal."""
+    """The ids among these whose rows belong to the principal."""
     ident = table_of(entity).c.id
     found: set[Any] = set()
     for some in chunks(ids):

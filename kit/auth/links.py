@@ -1,8 +1,8 @@
-"""Links: the rows of many-to-many relationships (`secondary`), which SQLAlchemy writes without an event for each.
+"""Links: the rows of many-to-many relationships (`secondary`), which SQLAlchemy writes without events for rows.
 
-A restricted session writes a link between rows of the principal, or between one of theirs and one that can have no
-owner. A link table that is an entity has owners of its own, and is not written through a relationship. One that is no
-entity is written in no other way, since nobody could tell whose its rows are.
+A restricted session writes a link between rows of the principal, or between such a row and a row that cannot have an
+owner. A link table that is an entity has its own owners, and is not written through a relationship. Another link table
+is written only through relationships, because its rows have no owner that could be checked.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -17,7 +17,7 @@ from kit.models.entities import Entity
 
 
 def linked_rows(rows: Iterable[object]) -> Iterator[Entity]:
-    """The rows with an owner between which these rows write links. A 403 for a link between rows without."""
+    """The owned rows that the links of these rows connect. Raises a 403 for a link between rows without owners."""
     for row in rows:
         for name in written_links(inspect(row).mapper):
             history = inspect(row).attrs[name].history
@@ -50,13 +50,13 @@ def refuse_links(changed: Iterable[object], deleted: Collection[object]) -> None
 
 @cache
 def written_links(mapper: Mapper[Any]) -> dict[str, type[Entity] | None]:
-    """The relationships that write a link table, each with the entity of that table, if it is one."""
+    """The relationships that write a link table, each with the entity of the table, or None."""
     written = [each for each in mapper.relationships if each.secondary is not None and not each.viewonly]
     return {each.key: entity_of(each.secondary) for each in written}
 
 
 def refuse_link_table(rows: Any) -> None:
-    """Refuse a table that links rows with an owner, if it is no entity itself."""
+    """Refuse a link table of owned rows that is not an entity."""
     if entity_of(rows) is None and name_of(rows) in names_of_links():
         raise OwnershipError(
             f"A restricted session cannot tell whose rows the link table {rows.name} has: change the relationship, or "

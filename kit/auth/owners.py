@@ -1,8 +1,8 @@
-"""Owners: which column of an entity leads to the owner of a row, and whether a row belongs to the principal.
+"""Owners: the column of an entity that leads to the owner, and the SQL condition that a row belongs to the principal.
 
 An entity names that column in `belongs_to`. It is the id of a user, or the id of a row that has an owner itself:
 `InvoiceLine.belongs_to = "invoice_id"`, `Invoice.belongs_to = "owner_id"`. A row whose column is empty belongs to
-nobody. `ownership_faults` says at the start what is wrong with that.
+no user. `ownership_faults` checks the declarations at start.
 """
 
 from collections.abc import Iterator
@@ -28,11 +28,11 @@ from kit.http.problems import Problem
 from kit.models.entities import Entity
 
 FOUND: dict[Table, type[Entity] | None] = {}
-"""The entities of tables that were asked for, since looking for one takes time."""
+"""A cache of the entities of tables."""
 
 
 class OwnershipError(RuntimeError):
-    """A restricted session cannot tell whose rows a statement concerns, or `belongs_to` leads to no owner."""
+    """Raised if the owners of a statement's rows cannot be determined, or if `belongs_to` leads to no owner."""
 
 
 def somebody_elses() -> Problem:
@@ -40,7 +40,7 @@ def somebody_elses() -> Problem:
 
 
 def is_principal(key: Any) -> bool:
-    """Whether this is the id of the principal; None is nobody's."""
+    """Whether a key is the id of the principal; False for None."""
     return key is not None and bool(key == CURRENT_PRINCIPAL.get().id)
 
 
@@ -55,7 +55,7 @@ def owner_column(entity: type[Entity]) -> Column[Any]:
 
 
 def is_field(entity: type[Entity], name: str) -> bool:
-    """Whether a field has a column of the same name in the table, by which statements may call it too."""
+    """Whether a field has the name of its column, which statements may use too."""
     mapped, rows = inspect(entity).columns, table_of(entity)
     return isinstance(rows, Table) and name in mapped and mapped[name] is rows.c.get(name)
 
@@ -78,12 +78,12 @@ def entity_of(rows: Any) -> type[Entity] | None:
 
 
 def name_of(rows: Any) -> str:
-    """The name by which databases know a table, whatever its case."""
+    """The name of a table as databases compare it, ignoring case."""
     return str(getattr(rows, "name", "")).casefold()
 
 
 def entities(parent: type[Entity] = Entity) -> Iterator[type[Entity]]:
-    """All tables that are entities."""
+    """All entities with a table."""
     for child in parent.__subclasses__():
         if inspect(child, raiseerr=False) is not None:
             yield child
@@ -92,7 +92,7 @@ def entities(parent: type[Entity] = Entity) -> Iterator[type[Entity]]:
 
 @cache
 def names_of_links() -> frozenset[str]:
-    """The names of the tables that link rows with an owner, by `secondary`."""
+    """The names of the link tables (`secondary`) of owned rows."""
     mappers = {mapper for entity in entities() for mapper in inspect(entity).registry.mappers}
     found = [each for mapper in mappers for each in mapper.relationships if each.secondary is not None]
     return frozenset(name_of(each.secondary) for each in found if is_owned(each.parent) or is_owned(each.mapper))
@@ -102,12 +102,12 @@ def is_owned(mapper: Mapper[Any]) -> bool:
     return getattr(mapper.class_, "belongs_to", None) is not None
 
 
-# --- The way to the owner
+# --- The path to the owner
 
 
 @cache
 def owned_parent(entity: type[Entity]) -> type[Entity] | None:
-    """The entity through which a row has its owner; None if `belongs_to` holds the id of the owner."""
+    """The parent entity that leads to the owner; None if `belongs_to` is the id of the owner."""
     path, parent = [entity], direct_parent(entity)
     while parent is not None and parent not in path:
         path.append(parent)
@@ -139,7 +139,7 @@ def select_own(entity: type[Entity]) -> Select[Any]:
 
 
 class PlainTable(TableClause):
-    """The table of an entity, which is always rendered as it is: it shows the rows of others too."""
+    """The table of an entity without restriction: it includes the rows of others."""
 
     inherit_cache = True
 
@@ -151,7 +151,7 @@ def plain_table(entity: type[Entity]) -> PlainTable:
 
 
 def is_own(entity: type[Entity], key: ColumnElement[Any] | None = None) -> ColumnElement[bool]:
-    """Whether a row belongs to the principal of the moment when the statement is executed."""
+    """The condition that a row belongs to the principal at the time of execution."""
     key = owner_column(entity) if key is None else key
     parent = owned_parent(entity)
     if parent is None:
@@ -168,7 +168,7 @@ def principal_id() -> int | None:
 
 
 def ownership_faults() -> Iterator[str]:
-    """A sentence for each entity of which a restricted session could not tell, or could not keep, the owner."""
+    """A message for each entity whose owners a restricted session could not determine or protect."""
     configure_mappers()
     FOUND.clear()
     names_of_links.cache_clear()
@@ -192,7 +192,7 @@ def reserved_faults(entity: type[Entity]) -> Iterator[str]:
 
 
 def unnoticed_changes(entity: type[Entity]) -> Iterator[str]:
-    """What changes the owner of a row without an event."""
+    """The declarations that change the owner of a row without an event."""
     owner = table_of(entity).c.get(str(entity.belongs_to))
     if owner is not None and owner.onupdate is not None:
         yield f"{entity.__name__}.{entity.belongs_to} may not have onupdate: it changes the owner of rows unnoticed."

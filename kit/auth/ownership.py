@@ -1,15 +1,15 @@
 """Ownership: rows that belong to a principal, and sessions that neither change nor show the rows of others.
 
 An entity names in `belongs_to` the foreign key that leads to its owner: to a user, or to a row that has an owner itself
-(`InvoiceLine.belongs_to = "invoice_id"`, `Invoice.belongs_to = "owner_id"`). A row without an owner belongs to nobody.
+(`InvoiceLine.belongs_to = "invoice_id"`, `Invoice.belongs_to = "owner_id"`). A row may have no owner.
 
 `RESTRICTED_WRITES` in a session's `info`: a change of a row that does not belong to the principal is a 403. A flush is
 checked by what the rows refer to, before and after the change (`claims`, `links`); an INSERT, UPDATE or DELETE by its
 values, or the rows that its WHERE finds (`restricted_writes`). `RESTRICTED_READS`: each statement finds only rows that
 belong to the principal (`restricted_reads`). A superuser is not restricted.
 
-What is not checked: functions of the database, views, hints, custom operators, rows that the database changes by
-`ON DELETE`, tables that are no entities, and changes that a later listener to `before_flush` or `before_update` makes.
+Not checked are functions of the database, views, hints, custom operators, rows that the database changes by
+`ON DELETE`, tables that are not entities, and changes by later listeners to `before_flush` or `before_update`.
 """
 
 from collections.abc import Collection
@@ -60,7 +60,7 @@ __all__ = [
 
 
 class Absent:
-    """The default of an `Owner` field that was left out: the principal takes its place."""
+    """The default of a missing `Owner` field, which validation replaces by the principal."""
 
 
 def principal_if_absent(value: object) -> object:
@@ -78,11 +78,11 @@ Owner = Annotated[
     Form("integer"),
     BeforeValidator(principal_if_absent),
 ]
-"""The id of the user to whom a row belongs; the principal, if it is left out: give it `default_factory=Absent`."""
+"""The id of the owner of a row. With `default_factory=Absent` the principal is the default."""
 
 
 def check_new_row(row: Entity, *, is_restricted: bool) -> bool:
-    """Check a new row without a session. False if that needs one: the row has its owner through a parent."""
+    """Check a new row without a session. Returns False if it needs one, because its owner is that of a parent."""
     if is_restricted and row.belongs_to is not None and owned_parent(type(row)) is not None:
         return False
     if is_restricted and (row.belongs_to is None or not is_principal(getattr(row, row.belongs_to))):
@@ -122,7 +122,7 @@ def check_flush(session: GuardedSession, _: object, only: Collection[object] | N
 
 
 def check_rows(session: GuardedSession, changed: Collection[object], only: Collection[object] | None) -> None:
-    """Check what a flush will write, as far as it is known before."""
+    """Check the rows of a flush, as far as their values are known before it."""
     touched, deleted = [*session.new, *session.dirty], session.deleted
     session.claims.forget()
     if not only:
@@ -157,7 +157,7 @@ def trust_inserted_row(_: Mapper[Any], connection: Connection, row: Entity) -> N
 # --- Statements
 
 HIDES_WRITE: WeakKeyDictionary[Compiled, bool] = WeakKeyDictionary()
-"""Whether a compiled statement holds another one that writes."""
+"""Whether a compiled statement contains a statement that writes."""
 
 
 @event.listens_for(CheckedSession, "do_orm_execute")
@@ -188,10 +188,10 @@ def refuse_write(state: ORMExecuteState) -> None:
 def refuse_hidden_write(
     connection: Connection, cursor: Any, statement: str, parameters: Any, context: ExecutionContext, _: bool
 ) -> None:
-    """A listener to the cursors of an engine that reads: refuses a SELECT that holds a statement that writes.
+    """Refuse a SELECT that contains a writing statement. A listener to `before_cursor_execute` of the read engine.
 
-    PostgreSQL has such SELECTs. It takes long to look for the other statement, so it is done once for each compiled
-    statement, of which SQLAlchemy has a cache.
+    PostgreSQL has such SELECTs. The search for the other statement takes time, so it is done once for each compiled
+    statement in SQLAlchemy's cache.
     """
     compiled = context.compiled
     if compiled is None:
@@ -204,7 +204,7 @@ def refuse_hidden_write(
 
 
 def is_writing(element: object) -> bool:
-    """Whether a statement, or one within it, writes, or may write."""
+    """Whether a statement, or a part of it, may write."""
     if isinstance(element, TextualSelect):
         return is_writing_text(str(element.element))
     return isinstance(element, UpdateBase)

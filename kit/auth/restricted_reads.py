@@ -1,12 +1,12 @@
-"""Restricted reads: statements that find only rows that belong to the principal, whatever their shape.
+"""Restricted reads: statements of every form return only rows that belong to the principal.
 
 In each statement, `FROM item` becomes `FROM (SELECT … FROM item WHERE owner_id = :principal) AS item`. This happens
-where SQL is compiled, so it holds for joins, aliases, subqueries and tables alike. It is not done by
-`with_loader_criteria`, which leaves out `select(func.rank().over(order_by=Item.price))`, a full outer join and others.
+when SQL is compiled, so it applies to joins, aliases, subqueries and tables alike. It is not done by
+`with_loader_criteria`, which misses `select(func.rank().over(order_by=Item.price))`, full outer joins and others.
 PostgreSQL does not know the primary key of a subquery: `GROUP BY` must list all columns selected.
 
-SQL in words is refused, since nobody knows its tables: where it can be seen in the statement before it is executed,
-elsewhere when it is compiled.
+SQL text is refused, because its tables are unknown: before the execution if the text is visible in the statement,
+otherwise when it is compiled.
 """
 
 from collections.abc import Iterator
@@ -34,24 +34,24 @@ from sqlalchemy.sql.compiler import Compiled, SQLCompiler
 from kit.auth.owners import OwnershipError, PlainTable, entity_of, select_own
 
 OWN_ROWS = "kit_own_rows"
-"""The execution option of a statement that finds only rows that belong to the principal."""
+"""The execution option of a statement that returns only rows of the principal."""
 CHECKED = "kit_checked"
-"""The execution option of a statement that may not hold text."""
+"""The execution option of a statement that must not contain SQL text."""
 ALIASED = "kit_aliased"
 """A compiler option that is set while `FROM item AS alias` is rendered."""
 CHANGED = "kit_changed"
-"""An attribute of the compiler, within an UPDATE or DELETE: the entity of its table, in a list emptied by its use."""
+"""A compiler attribute during an UPDATE or DELETE: a list with the entity of its table, emptied on first use."""
 MAX_STATEMENTS = 500
-"""How many compiled statements of a kind are kept."""
+"""The size of each cache of compiled statements."""
 HARMLESS = ("*", "1")
-"""The text with which SQLAlchemy writes `count(*)` and `EXISTS (SELECT 1 …)`."""
+"""The SQL text in SQLAlchemy's own `count(*)` and `EXISTS (SELECT 1 …)`."""
 
 
 # --- Text
 
 
 def parts_of(state: ORMExecuteState) -> list[Any]:
-    """A statement, and all elements in it. It shows neither prefixes nor the values of an INSERT of several rows."""
+    """A statement and its elements, without prefixes and without the values of an INSERT of several rows."""
     statement: Any = state.statement
     return list(visitors.iterate(statement))
 
@@ -65,7 +65,7 @@ def refuse_text(state: ORMExecuteState) -> None:
 
 
 def is_text(element: object) -> bool:
-    """Whether an element is SQL in words, of which nobody knows the tables."""
+    """Whether an element is SQL text, whose tables are unknown."""
     is_words = isinstance(element, ColumnClause) and element.is_literal and element.name not in HARMLESS
     is_name = isinstance(element, TableClause) and not isinstance(element, Table | PlainTable)
     return (
@@ -86,14 +86,14 @@ def text_refused() -> OwnershipError:
 
 
 class CompiledStatements(dict[Any, Compiled]):
-    """A cache of compiled statements that have an execution option. It is emptied when it is full."""
+    """A cache of compiled statements with an execution option. It is emptied when it is full."""
 
     def __init__(self, option: str) -> None:
         super().__init__()
         self.option = option
 
     def __setitem__(self, key: Any, compiled: Compiled) -> None:
-        if self.option not in compiled.execution_options:  # one of SQLAlchemy's own, for the same call
+        if self.option not in compiled.execution_options:  # SQLAlchemy's own statement of the same call
             return
         if len(self) >= MAX_STATEMENTS:
             self.clear()
@@ -115,7 +115,7 @@ def mark(state: ORMExecuteState, option: str) -> None:
 
 @compiles(TextClause)
 def render_text(words: TextClause, compiler: SQLCompiler, **options: Any) -> str:
-    """SQL for text; refused in a checked statement. Prefixes such as OR REPLACE are found here only."""
+    """Render SQL text, or refuse it in a checked statement. Prefixes such as OR REPLACE are visible here only."""
     if compiler.execution_options.keys() & COMPILED.keys():
         raise text_refused()
     return str(compiler.visit_textclause(words, **options))  # type: ignore[no-untyped-call]
@@ -123,7 +123,7 @@ def render_text(words: TextClause, compiler: SQLCompiler, **options: Any) -> str
 
 @compiles(Table)
 def render_table(rows: Table, compiler: SQLCompiler, **options: Any) -> str:
-    """SQL for a table; in FROM, if the statement finds only rows that belong to the principal, a subquery of these."""
+    """Render a table; in FROM of a restricted statement, render a subquery of the rows of the principal."""
     is_aliased, changed = options.pop(ALIASED, False), getattr(compiler, CHANGED, None)
     rendered = str(compiler.visit_table(rows, **options))  # type: ignore[no-untyped-call]
     is_read = options.get("asfrom") and compiler.execution_options.get(OWN_ROWS)
@@ -139,13 +139,13 @@ def render_table(rows: Table, compiler: SQLCompiler, **options: Any) -> str:
 
 @compiles(Alias)
 def render_alias(alias: Alias, compiler: SQLCompiler, **options: Any) -> str:
-    """SQL for an alias; a table in it need not name itself."""
+    """Render an alias. A table in it needs no name of its own."""
     is_of_table = {ALIASED: True} if isinstance(alias.element, Table) else {}
     return str(compiler.visit_alias(alias, **options, **is_of_table))  # type: ignore[no-untyped-call]
 
 
 class RowsToChange(Select[Any]):
-    """A SELECT of the rows that an UPDATE or DELETE will change, of whomever they are; their id is its first column."""
+    """A SELECT of the rows that an UPDATE or DELETE will change, of all owners. The first column is the id."""
 
     inherit_cache = True
 
@@ -170,7 +170,7 @@ def render_delete(statement: Delete, compiler: SQLCompiler, **options: Any) -> s
 
 @contextmanager
 def changing(compiler: SQLCompiler, rows: Any) -> Iterator[None]:
-    """Within, this table is rendered as it is where it comes first; later it stands in a subquery, which reads it."""
+    """Within the block, render the first occurrence of this table unrestricted; later ones are in subqueries."""
     before = getattr(compiler, CHANGED, None)
     setattr(compiler, CHANGED, [entity_of(rows)])
     yield

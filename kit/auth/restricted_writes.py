@@ -1,10 +1,10 @@
 """Restricted writes: INSERT, UPDATE and DELETE of rows that belong to the principal.
 
 An INSERT is checked by its values. The rows that an UPDATE or DELETE finds are locked, and all must belong to the
-principal; after an UPDATE they still must. A change of a row of somebody else is a 403, and is never left out silently.
+principal, also after an UPDATE. A change of a row of another user is a 403, and is never skipped silently.
 A statement that cannot be checked raises an `OwnershipError`, which says what to write instead.
 
-The same statements keep the reserved fields of an entity, in a session of a member that is not restricted too.
+These statements also protect the reserved fields of an entity, in unrestricted sessions of members too.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -36,9 +36,9 @@ from kit.models.entities import Entity
 
 
 def check_write(session: GuardedSession, state: ORMExecuteState) -> Any:
-    """The result of a statement that changes rows of an entity; None for another statement, which SQLAlchemy executes.
+    """Execute a statement that changes rows of an entity. Returns None for other statements, which SQLAlchemy executes.
 
-    Raises a 403 if it changes rows of somebody else, or fields that only superusers may set.
+    Raises a 403 if it changes rows of other users, or fields that only superusers may set.
     """
     entity = restricted_target(session, state) if session.is_restricted else reserved_target(state)
     if entity is None:
@@ -51,7 +51,7 @@ def check_write(session: GuardedSession, state: ORMExecuteState) -> Any:
 
 
 def restricted_target(session: GuardedSession, state: ORMExecuteState) -> type[Entity] | None:
-    """The entity whose rows a statement changes; it is refused if it cannot be checked."""
+    """The entity whose rows a statement changes. Raises if the statement cannot be checked."""
     refuse_unknown(state)
     tables = tables_of(state)
     for rows in tables:
@@ -59,32 +59,32 @@ def restricted_target(session: GuardedSession, state: ORMExecuteState) -> type[E
     entity = next(filter(None, map(entity_of, tables)), None)
     if entity is not None:
         refuse_unsafe(entity, state)
-        if not session.info.get(RESTRICTED_READS):  # the mark for that includes this one
+        if not session.info.get(RESTRICTED_READS):  # its execution option includes this check
             mark(state, CHECKED)
     return entity
 
 
 def reserved_target(state: ORMExecuteState) -> type[Entity] | None:
-    """The entity with reserved fields whose rows a statement changes, in a session that is not restricted."""
+    """The entity with reserved fields whose rows a statement of an unrestricted session changes, or None."""
     mapper = state.bind_mapper
     if state.is_select or (mapper is not None and not getattr(mapper.class_, "reserved", None)):
-        return None  # as most statements, which need no further look
+        return None  # like most statements
     entities = filter(None, map(entity_of, tables_of(state)))
     return next((entity for entity in entities if entity.reserved), None)
 
 
 def tables_of(state: ORMExecuteState) -> list[TableClause]:
-    """The table that a statement changes, also if it is named by an alias."""
+    """The table that a statement changes, also if the statement uses an alias."""
     statement: Any = state.statement
     parts = visitors.iterate(statement.table) if isinstance(statement, UpdateBase) else ()
     return [part for part in parts if isinstance(part, TableClause)]
 
 
-# --- What is refused
+# --- Refused statements
 
 
 def refuse_unknown(state: ORMExecuteState) -> None:
-    """Refuse what is neither a query nor one change of one table."""
+    """Refuse statements that are neither a query nor a single change of one table."""
     statement = state.statement
     is_known = isinstance(statement, UpdateBase | FunctionElement) or state.is_select
     parts = parts_of(state)
@@ -97,7 +97,7 @@ def refuse_unknown(state: ORMExecuteState) -> None:
 
 
 def refuse_unsafe(entity: type[Entity], state: ORMExecuteState) -> None:
-    """Refuse a change that names the table past its class, or that holds text or an upsert."""
+    """Refuse a change that uses the table instead of the class, or contains SQL text or an upsert."""
     name = entity.__name__
     if entity.belongs_to is None:
         raise somebody_elses()
@@ -109,7 +109,7 @@ def refuse_unsafe(entity: type[Entity], state: ORMExecuteState) -> None:
 
 
 def is_of(entity: type[Entity], state: ORMExecuteState) -> bool:
-    """Whether a statement names the class of an entity, and neither its table nor an alias."""
+    """Whether a statement uses the class of an entity, not its table or an alias."""
     statement: Any = state.statement
     with suppress(KeyError):
         return state.is_orm_statement and statement.entity_description["entity"] is entity
@@ -131,7 +131,7 @@ def check_insert(session: GuardedSession, entity: type[Entity], state: ORMExecut
 
 
 def inserted_rows(session: GuardedSession, entity: type[Entity], state: ORMExecuteState) -> Sequence[Mapping[str, Any]]:
-    """The values of an INSERT, which are in its parameters or in the statement."""
+    """The values of an INSERT, from its parameters or from the statement."""
     statement: Any = state.bind_arguments["clause"]  # the statement as it was passed, which can be compiled
     fixed = statement.compile(dialect=session.get_bind().dialect, column_keys=[]).params
     given, parts = parameter_sets(state), list(visitors.iterate(statement))
@@ -146,7 +146,7 @@ def inserted_rows(session: GuardedSession, entity: type[Entity], state: ORMExecu
 
 
 def is_expression(element: object) -> bool:
-    """Whether an element is computed by the database: neither a column nor a plain value."""
+    """Whether the database computes an element, which is neither a column nor a plain value."""
     is_value = isinstance(element, Column) or (isinstance(element, BindParameter) and element.unique)
     return isinstance(element, SelectBase) or (isinstance(element, ColumnElement) and not is_value)
 
@@ -160,11 +160,11 @@ def parameter_sets(state: ORMExecuteState) -> list[Mapping[str, Any]]:
 
 
 def change_own_rows(session: GuardedSession, entity: type[Entity], state: ORMExecuteState) -> Any:
-    """The result of an UPDATE or DELETE of rows that belong to the principal, also afterwards."""
+    """Execute an UPDATE or DELETE of rows that belong to the principal before and after it."""
     conditions = list(conditions_of(entity, state))
     before = lock_rows(session, entity, state, conditions)
     statement: Any = state.statement
-    if session.is_restricted and not state.is_executemany:  # also of rows that appear after they were locked
+    if session.is_restricted and not state.is_executemany:  # excludes rows that appear after the lock
         statement = statement.where(is_own(entity, getattr(entity, str(entity.belongs_to))))
     if state.is_delete:
         return state.invoke_statement(statement)
@@ -179,7 +179,7 @@ def change_own_rows(session: GuardedSession, entity: type[Entity], state: ORMExe
 
 
 def conditions_of(entity: type[Entity], state: ORMExecuteState) -> Iterator[ColumnElement[bool]]:
-    """Which rows an UPDATE or DELETE changes: by its WHERE, or by the ids in a list of parameters."""
+    """The condition for the rows that an UPDATE or DELETE changes: its WHERE, or the ids in a list of parameters."""
     statement: Any = state.statement
     if not state.is_executemany:
         yield true() if statement.whereclause is None else statement.whereclause
@@ -201,7 +201,7 @@ def conditions_of(entity: type[Entity], state: ORMExecuteState) -> Iterator[Colu
 def lock_rows(
     session: GuardedSession, entity: type[Entity], state: ORMExecuteState, conditions: Iterable[ColumnElement[bool]]
 ) -> dict[Any, Any]:
-    """Lock the rows that a statement changes. Their watched values by id; a 403, if one belongs to somebody else."""
+    """Lock the rows of a statement. Returns their watched values by id. Raises a 403 for a row of another user."""
     rows = table_of(entity)
     owned = (is_own(entity) if session.is_restricted else true()).is_(true())
     wanted: Any = RowsToChange(rows.c.id, owned, *reserved_columns(entity)).select_from(rows).with_for_update(of=rows)
@@ -220,7 +220,7 @@ def lock_rows(
 
 
 def watched_values(session: GuardedSession, entity: type[Entity], ids: Collection[Any]) -> dict[Any, Any]:
-    """The reserved values of those of these rows that belong to the principal, by id."""
+    """The reserved values of the rows among these that belong to the principal, by id."""
     rows = table_of(entity)
     wanted = select(rows.c.id, *reserved_columns(entity)).where(is_own(entity) if session.is_restricted else true())
     found: dict[Any, Any] = {}

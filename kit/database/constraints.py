@@ -1,4 +1,4 @@
-"""Constraints: the field behind an error of the database, by the name of the constraint that was violated."""
+"""Constraints: the fields of a database error, derived from the name of the violated constraint."""
 
 import re
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ from kit.models.entities import known_tables
 
 
 def field_of(failure: Exception) -> str:
-    """The field behind a failure; where its constraint has several, all of them."""
+    """The fields of a violated constraint, as text."""
     return " and ".join(fields_of(failure))
 
 
 def fields_of(failure: Exception) -> Sequence[str]:
-    """The fields behind a failure, by the name of its constraint: `kind_table_field`."""
+    """The fields of a violated constraint, derived from its name: `kind_table_field`."""
     driver: Any = getattr(failure, "orig", None)
-    details = getattr(driver, "__cause__", None) or driver  # asyncpg's own exception, where it was wrapped
+    details = getattr(driver, "__cause__", None) or driver  # asyncpg's own exception, if SQLAlchemy has wrapped it
     if several := sqlite_columns(str(driver)):
         return several
     name = getattr(details, "constraint_name", None) or sqlite_constraint(str(driver))
@@ -31,7 +31,7 @@ def fields_of(failure: Exception) -> Sequence[str]:
 
 
 def fields_named(table: Table, name: str) -> Sequence[str]:
-    """The fields of a constraint or an index of this name; if it has no columns of its own, the field in its name."""
+    """The columns of a constraint or index with this name; the field in its name if it has no columns."""
     things: list[Any] = [*table.indexes, *table.constraints]
     columns = next((list(thing.columns) for thing in things if thing.name == name), [])
     return [str(column.name) for column in columns] or [name[3:].removeprefix(f"{table.name}_")]
@@ -47,8 +47,8 @@ def sqlite_columns(message: str) -> Sequence[str]:
 def taken_fields(failure: Exception) -> Sequence[str]:
     """The fields whose values are taken.
 
-    Where one is private, others learn only that it is one of those that are unique, so that nobody can find out here
-    whether an e-mail address is known.
+    If one of the unique fields is private, all of them are named, so that a client cannot find out here whether an
+    e-mail address is known.
     """
     table = table_of(statement_of(failure))
     if table is None or CURRENT_PRINCIPAL.get().is_superuser or not private_columns(table):
@@ -58,7 +58,7 @@ def taken_fields(failure: Exception) -> Sequence[str]:
 
 
 def sqlite_constraint(message: str) -> str | None:
-    """SQLite tells which constraint in its message, and nowhere else."""
+    """The name of the constraint in a message of SQLite, which has it nowhere else."""
     match = re.fullmatch(r"\w+(?: NULL)? constraint failed: (?:index '(\w+)'|(\w+)\.(\w+).*|(\w+))", message)
     if match is None:
         return None
@@ -66,7 +66,7 @@ def sqlite_constraint(message: str) -> str | None:
 
 
 def foreign_keys_of(statement: str) -> str:
-    """The foreign keys of the table, where neither SQLite nor `kit.database.references` tells which one failed."""
+    """The foreign keys of the table, if neither SQLite nor `kit.database.references` knows which of them failed."""
     table = table_of(statement)
     return " or ".join(sorted(key.parent.name for key in table.foreign_keys)) if table is not None else ""
 
@@ -78,7 +78,7 @@ def table_of(statement: str) -> Table | None:
 
 
 def referrers_of(failure: Exception) -> str:
-    """The fields that keep a row from being deleted; none if the table is not known."""
+    """The fields that refer to a row and prevent its deletion; empty for an unknown table."""
     driver: Any = getattr(failure, "orig", None)
     details = getattr(driver, "__cause__", None) or driver
     if getattr(details, "constraint_name", None) or getattr(details, "column_name", None):

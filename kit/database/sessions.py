@@ -153,7 +153,7 @@ class WriteSession(_Session):
                 await self.execute_trusted(statement)
 
     async def execute_trusted(self, statement: Any) -> None:
-        """Execute a statement of the kit, also where the handler's own would be restricted."""
+        """Execute a statement of the kit without the restrictions for statements of handlers."""
         await self.run_sync(lambda session: session.trusted_connection().execute(statement))  # type: ignore[attr-defined]
 
     async def prepare_commit(self) -> None:
@@ -161,7 +161,7 @@ class WriteSession(_Session):
         await self.flush()
 
     async def gather(self, *queries: Callable[[Self], Awaitable[Any]]) -> list[Any]:
-        """The results of queries, one after the other: a transaction has one connection."""
+        """The results of queries, executed one after the other, because a transaction has one connection."""
         return [await query(self) for query in queries]
 
     async def set_lock_timeout(self, seconds: float | None) -> None:
@@ -180,7 +180,7 @@ class WriteSession(_Session):
 
 
 def _forget_itself(row: Any, way: RelationshipProperty[Any]) -> None:
-    """A row that refers to itself is deleted as any other; SQLAlchemy would wait until it has deleted the row."""
+    """Remove the references of a row to itself, for which SQLAlchemy would wait until the row is deleted."""
     names = [[way.parent.get_property_by_column(column).key for column in pair] for pair in way.local_remote_pairs]
     if way.direction is MANYTOONE and all(getattr(row, here) == getattr(row, there) for here, there in names):
         set_committed_value(row, way.key, None)

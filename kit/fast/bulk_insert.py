@@ -7,11 +7,25 @@ from sqlalchemy import Connection, Table, column, func, insert, inspect, select,
 from sqlalchemy.orm import make_transient_to_detached
 from sqlalchemy.orm.attributes import instance_state, set_committed_value
 
-from kit.fast.mappings import EntityMapping
+from kit.fast.mappings import EntityMapping, mapping_of
 from kit.fast.single_insert import is_insertable
 from kit.models.entities import Entity
 
 SEQUENCES = table("sqlite_sequence", column("name"), column("seq"))
+
+
+async def insert_past_orm(session: Any, rows: Sequence[Entity]) -> bool:
+    """Store new rows of a `FastWriteSession` by one INSERT. Returns False if the ORM has to store them."""
+    mapping = mapping_of(type(rows[0])) if rows and session.shortcuts.has_bulk else None
+    if mapping is None or session.shortcuts.listeners.listen_to_insert(session.sync_session, mapping.entity):
+        return False
+    await session.flush()
+    if not are_alike(rows, mapping):
+        return False
+    await session.check_new_rows(rows)
+    await session.run_sync(lambda sync: insert_alike(sync.trusted_connection(), rows, mapping))
+    session.add_all(rows)
+    return True
 
 
 def are_alike(rows: Sequence[Entity], mapping: EntityMapping) -> bool:

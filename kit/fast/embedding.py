@@ -38,7 +38,7 @@ class Relation:
     is_list: bool
     ordering: Sequence[ColumnElement[Any]]
     names: Sequence[str]
-    """The fields that are read: those that are shown, and those of the order, by which the rest of a list is found."""
+    """The fields to read: those that are shown, and those of the order, which the cursor of the rest needs."""
     bounded: ListRelation | None
 
 
@@ -85,7 +85,7 @@ async def embed(engine: AsyncEngine, query: ListQuery, relation: Relation, rows:
 async def _related(
     engine: AsyncEngine, relation: Relation, keys: Sequence[Any], limit: int | None
 ) -> Mapping[Any, list[Values]]:
-    """The related rows by the keys that lead to them; one more than the limit, if there are so many."""
+    """The related rows by their keys, at most one more than the limit."""
     found = await fetch(engine, _select(relation, keys, limit))
     missing = [] if limit is None else incomplete(keys, found, limit)
     if limit is not None and missing:

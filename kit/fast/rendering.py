@@ -90,7 +90,7 @@ class Rendering:
 
 
 async def shown_with_lists(unit: Unit, row: Entity, read: type[Read], query: ListQuery) -> bytes:
-    """One row as JSON, with the lists that are embedded in it, which are read past the ORM if nobody can tell."""
+    """A row as JSON, with its embedded lists, which are read past the ORM if the result is the same."""
     projection = Projection.of(query) if query.read is read and is_plain_query(cast("Any", type(query))) else None
     if projection is None or not may_read_lists(unit.session, projection, row):
         await load_included(unit, row)
@@ -103,7 +103,7 @@ async def shown_with_lists(unit: Unit, row: Entity, read: type[Read], query: Lis
 
 
 def may_read_lists(session: Any, projection: Projection, row: Entity) -> bool:
-    """Whether nobody can tell that the lists of a row are read past the ORM, and all else that is shown is there."""
+    """Whether the lists of a row can be read past the ORM, and everything else that is shown is loaded."""
     query, values = projection.query, vars(row)
     others = {name: kind for name, kind in included_variants(query).items() if name not in query.lists}
     return (

@@ -17,9 +17,9 @@ from kit.auth.ownership import check_new_row
 from kit.database.databases import Database
 from kit.database.sessions import WriteSession
 from kit.fast.batches import Member
-from kit.fast.bulk_insert import are_alike, insert_alike
-from kit.fast.deferred import DeferredSession, close_at_once
-from kit.fast.locked_reads import locked
+from kit.fast.bulk_insert import insert_past_orm
+from kit.fast.deferred import close_at_once
+from kit.fast.locked_reads import LockingSession
 from kit.fast.mappings import EntityMapping, mapping_of
 from kit.fast.persistent_rows import add_flushed
 from kit.fast.revocable_sessions import RevocableSession
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 M = TypeVar("M")
 
 
-class FastWriteSession(DeferredSession, WriteSession):
+class FastWriteSession(LockingSession):
     """A `WriteSession` that stores new rows past the ORM."""
 
     sync_session_class = RevocableSession
@@ -65,23 +65,6 @@ class FastWriteSession(DeferredSession, WriteSession):
         row, stored = self.stored
         self.sync_session.revoke = lambda: util.await_only(self._revoke(row, stored))
 
-    async def get(self, entity: type[M], ident: Any, **options: Any) -> M | None:  # type: ignore[override]
-        """As `WriteSession.get`: the row is locked, and persistent in the session."""
-        mapping, is_restricted = mapping_of(entity), any(self.restrictions.values())
-        if mapping is None or options or type(ident) is not mapping.ident_type or not self.shortcuts.has_get:
-            return await super().get(entity, ident, **options)
-        session = self.sync_session
-        is_known = mapping.identity_key((ident,)) in session.identity_map
-        needs_orm = (
-            is_known
-            or (is_restricted and not CURRENT_PRINCIPAL.get().is_superuser)
-            or not session._is_clean()  # the ORM flushes it first
-            or self.shortcuts.listeners.listen_to_read(session, entity)
-        )
-        if needs_orm:
-            return await super().get(entity, ident)
-        return await self.run_sync(locked, mapping, ident)
-
     def add(self, instance: object, *, _warn: bool = True) -> None:
         if self.is_open or self.stored is not None or not self._is_new(instance):
             super().add(instance, _warn=_warn)
@@ -99,19 +82,10 @@ class FastWriteSession(DeferredSession, WriteSession):
         return True
 
     async def insert_all(self, rows: Sequence[Entity]) -> None:
-        mapping = mapping_of(type(rows[0])) if rows and self.shortcuts.has_bulk else None
-        if mapping is None or self.shortcuts.listeners.listen_to_insert(self.sync_session, mapping.entity):
+        if not await insert_past_orm(self, rows):
             await super().insert_all(rows)
-            return
-        await self.flush()
-        if not are_alike(rows, mapping):
-            await super().insert_all(rows)
-            return
-        await self._check_writes(rows)
-        await self.run_sync(lambda session: insert_alike(session.trusted_connection(), rows, mapping))  # type: ignore[attr-defined]
-        self.add_all(rows)
 
-    async def _check_writes(self, rows: Sequence[Entity]) -> None:
+    async def check_new_rows(self, rows: Sequence[Entity]) -> None:
         """Check the owners of new rows, as the plain session does before a flush."""
         if CURRENT_PRINCIPAL.get().is_superuser:
             return
@@ -150,7 +124,7 @@ class FastWriteSession(DeferredSession, WriteSession):
         if row is None or mapping is None or self._has_listeners(mapping):
             return None
         if not CURRENT_PRINCIPAL.get().is_superuser:
-            await self._check_writes([row])  # may set fields of the row, and may read other rows
+            await self.check_new_rows([row])  # may set fields of the row, and may read other rows
             if self._only_new() is not row:
                 return None
         if not is_insertable(row, mapping):

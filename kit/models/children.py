@@ -1,7 +1,7 @@
-"""Children: bodies in the body of another one, which become related rows in one transaction.
+"""Nested writes: bodies inside a body, which are stored as related rows in the same transaction.
 
-`InvoiceCreate.lines: list[LineCreate]` holds bodies. Whoever gives them to the relationship `Invoice.lines`, as
-`Invoice.model_validate(new)` does, gives it rows: SQLAlchemy's attribute events turn each body into one.
+`InvoiceCreate.lines: list[LineCreate]` holds bodies. When they are assigned to the relationship `Invoice.lines`, as by
+`Invoice.model_validate(new)`, SQLAlchemy's attribute events convert each of them to a row.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from kit.models.entities import Entity
 
 @event.listens_for(Entity, "attribute_instrument")
 def listen_to_relationship(entity: type[Entity], name: str, attribute: QueryableAttribute[Any]) -> None:
-    """Let bodies become rows where a relationship is written; one that is only read refuses what is written."""
+    """Convert bodies that are assigned to a relationship to rows; assigning to a `viewonly` one is a TypeError."""
     relationship = attribute.property
     if not isinstance(relationship, RelationshipProperty):
         return
@@ -37,9 +37,9 @@ def listen_to_relationship(entity: type[Entity], name: str, attribute: Queryable
 
 
 def row_of(kind: type[Any], value: object) -> object:
-    """The row of this class that a body means, which was validated with the request; any other value as it is.
+    """Return a row of this class with the values of a body, or any other value unchanged.
 
-    Its foreign key to the parent is given by the relationship.
+    The body was validated with the request. The relationship sets the row's foreign key to the parent.
     """
     if isinstance(value, BaseModel) and not hasattr(value, "__table__"):
         return kind(**{name: getattr(value, name) for name in type(value).model_fields})
@@ -48,13 +48,13 @@ def row_of(kind: type[Any], value: object) -> object:
 
 @cache
 def nested_bodies(body: type[BaseModel]) -> Mapping[str, type[BaseModel]]:
-    """The fields of a body that hold other bodies, each with their class."""
+    """Return the fields of a body that hold other bodies, with the classes of those."""
     found = {name: body_in(field.annotation) for name, field in body.model_fields.items()}
     return {name: kind for name, kind in found.items() if kind is not None}
 
 
 def body_in(annotation: Any) -> type[BaseModel] | None:
-    """The class of body in `Body`, `Body | None` or `list[Body]`."""
+    """Return the class in `Body`, `Body | None` or `list[Body]`; None if there is none."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next(filter(None, map(body_in, get_args(annotation))), None)

@@ -1,6 +1,6 @@
-"""Column types: how values that a database does not know are stored, so that both databases sort them alike.
+"""Column types for values that a database has no type for, stored so that both databases sort them the same way.
 
-Each says in `python_type` of what type its values are; None is stored as NULL.
+`python_type` is the type of the values. None is stored as NULL.
 """
 
 from datetime import timedelta
@@ -15,28 +15,28 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from kit.models.decimals import EXACT, plain_decimal
 from kit.models.texts import codec_of
 
-BIGINT = BigInteger().with_variant(Integer, "sqlite")  # SQLite numbers rows by INTEGER only
+BIGINT = BigInteger().with_variant(Integer, "sqlite")  # SQLite generates ids for INTEGER only
 MAX_ID = 2**63 - 1
 MICROSECOND = timedelta(microseconds=1)
 
 
 def text_type(length: int | None) -> String:
-    """Text that both databases sort alike: by code point, as SQLite does, not by the locale of PostgreSQL."""
+    """Text that both databases sort by code point: SQLite does so by default, PostgreSQL with the collation "C"."""
     return String(length).with_variant(String(length, collation="C"), "postgresql")
 
 
 class DecimalColumn(TypeDecorator[Decimal]):
-    """Decimals with so many digits before the point, and so many behind it.
+    """Decimals with a maximum number of digits before and after the decimal point.
 
-    PostgreSQL has NUMERIC. SQLite has no decimals: there it is an integer of the smallest unit, or, where that may
-    have more than 18 digits, text of a fixed length that sorts as the numbers do.
+    PostgreSQL has NUMERIC. SQLite has no decimal type: the value is stored as an integer of the smallest unit, or, if
+    that may have more than 18 digits, as text of a fixed length that sorts like the numbers.
     """
 
     impl = Numeric
     cache_ok = True
 
     def __init__(self, whole: int, places: int, *, is_fixed: bool) -> None:
-        """With `is_fixed` each value has all its decimal places, as money has; else none that is not needed."""
+        """With `is_fixed` each value has all its decimal places, as money has; otherwise trailing zeros are removed."""
         super().__init__(whole + places if is_fixed else None, places if is_fixed else None)
         self.whole, self.places, self.is_fixed = whole, places, is_fixed
 
@@ -50,7 +50,7 @@ class DecimalColumn(TypeDecorator[Decimal]):
 
     @property
     def is_number(self) -> bool:
-        """Whether SQLite stores a number, too."""
+        """Whether SQLite stores an integer, not text."""
         return self.digits <= 18
 
     @property
@@ -109,7 +109,7 @@ class DurationColumn(TypeDecorator[timedelta]):
 
 
 class TextColumn(TypeDecorator[Any]):
-    """Values of a type that are stored as text."""
+    """Values of any type that `codec_of` converts from and to text."""
 
     impl = String
     cache_ok = True
@@ -140,7 +140,7 @@ class MemberColumn(TypeDecorator[Any]):
     cache_ok = True
 
     def __init__(self, kind: type[Enum], length: int | None) -> None:
-        """The length of text; None for integers."""
+        """`length` is the length of the text column; None for integers."""
         super().__init__()
         self.kind, self.length = kind, length
         self.members = {member.value: member for member in kind}
@@ -156,12 +156,12 @@ class MemberColumn(TypeDecorator[Any]):
         return value.value if isinstance(value, Enum) else value
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
-        """The member; the value itself if the enum has lost it."""
+        """Return the member, or the stored value if the enum no longer has it."""
         return self.members.get(value, value)
 
 
 class JsonColumn(TypeDecorator[Any]):
-    """JSON: stored as it is written, with NULL for null. Its values are of the type that `adapter` validates."""
+    """JSON, with NULL for null. The values are of the type that `adapter` validates."""
 
     impl = JSON
     cache_ok = True
@@ -178,11 +178,11 @@ class JsonColumn(TypeDecorator[Any]):
         return self.as_json(value)
 
     def as_json(self, value: Any) -> Any:
-        """As it is stored. A model may have become a dictionary, by `model_dump`."""
+        """Return the value as it is stored. It may be a dictionary that `model_dump` made of a model."""
         return None if value is None else self.adapter.dump_python(self.adapter.validate_python(value), mode="json")
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:
-        """The value; what breaks a rule of today is given as it is stored."""
+        """Return the validated value, or the stored one if it is invalid by the current rules."""
         if value is None:
             return None
         try:

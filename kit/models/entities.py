@@ -1,14 +1,17 @@
-"""Entities and bodies: tables whose rows have an id, a version and timestamps, and what creates and changes rows."""
+"""Base classes: `Entity` of tables whose rows have an id, a version and timestamps, and `Body` of request bodies."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import cache
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 from uuid import UUID
 
 from pydantic import (
+    AliasChoices,
+    AliasPath,
     BaseModel,
     ConfigDict,
     SerializationInfo,
@@ -33,11 +36,11 @@ from kit.models.types import new_uuid
 SQLModel.metadata.naming_convention = NAMES
 
 VIEW: dict[str, Any] = {"lazy": "raise", "viewonly": True}
-"""Options of a relationship that is only read, where a query asks for it; what is written is the foreign key."""
+"""Options of a read-only relationship, which a query loads explicitly; the foreign key is written instead."""
 
 
 def sorted_by(*fields: str) -> list[Index]:
-    """An index on each field, for filters and sorts; the id as second column makes the order of a page total."""
+    """Return an index on each field, for filters and sorts; the id as second column makes the order of pages total."""
     return [Index(None, field, "id") for field in fields]
 
 
@@ -46,11 +49,11 @@ def now() -> datetime:
 
 
 ROW_OF_BODY: ContextVar[Callable[[Any, Any], Any] | None] = ContextVar("row_of_body", default=None)
-"""A cheaper way to make a row of a body, which answers None where it does not apply."""
+"""A faster function that makes a row of a body, or returns None where it does not apply."""
 
 
 class Stamped(SQLModel):
-    """The columns that the service itself writes: version and timestamps."""
+    """The columns that the service maintains: version and timestamps."""
 
     version: int = Field(default=1, sa_type=Integer, description="Rises by one with every change; the ETag.")
     created_at: datetime = Field(default_factory=now, index=True, description="UTC, RFC 3339.")
@@ -58,13 +61,13 @@ class Stamped(SQLModel):
 
 
 class Entity(Stamped):
-    """A table of a resource: numbered, versioned and stamped."""
+    """Base class of the tables of resources: rows have an id, a version and timestamps."""
 
     id: int = Field(default=None, primary_key=True, sa_type=BIGINT)
     belongs_to: ClassVar[str | None] = None
-    """The foreign key that leads to the owner: to a user, or to a row that has an owner itself."""
+    """The foreign key to the owner: to a user, or to a row that has an owner itself."""
     reserved: ClassVar[Mapping[str, Any]] = MappingProxyType({})
-    """The fields that only superusers may set, each with its first value."""
+    """The fields that only superusers may set, with their initial values."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
@@ -75,7 +78,7 @@ class Entity(Stamped):
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:
-        """A row with these values, which are validated by the fields and validators of the table."""
+        """Return a row with these values, validated by the fields and validators of the table."""
         make = ROW_OF_BODY.get()
         row = None if make is None or options else make(cls, obj)
         if row is None:
@@ -84,21 +87,21 @@ class Entity(Stamped):
         return row
 
     def sqlmodel_update(self, obj: Any, **options: Any) -> Self:
-        """As SQLModel's, which would leave out the relationships in a dictionary."""
+        """Update like SQLModel, but also the relationships in a dictionary, which SQLModel ignores."""
         super().sqlmodel_update(obj, **options)
         self.set_related(obj)
         return self
 
     def set_related(self, values: Any) -> None:
-        """Set the relationships that a dictionary names; SQLModel does so for those of an object only."""
+        """Set the relationships that a dictionary contains; SQLModel sets those of an object only."""
         if isinstance(values, dict):
             for name in self.__sqlmodel_relationships__.keys() & values.keys():
                 setattr(self, name, values[name])
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """As SQLModel's, which would put back the value that `@validates` of SQLAlchemy has changed."""
+        """Set like SQLModel, but keep the value that a method with SQLAlchemy's `@validates` returned."""
         if type(value) is datetime and value.tzinfo not in (UTC, None):
-            value = value.astimezone(UTC)  # an answer shows it in UTC
+            value = value.astimezone(UTC)  # responses show UTC
         if name in _validated_fields(type(self)):
             set_attribute(self, name, value)
             self.model_fields_set.add(name)
@@ -107,7 +110,7 @@ class Entity(Stamped):
 
     @model_serializer(mode="wrap")
     def _serialize_visible(self, serialize: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
-        """Serialize without the private fields of rows of other users, also where a route has no read variant."""
+        """Omit the private fields of rows of other users, also where a route has no read variant."""
         shown: dict[str, Any] = serialize(self)
         hidden = hidden_fields(self) if info.mode_is_json() else ()
         return {name: value for name, value in shown.items() if name not in hidden} if hidden else shown
@@ -119,13 +122,13 @@ class Entity(Stamped):
 
 @cache
 def _validated_fields(entity: type[Entity]) -> Collection[str]:
-    """The fields for which the table has a method with `@validates`."""
+    """Return the fields for which the table has a method with `@validates`."""
     mapper = inspect(entity, raiseerr=False)
     return () if mapper is None else frozenset(mapper.validators)
 
 
 def known_tables() -> dict[str, Table]:
-    """All tables by name: those of `SQLModel.metadata`, and those of entities with a registry of their own."""
+    """Return all tables by name: those of `SQLModel.metadata`, and those of entities with a separate registry."""
     return {name: table for metadata in set(_metadatas(Entity)) for name, table in metadata.tables.items()}
 
 
@@ -136,14 +139,14 @@ def _metadatas(entity: type[Entity]) -> Iterator[MetaData]:
 
 
 class UUIDEntity(Entity):
-    """A table whose rows have a UUID (version 7) as id, which does not tell how many rows there are."""
+    """Base class of tables with a UUID (version 7) as id, which does not reveal the number of rows."""
 
     id: UUID = Field(default_factory=new_uuid, primary_key=True)  # type: ignore[assignment]  # instead of the number
 
 
 @event.listens_for(Entity, "instrument_class", propagate=True)
 def complete_mapped_table(mapper: Mapper[Any], entity: type[Entity]) -> None:
-    """Complete a table by what follows from its fields."""
+    """Add column types, CHECKs and indexes that follow from the fields."""
     if mapper.inherits is None and isinstance(mapper.local_table, Table):
         complete_table(entity, mapper.local_table)
 
@@ -151,12 +154,16 @@ def complete_mapped_table(mapper: Mapper[Any], entity: type[Entity]) -> None:
 event.listen(Entity, "after_mapper_constructed", leave_children_to_the_database, propagate=True)
 
 
-class Body(SQLModel):
-    """A request body. Unknown fields are refused; read-only ones are ignored, so that a client may send back a row."""
+MAX_UNKNOWN = 10
+"""The largest number of unknown members of a body that a 422 names."""
 
-    model_config = ConfigDict(extra="forbid")  # type: ignore[assignment]  # SQLModel's own type of it is not public
+
+class Body(SQLModel):
+    """A request body. Unknown fields are errors; read-only ones are ignored, so that a client may send a row back."""
+
+    model_config = ConfigDict(extra="forbid")  # type: ignore[assignment]  # SQLModel's type of it is not public
     read_only: ClassVar[frozenset[str]] = frozenset({"id", *Stamped.model_fields})
-    __init__ = BaseModel.__init__  # SQLModel's is for tables, and takes half of the time of each body
+    __init__ = BaseModel.__init__  # SQLModel's is for tables, and takes half of the validation time
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -166,13 +173,35 @@ class Body(SQLModel):
     @model_validator(mode="before")
     @classmethod
     def ignore_read_only(cls, body: object) -> object:
-        if not isinstance(body, dict) or cls.read_only.isdisjoint(body):
+        if not isinstance(body, dict):
+            return body
+        if len(body) > len(cls.model_fields) + len(cls.read_only) + MAX_UNKNOWN:
+            body = _with_few_unknown(cls, body)
+        if cls.read_only.isdisjoint(body):
             return body
         return {name: value for name, value in body.items() if name not in cls.read_only}
 
 
+def _with_few_unknown(kind: type[Body], body: Mapping[str, Any]) -> dict[str, Any]:
+    """The known members and the first `MAX_UNKNOWN` unknown ones, each of which is an error, and takes its time."""
+    known = {*kind.model_fields, *kind.read_only}
+    for field in kind.model_fields.values():
+        known.update(path[0] for path in _aliases(field.validation_alias or field.alias) if isinstance(path[0], str))
+    unknown = islice((name for name in body if name not in known), MAX_UNKNOWN)
+    return {name: body[name] for name in (*(name for name in known if name in body), *unknown)}
+
+
+def _aliases(alias: str | AliasPath | AliasChoices | None) -> list[list[str | int]]:
+    """The paths of the alias of a field; none if it has no alias."""
+    if isinstance(alias, AliasChoices):
+        return alias.convert_to_aliases()
+    if isinstance(alias, AliasPath):
+        return [alias.convert_to_aliases()]
+    return [[alias]] if alias else []
+
+
 class Changes(Body):
-    """A body of which every field may be left out. A field that cannot be null does not become nullable by that."""
+    """A body whose fields are all optional. A field that is not nullable stays so: null is still an error."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

@@ -1,7 +1,7 @@
-"""Fields: made strict and bounded by their types, once for each class of a body or a table.
+"""Strict and bounded fields: replaces the field types of a body or a table, once for each class.
 
-The type of a field gets the form of its kind (`kit.models.forms`), and the bounds without which a database could not
-store all of its values. What else the resource says of a field stays as it is, and in its order.
+A field's type gets the JSON form of its kind (`kit.models.forms`), and the bounds without which a column could not
+store all values. All other annotations of the field stay, in their order.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -19,29 +19,29 @@ from kit.models.forms import MAX_INTEGER, MIN_INTEGER, WRITTEN, DecimalForm, For
 from kit.models.kinds import CONTAINERS, UNIONS, Shape, kind_of, option, shape_of
 
 MAX_TEXT = 10_000
-"""Characters of a text that says nothing of its length."""
+"""The maximum length of a text field without `max_length`."""
 MAX_INDEXED_TEXT = 500
-"""The same where it is indexed: an entry of an index of PostgreSQL has at most 2704 bytes."""
+"""The same for an indexed field: an index entry of PostgreSQL has at most 2704 bytes."""
 MAX_EMAIL, MAX_URL, MAX_BYTES = 254, 2083, 65_536
 MAX_WHOLE = MAX_PLACES = 30
-"""Digits of a decimal that says nothing of them, before the point and behind it."""
+"""The maximum number of digits before and after the point, of a decimal field without such bounds."""
 SHOWN = frozenset({*WRITTEN, "time"})
-"""The kinds that an answer writes otherwise than pydantic."""
+"""The kinds that a response serializes differently from pydantic."""
 KIT_TYPES = "kit.models.types"
 
 Leaf = Callable[[Any, Sequence[Any], FieldInfo | None], Any]
-"""What replaces a type, given its annotations and its field; None for what is inside of another type."""
+"""Returns a replacement for a type, given its annotations and its field; the field is None inside another type."""
 _hardened: set[type[BaseModel]] = set()
 
 
 @dataclass(frozen=True)
 class Derived:
-    """The annotation of a field whose column has the type that follows from its own."""
+    """Marks a field whose column type was derived from its own type."""
 
 
 @dataclass(frozen=True)
 class StrictModel:
-    """The annotation of a model that is no body: its fields are as strict as those of a body."""
+    """Annotates a model that is not a `Body`, so that its fields are as strict as those of a body."""
 
     model: type[BaseModel]
 
@@ -50,7 +50,7 @@ class StrictModel:
 
     def read(self, value: object) -> object:
         if not isinstance(value, dict):
-            return value  # an instance already, or refused by the model
+            return value  # an instance, or an error of the model
         checked = strict_variant(self.model).model_validate(value)
         given = {name: getattr(checked, name) for name in checked.model_fields_set}
         return self.model.model_validate(given, by_name=True, by_alias=False)
@@ -58,7 +58,7 @@ class StrictModel:
 
 @cache
 def strict_variant(model: type[BaseModel]) -> type[BaseModel]:
-    """The model with strict fields. It refuses fields that it does not know, unless the model says otherwise."""
+    """Return a subclass with strict fields. Unknown fields are errors, unless the model's `extra` is set."""
     variant = create_model(model.__name__, __base__=model, __module__=model.__module__)
     variant.model_config["extra"] = model.model_config.get("extra") or "forbid"
     harden(variant)
@@ -66,13 +66,13 @@ def strict_variant(model: type[BaseModel]) -> type[BaseModel]:
 
 
 def harden(model: type[BaseModel]) -> None:
-    """Make the fields of a class strict, and bounded where a column could not hold all values."""
+    """Make the fields of a class strict, and add bounds where a column could not store all values."""
     _hardened.add(model)
     replace_types(model, strict_type)
 
 
 def show(model: type[BaseModel]) -> None:
-    """Make the fields of an answer write their values in the forms in which bodies take them."""
+    """Make the fields of a response serialize values in the form that bodies accept."""
     replace_types(model, shown_type)
 
 
@@ -90,7 +90,7 @@ def replace_types(model: type[BaseModel], leaf: Leaf) -> None:
 
 
 def unpacked(annotation: Any) -> tuple[Any, Sequence[Any]]:
-    """A type and its annotations, which a field of pydantic has apart."""
+    """Split `Annotated` into a type and its annotations, as pydantic's fields store them."""
     if get_origin(annotation) is not Annotated:
         return annotation, ()
     plain, *metadata = get_args(annotation)
@@ -102,7 +102,7 @@ def with_options(leaf: Leaf, field: FieldInfo, plain: Any, metadata: Sequence[An
 
 
 def split(metadata: Iterable[Any]) -> tuple[list[Any], list[Any]]:
-    """The annotations that may stand next to the type, and the others: from the first one on that calls a function."""
+    """Split annotations: those that may stand next to the type, and all from the first that calls a function."""
     parts = list(metadata)
     options = [part for part in parts if is_column_option(part)]
     parts = [part for part in parts if not is_column_option(part)]
@@ -111,18 +111,18 @@ def split(metadata: Iterable[Any]) -> tuple[list[Any], list[Any]]:
 
 
 def is_column_option(part: Any) -> bool:
-    """Whether it is what SQLModel's `Field` says of the column."""
+    """Whether an annotation holds the column options of SQLModel's `Field`."""
     return isinstance(part, Derived) or (hasattr(part, "sa_type") and not isinstance(part, FieldInfo))
 
 
 def rules_of(field: FieldInfo) -> tuple[Any, list[Any]]:
-    """By what a field is validated."""
+    """Return the type and the annotations by which a field is validated."""
     others = [part for part in field.metadata if not is_column_option(part)]
     return field.annotation, others
 
 
 def is_movable(part: Any) -> bool:
-    """Whether an annotation neither changes a value nor calls a function of the resource."""
+    """Whether an annotation neither changes values nor calls a function of the resource."""
     is_of_kit = getattr(getattr(part, "func", None), "__module__", None) == KIT_TYPES
     return part is None or is_of_kit or isinstance(part, MOVABLE)
 
@@ -132,7 +132,7 @@ FORMS = (Form, Shown, StrictModel)
 
 
 def rewritten(annotation: Any, outer: Sequence[Any], leaf: Any, *, is_whole: bool = True) -> tuple[Any, Sequence[Any]]:
-    """The annotation with its types replaced, and those of the outer annotations that remain outside."""
+    """Return the annotation with its types replaced, and the outer annotations that remain outside."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         run, rest = split(arguments[1:])
@@ -144,7 +144,7 @@ def rewritten(annotation: Any, outer: Sequence[Any], leaf: Any, *, is_whole: boo
         parts = [part for part in arguments if part is not type(None)]
         if len(parts) == 1:
             inner, left = rewritten(parts[0], outer, leaf, is_whole=is_whole)
-            return Union[inner, None], left  # noqa: UP007  the parts may be more than classes
+            return Union[inner, None], left  # noqa: UP007  the parts may be other than classes
         inner = [annotated(*rewritten(part, (), leaf, is_whole=False)) for part in arguments]
         return Union[tuple(inner)], outer  # noqa: UP007
     if origin in CONTAINERS:
@@ -178,7 +178,7 @@ def strict_type(plain: Any, metadata: Sequence[Any], field: FieldInfo | None) ->
 
 
 def form_of(shape: Shape) -> Any:
-    """The form of a type; None for what is strict already, or unknown."""
+    """Return the form of a type; None if it is strict already, or unknown."""
     kind, plain = shape.kind, shape.plain
     if kind == "decimal":
         return DecimalForm("decimal", *digits_of(shape))
@@ -190,7 +190,7 @@ def form_of(shape: Shape) -> Any:
 
 
 def digits_of(shape: Shape) -> tuple[int, int, bool]:
-    """How many digits a decimal has before the point and behind it, and whether it shows all behind it."""
+    """Return a decimal's maximum digits before and after the point, and whether all decimal places are written."""
     digits, places = shape.bounds.get("max_digits"), shape.bounds.get("decimal_places")
     if places is None:
         return digits or MAX_WHOLE, digits or MAX_PLACES, False
@@ -198,7 +198,7 @@ def digits_of(shape: Shape) -> tuple[int, int, bool]:
 
 
 def missing_bounds(shape: Shape, field: FieldInfo | None) -> list[Any]:
-    """The bounds that the resource does not give, but the column needs."""
+    """Return the bounds that the column needs and the field does not have."""
     given = shape.bounds
     if shape.kind == "integer":
         lowest, highest = range_of_integers(field)
@@ -214,7 +214,7 @@ def missing_bounds(shape: Shape, field: FieldInfo | None) -> list[Any]:
 
 
 def range_of_integers(field: FieldInfo | None) -> tuple[int, int]:
-    """The integers that the column holds; a foreign key refers to an id, which is 1 at least."""
+    """Return the lowest and highest integer of the column; of a foreign key the lowest is 1."""
     if field is None:
         return MIN_INTEGER, MAX_INTEGER
     stored = stored_type(field)
@@ -224,7 +224,7 @@ def range_of_integers(field: FieldInfo | None) -> tuple[int, int]:
 
 
 def stored_type(field: FieldInfo) -> Any:
-    """The column's type, if the resource chooses it itself."""
+    """Return the column type that the resource sets with `sa_type` or `sa_column`; None if it sets none."""
     chosen = option(field, "sa_type") or getattr(option(field, "sa_column"), "type", None)
     return chosen() if isinstance(chosen, type) else chosen
 

@@ -1,8 +1,8 @@
-"""Forms: how values of a type are written in JSON; what is written otherwise is refused, and never converted.
+"""JSON forms: how the values of a type are written in JSON. Any other form is an error and is never converted.
 
 Pydantic converts more than JSON Schema allows: `"28"` to 28, `true` to 1, 172800 to a date. A form is the annotation of
-a type that accepts its JSON form and instances of the type itself, and hands them to the type with its bounds. Forms
-are validated without a call of Python wherever that is possible.
+a type that accepts its JSON form and instances of the type, and passes them to the type with its bounds. Forms are
+validated in pydantic-core, without calls of Python, wherever possible.
 """
 
 import math
@@ -35,7 +35,7 @@ UNSTORABLE_TEXT: LiteralString = "Text may not contain NUL or a lone surrogate"
 MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
 STEP = "kit_type"
 MAX_DEPTH = 64
-"""Of a JSON value: less than what any writer or database can take."""
+"""Maximum nesting of a JSON value, below the limits of the serializers and databases."""
 LONGEST_DURATION = timedelta(microseconds=2**63 - 1)
 ANY_INTEGER = core_schema.int_schema(strict=True)
 ANY_NUMBER = core_schema.float_schema(strict=True, allow_inf_nan=False)
@@ -46,17 +46,17 @@ INTEGER = core_schema.union_schema(
 
 
 def first_of(error: Any, *choices: CoreSchema) -> CoreSchema:
-    """The first of these that fits, or this error of pydantic."""
+    """A schema of the first choice that is valid; otherwise it fails with this error of pydantic."""
     return core_schema.custom_error_schema(core_schema.union_schema([*choices], mode="left_to_right"), error)
 
 
 def written(pattern: str, target: CoreSchema) -> CoreSchema:
-    """Text of this form, which is then read as the target."""
+    """A schema of text that matches the pattern and is then parsed by the target."""
     return core_schema.chain_schema([core_schema.str_schema(strict=True, pattern=f"^{pattern}$"), target])
 
 
 def in_utc(moment: datetime) -> datetime:
-    """The same moment in UTC, where it exists for all offsets."""
+    """Convert to UTC. Years 1 and 9999 are errors, because some offsets lead out of Python's range."""
     if not 1 < moment.year < 9999:
         raise PydanticCustomError("datetime_range", "The year should be between 2 and 9998")
     return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
@@ -69,7 +69,7 @@ def storable_duration(duration: timedelta) -> timedelta:
 
 
 def decoded(value: object) -> object:
-    """The bytes of text in base64 (RFC 4648, section 4)."""
+    """Decode text in base64 (RFC 4648, section 4)."""
     if not isinstance(value, str):
         return value
     try:
@@ -82,7 +82,7 @@ def decoded(value: object) -> object:
 
 
 def as_duration(duration: timedelta) -> str:
-    """ISO 8601 without years and months, whose lengths differ."""
+    """Format as ISO 8601, without years and months, whose lengths vary."""
     micros = duration // timedelta(microseconds=1)
     sign, micros = ("-" if micros < 0 else ""), abs(micros)
     seconds, fraction = divmod(micros, 1_000_000)
@@ -99,14 +99,14 @@ def as_base64(data: bytes) -> str:
 
 
 def storable(text: str) -> str:
-    """Refuse what PostgreSQL cannot store: NUL, and a surrogate without its partner."""
+    """Raise an error for text that PostgreSQL cannot store: NUL or a lone surrogate."""
     if UNSTORABLE.search(text):
         raise PydanticCustomError("string_unstorable", UNSTORABLE_TEXT)
     return text
 
 
 def storable_json(value: Any, depth: int = 0) -> Any:
-    """Refuse what a database cannot store in JSON, or what JSON cannot write."""
+    """Raise an error for values that JSON cannot represent or a database cannot store as JSON."""
     if depth > MAX_DEPTH:
         raise PydanticCustomError("json_depth", "Input should be nested at most {depth} deep", {"depth": MAX_DEPTH})
     for part in parts_of(value):
@@ -121,19 +121,19 @@ def storable_json(value: Any, depth: int = 0) -> Any:
 
 
 def parts_of(value: Any) -> Iterable[Any]:
-    """The keys and values of an object, or the elements of an array."""
+    """Return the keys and values of an object, or the elements of an array."""
     if isinstance(value, dict):
         return (*value, *value.values())
     return value if isinstance(value, list | tuple) else ()
 
 
 def as_decimal(number: Decimal) -> str:
-    """Without an exponent."""
+    """Format without an exponent."""
     return format(number, "f")
 
 
 def plain_zero(number: float) -> float:
-    """0 has no sign, which SQLite would not keep."""
+    """Convert -0.0 to 0.0, because SQLite would not store the sign."""
     return number + 0.0
 
 
@@ -182,13 +182,13 @@ ACCEPTED: dict[str, CoreSchema] = {
     "bytes": core_schema.no_info_plain_validator_function(decoded),
     "json": core_schema.no_info_plain_validator_function(storable_json),
 }  # fmt: skip
-"""What a form accepts; whatever the type does, if it is not among them."""
+"""What each form accepts; a form that is missing here accepts what its type does."""
 CHECKED: dict[str, Callable[[Any], Any]] = {
     "datetime": in_utc, "duration": storable_duration, "number": plain_zero,
 }  # fmt: skip
-"""What is done with a value after all."""
+"""The last step of validation."""
 WRITTEN: dict[str, Callable[[Any], str]] = {"decimal": as_decimal, "duration": as_duration, "bytes": as_base64}
-"""How a value is written in JSON, where pydantic would do it otherwise."""
+"""Serializers to JSON, where pydantic's differ."""
 DESCRIBED: dict[str, dict[str, Any]] = {
     "text": {"pattern": r"^[^\u0000]*$"},
     "name": {"pattern": r"^[^\u0000]*[^\u0000\s][^\u0000]*$"},
@@ -196,7 +196,7 @@ DESCRIBED: dict[str, dict[str, Any]] = {
     "duration": {"pattern": f"^{DURATION}$"},
     "bytes": {"pattern": f"^{BASE64}$", "contentEncoding": "base64"},
 }
-"""What JSON Schema says of a form, beside what pydantic says. Its formats `time` and `duration` are others."""
+"""Additions to pydantic's JSON Schema. The formats `time` and `duration` of JSON Schema are defined differently."""
 
 
 def described(name: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -210,13 +210,13 @@ def described(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def chain(steps: list[CoreSchema], of_type: int, serialization: Any) -> CoreSchema:
-    """One step after the other, of which this one is the type itself."""
+    """A chain schema; `of_type` is the index of the step that validates the type itself."""
     return core_schema.chain_schema(steps, serialization=serialization, metadata={STEP: of_type})
 
 
 def type_in(schema: Any) -> Any:
-    """The type in a chain, for a handler of JSON Schema, which would not look at the metadata of the type alone."""
-    while STEP not in schema.get("metadata", ()):  # a validator of the resource is around it
+    """Return the type's step in a chain, as a chain: the JSON Schema handler needs the type without its metadata."""
+    while STEP not in schema.get("metadata", ()):  # wrapped in a validator of the resource
         schema = schema["schema"]
     return core_schema.chain_schema([schema["steps"][schema["metadata"][STEP]]])
 
@@ -228,7 +228,7 @@ def serialization_of(name: str) -> Any:
 
 @dataclass(frozen=True)
 class Form:
-    """The annotation of a type whose values are written in this form: of its kind, or `name`, which is not blank."""
+    """Annotates a type with its JSON form: that of its kind, or "name" for text that is not blank."""
 
     name: str
 
@@ -254,7 +254,7 @@ class Form:
 
 @dataclass(frozen=True)
 class DecimalForm(Form):
-    """The form of decimals with so many digits before the point, and so many behind it."""
+    """The form of decimals with a maximum number of digits before and after the decimal point."""
 
     whole: int
     places: int
@@ -279,7 +279,7 @@ class DecimalForm(Form):
 
 @dataclass(frozen=True)
 class Shown:
-    """The annotation of a type in an answer: it is written in this form, and read as the type reads it."""
+    """Annotates a type in a response: it is serialized in this form, and validated as without it."""
 
     name: str
 

@@ -1,4 +1,4 @@
-"""Kinds of fields: what decides how a type is written, bounded, stored, filtered and sorted.
+"""Kinds of field types, which decide how values are serialized, bounded, stored, filtered and sorted.
 
 | kind | types |
 |---|---|
@@ -6,7 +6,7 @@
 | date, datetime, time, duration | date, datetime, time, timedelta |
 | uuid, email, url, address | UUID, EmailStr, AnyUrl and its subclasses, addresses and networks of IP |
 | member, integer member | enums and Literals of texts, or of integers |
-| json | dict, list, tuple, pydantic models, Any, and what is made of them |
+| json | dict, list, tuple, pydantic models, Any, and compositions of these |
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -38,19 +38,19 @@ BOUNDS: dict[str, Callable[[Sequence[Any]], Any]] = {
     "gt": max, "ge": max, "lt": min, "le": min, "min_length": max, "max_length": min,
     "max_digits": min, "decimal_places": min,
 }  # fmt: skip
-"""The names of bounds, and which of several values of one holds."""
+"""The names of bounds; the function returns the narrowest of several values."""
 SORTED = frozenset({
     "boolean", "integer", "number", "decimal", "text", "date", "datetime", "time", "duration", "uuid", "email", "url",
     "address", "member", "integer member",
 })  # fmt: skip
-"""The kinds of which values have an order."""
+"""The kinds whose values have an order."""
 SEARCHED = frozenset({"text", "email", "url", "member"})
-"""The kinds that are stored as the text that a client knows."""
+"""The kinds that are stored as the text that a client sends."""
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A type without `None` and `Annotated`, and with what these said: whether it may be null, and its annotations."""
+    """A type without `None` and `Annotated`, whether it is nullable, and its annotations."""
 
     plain: Any
     is_nullable: bool
@@ -62,7 +62,7 @@ class Shape:
 
     @cached_property
     def bounds(self) -> dict[str, Any]:
-        """The bounds by name; of two with one name the narrower one."""
+        """The bounds by name; the narrowest if there are several."""
         parts, bounds = list(expanded(self.metadata)), {}
         for name, narrower in BOUNDS.items():
             values = [value for part in parts if (value := getattr(part, name, None)) is not None]
@@ -79,7 +79,7 @@ class Shape:
 
 
 def shape_of(annotation: Any, metadata: Iterable[Any] = ()) -> Shape:
-    """The shape of an annotation; `metadata` is what a field adds to it."""
+    """Return the shape of an annotation; `metadata` are the annotations of its field."""
     outer, origin = tuple(metadata), get_origin(annotation)
     if origin is Annotated:
         inner, *own = get_args(annotation)
@@ -98,13 +98,13 @@ def shape_of_field(field: FieldInfo) -> Shape:
 
 
 def option(field: FieldInfo, name: str) -> Any:
-    """An option of SQLModel's `Field`, which is in the metadata if the field's type is `Annotated`; None if not set."""
+    """Return an option of SQLModel's `Field`, None if not set. With an `Annotated` type it is in the metadata."""
     values = (getattr(part, name, PydanticUndefined) for part in (field, *field.metadata))
     return next((value for value in values if value is not PydanticUndefined), None)
 
 
 def expanded(metadata: Iterable[Any]) -> Iterator[Any]:
-    """The annotations, with those that group others taken apart."""
+    """Return the annotations, with groups replaced by their members."""
     for part in metadata:
         if isinstance(part, FieldInfo):
             yield from expanded(part.metadata)
@@ -113,7 +113,7 @@ def expanded(metadata: Iterable[Any]) -> Iterator[Any]:
 
 
 def kind_of(plain: Any) -> str | None:
-    """The kind of a type; None if it has none."""
+    """Return the kind of a type; None if it has none."""
     if plain in KINDS:
         return KINDS[plain]
     origin = get_origin(plain)

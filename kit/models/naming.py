@@ -1,4 +1,4 @@
-"""Naming: how constraints and indexes are called that have no name of their own; no two get the same one."""
+"""Naming convention: unique names for constraints and indexes that are declared without one."""
 
 from typing import Any
 
@@ -7,9 +7,9 @@ from sqlalchemy.schema import ColumnCollectionConstraint
 
 
 def free_name(thing: ColumnCollectionConstraint | Index, table: Table) -> str:
-    """The first field, as in `uq_hero_name`; all fields where that name is taken, and a number where that is too.
+    """Return the first field, as in `uq_hero_name`; all fields if that is taken, and with a number if that is too.
 
-    The declared order decides: a field's own `index` and `unique` come before those of `__table_args__`.
+    Names are assigned in the order of declaration: `index` and `unique` of a field before `__table_args__`.
     """
     kind = "ix" if isinstance(thing, Index) else KINDS[thing.__visit_name__]
     fields = [column.name for column in thing.columns]
@@ -29,4 +29,4 @@ NAMES: dict[str, Any] = {
     "ck": "ck_%(table_name)s_%(constraint_name)s",
     "ix": "ix_%(table_name)s_%(free_name)s",
 }
-"""For `naming_convention` of `MetaData`. The kind and the table come first: errors are told by the rest."""
+"""`naming_convention` of `MetaData`. The kind and the table come first; error messages use the rest."""

@@ -1,4 +1,4 @@
-"""Private fields: those of a row that only superusers and the owner of the row may see."""
+"""Private fields, which only superusers and the owner of a row may see."""
 
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache
@@ -14,7 +14,7 @@ PRIVATE: dict[str, Any] = {"info": {"private": True}}
 
 
 def hidden_fields(shown: SQLModel) -> Collection[str]:
-    """The names, and the aliases, of the fields of a row, or of a read variant, that the principal may not see."""
+    """Return the fields of a row, or read variant, that the current principal may not see, as names and aliases."""
     kind, principal = type(shown), CURRENT_PRINCIPAL.get()
     fields = private_fields(kind)
     if not fields or principal.is_superuser:
@@ -26,7 +26,7 @@ def hidden_fields(shown: SQLModel) -> Collection[str]:
 
 @cache
 def private_fields(model: type[SQLModel]) -> frozenset[str]:
-    """The names, and the aliases, of the private fields of a model. What is private in a base stays so."""
+    """Return the private fields of a model, also those of its base classes, as names and aliases."""
     bases = [base for base in model.__mro__ if issubclass(base, SQLModel)]
     private = {name for base in bases for name, field in base.model_fields.items() if _is_private_field(field)}
     aliases = {model.model_fields[name].serialization_alias or name for name in private if name in model.model_fields}
@@ -35,7 +35,7 @@ def private_fields(model: type[SQLModel]) -> frozenset[str]:
 
 @cache
 def owner_field(model: type[SQLModel]) -> str | None:
-    """The field that holds the id of the owner; None if `belongs_to` leads to the owner through another table."""
+    """Return the field with the owner's id; None if `belongs_to` leads to the owner through another table."""
     name: str | None = getattr(model, "belongs_to", None)
     if name is None or name not in model.model_fields:
         return None
@@ -45,7 +45,7 @@ def owner_field(model: type[SQLModel]) -> str | None:
 
 
 def is_private(info: Any) -> bool:
-    """Whether the `info` of a column says that it is private."""
+    """Whether the `info` of a column marks it as private."""
     return isinstance(info, Mapping) and bool(info.get("private"))
 
 

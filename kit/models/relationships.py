@@ -1,8 +1,8 @@
-"""Relationships: the options that a `Relationship` of an entity has where it says nothing else.
+"""Default options of the `Relationship`s of entities.
 
-- `lazy="raise"`: related rows are loaded where a query asks for them, and never by surprise.
-- `passive_deletes`: what becomes of the children of a deleted row is up to the foreign key (`ondelete`), so that nobody
-  loads a hundred thousand children to delete their parent. A cascade of the relationship itself stays as it is.
+- `lazy="raise"`: related rows are loaded only where a query asks for them, never implicitly.
+- `passive_deletes`: the foreign key's `ondelete` decides about the children of a deleted row, so that a hundred
+  thousand children are not loaded to delete their parent. A `cascade` of the relationship is kept.
 """
 
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ from sqlalchemy import inspect
 from sqlalchemy.orm import Mapper, RelationshipProperty
 
 UNSAID = "kit.passive_deletes_unsaid"
-"""In the `info` of a relationship: it is left to the database what becomes of children, if it leads to any."""
+"""Marks, in `info`, a relationship without `passive_deletes`; it gets "all" if it leads to many rows."""
 
 
 def complete(relationships: Mapping[str, Any]) -> None:
-    """Complete the options of SQLModel's relationships, before it makes SQLAlchemy's of them."""
+    """Add the defaults to the options of SQLModel's relationships, before it creates those of SQLAlchemy."""
     for info in relationships.values():
         if info.sa_relationship is None:
             given = dict(info.sa_relationship_kwargs or {})
@@ -24,7 +24,7 @@ def complete(relationships: Mapping[str, Any]) -> None:
 
 
 def _deletes(info: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What is said of `passive_deletes`, where neither the relationship nor its options say anything."""
+    """Return the default of `passive_deletes`; nothing if the relationship or its options set it."""
     said = ("passive_deletes", "cascade", "viewonly", "secondary")
     if info.passive_deletes or info.cascade_delete or not given.keys().isdisjoint(said):
         return {}
@@ -35,7 +35,7 @@ def _deletes(info: Any, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def leave_children_to_the_database(mapper: Mapper[Any], _: type) -> None:
-    """For `after_mapper_constructed`, when it is known which relationships lead to many, and nothing is final."""
+    """Listen to `after_mapper_constructed`: relationships to many are known by then, and may still be changed."""
     for each in mapper.iterate_properties:
         if isinstance(each, RelationshipProperty) and each.info.get(UNSAID) and each.collection_class:
             each.passive_deletes = each.passive_deletes or "all"

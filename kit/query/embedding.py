@@ -1,7 +1,7 @@
 """Embedding: related rows in a response, under the name of their relationship, in a bounded number of queries.
 
-Of many related rows, at most `include_limit` are embedded for each row, in the order of the relationship, or of their
-ids. Where there are more, the member `…_next` of the row leads to the rest: to a list of the related resource that is
+At most `include_limit` related rows are embedded for each row, in the order of the relationship, or of their
+ids. If there are more, the member `…_next` of the row is a link to the others: to a list of the related resource,
 filtered by the row. It is null if no list has such a filter.
 """
 
@@ -22,7 +22,7 @@ from kit.query.ordering import Order, order_of
 from kit.runtime import Runtime
 
 MAX_RELATED = 100
-"""How many related rows are embedded in one row, at most."""
+"""The largest number of related rows that are embedded in a row."""
 
 
 @cache
@@ -47,7 +47,7 @@ def embedding(model: type[Entity], relationship: str, read: type[Read]) -> ORMOp
 
 
 def columns_shown(relationship: RelationshipProperty[Any], read: type[Read], *others: str) -> list[Any] | None:
-    """The attributes that a variant shows of a related row, and others; None if it may need more than columns."""
+    """The attributes of a related row that a variant needs, and others; None if it may need more than columns."""
     target = relationship.mapper
     if read.model_computed_fields or not set(read.model_fields) <= set(target.column_attrs.keys()):
         return None
@@ -64,35 +64,35 @@ def embedded(row: object, relationship: str, read: type[Read]) -> Any:
 
 @dataclass(frozen=True)
 class Related:
-    """The rows that are embedded in one row, and where the rest of them is."""
+    """The embedded rows of a row, and the link to the others."""
 
     rows: Sequence[Any]
     has_more: bool = False
     rest: str | None = None
 
     def members(self, name: str, read: type[Read]) -> dict[str, Any]:
-        """What an answer shows: the rows, and the link to the rest, if there is more."""
+        """The members of the response: the rows, and the link to the others, if there are more."""
         shown: dict[str, Any] = {name: [read.of(row) for row in self.rows]}
         return shown | ({next_name(name): self.rest} if self.has_more else {})
 
 
 def next_name(relationship: str) -> str:
-    """The member that leads to the rest of the related rows."""
+    """The name of the member with the link to the other related rows."""
     return f"{relationship}_next"
 
 
 @dataclass(frozen=True, eq=False)
 class ListRelation:
-    """A relationship that leads to many rows, and their order."""
+    """A relationship to many rows, with their order."""
 
     way: RelationshipProperty[Any]
     order: Order | None
-    """The order, if it is one in which a list may be sorted; the rest of the rows then follows behind a cursor."""
+    """The order, if a list can be sorted by it; the other rows then follow after a cursor."""
     ordering: Sequence[ColumnElement[Any]]
     here: str | None
     """The field to which the foreign key of the related rows refers."""
     key: str | None
-    """The foreign key of the related rows; None if it takes more than one column to relate them."""
+    """The foreign key of the related rows; None if the relationship needs more than one column."""
 
     @property
     def target(self) -> type[Any]:
@@ -100,7 +100,7 @@ class ListRelation:
         return target
 
     def rest(self, runtime: Runtime, root: str, here: Any, last: Mapping[str, Any]) -> str | None:
-        """The path of the rows behind the last one that is embedded, under the prefix of a proxy."""
+        """The path of the rows after the last embedded one, with the prefix of a proxy."""
         found = None if self.key is None else runtime.lists.get((self.target, self.key))
         if found is None:
             return None
@@ -114,7 +114,7 @@ class ListRelation:
 
 @cache
 def list_relation(model: type[Any], name: str) -> ListRelation | None:
-    """The relation of a relationship; None if it leads to one row."""
+    """The relation of a relationship; None for a relationship to a single row."""
     way: RelationshipProperty[Any] = inspect(model).relationships[name]
     if not way.uselist:
         return None
@@ -130,7 +130,7 @@ def list_relation(model: type[Any], name: str) -> ListRelation | None:
 
 
 def sort_of(way: RelationshipProperty[Any]) -> str | None:
-    """The order of a relationship as a list is asked for it, as in `-amount,id`; None if it is another one."""
+    """The order of a relationship as a value of `sort`, as in `-amount,id`; None if that is not possible."""
     terms = []
     for term in way.order_by or ():
         is_signed = isinstance(term, UnaryExpression) and term.modifier in (asc_op, desc_op)

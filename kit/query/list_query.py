@@ -166,12 +166,12 @@ class ListQuery:
 
     @property
     def include_limit(self) -> int:
-        """How many related rows of a list are embedded in one row."""
+        """The number of related rows of a list that are embedded in a row."""
         return int(self.given.get("include_limit", MAX_RELATED))
 
     @property
     def lists(self) -> dict[str, tuple[ListRelation, type[Read]]]:
-        """The relationships to many that are embedded, and the variant that shows each."""
+        """The embedded relationships to many rows, with the read variant of each."""
         found = {name: list_relation(self.model, name) for name in self.included}
         return {name: (way, read_variant(self.includes[name])) for name, way in found.items() if way is not None}
 
@@ -179,7 +179,7 @@ class ListQuery:
     def loading(self) -> list[ORMOption]:
         """The loader options for the embedded relationships, for `session.get(…, options=query.loading)`.
 
-        Lists are not among them: they have a bound, and are loaded when the handler has returned.
+        Lists are not included: they have a bound, and are loaded after the handler.
         """
         single = [name for name in self.included if list_relation(self.model, name) is None]
         return [embedding(self.model, name, read_variant(self.includes[name])) for name in single]
@@ -208,7 +208,7 @@ class ListQuery:
 
 
 def is_list_of(model: type[Any], name: str) -> bool:
-    """Whether a relationship leads to many rows, by its annotation: when a variant is declared, no more is known."""
+    """Whether a relationship leads to many rows, by its annotation, because mappers are not configured yet."""
     kinds = [vars(part).get("__annotations__", {}).get(name) for part in model.__mro__]
     return any("list[" in str(kind).lower() for kind in kinds)
 

@@ -22,7 +22,7 @@ def faults_of(
     frontends: Collection[str],
     router: APIRouter,
 ) -> list[str]:
-    """A sentence for each fault of the application with these routes."""
+    """A message for each fault of the application with these routes."""
     names = {entry.name for entry in entries} | set(frontends)
     faults = [fault for entry in entries for check in CHECKS for fault in check(entry)]
     faults += [fault for entry in entries for fault in unlisted_route(entry, public, closed)]
@@ -42,23 +42,23 @@ NOT_TAKEN = {
     "swagger_ui_oauth2_redirect_url": "Swagger UI logs in with a name and a password",
     "redirect_slashes": "each path is served with and without its trailing slash, and without a redirect",
 }
-"""Options of FastAPI which the service decides by itself, and what holds instead."""
+"""Options of FastAPI that have no effect in a service, with the alternatives."""
 
 
 def refuse_options(options: Mapping[str, Any]) -> None:
-    """A TypeError for options of FastAPI that would have no effect."""
+    """Raise a TypeError for options of FastAPI that would have no effect."""
     for name in NOT_TAKEN.keys() & options.keys():
         raise TypeError(f"kit.Service takes no `{name}`: {NOT_TAKEN[name]}.")
 
 
 def unlisted_route(entry: Entry, public: Collection[str], closed: Collection[str]) -> Iterator[str]:
-    """Everything that needs no token is in one list."""
+    """Refuse a route for anyone that is not in the list of public routes."""
     if access_of(entry, public, closed) is Who.ANYONE and entry.name not in public:
         yield f'{entry.description} is for ANYONE, but is not in `public`: add "{entry.name}" there.'
 
 
 def unknown_names(names: Collection[str], public: Collection[str], closed: Collection[str]) -> Iterator[str]:
-    """A name with a typing error would not open, or not close, the route that is meant."""
+    """Refuse unknown names in the lists, such as names with typing errors, which would have no effect."""
     for parameter, listed in (("public", public), ("closed", closed)):
         for name in sorted(set(listed) - set(names)):
             alike = sorted(
@@ -69,7 +69,7 @@ def unknown_names(names: Collection[str], public: Collection[str], closed: Colle
 
 
 def never_called(entries: Iterable[Entry]) -> Iterator[str]:
-    """Of two handlers with one method and path the first answers. One that is not in the document may be replaced."""
+    """Refuse a second documented handler of a method and path, which would never be called."""
     first: dict[str, Entry] = {}
     for entry in entries:
         if isinstance(entry.route, APIRoute) and entry.context.include_in_schema:
@@ -79,7 +79,7 @@ def never_called(entries: Iterable[Entry]) -> Iterator[str]:
 
 
 def shared_operation_ids(entries: Iterable[Entry]) -> Iterator[str]:
-    """Generated clients have a function for each operation id, so no two operations may have one (OpenAPI, 4.8.10).
+    """Refuse equal operation ids: generated clients have a function for each id (OpenAPI, section 4.8.10).
 
     Ids that differ only in their marks and capitals are the same function, and a blank is in the name of none.
     """
@@ -100,7 +100,7 @@ def shared_operation_ids(entries: Iterable[Entry]) -> Iterator[str]:
 
 
 def different_access(entries: Iterable[Entry], public: Collection[str], closed: Collection[str]) -> Iterator[str]:
-    """A router that is included twice has its routes once, so that each has one permission."""
+    """Refuse different permissions of a router that is included twice, because its routes exist once."""
     alike: dict[tuple[int, str], list[Entry]] = defaultdict(list)
     for entry in entries:
         alike[entry.key].append(entry)
@@ -111,7 +111,7 @@ def different_access(entries: Iterable[Entry], public: Collection[str], closed: 
 
 
 def ignored_event_handlers(router: APIRouter) -> Iterator[str]:
-    """FastAPI calls no event handlers where there is a lifespan."""
+    """Refuse event handlers, which FastAPI does not call if there is a lifespan."""
     for handler in (*router.on_startup, *router.on_shutdown):
         yield (
             f"{handler.__module__}.{handler.__qualname__} handles an event, and would not be called: "

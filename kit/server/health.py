@@ -1,4 +1,4 @@
-"""Health checks: of the process, and of the database."""
+"""Health checks of the process and of the database."""
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response

@@ -47,9 +47,9 @@ from kit.server.trailing_slashes import OtherSlash
 class Service(FastAPI):
     """An application whose operations share a runtime. `options` are those of `FastAPI`.
 
-    `public` names the routes that need no token, as in `"GET /docs"` or `"MOUNT /assets"`; a route that says nothing is
-    for superusers. `closed` names routes that would be public, but are for superusers by a setting. `on_start` is
-    awaited before the first request, and before the `lifespan` begins.
+    `public` names the routes that need no token, as in `"GET /docs"` or `"MOUNT /assets"`; routes without a permission
+    are for superusers. `closed` names public routes that a setting restricts to superusers. `on_start` is awaited
+    before the first request, and before the `lifespan` begins.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Service(FastAPI):
         self.checked: Snapshot | None = None
         """The routes that were checked; None if they have to be checked."""
         self.checking = threading.Lock()
-        """FastAPI's routes are made in one thread at a time; clients of tests may run in several."""
+        """Serializes the checks of routes, because clients of tests may run in several threads."""
         self.documented: object = None
         """The permissions that `openapi_schema` was made with."""
         self.found: tuple[object, list[Place]] | None = None
@@ -110,17 +110,17 @@ class Service(FastAPI):
         await self.surrounded(scope, receive, send)
 
     def surround(self, inside: ASGIApp) -> None:
-        """Put the middleware of the kit around an application: FastAPI's own, or one that leads to it."""
+        """Wrap an application in the middleware of the kit: FastAPI's own, or one that calls it."""
         known = self.runtime.authenticator.known_callers
         self.surrounded = surround(inside, self.layers, self.shutdown, self.path_of, known)
 
     def check_routes(self) -> None:
-        """Refuse routes that would not work, and note how each of the others is served, and for whom."""
+        """Refuse routes that would not work, and store the permissions of the others."""
         with self.checking:
             self.checked = self.check(Snapshot(self.router))
 
     def check_new_routes(self) -> None:
-        """Check the routes, if one of them is not the one that was checked."""
+        """Check the routes, if one has been added, removed or replaced."""
         if self.checked is None or not self.checked.is_current():
             self.check_routes()
 
@@ -159,7 +159,7 @@ class Service(FastAPI):
         return name in self.public and name not in self.closed
 
     def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document, made once; anew after a change of the routes."""
+        """The OpenAPI document, generated once, and again after a change of the routes."""
         self.check_new_routes()
         if not self.openapi_schema or self.documented is not self.runtime.access:
             self.openapi_schema, places = self.new_document()
@@ -183,7 +183,7 @@ class Service(FastAPI):
         note_public([entry.context for entry in self.entries], public)
 
     def include_router(self, router: APIRouter, **options: Any) -> None:
-        """As FastAPI's. What the kit knows of each operation is added to its OpenAPI."""
+        """As FastAPI's. The kit completes the OpenAPI of each operation."""
         for context in iter_route_contexts(router.routes):
             if isinstance(context.original_route, APIRoute):
                 describe(context.original_route)
@@ -192,7 +192,7 @@ class Service(FastAPI):
         self.checked = None
 
     def frontend(self, path: str, *, directory: str | os.PathLike[str], **options: Any) -> None:
-        """As FastAPI's. It is for superusers, if `public` does not list it, as in `"FRONTEND /"`."""
+        """As FastAPI's, but for superusers unless `public` lists it, as in `"FRONTEND /"`."""
         is_public = self.is_public(f"FRONTEND {path}")
         self.frontends.add(path, is_public=is_public, directory=directory, **options)
         self.checked = None

@@ -12,7 +12,7 @@ from sqlmodel import col, select
 
 from kit.auth.ownership import RESTRICTED_READS
 from kit.database.databases import Database
-from kit.fast import write_sessions
+from kit.fast import locked_reads
 from kit.fast.locked_reads import locked
 from kit.fast.mappings import mapping_of
 from kit.fast.single_insert import is_insertable
@@ -132,7 +132,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         seen.append(ident)
         return locked(session, mapping, ident)
 
-    monkeypatch.setattr(write_sessions, "locked", noted)
+    monkeypatch.setattr(locked_reads, "locked", noted)
     return seen
 
 
