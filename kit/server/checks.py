@@ -81,7 +81,7 @@ def never_called(entries: Iterable[Entry]) -> Iterator[str]:
 def shared_operation_ids(entries: Iterable[Entry]) -> Iterator[str]:
     """Refuse equal operation ids: generated clients have a function for each id (OpenAPI, section 4.8.10).
 
-    Ids that differ only in their marks and capitals are the same function, and a blank is in the name of none.
+    Ids that differ only in their marks and capitals make the same function. A blank is in the name of no function.
     """
     alike: dict[str, list[tuple[Entry, str]]] = defaultdict(list)
     for entry in entries:
