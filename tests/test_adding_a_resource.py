@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sysconfig
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ BIN = sysconfig.get_path("scripts")
 README = (PROJECT / "README.md").read_text()
 SECTION = README.partition("## Adding a resource")[2].partition("\n## ")[0]
 STEPS = re.findall(r"^\d\. (.*(?:\n(?:   .*)?)*)", SECTION, re.MULTILINE)
+SHELL = r"```sh\n((?:(?! *```).*\n)+)"
 IS_BRIEF = "THOROUGH" not in os.environ
 pytestmark = pytest.mark.usefixtures("anyio_backend")  # for the fixtures, which are asynchronous
 
@@ -127,6 +129,14 @@ def test_the_steps_write_two_resources_their_tests_and_one_migration(changed: Ch
     (migration,) = files - {*NEW, "main.py"}
     tables = re.findall(r'create_table\(\s*"(\w+)"', project.texts()[migration])
     assert tables == ["invoice", "invoice_line"]
+
+
+def test_the_docs_show_what_is_written(project: Project) -> None:
+    page = (PROJECT / "docs/adding-a-resource.md").read_text()
+    shown = dict(re.findall(r"^## `(heroes/\w+\.py)`$.*?^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
+    assert shown == {name: (project.folder / name).read_text() for name in NEW[:2]}
+    readme, docs = (textwrap.dedent(re.findall(SHELL, source)[0]) for source in (SECTION, page))
+    assert readme == docs
 
 
 async def test_the_migration_keeps_the_rows_that_are_there(project: Project) -> None:

@@ -38,7 +38,7 @@ class Authenticator:
         return principal
 
     async def _bearer(self, connection: HTTPConnection, credentials: bytes, who: Who) -> Principal | None:
-        """The principal of a bearer token. Credentials of another kind may be for a dependency of the route."""
+        """The principal of a bearer token; None for other credentials, which a dependency of the route may read."""
         scheme, _, token = credentials.decode("latin-1").partition(" ")
         if scheme.lower() != "bearer":
             return None

@@ -25,7 +25,7 @@ def keep_reserved(row: Entity, session: Session | None = None) -> None:
 
 
 def keep_reserved_of(session: Session, rows: Iterable[object]) -> None:
-    """Keep the reserved fields of the entities among these rows."""
+    """Reset the reserved fields of the entities among these rows."""
     for row in rows:
         if isinstance(row, Entity):
             keep_reserved(row, session)

@@ -22,14 +22,14 @@ REQUIRED = ["iss", "aud", "exp", "iat", "jti", "sub", "gen"]
 
 @dataclass(frozen=True)
 class Claims:
-    """Whom a token stands for; `generation` is that of their password when it was given out."""
+    """The user of a token, and the `generation` of their password when the token was issued."""
 
     user_id: int
     generation: int
 
 
 def claims_of(content: Mapping[str, Any]) -> Claims | None:
-    """What a token's content says, if it is of the form that we give it."""
+    """The claims in the payload of a token; None if it does not have the form of tokens that are issued here."""
     subject, generation = content["sub"], content["gen"]
     if not isinstance(generation, int) or not ID.fullmatch(subject) or int(subject) > MAX_ID:
         return None
@@ -38,12 +38,12 @@ def claims_of(content: Mapping[str, Any]) -> Claims | None:
 
 @dataclass(frozen=True)
 class Tokens:
-    """`secrets`: the first one signs, all of them are accepted, so that a key can be replaced."""
+    """Issues and reads tokens. The first of the `secrets` signs, and all of them verify, so keys can be replaced."""
 
     secrets: Sequence[bytes]
     audience: str
     lifetime: timedelta
-    """How long a token is good for."""
+    """How long a token is valid."""
 
     def issue(self, claims: Claims) -> str:
         issued = now()
@@ -52,7 +52,7 @@ class Tokens:
         return jwt.encode(content, self.secrets[0], ALGORITHM)
 
     def read(self, token: str) -> Claims | None:
-        """What a valid token says; None for one that is forged, expired, not valid yet, or meant for others."""
+        """The claims of a token; None if it is forged, expired, not valid yet, or for another audience."""
         expected: Any = {"audience": self.audience, "issuer": ISSUER, "leeway": LEEWAY}
         for secret in self.secrets:
             try:

@@ -1,7 +1,9 @@
 """Finds the foreign key that a failed statement violates, which SQLite's error does not name."""
 
 import re
+import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import chain
 from typing import Any
 
@@ -23,9 +25,9 @@ def name_reference(context: ExceptionContext) -> None:
     failure: Any = context.original_exception
     if getattr(failure, "sqlite_errorname", None) == FAILED and context.statement and context.connection is not None:
         cursor = context.connection.connection.cursor()
-        found = next(_broken(cursor, context.statement, context.parameters), None)
+        with suppress(sqlite3.Error):  # a table that is not migrated
+            failure.column_name = next(_broken(cursor, context.statement, context.parameters), None)
         cursor.close()
-        failure.column_name = found
 
 
 def _broken(cursor: Any, statement: str, parameters: Any) -> Iterator[str]:

@@ -5,6 +5,7 @@ import json
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, NoReturn
+from unicodedata import is_normalized
 
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope
@@ -177,8 +178,9 @@ def refuse_encoded(given: Mapping[bytes, bytes]) -> None:
 def parse(body: bytes) -> Any:
     """Parse a JSON document. Raises a 400 for wrong syntax or encoding, too deep nesting, and duplicate keys."""
     try:
-        value = DECODER.decode(body.decode("utf-8-sig"))
-        return value if is_composed(body) else compose(value)
+        text = body.decode("utf-8-sig")
+        value = DECODER.decode(text)
+        return value if is_composed(text) else compose(value)
     except UnicodeDecodeError as failure:
         raise malformed("The body is not UTF-8.") from failure
     except json.JSONDecodeError as failure:
@@ -189,9 +191,9 @@ def parse(body: bytes) -> Any:
         raise malformed(f"The body has a number with more than {MAX_DIGITS} digits.") from failure
 
 
-def is_composed(body: bytes) -> bool:
-    """Whether all text is in the form NFC, as ASCII is, and no escape hides other text."""
-    return body.isascii() and b"\\u" not in body
+def is_composed(document: str) -> bool:
+    """Whether all text of a document is in the form NFC, and no escape hides other text."""
+    return "\\u" not in document and (document.isascii() or is_normalized("NFC", document))
 
 
 def compose(value: Any) -> Any:

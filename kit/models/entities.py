@@ -4,11 +4,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import cache
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 from uuid import UUID
 
 from pydantic import (
+    AliasChoices,
+    AliasPath,
     BaseModel,
     ConfigDict,
     SerializationInfo,
@@ -151,6 +154,10 @@ def complete_mapped_table(mapper: Mapper[Any], entity: type[Entity]) -> None:
 event.listen(Entity, "after_mapper_constructed", leave_children_to_the_database, propagate=True)
 
 
+MAX_UNKNOWN = 10
+"""The largest number of unknown members of a body that a 422 names."""
+
+
 class Body(SQLModel):
     """A request body. Unknown fields are errors; read-only ones are ignored, so that a client may send a row back."""
 
@@ -166,9 +173,31 @@ class Body(SQLModel):
     @model_validator(mode="before")
     @classmethod
     def ignore_read_only(cls, body: object) -> object:
-        if not isinstance(body, dict) or cls.read_only.isdisjoint(body):
+        if not isinstance(body, dict):
+            return body
+        if len(body) > len(cls.model_fields) + len(cls.read_only) + MAX_UNKNOWN:
+            body = _with_few_unknown(cls, body)
+        if cls.read_only.isdisjoint(body):
             return body
         return {name: value for name, value in body.items() if name not in cls.read_only}
+
+
+def _with_few_unknown(kind: type[Body], body: Mapping[str, Any]) -> dict[str, Any]:
+    """The known members and the first `MAX_UNKNOWN` unknown ones, each of which is an error, and takes its time."""
+    known = {*kind.model_fields, *kind.read_only}
+    for field in kind.model_fields.values():
+        known.update(path[0] for path in _aliases(field.validation_alias or field.alias) if isinstance(path[0], str))
+    unknown = islice((name for name in body if name not in known), MAX_UNKNOWN)
+    return {name: body[name] for name in (*(name for name in known if name in body), *unknown)}
+
+
+def _aliases(alias: str | AliasPath | AliasChoices | None) -> list[list[str | int]]:
+    """The paths of the alias of a field; none if it has no alias."""
+    if isinstance(alias, AliasChoices):
+        return alias.convert_to_aliases()
+    if isinstance(alias, AliasPath):
+        return [alias.convert_to_aliases()]
+    return [[alias]] if alias else []
 
 
 class Changes(Body):

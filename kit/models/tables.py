@@ -180,6 +180,7 @@ def widen_indexes(table: Table) -> None:
         if len(columns) != 1 or index.unique or not columns[0].index:
             continue
         table.indexes.discard(index)
+        columns[0].index = False  # a copy of the table would make it again
         others = [other for other in table.indexes if [*other.columns.keys()] == [columns[0].key, "id"]]
         for other in others:
             table.indexes.discard(other)

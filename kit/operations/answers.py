@@ -98,7 +98,7 @@ def ready_row(unit: Unit, row: Entity) -> Any:
 
 
 def refuse_without_model(route: Any, row: Entity) -> None:
-    """What a handler returns is known only now, if its annotation does not say it."""
+    """Refuse a table from a handler whose annotation does not say so, which the checks at start cannot see."""
     if route.response_model is None:
         raise TypeError(f"{route.name} returned {type(row).__name__}, a table, which would show all its columns: "
                         "give the route a response_model.")  # fmt: skip

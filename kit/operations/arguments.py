@@ -9,6 +9,7 @@ dependency is overridden.
 import functools
 import inspect
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from fastapi.dependencies.models import Dependant
@@ -30,8 +31,7 @@ DONE_BY_UNIT = (check_permission, commit_before_answer)
 """Dependencies of the application without a value, whose work the unit of work does."""
 
 
-def session_of(unit: Unit) -> Any:
-    return unit.session
+session_of: Resolver = attrgetter("session")
 
 
 def caller_of(unit: Unit) -> Any:
@@ -39,7 +39,7 @@ def caller_of(unit: Unit) -> Any:
 
 
 KNOWN: dict[Any, Resolver] = {get_session: session_of, get_read_session: session_of, get_caller: caller_of}
-"""Dependencies whose value the unit of work has already."""
+"""Dependencies whose value the unit of work holds."""
 
 
 def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
@@ -56,9 +56,9 @@ def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
 
 
 def direct_handle(route: Operation, contexts: Sequence[RouteContext]) -> Handle | None:
-    """Serves an operation by its inner route; None if FastAPI has to solve its dependencies.
+    """The function that serves an operation by its inner route; None if FastAPI has to solve its dependencies.
 
-    `contexts` are where its router is included: if in several places, FastAPI finds the one that a request is for.
+    `contexts` are the places where its router is included. Of several, only FastAPI knows which one a request uses.
     """
     context, *others = contexts
     if others or route.is_generator or route.takes_form:

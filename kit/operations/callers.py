@@ -10,7 +10,7 @@ from kit.http.principals import Principal
 from kit.runtime import runtime_of
 
 ANY_METHOD = "*"
-"""Stands for every method of a route in `Runtime.access`, and for WebSockets."""
+"""In `Runtime.access`: every method of a route, or a WebSocket."""
 
 
 async def get_caller(connection: HTTPConnection) -> Principal | None:
@@ -23,7 +23,7 @@ Caller = Annotated[Principal | None, Depends(get_caller)]
 
 
 async def check_permission(connection: HTTPConnection, caller: Caller) -> None:
-    """A dependency of the whole application: refuses callers who may not use the route (401, 403)."""
+    """Refuse callers who may not use the route (401, 403). The whole application depends on it."""
     runtime_of(connection).authenticator.admit(caller, who_may_use(connection))
 
 

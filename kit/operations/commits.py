@@ -23,10 +23,10 @@ class CommittingSend:
     def __init__(self, send: Send, session: ReadSession | WriteSession | None = None) -> None:
         self.send, self.session, self.is_complete = send, session, False
         self.is_taken_over = self.goes_on = False
-        """Whether `session` is of a unit of work; and whether code goes on with it after the commit."""
+        """Whether `session` comes from a unit of work; whether a stream or background tasks use it afterwards."""
 
     def take_over(self, session: WriteSession, *, goes_on: bool) -> None:
-        """Commit this session of a unit of work when FastAPI has ended the dependencies that end before the answer."""
+        """Take a session of a unit of work, which is committed when dependencies with `scope="function"` have ended."""
         self.session, self.is_taken_over, self.goes_on = session, True, goes_on
 
     async def __call__(self, message: Message) -> None:

@@ -69,7 +69,7 @@ def _new_session(connection: HTTPConnection) -> sessions.WriteSession:
 
 
 async def commit_before_answer(connection: HTTPConnection) -> AsyncIterator[None]:
-    """A dependency of the whole application: commits after the handler, unless a unit of work does so.
+    """Commit after the handler, unless a unit of work does. The whole application depends on it.
 
     FastAPI ends it after the other dependencies with `scope="function"`, which may write at their end. So it also
     commits the session of a unit of work that has such dependencies. The session of a generator is committed at its

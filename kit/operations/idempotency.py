@@ -42,7 +42,7 @@ NOT_STORED = ("content-length", "set-cookie", "date")
 LOCK_TIMEOUT = "55P03"
 INSERT: Mapping[str, Any] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
 locks: WeakValueDictionary[tuple[asyncio.AbstractEventLoop, bytes], asyncio.Lock] = WeakValueDictionary()
-"""The turns of requests with one key; each event loop has its own, as locks belong to a loop."""
+"""The locks of keys in use. Each event loop has its own, because a lock belongs to a loop."""
 
 
 class StoredAnswer(SQLModel, table=True):
@@ -132,7 +132,7 @@ async def _decided(request: Request, failure: Exception) -> Response:
 async def _response_after_commit(
     request: Request, session: WriteSession, key: IdempotencyKey, failure: Exception
 ) -> Response:
-    """The response to a failure of a handler that has committed; if it rolled back, as if it had not."""
+    """The response to a failure after the handler ended the transaction: any failure after a commit, else as usual."""
     await session.rollback()
     is_committed = (await session.exec(select(StoredAnswer.id).where(StoredAnswer.id == key.id))).first() is not None
     response = await handled(request, failure) if is_committed else None

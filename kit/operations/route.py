@@ -75,7 +75,7 @@ class Operation(APIRoute):
         self.learn(self.dependant)
 
     def __eq__(self, other: object) -> bool:
-        """By identity: Starlette compares path, endpoint and methods, but there is more by which operations differ."""
+        """Compare by identity. Starlette compares path, endpoint and methods, but operations have other options."""
         return self is other
 
     def __hash__(self) -> int:

@@ -96,7 +96,7 @@ async def _body(runtime: Runtime, route: "Operation", request: Request, given: M
 
 
 async def _attempts(attempt: Callable[[], Awaitable[Response]], seconds: float) -> Response:
-    """The response of an attempt that succeeds, of several within these seconds; of the first one, if they are 0."""
+    """The response of the first attempt that succeeds. Attempts are repeated for so many seconds; with 0, never."""
     try:
         return await attempt()
     except FAILURES as failure:

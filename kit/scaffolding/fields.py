@@ -74,6 +74,8 @@ def check_name(name: str) -> None:
     check_word(name, "a field")
     if name in PARAMETERS:
         raise NotWrittenError(f"No field can be called {name}: every list has a parameter of this name.")
+    if name == "l":
+        raise NotWrittenError("No field can be called l, which looks like 1: say more.")
     if name in TYPES:
         raise NotWrittenError(f"No field can be called {name}, which hides the type: say more, as in issued_on.")
     if name in Entity.model_fields:
@@ -90,7 +92,7 @@ def field_of(told: Told, resource: str, known: Mapping[str, Known]) -> Field:
 
 def plain(told: Told) -> Field:
     kind = KINDS[told.kind]
-    if told.is_unique and not kind.is_sorted:
+    if told.is_unique and (not kind.is_indexed or kind.annotation == "bool"):
         raise NotWrittenError(f"The field {told.name} cannot be unique: a {told.kind} cannot.")
     return Field(told.name, kind, told.is_optional, told.is_unique, default_of(told, kind))
 
@@ -120,16 +122,8 @@ def enum(told: Told, resource: str) -> Field:
         raise NotWrittenError(f"{told.default!r} is no default of {name}: write one of {', '.join(labels)}.")
     called = f"{class_of(resource)}{class_of(name)}"
     default = told.default and f"{called}.{member_of(name, told.default)}"
-    return Field(name, enum_kind(called, labels), told.is_optional, default=default, labels=labels)
-
-
-def enum_kind(called: str, labels: tuple[str, ...]) -> Kind:
-    return Kind(
-        called,
-        f"sa_type=AutoString({max(16, *map(len, labels))})",
-        tuple(f'"{label}"' for label in labels),
-        f"{{0}} IN ({', '.join(map(repr, labels))})",
-    )
+    kind = Kind(called, examples=[f'"{label}"' for label in labels])
+    return Field(name, kind, told.is_optional, default=default, labels=labels)
 
 
 def member_of(name: str, label: str) -> str:
@@ -147,5 +141,5 @@ def reference(told: Told, known: Mapping[str, Known]) -> Field:
         raise NotWrittenError(f"The field {told.name} refers to a row, and can have no default: leave it out.")
     name = told.name if told.name.endswith("_id") else f"{told.name}_id"
     example = "None" if told.is_optional else f'"{{{parent.table}}}"'
-    kind = Kind("UUID" if parent.has_uuid else "Reference", "", (example,), is_sorted=False)
+    kind = Kind("UUID" if parent.has_uuid else "int", "", [example])
     return Field(name, kind, told.is_optional, told.is_unique, parent=parent)

@@ -1,6 +1,6 @@
 """The types of fields: what a person would write for each, and which values it has as examples and defaults."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -8,18 +8,16 @@ from decimal import Decimal
 
 @dataclass(frozen=True)
 class Kind:
-    """`annotation` and `bounds` are source. So are `examples`, where `{0}` is the name of the field, and `check`.
+    """`annotation`, `bounds` and `examples` are source; in examples, `{0}` is the name of the field.
 
-    `default` reads a default from the command line, and answers its source; None: there can be none.
+    `default` reads a default from the command line, and returns its source; None: there can be none.
     """
 
     annotation: str
     bounds: str = ""
-    examples: tuple[str, ...] = ()
-    check: str = ""
+    examples: Sequence[str] = ()
     default: Callable[[str], str] | None = None
-    is_listed: bool = True
-    is_sorted: bool = True
+    is_indexed: bool = True
     is_searched: bool = False
 
 
@@ -48,50 +46,23 @@ def day(value: str) -> str:
     return f"date({chosen.year}, {chosen.month}, {chosen.day})"
 
 
-NUMBERED = ('"{0} 1"', '"{0} 2"', '"{0} 3"')
+def numbered(text: str, numbers: Sequence[int] = (1, 2, 3)) -> list[str]:
+    return [text.format(number) for number in numbers]
+
+
 KINDS = {
-    "str": Kind("Name", "max_length=100", NUMBERED, "length({0}) BETWEEN 1 AND 100", text, is_searched=True),
-    "text": Kind(
-        "Text",
-        "max_length=5000",
-        ('"A few words."',),
-        "length({0}) <= 5000",
-        text,
-        is_listed=False,
-        is_sorted=False,
-        is_searched=True,
-    ),
-    "int": Kind("Whole", "ge=0, le=1_000_000_000", ("1", "2", "3"), "{0} BETWEEN 0 AND 1000000000", integer),
-    "float": Kind("float", "", ("1.5", "2.5", "3.5"), "", number),
-    "bool": Kind("StrictBool", "", ("True",), "", truth, is_sorted=False),
-    "date": Kind("date", "", ('"2026-01-31"', '"2026-02-28"', '"2026-03-31"'), "", day),
-    "time": Kind("time", "", ('"09:30:00"', '"10:30:00"', '"11:30:00"')),
-    "datetime": Kind(
-        "datetime", "", ('"2026-01-31T09:30:00Z"', '"2026-02-28T09:30:00Z"', '"2026-03-31T09:30:00Z"'), ""
-    ),
-    "money": Kind("Money", "sa_type=MoneyColumn", ('"9.99"', '"19.99"', '"29.99"'), "{0} >= 0", decimal),
-    "decimal": Kind("Decimal", "max_digits=12, decimal_places=4", ('"1.5"', '"2.5"', '"3.5"'), "", decimal),
-    "uuid": Kind(
-        "UUID",
-        "",
-        (
-            '"019b0000-0000-7000-8000-000000000001"',
-            '"019b0000-0000-7000-8000-000000000002"',
-            '"019b0000-0000-7000-8000-000000000003"',
-        ),
-    ),
-    "email": Kind(
-        "Email",
-        "max_length=254",
-        ('"ann@example.com"', '"bob@example.com"', '"eve@example.com"'),
-        "length({0}) BETWEEN 3 AND 254",
-        text,
-        is_searched=True,
-    ),
-    "url": Kind(
-        "AnyHttpUrl",
-        "max_length=2000",
-        ('"https://example.com/1"', '"https://example.com/2"', '"https://example.com/3"'),
-    ),
-    "json": Kind("dict[str, Any]", "", ('{"key": "value"}',), is_listed=False, is_sorted=False),
+    "str": Kind("Name", "max_length=100", numbered('"{{0}} {}"'), text, is_searched=True),
+    "text": Kind("Text", "max_length=5000", ['"A few words."'], text, is_indexed=False, is_searched=True),
+    "int": Kind("int", "", numbered("{}"), integer),
+    "float": Kind("float", "", numbered("{}.5"), number),
+    "bool": Kind("bool", "", ["True"], truth),
+    "date": Kind("date", "", numbered('"2026-01-0{}"'), day),
+    "time": Kind("time", "", numbered('"0{}:30:00"', (7, 8, 9))),
+    "datetime": Kind("datetime", "", numbered('"2026-01-31T0{}:30:00Z"', (7, 8, 9))),
+    "money": Kind("Money", "", numbered('"{}9.99"'), decimal),
+    "decimal": Kind("Decimal", "max_digits=12, decimal_places=4", numbered('"{}.5000"'), decimal),
+    "uuid": Kind("UUID", "", numbered('"019b0000-0000-7000-8000-00000000000{}"')),
+    "email": Kind("EmailStr", "", numbered('"ann{}@example.com"'), text, is_searched=True),
+    "url": Kind("AnyHttpUrl", "", numbered('"https://example.com/{}"')),
+    "json": Kind("dict[str, Any]", "", ['{"key": "value"}'], is_indexed=False),
 }

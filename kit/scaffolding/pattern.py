@@ -21,13 +21,11 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends
-from pydantic import AnyHttpUrl, StrictBool
-from sqlmodel import AutoString, CheckConstraint, Field, Relationship, SQLModel, UniqueConstraint, select
+from pydantic import AnyHttpUrl, EmailStr
+from sqlmodel import Field, Relationship, SQLModel, select
 
-from kit import BIGINT, VIEW, Absent, Batch, Body, Changes, Email, Entity, Id, IfMatch, ListQuery
-from kit import Many, Money, MoneyColumn, Name, OnError, Owner, Page, Read, ReadSession, Reference, Session
-from kit import Stamped, Text, Who, Whole
-from kit import allowing, create_many, found, page, sorted_by
+from kit import Absent, Batch, Body, Changes, Entity, Id, IfMatch, ListQuery, Many, Money, Name, OnError, Owner
+from kit import Page, Read, ReadSession, Session, Stamped, Text, Who, allowing, create_many, found, page
 """
 """All that a resource may need. The formatter removes what it does not."""
 
@@ -129,10 +127,11 @@ def arguments_of(resource: Resource, field: Field, is_owner: bool) -> Iterator[s
     elif field.is_optional or field.default is not None:
         yield f"default={field.default}"
     yield from filter(None, [field.kind.bounds])
+    if field.kind.is_indexed:
+        yield "unique=True" if field.is_unique else "index=True"
     if field.parent:
         yield f'foreign_key="{field.parent.table}.id"'
         yield from ondelete(resource, field)
-        yield from [] if field.parent.has_uuid else ["sa_type=BIGINT"]
     if is_owner and field.parent:
         yield f'description="The id of the {spoken(field.parent.module)}; if left out, of the caller."'
     elif field.is_unique:
@@ -151,19 +150,12 @@ def ondelete(resource: Resource, field: Field) -> Iterator[str]:
 
 
 def table_of(resource: Resource) -> Iterator[str]:
+    if "_" not in resource.name and not resource.references:
+        yield f'"""The table of {spoken(resource.plural)}."""'
     if "_" in resource.name:
         yield f'__tablename__ = "{resource.name}"'
     if resource.belongs_to:
         yield f'belongs_to = "{resource.belongs_to.name}"'
-    yield "__table_args__ = ("
-    yield from (f'    UniqueConstraint("{field.name}"),' for field in resource.fields if field.is_unique)
-    for field in resource.fields:
-        if field.kind.check:
-            yield f'    CheckConstraint("{field.kind.check.format(field.name)}", name="{field.name}"),'
-    sorted_by = [field.name for field in resource.fields if field.kind.is_listed and not field.is_unique]
-    yield f"    *sorted_by({quoted([*sorted_by, 'created_at'])}),"
-    yield '    {"sqlite_autoincrement": True},'
-    yield ")"
     yield from relationships_of(resource)
 
 
@@ -173,17 +165,16 @@ def relationships_of(resource: Resource) -> Iterator[str]:
     for field in resource.references:
         assert field.parent is not None
         annotation = field.parent.class_name + (" | None" if field.is_optional else "")
-        options = "VIEW"
-        if times[field.parent] > 1:
-            options = f'VIEW | {{"foreign_keys": "{class_of(resource.name)}.{field.name}"}}'
-        yield f"{field.relation}: {annotation} = Relationship(sa_relationship_kwargs={options})"
+        options = f'{{"foreign_keys": "{class_of(resource.name)}.{field.name}"}}'
+        chosen = f"sa_relationship_kwargs={options}" if times[field.parent] > 1 else ""
+        yield f"{field.relation}: {annotation} = Relationship({chosen})"
 
 
 def included(resource: Resource) -> str:
-    """The end of the description of what is shown."""
+    """The end of the description of the read variant."""
     names = [field.relation for field in resource.references]
-    shown = " and ".join(f"`{name}`" for name in names)
-    return f"; {shown} only with `include={','.join(names)}`" if names else ""
+    added = " and ".join(f"the {spoken(name)}" for name in names)
+    return f". `include={','.join(names)}` adds {added}" if names else ""
 
 
 def read_only(resource: Resource) -> str:
@@ -192,10 +183,6 @@ def read_only(resource: Resource) -> str:
 
 
 def query_of(resource: Resource) -> Iterator[str]:
-    filters = [field.name for field in resource.fields if field.kind.is_listed]
-    sorts = [field.name for field in resource.fields if field.kind.is_listed and field.kind.is_sorted]
-    yield f"filters = {(*filters, 'created_at')}"
-    yield f"sorts = {(*sorts, 'created_at')}"
     if searched := tuple(field.name for field in resource.fields if field.kind.is_searched):
         yield f"search = {searched}"
     if shown := {field.relation: field.parent.shown for field in resource.references if field.parent}:

@@ -9,7 +9,7 @@ from sqlalchemy import inspect
 from sqlalchemy.orm import Mapper, RelationshipProperty
 from sqlmodel import SQLModel
 
-from kit.auth.owners import entities
+from kit.auth.owners import entities, entity_of
 from kit.models.children import body_in
 from kit.models.entities import Body, Entity, Stamped
 from kit.operations.route import Operation
@@ -35,6 +35,7 @@ def faults_of_body(entry: Entry, body: type[BaseModel], seen: set[type[BaseModel
     for entity in entities_of(body):
         mapper = inspect(entity)
         yield from dropped_children(body, mapper)
+        yield from incomplete_links(mapper)
         for name, field in body.model_fields.items():
             nested = body_in(field.annotation)
             if name in mapper.relationships:
@@ -59,6 +60,17 @@ def dropped_children(body: type[BaseModel], mapper: Mapper[Any]) -> Iterator[str
     for name in getattr(body, "read_only", ()):
         if name in mapper.relationships and mapper.relationships[name].uselist:
             yield f"{body.__name__}.read_only has {name!r}, so that children would be dropped: leave it out."
+
+
+def incomplete_links(mapper: Mapper[Any]) -> Iterator[str]:
+    """SQLAlchemy writes nothing but the foreign keys of a link table; an entity has more columns."""
+    for way in mapper.relationships:
+        link = None if way.secondary is None or way.viewonly else entity_of(way.secondary)
+        if link is not None:
+            yield (
+                f"{way} would write rows of {link.__name__} without their version: give it "
+                f'`sa_relationship_kwargs={{"viewonly": True}}`, and add rows of {link.__name__}.'
+            )
 
 
 def faults_of_children(

@@ -116,7 +116,7 @@ class Service(FastAPI):
             self.checked = self.check(Snapshot(self.router))
 
     def check_new_routes(self) -> None:
-        """Check the routes, if one of them is not the one that was checked."""
+        """Check the routes, if one has been added, removed or replaced."""
         if self.checked is None or not self.checked.is_current():
             self.check_routes()
 

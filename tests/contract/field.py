@@ -37,6 +37,11 @@ class Field:
         return any(schema.get("type") == kind for schema in self.schemas)
 
     @property
+    def is_amount(self) -> bool:
+        """A decimal with two places, as money is."""
+        return self.is_a("number") and self.is_a("string") and self.fits("1.05") and not self.fits("1.005")
+
+    @property
     def is_free_text(self) -> bool:
         """Whether the field takes any text within a length and an optional pattern."""
         return self.is_a("string") and not any({"enum", "const", "format"} & set(schema) for schema in self.schemas)
@@ -77,7 +82,7 @@ class Field:
         if self.is_a("boolean"):
             yield bool(self.default) ^ bool(turn % 2)
         if self.is_a("number"):
-            yield from self.amounts(turn, example)
+            yield from self.numbers(turn, example)
         if self.is_a("integer"):
             yield from self.integers(turn, example)
         if self.is_a("string"):
@@ -90,9 +95,11 @@ class Field:
         start = max(lowest, 1) if example is None else example
         yield from (start + turn, start - turn, lowest + turn, lowest)
 
-    def amounts(self, turn: int, example: object) -> Iterator[str]:
+    def numbers(self, turn: int, example: object) -> Iterator[Any]:
+        """A decimal is a string with the places of its example; a float is a number."""
         yield str(Decimal(str(example or "9.99")) + turn)
         yield from (f"{turn + 1}.50", f"{turn + 1}", "1")
+        yield from (float(str(example or 1)) + turn, turn + 0.5)
 
     def texts(self, turn: int, number: int, example: object) -> Iterator[str]:
         moment = NEW_YEAR + timedelta(days=turn, seconds=number)

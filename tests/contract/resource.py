@@ -202,7 +202,8 @@ class Resource:
 def kind_of(resource: Resource, name: str) -> type:
     """The Python type of a field of the entity."""
     field = resource.query.model.model_fields[name]
-    return shape_of_field(field).plain
+    plain: type = shape_of_field(field).plain
+    return plain
 
 
 FEATURES: dict[str, Callable[[Resource], object]] = {
@@ -229,7 +230,7 @@ FIELDS: dict[str, Callable[[Field], object]] = {
     "fields that are not null": lambda field: not field.nullable,
     "integers": lambda field: field.is_a("integer"),
     "bounded integers": lambda field: field.is_a("integer") and not field.parent and field.bounds,
-    "amounts": lambda field: field.is_a("number"),
+    "amounts": lambda field: field.is_amount,
     "texts": lambda field: field.is_a("string"),
     "texts with a maximum": lambda field: field.all_of("maxLength"),
     "free texts": lambda field: field.offers("<b> \u00e9"),

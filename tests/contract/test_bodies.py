@@ -156,7 +156,7 @@ async def test_an_amount_with_more_than_two_decimals_or_not_finite_is_refused(
 
 @needs("things", "amounts")
 async def test_an_amount_is_sent_as_number_or_string_and_returned_as_string(client: Client, resource: Resource) -> None:
-    for field in some(field for field in resource.fields("create") if field.is_a("number")):
+    for field in some(field for field in resource.fields("create") if field.is_amount):
         for token in ("9.99", '"9.99"'):
             answer = await send(client, "POST", resource.path, with_raw(await resource.body(client), field.name, token))
             assert answer.status_code == 201, answer.text

@@ -5,6 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from pydantic import AnyUrl, EmailStr
 from sqlalchemy import inspect
 
 from tests.contract.answer import MARKER, refused
@@ -73,7 +74,8 @@ async def test_filters_are_combined_with_and(client: Client, resource: Resource)
 @needs("list")
 async def test_an_invalid_filter_value_is_refused(client: Client, resource: Resource) -> None:
     for parameter, (name, operator) in some(resource.query.conditions.items()):
-        is_text = kind_of(resource, name) is str and operator != "isnull"
+        texts: tuple[type, ...] = (str, EmailStr, AnyUrl)
+        is_text = issubclass(kind_of(resource, name), texts) and operator != "isnull"
         wrong = (
             ["a\0b", "a" * 60_000] if is_text else [MARKER, "", "1 0", "\0", "1e400", str(10**400), "NaN", "9" * 5000]
         )
@@ -92,8 +94,10 @@ def compared(resource: Resource, *kinds: type) -> list[str]:
 @needs("list", "time filters")
 async def test_a_time_in_a_query_has_the_format_of_rfc_3339(client: Client, resource: Resource) -> None:
     for parameter in some(compared(resource, datetime)):
-        assert await ids(client, resource, **{parameter: "2026-01-01T00:00:00.5+01:00"}) == []
-        for wrong in ("2026-01-01", "2026-01-01T00:00:00", "2026-02-30T00:00:00Z", "5", "-5", "5.5", "1700000000000"):
+        for right in ("2001-01-01T00:00:00.5+01:00", "2001-01-01T00:00:00.123456789 01:00", "2001-01-01"):
+            answer = await client.get(resource.path, params={parameter: right})
+            assert answer.status_code == 200, (parameter, right)
+        for wrong in ("2026-01", "2026-02-30", "2026-01-01T00:00:00", "2026-02-30T00:00:00Z", "5", "-5", "1700000000000"):
             assert pointed(await client.get(resource.path, params={parameter: wrong})), (parameter, wrong)
 
 

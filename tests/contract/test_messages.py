@@ -140,7 +140,7 @@ async def test_an_unknown_parameter_is_refused_with_the_known_ones(client: Clien
 async def test_invalid_values_are_never_repeated_in_a_response(client: Client, resource: Resource) -> None:
     nonsense: list[object] = [{MARKER: MARKER}, [MARKER], MARKER * 9999, f"{MARKER}\0", f"{MARKER}\ud800"]
     for field, method, url, body in await resource.written(client, "any fields"):
-        for value in nonsense:
+        for value in nonsense[field.is_a("object") :]:  # the first is an object
             answer = await send(client, method, url, body | {field.name: value})
             assert errors(answer)
             assert MARKER not in answer.text

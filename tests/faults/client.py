@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -24,16 +25,19 @@ class Answer:
 class Client:
     """One connection, which is opened again if it was closed. A failed request raises a ConnectionError."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, port: int, address: str = "127.0.0.1", headers: Mapping[str, str] | None = None) -> None:
+        self.port, self.address, self.headers = port, address, headers or {}
         self.streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def send(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         """Send a request. `If_Match="…"` is the header `If-Match`."""
         started = time.perf_counter()
-        content = b"" if body is None else json.dumps(body).encode()
+        is_form = isinstance(body, str)
+        content = b"" if body is None else (body if is_form else json.dumps(body)).encode()
         lines = [f"{method} {path} HTTP/1.1", "Host: test", f"Content-Length: {len(content)}"]
-        lines += ["Content-Type: application/json"] if content else []
+        media_type = "application/x-www-form-urlencoded" if is_form else "application/json"
+        lines += [f"Content-Type: {media_type}"] if content else []
+        lines += [f"{name}: {value}" for name, value in self.headers.items()]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
@@ -48,7 +52,7 @@ class Client:
     async def exchange(self, message: bytes) -> tuple[int, dict[str, str], bytes]:
         if self.streams is None or self.streams[0].at_eof():
             self.close()
-            self.streams = await asyncio.open_connection("127.0.0.1", self.port)
+            self.streams = await asyncio.open_connection("127.0.0.1", self.port, local_addr=(self.address, 0))
         reader, writer = self.streams
         writer.write(message)
         try:

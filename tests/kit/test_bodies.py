@@ -2,12 +2,17 @@
 
 from typing import Any
 
+import pydantic
 import pytest
+from pydantic import AliasChoices, AliasPath, ValidationError
+from sqlmodel import Field
 from starlette.requests import Request
 from starlette.types import Message
 
+from kit import Body
 from kit.http.bodies import BufferedRequest, parse, read_body
 from kit.http.problems import Problem
+from kit.models.entities import MAX_UNKNOWN
 
 SCOPE: dict[str, Any] = {"type": "http", "method": "POST", "headers": [(b"content-type", b"application/json")]}
 
@@ -81,3 +86,28 @@ def test_text_is_composed_and_a_byte_order_mark_skipped(body: bytes, value: Any)
 def test_a_key_that_comes_twice_is_malformed(body: bytes) -> None:
     with pytest.raises(Problem, match="400"):
         parse(body)
+
+
+class Parcel(Body):
+    weight: int
+    size: int = Field(alias="Size")
+    colour: str = pydantic.Field(default="", validation_alias=AliasChoices("color", AliasPath("look", "colour")))
+    place: str = pydantic.Field(default="", validation_alias=AliasPath("to", "place"))
+
+
+def faults_of(body: object) -> list[str]:
+    with pytest.raises(ValidationError) as refused:
+        Parcel.model_validate(body)
+    return [str(fault["loc"][0]) for fault in refused.value.errors()]
+
+
+def test_of_many_unknown_members_a_few_are_named() -> None:
+    unknown = {f"unknown_{number}": 0 for number in range(10_000)}
+    assert faults_of({**unknown, "weight": 1, "Size": 2}) == list(unknown)[:MAX_UNKNOWN]
+
+
+def test_known_members_are_found_among_many_unknown_ones() -> None:
+    known = {"id": 5, "weight": "heavy", "Size": "big", "look": {"colour": 1}, "to": {"place": 2}}
+    faults = faults_of({f"unknown_{number}": 0 for number in range(10_000)} | known)
+    assert faults[:4] == ["weight", "Size", "look", "to"]
+    assert len(faults) == 4 + MAX_UNKNOWN

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 from fastapi import APIRouter
-from sqlmodel import func, select
+from sqlalchemy.orm import registry
+from sqlmodel import Field, Relationship, SQLModel, func, select
 
-from kit import Body, Database, Service, Who, allowing
+from kit import Body, Database, Entity, Service, Who, allowing
 from tests.engines import Client
 from tests.kit import accounts
 from tests.kit.accounts import Invoice, InvoiceBase, InvoiceCreate, InvoiceRead, Line, LineBase, LineOfInvoice
@@ -199,9 +200,37 @@ class SilentCreate(InvoiceBase, Body):
     read_only = Body.read_only | {"lines"}
 
 
+class CrateBase(SQLModel):
+    name: str = Field(max_length=5)
+
+
+class CrateEntity(Entity, registry=registry()):
+    """A table of these tests, which is not made."""
+
+
+class Crating(CrateEntity, table=True):
+    crate_id: int = Field(foreign_key="crate.id")
+    inner_id: int = Field(foreign_key="crate.id")
+
+
+class Crate(CrateBase, CrateEntity, table=True):
+    inner: list["Crate"] = Relationship(
+        link_model=Crating,
+        sa_relationship_kwargs={
+            "primaryjoin": "Crate.id == Crating.crate_id",
+            "secondaryjoin": "Crate.id == Crating.inner_id",
+        },
+    )
+
+
+class CrateCreate(CrateBase, Body):
+    """Not stored."""
+
+
 @pytest.mark.parametrize(
     ("body", "method", "fault"),
     [
+        (CrateCreate, "POST", r"Crate.inner would write rows of Crating without their version: give it `sa_relation"),
         (UnboundedCreate, "POST", r"UnboundedCreate.lines has no bound: write `lines: list\[LineOfInvoice\] = Field"),
         (KeyedCreate, "POST", "KeyedLine.invoice_id is given by KeyedCreate.lines: use a body without it there"),
         (WrongCreate, "POST", r"WrongCreate.lines is written to a relationship: give it the type `list\[LineCreate\]`"),
@@ -211,7 +240,7 @@ class SilentCreate(InvoiceBase, Body):
         (InvoiceCreate, "PUT", "takes InvoiceCreate.lines, but PUT and PATCH change no related rows"),
     ],
 )
-def test_children_that_would_be_dropped_are_refused_at_the_start(
+async def test_children_that_would_be_dropped_are_refused_at_the_start(
     app: Service, body: Any, method: str, fault: str
 ) -> None:
     router = APIRouter(prefix="/refused", route_class=allowing(create=Who.MEMBERS, change=Who.MEMBERS))

@@ -140,7 +140,8 @@ async def test_what_a_dependency_refuses_before_the_response_is_undone(
         answer = await client.post(path, headers=headers)
         assert (answer.status_code, answer.json()["detail"]) == (409, "The audit refuses it.")
     assert await names() == []
-    assert database.reader.pool.checkedout() == database.writer.pool.checkedout() == 0
+    pools: list[Any] = [database.reader.pool, database.writer.pool]
+    assert [pool.checkedout() for pool in pools] == [0, 0]
 
 
 async def test_a_failure_of_the_database_before_such_a_dependency_has_ended_is_not_tried_again(
