@@ -18,8 +18,8 @@ CURRENT_CALLER: ContextVar[Caller] = ContextVar("current_caller", default="")
 """The caller of the request that this task serves; empty outside of requests."""
 MAX_WAITING_FOR_CONNECTION = 100_000
 """A nominal bound: admission limits the requests to `MAX_IN_FLIGHT`."""
-TURN = "kit.turn"
-"""In the `record_info` of a connection: the semaphore of its pool, and the caller for which it counts."""
+PLACE = "kit.place"
+"""The key in the `record_info` of a connection: the semaphore of its place, and the caller that holds it."""
 
 
 def caller_of(scope: Scope, known: Mapping[bytes, int]) -> Caller:
@@ -142,8 +142,8 @@ class FairPool(AsyncAdaptedQueuePool):
     ) -> None:
         super().__init__(creator, pool_size, max_overflow, timeout, **options)
         self.seconds, self.turns = timeout, FairSemaphore(pool_size + max_overflow, MAX_WAITING_FOR_CONNECTION)
-        for name in ("checkin", "detach"):
-            event.listen(self, name, give_back)
+        event.listen(self, "checkin", give_back)
+        event.listen(self, "detach", give_back)
 
     def connect(self) -> PoolProxiedConnection:
         """A connection; after `timeout` seconds without one an error, as SQLAlchemy raises it. Runs in a greenlet."""
@@ -164,7 +164,7 @@ class FairPool(AsyncAdaptedQueuePool):
             raise
         info = connection.record_info
         assert info is not None  # never None for a connection that is not detached
-        info[TURN] = self.turns, caller
+        info[PLACE] = self.turns, caller
         return connection
 
     def named(self, failure: Exception) -> Exception:
@@ -173,8 +173,11 @@ class FairPool(AsyncAdaptedQueuePool):
 
 
 def give_back(_: object, record: Any) -> None:
-    """Release the place of a connection. SQLAlchemy copies listeners to the pool that follows a disposed one."""
-    turn = record.record_info.pop(TURN, None)  # None for a copy of this listener
-    if turn is not None:
-        turns, caller = turn
+    """Release the place of a connection, if `connect` has returned it: if it failed, it released the place itself.
+
+    The pool that `dispose` creates inherits this listener and adds it again, so the second call finds no place.
+    """
+    place = record.record_info.pop(PLACE, None)
+    if place is not None:
+        turns, caller = place
         turns.release(caller)
