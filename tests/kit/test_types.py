@@ -18,7 +18,7 @@ SORTED = [specimen for specimen in SPECIMENS if specimen.kind.is_sorted]
 FILTERED = [specimen for specimen in SPECIMENS if specimen.kind.is_filtered]
 
 
-def each(specimens: list[Specimen]) -> Any:
+def each(specimens: list[Specimen]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("specimen", specimens, ids=lambda specimen: specimen.name)
 
 
@@ -134,6 +134,17 @@ async def test_many_are_created_at_once(client: Client, specimen: Specimen) -> N
     assert (await client.get(specimen.path)).json() == answer.json()
     refused = await send(client, "POST", f"{specimen.path}bulk", [*body, {"value": specimen.kind.wrong[0]}])
     assert refused.json()["errors"][0]["pointer"].startswith(f"#/{len(body)}/value")
+
+
+@each(SPECIMENS)
+async def test_many_are_changed_at_once(client: Client, specimen: Specimen) -> None:
+    first, last = specimen.kind.values[0], specimen.kind.values[-1]
+    ids = [(await make(client, specimen, first))["id"] for _ in range(2)]
+    for _ in range(2):
+        answer = await send(client, "PATCH", f"{specimen.path}bulk", {"ids": ids, "changes": {"value": last}})
+        assert answer.json() == {"updated": 2}, answer.text
+        rows = (await client.get(specimen.path)).json()
+        assert [(row["value"], row["version"]) for row in rows] == [(last, 1 if first == last else 2)] * 2
 
 
 @each(SORTED)
