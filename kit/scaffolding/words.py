@@ -87,7 +87,8 @@ def snake_of(text: str) -> str:
 def check_word(text: str, what: str) -> None:
     """Refuse what is no name in Python, or not written as the house writes one."""
     if not WORD.fullmatch(text):
-        written = snake_of(text)
+        written = singular_of(snake_of(text)) if what == "a resource" else None
+        written = written or snake_of(text)
         hint = f"write {written}" if WORD.fullmatch(written) else "write a name such as invoice_line"
         raise NotWrittenError(f"{text!r} cannot be the name of {what}, which is in small letters: {hint}.")
     if iskeyword(text):

@@ -159,7 +159,8 @@ def test_routes_without_a_permission_are_for_superusers() -> None:
 def test_operations_for_owners_have_an_entity_with_an_owner(route: RouteContext) -> None:
     resource = resource_of(route)
     entity = resource.entity if resource else None
-    assert entity is None or entity.belongs_to
+    is_owned = entity is None or entity.belongs_to
+    assert is_owned, f'{name_of(route)} is for owners, but {entity} has none: write `belongs_to = "owner_id"` there.'
 
 
 @those(MEMBERS, OWNERS, SUPERUSERS)

@@ -1,4 +1,4 @@
-"""Specimens: a resource of plain annotations for each type of a field, with values that it takes and refuses."""
+"""A resource for each field type, declared with plain annotations, and its valid and invalid values."""
 
 import uuid
 from collections.abc import Sequence
@@ -66,9 +66,9 @@ class Point(BaseModel):
 
 @dataclass(frozen=True)
 class Kind:
-    """A type, values that it takes in the order in which they sort, how they are shown, and what it refuses.
+    """A field type with its valid values in their sort order, and its invalid ones.
 
-    A value of `written` is another spelling of the same value.
+    `written` holds other spellings of valid values, each with the one in responses.
     """
 
     name: str
@@ -156,11 +156,12 @@ class Specimen:
         self.kind, self.is_optional = kind, is_optional
         self.name = f"{'maybe_' if is_optional else ''}{kind.name}"
         self.path = f"/specimens/{self.name}/"
-        options = {} if kind.field is ... else kind.field
+        options: dict[str, Any] = {} if kind.field is ... else kind.field
         index = {"index": True} if kind.is_sorted else {}
         annotation = Optional[kind.annotation] if is_optional else kind.annotation  # noqa: UP045
         default = {"default": None} if is_optional else {}
-        field = Field(**{**default, **options, **index})
+        arguments: dict[str, Any] = {**default, **options, **index}
+        field = Field(**arguments)
         base: Any = type("Base", (SQLModel,), {"__annotations__": {"value": annotation}, "value": field})
         title = "".join(part.title() for part in self.name.split("_"))
 
@@ -182,7 +183,7 @@ class Specimen:
             content["filters"] = ("value",)
         if kind.annotation is str or kind.name in ("email", "link"):
             content["search"] = ("value",)
-        self.query: type[ListQuery] = type(f"{title}Query", (ListQuery,), content)
+        self.query: Any = type(f"{title}Query", (ListQuery,), content)
         self.router = self.routes()
 
     def routes(self) -> APIRouter:
