@@ -5,12 +5,13 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import BaseModel, Field
-from sqlalchemy import ColumnElement, Update, false, or_, update
+from sqlalchemy import ColumnElement, Text, Update, cast, false, literal, or_, update
 from sqlmodel import col, select
 
 from kit.database.errors import FAILURES
 from kit.database.sessions import WriteSession
 from kit.http.problems import Problem, error
+from kit.models.columns import JsonColumn
 from kit.models.entities import Entity, now
 from kit.operations.bulk import MAX_ELEMENTS, problem_of_element, within
 
@@ -50,6 +51,14 @@ async def change_many(
 
 
 def _update_of(entity: type[Entity], ids: Collection[Any], changes: Mapping[str, Any]) -> Update:
-    differs = or_(false(), *(getattr(entity, name).is_distinct_from(value) for name, value in changes.items()))
+    differs = or_(false(), *(_differs(getattr(entity, name), value) for name, value in changes.items()))
     stamps = {"version": entity.version + 1, "updated_at": now()}
     return update(entity).where(col(entity.id).in_(ids), differs).values(**changes, **stamps)
+
+
+def _differs(column: Any, value: Any) -> ColumnElement[bool]:
+    """Whether a column has another value. JSON is compared as text: PostgreSQL does not compare it otherwise."""
+    if isinstance(column.type, JsonColumn):
+        column, value = cast(column, Text), cast(literal(value, column.type), Text)
+    condition: ColumnElement[bool] = column.is_distinct_from(value)
+    return condition

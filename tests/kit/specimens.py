@@ -30,8 +30,10 @@ from kit import (
     ReadSession,
     Session,
     Stamped,
+    Updated,
     Who,
     allowing,
+    change_many,
     create_many,
     found,
     page,
@@ -174,6 +176,8 @@ class Specimen:
         )
         self.create, self.read = derived("Create", base, Body), derived("Read", Stamped, base, Read)
         self.update = derived("Update", self.create, Changes)
+        fields = {"ids": list[int], "changes": self.update}
+        self.several: Any = type(base)(f"{title}Several", (Body,), {"__module__": __name__, "__annotations__": fields})
         content: dict[str, Any] = {"model": self.table, "read": self.read}
         if is_optional and not kind.is_filtered:
             content["filters"] = ("value",)
@@ -183,7 +187,7 @@ class Specimen:
         self.router = self.routes()
 
     def routes(self) -> APIRouter:
-        table, create, read, update, query = self.table, self.create, self.read, self.update, self.query
+        table, create, read, query, several = self.table, self.create, self.read, self.query, self.several
         router = APIRouter(prefix=self.path.rstrip("/"), tags=["specimens"], route_class=allowing(read=Who.MEMBERS))
 
         @router.get("/", response_model=list[read], operation_id=f"list_{self.name}")  # type: ignore[valid-type]
@@ -200,6 +204,17 @@ class Specimen:
         async def create_several(new: Batch[create], session: Session, on_error: OnError = "abort") -> Many:  # type: ignore[valid-type]
             return await create_many(session, new, on_error, table)
 
+        @router.patch("/bulk", response_model=Updated, operation_id=f"update_many_{self.name}")
+        async def update_several(many: several, session: Session) -> Updated:  # type: ignore[valid-type]
+            values = many.changes.model_dump(exclude_unset=True)  # type: ignore[attr-defined]
+            return await change_many(session, table, many.ids, values)  # type: ignore[attr-defined]
+
+        self.add_routes_of_one(router)
+        return router
+
+    def add_routes_of_one(self, router: APIRouter) -> None:
+        table, create, read, update, query = self.table, self.create, self.read, self.update, self.query
+
         @router.get("/{one_id}", response_model=read, operation_id=f"read_{self.name}")
         async def read_one(one_id: Id, query: Annotated[Any, Depends(query.of_one)], session: ReadSession) -> Any:
             return found(await session.get(table, one_id, options=query.loading))
@@ -215,8 +230,6 @@ class Specimen:
             row = matching(found(await session.get(table, one_id)))
             row.sqlmodel_update(changes.model_dump(exclude_unset=True))  # type: ignore[attr-defined]
             return row
-
-        return router
 
 
 SPECIMENS = [Specimen(kind, is_optional=optional) for kind in KINDS for optional in (False, True)]

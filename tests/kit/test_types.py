@@ -136,6 +136,17 @@ async def test_many_are_created_at_once(client: Client, specimen: Specimen) -> N
     assert refused.json()["errors"][0]["pointer"].startswith(f"#/{len(body)}/value")
 
 
+@each(SPECIMENS)
+async def test_many_are_changed_at_once(client: Client, specimen: Specimen) -> None:
+    first, last = specimen.kind.values[0], specimen.kind.values[-1]
+    ids = [(await make(client, specimen, first))["id"] for _ in range(2)]
+    for _ in range(2):
+        answer = await send(client, "PATCH", f"{specimen.path}bulk", {"ids": ids, "changes": {"value": last}})
+        assert answer.json() == {"updated": 2}, answer.text
+        rows = (await client.get(specimen.path)).json()
+        assert [(row["value"], row["version"]) for row in rows] == [(last, 1 if first == last else 2)] * 2
+
+
 @each(SORTED)
 async def test_rows_are_sorted_by_their_values_and_null_comes_last(client: Client, specimen: Specimen) -> None:
     await make_all(client, specimen)
