@@ -16,7 +16,7 @@ from sqlalchemy.orm import InstanceState, Session
 from sqlalchemy.orm.util import identity_key
 from sqlalchemy.sql.elements import ClauseElement
 
-from kit.auth.owners import OwnershipError, is_own, is_principal, owned_parent, somebody_elses, table_of
+from kit.auth.owners import OwnershipError, is_own, is_principal, not_the_owner, owned_parent, table_of
 from kit.models.entities import Entity
 
 Claim = tuple[type[Entity] | None, Any]
@@ -48,7 +48,7 @@ class Claims:
 
     def _of_row(self, row: Entity, *, is_final: bool) -> list[Claim]:
         if row.belongs_to is None:
-            raise somebody_elses()
+            raise not_the_owner()
         state, parent = inspect(row), owned_parent(type(row))
         before = [] if state.key is None else [self._as_stored(state)]
         attribute = state.attrs[row.belongs_to]
@@ -74,12 +74,12 @@ class Claims:
         for claim in checked - self.true:
             entity, key = self._follow(claim)
             if entity is None and not is_principal(key):
-                raise somebody_elses()
+                raise not_the_owner()
             if entity is not None and (entity, key) not in self.true:
                 wanted.setdefault(entity, set()).add(key)
         for entity, keys in wanted.items():
             if keys != own_ids(connect(), entity, keys):
-                raise somebody_elses()
+                raise not_the_owner()
         self.true |= checked
 
     def _follow(self, claim: Claim) -> Claim:

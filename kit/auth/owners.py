@@ -35,8 +35,8 @@ class OwnershipError(RuntimeError):
     """Raised if the owners of a statement's rows cannot be determined, or if `belongs_to` leads to no owner."""
 
 
-def somebody_elses() -> Problem:
-    return forbidden("This belongs to somebody else.")
+def not_the_owner() -> Problem:
+    return forbidden("This belongs to another user.")
 
 
 def is_principal(key: Any) -> bool:

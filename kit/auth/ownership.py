@@ -36,7 +36,7 @@ from kit.auth.checked_sessions import (
     read_only,
 )
 from kit.auth.links import linked_rows, refuse_links
-from kit.auth.owners import OwnershipError, is_principal, owned_parent, somebody_elses
+from kit.auth.owners import OwnershipError, is_principal, not_the_owner, owned_parent
 from kit.auth.reserved import keep_reserved, keep_reserved_of
 from kit.auth.restricted_reads import OWN_ROWS, mark, parts_of, refuse_text
 from kit.auth.restricted_writes import check_write
@@ -86,7 +86,7 @@ def check_new_row(row: Entity, *, is_restricted: bool) -> bool:
     if is_restricted and row.belongs_to is not None and owned_parent(type(row)) is not None:
         return False
     if is_restricted and (row.belongs_to is None or not is_principal(getattr(row, row.belongs_to))):
-        raise somebody_elses()
+        raise not_the_owner()
     keep_reserved(row)
     return True
 

@@ -29,7 +29,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from kit.auth.checked_sessions import RESTRICTED_READS, GuardedSession
 from kit.auth.claims import chunks
 from kit.auth.links import refuse_link_table
-from kit.auth.owners import OwnershipError, entity_of, is_own, owned_parent, somebody_elses, table_of
+from kit.auth.owners import OwnershipError, entity_of, is_own, not_the_owner, owned_parent, table_of
 from kit.auth.reserved import reserved_columns, reserved_for_superusers
 from kit.auth.restricted_reads import CHECKED, COMPILED, OWN_ROWS, RowsToChange, mark, parts_of, refuse_text
 from kit.models.entities import Entity
@@ -100,7 +100,7 @@ def refuse_unsafe(entity: type[Entity], state: ORMExecuteState) -> None:
     """Refuse a change that uses the table instead of the class, or contains SQL text or an upsert."""
     name = entity.__name__
     if entity.belongs_to is None:
-        raise somebody_elses()
+        raise not_the_owner()
     if not is_of(entity, state):
         raise OwnershipError(f"A restricted session checks no changes of a Table or alias: write update({name}).")
     refuse_text(state)
@@ -172,7 +172,7 @@ def change_own_rows(session: GuardedSession, entity: type[Entity], state: ORMExe
         result = state.invoke_statement(statement)
         after = watched_values(session, entity, before)
         if after.keys() != before.keys():
-            raise somebody_elses()
+            raise not_the_owner()
         if after != before:
             raise reserved_for_superusers(entity.reserved)
     return result
@@ -214,7 +214,7 @@ def lock_rows(
         locked = session.trusted_connection().execute(wanted.where(condition), given, execution_options=options)
         for ident, is_owned, *values in locked:
             if not is_owned:
-                raise somebody_elses()
+                raise not_the_owner()
             found[ident] = values
     return found
 

@@ -1,4 +1,4 @@
-"""References: which foreign key of a statement has failed. SQLite says only that there was one, so it is looked for."""
+"""Finds the foreign key that a failed statement violates, which SQLite's error does not name."""
 
 import re
 import sqlite3
@@ -21,7 +21,7 @@ MAX_VALUES = 500
 
 
 def name_reference(context: ExceptionContext) -> None:
-    """For `handle_error` of SQLite: note the field in the exception, while the transaction shows what is there."""
+    """Listen to `handle_error` on SQLite: set the exception's `column_name` while the transaction is still open."""
     failure: Any = context.original_exception
     if getattr(failure, "sqlite_errorname", None) == FAILED and context.statement and context.connection is not None:
         cursor = context.connection.connection.cursor()
@@ -31,7 +31,7 @@ def name_reference(context: ExceptionContext) -> None:
 
 
 def _broken(cursor: Any, statement: str, parameters: Any) -> Iterator[str]:
-    """The fields whose values refer to nothing; or those that refer to a row that was to be deleted."""
+    """Yield the foreign keys without a target row, or, for a DELETE, those that refer to the row."""
     deleted, table = DELETE.match(statement), table_of(statement)
     if deleted and deleted["table"] in known_tables():
         yield from _referring(cursor, known_tables()[deleted["table"]], deleted["name"], next(_rows(parameters))[0])
@@ -44,11 +44,11 @@ def _broken(cursor: Any, statement: str, parameters: Any) -> Iterator[str]:
 
 
 def _values(statement: str, parameters: Any) -> list[Mapping[str, Any]]:
-    """The values of each row that an INSERT or UPDATE writes, by the names of the columns."""
+    """Return the values of each row that an INSERT or UPDATE writes, by column."""
     found = INSERT.match(statement) or UPDATE.match(statement)
     names = re.findall(r'"?(\w+)"?(?:=\?)?(?:, |$)', found["names"]) if found else []
     rows = list(_rows(parameters)) if names else []
-    if found and found.re is INSERT:  # of several rows in one statement, the values follow each other
+    if found and found.re is INSERT:  # the values of several rows are in one sequence
         return [dict(zip(names, row[at:], strict=False)) for row in rows for at in range(0, len(row), len(names))]
     return [dict(zip(names, row, strict=False)) for row in rows]
 
@@ -59,7 +59,7 @@ def _rows(parameters: Any) -> Iterator[Sequence[Any]]:
 
 
 def _present(cursor: Any, key: ForeignKey, values: Sequence[Any]) -> set[Any]:
-    """Those of these values to which a foreign key may refer."""
+    """Return the values that exist in the target column of a foreign key."""
     target = key.column
     chunks = (values[start : start + MAX_VALUES] for start in range(0, len(values), MAX_VALUES))
     return set(chain.from_iterable(_found(cursor, target.table, target.name, chunk) for chunk in chunks))
@@ -73,7 +73,7 @@ def _found(cursor: Any, table: Any, column: str, values: Sequence[Any]) -> list[
 
 
 def _referring(cursor: Any, table: Table, column: str, value: Any) -> Iterator[str]:
-    """The foreign keys by which others refer to this row, and keep it."""
+    """Yield the foreign keys that refer to this row and prevent its deletion."""
     for key in sorted(keys_to(table), key=lambda key: key.parent.name):
         is_keeping = key.column.name == column and key.ondelete not in ("CASCADE", "SET NULL", "SET DEFAULT")
         if is_keeping and _found(cursor, key.parent.table, key.parent.name, [value]):

@@ -18,8 +18,8 @@ CURRENT_CALLER: ContextVar[Caller] = ContextVar("current_caller", default="")
 """The caller of the request that this task serves; empty outside of requests."""
 MAX_WAITING_FOR_CONNECTION = 100_000
 """A nominal bound: admission limits the requests to `MAX_IN_FLIGHT`."""
-CALLER = "kit.caller"
-"""The key of the caller in the `record_info` of a connection."""
+PLACE = "kit.place"
+"""The key in the `record_info` of a connection: the semaphore of its place, and the caller that holds it."""
 
 
 def caller_of(scope: Scope, known: Mapping[bytes, int]) -> Caller:
@@ -142,8 +142,8 @@ class FairPool(AsyncAdaptedQueuePool):
     ) -> None:
         super().__init__(creator, pool_size, max_overflow, timeout, **options)
         self.seconds, self.turns = timeout, FairSemaphore(pool_size + max_overflow, MAX_WAITING_FOR_CONNECTION)
-        event.listen(self, "checkin", self.give_back)
-        event.listen(self, "detach", self.give_back)
+        event.listen(self, "checkin", give_back)
+        event.listen(self, "detach", give_back)
 
     def connect(self) -> PoolProxiedConnection:
         """A connection; after `timeout` seconds without one an error, as SQLAlchemy raises it. Runs in a greenlet."""
@@ -164,12 +164,20 @@ class FairPool(AsyncAdaptedQueuePool):
             raise
         info = connection.record_info
         assert info is not None  # never None for a connection that is not detached
-        info[CALLER] = caller
+        info[PLACE] = self.turns, caller
         return connection
 
     def named(self, failure: Exception) -> Exception:
         """The exception to raise for a connection that could not be made."""
         return failure
 
-    def give_back(self, _: object, record: Any) -> None:
-        self.turns.release(record.record_info.pop(CALLER))
+
+def give_back(_: object, record: Any) -> None:
+    """Release the place of a connection, if `connect` has returned it: if it failed, it released the place itself.
+
+    The pool that `dispose` creates inherits this listener and adds it again, so the second call finds no place.
+    """
+    place = record.record_info.pop(PLACE, None)
+    if place is not None:
+        turns, caller = place
+        turns.release(caller)

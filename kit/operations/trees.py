@@ -1,4 +1,4 @@
-"""Trees: rows of one entity that refer to their parents, of which none may become its own ancestor."""
+"""Trees: prevents cycles among the rows of an entity that refers to itself."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from kit.models.entities import Entity
 
 
 async def refuse_cycle(session: WriteSession, row: Entity, field: str = "parent_id") -> None:
-    """A 409 if this row is its own ancestor now. `field` is the foreign key to the parent.
+    """Answer 409 if this row has become its own ancestor. `field` is the foreign key to the parent.
 
-    Call it after the change. Changes of one tree take turns, so that no two of them together make a cycle.
+    Call it after the change. A lock serializes changes of the same table, so that two of them cannot form a cycle.
     """
     entity: Any = type(row)
     await session.lock_exclusively(f"tree of {entity.__tablename__}")

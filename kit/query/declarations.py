@@ -1,4 +1,4 @@
-"""Declarations: which fields of a table a query variant may filter, sort and search, checked when it is defined."""
+"""Checks, when a query variant is defined, of the fields that it declares for filters, sorts and search."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ def shape_of(model: type[SQLModel], field: str) -> Shape:
 
 
 def indexed(model: type[SQLModel], read: type[Read]) -> list[str]:
-    """The fields that an answer shows and with which an index begins, in the order of the answer."""
+    """Return the fields of the read variant that are the first column of an index, in its order."""
     table: Any = inspect(model).local_table
     parts = [*table.indexes, *(part for part in table.constraints if isinstance(part, UniqueConstraint))]
     first = {next(iter(part.columns)).name for part in parts if len(part.columns)}
@@ -32,7 +32,7 @@ def sorted_fields(model: type[SQLModel], names: Sequence[str]) -> list[str]:
 
 
 def check(query: Any) -> None:
-    """A TypeError for what cannot be asked of a list."""
+    """Raise a TypeError for the first declaration that cannot work."""
     for fault in faults(query):
         raise TypeError(fault)
 
@@ -54,7 +54,7 @@ def faults(query: Any) -> Iterator[str]:
 
 
 def fault_of(shape: Shape, wish: str) -> str | None:
-    """Why a field cannot be used in this way; None if it can."""
+    """Return why a field cannot be used in this declaration; None if it can."""
     kind = shape.kind or f"of type {getattr(shape.plain, '__name__', shape.plain)}"
     if wish == "filters" and not operators_of(shape):
         return f"which is {kind} and never null, so that no filter could compare it"

@@ -1,7 +1,7 @@
-"""Related rows: those that a page embeds of relationships to many, at most so many for each row.
+"""Related rows of relationships to many that a page embeds, at most `include_limit` for each row.
 
 One query reads them all, if they are few. If it reaches its limit, a second one reads a limited number for each row
-that is not complete yet, so that a parent of 100,000 children costs as much as one of a hundred.
+that is still incomplete, so that a parent with 100,000 children costs as much as one with a hundred.
 """
 
 from collections import defaultdict
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MANY_AT_ONCE = 20
-"""The first query reads at most as many rows as so many complete lists have."""
+"""The number of complete lists to which the first query is limited."""
 
 
 def first_limit(keys: Collection[Any], limit: int) -> int:
-    """How many rows the first query reads for these parents: one more than is shown tells that there are more."""
+    """Return the limit of the first query: one row more than is shown for each parent tells that there are more."""
     return min(len(keys), MANY_AT_ONCE) * (limit + 1)
 
 
 def incomplete(keys: Sequence[Any], found: Sequence[Sequence[Any]], limit: int) -> list[Any]:
-    """The parents of which the first query has not read everything. Its rows begin with the parent, and are sorted."""
+    """Return the parents whose rows the first query has not read completely. Its rows are sorted by the parent's id."""
     if len(keys) == 1 or len(found) < first_limit(keys, limit):
         return []
     complete = {row[0] for row in found} - {found[-1][0]}
@@ -38,14 +38,14 @@ def incomplete(keys: Sequence[Any], found: Sequence[Sequence[Any]], limit: int) 
 
 
 async def load_lists(session: "ReadSession | WriteSession", query: "ListQuery", rows: Sequence[Entity]) -> None:
-    """Read what these rows embed of relationships to many, for `query.shown`."""
+    """Load the related rows that these rows embed into `query.related`, for `query.shown`."""
     for name, (relation, read) in query.lists.items():
         found = await _related(session, query, relation, read, [row.id for row in rows])
         query.related[name] = {row.id: _cut(query, relation, row, found[row.id]) for row in rows}
 
 
 def _cut(query: "ListQuery", relation: ListRelation, row: Entity, found: Sequence[Any]) -> Related:
-    """At most as many as are asked for, and a link to the rest."""
+    """Return at most `include_limit` related rows, and a link to the rest."""
     limit = query.include_limit
     if len(found) <= limit:
         return Related(found)
@@ -61,7 +61,7 @@ def order_fields(relation: ListRelation) -> Sequence[str]:
 async def _related(
     session: "ReadSession | WriteSession", query: "ListQuery", relation: ListRelation, read: Any, ids: Sequence[Any]
 ) -> dict[Any, list[Any]]:
-    """One more related row than is embedded, if there are so many, by the ids of the rows to which they belong."""
+    """Return up to one related row more than is embedded for each parent, by the parents' ids."""
     related: defaultdict[Any, list[Any]] = defaultdict(list)
     if not ids:
         return related
@@ -82,7 +82,7 @@ async def _related(
 
 
 def _for_each(relation: ListRelation, ids: Sequence[Any], limit: int) -> Select[Any]:
-    """A select of a limited number of related rows for each of these ids."""
+    """Return a select of a limited number of related rows for each of these ids."""
     (key,) = inspect(relation.target).primary_key
     parts = [_of_one(relation, key, ident, limit) for ident in ids]
     pairs = union_all(*parts).subquery()

@@ -1,4 +1,4 @@
-"""Checks of relations: children in a body that would be dropped, not checked or without bound, refused at the start."""
+"""Startup checks of nested bodies: children that would be ignored, not validated or unbounded in number."""
 
 from collections.abc import Iterator
 from typing import Any, get_args
@@ -16,11 +16,11 @@ from kit.operations.route import Operation
 from kit.server.routes import Entry
 
 SHARED = (SQLModel, Stamped, Body)
-"""Bases that bodies and tables have in common, whatever they are about."""
+"""Base classes that bodies and tables share without belonging to the same resource."""
 
 
 def unsafe_children(entry: Entry) -> Iterator[str]:
-    """Children in the body of a request become rows of a relationship, by POST."""
+    """Yield the errors of nested bodies, which must be stored by a POST as rows of a relationship."""
     if isinstance(entry.route, Operation):
         for field in entry.context.dependant.body_params:
             body = body_in(field.field_info.annotation)
@@ -50,13 +50,13 @@ def faults_of_body(entry: Entry, body: type[BaseModel], seen: set[type[BaseModel
 
 
 def entities_of(body: type[BaseModel]) -> Iterator[type[Entity]]:
-    """The entities with which a body shares its fields."""
+    """Yield the entities that share a base class with fields with this body."""
     shared = {base for base in body.__mro__ if issubclass(base, SQLModel) and base not in SHARED and base.model_fields}
     yield from (entity for entity in entities() if shared.intersection(entity.__mro__) and entity is not body)
 
 
 def dropped_children(body: type[BaseModel], mapper: Mapper[Any]) -> Iterator[str]:
-    """What is read-only is ignored; of children, that would drop what a client has changed."""
+    """Yield the relationships among the read-only fields, whose changes would be ignored without an error."""
     for name in getattr(body, "read_only", ()):
         if name in mapper.relationships and mapper.relationships[name].uselist:
             yield f"{body.__name__}.read_only has {name!r}, so that children would be dropped: leave it out."

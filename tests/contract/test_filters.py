@@ -97,15 +97,8 @@ async def test_a_time_in_a_query_has_the_format_of_rfc_3339(client: Client, reso
         for right in ("2001-01-01T00:00:00.5+01:00", "2001-01-01T00:00:00.123456789 01:00", "2001-01-01"):
             answer = await client.get(resource.path, params={parameter: right})
             assert answer.status_code == 200, (parameter, right)
-        for wrong in (
-            "2026-01",
-            "2026-02-30",
-            "2026-01-01T00:00:00",
-            "2026-02-30T00:00:00Z",
-            "5",
-            "-5",
-            "1700000000000",
-        ):
+        days = ("2026-01", "2026-02-30", "2026-01-01T00:00:00", "2026-02-30T00:00:00Z")
+        for wrong in (*days, "5", "-5", "1700000000000"):
             assert pointed(await client.get(resource.path, params={parameter: wrong})), (parameter, wrong)
 
 

@@ -1,4 +1,4 @@
-"""Specimens: a resource for each type of a field, written with plain annotations, and values that it takes or refuses."""
+"""A resource for each field type, declared with plain annotations, and its valid and invalid values."""
 
 import uuid
 from collections.abc import Sequence
@@ -64,9 +64,9 @@ class Point(BaseModel):
 
 @dataclass(frozen=True)
 class Kind:
-    """A type, values that it takes in the order in which they sort, how they are shown, and what it refuses.
+    """A field type with its valid values in their sort order, and its invalid ones.
 
-    A value of `written` is another spelling of the same value.
+    `written` holds other spellings of valid values, each with the one in responses.
     """
 
     name: str
@@ -92,12 +92,14 @@ KINDS = [
     Kind("precise", Decimal, ["-123456789012345678901234567890.1234567891", "0.0000000000", "7.0000000001"],
          ["1.00000000001", "1" * 31], field={"max_digits": 40, "decimal_places": 10}),
     Kind("any_amount", Decimal, ["-7.5", "0", "0.0000001", "10", "12345678901234567890.123456789"],
-         ["1" * 31, "0." + "1" * 31, 1e300, "Infinity", "1E5", True], [("1.50", "1.5"), ("100", "100"), (1e5, "100000")]),
+         ["1" * 31, "0." + "1" * 31, 1e300, "Infinity", "1E5", True],
+         [("1.50", "1.5"), ("100", "100"), (1e5, "100000")]),
     Kind("digits", Decimal, ["-99999", "0.00001", "1.5"], ["123456", "1.12345"], field={"max_digits": 5}),
     Kind("title", str, ["", "A", "Z", "a", "z", "\u00e9", "\U0001f600"], [*NO_TEXT, "a" * 10_001, "\ud800"],
          [("e\u0301", "\u00e9")]),
     Kind("short", str, ["ab", "abc"], [*NO_TEXT, "a", "abcd"], field={"min_length": 2, "max_length": 3}),
-    Kind("data", bytes, ["", "AAE=", "/////w=="], [5, "a", "AAF=", "AA-_", "====", [1]], is_sorted=False, is_filtered=False),
+    Kind("data", bytes, ["", "AAE=", "/////w=="], [5, "a", "AAF=", "AA-_", "====", [1]],
+         is_sorted=False, is_filtered=False),
     Kind("day", date, ["0001-01-01", "1969-12-31", "2026-01-01", "9999-12-31"],
          [172800, "172800", "2026-02-30", "2026-1-1", "2026-01-01T00:00:00Z", "20260101", True]),
     Kind("moment", datetime, ["1969-12-31T23:59:59.999999Z", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00.000001Z"],
@@ -119,7 +121,8 @@ KINDS = [
     Kind("address6", IPv6Address, ["::1", "2001:db8::1"], [5, "10.0.0.1", "x"]),
     Kind("network", IPv4Network, ["9.0.0.0/8", "10.0.0.0/8", "10.0.0.0/16"], [5, "10.0.0.1/8", "x"]),
     Kind("network6", IPv6Network, ["2001:db8::/32"], [5, "10.0.0.0/8"]),
-    Kind("email", EmailStr, ["a@example.com", "b@example.com"], [5, "x", "a@b", "a b@example.com", "", "a\0@example.com"]),
+    Kind("email", EmailStr, ["a@example.com", "b@example.com"],
+         [5, "x", "a@b", "a b@example.com", "", "a\0@example.com"]),
     Kind("link", AnyHttpUrl, ["http://a.example/", "https://b.example/x?y=1"], [5, "x", "ftp://a.example", "", "http://"],
          [("HTTP://A.example", "http://a.example/")]),
     Kind("attributes", dict[str, Any], [{}, {"a": [1, 2.5, None, {"b": "c"}]}, {"z": 1, "a": 2}],
@@ -151,11 +154,12 @@ class Specimen:
         self.kind, self.is_optional = kind, is_optional
         self.name = f"{'maybe_' if is_optional else ''}{kind.name}"
         self.path = f"/specimens/{self.name}/"
-        options = {} if kind.field is ... else kind.field
+        options: dict[str, Any] = {} if kind.field is ... else kind.field
         index = {"index": True} if kind.is_sorted else {}
         annotation = Optional[kind.annotation] if is_optional else kind.annotation  # noqa: UP045
         default = {"default": None} if is_optional else {}
-        field = Field(**default, **options, **index)
+        arguments: dict[str, Any] = {**default, **options, **index}
+        field = Field(**arguments)
         base: Any = type("Base", (SQLModel,), {"__annotations__": {"value": annotation}, "value": field})
         title = "".join(part.title() for part in self.name.split("_"))
 
@@ -175,7 +179,7 @@ class Specimen:
             content["filters"] = ("value",)
         if kind.annotation is str or kind.name in ("email", "link"):
             content["search"] = ("value",)
-        self.query = type(f"{title}Query", (ListQuery,), content)
+        self.query: Any = type(f"{title}Query", (ListQuery,), content)
         self.router = self.routes()
 
     def routes(self) -> APIRouter:
@@ -203,13 +207,13 @@ class Specimen:
         @router.put("/{one_id}", response_model=read, operation_id=f"replace_{self.name}")
         async def replace_one(one_id: Id, new: create, session: Session, matching: IfMatch) -> Any:  # type: ignore[valid-type]
             row = matching(found(await session.get(table, one_id)))
-            row.sqlmodel_update(new.model_dump())
+            row.sqlmodel_update(new.model_dump())  # type: ignore[attr-defined]
             return row
 
         @router.patch("/{one_id}", response_model=read, operation_id=f"update_{self.name}")
         async def update_one(one_id: Id, changes: update, session: Session, matching: IfMatch) -> Any:  # type: ignore[valid-type]
             row = matching(found(await session.get(table, one_id)))
-            row.sqlmodel_update(changes.model_dump(exclude_unset=True))
+            row.sqlmodel_update(changes.model_dump(exclude_unset=True))  # type: ignore[attr-defined]
             return row
 
         return router

@@ -189,3 +189,23 @@ async def test_what_was_invalidated_or_detached_gives_back_its_place(pooled: Asy
     detached.detach()
     assert turns_of(pooled).free == 1
     await driver.close()
+
+
+async def test_after_dispose_the_new_pool_counts_its_connections(pooled: AsyncEngine) -> None:
+    for _ in range(3):
+        async with pooled.connect():
+            assert turns_of(pooled).free == 0
+        assert turns_of(pooled).free == 1
+        await pooled.dispose()
+
+
+async def test_a_failed_reconnection_gives_back_its_place(pooled: AsyncEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with pooled.connect() as connection:
+        await connection.invalidate()
+    with monkeypatch.context() as patch:
+        patch.setattr(pooled.dialect, "connect", lambda *_, **__: (_ for _ in ()).throw(OSError("unreachable")))
+        with pytest.raises(OSError, match="unreachable"):
+            await pooled.connect()
+    assert turns_of(pooled).free == 1
+    async with pooled.connect():
+        assert turns_of(pooled).free == 0

@@ -18,7 +18,7 @@ SORTED = [specimen for specimen in SPECIMENS if specimen.kind.is_sorted]
 FILTERED = [specimen for specimen in SPECIMENS if specimen.kind.is_filtered]
 
 
-def each(specimens: list[Specimen]) -> Any:
+def each(specimens: list[Specimen]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("specimen", specimens, ids=lambda specimen: specimen.name)
 
 

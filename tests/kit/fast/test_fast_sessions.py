@@ -630,7 +630,7 @@ async def test_a_member_adds_a_single_row_only_to_their_own_parent(database: Dat
             await session.commit()
         async with database.write(restricted=True) as session:
             session.add(FastAside(text="theirs", note_id=other.id))
-            with pytest.raises(Problem, match="somebody else"):
+            with pytest.raises(Problem, match="another user"):
                 await session.prepare_commit()
     async with plain.read() as reading:
         assert (await reading.exec(select(FastAside.text))).all() == ["mine"]

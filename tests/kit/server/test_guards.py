@@ -207,7 +207,7 @@ async def test_an_operation_in_another_application_reports_what_it_needs() -> No
 
     other.include_router(router)
     async with asking(other, raises=True) as client:
-        with pytest.raises(TypeError, match=r"needs the application that `kit\.Service` makes"):
+        with pytest.raises(TypeError, match=r"needs an application of the class `kit\.Service`"):
             await client.get("/things")
 
 
