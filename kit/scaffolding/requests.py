@@ -44,12 +44,12 @@ class Request:
             hint = f"write NAME={singular}, or give PLURAL= if it is none"
             raise NotWrittenError(f"{self.name!r} is a plural, and a resource is named for one thing: {hint}.")
         if self.name in LAYERS:
-            raise NotWrittenError(f"A resource cannot be called {self.name}, which is a kind of module: name it after its rows.")
+            raise NotWrittenError(f"A resource cannot be called {self.name}, which is a kind of module.")
         if (project.folder / project.package / f"{self.name}.py").exists():
             raise NotWrittenError(f"{project.package}/{self.name}.py exists: take another name, or remove it.")
         taken = names_in_use() & {self.name, class_of(self.name)}
         if taken:
-            raise NotWrittenError(f"A resource cannot be called {self.name}: {min(taken)} already means something else there.")
+            raise NotWrittenError(f"A resource cannot be called {self.name}: {min(taken)} is already in use.")
         if self.name in known_tables() or self.name in {known.table for known in project.known.values()}:
             raise NotWrittenError(f"There is a table {self.name}: take another name.")
 
