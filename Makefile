@@ -17,27 +17,35 @@ BOTH := kit or superuser or migration
 TRACED := sqlite-gadgets or not ($(BROAD) or $(PROCESSES) or in_threads or (habits and postgresql)) and ($(BOTH) or not postgresql)
 # These tests kill, overload and restart processes, so nothing else should run at the same time.
 FAULTS := tests/faults
+# These tests generate clients, for which they need Node.js and packages of their own.
+CLIENTS := tests/generated_clients
 # Tests of the plain kit: the other tests use only those parts of it that the fast path does not replace.
 PLAIN := tests/kit --ignore=tests/kit/fast --ignore=tests/kit/habits --ignore=tests/kit/server
 
 .DEFAULT_GOAL := help
-.PHONY: help run resource routes test test-kit test-faults bench check format migrate superuser migration lock clean
+.PHONY: help run resource routes test test-kit test-faults test-clients openapi bench check format migrate superuser migration lock clean
 
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 run: .venv/run ## Migrate the database and serve; DATABASE_URL=postgresql://… for PostgreSQL, HOST= and PORT= for another address
 	@echo "The docs will be at http://$(HOST):$(PORT)/docs, the heroes at http://$(HOST):$(PORT)/heroes/"
 	@exec $(BIN)/uvicorn main:app --host $(HOST) --port $(PORT)
 
 test: .venv/dev ## Run the tests on SQLite and PostgreSQL, without those of the kit; ARGS= passes options to pytest
-	@$(BIN)/pytest -n 2 --dist worksteal --ignore=$(FAULTS) $(if $(findstring tests/,$(ARGS)),,--ignore=$(KIT)) $(ARGS)
+	@$(BIN)/pytest -n 2 --dist worksteal --ignore=$(FAULTS) --ignore=$(CLIENTS) $(if $(findstring tests/,$(ARGS)),,--ignore=$(KIT)) $(ARGS)
 
 test-kit: .venv/dev ## Run the tests of the kit on SQLite and PostgreSQL; ARGS= passes options to pytest
 	@$(BIN)/pytest -n 2 --dist worksteal $(KIT) $(ARGS)
 
 test-faults: .venv/dev ## Run the tests that kill, overload and restart real processes; the last lines show the results
 	@$(BIN)/pytest -q $(FAULTS)
+
+test-clients: .venv/dev .venv-clients/ready $(CLIENTS)/node_modules/ready ## Generate clients in TypeScript and Python, and try them; needs npm
+	@$(BIN)/pytest -q -p no:schemathesis $(CLIENTS)
+
+openapi: .venv/run ## Write the OpenAPI document to openapi.json; FILE= for another file
+	@$(BIN)/python -m kit.openapi main:app "$(or $(FILE),openapi.json)"
 
 bench: .venv-bench/ready benchmarks/peers/fastify/node_modules ## Compare with other services, in an hour; QUICK=1 for three minutes, ARGS=--help for options
 	@.venv-bench/bin/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
@@ -47,7 +55,7 @@ check: .venv/dev ## Check format, lint and types, and that tests cover every lin
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy -n 2 .
-	$(BIN)/pytest -q -n 2 --dist worksteal --ignore=$(FAULTS) -k "$(TRACED)" --cov --cov-report= --cov-fail-under=0 \
+	$(BIN)/pytest -q -n 2 --dist worksteal --ignore=$(FAULTS) --ignore=$(CLIENTS) -k "$(TRACED)" --cov --cov-report= --cov-fail-under=0 \
 		-p no:schemathesis --ignore=tests/contract --ignore=tests/test_schemathesis.py
 	FAST_PATH=false $(BIN)/pytest -q -n 2 --dist worksteal $(PLAIN) -k "not postgresql" --cov --cov-append \
 		--cov-report=term -p no:schemathesis
@@ -78,9 +86,11 @@ lock: .venv/dev ## Update all lock files (requirements*.txt) from pyproject.toml
 		--custom-compile-command "make lock" --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" --upgrade requirements.txt benchmarks/requirements.in -o benchmarks/requirements.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" --upgrade $(CLIENTS)/requirements.in -o $(CLIENTS)/requirements.txt
 
 clean: ## Remove virtual environments, caches and coverage data; never a database
-	@rm -rf .venv .venv-bench benchmarks/peers/fastify/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* build
+	@rm -rf .venv .venv-bench .venv-clients benchmarks/peers/fastify/node_modules $(CLIENTS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* build
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/bin/python:
@@ -102,6 +112,17 @@ clean: ## Remove virtual environments, caches and coverage data; never a databas
 	@$(BIN)/python -m venv .venv-bench
 	@.venv-bench/bin/pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/requirements.txt
 	@touch $@
+
+.venv-clients/ready: $(CLIENTS)/requirements.txt .venv/bin/python
+	@echo "Installing what generates clients in Python …"
+	@$(BIN)/python -m venv .venv-clients
+	@.venv-clients/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(CLIENTS)/requirements.txt
+	@touch $@
+
+$(CLIENTS)/node_modules/ready: $(CLIENTS)/package-lock.json
+	@command -v npm > /dev/null || { echo "npm is missing; on Debian: apt install npm"; exit 1; }
+	@echo "Installing what checks the document, and generates clients in TypeScript …"
+	@cd $(CLIENTS) && npm ci --silent --no-audit --no-fund --ignore-scripts && touch node_modules/ready
 
 benchmarks/peers/fastify/node_modules: benchmarks/peers/fastify/package-lock.json
 	@if command -v npm > /dev/null; then cd $(@D) && npm ci --silent --no-audit --no-fund && touch node_modules; fi

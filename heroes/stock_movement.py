@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated
 from uuid import UUID
 
+import pydantic
 from fastapi import APIRouter, Depends
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
@@ -36,6 +37,9 @@ MAX_QUANTITY = 1_000_000_000
 NOT_ENOUGH = "There is not enough stock for this quantity."
 
 
+SHOWN = pydantic.Field(json_schema_extra={"not": {"const": 0}})
+
+
 def not_zero(quantity: int) -> int:
     if quantity == 0:
         raise PydanticCustomError("not_zero", "Input should not be 0")
@@ -46,7 +50,7 @@ class StockMovementBase(SQLModel):
     product_id: UUID = Field(
         foreign_key="product.id", ondelete="CASCADE", index=True, schema_extra={"examples": ["{product}"]}
     )
-    quantity: Annotated[int, AfterValidator(not_zero)] = Field(
+    quantity: Annotated[int, AfterValidator(not_zero), SHOWN] = Field(
         ge=-MAX_QUANTITY,
         le=MAX_QUANTITY,
         description="Negative removes stock; not 0.",

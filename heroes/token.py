@@ -21,6 +21,7 @@ from kit import (
     Principal,
     Who,
     allowing,
+    failure,
     retried,
     runtime_of,
     unauthenticated,
@@ -40,10 +41,21 @@ class Token(SQLModel):
     expires_in: int = Field(description="Seconds for which the token is valid.")
 
 
+CREDENTIALS = {"grant_type": "password", "username": "natasha", "password": "correct horse battery"}
+"""The example of the form: the user whom the example of `POST /users/` creates."""
+FORM = {"requestBody": {"content": {"application/x-www-form-urlencoded": {"example": CREDENTIALS}}}}
+
 router = APIRouter(prefix="/auth", tags=["auth"], route_class=allowing(create=Who.ANYONE))
 
 
-@router.post("/token", response_model=Token, summary="Get a token", max_body_size=MAX_FORM)
+@router.post(
+    "/token",
+    response_model=Token,
+    summary="Get a token",
+    max_body_size=MAX_FORM,
+    openapi_extra=FORM,
+    responses={429: failure(429)},
+)
 async def create_token(request: Request, form: Annotated[OAuth2PasswordRequestForm, Depends()]) -> JSONResponse:
     """Returns the same 401, after the same time, for an unknown user, a wrong password and an inactive user."""
     runtime, address = runtime_of(request), request.client.host if request.client else ""

@@ -20,7 +20,7 @@ from pydantic_core import CoreSchema
 from sqlmodel import Field, SQLModel
 
 from kit.models.fields import show
-from kit.models.privacy import hidden_fields
+from kit.models.privacy import hidden_fields, private_fields
 
 log = logging.getLogger("kit")
 
@@ -82,13 +82,37 @@ class Read(SQLModel):
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """The schema of the fields, which pydantic would not give for a model with a serializer of its own."""
-        return handler(_without_serializer(core))
+        shown = handler(_without_serializer(core))
+        schema = handler.resolve_ref_schema(shown)
+        if handler.mode == "serialization" and "properties" in schema:
+            hidden = private_fields(cls)
+            schema["required"] = [name for name in schema.get("required", ()) if name not in hidden]
+            schema["properties"] = {name: _without_rules(part) for name, part in schema["properties"].items()}
+        return shown
 
 
 class UUIDRead(Read):
     """What an answer shows of a row whose id is a UUID."""
 
     id: UUID = Field(description="Given by the service.")  # type: ignore[assignment]  # instead of the number
+
+
+RULES = frozenset({"pattern", "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
+"""Keywords of JSON Schema for what is refused in a body."""
+
+
+def _without_rules(schema: Any) -> Any:
+    """A schema without the rules for input, which a value that was stored before may break, and without defaults.
+
+    A text with a format keeps its pattern.
+    """
+    if isinstance(schema, list):
+        return [_without_rules(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    left_out = {"default"} if "format" in schema else RULES | {"default"}
+    kept = {key: part for key, part in schema.items() if key not in left_out}
+    return kept | {key: _without_rules(kept[key]) for key in ("anyOf", "oneOf", "allOf", "items") if key in kept}
 
 
 def _names(failure: ValidationError) -> str:

@@ -12,7 +12,7 @@ from sqlalchemy import inspect
 from sqlalchemy.orm import Mapper, RelationshipProperty
 
 UNSAID = "kit.passive_deletes_unsaid"
-"""Marks, in `info`, a relationship without `passive_deletes`; it gets "all" if it leads to many rows."""
+"""Marks, in `info`, a relationship without `passive_deletes`; it becomes true for a relationship to many rows."""
 
 
 def complete(relationships: Mapping[str, Any]) -> None:
@@ -38,4 +38,4 @@ def leave_children_to_the_database(mapper: Mapper[Any], _: type) -> None:
     """Listen to `after_mapper_constructed`: relationships to many are known by then, and may still be changed."""
     for each in mapper.iterate_properties:
         if isinstance(each, RelationshipProperty) and each.info.get(UNSAID) and each.collection_class:
-            each.passive_deletes = each.passive_deletes or "all"
+            each.passive_deletes = True

@@ -65,7 +65,7 @@ Text = Annotated[str, Form("text")]
 """Text of a field; give its `max_length` in `Field`."""
 Name = Annotated[str, MinLen(1), Form("name")]
 """Text that names something: not blank."""
-Username = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9._-]+$"), MinLen(1), Form("text")]
+Username = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9._-]+$"), Form("text")]
 """A name to sign in with: ASCII, so that its case is the same everywhere."""
 Slug = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$"), MinLen(1), Form("text")]
 """Lower-case words and hyphens, for addresses."""

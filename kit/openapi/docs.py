@@ -1,17 +1,20 @@
 """Swagger UI, with all its assets served by this service."""
 
+import copy
 import json
 from base64 import b64encode
 from hashlib import sha256
 from importlib.resources import files
-from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
 from starlette.responses import RedirectResponse, Response
 
-from kit.openapi.examples import fill, filled
+from kit.http.etags import is_fresh, weak_etag
+from kit.openapi.completion import THIS_SERVER
+from kit.openapi.examples import fill, newest
+from kit.openapi.responses import Json
 from kit.runtime import runtime_of
 
 ASSETS = files("fastapi_offline") / "static"
@@ -43,9 +46,9 @@ async def lead_to_docs(request: Request) -> RedirectResponse:
 
 @router.get("/docs")
 async def show_docs(request: Request) -> Response:
-    root = prefix_of(request)
+    root, ids = prefix_of(request), "" if runtime_of(request).authenticator.is_required else "?ids=newest"
     page = get_swagger_ui_html(
-        openapi_url=f"{root}/openapi.json",
+        openapi_url=f"{root}/openapi.json{ids}",
         title=request.app.title,
         swagger_js_url=f"{root}/docs/assets/swagger-ui-bundle.js",
         swagger_css_url=f"{root}/docs/style.css",
@@ -78,12 +81,26 @@ async def show_style() -> Response:
 
 @router.get("/openapi.json")
 async def show_openapi(request: Request) -> Response:
-    """With ids of what is there, to try it out with; not where the public would learn from them how many there are."""
-    document, runtime = json.dumps(with_server(request.app, prefix_of(request))), runtime_of(request)
-    if runtime.authenticator.is_required:
-        return Response(fill(document, {}), media_type="application/json")
+    """The document, always the same. For `/docs`, where no token is required: with ids of rows to try it out with.
+
+    From ids the public would learn how many rows there are.
+    """
+    document, runtime = with_server(request.app, prefix_of(request)), runtime_of(request)
+    if runtime.authenticator.is_required or request.query_params.get("ids") != "newest":
+        return tagged(request, document)
+    found, document = request.app.example_places(), copy.deepcopy(document)
     async with runtime.database.read() as session:
-        return Response(await filled(document, session), media_type="application/json")
+        fill(document, found, await newest(session, {table for _, table, _ in found}))
+    return tagged(request, document)
+
+
+def tagged(request: Request, document: Json) -> Response:
+    """The document as JSON, with an ETag; a 304 for those who have it."""
+    body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    headers = {"ETag": weak_etag(body), "Cache-Control": "no-cache"}
+    if is_fresh(headers["ETag"], request.headers.get("If-None-Match", "")):
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type="application/json", headers=headers)
 
 
 def prefix_of(request: Request) -> str:
@@ -91,13 +108,16 @@ def prefix_of(request: Request) -> str:
     return str(request.scope.get("root_path", "")).rstrip("/")
 
 
-def with_server(app: FastAPI, prefix: str) -> dict[str, Any]:
-    """The document of the application, with the prefix among its servers, as FastAPI's own route has it."""
-    document: dict[str, Any] = app.openapi()
-    servers: list[dict[str, Any]] = document.get("servers", [])
+def with_server(app: FastAPI, prefix: str) -> Json:
+    """The document of the application, with the prefix among its servers, as FastAPI's own route has it.
+
+    The server that was named because none was given is left out then: without the prefix nothing is found.
+    """
+    document: Json = app.openapi()
+    servers: list[Json] = document.get("servers", [])
     if not prefix or not app.root_path_in_servers or any(server.get("url") == prefix for server in servers):
         return document
-    return {**document, "servers": [{"url": prefix}, *servers]}
+    return {**document, "servers": [{"url": prefix}, *(server for server in servers if server != THIS_SERVER)]}
 
 
 def mount_assets(app: FastAPI) -> None:

@@ -1,8 +1,7 @@
-"""OpenAPI examples: with ids of rows that exist, so that the first try in Swagger UI succeeds."""
+"""OpenAPI examples: bodies that can be sent as they are, and places for the ids of rows."""
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -11,27 +10,46 @@ from sqlalchemy import Select
 from kit.database.errors import FAILURES
 from kit.database.sessions import ReadSession
 from kit.models.entities import known_tables
+from kit.openapi.references import resolved
+from kit.openapi.responses import Json
 
-PLACE = re.compile(r'"\{(\w+)(?::(\d))?\}"')
+PLACE = re.compile(r"\{(\w+)(?::(\d))?\}")
 """`"{hero}"` stands for the id of the newest hero, `"{hero:2}"` for that of the one before."""
 ANY_UUID = UUID("01a1fdf0-1527-72cc-b92d-ba16a2649900")
-Json = dict[str, Any]
+Place = tuple[Sequence[str | int], str, int]
+"""Where an id is in the document, of which table, and whether of the newest row or of the one before."""
+NONE: Any = object()
+"""For a schema of which no value is known to be valid."""
+WORDS = ("text", "Text", "TEXT-1", "text-1", "1", "2026-01-31")
+"""What a text without an example is tried with."""
+FORMATS: Mapping[str, str] = {
+    "date-time": "2026-01-31T12:00:00Z",
+    "date": "2026-01-31",
+    "time": "12:00:00Z",
+    "duration": "PT1H",
+    "uuid": str(ANY_UUID),
+    "email": "natasha@example.com",
+    "uri": "https://example.com/",
+    "password": "correct horse battery",
+}
 
 
-async def filled(document: str, session: ReadSession) -> str:
-    """The document with ids in all places; where nothing is there yet, with ids of the right kind."""
-    tables = {place[1] for place in PLACE.finditer(document)} & known_tables().keys()
-    return fill(document, {table: await newest(session, table) for table in sorted(tables)})
+def places(node: Any, path: Sequence[str | int] = ()) -> Iterator[Place]:
+    """Every place for an id; a text in braces that names no table is somebody's own."""
+    if isinstance(node, str) and (place := PLACE.fullmatch(node)) and place[1] in known_tables():
+        yield path, place[1], int(place[2] or 1)
+    elif isinstance(node, dict | list):
+        for key, part in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from places(part, (*path, key))
 
 
-def fill(document: str, newest: Mapping[str, Sequence[Any]]) -> str:
-    """The document with these ids; text in braces that names no table is somebody's own."""
-
-    def ident(place: re.Match[str]) -> str:
-        table, number = place[1], int(place[2] or 1)
-        return json.dumps(nth(newest.get(table, ()), table, number)) if table in known_tables() else place[0]
-
-    return PLACE.sub(ident, document)
+def fill(document: Json, found: Sequence[Place], newest: Mapping[str, Sequence[Any]]) -> None:
+    """Put the ids of the newest rows into these places; ids that no row may have, where there are none."""
+    for (*path, last), table, number in found:
+        node: Any = document
+        for key in path:
+            node = node[key]
+        node[last] = nth(newest.get(table, ()), table, number)
 
 
 def nth(ids: Sequence[Any], table: str, place: int) -> Any:
@@ -41,7 +59,12 @@ def nth(ids: Sequence[Any], table: str, place: int) -> Any:
     return ids[place - 1] if counted else str(ids[place - 1])
 
 
-async def newest(session: ReadSession, table: str) -> list[Any]:
+async def newest(session: ReadSession, tables: set[str]) -> dict[str, list[Any]]:
+    """The ids of the two newest rows of each table."""
+    return {table: await _newest(session, table) for table in sorted(tables)}
+
+
+async def _newest(session: ReadSession, table: str) -> list[Any]:
     key = known_tables()[table].c.id
     statement: Any = Select(key).order_by(key.desc()).limit(2)
     try:
@@ -54,3 +77,56 @@ def elements(schema: Json) -> list[Json]:
     """Two bodies for a bulk, with the second and the third example of each field where it has so many."""
     fields = {name: field["examples"] for name, field in schema["properties"].items() if field.get("examples")}
     return [{name: examples[min(turn, len(examples) - 1)] for name, examples in fields.items()} for turn in (1, 2)]
+
+
+def example_of(schema: Json, document: Json, depth: int = 8) -> Any:
+    """A value that this schema allows: its own example, or one that is made up; NONE if it cannot be."""
+    schema = resolved(schema, document)
+    for key in ("examples", "enum"):
+        if schema.get(key):
+            return schema[key][0]
+    for key in ("example", "default", "const"):
+        if key in schema:
+            return schema[key]
+    for key in ("anyOf", "oneOf", "allOf"):
+        if key in schema:
+            return example_of(schema[key][0], document, depth)
+    return _made_up(schema, document, depth - 1) if depth else NONE
+
+
+def _made_up(schema: Json, document: Json, depth: int) -> Any:
+    kind = schema.get("type")
+    if kind == "object":
+        return _object(schema, document, depth)
+    if kind == "array":
+        element, least = example_of(schema.get("items", {}), document, depth), schema.get("minItems", 0)
+        return [element] * max(1, least) if element is not NONE else NONE if least else []
+    if kind == "string":
+        return _text(schema)
+    if kind in ("integer", "number"):
+        return schema.get("minimum", min(1, schema.get("maximum", 1)))
+    return True if kind == "boolean" else NONE
+
+
+def _object(schema: Json, document: Json, depth: int) -> Any:
+    """Every required property, and every other of which there is an example or a default."""
+    made, required = {}, schema.get("required", ())
+    for name, part in schema.get("properties", {}).items():
+        if name in required or {"example", "examples", "default"} & part.keys():
+            made[name] = example_of(part, document, depth)
+    return NONE if any(value is NONE for value in made.values()) else made
+
+
+def _text(schema: Json) -> Any:
+    if "format" in schema:
+        return FORMATS.get(schema["format"], NONE)
+    low, high = schema.get("minLength", 0), schema.get("maxLength", 100)
+    fitting = (word for word in (*WORDS, "text" * low) if low <= len(word) <= high and _matches(schema, word))
+    return next(fitting, NONE)
+
+
+def _matches(schema: Json, word: str) -> bool:
+    try:
+        return re.search(schema.get("pattern", ""), word) is not None
+    except re.error:  # a regular expression of JavaScript's
+        return False

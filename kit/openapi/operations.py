@@ -1,42 +1,132 @@
-"""OpenAPI operations: parameters, headers, and every failure of an operation."""
+"""OpenAPI operations: the parameters, headers, failures and description that the kit knows of an operation."""
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Iterator, Mapping
 from inspect import ismethod
-from typing import get_args, get_origin
+from typing import Any, get_args, get_origin
+
+import sqlalchemy
+from fastapi.routing import APIRoute
+from pydantic import TypeAdapter
 
 from kit.models.reads import Read
-from kit.openapi.responses import TEXT, Json, failure, headers, optional
+from kit.openapi.problem_schema import bulk_outcome
+from kit.openapi.responses import TAG, TEXT, Json, failure, headers, optional
 from kit.operations.preconditions import precondition_of
 from kit.operations.route import Operation, dependencies_of, query_variant
+from kit.query.embedding import next_name, read_variant
+from kit.query.list_query import ListQuery
 
+HINTS = "x-kit"
+"""In the OpenAPI of a route: what its operation in the document is completed with; it is not shown."""
 SUCCESSES = {200: "As it is now.", 201: "Created.", 204: "Deleted."}
 UNDESCRIBED = "Successful Response"
 """FastAPI's description of a response that has none."""
 ORDER = ("limit", "sort", "q", "include", "fields", "count", "cursor", "offset")  # then the filters
+REST: Json = {
+    "anyOf": [{"type": "string", "format": "uri-reference"}, {"type": "null"}],
+    "description": "Where the rest of them is; only if there are more. Null if no list leads there.",
+}
+IF_NONE_MATCH = "Answer 304 if the ETag is still one of these."
+IF_MATCH = 'Only if the row still has this version, as in `"3"`, or `*`; else 412.'
+TAGS = TEXT | {"pattern": f"^(\\*|{TAG}(, *{TAG})*)$", "examples": ['"3"']}
+"""What `If-Match` may be; `If-None-Match` may be anything, and matches nothing then."""
+KEY = "To send the request again safely: for a day, the same key gets the same answer, and nothing more."
+LIST = "`Link` leads to the next page. With `fields`, each element has only these."
+ONE = "With `fields`, the answer has only these."
+BULK = "One transaction for all; with `on_error=skip` a 207 that says what was created and what failed."
+DESCRIPTIONS = {
+    "POST": "`Location` leads to the new row.",
+    "PUT": "Fields that are left out go back to their defaults.",
+    "PATCH": "Fields that are left out stay as they are.",
+    "DELETE": "A 404, if the row is gone already.",
+}
+"""What an operation on rows says of itself, if its handler has no docstring."""
+
+
+def hints_of(route: APIRoute) -> Json:
+    """The hints of a route, to be filled: they are shared with what FastAPI makes of the route where it is included."""
+    if route.openapi_extra is None or HINTS not in route.openapi_extra:
+        handler = route.handler if isinstance(route, Operation) else route.endpoint
+        module = inspect.getmodule(inspect.unwrap(handler))
+        said = "" if module is None else inspect.getdoc(module) or ""
+        route.openapi_extra = {**(route.openapi_extra or {}), HINTS: {"module": said, "public": []}}
+    hints: Json = route.openapi_extra[HINTS]
+    return hints
 
 
 def reads(route: Operation) -> bool:
     return route.methods <= {"GET", "HEAD"}
 
 
-def describe(route: Operation) -> None:
+def describe(route: APIRoute) -> None:
     """Add to the OpenAPI of a route what FastAPI cannot know, once."""
-    if route.is_described:
+    hints = hints_of(route)
+    if not isinstance(route, Operation) or route.is_described:
         return
     route.is_described = True
+    query = query_of(route)
+    if query is not None:
+        hints["table"] = str(query.model.__tablename__)
+        if is_tagged(route) and reads(route):
+            hints["embedded"] = embedded(query)
+    describe_responses(route)
+    route.description = route.description or description(route)
+    extra = route.openapi_extra or {}
+    route.openapi_extra = extra | {"parameters": [*parameters(route), *extra.get("parameters", ())]}
+
+
+def describe_responses(route: Operation) -> None:
     success = route.status_code or 200
     described: dict[int | str, Json] = {success: {"headers": headers(*success_headers(route, success))}}
     if route.response_description == UNDESCRIBED:
         route.response_description = SUCCESSES.get(success, UNDESCRIBED)
     if reads(route) and is_tagged(route):
-        described[304] = {"description": "Not changed since; the body is empty."} | described[success]
+        described[304] = {"description": "Not Modified"} | described[success]
+    if is_bulk(route):
+        described[207] = {
+            "model": bulk_outcome(get_args(route.response_model)[0]),
+            "description": "With `on_error=skip`: what was created, and what failed, by its place in the request.",
+            "headers": headers("Idempotency-Replayed"),
+        }
+        shown = APIRoute("/", lambda: None, responses={207: described[207]}, response_model=None)
+        route.response_fields = shown.response_fields | route.response_fields
     for status in failures(route):
         described[status] = failure(status)
     if "POST" in route.methods:
         described[409]["headers"] |= optional("Retry-After", "Idempotency-Replayed")
     route.responses = described | route.responses
-    extra = route.openapi_extra or {}
-    route.openapi_extra = extra | {"parameters": [*parameters(route), *extra.get("parameters", ())]}
+
+
+def description(route: Operation) -> str:
+    if is_bulk(route):
+        return BULK
+    if not is_tagged(route) and route.methods != {"DELETE"}:
+        return ""
+    if reads(route):
+        return "" if query_of(route) is None else LIST if get_origin(route.response_model) is list else ONE
+    return DESCRIPTIONS.get(next(iter(route.methods)), "")
+
+
+def query_of(route: Operation) -> type[ListQuery] | None:
+    """The query variant that an operation takes."""
+    return next(filter(None, map(query_variant, dependencies_of(route.dependant))), None)
+
+
+def embedded(query: type[ListQuery]) -> Json:
+    """The schemas of what `include` embeds, by the names of the relationships."""
+    schemas: Json = {}
+    for name, variant in query.includes.items():
+        shown = TypeAdapter(read_variant(variant)).json_schema(mode="serialization")
+        definitions = shown.pop("$defs", {})
+        if "$ref" not in shown:  # as that of a model which contains itself
+            definitions[variant], shown = shown, {"$ref": f"#/$defs/{variant}"}
+        many = sqlalchemy.inspect(query.model).relationships[name].uselist
+        schema: Json = {"type": "array", "items": shown} if many else {"anyOf": [shown, {"type": "null"}]}
+        schemas[name] = schema | {"description": f"Only with `include={name}`.", "$defs": definitions}
+        if many:
+            schemas[next_name(name)] = REST
+    return schemas
 
 
 def parameters(route: Operation) -> Iterator[Json]:
@@ -44,30 +134,53 @@ def parameters(route: Operation) -> Iterator[Json]:
         if variant := query_variant(dependant):
             known = variant.shaping if ismethod(dependant.call) else variant.parameters
             ordered = {name: known[name] for name in ORDER if name in known} | dict(known)
-            yield from (parameter.openapi() for parameter in ordered.values())
+            yield from (shown(parameter.openapi(), variant) for parameter in ordered.values())
     if reads(route) and is_tagged(route):
-        description = "Answer 304 if the ETag is still one of these."
-        yield {"name": "If-None-Match", "in": "header", "description": description, "schema": TEXT}
+        yield {"name": "If-None-Match", "in": "header", "description": IF_NONE_MATCH, "schema": TEXT}
     if has_precondition(route):
-        description = 'Only if it still has this version, as in `"3"`, or `*`; else 412.'
-        yield {"name": "If-Match", "in": "header", "description": description, "schema": TEXT}
+        yield {"name": "If-Match", "in": "header", "description": IF_MATCH, "schema": TAGS}
     if "POST" in route.methods:
-        description = (
-            "To send the request again safely: for a day, the same key gets the same answer, and nothing more."
-        )
         schema = TEXT | {"minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
-        yield {"name": "Idempotency-Key", "in": "header", "description": description, "schema": schema}
+        yield {"name": "Idempotency-Key", "in": "header", "description": KEY, "schema": schema}
+
+
+def shown(parameter: Mapping[str, Any], query: type[ListQuery]) -> Json:
+    """A parameter of a list, as clients are generated from it: enumerations with a name, and the order as a text."""
+    name, schema = parameter["name"], parameter["schema"]
+    choice = schema.get("items", {}).get("enum") or [schema.get("items", {}).get("const")]
+    if name == "sort":
+        return order(dict(parameter), [term for term in choice if not term.startswith("-")])
+    if name in ("fields", "include"):
+        kind = f"{query.read.__name__.removesuffix('Read')}{name.removesuffix('s').title()}"
+        definition = {"type": "string", "enum": choice, "title": kind}
+        return {**parameter, "schema": schema | {"items": {"$ref": f"#/$defs/{kind}"}, "$defs": {kind: definition}}}
+    return dict(parameter)
+
+
+def order(parameter: Json, fields: list[str]) -> Json:
+    """`sort` as a text: its terms have an order, which a list to choose from would lose."""
+    term = f"-?({'|'.join(fields)})"
+    example = f"-{fields[-1]},{fields[0]}" if len(fields) > 1 else f"-{fields[0]}"
+    schema = TEXT | {"pattern": f"^{term}(,{term})*$", "examples": [example]}
+    plain = {key: part for key, part in parameter.items() if key not in ("style", "explode")}
+    return plain | {"description": f"In this order, as in `{example}`: {parameter['description']}", "schema": schema}
 
 
 def has_precondition(route: Operation) -> bool:
     return any(part.call is precondition_of for part in dependencies_of(route.dependant))
 
 
+def is_bulk(route: Operation) -> bool:
+    """Whether it creates many, and may skip those that fail: it takes `on_error`, and answers a list."""
+    names = {field.alias for part in dependencies_of(route.dependant) for field in part.query_params}
+    return "POST" in route.methods and "on_error" in names and get_origin(route.response_model) is list
+
+
 def is_tagged(route: Operation) -> bool:
     """Has its answer an ETag? One thing has, and a list; what is put together from several has none."""
     model = route.response_model
-    shown = get_args(model)[0] if reads(route) and get_origin(model) is list else model
-    return isinstance(shown, type) and issubclass(shown, Read)
+    answered = get_args(model)[0] if reads(route) and get_origin(model) is list else model
+    return isinstance(answered, type) and issubclass(answered, Read)
 
 
 def success_headers(route: Operation, status: int) -> Iterator[str]:

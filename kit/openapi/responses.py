@@ -1,5 +1,6 @@
 """OpenAPI responses: each failure as a problem, with an example and its headers."""
 
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
@@ -7,6 +8,9 @@ from kit.http.problems import MEDIA_TYPE, TITLES, error
 
 Json = dict[str, Any]
 TEXT: Json = {"type": "string"}
+COUNT: Json = {"type": "integer", "minimum": 0, "format": "int64"}
+TAG = '(W/)?"[!#-~]*"'
+"""An entity tag, as a regular expression of JSON Schema (RFC 9110, section 8.8.3)."""
 FAILURES = {
     400: ("malformed-body", "The body is not JSON: Expecting value at character 0."),
     401: ("unauthenticated", "A valid token is needed: see POST /auth/token."),
@@ -21,19 +25,35 @@ FAILURES = {
     503: ("unavailable", "The database cannot serve this now; try again."),
     504: ("timeout", "The database took too long."),
 }
-HEADERS = {
-    "X-Request-ID": "The caller's, or a new one; the log has it too.",
-    "ETag": "The version of what is answered.",
-    "Location": "Where the new thing is.",
-    "Link": 'The next page, as `<…>; rel="next"`; absent on the last one.',
-    "X-Total-Count": "How many there are in all, if `count=true`.",
-    "Retry-After": "Seconds to wait.",
-    "WWW-Authenticate": "`Bearer` (RFC 6750).",
-    "Accept": "The media type that a body must have.",
-    "Accept-Encoding": "`identity`: a body may have no Content-Encoding.",
-    "Connection": "`close`: what is left of the body is not read.",
-    "Idempotency-Replayed": "`true` if this is the answer to an earlier request with the same `Idempotency-Key`.",
+HEADERS: dict[str, tuple[str, Json]] = {
+    "X-Request-ID": (
+        "The caller's, or a new one; the log has it too.",
+        TEXT | {"pattern": "^[A-Za-z0-9._-]{1,128}$", "examples": ["0f8fad5bd9cb469fa16570867728950e"]},
+    ),
+    "ETag": (
+        "The version of what is answered: strong for one row, to be sent as `If-Match`; weak for several.",
+        TEXT | {"pattern": f"^{TAG}$", "examples": ['"3"']},
+    ),
+    "Location": (
+        "The path of the new row.",
+        TEXT | {"format": "uri-reference"},
+    ),
+    "Link": (
+        'The next page, as `<…>; rel="next"` (RFC 8288), relative to this host; absent on the last page.',
+        TEXT | {"pattern": '^<[^>]*>; rel="next"$'},
+    ),
+    "X-Total-Count": ("How many rows there are in all, if `count=true`.", COUNT),
+    "Retry-After": ("Seconds to wait.", COUNT),
+    "WWW-Authenticate": ("`Bearer` (RFC 6750).", TEXT),
+    "Accept": ("The media type that a body must have.", TEXT),
+    "Accept-Encoding": ("`identity`: a body may have no Content-Encoding.", TEXT),
+    "Connection": ("`close`: what is left of the body is not read.", TEXT),
+    "Idempotency-Replayed": (
+        "`true` if this is the answer to an earlier request with the same `Idempotency-Key`.",
+        TEXT | {"enum": ["true"]},
+    ),
 }
+"""The headers of answers, each with its description and its schema."""
 HEADERS_OF = {
     401: ["WWW-Authenticate"],
     413: ["Connection"],
@@ -42,17 +62,24 @@ HEADERS_OF = {
     503: ["Retry-After"],
 }
 SOMETIMES = ("Link", "X-Total-Count", "Idempotency-Replayed", "Accept", "Accept-Encoding")
+"""Headers that an answer may lack."""
+
+
+def header(name: str, *, is_required: bool) -> Json:
+    description, schema = HEADERS[name]
+    return {"description": description, **({"required": True} if is_required else {}), "schema": schema}
 
 
 def headers(*names: str) -> Json:
-    return {name: {"description": HEADERS[name], "required": name not in SOMETIMES, "schema": TEXT} for name in names}
+    return {name: header(name, is_required=name not in SOMETIMES) for name in names}
 
 
 def optional(*names: str) -> Json:
-    return {name: header | {"required": False} for name, header in headers(*names).items()}
+    return {name: header(name, is_required=False) for name in names}
 
 
 def failure(status: int) -> Json:
+    """The response for a failure, for the `responses` of a route: `responses={429: failure(429)}`."""
     kind, detail = FAILURES[status]
     title = TITLES.get(status) or HTTPStatus(status).phrase
     example: Json = {"type": f"urn:problem:{kind}", "title": title, "status": status, "detail": detail}
@@ -65,43 +92,8 @@ def failure(status: int) -> Json:
     return {"description": title, "headers": headers(*HEADERS_OF.get(status, ())), "content": content}
 
 
-def share_failures(schema: Json) -> None:
-    """Say every failure once, and refer to it: said at each operation, they were two thirds of the document."""
-    shared: Json = {}
-    schema["components"]["responses"] = shared
-    for operation in (operation for path in schema["paths"].values() for operation in path.values()):
-        for status, response in operation["responses"].items():
-            if status >= "400":
-                operation["responses"][status] = {"$ref": f"#/components/responses/{name_among(shared, response)}"}
-
-
-def name_among(shared: Json, response: Json) -> str:
-    """The name of this response, which it gets now if it is the first of its kind."""
-    plain = "".join(word for word in response["description"].split())
-    names = [plain, *(f"{plain}{number}" for number in range(2, len(shared) + 2))]
-    return next(name for name in names if shared.setdefault(name, response) == response)
-
-
-ERROR_SCHEMA: Json = {
-    "type": "object",
-    "required": ["in", "pointer", "detail", "type"],
-    "properties": {
-        "in": TEXT | {"enum": ["body", "query", "path", "header"]},
-        "pointer": TEXT | {"description": "An RFC 6901 fragment in a body, a name elsewhere."},
-        **dict.fromkeys(("detail", "type"), TEXT),
-    },
-}
-PROBLEM_SCHEMA: Json = {
-    "title": "Problem",
-    "description": "Problem details, RFC 9457.",
-    "type": "object",
-    "required": ["type", "title", "status", "detail", "instance", "request_id"],
-    "properties": {
-        "type": TEXT | {"format": "uri", "description": "What kind of problem; it never changes."},
-        **dict.fromkeys(("title", "detail", "request_id"), TEXT),
-        "status": {"type": "integer"},
-        "instance": TEXT | {"description": "The path."},
-        "outcome": TEXT | {"enum": ["not_applied", "unknown"], "description": "Of a write, with a 503."},
-        "errors": {"type": "array", "items": ERROR_SCHEMA, "description": "With a 422 or 409: what is wrong."},
-    },
-}
+def answers_of(document: Json) -> Iterator[Json]:
+    """Every response of an operation of the document that is written out there."""
+    for path in document.get("paths", {}).values():
+        for operation in path.values():
+            yield from (answer for answer in operation.get("responses", {}).values() if "$ref" not in answer)

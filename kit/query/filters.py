@@ -75,17 +75,21 @@ def mentions(column: Column, text: str) -> ColumnElement[bool]:
 
 
 OPERATORS: dict[str, tuple[Callable[[Column, Any], ColumnElement[bool]], str]] = {
-    "": (eq, "this"),
-    "ne": (lambda column, value: column.is_distinct_from(value), "not this; null is not either"),
-    "lt": (lt, "less than this"),
-    "lte": (le, "at most this"),
-    "gt": (gt, "greater than this"),
-    "gte": (ge, "at least this"),
-    "in": (among, f"one of at most {MAX_VALUES}, separated by commas"),
-    "contains": (contains, "containing this text, in this case"),
-    "startswith": (startswith, "starting with this text, in this case"),
-    "isnull": (lambda column, null: column.is_(None) if null else column.is_not(None), "absent, or not"),
+    "": (eq, "Equal to this."),
+    "ne": (lambda column, value: column.is_distinct_from(value), "Not this; null is not either."),
+    "lt": (lt, "Less than this."),
+    "lte": (le, "At most this."),
+    "gt": (gt, "Greater than this."),
+    "gte": (ge, "At least this."),
+    "in": (among, f"One of at most {MAX_VALUES}, separated by commas."),
+    "contains": (contains, "Containing this text, in this case."),
+    "startswith": (startswith, "Starting with this text, in this case."),
+    "isnull": (
+        lambda column, null: column.is_(None) if null else column.is_not(None),
+        "`true`: null, `false`: not.",
+    ),
 }
+"""The operators, each with its condition and its description."""
 EQUAL, ORDERED = ("", "ne", "in"), ("", "ne", "lt", "lte", "gt", "gte", "in")
 LIKE = ("contains", "startswith")
 FITTING: Mapping[str, Sequence[str]] = {
@@ -108,4 +112,4 @@ def filters_of(name: str, shape: Shape, column: Column) -> Iterator[tuple[Parame
     for operator in operators_of(shape):
         kind = others.get(operator, one)
         key = f"{name}__{operator}" if operator else name
-        yield Parameter(key, kind, f"`{name}` is {OPERATORS[operator][1]}.", operator == "in"), operator
+        yield Parameter(key, kind, OPERATORS[operator][1], operator == "in"), operator

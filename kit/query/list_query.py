@@ -14,8 +14,8 @@ from kit.auth.privacy import NO_FIELDS, private_fields_of, refuse_private
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.http.problems import error, invalid
 from kit.models.entities import Entity
+from kit.models.forms import Form
 from kit.models.reads import Read
-from kit.models.types import Text
 from kit.query import parameters as parameter
 from kit.query.declarations import check, filtered, indexed, shape_of, sorted_fields
 from kit.query.embedding import (
@@ -110,13 +110,13 @@ class ListQuery:
         yield Parameter("offset", number(0, MAX_OFFSET), "Skip so many rows; `Link` leads through a long list.")
         yield Parameter(
             "cursor",
-            Annotated[Text, pydantic.Field(min_length=1, max_length=MAX_CURSOR)],
+            Annotated[str, pydantic.Field(min_length=1, max_length=MAX_CURSOR), Form("text")],
             "Where the page starts: from the `Link` of the page before, with the same `sort`.",
         )
         yield Parameter("sort", names(orders), "`-` for descending; null is last; the id decides between equals.", True)
         yield Parameter("count", YesNo, "`true` adds the header `X-Total-Count`.")
         if cls.search:
-            kind = Annotated[Text, pydantic.Field(min_length=1, max_length=MAX_TEXT)]
+            kind = Annotated[str, pydantic.Field(min_length=1, max_length=MAX_TEXT), Form("text")]
             yield Parameter("q", kind, f"Part of {' or '.join(f'`{name}`' for name in cls.search)}, in whatever case.")
 
     @classmethod

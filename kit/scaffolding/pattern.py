@@ -17,7 +17,7 @@ IMPORTS = """
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, Optional
 from uuid import UUID
 
 from fastapi import APIRouter, Depends
@@ -161,12 +161,14 @@ def table_of(resource: Resource) -> Iterator[str]:
 
 def relationships_of(resource: Resource) -> Iterator[str]:
     """Yield a relationship for each foreign key, with the key if several refer to the same table."""
-    times = Counter(field.parent for field in resource.references)
+    times, own = Counter(field.parent for field in resource.references), class_of(resource.name)
     for field in resource.references:
         assert field.parent is not None
+        options = {"foreign_keys": f"{own}.{field.name}"} if times[field.parent] > 1 else {}
         annotation = field.parent.class_name + (" | None" if field.is_optional else "")
-        options = f'{{"foreign_keys": "{class_of(resource.name)}.{field.name}"}}'
-        chosen = f"sa_relationship_kwargs={options}" if times[field.parent] > 1 else ""
+        if field.parent.module == resource.name:
+            options["remote_side"], annotation = f"{own}.id", f'Optional["{own}"]'
+        chosen = f"sa_relationship_kwargs={options}" if options else ""
         yield f"{field.relation}: {annotation} = Relationship({chosen})"
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 from kit.scaffolding.errors import NotWrittenError
 
@@ -28,6 +29,11 @@ class Known:
     has_uuid: bool
     owner: str | None
     is_private: bool
+
+    @classmethod
+    def new(cls, name: str, class_name: str) -> Self:
+        """The resource that is to be written, to which its own fields may refer."""
+        return cls(name, name, class_name, f"{class_name}Read", has_uuid=False, owner=None, is_private=False)
 
     @property
     def is_user(self) -> bool:

@@ -87,7 +87,8 @@ def snake_of(text: str) -> str:
 def check_word(text: str, what: str) -> None:
     """Raise an error for a name that is no Python identifier or not in snake case."""
     if not WORD.fullmatch(text):
-        written = snake_of(text)
+        written = singular_of(snake_of(text)) if what == "a resource" else None
+        written = written or snake_of(text)
         hint = f"write {written}" if WORD.fullmatch(written) else "write a name such as invoice_line"
         raise NotWrittenError(f"{text!r} cannot be the name of {what}, which is in small letters: {hint}.")
     if iskeyword(text):

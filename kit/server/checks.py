@@ -1,5 +1,6 @@
 """Checks of an application: names, permissions and ids of its routes, and options that would have no effect."""
 
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from fastapi.routing import APIRoute
 
 from kit.auth.owners import ownership_faults
 from kit.auth.permissions import Who
-from kit.openapi.document import id_of_method
+from kit.openapi.operation_ids import function_of, id_of_method
 from kit.server.route_checks import CHECKS
 from kit.server.routes import Entry, access_of
 
@@ -78,16 +79,24 @@ def never_called(entries: Iterable[Entry]) -> Iterator[str]:
 
 
 def shared_operation_ids(entries: Iterable[Entry]) -> Iterator[str]:
-    """Refuse equal operation ids: generated clients have a function for each id (OpenAPI, section 4.8.10)."""
-    alike: dict[str, list[Entry]] = defaultdict(list)
+    """Refuse equal operation ids: generated clients have a function for each id (OpenAPI, section 4.8.10).
+
+    Ids that differ only in their marks and capitals make the same function. A blank is in the name of no function.
+    """
+    alike: dict[str, list[tuple[Entry, str]]] = defaultdict(list)
     for entry in entries:
         if isinstance(entry.route, APIRoute) and entry.context.include_in_schema:
             given = entry.context.operation_id or entry.context.unique_id
-            alike[id_of_method(given, entry.method, entry.methods)].append(entry)
-    for operation_id, group in alike.items():
-        if len({entry.name for entry in group}) > 1:
-            described = " and ".join(entry.description for entry in group)
-            yield f"{described} have one operation id, {operation_id!r}: rename one, or give it an `operation_id`."
+            operation_id = id_of_method(given, entry.method, entry.methods)
+            alike[function_of(operation_id)].append((entry, operation_id))
+            if re.search(r"\s", operation_id):
+                better = re.sub(r"\s+", "-", operation_id)
+                yield f"{entry.description} has a blank in the operation id {operation_id!r}: write {better!r}."
+    for group in alike.values():
+        if len({entry.name for entry, _ in group}) > 1:
+            described = " and ".join(entry.description for entry, _ in group)
+            ids = " or ".join(dict.fromkeys(repr(operation_id) for _, operation_id in group))
+            yield f"{described} have one operation id, {ids}: rename one, or give it an `operation_id`."
 
 
 def different_access(entries: Iterable[Entry], public: Collection[str], closed: Collection[str]) -> Iterator[str]:

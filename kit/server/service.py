@@ -7,12 +7,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
-from fastapi.routing import iter_route_contexts
+from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.routing import Match
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
+from kit.auth.permissions import Who
 from kit.openapi import docs
-from kit.openapi.document import openapi
+from kit.openapi.document import note_public, openapi
+from kit.openapi.examples import Place
 from kit.openapi.operations import describe
 from kit.operations.callers import check_permission
 from kit.operations.commits import CommitBeforeEnd
@@ -76,6 +78,8 @@ class Service(FastAPI):
         """Serializes the checks of routes, because clients of tests may run in several threads."""
         self.documented: object = None
         """The permissions that `openapi_schema` was made with."""
+        self.found: tuple[object, list[Place]] | None = None
+        """The places for ids of rows in the document, with the permissions that it was made with."""
         handlers = exception_handlers(self.lifespan_state) | (options.pop("exception_handlers", None) or {})
         super().__init__(
             lifespan=_lifespan,
@@ -123,7 +127,7 @@ class Service(FastAPI):
     def check(self, snapshot: Snapshot) -> Snapshot:
         for route in snapshot.routes:  # before FastAPI makes copies of those that are included
             guard(route)
-            if isinstance(route, Operation):
+            if isinstance(route, APIRoute):
                 describe(route)
         self.entries = list(entries_of(self.router.routes))
         for entry in self.entries:
@@ -136,6 +140,7 @@ class Service(FastAPI):
             raise ValueError("\n".join(faults))
         self.runtime.lists = dict(filtered_lists(self.entries))
         self.runtime.access = {entry.key: access_of(entry, self.public, self.closed) for entry in self.entries}
+        self.note_public()
         self.places = places_of(self.entries)
         self.runtime.writing = frozenset(entry.key[0] for entry in self.entries if writes_by_itself(entry))
         self.runtime.direct = direct_handles(self.entries, self.places)
@@ -157,14 +162,30 @@ class Service(FastAPI):
         """The OpenAPI document, generated once, and again after a change of the routes."""
         self.check_new_routes()
         if not self.openapi_schema or self.documented is not self.runtime.access:
-            self.openapi_schema = openapi(self, self.runtime.access)
-            self.documented = self.runtime.access
+            self.openapi_schema, places = self.new_document()
+            self.documented, self.found = self.runtime.access, (self.runtime.access, places)
         return self.openapi_schema
+
+    def example_places(self) -> list[Place]:
+        """The places for ids of rows in the document, which may be one that the application has replaced."""
+        self.check_new_routes()
+        if self.found is None or self.found[0] is not self.runtime.access:
+            self.found = self.runtime.access, self.new_document()[1]
+        return self.found[1]
+
+    def new_document(self) -> tuple[dict[str, Any], list[Place]]:
+        self.note_public()
+        return openapi(self)
+
+    def note_public(self) -> None:
+        """Note in each route which of its methods are public; it may be a route of another service too."""
+        public = [key for key, who in self.runtime.access.items() if who is Who.ANYONE]
+        note_public([entry.context for entry in self.entries], public)
 
     def include_router(self, router: APIRouter, **options: Any) -> None:
         """As FastAPI's. The kit completes the OpenAPI of each operation."""
         for context in iter_route_contexts(router.routes):
-            if isinstance(context.original_route, Operation):
+            if isinstance(context.original_route, APIRoute):
                 describe(context.original_route)
             guard(context.original_route)
         super().include_router(router, **options)

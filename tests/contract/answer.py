@@ -1,8 +1,6 @@
 """Checks of every response, whatever the request; and requests with bodies that no JSON library would send."""
 
-import functools
 import json
-import operator
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,7 +9,7 @@ from urllib.parse import unquote
 from httpx import Response
 
 from kit import Service
-from tests.contract.field import Json
+from tests.contract.field import Json, resolved
 from tests.contract.resource import method_of, operations_of
 from tests.engines import Client
 
@@ -75,14 +73,6 @@ def documented(app: Service, answer: Response) -> Json | None:
             operation: Json = app.openapi()["paths"][route.path_format][method.lower()]
             return operation
     return None
-
-
-def resolved(document: Json, node: Json) -> Json:
-    """A node of the document, with its reference resolved."""
-    if "$ref" not in node:
-        return node
-    meant: Json = functools.reduce(operator.getitem, node["$ref"].split("/")[1:], document)
-    return resolved(document, meant) | node
 
 
 def check_documented(app: Service, answer: Response, told: str) -> None:

@@ -1,5 +1,7 @@
 """A field of a request body, read from the JSON schema of the body, with valid values."""
 
+import functools
+import operator
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -112,6 +114,14 @@ class Field:
         if example is not None:
             yield from (f"{number}{example}", f"{example}{number}", f"{example}-{number}", f"{example} {number}")
         yield from (f"{number} words", f"w{number}", f"W-{number}", f"w{number}@example.com", str(number))
+
+
+def resolved(document: Json, node: Json) -> Json:
+    """What a part of the document refers to, if it refers to another."""
+    if "$ref" not in node:
+        return node
+    meant: Json = functools.reduce(operator.getitem, node["$ref"].split("/")[1:], document)
+    return resolved(document, meant) | node
 
 
 @cache

@@ -14,7 +14,7 @@ from sqlalchemy import Table, UniqueConstraint, inspect
 from kit import Entity, ListQuery, Service, Who
 from kit.models.kinds import shape_of_field
 from kit.operations.route import Operation, dependencies_of, query_variant
-from tests.contract.field import Field, Json, fields_of
+from tests.contract.field import Field, Json, fields_of, resolved
 from tests.engines import Client
 
 METHODS = {"create": "POST", "replace": "PUT", "update": "PATCH", "delete": "DELETE"}
@@ -98,8 +98,9 @@ class Resource:
 
     def operation(self, verb: str) -> Json:
         route = self.verbs[verb]
-        operation: Json = self.app.openapi()["paths"][route.path_format][method_of(route).lower()]
-        return operation
+        document = self.app.openapi()
+        operation: Json = document["paths"][route.path_format][method_of(route).lower()]
+        return operation | {"parameters": [resolved(document, part) for part in operation.get("parameters", ())]}
 
     def url(self, thing: Json) -> str:
         return f"{self.path}{thing['id']}"

@@ -159,7 +159,8 @@ def test_routes_without_a_permission_are_for_superusers() -> None:
 def test_operations_for_owners_have_an_entity_with_an_owner(route: RouteContext) -> None:
     resource = resource_of(route)
     entity = resource.entity if resource else None
-    assert entity is None or entity.belongs_to
+    is_owned = entity is None or entity.belongs_to
+    assert is_owned, f'{name_of(route)} is for owners, but {entity} has none: write `belongs_to = "owner_id"` there.'
 
 
 @those(MEMBERS, OWNERS, SUPERUSERS)
@@ -247,5 +248,5 @@ async def test_the_document_says_which_operations_need_a_token(nobody: Client) -
     assert document["components"]["securitySchemes"]["Token"]["flows"]["password"]["tokenUrl"].endswith("auth/token")
     for route in some(route for route in ROUTES if route.include_in_schema):
         operation = document["paths"][route.path_format][method_of(route).lower()]
-        assert ("security" in operation) == (who_may_use(main.app, route) is not ANYONE), name_of(route)
+        assert bool(operation["security"]) == (who_may_use(main.app, route) is not ANYONE), name_of(route)
         assert {"401", "403"} <= set(operation["responses"])

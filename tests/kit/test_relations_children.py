@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from fastapi import APIRouter
-from sqlalchemy.orm import registry
+from sqlalchemy.orm import registry, selectinload
 from sqlmodel import Field, Relationship, SQLModel, func, select
 
 from kit import Body, Database, Entity, Service, Who, allowing
@@ -155,6 +155,17 @@ async def test_writing_through_a_relationship_works_as_sqlalchemy_documents(data
         assert child is not None
         child.parent = other
     assert (child.parent_id, child.version) == (other.id, 2)
+
+
+async def test_a_child_that_is_taken_out_of_a_collection_has_no_parent(database: Database) -> None:
+    async with database.write() as session, session.begin():
+        session.add(accounts.Genre(name="Prose", children=[accounts.Genre(name="Novels")]))
+    async with database.write() as session, session.begin():
+        everything = select(accounts.Genre).options(selectinload(accounts.Genre.children))  # type: ignore[arg-type]
+        parent = (await session.exec(everything.order_by(accounts.Genre.id))).first()  # type: ignore[arg-type]
+        assert parent is not None
+        child = parent.children.pop()
+    assert (child.parent_id, child.version) == (None, 2)
 
 
 async def test_a_row_may_refer_to_itself(database: Database) -> None:

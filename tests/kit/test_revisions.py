@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from ipaddress import IPv4Address
 from typing import Any, NamedTuple
 
 import pytest
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import produce_migrations, render_python_code
 from alembic.migration import MigrationContext
 from alembic.util import CommandError
+from pydantic import TypeAdapter
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -34,7 +36,7 @@ from kit.database.renames import Rename, with_renames
 from kit.database.revision_comments import same_kind
 from kit.database.revisions import complete
 from kit.database.type_rendering import render_type
-from kit.models.columns import DurationColumn, MemberColumn, MoneyColumn
+from kit.models.columns import DecimalColumn, DurationColumn, JsonColumn, MemberColumn, MoneyColumn, TextColumn
 from kit.models.naming import NAMES
 from tests.engines import on_postgresql, url_for
 
@@ -252,3 +254,41 @@ async def test_an_index_on_columns_is_restored_as_it_was(written: Any) -> None:
     former = Definitions(indexes={("shelf", "ix"): "CREATE INDEX ix ON shelf (title)"})
     down = await written(title(), old=[Index("ix", "title")], former=former, down=True)
     assert ("['title']" in down, "where" in down) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("kind", "rendered"),
+    [
+        (MoneyColumn(), 'sa.Numeric(10, 2).with_variant(sa.BigInteger(), "sqlite")'),
+        (DecimalColumn(30, 30, is_fixed=False), 'sa.Numeric().with_variant(sa.String(61), "sqlite")'),
+        (DurationColumn(), 'sa.Interval().with_variant(sa.BigInteger(), "sqlite")'),
+        (JsonColumn(TypeAdapter(dict)), "sa.JSON()"),
+        (MemberColumn(Mood, None), "sa.BigInteger()"),
+        (
+            MemberColumn(Mood, 16),
+            'sa.String(length=16).with_variant(sa.String(length=16, collation="C"), "postgresql")',
+        ),
+        (
+            TextColumn(IPv4Address, 9),
+            'sa.String(length=9).with_variant(sa.String(length=9, collation="C"), "postgresql")',
+        ),
+        (sa.Integer(), False),
+    ],
+)
+def test_a_migration_names_types_of_sqlalchemy(kind: Any, rendered: Any) -> None:
+    context: Any = None
+    assert render_type("type", kind, context) == rendered
+
+
+@pytest.mark.parametrize("is_down", [False, True])
+async def test_a_new_member_of_an_enum_changes_the_check_and_a_downgrade_restores_it(
+    written: Any, is_down: bool
+) -> None:
+    def with_members(values: str) -> list[Any]:
+        return [Column("mood", MemberColumn(Mood, 16)), CheckConstraint(f"mood IN ({values})", name="mood")]
+
+    body = await written(title(), *with_members("'good', 'bad'"), old=with_members("'good'"), down=is_down)
+    created = body.partition("create_check_constraint")[2]
+    assert "drop_constraint" in body
+    assert ("'good', 'bad'" in created.replace("::character varying", "")) is not is_down
+    assert "ENUM" not in body

@@ -122,9 +122,7 @@ def test_numbers_of_rows_are_never_given_twice_unless_the_table_says_so(options:
 
 
 def test_a_table_with_a_uuid_has_no_numbers() -> None:
-    base: Any = METACLASS(
-        "OnceUUID", (UUIDEntity,), {"__module__": __name__}, registry=registry(metadata=MetaData())
-    )
+    base: Any = METACLASS("OnceUUID", (UUIDEntity,), {"__module__": __name__}, registry=registry(metadata=MetaData()))
     assert not table_of(int, base=base).dialect_options["sqlite"]["autoincrement"]
 
 

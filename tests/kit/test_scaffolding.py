@@ -86,6 +86,8 @@ def test_without_fields_it_has_a_name(zoo: Path) -> None:
 @pytest.mark.parametrize(
     ("field", "declared"),
     [
+        ("story:text", "story: Text = Field(max_length=5000, schema_extra="),
+        ("tags:json?", "tags: dict[str, Any] | None = Field(default=None, schema_extra="),
         ("legs:int=4", "legs: int = Field(default=4,"),
         ("is_tame:bool=false", "is_tame: bool = Field(default=False,"),
         ("weight:float=1.5", "weight: float = Field(default=1.5,"),
@@ -136,6 +138,29 @@ def test_two_keys_to_one_table_have_a_relationship_each(zoo: Path) -> None:
     assert 'nurse: Keeper | None = Relationship(sa_relationship_kwargs={"foreign_keys": "Cat.nurse_id"})' in source
 
 
+def test_a_resource_may_refer_to_itself(zoo: Path) -> None:
+    source = written(zoo, NAME="cat", FIELDS="name:str mother:cat?")
+    assert 'mother: Optional["Cat"] = Relationship(sa_relationship_kwargs={"remote_side": "Cat.id"})' in source
+    assert "from zoo.cat" not in source
+
+
+def test_a_file_with_a_table_of_another_name_is_no_resource(zoo: Path) -> None:
+    (zoo / "zoo/token.py").write_text("class Note(SQLModel, table=True): ...\n")
+    assert "The type token of the field by is not known" in str(main("NAME=cat", "FIELDS=by:token"))
+
+
+def test_without_a_folder_of_tests_there_is_no_test(zoo: Path) -> None:
+    (zoo / "tests/zoo").rmdir()
+    written(zoo, NAME="cat")
+    assert not list((zoo / "tests").rglob("*.py"))
+
+
+def test_a_main_that_ruff_refuses_is_left_alone(zoo: Path) -> None:
+    (zoo / "pyproject.toml").write_text("[tool.ruff]\nline-length = 'long'\n")
+    assert "cannot be formatted" in str(main("NAME=cat"))
+    assert not (zoo / "zoo/cat.py").exists()
+
+
 def test_a_part_has_the_owner_of_its_parent(zoo: Path) -> None:
     written(zoo, NAME="cat", OWNER="keeper")
     source = written(zoo, NAME="toy", FIELDS="name:str", PARENT="cat")
@@ -165,6 +190,7 @@ def test_a_project_without_resources_gets_its_first(zoo: Path) -> None:
     [
         ({"NAME": "BigCat"}, "write big_cat"),
         ({"NAME": "big-cat"}, "write big_cat"),
+        ({"NAME": "BigCats"}, "write big_cat."),
         ({"NAME": "cats"}, "NAME=cat"),
         ({"NAME": "9"}, "write a name"),
         ({"NAME": "class"}, "keyword"),
@@ -195,6 +221,7 @@ def test_a_project_without_resources_gets_its_first(zoo: Path) -> None:
         ({"NAME": "cat", "FIELDS": "tags:json!"}, "cannot be unique"),
         ({"NAME": "cat", "FIELDS": "is_tame:bool!"}, "cannot be unique"),
         ({"NAME": "cat", "FIELDS": "l:int"}, "looks like 1"),
+        ({"NAME": "cat", "FIELDS": "mother:cat"}, "write mother:cat?"),
         ({"NAME": "cat", "FIELDS": "size:a|b!"}, "cannot be unique"),
         ({"NAME": "cat", "FIELDS": "size:a|b=c"}, "write one of a, b"),
         ({"NAME": "cat", "FIELDS": "size:a||b"}, "'' is no value of size"),
@@ -256,16 +283,21 @@ def test_a_test_that_is_there_is_kept(zoo: Path) -> None:
     assert not (zoo / "zoo/cat.py").exists()
 
 
-def test_what_cannot_be_written_whole_is_not_written(zoo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_written", [True, False])
+def test_what_cannot_be_written_whole_is_not_written(
+    zoo: Path, monkeypatch: pytest.MonkeyPatch, is_written: bool
+) -> None:
     before, write_text = files(zoo), Path.write_text
 
     def fail(path: Path, text: str) -> int:
-        if path.name == "main.py" and "cat" in text:
-            raise PermissionError(13, "Permission denied", "main.py")
-        return write_text(path, text)
+        is_last = path.name == "main.py" and "cat" in text
+        done = 0 if is_last and not is_written else write_text(path, text)
+        if is_last:
+            raise OSError(28, "No space left on device", "main.py")
+        return done
 
     monkeypatch.setattr(Path, "write_text", fail)
-    assert "main.py cannot be written: Permission denied" in str(main("NAME=cat"))
+    assert "main.py cannot be written: No space left on device" in str(main("NAME=cat"))
     assert files(zoo) == before
 
 

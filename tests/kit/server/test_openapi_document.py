@@ -53,7 +53,7 @@ async def test_a_route_that_is_added_later_is_in_the_document() -> None:
     async def late() -> str:
         return "late"
 
-    assert service.openapi()["paths"]["/late"]["get"]["security"] == [{"Token": []}]
+    assert service.openapi()["paths"]["/late"]["get"]["security"] == [{"Token": []}, {"Bearer": []}]
 
 
 async def test_operations_of_nested_routers_are_described_as_those_of_others() -> None:

@@ -1,0 +1,59 @@
+"""Names of enumerations: for one that is no component, each generator of clients would make up a name."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from kit.openapi.references import add_definitions
+from kit.openapi.responses import Json
+from kit.openapi.sharing import operations
+
+Named = tuple[Any, Any, str]
+"""What has a schema, under which key it has it, and a name for an enumeration in it."""
+
+WORD = re.compile("[A-Za-z0-9_]+")
+
+
+def name_enumerations(document: Json) -> None:
+    """Move every enumeration of a parameter, and of a property of a component, to the components."""
+    schemas = document["components"]["schemas"]
+    for holder, key, name in [*_of_parameters(document), *_of_properties(schemas)]:
+        schema = holder[key]
+        if len(schema.get("enum", ())) > 1 and schema.get("type") == "string":
+            about = {part: schema[part] for part in ("default", "examples") if part in schema}
+            definition = {part: schema[part] for part in schema if part not in about}
+            if not WORD.fullmatch(schema.get("title", "")):  # it has not the name of a class
+                about |= {part: definition.pop(part) for part in ("description",) if part in definition}
+                definition["title"] = name
+            references = add_definitions({definition["title"]: definition}, schemas)
+            holder[key] = {"$ref": references[f"#/$defs/{definition['title']}"]} | about
+
+
+def _of_parameters(document: Json) -> Iterator[Named]:
+    for _, operation in operations(document):
+        for parameter in operation.get("parameters", ()):
+            if isinstance(parameter.get("schema"), dict):
+                yield from _inside(parameter, "schema", _capitalized(parameter["name"]))
+
+
+def _of_properties(schemas: Json) -> Iterator[Named]:
+    for name, schema in list(schemas.items()):
+        model = re.sub("-(Input|Output)$", "", name)  # FastAPI's, where it differs in bodies and in answers
+        properties = schema.get("properties", {})
+        for key in properties:
+            yield from _inside(properties, key, f"{model}{_capitalized(key)}")
+
+
+def _inside(holder: Json, key: str, name: str) -> Iterator[Named]:
+    """The schema itself, that of the elements of a list, and those that null is an alternative to."""
+    schema = holder[key]
+    yield holder, key, name
+    if isinstance(schema.get("items"), dict):
+        yield schema, "items", name
+    alternatives = schema.get("anyOf", [])
+    yield from ((alternatives, place, name) for place in range(len(alternatives)))
+
+
+def _capitalized(name: str) -> str:
+    """`on_error` as the name of a type: `OnError`."""
+    return "".join(word[0].upper() + word[1:] for word in re.findall("[A-Za-z0-9]+", name))

@@ -1,0 +1,63 @@
+"""The schemas of a problem (RFC 9457) and of what bulk creation answers, as models that FastAPI can show."""
+
+from enum import StrEnum
+from functools import cache
+from typing import Any
+
+from pydantic import BaseModel, Field, create_model
+
+
+class ProblemPlace(StrEnum):
+    """The part of a request."""
+
+    body = "body"
+    query = "query"
+    path = "path"
+    header = "header"
+
+
+class ProblemOutcome(StrEnum):
+    """Whether a write took effect."""
+
+    not_applied = "not_applied"
+    unknown = "unknown"
+
+
+class ProblemError(BaseModel):
+    """What is wrong in one place of a request."""
+
+    place: ProblemPlace = Field(alias="in")
+    pointer: str = Field(description="An RFC 6901 fragment in a body, the name of the parameter elsewhere.")
+    detail: str
+    type: str
+
+
+class Problem(BaseModel):
+    """Problem details, RFC 9457."""
+
+    type: str = Field(description="The kind of problem, which never changes.", json_schema_extra={"format": "uri"})
+    title: str
+    status: int = Field(ge=400, le=599)
+    detail: str
+    instance: str = Field(description="The path.")
+    request_id: str = Field(description="The log has it too.")
+    outcome: ProblemOutcome = Field(default_factory=lambda: ProblemOutcome.unknown, description="Of a write: in a 503.")
+    errors: list[ProblemError] = Field(default_factory=list, description="In a 422, and in some 404 and 409.")
+
+
+class FailedElement(BaseModel):
+    """An element of a bulk that was not stored."""
+
+    index: int = Field(ge=0, lt=1000, description="Its place in the request, counted from 0.")
+    problem: Problem
+
+
+@cache
+def bulk_outcome(shown: Any) -> type[BaseModel]:
+    """The model of the answer to `on_error=skip`, in a bulk whose rows are shown so."""
+    name = str(getattr(shown, "__name__", "")).removesuffix("Read")
+    fields: dict[str, Any] = {
+        "created": (list[shown], Field()),
+        "failed": (list[FailedElement], Field()),
+    }
+    return create_model(f"{name}BulkOutcome", **fields)

@@ -1,0 +1,110 @@
+"""Sharing in the OpenAPI document: what is said several times becomes a component, and the text is always the same."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from kit.http.problems import MEDIA_TYPE
+from kit.openapi.references import parts
+from kit.openapi.responses import HEADERS, Json, answers_of, headers
+
+METHODS = ("get", "post", "put", "patch", "delete", "head", "options", "trace")
+"""The order of the methods of a path, and all that is an operation in it (OpenAPI, 4.8.9)."""
+ORDER = (
+    "tags",
+    "operationId",
+    "summary",
+    "description",
+    "deprecated",
+    "security",
+    "parameters",
+    "requestBody",
+    "responses",
+)
+"""The order of the members of an operation; the others follow."""
+
+
+def operations(document: Json) -> Iterator[tuple[str, Json]]:
+    """Every operation, with its method in upper case."""
+    for path in document.get("paths", {}).values():
+        yield from ((method.upper(), path[method]) for method in METHODS if method in path)
+
+
+def share(document: Json) -> None:
+    """Say everything once, in a fixed order."""
+    share_headers(document)
+    share_failures(document)
+    share_parameters(document)
+    schemas = document["components"]["schemas"]
+    for name, schema in schemas.items():
+        if schema.get("title") == name:
+            del schema["title"]
+    document["components"]["schemas"] = dict(sorted(schemas.items()))
+    for part in parts(document):
+        if isinstance(part.get("type"), str):
+            put_in_order(part, ("type",))
+    for _, operation in operations(document):
+        put_in_order(operation, ORDER)
+    document["paths"] = in_order(document["paths"])
+
+
+def put_in_order(node: Json, first: Sequence[str]) -> None:
+    """Sort the members of an object: these first, then the others by name."""
+    members = sorted(node.items(), key=lambda item: (first.index(item[0]) if item[0] in first else len(first), item[0]))
+    node.clear()
+    node.update(members)
+
+
+def in_order(paths: Json) -> Json:
+    """The paths, those for many at once last, each with its methods in order; so the text is always the same."""
+    ordered = sorted(paths.items(), key=lambda item: item[0].endswith("/bulk"))
+    return {path: dict(sorted(methods.items(), key=lambda item: METHODS.index(item[0]))) for path, methods in ordered}
+
+
+def share_headers(document: Json) -> None:
+    """Describe every header of the kit once, and refer to it."""
+    known = {name: headers(name)[name] for name in HEADERS}
+    shared: Json = document["components"].setdefault("headers", {})
+    for answer in answers_of(document):
+        for name, header in answer.get("headers", {}).items():
+            if known.get(name) == header:
+                shared[name] = header
+                answer["headers"][name] = {"$ref": f"#/components/headers/{name}"}
+
+
+def share_parameters(document: Json) -> None:
+    """Describe a parameter that several operations take once, and refer to it."""
+    lists = [operation["parameters"] for _, operation in operations(document) if "parameters" in operation]
+    counts = Counter(json.dumps(parameter, sort_keys=True) for parameters in lists for parameter in parameters)
+    shared: Json = document["components"].setdefault("parameters", {})
+    for parameters in lists:
+        for place, parameter in enumerate(parameters):
+            if counts[json.dumps(parameter, sort_keys=True)] > 1:
+                enumeration = parameter.get("schema", {}).get("items", {}).get("$ref", "").rpartition("/")[2]
+                name = name_among(shared, enumeration or parameter["name"], parameter)
+                parameters[place] = {"$ref": f"#/components/parameters/{name}"}
+
+
+def share_failures(document: Json) -> None:
+    """Describe every failure once, and refer to it: in each operation, they were two thirds of the document."""
+    shared: Json = document["components"].setdefault("responses", {})
+    for _, operation in operations(document):
+        for status, answer in operation.get("responses", {}).items():
+            if status[0] in "345" and "$ref" not in answer:
+                name = name_among(shared, kind_of(answer), answer)
+                operation["responses"][status] = {"$ref": f"#/components/responses/{name}"}
+
+
+def kind_of(answer: Json) -> str:
+    """The name of a response: the kind of problem that its example is, or what it is described as."""
+    example = answer.get("content", {}).get(MEDIA_TYPE, {}).get("example", {})
+    kind = str(example.get("type", "")).rpartition(":")[2] if isinstance(example, dict) else ""
+    return kind.title().replace("-", "") or str(answer["description"])
+
+
+def name_among(shared: Json, plain: str, part: Json) -> str:
+    """The name of this component, which it gets now if it is the first of its kind."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "", plain) or "Part"
+    names = [plain, *(f"{plain}{number}" for number in range(2, len(shared) + 3))]
+    return next(name for name in names if shared.setdefault(name, part) == part)

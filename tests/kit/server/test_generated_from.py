@@ -1,0 +1,366 @@
+"""The OpenAPI document for generators: complete, without dangling references, and the same wherever it is made."""
+
+import gzip
+import json
+import runpy
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+from fastapi import APIRouter, Depends, Query
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel, Field
+from starlette.responses import PlainTextResponse
+
+from kit import ListQuery, Read, Service, allowing
+from kit.openapi import __main__ as command
+from kit.openapi.examples import NONE, example_of
+from tests.kit import bookshop
+from tests.kit.server.small import asking, small_service
+
+Json = dict[str, Any]
+COMMAND = Path(command.__file__)
+
+
+class Colour(StrEnum):
+    """A colour."""
+
+    red = "red"
+    blue = "blue"
+
+
+class Cat(BaseModel):
+    kind: Literal["cat"]
+    colour: Colour
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"]
+    size: Literal["small", "large"]
+    puppies: list["Dog"] = []
+
+
+class Owner(BaseModel):
+    pet: Cat | Dog = Field(discriminator="kind")
+    others: dict[str, Cat] = {}
+
+
+class Search(BaseModel):
+    colour: Colour | None = None
+    colours: list[Colour] = []
+    order: Literal["up", "down"] = "up"
+
+
+def bookshop_service() -> Service:
+    return small_service(*bookshop.ROUTERS, public=bookshop.PUBLIC)
+
+
+def service_with(*routers: APIRouter, **options: Any) -> Service:
+    return small_service(*routers, **options)
+
+
+def pets(**options: Any) -> APIRouter:
+    router = APIRouter(prefix="/pets", tags=["pets"], **options)
+    callbacks = APIRouter()
+
+    @callbacks.post("{$callback_url}/sold")
+    async def sold(owner: Owner) -> None: ...
+
+    @router.get("/")
+    async def list_pets(search: Annotated[Search, Query()]) -> list[Owner]:
+        return []
+
+    @router.post("/", callbacks=callbacks.routes)
+    async def create_pet(owner: Owner, colour: Colour, callback_url: str) -> Owner:
+        return owner
+
+    return router
+
+
+def references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        yield from (part for key, part in node.items() if key == "$ref" and isinstance(part, str))
+        yield from node.get("discriminator", {}).get("mapping", {}).values()
+    for part in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from references(part)
+
+
+def objects(node: Any) -> Iterator[Json]:
+    if isinstance(node, dict):
+        yield node
+    for part in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from objects(part)
+
+
+def dangling(document: Json) -> list[str]:
+    found = []
+    for reference in references(document):
+        node: Any = document
+        for step in reference.removeprefix("#/").split("/"):
+            node = node.get(step) if isinstance(node, dict) else None
+        found += [] if node is not None else [reference]
+    return found
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate Operation ID")  # FastAPI's, of the callback
+@pytest.mark.parametrize("route_class", [allowing(), None], ids=["resource", "plain"])
+def test_no_reference_dangles_whatever_the_routes_take(route_class: Any) -> None:
+    options = {} if route_class is None else {"route_class": route_class}
+    outer = APIRouter(prefix="/outer")
+    outer.include_router(pets(**options))
+    service = service_with(pets(**options), outer)
+    service.include_router(pets(**options), prefix="/again")
+
+    @service.webhooks.post("adopted")
+    async def adopted(owner: Owner) -> None: ...
+
+    document = service.openapi()
+    assert len(list(references(document))) > 20
+    ids = [part["operationId"] for part in objects(document) if "operationId" in part]
+    assert len(ids) == len(set(ids)) == 12
+    assert dangling(document) == []
+    assert dangling(get_openapi(title="Mine", version="1", routes=service.routes)) == []
+
+
+def test_no_reference_dangles_in_the_document_of_a_bookshop() -> None:
+    assert dangling(bookshop_service().openapi()) == []
+
+
+def test_fastapis_function_makes_the_same_document() -> None:
+    service = bookshop_service()
+    whole, made = service.openapi(), get_openapi(title="Mine", version="2", routes=service.routes)
+    assert made["info"] == {"title": "Mine", "version": "2"}
+    assert {**made, "info": None} == {**whole, "info": None}
+
+
+def test_the_document_of_another_application_stays_as_it_is() -> None:
+    router = APIRouter()
+    router.add_api_route("/a", lambda: 1, methods=["GET"])
+    document = get_openapi(title="Other", version="1", routes=router.routes)
+    assert document.keys() == {"openapi", "info", "paths"}
+
+
+def test_a_definition_in_a_schema_of_ones_own_becomes_a_component() -> None:
+    router = APIRouter()
+    own = {"requestBody": {"content": {"application/json": {"schema": Owner.model_json_schema()}}}}
+    router.add_api_route("/own", lambda: 1, methods=["POST"], openapi_extra=own)
+    document = service_with(router, pets()).openapi()
+    assert dangling(document) == []
+    assert "$defs" not in json.dumps(document)
+
+
+def test_two_definitions_with_one_name_are_two_components() -> None:
+    router = APIRouter()
+    for path, kind in (("/a", "string"), ("/b", "integer")):
+        schema = {"$ref": "#/$defs/Part", "$defs": {"Part": {"type": kind}}}
+        own = {"requestBody": {"content": {"application/json": {"schema": schema}}}}
+        router.add_api_route(path, lambda: 1, methods=["POST"], openapi_extra=own)
+    schemas = service_with(router).openapi()["components"]["schemas"]
+    assert {schemas["Part"]["type"], schemas["Part2"]["type"]} == {"string", "integer"}
+
+
+def test_a_dangling_reference_is_refused_in_a_sentence() -> None:
+    router = APIRouter()
+    own = {"requestBody": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Lost"}}}}}
+    router.add_api_route("/lost", lambda: 1, methods=["POST"], openapi_extra=own)
+    with pytest.raises(ValueError, match="refers to #/components/schemas/Lost in POST /lost, but there is no such"):
+        service_with(router).openapi()
+
+
+def test_enumerations_have_names() -> None:
+    document = service_with(pets()).openapi()
+    schemas = document["components"]["schemas"]
+    assert {"Colour", "Order", "DogSize"} <= schemas.keys()
+    parameters = {part["name"]: part for part in document["paths"]["/pets/"]["get"]["parameters"]}
+    assert parameters["order"]["schema"] == {"$ref": "#/components/schemas/Order", "default": "up"}
+    assert parameters["colours"]["schema"]["items"] == {"$ref": "#/components/schemas/Colour"}
+
+
+class Problem(BaseModel):
+    """A model of a resource that is called as that of the kit."""
+
+    sum: str
+
+
+def test_a_model_may_be_called_as_one_of_the_kit() -> None:
+    router = APIRouter(route_class=allowing())
+    router.add_api_route("/sums", lambda: 1, methods=["GET"], response_model=Problem)
+    document = service_with(router).openapi()
+    answers = document["paths"]["/sums"]["get"]["responses"]
+    own = answers["200"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+    assert document["components"]["schemas"][own]["required"] == ["sum"]
+    failed = document["components"]["responses"]["Unauthenticated"]["content"]["application/problem+json"]["schema"]
+    assert "request_id" in document["components"]["schemas"][failed["$ref"].rpartition("/")[2]]["properties"]
+    assert dangling(document) == []
+
+
+def test_fields_of_an_answer_that_may_be_left_out_are_not_required() -> None:
+    schemas = bookshop_service().openapi()["components"]["schemas"]
+    assert "required" not in schemas["BookReadPartial"]
+    assert set(schemas["BookRead"]["required"]) < schemas["BookReadPartial"]["properties"].keys()
+    assert schemas["BookReadPartial"]["properties"]["shelf"]["anyOf"][0] == {"$ref": "#/components/schemas/ShelfRead"}
+
+
+def test_money_in_an_answer_is_a_text_and_in_a_body_a_number_too() -> None:
+    schemas = bookshop_service().openapi()["components"]["schemas"]
+    assert schemas["NoteRead"]["properties"]["fine"]["type"] == "string"
+    assert {part["type"] for part in schemas["NoteCreate"]["properties"]["fine"]["anyOf"]} == {"string", "number"}
+
+
+def test_a_private_field_is_not_required_in_an_answer() -> None:
+    assert "email" not in bookshop_service().openapi()["components"]["schemas"]["MemberRead"]["required"]
+
+
+def test_an_integer_says_how_many_bits_it_has() -> None:
+    schemas = bookshop_service().openapi()["components"]["schemas"]
+    assert schemas["BookRead"]["properties"]["id"]["format"] == "int64"
+    assert str(2**63 - 1) not in json.dumps(schemas)
+
+
+def test_the_answer_to_a_bulk_that_skips_has_a_schema_of_its_own() -> None:
+    document = bookshop_service().openapi()
+    answer = document["paths"]["/notes/bulk"]["post"]["responses"]["207"]["content"]["application/json"]["schema"]
+    outcome = document["components"]["schemas"][answer["$ref"].rpartition("/")[2]]
+    assert outcome["properties"]["created"]["items"] == {"$ref": "#/components/schemas/NoteRead"}
+    assert outcome["required"] == ["created", "failed"]
+
+
+def test_public_operations_say_that_they_need_no_token_and_others_which() -> None:
+    document = bookshop_service().openapi()
+    assert document["paths"]["/members/"]["post"]["security"] == []
+    assert document["paths"]["/members/"]["get"]["security"] == [{"Token": []}, {"Bearer": []}]
+    schemes = document["components"]["securitySchemes"]
+    assert (schemes["Token"]["type"], schemes["Bearer"]["scheme"]) == ("oauth2", "bearer")
+
+
+def test_sort_is_a_text_whose_pattern_names_the_fields() -> None:
+    parameters = bookshop_service().openapi()["paths"]["/members/"]["get"]["parameters"]
+    schema = next(part["schema"] for part in parameters if part.get("name") == "sort")
+    assert schema["type"] == "string"
+    assert schema["pattern"] == "^-?(id|username|created_at)(,-?(id|username|created_at))*$"
+
+
+def test_every_operation_and_every_tag_is_described() -> None:
+    document = service_with(pets(), *bookshop.ROUTERS, public=bookshop.PUBLIC).openapi()
+    operations = [operation for path in document["paths"].values() for operation in path.values()]
+    assert all(operation["description"].strip() for operation in operations)
+    assert {tag for operation in operations for tag in operation["tags"]} == {tag["name"] for tag in document["tags"]}
+    assert all(tag["description"] for tag in document["tags"])
+
+
+def test_a_body_has_an_example_that_its_schema_allows() -> None:
+    document = service_with(pets()).openapi()
+    example = document["paths"]["/pets/"]["post"]["requestBody"]["content"]["application/json"]["example"]
+    assert Owner.model_validate(example).pet.kind == "cat"
+
+
+async def test_the_document_has_an_etag_and_the_same_text_in_every_process() -> None:
+    tags = []
+    for service in (bookshop_service(), bookshop_service()):
+        async with asking(service) as client:
+            answer = await client.get("/openapi.json")
+            tags.append(answer.headers["ETag"])
+            assert (await client.get("/openapi.json", headers={"If-None-Match": tags[-1]})).status_code == 304
+    assert tags[0] == tags[1]
+
+
+def test_the_document_is_small() -> None:
+    text = json.dumps(bookshop_service().openapi(), separators=(",", ":")).encode()
+    assert len(text) < 110_000
+    assert len(gzip.compress(text)) < 11_000
+
+
+def test_a_command_writes_the_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "app", bookshop_service(), raising=False)
+    said = command.write(__name__, str(tmp_path / "openapi.json"))
+    assert json.loads((tmp_path / "openapi.json").read_text()) == bookshop_service().openapi()
+    assert said.endswith("openapi.json has 16 paths.")
+
+
+def test_a_command_says_why_it_writes_no_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    router = APIRouter(tags=["a"])
+    router.add_api_route("/a", lambda: 1, methods=["GET"], responses={404: {"$ref": "#/components/responses/Lost"}})
+    monkeypatch.setattr(sys.modules[__name__], "app", service_with(router), raising=False)
+    monkeypatch.setattr(sys, "argv", ["kit.openapi", __name__, str(tmp_path / "openapi.json")])
+    with pytest.raises(SystemExit, match="refers to #/components/responses/Lost"):
+        runpy.run_path(str(COMMAND), run_name="__main__")
+
+
+@pytest.mark.parametrize(("one", "other"), [("read-a", "read_a"), ("readA", "read_a")])
+def test_operation_ids_that_differ_only_in_their_marks_are_refused(one: str, other: str) -> None:
+    router = APIRouter()
+    router.add_api_route("/a", lambda: 1, operation_id=one)
+    router.add_api_route("/b", lambda: 1, operation_id=other)
+    with pytest.raises(ValueError, match="have one operation id"):
+        service_with(router).openapi()
+
+
+def test_an_operation_id_with_a_blank_is_refused() -> None:
+    router = APIRouter()
+    router.add_api_route("/a", lambda: 1, operation_id="read a")
+    with pytest.raises(ValueError, match="a blank in the operation id 'read a': write 'read-a'"):
+        service_with(router).openapi()
+
+
+@pytest.mark.parametrize(
+    ("schema", "example"),
+    [
+        ({"type": "array", "items": {"type": "integer", "minimum": 3}, "minItems": 2}, [3, 3]),
+        ({"type": "array", "items": {"type": "string", "format": "unheard-of"}}, []),
+        ({"type": "array", "items": {"type": "string", "format": "unheard-of"}, "minItems": 1}, NONE),
+        ({"type": "string", "format": "uuid"}, "01a1fdf0-1527-72cc-b92d-ba16a2649900"),
+        ({"type": "string", "pattern": "^[A-Z]+-[0-9]$", "maxLength": 6}, "TEXT-1"),
+        ({"type": "string", "pattern": "^(?<a>x)$"}, NONE),
+        (
+            {"type": "object", "properties": {"a": {"type": "boolean"}, "b": {"type": "null"}}, "required": ["a"]},
+            {"a": True},
+        ),
+        ({"type": "number", "maximum": -2}, -2),
+        ({"anyOf": [{"const": 7}, {"type": "null"}]}, 7),
+        ({}, NONE),
+    ],
+)
+def test_an_example_is_made_up_where_it_is_known_to_be_valid(schema: Json, example: Any) -> None:
+    assert example_of(schema, {}) == example
+
+
+class ShelfTreeRead(Read):
+    """A read variant that contains itself."""
+
+    inner: list["ShelfTreeRead"]
+
+
+def test_a_variant_that_contains_itself_can_be_embedded() -> None:
+    class TreeQuery(ListQuery):
+        model, read = bookshop.Book, bookshop.BookRead
+        includes = {"shelf": "ShelfTreeRead"}  # noqa: RUF012
+
+    router = APIRouter(route_class=allowing())
+
+    @router.get("/trees", response_model=list[bookshop.BookRead])
+    async def list_trees(query: Annotated[TreeQuery, Depends()]) -> list[Any]:
+        return []
+
+    document = service_with(router).openapi()
+    assert dangling(document) == []
+    assert document["components"]["schemas"]["ShelfTreeRead"]["properties"]["inner"]["type"] == "array"
+
+
+def test_a_query_variant_changes_no_answer_that_has_not_its_fields() -> None:
+    router = APIRouter(route_class=allowing())
+    query = Depends(bookshop.BookQuery.of_one)
+    router.add_api_route("/text", lambda: "a", response_model=bookshop.BookRead, response_class=PlainTextResponse,
+                         dependencies=[query])  # fmt: skip
+    router.add_api_route("/count", lambda: 1, methods=["POST"], dependencies=[query])
+    document = service_with(router).openapi()
+    assert "BookReadPartial" not in document["components"]["schemas"]
+
+
+def test_a_parameter_of_ones_own_may_have_a_content_in_place_of_a_schema() -> None:
+    router = APIRouter()
+    parameter = {"name": "at", "in": "query", "content": {"application/json": {"schema": {"type": "object"}}}}
+    router.add_api_route("/at", lambda: 1, openapi_extra={"parameters": [parameter]})
+    assert service_with(router).openapi()["paths"]["/at"]["get"]["parameters"] == [parameter]

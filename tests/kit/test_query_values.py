@@ -1,0 +1,56 @@
+"""Values of query parameters: lists in several parts, commas within values, times in short, text in composed form."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+from starlette.datastructures import QueryParams
+
+from kit.models.types import Text
+from kit.query.parameters import Parameter, comma_separated, read, split
+from kit.query.values import Time
+
+LISTED = {"value__in": Parameter("value__in", comma_separated(Text, 3), "", listed=True)}
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("value__in=a,b", ["a", "b"]),
+        ("value__in=a&value__in=b", ["a", "b"]),
+        ("value__in=a,b&value__in=c", ["a", "b", "c"]),
+        (r"value__in=a\,b,c", ["a,b", "c"]),
+        ("value__in=e%CC%81", ["\u00e9"]),
+    ],
+)
+def test_a_list_is_given_in_one_part_or_in_several(query: str, expected: Any) -> None:
+    assert read(LISTED, QueryParams(query)) == {"value__in": expected}
+
+
+def test_a_backslash_is_itself_but_before_a_comma() -> None:
+    assert split(r"a\b,\\,c") == [r"a\b", r"\,c"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-01-02", datetime(2026, 1, 2, tzinfo=UTC)),
+        ("2026-01-02T03:04:05.123456789Z", datetime(2026, 1, 2, 3, 4, 5, 123456, tzinfo=UTC)),
+        ("2026-01-02T03:04:05 01:00", datetime(2026, 1, 2, 2, 4, 5, tzinfo=UTC)),
+        ("2026-01-02 03:04:05-01:00", datetime(2026, 1, 2, 4, 4, 5, tzinfo=UTC)),
+    ],
+)
+def test_a_time_may_be_short_and_have_a_blank_for_its_plus(text: str, expected: datetime) -> None:
+    assert TypeAdapter(Time).validate_python(text) == expected
+
+
+@pytest.mark.parametrize(
+    "value", ["2026-01-02T03:04:05", "2026-13-01", "5", "2026-01-02T03:04:05.1234567890Z", 5, "0001-01-01"]
+)
+def test_what_is_no_time_is_refused(value: object) -> None:
+    if value == 5:
+        assert TypeAdapter(Time).validate_python(value)  # a parameter is never a number
+        return
+    with pytest.raises(ValidationError):
+        TypeAdapter(Time).validate_python(value)
