@@ -22,8 +22,7 @@ from kit.http.problems import Problem, unavailable
 Keys = list[tuple[RateLimitItem, str]]
 Attempt = Callable[[], Awaitable[None]]
 """A function that counts the attempt as failed."""
-MEMORY = "memory://"
-OVER_TCP = ("redis://", "rediss://")
+MEMORY, REDIS = "memory://", ("redis://", "rediss://")
 
 
 class MemoryWindow:
@@ -52,6 +51,8 @@ class LoginLimits:
     """
 
     def __init__(self, url: str, *, per_account: int, per_address: int, window: int) -> None:
+        if url != MEMORY and not url.startswith(REDIS):
+            raise ValueError("Login limits need the URL memory://, redis://… or rediss://….")
         self.url = url
         self._in_memory = MemoryWindow() if url == MEMORY else None
         self._windows: WeakKeyDictionary[asyncio.AbstractEventLoop, Window] = WeakKeyDictionary()
@@ -70,14 +71,11 @@ class LoginLimits:
         return self._new_window(loop) if known is None else known
 
     def _new_window(self, loop: asyncio.AbstractEventLoop) -> Window:
-        options: dict[str, Any] = {}
-        if self.url.startswith("redis"):
-            options["implementation"] = "redispy"
-        if self.url.startswith(OVER_TCP):
-            options["connection_pool"] = pool = ConnectionPool.from_url(self.url)
-            self._ends[loop] = end = self._close_at_end(loop, pool)
-            with suppress(StopIteration):
-                end.asend(None).send(None)  # runs to the `yield`, without anything to wait for
+        pool: Any = ConnectionPool.from_url(self.url)
+        self._ends[loop] = end = self._close_at_end(loop, pool)
+        with suppress(StopIteration):
+            end.asend(None).send(None)  # runs to the `yield`, without anything to wait for
+        options: Any = {"implementation": "redispy", "connection_pool": pool}
         storage = storage_from_string(f"async+{self.url}", wrap_exceptions=True, **options)
         assert isinstance(storage, aio.storage.Storage)
         self._windows[loop] = window = aio.strategies.MovingWindowRateLimiter(storage)
@@ -91,6 +89,12 @@ class LoginLimits:
             self._windows.pop(loop, None)
             self._ends.pop(loop, None)
             await pool.aclose()
+
+    async def close(self) -> None:
+        """Close the connections of the running event loop. A later use opens new ones."""
+        end = self._ends.pop(asyncio.get_running_loop(), None)
+        if end is not None:
+            await end.aclose()
 
     def keys(self, account: str, address: str) -> Keys:
         """The limits, each with the digest of a name, so that the length of a key does not depend on the client."""

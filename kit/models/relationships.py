@@ -12,7 +12,7 @@ from sqlalchemy import inspect
 from sqlalchemy.orm import Mapper, RelationshipProperty
 
 UNSAID = "kit.passive_deletes_unsaid"
-"""Marks, in `info`, a relationship without `passive_deletes`; it becomes true for a relationship to many rows."""
+"""Marks, in `info`, a relationship without `passive_deletes`, which becomes true if there are many rows."""
 
 
 def complete(relationships: Mapping[str, Any]) -> None:

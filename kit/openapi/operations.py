@@ -22,7 +22,7 @@ HINTS = "x-kit"
 SUCCESSES = {200: "As it is now.", 201: "Created.", 204: "Deleted."}
 UNDESCRIBED = "Successful Response"
 """FastAPI's description of a response that has none."""
-ORDER = ("limit", "sort", "q", "include", "fields", "count", "cursor", "offset")  # then the filters
+ORDER = ("limit", "sort", "q", "include", "include_limit", "fields", "count", "cursor", "offset")  # then the filters
 REST: Json = {
     "anyOf": [{"type": "string", "format": "uri-reference"}, {"type": "null"}],
     "description": "Where the rest of them is; only if there are more. Null if no list leads there.",

@@ -1,4 +1,4 @@
-"""Writes a resource from the pattern: `python -m kit.scaffolding NAME=invoice FIELDS="number:str total:money"`."""
+"""Generator of resources: `python -m kit.scaffolding NAME=invoice FIELDS="number:str total:money"`."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ HELP = """Write `make resource NAME=invoice FIELDS="number:str total:money"`; th
 
 
 def main(*arguments: str) -> str | None:
-    """Write a resource in the current folder. The error message, or None on success."""
+    """Write a resource in the current folder. Returns the error message, or None on success."""
     given = {name.lower(): value.strip() for name, _, value in (argument.partition("=") for argument in arguments)}
     if not given.get("name") or given.keys() - Request.__dataclass_fields__.keys():
         return HELP

@@ -1,5 +1,5 @@
-"""The error of the generator: a sentence that says what to write instead."""
+"""The error of the generator, whose message names the correction."""
 
 
 class NotWrittenError(ValueError):
-    """Nothing was written, for the reason that the message gives."""
+    """The resource cannot be generated. No file was written."""

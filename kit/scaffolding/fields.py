@@ -1,4 +1,4 @@
-"""The fields of a resource, as they are named on the command line: `total:money note:text? status:draft|sent=draft`."""
+"""Parses the fields of a resource from the command line: `total:money note:text? status:draft|sent=draft`."""
 
 import re
 from collections import Counter
@@ -15,14 +15,14 @@ from kit.scaffolding.words import check_word, class_of
 FIELD = re.compile(r"(?P<name>[^:=]+):(?P<type>[^:?!=]+)(?P<marks>(?:[?!]|:unique)*)(?:=(?P<default>.*))?")
 LABEL = re.compile(r"[A-Za-z0-9]+([_-][A-Za-z0-9]+)*")
 PARAMETERS = frozenset({"limit", "offset", "cursor", "sort", "count", "q", "fields", "include", "deleted"})
-"""Parameters of every list: no filter may be called so."""
+"""Query parameters of every list, which no filter may have as its name."""
 TYPES = frozenset({"str", "int", "float", "bool", "date", "time", "datetime", "dict", "list"})
-"""Names of types: a field that is called so hides the type from the fields after it."""
+"""Names of types: a field with such a name hides the type from the fields after it."""
 
 
 @dataclass(frozen=True)
 class Field:
-    """A field. `labels` are the values of an enum; `parent` is what a foreign key refers to."""
+    """A field. `labels` are the values of an enum; `parent` is the resource that a foreign key refers to."""
 
     name: str
     kind: Kind
@@ -40,7 +40,7 @@ class Field:
 
 @dataclass(frozen=True)
 class Told:
-    """A field as it is named on the command line."""
+    """A field as written on the command line."""
 
     name: str
     kind: str
@@ -50,7 +50,7 @@ class Told:
 
 
 def fields_of(text: str, resource: str, known: Mapping[str, Known]) -> list[Field]:
-    """The fields of this resource; each may refer to one of the known resources."""
+    """Parse the fields of this resource; foreign keys may refer to the known resources."""
     fields = [field_of(told(part), resource, known) for part in text.split()]
     names = [name for field in fields for name in ({field.name, field.relation} if field.parent else {field.name})]
     for name, times in Counter(names).items():
@@ -98,7 +98,7 @@ def plain(told: Told) -> Field:
 
 
 def default_of(told: Told, kind: Kind) -> str | None:
-    """The source of the default."""
+    """Return the source code of the default."""
     if told.default is None:
         return None
     if kind.default is None:
@@ -127,7 +127,7 @@ def enum(told: Told, resource: str) -> Field:
 
 
 def member_of(name: str, label: str) -> str:
-    """The name of a member of an enum."""
+    """Return the name of the enum member with this value."""
     word = label.replace("-", "_").upper()
     return word if word.isidentifier() else f"{name.upper()}_{word}"
 

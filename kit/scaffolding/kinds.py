@@ -1,4 +1,4 @@
-"""The types of fields: what a person would write for each, and which values it has as examples and defaults."""
+"""Field types of the generator: the source code of their annotations, bounds, examples and defaults."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from decimal import Decimal
 
 @dataclass(frozen=True)
 class Kind:
-    """`annotation`, `bounds` and `examples` are source; in examples, `{0}` is the name of the field.
+    """A field type. `annotation`, `bounds` and `examples` are source code; in examples, `{0}` is the field's name.
 
-    `default` reads a default from the command line, and returns its source; None: there can be none.
+    `default` parses a default of the command line and returns its source; None if there can be no default.
     """
 
     annotation: str

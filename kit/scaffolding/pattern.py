@@ -1,4 +1,4 @@
-"""The pattern of a resource, filled: the source of its file, from its name, its fields, and its owner."""
+"""Renders the source of a resource and its test from the templates."""
 
 import ast
 from collections import Counter
@@ -27,12 +27,12 @@ from sqlmodel import Field, Relationship, SQLModel, select
 from kit import Absent, Batch, Body, Changes, Entity, Id, IfMatch, ListQuery, Many, Money, Name, OnError, Owner
 from kit import Page, Read, ReadSession, Session, Stamped, Text, Who, allowing, create_many, found, page
 """
-"""All that a resource may need. The formatter removes what it does not."""
+"""All imports that a resource may need. The formatter removes the unused ones."""
 
 
 @dataclass(frozen=True)
 class Resource:
-    """A resource to be written: `owner` leads to the user to whom a row belongs, `parent` to what it is a part of."""
+    """A resource to write: `owner` is the foreign key to a row's user, `parent` to the row that it is a part of."""
 
     name: str
     plural: str
@@ -47,7 +47,7 @@ class Resource:
 
     @property
     def belongs_to(self) -> Field | None:
-        """The field that leads to the owner, at once or through the parent."""
+        """The foreign key to the owner, or to the parent that has an owner."""
         is_owned = self.parent is not None and self.parent.parent is not None and self.parent.parent.owner is not None
         return self.owner or (self.parent if is_owned else None)
 
@@ -92,7 +92,7 @@ def words_of(resource: Resource) -> dict[str, str]:
 
 
 def about(resource: Resource) -> str:
-    """The end of the first sentence of the file."""
+    """Return the end of the first sentence of the file."""
     if (key := resource.owner or resource.parent) and key.parent:
         other = spoken(key.parent.module)
         kind = "belongs to" if key is resource.owner else "is a part of"
@@ -115,7 +115,7 @@ def enums_of(resource: Resource) -> Iterator[str]:
 
 
 def line_of(resource: Resource, field: Field) -> str:
-    """The declaration of a field."""
+    """Return the declaration of a field."""
     is_owner = field is resource.owner
     annotation = "Owner" if is_owner else field.kind.annotation + (" | None" if field.is_optional else "")
     return f"{field.name}: {annotation} = Field({', '.join(arguments_of(resource, field, is_owner))})"
@@ -142,7 +142,7 @@ def arguments_of(resource: Resource, field: Field, is_owner: bool) -> Iterator[s
 
 
 def ondelete(resource: Resource, field: Field) -> Iterator[str]:
-    """What becomes of a row whose parent is deleted; a parent in use is not deleted, where nothing is said."""
+    """Yield the `ondelete` of a foreign key; without one, a row that others refer to cannot be deleted."""
     if field in (resource.owner, resource.parent):
         yield 'ondelete="CASCADE"'
     elif field.is_optional:
@@ -160,7 +160,7 @@ def table_of(resource: Resource) -> Iterator[str]:
 
 
 def relationships_of(resource: Resource) -> Iterator[str]:
-    """A relationship for each foreign key; it names its key where another one refers to the same table."""
+    """Yield a relationship for each foreign key, with the key if several refer to the same table."""
     times, own = Counter(field.parent for field in resource.references), class_of(resource.name)
     for field in resource.references:
         assert field.parent is not None
@@ -173,7 +173,7 @@ def relationships_of(resource: Resource) -> Iterator[str]:
 
 
 def included(resource: Resource) -> str:
-    """The end of the description of the read variant."""
+    """Return the end of the read variant's description."""
     names = [field.relation for field in resource.references]
     added = " and ".join(f"the {spoken(name)}" for name in names)
     return f". `include={','.join(names)}` adds {added}" if names else ""
@@ -192,7 +192,7 @@ def query_of(resource: Resource) -> Iterator[str]:
 
 
 def permissions_of(resource: Resource) -> str:
-    """Members read what has no owner. Owners alone read what is theirs, and rows whose parent they alone may read."""
+    """Return the permissions: members read rows without owners; only the owner reads the others."""
     if resource.belongs_to is None:
         return "read=Who.MEMBERS"
     parent = resource.parent.parent if resource.parent else None
@@ -205,7 +205,7 @@ def quoted(names: Iterable[str]) -> str:
 
 
 def names_in_use() -> frozenset[str]:
-    """The names that the pattern uses, and which no resource may have for its class or its variables."""
+    """Return the names that the template uses, which the classes and variables of a resource may not have."""
     neutral = Resource("zzz", "zzzs", "zzz", [Field("zzz_name", KINDS["str"])])
     tree = ast.parse(neutral.source)
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}

@@ -1,4 +1,4 @@
-"""The project that a resource is added to: its package of resources, the tables that there are, and `main.py`."""
+"""Reads the project to which a resource is added: its package of resources, its tables and `main.py`."""
 
 import ast
 import re
@@ -12,14 +12,14 @@ from kit.scaffolding.errors import NotWrittenError
 
 LIST = "RESOURCES"
 NO_RESOURCES = frozenset({"kit", "tests", "migrations", "benchmarks"})
-"""Packages beside `main.py` that hold no resources."""
+"""Packages next to `main.py` that contain no resources."""
 
 
 @dataclass(frozen=True)
 class Known:
-    """A resource that is there: `table` is its table's name, `class_name` the class of it, and `shown` its variant.
+    """An existing resource: the names of its module, table and class, and of its read variant (`shown`).
 
-    `owner` is the field that leads to the owner, as in `belongs_to`; `id` for users, who own themselves.
+    `owner` is the foreign key to the owner, as in `belongs_to`; `id` for users, who own themselves.
     """
 
     module: str
@@ -41,7 +41,7 @@ class Known:
 
 
 class Project:
-    """The files of a project, read but not imported, so that a fault in them is no matter."""
+    """The files of a project, parsed but not imported, so that errors in them do not matter."""
 
     def __init__(self, folder: Path) -> None:
         self.main = folder / "main.py"
@@ -81,7 +81,7 @@ class Project:
 
     @cached_property
     def known(self) -> dict[str, Known]:
-        """The resources that have a table, by the names of their modules."""
+        """The resources with a table, by module name."""
         return {one.module: one for path in sorted(self.modules()) for one in resources_in(path)}
 
     def modules(self) -> Iterator[Path]:
@@ -89,14 +89,14 @@ class Project:
 
     @cached_property
     def paths(self) -> dict[str, str]:
-        """The first part of each path that is served, and the file that says so."""
+        """The first segments of the paths of all routes, with the files that declare them."""
         found = {"docs": "the kit", "health": "the kit"}
         for path in self.modules():
             found |= dict.fromkeys(re.findall(r'prefix="/([^/"{]+)', path.read_text()), str(path.name))
         return found
 
     def main_with(self, name: str) -> str:
-        """The source of `main.py` with another resource."""
+        """Return the source of `main.py` with a resource added."""
         ends = [(self.listed.elts[-1], f", {name}")] if self.listed.elts else []
         inserts = [(place_behind(node), text) for node, text in ends] or [(place_in(self.listed), f"{name},")]
         if self.imports is not None:
@@ -108,7 +108,7 @@ class Project:
 
 
 Place = tuple[int, int]
-"""A line, from 1, and a number of bytes in it."""
+"""A position: the line, from 1, and the offset in it in bytes."""
 
 
 def place_behind(node: ast.expr | ast.alias) -> Place:
@@ -133,7 +133,7 @@ def is_docstring(node: ast.stmt) -> bool:
 
 
 def value_of(node: ast.stmt, name: str) -> ast.expr | None:
-    """The value that a statement gives to a name, if it does."""
+    """Return the value that a statement assigns to this name, or None."""
     if not isinstance(node, ast.Assign | ast.AnnAssign):
         return None
     targets = node.targets if isinstance(node, ast.Assign) else [node.target]
@@ -148,7 +148,7 @@ def parsed(path: Path) -> ast.Module:
 
 
 def resources_in(path: Path) -> Iterator[Known]:
-    """The resource of a file, if it has a table of the same name."""
+    """Return the resource of a file, if it has a table of the same name."""
     classes = [node for node in parsed(path).body if isinstance(node, ast.ClassDef)]
     names = {node.name for node in classes}
     for node in classes:

@@ -1,4 +1,4 @@
-"""What is asked for on the command line, made a resource: with an owner, or with a parent, whose owner is its own."""
+"""Builds a resource from the arguments of the command line: with an owner, or with a parent that may have one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from kit.scaffolding.project import Known, Project
 from kit.scaffolding.words import check_word, class_of, plural_of, singular_of, spoken
 
 LAYERS = frozenset({"utils", "services", "repositories", "schemas", "crud", "models", "helpers", "common"})
-"""Names that say of what kind a module is, and not what it is about."""
+"""Generic module names, which are no names of resources."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """The values of the command line; text that is empty is not given."""
+    """The arguments of the command line; empty text means that an argument is missing."""
 
     name: str
     fields: str = ""
@@ -25,7 +25,7 @@ class Request:
     plural: str = ""
 
     def resource(self, project: Project) -> Resource:
-        """The resource; an error for what could not be added to the project."""
+        """Return the resource, or raise an error if it cannot be added to the project."""
         self.check_name(project)
         plural = self.plural or plural_of(self.name)
         check_free(plural, project)
@@ -49,17 +49,17 @@ class Request:
             hint = f"write NAME={singular}, or give PLURAL= if it is none"
             raise NotWrittenError(f"{self.name!r} is a plural, and a resource is named for one thing: {hint}.")
         if self.name in LAYERS:
-            raise NotWrittenError(f"A resource cannot be called {self.name}, which says not what it is about.")
+            raise NotWrittenError(f"A resource cannot be called {self.name}, which is a kind of module.")
         if (project.folder / project.package / f"{self.name}.py").exists():
             raise NotWrittenError(f"{project.package}/{self.name}.py exists: take another name, or remove it.")
         taken = names_in_use() & {self.name, class_of(self.name)}
         if taken:
-            raise NotWrittenError(f"A resource cannot be called {self.name}: {min(taken)} is another thing there.")
+            raise NotWrittenError(f"A resource cannot be called {self.name}: {min(taken)} is already in use.")
         if self.name in known_tables() or self.name in {known.table for known in project.known.values()}:
             raise NotWrittenError(f"There is a table {self.name}: take another name.")
 
     def parent_among(self, fields: list[Field], project: Project) -> Field | None:
-        """The field that leads to the parent; where it was not named, it is added."""
+        """Return the foreign key to the parent, and add it if it is not among the fields."""
         if not self.parent:
             return None
         known = project.known.get(self.parent)
@@ -75,7 +75,7 @@ class Request:
         return needed(found, "parent")
 
     def owner_among(self, fields: list[Field], project: Project) -> Field | None:
-        """The field that leads to the owner; where it was not named, it is added."""
+        """Return the foreign key to the owner, and add it if it is not among the fields."""
         named = self.owner or "owner"
         users = [field for field in fields if field.parent and field.parent.is_user]
         found = next((field for field in users if named in (field.name, field.relation)), None)

@@ -1,4 +1,4 @@
-"""English words: the plural of a name, its article, and whether a name can be that of a resource or a field."""
+"""English nouns: plurals and articles of names, and checks of the names of resources and fields."""
 
 import re
 from keyword import iskeyword
@@ -23,7 +23,7 @@ UNCHANGED = {"series", "species", "news", "information", "equipment", "sheep", "
 IN_VES = ("leaf", "shelf", "half", "life", "wolf", "knife", "wife", "loaf", "calf", "thief")
 IN_OES = ("hero", "potato", "tomato", "echo", "veto")
 SINGULAR_IN_S = ("ss", "us", "is", "as", "lens", *UNCHANGED)
-"""How words end that have an s, but are no plurals: address, status, basis, canvas."""
+"""Endings of singulars that end with s: address, status, basis, canvas."""
 SINGULARS = (
     ("lyses", "lysis"),
     ("ies", "y"),
@@ -31,13 +31,13 @@ SINGULARS = (
     ("ives", "ife"),
     ("(x|z|ch|sh|ss|ro|to|[^aeo]us)es", r"\1"),
 )
-"""Endings of plurals, and of their singulars; all others lose an s. They are for a hint only."""
+"""Endings of plurals and their singulars; other plurals lose an s. Used for a hint only."""
 SAID_WITH_YOU = ("uni", "use", "usa", "eu", "one")
-"""How words begin whose vowel is not heard as one: unit, user, one-off."""
+"""Beginnings of words that take "a" despite their vowel: unit, user, one-off."""
 
 
 def plural_of(name: str) -> str:
-    """The plural of the last word: `stock_category` becomes `stock_categories`."""
+    """Return the name with the plural of its last word: `stock_category` becomes `stock_categories`."""
     before, _, word = name.rpartition("_")
     return f"{before}_{plural_word(word)}" if before else plural_word(word)
 
@@ -55,7 +55,7 @@ def plural_word(word: str) -> str:
 
 
 def singular_of(name: str) -> str | None:
-    """The singular of a name that is a plural by its look; None for any other."""
+    """Return the singular of a name that looks like a plural; None for others."""
     before, _, word = name.rpartition("_")
     known = {plural: one for one, plural in IRREGULAR.items()}
     if word not in known and (not word.endswith("s") or word.endswith(SINGULAR_IN_S)):
@@ -79,13 +79,13 @@ def class_of(name: str) -> str:
 
 
 def snake_of(text: str) -> str:
-    """How a name would be written: `InvoiceLine` and `invoice-line` as `invoice_line`."""
+    """Return a name in snake case: `InvoiceLine` and `invoice-line` become `invoice_line`."""
     parted = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", text)
     return re.sub(r"[^a-z0-9]+", "_", parted.lower()).strip("_")
 
 
 def check_word(text: str, what: str) -> None:
-    """Refuse what is no name in Python, or not written as the house writes one."""
+    """Raise an error for a name that is no Python identifier or not in snake case."""
     if not WORD.fullmatch(text):
         written = singular_of(snake_of(text)) if what == "a resource" else None
         written = written or snake_of(text)

@@ -1,4 +1,4 @@
-"""Writing of a resource: its file, its test, and its line in `main.py`; all of them, or nothing."""
+"""Writes the file of a resource, its test and its entry in `main.py`: all of them, or none."""
 
 import subprocess
 import sys
@@ -10,11 +10,11 @@ from kit.scaffolding.pattern import Resource
 from kit.scaffolding.project import Project
 
 FORMATTING = ("check --quiet --fix-only --select F401,I -", "format --quiet -")
-"""Unused imports go, the others are sorted, and lines are broken as everywhere."""
+"""Ruff removes unused imports, sorts the others and wraps lines."""
 
 
 def write(project: Project, resource: Resource) -> list[Path]:
-    """Write all files of a resource, and answer which; if one cannot be written, none is."""
+    """Write all files of a resource and return their paths; if one cannot be written, none is."""
     sources = sources_of(project, resource)
     for path in sources:
         if path != project.main and path.exists():
@@ -53,7 +53,7 @@ def write_all(sources: Mapping[Path, str]) -> None:
 
 
 def restore(path: Path, source: str | None) -> None:
-    """As it was before; what could not be written has not changed."""
+    """Restore the previous content, or remove a new file. A file that could not be written is unchanged."""
     if source is None:
         path.unlink(missing_ok=True)
     elif path.read_text() != source:

@@ -142,17 +142,22 @@ class Resource:
 
     async def make_varied(self, client: Client, number: int = 13) -> list[Json]:
         """Create rows with nulls and equal values, some of which share a parent."""
-        pool = [await self.whole(client, turn) for turn in range(4)]
+        pool = [await self.whole(client, turn, with_own=False) for turn in range(4)]
         return [await self.make(client, **await self.mixed(client, pool, place)) for place in range(number)]
 
-    async def whole(self, client: Client, turn: int) -> Json:
-        """A valid body with its optional parents."""
-        return {field.name: await self.value(client, field, turn) for field in self.fields("create")}
+    async def whole(self, client: Client, turn: int, *, with_own: bool = True) -> Json:
+        """A valid body with its optional parents; `with_own`: also with those of its own kind."""
+        fields = [field for field in self.fields("create") if with_own or not self.is_own(field)]
+        return {field.name: await self.value(client, field, turn) for field in fields}
+
+    def is_own(self, field: Field) -> bool:
+        """Whether the field refers to another row of the same table."""
+        return field.parent is not None and self.is_of(field.parent)
 
     async def mixed(self, client: Client, pool: list[Json], place: int) -> Json:
         mixed: Json = {}
         for shift, field in enumerate(self.fields("create")):
-            if field.nullable and (place + shift) % 4 == 0:
+            if field.nullable and ((place + shift) % 4 == 0 or self.is_own(field)):
                 mixed[field.name] = None
             elif field.name in self.unique or (field.parent and "update" not in self.verbs):
                 mixed[field.name] = await self.value(client, field)

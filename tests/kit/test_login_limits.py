@@ -140,7 +140,9 @@ async def until_it_listens(port: int) -> None:
 @asynccontextmanager
 async def counting_in(database: Database, url: str) -> AsyncIterator[Service]:
     """A service that counts failures in this Redis."""
-    yield with_logins(database, limits(url))
+    counted = limits(url)
+    yield with_logins(database, counted)
+    await counted.close()
 
 
 async def test_workers_that_share_a_redis_share_the_count(database: Database, tmp_path: Path) -> None:
@@ -242,3 +244,9 @@ def test_each_event_loop_sees_the_counts_of_the_others(kind: str) -> None:
         counted = LoginLimits(url, per_account=6, per_address=100, window=60)
         results = [asyncio.run(fail_at_once(counted, 3)) for _ in range(3)]
     assert results == [[401] * 3, [401] * 3, [429] * 3]
+
+
+@pytest.mark.parametrize("url", ["memcached://127.0.0.1", "redis+cluster://127.0.0.1", "memory://elsewhere"])
+def test_a_storage_of_another_kind_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="memory://, redis://"):
+        limits(url)

@@ -249,3 +249,10 @@ async def test_a_response_model_may_be_another_model_than_a_read_variant(router:
 
     client = await serve(router)
     assert (await client.get("/items")).json() == {"name": "cup"}
+
+
+def test_a_read_variant_is_made_of_a_row_and_of_other_values() -> None:
+    item = HabitItem(id=1, name="cup")
+    assert HabitItemRead.model_validate(item, update={"name": "plate"}).name == "plate"
+    assert HabitItemRead.model_validate(item, from_attributes=True).name == "cup"
+    assert HabitItemRead(id=1, **item.model_dump(exclude={"id"})).name == "cup"

@@ -1,0 +1,59 @@
+"""Relations: the order of an embedded list, and the list of its own that goes on in this order."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from sqlalchemy.orm import registry
+from sqlmodel import Field, Relationship, func
+
+from kit import Entity
+from kit.query.embedding import list_relation
+
+
+class OrderedEntity(Entity, registry=registry()):
+    """A table of these tests, which is not made."""
+
+
+class Page(OrderedEntity, table=True):
+    __tablename__ = "ordered_page"
+    number: int
+    chapter_id: int = Field(foreign_key="ordered_chapter.id")
+
+
+def by(order: Any) -> Any:
+    return Relationship(sa_relationship_kwargs={"order_by": order, "viewonly": True})
+
+
+class Chapter(OrderedEntity, table=True):
+    __tablename__ = "ordered_chapter"
+    plain: list[Page] = Relationship(sa_relationship_kwargs={"viewonly": True})
+    rising: list[Page] = by(lambda: Page.number)
+    falling: list[Page] = by(lambda: [Page.number.desc(), Page.id])  # type: ignore[attr-defined]
+    computed: list[Page] = by(lambda: func.abs(Page.number))
+
+
+@pytest.mark.parametrize(
+    ("name", "rest"),
+    [
+        ("plain", "/v1/pages/?chapter_id=7&cursor="),
+        ("rising", "/v1/pages/?chapter_id=7&sort=number&cursor="),
+        ("falling", "/v1/pages/?chapter_id=7"),
+        ("computed", "/v1/pages/?chapter_id=7"),
+    ],
+)
+def test_the_rest_follows_in_the_order_of_the_relationship_where_a_list_can(name: str, rest: str) -> None:
+    relation = list_relation(Chapter, name)
+    lists = {(Page, "chapter_id"): ("/pages/", {"id", "-id", "number"}, "id")}
+    runtime: Any = SimpleNamespace(lists=lists, secrets=[bytes(32)])
+    assert relation is not None
+    found = relation.rest(runtime, "/v1", 7, {"id": 1, "number": 2})
+    assert found is not None
+    assert found.startswith(rest)
+    assert ("cursor" in found) == rest.endswith("cursor=")
+
+
+def test_without_a_list_nothing_leads_to_the_rest() -> None:
+    relation, runtime = list_relation(Chapter, "plain"), SimpleNamespace(lists={}, secrets=[bytes(32)])
+    assert relation is not None
+    assert relation.rest(runtime, "", 7, {"id": 1}) is None  # type: ignore[arg-type]
