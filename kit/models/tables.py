@@ -173,8 +173,6 @@ def number_rows(table: Table) -> None:
 
 def widen_indexes(table: Table) -> None:
     """Add the id as second column to indexes of one column, to make the order of pages total."""
-    if "id" not in table.columns:
-        return
     for index in list(table.indexes):
         columns = list(index.columns)
         if len(columns) != 1 or index.unique or not columns[0].index:
