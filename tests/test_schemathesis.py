@@ -102,6 +102,8 @@ CHECKED = {name: CHECKS.get_one(name) for name in CHECKS.get_all_names() if name
 UNSAID = {
     "conflicting_parameter": "a cursor and an offset exclude each other",
     "cursor_parsing": "a cursor is signed",
+    "decimal_max_digits": "no schema bounds the decimal places of a number, as a double has none",
+    "decimal_max_places": "no schema bounds the decimal places of a number, as a double has none",
     "etag_parsing": "Schemathesis sends the number 0 as a valid text, whatever the pattern of the header is",
     "idempotency_key": "a key belongs to the first body that it came with",
     "missing": "the owner may be left out by a caller with a token, and no token is required here",

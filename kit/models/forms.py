@@ -7,6 +7,7 @@ validated in pydantic-core, without calls of Python, wherever possible.
 
 import math
 import re
+import sys
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -271,8 +272,13 @@ class DecimalForm(Form):
         sign = "" if (inner.get("ge") or inner.get("gt") or -1) >= 0 or inner.get("ge") == 0 else "-?"
         pattern = f"^{sign}[0-9]{{1,{self.whole}}}(\\.[0-9]{{1,{self.places}}})?$" if self.places else f"^{sign}[0-9]+$"
         shown = handler(type_in(schema))
+        largest = 10**self.whole - 10**-self.places
+        bounds = {"maximum": largest} if sign == "" else {"minimum": -largest, "maximum": largest}
+        if self.whole + self.places > sys.float_info.dig:  # more digits than a number of JSON keeps
+            bounds = {}
         kinds = [
-            kind | ({"pattern": pattern} if kind.get("type") == "string" else {}) for kind in shown.get("anyOf", ())
+            kind | {"pattern": pattern} if kind.get("type") == "string" else bounds | kind
+            for kind in shown.get("anyOf", ())
         ]
         return {**shown, "anyOf": kinds} if kinds else {**shown, "pattern": pattern}
 

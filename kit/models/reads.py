@@ -108,8 +108,6 @@ def _without_rules(schema: Any) -> Any:
     """
     if isinstance(schema, list):
         return [_without_rules(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
     left_out = {"default"} if "format" in schema else RULES | {"default"}
     kept = {key: part for key, part in schema.items() if key not in left_out}
     return kept | {key: _without_rules(kept[key]) for key in ("anyOf", "oneOf", "allOf", "items") if key in kept}
