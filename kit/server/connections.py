@@ -201,6 +201,6 @@ def refusal(status: http.HTTPStatus) -> bytes:
 
 
 def bound_connections(config: Any) -> None:
-    """Use this protocol for the connections of a uvicorn server, if it is configured for httptools."""
-    if config.http in ("auto", "httptools") and issubclass(BoundedConnection, config.http_protocol_class):
+    """Use this protocol for the connections of a uvicorn server that uses uvicorn's own for httptools."""
+    if config.loaded and issubclass(BoundedConnection, config.http_protocol_class):
         config.http_protocol_class = BoundedConnection

@@ -167,14 +167,14 @@ async def test_a_new_connection_replaces_the_one_that_is_idle_for_the_longest_ti
 
 
 @pytest.mark.parametrize(
-    ("http", "given", "used"),
+    ("is_loaded", "given", "used"),
     [
-        ("auto", HttpToolsProtocol, BoundedConnection),
-        ("h11", H11Protocol, H11Protocol),
-        ("auto", H11Protocol, H11Protocol),
+        (True, HttpToolsProtocol, BoundedConnection),
+        (True, H11Protocol, H11Protocol),
+        (False, HttpToolsProtocol, HttpToolsProtocol),
     ],
 )
-def test_it_takes_the_place_of_httptools_only(http: str, given: type, used: type) -> None:
-    config = SimpleNamespace(http=http, http_protocol_class=given)
+def test_it_takes_the_place_of_httptools_only(is_loaded: bool, given: type, used: type) -> None:
+    config = SimpleNamespace(loaded=is_loaded, http_protocol_class=given)
     bound_connections(config)
     assert config.http_protocol_class is used
