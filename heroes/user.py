@@ -152,8 +152,9 @@ async def refuse_taken(database: Database, new: UserCreate) -> None:
     """
     is_known = or_(func.lower(User.username) == new.username.lower(), func.lower(User.email) == new.email.lower())
     async with database.read() as session:
-        if (await session.exec(select(User.id).where(is_known).limit(1))).first() is not None:
-            raise taken("email or username")
+        known = (await session.exec(select(User.id).where(is_known).limit(1))).first()
+    if known is not None:
+        raise taken("email or username")
 
 
 @router.get("/", response_model=list[UserRead], summary="List users")

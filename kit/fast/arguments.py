@@ -32,12 +32,16 @@ class Arguments:
     def of(cls, route: RouteContext) -> Self | None:
         """The argument resolution of a route; None if FastAPI has to do it."""
         dependant: Dependant = route.dependant
-        special = (dependant.request_param_name, dependant.http_connection_param_name, dependant.response_param_name)
-        others = (*special, dependant.background_tasks_param_name, dependant.security_scopes_param_name)
+        special = (
+            dependant.request_param_name,
+            dependant.http_connection_param_name,
+            dependant.websocket_param_name,
+            dependant.response_param_name,
+            dependant.background_tasks_param_name,
+            dependant.security_scopes_param_name,
+        )
         is_form = any(isinstance(field.field_info, Form) for field in dependant.body_params)
-        if any(others) or is_form or dependant.header_params or dependant.cookie_params:
-            return None
-        if dependant.websocket_param_name:
+        if any(special) or is_form or dependant.header_params or dependant.cookie_params:
             return None
         resolvers = [resolver_of(part) for part in dependant.dependencies if part.call not in DONE_BY_UNIT]
         return cls(route, [found for found in resolvers if found]) if all(resolvers) else None

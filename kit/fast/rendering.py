@@ -96,9 +96,8 @@ async def shown_with_lists(unit: Unit, row: Entity, read: type[Read], query: Lis
         await load_included(unit, row)
         return to_json(shown_values(row, read, query))
     values = dict(vars(row))
-    for relation in projection.relations:
-        if relation.name in query.lists:
-            await embed(unit.session.shortcuts.engine, query, relation, [values])  # type: ignore[union-attr]
+    for relation in [relation for relation in projection.relations if relation.name in query.lists]:
+        await embed(unit.session.shortcuts.engine, query, relation, [values])  # type: ignore[union-attr]
     return to_json(projection.viewer.show(values))
 
 

@@ -115,3 +115,8 @@ async def test_a_second_get_returns_the_same_object_with_its_changes(database: D
         again = await session.get(Shelf, 1)
     assert again is shelf
     assert again.name == "Drama"
+
+
+async def test_a_statement_of_the_driver_is_read_too(database: Database) -> None:
+    async with database.connect() as connection:
+        assert (await connection.exec_driver_sql("SELECT 1")).scalar() == 1

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from kit import Database
+from kit import Authenticator, Database, Principal, Tokens
+from kit.auth import authentication
 from kit.database.engines import Pool
 from kit.http.fairness import CURRENT_CALLER, Caller, FairPool, FairSemaphore, caller_of
 from tests.engines import url_for
@@ -124,7 +126,7 @@ async def test_who_has_waited_long_enough_is_refused_and_leaves_no_trace() -> No
 
 async def test_who_leaves_gives_back_the_place_that_it_was_just_given() -> None:
     crowd = Crowd(limit=1, max_waiting=3)
-    _, leaving, gone, staying = await crowd.wait("only", 4)
+    _, gone, leaving, staying = await crowd.wait("only", 4)
     gone.cancel()
     crowd.places.release("only")
     leaving.cancel()
@@ -209,3 +211,16 @@ async def test_a_failed_reconnection_gives_back_its_place(pooled: AsyncEngine, m
     assert turns_of(pooled).free == 1
     async with pooled.connect():
         assert turns_of(pooled).free == 0
+
+
+async def nobody(*_: object) -> None:
+    return None
+
+
+def test_a_bounded_number_of_credentials_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authentication, "MAX_KNOWN", 2)
+    authenticator = Authenticator(True, Tokens([b"k" * 32], "test", timedelta(minutes=1)), nobody)
+    for number in range(1, 4):
+        authenticator._note(b"Bearer %d" % number, Principal(number))
+    authenticator._note(b"Bearer 2", None)
+    assert authenticator.known_callers == {b"Bearer 3": 3}

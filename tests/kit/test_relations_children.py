@@ -12,7 +12,7 @@ from kit import Body, Database, Entity, Service, Who, allowing
 from tests.engines import Client
 from tests.kit import accounts
 from tests.kit.accounts import Invoice, InvoiceBase, InvoiceCreate, InvoiceRead, Line, LineBase, LineOfInvoice
-from tests.kit.bookshop import Book, BookBase
+from tests.kit.bookshop import Book, BookBase, BookCreate
 from tests.kit.probes import new_book, read
 from tests.kit.service import Person, clear, client_of, create_runtime, create_service, join
 
@@ -207,6 +207,10 @@ class StrayCreate(BookBase, Body):
     pages: list[LineOfInvoice]
 
 
+class TaggedCreate(accounts.TagBase, Body):
+    books: list[BookCreate] = Field(max_length=2)
+
+
 class SilentCreate(InvoiceBase, Body):
     read_only = Body.read_only | {"lines"}
 
@@ -247,6 +251,7 @@ class CrateCreate(CrateBase, Body):
         (WrongCreate, "POST", r"WrongCreate.lines is written to a relationship: give it the type `list\[LineCreate\]`"),
         (TableCreate, "POST", r"TableCreate.lines is written to a relationship: give it the type `list\[LineCreate\]`"),
         (StrayCreate, "POST", "StrayCreate.pages would be dropped: Book has no relationship of that name"),
+        (TaggedCreate, "POST", "TaggedCreate.books would be dropped: Tag.books is viewonly"),
         (SilentCreate, "POST", "SilentCreate.read_only has 'lines', so that children would be dropped: leave it out"),
         (InvoiceCreate, "PUT", "takes InvoiceCreate.lines, but PUT and PATCH change no related rows"),
     ],

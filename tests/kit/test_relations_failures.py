@@ -2,10 +2,13 @@
 
 import asyncio
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from kit import Database
+from kit.database.references import _broken, _referring
+from kit.models.entities import known_tables
 from tests.engines import Client
 from tests.kit.accounts import Genre, Tag, fill, with_lines
 from tests.kit.probes import new_book
@@ -91,3 +94,11 @@ async def test_a_link_that_races_with_the_end_of_its_tag_is_stored_or_refused(
     linked, ended = await asyncio.gather(link, end)
     assert (linked.status_code in (201, 409), ended.status_code) == (True, 204)
     assert (await place.get("/tags/")).json() == []
+
+
+def test_what_breaks_no_foreign_key_names_none() -> None:
+    cursor = Mock()
+    cursor.fetchall.return_value = []
+    assert list(_broken(cursor, "INSERT INTO nowhere VALUES (?)", (1,))) == []
+    assert list(_broken(cursor, 'DELETE FROM "kit_genre" WHERE "kit_genre".id = ?', (1,))) == []
+    assert list(_referring(cursor, known_tables()["kit_genre"], "id", 1)) == []

@@ -3,8 +3,11 @@
 import asyncio
 
 import pytest
+import sqlalchemy
+from sqlalchemy.orm.attributes import set_committed_value
 
 from kit import Database
+from kit.database.sessions import _forget_itself
 from tests.engines import Client
 from tests.kit.accounts import Genre, fill
 from tests.kit.probes import read
@@ -46,3 +49,11 @@ async def test_a_tree_that_has_a_cycle_is_shown_and_may_be_mended(place: Client,
             genre.parent_id = parent
     assert len(await read(place, "/genres/", include="parent,children")) == 3
     assert (await place.patch("/genres/1", json={"parent_id": 3})).status_code == 200
+
+
+def test_a_row_in_its_own_list_is_taken_out_before_it_is_deleted() -> None:
+    genre, other = Genre(id=1, name="1", parent_id=1), Genre(id=2, name="2")
+    for name, value in (("children", [genre, other]), ("parent", genre)):
+        set_committed_value(genre, name, value)
+        _forget_itself(genre, sqlalchemy.inspect(Genre).relationships[name])
+    assert (genre.children, genre.parent) == ([other], None)

@@ -34,6 +34,7 @@ from kit.database.definitions import Definitions
 from kit.database.migrating import engine_for
 from kit.database.renames import Rename, with_renames
 from kit.database.revision_comments import same_kind
+from kit.database.revision_operations import utc_literal
 from kit.database.revisions import complete
 from kit.database.type_rendering import render_type
 from kit.models.columns import DecimalColumn, DurationColumn, JsonColumn, MemberColumn, MoneyColumn, TextColumn
@@ -292,3 +293,7 @@ async def test_a_new_member_of_an_enum_changes_the_check_and_a_downgrade_restore
     assert "drop_constraint" in body
     assert ("'good', 'bad'" in created.replace("::character varying", "")) is not is_down
     assert "ENUM" not in body
+
+
+def test_a_time_is_written_as_such() -> None:
+    assert utc_literal(datetime(2026, 1, 1, tzinfo=UTC)) == "datetime.fromisoformat('2026-01-01T00:00:00+00:00')"

@@ -1,9 +1,10 @@
 """Said once: what a field says of its values, its table and its lists need not say again."""
 
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from itertools import count
+from types import SimpleNamespace
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import pytest
@@ -13,6 +14,7 @@ from sqlalchemy.orm import registry
 from sqlmodel import CheckConstraint, Field, Index, SQLModel, String, UniqueConstraint
 
 from kit import Body, Changes, Entity, ListQuery, Name, Read, Stamped, UUIDEntity
+from kit.models.entities import complete_mapped_table
 
 NUMBERS = count()
 METACLASS: Any = type(Entity)
@@ -242,3 +244,22 @@ def test_a_type_has_the_column_that_holds_its_values(annotation: Any, stored: An
             table_of(annotation)
     else:
         assert str(table_of(annotation).c.value.type) == stored
+
+
+def test_a_time_that_is_set_becomes_utc() -> None:
+    made = entity_of(datetime)(value=datetime(2026, 1, 1, tzinfo=UTC))
+    made.value = datetime(2026, 1, 1, 1, tzinfo=timezone(timedelta(hours=1)))
+    assert (made.value, made.value.tzinfo) == (datetime(2026, 1, 1, tzinfo=UTC), UTC)
+
+
+def test_a_table_is_completed_by_the_class_that_declares_it() -> None:
+    complete_mapped_table(SimpleNamespace(inherits=object()), Entity)
+
+
+class Shown(Read):
+    name: str = Field(max_length=5)
+
+
+def test_the_schema_of_what_is_read_may_be_that_of_its_input() -> None:
+    schema = Shown.model_json_schema(mode="validation")
+    assert schema["properties"]["name"]["maxLength"] == 5

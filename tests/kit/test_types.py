@@ -1,12 +1,15 @@
 """Types of fields: a resource of plain annotations holds the whole contract, on both databases."""
 
 import json
+import math
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from pydantic_core import PydanticCustomError
 
 from kit import Database, Service
+from kit.models import forms
 from tests.clients import client_of
 from tests.engines import Client, empty, url_for
 from tests.kit.service import create_runtime, create_service, create_tables
@@ -244,3 +247,10 @@ async def test_the_document_shows_each_type(service: Service) -> None:
     for specimen in SPECIMENS:
         described = schemas[specimen.create.__name__]["properties"]["value"]
         assert described
+
+
+@pytest.mark.parametrize("value", [[[[]] * 2] * 2, {"a": math.inf}, {"a": 2**63}, ["\0"]])
+def test_json_that_cannot_be_stored_is_refused(monkeypatch: pytest.MonkeyPatch, value: Any) -> None:
+    monkeypatch.setattr(forms, "MAX_DEPTH", 1)
+    with pytest.raises(PydanticCustomError):
+        forms.storable_json(value)

@@ -411,3 +411,10 @@ async def test_a_value_of_another_type_is_shown_as_by_a_variant_without_private_
     with warnings.catch_warnings(action="ignore"):  # of pydantic
         expected = FastReplyRead.of(row).model_dump(mode="json")
         assert shown_values(row, FastReplyRead, None) == expected
+
+
+def test_an_embedded_list_of_a_row_is_shown_with_its_link_to_the_rest() -> None:
+    row, query = note("a"), asked(FastNoteQuery, "include=replies")
+    vars(row).update(replies=[], replies_next="/replies/?cursor=x")
+    shown = query.shown(row).model_dump()
+    assert (shown["replies"], shown["replies_next"]) == ([], "/replies/?cursor=x")

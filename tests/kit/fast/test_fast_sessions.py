@@ -12,13 +12,16 @@ from sqlmodel import col, select
 
 from kit.auth.ownership import RESTRICTED_READS
 from kit.database.databases import Database
+from kit.database.sessions import ReadSession, WriteSession
 from kit.fast import locked_reads
+from kit.fast.databases import use_fast_sessions
 from kit.fast.locked_reads import locked
 from kit.fast.mappings import mapping_of
 from kit.fast.single_insert import is_insertable
 from kit.http.principals import Principal
 from kit.http.problems import Problem
 from kit.models.entities import Entity
+from tests.kit.fast.conftest import opened
 from tests.kit.fast.notes import Colour, FastAside, FastLabel, FastNote, FastReply, acting_as, note, store
 
 on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True, scope="session")
@@ -634,3 +637,14 @@ async def test_a_member_adds_a_single_row_only_to_their_own_parent(database: Dat
                 await session.prepare_commit()
     async with plain.read() as reading:
         assert (await reading.exec(select(FastAside.text))).all() == ["mine"]
+
+
+async def test_another_event_loop_gets_sessions_without_shortcuts(fast_url: str) -> None:
+    database = opened(fast_url)
+    use_fast_sessions(database, coalesce=True, group=True, without=frozenset())
+    elsewhere = asyncio.new_event_loop()
+    database.owner = elsewhere
+    assert (type(database.read()), type(database.write())) == (ReadSession, WriteSession)
+    await database.dispose()
+    database.owner = None
+    elsewhere.close()

@@ -6,9 +6,10 @@ from typing import Annotated, Any
 import pytest
 from fastapi import APIRouter, Depends, Header, HTTPException, Query, Request, Response
 
-from kit import Service, Session
+from kit import Service, Session, allowing
 from tests.kit.habits.conftest import client_of
 from tests.kit.habits.items import HabitItem
+from tests.kit.service import create_runtime, create_service
 
 CALLS: list[str] = []
 
@@ -228,3 +229,20 @@ async def test_the_log_shows_the_path_with_the_prefix_of_the_inclusion(
             assert (await client.get(path)).status_code == 200
     logged = [record.route for record in caplog.records if hasattr(record, "route")]
     assert logged == ["/v1/items/{item_id}", "/old/v1/items/{item_id}", "/new/v1/items/{item_id}"]
+
+
+def test_an_operation_equals_itself_only() -> None:
+    router = APIRouter(route_class=allowing())
+    for _ in range(2):
+        router.get("/same")(read_nothing)
+    first, second = router.routes
+    assert [first == first, first == second, len({first, second})] == [True, False, 2]
+
+
+async def read_nothing() -> None:
+    """Not called."""
+
+
+async def test_the_places_of_examples_are_known_before_the_document(app: Service) -> None:
+    service = create_service(create_runtime(app.runtime.database))
+    assert service.example_places() == service.example_places()

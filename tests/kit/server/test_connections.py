@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 from starlette.requests import Request
@@ -178,3 +179,60 @@ def test_it_takes_the_place_of_httptools_only(is_loaded: bool, given: type, used
     config = SimpleNamespace(loaded=is_loaded, http_protocol_class=given)
     bound_connections(config)
     assert config.http_protocol_class is used
+
+
+class Pipe(Mock):
+    """A transport that stores nothing and sends nothing."""
+
+    waiting = 0
+
+    def get_extra_info(self, *_: object) -> None:
+        return None
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_write_buffer_size(self) -> int:
+        return self.waiting
+
+
+@pytest.fixture
+async def piped() -> Impatient:
+    config = Config(echo, lifespan="off", log_config=None)
+    config.load()
+    connection = Impatient(config, ServerState(), {}, asyncio.get_running_loop())
+    connection.connection_made(Pipe())
+    return connection
+
+
+async def test_a_response_that_is_not_sent_is_watched_once(piped: Impatient) -> None:
+    piped.transport.waiting = 5  # type: ignore[attr-defined]
+    piped.on_response_complete()
+    timer = piped.stall_timer
+    piped.pause_writing()
+    assert timer is not None
+    assert piped.stall_timer is timer
+    piped.end_stalled(10)
+    assert piped.stall_timer is not timer
+    piped.connection_lost(None)
+
+
+async def test_a_websocket_is_not_watched(piped: Impatient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HttpToolsProtocol, "handle_websocket_upgrade", lambda _: None)
+    piped.handle_websocket_upgrade()
+    assert piped.head_timer is not None
+    assert piped.head_timer.cancelled()
+
+
+async def test_a_response_that_has_started_is_not_followed_by_another(piped: Impatient) -> None:
+    cycle = SimpleNamespace(response_complete=False, more_body=True, response_started=True)
+    piped.cycle = cycle  # type: ignore[assignment]
+    piped.send_400_response("")
+    assert not piped.transport.write.called  # type: ignore[attr-defined]
+    assert piped.transport.close.called  # type: ignore[attr-defined]
+    piped.cancel_timers()
+
+
+async def test_a_connection_serves_several_requests(server: Server) -> None:
+    answer = await server.send(START + b"\r\n", START + b"Connection: close\r\n\r\n", pause=SECONDS / 10)
+    assert answer.count(b"HTTP/1.1 200") == 2
