@@ -11,7 +11,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --re
 KIT := tests/kit
 # The tests that cover every branch: the contract for one resource, which is the same for all; no tests that start other
 # processes; and PostgreSQL where the engines differ. Coverage may hang when threads end that have used the database.
-BROAD := contract or schemathesis.py or readme.py or secrets.py or adding_a_resource.py or test_a_browser or (thousand and postgresql)
+BROAD := contract or schemathesis.py or readme.py or secrets.py or adding_a_resource.py or test_a_browser or ((thousand or test_types) and postgresql)
 PROCESSES := test_servers or killed or processes_migrate_once or unknown_revision
 BOTH := kit or superuser or migration
 TRACED := sqlite-gadgets or not ($(BROAD) or $(PROCESSES) or in_threads or (habits and postgresql)) and ($(BOTH) or not postgresql)
