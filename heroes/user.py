@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends
 from sqlalchemy import Integer
 from sqlmodel import AutoString, Field, Index, SQLModel, func, or_, select, text
 
@@ -14,7 +14,6 @@ from kit import (
     Batch,
     Body,
     Changes,
-    Database,
     Email,
     Entity,
     Id,
@@ -37,7 +36,6 @@ from kit import (
     found,
     hashed,
     page,
-    runtime_of,
     taken,
 )
 
@@ -144,15 +142,15 @@ async def make_users(session: Session, new: Sequence[UserCreate]) -> list[User]:
     return users
 
 
-async def refuse_taken(database: Database, new: UserCreate) -> None:
+async def refuse_taken(session: Session, new: UserCreate) -> None:
     """A 409 for a username or an e-mail address that is taken, before its password is hashed.
 
     Hashing takes long, and holds up logins. The constraints decide if two register at the same time, and tell
     superusers which of the two it is.
     """
     is_known = or_(func.lower(User.username) == new.username.lower(), func.lower(User.email) == new.email.lower())
-    async with database.read() as session:
-        known = (await session.exec(select(User.id).where(is_known).limit(1))).first()
+    known = (await session.exec(select(User.id).where(is_known).limit(1))).first()
+    await session.rollback()  # the transaction, which locks SQLite, would last as long as the hashing
     if known is not None:
         raise taken("email or username")
 
@@ -163,9 +161,9 @@ async def list_users(query: Annotated[UserQuery, Depends()], session: ReadSessio
 
 
 @router.post("/", response_model=UserRead, status_code=201, summary="Create a user")
-async def create_user(new: UserCreate, session: Session, request: Request) -> User:
+async def create_user(new: UserCreate, session: Session) -> User:
     if not CURRENT_PRINCIPAL.get().is_superuser:
-        await refuse_taken(runtime_of(request).database, new)
+        await refuse_taken(session, new)
     return (await make_users(session, [new]))[0]
 
 

@@ -108,6 +108,7 @@ UNSAID = {
     "idempotency_key": "a key belongs to the first body that it came with",
     "missing": "the owner may be left out by a caller with a token, and no token is required here",
     "not_another": "a schema cannot compare two fields",
+    "repeated_value": "a pattern cannot say that the fields of a sort are different",
 }
 """Types of errors for requests that the schemas allow, each with the reason why no schema can refuse them."""
 
