@@ -88,5 +88,7 @@ def value_type(shape: Shape, column: TypeEngine[Any]) -> Any:
     if kind == "decimal":
         whole, places, _ = digits_of(shape)
         bounds = pydantic.Field(max_digits=whole + places, decimal_places=places)
-        return Annotated[Decimal, bounds, written(DECIMAL, "decimal_parsing")]
+        fraction = rf"(\.[0-9]{{1,{places}}})?" if places else ""
+        schema = {"type": "string", "format": "decimal", "pattern": rf"^-?[0-9]{{1,{whole}}}{fraction}$"}
+        return Annotated[Decimal, bounds, written(DECIMAL, "decimal_parsing"), pydantic.WithJsonSchema(schema)]
     return PLAIN.get(kind, shape.plain)
