@@ -136,7 +136,7 @@ async def _write_once(
         if deadline is None:
             request.scope[ANSWER].take_over(session, goes_on=unit.is_open_ended)
             unit.is_handed_on = True
-        elif not route.is_generator:  # which has begun to run, and is committed at its end
+        else:
             deadline.suspend()
             await commit(session)
         return unit.kept_open(route, response)

@@ -28,6 +28,7 @@ from kit.auth.ownership import RESTRICTED_READS
 from kit.database.databases import Database
 from kit.fast.embedding import relation_of
 from kit.fast.pages import FastPage, fast_page
+from kit.fast.projection import _as_list, has_stored_types
 from kit.fast.read_variants import shows_stored_values
 from kit.fast.rendering import shown_values
 from kit.fast.selects import CompiledSelect
@@ -418,3 +419,10 @@ def test_an_embedded_list_of_a_row_is_shown_with_its_link_to_the_rest() -> None:
     vars(row).update(replies=[], replies_next="/replies/?cursor=x")
     shown = query.shown(row).model_dump()
     assert (shown["replies"], shown["replies_next"]) == ([], "/replies/?cursor=x")
+
+
+def test_the_types_of_related_rows_are_compared_too() -> None:
+    row = note("a", id=1, version=1)
+    vars(row)["replies"] = [FastReply(text="b")]
+    assert not has_stored_types(row, FastNoteRead, {"replies": FastReplyRead})
+    assert [_as_list(related) for related in (None, row, [row])] == [(), (row,), [row]]

@@ -214,6 +214,9 @@ async def test_a_response_that_is_not_sent_is_watched_once(piped: Impatient) -> 
     assert piped.stall_timer is timer
     piped.end_stalled(10)
     assert piped.stall_timer is not timer
+    piped.transport.waiting = 0  # type: ignore[attr-defined]
+    piped.end_stalled(5)
+    assert piped.stall_timer is None
     piped.connection_lost(None)
 
 
