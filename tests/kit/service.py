@@ -85,8 +85,13 @@ def create_service(
     service = Service(runtime, title="Library", routers=routers, public=PUBLIC.union(public), **options)
     service.lifespan_state.start()  # most tests do not run the lifespan, which would be logged
     if fast:
-        import_module("kit.fast").install(service)
+        install_fast_path(service)
     return service
+
+
+def install_fast_path(service: Service) -> None:
+    """Install the shortcuts. These tests pass without their folder, too."""
+    import_module("kit.fast").install(service)
 
 
 async def create_tables(database: Database) -> None:

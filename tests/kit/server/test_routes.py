@@ -10,9 +10,9 @@ from fastapi import APIRouter
 from starlette.routing import Host, Mount
 
 from kit import Service, Who, allowing
-from kit.fast import install
 from kit.server.routes import describe_routes
 from tests.kit.server.small import MEMBER, asking, bearer, small_service
+from tests.kit.service import FAST_PATH, install_fast_path
 
 HERE = os.path.relpath(__file__)
 
@@ -102,7 +102,8 @@ async def test_an_operation_that_takes_the_place_of_an_equal_one_is_served() -> 
     for router in (members, superusers):
         router.add_api_route("/hello", hello, methods=["GET"])
     service = small_service(members)
-    install(service)
+    if FAST_PATH:
+        install_fast_path(service)
     async with asking(service) as client:
         assert (await client.get("/hello", headers=bearer(MEMBER))).status_code == 200
         members.routes[:] = superusers.routes
