@@ -11,7 +11,7 @@ PYTHON_PEERS = ("seed", "litestar", "ninja", "template", "fastcrud")
 
 @dataclass(frozen=True)
 class Target:
-    """A bound for the ratio of our service to a peer at a load."""
+    """The smallest wanted ratio of our request rate to that of a peer, for one load."""
 
     load: str
     peer: str

@@ -1,4 +1,4 @@
-"""Killed migrations: they leave nothing behind, and the next `make migrate` succeeds."""
+"""Migrations interrupted by SIGKILL: no partial change remains, and the next `make migrate` succeeds."""
 
 import os
 import subprocess

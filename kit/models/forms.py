@@ -260,7 +260,7 @@ class DecimalForm(Form):
     whole: int
     places: int
     is_fixed: bool
-    """Whether each value has all its decimal places, as money has."""
+    """Whether values keep trailing zeros, as in `9.90`."""
 
     def checks(self) -> Sequence[CoreSchema]:
         digits = core_schema.decimal_schema(max_digits=self.whole + self.places, decimal_places=self.places)

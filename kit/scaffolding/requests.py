@@ -16,7 +16,7 @@ LAYERS = frozenset({"utils", "services", "repositories", "schemas", "crud", "mod
 
 @dataclass(frozen=True)
 class Request:
-    """The arguments of the command line; empty text means that an argument is missing."""
+    """The command-line arguments. An empty string is a missing argument."""
 
     name: str
     fields: str = ""

@@ -79,7 +79,7 @@ class Service(FastAPI):
         self.documented: object = None
         """The permissions that `openapi_schema` was made with."""
         self.found: tuple[object, list[Place]] | None = None
-        """The places for ids of rows in the document, with the permissions that it was made with."""
+        """The placeholders for row ids in the OpenAPI document, and the permissions for which it was generated."""
         handlers = exception_handlers(self.lifespan_state) | (options.pop("exception_handlers", None) or {})
         super().__init__(
             lifespan=_lifespan,
@@ -167,7 +167,7 @@ class Service(FastAPI):
         return self.openapi_schema
 
     def example_places(self) -> list[Place]:
-        """The places for ids of rows in the document, which may be one that the application has replaced."""
+        """The placeholders for row ids in the generated document, even if the application serves another one."""
         self.check_new_routes()
         if self.found is None or self.found[0] is not self.runtime.access:
             self.found = self.runtime.access, self.new_document()[1]

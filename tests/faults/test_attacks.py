@@ -18,7 +18,7 @@ from tests.live import Server
 ATTACKERS = tuple(f"127.0.0.{number}" for number in range(2, 6))
 """The addresses of the attack; the other clients use 127.0.0.1."""
 SECONDS = 4
-P99, LOGIN, RECOVERY = 0.5, 1.0, 1.0
+P99, LOGIN, RECOVERY = 0.25, 1.0, 1.0
 """Bounds in seconds: of the 99th percentile of reads and writes, of a login, and until both are served as before."""
 TRIES = 3
 """A machine that does other work gets another try."""
@@ -188,17 +188,19 @@ async def target(serve: Serve) -> Target:
 
 
 @pytest.mark.parametrize(
-    "attack",
+    ("attack", "bound"),
     [
-        send_one_byte_of_a_body,
-        send_half_a_head,
-        register_a_name_that_is_taken,
-        search_in_many_loops,
-        store_many_at_once,
-        change_one_row_in_many_loops,
+        (send_one_byte_of_a_body, P99),
+        (send_half_a_head, P99),
+        (register_a_name_that_is_taken, P99),
+        (search_in_many_loops, P99),
+        (store_many_at_once, 2 * P99),  # validation and rendering of 1,000 rows block the event loop
+        (change_one_row_in_many_loops, P99),
     ],
 )
-async def test_other_clients_are_served_during_an_attack(target: Target, engine: str, attack: Attack) -> None:
+async def test_other_clients_are_served_during_an_attack(
+    target: Target, engine: str, attack: Attack, bound: float
+) -> None:
     for _ in range(TRIES):
         async with under(attack(target)):
             observed = await observe(target, SECONDS)
@@ -207,6 +209,6 @@ async def test_other_clients_are_served_during_an_attack(target: Target, engine:
         p99, login = percentile(observed.calls, 0.99), max(observed.logins)
         name = attack.__name__.replace("_", " ")
         seen(f"{name}, {engine}", f"p99 {p99 * 1000:.0f} ms, login {login * 1000:.0f} ms")
-        if p99 <= P99 and login <= LOGIN and percentile(after.calls, 0.9) <= P99:
+        if p99 <= bound and login <= LOGIN and percentile(after.calls, 0.9) <= P99:
             return
     raise AssertionError(f"p99 {p99:.2f} s, login {login:.2f} s, afterwards {max(after.calls):.2f} s")

@@ -220,7 +220,7 @@ class CrateBase(SQLModel):
 
 
 class CrateEntity(Entity, registry=registry()):
-    """A table of these tests, which is not made."""
+    """The base class of tables that are declared, but not created in a database."""
 
 
 class Crating(CrateEntity, table=True):

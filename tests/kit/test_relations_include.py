@@ -16,7 +16,7 @@ from tests.statements import statements_of
 
 
 async def all_of(client: Client, first: list[Any], link: str | None) -> list[Any]:
-    """The rows that are embedded, and those to which the link leads, page by page."""
+    """All related rows: the embedded ones, then those of each following page."""
     rows, follow = list(first), link
     while follow is not None:
         answer = await client.get(follow)

@@ -12,7 +12,7 @@ from kit.query.embedding import list_relation
 
 
 class OrderedEntity(Entity, registry=registry()):
-    """A table of these tests, which is not made."""
+    """The base class of tables that are declared, but not created in a database."""
 
 
 class Page(OrderedEntity, table=True):

@@ -1,4 +1,4 @@
-"""Said once: what a field says of its values, its table and its lists need not say again."""
+"""Derived from fields: CHECKs, indexes, column types, filters and sorts need no declaration of their own."""
 
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
