@@ -9,6 +9,8 @@ from kit import Service
 from tests.kit.probes import read
 from tests.kit.service import Person, clear, join
 
+pytestmark = pytest.mark.exhaustive
+
 LINE = {"text": "Tea", "amount": 3}
 
 

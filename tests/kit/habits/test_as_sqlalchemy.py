@@ -48,6 +48,8 @@ from kit import Database, ReadSession, Session
 from tests.engines import empty, url_for
 from tests.kit.habits.items import TABLES, HabitAuthor, HabitBook, HabitBox
 
+pytestmark = pytest.mark.exhaustive
+
 Case = Callable[[Any], Awaitable[Any]]
 READS: dict[str, Case] = {}
 WRITES: dict[str, Case] = {}

@@ -18,6 +18,8 @@ from tests.engines import url_for
 from tests.kit.habits.conftest import client_of, runtime_on
 from tests.kit.habits.items import HabitItem
 
+pytestmark = pytest.mark.exhaustive
+
 OF_A_HANDLER: dict[str, Exception] = {
     "file": FileNotFoundError(2, "No such file", "prices.csv"),
     "permission": PermissionError(13, "Permission denied"),

@@ -13,6 +13,8 @@ from kit import PRIVATE, Batch, Many, OnError, Read, ReadSession, Session, creat
 from tests.kit.habits.conftest import BOSS, MEMBER, OTHER, bearer
 from tests.kit.habits.items import HabitItem, HabitItemCreate, HabitItemRead
 
+pytestmark = pytest.mark.exhaustive
+
 
 class Wrapper(BaseModel):
     item: HabitItemRead

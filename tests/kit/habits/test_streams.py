@@ -16,6 +16,8 @@ from tests.kit.exchanges import exchange
 from tests.kit.habits.items import NO_BOX, HabitItem, HabitItemRead
 from tests.kit.probes import until_collected
 
+pytestmark = pytest.mark.exhaustive
+
 COUNT = select(func.count()).select_from(HabitItem)
 
 
