@@ -17,6 +17,7 @@ from kit.models.types import (
     BIGINT,
     Email,
     Id,
+    JSONInteger,
     Money,
     MoneyColumn,
     Name,
@@ -25,7 +26,6 @@ from kit.models.types import (
     Slug,
     Text,
     Username,
-    Whole,
     other_than,
 )
 from kit.openapi.responses import failure
@@ -80,6 +80,7 @@ __all__ = [
     "Ids",
     "IfMatch",
     "InvalidElement",
+    "JSONInteger",
     "Layers",
     "ListQuery",
     "LoginLimits",
@@ -110,7 +111,6 @@ __all__ = [
     "Updated",
     "Username",
     "Who",
-    "Whole",
     "YesNo",
     "allowing",
     "change_many",

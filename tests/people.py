@@ -29,16 +29,16 @@ NewPerson = Callable[..., Awaitable[Person]]
 
 
 @pytest.fixture
-async def nobody(guarded: Service) -> AsyncIterator[Client]:
+async def anonymous(guarded: Service) -> AsyncIterator[Client]:
     """A client without a token."""
     async with client_of(guarded) as client:
         yield client
 
 
 @pytest.fixture
-async def boss(new_person: NewPerson) -> AsyncIterator[Person]:
+async def superuser(new_person: NewPerson) -> AsyncIterator[Person]:
     """A superuser."""
-    person = await new_person(username="boss", is_superuser=True)
+    person = await new_person(username="admin", is_superuser=True)
     async with person.client:
         yield person
 

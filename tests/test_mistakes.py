@@ -52,9 +52,9 @@ def failures(resource: Resource) -> list[str]:
     """The messages of the checks of declarations."""
     found = []
     for check in (check for check in CHECKS if concerns(check, resource)):
-        nobody: Any = None
+        anonymous: Any = None
         try:
-            asyncio.run(check(nobody, resource))
+            asyncio.run(check(anonymous, resource))
         except AssertionError as failure:
             found.append(without_number(str(failure).partition("\n")[0]))
     return found

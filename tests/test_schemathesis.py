@@ -99,7 +99,7 @@ load_all_checks()
 CHECKED = {name: CHECKS.get_one(name) for name in CHECKS.get_all_names() if name not in EXCLUDED}
 
 
-UNSAID = {
+BEYOND_THE_SCHEMA = {
     "conflicting_parameter": "a cursor and an offset exclude each other",
     "cursor_parsing": "a cursor is signed",
     "decimal_max_digits": "no schema bounds the decimal places of a number, as a double has none",
@@ -118,7 +118,7 @@ def valid_data_is_accepted(ctx: CheckContext, response: Response, case: Case[Any
     if response.status_code == 412:
         return
     errors = response.json()["errors"] if response.status_code == 422 else []
-    if not errors or not {error["type"] for error in errors} <= UNSAID.keys():
+    if not errors or not {error["type"] for error in errors} <= BEYOND_THE_SCHEMA.keys():
         CHECKS.get_one("positive_data_acceptance")(ctx, response, case)  # type: ignore[call-arg]
 
 

@@ -41,7 +41,7 @@ class Probe(_Base, table=True):
     note: str | None = None
 
 
-class Shown(BaseModel):
+class ProbeRead(BaseModel):
     """The fields of a probe whose JSON is compared with that of pydantic."""
 
     name: str

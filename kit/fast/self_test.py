@@ -23,7 +23,7 @@ from kit.fast.bulk_insert import are_alike
 from kit.fast.listeners import Listeners
 from kit.fast.persistent_rows import add_flushed, add_loaded
 from kit.fast.plain_selects import has_only_known_parts
-from kit.fast.probes import Probe, ProbeDatabase, Shown, probe
+from kit.fast.probes import Probe, ProbeDatabase, ProbeRead, probe
 from kit.fast.read_sessions import detached, select_by_id
 from kit.fast.revocable_sessions import RevocableSession
 from kit.fast.selects import CompiledSelect, cache_key
@@ -134,8 +134,8 @@ def check_select_parts(_: ProbeDatabase) -> None:
 
 def check_json(_: ProbeDatabase) -> None:
     """`to_json` writes values as pydantic does."""
-    shown = {name: getattr(probe(), name) for name in Shown.model_fields}
-    assert to_json(shown) == Shown(**shown).model_dump_json().encode(), "the JSON is that of pydantic"
+    shown = {name: getattr(probe(), name) for name in ProbeRead.model_fields}
+    assert to_json(shown) == ProbeRead(**shown).model_dump_json().encode(), "the JSON is that of pydantic"
 
 
 def check_drivers(_: ProbeDatabase) -> None:

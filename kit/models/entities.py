@@ -26,7 +26,7 @@ from sqlalchemy.orm.attributes import set_attribute
 from sqlmodel import Field, SQLModel
 
 from kit.models.columns import BIGINT
-from kit.models.fields import harden
+from kit.models.fields import make_strict
 from kit.models.naming import NAMES
 from kit.models.privacy import hidden_fields
 from kit.models.relationships import complete, leave_children_to_the_database
@@ -73,7 +73,7 @@ class Entity(Stamped):
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
         super().__pydantic_init_subclass__(**options)
         complete(vars(cls).get("__sqlmodel_relationships__", {}))
-        harden(cls)
+        make_strict(cls)
         type_columns(cls)
 
     @classmethod
@@ -168,7 +168,7 @@ class Body(SQLModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
-        harden(cls)
+        make_strict(cls)
 
     @model_validator(mode="before")
     @classmethod

@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 from sqlalchemy import BigInteger, Integer
 
-from kit.models.forms import MAX_INTEGER, MIN_INTEGER, WRITTEN, DecimalForm, Form, Shown
+from kit.models.forms import MAX_INTEGER, MIN_INTEGER, WRITTEN, DecimalForm, Form, ResponseForm
 from kit.models.kinds import CONTAINERS, UNIONS, Shape, kind_of, option, shape_of
 
 MAX_TEXT = 10_000
@@ -25,13 +25,13 @@ MAX_INDEXED_TEXT = 500
 MAX_EMAIL, MAX_URL, MAX_BYTES = 254, 2083, 65_536
 MAX_WHOLE = MAX_PLACES = 30
 """The maximum number of digits before and after the point, of a decimal field without such bounds."""
-SHOWN = frozenset({*WRITTEN, "time"})
+RESPONSE_FORMS = frozenset({*WRITTEN, "time"})
 """The kinds that a response serializes differently from pydantic."""
 KIT_TYPES = "kit.models.types"
 
 Leaf = Callable[[Any, Sequence[Any], FieldInfo | None], Any]
 """Returns a replacement for a type, given its annotations and its field; the field is None inside another type."""
-_hardened: set[type[BaseModel]] = set()
+_strict_models: set[type[BaseModel]] = set()
 
 
 @dataclass(frozen=True)
@@ -61,19 +61,19 @@ def strict_variant(model: type[BaseModel]) -> type[BaseModel]:
     """Return a subclass with strict fields. Unknown fields are errors, unless the model's `extra` is set."""
     variant = create_model(model.__name__, __base__=model, __module__=model.__module__)
     variant.model_config["extra"] = model.model_config.get("extra") or "forbid"
-    harden(variant)
+    make_strict(variant)
     return variant
 
 
-def harden(model: type[BaseModel]) -> None:
+def make_strict(model: type[BaseModel]) -> None:
     """Make the fields of a class strict, and add bounds where a column could not store all values."""
-    _hardened.add(model)
+    _strict_models.add(model)
     replace_types(model, strict_type)
 
 
 def show(model: type[BaseModel]) -> None:
     """Make the fields of a response serialize values in the form that bodies accept."""
-    replace_types(model, shown_type)
+    replace_types(model, response_type)
 
 
 def replace_types(model: type[BaseModel], leaf: Leaf) -> None:
@@ -127,8 +127,8 @@ def is_movable(part: Any) -> bool:
     return part is None or is_of_kit or isinstance(part, MOVABLE)
 
 
-MOVABLE = (BaseMetadata, GroupedMetadata, Form, Shown, StrictModel, FieldInfo)
-FORMS = (Form, Shown, StrictModel)
+MOVABLE = (BaseMetadata, GroupedMetadata, Form, ResponseForm, StrictModel, FieldInfo)
+FORMS = (Form, ResponseForm, StrictModel)
 
 
 def rewritten(annotation: Any, outer: Sequence[Any], leaf: Any, *, is_whole: bool = True) -> tuple[Any, Sequence[Any]]:
@@ -186,7 +186,7 @@ def form_of(shape: Shape) -> Any:
         return None if kind is None else Form(kind)
     if not isinstance(plain, type) or not issubclass(plain, BaseModel):
         return Form("json")
-    return None if _hardened.intersection(plain.__mro__) else StrictModel(plain)
+    return None if _strict_models.intersection(plain.__mro__) else StrictModel(plain)
 
 
 def digits_of(shape: Shape) -> tuple[int, int, bool]:
@@ -234,8 +234,8 @@ def length_of(stored: Any) -> int | None:
     return length
 
 
-def shown_type(plain: Any, metadata: Sequence[Any], _: FieldInfo | None) -> Any:
+def response_type(plain: Any, metadata: Sequence[Any], _: FieldInfo | None) -> Any:
     shape = shape_of(plain, metadata)
-    if shape.kind not in SHOWN or any(isinstance(part, FORMS) for part in metadata):
+    if shape.kind not in RESPONSE_FORMS or any(isinstance(part, FORMS) for part in metadata):
         return annotated(plain, metadata)
-    return annotated(plain, [*metadata, Shown(shape.kind)])
+    return annotated(plain, [*metadata, ResponseForm(shape.kind)])

@@ -284,7 +284,7 @@ class DecimalForm(Form):
 
 
 @dataclass(frozen=True)
-class Shown:
+class ResponseForm:
     """Annotates a type in a response: it is serialized in this form, and validated as without it."""
 
     name: str

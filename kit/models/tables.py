@@ -41,7 +41,7 @@ from kit.models.columns import BIGINT, DecimalColumn, DurationColumn, JsonColumn
 from kit.models.fields import Derived, annotated, digits_of, rules_of
 from kit.models.forms import MAX_INTEGER, MIN_INTEGER
 from kit.models.kinds import Shape, option, shape_of_field
-from kit.models.texts import OF_ADDRESSES
+from kit.models.texts import ADDRESS_LENGTHS
 
 SMALL = range(-(2**31), 2**31)
 """The range of a column of 32 bits."""
@@ -56,7 +56,7 @@ LONGEST_ENTRY = 650
 def type_columns(entity: type[SQLModel]) -> None:
     """Set the column types of the fields of an entity, before its columns are created."""
     for name, field in entity.model_fields.items():
-        if says_its_type(field):
+        if has_explicit_type(field):
             continue
         stored = column_type(field)
         if stored is None:
@@ -64,7 +64,7 @@ def type_columns(entity: type[SQLModel]) -> None:
         field.metadata = [*with_type(field.metadata, stored), Derived()]
 
 
-def says_its_type(field: FieldInfo) -> bool:
+def has_explicit_type(field: FieldInfo) -> bool:
     """Whether the resource sets the column type of a field."""
     if Derived() in field.metadata:
         return False
@@ -112,7 +112,7 @@ def column_type(field: FieldInfo) -> Any:
     if kind == "url":
         return TextColumn(shape.plain, bounds["max_length"])
     if kind == "address":
-        return TextColumn(shape.plain, OF_ADDRESSES[shape.plain])
+        return TextColumn(shape.plain, ADDRESS_LENGTHS[shape.plain])
     return of_members(shape) if kind in ("member", "integer member") else of_json(field) if kind == "json" else None
 
 
@@ -188,7 +188,7 @@ def widen_indexes(table: Table) -> None:
 def add_check(table: Table, column: Column[Any], field: FieldInfo) -> None:
     """Add a CHECK for the bounds of a field or the values of its enum, with the name of the field."""
     known = {str(part.name) for part in table.constraints if isinstance(part, CheckConstraint)}
-    conditions = [] if says_its_type(field) else list(conditions_of(shape_of_field(field), column))
+    conditions = [] if has_explicit_type(field) else list(conditions_of(shape_of_field(field), column))
     if conditions and known.isdisjoint({column.name, f"ck_{table.name}_{column.name}"}):
         table.append_constraint(CheckConstraint(and_(*conditions), name=column.name))
 

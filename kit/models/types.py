@@ -73,7 +73,7 @@ Sku = Annotated[str, pydantic.Field(pattern=r"^[A-Z0-9]+(-[A-Z0-9]+)*$"), MinLen
 """Upper-case letters, digits and hyphens."""
 Email = Annotated[str, MinLen(3), Form("text"), AfterValidator(deliverable), schema(format="email")]
 """An e-mail address by its form (RFC 5321), in ASCII; nothing is looked up, and it is kept as typed."""
-Whole = Annotated[int, Form("integer")]
+JSONInteger = Annotated[int, Form("integer")]
 """An integer as JSON has it: neither "5", nor true, nor 5.5. A plain `int` is the same in bodies and tables."""
 Reference = Annotated[int, pydantic.Field(ge=1, le=MAX_ID), Form("integer")]
 """The id of another thing, in a body."""

@@ -9,7 +9,7 @@ from kit.models.entities import Changes, Entity
 from kit.models.reads import Read
 from kit.scaffolding.errors import NotWrittenError
 from kit.scaffolding.kinds import KINDS, Kind
-from kit.scaffolding.project import Known
+from kit.scaffolding.project import KnownResource
 from kit.scaffolding.words import check_word, class_of
 
 FIELD = re.compile(r"(?P<name>[^:=]+):(?P<type>[^:?!=]+)(?P<marks>(?:[?!]|:unique)*)(?:=(?P<default>.*))?")
@@ -30,7 +30,7 @@ class Field:
     is_unique: bool = False
     default: str | None = None
     labels: tuple[str, ...] = ()
-    parent: Known | None = None
+    parent: KnownResource | None = None
 
     @property
     def relation(self) -> str:
@@ -49,7 +49,7 @@ class Told:
     default: str | None
 
 
-def fields_of(text: str, resource: str, known: Mapping[str, Known]) -> list[Field]:
+def fields_of(text: str, resource: str, known: Mapping[str, KnownResource]) -> list[Field]:
     """Parse the fields of this resource; foreign keys may refer to the known resources."""
     fields = [field_of(told(part), resource, known) for part in text.split()]
     names = [name for field in fields for name in ({field.name, field.relation} if field.parent else {field.name})]
@@ -84,7 +84,7 @@ def check_name(name: str) -> None:
         raise NotWrittenError(f"No field can be called {name}: rows and bodies have an attribute of this name.")
 
 
-def field_of(told: Told, resource: str, known: Mapping[str, Known]) -> Field:
+def field_of(told: Told, resource: str, known: Mapping[str, KnownResource]) -> Field:
     if "|" in told.kind:
         return enum(told, resource)
     return plain(told) if told.kind in KINDS else reference(told, known)
@@ -132,7 +132,7 @@ def member_of(name: str, label: str) -> str:
     return word if word.isidentifier() else f"{name.upper()}_{word}"
 
 
-def reference(told: Told, known: Mapping[str, Known]) -> Field:
+def reference(told: Told, known: Mapping[str, KnownResource]) -> Field:
     parent = known.get(told.kind)
     if parent is None:
         types = ", ".join([*KINDS, "a|b|c", *sorted(known)])

@@ -7,7 +7,7 @@ from kit.models.entities import known_tables
 from kit.scaffolding.errors import NotWrittenError
 from kit.scaffolding.fields import Field, fields_of
 from kit.scaffolding.pattern import Resource, names_in_use
-from kit.scaffolding.project import Known, Project
+from kit.scaffolding.project import KnownResource, Project
 from kit.scaffolding.words import check_word, class_of, plural_of, singular_of, spoken
 
 LAYERS = frozenset({"utils", "services", "repositories", "schemas", "crud", "models", "helpers", "common"})
@@ -29,7 +29,7 @@ class Request:
         self.check_name(project)
         plural = self.plural or plural_of(self.name)
         check_free(plural, project)
-        itself = Known.new(self.name, class_of(self.name))
+        itself = KnownResource.new(self.name, class_of(self.name))
         fields = fields_of(self.fields or "name:str", self.name, {**project.known, self.name: itself})
         for field in fields:
             if field.parent is itself and not field.is_optional:

@@ -178,13 +178,13 @@ class Resource:
                 continue  # no item can be made
             made = await self.make(client) if route.dependant.path_params else None
             places.append((verb, METHODS.get(verb, "GET"), self.url(made) if made else self.path))
-        return some(places)
+        return not_empty(places)
 
     async def readable(self, client: Client) -> list[str]:
-        return some(url for _, method, url in await self.places(client) if method == "GET")
+        return not_empty(url for _, method, url in await self.places(client) if method == "GET")
 
     async def writable(self, client: Client) -> list[tuple[str, str, str]]:
-        return some(place for place in await self.places(client) if place[0] in WRITING)
+        return not_empty(place for place in await self.places(client) if place[0] in WRITING)
 
     async def written(self, client: Client, kind: str) -> list[tuple[Field, str, str, Json]]:
         """The fields of this kind in all bodies, each with method, URL, and the other fields of a valid body."""
@@ -192,13 +192,13 @@ class Resource:
         for verb, method, url in await self.writable(client):
             body = await self.valid(client, verb)
             written += [(field, method, url, body) for field in self.fields(verb) if FIELDS[kind](field)]
-        return some(written)
+        return not_empty(written)
 
     async def items(self, client: Client, *verbs: str) -> list[tuple[str, str, str]]:
         """The operations on an item; with `verbs`, only these."""
         wanted = {verb for verb, route in self.verbs.items() if route.dependant.path_params}
         wanted = wanted.intersection(verbs) if verbs else wanted
-        return some(place for place in await self.places(client) if place[0] in wanted)
+        return not_empty(place for place in await self.places(client) if place[0] in wanted)
 
     async def valid(self, client: Client, verb: str) -> Json:
         """The smallest valid body of this verb."""
@@ -247,7 +247,7 @@ FIELDS: dict[str, Callable[[Field], object]] = {
 T = TypeVar("T")
 
 
-def some(things: Iterable[T]) -> list[T]:
+def not_empty(things: Iterable[T]) -> list[T]:
     """The elements, of which there must be at least one, so that no loop over them passes without a check."""
     found = list(things)
     assert found, "There is nothing to check."

@@ -11,7 +11,7 @@ from sqlalchemy import inspect
 from tests.contract.answer import MARKER, refused
 from tests.contract.field import Json
 from tests.contract.listing import MEANINGS, comparable, ids, written
-from tests.contract.resource import Resource, kind_of, needs, resources_of, some
+from tests.contract.resource import Resource, kind_of, needs, not_empty, resources_of
 from tests.engines import Client
 from tests.statements import statements_of
 
@@ -54,9 +54,9 @@ async def test_every_filter_returns_the_matching_rows(client: Client, resource: 
     rows = await resource.all(client)
     known = {name for row in rows for name, value in row.items() if value is not None}
     shown = {parameter: part for parameter, part in resource.query.conditions.items() if part[0] in known}
-    for parameter, (name, operator) in some(shown.items()):
+    for parameter, (name, operator) in not_empty(shown.items()):
         values = list(dict.fromkeys(row[name] for row in rows if row[name] is not None))
-        for text, value in some(asked(operator, values[:4])):
+        for text, value in not_empty(asked(operator, values[:4])):
             kind, meaning = kind_of(resource, name), MEANINGS[operator]
             sought = value if operator in ("in", "isnull") else comparable(kind, value)
             own = [(row["id"], row[name] if operator == "in" else comparable(kind, row[name])) for row in rows]
@@ -74,7 +74,7 @@ async def test_filters_are_combined_with_and(client: Client, resource: Resource)
 
 @needs("list")
 async def test_an_invalid_filter_value_is_refused(client: Client, resource: Resource) -> None:
-    for parameter, (name, operator) in some(resource.query.conditions.items()):
+    for parameter, (name, operator) in not_empty(resource.query.conditions.items()):
         texts: tuple[type, ...] = (str, EmailStr, AnyUrl)
         is_text = issubclass(kind_of(resource, name), texts) and operator != "isnull"
         wrong = (
@@ -94,7 +94,7 @@ def compared(resource: Resource, *kinds: type) -> list[str]:
 
 @needs("list", "time filters")
 async def test_a_time_in_a_query_has_the_format_of_rfc_3339(client: Client, resource: Resource) -> None:
-    for parameter in some(compared(resource, datetime)):
+    for parameter in not_empty(compared(resource, datetime)):
         for right in ("2001-01-01T00:00:00.5+01:00", "2001-01-01T00:00:00.123456789 01:00", "2001-01-01"):
             answer = await client.get(resource.path, params={parameter: right})
             assert answer.status_code == 200, (parameter, right)
@@ -105,7 +105,7 @@ async def test_a_time_in_a_query_has_the_format_of_rfc_3339(client: Client, reso
 
 @needs("list", "number filters")
 async def test_a_number_in_a_query_has_plain_decimal_notation(client: Client, resource: Resource) -> None:
-    for parameter in some(compared(resource, int, Decimal)):
+    for parameter in not_empty(compared(resource, int, Decimal)):
         for wrong in ("1_0", " 1", "1 ", "\u0663", "+1", "1e2"):
             assert pointed(await client.get(resource.path, params={parameter: wrong})), (parameter, wrong)
 
@@ -117,7 +117,7 @@ def pointed(answer: Any) -> list[str]:
 
 @needs("list", "create", "search")
 async def test_a_search_finds_rows_that_contain_the_text_ignoring_case(client: Client, resource: Resource) -> None:
-    for field in some(field for field in resource.fields("create") if field.name in resource.query.search):
+    for field in not_empty(field for field in resource.fields("create") if field.name in resource.query.search):
         for text in [text for text in WRITINGS if field.offers(text)]:
             await resource.make(client, **{field.name: text})
     await resource.make(client)

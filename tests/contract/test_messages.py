@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 from tests.contract.answer import MARKER, errors, send
-from tests.contract.resource import Resource, needs, some
+from tests.contract.resource import Resource, needs, not_empty
 from tests.engines import Client
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
@@ -95,7 +95,7 @@ async def test_times_are_in_utc_and_ids_are_integers_or_uuids(client: Client, re
     assert type(thing["id"]) is int or UUID(thing["id"])
     schema = resource.verbs["create"].response_model.model_json_schema(mode="serialization")
     assert schema["properties"]["created_at"]["format"] == "date-time"
-    times = some(name for name, described in schema["properties"].items() if "date-time" in str(described))
+    times = not_empty(name for name, described in schema["properties"].items() if "date-time" in str(described))
     assert all(thing[name] is None or TIME.fullmatch(thing[name]) for name in times)
     assert datetime.fromisoformat(thing["created_at"]) <= datetime.now(UTC)
 
@@ -113,10 +113,10 @@ async def test_an_invalid_id_in_a_path_is_refused(client: Client, resource: Reso
 @needs("items")
 async def test_an_unknown_id_is_not_found(client: Client, resource: Resource) -> None:
     whole = isinstance((await resource.make(client))["id"], int)
-    nobody: list[object] = [2**31, 2**63 - 1] if whole else [uuid4()]
+    anonymous: list[object] = [2**31, 2**63 - 1] if whole else [uuid4()]
     for verb, method, _ in await resource.items(client):
         body = await resource.valid(client, verb) if verb in ("replace", "update") else None
-        for part in nobody:
+        for part in anonymous:
             answer = await client.request(method, f"{resource.path}{part}", json=body)
             assert answer.status_code == 404
 

@@ -134,9 +134,9 @@ async def test_an_unreachable_database_is_reported_without_its_password(
 async def test_without_input_the_program_names_the_variables(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def nobody(_: str) -> str:
+    def anonymous(_: str) -> str:
         raise EOFError
 
-    monkeypatch.setattr("builtins.input", nobody)
+    monkeypatch.setattr("builtins.input", anonymous)
     assert "SUPERUSER_USERNAME" in str(await run())
     assert await made_by(database) == []

@@ -18,6 +18,7 @@ from kit import (
     Database,
     Id,
     IfMatch,
+    JSONInteger,
     ListQuery,
     Many,
     Name,
@@ -30,7 +31,6 @@ from kit import (
     Session,
     Stamped,
     Who,
-    Whole,
     allowing,
     create_many,
     found,
@@ -61,7 +61,7 @@ class Invoice(InvoiceBase, LibraryEntity, table=True):
 
 class LineBase(SQLModel):
     text: Name = Field(max_length=50)
-    amount: Whole = Field(ge=1, le=1_000_000)
+    amount: JSONInteger = Field(ge=1, le=1_000_000)
 
 
 class Line(LineBase, LibraryEntity, table=True):
@@ -365,7 +365,7 @@ class TagQuery(ListQuery):
 class TaggingCreate(Body):
     book_id: Reference
     tag_id: Reference
-    weight: Whole = Field(default=1, ge=1, le=9)
+    weight: JSONInteger = Field(default=1, ge=1, le=9)
 
 
 class TaggingRead(Stamped, Read):

@@ -27,6 +27,7 @@ from kit import (
     Id,
     Ids,
     IfMatch,
+    JSONInteger,
     ListQuery,
     Many,
     Money,
@@ -46,7 +47,6 @@ from kit import (
     UUIDEntity,
     UUIDRead,
     Who,
-    Whole,
     allowing,
     change_many,
     create_many,
@@ -159,8 +159,8 @@ async def delete_shelf(shelf_id: Id, session: Session, matching: IfMatch) -> Non
 class BookBase(SQLModel):
     title: Name = Field(max_length=100, schema_extra={"examples": ["Emma"]})
     author: Name = Field(max_length=100, schema_extra={"examples": ["Jane Austen"]})
-    year: Whole | None = Field(default=None, ge=0, le=10_000, schema_extra={"examples": [1815]})
-    copies: Whole = Field(default=0, ge=0, le=MAX_COPIES, schema_extra={"examples": [3]})
+    year: JSONInteger | None = Field(default=None, ge=0, le=10_000, schema_extra={"examples": [1815]})
+    copies: JSONInteger = Field(default=0, ge=0, le=MAX_COPIES, schema_extra={"examples": [3]})
     shelf_id: Reference | None = Field(
         default=None,
         foreign_key="kit_shelf.id",

@@ -13,11 +13,11 @@ from kit.database.engines import Pool
 from tests import people
 from tests.engines import Client, url_for
 from tests.kit import accounts
-from tests.kit.probes import PATIENCE, at_commit, execute
+from tests.kit.probes import TIMEOUT_SECONDS, at_commit, execute
 from tests.kit.service import FAST_PATH, clear, client_of, create_runtime, create_service, create_tables, join
 from tests.people import NewPerson
 
-PATIENT = Pool(timeout=PATIENCE)
+PATIENT_POOL = Pool(timeout=TIMEOUT_SECONDS)
 """A long pool timeout: on a busy machine fifty writers wait for SQLite's only writing connection."""
 
 
@@ -47,7 +47,7 @@ async def library_url(new_database: Any) -> str:
 @pytest.fixture(scope="session")
 async def app(library_url: str) -> AsyncIterator[Service]:
     """The bookshop without authentication, once for all tests of an engine."""
-    app = create_service(create_runtime(Database(url_for(library_url), PATIENT)))
+    app = create_service(create_runtime(Database(url_for(library_url), PATIENT_POOL)))
     async with app.router.lifespan_context(app):
         yield app
 
@@ -55,7 +55,7 @@ async def app(library_url: str) -> AsyncIterator[Service]:
 @pytest.fixture(scope="session")
 async def app_with_auth(library_url: str) -> AsyncIterator[Service]:
     """The bookshop with authentication."""
-    app = create_service(create_runtime(Database(url_for(library_url), PATIENT), auth=True))
+    app = create_service(create_runtime(Database(url_for(library_url), PATIENT_POOL), auth=True))
     async with app.router.lifespan_context(app):
         yield app
 
@@ -95,7 +95,7 @@ def new_person(guarded: Service) -> NewPerson:
     return partial(join, guarded)
 
 
-nobody, boss, natasha, steve = people.nobody, people.boss, people.natasha, people.steve
+anonymous, superuser, natasha, steve = people.anonymous, people.superuser, people.natasha, people.steve
 
 
 @pytest.fixture

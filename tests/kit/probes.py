@@ -13,7 +13,7 @@ from kit import Database
 from tests.engines import Client
 
 Json = dict[str, Any]
-PATIENCE = 20
+TIMEOUT_SECONDS = 20
 """The timeout of waiting tests, in seconds."""
 SHELF = {"name": "Poetry", "room": "Reading room"}
 BOOK = {"title": "Emma", "author": "Jane Austen"}
@@ -56,7 +56,7 @@ def having(thing: Any, **attributes: Any) -> Iterator[None]:
 
 async def until(happens: Callable[[], Awaitable[Any] | bool]) -> None:
     """Poll until a condition holds."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while not (await it if inspect.isawaitable(it := happens()) else it):  # noqa: ASYNC110  no event comes from there
             await asyncio.sleep(0.01)
 

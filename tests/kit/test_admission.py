@@ -17,7 +17,7 @@ from kit.http.problems import Problem
 from kit.server import admission
 from kit.server.admission import Admission
 from tests.engines import Client
-from tests.kit.probes import PATIENCE
+from tests.kit.probes import TIMEOUT_SECONDS
 
 LIMIT = 2
 
@@ -46,7 +46,7 @@ class House:
     async def enter(self, number: int = 1) -> list["asyncio.Task[Response]"]:
         """Start requests, and wait until they are admitted."""
         tasks = [self.ask() for _ in range(number)]
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             for _ in tasks:
                 await self.inside.entered.acquire()
         return tasks
@@ -54,7 +54,7 @@ class House:
     async def wait(self, number: int) -> list["asyncio.Task[Response]"]:
         """Start requests, and wait until they are waiting."""
         tasks, before = [self.ask() for _ in range(number)], self.door.places.requests.waiting
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while self.door.places.requests.waiting < before + number:  # noqa: ASYNC110  it tells nobody
                 await asyncio.sleep(0)
         return tasks
@@ -69,7 +69,7 @@ class House:
 
 @pytest.fixture
 async def house(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
-    monkeypatch.setattr(admission, "MAX_WAIT_SECONDS", PATIENCE)
+    monkeypatch.setattr(admission, "MAX_WAIT_SECONDS", TIMEOUT_SECONDS)
     inside = Inside()
     door = Admission(with_id(inside), LIMIT)
     async with asking(with_id(door)) as client:
@@ -102,7 +102,7 @@ def assert_refused(answer: Response) -> None:
 
 async def test_a_request_is_refused_at_once_if_all_places_and_the_queue_are_full(house: House) -> None:
     inside, waiting = await house.enter(LIMIT), await house.wait(LIMIT)
-    assert_refused(await asyncio.wait_for(house.ask(), PATIENCE / 2))  # while the others are still waiting
+    assert_refused(await asyncio.wait_for(house.ask(), TIMEOUT_SECONDS / 2))  # while the others are still waiting
     assert not any(task.done() for task in (*inside, *waiting))
     house.let_go(2 * LIMIT)
     assert {(await task).status_code for task in (*inside, *waiting)} == {200}
@@ -111,7 +111,7 @@ async def test_a_request_is_refused_at_once_if_all_places_and_the_queue_are_full
 async def test_a_waiting_request_is_served_when_a_place_is_free(house: House) -> None:
     inside, (waiting, *_) = await house.enter(LIMIT), await house.wait(1)
     house.let_go()
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         await house.inside.entered.acquire()
     assert house.door.places.requests.waiting == 0
     house.let_go(LIMIT)
@@ -208,7 +208,7 @@ class Upload:
         self.arriving.put_nowait({"type": "http.disconnect"})
 
     async def answer(self) -> tuple[int, bytes]:
-        await asyncio.wait_for(self.task, PATIENCE)
+        await asyncio.wait_for(self.task, TIMEOUT_SECONDS)
         return self.sent[0]["status"], self.sent[1]["body"]
 
 
@@ -248,7 +248,7 @@ async def test_a_body_that_is_too_slow_is_a_408(quick_door: Admission, read_ahea
         assert (status, b'"urn:problem:request-timeout"' in problem) == (408, True)
     else:
         with pytest.raises(Problem, match="bytes per second"):  # in the handler, whose application answers it
-            await asyncio.wait_for(slow.task, PATIENCE)
+            await asyncio.wait_for(slow.task, TIMEOUT_SECONDS)
     assert quick_door.places.requests.free == 1
 
 
@@ -256,7 +256,7 @@ async def test_who_leaves_before_the_end_of_the_body_is_not_served(quick_door: A
     leaving = Upload(quick_door)
     leaving.arrive(1)
     leaving.leave()
-    await asyncio.wait_for(leaving.task, PATIENCE)
+    await asyncio.wait_for(leaving.task, TIMEOUT_SECONDS)
     assert leaving.sent == []
 
 
@@ -284,7 +284,7 @@ async def test_a_body_that_is_announced_as_long_is_left_to_the_handler(quick_doo
 async def test_while_others_wait_the_greedy_caller_is_told_so_by_a_429(house: House) -> None:
     inside, waiting = await house.enter(LIMIT), await house.wait(LIMIT)
     other = Upload(house.door, "10.0.0.9", content_length="0")
-    refused = await asyncio.wait_for(waiting.pop(), PATIENCE)
+    refused = await asyncio.wait_for(waiting.pop(), TIMEOUT_SECONDS)
     assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
     house.let_go(2 * LIMIT)
     assert (await other.answer())[0] == 200

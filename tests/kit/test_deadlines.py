@@ -17,7 +17,7 @@ from kit.database.sessions import WriteSession
 from kit.operations import unit_of_work
 from tests.engines import Client, on_postgresql, on_sqlite
 from tests.kit.bookshop import Shelf
-from tests.kit.probes import BOOK, PATIENCE, SHELF, at_commit, having, new_shelf, read
+from tests.kit.probes import BOOK, SHELF, TIMEOUT_SECONDS, at_commit, having, new_shelf, read
 from tests.kit.service import client_of, create_runtime, create_service
 
 SOON, SHORT = 0.3, 1.0
@@ -90,7 +90,7 @@ async def test_past_the_deadline_the_response_is_a_504_and_nothing_is_stored(
     service: Service, probed: Client, database: Database, method: str
 ) -> None:
     with having(service.runtime, request_timeout=SOON):
-        answer = await asyncio.wait_for(probed.request(method, "/probes/held"), PATIENCE)
+        answer = await asyncio.wait_for(probed.request(method, "/probes/held"), TIMEOUT_SECONDS)
     assert answer.status_code == 504
     assert answer.json()["type"] == "urn:problem:timeout"
     assert ended.is_set()
@@ -137,7 +137,7 @@ async def test_the_outcome_of_a_commit_that_takes_too_long_is_unknown(
     probed: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(unit_of_work, "COMMIT_TIMEOUT", SOON)
-    slow_down(database, monkeypatch, PATIENCE)
+    slow_down(database, monkeypatch, TIMEOUT_SECONDS)
     answer = await probed.post("/shelves/", json=SHELF)
     assert (answer.status_code, answer.json()["outcome"]) == (503, "unknown")
     assert answer.headers["Retry-After"] == "1"
@@ -149,7 +149,7 @@ async def test_a_commit_that_the_server_does_not_finish_is_cancelled(
     probed: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(unit_of_work, "COMMIT_TIMEOUT", SOON)
-    async with at_commit(database, "kit_book", f"pg_sleep({PATIENCE})"):
+    async with at_commit(database, "kit_book", f"pg_sleep({TIMEOUT_SECONDS})"):
         answer = await probed.post("/books/", json=BOOK)
         assert (answer.status_code, answer.json()["outcome"]) == (503, "unknown")
         assert checked_out(database) == 0
@@ -176,7 +176,7 @@ class Caller:
         """The status of the response."""
         headers = [(b"content-type", b"application/json"), (b"idempotency-key", b"key-1")]
         scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": headers}
-        await asyncio.wait_for(service(scope, self.receive, self.send), PATIENCE)
+        await asyncio.wait_for(service(scope, self.receive, self.send), TIMEOUT_SECONDS)
         return self.statuses[0]
 
 
@@ -192,7 +192,7 @@ async def test_a_read_of_a_disconnected_client_ends(
 ) -> None:
     caller = Caller()
     asking = asyncio.create_task(caller.calls(service, "GET", "/probes/held"))
-    await asyncio.wait_for(entered.wait(), PATIENCE)
+    await asyncio.wait_for(entered.wait(), TIMEOUT_SECONDS)
     caller.leaves.set()
     assert await asking == 499
     assert ended.is_set()
@@ -205,8 +205,8 @@ async def test_a_read_of_a_connected_client_is_answered(service: Service, probed
     caller = Caller(body=b"nobody looks at it", more=True)
     caller.sent *= 2
     asking = asyncio.create_task(caller.calls(service, "GET", "/probes/held"))
-    await asyncio.wait_for(entered.wait(), PATIENCE)
-    await asyncio.wait_for(caller.is_heard_out.wait(), PATIENCE)
+    await asyncio.wait_for(entered.wait(), TIMEOUT_SECONDS)
+    await asyncio.wait_for(caller.is_heard_out.wait(), TIMEOUT_SECONDS)
     held.set()
     assert await asking == 204
 
@@ -215,7 +215,7 @@ async def test_a_read_of_a_connected_client_is_answered(service: Service, probed
 async def test_a_write_of_a_disconnected_client_is_executed_to_its_end(service: Service, probed: Client) -> None:
     caller = Caller()
     asking = asyncio.create_task(caller.calls(service, "POST", "/probes/held"))
-    await asyncio.wait_for(entered.wait(), PATIENCE)
+    await asyncio.wait_for(entered.wait(), TIMEOUT_SECONDS)
     caller.leaves.set()
     await asyncio.sleep(0.05)  # time in which a disconnect could be noticed
     held.set()

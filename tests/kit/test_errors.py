@@ -30,7 +30,7 @@ from kit.database.errors import FAILURES, TABLE, Fault, code_of, explained, mean
 from kit.operations import unit_of_work
 from tests.engines import MEMORY, on_postgresql
 from tests.kit.bookshop import Book
-from tests.kit.probes import PATIENCE, blocked, execute, new_book, until, value_of
+from tests.kit.probes import TIMEOUT_SECONDS, blocked, execute, new_book, until, value_of
 from tests.kit.service import client_of, create_runtime, create_service
 
 SOON = 0.05
@@ -300,7 +300,7 @@ async def lose_the_connection_during_its_setup(place: Place) -> None:
 
 async def terminate(database: Database, number: int) -> None:
     """Terminate the PostgreSQL backend with this process id."""
-    assert await value_of(database, f"SELECT pg_terminate_backend({number}, {PATIENCE * 1000})")
+    assert await value_of(database, f"SELECT pg_terminate_backend({number}, {TIMEOUT_SECONDS * 1000})")
 
 
 @raises("08", "lost")
@@ -325,7 +325,7 @@ async def connect_during_a_shutdown(place: Place) -> None:
     os.kill(server.get_pid(), signal.SIGTERM)  # it ends after its last session
     url = make_url(server.get_uri()).set(drivername="postgresql+asyncpg")
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while True:  # it does not report when it has received the signal
                 await execute(place.another(url), "SELECT 1")
     finally:
@@ -381,7 +381,7 @@ async def write_a_stale_version(place: Place) -> None:
 
 @raises("57014", "timeout")
 async def exceed_the_statement_timeout(place: Place) -> None:
-    await execute(place.another(statement_timeout=SOON), f"SELECT pg_sleep({PATIENCE})")
+    await execute(place.another(statement_timeout=SOON), f"SELECT pg_sleep({TIMEOUT_SECONDS})")
 
 
 @raises("SQLITE_INTERRUPT", "timeout")

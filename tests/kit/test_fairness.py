@@ -17,7 +17,7 @@ from kit.auth import authentication
 from kit.database.engines import Pool
 from kit.http.fairness import CURRENT_CALLER, Caller, FairPool, FairSemaphore, caller_of
 from tests.engines import url_for
-from tests.kit.probes import PATIENCE
+from tests.kit.probes import TIMEOUT_SECONDS
 
 
 def scope_of(client: str | None, *headers: tuple[bytes, bytes]) -> dict[str, Any]:
@@ -53,7 +53,7 @@ class Crowd:
     def __init__(self, limit: int, max_waiting: int) -> None:
         self.places, self.served = FairSemaphore(limit, max_waiting), list[Caller]()
 
-    async def wait(self, caller: Caller, number: int, seconds: float = PATIENCE) -> list["asyncio.Task[bool]"]:
+    async def wait(self, caller: Caller, number: int, seconds: float = TIMEOUT_SECONDS) -> list["asyncio.Task[bool]"]:
         tasks = [asyncio.create_task(self.enter(caller, seconds)) for _ in range(number)]
         await asyncio.sleep(0)
         return tasks
@@ -130,7 +130,7 @@ async def test_who_leaves_gives_back_the_place_that_it_was_just_given() -> None:
     gone.cancel()
     crowd.places.release("only")
     leaving.cancel()
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         assert await staying
     assert (crowd.places.free, crowd.places.waiting) == (0, 0)
 
@@ -213,13 +213,13 @@ async def test_a_failed_reconnection_gives_back_its_place(pooled: AsyncEngine, m
         assert turns_of(pooled).free == 0
 
 
-async def nobody(*_: object) -> None:
+async def anonymous(*_: object) -> None:
     return None
 
 
 def test_a_bounded_number_of_credentials_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(authentication, "MAX_KNOWN", 2)
-    authenticator = Authenticator(True, Tokens([b"k" * 32], "test", timedelta(minutes=1)), nobody)
+    authenticator = Authenticator(True, Tokens([b"k" * 32], "test", timedelta(minutes=1)), anonymous)
     for number in range(1, 4):
         authenticator._note(b"Bearer %d" % number, Principal(number))
     authenticator._note(b"Bearer 2", None)

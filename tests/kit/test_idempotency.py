@@ -22,8 +22,8 @@ from tests.engines import Client, on_postgresql
 from tests.kit.bookshop import Book, Shelf
 from tests.kit.probes import (
     BOOK,
-    PATIENCE,
     SHELF,
+    TIMEOUT_SECONDS,
     Json,
     blocked,
     execute,
@@ -385,7 +385,7 @@ async def test_concurrent_requests_with_different_keys_do_not_wait(client: Clien
 @pytest.mark.usefixtures("short_wait")
 async def test_a_second_request_during_the_first_is_a_409_in_flight(probed: Client) -> None:
     running = asyncio.create_task(post(probed, "/probes/held"))
-    await asyncio.wait_for(entered.wait(), PATIENCE)
+    await asyncio.wait_for(entered.wait(), TIMEOUT_SECONDS)
     assert_in_flight(await post(probed, "/probes/held"))
     held.set()
     first = await running
@@ -396,9 +396,9 @@ async def test_a_second_request_during_the_first_is_a_409_in_flight(probed: Clie
 async def test_a_second_request_gets_the_response_of_the_first_in_time(
     probed: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(idempotency, "MAX_WAIT_SECONDS", PATIENCE)
+    monkeypatch.setattr(idempotency, "MAX_WAIT_SECONDS", TIMEOUT_SECONDS)
     running = asyncio.create_task(post(probed, "/probes/held"))
-    await asyncio.wait_for(entered.wait(), PATIENCE)
+    await asyncio.wait_for(entered.wait(), TIMEOUT_SECONDS)
     waiting = asyncio.create_task(post(probed, "/probes/held"))
     held.set()
     assert_same(await waiting, await running)
@@ -407,7 +407,7 @@ async def test_a_second_request_gets_the_response_of_the_first_in_time(
 @pytest.mark.usefixtures("short_wait")
 async def test_a_cancelled_first_request_releases_its_key(probed: Client, database: Database) -> None:
     running = asyncio.create_task(post(probed, "/probes/held"))
-    await asyncio.wait_for(entered.wait(), PATIENCE)
+    await asyncio.wait_for(entered.wait(), TIMEOUT_SECONDS)
     running.cancel()
     await asyncio.wait([running])
     held.set()
@@ -466,13 +466,13 @@ async def test_a_second_request_during_one_of_another_process_is_a_409_in_flight
 async def test_another_process_may_claim_a_key_released_by_a_rollback(
     probed: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(idempotency, "MAX_WAIT_SECONDS", PATIENCE)
+    monkeypatch.setattr(idempotency, "MAX_WAIT_SECONDS", TIMEOUT_SECONDS)
     held.set()
     row = await only_claimed(probed, database, "/probes/given-up")
     held.clear()
     entered.clear()
     giving = asyncio.create_task(post(probed, "/probes/given-up"))
-    await asyncio.wait_for(entered.wait(), PATIENCE)
+    await asyncio.wait_for(entered.wait(), TIMEOUT_SECONDS)
     async with database.writer.connect() as connection:
         await connection.execute(insert(StoredAnswer).values(row))
         held.set()
@@ -513,7 +513,7 @@ async def test_a_handler_that_released_its_key_does_not_overwrite_the_response_o
 async def test_the_response_of_another_process_is_replayed_in_time(
     client: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(idempotency, "MAX_WAIT_SECONDS", PATIENCE)
+    monkeypatch.setattr(idempotency, "MAX_WAIT_SECONDS", TIMEOUT_SECONDS)
     async with claimed_elsewhere(client, database) as connection:
         waiting = asyncio.create_task(post(client, "/books/", json=BOOK))
         await until(lambda: blocked(database))
@@ -578,7 +578,7 @@ async def test_locked_expired_keys_are_skipped(client: Client, database: Databas
     await store_expired(database, 2)
     async with database.writer.connect() as other:
         await other.execute(delete(StoredAnswer).where(col(StoredAnswer.id) == bytes([0])))
-        answer = await asyncio.wait_for(post(client, "/books/", json=BOOK), PATIENCE)
+        answer = await asyncio.wait_for(post(client, "/books/", json=BOOK), TIMEOUT_SECONDS)
         assert answer.status_code == 201
         assert await expired(database) == 1
         await other.rollback()

@@ -18,7 +18,7 @@ from kit import Database, LoginLimits, Service
 from tests.engines import url_of
 from tests.kit.logins import PASSWORD, with_logins
 from tests.kit.service import client_of
-from tests.live import PATIENCE, free_port, serving
+from tests.live import TIMEOUT_SECONDS, free_port, serving
 
 WRONG = "wrong password"
 SERVE = "tests.kit.logins:serve"
@@ -120,11 +120,11 @@ async def redis(folder: Path) -> AsyncIterator[tuple[str, subprocess.Popen[bytes
         yield f"redis://127.0.0.1:{port}", process
     finally:
         process.terminate()
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT_SECONDS)
 
 
 async def until_it_listens(port: int) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -161,7 +161,7 @@ async def test_without_its_redis_the_service_refuses_every_login(database: Datab
     async with redis(tmp_path) as (there, process), counting_in(database, there) as app:
         assert await statuses(app, "natasha", WRONG, PASSWORD) == [401, 204]
         process.terminate()
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT_SECONDS)
         answer = await log_in(app, "natasha", PASSWORD)
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
         assert answer.json()["type"] == "urn:problem:unavailable"

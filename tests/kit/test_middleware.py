@@ -24,9 +24,9 @@ async def served(*, auth: bool = False, **layers: Any) -> AsyncIterator[Client]:
         yield client
 
 
-async def test_cors_is_off_by_default(nobody: Client) -> None:
-    answer = await nobody.get("/docs", headers={"Origin": ORIGIN})
-    preflight = await nobody.options("/books/", headers=asking())
+async def test_cors_is_off_by_default(anonymous: Client) -> None:
+    answer = await anonymous.get("/docs", headers={"Origin": ORIGIN})
+    preflight = await anonymous.options("/books/", headers=asking())
     assert preflight.status_code == 405
     for one in (answer, preflight):
         assert [name for name in one.headers if name.startswith("access-control-")] == []

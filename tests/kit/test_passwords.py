@@ -14,7 +14,7 @@ from kit import Database, Password, Problem, allowing, hashed, verified
 from kit.auth import passwords
 from kit.http.fairness import CURRENT_CALLER
 from tests.engines import Client
-from tests.kit.probes import PATIENCE, new_book
+from tests.kit.probes import TIMEOUT_SECONDS, new_book
 from tests.kit.service import client_of, create_runtime, create_service
 
 SECRET = "Zq9-swordfish"  # noqa: S105  to be looked for
@@ -29,14 +29,14 @@ class BlockingHasher:
     def hash(self, password: str) -> str:
         self.threads.add(threading.current_thread().name)
         self.started.set()
-        assert self.released.wait(PATIENCE)
+        assert self.released.wait(TIMEOUT_SECONDS)
         return f"$argon2id${len(password)}"
 
     def verify_and_update(self, password: str, _known: str) -> tuple[bool, None]:
         return bool(self.hash(password)), None
 
     async def has_started(self) -> None:
-        assert await asyncio.to_thread(self.started.wait, PATIENCE)
+        assert await asyncio.to_thread(self.started.wait, TIMEOUT_SECONDS)
 
 
 @pytest.fixture

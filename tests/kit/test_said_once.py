@@ -256,10 +256,10 @@ def test_a_table_is_completed_by_the_class_that_declares_it() -> None:
     complete_mapped_table(SimpleNamespace(inherits=object()), Entity)
 
 
-class Shown(Read):
+class BoundsRead(Read):
     name: str = Field(max_length=5)
 
 
 def test_the_schema_of_what_is_read_may_be_that_of_its_input() -> None:
-    schema = Shown.model_json_schema(mode="validation")
+    schema = BoundsRead.model_json_schema(mode="validation")
     assert schema["properties"]["name"]["maxLength"] == 5

@@ -14,7 +14,7 @@ from fastapi import APIRouter
 from kit import Database, Service, Shutdown, allowing
 from kit.server import shutdown
 from tests.engines import Client
-from tests.kit.probes import PATIENCE, new_book, until
+from tests.kit.probes import TIMEOUT_SECONDS, new_book, until
 from tests.kit.service import client_of, create_runtime, create_service
 
 router = APIRouter(prefix="/probes", tags=["probes"], route_class=allowing())
@@ -116,7 +116,7 @@ async def test_after_sigint_it_does_not_wait_for_a_load_balancer(
     server: uvicorn.Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutdown, "CLOSE_SECONDS", 0)
-    Shutdown(delay=10 * PATIENCE, timeout=1).listen()
+    Shutdown(delay=10 * TIMEOUT_SECONDS, timeout=1).listen()
     os.kill(os.getpid(), signal.SIGINT)
     await until(lambda: server.should_exit)
     assert not server.force_exit
@@ -124,7 +124,7 @@ async def test_after_sigint_it_does_not_wait_for_a_load_balancer(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_second_signal_stops_it_at_once(server: uvicorn.Server, number: int) -> None:
-    stopping = Shutdown(delay=10 * PATIENCE, timeout=1)
+    stopping = Shutdown(delay=10 * TIMEOUT_SECONDS, timeout=1)
     stopping.listen()
     os.kill(os.getpid(), signal.SIGTERM)
     await until(lambda: stopping.has_begun)
@@ -151,7 +151,7 @@ async def test_the_handler_of_another_server_is_called_too(number: signal.Signal
     def hear(number: int, _: object) -> None:
         heard.append(number)
 
-    stopping = Shutdown(delay=10 * PATIENCE, timeout=0)
+    stopping = Shutdown(delay=10 * TIMEOUT_SECONDS, timeout=0)
     with handling({signal.SIGTERM: hear, signal.SIGINT: hear}):
         assert stopping.listen()
         assert not stopping.has_begun

@@ -49,7 +49,7 @@ async def database(plain: Database, fast_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def apart(plain: Database, fast_url: str) -> AsyncIterator[Database]:
+async def unshared(plain: Database, fast_url: str) -> AsyncIterator[Database]:
     """The same database with shortcuts, without coalescing and group commit."""
     database = opened(fast_url)
     use_fast_sessions(database, coalesce=False, group=False, without=frozenset())
@@ -58,8 +58,8 @@ async def apart(plain: Database, fast_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def past(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The statements that were executed past SQLAlchemy."""
+def direct_sql(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The statements that the driver executed without SQLAlchemy."""
     seen: list[str] = []
     read_on, insert = driver.read_on, driver.insert
 

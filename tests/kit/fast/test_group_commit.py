@@ -284,14 +284,14 @@ async def test_a_statement_after_the_insert_removes_its_row_from_the_batch(stage
     assert await stored(plain) == ["a", "b", "c"]
 
 
-async def test_without_group_commit_each_row_has_its_transaction(apart: Database, past: list[str]) -> None:
-    await asyncio.gather(*(post(apart, make) for make in notes(*"abcd")))
-    assert len(past) == 4
-    assert await stored(apart) == ["a", "b", "c", "d"]
+async def test_without_group_commit_each_row_has_its_transaction(unshared: Database, direct_sql: list[str]) -> None:
+    await asyncio.gather(*(post(unshared, make) for make in notes(*"abcd")))
+    assert len(direct_sql) == 4
+    assert await stored(unshared) == ["a", "b", "c", "d"]
 
 
 async def test_a_connection_that_cannot_be_rolled_back_is_not_reused(
-    apart: Database, monkeypatch: pytest.MonkeyPatch
+    unshared: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     control, commands = driver.control, []
 
@@ -302,15 +302,15 @@ async def test_a_connection_that_cannot_be_rolled_back_is_not_reused(
         await control(connection, command)
 
     monkeypatch.setattr(driver, "control", broken)
-    session = apart.write()
+    session = unshared.write()
     session.add(note("a"))
     await session.prepare_commit()
     with pytest.raises(ConnectionResetError):
         await session.close()
     assert commands[-1] == "ROLLBACK"
-    assert checked_out(apart) == 0
+    assert checked_out(unshared) == 0
     monkeypatch.undo()
-    assert await stored(apart) == []
+    assert await stored(unshared) == []
 
 
 async def test_an_insert_is_compiled_once(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

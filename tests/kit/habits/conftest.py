@@ -33,13 +33,13 @@ from tests.kit.habits.items import REGISTRY, TABLES, HabitItem
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 TOKENS = Tokens([SECRET], "habits", timedelta(minutes=5))
-BOSS, MEMBER, OTHER = 1, 2, 3
+SUPERUSER_ID, MEMBER, OTHER = 1, 2, 3
 """The ids of users. The first one is a superuser."""
 Serve = Callable[..., Awaitable[httpx.AsyncClient]]
 
 
 async def find(_: HTTPConnection, claims: Claims) -> Principal:
-    return Principal(claims.user_id, frozenset({SUPERUSER} if claims.user_id == BOSS else ()))
+    return Principal(claims.user_id, frozenset({SUPERUSER} if claims.user_id == SUPERUSER_ID else ()))
 
 
 def bearer(user_id: int) -> dict[str, str]:

@@ -26,11 +26,11 @@ OWN = frozenset(
     }
 )
 """The routes of the kit that need no token."""
-BOSS, MEMBER = 1, 2
+SUPERUSER_ID, MEMBER = 1, 2
 
 
 async def find(_: HTTPConnection, claims: Claims) -> Principal:
-    return Principal(claims.user_id, frozenset({SUPERUSER} if claims.user_id == BOSS else ()))
+    return Principal(claims.user_id, frozenset({SUPERUSER} if claims.user_id == SUPERUSER_ID else ()))
 
 
 def small_service(

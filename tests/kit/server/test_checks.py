@@ -13,7 +13,7 @@ from sqlmodel import Field, SQLModel
 from starlette.routing import BaseRoute, Match
 
 from kit import Read, ReadSession, Service, Session, Who, allowing
-from tests.kit.server.small import BOSS, asking, bearer, small_service
+from tests.kit.server.small import SUPERUSER_ID, asking, bearer, small_service
 
 REGISTRY = registry()
 
@@ -278,7 +278,7 @@ async def test_a_route_that_is_added_by_a_decorator_is_checked_before_the_next_r
             return "late"
 
         assert (await client.get("/late")).status_code == 401
-        assert (await client.get("/late", headers=bearer(BOSS))).json() == "late"
+        assert (await client.get("/late", headers=bearer(SUPERUSER_ID))).json() == "late"
 
         @service.get("/later")
         async def later(session: Session) -> None: ...
@@ -379,7 +379,7 @@ async def test_an_annotation_that_cannot_be_resolved_is_accepted() -> None:
     router.add_api_route("/thing", answer, response_model=None)
     service = small_service(router)
     async with asking(service) as client:
-        assert (await client.get("/thing", headers=bearer(BOSS))).json() == {}
+        assert (await client.get("/thing", headers=bearer(SUPERUSER_ID))).json() == {}
 
 
 async def adds(session: ReadSession) -> None:
