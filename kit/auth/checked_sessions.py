@@ -8,8 +8,8 @@ from sqlalchemy import Connection, TextClause, UpdateBase, event
 from sqlalchemy.orm.util import identity_key
 from sqlmodel import Session
 
-from kit.auth.claims import Claim, Claims
 from kit.auth.owners import OwnershipError
+from kit.auth.requirements import Requirement, Requirements
 from kit.auth.reserved import keep_reserved_of
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.models.entities import Entity
@@ -100,7 +100,7 @@ class GuardedSession(CheckedSession):
 
     def __init__(self, *values: Any, **options: Any) -> None:
         super().__init__(*values, **options)
-        self.claims = Claims(self)
+        self.requirements = Requirements(self)
 
     @property
     def is_restricted(self) -> bool:
@@ -109,8 +109,8 @@ class GuardedSession(CheckedSession):
     def check_owner(self, *rows: object) -> None:
         """Raise a 403 if the session is restricted and one of these rows does not belong to the principal."""
         if self.is_restricted:
-            self.claims.forget()
-            self.claims.check(self.claims.of_rows(rows, is_final=True), self.trusted_connection)
+            self.requirements.forget()
+            self.requirements.check(self.requirements.of_rows(rows, is_final=True), self.trusted_connection)
 
     def check_writes(self, *rows: object) -> None:
         """Check rows as before a flush, for code that stores new rows without a flush."""
@@ -122,7 +122,7 @@ class GuardedSession(CheckedSession):
         """Whether columns of a row are new or changed; collections of other rows do not count."""
         return self.is_modified(row, include_collections=False)
 
-    def pending_ids(self) -> Iterator[Claim]:
+    def pending_ids(self) -> Iterator[Requirement]:
         """The new rows with ids, to which other rows may refer. Each of them is checked separately."""
         for row in self.new:
             # If the session has a row with this id, and deletes it, the new row replaces it by an UPDATE.

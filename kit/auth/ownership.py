@@ -4,9 +4,12 @@ An entity names in `belongs_to` the foreign key that leads to its owner: to a us
 (`InvoiceLine.belongs_to = "invoice_id"`, `Invoice.belongs_to = "owner_id"`). A row may have no owner.
 
 `RESTRICTED_WRITES` in a session's `info`: a change of a row that does not belong to the principal is a 403. A flush is
-checked by what the rows refer to, before and after the change (`claims`, `links`); an INSERT, UPDATE or DELETE by its
-values, or the rows that its WHERE finds (`restricted_writes`). `RESTRICTED_READS`: each statement finds only rows that
-belong to the principal (`restricted_reads`). A superuser is not restricted.
+checked by what the rows refer to, before and after the change (`requirements`, `links`); an INSERT, UPDATE or DELETE by
+its values, or the rows that its WHERE finds (`restricted_writes`).
+
+`RESTRICTED_READS`: each statement finds only rows that belong to the principal (`restricted_reads`).
+
+A superuser is not restricted.
 
 Not checked are functions of the database, views, hints, custom operators, rows that the database changes by
 `ON DELETE`, tables that are not entities, and changes by later listeners to `before_flush` or `before_update`.
@@ -91,7 +94,7 @@ def check_new_row(row: Entity, *, is_restricted: bool) -> bool:
     return True
 
 
-# --- Flushes: claims are checked before the flush with as few queries as possible, and once more for each row when
+# --- Flushes: requirements are checked before the flush by few queries, and once more for each row when its
 # relationships have set its foreign keys.
 
 
@@ -108,7 +111,7 @@ def refuse_to_flush(session: Session, *_: object) -> None:
 
 @event.listens_for(GuardedSession, "detached_to_persistent")
 def remember_attached(session: GuardedSession, row: object) -> None:
-    session.claims.attached.add(inspect(row).key)
+    session.requirements.attached.add(inspect(row).key)
 
 
 @event.listens_for(GuardedSession, "before_flush")
@@ -124,11 +127,11 @@ def check_flush(session: GuardedSession, _: object, only: Collection[object] | N
 def check_rows(session: GuardedSession, changed: Collection[object], only: Collection[object] | None) -> None:
     """Check the rows of a flush, as far as their values are known before it."""
     touched, deleted = [*session.new, *session.dirty], session.deleted
-    session.claims.forget()
+    session.requirements.forget()
     if not only:
-        session.claims.true.update(session.pending_ids())
+        session.requirements.proved.update(session.pending_ids())
     written = [*changed, *deleted, *linked_rows(touched)]
-    session.claims.check(session.claims.of_rows(written, is_final=False), session.trusted_connection)
+    session.requirements.check(session.requirements.of_rows(written, is_final=False), session.trusted_connection)
     refuse_links(touched, deleted)
 
 
@@ -137,7 +140,7 @@ def check_rows(session: GuardedSession, changed: Collection[object], only: Colle
 def check_flushed_row(_: Mapper[Any], connection: Connection, row: Entity) -> None:
     session = object_session(row)
     if isinstance(session, GuardedSession) and session.is_restricted:
-        session.claims.check(session.claims.of_rows([row], is_final=True), lambda: connection)
+        session.requirements.check(session.requirements.of_rows([row], is_final=True), lambda: connection)
 
 
 @event.listens_for(Entity, "before_update", propagate=True)
@@ -151,7 +154,7 @@ def check_updated_row(mapper: Mapper[Any], connection: Connection, row: Entity) 
 def trust_inserted_row(_: Mapper[Any], connection: Connection, row: Entity) -> None:
     session = object_session(row)
     if isinstance(session, GuardedSession):
-        session.claims.true.add((type(row), row.id))
+        session.requirements.proved.add((type(row), row.id))
 
 
 # --- Statements

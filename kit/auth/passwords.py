@@ -34,13 +34,13 @@ queues: WeakKeyDictionary[asyncio.AbstractEventLoop, FairSemaphore] = WeakKeyDic
 """Of each event loop: one hash is made at a time, and the others wait."""
 
 
-def be_nice() -> None:
+def lower_priority() -> None:
     """Lower the priority of this thread: a hash occupies a core for 0.1 s, and requests should go first."""
     if sys.platform == "linux":  # pragma: no branch  elsewhere a thread has no priority of its own
         os.setpriority(os.PRIO_PROCESS, 0, 10)
 
 
-executor = ThreadPoolExecutor(1, "argon2", initializer=be_nice)
+executor = ThreadPoolExecutor(1, "argon2", initializer=lower_priority)
 
 
 def storable_secret(secret: SecretStr) -> SecretStr:
@@ -61,7 +61,7 @@ def prepared(password: str) -> str:
 
 async def hashed(password: SecretStr) -> str:
     """The argon2id hash of a password: 64 MiB and about 0.1 s, in a thread."""
-    return await beside("new", lambda: hasher.hash(prepared(password.get_secret_value())))
+    return await run_in_turn("new", lambda: hasher.hash(prepared(password.get_secret_value())))
 
 
 async def verified(password: str, known: str | None) -> tuple[bool, str | None]:
@@ -76,10 +76,10 @@ async def verified(password: str, known: str | None) -> tuple[bool, str | None]:
         except (UnicodeEncodeError, UnknownHashError):
             return False, None
 
-    return await beside("login", verify)
+    return await run_in_turn("login", verify)
 
 
-async def beside(lane: str, work: Callable[[], T]) -> T:
+async def run_in_turn(lane: str, work: Callable[[], T]) -> T:
     """Execute work in the thread. Raises a 503 if too many wait. Lanes, and the callers in each lane, take turns."""
     queue, turn = current_queue(), f"{lane} {CURRENT_CALLER.get()}"
     if not queue.take(turn) and not await queue.wait(turn, MAX_SECONDS):

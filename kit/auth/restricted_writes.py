@@ -27,9 +27,9 @@ from sqlalchemy.sql import visitors
 from sqlalchemy.sql.functions import FunctionElement
 
 from kit.auth.checked_sessions import RESTRICTED_READS, GuardedSession
-from kit.auth.claims import chunks
 from kit.auth.links import refuse_link_table
 from kit.auth.owners import OwnershipError, entity_of, is_own, not_the_owner, owned_parent, table_of
+from kit.auth.requirements import chunks
 from kit.auth.reserved import reserved_columns, reserved_for_superusers
 from kit.auth.restricted_reads import CHECKED, COMPILED, OWN_ROWS, RowsToChange, mark, parts_of, refuse_text
 from kit.models.entities import Entity
@@ -125,9 +125,9 @@ def check_insert(session: GuardedSession, entity: type[Entity], state: ORMExecut
     if changed:
         raise reserved_for_superusers(changed)
     if session.is_restricted:
-        claims = [(owned_parent(entity), row.get(str(entity.belongs_to))) for row in rows]
-        session.claims.forget()
-        session.claims.check(claims, session.trusted_connection)
+        requirements = [(owned_parent(entity), row.get(str(entity.belongs_to))) for row in rows]
+        session.requirements.forget()
+        session.requirements.check(requirements, session.trusted_connection)
 
 
 def inserted_rows(session: GuardedSession, entity: type[Entity], state: ORMExecuteState) -> Sequence[Mapping[str, Any]]:
@@ -224,7 +224,7 @@ def watched_values(session: GuardedSession, entity: type[Entity], ids: Collectio
     rows = table_of(entity)
     wanted = select(rows.c.id, *reserved_columns(entity)).where(is_own(entity) if session.is_restricted else true())
     found: dict[Any, Any] = {}
-    for some in chunks(ids):
-        for ident, *values in session.trusted_connection().execute(wanted.where(rows.c.id.in_(some))):
+    for chunk in chunks(ids):
+        for ident, *values in session.trusted_connection().execute(wanted.where(rows.c.id.in_(chunk))):
             found[ident] = values
     return found

@@ -20,7 +20,7 @@ UNDEFINED_TABLE, NO_SUCH_TABLE = "42P01", "no such table"
 """The SQLSTATE; and the beginning of SQLite's message, which has no error code of its own."""
 
 
-class Undone(Exception):  # noqa: N818  the request is run again, so nothing is wrong
+class RolledBack(Exception):  # noqa: N818  the request is run again, so nothing is wrong
     """A transaction that several requests shared was rolled back. `refused`: the database refused its COMMIT."""
 
     def __init__(self, *, refused: bool = False) -> None:
@@ -45,7 +45,7 @@ class OutOfRange(OverflowError):  # noqa: N818  named as `OverflowError`
 
 WITH_CODE = (DBAPIError, EmulatedDBAPIException, DriverFailure)
 """Exceptions that carry an error code of the database."""
-FAILURES = (*WITH_CODE, PoolTimeout, StaleDataError, Unreachable, OutOfRange, Undone)
+FAILURES = (*WITH_CODE, PoolTimeout, StaleDataError, Unreachable, OutOfRange, RolledBack)
 """The exceptions of a session when the database fails, refuses a statement, or is unavailable.
 
 A plain `OSError` or `OverflowError`, and a bare exception of `sqlite3` or `asyncpg`, are not among them: the code of a
@@ -63,7 +63,7 @@ def with_origin(failure: BaseException) -> Exception | None:
     return OutOfRange(text) if isinstance(failure, OverflowError) else None
 
 
-class Fault(NamedTuple):
+class KnownError(NamedTuple):
     """A row of the table.
 
     `codes` are SQLSTATEs or prefixes of them, names of SQLite's error codes, or names of exceptions.
@@ -76,37 +76,37 @@ class Fault(NamedTuple):
 
 TABLE = (
     # 503
-    Fault("pool exhausted", ("PoolTimeout",), "unavailable"),
-    Fault("lock timeout", ("55", "SQLITE_BUSY", "SQLITE_LOCKED"), "unavailable"),
-    Fault("disk full, out of memory", ("53", "SQLITE_FULL", "SQLITE_NOMEM"), "unavailable"),
-    Fault("input or output failed", ("58", "SQLITE_IOERR", "SQLITE_CANTOPEN"), "unavailable"),
-    Fault("no access, no such database", ("28", "3D", "57P04"), "unavailable"),
-    Fault("read-only file", ("SQLITE_READONLY",), "unavailable"),
+    KnownError("pool exhausted", ("PoolTimeout",), "unavailable"),
+    KnownError("lock timeout", ("55", "SQLITE_BUSY", "SQLITE_LOCKED"), "unavailable"),
+    KnownError("disk full, out of memory", ("53", "SQLITE_FULL", "SQLITE_NOMEM"), "unavailable"),
+    KnownError("input or output failed", ("58", "SQLITE_IOERR", "SQLITE_CANTOPEN"), "unavailable"),
+    KnownError("no access, no such database", ("28", "3D", "57P04"), "unavailable"),
+    KnownError("read-only file", ("SQLITE_READONLY",), "unavailable"),
     # 503, with an instruction for the operator
-    Fault("no such table", (UNDEFINED_TABLE,), "unready"),
+    KnownError("no such table", (UNDEFINED_TABLE,), "unready"),
     # retried for some seconds, on other connections; then 503
-    Fault("read-only server", ("25006",), "lost"),
-    Fault("refused, reset, no such host", ("OSError",), "lost"),
-    Fault("connection lost", ("08",), "lost"),
-    Fault("starting up, shutting down", ("57P",), "lost"),
-    Fault("too many clients", ("53300",), "lost"),
+    KnownError("read-only server", ("25006",), "lost"),
+    KnownError("refused, reset, no such host", ("OSError",), "lost"),
+    KnownError("connection lost", ("08",), "lost"),
+    KnownError("starting up, shutting down", ("57P",), "lost"),
+    KnownError("too many clients", ("53300",), "lost"),
     # the request is run again a few times; then 503 or 409
-    Fault("serialization", ("40001",), "again"),
-    Fault("deadlock", ("40P01",), "again"),
-    Fault("another version", ("StaleDataError",), "again"),
+    KnownError("serialization", ("40001",), "again"),
+    KnownError("deadlock", ("40P01",), "again"),
+    KnownError("another version", ("StaleDataError",), "again"),
     # 504
-    Fault("statement timeout", ("57014", "SQLITE_INTERRUPT"), "timeout"),
+    KnownError("statement timeout", ("57014", "SQLITE_INTERRUPT"), "timeout"),
     # 409
-    Fault("unique", ("23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"), "taken"),
-    Fault("foreign key", ("23503", "23001", "SQLITE_CONSTRAINT_FOREIGNKEY"), "reference"),
+    KnownError("unique", ("23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"), "taken"),
+    KnownError("foreign key", ("23503", "23001", "SQLITE_CONSTRAINT_FOREIGNKEY"), "reference"),
     # 422
-    Fault("not null", ("23502", "SQLITE_CONSTRAINT_NOTNULL"), "invalid"),
-    Fault("check", ("23514", "SQLITE_CONSTRAINT_CHECK"), "invalid"),
+    KnownError("not null", ("23502", "SQLITE_CONSTRAINT_NOTNULL"), "invalid"),
+    KnownError("check", ("23514", "SQLITE_CONSTRAINT_CHECK"), "invalid"),
     # 422, with a log line: the field lacks a bound
-    Fault("out of range", ("22", "OverflowError"), "unbounded"),
-    Fault("too large", ("54", "SQLITE_TOOBIG"), "unbounded"),
+    KnownError("out of range", ("22", "OverflowError"), "unbounded"),
+    KnownError("too large", ("54", "SQLITE_TOOBIG"), "unbounded"),
 )
-MEANINGS = {code: fault.meaning for fault in TABLE for code in fault.codes} | {Undone.__name__: "again"}
+MEANINGS = {code: fault.meaning for fault in TABLE for code in fault.codes} | {RolledBack.__name__: "again"}
 
 
 def meaning_of(failure: Exception) -> str | None:

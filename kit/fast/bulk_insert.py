@@ -14,7 +14,7 @@ from kit.models.entities import Entity
 SEQUENCES = table("sqlite_sequence", column("name"), column("seq"))
 
 
-async def insert_past_orm(session: Any, rows: Sequence[Entity]) -> bool:
+async def insert_without_orm(session: Any, rows: Sequence[Entity]) -> bool:
     """Store new rows of a `FastWriteSession` by one INSERT. Returns False if the ORM has to store them."""
     mapping = mapping_of(type(rows[0])) if rows and session.shortcuts.has_bulk else None
     if mapping is None or session.shortcuts.listeners.listen_to_insert(session.sync_session, mapping.entity):

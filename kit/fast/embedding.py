@@ -19,7 +19,7 @@ from kit.fast.selects import fetch
 from kit.models.entities import Entity
 from kit.models.reads import Read
 from kit.query.embedding import ListRelation, list_relation, next_name
-from kit.query.filters import among
+from kit.query.filters import is_in
 from kit.query.list_query import ListQuery
 from kit.query.related import first_limit, incomplete, order_fields
 
@@ -99,7 +99,7 @@ async def _related(
 
 def _select(relation: Relation, keys: Sequence[Any], limit: int | None) -> Select[Any]:
     there = getattr(relation.target, relation.there)
-    statement = _columns(relation).where(among(there, keys))
+    statement = _columns(relation).where(is_in(there, keys))
     if limit is None:
         return statement.order_by(*relation.ordering)
     return statement.order_by(there, *relation.ordering).limit(first_limit(keys, limit))

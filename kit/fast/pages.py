@@ -139,7 +139,7 @@ async def read_rows(
     limit, names = query.given.get("limit", MAX_LIMIT), projection.columns(order.fields)
     found = await _collect(engine, query, order, position, narrowed, names, limit + 1)
     rows = [dict(zip(names, row)) for row in found[:limit]]  # noqa: B905  equal lengths; the check takes time
-    cursor = order.cursor_behind(query.secret, rows[-1]) if len(found) > limit else None
+    cursor = order.cursor_after(query.secret, rows[-1]) if len(found) > limit else None
     for relation in projection.relations:
         await embed(engine, query, relation, rows)
     return SharedRows(rows, projection.viewer.show_all(rows), cursor, total)

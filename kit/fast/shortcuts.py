@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.orm import Session
 
 from kit.auth.ownership import RESTRICTED_READS
-from kit.fast.batches import Member
+from kit.fast.batches import BatchMember
 from kit.fast.coalescing import Coalescer
 from kit.fast.group_commit import GroupCommit
 from kit.fast.listeners import Listeners
@@ -41,7 +41,7 @@ class WriteShortcuts:
     ) -> None:
         self.engine, self.listeners = engine, Listeners(engine.sync_engine)
         self.group_commit = GroupCommit(engine.sync_engine) if group else None
-        self.transaction_for: Callable[[NewRow], SingleInsert | Member] = (
+        self.transaction_for: Callable[[NewRow], SingleInsert | BatchMember] = (
             self.group_commit.transaction_for if self.group_commit else self._own_transaction
         )
         """The transaction that stores a single new row: with `group` it may be shared."""

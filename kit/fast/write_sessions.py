@@ -16,8 +16,8 @@ from sqlalchemy.orm.attributes import instance_state
 from kit.auth.ownership import check_new_row
 from kit.database.databases import Database
 from kit.database.sessions import WriteSession
-from kit.fast.batches import Member
-from kit.fast.bulk_insert import insert_past_orm
+from kit.fast.batches import BatchMember
+from kit.fast.bulk_insert import insert_without_orm
 from kit.fast.deferred import close_at_once
 from kit.fast.locked_reads import LockingSession
 from kit.fast.mappings import EntityMapping, mapping_of
@@ -38,7 +38,7 @@ class FastWriteSession(LockingSession):
     """A `WriteSession` that stores new rows past the ORM."""
 
     sync_session_class = RevocableSession
-    single: SingleInsert | Member | None = None
+    single: SingleInsert | BatchMember | None = None
     """The transaction of the single insert, until it is committed or rolled back."""
     stored: tuple[Any, Mapping[str, Any]] | None = None
     """The row of the single insert, and its values when it was stored."""
@@ -82,7 +82,7 @@ class FastWriteSession(LockingSession):
         return True
 
     async def insert_all(self, rows: Sequence[Entity]) -> None:
-        if not await insert_past_orm(self, rows):
+        if not await insert_without_orm(self, rows):
             await super().insert_all(rows)
 
     async def check_new_rows(self, rows: Sequence[Entity]) -> None:

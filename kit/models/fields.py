@@ -71,7 +71,7 @@ def make_strict(model: type[BaseModel]) -> None:
     replace_types(model, strict_type)
 
 
-def show(model: type[BaseModel]) -> None:
+def use_response_forms(model: type[BaseModel]) -> None:
     """Make the fields of a response serialize values in the form that bodies accept."""
     replace_types(model, response_type)
 

@@ -19,7 +19,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 from sqlmodel import Field, SQLModel
 
-from kit.models.fields import show
+from kit.models.fields import use_response_forms
 from kit.models.privacy import hidden_fields, private_fields
 
 log = logging.getLogger("kit")
@@ -53,7 +53,7 @@ class Read(SQLModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
-        show(cls)
+        use_response_forms(cls)
 
     @classmethod
     def of(cls, row: object) -> Self:

@@ -22,12 +22,12 @@ class CommittingSend:
 
     def __init__(self, send: Send, session: ReadSession | WriteSession | None = None) -> None:
         self.send, self.session, self.is_complete = send, session, False
-        self.is_taken_over = self.goes_on = False
+        self.is_taken_over = self.continues = False
         """Whether `session` comes from a unit of work; whether a stream or background tasks use it afterwards."""
 
-    def take_over(self, session: WriteSession, *, goes_on: bool) -> None:
+    def take_over(self, session: WriteSession, *, continues: bool) -> None:
         """Take a session of a unit of work, which is committed when dependencies with `scope="function"` have ended."""
-        self.session, self.is_taken_over, self.goes_on = session, True, goes_on
+        self.session, self.is_taken_over, self.continues = session, True, continues
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.body" and not message.get("more_body", False):

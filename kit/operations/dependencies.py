@@ -75,16 +75,16 @@ async def commit_before_answer(connection: HTTPConnection) -> AsyncIterator[None
     commits the session of a unit of work that has such dependencies. The session of a generator is committed at its
     end: it may have begun to run.
     """
-    answer, goes_on = connection.scope[ANSWER], False
+    answer, continues = connection.scope[ANSWER], False
     try:
         yield
         unit, session = UNIT.get(), answer.session
         is_of_unit = unit is not None and session is unit.session
         if session is not None and not is_of_unit and not is_generator(connection.scope["endpoint"]):
             await commit_open_transaction(session)
-        goes_on = answer.goes_on
+        continues = answer.continues
     finally:
-        if answer.is_taken_over and not goes_on:
+        if answer.is_taken_over and not continues:
             await answer.session.close()
 
 

@@ -32,9 +32,9 @@ MAX_WAIT_SECONDS = 0.7
 """The longest wait for the first request with the same key, in seconds; then a 409."""
 MAX_REMOVED = 5
 """The number of expired rows that a request removes: more than it adds, so that they do not accumulate."""
-DECIDED = (404, 409)
+STORED_FAILURES = (404, 409)
 """Statuses of failures caused by the stored data, which are stored as first responses, like successes."""
-UNANSWERED, BROKEN_OFF = 0, 1
+UNANSWERED, INTERRUPTED = 0, 1
 """Statuses of a key without a response: the first request is running; or it has failed after its handler committed."""
 MAX_DELAY_SECONDS = 60
 """Seconds after the deadline of a request without a response after which its process must have ended."""
@@ -66,8 +66,8 @@ async def exclusive(key: IdempotencyKey) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(MAX_WAIT_SECONDS):
             await lock.acquire()
-    except TimeoutError as late:
-        raise _in_flight() from late
+    except TimeoutError as deadline_exceeded:
+        raise _in_flight() from deadline_exceeded
     try:
         yield
     finally:
@@ -115,16 +115,16 @@ async def _first_response(
         if not session.in_nested_transaction():
             return await _response_after_commit(request, session, key, failure)
         await savepoint.rollback()
-        return await _decided(request, failure)
+        return await _response_to_failure(request, failure)
     if session.in_nested_transaction():
         await savepoint.commit()
     return response
 
 
-async def _decided(request: Request, failure: Exception) -> Response:
+async def _response_to_failure(request: Request, failure: Exception) -> Response:
     """The response to a failure caused by the data. Other failures are raised again."""
     response = None if is_temporary(failure) else await handled(request, failure)
-    if response is None or response.status_code not in DECIDED:
+    if response is None or response.status_code not in STORED_FAILURES:
         raise failure
     return response
 
@@ -136,7 +136,7 @@ async def _response_after_commit(
     await session.rollback()
     is_committed = (await session.exec(select(StoredAnswer.id).where(StoredAnswer.id == key.id))).first() is not None
     response = await handled(request, failure) if is_committed else None
-    return await _decided(request, failure) if response is None or response.status_code >= 500 else response
+    return await _response_to_failure(request, failure) if response is None or response.status_code >= 500 else response
 
 
 async def _note_end(session: WriteSession, key: IdempotencyKey) -> None:
@@ -144,11 +144,11 @@ async def _note_end(session: WriteSession, key: IdempotencyKey) -> None:
     with suppress(*FAILURES):  # later requests then conclude it from the time that has passed
         await session.rollback()
         unanswered = (col(StoredAnswer.id) == key.id, col(StoredAnswer.status) == UNANSWERED)
-        await session.exec(update(StoredAnswer).where(*unanswered).values(status=BROKEN_OFF))
+        await session.exec(update(StoredAnswer).where(*unanswered).values(status=INTERRUPTED))
         await session.commit()
 
 
-def _broken_off() -> Problem:
+def _interrupted() -> Problem:
     detail = (
         "The first request with this Idempotency-Key failed after a part of it was stored, so it is not run again: "
         "look at what is there, and use another key for what is missing."
@@ -180,9 +180,9 @@ async def _replay(request: Request, session: WriteSession, key: IdempotencyKey) 
     stored = (await session.exec(select(StoredAnswer).where(StoredAnswer.id == key.id))).one()
     if stored.request not in (key.request, *key.older):
         raise refused("The key was used for another request")
-    if stored.status in (UNANSWERED, BROKEN_OFF):  # the handler has committed, and is still running or has failed
+    if stored.status in (UNANSWERED, INTERRUPTED):  # the handler has committed, and is still running or has failed
         latest = stored.created_at + timedelta(seconds=runtime_of(request).request_timeout + MAX_DELAY_SECONDS)
-        raise _broken_off() if stored.status == BROKEN_OFF or now() > latest else _in_flight()
+        raise _interrupted() if stored.status == INTERRUPTED or now() > latest else _in_flight()
     return Response(stored.body, stored.status, stored.headers | {REPLAYED: "true"})
 
 

@@ -134,8 +134,8 @@ async def _write_once(
                 raise explained(failure) from failure
             raise
         if deadline is None:
-            request.scope[ANSWER].take_over(session, goes_on=unit.is_open_ended)
-            unit.is_handed_on = True
+            request.scope[ANSWER].take_over(session, continues=unit.is_open_ended)
+            unit.is_taken_over = True
         else:
             deadline.suspend()
             await commit(session)
@@ -170,7 +170,7 @@ class Unit:
         self.headers: dict[str, str] = {}
         self.arguments: dict[str, Any] = {}
         """The arguments of the handler that FastAPI does not resolve."""
-        self.is_handed_on = False
+        self.is_taken_over = False
         """Whether the session is committed and closed when FastAPI has ended dependencies."""
         self.is_open_ended = False
         """Whether code of the handler runs after it has returned the response: a stream, or background tasks."""
@@ -224,7 +224,7 @@ class Unit:
         self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
     ) -> None:
         UNIT.reset(self._token)
-        if failure is not None or not (self.is_open_ended or self.is_handed_on):
+        if failure is not None or not (self.is_open_ended or self.is_taken_over):
             await self.session.__aexit__(kind, failure, trace)
 
 
@@ -265,7 +265,7 @@ class Deadline:
             if self.is_disconnected:
                 detail = "The client has disconnected."
                 raise Problem(CLIENT_CLOSED_REQUEST, detail, kind="client-closed-request") from end
-            raise late() from end
+            raise deadline_exceeded() from end
 
     def watch(self) -> None:
         self.scope.reschedule(self.moment)
@@ -283,7 +283,7 @@ class Deadline:
         """Stop cancelling. Raises a 504 if the deadline has passed, for code that ignores its cancellation."""
         self.watcher.cancel()
         if self.scope.expired():
-            raise late()
+            raise deadline_exceeded()
         self.scope.reschedule(None)
         self.is_suspended = True
 
@@ -294,5 +294,5 @@ class Deadline:
             self.scope.reschedule(self.moment)
 
 
-def late() -> Problem:
+def deadline_exceeded() -> Problem:
     return Problem(504, "The request took too long.", kind="timeout")

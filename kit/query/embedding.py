@@ -108,7 +108,7 @@ class ListRelation:
         parameters = [(str(self.key), str(here))]
         if self.order is not None and set(self.order.text.split(",")) <= set(sorts):
             parameters += [("sort", self.order.text)] if self.order.text != default else []
-            parameters += [("cursor", self.order.cursor_behind(runtime.secrets[0], last))]
+            parameters += [("cursor", self.order.cursor_after(runtime.secrets[0], last))]
         return f"{root}{path}?{urlencode(parameters)}"
 
 

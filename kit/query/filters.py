@@ -50,7 +50,7 @@ def padded(values: Collection[Any]) -> list[Any]:
     return all_of_them + all_of_them[-1:] * (size - len(all_of_them))
 
 
-def among(column: Any, values: Collection[Any]) -> ColumnElement[bool]:
+def is_in(column: Any, values: Collection[Any]) -> ColumnElement[bool]:
     """`column IN (…)`, for at least one value."""
     condition: ColumnElement[bool] = column.in_([literal(value, column.type) for value in padded(values)])
     return condition
@@ -69,7 +69,7 @@ def startswith(column: Column, text: str) -> ColumnElement[bool]:
     return and_(column >= text, column < head[:-1] + chr(ord(head[-1]) + step))
 
 
-def mentions(column: Column, text: str) -> ColumnElement[bool]:
+def contains_ignoring_case(column: Column, text: str) -> ColumnElement[bool]:
     """Whether the column contains the text, ignoring case."""
     return func.strpos(func.fold(column), func.fold(type_coerce(text, String))) > 0
 
@@ -81,7 +81,7 @@ OPERATORS: dict[str, tuple[Callable[[Column, Any], ColumnElement[bool]], str]] =
     "lte": (le, "At most this."),
     "gt": (gt, "Greater than this."),
     "gte": (ge, "At least this."),
-    "in": (among, f"One of at most {MAX_VALUES}, separated by commas."),
+    "in": (is_in, f"One of at most {MAX_VALUES}, separated by commas."),
     "contains": (contains, "Containing this text, in this case."),
     "startswith": (startswith, "Starting with this text, in this case."),
     "isnull": (
@@ -92,7 +92,7 @@ OPERATORS: dict[str, tuple[Callable[[Column, Any], ColumnElement[bool]], str]] =
 """The operators, each with its condition and its description."""
 EQUAL, ORDERED = ("", "ne", "in"), ("", "ne", "lt", "lte", "gt", "gte", "in")
 LIKE = ("contains", "startswith")
-FITTING: Mapping[str, Sequence[str]] = {
+OPERATORS_OF_KINDS: Mapping[str, Sequence[str]] = {
     "boolean": ("", "ne"), "uuid": EQUAL, "address": EQUAL, "member": EQUAL, "integer member": EQUAL,
     "text": EQUAL + LIKE, "email": EQUAL + LIKE, "url": EQUAL + LIKE, "bytes": (), "json": (),
 }  # fmt: skip
@@ -101,7 +101,7 @@ FITTING: Mapping[str, Sequence[str]] = {
 
 def operators_of(shape: Shape) -> Sequence[str]:
     """The operators that a field allows; none if a filter has nothing to ask of it."""
-    fitting = () if shape.kind is None else FITTING.get(shape.kind, ORDERED)
+    fitting = () if shape.kind is None else OPERATORS_OF_KINDS.get(shape.kind, ORDERED)
     return (*fitting, *(["isnull"] if shape.is_nullable else []))
 
 

@@ -28,7 +28,7 @@ from kit.query.embedding import (
     next_name,
     read_variant,
 )
-from kit.query.filters import OPERATORS, filters_of, mentions
+from kit.query.filters import OPERATORS, contains_ignoring_case, filters_of
 from kit.query.parameters import Parameter, comma_separated
 from kit.query.values import MAX_TEXT, YesNo, only_integers
 from kit.runtime import Runtime, runtime_of
@@ -203,7 +203,7 @@ class ListQuery:
                 statement = statement.where(OPERATORS[operator][0](getattr(self.model, field), self.given[name]))
         if "q" in self.given:
             fields = [getattr(self.model, name) for name in self.search if name not in self.hidden]
-            statement = statement.where(or_(*(mentions(field, self.given["q"]) for field in fields)))
+            statement = statement.where(or_(*(contains_ignoring_case(field, self.given["q"]) for field in fields)))
         return statement
 
 

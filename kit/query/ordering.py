@@ -65,7 +65,7 @@ class Order:
             self._segments[nulls] = [Segment(part, ordering) for part in cursors.segments(self.keys, bounds)]
         return self._segments[nulls]
 
-    def cursor_behind(self, secret: bytes, row: Mapping[str, Any]) -> str:
+    def cursor_after(self, secret: bytes, row: Mapping[str, Any]) -> str:
         """The cursor of the page that starts after the row with these values."""
         values = tuple(row[field] for field in self.fields)
         return cursors.encode(secret, self.scope, self._position_type.dump_json(values, warnings=False))

@@ -52,7 +52,7 @@ async def plain_page(session: ReadSession, query: ListQuery, statement: SelectOf
     cursor = None
     if len(rows) > limit:
         last = rows[limit - 1]
-        cursor = order.cursor_behind(query.secret, {field: getattr(last, field) for field in order.fields})
+        cursor = order.cursor_after(query.secret, {field: getattr(last, field) for field in order.fields})
     return ShownPage(rows=[query.shown(row) for row in rows[:limit]], cursor=cursor, total=total)
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import aliased, load_only
 
 from kit.models.entities import Entity
 from kit.query.embedding import ListRelation, Related, columns_shown
-from kit.query.filters import among
+from kit.query.filters import is_in
 
 if TYPE_CHECKING:
     from kit.database.sessions import ReadSession, WriteSession
@@ -69,7 +69,7 @@ async def _related(
     options = [] if shown is None else [load_only(*shown)]
     parent = aliased(relation.way.parent.class_)
     way = getattr(parent, relation.way.key)
-    wanted = select(parent.id, relation.target).join_from(parent, way).where(among(parent.id, ids))
+    wanted = select(parent.id, relation.target).join_from(parent, way).where(is_in(parent.id, ids))
     wanted = wanted.order_by(parent.id, *relation.ordering).limit(first_limit(ids, limit))
     found: list[Any] = list((await session.execute(wanted.options(*options))).all())
     missing = incomplete(ids, found, limit)

@@ -26,7 +26,7 @@ from sqlmodel import update
 
 from kit import Database, Problem, Session, allowing
 from kit.database.engines import Pool
-from kit.database.errors import FAILURES, TABLE, Fault, code_of, explained, meaning_of, problem_of
+from kit.database.errors import FAILURES, TABLE, KnownError, code_of, explained, meaning_of, problem_of
 from kit.operations import unit_of_work
 from tests.engines import MEMORY, on_postgresql
 from tests.kit.bookshop import Book
@@ -505,7 +505,7 @@ async def test_each_failure_has_the_meaning_of_the_table(
 
 
 @pytest.mark.parametrize("fault", TABLE, ids=lambda fault: fault.description)
-def test_each_row_of_the_table_is_raised_by_a_real_database(fault: Fault) -> None:
+def test_each_row_of_the_table_is_raised_by_a_real_database(fault: KnownError) -> None:
     raised = [code for _, code, meaning, _ in RAISERS if meaning == fault.meaning]
     missing = {code for code in fault.codes if not any(one.startswith(code) for one in raised)}
     assert missing <= set(NOT_RAISED)

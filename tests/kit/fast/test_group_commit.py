@@ -10,7 +10,7 @@ from sqlalchemy.pool import PoolProxiedConnection
 from sqlmodel import col, select
 
 from kit.database.databases import Database
-from kit.database.errors import Undone, meaning_of
+from kit.database.errors import RolledBack, meaning_of
 from kit.fast import batches, driver, group_commit, single_insert
 from kit.fast.group_commit import GroupCommit
 from kit.models.entities import Entity
@@ -34,7 +34,7 @@ async def post(database: Database, make: Make, before_commit: Step | None = None
                     await before_commit(row)
                 await session.commit()
                 return row
-        except (Undone, OSError) as failure:
+        except (RolledBack, OSError) as failure:
             if meaning_of(failure) not in ("again", "lost"):
                 raise
     raise AssertionError("it ran too often")
@@ -274,7 +274,7 @@ async def test_a_statement_after_the_insert_removes_its_row_from_the_batch(stage
                 async with stage.database.write() as session:
                     await look(session, row := note(text))
                     return row
-            except Undone:
+            except RolledBack:
                 continue
         raise AssertionError("it ran too often")
 

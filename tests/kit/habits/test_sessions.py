@@ -211,7 +211,7 @@ async def test_a_key_works_whatever_the_handler_does_with_its_transaction(
 
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 @pytest.mark.parametrize("failure", [HTTPException(503, "No."), ZeroDivisionError(), ConnectionResetError("shop")])
-async def test_a_key_whose_handler_committed_and_failed_is_broken_off(
+async def test_a_key_whose_handler_committed_and_failed_is_interrupted(
     router: APIRouter, serve: Any, names: Any, failure: Exception
 ) -> None:
     @router.post("/a")
@@ -232,7 +232,7 @@ async def test_a_key_whose_handler_committed_and_failed_is_broken_off(
 
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 @pytest.mark.parametrize(("age", "kind"), [(0, "in-flight"), (100, "broken-off"), (90_000, None)])
-async def test_a_key_whose_process_ended_after_a_commit_is_broken_off_later(
+async def test_a_key_whose_process_ended_after_a_commit_is_interrupted_later(
     router: APIRouter, serve: Any, database: Database, age: int, kind: str | None
 ) -> None:
     @router.post("/a")
