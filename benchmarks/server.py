@@ -49,13 +49,13 @@ def command_for(name: str, port: int) -> list[str]:
 
 
 def left_out(peers: list[str]) -> list[str]:
-    """The peers that cannot run on this machine."""
+    """Return the peers that cannot run on this machine."""
     ready = shutil.which("node") and (FASTIFY / "node_modules").is_dir()
     return [] if ready or "fastify" not in peers else ["fastify"]
 
 
 def free_port() -> int:
-    """A port below those for outgoing connections, never the same twice."""
+    """Return a port below those for outgoing connections, never the same twice."""
     for port in PORTS:
         with socket.socket() as free, suppress(OSError):
             free.bind(("127.0.0.1", port))

@@ -44,7 +44,7 @@ def production(url: str, **others: Any) -> Settings:
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Service]:
-    """The application with these settings, on a migrated database."""
+    """Provide the application with these settings, on a migrated database."""
     await upgrade(settings.database)
     app = create_app(settings)
     async with app.router.lifespan_context(app):
@@ -52,14 +52,14 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
 
 
 def with_cheap_hashes() -> Service:
-    """The service with cheap password hashes; a factory for uvicorn."""
+    """Return the service with cheap password hashes; a factory for uvicorn."""
     cheapen(pytest.MonkeyPatch())
     return main.app
 
 
 @pytest.fixture(scope="session")
 async def app(new_database: Any) -> AsyncIterator[Service]:
-    """The application as `make run` starts it, once for all tests of an engine."""
+    """Provide the application as `make run` starts it, once for all tests of an engine."""
     app = create_app(settings_for(await new_database()))
     async with app.router.lifespan_context(app):
         yield app
@@ -71,13 +71,13 @@ async def empty(database: Database) -> None:
 
 @pytest.fixture
 async def database(app: Service) -> Database:
-    """The database of the application, without rows."""
+    """Provide the database of the application, without rows."""
     await empty(app.runtime.database)
     return app.runtime.database
 
 
 @pytest.fixture
 async def client(app: Service, database: Database) -> AsyncIterator[Client]:
-    """A client of the application in this process, on a database without rows."""
+    """Provide a client of the application in this process, on a database without rows."""
     async with client_of(app) as client:
         yield client

@@ -34,7 +34,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
-    """The URL of a PostgreSQL server: `TEST_POSTGRES_URL`, or a server that the tests start."""
+    """Provide the URL of a PostgreSQL server: `TEST_POSTGRES_URL`, or a server that the tests start."""
     if url := os.environ.get("TEST_POSTGRES_URL"):
         yield url
         return
@@ -92,13 +92,13 @@ def log_file(tmp_path: Path) -> Path:
 
 
 def url_for(text: str) -> URL:
-    """The URL with the async driver."""
+    """Return the URL with the async driver."""
     url = make_url(text)
     return url.set(drivername=DRIVERS[url.get_backend_name()])
 
 
 def url_of(database: Database) -> str:
-    """The URL of a database, with its password."""
+    """Return the URL of a database, with its password."""
     return database.url.render_as_string(hide_password=False)
 
 

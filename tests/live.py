@@ -92,7 +92,7 @@ def serving(
 
 
 def free_port() -> int:
-    """A port below those for outgoing connections: a client could else connect to itself at a closed port."""
+    """Return a port below those for outgoing connections: a client could else connect to itself at a closed port."""
     while True:
         port = random.randint(10_000, 32_000)
         with socket.socket() as free:

@@ -30,14 +30,14 @@ NewPerson = Callable[..., Awaitable[Person]]
 
 @pytest.fixture
 async def anonymous(guarded: Service) -> AsyncIterator[Client]:
-    """A client without a token."""
+    """Provide a client without a token."""
     async with client_of(guarded) as client:
         yield client
 
 
 @pytest.fixture
 async def superuser(new_person: NewPerson) -> AsyncIterator[Person]:
-    """A superuser."""
+    """Provide a superuser."""
     person = await new_person(username="admin", is_superuser=True)
     async with person.client:
         yield person
@@ -45,7 +45,7 @@ async def superuser(new_person: NewPerson) -> AsyncIterator[Person]:
 
 @pytest.fixture
 async def natasha(new_person: NewPerson) -> AsyncIterator[Person]:
-    """A member."""
+    """Provide a member."""
     person = await new_person(username="natasha")
     async with person.client:
         yield person

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("anyio_backend")  # for the fixtures, which
 
 
 def copied(folder: Path, *others: str) -> Path:
-    """A copy of the project without its tests, but with these files and folders."""
+    """Return a copy of the project without its tests, but with these files and folders."""
     for name in (*COPIED, *others):
         if (PROJECT / name).is_dir():
             shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -92,7 +92,7 @@ Changed = tuple[Project, set[str]]
 
 @pytest.fixture(scope="module")
 async def rows(new_database: Any) -> str:
-    """The URL of a database with the rows of the demo."""
+    """Provide the URL of a database with the rows of the demo."""
     url = str(await new_database())
     await upgrade(settings_for(url).database)
     database = Database(settings_for(url).database)
@@ -105,7 +105,7 @@ async def rows(new_database: Any) -> str:
 async def changed(
     rows: str, postgres_server: str, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Project, set[str]]:
-    """The project after the steps but the last, and the files that they have changed."""
+    """Provide the project after the steps but the last, and the files that they have changed."""
     folder = copied(tmp_path_factory.mktemp("copy"), "tests", "superuser.py")
     project = Project(folder, rows, postgres_server)
     before = project.texts()

@@ -52,7 +52,7 @@ async def settings(new_database: Any) -> Settings:
 
 
 async def state(settings: Settings) -> tuple[set[str], str, str]:
-    """The new tables, the name of the team, and the revision."""
+    """Return the new tables, the name of the team, and the revision."""
     database = Database(settings.database)
     async with database.connect() as connection:
         names = await connection.run_sync(lambda sync: set(inspect(sync).get_table_names()))

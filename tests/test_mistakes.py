@@ -34,7 +34,7 @@ def no_table_stays() -> Iterator[None]:
 
 
 def service_with(old: str = "", new: str = "") -> Service:
-    """The application with widgets by the pattern, in whose source `new` stands instead of `old`."""
+    """Return the application with widgets by the pattern, in whose source `new` stands instead of `old`."""
     name = f"widget{next(NUMBERS)}"
     widgets = Pattern(name, "widgets", "heroes", fields_of(FIELDS, name, {}))
     old, new = (part.replace("Widget", name.capitalize()).replace("widget_", f"{name}_") for part in (old, new))
@@ -49,7 +49,7 @@ def service_with(old: str = "", new: str = "") -> Service:
 
 
 def failures(resource: Resource) -> list[str]:
-    """The messages of the checks of declarations."""
+    """Return the messages of the checks of declarations."""
     found = []
     for check in (check for check in CHECKS if concerns(check, resource)):
         anonymous: Any = None

@@ -30,7 +30,7 @@ BEFORE = "class TeamBase(SQLModel):\n"
 
 
 def plain(url: URL) -> str:
-    """The URL as a setting."""
+    """Return the URL as a setting."""
     return url.set(drivername=url.get_backend_name()).render_as_string(hide_password=False)
 
 
@@ -51,7 +51,7 @@ class Project:
         return subprocess.run(arguments, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
 
     def files(self) -> dict[str, str]:
-        """The migrations that were written, by the ends of their names."""
+        """Return the migrations that were written, by the ends of their names."""
         folder = self.folder / "migrations/versions"
         return {file.name.partition("_")[2]: file.read_text() for file in folder.iterdir() if "_change" in file.name}
 
@@ -126,7 +126,7 @@ async def test_trying_a_migration_leaves_nothing_in_the_database(project: Projec
 
 @pytest.fixture
 def stranger() -> Iterator[None]:
-    """A table without a migration."""
+    """Provide a table without a migration."""
     table = Table("stranger", SQLModel.metadata, Column("id", Integer, primary_key=True))
     yield
     SQLModel.metadata.remove(table)
@@ -134,7 +134,7 @@ def stranger() -> Iterator[None]:
 
 @pytest.fixture
 def versions(project: Project, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of migrations, for migrations that this process writes."""
+    """Provide the folder of migrations, for migrations that this process writes."""
     monkeypatch.setattr(migrations, "ROOT", project.folder)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setenv("DATABASE_URL", plain(project.url))
@@ -142,7 +142,7 @@ def versions(project: Project, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def the_only(folder: Path, pattern: str) -> str:
-    """The text of the only file in the folder that matches the pattern."""
+    """Return the text of the only file in the folder that matches the pattern."""
     (file,) = folder.glob(pattern)
     return file.read_text()
 

@@ -97,7 +97,7 @@ class LoginLimits:
             await end.aclose()
 
     def keys(self, account: str, address: str) -> Keys:
-        """The limits, each with the digest of a name, so that the length of a key does not depend on the client."""
+        """Return the limits, each with the digest of a name: the length of a key does not depend on the client."""
         named = [(self.per_account, account.lower()), (self.per_address, address)]
         return [(item, blake2b(name.encode(errors="replace"), digest_size=16).hexdigest()) for item, name in named]
 

@@ -207,7 +207,7 @@ def refuse_hidden_write(
 
 
 def is_writing(element: object) -> bool:
-    """Whether a statement, or a part of it, may write."""
+    """Return whether a statement, or a part of it, may write."""
     if isinstance(element, TextualSelect):
         return is_writing_text(str(element.element))
     return isinstance(element, UpdateBase)

@@ -53,19 +53,19 @@ Password = Annotated[SecretStr, AfterValidator(storable_secret), pydantic.Field(
 
 
 def prepared(password: str) -> str:
-    """The password as it is hashed: with plain blanks, in the form NFC (RFC 8265, OpaqueString)."""
+    """Return the password as it is hashed: with plain blanks, in the form NFC (RFC 8265, OpaqueString)."""
     if password.isascii():
         return password
     return composed("".join(" " if category(character) == "Zs" else character for character in password))
 
 
 async def hashed(password: SecretStr) -> str:
-    """The argon2id hash of a password: 64 MiB and about 0.1 s, in a thread."""
+    """Return the argon2id hash of a password: 64 MiB and about 0.1 s, in a thread."""
     return await run_in_turn("new", lambda: hasher.hash(prepared(password.get_secret_value())))
 
 
 async def verified(password: str, known: str | None) -> tuple[bool, str | None]:
-    """Whether a password matches a hash, and a new hash if the hash has old parameters.
+    """Return whether a password matches a hash, and a new hash if the hash has old parameters.
 
     It takes the same time without a hash. A damaged hash, and a password that cannot be hashed, do not match.
     """

@@ -51,7 +51,7 @@ HARMLESS = ("*", "1")
 
 
 def parts_of(state: ORMExecuteState) -> list[Any]:
-    """A statement and its elements, without prefixes and without the values of an INSERT of several rows."""
+    """Return a statement and its elements, without prefixes and without the values of an INSERT of several rows."""
     statement: Any = state.statement
     return list(visitors.iterate(statement))
 
@@ -65,7 +65,7 @@ def refuse_text(state: ORMExecuteState) -> None:
 
 
 def is_text(element: object) -> bool:
-    """Whether an element is SQL text, whose tables are unknown."""
+    """Return whether an element is SQL text, whose tables are unknown."""
     is_words = isinstance(element, ColumnClause) and element.is_literal and element.name not in HARMLESS
     is_name = isinstance(element, TableClause) and not isinstance(element, Table | PlainTable)
     return (

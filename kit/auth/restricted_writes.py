@@ -51,7 +51,7 @@ def check_write(session: GuardedSession, state: ORMExecuteState) -> Any:
 
 
 def restricted_target(session: GuardedSession, state: ORMExecuteState) -> type[Entity] | None:
-    """The entity whose rows a statement changes. Raises if the statement cannot be checked."""
+    """Return the entity whose rows a statement changes. Raises if the statement cannot be checked."""
     refuse_unknown(state)
     tables = tables_of(state)
     for rows in tables:
@@ -65,7 +65,7 @@ def restricted_target(session: GuardedSession, state: ORMExecuteState) -> type[E
 
 
 def reserved_target(state: ORMExecuteState) -> type[Entity] | None:
-    """The entity with reserved fields whose rows a statement of an unrestricted session changes, or None."""
+    """Return the entity with reserved fields whose rows a statement of an unrestricted session changes, or None."""
     mapper = state.bind_mapper
     if state.is_select or (mapper is not None and not getattr(mapper.class_, "reserved", None)):
         return None  # like most statements
@@ -74,7 +74,7 @@ def reserved_target(state: ORMExecuteState) -> type[Entity] | None:
 
 
 def tables_of(state: ORMExecuteState) -> list[TableClause]:
-    """The table that a statement changes, also if the statement uses an alias."""
+    """Return the table that a statement changes, also if the statement uses an alias."""
     statement: Any = state.statement
     parts = visitors.iterate(statement.table) if isinstance(statement, UpdateBase) else ()
     return [part for part in parts if isinstance(part, TableClause)]
@@ -109,7 +109,7 @@ def refuse_unsafe(entity: type[Entity], state: ORMExecuteState) -> None:
 
 
 def is_of(entity: type[Entity], state: ORMExecuteState) -> bool:
-    """Whether a statement uses the class of an entity, not its table or an alias."""
+    """Return whether a statement uses the class of an entity, not its table or an alias."""
     statement: Any = state.statement
     with suppress(KeyError):
         return state.is_orm_statement and statement.entity_description["entity"] is entity
@@ -131,7 +131,7 @@ def check_insert(session: GuardedSession, entity: type[Entity], state: ORMExecut
 
 
 def inserted_rows(session: GuardedSession, entity: type[Entity], state: ORMExecuteState) -> Sequence[Mapping[str, Any]]:
-    """The values of an INSERT, from its parameters or from the statement."""
+    """Return the values of an INSERT, from its parameters or from the statement."""
     statement: Any = state.bind_arguments["clause"]  # the statement as it was passed, which can be compiled
     fixed = statement.compile(dialect=session.get_bind().dialect, column_keys=[]).params
     given, parts = parameter_sets(state), list(visitors.iterate(statement))
@@ -146,7 +146,7 @@ def inserted_rows(session: GuardedSession, entity: type[Entity], state: ORMExecu
 
 
 def is_expression(element: object) -> bool:
-    """Whether the database computes an element, which is neither a column nor a plain value."""
+    """Return whether the database computes an element, which is neither a column nor a plain value."""
     is_value = isinstance(element, Column) or (isinstance(element, BindParameter) and element.unique)
     return isinstance(element, SelectBase) or (isinstance(element, ColumnElement) and not is_value)
 
@@ -179,7 +179,7 @@ def change_own_rows(session: GuardedSession, entity: type[Entity], state: ORMExe
 
 
 def conditions_of(entity: type[Entity], state: ORMExecuteState) -> Iterator[ColumnElement[bool]]:
-    """The condition for the rows that an UPDATE or DELETE changes: its WHERE, or the ids in a list of parameters."""
+    """Yield the conditions for the rows that an UPDATE or DELETE changes: its WHERE, or the ids in its parameters."""
     statement: Any = state.statement
     if not state.is_executemany:
         yield true() if statement.whereclause is None else statement.whereclause
@@ -220,7 +220,7 @@ def lock_rows(
 
 
 def watched_values(session: GuardedSession, entity: type[Entity], ids: Collection[Any]) -> dict[Any, Any]:
-    """The reserved values of the rows among these that belong to the principal, by id."""
+    """Return the reserved values of the rows among these that belong to the principal, by id."""
     rows = table_of(entity)
     wanted = select(rows.c.id, *reserved_columns(entity)).where(is_own(entity) if session.is_restricted else true())
     found: dict[Any, Any] = {}

@@ -67,7 +67,10 @@ def compare_checks(
 
 
 def creation(constraint: CheckConstraint, table: str, dialect: Dialect | None) -> ops.CreateCheckConstraintOp:
-    """The operation, with the condition as text: one of columns would be added to the table of the model again."""
+    """Return the operation that creates a constraint, with its condition as text.
+
+    A condition of columns would be added to the table of the model again.
+    """
     options = {"include_table": False, "literal_binds": True}
     condition = constraint.sqltext
     if not isinstance(condition, TextClause):
@@ -76,7 +79,7 @@ def creation(constraint: CheckConstraint, table: str, dialect: Dialect | None) -
 
 
 def is_schema_type(op: ops.AlterColumnOp) -> bool:
-    """Whether the column becomes one of a type that brings its own CHECK, such as `Enum`."""
+    """Return whether the column becomes one of a type that brings its own CHECK, such as `Enum`."""
     return isinstance(op.modify_type, SchemaType)
 
 
@@ -183,7 +186,7 @@ ORDER BY 1, 2
 
 
 def compare_enums(context: AutogenContext, found: ops.UpgradeOps, _: Any) -> PriorityDispatchResult:
-    """The labels of enums of PostgreSQL. They come first: a column or a CHECK of the migration may need them."""
+    """Return the labels of enums of PostgreSQL. They come first: a column or a CHECK of the migration may need them."""
     there, here = definitions(context)
     assert context.connection is not None
     for name in sorted(there.labels.keys() & here.labels.keys()):

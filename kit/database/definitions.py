@@ -30,14 +30,14 @@ class Definitions:
 
 
 def actual(connection: Connection) -> Definitions:
-    """The definitions in the database."""
+    """Return the definitions in the database."""
     if connection.dialect.name == "sqlite":
         return of_sqlite(connection)
     return of_postgresql(connection, str(connection.scalar(text("SELECT current_schema()"))))
 
 
 def wanted(connection: Connection, metadata: MetaData) -> Definitions:
-    """The definitions that `create_all` makes from the models, in a database of the same kind."""
+    """Return the definitions that `create_all` makes from the models, in a database of the same kind."""
     make = made_in_memory if connection.dialect.name == "sqlite" else made_in_scratch
     return make(connection, metadata)
 

@@ -56,7 +56,7 @@ class Engines(NamedTuple):
 
 
 def create_engines(url: URL, pool: Pool) -> Engines:
-    """The engines for a URL. They connect on first use."""
+    """Return the engines for a URL. They connect on first use."""
     return sqlite_engines(url, pool) if url.get_backend_name() == "sqlite" else postgres_engines(url, pool)
 
 
@@ -99,7 +99,7 @@ def postgres_engines(url: URL, pool: Pool) -> Engines:
 
 
 async def connect_to_postgres(*values: Any, **options: Any) -> Any:
-    """A connection of asyncpg. An OSError (no server) becomes `Unreachable`."""
+    """Return a connection of asyncpg. An OSError (no server) becomes `Unreachable`."""
     try:
         return await asyncpg.connect(*values, **options)
     except OSError as failure:
@@ -140,7 +140,7 @@ def sqlite_engines(url: URL, pool: Pool) -> Engines:
 def sqlite_engine(
     url: URL, pool: Pool, *, size: int, pragmas: Sequence[str], reset: Literal["rollback"] | None = "rollback"
 ) -> AsyncEngine:
-    """An engine for one SQLite file.
+    """Return an engine for one SQLite file.
 
     `reset`: the action when a connection returns to the pool; None for readers, which begin no transaction.
     """

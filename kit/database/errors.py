@@ -54,7 +54,7 @@ handler may raise them for other reasons, as with a file or a server that it ope
 
 
 def with_origin(failure: BaseException) -> Exception | None:
-    """The exception to raise for a failure of a driver whose own class says nothing of the database, or None."""
+    """Return the exception to raise for a failure of a driver whose own class says nothing of the database, or None."""
     text = str(failure) or type(failure).__name__
     if isinstance(failure, OSError):
         return Unreachable(text)
@@ -110,7 +110,7 @@ MEANINGS = {code: fault.meaning for fault in TABLE for code in fault.codes} | {R
 
 
 def meaning_of(failure: Exception) -> str | None:
-    """The meaning of a failure in the table; None for a programming error, such as a syntax error in SQL."""
+    """Return the meaning of a failure in the table; None for a programming error, such as a syntax error in SQL."""
     code = code_of(failure)
     family = "_".join(code.split("_")[:2])  # SQLITE_BUSY of SQLITE_BUSY_SNAPSHOT
     known = next((MEANINGS[part] for part in (code, family, code[:3], code[:2]) if part in MEANINGS), None)
@@ -133,7 +133,7 @@ def code_of(failure: Exception) -> str:
 
 
 def problem_of(failure: Exception, *, committing: bool = False) -> Problem | None:
-    """The problem (RFC 9457) for a failure of the database; None for a programming error.
+    """Return the problem (RFC 9457) for a failure of the database; None for a programming error.
 
     `committing`: the failure happened during a COMMIT, so that it is unknown whether the transaction took effect.
     The member `outcome` of the problem says so.
@@ -155,7 +155,7 @@ def problem_of(failure: Exception, *, committing: bool = False) -> Problem | Non
 
 
 def unready(detail: str, **extra: Any) -> Problem:
-    """A 503 while the service is not ready to serve this request; `extra` are further members of the problem."""
+    """Return a 503 while the service is not ready to serve this request; `extra` are further members of the problem."""
     return Problem(503, detail, kind="unready", headers={"Retry-After": "1"}, **extra)
 
 
@@ -174,7 +174,7 @@ def broken_reference(failure: Exception) -> Problem:
 
 
 def explained(failure: Exception, *, committing: bool = False) -> Exception:
-    """The problem for a failure of the database; the failure itself if it is a programming error."""
+    """Return the problem for a failure of the database; the failure itself if it is a programming error."""
     problem = problem_of(failure, committing=committing)
     if problem is None:
         return failure
@@ -184,5 +184,5 @@ def explained(failure: Exception, *, committing: bool = False) -> Exception:
 
 
 def first_line(failure: Exception) -> str:
-    """The message of a failure, without the SQL statement that follows it."""
+    """Return the message of a failure, without the SQL statement that follows it."""
     return str(failure).partition("\n")[0]

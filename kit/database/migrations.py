@@ -35,7 +35,7 @@ def script() -> ScriptDirectory:
 
 @cache
 def heads() -> frozenset[str]:
-    """The latest revisions in the code."""
+    """Return the latest revisions in the code."""
     return frozenset(script().get_heads())
 
 

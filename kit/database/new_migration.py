@@ -45,7 +45,7 @@ def write(message: str, renames: str) -> tuple[URL, Script]:
 
 
 async def former(url: URL, renames: Collection[Rename]) -> Definitions | None:
-    """The definitions that the migrations create on SQLite, which stores their text unchanged.
+    """Return the definitions that the migrations create on SQLite, which stores their text unchanged.
 
     None if this database is SQLite, or if the migrations cannot run on SQLite.
     """

@@ -33,7 +33,7 @@ def while_unavailable(seconds: float) -> Iterator[float]:
 
 
 async def retried(attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
-    """The result of the first attempt that succeeds. Conflicts and an unavailable database are retried.
+    """Return the result of the first attempt that succeeds. Conflicts and an unavailable database are retried.
 
     `seconds`: the time for which an unavailable database is retried. Raises the problem for the last failure.
     """
@@ -44,7 +44,7 @@ async def retried(attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
 
 
 async def retried_after(failure: Exception, attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
-    """As `retried`, after a first attempt that raised `failure`."""
+    """Retry like `retried`, after a first attempt that raised `failure`."""
     pauses: dict[str | None, Iterator[float]] = {"again": after_conflict(), "lost": while_unavailable(seconds)}
     while True:
         pause = next(pauses.get(meaning_of(failure), iter(())), None)

@@ -24,7 +24,7 @@ class CommentOp(ops.MigrateOperation):
     line: str
 
     def to_diff_tuple(self) -> tuple[str, str]:
-        """The operation as `alembic check` lists it."""
+        """Return the operation as `alembic check` lists it."""
         return ("comment", self.line)
 
 
@@ -73,7 +73,7 @@ def render_fill(context: AutogenContext, op: FillOp) -> list[str]:
 
 
 def stored_literal(context: AutogenContext, kind: TypeEngine[Any], value: Any) -> str:
-    """A value as Python source, as each database stores it: a migration does without the column types of the kit."""
+    """Return a value as Python source, as each database stores it: migrations do not use the kit's column types."""
     if not isinstance(kind, TypeDecorator) or not type(kind).__module__.startswith("kit."):
         return literal(context, value)
     known, other = (literal(context, kind.process_bind_param(value, dialect)) for dialect in DIALECTS)
@@ -84,7 +84,7 @@ DIALECTS: Sequence[Dialect] = (sqlite.dialect(), postgresql.dialect())  # type: 
 
 
 def literal(context: AutogenContext, value: Any) -> str:
-    """A value as Python source. The imports that it needs are added to the migration."""
+    """Return a value as Python source. The imports that it needs are added to the migration."""
     if isinstance(value, datetime):
         context.imports.add("from datetime import UTC, datetime")
         return "datetime.now(UTC)" if abs(value - datetime.now(UTC)) < timedelta(days=1) else utc_literal(value)

@@ -55,7 +55,7 @@ def complete(
 
 
 def new_enums(up: ops.UpgradeOps) -> Iterator[EnumType]:
-    """The enums of columns that are added to a table. A new table creates the types of its enums itself."""
+    """Yield the enums of columns that are added to a table. A new table creates the types of its enums itself."""
     parts = [part for op in up.ops if isinstance(op, ops.ModifyTableOps) for part in op.ops]
     for part in parts:
         if (
@@ -72,7 +72,7 @@ def is_of_one_column(enum: EnumType, metadata: MetaData) -> bool:
 
 
 def completed(connection: Connection, metadata: MetaData, op: ops.MigrateOperation) -> Iterator[ops.MigrateOperation]:
-    """An operation of the upgrade, with the operations that it needs before and after it."""
+    """Yield an operation of the upgrade, with the operations that it needs before and after it."""
     if isinstance(op, ops.DropTableOp):
         yield CommentOp(f"Loses the table {op.table_name}, with {counted(connection, op.table_name)}.")
     if not isinstance(op, ops.ModifyTableOps):
@@ -124,7 +124,7 @@ def needs_value(column: Column[Any]) -> bool:
 
 
 def default_of(column: Column[Any]) -> Any:
-    """The default of a field, for `FillOp`; None if the field has none, or if its default differs from row to row."""
+    """Return the default of a field, for `FillOp`; None if there is none, or if it differs from row to row."""
     default: Any = column.default
     if default is None or not (default.is_scalar or default.is_callable):
         return None
@@ -142,7 +142,7 @@ OF_FACTORIES = (date, list, dict)
 
 
 def loosened(op: ops.MigrateOperation) -> Iterator[ops.MigrateOperation]:
-    """An operation of the downgrade. A restored column is empty, so it is added as nullable."""
+    """Yield an operation of the downgrade. A restored column is empty, so it is added as nullable."""
     for part in op.ops if isinstance(op, ops.ModifyTableOps) else ():
         if isinstance(part, ops.AddColumnOp) and needs_value(part.column):
             old = part.column

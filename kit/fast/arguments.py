@@ -30,7 +30,7 @@ class Arguments:
 
     @classmethod
     def of(cls, route: RouteContext) -> Self | None:
-        """The argument resolution of a route; None if FastAPI has to do it."""
+        """Return the argument resolution of a route; None if FastAPI has to do it."""
         dependant: Dependant = route.dependant
         special = (
             dependant.request_param_name,
@@ -47,7 +47,7 @@ class Arguments:
         return cls(route, [found for found in resolvers if found]) if all(resolvers) else None
 
     async def take(self, unit: Unit) -> dict[str, Any]:
-        """The arguments by name. Raises a RequestValidationError with the errors of all invalid values."""
+        """Return the arguments by name. Raises a RequestValidationError with the errors of all invalid values."""
         request = unit.request
         body = await request.json() if self.body and await request.body() else PydanticUndefined
         values: dict[str, Any] = {}
@@ -71,7 +71,7 @@ class Arguments:
         return values
 
     async def of_body(self, body: Any) -> tuple[dict[str, Any], list[Any]]:
-        """The arguments from the body, and the errors. A body with a single parameter is validated directly."""
+        """Return the arguments from the body, and the errors. A body with a single parameter is validated directly."""
         if self.is_embedded or body is PydanticUndefined:
             return await request_body_to_args(self.body, body, self.is_embedded)
         field = self.body[0]
@@ -80,7 +80,7 @@ class Arguments:
 
 
 def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
-    """The name of an argument, its resolver, and whether the resolver is async; None if FastAPI has to solve it."""
+    """Return the name of an argument, its resolver, and whether that is async; None if FastAPI has to solve it."""
     if part.name and part.call in KNOWN:
         return part.name, KNOWN[part.call], False
     if not part.name or not part.call or not part.request_param_name or not needs_request_only(part):
@@ -94,7 +94,7 @@ def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
 
 
 def needs_request_only(part: Dependant) -> bool:
-    """Whether the request is the only parameter of a dependency, which needs neither a thread nor an exit."""
+    """Return whether the request is the only parameter of a dependency, which needs neither a thread nor an exit."""
     parameters = (*part.path_params, *part.query_params, *part.header_params, *part.cookie_params, *part.body_params)
     names = (part.response_param_name, part.background_tasks_param_name, part.security_scopes_param_name)
     kinds = (inspect.iscoroutinefunction, inspect.isclass, inspect.ismethod)

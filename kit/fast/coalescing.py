@@ -53,7 +53,7 @@ class Coalescer:
         self.loop: asyncio.AbstractEventLoop | None = None
 
     async def ask(self, key: Hashable, item: Any, query: Query) -> Any:
-        """The result of a query for this item and the other items of its batch. Raises the failure of the query.
+        """Return the result of a query for this item and the other items of its batch. Raises the failure of the query.
 
         For one key all queries must be equivalent. Cancelling a caller does not affect the other callers.
         """

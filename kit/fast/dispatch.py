@@ -1,4 +1,4 @@
-"""Dispatch: a request goes straight to its operation, found by method and first path segment, past FastAPI's layers.
+"""Dispatch: calls the operation of a request directly, found by method and first path segment, without FastAPI's layers.
 
 Requests for other routes, and all requests while a dependency is overridden, go on to FastAPI's router. Dispatch finds
 the operation that FastAPI's router would find: routes are tried in their order, whatever their kind, and a trailing
@@ -90,7 +90,10 @@ class Dispatch:
         await response(scope, receive, send)
 
     def find(self, scope: Scope) -> Shortcut | None:
-        """The shortcut for a request; None if FastAPI has to serve it. Sets in the scope what the router would set."""
+        """Return the shortcut for a request; None if FastAPI has to serve it.
+
+        Sets in the scope what the router would set.
+        """
         if self.built_for is not self.service.runtime.access:
             self.build()
         path = get_route_path(scope)
@@ -111,7 +114,7 @@ class Dispatch:
         return shortcut
 
     def is_path_of_route(self, first: str, path: str, scope: Scope) -> bool:
-        """Whether a route of any method has this path: then its trailing slash is not changed."""
+        """Return whether a route of any method has this path: then its trailing slash is not changed."""
         if self.has_low_priority_routes:
             return True
         return any(
@@ -144,7 +147,7 @@ class Dispatch:
         self.built_for = self.service.runtime.access
 
     async def answer(self, failure: Exception, request: Request) -> Response:
-        """The response of the application's handler for this exception, looked up as Starlette's router does.
+        """Return the response of the application's handler for this exception, looked up as Starlette's router does.
 
         Raises the exception if it has no handler.
         """
@@ -162,7 +165,7 @@ class Dispatch:
 
 
 class OuterDispatch(Dispatch):
-    """Dispatch past all of FastAPI's layers, while the application has no middleware and no telemetry."""
+    """Dispatch before all of FastAPI's layers, while the application has no middleware and no telemetry."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         super().__init__(app, service)
@@ -180,7 +183,7 @@ class OuterDispatch(Dispatch):
         return super().find(scope)
 
     async def answer(self, failure: Exception, request: Request) -> Response:
-        """As `Dispatch.answer`; an exception without a handler goes to FastAPI's outermost layer, for the log."""
+        """Extend `Dispatch.answer`: an exception without a handler goes to FastAPI's outermost layer, for the log."""
         try:
             return await super().answer(failure, request)
         except Exception as unhandled:
@@ -188,7 +191,7 @@ class OuterDispatch(Dispatch):
 
 
 def shortcut_to(context: RouteContext) -> Shortcut | None:
-    """The shortcut to a route; None if FastAPI has to serve it."""
+    """Return the shortcut to a route; None if FastAPI has to serve it."""
     route = context.original_route
     if not isinstance(route, Operation) or not Rendering.applies(context):
         return None
@@ -201,7 +204,7 @@ def shortcut_to(context: RouteContext) -> Shortcut | None:
 
 
 def first_match(steps: Sequence[Step], path: str, scope: Scope) -> tuple[Shortcut, dict[str, str]] | None:
-    """The shortcut that serves this path, with the path parameters; None if another route matches before it."""
+    """Return the shortcut that serves this path, with the path parameters; None if another route matches before it."""
     for step in steps:
         if isinstance(step, Shortcut):
             if match := step.path_regex.match(path):
@@ -212,11 +215,11 @@ def first_match(steps: Sequence[Step], path: str, scope: Scope) -> tuple[Shortcu
 
 
 def first_segment(context: RouteContext) -> str | None:
-    """The first segment of a route's path; None if it is a parameter, or if the route is a mount."""
+    """Return the first segment of a route's path; None if it is a parameter, or if the route is a mount."""
     literal = LITERAL.match(context.path or "")
     return literal[1] if literal else None
 
 
 def other_slash(path: str) -> str:
-    """The path with a trailing slash added, or its trailing slash removed."""
+    """Return the path with a trailing slash added, or its trailing slash removed."""
     return path.rstrip("/") if path.endswith("/") else f"{path}/"

@@ -1,4 +1,4 @@
-"""Embedding past the ORM: the related rows of a page are read by one select for each relationship.
+"""Embedding without the ORM: the related rows of a page are read by one select for each relationship.
 
 A list that the query bounds may need a second select: see `kit.query.related`.
 """
@@ -44,7 +44,7 @@ class Relation:
 
 @cache
 def relation_of(model: type[Entity], name: str, read: type[Read]) -> Relation | None:
-    """The relation of a relationship; None if it needs more than the comparison of two columns."""
+    """Return the relation of a relationship; None if it needs more than the comparison of two columns."""
     way: RelationshipProperty[Any] = inspect(model).relationships[name]
     pairs, target = list(way.local_remote_pairs or ()), mapping_of(way.mapper.class_)
     if target is None or way.secondary is not None or len(pairs) != 1 or not _compares(way.primaryjoin, *pairs[0]):
@@ -62,7 +62,7 @@ def relation_of(model: type[Entity], name: str, read: type[Read]) -> Relation | 
 
 
 def _compares(condition: Any, local: ColumnElement[Any], remote: ColumnElement[Any]) -> bool:
-    """Whether a condition is `local = remote`, and nothing else."""
+    """Return whether a condition is `local = remote`, and nothing else."""
     if not isinstance(condition, BinaryExpression) or condition.operator is not eq:
         return False
     return {str(condition.left), str(condition.right)} == {str(local), str(remote)}
@@ -85,7 +85,7 @@ async def embed(engine: AsyncEngine, query: ListQuery, relation: Relation, rows:
 async def _related(
     engine: AsyncEngine, relation: Relation, keys: Sequence[Any], limit: int | None
 ) -> Mapping[Any, list[Values]]:
-    """The related rows by their keys, at most one more than the limit."""
+    """Return the related rows by their keys, at most one more than the limit."""
     found = await fetch(engine, _select(relation, keys, limit))
     missing = [] if limit is None else incomplete(keys, found, limit)
     if limit is not None and missing:
@@ -110,7 +110,7 @@ def _columns(relation: Relation) -> Select[Any]:
 
 
 def _limited(relation: Relation, key: Any, limit: int) -> Select[Any]:
-    """A select of a limited number of related rows, as a part of a union."""
+    """Return a select of a limited number of related rows, as a part of a union."""
     there = getattr(relation.target, relation.there)
     wanted = _columns(relation).where(there == key).order_by(*relation.ordering).limit(limit + 1)
     return select(wanted.subquery())

@@ -56,7 +56,7 @@ class GroupCommit:
         self.loop: asyncio.AbstractEventLoop | None = None
 
     def transaction_for(self, new: NewRow) -> SingleInsert | BatchMember:
-        """The transaction that stores a new row."""
+        """Return the transaction that stores a new row."""
         self._enter_loop()
         kind = type(new.row), new.row.id is None
         if self.alone_until[kind] > asyncio.get_running_loop().time():

@@ -81,7 +81,7 @@ class ProbeDatabase:
         connection.close()
 
     def stored(self) -> Probe:
-        """A detached row that the ORM has stored."""
+        """Return a detached row that the ORM has stored."""
         with Session(self.engine, expire_on_commit=False) as session:
             session.add(row := probe())
             session.commit()

@@ -47,7 +47,7 @@ class Rendering:
 
     @staticmethod
     def applies(context: RouteContext) -> bool:
-        """Whether an operation has an async handler and FastAPI's default JSON response."""
+        """Return whether an operation has an async handler and FastAPI's default JSON response."""
         options = (
             context.response_model_include,
             context.response_model_exclude,
@@ -77,7 +77,7 @@ class Rendering:
         return await self.validated(unit, result)
 
     async def validated(self, unit: Unit, result: Any) -> Response:
-        """The response after validation by the response model, as FastAPI does it."""
+        """Return the response after validation by the response model, as FastAPI does it."""
         await load_included(unit, result)
         value = ready(unit, result)
         if isinstance(value, Response):
@@ -90,7 +90,7 @@ class Rendering:
 
 
 async def shown_with_lists(unit: Unit, row: Entity, read: type[Read], query: ListQuery) -> bytes:
-    """A row as JSON, with its embedded lists, which are read past the ORM if the result is the same."""
+    """Return a row as JSON, with its embedded lists, which are read without the ORM if the result is the same."""
     projection = Projection.of(query) if query.read is read and is_plain_query(cast("Any", type(query))) else None
     if projection is None or not may_read_lists(unit.session, projection, row):
         await load_included(unit, row)
@@ -102,7 +102,7 @@ async def shown_with_lists(unit: Unit, row: Entity, read: type[Read], query: Lis
 
 
 def may_read_lists(session: Any, projection: Projection, row: Entity) -> bool:
-    """Whether the lists of a row can be read past the ORM, and everything else that is shown is loaded."""
+    """Return whether the lists of a row can be read without the ORM, and everything else that is shown is loaded."""
     query, values = projection.query, vars(row)
     others = {name: kind for name, kind in included_variants(query).items() if name not in query.lists}
     return (
@@ -115,7 +115,7 @@ def may_read_lists(session: Any, projection: Projection, row: Entity) -> bool:
 
 
 def shown_values(row: Entity, read: type[Read], query: ListQuery | None) -> Any:
-    """The visible values of a row, for `to_json`. The variant must show stored values."""
+    """Return the visible values of a row, for `to_json`. The variant must show stored values."""
     query = query if query is not None and query.read is read else None
     if (query is None or not query.included) and (query is None or query.fields is None):
         columns, values = plain_columns(read), row.__dict__
@@ -130,7 +130,7 @@ def shown_values(row: Entity, read: type[Read], query: ListQuery | None) -> Any:
 
 @cache
 def plain_columns(read: type[Read]) -> Sequence[tuple[str, tuple[type, ...]]]:
-    """The columns of a variant, with the types of their stored values; empty if it has private or nested fields."""
+    """Return the columns of a variant, with the types of their values; empty if it has private or nested fields."""
     return () if private_fields(read) or nested_variants(read) else stored_types(read)
 
 

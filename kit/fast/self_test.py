@@ -36,7 +36,7 @@ ASYNCPG: Dialect = asyncpg_dialect()  # type: ignore[no-untyped-call]
 
 
 def check_loaded_rows(database: ProbeDatabase) -> None:
-    """A row made of a driver's values equals the row that the ORM loads, and is persistent in the session."""
+    """Check that a row made of a driver's values equals the row that the ORM loads, and is persistent."""
     ident = database.stored().id
     compiled = select_by_id(database.mapping, 1, database.engine.dialect)
     with database.cursor() as cursor:
@@ -68,7 +68,7 @@ def check_statement_keys(_: ProbeDatabase) -> None:
 
 
 def check_single_insert(database: ProbeDatabase) -> None:
-    """A row that the driver inserts equals the row that the ORM would insert, and counts as flushed in the session."""
+    """Check that a row which the driver inserts equals the ORM's, and counts as flushed in the session."""
     row = probe()
     assert is_insertable(row, database.mapping), "a complete row needs no ORM"
     new = NewRow.of(row, database.mapping, database.engine.dialect)
@@ -89,7 +89,7 @@ def check_single_insert(database: ProbeDatabase) -> None:
 
 
 def check_insert_for_postgresql(database: ProbeDatabase) -> None:
-    """The INSERT for asyncpg has a parameter for each argument."""
+    """Check that the INSERT for asyncpg has a parameter for each argument."""
     new = NewRow.of(probe(), database.mapping, ASYNCPG)
     assert f"${len(new.arguments)}" in new.statement.sql, "each argument has its parameter"
     assert "RETURNING" in new.statement.sql, "the id is returned"
@@ -102,7 +102,7 @@ def check_bulk_insert(database: ProbeDatabase) -> None:
 
 
 def check_listeners(database: ProbeDatabase) -> None:
-    """A listener is noticed as soon as it is added, and until it is removed."""
+    """Check that a listener is noticed as soon as it is added, and until it is removed."""
     listeners = Listeners(database.engine)
     session = ReadOnlySession(database.engine)
     targets = [(Session, "do_orm_execute"), (session, "after_begin"), (Entity, "load"), (database.engine, "commit")]
@@ -124,7 +124,7 @@ def _ignore(*_: object, **__: object) -> None: ...
 
 
 def check_select_parts(_: ProbeDatabase) -> None:
-    """A select with conditions and joins is recognised as plain; a select with other parts is not."""
+    """Check that a select with conditions and joins is recognised as plain, and no select with other parts."""
     plain = sqlmodel_select(Probe)
     for statement in (plain, plain.where(col(Probe.name) == "a"), plain.join(Probe, col(Probe.id) == 1)):
         assert has_only_known_parts(statement), "conditions and joins are known"
@@ -139,7 +139,7 @@ def check_json(_: ProbeDatabase) -> None:
 
 
 def check_drivers(_: ProbeDatabase) -> None:
-    """The drivers have the methods that execute statements."""
+    """Check that the drivers have the methods that execute statements."""
     for method in (asyncpg.Connection.fetch, asyncpg.Connection.fetchmany, aiosqlite.Connection.execute_fetchall):
         assert signatures.iscoroutinefunction(method) or callable(method), "the method is there"
     assert callable(asyncpg.Connection.is_closed), "a connection knows that it is closed"

@@ -27,7 +27,7 @@ class ReadShortcuts:
         self.has_get, self.has_pages = get, pages
 
     def may_read(self, session: Session, entity: type[Entity]) -> bool:
-        """Whether a read of this entity past the ORM has the same result as a read by this session."""
+        """Return whether a read of this entity without the ORM has the same result as a read by this session."""
         is_outside = session._transaction is None  # a session that has begun has to read on its own connection
         is_restricted = session.info.get(RESTRICTED_READS) and not CURRENT_PRINCIPAL.get().is_superuser
         return is_outside and not is_restricted and not self.listeners.listen_to_read(session, entity)

@@ -64,7 +64,7 @@ class NewRow(NamedTuple):
 
 
 def is_insertable(row: Any, mapping: EntityMapping) -> bool:
-    """Whether an INSERT of its fields stores a new row completely, without the ORM."""
+    """Return whether an INSERT of its fields stores a new row completely, without the ORM."""
     values, version = row.__dict__, mapping.first_version
     if not mapping.is_insertable or not mapping.columns.keys() <= values.keys():
         return False
@@ -115,7 +115,7 @@ class SingleInsert:
             await util.greenlet_spawn(self._abandon, connection)
 
     async def _answer(self, step: Awaitable[T], sql: str | None = None, arguments: Sequence[Any] = ()) -> T:
-        """The result of a step of the driver. Raises its failure as SQLAlchemy does."""
+        """Return the result of a step of the driver. Raises its failure as SQLAlchemy does."""
         assert self.connection is not None
         self.is_answered = False
         try:

@@ -1,4 +1,4 @@
-"""Fast write sessions: new rows are stored past the ORM, a single one by group commit, many of them by one INSERT.
+"""Fast write sessions: new rows are stored without the ORM, a single one by group commit, many of them by one INSERT.
 
 The single insert is for a request that writes one new row and nothing else. It needs no synchronous session, and may
 share its transaction with the inserts of other requests. The plain session does everything else.
@@ -35,7 +35,7 @@ M = TypeVar("M")
 
 
 class FastWriteSession(LockingSession):
-    """A `WriteSession` that stores new rows past the ORM."""
+    """A `WriteSession` that stores new rows without the ORM."""
 
     sync_session_class = RevocableSession
     single: SingleInsert | BatchMember | None = None
@@ -72,7 +72,7 @@ class FastWriteSession(LockingSession):
             self._new.append(instance)
 
     def _is_new(self, instance: object) -> bool:
-        """Whether an object is a new row, and no listener would miss that it is added."""
+        """Return whether an object is a new row, and no listener would miss that it is added."""
         if not isinstance(instance, Entity) or not instance_state(instance).transient:
             return False
         listeners = self.shortcuts.listeners
@@ -118,7 +118,7 @@ class FastWriteSession(LockingSession):
         state._commit_all(state.dict)
 
     async def _single_row(self) -> NewRow | None:
-        """The new row, if it is the only thing to write; None otherwise, or if storing it needs the ORM."""
+        """Return the new row, if it is the only thing to write; None otherwise, or if storing it needs the ORM."""
         row = self._only_new() if self.shortcuts.has_single else None
         mapping = None if row is None else mapping_of(type(row))
         if row is None or mapping is None or self._has_listeners(mapping):
@@ -135,7 +135,7 @@ class FastWriteSession(LockingSession):
             return None
 
     def _has_listeners(self, mapping: EntityMapping) -> bool:
-        """Whether a listener would miss an INSERT of this entity by this session."""
+        """Return whether a listener would miss an INSERT of this entity by this session."""
         listeners = self.shortcuts.listeners
         if self.is_open:
             return listeners.listen_to_insert(self.sync_session, mapping.entity)
@@ -145,7 +145,7 @@ class FastWriteSession(LockingSession):
         return False
 
     def _only_new(self) -> Any:
-        """The object in the session, if it is the only one, is new, and no connection was used; None otherwise."""
+        """Return the only object in the session, if it is new and no connection was used; None otherwise."""
         if not self.is_open:
             return self._new[0] if len(self._new) == 1 and self.stored is None else None
         session = self.sync_session
@@ -186,7 +186,7 @@ class FastWriteSession(LockingSession):
         await self._close_single()
 
     def _has_more_to_write(self) -> bool:
-        """Whether anything was added or changed since the single insert."""
+        """Return whether anything was added or changed since the single insert."""
         if self.single is None:
             return False
         if self.is_open:
@@ -229,7 +229,7 @@ class FastWriteSession(LockingSession):
 def open_write(
     database: Database, shortcuts: WriteShortcuts, *, restricted: bool = False, restricted_reads: bool = False
 ) -> WriteSession:
-    """A write session with shortcuts, if the running event loop has the primary engines; else one without."""
+    """Return a write session with shortcuts, if the running event loop has the primary engines; else one without."""
     if _get_running_loop() is not database.owner and database.engines is not database.primary:
         return database.open_write(restricted=restricted, restricted_reads=restricted_reads)
     return FastWriteSession(

@@ -108,7 +108,7 @@ class BufferedRequest(Request):
         self._is_used = False
 
     def next_attempt(self) -> "BufferedRequest":
-        """The request for the next attempt, without parsed or consumed parts."""
+        """Return the request for the next attempt, without parsed or consumed parts."""
         if self._is_used:
             return BufferedRequest(self.scope, self._connection, self._content).next_attempt()
         self._is_used = True
@@ -122,7 +122,7 @@ class BufferedRequest(Request):
         return self._content
 
     async def json(self) -> Any:
-        """The parsed body. Raises a 400 if it is not JSON."""
+        """Return the parsed body. Raises a 400 if it is not JSON."""
         if not hasattr(self, "_parsed"):
             self._parsed = parse(self._content)
         return self._parsed
@@ -149,7 +149,7 @@ async def read_body(receive: Receive, given: Mapping[bytes, bytes], limit: int) 
 
 
 def too_large(limit: int | None = None) -> Problem:
-    """A 413 for a body over this limit, in bytes, or over one that is not known here."""
+    """Return a 413 for a body over this limit, in bytes, or over one that is not known here."""
     detail = "The body is too large." if limit is None else f"The body may have at most {limit} bytes."
     return Problem(413, detail, kind="body-too-large", headers={"Connection": "close"})
 
@@ -192,12 +192,12 @@ def parse(body: bytes) -> Any:
 
 
 def is_composed(document: str) -> bool:
-    """Whether all text of a document is in the form NFC, and no escape hides other text."""
+    """Return whether all text of a document is in the form NFC, and no escape hides other text."""
     return "\\u" not in document and (document.isascii() or is_normalized("NFC", document))
 
 
 def compose(value: Any) -> Any:
-    """The same value with its texts, and the names of members, in the form NFC."""
+    """Return the same value with its texts, and the names of members, in the form NFC."""
     if isinstance(value, str):
         return composed(value)
     if isinstance(value, list):

@@ -11,12 +11,12 @@ import orjson
 
 
 def composed(text: str) -> str:
-    """The text in Unicode's form NFC, in which the service keeps all text (RFC 5198)."""
+    """Return the text in Unicode's form NFC, in which the service keeps all text (RFC 5198)."""
     return text if text.isascii() else normalize("NFC", text)
 
 
 def as_text(value: object) -> str:
-    """A decimal or UUID as text, for values that orjson cannot encode. Raises a TypeError for other types."""
+    """Return a decimal or UUID as text, for values that orjson cannot encode. Raises a TypeError for other types."""
     if isinstance(value, Decimal):
         return format(value, "f")  # without an exponent
     if isinstance(value, UUID):  # asyncpg's UUIDs are a subclass, which orjson does not encode

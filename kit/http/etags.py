@@ -7,12 +7,15 @@ TAG = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
 
 
 def weak_etag(*parts: bytes) -> str:
-    """The weak entity tag of a response without a version: a digest of its content."""
+    """Return the weak entity tag of a response without a version: a digest of its content."""
     return f'W/"{blake2b(b"".join(parts), digest_size=12).hexdigest()}"'
 
 
 def is_fresh(tag: str, if_none_match: str) -> bool:
-    """Whether `If-None-Match` contains this tag (weak comparison), or is `*`. A malformed header matches nothing."""
+    """Return whether `If-None-Match` contains this tag (weak comparison), or is `*`.
+
+    A malformed header matches nothing.
+    """
     if if_none_match.strip() == "*":
         return True
     opaque = tag.removeprefix("W/")

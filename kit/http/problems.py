@@ -35,7 +35,7 @@ class Problem(HTTPException):
 
 
 def problem_from(failure: HTTPException) -> Problem:
-    """The problem for an HTTPException. Its type follows from the status, as in `urn:problem:not-found`."""
+    """Return the problem for an HTTPException. Its type follows from the status, as in `urn:problem:not-found`."""
     if isinstance(failure, Problem):
         return failure
     if isinstance(failure.__context__, MultiPartException):
@@ -48,17 +48,17 @@ def problem_from(failure: HTTPException) -> Problem:
 
 
 def phrase(status: int) -> str:
-    """The reason phrase of a status, as in `Not Found`."""
+    """Return the reason phrase of a status, as in `Not Found`."""
     return TITLES.get(status) or (HTTPStatus(status).phrase if status in set(HTTPStatus) else "Error")
 
 
 def malformed(detail: str) -> Problem:
-    """A 400 for a body that cannot be parsed."""
+    """Return a 400 for a body that cannot be parsed."""
     return Problem(400, detail, kind="malformed-body")
 
 
 def found(thing: T | None) -> T:
-    """The argument, unless it is None. Raises a 404 for None.
+    """Return the argument, unless it is None. Raises a 404 for None.
 
     A row that the caller may not see is also None, so that a client cannot distinguish it from an absent row.
     """
@@ -68,36 +68,36 @@ def found(thing: T | None) -> T:
 
 
 def conflict(fields: str | Sequence[str], detail: str, kind: str) -> Problem:
-    """A 409 that names a field, or several, in its sentence and by a pointer to each."""
+    """Return a 409 that names a field, or several, in its sentence and by a pointer to each."""
     named = [fields] if isinstance(fields, str) else fields
     pointers = [f"#/{name}" if name.isidentifier() else "#" for name in named]  # it may be known as one of several
     return Problem(409, detail, kind=kind, errors=[error("body", pointer, detail, kind) for pointer in pointers])
 
 
 def taken(*fields: str) -> Problem:
-    """A 409 for unique fields, such as `name` or `email or username`, whose values another row has."""
+    """Return a 409 for unique fields, such as `name` or `email or username`, whose values another row has."""
     verb, value = ("is", "this value") if len(fields) == 1 else ("are", "these values")
     return conflict(fields, f"{' and '.join(fields)} {verb} taken: another row has {value}.", "taken")
 
 
 def invalid(errors: Iterable[Mapping[str, str]]) -> Problem:
-    """A 422 with a list of errors, at most `MAX_ERRORS`, which never contain the input."""
+    """Return a 422 with a list of errors, at most `MAX_ERRORS`, which never contain the input."""
     errors = list(errors)[:MAX_ERRORS]
     return Problem(422, "The request is not valid; see errors.", kind="invalid", errors=errors)
 
 
 def unavailable(outcome: str, detail: str = "The database cannot serve this now; try again.") -> Problem:
-    """A 503. `outcome` says whether a write took effect: `not_applied` or `unknown`."""
+    """Return a 503. `outcome` says whether a write took effect: `not_applied` or `unknown`."""
     return Problem(503, detail, kind="unavailable", headers={"Retry-After": "1"}, outcome=outcome)
 
 
 def error(where: str, pointer: str, detail: str, kind: str) -> dict[str, str]:
-    """An element of `errors`. `where` is the part of the request: body, query, path, header."""
+    """Return an element of `errors`. `where` is the part of the request: body, query, path, header."""
     return {"in": where, "pointer": pointer[:MAX_POINTER], "detail": detail, "type": kind}
 
 
 def describe(failure: ErrorDetails | Mapping[str, Any]) -> dict[str, str]:
-    """An element of `errors` for an error of pydantic."""
+    """Return an element of `errors` for an error of pydantic."""
     where, *path = failure["loc"] or ("body",)
     pointer = fragment(path) if where == "body" else ".".join(map(str, path))
     kind = failure["type"]
@@ -105,14 +105,14 @@ def describe(failure: ErrorDetails | Mapping[str, Any]) -> dict[str, str]:
 
 
 def fragment(path: Iterable[int | str]) -> str:
-    """A JSON Pointer in its URI fragment representation (RFC 6901, section 6)."""
+    """Return a JSON Pointer in its URI fragment representation (RFC 6901, section 6)."""
     return "#" + "".join(
         "/" + quote(str(part).replace("~", "~0").replace("/", "~1"), errors="replace") for part in path
     )
 
 
 def content(scope: Scope, problem: Problem) -> dict[str, Any]:
-    """The JSON object of a problem."""
+    """Return the JSON object of a problem."""
     status = problem.status_code
     return {
         "type": f"urn:problem:{problem.kind}",
@@ -126,6 +126,6 @@ def content(scope: Scope, problem: Problem) -> dict[str, Any]:
 
 
 def render(scope: Scope, problem: Problem) -> Response:
-    """The response for a problem."""
+    """Return the response for a problem."""
     body = json.dumps(content(scope, problem), separators=(",", ":"))  # ASCII: UTF-8 cannot encode lone surrogates
     return Response(body, problem.status_code, dict(problem.headers or {}), MEDIA_TYPE)

@@ -183,7 +183,7 @@ class Body(SQLModel):
 
 
 def _with_few_unknown(kind: type[Body], body: Mapping[str, Any]) -> dict[str, Any]:
-    """The known members and the first `MAX_UNKNOWN` unknown ones, each of which is an error, and takes its time."""
+    """Return the known members and the first `MAX_UNKNOWN` unknown ones, because each error takes time."""
     known = {*kind.model_fields, *kind.read_only}
     for field in kind.model_fields.values():
         known.update(path[0] for path in _aliases(field.validation_alias or field.alias) if isinstance(path[0], str))
@@ -192,7 +192,7 @@ def _with_few_unknown(kind: type[Body], body: Mapping[str, Any]) -> dict[str, An
 
 
 def _aliases(alias: str | AliasPath | AliasChoices | None) -> list[list[str | int]]:
-    """The paths of the alias of a field; none if it has no alias."""
+    """Return the paths of the alias of a field; none if it has no alias."""
     if isinstance(alias, AliasChoices):
         return alias.convert_to_aliases()
     if isinstance(alias, AliasPath):

@@ -111,7 +111,7 @@ def split(metadata: Iterable[Any]) -> tuple[list[Any], list[Any]]:
 
 
 def is_column_option(part: Any) -> bool:
-    """Whether an annotation holds the column options of SQLModel's `Field`."""
+    """Return whether an annotation holds the column options of SQLModel's `Field`."""
     return isinstance(part, Derived) or (hasattr(part, "sa_type") and not isinstance(part, FieldInfo))
 
 
@@ -122,7 +122,7 @@ def rules_of(field: FieldInfo) -> tuple[Any, list[Any]]:
 
 
 def is_movable(part: Any) -> bool:
-    """Whether an annotation neither changes values nor calls a function of the resource."""
+    """Return whether an annotation neither changes values nor calls a function of the resource."""
     is_of_kit = getattr(getattr(part, "func", None), "__module__", None) == KIT_TYPES
     return part is None or is_of_kit or isinstance(part, MOVABLE)
 

@@ -47,12 +47,12 @@ INTEGER = core_schema.union_schema(
 
 
 def first_of(error: Any, *choices: CoreSchema) -> CoreSchema:
-    """A schema of the first choice that is valid; otherwise it fails with this error of pydantic."""
+    """Return a schema of the first choice that is valid; otherwise it fails with this error of pydantic."""
     return core_schema.custom_error_schema(core_schema.union_schema([*choices], mode="left_to_right"), error)
 
 
 def written(pattern: str, target: CoreSchema) -> CoreSchema:
-    """A schema of text that matches the pattern and is then parsed by the target."""
+    """Return a schema of text that matches the pattern and is then parsed by the target."""
     return core_schema.chain_schema([core_schema.str_schema(strict=True, pattern=f"^{pattern}$"), target])
 
 
@@ -211,7 +211,7 @@ def described(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def chain(steps: list[CoreSchema], of_type: int, serialization: Any) -> CoreSchema:
-    """A chain schema; `of_type` is the index of the step that validates the type itself."""
+    """Return a chain schema; `of_type` is the index of the step that validates the type itself."""
     return core_schema.chain_schema(steps, serialization=serialization, metadata={STEP: of_type})
 
 

@@ -65,7 +65,7 @@ def type_columns(entity: type[SQLModel]) -> None:
 
 
 def has_explicit_type(field: FieldInfo) -> bool:
-    """Whether the resource sets the column type of a field."""
+    """Return whether the resource sets the column type of a field."""
     if Derived() in field.metadata:
         return False
     return option(field, "sa_type") is not None or option(field, "sa_column") is not None

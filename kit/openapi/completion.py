@@ -40,7 +40,7 @@ SECURITY: list[Json] = [{"Token": []}, {"Bearer": []}]
 
 
 def complete(document: Json) -> Json:
-    """The whole document, of one that FastAPI has made of routes with hints; any other is returned as it is."""
+    """Return the whole document, of one that FastAPI has made of routes with hints; any other is returned as it is."""
     hints = {id(operation): operation.pop(HINTS) for _, operation in operations(document) if HINTS in operation}
     if not hints:
         return document
@@ -85,13 +85,13 @@ def tags(document: Json, hints: dict[int, Json]) -> list[Json]:
 
 
 def tables_of_tags(document: Json, hints: dict[int, Json]) -> dict[str, str]:
-    """The table to whose rows the operations with a tag lead."""
+    """Return the table to whose rows the operations with a tag lead."""
     found = ((tag_of(operation), hints.get(id(operation), {}).get("table")) for _, operation in operations(document))
     return {tag: table for tag, table in found if table is not None}
 
 
 def add_problem(document: Json) -> None:
-    """The schema of a problem; under another name, if a model of a resource has that one."""
+    """Return the schema of a problem; under another name, if a model of a resource has that one."""
     schemas = document["components"]["schemas"]
     problem = TypeAdapter(Problem).json_schema()
     definitions = problem.pop("$defs") | {"Problem": problem}
@@ -143,7 +143,7 @@ def show_part(document: Json, answer: Json, embedded: Json) -> None:
 
 
 def complete_path(operation: Json, table: str | None) -> None:
-    """An example and a description of every id in the path."""
+    """Return an example and a description of every id in the path."""
     for parameter in operation.get("parameters", ()):
         if parameter.get("in") != "path":
             continue
@@ -155,7 +155,7 @@ def complete_path(operation: Json, table: str | None) -> None:
 
 
 def complete_body(document: Json, operation: Json, method: str) -> None:
-    """An example of every body, and the media type of a JSON merge patch (RFC 7396)."""
+    """Return an example of every body, and the media type of a JSON merge patch (RFC 7396)."""
     content = operation.get("requestBody", {}).get("content", {})
     for body in content.values():
         if "schema" not in body or {"example", "examples"} & body.keys():

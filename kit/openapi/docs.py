@@ -95,7 +95,7 @@ async def show_openapi(request: Request) -> Response:
 
 
 def tagged(request: Request, document: Json) -> Response:
-    """The document as JSON, with an ETag; a 304 for those who have it."""
+    """Return the document as JSON, with an ETag; a 304 for those who have it."""
     body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     headers = {"ETag": weak_etag(body), "Cache-Control": "no-cache"}
     if is_fresh(headers["ETag"], request.headers.get("If-None-Match", "")):
@@ -104,12 +104,12 @@ def tagged(request: Request, document: Json) -> Response:
 
 
 def prefix_of(request: Request) -> str:
-    """The prefix under which a proxy or another application shows this service."""
+    """Return the prefix under which a proxy or another application shows this service."""
     return str(request.scope.get("root_path", "")).rstrip("/")
 
 
 def with_server(app: FastAPI, prefix: str) -> Json:
-    """The document of the application, with the prefix among its servers, as FastAPI's own route has it.
+    """Return the document of the application, with the prefix among its servers, as FastAPI's own route has it.
 
     The server that was named because none was given is left out then: without the prefix nothing is found.
     """

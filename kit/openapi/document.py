@@ -33,7 +33,7 @@ FOUND: ContextVar[list[Place] | None] = ContextVar("found_places", default=None)
 
 
 def openapi(app: FastAPI) -> tuple[Json, list[Place]]:
-    """The document of an application, and the places in it for ids of rows."""
+    """Return the document of an application, and the places in it for ids of rows."""
     found: list[Place] = []
     reset = FOUND.set(found)
     try:
@@ -65,7 +65,7 @@ def of_fastapi(app: FastAPI) -> Json:
 
 
 def finished(document: Json) -> Json:
-    """The complete document, with examples for the ids of rows."""
+    """Return the complete document, with examples for the ids of rows."""
     document = complete(document)
     found = list(places(document))
     fill(document, found, {})

@@ -45,7 +45,7 @@ def _of_properties(schemas: Json) -> Iterator[Named]:
 
 
 def _inside(holder: Json, key: str, name: str) -> Iterator[Named]:
-    """The schema itself, that of the elements of a list, and those that null is an alternative to."""
+    """Yield the schema itself, that of the elements of a list, and those that null is an alternative to."""
     schema = holder[key]
     yield holder, key, name
     if isinstance(schema.get("items"), dict):

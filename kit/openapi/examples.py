@@ -35,7 +35,7 @@ FORMATS: Mapping[str, str] = {
 
 
 def places(node: Any, path: Sequence[str | int] = ()) -> Iterator[Place]:
-    """Every place for an id; a text in braces that names no table is somebody's own."""
+    """Yield every place for an id; a text in braces that names no table is somebody's own."""
     if isinstance(node, str) and (place := PLACE.fullmatch(node)) and place[1] in known_tables():
         yield path, place[1], int(place[2] or 1)
     elif isinstance(node, dict | list):
@@ -60,7 +60,7 @@ def nth(ids: Sequence[Any], table: str, place: int) -> Any:
 
 
 async def newest(session: ReadSession, tables: set[str]) -> dict[str, list[Any]]:
-    """The ids of the two newest rows of each table."""
+    """Return the ids of the two newest rows of each table."""
     return {table: await _newest(session, table) for table in sorted(tables)}
 
 
@@ -74,13 +74,13 @@ async def _newest(session: ReadSession, table: str) -> list[Any]:
 
 
 def elements(schema: Json) -> list[Json]:
-    """Two bodies for a bulk, with the second and the third example of each field where it has so many."""
+    """Return two bodies for a bulk, with the second and the third example of each field where it has so many."""
     fields = {name: field["examples"] for name, field in schema["properties"].items() if field.get("examples")}
     return [{name: examples[min(turn, len(examples) - 1)] for name, examples in fields.items()} for turn in (1, 2)]
 
 
 def example_of(schema: Json, document: Json, depth: int = 8) -> Any:
-    """A value that this schema allows: its own example, or one that is made up; NONE if it cannot be."""
+    """Return a value that this schema allows: its own example, or one that is made up; NONE if it cannot be."""
     schema = resolved(schema, document)
     for key in ("examples", "enum"):
         if schema.get(key):
@@ -109,7 +109,7 @@ def _made_up(schema: Json, document: Json, depth: int) -> Any:
 
 
 def _object(schema: Json, document: Json, depth: int) -> Any:
-    """Every required property, and every other of which there is an example or a default."""
+    """Return every required property, and every other of which there is an example or a default."""
     made, required = {}, schema.get("required", ())
     for name, part in schema.get("properties", {}).items():
         if name in required or {"example", "examples", "default"} & part.keys():

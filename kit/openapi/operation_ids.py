@@ -28,7 +28,7 @@ def callbacks_of(operation: Json) -> Iterator[Json]:
 
 
 def id_of_method(operation_id: str, method: str, methods: Collection[str]) -> str:
-    """The operation id of one of the methods of a route: with the method in it, if there are others."""
+    """Return the operation id of one of the methods of a route: with the method in it, if there are others."""
     if len(methods) < 2:
         return operation_id
     named = [f"_{name.lower()}" for name in methods if operation_id.endswith(f"_{name.lower()}")]
@@ -38,6 +38,6 @@ def id_of_method(operation_id: str, method: str, methods: Collection[str]) -> st
 
 
 def function_of(operation_id: str) -> str:
-    """The name of the function that a generated client has for an operation: in words, whatever the case."""
+    """Return the name of the function that a generated client has for an operation: in words, whatever the case."""
     words = re.sub("([a-z0-9])([A-Z])", r"\1_\2", operation_id)
     return re.sub("[^A-Za-z0-9]+", "_", words).lower()

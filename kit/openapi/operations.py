@@ -109,12 +109,12 @@ def description(route: Operation) -> str:
 
 
 def query_of(route: Operation) -> type[ListQuery] | None:
-    """The query variant that an operation takes."""
+    """Return the query variant that an operation takes."""
     return next(filter(None, map(query_variant, dependencies_of(route.dependant))), None)
 
 
 def embedded(query: type[ListQuery]) -> Json:
-    """The schemas of what `include` embeds, by the names of the relationships."""
+    """Return the schemas of what `include` embeds, by the names of the relationships."""
     schemas: Json = {}
     for name, variant in query.includes.items():
         shown = TypeAdapter(read_variant(variant)).json_schema(mode="serialization")
@@ -171,7 +171,7 @@ def has_precondition(route: Operation) -> bool:
 
 
 def is_bulk(route: Operation) -> bool:
-    """Whether it creates many, and may skip those that fail: it takes `on_error`, and answers a list."""
+    """Return whether it creates many, and may skip those that fail: it takes `on_error`, and answers a list."""
     names = {field.alias for part in dependencies_of(route.dependant) for field in part.query_params}
     return "POST" in route.methods and "on_error" in names and get_origin(route.response_model) is list
 

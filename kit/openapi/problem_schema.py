@@ -54,7 +54,7 @@ class FailedElement(BaseModel):
 
 @cache
 def bulk_outcome(shown: Any) -> type[BaseModel]:
-    """The model of the answer to `on_error=skip`, in a bulk whose rows are shown so."""
+    """Return the model of the answer to `on_error=skip`, in a bulk whose rows are shown so."""
     name = str(getattr(shown, "__name__", "")).removesuffix("Read")
     fields: dict[str, Any] = {
         "created": (list[shown], Field()),

@@ -18,7 +18,7 @@ DATA = frozenset({"example", "examples", "default", "const", "enum", "value"})
 
 
 def parts(node: Any, *, are_named: bool = False) -> Iterator[Json]:
-    """The node and every object of the document below it, but for maps of names, and for data."""
+    """Yield the node and every object of the document below it, but for maps of names, and for data."""
     if isinstance(node, list):
         for part in node:
             yield from parts(part)
@@ -77,13 +77,13 @@ def add_definitions(definitions: Mapping[str, Any], components: Json) -> dict[st
 
 
 def _numbered(name: str) -> str:
-    """The next name: `Status2` after `Status`."""
+    """Return the next name: `Status2` after `Status`."""
     plain, number = re.fullmatch(r"(.*?)(\d*)", name).groups()  # type: ignore[union-attr]  # it matches everything
     return f"{plain}{int(number or 1) + 1}"
 
 
 def refuse_dangling(document: Json) -> None:
-    """A ValueError that names a reference to something that is not in the document."""
+    """Return a ValueError that names a reference to something that is not in the document."""
     for place, operation in _places(document):
         for part in parts(operation):
             for target in targets(part):
@@ -103,7 +103,7 @@ def _places(document: Json) -> Iterator[tuple[str, Any]]:
 
 
 def looked_up(document: Json, target: str) -> Any:
-    """The part of the document that a reference leads to; None if there is none."""
+    """Return the part of the document that a reference leads to; None if there is none."""
     node: Any = document
     for step in target.split("/")[1:]:
         node = node.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(node, dict) else None

@@ -79,7 +79,7 @@ def optional(*names: str) -> Json:
 
 
 def failure(status: int) -> Json:
-    """The response for a failure, for the `responses` of a route: `responses={429: failure(429)}`."""
+    """Return the response for a failure, for the `responses` of a route: `responses={429: failure(429)}`."""
     kind, detail = FAILURES[status]
     title = TITLES.get(status) or HTTPStatus(status).phrase
     example: Json = {"type": f"urn:problem:{kind}", "title": title, "status": status, "detail": detail}
@@ -93,7 +93,7 @@ def failure(status: int) -> Json:
 
 
 def answers_of(document: Json) -> Iterator[Json]:
-    """Every response of an operation of the document that is written out there."""
+    """Yield every response of an operation of the document that is written out there."""
     for path in document.get("paths", {}).values():
         for operation in path.values():
             yield from (answer for answer in operation.get("responses", {}).values() if "$ref" not in answer)

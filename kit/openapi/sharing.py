@@ -26,7 +26,7 @@ ORDER = (
 
 
 def operations(document: Json) -> Iterator[tuple[str, Json]]:
-    """Every operation, with its method in upper case."""
+    """Yield every operation, with its method in upper case."""
     for path in document.get("paths", {}).values():
         yield from ((method.upper(), path[method]) for method in METHODS if method in path)
 
@@ -57,7 +57,7 @@ def put_in_order(node: Json, first: Sequence[str]) -> None:
 
 
 def in_order(paths: Json) -> Json:
-    """The paths, those for many at once last, each with its methods in order; so the text is always the same."""
+    """Return the paths, those for many at once last, each with its methods in order; so the text is always the same."""
     ordered = sorted(paths.items(), key=lambda item: item[0].endswith("/bulk"))
     return {path: dict(sorted(methods.items(), key=lambda item: METHODS.index(item[0]))) for path, methods in ordered}
 
@@ -97,14 +97,14 @@ def share_failures(document: Json) -> None:
 
 
 def kind_of(answer: Json) -> str:
-    """The name of a response: the kind of problem that its example is, or what it is described as."""
+    """Return the name of a response: the kind of problem that its example is, or what it is described as."""
     example = answer.get("content", {}).get(MEDIA_TYPE, {}).get("example", {})
     kind = str(example.get("type", "")).rpartition(":")[2] if isinstance(example, dict) else ""
     return kind.title().replace("-", "") or str(answer["description"])
 
 
 def name_among(shared: Json, plain: str, part: Json) -> str:
-    """The name of this component, which it gets now if it is the first of its kind."""
+    """Return the name of this component, which it gets now if it is the first of its kind."""
     plain = re.sub(r"[^A-Za-z0-9._-]", "", plain) or "Part"
     names = [plain, *(f"{plain}{number}" for number in range(2, len(shared) + 3))]
     return next(name for name in names if shared.setdefault(name, part) == part)

@@ -26,7 +26,7 @@ def simplify(node: Json) -> None:
 
 
 def without_repetition(schema: Json, parameter: Json) -> Json:
-    """The schema of a parameter without a description and a title that the parameter has itself."""
+    """Return the schema of a parameter without a description and a title that the parameter has itself."""
     title = str(parameter.get("name")).replace("_", " ").title()
     said = (("description", parameter.get("description")), ("title", title))
     return {key: part for key, part in schema.items() if (key, part) not in said}

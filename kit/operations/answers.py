@@ -48,7 +48,7 @@ async def load_included(unit: Unit, result: Any) -> None:
 
 
 def ready(unit: Unit, result: Any) -> Any:
-    """The value for validation by the response model. Response headers are set in the unit."""
+    """Return the value for validation by the response model. Response headers are set in the unit."""
     if isinstance(result, ShownPage):
         return ready_page(unit, result)
     if isinstance(result, Entity):
@@ -79,7 +79,7 @@ def page_headers(request: Request, cursor: str | None, total: int | None) -> dic
 
 
 def next_page(request: Request, cursor: str) -> str:
-    """A reference relative to this host (RFC 8288), so that it does not depend on the Host header."""
+    """Return a reference relative to this host (RFC 8288), so that it does not depend on the Host header."""
     parameters = [
         (name, value) for name, value in request.query_params.multi_items() if name not in ("offset", "cursor")
     ]
@@ -105,7 +105,7 @@ def refuse_without_model(route: Any, row: Entity) -> None:
 
 
 def ready_outcome(unit: Unit, outcome: Outcome) -> Response:
-    """The response for `on_error=skip`: a 207 with the created rows and the failures."""
+    """Return the response for `on_error=skip`: a 207 with the created rows and the failures."""
     read = item_variant(unit) or Read
     failed = [{**part, "problem": content(unit.request.scope, part["problem"])} for part in outcome.failed]
     by_alias = unit.request.scope["route"].response_model_by_alias
@@ -114,7 +114,7 @@ def ready_outcome(unit: Unit, outcome: Outcome) -> Response:
 
 
 def item_variant(unit: Unit) -> type[Read] | None:
-    """The read variant in a response model `list[Variant]`; None for other response models."""
+    """Return the read variant in a response model `list[Variant]`; None for other response models."""
     model = unit.request.scope["route"].response_model
     return variant_of(get_args(model)[0]) if get_origin(model) is list else None
 

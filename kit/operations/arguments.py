@@ -43,7 +43,7 @@ KNOWN: dict[Any, Resolver] = {get_session: session_of, get_read_session: session
 
 
 def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
-    """The name of an argument, its resolver, and whether the resolver is async; None if FastAPI has to solve it."""
+    """Return the name of an argument, its resolver, and whether that is async; None if FastAPI has to solve it."""
     make: Any = part.call
     if not part.name:
         return None
@@ -56,7 +56,7 @@ def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
 
 
 def direct_handle(route: Operation, contexts: Sequence[RouteContext]) -> Handle | None:
-    """The function that serves an operation by its inner route; None if FastAPI has to solve its dependencies.
+    """Return the function that serves an operation by its inner route; None if FastAPI has to solve its dependencies.
 
     `contexts` are the places where its router is included. Of several, only FastAPI knows which one a request uses.
     """
@@ -81,7 +81,7 @@ def direct_handle(route: Operation, contexts: Sequence[RouteContext]) -> Handle 
 
 
 def inner_route(context: RouteContext, handler: Handler, names: set[str]) -> APIRoute:
-    """A route for the same operation without the parameters `names`, which the unit of work provides."""
+    """Return a route for the same operation without the parameters `names`, which the unit of work provides."""
     call = awaitable(handler)
     signature = inspect.signature(handler)
 

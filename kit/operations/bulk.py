@@ -122,7 +122,7 @@ async def _create_one_by_one(session: WriteSession, elements: Sequence[T], store
 
 
 def problem_of_element(failure: Exception) -> Problem:
-    """The problem of a single element. A failure that concerns all elements is raised again."""
+    """Return the problem of a single element. A failure that concerns all elements is raised again."""
     problem = problem_from(failure) if isinstance(failure, HTTPException) else problem_of(failure)
     if problem is None or problem.status_code >= 500 or meaning_of(failure) == "again":
         raise failure
@@ -130,7 +130,7 @@ def problem_of_element(failure: Exception) -> Problem:
 
 
 def within(problem: Problem, place: int | str) -> Problem:
-    """The problem with pointers relative to the whole body: `#/17/age` for `#/age` of element 17."""
+    """Return the problem with pointers relative to the whole body: `#/17/age` for `#/age` of element 17."""
     for error in problem.extra.get("errors", ()):
         error["pointer"] = f"#/{place}{error['pointer'].removeprefix('#')}"
     return problem

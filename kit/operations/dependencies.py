@@ -17,7 +17,7 @@ from kit.runtime import runtime_of
 
 
 async def get_read_session(connection: HTTPConnection) -> AsyncIterator[sessions.ReadSession]:
-    """The session of the unit of work, or a new one. It is open until the response has been sent.
+    """Yield the session of the unit of work, or a new one. It is open until the response has been sent.
 
     If the route takes `Session` too, both are the same session, so that reads see uncommitted changes.
     """
@@ -31,7 +31,7 @@ async def get_read_session(connection: HTTPConnection) -> AsyncIterator[sessions
 
 
 async def get_session(connection: HTTPConnection) -> AsyncIterator[sessions.WriteSession]:
-    """The session of the unit of work, or a new one, which `commit_before_answer` commits.
+    """Yield the session of the unit of work, or a new one, which `commit_before_answer` commits.
 
     Later changes by a stream or a background task are committed at its end.
     """
@@ -40,14 +40,14 @@ async def get_session(connection: HTTPConnection) -> AsyncIterator[sessions.Writ
 
 
 def _takes_session(connection: HTTPConnection) -> bool:
-    """Whether a plain route takes `Session`, and no test has overridden it."""
+    """Return whether a plain route takes `Session`, and no test has overridden it."""
     is_overridden = get_session in connection.scope["app"].dependency_overrides
     return not is_overridden and id(connection.scope.get("route")) in runtime_of(connection).writing
 
 
 @asynccontextmanager
 async def _writing_session(connection: HTTPConnection) -> AsyncIterator[sessions.WriteSession]:
-    """The write session of a request. Outside of a unit of work the first dependency creates it."""
+    """Provide the write session of a request. Outside of a unit of work the first dependency creates it."""
     unit, answer = UNIT.get(), connection.scope[ANSWER]
     if unit is None and answer.session is not None:
         yield answer.session

@@ -77,7 +77,7 @@ async def exclusive(key: IdempotencyKey) -> AsyncIterator[None]:
 async def execute_once(
     request: Request, key: IdempotencyKey, session: WriteSession, work: Callable[[], Awaitable[Response]]
 ) -> Response:
-    """The response of `work`, which is stored in the same transaction, or the response that was stored before."""
+    """Return the response of `work`, stored in the same transaction, or the response that was stored before."""
     if not await _claim(session, key):
         return await _replay(request, session, key)
     try:
@@ -103,7 +103,7 @@ async def _first_stored(
 async def _first_response(
     request: Request, session: WriteSession, key: IdempotencyKey, work: Callable[[], Awaitable[Response]]
 ) -> Response:
-    """The response of the work. Its changes are rolled back after a failure caused by the data.
+    """Return the response of the work. Its changes are rolled back after a failure caused by the data.
 
     A handler may commit or roll back itself, which ends the savepoint too. Committed changes must not be repeated, so
     after a commit every failure is stored as the first response.
@@ -122,7 +122,7 @@ async def _first_response(
 
 
 async def _response_to_failure(request: Request, failure: Exception) -> Response:
-    """The response to a failure caused by the data. Other failures are raised again."""
+    """Return the response to a failure caused by the data. Other failures are raised again."""
     response = None if is_temporary(failure) else await handled(request, failure)
     if response is None or response.status_code not in STORED_FAILURES:
         raise failure
@@ -132,7 +132,10 @@ async def _response_to_failure(request: Request, failure: Exception) -> Response
 async def _response_after_commit(
     request: Request, session: WriteSession, key: IdempotencyKey, failure: Exception
 ) -> Response:
-    """The response to a failure after the handler ended the transaction: any failure after a commit, else as usual."""
+    """Return the response to a failure after the handler has ended the transaction.
+
+    After a commit it is the response to any failure, otherwise only to a failure caused by the data.
+    """
     await session.rollback()
     is_committed = (await session.exec(select(StoredAnswer.id).where(StoredAnswer.id == key.id))).first() is not None
     response = await handled(request, failure) if is_committed else None

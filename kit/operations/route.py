@@ -41,7 +41,7 @@ def _words(text: str) -> list[str]:
 
 
 def _without_noun(name: list[str], tag: list[str]) -> list[str]:
-    """The words of a handler's name without the name of the resource in singular or plural."""
+    """Return the words of a handler's name without the name of the resource in singular or plural."""
     nouns = {form for word in tag for form in (word, word.removesuffix("s"), word.removesuffix("es"))}
     nouns |= {re.sub("ies$", "y", word) for word in tag}
     return [word for word in name if word not in nouns]
@@ -102,7 +102,7 @@ async def serve(route: Operation, handle: Handle, request: Request) -> Response:
 
 
 def allowing(**who: Who) -> type[Operation]:
-    """The route class of a resource, with the permissions to `read`, `create`, `bulk` and `change`.
+    """Return the route class of a resource, with the permissions to `read`, `create`, `bulk` and `change`.
 
     `read` is for GET, `create` for POST, `bulk` for POST to a path that ends in `/bulk`, `change` for other methods.
     The default is `Who.SUPERUSERS`.
@@ -111,26 +111,26 @@ def allowing(**who: Who) -> type[Operation]:
 
 
 def dependencies_of(dependant: Dependant) -> Iterator[Dependant]:
-    """The handler and all of its dependencies."""
+    """Yield the handler and all of its dependencies."""
     yield dependant
     for part in dependant.dependencies:
         yield from dependencies_of(part)
 
 
 def ends_before_answer(dependant: Dependant) -> bool:
-    """Whether this dependency of the user's has `yield` and `scope="function"`."""
+    """Return whether this dependency of the user's has `yield` and `scope="function"`."""
     call = dependant.call
     return call is not None and dependant.scope == "function" and is_generator(call) and not is_of_the_kit(dependant)
 
 
 def query_variant(dependant: Dependant) -> type[ListQuery] | None:
-    """The `ListQuery` class of a dependency; None for other dependencies."""
+    """Return the `ListQuery` class of a dependency; None for other dependencies."""
     maker = getattr(dependant.call, "__self__", dependant.call)
     return maker if isinstance(maker, type) and issubclass(maker, ListQuery) else None
 
 
 def query_parameters(dependant: Dependant) -> Iterator[tuple[str, bool]]:
-    """The query parameters that FastAPI reads for a handler, and whether each has a single value."""
+    """Yield the query parameters that FastAPI reads for a handler, and whether each has a single value."""
     for part in dependencies_of(dependant):
         for field in part.query_params:
             kind = field.field_info.annotation
@@ -147,7 +147,7 @@ def is_sequence(kind: Any) -> bool:
 
 
 def reads_request(dependant: Dependant) -> bool:
-    """Whether a `ListQuery`, or code that takes the request, may read parameters unknown to FastAPI."""
+    """Return whether a `ListQuery`, or code that takes the request, may read parameters unknown to FastAPI."""
     return any(
         query_variant(part) is not None
         or (bool(part.request_param_name or part.http_connection_param_name) and not is_of_the_kit(part))

@@ -35,12 +35,12 @@ def is_not_deleted(entity: type[Deletable]) -> ColumnElement[bool]:
 
 
 def not_deleted(thing: D | None) -> D:
-    """The argument. Raises a 404 if it is None or deleted."""
+    """Return the argument. Raises a 404 if it is None or deleted."""
     return found(thing if thing is None or thing.deleted_at is None else None)
 
 
 def with_parent_not_deleted(parent: type[Deletable], statement: S) -> S:
-    """The statement for rows whose parent is not deleted."""
+    """Return the statement for rows whose parent is not deleted."""
     return statement.join(parent).where(is_not_deleted(parent))
 
 
@@ -64,5 +64,5 @@ class DeletableQuery(ListQuery):
         return super().narrowed(statement).where(~shown if self.given.get("deleted") else shown)
 
     def permitted(self, row: D | None) -> D:
-        """The row, which may be deleted only with `deleted=true`. Raises a 404 otherwise."""
+        """Return the row, which may be deleted only with `deleted=true`. Raises a 404 otherwise."""
         return found(row) if self.given.get("deleted") else not_deleted(row)

@@ -96,7 +96,10 @@ async def _body(runtime: Runtime, route: "Operation", request: Request, given: M
 
 
 async def _attempts(attempt: Callable[[], Awaitable[Response]], seconds: float) -> Response:
-    """The response of the first attempt that succeeds. Attempts are repeated for so many seconds; with 0, never."""
+    """Return the response of the first attempt that succeeds.
+
+    Attempts are repeated for so many seconds; with 0, never.
+    """
     try:
         return await attempt()
     except FAILURES as failure:
@@ -195,7 +198,7 @@ class Unit:
             self.headers["location"] = f"{path.rstrip('/')}/{row.id}"
 
     def finish(self, response: Response) -> Response:
-        """The response with the headers of this unit; a 304 if `If-None-Match` matches."""
+        """Return the response with the headers of this unit; a 304 if `If-None-Match` matches."""
         self.is_open_ended = not hasattr(response, "body") or response.background is not None
         for name, value in self.headers.items():
             response.headers.setdefault(name, value)
@@ -211,7 +214,7 @@ class Unit:
         return not_modified(response) if is_fresh(response.headers["etag"], known.decode("latin-1")) else response
 
     def kept_open(self, route: "Operation", response: Response) -> Response:
-        """The response, which keeps the session open if a stream or a background task uses it."""
+        """Return the response, which keeps the session open if a stream or a background task uses it."""
         if self.is_open_ended and not route.is_generator:
             return route.open_response_class(response, self.session)
         return response
@@ -229,7 +232,7 @@ class Unit:
 
 
 def not_modified(response: Response) -> Response:
-    """The 304 for a response: without its body (RFC 9110, section 15.4.5)."""
+    """Return the 304 for a response: without its body (RFC 9110, section 15.4.5)."""
     answer = Response(status_code=304, background=response.background)
     answer.raw_headers = [item for item in response.raw_headers if item[0] not in OF_A_BODY]
     return answer

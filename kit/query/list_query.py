@@ -134,7 +134,7 @@ class ListQuery:
 
     @classmethod
     async def of_one(cls, request: Request) -> Self:  # async, so that FastAPI does not call it in a thread
-        """The parameters that shape one row: `fields` and `include`."""
+        """Return the parameters that shape one row: `fields` and `include`."""
         query = cls.__new__(cls)
         query.take(request, cls.shaping)
         return query
@@ -185,7 +185,7 @@ class ListQuery:
         return [embedding(self.model, name, read_variant(self.includes[name])) for name in single]
 
     def shown(self, row: Any) -> Read:
-        """A row as an instance of the read variant, with the requested fields and the embedded relationships."""
+        """Return a row as an instance of the read variant, with the requested fields and the embedded relationships."""
         if self.fields is None and not self.included:
             return self.read.of(row)
         related: dict[str, Any] = {}
@@ -197,7 +197,7 @@ class ListQuery:
         return self.read.of(row).select(self.fields, related)
 
     def narrowed(self, statement: Statement) -> Statement:
-        """The select with the conditions of the filters and of the search."""
+        """Return the select with the conditions of the filters and of the search."""
         for name, (field, operator) in self.conditions.items():
             if name in self.given:
                 statement = statement.where(OPERATORS[operator][0](getattr(self.model, field), self.given[name]))
@@ -208,12 +208,12 @@ class ListQuery:
 
 
 def is_list_of(model: type[Any], name: str) -> bool:
-    """Whether a relationship leads to many rows, by its annotation, because mappers are not configured yet."""
+    """Return whether a relationship leads to many rows, by its annotation, because mappers are not configured yet."""
     kinds = [vars(part).get("__annotations__", {}).get(name) for part in model.__mro__]
     return any("list[" in str(kind).lower() for kind in kinds)
 
 
 def declared_by(request: Request) -> Collection[str]:
-    """The query parameters that the handler and its dependencies declare beside the `ListQuery`."""
+    """Return the query parameters that the handler and its dependencies declare beside the `ListQuery`."""
     declared: Collection[str] = getattr(request.scope.get("route"), "declared_parameters", ())
     return declared

@@ -30,7 +30,7 @@ class ShownPage(Page):
 
 
 async def page(session: ReadSession, query: ListQuery, statement: SelectOfScalar[Any]) -> Page:
-    """The page of a select that a query asks for: filtered, ordered and limited.
+    """Return the page of a select that a query asks for: filtered, ordered and limited.
 
     Return it from a handler whose response model is a list of the read variant.
     """
@@ -42,7 +42,7 @@ async def page(session: ReadSession, query: ListQuery, statement: SelectOfScalar
 
 
 async def plain_page(session: ReadSession, query: ListQuery, statement: SelectOfScalar[Any]) -> ShownPage:
-    """A page made by the ORM: at most two selects, one more for a count, and one for each embedded relationship."""
+    """Read a page by the ORM: at most two selects, one more for a count, and one for each embedded relationship."""
     order = order_of(query.model, query.sort)
     position, statement = order.position_of(query), query.narrowed(statement)
     total = await _count(session, statement) if query.given.get("count") else None
@@ -64,7 +64,7 @@ async def _collect(
     statement: SelectOfScalar[Any],
     number: int,
 ) -> list[Any]:
-    """At most `number` rows, in order, from the keyset position or the offset on."""
+    """Return at most `number` rows, in order, from the keyset position or the offset on."""
     offset = query.given.get("offset")
     values = {f"position_{index}": value for index, value in enumerate(position)}
     rows: list[Any] = []

@@ -32,7 +32,7 @@ class KnownResource:
 
     @classmethod
     def new(cls, name: str, class_name: str) -> Self:
-        """The resource that is to be written, to which its own fields may refer."""
+        """Return the resource that is to be written, to which its own fields may refer."""
         return cls(name, name, class_name, f"{class_name}Read", has_uuid=False, owner=None, is_private=False)
 
     @property

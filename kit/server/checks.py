@@ -22,7 +22,7 @@ def faults_of(
     frontends: Collection[str],
     router: APIRouter,
 ) -> list[str]:
-    """A message for each fault of the application with these routes."""
+    """Return a message for each fault of the application with these routes."""
     names = {entry.name for entry in entries} | set(frontends)
     faults = [fault for entry in entries for check in CHECKS for fault in check(entry)]
     faults += [fault for entry in entries for fault in unlisted_route(entry, public, closed)]

@@ -27,7 +27,7 @@ Handler = Callable[[Any, Any], Awaitable[Response | None]]
 
 
 def exception_handlers(lifespan: LifespanState) -> dict[Any, Handler]:
-    """The handlers of a service by exception class. Handlers of the user take precedence."""
+    """Return the handlers of a service by exception class. Handlers of the user take precedence."""
     return {
         HTTPException: partial(answer_http_exception, lifespan),
         RequestValidationError: answer_invalid,
@@ -59,7 +59,7 @@ async def answer_invalid(request: Request, failure: RequestValidationError) -> R
 async def answer_database_error(
     lifespan: LifespanState, connection: HTTPConnection, failure: Exception
 ) -> Response | None:
-    """The response to a database error of a route without a unit of work, which translates such errors itself."""
+    """Return the response to a database error of a route without a unit of work, which would translate it."""
     problem = explained(failure)
     if not isinstance(problem, Problem):
         raise failure
@@ -67,12 +67,15 @@ async def answer_database_error(
 
 
 async def answer_unexpected(connection: HTTPConnection, _: Exception) -> Response | None:
-    """A 500 without internal details. The log has the traceback with the same request id."""
+    """Return a 500 without internal details. The log has the traceback with the same request id."""
     return await answer(connection, Problem(500, INTERNAL, kind="internal"))
 
 
 async def answer(connection: HTTPConnection, problem: Problem) -> Response | None:
-    """The response for a problem. A WebSocket is refused with it, or closed if the server does not support that."""
+    """Return the response for a problem.
+
+    A WebSocket is refused with it, or closed if the server does not support that.
+    """
     if isinstance(connection, WebSocket):
         is_accepted = connection.application_state is not WebSocketState.CONNECTING
         if is_accepted or DENIAL not in connection.scope.get("extensions", {}):
@@ -83,7 +86,7 @@ async def answer(connection: HTTPConnection, problem: Problem) -> Response | Non
 
 
 def with_explanation(problem: Problem, lifespan: LifespanState) -> Problem:
-    """The problem; a problem of the kind `unready` also reports that the lifespan has not run."""
+    """Return the problem; a problem of the kind `unready` also reports that the lifespan has not run."""
     if problem.kind != "unready" or lifespan.has_started:
         return problem
     detail = f"{problem.detail} {lifespan.explanation}"
@@ -91,7 +94,7 @@ def with_explanation(problem: Problem, lifespan: LifespanState) -> Problem:
 
 
 def allowed_methods(request: Request) -> list[str]:
-    """The methods of all routes with this path, not only of the first route that matches."""
+    """Return the methods of all routes with this path, not only of the first route that matches."""
     routes = list(iter_route_contexts(request.app.routes))
     paths = {request.scope["path"], request.scope["path"].rstrip("/"), request.scope["path"].rstrip("/") + "/"}
     allowed = set()

@@ -85,5 +85,5 @@ def guard(route: BaseRoute, served: BaseRoute | None = None) -> None:
 
 
 def is_guarded(served: BaseRoute) -> bool:
-    """Whether a route that is not FastAPI's has a guard."""
+    """Return whether a route that is not FastAPI's has a guard."""
     return isinstance(getattr(served, "app", None), Guard)

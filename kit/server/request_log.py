@@ -90,7 +90,7 @@ class RequestLog:
         return exchange.is_complete and isinstance(failure, Exception) and self.shutdown.has_server
 
     def problem_for(self, failure: BaseException) -> Problem | None:
-        """The problem for a request without a response, after an exception or at the end of the shutdown."""
+        """Return the problem for a request without a response, after an exception or at the end of the shutdown."""
         if isinstance(failure, Exception):
             if not isinstance(failure, ClientDisconnect):
                 log.error("Unexpected exception: %s: %s", type(failure).__name__, first_line(failure), exc_info=failure)
@@ -135,7 +135,7 @@ class Exchange:
         return body
 
     def completed(self, headers: Iterable[Header]) -> list[Header]:
-        """The headers of the response with the request id and the missing security headers."""
+        """Return the headers of the response with the request id and the missing security headers."""
         completed, given = [*headers, self.request_id], dict(headers)
         if self.status == NO_CONTENT:  # it has no content, and so no Content-Type (RFC 9110, section 8.3)
             completed = [header for header in completed if header[0] != CONTENT_TYPE]
@@ -150,7 +150,7 @@ class Exchange:
         return completed
 
     def without_body(self) -> Message:
-        """The end of the response to HEAD, also if a stream would continue."""
+        """Return the end of the response to HEAD, also if a stream would continue."""
         if self.is_complete:
             self.is_cut_off = True
             raise ResponseEndedError

@@ -53,7 +53,7 @@ def writing_read_session(entry: Entry) -> Iterator[str]:
 
 
 def called_methods(function: Any, names: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The writing methods that a function calls on its parameters with these names."""
+    """Yield the writing methods that a function calls on its parameters with these names."""
     code = getattr(function, "__code__", None)
     for before, now in pairwise(dis.get_instructions(code) if code else ()):
         if before.opname.startswith("LOAD_") and before.argval in names and now.argval in WRITING:
@@ -115,7 +115,7 @@ def exposed_table(entry: Entry) -> Iterator[str]:
 
 
 def table_as_body(entry: Entry) -> Iterator[str]:
-    """A table validates nothing, and has columns that no caller may set, such as its id."""
+    """Yield the tables that a handler takes as its body: a table validates nothing, and has columns such as its id."""
     body = entry.context.body_field if isinstance(entry.route, APIRoute) else None
     for table in tables_in(None if body is None else body.field_info.annotation):
         yield (
@@ -125,7 +125,7 @@ def table_as_body(entry: Entry) -> Iterator[str]:
 
 
 def returned_by(handler: Any) -> Any:
-    """The return annotation of a handler; None if there is none, or if it cannot be resolved."""
+    """Return the return annotation of a handler; None if there is none, or if it cannot be resolved."""
     try:
         return get_type_hints(function_of(handler)).get("return")
     except (NameError, TypeError):
@@ -133,7 +133,7 @@ def returned_by(handler: Any) -> Any:
 
 
 def function_of(handler: Any) -> Any:
-    """The function behind `functools.partial` and decorators, or the `__call__` of an object."""
+    """Return the function behind `functools.partial` and decorators, or the `__call__` of an object."""
     while isinstance(handler, functools.partial):
         handler = handler.func
     handler = inspect.unwrap(handler)
@@ -141,7 +141,7 @@ def function_of(handler: Any) -> Any:
 
 
 def tables_in(annotation: Any, seen: set[Any] | None = None) -> Iterator[str]:
-    """The names of the tables in a type."""
+    """Yield the names of the tables in a type."""
     seen = set() if seen is None else seen
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         if annotation in seen:

@@ -147,7 +147,7 @@ class Service(FastAPI):
         return snapshot
 
     def path_of(self, scope: Scope) -> str | None:
-        """The path of the route that has served a request, with the prefixes under which its router is included."""
+        """Return the path of the route that has served a request, with the prefixes of including routers."""
         route = scope.get("route")
         contexts = self.places.get(id(route), [])
         if len(contexts) > 1:
@@ -155,11 +155,11 @@ class Service(FastAPI):
         return contexts[0].path if contexts else getattr(route, "path_format", None)
 
     def is_public(self, name: str) -> bool:
-        """Whether the route of this name needs no token because `public` lists it."""
+        """Return whether the route of this name needs no token because `public` lists it."""
         return name in self.public and name not in self.closed
 
     def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document, generated once, and again after a change of the routes."""
+        """Return the OpenAPI document, generated once, and again after a change of the routes."""
         self.check_new_routes()
         if not self.openapi_schema or self.documented is not self.runtime.access:
             self.openapi_schema, places = self.new_document()
@@ -167,7 +167,7 @@ class Service(FastAPI):
         return self.openapi_schema
 
     def example_places(self) -> list[Place]:
-        """The placeholders for row ids in the generated document, even if the application serves another one."""
+        """Return the placeholders for row ids in the generated document, even if the application serves another one."""
         self.check_new_routes()
         if self.found is None or self.found[0] is not self.runtime.access:
             self.found = self.runtime.access, self.new_document()[1]
@@ -183,7 +183,7 @@ class Service(FastAPI):
         note_public([entry.context for entry in self.entries], public)
 
     def include_router(self, router: APIRouter, **options: Any) -> None:
-        """As FastAPI's. The kit completes the OpenAPI of each operation."""
+        """Include a router as FastAPI does, and complete the OpenAPI of each of its operations."""
         for context in iter_route_contexts(router.routes):
             if isinstance(context.original_route, APIRoute):
                 describe(context.original_route)
@@ -192,7 +192,7 @@ class Service(FastAPI):
         self.checked = None
 
     def frontend(self, path: str, *, directory: str | os.PathLike[str], **options: Any) -> None:
-        """As FastAPI's, but for superusers unless `public` lists it, as in `"FRONTEND /"`."""
+        """Add a frontend as FastAPI does. It is for superusers unless `public` lists it, as in `"FRONTEND /"`."""
         is_public = self.is_public(f"FRONTEND {path}")
         self.frontends.add(path, is_public=is_public, directory=directory, **options)
         self.checked = None

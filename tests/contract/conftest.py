@@ -32,7 +32,7 @@ def resource(request: pytest.FixtureRequest, app: Service) -> Resource:
 
 @pytest.fixture
 async def client(app: Service, database: Database) -> AsyncIterator[Client]:
-    """A client that checks every response against the contract."""
+    """Provide a client that checks every response against the contract."""
     async with client_of(app) as client:
         yield watching(client, app)
 

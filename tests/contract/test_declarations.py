@@ -17,7 +17,7 @@ SHOWING = ("list", "create", *ITEM_VERBS[:-1])
 
 
 def fields_of(resource: Resource) -> Iterator[Field]:
-    """The fields of all bodies, each once: as it is created, where it can be."""
+    """Yield the fields of all bodies, each once: as it is created, where it can be."""
     yield from {field.name: field for verb in reversed(WRITING) for field in resource.fields(verb)}.values()
 
 

@@ -87,7 +87,7 @@ async def test_an_invalid_filter_value_is_refused(client: Client, resource: Reso
 
 
 def compared(resource: Resource, *kinds: type) -> list[str]:
-    """The parameters that compare a field of one of these types with a value."""
+    """Return the parameters that compare a field of one of these types with a value."""
     conditions = {name: field for name, (field, kind) in resource.query.conditions.items() if kind != "isnull"}
     return [name for name, field in conditions.items() if kind_of(resource, field) in kinds]
 

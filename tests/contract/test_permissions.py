@@ -48,7 +48,7 @@ every = pytest.mark.parametrize("route", ROUTES, ids=name_of)
 
 
 def resource_of(route: RouteContext) -> Resource | None:
-    """The resource of an operation: the one with the longest path that is a prefix of the operation's path."""
+    """Return the resource of an operation: the one with the longest path that is a prefix of the operation's path."""
     path = str(route.path_format)
     found = [one for one in resources_of(main.app) if path == one.path or path.startswith(f"{one.path.rstrip('/')}/")]
     return max(found, key=lambda one: len(one.path), default=None)
@@ -60,7 +60,7 @@ of_an_item = pytest.mark.parametrize(
 
 
 def filled(route: RouteContext, thing: object = None) -> str:
-    """The path with the id of this row, or with an unknown id."""
+    """Return the path with the id of this row, or with an unknown id."""
     kinds = {part.name: str(part.field_info.annotation) for part in route.dependant.path_params}
     gone = {name: GONE["UUID" if "UUID" in kind else "int"] for name, kind in kinds.items()}
     return str(route.path_format).format(**{name: thing or other for name, other in gone.items()})
@@ -71,7 +71,7 @@ async def ask(route: RouteContext, client: Client, path: str, body: Any = None) 
 
 
 async def owner_of(resource: Resource, superuser: Person, owner: Person | None) -> Json:
-    """The value of `belongs_to` for this owner, who may own a parent; empty without an owner."""
+    """Return the value of `belongs_to` for this owner, who may own a parent; empty without an owner."""
     key = resource.entity.belongs_to if resource.entity and owner else None
     if key in (None, OWN_ID) or owner is None:
         return {}
@@ -91,7 +91,7 @@ async def item_of(resource: Resource, superuser: Person, owner: Person | None) -
 
 
 async def body_for(route: RouteContext, superuser: Person, owner: Person | None, item: Json | None) -> Any:
-    """A valid body for one row or for many. A superuser creates the referenced rows."""
+    """Return a valid body for one row or for many. A superuser creates the referenced rows."""
     kind = route.body_field.field_info.annotation if route.body_field else None
     resource = resource_of(route)
     if kind is None or resource is None:
@@ -110,21 +110,21 @@ async def filled_body(kind: Any, resource: Resource, superuser: Person) -> Json:
 
 
 async def ready(route: RouteContext, superuser: Person, owner: Person | None = None) -> tuple[str, Any]:
-    """The path and body of a valid request about a row of this owner."""
+    """Return the path and body of a valid request about a row of this owner."""
     resource = resource_of(route)
     item = await item_of(resource, superuser, owner) if resource and route.dependant.path_params else None
     return filled(route, item and item["id"]), await body_for(route, superuser, owner, item)
 
 
 def is_usual(route: RouteContext) -> bool:
-    """Whether these tests can make a request to an operation: it is a verb of a resource, or a bulk creation."""
+    """Return whether these tests can make a request to an operation: it is a verb of a resource, or a bulk creation."""
     resource = resource_of(route)
     known = [] if resource is None else [*resource.verbs.values(), *filter(None, [resource.bulk])]
     return name_of(route) in map(name_of, known)
 
 
 def is_hidden(route: RouteContext) -> bool:
-    """Whether members do not even learn that there is an item of another."""
+    """Return whether members do not even learn that there is an item of another."""
     reads = [one for one in ROUTES if one.path_format == route.path_format and method_of(one) == "GET"]
     return any(who_may_use(main.app, one) is OWNERS for one in reads)
 

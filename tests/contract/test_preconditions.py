@@ -15,7 +15,7 @@ RACERS = 50
 
 
 async def change(client: Client, resource: Resource, turn: int = 1) -> Json:
-    """A body with one field, with another value for each turn if possible."""
+    """Return a body with one field, with another value for each turn if possible."""
     fields = sorted(resource.fields("update"), key=lambda field: (not field.is_free_text, field.parent is not None))
     return {fields[0].name: await resource.value(client, fields[0], turn)}
 

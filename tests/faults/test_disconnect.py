@@ -33,7 +33,7 @@ async def disconnect_many(port: int) -> None:
 
 
 async def p99(port: int, until: "asyncio.Task[None] | None" = None) -> float:
-    """The 99th percentile of the latency of occasional reads, a fixed number of them or until a task ends."""
+    """Return the 99th percentile of the latency of occasional reads, a fixed number of them or until a task ends."""
     seconds: list[float] = []
     async with Client(port) as client:
         while not until.done() if until else len(seconds) < 300:
@@ -54,7 +54,7 @@ async def test_a_thousand_disconnects_hold_no_connection_and_slow_no_other_clien
 
 
 async def keeps_promise(server: Server, engine: str) -> bool:
-    """Whether the other clients were not slowed down; tried twice, because the machine may be busy."""
+    """Return whether the other clients were not slowed down; tried twice, because the machine may be busy."""
     idle = await p99(server.port)
     leaving = asyncio.create_task(disconnect_many(server.port))
     busy = await p99(server.port, until=leaving)

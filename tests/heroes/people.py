@@ -37,14 +37,14 @@ async def join(app: Service, **fields: Any) -> Person:
 
 @pytest.fixture(scope="session")
 async def production_app(new_database: Any) -> AsyncIterator[Service]:
-    """The application as in production, where requests need a token; once for all tests of an engine."""
+    """Provide the application as in production, where requests need a token; once for all tests of an engine."""
     async with opened(production(await new_database())) as app:
         yield app
 
 
 @pytest.fixture
 async def guarded(production_app: Service) -> Service:
-    """The same application, without rows and without failed logins."""
+    """Provide the same application, without rows and without failed logins."""
     await empty(production_app.runtime.database)
     production_app.runtime.login_limits = LoginLimits("memory://", per_account=10, per_address=100, window=300)
     return production_app

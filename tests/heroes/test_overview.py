@@ -72,7 +72,9 @@ async def test_the_queries_of_an_overview_run_concurrently_each_on_its_own_conne
     alone = await overview_of(client, product)
     with Meeting(database, monkeypatch, 3) as meeting:
         assert await overview_of(client, product) == alone
-    assert len(meeting.connections) >= 2  # the product is read past the ORM, and its connection is free again at once
+    assert (
+        len(meeting.connections) >= 2
+    )  # the product is read without the ORM, and its connection is free again at once
 
 
 async def test_a_failing_query_is_reported_as_one_failure(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ async def test_members_read_overview_dashboard_and_their_own_record(superuser: P
 
 
 async def body_of(kind: str, superuser: Person) -> Json:
-    """A valid body without an owner."""
+    """Return a valid body without an owner."""
     if kind == "items":
         return {"name": f"Teapot {next(numbers)}", "price": "9.99"}
     if kind == "posts":
@@ -317,7 +317,7 @@ async def test_a_replay_needs_the_permission_again(superuser: Person, guarded: S
 
 @pytest.fixture
 async def closed(guarded: Service) -> AsyncIterator[Service]:
-    """The same service, without registration."""
+    """Provide the same service, without registration."""
     url = url_of(guarded.runtime.database)
     async with opened(production(url, registration=False)) as app:
         yield app

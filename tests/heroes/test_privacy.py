@@ -23,7 +23,7 @@ def log(guarded: object) -> Iterator[CapturedLog]:
 
 
 def without_id(answer: Response) -> Json:
-    """The problem without its request id."""
+    """Return the problem without its request id."""
     problem: Json = answer.json()
     del problem["request_id"]
     return problem
@@ -140,7 +140,7 @@ async def test_registration_does_not_reveal_whether_name_or_address_is_taken(
 
 @pytest.fixture
 def unhashed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing can be hashed."""
+    """Make every hash of a password fail the test."""
 
     async def refuse(_: object) -> str:
         raise AssertionError("It was hashed.")

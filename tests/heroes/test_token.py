@@ -75,7 +75,7 @@ async def status_with(app: Service, token: str) -> int:
 
 
 def claims(**changes: Any) -> Json:
-    """The claims of a token. A claim that is None is left out."""
+    """Return the claims of a token. A claim that is None is left out."""
     now = datetime.now(UTC)
     sound = {"iss": "heroes", "aud": "heroes", "iat": now, "exp": now + timedelta(hours=1), "jti": uuid.uuid4().hex}
     content = sound | {"sub": "1", "gen": 0} | changes
@@ -141,7 +141,7 @@ BAD_TOKENS |= {
 
 
 def forged(user: str, algorithm: str) -> str:
-    """A token with another `alg` in its header, and a valid signature of the service."""
+    """Return a token with another `alg` in its header, and a valid signature of the service."""
     _, body, signature = signed(claims(sub=user)).split(".")
     return f"{part({'alg': algorithm, 'typ': 'JWT'})}.{body}.{signature}"
 
@@ -368,7 +368,7 @@ async def test_a_damaged_hash_refuses_every_login(guarded: Service, anonymous: C
 
 @pytest.fixture
 async def rotated(guarded: Service) -> AsyncIterator[Service]:
-    """The same service, with a new key before the old one."""
+    """Provide the same service, with a new key before the old one."""
     url = url_of(guarded.runtime.database)
     async with opened(production(url, secret_key=f"{OTHER_KEY},{KEY}")) as app:
         yield app

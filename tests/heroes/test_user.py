@@ -54,7 +54,7 @@ def log() -> Iterator[CapturedLog]:
 
 
 def cased(word: str, number: int) -> str:
-    """The word in one of its spellings by case."""
+    """Return the word in one of its spellings by case."""
     return "".join(letter.upper() if number >> place & 1 else letter for place, letter in enumerate(word))
 
 

@@ -425,7 +425,7 @@ async def fill(database: Database, entity: Any, rows: list[dict[str, Any]]) -> N
 
 
 async def with_lines(database: Database, *numbers: int) -> None:
-    """An invoice for each of these numbers of lines."""
+    """Create an invoice for each of these numbers of lines."""
     await fill(database, Member, [{"id": 1, "username": "ann", "email": "ann@people.example", "is_superuser": False}])
     invoices = [{"id": at, "number": str(at), "owner_id": 1} for at, _ in enumerate(numbers, 1)]
     await fill(database, Invoice, invoices)

@@ -36,7 +36,7 @@ def plain_log() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 async def library_url(new_database: Any) -> str:
-    """The URL of a database with the tables of the bookshop."""
+    """Provide the URL of a database with the tables of the bookshop."""
     url: str = await new_database()
     database = Database(url_for(url))
     await create_tables(database)
@@ -46,7 +46,7 @@ async def library_url(new_database: Any) -> str:
 
 @pytest.fixture(scope="session")
 async def app(library_url: str) -> AsyncIterator[Service]:
-    """The bookshop without authentication, once for all tests of an engine."""
+    """Provide the bookshop without authentication, once for all tests of an engine."""
     app = create_service(create_runtime(Database(url_for(library_url), PATIENT_POOL)))
     async with app.router.lifespan_context(app):
         yield app
@@ -54,7 +54,7 @@ async def app(library_url: str) -> AsyncIterator[Service]:
 
 @pytest.fixture(scope="session")
 async def app_with_auth(library_url: str) -> AsyncIterator[Service]:
-    """The bookshop with authentication."""
+    """Provide the bookshop with authentication."""
     app = create_service(create_runtime(Database(url_for(library_url), PATIENT_POOL), auth=True))
     async with app.router.lifespan_context(app):
         yield app
@@ -62,21 +62,21 @@ async def app_with_auth(library_url: str) -> AsyncIterator[Service]:
 
 @pytest.fixture
 async def database(app: Service) -> Database:
-    """The database of the bookshop, without rows."""
+    """Provide the database of the bookshop, without rows."""
     await clear(app.runtime.database)
     return app.runtime.database
 
 
 @pytest.fixture
 async def client(app: Service, database: Database) -> AsyncIterator[Client]:
-    """A client of the bookshop in this process."""
+    """Provide a client of the bookshop in this process."""
     async with client_of(app) as client:
         yield client
 
 
 @pytest.fixture(params=[False, FAST_PATH] if FAST_PATH else [False])
 async def place(request: pytest.FixtureRequest, database: Database) -> AsyncIterator[Client]:
-    """A client of the library with its accounts, with and without the fast path."""
+    """Provide a client of the library with its accounts, with and without the fast path."""
     app = create_service(create_runtime(database), *accounts.ROUTERS, fast=request.param)
     async with client_of(app) as client:
         yield client
@@ -84,7 +84,7 @@ async def place(request: pytest.FixtureRequest, database: Database) -> AsyncIter
 
 @pytest.fixture
 async def guarded(app_with_auth: Service) -> Service:
-    """The bookshop with authentication, without rows."""
+    """Provide the bookshop with authentication, without rows."""
     await clear(app_with_auth.runtime.database)
     return app_with_auth
 

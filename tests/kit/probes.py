@@ -20,7 +20,7 @@ BOOK = {"title": "Emma", "author": "Jane Austen"}
 
 
 async def made(client: Client, path: str, **fields: Any) -> Json:
-    """The response to a POST that creates a resource."""
+    """Return the response to a POST that creates a resource."""
     answer = await client.post(path, json=fields)
     assert answer.status_code == 201, answer.text
     thing: Json = answer.json()
@@ -72,7 +72,7 @@ async def until_collected(happens: Callable[[], bool]) -> None:
 
 
 async def blocked(database: Database) -> bool:
-    """Whether a transaction waits for a lock in this PostgreSQL database."""
+    """Return whether a transaction waits for a lock in this PostgreSQL database."""
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     return bool(await value_of(database, waiting))
 
@@ -85,7 +85,7 @@ async def execute(database: Database, *statements: str, **values: Any) -> None:
 
 
 async def value_of(database: Database, statement: str, **values: Any) -> Any:
-    """The first column of the first row."""
+    """Return the first column of the first row."""
     async with database.connect() as connection:
         return (await connection.execute(text(statement), values)).scalar()
 

@@ -57,7 +57,7 @@ numbers = count(1)
 def create_runtime(
     database: Database, *, auth: bool = False, limits: LoginLimits | None = None, **options: Any
 ) -> Runtime:
-    """The runtime of the bookshop. With `auth`, requests need a token."""
+    """Return the runtime of the bookshop. With `auth`, requests need a token."""
     tokens = Tokens([KEY], "library", timedelta(hours=1))
     limits = limits or LoginLimits("memory://", per_account=10, per_address=100, window=300)
     authenticator = Authenticator(auth, tokens, find_principal)
@@ -65,7 +65,7 @@ def create_runtime(
 
 
 async def find_principal(connection: HTTPConnection, claims: Claims) -> Principal | None:
-    """The member of a token; None if the member was deleted."""
+    """Return the member of a token; None if the member was deleted."""
     async with runtime_of(connection).database.read() as session:
         member = await session.get(Member, claims.user_id)
     if member is None or claims.generation != 0:
@@ -80,7 +80,7 @@ def create_service(
     fast: bool = FAST_PATH,
     **options: Any,
 ) -> Service:
-    """The bookshop, with additional routers. `options` are those of `kit.Service`."""
+    """Return the bookshop, with additional routers. `options` are those of `kit.Service`."""
     routers: Sequence[APIRouter] = (*bookshop.ROUTERS, *others)
     service = Service(runtime, title="Library", routers=routers, public=PUBLIC.union(public), **options)
     service.lifespan_state.start()  # most tests do not run the lifespan, which would be logged
@@ -95,7 +95,7 @@ def install_fast_path(service: Service) -> None:
 
 
 async def create_tables(database: Database) -> None:
-    """The tables of the library and of the kit, which no migration makes here, and the collation for `q`.
+    """Create the tables of the library and of the kit without migrations, and the collation for `q`.
 
     They are marked as migrated, so that the service is ready.
     """

@@ -77,7 +77,7 @@ async def house(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
 
 
 def with_id(app: Any) -> Any:
-    """The application, called with request ids in the scope."""
+    """Return the application, called with request ids in the scope."""
 
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
         scope.setdefault("state", {})["request_id"] = "mine"

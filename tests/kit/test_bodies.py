@@ -18,7 +18,7 @@ SCOPE: dict[str, Any] = {"type": "http", "method": "POST", "headers": [(b"conten
 
 
 def request_of(*messages: dict[str, Any]) -> Request:
-    """A request whose body arrives in these messages."""
+    """Return a request whose body arrives in these messages."""
     arriving = list(messages)
 
     async def receive() -> Message:

@@ -39,7 +39,7 @@ def metadata_of(model: Model) -> MetaData:
 
 
 def shelf(*args: Any, bound: int = 200, title: Any = None) -> Model:
-    """A table with a CHECK, and with further parts."""
+    """Define a table with a CHECK, and with further parts."""
 
     def define(metadata: MetaData) -> None:
         check = CheckConstraint(f"length(title) BETWEEN 1 AND {bound}", name="title")
@@ -55,7 +55,7 @@ def context_of(connection: Connection, metadata: MetaData) -> MigrationContext:
 
 
 def generated(connection: Connection, metadata: MetaData) -> tuple[str, str]:
-    """The bodies of the upgrade and the downgrade that autogenerate writes; `pass` if nothing differs."""
+    """Return the bodies of the upgrade and the downgrade that autogenerate writes; `pass` if nothing differs."""
     context = context_of(connection, metadata)
     script = produce_migrations(context, metadata)
     up, down = script.upgrade_ops, script.downgrade_ops

@@ -65,7 +65,7 @@ async def read_a_billion(session: ReadSession) -> None:
 
 @pytest.fixture
 def service(database: Database) -> Service:
-    """The bookshop with these operations, without rows."""
+    """Provide the bookshop with these operations, without rows."""
     return create_service(create_runtime(database), router)
 
 
@@ -80,7 +80,7 @@ async def probed(service: Service) -> AsyncIterator[Client]:
 
 
 def checked_out(database: Database) -> int:
-    """The number of connections in use."""
+    """Return the number of connections in use."""
     pools: list[Any] = [database.writer.pool, database.reader.pool]
     return sum(pool.checkedout() for pool in pools)
 
@@ -173,7 +173,7 @@ class Caller:
         self.statuses += [message["status"]] if "status" in message else []
 
     async def calls(self, service: Service, method: str, path: str) -> int:
-        """The status of the response."""
+        """Return the status of the response."""
         headers = [(b"content-type", b"application/json"), (b"idempotency-key", b"key-1")]
         scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": headers}
         await asyncio.wait_for(service(scope, self.receive, self.send), TIMEOUT_SECONDS)
@@ -182,7 +182,7 @@ class Caller:
 
 @pytest.fixture
 def polling_disconnects(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kit checks without delay whether the client of a read is still connected."""
+    """Let the kit check without delay whether the client of a read is still connected."""
     monkeypatch.setattr(unit_of_work, "WATCH_AFTER", 0)
 
 

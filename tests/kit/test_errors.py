@@ -77,7 +77,7 @@ class Place:
         return database
 
     async def connection(self, database: Database | None = None) -> AsyncConnection:
-        """A connection on which a transaction may stay open."""
+        """Return a connection on which a transaction may stay open."""
         return await self.stack.enter_async_context((database or self.database).writer.connect())
 
     async def finally_execute(self, *sentences: str) -> None:
@@ -90,7 +90,7 @@ class Place:
                 await connection.execute(text(sentence))
 
     async def listener(self, serve: Callable[[StreamReader, StreamWriter], Awaitable[None]]) -> URL:
-        """A URL whose server is this function, in place of PostgreSQL."""
+        """Return a URL whose server is this function, in place of PostgreSQL."""
         server = await self.stack.enter_async_context(await asyncio.start_server(serve, "127.0.0.1", 0))
         return somewhere(server.sockets[0].getsockname()[1])
 
@@ -179,7 +179,7 @@ async def fill_the_disk(place: Place) -> None:
 
 
 def small_disk(stack: AsyncExitStack, data: Path) -> Path:
-    """A file system of 1 MiB, owned by the user of the PostgreSQL that stores its data there."""
+    """Return a file system of 1 MiB, owned by the user of the PostgreSQL that stores its data there."""
     if os.geteuid() != 0 or not data.exists():
         pytest.skip("only root can mount a small disk, and only where PostgreSQL runs")
     disk = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="heroes-")))
@@ -523,7 +523,7 @@ def test_the_outcome_of_a_commit_that_fails_is_unknown(code: str) -> None:
 
 
 def failure_of(code: str, statement: str = "SELECT 1") -> DBAPIError:
-    """An exception as SQLAlchemy raises it."""
+    """Return an exception as SQLAlchemy raises it."""
     driver = Exception("It failed.")
     vars(driver)["sqlstate"] = code
     return DBAPIError(statement, None, driver)

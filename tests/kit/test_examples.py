@@ -6,7 +6,7 @@ from tests.people import Person
 
 
 async def path_example(client: Client, path: str) -> object:
-    """The example of the id in this path."""
+    """Return the example of the id in this path."""
     document = await read(client, "/openapi.json?ids=newest")
     name = path.partition("{")[2].partition("}")[0]
     parameters: list[Json] = [*document["paths"][path]["get"]["parameters"], *shared(document).values()]

@@ -137,7 +137,7 @@ async def test_who_leaves_gives_back_the_place_that_it_was_just_given() -> None:
 
 @pytest.fixture
 async def pooled(library_url: str) -> AsyncIterator[AsyncEngine]:
-    """An engine whose pool has one connection."""
+    """Provide an engine whose pool has one connection."""
     database = Database(url_for(library_url), Pool(size=1, overflow=0, timeout=0.2))
     yield database.reader
     await database.dispose()

@@ -116,7 +116,7 @@ async def take_secret(_: Session, secret: Annotated[Password, Body(embed=True)])
 
 @pytest.fixture
 async def service(database: Database) -> Service:
-    """The bookshop with these operations."""
+    """Provide the bookshop with these operations."""
     return create_service(create_runtime(database), router)
 
 
@@ -135,7 +135,7 @@ async def post(client: Client, path: str, key: str = "key-1", **arguments: Any) 
 
 
 async def stored_keys(database: Database) -> list[Any]:
-    """The rows of all keys."""
+    """Return the rows of all keys."""
     async with database.connect() as connection:
         return list((await connection.execute(select(*StoredAnswer.__table__.columns))).all())  # type: ignore[attr-defined]  # made by SQLModel
 
@@ -430,7 +430,7 @@ def assert_in_flight(answer: Response) -> None:
 
 
 async def only_claimed(client: Client, database: Database, path: str, **arguments: Any) -> Json:
-    """The row of key-1 for this request, without its other effects."""
+    """Return the row of key-1 for this request, without its other effects."""
     await post(client, path, **arguments)
     (row,) = await stored_keys(database)
     await execute(database, "DELETE FROM idempotency_key", "DELETE FROM kit_book", "DELETE FROM kit_shelf")

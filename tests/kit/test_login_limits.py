@@ -106,7 +106,7 @@ async def test_only_logins_are_counted(strict: Service) -> None:
 
 @asynccontextmanager
 async def redis(folder: Path) -> AsyncIterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A Redis server on a free port."""
+    """Provide a Redis server on a free port."""
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("NOT TRIED WITH REDIS: there is no redis-server here; on Debian: apt install redis-server")
@@ -139,7 +139,7 @@ async def until_it_listens(port: int) -> None:
 
 @asynccontextmanager
 async def counting_in(database: Database, url: str) -> AsyncIterator[Service]:
-    """A service that counts failures in this Redis."""
+    """Provide a service that counts failures in this Redis."""
     counted = limits(url)
     yield with_logins(database, counted)
     await counted.close()
@@ -209,7 +209,7 @@ async def test_concurrent_attempts_do_not_exceed_the_limit(strict: Service) -> N
 
 @contextmanager
 def redis_beside() -> Iterator[str]:
-    """A Redis server outside of any event loop."""
+    """Provide a Redis server outside of any event loop."""
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("NOT TRIED WITH REDIS: there is no redis-server here; on Debian: apt install redis-server")
@@ -224,7 +224,7 @@ def redis_beside() -> Iterator[str]:
 
 
 async def fail_at_once(counted: LoginLimits, times: int) -> list[int]:
-    """The statuses of concurrent failed attempts, which wait for each other's locks."""
+    """Return the statuses of concurrent failed attempts, which wait for each other's locks."""
 
     async def fail() -> int:
         try:

@@ -18,7 +18,7 @@ ORIGIN = "https://shop.example.com"
 
 @asynccontextmanager
 async def served(*, auth: bool = False, **layers: Any) -> AsyncIterator[Client]:
-    """A client of a service with these layers."""
+    """Provide a client of a service with these layers."""
     app = create_service(create_runtime(Database(MEMORY), auth=auth), layers=Layers(**layers))
     async with app.router.lifespan_context(app), client_of(app) as client:
         yield client
@@ -33,7 +33,7 @@ async def test_cors_is_off_by_default(anonymous: Client) -> None:
 
 
 def asking(origin: str = ORIGIN, method: str = "PATCH", headers: str = "authorization, if-match") -> dict[str, str]:
-    """The headers of a preflight request."""
+    """Return the headers of a preflight request."""
     return {
         "Origin": origin,
         "Access-Control-Request-Method": method,

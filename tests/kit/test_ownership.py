@@ -252,7 +252,7 @@ async def tables(new_database: Any) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def database(tables: Database) -> Database:
-    """A note with a line with a word of each of two members, and a tag and a log."""
+    """Provide a note with a line with a word of each of two members, and a tag and a log."""
     CURRENT_PRINCIPAL.set(UNRESTRICTED)
     await empty(tables, TABLES)
     async with tables.write() as session:
@@ -284,7 +284,7 @@ async def stored(database: Database) -> list[Any]:
 
 
 async def raised_by(database: Database, act: Act) -> Exception | None:
-    """The exception of a member's act in a restricted session, whose handler would catch it and commit."""
+    """Return the exception of a member's act in a restricted session, whose handler would catch it and commit."""
     CURRENT_PRINCIPAL.set(Principal(ME))
     async with database.write(restricted=True) as session:
         try:
@@ -356,12 +356,12 @@ def change_and_select(session: GuardedSession) -> None:
 
 
 def new(**values: Any) -> dict[str, Any]:
-    """The values of a new row for insert(), which has no defaults."""
+    """Return the values of a new row for insert(), which has no defaults."""
     return {"name": "x", **STAMPS, **values}
 
 
 def attach(session: GuardedSession, row: Any) -> Any:
-    """A row that was not loaded, but is said to be in the database."""
+    """Return a row that was not loaded, but is said to be in the database."""
     make_transient_to_detached(row)
     session.add(row)
     return row
@@ -854,7 +854,7 @@ def skip_on_sqlite(database: Database, way: str) -> None:
 
 
 def plain(result: Any) -> list[Any]:
-    """The rows of a result, with entities as their names, in an order that is the same on every plan."""
+    """Return the rows of a result, with entities as their names, in an order that is the same on every plan."""
     rows = [row if isinstance(row, tuple) else [row] for row in result]
     return sorted(([getattr(value, "name", value) for value in row] for row in rows), key=repr)
 
@@ -866,7 +866,7 @@ async def seen(database: Database, owner: int, statement: Any) -> list[Any]:
 
 
 async def seen_alone(database: Database, owner: int, statement: Any) -> list[Any]:
-    """The rows that a statement finds where the rows of others are deleted."""
+    """Return the rows that a statement finds where the rows of others are deleted."""
     CURRENT_PRINCIPAL.set(UNRESTRICTED)
     theirs = MINE if owner == OTHER else THEIRS
     async with database.write() as session:

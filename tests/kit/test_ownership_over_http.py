@@ -67,7 +67,7 @@ async def service(library_url: str) -> AsyncIterator[Service]:
 
 @pytest.fixture
 async def people(service: Service) -> tuple[Person, Person, Person]:
-    """Two members with a note each, and a superuser."""
+    """Provide two members with a note each, and a superuser."""
     await clear(service.runtime.database)
     ann, bob, superuser = await join(service), await join(service), await join(service, is_superuser=True)
     for person, text in ((ann, "of Ann"), (bob, "of Bob")):

@@ -21,7 +21,7 @@ LINES = [{"text": "Tea", "amount": 3}, {"text": "Milk", "amount": 1}]
 
 @pytest.fixture
 async def office(app: Service) -> Service:
-    """The library with its accounts, where everybody needs a token."""
+    """Provide the library with its accounts, where everybody needs a token."""
     return create_service(create_runtime(app.runtime.database, auth=True), *accounts.ROUTERS)
 
 

@@ -15,14 +15,14 @@ LINE = {"text": "Tea", "amount": 3}
 
 @pytest.fixture(params=[False, FAST_PATH] if FAST_PATH else [False])
 async def office(request: pytest.FixtureRequest, app: Service) -> Service:
-    """The library with its accounts, where everybody needs a token, with and without the fast path."""
+    """Provide the library with its accounts, where everybody needs a token, with and without the fast path."""
     await clear(app.runtime.database)
     return create_service(create_runtime(app.runtime.database, auth=True), *accounts.ROUTERS, fast=request.param)
 
 
 @pytest.fixture
 async def ann(office: Service) -> AsyncIterator[Person]:
-    """A member with an invoice of one line; both have the id 1."""
+    """Provide a member with an invoice of one line; both have the id 1."""
     person = await join(office, username="ann")
     async with person.client:
         answer = await person.client.post("/invoices/", json={"number": "1", "lines": [LINE]})

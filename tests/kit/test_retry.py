@@ -59,7 +59,7 @@ class Attempts:
 
 
 def failure_of(code: str) -> DBAPIError:
-    """An exception as SQLAlchemy raises it."""
+    """Return an exception as SQLAlchemy raises it."""
     driver = Exception("It failed.")
     vars(driver)["sqlstate"] = code
     return DBAPIError("SELECT 1", None, driver)
@@ -170,13 +170,13 @@ MakeUnavailable = Callable[[int], UnavailableDatabase]
 
 
 def client_on(database: Database) -> Client:
-    """A client of the bookshop on this database."""
+    """Return a client of the bookshop on this database."""
     return client_of(create_service(create_runtime(database)))
 
 
 @pytest.fixture
 async def unavailable(database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MakeUnavailable]:
-    """A PostgreSQL that refuses a number of connections."""
+    """Provide a PostgreSQL that refuses a number of connections."""
     made: list[UnavailableDatabase] = []
 
     def go(tries: int) -> UnavailableDatabase:
@@ -235,7 +235,7 @@ async def test_connections_cut_while_idle_fail_no_request(database: Database) ->
 async def test_a_connection_that_fails_during_its_setup_is_opened_again(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The setup of a new connection fails once with an unwrapped exception, as during a restart of the server."""
+    """Let the setup of a new connection fail once with an unwrapped exception, as during a restart of the server."""
     set_up, failures = asyncpg.Connection.set_type_codec, [asyncpg.InterfaceError("connection is closed")]
 
     async def fail_once(self: Any, *arguments: Any, **options: Any) -> None:

@@ -35,7 +35,7 @@ class Mixed(Enum):
 
 
 def table_of(annotation: Any, arguments: Any = (), base: Any = OnceEntity, **options: Any) -> Table:
-    """The table of an entity with a field `value`."""
+    """Return the table of an entity with a field `value`."""
     entity = entity_of(annotation, arguments, base, **options)
     table: Table = entity.__table__
     return table

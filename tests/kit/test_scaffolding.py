@@ -39,7 +39,7 @@ router = APIRouter(prefix="/cages", route_class=allowing(read=Who.MEMBERS))
 
 @pytest.fixture(autouse=True)
 def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with keepers, who are its users, and cages, which have UUIDs."""
+    """Provide a project with keepers, who are its users, and cages, which have UUIDs."""
     for name in ("zoo", "kit", "tests/zoo"):
         (tmp_path / name).mkdir(parents=True)
     texts = {
@@ -61,7 +61,7 @@ def files(folder: Path) -> dict[str, str]:
 
 
 def written(zoo: Path, **given: str) -> str:
-    """The file of a resource, which is written now."""
+    """Return the file of a resource, which is written now."""
     assert main(*(f"{name}={value}" for name, value in given.items())) is None
     return (zoo / f"zoo/{given['NAME']}.py").read_text()
 

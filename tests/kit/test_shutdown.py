@@ -33,14 +33,14 @@ def service(database: Database) -> Service:
 
 @pytest.fixture
 async def running_client(service: Service) -> AsyncIterator[Client]:
-    """A client of a running service."""
+    """Provide a client of a running service."""
     async with client_of(service) as client:
         yield client
 
 
 @pytest.fixture
 async def stopping_client(service: Service) -> AsyncIterator[Client]:
-    """A client of a service that is shutting down."""
+    """Provide a client of a service that is shutting down."""
     service.shutdown.has_begun = True
     async with client_of(service) as client:
         yield client
@@ -86,7 +86,7 @@ async def test_under_another_server_the_signals_are_left_to_it() -> None:
 
 @pytest.fixture
 async def server() -> AsyncIterator[uvicorn.Server]:
-    """A uvicorn server that handles the signals, and is not running."""
+    """Provide a uvicorn server that handles the signals, and is not running."""
     server = uvicorn.Server(uvicorn.Config("nothing:app", log_config=None))
     numbers = (signal.SIGTERM, signal.SIGINT)
     before = [signal.signal(number, server.handle_exit) for number in numbers]

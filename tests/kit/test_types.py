@@ -38,7 +38,7 @@ async def specimens_url(new_database: Any) -> str:
 
 @pytest.fixture(scope="module")
 async def service(specimens_url: str) -> AsyncIterator[Service]:
-    """The library with all specimens."""
+    """Provide the library with all specimens."""
     routers = [specimen.router for specimen in SPECIMENS]
     app = create_service(create_runtime(Database(url_for(specimens_url))), *routers)
     async with app.router.lifespan_context(app):
@@ -66,7 +66,7 @@ async def make(client: Client, specimen: Specimen, value: Any) -> dict[str, Any]
 
 
 async def make_all(client: Client, specimen: Specimen) -> list[Any]:
-    """A row of each value, last ones first; and two without a value where it is optional."""
+    """Create a row for each value, in reverse order, and two without a value where it is optional."""
     values = [*reversed(specimen.kind.values), *([None, None] if specimen.is_optional else [])]
     return [(await make(client, specimen, value))["value"] for value in values]
 

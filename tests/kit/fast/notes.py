@@ -157,7 +157,7 @@ def note(text: str, **fields: Any) -> FastNote:
 
 
 def asked(kind: type[ListQuery], text: str = "") -> ListQuery:
-    """A query with these parameters, without a request."""
+    """Return a query with these parameters, without a request."""
     query = kind.__new__(kind)
     query.text, query.secret = text.encode(), bytes(32)
     query.given = parameters.read(kind.parameters, QueryParams(text), ())
@@ -170,7 +170,7 @@ def asked(kind: type[ListQuery], text: str = "") -> ListQuery:
 
 @contextmanager
 def acting_as(principal: Principal) -> Iterator[None]:
-    """The principal during the block."""
+    """Set the principal during the block."""
     token = CURRENT_PRINCIPAL.set(principal)
     try:
         yield

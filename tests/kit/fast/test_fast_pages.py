@@ -77,7 +77,7 @@ MEMBER = Principal(7)
 
 
 def rendered(page: Any, read: Any) -> bytes:
-    """The JSON of a page, by FastAPI."""
+    """Return the JSON of a page, by FastAPI."""
     return bytes(TypeAdapter(list[read]).dump_json(page.rows))
 
 
@@ -91,7 +91,7 @@ async def filled(plain: Database) -> Database:
 
 
 async def both(plain: Database, database: Database, kind: type[ListQuery], text: str, statement: Any = None) -> Any:
-    """The plain and the fast page of a query, and those after its cursor."""
+    """Return the plain and the fast page of a query, and those after its cursor."""
     if statement is None:
         nested = [selectinload(FastReply.note).load_only(FastNote.text, FastNote.secret)]  # type: ignore[arg-type]
         statement = select(kind.model).options(*(nested if kind is FastAnsweringQuery else ()))

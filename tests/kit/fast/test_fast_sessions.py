@@ -75,7 +75,7 @@ async def test_a_row_that_is_requested_twice_is_read_once(
     assert inspect(got).detached
 
 
-async def test_an_open_session_gets_rows_past_the_orm(
+async def test_an_open_session_gets_rows_without_the_orm(
     database: Database, plain: Database, direct_sql: list[str]
 ) -> None:
     await store(plain, row := note("a"))
@@ -136,7 +136,7 @@ async def test_a_get_with_options_is_left_to_the_orm(
 
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The ids of the rows that were read for writing past the ORM."""
+    """Provide the ids of the rows that were read for writing without the ORM."""
     seen: list[Any] = []
 
     def noted(session: Any, mapping: Any, ident: Any) -> Any:
@@ -293,7 +293,7 @@ async def test_a_refused_insert_fails_as_in_the_orm(database: Database, plain: D
     await store(database, note("b"))
 
 
-async def test_a_single_new_row_is_stored_past_the_orm(database: Database, direct_sql: list[str]) -> None:
+async def test_a_single_new_row_is_stored_without_the_orm(database: Database, direct_sql: list[str]) -> None:
     async with database.write() as session:
         session.add(row := note("a"))
         await session.prepare_commit()
@@ -594,7 +594,7 @@ async def test_without_autoincrement_ids_follow_the_largest(
     assert await insert(database, note("b"), note("c")) == [4001, 4002]
 
 
-async def test_a_member_stores_only_their_own_rows_past_the_orm(
+async def test_a_member_stores_only_their_own_rows_without_the_orm(
     database: Database, plain: Database, direct_sql: list[str]
 ) -> None:
     with acting_as(Principal(7)):

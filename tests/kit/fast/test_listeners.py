@@ -22,7 +22,7 @@ WRITES = ["before_flush", "after_flush", "before_commit", "after_commit", "pendi
 
 @contextmanager
 def listening(target: Any, name: str, **options: Any) -> Iterator[list[str]]:
-    """The calls of a listener to this event during the block."""
+    """Provide the calls of a listener to this event during the block."""
     heard: list[str] = []
 
     def hear(*_: object, **__: object) -> None:

@@ -43,7 +43,7 @@ async def find(_: HTTPConnection, claims: Claims) -> Principal:
 
 
 def bearer(user_id: int) -> dict[str, str]:
-    """The headers of a request by this user."""
+    """Return the headers of a request by this user."""
     return {"Authorization": f"Bearer {TOKENS.issue(Claims(user_id, 0))}"}
 
 
@@ -59,7 +59,7 @@ def resource_router(**options: Any) -> APIRouter:
 
 @pytest.fixture(scope="session")
 async def habits_url(new_database: Any) -> str:
-    """The URL of a database with the tables of these tests."""
+    """Provide the URL of a database with the tables of these tests."""
     url: str = await new_database()
     database = Database(url_for(url))
     async with database.writer.begin() as connection:
@@ -78,7 +78,7 @@ def way(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 async def database(habits_url: str) -> AsyncIterator[Database]:
-    """The database, without rows."""
+    """Provide the database, without rows."""
     database = Database(url_for(habits_url))
     await empty(database, [*TABLES, StoredAnswer.metadata.tables["idempotency_key"]])
     yield database
@@ -93,7 +93,7 @@ def new_router(way: str) -> Callable[..., APIRouter]:
 
 @pytest.fixture
 def router(new_router: Callable[..., APIRouter]) -> APIRouter:
-    """The router for the routes of one test."""
+    """Provide the router for the routes of one test."""
     return new_router()
 
 

@@ -36,7 +36,7 @@ def add_operations(router: APIRouter) -> None:
 
 
 def served_directly(service: Service) -> list[str]:
-    """The names of the operations that FastAPI solves no dependencies for."""
+    """Return the names of the operations that FastAPI solves no dependencies for."""
     service.check_routes()
     return [entry.handler.__name__ for entry in service.entries if id(entry.route) in service.runtime.direct]
 

@@ -120,7 +120,7 @@ async def test_an_override_may_take_the_session(router: APIRouter, new_service: 
 
 
 async def caller_of_header(x_user: Annotated[int, Header()]) -> Principal:
-    """An override with a parameter."""
+    """Return an override with a parameter."""
     if x_user == 0:
         raise HTTPException(401, "Who?")
     return Principal(x_user, frozenset({"superuser"}))

@@ -85,7 +85,7 @@ async def test_the_parent_of_a_row_is_not_its_owner(router: APIRouter, serve: An
 
 @pytest.fixture
 async def stored(database: Any) -> None:
-    """An item of a member."""
+    """Provide an item of a member."""
     async with database.write() as session, session.begin():
         session.add(HabitItem(**{**ITEM, "id": None}))
 

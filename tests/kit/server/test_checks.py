@@ -37,7 +37,7 @@ class Box(BaseModel):
 
 
 async def fault_of(service: Service) -> str:
-    """The message at start, which the first request without a start also gets."""
+    """Return the message at start, which the first request without a start also gets."""
     with pytest.raises(ValueError, match=r".") as refused:
         async with service.router.lifespan_context(service):
             pass
@@ -53,7 +53,7 @@ def resource(**who: Who) -> APIRouter:
 
 
 async def writes(session: Session) -> None:
-    """A dependency that writes."""
+    """Return a dependency that writes."""
 
 
 async def test_a_get_that_takes_the_session_for_writing_is_refused() -> None:
@@ -383,7 +383,7 @@ async def test_an_annotation_that_cannot_be_resolved_is_accepted() -> None:
 
 
 async def adds(session: ReadSession) -> None:
-    """A dependency that writes by what only reads."""
+    """Return a dependency that writes by what only reads."""
     session.add(CheckedThing())
 
 

@@ -59,7 +59,7 @@ class Server:
         return await asyncio.open_connection("127.0.0.1", self.port)
 
     async def send(self, *parts: bytes, pause: float = 0) -> bytes:
-        """All that comes back until the server closes the connection, which it does in time."""
+        """Return all that comes back until the server closes the connection, which it does in time."""
         reader, writer = await self.connect()
         async with asyncio.timeout(20 * SECONDS):
             try:

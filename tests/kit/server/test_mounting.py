@@ -31,7 +31,7 @@ def library_on(url: str, **options: Any) -> Service:
 
 @pytest.fixture
 async def mounted(library_url: str) -> AsyncIterator[Service]:
-    """The bookshop with its tables, without its lifespan."""
+    """Provide the bookshop with its tables, without its lifespan."""
     service = library_on(library_url)
     await clear(service.runtime.database)
     yield service
@@ -39,7 +39,7 @@ async def mounted(library_url: str) -> AsyncIterator[Service]:
 
 
 def outer_of(service: Service, kind: type[Starlette] = FastAPI) -> Starlette:
-    """An application of this kind, with the service mounted at /api/v1."""
+    """Return an application of this kind, with the service mounted at /api/v1."""
     outer = kind()
     outer.state.name = "outer"
     outer.mount("/api/v1", service)

@@ -94,7 +94,7 @@ def streaming_service(source: Source, **options: Any) -> Service:
 
 @asynccontextmanager
 async def served(service: Service) -> AsyncIterator[str]:
-    """The URL of a real server of this application, in this process."""
+    """Provide the URL of a real server of this application, in this process."""
     server = uvicorn.Server(uvicorn.Config(service, port=0, log_config=None, lifespan="off"))
     running = asyncio.create_task(server.serve())
     async with asyncio.timeout(20):
