@@ -1,4 +1,4 @@
-"""Dispatch: calls the operation of a request directly, found by method and first path segment, without FastAPI's layers.
+"""Dispatch: finds the operation of a request by method and first path segment, and calls it without FastAPI's layers.
 
 Requests for other routes, and all requests while a dependency is overridden, go on to FastAPI's router. Dispatch finds
 the operation that FastAPI's router would find: routes are tried in their order, whatever their kind, and a trailing

@@ -1,4 +1,4 @@
-"""OpenAPI examples: bodies that can be sent as they are, and places for the ids of rows."""
+"""OpenAPI examples: bodies that are valid requests, and placeholders for the ids of rows."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,14 +14,14 @@ from kit.openapi.references import resolved
 from kit.openapi.responses import Json
 
 PLACE = re.compile(r"\{(\w+)(?::(\d))?\}")
-"""`"{hero}"` stands for the id of the newest hero, `"{hero:2}"` for that of the one before."""
+"""A placeholder: `"{hero}"` is the id of the newest hero, `"{hero:2}"` the id of the second newest."""
 ANY_UUID = UUID("01a1fdf0-1527-72cc-b92d-ba16a2649900")
 Place = tuple[Sequence[str | int], str, int]
-"""Where an id is in the document, of which table, and whether of the newest row or of the one before."""
+"""A placeholder: its path in the document, the table, and 1 for the newest row or 2 for the second newest."""
 NONE: Any = object()
-"""For a schema of which no value is known to be valid."""
+"""The result for a schema for which no valid value was found; None is a valid value."""
 WORDS = ("text", "Text", "TEXT-1", "text-1", "1", "2026-01-31")
-"""What a text without an example is tried with."""
+"""Candidates for a text without an example."""
 FORMATS: Mapping[str, str] = {
     "date-time": "2026-01-31T12:00:00Z",
     "date": "2026-01-31",
@@ -35,7 +35,7 @@ FORMATS: Mapping[str, str] = {
 
 
 def places(node: Any, path: Sequence[str | int] = ()) -> Iterator[Place]:
-    """Yield every place for an id; a text in braces that names no table is somebody's own."""
+    """Yield every placeholder for an id. Other text in braces, which names no table, is left unchanged."""
     if isinstance(node, str) and (place := PLACE.fullmatch(node)) and place[1] in known_tables():
         yield path, place[1], int(place[2] or 1)
     elif isinstance(node, dict | list):
@@ -44,7 +44,7 @@ def places(node: Any, path: Sequence[str | int] = ()) -> Iterator[Place]:
 
 
 def fill(document: Json, found: Sequence[Place], newest: Mapping[str, Sequence[Any]]) -> None:
-    """Put the ids of the newest rows into these places; ids that no row may have, where there are none."""
+    """Replace these placeholders by the ids of the newest rows; by made-up ids if there are no rows."""
     for (*path, last), table, number in found:
         node: Any = document
         for key in path:
@@ -60,7 +60,7 @@ def nth(ids: Sequence[Any], table: str, place: int) -> Any:
 
 
 async def newest(session: ReadSession, tables: set[str]) -> dict[str, list[Any]]:
-    """Return the ids of the two newest rows of each table."""
+    """Return the ids of the two newest rows of each table, newest first; an empty list if the database fails."""
     return {table: await _newest(session, table) for table in sorted(tables)}
 
 
@@ -70,17 +70,17 @@ async def _newest(session: ReadSession, table: str) -> list[Any]:
     try:
         return [row[0] for row in (await session.exec(statement)).all()]
     except FAILURES:
-        return []  # without its database the service explains itself all the same
+        return []  # the docs also work without the database
 
 
 def elements(schema: Json) -> list[Json]:
-    """Return two bodies for a bulk, with the second and the third example of each field where it has so many."""
+    """Return two elements for a bulk request, with the second and third examples of each field, or its last one."""
     fields = {name: field["examples"] for name, field in schema["properties"].items() if field.get("examples")}
     return [{name: examples[min(turn, len(examples) - 1)] for name, examples in fields.items()} for turn in (1, 2)]
 
 
 def example_of(schema: Json, document: Json, depth: int = 8) -> Any:
-    """Return a value that this schema allows: its own example, or one that is made up; NONE if it cannot be."""
+    """Return a value that this schema allows: its own example, or a generated one; NONE if none was found."""
     schema = resolved(schema, document)
     for key in ("examples", "enum"):
         if schema.get(key):
@@ -109,7 +109,7 @@ def _made_up(schema: Json, document: Json, depth: int) -> Any:
 
 
 def _object(schema: Json, document: Json, depth: int) -> Any:
-    """Return every required property, and every other of which there is an example or a default."""
+    """Return an object with the required properties, and the others that have an example or a default."""
     made, required = {}, schema.get("required", ())
     for name, part in schema.get("properties", {}).items():
         if name in required or {"example", "examples", "default"} & part.keys():
@@ -128,5 +128,5 @@ def _text(schema: Json) -> Any:
 def _matches(schema: Json, word: str) -> bool:
     try:
         return re.search(schema.get("pattern", ""), word) is not None
-    except re.error:  # a regular expression of JavaScript's
+    except re.error:  # a regular expression that only JavaScript knows
         return False

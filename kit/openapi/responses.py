@@ -1,4 +1,4 @@
-"""OpenAPI responses: each failure as a problem, with an example and its headers."""
+"""OpenAPI responses: the problem of each error status, with an example, and the response headers."""
 
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -27,11 +27,11 @@ FAILURES = {
 }
 HEADERS: dict[str, tuple[str, Json]] = {
     "X-Request-ID": (
-        "The caller's, or a new one; the log has it too.",
+        "The id of the request: the client's, or a new one. It is also in the log.",
         TEXT | {"pattern": "^[A-Za-z0-9._-]{1,128}$", "examples": ["0f8fad5bd9cb469fa16570867728950e"]},
     ),
     "ETag": (
-        "The version of what is answered: strong for one row, to be sent as `If-Match`; weak for several.",
+        "The version of the content: strong for one row, to be sent as `If-Match`; weak for several rows.",
         TEXT | {"pattern": f"^{TAG}$", "examples": ['"3"']},
     ),
     "Location": (
@@ -42,18 +42,18 @@ HEADERS: dict[str, tuple[str, Json]] = {
         'The next page, as `<…>; rel="next"` (RFC 8288), relative to this host; absent on the last page.',
         TEXT | {"pattern": '^<[^>]*>; rel="next"$'},
     ),
-    "X-Total-Count": ("How many rows there are in all, if `count=true`.", COUNT),
-    "Retry-After": ("Seconds to wait.", COUNT),
+    "X-Total-Count": ("The total number of rows, if `count=true`.", COUNT),
+    "Retry-After": ("The number of seconds to wait.", COUNT),
     "WWW-Authenticate": ("`Bearer` (RFC 6750).", TEXT),
     "Accept": ("The media type that a body must have.", TEXT),
     "Accept-Encoding": ("`identity`: a body may have no Content-Encoding.", TEXT),
-    "Connection": ("`close`: what is left of the body is not read.", TEXT),
+    "Connection": ("`close`: the rest of the body is not read.", TEXT),
     "Idempotency-Replayed": (
-        "`true` if this is the answer to an earlier request with the same `Idempotency-Key`.",
+        "`true` if this is the response to an earlier request with the same `Idempotency-Key`.",
         TEXT | {"enum": ["true"]},
     ),
 }
-"""The headers of answers, each with its description and its schema."""
+"""The headers of responses, each with its description and its schema."""
 HEADERS_OF = {
     401: ["WWW-Authenticate"],
     413: ["Connection"],
@@ -61,8 +61,8 @@ HEADERS_OF = {
     429: ["Retry-After"],
     503: ["Retry-After"],
 }
-SOMETIMES = ("Link", "X-Total-Count", "Idempotency-Replayed", "Accept", "Accept-Encoding")
-"""Headers that an answer may lack."""
+OPTIONAL_HEADERS = ("Link", "X-Total-Count", "Idempotency-Replayed", "Accept", "Accept-Encoding")
+"""Headers that are not in every response of their operation."""
 
 
 def header(name: str, *, is_required: bool) -> Json:
@@ -71,7 +71,7 @@ def header(name: str, *, is_required: bool) -> Json:
 
 
 def headers(*names: str) -> Json:
-    return {name: header(name, is_required=name not in SOMETIMES) for name in names}
+    return {name: header(name, is_required=name not in OPTIONAL_HEADERS) for name in names}
 
 
 def optional(*names: str) -> Json:
@@ -79,7 +79,7 @@ def optional(*names: str) -> Json:
 
 
 def failure(status: int) -> Json:
-    """Return the response for a failure, for the `responses` of a route: `responses={429: failure(429)}`."""
+    """Return the OpenAPI response of an error status, for `responses` of a route: `responses={429: failure(429)}`."""
     kind, detail = FAILURES[status]
     title = TITLES.get(status) or HTTPStatus(status).phrase
     example: Json = {"type": f"urn:problem:{kind}", "title": title, "status": status, "detail": detail}
@@ -93,7 +93,7 @@ def failure(status: int) -> Json:
 
 
 def answers_of(document: Json) -> Iterator[Json]:
-    """Yield every response of an operation of the document that is written out there."""
+    """Yield every response of the operations of a document, except references to components."""
     for path in document.get("paths", {}).values():
         for operation in path.values():
             yield from (answer for answer in operation.get("responses", {}).values() if "$ref" not in answer)
