@@ -1,4 +1,4 @@
-"""The databases: tables created by our migrations, filled with the same rows on both engines."""
+"""Creates the benchmark databases: applies the migrations, and inserts the same rows on both engines."""
 
 import asyncio
 import os

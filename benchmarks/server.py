@@ -33,7 +33,7 @@ SETTINGS = {
 UVICORN = ["--workers", "1", "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
 PORTS = iter(range(18_000, 32_000))
 IDLE = 0.06
-"""The interval in seconds without CPU time after which a server is idle."""
+"""Seconds. A server counts as idle if it has used no CPU time in this interval."""
 SETTLING = 10
 """The longest wait for an idle server, in seconds."""
 TIMEOUT_SECONDS = 30

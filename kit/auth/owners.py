@@ -2,7 +2,7 @@
 
 An entity names that column in `belongs_to`. It is the id of a user, or the id of a row that has an owner itself:
 `InvoiceLine.belongs_to = "invoice_id"`, `Invoice.belongs_to = "owner_id"`. A row whose column is empty belongs to
-no user. `ownership_faults` checks the declarations at start.
+no user. `ownership_errors` checks the declarations at start.
 """
 
 from collections.abc import Iterator
@@ -167,25 +167,25 @@ def principal_id() -> int | None:
 # --- At the start
 
 
-def ownership_faults() -> Iterator[str]:
+def ownership_errors() -> Iterator[str]:
     """Yield a message for each entity whose owners a restricted session could not determine or protect."""
     configure_mappers()
     FOUND.clear()
     names_of_links.cache_clear()
     for entity in entities():
-        for check in (owner_faults, reserved_faults, unnoticed_changes):
+        for check in (owner_errors, reserved_errors, unnoticed_changes):
             yield from check(entity)
 
 
-def owner_faults(entity: type[Entity]) -> Iterator[str]:
+def owner_errors(entity: type[Entity]) -> Iterator[str]:
     if entity.belongs_to is not None:
         try:
             owned_parent(entity)
-        except OwnershipError as fault:
-            yield str(fault)
+        except OwnershipError as error:
+            yield str(error)
 
 
-def reserved_faults(entity: type[Entity]) -> Iterator[str]:
+def reserved_errors(entity: type[Entity]) -> Iterator[str]:
     for name in entity.reserved:
         if not is_field(entity, name):
             yield f"{entity.__name__}.reserved has {name!r}, which is no column of its table."

@@ -29,13 +29,13 @@ UNKNOWN_USER_HASH = "$argon2id$v=19$m=65536,t=3,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAA
 """A hash that no password has, verified for unknown users, so that their logins take as long as others."""
 
 hasher = PasswordHash([Argon2Hasher(parallelism=1)])
-"""64 MiB and three passes as in RFC 9106, but one lane: four lanes are four threads, which would occupy all cores."""
+"""64 MiB and three passes as in RFC 9106, but one lane: four lanes are four threads, which would use all cores."""
 queues: WeakKeyDictionary[asyncio.AbstractEventLoop, FairSemaphore] = WeakKeyDictionary()
-"""Of each event loop: one hash is made at a time, and the others wait."""
+"""The queue of each event loop: one hash is computed at a time, and the others wait."""
 
 
 def lower_priority() -> None:
-    """Lower the priority of this thread: a hash occupies a core for 0.1 s, and requests should go first."""
+    """Lower the priority of this thread: a hash uses a core for 0.1 s, and requests take precedence."""
     if sys.platform == "linux":  # pragma: no branch  elsewhere a thread has no priority of its own
         os.setpriority(os.PRIO_PROCESS, 0, 10)
 
@@ -79,9 +79,12 @@ async def verified(password: str, known: str | None) -> tuple[bool, str | None]:
     return await run_in_turn("login", verify)
 
 
-async def run_in_turn(lane: str, work: Callable[[], T]) -> T:
-    """Execute work in the thread. Raises a 503 if too many wait. Lanes, and the callers in each lane, take turns."""
-    queue, turn = current_queue(), f"{lane} {CURRENT_CALLER.get()}"
+async def run_in_turn(kind: str, work: Callable[[], T]) -> T:
+    """Execute work in the thread, and return its result. Raises a 503 if too many wait.
+
+    The kinds of work (`new`, `login`) and the callers of each kind take turns.
+    """
+    queue, turn = current_queue(), f"{kind} {CURRENT_CALLER.get()}"
     if not queue.take(turn) and not await queue.wait(turn, MAX_SECONDS):
         raise Problem(503, "Too many passwords at once; try again.", kind="unavailable", headers={"Retry-After": "1"})
     try:

@@ -1,9 +1,9 @@
-"""Comparison with the models: what Alembic's autogenerate does not see, as a plugin of it.
+"""Comparison of the database with the models: a plugin for differences that Alembic's autogenerate does not find.
 
-Alembic finds tables, columns, and constraints and indexes that come or go. This adds CHECKs, changed conditions and
-expressions of indexes, the labels of enums, and the triggers and functions that `create_all` would make, for which the
-models have listeners: `event.listen(Hero.__table__, "after_create", DDL("CREATE TRIGGER …"))`. A trigger that no model
-knows is left alone: a migration may have made it.
+Alembic finds added and removed tables, columns, constraints and indexes. This adds CHECKs, changed conditions and
+expressions of indexes, the labels of enums, and the triggers and functions that `create_all` would create, for which
+the models have listeners: `event.listen(Hero.__table__, "after_create", DDL("CREATE TRIGGER …"))`. A trigger that no
+model knows is ignored: a migration may have created it.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from kit.database.sqlite_reflection import escaped, is_numbered
 
 NAME = "kit.comparison"
 PLUGINS = ("alembic.autogenerate.*", NAME)
-"""For `autogenerate_plugins` of Alembic's environment."""
+"""The value of `autogenerate_plugins` in Alembic's environment."""
 DONE = PriorityDispatchResult.CONTINUE
 
 
@@ -33,7 +33,7 @@ class Pair(NamedTuple):
 
 
 def definitions(context: AutogenContext) -> Pair:
-    """What the database has, and what the models want; read once for each comparison."""
+    """Return the definitions in the database and those of the models, read once for each comparison."""
     connection, metadata = context.connection, context.metadata
     assert connection is not None
     cache: dict[Any, Any] = context.inspector.info_cache
@@ -90,7 +90,7 @@ def named_checks(model: Table) -> list[CheckConstraint]:
 def compare_indexes(
     context: AutogenContext, found: ops.ModifyTableOps, _: Any, name: str, table: Table | None, model: Table | None
 ) -> PriorityDispatchResult:
-    """Indexes of the same name whose definitions differ, where Alembic has not seen it."""
+    """Find indexes of the same name with different definitions that Alembic has not found."""
     if table is None or model is None:
         return DONE
     pair = definitions(context)
@@ -110,7 +110,7 @@ def by_name(table: Table) -> dict[str, Index]:
 
 @dataclass
 class NumberOp(ops.MigrateOperation):
-    """Rebuilds a table of SQLite so that it never gives an id twice."""
+    """Rebuilds a table of SQLite with AUTOINCREMENT, so that no id is assigned twice."""
 
     table: str
     is_undone: bool = False
@@ -130,7 +130,7 @@ def render_number(_: AutogenContext, op: NumberOp) -> list[str]:
 
 
 def compare_numbering(context: AutogenContext, found: ops.UpgradeOps, _: Any) -> PriorityDispatchResult:
-    """AUTOINCREMENT of SQLite, which a table may have lost when it was rebuilt."""
+    """Find tables of SQLite without AUTOINCREMENT, which a table may have lost when it was rebuilt."""
     connection = context.connection
     assert connection is not None
     if connection.dialect.name == "sqlite":
@@ -142,7 +142,7 @@ def compare_numbering(context: AutogenContext, found: ops.UpgradeOps, _: Any) ->
 
 
 class StatementsOp(ops.MigrateOperation):
-    """Statements of one database, rendered as `op.execute`; and those that undo them."""
+    """SQL statements for one database, rendered as `op.execute`, with the statements that undo them."""
 
     def __init__(self, dialect: str, up: list[str], down: list[str]) -> None:
         self.dialect, self.up, self.down = dialect, up, down
@@ -161,7 +161,7 @@ def render_statements(_: AutogenContext, op: StatementsOp) -> list[str]:
 
 
 def compare_code(context: AutogenContext, found: ops.UpgradeOps, _: Any) -> PriorityDispatchResult:
-    """Functions and triggers."""
+    """Find functions and triggers that differ from the models."""
     there, here = definitions(context)
     dialect = context.dialect.name
     for name, sql in here.functions.items():
@@ -186,7 +186,7 @@ ORDER BY 1, 2
 
 
 def compare_enums(context: AutogenContext, found: ops.UpgradeOps, _: Any) -> PriorityDispatchResult:
-    """Return the labels of enums of PostgreSQL. They come first: a column or a CHECK of the migration may need them."""
+    """Find enums of PostgreSQL with other labels. They come first: a column or CHECK of the migration may need them."""
     there, here = definitions(context)
     assert context.connection is not None
     for name in sorted(there.labels.keys() & here.labels.keys()):
@@ -198,7 +198,7 @@ def compare_enums(context: AutogenContext, found: ops.UpgradeOps, _: Any) -> Pri
 
 
 def exchange(connection: Connection, name: str, labels: list[str]) -> list[str]:
-    """Statements that give an enum these labels. `ADD VALUE` would not do: its transaction could not use the value."""
+    """Return statements that replace the labels of an enum. `ADD VALUE` would not do: its transaction cannot use it."""
     columns = list(connection.execute(text(COLUMNS), {"type": name}))
     values = ", ".join("'" + label.replace("'", "''") + "'" for label in labels)
     statements = [f'ALTER TYPE "{name}" RENAME TO "{name}_old"', f'CREATE TYPE "{name}" AS ENUM ({values})']

@@ -106,7 +106,7 @@ TABLE = (
     KnownError("out of range", ("22", "OverflowError"), "unbounded"),
     KnownError("too large", ("54", "SQLITE_TOOBIG"), "unbounded"),
 )
-MEANINGS = {code: fault.meaning for fault in TABLE for code in fault.codes} | {RolledBack.__name__: "again"}
+MEANINGS = {code: known.meaning for known in TABLE for code in known.codes} | {RolledBack.__name__: "again"}
 
 
 def meaning_of(failure: Exception) -> str | None:

@@ -14,7 +14,7 @@ from kit.database.sqlite_reflection import escaped
 
 
 def hints(op: ops.ModifyTableOps) -> Iterator[str]:
-    """How to write a rename, for each dropped column that an added column of the same type may replace."""
+    """Yield the command for a rename, for each dropped column that an added column of the same type may replace."""
     added = [part.column for part in op.ops if isinstance(part, ops.AddColumnOp)]
     for part in op.ops:
         dropped = part.to_column() if isinstance(part, ops.DropColumnOp) else None

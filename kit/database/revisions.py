@@ -138,7 +138,7 @@ def default_of(column: Column[Any]) -> Any:
 
 CONSTANTS = (bool, int, float, str, bytes, Decimal, time, timedelta, UUID)
 OF_FACTORIES = (date, list, dict)
-"""The types of values that a default factory gives to all rows alike."""
+"""The types for which a default factory returns the same value for all rows."""
 
 
 def loosened(op: ops.MigrateOperation) -> Iterator[ops.MigrateOperation]:

@@ -1,7 +1,8 @@
-"""Argument resolution: computes the arguments of a handler by a plan that is made once, when its route is first used.
+"""Argument resolution: a list of resolvers, built when a route is first used, computes the arguments of its handler.
 
-FastAPI's own fields validate the parameters. FastAPI itself solves the dependency tree again for every request, which
-takes longer than a read. It does so for handlers with parameters or dependencies that are unknown here.
+FastAPI's own fields validate the parameters. FastAPI itself solves the dependency tree again for each request, which
+takes longer than a read from the database. It still does so for handlers with parameters or dependencies that no
+resolver here supports.
 """
 
 import inspect

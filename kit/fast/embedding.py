@@ -28,7 +28,7 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Relation:
-    """A relationship that joins one column here with one there, and the variant that shows what it leads to."""
+    """A relationship that joins one column of each table, and the read variant of the related rows."""
 
     name: str
     here: str
@@ -38,7 +38,7 @@ class Relation:
     is_list: bool
     ordering: Sequence[ColumnElement[Any]]
     names: Sequence[str]
-    """The fields to read: those that are shown, and those of the order, which the cursor of the rest needs."""
+    """The fields to read: those of the variant, and those of the order, which the cursor of the next rows needs."""
     bounded: ListRelation | None
 
 

@@ -29,7 +29,7 @@ BODILESS = (HTTP_204_NO_CONTENT, HTTP_304_NOT_MODIFIED)
 
 
 class JSONAnswer(Response):
-    """A JSON response whose headers are bytes from the start, as ASGI wants them."""
+    """A JSON response whose headers are created as bytes, as ASGI requires."""
 
     def __init__(self, body: bytes, status: int) -> None:
         self.status_code, self.body, self.background = status, body, None

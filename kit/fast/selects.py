@@ -54,7 +54,7 @@ _compiled: util.LRUCache[Any, CompiledSelect] = util.LRUCache(MAX_STATEMENTS)
 
 
 def cache_key(statement: Query) -> CacheKey | None:
-    """SQLAlchemy's cache key, equal for statements that differ in values only; None if a part cannot be compared."""
+    """Return SQLAlchemy's cache key, equal for statements that differ in values only; None if there is none."""
     return statement._generate_cache_key()
 
 

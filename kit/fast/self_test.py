@@ -54,7 +54,7 @@ def check_loaded_rows(database: ProbeDatabase) -> None:
 
 
 def check_statement_keys(_: ProbeDatabase) -> None:
-    """Statements that differ in values only have the same cache key, and share a compiled statement."""
+    """Check that statements which differ in values only have the same cache key, and share a compiled statement."""
     first, second = (select(col(Probe.id)).where(col(Probe.name) == name) for name in ("a", "b"))
     first_key, second_key = cache_key(first), cache_key(second)
     assert first_key is not None, "a select has a cache key"
@@ -96,7 +96,7 @@ def check_insert_for_postgresql(database: ProbeDatabase) -> None:
 
 
 def check_bulk_insert(database: ProbeDatabase) -> None:
-    """Rows that share one INSERT are recognised; a stored row among them is noticed."""
+    """Check that rows which can share one INSERT are recognised, and a stored row among them is noticed."""
     assert are_alike([probe(), probe()], database.mapping), "rows of one entity are alike"
     assert not are_alike([probe(), database.stored()], database.mapping), "a row that is stored is not alike"
 
@@ -133,7 +133,7 @@ def check_select_parts(_: ProbeDatabase) -> None:
 
 
 def check_json(_: ProbeDatabase) -> None:
-    """`to_json` writes values as pydantic does."""
+    """Check that `to_json` writes values as pydantic does."""
     shown = {name: getattr(probe(), name) for name in ProbeRead.model_fields}
     assert to_json(shown) == ProbeRead(**shown).model_dump_json().encode(), "the JSON is that of pydantic"
 

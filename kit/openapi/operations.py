@@ -31,7 +31,7 @@ IF_NONE_MATCH = "Respond with a 304 if the ETag is one of these."
 IF_MATCH = 'Change the row only if it has this version, as in `"3"`, or any version (`*`); otherwise a 412.'
 TAGS = TEXT | {"pattern": f"^(\\*|{TAG}(, *{TAG})*)$", "examples": ['"3"']}
 """The schema of `If-Match`. A malformed `If-None-Match` is not an error: it matches nothing."""
-KEY = "A key that makes it safe to repeat the request: for a day, the same key gets the same response without a new effect."
+KEY = "A key that makes the request safe to repeat: for a day, the same key gets the same response and no new effect."
 LIST = "`Link` leads to the next page. With `fields`, each element has only these fields."
 ONE = "With `fields`, the response has only these fields."
 BULK = "All elements in one transaction. With `on_error=skip`, a 207 lists the created rows and the failures."

@@ -24,9 +24,9 @@ from kit.runtime import runtime_of
 
 
 def operation_id(route: Any) -> str:
-    """Short and stable: `heroes-create` for `create_hero` with the tag `heroes`, `v2-heroes-create` under `/v2`.
+    """Return a short and stable operation id: `heroes-create` for `create_hero` with the tag `heroes`.
 
-    Without a tag it is FastAPI's own.
+    Under `/v2` it is `v2-heroes-create`. Without a tag it is FastAPI's own.
     """
     if not route.tags:
         return generate_unique_id(route)

@@ -24,7 +24,7 @@ class Deletable(SQLModel):
 
 
 def unique_if_not_deleted(*fields: str) -> Iterator[Index]:
-    """Partial unique indexes: each of these fields is unique among the rows that are not deleted."""
+    """Return partial unique indexes: each of these fields is unique among the rows that are not deleted."""
     condition: Any = text("deleted_at IS NULL")
     for field in fields:
         yield Index(None, field, unique=True, postgresql_where=condition, sqlite_where=condition)

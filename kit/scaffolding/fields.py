@@ -40,7 +40,7 @@ class Field:
 
 @dataclass(frozen=True)
 class ParsedField:
-    """A field as written on the command line."""
+    """A field as written on the command line, split into its parts."""
 
     name: str
     kind: str

@@ -89,7 +89,7 @@ class Project:
 
     @cached_property
     def paths(self) -> dict[str, str]:
-        """The first segments of the paths of all routes, with the files that declare them."""
+        """The first path segment of each router (`heroes` for `/heroes/…`), mapped to the file that declares it."""
         found = {"docs": "the kit", "health": "the kit"}
         for path in self.modules():
             found |= dict.fromkeys(re.findall(r'prefix="/([^/"{]+)', path.read_text()), str(path.name))
@@ -143,8 +143,10 @@ def value_of(node: ast.stmt, name: str) -> ast.expr | None:
 def parsed(path: Path) -> ast.Module:
     try:
         return ast.parse(path.read_text())
-    except SyntaxError as fault:
-        raise NotWrittenError(f"{path.name} cannot be read, line {fault.lineno}: {fault.msg}. Mend it first.") from None
+    except SyntaxError as error:
+        raise NotWrittenError(
+            f"{path.name} cannot be read, line {error.lineno}: {error.msg}. Fix that first."
+        ) from None
 
 
 def resources_in(path: Path) -> Iterator[KnownResource]:

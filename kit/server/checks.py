@@ -8,31 +8,31 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
 
-from kit.auth.owners import ownership_faults
+from kit.auth.owners import ownership_errors
 from kit.auth.permissions import Who
 from kit.openapi.operation_ids import function_of, id_of_method
 from kit.server.route_checks import CHECKS
 from kit.server.routes import Entry, access_of
 
 
-def faults_of(
+def startup_errors(
     entries: Sequence[Entry],
     public: Collection[str],
     closed: Collection[str],
     frontends: Collection[str],
     router: APIRouter,
 ) -> list[str]:
-    """Return a message for each fault of the application with these routes."""
+    """Return a message for each error in the routes and options of an application; empty if it may start."""
     names = {entry.name for entry in entries} | set(frontends)
-    faults = [fault for entry in entries for check in CHECKS for fault in check(entry)]
-    faults += [fault for entry in entries for fault in unlisted_route(entry, public, closed)]
-    faults += unknown_names(names, public, closed)
-    faults += different_access(entries, public, closed)
-    faults += shared_operation_ids(entries)
-    faults += never_called(entries)
-    faults += ignored_event_handlers(router)
-    faults += ownership_faults()
-    return list(dict.fromkeys(faults))
+    errors = [error for entry in entries for check in CHECKS for error in check(entry)]
+    errors += [error for entry in entries for error in unlisted_route(entry, public, closed)]
+    errors += unknown_names(names, public, closed)
+    errors += different_access(entries, public, closed)
+    errors += shared_operation_ids(entries)
+    errors += never_called(entries)
+    errors += ignored_event_handlers(router)
+    errors += ownership_errors()
+    return list(dict.fromkeys(errors))
 
 
 NOT_TAKEN = {
@@ -52,13 +52,13 @@ def refuse_options(options: Mapping[str, Any]) -> None:
 
 
 def unlisted_route(entry: Entry, public: Collection[str], closed: Collection[str]) -> Iterator[str]:
-    """Refuse a route for anyone that is not in the list of public routes."""
+    """Yield an error if a route is for anyone but is not in the list of public routes."""
     if access_of(entry, public, closed) is Who.ANYONE and entry.name not in public:
         yield f'{entry.description} is for ANYONE, but is not in `public`: add "{entry.name}" there.'
 
 
 def unknown_names(names: Collection[str], public: Collection[str], closed: Collection[str]) -> Iterator[str]:
-    """Refuse unknown names in the lists, such as names with typing errors, which would have no effect."""
+    """Yield an error for each name in the lists that no route has, such as a misspelt one."""
     for parameter, listed in (("public", public), ("closed", closed)):
         for name in sorted(set(listed) - set(names)):
             alike = sorted(
@@ -69,7 +69,7 @@ def unknown_names(names: Collection[str], public: Collection[str], closed: Colle
 
 
 def never_called(entries: Iterable[Entry]) -> Iterator[str]:
-    """Refuse a second documented handler of a method and path, which would never be called."""
+    """Yield an error for a second documented handler of a method and path, which would never be called."""
     first: dict[str, Entry] = {}
     for entry in entries:
         if isinstance(entry.route, APIRoute) and entry.context.include_in_schema:
@@ -79,9 +79,9 @@ def never_called(entries: Iterable[Entry]) -> Iterator[str]:
 
 
 def shared_operation_ids(entries: Iterable[Entry]) -> Iterator[str]:
-    """Refuse equal operation ids: generated clients have a function for each id (OpenAPI, section 4.8.10).
+    """Yield an error for equal operation ids: generated clients have a function for each (OpenAPI, section 4.8.10).
 
-    Ids that differ only in their marks and capitals make the same function. A blank is in the name of no function.
+    Ids that differ only in punctuation or case are equal for client generators. A blank in an id is an error too.
     """
     alike: dict[str, list[tuple[Entry, str]]] = defaultdict(list)
     for entry in entries:
@@ -100,7 +100,7 @@ def shared_operation_ids(entries: Iterable[Entry]) -> Iterator[str]:
 
 
 def different_access(entries: Iterable[Entry], public: Collection[str], closed: Collection[str]) -> Iterator[str]:
-    """Refuse different permissions of a router that is included twice, because its routes exist once."""
+    """Yield an error if a router that is included twice has different permissions: its routes exist only once."""
     alike: dict[tuple[int, str], list[Entry]] = defaultdict(list)
     for entry in entries:
         alike[entry.key].append(entry)
@@ -111,7 +111,7 @@ def different_access(entries: Iterable[Entry], public: Collection[str], closed: 
 
 
 def ignored_event_handlers(router: APIRouter) -> Iterator[str]:
-    """Refuse event handlers, which FastAPI does not call if there is a lifespan."""
+    """Yield an error for each startup and shutdown handler: with a lifespan, FastAPI never calls them."""
     for handler in (*router.on_startup, *router.on_shutdown):
         yield (
             f"{handler.__module__}.{handler.__qualname__} handles an event, and would not be called: "

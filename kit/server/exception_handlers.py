@@ -72,7 +72,7 @@ async def answer_unexpected(connection: HTTPConnection, _: Exception) -> Respons
 
 
 async def answer(connection: HTTPConnection, problem: Problem) -> Response | None:
-    """Return the response for a problem.
+    """Render a problem as the response to a request or WebSocket.
 
     A WebSocket is refused with it, or closed if the server does not support that.
     """

@@ -71,7 +71,7 @@ class Guard:
 
 
 def guard(route: BaseRoute, served: BaseRoute | None = None) -> None:
-    """Put a guard before the application of a route that is not FastAPI's.
+    """Wrap the application of a route that is not FastAPI's in a guard.
 
     `served` is the copy of the route that FastAPI made where its router was included.
     """

@@ -143,7 +143,7 @@ FilteredList = tuple[tuple[type[Any], str], tuple[str, Collection[str], str]]
 
 
 def filtered_lists(entries: Sequence[Entry]) -> Iterator[FilteredList]:
-    """For `Runtime.lists`: which list shows the rows of an entity with a value of a field; the first one counts."""
+    """Return for `Runtime.lists` the first list of each entity that is filtered by a field."""
     for entry in reversed(entries):
         if isinstance(entry.route, Operation) and entry.method == "GET" and "{" not in entry.path:
             for part in dependencies_of(entry.context.dependant):

@@ -22,7 +22,7 @@ from kit.operations.dependencies import commit_before_answer
 from kit.operations.route import Operation
 from kit.runtime import Runtime
 from kit.server import garbage_collection, health
-from kit.server.checks import faults_of, refuse_options
+from kit.server.checks import refuse_options, startup_errors
 from kit.server.exception_handlers import exception_handlers
 from kit.server.frontends import Frontends
 from kit.server.guards import PermissionCheck, guard
@@ -135,9 +135,9 @@ class Service(FastAPI):
             if isinstance(entry.route, Operation):
                 entry.route.learn(entry.context.dependant)
         frontends = [f"FRONTEND {path}" for path in self.frontends.routers]
-        faults = faults_of(self.entries, self.public, self.closed, frontends, self.router)
-        if faults:
-            raise ValueError("\n".join(faults))
+        errors = startup_errors(self.entries, self.public, self.closed, frontends, self.router)
+        if errors:
+            raise ValueError("\n".join(errors))
         self.runtime.lists = dict(filtered_lists(self.entries))
         self.runtime.access = {entry.key: access_of(entry, self.public, self.closed) for entry in self.entries}
         self.note_public()

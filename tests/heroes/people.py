@@ -23,7 +23,7 @@ def token_of(app: Service, user_id: int, generation: int = 0) -> str:
 
 
 async def join(app: Service, **fields: Any) -> Person:
-    """Create a user of this service, without a permission check."""
+    """Store a user, and return the user with a token and a client. The current task becomes unrestricted."""
     CURRENT_PRINCIPAL.set(UNRESTRICTED)  # the last request of the test may have left its principal in this task
     name = fields.pop("username", f"member{next(numbers)}")
     secret = await hashed(SecretStr(fields.pop("password", PASSWORD)))

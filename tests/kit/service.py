@@ -121,7 +121,7 @@ async def clear(database: Database) -> None:
 
 
 async def join(app: Service, **fields: Any) -> Person:
-    """Create a member of this service, without a permission check."""
+    """Store a member, and return the member with a token and a client. The current task becomes unrestricted."""
     CURRENT_PRINCIPAL.set(UNRESTRICTED)
     name = fields.pop("username", f"member{next(numbers)}")
     async with app.runtime.database.write() as session, session.begin():

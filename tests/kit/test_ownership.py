@@ -60,7 +60,7 @@ from sqlalchemy.orm.exc import ObjectDeletedError
 from sqlalchemy.schema import DropTable
 from sqlmodel import Field, Relationship, SQLModel, col, func, select
 
-from kit.auth.owners import ownership_faults
+from kit.auth.owners import ownership_errors
 from kit.auth.ownership import (
     Absent,
     GuardedSession,
@@ -1257,14 +1257,14 @@ def test_belongs_to_must_lead_to_an_owner(
 ) -> None:
     monkeypatch.setattr(entity, "belongs_to", field)
     owned_parent.cache_clear()
-    assert sentence in "".join(ownership_faults())
+    assert sentence in "".join(ownership_errors())
     owned_parent.cache_clear()
 
 
 def test_the_owner_of_a_query_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inspect(Note), "local_table", select(NOTES).subquery())
     owned_parent.cache_clear()
-    assert "which is no column of its table" in "".join(ownership_faults())
+    assert "which is no column of its table" in "".join(ownership_errors())
     owned_parent.cache_clear()
 
 
@@ -1289,17 +1289,17 @@ def test_the_owner_is_the_principal_unless_another_is_named() -> None:
 
 def test_no_post_update_changes_an_owner(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inspect(Line).relationships["note"], "post_update", True)
-    assert "post_update" in "".join(ownership_faults())
+    assert "post_update" in "".join(ownership_errors())
 
 
 def test_no_onupdate_changes_an_owner(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(NOTES.c.owner_id, "onupdate", ColumnDefault(OTHER))
-    assert "Note.owner_id may not have onupdate" in "".join(ownership_faults())
+    assert "Note.owner_id may not have onupdate" in "".join(ownership_errors())
 
 
 def test_reserved_fields_are_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Member, "reserved", {"notes": ()})
-    assert "Member.reserved has 'notes'" in "".join(ownership_faults())
+    assert "Member.reserved has 'notes'" in "".join(ownership_errors())
 
 
 def test_a_service_does_not_start_if_nobody_could_tell_an_owner(monkeypatch: pytest.MonkeyPatch) -> None:

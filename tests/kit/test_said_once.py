@@ -155,7 +155,7 @@ def test_an_indexed_field_filters_and_sorts_unless_the_query_says_otherwise() ->
 
 
 @pytest.mark.parametrize(
-    ("annotation", "wishes", "fault"),
+    ("annotation", "wishes", "error"),
     [
         (dict[str, int], {"sorts": ("value",)}, "sorts names 'value', which is json, and has no order"),
         (dict[str, int], {"default_sort": "-value"}, "default_sort names 'value', which is json, and has no order"),
@@ -167,9 +167,9 @@ def test_an_indexed_field_filters_and_sorts_unless_the_query_says_otherwise() ->
     ],
 )
 def test_what_cannot_be_asked_of_a_type_is_refused_when_it_is_declared(
-    annotation: Any, wishes: Any, fault: str
+    annotation: Any, wishes: Any, error: str
 ) -> None:
-    with pytest.raises(TypeError, match=fault):
+    with pytest.raises(TypeError, match=error):
         query(entity_of(annotation), **wishes)
 
 
