@@ -145,7 +145,7 @@ def parsed(path: Path) -> ast.Module:
         return ast.parse(path.read_text())
     except SyntaxError as error:
         raise NotWrittenError(
-            f"{path.name} cannot be read, line {error.lineno}: {error.msg}. Fix that first."
+            f"{path.name} cannot be read, line {error.lineno}: {error.msg}. Fix it first."
         ) from None
 
 
