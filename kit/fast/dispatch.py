@@ -11,9 +11,7 @@ from typing import Any
 
 from fastapi.routing import RouteContext, iter_route_contexts
 from opentelemetry import _logs, metrics, trace
-from starlette._utils import get_route_path, is_async_callable
-from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
+from starlette._utils import get_route_path
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, WebSocketRoute
@@ -21,8 +19,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kit.fast.arguments import Arguments
 from kit.fast.bodies import ValidatedBodies
+from kit.fast.exception_responses import UnhandledFailure, respond_to_exception
 from kit.fast.rendering import Rendering
-from kit.fast.unhandled import UnhandledFailure
 from kit.models.entities import ROW_OF_BODY
 from kit.operations.route import Operation
 from kit.operations.unit_of_work import UNIT, perform
@@ -86,7 +84,7 @@ class Dispatch:
         try:
             response = await perform(shortcut.route, shortcut.handle, request)
         except Exception as failure:
-            response = await self.answer(failure, request)
+            response = await self.respond_to_exception(failure, request)
         await response(scope, receive, send)
 
     def find(self, scope: Scope) -> Shortcut | None:
@@ -146,22 +144,9 @@ class Dispatch:
         self.has_low_priority_routes = any(self.service.router._iter_low_priority_routes())
         self.built_for = self.service.runtime.access
 
-    async def answer(self, failure: Exception, request: Request) -> Response:
-        """Return the response of the application's handler for this exception, looked up as Starlette's router does.
-
-        Raises the exception if it has no handler.
-        """
-        handlers: dict[Any, Any] = dict(self.service.exception_handlers)
-        kinds: list[Any] = [kind for kind in type(failure).__mro__ if kind is not Exception]
-        if isinstance(failure, HTTPException):
-            kinds.insert(0, failure.status_code)
-        handler = next((handlers[kind] for kind in kinds if kind in handlers), None)
-        if handler is None:
-            raise failure
-        if is_async_callable(handler):
-            response: Response = await handler(request, failure)
-            return response
-        return await run_in_threadpool(handler, request, failure)
+    async def respond_to_exception(self, failure: Exception, request: Request) -> Response:
+        """Return the response to an exception of an operation. Raises the exception if it has no handler."""
+        return await respond_to_exception(self.service, failure, request)
 
 
 class OuterDispatch(Dispatch):
@@ -182,10 +167,10 @@ class OuterDispatch(Dispatch):
         scope["app"] = service
         return super().find(scope)
 
-    async def answer(self, failure: Exception, request: Request) -> Response:
-        """Extend `Dispatch.answer`: an exception without a handler goes to FastAPI's outermost layer, for the log."""
+    async def respond_to_exception(self, failure: Exception, request: Request) -> Response:
+        """Return the response to an exception; without a handler, that of FastAPI's outermost layer, which logs it."""
         try:
-            return await super().answer(failure, request)
+            return await super().respond_to_exception(failure, request)
         except Exception as unhandled:
             return UnhandledFailure(self.service, unhandled)
 

@@ -9,8 +9,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import util
-from sqlalchemy.orm import make_transient
 from sqlalchemy.orm.attributes import instance_state
 
 from kit.auth.ownership import check_new_row
@@ -22,7 +20,7 @@ from kit.fast.deferred import close_at_once
 from kit.fast.locked_reads import LockingSession
 from kit.fast.mappings import EntityMapping, mapping_of
 from kit.fast.persistent_rows import add_flushed
-from kit.fast.revocable_sessions import RevocableSession
+from kit.fast.revocable_sessions import RevocableSession, make_revocable
 from kit.fast.shortcuts import WriteShortcuts
 from kit.fast.single_insert import NewRow, SingleInsert, is_insertable
 from kit.http.principals import CURRENT_PRINCIPAL
@@ -57,13 +55,7 @@ class FastWriteSession(LockingSession):
         for row in rows:
             self.sync_session.add(row)
         if self.stored is not None:
-            self._make_revocable()
-
-    def _make_revocable(self) -> None:
-        """Let the synchronous session revoke the single insert if it needs a connection before the COMMIT."""
-        assert self.stored is not None
-        row, stored = self.stored
-        self.sync_session.revoke = lambda: util.await_only(self._revoke(row, stored))
+            make_revocable(self)
 
     def add(self, instance: object, *, _warn: bool = True) -> None:
         if self.is_open or self.stored is not None or not self._is_new(instance):
@@ -111,7 +103,7 @@ class FastWriteSession(LockingSession):
         self.stored = row, dict(row.__dict__)
         if self.is_open:
             add_flushed(self.sync_session, row)
-            self._make_revocable()
+            make_revocable(self)
             return
         state = instance_state(row)  # makes the row persistent, as after a flush
         state.key = state.mapper._identity_key_from_state(state)
@@ -154,21 +146,6 @@ class FastWriteSession(LockingSession):
             return None
         is_begun = transaction._connections or transaction._parent or session._flushing
         return None if is_begun else next(iter(session._new)).obj()
-
-    async def _revoke(self, row: Any, stored: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """Roll the single insert back. The row becomes new again, with the values that were stored.
-
-        Returns the row, and the values that were changed since the insert.
-        """
-        assert self.single is not None
-        single, self.single, self.stored = self.single, None, None
-        await single.close()
-        changes = {name: value for name, value in row.__dict__.items() if name in stored and stored[name] is not value}
-        make_transient(row)
-        row.__dict__.update(stored)
-        self.add(row)
-        instance_state(row).insert_order = -1  # before other new rows, so that it gets the same id on SQLite
-        return row, changes
 
     async def commit(self) -> None:
         if self._has_more_to_write():

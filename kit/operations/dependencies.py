@@ -10,9 +10,9 @@ from starlette.requests import HTTPConnection
 from kit.auth.permissions import Who
 from kit.database import sessions
 from kit.operations.callers import who_may_use
-from kit.operations.commits import commit_open_transaction
+from kit.operations.commits import ANSWER, commit_open_transaction
 from kit.operations.handlers import is_generator
-from kit.operations.unit_of_work import ANSWER, UNIT, Unit
+from kit.operations.unit_of_work import UNIT, Unit
 from kit.runtime import runtime_of
 
 

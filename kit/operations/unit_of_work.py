@@ -14,16 +14,17 @@ from starlette.responses import Response
 from starlette.types import Receive
 
 from kit.auth.permissions import Who
-from kit.database.errors import FAILURES, explained, meaning_of
+from kit.database.errors import FAILURES, explained
 from kit.database.retry import READ_SECONDS, WRITE_SECONDS, retried_after
 from kit.database.sessions import HAS_COMMITTED, ReadSession, WriteSession
 from kit.http.bodies import BufferedRequest, read_body, refuse_encoded, refuse_other_than_json
-from kit.http.etags import is_fresh, weak_etag
+from kit.http.etags import is_fresh, not_modified, weak_etag
 from kit.http.paths import full_path
 from kit.http.problems import Problem
 from kit.models.entities import Entity
 from kit.operations import idempotency
 from kit.operations.callers import get_caller, who_may_use
+from kit.operations.commits import ANSWER, commit
 from kit.operations.idempotency_keys import IdempotencyKey, key_of
 from kit.query.parameters import refuse_repeated, refuse_unknown
 from kit.runtime import Runtime, runtime_of
@@ -35,15 +36,10 @@ Handle = Callable[[Request], Awaitable[Response]]
 """Resolves the arguments of the handler, calls it, and makes the response; FastAPI's own function, or a cheaper one."""
 SAFE = ("GET", "HEAD", "OPTIONS")
 """Methods that change nothing (RFC 9110, section 9.2.1)."""
-COMMIT_TIMEOUT = 5.0
-"""The longest time for a COMMIT in seconds, independent of the deadline; after it the outcome is unknown."""
 WATCH_AFTER = 0.1
 """Seconds after which the service checks whether the client of a read is still connected."""
 CLIENT_CLOSED_REQUEST = 499
 """The status in the log of a read whose client has disconnected."""
-ANSWER = "kit.answer"
-"""The key in the ASGI scope of the request's `CommittingSend`."""
-OF_A_BODY = (b"content-type", b"content-length")
 
 UNIT: ContextVar["Unit | None"] = ContextVar("unit", default=None)
 """The unit of work in which this task serves a request; None outside of the operations of resources."""
@@ -149,17 +145,6 @@ async def _answer(handle: Handle, unit: "Unit") -> Response:
     return unit.finish(await handle(unit.request))
 
 
-async def commit(session: WriteSession) -> None:
-    """Commit. Raises a 503 with an unknown outcome if the connection is lost or the COMMIT takes too long."""
-    try:
-        async with asyncio.timeout(COMMIT_TIMEOUT):
-            await session.commit()
-    except (*FAILURES, TimeoutError) as failure:
-        if meaning_of(failure) in ("lost", "unavailable"):
-            raise explained(failure, committing=True) from failure
-        raise
-
-
 class Unit:
     """One attempt to execute a request. Its session is closed at the end, unless a stream or a task still uses it."""
 
@@ -229,13 +214,6 @@ class Unit:
         UNIT.reset(self._token)
         if failure is not None or not (self.is_open_ended or self.is_taken_over):
             await self.session.__aexit__(kind, failure, trace)
-
-
-def not_modified(response: Response) -> Response:
-    """Return the 304 for a response: without its body (RFC 9110, section 15.4.5)."""
-    answer = Response(status_code=304, background=response.background)
-    answer.raw_headers = [item for item in response.raw_headers if item[0] not in OF_A_BODY]
-    return answer
 
 
 class Deadline:

@@ -144,9 +144,7 @@ def parsed(path: Path) -> ast.Module:
     try:
         return ast.parse(path.read_text())
     except SyntaxError as error:
-        raise NotWrittenError(
-            f"{path.name} cannot be read, line {error.lineno}: {error.msg}. Fix it first."
-        ) from None
+        raise NotWrittenError(f"{path.name} cannot be read, line {error.lineno}: {error.msg}. Fix it first.") from None
 
 
 def resources_in(path: Path) -> Iterator[KnownResource]:
