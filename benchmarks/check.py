@@ -60,7 +60,7 @@ def answers(name: str, url: str) -> dict[str, Any]:
 
 
 def compare(servers: Mapping[str, str]) -> None:
-    """Exit with a message if a peer returns other values than our service. Reads come before writes."""
+    """Exit with a message if a peer returns other values than our service; compares reads first, then writes."""
     wanted = answers(OURS, servers[OURS])
     for name, url in servers.items():
         for request, said in answers(name, url).items():

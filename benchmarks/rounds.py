@@ -37,7 +37,7 @@ class Contest:
     pairs: list[tuple[Sample, Sample]] = field(default_factory=list)
 
     def ratio(self, metric: str = "rate") -> Spread:
-        """Our value divided by theirs: above 1 is faster for a rate, slower for a latency."""
+        """Return our value divided by theirs: above 1 is faster for a rate, slower for a latency."""
         ratios = [quotient(getattr(ours, metric), getattr(theirs, metric)) for ours, theirs in self.pairs]
         return Spread(statistics.median(ratios), min(ratios), max(ratios))
 

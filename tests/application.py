@@ -1,6 +1,6 @@
 """Fixtures of the application: on both engines, each with a database of its own that is empty when a test begins.
 
-Who needs them names them in a conftest or a module: `client = application.client`.
+A conftest or a test module imports a fixture by assignment: `client = application.client`.
 """
 
 import os
@@ -32,12 +32,12 @@ TEST_DEFAULTS = {"fast_path": FAST_PATH, "pool_timeout": 20}
 
 
 def settings_for(url: str, **others: Any) -> Settings:
-    """Settings for tests: `.env` and the environment are not read, except `FAST_PATH`."""
+    """Return settings for tests. `.env` and the environment are not read, except `FAST_PATH`."""
     return Settings.model_validate({"database_url": url, "demo_data": False, **TEST_DEFAULTS, **others})
 
 
 def production(url: str, **others: Any) -> Settings:
-    """Settings as in production, where requests need a token."""
+    """Return settings as in production, where requests need a token."""
     fields = {"database_url": url, "environment": "production", "secret_key": KEY}
     return Settings.model_validate({**fields, **TEST_DEFAULTS, **others})
 

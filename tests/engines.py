@@ -53,7 +53,7 @@ def postgres_server() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 async def new_postgres(postgres_server: str) -> AsyncIterator[Any]:
-    """Creates databases with random names, and drops them at the end."""
+    """Provide a function that creates databases with random names. They are dropped at the end."""
     admin = await asyncpg.connect(postgres_server)
     made: list[str] = []
 
@@ -75,7 +75,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 async def new_database(engine: str, new_postgres: Any) -> AsyncIterator[Any]:
-    """Creates empty databases of this engine; returns the URL."""
+    """Provide a function that creates an empty database of this engine and returns its URL."""
     with tempfile.TemporaryDirectory(prefix="heroes-", dir=MEMORY) as folder:
 
         async def make() -> str:

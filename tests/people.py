@@ -53,7 +53,7 @@ async def natasha(new_person: NewPerson) -> AsyncIterator[Person]:
 
 @pytest.fixture
 async def steve(new_person: NewPerson) -> AsyncIterator[Person]:
-    """Another member."""
+    """Provide another member."""
     person = await new_person(username="steve")
     async with person.client:
         yield person

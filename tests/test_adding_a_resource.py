@@ -70,7 +70,7 @@ class Project:
     postgres: str
 
     def run(self, command: str) -> str:
-        """What a command prints that may not fail, with the programs of this environment."""
+        """Run a command with the programs of this environment, and return its output. It must not fail."""
         settings = {"DATABASE_URL": self.database_url, "TEST_POSTGRES_URL": self.postgres}
         environment = {"PATH": f"{BIN}:{os.environ['PATH']}", "HOME": str(self.folder)} | settings
         done = subprocess.run(

@@ -83,7 +83,7 @@ def without_quoted(sql: str) -> str:
 
 
 def escaped(sql: str) -> str:
-    """SQL for `text()`, in which an unescaped colon begins a parameter."""
+    """Escape colons in SQL for `text()`, in which an unescaped colon begins a parameter."""
     return sql.replace(":", "\\:")
 
 

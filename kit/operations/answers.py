@@ -69,7 +69,7 @@ def ready_page(unit: Unit, page: ShownPage) -> Any:
 
 
 def page_headers(request: Request, cursor: str | None, total: int | None) -> dict[str, str]:
-    """`Link` to the next page, if any, and `X-Total-Count`, if requested."""
+    """Return `Link` to the next page, if any, and `X-Total-Count`, if requested."""
     headers = {}
     if cursor is not None:
         headers["link"] = f'<{next_page(request, cursor)}>; rel="next"'

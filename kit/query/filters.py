@@ -51,7 +51,7 @@ def padded(values: Collection[Any]) -> list[Any]:
 
 
 def is_in(column: Any, values: Collection[Any]) -> ColumnElement[bool]:
-    """`column IN (…)`, for at least one value."""
+    """Return `column IN (…)`, for at least one value."""
     condition: ColumnElement[bool] = column.in_([literal(value, column.type) for value in padded(values)])
     return condition
 

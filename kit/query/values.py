@@ -78,7 +78,7 @@ PLAIN: dict[str, Any] = {
 
 
 def value_type(shape: Shape, column: TypeEngine[Any]) -> Any:
-    """What a filter's value may be: bounded by what the column can be compared with."""
+    """Return the type of a filter's value, with the bounds of the values that the column can be compared with."""
     kind = shape.kind or ""
     if kind == "integer":
         edge = MAX_ID if isinstance(column, BigInteger) else 2**31 - 1

@@ -117,7 +117,7 @@ class Field:
 
 
 def resolved(document: Json, node: Json) -> Json:
-    """What a part of the document refers to, if it refers to another."""
+    """Return the component that a part of the document refers to, or the part itself."""
     if "$ref" not in node:
         return node
     meant: Json = functools.reduce(operator.getitem, node["$ref"].split("/")[1:], document)

@@ -258,7 +258,7 @@ Check = Callable[[Client, Resource], Coroutine[Any, Any, None]]
 
 
 def needs(*features: str) -> Callable[[Check], Check]:
-    """Marks a check for resources with all of these verbs and features."""
+    """Mark a check for resources with all of these verbs and features."""
 
     def mark(check: Check) -> Check:
         vars(check)["features"] = features

@@ -1,4 +1,4 @@
-"""Declarations of a resource: a fault names the field, and says what to write instead."""
+"""Declarations of a resource: an error names the field, and says what to write instead."""
 
 import re
 from collections.abc import Iterator

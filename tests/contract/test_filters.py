@@ -35,7 +35,7 @@ PARTS = {"contains": slice(2, 5), "startswith": slice(0, 3)}
 
 
 def asked(operator: str, values: list[Any]) -> Iterator[tuple[str, Any]]:
-    """Values for a filter, each as text for the query and as Python value for the comparison."""
+    """Yield values for a filter, each as text for the query and as Python value for the comparison."""
     if operator == "isnull":
         yield from (("true", True), ("false", False))
     elif operator == "in":

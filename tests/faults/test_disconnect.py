@@ -25,7 +25,7 @@ async def disconnect(port: int) -> None:
 
 
 async def disconnect_many(port: int) -> None:
-    """Clients that arrive at a constant rate, whatever happens to earlier ones."""
+    """Start clients at a constant rate, independent of the outcome of earlier ones."""
     async with asyncio.TaskGroup() as clients:
         for _ in range(LEAVING):
             clients.create_task(disconnect(port))

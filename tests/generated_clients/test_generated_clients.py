@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def run(*command: str | Path, **environment: str) -> str:
-    """What the command prints; an AssertionError that shows it, if it fails."""
+    """Run a command, and return its output. Raises an AssertionError with the output if the command fails."""
     path = f"{NODE}:{PYTHON}:{os.environ['PATH']}"
     quiet = {"PATH": path, "REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true", "NO_COLOR": "1"}
     ended = subprocess.run(

@@ -52,5 +52,5 @@ async def guarded(production_app: Service) -> Service:
 
 @pytest.fixture
 def new_person(guarded: Service) -> NewPerson:
-    """Creates users of this service, each with an HTTP client."""
+    """Provide a function that stores users of this service, each with an HTTP client."""
     return partial(join, guarded)

@@ -121,7 +121,7 @@ async def test_a_user_sees_their_own_address_after_a_change(method: str, natasha
 
 
 def conflicting_bodies(steve: Person) -> Iterator[Json]:
-    """Bodies that conflict with this user: by the name, by the address, by both."""
+    """Return bodies that conflict with this user: by the name, by the address, by both."""
     yield user_body(username=steve.username.upper())
     yield user_body(email=steve.email.upper())
     yield user_body(username=steve.username, email=steve.email)

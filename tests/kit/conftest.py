@@ -91,7 +91,7 @@ async def guarded(app_with_auth: Service) -> Service:
 
 @pytest.fixture
 def new_person(guarded: Service) -> NewPerson:
-    """Creates members of the bookshop, with a client each."""
+    """Provide a function that stores members of the bookshop, each with an HTTP client."""
     return partial(join, guarded)
 
 

@@ -71,7 +71,7 @@ class Place:
     stack: AsyncExitStack
 
     def another(self, url: URL | None = None, **pool: Any) -> Database:
-        """Another engine for this database, or for another URL."""
+        """Return a new engine for this database, or for another URL."""
         database = Database(url or self.database.url, Pool(**pool))
         self.stack.push_async_callback(database.dispose)
         return database
@@ -246,7 +246,7 @@ async def write_to_a_standby(place: Place) -> None:
 
 
 async def read_only_server(place: Place) -> None:
-    """From now on, new connections to this database are read-only."""
+    """Make new connections to this database read-only."""
     name = place.database.url.database
     await place.finally_execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
     await place.administer(f"ALTER DATABASE {name} SET default_transaction_read_only = on")

@@ -418,7 +418,7 @@ async def test_a_cancelled_first_request_releases_its_key(probed: Client, databa
 
 @pytest.fixture
 def short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests wait only shortly for the first request with the same key."""
+    """Shorten the wait for the first request with the same key."""
     monkeypatch.setattr(idempotency, "MAX_WAIT_SECONDS", 0.05)
 
 
@@ -440,7 +440,7 @@ async def only_claimed(client: Client, database: Database, path: str, **argument
 
 @asynccontextmanager
 async def claimed_elsewhere(client: Client, database: Database) -> AsyncIterator[AsyncConnection]:
-    """Another process has claimed key-1 for a book, and has not committed yet."""
+    """Claim key-1 for a book as another process would, without a COMMIT, during the block."""
     row = await only_claimed(client, database, "/books/", json=BOOK)
     async with database.writer.connect() as connection:
         await connection.execute(insert(StoredAnswer).values(row))

@@ -25,7 +25,7 @@ SERVE = "tests.kit.logins:serve"
 
 
 def limits(url: str = "memory://", *, per_account: int = 3, window: int = 60) -> LoginLimits:
-    """Limits of three failures for an account, and five from an address."""
+    """Return limits of three failures for an account, and five from an address."""
     return LoginLimits(url, per_account=per_account, per_address=5, window=window)
 
 

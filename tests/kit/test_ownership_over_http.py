@@ -37,7 +37,7 @@ async def change_notes(many: NotesUpdate, session: Session) -> Updated:
 
 @private.get("/authors")
 async def list_authors(session: ReadSession) -> dict[str, Any]:
-    """Uses notes in a condition, in a subquery, and in a separate query."""
+    """Read notes in a condition, in a subquery, and in a separate query."""
     condition = select(Member.username).where(col(Member.id).in_(select(Note.owner_id))).order_by(Member.username)
     largest = select(func.max(Note.text))
     names, text = await session.gather(lambda own: own.scalars(condition), lambda own: own.scalar(largest))

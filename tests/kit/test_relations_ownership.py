@@ -32,7 +32,7 @@ async def ann(office: Service) -> AsyncIterator[Person]:
 
 @pytest.fixture
 async def bob(office: Service, ann: Person) -> AsyncIterator[Person]:
-    """Another member, who has an invoice with a line too; both have the id 2."""
+    """Provide another member with an invoice of one line; both have the id 2."""
     person = await join(office, username="bob")
     async with person.client:
         await person.client.post("/invoices/", json={"number": "1", "lines": [LINE]})

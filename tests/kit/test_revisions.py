@@ -59,7 +59,7 @@ def columns(*others: Column[Any]) -> list[Column[Any]]:
 
 @pytest.fixture
 async def written(new_database: Any) -> Any:
-    """Writes the upgrade of a table with three rows to a table with these columns and constraints."""
+    """Provide a function that writes the upgrade of a table with three rows to these columns and constraints."""
     engine = engine_for(url_for(await new_database()))
 
     def write(

@@ -53,7 +53,7 @@ async def client(service: Service) -> AsyncIterator[Client]:
 
 
 async def send(client: Client, method: str, url: str, body: Any) -> Any:
-    """Sends JSON as Python writes it: with escapes for what is not ASCII, and for lone surrogates too."""
+    """Send JSON as Python writes it: characters beyond ASCII, and lone surrogates, are escaped."""
     headers = {"Content-Type": "application/json"}
     return await client.request(method, url, content=json.dumps(body), headers=headers)
 

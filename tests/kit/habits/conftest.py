@@ -72,7 +72,7 @@ async def habits_url(new_database: Any) -> str:
 
 @pytest.fixture(params=["plain", "resource", "fast"])
 def way(request: pytest.FixtureRequest) -> str:
-    """How the routes of a test are served."""
+    """Provide the kind of routes and the path: plain or of a resource, with or without the fast path."""
     return str(request.param)
 
 
@@ -87,7 +87,7 @@ async def database(habits_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 def new_router(way: str) -> Callable[..., APIRouter]:
-    """Makes plain routers, or routers of a resource."""
+    """Provide a function that makes plain routers, or routers of a resource."""
     return APIRouter if way == "plain" else resource_router
 
 
@@ -99,7 +99,7 @@ def router(new_router: Callable[..., APIRouter]) -> APIRouter:
 
 @pytest.fixture
 def new_service(database: Database, way: str) -> Callable[..., Service]:
-    """Makes a service from routers and options of FastAPI."""
+    """Provide a function that makes a service from routers and options of FastAPI."""
 
     def make(*routers: APIRouter, auth: bool = False, public: tuple[str, ...] = (), **options: Any) -> Service:
         service = Service(runtime_on(database, auth=auth), routers=routers, public=public, title="Habits", **options)
@@ -112,7 +112,7 @@ def new_service(database: Database, way: str) -> Callable[..., Service]:
 
 @pytest.fixture
 async def serve(new_service: Callable[..., Service]) -> AsyncIterator[Serve]:
-    """Makes a service from routers, and a client of the service."""
+    """Provide a function that makes a service from routers, and returns a client of it."""
     async with AsyncExitStack() as stack:
 
         async def opened(*routers: APIRouter, **options: Any) -> httpx.AsyncClient:
@@ -125,7 +125,7 @@ async def serve(new_service: Callable[..., Service]) -> AsyncIterator[Serve]:
 
 @pytest.fixture
 def names(database: Database) -> Callable[[], Awaitable[list[str]]]:
-    """Reads the names of the stored items."""
+    """Provide a function that reads the names of the stored items."""
 
     async def read() -> list[str]:
         async with database.read() as session:

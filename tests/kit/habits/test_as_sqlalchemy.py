@@ -577,7 +577,7 @@ async def bulk_in_run_sync(session: Any) -> Any:
 
 @pytest.fixture
 async def renew(database: Database) -> Callable[[], Awaitable[None]]:
-    """Restores the rows with which every case begins."""
+    """Restore the rows with which every case begins."""
 
     async def make() -> None:
         await empty(database, TABLES)

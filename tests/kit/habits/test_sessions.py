@@ -25,7 +25,7 @@ KEY = {"Idempotency-Key": "k"}
 
 @pytest.fixture
 async def stored(database: Database) -> None:
-    """Three items."""
+    """Store three items."""
     async with database.write() as session, session.begin():
         session.add_all([HabitItem(name=name, size=size) for size, name in enumerate("abc")])
 

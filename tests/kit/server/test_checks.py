@@ -1,4 +1,4 @@
-"""Checks at start: the message names the fault, and says what to write instead."""
+"""Checks at start: the message names the error, and says what to write instead."""
 
 from collections.abc import AsyncIterator
 from functools import partial

@@ -1,4 +1,4 @@
-"""Connections: heads of a bounded size, number and time; no trailers; and nobody holds one without using it."""
+"""Connections: heads of a bounded size, number and time; no trailers; and idle connections are closed."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ class Impatient(BoundedConnection):
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-    """The names of the headers, before or after the body has been read; `/large` answers more than a client reads."""
+    """Respond with the names of the headers; at `/large` with more bytes than a client reads."""
     request = Request(scope, receive)
     if scope["path"] == "/late":
         await request.body()

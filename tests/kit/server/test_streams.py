@@ -124,7 +124,7 @@ async def test_endless_streams_do_not_occupy_the_places_of_other_requests(source
 
 @asynccontextmanager
 async def many_streams(client: httpx.AsyncClient, path: str) -> AsyncIterator[list[httpx.Response]]:
-    """As many streams as are allowed, each of which has begun."""
+    """Open as many streams as are allowed, and wait until each has begun."""
     opened = [client.stream("GET", path) for _ in range(STREAMS)]
     streams = [await stream.__aenter__() for stream in opened]
     yield streams
