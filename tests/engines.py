@@ -20,7 +20,7 @@ Client = httpx.AsyncClient
 on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True, scope="session")
 on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
 sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]  # httpx looks for it at every request
-HASTE = ("fsync", "synchronous_commit", "full_page_writes")
+WITHOUT_DURABILITY = ("fsync", "synchronous_commit", "full_page_writes")
 """PostgreSQL settings for durability, which tests switch off."""
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  a disk that forgets is fast
 """The folder for the databases of the tests."""
@@ -45,7 +45,7 @@ def postgres_server() -> Iterator[str]:
         # Not in pytest's folder: a server started by root runs as another user, who cannot read that folder.
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="heroes-", dir=MEMORY)))
         server = stack.enter_context(get_server(folder / "pg", cleanup_mode="delete"))
-        for setting in HASTE:
+        for setting in WITHOUT_DURABILITY:
             server.psql(f"ALTER SYSTEM SET {setting} = off")
         server.psql("SELECT pg_reload_conf()")
         yield server.get_uri()

@@ -46,7 +46,7 @@ def complete(
     up.ops[:] = [new for old in up.ops for new in completed(connection, metadata, old)]
     for op in down.ops:
         make_portable(op, former or Definitions())
-    down.ops[:] = [new for old in down.ops for new in loosened(old)]
+    down.ops[:] = [new for old in down.ops for new in nullable_downgrade(old)]
     up.ops[:0] = [EnumOp(enum, is_created=True) for enum in enums]
     down.ops += [EnumOp(enum, is_created=False) for enum in enums if is_of_one_column(enum, metadata)]
     for rename in renames:
@@ -79,15 +79,15 @@ def completed(connection: Connection, metadata: MetaData, op: ops.MigrateOperati
         yield op
         return
     yield from (CommentOp(line) for line in hints(op))
-    fills = list(loosen(op, metadata))
+    fills = list(add_as_nullable(op, metadata))
     op.ops[:] = [part for old in op.ops for part in (*losses(connection, op.table_name, old), old)]
     yield op
     yield from fills
     if fills:
-        yield ops.ModifyTableOps(op.table_name, [tightening(fill) for fill in fills])
+        yield ops.ModifyTableOps(op.table_name, [set_not_null(fill) for fill in fills])
 
 
-def loosen(op: ops.ModifyTableOps, metadata: MetaData) -> Iterator[FillOp]:
+def add_as_nullable(op: ops.ModifyTableOps, metadata: MetaData) -> Iterator[FillOp]:
     """Make new NOT NULL columns nullable at first. Yields the UPDATEs that fill them.
 
     Raises a CommandError if a new column has no default.
@@ -109,7 +109,7 @@ def loosen(op: ops.ModifyTableOps, metadata: MetaData) -> Iterator[FillOp]:
     op.ops[:] = [part for part in op.ops if not isinstance(part, ops.AlterColumnOp) or part.has_changes()]
 
 
-def tightening(fill: FillOp) -> ops.AlterColumnOp:
+def set_not_null(fill: FillOp) -> ops.AlterColumnOp:
     return ops.AlterColumnOp(fill.table, fill.column, modify_nullable=False, existing_type=fill.type)
 
 
@@ -141,7 +141,7 @@ OF_FACTORIES = (date, list, dict)
 """The types for which a default factory returns the same value for all rows."""
 
 
-def loosened(op: ops.MigrateOperation) -> Iterator[ops.MigrateOperation]:
+def nullable_downgrade(op: ops.MigrateOperation) -> Iterator[ops.MigrateOperation]:
     """Yield an operation of the downgrade. A restored column is empty, so it is added as nullable."""
     for part in op.ops if isinstance(op, ops.ModifyTableOps) else ():
         if isinstance(part, ops.AddColumnOp) and needs_value(part.column):

@@ -15,7 +15,7 @@ from fastapi.params import Form
 from fastapi.routing import RouteContext
 from pydantic_core import PydanticUndefined
 
-from kit.operations.arguments import DONE_BY_UNIT, KNOWN, Resolver
+from kit.operations.arguments import RESOLVERS, SERVED_BY_UNIT, Resolver
 from kit.operations.unit_of_work import Unit
 
 
@@ -44,7 +44,7 @@ class Arguments:
         is_form = any(isinstance(field.field_info, Form) for field in dependant.body_params)
         if any(special) or is_form or dependant.header_params or dependant.cookie_params:
             return None
-        resolvers = [resolver_of(part) for part in dependant.dependencies if part.call not in DONE_BY_UNIT]
+        resolvers = [resolver_of(part) for part in dependant.dependencies if part.call not in SERVED_BY_UNIT]
         return cls(route, [found for found in resolvers if found]) if all(resolvers) else None
 
     async def take(self, unit: Unit) -> dict[str, Any]:
@@ -82,8 +82,8 @@ class Arguments:
 
 def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
     """Return the name of an argument, its resolver, and whether that is async; None if FastAPI has to solve it."""
-    if part.name and part.call in KNOWN:
-        return part.name, KNOWN[part.call], False
+    if part.name and part.call in RESOLVERS:
+        return part.name, RESOLVERS[part.call], False
     if not part.name or not part.call or not part.request_param_name or not needs_request_only(part):
         return None
     call, parameter = part.call, part.request_param_name

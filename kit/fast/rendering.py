@@ -19,8 +19,8 @@ from kit.http.encoding import to_json
 from kit.models.entities import Entity
 from kit.models.privacy import private_fields
 from kit.models.reads import Read
-from kit.operations.answers import load_included, page_headers, ready
 from kit.operations.handlers import is_generator
+from kit.operations.results import convert_result, load_included, page_headers
 from kit.operations.unit_of_work import Unit
 from kit.query.list_query import QUERY, ListQuery
 
@@ -79,7 +79,7 @@ class Rendering:
     async def validated(self, unit: Unit, result: Any) -> Response:
         """Return the response after validation by the response model, as FastAPI does it."""
         await load_included(unit, result)
-        value = ready(unit, result)
+        value = convert_result(unit, result)
         if isinstance(value, Response):
             return value
         field = self.context.response_field

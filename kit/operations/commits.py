@@ -10,7 +10,7 @@ from kit.database.sessions import ReadSession, WriteSession
 
 COMMIT_TIMEOUT = 5.0
 """The longest time for a COMMIT in seconds, independent of the deadline; after it the outcome is unknown."""
-ANSWER = "kit.answer"
+COMMITTING_SEND = "kit.committing_send"
 """The key in the ASGI scope of the request's `CommittingSend`."""
 
 
@@ -64,7 +64,7 @@ class CommitBeforeEnd:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        scope[ANSWER] = answer = CommittingSend(send)
+        scope[COMMITTING_SEND] = answer = CommittingSend(send)
         await self.app(scope, receive, answer)
 
 

@@ -10,7 +10,7 @@ from starlette.requests import HTTPConnection
 from kit.auth.permissions import Who
 from kit.database import sessions
 from kit.operations.callers import who_may_use
-from kit.operations.commits import ANSWER, commit_open_transaction
+from kit.operations.commits import COMMITTING_SEND, commit_open_transaction
 from kit.operations.handlers import is_generator
 from kit.operations.unit_of_work import UNIT, Unit
 from kit.runtime import runtime_of
@@ -48,7 +48,7 @@ def _takes_session(connection: HTTPConnection) -> bool:
 @asynccontextmanager
 async def _writing_session(connection: HTTPConnection) -> AsyncIterator[sessions.WriteSession]:
     """Provide the write session of a request. Outside of a unit of work the first dependency creates it."""
-    unit, answer = UNIT.get(), connection.scope[ANSWER]
+    unit, answer = UNIT.get(), connection.scope[COMMITTING_SEND]
     if unit is None and answer.session is not None:
         yield answer.session
         return
@@ -75,7 +75,7 @@ async def commit_before_answer(connection: HTTPConnection) -> AsyncIterator[None
     commits the session of a unit of work that has such dependencies. The session of a generator is committed at its
     end: it may have begun to run.
     """
-    answer, continues = connection.scope[ANSWER], False
+    answer, continues = connection.scope[COMMITTING_SEND], False
     try:
         yield
         unit, session = UNIT.get(), answer.session

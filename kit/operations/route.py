@@ -15,9 +15,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from kit.auth.permissions import Permissions, Who
-from kit.operations.answers import answering
 from kit.operations.commits import SessionResponse
 from kit.operations.handlers import is_generator
+from kit.operations.results import with_converted_result
 from kit.operations.unit_of_work import Handle, perform
 from kit.query.list_query import ListQuery
 from kit.runtime import runtime_of
@@ -62,7 +62,7 @@ class Operation(APIRoute):
         self.body_limit: int | None = options.pop("max_body_size", None)
         if isinstance(options.get("generate_unique_id_function", Default(None)), DefaultPlaceholder):
             options["generate_unique_id_function"] = Default(operation_id)
-        super().__init__(path, answering(endpoint), **options)
+        super().__init__(path, with_converted_result(endpoint), **options)
         self.who_by_method = {method: self.permissions.of(method, path) for method in sorted(self.methods)}
         self.who, self.reads = next(iter(self.who_by_method.values())), self.permissions.read
         self.is_generator = is_generator(endpoint)
@@ -72,7 +72,7 @@ class Operation(APIRoute):
         """Whether a dependency ends after the handler and before the answer."""
         self.declared_parameters: list[str] = []
         self.single_parameters: list[str] = []
-        self.learn(self.dependant)
+        self.inspect_parameters(self.dependant)
 
     def __eq__(self, other: object) -> bool:
         """Compare by identity. Starlette compares path, endpoint and methods, but operations have other options."""
@@ -81,7 +81,7 @@ class Operation(APIRoute):
     def __hash__(self) -> int:
         return id(self)
 
-    def learn(self, dependant: Dependant) -> None:
+    def inspect_parameters(self, dependant: Dependant) -> None:
         """Store facts about the parameters of the handler and its dependencies, also of including routers."""
         parameters = dict(query_parameters(dependant))
         self.has_known_parameters &= not reads_request(dependant)

@@ -1,4 +1,4 @@
-"""The unit of work: authentication, body, session, handler, commit and answer, with retries and a deadline."""
+"""The unit of work: authentication, body, session, handler, COMMIT and response, with retries and a deadline."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -24,7 +24,7 @@ from kit.http.problems import Problem
 from kit.models.entities import Entity
 from kit.operations import idempotency
 from kit.operations.callers import get_caller, who_may_use
-from kit.operations.commits import ANSWER, commit
+from kit.operations.commits import COMMITTING_SEND, commit
 from kit.operations.idempotency_keys import IdempotencyKey, key_of
 from kit.query.parameters import refuse_repeated, refuse_unknown
 from kit.runtime import Runtime, runtime_of
@@ -133,7 +133,7 @@ async def _write_once(
                 raise explained(failure) from failure
             raise
         if deadline is None:
-            request.scope[ANSWER].take_over(session, continues=unit.is_open_ended)
+            request.scope[COMMITTING_SEND].take_over(session, continues=unit.is_open_ended)
             unit.is_taken_over = True
         else:
             deadline.suspend()

@@ -41,10 +41,10 @@ async def load_lists(session: "ReadSession | WriteSession", query: "ListQuery", 
     """Load the related rows that these rows embed into `query.related`, for `query.shown`."""
     for name, (relation, read) in query.lists.items():
         found = await _related(session, query, relation, read, [row.id for row in rows])
-        query.related[name] = {row.id: _cut(query, relation, row, found[row.id]) for row in rows}
+        query.related[name] = {row.id: _limited_list(query, relation, row, found[row.id]) for row in rows}
 
 
-def _cut(query: "ListQuery", relation: ListRelation, row: Entity, found: Sequence[Any]) -> Related:
+def _limited_list(query: "ListQuery", relation: ListRelation, row: Entity, found: Sequence[Any]) -> Related:
     """Return at most `include_limit` related rows, and a link to the rest."""
     limit = query.include_limit
     if len(found) <= limit:

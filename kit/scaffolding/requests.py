@@ -8,7 +8,7 @@ from kit.scaffolding.errors import NotWrittenError
 from kit.scaffolding.fields import Field, fields_of
 from kit.scaffolding.pattern import Resource, names_in_use
 from kit.scaffolding.project import KnownResource, Project
-from kit.scaffolding.words import check_word, class_of, plural_of, singular_of, spoken
+from kit.scaffolding.words import check_word, class_of, in_words, plural_of, singular_of
 
 LAYERS = frozenset({"utils", "services", "repositories", "schemas", "crud", "models", "helpers", "common"})
 """Generic module names, which are no names of resources."""
@@ -34,11 +34,11 @@ class Request:
         for field in fields:
             if field.parent is itself and not field.is_optional:
                 hint = f"write {field.relation}:{self.name}?"
-                raise NotWrittenError(f"The first {spoken(self.name)} has no other to refer to: {hint}.")
+                raise NotWrittenError(f"The first {in_words(self.name)} has no other to refer to: {hint}.")
         parent = self.parent_among(fields, project)
         owner = self.owner_among(fields, project)
         if owner and parent and parent.parent and parent.parent.owner:
-            part, whole = spoken(self.name), spoken(parent.parent.module)
+            part, whole = in_words(self.name), in_words(parent.parent.module)
             raise NotWrittenError(f"The {part} has its owner through the {whole}: leave out {owner.relation}.")
         return Resource(self.name, plural, project.package, fields, owner, parent)
 

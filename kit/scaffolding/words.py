@@ -32,7 +32,7 @@ SINGULARS = (
     ("(x|z|ch|sh|ss|ro|to|[^aeo]us)es", r"\1"),
 )
 """Endings of plurals and their singulars; other plurals lose an s. Used for a hint only."""
-SAID_WITH_YOU = ("uni", "use", "usa", "eu", "one")
+CONSONANT_SOUND_U = ("uni", "use", "usa", "eu", "one")
 """Beginnings of words that take "a" despite their vowel: unit, user, one-off."""
 
 
@@ -67,10 +67,10 @@ def singular_of(name: str) -> str | None:
 
 def article_of(name: str) -> str:
     is_vowel = name.startswith(("a", "e", "i", "o", "u", "hour", "honour", "heir"))
-    return "an" if is_vowel and not name.startswith(SAID_WITH_YOU) else "a"
+    return "an" if is_vowel and not name.startswith(CONSONANT_SOUND_U) else "a"
 
 
-def spoken(name: str) -> str:
+def in_words(name: str) -> str:
     return name.replace("_", " ")
 
 

@@ -35,7 +35,7 @@ def startup_errors(
     return list(dict.fromkeys(errors))
 
 
-NOT_TAKEN = {
+UNSUPPORTED_OPTIONS = {
     "openapi_url": "the document is at /openapi.json; `closed` says that it is for superusers",
     "docs_url": "Swagger UI is at /docs; `closed` says that it is for superusers",
     "redoc_url": "ReDoc is not served; add a route for it with `fastapi.openapi.docs.get_redoc_html`",
@@ -47,8 +47,8 @@ NOT_TAKEN = {
 
 def refuse_options(options: Mapping[str, Any]) -> None:
     """Raise a TypeError for options of FastAPI that would have no effect."""
-    for name in NOT_TAKEN.keys() & options.keys():
-        raise TypeError(f"kit.Service takes no `{name}`: {NOT_TAKEN[name]}.")
+    for name in UNSUPPORTED_OPTIONS.keys() & options.keys():
+        raise TypeError(f"kit.Service takes no `{name}`: {UNSUPPORTED_OPTIONS[name]}.")
 
 
 def unlisted_route(entry: Entry, public: Collection[str], closed: Collection[str]) -> Iterator[str]:

@@ -179,7 +179,7 @@ class JSONLines(logging.Formatter):
         return json.dumps(line)
 
 
-class Readable(logging.Formatter):
+class TextLines(logging.Formatter):
     """Text lines for people, with the first 8 characters of the request id."""
 
     def __init__(self) -> None:
@@ -192,7 +192,7 @@ class Readable(logging.Formatter):
 def configure_logging(*, as_json: bool, level: str) -> None:
     """Configure one handler for the loggers `kit` and `uvicorn`, without uvicorn's access log."""
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(JSONLines() if as_json else Readable())
+    handler.setFormatter(JSONLines() if as_json else TextLines())
     for name in ("kit", "uvicorn", "uvicorn.error", "uvicorn.access"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [], name == "uvicorn.error"

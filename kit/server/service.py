@@ -27,7 +27,7 @@ from kit.server.exception_handlers import exception_handlers
 from kit.server.frontends import Frontends
 from kit.server.guards import PermissionCheck, guard
 from kit.server.lifespan import LifespanState
-from kit.server.middleware import Layers, surround
+from kit.server.middleware import Layers, wrap_in_middleware
 from kit.server.routes import (
     ROUTES,
     Entry,
@@ -99,7 +99,7 @@ class Service(FastAPI):
         self.router.middleware_stack = CommitBeforeEnd(self.router.middleware_stack)
         self.layers = layers or Layers()
         self.all_layers: ASGIApp = super().__call__
-        self.surround(self.all_layers)
+        self.wrap_in_middleware(self.all_layers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         checked = self.checked
@@ -109,10 +109,10 @@ class Service(FastAPI):
             self.lifespan_state.report()
         await self.surrounded(scope, receive, send)
 
-    def surround(self, inside: ASGIApp) -> None:
+    def wrap_in_middleware(self, inside: ASGIApp) -> None:
         """Wrap an application in the middleware of the kit: FastAPI's own, or one that calls it."""
         known = self.runtime.authenticator.known_callers
-        self.surrounded = surround(inside, self.layers, self.shutdown, self.path_of, known)
+        self.surrounded = wrap_in_middleware(inside, self.layers, self.shutdown, self.path_of, known)
 
     def check_routes(self) -> None:
         """Refuse routes that would not work, and store the permissions of the others."""
@@ -133,7 +133,7 @@ class Service(FastAPI):
         for entry in self.entries:
             guard(entry.route, entry.served)
             if isinstance(entry.route, Operation):
-                entry.route.learn(entry.context.dependant)
+                entry.route.inspect_parameters(entry.context.dependant)
         frontends = [f"FRONTEND {path}" for path in self.frontends.routers]
         errors = startup_errors(self.entries, self.public, self.closed, frontends, self.router)
         if errors:
@@ -178,7 +178,7 @@ class Service(FastAPI):
         return openapi(self)
 
     def note_public(self) -> None:
-        """Note in each route which of its methods are public; it may be a route of another service too."""
+        """Store in each route which of its methods are public. Another service may include the same route."""
         public = [key for key, who in self.runtime.access.items() if who is Who.ANYONE]
         note_public([entry.context for entry in self.entries], public)
 

@@ -39,7 +39,7 @@ def name_of(route: RouteContext) -> str:
     return f"{method_of(route)} {route.path_format}"
 
 
-def those(*who: Who) -> pytest.MarkDecorator:
+def routes_where(*who: Who) -> pytest.MarkDecorator:
     found = [route for route in ROUTES if who_may_use(main.app, route) in who]
     return pytest.mark.parametrize("route", found, ids=name_of)
 
@@ -109,7 +109,7 @@ async def filled_body(kind: Any, resource: Resource, superuser: Person) -> Json:
     return await resource.filled(superuser.client, fields_of(kind)) if is_json else {}
 
 
-async def ready(route: RouteContext, superuser: Person, owner: Person | None = None) -> tuple[str, Any]:
+async def valid_request(route: RouteContext, superuser: Person, owner: Person | None = None) -> tuple[str, Any]:
     """Return the path and body of a valid request about a row of this owner."""
     resource = resource_of(route)
     item = await item_of(resource, superuser, owner) if resource and route.dependant.path_params else None
@@ -155,7 +155,7 @@ def test_routes_without_a_permission_are_for_superusers() -> None:
     assert {Permissions().of(method, "/") for method in ("GET", "POST", "PUT", "PATCH", "DELETE")} == {SUPERUSERS}
 
 
-@those(OWNERS)
+@routes_where(OWNERS)
 def test_operations_for_owners_have_an_entity_with_an_owner(route: RouteContext) -> None:
     resource = resource_of(route)
     entity = resource.entity if resource else None
@@ -163,7 +163,7 @@ def test_operations_for_owners_have_an_entity_with_an_owner(route: RouteContext)
     assert is_owned, f'{name_of(route)} is for owners, but {entity} has none: write `belongs_to = "owner_id"` there.'
 
 
-@those(MEMBERS, OWNERS, SUPERUSERS)
+@routes_where(MEMBERS, OWNERS, SUPERUSERS)
 async def test_requests_without_a_token_are_refused(route: RouteContext, anonymous: Client) -> None:
     for headers in ({}, {"Authorization": "Bearer nonsense"}, {"Authorization": "Basic bm9uc2Vuc2U="}):
         answer = await anonymous.request(method_of(route), filled(route), json={}, headers=headers)
@@ -172,26 +172,26 @@ async def test_requests_without_a_token_are_refused(route: RouteContext, anonymo
         assert answer.json()["type"] == "urn:problem:unauthenticated"
 
 
-@those(ANYONE)
+@routes_where(ANYONE)
 async def test_operations_for_anyone_ignore_the_token(route: RouteContext, anonymous: Client) -> None:
     for headers in ({}, {"Authorization": "Bearer nonsense"}, {"Authorization": "Basic bm9uc2Vuc2U="}):
         answer = await anonymous.request(method_of(route), filled(route), json={}, headers=headers)
         assert answer.status_code not in (401, 403, 500)
 
 
-@those(SUPERUSERS)
+@routes_where(SUPERUSERS)
 async def test_operations_for_superusers_are_refused_to_members(
     route: RouteContext, superuser: Person, natasha: Person
 ) -> None:
-    for path, body in ((filled(route), {}), await ready(route, superuser)):
+    for path, body in ((filled(route), {}), await valid_request(route, superuser)):
         assert is_forbidden(await ask(route, natasha.client, path, body))
 
 
-@those(OWNERS)
+@routes_where(OWNERS)
 async def test_changes_to_rows_of_others_are_refused_to_members(
     route: RouteContext, superuser: Person, natasha: Person, steve: Person
 ) -> None:
-    path, body = await ready(route, superuser, steve)
+    path, body = await valid_request(route, superuser, steve)
     answer = await ask(route, natasha.client, path, body)
     if route.dependant.path_params and is_hidden(route):
         assert answer.status_code == 404
@@ -205,16 +205,16 @@ async def test_changes_to_rows_of_others_are_refused_to_members(
 
 @every
 async def test_superusers_may_use_every_operation(route: RouteContext, superuser: Person, steve: Person) -> None:
-    path, body = await ready(route, superuser, steve)
+    path, body = await valid_request(route, superuser, steve)
     answer = await ask(route, superuser.client, path, body)
     if is_usual(route):
         assert answer.is_success, answer.text
     assert answer.status_code not in (401, 403, 500) or who_may_use(main.app, route) is ANYONE, answer.text
 
 
-@those(MEMBERS, OWNERS)
+@routes_where(MEMBERS, OWNERS)
 async def test_members_may_use_operations_for_members(route: RouteContext, superuser: Person, natasha: Person) -> None:
-    path, body = await ready(route, superuser, natasha)
+    path, body = await valid_request(route, superuser, natasha)
     answer = await ask(route, natasha.client, path, body)
     if is_usual(route):
         assert answer.is_success, answer.text

@@ -10,7 +10,7 @@ from kit.database.databases import Database
 from kit.database.errors import Unreachable
 from kit.operations import unit_of_work
 from tests.engines import Client
-from tests.heroes.meeting import Meeting
+from tests.heroes.concurrent_queries import ConcurrentQueries
 from tests.heroes.shop import UNKNOWN, Json, cheap_hashes, new_product, new_user, read
 
 pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
@@ -70,10 +70,10 @@ async def test_the_queries_of_an_overview_run_concurrently_each_on_its_own_conne
     product = await new_product(client)
     await review(client, product, 5)
     alone = await overview_of(client, product)
-    with Meeting(database, monkeypatch, 3) as meeting:
+    with ConcurrentQueries(database, monkeypatch, 3) as at_the_same_time:
         assert await overview_of(client, product) == alone
     assert (
-        len(meeting.connections) >= 2
+        len(at_the_same_time.connections) >= 2
     )  # the product is read without the ORM, and its connection is free again at once
 
 

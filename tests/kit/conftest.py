@@ -99,7 +99,7 @@ anonymous, superuser, natasha, steve = people.anonymous, people.superuser, peopl
 
 
 @pytest.fixture
-async def deferred(database: Database) -> AsyncIterator[None]:
+async def deferred_foreign_keys(database: Database) -> AsyncIterator[None]:
     """Make foreign keys deferred: checked at COMMIT."""
     if database.is_sqlite:
         event.listen(database.writer.sync_engine, "checkout", defer_foreign_keys)
@@ -117,7 +117,7 @@ def defer_foreign_keys(connection: Any, *_: object) -> None:
 
 
 @pytest.fixture
-async def dying(database: Database) -> AsyncIterator[None]:
+async def connection_lost_at_commit(database: Database) -> AsyncIterator[None]:
     """Cut the connection during every COMMIT that inserts a book."""
     async with at_commit(database, "kit_book", "pg_terminate_backend(pg_backend_pid())"):
         yield

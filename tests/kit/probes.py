@@ -42,7 +42,7 @@ async def read(client: Client, path: str, **parameters: Any) -> Any:
 
 
 @contextmanager
-def having(thing: Any, **attributes: Any) -> Iterator[None]:
+def with_attributes(thing: Any, **attributes: Any) -> Iterator[None]:
     """Set attributes during the block, such as another database of a runtime."""
     before = {name: getattr(thing, name) for name in attributes}
     for name, value in attributes.items():

@@ -17,7 +17,7 @@ from kit.database.sessions import WriteSession
 from kit.operations import commits, unit_of_work
 from tests.engines import Client, on_postgresql, on_sqlite
 from tests.kit.bookshop import Shelf
-from tests.kit.probes import BOOK, SHELF, TIMEOUT_SECONDS, at_commit, having, new_shelf, read
+from tests.kit.probes import BOOK, SHELF, TIMEOUT_SECONDS, at_commit, new_shelf, read, with_attributes
 from tests.kit.service import client_of, create_runtime, create_service
 
 SOON, SHORT = 0.3, 1.0
@@ -89,7 +89,7 @@ def checked_out(database: Database) -> int:
 async def test_past_the_deadline_the_response_is_a_504_and_nothing_is_stored(
     service: Service, probed: Client, database: Database, method: str
 ) -> None:
-    with having(service.runtime, request_timeout=SOON):
+    with with_attributes(service.runtime, request_timeout=SOON):
         answer = await asyncio.wait_for(probed.request(method, "/probes/held"), TIMEOUT_SECONDS)
     assert answer.status_code == 504
     assert answer.json()["type"] == "urn:problem:timeout"
@@ -101,13 +101,13 @@ async def test_past_the_deadline_the_response_is_a_504_and_nothing_is_stored(
 
 async def test_a_body_that_does_not_arrive_in_time_is_a_504(service: Service, probed: Client) -> None:
     caller = Caller(body=b"{", more=True)
-    with having(service.runtime, request_timeout=SOON):
+    with with_attributes(service.runtime, request_timeout=SOON):
         assert await caller.calls(service, "POST", "/shelves/") == 504
 
 
 async def test_all_attempts_share_one_deadline(service: Service, probed: Client) -> None:
     away = Database(make_url("postgresql+asyncpg://nobody@127.0.0.1:1/nothing"))
-    with having(service.runtime, request_timeout=SOON, database=away):
+    with with_attributes(service.runtime, request_timeout=SOON, database=away):
         assert (await probed.get("/shelves/")).status_code == 504  # before the retries of a read end
     await away.dispose()
 
@@ -128,7 +128,7 @@ async def test_the_deadline_does_not_interrupt_a_commit(
     service: Service, probed: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow_down(database, monkeypatch, SHORT * 1.1)
-    with having(service.runtime, request_timeout=SHORT):
+    with with_attributes(service.runtime, request_timeout=SHORT):
         assert (await probed.post("/shelves/", json=SHELF)).status_code == 201
     assert len(await read(probed, "/shelves/")) == 1
 
@@ -229,7 +229,7 @@ async def test_a_statement_of_sqlite_that_takes_too_long_is_a_504(
     service: Service, probed: Client, database: Database, method: str
 ) -> None:
     hasty = Database(database.url, Pool(statement_timeout=0.05))
-    with having(service.runtime, database=hasty):
+    with with_attributes(service.runtime, database=hasty):
         assert (await probed.request(method, "/probes/billions")).status_code == 504
         assert checked_out(hasty) == 0
         assert len(await read(probed, "/shelves/")) == 0
@@ -239,7 +239,7 @@ async def test_a_statement_of_sqlite_that_takes_too_long_is_a_504(
 
 @on_sqlite
 async def test_a_cancelled_statement_of_sqlite_does_not_keep_the_file_locked(service: Service, probed: Client) -> None:
-    with having(service.runtime, request_timeout=SOON):
+    with with_attributes(service.runtime, request_timeout=SOON):
         assert (await probed.post("/probes/billions")).status_code == 504
     await new_shelf(probed)
 

@@ -27,11 +27,11 @@ from tests.kit.probes import (
     Json,
     blocked,
     execute,
-    having,
     new_book,
     new_shelf,
     read,
     until,
+    with_attributes,
 )
 from tests.kit.service import client_of, create_runtime, create_service
 from tests.people import Person
@@ -493,7 +493,7 @@ async def test_a_handler_that_released_its_key_does_not_overwrite_the_response_o
     async def give_up(session: Session) -> int:
         session.add(Shelf.model_validate(SHELF))
         await session.rollback()
-        with having(idempotency, locks={}):  # another process does not share the locks of this one
+        with with_attributes(idempotency, locks={}):  # another process does not share the locks of this one
             async with client_of(other) as second:
                 assert (await post(second, "/given-up/")).json() == 2
         return 1
@@ -584,7 +584,7 @@ async def test_locked_expired_keys_are_skipped(client: Client, database: Databas
         await other.rollback()
 
 
-@pytest.mark.usefixtures("deferred")
+@pytest.mark.usefixtures("deferred_foreign_keys")
 async def test_a_failing_commit_stores_no_key(client: Client, database: Database) -> None:
     body = BOOK | {"shelf_id": 1}
     assert (await post(client, "/books/", json=body)).status_code == 409
@@ -594,7 +594,7 @@ async def test_a_failing_commit_stores_no_key(client: Client, database: Database
 
 
 @on_postgresql
-@pytest.mark.usefixtures("dying")
+@pytest.mark.usefixtures("connection_lost_at_commit")
 async def test_a_commit_of_unknown_outcome_may_be_repeated_with_its_key(client: Client, database: Database) -> None:
     answer = await post(client, "/books/", json=BOOK)
     assert (answer.status_code, answer.json()["outcome"]) == (503, "unknown")
@@ -613,15 +613,15 @@ async def test_no_part_of_the_request_is_stored(probed: Client, database: Databa
 async def test_the_digest_of_a_request_depends_on_the_secret(service: Service, probed: Client) -> None:
     statuses = []
     for secret in (b"one", b"two"):
-        with having(service.runtime, secrets=[secret]):
+        with with_attributes(service.runtime, secrets=[secret]):
             statuses.append((await post(probed, "/shelves/", json=SHELF)).status_code)
     assert statuses == [201, 422]
 
 
 async def test_a_key_outlives_the_replacement_of_the_secret(service: Service, probed: Client) -> None:
-    with having(service.runtime, secrets=[b"old"]):
+    with with_attributes(service.runtime, secrets=[b"old"]):
         first = await post(probed, "/shelves/", json=SHELF)
-    with having(service.runtime, secrets=[b"new", b"old"]):
+    with with_attributes(service.runtime, secrets=[b"new", b"old"]):
         assert_same(await post(probed, "/shelves/", json=SHELF), first)
 
 

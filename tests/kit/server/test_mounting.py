@@ -108,7 +108,7 @@ async def test_the_docs_and_the_document_know_the_prefix(mounted: Service) -> No
 
 async def test_health_checks_are_served_under_a_prefix_whatever_the_host_is(mounted: Service) -> None:
     mounted.layers = Layers(hosts=["api.example.com"], max_in_flight=1)
-    mounted.surround(mounted.all_layers)
+    mounted.wrap_in_middleware(mounted.all_layers)
     async with asking(outer_of(mounted)) as client:
         assert (await client.get("/api/v1/health/live")).status_code == 200
         assert (await client.get("/api/v1/books/")).json()["type"] == "urn:problem:untrusted-host"

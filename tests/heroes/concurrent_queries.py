@@ -15,7 +15,7 @@ TIMEOUT_SECONDS = 5
 Query = Callable[[ReadSession], Awaitable[Any]]
 
 
-class Meeting:
+class ConcurrentQueries:
     """In the block, so many queries that are gathered have all begun before the first of them ends.
 
     `connections` are those on which they ran.
@@ -28,11 +28,11 @@ class Meeting:
         gather = type(session).gather
 
         async def gather_all(session: Any, *queries: Query) -> Any:
-            return await gather(session, *map(self.meeting, queries))
+            return await gather(session, *map(self.at_the_same_time, queries))
 
         monkeypatch.setattr(type(session), "gather", gather_all)
 
-    def meeting(self, query: Query) -> Query:
+    def at_the_same_time(self, query: Query) -> Query:
         async def meet(reader: ReadSession) -> Any:
             result = await query(reader)
             async with asyncio.timeout(TIMEOUT_SECONDS):
