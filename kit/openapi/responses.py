@@ -17,7 +17,7 @@ FAILURES = {
     403: ("forbidden", "You may not do this."),
     404: ("not-found", "The resource does not exist."),
     409: ("taken", "name is taken: another row has this value."),
-    412: ("version-mismatch", "The thing has another version by now."),
+    412: ("version-mismatch", "The resource has another version now."),
     413: ("body-too-large", "The body may have at most 1048576 bytes."),
     415: ("unsupported-media-type", "The body must be application/json."),
     422: ("invalid", "The request is not valid; see errors."),
