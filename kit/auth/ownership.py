@@ -41,7 +41,7 @@ from kit.auth.checked_sessions import (
 from kit.auth.links import linked_rows, refuse_links
 from kit.auth.owners import OwnershipError, is_principal, not_the_owner, owned_parent
 from kit.auth.reserved import keep_reserved, keep_reserved_of
-from kit.auth.restricted_reads import OWN_ROWS, mark, parts_of, refuse_text
+from kit.auth.restricted_reads import OWN_ROWS, parts_of, refuse_text, set_execution_option
 from kit.auth.restricted_writes import check_write
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.models.entities import Entity
@@ -172,7 +172,7 @@ def check_statement(state: ORMExecuteState) -> Any:
         return None
     if session.info.get(RESTRICTED_READS):
         refuse_text(state)
-        mark(state, OWN_ROWS)
+        set_execution_option(state, OWN_ROWS)
     if isinstance(session, GuardedSession):
         return check_write(session, state)
     return None

@@ -86,7 +86,9 @@ async def run_in_turn(kind: str, work: Callable[[], T]) -> T:
     """
     queue, turn = current_queue(), f"{kind} {CURRENT_CALLER.get()}"
     if not queue.take(turn) and not await queue.wait(turn, MAX_SECONDS):
-        raise Problem(503, "Too many passwords are being hashed; try again.", kind="unavailable", headers={"Retry-After": "1"})
+        raise Problem(
+            503, "Too many passwords are being hashed; try again.", kind="unavailable", headers={"Retry-After": "1"}
+        )
     try:
         return await asyncio.get_running_loop().run_in_executor(executor, work)
     finally:

@@ -28,7 +28,7 @@ from kit.auth.links import refuse_link_table
 from kit.auth.owners import OwnershipError, entity_of, not_the_owner, owned_parent, table_of
 from kit.auth.reserved import reserved_for_superusers
 from kit.auth.restricted_changes import change_own_rows, parameter_sets
-from kit.auth.restricted_reads import CHECKED, mark, parts_of, refuse_text
+from kit.auth.restricted_reads import CHECKED, parts_of, refuse_text, set_execution_option
 from kit.models.entities import Entity
 
 
@@ -57,7 +57,7 @@ def restricted_target(session: GuardedSession, state: ORMExecuteState) -> type[E
     if entity is not None:
         refuse_unsafe(entity, state)
         if not session.info.get(RESTRICTED_READS):  # its execution option includes this check
-            mark(state, CHECKED)
+            set_execution_option(state, CHECKED)
     return entity
 
 

@@ -18,7 +18,7 @@ from sqlalchemy import CheckConstraint, Connection, Dialect, Index, Table, text
 from sqlalchemy.sql.elements import TextClause, conv
 from sqlalchemy.types import SchemaType
 
-from kit.database.definitions import Definitions, Named, actual, wanted
+from kit.database.definitions import Definitions, Named, model_definitions, stored_definitions
 from kit.database.sqlite_reflection import escaped, is_numbered
 
 NAME = "kit.comparison"
@@ -28,8 +28,8 @@ DONE = PriorityDispatchResult.CONTINUE
 
 
 class Pair(NamedTuple):
-    actual: Definitions
-    wanted: Definitions
+    stored_definitions: Definitions
+    model_definitions: Definitions
 
 
 def definitions(context: AutogenContext) -> Pair:
@@ -38,7 +38,7 @@ def definitions(context: AutogenContext) -> Pair:
     assert connection is not None
     cache: dict[Any, Any] = context.inspector.info_cache
     if NAME not in cache:
-        cache[NAME] = Pair(actual(connection), wanted(connection, metadata))  # type: ignore[arg-type]  # we have one
+        cache[NAME] = Pair(stored_definitions(connection), model_definitions(connection, metadata))  # type: ignore[arg-type]  # we have one
     pair: Pair = cache[NAME]
     return pair
 
@@ -53,7 +53,7 @@ def compare_checks(
     if table is None or model is None:
         return DONE
     pair = definitions(context)
-    there, here = of_table(pair.actual.checks, name), of_table(pair.wanted.checks, name)
+    there, here = of_table(pair.stored_definitions.checks, name), of_table(pair.model_definitions.checks, name)
     changed = [check for check in sorted(there | here) if there.get(check) != here.get(check)]
     for check in changed:
         if check in there:  # before the columns change, which it may not allow
@@ -62,11 +62,13 @@ def compare_checks(
     retyped = {op.column_name for op in found.ops if isinstance(op, ops.AlterColumnOp) and is_schema_type(op)}
     for constraint in sorted(named_checks(model), key=lambda check: str(check.name)):
         if constraint.name in changed and not retyped.intersection(column.name for column in constraint.columns):
-            found.ops.append(creation(constraint, name, context.dialect))
+            found.ops.append(create_constraint_op(constraint, name, context.dialect))
     return DONE
 
 
-def creation(constraint: CheckConstraint, table: str, dialect: Dialect | None) -> ops.CreateCheckConstraintOp:
+def create_constraint_op(
+    constraint: CheckConstraint, table: str, dialect: Dialect | None
+) -> ops.CreateCheckConstraintOp:
     """Return the operation that creates a constraint, with its condition as text.
 
     A condition of columns would be added to the table of the model again.
@@ -94,7 +96,7 @@ def compare_indexes(
     if table is None or model is None:
         return DONE
     pair = definitions(context)
-    there, here = of_table(pair.actual.indexes, name), of_table(pair.wanted.indexes, name)
+    there, here = of_table(pair.stored_definitions.indexes, name), of_table(pair.model_definitions.indexes, name)
     old, new = by_name(table), by_name(model)
     seen = {op.index_name for op in found.ops if isinstance(op, (ops.CreateIndexOp, ops.DropIndexOp))}
     for index in sorted((there.keys() & here.keys() & old.keys() & new.keys()) - seen):
@@ -192,12 +194,12 @@ def compare_enums(context: AutogenContext, found: ops.UpgradeOps, _: Any) -> Pri
     for name in sorted(there.labels.keys() & here.labels.keys()):
         old, new = there.labels[name], here.labels[name]
         if old != new:
-            statements = [exchange(context.connection, name, labels) for labels in (new, old)]
+            statements = [replace_labels(context.connection, name, labels) for labels in (new, old)]
             found.ops.insert(0, StatementsOp("postgresql", *statements))
     return DONE
 
 
-def exchange(connection: Connection, name: str, labels: list[str]) -> list[str]:
+def replace_labels(connection: Connection, name: str, labels: list[str]) -> list[str]:
     """Return statements that replace the labels of an enum. `ADD VALUE` would not do: its transaction cannot use it."""
     columns = list(connection.execute(text(COLUMNS), {"type": name}))
     values = ", ".join("'" + label.replace("'", "''") + "'" for label in labels)

@@ -29,14 +29,14 @@ class Definitions:
     labels: dict[str, list[str]] = field(default_factory=dict)
 
 
-def actual(connection: Connection) -> Definitions:
+def stored_definitions(connection: Connection) -> Definitions:
     """Return the definitions in the database."""
     if connection.dialect.name == "sqlite":
         return of_sqlite(connection)
     return of_postgresql(connection, str(connection.scalar(text("SELECT current_schema()"))))
 
 
-def wanted(connection: Connection, metadata: MetaData) -> Definitions:
+def model_definitions(connection: Connection, metadata: MetaData) -> Definitions:
     """Return the definitions that `create_all` makes from the models, in a database of the same kind."""
     make = made_in_memory if connection.dialect.name == "sqlite" else made_in_scratch
     return make(connection, metadata)

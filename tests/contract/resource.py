@@ -65,10 +65,10 @@ class Resource:
         sent = {field.name for field in self.fields("create")}
         kinds = [part for part in self.table.constraints if isinstance(part, UniqueConstraint)]
         indexes: list[Any] = [index for index in self.table.indexes if index.unique]
-        groups = [self.held_by(part) for part in (*kinds, *indexes)]
+        groups = [self.fields_of_constraint(part) for part in (*kinds, *indexes)]
         return [group for group in groups if group <= sent]
 
-    def held_by(self, part: Any) -> set[str]:
+    def fields_of_constraint(self, part: Any) -> set[str]:
         """Return the fields of a constraint. For an expression it is the field in the name of the constraint."""
         return {column.name for column in part.columns} or {str(part.name).removeprefix(f"uq_{self.table.name}_")}
 
@@ -118,11 +118,11 @@ class Resource:
         if parent is None:
             return field.value(turn, unique=field.name in self.unique)
         if "update" not in self.verbs:
-            return await self.prepared(client, parent)
+            return await self.make_parent(client, parent)
         known = [] if field.name in self.unique else (await parent.all(client))[turn : turn + 1]
         return (known[0] if known else await parent.make(client))["id"]
 
-    async def prepared(self, client: Client, parent: "Resource") -> Any:
+    async def make_parent(self, client: Client, parent: "Resource") -> Any:
         """Create a parent, and other records of it: a record may depend on earlier ones."""
         made = (await parent.make(client))["id"]
         for other in resources_of(self.app):
@@ -142,22 +142,22 @@ class Resource:
 
     async def make_varied(self, client: Client, number: int = 13) -> list[Json]:
         """Create rows with nulls and equal values, some of which share a parent."""
-        pool = [await self.whole(client, turn, with_own=False) for turn in range(4)]
-        return [await self.make(client, **await self.mixed(client, pool, place)) for place in range(number)]
+        pool = [await self.full_body(client, turn, with_own=False) for turn in range(4)]
+        return [await self.make(client, **await self.mixed_body(client, pool, place)) for place in range(number)]
 
-    async def whole(self, client: Client, turn: int, *, with_own: bool = True) -> Json:
+    async def full_body(self, client: Client, turn: int, *, with_own: bool = True) -> Json:
         """Return a valid body with its optional parents; `with_own`: also with those of its own kind."""
-        fields = [field for field in self.fields("create") if with_own or not self.is_own(field)]
+        fields = [field for field in self.fields("create") if with_own or not self.refers_to_itself(field)]
         return {field.name: await self.value(client, field, turn) for field in fields}
 
-    def is_own(self, field: Field) -> bool:
+    def refers_to_itself(self, field: Field) -> bool:
         """Return whether the field refers to another row of the same table."""
         return field.parent is not None and self.is_of(field.parent)
 
-    async def mixed(self, client: Client, pool: list[Json], place: int) -> Json:
+    async def mixed_body(self, client: Client, pool: list[Json], place: int) -> Json:
         mixed: Json = {}
         for shift, field in enumerate(self.fields("create")):
-            if field.nullable and ((place + shift) % 4 == 0 or self.is_own(field)):
+            if field.nullable and ((place + shift) % 4 == 0 or self.refers_to_itself(field)):
                 mixed[field.name] = None
             elif field.name in self.unique or (field.parent and "update" not in self.verbs):
                 mixed[field.name] = await self.value(client, field)
@@ -170,7 +170,7 @@ class Resource:
         assert len(things) < 100, "These may not be all."
         return things
 
-    async def places(self, client: Client) -> list[tuple[str, str, str]]:
+    async def operation_urls(self, client: Client) -> list[tuple[str, str, str]]:
         """Return the operations: verb, method and URL. An operation on an item has a newly created item."""
         places = []
         for verb, route in self.verbs.items():
@@ -181,12 +181,12 @@ class Resource:
         return not_empty(places)
 
     async def readable(self, client: Client) -> list[str]:
-        return not_empty(url for _, method, url in await self.places(client) if method == "GET")
+        return not_empty(url for _, method, url in await self.operation_urls(client) if method == "GET")
 
     async def writable(self, client: Client) -> list[tuple[str, str, str]]:
-        return not_empty(place for place in await self.places(client) if place[0] in WRITING)
+        return not_empty(place for place in await self.operation_urls(client) if place[0] in WRITING)
 
-    async def written(self, client: Client, kind: str) -> list[tuple[Field, str, str, Json]]:
+    async def fields_in_bodies(self, client: Client, kind: str) -> list[tuple[Field, str, str, Json]]:
         """Return the fields of this kind in all bodies, each with method, URL, and the other fields of a valid body."""
         written: list[tuple[Field, str, str, Json]] = []
         for verb, method, url in await self.writable(client):
@@ -198,7 +198,7 @@ class Resource:
         """Return the operations on an item; with `verbs`, only these."""
         wanted = {verb for verb, route in self.verbs.items() if route.dependant.path_params}
         wanted = wanted.intersection(verbs) if verbs else wanted
-        return not_empty(place for place in await self.places(client) if place[0] in wanted)
+        return not_empty(place for place in await self.operation_urls(client) if place[0] in wanted)
 
     async def valid(self, client: Client, verb: str) -> Json:
         """Return the smallest valid body of this verb."""

@@ -153,7 +153,7 @@ async def test_only_the_requested_fields_are_returned(client: Client, resource: 
 
 async def related(client: Client, resource: Resource, turn: int = 0) -> Json:
     """Create a row with a related row for each relationship that can be embedded, distinct for each turn."""
-    thing = await resource.make(client, **await resource.whole(client, turn))
+    thing = await resource.make(client, **await resource.full_body(client, turn))
     for name in resource.query.includes:
         relation = inspect(resource.query.model).relationships[name]
         if relation.uselist:

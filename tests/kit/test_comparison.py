@@ -11,7 +11,7 @@ from alembic.operations import Operations
 from sqlalchemy import DDL, CheckConstraint, Column, Connection, Index, Integer, MetaData, String, Table, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from kit.database.comparison import PLUGINS, creation
+from kit.database.comparison import PLUGINS, create_constraint_op
 from kit.database.migrating import engine_for
 from kit.models.naming import NAMES
 from tests.engines import on_postgresql, on_sqlite, url_for
@@ -185,5 +185,5 @@ async def test_a_table_that_lost_its_autoincrement_gets_it_back(migrating: Async
 
 
 def test_a_check_of_columns_is_written_as_text() -> None:
-    created = creation(CheckConstraint(Column("n", Integer) > 0, name="n"), "shelf", None)
+    created = create_constraint_op(CheckConstraint(Column("n", Integer) > 0, name="n"), "shelf", None)
     assert (created.table_name, str(created.condition)) == ("shelf", "n > 0")
