@@ -15,7 +15,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 from sqlalchemy import BigInteger, Integer
 
-from kit.models.forms import MAX_INTEGER, MIN_INTEGER, WRITTEN, DecimalForm, Form, ResponseForm
+from kit.models.forms import WRITTEN, DecimalForm, Form, ResponseForm
+from kit.models.json_values import MAX_INTEGER, MIN_INTEGER
 from kit.models.kinds import CONTAINERS, UNIONS, Shape, kind_of, option, shape_of
 
 MAX_TEXT = 10_000
@@ -119,6 +120,13 @@ def rules_of(field: FieldInfo) -> tuple[Any, list[Any]]:
     """Return the type and the annotations by which a field is validated."""
     others = [part for part in field.metadata if not is_column_option(part)]
     return field.annotation, others
+
+
+def has_explicit_type(field: FieldInfo) -> bool:
+    """Return whether the resource sets the column type of a field."""
+    if Derived() in field.metadata:
+        return False
+    return option(field, "sa_type") is not None or option(field, "sa_column") is not None
 
 
 def is_movable(part: Any) -> bool:

@@ -15,7 +15,7 @@ from kit.models.columns import BIGINT as BIGINT
 from kit.models.columns import MAX_ID as MAX_ID
 from kit.models.columns import MoneyColumn as MoneyColumn
 from kit.models.forms import DecimalForm, Form
-from kit.models.forms import storable as storable
+from kit.models.json_values import storable as storable
 
 DIGITS = "^[0-9]+$"
 

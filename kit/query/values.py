@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger
 from sqlalchemy.types import TypeEngine
 
 from kit.models.fields import digits_of
-from kit.models.forms import CLOCK, DATE, DURATION, NUMBER
+from kit.models.json_values import CLOCK, DATE, DURATION, NUMBER
 from kit.models.kinds import Shape
 from kit.models.types import MAX_ID, Text
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic_core import PydanticCustomError
 
 from kit import Database, Service
-from kit.models import forms
+from kit.models import json_values
 from tests.clients import client_of
 from tests.engines import Client, empty, url_for
 from tests.kit.service import create_runtime, create_service, create_tables
@@ -251,6 +251,6 @@ async def test_the_document_shows_each_type(service: Service) -> None:
 
 @pytest.mark.parametrize("value", [[[[]] * 2] * 2, {"a": math.inf}, {"a": 2**63}, ["\0"]])
 def test_json_that_cannot_be_stored_is_refused(monkeypatch: pytest.MonkeyPatch, value: Any) -> None:
-    monkeypatch.setattr(forms, "MAX_DEPTH", 1)
+    monkeypatch.setattr(json_values, "MAX_DEPTH", 1)
     with pytest.raises(PydanticCustomError):
-        forms.storable_json(value)
+        json_values.storable_json(value)
