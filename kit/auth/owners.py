@@ -118,6 +118,10 @@ def owned_parent(entity: type[Entity]) -> type[Entity] | None:
 
 
 def direct_parent(entity: type[Entity]) -> type[Entity] | None:
+    """Return the entity that `belongs_to` refers to; None if it is the id of the owner.
+
+    Raises an OwnershipError for a reference to a column that is not an id.
+    """
     key = next(iter(owner_column(entity).foreign_keys), None)
     target = None if key is None else next((each for each in entities() if table_of(each) is key.column.table), None)
     if key is None or target is None or target.belongs_to is None:

@@ -165,6 +165,10 @@ HIDES_WRITE: WeakKeyDictionary[Compiled, bool] = WeakKeyDictionary()
 
 @event.listens_for(CheckedSession, "do_orm_execute")
 def check_statement(state: ORMExecuteState) -> Any:
+    """Check an ORM statement of a session. Returns the result if it was executed here, or None.
+
+    A listener to `do_orm_execute`.
+    """
     session = state.session
     if isinstance(session, ReadOnlySession):
         refuse_write(state)

@@ -117,6 +117,7 @@ def is_of(entity: type[Entity], state: ORMExecuteState) -> bool:
 
 
 def check_insert(session: GuardedSession, entity: type[Entity], state: ORMExecuteState) -> None:
+    """Raise a 403 if an INSERT sets reserved fields, or owners other than the principal."""
     rows = inserted_rows(session, entity, state)
     changed = {name for row in rows for name, first in entity.reserved.items() if row.get(name, first) != first}
     if changed:

@@ -50,6 +50,7 @@ def of_table(named: Named, table: str) -> dict[str, str]:
 def compare_checks(
     context: AutogenContext, found: ops.ModifyTableOps, _: Any, name: str, table: Table | None, model: Table | None
 ) -> PriorityDispatchResult:
+    """Find CHECKs that were added, removed or changed. Old ones are dropped before the columns change."""
     if table is None or model is None:
         return DONE
     pair = definitions(context)

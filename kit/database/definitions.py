@@ -64,6 +64,7 @@ def made_in_scratch(connection: Connection, metadata: MetaData) -> Definitions:
 
 
 def of_sqlite(connection: Connection) -> Definitions:
+    """Read the definitions of a SQLite database from `sqlite_master`."""
     rows = connection.exec_driver_sql("SELECT type, tbl_name, name, sql FROM sqlite_master WHERE sql IS NOT NULL").all()
     kinds = {kind: {(row.tbl_name, row.name): row.sql for row in rows if row.type == kind} for kind in KINDS}
     tables = [row.name for row in rows if row.type == "table"]

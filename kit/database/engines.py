@@ -68,6 +68,7 @@ class PostgresPool(FairPool):
 
 
 def postgres_engines(url: URL, pool: Pool) -> Engines:
+    """Return engines with one pool: the reader uses AUTOCOMMIT, and the writer transactions."""
     server_settings = {
         "application_name": pool.application_name,
         "jit": "on" if pool.jit else "off",  # compiling a plan takes longer than a short query
@@ -124,6 +125,7 @@ def leave_read_only_server(context: ExceptionContext) -> None:
 
 
 def sqlite_engines(url: URL, pool: Pool) -> Engines:
+    """Return a writer with one connection, and a reader with several; for a database in memory both share one."""
     in_memory = url.database in (None, "", ":memory:")
     pragmas = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
     writer = sqlite_engine(url, pool, size=1, pragmas=pragmas)

@@ -118,6 +118,7 @@ def meaning_of(failure: Exception) -> str | None:
 
 
 def code_of(failure: Exception) -> str:
+    """Return the code of a failure: its SQLSTATE, the name of SQLite's error code, or the name of the exception."""
     if isinstance(failure, PoolTimeout):
         return "PoolTimeout"
     for kind in (OSError, OverflowError):

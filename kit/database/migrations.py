@@ -61,6 +61,7 @@ class State:
 
 
 def state_of(connection: Connection) -> State:
+    """Compare the revisions of a database with those in the code."""
     current = MigrationContext.configure(connection).get_current_heads()
     if heads() == set(current):
         return State()

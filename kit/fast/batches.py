@@ -52,6 +52,7 @@ class InsertBatch:
         return failure
 
     async def _attempt(self) -> Exception | None:
+        """Store and commit the rows, or roll back. Returns the failure, if any."""
         try:
             await self._store()
         except BaseException as failure:
@@ -63,6 +64,7 @@ class InsertBatch:
         return None
 
     async def _store(self) -> None:
+        """Insert the rows, wait for the votes, and commit. Raises the failure of the database, or `RolledBack`."""
         await self.transaction.insert(*(member.new for member in self.members), lock_timeout=LOCK_TIMEOUT_SECONDS)
         self._report(None)
         if not await self.decision:

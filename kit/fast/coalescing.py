@@ -71,6 +71,7 @@ class Coalescer:
             self.loop, self.collecting, self.running = loop, {}, {}
 
     async def _run(self, key: Hashable, batch: ReadBatch, query: Query) -> None:
+        """Wait until the previous query of the key ends, then execute the query of this batch."""
         if key in self.running and (previous := self.running[key].task):
             await asyncio.wait([previous], timeout=MAX_WAIT_SECONDS)
         if self.collecting.get(key) is batch:

@@ -43,6 +43,7 @@ class Shortcut:
         self.path_regex, self.convertors = context.path_regex, context.param_convertors
 
     async def handle(self, request: Request) -> Response:
+        """Call the handler with its arguments, flush the session, and render the result."""
         unit = UNIT.get()
         assert unit is not None
         arguments = await self.arguments.take(unit)

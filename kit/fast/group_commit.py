@@ -73,6 +73,7 @@ class GroupCommit:
             self.loop, self.open, self.collecting, self.alone_until = loop, Counter(), {}, defaultdict(float)
 
     def _join(self, kind: Kind, new: NewRow) -> BatchMember:
+        """Add a row to the collecting batch of its kind, which starts when it is full or after MAX_WAIT_SECONDS."""
         batch = self.collecting.get(kind)
         if batch is None:
             batch = self.collecting[kind] = InsertBatch(self.engine)

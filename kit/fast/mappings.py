@@ -46,6 +46,7 @@ class EntityMapping:
 
 
 def _mapping_of(entity: Any) -> EntityMapping | None:
+    """Return the mapping of an entity that is one table with plain columns; None for others."""
     if not (isinstance(entity, type) and issubclass(entity, Entity)):
         return None
     mapper = inspect(entity, raiseerr=False)

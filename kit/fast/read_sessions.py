@@ -72,6 +72,7 @@ class FastReadSession(DeferredSession, ReadSession):
             self.sync_session.add(row)
 
     async def get(self, entity: type[M], ident: Any, **options: Any) -> M | None:  # type: ignore[override]
+        """Return the row with this id; None if it does not exist. With options, `AsyncSession.get` does it."""
         mapping, shortcuts = mapping_of(entity), self.shortcuts
         if mapping is None or type(ident) is not mapping.ident_type or any(options.values()) or not shortcuts.has_get:
             return await super().get(entity, ident, **options)

@@ -37,6 +37,7 @@ class RevocableSession(GuardedSession):
         return super()._connection_for_bind(*bind, **options)
 
     def _insert_again(self) -> None:
+        """Revoke the single insert, flush its row by this session, and mark its later changes as unflushed."""
         if self.revoke is None:
             return
         revoke, self.revoke = self.revoke, None

@@ -86,6 +86,7 @@ class FastWriteSession(LockingSession):
         await self.run_sync(lambda session: session.check_writes(*rows))  # type: ignore[attr-defined]
 
     async def prepare_commit(self) -> None:
+        """Store the changes without committing them: a single new row by the driver, everything else by a flush."""
         new = await self._single_row()
         if new is None:
             if self.is_open or self._new:
@@ -148,6 +149,7 @@ class FastWriteSession(LockingSession):
         return None if is_begun else next(iter(session._new)).obj()
 
     async def commit(self) -> None:
+        """Commit the single insert, or the transaction of the open session."""
         if self._has_more_to_write():
             await self.flush()
         if self.single is None:

@@ -78,6 +78,7 @@ def use_response_forms(model: type[BaseModel]) -> None:
 
 
 def replace_types(model: type[BaseModel], leaf: Leaf) -> None:
+    """Replace the type of each field, and rebuild the class if one has changed."""
     is_changed = False
     for field in model.model_fields.values():
         run, rest = split(field.metadata)
@@ -175,6 +176,7 @@ def annotated(plain: Any, metadata: Sequence[Any]) -> Any:
 
 
 def strict_type(plain: Any, metadata: Sequence[Any], field: FieldInfo | None) -> Any:
+    """Return a type with its JSON form, and with the bounds that its column needs."""
     shape = shape_of(plain, metadata)
     form = next((part for part in metadata if isinstance(part, FORMS)), None) or form_of(shape)
     if form is None:

@@ -95,6 +95,7 @@ def example_of(schema: Json, document: Json, depth: int = 8) -> Any:
 
 
 def _made_up(schema: Json, document: Json, depth: int) -> Any:
+    """Generate a value from the type of a schema; NONE if its type is unknown."""
     kind = schema.get("type")
     if kind == "object":
         return _object(schema, document, depth)

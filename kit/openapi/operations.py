@@ -77,6 +77,7 @@ def describe(route: APIRoute) -> None:
 
 
 def describe_responses(route: Operation) -> None:
+    """Add the headers of successful responses, the 304, the 207, and the error responses to a route."""
     success = route.status_code or 200
     described: dict[int | str, Json] = {success: {"headers": headers(*success_headers(route, success))}}
     if route.response_description == UNDESCRIBED:
@@ -130,6 +131,7 @@ def embedded(query: type[ListQuery]) -> Json:
 
 
 def parameters(route: Operation) -> Iterator[Json]:
+    """Yield the query parameters of a `ListQuery`, and the headers of conditional and idempotent requests."""
     for dependant in dependencies_of(route.dependant):
         if variant := query_variant(dependant):
             known = variant.shaping if ismethod(dependant.call) else variant.parameters
@@ -184,6 +186,7 @@ def is_tagged(route: Operation) -> bool:
 
 
 def success_headers(route: Operation, status: int) -> Iterator[str]:
+    """Yield the names of the headers of a successful response."""
     many = get_origin(route.response_model) is list
     if is_tagged(route):
         yield "ETag"
@@ -196,6 +199,7 @@ def success_headers(route: Operation, status: int) -> Iterator[str]:
 
 
 def failures(route: Operation) -> Iterator[int]:
+    """Yield the error statuses of an operation."""
     yield from (401, 403)
     if route.body_field:
         yield from (400, 413, 415)

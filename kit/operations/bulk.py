@@ -96,6 +96,7 @@ async def _insert(entity: type[E], session: WriteSession, elements: Sequence[Any
 
 
 async def _create_each(session: WriteSession, elements: Sequence[T], store: Make[T]) -> Outcome:
+    """Create each element on a savepoint, and collect the created rows and the problems of the others."""
     outcome = Outcome([], [])
     for index, element in enumerate(elements):
         try:

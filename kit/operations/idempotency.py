@@ -91,6 +91,7 @@ async def execute_once(
 async def _first_stored(
     request: Request, session: WriteSession, key: IdempotencyKey, work: Callable[[], Awaitable[Response]]
 ) -> Response:
+    """Store the response of the work under the key, which is claimed again if the work has rolled it back."""
     response = await _first_response(request, session, key, work)
     if not await _store(session, key, response):  # the handler has rolled back its transaction, and so the key
         if not await _claim(session, key):

@@ -87,6 +87,7 @@ def next_page(request: Request, cursor: str) -> str:
 
 
 def convert_row(unit: Unit, row: Entity) -> Any:
+    """Convert a row to its read variant, and set its ETag and Location."""
     route = unit.request.scope["route"]
     read = variant_of(route.response_model)
     refuse_without_model(route, row)

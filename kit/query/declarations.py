@@ -38,6 +38,7 @@ def check(query: Any) -> None:
 
 
 def errors(query: Any) -> Iterator[str]:
+    """Yield an error for each declared field that cannot be filtered, sorted or searched."""
     model, fields = query.model, query.model.model_fields
     terms = query.default_sort.split(",")
     wishes = {

@@ -60,6 +60,7 @@ def fields_of(text: str, resource: str, known: Mapping[str, KnownResource]) -> l
 
 
 def parse_field(text: str) -> ParsedField:
+    """Parse `name:type`, with its marks and its default."""
     match = FIELD.fullmatch(text)
     if match is None:
         raise NotWrittenError(f"{text!r} is no field: write name:type, as in total:money, note:text? or sku:str!.")
@@ -71,6 +72,7 @@ def parse_field(text: str) -> ParsedField:
 
 
 def check_name(name: str) -> None:
+    """Raise a NotWrittenError if a field may not have this name."""
     check_word(name, "a field")
     if name in PARAMETERS:
         raise NotWrittenError(f"No field can be called {name}: every list has a parameter of this name.")
@@ -110,6 +112,7 @@ def default_of(given: ParsedField, kind: Kind) -> str | None:
 
 
 def enum(given: ParsedField, resource: str) -> Field:
+    """Return a field with an enum of its own, such as `InvoiceStatus` for `status:draft|sent`."""
     labels, name = tuple(given.kind.split("|")), given.name
     wrong = next((label for label in labels if not LABEL.fullmatch(label)), None)
     if wrong is not None:
@@ -133,6 +136,7 @@ def member_of(name: str, label: str) -> str:
 
 
 def reference(given: ParsedField, known: Mapping[str, KnownResource]) -> Field:
+    """Return the foreign key to a known resource: `team_id` for `team:team`."""
     parent = known.get(given.kind)
     if parent is None:
         types = ", ".join([*KINDS, "a|b|c", *sorted(known)])

@@ -43,6 +43,7 @@ class Request:
         return Resource(self.name, plural, project.package, fields, owner, parent)
 
     def check_name(self, project: Project) -> None:
+        """Raise a NotWrittenError if the name is a plural, or is already in use."""
         check_word(self.name, "a resource")
         singular = None if self.plural else singular_of(self.name)
         if singular is not None:

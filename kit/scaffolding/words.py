@@ -43,6 +43,7 @@ def plural_of(name: str) -> str:
 
 
 def plural_word(word: str) -> str:
+    """Return the plural of an English word."""
     if word in IRREGULAR or word in UNCHANGED:
         return IRREGULAR.get(word, word)
     if word.endswith(IN_VES):

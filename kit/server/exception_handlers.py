@@ -39,6 +39,7 @@ def exception_handlers(lifespan: LifespanState) -> dict[Any, Handler]:
 async def answer_http_exception(
     lifespan: LifespanState, connection: HTTPConnection, failure: HTTPException
 ) -> Response | None:
+    """Return the problem for an HTTPException, with other details than those of Starlette and FastAPI."""
     if failure.status_code == 405 and isinstance(connection, Request):
         headers = {**(failure.headers or {}), "Allow": ", ".join(allowed_methods(connection))}
         return render(

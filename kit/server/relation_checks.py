@@ -29,6 +29,7 @@ def unsafe_children(entry: Entry) -> Iterator[str]:
 
 
 def errors_of_body(entry: Entry, body: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[str]:
+    """Yield the errors of a body and of the bodies that it contains, each body once."""
     if body in seen:
         return
     seen.add(body)
@@ -76,6 +77,7 @@ def incomplete_links(mapper: Mapper[Any]) -> Iterator[str]:
 def errors_of_children(
     entry: Entry, body: type[BaseModel], name: str, nested: type[BaseModel] | None, way: RelationshipProperty[Any]
 ) -> Iterator[str]:
+    """Yield the errors of a field of a body that is written to a relationship of the entity."""
     place, target = f"{body.__name__}.{name}", way.mapper.class_.__name__
     is_many = is_list(body.model_fields[name].annotation)
     if nested is None or hasattr(nested, "__table__") or is_many != bool(way.uselist):

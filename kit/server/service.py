@@ -125,6 +125,7 @@ class Service(FastAPI):
             self.check_routes()
 
     def check(self, snapshot: Snapshot) -> Snapshot:
+        """Guard, complete and check the routes, and store their permissions. Raises a ValueError with all errors."""
         for route in snapshot.routes:  # before FastAPI makes copies of those that are included
             guard(route)
             if isinstance(route, APIRoute):
@@ -200,6 +201,7 @@ class Service(FastAPI):
 
 @asynccontextmanager
 async def _lifespan(app: Service) -> AsyncIterator[Any]:
+    """Check the routes, start the service, and release its connections at the end."""
     app.check_routes()
     if app.shutdown.listen():
         garbage_collection.tune()
