@@ -1,4 +1,4 @@
-"""The chart: an SVG with bars for our service and each peer, readable on white and on dark."""
+"""Draws the chart: an SVG with bars for our service and each peer, readable on white and on dark."""
 
 import statistics
 from collections.abc import Sequence

@@ -21,7 +21,7 @@ on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True, scope="
 on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
 sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]  # httpx looks for it at every request
 WITHOUT_DURABILITY = ("fsync", "synchronous_commit", "full_page_writes")
-"""PostgreSQL settings for durability, which tests switch off."""
+"""PostgreSQL settings without durability, which makes tests faster."""
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  a disk that forgets is fast
 """The folder for the databases of the tests."""
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}

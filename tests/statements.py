@@ -1,4 +1,4 @@
-"""Statements: what is sent to a database, through SQLAlchemy or directly to the driver.
+"""Statements: records the SQL that is sent to a database, through SQLAlchemy or directly to the driver.
 
 Nothing here listens to an event of SQLAlchemy: the fast path would step aside for a listener.
 """

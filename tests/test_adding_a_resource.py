@@ -1,4 +1,4 @@
-"""The README's way to add a resource, gone to its end: its commands, and no other, make what keeps the contract.
+"""The README's steps to add a resource: its commands alone produce resources that pass the contract tests.
 
 With `THOROUGH=1` all tests of the contract run in the copy, on both databases, and mypy.
 """
@@ -24,7 +24,7 @@ from tests.live import PROJECT
 
 COPIED = ("heroes", "kit", "migrations", "main.py", "settings.py", "demo.py", "pyproject.toml", "Makefile")
 BIN = sysconfig.get_path("scripts")
-"""Where the commands of this environment are: the copy has none of its own."""
+"""The folder with the commands of this environment, which the copy does not have."""
 README = (PROJECT / "README.md").read_text()
 SECTION = README.partition("## Adding a resource")[2].partition("\n## ")[0]
 STEPS = re.findall(r"^\d\. (.*(?:\n(?:   .*)?)*)", SECTION, re.MULTILINE)
@@ -48,7 +48,7 @@ COMMANDS = [
     for step in STEPS
     for command in re.findall(r"^ +make (?:.*\\\n)*.*$|^`make [^`]*`", step, re.MULTILINE)
 ]
-"""Those of the steps, in their order."""
+"""The commands of the steps, in order."""
 *WRITE, MIGRATE, TEST = COMMANDS
 NEW = (
     "heroes/invoice.py",

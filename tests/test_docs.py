@@ -125,7 +125,7 @@ def resolved(document: Json, node: Json) -> Json:
     return found
 
 
-FOR_SOMEBODY = ("/auth/token", "/users/me")
+NEED_CREDENTIALS = ("/auth/token", "/users/me")
 """Operations that need a username and a password."""
 
 
@@ -133,7 +133,7 @@ def in_order(document: Json) -> list[tuple[str, str]]:
     """Return the operations in the order of the page: by tag, then by path."""
     tags = [tag["name"] for tag in document["tags"]]
     shown = sorted(operations_of(document), key=lambda found: tags.index(found[2]["tags"][0]))
-    return [(method, path) for method, path, _ in shown if path not in FOR_SOMEBODY]
+    return [(method, path) for method, path, _ in shown if path not in NEED_CREDENTIALS]
 
 
 def operations_of(document: Json) -> Iterator[tuple[str, str, Json]]:

@@ -1,4 +1,4 @@
-"""Mistakes in a resource: each is refused at start, or fails a contract test that names the field and the remedy."""
+"""Mistakes in a resource: each is refused at start, or fails a contract test that names the field and the fix."""
 
 import asyncio
 import re
@@ -22,7 +22,7 @@ from tests.contract.resource import Resource, concerns, named
 FIELDS = "name:str code:str! weight:int"
 CHECKS = [check for name, check in vars(test_declarations).items() if name.startswith("test_")]
 NUMBERS = count(1)
-"""Of the widgets, none of which may have the name of another."""
+"""Numbers for the names of the widgets, which must differ."""
 
 
 @pytest.fixture(autouse=True)

@@ -33,9 +33,9 @@ GENERATION = {"max-examples": CASES, "mode": "all", "deterministic": True, "data
 
 
 def thinned(document: Json) -> Json:
-    """Return the document, where of the filters of a list that take the same values one is left, drawn by lot.
+    """Return the document with one randomly chosen filter of each group of filters that take the same values.
 
-    The same would be sent to all of them; that each keeps its own promise is what `tests/contract` looks at.
+    The generated values would be the same for all filters of a group. `tests/contract` tests each filter.
     """
     document, lot = copy.deepcopy(document), random.Random(1)
     for operation in (operation for path in document["paths"].values() for operation in path.values()):
@@ -94,7 +94,7 @@ EXCLUDED = {
     # The services of this module require no token; `tests/contract/test_permissions.py` tries every operation without.
     "ignored_auth", "object_level_authorization",
 }  # fmt: skip
-"""The checks of Schemathesis that have nothing to look at here."""
+"""The checks of Schemathesis that do not apply here."""
 load_all_checks()
 CHECKED = {name: CHECKS.get_one(name) for name in CHECKS.get_all_names() if name not in EXCLUDED}
 

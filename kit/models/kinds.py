@@ -113,7 +113,7 @@ def expanded(metadata: Iterable[Any]) -> Iterator[Any]:
 
 
 def kind_of(plain: Any) -> str | None:
-    """Return the kind of a type; None if it has none."""
+    """Return the kind of a type; None if the kit does not know the type."""
     if plain in KINDS:
         return KINDS[plain]
     origin = get_origin(plain)

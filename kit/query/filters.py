@@ -100,7 +100,7 @@ OPERATORS_OF_KINDS: Mapping[str, Sequence[str]] = {
 
 
 def operators_of(shape: Shape) -> Sequence[str]:
-    """Return the operators that a field allows; none if a filter has nothing to ask of it."""
+    """Return the operators that a field allows; none if no filter applies to it."""
     fitting = () if shape.kind is None else OPERATORS_OF_KINDS.get(shape.kind, ORDERED)
     return (*fitting, *(["isnull"] if shape.is_nullable else []))
 

@@ -25,7 +25,7 @@ MANY_AT_ONCE = 20
 
 
 def first_limit(keys: Collection[Any], limit: int) -> int:
-    """Return the limit of the first query: one row more than is shown for each parent tells that there are more."""
+    """Return the limit of the first query: one row more than is embedded for each parent shows that there are more."""
     return min(len(keys), MANY_AT_ONCE) * (limit + 1)
 
 

@@ -51,7 +51,7 @@ def written(pattern: re.Pattern[str], kind: LiteralString) -> BeforeValidator:
 
 
 def whole_moment(value: object) -> object:
-    """Return the time as RFC 3339 writes it; a date alone is its first moment in UTC."""
+    """Convert a time to RFC 3339. A date alone becomes its first moment in UTC."""
     if not isinstance(value, str):
         return value
     match = RFC_3339.fullmatch(value)

@@ -12,7 +12,7 @@ from tests.contract.resource import ITEM_VERBS, WRITING, Resource, body_of, need
 from tests.engines import Client
 
 SECRET = re.compile("(^|_)(password|passwd|passphrase|hash|hashed|token|api_key|secret_key)(_|$)")
-"""Names of fields that nobody may read."""
+"""Names of fields that no response may contain."""
 SHOWING = ("list", "create", *ITEM_VERBS[:-1])
 
 

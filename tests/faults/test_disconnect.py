@@ -1,4 +1,4 @@
-"""Clients that disconnect: the service keeps nothing for them, and other clients are not slowed down."""
+"""Clients that disconnect: the service releases their connections, and other clients are not slowed down."""
 
 import asyncio
 import random

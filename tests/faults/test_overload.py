@@ -1,4 +1,4 @@
-"""Ten times the capacity: the throughput and latency of served requests stay, and the others are refused at once."""
+"""Ten times the capacity: served requests keep their throughput and latency, and the others are refused at once."""
 
 import asyncio
 import random

@@ -140,7 +140,7 @@ LISTING = Table(
 
 
 class Label(OwnershipEntity, table=True):
-    """It belongs to nobody."""
+    """A table without owners."""
 
     __tablename__ = "ownership_label"
     name: str = ""
@@ -149,7 +149,7 @@ class Label(OwnershipEntity, table=True):
 
 
 class Tagging(OwnershipEntity, table=True):
-    """The link between notes and tags; it belongs to who made it."""
+    """The link between notes and tags. It belongs to the member who created it."""
 
     __tablename__ = "ownership_tagging"
     belongs_to: ClassVar[str | None] = "owner_id"
@@ -159,7 +159,7 @@ class Tagging(OwnershipEntity, table=True):
 
 
 class Tag(OwnershipEntity, table=True):
-    """It belongs to nobody."""
+    """A table without owners."""
 
     __tablename__ = "ownership_tag"
     name: str = ""
@@ -361,7 +361,7 @@ def new(**values: Any) -> dict[str, Any]:
 
 
 def attach(session: GuardedSession, row: Any) -> Any:
-    """Return a row that was not loaded, but is said to be in the database."""
+    """Attach a row as persistent, though it was not loaded from the database."""
     make_transient_to_detached(row)
     session.add(row)
     return row

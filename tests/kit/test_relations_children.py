@@ -1,4 +1,4 @@
-"""Relations: children in the body of their parent are stored with it, or refused; never dropped."""
+"""Relations: children in the body of their parent are stored with the parent, or refused, and never dropped."""
 
 from collections.abc import AsyncIterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Relations: a conflict names the fields that are to blame, on both databases."""
+"""Relations: a conflict names the fields that cause it, on both databases."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""Relations: lists that are embedded have a bound, an order, and a link to the rest; in a bounded number of queries."""
+"""Relations: embedded lists have a bound, an order and a link to the other rows, and take few queries."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Relations: tables that are no resources disturb nothing, whatever they refer to."""
+"""Relations: tables without a resource have no effect on resources, whatever they refer to."""
 
 from collections.abc import AsyncIterator
 from typing import Any

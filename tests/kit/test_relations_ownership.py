@@ -1,4 +1,4 @@
-"""Relations: lines belong to whom their invoice belongs; others neither see nor change them, in whatever way."""
+"""Relations: lines belong to the owner of their invoice, and no other member can read or change them."""
 
 from collections.abc import AsyncIterator
 from typing import Any

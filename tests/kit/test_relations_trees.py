@@ -1,4 +1,4 @@
-"""Relations: a tree, in which nothing becomes its own ancestor, whoever moves what at the same time."""
+"""Relations: in a tree no row becomes its own ancestor, also by concurrent moves."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""`make resource`: it writes what a person would write, or nothing, and says in one sentence why."""
+"""`make resource`: it writes a complete resource, or nothing, with an error message of one sentence."""
 
 import ast
 import runpy

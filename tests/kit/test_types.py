@@ -1,4 +1,4 @@
-"""Types of fields: a resource of plain annotations holds the whole contract, on both databases."""
+"""Types of fields: a resource with plain annotations keeps the whole contract, on both databases."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Driver access: connections are alive and are returned to the pool, and failures are those of SQLAlchemy."""
+"""Driver access: connections are alive and are returned to the pool, and its exceptions equal those of SQLAlchemy."""
 
 import sqlite3
 from typing import Any

@@ -1,4 +1,4 @@
-"""Arguments of handlers: FastAPI solves no dependencies of an operation that takes what the kit makes."""
+"""Arguments of handlers: without FastAPI's dependency resolution if all of them come from the kit."""
 
 from typing import Annotated, Any
 

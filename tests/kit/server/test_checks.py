@@ -383,7 +383,7 @@ async def test_an_annotation_that_cannot_be_resolved_is_accepted() -> None:
 
 
 async def adds(session: ReadSession) -> None:
-    """Return a dependency that writes by what only reads."""
+    """Return a dependency that writes with a `ReadSession`."""
     session.add(CheckedThing())
 
 
