@@ -62,7 +62,7 @@ class Authenticator:
             if len(known) > MAX_KNOWN:
                 del known[next(iter(known))]
 
-    def admit(self, caller: Principal | None, who: Who) -> None:
+    def authorize(self, caller: Principal | None, who: Who) -> None:
         """Set the principal of this task. Raises a 401 without a token, or a 403, if the caller lacks the permission.
 
         While no token is required, every caller has all permissions. The session checks whether a row belongs to the

@@ -28,7 +28,7 @@ JSON = (b"content-type", b"application/json")
 BODILESS = (HTTP_204_NO_CONTENT, HTTP_304_NOT_MODIFIED)
 
 
-class JSONAnswer(Response):
+class RenderedResponse(Response):
     """A JSON response whose headers are created as bytes, as ASGI requires."""
 
     def __init__(self, body: bytes, status: int) -> None:
@@ -66,15 +66,15 @@ class Rendering:
             unit.headers |= page_headers(unit.request, result.cursor, result.total)
             unit.is_tagged_by_content = True
             unit.digest = result.digest
-            return JSONAnswer(body, self.status)
+            return RenderedResponse(body, self.status)
         if isinstance(result, Entity) and self.read and shows_stored_values(self.read, type(result)):
             query = unit.request.scope.get(QUERY)
             unit.tag_row(result, has_related=query is not None and bool(query.included))
             if query is not None and query.lists:
-                return JSONAnswer(await shown_with_lists(unit, result, self.read, query), self.status)
-            return JSONAnswer(to_json(shown_values(result, self.read, query)), self.status)
+                return RenderedResponse(await shown_with_lists(unit, result, self.read, query), self.status)
+            return RenderedResponse(to_json(shown_values(result, self.read, query)), self.status)
         if isinstance(result, list) and self.item and all_stored(result, self.item):
-            return JSONAnswer(to_json([shown_values(row, self.item, None) for row in result]), self.status)
+            return RenderedResponse(to_json([shown_values(row, self.item, None) for row in result]), self.status)
         return await self.validated(unit, result)
 
     async def validated(self, unit: Unit, result: Any) -> Response:
@@ -85,9 +85,9 @@ class Rendering:
             return value
         field = self.context.response_field
         if value is None and field is None:
-            return JSONAnswer(b"" if self.status in BODILESS else b"null", self.status)
+            return RenderedResponse(b"" if self.status in BODILESS else b"null", self.status)
         content = await serialize_response(field=field, response_content=value, dump_json=field is not None)
-        return JSONAnswer(content if isinstance(content, bytes) else to_json(content), self.status)
+        return RenderedResponse(content if isinstance(content, bytes) else to_json(content), self.status)
 
 
 async def shown_with_lists(unit: Unit, row: Entity, read: type[Read], query: ListQuery) -> bytes:

@@ -21,7 +21,7 @@ from kit.openapi.references import (
     share_definitions,
     targets,
 )
-from kit.openapi.responses import Json, answers_of, failure, headers
+from kit.openapi.responses import Json, failure, header_objects, responses_of
 from kit.openapi.sharing import operations, share
 from kit.openapi.simplification import simplify
 
@@ -96,7 +96,7 @@ def add_problem(document: Json) -> None:
     problem = TypeAdapter(Problem).json_schema()
     definitions = problem.pop("$defs") | {"Problem": problem}
     names = add_definitions(definitions, schemas)
-    for answer in answers_of(document):
+    for answer in responses_of(document):
         content = answer.get("content", {}).get("application/problem+json", {})
         replace_targets(content, {"#/components/schemas/Problem": names["#/$defs/Problem"]})
 
@@ -125,12 +125,12 @@ def complete_operation(document: Json, operation: Json, method: str, hints: Json
         answers["422"] = failure(422)
     for answer in answers.values():
         if "$ref" not in answer:
-            answer["headers"] = answer.get("headers", {}) | headers("X-Request-ID")
+            answer["headers"] = answer.get("headers", {}) | header_objects("X-Request-ID")
     if "embedded" in hints and "200" in answers:
         refer_to_partial_schema(document, answers["200"], hints["embedded"])
 
 
-def refer_to_partial_schema(document: Json, answer: Json, embedded: Json) -> None:
+def refer_to_partial_schema(document: Json, answer: Json, embedded_schemas: Json) -> None:
     """Replace the schema of a response by one without required properties: `fields` omits some, `include` adds some."""
     shown = answer.get("content", {}).get("application/json", {}).get("schema", {})
     shown = shown.get("items", shown)
@@ -141,7 +141,7 @@ def refer_to_partial_schema(document: Json, answer: Json, embedded: Json) -> Non
     part = {key: value for key, value in plain.items() if key != "required"}
     text = f"{whole} with the properties that a request selects: `fields` omits some, `include` adds some."
     schemas[name] = part | {"title": name, "description": text}
-    schemas[name]["properties"] = plain.get("properties", {}) | embedded
+    schemas[name]["properties"] = plain.get("properties", {}) | embedded_schemas
     shown["$ref"] = f"#/components/schemas/{name}"
 
 

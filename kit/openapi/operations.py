@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from kit.models.reads import Read
 from kit.openapi.problem_schema import bulk_outcome
-from kit.openapi.responses import TAG, TEXT, Json, failure, headers, optional
+from kit.openapi.responses import TAG, TEXT, Json, failure, header_objects, optional_header_objects
 from kit.operations.preconditions import precondition_of
 from kit.operations.route import Operation, dependencies_of, query_variant
 from kit.query.embedding import next_name, read_variant
@@ -69,7 +69,7 @@ def describe(route: APIRoute) -> None:
     if query is not None:
         hints["table"] = str(query.model.__tablename__)
         if is_tagged(route) and reads(route):
-            hints["embedded"] = embedded(query)
+            hints["embedded"] = embedded_schemas(query)
     describe_responses(route)
     route.description = route.description or description(route)
     extra = route.openapi_extra or {}
@@ -79,7 +79,7 @@ def describe(route: APIRoute) -> None:
 def describe_responses(route: Operation) -> None:
     """Add the headers of successful responses, the 304, the 207, and the error responses to a route."""
     success = route.status_code or 200
-    described: dict[int | str, Json] = {success: {"headers": headers(*success_headers(route, success))}}
+    described: dict[int | str, Json] = {success: {"headers": header_objects(*success_headers(route, success))}}
     if route.response_description == UNDESCRIBED:
         route.response_description = SUCCESSES.get(success, UNDESCRIBED)
     if reads(route) and is_tagged(route):
@@ -88,14 +88,14 @@ def describe_responses(route: Operation) -> None:
         described[207] = {
             "model": bulk_outcome(get_args(route.response_model)[0]),
             "description": "With `on_error=skip`: the created rows, and the failures with their index in the request.",
-            "headers": headers("Idempotency-Replayed"),
+            "headers": header_objects("Idempotency-Replayed"),
         }
         shown = APIRoute("/", lambda: None, responses={207: described[207]}, response_model=None)
         route.response_fields = shown.response_fields | route.response_fields
     for status in failures(route):
         described[status] = failure(status)
     if "POST" in route.methods:
-        described[409]["headers"] |= optional("Retry-After", "Idempotency-Replayed")
+        described[409]["headers"] |= optional_header_objects("Retry-After", "Idempotency-Replayed")
     route.responses = described | route.responses
 
 
@@ -114,7 +114,7 @@ def query_of(route: Operation) -> type[ListQuery] | None:
     return next(filter(None, map(query_variant, dependencies_of(route.dependant))), None)
 
 
-def embedded(query: type[ListQuery]) -> Json:
+def embedded_schemas(query: type[ListQuery]) -> Json:
     """Return the schemas of the members that `include` adds, by the names of the relationships."""
     schemas: Json = {}
     for name, variant in query.includes.items():

@@ -65,17 +65,20 @@ OPTIONAL_HEADERS = ("Link", "X-Total-Count", "Idempotency-Replayed", "Accept", "
 """Headers that are not in every response of their operation."""
 
 
-def header(name: str, *, is_required: bool) -> Json:
+def header_object(name: str, *, is_required: bool) -> Json:
+    """Return the Header Object of a header (OpenAPI 3.1, section 4.8.21)."""
     description, schema = HEADERS[name]
     return {"description": description, **({"required": True} if is_required else {}), "schema": schema}
 
 
-def headers(*names: str) -> Json:
-    return {name: header(name, is_required=name not in OPTIONAL_HEADERS) for name in names}
+def header_objects(*names: str) -> Json:
+    """Return the Header Objects of these headers by name; some headers are never required."""
+    return {name: header_object(name, is_required=name not in OPTIONAL_HEADERS) for name in names}
 
 
-def optional(*names: str) -> Json:
-    return {name: header(name, is_required=False) for name in names}
+def optional_header_objects(*names: str) -> Json:
+    """Return the Header Objects of these headers by name, none of them required."""
+    return {name: header_object(name, is_required=False) for name in names}
 
 
 def failure(status: int) -> Json:
@@ -89,10 +92,10 @@ def failure(status: int) -> Json:
     if status == 503:
         example["outcome"] = "not_applied"
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}}
-    return {"description": title, "headers": headers(*HEADERS_OF.get(status, ())), "content": content}
+    return {"description": title, "headers": header_objects(*HEADERS_OF.get(status, ())), "content": content}
 
 
-def answers_of(document: Json) -> Iterator[Json]:
+def responses_of(document: Json) -> Iterator[Json]:
     """Yield every response of the operations of a document, except references to components."""
     for path in document.get("paths", {}).values():
         for operation in path.values():

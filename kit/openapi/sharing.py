@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from kit.http.problems import MEDIA_TYPE
 from kit.openapi.references import parts
-from kit.openapi.responses import HEADERS, Json, answers_of, headers
+from kit.openapi.responses import HEADERS, Json, header_objects, responses_of
 
 METHODS = ("get", "post", "put", "patch", "delete", "head", "options", "trace")
 """The methods of a path item (OpenAPI 3.1, section 4.8.9), in their order in the document."""
@@ -64,9 +64,9 @@ def in_order(paths: Json) -> Json:
 
 def share_headers(document: Json) -> None:
     """Move the headers of the kit to the components."""
-    known = {name: headers(name)[name] for name in HEADERS}
+    known = {name: header_objects(name)[name] for name in HEADERS}
     shared: Json = document["components"].setdefault("headers", {})
-    for answer in answers_of(document):
+    for answer in responses_of(document):
         for name, header in answer.get("headers", {}).items():
             if known.get(name) == header:
                 shared[name] = header

@@ -27,7 +27,7 @@ Caller = Annotated[Principal | None, Depends(get_caller)]
 
 async def check_permission(connection: HTTPConnection, caller: Caller) -> None:
     """Refuse callers who may not use the route (401, 403). The whole application depends on it."""
-    runtime_of(connection).authenticator.admit(caller, who_may_use(connection))
+    runtime_of(connection).authenticator.authorize(caller, who_may_use(connection))
 
 
 def who_may_use(connection: HTTPConnection) -> Who:

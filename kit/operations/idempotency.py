@@ -45,7 +45,7 @@ locks: WeakValueDictionary[tuple[asyncio.AbstractEventLoop, bytes], asyncio.Lock
 """The locks of keys in use. Each event loop has its own, because a lock belongs to a loop."""
 
 
-class StoredAnswer(SQLModel, table=True):
+class StoredResponse(SQLModel, table=True):
     """A key with the digest of its request, and the response to it."""
 
     __tablename__ = "idempotency_key"
@@ -138,7 +138,9 @@ async def _response_after_commit(
     After a commit it is the response to any failure, otherwise only to a failure caused by the data.
     """
     await session.rollback()
-    is_committed = (await session.exec(select(StoredAnswer.id).where(StoredAnswer.id == key.id))).first() is not None
+    is_committed = (
+        await session.exec(select(StoredResponse.id).where(StoredResponse.id == key.id))
+    ).first() is not None
     response = await handled(request, failure) if is_committed else None
     return await _response_to_failure(request, failure) if response is None or response.status_code >= 500 else response
 
@@ -147,8 +149,8 @@ async def _note_end(session: WriteSession, key: IdempotencyKey) -> None:
     """Store that a request has failed after its handler committed, for the responses to repeated requests."""
     with suppress(*FAILURES):  # later requests then conclude it from the time that has passed
         await session.rollback()
-        unanswered = (col(StoredAnswer.id) == key.id, col(StoredAnswer.status) == UNANSWERED)
-        await session.exec(update(StoredAnswer).where(*unanswered).values(status=INTERRUPTED))
+        unanswered = (col(StoredResponse.id) == key.id, col(StoredResponse.status) == UNANSWERED)
+        await session.exec(update(StoredResponse).where(*unanswered).values(status=INTERRUPTED))
         await session.commit()
 
 
@@ -169,11 +171,11 @@ async def _claim(session: WriteSession, key: IdempotencyKey) -> bool:
     """Claim the key; False if it was used within its lifetime. Waits for a transaction that has just claimed it."""
     insert = INSERT[session.get_bind().dialect.name]
     fields = {"request": key.request, "created_at": now(), "status": UNANSWERED}
-    row = insert(StoredAnswer).values(id=key.id, headers={}, body=b"", **fields)
+    row = insert(StoredResponse).values(id=key.id, headers={}, body=b"", **fields)
     taken = row.on_conflict_do_update(index_elements=["id"], set_=fields, where=_is_expired())
     await session.set_lock_timeout(MAX_WAIT_SECONDS)
     try:
-        is_ours = (await session.exec(taken.returning(col(StoredAnswer.id)))).first() is not None
+        is_ours = (await session.exec(taken.returning(col(StoredResponse.id)))).first() is not None
     except DBAPIError as failure:
         raise _in_flight() if code_of(failure) == LOCK_TIMEOUT else failure from failure
     await session.set_lock_timeout(None)
@@ -181,7 +183,7 @@ async def _claim(session: WriteSession, key: IdempotencyKey) -> bool:
 
 
 async def _replay(request: Request, session: WriteSession, key: IdempotencyKey) -> Response:
-    stored = (await session.exec(select(StoredAnswer).where(StoredAnswer.id == key.id))).one()
+    stored = (await session.exec(select(StoredResponse).where(StoredResponse.id == key.id))).one()
     if stored.request not in (key.request, *key.older):
         raise refused("The key was used for another request")
     if stored.status in (UNANSWERED, INTERRUPTED):  # the handler has committed, and is still running or has failed
@@ -196,18 +198,18 @@ async def _store(session: WriteSession, key: IdempotencyKey, response: Response)
         raise refused("The answer of this operation cannot be stored, so it takes no key")
     headers = {name: value for name, value in response.headers.items() if name not in NOT_STORED}
     values = {"status": response.status_code, "headers": headers, "body": bytes(response.body)}
-    own = update(StoredAnswer).where(col(StoredAnswer.id) == key.id, col(StoredAnswer.status) == UNANSWERED)
+    own = update(StoredResponse).where(col(StoredResponse.id) == key.id, col(StoredResponse.status) == UNANSWERED)
     stored = await session.exec(own.values(**values))
     return stored.rowcount == 1
 
 
 async def _remove_expired(session: WriteSession) -> None:
     """Remove a few expired rows. Rows that another transaction has locked are skipped."""
-    oldest = select(StoredAnswer.id).where(_is_expired()).order_by(col(StoredAnswer.created_at)).limit(MAX_REMOVED)
+    oldest = select(StoredResponse.id).where(_is_expired()).order_by(col(StoredResponse.created_at)).limit(MAX_REMOVED)
     # PostgreSQL may execute a subquery again for each row, and remove more rows, unless it is materialized.
     found = oldest.with_for_update(skip_locked=True).cte("oldest").prefix_with("MATERIALIZED", dialect="postgresql")
-    await session.execute_trusted(delete(StoredAnswer).where(col(StoredAnswer.id).in_(select(found.c.id))))
+    await session.execute_trusted(delete(StoredResponse).where(col(StoredResponse.id).in_(select(found.c.id))))
 
 
 def _is_expired() -> ColumnElement[bool]:
-    return col(StoredAnswer.created_at) < now() - LIFETIME
+    return col(StoredResponse.created_at) < now() - LIFETIME

@@ -59,7 +59,7 @@ async def perform(route: "Operation", handle: Handle, request: Request, *, ends_
         if get_caller not in scope["app"].dependency_overrides:  # else `check_permission` does it later
             who = runtime.access.get((id(scope["route"]), scope["method"])) or who_may_use(request)
             authenticator = runtime.authenticator
-            authenticator.admit(await authenticator.caller(request, who), who)
+            authenticator.authorize(await authenticator.caller(request, who), who)
         if is_safe:
             _refuse_unknown_parameters(route, request)
             attempt = partial(_read_once, runtime, route, handle, request)
@@ -126,7 +126,7 @@ async def _write_once(
     session = runtime.database.write(restricted=route.who is Who.OWNERS, restricted_reads=route.reads is Who.OWNERS)
     async with Unit(request.next_attempt(), session) as unit:
         try:
-            work = partial(_answer, handle, unit)
+            work = partial(_execute_step, handle, unit)
             response = await (work() if key is None else idempotency.execute_once(unit.request, key, session, work))
         except FAILURES as failure:
             if session.info.get(HAS_COMMITTED):  # the handler has committed, and is not run again
@@ -141,7 +141,7 @@ async def _write_once(
         return unit.kept_open(route, response)
 
 
-async def _answer(handle: Handle, unit: "Unit") -> Response:
+async def _execute_step(handle: Handle, unit: "Unit") -> Response:
     return unit.finish(await handle(unit.request))
 
 

@@ -29,14 +29,14 @@ Handler = Callable[[Any, Any], Awaitable[Response | None]]
 def exception_handlers(lifespan: LifespanState) -> dict[Any, Handler]:
     """Return the handlers of a service by exception class. Handlers of the user take precedence."""
     return {
-        HTTPException: partial(answer_http_exception, lifespan),
-        RequestValidationError: answer_invalid,
-        **dict.fromkeys(FAILURES, partial(answer_database_error, lifespan)),
-        Exception: answer_unexpected,
+        HTTPException: partial(respond_to_http_exception, lifespan),
+        RequestValidationError: respond_to_invalid_request,
+        **dict.fromkeys(FAILURES, partial(respond_to_database_error, lifespan)),
+        Exception: respond_to_unexpected_exception,
     }
 
 
-async def answer_http_exception(
+async def respond_to_http_exception(
     lifespan: LifespanState, connection: HTTPConnection, failure: HTTPException
 ) -> Response | None:
     """Return the problem for an HTTPException, with other details than those of Starlette and FastAPI."""
@@ -47,32 +47,32 @@ async def answer_http_exception(
         )
     if failure.status_code == 404 and failure.detail == "Not Found":
         missing = Problem(404, "The resource does not exist.", kind="not-found", headers=failure.headers)
-        return await answer(connection, missing)
+        return await problem_response(connection, missing)
     if failure.status_code == 413 and failure.detail == "Content Too Large":  # FastAPI's, over `max_body_size`
-        return await answer(connection, too_large())
-    return await answer(connection, with_explanation(problem_from(failure), lifespan))
+        return await problem_response(connection, too_large())
+    return await problem_response(connection, with_explanation(problem_from(failure), lifespan))
 
 
-async def answer_invalid(request: Request, failure: RequestValidationError) -> Response:
+async def respond_to_invalid_request(request: Request, failure: RequestValidationError) -> Response:
     return render(request.scope, invalid(map(describe, failure.errors())))
 
 
-async def answer_database_error(
+async def respond_to_database_error(
     lifespan: LifespanState, connection: HTTPConnection, failure: Exception
 ) -> Response | None:
     """Return the response to a database error of a route without a unit of work, which would translate it."""
     problem = explained(failure)
     if not isinstance(problem, Problem):
         raise failure
-    return await answer(connection, with_explanation(problem, lifespan))
+    return await problem_response(connection, with_explanation(problem, lifespan))
 
 
-async def answer_unexpected(connection: HTTPConnection, _: Exception) -> Response | None:
+async def respond_to_unexpected_exception(connection: HTTPConnection, _: Exception) -> Response | None:
     """Return a 500 without internal details. The log has the traceback with the same request id."""
-    return await answer(connection, Problem(500, INTERNAL, kind="internal"))
+    return await problem_response(connection, Problem(500, INTERNAL, kind="internal"))
 
 
-async def answer(connection: HTTPConnection, problem: Problem) -> Response | None:
+async def problem_response(connection: HTTPConnection, problem: Problem) -> Response | None:
     """Render a problem as the response to a request or WebSocket.
 
     A WebSocket is refused with it, or closed if the server does not support that.

@@ -29,7 +29,7 @@ from kit import (
 from kit.database import migrations
 from kit.database.collations import ensure_folding
 from kit.http.principals import CURRENT_PRINCIPAL, UNRESTRICTED
-from kit.operations.idempotency import StoredAnswer
+from kit.operations.idempotency import StoredResponse
 from tests.clients import client_of as client_of
 from tests.engines import empty
 from tests.kit import accounts, bookshop
@@ -40,7 +40,7 @@ FAST_PATH = find_spec("kit.fast") is not None and os.environ.get("FAST_PATH", "t
 """Whether services take shortcuts by default."""
 KEY = b"0123456789abcdef0123456789abcdef"
 """The secret that signs the tokens and cursors of the tests."""
-TABLES = [*bookshop.TABLES, *accounts.TABLES, StoredAnswer.__table__]  # type: ignore[attr-defined]  # made by SQLModel
+TABLES = [*bookshop.TABLES, *accounts.TABLES, StoredResponse.__table__]  # type: ignore[attr-defined]  # made by SQLModel
 """All tables of the service, parents first."""
 PUBLIC = bookshop.PUBLIC | {
     "GET /",
@@ -103,7 +103,7 @@ async def create_tables(database: Database) -> None:
         await connection.run_sync(ensure_folding)
         for metadata, tables in (
             (bookshop.REGISTRY.metadata, [*bookshop.TABLES, *accounts.TABLES]),
-            (StoredAnswer.metadata, [StoredAnswer.__table__]),  # type: ignore[attr-defined]  # made by SQLModel
+            (StoredResponse.metadata, [StoredResponse.__table__]),  # type: ignore[attr-defined]  # made by SQLModel
         ):
             await connection.run_sync(metadata.create_all, tables=tables)
         await connection.run_sync(stamp)

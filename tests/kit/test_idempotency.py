@@ -17,7 +17,7 @@ from kit import Database, Id, Password, Problem, Service, Session, Who, allowing
 from kit.database.engines import Pool
 from kit.database.errors import OutOfRange, Unreachable
 from kit.operations import idempotency
-from kit.operations.idempotency import REPLAYED, StoredAnswer
+from kit.operations.idempotency import REPLAYED, StoredResponse
 from tests.engines import Client, on_postgresql
 from tests.kit.bookshop import Book, Shelf
 from tests.kit.probes import (
@@ -137,13 +137,13 @@ async def post(client: Client, path: str, key: str = "key-1", **arguments: Any) 
 async def stored_keys(database: Database) -> list[Any]:
     """Return the rows of all keys."""
     async with database.connect() as connection:
-        return list((await connection.execute(select(*StoredAnswer.__table__.columns))).all())  # type: ignore[attr-defined]  # made by SQLModel
+        return list((await connection.execute(select(*StoredResponse.__table__.columns))).all())  # type: ignore[attr-defined]  # made by SQLModel
 
 
 async def age(database: Database, by: timedelta) -> None:
     """Make all keys older."""
     async with database.writer.begin() as connection:
-        await connection.execute(update(StoredAnswer).values(created_at=now() - by))
+        await connection.execute(update(StoredResponse).values(created_at=now() - by))
 
 
 async def number_of(client: Client, path: str) -> int:
@@ -443,7 +443,7 @@ async def claimed_elsewhere(client: Client, database: Database) -> AsyncIterator
     """Claim key-1 for a book as another process would, without a COMMIT, during the block."""
     row = await only_claimed(client, database, "/books/", json=BOOK)
     async with database.writer.connect() as connection:
-        await connection.execute(insert(StoredAnswer).values(row))
+        await connection.execute(insert(StoredResponse).values(row))
         yield connection
         await connection.rollback()
 
@@ -474,7 +474,7 @@ async def test_another_process_may_claim_a_key_released_by_a_rollback(
     giving = asyncio.create_task(post(probed, "/probes/given-up"))
     await asyncio.wait_for(entered.wait(), TIMEOUT_SECONDS)
     async with database.writer.connect() as connection:
-        await connection.execute(insert(StoredAnswer).values(row))
+        await connection.execute(insert(StoredResponse).values(row))
         held.set()
         await until(lambda: blocked(database))
         await connection.commit()
@@ -547,9 +547,9 @@ async def test_a_key_expires_after_a_day(client: Client, database: Database) -> 
 
 async def store_expired(database: Database, number: int) -> None:
     long_ago = now() - 2 * DAY
-    rows = [StoredAnswer(id=bytes([place]), request=b"", created_at=long_ago).model_dump() for place in range(number)]
+    rows = [StoredResponse(id=bytes([place]), request=b"", created_at=long_ago).model_dump() for place in range(number)]
     async with database.writer.begin() as connection:
-        await connection.execute(insert(StoredAnswer), rows)
+        await connection.execute(insert(StoredResponse), rows)
 
 
 async def expired(database: Database) -> int:
@@ -577,7 +577,7 @@ async def test_a_replay_removes_nothing(client: Client, database: Database) -> N
 async def test_locked_expired_keys_are_skipped(client: Client, database: Database) -> None:
     await store_expired(database, 2)
     async with database.writer.connect() as other:
-        await other.execute(delete(StoredAnswer).where(col(StoredAnswer.id) == bytes([0])))
+        await other.execute(delete(StoredResponse).where(col(StoredResponse.id) == bytes([0])))
         answer = await asyncio.wait_for(post(client, "/books/", json=BOOK), TIMEOUT_SECONDS)
         assert answer.status_code == 201
         assert await expired(database) == 1

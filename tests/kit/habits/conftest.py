@@ -26,7 +26,7 @@ from kit import (
 )
 from kit.database.collations import ensure_folding
 from kit.fast import install
-from kit.operations.idempotency import StoredAnswer
+from kit.operations.idempotency import StoredResponse
 from tests.clients import client_of as client_of
 from tests.engines import empty, url_for
 from tests.kit.habits.items import REGISTRY, TABLES, HabitItem
@@ -65,7 +65,7 @@ async def habits_url(new_database: Any) -> str:
     async with database.writer.begin() as connection:
         await connection.run_sync(ensure_folding)
         await connection.run_sync(REGISTRY.metadata.create_all)
-        await connection.run_sync(lambda sync: StoredAnswer.metadata.tables["idempotency_key"].create(sync))
+        await connection.run_sync(lambda sync: StoredResponse.metadata.tables["idempotency_key"].create(sync))
     await database.dispose()
     return url
 
@@ -80,7 +80,7 @@ def way(request: pytest.FixtureRequest) -> str:
 async def database(habits_url: str) -> AsyncIterator[Database]:
     """Provide the database, without rows."""
     database = Database(url_for(habits_url))
-    await empty(database, [*TABLES, StoredAnswer.metadata.tables["idempotency_key"]])
+    await empty(database, [*TABLES, StoredResponse.metadata.tables["idempotency_key"]])
     yield database
     await database.dispose()
 

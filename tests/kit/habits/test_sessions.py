@@ -14,7 +14,7 @@ from sqlmodel import col, select
 
 from kit import Database, ReadSession, Session, now
 from kit.database.sessions import WriteSession
-from kit.operations.idempotency import StoredAnswer
+from kit.operations.idempotency import StoredResponse
 from tests.kit.habits.items import NO_BOX, HabitBox, HabitItem, HabitItemRead
 
 NAME: Any = HabitItem.name
@@ -244,7 +244,7 @@ async def test_a_key_whose_process_ended_after_a_commit_is_interrupted_later(
     await client.post("/a", headers=KEY)
     async with database.write() as session:
         then = now() - timedelta(seconds=age)
-        await session.exec(update(StoredAnswer).values(status=0, created_at=then))
+        await session.exec(update(StoredResponse).values(status=0, created_at=then))
         await session.commit()
     again = await client.post("/a", headers=KEY)
     assert (again.json() == "done") if kind is None else (again.json()["type"] == f"urn:problem:{kind}")
