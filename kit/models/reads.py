@@ -20,6 +20,7 @@ from pydantic_core import CoreSchema
 from sqlmodel import Field, SQLModel
 
 from kit.models.fields import show
+from kit.models.forms import FORMATS
 from kit.models.privacy import hidden_fields, private_fields
 
 log = logging.getLogger("kit")
@@ -97,7 +98,10 @@ class UUIDRead(Read):
     id: UUID = Field(description="Given by the service.")  # type: ignore[assignment]  # instead of the number
 
 
-RULES = frozenset({"pattern", "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
+RULES = frozenset({
+    "pattern", "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf",
+    *FORMATS.values(),
+})  # fmt: skip
 """Keywords of JSON Schema for what is refused in a body."""
 
 

@@ -37,8 +37,9 @@ from sqlalchemy.types import TypeEngine
 from sqlmodel import AutoString, Field, SQLModel
 from sqlmodel.sql.sqltypes import UTCDateTime
 
+from kit.models.bounds import digits_of
 from kit.models.columns import BIGINT, DecimalColumn, DurationColumn, JsonColumn, MemberColumn, TextColumn, text_type
-from kit.models.fields import Derived, annotated, digits_of, rules_of
+from kit.models.fields import Derived, annotated, rules_of
 from kit.models.forms import MAX_INTEGER, MIN_INTEGER
 from kit.models.kinds import Shape, option, shape_of_field
 from kit.models.texts import OF_ADDRESSES
@@ -202,6 +203,8 @@ def conditions_of(shape: Shape, column: Column[Any]) -> Iterator[ColumnElement[b
         yield from between(func.length(column), {"ge": bounds.get("min_length"), "le": bounds.get("max_length")})
     elif kind in ("integer", "number", "date", "time"):
         yield from between(column, bounds)
+        if kind == "integer" and "multiple_of" in bounds:
+            yield column % literal_column(quoted(bounds["multiple_of"])) == literal_column("0")
     elif kind == "decimal" and isinstance(column.type, DecimalColumn) and column.type.is_number:
         yield from between(column, {name: bound for name, bound in bounds.items() if bound == 0})
 

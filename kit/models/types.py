@@ -79,7 +79,11 @@ Reference = Annotated[int, pydantic.Field(ge=1, le=MAX_ID), Form("integer")]
 """The id of another thing, in a body."""
 Id = Annotated[int, PlainNumber()]
 """An id in a path."""
-Money = Annotated[Decimal, pydantic.Field(ge=0, max_digits=10, decimal_places=2), DecimalForm("decimal", 8, 2, True)]
+Money = Annotated[
+    Decimal,
+    pydantic.Field(ge=0, max_digits=10, decimal_places=2),
+    DecimalForm("decimal", whole=8, places=2, is_fixed=True),
+]
 """0 to 99,999,999.99, to the cent; a decimal string in answers, a string or a number in bodies."""
 
 
