@@ -22,6 +22,7 @@ from sqlmodel import Field, SQLModel
 from kit.models.fields import show
 from kit.models.forms import FORMATS
 from kit.models.privacy import hidden_fields, private_fields
+from kit.models.reserved import refuse_reserved
 
 log = logging.getLogger("kit")
 
@@ -54,6 +55,7 @@ class Read(SQLModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
+        refuse_reserved(cls, Read)
         show(cls)
 
     @classmethod

@@ -67,13 +67,8 @@ async def test_both_databases_accept_the_names(new_database: Any) -> None:
 @pytest.fixture
 def ferry() -> Iterator[Table]:
     """A table with CHECKs of all forms: of columns, as text, of several fields, of none."""
-    name, here, there, speed = (
-        Column("name", String),
-        Column("here", Integer),
-        Column("there", Integer),
-        Column("speed"),
-    )
-    speed.type = Integer()
+    name: Column[Any] = Column("name", String)
+    here, there, speed = [Column(each, Integer) for each in ("here", "there", "speed")]
     yield Table(
         "ferry", SQLModel.metadata, Column("id", Integer, primary_key=True), name, here, there, speed,
         CheckConstraint(and_(here.between(literal("3"), literal("50")), here != literal("7")), name="here"),
