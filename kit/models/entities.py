@@ -36,9 +36,6 @@ from kit.models.types import new_uuid
 
 SQLModel.metadata.naming_convention = NAMES
 
-VIEW: dict[str, Any] = {"lazy": "raise", "viewonly": True}
-"""Options of a read-only relationship, which a query loads explicitly; the foreign key is written instead."""
-
 
 def sorted_by(*fields: str) -> list[Index]:
     """Return an index on each field, for filters and sorts; the id as second column makes the order of pages total."""

@@ -4,18 +4,17 @@ Their tables have a registry of their own, so that no migration creates them.
 """
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends
 from sqlalchemy import MetaData
-from sqlalchemy.orm import registry, relationship
+from sqlalchemy.orm import registry
 from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, UniqueConstraint, select
 
 from kit import (
     BIGINT,
     PRIVATE,
-    VIEW,
     Absent,
     Batch,
     Body,
@@ -88,9 +87,7 @@ class Shelf(ShelfBase, LibraryEntity, table=True):
         *sorted_by("room", "created_at"),
         {"sqlite_autoincrement": True},
     )
-    books: list[Any] = Relationship(
-        sa_relationship=relationship("Book", back_populates="shelf", order_by="Book.id", **VIEW)
-    )
+    books: list["Book"] = Relationship(back_populates="shelf", sa_relationship_kwargs={"order_by": "Book.id"})
 
 
 class ShelfCreate(ShelfBase, Body):
@@ -181,7 +178,7 @@ class Book(BookBase, LibraryEntity, table=True):
         *sorted_by("title", "author", "year", "copies", "shelf_id", "created_at"),
         {"sqlite_autoincrement": True},
     )
-    shelf: Shelf | None = Relationship(back_populates="books", sa_relationship_kwargs=VIEW)
+    shelf: Shelf | None = Relationship(back_populates="books")
 
 
 class BookCreate(BookBase, Body):
@@ -346,7 +343,7 @@ class Note(NoteBase, LibraryEntity, table=True):
         *sorted_by("text", "fine", "owner_id", "created_at"),
         {"sqlite_autoincrement": True},
     )
-    owner: Member = Relationship(sa_relationship_kwargs=VIEW)
+    owner: Member = Relationship()
 
 
 class NoteCreate(NoteBase, Body):
@@ -431,7 +428,7 @@ class Journal(JournalBase, Deletable, LibraryUUIDEntity, table=True):
         CheckConstraint("length(title) BETWEEN 1 AND 200", name="title"),
         *sorted_by("title", "shelf_id", "created_at", "deleted_at"),
     )
-    shelf: Shelf | None = Relationship(sa_relationship_kwargs=VIEW)
+    shelf: Shelf | None = Relationship()
 
 
 class JournalCreate(JournalBase, Body):
