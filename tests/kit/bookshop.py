@@ -88,6 +88,7 @@ class Shelf(ShelfBase, LibraryEntity, table=True):
         {"sqlite_autoincrement": True},
     )
     books: list["Book"] = Relationship(back_populates="shelf", sa_relationship_kwargs={"order_by": "Book.id"})
+    journals: list["Journal"] = Relationship(back_populates="shelf")
 
 
 class ShelfCreate(ShelfBase, Body):
@@ -108,7 +109,7 @@ class ShelfQuery(ListQuery):
     filters = ("name", "room", "created_at")
     sorts = ("name", "room", "created_at")
     search = ("name", "room")
-    includes = {"books": "BookRead"}  # noqa: RUF012  what a query variant declares is never changed
+    includes = {"books": "BookRead", "journals": "JournalRead"}  # noqa: RUF012  what a query variant declares is never changed
 
 
 shelves = APIRouter(prefix="/shelves", tags=["shelves"], route_class=allowing(read=Who.MEMBERS))
@@ -428,7 +429,7 @@ class Journal(JournalBase, Deletable, LibraryUUIDEntity, table=True):
         CheckConstraint("length(title) BETWEEN 1 AND 200", name="title"),
         *sorted_by("title", "shelf_id", "created_at", "deleted_at"),
     )
-    shelf: Shelf | None = Relationship()
+    shelf: Shelf | None = Relationship(back_populates="journals")
 
 
 class JournalCreate(JournalBase, Body):
