@@ -46,9 +46,11 @@ class Project:
             file.write_text(file.read_text().replace(old, new))
 
     def make(self, target: str, *variables: str) -> subprocess.CompletedProcess[str]:
+        return self.run("make", target, f"BIN={BIN}", "--assume-old=.venv/dev", "--assume-old=.venv/run", *variables)
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
         environment = {"PATH": os.environ["PATH"], "DATABASE_URL": plain(self.url)}
-        arguments = ["make", target, f"BIN={BIN}", "--assume-old=.venv/dev", "--assume-old=.venv/run", *variables]
-        return subprocess.run(arguments, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+        return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
 
     def files(self) -> dict[str, str]:
         """The migrations that were written, by the ends of their names."""
@@ -57,7 +59,7 @@ class Project:
 
     async def value(self, sql: str) -> Any:
         database = Database(self.url)
-        async with database.connect() as connection:
+        async with database.writer.begin() as connection:
             value = await connection.scalar(text(sql))
         await database.dispose()
         return value
