@@ -10,7 +10,7 @@ from kit.database.databases import Database
 from kit.database.retry import READ_SECONDS, WRITE_SECONDS, retried
 from kit.http.principals import CURRENT_PRINCIPAL, SUPERUSER, UNRESTRICTED, Principal
 from kit.http.problems import Problem, conflict, found, taken
-from kit.models.entities import VIEW, Body, Changes, Entity, Stamped, UUIDEntity, now, sorted_by
+from kit.models.entities import Body, Changes, Entity, Stamped, UUIDEntity, now, sorted_by
 from kit.models.privacy import PRIVATE
 from kit.models.reads import Read, UUIDRead
 from kit.models.types import (
@@ -62,7 +62,6 @@ __all__ = [
     "READ_SECONDS",
     "SUPERUSER",
     "UNRESTRICTED",
-    "VIEW",
     "WRITE_SECONDS",
     "Absent",
     "Authenticator",

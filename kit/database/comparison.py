@@ -1,9 +1,9 @@
 """Comparison of the database with the models: a plugin for differences that Alembic's autogenerate does not find.
 
 Alembic finds added and removed tables, columns, constraints and indexes. This adds CHECKs, changed conditions and
-expressions of indexes, the labels of enums, and the triggers and functions that `create_all` would create, for which
-the models have listeners: `event.listen(Hero.__table__, "after_create", DDL("CREATE TRIGGER …"))`. A trigger that no
-model knows is ignored: a migration may have created it.
+expressions of indexes, and the triggers and functions that `create_all` would create, for which the models have
+listeners: `event.listen(Hero.__table__, "after_create", DDL("CREATE TRIGGER …"))`. A trigger that no model knows is
+ignored: a migration may have created it.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
 from alembic.runtime.plugins import Plugin
 from alembic.util import DispatchPriority, PriorityDispatchResult
-from sqlalchemy import CheckConstraint, Connection, Dialect, Index, Table, text
+from sqlalchemy import CheckConstraint, Dialect, Index, Table, text
 from sqlalchemy.sql.elements import TextClause, conv
 from sqlalchemy.types import SchemaType
 
@@ -179,47 +179,12 @@ def compare_code(context: AutogenContext, found: ops.UpgradeOps, _: Any) -> Prio
     return DONE
 
 
-COLUMNS = """
-SELECT quote_ident(relname), quote_ident(attname), pg_get_expr(adbin, adrelid)
-FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid JOIN pg_type ON pg_type.oid = atttypid
-LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
-WHERE typname = :type AND relnamespace = to_regnamespace(current_schema()) AND relkind = 'r' AND NOT attisdropped
-ORDER BY 1, 2
-"""
-
-
-def compare_enums(context: AutogenContext, found: ops.UpgradeOps, _: Any) -> PriorityDispatchResult:
-    """Find enums of PostgreSQL with other labels. They come first: a column or CHECK of the migration may need them."""
-    there, here = definitions(context)
-    assert context.connection is not None
-    for name in sorted(there.labels.keys() & here.labels.keys()):
-        old, new = there.labels[name], here.labels[name]
-        if old != new:
-            statements = [replace_labels(context.connection, name, labels) for labels in (new, old)]
-            found.ops.insert(0, StatementsOp("postgresql", *statements))
-    return DONE
-
-
-def replace_labels(connection: Connection, name: str, labels: list[str]) -> list[str]:
-    """Return statements that replace the labels of an enum. `ADD VALUE` would not do: its transaction cannot use it."""
-    columns = list(connection.execute(text(COLUMNS), {"type": name}))
-    values = ", ".join("'" + label.replace("'", "''") + "'" for label in labels)
-    statements = [f'ALTER TYPE "{name}" RENAME TO "{name}_old"', f'CREATE TYPE "{name}" AS ENUM ({values})']
-    for table, column, default in columns:
-        alter = f"ALTER TABLE {table} ALTER COLUMN {column}"
-        statements += [f"{alter} DROP DEFAULT"] if default else []
-        statements += [f'{alter} TYPE "{name}" USING {column}::text::"{name}"']
-        statements += [f"{alter} SET DEFAULT {default}"] if default else []
-    return [*statements, f'DROP TYPE "{name}_old"']
-
-
 def setup(plugin: Plugin) -> None:
     last = DispatchPriority.LAST
     plugin.add_autogenerate_comparator(compare_checks, "table", "kit.checks", priority=last)
     plugin.add_autogenerate_comparator(compare_indexes, "table", "kit.indexes", priority=last)
     plugin.add_autogenerate_comparator(compare_code, "schema", "kit.code", priority=last)
     plugin.add_autogenerate_comparator(compare_numbering, "schema", "kit.numbering", priority=last)
-    plugin.add_autogenerate_comparator(compare_enums, "schema", "kit.enums", priority=last)
 
 
 setup(Plugin(NAME))

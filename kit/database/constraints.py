@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ForeignKey, Table
+from sqlalchemy import CheckConstraint, ForeignKey, Table
 
 from kit.auth.privacy import private_columns
 from kit.http.principals import CURRENT_PRINCIPAL
@@ -26,15 +26,40 @@ def fields_of(failure: Exception) -> Sequence[str]:
     tables = sorted(known_tables(), key=len, reverse=True)
     table = next((table for table in tables if name and f"{name[3:]}_".startswith(f"{table}_")), None)
     if name and table:
-        return fields_named(known_tables()[table], name)
-    return [getattr(details, "column_name", None) or foreign_keys_of(statement_of(failure)) or "A value"]
+        return fields_named(known_tables()[table], name) or [UNKNOWN]
+    column = getattr(details, "column_name", None) or foreign_keys_of(statement_of(failure))
+    return [column] if column else unnamed(failure, name or str(driver)) or [UNKNOWN]
+
+
+UNKNOWN = "A value"
+"""The name of a field that neither the error nor the constraint tells."""
 
 
 def fields_named(table: Table, name: str) -> Sequence[str]:
     """Return the columns of a constraint or index with this name; the field in its name if it has no columns."""
     things: list[Any] = [*table.indexes, *table.constraints]
-    columns = next((list(thing.columns) for thing in things if thing.name == name), [])
-    return [str(column.name) for column in columns] or [name[3:].removeprefix(f"{table.name}_")]
+    thing = next((thing for thing in things if thing.name == name), None)
+    columns = [] if thing is None else [column for column in thing.columns if column.table is table]
+    field = name[3:].removeprefix(f"{table.name}_")
+    if not columns and field not in table.columns:
+        return mentioned(table, " ".join(map(str, expressions_of(thing))))
+    return [str(column.name) for column in columns] or [field]
+
+
+def expressions_of(thing: Any) -> Sequence[Any]:
+    """Return the condition of a CHECK, or the expressions of an index."""
+    return [thing.sqltext] if isinstance(thing, CheckConstraint) else getattr(thing, "expressions", ())
+
+
+def unnamed(failure: Exception, text: str) -> Sequence[str]:
+    """Return the fields of a constraint that no model knows: those in the text that the database says of it."""
+    table = table_of(statement_of(failure))
+    return [] if table is None else mentioned(table, re.sub(rf"^{table.name}_|_check$", "", text))
+
+
+def mentioned(table: Table, text: str) -> list[str]:
+    """Return the columns of a table that a text mentions, in its order."""
+    return [word for word in dict.fromkeys(re.findall(r"\w+", text)) if word in table.columns]
 
 
 def sqlite_columns(message: str) -> Sequence[str]:

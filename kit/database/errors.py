@@ -9,8 +9,8 @@ from sqlalchemy.exc import DBAPIError, EmulatedDBAPIException
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import StaleDataError
 
-from kit.database.constraints import field_of, referrers_of, statement_of, taken_fields
-from kit.http.problems import Problem, conflict, error, invalid, taken, unavailable
+from kit.database.constraints import field_of, fields_of, referrers_of, statement_of, taken_fields
+from kit.http.problems import Problem, conflict, error, invalid, pointer_to, taken, unavailable
 
 log = logging.getLogger("kit")
 ASYNCPG_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -163,15 +163,17 @@ def unready(detail: str, **extra: Any) -> Problem:
 def refused_value(failure: Exception, *, is_unbounded: bool) -> Problem:
     if is_unbounded:
         log.warning("The database refused a value, so a bound is missing: %s (%s)", field_of(failure), code_of(failure))
-    return invalid([error("body", f"#/{field_of(failure)}", "The database refuses this value.", "constraint")])
+    pointers = [pointer_to(field) for field in fields_of(failure)]
+    return invalid(error("body", pointer, "The database refuses this value.", "constraint") for pointer in pointers)
 
 
 def broken_reference(failure: Exception) -> Problem:
     if statement_of(failure).startswith("DELETE"):
-        fields = referrers_of(failure)
-        return Problem(409, f"Other rows refer to it{f' by {fields}' if fields else ''}.", kind="in-use")
-    field = field_of(failure)
-    return conflict(field, f"{field} refers to something that does not exist.", "missing-reference")
+        by = referrers_of(failure)
+        return Problem(409, f"Other rows refer to it{f' by {by}' if by else ''}.", kind="in-use")
+    fields = fields_of(failure)
+    verb = "refers" if len(fields) == 1 else "refer"
+    return conflict(fields, f"{' and '.join(fields)} {verb} to something that does not exist.", "missing-reference")
 
 
 def explained(failure: Exception, *, committing: bool = False) -> Exception:

@@ -1,4 +1,4 @@
-"""Operations of migrations beyond those of Alembic: comments, UPDATEs of new columns, and the types of enums."""
+"""Operations of migrations beyond those of Alembic: comments, and UPDATEs of new columns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,6 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.autogenerate.render import _repr_type
 from alembic.operations import ops
 from sqlalchemy import Dialect
-from sqlalchemy import Enum as EnumType
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -39,23 +38,6 @@ class FillOp(ops.MigrateOperation):
 
     def to_diff_tuple(self) -> tuple[str, str, str]:
         return ("fill", self.table, self.column)
-
-
-@dataclass
-class EnumOp(ops.MigrateOperation):
-    """CREATE TYPE or DROP TYPE of an enum. PostgreSQL stores the type apart from the tables that use it."""
-
-    type: EnumType
-    is_created: bool
-
-    def to_diff_tuple(self) -> tuple[str, str]:
-        return ("enum", str(self.type.name))
-
-
-@renderers.dispatch_for(EnumOp)
-def render_enum(context: AutogenContext, op: EnumOp) -> str:
-    action = "create" if op.is_created else "drop"
-    return f"{_repr_type(op.type, context)}.{action}(op.get_bind(), checkfirst=True)"
 
 
 @renderers.dispatch_for(CommentOp)

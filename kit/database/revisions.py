@@ -23,7 +23,7 @@ from kit.database.definitions import Definitions
 from kit.database.portability import make_portable
 from kit.database.renames import Rename
 from kit.database.revision_comments import counted, hints, losses
-from kit.database.revision_operations import CommentOp, EnumOp, FillOp
+from kit.database.revision_operations import CommentOp, FillOp
 
 
 def complete(
@@ -42,33 +42,13 @@ def complete(
     assert connection is not None
     assert up is not None
     assert down is not None
-    enums = list(new_enums(up))
     up.ops[:] = [new for old in up.ops for new in completed(connection, metadata, old)]
     for op in down.ops:
         make_portable(op, former or Definitions())
     down.ops[:] = [new for old in down.ops for new in nullable_downgrade(old)]
-    up.ops[:0] = [EnumOp(enum, is_created=True) for enum in enums]
-    down.ops += [EnumOp(enum, is_created=False) for enum in enums if is_of_one_column(enum, metadata)]
     for rename in renames:
         up.ops.insert(0, rename.operation())
         down.ops.append(rename.reverse().operation())
-
-
-def new_enums(up: ops.UpgradeOps) -> Iterator[EnumType]:
-    """Yield the enums of columns that are added to a table. A new table creates the types of its enums itself."""
-    parts = [part for op in up.ops if isinstance(op, ops.ModifyTableOps) for part in op.ops]
-    for part in parts:
-        if (
-            isinstance(part, ops.AddColumnOp)
-            and isinstance(part.column.type, EnumType)
-            and part.column.type.native_enum
-        ):
-            yield part.column.type
-
-
-def is_of_one_column(enum: EnumType, metadata: MetaData) -> bool:
-    types = [column.type for model in metadata.tables.values() for column in model.columns]
-    return [getattr(type_, "name", None) for type_ in types].count(enum.name) == 1
 
 
 def completed(connection: Connection, metadata: MetaData, op: ops.MigrateOperation) -> Iterator[ops.MigrateOperation]:

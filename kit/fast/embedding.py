@@ -16,6 +16,7 @@ from sqlalchemy.orm import RelationshipProperty
 
 from kit.fast.mappings import mapping_of
 from kit.fast.selects import fetch
+from kit.models.deletion import visible
 from kit.models.entities import Entity
 from kit.models.reads import Read
 from kit.query.embedding import ListRelation, list_relation, next_name
@@ -106,7 +107,8 @@ def _select(relation: Relation, keys: Sequence[Any], limit: int | None) -> Selec
 
 
 def _columns(relation: Relation) -> Select[Any]:
-    return select(*(getattr(relation.target, name) for name in (relation.there, *relation.names)))
+    columns = [getattr(relation.target, name) for name in (relation.there, *relation.names)]
+    return select(*columns).where(*visible(relation.target))
 
 
 def _limited(relation: Relation, key: Any, limit: int) -> Select[Any]:

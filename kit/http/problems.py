@@ -70,8 +70,12 @@ def found(thing: T | None) -> T:
 def conflict(fields: str | Sequence[str], detail: str, kind: str) -> Problem:
     """Return a 409 that names a field, or several, in its sentence and by a pointer to each."""
     named = [fields] if isinstance(fields, str) else fields
-    pointers = [f"#/{name}" if name.isidentifier() else "#" for name in named]  # it may be known as one of several
-    return Problem(409, detail, kind=kind, errors=[error("body", pointer, detail, kind) for pointer in pointers])
+    return Problem(409, detail, kind=kind, errors=[error("body", pointer_to(name), detail, kind) for name in named])
+
+
+def pointer_to(field: str) -> str:
+    """Return the pointer to a field of the body; to the body itself if the field is only known as one of several."""
+    return f"#/{field}" if field.isidentifier() else "#"
 
 
 def taken(*fields: str) -> Problem:

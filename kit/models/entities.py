@@ -30,13 +30,11 @@ from kit.models.fields import make_strict
 from kit.models.naming import NAMES
 from kit.models.privacy import hidden_fields
 from kit.models.relationships import complete, leave_children_to_the_database
+from kit.models.reserved import METHODS_OF_DICTIONARIES, Values, refuse_read_only, refuse_redefined, refuse_reserved
 from kit.models.tables import complete_table, type_columns
 from kit.models.types import new_uuid
 
 SQLModel.metadata.naming_convention = NAMES
-
-VIEW: dict[str, Any] = {"lazy": "raise", "viewonly": True}
-"""Options of a read-only relationship, which a query loads explicitly; the foreign key is written instead."""
 
 
 def sorted_by(*fields: str) -> list[Index]:
@@ -72,7 +70,10 @@ class Entity(Stamped):
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
         super().__pydantic_init_subclass__(**options)
-        complete(vars(cls).get("__sqlmodel_relationships__", {}))
+        relationships = vars(cls).get("__sqlmodel_relationships__", {})
+        refuse_reserved(cls, Entity, relationships)
+        refuse_redefined(cls, Stamped)
+        complete(relationships)
         make_strict(cls)
         type_columns(cls)
 
@@ -82,6 +83,9 @@ class Entity(Stamped):
         make = ROW_OF_BODY.get()
         row = None if make is None or options else make(cls, obj)
         if row is None:
+            related = cls.__sqlmodel_relationships__
+            if isinstance(obj, dict) and not METHODS_OF_DICTIONARIES.isdisjoint(related):
+                obj = Values({**obj, **(options.pop("update", None) or {})}, related)
             row = super().model_validate(obj, **options)
             row.set_related(obj)
         return row
@@ -168,6 +172,8 @@ class Body(SQLModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
+        refuse_reserved(cls, Body)
+        refuse_read_only(cls, cls.read_only)
         make_strict(cls)
 
     @model_validator(mode="before")

@@ -9,23 +9,16 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from annotated_types import BaseMetadata, Ge, GroupedMetadata, Le, MaxLen
+from annotated_types import BaseMetadata, GroupedMetadata
 from pydantic import BaseModel, GetCoreSchemaHandler, create_model
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
-from sqlalchemy import BigInteger, Integer
 
+from kit.models.bound_checks import refuse_unsuitable
+from kit.models.bounds import combined, digits_of, missing_bounds, patterns_to_check, without_bounds
 from kit.models.forms import WRITTEN, DecimalForm, Form, ResponseForm
-from kit.models.json_values import MAX_INTEGER, MIN_INTEGER
 from kit.models.kinds import CONTAINERS, UNIONS, Shape, kind_of, option, shape_of
 
-MAX_TEXT = 10_000
-"""The maximum length of a text field without `max_length`."""
-MAX_INDEXED_TEXT = 500
-"""The same for an indexed field: an index entry of PostgreSQL has at most 2704 bytes."""
-MAX_EMAIL, MAX_URL, MAX_BYTES = 254, 2083, 65_536
-MAX_WHOLE = MAX_PLACES = 30
-"""The maximum number of digits before and after the point, of a decimal field without such bounds."""
 RESPONSE_FORMS = frozenset({*WRITTEN, "time"})
 """The kinds that a response serializes differently from pydantic."""
 KIT_TYPES = "kit.models.types"
@@ -78,7 +71,7 @@ def use_response_forms(model: type[BaseModel]) -> None:
 
 
 def replace_types(model: type[BaseModel], leaf: Leaf) -> None:
-    """Replace the type of each field, and rebuild the class if one has changed."""
+    refuse_unsuitable(model)
     is_changed = False
     for field in model.model_fields.values():
         run, rest = split(field.metadata)
@@ -158,7 +151,7 @@ def rewritten(annotation: Any, outer: Sequence[Any], leaf: Any, *, is_whole: boo
         return Union[tuple(inner)], outer  # noqa: UP007
     if origin in CONTAINERS:
         inner = [inside(part, leaf) for part in arguments]
-        return origin[tuple(inner)], outer
+        return origin[tuple(inner)], [*without_bounds(outer), *combined(shape_of(annotation, outer))]
     if not isinstance(annotation, type) and origin is None and kind_of(annotation) is None:
         return annotation, outer
     return leaf(annotation, outer, is_whole), ()
@@ -176,72 +169,32 @@ def annotated(plain: Any, metadata: Sequence[Any]) -> Any:
 
 
 def strict_type(plain: Any, metadata: Sequence[Any], field: FieldInfo | None) -> Any:
-    """Return a type with its JSON form, and with the bounds that its column needs."""
+    """Return the type with its bounds combined, the missing ones added, and its form."""
     shape = shape_of(plain, metadata)
-    form = next((part for part in metadata if isinstance(part, FORMS)), None) or form_of(shape)
-    if form is None:
+    given = next((part for part in metadata if isinstance(part, FORMS)), None)
+    if shape.kind is None and given is None:
         return annotated(plain, metadata)
-    others = [part for part in metadata if not isinstance(part, FORMS)]
+    others = list(without_bounds(part for part in metadata if not isinstance(part, FORMS)))
     functions = [part for part in others if hasattr(part, "func")]
-    bounds = [part for part in others if not hasattr(part, "func")]
-    return annotated(plain, [*bounds, *missing_bounds(shape, field), form, *functions])
+    options = [part for part in others if not hasattr(part, "func")]
+    first, more = patterns_to_check(shape)
+    form = form_of(shape, given, more)
+    bounds = [*combined(shape, first), *missing_bounds(shape, field), *([] if form is None else [form])]
+    return annotated(plain, [*options, *bounds, *functions])
 
 
-def form_of(shape: Shape) -> Any:
-    """Return the form of a type; None if it is strict already, or unknown."""
+def form_of(shape: Shape, given: Any, patterns: tuple[Any, ...]) -> Any:
+    """Return the form of a type, of which `given` is an earlier one; None if it is strict already."""
     kind, plain = shape.kind, shape.plain
     if kind == "decimal":
-        return DecimalForm("decimal", *digits_of(shape))
+        return DecimalForm("decimal", (), *digits_of(shape))
+    if kind in ("text", "email"):
+        return Form(getattr(given, "name", kind), patterns)
     if kind != "json":
-        return None if kind is None else Form(kind)
+        return given or Form(str(kind))
     if not isinstance(plain, type) or not issubclass(plain, BaseModel):
-        return Form("json")
-    return None if _strict_models.intersection(plain.__mro__) else StrictModel(plain)
-
-
-def digits_of(shape: Shape) -> tuple[int, int, bool]:
-    """Return a decimal's maximum digits before and after the point, and whether all decimal places are written."""
-    digits, places = shape.bounds.get("max_digits"), shape.bounds.get("decimal_places")
-    if places is None:
-        return digits or MAX_WHOLE, digits or MAX_PLACES, False
-    return MAX_WHOLE if digits is None else max(digits - places, 0), places, True
-
-
-def missing_bounds(shape: Shape, field: FieldInfo | None) -> list[Any]:
-    """Return the bounds that the column needs and the field does not have."""
-    given = shape.bounds
-    if shape.kind == "integer":
-        lowest, highest = range_of_integers(field)
-        low = [] if {"ge", "gt"} & given.keys() else [Ge(lowest)]
-        return low if {"le", "lt"} & given.keys() else [*low, Le(highest)]
-    if field is None or "max_length" in given:
-        return []
-    longest = {"text": MAX_TEXT, "email": MAX_EMAIL, "url": MAX_URL, "bytes": MAX_BYTES}.get(shape.kind or "")
-    if shape.kind == "text":
-        is_indexed = any(option(field, name) is True for name in ("index", "unique", "primary_key"))
-        longest = length_of(stored_type(field)) or (MAX_INDEXED_TEXT if is_indexed else MAX_TEXT)
-    return [] if longest is None else [MaxLen(longest)]
-
-
-def range_of_integers(field: FieldInfo | None) -> tuple[int, int]:
-    """Return the lowest and highest integer of the column; of a foreign key the lowest is 1."""
-    if field is None:
-        return MIN_INTEGER, MAX_INTEGER
-    stored = stored_type(field)
-    is_small = isinstance(stored, Integer) and not isinstance(stored, BigInteger)
-    highest = 2**31 - 1 if is_small else MAX_INTEGER
-    return (1 if option(field, "foreign_key") else -highest - 1), highest
-
-
-def stored_type(field: FieldInfo) -> Any:
-    """Return the column type that the resource sets with `sa_type` or `sa_column`; None if it sets none."""
-    chosen = option(field, "sa_type") or getattr(option(field, "sa_column"), "type", None)
-    return chosen() if isinstance(chosen, type) else chosen
-
-
-def length_of(stored: Any) -> int | None:
-    length: int | None = getattr(stored, "length", None)
-    return length
+        return given or Form("json")
+    return given or (None if _strict_models.intersection(plain.__mro__) else StrictModel(plain))
 
 
 def response_type(plain: Any, metadata: Sequence[Any], _: FieldInfo | None) -> Any:

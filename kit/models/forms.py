@@ -6,7 +6,7 @@ validated in pydantic-core, without calls of Python, wherever possible.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -31,11 +31,14 @@ from kit.models.json_values import (
     as_duration,
     decoded,
     in_utc,
+    limit_text,
     plain_zero,
     storable_duration,
     storable_json,
 )
 
+UNBOUNDED_DIGITS = 30
+"""The maximum number of digits before and after the point, of a decimal field without such bounds."""
 STEP = "kit_type"
 """The key in the metadata of a chain schema: the index of the step that validates the type itself."""
 ANY_INTEGER = core_schema.int_schema(strict=True)
@@ -118,14 +121,32 @@ DESCRIBED: dict[str, dict[str, Any]] = {
 """Additions to pydantic's JSON Schema. The formats `time` and `duration` of JSON Schema are defined differently."""
 
 
-def described(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+FORMATS = {
+    "ge": "formatMinimum", "gt": "formatExclusiveMinimum", "le": "formatMaximum", "lt": "formatExclusiveMaximum",
+}  # fmt: skip
+"""Keywords for the bounds of dates and times, as ajv-formats knows them: JSON Schema itself has none."""
+
+
+def described(name: str, schema: dict[str, Any], patterns: Iterable[Any] = ()) -> dict[str, Any]:
+    """Return pydantic's JSON Schema of a type with what its form and its other patterns demand."""
     schema = dict(schema)
     if name in ("time", "duration", "bytes"):
         schema.pop("format", None)
     if name == "bytes":
         lengths = {key: schema[key] for key in ("minLength", "maxLength") if key in schema}
         schema |= {key: (length + 2) // 3 * 4 for key, length in lengths.items()}
-    return DESCRIBED.get(name, {}) | schema
+    texts = [getattr(pattern, "pattern", pattern) for pattern in patterns]
+    if name == "name" and "pattern" in schema:
+        texts.append(DESCRIBED[name]["pattern"])
+    every = {"allOf": [{"pattern": text} for text in texts]} if texts else {}
+    return DESCRIBED.get(name, {}) | schema | every
+
+
+def limits(inner: Any) -> dict[str, str]:
+    """Return the bounds of a date or time as keywords of JSON Schema."""
+    if inner["type"] not in ("date", "datetime", "time", "timedelta"):
+        return {}
+    return {keyword: limit_text(inner[name]) for name, keyword in FORMATS.items() if inner.get(name) is not None}
 
 
 def chain(steps: list[CoreSchema], of_type: int, serialization: Any) -> CoreSchema:
@@ -135,8 +156,8 @@ def chain(steps: list[CoreSchema], of_type: int, serialization: Any) -> CoreSche
 
 def type_in(schema: Any) -> Any:
     """Return the type's step in a chain, as a chain: the JSON Schema handler needs the type without its metadata."""
-    while STEP not in schema.get("metadata", ()):  # wrapped in a validator of the resource
-        schema = schema["schema"]
+    while STEP not in schema.get("metadata", ()):  # wrapped in a validator of the resource, or followed by a pattern
+        schema = schema["schema"] if "schema" in schema else schema["steps"][0]
     return core_schema.chain_schema([schema["steps"][schema["metadata"][STEP]]])
 
 
@@ -150,10 +171,13 @@ class Form:
     """Annotates a type with its JSON form: that of its kind, or "name" for text that is not blank."""
 
     name: str
+    patterns: tuple[Any, ...] = ()
+    """Patterns that a text has to match beside the first one, which the type itself checks."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         inner = handler(source)
-        steps = [*self.accepted(source), inner, *self.checks()]
+        others = [core_schema.str_schema(pattern=pattern) for pattern in self.patterns]
+        steps = [*self.accepted(source), inner, *others, *self.checks()]
         return chain(steps, steps.index(inner), serialization_of(self.name) or inner.get("serialization"))
 
     def accepted(self, source: Any) -> Sequence[CoreSchema]:
@@ -168,16 +192,17 @@ class Form:
         return [] if check is None else [core_schema.no_info_plain_validator_function(check)]
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return described(self.name, handler(type_in(schema)))
+        inner = type_in(schema)
+        return described(self.name, handler(inner), self.patterns) | limits(inner["steps"][0])
 
 
 @dataclass(frozen=True)
 class DecimalForm(Form):
     """The form of decimals with a maximum number of digits before and after the decimal point."""
 
-    whole: int
-    places: int
-    is_fixed: bool
+    whole: int = UNBOUNDED_DIGITS
+    places: int = UNBOUNDED_DIGITS
+    is_fixed: bool = False
     """Whether values keep trailing zeros, as in `9.90`."""
 
     def checks(self) -> Sequence[CoreSchema]:

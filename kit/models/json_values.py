@@ -107,3 +107,12 @@ def as_decimal(number: Decimal) -> str:
 def plain_zero(number: float) -> float:
     """Convert -0.0 to 0.0, because SQLite would not store the sign."""
     return number + 0.0
+
+
+def limit_text(limit: Any) -> str:
+    """Return a date, a time or a duration as it is written in JSON."""
+    if isinstance(limit, timedelta):
+        return as_duration(limit)
+    if isinstance(limit, datetime):
+        return limit.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return str(limit.isoformat())

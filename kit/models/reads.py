@@ -20,7 +20,9 @@ from pydantic_core import CoreSchema
 from sqlmodel import Field, SQLModel
 
 from kit.models.fields import use_response_forms
+from kit.models.forms import FORMATS
 from kit.models.privacy import hidden_fields, private_fields
+from kit.models.reserved import refuse_reserved
 
 log = logging.getLogger("kit")
 
@@ -52,6 +54,7 @@ class Read(SQLModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
+        refuse_reserved(cls, Read)
         use_response_forms(cls)
 
     @classmethod
@@ -96,7 +99,10 @@ class UUIDRead(Read):
     id: UUID = Field(description="Given by the service.")  # type: ignore[assignment]  # instead of the number
 
 
-RULES = frozenset({"pattern", "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
+RULES = frozenset({
+    "pattern", "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf",
+    *FORMATS.values(),
+})  # fmt: skip
 """Keywords of JSON Schema that restrict the values of a body."""
 
 

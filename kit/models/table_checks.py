@@ -33,6 +33,8 @@ def conditions_of(shape: Shape, column: Column[Any]) -> Iterator[ColumnElement[b
         yield from between(func.length(column), {"ge": bounds.get("min_length"), "le": bounds.get("max_length")})
     elif kind in ("integer", "number", "date", "time"):
         yield from between(column, bounds)
+        if kind == "integer" and "multiple_of" in bounds:
+            yield column % literal_column(quoted(bounds["multiple_of"])) == literal_column("0")
     elif kind == "decimal" and isinstance(column.type, DecimalColumn) and column.type.is_number:
         yield from between(column, {name: bound for name, bound in bounds.items() if bound == 0})
 

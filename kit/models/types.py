@@ -79,7 +79,11 @@ Reference = Annotated[int, pydantic.Field(ge=1, le=MAX_ID), Form("integer")]
 """The integer id of another row, in a body: 1 to `MAX_ID`."""
 Id = Annotated[int, PlainNumber()]
 """An integer id in a path: 1 to `MAX_ID`."""
-Money = Annotated[Decimal, pydantic.Field(ge=0, max_digits=10, decimal_places=2), DecimalForm("decimal", 8, 2, True)]
+Money = Annotated[
+    Decimal,
+    pydantic.Field(ge=0, max_digits=10, decimal_places=2),
+    DecimalForm("decimal", whole=8, places=2, is_fixed=True),
+]
 """An amount from 0 to 99,999,999.99 with two decimal places: a string in responses, a string or number in bodies."""
 
 

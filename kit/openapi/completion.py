@@ -8,7 +8,7 @@ from fastapi.openapi import utils
 from pydantic import TypeAdapter
 
 from kit.openapi.enumerations import name_enumerations
-from kit.openapi.examples import NONE, elements, example_of
+from kit.openapi.examples import elements, example_of
 from kit.openapi.operation_ids import separate_ids
 from kit.openapi.operations import HINTS
 from kit.openapi.problem_schema import Problem
@@ -24,6 +24,7 @@ from kit.openapi.references import (
 from kit.openapi.responses import Json, failure, header_objects, responses_of
 from kit.openapi.sharing import operations, share
 from kit.openapi.simplification import simplify
+from kit.openapi.values import NONE
 
 OAUTH2: Json = {"type": "oauth2", "flows": {"password": {"tokenUrl": "auth/token", "scopes": {}}}}
 SCHEMES: Json = {
@@ -165,7 +166,7 @@ def complete_body(document: Json, operation: Json, method: str) -> None:
             continue
         item = resolved(body["schema"].get("items", {}), document)
         is_bulk = body["schema"].get("type") == "array" and any("examples" in part for part in properties(item))
-        example = elements(item) if is_bulk else example_of(body["schema"], document)
+        example = elements(item, document) if is_bulk else example_of(body["schema"], document)
         if example is not NONE:
             body["example"] = example
     if "application/json" in content and method == "PATCH":

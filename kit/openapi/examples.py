@@ -12,26 +12,13 @@ from kit.database.sessions import ReadSession
 from kit.models.entities import known_tables
 from kit.openapi.references import resolved
 from kit.openapi.responses import Json
+from kit.openapi.values import NONE, number, text
 
 PLACE = re.compile(r"\{(\w+)(?::(\d))?\}")
 """A placeholder: `"{hero}"` is the id of the newest hero, `"{hero:2}"` the id of the second newest."""
 ANY_UUID = UUID("01a1fdf0-1527-72cc-b92d-ba16a2649900")
 Place = tuple[Sequence[str | int], str, int]
 """A placeholder: its path in the document, the table, and 1 for the newest row or 2 for the second newest."""
-NONE: Any = object()
-"""The result for a schema for which no valid value was found; None is a valid value."""
-WORDS = ("text", "Text", "TEXT-1", "text-1", "1", "2026-01-31")
-"""Candidates for a text without an example."""
-FORMATS: Mapping[str, str] = {
-    "date-time": "2026-01-31T12:00:00Z",
-    "date": "2026-01-31",
-    "time": "12:00:00Z",
-    "duration": "PT1H",
-    "uuid": str(ANY_UUID),
-    "email": "natasha@example.com",
-    "uri": "https://example.com/",
-    "password": "correct horse battery",
-}
 
 
 def places(node: Any, path: Sequence[str | int] = ()) -> Iterator[Place]:
@@ -45,11 +32,11 @@ def places(node: Any, path: Sequence[str | int] = ()) -> Iterator[Place]:
 
 def fill(document: Json, found: Sequence[Place], newest: Mapping[str, Sequence[Any]]) -> None:
     """Replace these placeholders by the ids of the newest rows; by made-up ids if there are no rows."""
-    for (*path, last), table, number in found:
+    for (*path, last), table, place in found:
         node: Any = document
         for key in path:
             node = node[key]
-        node[last] = nth(newest.get(table, ()), table, number)
+        node[last] = nth(newest.get(table, ()), table, place)
 
 
 def nth(ids: Sequence[Any], table: str, place: int) -> Any:
@@ -73,10 +60,13 @@ async def _newest(session: ReadSession, table: str) -> list[Any]:
         return []  # the docs also work without the database
 
 
-def elements(schema: Json) -> list[Json]:
+def elements(schema: Json, document: Json) -> Any:
     """Return two elements for a bulk request, with the second and third examples of each field, or its last one."""
+    made = example_of(schema, document)
     fields = {name: field["examples"] for name, field in schema["properties"].items() if field.get("examples")}
-    return [{name: examples[min(turn, len(examples) - 1)] for name, examples in fields.items()} for turn in (1, 2)]
+    if made is NONE:
+        return NONE
+    return [made | {name: given[min(turn, len(given) - 1)] for name, given in fields.items()} for turn in (1, 2)]
 
 
 def example_of(schema: Json, document: Json, depth: int = 8) -> Any:
@@ -88,9 +78,9 @@ def example_of(schema: Json, document: Json, depth: int = 8) -> Any:
     for key in ("example", "default", "const"):
         if key in schema:
             return schema[key]
-    for key in ("anyOf", "oneOf", "allOf"):
+    for key in ("anyOf", "oneOf", *(() if "type" in schema else ("allOf",))):
         if key in schema:
-            return example_of(schema[key][0], document, depth)
+            return next((made for part in schema[key] if (made := example_of(part, document, depth)) is not NONE), NONE)
     return _made_up(schema, document, depth - 1) if depth else NONE
 
 
@@ -100,13 +90,20 @@ def _made_up(schema: Json, document: Json, depth: int) -> Any:
     if kind == "object":
         return _object(schema, document, depth)
     if kind == "array":
-        element, least = example_of(schema.get("items", {}), document, depth), schema.get("minItems", 0)
-        return [element] * max(1, least) if element is not NONE else NONE if least else []
-    if kind == "string":
-        return _text(schema)
+        return _array(schema, document, depth)
     if kind in ("integer", "number"):
-        return schema.get("minimum", min(1, schema.get("maximum", 1)))
-    return True if kind == "boolean" else NONE
+        return number(schema)
+    if kind == "boolean":
+        return True
+    return text(schema) if kind in ("string", None) else NONE
+
+
+def _array(schema: Json, document: Json, depth: int) -> Any:
+    if "prefixItems" in schema:
+        made = [example_of(part, document, depth) for part in schema["prefixItems"]]
+        return NONE if NONE in made else made
+    element, least = example_of(schema.get("items", {}), document, depth), schema.get("minItems", 0)
+    return [element] * max(1, least) if element is not NONE else NONE if least else []
 
 
 def _object(schema: Json, document: Json, depth: int) -> Any:
@@ -115,19 +112,7 @@ def _object(schema: Json, document: Json, depth: int) -> Any:
     for name, part in schema.get("properties", {}).items():
         if name in required or {"example", "examples", "default"} & part.keys():
             made[name] = example_of(part, document, depth)
+    others = [*schema.get("patternProperties", {}).values(), schema.get("additionalProperties", True)]
+    for place in range(schema.get("minProperties", 0) - len(made)):
+        made[f"key{place + 1}"] = example_of(others[0] if isinstance(others[0], dict) else {}, document, depth)
     return NONE if any(value is NONE for value in made.values()) else made
-
-
-def _text(schema: Json) -> Any:
-    if "format" in schema:
-        return FORMATS.get(schema["format"], NONE)
-    low, high = schema.get("minLength", 0), schema.get("maxLength", 100)
-    fitting = (word for word in (*WORDS, "text" * low) if low <= len(word) <= high and _matches(schema, word))
-    return next(fitting, NONE)
-
-
-def _matches(schema: Json, word: str) -> bool:
-    try:
-        return re.search(schema.get("pattern", ""), word) is not None
-    except re.error:  # a regular expression that only JavaScript knows
-        return False

@@ -37,8 +37,22 @@ def check(query: Any) -> None:
         raise TypeError(error)
 
 
+def refuse_twice(query: Any, parameters: Sequence[str]) -> None:
+    """Raise a TypeError if two query parameters have one name, or an embedded row has the name of a field."""
+    for name in (name for name in parameters if parameters.count(name) > 1):
+        raise TypeError(
+            f"{query.__name__} would have two parameters {name!r}, one of them the filter of a field: give the field "
+            f"another name, such as `{name}_value`, or declare `filters` without it."
+        )
+    for name in query.includes:
+        if name in query.read.model_fields or f"{name}_next" in query.read.model_fields:
+            raise TypeError(
+                f"{query.__name__}.includes has {name!r}, but {query.read.__name__} has a field of that name, or "
+                f"`{name}_next`: give the field or the relationship another name."
+            )
+
+
 def errors(query: Any) -> Iterator[str]:
-    """Yield an error for each declared field that cannot be filtered, sorted or searched."""
     model, fields = query.model, query.model.model_fields
     terms = query.default_sort.split(",")
     wishes = {

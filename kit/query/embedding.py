@@ -16,6 +16,7 @@ from sqlalchemy.orm import RelationshipProperty, selectinload
 from sqlalchemy.orm.interfaces import ORMOption
 from sqlalchemy.sql.operators import asc_op, desc_op
 
+from kit.models.deletion import visible
 from kit.models.entities import Entity
 from kit.models.reads import Read
 from kit.query.ordering import Order, order_of
@@ -40,12 +41,18 @@ def _variants_of(parent: type[Read]) -> Iterator[type[Read]]:
 
 
 def embedding(model: type[Entity], relationship: str, read: type[Read]) -> ORMOption:
-    """Return the loader option for an embedded relationship. It loads the columns that the read variant shows.
+    """Return the loader option for an embedded row. It loads the columns that the read variant shows.
 
-    It sets no bound: name a relationship to many rows in `includes` of the `ListQuery`.
+    A row that is deleted softly is None. Raises a TypeError for a relationship to many rows, which would have no bound.
     """
-    option = selectinload(getattr(model, relationship))
-    shown = columns_shown(inspect(model).relationships[relationship], read)
+    way = inspect(model).relationships[relationship]
+    if way.uselist:
+        raise TypeError(
+            f"embedding({model.__name__}, {relationship!r}) would load all rows of a list: name it in `includes` "
+            f"of the `ListQuery`, which embeds at most {MAX_RELATED}."
+        )
+    option = selectinload(getattr(model, relationship).and_(*visible(way.mapper.class_)))
+    shown = columns_shown(way, read)
     return option if shown is None else option.load_only(*shown)
 
 

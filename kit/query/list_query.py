@@ -17,7 +17,7 @@ from kit.models.entities import Entity
 from kit.models.forms import Form
 from kit.models.reads import Read
 from kit.query import parameters as parameter
-from kit.query.declarations import check, filtered, indexed, shape_of, sorted_fields
+from kit.query.declarations import check, filtered, indexed, refuse_twice, shape_of, sorted_fields
 from kit.query.embedding import (
     MAX_RELATED,
     ListRelation,
@@ -86,6 +86,7 @@ class ListQuery:
         cls.conditions = {part.name: (name, operator) for part, name, operator in filters}
         cls.shaping = {part.name: part for part in cls.shaping_parameters()}
         paging = {part.name: part for part in cls.paging_parameters()}
+        refuse_twice(cls, [*paging, *cls.shaping, *(part.name for part, _, _ in filters)])
         cls.parameters = paging | cls.shaping | {part.name: part for part, _, _ in filters}
 
     @classmethod

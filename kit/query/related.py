@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import Select, inspect, select, union_all
 from sqlalchemy.orm import aliased, load_only
 
+from kit.models.deletion import visible
 from kit.models.entities import Entity
 from kit.query.embedding import ListRelation, Related, columns_shown
 from kit.query.filters import is_in
@@ -69,7 +70,8 @@ async def _related(
     options = [] if shown is None else [load_only(*shown)]
     parent = aliased(relation.way.parent.class_)
     way = getattr(parent, relation.way.key)
-    wanted = select(parent.id, relation.target).join_from(parent, way).where(is_in(parent.id, ids))
+    wanted = select(parent.id, relation.target).join_from(parent, way)
+    wanted = wanted.where(is_in(parent.id, ids), *visible(relation.target))
     wanted = wanted.order_by(parent.id, *relation.ordering).limit(first_limit(ids, limit))
     found: list[Any] = list((await session.execute(wanted.options(*options))).all())
     missing = incomplete(ids, found, limit)
@@ -97,5 +99,5 @@ def _of_one(relation: ListRelation, key: Any, ident: Any, limit: int) -> Select[
     parent = aliased(relation.way.parent.class_)
     way = getattr(parent, relation.way.key)
     pairs = select(parent.id.label("parent_id"), key.label("child_id")).join_from(parent, way)
-    few = pairs.where(parent.id == ident).order_by(*relation.ordering).limit(limit + 1).subquery()
-    return select(few)
+    few = pairs.where(parent.id == ident, *visible(relation.target)).order_by(*relation.ordering).limit(limit + 1)
+    return select(few.subquery())

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from sqlalchemy import BigInteger
 from sqlalchemy.types import TypeEngine
 
-from kit.models.fields import digits_of
+from kit.models.bounds import digits_of
 from kit.models.json_values import CLOCK, DATE, DURATION, NUMBER
 from kit.models.kinds import Shape
 from kit.models.types import MAX_ID, Text

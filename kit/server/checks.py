@@ -7,9 +7,11 @@ from typing import Any
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
+from sqlalchemy import Enum
 
 from kit.auth.owners import ownership_errors
 from kit.auth.permissions import Who
+from kit.models.entities import known_tables
 from kit.openapi.operation_ids import function_of, id_of_method
 from kit.server.route_checks import CHECKS
 from kit.server.routes import Entry, access_of
@@ -32,6 +34,7 @@ def startup_errors(
     errors += never_called(entries)
     errors += ignored_event_handlers(router)
     errors += ownership_errors()
+    errors += native_enums()
     return list(dict.fromkeys(errors))
 
 
@@ -76,6 +79,18 @@ def never_called(entries: Iterable[Entry]) -> Iterator[str]:
             earlier = first.setdefault(entry.name, entry)
             if earlier is not entry:
                 yield f"{entry.description} is never called: {earlier.description} has its path and comes first."
+
+
+def native_enums() -> Iterator[str]:
+    """Yield an error for each enum type of PostgreSQL, which no downgrade would remove."""
+    for table in known_tables().values():
+        for column in table.columns:
+            if isinstance(column.type, Enum) and column.type.native_enum:
+                yield (
+                    f"{table.name}.{column.name} is an enum type of PostgreSQL, which SQLite does not have: write the "
+                    "field of an `Entity` without `sa_type`; elsewhere write "
+                    "`sa_type=sqlalchemy.Enum(…, native_enum=False, length=32)`."
+                )
 
 
 def shared_operation_ids(entries: Iterable[Entry]) -> Iterator[str]:

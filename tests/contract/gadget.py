@@ -9,7 +9,6 @@ from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, UniqueConst
 
 from kit import (
     BIGINT,
-    VIEW,
     Batch,
     Body,
     Changes,
@@ -65,7 +64,7 @@ class Gadget(GadgetBase, Entity, table=True):
         *sorted_by("name", "weight", "range", "note", "state", "is_sharp", "workshop_id", "updated_at"),
         {"sqlite_autoincrement": True},
     )
-    workshop: Workshop | None = Relationship(back_populates="gadgets", sa_relationship_kwargs=VIEW)
+    workshop: Workshop | None = Relationship(back_populates="gadgets")
 
 
 class GadgetCreate(GadgetBase, Body):

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from kit.database.comparison import PLUGINS, create_constraint_op
 from kit.database.migrating import engine_for
 from kit.models.naming import NAMES
-from tests.engines import on_postgresql, on_sqlite, url_for
+from tests.engines import on_sqlite, url_for
 
 Model = Callable[[MetaData], Any]
 ddl: Any = DDL
@@ -146,19 +146,6 @@ async def test_triggers_and_functions_of_the_models_are_created(migrating: Async
         event.listen(metadata, "before_create", ddl(FUNCTION).execute_if(dialect="postgresql"))
 
     assert "CREATE TRIGGER" in await change(migrating, shelf(), touched)
-
-
-@on_postgresql
-async def test_changed_labels_of_an_enum_are_detected(migrating: AsyncEngine) -> None:
-    def of(*labels: str) -> Model:
-        kind = sa.Enum(*labels, name="status")
-        return lambda metadata: Table(
-            "letter", metadata, Column("id", Integer), Column("status", kind, server_default="draft")
-        )
-
-    await change(migrating, of("draft", "sent"), of("draft", "archived"))
-    async with migrating.begin() as connection:
-        await connection.execute(text("INSERT INTO letter VALUES (1, 'archived'), (2, DEFAULT)"))
 
 
 async def test_changed_labels_of_a_text_enum_change_its_check(migrating: AsyncEngine) -> None:

@@ -74,7 +74,7 @@ from kit.auth.restricted_reads import OWN_ROWS, CompiledStatements
 from kit.database.databases import Database
 from kit.http.principals import CURRENT_PRINCIPAL, UNRESTRICTED, Principal
 from kit.http.problems import Problem
-from kit.models.entities import VIEW, Entity, UUIDEntity, now
+from kit.models.entities import Entity, UUIDEntity, now
 from tests.engines import empty, on_postgresql, url_for
 from tests.kit.service import create_runtime, create_service
 
@@ -105,7 +105,7 @@ class Member(OwnershipEntity, table=True):
     reserved = {"is_trusted": False}  # noqa: RUF012  never changed
     name: str = ""
     is_trusted: bool = False
-    notes: list["Note"] = Relationship(sa_relationship_kwargs=VIEW)
+    notes: list["Note"] = Relationship(sa_relationship_kwargs={"viewonly": True})
     pinned: list["Note"] = Relationship(sa_relationship_kwargs=LAZY | {"secondary": "ownership_pin"})
 
 

@@ -8,6 +8,7 @@ import pytest
 from fastapi import APIRouter, Body, Depends, Form, UploadFile
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from sqlalchemy import Column, Enum, Table
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 from starlette.routing import BaseRoute, Match
@@ -415,3 +416,11 @@ async def test_the_session_that_reads_in_an_operation_that_writes_is_that_which_
         reads.add(CheckedThing())
 
     small_service(router).check_routes()
+
+
+async def test_an_enum_type_of_postgresql_is_refused() -> None:
+    table = Table("checked_mood", SQLModel.metadata, Column("mood", Enum("good", "bad", name="mood")))
+    error = await startup_error(small_service(resource()))
+    SQLModel.metadata.remove(table)
+    assert "checked_mood.mood is an enum type of PostgreSQL" in error
+    assert "native_enum=False" in error
