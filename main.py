@@ -96,6 +96,7 @@ def create_runtime(settings: Settings) -> Runtime:
         login_limits=limits,
         secrets=secrets,
         max_body_size=settings.max_body_size,
+        max_body_values=settings.max_body_values,
         max_upload_size=settings.max_upload_size,
         request_timeout=settings.request_timeout,
     )

@@ -69,6 +69,9 @@ class Settings(BaseSettings):
     max_body_size: int = Field(
         default=2**20, ge=1024, description="The largest JSON body, in bytes; a larger one gets a 413."
     )
+    max_body_values: int = Field(
+        default=40_000, ge=1000, description="The largest number of values in a JSON body; more get a 413."
+    )
     max_upload_size: int = Field(
         default=10 * 2**20, ge=1024, description="The largest form or upload, in bytes; a larger one gets a 413."
     )

@@ -15,7 +15,7 @@ from pwdlib.exceptions import UnknownHashError
 from pwdlib.hashers.argon2 import Argon2Hasher
 from pydantic import AfterValidator, SecretStr
 
-from kit.http.encoding import composed
+from kit.http.encoding import TooManyMarksError, composed
 from kit.http.fairness import CURRENT_CALLER, FairSemaphore
 from kit.http.problems import Problem
 from kit.models.types import storable
@@ -44,7 +44,7 @@ executor = ThreadPoolExecutor(1, "argon2", initializer=be_nice)
 
 
 def storable_secret(secret: SecretStr) -> SecretStr:
-    storable(secret.get_secret_value())
+    composed(storable(secret.get_secret_value()))
     return secret
 
 
@@ -73,7 +73,7 @@ async def verified(password: str, known: str | None) -> tuple[bool, str | None]:
     def verify() -> tuple[bool, str | None]:
         try:
             return hasher.verify_and_update(prepared(password), known or UNKNOWN_USER_HASH)
-        except (UnicodeEncodeError, UnknownHashError):
+        except (UnicodeEncodeError, UnknownHashError, TooManyMarksError):
             return False, None
 
     return await beside("login", verify)

@@ -68,7 +68,8 @@ async def perform(route: "Operation", handle: Handle, request: Request, *, ends_
             _refuse_unknown_parameters(route, request)
             attempt = partial(_read_once, runtime, route, handle, request)
             return await _attempts(attempt, 0 if ends_dependencies else READ_SECONDS)
-        buffered = BufferedRequest(scope, request.receive, await _body(runtime, route, request, given))
+        body = await _body(runtime, route, request, given)
+        buffered = BufferedRequest(scope, request.receive, body, runtime.max_body_values)
         _refuse_unknown_parameters(route, buffered)
         key = await key_of(buffered, route.form_limits) if b"idempotency-key" in given else None
         attempt = partial(_write_once, runtime, route, handle, buffered, key, None if ends_dependencies else deadline)
