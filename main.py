@@ -89,6 +89,7 @@ def create_runtime(settings: Settings) -> Runtime:
         per_account=settings.login_failures,
         per_address=settings.login_failures_address,
         window=settings.login_window,
+        registrations=settings.registrations_address,
     )
     return Runtime(
         database=Database(settings.database, Pool(**settings.pool)),

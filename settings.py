@@ -48,7 +48,12 @@ class Settings(BaseSettings):
     login_failures_address: int = Field(
         default=100, ge=1, description="Failed logins from one address within the window; more get a 429."
     )
-    login_window: int = Field(default=300, ge=1, le=86_400, description="Seconds for which a failed login counts.")
+    login_window: int = Field(
+        default=300, ge=1, le=86_400, description="Seconds for which a failed login or a registration counts."
+    )
+    registrations_address: int = Field(
+        default=50, ge=1, description="Registrations from one address within the window of logins; more get a 429."
+    )
     limits_url: SecretStr = Field(
         default=SecretStr("memory://"),
         description="The storage that counts failed logins; `redis://…` for several workers.",

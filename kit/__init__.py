@@ -33,7 +33,7 @@ from kit.operations.balances import move_balances
 from kit.operations.bulk import Batch, InvalidElement, Many, OnError, create_many, insert_many
 from kit.operations.bulk_update import Ids, Updated, change_many
 from kit.operations.callers import Caller, get_caller
-from kit.operations.dependencies import ReadSession, Session, get_read_session, get_session
+from kit.operations.dependencies import ReadSession, Registration, Session, get_read_session, get_session
 from kit.operations.preconditions import IfMatch
 from kit.operations.route import allowing
 from kit.operations.soft_deletion import (
@@ -96,6 +96,7 @@ __all__ = [
     "Read",
     "ReadSession",
     "Reference",
+    "Registration",
     "Runtime",
     "Service",
     "Session",

@@ -1,8 +1,9 @@
-"""Passwords: hashed with argon2id in a thread of their own, one after the other; logins and callers take turns."""
+"""Passwords: hashed with argon2id in a thread of their own, one after the other, first for those who need few."""
 
 import asyncio
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, TypeVar
@@ -16,7 +17,7 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from pydantic import AfterValidator, SecretStr
 
 from kit.http.encoding import TooManyMarksError, composed
-from kit.http.fairness import CURRENT_CALLER, FairSemaphore
+from kit.http.fairness import CURRENT_CALLER, Caller, FairSemaphore
 from kit.http.problems import Problem
 from kit.models.types import storable
 
@@ -25,13 +26,40 @@ MAX_WAITING = 100
 """The largest number of waiting hashes, which are done before the deadline of a request; others are a 503."""
 MAX_SECONDS = 10
 """The longest wait of a hash, in seconds."""
+HALVING_SECONDS = 60
+"""Seconds after which the hashes that a caller had count half."""
 UNKNOWN_USER_HASH = "$argon2id$v=19$m=65536,t=3,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 """A hash that no password has, verified for unknown users, so that their logins take as long as others."""
 
 hasher = PasswordHash([Argon2Hasher(parallelism=1)])
 """64 MiB and three passes as in RFC 9106, but one lane: four lanes are four threads, which would occupy all cores."""
-queues: WeakKeyDictionary[asyncio.AbstractEventLoop, FairSemaphore] = WeakKeyDictionary()
-"""Of each event loop: one hash is made at a time, and the others wait."""
+
+
+class HashQueue(FairSemaphore):
+    """One hash is made at a time. The next is one of the caller that had the fewest lately, for this purpose.
+
+    So a login waits for the running hash and its own, whatever others register or guess.
+    """
+
+    def __init__(self, max_waiting: int) -> None:
+        super().__init__(1, max_waiting)
+        self.lately: Counter[Caller] = Counter()
+        self.next_halving = 0.0
+
+    def following(self) -> Caller:
+        return min(self.queues, key=self.lately.__getitem__)
+
+    def count(self, caller: Caller) -> None:
+        """Count a hash. Every `HALVING_SECONDS` the counts are halved, and forgotten when they are below one."""
+        now = asyncio.get_running_loop().time()
+        if now > self.next_halving:
+            self.next_halving = now + HALVING_SECONDS
+            self.lately = Counter({other: count // 2 for other, count in self.lately.items() if count > 1})
+        self.lately[caller] += 1
+
+
+queues: WeakKeyDictionary[asyncio.AbstractEventLoop, HashQueue] = WeakKeyDictionary()
+"""The queue of each event loop."""
 
 
 def be_nice() -> None:
@@ -80,16 +108,17 @@ async def verified(password: str, known: str | None) -> tuple[bool, str | None]:
 
 
 async def beside(lane: str, work: Callable[[], T]) -> T:
-    """Execute work in the thread. Raises a 503 if too many wait. Lanes, and the callers in each lane, take turns."""
+    """Execute work in the thread. Raises a 503 if too many wait. Each caller has a turn in each lane."""
     queue, turn = current_queue(), f"{lane} {CURRENT_CALLER.get()}"
     if not queue.take(turn) and not await queue.wait(turn, MAX_SECONDS):
         raise Problem(503, "Too many passwords at once; try again.", kind="unavailable", headers={"Retry-After": "1"})
+    queue.count(turn)
     try:
         return await asyncio.get_running_loop().run_in_executor(executor, work)
     finally:
         queue.release(turn)
 
 
-def current_queue() -> FairSemaphore:
+def current_queue() -> HashQueue:
     loop = asyncio.get_running_loop()
-    return queues.get(loop) or queues.setdefault(loop, FairSemaphore(1, MAX_WAITING))
+    return queues.get(loop) or queues.setdefault(loop, HashQueue(MAX_WAITING))

@@ -1,11 +1,12 @@
 """Dependencies of handlers: `Session` and `ReadSession`, which tests may override like any dependency."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Annotated
 
 from fastapi import Depends
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
 
 from kit.auth.permissions import Who
 from kit.database import sessions
@@ -92,3 +93,13 @@ Session = Annotated[sessions.WriteSession, Depends(get_session)]
 """For handlers that write: one transaction, committed after the handler and before the answer."""
 ReadSession = Annotated[sessions.ReadSession, Depends(get_read_session)]
 """For handlers that read: each statement outside of any transaction."""
+
+
+async def get_registration(request: Request) -> Callable[[], Awaitable[None]]:
+    """A function that counts a registration from the client's address; it raises a 429 after too many."""
+    address = request.client.host if request.client else ""
+    return partial(runtime_of(request).login_limits.count_registration, address)
+
+
+Registration = Annotated[Callable[[], Awaitable[None]], Depends(get_registration)]
+"""The dependency of a handler that registers users: `await registration()` before the password is hashed."""
