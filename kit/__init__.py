@@ -52,6 +52,7 @@ from kit.query.pages import Page, page
 from kit.query.values import YesNo
 from kit.runtime import Runtime, runtime_of
 from kit.server.middleware import Layers
+from kit.server.rate_limits import RateLimits
 from kit.server.service import Service
 from kit.server.shutdown import Shutdown
 
@@ -93,6 +94,7 @@ __all__ = [
     "Password",
     "Principal",
     "Problem",
+    "RateLimits",
     "Read",
     "ReadSession",
     "Reference",

@@ -44,6 +44,14 @@ HEADERS: dict[str, tuple[str, Json]] = {
     ),
     "X-Total-Count": ("How many rows there are in all, if `count=true`.", COUNT),
     "Retry-After": ("Seconds to wait.", COUNT),
+    "RateLimit-Policy": (
+        "The quota `q` of requests within `w` seconds, if there is one (draft-ietf-httpapi-ratelimit-headers).",
+        TEXT | {"examples": ['"user";q=6000;w=60']},
+    ),
+    "RateLimit": (
+        "What remains of it: `r` requests in the next `t` seconds.",
+        TEXT | {"examples": ['"user";r=5999;t=42']},
+    ),
     "WWW-Authenticate": ("`Bearer` (RFC 6750).", TEXT),
     "Accept": ("The media type that a body must have.", TEXT),
     "Accept-Encoding": ("`identity`: a body may have no Content-Encoding.", TEXT),
@@ -58,10 +66,12 @@ HEADERS_OF = {
     401: ["WWW-Authenticate"],
     413: ["Connection"],
     415: ["Accept", "Accept-Encoding"],
-    429: ["Retry-After"],
+    429: ["Retry-After", "RateLimit-Policy", "RateLimit"],
     503: ["Retry-After"],
 }
-SOMETIMES = ("Link", "X-Total-Count", "Idempotency-Replayed", "Accept", "Accept-Encoding")
+SOMETIMES = (
+    "Link", "X-Total-Count", "Idempotency-Replayed", "Accept", "Accept-Encoding", "RateLimit-Policy", "RateLimit"
+)  # fmt: skip
 """Headers that an answer may lack."""
 
 
