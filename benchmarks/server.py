@@ -27,6 +27,7 @@ SETTINGS = {
     "SECRET_KEY": "0123456789abcdef" * 2,
     "LOG_LEVEL": "WARNING",
     "MAX_IN_FLIGHT": "1000",
+    "ADDRESS_RATE": "1000000000",
     "SHUTDOWN_DELAY": "0",
     "NODE_ENV": "production",
 }

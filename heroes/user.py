@@ -27,12 +27,14 @@ from kit import (
     Password,
     Read,
     ReadSession,
+    Registration,
     Session,
     Stamped,
     Username,
     Who,
     allowing,
     create_many,
+    failure,
     found,
     hashed,
     page,
@@ -160,9 +162,10 @@ async def list_users(query: Annotated[UserQuery, Depends()], session: ReadSessio
     return await page(session, query, select(User))
 
 
-@router.post("/", response_model=UserRead, status_code=201, summary="Create a user")
-async def create_user(new: UserCreate, session: Session) -> User:
+@router.post("/", response_model=UserRead, status_code=201, summary="Create a user", responses={429: failure(429)})
+async def create_user(new: UserCreate, session: Session, registration: Registration) -> User:
     if not CURRENT_PRINCIPAL.get().is_superuser:
+        await registration()
         await refuse_taken(session, new)
     return (await make_users(session, [new]))[0]
 

@@ -33,7 +33,7 @@ from kit.operations.balances import move_balances
 from kit.operations.bulk import Batch, InvalidElement, Many, OnError, create_many, insert_many
 from kit.operations.bulk_update import Ids, Updated, change_many
 from kit.operations.callers import Caller, get_caller
-from kit.operations.dependencies import ReadSession, Session, get_read_session, get_session
+from kit.operations.dependencies import ReadSession, Registration, Session, get_read_session, get_session
 from kit.operations.preconditions import IfMatch
 from kit.operations.route import allowing
 from kit.operations.soft_deletion import (
@@ -52,6 +52,7 @@ from kit.query.pages import Page, page
 from kit.query.values import YesNo
 from kit.runtime import Runtime, runtime_of
 from kit.server.middleware import Layers
+from kit.server.rate_limits import RateLimits
 from kit.server.service import Service
 from kit.server.shutdown import Shutdown
 
@@ -93,9 +94,11 @@ __all__ = [
     "Password",
     "Principal",
     "Problem",
+    "RateLimits",
     "Read",
     "ReadSession",
     "Reference",
+    "Registration",
     "Runtime",
     "Service",
     "Session",

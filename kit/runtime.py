@@ -10,6 +10,7 @@ from kit.auth.authentication import Authenticator
 from kit.auth.login_limits import LoginLimits
 from kit.auth.permissions import Who
 from kit.database.databases import Database
+from kit.http.documents import MAX_VALUES
 
 
 @dataclass
@@ -24,6 +25,7 @@ class Runtime:
     login_limits: LoginLimits
     secrets: Sequence[bytes]
     max_body_size: int = 2**20
+    max_body_values: int = MAX_VALUES
     max_upload_size: int = 10 * 2**20
     request_timeout: float = 15
     access: dict[tuple[int, str], Who] = field(default_factory=dict)

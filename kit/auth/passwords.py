@@ -1,8 +1,9 @@
-"""Passwords: hashed with argon2id in a thread of their own, one after the other; logins and callers take turns."""
+"""Passwords: hashed with argon2id in a thread of their own, one at a time, first for callers with few hashes."""
 
 import asyncio
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, TypeVar
@@ -15,8 +16,8 @@ from pwdlib.exceptions import UnknownHashError
 from pwdlib.hashers.argon2 import Argon2Hasher
 from pydantic import AfterValidator, SecretStr
 
-from kit.http.encoding import composed
-from kit.http.fairness import CURRENT_CALLER, FairSemaphore
+from kit.http.encoding import TooManyMarksError, composed
+from kit.http.fairness import CURRENT_CALLER, Caller, FairSemaphore
 from kit.http.problems import Problem
 from kit.models.types import storable
 
@@ -25,13 +26,40 @@ MAX_WAITING = 100
 """The largest number of waiting hashes, which are done before the deadline of a request; others are a 503."""
 MAX_SECONDS = 10
 """The longest wait of a hash, in seconds."""
+HALVING_SECONDS = 60
+"""Seconds after which the count of a caller's hashes is halved."""
 UNKNOWN_USER_HASH = "$argon2id$v=19$m=65536,t=3,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 """A hash that no password has, verified for unknown users, so that their logins take as long as others."""
 
 hasher = PasswordHash([Argon2Hasher(parallelism=1)])
 """64 MiB and three passes as in RFC 9106, but one lane: four lanes are four threads, which would use all cores."""
-queues: WeakKeyDictionary[asyncio.AbstractEventLoop, FairSemaphore] = WeakKeyDictionary()
-"""The queue of each event loop: one hash is computed at a time, and the others wait."""
+
+
+class HashQueue(FairSemaphore):
+    """Computes one hash at a time. The next one is for the caller with the fewest recent hashes of its kind.
+
+    So a login waits only for the running hash and its own, however many hashes other callers request.
+    """
+
+    def __init__(self, max_waiting: int) -> None:
+        super().__init__(1, max_waiting)
+        self.lately: Counter[Caller] = Counter()
+        self.next_halving = 0.0
+
+    def following(self) -> Caller:
+        return min(self.queues, key=self.lately.__getitem__)
+
+    def count(self, caller: Caller) -> None:
+        """Count a hash. Every `HALVING_SECONDS` the counts are halved, and forgotten when they are below one."""
+        now = asyncio.get_running_loop().time()
+        if now > self.next_halving:
+            self.next_halving = now + HALVING_SECONDS
+            self.lately = Counter({other: count // 2 for other, count in self.lately.items() if count > 1})
+        self.lately[caller] += 1
+
+
+queues: WeakKeyDictionary[asyncio.AbstractEventLoop, HashQueue] = WeakKeyDictionary()
+"""The queue of each event loop."""
 
 
 def lower_priority() -> None:
@@ -44,7 +72,7 @@ executor = ThreadPoolExecutor(1, "argon2", initializer=lower_priority)
 
 
 def storable_secret(secret: SecretStr) -> SecretStr:
-    storable(secret.get_secret_value())
+    composed(storable(secret.get_secret_value()))
     return secret
 
 
@@ -73,7 +101,7 @@ async def verified(password: str, known: str | None) -> tuple[bool, str | None]:
     def verify() -> tuple[bool, str | None]:
         try:
             return hasher.verify_and_update(prepared(password), known or UNKNOWN_USER_HASH)
-        except (UnicodeEncodeError, UnknownHashError):
+        except (UnicodeEncodeError, UnknownHashError, TooManyMarksError):
             return False, None
 
     return await run_in_turn("login", verify)
@@ -89,12 +117,13 @@ async def run_in_turn(kind: str, work: Callable[[], T]) -> T:
         raise Problem(
             503, "Too many passwords are being hashed; try again.", kind="unavailable", headers={"Retry-After": "1"}
         )
+    queue.count(turn)
     try:
         return await asyncio.get_running_loop().run_in_executor(executor, work)
     finally:
         queue.release(turn)
 
 
-def current_queue() -> FairSemaphore:
+def current_queue() -> HashQueue:
     loop = asyncio.get_running_loop()
-    return queues.get(loop) or queues.setdefault(loop, FairSemaphore(1, MAX_WAITING))
+    return queues.get(loop) or queues.setdefault(loop, HashQueue(MAX_WAITING))

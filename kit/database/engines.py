@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -136,6 +137,7 @@ def sqlite_engines(url: URL, pool: Pool) -> Engines:
     if in_memory:  # a database in memory has a single connection, which readers and writers share
         return Engines(writer, writer.execution_options(reading=True))
     reader = sqlite_engine(url, pool, size=pool.size, pragmas=("query_only=ON", SMALL_CACHE), reset=None)
+    event.listen(reader.sync_engine, "invalidate", interrupt)
     return Engines(writer, reader)
 
 
@@ -200,9 +202,16 @@ def end_failed_commit(context: ExceptionContext) -> None:
         connection.rollback()
 
 
-def end_cancelled(connection: Any, record: Any, _: object) -> None:
-    """Interrupt a cancelled statement, which runs on in its thread and keeps the file locked."""
+def interrupt(connection: Any, record: Any, _: object) -> None:
+    """Interrupt a cancelled statement, which would run on in its thread; if it has not begun, its time is over."""
     record.info["until"] = 0
+    with suppress(StopIteration):
+        connection.driver_connection.interrupt().send(None)  # a coroutine that never suspends
+
+
+def end_cancelled(connection: Any, record: Any, failure: object) -> None:
+    """Interrupt a cancelled statement of the writer, which would keep the file locked."""
+    interrupt(connection, record, failure)
     connection.rollback()
 
 

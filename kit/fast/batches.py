@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from kit.database.errors import FAILURES, RolledBack, meaning_of
 from kit.fast.single_insert import NewRow, SingleInsert
-from kit.operations.commits import COMMIT_TIMEOUT
+from kit.operations.unit_of_work import COMMIT_TIMEOUT
 
 LOCK_TIMEOUT_SECONDS = 0.05
 """After this time a batch is rolled back, and each member waits for the lock in its own transaction."""

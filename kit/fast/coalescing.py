@@ -55,14 +55,26 @@ class Coalescer:
     async def ask(self, key: Hashable, item: Any, query: Query) -> Any:
         """Return the result of a query for this item and the other items of its batch. Raises the failure of the query.
 
-        For one key all queries must be equivalent. Cancelling a caller does not affect the other callers.
+        For one key all queries must be equivalent. Cancelling a caller does not affect the other callers; the query is
+        cancelled when no caller is left.
         """
         self._enter_loop()
         batch = self.collecting.get(key)
         if batch is None or len(batch.items) >= MAX_ITEMS:
             batch = self.collecting[key] = ReadBatch()
             batch.task = asyncio.create_task(self._run(key, batch, query))
-        return await batch.join(item)
+        try:
+            return await batch.join(item)
+        except asyncio.CancelledError:
+            self._leave(key, batch)
+            raise
+
+    def _leave(self, key: Hashable, batch: ReadBatch) -> None:
+        """Cancel the query of a batch without callers."""
+        if batch.task is not None and all(waiter.done() for waiter in batch.waiters):
+            if self.collecting.get(key) is batch:
+                del self.collecting[key]
+            batch.task.cancel()
 
     def _enter_loop(self) -> None:
         """Discard the batches of a previous event loop."""

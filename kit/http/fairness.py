@@ -118,7 +118,7 @@ class FairSemaphore:
         if not self.held[caller]:
             del self.held[caller]
         while self.queues:
-            following = min(self.queues, key=self.held.__getitem__)
+            following = self.following()
             turn = self.queues[following][0]
             self.leave(following, turn)
             if not turn.done():
@@ -126,6 +126,10 @@ class FairSemaphore:
                 turn.set_result(True)
                 return
         self.free += 1
+
+    def following(self) -> Caller:
+        """Return the caller that gets the next place: of those with the fewest places, the one waiting longest."""
+        return min(self.queues, key=self.held.__getitem__)
 
     def is_greedy(self, caller: Caller) -> bool:
         """Return whether this caller uses more than its share of the places."""

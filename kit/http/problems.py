@@ -18,6 +18,8 @@ T = TypeVar("T")
 MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 100
 MAX_POINTER = 200
+MAX_INSTANCE = 1000
+"""The largest length of the path that a problem shows."""
 TITLES = {413: "Content Too Large", 422: "Unprocessable Content", 499: "Client Closed Request"}
 """The phrases of RFC 9110 where Python 3.11 has older ones; 499 is nginx's code for a client that disconnected."""
 MESSAGES = {"uuid_parsing": "Input should be a valid UUID"}
@@ -57,6 +59,12 @@ def malformed(detail: str) -> Problem:
     return Problem(400, detail, kind="malformed-body")
 
 
+def too_large(limit: int | None = None, unit: str = "bytes") -> Problem:
+    """Return a 413 for a body over this limit, or over one that is not known here."""
+    detail = "The body is too large." if limit is None else f"The body may have at most {limit} {unit}."
+    return Problem(413, detail, kind="body-too-large", headers={"Connection": "close"})
+
+
 def found(thing: T | None) -> T:
     """Return the argument, unless it is None. Raises a 404 for None.
 
@@ -84,10 +92,15 @@ def taken(*fields: str) -> Problem:
     return conflict(fields, f"{' and '.join(fields)} {verb} taken: another row has {value}.", "taken")
 
 
-def invalid(errors: Iterable[Mapping[str, str]]) -> Problem:
-    """Return a 422 with a list of errors, at most `MAX_ERRORS`, which never contain the input."""
-    errors = list(errors)[:MAX_ERRORS]
-    return Problem(422, "The request is not valid; see errors.", kind="invalid", errors=errors)
+def invalid(errors: Iterable[Mapping[str, str]], *, more: int = 0) -> Problem:
+    """Return a 422 with a list of errors, at most `MAX_ERRORS`, which never contain the input.
+
+    `more` errors are only counted in the member `more_errors`, as those over `MAX_ERRORS` are.
+    """
+    errors = list(errors)
+    shown, more = errors[:MAX_ERRORS], more + max(0, len(errors) - MAX_ERRORS)
+    extra: dict[str, Any] = {"errors": shown} | ({"more_errors": more} if more else {})
+    return Problem(422, "The request is not valid; see errors.", kind="invalid", **extra)
 
 
 def unavailable(outcome: str, detail: str = "The database cannot serve this now; try again.") -> Problem:
@@ -111,7 +124,7 @@ def describe(failure: ErrorDetails | Mapping[str, Any]) -> dict[str, str]:
 def fragment(path: Iterable[int | str]) -> str:
     """Return a JSON Pointer in its URI fragment representation (RFC 6901, section 6)."""
     return "#" + "".join(
-        "/" + quote(str(part).replace("~", "~0").replace("/", "~1"), errors="replace") for part in path
+        "/" + quote(str(part)[:MAX_POINTER].replace("~", "~0").replace("/", "~1"), errors="replace") for part in path
     )
 
 
@@ -123,7 +136,7 @@ def content(scope: Scope, problem: Problem) -> dict[str, Any]:
         "title": phrase(status),
         "status": status,
         "detail": problem.detail,
-        "instance": quote(scope.get(ORIGINAL_PATH, scope["path"]), errors="replace"),
+        "instance": quote(scope.get(ORIGINAL_PATH, scope["path"])[:MAX_INSTANCE], errors="replace"),
         "request_id": scope.get("state", {}).get("request_id", ""),
         **problem.extra,
     }

@@ -59,7 +59,7 @@ def dropped(field: FieldInfo) -> Iterator[str]:
 
 
 def unsuitable(annotation: Any, metadata: Iterable[Any], seen: frozenset[Any]) -> Iterator[str]:
-    """Yield the faults in the bounds of a type, and of the types within it."""
+    """Yield the errors in the bounds of a type, and of the types within it."""
     shape = shape_of(annotation, metadata)
     names = [*shape.bounds, *(["pattern"] if patterns_of(shape.metadata) else [])]
     allowed = () if is_object(shape.plain) else ALLOWED.get(shape.kind, ())

@@ -1,4 +1,4 @@
-"""Rows that can be deleted softly: the column, and the condition for those that are not deleted."""
+"""Soft deletion: the column, and the condition for rows that are not deleted."""
 
 from collections.abc import Sequence
 from datetime import datetime

@@ -14,12 +14,14 @@ from pydantic import (
     AliasPath,
     BaseModel,
     ConfigDict,
+    ModelWrapValidatorHandler,
     SerializationInfo,
     SerializerFunctionWrapHandler,
+    ValidationError,
     model_serializer,
     model_validator,
 )
-from pydantic_core import PydanticUndefined
+from pydantic_core import PydanticCustomError, PydanticUndefined
 from sqlalchemy import Index, Integer, MetaData, Table, event, inspect
 from sqlalchemy.orm import Mapper, declared_attr
 from sqlalchemy.orm.attributes import set_attribute
@@ -160,6 +162,8 @@ event.listen(Entity, "after_mapper_constructed", leave_children_to_the_database,
 
 MAX_UNKNOWN = 10
 """The largest number of unknown members of a body that a 422 names."""
+MAX_LISTED = 1000
+"""The largest number of errors of a body that are listed, which takes several microseconds for each."""
 
 
 class Body(SQLModel):
@@ -176,16 +180,21 @@ class Body(SQLModel):
         refuse_read_only(cls, cls.read_only)
         make_strict(cls)
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def ignore_read_only(cls, body: object) -> object:
-        if not isinstance(body, dict):
-            return body
-        if len(body) > len(cls.model_fields) + len(cls.read_only) + MAX_UNKNOWN:
-            body = _with_few_unknown(cls, body)
-        if cls.read_only.isdisjoint(body):
-            return body
-        return {name: value for name, value in body.items() if name not in cls.read_only}
+    def ignore_read_only(cls, body: object, validate: ModelWrapValidatorHandler[Self]) -> Self:
+        if isinstance(body, dict):
+            if len(body) > len(cls.model_fields) + len(cls.read_only) + MAX_UNKNOWN:
+                body = _with_few_unknown(cls, body)
+            if not cls.read_only.isdisjoint(body):
+                body = {name: value for name, value in body.items() if name not in cls.read_only}
+        try:
+            return validate(body)
+        except ValidationError as failure:
+            if failure.error_count() <= MAX_LISTED:
+                raise
+            count = {"count": failure.error_count()}
+            raise PydanticCustomError("too_many_errors", "Input has {count} errors, too many to list", count) from None
 
 
 def _with_few_unknown(kind: type[Body], body: Mapping[str, Any]) -> dict[str, Any]:

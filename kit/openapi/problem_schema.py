@@ -43,6 +43,7 @@ class Problem(BaseModel):
     request_id: str = Field(description="The id of the request, as in the log.")
     outcome: ProblemOutcome = Field(default_factory=lambda: ProblemOutcome.unknown, description="In a 503 for a write.")
     errors: list[ProblemError] = Field(default_factory=list, description="In a 422, and in some 404 and 409.")
+    more_errors: int = Field(default=0, ge=0, description="How many errors of a 422 were left out of `errors`.")
 
 
 class FailedElement(BaseModel):

@@ -44,6 +44,14 @@ HEADERS: dict[str, tuple[str, Json]] = {
     ),
     "X-Total-Count": ("The total number of rows, if `count=true`.", COUNT),
     "Retry-After": ("The number of seconds to wait.", COUNT),
+    "RateLimit-Policy": (
+        "The quota `q` of requests within `w` seconds, if there is one (draft-ietf-httpapi-ratelimit-headers).",
+        TEXT | {"examples": ['"user";q=6000;w=60']},
+    ),
+    "RateLimit": (
+        "The rest of the quota: `r` requests in the next `t` seconds.",
+        TEXT | {"examples": ['"user";r=5999;t=42']},
+    ),
     "WWW-Authenticate": ("`Bearer` (RFC 6750).", TEXT),
     "Accept": ("The media type that a body must have.", TEXT),
     "Accept-Encoding": ("`identity`: a body may have no Content-Encoding.", TEXT),
@@ -58,10 +66,12 @@ HEADERS_OF = {
     401: ["WWW-Authenticate"],
     413: ["Connection"],
     415: ["Accept", "Accept-Encoding"],
-    429: ["Retry-After"],
+    429: ["Retry-After", "RateLimit-Policy", "RateLimit"],
     503: ["Retry-After"],
 }
-OPTIONAL_HEADERS = ("Link", "X-Total-Count", "Idempotency-Replayed", "Accept", "Accept-Encoding")
+OPTIONAL_HEADERS = (
+    "Link", "X-Total-Count", "Idempotency-Replayed", "Accept", "Accept-Encoding", "RateLimit-Policy", "RateLimit"
+)  # fmt: skip
 """Headers that are not in every response of their operation."""
 
 

@@ -1,4 +1,4 @@
-"""Values that a JSON Schema allows, for examples that nobody has written."""
+"""Example values: generates a value that a JSON Schema allows, for fields without an example."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -14,12 +14,12 @@ from kit.models.json_values import CLOCK, DURATION, limit_text
 from kit.openapi.responses import Json
 
 NONE: Any = object()
-"""For a schema of which no value is known to be valid."""
+"""The result for a schema for which no valid value was found; None is a valid value."""
 WORDS = (
     "text", "Text", "TEXT-1", "text-1", "1", "2026-01-31", "a", "A", "ab", "AB", "ABC", "abc", "en-US", "EUR", "DE-1",
     "#1a2b3c", "+4915112345678", "12", "123", "1234", "12345", "1234567890", "1234567890123", "1.0.0", "a_b", "a.b",
 )  # fmt: skip
-"""The texts that are tried for a text without an example."""
+"""Candidates for a text without an example."""
 FORMATTED: Mapping[str, str] = {
     "date-time": "2026-01-31T12:00:00Z",
     "date": "2026-01-31",
@@ -54,7 +54,7 @@ def text(schema: Json) -> Any:
 
 
 def words(schema: Json, length: int) -> Iterator[str]:
-    """Texts to try, and one of this length."""
+    """Yield candidates for a text, and a text of this length."""
     form = schema.get("format")
     if form == "email":
         yield from (FORMATTED[form], SHORT[form], f"{'n' * (length - 12)}@example.com")
@@ -70,7 +70,7 @@ def matches(schema: Json, word: str) -> bool:
     patterns = [part["pattern"] for part in (schema, *schema.get("allOf", ())) if "pattern" in part]
     try:
         return all(re.search(pattern, word) is not None for pattern in patterns)
-    except re.error:  # a regular expression of JavaScript's
+    except re.error:  # a regular expression that only JavaScript knows
         return False
 
 

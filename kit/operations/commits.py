@@ -1,28 +1,10 @@
-"""Commits: with a timeout, after the handler; or, for a stream, before the last part of its response is sent."""
-
-import asyncio
+"""Commits of streams: the transaction is committed before the last part of the response is sent."""
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kit.database.errors import FAILURES, explained, meaning_of
 from kit.database.sessions import ReadSession, WriteSession
-
-COMMIT_TIMEOUT = 5.0
-"""The longest time for a COMMIT in seconds, independent of the deadline; after it the outcome is unknown."""
-COMMITTING_SEND = "kit.committing_send"
-"""The key in the ASGI scope of the request's `CommittingSend`."""
-
-
-async def commit(session: WriteSession) -> None:
-    """Commit. Raises a 503 with an unknown outcome if the connection is lost or the COMMIT takes too long."""
-    try:
-        async with asyncio.timeout(COMMIT_TIMEOUT):
-            await session.commit()
-    except (*FAILURES, TimeoutError) as failure:
-        if meaning_of(failure) in ("lost", "unavailable"):
-            raise explained(failure, committing=True) from failure
-        raise
+from kit.operations.unit_of_work import COMMITTING_SEND, commit
 
 
 async def commit_open_transaction(session: ReadSession | WriteSession | None) -> None:

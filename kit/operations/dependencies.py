@@ -1,18 +1,19 @@
 """Dependencies of handlers: `Session` and `ReadSession`, which tests may override like any dependency."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Annotated
 
 from fastapi import Depends
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
 
 from kit.auth.permissions import Who
 from kit.database import sessions
 from kit.operations.callers import who_may_use
-from kit.operations.commits import COMMITTING_SEND, commit_open_transaction
+from kit.operations.commits import commit_open_transaction
 from kit.operations.handlers import is_generator
-from kit.operations.unit_of_work import UNIT, Unit
+from kit.operations.unit_of_work import COMMITTING_SEND, UNIT, Unit
 from kit.runtime import runtime_of
 
 
@@ -92,3 +93,13 @@ Session = Annotated[sessions.WriteSession, Depends(get_session)]
 """For handlers that write: one transaction, committed after the handler and before the answer."""
 ReadSession = Annotated[sessions.ReadSession, Depends(get_read_session)]
 """For handlers that read: each statement outside of any transaction."""
+
+
+async def get_registration(request: Request) -> Callable[[], Awaitable[None]]:
+    """Return a function that counts a registration from the client's address; it raises a 429 after too many."""
+    address = request.client.host if request.client else ""
+    return partial(runtime_of(request).login_limits.count_registration, address)
+
+
+Registration = Annotated[Callable[[], Awaitable[None]], Depends(get_registration)]
+"""The dependency of a handler that registers users: `await registration()` before the password is hashed."""

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import Receive
 
 from kit.auth.permissions import Who
-from kit.database.errors import FAILURES, explained
+from kit.database.errors import FAILURES, explained, meaning_of
 from kit.database.retry import READ_SECONDS, WRITE_SECONDS, retried_after
 from kit.database.sessions import HAS_COMMITTED, ReadSession, WriteSession
 from kit.http.bodies import BufferedRequest, read_body, refuse_encoded, refuse_other_than_json
@@ -24,7 +24,6 @@ from kit.http.problems import Problem
 from kit.models.entities import Entity
 from kit.operations import idempotency
 from kit.operations.callers import get_caller, who_may_use
-from kit.operations.commits import COMMITTING_SEND, commit
 from kit.operations.idempotency_keys import IdempotencyKey, key_of
 from kit.query.parameters import refuse_repeated, refuse_unknown
 from kit.runtime import Runtime, runtime_of
@@ -36,6 +35,10 @@ Handle = Callable[[Request], Awaitable[Response]]
 """Resolves the arguments of the handler, calls it, and makes the response; FastAPI's own function, or a cheaper one."""
 SAFE = ("GET", "HEAD", "OPTIONS")
 """Methods that change nothing (RFC 9110, section 9.2.1)."""
+COMMIT_TIMEOUT = 5.0
+"""The longest time for a COMMIT in seconds, independent of the deadline; after it the outcome is unknown."""
+COMMITTING_SEND = "kit.committing_send"
+"""The key in the ASGI scope of the request's `CommittingSend`."""
 WATCH_AFTER = 0.1
 """Seconds after which the service checks whether the client of a read is still connected."""
 CLIENT_CLOSED_REQUEST = 499
@@ -64,7 +67,8 @@ async def perform(route: "Operation", handle: Handle, request: Request, *, ends_
             _refuse_unknown_parameters(route, request)
             attempt = partial(_read_once, runtime, route, handle, request)
             return await _attempts(attempt, 0 if ends_dependencies else READ_SECONDS)
-        buffered = BufferedRequest(scope, request.receive, await _body(runtime, route, request, given))
+        body = await _body(runtime, route, request, given)
+        buffered = BufferedRequest(scope, request.receive, body, runtime.max_body_values)
         _refuse_unknown_parameters(route, buffered)
         key = await key_of(buffered, route.form_limits) if b"idempotency-key" in given else None
         attempt = partial(_write_once, runtime, route, handle, buffered, key, None if ends_dependencies else deadline)
@@ -143,6 +147,17 @@ async def _write_once(
 
 async def _execute_step(handle: Handle, unit: "Unit") -> Response:
     return unit.finish(await handle(unit.request))
+
+
+async def commit(session: WriteSession) -> None:
+    """Commit. Raises a 503 with an unknown outcome if the connection is lost or the COMMIT takes too long."""
+    try:
+        async with asyncio.timeout(COMMIT_TIMEOUT):
+            await session.commit()
+    except (*FAILURES, TimeoutError) as failure:
+        if meaning_of(failure) in ("lost", "unavailable"):
+            raise explained(failure, committing=True) from failure
+        raise
 
 
 class Unit:

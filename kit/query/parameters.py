@@ -1,6 +1,7 @@
 """Query parameters: their names, types and documentation. Lists may be given in several parts, others once."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,8 +10,11 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 from starlette.datastructures import QueryParams
 
-from kit.http.encoding import composed
+from kit.http.encoding import TooManyMarksError, composed
 from kit.http.problems import describe, error, invalid
+
+MAX_UNKNOWN = 10
+"""The largest number of unknown parameters that a 422 names, each with all that are known."""
 
 
 def comma_separated(kind: Any, longest: int) -> Any:
@@ -73,6 +77,8 @@ def read(known: Mapping[str, Parameter], given: QueryParams, others: Collection[
             values[name] = known[name].read([composed(text) for text in given.getlist(name)])
         except ValidationError as failure:
             errors += [describe({**part, "loc": ("query", name)}) for part in failure.errors()]
+        except TooManyMarksError as failure:
+            errors.append(error("query", name, str(failure), "combining_marks"))
     if errors:
         raise invalid(errors)
     return values
@@ -83,15 +89,16 @@ def refuse_unknown(known: Collection[str], given: QueryParams) -> None:
     unknown = [name for name in given if name not in known]
     if unknown:
         listing = f"Unknown parameter; known are: {', '.join(known) or 'none'}"
-        raise invalid(error("query", name, listing, "unknown_parameter") for name in unknown)
+        errors = [error("query", name, listing, "unknown_parameter") for name in unknown[:MAX_UNKNOWN]]
+        raise invalid(errors, more=len(unknown) - len(errors))
 
 
 def refuse_repeated(single: Collection[str], given: QueryParams) -> None:
     """Raise a 422 if one of these parameters is given more than once."""
     if len(given) == len(given.multi_items()):
         return
-    names = [name for name, _ in given.multi_items()]
-    repeated = [name for name in single if names.count(name) > 1]
+    counts = Counter(name for name, _ in given.multi_items())
+    repeated = [name for name in single if counts[name] > 1]
     if repeated:
         detail = "The parameter is given more than once"
         raise invalid(error("query", name, detail, "repeated_parameter") for name in repeated)

@@ -13,8 +13,7 @@ from starlette.routing import Match
 from starlette.websockets import WebSocket, WebSocketState
 
 from kit.database.errors import FAILURES, explained
-from kit.http.bodies import too_large
-from kit.http.problems import Problem, describe, invalid, problem_from, render
+from kit.http.problems import MAX_ERRORS, Problem, describe, invalid, problem_from, render, too_large
 from kit.server.lifespan import LifespanState
 
 METHODS = ("DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT")
@@ -54,7 +53,9 @@ async def respond_to_http_exception(
 
 
 async def respond_to_invalid_request(request: Request, failure: RequestValidationError) -> Response:
-    return render(request.scope, invalid(map(describe, failure.errors())))
+    errors = failure.errors()
+    problem = invalid(map(describe, errors[:MAX_ERRORS]), more=max(0, len(errors) - MAX_ERRORS))
+    return render(request.scope, problem)
 
 
 async def respond_to_database_error(

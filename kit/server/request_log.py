@@ -16,8 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kit.database.errors import first_line
-from kit.http.bodies import too_large
-from kit.http.problems import Problem, render, unavailable
+from kit.http.problems import Problem, render, too_large, unavailable
 from kit.server.security_headers import ALWAYS, AUTHORIZATION, HSTS, NAMES, PRIVATE, Header, missing
 from kit.server.shutdown import Shutdown
 

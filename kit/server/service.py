@@ -208,6 +208,8 @@ async def _lifespan(app: Service) -> AsyncIterator[Any]:
     async with AsyncExitStack() as stack:
         stack.push_async_callback(app.runtime.database.dispose)
         stack.push_async_callback(app.runtime.login_limits.close)
+        if app.layers.rates is not None:
+            stack.push_async_callback(app.layers.rates.close)
         if app.on_start is not None:
             await app.on_start()
         state = None if app.own_lifespan is None else await stack.enter_async_context(app.own_lifespan(app))

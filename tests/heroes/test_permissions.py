@@ -11,7 +11,7 @@ from httpx import Response
 from sqlmodel import select
 
 from heroes.user import User
-from kit import Service
+from kit import LoginLimits, Service
 from tests.application import opened, production
 from tests.clients import client_of
 from tests.engines import Client, url_of
@@ -356,3 +356,16 @@ async def test_without_authentication_everything_is_allowed_and_a_token_identifi
     item = await client.post("/items/", json={"name": "Teapot", "price": "1"}, headers=headers)
     assert item.json()["owner_id"] == user["id"]
     assert (await client.post("/heroes/", json={"name": "A", "secret_name": "B"}, headers=headers)).status_code == 201
+
+
+async def test_registrations_are_limited_for_each_address(guarded: Service, boss: Person) -> None:
+    guarded.runtime.login_limits = LoginLimits("memory://", per_account=9, per_address=9, window=300, registrations=2)
+    async with client_of(guarded) as nobody:
+        for number in range(3):
+            body = {"username": f"new{number}", "email": f"new{number}@example.com", "password": "correct horse"}
+            answer = await nobody.post("/users/", json=body)
+            assert answer.status_code == (201 if number < 2 else 429)
+    assert answer.json()["type"] == "urn:problem:too-many-attempts"
+    assert int(answer.headers["Retry-After"]) > 1
+    body = {"username": "new3", "email": "new3@example.com", "password": "correct horse"}
+    assert (await boss.client.post("/users/", json=body)).status_code == 201

@@ -248,3 +248,17 @@ async def test_a_failure_that_concerns_all_elements_is_raised(database: Database
     async with database.write() as session:
         with pytest.raises(Unreachable, match="gone"):
             await create_many(session, [ShelfCreate(name="A", room="Here")], "skip", failing_once(Unreachable("gone")))
+
+
+async def test_the_errors_of_all_elements_that_are_left_out_are_bounded(client: Client) -> None:
+    wrong = {"name": "", "room": 1, "a": 1, "b": 1, "c": 1}
+    for number, shown in ((2, 5), (500, 2), (THOUSAND, 1)):
+        answer = await client.post("/shelves/bulk?on_error=skip", json=[wrong] * number)
+        problems = [part["problem"] for part in answer.json()["failed"]]
+        assert [len(problem["errors"]) for problem in problems] == [shown] * number
+        assert [problem.get("more_errors", 0) for problem in problems] == [5 - shown] * number
+
+
+async def test_a_batch_with_many_errors_counts_those_that_it_does_not_list(client: Client) -> None:
+    problem = (await client.post("/shelves/bulk", json=[{}] * THOUSAND)).json()
+    assert (len(problem["errors"]), problem["more_errors"]) == (100, 1900)

@@ -14,7 +14,7 @@ from starlette.types import Message
 from kit import Database, Problem, ReadSession, Service, Session, allowing
 from kit.database.engines import Pool
 from kit.database.sessions import WriteSession
-from kit.operations import commits, unit_of_work
+from kit.operations import unit_of_work
 from tests.engines import Client, on_postgresql, on_sqlite
 from tests.kit.bookshop import Shelf
 from tests.kit.probes import BOOK, SHELF, TIMEOUT_SECONDS, at_commit, new_shelf, read, with_attributes
@@ -136,7 +136,7 @@ async def test_the_deadline_does_not_interrupt_a_commit(
 async def test_the_outcome_of_a_commit_that_takes_too_long_is_unknown(
     probed: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commits, "COMMIT_TIMEOUT", SOON)
+    monkeypatch.setattr(unit_of_work, "COMMIT_TIMEOUT", SOON)
     slow_down(database, monkeypatch, TIMEOUT_SECONDS)
     answer = await probed.post("/shelves/", json=SHELF)
     assert (answer.status_code, answer.json()["outcome"]) == (503, "unknown")
@@ -148,7 +148,7 @@ async def test_the_outcome_of_a_commit_that_takes_too_long_is_unknown(
 async def test_a_commit_that_the_server_does_not_finish_is_cancelled(
     probed: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commits, "COMMIT_TIMEOUT", SOON)
+    monkeypatch.setattr(unit_of_work, "COMMIT_TIMEOUT", SOON)
     async with at_commit(database, "kit_book", f"pg_sleep({TIMEOUT_SECONDS})"):
         answer = await probed.post("/books/", json=BOOK)
         assert (answer.status_code, answer.json()["outcome"]) == (503, "unknown")

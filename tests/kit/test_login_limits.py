@@ -58,6 +58,23 @@ async def test_an_account_is_locked_for_every_address_ignoring_case(strict: Serv
         assert await statuses(strict, username, PASSWORD, address="10.0.0.3") == [429]
 
 
+async def test_an_ipv6_address_is_locked_with_its_network(strict: Service) -> None:
+    for number in range(5):
+        assert await statuses(strict, f"stranger{number}", WRONG, address=f"2001:db8::{number}") == [401]
+    assert await statuses(strict, "steve", PASSWORD, address="2001:db8::1:2") == [429]
+    assert await statuses(strict, "steve", PASSWORD, address="2001:db8:0:1::") == [204]
+
+
+async def test_registrations_are_limited_for_each_network() -> None:
+    limited = LoginLimits("memory://", per_account=3, per_address=5, window=60, registrations=2)
+    for address in ("2001:db8::1", "2001:db8::2", "10.0.0.1"):
+        await limited.count_registration(address)
+    with pytest.raises(HTTPException) as refused:
+        await limited.count_registration("2001:db8::3")
+    assert refused.value.status_code == 429
+    assert 1 <= int((refused.value.headers or {})["Retry-After"]) <= 60
+
+
 async def test_other_accounts_are_not_locked(strict: Service) -> None:
     assert await statuses(strict, "natasha", *[WRONG] * 3, PASSWORD) == [401, 401, 401, 429]
     assert await statuses(strict, "steve", PASSWORD, PASSWORD) == [204, 204]
@@ -178,6 +195,8 @@ async def test_a_redis_that_fails_later_is_a_503(strict: Service, monkeypatch: p
 
     monkeypatch.setattr(strict.runtime.login_limits.window, "hit", away)
     assert await statuses(strict, "natasha", PASSWORD, WRONG) == [204, 503]
+    with pytest.raises(HTTPException, match="503"):
+        await strict.runtime.login_limits.count_registration("10.0.0.1")
 
 
 def tried(url: str, forwarded: str, number: int) -> int:

@@ -1,4 +1,4 @@
-"""Relations under race: writers of a parent and its children leave no orphan, lose no change, and get no 500."""
+"""Concurrent writes of a parent and its children: no orphan remains, no change is lost, and no request gets a 500."""
 
 import asyncio
 from collections import Counter
