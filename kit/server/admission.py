@@ -220,7 +220,7 @@ def has_body(scope: Scope) -> bool:
 
 
 def with_headers(send: Send, headers: Collection[Header]) -> Send:
-    """`send`, with these headers added to the response."""
+    """Return a `send` that adds these headers to the response."""
 
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":

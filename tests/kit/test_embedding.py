@@ -87,7 +87,7 @@ async def test_a_related_row_has_the_computed_fields_of_its_variant(signed: Clie
 
 
 async def new_journals(client: Client, shelf_id: int, number: int) -> list[Any]:
-    """Journals, of which the first is deleted."""
+    """Create journals, and delete the first one."""
     new = [{"title": "Mind", "code": f"MIN-{at}", "shelf_id": shelf_id} for at in range(number)]
     journals: list[Any] = (await client.post("/journals/bulk", json=new)).json()
     assert (await client.delete(f"/journals/{journals[0]['id']}")).status_code == 204
