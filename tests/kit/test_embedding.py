@@ -1,11 +1,13 @@
 """Embedding: related rows are shown by their read variant, with all columns that it needs."""
 
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 from uuid import UUID
 
 import pytest
 from fastapi import APIRouter, Depends
 from pydantic import computed_field
+from sqlalchemy import Table
 from sqlmodel import Field, Relationship, select
 
 from kit import Database, Id, ListQuery, Page, Read, ReadSession, allowing, embedding, found, page
@@ -71,10 +73,15 @@ async def read_clipping(
 
 
 @pytest.fixture
-async def signed(database: Database) -> Client:
+async def signed(database: Database) -> AsyncIterator[Client]:
+    """Provide a client of these routes. The table of clippings exists only during a test."""
+    table: Table = Clipping.__table__  # type: ignore[attr-defined]  # SQLModel's
     async with database.writer.begin() as connection:
-        await connection.run_sync(Clipping.__table__.create, checkfirst=True)  # type: ignore[attr-defined]  # SQLModel's
-    return client_of(create_service(create_runtime(database), router))
+        await connection.run_sync(table.create)
+    async with client_of(create_service(create_runtime(database), router)) as client:
+        yield client
+    async with database.writer.begin() as connection:
+        await connection.run_sync(table.drop)
 
 
 async def test_a_related_row_has_the_computed_fields_of_its_variant(signed: Client) -> None:
