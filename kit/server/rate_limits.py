@@ -32,7 +32,7 @@ MAX_CALLERS = 10_000
 
 @dataclass
 class Part:
-    """What a caller may use of its quota: `left` here and `beyond` in the counters, until the window ends."""
+    """The part of a caller's quota that this process has taken: `left` here, `beyond` in the counters, in this window."""
 
     left: int = 0
     beyond: int = 0
