@@ -32,7 +32,7 @@ MAX_CALLERS = 10_000
 
 @dataclass
 class Part:
-    """The part of a caller's quota that this process has taken: `left` here, `beyond` in the counters, in this window."""
+    """A part of a caller's quota, taken by this process: `left` here, `beyond` in the counters, in this window."""
 
     left: int = 0
     beyond: int = 0
