@@ -9,6 +9,11 @@ SAFE_INTEGER, INT32 = 2**53 - 1, 2**31
 
 
 BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+OF_PYDANTIC = {
+    "ge": ("minimum", max), "gt": ("exclusiveMinimum", max), "le": ("maximum", min), "lt": ("exclusiveMaximum", min),
+    "multiple_of": ("multipleOf", max),
+}  # fmt: skip
+"""Pydantic's names of bounds, which it leaves in a schema if a type of the kit is bounded further in a parameter."""
 
 
 def simplify(node: Json) -> None:
@@ -33,7 +38,11 @@ def without_repetition(schema: Json, parameter: Json) -> Json:
 
 
 def show_numbers(node: Json) -> None:
-    """Whole numbers as such: FastAPI makes floats of bounds, and 2⁶³ of 2⁶³−1."""
+    """Whole numbers as such: FastAPI makes floats of bounds, and 2⁶³ of 2⁶³−1. Bounds have the names of JSON Schema."""
+    for name, (key, narrower) in OF_PYDANTIC.items():
+        if name in node:
+            bound = node.pop(name)
+            node[key] = narrower(bound, node.get(key, bound))
     for key in (*BOUNDS, "multipleOf"):
         if isinstance(node.get(key), float) and node[key].is_integer():
             node[key] = int(node[key])
