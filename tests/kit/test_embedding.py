@@ -1,5 +1,6 @@
 """Embedding: related rows are shown by their read variant, with all columns that it needs."""
 
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -71,10 +72,13 @@ async def read_clipping(
 
 
 @pytest.fixture
-async def signed(database: Database) -> Client:
+async def signed(database: Database) -> AsyncIterator[Client]:
+    table: Any = Clipping.__table__  # type: ignore[attr-defined]  # made by SQLModel
     async with database.writer.begin() as connection:
-        await connection.run_sync(Clipping.__table__.create, checkfirst=True)  # type: ignore[attr-defined]  # SQLModel's
-    return client_of(create_service(create_runtime(database), router))
+        await connection.run_sync(table.create)
+    yield client_of(create_service(create_runtime(database), router))
+    async with database.writer.begin() as connection:
+        await connection.run_sync(table.drop)
 
 
 async def test_a_related_row_has_the_computed_fields_of_its_variant(signed: Client) -> None:
