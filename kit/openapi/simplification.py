@@ -9,6 +9,11 @@ SAFE_INTEGER, INT32 = 2**53 - 1, 2**31
 
 
 BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+OF_PYDANTIC = {
+    "ge": ("minimum", max), "gt": ("exclusiveMinimum", max), "le": ("maximum", min), "lt": ("exclusiveMaximum", min),
+    "multiple_of": ("multipleOf", max),
+}  # fmt: skip
+"""Pydantic's names of bounds, which it leaves in a schema if a type of the kit is bounded further in a parameter."""
 
 
 def simplify(node: Json) -> None:
@@ -33,7 +38,11 @@ def without_repetition(schema: Json, parameter: Json) -> Json:
 
 
 def correct_numbers(node: Json) -> None:
-    """Convert integral bounds to integers. FastAPI makes them floats, which turns 2⁶³−1 into 2⁶³."""
+    """Convert integral bounds to integers, and rename bounds of pydantic: FastAPI makes 2⁶³−1 the float 2⁶³."""
+    for name, (key, narrower) in OF_PYDANTIC.items():
+        if name in node:
+            bound = node.pop(name)
+            node[key] = narrower(bound, node.get(key, bound))
     for key in (*BOUNDS, "multipleOf"):
         if isinstance(node.get(key), float) and node[key].is_integer():
             node[key] = int(node[key])

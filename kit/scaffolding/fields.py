@@ -14,7 +14,9 @@ from kit.scaffolding.words import check_word, class_of
 
 FIELD = re.compile(r"(?P<name>[^:=]+):(?P<type>[^:?!=]+)(?P<marks>(?:[?!]|:unique)*)(?:=(?P<default>.*))?")
 LABEL = re.compile(r"[A-Za-z0-9]+([_-][A-Za-z0-9]+)*")
-PARAMETERS = frozenset({"limit", "offset", "cursor", "sort", "count", "q", "fields", "include", "deleted"})
+PARAMETERS = frozenset(
+    {"limit", "offset", "cursor", "sort", "count", "q", "fields", "include", "include_limit", "deleted"}
+)
 """Query parameters of every list, which no filter may have as its name."""
 TYPES = frozenset({"str", "int", "float", "bool", "date", "time", "datetime", "dict", "list"})
 """Names of types: a field with such a name hides the type from the fields after it."""
@@ -82,7 +84,7 @@ def check_name(name: str) -> None:
         raise NotWrittenError(f"No field can be called {name}, which hides the type: say more, as in issued_on.")
     if name in Entity.model_fields:
         raise NotWrittenError(f"Every resource has a field {name}, which the service writes: leave it out.")
-    if any(hasattr(base, name) for base in (Entity, Read, Changes)):
+    if name == "cls" or any(hasattr(base, name) for base in (Entity, Read, Changes)):
         raise NotWrittenError(f"No field can be called {name}: rows and bodies have an attribute of this name.")
 
 

@@ -38,7 +38,10 @@ def number(value: str) -> str:
 
 
 def decimal(value: str) -> str:
-    return f'Decimal("{Decimal(value)}")' if Decimal(value).is_finite() else boolean(value)
+    chosen = Decimal(value)
+    if not chosen.is_finite():
+        raise ValueError(value)
+    return f"Decimal({chosen})" if chosen.as_tuple().exponent == 0 else f'Decimal("{chosen}")'
 
 
 def day(value: str) -> str:

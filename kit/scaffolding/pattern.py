@@ -28,6 +28,8 @@ from kit import Absent, Batch, Body, Changes, Entity, Id, IfMatch, ListQuery, Ma
 from kit import Page, Read, ReadSession, Session, Stamped, Text, Who, allowing, create_many, found, page
 """
 """All imports that a resource may need. The formatter removes the unused ones."""
+MAX_LISTED = 50
+"""The largest length of a list of fields in the docstring of a file."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,10 @@ def about(resource: Resource) -> str:
         kind = "belongs to" if key is resource.owner else "is a part of"
         return f"each {kind} {article_of(other)} {other}, and is deleted with it."
     *first, last = [in_words(field.relation if field.parent else field.name) for field in resource.fields]
-    return f"each has {', '.join(first)} and {last}." if first else f"each has a {last}."
+    listed = ", ".join(first)
+    if len(listed) > MAX_LISTED:
+        return f"each has {len(resource.fields)} fields."
+    return f"each has {listed} and {last}." if first else f"each has a {last}."
 
 
 def imports_of_parents(resource: Resource) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Builds a resource from the arguments of the command line: with an owner, or with a parent that may have one."""
 
+import builtins
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -56,6 +57,9 @@ class Request:
         taken = names_in_use() & {self.name, class_of(self.name)}
         if taken:
             raise NotWrittenError(f"A resource cannot be called {self.name}: {min(taken)} is already in use.")
+        if hasattr(builtins, self.name):
+            hint = f"say more, as in room_{self.name}"
+            raise NotWrittenError(f"A resource cannot be called {self.name}, which is a builtin of Python: {hint}.")
         if self.name in known_tables() or self.name in {known.table for known in project.known.values()}:
             raise NotWrittenError(f"There is a table {self.name}: take another name.")
 

@@ -6,6 +6,8 @@ from keyword import iskeyword
 from kit.scaffolding.errors import NotWrittenError
 
 WORD = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+LONGEST = 40
+"""The largest length of a name, so that lines and the names of constraints stay short."""
 IRREGULAR = {
     "person": "people",
     "child": "children",
@@ -90,7 +92,10 @@ def check_word(text: str, what: str) -> None:
     if not WORD.fullmatch(text):
         written = singular_of(snake_of(text)) if what == "a resource" else None
         written = written or snake_of(text)
-        hint = f"write {written}" if WORD.fullmatch(written) else "write a name such as invoice_line"
+        is_name = WORD.fullmatch(written) and not iskeyword(written)
+        hint = f"write {written}" if is_name else "write a name such as invoice_line"
         raise NotWrittenError(f"{text!r} cannot be the name of {what}, which is in small letters: {hint}.")
     if iskeyword(text):
         raise NotWrittenError(f"{text!r} cannot be the name of {what}: it is a keyword of Python.")
+    if len(text) > LONGEST:
+        raise NotWrittenError(f"{text!r} cannot be the name of {what}: write one of at most {LONGEST} characters.")

@@ -11,6 +11,7 @@ from kit.database.errors import Unreachable
 from kit.operations import unit_of_work
 from tests.engines import Client
 from tests.heroes.concurrent_queries import ConcurrentQueries
+from tests.heroes.served import needs
 from tests.heroes.shop import UNKNOWN, Json, cheap_hashes, new_product, new_user, read
 
 pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
@@ -29,6 +30,7 @@ async def review(client: Client, product: Json, *ratings: int) -> list[Json]:
     return reviews
 
 
+@needs("/stock-movements/")
 async def test_a_product_without_reviews_has_no_average(client: Client) -> None:
     product = await new_product(client, stock=5)
     nothing = {"number": 0, "average": None, "ratings": {"1": 0, "2": 0, "3": 0, "4": 0, "5": 0}}
@@ -46,6 +48,7 @@ async def test_reviews_are_counted_by_rating_and_the_newest_ten_are_shown(client
     assert shown["statistics"] == {"number": 12, "average": 4.08, "ratings": ratings}
 
 
+@needs("/products/{product_id}/deletion")
 async def test_an_unknown_or_deleted_product_has_no_overview(client: Client) -> None:
     product = await new_product(client)
     await review(client, product, 5)

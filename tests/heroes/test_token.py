@@ -23,10 +23,11 @@ from tests.application import KEY, opened, production
 from tests.clients import client_of
 from tests.engines import Client, url_of
 from tests.heroes.people import PASSWORD, join, token_of
+from tests.heroes.served import needs
 from tests.heroes.shop import Json, cheap_hashes, made, new_hero, read, user_body
 from tests.people import Person
 
-SERVICE = "/heroes/"
+SERVICE = "/users/"
 OTHER_KEY = "fedcba9876543210fedcba9876543210"
 FORM = {"username": "natasha", "password": PASSWORD}
 ENCODED = {"content-type": "application/x-www-form-urlencoded"}
@@ -250,7 +251,7 @@ async def test_a_valid_token_of_these_tests_is_accepted(guarded: Service, natash
 async def test_an_invalid_token_is_a_401(kind: str, anonymous: Client, natasha: Person) -> None:
     token = BAD_TOKENS[kind](str(natasha.id))
     headers = {b"authorization": f"Bearer {token}".encode("latin-1")}
-    for method, path in (("GET", "/users/me"), ("GET", SERVICE), ("POST", "/items/")):
+    for method, path in (("GET", "/users/me"), ("GET", SERVICE), ("POST", "/users/bulk")):
         answer = await anonymous.request(method, path, headers=headers, json={} if method == "POST" else None)
         assert answer.status_code == 401, answer.text
         assert answer.headers["WWW-Authenticate"] == "Bearer"
@@ -325,6 +326,7 @@ async def test_other_changes_keep_tokens_valid(guarded: Service, superuser: Pers
     assert await status_with(guarded, natasha.token) == 200
 
 
+@needs("/heroes/")
 async def test_gaining_and_losing_the_superuser_role_takes_effect_at_once(superuser: Person, natasha: Person) -> None:
     await superuser.client.patch(f"/users/{natasha.id}", json={"is_superuser": True})
     hero = await new_hero(natasha.client)
@@ -385,6 +387,7 @@ async def test_a_key_is_replaced_in_two_steps(guarded: Service, rotated: Service
         assert [await status_with(last, token) for token in (natasha.token, newer)] == [401, 200]
 
 
+@needs("/items/")
 async def test_idempotency_keys_survive_the_replacement_of_the_secret(
     guarded: Service, rotated: Service, natasha: Person
 ) -> None:

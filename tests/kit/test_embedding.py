@@ -7,7 +7,6 @@ from uuid import UUID
 import pytest
 from fastapi import APIRouter, Depends
 from pydantic import computed_field
-from sqlalchemy import Table
 from sqlmodel import Field, Relationship, select
 
 from kit import Database, Id, ListQuery, Page, Read, ReadSession, allowing, embedding, found, page
@@ -74,12 +73,10 @@ async def read_clipping(
 
 @pytest.fixture
 async def signed(database: Database) -> AsyncIterator[Client]:
-    """Provide a client of these routes. The table of clippings exists only during a test."""
-    table: Table = Clipping.__table__  # type: ignore[attr-defined]  # SQLModel's
+    table: Any = Clipping.__table__  # type: ignore[attr-defined]  # made by SQLModel
     async with database.writer.begin() as connection:
         await connection.run_sync(table.create)
-    async with client_of(create_service(create_runtime(database), router)) as client:
-        yield client
+    yield client_of(create_service(create_runtime(database), router))
     async with database.writer.begin() as connection:
         await connection.run_sync(table.drop)
 
