@@ -3,7 +3,7 @@
 import dis
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import pairwise
 from typing import Any, get_args, get_type_hints
 
@@ -52,9 +52,9 @@ def writing_read_session(entry: Entry) -> Iterator[str]:
                 )
 
 
-def called_methods(function: Any, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+def called_methods(function: Any, names: Collection[str]) -> Iterator[tuple[str, str]]:
     """The writing methods that a function calls on its parameters with these names."""
-    code = getattr(function, "__code__", None)
+    code = getattr(function, "__code__", None) if names else None
     for before, now in pairwise(dis.get_instructions(code) if code else ()):
         if before.opname.startswith("LOAD_") and before.argval in names and now.argval in WRITING:
             yield before.argval, now.argval

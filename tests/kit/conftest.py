@@ -74,11 +74,22 @@ async def client(app: Service, database: Database) -> AsyncIterator[Client]:
         yield client
 
 
-@pytest.fixture(params=[False, FAST_PATH] if FAST_PATH else [False])
-async def place(request: pytest.FixtureRequest, database: Database) -> AsyncIterator[Client]:
-    """A client of the library with its accounts, with and without the fast path."""
-    app = create_service(create_runtime(database), *accounts.ROUTERS, fast=request.param)
-    async with client_of(app) as client:
+@pytest.fixture(scope="session", params=[False, FAST_PATH] if FAST_PATH else [False])
+def app_with_accounts(request: pytest.FixtureRequest, app: Service) -> Service:
+    """The bookshop with its accounts, with and without the fast path."""
+    return create_service(create_runtime(app.runtime.database), *accounts.ROUTERS, fast=request.param)
+
+
+@pytest.fixture(scope="session", params=[False, FAST_PATH] if FAST_PATH else [False])
+def guarded_app_with_accounts(request: pytest.FixtureRequest, app: Service) -> Service:
+    """The same, where everybody needs a token."""
+    return create_service(create_runtime(app.runtime.database, auth=True), *accounts.ROUTERS, fast=request.param)
+
+
+@pytest.fixture
+async def place(app_with_accounts: Service, database: Database) -> AsyncIterator[Client]:
+    """A client of the bookshop with its accounts."""
+    async with client_of(app_with_accounts) as client:
         yield client
 
 

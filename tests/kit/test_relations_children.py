@@ -19,8 +19,8 @@ from tests.kit.service import Person, clear, client_of, create_runtime, create_s
 LINES = [{"text": "Tea", "amount": 3}, {"text": "Milk", "amount": 1}]
 
 
-@pytest.fixture
-async def office(app: Service) -> Service:
+@pytest.fixture(scope="module")
+def office(app: Service) -> Service:
     """The library with its accounts, where everybody needs a token."""
     return create_service(create_runtime(app.runtime.database, auth=True), *accounts.ROUTERS)
 

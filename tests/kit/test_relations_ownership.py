@@ -6,18 +6,17 @@ from typing import Any
 import pytest
 
 from kit import Service
-from tests.kit import accounts
 from tests.kit.probes import read
-from tests.kit.service import FAST_PATH, Person, clear, create_runtime, create_service, join
+from tests.kit.service import Person, clear, join
 
 LINE = {"text": "Tea", "amount": 3}
 
 
-@pytest.fixture(params=[False, FAST_PATH] if FAST_PATH else [False])
-async def office(request: pytest.FixtureRequest, app: Service) -> Service:
-    """The library with its accounts, where everybody needs a token, with and without the fast path."""
-    await clear(app.runtime.database)
-    return create_service(create_runtime(app.runtime.database, auth=True), *accounts.ROUTERS, fast=request.param)
+@pytest.fixture
+async def office(guarded_app_with_accounts: Service) -> Service:
+    """The bookshop with its accounts, without rows, where everybody needs a token."""
+    await clear(guarded_app_with_accounts.runtime.database)
+    return guarded_app_with_accounts
 
 
 @pytest.fixture
