@@ -99,6 +99,7 @@ def create_runtime(settings: Settings) -> Runtime:
         secrets=secrets,
         max_body_size=settings.max_body_size,
         max_body_values=settings.max_body_values,
+        max_page_size=settings.max_page_size,
         max_upload_size=settings.max_upload_size,
         request_timeout=settings.request_timeout,
     )

@@ -81,6 +81,11 @@ class Settings(BaseSettings):
     max_upload_size: int = Field(
         default=10 * 2**20, ge=1024, description="The largest form or upload, in bytes; a larger one gets a 413."
     )
+    max_page_size: int = Field(
+        default=12 * 2**20,
+        ge=1024,
+        description="The largest page of a list, in bytes of its JSON; a page of larger rows ends earlier.",
+    )
     request_timeout: float = Field(
         default=15, gt=0, le=3600, description="The longest time for a request, in seconds; then it gets a 504."
     )

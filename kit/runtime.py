@@ -12,6 +12,9 @@ from kit.auth.permissions import Who
 from kit.database.databases import Database
 from kit.http.documents import MAX_VALUES
 
+MAX_PAGE_SIZE = 12 * 2**20
+"""The largest page of a list by default, in bytes of its JSON."""
+
 
 @dataclass
 class Runtime:
@@ -26,6 +29,7 @@ class Runtime:
     secrets: Sequence[bytes]
     max_body_size: int = 2**20
     max_body_values: int = MAX_VALUES
+    max_page_size: int = MAX_PAGE_SIZE
     max_upload_size: int = 10 * 2**20
     request_timeout: float = 15
     access: dict[tuple[int, str], Who] = field(default_factory=dict)

@@ -28,6 +28,7 @@ from kit.http.principals import CURRENT_PRINCIPAL
 from kit.models.reads import Read
 from kit.query.list_query import MAX_LIMIT, ListQuery
 from kit.query.ordering import Order, Segment, order_of
+from kit.query.page_sizes import rows_that_fit
 from kit.query.pages import ShownPage
 
 NUMBER, OFFSET = bindparam("page_number", type_=Integer), bindparam("page_offset", type_=Integer)
@@ -139,10 +140,12 @@ async def read_rows(
     limit, names = query.given.get("limit", MAX_LIMIT), projection.columns(order.fields)
     found = await _collect(engine, query, order, position, narrowed, names, limit + 1)
     rows = [dict(zip(names, row)) for row in found[:limit]]  # noqa: B905  equal lengths; the check takes time
-    cursor = order.cursor_after(query.secret, rows[-1]) if len(found) > limit else None
     for relation in projection.relations:
         await embed(engine, query, relation, rows)
-    return SharedRows(rows, projection.viewer.show_all(rows), cursor, total)
+    shown = projection.viewer.show_all(rows)
+    number = rows_that_fit(query, len(rows), lambda: (len(to_json(values)) for values in shown))
+    cursor = order.cursor_after(query.secret, rows[number - 1]) if len(found) > number else None
+    return SharedRows(rows[:number], shown[:number], cursor, total)
 
 
 async def _collect(

@@ -31,7 +31,7 @@ from kit.query.embedding import (
 from kit.query.filters import OPERATORS, contains_ignoring_case, filters_of
 from kit.query.parameters import Parameter, comma_separated
 from kit.query.values import MAX_TEXT, YesNo, only_integers
-from kit.runtime import Runtime, runtime_of
+from kit.runtime import MAX_PAGE_SIZE, Runtime, runtime_of
 
 MAX_LIMIT = 100
 MAX_OFFSET = 1_000_000
@@ -72,6 +72,7 @@ class ListQuery:
     """The parameters that apply to a single row too."""
     conditions: ClassVar[Mapping[str, tuple[str, str]]]
     """Filter parameter → field and operator."""
+    max_page_size: int = MAX_PAGE_SIZE
 
     def __init_subclass__(cls) -> None:
         missing = [name for name in ("model", "read") if not hasattr(cls, name)]
@@ -144,6 +145,7 @@ class ListQuery:
         """Read the parameters of a request. Raises a 422 for unknown, repeated and invalid parameters."""
         self.runtime: Runtime = getattr(request.scope["app"], "runtime", None) or runtime_of(request)
         self.secret: bytes = self.runtime.secrets[0]
+        self.max_page_size = self.runtime.max_page_size
         self.text: bytes = request.scope["query_string"]
         self.given = parameter.read(parameters, request.query_params, declared_by(request)) if self.text else {}
         self.fields: list[str] | None = self.given.get("fields")

@@ -11,6 +11,7 @@ from kit.database.sessions import ReadSession
 from kit.models.reads import Read
 from kit.query.list_query import MAX_LIMIT, ListQuery
 from kit.query.ordering import Order, order_of
+from kit.query.page_sizes import rows_that_fit
 from kit.query.related import load_lists
 
 
@@ -42,18 +43,23 @@ async def page(session: ReadSession, query: ListQuery, statement: SelectOfScalar
 
 
 async def plain_page(session: ReadSession, query: ListQuery, statement: SelectOfScalar[Any]) -> ShownPage:
-    """Read a page by the ORM: at most two selects, one more for a count, and one for each embedded relationship."""
+    """Read a page by the ORM: at most two selects, one more for a count, and one for each embedded relationship.
+
+    It has fewer rows than the limit if they are large.
+    """
     order = order_of(query.model, query.sort)
     position, statement = order.position_of(query), query.narrowed(statement)
     total = await _count(session, statement) if query.given.get("count") else None
     limit = query.given.get("limit", MAX_LIMIT)
     rows = await _collect(session, query, order, position, statement, limit + 1)
     await load_lists(session, query, rows[:limit])
+    shown = [query.shown(row) for row in rows[:limit]]
+    number = rows_that_fit(query, len(shown), lambda: (len(read.model_dump_json()) for read in shown))
     cursor = None
-    if len(rows) > limit:
-        last = rows[limit - 1]
+    if len(rows) > number:
+        last = rows[number - 1]
         cursor = order.cursor_after(query.secret, {field: getattr(last, field) for field in order.fields})
-    return ShownPage(rows=[query.shown(row) for row in rows[:limit]], cursor=cursor, total=total)
+    return ShownPage(rows=shown[:number], cursor=cursor, total=total)
 
 
 async def _collect(
