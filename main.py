@@ -22,7 +22,7 @@ from heroes import (
     token,
     user,
 )
-from kit import Authenticator, Database, Layers, LoginLimits, Runtime, Service, Shutdown, Tokens
+from kit import Authenticator, Database, Layers, LoginLimits, RateLimits, Runtime, Service, Shutdown, Tokens
 from kit.database import migrations
 from kit.database.engines import Pool
 from kit.fast import install
@@ -71,6 +71,7 @@ def create_app(settings: Settings) -> Service:
             hosts=comma_separated(settings.trusted_hosts),
             origins=comma_separated(settings.cors_origins),
             credentials=settings.cors_credentials,
+            rates=rate_limits(settings),
         ),
         shutdown=Shutdown(settings.shutdown_delay, settings.shutdown_timeout),
         on_start=partial(prepare, runtime.database, settings),
@@ -89,6 +90,7 @@ def create_runtime(settings: Settings) -> Runtime:
         per_account=settings.login_failures,
         per_address=settings.login_failures_address,
         window=settings.login_window,
+        registrations=settings.registrations_address,
     )
     return Runtime(
         database=Database(settings.database, Pool(**settings.pool)),
@@ -96,9 +98,18 @@ def create_runtime(settings: Settings) -> Runtime:
         login_limits=limits,
         secrets=secrets,
         max_body_size=settings.max_body_size,
+        max_body_values=settings.max_body_values,
+        max_page_size=settings.max_page_size,
         max_upload_size=settings.max_upload_size,
         request_timeout=settings.request_timeout,
     )
+
+
+def rate_limits(settings: Settings) -> RateLimits | None:
+    """Return the limits of requests per minute; None if there are none."""
+    user, address = settings.rates
+    url = settings.limits_url.get_secret_value()
+    return RateLimits(url, per_user=user, per_address=address) if user or address else None
 
 
 async def prepare(database: Database, settings: Settings) -> None:

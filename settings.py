@@ -48,10 +48,16 @@ class Settings(BaseSettings):
     login_failures_address: int = Field(
         default=100, ge=1, description="Failed logins from one address within the window; more get a 429."
     )
-    login_window: int = Field(default=300, ge=1, le=86_400, description="Seconds for which a failed login counts.")
+    login_window: int = Field(
+        default=300, ge=1, le=86_400, description="Seconds for which a failed login or a registration counts."
+    )
+    registrations_address: int = Field(
+        default=50, ge=1, description="Registrations from one address within the window of logins; more get a 429."
+    )
     limits_url: SecretStr = Field(
         default=SecretStr("memory://"),
-        description="The storage that counts failed logins; `redis://…` for several workers.",
+        description="The storage that counts failed logins, registrations and requests per minute; `redis://…` for "
+        "several workers.",
     )
     cors_origins: str = Field(
         default="", description="Web origins whose pages may call the service, comma-separated; none if empty."
@@ -69,8 +75,16 @@ class Settings(BaseSettings):
     max_body_size: int = Field(
         default=2**20, ge=1024, description="The largest JSON body, in bytes; a larger one gets a 413."
     )
+    max_body_values: int = Field(
+        default=40_000, ge=1000, description="The largest number of values in a JSON body; more get a 413."
+    )
     max_upload_size: int = Field(
         default=10 * 2**20, ge=1024, description="The largest form or upload, in bytes; a larger one gets a 413."
+    )
+    max_page_size: int = Field(
+        default=12 * 2**20,
+        ge=1024,
+        description="The largest page of a list, in bytes of its JSON; a page of larger rows ends earlier.",
     )
     request_timeout: float = Field(
         default=15, gt=0, le=3600, description="The longest time for a request, in seconds; then it gets a 504."
@@ -93,6 +107,20 @@ class Settings(BaseSettings):
         gt=0,
         le=1,
         description="The part of `MAX_STREAMS`, and of the memory for slow bodies, that one caller has at most.",
+    )
+    user_rate: int | None = Field(
+        default=None,
+        ge=0,
+        le=10**9,
+        description="Requests of one user per minute; more get a 429. 0 is no limit, as by default in development; in "
+        "production the default is 6,000.",
+    )
+    address_rate: int | None = Field(
+        default=None,
+        ge=0,
+        le=10**9,
+        description="The same for requests without a valid token from one address (IPv6: one /64 network); in "
+        "production the default is 3,000.",
     )
     shutdown_timeout: float = Field(
         default=20,
@@ -186,6 +214,14 @@ class Settings(BaseSettings):
         return not self.in_development if self.require_auth is None else self.require_auth
 
     @property
+    def rates(self) -> tuple[int, int]:
+        """Requests per minute: of a user, and of an address without a token. 0 is no limit."""
+        defaults = (0, 0) if self.in_development else (6_000, 3_000)
+        given = (self.user_rate, self.address_rate)
+        user, address = (default if rate is None else rate for rate, default in zip(given, defaults, strict=True))
+        return user, address
+
+    @property
     def secret_keys(self) -> list[bytes]:
         return [key.encode() for key in comma_separated(self.secret_key.get_secret_value())]
 
@@ -195,7 +231,7 @@ class Settings(BaseSettings):
 
 
 def comma_separated(text: str) -> list[str]:
-    """The non-empty parts of a comma-separated setting."""
+    """Return the non-empty parts of a comma-separated setting."""
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
@@ -208,6 +244,6 @@ def load() -> Settings:
 
 
 def explain(location: tuple[int | str, ...], message: str) -> str:
-    """The message for an invalid setting, as in `Setting POOL_SIZE: Input should be …`."""
+    """Return the message for an invalid setting, as in `Setting POOL_SIZE: Input should be …`."""
     name = " ".join(str(part).upper() for part in location)
     return f"Setting {name}: {message.removeprefix('Value error, ')}".replace("Setting : ", "Setting ") + "."

@@ -10,13 +10,14 @@ from kit.database.databases import Database
 from kit.database.retry import READ_SECONDS, WRITE_SECONDS, retried
 from kit.http.principals import CURRENT_PRINCIPAL, SUPERUSER, UNRESTRICTED, Principal
 from kit.http.problems import Problem, conflict, found, taken
-from kit.models.entities import VIEW, Body, Changes, Entity, Stamped, UUIDEntity, now, sorted_by
+from kit.models.entities import Body, Changes, Entity, Stamped, UUIDEntity, now, sorted_by
 from kit.models.privacy import PRIVATE
 from kit.models.reads import Read, UUIDRead
 from kit.models.types import (
     BIGINT,
     Email,
     Id,
+    JSONInteger,
     Money,
     MoneyColumn,
     Name,
@@ -25,7 +26,6 @@ from kit.models.types import (
     Slug,
     Text,
     Username,
-    Whole,
     other_than,
 )
 from kit.openapi.responses import failure
@@ -33,7 +33,7 @@ from kit.operations.balances import move_balances
 from kit.operations.bulk import Batch, InvalidElement, Many, OnError, create_many, insert_many
 from kit.operations.bulk_update import Ids, Updated, change_many
 from kit.operations.callers import Caller, get_caller
-from kit.operations.dependencies import ReadSession, Session, get_read_session, get_session
+from kit.operations.dependencies import ReadSession, Registration, Session, get_read_session, get_session
 from kit.operations.preconditions import IfMatch
 from kit.operations.route import allowing
 from kit.operations.soft_deletion import (
@@ -52,6 +52,7 @@ from kit.query.pages import Page, page
 from kit.query.values import YesNo
 from kit.runtime import Runtime, runtime_of
 from kit.server.middleware import Layers
+from kit.server.rate_limits import RateLimits
 from kit.server.service import Service
 from kit.server.shutdown import Shutdown
 
@@ -62,7 +63,6 @@ __all__ = [
     "READ_SECONDS",
     "SUPERUSER",
     "UNRESTRICTED",
-    "VIEW",
     "WRITE_SECONDS",
     "Absent",
     "Authenticator",
@@ -80,6 +80,7 @@ __all__ = [
     "Ids",
     "IfMatch",
     "InvalidElement",
+    "JSONInteger",
     "Layers",
     "ListQuery",
     "LoginLimits",
@@ -93,9 +94,11 @@ __all__ = [
     "Password",
     "Principal",
     "Problem",
+    "RateLimits",
     "Read",
     "ReadSession",
     "Reference",
+    "Registration",
     "Runtime",
     "Service",
     "Session",
@@ -110,7 +113,6 @@ __all__ = [
     "Updated",
     "Username",
     "Who",
-    "Whole",
     "YesNo",
     "allowing",
     "change_many",

@@ -10,6 +10,10 @@ from kit.auth.authentication import Authenticator
 from kit.auth.login_limits import LoginLimits
 from kit.auth.permissions import Who
 from kit.database.databases import Database
+from kit.http.documents import MAX_VALUES
+
+MAX_PAGE_SIZE = 12 * 2**20
+"""The largest page of a list by default, in bytes of its JSON."""
 
 
 @dataclass
@@ -24,6 +28,8 @@ class Runtime:
     login_limits: LoginLimits
     secrets: Sequence[bytes]
     max_body_size: int = 2**20
+    max_body_values: int = MAX_VALUES
+    max_page_size: int = MAX_PAGE_SIZE
     max_upload_size: int = 10 * 2**20
     request_timeout: float = 15
     access: dict[tuple[int, str], Who] = field(default_factory=dict)
@@ -41,7 +47,7 @@ class Runtime:
 
 
 def runtime_of(connection: HTTPConnection) -> Runtime:
-    """The runtime of the application that serves this request or WebSocket."""
+    """Return the runtime of the application that serves this request or WebSocket."""
     runtime = getattr(connection.scope["app"], "runtime", None)
     if not isinstance(runtime, Runtime):
         raise TypeError("This route needs an application of the class `kit.Service`: include its router there.")

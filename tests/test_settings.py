@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from main import rate_limits
 from settings import Settings, load
+from tests.application import production, settings_for
 
 SECRET = "0123456789abcdef0123456789abcdef"  # noqa: S105  a test's
 
@@ -161,3 +163,11 @@ def test_production_needs_a_key_even_without_authentication(monkeypatch: pytest.
     monkeypatch.setenv("REQUIRE_AUTH", "false")
     with pytest.raises(SystemExit, match="SECRET_KEY must have at least 32 bytes"):
         load()
+
+
+def test_requests_per_minute_are_limited_in_production_by_default() -> None:
+    assert settings_for("sqlite://").rates == (0, 0)
+    assert settings_for("sqlite://", user_rate=5).rates == (5, 0)
+    assert production("sqlite://").rates == (6000, 3000)
+    assert production("sqlite://", user_rate=0, address_rate=7).rates == (0, 7)
+    assert rate_limits(settings_for("sqlite://")) is None

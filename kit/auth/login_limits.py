@@ -1,105 +1,66 @@
-"""Login limits: bounds on the failed logins of an account and from an address within a time window."""
+"""Login limits: bounds on failed logins of an account and from an address, and on registrations from an address."""
 
-import asyncio
 import functools
 import math
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from hashlib import blake2b
-from typing import Any
-from weakref import WeakKeyDictionary
 
-from limits import RateLimitItem, RateLimitItemPerSecond, WindowStats, aio
+from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.errors import StorageError
-from limits.storage import MemoryStorage, storage_from_string
-from limits.strategies import MovingWindowRateLimiter
-from redis.asyncio import ConnectionPool
 
+from kit.auth.counters import Counters, Window
+from kit.http.fairness import network_of
 from kit.http.problems import Problem, unavailable
 
 Keys = list[tuple[RateLimitItem, str]]
 Attempt = Callable[[], Awaitable[None]]
 """A function that counts the attempt as failed."""
-MEMORY, REDIS = "memory://", ("redis://", "rediss://")
-
-
-class MemoryWindow:
-    """Counts in the memory of this process, shared by its event loops. No method suspends."""
-
-    def __init__(self) -> None:
-        self.limiter = MovingWindowRateLimiter(MemoryStorage())
-
-    async def test(self, item: RateLimitItem, key: str, *, cost: int) -> bool:
-        return self.limiter.test(item, key, cost=cost)
-
-    async def hit(self, item: RateLimitItem, key: str) -> bool:
-        return self.limiter.hit(item, key)
-
-    async def get_window_stats(self, item: RateLimitItem, key: str) -> WindowStats:
-        return self.limiter.get_window_stats(item, key)
-
-
-Window = MemoryWindow | aio.strategies.MovingWindowRateLimiter
 
 
 class LoginLimits:
-    """Counts failures for `window` seconds. `url` is `memory://`, or a Redis that several workers share.
+    """Counts failures and registrations for `window` seconds. `url` is `memory://`, or a Redis that workers share.
 
-    Each event loop has its own connections to Redis, with the same counts.
+    An IPv6 address counts as its /64 network.
     """
 
-    def __init__(self, url: str, *, per_account: int, per_address: int, window: int) -> None:
-        if url != MEMORY and not url.startswith(REDIS):
-            raise ValueError("Login limits need the URL memory://, redis://… or rediss://….")
-        self.url = url
-        self._in_memory = MemoryWindow() if url == MEMORY else None
-        self._windows: WeakKeyDictionary[asyncio.AbstractEventLoop, Window] = WeakKeyDictionary()
-        self._ends: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGenerator[None]] = WeakKeyDictionary()
+    def __init__(self, url: str, *, per_account: int, per_address: int, window: int, registrations: int = 50) -> None:
+        self.counters = Counters(url, "moving")
         self.under_way: Counter[str] = Counter()
         self.per_account = RateLimitItemPerSecond(per_account, window, "account")
         self.per_address = RateLimitItemPerSecond(per_address, window, "address")
+        self.registrations = RateLimitItemPerSecond(registrations, window, "registration")
 
     @property
     def window(self) -> Window:
         """The counts, accessed through the connections of the running event loop."""
-        return self._in_memory or self._window_of(asyncio.get_running_loop())
-
-    def _window_of(self, loop: asyncio.AbstractEventLoop) -> Window:
-        known = self._windows.get(loop)
-        return self._new_window(loop) if known is None else known
-
-    def _new_window(self, loop: asyncio.AbstractEventLoop) -> Window:
-        pool: Any = ConnectionPool.from_url(self.url)
-        self._ends[loop] = end = self._close_at_end(loop, pool)
-        with suppress(StopIteration):
-            end.asend(None).send(None)  # runs to the `yield`, without anything to wait for
-        options: Any = {"implementation": "redispy", "connection_pool": pool}
-        storage = storage_from_string(f"async+{self.url}", wrap_exceptions=True, **options)
-        assert isinstance(storage, aio.storage.Storage)
-        self._windows[loop] = window = aio.strategies.MovingWindowRateLimiter(storage)
-        return window
-
-    async def _close_at_end(self, loop: asyncio.AbstractEventLoop, pool: ConnectionPool) -> AsyncGenerator[None]:
-        """Close the connections to Redis when the event loop closes its asynchronous generators, before it ends."""
-        try:
-            yield
-        finally:
-            self._windows.pop(loop, None)
-            self._ends.pop(loop, None)
-            await pool.aclose()
+        return self.counters.window
 
     async def close(self) -> None:
         """Close the connections of the running event loop. A later use opens new ones."""
-        end = self._ends.pop(asyncio.get_running_loop(), None)
-        if end is not None:
-            await end.aclose()
+        await self.counters.close()
+
+    async def count_registration(self, address: str) -> None:
+        """Count a registration, successful or not. Raises a 429 with `Retry-After` after too many from an address."""
+        key = digest_of(network_of(address))
+        try:
+            if not await self.window.hit(self.registrations, key):
+                raise too_many(await self.seconds_until(self.registrations, key), "Too many registrations")
+        except StorageError as failure:
+            raise unavailable("not_applied") from failure
+
+    async def seconds_until(self, item: RateLimitItem, key: str) -> int:
+        """Return the whole seconds until the window of this key ends."""
+        return max(1, math.ceil((await self.window.get_window_stats(item, key)).reset_time - time.time()))
 
     def keys(self, account: str, address: str) -> Keys:
-        """The limits, each with the digest of a name, so that the length of a key does not depend on the client."""
-        named = [(self.per_account, account.lower()), (self.per_address, address)]
-        return [(item, blake2b(name.encode(errors="replace"), digest_size=16).hexdigest()) for item, name in named]
+        """Return the limits, each with the digest of a name: the length of a key does not depend on the client."""
+        return [
+            (self.per_account, digest_of(account.lower())),
+            (self.per_address, digest_of(network_of(address))),
+        ]
 
     @asynccontextmanager
     async def attempt(self, account: str, address: str) -> AsyncIterator[Attempt]:
@@ -119,8 +80,7 @@ class LoginLimits:
         try:
             for item, key in keys:
                 if not await self.window.test(item, key, cost=self.under_way[key]):
-                    wait = (await self.window.get_window_stats(item, key)).reset_time - time.time()
-                    raise too_many(max(1, math.ceil(wait)))
+                    raise too_many(await self.seconds_until(item, key), "Too many failed attempts")
         except StorageError as failure:
             raise unavailable("not_applied") from failure
 
@@ -132,6 +92,10 @@ class LoginLimits:
             raise unavailable("not_applied") from failure
 
 
-def too_many(seconds: int) -> Problem:
-    detail = "Too many failed attempts; try again later."
-    return Problem(429, detail, kind="too-many-attempts", headers={"Retry-After": str(seconds)})
+def digest_of(name: str) -> str:
+    return blake2b(name.encode(errors="replace"), digest_size=16).hexdigest()
+
+
+def too_many(seconds: int, what: str) -> Problem:
+    detail, headers = f"{what}; try again later.", {"Retry-After": str(seconds)}
+    return Problem(429, detail, kind="too-many-attempts", headers=headers)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -56,7 +57,7 @@ class Engines(NamedTuple):
 
 
 def create_engines(url: URL, pool: Pool) -> Engines:
-    """The engines for a URL. They connect on first use."""
+    """Return the engines for a URL. They connect on first use."""
     return sqlite_engines(url, pool) if url.get_backend_name() == "sqlite" else postgres_engines(url, pool)
 
 
@@ -68,6 +69,7 @@ class PostgresPool(FairPool):
 
 
 def postgres_engines(url: URL, pool: Pool) -> Engines:
+    """Return engines with one pool: the reader uses AUTOCOMMIT, and the writer transactions."""
     server_settings = {
         "application_name": pool.application_name,
         "jit": "on" if pool.jit else "off",  # compiling a plan takes longer than a short query
@@ -99,7 +101,7 @@ def postgres_engines(url: URL, pool: Pool) -> Engines:
 
 
 async def connect_to_postgres(*values: Any, **options: Any) -> Any:
-    """A connection of asyncpg. An OSError (no server) becomes `Unreachable`."""
+    """Return a connection of asyncpg. An OSError (no server) becomes `Unreachable`."""
     try:
         return await asyncpg.connect(*values, **options)
     except OSError as failure:
@@ -124,6 +126,7 @@ def leave_read_only_server(context: ExceptionContext) -> None:
 
 
 def sqlite_engines(url: URL, pool: Pool) -> Engines:
+    """Return a writer with one connection, and a reader with several; for a database in memory both share one."""
     in_memory = url.database in (None, "", ":memory:")
     pragmas = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
     writer = sqlite_engine(url, pool, size=1, pragmas=pragmas)
@@ -134,13 +137,14 @@ def sqlite_engines(url: URL, pool: Pool) -> Engines:
     if in_memory:  # a database in memory has a single connection, which readers and writers share
         return Engines(writer, writer.execution_options(reading=True))
     reader = sqlite_engine(url, pool, size=pool.size, pragmas=("query_only=ON", SMALL_CACHE), reset=None)
+    event.listen(reader.sync_engine, "invalidate", interrupt)
     return Engines(writer, reader)
 
 
 def sqlite_engine(
     url: URL, pool: Pool, *, size: int, pragmas: Sequence[str], reset: Literal["rollback"] | None = "rollback"
 ) -> AsyncEngine:
-    """An engine for one SQLite file.
+    """Return an engine for one SQLite file.
 
     `reset`: the action when a connection returns to the pool; None for readers, which begin no transaction.
     """
@@ -198,9 +202,16 @@ def end_failed_commit(context: ExceptionContext) -> None:
         connection.rollback()
 
 
-def end_cancelled(connection: Any, record: Any, _: object) -> None:
-    """Interrupt a cancelled statement, which runs on in its thread and keeps the file locked."""
+def interrupt(connection: Any, record: Any, _: object) -> None:
+    """Interrupt a cancelled statement, which would run on in its thread; if it has not begun, its time is over."""
     record.info["until"] = 0
+    with suppress(StopIteration):
+        connection.driver_connection.interrupt().send(None)  # a coroutine that never suspends
+
+
+def end_cancelled(connection: Any, record: Any, failure: object) -> None:
+    """Interrupt a cancelled statement of the writer, which would keep the file locked."""
+    interrupt(connection, record, failure)
     connection.rollback()
 
 

@@ -53,16 +53,28 @@ class Coalescer:
         self.loop: asyncio.AbstractEventLoop | None = None
 
     async def ask(self, key: Hashable, item: Any, query: Query) -> Any:
-        """The result of a query for this item and the other items of its batch. Raises the failure of the query.
+        """Return the result of a query for this item and the other items of its batch. Raises the failure of the query.
 
-        For one key all queries must be equivalent. Cancelling a caller does not affect the other callers.
+        For one key all queries must be equivalent. Cancelling a caller does not affect the other callers; the query is
+        cancelled when no caller is left.
         """
         self._enter_loop()
         batch = self.collecting.get(key)
         if batch is None or len(batch.items) >= MAX_ITEMS:
             batch = self.collecting[key] = ReadBatch()
             batch.task = asyncio.create_task(self._run(key, batch, query))
-        return await batch.join(item)
+        try:
+            return await batch.join(item)
+        except asyncio.CancelledError:
+            self._leave(key, batch)
+            raise
+
+    def _leave(self, key: Hashable, batch: ReadBatch) -> None:
+        """Cancel the query of a batch without callers."""
+        if batch.task is not None and all(waiter.done() for waiter in batch.waiters):
+            if self.collecting.get(key) is batch:
+                del self.collecting[key]
+            batch.task.cancel()
 
     def _enter_loop(self) -> None:
         """Discard the batches of a previous event loop."""
@@ -71,6 +83,7 @@ class Coalescer:
             self.loop, self.collecting, self.running = loop, {}, {}
 
     async def _run(self, key: Hashable, batch: ReadBatch, query: Query) -> None:
+        """Wait until the previous query of the key ends, then execute the query of this batch."""
         if key in self.running and (previous := self.running[key].task):
             await asyncio.wait([previous], timeout=MAX_WAIT_SECONDS)
         if self.collecting.get(key) is batch:

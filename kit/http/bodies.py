@@ -1,21 +1,17 @@
-"""Request bodies: read at a minimum rate, of a bounded size, and parsed as strict JSON in composed text (NFC)."""
+"""Request bodies: read at a minimum rate, and of a bounded size."""
 
 import asyncio
-import json
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from typing import Any, NoReturn
-from unicodedata import is_normalized
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
 
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope
 
-from kit.http.encoding import composed
+from kit.http.documents import MAX_VALUES, parse
 from kit.http.fairness import Caller
-from kit.http.problems import Problem, malformed, unavailable
+from kit.http.problems import Problem, malformed, too_large, unavailable
 
-MAX_DIGITS = 4300
-"""The largest number of digits of an integer: Python's own limit."""
 GRACE_SECONDS = 5.0
 """How long the body may take beside what its size explains."""
 MIN_RATE = 16_384
@@ -100,17 +96,21 @@ class IncomingBody:
 
 
 class BufferedRequest(Request):
-    """A request whose body was read before, so that every attempt to serve the request can read it again."""
+    """A request whose body was read before, so that every attempt to serve the request can read it again.
 
-    def __init__(self, scope: Scope, receive: Receive, body: bytes) -> None:
+    A JSON body has at most `max_values` values.
+    """
+
+    def __init__(self, scope: Scope, receive: Receive, body: bytes, max_values: int = MAX_VALUES) -> None:
         super().__init__(scope, receive)
-        self._content, self._connection = body, receive
+        self._content, self._connection, self._max_values = body, receive, max_values
         self._is_used = False
 
     def next_attempt(self) -> "BufferedRequest":
-        """The request for the next attempt, without parsed or consumed parts."""
+        """Return the request for the next attempt, without parsed or consumed parts."""
         if self._is_used:
-            return BufferedRequest(self.scope, self._connection, self._content).next_attempt()
+            request = BufferedRequest(self.scope, self._connection, self._content, self._max_values)
+            return request.next_attempt()
         self._is_used = True
         return self
 
@@ -122,9 +122,9 @@ class BufferedRequest(Request):
         return self._content
 
     async def json(self) -> Any:
-        """The parsed body. Raises a 400 if it is not JSON."""
+        """Return the parsed body. Raises a 400 if it is not JSON, and a 413 if it has too many values."""
         if not hasattr(self, "_parsed"):
-            self._parsed = parse(self._content)
+            self._parsed = parse(self._content, self._max_values)
         return self._parsed
 
 
@@ -148,12 +148,6 @@ async def read_body(receive: Receive, given: Mapping[bytes, bytes], limit: int) 
     return bytes(body)
 
 
-def too_large(limit: int | None = None) -> Problem:
-    """A 413 for a body over this limit, in bytes, or over one that is not known here."""
-    detail = "The body is too large." if limit is None else f"The body may have at most {limit} bytes."
-    return Problem(413, detail, kind="body-too-large", headers={"Connection": "close"})
-
-
 def refuse_other_than_json(given: Mapping[bytes, bytes]) -> None:
     """Raise a 415 if the Content-Type is neither `application/json` nor `application/…+json`."""
     content_type = given.get(b"content-type", b"")
@@ -173,50 +167,3 @@ def refuse_encoded(given: Mapping[bytes, bytes]) -> None:
     if given.get(b"content-encoding", b"").strip().lower() not in (b"", b"identity"):
         headers = {"Accept-Encoding": "identity"}
         raise Problem(415, "The body may have no Content-Encoding.", kind="unsupported-media-type", headers=headers)
-
-
-def parse(body: bytes) -> Any:
-    """Parse a JSON document. Raises a 400 for wrong syntax or encoding, too deep nesting, and duplicate keys."""
-    try:
-        text = body.decode("utf-8-sig")
-        value = DECODER.decode(text)
-        return value if is_composed(text) else compose(value)
-    except UnicodeDecodeError as failure:
-        raise malformed("The body is not UTF-8.") from failure
-    except json.JSONDecodeError as failure:
-        raise malformed(f"The body is not JSON: {failure.msg} at character {failure.pos}.") from failure
-    except RecursionError as failure:
-        raise malformed("The body is nested too deeply.") from failure
-    except ValueError as failure:
-        raise malformed(f"The body has a number with more than {MAX_DIGITS} digits.") from failure
-
-
-def is_composed(document: str) -> bool:
-    """Whether all text of a document is in the form NFC, and no escape hides other text."""
-    return "\\u" not in document and (document.isascii() or is_normalized("NFC", document))
-
-
-def compose(value: Any) -> Any:
-    """The same value with its texts, and the names of members, in the form NFC."""
-    if isinstance(value, str):
-        return composed(value)
-    if isinstance(value, list):
-        return [compose(part) for part in value]
-    if isinstance(value, dict):
-        return _without_duplicates([(composed(name), compose(part)) for name, part in value.items()])
-    return value
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise malformed(f"{name} is not JSON.")
-
-
-def _without_duplicates(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    value = dict(members)
-    if len(value) < len(members):
-        raise malformed("An object has a key twice.")
-    return value
-
-
-DECODER = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates)
-"""Shared by all requests: constructing a decoder takes as long as parsing a body."""

@@ -1,22 +1,71 @@
 """Encoding: JSON with times in UTC with a Z (RFC 3339), decimals and UUIDs as strings; text in the form NFC."""
 
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
 from typing import Any
-from unicodedata import normalize
+from unicodedata import combining, normalize
 from uuid import UUID
 
 import orjson
 
+MAX_MARKS = 30
+"""The largest number of combining marks in a row: more than any language needs (Unicode Standard Annex 15, section 13).
+
+Python puts them in order in quadratic time: 1 MiB of them would take minutes.
+"""
+STEP, IN_A_ROW = 4, 7
+"""More than `MAX_MARKS` characters in a row contain so many of every `STEP`-th character."""
+
+
+class TooManyMarksError(ValueError):
+    """Raised for text that takes too long to be normalised."""
+
+    def __init__(self) -> None:
+        super().__init__(f"Text may have at most {MAX_MARKS} combining marks in a row")
+
 
 def composed(text: str) -> str:
-    """The text in Unicode's form NFC, in which the service keeps all text (RFC 5198)."""
-    return text if text.isascii() else normalize("NFC", text)
+    """Return the text in Unicode's form NFC, in which the service keeps all text (RFC 5198).
+
+    Raises a `TooManyMarksError` for more than `MAX_MARKS` combining marks in a row.
+    """
+    if text.isascii():
+        return text
+    refuse_many_marks(text)
+    return normalize("NFC", text)
+
+
+def refuse_many_marks(text: str) -> None:
+    """Raise a `TooManyMarksError` for more than `MAX_MARKS` combining marks in a row.
+
+    Only a part of the characters is examined, and the others where these are marks.
+    """
+    if len(text) > MAX_MARKS:
+        for found in PERHAPS.finditer(text[::STEP]):
+            part = text[max(0, (found.start() - 1) * STEP) : found.end() * STEP]
+            if NEAR_ROW.search(part) or (FAR.search(part) and ROW.search(part)):
+                raise TooManyMarksError
+
+
+def marks_of_unicode() -> str:
+    """Return the characters that normalisation may move: combining marks, and those that consist of them."""
+    codes = (*range(0x300, 0xAC00), *range(0xD7A4, 0xD800), *range(0xE000, 0x20000))
+    return "".join(chr(code) for code in codes if combining(normalize("NFD", chr(code))[0]))
+
+
+MARKS = marks_of_unicode()
+NEAR = "".join(mark for mark in MARKS if mark < "\U00010000")
+FAR = re.compile("[\U00010000-\U0010ffff]")
+"""Characters that make a class slow, so that the others are searched first."""
+PERHAPS = re.compile(f"[{NEAR}\U00010000-\U0010ffff]{{{IN_A_ROW},}}")
+"""Among every `STEP`-th character: where more than `MAX_MARKS` marks may be in a row."""
+NEAR_ROW, ROW = (re.compile(f"[{marks}]{{{MAX_MARKS + 1}}}") for marks in (NEAR, MARKS))
 
 
 def as_text(value: object) -> str:
-    """A decimal or UUID as text, for values that orjson cannot encode. Raises a TypeError for other types."""
+    """Return a decimal or UUID as text, for values that orjson cannot encode. Raises a TypeError for other types."""
     if isinstance(value, Decimal):
         return format(value, "f")  # without an exponent
     if isinstance(value, UUID):  # asyncpg's UUIDs are a subclass, which orjson does not encode

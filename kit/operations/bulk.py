@@ -1,5 +1,6 @@
 """Bulk creation: many rows in one request, all or nothing, or each on a savepoint of its own."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,19 +13,27 @@ from starlette.exceptions import HTTPException
 
 from kit.database.errors import FAILURES, meaning_of, problem_of
 from kit.database.sessions import WriteSession
-from kit.http.problems import Problem, describe, invalid, problem_from
+from kit.http.problems import MAX_ERRORS, Problem, describe, invalid, problem_from
 from kit.models.entities import Entity
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Entity)
 MAX_ELEMENTS = 1000
+MAX_ERRORS_OF_ALL = 1000
+"""The largest number of errors of all elements that are left out with `on_error=skip`; at least one of each."""
+BREAK_AFTER = 50
+"""The number of invalid elements after which other requests have their turn."""
 
 
 @dataclass(frozen=True)
 class InvalidElement:
     """Stands for an invalid element of a batch."""
 
-    errors: list[ErrorDetails]
+    failure: ValidationError
+
+    @property
+    def errors(self) -> list[ErrorDetails]:
+        return self.failure.errors(include_url=False, include_context=False, include_input=False)
 
     @property
     def problem(self) -> Problem:
@@ -35,7 +44,7 @@ def _keep_invalid(value: object, validate: ValidatorFunctionWrapHandler) -> obje
     try:
         return validate(value)
     except ValidationError as failure:
-        return InvalidElement(failure.errors(include_url=False, include_context=False, include_input=False))
+        return InvalidElement(failure)
 
 
 Batch = Annotated[
@@ -81,8 +90,9 @@ async def create_many(
         return await _create_each(session, elements, store)
     invalid_elements = [(index, part) for index, part in enumerate(elements) if isinstance(part, InvalidElement)]
     if invalid_elements:
-        problems = [within(part.problem, index) for index, part in invalid_elements]
-        raise invalid(error for problem in problems for error in problem.extra["errors"])
+        problems = [within(part.problem, index) for index, part in invalid_elements[:MAX_ERRORS]]
+        errors = [error for problem in problems for error in problem.extra["errors"]]
+        raise invalid(errors, more=sum(part.failure.error_count() for _, part in invalid_elements) - len(errors))
     try:
         async with session.begin_nested():
             return await store(session, elements)
@@ -96,6 +106,7 @@ async def _insert(entity: type[E], session: WriteSession, elements: Sequence[Any
 
 
 async def _create_each(session: WriteSession, elements: Sequence[T], store: Make[T]) -> Outcome:
+    """Create each element on a savepoint, and collect the created rows and the problems of the others."""
     outcome = Outcome([], [])
     for index, element in enumerate(elements):
         try:
@@ -106,7 +117,20 @@ async def _create_each(session: WriteSession, elements: Sequence[T], store: Make
             outcome.created.extend(created)
         except (HTTPException, *FAILURES) as failure:
             outcome.failed.append({"index": index, "problem": within(problem_of_element(failure), index)})
+            if len(outcome.failed) % BREAK_AFTER == 0:
+                await asyncio.sleep(0)
+    shorten([part["problem"] for part in outcome.failed])
     return outcome
+
+
+def shorten(problems: Sequence[Problem]) -> None:
+    """Leave out errors of several problems, so that they have at most `MAX_ERRORS_OF_ALL`, or one each."""
+    most = max(1, MAX_ERRORS_OF_ALL // max(1, len(problems)))
+    for problem in problems:
+        errors = problem.extra.get("errors", ())
+        if len(errors) > most:
+            problem.extra["more_errors"] = problem.extra.get("more_errors", 0) + len(errors) - most
+            problem.extra["errors"] = errors[:most]
 
 
 async def _create_one_by_one(session: WriteSession, elements: Sequence[T], store: Make[T]) -> Sequence[Entity]:
@@ -122,7 +146,7 @@ async def _create_one_by_one(session: WriteSession, elements: Sequence[T], store
 
 
 def problem_of_element(failure: Exception) -> Problem:
-    """The problem of a single element. A failure that concerns all elements is raised again."""
+    """Return the problem of a single element. A failure that concerns all elements is raised again."""
     problem = problem_from(failure) if isinstance(failure, HTTPException) else problem_of(failure)
     if problem is None or problem.status_code >= 500 or meaning_of(failure) == "again":
         raise failure
@@ -130,7 +154,7 @@ def problem_of_element(failure: Exception) -> Problem:
 
 
 def within(problem: Problem, place: int | str) -> Problem:
-    """The problem with pointers relative to the whole body: `#/17/age` for `#/age` of element 17."""
+    """Return the problem with pointers relative to the whole body: `#/17/age` for `#/age` of element 17."""
     for error in problem.extra.get("errors", ()):
         error["pointer"] = f"#/{place}{error['pointer'].removeprefix('#')}"
     return problem

@@ -11,6 +11,7 @@ from kit.database.sessions import ReadSession
 from kit.models.reads import Read
 from kit.query.list_query import MAX_LIMIT, ListQuery
 from kit.query.ordering import Order, order_of
+from kit.query.page_sizes import rows_that_fit
 from kit.query.related import load_lists
 
 
@@ -30,7 +31,7 @@ class ShownPage(Page):
 
 
 async def page(session: ReadSession, query: ListQuery, statement: SelectOfScalar[Any]) -> Page:
-    """The page of a select that a query asks for: filtered, ordered and limited.
+    """Return the page of a select that a query asks for: filtered, ordered and limited.
 
     Return it from a handler whose response model is a list of the read variant.
     """
@@ -42,18 +43,23 @@ async def page(session: ReadSession, query: ListQuery, statement: SelectOfScalar
 
 
 async def plain_page(session: ReadSession, query: ListQuery, statement: SelectOfScalar[Any]) -> ShownPage:
-    """A page made by the ORM: at most two selects, one more for a count, and one for each embedded relationship."""
+    """Read a page by the ORM: at most two selects, one more for a count, and one for each embedded relationship.
+
+    It has fewer rows than the limit if they are large.
+    """
     order = order_of(query.model, query.sort)
     position, statement = order.position_of(query), query.narrowed(statement)
     total = await _count(session, statement) if query.given.get("count") else None
     limit = query.given.get("limit", MAX_LIMIT)
     rows = await _collect(session, query, order, position, statement, limit + 1)
     await load_lists(session, query, rows[:limit])
+    shown = [query.shown(row) for row in rows[:limit]]
+    number = rows_that_fit(query, len(shown), lambda: (len(read.model_dump_json()) for read in shown))
     cursor = None
-    if len(rows) > limit:
-        last = rows[limit - 1]
-        cursor = order.cursor_behind(query.secret, {field: getattr(last, field) for field in order.fields})
-    return ShownPage(rows=[query.shown(row) for row in rows[:limit]], cursor=cursor, total=total)
+    if len(rows) > number:
+        last = rows[number - 1]
+        cursor = order.cursor_after(query.secret, {field: getattr(last, field) for field in order.fields})
+    return ShownPage(rows=shown[:number], cursor=cursor, total=total)
 
 
 async def _collect(
@@ -64,7 +70,7 @@ async def _collect(
     statement: SelectOfScalar[Any],
     number: int,
 ) -> list[Any]:
-    """At most `number` rows, in order, from the keyset position or the offset on."""
+    """Return at most `number` rows, in order, from the keyset position or the offset on."""
     offset = query.given.get("offset")
     values = {f"position_{index}": value for index, value in enumerate(position)}
     rows: list[Any] = []

@@ -1,6 +1,7 @@
 """Query parameters: their names, types and documentation. Lists may be given in several parts, others once."""
 
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,12 +10,15 @@ from typing import Annotated, Any
 from pydantic import Field, TypeAdapter, ValidationError
 from starlette.datastructures import QueryParams
 
-from kit.http.encoding import composed
+from kit.http.encoding import TooManyMarksError, composed
 from kit.http.problems import describe, error, invalid
+
+MAX_UNKNOWN = 10
+"""The largest number of unknown parameters that a 422 names, each with all that are known."""
 
 
 def comma_separated(kind: Any, longest: int) -> Any:
-    """The type of a comma-separated list with 1 to `longest` elements."""
+    """Return the type of a comma-separated list with 1 to `longest` elements."""
     return Annotated[list[kind], Field(min_length=1, max_length=longest)]
 
 
@@ -32,7 +36,7 @@ class Parameter:
         return TypeAdapter(self.kind)
 
     def read(self, texts: Sequence[str]) -> Any:
-        """The value of a parameter that is given as these texts: a list may be given in several parts."""
+        """Return the value of a parameter that is given as these texts: a list may be given in several parts."""
         if self.listed:
             return self.adapter.validate_python([part for text in texts for part in split(text)])
         return self.adapter.validate_python(texts[0])
@@ -49,7 +53,7 @@ class Parameter:
 
 
 def split(text: str) -> list[str]:
-    r"""The parts of a comma-separated list; `\,` is a comma within a part."""
+    r"""Return the parts of a comma-separated list; `\,` is a comma within a part."""
     if "\\" not in text:
         return text.split(",")
     return [part.replace("\\,", ",") for part in SEPARATOR.split(text)]
@@ -59,7 +63,7 @@ SEPARATOR = re.compile(r"(?<!\\),")
 
 
 def read(known: Mapping[str, Parameter], given: QueryParams, others: Collection[str] = ()) -> dict[str, Any]:
-    """The values of the given parameters. Raises a 422 for unknown, repeated and invalid parameters.
+    """Return the values of the given parameters. Raises a 422 for unknown, repeated and invalid parameters.
 
     `others` are the names of parameters that are allowed too, but that FastAPI reads.
     """
@@ -73,6 +77,8 @@ def read(known: Mapping[str, Parameter], given: QueryParams, others: Collection[
             values[name] = known[name].read([composed(text) for text in given.getlist(name)])
         except ValidationError as failure:
             errors += [describe({**part, "loc": ("query", name)}) for part in failure.errors()]
+        except TooManyMarksError as failure:
+            errors.append(error("query", name, str(failure), "combining_marks"))
     if errors:
         raise invalid(errors)
     return values
@@ -83,15 +89,16 @@ def refuse_unknown(known: Collection[str], given: QueryParams) -> None:
     unknown = [name for name in given if name not in known]
     if unknown:
         listing = f"Unknown parameter; known are: {', '.join(known) or 'none'}"
-        raise invalid(error("query", name, listing, "unknown_parameter") for name in unknown)
+        errors = [error("query", name, listing, "unknown_parameter") for name in unknown[:MAX_UNKNOWN]]
+        raise invalid(errors, more=len(unknown) - len(errors))
 
 
 def refuse_repeated(single: Collection[str], given: QueryParams) -> None:
     """Raise a 422 if one of these parameters is given more than once."""
     if len(given) == len(given.multi_items()):
         return
-    names = [name for name, _ in given.multi_items()]
-    repeated = [name for name in single if names.count(name) > 1]
+    counts = Counter(name for name, _ in given.multi_items())
+    repeated = [name for name in single if counts[name] > 1]
     if repeated:
         detail = "The parameter is given more than once"
         raise invalid(error("query", name, detail, "repeated_parameter") for name in repeated)

@@ -5,7 +5,7 @@ A request takes its place when its body is complete, so that slow clients occupy
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from weakref import WeakKeyDictionary
 
@@ -16,9 +16,12 @@ from kit.http.bodies import Budget, IncomingBody
 from kit.http.fairness import CURRENT_CALLER, Caller, FairSemaphore, caller_of
 from kit.http.paths import path_in_application
 from kit.http.problems import Problem, render, unavailable
+from kit.server.rate_limits import Header, RateLimits
 
 MAX_WAIT_SECONDS = 0.5
 """The longest wait of a request for a place, in seconds; then a 503."""
+DELAY_SECONDS = 0.5
+"""Seconds after which a request over the quota of its caller is refused: clients that ask again at once cost less."""
 NEVER_REFUSED = ("/health", "/metrics")
 """Paths of operators, who need a response especially when the service is overloaded."""
 WITHOUT_BODY = (204, 304)
@@ -66,7 +69,8 @@ class Admission:
     As many requests wait for at most `MAX_WAIT_SECONDS`; the others are refused at once: with a 429 if their caller
     uses more than its part, and else with a 503. A response without a length is a stream, which may last as long as its
     client stays: when it starts, it leaves its place to another request, and takes one of a stream. A WebSocket is a
-    stream from its start. `known` are the users of credentials that have been checked.
+    stream from its start. `known` are the users of credentials that have been checked. `rates` bound the requests of a
+    caller per minute.
     """
 
     def __init__(
@@ -78,9 +82,10 @@ class Admission:
         caller_share: float = 1,
         known: Mapping[bytes, int] = MappingProxyType({}),
         read_ahead: int = 1_048_576,
+        rates: RateLimits | None = None,
     ) -> None:
         self.app, self.limit, self.max_streams, self.caller_share = app, limit, max_streams, caller_share
-        self.known, self.read_ahead = known, read_ahead
+        self.known, self.read_ahead, self.rates = known, read_ahead, rates
         self.of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Places] = WeakKeyDictionary()
         self.last: tuple[asyncio.AbstractEventLoop | None, Places] = (None, self.new_places())
         """The places of the event loop of the last request."""
@@ -112,6 +117,13 @@ class Admission:
 
     async def serve_request(self, scope: Scope, receive: Receive, send: Send) -> None:
         places, caller = self.places, caller_of(scope, self.known)
+        if self.rates is not None:
+            try:
+                send = with_headers(send, await self.rates.admit(caller))
+            except Problem as problem:
+                await asyncio.sleep(DELAY_SECONDS)
+                await render(scope, problem)(scope, receive, send)
+                return
         if not has_body(scope):
             await self.serve_complete(places, caller, scope, receive, send)
             return
@@ -144,10 +156,12 @@ class Admission:
 
     async def serve_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         places, caller = self.places, caller_of(scope, self.known)
-        if not places.enter_stream(caller):
+        try:
+            await self.admit_websocket(places, caller)
+        except Problem as problem:
             websocket = WebSocket(scope, receive, send)
             if DENIAL in scope.get("extensions", {}):
-                await websocket.send_denial_response(render(scope, busy(TOO_MANY_STREAMS)))
+                await websocket.send_denial_response(render(scope, problem))
             else:
                 await websocket.close(TRY_AGAIN_LATER)
             return
@@ -156,6 +170,13 @@ class Admission:
             await self.app(scope, receive, send)
         finally:
             places.leave_stream(caller)
+
+    async def admit_websocket(self, places: Places, caller: Caller) -> None:
+        """Take the place of a stream. Raises a 429 or a 503."""
+        if self.rates is not None:
+            await self.rates.admit(caller)
+        if not places.enter_stream(caller):
+            raise busy(TOO_MANY_STREAMS)
 
 
 class AdmittedRequest:
@@ -189,7 +210,7 @@ class AdmittedRequest:
 
 
 def has_body(scope: Scope) -> bool:
-    """Whether a request has a body (RFC 9112, section 6) and a method whose handlers read it."""
+    """Return whether a request has a body (RFC 9112, section 6) and a method whose handlers read it."""
     if scope["method"] in SAFE:
         return False
     for name, value in scope["headers"]:
@@ -198,16 +219,27 @@ def has_body(scope: Scope) -> bool:
     return False
 
 
+def with_headers(send: Send, headers: Collection[Header]) -> Send:
+    """Return a `send` that adds these headers to the response."""
+
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], *headers]
+        await send(message)
+
+    return send_with_headers if headers else send
+
+
 def busy(detail: str, outcome: str = "not_applied") -> Problem:
     return unavailable(outcome, detail)
 
 
 def too_many() -> Problem:
-    """A 429 (RFC 6585, section 4) for a caller that uses more than its share."""
+    """Return a 429 (RFC 6585, section 4) for a caller that uses more than its share."""
     detail = "You have too many requests at once; others wait for theirs."
     return Problem(429, detail, kind="too-many-requests", headers={"Retry-After": "1"})
 
 
 def starts_stream(message: Message) -> bool:
-    """Whether a message starts a response of unknown length."""
+    """Return whether a message starts a response of unknown length."""
     return b"content-length" not in dict(message.get("headers", ())) and message["status"] not in WITHOUT_BODY

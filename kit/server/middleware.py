@@ -8,6 +8,7 @@ from starlette.types import ASGIApp
 
 from kit.openapi.responses import HEADERS
 from kit.server.admission import Admission
+from kit.server.rate_limits import RateLimits
 from kit.server.request_log import PathOf, RequestLog
 from kit.server.security_headers import TrustedHosts
 from kit.server.shutdown import Shutdown
@@ -22,7 +23,7 @@ class Layers:
 
     `max_in_flight` requests are served at a time, and beside them `max_streams` responses of unknown length and
     WebSockets. One caller has at most `caller_share` of the streams and of the memory for bodies. `read_ahead` bytes of
-    a body are read before the request takes its place.
+    a body are read before the request takes its place. `rates` bound the requests of a caller per minute.
     """
 
     max_in_flight: int = 100
@@ -32,9 +33,10 @@ class Layers:
     hosts: Sequence[str] = ("*",)
     origins: Sequence[str] = ()
     credentials: bool = False
+    rates: RateLimits | None = None
 
 
-def surround(
+def wrap_in_middleware(
     app: ASGIApp, layers: Layers, shutdown: Shutdown, path_of: PathOf, known_callers: Mapping[bytes, int]
 ) -> ASGIApp:
     """Wrap the application in this middleware. Middleware from `add_middleware` is inside of it."""
@@ -45,6 +47,7 @@ def surround(
         caller_share=layers.caller_share,
         known=known_callers,
         read_ahead=layers.read_ahead,
+        rates=layers.rates,
     )
     if layers.origins:
         app = CORSMiddleware(

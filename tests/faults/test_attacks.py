@@ -78,6 +78,17 @@ async def register_a_name_that_is_taken(target: Target) -> None:
     await ask_in_loops(target, 100, "POST", "/users/", lambda: user_body(target.name))
 
 
+async def register_new_names(target: Target) -> None:
+    await ask_in_loops(target, 100, "POST", "/users/", lambda: user_body(f"new{next(numbers)}"))
+
+
+async def guess_passwords(target: Target) -> None:
+    def guess() -> str:
+        return f"username=nobody{next(numbers)}&password=wrong"
+
+    await ask_in_loops(target, 100, "POST", "/auth/token", guess)
+
+
 async def search_in_many_loops(target: Target) -> None:
     await ask_in_loops(target, 40, "GET", "/heroes/?q=nothing&count=true", token=target.attacker)
 
@@ -193,6 +204,8 @@ async def target(serve: Serve) -> Target:
         (send_one_byte_of_a_body, P99),
         (send_half_a_head, P99),
         (register_a_name_that_is_taken, P99),
+        (register_new_names, P99),
+        (guess_passwords, P99),
         (search_in_many_loops, P99),
         (store_many_at_once, 2 * P99),  # validation and rendering of 1,000 rows block the event loop
         (change_one_row_in_many_loops, P99),

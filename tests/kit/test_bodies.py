@@ -1,6 +1,8 @@
 """Request bodies: read in the parts that a server delivers, with a bounded size, and parsed once."""
 
+import json
 from typing import Any
+from unicodedata import normalize
 
 import pydantic
 import pytest
@@ -10,7 +12,9 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from kit import Body
-from kit.http.bodies import BufferedRequest, parse, read_body
+from kit.http.bodies import BufferedRequest, read_body
+from kit.http.documents import parse
+from kit.http.encoding import TooManyMarksError, composed
 from kit.http.problems import Problem
 from kit.models.entities import MAX_UNKNOWN
 
@@ -18,7 +22,7 @@ SCOPE: dict[str, Any] = {"type": "http", "method": "POST", "headers": [(b"conten
 
 
 def request_of(*messages: dict[str, Any]) -> Request:
-    """A request whose body arrives in these messages."""
+    """Return a request whose body arrives in these messages."""
     arriving = list(messages)
 
     async def receive() -> Message:
@@ -88,6 +92,62 @@ def test_a_key_that_comes_twice_is_malformed(body: bytes) -> None:
         parse(body)
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" + b"0," * 40_000 + b"0]",
+        b"{" + b",".join(b'"%d":0' % number for number in range(40_001)) + b"}",
+        b"[" + b"[{}]," * 15_000 + b"[]]",
+        b'["a\\"",' + b"[]," * 40_000 + b"[]]",
+        b"[" + b"0," * 40_000 + b'"',
+    ],
+)
+def test_a_body_with_too_many_values_is_too_large_before_it_is_parsed(body: bytes) -> None:
+    with pytest.raises(Problem, match="413: The body may have at most 40000 values"):
+        parse(body)
+
+
+def test_marks_within_text_are_no_values() -> None:
+    text = ",[{" * 40_000
+    assert parse(json.dumps([text, text + '\\"', 1]).encode()) == [text, text + '\\"', 1]
+
+
+def test_the_number_of_values_is_a_setting() -> None:
+    assert parse(b"[0, 0]", 4) == [0, 0]
+    with pytest.raises(Problem, match="413"):
+        parse(b"[0, 0, 0]", 3)
+
+
+def test_a_body_that_is_nested_too_deeply_is_malformed_however_long_it_is() -> None:
+    for depth in (5000, 500_000):
+        for opening in (b"[", b'{"a":'):
+            with pytest.raises(Problem, match="400: The body is nested too deeply"):
+                parse(opening * depth)
+
+
+def marks(count: int) -> str:
+    return "".join("\u0301\u0327"[number % 2] for number in range(count))
+
+
+@pytest.mark.parametrize("document", ["e{}", "{}", '", "{}', "\U0001f600" * 50 + "{}"])
+def test_more_combining_marks_in_a_row_than_any_language_needs_are_refused(document: str) -> None:
+    body = f'["{document}"]'
+    for padding in range(10):
+        row = "x" * padding + body
+        with pytest.raises(TooManyMarksError):
+            composed(row.format(marks(31)))
+        assert composed(row.format(marks(30))) == normalize("NFC", row.format(marks(30)))
+    for ensure_ascii in (False, True):
+        with pytest.raises(Problem, match="422"):
+            parse(json.dumps(["e" + marks(31)], ensure_ascii=ensure_ascii).encode())
+
+
+def test_marks_beyond_the_first_plane_count_too() -> None:
+    with pytest.raises(TooManyMarksError):
+        composed("e" + "\U0001d165\u0301" * 16)
+    assert composed("e" + "\U0001f600" * 100) == "e" + "\U0001f600" * 100
+
+
 class Parcel(Body):
     weight: int
     size: int = Field(alias="Size")
@@ -95,19 +155,33 @@ class Parcel(Body):
     place: str = pydantic.Field(default="", validation_alias=AliasPath("to", "place"))
 
 
-def faults_of(body: object) -> list[str]:
+def fields_with_errors(body: object) -> list[str]:
     with pytest.raises(ValidationError) as refused:
         Parcel.model_validate(body)
-    return [str(fault["loc"][0]) for fault in refused.value.errors()]
+    return [str(error["loc"][0]) for error in refused.value.errors()]
 
 
 def test_of_many_unknown_members_a_few_are_named() -> None:
     unknown = {f"unknown_{number}": 0 for number in range(10_000)}
-    assert faults_of({**unknown, "weight": 1, "Size": 2}) == list(unknown)[:MAX_UNKNOWN]
+    assert fields_with_errors({**unknown, "weight": 1, "Size": 2}) == list(unknown)[:MAX_UNKNOWN]
 
 
 def test_known_members_are_found_among_many_unknown_ones() -> None:
     known = {"id": 5, "weight": "heavy", "Size": "big", "look": {"colour": 1}, "to": {"place": 2}}
-    faults = faults_of({f"unknown_{number}": 0 for number in range(10_000)} | known)
-    assert faults[:4] == ["weight", "Size", "look", "to"]
-    assert len(faults) == 4 + MAX_UNKNOWN
+    fields = fields_with_errors({f"unknown_{number}": 0 for number in range(10_000)} | known)
+    assert fields[:4] == ["weight", "Size", "look", "to"]
+    assert len(fields) == 4 + MAX_UNKNOWN
+
+
+class Crate(Body):
+    weights: list[int]
+    parcels: list[Parcel] = Field(default_factory=list)
+
+
+def test_a_body_with_too_many_errors_gets_one_that_counts_them() -> None:
+    with pytest.raises(ValidationError) as failure:
+        Crate.model_validate({"weights": ["x"] * 2000})
+    assert [error["msg"] for error in failure.value.errors()] == ["Input has 2000 errors, too many to list"]
+    with pytest.raises(ValidationError) as failure:
+        Crate.model_validate({"weights": ["x"] * 998, "parcels": [{"weight": "x"}]})
+    assert failure.value.error_count() == 1000

@@ -27,7 +27,7 @@ def shelf(name: str, **fields: Any) -> Json:
 
 
 def bodies_of(number: int) -> list[Json]:
-    """The bodies of this number of shelves."""
+    """Return the bodies of this number of shelves."""
     return [shelf(f"Shelf {place}") for place in range(number)]
 
 
@@ -67,12 +67,12 @@ THOUSANDS: dict[str, Callable[[Client], Awaitable[list[Json]]]] = {
 
 
 def said(thing: Json, body: Json) -> Json:
-    """The fields of a created resource that its body contained."""
+    """Return the fields of a created resource that its body contained."""
     return {name: thing[name] for name in body}
 
 
 def is_one_by_one(database: Database, path: str) -> bool:
-    """Whether SQLAlchemy inserts rows one by one: without shortcuts, if SQLite generates their ids."""
+    """Return whether SQLAlchemy inserts rows one by one: without shortcuts, if SQLite generates their ids."""
     return database.is_sqlite and path != "/journals/" and not FAST_PATH
 
 
@@ -225,7 +225,7 @@ async def test_concurrent_bulks_with_common_names_are_never_stored_in_part(clien
 
 
 def failing_once(failure: Exception) -> Make[Any]:
-    """A function that creates shelves, but raises an exception in its first call."""
+    """Return a function that creates shelves, but raises an exception in its first call."""
     failures = [failure]
 
     async def make(session: WriteSession, elements: Sequence[Any]) -> Sequence[Entity]:
@@ -248,3 +248,17 @@ async def test_a_failure_that_concerns_all_elements_is_raised(database: Database
     async with database.write() as session:
         with pytest.raises(Unreachable, match="gone"):
             await create_many(session, [ShelfCreate(name="A", room="Here")], "skip", failing_once(Unreachable("gone")))
+
+
+async def test_the_errors_of_all_elements_that_are_left_out_are_bounded(client: Client) -> None:
+    wrong = {"name": "", "room": 1, "a": 1, "b": 1, "c": 1}
+    for number, shown in ((2, 5), (500, 2), (THOUSAND, 1)):
+        answer = await client.post("/shelves/bulk?on_error=skip", json=[wrong] * number)
+        problems = [part["problem"] for part in answer.json()["failed"]]
+        assert [len(problem["errors"]) for problem in problems] == [shown] * number
+        assert [problem.get("more_errors", 0) for problem in problems] == [5 - shown] * number
+
+
+async def test_a_batch_with_many_errors_counts_those_that_it_does_not_list(client: Client) -> None:
+    problem = (await client.post("/shelves/bulk", json=[{}] * THOUSAND)).json()
+    assert (len(problem["errors"]), problem["more_errors"]) == (100, 1900)

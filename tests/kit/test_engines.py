@@ -20,7 +20,7 @@ MEMORY = make_url("sqlite+aiosqlite://")
 
 @pytest.fixture
 async def memory() -> AsyncIterator[Database]:
-    """A database in memory, with the tables of the bookshop."""
+    """Provide a database in memory, with the tables of the bookshop."""
     database = Database(MEMORY)
     async with database.writer.begin() as connection:
         await connection.run_sync(REGISTRY.metadata.create_all, tables=TABLES)
@@ -120,3 +120,23 @@ async def test_a_second_get_returns_the_same_object_with_its_changes(database: D
 async def test_a_statement_of_the_driver_is_read_too(database: Database) -> None:
     async with database.connect() as connection:
         assert (await connection.exec_driver_sql("SELECT 1")).scalar() == 1
+
+
+SLOW = """WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number LIMIT 10000000)
+SELECT count(*) FROM number WHERE fold('Some text' || n) = 'x'"""
+"""Runs for more than 10 seconds, with few checks of the statement timeout."""
+
+
+@on_sqlite
+@pytest.mark.parametrize("kind", ["read", "write"])
+async def test_a_cancelled_statement_ends_on_sqlite(database: Database, kind: str) -> None:
+    async def run() -> None:
+        async with getattr(database, kind)() as session:
+            await session.execute(text(SLOW))
+
+    running = asyncio.create_task(run())
+    await asyncio.sleep(0.1)
+    running.cancel()
+    _, still_running = await asyncio.wait([running], timeout=3)
+    assert not still_running
+    assert await value_of(database, "SELECT count(*) FROM kit_book") == 0

@@ -14,7 +14,7 @@ from kit import Database, Password, Problem, allowing, hashed, verified
 from kit.auth import passwords
 from kit.http.fairness import CURRENT_CALLER
 from tests.engines import Client
-from tests.kit.probes import PATIENCE, new_book
+from tests.kit.probes import TIMEOUT_SECONDS, new_book
 from tests.kit.service import client_of, create_runtime, create_service
 
 SECRET = "Zq9-swordfish"  # noqa: S105  to be looked for
@@ -29,14 +29,14 @@ class BlockingHasher:
     def hash(self, password: str) -> str:
         self.threads.add(threading.current_thread().name)
         self.started.set()
-        assert self.released.wait(PATIENCE)
+        assert self.released.wait(TIMEOUT_SECONDS)
         return f"$argon2id${len(password)}"
 
     def verify_and_update(self, password: str, _known: str) -> tuple[bool, None]:
         return bool(self.hash(password)), None
 
     async def has_started(self) -> None:
-        assert await asyncio.to_thread(self.started.wait, PATIENCE)
+        assert await asyncio.to_thread(self.started.wait, TIMEOUT_SECONDS)
 
 
 @pytest.fixture
@@ -121,20 +121,58 @@ async def test_too_many_waiting_hashes_are_a_503(
     assert await hashing
 
 
-async def test_a_login_does_not_wait_for_all_who_register(blocking_hasher: BlockingHasher) -> None:
+async def served(blocking_hasher: BlockingHasher, *works: tuple[str, Awaitable[object]]) -> list[str]:
+    """Return the callers of these works, begun in this order, in the order in which their hashes were made."""
     done: list[str] = []
 
-    async def note(kind: str, caller: str, work: Awaitable[object]) -> None:
+    async def note(caller: str, work: Awaitable[object]) -> None:
         CURRENT_CALLER.set(caller)
         await work
-        done.append(kind)
+        done.append(caller)
 
-    new = [note("new", f"10.0.0.{number}", hashed(SecretStr(SECRET))) for number in range(3) for _ in range(3)]
-    tasks = [asyncio.create_task(one) for one in (*new, note("login", "10.0.0.9", verified(SECRET, None)))]
+    tasks = [asyncio.create_task(note(*work)) for work in works]
     await blocking_hasher.has_started()
     blocking_hasher.released.set()
     await asyncio.gather(*tasks)
-    assert done.index("login") <= 4
+    return done
+
+
+def new(caller: str) -> tuple[str, Awaitable[object]]:
+    return caller, hashed(SecretStr(SECRET))
+
+
+def login(caller: str) -> tuple[str, Awaitable[object]]:
+    return caller, verified(SECRET, None)
+
+
+async def test_a_login_waits_for_one_hash_whatever_others_register_and_guess(blocking_hasher: BlockingHasher) -> None:
+    blocking_hasher.released.set()
+    await served(blocking_hasher, *[kind(caller) for caller in "abcd" for kind in (new, login)])
+    blocking_hasher.released.clear()
+    crowd = [kind(caller) for caller in "abcd" for kind in (new, login) for _ in range(3)]
+    assert (await served(blocking_hasher, *crowd, login("modest"))).index("modest") == 1
+
+
+async def test_a_caller_logs_in_before_what_the_same_address_registers(blocking_hasher: BlockingHasher) -> None:
+    blocking_hasher.released.set()
+    await served(blocking_hasher, *[new("a") for _ in range(3)])
+    blocking_hasher.released.clear()
+    queue = passwords.current_queue()
+    waiting = asyncio.create_task(served(blocking_hasher, new("a"), new("a"), login("a")))
+    await blocking_hasher.has_started()
+    assert queue.following() == "login a"
+    await waiting
+
+
+async def test_hashes_of_long_ago_do_not_count(blocking_hasher: BlockingHasher) -> None:
+    blocking_hasher.released.set()
+    queue = passwords.current_queue()
+    queue.lately.clear()
+    await served(blocking_hasher, *[new("often") for _ in range(4)], new("once"))
+    assert (queue.lately["new often"], queue.lately["new once"]) == (4, 1)
+    queue.next_halving = 0
+    await served(blocking_hasher, new("other"))
+    assert queue.lately == {"new often": 2, "new other": 1}
 
 
 @pytest.mark.parametrize("password", ["x" * 7, "x" * 129, "x" * 8 + "\0", "x" * 8 + "\udfff", 12345678, None])

@@ -1,4 +1,4 @@
-"""Types of fields: a resource of plain annotations holds the whole contract, on both databases."""
+"""Types of fields: a resource with plain annotations keeps the whole contract, on both databases."""
 
 import json
 import math
@@ -9,7 +9,7 @@ import pytest
 from pydantic_core import PydanticCustomError
 
 from kit import Database, Service
-from kit.models import forms
+from kit.models import json_values
 from tests.clients import client_of
 from tests.engines import Client, empty, url_for
 from tests.kit.service import create_runtime, create_service, create_tables
@@ -38,7 +38,7 @@ async def specimens_url(new_database: Any) -> str:
 
 @pytest.fixture(scope="module")
 async def service(specimens_url: str) -> AsyncIterator[Service]:
-    """The library with all specimens."""
+    """Provide the library with all specimens."""
     routers = [specimen.router for specimen in SPECIMENS]
     app = create_service(create_runtime(Database(url_for(specimens_url))), *routers)
     async with app.router.lifespan_context(app):
@@ -62,7 +62,7 @@ async def client(service: Service) -> AsyncIterator[Client]:
 
 
 async def send(client: Client, method: str, url: str, body: Any) -> Any:
-    """Sends JSON as Python writes it: with escapes for what is not ASCII, and for lone surrogates too."""
+    """Send JSON as Python writes it: characters beyond ASCII, and lone surrogates, are escaped."""
     headers = {"Content-Type": "application/json"}
     return await client.request(method, url, content=json.dumps(body), headers=headers)
 
@@ -75,7 +75,7 @@ async def make(client: Client, specimen: Specimen, value: Any) -> dict[str, Any]
 
 
 async def make_all(client: Client, specimen: Specimen) -> list[Any]:
-    """A row of each value, last ones first; and two without a value where it is optional."""
+    """Create a row for each value, in reverse order, and two without a value where it is optional."""
     values = [*reversed(specimen.kind.values), *([None, None] if specimen.is_optional else [])]
     return [(await make(client, specimen, value))["value"] for value in values]
 
@@ -266,6 +266,6 @@ async def test_the_document_shows_each_type(service: Service) -> None:
 
 @pytest.mark.parametrize("value", [[[[]] * 2] * 2, {"a": math.inf}, {"a": 2**63}, ["\0"]])
 def test_json_that_cannot_be_stored_is_refused(monkeypatch: pytest.MonkeyPatch, value: Any) -> None:
-    monkeypatch.setattr(forms, "MAX_DEPTH", 1)
+    monkeypatch.setattr(json_values, "MAX_DEPTH", 1)
     with pytest.raises(PydanticCustomError):
-        forms.storable_json(value)
+        json_values.storable_json(value)

@@ -36,7 +36,7 @@ def source() -> Source:
 
 
 async def asking(coalescer: Coalescer, source: Source, *items: Any) -> list[asyncio.Task[int]]:
-    """Tasks that have requested these items."""
+    """Start tasks that request these items, and return them."""
     tasks = [asyncio.create_task(coalescer.ask("key", item, source)) for item in items]
     await settled()
     return tasks
@@ -86,16 +86,33 @@ async def test_a_cancelled_read_does_not_affect_the_others(source: Source) -> No
     assert gone.cancelled()
 
 
-async def test_a_failing_query_without_waiters_does_not_affect_the_next(source: Source) -> None:
+async def test_a_query_without_callers_is_cancelled(source: Source) -> None:
     coalescer = Coalescer()
-    source.failure = OSError("no database")
-    (gone,) = await asking(coalescer, source, 1)
-    gone.cancel()
-    source.may_answer.set()
+    first, second = await asking(coalescer, source, 1, 2)
+    task = coalescer.running["key"].task
+    assert task
+    first.cancel()
     await settled()
+    assert not task.cancelled()
+    second.cancel()
+    await settled()
+    assert task.cancelled()
     assert not coalescer.running
-    source.failure = None
+    source.may_answer.set()
     assert await coalescer.ask("key", 1, source) == 2
+
+
+async def test_a_batch_whose_callers_leave_before_its_query_starts_takes_no_others(source: Source) -> None:
+    coalescer = Coalescer()
+    (running,) = await asking(coalescer, source, 1)
+    (gone,) = await asking(coalescer, source, 2)
+    assert coalescer.collecting
+    gone.cancel()
+    await settled()
+    assert not coalescer.collecting
+    source.may_answer.set()
+    assert [await running, await coalescer.ask("key", 3, source)] == [1, 2]
+    assert source.asked == [[1], [3]]
 
 
 async def test_a_failure_is_raised_to_all_waiters_and_no_later_read(source: Source) -> None:

@@ -87,7 +87,7 @@ async def test_a_returned_stream_reads_until_its_end(router: APIRouter, serve: A
 
 
 def writing(router: APIRouter, **fields: Any) -> None:
-    """Two routes whose responses write while they are sent."""
+    """Add two routes whose responses write while they are sent."""
 
     @router.post("/yielded")
     async def write(session: Session) -> AsyncIterator[str]:

@@ -1,0 +1,88 @@
+"""Counters: hits within time windows, counted in the memory of this process or in a Redis that several share."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from limits import RateLimitItem, WindowStats, aio, strategies
+from limits.storage import MemoryStorage, storage_from_string
+from redis.asyncio import ConnectionPool
+
+MEMORY, REDIS = "memory://", ("redis://", "rediss://")
+STRATEGIES = {
+    "fixed": (strategies.FixedWindowRateLimiter, aio.strategies.FixedWindowRateLimiter),
+    "moving": (strategies.MovingWindowRateLimiter, aio.strategies.MovingWindowRateLimiter),
+}
+"""A fixed window begins with its first hit. A moving window ends now, and has a record of each hit."""
+
+
+class MemoryWindow:
+    """Counts in the memory of this process, shared by its event loops. No method suspends."""
+
+    def __init__(self, limiter: strategies.RateLimiter) -> None:
+        self.limiter = limiter
+
+    async def test(self, item: RateLimitItem, key: str, *, cost: int = 1) -> bool:
+        return self.limiter.test(item, key, cost=cost)
+
+    async def hit(self, item: RateLimitItem, key: str, *, cost: int = 1) -> bool:
+        return self.limiter.hit(item, key, cost=cost)
+
+    async def get_window_stats(self, item: RateLimitItem, key: str) -> WindowStats:
+        return self.limiter.get_window_stats(item, key)
+
+
+Window = MemoryWindow | aio.strategies.RateLimiter
+
+
+class Counters:
+    """Counts hits. `url` is `memory://`, or a Redis; `strategy` is `fixed` or `moving`.
+
+    Each event loop has its own connections to Redis, with the same counts.
+    """
+
+    def __init__(self, url: str, strategy: str) -> None:
+        if url != MEMORY and not url.startswith(REDIS):
+            raise ValueError("Limits need the URL memory://, redis://… or rediss://….")
+        self.url = url
+        in_memory, self._strategy = STRATEGIES[strategy]
+        self._in_memory = MemoryWindow(in_memory(MemoryStorage())) if url == MEMORY else None
+        self._windows: WeakKeyDictionary[asyncio.AbstractEventLoop, Window] = WeakKeyDictionary()
+        self._ends: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGenerator[None]] = WeakKeyDictionary()
+
+    @property
+    def window(self) -> Window:
+        """The counts, accessed through the connections of the running event loop."""
+        return self._in_memory or self._window_of(asyncio.get_running_loop())
+
+    def _window_of(self, loop: asyncio.AbstractEventLoop) -> Window:
+        known = self._windows.get(loop)
+        return self._new_window(loop) if known is None else known
+
+    def _new_window(self, loop: asyncio.AbstractEventLoop) -> Window:
+        pool: Any = ConnectionPool.from_url(self.url)
+        self._ends[loop] = end = self._close_at_end(loop, pool)
+        with suppress(StopIteration):
+            end.asend(None).send(None)  # runs to the `yield`, without anything to wait for
+        options: Any = {"implementation": "redispy", "connection_pool": pool}
+        storage = storage_from_string(f"async+{self.url}", wrap_exceptions=True, **options)
+        assert isinstance(storage, aio.storage.Storage)
+        self._windows[loop] = window = self._strategy(storage)
+        return window
+
+    async def _close_at_end(self, loop: asyncio.AbstractEventLoop, pool: ConnectionPool) -> AsyncGenerator[None]:
+        """Close the connections to Redis when the event loop closes its asynchronous generators, before it ends."""
+        try:
+            yield
+        finally:
+            self._windows.pop(loop, None)
+            self._ends.pop(loop, None)
+            await pool.aclose()
+
+    async def close(self) -> None:
+        """Close the connections of the running event loop. A later use opens new ones."""
+        end = self._ends.pop(asyncio.get_running_loop(), None)
+        if end is not None:
+            await end.aclose()
