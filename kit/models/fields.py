@@ -10,9 +10,9 @@ from functools import cache, partial
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from annotated_types import BaseMetadata, GroupedMetadata
-from pydantic import BaseModel, GetCoreSchemaHandler, create_model
+from pydantic import BaseModel, GetCoreSchemaHandler, TypeAdapter, ValidationError, create_model
 from pydantic.fields import FieldInfo
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, PydanticUndefined, core_schema
 
 from kit.models.bound_checks import refuse_unsuitable
 from kit.models.bounds import combined, digits_of, missing_bounds, patterns_to_check, without_bounds
@@ -63,6 +63,29 @@ def make_strict(model: type[BaseModel]) -> None:
     """Make the fields of a class strict, and add bounds where a column could not store all values."""
     _strict_models.add(model)
     replace_types(model, strict_type)
+    validate_defaults(model)
+
+
+def validate_defaults(model: type[BaseModel]) -> None:
+    """Convert the defaults once, as values are converted: 0 of an amount to 0.00. Raise a TypeError for an invalid one.
+
+    A default next to a function of the resource is left alone, because the function may need the other fields.
+    """
+    is_changed = False
+    for name, field in model.model_fields.items():
+        others = [part for part in field.metadata if not is_column_option(part) and not is_movable(part)]
+        if field.default is None or field.default is PydanticUndefined or others:
+            continue
+        adapter: TypeAdapter[Any] = TypeAdapter(annotated(*rules_of(field)))
+        try:
+            default = adapter.validate_python(field.default)
+        except ValidationError as failure:
+            problem = failure.errors()[0]["msg"]
+            raise TypeError(f"{model.__name__}.{name} has a default that it refuses: {problem}.") from None
+        is_changed |= repr(default) != repr(field.default)
+        field.default = default
+    if is_changed:
+        model.model_rebuild(force=True)
 
 
 def use_response_forms(model: type[BaseModel]) -> None:

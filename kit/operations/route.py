@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from kit.auth.permissions import Permissions, Who
+from kit.models.entities import Entity
 from kit.operations.commits import SessionResponse
 from kit.operations.handlers import is_generator
 from kit.operations.results import with_converted_result
@@ -30,19 +31,30 @@ def operation_id(route: Any) -> str:
     """
     if not route.tags:
         return generate_unique_id(route)
-    own_path = getattr(route, "original_route", route).path_format
+    own = getattr(route, "original_route", route)
+    own_path = own.path_format
     prefix = _words(route.path_format.removesuffix(own_path))
     tag = _words(str(getattr(route.tags[0], "value", route.tags[0])))
-    return "-".join([*prefix, *tag, *_without_noun(_words(route.name), tag)])
+    return "-".join([*prefix, *tag, *_without_noun(_words(route.name), tag, _noun_of(own, tag))])
 
 
 def _words(text: str) -> list[str]:
     return re.findall("[a-z0-9]+", text.lower())
 
 
-def _without_noun(name: list[str], tag: list[str]) -> list[str]:
+def _noun_of(route: Any, tag: list[str]) -> list[str]:
+    """Return the words of the resource's name in singular, as of `Person`; none if the path is not that of a resource."""
+    answer = getattr(getattr(route, "handler", None), "__annotations__", {}).get("return")
+    is_own = re.fullmatch(rf"/{'-'.join(tag)}(/|/bulk|/{{\w+}})?", route.path_format)
+    if not is_own or not isinstance(answer, type) or not issubclass(answer, Entity):
+        ids = re.findall(r"/{(\w+)_id}$", route.path_format) if is_own else []
+        return _words(ids[0].replace("_", " ")) if ids else []
+    return _words(re.sub("([a-z0-9])([A-Z])", r"\1 \2", answer.__name__))
+
+
+def _without_noun(name: list[str], tag: list[str], noun: list[str]) -> list[str]:
     """Return the words of a handler's name without the name of the resource in singular or plural."""
-    nouns = {form for word in tag for form in (word, word.removesuffix("s"), word.removesuffix("es"))}
+    nouns = {form for word in tag for form in (word, word.removesuffix("s"), word.removesuffix("es"))} | {*noun}
     nouns |= {re.sub("ies$", "y", word) for word in tag}
     return [word for word in name if word not in nouns]
 

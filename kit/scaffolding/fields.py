@@ -13,6 +13,8 @@ from kit.scaffolding.project import KnownResource
 from kit.scaffolding.words import check_word, class_of
 
 FIELD = re.compile(r"(?P<name>[^:=]+):(?P<type>[^:?!=]+)(?P<marks>(?:[?!]|:unique)*)(?:=(?P<default>.*))?")
+SECRET = re.compile("(^|_)(password|passwd|passphrase|hash|hashed|token|api_key|secret_key)(_|$)")
+"""Names of secrets, which the contract tests refuse in an answer."""
 LABEL = re.compile(r"[A-Za-z0-9]+([_-][A-Za-z0-9]+)*")
 PARAMETERS = frozenset(
     {"limit", "offset", "cursor", "sort", "count", "q", "fields", "include", "include_limit", "deleted"}
@@ -84,6 +86,8 @@ def check_name(name: str) -> None:
         raise NotWrittenError(f"No field can be called {name}, which hides the type: say more, as in issued_on.")
     if name in Entity.model_fields:
         raise NotWrittenError(f"Every resource has a field {name}, which the service writes: leave it out.")
+    if SECRET.search(name):
+        raise NotWrittenError(f"No field can be called {name}, like a secret, which no answer shows: say otherwise.")
     if name == "cls" or any(hasattr(base, name) for base in (Entity, Read, Changes)):
         raise NotWrittenError(f"No field can be called {name}: rows and bodies have an attribute of this name.")
 

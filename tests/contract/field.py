@@ -71,7 +71,7 @@ class Field:
     def value(self, turn: int = 0, *, unique: bool = False) -> Any:
         """Return a valid value, distinct for each `turn`. Texts are distinct for each call."""
         number = next(NUMBERS)
-        for candidate in self.candidates(turn + number if unique else turn, number):
+        for candidate in self.candidates(10 * number + turn if unique else turn, number):
             if self.fits(candidate):
                 return candidate
         raise AssertionError(f"No value is known for {self.name} of {self.body.__name__}: give it an example.")

@@ -201,3 +201,28 @@ async def test_a_multiple_is_a_check_of_both_databases(new_database: Any) -> Non
         async with database.writer.begin() as connection:
             await connection.execute(table.insert().values(value=7, **row))
     await database.dispose()
+
+
+@pytest.mark.parametrize(
+    ("annotation", "default", "converted"),
+    [(Money, Decimal(0), "0.00"), (Decimal, Decimal("1.50"), "1.5"), (Shade, "dark", "dark"), (int, 3.0, 3)],
+)
+def test_a_default_has_the_form_of_a_value(annotation: Any, default: Any, converted: Any) -> None:
+    body = body_of(annotation, default=default)
+    assert schema_of(body)["default"] == converted
+    assert body().model_dump(mode="json") == {"value": converted}
+
+
+@pytest.mark.parametrize(("annotation", "options"), [(int, {"ge": 3}), (Name, {"max_length": 2}), (Shade, {})])
+def test_a_default_that_the_field_refuses_is_refused(annotation: Any, options: Any) -> None:
+    default = 1 if annotation is int else "three"
+    with pytest.raises(TypeError, match="has a default that it refuses: "):
+        body_of(annotation, default=default, **options)
+
+
+def test_a_default_next_to_a_function_of_the_resource_is_left_alone() -> None:
+    def refuse(_: object, info: pydantic.ValidationInfo) -> object:
+        raise AssertionError(info)
+
+    body = body_of(Annotated[int, pydantic.AfterValidator(refuse)], default=3)
+    assert body().value == 3

@@ -201,6 +201,7 @@ def test_a_project_without_resources_gets_its_first(zoo: Path) -> None:
         ({"NAME": "type"}, "builtin of Python: say more, as in room_type"),
         ({"NAME": "c" * 41}, "at most 40 characters"),
         ({"NAME": "cat", "FIELDS": "from_:str"}, "write a name such as"),
+        ({"NAME": "cat", "FIELDS": "chip_token:str"}, "like a secret"),
         ({"NAME": "cat", "FIELDS": "cls:str"}, "attribute of this name"),
         ({"NAME": "keeper"}, "zoo/keeper.py exists"),
         ({"NAME": "idempotency_key"}, "There is a table"),

@@ -8,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import model_validator
 
-from kit import JSONInteger, Money, Read, Service, Slug, Who, allowing
+from kit import Id, JSONInteger, Money, Read, Service, Slug, Who, allowing
 from tests.kit import bookshop
 from tests.kit.server.small import asking, small_service
 
@@ -208,3 +208,32 @@ async def test_bounds_of_parameters_have_the_names_of_json_schema() -> None:
     assert schemas["step"].items() >= {"type": "integer", "multipleOf": 3}.items()
     assert schemas["slug"]["type"] == "string"
     assert not {"le", "ge", "multiple_of"} & {key for schema in schemas.values() for key in schema}
+
+
+class Goose(bookshop.LibraryEntity, table=True):
+    """An entity with an irregular plural."""
+
+    __tablename__ = "kit_goose"
+    name: str
+
+
+class GooseRead(Read):
+    name: str
+
+
+async def test_an_operation_id_has_the_noun_once_whatever_its_plural() -> None:
+    geese = APIRouter(prefix="/geese", tags=["geese"], route_class=allowing(read=Who.MEMBERS))
+    farm = APIRouter(prefix="/farm", tags=["farm"], route_class=allowing(read=Who.MEMBERS))
+
+    async def create_goose() -> Goose:
+        return Goose(name="Martin")
+
+    async def delete_goose(goose_id: Id) -> None: ...
+
+    geese.add_api_route("/", create_goose, methods=["POST"], response_model=GooseRead)
+    geese.add_api_route("/{goose_id}", delete_goose, methods=["DELETE"])
+    farm.add_api_route("/geese", create_goose, methods=["POST"], response_model=GooseRead)
+    paths = small_service(geese, farm).openapi()["paths"]
+    assert paths["/geese/"]["post"]["operationId"] == "geese-create"
+    assert paths["/geese/{goose_id}"]["delete"]["operationId"] == "geese-delete"
+    assert paths["/farm/geese"]["post"]["operationId"] == "farm-create-goose"
