@@ -1,4 +1,4 @@
-"""Passwords: hashed with argon2id in a thread of their own, one at a time, first for callers with few hashes."""
+"""Passwords: hashed with argon2id in two threads, one of them for logins, first for callers that cost little."""
 
 import asyncio
 import os
@@ -23,11 +23,15 @@ from kit.models.types import storable
 
 T = TypeVar("T")
 MAX_WAITING = 100
-"""The largest number of waiting hashes, which are done before the deadline of a request; others are a 503."""
+"""The largest number of waiting hashes of a thread, done before the deadline of a request; others are a 503."""
+MAX_OF_CALLER = 15
+"""The largest number of waiting hashes of one caller, for logins and for new passwords."""
 MAX_SECONDS = 10
 """The longest wait of a hash, in seconds."""
-HALVING_SECONDS = 60
-"""Seconds after which the count of a caller's hashes is halved."""
+EXPENSIVE, HALVING_SECONDS = 20, 60
+"""The costs of a new password and of a failed login, and the seconds after which all costs count half."""
+SUSPICIOUS = 100
+"""The costs, as of five failed logins, from which on a caller's logins wait with new passwords."""
 UNKNOWN_USER_HASH = "$argon2id$v=19$m=65536,t=3,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 """A hash that no password has, verified for unknown users, so that their logins take as long as others."""
 
@@ -35,31 +39,45 @@ hasher = PasswordHash([Argon2Hasher(parallelism=1)])
 """64 MiB and three passes as in RFC 9106, but one lane: four lanes are four threads, which would use all cores."""
 
 
-class HashQueue(FairSemaphore):
-    """Computes one hash at a time. The next one is for the caller with the fewest recent hashes of its kind.
+class Costs(Counter[Caller]):
+    """What each caller has cost lately: `EXPENSIVE` for a new password or a failed login, 1 for another login."""
 
-    So a login waits only for the running hash and its own, however many hashes other callers request.
-    """
+    next_halving = 0.0
 
-    def __init__(self, max_waiting: int) -> None:
-        super().__init__(1, max_waiting)
-        self.lately: Counter[Caller] = Counter()
-        self.next_halving = 0.0
-
-    def following(self) -> Caller:
-        return min(self.queues, key=self.lately.__getitem__)
-
-    def count(self, caller: Caller) -> None:
-        """Count a hash. Every `HALVING_SECONDS` the counts are halved, and forgotten when they are below one."""
+    def add(self, caller: Caller, cost: int) -> None:
+        """Add to the costs of a caller. All are halved every `HALVING_SECONDS`, and forgotten below 1."""
         now = asyncio.get_running_loop().time()
         if now > self.next_halving:
             self.next_halving = now + HALVING_SECONDS
-            self.lately = Counter({other: count // 2 for other, count in self.lately.items() if count > 1})
-        self.lately[caller] += 1
+            halved = {other: costs // 2 for other, costs in self.items() if costs > 1}
+            self.clear()
+            self.update(halved)
+        self[caller] += cost
 
 
-queues: WeakKeyDictionary[asyncio.AbstractEventLoop, HashQueue] = WeakKeyDictionary()
-"""The queue of each event loop."""
+class HashQueue(FairSemaphore):
+    """The queue of a thread, which makes one hash at a time. The next one is of the caller with the least costs."""
+
+    def __init__(self, max_waiting: int, costs: Costs) -> None:
+        super().__init__(1, max_waiting)
+        self.costs = costs
+
+    def following(self) -> Caller:
+        return min(self.queues, key=self.costs.__getitem__)
+
+
+class Queues:
+    """The queues of an event loop: of logins, and of new passwords and of logins of callers that cost much lately.
+
+    So a login waits for one other login at most, whatever others register or guess.
+    """
+
+    def __init__(self) -> None:
+        self.costs = Costs()
+        self.logins, self.others = HashQueue(MAX_WAITING, self.costs), HashQueue(MAX_WAITING, self.costs)
+
+
+queues: WeakKeyDictionary[asyncio.AbstractEventLoop, Queues] = WeakKeyDictionary()
 
 
 def lower_priority() -> None:
@@ -68,7 +86,8 @@ def lower_priority() -> None:
         os.setpriority(os.PRIO_PROCESS, 0, 10)
 
 
-executor = ThreadPoolExecutor(1, "argon2", initializer=lower_priority)
+logins, others = ThreadPoolExecutor(1, "argon2-login"), ThreadPoolExecutor(1, "argon2", initializer=lower_priority)
+"""The threads. Under load a thread with a low priority takes much longer, so that of logins has the usual one."""
 
 
 def storable_secret(secret: SecretStr) -> SecretStr:
@@ -89,7 +108,7 @@ def prepared(password: str) -> str:
 
 async def hashed(password: SecretStr) -> str:
     """Return the argon2id hash of a password: 64 MiB and about 0.1 s, in a thread."""
-    return await run_in_turn("new", lambda: hasher.hash(prepared(password.get_secret_value())))
+    return await run_in_turn("new", lambda: hasher.hash(prepared(password.get_secret_value())), EXPENSIVE)
 
 
 async def verified(password: str, known: str | None) -> tuple[bool, str | None]:
@@ -104,26 +123,37 @@ async def verified(password: str, known: str | None) -> tuple[bool, str | None]:
         except (UnicodeEncodeError, UnknownHashError, TooManyMarksError):
             return False, None
 
-    return await run_in_turn("login", verify)
+    matches, new = await run_in_turn("login", verify, 1)
+    if not matches:
+        current_queues().costs.add(turn_of("login"), EXPENSIVE - 1)
+    return matches, new
 
 
-async def run_in_turn(kind: str, work: Callable[[], T]) -> T:
-    """Execute work in the thread, and return its result. Raises a 503 if too many wait.
+def turn_of(lane: str) -> str:
+    return f"{lane} {CURRENT_CALLER.get()}"
 
-    The kinds of work (`new`, `login`) and the callers of each kind take turns.
+
+async def run_in_turn(lane: str, work: Callable[[], T], cost: int) -> T:
+    """Execute work in a thread, and return its result. Each caller has a turn in each lane.
+
+    Raises a 503 if too many wait, and a 429 if too many of them are of this caller: each of them occupies a place of
+    `MAX_IN_FLIGHT`.
     """
-    queue, turn = current_queue(), f"{kind} {CURRENT_CALLER.get()}"
+    found, turn = current_queues(), turn_of(lane)
+    is_swift = lane == "login" and found.costs[turn] < SUSPICIOUS
+    queue, thread = (found.logins, logins) if is_swift else (found.others, others)
+    if len(queue.queues.get(turn, ())) >= MAX_OF_CALLER:
+        detail, headers = "You send too many passwords at once; try again.", {"Retry-After": "1"}
+        raise Problem(429, detail, kind="too-many-requests", headers=headers)
     if not queue.take(turn) and not await queue.wait(turn, MAX_SECONDS):
-        raise Problem(
-            503, "Too many passwords are being hashed; try again.", kind="unavailable", headers={"Retry-After": "1"}
-        )
-    queue.count(turn)
+        raise Problem(503, "Too many passwords at once; try again.", kind="unavailable", headers={"Retry-After": "1"})
+    found.costs.add(turn, cost)
     try:
-        return await asyncio.get_running_loop().run_in_executor(executor, work)
+        return await asyncio.get_running_loop().run_in_executor(thread, work)
     finally:
         queue.release(turn)
 
 
-def current_queue() -> HashQueue:
+def current_queues() -> Queues:
     loop = asyncio.get_running_loop()
-    return queues.get(loop) or queues.setdefault(loop, HashQueue(MAX_WAITING))
+    return queues.get(loop) or queues.setdefault(loop, Queues())

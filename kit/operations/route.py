@@ -43,7 +43,7 @@ def _words(text: str) -> list[str]:
 
 
 def _noun_of(route: Any, tag: list[str]) -> list[str]:
-    """Return the words of the resource's name in singular, as of `Person`; none if the path is that of no resource."""
+    """Return the words of the resource's name in singular, as of `Person`; none for other paths than a resource's."""
     answer = getattr(getattr(route, "handler", None), "__annotations__", {}).get("return")
     is_own = re.fullmatch(rf"/{'-'.join(tag)}(/|/bulk|/{{\w+}})?", route.path_format)
     if not is_own or not isinstance(answer, type) or not issubclass(answer, Entity):

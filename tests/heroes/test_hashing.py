@@ -98,7 +98,7 @@ async def test_other_requests_write_while_each_password_of_a_bulk_is_hashed(
 
 
 async def test_too_many_waiting_passwords_are_a_503(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    queue = passwords.current_queue()
+    queue = passwords.current_queues().others
     monkeypatch.setattr(queue, "max_waiting", 0)
     assert queue.take("another")
     answer = await client.post("/users/", json=user_body())

@@ -25,6 +25,7 @@ class BlockingHasher:
 
     def __init__(self) -> None:
         self.started, self.released, self.threads = threading.Event(), threading.Event(), set[str]()
+        self.is_right = True
 
     def hash(self, password: str) -> str:
         self.threads.add(threading.current_thread().name)
@@ -33,7 +34,7 @@ class BlockingHasher:
         return f"$argon2id${len(password)}"
 
     def verify_and_update(self, password: str, _known: str) -> tuple[bool, None]:
-        return bool(self.hash(password)), None
+        return bool(self.hash(password)) and self.is_right, None
 
     async def has_started(self) -> None:
         assert await asyncio.to_thread(self.started.wait, TIMEOUT_SECONDS)
@@ -85,7 +86,7 @@ async def test_other_requests_are_answered_while_a_password_is_hashed(
 async def test_a_bounded_number_of_hashes_waits(
     blocking_hasher: BlockingHasher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(passwords.current_queue(), "max_waiting", 2)
+    monkeypatch.setattr(passwords.current_queues().others, "max_waiting", 2)
     waiting = [asyncio.create_task(hashed(SecretStr(SECRET))) for _ in range(3)]
     await blocking_hasher.has_started()
     with pytest.raises(Problem) as refused:
@@ -97,10 +98,24 @@ async def test_a_bounded_number_of_hashes_waits(
     assert await hashed(SecretStr(SECRET))
 
 
+async def test_a_caller_has_a_bounded_number_of_waiting_hashes(
+    blocking_hasher: BlockingHasher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passwords, "MAX_OF_CALLER", 2)
+    waiting = [asyncio.create_task(hashed(SecretStr(SECRET))) for _ in range(3)]
+    await blocking_hasher.has_started()
+    with pytest.raises(Problem) as refused:
+        await hashed(SecretStr(SECRET))
+    assert (refused.value.status_code, refused.value.headers) == (429, {"Retry-After": "1"})
+    login = asyncio.create_task(verified(SECRET, None))
+    blocking_hasher.released.set()
+    await asyncio.gather(*waiting, login)
+
+
 async def test_a_cancelled_hash_releases_its_place(
     blocking_hasher: BlockingHasher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(passwords.current_queue(), "max_waiting", 0)
+    monkeypatch.setattr(passwords.current_queues().others, "max_waiting", 0)
     waiting = asyncio.create_task(hashed(SecretStr(SECRET)))
     await blocking_hasher.has_started()
     waiting.cancel()
@@ -112,7 +127,7 @@ async def test_a_cancelled_hash_releases_its_place(
 async def test_too_many_waiting_hashes_are_a_503(
     probed: Client, blocking_hasher: BlockingHasher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(passwords.current_queue(), "max_waiting", 0)
+    monkeypatch.setattr(passwords.current_queues().others, "max_waiting", 0)
     hashing = asyncio.create_task(hashed(SecretStr(SECRET)))
     await blocking_hasher.has_started()
     answer = await probed.post("/probes/secrets", json={"secret": SECRET})
@@ -145,34 +160,55 @@ def login(caller: str) -> tuple[str, Awaitable[object]]:
     return caller, verified(SECRET, None)
 
 
-async def test_a_login_waits_for_one_hash_whatever_others_register_and_guess(blocking_hasher: BlockingHasher) -> None:
+@pytest.fixture
+async def costs(blocking_hasher: BlockingHasher) -> passwords.Costs:
+    """What callers cost lately: nothing."""
+    costs = passwords.current_queues().costs
+    costs.clear()
+    return costs
+
+
+async def test_a_login_does_not_wait_for_new_passwords(blocking_hasher: BlockingHasher, costs: passwords.Costs) -> None:
+    crowd = [new(caller) for caller in "abcd" for _ in range(3)]
+    assert (await served(blocking_hasher, *crowd, login("modest"))).index("modest") <= 1
+    assert blocking_hasher.threads == {"argon2_0", "argon2-login_0"}
+
+
+async def test_a_login_does_not_wait_for_guesses(blocking_hasher: BlockingHasher, costs: passwords.Costs) -> None:
     blocking_hasher.released.set()
-    await served(blocking_hasher, *[kind(caller) for caller in "abcd" for kind in (new, login)])
-    blocking_hasher.released.clear()
-    crowd = [kind(caller) for caller in "abcd" for kind in (new, login) for _ in range(3)]
-    assert (await served(blocking_hasher, *crowd, login("modest"))).index("modest") == 1
+    blocking_hasher.is_right = False
+    await served(blocking_hasher, *[login(caller) for caller in "abcd" for _ in range(5)])
+    blocking_hasher.threads.clear()
+    await served(blocking_hasher, login("a"), login("d"))
+    assert blocking_hasher.threads == {"argon2_0"}
+    await served(blocking_hasher, login("modest"))
+    assert blocking_hasher.threads == {"argon2_0", "argon2-login_0"}
 
 
-async def test_a_caller_logs_in_before_what_the_same_address_registers(blocking_hasher: BlockingHasher) -> None:
+async def test_of_new_passwords_those_of_the_cheapest_caller_are_next(
+    blocking_hasher: BlockingHasher, costs: passwords.Costs
+) -> None:
+    costs["new often"] = 40
+    order = await served(blocking_hasher, new("first"), *[new("often") for _ in range(3)], new("other"), new("other"))
+    assert order == ["first", "other", "other", "often", "often", "often"]
+
+
+async def test_costs_are_halved_and_forgotten(blocking_hasher: BlockingHasher, costs: passwords.Costs) -> None:
     blocking_hasher.released.set()
-    await served(blocking_hasher, *[new("a") for _ in range(3)])
-    blocking_hasher.released.clear()
-    queue = passwords.current_queue()
-    waiting = asyncio.create_task(served(blocking_hasher, new("a"), new("a"), login("a")))
-    await blocking_hasher.has_started()
-    assert queue.following() == "login a"
-    await waiting
-
-
-async def test_hashes_of_long_ago_do_not_count(blocking_hasher: BlockingHasher) -> None:
-    blocking_hasher.released.set()
-    queue = passwords.current_queue()
-    queue.lately.clear()
-    await served(blocking_hasher, *[new("often") for _ in range(4)], new("once"))
-    assert (queue.lately["new often"], queue.lately["new once"]) == (4, 1)
-    queue.next_halving = 0
+    costs.next_halving = asyncio.get_running_loop().time() + TIMEOUT_SECONDS
+    await served(blocking_hasher, *[new("often") for _ in range(4)], new("once"), login("once"))
+    assert costs == {"new often": 80, "new once": 20, "login once": 1}
+    costs.next_halving = 0
     await served(blocking_hasher, new("other"))
-    assert queue.lately == {"new often": 2, "new other": 1}
+    assert costs == {"new often": 40, "new once": 10, "new other": 20}
+
+
+async def test_a_failed_login_costs_more(blocking_hasher: BlockingHasher, costs: passwords.Costs) -> None:
+    blocking_hasher.released.set()
+    await served(blocking_hasher, login("good"))
+    blocking_hasher.is_right = False
+    await served(blocking_hasher, login("guessing"))
+    assert costs == {"login good": 1, "login guessing": 20}
 
 
 @pytest.mark.parametrize("password", ["x" * 7, "x" * 129, "x" * 8 + "\0", "x" * 8 + "\udfff", 12345678, None])
