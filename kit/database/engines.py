@@ -210,9 +210,9 @@ def interrupt(connection: Any, record: Any, _: object) -> None:
 
 
 def end_cancelled(connection: Any, record: Any, _: object) -> None:
-    """End a cancelled statement of the writer, which would keep the file locked, by its time limit.
+    """Roll back after a cancelled statement of the writer, which would keep the file locked.
 
-    SQLite's `interrupt` would also end the ROLLBACK that follows.
+    The clock of the statement ends it: an interrupt could also hit the ROLLBACK, and the file would stay locked.
     """
     record.info["until"] = 0
     connection.rollback()
