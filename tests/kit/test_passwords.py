@@ -160,6 +160,10 @@ def login(caller: str) -> tuple[str, Awaitable[object]]:
     return caller, verified(SECRET, None)
 
 
+async def test_a_password_that_cannot_be_normalised_matches_nothing() -> None:
+    assert await verified("x" + "\u0301" * 31, None) == (False, None)
+
+
 @pytest.fixture
 async def costs(blocking_hasher: BlockingHasher) -> passwords.Costs:
     """What callers cost lately: nothing."""
@@ -211,7 +215,9 @@ async def test_a_failed_login_costs_more(blocking_hasher: BlockingHasher, costs:
     assert costs == {"login good": 1, "login guessing": 20}
 
 
-@pytest.mark.parametrize("password", ["x" * 7, "x" * 129, "x" * 8 + "\0", "x" * 8 + "\udfff", 12345678, None])
+@pytest.mark.parametrize(
+    "password", ["x" * 7, "x" * 129, "x" * 8 + "\u0301" * 31, "x" * 8 + "\0", "x" * 8 + "\udfff", 12345678, None]
+)
 def test_a_password_is_8_to_128_storable_characters(password: Any) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter[SecretStr](Password).validate_python(password)
