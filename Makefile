@@ -9,18 +9,16 @@ MESSAGE ?= change
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 # The kit is the same in every clone, and its tests take as long as all others together: they have a command of their own.
 KIT := tests/kit
-# The tests that cover every branch: the contract for one resource, which is the same for all; no tests that start other
-# processes; and PostgreSQL where the engines differ. Coverage may hang when threads end that have used the database.
-BROAD := contract or schemathesis.py or readme.py or secrets.py or adding_a_resource.py or test_a_browser or ((thousand or test_types) and postgresql)
-PROCESSES := test_servers or killed or processes_migrate_once or unknown_revision
-BOTH := kit or superuser or migration
-TRACED := sqlite-gadgets or not ($(BROAD) or $(PROCESSES) or in_threads or (habits and postgresql)) and ($(BOTH) or not postgresql)
+# Coverage is measured without tests of all combinations (marked `exhaustive`), without the contract (its code is that of
+# the tests), without other processes, and on PostgreSQL where the engines differ. Coverage may hang when threads end that
+# have used the database.
+UNTRACED := contract or readme.py or secrets.py or adding_a_resource.py or test_a_browser or thousand or test_servers or killed or processes_migrate_once or unknown_revision or in_threads
+DIFFERENT := test_driver or comparison or test_bulk or deadlines or engines or retry or revisions or unit_of_work or request_log or migration or test_embedding or over_http or does_not_write or standby
+TRACED := sqlite-gadgets or not ($(UNTRACED)) and ($(DIFFERENT) or not postgresql)
 # These tests kill, overload and restart processes, so nothing else should run at the same time.
 FAULTS := tests/faults
 # These tests generate clients, for which they need Node.js and packages of their own.
 CLIENTS := tests/generated_clients
-# Tests of the plain kit: the other tests use only those parts of it that the fast path does not replace.
-PLAIN := tests/kit --ignore=tests/kit/fast --ignore=tests/kit/habits --ignore=tests/kit/server
 
 .DEFAULT_GOAL := help
 .PHONY: help run resource routes test test-kit test-faults test-clients openapi bench check format migrate superuser migration lock clean
@@ -50,15 +48,13 @@ openapi: .venv/run ## Write the OpenAPI document to openapi.json; FILE= for anot
 bench: .venv-bench/ready benchmarks/peers/fastify/node_modules ## Compare with other services, in an hour; QUICK=1 for three minutes, ARGS=--help for options
 	@.venv-bench/bin/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
-check: export PYTHONDONTWRITEBYTECODE = # otherwise six processes compile all modules again
+check: export PYTHONDONTWRITEBYTECODE = # otherwise three processes compile all modules again
 check: .venv/dev ## Check format, lint and types, and that tests cover every line and branch
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy -n 2 .
-	$(BIN)/pytest -q -n 2 --dist worksteal --ignore=$(FAULTS) --ignore=$(CLIENTS) -k "$(TRACED)" --cov --cov-report= --cov-fail-under=0 \
-		-p no:schemathesis --ignore=tests/contract --ignore=tests/test_schemathesis.py
-	FAST_PATH=false $(BIN)/pytest -q -n 2 --dist worksteal $(PLAIN) -k "not postgresql" --cov --cov-append \
-		--cov-report=term -p no:schemathesis
+	$(BIN)/pytest -q -n 2 --dist worksteal -m "not exhaustive" -k "$(TRACED)" --cov --cov-report=term -p no:schemathesis \
+		$(addprefix --ignore=,$(FAULTS) $(CLIENTS) tests/contract tests/test_architecture.py tests/test_schemathesis.py)
 
 format: .venv/dev ## Format the code, and fix what ruff can fix
 	@$(BIN)/ruff check --fix-only --quiet .

@@ -106,7 +106,7 @@ def create_runtime(settings: Settings) -> Runtime:
 
 
 def rate_limits(settings: Settings) -> RateLimits | None:
-    """The limits of requests per minute, if there are any."""
+    """Return the limits of requests per minute; None if there are none."""
     user, address = settings.rates
     url = settings.limits_url.get_secret_value()
     return RateLimits(url, per_user=user, per_address=address) if user or address else None

@@ -231,7 +231,7 @@ class Settings(BaseSettings):
 
 
 def comma_separated(text: str) -> list[str]:
-    """The non-empty parts of a comma-separated setting."""
+    """Return the non-empty parts of a comma-separated setting."""
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
@@ -244,6 +244,6 @@ def load() -> Settings:
 
 
 def explain(location: tuple[int | str, ...], message: str) -> str:
-    """The message for an invalid setting, as in `Setting POOL_SIZE: Input should be …`."""
+    """Return the message for an invalid setting, as in `Setting POOL_SIZE: Input should be …`."""
     name = " ".join(str(part).upper() for part in location)
     return f"Setting {name}: {message.removeprefix('Value error, ')}".replace("Setting : ", "Setting ") + "."

@@ -26,7 +26,7 @@ FEWEST = 20_000
 
 
 def listed(known: list[str]) -> Callable[[str], list[str]]:
-    """An argument type: a comma-separated choice of these names."""
+    """Return an argument type: a comma-separated choice of these names."""
 
     def choice(text: str) -> list[str]:
         names = text.split(",")

@@ -59,7 +59,7 @@ class Arena:
         return replace(parsed(output, LOADS[name].rows), memory=server.memory(), busy=busy)
 
     def hold(self, group: list[Contest]) -> None:
-        """Warm up all servers, then measure round by round: ours, a peer, ours, the next peer …"""
+        """Measure round by round after a warm-up: our server, a peer, our server, the next peer …"""
         by_peer = {contest.peer: contest for contest in group}
         for who in (OURS, *by_peer):
             self.run(group[0], who, WARM_UP)

@@ -1,4 +1,4 @@
-"""The chart: an SVG with bars for our service and each peer, readable on white and on dark."""
+"""Draws the chart: an SVG with bars for our service and each peer, readable on white and on dark."""
 
 import statistics
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def bars(contests: Sequence[Contest]) -> list[tuple[str, float]]:
 
 
 def panel(title: str, values: Sequence[tuple[str, float]], top: int) -> list[str]:
-    """The panel of one load: its title, and a bar for each server."""
+    """Return the panel of one load: its title, and a bar for each server."""
     most = max(value for _, value in values)
     drawn = [f'<text x="0" y="{top + 16}" class="title">{escape(title)}</text>']
     for place, (name, value) in enumerate(values):
@@ -54,7 +54,7 @@ def panel(title: str, values: Sequence[tuple[str, float]], top: int) -> list[str
 
 
 def svg(contests: Sequence[Contest], footer: str = "") -> str:
-    """The chart of the most important loads, on PostgreSQL, with a footer about the machine."""
+    """Return the chart of the most important loads, on PostgreSQL, with a footer about the machine."""
     drawn: list[str] = []
     top = 0
     for load in SHOWN:

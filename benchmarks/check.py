@@ -25,7 +25,7 @@ CHANGED = 4242
 
 
 def plain(value: Any, *, own: tuple[str, ...] = ()) -> Any:
-    """A value without acceptable differences: the format of times, the order of keys, and the `own` fields of rows."""
+    """Remove acceptable differences from a value: the format of times, the order of keys, and the `own` fields."""
     if isinstance(value, list):
         return [plain(one, own=own) for one in value]
     if isinstance(value, dict):
@@ -45,7 +45,7 @@ def answer(client: httpx.Client, method: str, path: str, body: object = None) ->
 
 
 def answers(name: str, url: str) -> dict[str, Any]:
-    """The responses of one server to each kind of request."""
+    """Return the responses of one server to each kind of request."""
     with httpx.Client(base_url=url, headers={"X-Server": name}, timeout=30) as client:
         said = {f"GET {path}": plain(answer(client, "GET", path)) for path in READS}
         made = answer(client, "POST", "/heroes/", POST)
@@ -60,7 +60,7 @@ def answers(name: str, url: str) -> dict[str, Any]:
 
 
 def compare(servers: Mapping[str, str]) -> None:
-    """Exit with a message if a peer returns other values than our service. Reads come before writes."""
+    """Exit with a message if a peer returns other values than our service; compares reads first, then writes."""
     wanted = answers(OURS, servers[OURS])
     for name, url in servers.items():
         for request, said in answers(name, url).items():

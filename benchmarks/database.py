@@ -1,4 +1,4 @@
-"""The databases: tables created by our migrations, filled with the same rows on both engines."""
+"""Creates the benchmark databases: applies the migrations, and inserts the same rows on both engines."""
 
 import asyncio
 import os
@@ -44,7 +44,7 @@ def text_of(words: str) -> list[str]:
 
 
 def chosen(words: str, factor: int, *, sqlite: bool) -> str:
-    """One of these words, chosen by the number of the row."""
+    """Return one of these words, chosen by the number of the row."""
     names = text_of(words)
     index = f"i * {factor} % {len(names)}"
     if sqlite:
@@ -54,14 +54,14 @@ def chosen(words: str, factor: int, *, sqlite: bool) -> str:
 
 
 def numbers(count: int, *, sqlite: bool) -> str:
-    """A table of the numbers from 1 on, named `i`."""
+    """Return a table of the numbers from 1 on, named `i`."""
     if sqlite:
         return f"(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) SELECT i FROM n)"  # noqa: S608  `count` is an integer
     return f"(SELECT i::bigint FROM generate_series(1, {count}) i) n"  # noqa: S608  `count` is an integer
 
 
 def filling(heroes: int, *, sqlite: bool) -> str:
-    """The rows as SQL: a pattern that depends on their numbers only, so that they are always the same."""
+    """Return the rows as SQL: a pattern that depends on their numbers only, so that they are always the same."""
     micros = "i * 7919 % 1000000"
     time = f"timestamptz '2025-01-01 00:00:00+00' + i * interval '1 second' + ({micros}) * interval '1 microsecond'"
     if sqlite:
@@ -125,14 +125,14 @@ async def fill(url: str, heroes: int) -> str:
 
 
 def sqlite_file(file: Path, heroes: int) -> None:
-    """A database in a file. Each server gets a copy, because the servers write."""
+    """Return a database in a file. Each server gets a copy, because the servers write."""
     migrate(f"sqlite:///{file}")
     with closing(sqlite3.connect(file)) as connection:
         connection.executescript(f"BEGIN; {filling(heroes, sqlite=True)}; COMMIT; ANALYZE;")
 
 
 def copied(file: Path, name: str) -> str:
-    """The URL of the copy of a server."""
+    """Return the URL of the copy of a server."""
     copy = file.with_name(f"{name}.db")
     shutil.copy(file, copy)
     return f"sqlite:///{copy}"

@@ -33,15 +33,15 @@ class Load:
     """Whether requests are so long that more seconds and fewer connections are needed to count them."""
 
     def seconds(self, usual: int) -> int:
-        """The duration of a run, in seconds."""
+        """Return the duration of a run, in seconds."""
         return max(usual, LONG_SECONDS) if self.takes_long else usual
 
     def at_once(self, connections: int) -> int:
-        """The number of connections. Requests that run at the end are not counted, so there must be few."""
+        """Return the number of connections. Requests that run at the end are not counted, so there must be few."""
         return min(connections, LONG_AT_ONCE) if self.takes_long else connections
 
     def script(self, rows: int, seed: int, paths: dict[str, str]) -> str:
-        """The Lua script for wrk, which draws ids from this number of rows."""
+        """Return the Lua script for wrk, which draws ids from this number of rows."""
         lines = [f"local ROWS = {rows}", f"math.randomseed({seed})", REPORT, JSON_HEADER]
         if self.body:
             lines.append(f"wrk.method = 'POST'\nwrk.body = [==[{self.body}]==]\n")

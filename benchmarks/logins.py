@@ -38,7 +38,7 @@ async def wait_until_alive(client: httpx.AsyncClient) -> None:
 
 
 async def p99(client: httpx.AsyncClient, headers: dict[str, str]) -> float:
-    """The 99th percentile of the latency of a client that reads repeatedly, in milliseconds."""
+    """Return the 99th percentile of the latency of a client that reads repeatedly, in milliseconds."""
     taken = []
     for _ in range(READS):
         begun = time.perf_counter()

@@ -42,7 +42,7 @@ def stay_off_the_servers_core() -> None:
 
 
 def missing() -> str | None:
-    """A message about missing requirements; None if there are none."""
+    """Return a message about missing requirements; None if there are none."""
     if len(CORES) < 2:
         return "A benchmark needs Linux and two cores: one for the server, one for what asks it."
     if not shutil.which("wrk"):
@@ -53,13 +53,13 @@ def missing() -> str | None:
 
 
 def resident(pid: int) -> float:
-    """The resident memory of a process, in megabytes."""
+    """Return the resident memory of a process, in megabytes."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
 
 def cpu_seconds(pid: int) -> float:
-    """The CPU time of a process, in seconds."""
+    """Return the CPU time of a process, in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

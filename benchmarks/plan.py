@@ -30,7 +30,7 @@ class Plan:
         return [peer for peer in self.peers if engine == "postgresql" or peer in ON_SQLITE]
 
     def groups(self, engine: str) -> Iterator[list[Contest]]:
-        """A group for each load and number of connections: the contests with all peers."""
+        """Yield a group for each load and number of connections: the contests with all peers."""
         for connections in self.connections:
             for name in self.loads or asked(connections):
                 peers = [] if LOADS[name].only_ours else self.peers_on(engine)
@@ -40,7 +40,7 @@ class Plan:
                     yield group
 
     def duration(self) -> float:
-        """The total duration of all runs, in seconds."""
+        """Return the total duration of all runs, in seconds."""
         groups = [group for engine in self.engines for group in self.groups(engine)]
         warm = sum((len(group) + 1) * (WARM_UP + PAUSE) for group in groups)
         return warm + sum(

@@ -16,7 +16,7 @@ ENGINES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
 
 
 def row(contest: Contest) -> tuple[str, ...]:
-    """The row of a contest in the table. Where there are two numbers, the first is ours."""
+    """Return the row of a contest in the table. Where there are two numbers, the first is ours."""
 
     def both(metric: str, digits: int = 0, factor: float = 1) -> str:
         return " / ".join(f"{contest.median(side, metric) * factor:,.{digits}f}" for side in (0, 1))
@@ -59,13 +59,13 @@ def comparison(contests: Sequence[Contest]) -> str:
 
 
 def footer(facts: dict[str, Any]) -> str:
-    """The machine and the date, in one line."""
+    """Return the machine and the date, in one line."""
     database = [version for version in facts["versions"] if version.startswith("PostgreSQL")]
     return ", ".join([*database, f"one worker on one core of {facts['processor']}", facts["date"]])
 
 
 def conditions(plan: Plan, facts: dict[str, Any]) -> list[str]:
-    """The machine, the versions and the method."""
+    """Return the machine, the versions and the method."""
     return [
         f"- {facts['date']}, {facts['processor']}, {facts['cores']} cores",
         f"- {', '.join(facts['versions'])}",
@@ -101,5 +101,5 @@ def markdown(plan: Plan, facts: dict[str, Any], contests: Sequence[Contest]) -> 
 
 
 def stored(plan: Plan, facts: dict[str, Any], contests: Sequence[Contest]) -> dict[str, Any]:
-    """All measurements, as JSON."""
+    """Return all measurements, as JSON."""
     return {"plan": asdict(plan), "facts": facts, "contests": [one.as_json() for one in contests]}

@@ -37,12 +37,12 @@ class Contest:
     pairs: list[tuple[Sample, Sample]] = field(default_factory=list)
 
     def ratio(self, metric: str = "rate") -> Spread:
-        """Our value divided by theirs: above 1 is faster for a rate, slower for a latency."""
+        """Return our value divided by theirs: above 1 is faster for a rate, slower for a latency."""
         ratios = [quotient(getattr(ours, metric), getattr(theirs, metric)) for ours, theirs in self.pairs]
         return Spread(statistics.median(ratios), min(ratios), max(ratios))
 
     def median(self, side: int, metric: str) -> float:
-        """The median of our runs (0) or theirs (1)."""
+        """Return the median of our runs (0) or theirs (1)."""
         values: list[float] = [getattr(pair[side], metric) for pair in self.pairs]
         return statistics.median(values)
 
@@ -59,7 +59,7 @@ class Contest:
 
 
 def turns(peers: Sequence[str], rounds: int) -> Iterator[tuple[int, str, str]]:
-    """The order of the runs: the round, the peer, and which of the two runs."""
+    """Yield the order of the runs: the round, the peer, and which of the two runs."""
     for turn in range(1, rounds + 1):
         for peer in peers:
             yield turn, peer, OURS
@@ -71,7 +71,7 @@ def quotient(ours: float, theirs: float) -> float:
 
 
 def number(ratio: float) -> str:
-    """A ratio with its significant digits."""
+    """Return a ratio with its significant digits."""
     if ratio == float("inf"):
         return "∞"
     return f"{ratio:.1f}" if ratio >= 10 else f"{ratio:.2f}"

@@ -34,7 +34,7 @@ SETTINGS = {
 UVICORN = ["--workers", "1", "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
 PORTS = iter(range(18_000, 32_000))
 IDLE = 0.06
-"""The interval in seconds without CPU time after which a server is idle."""
+"""Seconds. A server counts as idle if it has used no CPU time in this interval."""
 SETTLING = 10
 """The longest wait for an idle server, in seconds."""
 TIMEOUT_SECONDS = 30
@@ -50,13 +50,13 @@ def command_for(name: str, port: int) -> list[str]:
 
 
 def left_out(peers: list[str]) -> list[str]:
-    """The peers that cannot run on this machine."""
+    """Return the peers that cannot run on this machine."""
     ready = shutil.which("node") and (FASTIFY / "node_modules").is_dir()
     return [] if ready or "fastify" not in peers else ["fastify"]
 
 
 def free_port() -> int:
-    """A port below those for outgoing connections, never the same twice."""
+    """Return a port below those for outgoing connections, never the same twice."""
     for port in PORTS:
         with socket.socket() as free, suppress(OSError):
             free.bind(("127.0.0.1", port))

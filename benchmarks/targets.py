@@ -67,14 +67,14 @@ TARGETS = (
 
 
 def verdicts(contests: Iterable[Contest]) -> list[Verdict]:
-    """The verdicts on the measured targets."""
+    """Return the verdicts on the measured targets."""
     held = {(one.load, one.peer, one.connections, one.engine): one for one in contests if one.pairs}
     found = [(target, held.get((target.load, target.peer, target.connections, target.engine))) for target in TARGETS]
     return [Verdict(target, contest.ratio(target.metric).median) for target, contest in found if contest]
 
 
 def slower(contests: Iterable[Contest]) -> list[str]:
-    """The loads at which a Python peer was at least as fast as our service."""
+    """Return the loads at which a Python peer was at least as fast as our service."""
     lost = [one for one in contests if one.peer in PYTHON_PEERS and one.pairs and one.ratio().median <= 1]
     return [
         f"{one.load} at {one.connections} on {one.engine}, {one.peer} ({number(one.ratio().median)})" for one in lost

@@ -31,7 +31,7 @@ def say(sentence: str) -> None:
 
 
 def drawn(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """A table with right-aligned numbers, and the name of a load only where it changes."""
+    """Return a table with right-aligned numbers, and the name of a load only where it changes."""
     table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE, pad_edge=False)
     for place, name in enumerate(head):
         table.add_column(name, justify="left" if place == 0 else "right", no_wrap=True)
@@ -43,7 +43,7 @@ def drawn(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Tab
 
 
 def short(cells: Sequence[str], first: str = HEAD[0]) -> list[str]:
-    """A row without the columns of the file, and the load by its short name."""
+    """Return a row without the columns of the file, and the load by its short name."""
     return [first, *[cell for name, cell in zip(HEAD[1:], cells[1:], strict=True) if name not in FOUND_IN_FILE]]
 
 

@@ -63,7 +63,10 @@ class Review(ReviewBase, Entity, table=True):
 
 
 def average_rating() -> ColumnElement[Any]:
-    """The average rating in hundredths, rounded half up. Integer arithmetic gives the same result on both databases."""
+    """Return the average rating in hundredths, rounded half up.
+
+    Integer arithmetic gives the same result on both databases.
+    """
     number, total = func.count(), func.sum(Review.rating)
     return (total * 200 + number) / (number * 2)
 
@@ -126,7 +129,7 @@ def select_review(review_id: int) -> SelectOfScalar[Review]:
 
 
 async def locked_review(session: Session, review_id: int) -> Review | None:
-    """The review, locked for update; None if it does not exist or if its product is deleted.
+    """Return the review, locked for update; None if it does not exist or if its product is deleted.
 
     Raises a 403 if the review belongs to another user.
     """

@@ -71,7 +71,7 @@ async def create_token(request: Request, form: Annotated[OAuth2PasswordRequestFo
 
 
 async def authenticate(database: Database, username: str, password: str) -> User | None:
-    """The active user with this name and password; None if there is none.
+    """Return the active user with this name and password; None if there is none.
 
     A password hash with old parameters is replaced. Tokens of the user stay valid.
     """
@@ -115,7 +115,7 @@ def invalidate_tokens(_: object, __: object, user: User) -> None:
 
 
 async def find_principal(connection: HTTPConnection, claims: Claims) -> Principal | None:
-    """The principal of a token; None if the user is inactive, or if the token was invalidated."""
+    """Return the principal of a token; None if the user is inactive, or if the token was invalidated."""
     database = runtime_of(connection).database
     user = await retried(lambda: user_by_id(database, claims.user_id), READ_SECONDS)
     if user is None or not user.is_active or user.generation != claims.generation:

@@ -45,7 +45,7 @@ MAX_BULK_USERS = 50  # hashing a password takes 0.1 s, and a request has a deadl
 
 
 def first_generation() -> int:
-    """The first token generation of a user.
+    """Return the first token generation of a user.
 
     It is random, so that the token of a deleted user is invalid for a later user with the same id.
     """
@@ -124,13 +124,13 @@ router = APIRouter(
 
 
 async def with_hashed_password(fields: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a user with `hashed_password` in place of `password`, if there is a password."""
+    """Return the fields of a user with `hashed_password` in place of `password`, if there is a password."""
     password = fields.pop("password", None)
     return fields | ({"hashed_password": await hashed(password)} if password else {})
 
 
 async def with_own_password(user_id: int, fields: dict[str, Any]) -> dict[str, Any]:
-    """The same for changes to a user. Where the session will refuse them, nothing is hashed."""
+    """Return the same for changes to a user. Where the session will refuse them, nothing is hashed."""
     principal = CURRENT_PRINCIPAL.get()
     if principal.id != user_id and not principal.is_superuser:
         fields.pop("password", None)
@@ -145,7 +145,7 @@ async def make_users(session: Session, new: Sequence[UserCreate]) -> list[User]:
 
 
 async def refuse_taken(session: Session, new: UserCreate) -> None:
-    """A 409 for a username or an e-mail address that is taken, before its password is hashed.
+    """Return a 409 for a username or an e-mail address that is taken, before its password is hashed.
 
     Hashing takes long, and holds up logins. The constraints decide if two register at the same time, and tell
     superusers which of the two it is.

@@ -10,13 +10,14 @@ from kit.database.databases import Database
 from kit.database.retry import READ_SECONDS, WRITE_SECONDS, retried
 from kit.http.principals import CURRENT_PRINCIPAL, SUPERUSER, UNRESTRICTED, Principal
 from kit.http.problems import Problem, conflict, found, taken
-from kit.models.entities import VIEW, Body, Changes, Entity, Stamped, UUIDEntity, now, sorted_by
+from kit.models.entities import Body, Changes, Entity, Stamped, UUIDEntity, now, sorted_by
 from kit.models.privacy import PRIVATE
 from kit.models.reads import Read, UUIDRead
 from kit.models.types import (
     BIGINT,
     Email,
     Id,
+    JSONInteger,
     Money,
     MoneyColumn,
     Name,
@@ -25,7 +26,6 @@ from kit.models.types import (
     Slug,
     Text,
     Username,
-    Whole,
     other_than,
 )
 from kit.openapi.responses import failure
@@ -63,7 +63,6 @@ __all__ = [
     "READ_SECONDS",
     "SUPERUSER",
     "UNRESTRICTED",
-    "VIEW",
     "WRITE_SECONDS",
     "Absent",
     "Authenticator",
@@ -81,6 +80,7 @@ __all__ = [
     "Ids",
     "IfMatch",
     "InvalidElement",
+    "JSONInteger",
     "Layers",
     "ListQuery",
     "LoginLimits",
@@ -113,7 +113,6 @@ __all__ = [
     "Updated",
     "Username",
     "Who",
-    "Whole",
     "YesNo",
     "allowing",
     "change_many",

@@ -47,7 +47,7 @@ class Runtime:
 
 
 def runtime_of(connection: HTTPConnection) -> Runtime:
-    """The runtime of the application that serves this request or WebSocket."""
+    """Return the runtime of the application that serves this request or WebSocket."""
     runtime = getattr(connection.scope["app"], "runtime", None)
     if not isinstance(runtime, Runtime):
         raise TypeError("This route needs an application of the class `kit.Service`: include its router there.")

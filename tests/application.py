@@ -1,6 +1,6 @@
 """Fixtures of the application: on both engines, each with a database of its own that is empty when a test begins.
 
-Who needs them names them in a conftest or a module: `client = application.client`.
+A conftest or a test module imports a fixture by assignment: `client = application.client`.
 """
 
 import os
@@ -32,19 +32,19 @@ TEST_DEFAULTS = {"fast_path": FAST_PATH, "pool_timeout": 20}
 
 
 def settings_for(url: str, **others: Any) -> Settings:
-    """Settings for tests: `.env` and the environment are not read, except `FAST_PATH`."""
+    """Return settings for tests. `.env` and the environment are not read, except `FAST_PATH`."""
     return Settings.model_validate({"database_url": url, "demo_data": False, **TEST_DEFAULTS, **others})
 
 
 def production(url: str, **others: Any) -> Settings:
-    """Settings as in production, where requests need a token."""
+    """Return settings as in production, where requests need a token."""
     fields = {"database_url": url, "environment": "production", "secret_key": KEY}
     return Settings.model_validate({**fields, **TEST_DEFAULTS, **others})
 
 
 @asynccontextmanager
 async def opened(settings: Settings) -> AsyncIterator[Service]:
-    """The application with these settings, on a migrated database."""
+    """Provide the application with these settings, on a migrated database."""
     await upgrade(settings.database)
     app = create_app(settings)
     async with app.router.lifespan_context(app):
@@ -52,14 +52,14 @@ async def opened(settings: Settings) -> AsyncIterator[Service]:
 
 
 def with_cheap_hashes() -> Service:
-    """The service with cheap password hashes; a factory for uvicorn."""
+    """Return the service with cheap password hashes; a factory for uvicorn."""
     cheapen(pytest.MonkeyPatch())
     return main.app
 
 
 @pytest.fixture(scope="session")
 async def app(new_database: Any) -> AsyncIterator[Service]:
-    """The application as `make run` starts it, once for all tests of an engine."""
+    """Provide the application as `make run` starts it, once for all tests of an engine."""
     app = create_app(settings_for(await new_database()))
     async with app.router.lifespan_context(app):
         yield app
@@ -71,13 +71,13 @@ async def empty(database: Database) -> None:
 
 @pytest.fixture
 async def database(app: Service) -> Database:
-    """The database of the application, without rows."""
+    """Provide the database of the application, without rows."""
     await empty(app.runtime.database)
     return app.runtime.database
 
 
 @pytest.fixture
 async def client(app: Service, database: Database) -> AsyncIterator[Client]:
-    """A client of the application in this process, on a database without rows."""
+    """Provide a client of the application in this process, on a database without rows."""
     async with client_of(app) as client:
         yield client

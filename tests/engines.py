@@ -20,8 +20,8 @@ Client = httpx.AsyncClient
 on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True, scope="session")
 on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
 sys.modules.setdefault("sniffio", None)  # type: ignore[arg-type]  # httpx looks for it at every request
-HASTE = ("fsync", "synchronous_commit", "full_page_writes")
-"""PostgreSQL settings for durability, which tests switch off."""
+WITHOUT_DURABILITY = ("fsync", "synchronous_commit", "full_page_writes")
+"""PostgreSQL settings without durability, which makes tests faster."""
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  a disk that forgets is fast
 """The folder for the databases of the tests."""
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
@@ -34,7 +34,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
-    """The URL of a PostgreSQL server: `TEST_POSTGRES_URL`, or a server that the tests start."""
+    """Provide the URL of a PostgreSQL server: `TEST_POSTGRES_URL`, or a server that the tests start."""
     if url := os.environ.get("TEST_POSTGRES_URL"):
         yield url
         return
@@ -45,7 +45,7 @@ def postgres_server() -> Iterator[str]:
         # Not in pytest's folder: a server started by root runs as another user, who cannot read that folder.
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="heroes-", dir=MEMORY)))
         server = stack.enter_context(get_server(folder / "pg", cleanup_mode="delete"))
-        for setting in HASTE:
+        for setting in WITHOUT_DURABILITY:
             server.psql(f"ALTER SYSTEM SET {setting} = off")
         server.psql("SELECT pg_reload_conf()")
         yield server.get_uri()
@@ -53,7 +53,7 @@ def postgres_server() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 async def new_postgres(postgres_server: str) -> AsyncIterator[Any]:
-    """Creates databases with random names, and drops them at the end."""
+    """Provide a function that creates databases with random names. They are dropped at the end."""
     admin = await asyncpg.connect(postgres_server)
     made: list[str] = []
 
@@ -75,7 +75,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="session")
 async def new_database(engine: str, new_postgres: Any) -> AsyncIterator[Any]:
-    """Creates empty databases of this engine; returns the URL."""
+    """Provide a function that creates an empty database of this engine and returns its URL."""
     with tempfile.TemporaryDirectory(prefix="heroes-", dir=MEMORY) as folder:
 
         async def make() -> str:
@@ -92,13 +92,13 @@ def log_file(tmp_path: Path) -> Path:
 
 
 def url_for(text: str) -> URL:
-    """The URL with the async driver."""
+    """Return the URL with the async driver."""
     url = make_url(text)
     return url.set(drivername=DRIVERS[url.get_backend_name()])
 
 
 def url_of(database: Database) -> str:
-    """The URL of a database, with its password."""
+    """Return the URL of a database, with its password."""
     return database.url.render_as_string(hide_password=False)
 
 

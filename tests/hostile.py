@@ -1,4 +1,4 @@
-"""Hostile requests: each is small enough to be read, and made to cost as much as possible.
+"""Hostile requests: each is within the size limits, and takes as much processor time as possible.
 
 `Watchdog` measures how long they block the event loop.
 """
@@ -19,7 +19,7 @@ HERO = {"name": "Deadpond", "secret_name": "Dive Wilson"}
 
 @dataclass(frozen=True)
 class Hostile:
-    """A request, and the statuses that its answer may have."""
+    """A request, and the allowed statuses of its response."""
 
     name: str
     method: str
@@ -55,17 +55,17 @@ class Watchdog:
 
 
 def filled(part: str, size: int = MIB - 1000) -> str:
-    """As many parts as fit into this size, separated by commas."""
+    """Return as many parts as fit into this size, separated by commas."""
     return ",".join([part] * (size // (len(part.encode()) + 1)))
 
 
 def marks(size: int) -> str:
-    """A letter with many combining marks in the wrong order, which takes quadratic time to normalise."""
+    """Return a letter with many combining marks in the wrong order, which takes quadratic time to normalise."""
     return "a" + "\u0301\u0327" * (size // 4)
 
 
 def documents() -> Iterator[tuple[str, str]]:
-    """JSON documents of almost 1 MiB, for any resource."""
+    """Yield JSON documents of almost 1 MiB, for any resource."""
     yield "unknown keys", "{" + ",".join(f'"k{number}":1' for number in range(80_000)) + "}"
     yield "empty objects", f"[{filled('{}')}]"
     yield "empty arrays", f"[{filled('[]')}]"
@@ -89,7 +89,7 @@ def documents() -> Iterator[tuple[str, str]]:
 
 
 def fields() -> Iterator[tuple[str, Any]]:
-    """Values of single fields, of almost 1 MiB."""
+    """Yield values of single fields, of almost 1 MiB."""
     size = MIB - 2000
     yield "a long text", "x" * size
     yield "a long number as text", "9" * size
@@ -138,7 +138,7 @@ def values() -> Iterator[Hostile]:
 
 
 def elements() -> Iterator[Hostile]:
-    """Batches with many wrong elements, or with many errors in each."""
+    """Yield batches with many invalid elements, or with many errors in each."""
     wrong = {"name": "", "secret_name": 1, "age": "a", "power": -1, "team_id": 0} | {f"k{n}": 1 for n in range(20)}
     for name, batch in (
         ("wrong elements", [wrong] * 1000),

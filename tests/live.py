@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 
 PROJECT = Path(__file__).parents[1]
-PATIENCE = 20
+TIMEOUT_SECONDS = 20
 """The longest wait for a server to start or stop, in seconds."""
 
 
@@ -48,7 +48,7 @@ class Server:
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Stop the server. Returns its exit code."""
         self.process.send_signal(how)
-        return self.process.wait(PATIENCE)
+        return self.process.wait(TIMEOUT_SECONDS)
 
     def kill(self) -> None:
         """Kill the server with SIGKILL."""
@@ -92,7 +92,7 @@ def serving(
 
 
 def free_port() -> int:
-    """A port below those for outgoing connections: a client could else connect to itself at a closed port."""
+    """Return a port below those for outgoing connections: a client could else connect to itself at a closed port."""
     while True:
         port = random.randint(10_000, 32_000)
         with socket.socket() as free:
@@ -104,7 +104,7 @@ def free_port() -> int:
 
 
 def wait_until_alive(process: subprocess.Popen[str], url: str, log_file: Path) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     with httpx.Client() as client:  # one client for all attempts: each new client reads all certificates
         while time.monotonic() < deadline:
             assert process.poll() is None, f"The service ended at once:\n{log_file.read_text()}"
@@ -114,4 +114,4 @@ def wait_until_alive(process: subprocess.Popen[str], url: str, log_file: Path) -
                 time.sleep(0.05)
             else:
                 return
-    raise AssertionError(f"No answer after {PATIENCE} s:\n{log_file.read_text()}")
+    raise AssertionError(f"No answer after {TIMEOUT_SECONDS} s:\n{log_file.read_text()}")

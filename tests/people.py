@@ -29,23 +29,23 @@ NewPerson = Callable[..., Awaitable[Person]]
 
 
 @pytest.fixture
-async def nobody(guarded: Service) -> AsyncIterator[Client]:
-    """A client without a token."""
+async def anonymous(guarded: Service) -> AsyncIterator[Client]:
+    """Provide a client without a token."""
     async with client_of(guarded) as client:
         yield client
 
 
 @pytest.fixture
-async def boss(new_person: NewPerson) -> AsyncIterator[Person]:
-    """A superuser."""
-    person = await new_person(username="boss", is_superuser=True)
+async def superuser(new_person: NewPerson) -> AsyncIterator[Person]:
+    """Provide a superuser."""
+    person = await new_person(username="admin", is_superuser=True)
     async with person.client:
         yield person
 
 
 @pytest.fixture
 async def natasha(new_person: NewPerson) -> AsyncIterator[Person]:
-    """A member."""
+    """Provide a member."""
     person = await new_person(username="natasha")
     async with person.client:
         yield person
@@ -53,7 +53,7 @@ async def natasha(new_person: NewPerson) -> AsyncIterator[Person]:
 
 @pytest.fixture
 async def steve(new_person: NewPerson) -> AsyncIterator[Person]:
-    """Another member."""
+    """Provide another member."""
     person = await new_person(username="steve")
     async with person.client:
         yield person

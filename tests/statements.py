@@ -1,4 +1,4 @@
-"""Statements: what is sent to a database, through SQLAlchemy or directly to the driver.
+"""Statements: records the SQL that is sent to a database, through SQLAlchemy or directly to the driver.
 
 Nothing here listens to an event of SQLAlchemy: the fast path would step aside for a listener.
 """
@@ -57,7 +57,7 @@ def sending(send: Callable[..., Any], connections: list[Any], note: Note) -> Cal
 
 @contextmanager
 def statements_of(engine: AsyncEngine) -> Iterator[list[str]]:
-    """The SQL that this engine executes during the block."""
+    """Provide the SQL that this engine executes during the block."""
     seen: list[str] = []
     with noting(engine, lambda _, statement: seen.append(statement)):
         yield seen

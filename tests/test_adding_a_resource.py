@@ -1,4 +1,4 @@
-"""The README's way to add a resource, gone to its end: its commands, and no other, make what keeps the contract.
+"""The README's steps to add a resource: its commands alone produce resources that pass the contract tests.
 
 With `THOROUGH=1` all tests of the contract run in the copy, on both databases, and mypy.
 """
@@ -24,7 +24,7 @@ from tests.live import PROJECT
 
 COPIED = ("heroes", "kit", "migrations", "main.py", "settings.py", "demo.py", "pyproject.toml", "Makefile")
 BIN = sysconfig.get_path("scripts")
-"""Where the commands of this environment are: the copy has none of its own."""
+"""The folder with the commands of this environment, which the copy does not have."""
 README = (PROJECT / "README.md").read_text()
 SECTION = README.partition("## Adding a resource")[2].partition("\n## ")[0]
 STEPS = re.findall(r"^\d\. (.*(?:\n(?:   .*)?)*)", SECTION, re.MULTILINE)
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("anyio_backend")  # for the fixtures, which
 
 
 def copied(folder: Path, *others: str) -> Path:
-    """A copy of the project without its tests, but with these files and folders."""
+    """Return a copy of the project without its tests, but with these files and folders."""
     for name in (*COPIED, *others):
         if (PROJECT / name).is_dir():
             shutil.copytree(PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -48,7 +48,7 @@ COMMANDS = [
     for step in STEPS
     for command in re.findall(r"^ +make (?:.*\\\n)*.*$|^`make [^`]*`", step, re.MULTILINE)
 ]
-"""Those of the steps, in their order."""
+"""The commands of the steps, in order."""
 *WRITE, MIGRATE, TEST = COMMANDS
 NEW = (
     "heroes/invoice.py",
@@ -70,7 +70,7 @@ class Project:
     postgres: str
 
     def run(self, command: str) -> str:
-        """What a command prints that may not fail, with the programs of this environment."""
+        """Run a command with the programs of this environment, and return its output. It must not fail."""
         settings = {"DATABASE_URL": self.database_url, "TEST_POSTGRES_URL": self.postgres}
         environment = {"PATH": f"{BIN}:{os.environ['PATH']}", "HOME": str(self.folder)} | settings
         done = subprocess.run(
@@ -92,7 +92,7 @@ Changed = tuple[Project, set[str]]
 
 @pytest.fixture(scope="module")
 async def rows(new_database: Any) -> str:
-    """The URL of a database with the rows of the demo."""
+    """Provide the URL of a database with the rows of the demo."""
     url = str(await new_database())
     await upgrade(settings_for(url).database)
     database = Database(settings_for(url).database)
@@ -105,7 +105,7 @@ async def rows(new_database: Any) -> str:
 async def changed(
     rows: str, postgres_server: str, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Project, set[str]]:
-    """The project after the steps but the last, and the files that they have changed."""
+    """Provide the project after the steps but the last, and the files that they have changed."""
     folder = copied(tmp_path_factory.mktemp("copy"), "tests", "superuser.py")
     project = Project(folder, rows, postgres_server)
     before = project.texts()

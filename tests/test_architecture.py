@@ -35,7 +35,7 @@ LAYERS = {"utils", "services", "repositories", "schemas", "crud", "models", "hel
 
 
 def name_of(path: Path) -> str:
-    """The full name of a module or package."""
+    """Return the full name of a module or package."""
     parts = path.relative_to(PROJECT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
@@ -44,7 +44,7 @@ NAMES = {name_of(path) for path in MODULES}
 
 
 def imports(node: ast.AST) -> Iterator[str]:
-    """The modules of this project that an import statement imports."""
+    """Yield the modules of this project that an import statement imports."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
@@ -57,7 +57,7 @@ def imports(node: ast.AST) -> Iterator[str]:
 
 
 def imported(path: Path, *, for_types: bool = True) -> set[str]:
-    """The modules of this project that a module imports; with `for_types` also those under TYPE_CHECKING."""
+    """Return the modules of this project that a module imports; with `for_types` also those under TYPE_CHECKING."""
     tree = ast.parse(path.read_text())
     checked = {id(node) for block in type_checking_blocks(tree) for node in ast.walk(block)}
     nodes = [node for node in ast.walk(tree) if for_types or id(node) not in checked]
@@ -77,7 +77,7 @@ def test_the_modules_are_found() -> None:
 
 
 def package_of(name: str) -> str:
-    """The package of a module of the kit, or the module itself: `http` for `kit.http.problems`."""
+    """Return the package of a module of the kit, or the module itself: `http` for `kit.http.problems`."""
     return name.split(".")[1]
 
 
@@ -126,7 +126,7 @@ def test_the_tests_of_the_kit_know_no_domain(path: Path) -> None:
 
 
 def all_imports(node: ast.Import | ast.ImportFrom) -> list[str]:
-    """The modules that an import statement may import, including those of the tests."""
+    """Return the modules that an import statement may import, including those of the tests."""
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     return [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]

@@ -68,7 +68,7 @@ def tables() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 async def app(new_database: Any, tables: None) -> AsyncIterator[Service]:
-    """The application with these resources added."""
+    """Provide the application with these resources added."""
     app = create_app(settings_for(await new_database()))
     for new in NEW:
         app.include_router(new.router)

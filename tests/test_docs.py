@@ -41,14 +41,14 @@ SENT_AS = {"path": "path", "query": "params", "header": "headers"}
 
 @pytest.fixture
 async def server(new_database: Any, log_file: Path) -> AsyncIterator[Server]:
-    """The service as a process, on an empty database."""
+    """Provide the service as a process, on an empty database."""
     with serving(await new_database(), log_file) as server:
         yield server
 
 
 @contextmanager
 def browsing(url: str) -> Iterator[tuple[Page, list[str]]]:
-    """A page in a browser, and a list of its errors: console errors, exceptions, and requests to other hosts."""
+    """Provide a page in a browser, and its errors: console errors, exceptions, and requests to other hosts."""
     wrongs: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=installed_browser(), args=QUIET)
@@ -71,7 +71,7 @@ def installed_browser() -> str:
 
 
 def is_of(requested: str, url: str) -> bool:
-    """Whether a request goes to the service; `data:` URLs go to no host."""
+    """Return whether a request goes to the service; `data:` URLs go to no host."""
     return urlsplit(requested).netloc in ("", urlsplit(url).netloc)
 
 
@@ -110,7 +110,7 @@ async def test_every_example_works_at_the_first_click_from_top_to_bottom_in_an_e
 
 
 async def document_of(client: Client) -> Json:
-    """The document as the page shows it, with every parameter where it is used."""
+    """Return the document as the page shows it, with every parameter where it is used."""
     document: Json = (await client.get("/openapi.json?ids=newest")).json()
     for _, _, operation in operations_of(document):
         operation["parameters"] = [resolved(document, part) for part in operation.get("parameters", ())]
@@ -118,22 +118,22 @@ async def document_of(client: Client) -> Json:
 
 
 def resolved(document: Json, node: Json) -> Json:
-    """The component that a part of the document refers to, or the part itself."""
+    """Return the component that a part of the document refers to, or the part itself."""
     if "$ref" not in node:
         return node
     found: Json = functools.reduce(operator.getitem, node["$ref"].split("/")[1:], document)
     return found
 
 
-FOR_SOMEBODY = ("/auth/token", "/users/me")
+NEED_CREDENTIALS = ("/auth/token", "/users/me")
 """Operations that need a username and a password."""
 
 
 def in_order(document: Json) -> list[tuple[str, str]]:
-    """The operations in the order of the page: by tag, then by path."""
+    """Return the operations in the order of the page: by tag, then by path."""
     tags = [tag["name"] for tag in document["tags"]]
     shown = sorted(operations_of(document), key=lambda found: tags.index(found[2]["tags"][0]))
-    return [(method, path) for method, path, _ in shown if path not in FOR_SOMEBODY]
+    return [(method, path) for method, path, _ in shown if path not in NEED_CREDENTIALS]
 
 
 def operations_of(document: Json) -> Iterator[tuple[str, str, Json]]:
@@ -143,7 +143,7 @@ def operations_of(document: Json) -> Iterator[tuple[str, str, Json]]:
 
 
 def request_of(operation: Json) -> Json:
-    """The request that Swagger UI prefills."""
+    """Return the request that Swagger UI prefills."""
     request: Json = {"path": {}}
     for part in operation.get("parameters", ()):
         if "example" in part:
@@ -217,7 +217,7 @@ async def test_the_docs_are_found(client: Client, path: str) -> None:
 
 @pytest.fixture
 async def guarded_server(new_database: Any, log_file: Path) -> AsyncIterator[Server]:
-    """The service as in production, with one user."""
+    """Provide the service as in production, with one user."""
     url = await new_database()
     await upgrade(settings_for(url).database)
     with serving(url, log_file, ENVIRONMENT="production", SECRET_KEY=KEY) as server:

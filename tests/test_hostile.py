@@ -1,4 +1,4 @@
-"""Hostile requests are refused, by answers that are small; `tests/faults` measures how long they take."""
+"""Hostile requests get small responses; `tests/faults` measures their processor time."""
 
 import logging
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ app, client, database = application.app, application.client, application.databas
 LARGEST, LARGEST_OUTCOME = 20_000, 500_000
 """The largest answers in bytes: of a problem, and of a bulk that left out each of 1,000 elements."""
 SOME = [request for number, request in enumerate(REQUESTS) if number % 5 == 0 or len(request.body) < 20_000]
-"""The larger ones take their time to be sent, and are alike."""
+"""A part of the requests: the larger ones are similar, and take long to send."""
 
 
 @pytest.fixture(autouse=True)

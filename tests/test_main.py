@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
 
 @asynccontextmanager
 async def served(**settings: Any) -> AsyncIterator[Client]:
-    """A client of the application with these settings, on a database without tables."""
+    """Provide a client of the application with these settings, on a database without tables."""
     app = create_app(settings_for("sqlite://", **settings))
     async with client_of(app) as client:
         yield client
@@ -32,7 +32,7 @@ async def served(**settings: Any) -> AsyncIterator[Client]:
 
 @pytest.fixture
 async def strict(new_database: Any) -> AsyncIterator[Service]:
-    """A service that allows three failed logins of an account, and five from an address."""
+    """Provide a service that allows three failed logins of an account, and five from an address."""
     settings = production(await new_database(), login_failures=3, login_failures_address=5, login_window=60)
     async with opened(settings) as app:
         for username in ("natasha", "steve"):

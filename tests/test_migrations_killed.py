@@ -41,7 +41,7 @@ TEAM = "INSERT INTO team VALUES (1, '2026-01-01 00:00:00', '2026-01-01 00:00:00'
 
 @pytest.fixture
 async def settings(new_database: Any) -> Settings:
-    """Settings with a database that has one row."""
+    """Provide settings with a database that has one row."""
     settings = settings_for(await new_database())
     await migrations.upgrade(settings.database)
     database = Database(settings.database)
@@ -52,7 +52,7 @@ async def settings(new_database: Any) -> Settings:
 
 
 async def state(settings: Settings) -> tuple[set[str], str, str]:
-    """The new tables, the name of the team, and the revision."""
+    """Return the new tables, the name of the team, and the revision."""
     database = Database(settings.database)
     async with database.connect() as connection:
         names = await connection.run_sync(lambda sync: set(inspect(sync).get_table_names()))

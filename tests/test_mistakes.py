@@ -1,4 +1,4 @@
-"""Mistakes in a resource: each is refused at start, or fails a contract test that names the field and the remedy."""
+"""Mistakes in a resource: each is refused at start, or fails a contract test that names the field and the fix."""
 
 import asyncio
 import re
@@ -22,7 +22,7 @@ from tests.contract.resource import Resource, concerns, named
 FIELDS = "name:str code:str! weight:int"
 CHECKS = [check for name, check in vars(test_declarations).items() if name.startswith("test_")]
 NUMBERS = count(1)
-"""Of the widgets, none of which may have the name of another."""
+"""Numbers for the names of the widgets, which must differ."""
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +34,7 @@ def no_table_stays() -> Iterator[None]:
 
 
 def service_with(old: str = "", new: str = "") -> Service:
-    """The application with widgets by the pattern, in whose source `new` stands instead of `old`."""
+    """Return the application with widgets by the pattern, in whose source `new` stands instead of `old`."""
     name = f"widget{next(NUMBERS)}"
     widgets = Pattern(name, "widgets", "heroes", fields_of(FIELDS, name, {}))
     old, new = (part.replace("Widget", name.capitalize()).replace("widget_", f"{name}_") for part in (old, new))
@@ -49,12 +49,12 @@ def service_with(old: str = "", new: str = "") -> Service:
 
 
 def failures(resource: Resource) -> list[str]:
-    """The messages of the checks of declarations."""
+    """Return the messages of the checks of declarations."""
     found = []
     for check in (check for check in CHECKS if concerns(check, resource)):
-        nobody: Any = None
+        anonymous: Any = None
         try:
-            asyncio.run(check(nobody, resource))
+            asyncio.run(check(anonymous, resource))
         except AssertionError as failure:
             found.append(without_number(str(failure).partition("\n")[0]))
     return found

@@ -21,14 +21,14 @@ VARYING = re.compile(r'(\d{4}-\d\d-\d\dT[\d:.]+Z|"request_id":"[0-9a-f]{32}")')
 
 
 def session(kind: str) -> list[tuple[str, list[str]]]:
-    """The commands of the console blocks of this kind, each with its printed lines."""
+    """Return the commands of the console blocks of this kind, each with its printed lines."""
     blocks = re.findall(rf"```console{kind}\n(.*?)```", README, re.DOTALL)
     commands = [part for block in blocks for part in re.split(r"^\$ ", block, flags=re.MULTILINE) if part.strip()]
     return [(first, steady(rest)) for first, _, rest in (command.partition("\n") for command in commands)]
 
 
 def steady(output: str) -> list[str]:
-    """The lines of an output, without the parts that vary."""
+    """Return the lines of an output, without the parts that vary."""
     return [VARYING.sub("…", line).strip() for line in output.splitlines() if line.strip()]
 
 

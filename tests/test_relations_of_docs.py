@@ -1,4 +1,4 @@
-"""The examples in docs/relations.md: their resources serve the requests that the page shows, with the answers it shows.
+"""The examples in docs/relations.md: their resources return the responses that the page shows.
 
 They run in a process of their own, because their tables are in no migration.
 """

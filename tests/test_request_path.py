@@ -24,7 +24,7 @@ HERO = {"name": "Deadpond", "secret_name": "Dive Wilson"}
 
 
 def steps_of(section: str) -> list[str]:
-    """The files that a section names, in order."""
+    """Return the files that a section names, in order."""
     part = PAGE.partition(f"## `{section}`")[2].partition("\n## ")[0]
     return re.findall(r"^\| \d+ \| `([\w/.]+)` \|", part, re.MULTILINE)
 

@@ -33,9 +33,9 @@ GENERATION = {"max-examples": CASES, "mode": "all", "deterministic": True, "data
 
 
 def thinned(document: Json) -> Json:
-    """The document, where of the filters of a list that take the same values one is left, drawn by lot.
+    """Return the document with one randomly chosen filter of each group of filters that take the same values.
 
-    The same would be sent to all of them; that each keeps its own promise is what `tests/contract` looks at.
+    The generated values would be the same for all filters of a group. `tests/contract` tests each filter.
     """
     document, lot = copy.deepcopy(document), random.Random(1)
     for operation in (operation for path in document["paths"].values() for operation in path.values()):
@@ -48,7 +48,7 @@ def thinned(document: Json) -> Json:
 
 
 def resolved(document: Json, parameter: Json) -> Json:
-    """The shared parameter that is referred to, or the parameter itself."""
+    """Return the shared parameter that is referred to, or the parameter itself."""
     shared: Json = document["components"]["parameters"]
     return shared[parameter["$ref"].rpartition("/")[2]] if "$ref" in parameter else parameter
 
@@ -64,7 +64,7 @@ OF_SAFETY = {name.decode() for name, _ in (*ALWAYS, PRIVATE, HSTS)}
 
 @pytest.fixture(scope="module")
 async def servers(new_postgres: Any) -> AsyncIterator[list[Server]]:
-    """A service on each engine, in parallel: generating a case takes longer than sending it."""
+    """Provide a service on each engine, in parallel: generating a case takes longer than sending it."""
     with tempfile.TemporaryDirectory(prefix="heroes-", dir=MEMORY) as folder, ExitStack() as stack:
         yield [
             stack.enter_context(serving(url, Path(folder, f"{number}.log"), "--factory", app=CHEAP))
@@ -74,7 +74,7 @@ async def servers(new_postgres: Any) -> AsyncIterator[list[Server]]:
 
 @pytest.fixture(scope="module")
 def session() -> Iterator[requests.Session]:
-    """A session with persistent connections, which are much faster."""
+    """Provide a session with persistent connections, which are much faster."""
     with requests.Session() as session:
         session.trust_env = False  # a local server needs no proxy, which would be looked for every time
         yield session
@@ -94,12 +94,12 @@ EXCLUDED = {
     # The services of this module require no token; `tests/contract/test_permissions.py` tries every operation without.
     "ignored_auth", "object_level_authorization",
 }  # fmt: skip
-"""The checks of Schemathesis that have nothing to look at here."""
+"""The checks of Schemathesis that do not apply here."""
 load_all_checks()
 CHECKED = {name: CHECKS.get_one(name) for name in CHECKS.get_all_names() if name not in EXCLUDED}
 
 
-UNSAID = {
+BEYOND_THE_SCHEMA = {
     "conflicting_parameter": "a cursor and an offset exclude each other",
     "cursor_parsing": "a cursor is signed",
     "decimal_max_digits": "no schema bounds the decimal places of a number, as a double has none",
@@ -114,16 +114,16 @@ UNSAID = {
 
 
 def valid_data_is_accepted(ctx: CheckContext, response: Response, case: Case[Any]) -> None:
-    """As `positive_data_acceptance`, but for what a schema cannot say, such as the version of a row (412)."""
+    """Check `positive_data_acceptance`, except for rules that no schema can express, such as a version (412)."""
     if response.status_code == 412:
         return
     errors = response.json()["errors"] if response.status_code == 422 else []
-    if not errors or not {error["type"] for error in errors} <= UNSAID.keys():
+    if not errors or not {error["type"] for error in errors} <= BEYOND_THE_SCHEMA.keys():
         CHECKS.get_one("positive_data_acceptance")(ctx, response, case)  # type: ignore[call-arg]
 
 
 def checks_of(case: Case[Any]) -> list[Any]:
-    """The checks of the response to a case."""
+    """Return the checks of the response to a case."""
     checks = CHECKED | {"positive_data_acceptance": valid_data_is_accepted}
     if len([path for path in PATHS if path.fullmatch(case.path)]) > 1:
         del checks["allow_header_conformance"]  # `/heroes/bulk` is a `/heroes/{hero_id}` too, with the methods of that
@@ -141,7 +141,7 @@ def test_the_tested_document_is_that_of_the_service(servers: list[Server]) -> No
 
 
 def bare(node: Any) -> Any:
-    """The document without its examples, which refer to existing rows."""
+    """Return the document without its examples, which refer to existing rows."""
     if isinstance(node, list):
         return [bare(part) for part in node]
     if isinstance(node, dict):

@@ -27,7 +27,7 @@ def register(client: httpx.Client, **fields: Any) -> httpx.Response:
 
 
 def use(server: Server) -> list[str]:
-    """Register, log in, get refused, and change the password. Returns every token that was sent."""
+    """Register, log in, fail to log in, and change the password. Returns every token that was sent."""
     with httpx.Client(base_url=server.url, timeout=20) as client:
         answers = [register(client), register(client), register(client, password=MARK), log_in(client, OTHER)]
         token = str(log_in(client).json()["access_token"])

@@ -1,6 +1,6 @@
-"""What could be written by hand at best: bare ASGI, asyncpg with one prepared statement per request, orjson.
+"""The upper limit: a service on bare ASGI, asyncpg with one prepared statement per request, and orjson.
 
-No validation but the database's own, no framework, no session: each request is one statement.
+It has no framework, session or validation, except the constraints of the database: each request is one statement.
 """
 
 import os

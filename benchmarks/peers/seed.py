@@ -1,6 +1,6 @@
 """The complete example of SQLModel's async tutorial, as it stands, with its documented pool; our columns, and echo off.
 
-What the example does not have (a filtered list, many at once, posts with authors) is written in its manner.
+The operations that the example lacks (a filtered list, bulk creation, posts with authors) are written in its style.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The full-stack FastAPI template's manner: synchronous SQLModel on psycopg, handlers in threads, public models."""
+"""A service in the style of the full-stack FastAPI template: synchronous SQLModel on psycopg, handlers in threads."""
 
 import os
 from collections.abc import Generator

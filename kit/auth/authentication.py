@@ -29,7 +29,10 @@ class Authenticator:
     """The users of the `Authorization` headers that were valid when they were checked last; for fairness only."""
 
     async def caller(self, connection: HTTPConnection, who: Who) -> Principal | None:
-        """The principal of the request; None without a token. Raises a 401 for an invalid token, except if public."""
+        """Return the principal of the request; None without a token.
+
+        Raises a 401 for an invalid token, except if public.
+        """
         scope = connection.scope
         if PRINCIPAL not in scope:
             credentials: bytes | None = dict(reversed(scope["headers"])).get(b"authorization")
@@ -38,7 +41,7 @@ class Authenticator:
         return principal
 
     async def _bearer(self, connection: HTTPConnection, credentials: bytes, who: Who) -> Principal | None:
-        """The principal of a bearer token; None for other credentials, which a dependency of the route may read."""
+        """Return the principal of a bearer token; None for other credentials, which a dependency may read."""
         scheme, _, token = credentials.decode("latin-1").partition(" ")
         if scheme.lower() != "bearer":
             return None
@@ -59,7 +62,7 @@ class Authenticator:
             if len(known) > MAX_KNOWN:
                 del known[next(iter(known))]
 
-    def admit(self, caller: Principal | None, who: Who) -> None:
+    def authorize(self, caller: Principal | None, who: Who) -> None:
         """Set the principal of this task. Raises a 401 without a token, or a 403, if the caller lacks the permission.
 
         While no token is required, every caller has all permissions. The session checks whether a row belongs to the

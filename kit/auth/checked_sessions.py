@@ -8,8 +8,8 @@ from sqlalchemy import Connection, TextClause, UpdateBase, event
 from sqlalchemy.orm.util import identity_key
 from sqlmodel import Session
 
-from kit.auth.claims import Claim, Claims
 from kit.auth.owners import OwnershipError
+from kit.auth.requirements import Requirement, Requirements
 from kit.auth.reserved import keep_reserved_of
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.models.entities import Entity
@@ -33,7 +33,7 @@ def read_only() -> ReadOnlyError:
 
 
 def is_writing_text(words: str) -> bool:
-    """Whether SQL text may write: PostgreSQL does not refuse writes on the connections of a ReadSession."""
+    """Return whether SQL text may write: PostgreSQL does not refuse writes on the connections of a ReadSession."""
     found = WORD.findall(words.lower())
     return not found or found[0] not in READING or (found[0] == "with" and not WRITING.isdisjoint(found))
 
@@ -48,7 +48,7 @@ class CheckedSession(Session):
     """A session whose statements are checked. A superuser is not restricted."""
 
     def is_restricted_by(self, *flags: str) -> bool:
-        """Whether one of these keys is set in `info`, and the principal is not a superuser."""
+        """Return whether one of these keys is set in `info`, and the principal is not a superuser."""
         return any(map(self.info.get, flags)) and not CURRENT_PRINCIPAL.get().is_superuser
 
     def connection(self, *values: Any, **options: Any) -> Connection:
@@ -59,7 +59,7 @@ class CheckedSession(Session):
         return self.trusted_connection(*values, **options)
 
     def trusted_connection(self, *values: Any, **options: Any) -> Connection:
-        """The connection of the session for statements of the kit, which are not checked."""
+        """Return the connection of the session for statements of the kit, which are not checked."""
         return super().connection(*values, **options)
 
     def bulk_save_objects(self, *values: Any, **options: Any) -> None:
@@ -82,7 +82,7 @@ class ReadOnlySession(CheckedSession):
     """The synchronous session of a `ReadSession`. It refuses writes."""
 
     def connection(self, *values: Any, **options: Any) -> Connection:
-        """A connection that refuses writes too, which PostgreSQL would commit at once (autocommit)."""
+        """Return a connection that refuses writes too, which PostgreSQL would commit at once (autocommit)."""
         connection = super().connection(*values, **options)
         if not event.contains(connection, "before_execute", refuse_writing_statement):
             event.listen(connection, "before_execute", refuse_writing_statement)
@@ -100,7 +100,7 @@ class GuardedSession(CheckedSession):
 
     def __init__(self, *values: Any, **options: Any) -> None:
         super().__init__(*values, **options)
-        self.claims = Claims(self)
+        self.requirements = Requirements(self)
 
     @property
     def is_restricted(self) -> bool:
@@ -109,8 +109,8 @@ class GuardedSession(CheckedSession):
     def check_owner(self, *rows: object) -> None:
         """Raise a 403 if the session is restricted and one of these rows does not belong to the principal."""
         if self.is_restricted:
-            self.claims.forget()
-            self.claims.check(self.claims.of_rows(rows, is_final=True), self.trusted_connection)
+            self.requirements.forget()
+            self.requirements.check(self.requirements.of_rows(rows, is_final=True), self.trusted_connection)
 
     def check_writes(self, *rows: object) -> None:
         """Check rows as before a flush, for code that stores new rows without a flush."""
@@ -119,11 +119,11 @@ class GuardedSession(CheckedSession):
             keep_reserved_of(self, rows)
 
     def is_changed(self, row: object) -> bool:
-        """Whether columns of a row are new or changed; collections of other rows do not count."""
+        """Return whether columns of a row are new or changed; collections of other rows do not count."""
         return self.is_modified(row, include_collections=False)
 
-    def pending_ids(self) -> Iterator[Claim]:
-        """The new rows with ids, to which other rows may refer. Each of them is checked separately."""
+    def pending_ids(self) -> Iterator[Requirement]:
+        """Yield the new rows with ids, to which other rows may refer. Each of them is checked separately."""
         for row in self.new:
             # If the session has a row with this id, and deletes it, the new row replaces it by an UPDATE.
             if isinstance(row, Entity) and row.id is not None and identity_of(row) not in self.identity_map:

@@ -17,7 +17,10 @@ from kit.models.entities import Entity
 
 
 def linked_rows(rows: Iterable[object]) -> Iterator[Entity]:
-    """The owned rows that the links of these rows connect. Raises a 403 for a link between rows without owners."""
+    """Yield the owned rows that the links of these rows connect.
+
+    Raises a 403 for a link between rows without owners.
+    """
     for row in rows:
         for name in written_links(inspect(row).mapper):
             history = inspect(row).attrs[name].history
@@ -50,7 +53,7 @@ def refuse_links(changed: Iterable[object], deleted: Collection[object]) -> None
 
 @cache
 def written_links(mapper: Mapper[Any]) -> dict[str, type[Entity] | None]:
-    """The relationships that write a link table, each with the entity of the table, or None."""
+    """Return the relationships that write a link table, each with the entity of the table, or None."""
     written = [each for each in mapper.relationships if each.secondary is not None and not each.viewonly]
     return {each.key: entity_of(each.secondary) for each in written}
 

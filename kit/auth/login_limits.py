@@ -52,11 +52,11 @@ class LoginLimits:
             raise unavailable("not_applied") from failure
 
     async def seconds_until(self, item: RateLimitItem, key: str) -> int:
-        """The whole seconds until the window of this key ends."""
+        """Return the whole seconds until the window of this key ends."""
         return max(1, math.ceil((await self.window.get_window_stats(item, key)).reset_time - time.time()))
 
     def keys(self, account: str, address: str) -> Keys:
-        """The limits, each with the digest of a name, so that the length of a key does not depend on the client."""
+        """Return the limits, each with the digest of a name: the length of a key does not depend on the client."""
         return [
             (self.per_account, digest_of(account.lower())),
             (self.per_address, digest_of(network_of(address))),

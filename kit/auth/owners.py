@@ -2,7 +2,7 @@
 
 An entity names that column in `belongs_to`. It is the id of a user, or the id of a row that has an owner itself:
 `InvoiceLine.belongs_to = "invoice_id"`, `Invoice.belongs_to = "owner_id"`. A row whose column is empty belongs to
-no user. `ownership_faults` checks the declarations at start.
+no user. `ownership_errors` checks the declarations at start.
 """
 
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ def not_the_owner() -> Problem:
 
 
 def is_principal(key: Any) -> bool:
-    """Whether a key is the id of the principal; False for None."""
+    """Return whether a key is the id of the principal; False for None."""
     return key is not None and bool(key == CURRENT_PRINCIPAL.get().id)
 
 
@@ -48,14 +48,14 @@ def is_principal(key: Any) -> bool:
 
 
 def owner_column(entity: type[Entity]) -> Column[Any]:
-    """The column that leads to the owner."""
+    """Return the column that leads to the owner."""
     if not is_field(entity, str(entity.belongs_to)):
         raise OwnershipError(f"{entity.__name__}.belongs_to is {entity.belongs_to!r}, which is no column of its table.")
     return table_of(entity).c[str(entity.belongs_to)]
 
 
 def is_field(entity: type[Entity], name: str) -> bool:
-    """Whether a field has the name of its column, which statements may use too."""
+    """Return whether a field has the name of its column, which statements may use too."""
     mapped, rows = inspect(entity).columns, table_of(entity)
     return isinstance(rows, Table) and name in mapped and mapped[name] is rows.c.get(name)
 
@@ -66,7 +66,7 @@ def table_of(entity: type[Entity]) -> Table:
 
 
 def entity_of(rows: Any) -> type[Entity] | None:
-    """The entity of a table, also of another `Table` or `table()` with the same name."""
+    """Return the entity of a table, also of another `Table` or `table()` with the same name."""
     if rows in FOUND:
         return FOUND[rows]
     name = name_of(rows)
@@ -78,12 +78,12 @@ def entity_of(rows: Any) -> type[Entity] | None:
 
 
 def name_of(rows: Any) -> str:
-    """The name of a table as databases compare it, ignoring case."""
+    """Return the name of a table as databases compare it, ignoring case."""
     return str(getattr(rows, "name", "")).casefold()
 
 
 def entities(parent: type[Entity] = Entity) -> Iterator[type[Entity]]:
-    """All entities with a table."""
+    """Yield all entities with a table."""
     for child in parent.__subclasses__():
         if inspect(child, raiseerr=False) is not None:
             yield child
@@ -92,7 +92,7 @@ def entities(parent: type[Entity] = Entity) -> Iterator[type[Entity]]:
 
 @cache
 def names_of_links() -> frozenset[str]:
-    """The names of the link tables (`secondary`) of owned rows."""
+    """Return the names of the link tables (`secondary`) of owned rows."""
     mappers = {mapper for entity in entities() for mapper in inspect(entity).registry.mappers}
     found = [each for mapper in mappers for each in mapper.relationships if each.secondary is not None]
     return frozenset(name_of(each.secondary) for each in found if is_owned(each.parent) or is_owned(each.mapper))
@@ -107,7 +107,7 @@ def is_owned(mapper: Mapper[Any]) -> bool:
 
 @cache
 def owned_parent(entity: type[Entity]) -> type[Entity] | None:
-    """The parent entity that leads to the owner; None if `belongs_to` is the id of the owner."""
+    """Return the parent entity that leads to the owner; None if `belongs_to` is the id of the owner."""
     path, parent = [entity], direct_parent(entity)
     while parent is not None and parent not in path:
         path.append(parent)
@@ -118,6 +118,10 @@ def owned_parent(entity: type[Entity]) -> type[Entity] | None:
 
 
 def direct_parent(entity: type[Entity]) -> type[Entity] | None:
+    """Return the entity that `belongs_to` refers to; None if it is the id of the owner.
+
+    Raises an OwnershipError for a reference to a column that is not an id.
+    """
     key = next(iter(owner_column(entity).foreign_keys), None)
     target = None if key is None else next((each for each in entities() if table_of(each) is key.column.table), None)
     if key is None or target is None or target.belongs_to is None:
@@ -133,7 +137,7 @@ def direct_parent(entity: type[Entity]) -> type[Entity] | None:
 
 @cache
 def select_own(entity: type[Entity]) -> Select[Any]:
-    """All columns of the rows that belong to the principal."""
+    """Return all columns of the rows that belong to the principal."""
     rows = plain_table(entity)
     return select(*rows.c).where(is_own(entity, rows.c[owner_column(entity).name]))
 
@@ -151,7 +155,7 @@ def plain_table(entity: type[Entity]) -> PlainTable:
 
 
 def is_own(entity: type[Entity], key: ColumnElement[Any] | None = None) -> ColumnElement[bool]:
-    """The condition that a row belongs to the principal at the time of execution."""
+    """Return the condition that a row belongs to the principal at the time of execution."""
     key = owner_column(entity) if key is None else key
     parent = owned_parent(entity)
     if parent is None:
@@ -167,32 +171,32 @@ def principal_id() -> int | None:
 # --- At the start
 
 
-def ownership_faults() -> Iterator[str]:
-    """A message for each entity whose owners a restricted session could not determine or protect."""
+def ownership_errors() -> Iterator[str]:
+    """Yield a message for each entity whose owners a restricted session could not determine or protect."""
     configure_mappers()
     FOUND.clear()
     names_of_links.cache_clear()
     for entity in entities():
-        for check in (owner_faults, reserved_faults, unnoticed_changes):
+        for check in (owner_errors, reserved_errors, unnoticed_changes):
             yield from check(entity)
 
 
-def owner_faults(entity: type[Entity]) -> Iterator[str]:
+def owner_errors(entity: type[Entity]) -> Iterator[str]:
     if entity.belongs_to is not None:
         try:
             owned_parent(entity)
-        except OwnershipError as fault:
-            yield str(fault)
+        except OwnershipError as error:
+            yield str(error)
 
 
-def reserved_faults(entity: type[Entity]) -> Iterator[str]:
+def reserved_errors(entity: type[Entity]) -> Iterator[str]:
     for name in entity.reserved:
         if not is_field(entity, name):
             yield f"{entity.__name__}.reserved has {name!r}, which is no column of its table."
 
 
 def unnoticed_changes(entity: type[Entity]) -> Iterator[str]:
-    """The declarations that change the owner of a row without an event."""
+    """Yield the declarations that change the owner of a row without an event."""
     owner = table_of(entity).c.get(str(entity.belongs_to))
     if owner is not None and owner.onupdate is not None:
         yield f"{entity.__name__}.{entity.belongs_to} may not have onupdate: it changes the owner of rows unnoticed."

@@ -4,9 +4,12 @@ An entity names in `belongs_to` the foreign key that leads to its owner: to a us
 (`InvoiceLine.belongs_to = "invoice_id"`, `Invoice.belongs_to = "owner_id"`). A row may have no owner.
 
 `RESTRICTED_WRITES` in a session's `info`: a change of a row that does not belong to the principal is a 403. A flush is
-checked by what the rows refer to, before and after the change (`claims`, `links`); an INSERT, UPDATE or DELETE by its
-values, or the rows that its WHERE finds (`restricted_writes`). `RESTRICTED_READS`: each statement finds only rows that
-belong to the principal (`restricted_reads`). A superuser is not restricted.
+checked by what the rows refer to, before and after the change (`requirements`, `links`); an INSERT, UPDATE or DELETE by
+its values, or the rows that its WHERE finds (`restricted_writes`).
+
+`RESTRICTED_READS`: each statement finds only rows that belong to the principal (`restricted_reads`).
+
+A superuser is not restricted.
 
 Not checked are functions of the database, views, hints, custom operators, rows that the database changes by
 `ON DELETE`, tables that are not entities, and changes by later listeners to `before_flush` or `before_update`.
@@ -38,7 +41,7 @@ from kit.auth.checked_sessions import (
 from kit.auth.links import linked_rows, refuse_links
 from kit.auth.owners import OwnershipError, is_principal, not_the_owner, owned_parent
 from kit.auth.reserved import keep_reserved, keep_reserved_of
-from kit.auth.restricted_reads import OWN_ROWS, mark, parts_of, refuse_text
+from kit.auth.restricted_reads import OWN_ROWS, parts_of, refuse_text, set_execution_option
 from kit.auth.restricted_writes import check_write
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.models.entities import Entity
@@ -91,7 +94,7 @@ def check_new_row(row: Entity, *, is_restricted: bool) -> bool:
     return True
 
 
-# --- Flushes: claims are checked before the flush with as few queries as possible, and once more for each row when
+# --- Flushes: requirements are checked before the flush by few queries, and once more for each row when its
 # relationships have set its foreign keys.
 
 
@@ -108,7 +111,7 @@ def refuse_to_flush(session: Session, *_: object) -> None:
 
 @event.listens_for(GuardedSession, "detached_to_persistent")
 def remember_attached(session: GuardedSession, row: object) -> None:
-    session.claims.attached.add(inspect(row).key)
+    session.requirements.attached.add(inspect(row).key)
 
 
 @event.listens_for(GuardedSession, "before_flush")
@@ -124,11 +127,11 @@ def check_flush(session: GuardedSession, _: object, only: Collection[object] | N
 def check_rows(session: GuardedSession, changed: Collection[object], only: Collection[object] | None) -> None:
     """Check the rows of a flush, as far as their values are known before it."""
     touched, deleted = [*session.new, *session.dirty], session.deleted
-    session.claims.forget()
+    session.requirements.forget()
     if not only:
-        session.claims.true.update(session.pending_ids())
+        session.requirements.proved.update(session.pending_ids())
     written = [*changed, *deleted, *linked_rows(touched)]
-    session.claims.check(session.claims.of_rows(written, is_final=False), session.trusted_connection)
+    session.requirements.check(session.requirements.of_rows(written, is_final=False), session.trusted_connection)
     refuse_links(touched, deleted)
 
 
@@ -137,7 +140,7 @@ def check_rows(session: GuardedSession, changed: Collection[object], only: Colle
 def check_flushed_row(_: Mapper[Any], connection: Connection, row: Entity) -> None:
     session = object_session(row)
     if isinstance(session, GuardedSession) and session.is_restricted:
-        session.claims.check(session.claims.of_rows([row], is_final=True), lambda: connection)
+        session.requirements.check(session.requirements.of_rows([row], is_final=True), lambda: connection)
 
 
 @event.listens_for(Entity, "before_update", propagate=True)
@@ -151,7 +154,7 @@ def check_updated_row(mapper: Mapper[Any], connection: Connection, row: Entity) 
 def trust_inserted_row(_: Mapper[Any], connection: Connection, row: Entity) -> None:
     session = object_session(row)
     if isinstance(session, GuardedSession):
-        session.claims.true.add((type(row), row.id))
+        session.requirements.proved.add((type(row), row.id))
 
 
 # --- Statements
@@ -162,6 +165,10 @@ HIDES_WRITE: WeakKeyDictionary[Compiled, bool] = WeakKeyDictionary()
 
 @event.listens_for(CheckedSession, "do_orm_execute")
 def check_statement(state: ORMExecuteState) -> Any:
+    """Check an ORM statement of a session. Returns the result if it was executed here, or None.
+
+    A listener to `do_orm_execute`.
+    """
     session = state.session
     if isinstance(session, ReadOnlySession):
         refuse_write(state)
@@ -169,7 +176,7 @@ def check_statement(state: ORMExecuteState) -> Any:
         return None
     if session.info.get(RESTRICTED_READS):
         refuse_text(state)
-        mark(state, OWN_ROWS)
+        set_execution_option(state, OWN_ROWS)
     if isinstance(session, GuardedSession):
         return check_write(session, state)
     return None
@@ -204,7 +211,7 @@ def refuse_hidden_write(
 
 
 def is_writing(element: object) -> bool:
-    """Whether a statement, or a part of it, may write."""
+    """Return whether a statement, or a part of it, may write."""
     if isinstance(element, TextualSelect):
         return is_writing_text(str(element.element))
     return isinstance(element, UpdateBase)

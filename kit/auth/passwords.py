@@ -36,7 +36,7 @@ UNKNOWN_USER_HASH = "$argon2id$v=19$m=65536,t=3,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAA
 """A hash that no password has, verified for unknown users, so that their logins take as long as others."""
 
 hasher = PasswordHash([Argon2Hasher(parallelism=1)])
-"""64 MiB and three passes as in RFC 9106, but one lane: four lanes are four threads, which would occupy all cores."""
+"""64 MiB and three passes as in RFC 9106, but one lane: four lanes are four threads, which would use all cores."""
 
 
 class Costs(Counter[Caller]):
@@ -80,13 +80,13 @@ class Queues:
 queues: WeakKeyDictionary[asyncio.AbstractEventLoop, Queues] = WeakKeyDictionary()
 
 
-def be_nice() -> None:
-    """Lower the priority of this thread: a hash occupies a core for 0.1 s, and requests should go first."""
+def lower_priority() -> None:
+    """Lower the priority of this thread: a hash uses a core for 0.1 s, and requests take precedence."""
     if sys.platform == "linux":  # pragma: no branch  elsewhere a thread has no priority of its own
         os.setpriority(os.PRIO_PROCESS, 0, 10)
 
 
-logins, others = ThreadPoolExecutor(1, "argon2-login"), ThreadPoolExecutor(1, "argon2", initializer=be_nice)
+logins, others = ThreadPoolExecutor(1, "argon2-login"), ThreadPoolExecutor(1, "argon2", initializer=lower_priority)
 """The threads. Under load a thread with a low priority takes much longer, so that of logins has the usual one."""
 
 
@@ -100,19 +100,19 @@ Password = Annotated[SecretStr, AfterValidator(storable_secret), pydantic.Field(
 
 
 def prepared(password: str) -> str:
-    """The password as it is hashed: with plain blanks, in the form NFC (RFC 8265, OpaqueString)."""
+    """Return the password as it is hashed: with plain blanks, in the form NFC (RFC 8265, OpaqueString)."""
     if password.isascii():
         return password
     return composed("".join(" " if category(character) == "Zs" else character for character in password))
 
 
 async def hashed(password: SecretStr) -> str:
-    """The argon2id hash of a password: 64 MiB and about 0.1 s, in a thread."""
-    return await beside("new", lambda: hasher.hash(prepared(password.get_secret_value())), EXPENSIVE)
+    """Return the argon2id hash of a password: 64 MiB and about 0.1 s, in a thread."""
+    return await run_in_turn("new", lambda: hasher.hash(prepared(password.get_secret_value())), EXPENSIVE)
 
 
 async def verified(password: str, known: str | None) -> tuple[bool, str | None]:
-    """Whether a password matches a hash, and a new hash if the hash has old parameters.
+    """Return whether a password matches a hash, and a new hash if the hash has old parameters.
 
     It takes the same time without a hash. A damaged hash, and a password that cannot be hashed, do not match.
     """
@@ -123,7 +123,7 @@ async def verified(password: str, known: str | None) -> tuple[bool, str | None]:
         except (UnicodeEncodeError, UnknownHashError, TooManyMarksError):
             return False, None
 
-    matches, new = await beside("login", verify, 1)
+    matches, new = await run_in_turn("login", verify, 1)
     if not matches:
         current_queues().costs.add(turn_of("login"), EXPENSIVE - 1)
     return matches, new
@@ -133,8 +133,8 @@ def turn_of(lane: str) -> str:
     return f"{lane} {CURRENT_CALLER.get()}"
 
 
-async def beside(lane: str, work: Callable[[], T], cost: int) -> T:
-    """Execute work in a thread. Each caller has a turn in each lane.
+async def run_in_turn(lane: str, work: Callable[[], T], cost: int) -> T:
+    """Execute work in a thread, and return its result. Each caller has a turn in each lane.
 
     Raises a 503 if too many wait, and a 429 if too many of them are of this caller: each of them occupies a place of
     `MAX_IN_FLIGHT`.

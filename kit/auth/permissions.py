@@ -29,7 +29,10 @@ class Permissions:
     change: Who = Who.SUPERUSERS
 
     def of(self, method: str, path: str) -> Who:
-        """The permission of a method: GET and HEAD read, POST creates (`bulk` at `…/bulk`), other methods change."""
+        """Return the permission of a method.
+
+        GET and HEAD read, POST creates (`bulk` at a path that ends in `/bulk`), other methods change.
+        """
         if method in ("GET", "HEAD"):
             return self.read
         if method == "POST":
@@ -38,7 +41,7 @@ class Permissions:
 
 
 def unauthenticated(detail: str = "A valid token is needed: see POST /auth/token.") -> Problem:
-    """A 401, with the challenge of RFC 6750."""
+    """Return a 401, with the challenge of RFC 6750."""
     return Problem(401, detail, kind="unauthenticated", headers={"WWW-Authenticate": "Bearer"})
 
 

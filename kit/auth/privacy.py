@@ -18,7 +18,7 @@ def private_columns(table: Table) -> frozenset[str]:
 
 @cache
 def private_fields_of(entity: type[Entity]) -> frozenset[str]:
-    """The fields that only the owner of a row and superusers may see."""
+    """Return the fields that only the owner of a row and superusers may see."""
     return private_columns(inspect(entity).local_table)
 
 

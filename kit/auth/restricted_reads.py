@@ -43,7 +43,7 @@ CHANGED = "kit_changed"
 """A compiler attribute during an UPDATE or DELETE: a list with the entity of its table, emptied on first use."""
 MAX_STATEMENTS = 500
 """The size of each cache of compiled statements."""
-HARMLESS = ("*", "1")
+ALLOWED_TEXT = ("*", "1")
 """The SQL text in SQLAlchemy's own `count(*)` and `EXISTS (SELECT 1 …)`."""
 
 
@@ -51,7 +51,7 @@ HARMLESS = ("*", "1")
 
 
 def parts_of(state: ORMExecuteState) -> list[Any]:
-    """A statement and its elements, without prefixes and without the values of an INSERT of several rows."""
+    """Return a statement and its elements, without prefixes and without the values of an INSERT of several rows."""
     statement: Any = state.statement
     return list(visitors.iterate(statement))
 
@@ -65,8 +65,8 @@ def refuse_text(state: ORMExecuteState) -> None:
 
 
 def is_text(element: object) -> bool:
-    """Whether an element is SQL text, whose tables are unknown."""
-    is_words = isinstance(element, ColumnClause) and element.is_literal and element.name not in HARMLESS
+    """Return whether an element is SQL text, whose tables are unknown."""
+    is_words = isinstance(element, ColumnClause) and element.is_literal and element.name not in ALLOWED_TEXT
     is_name = isinstance(element, TableClause) and not isinstance(element, Table | PlainTable)
     return (
         is_words
@@ -104,7 +104,7 @@ COMPILED = {option: CompiledStatements(option) for option in (OWN_ROWS, CHECKED)
 """Caches in place of SQLAlchemy's own, which does not distinguish statements by their execution options."""
 
 
-def mark(state: ORMExecuteState, option: str) -> None:
+def set_execution_option(state: ORMExecuteState, option: str) -> None:
     """Give the statement an execution option, which changes how it is compiled."""
     state.statement = state.statement.execution_options(**{option: True})
     state.update_execution_options(compiled_cache=COMPILED[option])
@@ -152,24 +152,24 @@ class RowsToChange(Select[Any]):
 
 @compiles(RowsToChange)
 def render_rows_to_change(statement: RowsToChange, compiler: SQLCompiler, **options: Any) -> str:
-    with changing(compiler, statement.selected_columns[0].table):
+    with rendering_change(compiler, statement.selected_columns[0].table):
         return str(compiler.visit_select(statement, **options))  # type: ignore[no-untyped-call]
 
 
 @compiles(Update)
 def render_update(statement: Update, compiler: SQLCompiler, **options: Any) -> str:
-    with changing(compiler, statement.table):
+    with rendering_change(compiler, statement.table):
         return compiler.visit_update(statement, **options)
 
 
 @compiles(Delete)
 def render_delete(statement: Delete, compiler: SQLCompiler, **options: Any) -> str:
-    with changing(compiler, statement.table):
+    with rendering_change(compiler, statement.table):
         return str(compiler.visit_delete(statement, **options))  # type: ignore[no-untyped-call]
 
 
 @contextmanager
-def changing(compiler: SQLCompiler, rows: Any) -> Iterator[None]:
+def rendering_change(compiler: SQLCompiler, rows: Any) -> Iterator[None]:
     """Within the block, render the first occurrence of this table unrestricted; later ones are in subqueries."""
     before = getattr(compiler, CHANGED, None)
     setattr(compiler, CHANGED, [entity_of(rows)])

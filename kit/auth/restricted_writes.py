@@ -1,13 +1,12 @@
 """Restricted writes: INSERT, UPDATE and DELETE of rows that belong to the principal.
 
-An INSERT is checked by its values. The rows that an UPDATE or DELETE finds are locked, and all must belong to the
-principal, also after an UPDATE. A change of a row of another user is a 403, and is never skipped silently.
-A statement that cannot be checked raises an `OwnershipError`, which says what to write instead.
+An INSERT is checked by its values, an UPDATE or DELETE by the rows that it finds (`restricted_changes`). A statement
+that cannot be checked raises an `OwnershipError`, which says what to write instead.
 
 These statements also protect the reserved fields of an entity, in unrestricted sessions of members too.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -19,19 +18,17 @@ from sqlalchemy import (
     TableClause,
     TextualSelect,
     UpdateBase,
-    select,
-    true,
 )
 from sqlalchemy.orm import ORMExecuteState
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.functions import FunctionElement
 
 from kit.auth.checked_sessions import RESTRICTED_READS, GuardedSession
-from kit.auth.claims import chunks
 from kit.auth.links import refuse_link_table
-from kit.auth.owners import OwnershipError, entity_of, is_own, not_the_owner, owned_parent, table_of
-from kit.auth.reserved import reserved_columns, reserved_for_superusers
-from kit.auth.restricted_reads import CHECKED, COMPILED, OWN_ROWS, RowsToChange, mark, parts_of, refuse_text
+from kit.auth.owners import OwnershipError, entity_of, not_the_owner, owned_parent, table_of
+from kit.auth.reserved import reserved_for_superusers
+from kit.auth.restricted_changes import change_own_rows, parameter_sets
+from kit.auth.restricted_reads import CHECKED, parts_of, refuse_text, set_execution_option
 from kit.models.entities import Entity
 
 
@@ -51,7 +48,7 @@ def check_write(session: GuardedSession, state: ORMExecuteState) -> Any:
 
 
 def restricted_target(session: GuardedSession, state: ORMExecuteState) -> type[Entity] | None:
-    """The entity whose rows a statement changes. Raises if the statement cannot be checked."""
+    """Return the entity whose rows a statement changes. Raises if the statement cannot be checked."""
     refuse_unknown(state)
     tables = tables_of(state)
     for rows in tables:
@@ -60,12 +57,12 @@ def restricted_target(session: GuardedSession, state: ORMExecuteState) -> type[E
     if entity is not None:
         refuse_unsafe(entity, state)
         if not session.info.get(RESTRICTED_READS):  # its execution option includes this check
-            mark(state, CHECKED)
+            set_execution_option(state, CHECKED)
     return entity
 
 
 def reserved_target(state: ORMExecuteState) -> type[Entity] | None:
-    """The entity with reserved fields whose rows a statement of an unrestricted session changes, or None."""
+    """Return the entity with reserved fields whose rows a statement of an unrestricted session changes, or None."""
     mapper = state.bind_mapper
     if state.is_select or (mapper is not None and not getattr(mapper.class_, "reserved", None)):
         return None  # like most statements
@@ -74,7 +71,7 @@ def reserved_target(state: ORMExecuteState) -> type[Entity] | None:
 
 
 def tables_of(state: ORMExecuteState) -> list[TableClause]:
-    """The table that a statement changes, also if the statement uses an alias."""
+    """Return the table that a statement changes, also if the statement uses an alias."""
     statement: Any = state.statement
     parts = visitors.iterate(statement.table) if isinstance(statement, UpdateBase) else ()
     return [part for part in parts if isinstance(part, TableClause)]
@@ -109,7 +106,7 @@ def refuse_unsafe(entity: type[Entity], state: ORMExecuteState) -> None:
 
 
 def is_of(entity: type[Entity], state: ORMExecuteState) -> bool:
-    """Whether a statement uses the class of an entity, not its table or an alias."""
+    """Return whether a statement uses the class of an entity, not its table or an alias."""
     statement: Any = state.statement
     with suppress(KeyError):
         return state.is_orm_statement and statement.entity_description["entity"] is entity
@@ -120,18 +117,19 @@ def is_of(entity: type[Entity], state: ORMExecuteState) -> bool:
 
 
 def check_insert(session: GuardedSession, entity: type[Entity], state: ORMExecuteState) -> None:
+    """Raise a 403 if an INSERT sets reserved fields, or owners other than the principal."""
     rows = inserted_rows(session, entity, state)
     changed = {name for row in rows for name, first in entity.reserved.items() if row.get(name, first) != first}
     if changed:
         raise reserved_for_superusers(changed)
     if session.is_restricted:
-        claims = [(owned_parent(entity), row.get(str(entity.belongs_to))) for row in rows]
-        session.claims.forget()
-        session.claims.check(claims, session.trusted_connection)
+        requirements = [(owned_parent(entity), row.get(str(entity.belongs_to))) for row in rows]
+        session.requirements.forget()
+        session.requirements.check(requirements, session.trusted_connection)
 
 
 def inserted_rows(session: GuardedSession, entity: type[Entity], state: ORMExecuteState) -> Sequence[Mapping[str, Any]]:
-    """The values of an INSERT, from its parameters or from the statement."""
+    """Return the values of an INSERT, from its parameters or from the statement."""
     statement: Any = state.bind_arguments["clause"]  # the statement as it was passed, which can be compiled
     fixed = statement.compile(dialect=session.get_bind().dialect, column_keys=[]).params
     given, parts = parameter_sets(state), list(visitors.iterate(statement))
@@ -146,85 +144,6 @@ def inserted_rows(session: GuardedSession, entity: type[Entity], state: ORMExecu
 
 
 def is_expression(element: object) -> bool:
-    """Whether the database computes an element, which is neither a column nor a plain value."""
+    """Return whether the database computes an element, which is neither a column nor a plain value."""
     is_value = isinstance(element, Column) or (isinstance(element, BindParameter) and element.unique)
     return isinstance(element, SelectBase) or (isinstance(element, ColumnElement) and not is_value)
-
-
-def parameter_sets(state: ORMExecuteState) -> list[Mapping[str, Any]]:
-    given: Any = state.parameters
-    return [given] if isinstance(given, Mapping) else list(given or ())
-
-
-# --- UPDATE and DELETE
-
-
-def change_own_rows(session: GuardedSession, entity: type[Entity], state: ORMExecuteState) -> Any:
-    """Execute an UPDATE or DELETE of rows that belong to the principal before and after it."""
-    conditions = list(conditions_of(entity, state))
-    before = lock_rows(session, entity, state, conditions)
-    statement: Any = state.statement
-    if session.is_restricted and not state.is_executemany:  # excludes rows that appear after the lock
-        statement = statement.where(is_own(entity, getattr(entity, str(entity.belongs_to))))
-    if state.is_delete:
-        return state.invoke_statement(statement)
-    with session.begin_nested():
-        result = state.invoke_statement(statement)
-        after = watched_values(session, entity, before)
-        if after.keys() != before.keys():
-            raise not_the_owner()
-        if after != before:
-            raise reserved_for_superusers(entity.reserved)
-    return result
-
-
-def conditions_of(entity: type[Entity], state: ORMExecuteState) -> Iterator[ColumnElement[bool]]:
-    """The condition for the rows that an UPDATE or DELETE changes: its WHERE, or the ids in a list of parameters."""
-    statement: Any = state.statement
-    if not state.is_executemany:
-        yield true() if statement.whereclause is None else statement.whereclause
-        return
-    sets = parameter_sets(state)
-    is_by_id = (
-        bool(sets)
-        and state.execution_options.get("dml_strategy", "auto") in ("auto", "bulk")
-        and all("id" in one for one in sets)
-    )
-    if not is_by_id or statement.whereclause is not None:
-        raise OwnershipError(
-            "A restricted session checks an UPDATE with many parameters by the id of each, without where()."
-        )
-    for ids in chunks([one["id"] for one in sets]):
-        yield table_of(entity).c.id.in_(ids)
-
-
-def lock_rows(
-    session: GuardedSession, entity: type[Entity], state: ORMExecuteState, conditions: Iterable[ColumnElement[bool]]
-) -> dict[Any, Any]:
-    """Lock the rows of a statement. Returns their watched values by id. Raises a 403 for a row of another user."""
-    rows = table_of(entity)
-    owned = (is_own(entity) if session.is_restricted else true()).is_(true())
-    wanted: Any = RowsToChange(rows.c.id, owned, *reserved_columns(entity)).select_from(rows).with_for_update(of=rows)
-    options: Any = {}
-    if session.info.get(RESTRICTED_READS):  # in subqueries of its conditions
-        wanted, options = wanted.execution_options(**{OWN_ROWS: True}), {"compiled_cache": COMPILED[OWN_ROWS]}
-    given: Any = state.parameters if isinstance(state.parameters, Mapping) else {}
-    found: dict[Any, Any] = {}
-    for condition in conditions:
-        locked = session.trusted_connection().execute(wanted.where(condition), given, execution_options=options)
-        for ident, is_owned, *values in locked:
-            if not is_owned:
-                raise not_the_owner()
-            found[ident] = values
-    return found
-
-
-def watched_values(session: GuardedSession, entity: type[Entity], ids: Collection[Any]) -> dict[Any, Any]:
-    """The reserved values of the rows among these that belong to the principal, by id."""
-    rows = table_of(entity)
-    wanted = select(rows.c.id, *reserved_columns(entity)).where(is_own(entity) if session.is_restricted else true())
-    found: dict[Any, Any] = {}
-    for some in chunks(ids):
-        for ident, *values in session.trusted_connection().execute(wanted.where(rows.c.id.in_(some))):
-            found[ident] = values
-    return found

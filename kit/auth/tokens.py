@@ -29,7 +29,7 @@ class Claims:
 
 
 def claims_of(content: Mapping[str, Any]) -> Claims | None:
-    """The claims in the payload of a token; None if it does not have the form of tokens that are issued here."""
+    """Return the claims in the payload of a token; None if it does not have the form of tokens that are issued here."""
     subject, generation = content["sub"], content["gen"]
     if not isinstance(generation, int) or not ID.fullmatch(subject) or int(subject) > MAX_ID:
         return None
@@ -52,7 +52,7 @@ class Tokens:
         return jwt.encode(content, self.secrets[0], ALGORITHM)
 
     def read(self, token: str) -> Claims | None:
-        """The claims of a token; None if it is forged, expired, not valid yet, or for another audience."""
+        """Return the claims of a token; None if it is forged, expired, not valid yet, or for another audience."""
         expected: Any = {"audience": self.audience, "issuer": ISSUER, "leeway": LEEWAY}
         for secret in self.secrets:
             try:

@@ -1,9 +1,9 @@
-"""Comparison with the models: what Alembic's autogenerate does not see, as a plugin of it.
+"""Comparison of the database with the models: a plugin for differences that Alembic's autogenerate does not find.
 
-Alembic finds tables, columns, and constraints and indexes that come or go. This adds CHECKs, changed conditions and
-expressions of indexes, the labels of enums, and the triggers and functions that `create_all` would make, for which the
-models have listeners: `event.listen(Hero.__table__, "after_create", DDL("CREATE TRIGGER …"))`. A trigger that no model
-knows is left alone: a migration may have made it.
+Alembic finds added and removed tables, columns, constraints and indexes. This adds CHECKs, changed conditions and
+expressions of indexes, and the triggers and functions that `create_all` would create, for which the models have
+listeners: `event.listen(Hero.__table__, "after_create", DDL("CREATE TRIGGER …"))`. A trigger that no model knows is
+ignored: a migration may have created it.
 """
 
 from dataclasses import dataclass
@@ -14,31 +14,31 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
 from alembic.runtime.plugins import Plugin
 from alembic.util import DispatchPriority, PriorityDispatchResult
-from sqlalchemy import CheckConstraint, Connection, Dialect, Index, Table, text
+from sqlalchemy import CheckConstraint, Dialect, Index, Table, text
 from sqlalchemy.sql.elements import TextClause, conv
 from sqlalchemy.types import SchemaType
 
-from kit.database.definitions import Definitions, Named, actual, wanted
+from kit.database.definitions import Definitions, Named, model_definitions, stored_definitions
 from kit.database.sqlite_reflection import escaped, is_numbered
 
 NAME = "kit.comparison"
 PLUGINS = ("alembic.autogenerate.*", NAME)
-"""For `autogenerate_plugins` of Alembic's environment."""
+"""The value of `autogenerate_plugins` in Alembic's environment."""
 DONE = PriorityDispatchResult.CONTINUE
 
 
 class Pair(NamedTuple):
-    actual: Definitions
-    wanted: Definitions
+    stored_definitions: Definitions
+    model_definitions: Definitions
 
 
 def definitions(context: AutogenContext) -> Pair:
-    """What the database has, and what the models want; read once for each comparison."""
+    """Return the definitions in the database and those of the models, read once for each comparison."""
     connection, metadata = context.connection, context.metadata
     assert connection is not None
     cache: dict[Any, Any] = context.inspector.info_cache
     if NAME not in cache:
-        cache[NAME] = Pair(actual(connection), wanted(connection, metadata))  # type: ignore[arg-type]  # we have one
+        cache[NAME] = Pair(stored_definitions(connection), model_definitions(connection, metadata))  # type: ignore[arg-type]  # we have one
     pair: Pair = cache[NAME]
     return pair
 
@@ -50,10 +50,11 @@ def of_table(named: Named, table: str) -> dict[str, str]:
 def compare_checks(
     context: AutogenContext, found: ops.ModifyTableOps, _: Any, name: str, table: Table | None, model: Table | None
 ) -> PriorityDispatchResult:
+    """Find CHECKs that were added, removed or changed. Old ones are dropped before the columns change."""
     if table is None or model is None:
         return DONE
     pair = definitions(context)
-    there, here = of_table(pair.actual.checks, name), of_table(pair.wanted.checks, name)
+    there, here = of_table(pair.stored_definitions.checks, name), of_table(pair.model_definitions.checks, name)
     changed = [check for check in sorted(there | here) if there.get(check) != here.get(check)]
     for check in changed:
         if check in there:  # before the columns change, which it may not allow
@@ -62,12 +63,17 @@ def compare_checks(
     retyped = {op.column_name for op in found.ops if isinstance(op, ops.AlterColumnOp) and is_schema_type(op)}
     for constraint in sorted(named_checks(model), key=lambda check: str(check.name)):
         if constraint.name in changed and not retyped.intersection(column.name for column in constraint.columns):
-            found.ops.append(creation(constraint, name, context.dialect))
+            found.ops.append(create_constraint_op(constraint, name, context.dialect))
     return DONE
 
 
-def creation(constraint: CheckConstraint, table: str, dialect: Dialect | None) -> ops.CreateCheckConstraintOp:
-    """The operation, with the condition as text: one of columns would be added to the table of the model again."""
+def create_constraint_op(
+    constraint: CheckConstraint, table: str, dialect: Dialect | None
+) -> ops.CreateCheckConstraintOp:
+    """Return the operation that creates a constraint, with its condition as text.
+
+    A condition of columns would be added to the table of the model again.
+    """
     options = {"include_table": False, "literal_binds": True}
     condition = constraint.sqltext
     if not isinstance(condition, TextClause):
@@ -76,7 +82,7 @@ def creation(constraint: CheckConstraint, table: str, dialect: Dialect | None) -
 
 
 def is_schema_type(op: ops.AlterColumnOp) -> bool:
-    """Whether the column becomes one of a type that brings its own CHECK, such as `Enum`."""
+    """Return whether the column becomes one of a type that brings its own CHECK, such as `Enum`."""
     return isinstance(op.modify_type, SchemaType)
 
 
@@ -87,11 +93,11 @@ def named_checks(model: Table) -> list[CheckConstraint]:
 def compare_indexes(
     context: AutogenContext, found: ops.ModifyTableOps, _: Any, name: str, table: Table | None, model: Table | None
 ) -> PriorityDispatchResult:
-    """Indexes of the same name whose definitions differ, where Alembic has not seen it."""
+    """Find indexes of the same name with different definitions that Alembic has not found."""
     if table is None or model is None:
         return DONE
     pair = definitions(context)
-    there, here = of_table(pair.actual.indexes, name), of_table(pair.wanted.indexes, name)
+    there, here = of_table(pair.stored_definitions.indexes, name), of_table(pair.model_definitions.indexes, name)
     old, new = by_name(table), by_name(model)
     seen = {op.index_name for op in found.ops if isinstance(op, (ops.CreateIndexOp, ops.DropIndexOp))}
     for index in sorted((there.keys() & here.keys() & old.keys() & new.keys()) - seen):
@@ -107,7 +113,7 @@ def by_name(table: Table) -> dict[str, Index]:
 
 @dataclass
 class NumberOp(ops.MigrateOperation):
-    """Rebuilds a table of SQLite so that it never gives an id twice."""
+    """Rebuilds a table of SQLite with AUTOINCREMENT, so that no id is assigned twice."""
 
     table: str
     is_undone: bool = False
@@ -127,7 +133,7 @@ def render_number(_: AutogenContext, op: NumberOp) -> list[str]:
 
 
 def compare_numbering(context: AutogenContext, found: ops.UpgradeOps, _: Any) -> PriorityDispatchResult:
-    """AUTOINCREMENT of SQLite, which a table may have lost when it was rebuilt."""
+    """Find tables of SQLite without AUTOINCREMENT, which a table may have lost when it was rebuilt."""
     connection = context.connection
     assert connection is not None
     if connection.dialect.name == "sqlite":
@@ -139,7 +145,7 @@ def compare_numbering(context: AutogenContext, found: ops.UpgradeOps, _: Any) ->
 
 
 class StatementsOp(ops.MigrateOperation):
-    """Statements of one database, rendered as `op.execute`; and those that undo them."""
+    """SQL statements for one database, rendered as `op.execute`, with the statements that undo them."""
 
     def __init__(self, dialect: str, up: list[str], down: list[str]) -> None:
         self.dialect, self.up, self.down = dialect, up, down
@@ -158,7 +164,7 @@ def render_statements(_: AutogenContext, op: StatementsOp) -> list[str]:
 
 
 def compare_code(context: AutogenContext, found: ops.UpgradeOps, _: Any) -> PriorityDispatchResult:
-    """Functions and triggers."""
+    """Find functions and triggers that differ from the models."""
     there, here = definitions(context)
     dialect = context.dialect.name
     for name, sql in here.functions.items():
@@ -173,47 +179,12 @@ def compare_code(context: AutogenContext, found: ops.UpgradeOps, _: Any) -> Prio
     return DONE
 
 
-COLUMNS = """
-SELECT quote_ident(relname), quote_ident(attname), pg_get_expr(adbin, adrelid)
-FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid JOIN pg_type ON pg_type.oid = atttypid
-LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
-WHERE typname = :type AND relnamespace = to_regnamespace(current_schema()) AND relkind = 'r' AND NOT attisdropped
-ORDER BY 1, 2
-"""
-
-
-def compare_enums(context: AutogenContext, found: ops.UpgradeOps, _: Any) -> PriorityDispatchResult:
-    """The labels of enums of PostgreSQL. They come first: a column or a CHECK of the migration may need them."""
-    there, here = definitions(context)
-    assert context.connection is not None
-    for name in sorted(there.labels.keys() & here.labels.keys()):
-        old, new = there.labels[name], here.labels[name]
-        if old != new:
-            statements = [exchange(context.connection, name, labels) for labels in (new, old)]
-            found.ops.insert(0, StatementsOp("postgresql", *statements))
-    return DONE
-
-
-def exchange(connection: Connection, name: str, labels: list[str]) -> list[str]:
-    """Statements that give an enum these labels. `ADD VALUE` would not do: its transaction could not use the value."""
-    columns = list(connection.execute(text(COLUMNS), {"type": name}))
-    values = ", ".join("'" + label.replace("'", "''") + "'" for label in labels)
-    statements = [f'ALTER TYPE "{name}" RENAME TO "{name}_old"', f'CREATE TYPE "{name}" AS ENUM ({values})']
-    for table, column, default in columns:
-        alter = f"ALTER TABLE {table} ALTER COLUMN {column}"
-        statements += [f"{alter} DROP DEFAULT"] if default else []
-        statements += [f'{alter} TYPE "{name}" USING {column}::text::"{name}"']
-        statements += [f"{alter} SET DEFAULT {default}"] if default else []
-    return [*statements, f'DROP TYPE "{name}_old"']
-
-
 def setup(plugin: Plugin) -> None:
     last = DispatchPriority.LAST
     plugin.add_autogenerate_comparator(compare_checks, "table", "kit.checks", priority=last)
     plugin.add_autogenerate_comparator(compare_indexes, "table", "kit.indexes", priority=last)
     plugin.add_autogenerate_comparator(compare_code, "schema", "kit.code", priority=last)
     plugin.add_autogenerate_comparator(compare_numbering, "schema", "kit.numbering", priority=last)
-    plugin.add_autogenerate_comparator(compare_enums, "schema", "kit.enums", priority=last)
 
 
 setup(Plugin(NAME))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ForeignKey, Table
+from sqlalchemy import CheckConstraint, ForeignKey, Table
 
 from kit.auth.privacy import private_columns
 from kit.http.principals import CURRENT_PRINCIPAL
@@ -12,12 +12,12 @@ from kit.models.entities import known_tables
 
 
 def field_of(failure: Exception) -> str:
-    """The fields of a violated constraint, as text."""
+    """Return the fields of a violated constraint, as text."""
     return " and ".join(fields_of(failure))
 
 
 def fields_of(failure: Exception) -> Sequence[str]:
-    """The fields of a violated constraint, derived from its name: `kind_table_field`."""
+    """Return the fields of a violated constraint, derived from its name: `kind_table_field`."""
     driver: Any = getattr(failure, "orig", None)
     details = getattr(driver, "__cause__", None) or driver  # asyncpg's own exception, if SQLAlchemy has wrapped it
     if several := sqlite_columns(str(driver)):
@@ -26,26 +26,51 @@ def fields_of(failure: Exception) -> Sequence[str]:
     tables = sorted(known_tables(), key=len, reverse=True)
     table = next((table for table in tables if name and f"{name[3:]}_".startswith(f"{table}_")), None)
     if name and table:
-        return fields_named(known_tables()[table], name)
-    return [getattr(details, "column_name", None) or foreign_keys_of(statement_of(failure)) or "A value"]
+        return fields_named(known_tables()[table], name) or [UNKNOWN]
+    column = getattr(details, "column_name", None) or foreign_keys_of(statement_of(failure))
+    return [column] if column else unnamed(failure, name or str(driver)) or [UNKNOWN]
+
+
+UNKNOWN = "A value"
+"""The name of a field that neither the error nor the constraint tells."""
 
 
 def fields_named(table: Table, name: str) -> Sequence[str]:
-    """The columns of a constraint or index with this name; the field in its name if it has no columns."""
+    """Return the columns of a constraint or index with this name; the field in its name if it has no columns."""
     things: list[Any] = [*table.indexes, *table.constraints]
-    columns = next((list(thing.columns) for thing in things if thing.name == name), [])
-    return [str(column.name) for column in columns] or [name[3:].removeprefix(f"{table.name}_")]
+    thing = next((thing for thing in things if thing.name == name), None)
+    columns = [] if thing is None else [column for column in thing.columns if column.table is table]
+    field = name[3:].removeprefix(f"{table.name}_")
+    if not columns and field not in table.columns:
+        return mentioned(table, " ".join(map(str, expressions_of(thing))))
+    return [str(column.name) for column in columns] or [field]
+
+
+def expressions_of(thing: Any) -> Sequence[Any]:
+    """Return the condition of a CHECK, or the expressions of an index."""
+    return [thing.sqltext] if isinstance(thing, CheckConstraint) else getattr(thing, "expressions", ())
+
+
+def unnamed(failure: Exception, text: str) -> Sequence[str]:
+    """Return the fields of a constraint that no model knows: those in the text that the database says of it."""
+    table = table_of(statement_of(failure))
+    return [] if table is None else mentioned(table, re.sub(rf"^{table.name}_|_check$", "", text))
+
+
+def mentioned(table: Table, text: str) -> list[str]:
+    """Return the columns of a table that a text mentions, in its order."""
+    return [word for word in dict.fromkeys(re.findall(r"\w+", text)) if word in table.columns]
 
 
 def sqlite_columns(message: str) -> Sequence[str]:
-    """The columns of a unique constraint of several, which SQLite lists in its message."""
+    """Return the columns of a unique constraint of several, which SQLite lists in its message."""
     listed = message.removeprefix("UNIQUE constraint failed: ")
     found = re.findall(r"\w+\.(\w+)(?:, |$)", listed) if listed != message else []
     return found if len(found) > 1 else []
 
 
 def taken_fields(failure: Exception) -> Sequence[str]:
-    """The fields whose values are taken.
+    """Return the fields whose values are taken.
 
     If one of the unique fields is private, all of them are named, so that a client cannot find out here whether an
     e-mail address is known.
@@ -58,7 +83,7 @@ def taken_fields(failure: Exception) -> Sequence[str]:
 
 
 def sqlite_constraint(message: str) -> str | None:
-    """The name of the constraint in a message of SQLite, which has it nowhere else."""
+    """Return the name of the constraint in a message of SQLite, which has it nowhere else."""
     match = re.fullmatch(r"\w+(?: NULL)? constraint failed: (?:index '(\w+)'|(\w+)\.(\w+).*|(\w+))", message)
     if match is None:
         return None
@@ -66,19 +91,19 @@ def sqlite_constraint(message: str) -> str | None:
 
 
 def foreign_keys_of(statement: str) -> str:
-    """The foreign keys of the table, if neither SQLite nor `kit.database.references` knows which of them failed."""
+    """Return the foreign keys of a table. Neither SQLite nor `kit.database.references` knows which of them failed."""
     table = table_of(statement)
     return " or ".join(sorted(key.parent.name for key in table.foreign_keys)) if table is not None else ""
 
 
 def table_of(statement: str) -> Table | None:
-    """The table that a statement writes to."""
+    """Return the table that a statement writes to."""
     words = statement.replace("INSERT INTO", "UPDATE").split(maxsplit=2)
     return known_tables().get(words[1].strip('"')) if len(words) > 1 else None
 
 
 def referrers_of(failure: Exception) -> str:
-    """The fields that refer to a row and prevent its deletion; empty for an unknown table."""
+    """Return the fields that refer to a row and prevent its deletion; empty for an unknown table."""
     driver: Any = getattr(failure, "orig", None)
     details = getattr(driver, "__cause__", None) or driver
     if getattr(details, "constraint_name", None) or getattr(details, "column_name", None):
@@ -90,7 +115,7 @@ def referrers_of(failure: Exception) -> str:
 
 
 def keys_to(table: Table) -> list[ForeignKey]:
-    """The foreign keys that refer to a table."""
+    """Return the foreign keys that refer to a table."""
     keys = [key for other in table.metadata.tables.values() for key in other.foreign_keys]
     return [key for key in keys if key.column.table is table]
 

@@ -58,18 +58,18 @@ class Database:
         return self.engines.reader
 
     def open_read(self, *, restricted: bool = False) -> ReadSession:
-        """A read session. With `restricted` it returns only rows that belong to the principal."""
+        """Return a read session. With `restricted` it returns only rows that belong to the principal."""
         return ReadSession(self.reader, self, restricted=restricted)
 
     def open_write(self, *, restricted: bool = False, restricted_reads: bool = False) -> WriteSession:
-        """A write session. With `restricted` it writes only rows that belong to the principal.
+        """Return a write session. With `restricted` it writes only rows that belong to the principal.
 
         With `restricted_reads` it also reads no other rows.
         """
         return WriteSession(self.writer, restricted=restricted, restricted_reads=restricted_reads)
 
     def connect(self) -> AsyncConnection:
-        """A connection for reading, outside of any transaction."""
+        """Return a connection for reading, outside of any transaction."""
         return self.reader.connect()
 
     async def dispose(self) -> None:

@@ -1,4 +1,4 @@
-"""Definitions: CHECKs, indexes, triggers, functions and enums, as the database itself stores them.
+"""Definitions: CHECKs, indexes, triggers and functions, as the database itself stores them.
 
 PostgreSQL rewrites an expression when it stores it, so its text differs from that of the model. To compare both, the
 tables of the models are created in a scratch schema (or file), where the database rewrites their expressions too.
@@ -20,24 +20,23 @@ Named = dict[tuple[str, str], str]
 
 @dataclass(frozen=True)
 class Definitions:
-    """Statements and expressions by name. `labels` are the labels of PostgreSQL's enums."""
+    """Statements and expressions by name."""
 
     checks: Named = field(default_factory=dict)
     indexes: Named = field(default_factory=dict)
     triggers: Named = field(default_factory=dict)
     functions: dict[str, str] = field(default_factory=dict)
-    labels: dict[str, list[str]] = field(default_factory=dict)
 
 
-def actual(connection: Connection) -> Definitions:
-    """The definitions in the database."""
+def stored_definitions(connection: Connection) -> Definitions:
+    """Return the definitions in the database."""
     if connection.dialect.name == "sqlite":
         return of_sqlite(connection)
     return of_postgresql(connection, str(connection.scalar(text("SELECT current_schema()"))))
 
 
-def wanted(connection: Connection, metadata: MetaData) -> Definitions:
-    """The definitions that `create_all` makes from the models, in a database of the same kind."""
+def model_definitions(connection: Connection, metadata: MetaData) -> Definitions:
+    """Return the definitions that `create_all` makes from the models, in a database of the same kind."""
     make = made_in_memory if connection.dialect.name == "sqlite" else made_in_scratch
     return make(connection, metadata)
 
@@ -64,6 +63,7 @@ def made_in_scratch(connection: Connection, metadata: MetaData) -> Definitions:
 
 
 def of_sqlite(connection: Connection) -> Definitions:
+    """Read the definitions of a SQLite database from `sqlite_master`."""
     rows = connection.exec_driver_sql("SELECT type, tbl_name, name, sql FROM sqlite_master WHERE sql IS NOT NULL").all()
     kinds = {kind: {(row.tbl_name, row.name): row.sql for row in rows if row.type == kind} for kind in KINDS}
     tables = [row.name for row in rows if row.type == "table"]
@@ -98,10 +98,6 @@ SELECT '', proname || '(' || pg_get_function_identity_arguments(oid) || ')', pg_
 WHERE prokind IN ('f', 'p') AND pronamespace = to_regnamespace(:schema)
 AND NOT EXISTS (SELECT 1 FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'e')
 """
-LABELS = """
-SELECT typname, array_agg(enumlabel::text ORDER BY enumsortorder) FROM pg_enum JOIN pg_type ON pg_type.oid = enumtypid
-WHERE typnamespace = to_regnamespace(:schema) GROUP BY typname
-"""
 
 
 def of_postgresql(connection: Connection, schema: str) -> Definitions:
@@ -110,5 +106,4 @@ def of_postgresql(connection: Connection, schema: str) -> Definitions:
         return {(table, name): re.sub(rf"\b{schema}\.", "", sql) for table, name, sql in rows}
 
     functions = {name: sql for (_, name), sql in named(FUNCTIONS).items()}
-    labels = {name: list(labels) for name, labels in connection.execute(text(LABELS), {"schema": schema})}
-    return Definitions(named(CHECKS), named(INDEXES), named(TRIGGERS), functions, labels)
+    return Definitions(named(CHECKS), named(INDEXES), named(TRIGGERS), functions)

@@ -57,7 +57,7 @@ class Engines(NamedTuple):
 
 
 def create_engines(url: URL, pool: Pool) -> Engines:
-    """The engines for a URL. They connect on first use."""
+    """Return the engines for a URL. They connect on first use."""
     return sqlite_engines(url, pool) if url.get_backend_name() == "sqlite" else postgres_engines(url, pool)
 
 
@@ -69,6 +69,7 @@ class PostgresPool(FairPool):
 
 
 def postgres_engines(url: URL, pool: Pool) -> Engines:
+    """Return engines with one pool: the reader uses AUTOCOMMIT, and the writer transactions."""
     server_settings = {
         "application_name": pool.application_name,
         "jit": "on" if pool.jit else "off",  # compiling a plan takes longer than a short query
@@ -100,7 +101,7 @@ def postgres_engines(url: URL, pool: Pool) -> Engines:
 
 
 async def connect_to_postgres(*values: Any, **options: Any) -> Any:
-    """A connection of asyncpg. An OSError (no server) becomes `Unreachable`."""
+    """Return a connection of asyncpg. An OSError (no server) becomes `Unreachable`."""
     try:
         return await asyncpg.connect(*values, **options)
     except OSError as failure:
@@ -125,6 +126,7 @@ def leave_read_only_server(context: ExceptionContext) -> None:
 
 
 def sqlite_engines(url: URL, pool: Pool) -> Engines:
+    """Return a writer with one connection, and a reader with several; for a database in memory both share one."""
     in_memory = url.database in (None, "", ":memory:")
     pragmas = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
     writer = sqlite_engine(url, pool, size=1, pragmas=pragmas)
@@ -142,7 +144,7 @@ def sqlite_engines(url: URL, pool: Pool) -> Engines:
 def sqlite_engine(
     url: URL, pool: Pool, *, size: int, pragmas: Sequence[str], reset: Literal["rollback"] | None = "rollback"
 ) -> AsyncEngine:
-    """An engine for one SQLite file.
+    """Return an engine for one SQLite file.
 
     `reset`: the action when a connection returns to the pool; None for readers, which begin no transaction.
     """

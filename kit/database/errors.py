@@ -9,8 +9,8 @@ from sqlalchemy.exc import DBAPIError, EmulatedDBAPIException
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import StaleDataError
 
-from kit.database.constraints import field_of, referrers_of, statement_of, taken_fields
-from kit.http.problems import Problem, conflict, error, invalid, taken, unavailable
+from kit.database.constraints import field_of, fields_of, referrers_of, statement_of, taken_fields
+from kit.http.problems import Problem, conflict, error, invalid, pointer_to, taken, unavailable
 
 log = logging.getLogger("kit")
 ASYNCPG_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -20,7 +20,7 @@ UNDEFINED_TABLE, NO_SUCH_TABLE = "42P01", "no such table"
 """The SQLSTATE; and the beginning of SQLite's message, which has no error code of its own."""
 
 
-class Undone(Exception):  # noqa: N818  the request is run again, so nothing is wrong
+class RolledBack(Exception):  # noqa: N818  the request is run again, so nothing is wrong
     """A transaction that several requests shared was rolled back. `refused`: the database refused its COMMIT."""
 
     def __init__(self, *, refused: bool = False) -> None:
@@ -45,7 +45,7 @@ class OutOfRange(OverflowError):  # noqa: N818  named as `OverflowError`
 
 WITH_CODE = (DBAPIError, EmulatedDBAPIException, DriverFailure)
 """Exceptions that carry an error code of the database."""
-FAILURES = (*WITH_CODE, PoolTimeout, StaleDataError, Unreachable, OutOfRange, Undone)
+FAILURES = (*WITH_CODE, PoolTimeout, StaleDataError, Unreachable, OutOfRange, RolledBack)
 """The exceptions of a session when the database fails, refuses a statement, or is unavailable.
 
 A plain `OSError` or `OverflowError`, and a bare exception of `sqlite3` or `asyncpg`, are not among them: the code of a
@@ -54,7 +54,7 @@ handler may raise them for other reasons, as with a file or a server that it ope
 
 
 def with_origin(failure: BaseException) -> Exception | None:
-    """The exception to raise for a failure of a driver whose own class says nothing of the database, or None."""
+    """Return the exception to raise for a failure of a driver whose own class says nothing of the database, or None."""
     text = str(failure) or type(failure).__name__
     if isinstance(failure, OSError):
         return Unreachable(text)
@@ -63,7 +63,7 @@ def with_origin(failure: BaseException) -> Exception | None:
     return OutOfRange(text) if isinstance(failure, OverflowError) else None
 
 
-class Fault(NamedTuple):
+class KnownError(NamedTuple):
     """A row of the table.
 
     `codes` are SQLSTATEs or prefixes of them, names of SQLite's error codes, or names of exceptions.
@@ -76,41 +76,41 @@ class Fault(NamedTuple):
 
 TABLE = (
     # 503
-    Fault("pool exhausted", ("PoolTimeout",), "unavailable"),
-    Fault("lock timeout", ("55", "SQLITE_BUSY", "SQLITE_LOCKED"), "unavailable"),
-    Fault("disk full, out of memory", ("53", "SQLITE_FULL", "SQLITE_NOMEM"), "unavailable"),
-    Fault("input or output failed", ("58", "SQLITE_IOERR", "SQLITE_CANTOPEN"), "unavailable"),
-    Fault("no access, no such database", ("28", "3D", "57P04"), "unavailable"),
-    Fault("read-only file", ("SQLITE_READONLY",), "unavailable"),
+    KnownError("pool exhausted", ("PoolTimeout",), "unavailable"),
+    KnownError("lock timeout", ("55", "SQLITE_BUSY", "SQLITE_LOCKED"), "unavailable"),
+    KnownError("disk full, out of memory", ("53", "SQLITE_FULL", "SQLITE_NOMEM"), "unavailable"),
+    KnownError("input or output failed", ("58", "SQLITE_IOERR", "SQLITE_CANTOPEN"), "unavailable"),
+    KnownError("no access, no such database", ("28", "3D", "57P04"), "unavailable"),
+    KnownError("read-only file", ("SQLITE_READONLY",), "unavailable"),
     # 503, with an instruction for the operator
-    Fault("no such table", (UNDEFINED_TABLE,), "unready"),
+    KnownError("no such table", (UNDEFINED_TABLE,), "unready"),
     # retried for some seconds, on other connections; then 503
-    Fault("read-only server", ("25006",), "lost"),
-    Fault("refused, reset, no such host", ("OSError",), "lost"),
-    Fault("connection lost", ("08",), "lost"),
-    Fault("starting up, shutting down", ("57P",), "lost"),
-    Fault("too many clients", ("53300",), "lost"),
+    KnownError("read-only server", ("25006",), "lost"),
+    KnownError("refused, reset, no such host", ("OSError",), "lost"),
+    KnownError("connection lost", ("08",), "lost"),
+    KnownError("starting up, shutting down", ("57P",), "lost"),
+    KnownError("too many clients", ("53300",), "lost"),
     # the request is run again a few times; then 503 or 409
-    Fault("serialization", ("40001",), "again"),
-    Fault("deadlock", ("40P01",), "again"),
-    Fault("another version", ("StaleDataError",), "again"),
+    KnownError("serialization", ("40001",), "again"),
+    KnownError("deadlock", ("40P01",), "again"),
+    KnownError("another version", ("StaleDataError",), "again"),
     # 504
-    Fault("statement timeout", ("57014", "SQLITE_INTERRUPT"), "timeout"),
+    KnownError("statement timeout", ("57014", "SQLITE_INTERRUPT"), "timeout"),
     # 409
-    Fault("unique", ("23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"), "taken"),
-    Fault("foreign key", ("23503", "23001", "SQLITE_CONSTRAINT_FOREIGNKEY"), "reference"),
+    KnownError("unique", ("23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"), "taken"),
+    KnownError("foreign key", ("23503", "23001", "SQLITE_CONSTRAINT_FOREIGNKEY"), "reference"),
     # 422
-    Fault("not null", ("23502", "SQLITE_CONSTRAINT_NOTNULL"), "invalid"),
-    Fault("check", ("23514", "SQLITE_CONSTRAINT_CHECK"), "invalid"),
+    KnownError("not null", ("23502", "SQLITE_CONSTRAINT_NOTNULL"), "invalid"),
+    KnownError("check", ("23514", "SQLITE_CONSTRAINT_CHECK"), "invalid"),
     # 422, with a log line: the field lacks a bound
-    Fault("out of range", ("22", "OverflowError"), "unbounded"),
-    Fault("too large", ("54", "SQLITE_TOOBIG"), "unbounded"),
+    KnownError("out of range", ("22", "OverflowError"), "unbounded"),
+    KnownError("too large", ("54", "SQLITE_TOOBIG"), "unbounded"),
 )
-MEANINGS = {code: fault.meaning for fault in TABLE for code in fault.codes} | {Undone.__name__: "again"}
+MEANINGS = {code: known.meaning for known in TABLE for code in known.codes} | {RolledBack.__name__: "again"}
 
 
 def meaning_of(failure: Exception) -> str | None:
-    """The meaning of a failure in the table; None for a programming error, such as a syntax error in SQL."""
+    """Return the meaning of a failure in the table; None for a programming error, such as a syntax error in SQL."""
     code = code_of(failure)
     family = "_".join(code.split("_")[:2])  # SQLITE_BUSY of SQLITE_BUSY_SNAPSHOT
     known = next((MEANINGS[part] for part in (code, family, code[:3], code[:2]) if part in MEANINGS), None)
@@ -118,6 +118,7 @@ def meaning_of(failure: Exception) -> str | None:
 
 
 def code_of(failure: Exception) -> str:
+    """Return the code of a failure: its SQLSTATE, the name of SQLite's error code, or the name of the exception."""
     if isinstance(failure, PoolTimeout):
         return "PoolTimeout"
     for kind in (OSError, OverflowError):
@@ -133,7 +134,7 @@ def code_of(failure: Exception) -> str:
 
 
 def problem_of(failure: Exception, *, committing: bool = False) -> Problem | None:
-    """The problem (RFC 9457) for a failure of the database; None for a programming error.
+    """Return the problem (RFC 9457) for a failure of the database; None for a programming error.
 
     `committing`: the failure happened during a COMMIT, so that it is unknown whether the transaction took effect.
     The member `outcome` of the problem says so.
@@ -155,26 +156,28 @@ def problem_of(failure: Exception, *, committing: bool = False) -> Problem | Non
 
 
 def unready(detail: str, **extra: Any) -> Problem:
-    """A 503 while the service is not ready to serve this request; `extra` are further members of the problem."""
+    """Return a 503 while the service is not ready to serve this request; `extra` are further members of the problem."""
     return Problem(503, detail, kind="unready", headers={"Retry-After": "1"}, **extra)
 
 
 def refused_value(failure: Exception, *, is_unbounded: bool) -> Problem:
     if is_unbounded:
         log.warning("The database refused a value, so a bound is missing: %s (%s)", field_of(failure), code_of(failure))
-    return invalid([error("body", f"#/{field_of(failure)}", "The database refuses this value.", "constraint")])
+    pointers = [pointer_to(field) for field in fields_of(failure)]
+    return invalid(error("body", pointer, "The database refuses this value.", "constraint") for pointer in pointers)
 
 
 def broken_reference(failure: Exception) -> Problem:
     if statement_of(failure).startswith("DELETE"):
-        fields = referrers_of(failure)
-        return Problem(409, f"Other rows refer to it{f' by {fields}' if fields else ''}.", kind="in-use")
-    field = field_of(failure)
-    return conflict(field, f"{field} refers to something that does not exist.", "missing-reference")
+        by = referrers_of(failure)
+        return Problem(409, f"Other rows refer to it{f' by {by}' if by else ''}.", kind="in-use")
+    fields = fields_of(failure)
+    verb = "refers" if len(fields) == 1 else "refer"
+    return conflict(fields, f"{' and '.join(fields)} {verb} to something that does not exist.", "missing-reference")
 
 
 def explained(failure: Exception, *, committing: bool = False) -> Exception:
-    """The problem for a failure of the database; the failure itself if it is a programming error."""
+    """Return the problem for a failure of the database; the failure itself if it is a programming error."""
     problem = problem_of(failure, committing=committing)
     if problem is None:
         return failure
@@ -184,5 +187,5 @@ def explained(failure: Exception, *, committing: bool = False) -> Exception:
 
 
 def first_line(failure: Exception) -> str:
-    """The message of a failure, without the SQL statement that follows it."""
+    """Return the message of a failure, without the SQL statement that follows it."""
     return str(failure).partition("\n")[0]

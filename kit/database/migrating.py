@@ -15,7 +15,7 @@ LOCK_TIMEOUT_SECONDS = 60
 
 
 def engine_for(url: URL) -> AsyncEngine:
-    """An engine for migrations. Foreign keys of SQLite are off, because a table is altered by copying it."""
+    """Return an engine for migrations. Foreign keys of SQLite are off, because a table is altered by copying it."""
     if url.get_backend_name() != "sqlite":
         return create_async_engine(url, poolclass=NullPool)
     # `CompleteSQLiteDialect` reads these indexes; the warning comes from its base class.

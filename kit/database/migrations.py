@@ -35,7 +35,7 @@ def script() -> ScriptDirectory:
 
 @cache
 def heads() -> frozenset[str]:
-    """The latest revisions in the code."""
+    """Return the latest revisions in the code."""
     return frozenset(script().get_heads())
 
 
@@ -61,6 +61,7 @@ class State:
 
 
 def state_of(connection: Connection) -> State:
+    """Compare the revisions of a database with those in the code."""
     current = MigrationContext.configure(connection).get_current_heads()
     if heads() == set(current):
         return State()

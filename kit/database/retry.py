@@ -20,12 +20,12 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
 
 
 def after_conflict() -> Iterator[float]:
-    """Pauses, each of a random length up to its maximum, so that conflicting requests do not conflict again."""
+    """Yield pauses in seconds, each random up to its maximum, so that conflicting requests do not conflict again."""
     return (random.uniform(0, longest) for longest in CONFLICT_PAUSES)  # noqa: S311  spreads, hides nothing
 
 
 def while_unavailable(seconds: float) -> Iterator[float]:
-    """Pauses that double, with jitter, for `seconds` in all."""
+    """Yield pauses in seconds that double, with jitter, for at most `seconds` in all."""
     end, longest = time.monotonic() + seconds, SHORTEST_PAUSE
     while time.monotonic() + longest < end:
         yield random.uniform(longest / 2, longest)  # noqa: S311  spreads, hides nothing
@@ -33,7 +33,7 @@ def while_unavailable(seconds: float) -> Iterator[float]:
 
 
 async def retried(attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
-    """The result of the first attempt that succeeds. Conflicts and an unavailable database are retried.
+    """Return the result of the first attempt that succeeds. Conflicts and an unavailable database are retried.
 
     `seconds`: the time for which an unavailable database is retried. Raises the problem for the last failure.
     """
@@ -44,7 +44,7 @@ async def retried(attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
 
 
 async def retried_after(failure: Exception, attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
-    """As `retried`, after a first attempt that raised `failure`."""
+    """Retry like `retried`, after a first attempt that raised `failure`."""
     pauses: dict[str | None, Iterator[float]] = {"again": after_conflict(), "lost": while_unavailable(seconds)}
     while True:
         pause = next(pauses.get(meaning_of(failure), iter(())), None)

@@ -14,7 +14,7 @@ from kit.database.sqlite_reflection import escaped
 
 
 def hints(op: ops.ModifyTableOps) -> Iterator[str]:
-    """How to write a rename, for each dropped column that an added column of the same type may replace."""
+    """Yield the command for a rename, for each dropped column that an added column of the same type may replace."""
     added = [part.column for part in op.ops if isinstance(part, ops.AddColumnOp)]
     for part in op.ops:
         dropped = part.to_column() if isinstance(part, ops.DropColumnOp) else None
@@ -25,13 +25,13 @@ def hints(op: ops.ModifyTableOps) -> Iterator[str]:
 
 
 def same_kind(one: TypeEngine[Any], other: TypeEngine[Any]) -> bool:
-    """Whether two column types have the same Python type, so that one column may be the other one, renamed."""
+    """Return whether two column types have the same Python type, so that one column may be the other one, renamed."""
     kinds = [getattr(type_, "impl_instance", type_).python_type for type_ in (one, other)]
     return kinds[0] is kinds[1]
 
 
 def losses(connection: Connection, name: str, op: ops.MigrateOperation) -> Iterator[CommentOp]:
-    """The number of rows whose data an operation on a table loses, or on which it fails."""
+    """Yield the number of rows whose data an operation on a table loses, or on which it fails."""
     if isinstance(op, ops.DropColumnOp):
         number = counted(connection, name, plain_column(op.column_name).is_not(None))
         yield CommentOp(f"Loses {name}.{op.column_name} of {number}.")
@@ -51,7 +51,7 @@ def sql_of(connection: Connection, condition: Any) -> str:
 
 
 def narrowing(connection: Connection, name: str, op: ops.AlterColumnOp) -> Iterator[CommentOp]:
-    """The number of rows whose value the new type of a column cannot hold."""
+    """Yield the number of rows whose value the new type of a column cannot hold."""
     column: ColumnElement[Any] = plain_column(op.column_name)
     old, new = op.existing_type, op.modify_type
     length, former = getattr(new, "length", None), getattr(old, "length", None)
@@ -75,7 +75,7 @@ NONE, UNKNOWN = "0 rows", "an unknown number of rows"
 
 
 def counted(connection: Connection, name: str, condition: Any = None) -> str:
-    """The current number of rows in this database, as text: `1 row`, or `an unknown number of rows`."""
+    """Return the current number of rows in this database, as text: `1 row`, or `an unknown number of rows`."""
     statement = select(func.count()).select_from(table(name))
     try:
         with connection.begin_nested():

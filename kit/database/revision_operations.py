@@ -1,4 +1,4 @@
-"""Operations of migrations beyond those of Alembic: comments, UPDATEs of new columns, and the types of enums."""
+"""Operations of migrations beyond those of Alembic: comments, and UPDATEs of new columns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,6 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.autogenerate.render import _repr_type
 from alembic.operations import ops
 from sqlalchemy import Dialect
-from sqlalchemy import Enum as EnumType
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -24,7 +23,7 @@ class CommentOp(ops.MigrateOperation):
     line: str
 
     def to_diff_tuple(self) -> tuple[str, str]:
-        """The operation as `alembic check` lists it."""
+        """Return the operation as `alembic check` lists it."""
         return ("comment", self.line)
 
 
@@ -39,23 +38,6 @@ class FillOp(ops.MigrateOperation):
 
     def to_diff_tuple(self) -> tuple[str, str, str]:
         return ("fill", self.table, self.column)
-
-
-@dataclass
-class EnumOp(ops.MigrateOperation):
-    """CREATE TYPE or DROP TYPE of an enum. PostgreSQL stores the type apart from the tables that use it."""
-
-    type: EnumType
-    is_created: bool
-
-    def to_diff_tuple(self) -> tuple[str, str]:
-        return ("enum", str(self.type.name))
-
-
-@renderers.dispatch_for(EnumOp)
-def render_enum(context: AutogenContext, op: EnumOp) -> str:
-    action = "create" if op.is_created else "drop"
-    return f"{_repr_type(op.type, context)}.{action}(op.get_bind(), checkfirst=True)"
 
 
 @renderers.dispatch_for(CommentOp)
@@ -73,7 +55,7 @@ def render_fill(context: AutogenContext, op: FillOp) -> list[str]:
 
 
 def stored_literal(context: AutogenContext, kind: TypeEngine[Any], value: Any) -> str:
-    """A value as Python source, as each database stores it: a migration does without the column types of the kit."""
+    """Return a value as Python source, as each database stores it: migrations do not use the kit's column types."""
     if not isinstance(kind, TypeDecorator) or not type(kind).__module__.startswith("kit."):
         return literal(context, value)
     known, other = (literal(context, kind.process_bind_param(value, dialect)) for dialect in DIALECTS)
@@ -84,7 +66,7 @@ DIALECTS: Sequence[Dialect] = (sqlite.dialect(), postgresql.dialect())  # type: 
 
 
 def literal(context: AutogenContext, value: Any) -> str:
-    """A value as Python source. The imports that it needs are added to the migration."""
+    """Return a value as Python source. The imports that it needs are added to the migration."""
     if isinstance(value, datetime):
         context.imports.add("from datetime import UTC, datetime")
         return "datetime.now(UTC)" if abs(value - datetime.now(UTC)) < timedelta(days=1) else utc_literal(value)

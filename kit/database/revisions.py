@@ -23,7 +23,7 @@ from kit.database.definitions import Definitions
 from kit.database.portability import make_portable
 from kit.database.renames import Rename
 from kit.database.revision_comments import counted, hints, losses
-from kit.database.revision_operations import CommentOp, EnumOp, FillOp
+from kit.database.revision_operations import CommentOp, FillOp
 
 
 def complete(
@@ -42,52 +42,32 @@ def complete(
     assert connection is not None
     assert up is not None
     assert down is not None
-    enums = list(new_enums(up))
     up.ops[:] = [new for old in up.ops for new in completed(connection, metadata, old)]
     for op in down.ops:
         make_portable(op, former or Definitions())
-    down.ops[:] = [new for old in down.ops for new in loosened(old)]
-    up.ops[:0] = [EnumOp(enum, is_created=True) for enum in enums]
-    down.ops += [EnumOp(enum, is_created=False) for enum in enums if is_of_one_column(enum, metadata)]
+    down.ops[:] = [new for old in down.ops for new in nullable_downgrade(old)]
     for rename in renames:
         up.ops.insert(0, rename.operation())
         down.ops.append(rename.reverse().operation())
 
 
-def new_enums(up: ops.UpgradeOps) -> Iterator[EnumType]:
-    """The enums of columns that are added to a table. A new table creates the types of its enums itself."""
-    parts = [part for op in up.ops if isinstance(op, ops.ModifyTableOps) for part in op.ops]
-    for part in parts:
-        if (
-            isinstance(part, ops.AddColumnOp)
-            and isinstance(part.column.type, EnumType)
-            and part.column.type.native_enum
-        ):
-            yield part.column.type
-
-
-def is_of_one_column(enum: EnumType, metadata: MetaData) -> bool:
-    types = [column.type for model in metadata.tables.values() for column in model.columns]
-    return [getattr(type_, "name", None) for type_ in types].count(enum.name) == 1
-
-
 def completed(connection: Connection, metadata: MetaData, op: ops.MigrateOperation) -> Iterator[ops.MigrateOperation]:
-    """An operation of the upgrade, with the operations that it needs before and after it."""
+    """Yield an operation of the upgrade, with the operations that it needs before and after it."""
     if isinstance(op, ops.DropTableOp):
         yield CommentOp(f"Loses the table {op.table_name}, with {counted(connection, op.table_name)}.")
     if not isinstance(op, ops.ModifyTableOps):
         yield op
         return
     yield from (CommentOp(line) for line in hints(op))
-    fills = list(loosen(op, metadata))
+    fills = list(add_as_nullable(op, metadata))
     op.ops[:] = [part for old in op.ops for part in (*losses(connection, op.table_name, old), old)]
     yield op
     yield from fills
     if fills:
-        yield ops.ModifyTableOps(op.table_name, [tightening(fill) for fill in fills])
+        yield ops.ModifyTableOps(op.table_name, [set_not_null(fill) for fill in fills])
 
 
-def loosen(op: ops.ModifyTableOps, metadata: MetaData) -> Iterator[FillOp]:
+def add_as_nullable(op: ops.ModifyTableOps, metadata: MetaData) -> Iterator[FillOp]:
     """Make new NOT NULL columns nullable at first. Yields the UPDATEs that fill them.
 
     Raises a CommandError if a new column has no default.
@@ -109,7 +89,7 @@ def loosen(op: ops.ModifyTableOps, metadata: MetaData) -> Iterator[FillOp]:
     op.ops[:] = [part for part in op.ops if not isinstance(part, ops.AlterColumnOp) or part.has_changes()]
 
 
-def tightening(fill: FillOp) -> ops.AlterColumnOp:
+def set_not_null(fill: FillOp) -> ops.AlterColumnOp:
     return ops.AlterColumnOp(fill.table, fill.column, modify_nullable=False, existing_type=fill.type)
 
 
@@ -124,7 +104,7 @@ def needs_value(column: Column[Any]) -> bool:
 
 
 def default_of(column: Column[Any]) -> Any:
-    """The default of a field, for `FillOp`; None if the field has none, or if its default differs from row to row."""
+    """Return the default of a field, for `FillOp`; None if there is none, or if it differs from row to row."""
     default: Any = column.default
     if default is None or not (default.is_scalar or default.is_callable):
         return None
@@ -138,11 +118,11 @@ def default_of(column: Column[Any]) -> Any:
 
 CONSTANTS = (bool, int, float, str, bytes, Decimal, time, timedelta, UUID)
 OF_FACTORIES = (date, list, dict)
-"""The types of values that a default factory gives to all rows alike."""
+"""The types for which a default factory returns the same value for all rows."""
 
 
-def loosened(op: ops.MigrateOperation) -> Iterator[ops.MigrateOperation]:
-    """An operation of the downgrade. A restored column is empty, so it is added as nullable."""
+def nullable_downgrade(op: ops.MigrateOperation) -> Iterator[ops.MigrateOperation]:
+    """Yield an operation of the downgrade. A restored column is empty, so it is added as nullable."""
     for part in op.ops if isinstance(op, ops.ModifyTableOps) else ():
         if isinstance(part, ops.AddColumnOp) and needs_value(part.column):
             old = part.column

@@ -60,13 +60,13 @@ class ReadSession(_Session):
         self.opener = opener
 
     async def stream(self, statement: Any, *values: Any, **options: Any) -> AsyncResult[Any]:
-        """As `AsyncSession.stream`. On PostgreSQL it begins a transaction, which a cursor needs."""
+        """Stream a result. On PostgreSQL this begins a transaction, which a cursor needs."""
         await self.run_sync(_begin_for_cursor)
         result: AsyncResult[Any] = await super().stream(statement, *values, **options)
         return result
 
     async def gather(self, *queries: Callable[[Self], Awaitable[Any]]) -> list[Any]:
-        """The results of queries that run at the same time, each with a session and a connection of its own.
+        """Return the results of queries that run at the same time, each with a session and a connection of its own.
 
         If one fails, the others are cancelled, and its exception is raised.
         """
@@ -96,11 +96,11 @@ class WriteSession(_Session):
         super().__init__(engine, expire_on_commit=False, info=info)
 
     def begin(self) -> AsyncSessionTransaction:
-        """As `AsyncSession.begin`; a savepoint if the transaction of the request has already begun."""
+        """Begin a transaction, or a savepoint if the transaction of the request has already begun."""
         return self.begin_nested() if self.in_transaction() else super().begin()
 
     async def get(self, entity: type[M], ident: Any, **options: Any) -> M | None:  # type: ignore[override]
-        """As `AsyncSession.get`, but the row is locked until the transaction ends, unless `with_for_update=False`.
+        """Return the row with this id, locked until the transaction ends, unless `with_for_update=False`.
 
         Raises a 403 if the session is restricted and the row does not belong to the principal.
         """
@@ -131,7 +131,7 @@ class WriteSession(_Session):
         return [loaded[row.id] for row in rows]
 
     async def delete(self, instance: object) -> None:
-        """As `AsyncSession.delete`. Rows whose reference becomes NULL by ON DELETE SET NULL get a new version."""
+        """Delete a row. Rows whose reference becomes NULL by ON DELETE SET NULL get a new version."""
         await self._check_owner(instance)
         mapper = inspected(type(instance))
         table = mapper.local_table
@@ -161,7 +161,7 @@ class WriteSession(_Session):
         await self.flush()
 
     async def gather(self, *queries: Callable[[Self], Awaitable[Any]]) -> list[Any]:
-        """The results of queries, executed one after the other, because a transaction has one connection."""
+        """Return the results of queries, executed one after the other, because a transaction has one connection."""
         return [await query(self) for query in queries]
 
     async def set_lock_timeout(self, seconds: float | None) -> None:
@@ -190,7 +190,7 @@ def _forget_itself(row: Any, way: RelationshipProperty[Any]) -> None:
 
 
 def _version_of(entity: Any) -> list[ORMOption]:
-    """A loader option for the version counter, which `load_only` of other columns leaves out."""
+    """Return a loader option for the version counter, which `load_only` of other columns leaves out."""
     mapper = inspected(entity)
     column = mapper.version_id_col
     return [] if column is None else [undefer(mapper.get_property_by_column(column).class_attribute)]

@@ -52,7 +52,7 @@ class CompleteSQLiteImpl(SQLiteImpl):
         """The parts to restore, by the temporary names of the tables."""
 
     def requires_recreate_in_batch(self, batch_op: BatchOperationsImpl) -> bool:
-        """As Alembic's, but without the renames of columns, which SQLite itself does at once.
+        """Return whether a batch needs a new table. Renames of columns do not: SQLite itself does them at once.
 
         SQLite also renames the column in indexes, triggers, CHECKs and views.
         """
@@ -96,7 +96,7 @@ class CompleteSQLiteImpl(SQLiteImpl):
         self.rebuilt[batch_impl.temp_table_name] = kept
 
     def rename_table(self, old_table_name: str, new_table_name: str, schema: str | None = None) -> None:
-        """As Alembic's. After a rebuilt table is renamed, its indexes and triggers are created again.
+        """Rename a table. After a rebuilt table is renamed, its indexes and triggers are created again.
 
         `legacy_alter_table` lets views and triggers of other tables refer to the table while it does not exist.
         """

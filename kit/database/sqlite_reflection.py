@@ -23,7 +23,7 @@ class CompleteSQLiteDialect(SQLiteDialect_aiosqlite):
     supports_statement_cache = True
 
     def get_indexes(self, connection: Connection, table_name: str, schema: str | None = None, **kw: Any) -> Any:
-        """As SQLAlchemy's, with the indexes on expressions. All expressions of an index are one text."""
+        """Return the indexes, including those on expressions. All expressions of an index are one text."""
         indexes = list(super().get_indexes(connection, table_name, schema, **kw))  # type: ignore[no-untyped-call]
         known = {index["name"] for index in indexes}
         for name, sql in stored(connection, "index", table_name).items():
@@ -32,7 +32,7 @@ class CompleteSQLiteDialect(SQLiteDialect_aiosqlite):
         return indexes
 
     def get_check_constraints(self, *args: Any, **kw: Any) -> Any:
-        """The CHECKs with a name. Alembic would warn of the others, which `CompleteSQLiteImpl` copies."""
+        """Return the CHECKs with a name. Alembic would warn of the others, which `CompleteSQLiteImpl` copies."""
         checks = super().get_check_constraints(*args, **kw)  # type: ignore[no-untyped-call]
         return [check for check in checks if check["name"]]
 
@@ -42,7 +42,7 @@ class CompleteSQLiteDialect(SQLiteDialect_aiosqlite):
 
 
 def stored(connection: Connection, kind: str, table: str) -> dict[str, str]:
-    """The statements that created the indexes or triggers (`kind`) of a table, by name.
+    """Return the statements that created the indexes or triggers (`kind`) of a table, by name.
 
     Indexes that SQLite created for a constraint have no statement, and are left out.
     """
@@ -51,7 +51,7 @@ def stored(connection: Connection, kind: str, table: str) -> dict[str, str]:
 
 
 def expression_index(name: str, sql: str) -> dict[str, Any]:
-    """An index on expressions, as SQLAlchemy's inspector describes indexes, parsed from its CREATE INDEX."""
+    """Return an index on expressions, as SQLAlchemy's inspector describes indexes, parsed from its CREATE INDEX."""
     start = without_quoted(sql).index("(")
     end = closing(sql, start)
     _, _, condition = sql[end + 1 :].strip().partition(" ")
@@ -68,7 +68,7 @@ def expression_index(name: str, sql: str) -> dict[str, Any]:
 
 
 def closing(sql: str, start: int) -> int:
-    """The index of the parenthesis that closes the parenthesis at `start`."""
+    """Return the index of the parenthesis that closes the parenthesis at `start`."""
     depth = 0
     for place, letter in enumerate(without_quoted(sql)[start:], start):
         depth += {"(": 1, ")": -1}.get(letter, 0)
@@ -78,22 +78,22 @@ def closing(sql: str, start: int) -> int:
 
 
 def without_quoted(sql: str) -> str:
-    """The statement with spaces in place of quoted text and comments, so that every other character keeps its index."""
+    """Replace quoted text and comments by spaces, so that every other character keeps its index."""
     return QUOTED.sub(lambda found: " " * len(found[0]), sql)
 
 
 def escaped(sql: str) -> str:
-    """SQL for `text()`, in which an unescaped colon begins a parameter."""
+    """Escape colons in SQL for `text()`, in which an unescaped colon begins a parameter."""
     return sql.replace(":", "\\:")
 
 
 def plain(sql: str) -> str:
-    """A normalized statement for comparisons: without quotation marks and repeated spaces."""
+    """Return a normalized statement for comparisons: without quotation marks and repeated spaces."""
     return " ".join(re.sub(r"(?i)if not exists", "", sql).replace('"', "").split())
 
 
 def is_numbered(connection: Connection, table: str) -> bool:
-    """Whether a table has AUTOINCREMENT, so that SQLite never generates the same id twice."""
+    """Return whether a table has AUTOINCREMENT, so that SQLite never generates the same id twice."""
     return re.search(r"\bAUTOINCREMENT\b", without_quoted(table_sql(connection, table)), re.IGNORECASE) is not None
 
 
@@ -103,7 +103,7 @@ def table_sql(connection: Connection, table: str) -> str:
 
 
 def collations(sql: str) -> Iterator[tuple[str, str]]:
-    """The columns with a COLLATE clause in a CREATE TABLE, each with its collation."""
+    """Yield the columns with a COLLATE clause in a CREATE TABLE, each with its collation."""
     start = without_quoted(sql).index("(")
     body = TEXT.sub("", sql[start + 1 : closing(sql, start)])
     while (flat := re.sub(r"\([^()]*\)", "", body)) != body:  # the arguments of types, and expressions

@@ -15,7 +15,7 @@ from kit.models.columns import DecimalColumn, DurationColumn, JsonColumn, Member
 
 
 def render_type(kind: str, thing: object, context: AutogenContext) -> str | Literal[False]:
-    """For `render_item` of Alembic's environment; False if Alembic knows how to render this."""
+    """Return the source of a type, for `render_item` of Alembic's environment; False if Alembic can render it."""
     if kind != "type":
         return False
     if isinstance(thing, VARCHAR):
@@ -28,7 +28,7 @@ def render_type(kind: str, thing: object, context: AutogenContext) -> str | Lite
 
 
 def kit_type(thing: object) -> str | None:
-    """What a column type of the kit is on each database."""
+    """Return the SQLAlchemy types that a column type of the kit has on each database."""
     if isinstance(thing, DecimalColumn):
         numeric = f"sa.Numeric({thing.digits}, {thing.places})" if thing.is_fixed else "sa.Numeric()"
         sqlite = "sa.BigInteger()" if thing.is_number else f"sa.String({thing.digits + 1})"
@@ -43,7 +43,7 @@ def kit_type(thing: object) -> str | None:
 
 
 def text_column(thing: VARCHAR, context: AutogenContext) -> str:
-    """Text that was read from a database. SQLite does not tell how PostgreSQL orders it: by code point, as all text."""
+    """Return the type of a text column that was read from a database, sorted by code point on both databases."""
     length = "" if thing.length is None else f"length={thing.length}"
     if context.dialect is not None and context.dialect.name == "postgresql" and thing.collation != "C":
         return f"sa.String({length})"

@@ -1,7 +1,8 @@
-"""Argument resolution: computes the arguments of a handler by a plan that is made once, when its route is first used.
+"""Argument resolution: a list of resolvers, built when a route is first used, computes the arguments of its handler.
 
-FastAPI's own fields validate the parameters. FastAPI itself solves the dependency tree again for every request, which
-takes longer than a read. It does so for handlers with parameters or dependencies that are unknown here.
+FastAPI's own fields validate the parameters. FastAPI itself solves the dependency tree again for each request, which
+takes longer than a read from the database. It still does so for handlers with parameters or dependencies that no
+resolver here supports.
 """
 
 import inspect
@@ -14,7 +15,7 @@ from fastapi.params import Form
 from fastapi.routing import RouteContext
 from pydantic_core import PydanticUndefined
 
-from kit.operations.arguments import DONE_BY_UNIT, KNOWN, Resolver
+from kit.operations.arguments import RESOLVERS, SERVED_BY_UNIT, Resolver
 from kit.operations.unit_of_work import Unit
 
 
@@ -30,7 +31,7 @@ class Arguments:
 
     @classmethod
     def of(cls, route: RouteContext) -> Self | None:
-        """The argument resolution of a route; None if FastAPI has to do it."""
+        """Return the argument resolution of a route; None if FastAPI has to do it."""
         dependant: Dependant = route.dependant
         special = (
             dependant.request_param_name,
@@ -43,11 +44,11 @@ class Arguments:
         is_form = any(isinstance(field.field_info, Form) for field in dependant.body_params)
         if any(special) or is_form or dependant.header_params or dependant.cookie_params:
             return None
-        resolvers = [resolver_of(part) for part in dependant.dependencies if part.call not in DONE_BY_UNIT]
+        resolvers = [resolver_of(part) for part in dependant.dependencies if part.call not in SERVED_BY_UNIT]
         return cls(route, [found for found in resolvers if found]) if all(resolvers) else None
 
     async def take(self, unit: Unit) -> dict[str, Any]:
-        """The arguments by name. Raises a RequestValidationError with the errors of all invalid values."""
+        """Return the arguments by name. Raises a RequestValidationError with the errors of all invalid values."""
         request = unit.request
         body = await request.json() if self.body and await request.body() else PydanticUndefined
         values: dict[str, Any] = {}
@@ -71,7 +72,7 @@ class Arguments:
         return values
 
     async def of_body(self, body: Any) -> tuple[dict[str, Any], list[Any]]:
-        """The arguments from the body, and the errors. A body with a single parameter is validated directly."""
+        """Return the arguments from the body, and the errors. A body with a single parameter is validated directly."""
         if self.is_embedded or body is PydanticUndefined:
             return await request_body_to_args(self.body, body, self.is_embedded)
         field = self.body[0]
@@ -80,9 +81,9 @@ class Arguments:
 
 
 def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
-    """The name of an argument, its resolver, and whether the resolver is async; None if FastAPI has to solve it."""
-    if part.name and part.call in KNOWN:
-        return part.name, KNOWN[part.call], False
+    """Return the name of an argument, its resolver, and whether that is async; None if FastAPI has to solve it."""
+    if part.name and part.call in RESOLVERS:
+        return part.name, RESOLVERS[part.call], False
     if not part.name or not part.call or not part.request_param_name or not needs_request_only(part):
         return None
     call, parameter = part.call, part.request_param_name
@@ -94,7 +95,7 @@ def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
 
 
 def needs_request_only(part: Dependant) -> bool:
-    """Whether the request is the only parameter of a dependency, which needs neither a thread nor an exit."""
+    """Return whether the request is the only parameter of a dependency, which needs neither a thread nor an exit."""
     parameters = (*part.path_params, *part.query_params, *part.header_params, *part.cookie_params, *part.body_params)
     names = (part.response_param_name, part.background_tasks_param_name, part.security_scopes_param_name)
     kinds = (inspect.iscoroutinefunction, inspect.isclass, inspect.ismethod)

@@ -2,8 +2,8 @@
 
     collecting --start--> inserting --all rows stored--> voting --all members have voted--> committing --> committed
                           inserting --a row is refused--> rolled back: each member inserts its row in its transaction
-                          voting --a member is closed--> rolled back: the other requests run again (Undone)
-                          committing --refused--> rolled back: all requests run again (Undone)
+                          voting --a member is closed--> rolled back: the other requests run again (RolledBack)
+                          committing --refused--> rolled back: all requests run again (RolledBack)
 
 Invariant: for each request the result is the same as with a transaction of its own. A member sees only its own row, and
 its `commit` returns after the COMMIT. A member that is closed before the start is removed.
@@ -15,7 +15,7 @@ from contextlib import suppress
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from kit.database.errors import FAILURES, Undone, meaning_of
+from kit.database.errors import FAILURES, RolledBack, meaning_of
 from kit.fast.single_insert import NewRow, SingleInsert
 from kit.operations.unit_of_work import COMMIT_TIMEOUT
 
@@ -23,28 +23,28 @@ LOCK_TIMEOUT_SECONDS = 0.05
 """After this time a batch is rolled back, and each member waits for the lock in its own transaction."""
 
 
-class Batch:
+class InsertBatch:
     """The transaction that several members share."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine, self.transaction = engine, SingleInsert(engine)
-        self.members: list[Member] = []
+        self.members: list[BatchMember] = []
         self.task: asyncio.Task[None] | None = None
         """Runs the transaction. Once it is set, no member can join."""
         self.missing_votes = self.present = 0
         self.decision: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         """Whether to commit: true when all members have voted, false as soon as one is closed without a vote."""
 
-    def join(self, new: NewRow) -> "Member":
+    def join(self, new: NewRow) -> "BatchMember":
         """Add a member for a new row."""
-        self.members.append(member := Member(self, new))
+        self.members.append(member := BatchMember(self, new))
         self.missing_votes += 1
         self.present += 1
         return member
 
     async def run(self) -> Exception | None:
         """Store and commit all rows, and report the outcome to each member. Returns the failure, if any."""
-        failure: Exception | None = Undone()
+        failure: Exception | None = RolledBack()
         try:
             failure = await self._attempt()
         finally:
@@ -52,6 +52,7 @@ class Batch:
         return failure
 
     async def _attempt(self) -> Exception | None:
+        """Store and commit the rows, or roll back. Returns the failure, if any."""
         try:
             await self._store()
         except BaseException as failure:
@@ -63,17 +64,18 @@ class Batch:
         return None
 
     async def _store(self) -> None:
+        """Insert the rows, wait for the votes, and commit. Raises the failure of the database, or `RolledBack`."""
         await self.transaction.insert(*(member.new for member in self.members), lock_timeout=LOCK_TIMEOUT_SECONDS)
         self._report(None)
         if not await self.decision:
-            raise Undone
+            raise RolledBack
         try:
             async with asyncio.timeout(COMMIT_TIMEOUT):
                 await self.transaction.commit()
         except FAILURES as failure:
             if meaning_of(failure) in ("lost", "unavailable"):
                 raise
-            raise Undone(refused=True) from failure  # a deferred constraint: it does not say which row violates it
+            raise RolledBack(refused=True) from failure  # a deferred constraint: it does not say which row violates it
 
     def _report(self, failure: Exception | None) -> None:
         for member in self.members:
@@ -85,7 +87,7 @@ class Batch:
         if self.missing_votes == 0 and not self.decision.done():
             self.decision.set_result(True)
 
-    def remove(self, member: "Member") -> None:
+    def remove(self, member: "BatchMember") -> None:
         """Remove a member that has not voted."""
         self.present -= 1
         if self.task is None:
@@ -98,10 +100,10 @@ class Batch:
             self.task.cancel()
 
 
-class Member:
+class BatchMember:
     """A row in a batch, with the interface of a `SingleInsert`."""
 
-    def __init__(self, batch: Batch, new: NewRow) -> None:
+    def __init__(self, batch: InsertBatch, new: NewRow) -> None:
         self.batch, self.new = batch, new
         self.own: SingleInsert | None = None
         """The row's own transaction, if the batch could not store it."""

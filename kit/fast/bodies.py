@@ -40,7 +40,7 @@ class ValidatedBodies:
                     self._values[id(body)] = body, dict(vars(body))
 
     def row_of(self, entity: type[Entity], body: object) -> Entity | None:
-        """The row that `entity.model_validate(body)` would return; None if the body does not qualify."""
+        """Return the row that `entity.model_validate(body)` would return; None if the body does not qualify."""
         _, values = self._values.get(id(body), (None, None))
         if values is None or vars(body) != values:
             return None
@@ -55,7 +55,7 @@ Defaults = Mapping[str, Callable[[], Any] | None]
 
 
 def new_row(entity: type[Entity], defaults: Defaults, values: Mapping[str, Any]) -> Entity:
-    """A transient row, as the constructor of the entity makes it."""
+    """Return a transient row, as the constructor of the entity makes it."""
     mapping = mapping_of(entity)
     assert mapping is not None
     row: Entity = entity.__new__(entity)
@@ -69,7 +69,7 @@ def new_row(entity: type[Entity], defaults: Defaults, values: Mapping[str, Any])
 
 @cache
 def defaults_of(entity: type[Entity], body: type[Body]) -> Defaults | None:
-    """The fields of an entity with their defaults; None if bodies of this class do not qualify."""
+    """Return the fields of an entity with their defaults; None if bodies of this class do not qualify."""
     if mapping_of(entity) is None or inspect(entity).validators or not has_same_rules(entity, body):
         return None
     if not nested_bodies(body).keys() <= entity.model_fields.keys():  # they become related rows
@@ -86,13 +86,13 @@ def defaults_of(entity: type[Entity], body: type[Body]) -> Defaults | None:
 
 
 def default_factory(field: Any) -> Callable[[], Any]:
-    """A callable that returns the default of a field, a new object each time."""
+    """Return a callable that returns the default of a field, a new object each time."""
     factory: Any = field.default_factory
     return factory if factory not in (None, PydanticUndefined) else partial(copy, field.default)
 
 
 def has_same_rules(entity: type[Entity], body: type[Body]) -> bool:
-    """Whether an entity has no validator, setting or constructor that the class of the body does not have."""
+    """Return whether an entity has no validator, setting or constructor that the class of the body does not have."""
     ours, theirs = entity.__pydantic_decorators__, body.__pydantic_decorators__
     known = all(getattr(theirs, kind).keys() >= getattr(ours, kind).keys() for kind in DECORATORS)
     settings = {*entity.model_config, *body.model_config} - OTHER_SETTINGS
@@ -105,13 +105,13 @@ def has_same_rules(entity: type[Entity], body: type[Body]) -> bool:
 
 
 def has_listeners(entity: type[Entity]) -> bool:
-    """Whether an entity has listeners to `init`, or to attributes that are set."""
+    """Return whether an entity has listeners to `init`, or to attributes that are set."""
     return sum(map(len, listeners_of(entity))) > SQLALCHEMY_LISTENERS
 
 
 @cache
 def listeners_of(entity: type[Entity]) -> list[Collection[Any]]:
-    """The collections that hold the listeners; listeners that are added later enter the same collections."""
+    """Return the collections that hold the listeners; listeners that are added later enter the same collections."""
     attributes = [getattr(entity, attribute.key) for attribute in inspect(entity).column_attrs]
     found = [*of_object(manager_of_class(entity).dispatch, "init")]
     return found + [part for attribute in attributes for part in of_object(attribute.dispatch, "set")]

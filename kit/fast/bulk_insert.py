@@ -1,4 +1,4 @@
-"""Bulk inserts: many new rows of one entity are stored by one INSERT, past the ORM."""
+"""Bulk inserts: many new rows of one entity are stored by one INSERT, without the ORM."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from kit.models.entities import Entity
 SEQUENCES = table("sqlite_sequence", column("name"), column("seq"))
 
 
-async def insert_past_orm(session: Any, rows: Sequence[Entity]) -> bool:
+async def insert_without_orm(session: Any, rows: Sequence[Entity]) -> bool:
     """Store new rows of a `FastWriteSession` by one INSERT. Returns False if the ORM has to store them."""
     mapping = mapping_of(type(rows[0])) if rows and session.shortcuts.has_bulk else None
     if mapping is None or session.shortcuts.listeners.listen_to_insert(session.sync_session, mapping.entity):
@@ -29,7 +29,7 @@ async def insert_past_orm(session: Any, rows: Sequence[Entity]) -> bool:
 
 
 def are_alike(rows: Sequence[Entity], mapping: EntityMapping) -> bool:
-    """Whether one INSERT can store these new rows: they are of one entity, and all or none of them have an id."""
+    """Return whether one INSERT can store these new rows: all of one entity, and all or none with an id."""
     kinds = {(type(row), row.id is None) for row in rows}
     return len(kinds) == 1 and all(instance_state(row).transient and is_insertable(row, mapping) for row in rows)
 
@@ -66,7 +66,7 @@ def set_ids(rows: Sequence[Entity], ids: Iterable[int | None]) -> None:
 
 
 def next_ids(connection: Connection, mapping: EntityMapping, count: int) -> range:
-    """The next ids that SQLite would generate. No other transaction can take them: SQLite has one writer."""
+    """Return the next ids that SQLite would generate. No other transaction can take them: SQLite has one writer."""
     numbered = _table_of(mapping)
     remembered = select(SEQUENCES.c.seq).where(SEQUENCES.c.name == numbered.name)
     largest = select(func.max(mapping.columns["id"]))

@@ -53,7 +53,7 @@ class Coalescer:
         self.loop: asyncio.AbstractEventLoop | None = None
 
     async def ask(self, key: Hashable, item: Any, query: Query) -> Any:
-        """The result of a query for this item and the other items of its batch. Raises the failure of the query.
+        """Return the result of a query for this item and the other items of its batch. Raises the failure of the query.
 
         For one key all queries must be equivalent. Cancelling a caller does not affect the other callers; the query is
         cancelled when no caller is left.
@@ -83,6 +83,7 @@ class Coalescer:
             self.loop, self.collecting, self.running = loop, {}, {}
 
     async def _run(self, key: Hashable, batch: ReadBatch, query: Query) -> None:
+        """Wait until the previous query of the key ends, then execute the query of this batch."""
         if key in self.running and (previous := self.running[key].task):
             await asyncio.wait([previous], timeout=MAX_WAIT_SECONDS)
         if self.collecting.get(key) is batch:

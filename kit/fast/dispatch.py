@@ -1,4 +1,4 @@
-"""Dispatch: a request goes straight to its operation, found by method and first path segment, past FastAPI's layers.
+"""Dispatch: finds the operation of a request by method and first path segment, and calls it without FastAPI's layers.
 
 Requests for other routes, and all requests while a dependency is overridden, go on to FastAPI's router. Dispatch finds
 the operation that FastAPI's router would find: routes are tried in their order, whatever their kind, and a trailing
@@ -11,9 +11,7 @@ from typing import Any
 
 from fastapi.routing import RouteContext, iter_route_contexts
 from opentelemetry import _logs, metrics, trace
-from starlette._utils import get_route_path, is_async_callable
-from starlette.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
+from starlette._utils import get_route_path
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, WebSocketRoute
@@ -21,8 +19,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kit.fast.arguments import Arguments
 from kit.fast.bodies import ValidatedBodies
+from kit.fast.exception_responses import UnhandledFailure, respond_to_exception
 from kit.fast.rendering import Rendering
-from kit.fast.unhandled import UnhandledFailure
 from kit.models.entities import ROW_OF_BODY
 from kit.operations.route import Operation
 from kit.operations.unit_of_work import UNIT, perform
@@ -45,6 +43,7 @@ class Shortcut:
         self.path_regex, self.convertors = context.path_regex, context.param_convertors
 
     async def handle(self, request: Request) -> Response:
+        """Call the handler with its arguments, flush the session, and render the result."""
         unit = UNIT.get()
         assert unit is not None
         arguments = await self.arguments.take(unit)
@@ -86,11 +85,14 @@ class Dispatch:
         try:
             response = await perform(shortcut.route, shortcut.handle, request)
         except Exception as failure:
-            response = await self.answer(failure, request)
+            response = await self.respond_to_exception(failure, request)
         await response(scope, receive, send)
 
     def find(self, scope: Scope) -> Shortcut | None:
-        """The shortcut for a request; None if FastAPI has to serve it. Sets in the scope what the router would set."""
+        """Return the shortcut for a request; None if FastAPI has to serve it.
+
+        Sets in the scope what the router would set.
+        """
         if self.built_for is not self.service.runtime.access:
             self.build()
         path = get_route_path(scope)
@@ -111,7 +113,7 @@ class Dispatch:
         return shortcut
 
     def is_path_of_route(self, first: str, path: str, scope: Scope) -> bool:
-        """Whether a route of any method has this path: then its trailing slash is not changed."""
+        """Return whether a route of any method has this path: then its trailing slash is not changed."""
         if self.has_low_priority_routes:
             return True
         return any(
@@ -143,26 +145,13 @@ class Dispatch:
         self.has_low_priority_routes = any(self.service.router._iter_low_priority_routes())
         self.built_for = self.service.runtime.access
 
-    async def answer(self, failure: Exception, request: Request) -> Response:
-        """The response of the application's handler for this exception, looked up as Starlette's router does.
-
-        Raises the exception if it has no handler.
-        """
-        handlers: dict[Any, Any] = dict(self.service.exception_handlers)
-        kinds: list[Any] = [kind for kind in type(failure).__mro__ if kind is not Exception]
-        if isinstance(failure, HTTPException):
-            kinds.insert(0, failure.status_code)
-        handler = next((handlers[kind] for kind in kinds if kind in handlers), None)
-        if handler is None:
-            raise failure
-        if is_async_callable(handler):
-            response: Response = await handler(request, failure)
-            return response
-        return await run_in_threadpool(handler, request, failure)
+    async def respond_to_exception(self, failure: Exception, request: Request) -> Response:
+        """Return the response to an exception of an operation. Raises the exception if it has no handler."""
+        return await respond_to_exception(self.service, failure, request)
 
 
 class OuterDispatch(Dispatch):
-    """Dispatch past all of FastAPI's layers, while the application has no middleware and no telemetry."""
+    """Dispatch before all of FastAPI's layers, while the application has no middleware and no telemetry."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         super().__init__(app, service)
@@ -179,16 +168,16 @@ class OuterDispatch(Dispatch):
         scope["app"] = service
         return super().find(scope)
 
-    async def answer(self, failure: Exception, request: Request) -> Response:
-        """As `Dispatch.answer`; an exception without a handler goes to FastAPI's outermost layer, for the log."""
+    async def respond_to_exception(self, failure: Exception, request: Request) -> Response:
+        """Return the response to an exception; without a handler, that of FastAPI's outermost layer, which logs it."""
         try:
-            return await super().answer(failure, request)
+            return await super().respond_to_exception(failure, request)
         except Exception as unhandled:
             return UnhandledFailure(self.service, unhandled)
 
 
 def shortcut_to(context: RouteContext) -> Shortcut | None:
-    """The shortcut to a route; None if FastAPI has to serve it."""
+    """Return the shortcut to a route; None if FastAPI has to serve it."""
     route = context.original_route
     if not isinstance(route, Operation) or not Rendering.applies(context):
         return None
@@ -201,7 +190,7 @@ def shortcut_to(context: RouteContext) -> Shortcut | None:
 
 
 def first_match(steps: Sequence[Step], path: str, scope: Scope) -> tuple[Shortcut, dict[str, str]] | None:
-    """The shortcut that serves this path, with the path parameters; None if another route matches before it."""
+    """Return the shortcut that serves this path, with the path parameters; None if another route matches before it."""
     for step in steps:
         if isinstance(step, Shortcut):
             if match := step.path_regex.match(path):
@@ -212,11 +201,11 @@ def first_match(steps: Sequence[Step], path: str, scope: Scope) -> tuple[Shortcu
 
 
 def first_segment(context: RouteContext) -> str | None:
-    """The first segment of a route's path; None if it is a parameter, or if the route is a mount."""
+    """Return the first segment of a route's path; None if it is a parameter, or if the route is a mount."""
     literal = LITERAL.match(context.path or "")
     return literal[1] if literal else None
 
 
 def other_slash(path: str) -> str:
-    """The path with a trailing slash added, or its trailing slash removed."""
+    """Return the path with a trailing slash added, or its trailing slash removed."""
     return path.rstrip("/") if path.endswith("/") else f"{path}/"

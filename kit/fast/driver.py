@@ -24,7 +24,7 @@ NUMERIC, FLOAT8 = 1700, 701
 
 
 def connect(engine: Engine) -> PoolProxiedConnection:
-    """A connection from the pool. Connections that are closed are replaced. Must run in a greenlet."""
+    """Return a connection from the pool. Connections that are closed are replaced. Must run in a greenlet."""
     while True:
         connection = _check_out(engine)
         driver: Any = connection.driver_connection
@@ -42,7 +42,7 @@ def _check_out(engine: Engine) -> PoolProxiedConnection:
 
 
 def read(engine: Engine, sql: str, arguments: Sequence[Any]) -> Rows:
-    """The rows of a SELECT outside of any transaction. Must run in a greenlet."""
+    """Return the rows of a SELECT outside of any transaction. Must run in a greenlet."""
     connection = connect(engine)
     try:
         return read_on(connection, sql, arguments)
@@ -112,7 +112,7 @@ def raise_as_sqlalchemy(
 
 
 def _translated(failure: BaseException, connection: PoolProxiedConnection) -> BaseException:
-    """The driver's exception, translated by SQLAlchemy's adapter."""
+    """Return the driver's exception, translated by SQLAlchemy's adapter."""
     adapter: Any = connection.dbapi_connection
     if not isinstance(failure, Exception) or adapter is None:
         return failure
@@ -124,7 +124,7 @@ def _translated(failure: BaseException, connection: PoolProxiedConnection) -> Ba
 
 
 def bind_processors(compiled: SQLCompiler, dialect: Dialect) -> list[tuple[str, Processor | None]]:
-    """The parameters of a statement in the order of its text, each with its bind processor or None."""
+    """Return the parameters of a statement in the order of its text, each with its bind processor or None."""
     processors = {
         name: bind.type.dialect_impl(dialect).bind_processor(dialect) for name, bind in compiled.binds.items()
     }
@@ -132,7 +132,7 @@ def bind_processors(compiled: SQLCompiler, dialect: Dialect) -> list[tuple[str, 
 
 
 def result_processor(kind: TypeEngine[Any], dialect: Dialect) -> Processor | None:
-    """The function that converts a value of the driver to the value of the type; None if they are the same."""
+    """Return the function that converts a value of the driver to the value of the type; None if they are the same."""
     if isinstance(kind, UTCDateTime):
         return None if dialect.name == "postgresql" else in_utc  # asyncpg returns times in UTC
     impl = kind.dialect_impl(dialect)
@@ -140,12 +140,12 @@ def result_processor(kind: TypeEngine[Any], dialect: Dialect) -> Processor | Non
 
 
 def in_utc(text: str | None) -> datetime | None:
-    """The datetime, in UTC, of a time that SQLite stores as text."""
+    """Return the datetime, in UTC, of a time that SQLite stores as text."""
     return None if text is None else datetime.fromisoformat(text + "+00:00")
 
 
 def converted(rows: Rows, processors: Iterable[tuple[int, Processor]]) -> Rows:
-    """The rows, with the values of these columns (index and processor) converted."""
+    """Return the rows, with the values of these columns (index and processor) converted."""
     columns: list[Iterable[Any]] = list(zip(*rows, strict=True))
     for index, process in processors:
         columns[index] = map(process, columns[index])

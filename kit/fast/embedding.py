@@ -1,4 +1,4 @@
-"""Embedding past the ORM: the related rows of a page are read by one select for each relationship.
+"""Embedding without the ORM: the related rows of a page are read by one select for each relationship.
 
 A list that the query bounds may need a second select: see `kit.query.related`.
 """
@@ -16,10 +16,11 @@ from sqlalchemy.orm import RelationshipProperty
 
 from kit.fast.mappings import mapping_of
 from kit.fast.selects import fetch
+from kit.models.deletion import visible
 from kit.models.entities import Entity
 from kit.models.reads import Read
 from kit.query.embedding import ListRelation, list_relation, next_name
-from kit.query.filters import among
+from kit.query.filters import is_in
 from kit.query.list_query import ListQuery
 from kit.query.related import first_limit, incomplete, order_fields
 
@@ -28,7 +29,7 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Relation:
-    """A relationship that joins one column here with one there, and the variant that shows what it leads to."""
+    """A relationship that joins one column of each table, and the read variant of the related rows."""
 
     name: str
     here: str
@@ -38,13 +39,13 @@ class Relation:
     is_list: bool
     ordering: Sequence[ColumnElement[Any]]
     names: Sequence[str]
-    """The fields to read: those that are shown, and those of the order, which the cursor of the rest needs."""
+    """The fields to read: those of the variant, and those of the order, which the cursor of the next rows needs."""
     bounded: ListRelation | None
 
 
 @cache
 def relation_of(model: type[Entity], name: str, read: type[Read]) -> Relation | None:
-    """The relation of a relationship; None if it needs more than the comparison of two columns."""
+    """Return the relation of a relationship; None if it needs more than the comparison of two columns."""
     way: RelationshipProperty[Any] = inspect(model).relationships[name]
     pairs, target = list(way.local_remote_pairs or ()), mapping_of(way.mapper.class_)
     if target is None or way.secondary is not None or len(pairs) != 1 or not _compares(way.primaryjoin, *pairs[0]):
@@ -62,7 +63,7 @@ def relation_of(model: type[Entity], name: str, read: type[Read]) -> Relation | 
 
 
 def _compares(condition: Any, local: ColumnElement[Any], remote: ColumnElement[Any]) -> bool:
-    """Whether a condition is `local = remote`, and nothing else."""
+    """Return whether a condition is `local = remote`, and nothing else."""
     if not isinstance(condition, BinaryExpression) or condition.operator is not eq:
         return False
     return {str(condition.left), str(condition.right)} == {str(local), str(remote)}
@@ -85,7 +86,7 @@ async def embed(engine: AsyncEngine, query: ListQuery, relation: Relation, rows:
 async def _related(
     engine: AsyncEngine, relation: Relation, keys: Sequence[Any], limit: int | None
 ) -> Mapping[Any, list[Values]]:
-    """The related rows by their keys, at most one more than the limit."""
+    """Return the related rows by their keys, at most one more than the limit."""
     found = await fetch(engine, _select(relation, keys, limit))
     missing = [] if limit is None else incomplete(keys, found, limit)
     if limit is not None and missing:
@@ -99,18 +100,19 @@ async def _related(
 
 def _select(relation: Relation, keys: Sequence[Any], limit: int | None) -> Select[Any]:
     there = getattr(relation.target, relation.there)
-    statement = _columns(relation).where(among(there, keys))
+    statement = _columns(relation).where(is_in(there, keys))
     if limit is None:
         return statement.order_by(*relation.ordering)
     return statement.order_by(there, *relation.ordering).limit(first_limit(keys, limit))
 
 
 def _columns(relation: Relation) -> Select[Any]:
-    return select(*(getattr(relation.target, name) for name in (relation.there, *relation.names)))
+    columns = [getattr(relation.target, name) for name in (relation.there, *relation.names)]
+    return select(*columns).where(*visible(relation.target))
 
 
 def _limited(relation: Relation, key: Any, limit: int) -> Select[Any]:
-    """A select of a limited number of related rows, as a part of a union."""
+    """Return a select of a limited number of related rows, as a part of a union."""
     there = getattr(relation.target, relation.there)
     wanted = _columns(relation).where(there == key).order_by(*relation.ordering).limit(limit + 1)
     return select(wanted.subquery())

@@ -16,8 +16,8 @@ from functools import partial
 
 from sqlalchemy.engine import Engine
 
-from kit.database.errors import Undone
-from kit.fast.batches import Batch, Member
+from kit.database.errors import RolledBack
+from kit.fast.batches import BatchMember, InsertBatch
 from kit.fast.single_insert import NewRow, SingleInsert
 from kit.models.entities import Entity
 
@@ -51,12 +51,12 @@ class GroupCommit:
         self.engine = engine
         self.open: Counter[Kind] = Counter()
         """The number of open transactions of each kind."""
-        self.collecting: dict[Kind, Batch] = {}
+        self.collecting: dict[Kind, InsertBatch] = {}
         self.alone_until: defaultdict[Kind, float] = defaultdict(float)
         self.loop: asyncio.AbstractEventLoop | None = None
 
-    def transaction_for(self, new: NewRow) -> SingleInsert | Member:
-        """The transaction that stores a new row."""
+    def transaction_for(self, new: NewRow) -> SingleInsert | BatchMember:
+        """Return the transaction that stores a new row."""
         self._enter_loop()
         kind = type(new.row), new.row.id is None
         if self.alone_until[kind] > asyncio.get_running_loop().time():
@@ -72,26 +72,27 @@ class GroupCommit:
         if loop is not self.loop:
             self.loop, self.open, self.collecting, self.alone_until = loop, Counter(), {}, defaultdict(float)
 
-    def _join(self, kind: Kind, new: NewRow) -> Member:
+    def _join(self, kind: Kind, new: NewRow) -> BatchMember:
+        """Add a row to the collecting batch of its kind, which starts when it is full or after MAX_WAIT_SECONDS."""
         batch = self.collecting.get(kind)
         if batch is None:
-            batch = self.collecting[kind] = Batch(self.engine)
+            batch = self.collecting[kind] = InsertBatch(self.engine)
             asyncio.get_running_loop().call_later(MAX_WAIT_SECONDS, self._start, kind, batch)
         member = batch.join(new)
         if len(batch.members) == MAX_ROWS:
             self._start(kind, batch)
         return member
 
-    def _start(self, kind: Kind, batch: Batch) -> None:
+    def _start(self, kind: Kind, batch: InsertBatch) -> None:
         if self.collecting.get(kind) is batch:
             del self.collecting[kind]
             self.open[kind] += 1
             batch.task = asyncio.create_task(self._run(kind, batch))
 
-    async def _run(self, kind: Kind, batch: Batch) -> None:
+    async def _run(self, kind: Kind, batch: InsertBatch) -> None:
         try:
             failure = await batch.run() if batch.members else None
-            if isinstance(failure, Undone) and failure.refused:
+            if isinstance(failure, RolledBack) and failure.refused:
                 self.alone_until[kind] = asyncio.get_running_loop().time() + ALONE_SECONDS
         finally:
             self._end(kind)

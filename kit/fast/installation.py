@@ -15,4 +15,4 @@ def install(service: Service, *, coalesce: bool = True, group: bool = True) -> N
     use_fast_sessions(service.runtime.database, coalesce=coalesce, group=group)
     service.runtime.fast_page = fast_page
     service.add_middleware(Dispatch, service=service)
-    service.surround(OuterDispatch(service.all_layers, service))
+    service.wrap_in_middleware(OuterDispatch(service.all_layers, service))

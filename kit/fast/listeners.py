@@ -50,7 +50,7 @@ class Watched:
         """The number of the kit's own listeners; -1 if it is not known yet, or if there are others."""
 
     def have_other_listener(self) -> bool:
-        """Whether there is a listener that the kit has not added."""
+        """Return whether there is a listener that the kit has not added."""
         if sum(map(len, self.collections)) == self.own:
             return False
         listeners = [listener for collection in self.collections for listener in collection]
@@ -69,40 +69,40 @@ class Listeners:
         self.of_inserts: dict[tuple[type[Session], type], Watched] = {}
 
     def listen_to_read(self, session: Session, entity: type) -> bool:
-        """Whether there is a listener to a read of this entity by this session."""
+        """Return whether there is a listener to a read of this entity by this session."""
         return self.listen_to_reads_by(type(session), entity) or _has_own_listener(session)
 
     def listen_to_reads_by(self, session_class: type[Session], entity: type) -> bool:
-        """Whether there is a listener to reads of this entity by sessions of a class."""
+        """Return whether there is a listener to reads of this entity by sessions of a class."""
         key = (session_class, entity)
         if key not in self.of_reads:
             self.of_reads[key] = Watched((*self._of_engine, *_of_session(session_class), *_of_reads(entity)))
         return self.of_reads[key].have_other_listener() or self.has_log()
 
     def listen_to_insert(self, session: Session, entity: type) -> bool:
-        """Whether there is a listener to an INSERT of this entity by this session."""
+        """Return whether there is a listener to an INSERT of this entity by this session."""
         return self.listen_to_inserts_by(type(session), entity) or _has_own_listener(session)
 
     def listen_to_inserts_by(self, session_class: type[Session], entity: type) -> bool:
-        """Whether there is a listener to INSERTs of this entity by sessions of a class."""
+        """Return whether there is a listener to INSERTs of this entity by sessions of a class."""
         key = (session_class, entity)
         if key not in self.of_inserts:
             self.of_inserts[key] = Watched((*self._of_engine, *_of_session(session_class), *_of_inserts(entity)))
         return self.of_inserts[key].have_other_listener() or self.has_log()
 
     def listen_to_session(self, session: Session) -> bool:
-        """Whether there is a listener to the events of this session."""
+        """Return whether there is a listener to the events of this session."""
         return self.listen_to_sessions_of(type(session)) or _has_own_listener(session)
 
     def listen_to_sessions_of(self, session_class: type[Session]) -> bool:
-        """Whether there is a listener to the events of all sessions of a class."""
+        """Return whether there is a listener to the events of all sessions of a class."""
         if session_class not in self.of_sessions:
             self.of_sessions[session_class] = Watched(_of_session(session_class))
         return self.of_sessions[session_class].have_other_listener()
 
 
 def _is_own(listener: Listener) -> bool:
-    """Whether a listener belongs to the kit, or is SQLAlchemy's wrapper around such a listener."""
+    """Return whether a listener belongs to the kit, or is SQLAlchemy's wrapper around such a listener."""
     module = getattr(listener, "__module__", None) or ""
     if module == AUTOCOMMIT_MODULE:
         return True
@@ -113,7 +113,7 @@ def _is_own(listener: Listener) -> bool:
 
 
 def _has_own_listener(session: Session) -> bool:
-    """Whether a session itself has a listener. Most sessions do not even have a dispatcher of their own."""
+    """Return whether a session itself has a listener. Most sessions do not even have a dispatcher of their own."""
     dispatch = session.__dict__.get("dispatch")
     if dispatch is None or _ListenerCollection not in map(type, get_referents(dispatch)):
         return False
@@ -154,7 +154,7 @@ def _names(events: Any) -> list[str]:
 
 
 def _of_class(events: Any, name: str, owner: type) -> Collection[Listener]:
-    """The collection of the listeners to an event of a class, including those of its bases."""
+    """Return the collection of the listeners to an event of a class, including those of its bases."""
     event = getattr(events.dispatch, name)
     event.update_subclass(owner)
     listeners: Collection[Listener] = event._clslevel[owner]
@@ -162,7 +162,7 @@ def _of_class(events: Any, name: str, owner: type) -> Collection[Listener]:
 
 
 def of_object(dispatch: Any, name: str) -> Iterator[Collection[Listener]]:
-    """The collections of the listeners to an event of an object.
+    """Yield the collections of the listeners to an event of an object.
 
     There are several for an engine made by `execution_options`, which has the listeners of the original engine too.
     """

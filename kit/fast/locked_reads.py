@@ -1,4 +1,4 @@
-"""Locked reads: `get` of a write session reads a row by SELECT … FOR UPDATE past the ORM."""
+"""Locked reads: `get` of a write session reads a row by SELECT … FOR UPDATE without the ORM."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -18,13 +18,13 @@ M = TypeVar("M")
 
 
 class LockingSession(DeferredSession, WriteSession):
-    """A `WriteSession` whose `get` reads rows past the ORM."""
+    """A `WriteSession` whose `get` reads rows without the ORM."""
 
     shortcuts: WriteShortcuts
     restrictions: Mapping[str, bool]
 
     async def get(self, entity: type[M], ident: Any, **options: Any) -> M | None:  # type: ignore[override]
-        """As `WriteSession.get`: the row is locked, and persistent in the session."""
+        """Return the row like `WriteSession.get`: locked, and persistent in the session."""
         mapping, is_restricted = mapping_of(entity), any(self.restrictions.values())
         if mapping is None or options or type(ident) is not mapping.ident_type or not self.shortcuts.has_get:
             return await super().get(entity, ident, **options)
@@ -41,7 +41,7 @@ class LockingSession(DeferredSession, WriteSession):
 
 
 def locked(session: Any, mapping: EntityMapping, ident: Any) -> Any:
-    """The row with this id, locked until the transaction ends; None if it does not exist."""
+    """Return the row with this id, locked until the transaction ends; None if it does not exist."""
     found = session.trusted_connection().execute(select_locked(mapping), {"id": ident}).first()
     if found is None:
         return None
@@ -51,6 +51,6 @@ def locked(session: Any, mapping: EntityMapping, ident: Any) -> Any:
 
 @cache
 def select_locked(mapping: EntityMapping) -> Select[Any]:
-    """A select FOR UPDATE of all columns of the row whose id is the parameter `id`."""
+    """Return a select FOR UPDATE of all columns of the row whose id is the parameter `id`."""
     key = mapping.columns["id"]
     return select(*mapping.columns.values()).where(key == bindparam("id", type_=key.type)).with_for_update()

@@ -46,6 +46,7 @@ class EntityMapping:
 
 
 def _mapping_of(entity: Any) -> EntityMapping | None:
+    """Return the mapping of an entity that is one table with plain columns; None for others."""
     if not (isinstance(entity, type) and issubclass(entity, Entity)):
         return None
     mapper = inspect(entity, raiseerr=False)
@@ -73,12 +74,12 @@ mapping_of: Callable[[Any], EntityMapping | None] = cache(_mapping_of)
 
 
 def columns_of(entity: type[Any]) -> dict[str, Column[Any]]:
-    """The columns of an entity, by the names of the fields."""
+    """Return the columns of an entity, by the names of the fields."""
     return {attribute.key: attribute.columns[0] for attribute in inspect(entity).column_attrs}
 
 
 def value_type(kind: TypeEngine[Any]) -> type | None:
-    """The Python type of a column's values; None if it is unknown or mutable."""
+    """Return the Python type of a column's values; None if it is unknown or mutable."""
     if isinstance(kind, TypeDecorator):
         if not type(kind).__module__.startswith(KNOWN_DECORATORS):
             return None
@@ -96,7 +97,7 @@ def _is_one_table(mapper: Mapper[Any]) -> bool:
 
 
 def _is_plain(attribute: MapperProperty[Any]) -> bool:
-    """Whether an attribute is a column that is loaded with the row, or is not loaded with the row at all."""
+    """Return whether an attribute is a column that is loaded with the row, or is not loaded with the row at all."""
     if isinstance(attribute, ColumnProperty):
         is_column = len(attribute.columns) == 1 and isinstance(attribute.columns[0], Column)
         return is_column and not attribute.deferred and attribute.columns[0].table is attribute.parent.local_table

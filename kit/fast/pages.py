@@ -1,4 +1,4 @@
-"""Fast pages: the rows of a list, read past the ORM and shared by identical requests that run at the same time.
+"""Fast pages: the rows of a list, read without the ORM and shared by identical requests that run at the same time.
 
 `fast_page` returns exactly the page that `plain_page` would, or None where it cannot be sure: for a statement that does
 more than select rows of one entity (`plain_selects`), for a read variant that shows more than columns
@@ -77,7 +77,7 @@ class FastPage(ShownPage):
 
 
 async def fast_page(session: ReadSession, query: ListQuery, statement: SelectOfScalar[Any]) -> FastPage | None:
-    """The page of a select that a query asks for; None if `plain_page` has to make it.
+    """Return the page of a select that a query asks for; None if `plain_page` has to make it.
 
     Requests for the same page that arrive at the same time share one read.
     """
@@ -100,7 +100,7 @@ async def fast_page(session: ReadSession, query: ListQuery, statement: SelectOfS
 
 @cache
 def is_plain_query(kind: type[ListQuery]) -> bool:
-    """Whether a query class overrides no method that orders or shows a list."""
+    """Return whether a query class overrides no method that orders or shows a list."""
     return all(getattr(kind, name) is getattr(ListQuery, name) for name in ("sort", "shown", "loading"))
 
 
@@ -109,7 +109,7 @@ def _may_read(session: FastReadSession, entity: type[Any]) -> bool:
 
 
 def _sharing_key(query: ListQuery, projection: Projection, key: Any) -> Hashable | None:
-    """The key under which requests share a page; None if a value in it is not hashable."""
+    """Return the key under which requests share a page; None if a value in it is not hashable."""
     values = tuple(bind.effective_value for bind in key.bindparams)
     given = tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in query.given.items())
     fields = None if query.fields is None else tuple(query.fields)
@@ -144,7 +144,7 @@ async def read_rows(
         await embed(engine, query, relation, rows)
     shown = projection.viewer.show_all(rows)
     number = rows_that_fit(query, len(rows), lambda: (len(to_json(values)) for values in shown))
-    cursor = order.cursor_behind(query.secret, rows[number - 1]) if len(found) > number else None
+    cursor = order.cursor_after(query.secret, rows[number - 1]) if len(found) > number else None
     return SharedRows(rows[:number], shown[:number], cursor, total)
 
 
@@ -157,7 +157,7 @@ async def _collect(
     names: Sequence[str],
     number: int,
 ) -> list[Sequence[Any]]:
-    """At most `number` rows, in order, from the keyset position or the offset on."""
+    """Return at most `number` rows, in order, from the keyset position or the offset on."""
     offset = query.given.get("offset")
     values = {f"position_{index}": value for index, value in enumerate(position)} | {OFFSET.key: offset}
     columns = [getattr(query.model, name) for name in names]
@@ -177,7 +177,7 @@ async def _collect(
 def select_segment(
     statement: Select[Any], *, segment: Segment, columns: Sequence[Any], has_offset: bool
 ) -> Select[Any]:
-    """A select of these columns. The limit and the offset are parameters without a value."""
+    """Return a select of these columns. The limit and the offset are parameters without a value."""
     chosen: Select[Any] = statement.with_only_columns(*columns, maintain_column_froms=True)
     ordered = chosen.where(segment.condition).order_by(*segment.ordering).limit(NUMBER)
     return ordered.offset(OFFSET) if has_offset else ordered

@@ -33,7 +33,7 @@ EMPTY = _other_parts(SelectOfScalar(literal(1)))
 
 
 def is_plain_select(statement: Any, query: ListQuery) -> bool:
-    """Whether a statement is a plain select of the query's model."""
+    """Return whether a statement is a plain select of the query's model."""
     if type(statement) is not SelectOfScalar or len(statement._raw_columns) != 1:
         return False
     is_of_model = statement._raw_columns[0]._annotations.get("parententity") is inspect(query.model)
@@ -45,7 +45,7 @@ def has_only_known_parts(statement: Select[Any]) -> bool:
 
 
 def without_loader_options(statement: SelectOfScalar[Any], nested: Collection[str]) -> SelectOfScalar[Any] | None:
-    """The select without its loader options.
+    """Return the select without its loader options.
 
     None if it has other options, or if its options do not load every relationship in `nested`.
     """
@@ -62,6 +62,6 @@ def without_loader_options(statement: SelectOfScalar[Any], nested: Collection[st
 
 
 def _only_loads(part: Any) -> bool:
-    """Whether a loader option is a `selectinload` without criteria, or chooses columns."""
+    """Return whether a loader option is a `selectinload` without criteria, or chooses columns."""
     names = dict(part.strategy)
     return not part._extra_criteria and (names.get("lazy") == "selectin" or "deferred" in names)

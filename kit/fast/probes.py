@@ -41,7 +41,7 @@ class Probe(_Base, table=True):
     note: str | None = None
 
 
-class Shown(BaseModel):
+class ProbeRead(BaseModel):
     """The fields of a probe whose JSON is compared with that of pydantic."""
 
     name: str
@@ -81,7 +81,7 @@ class ProbeDatabase:
         connection.close()
 
     def stored(self) -> Probe:
-        """A detached row that the ORM has stored."""
+        """Return a detached row that the ORM has stored."""
         with Session(self.engine, expire_on_commit=False) as session:
             session.add(row := probe())
             session.commit()

@@ -22,7 +22,7 @@ MISSING = object()
 
 
 def included_variants(query: ListQuery) -> dict[str, type[Read]]:
-    """The relationships that the request asks for by `include`, with the read variant of each."""
+    """Return the relationships that the request asks for by `include`, with the read variant of each."""
     return {name: read_variant(query.includes[name]) for name in query.included}
 
 
@@ -48,7 +48,7 @@ class Viewer:
         return bool(self.hidden) or any(viewer.depends_on_principal for _, viewer, _ in self.related)
 
     def show(self, values: Mapping[str, Any]) -> Values:
-        """The visible values of a row. Its related rows are among the values."""
+        """Return the visible values of a row. Its related rows are among the values."""
         is_owner = self.owner is not None and self.id is not None and values[self.owner] == self.id
         hidden = NO_FIELDS if is_owner else self.hidden
         shown = {name: values[name] for name in self.names if name not in hidden}
@@ -64,13 +64,13 @@ class Viewer:
         return None if related is None else self.show(values_of(related))
 
     def show_all(self, rows: Sequence[Values]) -> Sequence[Values]:
-        """The visible values of rows with the same fields; the rows themselves if every value is visible."""
+        """Return the visible values of rows with the same fields; the rows themselves if every value is visible."""
         is_everything = not self.hidden and not self.related and (not rows or list(rows[0]) == self.names)
         return rows if is_everything else [self.show(row) for row in rows]
 
 
 def values_of(row: Any) -> Mapping[str, Any]:
-    """The values of a row, which is a dict or an entity."""
+    """Return the values of a row, which is a dict or an entity."""
     return row if isinstance(row, dict) else vars(row)
 
 
@@ -83,7 +83,7 @@ class Projection:
 
     @classmethod
     def of(cls, query: ListQuery) -> "Projection | None":
-        """The projection of a query; None if it shows anything but column values."""
+        """Return the projection of a query; None if it shows anything but column values."""
         included, nested = included_variants(query), nested_variants(query.read)
         if not shows_stored_values(query.read, query.model) or not nested.keys().isdisjoint(included):
             return None
@@ -97,18 +97,18 @@ class Projection:
         return [self.query.model, *(relation.target for relation in self.relations)]
 
     def columns(self, others: Iterable[str]) -> list[str]:
-        """The columns to read: those of the variant, the `others`, and the keys of the related rows."""
+        """Return the columns to read: those of the variant, the `others`, and the keys of the related rows."""
         nested = nested_variants(self.query.read)
         own = [name for name in self.query.read.model_fields if name not in nested]
         return list(dict.fromkeys([*own, *others, *(relation.here for relation in self.relations)]))
 
     def reads(self, rows: Sequence[Values]) -> list[Read]:
-        """The rows as instances of the read variant, as in a plain page."""
+        """Return the rows as instances of the read variant, as in a plain page."""
         return [self.query.shown(_as_object(row)) for row in rows]
 
 
 def _as_object(values: Any) -> Any:
-    """An object with these values as attributes; related rows are objects too."""
+    """Return an object with these values as attributes; related rows are objects too."""
     if isinstance(values, list):
         return [_as_object(value) for value in values]
     if not isinstance(values, dict):
@@ -117,7 +117,7 @@ def _as_object(values: Any) -> Any:
 
 
 def has_stored_types(row: Any, read: type[Read], included: Mapping[str, type[Read]]) -> bool:
-    """Whether each value of a row has the type that its column would return: a handler may have set another one."""
+    """Return whether each value of a row has the type of its column: a handler may have set another one."""
     values = vars(row)
     if not all(type(values.get(name, MISSING)) in types for name, types in stored_types(read)):
         return False

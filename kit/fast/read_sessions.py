@@ -1,4 +1,4 @@
-"""Fast read sessions: `get` reads rows past the ORM; requests that read at the same time share one query."""
+"""Fast read sessions: `get` reads rows without the ORM; requests that read at the same time share one query."""
 
 from asyncio import _get_running_loop
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
@@ -27,7 +27,7 @@ Values = Mapping[str, Any]
 
 
 async def rows_by_id(engine: "AsyncEngine", mapping: EntityMapping, idents: Collection[Any]) -> dict[Any, Values]:
-    """The values of the rows with these ids, by id. Ids without a row are left out."""
+    """Return the values of the rows with these ids, by id. Ids without a row are left out."""
     ids = list(idents)
     ids += ids[-1:] * ((1 << (len(ids) - 1).bit_length()) - len(ids))  # powers of two: few different statements
     compiled = select_by_id(mapping, len(ids), engine.dialect)
@@ -45,7 +45,7 @@ async def rows_by_id(engine: "AsyncEngine", mapping: EntityMapping, idents: Coll
 
 @cache
 def select_by_id(mapping: EntityMapping, number: int, dialect: Dialect) -> CompiledSelect:
-    """A select of all columns of the rows whose ids are its parameters, as many as `number`."""
+    """Return a select of all columns of the rows whose ids are its parameters, as many as `number`."""
     key = mapping.columns["id"]
     ids = [bindparam(f"id_{index}", type_=key.type) for index in range(number)]
     statement: Select[Any] = select(*mapping.columns.values()).where(key.in_(ids))
@@ -53,7 +53,7 @@ def select_by_id(mapping: EntityMapping, number: int, dialect: Dialect) -> Compi
 
 
 class FastReadSession(DeferredSession, ReadSession):
-    """A `ReadSession` whose `get` reads rows past the ORM, and shares the query with other requests.
+    """A `ReadSession` whose `get` reads rows without the ORM, and shares the query with other requests.
 
     The rows enter the identity map when the session is opened, which everything but such a `get` does.
     """
@@ -72,6 +72,7 @@ class FastReadSession(DeferredSession, ReadSession):
             self.sync_session.add(row)
 
     async def get(self, entity: type[M], ident: Any, **options: Any) -> M | None:  # type: ignore[override]
+        """Return the row with this id; None if it does not exist. With options, `AsyncSession.get` does it."""
         mapping, shortcuts = mapping_of(entity), self.shortcuts
         if mapping is None or type(ident) is not mapping.ident_type or any(options.values()) or not shortcuts.has_get:
             return await super().get(entity, ident, **options)
@@ -91,7 +92,7 @@ class FastReadSession(DeferredSession, ReadSession):
         return self._rows.setdefault(key, detached(mapping, key, values))  # type: ignore[no-any-return]
 
     def may_read(self, entity: type[Any]) -> bool:
-        """Whether a read of this entity past the ORM has the same result as a read by this session."""
+        """Return whether a read of this entity without the ORM has the same result as a read by this session."""
         if self.restricted and not CURRENT_PRINCIPAL.get().is_superuser:
             return False
         if self.is_open:
@@ -103,7 +104,7 @@ class FastReadSession(DeferredSession, ReadSession):
         return True
 
     async def once(self, key: Hashable, work: Callable[[], Awaitable[T]]) -> T:
-        """The result of `work`, which runs once for all requests that call this with the same key before it starts."""
+        """Return the result of `work`, which runs once for all calls with the same key before it starts."""
         coalescer = self.shortcuts.coalescer
         if coalescer is None:
             return await work()
@@ -123,7 +124,7 @@ class FastReadSession(DeferredSession, ReadSession):
 
 
 def detached(mapping: EntityMapping, key: Any, values: Values) -> Any:
-    """A detached row with these values, as a closed session leaves it."""
+    """Return a detached row with these values, as a closed session leaves it."""
     row = mapping.entity.__new__(mapping.entity)
     state = mapping.manager._state_constructor(row, mapping.manager)
     state.key = key
@@ -133,7 +134,7 @@ def detached(mapping: EntityMapping, key: Any, values: Values) -> Any:
 
 
 def open_read(database: Database, shortcuts: ReadShortcuts, *, restricted: bool = False) -> ReadSession:
-    """A read session with shortcuts, if the running event loop has the primary engines; else one without."""
+    """Return a read session with shortcuts, if the running event loop has the primary engines; else one without."""
     if _get_running_loop() is not database.owner and database.engines is not database.primary:
         return database.open_read(restricted=restricted)
     return FastReadSession(database.primary.reader, database, restricted=restricted, shortcuts=shortcuts)

@@ -50,7 +50,7 @@ DECORATORS = ("validators", "field_validators", "root_validators", "field_serial
 
 @cache
 def shows_stored_values(read: type[Read], entity: type[Entity]) -> bool:
-    """Whether a variant shows exactly the column values of an entity and of its related rows."""
+    """Return whether a variant shows exactly the column values of an entity and of its related rows."""
     mapping, nested = mapping_of(entity), nested_variants(read)
     if mapping is None or not _behaves_like_read(read) or not mapping.relationships.issuperset(nested):
         return False
@@ -64,20 +64,20 @@ def shows_stored_values(read: type[Read], entity: type[Entity]) -> bool:
 
 
 def shows_related(relation: Relation) -> bool:
-    """Whether the variant of a relationship shows column values only."""
+    """Return whether the variant of a relationship shows column values only."""
     return not nested_variants(relation.read) and shows_stored_values(relation.read, relation.target)
 
 
 @cache
 def nested_variants(read: type[Read]) -> dict[str, type[Read]]:
-    """The fields of a variant that hold related rows, with the variant of each."""
+    """Return the fields of a variant that hold related rows, with the variant of each."""
     kinds = {name: _variant_in(field.annotation) for name, field in read.model_fields.items()}
     return {name: kind for name, kind in kinds.items() if kind is not None}
 
 
 @cache
 def stored_types(read: type[Read]) -> list[tuple[str, tuple[type, ...]]]:
-    """The columns of a variant that shows stored values, with the types that a stored value can have."""
+    """Return the columns of a variant that shows stored values, with the types that a stored value can have."""
     fields = [(name, field) for name, field in read.model_fields.items() if name not in nested_variants(read)]
     shapes = {name: shape_of_field(field) for name, field in fields}
     return [
@@ -86,13 +86,13 @@ def stored_types(read: type[Read]) -> list[tuple[str, tuple[type, ...]]]:
 
 
 def _variant_in(annotation: Any) -> type[Read] | None:
-    """The read variant in `Variant`, `Variant | None` or `list[Variant]`."""
+    """Return the read variant in `Variant`, `Variant | None` or `list[Variant]`."""
     parts = {annotation, *get_args(annotation)} - {NoneType}
     return next((part for part in parts if isinstance(part, type) and issubclass(part, Read)), None)
 
 
 def _behaves_like_read(read: type[Read]) -> bool:
-    """Whether a variant overrides no method, decorator or setting of `Read` that affects the JSON."""
+    """Return whether a variant overrides no method, decorator or setting of `Read` that affects the JSON."""
     classes = [part for part in read.__mro__ if part not in Read.__mro__]
     is_overridden = any(_defines(part, name) for part in classes for name in READ_METHODS)
     own, known = read.__pydantic_decorators__, Read.__pydantic_decorators__
@@ -103,13 +103,13 @@ def _behaves_like_read(read: type[Read]) -> bool:
 
 
 def _defines(part: type, name: str) -> bool:
-    """Whether a class defines this method itself; pydantic adds one to each class with private attributes."""
+    """Return whether a class defines this method itself; pydantic adds one to each class with private attributes."""
     method = vars(part).get(name)
     return method is not None and getattr(method, "__name__", "") != "init_private_attributes"
 
 
 def _shows_column(name: str, field: FieldInfo, mapping: EntityMapping) -> bool:
-    """Whether a field shows the value of the column of the same name."""
+    """Return whether a field shows the value of the column of the same name."""
     column, kind = mapping.columns.get(name), shape_of_field(field).plain
     if column is None or not isinstance(kind, type):
         return False
@@ -120,14 +120,14 @@ def _shows_column(name: str, field: FieldInfo, mapping: EntityMapping) -> bool:
 
 
 def _metadata(annotation: Any) -> Iterator[Any]:
-    """The annotations of a type and of its arguments."""
+    """Yield the annotations of a type and of its arguments."""
     yield from getattr(annotation, "__metadata__", ())
     for part in get_args(annotation):
         yield from _metadata(part)
 
 
 def _is_harmless(part: Any) -> bool:
-    """Whether an annotation never changes the JSON."""
+    """Return whether an annotation never changes the JSON."""
     if isinstance(part, FieldInfo):
         names = (part.alias, part.validation_alias, part.serialization_alias, part.exclude)
         return not any(names) and getattr(part, "exclude_if", None) is None and all(map(_is_harmless, part.metadata))
@@ -137,5 +137,5 @@ def _is_harmless(part: Any) -> bool:
 
 
 def _types_of(kind: type) -> tuple[type, ...]:
-    """A type, with other types whose JSON is the same."""
+    """Return a type, with other types whose JSON is the same."""
     return (kind, str) if issubclass(kind, Enum) and issubclass(kind, str) else (kind, *DRIVER_TYPES.get(kind, ()))

@@ -19,8 +19,8 @@ from kit.http.encoding import to_json
 from kit.models.entities import Entity
 from kit.models.privacy import private_fields
 from kit.models.reads import Read
-from kit.operations.answers import load_included, page_headers, ready
 from kit.operations.handlers import is_generator
+from kit.operations.results import convert_result, load_included, page_headers
 from kit.operations.unit_of_work import Unit
 from kit.query.list_query import QUERY, ListQuery
 
@@ -28,8 +28,8 @@ JSON = (b"content-type", b"application/json")
 BODILESS = (HTTP_204_NO_CONTENT, HTTP_304_NOT_MODIFIED)
 
 
-class JSONAnswer(Response):
-    """A JSON response whose headers are bytes from the start, as ASGI wants them."""
+class RenderedResponse(Response):
+    """A JSON response whose headers are created as bytes, as ASGI requires."""
 
     def __init__(self, body: bytes, status: int) -> None:
         self.status_code, self.body, self.background = status, body, None
@@ -47,7 +47,7 @@ class Rendering:
 
     @staticmethod
     def applies(context: RouteContext) -> bool:
-        """Whether an operation has an async handler and FastAPI's default JSON response."""
+        """Return whether an operation has an async handler and FastAPI's default JSON response."""
         options = (
             context.response_model_include,
             context.response_model_exclude,
@@ -61,36 +61,37 @@ class Rendering:
         return is_async and is_default and not any(options)
 
     async def render(self, unit: Unit, result: Any) -> Response:
+        """Return the response with a result as JSON: of stored values, or by the response model."""
         if isinstance(result, FastPage) and result.read is self.item and (body := result.body) is not None:
             unit.headers |= page_headers(unit.request, result.cursor, result.total)
             unit.is_tagged_by_content = True
             unit.digest = result.digest
-            return JSONAnswer(body, self.status)
+            return RenderedResponse(body, self.status)
         if isinstance(result, Entity) and self.read and shows_stored_values(self.read, type(result)):
             query = unit.request.scope.get(QUERY)
             unit.tag_row(result, has_related=query is not None and bool(query.included))
             if query is not None and query.lists:
-                return JSONAnswer(await shown_with_lists(unit, result, self.read, query), self.status)
-            return JSONAnswer(to_json(shown_values(result, self.read, query)), self.status)
+                return RenderedResponse(await shown_with_lists(unit, result, self.read, query), self.status)
+            return RenderedResponse(to_json(shown_values(result, self.read, query)), self.status)
         if isinstance(result, list) and self.item and all_stored(result, self.item):
-            return JSONAnswer(to_json([shown_values(row, self.item, None) for row in result]), self.status)
+            return RenderedResponse(to_json([shown_values(row, self.item, None) for row in result]), self.status)
         return await self.validated(unit, result)
 
     async def validated(self, unit: Unit, result: Any) -> Response:
-        """The response after validation by the response model, as FastAPI does it."""
+        """Return the response after validation by the response model, as FastAPI does it."""
         await load_included(unit, result)
-        value = ready(unit, result)
+        value = convert_result(unit, result)
         if isinstance(value, Response):
             return value
         field = self.context.response_field
         if value is None and field is None:
-            return JSONAnswer(b"" if self.status in BODILESS else b"null", self.status)
+            return RenderedResponse(b"" if self.status in BODILESS else b"null", self.status)
         content = await serialize_response(field=field, response_content=value, dump_json=field is not None)
-        return JSONAnswer(content if isinstance(content, bytes) else to_json(content), self.status)
+        return RenderedResponse(content if isinstance(content, bytes) else to_json(content), self.status)
 
 
 async def shown_with_lists(unit: Unit, row: Entity, read: type[Read], query: ListQuery) -> bytes:
-    """A row as JSON, with its embedded lists, which are read past the ORM if the result is the same."""
+    """Return a row as JSON, with its embedded lists, which are read without the ORM if the result is the same."""
     projection = Projection.of(query) if query.read is read and is_plain_query(cast("Any", type(query))) else None
     if projection is None or not may_read_lists(unit.session, projection, row):
         await load_included(unit, row)
@@ -102,7 +103,7 @@ async def shown_with_lists(unit: Unit, row: Entity, read: type[Read], query: Lis
 
 
 def may_read_lists(session: Any, projection: Projection, row: Entity) -> bool:
-    """Whether the lists of a row can be read past the ORM, and everything else that is shown is loaded."""
+    """Return whether the lists of a row can be read without the ORM, and everything else that is shown is loaded."""
     query, values = projection.query, vars(row)
     others = {name: kind for name, kind in included_variants(query).items() if name not in query.lists}
     return (
@@ -115,7 +116,7 @@ def may_read_lists(session: Any, projection: Projection, row: Entity) -> bool:
 
 
 def shown_values(row: Entity, read: type[Read], query: ListQuery | None) -> Any:
-    """The visible values of a row, for `to_json`. The variant must show stored values."""
+    """Return the visible values of a row, for `to_json`. The variant must show stored values."""
     query = query if query is not None and query.read is read else None
     if (query is None or not query.included) and (query is None or query.fields is None):
         columns, values = plain_columns(read), row.__dict__
@@ -130,7 +131,7 @@ def shown_values(row: Entity, read: type[Read], query: ListQuery | None) -> Any:
 
 @cache
 def plain_columns(read: type[Read]) -> Sequence[tuple[str, tuple[type, ...]]]:
-    """The columns of a variant, with the types of their stored values; empty if it has private or nested fields."""
+    """Return the columns of a variant, with the types of their values; empty if it has private or nested fields."""
     return () if private_fields(read) or nested_variants(read) else stored_types(read)
 
 

@@ -1,12 +1,16 @@
-"""Revocable sessions: a synchronous session that can take back a row which was stored without it."""
+"""Revocable sessions: a single insert is rolled back and repeated by the session if the session needs a connection."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.orm import SessionTransaction
-from sqlalchemy.orm.attributes import flag_modified, set_committed_value
+from sqlalchemy import util
+from sqlalchemy.orm import SessionTransaction, make_transient
+from sqlalchemy.orm.attributes import flag_modified, instance_state, set_committed_value
 
 from kit.auth.ownership import GuardedSession
+
+if TYPE_CHECKING:
+    from kit.fast.write_sessions import FastWriteSession
 
 
 class RevocableSession(GuardedSession):
@@ -33,6 +37,7 @@ class RevocableSession(GuardedSession):
         return super()._connection_for_bind(*bind, **options)
 
     def _insert_again(self) -> None:
+        """Revoke the single insert, flush its row by this session, and mark its later changes as unflushed."""
         if self.revoke is None:
             return
         revoke, self.revoke = self.revoke, None
@@ -41,3 +46,26 @@ class RevocableSession(GuardedSession):
         for name, value in changes.items():
             set_committed_value(row, name, value)
             flag_modified(row, name)
+
+
+def make_revocable(session: "FastWriteSession") -> None:
+    """Let the synchronous session revoke the single insert if it needs a connection before the COMMIT."""
+    assert session.stored is not None
+    row, stored = session.stored
+    session.sync_session.revoke = lambda: util.await_only(revoke(session, row, stored))
+
+
+async def revoke(session: "FastWriteSession", row: Any, stored: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Roll the single insert of a session back. The row becomes new again, with the values that were stored.
+
+    Returns the row, and the values that were changed since the insert.
+    """
+    assert session.single is not None
+    single, session.single, session.stored = session.single, None, None
+    await single.close()
+    changes = {name: value for name, value in row.__dict__.items() if name in stored and stored[name] is not value}
+    make_transient(row)
+    row.__dict__.update(stored)
+    session.add(row)
+    instance_state(row).insert_order = -1  # before other new rows, so that it gets the same id on SQLite
+    return row, changes

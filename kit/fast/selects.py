@@ -1,4 +1,4 @@
-"""Compiled selects: compiled once for all values, executed by the driver past the ORM, converted by columns."""
+"""Compiled selects: compiled once for all values, executed by the driver without the ORM, converted by columns."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from types import MappingProxyType
@@ -39,7 +39,10 @@ class CompiledSelect:
         """Whether the text is the same for all values. With an expanding `IN (…)` it is not."""
 
     def arguments(self, key: CacheKey, values: Mapping[str, Any]) -> list[Any]:
-        """The arguments in the order of the text. `values`: the parameters that have no value in the statement."""
+        """Return the arguments in the order of the text.
+
+        `values`: the parameters that have no value in the statement.
+        """
         given = self.compiled.construct_params(values, extracted_parameters=key.bindparams)
         return [given[name] if process is None else process(given[name]) for name, process in self.parameters]
 
@@ -51,7 +54,7 @@ _compiled: util.LRUCache[Any, CompiledSelect] = util.LRUCache(MAX_STATEMENTS)
 
 
 def cache_key(statement: Query) -> CacheKey | None:
-    """SQLAlchemy's cache key, equal for statements that differ in values only; None if a part cannot be compared."""
+    """Return SQLAlchemy's cache key, equal for statements that differ in values only; None if there is none."""
     return statement._generate_cache_key()
 
 
@@ -73,7 +76,7 @@ async def fetch(
     shape: Hashable = None,
     complete: Complete = unchanged,
 ) -> Sequence[Sequence[Any]]:
-    """The rows of the select that `complete` makes of a statement, read outside of any transaction.
+    """Return the rows of the select that `complete` makes of a statement, read outside of any transaction.
 
     `values` are the values of parameters without a value, by name. `complete` is called only if no statement that
     differs in values only was compiled for the same shape. So everything that it adds must depend on the shape alone,

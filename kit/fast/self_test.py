@@ -23,7 +23,7 @@ from kit.fast.bulk_insert import are_alike
 from kit.fast.listeners import Listeners
 from kit.fast.persistent_rows import add_flushed, add_loaded
 from kit.fast.plain_selects import has_only_known_parts
-from kit.fast.probes import Probe, ProbeDatabase, Shown, probe
+from kit.fast.probes import Probe, ProbeDatabase, ProbeRead, probe
 from kit.fast.read_sessions import detached, select_by_id
 from kit.fast.revocable_sessions import RevocableSession
 from kit.fast.selects import CompiledSelect, cache_key
@@ -36,7 +36,7 @@ ASYNCPG: Dialect = asyncpg_dialect()  # type: ignore[no-untyped-call]
 
 
 def check_loaded_rows(database: ProbeDatabase) -> None:
-    """A row made of a driver's values equals the row that the ORM loads, and is persistent in the session."""
+    """Check that a row made of a driver's values equals the row that the ORM loads, and is persistent."""
     ident = database.stored().id
     compiled = select_by_id(database.mapping, 1, database.engine.dialect)
     with database.cursor() as cursor:
@@ -54,7 +54,7 @@ def check_loaded_rows(database: ProbeDatabase) -> None:
 
 
 def check_statement_keys(_: ProbeDatabase) -> None:
-    """Statements that differ in values only have the same cache key, and share a compiled statement."""
+    """Check that statements which differ in values only have the same cache key, and share a compiled statement."""
     first, second = (select(col(Probe.id)).where(col(Probe.name) == name) for name in ("a", "b"))
     first_key, second_key = cache_key(first), cache_key(second)
     assert first_key is not None, "a select has a cache key"
@@ -68,7 +68,7 @@ def check_statement_keys(_: ProbeDatabase) -> None:
 
 
 def check_single_insert(database: ProbeDatabase) -> None:
-    """A row that the driver inserts equals the row that the ORM would insert, and counts as flushed in the session."""
+    """Check that a row which the driver inserts equals the ORM's, and counts as flushed in the session."""
     row = probe()
     assert is_insertable(row, database.mapping), "a complete row needs no ORM"
     new = NewRow.of(row, database.mapping, database.engine.dialect)
@@ -89,20 +89,20 @@ def check_single_insert(database: ProbeDatabase) -> None:
 
 
 def check_insert_for_postgresql(database: ProbeDatabase) -> None:
-    """The INSERT for asyncpg has a parameter for each argument."""
+    """Check that the INSERT for asyncpg has a parameter for each argument."""
     new = NewRow.of(probe(), database.mapping, ASYNCPG)
     assert f"${len(new.arguments)}" in new.statement.sql, "each argument has its parameter"
     assert "RETURNING" in new.statement.sql, "the id is returned"
 
 
 def check_bulk_insert(database: ProbeDatabase) -> None:
-    """Rows that share one INSERT are recognised; a stored row among them is noticed."""
+    """Check that rows which can share one INSERT are recognised, and a stored row among them is noticed."""
     assert are_alike([probe(), probe()], database.mapping), "rows of one entity are alike"
     assert not are_alike([probe(), database.stored()], database.mapping), "a row that is stored is not alike"
 
 
 def check_listeners(database: ProbeDatabase) -> None:
-    """A listener is noticed as soon as it is added, and until it is removed."""
+    """Check that a listener is noticed as soon as it is added, and until it is removed."""
     listeners = Listeners(database.engine)
     session = ReadOnlySession(database.engine)
     targets = [(Session, "do_orm_execute"), (session, "after_begin"), (Entity, "load"), (database.engine, "commit")]
@@ -124,7 +124,7 @@ def _ignore(*_: object, **__: object) -> None: ...
 
 
 def check_select_parts(_: ProbeDatabase) -> None:
-    """A select with conditions and joins is recognised as plain; a select with other parts is not."""
+    """Check that a select with conditions and joins is recognised as plain, and no select with other parts."""
     plain = sqlmodel_select(Probe)
     for statement in (plain, plain.where(col(Probe.name) == "a"), plain.join(Probe, col(Probe.id) == 1)):
         assert has_only_known_parts(statement), "conditions and joins are known"
@@ -133,13 +133,13 @@ def check_select_parts(_: ProbeDatabase) -> None:
 
 
 def check_json(_: ProbeDatabase) -> None:
-    """`to_json` writes values as pydantic does."""
-    shown = {name: getattr(probe(), name) for name in Shown.model_fields}
-    assert to_json(shown) == Shown(**shown).model_dump_json().encode(), "the JSON is that of pydantic"
+    """Check that `to_json` writes values as pydantic does."""
+    shown = {name: getattr(probe(), name) for name in ProbeRead.model_fields}
+    assert to_json(shown) == ProbeRead(**shown).model_dump_json().encode(), "the JSON is that of pydantic"
 
 
 def check_drivers(_: ProbeDatabase) -> None:
-    """The drivers have the methods that execute statements."""
+    """Check that the drivers have the methods that execute statements."""
     for method in (asyncpg.Connection.fetch, asyncpg.Connection.fetchmany, aiosqlite.Connection.execute_fetchall):
         assert signatures.iscoroutinefunction(method) or callable(method), "the method is there"
     assert callable(asyncpg.Connection.is_closed), "a connection knows that it is closed"

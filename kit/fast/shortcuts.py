@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.orm import Session
 
 from kit.auth.ownership import RESTRICTED_READS
-from kit.fast.batches import Member
+from kit.fast.batches import BatchMember
 from kit.fast.coalescing import Coalescer
 from kit.fast.group_commit import GroupCommit
 from kit.fast.listeners import Listeners
@@ -27,7 +27,7 @@ class ReadShortcuts:
         self.has_get, self.has_pages = get, pages
 
     def may_read(self, session: Session, entity: type[Entity]) -> bool:
-        """Whether a read of this entity past the ORM has the same result as a read by this session."""
+        """Return whether a read of this entity without the ORM has the same result as a read by this session."""
         is_outside = session._transaction is None  # a session that has begun has to read on its own connection
         is_restricted = session.info.get(RESTRICTED_READS) and not CURRENT_PRINCIPAL.get().is_superuser
         return is_outside and not is_restricted and not self.listeners.listen_to_read(session, entity)
@@ -41,7 +41,7 @@ class WriteShortcuts:
     ) -> None:
         self.engine, self.listeners = engine, Listeners(engine.sync_engine)
         self.group_commit = GroupCommit(engine.sync_engine) if group else None
-        self.transaction_for: Callable[[NewRow], SingleInsert | Member] = (
+        self.transaction_for: Callable[[NewRow], SingleInsert | BatchMember] = (
             self.group_commit.transaction_for if self.group_commit else self._own_transaction
         )
         """The transaction that stores a single new row: with `group` it may be shared."""

@@ -64,7 +64,7 @@ class NewRow(NamedTuple):
 
 
 def is_insertable(row: Any, mapping: EntityMapping) -> bool:
-    """Whether an INSERT of its fields stores a new row completely, without the ORM."""
+    """Return whether an INSERT of its fields stores a new row completely, without the ORM."""
     values, version = row.__dict__, mapping.first_version
     if not mapping.is_insertable or not mapping.columns.keys() <= values.keys():
         return False
@@ -98,13 +98,13 @@ class SingleInsert:
         """
         sql, arguments = new[0].statement.sql, [part.arguments for part in new]
         self.connection = await util.greenlet_spawn(driver.connect, self.engine)
-        ids = await self._answer(driver.insert(self.connection, sql, arguments, lock_timeout), sql, arguments[0])
+        ids = await self._execute_step(driver.insert(self.connection, sql, arguments, lock_timeout), sql, arguments[0])
         for part, (ident,) in zip(new, ids, strict=False):  # empty for rows that bring their ids
             set_committed_value(part.row, "id", ident)
 
     async def commit(self) -> None:
         assert self.connection is not None
-        await self._answer(driver.control(self.connection, "COMMIT"))
+        await self._execute_step(driver.control(self.connection, "COMMIT"))
         await util.greenlet_spawn(self.connection.close)
         self.connection = None
 
@@ -114,8 +114,8 @@ class SingleInsert:
             connection, self.connection = self.connection, None
             await util.greenlet_spawn(self._abandon, connection)
 
-    async def _answer(self, step: Awaitable[T], sql: str | None = None, arguments: Sequence[Any] = ()) -> T:
-        """The result of a step of the driver. Raises its failure as SQLAlchemy does."""
+    async def _execute_step(self, step: Awaitable[T], sql: str | None = None, arguments: Sequence[Any] = ()) -> T:
+        """Return the result of a step of the driver. Raises its failure as SQLAlchemy does."""
         assert self.connection is not None
         self.is_answered = False
         try:

@@ -1,4 +1,4 @@
-"""Fast write sessions: new rows are stored past the ORM, a single one by group commit, many of them by one INSERT.
+"""Fast write sessions: new rows are stored without the ORM, a single one by group commit, many of them by one INSERT.
 
 The single insert is for a request that writes one new row and nothing else. It needs no synchronous session, and may
 share its transaction with the inserts of other requests. The plain session does everything else.
@@ -9,20 +9,18 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import util
-from sqlalchemy.orm import make_transient
 from sqlalchemy.orm.attributes import instance_state
 
 from kit.auth.ownership import check_new_row
 from kit.database.databases import Database
 from kit.database.sessions import WriteSession
-from kit.fast.batches import Member
-from kit.fast.bulk_insert import insert_past_orm
+from kit.fast.batches import BatchMember
+from kit.fast.bulk_insert import insert_without_orm
 from kit.fast.deferred import close_at_once
 from kit.fast.locked_reads import LockingSession
 from kit.fast.mappings import EntityMapping, mapping_of
 from kit.fast.persistent_rows import add_flushed
-from kit.fast.revocable_sessions import RevocableSession
+from kit.fast.revocable_sessions import RevocableSession, make_revocable
 from kit.fast.shortcuts import WriteShortcuts
 from kit.fast.single_insert import NewRow, SingleInsert, is_insertable
 from kit.http.principals import CURRENT_PRINCIPAL
@@ -35,10 +33,10 @@ M = TypeVar("M")
 
 
 class FastWriteSession(LockingSession):
-    """A `WriteSession` that stores new rows past the ORM."""
+    """A `WriteSession` that stores new rows without the ORM."""
 
     sync_session_class = RevocableSession
-    single: SingleInsert | Member | None = None
+    single: SingleInsert | BatchMember | None = None
     """The transaction of the single insert, until it is committed or rolled back."""
     stored: tuple[Any, Mapping[str, Any]] | None = None
     """The row of the single insert, and its values when it was stored."""
@@ -57,13 +55,7 @@ class FastWriteSession(LockingSession):
         for row in rows:
             self.sync_session.add(row)
         if self.stored is not None:
-            self._make_revocable()
-
-    def _make_revocable(self) -> None:
-        """Let the synchronous session revoke the single insert if it needs a connection before the COMMIT."""
-        assert self.stored is not None
-        row, stored = self.stored
-        self.sync_session.revoke = lambda: util.await_only(self._revoke(row, stored))
+            make_revocable(self)
 
     def add(self, instance: object, *, _warn: bool = True) -> None:
         if self.is_open or self.stored is not None or not self._is_new(instance):
@@ -72,7 +64,7 @@ class FastWriteSession(LockingSession):
             self._new.append(instance)
 
     def _is_new(self, instance: object) -> bool:
-        """Whether an object is a new row, and no listener would miss that it is added."""
+        """Return whether an object is a new row, and no listener would miss that it is added."""
         if not isinstance(instance, Entity) or not instance_state(instance).transient:
             return False
         listeners = self.shortcuts.listeners
@@ -82,7 +74,7 @@ class FastWriteSession(LockingSession):
         return True
 
     async def insert_all(self, rows: Sequence[Entity]) -> None:
-        if not await insert_past_orm(self, rows):
+        if not await insert_without_orm(self, rows):
             await super().insert_all(rows)
 
     async def check_new_rows(self, rows: Sequence[Entity]) -> None:
@@ -94,6 +86,7 @@ class FastWriteSession(LockingSession):
         await self.run_sync(lambda session: session.check_writes(*rows))  # type: ignore[attr-defined]
 
     async def prepare_commit(self) -> None:
+        """Store the changes without committing them: a single new row by the driver, everything else by a flush."""
         new = await self._single_row()
         if new is None:
             if self.is_open or self._new:
@@ -111,14 +104,14 @@ class FastWriteSession(LockingSession):
         self.stored = row, dict(row.__dict__)
         if self.is_open:
             add_flushed(self.sync_session, row)
-            self._make_revocable()
+            make_revocable(self)
             return
         state = instance_state(row)  # makes the row persistent, as after a flush
         state.key = state.mapper._identity_key_from_state(state)
         state._commit_all(state.dict)
 
     async def _single_row(self) -> NewRow | None:
-        """The new row, if it is the only thing to write; None otherwise, or if storing it needs the ORM."""
+        """Return the new row, if it is the only thing to write; None otherwise, or if storing it needs the ORM."""
         row = self._only_new() if self.shortcuts.has_single else None
         mapping = None if row is None else mapping_of(type(row))
         if row is None or mapping is None or self._has_listeners(mapping):
@@ -135,7 +128,7 @@ class FastWriteSession(LockingSession):
             return None
 
     def _has_listeners(self, mapping: EntityMapping) -> bool:
-        """Whether a listener would miss an INSERT of this entity by this session."""
+        """Return whether a listener would miss an INSERT of this entity by this session."""
         listeners = self.shortcuts.listeners
         if self.is_open:
             return listeners.listen_to_insert(self.sync_session, mapping.entity)
@@ -145,7 +138,7 @@ class FastWriteSession(LockingSession):
         return False
 
     def _only_new(self) -> Any:
-        """The object in the session, if it is the only one, is new, and no connection was used; None otherwise."""
+        """Return the only object in the session, if it is new and no connection was used; None otherwise."""
         if not self.is_open:
             return self._new[0] if len(self._new) == 1 and self.stored is None else None
         session = self.sync_session
@@ -155,22 +148,8 @@ class FastWriteSession(LockingSession):
         is_begun = transaction._connections or transaction._parent or session._flushing
         return None if is_begun else next(iter(session._new)).obj()
 
-    async def _revoke(self, row: Any, stored: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-        """Roll the single insert back. The row becomes new again, with the values that were stored.
-
-        Returns the row, and the values that were changed since the insert.
-        """
-        assert self.single is not None
-        single, self.single, self.stored = self.single, None, None
-        await single.close()
-        changes = {name: value for name, value in row.__dict__.items() if name in stored and stored[name] is not value}
-        make_transient(row)
-        row.__dict__.update(stored)
-        self.add(row)
-        instance_state(row).insert_order = -1  # before other new rows, so that it gets the same id on SQLite
-        return row, changes
-
     async def commit(self) -> None:
+        """Commit the single insert, or the transaction of the open session."""
         if self._has_more_to_write():
             await self.flush()
         if self.single is None:
@@ -186,7 +165,7 @@ class FastWriteSession(LockingSession):
         await self._close_single()
 
     def _has_more_to_write(self) -> bool:
-        """Whether anything was added or changed since the single insert."""
+        """Return whether anything was added or changed since the single insert."""
         if self.single is None:
             return False
         if self.is_open:
@@ -229,7 +208,7 @@ class FastWriteSession(LockingSession):
 def open_write(
     database: Database, shortcuts: WriteShortcuts, *, restricted: bool = False, restricted_reads: bool = False
 ) -> WriteSession:
-    """A write session with shortcuts, if the running event loop has the primary engines; else one without."""
+    """Return a write session with shortcuts, if the running event loop has the primary engines; else one without."""
     if _get_running_loop() is not database.owner and database.engines is not database.primary:
         return database.open_write(restricted=restricted, restricted_reads=restricted_reads)
     return FastWriteSession(

@@ -109,7 +109,7 @@ class BufferedRequest(Request):
         self._is_used = False
 
     def next_attempt(self) -> "BufferedRequest":
-        """The request for the next attempt, without parsed or consumed parts."""
+        """Return the request for the next attempt, without parsed or consumed parts."""
         if self._is_used:
             request = BufferedRequest(self.scope, self._connection, self._content, self._max_values)
             return request.next_attempt()
@@ -128,7 +128,7 @@ class BufferedRequest(Request):
         return self._content
 
     async def json(self) -> Any:
-        """The parsed body. Raises a 400 if it is not JSON, and a 413 if it has too many values."""
+        """Return the parsed body. Raises a 400 if it is not JSON, and a 413 if it has too many values."""
         if not hasattr(self, "_parsed"):
             self._parsed = parse(self._content, self._max_values)
         return self._parsed

@@ -59,12 +59,12 @@ def refuse_many_values(body: bytes, limit: int) -> None:
 
 
 def values_of(body: bytes) -> int:
-    """An upper bound of the number of values of a document."""
+    """Return an upper bound of the number of values of a document."""
     return 1 + body.count(b",") + body.count(b"[") + body.count(b"{")
 
 
 def depth_of(body: bytes) -> int:
-    """The depth of nesting at the beginning of a document without text."""
+    """Return the depth of nesting at the beginning of a document without text."""
     brackets = body.translate(None, NO_BRACKETS)[:MAX_VALUES]
     return max(accumulate(map(STEPS.__getitem__, brackets)), default=0)
 
@@ -74,7 +74,7 @@ def too_deep() -> Problem:
 
 
 def is_composed(document: str) -> bool:
-    """Whether all text of a document is in the form NFC, and no escape hides other text."""
+    """Return whether all text of a document is in the form NFC, and no escape hides other text."""
     if document.isascii():
         return "\\u" not in document
     refuse_many_marks(document)
@@ -82,7 +82,7 @@ def is_composed(document: str) -> bool:
 
 
 def compose(value: Any) -> Any:
-    """The same value with its texts, and the names of members, in the form NFC."""
+    """Return the same value with its texts, and the names of members, in the form NFC."""
     if isinstance(value, str):
         return composed(value)
     if isinstance(value, list):

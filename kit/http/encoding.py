@@ -27,7 +27,7 @@ class TooManyMarksError(ValueError):
 
 
 def composed(text: str) -> str:
-    """The text in Unicode's form NFC, in which the service keeps all text (RFC 5198).
+    """Return the text in Unicode's form NFC, in which the service keeps all text (RFC 5198).
 
     Raises a `TooManyMarksError` for more than `MAX_MARKS` combining marks in a row.
     """
@@ -50,7 +50,7 @@ def refuse_many_marks(text: str) -> None:
 
 
 def marks_of_unicode() -> str:
-    """The characters that normalisation may move: combining marks, and those that consist of them."""
+    """Return the characters that normalisation may move: combining marks, and those that consist of them."""
     codes = (*range(0x300, 0xAC00), *range(0xD7A4, 0xD800), *range(0xE000, 0x20000))
     return "".join(chr(code) for code in codes if combining(normalize("NFD", chr(code))[0]))
 
@@ -65,7 +65,7 @@ NEAR_ROW, ROW = (re.compile(f"[{marks}]{{{MAX_MARKS + 1}}}") for marks in (NEAR,
 
 
 def as_text(value: object) -> str:
-    """A decimal or UUID as text, for values that orjson cannot encode. Raises a TypeError for other types."""
+    """Return a decimal or UUID as text, for values that orjson cannot encode. Raises a TypeError for other types."""
     if isinstance(value, Decimal):
         return format(value, "f")  # without an exponent
     if isinstance(value, UUID):  # asyncpg's UUIDs are a subclass, which orjson does not encode

@@ -3,17 +3,30 @@
 import re
 from hashlib import blake2b
 
+from starlette.responses import Response
+
 TAG = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
+OF_A_BODY = (b"content-type", b"content-length")
 
 
 def weak_etag(*parts: bytes) -> str:
-    """The weak entity tag of a response without a version: a digest of its content."""
+    """Return the weak entity tag of a response without a version: a digest of its content."""
     return f'W/"{blake2b(b"".join(parts), digest_size=12).hexdigest()}"'
 
 
 def is_fresh(tag: str, if_none_match: str) -> bool:
-    """Whether `If-None-Match` contains this tag (weak comparison), or is `*`. A malformed header matches nothing."""
+    """Return whether `If-None-Match` contains this tag (weak comparison), or is `*`.
+
+    A malformed header matches nothing.
+    """
     if if_none_match.strip() == "*":
         return True
     opaque = tag.removeprefix("W/")
     return any(f'"{match[2]}"' == opaque for match in TAG.finditer(if_none_match))
+
+
+def not_modified(response: Response) -> Response:
+    """Return the 304 for a response: without its body (RFC 9110, section 15.4.5)."""
+    answer = Response(status_code=304, background=response.background)
+    answer.raw_headers = [item for item in response.raw_headers if item[0] not in OF_A_BODY]
+    return answer

@@ -23,7 +23,7 @@ PLACE = "kit.place"
 
 
 def caller_of(scope: Scope, known: Mapping[bytes, int]) -> Caller:
-    """The user of the request's credentials, if they were valid before; otherwise the network of the client.
+    """Return the user of the request's credentials, if they were valid before; otherwise the network of the client.
 
     Requests with unchecked credentials count for the address, so that invented credentials have no advantage.
     """
@@ -38,7 +38,7 @@ def caller_of(scope: Scope, known: Mapping[bytes, int]) -> Caller:
 
 
 def network_of(address: str) -> str:
-    """The address; for IPv6 the /64 network, which one customer usually gets (RFC 6177)."""
+    """Return the address; for IPv6 the /64 network, which one customer usually gets (RFC 6177)."""
     if ":" not in address:
         return address
     try:
@@ -128,11 +128,11 @@ class FairSemaphore:
         self.free += 1
 
     def following(self) -> Caller:
-        """The waiting caller that gets the next place: of those with the fewest places, the one that waits longest."""
+        """Return the caller that gets the next place: of those with the fewest places, the one waiting longest."""
         return min(self.queues, key=self.held.__getitem__)
 
     def is_greedy(self, caller: Caller) -> bool:
-        """Whether this caller uses more than its share of the places."""
+        """Return whether this caller uses more than its share of the places."""
         callers = self.held.keys() | self.queues.keys() | {caller}
         used = self.held[caller] + len(self.queues.get(caller, ()))
         return len(callers) > 1 and used * len(callers) > self.limit - self.free + self.waiting
@@ -150,7 +150,10 @@ class FairPool(AsyncAdaptedQueuePool):
         event.listen(self, "detach", give_back)
 
     def connect(self) -> PoolProxiedConnection:
-        """A connection; after `timeout` seconds without one an error, as SQLAlchemy raises it. Runs in a greenlet."""
+        """Return a connection; after `timeout` seconds without one an error, as SQLAlchemy raises it.
+
+        Runs in a greenlet.
+        """
         caller = CURRENT_CALLER.get()
         if not self.turns.take(caller) and not util.await_only(self.turns.wait(caller, self.seconds)):
             sizes = f"size {self.size()} overflow {self.turns.limit - self.size()}"
@@ -172,7 +175,7 @@ class FairPool(AsyncAdaptedQueuePool):
         return connection
 
     def named(self, failure: Exception) -> Exception:
-        """The exception to raise for a connection that could not be made."""
+        """Return the exception to raise for a connection that could not be made."""
         return failure
 
 

@@ -7,12 +7,12 @@ ORIGINAL_PATH = "kit.original_path"
 
 
 def full_path(scope: Scope) -> str:
-    """The path in the client's URL. Some servers include `root_path` in `path`, others do not."""
+    """Return the path in the client's URL. Some servers include `root_path` in `path`, others do not."""
     root, path = str(scope.get("root_path", "")).rstrip("/"), str(scope["path"])
     return path if path == root or path.startswith(f"{root}/") else root + path
 
 
 def path_in_application(scope: Scope) -> str:
-    """The path without the prefix (`root_path`)."""
+    """Return the path without the prefix (`root_path`)."""
     root, path = str(scope.get("root_path", "")).rstrip("/"), str(scope["path"])
     return (path[len(root) :] or "/") if root and (path == root or path.startswith(f"{root}/")) else path

@@ -37,7 +37,7 @@ class Problem(HTTPException):
 
 
 def problem_from(failure: HTTPException) -> Problem:
-    """The problem for an HTTPException. Its type follows from the status, as in `urn:problem:not-found`."""
+    """Return the problem for an HTTPException. Its type follows from the status, as in `urn:problem:not-found`."""
     if isinstance(failure, Problem):
         return failure
     if isinstance(failure.__context__, MultiPartException):
@@ -50,23 +50,23 @@ def problem_from(failure: HTTPException) -> Problem:
 
 
 def phrase(status: int) -> str:
-    """The reason phrase of a status, as in `Not Found`."""
+    """Return the reason phrase of a status, as in `Not Found`."""
     return TITLES.get(status) or (HTTPStatus(status).phrase if status in set(HTTPStatus) else "Error")
 
 
 def malformed(detail: str) -> Problem:
-    """A 400 for a body that cannot be parsed."""
+    """Return a 400 for a body that cannot be parsed."""
     return Problem(400, detail, kind="malformed-body")
 
 
 def too_large(limit: int | None = None, unit: str = "bytes") -> Problem:
-    """A 413 for a body over this limit, or over one that is not known here."""
+    """Return a 413 for a body over this limit, or over one that is not known here."""
     detail = "The body is too large." if limit is None else f"The body may have at most {limit} {unit}."
     return Problem(413, detail, kind="body-too-large", headers={"Connection": "close"})
 
 
 def found(thing: T | None) -> T:
-    """The argument, unless it is None. Raises a 404 for None.
+    """Return the argument, unless it is None. Raises a 404 for None.
 
     A row that the caller may not see is also None, so that a client cannot distinguish it from an absent row.
     """
@@ -76,20 +76,24 @@ def found(thing: T | None) -> T:
 
 
 def conflict(fields: str | Sequence[str], detail: str, kind: str) -> Problem:
-    """A 409 that names a field, or several, in its sentence and by a pointer to each."""
+    """Return a 409 that names a field, or several, in its sentence and by a pointer to each."""
     named = [fields] if isinstance(fields, str) else fields
-    pointers = [f"#/{name}" if name.isidentifier() else "#" for name in named]  # it may be known as one of several
-    return Problem(409, detail, kind=kind, errors=[error("body", pointer, detail, kind) for pointer in pointers])
+    return Problem(409, detail, kind=kind, errors=[error("body", pointer_to(name), detail, kind) for name in named])
+
+
+def pointer_to(field: str) -> str:
+    """Return the pointer to a field of the body; to the body itself if the field is only known as one of several."""
+    return f"#/{field}" if field.isidentifier() else "#"
 
 
 def taken(*fields: str) -> Problem:
-    """A 409 for unique fields, such as `name` or `email or username`, whose values another row has."""
+    """Return a 409 for unique fields, such as `name` or `email or username`, whose values another row has."""
     verb, value = ("is", "this value") if len(fields) == 1 else ("are", "these values")
     return conflict(fields, f"{' and '.join(fields)} {verb} taken: another row has {value}.", "taken")
 
 
 def invalid(errors: Iterable[Mapping[str, str]], *, more: int = 0) -> Problem:
-    """A 422 with a list of errors, at most `MAX_ERRORS`, which never contain the input.
+    """Return a 422 with a list of errors, at most `MAX_ERRORS`, which never contain the input.
 
     `more` errors are only counted in the member `more_errors`, as those over `MAX_ERRORS` are.
     """
@@ -100,17 +104,17 @@ def invalid(errors: Iterable[Mapping[str, str]], *, more: int = 0) -> Problem:
 
 
 def unavailable(outcome: str, detail: str = "The database cannot serve this now; try again.") -> Problem:
-    """A 503. `outcome` says whether a write took effect: `not_applied` or `unknown`."""
+    """Return a 503. `outcome` says whether a write took effect: `not_applied` or `unknown`."""
     return Problem(503, detail, kind="unavailable", headers={"Retry-After": "1"}, outcome=outcome)
 
 
 def error(where: str, pointer: str, detail: str, kind: str) -> dict[str, str]:
-    """An element of `errors`. `where` is the part of the request: body, query, path, header."""
+    """Return an element of `errors`. `where` is the part of the request: body, query, path, header."""
     return {"in": where, "pointer": pointer[:MAX_POINTER], "detail": detail, "type": kind}
 
 
 def describe(failure: ErrorDetails | Mapping[str, Any]) -> dict[str, str]:
-    """An element of `errors` for an error of pydantic."""
+    """Return an element of `errors` for an error of pydantic."""
     where, *path = failure["loc"] or ("body",)
     pointer = fragment(path) if where == "body" else ".".join(map(str, path))
     kind = failure["type"]
@@ -118,14 +122,14 @@ def describe(failure: ErrorDetails | Mapping[str, Any]) -> dict[str, str]:
 
 
 def fragment(path: Iterable[int | str]) -> str:
-    """A JSON Pointer in its URI fragment representation (RFC 6901, section 6)."""
+    """Return a JSON Pointer in its URI fragment representation (RFC 6901, section 6)."""
     return "#" + "".join(
         "/" + quote(str(part)[:MAX_POINTER].replace("~", "~0").replace("/", "~1"), errors="replace") for part in path
     )
 
 
 def content(scope: Scope, problem: Problem) -> dict[str, Any]:
-    """The JSON object of a problem."""
+    """Return the JSON object of a problem."""
     status = problem.status_code
     return {
         "type": f"urn:problem:{problem.kind}",
@@ -139,6 +143,6 @@ def content(scope: Scope, problem: Problem) -> dict[str, Any]:
 
 
 def render(scope: Scope, problem: Problem) -> Response:
-    """The response for a problem."""
+    """Render a problem as a response of type `application/problem+json` (RFC 9457)."""
     body = json.dumps(content(scope, problem), separators=(",", ":"))  # ASCII: UTF-8 cannot encode lone surrogates
     return Response(body, problem.status_code, dict(problem.headers or {}), MEDIA_TYPE)

@@ -4,10 +4,10 @@ from starlette.types import Scope
 
 
 def header(scope: Scope, name: bytes) -> str | None:
-    """The value of the first header of this name (lower case); None if the request does not have it."""
+    """Return the value of the first header of this name (lower case); None if the request does not have it."""
     return next(iter(headers(scope, name)), None)
 
 
 def headers(scope: Scope, name: bytes) -> list[str]:
-    """The values of all headers of this name (lower case)."""
+    """Return the values of all headers of this name (lower case)."""
     return [value.decode("latin-1") for given, value in scope["headers"] if given == name]

@@ -21,7 +21,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 def text_type(length: int | None) -> String:
-    """Text that both databases sort by code point: SQLite does so by default, PostgreSQL with the collation "C"."""
+    """Return a text type that both databases sort by code point: SQLite by default, PostgreSQL with collation "C"."""
     return String(length).with_variant(String(length, collation="C"), "postgresql")
 
 
@@ -36,7 +36,7 @@ class DecimalColumn(TypeDecorator[Decimal]):
     cache_ok = True
 
     def __init__(self, whole: int, places: int, *, is_fixed: bool) -> None:
-        """With `is_fixed` each value has all its decimal places, as money has; otherwise trailing zeros are removed."""
+        """Set the digits before and after the point. With `is_fixed` values keep trailing zeros, as money does."""
         super().__init__(whole + places if is_fixed else None, places if is_fixed else None)
         self.whole, self.places, self.is_fixed = whole, places, is_fixed
 
@@ -140,7 +140,7 @@ class MemberColumn(TypeDecorator[Any]):
     cache_ok = True
 
     def __init__(self, kind: type[Enum], length: int | None) -> None:
-        """`length` is the length of the text column; None for integers."""
+        """Set the enum and the length of the text column, which is None for integers."""
         super().__init__()
         self.kind, self.length = kind, length
         self.members = {member.value: member for member in kind}

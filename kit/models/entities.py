@@ -28,17 +28,15 @@ from sqlalchemy.orm.attributes import set_attribute
 from sqlmodel import Field, SQLModel
 
 from kit.models.columns import BIGINT
-from kit.models.fields import harden
+from kit.models.fields import make_strict
 from kit.models.naming import NAMES
 from kit.models.privacy import hidden_fields
 from kit.models.relationships import complete, leave_children_to_the_database
+from kit.models.reserved import METHODS_OF_DICTIONARIES, Values, refuse_read_only, refuse_redefined, refuse_reserved
 from kit.models.tables import complete_table, type_columns
 from kit.models.types import new_uuid
 
 SQLModel.metadata.naming_convention = NAMES
-
-VIEW: dict[str, Any] = {"lazy": "raise", "viewonly": True}
-"""Options of a read-only relationship, which a query loads explicitly; the foreign key is written instead."""
 
 
 def sorted_by(*fields: str) -> list[Index]:
@@ -74,8 +72,11 @@ class Entity(Stamped):
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
         super().__pydantic_init_subclass__(**options)
-        complete(vars(cls).get("__sqlmodel_relationships__", {}))
-        harden(cls)
+        relationships = vars(cls).get("__sqlmodel_relationships__", {})
+        refuse_reserved(cls, Entity, relationships)
+        refuse_redefined(cls, Stamped)
+        complete(relationships)
+        make_strict(cls)
         type_columns(cls)
 
     @classmethod
@@ -84,6 +85,9 @@ class Entity(Stamped):
         make = ROW_OF_BODY.get()
         row = None if make is None or options else make(cls, obj)
         if row is None:
+            related = cls.__sqlmodel_relationships__
+            if isinstance(obj, dict) and not METHODS_OF_DICTIONARIES.isdisjoint(related):
+                obj = Values({**obj, **(options.pop("update", None) or {})}, related)
             row = super().model_validate(obj, **options)
             row.set_related(obj)
         return row
@@ -172,7 +176,9 @@ class Body(SQLModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
-        harden(cls)
+        refuse_reserved(cls, Body)
+        refuse_read_only(cls, cls.read_only)
+        make_strict(cls)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -192,7 +198,7 @@ class Body(SQLModel):
 
 
 def _with_few_unknown(kind: type[Body], body: Mapping[str, Any]) -> dict[str, Any]:
-    """The known members and the first `MAX_UNKNOWN` unknown ones, each of which is an error, and takes its time."""
+    """Return the known members and the first `MAX_UNKNOWN` unknown ones, because each error takes time."""
     known = {*kind.model_fields, *kind.read_only}
     for field in kind.model_fields.values():
         known.update(path[0] for path in _aliases(field.validation_alias or field.alias) if isinstance(path[0], str))
@@ -201,7 +207,7 @@ def _with_few_unknown(kind: type[Body], body: Mapping[str, Any]) -> dict[str, An
 
 
 def _aliases(alias: str | AliasPath | AliasChoices | None) -> list[list[str | int]]:
-    """The paths of the alias of a field; none if it has no alias."""
+    """Return the paths of the alias of a field; none if it has no alias."""
     if isinstance(alias, AliasChoices):
         return alias.convert_to_aliases()
     if isinstance(alias, AliasPath):

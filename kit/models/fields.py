@@ -9,29 +9,23 @@ from dataclasses import dataclass
 from functools import cache, partial
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from annotated_types import BaseMetadata, Ge, GroupedMetadata, Le, MaxLen
-from pydantic import BaseModel, GetCoreSchemaHandler, create_model
+from annotated_types import BaseMetadata, GroupedMetadata
+from pydantic import BaseModel, GetCoreSchemaHandler, TypeAdapter, ValidationError, create_model
 from pydantic.fields import FieldInfo
-from pydantic_core import CoreSchema, core_schema
-from sqlalchemy import BigInteger, Integer
+from pydantic_core import CoreSchema, PydanticUndefined, core_schema
 
-from kit.models.forms import MAX_INTEGER, MIN_INTEGER, WRITTEN, DecimalForm, Form, Shown
+from kit.models.bound_checks import refuse_unsuitable
+from kit.models.bounds import combined, digits_of, missing_bounds, patterns_to_check, without_bounds
+from kit.models.forms import WRITTEN, DecimalForm, Form, ResponseForm
 from kit.models.kinds import CONTAINERS, UNIONS, Shape, kind_of, option, shape_of
 
-MAX_TEXT = 10_000
-"""The maximum length of a text field without `max_length`."""
-MAX_INDEXED_TEXT = 500
-"""The same for an indexed field: an index entry of PostgreSQL has at most 2704 bytes."""
-MAX_EMAIL, MAX_URL, MAX_BYTES = 254, 2083, 65_536
-MAX_WHOLE = MAX_PLACES = 30
-"""The maximum number of digits before and after the point, of a decimal field without such bounds."""
-SHOWN = frozenset({*WRITTEN, "time"})
+RESPONSE_FORMS = frozenset({*WRITTEN, "time"})
 """The kinds that a response serializes differently from pydantic."""
 KIT_TYPES = "kit.models.types"
 
 Leaf = Callable[[Any, Sequence[Any], FieldInfo | None], Any]
 """Returns a replacement for a type, given its annotations and its field; the field is None inside another type."""
-_hardened: set[type[BaseModel]] = set()
+_strict_models: set[type[BaseModel]] = set()
 
 
 @dataclass(frozen=True)
@@ -61,22 +55,46 @@ def strict_variant(model: type[BaseModel]) -> type[BaseModel]:
     """Return a subclass with strict fields. Unknown fields are errors, unless the model's `extra` is set."""
     variant = create_model(model.__name__, __base__=model, __module__=model.__module__)
     variant.model_config["extra"] = model.model_config.get("extra") or "forbid"
-    harden(variant)
+    make_strict(variant)
     return variant
 
 
-def harden(model: type[BaseModel]) -> None:
+def make_strict(model: type[BaseModel]) -> None:
     """Make the fields of a class strict, and add bounds where a column could not store all values."""
-    _hardened.add(model)
+    _strict_models.add(model)
     replace_types(model, strict_type)
+    validate_defaults(model)
 
 
-def show(model: type[BaseModel]) -> None:
+def validate_defaults(model: type[BaseModel]) -> None:
+    """Convert the defaults once, as values are converted: 0 of an amount to 0.00. Raise a TypeError for an invalid one.
+
+    A default next to a function of the resource is left alone, because the function may need the other fields.
+    """
+    is_changed = False
+    for name, field in model.model_fields.items():
+        others = [part for part in field.metadata if not is_column_option(part) and not is_movable(part)]
+        if field.default is None or field.default is PydanticUndefined or others:
+            continue
+        adapter: TypeAdapter[Any] = TypeAdapter(annotated(*rules_of(field)))
+        try:
+            default = adapter.validate_python(field.default)
+        except ValidationError as failure:
+            problem = failure.errors()[0]["msg"]
+            raise TypeError(f"{model.__name__}.{name} has a default that it refuses: {problem}.") from None
+        is_changed |= repr(default) != repr(field.default)
+        field.default = default
+    if is_changed:
+        model.model_rebuild(force=True)
+
+
+def use_response_forms(model: type[BaseModel]) -> None:
     """Make the fields of a response serialize values in the form that bodies accept."""
-    replace_types(model, shown_type)
+    replace_types(model, response_type)
 
 
 def replace_types(model: type[BaseModel], leaf: Leaf) -> None:
+    refuse_unsuitable(model)
     is_changed = False
     for field in model.model_fields.values():
         run, rest = split(field.metadata)
@@ -111,7 +129,7 @@ def split(metadata: Iterable[Any]) -> tuple[list[Any], list[Any]]:
 
 
 def is_column_option(part: Any) -> bool:
-    """Whether an annotation holds the column options of SQLModel's `Field`."""
+    """Return whether an annotation holds the column options of SQLModel's `Field`."""
     return isinstance(part, Derived) or (hasattr(part, "sa_type") and not isinstance(part, FieldInfo))
 
 
@@ -121,14 +139,21 @@ def rules_of(field: FieldInfo) -> tuple[Any, list[Any]]:
     return field.annotation, others
 
 
+def has_explicit_type(field: FieldInfo) -> bool:
+    """Return whether the resource sets the column type of a field."""
+    if Derived() in field.metadata:
+        return False
+    return option(field, "sa_type") is not None or option(field, "sa_column") is not None
+
+
 def is_movable(part: Any) -> bool:
-    """Whether an annotation neither changes values nor calls a function of the resource."""
+    """Return whether an annotation neither changes values nor calls a function of the resource."""
     is_of_kit = getattr(getattr(part, "func", None), "__module__", None) == KIT_TYPES
     return part is None or is_of_kit or isinstance(part, MOVABLE)
 
 
-MOVABLE = (BaseMetadata, GroupedMetadata, Form, Shown, StrictModel, FieldInfo)
-FORMS = (Form, Shown, StrictModel)
+MOVABLE = (BaseMetadata, GroupedMetadata, Form, ResponseForm, StrictModel, FieldInfo)
+FORMS = (Form, ResponseForm, StrictModel)
 
 
 def rewritten(annotation: Any, outer: Sequence[Any], leaf: Any, *, is_whole: bool = True) -> tuple[Any, Sequence[Any]]:
@@ -149,7 +174,7 @@ def rewritten(annotation: Any, outer: Sequence[Any], leaf: Any, *, is_whole: boo
         return Union[tuple(inner)], outer  # noqa: UP007
     if origin in CONTAINERS:
         inner = [inside(part, leaf) for part in arguments]
-        return origin[tuple(inner)], outer
+        return origin[tuple(inner)], [*without_bounds(outer), *combined(shape_of(annotation, outer))]
     if not isinstance(annotation, type) and origin is None and kind_of(annotation) is None:
         return annotation, outer
     return leaf(annotation, outer, is_whole), ()
@@ -167,75 +192,36 @@ def annotated(plain: Any, metadata: Sequence[Any]) -> Any:
 
 
 def strict_type(plain: Any, metadata: Sequence[Any], field: FieldInfo | None) -> Any:
+    """Return the type with its bounds combined, the missing ones added, and its form."""
     shape = shape_of(plain, metadata)
-    form = next((part for part in metadata if isinstance(part, FORMS)), None) or form_of(shape)
-    if form is None:
+    given = next((part for part in metadata if isinstance(part, FORMS)), None)
+    if shape.kind is None and given is None:
         return annotated(plain, metadata)
-    others = [part for part in metadata if not isinstance(part, FORMS)]
+    others = list(without_bounds(part for part in metadata if not isinstance(part, FORMS)))
     functions = [part for part in others if hasattr(part, "func")]
-    bounds = [part for part in others if not hasattr(part, "func")]
-    return annotated(plain, [*bounds, *missing_bounds(shape, field), form, *functions])
+    options = [part for part in others if not hasattr(part, "func")]
+    first, more = patterns_to_check(shape)
+    form = form_of(shape, given, more)
+    bounds = [*combined(shape, first), *missing_bounds(shape, field), *([] if form is None else [form])]
+    return annotated(plain, [*options, *bounds, *functions])
 
 
-def form_of(shape: Shape) -> Any:
-    """Return the form of a type; None if it is strict already, or unknown."""
+def form_of(shape: Shape, given: Any, patterns: tuple[Any, ...]) -> Any:
+    """Return the form of a type, of which `given` is an earlier one; None if it is strict already."""
     kind, plain = shape.kind, shape.plain
     if kind == "decimal":
-        return DecimalForm("decimal", *digits_of(shape))
+        return DecimalForm("decimal", (), *digits_of(shape))
+    if kind in ("text", "email"):
+        return Form(getattr(given, "name", kind), patterns)
     if kind != "json":
-        return None if kind is None else Form(kind)
+        return given or Form(str(kind))
     if not isinstance(plain, type) or not issubclass(plain, BaseModel):
-        return Form("json")
-    return None if _hardened.intersection(plain.__mro__) else StrictModel(plain)
+        return given or Form("json")
+    return given or (None if _strict_models.intersection(plain.__mro__) else StrictModel(plain))
 
 
-def digits_of(shape: Shape) -> tuple[int, int, bool]:
-    """Return a decimal's maximum digits before and after the point, and whether all decimal places are written."""
-    digits, places = shape.bounds.get("max_digits"), shape.bounds.get("decimal_places")
-    if places is None:
-        return digits or MAX_WHOLE, digits or MAX_PLACES, False
-    return MAX_WHOLE if digits is None else max(digits - places, 0), places, True
-
-
-def missing_bounds(shape: Shape, field: FieldInfo | None) -> list[Any]:
-    """Return the bounds that the column needs and the field does not have."""
-    given = shape.bounds
-    if shape.kind == "integer":
-        lowest, highest = range_of_integers(field)
-        low = [] if {"ge", "gt"} & given.keys() else [Ge(lowest)]
-        return low if {"le", "lt"} & given.keys() else [*low, Le(highest)]
-    if field is None or "max_length" in given:
-        return []
-    longest = {"text": MAX_TEXT, "email": MAX_EMAIL, "url": MAX_URL, "bytes": MAX_BYTES}.get(shape.kind or "")
-    if shape.kind == "text":
-        is_indexed = any(option(field, name) is True for name in ("index", "unique", "primary_key"))
-        longest = length_of(stored_type(field)) or (MAX_INDEXED_TEXT if is_indexed else MAX_TEXT)
-    return [] if longest is None else [MaxLen(longest)]
-
-
-def range_of_integers(field: FieldInfo | None) -> tuple[int, int]:
-    """Return the lowest and highest integer of the column; of a foreign key the lowest is 1."""
-    if field is None:
-        return MIN_INTEGER, MAX_INTEGER
-    stored = stored_type(field)
-    is_small = isinstance(stored, Integer) and not isinstance(stored, BigInteger)
-    highest = 2**31 - 1 if is_small else MAX_INTEGER
-    return (1 if option(field, "foreign_key") else -highest - 1), highest
-
-
-def stored_type(field: FieldInfo) -> Any:
-    """Return the column type that the resource sets with `sa_type` or `sa_column`; None if it sets none."""
-    chosen = option(field, "sa_type") or getattr(option(field, "sa_column"), "type", None)
-    return chosen() if isinstance(chosen, type) else chosen
-
-
-def length_of(stored: Any) -> int | None:
-    length: int | None = getattr(stored, "length", None)
-    return length
-
-
-def shown_type(plain: Any, metadata: Sequence[Any], _: FieldInfo | None) -> Any:
+def response_type(plain: Any, metadata: Sequence[Any], _: FieldInfo | None) -> Any:
     shape = shape_of(plain, metadata)
-    if shape.kind not in SHOWN or any(isinstance(part, FORMS) for part in metadata):
+    if shape.kind not in RESPONSE_FORMS or any(isinstance(part, FORMS) for part in metadata):
         return annotated(plain, metadata)
-    return annotated(plain, [*metadata, Shown(shape.kind)])
+    return annotated(plain, [*metadata, ResponseForm(shape.kind)])

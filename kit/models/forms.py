@@ -5,189 +5,23 @@ a type that accepts its JSON form and instances of the type, and passes them to 
 validated in pydantic-core, without calls of Python, wherever possible.
 """
 
-import math
-import re
 import sys
-from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from enum import Enum
 from functools import partial
-from typing import Any, LiteralString
+from typing import Any
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic_core import CoreSchema, core_schema
 
+from kit.models.core_schemas import ACCEPTED, CHECKED, TEXT, VISIBLE, first_of
 from kit.models.decimals import plain_decimal
+from kit.models.json_values import BASE64, CLOCK, DURATION, as_base64, as_decimal, as_duration, limit_text
 
-DATE = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
-CLOCK = r"[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?"
-MOMENT = DATE + r"[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
-SECONDS = r"[0-9]+(\.[0-9]{1,9})?S"
-DURATION = f"-?P([0-9]+W|[0-9]+D|([0-9]+D)?T([0-9]+H([0-9]+M)?({SECONDS})?|[0-9]+M({SECONDS})?|{SECONDS}))"
-NUMBER = r"-?[0-9]+(\.[0-9]+)?"
-BASE64 = r"([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?"
-STORABLE = r"^[^\x00]*$"
-NOT_BLANK = r"[^\s\x1c-\x1f]"
-UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-UNSTORABLE_TEXT: LiteralString = "Text may not contain NUL or a lone surrogate"
-MIN_INTEGER, MAX_INTEGER = -(2**63), 2**63 - 1
+UNBOUNDED_DIGITS = 30
+"""The maximum number of digits before and after the point, of a decimal field without such bounds."""
 STEP = "kit_type"
-MAX_DEPTH = 64
-"""Maximum nesting of a JSON value, below the limits of the serializers and databases."""
-LONGEST_DURATION = timedelta(microseconds=2**63 - 1)
-ANY_INTEGER = core_schema.int_schema(strict=True)
-ANY_NUMBER = core_schema.float_schema(strict=True, allow_inf_nan=False)
-INTEGER = core_schema.union_schema(
-    [ANY_INTEGER, core_schema.chain_schema([core_schema.float_schema(strict=True), core_schema.int_schema()])],
-    mode="left_to_right",
-)
-
-
-def first_of(error: Any, *choices: CoreSchema) -> CoreSchema:
-    """A schema of the first choice that is valid; otherwise it fails with this error of pydantic."""
-    return core_schema.custom_error_schema(core_schema.union_schema([*choices], mode="left_to_right"), error)
-
-
-def written(pattern: str, target: CoreSchema) -> CoreSchema:
-    """A schema of text that matches the pattern and is then parsed by the target."""
-    return core_schema.chain_schema([core_schema.str_schema(strict=True, pattern=f"^{pattern}$"), target])
-
-
-def in_utc(moment: datetime) -> datetime:
-    """Convert to UTC. Years 1 and 9999 are errors, because some offsets lead out of Python's range."""
-    if not 1 < moment.year < 9999:
-        raise PydanticCustomError("datetime_range", "The year should be between 2 and 9998")
-    return moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-
-
-def storable_duration(duration: timedelta) -> timedelta:
-    if abs(duration) > LONGEST_DURATION:
-        raise PydanticCustomError("time_delta_range", "The duration should be at most 106751991 days")
-    return duration
-
-
-def decoded(value: object) -> object:
-    """Decode text in base64 (RFC 4648, section 4)."""
-    if not isinstance(value, str):
-        return value
-    try:
-        data = b64decode(value, validate=True)
-    except ValueError:
-        data = None
-    if data is None or b64encode(data).decode() != value:
-        raise PydanticCustomError("bytes_invalid_encoding", "Input should be base64")
-    return data
-
-
-def as_duration(duration: timedelta) -> str:
-    """Format as ISO 8601, without years and months, whose lengths vary."""
-    micros = duration // timedelta(microseconds=1)
-    sign, micros = ("-" if micros < 0 else ""), abs(micros)
-    seconds, fraction = divmod(micros, 1_000_000)
-    (days, seconds), digits = divmod(seconds, 86_400), f".{fraction:06}" if fraction else ""
-    hours, minutes, seconds = seconds // 3600, seconds // 60 % 60, seconds % 60
-    parts = [f"{hours}H" if hours else "", f"{minutes}M" if minutes else ""]
-    parts.append(f"{seconds}{digits}S" if seconds or digits else "")
-    clock = "".join(parts)
-    return f"{sign}P{f'{days}D' if days else ''}{f'T{clock}' if clock else ''}" if days or clock else "PT0S"
-
-
-def as_base64(data: bytes) -> str:
-    return b64encode(data).decode()
-
-
-def storable(text: str) -> str:
-    """Raise an error for text that PostgreSQL cannot store: NUL or a lone surrogate."""
-    if UNSTORABLE.search(text):
-        raise PydanticCustomError("string_unstorable", UNSTORABLE_TEXT)
-    return text
-
-
-def storable_json(value: Any, depth: int = 0) -> Any:
-    """Raise an error for values that JSON cannot represent or a database cannot store as JSON."""
-    if depth > MAX_DEPTH:
-        raise PydanticCustomError("json_depth", "Input should be nested at most {depth} deep", {"depth": MAX_DEPTH})
-    for part in parts_of(value):
-        storable_json(part, depth + 1)
-    if isinstance(value, str):
-        storable(value)
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise PydanticCustomError("finite_number", "Input should be a finite number")
-    elif isinstance(value, int) and not MIN_INTEGER <= value <= MAX_INTEGER:
-        raise PydanticCustomError("json_integer", "Integers should fit into 64 bits")
-    return value
-
-
-def parts_of(value: Any) -> Iterable[Any]:
-    """Return the keys and values of an object, or the elements of an array."""
-    if isinstance(value, dict):
-        return (*value, *value.values())
-    return value if isinstance(value, list | tuple) else ()
-
-
-def as_decimal(number: Decimal) -> str:
-    """Format without an exponent."""
-    return format(number, "f")
-
-
-def plain_zero(number: float) -> float:
-    """Convert -0.0 to 0.0, because SQLite would not store the sign."""
-    return number + 0.0
-
-
-TEXT: Sequence[CoreSchema] = (
-    core_schema.str_schema(strict=True),
-    core_schema.custom_error_schema(
-        core_schema.str_schema(pattern=STORABLE),
-        "string_unstorable",
-        custom_error_message=UNSTORABLE_TEXT,
-    ),
-)
-VISIBLE = core_schema.custom_error_schema(
-    core_schema.str_schema(pattern=NOT_BLANK), "string_blank", custom_error_message="Text may not be blank"
-)
-ACCEPTED: dict[str, CoreSchema] = {
-    "integer": first_of("int_type", INTEGER),
-    "integer member": first_of("int_type", core_schema.is_instance_schema(Enum), INTEGER),
-    "number": ANY_NUMBER,
-    "boolean": core_schema.bool_schema(strict=True),
-    "text": core_schema.chain_schema([*TEXT]),
-    "name": core_schema.chain_schema([*TEXT]),
-    "decimal": first_of(
-        "decimal_type",
-        core_schema.decimal_schema(strict=True),
-        written(NUMBER, core_schema.decimal_schema()),
-        core_schema.chain_schema([
-            core_schema.union_schema([ANY_INTEGER, ANY_NUMBER], mode="left_to_right"), core_schema.decimal_schema(),
-        ]),
-    ),
-    "date": first_of("date_type", core_schema.date_schema(strict=True), written(DATE, core_schema.date_schema())),
-    "datetime": first_of(
-        "datetime_type",
-        core_schema.datetime_schema(strict=True, tz_constraint="aware"),
-        written(MOMENT, core_schema.datetime_schema(tz_constraint="aware")),
-    ),
-    "time": first_of(
-        "time_type",
-        core_schema.time_schema(strict=True, tz_constraint="naive"),
-        written(CLOCK, core_schema.time_schema(tz_constraint="naive")),
-    ),
-    "duration": first_of(
-        "time_delta_type",
-        core_schema.timedelta_schema(strict=True),
-        written(DURATION, core_schema.timedelta_schema()),
-    ),
-    "bytes": core_schema.no_info_plain_validator_function(decoded),
-    "json": core_schema.no_info_plain_validator_function(storable_json),
-}  # fmt: skip
-"""What each form accepts; a form that is missing here accepts what its type does."""
-CHECKED: dict[str, Callable[[Any], Any]] = {
-    "datetime": in_utc, "duration": storable_duration, "number": plain_zero,
-}  # fmt: skip
-"""The last step of validation."""
+"""The key in the metadata of a chain schema: the index of the step that validates the type itself."""
 WRITTEN: dict[str, Callable[[Any], str]] = {"decimal": as_decimal, "duration": as_duration, "bytes": as_base64}
 """Serializers to JSON, where pydantic's differ."""
 DESCRIBED: dict[str, dict[str, Any]] = {
@@ -200,25 +34,43 @@ DESCRIBED: dict[str, dict[str, Any]] = {
 """Additions to pydantic's JSON Schema. The formats `time` and `duration` of JSON Schema are defined differently."""
 
 
-def described(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+FORMATS = {
+    "ge": "formatMinimum", "gt": "formatExclusiveMinimum", "le": "formatMaximum", "lt": "formatExclusiveMaximum",
+}  # fmt: skip
+"""Keywords for the bounds of dates and times, as ajv-formats knows them: JSON Schema itself has none."""
+
+
+def described(name: str, schema: dict[str, Any], patterns: Iterable[Any] = ()) -> dict[str, Any]:
+    """Return pydantic's JSON Schema of a type with what its form and its other patterns demand."""
     schema = dict(schema)
     if name in ("time", "duration", "bytes"):
         schema.pop("format", None)
     if name == "bytes":
         lengths = {key: schema[key] for key in ("minLength", "maxLength") if key in schema}
         schema |= {key: (length + 2) // 3 * 4 for key, length in lengths.items()}
-    return DESCRIBED.get(name, {}) | schema
+    texts = [getattr(pattern, "pattern", pattern) for pattern in patterns]
+    if name == "name" and "pattern" in schema:
+        texts.append(DESCRIBED[name]["pattern"])
+    every = {"allOf": [{"pattern": text} for text in texts]} if texts else {}
+    return DESCRIBED.get(name, {}) | schema | every
+
+
+def limits(inner: Any) -> dict[str, str]:
+    """Return the bounds of a date or time as keywords of JSON Schema."""
+    if inner["type"] not in ("date", "datetime", "time", "timedelta"):
+        return {}
+    return {keyword: limit_text(inner[name]) for name, keyword in FORMATS.items() if inner.get(name) is not None}
 
 
 def chain(steps: list[CoreSchema], of_type: int, serialization: Any) -> CoreSchema:
-    """A chain schema; `of_type` is the index of the step that validates the type itself."""
+    """Return a chain schema; `of_type` is the index of the step that validates the type itself."""
     return core_schema.chain_schema(steps, serialization=serialization, metadata={STEP: of_type})
 
 
 def type_in(schema: Any) -> Any:
     """Return the type's step in a chain, as a chain: the JSON Schema handler needs the type without its metadata."""
-    while STEP not in schema.get("metadata", ()):  # wrapped in a validator of the resource
-        schema = schema["schema"]
+    while STEP not in schema.get("metadata", ()):  # wrapped in a validator of the resource, or followed by a pattern
+        schema = schema["schema"] if "schema" in schema else schema["steps"][0]
     return core_schema.chain_schema([schema["steps"][schema["metadata"][STEP]]])
 
 
@@ -232,10 +84,13 @@ class Form:
     """Annotates a type with its JSON form: that of its kind, or "name" for text that is not blank."""
 
     name: str
+    patterns: tuple[Any, ...] = ()
+    """Patterns that a text has to match beside the first one, which the type itself checks."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         inner = handler(source)
-        steps = [*self.accepted(source), inner, *self.checks()]
+        others = [core_schema.str_schema(pattern=pattern) for pattern in self.patterns]
+        steps = [*self.accepted(source), inner, *others, *self.checks()]
         return chain(steps, steps.index(inner), serialization_of(self.name) or inner.get("serialization"))
 
     def accepted(self, source: Any) -> Sequence[CoreSchema]:
@@ -250,16 +105,17 @@ class Form:
         return [] if check is None else [core_schema.no_info_plain_validator_function(check)]
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return described(self.name, handler(type_in(schema)))
+        inner = type_in(schema)
+        return described(self.name, handler(inner), self.patterns) | limits(inner["steps"][0])
 
 
 @dataclass(frozen=True)
 class DecimalForm(Form):
     """The form of decimals with a maximum number of digits before and after the decimal point."""
 
-    whole: int
-    places: int
-    is_fixed: bool
+    whole: int = UNBOUNDED_DIGITS
+    places: int = UNBOUNDED_DIGITS
+    is_fixed: bool = False
     """Whether values keep trailing zeros, as in `9.90`."""
 
     def checks(self) -> Sequence[CoreSchema]:
@@ -284,7 +140,7 @@ class DecimalForm(Form):
 
 
 @dataclass(frozen=True)
-class Shown:
+class ResponseForm:
     """Annotates a type in a response: it is serialized in this form, and validated as without it."""
 
     name: str

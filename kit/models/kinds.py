@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
+from fractions import Fraction
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from math import gcd, lcm
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from uuid import UUID
@@ -33,10 +35,20 @@ KINDS: dict[Any, str] = {
     IPv4Address: "address", IPv6Address: "address", IPv4Network: "address", IPv6Network: "address",
     Any: "json", object: "json", dict: "json", list: "json", tuple: "json", Mapping: "json", Sequence: "json",
 }  # fmt: skip
+
+
+def common_multiple(numbers: Sequence[Any]) -> Any:
+    """Return the smallest number that is a multiple of all of these, which may be fractions."""
+    parts = [Fraction(str(number)) for number in numbers]
+    whole = Fraction(lcm(*(part.numerator for part in parts)), gcd(*(part.denominator for part in parts)))
+    multiple = type(numbers[0])(whole.numerator)
+    return multiple if whole.denominator == 1 else multiple / whole.denominator
+
+
 CONTAINERS = (dict, list, tuple, Mapping, Sequence)
 BOUNDS: dict[str, Callable[[Sequence[Any]], Any]] = {
     "gt": max, "ge": max, "lt": min, "le": min, "min_length": max, "max_length": min,
-    "max_digits": min, "decimal_places": min,
+    "max_digits": min, "decimal_places": min, "multiple_of": common_multiple,
 }  # fmt: skip
 """The names of bounds; the function returns the narrowest of several values."""
 SORTED = frozenset({
@@ -113,7 +125,7 @@ def expanded(metadata: Iterable[Any]) -> Iterator[Any]:
 
 
 def kind_of(plain: Any) -> str | None:
-    """Return the kind of a type; None if it has none."""
+    """Return the kind of a type; None if the kit does not know the type."""
     if plain in KINDS:
         return KINDS[plain]
     origin = get_origin(plain)

@@ -45,7 +45,7 @@ def owner_field(model: type[SQLModel]) -> str | None:
 
 
 def is_private(info: Any) -> bool:
-    """Whether the `info` of a column marks it as private."""
+    """Return whether the `info` of a column marks it as private."""
     return isinstance(info, Mapping) and bool(info.get("private"))
 
 

@@ -1,4 +1,4 @@
-"""Read variants: what an answer shows of a row."""
+"""Read variants: the response models of rows, with selected fields, embedded rows and private fields."""
 
 import logging
 from collections.abc import Collection, Mapping
@@ -19,18 +19,19 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 from sqlmodel import Field, SQLModel
 
-from kit.models.fields import show
+from kit.models.fields import use_response_forms
+from kit.models.forms import FORMATS
 from kit.models.privacy import hidden_fields, private_fields
+from kit.models.reserved import refuse_reserved
 
 log = logging.getLogger("kit")
 
 
 class Read(SQLModel):
-    """What an answer shows of a row: these fields, in this order.
+    """Base class of response models of rows. A response has the fields in the order of their declaration.
 
-    A private field (`sa_column_kwargs=PRIVATE`) is left out, unless the principal is a superuser, or the one to whom
-    the row belongs: the variant, or the base that it shares with the table, says in `belongs_to` which field names
-    the owner.
+    A private field (`sa_column_kwargs=PRIVATE`) is omitted, unless the principal is a superuser or the owner of the
+    row. `belongs_to` of the variant, or of the base that it shares with the table, is the field with the owner's id.
     """
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)  # type: ignore[assignment]
@@ -38,14 +39,14 @@ class Read(SQLModel):
 
     id: int = Field(description="Given by the service.", schema_extra={"examples": [1]})
     _selected: ClassVar[Collection[str] | None] = None
-    """The fields that a row shows; all if None. Rows of which it was asked have their own."""
+    """The fields to serialize; None for all. An instance has its own value if the request selects fields."""
     _embedded: ClassVar[Mapping[str, Any]] = MappingProxyType({})
-    """The related rows that a row shows, by the names of their relationships."""
+    """The related rows to serialize, by the names of their relationships."""
     __init__ = BaseModel.__init__  # SQLModel's is for tables, and takes most of the time of each row
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> Self:
-        """As SQLModel's. Without its option `update` it is pydantic's, which takes a third of the time."""
+        """Validate by pydantic's method, in a third of the time; by SQLModel's only with its option `update`."""
         if "update" in options:
             return super().model_validate(obj, **options)
         return super(SQLModel, cls).model_validate(obj, **options)
@@ -53,11 +54,12 @@ class Read(SQLModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
-        show(cls)
+        refuse_reserved(cls, Read)
+        use_response_forms(cls)
 
     @classmethod
     def of(cls, row: object) -> Self:
-        """What is shown of this row. A value that a rule of today would refuse is shown as it is stored."""
+        """Return the read variant of a row. A stored value that breaks a newer rule of the fields is not changed."""
         try:
             return cls.model_validate(row, from_attributes=True)
         except ValidationError as failure:
@@ -65,7 +67,7 @@ class Read(SQLModel):
             return cls.model_construct(**{name: getattr(row, name) for name in cls.model_fields})
 
     def select(self, fields: Collection[str] | None, embedded: Mapping[str, Any]) -> Self:
-        """Show only these fields (all if None), and these related rows under the names of their relationships."""
+        """Serialize only these fields (None for all), and these related rows under the names of their relationships."""
         for name, value in (("_selected", fields), ("_embedded", embedded)):
             object.__setattr__(self, name, value)  # private attributes of pydantic would be made for every row
         return self
@@ -81,7 +83,7 @@ class Read(SQLModel):
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """The schema of the fields, which pydantic would not give for a model with a serializer of its own."""
+        """Return the schema of the fields, which pydantic omits for a model with its own serializer."""
         shown = handler(_without_serializer(core))
         schema = handler.resolve_ref_schema(shown)
         if handler.mode == "serialization" and "properties" in schema:
@@ -92,17 +94,20 @@ class Read(SQLModel):
 
 
 class UUIDRead(Read):
-    """What an answer shows of a row whose id is a UUID."""
+    """Base class of response models of rows whose id is a UUID."""
 
     id: UUID = Field(description="Given by the service.")  # type: ignore[assignment]  # instead of the number
 
 
-RULES = frozenset({"pattern", "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"})
-"""Keywords of JSON Schema for what is refused in a body."""
+RULES = frozenset({
+    "pattern", "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf",
+    *FORMATS.values(),
+})  # fmt: skip
+"""Keywords of JSON Schema that restrict the values of a body."""
 
 
 def _without_rules(schema: Any) -> Any:
-    """A schema without the rules for input, which a value that was stored before may break, and without defaults.
+    """Return the schema without the rules for input and without defaults: a stored value may break a newer rule.
 
     A text with a format keeps its pattern.
     """
@@ -124,7 +129,7 @@ def _dumped(value: Any, info: SerializationInfo) -> Any:
 
 
 def dump_options(info: SerializationInfo) -> dict[str, Any]:
-    """The options of `model_dump` with which a model is serialized, but for the names of its own fields."""
+    """Return the options of `model_dump` for a nested model, without `include` and `exclude` of the outer one."""
     names = ("mode", "by_alias", "exclude_none", "exclude_unset", "exclude_defaults", "context")
     return {name: getattr(info, name) for name in names}
 

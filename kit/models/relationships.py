@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import inspect
 from sqlalchemy.orm import Mapper, RelationshipProperty
 
-UNSAID = "kit.passive_deletes_unsaid"
+DEFAULT_PASSIVE_DELETES = "kit.default_passive_deletes"
 """Marks, in `info`, a relationship without `passive_deletes`, which becomes true if there are many rows."""
 
 
@@ -29,7 +29,7 @@ def _deletes(info: Any, given: Mapping[str, Any]) -> dict[str, Any]:
     if info.passive_deletes or info.cascade_delete or not given.keys().isdisjoint(said):
         return {}
     if info.link_model is None:
-        return {"info": {UNSAID: True}} if "info" not in given else {}
+        return {"info": {DEFAULT_PASSIVE_DELETES: True}} if "info" not in given else {}
     keys = inspect(info.link_model).local_table.foreign_keys
     return {"passive_deletes": all(key.ondelete == "CASCADE" for key in keys)}
 
@@ -37,5 +37,5 @@ def _deletes(info: Any, given: Mapping[str, Any]) -> dict[str, Any]:
 def leave_children_to_the_database(mapper: Mapper[Any], _: type) -> None:
     """Listen to `after_mapper_constructed`: relationships to many are known by then, and may still be changed."""
     for each in mapper.iterate_properties:
-        if isinstance(each, RelationshipProperty) and each.info.get(UNSAID) and each.collection_class:
+        if isinstance(each, RelationshipProperty) and each.info.get(DEFAULT_PASSIVE_DELETES) and each.collection_class:
             each.passive_deletes = True

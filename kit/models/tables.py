@@ -4,44 +4,33 @@ Explicit declarations take precedence: a type with `sa_type`, a CHECK with the n
 with the field.
 """
 
-import operator
-from collections.abc import Iterator, Mapping
 from copy import copy
-from datetime import time
-from decimal import Decimal
 from typing import Any, get_origin
 
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 from sqlalchemy import (
     Boolean,
-    CheckConstraint,
-    Column,
-    ColumnElement,
     Date,
     Float,
-    Index,
     Integer,
     LargeBinary,
-    String,
     Table,
     Time,
-    UniqueConstraint,
     Uuid,
-    and_,
-    func,
-    literal_column,
 )
-from sqlalchemy.sql.functions import Function
 from sqlalchemy.types import TypeEngine
 from sqlmodel import AutoString, Field, SQLModel
 from sqlmodel.sql.sqltypes import UTCDateTime
 
+from kit.models.bounds import digits_of
 from kit.models.columns import BIGINT, DecimalColumn, DurationColumn, JsonColumn, MemberColumn, TextColumn, text_type
-from kit.models.fields import Derived, annotated, digits_of, rules_of
-from kit.models.forms import MAX_INTEGER, MIN_INTEGER
+from kit.models.fields import Derived, annotated, has_explicit_type, rules_of
+from kit.models.indexes import refuse_long_entries, widen_indexes
+from kit.models.json_values import MAX_INTEGER, MIN_INTEGER
 from kit.models.kinds import Shape, option, shape_of_field
-from kit.models.texts import OF_ADDRESSES
+from kit.models.table_checks import add_check
+from kit.models.texts import ADDRESS_LENGTHS
 
 SMALL = range(-(2**31), 2**31)
 """The range of a column of 32 bits."""
@@ -49,26 +38,15 @@ SHORTEST_MEMBER = 16
 """Minimum length of a column for the values of an enum, so that a new value seldom needs a migration."""
 
 
-LONGEST_ENTRY = 650
-"""Maximum length of an indexed text; each character may have four bytes."""
-
-
 def type_columns(entity: type[SQLModel]) -> None:
     """Set the column types of the fields of an entity, before its columns are created."""
     for name, field in entity.model_fields.items():
-        if says_its_type(field):
+        if has_explicit_type(field):
             continue
         stored = column_type(field)
         if stored is None:
             raise TypeError(unknown_type(entity, name, field))
         field.metadata = [*with_type(field.metadata, stored), Derived()]
-
-
-def says_its_type(field: FieldInfo) -> bool:
-    """Whether the resource sets the column type of a field."""
-    if Derived() in field.metadata:
-        return False
-    return option(field, "sa_type") is not None or option(field, "sa_column") is not None
 
 
 def unknown_type(entity: type[SQLModel], name: str, field: FieldInfo) -> str:
@@ -112,7 +90,7 @@ def column_type(field: FieldInfo) -> Any:
     if kind == "url":
         return TextColumn(shape.plain, bounds["max_length"])
     if kind == "address":
-        return TextColumn(shape.plain, OF_ADDRESSES[shape.plain])
+        return TextColumn(shape.plain, ADDRESS_LENGTHS[shape.plain])
     return of_members(shape) if kind in ("member", "integer member") else of_json(field) if kind == "json" else None
 
 
@@ -151,78 +129,8 @@ def complete_table(entity: Any, table: Table) -> None:
     number_rows(table)
 
 
-def refuse_long_entries(entity: Any, table: Table) -> None:
-    """Raise a TypeError for an index on texts that may be too long for PostgreSQL."""
-    uniques = [part for part in table.constraints if isinstance(part, UniqueConstraint)]
-    parts: list[Index | UniqueConstraint] = [*table.indexes, *uniques]
-    for stored in (column for part in parts for column in part.columns):
-        longest = getattr(stored.type, "length", None) or 0
-        if isinstance(stored.type, String) and longest > LONGEST_ENTRY:
-            raise TypeError(
-                f"{entity.__name__}.{stored.name} has an index and up to {longest} characters, but an entry of an "
-                f"index of PostgreSQL has 2704 bytes at most: write `max_length={LONGEST_ENTRY}` or less, or no index."
-            )
-
-
 def number_rows(table: Table) -> None:
     """Set `sqlite_autoincrement`, so that SQLite never reuses an id, unless the table sets it."""
     says_so = "sqlite_autoincrement" in list(table.dialect_kwargs)  # `in` without `list` finds defaults, too
     if table.autoincrement_column is not None and not says_so:
         table.dialect_kwargs["sqlite_autoincrement"] = True
-
-
-def widen_indexes(table: Table) -> None:
-    """Add the id as second column to indexes of one column, to make the order of pages total."""
-    for index in list(table.indexes):
-        columns = list(index.columns)
-        if len(columns) != 1 or index.unique or not columns[0].index:
-            continue
-        table.indexes.discard(index)
-        columns[0].index = False  # a copy of the table would make it again
-        others = [other for other in table.indexes if [*other.columns.keys()] == [columns[0].key, "id"]]
-        for other in others:
-            table.indexes.discard(other)
-        Index(index.name, columns[0], table.columns["id"])
-
-
-def add_check(table: Table, column: Column[Any], field: FieldInfo) -> None:
-    """Add a CHECK for the bounds of a field or the values of its enum, with the name of the field."""
-    known = {str(part.name) for part in table.constraints if isinstance(part, CheckConstraint)}
-    conditions = [] if says_its_type(field) else list(conditions_of(shape_of_field(field), column))
-    if conditions and known.isdisjoint({column.name, f"ck_{table.name}_{column.name}"}):
-        table.append_constraint(CheckConstraint(and_(*conditions), name=column.name))
-
-
-def conditions_of(shape: Shape, column: Column[Any]) -> Iterator[ColumnElement[bool]]:
-    """Yield the conditions that both databases can check."""
-    kind, bounds = shape.kind, shape.bounds
-    if kind in ("member", "integer member"):
-        yield column.in_([literal_column(quoted(value)) for value in shape.members])
-    elif kind in ("text", "email", "url", "bytes"):
-        yield from between(func.length(column), {"ge": bounds.get("min_length"), "le": bounds.get("max_length")})
-    elif kind in ("integer", "number", "date", "time"):
-        yield from between(column, bounds)
-    elif kind == "decimal" and isinstance(column.type, DecimalColumn) and column.type.is_number:
-        yield from between(column, {name: bound for name, bound in bounds.items() if bound == 0})
-
-
-def between(value: Any, bounds: Mapping[str, Any]) -> Iterator[ColumnElement[bool]]:
-    """Yield conditions for the bounds of a value, except those that its column type implies."""
-    limits = {name: bounds.get(name) for name in ("ge", "gt", "le", "lt")}
-    low, above, high, below = (None if bound in (MIN_INTEGER, MAX_INTEGER) else bound for bound in limits.values())
-    low = None if low == 0 and isinstance(value, Function) else low
-    if low is not None and high is not None:
-        yield value.between(literal_column(quoted(low)), literal_column(quoted(high)))
-        low = high = None
-    comparisons = ((low, operator.ge), (above, operator.gt), (high, operator.le), (below, operator.lt))
-    for bound, compare in comparisons:
-        if bound is not None:
-            yield compare(value, literal_column(quoted(bound)))
-
-
-def quoted(value: Any) -> str:
-    """Return a value as an SQL literal."""
-    if isinstance(value, int | float | Decimal):
-        return str(value)
-    text = value.isoformat(timespec="microseconds") if isinstance(value, time) else str(value)
-    return "'" + text.replace("'", "''") + "'"

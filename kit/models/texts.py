@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-OF_ADDRESSES: dict[type, int] = {IPv4Address: 15, IPv6Address: 39, IPv4Network: 19, IPv6Network: 43}
+ADDRESS_LENGTHS: dict[type, int] = {IPv4Address: 15, IPv6Address: 39, IPv4Network: 19, IPv6Network: 43}
 """The lengths of the texts, with leading zeros in each part."""
 
 

@@ -1,4 +1,4 @@
-"""Field types: they refuse values that no column can store, or that no client could use."""
+"""Field types with validation: text, names, e-mail addresses, ids, money, and others, for bodies and tables."""
 
 from decimal import Decimal
 from typing import Annotated, Any
@@ -15,15 +15,15 @@ from kit.models.columns import BIGINT as BIGINT
 from kit.models.columns import MAX_ID as MAX_ID
 from kit.models.columns import MoneyColumn as MoneyColumn
 from kit.models.forms import DecimalForm, Form
-from kit.models.forms import storable as storable
+from kit.models.json_values import storable as storable
 
 DIGITS = "^[0-9]+$"
 
 
 class PlainNumber:
-    """The annotation of an id in a path: a plain decimal number, without sign, point, blank or underscore.
+    """Annotation of an id in a path: decimal digits only, from 1 to `MAX_ID`.
 
-    It is validated without a call of Python.
+    It is validated in pydantic-core, without a call of Python.
     """
 
     @classmethod
@@ -47,7 +47,7 @@ def deliverable(address: str) -> str:
 
 
 def other_than(field: str) -> AfterValidator:
-    """Refuse the value that another field, declared before this one, has."""
+    """Return a validator that refuses the value of another field, which must be declared before."""
 
     def differ(value: object, info: ValidationInfo) -> object:
         if value == info.data.get(field):
@@ -62,27 +62,31 @@ def schema(**extra: Any) -> Any:
 
 
 Text = Annotated[str, Form("text")]
-"""Text of a field; give its `max_length` in `Field`."""
+"""Text without NUL and lone surrogates. Set `max_length` in `Field`; without it, it is 10,000 characters."""
 Name = Annotated[str, MinLen(1), Form("name")]
-"""Text that names something: not blank."""
+"""Text with at least one visible character."""
 Username = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9._-]+$"), Form("text")]
-"""A name to sign in with: ASCII, so that its case is the same everywhere."""
+"""A login name of ASCII letters, digits, `.`, `_` and `-`: both databases fold the case of ASCII alike."""
 Slug = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$"), MinLen(1), Form("text")]
-"""Lower-case words and hyphens, for addresses."""
+"""Lower-case ASCII words with hyphens between them, for URLs."""
 Sku = Annotated[str, pydantic.Field(pattern=r"^[A-Z0-9]+(-[A-Z0-9]+)*$"), MinLen(1), Form("text")]
-"""Upper-case letters, digits and hyphens."""
+"""A stock keeping unit: groups of upper-case ASCII letters and digits, with hyphens between them."""
 Email = Annotated[str, MinLen(3), Form("text"), AfterValidator(deliverable), schema(format="email")]
-"""An e-mail address by its form (RFC 5321), in ASCII; nothing is looked up, and it is kept as typed."""
-Whole = Annotated[int, Form("integer")]
-"""An integer as JSON has it: neither "5", nor true, nor 5.5. A plain `int` is the same in bodies and tables."""
+"""An ASCII e-mail address of valid syntax (RFC 5321). The domain is not looked up; the case is kept."""
+JSONInteger = Annotated[int, Form("integer")]
+"""An integer of JSON: 5 and 5.0, but not "5", true or 5.5. In bodies and tables a plain `int` does the same."""
 Reference = Annotated[int, pydantic.Field(ge=1, le=MAX_ID), Form("integer")]
-"""The id of another thing, in a body."""
+"""The integer id of another row, in a body: 1 to `MAX_ID`."""
 Id = Annotated[int, PlainNumber()]
-"""An id in a path."""
-Money = Annotated[Decimal, pydantic.Field(ge=0, max_digits=10, decimal_places=2), DecimalForm("decimal", 8, 2, True)]
-"""0 to 99,999,999.99, to the cent; a decimal string in answers, a string or a number in bodies."""
+"""An integer id in a path: 1 to `MAX_ID`."""
+Money = Annotated[
+    Decimal,
+    pydantic.Field(ge=0, max_digits=10, decimal_places=2),
+    DecimalForm("decimal", whole=8, places=2, is_fixed=True),
+]
+"""An amount from 0 to 99,999,999.99 with two decimal places: a string in responses, a string or number in bodies."""
 
 
 def new_uuid() -> UUID:
-    """Version 7: they sort by the time of their making."""
+    """Return a new UUID, version 7 (RFC 9562): UUIDs sort by the time of their creation."""
     return uuid_utils.compat.uuid7()

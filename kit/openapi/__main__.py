@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def write(application: str, file: str) -> str:
-    """Write the document of `module:attribute` to a file; returns a sentence that says so."""
+    """Write the document of `module:attribute` to a file. Returns the message to print."""
     module, _, attribute = application.partition(":")
     document = getattr(import_module(module), attribute or "app").openapi()
     Path(file).write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
@@ -18,5 +18,5 @@ if __name__ == "__main__":
     sys.path.insert(0, "")
     try:
         sys.stdout.write(write(*sys.argv[1:]) + "\n")
-    except ValueError as failure:  # a fault of the routes or of the document, in sentences
+    except ValueError as failure:  # the message of a check of the routes or of the document
         sys.exit(str(failure))

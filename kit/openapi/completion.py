@@ -1,4 +1,4 @@
-"""The completion of FastAPI's document with what only the kit knows, and with what clients are generated from."""
+"""Completion of FastAPI's OpenAPI document: security, problems, examples, and names for client generators."""
 
 import copy
 import json
@@ -8,7 +8,7 @@ from fastapi.openapi import utils
 from pydantic import TypeAdapter
 
 from kit.openapi.enumerations import name_enumerations
-from kit.openapi.examples import NONE, elements, example_of
+from kit.openapi.examples import elements, example_of
 from kit.openapi.operation_ids import separate_ids
 from kit.openapi.operations import HINTS
 from kit.openapi.problem_schema import Problem
@@ -21,9 +21,10 @@ from kit.openapi.references import (
     share_definitions,
     targets,
 )
-from kit.openapi.responses import Json, answers_of, failure, headers
+from kit.openapi.responses import Json, failure, header_objects, responses_of
 from kit.openapi.sharing import operations, share
 from kit.openapi.simplification import simplify
+from kit.openapi.values import NONE
 
 OAUTH2: Json = {"type": "oauth2", "flows": {"password": {"tokenUrl": "auth/token", "scopes": {}}}}
 SCHEMES: Json = {
@@ -40,7 +41,7 @@ SECURITY: list[Json] = [{"Token": []}, {"Bearer": []}]
 
 
 def complete(document: Json) -> Json:
-    """The whole document, of one that FastAPI has made of routes with hints; any other is returned as it is."""
+    """Complete a document of FastAPI in place and return it. A document without hints of the kit is unchanged."""
     hints = {id(operation): operation.pop(HINTS) for _, operation in operations(document) if HINTS in operation}
     if not hints:
         return document
@@ -59,7 +60,7 @@ def complete(document: Json) -> Json:
         simplify(part)
     share_definitions(document)
     name_enumerations(document)
-    show_validation_error(document)
+    keep_used_validation_error(document)
     for method, operation in operations(document):
         complete_body(document, operation, method)
     share(document)
@@ -72,7 +73,7 @@ def tag_of(operation: Json) -> str:
 
 
 def tags(document: Json, hints: dict[int, Json]) -> list[Json]:
-    """The tags that are described already, and of the others, what the module with most of their operations says."""
+    """Return the tags with descriptions; by default the docstring of the module with most operations of the tag."""
     given = document.get("tags", [])
     modules: dict[str, Counter[str]] = {}
     for _, operation in operations(document):
@@ -85,24 +86,27 @@ def tags(document: Json, hints: dict[int, Json]) -> list[Json]:
 
 
 def tables_of_tags(document: Json, hints: dict[int, Json]) -> dict[str, str]:
-    """The table to whose rows the operations with a tag lead."""
+    """Return the table of each tag: the one whose rows its operations return."""
     found = ((tag_of(operation), hints.get(id(operation), {}).get("table")) for _, operation in operations(document))
     return {tag: table for tag, table in found if table is not None}
 
 
 def add_problem(document: Json) -> None:
-    """The schema of a problem; under another name, if a model of a resource has that one."""
+    """Add the schema of a problem, under another name if a model of a resource has that name."""
     schemas = document["components"]["schemas"]
     problem = TypeAdapter(Problem).json_schema()
     definitions = problem.pop("$defs") | {"Problem": problem}
     names = add_definitions(definitions, schemas)
-    for answer in answers_of(document):
+    for answer in responses_of(document):
         content = answer.get("content", {}).get("application/problem+json", {})
         replace_targets(content, {"#/components/schemas/Problem": names["#/$defs/Problem"]})
 
 
-def show_validation_error(document: Json) -> None:
-    """The schema of FastAPI's own 422, only if a callback or a webhook refers to it: FastAPI forgets it there."""
+def keep_used_validation_error(document: Json) -> None:
+    """Add the schema of FastAPI's own 422 if a callback or a webhook refers to it, otherwise remove it.
+
+    FastAPI does not add it for callbacks and webhooks.
+    """
     schemas = document["components"]["schemas"]
     definitions = copy.deepcopy(VALIDATION_ERRORS)
     if INVALID in [target for part in parts(document) for target in targets(part)]:
@@ -113,22 +117,22 @@ def show_validation_error(document: Json) -> None:
 
 
 def complete_operation(document: Json, operation: Json, method: str, hints: Json) -> None:
-    """Security, a description, an operation id of its own, and the header that every answer has."""
+    """Add to an operation its security, a description, and the header that every response has."""
     is_public = method.replace("HEAD", "GET") in hints.get("public", ())
     operation.setdefault("security", [] if is_public else SECURITY)
     operation.setdefault("description", f"{operation.get('summary', '').rstrip('.')}.")
     answers = operation.get("responses", {})
-    if INVALID in json.dumps(answers.get("422", {})):  # FastAPI's own, which no route of a service answers
+    if INVALID in json.dumps(answers.get("422", {})):  # FastAPI's own schema, which no route of a service uses
         answers["422"] = failure(422)
     for answer in answers.values():
         if "$ref" not in answer:
-            answer["headers"] = answer.get("headers", {}) | headers("X-Request-ID")
+            answer["headers"] = answer.get("headers", {}) | header_objects("X-Request-ID")
     if "embedded" in hints and "200" in answers:
-        show_part(document, answers["200"], hints["embedded"])
+        refer_to_partial_schema(document, answers["200"], hints["embedded"])
 
 
-def show_part(document: Json, answer: Json, embedded: Json) -> None:
-    """Let an answer refer to a schema whose properties are all optional: `fields` leaves out, `include` adds."""
+def refer_to_partial_schema(document: Json, answer: Json, embedded_schemas: Json) -> None:
+    """Replace the schema of a response by one without required properties: `fields` omits some, `include` adds some."""
     shown = answer.get("content", {}).get("application/json", {}).get("schema", {})
     shown = shown.get("items", shown)
     if "$ref" not in shown:
@@ -136,14 +140,14 @@ def show_part(document: Json, answer: Json, embedded: Json) -> None:
     schemas, whole = document["components"]["schemas"], shown["$ref"].rpartition("/")[2]
     name, plain = f"{whole}Partial", schemas[whole]
     part = {key: value for key, value in plain.items() if key != "required"}
-    text = f"{whole}, as a request asks for it: `fields` leaves properties out, `include` adds some."
+    text = f"{whole} with the properties that a request selects: `fields` omits some, `include` adds some."
     schemas[name] = part | {"title": name, "description": text}
-    schemas[name]["properties"] = plain.get("properties", {}) | embedded
+    schemas[name]["properties"] = plain.get("properties", {}) | embedded_schemas
     shown["$ref"] = f"#/components/schemas/{name}"
 
 
 def complete_path(operation: Json, table: str | None) -> None:
-    """An example and a description of every id in the path."""
+    """Add an example and a description to every id in the path."""
     for parameter in operation.get("parameters", ()):
         if parameter.get("in") != "path":
             continue
@@ -155,14 +159,14 @@ def complete_path(operation: Json, table: str | None) -> None:
 
 
 def complete_body(document: Json, operation: Json, method: str) -> None:
-    """An example of every body, and the media type of a JSON merge patch (RFC 7396)."""
+    """Add an example to every body, and to PATCH the media type of a JSON merge patch (RFC 7396)."""
     content = operation.get("requestBody", {}).get("content", {})
     for body in content.values():
         if "schema" not in body or {"example", "examples"} & body.keys():
             continue
         item = resolved(body["schema"].get("items", {}), document)
         is_bulk = body["schema"].get("type") == "array" and any("examples" in part for part in properties(item))
-        example = elements(item) if is_bulk else example_of(body["schema"], document)
+        example = elements(item, document) if is_bulk else example_of(body["schema"], document)
         if example is not NONE:
             body["example"] = example
     if "application/json" in content and method == "PATCH":

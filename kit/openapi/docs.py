@@ -1,4 +1,4 @@
-"""Swagger UI, with all its assets served by this service."""
+"""Documentation pages: Swagger UI at `/docs` and the document at `/openapi.json`. All assets are served from here."""
 
 import copy
 import json
@@ -28,19 +28,19 @@ STYLE = """@import url("assets/swagger-ui.css");
 .swagger-ui .parameters-container { border-bottom: 1px solid #d8dde7; max-height: 440px; overflow-y: auto }
 .swagger-ui :is(.execute-wrapper, .btn-group) { padding: 12px 20px }
 """
-"""Parameters side by side, in a box that scrolls: a list has dozens, and the answer should be in sight below them."""
+"""Parameters side by side, in a box that scrolls: a list has dozens, and the response should be visible below them."""
 
-REST_OF_POLICY = (
+FIXED_POLICY = (
     "style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Swagger UI sets styles on its elements; nothing else is inline."""
+"""The directives without a digest. Swagger UI sets inline styles; only one script is inline."""
 
 router = APIRouter(include_in_schema=False, tags=["docs"])
 
 
 @router.get("/")
-async def lead_to_docs(request: Request) -> RedirectResponse:
+async def redirect_to_docs(request: Request) -> RedirectResponse:
     return RedirectResponse(f"{prefix_of(request)}/docs")
 
 
@@ -63,15 +63,15 @@ async def show_docs(request: Request) -> Response:
         },
         init_oauth=request.app.swagger_ui_init_oauth,
     )
-    page.headers["Content-Security-Policy"] = policy(bytes(page.body).decode())
+    page.headers["Content-Security-Policy"] = content_security_policy(bytes(page.body).decode())
     return page
 
 
-def policy(html: str) -> str:
-    """Only what comes from here, and the one inline script of this page, by its hash (CSP, level 2)."""
+def content_security_policy(html: str) -> str:
+    """Return the Content-Security-Policy (level 2): this host only, and the page's one inline script, by its digest."""
     script = html.rpartition("<script>")[2].partition("</script>")[0]
     digest = b64encode(sha256(script.encode()).digest()).decode()
-    return f"default-src 'none'; script-src 'self' 'sha256-{digest}'; {REST_OF_POLICY}"
+    return f"default-src 'none'; script-src 'self' 'sha256-{digest}'; {FIXED_POLICY}"
 
 
 @router.get("/docs/style.css")
@@ -81,21 +81,21 @@ async def show_style() -> Response:
 
 @router.get("/openapi.json")
 async def show_openapi(request: Request) -> Response:
-    """The document, always the same. For `/docs`, where no token is required: with ids of rows to try it out with.
+    """Return the OpenAPI document. With `?ids=newest` its examples contain the ids of existing rows.
 
-    From ids the public would learn how many rows there are.
+    This applies only while requests need no token, because ids reveal the number of rows.
     """
     document, runtime = with_server(request.app, prefix_of(request)), runtime_of(request)
     if runtime.authenticator.is_required or request.query_params.get("ids") != "newest":
-        return tagged(request, document)
+        return json_response(request, document)
     found, document = request.app.example_places(), copy.deepcopy(document)
     async with runtime.database.read() as session:
         fill(document, found, await newest(session, {table for _, table, _ in found}))
-    return tagged(request, document)
+    return json_response(request, document)
 
 
-def tagged(request: Request, document: Json) -> Response:
-    """The document as JSON, with an ETag; a 304 for those who have it."""
+def json_response(request: Request, document: Json) -> Response:
+    """Return the document as JSON with an ETag; a 304 if `If-None-Match` contains the ETag."""
     body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     headers = {"ETag": weak_etag(body), "Cache-Control": "no-cache"}
     if is_fresh(headers["ETag"], request.headers.get("If-None-Match", "")):
@@ -104,14 +104,14 @@ def tagged(request: Request, document: Json) -> Response:
 
 
 def prefix_of(request: Request) -> str:
-    """The prefix under which a proxy or another application shows this service."""
+    """Return the path prefix (`root_path`) of this service behind a proxy or in another application."""
     return str(request.scope.get("root_path", "")).rstrip("/")
 
 
 def with_server(app: FastAPI, prefix: str) -> Json:
-    """The document of the application, with the prefix among its servers, as FastAPI's own route has it.
+    """Return the document of the application with the prefix among its servers, as FastAPI's own route does.
 
-    The server that was named because none was given is left out then: without the prefix nothing is found.
+    The default server is omitted then, because no path exists without the prefix.
     """
     document: Json = app.openapi()
     servers: list[Json] = document.get("servers", [])

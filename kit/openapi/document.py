@@ -1,4 +1,4 @@
-"""The OpenAPI document: what FastAPI derives from the routes, completed with what only the kit knows."""
+"""The OpenAPI document: FastAPI derives it from the routes, and the kit completes it."""
 
 import warnings
 from collections.abc import Collection
@@ -18,32 +18,32 @@ from kit.openapi.operations import hints_of
 from kit.openapi.responses import Json
 
 CONVENTIONS = """
-What holds for every resource, at its path with and without the trailing slash:
+These rules hold for every resource, at its path with and without the trailing slash:
 
 - **Lists** take filters such as `age__gte=18` or `name__in=a,b`, and `q`, `sort=-age,name`, `fields`, `include`.
   The header `Link` leads to the next page; `count=true` adds `X-Total-Count`.
-- **Versions** are in the `ETag`. Send it back as `If-None-Match` to be told 304 if nothing changed, or as `If-Match`
-  to change only what you have seen, else 412.
-- **Writes** are durable when they are answered. PATCH changes the fields sent, PUT all: to their defaults where left
-  out. Unknown fields are refused, read-only ones ignored.
+- **Versions** are in the `ETag`. Send it as `If-None-Match` to get a 304 if nothing has changed, or as `If-Match` to
+  change only the version that you have read; another version is a 412.
+- **Writes** are durable when the response is sent. PATCH changes the fields that are sent. PUT changes all fields, and
+  sets missing ones to their defaults. Unknown fields are refused, read-only ones ignored.
 - **Failures** are [problem details](https://www.rfc-editor.org/rfc/rfc9457); `request_id` leads to the log.
 """
 FOUND: ContextVar[list[Place] | None] = ContextVar("found_places", default=None)
-"""The places for ids of rows, if a document is made for somebody who fills them."""
+"""Collects the placeholders for row ids while `openapi` generates a document; None otherwise."""
 
 
 def openapi(app: FastAPI) -> tuple[Json, list[Place]]:
-    """The document of an application, and the places in it for ids of rows."""
+    """Return the document of an application, and its placeholders for row ids."""
     found: list[Place] = []
     reset = FOUND.set(found)
     try:
-        return finished(of_fastapi(app)), found
+        return completed(fastapi_document(app)), found
     finally:
         FOUND.reset(reset)
 
 
-def of_fastapi(app: FastAPI) -> Json:
-    """FastAPI's document, with all that was given to the application for it."""
+def fastapi_document(app: FastAPI) -> Json:
+    """Return FastAPI's document, with the title, servers and other metadata of the application."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Duplicate Operation ID")  # each method gets its own: see `complete`
         return get_openapi(
@@ -64,8 +64,8 @@ def of_fastapi(app: FastAPI) -> Json:
         )
 
 
-def finished(document: Json) -> Json:
-    """The complete document, with examples for the ids of rows."""
+def completed(document: Json) -> Json:
+    """Return the completed document, with example ids in place of the placeholders."""
     document = complete(document)
     found = list(places(document))
     fill(document, found, {})
@@ -74,17 +74,17 @@ def finished(document: Json) -> Json:
     return document
 
 
-def finished_openapi(**document: Any) -> Json:
-    """What `fastapi.openapi.utils.get_openapi` makes of its document; that of other applications stays as it is."""
+def completed_openapi(**document: Any) -> Json:
+    """Replace `OpenAPI` in `get_openapi`: complete its document. Documents of other applications are unchanged."""
     made: Json = jsonable_encoder(OpenAPI(**document), by_alias=True, exclude_none=True)
-    return finished(made)
+    return completed(made)
 
 
-utils.OpenAPI = finished_openapi  # type: ignore[assignment,attr-defined]  # whoever calls `get_openapi` gets all of it
+utils.OpenAPI = completed_openapi  # type: ignore[assignment,attr-defined]  # every call of `get_openapi` returns the completed document
 
 
 def note_public(contexts: Collection[RouteContext], public: Collection[tuple[int, str]]) -> None:
-    """Note in the hints of each route which of its methods need no token; `public` has their keys."""
+    """Store in the hints of each route its methods that need no token. `public`: pairs of route `id()` and method."""
     for context in contexts:
         route = context.original_route
         if isinstance(route, APIRoute):

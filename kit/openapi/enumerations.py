@@ -1,4 +1,4 @@
-"""Names of enumerations: for one that is no component, each generator of clients would make up a name."""
+"""Names of enumerations: moves inline enumerations to the components, so that all client generators name them alike."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from kit.openapi.responses import Json
 from kit.openapi.sharing import operations
 
 Named = tuple[Any, Any, str]
-"""What has a schema, under which key it has it, and a name for an enumeration in it."""
+"""The object that holds a schema, the key of the schema in it, and a name for an enumeration in the schema."""
 
 WORD = re.compile("[A-Za-z0-9_]+")
 
@@ -22,7 +22,7 @@ def name_enumerations(document: Json) -> None:
         if len(schema.get("enum", ())) > 1 and schema.get("type") == "string":
             about = {part: schema[part] for part in ("default", "examples") if part in schema}
             definition = {part: schema[part] for part in schema if part not in about}
-            if not WORD.fullmatch(schema.get("title", "")):  # it has not the name of a class
+            if not WORD.fullmatch(schema.get("title", "")):  # it does not have the name of a class
                 about |= {part: definition.pop(part) for part in ("description",) if part in definition}
                 definition["title"] = name
             references = add_definitions({definition["title"]: definition}, schemas)
@@ -38,14 +38,14 @@ def _of_parameters(document: Json) -> Iterator[Named]:
 
 def _of_properties(schemas: Json) -> Iterator[Named]:
     for name, schema in list(schemas.items()):
-        model = re.sub("-(Input|Output)$", "", name)  # FastAPI's, where it differs in bodies and in answers
+        model = re.sub("-(Input|Output)$", "", name)  # FastAPI adds the suffix if bodies and responses differ
         properties = schema.get("properties", {})
         for key in properties:
             yield from _inside(properties, key, f"{model}{_capitalized(key)}")
 
 
 def _inside(holder: Json, key: str, name: str) -> Iterator[Named]:
-    """The schema itself, that of the elements of a list, and those that null is an alternative to."""
+    """Yield the schema, the schema of its elements if it is a list, and its alternatives (`anyOf`)."""
     schema = holder[key]
     yield holder, key, name
     if isinstance(schema.get("items"), dict):
@@ -55,5 +55,5 @@ def _inside(holder: Json, key: str, name: str) -> Iterator[Named]:
 
 
 def _capitalized(name: str) -> str:
-    """`on_error` as the name of a type: `OnError`."""
+    """Convert a name such as `on_error` to the name of a type: `OnError`."""
     return "".join(word[0].upper() + word[1:] for word in re.findall("[A-Za-z0-9]+", name))

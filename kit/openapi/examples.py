@@ -1,4 +1,4 @@
-"""OpenAPI examples: bodies that can be sent as they are, and places for the ids of rows."""
+"""OpenAPI examples: bodies that are valid requests, and placeholders for the ids of rows."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,30 +12,17 @@ from kit.database.sessions import ReadSession
 from kit.models.entities import known_tables
 from kit.openapi.references import resolved
 from kit.openapi.responses import Json
+from kit.openapi.values import NONE, number, text
 
 PLACE = re.compile(r"\{(\w+)(?::(\d))?\}")
-"""`"{hero}"` stands for the id of the newest hero, `"{hero:2}"` for that of the one before."""
+"""A placeholder: `"{hero}"` is the id of the newest hero, `"{hero:2}"` the id of the second newest."""
 ANY_UUID = UUID("01a1fdf0-1527-72cc-b92d-ba16a2649900")
 Place = tuple[Sequence[str | int], str, int]
-"""Where an id is in the document, of which table, and whether of the newest row or of the one before."""
-NONE: Any = object()
-"""For a schema of which no value is known to be valid."""
-WORDS = ("text", "Text", "TEXT-1", "text-1", "1", "2026-01-31")
-"""What a text without an example is tried with."""
-FORMATS: Mapping[str, str] = {
-    "date-time": "2026-01-31T12:00:00Z",
-    "date": "2026-01-31",
-    "time": "12:00:00Z",
-    "duration": "PT1H",
-    "uuid": str(ANY_UUID),
-    "email": "natasha@example.com",
-    "uri": "https://example.com/",
-    "password": "correct horse battery",
-}
+"""A placeholder: its path in the document, the table, and 1 for the newest row or 2 for the second newest."""
 
 
 def places(node: Any, path: Sequence[str | int] = ()) -> Iterator[Place]:
-    """Every place for an id; a text in braces that names no table is somebody's own."""
+    """Yield every placeholder for an id. Other text in braces, which names no table, is left unchanged."""
     if isinstance(node, str) and (place := PLACE.fullmatch(node)) and place[1] in known_tables():
         yield path, place[1], int(place[2] or 1)
     elif isinstance(node, dict | list):
@@ -44,12 +31,12 @@ def places(node: Any, path: Sequence[str | int] = ()) -> Iterator[Place]:
 
 
 def fill(document: Json, found: Sequence[Place], newest: Mapping[str, Sequence[Any]]) -> None:
-    """Put the ids of the newest rows into these places; ids that no row may have, where there are none."""
-    for (*path, last), table, number in found:
+    """Replace these placeholders by the ids of the newest rows; by made-up ids if there are no rows."""
+    for (*path, last), table, place in found:
         node: Any = document
         for key in path:
             node = node[key]
-        node[last] = nth(newest.get(table, ()), table, number)
+        node[last] = nth(newest.get(table, ()), table, place)
 
 
 def nth(ids: Sequence[Any], table: str, place: int) -> Any:
@@ -60,7 +47,7 @@ def nth(ids: Sequence[Any], table: str, place: int) -> Any:
 
 
 async def newest(session: ReadSession, tables: set[str]) -> dict[str, list[Any]]:
-    """The ids of the two newest rows of each table."""
+    """Return the ids of the two newest rows of each table, newest first; an empty list if the database fails."""
     return {table: await _newest(session, table) for table in sorted(tables)}
 
 
@@ -70,17 +57,20 @@ async def _newest(session: ReadSession, table: str) -> list[Any]:
     try:
         return [row[0] for row in (await session.exec(statement)).all()]
     except FAILURES:
-        return []  # without its database the service explains itself all the same
+        return []  # the docs also work without the database
 
 
-def elements(schema: Json) -> list[Json]:
-    """Two bodies for a bulk, with the second and the third example of each field where it has so many."""
+def elements(schema: Json, document: Json) -> Any:
+    """Return two elements for a bulk request, with the second and third examples of each field, or its last one."""
+    made = example_of(schema, document)
     fields = {name: field["examples"] for name, field in schema["properties"].items() if field.get("examples")}
-    return [{name: examples[min(turn, len(examples) - 1)] for name, examples in fields.items()} for turn in (1, 2)]
+    if made is NONE:
+        return NONE
+    return [made | {name: given[min(turn, len(given) - 1)] for name, given in fields.items()} for turn in (1, 2)]
 
 
 def example_of(schema: Json, document: Json, depth: int = 8) -> Any:
-    """A value that this schema allows: its own example, or one that is made up; NONE if it cannot be."""
+    """Return a value that this schema allows: its own example, or a generated one; NONE if none was found."""
     schema = resolved(schema, document)
     for key in ("examples", "enum"):
         if schema.get(key):
@@ -88,45 +78,41 @@ def example_of(schema: Json, document: Json, depth: int = 8) -> Any:
     for key in ("example", "default", "const"):
         if key in schema:
             return schema[key]
-    for key in ("anyOf", "oneOf", "allOf"):
+    for key in ("anyOf", "oneOf", *(() if "type" in schema else ("allOf",))):
         if key in schema:
-            return example_of(schema[key][0], document, depth)
+            return next((made for part in schema[key] if (made := example_of(part, document, depth)) is not NONE), NONE)
     return _made_up(schema, document, depth - 1) if depth else NONE
 
 
 def _made_up(schema: Json, document: Json, depth: int) -> Any:
+    """Generate a value from the type of a schema; NONE if its type is unknown."""
     kind = schema.get("type")
     if kind == "object":
         return _object(schema, document, depth)
     if kind == "array":
-        element, least = example_of(schema.get("items", {}), document, depth), schema.get("minItems", 0)
-        return [element] * max(1, least) if element is not NONE else NONE if least else []
-    if kind == "string":
-        return _text(schema)
+        return _array(schema, document, depth)
     if kind in ("integer", "number"):
-        return schema.get("minimum", min(1, schema.get("maximum", 1)))
-    return True if kind == "boolean" else NONE
+        return number(schema)
+    if kind == "boolean":
+        return True
+    return text(schema) if kind in ("string", None) else NONE
+
+
+def _array(schema: Json, document: Json, depth: int) -> Any:
+    if "prefixItems" in schema:
+        made = [example_of(part, document, depth) for part in schema["prefixItems"]]
+        return NONE if NONE in made else made
+    element, least = example_of(schema.get("items", {}), document, depth), schema.get("minItems", 0)
+    return [element] * max(1, least) if element is not NONE else NONE if least else []
 
 
 def _object(schema: Json, document: Json, depth: int) -> Any:
-    """Every required property, and every other of which there is an example or a default."""
+    """Return an object with the required properties, and the others that have an example or a default."""
     made, required = {}, schema.get("required", ())
     for name, part in schema.get("properties", {}).items():
         if name in required or {"example", "examples", "default"} & part.keys():
             made[name] = example_of(part, document, depth)
+    others = [*schema.get("patternProperties", {}).values(), schema.get("additionalProperties", True)]
+    for place in range(schema.get("minProperties", 0) - len(made)):
+        made[f"key{place + 1}"] = example_of(others[0] if isinstance(others[0], dict) else {}, document, depth)
     return NONE if any(value is NONE for value in made.values()) else made
-
-
-def _text(schema: Json) -> Any:
-    if "format" in schema:
-        return FORMATS.get(schema["format"], NONE)
-    low, high = schema.get("minLength", 0), schema.get("maxLength", 100)
-    fitting = (word for word in (*WORDS, "text" * low) if low <= len(word) <= high and _matches(schema, word))
-    return next(fitting, NONE)
-
-
-def _matches(schema: Json, word: str) -> bool:
-    try:
-        return re.search(schema.get("pattern", ""), word) is not None
-    except re.error:  # a regular expression of JavaScript's
-        return False

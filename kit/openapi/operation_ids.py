@@ -1,4 +1,4 @@
-"""Operation ids: each operation of a document has its own, of which generated clients make the names of functions."""
+"""Operation ids: makes them unique in a document, because client generators derive function names from them."""
 
 import re
 from collections import Counter
@@ -9,7 +9,7 @@ from kit.openapi.sharing import METHODS, operations
 
 
 def separate_ids(document: Json) -> None:
-    """Let each method of a path have its own operation id: FastAPI gives one to all methods of a route."""
+    """Give each method of a path an operation id of its own. FastAPI gives the same one to all methods of a route."""
     for path in document["paths"].values():
         ids = {method: path[method].get("operationId", "") for method in METHODS if method in path}
         for method, name in ids.items():
@@ -28,7 +28,7 @@ def callbacks_of(operation: Json) -> Iterator[Json]:
 
 
 def id_of_method(operation_id: str, method: str, methods: Collection[str]) -> str:
-    """The operation id of one of the methods of a route: with the method in it, if there are others."""
+    """Return the operation id of one method of a route. It contains the method if the route has several."""
     if len(methods) < 2:
         return operation_id
     named = [f"_{name.lower()}" for name in methods if operation_id.endswith(f"_{name.lower()}")]
@@ -38,6 +38,6 @@ def id_of_method(operation_id: str, method: str, methods: Collection[str]) -> st
 
 
 def function_of(operation_id: str) -> str:
-    """The name of the function that a generated client has for an operation: in words, whatever the case."""
+    """Return the function name that client generators derive from an operation id, in snake case."""
     words = re.sub("([a-z0-9])([A-Z])", r"\1_\2", operation_id)
     return re.sub("[^A-Za-z0-9]+", "_", words).lower()

@@ -1,4 +1,4 @@
-"""OpenAPI operations: the parameters, headers, failures and description that the kit knows of an operation."""
+"""OpenAPI operations: adds the parameters, headers, error responses and descriptions that FastAPI does not know."""
 
 import inspect
 from collections.abc import Iterator, Mapping
@@ -11,41 +11,41 @@ from pydantic import TypeAdapter
 
 from kit.models.reads import Read
 from kit.openapi.problem_schema import bulk_outcome
-from kit.openapi.responses import TAG, TEXT, Json, failure, headers, optional
+from kit.openapi.responses import TAG, TEXT, Json, failure, header_objects, optional_header_objects
 from kit.operations.preconditions import precondition_of
 from kit.operations.route import Operation, dependencies_of, query_variant
 from kit.query.embedding import next_name, read_variant
 from kit.query.list_query import ListQuery
 
 HINTS = "x-kit"
-"""In the OpenAPI of a route: what its operation in the document is completed with; it is not shown."""
+"""The key in `openapi_extra` of a route for the facts that complete its operation; removed from the document."""
 SUCCESSES = {200: "As it is now.", 201: "Created.", 204: "Deleted."}
 UNDESCRIBED = "Successful Response"
 """FastAPI's description of a response that has none."""
 ORDER = ("limit", "sort", "q", "include", "include_limit", "fields", "count", "cursor", "offset")  # then the filters
-REST: Json = {
+NEXT_LINK: Json = {
     "anyOf": [{"type": "string", "format": "uri-reference"}, {"type": "null"}],
-    "description": "Where the rest of them is; only if there are more. Null if no list leads there.",
+    "description": "A link to the other rows, if there are more. Null if there is no list of them.",
 }
-IF_NONE_MATCH = "Answer 304 if the ETag is still one of these."
-IF_MATCH = 'Only if the row still has this version, as in `"3"`, or `*`; else 412.'
+IF_NONE_MATCH = "Respond with a 304 if the ETag is one of these."
+IF_MATCH = 'Change the row only if it has this version, as in `"3"`, or any version (`*`); otherwise a 412.'
 TAGS = TEXT | {"pattern": f"^(\\*|{TAG}(, *{TAG})*)$", "examples": ['"3"']}
-"""What `If-Match` may be; `If-None-Match` may be anything, and matches nothing then."""
-KEY = "To send the request again safely: for a day, the same key gets the same answer, and nothing more."
-LIST = "`Link` leads to the next page. With `fields`, each element has only these."
-ONE = "With `fields`, the answer has only these."
-BULK = "One transaction for all; with `on_error=skip` a 207 that says what was created and what failed."
+"""The schema of `If-Match`. A malformed `If-None-Match` is not an error: it matches nothing."""
+KEY = "A key that makes the request safe to repeat: for a day, the same key gets the same response and no new effect."
+LIST = "`Link` leads to the next page. With `fields`, each element has only these fields."
+ONE = "With `fields`, the response has only these fields."
+BULK = "All elements in one transaction. With `on_error=skip`, a 207 lists the created rows and the failures."
 DESCRIPTIONS = {
     "POST": "`Location` leads to the new row.",
-    "PUT": "Fields that are left out go back to their defaults.",
-    "PATCH": "Fields that are left out stay as they are.",
-    "DELETE": "A 404, if the row is gone already.",
+    "PUT": "Missing fields are set to their defaults.",
+    "PATCH": "Missing fields are unchanged.",
+    "DELETE": "A 404 if the row does not exist.",
 }
-"""What an operation on rows says of itself, if its handler has no docstring."""
+"""Default descriptions of operations on rows, for handlers without a docstring."""
 
 
 def hints_of(route: APIRoute) -> Json:
-    """The hints of a route, to be filled: they are shared with what FastAPI makes of the route where it is included."""
+    """Return the hints of a route, which the caller may fill. Copies of the route in including routers share them."""
     if route.openapi_extra is None or HINTS not in route.openapi_extra:
         handler = route.handler if isinstance(route, Operation) else route.endpoint
         module = inspect.getmodule(inspect.unwrap(handler))
@@ -60,7 +60,7 @@ def reads(route: Operation) -> bool:
 
 
 def describe(route: APIRoute) -> None:
-    """Add to the OpenAPI of a route what FastAPI cannot know, once."""
+    """Complete the OpenAPI of a route, once."""
     hints = hints_of(route)
     if not isinstance(route, Operation) or route.is_described:
         return
@@ -69,7 +69,7 @@ def describe(route: APIRoute) -> None:
     if query is not None:
         hints["table"] = str(query.model.__tablename__)
         if is_tagged(route) and reads(route):
-            hints["embedded"] = embedded(query)
+            hints["embedded"] = embedded_schemas(query)
     describe_responses(route)
     route.description = route.description or description(route)
     extra = route.openapi_extra or {}
@@ -77,8 +77,9 @@ def describe(route: APIRoute) -> None:
 
 
 def describe_responses(route: Operation) -> None:
+    """Add the headers of successful responses, the 304, the 207, and the error responses to a route."""
     success = route.status_code or 200
-    described: dict[int | str, Json] = {success: {"headers": headers(*success_headers(route, success))}}
+    described: dict[int | str, Json] = {success: {"headers": header_objects(*success_headers(route, success))}}
     if route.response_description == UNDESCRIBED:
         route.response_description = SUCCESSES.get(success, UNDESCRIBED)
     if reads(route) and is_tagged(route):
@@ -86,15 +87,15 @@ def describe_responses(route: Operation) -> None:
     if is_bulk(route):
         described[207] = {
             "model": bulk_outcome(get_args(route.response_model)[0]),
-            "description": "With `on_error=skip`: what was created, and what failed, by its place in the request.",
-            "headers": headers("Idempotency-Replayed"),
+            "description": "With `on_error=skip`: the created rows, and the failures with their index in the request.",
+            "headers": header_objects("Idempotency-Replayed"),
         }
         shown = APIRoute("/", lambda: None, responses={207: described[207]}, response_model=None)
         route.response_fields = shown.response_fields | route.response_fields
     for status in failures(route):
         described[status] = failure(status)
     if "POST" in route.methods:
-        described[409]["headers"] |= optional("Retry-After", "Idempotency-Replayed")
+        described[409]["headers"] |= optional_header_objects("Retry-After", "Idempotency-Replayed")
     route.responses = described | route.responses
 
 
@@ -109,32 +110,33 @@ def description(route: Operation) -> str:
 
 
 def query_of(route: Operation) -> type[ListQuery] | None:
-    """The query variant that an operation takes."""
+    """Return the `ListQuery` class that an operation takes; None if it takes none."""
     return next(filter(None, map(query_variant, dependencies_of(route.dependant))), None)
 
 
-def embedded(query: type[ListQuery]) -> Json:
-    """The schemas of what `include` embeds, by the names of the relationships."""
+def embedded_schemas(query: type[ListQuery]) -> Json:
+    """Return the schemas of the members that `include` adds, by the names of the relationships."""
     schemas: Json = {}
     for name, variant in query.includes.items():
         shown = TypeAdapter(read_variant(variant)).json_schema(mode="serialization")
         definitions = shown.pop("$defs", {})
-        if "$ref" not in shown:  # as that of a model which contains itself
+        if "$ref" not in shown:  # the schema of a recursive model is a reference already
             definitions[variant], shown = shown, {"$ref": f"#/$defs/{variant}"}
         many = sqlalchemy.inspect(query.model).relationships[name].uselist
         schema: Json = {"type": "array", "items": shown} if many else {"anyOf": [shown, {"type": "null"}]}
         schemas[name] = schema | {"description": f"Only with `include={name}`.", "$defs": definitions}
         if many:
-            schemas[next_name(name)] = REST
+            schemas[next_name(name)] = NEXT_LINK
     return schemas
 
 
 def parameters(route: Operation) -> Iterator[Json]:
+    """Yield the query parameters of a `ListQuery`, and the headers of conditional and idempotent requests."""
     for dependant in dependencies_of(route.dependant):
         if variant := query_variant(dependant):
             known = variant.shaping if ismethod(dependant.call) else variant.parameters
             ordered = {name: known[name] for name in ORDER if name in known} | dict(known)
-            yield from (shown(parameter.openapi(), variant) for parameter in ordered.values())
+            yield from (client_parameter(parameter.openapi(), variant) for parameter in ordered.values())
     if reads(route) and is_tagged(route):
         yield {"name": "If-None-Match", "in": "header", "description": IF_NONE_MATCH, "schema": TEXT}
     if has_precondition(route):
@@ -144,12 +146,12 @@ def parameters(route: Operation) -> Iterator[Json]:
         yield {"name": "Idempotency-Key", "in": "header", "description": KEY, "schema": schema}
 
 
-def shown(parameter: Mapping[str, Any], query: type[ListQuery]) -> Json:
-    """A parameter of a list, as clients are generated from it: enumerations with a name, and the order as a text."""
+def client_parameter(parameter: Mapping[str, Any], query: type[ListQuery]) -> Json:
+    """Return a parameter for client generators: enumerations have a name, and `sort` is a text."""
     name, schema = parameter["name"], parameter["schema"]
     choice = schema.get("items", {}).get("enum") or [schema.get("items", {}).get("const")]
     if name == "sort":
-        return order(dict(parameter), [term for term in choice if not term.startswith("-")])
+        return sort_as_text(dict(parameter), [term for term in choice if not term.startswith("-")])
     if name in ("fields", "include"):
         kind = f"{query.read.__name__.removesuffix('Read')}{name.removesuffix('s').title()}"
         definition = {"type": "string", "enum": choice, "title": kind}
@@ -157,8 +159,8 @@ def shown(parameter: Mapping[str, Any], query: type[ListQuery]) -> Json:
     return dict(parameter)
 
 
-def order(parameter: Json, fields: list[str]) -> Json:
-    """`sort` as a text: its terms have an order, which a list to choose from would lose."""
+def sort_as_text(parameter: Json, fields: list[str]) -> Json:
+    """Return `sort` as a text parameter: the order of its terms matters, which a list of choices would lose."""
     term = f"-?({'|'.join(fields)})"
     example = f"-{fields[-1]},{fields[0]}" if len(fields) > 1 else f"-{fields[0]}"
     schema = TEXT | {"pattern": f"^{term}(,{term})*$", "examples": [example]}
@@ -171,19 +173,20 @@ def has_precondition(route: Operation) -> bool:
 
 
 def is_bulk(route: Operation) -> bool:
-    """Whether it creates many, and may skip those that fail: it takes `on_error`, and answers a list."""
+    """Return whether an operation creates many rows and takes `on_error`."""
     names = {field.alias for part in dependencies_of(route.dependant) for field in part.query_params}
     return "POST" in route.methods and "on_error" in names and get_origin(route.response_model) is list
 
 
 def is_tagged(route: Operation) -> bool:
-    """Has its answer an ETag? One thing has, and a list; what is put together from several has none."""
+    """Return whether the responses have an ETag: those with one row or a list of rows have, composed ones have not."""
     model = route.response_model
     answered = get_args(model)[0] if reads(route) and get_origin(model) is list else model
     return isinstance(answered, type) and issubclass(answered, Read)
 
 
 def success_headers(route: Operation, status: int) -> Iterator[str]:
+    """Yield the names of the headers of a successful response."""
     many = get_origin(route.response_model) is list
     if is_tagged(route):
         yield "ETag"
@@ -196,6 +199,7 @@ def success_headers(route: Operation, status: int) -> Iterator[str]:
 
 
 def failures(route: Operation) -> Iterator[int]:
+    """Yield the error statuses of an operation."""
     yield from (401, 403)
     if route.body_field:
         yield from (400, 413, 415)

@@ -1,4 +1,4 @@
-"""The schemas of a problem (RFC 9457) and of what bulk creation answers, as models that FastAPI can show."""
+"""Pydantic models of error responses, for the OpenAPI document: problem details (RFC 9457) and bulk outcomes."""
 
 from enum import StrEnum
 from functools import cache
@@ -24,7 +24,7 @@ class ProblemOutcome(StrEnum):
 
 
 class ProblemError(BaseModel):
-    """What is wrong in one place of a request."""
+    """An error in one place of a request."""
 
     place: ProblemPlace = Field(alias="in")
     pointer: str = Field(description="An RFC 6901 fragment in a body, the name of the parameter elsewhere.")
@@ -40,8 +40,8 @@ class Problem(BaseModel):
     status: int = Field(ge=400, le=599)
     detail: str
     instance: str = Field(description="The path.")
-    request_id: str = Field(description="The log has it too.")
-    outcome: ProblemOutcome = Field(default_factory=lambda: ProblemOutcome.unknown, description="Of a write: in a 503.")
+    request_id: str = Field(description="The id of the request, as in the log.")
+    outcome: ProblemOutcome = Field(default_factory=lambda: ProblemOutcome.unknown, description="In a 503 for a write.")
     errors: list[ProblemError] = Field(default_factory=list, description="In a 422, and in some 404 and 409.")
     more_errors: int = Field(default=0, ge=0, description="How many errors of a 422 were left out of `errors`.")
 
@@ -55,7 +55,7 @@ class FailedElement(BaseModel):
 
 @cache
 def bulk_outcome(shown: Any) -> type[BaseModel]:
-    """The model of the answer to `on_error=skip`, in a bulk whose rows are shown so."""
+    """Return the model of the response to a bulk request with `on_error=skip`. `shown` is the read variant."""
     name = str(getattr(shown, "__name__", "")).removesuffix("Read")
     fields: dict[str, Any] = {
         "created": (list[shown], Field()),

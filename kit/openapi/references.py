@@ -1,4 +1,4 @@
-"""References of the OpenAPI document: what schemas define for themselves becomes a component, and none dangles."""
+"""References (`$ref`) of the OpenAPI document: moves local definitions to the components, finds dangling references."""
 
 import copy
 import re
@@ -12,13 +12,13 @@ NAMED = frozenset(
     | {"schemas", "responses", "parameters", "headers", "requestBodies", "securitySchemes", "links", "encoding"}
     | {"pathItems", "variables"}
 )
-"""Objects of a document whose keys are names, so that none of them is a keyword."""
+"""Keywords whose objects map names to parts of the document, so that their keys are not keywords."""
 DATA = frozenset({"example", "examples", "default", "const", "enum", "value"})
-"""Keywords whose values are data of users, in which `$ref` means nothing."""
+"""Keywords whose values are data, in which `$ref` is not a reference."""
 
 
 def parts(node: Any, *, are_named: bool = False) -> Iterator[Json]:
-    """The node and every object of the document below it, but for maps of names, and for data."""
+    """Yield the node and every object below it, except maps of names, and data."""
     if isinstance(node, list):
         for part in node:
             yield from parts(part)
@@ -32,7 +32,7 @@ def parts(node: Any, *, are_named: bool = False) -> Iterator[Json]:
 
 
 def targets(node: Json) -> Iterator[str]:
-    """What an object refers to: by `$ref`, and by the mapping of a discriminator."""
+    """Yield the targets of an object's references: its `$ref`, and the mapping of its discriminator."""
     if isinstance(node.get("$ref"), str):
         yield node["$ref"]
     discriminator = node.get("discriminator")
@@ -41,7 +41,7 @@ def targets(node: Json) -> Iterator[str]:
 
 
 def replace_targets(node: Any, new: Mapping[str, str]) -> None:
-    """Let every object of this part refer to something else, where `new` says so."""
+    """Replace the targets of the references in this part of a document. `new`: the new target of each old one."""
     for part in parts(node):
         if isinstance(part.get("$ref"), str):
             part["$ref"] = new.get(part["$ref"], part["$ref"])
@@ -51,17 +51,17 @@ def replace_targets(node: Any, new: Mapping[str, str]) -> None:
 
 
 def share_definitions(document: Json) -> None:
-    """Move what a schema defines for itself (`$defs`) to the components, which alone tools for OpenAPI look at."""
+    """Move the local definitions of schemas (`$defs`), which tools for OpenAPI ignore, to the components."""
     components = document.setdefault("components", {}).setdefault("schemas", {})
     defining = [part for part in parts(document) if isinstance(part.get("$defs"), dict)]
-    for node in reversed(defining):  # those inside of others first
+    for node in reversed(defining):  # inner definitions first
         replace_targets(node, add_definitions(node.pop("$defs"), components))
 
 
 def add_definitions(definitions: Mapping[str, Any], components: Json) -> dict[str, str]:
-    """Add these to the components; returns for each old reference the new one.
+    """Add these definitions to the components. Returns the new reference for each old one.
 
-    One that has the name of another component, but is different, gets a number.
+    A definition with the name of a different component gets a number.
     """
     names = {name: name for name in definitions}
     while True:
@@ -77,17 +77,17 @@ def add_definitions(definitions: Mapping[str, Any], components: Json) -> dict[st
 
 
 def _numbered(name: str) -> str:
-    """The next name: `Status2` after `Status`."""
+    """Return the next name: `Status2` after `Status`."""
     plain, number = re.fullmatch(r"(.*?)(\d*)", name).groups()  # type: ignore[union-attr]  # it matches everything
     return f"{plain}{int(number or 1) + 1}"
 
 
 def refuse_dangling(document: Json) -> None:
-    """A ValueError that names a reference to something that is not in the document."""
+    """Raise a ValueError for the first reference whose target is not in the document."""
     for place, operation in _places(document):
         for part in parts(operation):
             for target in targets(part):
-                if target.startswith("#") and looked_up(document, target) is None:
+                if target.startswith("#") and lookup(document, target) is None:
                     raise ValueError(
                         f"The OpenAPI document refers to {target} in {place}, but there is no such part: give the "
                         "route a model in place of a schema of its own, or add the component in `openapi`."
@@ -102,8 +102,8 @@ def _places(document: Json) -> Iterator[tuple[str, Any]]:
         yield from ((f"components.{kind}.{name}", part) for name, part in components.items())
 
 
-def looked_up(document: Json, target: str) -> Any:
-    """The part of the document that a reference leads to; None if there is none."""
+def lookup(document: Json, target: str) -> Any:
+    """Return the part of the document that is the target of a local reference; None if it does not exist."""
     node: Any = document
     for step in target.split("/")[1:]:
         node = node.get(step.replace("~1", "/").replace("~0", "~")) if isinstance(node, dict) else None
@@ -111,7 +111,7 @@ def looked_up(document: Json, target: str) -> Any:
 
 
 def resolved(node: Json, document: Json) -> Json:
-    """The component that an object refers to, with what it says beside; the object itself if it refers to none."""
-    while "$ref" in node and isinstance(found := looked_up(document, node["$ref"]), dict):
+    """Return an object with its reference replaced by the component; its own members take precedence."""
+    while "$ref" in node and isinstance(found := lookup(document, node["$ref"]), dict):
         node = found | {key: part for key, part in node.items() if key != "$ref"}
     return node

@@ -1,4 +1,4 @@
-"""OpenAPI responses: each failure as a problem, with an example and its headers."""
+"""OpenAPI responses: the problem of each error status, with an example, and the response headers."""
 
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -17,7 +17,7 @@ FAILURES = {
     403: ("forbidden", "You may not do this."),
     404: ("not-found", "The resource does not exist."),
     409: ("taken", "name is taken: another row has this value."),
-    412: ("version-mismatch", "The thing has another version by now."),
+    412: ("version-mismatch", "The resource has another version now."),
     413: ("body-too-large", "The body may have at most 1048576 bytes."),
     415: ("unsupported-media-type", "The body must be application/json."),
     422: ("invalid", "The request is not valid; see errors."),
@@ -27,11 +27,11 @@ FAILURES = {
 }
 HEADERS: dict[str, tuple[str, Json]] = {
     "X-Request-ID": (
-        "The caller's, or a new one; the log has it too.",
+        "The id of the request: the client's, or a new one. It is also in the log.",
         TEXT | {"pattern": "^[A-Za-z0-9._-]{1,128}$", "examples": ["0f8fad5bd9cb469fa16570867728950e"]},
     ),
     "ETag": (
-        "The version of what is answered: strong for one row, to be sent as `If-Match`; weak for several.",
+        "The version of the content: strong for one row, to be sent as `If-Match`; weak for several rows.",
         TEXT | {"pattern": f"^{TAG}$", "examples": ['"3"']},
     ),
     "Location": (
@@ -42,26 +42,26 @@ HEADERS: dict[str, tuple[str, Json]] = {
         'The next page, as `<…>; rel="next"` (RFC 8288), relative to this host; absent on the last page.',
         TEXT | {"pattern": '^<[^>]*>; rel="next"$'},
     ),
-    "X-Total-Count": ("How many rows there are in all, if `count=true`.", COUNT),
-    "Retry-After": ("Seconds to wait.", COUNT),
+    "X-Total-Count": ("The total number of rows, if `count=true`.", COUNT),
+    "Retry-After": ("The number of seconds to wait.", COUNT),
     "RateLimit-Policy": (
         "The quota `q` of requests within `w` seconds, if there is one (draft-ietf-httpapi-ratelimit-headers).",
         TEXT | {"examples": ['"user";q=6000;w=60']},
     ),
     "RateLimit": (
-        "What remains of it: `r` requests in the next `t` seconds.",
+        "The rest of the quota: `r` requests in the next `t` seconds.",
         TEXT | {"examples": ['"user";r=5999;t=42']},
     ),
     "WWW-Authenticate": ("`Bearer` (RFC 6750).", TEXT),
     "Accept": ("The media type that a body must have.", TEXT),
     "Accept-Encoding": ("`identity`: a body may have no Content-Encoding.", TEXT),
-    "Connection": ("`close`: what is left of the body is not read.", TEXT),
+    "Connection": ("`close`: the rest of the body is not read.", TEXT),
     "Idempotency-Replayed": (
-        "`true` if this is the answer to an earlier request with the same `Idempotency-Key`.",
+        "`true` if this is the response to an earlier request with the same `Idempotency-Key`.",
         TEXT | {"enum": ["true"]},
     ),
 }
-"""The headers of answers, each with its description and its schema."""
+"""The headers of responses, each with its description and its schema."""
 HEADERS_OF = {
     401: ["WWW-Authenticate"],
     413: ["Connection"],
@@ -69,27 +69,30 @@ HEADERS_OF = {
     429: ["Retry-After", "RateLimit-Policy", "RateLimit"],
     503: ["Retry-After"],
 }
-SOMETIMES = (
+OPTIONAL_HEADERS = (
     "Link", "X-Total-Count", "Idempotency-Replayed", "Accept", "Accept-Encoding", "RateLimit-Policy", "RateLimit"
 )  # fmt: skip
-"""Headers that an answer may lack."""
+"""Headers that are not in every response of their operation."""
 
 
-def header(name: str, *, is_required: bool) -> Json:
+def header_object(name: str, *, is_required: bool) -> Json:
+    """Return the Header Object of a header (OpenAPI 3.1, section 4.8.21)."""
     description, schema = HEADERS[name]
     return {"description": description, **({"required": True} if is_required else {}), "schema": schema}
 
 
-def headers(*names: str) -> Json:
-    return {name: header(name, is_required=name not in SOMETIMES) for name in names}
+def header_objects(*names: str) -> Json:
+    """Return the Header Objects of these headers by name; some headers are never required."""
+    return {name: header_object(name, is_required=name not in OPTIONAL_HEADERS) for name in names}
 
 
-def optional(*names: str) -> Json:
-    return {name: header(name, is_required=False) for name in names}
+def optional_header_objects(*names: str) -> Json:
+    """Return the Header Objects of these headers by name, none of them required."""
+    return {name: header_object(name, is_required=False) for name in names}
 
 
 def failure(status: int) -> Json:
-    """The response for a failure, for the `responses` of a route: `responses={429: failure(429)}`."""
+    """Return the OpenAPI response of an error status, for `responses` of a route: `responses={429: failure(429)}`."""
     kind, detail = FAILURES[status]
     title = TITLES.get(status) or HTTPStatus(status).phrase
     example: Json = {"type": f"urn:problem:{kind}", "title": title, "status": status, "detail": detail}
@@ -99,11 +102,11 @@ def failure(status: int) -> Json:
     if status == 503:
         example["outcome"] = "not_applied"
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}, "example": example}}
-    return {"description": title, "headers": headers(*HEADERS_OF.get(status, ())), "content": content}
+    return {"description": title, "headers": header_objects(*HEADERS_OF.get(status, ())), "content": content}
 
 
-def answers_of(document: Json) -> Iterator[Json]:
-    """Every response of an operation of the document that is written out there."""
+def responses_of(document: Json) -> Iterator[Json]:
+    """Yield every response of the operations of a document, except references to components."""
     for path in document.get("paths", {}).values():
         for operation in path.values():
             yield from (answer for answer in operation.get("responses", {}).values() if "$ref" not in answer)

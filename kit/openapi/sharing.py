@@ -1,4 +1,4 @@
-"""Sharing in the OpenAPI document: what is said several times becomes a component, and the text is always the same."""
+"""Shared components of the OpenAPI document: repeated parts become components, and the order of all parts is fixed."""
 
 import json
 import re
@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 
 from kit.http.problems import MEDIA_TYPE
 from kit.openapi.references import parts
-from kit.openapi.responses import HEADERS, Json, answers_of, headers
+from kit.openapi.responses import HEADERS, Json, header_objects, responses_of
 
 METHODS = ("get", "post", "put", "patch", "delete", "head", "options", "trace")
-"""The order of the methods of a path, and all that is an operation in it (OpenAPI, 4.8.9)."""
+"""The methods of a path item (OpenAPI 3.1, section 4.8.9), in their order in the document."""
 ORDER = (
     "tags",
     "operationId",
@@ -22,17 +22,17 @@ ORDER = (
     "requestBody",
     "responses",
 )
-"""The order of the members of an operation; the others follow."""
+"""The first members of an operation, in order; the others follow by name."""
 
 
 def operations(document: Json) -> Iterator[tuple[str, Json]]:
-    """Every operation, with its method in upper case."""
+    """Yield every operation, with its method in upper case."""
     for path in document.get("paths", {}).values():
         yield from ((method.upper(), path[method]) for method in METHODS if method in path)
 
 
 def share(document: Json) -> None:
-    """Say everything once, in a fixed order."""
+    """Move repeated headers, responses and parameters to the components, and sort the document."""
     share_headers(document)
     share_failures(document)
     share_parameters(document)
@@ -57,16 +57,16 @@ def put_in_order(node: Json, first: Sequence[str]) -> None:
 
 
 def in_order(paths: Json) -> Json:
-    """The paths, those for many at once last, each with its methods in order; so the text is always the same."""
+    """Return the paths, those of bulk operations last, each with its methods in order."""
     ordered = sorted(paths.items(), key=lambda item: item[0].endswith("/bulk"))
     return {path: dict(sorted(methods.items(), key=lambda item: METHODS.index(item[0]))) for path, methods in ordered}
 
 
 def share_headers(document: Json) -> None:
-    """Describe every header of the kit once, and refer to it."""
-    known = {name: headers(name)[name] for name in HEADERS}
+    """Move the headers of the kit to the components."""
+    known = {name: header_objects(name)[name] for name in HEADERS}
     shared: Json = document["components"].setdefault("headers", {})
-    for answer in answers_of(document):
+    for answer in responses_of(document):
         for name, header in answer.get("headers", {}).items():
             if known.get(name) == header:
                 shared[name] = header
@@ -74,7 +74,7 @@ def share_headers(document: Json) -> None:
 
 
 def share_parameters(document: Json) -> None:
-    """Describe a parameter that several operations take once, and refer to it."""
+    """Move parameters that several operations have to the components."""
     lists = [operation["parameters"] for _, operation in operations(document) if "parameters" in operation]
     counts = Counter(json.dumps(parameter, sort_keys=True) for parameters in lists for parameter in parameters)
     shared: Json = document["components"].setdefault("parameters", {})
@@ -87,7 +87,7 @@ def share_parameters(document: Json) -> None:
 
 
 def share_failures(document: Json) -> None:
-    """Describe every failure once, and refer to it: in each operation, they were two thirds of the document."""
+    """Move error responses to the components: inline they would be two thirds of the document."""
     shared: Json = document["components"].setdefault("responses", {})
     for _, operation in operations(document):
         for status, answer in operation.get("responses", {}).items():
@@ -97,14 +97,14 @@ def share_failures(document: Json) -> None:
 
 
 def kind_of(answer: Json) -> str:
-    """The name of a response: the kind of problem that its example is, or what it is described as."""
+    """Return a name for a response: the kind of problem in its example, or its description."""
     example = answer.get("content", {}).get(MEDIA_TYPE, {}).get("example", {})
     kind = str(example.get("type", "")).rpartition(":")[2] if isinstance(example, dict) else ""
     return kind.title().replace("-", "") or str(answer["description"])
 
 
 def name_among(shared: Json, plain: str, part: Json) -> str:
-    """The name of this component, which it gets now if it is the first of its kind."""
+    """Return the name of the component that equals this part; it is added if there is none yet."""
     plain = re.sub(r"[^A-Za-z0-9._-]", "", plain) or "Part"
     names = [plain, *(f"{plain}{number}" for number in range(2, len(shared) + 3))]
     return next(name for name in names if shared.setdefault(name, part) == part)

@@ -1,18 +1,23 @@
-"""Schemas as clients are generated from them: integers with the number of their bits, and no words that say nothing."""
+"""Simplified schemas: integers get a format (`int32`, `int64`), and redundant titles and descriptions are removed."""
 
 from typing import Any
 
 from kit.openapi.responses import Json
 
 SAFE_INTEGER, INT32 = 2**53 - 1, 2**31
-"""What a double holds exactly (RFC 8259, section 6), and where 32 bits end."""
+"""The largest integer that a double represents exactly (RFC 8259, section 6), and the bound of 32 bits."""
 
 
 BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+OF_PYDANTIC = {
+    "ge": ("minimum", max), "gt": ("exclusiveMinimum", max), "le": ("maximum", min), "lt": ("exclusiveMaximum", min),
+    "multiple_of": ("multipleOf", max),
+}  # fmt: skip
+"""Pydantic's names of bounds, which it leaves in a schema if a type of the kit is bounded further in a parameter."""
 
 
 def simplify(node: Json) -> None:
-    """Leave out what says nothing: `required: false`, the titles that are names of fields, what is said twice."""
+    """Remove redundant members: `required: false`, titles that repeat the name of a field, repeated descriptions."""
     if node.get("required") is False:
         del node["required"]
     if {"type", "anyOf"} & node.keys() and str(node.get("title")).startswith("Response "):
@@ -22,27 +27,31 @@ def simplify(node: Json) -> None:
             del part["title"]
     if "in" in node and isinstance(node.get("schema"), dict):
         node["schema"] = without_repetition(node["schema"], node)
-    show_numbers(node)
+    correct_numbers(node)
 
 
 def without_repetition(schema: Json, parameter: Json) -> Json:
-    """The schema of a parameter without a description and a title that the parameter has itself."""
+    """Return the schema of a parameter without a description and title that repeat those of the parameter."""
     title = str(parameter.get("name")).replace("_", " ").title()
     said = (("description", parameter.get("description")), ("title", title))
     return {key: part for key, part in schema.items() if (key, part) not in said}
 
 
-def show_numbers(node: Json) -> None:
-    """Whole numbers as such: FastAPI makes floats of bounds, and 2⁶³ of 2⁶³−1."""
+def correct_numbers(node: Json) -> None:
+    """Convert integral bounds to integers, and rename bounds of pydantic: FastAPI makes 2⁶³−1 the float 2⁶³."""
+    for name, (key, narrower) in OF_PYDANTIC.items():
+        if name in node:
+            bound = node.pop(name)
+            node[key] = narrower(bound, node.get(key, bound))
     for key in (*BOUNDS, "multipleOf"):
         if isinstance(node.get(key), float) and node[key].is_integer():
             node[key] = int(node[key])
     if node.get("type") == "integer" and "enum" not in node:
-        show_integer(node)
+        set_integer_format(node)
 
 
-def show_integer(node: Json) -> None:
-    """Say how many bits an integer has, and leave out bounds that say the same, or that a double cannot hold."""
+def set_integer_format(node: Json) -> None:
+    """Set the format of an integer, and remove bounds that the format implies, or that a double cannot represent."""
     low: Any = node.get("minimum", node.get("exclusiveMinimum", -SAFE_INTEGER - 1))
     high: Any = node.get("maximum", node.get("exclusiveMaximum", SAFE_INTEGER + 1))
     if not -INT32 <= low <= high < INT32:

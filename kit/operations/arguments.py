@@ -18,16 +18,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from kit.auth.authentication import PRINCIPAL
-from kit.operations.answers import load_included, ready
 from kit.operations.callers import check_permission, get_caller
 from kit.operations.dependencies import commit_before_answer, get_read_session, get_session
 from kit.operations.handlers import Handler, awaitable
 from kit.operations.preconditions import precondition_of
+from kit.operations.results import convert_result, load_included
 from kit.operations.route import Operation, query_variant
 from kit.operations.unit_of_work import UNIT, Handle, Unit
 
 Resolver = Callable[[Unit], Any]
-DONE_BY_UNIT = (check_permission, commit_before_answer)
+SERVED_BY_UNIT = (check_permission, commit_before_answer)
 """Dependencies of the application without a value, whose work the unit of work does."""
 
 
@@ -38,17 +38,17 @@ def caller_of(unit: Unit) -> Any:
     return unit.request.scope[PRINCIPAL]
 
 
-KNOWN: dict[Any, Resolver] = {get_session: session_of, get_read_session: session_of, get_caller: caller_of}
+RESOLVERS: dict[Any, Resolver] = {get_session: session_of, get_read_session: session_of, get_caller: caller_of}
 """Dependencies whose value the unit of work holds."""
 
 
 def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
-    """The name of an argument, its resolver, and whether the resolver is async; None if FastAPI has to solve it."""
+    """Return the name of an argument, its resolver, and whether that is async; None if FastAPI has to solve it."""
     make: Any = part.call
     if not part.name:
         return None
-    if make in KNOWN:
-        return part.name, KNOWN[make], False
+    if make in RESOLVERS:
+        return part.name, RESOLVERS[make], False
     is_of_request = part.request_param_name is not None and len(inspect.signature(make).parameters) == 1
     if is_of_request and (make is precondition_of or query_variant(part) is not None):
         return part.name, lambda unit: make(unit.request), inspect.iscoroutinefunction(make)
@@ -56,14 +56,14 @@ def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
 
 
 def direct_handle(route: Operation, contexts: Sequence[RouteContext]) -> Handle | None:
-    """The function that serves an operation by its inner route; None if FastAPI has to solve its dependencies.
+    """Return the function that serves an operation by its inner route; None if FastAPI has to solve its dependencies.
 
     `contexts` are the places where its router is included. Of several, only FastAPI knows which one a request uses.
     """
     context, *others = contexts
     if others or route.is_generator or route.takes_form:
         return None
-    parts = [part for part in context.dependant.dependencies if part.call not in DONE_BY_UNIT]
+    parts = [part for part in context.dependant.dependencies if part.call not in SERVED_BY_UNIT]
     resolvers = [resolver for resolver in map(resolver_of, parts) if resolver is not None]
     if len(resolvers) < len(parts):
         return None
@@ -81,7 +81,7 @@ def direct_handle(route: Operation, contexts: Sequence[RouteContext]) -> Handle 
 
 
 def inner_route(context: RouteContext, handler: Handler, names: set[str]) -> APIRoute:
-    """A route for the same operation without the parameters `names`, which the unit of work provides."""
+    """Return a route for the same operation without the parameters `names`, which the unit of work provides."""
     call = awaitable(handler)
     signature = inspect.signature(handler)
 
@@ -92,7 +92,7 @@ def inner_route(context: RouteContext, handler: Handler, names: set[str]) -> API
         result = await call(**arguments, **unit.arguments)
         await unit.flush()
         await load_included(unit, result)
-        return ready(unit, result)
+        return convert_result(unit, result)
 
     left = [parameter for name, parameter in signature.parameters.items() if name not in names]
     endpoint.__signature__ = signature.replace(parameters=left)  # type: ignore[attr-defined]

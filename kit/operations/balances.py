@@ -66,7 +66,7 @@ def _by_row(steps: Iterable[tuple[Any, int]]) -> dict[Any, list[int]]:
 
 
 def _total_and_extremes(deltas: list[int]) -> tuple[int, int, int]:
-    """The sum of these steps, and the lowest and highest intermediate sum, starting at 0."""
+    """Return the sum of these steps, and the lowest and highest intermediate sum, starting at 0."""
     total = low = high = 0
     for delta in deltas:
         total += delta

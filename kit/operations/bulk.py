@@ -106,6 +106,7 @@ async def _insert(entity: type[E], session: WriteSession, elements: Sequence[Any
 
 
 async def _create_each(session: WriteSession, elements: Sequence[T], store: Make[T]) -> Outcome:
+    """Create each element on a savepoint, and collect the created rows and the problems of the others."""
     outcome = Outcome([], [])
     for index, element in enumerate(elements):
         try:
@@ -145,7 +146,7 @@ async def _create_one_by_one(session: WriteSession, elements: Sequence[T], store
 
 
 def problem_of_element(failure: Exception) -> Problem:
-    """The problem of a single element. A failure that concerns all elements is raised again."""
+    """Return the problem of a single element. A failure that concerns all elements is raised again."""
     problem = problem_from(failure) if isinstance(failure, HTTPException) else problem_of(failure)
     if problem is None or problem.status_code >= 500 or meaning_of(failure) == "again":
         raise failure
@@ -153,7 +154,7 @@ def problem_of_element(failure: Exception) -> Problem:
 
 
 def within(problem: Problem, place: int | str) -> Problem:
-    """The problem with pointers relative to the whole body: `#/17/age` for `#/age` of element 17."""
+    """Return the problem with pointers relative to the whole body: `#/17/age` for `#/age` of element 17."""
     for error in problem.extra.get("errors", ()):
         error["pointer"] = f"#/{place}{error['pointer'].removeprefix('#')}"
     return problem

@@ -57,7 +57,7 @@ def _update_of(entity: type[Entity], ids: Collection[Any], changes: Mapping[str,
 
 
 def _differs(column: Any, value: Any) -> ColumnElement[bool]:
-    """Whether a column has another value. JSON is compared as text: PostgreSQL does not compare it otherwise."""
+    """Return whether a column has another value. JSON is compared as text: PostgreSQL does not compare it otherwise."""
     if isinstance(column.type, JsonColumn):
         column, value = cast(column, Text), cast(literal(value, column.type), Text)
     condition: ColumnElement[bool] = column.is_distinct_from(value)

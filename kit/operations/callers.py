@@ -14,7 +14,10 @@ ANY_METHOD = "*"
 
 
 async def get_caller(connection: HTTPConnection) -> Principal | None:
-    """The user of the request; None without a token. Raises a 401 for an invalid token, except on public routes."""
+    """Return the user of the request; None without a token.
+
+    Raises a 401 for an invalid token, except on public routes.
+    """
     return await runtime_of(connection).authenticator.caller(connection, who_may_use(connection))
 
 
@@ -24,11 +27,11 @@ Caller = Annotated[Principal | None, Depends(get_caller)]
 
 async def check_permission(connection: HTTPConnection, caller: Caller) -> None:
     """Refuse callers who may not use the route (401, 403). The whole application depends on it."""
-    runtime_of(connection).authenticator.admit(caller, who_may_use(connection))
+    runtime_of(connection).authenticator.authorize(caller, who_may_use(connection))
 
 
 def who_may_use(connection: HTTPConnection) -> Who:
-    """The permission of the route of this request; superusers for an unknown route."""
+    """Return the permission of the route of this request; superusers for an unknown route."""
     who = known_access(connection)
     if who is None:  # the route has replaced an equal one since the routes were checked
         runtime_of(connection).check_routes()
@@ -37,6 +40,6 @@ def who_may_use(connection: HTTPConnection) -> Who:
 
 
 def known_access(connection: HTTPConnection) -> Who | None:
-    """The permission of the route, if it was checked."""
+    """Return the permission of the route, if it was checked."""
     route, access = id(connection.scope.get("route")), runtime_of(connection).access
     return access.get((route, connection.scope.get("method", ANY_METHOD))) or access.get((route, ANY_METHOD))

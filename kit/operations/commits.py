@@ -4,7 +4,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kit.database.sessions import ReadSession, WriteSession
-from kit.operations.unit_of_work import ANSWER, commit
+from kit.operations.unit_of_work import COMMITTING_SEND, commit
 
 
 async def commit_open_transaction(session: ReadSession | WriteSession | None) -> None:
@@ -22,12 +22,12 @@ class CommittingSend:
 
     def __init__(self, send: Send, session: ReadSession | WriteSession | None = None) -> None:
         self.send, self.session, self.is_complete = send, session, False
-        self.is_taken_over = self.goes_on = False
+        self.is_taken_over = self.continues = False
         """Whether `session` comes from a unit of work; whether a stream or background tasks use it afterwards."""
 
-    def take_over(self, session: WriteSession, *, goes_on: bool) -> None:
+    def take_over(self, session: WriteSession, *, continues: bool) -> None:
         """Take a session of a unit of work, which is committed when dependencies with `scope="function"` have ended."""
-        self.session, self.is_taken_over, self.goes_on = session, True, goes_on
+        self.session, self.is_taken_over, self.continues = session, True, continues
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.body" and not message.get("more_body", False):
@@ -46,7 +46,7 @@ class CommitBeforeEnd:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        scope[ANSWER] = answer = CommittingSend(send)
+        scope[COMMITTING_SEND] = answer = CommittingSend(send)
         await self.app(scope, receive, answer)
 
 

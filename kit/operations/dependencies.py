@@ -13,12 +13,12 @@ from kit.database import sessions
 from kit.operations.callers import who_may_use
 from kit.operations.commits import commit_open_transaction
 from kit.operations.handlers import is_generator
-from kit.operations.unit_of_work import ANSWER, UNIT, Unit
+from kit.operations.unit_of_work import COMMITTING_SEND, UNIT, Unit
 from kit.runtime import runtime_of
 
 
 async def get_read_session(connection: HTTPConnection) -> AsyncIterator[sessions.ReadSession]:
-    """The session of the unit of work, or a new one. It is open until the response has been sent.
+    """Yield the session of the unit of work, or a new one. It is open until the response has been sent.
 
     If the route takes `Session` too, both are the same session, so that reads see uncommitted changes.
     """
@@ -32,7 +32,7 @@ async def get_read_session(connection: HTTPConnection) -> AsyncIterator[sessions
 
 
 async def get_session(connection: HTTPConnection) -> AsyncIterator[sessions.WriteSession]:
-    """The session of the unit of work, or a new one, which `commit_before_answer` commits.
+    """Yield the session of the unit of work, or a new one, which `commit_before_answer` commits.
 
     Later changes by a stream or a background task are committed at its end.
     """
@@ -41,15 +41,15 @@ async def get_session(connection: HTTPConnection) -> AsyncIterator[sessions.Writ
 
 
 def _takes_session(connection: HTTPConnection) -> bool:
-    """Whether a plain route takes `Session`, and no test has overridden it."""
+    """Return whether a plain route takes `Session`, and no test has overridden it."""
     is_overridden = get_session in connection.scope["app"].dependency_overrides
     return not is_overridden and id(connection.scope.get("route")) in runtime_of(connection).writing
 
 
 @asynccontextmanager
 async def _writing_session(connection: HTTPConnection) -> AsyncIterator[sessions.WriteSession]:
-    """The write session of a request. Outside of a unit of work the first dependency creates it."""
-    unit, answer = UNIT.get(), connection.scope[ANSWER]
+    """Provide the write session of a request. Outside of a unit of work the first dependency creates it."""
+    unit, answer = UNIT.get(), connection.scope[COMMITTING_SEND]
     if unit is None and answer.session is not None:
         yield answer.session
         return
@@ -76,16 +76,16 @@ async def commit_before_answer(connection: HTTPConnection) -> AsyncIterator[None
     commits the session of a unit of work that has such dependencies. The session of a generator is committed at its
     end: it may have begun to run.
     """
-    answer, goes_on = connection.scope[ANSWER], False
+    answer, continues = connection.scope[COMMITTING_SEND], False
     try:
         yield
         unit, session = UNIT.get(), answer.session
         is_of_unit = unit is not None and session is unit.session
         if session is not None and not is_of_unit and not is_generator(connection.scope["endpoint"]):
             await commit_open_transaction(session)
-        goes_on = answer.goes_on
+        continues = answer.continues
     finally:
-        if answer.is_taken_over and not goes_on:
+        if answer.is_taken_over and not continues:
             await answer.session.close()
 
 
@@ -96,7 +96,7 @@ ReadSession = Annotated[sessions.ReadSession, Depends(get_read_session)]
 
 
 async def get_registration(request: Request) -> Callable[[], Awaitable[None]]:
-    """A function that counts a registration from the client's address; it raises a 429 after too many."""
+    """Return a function that counts a registration from the client's address; it raises a 429 after too many."""
     address = request.client.host if request.client else ""
     return partial(runtime_of(request).login_limits.count_registration, address)
 

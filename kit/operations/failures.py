@@ -13,12 +13,12 @@ from kit.database.errors import FAILURES, meaning_of, problem_of
 
 
 def is_temporary(failure: Exception) -> bool:
-    """Whether the same request may succeed if it is tried again now: a conflict with another transaction."""
+    """Return whether the same request may succeed if it is tried again now: a conflict with another transaction."""
     return isinstance(failure, FAILURES) and meaning_of(failure) == "again"
 
 
 async def handled(request: Request, failure: Exception) -> Response | None:
-    """The response of the application's exception handler; None if there is no handler for this exception."""
+    """Return the response of the application's exception handler; None if there is no handler for this exception."""
     meant = problem_of(failure) if isinstance(failure, FAILURES) else failure
     handler = None if meant is None else _handler_of(request, meant)
     if handler is None:
@@ -30,7 +30,7 @@ async def handled(request: Request, failure: Exception) -> Response | None:
 
 
 def _handler_of(request: Request, failure: Exception) -> Callable[..., Any] | None:
-    """The handler of the status of an HTTPException, or of the nearest class; not the one of all exceptions."""
+    """Return the handler of the status of an HTTPException, or of the nearest class; not the one of all exceptions."""
     handlers: dict[Any, Callable[..., Any]] = request.app.exception_handlers
     status = [failure.status_code] if isinstance(failure, HTTPException) else []
     kinds = [kind for kind in type(failure).__mro__ if kind not in (Exception, BaseException)]

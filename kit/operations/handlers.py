@@ -11,7 +11,7 @@ Handler = Callable[..., Any]
 
 
 def is_generator(handler: Handler) -> bool:
-    """Whether a handler is a generator, which streams its response."""
+    """Return whether a handler is a generator, which streams its response."""
     return any(inspect.isgeneratorfunction(part) or inspect.isasyncgenfunction(part) for part in _forms(handler))
 
 
@@ -20,7 +20,7 @@ def is_coroutine(handler: Handler) -> bool:
 
 
 def _forms(handler: Handler) -> list[Any]:
-    """The handler, the function that it wraps, and their `__call__`."""
+    """Return the handler, the function that it wraps, and their `__call__`."""
     while isinstance(handler, functools.partial):
         handler = handler.func
     forms = [handler, inspect.unwrap(handler)]
@@ -28,5 +28,5 @@ def _forms(handler: Handler) -> list[Any]:
 
 
 def awaitable(handler: Handler) -> Callable[..., Awaitable[Any]]:
-    """The handler as an async function. A handler that is not async runs in a thread."""
+    """Return the handler as an async function. A handler that is not async runs in a thread."""
     return handler if is_coroutine(handler) else functools.partial(run_in_threadpool, handler)

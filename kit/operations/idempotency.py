@@ -32,9 +32,9 @@ MAX_WAIT_SECONDS = 0.7
 """The longest wait for the first request with the same key, in seconds; then a 409."""
 MAX_REMOVED = 5
 """The number of expired rows that a request removes: more than it adds, so that they do not accumulate."""
-DECIDED = (404, 409)
+STORED_FAILURES = (404, 409)
 """Statuses of failures caused by the stored data, which are stored as first responses, like successes."""
-UNANSWERED, BROKEN_OFF = 0, 1
+UNANSWERED, INTERRUPTED = 0, 1
 """Statuses of a key without a response: the first request is running; or it has failed after its handler committed."""
 MAX_DELAY_SECONDS = 60
 """Seconds after the deadline of a request without a response after which its process must have ended."""
@@ -45,7 +45,7 @@ locks: WeakValueDictionary[tuple[asyncio.AbstractEventLoop, bytes], asyncio.Lock
 """The locks of keys in use. Each event loop has its own, because a lock belongs to a loop."""
 
 
-class StoredAnswer(SQLModel, table=True):
+class StoredResponse(SQLModel, table=True):
     """A key with the digest of its request, and the response to it."""
 
     __tablename__ = "idempotency_key"
@@ -66,8 +66,8 @@ async def exclusive(key: IdempotencyKey) -> AsyncIterator[None]:
     try:
         async with asyncio.timeout(MAX_WAIT_SECONDS):
             await lock.acquire()
-    except TimeoutError as late:
-        raise _in_flight() from late
+    except TimeoutError as deadline_exceeded:
+        raise _in_flight() from deadline_exceeded
     try:
         yield
     finally:
@@ -77,7 +77,7 @@ async def exclusive(key: IdempotencyKey) -> AsyncIterator[None]:
 async def execute_once(
     request: Request, key: IdempotencyKey, session: WriteSession, work: Callable[[], Awaitable[Response]]
 ) -> Response:
-    """The response of `work`, which is stored in the same transaction, or the response that was stored before."""
+    """Return the response of `work`, stored in the same transaction, or the response that was stored before."""
     if not await _claim(session, key):
         return await _replay(request, session, key)
     try:
@@ -91,6 +91,7 @@ async def execute_once(
 async def _first_stored(
     request: Request, session: WriteSession, key: IdempotencyKey, work: Callable[[], Awaitable[Response]]
 ) -> Response:
+    """Store the response of the work under the key, which is claimed again if the work has rolled it back."""
     response = await _first_response(request, session, key, work)
     if not await _store(session, key, response):  # the handler has rolled back its transaction, and so the key
         if not await _claim(session, key):
@@ -103,7 +104,7 @@ async def _first_stored(
 async def _first_response(
     request: Request, session: WriteSession, key: IdempotencyKey, work: Callable[[], Awaitable[Response]]
 ) -> Response:
-    """The response of the work. Its changes are rolled back after a failure caused by the data.
+    """Return the response of the work. Its changes are rolled back after a failure caused by the data.
 
     A handler may commit or roll back itself, which ends the savepoint too. Committed changes must not be repeated, so
     after a commit every failure is stored as the first response.
@@ -115,16 +116,16 @@ async def _first_response(
         if not session.in_nested_transaction():
             return await _response_after_commit(request, session, key, failure)
         await savepoint.rollback()
-        return await _decided(request, failure)
+        return await _response_to_failure(request, failure)
     if session.in_nested_transaction():
         await savepoint.commit()
     return response
 
 
-async def _decided(request: Request, failure: Exception) -> Response:
-    """The response to a failure caused by the data. Other failures are raised again."""
+async def _response_to_failure(request: Request, failure: Exception) -> Response:
+    """Return the response to a failure caused by the data. Other failures are raised again."""
     response = None if is_temporary(failure) else await handled(request, failure)
-    if response is None or response.status_code not in DECIDED:
+    if response is None or response.status_code not in STORED_FAILURES:
         raise failure
     return response
 
@@ -132,23 +133,28 @@ async def _decided(request: Request, failure: Exception) -> Response:
 async def _response_after_commit(
     request: Request, session: WriteSession, key: IdempotencyKey, failure: Exception
 ) -> Response:
-    """The response to a failure after the handler ended the transaction: any failure after a commit, else as usual."""
+    """Return the response to a failure after the handler has ended the transaction.
+
+    After a commit it is the response to any failure, otherwise only to a failure caused by the data.
+    """
     await session.rollback()
-    is_committed = (await session.exec(select(StoredAnswer.id).where(StoredAnswer.id == key.id))).first() is not None
+    is_committed = (
+        await session.exec(select(StoredResponse.id).where(StoredResponse.id == key.id))
+    ).first() is not None
     response = await handled(request, failure) if is_committed else None
-    return await _decided(request, failure) if response is None or response.status_code >= 500 else response
+    return await _response_to_failure(request, failure) if response is None or response.status_code >= 500 else response
 
 
 async def _note_end(session: WriteSession, key: IdempotencyKey) -> None:
     """Store that a request has failed after its handler committed, for the responses to repeated requests."""
     with suppress(*FAILURES):  # later requests then conclude it from the time that has passed
         await session.rollback()
-        unanswered = (col(StoredAnswer.id) == key.id, col(StoredAnswer.status) == UNANSWERED)
-        await session.exec(update(StoredAnswer).where(*unanswered).values(status=BROKEN_OFF))
+        unanswered = (col(StoredResponse.id) == key.id, col(StoredResponse.status) == UNANSWERED)
+        await session.exec(update(StoredResponse).where(*unanswered).values(status=INTERRUPTED))
         await session.commit()
 
 
-def _broken_off() -> Problem:
+def _interrupted() -> Problem:
     detail = (
         "The first request with this Idempotency-Key failed after a part of it was stored, so it is not run again: "
         "look at what is there, and use another key for what is missing."
@@ -165,11 +171,11 @@ async def _claim(session: WriteSession, key: IdempotencyKey) -> bool:
     """Claim the key; False if it was used within its lifetime. Waits for a transaction that has just claimed it."""
     insert = INSERT[session.get_bind().dialect.name]
     fields = {"request": key.request, "created_at": now(), "status": UNANSWERED}
-    row = insert(StoredAnswer).values(id=key.id, headers={}, body=b"", **fields)
+    row = insert(StoredResponse).values(id=key.id, headers={}, body=b"", **fields)
     taken = row.on_conflict_do_update(index_elements=["id"], set_=fields, where=_is_expired())
     await session.set_lock_timeout(MAX_WAIT_SECONDS)
     try:
-        is_ours = (await session.exec(taken.returning(col(StoredAnswer.id)))).first() is not None
+        is_ours = (await session.exec(taken.returning(col(StoredResponse.id)))).first() is not None
     except DBAPIError as failure:
         raise _in_flight() if code_of(failure) == LOCK_TIMEOUT else failure from failure
     await session.set_lock_timeout(None)
@@ -177,12 +183,12 @@ async def _claim(session: WriteSession, key: IdempotencyKey) -> bool:
 
 
 async def _replay(request: Request, session: WriteSession, key: IdempotencyKey) -> Response:
-    stored = (await session.exec(select(StoredAnswer).where(StoredAnswer.id == key.id))).one()
+    stored = (await session.exec(select(StoredResponse).where(StoredResponse.id == key.id))).one()
     if stored.request not in (key.request, *key.older):
         raise refused("The key was used for another request")
-    if stored.status in (UNANSWERED, BROKEN_OFF):  # the handler has committed, and is still running or has failed
+    if stored.status in (UNANSWERED, INTERRUPTED):  # the handler has committed, and is still running or has failed
         latest = stored.created_at + timedelta(seconds=runtime_of(request).request_timeout + MAX_DELAY_SECONDS)
-        raise _broken_off() if stored.status == BROKEN_OFF or now() > latest else _in_flight()
+        raise _interrupted() if stored.status == INTERRUPTED or now() > latest else _in_flight()
     return Response(stored.body, stored.status, stored.headers | {REPLAYED: "true"})
 
 
@@ -192,18 +198,18 @@ async def _store(session: WriteSession, key: IdempotencyKey, response: Response)
         raise refused("The answer of this operation cannot be stored, so it takes no key")
     headers = {name: value for name, value in response.headers.items() if name not in NOT_STORED}
     values = {"status": response.status_code, "headers": headers, "body": bytes(response.body)}
-    own = update(StoredAnswer).where(col(StoredAnswer.id) == key.id, col(StoredAnswer.status) == UNANSWERED)
+    own = update(StoredResponse).where(col(StoredResponse.id) == key.id, col(StoredResponse.status) == UNANSWERED)
     stored = await session.exec(own.values(**values))
     return stored.rowcount == 1
 
 
 async def _remove_expired(session: WriteSession) -> None:
     """Remove a few expired rows. Rows that another transaction has locked are skipped."""
-    oldest = select(StoredAnswer.id).where(_is_expired()).order_by(col(StoredAnswer.created_at)).limit(MAX_REMOVED)
+    oldest = select(StoredResponse.id).where(_is_expired()).order_by(col(StoredResponse.created_at)).limit(MAX_REMOVED)
     # PostgreSQL may execute a subquery again for each row, and remove more rows, unless it is materialized.
     found = oldest.with_for_update(skip_locked=True).cte("oldest").prefix_with("MATERIALIZED", dialect="postgresql")
-    await session.execute_trusted(delete(StoredAnswer).where(col(StoredAnswer.id).in_(select(found.c.id))))
+    await session.execute_trusted(delete(StoredResponse).where(col(StoredResponse.id).in_(select(found.c.id))))
 
 
 def _is_expired() -> ColumnElement[bool]:
-    return col(StoredAnswer.created_at) < now() - LIFETIME
+    return col(StoredResponse.created_at) < now() - LIFETIME

@@ -44,7 +44,10 @@ class IdempotencyKey:
 
 
 async def key_of(request: Request, form_limits: Mapping[str, Any] = NO_LIMITS) -> IdempotencyKey | None:
-    """The key of a POST, or None. Raises a 422 if it is not 1 to 255 visible ASCII characters, or is repeated."""
+    """Return the key of a POST, or None.
+
+    Raises a 422 if it is not 1 to 255 visible ASCII characters, or is repeated.
+    """
     lines = headers(request.scope, b"idempotency-key") if request.method == "POST" else []
     if not lines:
         return None
@@ -62,7 +65,7 @@ async def key_of(request: Request, form_limits: Mapping[str, Any] = NO_LIMITS) -
 
 
 async def _overriding_caller(request: Request) -> int | None:
-    """The id of the caller that an override of `get_caller` returns; FastAPI solves the override's dependencies."""
+    """Return the id of the caller that an override of `get_caller` returns. FastAPI solves its dependencies."""
     router = APIRouter(dependency_overrides_provider=request.app)
     router.add_api_route("/", _note_caller, methods=["POST"], response_model=None)
     scope = dict(request.scope)
@@ -80,7 +83,7 @@ async def _discard(_: Message) -> None:
 
 
 async def _content(request: Request, form_limits: Mapping[str, Any]) -> Any:
-    """The content of the body. Forms are parsed, because their boundary differs each time that they are sent."""
+    """Return the content of the body. Forms are parsed, because their boundary differs each time that they are sent."""
     body, media_type = await request.body(), header(request.scope, b"content-type") or ""
     if not body:
         return None

@@ -31,10 +31,10 @@ class Precondition:
 
     def __call__(self, row: Versioned) -> Versioned:
         if self.must_be_absent:
-            raise Problem(412, "The thing exists already.", kind="exists")
+            raise Problem(412, "The resource already exists.", kind="exists")
         if self.header is None or any(tag == str(row.version) for _, tag in TAG.findall(self.header)):
             return row
-        raise Problem(412, "The thing has another version by now.", kind="version-mismatch")
+        raise Problem(412, "The resource has another version now.", kind="version-mismatch")
 
 
 async def precondition_of(request: Request) -> Precondition:  # async, so that FastAPI does not call it in a thread

@@ -15,34 +15,46 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from kit.auth.permissions import Permissions, Who
-from kit.operations.answers import answering
+from kit.models.entities import Entity
 from kit.operations.commits import SessionResponse
 from kit.operations.handlers import is_generator
+from kit.operations.results import with_converted_result
 from kit.operations.unit_of_work import Handle, perform
 from kit.query.list_query import ListQuery
 from kit.runtime import runtime_of
 
 
 def operation_id(route: Any) -> str:
-    """Short and stable: `heroes-create` for `create_hero` with the tag `heroes`, `v2-heroes-create` under `/v2`.
+    """Return a short and stable operation id: `heroes-create` for `create_hero` with the tag `heroes`.
 
-    Without a tag it is FastAPI's own.
+    Under `/v2` it is `v2-heroes-create`. Without a tag it is FastAPI's own.
     """
     if not route.tags:
         return generate_unique_id(route)
-    own_path = getattr(route, "original_route", route).path_format
+    own = getattr(route, "original_route", route)
+    own_path = own.path_format
     prefix = _words(route.path_format.removesuffix(own_path))
     tag = _words(str(getattr(route.tags[0], "value", route.tags[0])))
-    return "-".join([*prefix, *tag, *_without_noun(_words(route.name), tag)])
+    return "-".join([*prefix, *tag, *_without_noun(_words(route.name), tag, _noun_of(own, tag))])
 
 
 def _words(text: str) -> list[str]:
     return re.findall("[a-z0-9]+", text.lower())
 
 
-def _without_noun(name: list[str], tag: list[str]) -> list[str]:
-    """The words of a handler's name without the name of the resource in singular or plural."""
-    nouns = {form for word in tag for form in (word, word.removesuffix("s"), word.removesuffix("es"))}
+def _noun_of(route: Any, tag: list[str]) -> list[str]:
+    """Return the words of the resource's name in singular, as of `Person`; none for other paths than a resource's."""
+    answer = getattr(getattr(route, "handler", None), "__annotations__", {}).get("return")
+    is_own = re.fullmatch(rf"/{'-'.join(tag)}(/|/bulk|/{{\w+}})?", route.path_format)
+    if not is_own or not isinstance(answer, type) or not issubclass(answer, Entity):
+        ids = re.findall(r"/{(\w+)_id}$", route.path_format) if is_own else []
+        return _words(ids[0].replace("_", " ")) if ids else []
+    return _words(re.sub("([a-z0-9])([A-Z])", r"\1 \2", answer.__name__))
+
+
+def _without_noun(name: list[str], tag: list[str], noun: list[str]) -> list[str]:
+    """Return the words of a handler's name without the name of the resource in singular or plural."""
+    nouns = {form for word in tag for form in (word, word.removesuffix("s"), word.removesuffix("es"))} | {*noun}
     nouns |= {re.sub("ies$", "y", word) for word in tag}
     return [word for word in name if word not in nouns]
 
@@ -62,7 +74,7 @@ class Operation(APIRoute):
         self.body_limit: int | None = options.pop("max_body_size", None)
         if isinstance(options.get("generate_unique_id_function", Default(None)), DefaultPlaceholder):
             options["generate_unique_id_function"] = Default(operation_id)
-        super().__init__(path, answering(endpoint), **options)
+        super().__init__(path, with_converted_result(endpoint), **options)
         self.who_by_method = {method: self.permissions.of(method, path) for method in sorted(self.methods)}
         self.who, self.reads = next(iter(self.who_by_method.values())), self.permissions.read
         self.is_generator = is_generator(endpoint)
@@ -72,7 +84,7 @@ class Operation(APIRoute):
         """Whether a dependency ends after the handler and before the answer."""
         self.declared_parameters: list[str] = []
         self.single_parameters: list[str] = []
-        self.learn(self.dependant)
+        self.inspect_parameters(self.dependant)
 
     def __eq__(self, other: object) -> bool:
         """Compare by identity. Starlette compares path, endpoint and methods, but operations have other options."""
@@ -81,7 +93,7 @@ class Operation(APIRoute):
     def __hash__(self) -> int:
         return id(self)
 
-    def learn(self, dependant: Dependant) -> None:
+    def inspect_parameters(self, dependant: Dependant) -> None:
         """Store facts about the parameters of the handler and its dependencies, also of including routers."""
         parameters = dict(query_parameters(dependant))
         self.has_known_parameters &= not reads_request(dependant)
@@ -102,7 +114,7 @@ async def serve(route: Operation, handle: Handle, request: Request) -> Response:
 
 
 def allowing(**who: Who) -> type[Operation]:
-    """The route class of a resource, with the permissions to `read`, `create`, `bulk` and `change`.
+    """Return the route class of a resource, with the permissions to `read`, `create`, `bulk` and `change`.
 
     `read` is for GET, `create` for POST, `bulk` for POST to a path that ends in `/bulk`, `change` for other methods.
     The default is `Who.SUPERUSERS`.
@@ -111,26 +123,26 @@ def allowing(**who: Who) -> type[Operation]:
 
 
 def dependencies_of(dependant: Dependant) -> Iterator[Dependant]:
-    """The handler and all of its dependencies."""
+    """Yield the handler and all of its dependencies."""
     yield dependant
     for part in dependant.dependencies:
         yield from dependencies_of(part)
 
 
 def ends_before_answer(dependant: Dependant) -> bool:
-    """Whether this dependency of the user's has `yield` and `scope="function"`."""
+    """Return whether this dependency of the user's has `yield` and `scope="function"`."""
     call = dependant.call
     return call is not None and dependant.scope == "function" and is_generator(call) and not is_of_the_kit(dependant)
 
 
 def query_variant(dependant: Dependant) -> type[ListQuery] | None:
-    """The `ListQuery` class of a dependency; None for other dependencies."""
+    """Return the `ListQuery` class of a dependency; None for other dependencies."""
     maker = getattr(dependant.call, "__self__", dependant.call)
     return maker if isinstance(maker, type) and issubclass(maker, ListQuery) else None
 
 
 def query_parameters(dependant: Dependant) -> Iterator[tuple[str, bool]]:
-    """The query parameters that FastAPI reads for a handler, and whether each has a single value."""
+    """Yield the query parameters that FastAPI reads for a handler, and whether each has a single value."""
     for part in dependencies_of(dependant):
         for field in part.query_params:
             kind = field.field_info.annotation
@@ -147,7 +159,7 @@ def is_sequence(kind: Any) -> bool:
 
 
 def reads_request(dependant: Dependant) -> bool:
-    """Whether a `ListQuery`, or code that takes the request, may read parameters unknown to FastAPI."""
+    """Return whether a `ListQuery`, or code that takes the request, may read parameters unknown to FastAPI."""
     return any(
         query_variant(part) is not None
         or (bool(part.request_param_name or part.http_connection_param_name) and not is_of_the_kit(part))

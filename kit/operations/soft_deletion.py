@@ -1,14 +1,15 @@
 """Soft deletion: a deleted row is hidden and frees its unique values until it is restored."""
 
 from collections.abc import Collection, Iterator
-from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Select, inspect
-from sqlmodel import Field, Index, SQLModel, col, select, text
+from sqlalchemy import Select, inspect
+from sqlmodel import Index, select, text
 
 from kit.database.sessions import WriteSession
 from kit.http.problems import conflict, found
+from kit.models.deletion import Deletable as Deletable
+from kit.models.deletion import is_not_deleted as is_not_deleted
 from kit.query.list_query import ListQuery, Statement
 from kit.query.parameters import Parameter
 from kit.query.values import YesNo
@@ -17,30 +18,20 @@ S = TypeVar("S", bound=Select[*tuple[Any, ...]])
 D = TypeVar("D", bound="Deletable")
 
 
-class Deletable(SQLModel):
-    """A row that can be deleted and restored."""
-
-    deleted_at: datetime | None = Field(default=None, index=True)
-
-
 def unique_if_not_deleted(*fields: str) -> Iterator[Index]:
-    """Partial unique indexes: each of these fields is unique among the rows that are not deleted."""
+    """Return partial unique indexes: each of these fields is unique among the rows that are not deleted."""
     condition: Any = text("deleted_at IS NULL")
     for field in fields:
         yield Index(None, field, unique=True, postgresql_where=condition, sqlite_where=condition)
 
 
-def is_not_deleted(entity: type[Deletable]) -> ColumnElement[bool]:
-    return col(entity.deleted_at).is_(None)
-
-
 def not_deleted(thing: D | None) -> D:
-    """The argument. Raises a 404 if it is None or deleted."""
+    """Return the argument. Raises a 404 if it is None or deleted."""
     return found(thing if thing is None or thing.deleted_at is None else None)
 
 
 def with_parent_not_deleted(parent: type[Deletable], statement: S) -> S:
-    """The statement for rows whose parent is not deleted."""
+    """Return the statement for rows whose parent is not deleted."""
     return statement.join(parent).where(is_not_deleted(parent))
 
 
@@ -64,5 +55,5 @@ class DeletableQuery(ListQuery):
         return super().narrowed(statement).where(~shown if self.given.get("deleted") else shown)
 
     def permitted(self, row: D | None) -> D:
-        """The row, which may be deleted only with `deleted=true`. Raises a 404 otherwise."""
+        """Return the row, which may be deleted only with `deleted=true`. Raises a 404 otherwise."""
         return found(row) if self.given.get("deleted") else not_deleted(row)

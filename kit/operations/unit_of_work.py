@@ -1,4 +1,4 @@
-"""The unit of work: authentication, body, session, handler, commit and answer, with retries and a deadline."""
+"""The unit of work: authentication, body, session, handler, COMMIT and response, with retries and a deadline."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,7 +18,7 @@ from kit.database.errors import FAILURES, explained, meaning_of
 from kit.database.retry import READ_SECONDS, WRITE_SECONDS, retried_after
 from kit.database.sessions import HAS_COMMITTED, ReadSession, WriteSession
 from kit.http.bodies import BufferedRequest, read_body, refuse_encoded, refuse_other_than_json
-from kit.http.etags import is_fresh, weak_etag
+from kit.http.etags import is_fresh, not_modified, weak_etag
 from kit.http.paths import full_path
 from kit.http.problems import Problem
 from kit.models.entities import Entity
@@ -37,13 +37,12 @@ SAFE = ("GET", "HEAD", "OPTIONS")
 """Methods that change nothing (RFC 9110, section 9.2.1)."""
 COMMIT_TIMEOUT = 5.0
 """The longest time for a COMMIT in seconds, independent of the deadline; after it the outcome is unknown."""
+COMMITTING_SEND = "kit.committing_send"
+"""The key in the ASGI scope of the request's `CommittingSend`."""
 WATCH_AFTER = 0.1
 """Seconds after which the service checks whether the client of a read is still connected."""
 CLIENT_CLOSED_REQUEST = 499
 """The status in the log of a read whose client has disconnected."""
-ANSWER = "kit.answer"
-"""The key in the ASGI scope of the request's `CommittingSend`."""
-OF_A_BODY = (b"content-type", b"content-length")
 
 UNIT: ContextVar["Unit | None"] = ContextVar("unit", default=None)
 """The unit of work in which this task serves a request; None outside of the operations of resources."""
@@ -63,7 +62,7 @@ async def perform(route: "Operation", handle: Handle, request: Request, *, ends_
         if get_caller not in scope["app"].dependency_overrides:  # else `check_permission` does it later
             who = runtime.access.get((id(scope["route"]), scope["method"])) or who_may_use(request)
             authenticator = runtime.authenticator
-            authenticator.admit(await authenticator.caller(request, who), who)
+            authenticator.authorize(await authenticator.caller(request, who), who)
         if is_safe:
             _refuse_unknown_parameters(route, request)
             attempt = partial(_read_once, runtime, route, handle, request)
@@ -97,7 +96,10 @@ async def _body(runtime: Runtime, route: "Operation", request: Request, given: M
 
 
 async def _attempts(attempt: Callable[[], Awaitable[Response]], seconds: float) -> Response:
-    """The response of the first attempt that succeeds. Attempts are repeated for so many seconds; with 0, never."""
+    """Return the response of the first attempt that succeeds.
+
+    Attempts are repeated for so many seconds; with 0, never.
+    """
     try:
         return await attempt()
     except FAILURES as failure:
@@ -128,22 +130,22 @@ async def _write_once(
     session = runtime.database.write(restricted=route.who is Who.OWNERS, restricted_reads=route.reads is Who.OWNERS)
     async with Unit(request.next_attempt(), session) as unit:
         try:
-            work = partial(_answer, handle, unit)
+            work = partial(_execute_step, handle, unit)
             response = await (work() if key is None else idempotency.execute_once(unit.request, key, session, work))
         except FAILURES as failure:
             if session.info.get(HAS_COMMITTED):  # the handler has committed, and is not run again
                 raise explained(failure) from failure
             raise
         if deadline is None:
-            request.scope[ANSWER].take_over(session, goes_on=unit.is_open_ended)
-            unit.is_handed_on = True
+            request.scope[COMMITTING_SEND].take_over(session, continues=unit.is_open_ended)
+            unit.is_taken_over = True
         else:
             deadline.suspend()
             await commit(session)
         return unit.kept_open(route, response)
 
 
-async def _answer(handle: Handle, unit: "Unit") -> Response:
+async def _execute_step(handle: Handle, unit: "Unit") -> Response:
     return unit.finish(await handle(unit.request))
 
 
@@ -171,7 +173,7 @@ class Unit:
         self.headers: dict[str, str] = {}
         self.arguments: dict[str, Any] = {}
         """The arguments of the handler that FastAPI does not resolve."""
-        self.is_handed_on = False
+        self.is_taken_over = False
         """Whether the session is committed and closed when FastAPI has ended dependencies."""
         self.is_open_ended = False
         """Whether code of the handler runs after it has returned the response: a stream, or background tasks."""
@@ -196,7 +198,7 @@ class Unit:
             self.headers["location"] = f"{path.rstrip('/')}/{row.id}"
 
     def finish(self, response: Response) -> Response:
-        """The response with the headers of this unit; a 304 if `If-None-Match` matches."""
+        """Return the response with the headers of this unit; a 304 if `If-None-Match` matches."""
         self.is_open_ended = not hasattr(response, "body") or response.background is not None
         for name, value in self.headers.items():
             response.headers.setdefault(name, value)
@@ -212,7 +214,7 @@ class Unit:
         return not_modified(response) if is_fresh(response.headers["etag"], known.decode("latin-1")) else response
 
     def kept_open(self, route: "Operation", response: Response) -> Response:
-        """The response, which keeps the session open if a stream or a background task uses it."""
+        """Return the response, which keeps the session open if a stream or a background task uses it."""
         if self.is_open_ended and not route.is_generator:
             return route.open_response_class(response, self.session)
         return response
@@ -225,15 +227,8 @@ class Unit:
         self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
     ) -> None:
         UNIT.reset(self._token)
-        if failure is not None or not (self.is_open_ended or self.is_handed_on):
+        if failure is not None or not (self.is_open_ended or self.is_taken_over):
             await self.session.__aexit__(kind, failure, trace)
-
-
-def not_modified(response: Response) -> Response:
-    """The 304 for a response: without its body (RFC 9110, section 15.4.5)."""
-    answer = Response(status_code=304, background=response.background)
-    answer.raw_headers = [item for item in response.raw_headers if item[0] not in OF_A_BODY]
-    return answer
 
 
 class Deadline:
@@ -266,7 +261,7 @@ class Deadline:
             if self.is_disconnected:
                 detail = "The client has disconnected."
                 raise Problem(CLIENT_CLOSED_REQUEST, detail, kind="client-closed-request") from end
-            raise late() from end
+            raise deadline_exceeded() from end
 
     def watch(self) -> None:
         self.scope.reschedule(self.moment)
@@ -284,7 +279,7 @@ class Deadline:
         """Stop cancelling. Raises a 504 if the deadline has passed, for code that ignores its cancellation."""
         self.watcher.cancel()
         if self.scope.expired():
-            raise late()
+            raise deadline_exceeded()
         self.scope.reschedule(None)
         self.is_suspended = True
 
@@ -295,5 +290,5 @@ class Deadline:
             self.scope.reschedule(self.moment)
 
 
-def late() -> Problem:
+def deadline_exceeded() -> Problem:
     return Problem(504, "The request took too long.", kind="timeout")

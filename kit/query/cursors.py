@@ -35,12 +35,12 @@ class SortKey:
 
 
 def without_null_first(keys: Sequence[SortKey]) -> list[SortKey]:
-    """The keys for rows whose first key is not NULL: an index can give their order in both directions."""
+    """Return the keys for rows whose first key is not NULL: an index can give their order in both directions."""
     return [replace(keys[0], nullable=False), *keys[1:]]
 
 
 def segments(keys: Sequence[SortKey], values: Sequence[Any] | None) -> list[ColumnElement[bool]]:
-    """The conditions of the segments of rows after these values, in order; without values, of all rows.
+    """Return the conditions of the segments of rows after these values, in order; without values, of all rows.
 
     Each segment is one range of an index. NULL sorts last, which an index does not do in both directions and on both
     databases. So a nullable first key makes two segments: the rows where it is not NULL, then the others.
@@ -57,7 +57,7 @@ def segments(keys: Sequence[SortKey], values: Sequence[Any] | None) -> list[Colu
 
 
 def after(keys: Sequence[SortKey], values: Sequence[Any]) -> ColumnElement[bool]:
-    """The condition for the rows after the row with these values.
+    """Return the condition for the rows after the row with these values.
 
     If all keys have the same direction and none is nullable, it is a row-value comparison, which uses an index.
     """
@@ -74,12 +74,12 @@ def after(keys: Sequence[SortKey], values: Sequence[Any]) -> ColumnElement[bool]
 
 
 def encode(secret: bytes, order: str, values: bytes) -> str:
-    """The cursor with these values, which are JSON."""
+    """Return the cursor with these values, which are JSON."""
     return sealed(secret, order, values)
 
 
 def decode(secret: bytes, order: str, cursor: str) -> bytes | None:
-    """The values as JSON; None if the MAC is wrong: the cursor was altered, or belongs to another list or order."""
+    """Return the values as JSON; None if the MAC is wrong: an altered cursor, or one of another list or order."""
     try:
         payload = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))[MAC_SIZE:]
     except ValueError:

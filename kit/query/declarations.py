@@ -33,11 +33,26 @@ def sorted_fields(model: type[SQLModel], names: Sequence[str]) -> list[str]:
 
 def check(query: Any) -> None:
     """Raise a TypeError for the first declaration that cannot work."""
-    for fault in faults(query):
-        raise TypeError(fault)
+    for error in errors(query):
+        raise TypeError(error)
 
 
-def faults(query: Any) -> Iterator[str]:
+def refuse_twice(query: Any, parameters: Sequence[str]) -> None:
+    """Raise a TypeError if two query parameters have one name, or an embedded row has the name of a field."""
+    for name in (name for name in parameters if parameters.count(name) > 1):
+        raise TypeError(
+            f"{query.__name__} would have two parameters {name!r}, one of them the filter of a field: give the field "
+            f"another name, such as `{name}_value`, or declare `filters` without it."
+        )
+    for name in query.includes:
+        if name in query.read.model_fields or f"{name}_next" in query.read.model_fields:
+            raise TypeError(
+                f"{query.__name__}.includes has {name!r}, but {query.read.__name__} has a field of that name, or "
+                f"`{name}_next`: give the field or the relationship another name."
+            )
+
+
+def errors(query: Any) -> Iterator[str]:
     model, fields = query.model, query.model.model_fields
     terms = query.default_sort.split(",")
     wishes = {
@@ -49,11 +64,11 @@ def faults(query: Any) -> Iterator[str]:
             if name not in fields:
                 known = ", ".join(fields)
                 yield f"{query.__name__}.{wish} names {name!r}, which {model.__name__} has not: it has {known}."
-            elif fault := fault_of(shape_of(model, name), wish):
-                yield f"{query.__name__}.{wish} names {name!r}, {fault}: remove it there."
+            elif error := error_of(shape_of(model, name), wish):
+                yield f"{query.__name__}.{wish} names {name!r}, {error}: remove it there."
 
 
-def fault_of(shape: Shape, wish: str) -> str | None:
+def error_of(shape: Shape, wish: str) -> str | None:
     """Return why a field cannot be used in this declaration; None if it can."""
     kind = shape.kind or f"of type {getattr(shape.plain, '__name__', shape.plain)}"
     if wish == "filters" and not operators_of(shape):

@@ -16,6 +16,7 @@ from sqlalchemy.orm import RelationshipProperty, selectinload
 from sqlalchemy.orm.interfaces import ORMOption
 from sqlalchemy.sql.operators import asc_op, desc_op
 
+from kit.models.deletion import visible
 from kit.models.entities import Entity
 from kit.models.reads import Read
 from kit.query.ordering import Order, order_of
@@ -27,7 +28,10 @@ MAX_RELATED = 100
 
 @cache
 def read_variant(name: str) -> type[Read]:
-    """The read variant with this name. It is looked up because a parent resource does not import its children."""
+    """Return the read variant with this name.
+
+    It is looked up because a parent resource does not import its children.
+    """
     return next(variant for variant in _variants_of(Read) if variant.__name__ == name)
 
 
@@ -37,17 +41,23 @@ def _variants_of(parent: type[Read]) -> Iterator[type[Read]]:
 
 
 def embedding(model: type[Entity], relationship: str, read: type[Read]) -> ORMOption:
-    """The loader option for an embedded relationship. It loads the columns that the read variant shows.
+    """Return the loader option for an embedded row. It loads the columns that the read variant shows.
 
-    It sets no bound: name a relationship to many rows in `includes` of the `ListQuery`.
+    A row that is deleted softly is None. Raises a TypeError for a relationship to many rows, which would have no bound.
     """
-    option = selectinload(getattr(model, relationship))
-    shown = columns_shown(inspect(model).relationships[relationship], read)
+    way = inspect(model).relationships[relationship]
+    if way.uselist:
+        raise TypeError(
+            f"embedding({model.__name__}, {relationship!r}) would load all rows of a list: name it in `includes` "
+            f"of the `ListQuery`, which embeds at most {MAX_RELATED}."
+        )
+    option = selectinload(getattr(model, relationship).and_(*visible(way.mapper.class_)))
+    shown = columns_shown(way, read)
     return option if shown is None else option.load_only(*shown)
 
 
 def columns_shown(relationship: RelationshipProperty[Any], read: type[Read], *others: str) -> list[Any] | None:
-    """The attributes of a related row that a variant needs, and others; None if it may need more than columns."""
+    """Return the attributes of a related row that a variant needs, and `others`; None if it may need more."""
     target = relationship.mapper
     if read.model_computed_fields or not set(read.model_fields) <= set(target.column_attrs.keys()):
         return None
@@ -55,7 +65,7 @@ def columns_shown(relationship: RelationshipProperty[Any], read: type[Read], *ot
 
 
 def embedded(row: object, relationship: str, read: type[Read]) -> Any:
-    """The related row, or the list of related rows, as instances of the read variant."""
+    """Return the related row, or the list of related rows, as instances of the read variant."""
     related = getattr(row, relationship)
     if isinstance(related, list):
         return [read.of(one) for one in related]
@@ -71,13 +81,13 @@ class Related:
     rest: str | None = None
 
     def members(self, name: str, read: type[Read]) -> dict[str, Any]:
-        """The members of the response: the rows, and the link to the others, if there are more."""
+        """Return the members of the response: the rows, and the link to the others, if there are more."""
         shown: dict[str, Any] = {name: [read.of(row) for row in self.rows]}
         return shown | ({next_name(name): self.rest} if self.has_more else {})
 
 
 def next_name(relationship: str) -> str:
-    """The name of the member with the link to the other related rows."""
+    """Return the name of the member with the link to the other related rows."""
     return f"{relationship}_next"
 
 
@@ -100,7 +110,7 @@ class ListRelation:
         return target
 
     def rest(self, runtime: Runtime, root: str, here: Any, last: Mapping[str, Any]) -> str | None:
-        """The path of the rows after the last embedded one, with the prefix of a proxy."""
+        """Return the path of the rows after the last embedded one, with the prefix of a proxy."""
         found = None if self.key is None else runtime.lists.get((self.target, self.key))
         if found is None:
             return None
@@ -108,13 +118,13 @@ class ListRelation:
         parameters = [(str(self.key), str(here))]
         if self.order is not None and set(self.order.text.split(",")) <= set(sorts):
             parameters += [("sort", self.order.text)] if self.order.text != default else []
-            parameters += [("cursor", self.order.cursor_behind(runtime.secrets[0], last))]
+            parameters += [("cursor", self.order.cursor_after(runtime.secrets[0], last))]
         return f"{root}{path}?{urlencode(parameters)}"
 
 
 @cache
 def list_relation(model: type[Any], name: str) -> ListRelation | None:
-    """The relation of a relationship; None for a relationship to a single row."""
+    """Return the relation of a relationship; None for a relationship to a single row."""
     way: RelationshipProperty[Any] = inspect(model).relationships[name]
     if not way.uselist:
         return None
@@ -130,7 +140,7 @@ def list_relation(model: type[Any], name: str) -> ListRelation | None:
 
 
 def sort_of(way: RelationshipProperty[Any]) -> str | None:
-    """The order of a relationship as a value of `sort`, as in `-amount,id`; None if that is not possible."""
+    """Return the order of a relationship as a value of `sort`, as in `-amount,id`; None if that is not possible."""
     terms = []
     for term in way.order_by or ():
         is_signed = isinstance(term, UnaryExpression) and term.modifier in (asc_op, desc_op)

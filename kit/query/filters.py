@@ -44,14 +44,14 @@ def postgres_fold(element: Fold, compiler: SQLCompiler, **kwargs: Any) -> str:
 
 
 def padded(values: Collection[Any]) -> list[Any]:
-    """The values, padded to a power of two by repeating the last one, so that few different statements are compiled."""
+    """Repeat the last value until the number of values is a power of two, so that few statements are compiled."""
     all_of_them = list(values)
     size = 1 << (len(all_of_them) - 1).bit_length()
     return all_of_them + all_of_them[-1:] * (size - len(all_of_them))
 
 
-def among(column: Any, values: Collection[Any]) -> ColumnElement[bool]:
-    """`column IN (…)`, for at least one value."""
+def is_in(column: Any, values: Collection[Any]) -> ColumnElement[bool]:
+    """Return `column IN (…)`, for at least one value."""
     condition: ColumnElement[bool] = column.in_([literal(value, column.type) for value in padded(values)])
     return condition
 
@@ -61,7 +61,7 @@ def contains(column: Column, text: str) -> ColumnElement[bool]:
 
 
 def startswith(column: Column, text: str) -> ColumnElement[bool]:
-    """A prefix search as a range of an index: from the text up to the next larger text of the same length."""
+    """Return a prefix search as a range of an index: from the text up to the next larger text of the same length."""
     head = text.rstrip(chr(0x10FFFF))
     if not head:
         return column >= text
@@ -69,8 +69,8 @@ def startswith(column: Column, text: str) -> ColumnElement[bool]:
     return and_(column >= text, column < head[:-1] + chr(ord(head[-1]) + step))
 
 
-def mentions(column: Column, text: str) -> ColumnElement[bool]:
-    """Whether the column contains the text, ignoring case."""
+def contains_ignoring_case(column: Column, text: str) -> ColumnElement[bool]:
+    """Return whether the column contains the text, ignoring case."""
     return func.strpos(func.fold(column), func.fold(type_coerce(text, String))) > 0
 
 
@@ -81,7 +81,7 @@ OPERATORS: dict[str, tuple[Callable[[Column, Any], ColumnElement[bool]], str]] =
     "lte": (le, "At most this."),
     "gt": (gt, "Greater than this."),
     "gte": (ge, "At least this."),
-    "in": (among, f"One of at most {MAX_VALUES}, separated by commas."),
+    "in": (is_in, f"One of at most {MAX_VALUES}, separated by commas."),
     "contains": (contains, "Containing this text, in this case."),
     "startswith": (startswith, "Starting with this text, in this case."),
     "isnull": (
@@ -92,7 +92,7 @@ OPERATORS: dict[str, tuple[Callable[[Column, Any], ColumnElement[bool]], str]] =
 """The operators, each with its condition and its description."""
 EQUAL, ORDERED = ("", "ne", "in"), ("", "ne", "lt", "lte", "gt", "gte", "in")
 LIKE = ("contains", "startswith")
-FITTING: Mapping[str, Sequence[str]] = {
+OPERATORS_OF_KINDS: Mapping[str, Sequence[str]] = {
     "boolean": ("", "ne"), "uuid": EQUAL, "address": EQUAL, "member": EQUAL, "integer member": EQUAL,
     "text": EQUAL + LIKE, "email": EQUAL + LIKE, "url": EQUAL + LIKE, "bytes": (), "json": (),
 }  # fmt: skip
@@ -100,13 +100,13 @@ FITTING: Mapping[str, Sequence[str]] = {
 
 
 def operators_of(shape: Shape) -> Sequence[str]:
-    """The operators that a field allows; none if a filter has nothing to ask of it."""
-    fitting = () if shape.kind is None else FITTING.get(shape.kind, ORDERED)
+    """Return the operators that a field allows; none if no filter applies to it."""
+    fitting = () if shape.kind is None else OPERATORS_OF_KINDS.get(shape.kind, ORDERED)
     return (*fitting, *(["isnull"] if shape.is_nullable else []))
 
 
 def filters_of(name: str, shape: Shape, column: Column) -> Iterator[tuple[Parameter, str]]:
-    """Every filter that a field allows, as parameter and operator."""
+    """Yield every filter that a field allows, as parameter and operator."""
     one: Any = value_type(shape, column.type)
     others = {"in": comma_separated(one, MAX_VALUES), "isnull": YesNo, **dict.fromkeys(LIKE, Phrase)}
     for operator in operators_of(shape):

@@ -17,7 +17,7 @@ from kit.models.entities import Entity
 from kit.models.forms import Form
 from kit.models.reads import Read
 from kit.query import parameters as parameter
-from kit.query.declarations import check, filtered, indexed, shape_of, sorted_fields
+from kit.query.declarations import check, filtered, indexed, refuse_twice, shape_of, sorted_fields
 from kit.query.embedding import (
     MAX_RELATED,
     ListRelation,
@@ -28,7 +28,7 @@ from kit.query.embedding import (
     next_name,
     read_variant,
 )
-from kit.query.filters import OPERATORS, filters_of, mentions
+from kit.query.filters import OPERATORS, contains_ignoring_case, filters_of
 from kit.query.parameters import Parameter, comma_separated
 from kit.query.values import MAX_TEXT, YesNo, only_integers
 from kit.runtime import MAX_PAGE_SIZE, Runtime, runtime_of
@@ -87,6 +87,7 @@ class ListQuery:
         cls.conditions = {part.name: (name, operator) for part, name, operator in filters}
         cls.shaping = {part.name: part for part in cls.shaping_parameters()}
         paging = {part.name: part for part in cls.paging_parameters()}
+        refuse_twice(cls, [*paging, *cls.shaping, *(part.name for part, _, _ in filters)])
         cls.parameters = paging | cls.shaping | {part.name: part for part, _, _ in filters}
 
     @classmethod
@@ -135,7 +136,7 @@ class ListQuery:
 
     @classmethod
     async def of_one(cls, request: Request) -> Self:  # async, so that FastAPI does not call it in a thread
-        """The parameters that shape one row: `fields` and `include`."""
+        """Return the parameters that shape one row: `fields` and `include`."""
         query = cls.__new__(cls)
         query.take(request, cls.shaping)
         return query
@@ -187,7 +188,7 @@ class ListQuery:
         return [embedding(self.model, name, read_variant(self.includes[name])) for name in single]
 
     def shown(self, row: Any) -> Read:
-        """A row as an instance of the read variant, with the requested fields and the embedded relationships."""
+        """Return a row as an instance of the read variant, with the requested fields and the embedded relationships."""
         if self.fields is None and not self.included:
             return self.read.of(row)
         related: dict[str, Any] = {}
@@ -199,23 +200,23 @@ class ListQuery:
         return self.read.of(row).select(self.fields, related)
 
     def narrowed(self, statement: Statement) -> Statement:
-        """The select with the conditions of the filters and of the search."""
+        """Return the select with the conditions of the filters and of the search."""
         for name, (field, operator) in self.conditions.items():
             if name in self.given:
                 statement = statement.where(OPERATORS[operator][0](getattr(self.model, field), self.given[name]))
         if "q" in self.given:
             fields = [getattr(self.model, name) for name in self.search if name not in self.hidden]
-            statement = statement.where(or_(*(mentions(field, self.given["q"]) for field in fields)))
+            statement = statement.where(or_(*(contains_ignoring_case(field, self.given["q"]) for field in fields)))
         return statement
 
 
 def is_list_of(model: type[Any], name: str) -> bool:
-    """Whether a relationship leads to many rows, by its annotation, because mappers are not configured yet."""
+    """Return whether a relationship leads to many rows, by its annotation, because mappers are not configured yet."""
     kinds = [vars(part).get("__annotations__", {}).get(name) for part in model.__mro__]
     return any("list[" in str(kind).lower() for kind in kinds)
 
 
 def declared_by(request: Request) -> Collection[str]:
-    """The query parameters that the handler and its dependencies declare beside the `ListQuery`."""
+    """Return the query parameters that the handler and its dependencies declare beside the `ListQuery`."""
     declared: Collection[str] = getattr(request.scope.get("route"), "declared_parameters", ())
     return declared

@@ -50,7 +50,7 @@ class Order:
         return Segment(true(), [key.ordering() for key in self.keys])
 
     def segments(self, position: Sequence[Any]) -> list[Segment]:
-        """The segments of the rows after this position, or of all rows if it is empty.
+        """Return the segments of the rows after this position, or of all rows if it is empty.
 
         The values of the position are bound as `position_0`, `position_1`, … So the segments depend only on which
         values are None, and one compiled statement serves all other positions.
@@ -65,13 +65,13 @@ class Order:
             self._segments[nulls] = [Segment(part, ordering) for part in cursors.segments(self.keys, bounds)]
         return self._segments[nulls]
 
-    def cursor_behind(self, secret: bytes, row: Mapping[str, Any]) -> str:
-        """The cursor of the page that starts after the row with these values."""
+    def cursor_after(self, secret: bytes, row: Mapping[str, Any]) -> str:
+        """Return the cursor of the page that starts after the row with these values."""
         values = tuple(row[field] for field in self.fields)
         return cursors.encode(secret, self.scope, self._position_type.dump_json(values, warnings=False))
 
     def position_of(self, query: "ListQuery") -> tuple[Any, ...]:
-        """The sort key values of the row after which the page starts; empty without a cursor."""
+        """Return the sort key values of the row after which the page starts; empty without a cursor."""
         if "cursor" not in query.given:
             return ()
         payload = cursors.decode(query.secret, self.scope, query.given["cursor"])

@@ -30,7 +30,10 @@ MAX_DEPTH = 3
 
 
 def rows_that_fit(query: "ListQuery", number: int, sizes: Callable[[], Iterable[int]]) -> int:
-    """The number of rows, of so many, that fit in a page; at least one. `sizes` are their sizes in JSON, in bytes."""
+    """Return the number of rows, of so many, that fit in a page; at least one.
+
+    `sizes` are their sizes in JSON, in bytes.
+    """
     largest = query.max_page_size
     kind: Any = type(query)
     if number * largest_row(kind, tuple(query.included)) <= largest:
@@ -40,7 +43,7 @@ def rows_that_fit(query: "ListQuery", number: int, sizes: Callable[[], Iterable[
 
 @cache
 def largest_row(kind: "type[ListQuery]", included: tuple[str, ...]) -> float:
-    """The largest size of a row in JSON, with what it embeds, in bytes; infinite if it has no bound."""
+    """Return the largest size of a row in JSON, with what it embeds, in bytes; infinite if it has no bound."""
     size = size_of_variant(kind.model, kind.read)
     for name in included:
         size += size_of_related(kind.model, name, read_variant(kind.includes[name]), 0)
@@ -48,7 +51,7 @@ def largest_row(kind: "type[ListQuery]", included: tuple[str, ...]) -> float:
 
 
 def size_of_variant(model: type[Any], read: type[Read], depth: int = 0) -> float:
-    """The largest size of a row of a model in JSON, as this variant shows it."""
+    """Return the largest size of a row of a model in JSON, as this variant shows it."""
     if read.model_computed_fields or depth > MAX_DEPTH:
         return inf
     mapper, size = inspect(model), 0.0

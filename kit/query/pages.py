@@ -31,7 +31,7 @@ class ShownPage(Page):
 
 
 async def page(session: ReadSession, query: ListQuery, statement: SelectOfScalar[Any]) -> Page:
-    """The page of a select that a query asks for: filtered, ordered and limited.
+    """Return the page of a select that a query asks for: filtered, ordered and limited.
 
     Return it from a handler whose response model is a list of the read variant.
     """
@@ -43,9 +43,9 @@ async def page(session: ReadSession, query: ListQuery, statement: SelectOfScalar
 
 
 async def plain_page(session: ReadSession, query: ListQuery, statement: SelectOfScalar[Any]) -> ShownPage:
-    """A page made by the ORM: at most two selects, one more for a count, and one for each embedded relationship.
+    """Read a page by the ORM: at most two selects, one more for a count, and one for each embedded relationship.
 
-    It ends earlier than asked if its rows are large.
+    It has fewer rows than the limit if they are large.
     """
     order = order_of(query.model, query.sort)
     position, statement = order.position_of(query), query.narrowed(statement)
@@ -58,7 +58,7 @@ async def plain_page(session: ReadSession, query: ListQuery, statement: SelectOf
     cursor = None
     if len(rows) > number:
         last = rows[number - 1]
-        cursor = order.cursor_behind(query.secret, {field: getattr(last, field) for field in order.fields})
+        cursor = order.cursor_after(query.secret, {field: getattr(last, field) for field in order.fields})
     return ShownPage(rows=shown[:number], cursor=cursor, total=total)
 
 
@@ -70,7 +70,7 @@ async def _collect(
     statement: SelectOfScalar[Any],
     number: int,
 ) -> list[Any]:
-    """At most `number` rows, in order, from the keyset position or the offset on."""
+    """Return at most `number` rows, in order, from the keyset position or the offset on."""
     offset = query.given.get("offset")
     values = {f"position_{index}": value for index, value in enumerate(position)}
     rows: list[Any] = []

@@ -18,7 +18,7 @@ MAX_UNKNOWN = 10
 
 
 def comma_separated(kind: Any, longest: int) -> Any:
-    """The type of a comma-separated list with 1 to `longest` elements."""
+    """Return the type of a comma-separated list with 1 to `longest` elements."""
     return Annotated[list[kind], Field(min_length=1, max_length=longest)]
 
 
@@ -36,7 +36,7 @@ class Parameter:
         return TypeAdapter(self.kind)
 
     def read(self, texts: Sequence[str]) -> Any:
-        """The value of a parameter that is given as these texts: a list may be given in several parts."""
+        """Return the value of a parameter that is given as these texts: a list may be given in several parts."""
         if self.listed:
             return self.adapter.validate_python([part for text in texts for part in split(text)])
         return self.adapter.validate_python(texts[0])
@@ -53,7 +53,7 @@ class Parameter:
 
 
 def split(text: str) -> list[str]:
-    r"""The parts of a comma-separated list; `\,` is a comma within a part."""
+    r"""Return the parts of a comma-separated list; `\,` is a comma within a part."""
     if "\\" not in text:
         return text.split(",")
     return [part.replace("\\,", ",") for part in SEPARATOR.split(text)]
@@ -63,7 +63,7 @@ SEPARATOR = re.compile(r"(?<!\\),")
 
 
 def read(known: Mapping[str, Parameter], given: QueryParams, others: Collection[str] = ()) -> dict[str, Any]:
-    """The values of the given parameters. Raises a 422 for unknown, repeated and invalid parameters.
+    """Return the values of the given parameters. Raises a 422 for unknown, repeated and invalid parameters.
 
     `others` are the names of parameters that are allowed too, but that FastAPI reads.
     """

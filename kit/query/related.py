@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from sqlalchemy import Select, inspect, select, union_all
 from sqlalchemy.orm import aliased, load_only
 
+from kit.models.deletion import visible
 from kit.models.entities import Entity
 from kit.query.embedding import ListRelation, Related, columns_shown
-from kit.query.filters import among
+from kit.query.filters import is_in
 
 if TYPE_CHECKING:
     from kit.database.sessions import ReadSession, WriteSession
@@ -25,7 +26,7 @@ MANY_AT_ONCE = 20
 
 
 def first_limit(keys: Collection[Any], limit: int) -> int:
-    """Return the limit of the first query: one row more than is shown for each parent tells that there are more."""
+    """Return the limit of the first query: one row more than is embedded for each parent shows that there are more."""
     return min(len(keys), MANY_AT_ONCE) * (limit + 1)
 
 
@@ -41,10 +42,10 @@ async def load_lists(session: "ReadSession | WriteSession", query: "ListQuery", 
     """Load the related rows that these rows embed into `query.related`, for `query.shown`."""
     for name, (relation, read) in query.lists.items():
         found = await _related(session, query, relation, read, [row.id for row in rows])
-        query.related[name] = {row.id: _cut(query, relation, row, found[row.id]) for row in rows}
+        query.related[name] = {row.id: _limited_list(query, relation, row, found[row.id]) for row in rows}
 
 
-def _cut(query: "ListQuery", relation: ListRelation, row: Entity, found: Sequence[Any]) -> Related:
+def _limited_list(query: "ListQuery", relation: ListRelation, row: Entity, found: Sequence[Any]) -> Related:
     """Return at most `include_limit` related rows, and a link to the rest."""
     limit = query.include_limit
     if len(found) <= limit:
@@ -69,7 +70,8 @@ async def _related(
     options = [] if shown is None else [load_only(*shown)]
     parent = aliased(relation.way.parent.class_)
     way = getattr(parent, relation.way.key)
-    wanted = select(parent.id, relation.target).join_from(parent, way).where(among(parent.id, ids))
+    wanted = select(parent.id, relation.target).join_from(parent, way)
+    wanted = wanted.where(is_in(parent.id, ids), *visible(relation.target))
     wanted = wanted.order_by(parent.id, *relation.ordering).limit(first_limit(ids, limit))
     found: list[Any] = list((await session.execute(wanted.options(*options))).all())
     missing = incomplete(ids, found, limit)
@@ -97,5 +99,5 @@ def _of_one(relation: ListRelation, key: Any, ident: Any, limit: int) -> Select[
     parent = aliased(relation.way.parent.class_)
     way = getattr(parent, relation.way.key)
     pairs = select(parent.id.label("parent_id"), key.label("child_id")).join_from(parent, way)
-    few = pairs.where(parent.id == ident).order_by(*relation.ordering).limit(limit + 1).subquery()
-    return select(few)
+    few = pairs.where(parent.id == ident, *visible(relation.target)).order_by(*relation.ordering).limit(limit + 1)
+    return select(few.subquery())

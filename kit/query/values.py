@@ -11,8 +11,8 @@ from pydantic_core import PydanticCustomError
 from sqlalchemy import BigInteger
 from sqlalchemy.types import TypeEngine
 
-from kit.models.fields import digits_of
-from kit.models.forms import CLOCK, DATE, DURATION, NUMBER
+from kit.models.bounds import digits_of
+from kit.models.json_values import CLOCK, DATE, DURATION, NUMBER
 from kit.models.kinds import Shape
 from kit.models.types import MAX_ID, Text
 
@@ -51,7 +51,7 @@ def written(pattern: re.Pattern[str], kind: LiteralString) -> BeforeValidator:
 
 
 def whole_moment(value: object) -> object:
-    """The time as RFC 3339 writes it; a date alone is its first moment in UTC."""
+    """Convert a time to RFC 3339. A date alone becomes its first moment in UTC."""
     if not isinstance(value, str):
         return value
     match = RFC_3339.fullmatch(value)
@@ -78,7 +78,7 @@ PLAIN: dict[str, Any] = {
 
 
 def value_type(shape: Shape, column: TypeEngine[Any]) -> Any:
-    """What a filter's value may be: bounded by what the column can be compared with."""
+    """Return the type of a filter's value, with the bounds of the values that the column can be compared with."""
     kind = shape.kind or ""
     if kind == "integer":
         edge = MAX_ID if isinstance(column, BigInteger) else 2**31 - 1

@@ -9,12 +9,16 @@ from kit.models.entities import Changes, Entity
 from kit.models.reads import Read
 from kit.scaffolding.errors import NotWrittenError
 from kit.scaffolding.kinds import KINDS, Kind
-from kit.scaffolding.project import Known
+from kit.scaffolding.project import KnownResource
 from kit.scaffolding.words import check_word, class_of
 
 FIELD = re.compile(r"(?P<name>[^:=]+):(?P<type>[^:?!=]+)(?P<marks>(?:[?!]|:unique)*)(?:=(?P<default>.*))?")
+SECRET = re.compile("(^|_)(password|passwd|passphrase|hash|hashed|token|api_key|secret_key)(_|$)")
+"""Names of secrets, which the contract tests refuse in an answer."""
 LABEL = re.compile(r"[A-Za-z0-9]+([_-][A-Za-z0-9]+)*")
-PARAMETERS = frozenset({"limit", "offset", "cursor", "sort", "count", "q", "fields", "include", "deleted"})
+PARAMETERS = frozenset(
+    {"limit", "offset", "cursor", "sort", "count", "q", "fields", "include", "include_limit", "deleted"}
+)
 """Query parameters of every list, which no filter may have as its name."""
 TYPES = frozenset({"str", "int", "float", "bool", "date", "time", "datetime", "dict", "list"})
 """Names of types: a field with such a name hides the type from the fields after it."""
@@ -30,7 +34,7 @@ class Field:
     is_unique: bool = False
     default: str | None = None
     labels: tuple[str, ...] = ()
-    parent: Known | None = None
+    parent: KnownResource | None = None
 
     @property
     def relation(self) -> str:
@@ -39,8 +43,8 @@ class Field:
 
 
 @dataclass(frozen=True)
-class Told:
-    """A field as written on the command line."""
+class ParsedField:
+    """A field as written on the command line, split into its parts."""
 
     name: str
     kind: str
@@ -49,9 +53,9 @@ class Told:
     default: str | None
 
 
-def fields_of(text: str, resource: str, known: Mapping[str, Known]) -> list[Field]:
+def fields_of(text: str, resource: str, known: Mapping[str, KnownResource]) -> list[Field]:
     """Parse the fields of this resource; foreign keys may refer to the known resources."""
-    fields = [field_of(told(part), resource, known) for part in text.split()]
+    fields = [field_of(parse_field(part), resource, known) for part in text.split()]
     names = [name for field in fields for name in ({field.name, field.relation} if field.parent else {field.name})]
     for name, times in Counter(names).items():
         if times > 1:
@@ -59,7 +63,8 @@ def fields_of(text: str, resource: str, known: Mapping[str, Known]) -> list[Fiel
     return fields
 
 
-def told(text: str) -> Told:
+def parse_field(text: str) -> ParsedField:
+    """Parse `name:type`, with its marks and its default."""
     match = FIELD.fullmatch(text)
     if match is None:
         raise NotWrittenError(f"{text!r} is no field: write name:type, as in total:money, note:text? or sku:str!.")
@@ -67,10 +72,11 @@ def told(text: str) -> Told:
     check_name(name)
     if "?" in marks and default is not None:
         raise NotWrittenError(f"The field {name} is optional, and null if left out: leave out its default, or the `?`.")
-    return Told(name, kind, "?" in marks, "!" in marks or ":unique" in marks, default)
+    return ParsedField(name, kind, "?" in marks, "!" in marks or ":unique" in marks, default)
 
 
 def check_name(name: str) -> None:
+    """Raise a NotWrittenError if a field may not have this name."""
     check_word(name, "a field")
     if name in PARAMETERS:
         raise NotWrittenError(f"No field can be called {name}: every list has a parameter of this name.")
@@ -80,50 +86,53 @@ def check_name(name: str) -> None:
         raise NotWrittenError(f"No field can be called {name}, which hides the type: say more, as in issued_on.")
     if name in Entity.model_fields:
         raise NotWrittenError(f"Every resource has a field {name}, which the service writes: leave it out.")
-    if any(hasattr(base, name) for base in (Entity, Read, Changes)):
+    if SECRET.search(name):
+        raise NotWrittenError(f"No field can be called {name}, like a secret, which no answer shows: say otherwise.")
+    if name == "cls" or any(hasattr(base, name) for base in (Entity, Read, Changes)):
         raise NotWrittenError(f"No field can be called {name}: rows and bodies have an attribute of this name.")
 
 
-def field_of(told: Told, resource: str, known: Mapping[str, Known]) -> Field:
-    if "|" in told.kind:
-        return enum(told, resource)
-    return plain(told) if told.kind in KINDS else reference(told, known)
+def field_of(given: ParsedField, resource: str, known: Mapping[str, KnownResource]) -> Field:
+    if "|" in given.kind:
+        return enum(given, resource)
+    return plain(given) if given.kind in KINDS else reference(given, known)
 
 
-def plain(told: Told) -> Field:
-    kind = KINDS[told.kind]
-    if told.is_unique and (not kind.is_indexed or kind.annotation == "bool"):
-        raise NotWrittenError(f"The field {told.name} cannot be unique: a {told.kind} cannot.")
-    return Field(told.name, kind, told.is_optional, told.is_unique, default_of(told, kind))
+def plain(given: ParsedField) -> Field:
+    kind = KINDS[given.kind]
+    if given.is_unique and (not kind.is_indexed or kind.annotation == "bool"):
+        raise NotWrittenError(f"The field {given.name} cannot be unique: a {given.kind} cannot.")
+    return Field(given.name, kind, given.is_optional, given.is_unique, default_of(given, kind))
 
 
-def default_of(told: Told, kind: Kind) -> str | None:
+def default_of(given: ParsedField, kind: Kind) -> str | None:
     """Return the source code of the default."""
-    if told.default is None:
+    if given.default is None:
         return None
     if kind.default is None:
-        raise NotWrittenError(f"The field {told.name} can have no default here: write it into the file.")
+        raise NotWrittenError(f"The field {given.name} can have no default here: write it into the file.")
     try:
-        return kind.default(told.default)
+        return kind.default(given.default)
     except (ValueError, ArithmeticError, KeyError):
-        raise NotWrittenError(f"{told.default!r} is no default of {told.name}: it is no {told.kind}.") from None
+        raise NotWrittenError(f"{given.default!r} is no default of {given.name}: it is no {given.kind}.") from None
 
 
-def enum(told: Told, resource: str) -> Field:
-    labels, name = tuple(told.kind.split("|")), told.name
+def enum(given: ParsedField, resource: str) -> Field:
+    """Return a field with an enum of its own, such as `InvoiceStatus` for `status:draft|sent`."""
+    labels, name = tuple(given.kind.split("|")), given.name
     wrong = next((label for label in labels if not LABEL.fullmatch(label)), None)
     if wrong is not None:
         raise NotWrittenError(f"{wrong!r} is no value of {name}: write letters and digits, as in draft|sent|paid.")
     if len({member_of(name, label) for label in labels}) < len(labels):
         raise NotWrittenError(f"The field {name} has a value twice: leave one out.")
-    if told.is_unique:
+    if given.is_unique:
         raise NotWrittenError(f"The field {name} cannot be unique: it has only {len(labels)} values.")
-    if told.default is not None and told.default not in labels:
-        raise NotWrittenError(f"{told.default!r} is no default of {name}: write one of {', '.join(labels)}.")
+    if given.default is not None and given.default not in labels:
+        raise NotWrittenError(f"{given.default!r} is no default of {name}: write one of {', '.join(labels)}.")
     called = f"{class_of(resource)}{class_of(name)}"
-    default = told.default and f"{called}.{member_of(name, told.default)}"
+    default = given.default and f"{called}.{member_of(name, given.default)}"
     kind = Kind(called, examples=[f'"{label}"' for label in labels])
-    return Field(name, kind, told.is_optional, default=default, labels=labels)
+    return Field(name, kind, given.is_optional, default=default, labels=labels)
 
 
 def member_of(name: str, label: str) -> str:
@@ -132,14 +141,15 @@ def member_of(name: str, label: str) -> str:
     return word if word.isidentifier() else f"{name.upper()}_{word}"
 
 
-def reference(told: Told, known: Mapping[str, Known]) -> Field:
-    parent = known.get(told.kind)
+def reference(given: ParsedField, known: Mapping[str, KnownResource]) -> Field:
+    """Return the foreign key to a known resource: `team_id` for `team:team`."""
+    parent = known.get(given.kind)
     if parent is None:
         types = ", ".join([*KINDS, "a|b|c", *sorted(known)])
-        raise NotWrittenError(f"The type {told.kind} of the field {told.name} is not known: write one of {types}.")
-    if told.default is not None:
-        raise NotWrittenError(f"The field {told.name} refers to a row, and can have no default: leave it out.")
-    name = told.name if told.name.endswith("_id") else f"{told.name}_id"
-    example = "None" if told.is_optional else f'"{{{parent.table}}}"'
+        raise NotWrittenError(f"The type {given.kind} of the field {given.name} is not known: write one of {types}.")
+    if given.default is not None:
+        raise NotWrittenError(f"The field {given.name} refers to a row, and can have no default: leave it out.")
+    name = given.name if given.name.endswith("_id") else f"{given.name}_id"
+    example = "None" if given.is_optional else f'"{{{parent.table}}}"'
     kind = Kind("UUID" if parent.has_uuid else "int", "", [example])
-    return Field(name, kind, told.is_optional, told.is_unique, parent=parent)
+    return Field(name, kind, given.is_optional, given.is_unique, parent=parent)

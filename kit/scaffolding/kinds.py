@@ -25,7 +25,7 @@ def text(value: str) -> str:
     return repr(value)
 
 
-def truth(value: str) -> str:
+def boolean(value: str) -> str:
     return {"true": "True", "false": "False"}[value.lower()]
 
 
@@ -38,7 +38,10 @@ def number(value: str) -> str:
 
 
 def decimal(value: str) -> str:
-    return f'Decimal("{Decimal(value)}")' if Decimal(value).is_finite() else truth(value)
+    chosen = Decimal(value)
+    if not chosen.is_finite():
+        raise ValueError(value)
+    return f"Decimal({chosen})" if chosen.as_tuple().exponent == 0 else f'Decimal("{chosen}")'
 
 
 def day(value: str) -> str:
@@ -55,7 +58,7 @@ KINDS = {
     "text": Kind("Text", "max_length=5000", ['"A few words."'], text, is_indexed=False, is_searched=True),
     "int": Kind("int", "", numbered("{}"), integer),
     "float": Kind("float", "", numbered("{}.5"), number),
-    "bool": Kind("bool", "", ["True"], truth),
+    "bool": Kind("bool", "", ["True"], boolean),
     "date": Kind("date", "", numbered('"2026-01-0{}"'), day),
     "time": Kind("time", "", numbered('"0{}:30:00"', (7, 8, 9))),
     "datetime": Kind("datetime", "", numbered('"2026-01-31T0{}:30:00Z"', (7, 8, 9))),

@@ -9,7 +9,7 @@ from string import Template
 
 from kit.scaffolding.fields import Field, member_of
 from kit.scaffolding.kinds import KINDS
-from kit.scaffolding.words import article_of, class_of, spoken
+from kit.scaffolding.words import article_of, class_of, in_words
 
 PATTERN = Template(Path(__file__).with_name("resource.template").read_text())
 TEST = Template(Path(__file__).with_name("test.template").read_text())
@@ -28,6 +28,8 @@ from kit import Absent, Batch, Body, Changes, Entity, Id, IfMatch, ListQuery, Ma
 from kit import Page, Read, ReadSession, Session, Stamped, Text, Who, allowing, create_many, found, page
 """
 """All imports that a resource may need. The formatter removes the unused ones."""
+MAX_LISTED = 50
+"""The largest length of a list of fields in the docstring of a file."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Resource:
 
 
 def words_of(resource: Resource) -> dict[str, str]:
-    one, many = spoken(resource.name), spoken(resource.plural)
+    one, many = in_words(resource.name), in_words(resource.plural)
     article = article_of(one)
     return {
         "Class": class_of(resource.name),
@@ -94,11 +96,14 @@ def words_of(resource: Resource) -> dict[str, str]:
 def about(resource: Resource) -> str:
     """Return the end of the first sentence of the file."""
     if (key := resource.owner or resource.parent) and key.parent:
-        other = spoken(key.parent.module)
+        other = in_words(key.parent.module)
         kind = "belongs to" if key is resource.owner else "is a part of"
         return f"each {kind} {article_of(other)} {other}, and is deleted with it."
-    *first, last = [spoken(field.relation if field.parent else field.name) for field in resource.fields]
-    return f"each has {', '.join(first)} and {last}." if first else f"each has a {last}."
+    *first, last = [in_words(field.relation if field.parent else field.name) for field in resource.fields]
+    listed = ", ".join(first)
+    if len(listed) > MAX_LISTED:
+        return f"each has {len(resource.fields)} fields."
+    return f"each has {listed} and {last}." if first else f"each has a {last}."
 
 
 def imports_of_parents(resource: Resource) -> Iterator[str]:
@@ -133,10 +138,10 @@ def arguments_of(resource: Resource, field: Field, is_owner: bool) -> Iterator[s
         yield f'foreign_key="{field.parent.table}.id"'
         yield from ondelete(resource, field)
     if is_owner and field.parent:
-        yield f'description="The id of the {spoken(field.parent.module)}; if left out, of the caller."'
+        yield f'description="The id of the {in_words(field.parent.module)}; if left out, of the caller."'
     elif field.is_unique:
         yield 'description="Unique."'
-    words = spoken(field.name).capitalize()
+    words = in_words(field.name).capitalize()
     examples = field.kind.examples if field.is_unique else field.kind.examples[:1]
     yield f'schema_extra={{"examples": [{", ".join(examples).replace("{0}", words)}]}}'
 
@@ -151,7 +156,7 @@ def ondelete(resource: Resource, field: Field) -> Iterator[str]:
 
 def table_of(resource: Resource) -> Iterator[str]:
     if "_" not in resource.name and not resource.references:
-        yield f'"""The table of {spoken(resource.plural)}."""'
+        yield f'"""The table of {in_words(resource.plural)}."""'
     if "_" in resource.name:
         yield f'__tablename__ = "{resource.name}"'
     if resource.belongs_to:
@@ -175,7 +180,7 @@ def relationships_of(resource: Resource) -> Iterator[str]:
 def included(resource: Resource) -> str:
     """Return the end of the read variant's description."""
     names = [field.relation for field in resource.references]
-    added = " and ".join(f"the {spoken(name)}" for name in names)
+    added = " and ".join(f"the {in_words(name)}" for name in names)
     return f". `include={','.join(names)}` adds {added}" if names else ""
 
 

@@ -16,7 +16,7 @@ NO_RESOURCES = frozenset({"kit", "tests", "migrations", "benchmarks"})
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownResource:
     """An existing resource: the names of its module, table and class, and of its read variant (`shown`).
 
     `owner` is the foreign key to the owner, as in `belongs_to`; `id` for users, who own themselves.
@@ -32,7 +32,7 @@ class Known:
 
     @classmethod
     def new(cls, name: str, class_name: str) -> Self:
-        """The resource that is to be written, to which its own fields may refer."""
+        """Return the resource that is to be written, to which its own fields may refer."""
         return cls(name, name, class_name, f"{class_name}Read", has_uuid=False, owner=None, is_private=False)
 
     @property
@@ -80,7 +80,7 @@ class Project:
         return found[0]
 
     @cached_property
-    def known(self) -> dict[str, Known]:
+    def known(self) -> dict[str, KnownResource]:
         """The resources with a table, by module name."""
         return {one.module: one for path in sorted(self.modules()) for one in resources_in(path)}
 
@@ -89,7 +89,7 @@ class Project:
 
     @cached_property
     def paths(self) -> dict[str, str]:
-        """The first segments of the paths of all routes, with the files that declare them."""
+        """The first path segment of each router (`heroes` for `/heroes/…`), mapped to the file that declares it."""
         found = {"docs": "the kit", "health": "the kit"}
         for path in self.modules():
             found |= dict.fromkeys(re.findall(r'prefix="/([^/"{]+)', path.read_text()), str(path.name))
@@ -143,11 +143,11 @@ def value_of(node: ast.stmt, name: str) -> ast.expr | None:
 def parsed(path: Path) -> ast.Module:
     try:
         return ast.parse(path.read_text())
-    except SyntaxError as fault:
-        raise NotWrittenError(f"{path.name} cannot be read, line {fault.lineno}: {fault.msg}. Mend it first.") from None
+    except SyntaxError as error:
+        raise NotWrittenError(f"{path.name} cannot be read, line {error.lineno}: {error.msg}. Fix it first.") from None
 
 
-def resources_in(path: Path) -> Iterator[Known]:
+def resources_in(path: Path) -> Iterator[KnownResource]:
     """Return the resource of a file, if it has a table of the same name."""
     classes = [node for node in parsed(path).body if isinstance(node, ast.ClassDef)]
     names = {node.name for node in classes}
@@ -157,7 +157,7 @@ def resources_in(path: Path) -> Iterator[Known]:
         table = next((value for value in texts_of([node], "__tablename__")), node.name.lower())
         if table.replace("_", "") == path.stem.replace("_", ""):
             brief = f"{node.name}Brief"
-            yield Known(
+            yield KnownResource(
                 module=path.stem,
                 table=table,
                 class_name=node.name,

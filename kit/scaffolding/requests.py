@@ -1,5 +1,6 @@
 """Builds a resource from the arguments of the command line: with an owner, or with a parent that may have one."""
 
+import builtins
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,8 +8,8 @@ from kit.models.entities import known_tables
 from kit.scaffolding.errors import NotWrittenError
 from kit.scaffolding.fields import Field, fields_of
 from kit.scaffolding.pattern import Resource, names_in_use
-from kit.scaffolding.project import Known, Project
-from kit.scaffolding.words import check_word, class_of, plural_of, singular_of, spoken
+from kit.scaffolding.project import KnownResource, Project
+from kit.scaffolding.words import check_word, class_of, in_words, plural_of, singular_of
 
 LAYERS = frozenset({"utils", "services", "repositories", "schemas", "crud", "models", "helpers", "common"})
 """Generic module names, which are no names of resources."""
@@ -29,20 +30,21 @@ class Request:
         self.check_name(project)
         plural = self.plural or plural_of(self.name)
         check_free(plural, project)
-        itself = Known.new(self.name, class_of(self.name))
+        itself = KnownResource.new(self.name, class_of(self.name))
         fields = fields_of(self.fields or "name:str", self.name, {**project.known, self.name: itself})
         for field in fields:
             if field.parent is itself and not field.is_optional:
                 hint = f"write {field.relation}:{self.name}?"
-                raise NotWrittenError(f"The first {spoken(self.name)} has no other to refer to: {hint}.")
+                raise NotWrittenError(f"The first {in_words(self.name)} has no other to refer to: {hint}.")
         parent = self.parent_among(fields, project)
         owner = self.owner_among(fields, project)
         if owner and parent and parent.parent and parent.parent.owner:
-            part, whole = spoken(self.name), spoken(parent.parent.module)
+            part, whole = in_words(self.name), in_words(parent.parent.module)
             raise NotWrittenError(f"The {part} has its owner through the {whole}: leave out {owner.relation}.")
         return Resource(self.name, plural, project.package, fields, owner, parent)
 
     def check_name(self, project: Project) -> None:
+        """Raise a NotWrittenError if the name is a plural, or is already in use."""
         check_word(self.name, "a resource")
         singular = None if self.plural else singular_of(self.name)
         if singular is not None:
@@ -55,6 +57,9 @@ class Request:
         taken = names_in_use() & {self.name, class_of(self.name)}
         if taken:
             raise NotWrittenError(f"A resource cannot be called {self.name}: {min(taken)} is already in use.")
+        if hasattr(builtins, self.name):
+            hint = f"say more, as in room_{self.name}"
+            raise NotWrittenError(f"A resource cannot be called {self.name}, which is a builtin of Python: {hint}.")
         if self.name in known_tables() or self.name in {known.table for known in project.known.values()}:
             raise NotWrittenError(f"There is a table {self.name}: take another name.")
 

@@ -6,6 +6,8 @@ from keyword import iskeyword
 from kit.scaffolding.errors import NotWrittenError
 
 WORD = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
+LONGEST = 40
+"""The largest length of a name, so that lines and the names of constraints stay short."""
 IRREGULAR = {
     "person": "people",
     "child": "children",
@@ -32,7 +34,7 @@ SINGULARS = (
     ("(x|z|ch|sh|ss|ro|to|[^aeo]us)es", r"\1"),
 )
 """Endings of plurals and their singulars; other plurals lose an s. Used for a hint only."""
-SAID_WITH_YOU = ("uni", "use", "usa", "eu", "one")
+CONSONANT_SOUND_U = ("uni", "use", "usa", "eu", "one")
 """Beginnings of words that take "a" despite their vowel: unit, user, one-off."""
 
 
@@ -43,6 +45,7 @@ def plural_of(name: str) -> str:
 
 
 def plural_word(word: str) -> str:
+    """Return the plural of an English word."""
     if word in IRREGULAR or word in UNCHANGED:
         return IRREGULAR.get(word, word)
     if word.endswith(IN_VES):
@@ -67,10 +70,10 @@ def singular_of(name: str) -> str | None:
 
 def article_of(name: str) -> str:
     is_vowel = name.startswith(("a", "e", "i", "o", "u", "hour", "honour", "heir"))
-    return "an" if is_vowel and not name.startswith(SAID_WITH_YOU) else "a"
+    return "an" if is_vowel and not name.startswith(CONSONANT_SOUND_U) else "a"
 
 
-def spoken(name: str) -> str:
+def in_words(name: str) -> str:
     return name.replace("_", " ")
 
 
@@ -89,7 +92,10 @@ def check_word(text: str, what: str) -> None:
     if not WORD.fullmatch(text):
         written = singular_of(snake_of(text)) if what == "a resource" else None
         written = written or snake_of(text)
-        hint = f"write {written}" if WORD.fullmatch(written) else "write a name such as invoice_line"
+        is_name = WORD.fullmatch(written) and not iskeyword(written)
+        hint = f"write {written}" if is_name else "write a name such as invoice_line"
         raise NotWrittenError(f"{text!r} cannot be the name of {what}, which is in small letters: {hint}.")
     if iskeyword(text):
         raise NotWrittenError(f"{text!r} cannot be the name of {what}: it is a keyword of Python.")
+    if len(text) > LONGEST:
+        raise NotWrittenError(f"{text!r} cannot be the name of {what}: write one of at most {LONGEST} characters.")

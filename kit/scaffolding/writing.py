@@ -42,6 +42,7 @@ def formatted(path: Path, source: str, folder: Path) -> str:
 
 
 def write_all(sources: Mapping[Path, str]) -> None:
+    """Write all files, or none: if one cannot be written, the others are restored."""
     before = {path: path.read_text() if path.exists() else None for path in sources}
     try:
         for path, source in sources.items():

@@ -210,7 +210,7 @@ class AdmittedRequest:
 
 
 def has_body(scope: Scope) -> bool:
-    """Whether a request has a body (RFC 9112, section 6) and a method whose handlers read it."""
+    """Return whether a request has a body (RFC 9112, section 6) and a method whose handlers read it."""
     if scope["method"] in SAFE:
         return False
     for name, value in scope["headers"]:
@@ -220,7 +220,7 @@ def has_body(scope: Scope) -> bool:
 
 
 def with_headers(send: Send, headers: Collection[Header]) -> Send:
-    """`send`, with these headers added to the response."""
+    """Return a `send` that adds these headers to the response."""
 
     async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -235,11 +235,11 @@ def busy(detail: str, outcome: str = "not_applied") -> Problem:
 
 
 def too_many() -> Problem:
-    """A 429 (RFC 6585, section 4) for a caller that uses more than its share."""
+    """Return a 429 (RFC 6585, section 4) for a caller that uses more than its share."""
     detail = "You have too many requests at once; others wait for theirs."
     return Problem(429, detail, kind="too-many-requests", headers={"Retry-After": "1"})
 
 
 def starts_stream(message: Message) -> bool:
-    """Whether a message starts a response of unknown length."""
+    """Return whether a message starts a response of unknown length."""
     return b"content-length" not in dict(message.get("headers", ())) and message["status"] not in WITHOUT_BODY

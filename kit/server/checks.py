@@ -7,35 +7,38 @@ from typing import Any
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
+from sqlalchemy import Enum
 
-from kit.auth.owners import ownership_faults
+from kit.auth.owners import ownership_errors
 from kit.auth.permissions import Who
+from kit.models.entities import known_tables
 from kit.openapi.operation_ids import function_of, id_of_method
 from kit.server.route_checks import CHECKS
 from kit.server.routes import Entry, access_of
 
 
-def faults_of(
+def startup_errors(
     entries: Sequence[Entry],
     public: Collection[str],
     closed: Collection[str],
     frontends: Collection[str],
     router: APIRouter,
 ) -> list[str]:
-    """A message for each fault of the application with these routes."""
+    """Return a message for each error in the routes and options of an application; empty if it may start."""
     names = {entry.name for entry in entries} | set(frontends)
-    faults = [fault for entry in entries for check in CHECKS for fault in check(entry)]
-    faults += [fault for entry in entries for fault in unlisted_route(entry, public, closed)]
-    faults += unknown_names(names, public, closed)
-    faults += different_access(entries, public, closed)
-    faults += shared_operation_ids(entries)
-    faults += never_called(entries)
-    faults += ignored_event_handlers(router)
-    faults += ownership_faults()
-    return list(dict.fromkeys(faults))
+    errors = [error for entry in entries for check in CHECKS for error in check(entry)]
+    errors += [error for entry in entries for error in unlisted_route(entry, public, closed)]
+    errors += unknown_names(names, public, closed)
+    errors += different_access(entries, public, closed)
+    errors += shared_operation_ids(entries)
+    errors += never_called(entries)
+    errors += ignored_event_handlers(router)
+    errors += ownership_errors()
+    errors += native_enums()
+    return list(dict.fromkeys(errors))
 
 
-NOT_TAKEN = {
+UNSUPPORTED_OPTIONS = {
     "openapi_url": "the document is at /openapi.json; `closed` says that it is for superusers",
     "docs_url": "Swagger UI is at /docs; `closed` says that it is for superusers",
     "redoc_url": "ReDoc is not served; add a route for it with `fastapi.openapi.docs.get_redoc_html`",
@@ -47,18 +50,18 @@ NOT_TAKEN = {
 
 def refuse_options(options: Mapping[str, Any]) -> None:
     """Raise a TypeError for options of FastAPI that would have no effect."""
-    for name in NOT_TAKEN.keys() & options.keys():
-        raise TypeError(f"kit.Service takes no `{name}`: {NOT_TAKEN[name]}.")
+    for name in UNSUPPORTED_OPTIONS.keys() & options.keys():
+        raise TypeError(f"kit.Service takes no `{name}`: {UNSUPPORTED_OPTIONS[name]}.")
 
 
 def unlisted_route(entry: Entry, public: Collection[str], closed: Collection[str]) -> Iterator[str]:
-    """Refuse a route for anyone that is not in the list of public routes."""
+    """Yield an error if a route is for anyone but is not in the list of public routes."""
     if access_of(entry, public, closed) is Who.ANYONE and entry.name not in public:
         yield f'{entry.description} is for ANYONE, but is not in `public`: add "{entry.name}" there.'
 
 
 def unknown_names(names: Collection[str], public: Collection[str], closed: Collection[str]) -> Iterator[str]:
-    """Refuse unknown names in the lists, such as names with typing errors, which would have no effect."""
+    """Yield an error for each name in the lists that no route has, such as a misspelt one."""
     for parameter, listed in (("public", public), ("closed", closed)):
         for name in sorted(set(listed) - set(names)):
             alike = sorted(
@@ -69,7 +72,7 @@ def unknown_names(names: Collection[str], public: Collection[str], closed: Colle
 
 
 def never_called(entries: Iterable[Entry]) -> Iterator[str]:
-    """Refuse a second documented handler of a method and path, which would never be called."""
+    """Yield an error for a second documented handler of a method and path, which would never be called."""
     first: dict[str, Entry] = {}
     for entry in entries:
         if isinstance(entry.route, APIRoute) and entry.context.include_in_schema:
@@ -78,10 +81,22 @@ def never_called(entries: Iterable[Entry]) -> Iterator[str]:
                 yield f"{entry.description} is never called: {earlier.description} has its path and comes first."
 
 
-def shared_operation_ids(entries: Iterable[Entry]) -> Iterator[str]:
-    """Refuse equal operation ids: generated clients have a function for each id (OpenAPI, section 4.8.10).
+def native_enums() -> Iterator[str]:
+    """Yield an error for each enum type of PostgreSQL, which no downgrade would remove."""
+    for table in known_tables().values():
+        for column in table.columns:
+            if isinstance(column.type, Enum) and column.type.native_enum:
+                yield (
+                    f"{table.name}.{column.name} is an enum type of PostgreSQL, which SQLite does not have: write the "
+                    "field of an `Entity` without `sa_type`; elsewhere write "
+                    "`sa_type=sqlalchemy.Enum(…, native_enum=False, length=32)`."
+                )
 
-    Ids that differ only in their marks and capitals make the same function. A blank is in the name of no function.
+
+def shared_operation_ids(entries: Iterable[Entry]) -> Iterator[str]:
+    """Yield an error for equal operation ids: generated clients have a function for each (OpenAPI, section 4.8.10).
+
+    Ids that differ only in punctuation or case are equal for client generators. A blank in an id is an error too.
     """
     alike: dict[str, list[tuple[Entry, str]]] = defaultdict(list)
     for entry in entries:
@@ -100,7 +115,7 @@ def shared_operation_ids(entries: Iterable[Entry]) -> Iterator[str]:
 
 
 def different_access(entries: Iterable[Entry], public: Collection[str], closed: Collection[str]) -> Iterator[str]:
-    """Refuse different permissions of a router that is included twice, because its routes exist once."""
+    """Yield an error if a router that is included twice has different permissions: its routes exist only once."""
     alike: dict[tuple[int, str], list[Entry]] = defaultdict(list)
     for entry in entries:
         alike[entry.key].append(entry)
@@ -111,7 +126,7 @@ def different_access(entries: Iterable[Entry], public: Collection[str], closed: 
 
 
 def ignored_event_handlers(router: APIRouter) -> Iterator[str]:
-    """Refuse event handlers, which FastAPI does not call if there is a lifespan."""
+    """Yield an error for each startup and shutdown handler: with a lifespan, FastAPI never calls them."""
     for handler in (*router.on_startup, *router.on_shutdown):
         yield (
             f"{handler.__module__}.{handler.__qualname__} handles an event, and would not be called: "

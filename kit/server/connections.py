@@ -185,7 +185,7 @@ class BoundedConnection(HttpToolsProtocol):
 
 
 def refusal(status: http.HTTPStatus) -> bytes:
-    """The bytes of a response with a problem document (RFC 9457), for requests that do not reach the application."""
+    """Return the bytes of a problem response (RFC 9457), for requests that do not reach the application."""
     request_id, kind = f"{random.getrandbits(128):032x}", status.phrase.lower().replace(" ", "-")
     problem = {"type": f"urn:problem:{kind}", "title": status.phrase, "status": int(status), "request_id": request_id}
     body = json.dumps(problem, separators=(",", ":")).encode()

@@ -26,18 +26,19 @@ Handler = Callable[[Any, Any], Awaitable[Response | None]]
 
 
 def exception_handlers(lifespan: LifespanState) -> dict[Any, Handler]:
-    """The handlers of a service by exception class. Handlers of the user take precedence."""
+    """Return the handlers of a service by exception class. Handlers of the user take precedence."""
     return {
-        HTTPException: partial(answer_http_exception, lifespan),
-        RequestValidationError: answer_invalid,
-        **dict.fromkeys(FAILURES, partial(answer_database_error, lifespan)),
-        Exception: answer_unexpected,
+        HTTPException: partial(respond_to_http_exception, lifespan),
+        RequestValidationError: respond_to_invalid_request,
+        **dict.fromkeys(FAILURES, partial(respond_to_database_error, lifespan)),
+        Exception: respond_to_unexpected_exception,
     }
 
 
-async def answer_http_exception(
+async def respond_to_http_exception(
     lifespan: LifespanState, connection: HTTPConnection, failure: HTTPException
 ) -> Response | None:
+    """Return the problem for an HTTPException, with other details than those of Starlette and FastAPI."""
     if failure.status_code == 405 and isinstance(connection, Request):
         headers = {**(failure.headers or {}), "Allow": ", ".join(allowed_methods(connection))}
         return render(
@@ -45,35 +46,38 @@ async def answer_http_exception(
         )
     if failure.status_code == 404 and failure.detail == "Not Found":
         missing = Problem(404, "The resource does not exist.", kind="not-found", headers=failure.headers)
-        return await answer(connection, missing)
+        return await problem_response(connection, missing)
     if failure.status_code == 413 and failure.detail == "Content Too Large":  # FastAPI's, over `max_body_size`
-        return await answer(connection, too_large())
-    return await answer(connection, with_explanation(problem_from(failure), lifespan))
+        return await problem_response(connection, too_large())
+    return await problem_response(connection, with_explanation(problem_from(failure), lifespan))
 
 
-async def answer_invalid(request: Request, failure: RequestValidationError) -> Response:
+async def respond_to_invalid_request(request: Request, failure: RequestValidationError) -> Response:
     errors = failure.errors()
     problem = invalid(map(describe, errors[:MAX_ERRORS]), more=max(0, len(errors) - MAX_ERRORS))
     return render(request.scope, problem)
 
 
-async def answer_database_error(
+async def respond_to_database_error(
     lifespan: LifespanState, connection: HTTPConnection, failure: Exception
 ) -> Response | None:
-    """The response to a database error of a route without a unit of work, which translates such errors itself."""
+    """Return the response to a database error of a route without a unit of work, which would translate it."""
     problem = explained(failure)
     if not isinstance(problem, Problem):
         raise failure
-    return await answer(connection, with_explanation(problem, lifespan))
+    return await problem_response(connection, with_explanation(problem, lifespan))
 
 
-async def answer_unexpected(connection: HTTPConnection, _: Exception) -> Response | None:
-    """A 500 without internal details. The log has the traceback with the same request id."""
-    return await answer(connection, Problem(500, INTERNAL, kind="internal"))
+async def respond_to_unexpected_exception(connection: HTTPConnection, _: Exception) -> Response | None:
+    """Return a 500 without internal details. The log has the traceback with the same request id."""
+    return await problem_response(connection, Problem(500, INTERNAL, kind="internal"))
 
 
-async def answer(connection: HTTPConnection, problem: Problem) -> Response | None:
-    """The response for a problem. A WebSocket is refused with it, or closed if the server does not support that."""
+async def problem_response(connection: HTTPConnection, problem: Problem) -> Response | None:
+    """Render a problem as the response to a request or WebSocket.
+
+    A WebSocket is refused with it, or closed if the server does not support that.
+    """
     if isinstance(connection, WebSocket):
         is_accepted = connection.application_state is not WebSocketState.CONNECTING
         if is_accepted or DENIAL not in connection.scope.get("extensions", {}):
@@ -84,7 +88,7 @@ async def answer(connection: HTTPConnection, problem: Problem) -> Response | Non
 
 
 def with_explanation(problem: Problem, lifespan: LifespanState) -> Problem:
-    """The problem; a problem of the kind `unready` also reports that the lifespan has not run."""
+    """Return the problem; a problem of the kind `unready` also reports that the lifespan has not run."""
     if problem.kind != "unready" or lifespan.has_started:
         return problem
     detail = f"{problem.detail} {lifespan.explanation}"
@@ -92,7 +96,7 @@ def with_explanation(problem: Problem, lifespan: LifespanState) -> Problem:
 
 
 def allowed_methods(request: Request) -> list[str]:
-    """The methods of all routes with this path, not only of the first route that matches."""
+    """Return the methods of all routes with this path, not only of the first route that matches."""
     routes = list(iter_route_contexts(request.app.routes))
     paths = {request.scope["path"], request.scope["path"].rstrip("/"), request.scope["path"].rstrip("/") + "/"}
     allowed = set()

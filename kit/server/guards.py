@@ -71,7 +71,7 @@ class Guard:
 
 
 def guard(route: BaseRoute, served: BaseRoute | None = None) -> None:
-    """Put a guard before the application of a route that is not FastAPI's.
+    """Wrap the application of a route that is not FastAPI's in a guard.
 
     `served` is the copy of the route that FastAPI made where its router was included.
     """
@@ -85,5 +85,5 @@ def guard(route: BaseRoute, served: BaseRoute | None = None) -> None:
 
 
 def is_guarded(served: BaseRoute) -> bool:
-    """Whether a route that is not FastAPI's has a guard."""
+    """Return whether a route that is not FastAPI's has a guard."""
     return isinstance(getattr(served, "app", None), Guard)

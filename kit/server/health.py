@@ -24,8 +24,11 @@ def health_router(shutdown: Shutdown) -> APIRouter:
         responses={503: failure(503)},
     )
     async def ready(request: Request) -> Response:
-        """503 while the database cannot be reached, while it lacks migrations of this version, which `missing` lists,
-        and while the service shuts down. A database that a newer version has migrated is ready."""
+        """Return a 503 while the database cannot be reached, and while the service shuts down.
+
+        Also while the database lacks migrations of this version, which `missing` lists. A database that a newer version
+        has migrated is ready.
+        """
         if shutdown.has_begun:
             raise unready("The service is shutting down.")
         try:

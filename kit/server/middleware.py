@@ -36,7 +36,7 @@ class Layers:
     rates: RateLimits | None = None
 
 
-def surround(
+def wrap_in_middleware(
     app: ASGIApp, layers: Layers, shutdown: Shutdown, path_of: PathOf, known_callers: Mapping[bytes, int]
 ) -> ASGIApp:
     """Wrap the application in this middleware. Middleware from `add_middleware` is inside of it."""

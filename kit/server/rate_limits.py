@@ -32,7 +32,7 @@ MAX_CALLERS = 10_000
 
 @dataclass
 class Part:
-    """What a caller may use of its quota: `left` here and `beyond` in the counters, until the window ends."""
+    """A part of a caller's quota, taken by this process: `left` here, `beyond` in the counters, in this window."""
 
     left: int = 0
     beyond: int = 0
@@ -61,7 +61,7 @@ class Policy:
         return part
 
     def state(self, part: Part) -> Header:
-        """The header field `RateLimit`: the remaining quota, and the seconds until the window ends."""
+        """Return the header field `RateLimit`: the remaining quota, and the seconds until the window ends."""
         seconds = max(0, math.ceil(part.until - time.time()))
         return b"ratelimit", b'"%s";r=%d;t=%d' % (self.name.encode(), max(0, part.left + part.beyond), seconds)
 
@@ -130,7 +130,7 @@ async def take(counters: Counters, policy: Policy, part: Part, key: str) -> None
 
 
 def used_up(policy: Policy, part: Part) -> Problem:
-    """A 429 (RFC 6585, section 4) until the window ends."""
+    """Return a 429 (RFC 6585, section 4) until the window ends."""
     fields = dict((policy.announced, policy.state(part)))
     headers = {name.decode(): value.decode() for name, value in fields.items()}
     seconds = max(1, math.ceil(part.until - time.time()))

@@ -25,10 +25,11 @@ def unsafe_children(entry: Entry) -> Iterator[str]:
         for field in entry.context.dependant.body_params:
             body = body_in(field.field_info.annotation)
             if body is not None:
-                yield from faults_of_body(entry, body, set())
+                yield from errors_of_body(entry, body, set())
 
 
-def faults_of_body(entry: Entry, body: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[str]:
+def errors_of_body(entry: Entry, body: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[str]:
+    """Yield the errors of a body and of the bodies that it contains, each body once."""
     if body in seen:
         return
     seen.add(body)
@@ -39,14 +40,14 @@ def faults_of_body(entry: Entry, body: type[BaseModel], seen: set[type[BaseModel
         for name, field in body.model_fields.items():
             nested = body_in(field.annotation)
             if name in mapper.relationships:
-                yield from faults_of_children(entry, body, name, nested, mapper.relationships[name])
+                yield from errors_of_children(entry, body, name, nested, mapper.relationships[name])
             elif nested is not None and name not in entity.model_fields:
                 yield (
                     f"{body.__name__}.{name} would be dropped: {entity.__name__} has no relationship of that name: "
                     f'write `{name}: list["…"] = Relationship()` there, or leave it out of the body.'
                 )
     for nested in filter(None, (body_in(field.annotation) for field in body.model_fields.values())):
-        yield from faults_of_body(entry, nested, seen)
+        yield from errors_of_body(entry, nested, seen)
 
 
 def entities_of(body: type[BaseModel]) -> Iterator[type[Entity]]:
@@ -63,7 +64,7 @@ def dropped_children(body: type[BaseModel], mapper: Mapper[Any]) -> Iterator[str
 
 
 def incomplete_links(mapper: Mapper[Any]) -> Iterator[str]:
-    """SQLAlchemy writes nothing but the foreign keys of a link table; an entity has more columns."""
+    """Yield the relationships over a link table that is an entity: SQLAlchemy would write only its foreign keys."""
     for way in mapper.relationships:
         link = None if way.secondary is None or way.viewonly else entity_of(way.secondary)
         if link is not None:
@@ -73,9 +74,10 @@ def incomplete_links(mapper: Mapper[Any]) -> Iterator[str]:
             )
 
 
-def faults_of_children(
+def errors_of_children(
     entry: Entry, body: type[BaseModel], name: str, nested: type[BaseModel] | None, way: RelationshipProperty[Any]
 ) -> Iterator[str]:
+    """Yield the errors of a field of a body that is written to a relationship of the entity."""
     place, target = f"{body.__name__}.{name}", way.mapper.class_.__name__
     is_many = is_list(body.model_fields[name].annotation)
     if nested is None or hasattr(nested, "__table__") or is_many != bool(way.uselist):

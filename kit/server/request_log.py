@@ -89,7 +89,7 @@ class RequestLog:
         return exchange.is_complete and isinstance(failure, Exception) and self.shutdown.has_server
 
     def problem_for(self, failure: BaseException) -> Problem | None:
-        """The problem for a request without a response, after an exception or at the end of the shutdown."""
+        """Return the problem for a request without a response, after an exception or at the end of the shutdown."""
         if isinstance(failure, Exception):
             if not isinstance(failure, ClientDisconnect):
                 log.error("Unexpected exception: %s: %s", type(failure).__name__, first_line(failure), exc_info=failure)
@@ -134,7 +134,7 @@ class Exchange:
         return body
 
     def completed(self, headers: Iterable[Header]) -> list[Header]:
-        """The headers of the response with the request id and the missing security headers."""
+        """Return the headers of the response with the request id and the missing security headers."""
         completed, given = [*headers, self.request_id], dict(headers)
         if self.status == NO_CONTENT:  # it has no content, and so no Content-Type (RFC 9110, section 8.3)
             completed = [header for header in completed if header[0] != CONTENT_TYPE]
@@ -149,7 +149,7 @@ class Exchange:
         return completed
 
     def without_body(self) -> Message:
-        """The end of the response to HEAD, also if a stream would continue."""
+        """Return the end of the response to HEAD, also if a stream would continue."""
         if self.is_complete:
             self.is_cut_off = True
             raise ResponseEndedError
@@ -178,7 +178,7 @@ class JSONLines(logging.Formatter):
         return json.dumps(line)
 
 
-class Readable(logging.Formatter):
+class TextLines(logging.Formatter):
     """Text lines for people, with the first 8 characters of the request id."""
 
     def __init__(self) -> None:
@@ -191,7 +191,7 @@ class Readable(logging.Formatter):
 def configure_logging(*, as_json: bool, level: str) -> None:
     """Configure one handler for the loggers `kit` and `uvicorn`, without uvicorn's access log."""
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(JSONLines() if as_json else Readable())
+    handler.setFormatter(JSONLines() if as_json else TextLines())
     for name in ("kit", "uvicorn", "uvicorn.error", "uvicorn.access"):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [], name == "uvicorn.error"

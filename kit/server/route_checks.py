@@ -1,4 +1,4 @@
-"""Checks of a route at start: refuse routes that would not work, or would reveal too much."""
+"""Startup checks of a single route: errors for routes that would not work, or would reveal too much."""
 
 import dis
 import functools
@@ -26,7 +26,7 @@ WRITING = frozenset({"add", "add_all", "delete", "insert_all"})
 
 
 def writing_session(entry: Entry) -> Iterator[str]:
-    """GET, HEAD and OPTIONS change nothing (RFC 9110, section 9.2.1), and may be sent again by anybody."""
+    """Yield an error for a `Session` in a handler of a safe method (RFC 9110, section 9.2.1), which must not write."""
     if isinstance(entry.route, APIRoute) and entry.methods.intersection(SAFE):
         calls = {part.call for part in dependencies_of(entry.context.dependant)}
         if get_session in calls:
@@ -34,9 +34,10 @@ def writing_session(entry: Entry) -> Iterator[str]:
 
 
 def writing_read_session(entry: Entry) -> Iterator[str]:
-    """Refuse writing calls of a handler, or of its dependencies, on a `ReadSession`. Others are refused at run time.
+    """Yield an error for each visible writing call of a handler or its dependencies on a `ReadSession`.
 
-    In an operation that writes, both dependencies are the same write session.
+    Other writing calls raise an exception at run time. In an operation that writes, both dependencies are the same
+    write session.
     """
     if isinstance(entry.route, Operation) and entry.methods.isdisjoint(SAFE):
         return
@@ -53,7 +54,7 @@ def writing_read_session(entry: Entry) -> Iterator[str]:
 
 
 def called_methods(function: Any, names: Collection[str]) -> Iterator[tuple[str, str]]:
-    """The writing methods that a function calls on its parameters with these names."""
+    """Yield the writing methods that a function calls on its parameters with these names."""
     code = getattr(function, "__code__", None) if names else None
     for before, now in pairwise(dis.get_instructions(code) if code else ()):
         if before.opname.startswith("LOAD_") and before.argval in names and now.argval in WRITING:
@@ -61,20 +62,20 @@ def called_methods(function: Any, names: Collection[str]) -> Iterator[tuple[str,
 
 
 def head_without_get(entry: Entry) -> Iterator[str]:
-    """Refuse HEAD without GET: HEAD is served as GET without the body (RFC 9110, section 9.3.2)."""
+    """Yield an error for HEAD without GET: HEAD is served as GET without the body (RFC 9110, section 9.3.2)."""
     if "HEAD" in entry.methods and "GET" not in entry.methods:
         yield f"{entry.description} answers HEAD, which is served as GET: let it answer GET, or remove it."
 
 
 def query_on_plain_route(entry: Entry) -> Iterator[str]:
-    """Refuse a `ListQuery` on a plain route, which would not send page headers or select the requested fields."""
+    """Yield an error for a `ListQuery` on a plain route, which would neither send page headers nor select fields."""
     if isinstance(entry.route, APIRoute) and not isinstance(entry.route, Operation):
         for query in filter(None, map(query_variant, dependencies_of(entry.context.dependant))):
             yield f"{entry.description} takes {query.__name__}: give its router `route_class=allowing(…)`."
 
 
 def body_that_is_not_json(entry: Entry) -> Iterator[str]:
-    """Refuse other bodies than JSON and forms, to which a resource would respond with a 415."""
+    """Yield an error for bodies other than JSON and forms, to which a resource would respond with a 415."""
     if not isinstance(entry.route, Operation):
         return
     info = None if entry.context.body_field is None else entry.context.body_field.field_info
@@ -89,7 +90,7 @@ def body_that_is_not_json(entry: Entry) -> Iterator[str]:
 
 
 def different_permissions(entry: Entry) -> Iterator[str]:
-    """Refuse different permissions of an operation's methods, because they share one restricted session."""
+    """Yield an error for methods of one operation with different permissions: they share one restricted session."""
     if isinstance(entry.route, Operation) and len(set(entry.route.who_by_method.values())) > 1:
         methods = ", ".join(sorted(entry.methods))
         yield (
@@ -99,7 +100,7 @@ def different_permissions(entry: Entry) -> Iterator[str]:
 
 
 def exposed_table(entry: Entry) -> Iterator[str]:
-    """Refuse a table as response model, which would show all of its columns, also those added later.
+    """Yield an error for a table as response model, which would show all of its columns, also those added later.
 
     Without a response model this applies to the return annotation.
     """
@@ -115,7 +116,7 @@ def exposed_table(entry: Entry) -> Iterator[str]:
 
 
 def table_as_body(entry: Entry) -> Iterator[str]:
-    """A table validates nothing, and has columns that no caller may set, such as its id."""
+    """Yield an error for a table as body: a table validates nothing, and has columns that no client may set."""
     body = entry.context.body_field if isinstance(entry.route, APIRoute) else None
     for table in tables_in(None if body is None else body.field_info.annotation):
         yield (
@@ -125,7 +126,7 @@ def table_as_body(entry: Entry) -> Iterator[str]:
 
 
 def returned_by(handler: Any) -> Any:
-    """The return annotation of a handler; None if there is none, or if it cannot be resolved."""
+    """Return the return annotation of a handler; None if there is none, or if it cannot be resolved."""
     try:
         return get_type_hints(function_of(handler)).get("return")
     except (NameError, TypeError):
@@ -133,7 +134,7 @@ def returned_by(handler: Any) -> Any:
 
 
 def function_of(handler: Any) -> Any:
-    """The function behind `functools.partial` and decorators, or the `__call__` of an object."""
+    """Return the function behind `functools.partial` and decorators, or the `__call__` of an object."""
     while isinstance(handler, functools.partial):
         handler = handler.func
     handler = inspect.unwrap(handler)
@@ -141,7 +142,7 @@ def function_of(handler: Any) -> Any:
 
 
 def tables_in(annotation: Any, seen: set[Any] | None = None) -> Iterator[str]:
-    """The names of the tables in a type."""
+    """Yield the names of the tables in a type."""
     seen = set() if seen is None else seen
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         if annotation in seen:
@@ -158,7 +159,7 @@ def tables_in(annotation: Any, seen: set[Any] | None = None) -> Iterator[str]:
 
 
 def unguarded_route(entry: Entry) -> Iterator[str]:
-    """Refuse routes without a permission check: FastAPI's routes have a dependency, other routes a guard."""
+    """Yield an error for a route without a permission check: a dependency, or a guard on Starlette's routes."""
     if isinstance(entry.route, (APIRoute, APIWebSocketRoute)):
         calls = {part.call for part in dependencies_of(entry.context.dependant)}
         if check_permission not in calls:
@@ -182,4 +183,4 @@ CHECKS: tuple[Callable[[Entry], Iterator[str]], ...] = (
     unguarded_route,
     unsafe_children,
 )
-"""The checks of a single route. Each yields a message for every fault."""
+"""The checks of a single route. Each yields a message for every error."""

@@ -43,12 +43,12 @@ class Snapshot:
         return chain.from_iterable(self.lists)
 
     def is_current(self) -> bool:
-        """Whether the routes are the same objects. The check before each request uses `==`, which is cheaper."""
+        """Return whether the routes are the same objects. The check before each request uses `==`, which is cheaper."""
         return [list(map(id, router.routes)) for router in self.routers] == [list(map(id, part)) for part in self.lists]
 
 
 def routers_in(router: APIRouter, seen: set[int]) -> Iterator[APIRouter]:
-    """The router and its included routers, recursively, each once."""
+    """Yield the router and its included routers, recursively, each once."""
     if id(router) not in seen:
         seen.add(id(router))
         yield router
@@ -117,7 +117,7 @@ Places = dict[int, list[RouteContext]]
 
 
 def entries_of(routes: Sequence[BaseRoute]) -> Iterator[Entry]:
-    """An entry for each method of each route, without the HEAD of a GET."""
+    """Yield an entry for each method of each route, without the HEAD of a GET."""
     for context in iter_route_contexts(routes):
         methods = set(context.methods or ()) or {kind_of(context.original_route)}
         for method in sorted(methods - {"HEAD"} if "GET" in methods else methods):
@@ -125,13 +125,13 @@ def entries_of(routes: Sequence[BaseRoute]) -> Iterator[Entry]:
 
 
 def kind_of(route: BaseRoute) -> str:
-    """The kind of a route without methods."""
+    """Return the kind of a route without methods."""
     kinds = {Mount: "MOUNT", Host: "HOST", WebSocketRoute: "WEBSOCKET", Route: "ANY"}
     return next((word for kind, word in kinds.items() if isinstance(route, kind)), "ROUTE")
 
 
 def access_of(entry: Entry, public: Collection[str], closed: Collection[str]) -> Who:
-    """The permission of a route: superusers, unless the route or `public` says otherwise."""
+    """Return the permission of a route: superusers, unless the route or `public` says otherwise."""
     if entry.name in closed:
         return Who.SUPERUSERS
     if entry.name in public:
@@ -143,7 +143,7 @@ FilteredList = tuple[tuple[type[Any], str], tuple[str, Collection[str], str]]
 
 
 def filtered_lists(entries: Sequence[Entry]) -> Iterator[FilteredList]:
-    """For `Runtime.lists`: which list shows the rows of an entity with a value of a field; the first one counts."""
+    """Return for `Runtime.lists` the first list of each entity that is filtered by a field."""
     for entry in reversed(entries):
         if isinstance(entry.route, Operation) and entry.method == "GET" and "{" not in entry.path:
             for part in dependencies_of(entry.context.dependant):
@@ -155,7 +155,7 @@ def filtered_lists(entries: Sequence[Entry]) -> Iterator[FilteredList]:
 
 
 def places_of(entries: Iterable[Entry]) -> Places:
-    """The contexts of all routes."""
+    """Return the contexts of all routes."""
     places: Places = defaultdict(list)
     for entry in entries:
         found = places[id(entry.route)]
@@ -165,21 +165,21 @@ def places_of(entries: Iterable[Entry]) -> Places:
 
 
 def writes_by_itself(entry: Entry) -> bool:
-    """Whether a route takes `Session` and has no unit of work."""
+    """Return whether a route takes `Session` and has no unit of work."""
     if isinstance(entry.route, Operation) or not isinstance(entry.route, (APIRoute, APIWebSocketRoute)):
         return False
     return any(part.call is get_session for part in dependencies_of(entry.context.dependant))
 
 
 def direct_handles(entries: Iterable[Entry], places: Places) -> dict[int, Handle]:
-    """The functions that serve operations without FastAPI's dependency resolution, by the `id()` of the route."""
+    """Return the functions that serve operations without FastAPI's dependencies, by the `id()` of the route."""
     operations = {id(entry.route): entry.route for entry in entries if isinstance(entry.route, Operation)}
     handles = {key: direct_handle(route, places[key]) for key, route in operations.items()}
     return {key: handle for key, handle in handles.items() if handle is not None}
 
 
 def describe_routes(service: "Service") -> str:
-    """A table of all routes, sorted by path: method, path, permission and source."""
+    """Return a table of all routes, sorted by path: method, path, permission and source."""
     service.check_routes()
     rows = [
         (entry.method, entry.path, service.runtime.access[entry.key].name.lower(), source_of(entry.handler))
@@ -195,7 +195,7 @@ def describe_routes(service: "Service") -> str:
 
 
 def source_of(handler: Any) -> str:
-    """The file and line of a function; the class of anything else."""
+    """Return the file and line of a function; the class of anything else."""
     handler = inspect.unwrap(handler)
     code = getattr(handler, "__code__", None)
     if code is None:

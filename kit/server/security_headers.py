@@ -20,15 +20,15 @@ NAMES = frozenset(DEFAULTS)
 PAGE_POLICY = (b"content-security-policy", b"frame-ancestors 'none'")
 """The policy for HTML of the kit's users: a page may load other resources, but must not be framed."""
 PRIVATE = (b"cache-control", b"private")
-"""For responses to requests with an Authorization header."""
+"""Added to responses to requests with an Authorization header."""
 AUTHORIZATION = b"authorization"
 PORT = re.compile(r":[0-9]*$")
 HSTS = (b"strict-transport-security", b"max-age=31536000")
-"""For requests over TLS: one year (RFC 6797)."""
+"""Added to responses over TLS: one year (RFC 6797)."""
 
 
 def missing(given: Mapping[bytes, bytes], *, is_page: bool) -> Iterator[Header]:
-    """The security headers that are missing in the headers of a response."""
+    """Return the security headers that are missing in the headers of a response."""
     wanted = DEFAULTS | dict([PAGE_POLICY]) if is_page else DEFAULTS
     return (header for header in wanted.items() if header[0] not in given)
 

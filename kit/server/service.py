@@ -22,12 +22,12 @@ from kit.operations.dependencies import commit_before_answer
 from kit.operations.route import Operation
 from kit.runtime import Runtime
 from kit.server import garbage_collection, health
-from kit.server.checks import faults_of, refuse_options
+from kit.server.checks import refuse_options, startup_errors
 from kit.server.exception_handlers import exception_handlers
 from kit.server.frontends import Frontends
 from kit.server.guards import PermissionCheck, guard
 from kit.server.lifespan import LifespanState
-from kit.server.middleware import Layers, surround
+from kit.server.middleware import Layers, wrap_in_middleware
 from kit.server.routes import (
     ROUTES,
     Entry,
@@ -99,7 +99,7 @@ class Service(FastAPI):
         self.router.middleware_stack = CommitBeforeEnd(self.router.middleware_stack)
         self.layers = layers or Layers()
         self.all_layers: ASGIApp = super().__call__
-        self.surround(self.all_layers)
+        self.wrap_in_middleware(self.all_layers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         checked = self.checked
@@ -109,10 +109,10 @@ class Service(FastAPI):
             self.lifespan_state.report()
         await self.surrounded(scope, receive, send)
 
-    def surround(self, inside: ASGIApp) -> None:
+    def wrap_in_middleware(self, inside: ASGIApp) -> None:
         """Wrap an application in the middleware of the kit: FastAPI's own, or one that calls it."""
         known = self.runtime.authenticator.known_callers
-        self.surrounded = surround(inside, self.layers, self.shutdown, self.path_of, known)
+        self.surrounded = wrap_in_middleware(inside, self.layers, self.shutdown, self.path_of, known)
 
     def check_routes(self) -> None:
         """Refuse routes that would not work, and store the permissions of the others."""
@@ -125,6 +125,7 @@ class Service(FastAPI):
             self.check_routes()
 
     def check(self, snapshot: Snapshot) -> Snapshot:
+        """Guard, complete and check the routes, and store their permissions. Raises a ValueError with all errors."""
         for route in snapshot.routes:  # before FastAPI makes copies of those that are included
             guard(route)
             if isinstance(route, APIRoute):
@@ -133,11 +134,11 @@ class Service(FastAPI):
         for entry in self.entries:
             guard(entry.route, entry.served)
             if isinstance(entry.route, Operation):
-                entry.route.learn(entry.context.dependant)
+                entry.route.inspect_parameters(entry.context.dependant)
         frontends = [f"FRONTEND {path}" for path in self.frontends.routers]
-        faults = faults_of(self.entries, self.public, self.closed, frontends, self.router)
-        if faults:
-            raise ValueError("\n".join(faults))
+        errors = startup_errors(self.entries, self.public, self.closed, frontends, self.router)
+        if errors:
+            raise ValueError("\n".join(errors))
         self.runtime.lists = dict(filtered_lists(self.entries))
         self.runtime.access = {entry.key: access_of(entry, self.public, self.closed) for entry in self.entries}
         self.note_public()
@@ -147,7 +148,7 @@ class Service(FastAPI):
         return snapshot
 
     def path_of(self, scope: Scope) -> str | None:
-        """The path of the route that has served a request, with the prefixes under which its router is included."""
+        """Return the path of the route that has served a request, with the prefixes of including routers."""
         route = scope.get("route")
         contexts = self.places.get(id(route), [])
         if len(contexts) > 1:
@@ -155,11 +156,11 @@ class Service(FastAPI):
         return contexts[0].path if contexts else getattr(route, "path_format", None)
 
     def is_public(self, name: str) -> bool:
-        """Whether the route of this name needs no token because `public` lists it."""
+        """Return whether the route of this name needs no token because `public` lists it."""
         return name in self.public and name not in self.closed
 
     def openapi(self) -> dict[str, Any]:
-        """The OpenAPI document, generated once, and again after a change of the routes."""
+        """Return the OpenAPI document, generated once, and again after a change of the routes."""
         self.check_new_routes()
         if not self.openapi_schema or self.documented is not self.runtime.access:
             self.openapi_schema, places = self.new_document()
@@ -167,7 +168,7 @@ class Service(FastAPI):
         return self.openapi_schema
 
     def example_places(self) -> list[Place]:
-        """The placeholders for row ids in the generated document, even if the application serves another one."""
+        """Return the placeholders for row ids in the generated document, even if the application serves another one."""
         self.check_new_routes()
         if self.found is None or self.found[0] is not self.runtime.access:
             self.found = self.runtime.access, self.new_document()[1]
@@ -178,12 +179,12 @@ class Service(FastAPI):
         return openapi(self)
 
     def note_public(self) -> None:
-        """Note in each route which of its methods are public; it may be a route of another service too."""
+        """Store in each route which of its methods are public. Another service may include the same route."""
         public = [key for key, who in self.runtime.access.items() if who is Who.ANYONE]
         note_public([entry.context for entry in self.entries], public)
 
     def include_router(self, router: APIRouter, **options: Any) -> None:
-        """As FastAPI's. The kit completes the OpenAPI of each operation."""
+        """Include a router as FastAPI does, and complete the OpenAPI of each of its operations."""
         for context in iter_route_contexts(router.routes):
             if isinstance(context.original_route, APIRoute):
                 describe(context.original_route)
@@ -192,7 +193,7 @@ class Service(FastAPI):
         self.checked = None
 
     def frontend(self, path: str, *, directory: str | os.PathLike[str], **options: Any) -> None:
-        """As FastAPI's, but for superusers unless `public` lists it, as in `"FRONTEND /"`."""
+        """Add a frontend as FastAPI does. It is for superusers unless `public` lists it, as in `"FRONTEND /"`."""
         is_public = self.is_public(f"FRONTEND {path}")
         self.frontends.add(path, is_public=is_public, directory=directory, **options)
         self.checked = None
@@ -200,6 +201,7 @@ class Service(FastAPI):
 
 @asynccontextmanager
 async def _lifespan(app: Service) -> AsyncIterator[Any]:
+    """Check the routes, start the service, and release its connections at the end."""
     app.check_routes()
     if app.shutdown.listen():
         garbage_collection.tune()

@@ -32,7 +32,7 @@ MARKER = "zq9marker"
 
 
 def watching(client: Client, app: Service) -> Client:
-    """The client, which from now on checks every response."""
+    """Return the client, which from now on checks every response."""
     client.event_hooks = {"response": [watcher(app)]}
     return client
 
@@ -66,7 +66,7 @@ def check_problem(answer: Response, told: str) -> None:
 
 
 def documented(app: Service, answer: Response) -> Json | None:
-    """The operation of a response in the document; None if the path has none."""
+    """Return the operation of a response in the document; None if the path has none."""
     method, path = answer.request.method.replace("HEAD", "GET"), answer.request.url.path
     for route in operations_of(app):
         if method == method_of(route) and route.path_regex.match(path):
@@ -93,7 +93,7 @@ async def send(client: Client, method: str, url: str, content: object, **headers
 
 
 def with_raw(body: Json, name: str, token: str) -> bytes:
-    """The body with a field whose JSON text is exactly this token."""
+    """Return the body with a field whose JSON text is exactly this token."""
     return json.dumps(body | {name: "@raw@"}).replace('"@raw@"', token).encode()
 
 
@@ -108,5 +108,5 @@ def pointers(answer: Response) -> set[str]:
 
 
 def refused(answer: Response, name: str) -> bool:
-    """Whether a response is a 422 that points at this field or parameter."""
+    """Return whether a response is a 422 that points at this field or parameter."""
     return name in pointers(answer)

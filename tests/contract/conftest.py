@@ -16,7 +16,7 @@ from tests.heroes import people as users
 
 app, database = application.app, application.database
 production_app, guarded, new_person = users.production_app, users.guarded, users.new_person
-nobody, boss, natasha, steve = people.nobody, people.boss, people.natasha, people.steve
+anonymous, superuser, natasha, steve = people.anonymous, people.superuser, people.natasha, people.steve
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -32,7 +32,7 @@ def resource(request: pytest.FixtureRequest, app: Service) -> Resource:
 
 @pytest.fixture
 async def client(app: Service, database: Database) -> AsyncIterator[Client]:
-    """A client that checks every response against the contract."""
+    """Provide a client that checks every response against the contract."""
     async with client_of(app) as client:
         yield watching(client, app)
 

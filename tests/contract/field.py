@@ -49,7 +49,7 @@ class Field:
         return self.is_a("string") and not any({"enum", "const", "format"} & set(schema) for schema in self.schemas)
 
     def offers(self, text: str) -> bool:
-        """Whether the schema allows this text."""
+        """Return whether the schema allows this text."""
         fitting = all(re.search(pattern, text) for pattern in self.all_of("pattern"))
         return self.is_free_text and fitting and len(text) <= min(self.all_of("maxLength"), default=len(text))
 
@@ -61,7 +61,7 @@ class Field:
         return [schema[keyword] for schema in self.schemas if keyword in schema]
 
     def fits(self, value: object) -> bool:
-        """Whether the validation of the body accepts this value."""
+        """Return whether the validation of the body accepts this value."""
         try:
             self.body.model_validate({self.name: value})
         except ValidationError as failure:
@@ -69,9 +69,9 @@ class Field:
         return True
 
     def value(self, turn: int = 0, *, unique: bool = False) -> Any:
-        """A valid value, distinct for each `turn`. Texts are distinct for each call."""
+        """Return a valid value, distinct for each `turn`. Texts are distinct for each call."""
         number = next(NUMBERS)
-        for candidate in self.candidates(turn + number if unique else turn, number):
+        for candidate in self.candidates(10 * number + turn if unique else turn, number):
             if self.fits(candidate):
                 return candidate
         raise AssertionError(f"No value is known for {self.name} of {self.body.__name__}: give it an example.")
@@ -98,7 +98,7 @@ class Field:
         yield from (start + turn, start - turn, lowest + turn, lowest)
 
     def numbers(self, turn: int, example: object) -> Iterator[Any]:
-        """A decimal is a string with the places of its example; a float is a number."""
+        """Yield numbers: decimals as strings with the places of their example, floats as numbers."""
         yield str(Decimal(str(example or "9.99")) + turn)
         yield from (f"{turn + 1}.50", f"{turn + 1}", "1")
         yield from (float(str(example or 1)) + turn, turn + 0.5)
@@ -117,7 +117,7 @@ class Field:
 
 
 def resolved(document: Json, node: Json) -> Json:
-    """What a part of the document refers to, if it refers to another."""
+    """Return the component that a part of the document refers to, or the part itself."""
     if "$ref" not in node:
         return node
     meant: Json = functools.reduce(operator.getitem, node["$ref"].split("/")[1:], document)
@@ -146,7 +146,7 @@ def field_of(body: type[BaseModel], name: str, schema: Json) -> Field:
 
 
 def variants(schema: Json, definitions: Json) -> Iterator[Json]:
-    """The alternatives of a schema, or the schema itself."""
+    """Yield the alternatives of a schema, or the schema itself."""
     if "$ref" in schema:
         yield from variants(definitions[schema["$ref"].rpartition("/")[2]], definitions)
     elif "anyOf" in schema:
@@ -157,7 +157,7 @@ def variants(schema: Json, definitions: Json) -> Iterator[Json]:
 
 
 def is_callers(body: type[BaseModel], name: str) -> bool:
-    """Whether the caller is the default of the field. Without authentication the field is required."""
+    """Return whether the caller is the default of the field. Without authentication the field is required."""
     return body.model_fields[name].default_factory is Absent
 
 

@@ -9,13 +9,13 @@ from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, UniqueConst
 
 from kit import (
     BIGINT,
-    VIEW,
     Batch,
     Body,
     Changes,
     Entity,
     Id,
     IfMatch,
+    JSONInteger,
     ListQuery,
     Many,
     Name,
@@ -28,7 +28,6 @@ from kit import (
     Stamped,
     Text,
     Who,
-    Whole,
     allowing,
     create_many,
     found,
@@ -48,8 +47,8 @@ class GadgetBase(SQLModel):
     slug: Annotated[str, Bounds(pattern="^[a-z0-9]+(-[a-z0-9]+)*$")] = Field(
         max_length=60, schema_extra={"examples": ["grappling-hook"]}
     )
-    weight: Whole = Field(ge=-1000, le=1000, description="In grams.", schema_extra={"examples": [250]})
-    range: Whole | None = Field(default=None, ge=0, le=2**31 - 1, schema_extra={"examples": [40]})
+    weight: JSONInteger = Field(ge=-1000, le=1000, description="In grams.", schema_extra={"examples": [250]})
+    range: JSONInteger | None = Field(default=None, ge=0, le=2**31 - 1, schema_extra={"examples": [40]})
     note: Text | None = Field(default=None, max_length=300, schema_extra={"examples": ["Mind the rope."]})
     state: State = Field(default=State.NEW, schema_extra={"examples": ["used"]})
     is_sharp: Annotated[bool, Bounds(strict=True)] = Field(default=False, schema_extra={"examples": [True]})
@@ -65,7 +64,7 @@ class Gadget(GadgetBase, Entity, table=True):
         *sorted_by("name", "weight", "range", "note", "state", "is_sharp", "workshop_id", "updated_at"),
         {"sqlite_autoincrement": True},
     )
-    workshop: Workshop | None = Relationship(back_populates="gadgets", sa_relationship_kwargs=VIEW)
+    workshop: Workshop | None = Relationship(back_populates="gadgets")
 
 
 class GadgetCreate(GadgetBase, Body):

@@ -28,7 +28,7 @@ MEANINGS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def comparable(kind: type, value: Any) -> Any:
-    """A value of a response as a Python value that compares as in the database."""
+    """Return a value of a response as a Python value that compares as in the database."""
     if value is None:
         return None
     readers: dict[type, Callable[[Any], Any]] = {datetime: datetime.fromisoformat, Decimal: Decimal}
@@ -36,12 +36,12 @@ def comparable(kind: type, value: Any) -> Any:
 
 
 def written(value: Any) -> str:
-    """A value of a response in the notation of a query."""
+    """Return a value of a response in the notation of a query."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def following(answer: Any) -> str | None:
-    """The URL of the next page; None on the last page."""
+    """Return the URL of the next page; None on the last page."""
     if "link" not in answer.headers:
         return None
     match = NEXT.fullmatch(answer.headers["link"])

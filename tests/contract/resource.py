@@ -65,11 +65,11 @@ class Resource:
         sent = {field.name for field in self.fields("create")}
         kinds = [part for part in self.table.constraints if isinstance(part, UniqueConstraint)]
         indexes: list[Any] = [index for index in self.table.indexes if index.unique]
-        groups = [self.held_by(part) for part in (*kinds, *indexes)]
+        groups = [self.fields_of_constraint(part) for part in (*kinds, *indexes)]
         return [group for group in groups if group <= sent]
 
-    def held_by(self, part: Any) -> set[str]:
-        """The fields of a constraint. For an expression it is the field in the name of the constraint."""
+    def fields_of_constraint(self, part: Any) -> set[str]:
+        """Return the fields of a constraint. For an expression it is the field in the name of the constraint."""
         return {column.name for column in part.columns} or {str(part.name).removeprefix(f"uq_{self.table.name}_")}
 
     @property
@@ -77,7 +77,7 @@ class Resource:
         return set().union(*self.uniques)
 
     def has(self, feature: str) -> bool:
-        """Whether the resource has this verb or feature, or a body with this kind of field."""
+        """Return whether the resource has this verb or feature, or a body with this kind of field."""
         if feature in FEATURES:
             return bool(FEATURES[feature](self))
         if feature in FIELDS:
@@ -85,7 +85,7 @@ class Resource:
         return feature in self.verbs and (feature not in ITEM_VERBS or self.has("things"))
 
     def has_filter(self, kinds: tuple[type, ...]) -> bool:
-        """Whether a list can be filtered by a field of one of these types."""
+        """Return whether a list can be filtered by a field of one of these types."""
         return "list" in self.verbs and any(kind_of(self, name) in kinds for name, _ in self.query.conditions.values())
 
     @property
@@ -106,7 +106,7 @@ class Resource:
         return f"{self.path}{thing['id']}"
 
     async def body(self, client: Client, verb: str = "create", *, turn: int = 0, whole: bool = True) -> Json:
-        """A valid body, whose required parents are created before. Not `whole`: only required fields."""
+        """Return a valid body, whose required parents are created before. Not `whole`: only required fields."""
         return await self.filled(client, self.fields(verb), turn=turn, whole=whole)
 
     async def filled(self, client: Client, fields: Iterable[Field], *, turn: int = 0, whole: bool = True) -> Json:
@@ -118,11 +118,11 @@ class Resource:
         if parent is None:
             return field.value(turn, unique=field.name in self.unique)
         if "update" not in self.verbs:
-            return await self.prepared(client, parent)
+            return await self.make_parent(client, parent)
         known = [] if field.name in self.unique else (await parent.all(client))[turn : turn + 1]
         return (known[0] if known else await parent.make(client))["id"]
 
-    async def prepared(self, client: Client, parent: "Resource") -> Any:
+    async def make_parent(self, client: Client, parent: "Resource") -> Any:
         """Create a parent, and other records of it: a record may depend on earlier ones."""
         made = (await parent.make(client))["id"]
         for other in resources_of(self.app):
@@ -142,22 +142,22 @@ class Resource:
 
     async def make_varied(self, client: Client, number: int = 13) -> list[Json]:
         """Create rows with nulls and equal values, some of which share a parent."""
-        pool = [await self.whole(client, turn, with_own=False) for turn in range(4)]
-        return [await self.make(client, **await self.mixed(client, pool, place)) for place in range(number)]
+        pool = [await self.full_body(client, turn, with_own=False) for turn in range(4)]
+        return [await self.make(client, **await self.mixed_body(client, pool, place)) for place in range(number)]
 
-    async def whole(self, client: Client, turn: int, *, with_own: bool = True) -> Json:
-        """A valid body with its optional parents; `with_own`: also with those of its own kind."""
-        fields = [field for field in self.fields("create") if with_own or not self.is_own(field)]
+    async def full_body(self, client: Client, turn: int, *, with_own: bool = True) -> Json:
+        """Return a valid body with its optional parents; `with_own`: also with those of its own kind."""
+        fields = [field for field in self.fields("create") if with_own or not self.refers_to_itself(field)]
         return {field.name: await self.value(client, field, turn) for field in fields}
 
-    def is_own(self, field: Field) -> bool:
-        """Whether the field refers to another row of the same table."""
+    def refers_to_itself(self, field: Field) -> bool:
+        """Return whether the field refers to another row of the same table."""
         return field.parent is not None and self.is_of(field.parent)
 
-    async def mixed(self, client: Client, pool: list[Json], place: int) -> Json:
+    async def mixed_body(self, client: Client, pool: list[Json], place: int) -> Json:
         mixed: Json = {}
         for shift, field in enumerate(self.fields("create")):
-            if field.nullable and ((place + shift) % 4 == 0 or self.is_own(field)):
+            if field.nullable and ((place + shift) % 4 == 0 or self.refers_to_itself(field)):
                 mixed[field.name] = None
             elif field.name in self.unique or (field.parent and "update" not in self.verbs):
                 mixed[field.name] = await self.value(client, field)
@@ -170,43 +170,43 @@ class Resource:
         assert len(things) < 100, "These may not be all."
         return things
 
-    async def places(self, client: Client) -> list[tuple[str, str, str]]:
-        """The operations: verb, method and URL. An operation on an item has a newly created item."""
+    async def operation_urls(self, client: Client) -> list[tuple[str, str, str]]:
+        """Return the operations: verb, method and URL. An operation on an item has a newly created item."""
         places = []
         for verb, route in self.verbs.items():
             if route.dependant.path_params and not self.has("things"):
                 continue  # no item can be made
             made = await self.make(client) if route.dependant.path_params else None
             places.append((verb, METHODS.get(verb, "GET"), self.url(made) if made else self.path))
-        return some(places)
+        return not_empty(places)
 
     async def readable(self, client: Client) -> list[str]:
-        return some(url for _, method, url in await self.places(client) if method == "GET")
+        return not_empty(url for _, method, url in await self.operation_urls(client) if method == "GET")
 
     async def writable(self, client: Client) -> list[tuple[str, str, str]]:
-        return some(place for place in await self.places(client) if place[0] in WRITING)
+        return not_empty(place for place in await self.operation_urls(client) if place[0] in WRITING)
 
-    async def written(self, client: Client, kind: str) -> list[tuple[Field, str, str, Json]]:
-        """The fields of this kind in all bodies, each with method, URL, and the other fields of a valid body."""
+    async def fields_in_bodies(self, client: Client, kind: str) -> list[tuple[Field, str, str, Json]]:
+        """Return the fields of this kind in all bodies, each with method, URL, and the other fields of a valid body."""
         written: list[tuple[Field, str, str, Json]] = []
         for verb, method, url in await self.writable(client):
             body = await self.valid(client, verb)
             written += [(field, method, url, body) for field in self.fields(verb) if FIELDS[kind](field)]
-        return some(written)
+        return not_empty(written)
 
     async def items(self, client: Client, *verbs: str) -> list[tuple[str, str, str]]:
-        """The operations on an item; with `verbs`, only these."""
+        """Return the operations on an item; with `verbs`, only these."""
         wanted = {verb for verb, route in self.verbs.items() if route.dependant.path_params}
         wanted = wanted.intersection(verbs) if verbs else wanted
-        return some(place for place in await self.places(client) if place[0] in wanted)
+        return not_empty(place for place in await self.operation_urls(client) if place[0] in wanted)
 
     async def valid(self, client: Client, verb: str) -> Json:
-        """The smallest valid body of this verb."""
+        """Return the smallest valid body of this verb."""
         return {} if verb == "update" else await self.body(client, verb, whole=False)
 
 
 def kind_of(resource: Resource, name: str) -> type:
-    """The Python type of a field of the entity."""
+    """Return the Python type of a field of the entity."""
     field = resource.query.model.model_fields[name]
     plain: type = shape_of_field(field).plain
     return plain
@@ -247,8 +247,8 @@ FIELDS: dict[str, Callable[[Field], object]] = {
 T = TypeVar("T")
 
 
-def some(things: Iterable[T]) -> list[T]:
-    """The elements, of which there must be at least one, so that no loop over them passes without a check."""
+def not_empty(things: Iterable[T]) -> list[T]:
+    """Return the elements, of which there must be at least one, so that no loop over them passes without a check."""
     found = list(things)
     assert found, "There is nothing to check."
     return found
@@ -258,7 +258,7 @@ Check = Callable[[Client, Resource], Coroutine[Any, Any, None]]
 
 
 def needs(*features: str) -> Callable[[Check], Check]:
-    """Marks a check for resources with all of these verbs and features."""
+    """Mark a check for resources with all of these verbs and features."""
 
     def mark(check: Check) -> Check:
         vars(check)["features"] = features
@@ -272,13 +272,13 @@ def concerns(check: Check, resource: Resource) -> bool:
 
 
 def resources_of(app: Service) -> list[Resource]:
-    """The resources of an application: collections, whose path ends with a slash, and singletons, as in `/thing`."""
+    """Return the resources of an application: collections (`/things/`) and singletons (`/thing`)."""
     return resources_among(app, tuple(map(id, app.router.routes)))
 
 
 @cache  # every value of a reference needs them, and a check sends hundreds of values
 def resources_among(app: Service, _: tuple[int, ...]) -> list[Resource]:
-    """The resources of these routes, cached until routes are added."""
+    """Return the resources of these routes, cached until routes are added."""
     routes = operations_of(app)
     paths = dict.fromkeys(str(route.path_format) for route in routes)
     own = [path for path in paths if "{" not in path and (path.endswith("/") or path.count("/") == 1)]
@@ -292,7 +292,7 @@ def operations_of(app: Service) -> list[RouteContext]:
 
 
 def who_may_use(app: Service, route: RouteContext) -> Who:
-    """The permission of an operation of the application."""
+    """Return the permission of an operation of the application."""
     if not app.runtime.access:
         app.check_routes()
     return app.runtime.access[id(route.original_route), method_of(route)]
@@ -316,7 +316,7 @@ def method_of(route: RouteContext) -> str:
 
 
 def body_of(route: RouteContext) -> Any:
-    """The model of the request body; None if the body is not a JSON object."""
+    """Return the model of the request body; None if the body is not a JSON object."""
     kind = route.body_field.field_info.annotation if route.body_field else None
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 

@@ -6,7 +6,7 @@ from unicodedata import normalize
 from kit.query.list_query import is_list_of
 from tests.contract.answer import MARKER, pointers, refused, send, with_raw
 from tests.contract.field import Field
-from tests.contract.resource import BLANKS, FIELDS, Resource, needs, some
+from tests.contract.resource import BLANKS, FIELDS, Resource, needs, not_empty
 from tests.engines import Client
 
 NO_INTEGERS = ['"5"', '""', "true", "1.5", "1e400", "-1e400", str(10**20), str(-(10**20)), "[]", "{}", "[1]"]
@@ -30,7 +30,7 @@ async def test_an_unknown_field_is_refused_by_its_name(client: Client, resource:
 
 @needs("replace", "read")
 async def test_sending_back_a_read_row_changes_nothing(client: Client, resource: Resource) -> None:
-    sent = await resource.whole(client, turn=0)
+    sent = await resource.full_body(client, turn=0)
     url = resource.url(await resource.make(client, **sent))
     single = [name for name in resource.query.includes if not is_list_of(resource.query.model, name)]
     embedded = {"include": ",".join(single)} if single else {}
@@ -57,7 +57,7 @@ async def test_read_only_fields_are_ignored(client: Client, resource: Resource) 
 
 @needs("writable", "fields that are not null")
 async def test_null_is_refused_for_a_field_that_is_not_nullable(client: Client, resource: Resource) -> None:
-    for field, method, url, body in await resource.written(client, "fields that are not null"):
+    for field, method, url, body in await resource.fields_in_bodies(client, "fields that are not null"):
         answer = await client.request(method, url, json=body | {field.name: None})
         assert pointers(answer) == {field.name}
 
@@ -65,7 +65,7 @@ async def test_null_is_refused_for_a_field_that_is_not_nullable(client: Client, 
 @needs("things", "nullable fields")
 async def test_null_is_accepted_for_a_nullable_field(client: Client, resource: Resource) -> None:
     for verb, method, url in await resource.writable(client):
-        nulls = dict.fromkeys(some(field.name for field in resource.fields(verb) if field.nullable))
+        nulls = dict.fromkeys(not_empty(field.name for field in resource.fields(verb) if field.nullable))
         answer = await client.request(method, url, json=await resource.valid(client, verb) | nulls)
         assert answer.status_code in (200, 201), answer.text
         assert all(answer.json().get(name) is None for name in nulls)
@@ -85,7 +85,7 @@ async def test_a_missing_required_field_is_refused(client: Client, resource: Res
 
 @needs("update", "read")
 async def test_an_empty_patch_changes_nothing(client: Client, resource: Resource) -> None:
-    thing = await resource.make(client, **await resource.whole(client, turn=0))
+    thing = await resource.make(client, **await resource.full_body(client, turn=0))
     answer = await client.patch(resource.url(thing), json={})
     assert (answer.status_code, answer.json(), answer.headers["etag"]) == (200, thing, '"1"')
     assert (await client.get(resource.url(thing))).json() == thing
@@ -93,9 +93,9 @@ async def test_an_empty_patch_changes_nothing(client: Client, resource: Resource
 
 @needs("update", "read")
 async def test_a_patch_of_one_field_keeps_the_others(client: Client, resource: Resource) -> None:
-    some(set(resource.query.read.model_fields).intersection(field.name for field in resource.fields("update")))
+    not_empty(set(resource.query.read.model_fields).intersection(field.name for field in resource.fields("update")))
     for field in resource.fields("update"):
-        thing = await resource.make(client, **await resource.whole(client, turn=0))
+        thing = await resource.make(client, **await resource.full_body(client, turn=0))
         change = {field.name: await resource.value(client, field, turn=1)}
         answer = await client.patch(resource.url(thing), json=change)
         assert answer.status_code == 200, answer.text
@@ -109,11 +109,11 @@ async def test_a_patch_of_one_field_keeps_the_others(client: Client, resource: R
 
 @needs("replace", "read")
 async def test_a_put_sets_missing_fields_to_their_defaults(client: Client, resource: Resource) -> None:
-    thing = await resource.make(client, **await resource.whole(client, turn=1))
+    thing = await resource.make(client, **await resource.full_body(client, turn=1))
     body = await resource.body(client, "replace", whole=False)
     answer = await client.put(resource.url(thing), json=body)
     assert answer.status_code == 200, answer.text
-    for field in some(field for field in resource.fields("replace") if field.name in thing):
+    for field in not_empty(field for field in resource.fields("replace") if field.name in thing):
         assert answer.json()[field.name] == body.get(field.name, field.default), field.name
     assert answer.json()["version"] == thing["version"] + 1
     assert answer.headers["etag"] == f'"{thing["version"] + 1}"'
@@ -129,7 +129,7 @@ def beyond(field: Field) -> list[str]:
 
 @needs("writable", "integers")
 async def test_a_value_that_is_not_an_integer_within_its_bounds_is_refused(client: Client, resource: Resource) -> None:
-    for field, method, url, body in await resource.written(client, "integers"):
+    for field, method, url, body in await resource.fields_in_bodies(client, "integers"):
         for token in [*NO_INTEGERS, *beyond(field)]:
             answer = await send(client, method, url, with_raw(body, field.name, token))
             assert refused(answer, field.name), (field.name, token)
@@ -137,8 +137,8 @@ async def test_a_value_that_is_not_an_integer_within_its_bounds_is_refused(clien
 
 @needs("things", "update", "bounded integers")
 async def test_an_integer_may_be_at_its_bounds(client: Client, resource: Resource) -> None:
-    for field in some(field for field in resource.fields("create") if FIELDS["bounded integers"](field)):
-        for bound in some(field.bounds):
+    for field in not_empty(field for field in resource.fields("create") if FIELDS["bounded integers"](field)):
+        for bound in not_empty(field.bounds):
             answer = await client.post(resource.path, json=await resource.body(client) | {field.name: bound})
             assert answer.status_code == 201, answer.text
             assert answer.json().get(field.name, bound) == bound
@@ -148,7 +148,7 @@ async def test_an_integer_may_be_at_its_bounds(client: Client, resource: Resourc
 async def test_an_amount_with_more_than_two_decimals_or_not_finite_is_refused(
     client: Client, resource: Resource
 ) -> None:
-    for field, method, url, body in await resource.written(client, "amounts"):
+    for field, method, url, body in await resource.fields_in_bodies(client, "amounts"):
         for token in ("1.005", '"1.005"', "1e400", '"NaN"', '"Infinity"', "true", '"x"', "[]", '"-1e99"'):
             answer = await send(client, method, url, with_raw(body, field.name, token))
             assert refused(answer, field.name), (field.name, token)
@@ -156,7 +156,7 @@ async def test_an_amount_with_more_than_two_decimals_or_not_finite_is_refused(
 
 @needs("things", "amounts")
 async def test_an_amount_is_sent_as_number_or_string_and_returned_as_string(client: Client, resource: Resource) -> None:
-    for field in some(field for field in resource.fields("create") if field.is_amount):
+    for field in not_empty(field for field in resource.fields("create") if field.is_amount):
         for token in ("9.99", '"9.99"'):
             answer = await send(client, "POST", resource.path, with_raw(await resource.body(client), field.name, token))
             assert answer.status_code == 201, answer.text
@@ -165,7 +165,7 @@ async def test_an_amount_is_sent_as_number_or_string_and_returned_as_string(clie
 
 @needs("writable", "texts")
 async def test_text_that_cannot_be_stored_is_refused(client: Client, resource: Resource) -> None:
-    for field, method, url, body in await resource.written(client, "texts"):
+    for field, method, url, body in await resource.fields_in_bodies(client, "texts"):
         for value in ("a" * 100_000, "a\0b", "\0", "a\ud800", "\udc00", 5, True, ["a"], {"a": "b"}):
             if not (field.is_a("number") and value == 5):
                 answer = await send(client, method, url, body | {field.name: value})
@@ -174,7 +174,7 @@ async def test_text_that_cannot_be_stored_is_refused(client: Client, resource: R
 
 @needs("writable", "texts with a maximum")
 async def test_text_is_not_longer_than_the_docs_say(client: Client, resource: Resource) -> None:
-    for field, method, url, body in await resource.written(client, "texts with a maximum"):
+    for field, method, url, body in await resource.fields_in_bodies(client, "texts with a maximum"):
         longer = "\U0001f600" * (min(field.all_of("maxLength")) + 1)
         answer = await client.request(method, url, json=body | {field.name: longer})
         assert refused(answer, field.name)
@@ -182,8 +182,8 @@ async def test_text_is_not_longer_than_the_docs_say(client: Client, resource: Re
 
 @needs("writable", "names")
 async def test_a_name_is_not_blank(client: Client, resource: Resource) -> None:
-    for field, method, url, body in await resource.written(client, "names"):
-        for blank in some(blank for blank in BLANKS if not field.offers(blank)):
+    for field, method, url, body in await resource.fields_in_bodies(client, "names"):
+        for blank in not_empty(blank for blank in BLANKS if not field.offers(blank)):
             answer = await client.request(method, url, json=body | {field.name: blank})
             assert refused(answer, field.name), (field.name, blank)
 
@@ -192,7 +192,7 @@ async def test_a_name_is_not_blank(client: Client, resource: Resource) -> None:
 async def test_text_in_any_script_is_stored_in_its_composed_form(client: Client, resource: Resource) -> None:
     body = await resource.body(client)
     fields = [field for field in resource.fields("create") if field.is_free_text]
-    for field, text in some((field, text) for field in fields for text in WRITINGS if field.offers(text)):
+    for field, text in not_empty((field, text) for field in fields for text in WRITINGS if field.offers(text)):
         own = await resource.body(client) if resource.unique else body
         thing = await resource.make(client, **own | {field.name: text})
         read, kept = await client.get(resource.url(thing)), normalize("NFC", text)
@@ -215,7 +215,7 @@ async def test_a_reference_to_a_missing_row_is_a_conflict_that_names_the_field(
     client: Client, resource: Resource
 ) -> None:
     for verb, method, url in await resource.writable(client):
-        for field in some(field for field in resource.fields(verb) if field.parent):
+        for field in not_empty(field for field in resource.fields(verb) if field.parent):
             nothing = 2**62 if field.is_a("integer") else "01890000-0000-7000-8000-000000000000"
             body = await resource.body(client, verb) | {field.name: nothing}
             answer = await client.request(method, url, json=body)

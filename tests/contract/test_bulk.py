@@ -6,7 +6,7 @@ from httpx import Response
 
 from tests.contract.answer import errors
 from tests.contract.field import Json
-from tests.contract.resource import Resource, needs, some
+from tests.contract.resource import Resource, needs, not_empty
 from tests.engines import Client
 
 MOST = 1000
@@ -28,7 +28,7 @@ async def test_a_bulk_creates_its_elements_in_order(client: Client, resource: Re
     made = answer.json()
     assert len(await resource.all(client)) == before + len(made) == before + 5
     for body, thing in zip(sent, made, strict=True):
-        shown = some(body.keys() & thing.keys())
+        shown = not_empty(body.keys() & thing.keys())
         assert {name: thing[name] for name in shown} == {name: body[name] for name in shown}
         assert (await client.get(resource.path, params={"id": thing["id"]})).json() == [thing]
 
@@ -41,7 +41,7 @@ async def test_an_invalid_element_aborts_the_bulk(client: Client, resource: Reso
     )
     before = await resource.all(client)
     answer = await create_many(client, resource, [*good, {}])
-    assert {error["pointer"] for error in errors(answer)} == {f"#/3/{name}" for name in some(required)}
+    assert {error["pointer"] for error in errors(answer)} == {f"#/3/{name}" for name in not_empty(required)}
     assert await resource.all(client) == before
 
 

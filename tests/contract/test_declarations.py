@@ -1,4 +1,4 @@
-"""Declarations of a resource: a fault names the field, and says what to write instead."""
+"""Declarations of a resource: an error names the field, and says what to write instead."""
 
 import re
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ from tests.contract.resource import ITEM_VERBS, WRITING, Resource, body_of, need
 from tests.engines import Client
 
 SECRET = re.compile("(^|_)(password|passwd|passphrase|hash|hashed|token|api_key|secret_key)(_|$)")
-"""Names of fields that nobody may read."""
+"""Names of fields that no response may contain."""
 SHOWING = ("list", "create", *ITEM_VERBS[:-1])
 
 
 def fields_of(resource: Resource) -> Iterator[Field]:
-    """The fields of all bodies, each once: as it is created, where it can be."""
+    """Yield the fields of all bodies, each once: as it is created, where it can be."""
     yield from {field.name: field for verb in reversed(WRITING) for field in resource.fields(verb)}.values()
 
 

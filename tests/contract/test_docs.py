@@ -4,9 +4,10 @@
 """
 
 import re
+from typing import Any
 
 from tests.contract.field import Json, resolved
-from tests.contract.resource import Resource, method_of, needs, resources_of, some
+from tests.contract.resource import Resource, method_of, needs, not_empty, resources_of
 from tests.engines import Client
 
 OPERATIONS = {"list", "show", "create", "read", "replace", "update", "delete"}
@@ -87,6 +88,34 @@ async def test_the_example_of_a_body_can_be_sent_unchanged(client: Client, resou
             await client.delete(resource.url(answer.json()))  # its unique values are free again
 
 
+async def test_every_body_has_an_example_that_works(client: Client) -> None:
+    paths = (await document(client))["paths"]
+    bodies = [
+        (path, method) for path, operations in paths.items() for method in operations if has_body(operations[method])
+    ]
+    for path, method in bodies:
+        shown = (await client.get("/openapi.json?ids=newest")).json()
+        operation, name = shown["paths"][path][method], f"The body of {method.upper()} {path}"
+        content = operation["requestBody"]["content"]["application/json"]
+        remedy = 'give its fields examples, as in `Field(schema_extra={"examples": […]})`'
+        assert {"example", "examples"} & content.keys(), f"{name} has no example for the docs: {remedy}."
+        parameters = [resolved(shown, parameter) for parameter in operation.get("parameters", ())]
+        url = path.format(**{part["name"]: part.get("example", 1) for part in parameters if part["in"] == "path"})
+        for example in [content.get("example")] if "example" in content else values_of(content["examples"]):
+            answer = await client.request(method, url, json=example)
+            is_fine = answer.status_code < 300 or answer.status_code == 409
+            assert is_fine, f"{name} has the example {example}: {answer.status_code} {answer.text}; {remedy}."
+    assert bodies
+
+
+def has_body(operation: Json) -> bool:
+    return "application/json" in operation.get("requestBody", {}).get("content", {})
+
+
+def values_of(examples: Json) -> list[Any]:
+    return [example["value"] for example in examples.values()]
+
+
 @needs("update")
 async def test_a_patch_accepts_the_media_type_merge_patch(client: Client, resource: Resource) -> None:
     content = resource.operation("update")["requestBody"]["content"]
@@ -96,7 +125,7 @@ async def test_a_patch_accepts_the_media_type_merge_patch(client: Client, resour
 @needs("things")
 async def test_a_response_matches_its_documented_schema(client: Client, resource: Resource) -> None:
     shown = await document(client)
-    for verb in some({"create", "read", "replace", "update"} & set(resource.verbs)):
+    for verb in not_empty({"create", "read", "replace", "update"} & set(resource.verbs)):
         thing = await resource.make(client)
         responses = resource.operation(verb)["responses"]
         content = responses["201" if verb == "create" else "200"]["content"]["application/json"]

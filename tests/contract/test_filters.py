@@ -11,7 +11,7 @@ from sqlalchemy import inspect
 from tests.contract.answer import MARKER, refused
 from tests.contract.field import Json
 from tests.contract.listing import MEANINGS, comparable, ids, written
-from tests.contract.resource import Resource, kind_of, needs, resources_of, some
+from tests.contract.resource import Resource, kind_of, needs, not_empty, resources_of
 from tests.engines import Client
 from tests.statements import statements_of
 
@@ -35,7 +35,7 @@ PARTS = {"contains": slice(2, 5), "startswith": slice(0, 3)}
 
 
 def asked(operator: str, values: list[Any]) -> Iterator[tuple[str, Any]]:
-    """Values for a filter, each as text for the query and as Python value for the comparison."""
+    """Yield values for a filter, each as text for the query and as Python value for the comparison."""
     if operator == "isnull":
         yield from (("true", True), ("false", False))
     elif operator == "in":
@@ -54,9 +54,9 @@ async def test_every_filter_returns_the_matching_rows(client: Client, resource: 
     rows = await resource.all(client)
     known = {name for row in rows for name, value in row.items() if value is not None}
     shown = {parameter: part for parameter, part in resource.query.conditions.items() if part[0] in known}
-    for parameter, (name, operator) in some(shown.items()):
+    for parameter, (name, operator) in not_empty(shown.items()):
         values = list(dict.fromkeys(row[name] for row in rows if row[name] is not None))
-        for text, value in some(asked(operator, values[:4])):
+        for text, value in not_empty(asked(operator, values[:4])):
             kind, meaning = kind_of(resource, name), MEANINGS[operator]
             sought = value if operator in ("in", "isnull") else comparable(kind, value)
             own = [(row["id"], row[name] if operator == "in" else comparable(kind, row[name])) for row in rows]
@@ -74,7 +74,7 @@ async def test_filters_are_combined_with_and(client: Client, resource: Resource)
 
 @needs("list")
 async def test_an_invalid_filter_value_is_refused(client: Client, resource: Resource) -> None:
-    for parameter, (name, operator) in some(resource.query.conditions.items()):
+    for parameter, (name, operator) in not_empty(resource.query.conditions.items()):
         texts: tuple[type, ...] = (str, EmailStr, AnyUrl)
         is_text = issubclass(kind_of(resource, name), texts) and operator != "isnull"
         wrong = (
@@ -87,14 +87,14 @@ async def test_an_invalid_filter_value_is_refused(client: Client, resource: Reso
 
 
 def compared(resource: Resource, *kinds: type) -> list[str]:
-    """The parameters that compare a field of one of these types with a value."""
+    """Return the parameters that compare a field of one of these types with a value."""
     conditions = {name: field for name, (field, kind) in resource.query.conditions.items() if kind != "isnull"}
     return [name for name, field in conditions.items() if kind_of(resource, field) in kinds]
 
 
 @needs("list", "time filters")
 async def test_a_time_in_a_query_has_the_format_of_rfc_3339(client: Client, resource: Resource) -> None:
-    for parameter in some(compared(resource, datetime)):
+    for parameter in not_empty(compared(resource, datetime)):
         for right in ("2001-01-01T00:00:00.5+01:00", "2001-01-01T00:00:00.123456789 01:00", "2001-01-01"):
             answer = await client.get(resource.path, params={parameter: right})
             assert answer.status_code == 200, (parameter, right)
@@ -105,7 +105,7 @@ async def test_a_time_in_a_query_has_the_format_of_rfc_3339(client: Client, reso
 
 @needs("list", "number filters")
 async def test_a_number_in_a_query_has_plain_decimal_notation(client: Client, resource: Resource) -> None:
-    for parameter in some(compared(resource, int, Decimal)):
+    for parameter in not_empty(compared(resource, int, Decimal)):
         for wrong in ("1_0", " 1", "1 ", "\u0663", "+1", "1e2"):
             assert pointed(await client.get(resource.path, params={parameter: wrong})), (parameter, wrong)
 
@@ -117,7 +117,7 @@ def pointed(answer: Any) -> list[str]:
 
 @needs("list", "create", "search")
 async def test_a_search_finds_rows_that_contain_the_text_ignoring_case(client: Client, resource: Resource) -> None:
-    for field in some(field for field in resource.fields("create") if field.name in resource.query.search):
+    for field in not_empty(field for field in resource.fields("create") if field.name in resource.query.search):
         for text in [text for text in WRITINGS if field.offers(text)]:
             await resource.make(client, **{field.name: text})
     await resource.make(client)
@@ -153,7 +153,7 @@ async def test_only_the_requested_fields_are_returned(client: Client, resource: 
 
 async def related(client: Client, resource: Resource, turn: int = 0) -> Json:
     """Create a row with a related row for each relationship that can be embedded, distinct for each turn."""
-    thing = await resource.make(client, **await resource.whole(client, turn))
+    thing = await resource.make(client, **await resource.full_body(client, turn))
     for name in resource.query.includes:
         relation = inspect(resource.query.model).relationships[name]
         if relation.uselist:

@@ -17,7 +17,7 @@ async def create(client: Client, resource: Resource, body: Json, path: str = "")
 
 
 async def number_of(client: Client, resource: Resource) -> int:
-    """The number of rows; 0 if the resource has no list."""
+    """Return the number of rows; 0 if the resource has no list."""
     return len(await resource.all(client)) if resource.has("list") else 0
 
 

@@ -16,14 +16,14 @@ NO_OFFSETS = ["-1", "1000001", str(10**20), "abc", "", "1.0", "1e3", "\0"]
 
 
 def orders(resource: Resource) -> list[str]:
-    """All orders by one field, and some orders by two."""
+    """Return all orders by one field, and some orders by two."""
     single = [sign + name for name in dict.fromkeys(["id", *resource.query.sorts]) for sign in ("", "-")]
     double = [f"{one},{two}" for one, two in pairwise(single[2:]) if one.strip("-") != two.strip("-")]
     return single + double + [f"-{two},{one}".replace("--", "") for one, two in pairwise(resource.query.sorts)]
 
 
 def place(resource: Resource, row: Json, order: str) -> list[tuple[Any, ...]]:
-    """The sort keys of a row, without their direction. Null sorts last."""
+    """Return the sort keys of a row, without their direction. Null sorts last."""
     names = [term.removeprefix("-") for term in order.split(",")]
     return [(row[name] is None, comparable(kind_of(resource, name), row[name])) for name in names]
 

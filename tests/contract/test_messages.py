@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 from tests.contract.answer import MARKER, errors, send
-from tests.contract.resource import Resource, needs, some
+from tests.contract.resource import Resource, needs, not_empty
 from tests.engines import Client
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
@@ -16,7 +16,7 @@ NO_NUMBERS = [*NO_IDS, str(2**63), str(10**30), "9" * 5000]
 
 @needs("create", "read")
 async def test_a_created_row_is_returned_and_found_at_its_location(client: Client, resource: Resource) -> None:
-    body = await resource.whole(client, turn=1)
+    body = await resource.full_body(client, turn=1)
     answer = await client.post(resource.path, json=body)
     assert answer.status_code == 201
     assert answer.headers["content-type"] == "application/json"
@@ -55,7 +55,7 @@ async def test_every_path_works_with_and_without_its_slash(client: Client, resou
         one, same = await client.get(url), await client.get(other)
         assert (one.status_code, same.status_code) == (200, 200)
         assert one.json() == same.json()
-    for _, method, url in await resource.places(client):
+    for _, method, url in await resource.operation_urls(client):
         other = url.rstrip("/") if url.endswith("/") else f"{url}/"
         answer = await send(client, method, other, [] if method != "DELETE" else {})
         assert answer.status_code in ((200, 204) if method in ("GET", "DELETE") else (422,))
@@ -78,7 +78,7 @@ async def test_head_returns_the_headers_of_get_without_body(client: Client, reso
 
 async def test_another_method_gets_the_list_of_allowed_methods(client: Client, resource: Resource) -> None:
     places: dict[str, set[str]] = {}
-    for _, method, url in await resource.places(client):
+    for _, method, url in await resource.operation_urls(client):
         key = url if url == resource.path else resource.path + "1"
         places.setdefault(key, set()).update({method, "HEAD"} if method == "GET" else {method})
     for url, methods in places.items():
@@ -95,7 +95,7 @@ async def test_times_are_in_utc_and_ids_are_integers_or_uuids(client: Client, re
     assert type(thing["id"]) is int or UUID(thing["id"])
     schema = resource.verbs["create"].response_model.model_json_schema(mode="serialization")
     assert schema["properties"]["created_at"]["format"] == "date-time"
-    times = some(name for name, described in schema["properties"].items() if "date-time" in str(described))
+    times = not_empty(name for name, described in schema["properties"].items() if "date-time" in str(described))
     assert all(thing[name] is None or TIME.fullmatch(thing[name]) for name in times)
     assert datetime.fromisoformat(thing["created_at"]) <= datetime.now(UTC)
 
@@ -113,10 +113,10 @@ async def test_an_invalid_id_in_a_path_is_refused(client: Client, resource: Reso
 @needs("items")
 async def test_an_unknown_id_is_not_found(client: Client, resource: Resource) -> None:
     whole = isinstance((await resource.make(client))["id"], int)
-    nobody: list[object] = [2**31, 2**63 - 1] if whole else [uuid4()]
+    anonymous: list[object] = [2**31, 2**63 - 1] if whole else [uuid4()]
     for verb, method, _ in await resource.items(client):
         body = await resource.valid(client, verb) if verb in ("replace", "update") else None
-        for part in nobody:
+        for part in anonymous:
             answer = await client.request(method, f"{resource.path}{part}", json=body)
             assert answer.status_code == 404
 
@@ -127,7 +127,7 @@ async def test_an_unknown_path_is_not_found(client: Client, resource: Resource) 
 
 
 async def test_an_unknown_parameter_is_refused_with_the_known_ones(client: Client, resource: Resource) -> None:
-    for verb, method, url in await resource.places(client):
+    for verb, method, url in await resource.operation_urls(client):
         answer = await client.request(method, f"{url}?wrong={MARKER}", json=None if method == "GET" else {})
         (error,) = errors(answer)
         assert (error["in"], error["pointer"]) == ("query", "wrong")
@@ -139,7 +139,7 @@ async def test_an_unknown_parameter_is_refused_with_the_known_ones(client: Clien
 @needs("writable")
 async def test_invalid_values_are_never_repeated_in_a_response(client: Client, resource: Resource) -> None:
     nonsense: list[object] = [{MARKER: MARKER}, [MARKER], MARKER * 9999, f"{MARKER}\0", f"{MARKER}\ud800"]
-    for field, method, url, body in await resource.written(client, "any fields"):
+    for field, method, url, body in await resource.fields_in_bodies(client, "any fields"):
         for value in nonsense[field.is_a("object") :]:  # the first is an object
             answer = await send(client, method, url, body | {field.name: value})
             assert errors(answer)

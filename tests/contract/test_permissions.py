@@ -20,9 +20,9 @@ from tests.contract.field import Json, fields_of
 from tests.contract.resource import (
     Resource,
     method_of,
+    not_empty,
     operations_of,
     resources_of,
-    some,
     who_may_use,
 )
 from tests.engines import Client
@@ -39,7 +39,7 @@ def name_of(route: RouteContext) -> str:
     return f"{method_of(route)} {route.path_format}"
 
 
-def those(*who: Who) -> pytest.MarkDecorator:
+def routes_where(*who: Who) -> pytest.MarkDecorator:
     found = [route for route in ROUTES if who_may_use(main.app, route) in who]
     return pytest.mark.parametrize("route", found, ids=name_of)
 
@@ -48,7 +48,7 @@ every = pytest.mark.parametrize("route", ROUTES, ids=name_of)
 
 
 def resource_of(route: RouteContext) -> Resource | None:
-    """The resource of an operation: the one with the longest path that is a prefix of the operation's path."""
+    """Return the resource of an operation: the one with the longest path that is a prefix of the operation's path."""
     path = str(route.path_format)
     found = [one for one in resources_of(main.app) if path == one.path or path.startswith(f"{one.path.rstrip('/')}/")]
     return max(found, key=lambda one: len(one.path), default=None)
@@ -60,7 +60,7 @@ of_an_item = pytest.mark.parametrize(
 
 
 def filled(route: RouteContext, thing: object = None) -> str:
-    """The path with the id of this row, or with an unknown id."""
+    """Return the path with the id of this row, or with an unknown id."""
     kinds = {part.name: str(part.field_info.annotation) for part in route.dependant.path_params}
     gone = {name: GONE["UUID" if "UUID" in kind else "int"] for name, kind in kinds.items()}
     return str(route.path_format).format(**{name: thing or other for name, other in gone.items()})
@@ -70,61 +70,61 @@ async def ask(route: RouteContext, client: Client, path: str, body: Any = None) 
     return await client.request(method_of(route), path, json=body)
 
 
-async def owner_of(resource: Resource, boss: Person, owner: Person | None) -> Json:
-    """The value of `belongs_to` for this owner, who may own a parent; empty without an owner."""
+async def owner_of(resource: Resource, superuser: Person, owner: Person | None) -> Json:
+    """Return the value of `belongs_to` for this owner, who may own a parent; empty without an owner."""
     key = resource.entity.belongs_to if resource.entity and owner else None
     if key in (None, OWN_ID) or owner is None:
         return {}
     parent = next(one for one in resources_of(main.app) if one.is_of(parent_table(resource, str(key))))
-    return {str(key): (await item_of(parent, boss, owner))["id"]}
+    return {str(key): (await item_of(parent, superuser, owner))["id"]}
 
 
 def parent_table(resource: Resource, key: str) -> str:
     return next(str(field.parent) for field in resource.parents if field.name == key)
 
 
-async def item_of(resource: Resource, boss: Person, owner: Person | None) -> Json:
+async def item_of(resource: Resource, superuser: Person, owner: Person | None) -> Json:
     """Create a row of this owner. For users, it is the owner itself."""
     if owner and resource.entity and resource.entity.belongs_to == OWN_ID:
         return {"id": owner.id}
-    return await resource.make(boss.client, **await owner_of(resource, boss, owner))
+    return await resource.make(superuser.client, **await owner_of(resource, superuser, owner))
 
 
-async def body_for(route: RouteContext, boss: Person, owner: Person | None, item: Json | None) -> Any:
-    """A valid body for one row or for many. A superuser creates the referenced rows."""
+async def body_for(route: RouteContext, superuser: Person, owner: Person | None, item: Json | None) -> Any:
+    """Return a valid body for one row or for many. A superuser creates the referenced rows."""
     kind = route.body_field.field_info.annotation if route.body_field else None
     resource = resource_of(route)
     if kind is None or resource is None:
         return None
     if get_origin(kind) is list:
         element = get_args(get_args(kind)[0])[0]
-        return [await filled_body(element, resource, boss) | await owner_of(resource, boss, owner)]
+        return [await filled_body(element, resource, superuser) | await owner_of(resource, superuser, owner)]
     if {"ids", "changes"} == set(getattr(kind, "model_fields", ())):
-        return {"ids": [(item or await item_of(resource, boss, owner))["id"]], "changes": {}}
-    return await filled_body(kind, resource, boss) | await owner_of(resource, boss, owner)
+        return {"ids": [(item or await item_of(resource, superuser, owner))["id"]], "changes": {}}
+    return await filled_body(kind, resource, superuser) | await owner_of(resource, superuser, owner)
 
 
-async def filled_body(kind: Any, resource: Resource, boss: Person) -> Json:
+async def filled_body(kind: Any, resource: Resource, superuser: Person) -> Json:
     is_json = isinstance(kind, type) and issubclass(kind, BaseModel)
-    return await resource.filled(boss.client, fields_of(kind)) if is_json else {}
+    return await resource.filled(superuser.client, fields_of(kind)) if is_json else {}
 
 
-async def ready(route: RouteContext, boss: Person, owner: Person | None = None) -> tuple[str, Any]:
-    """The path and body of a valid request about a row of this owner."""
+async def valid_request(route: RouteContext, superuser: Person, owner: Person | None = None) -> tuple[str, Any]:
+    """Return the path and body of a valid request about a row of this owner."""
     resource = resource_of(route)
-    item = await item_of(resource, boss, owner) if resource and route.dependant.path_params else None
-    return filled(route, item and item["id"]), await body_for(route, boss, owner, item)
+    item = await item_of(resource, superuser, owner) if resource and route.dependant.path_params else None
+    return filled(route, item and item["id"]), await body_for(route, superuser, owner, item)
 
 
 def is_usual(route: RouteContext) -> bool:
-    """Whether these tests can make a request to an operation: it is a verb of a resource, or a bulk creation."""
+    """Return whether these tests can make a request to an operation: it is a verb of a resource, or a bulk creation."""
     resource = resource_of(route)
     known = [] if resource is None else [*resource.verbs.values(), *filter(None, [resource.bulk])]
     return name_of(route) in map(name_of, known)
 
 
 def is_hidden(route: RouteContext) -> bool:
-    """Whether members do not even learn that there is an item of another."""
+    """Return whether members do not even learn that there is an item of another."""
     reads = [one for one in ROUTES if one.path_format == route.path_format and method_of(one) == "GET"]
     return any(who_may_use(main.app, one) is OWNERS for one in reads)
 
@@ -134,7 +134,7 @@ def is_forbidden(answer: Response) -> bool:
 
 
 def test_the_permission_of_every_operation_is_that_of_its_route_class() -> None:
-    for route in some(ROUTES):
+    for route in not_empty(ROUTES):
         operation = route.original_route
         assert isinstance(operation, Operation)
         said = operation.who_by_method[method_of(route)]
@@ -142,7 +142,7 @@ def test_the_permission_of_every_operation_is_that_of_its_route_class() -> None:
 
 
 def test_operations_for_anyone_are_listed_as_public() -> None:
-    for entry in some(entries_of(main.app.routes)):
+    for entry in not_empty(entries_of(main.app.routes)):
         assert (main.app.runtime.access[entry.key] is ANYONE) == main.app.is_public(entry.name), entry.name
 
 
@@ -155,7 +155,7 @@ def test_routes_without_a_permission_are_for_superusers() -> None:
     assert {Permissions().of(method, "/") for method in ("GET", "POST", "PUT", "PATCH", "DELETE")} == {SUPERUSERS}
 
 
-@those(OWNERS)
+@routes_where(OWNERS)
 def test_operations_for_owners_have_an_entity_with_an_owner(route: RouteContext) -> None:
     resource = resource_of(route)
     entity = resource.entity if resource else None
@@ -163,35 +163,35 @@ def test_operations_for_owners_have_an_entity_with_an_owner(route: RouteContext)
     assert is_owned, f'{name_of(route)} is for owners, but {entity} has none: write `belongs_to = "owner_id"` there.'
 
 
-@those(MEMBERS, OWNERS, SUPERUSERS)
-async def test_requests_without_a_token_are_refused(route: RouteContext, nobody: Client) -> None:
+@routes_where(MEMBERS, OWNERS, SUPERUSERS)
+async def test_requests_without_a_token_are_refused(route: RouteContext, anonymous: Client) -> None:
     for headers in ({}, {"Authorization": "Bearer nonsense"}, {"Authorization": "Basic bm9uc2Vuc2U="}):
-        answer = await nobody.request(method_of(route), filled(route), json={}, headers=headers)
+        answer = await anonymous.request(method_of(route), filled(route), json={}, headers=headers)
         assert answer.status_code == 401
         assert answer.headers["WWW-Authenticate"] == "Bearer"
         assert answer.json()["type"] == "urn:problem:unauthenticated"
 
 
-@those(ANYONE)
-async def test_operations_for_anyone_ignore_the_token(route: RouteContext, nobody: Client) -> None:
+@routes_where(ANYONE)
+async def test_operations_for_anyone_ignore_the_token(route: RouteContext, anonymous: Client) -> None:
     for headers in ({}, {"Authorization": "Bearer nonsense"}, {"Authorization": "Basic bm9uc2Vuc2U="}):
-        answer = await nobody.request(method_of(route), filled(route), json={}, headers=headers)
+        answer = await anonymous.request(method_of(route), filled(route), json={}, headers=headers)
         assert answer.status_code not in (401, 403, 500)
 
 
-@those(SUPERUSERS)
+@routes_where(SUPERUSERS)
 async def test_operations_for_superusers_are_refused_to_members(
-    route: RouteContext, boss: Person, natasha: Person
+    route: RouteContext, superuser: Person, natasha: Person
 ) -> None:
-    for path, body in ((filled(route), {}), await ready(route, boss)):
+    for path, body in ((filled(route), {}), await valid_request(route, superuser)):
         assert is_forbidden(await ask(route, natasha.client, path, body))
 
 
-@those(OWNERS)
+@routes_where(OWNERS)
 async def test_changes_to_rows_of_others_are_refused_to_members(
-    route: RouteContext, boss: Person, natasha: Person, steve: Person
+    route: RouteContext, superuser: Person, natasha: Person, steve: Person
 ) -> None:
-    path, body = await ready(route, boss, steve)
+    path, body = await valid_request(route, superuser, steve)
     answer = await ask(route, natasha.client, path, body)
     if route.dependant.path_params and is_hidden(route):
         assert answer.status_code == 404
@@ -200,21 +200,21 @@ async def test_changes_to_rows_of_others_are_refused_to_members(
     else:
         resource = resource_of(route)
         assert resource is not None
-        assert (await item_of(resource, boss, steve))["id"] not in [one["id"] for one in answer.json()]
+        assert (await item_of(resource, superuser, steve))["id"] not in [one["id"] for one in answer.json()]
 
 
 @every
-async def test_superusers_may_use_every_operation(route: RouteContext, boss: Person, steve: Person) -> None:
-    path, body = await ready(route, boss, steve)
-    answer = await ask(route, boss.client, path, body)
+async def test_superusers_may_use_every_operation(route: RouteContext, superuser: Person, steve: Person) -> None:
+    path, body = await valid_request(route, superuser, steve)
+    answer = await ask(route, superuser.client, path, body)
     if is_usual(route):
         assert answer.is_success, answer.text
     assert answer.status_code not in (401, 403, 500) or who_may_use(main.app, route) is ANYONE, answer.text
 
 
-@those(MEMBERS, OWNERS)
-async def test_members_may_use_operations_for_members(route: RouteContext, boss: Person, natasha: Person) -> None:
-    path, body = await ready(route, boss, natasha)
+@routes_where(MEMBERS, OWNERS)
+async def test_members_may_use_operations_for_members(route: RouteContext, superuser: Person, natasha: Person) -> None:
+    path, body = await valid_request(route, superuser, natasha)
     answer = await ask(route, natasha.client, path, body)
     if is_usual(route):
         assert answer.is_success, answer.text
@@ -222,31 +222,33 @@ async def test_members_may_use_operations_for_members(route: RouteContext, boss:
 
 
 @of_an_item
-async def test_an_absent_row_is_a_404_for_permitted_callers(route: RouteContext, boss: Person, natasha: Person) -> None:
-    body = await body_for(route, boss, None, None)
-    persons = [boss, natasha] if who_may_use(main.app, route) is not SUPERUSERS else [boss]
+async def test_an_absent_row_is_a_404_for_permitted_callers(
+    route: RouteContext, superuser: Person, natasha: Person
+) -> None:
+    body = await body_for(route, superuser, None, None)
+    persons = [superuser, natasha] if who_may_use(main.app, route) is not SUPERUSERS else [superuser]
     for person in persons:
         answer = await ask(route, person.client, filled(route), body)
         assert answer.status_code == 404, answer.text
 
 
-async def test_public_routes_work_without_a_token_and_with_an_invalid_one(guarded: Service, nobody: Client) -> None:
+async def test_public_routes_work_without_a_token_and_with_an_invalid_one(guarded: Service, anonymous: Client) -> None:
     paths = [name.removeprefix("GET ") for name in guarded.public if name.startswith("GET ")]
-    for path in (*some(paths), "/docs/assets/swagger-ui.css"):
+    for path in (*not_empty(paths), "/docs/assets/swagger-ui.css"):
         for headers in ({}, {"Authorization": "Bearer nonsense"}):
-            answer = await nobody.get(path, headers=headers)
+            answer = await anonymous.get(path, headers=headers)
             assert answer.status_code in (200, 307), path
 
 
 @pytest.mark.parametrize("path", ["/docs/assets/../../settings.py", "/docs/assets/%2e%2e/%2e%2e/main.py"])
-async def test_only_assets_are_served_as_files(nobody: Client, path: str) -> None:
-    assert (await nobody.get(path)).status_code == 404
+async def test_only_assets_are_served_as_files(anonymous: Client, path: str) -> None:
+    assert (await anonymous.get(path)).status_code == 404
 
 
-async def test_the_document_says_which_operations_need_a_token(nobody: Client) -> None:
-    document = (await nobody.get("/openapi.json")).json()
+async def test_the_document_says_which_operations_need_a_token(anonymous: Client) -> None:
+    document = (await anonymous.get("/openapi.json")).json()
     assert document["components"]["securitySchemes"]["Token"]["flows"]["password"]["tokenUrl"].endswith("auth/token")
-    for route in some(route for route in ROUTES if route.include_in_schema):
+    for route in not_empty(route for route in ROUTES if route.include_in_schema):
         operation = document["paths"][route.path_format][method_of(route).lower()]
         assert bool(operation["security"]) == (who_may_use(main.app, route) is not ANYONE), name_of(route)
         assert {"401", "403"} <= set(operation["responses"])

@@ -7,7 +7,7 @@ from httpx import Response
 
 from tests.contract.answer import errors
 from tests.contract.field import Json
-from tests.contract.resource import Resource, needs, some
+from tests.contract.resource import Resource, needs, not_empty
 from tests.engines import Client
 
 NO_TAGS = ["nonsense", '"1', '1"', "1", '"1" "2"', '"1",', ',"1"', 'w/"1"', '"1"; "2"', "", '*, "1"', '"a"b"']
@@ -15,7 +15,7 @@ RACERS = 50
 
 
 async def change(client: Client, resource: Resource, turn: int = 1) -> Json:
-    """A body with one field, with another value for each turn if possible."""
+    """Return a body with one field, with another value for each turn if possible."""
     fields = sorted(resource.fields("update"), key=lambda field: (not field.is_free_text, field.parent is not None))
     return {fields[0].name: await resource.value(client, fields[0], turn)}
 
@@ -135,7 +135,7 @@ async def test_of_concurrent_creates_of_the_same_row_one_succeeds(client: Client
 
 @needs("unique", "things")
 async def test_each_unique_value_can_be_used_once(client: Client, resource: Resource) -> None:
-    for together in some(resource.uniques):
+    for together in not_empty(resource.uniques):
         body = await resource.body(client)
         await resource.make(client, **body)
         again = await resource.body(client) | {name: body[name] for name in together}

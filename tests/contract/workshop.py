@@ -1,13 +1,11 @@
 """Workshops: a resource that only these tests add to the service, the parent of gadgets."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Depends
-from sqlalchemy.orm import relationship
 from sqlmodel import Field, Relationship, SQLModel, select
 
 from kit import (
-    VIEW,
     Body,
     Entity,
     Id,
@@ -25,6 +23,9 @@ from kit import (
     sorted_by,
 )
 
+if TYPE_CHECKING:
+    from tests.contract.gadget import Gadget
+
 
 class WorkshopBase(SQLModel):
     name: Name = Field(max_length=50, schema_extra={"examples": ["Under the bar"]})
@@ -32,9 +33,7 @@ class WorkshopBase(SQLModel):
 
 class Workshop(WorkshopBase, Entity, table=True):
     __table_args__ = (*sorted_by("name"), {"sqlite_autoincrement": True})
-    gadgets: list[Any] = Relationship(
-        sa_relationship=relationship("Gadget", back_populates="workshop", order_by="Gadget.id", **VIEW)
-    )
+    gadgets: list["Gadget"] = Relationship(back_populates="workshop", sa_relationship_kwargs={"order_by": "Gadget.id"})
 
 
 class WorkshopCreate(WorkshopBase, Body):

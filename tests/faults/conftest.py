@@ -36,7 +36,7 @@ def postgres() -> Iterator[Postgres]:
 
 @contextmanager
 def new_url(engine: str, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The URL of an empty database."""
+    """Provide the URL of an empty database."""
     if engine == "postgresql":
         postgres: Postgres = request.getfixturevalue("postgres")
         yield postgres.new_database()
@@ -63,7 +63,7 @@ def serve(database_url: str, log_file: Path) -> Iterator[Serve]:
 
 @pytest.fixture(scope="session")
 def server(engine: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server for all tests that do not change its state."""
+    """Provide a server for all tests that do not change its state."""
     log_file = tmp_path_factory.mktemp("faults") / "service.log"
     with new_url(engine, request) as url, serving(url, log_file, app=PROBE) as server:
         yield server

@@ -77,7 +77,7 @@ async def open_ledger(port: int) -> Ledger:
 
 
 async def everything(port: int, path: str) -> list[Any]:
-    """All rows of a list, page by page."""
+    """Return all rows of a list, page by page."""
     rows, following = [], path
     async with Client(port) as client:
         while following:

@@ -45,7 +45,7 @@ async def write_slowly(milliseconds: int, name: str, request: Request, session: 
 
 @router.get("/pool")
 async def pool(request: Request) -> dict[str, int]:
-    """The number of connections in use; a pool that both engines share counts once."""
+    """Return the number of connections in use; a pool that both engines share counts once."""
     database = runtime_of(request).database
     pools: dict[int, Any] = {id(engine.pool): engine.pool for engine in (database.writer, database.reader)}
     return {"checked_out": sum(pool.checkedout() for pool in pools.values())}

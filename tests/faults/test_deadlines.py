@@ -34,7 +34,7 @@ async def disconnect(port: int, method: str, path: str) -> None:
 def impatient_server(
     engine: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """A service with a request timeout of 1 s and a statement timeout of 0.9 s."""
+    """Provide a service with a request timeout of 1 s and a statement timeout of 0.9 s."""
     log_file = tmp_path_factory.mktemp("impatient_server") / "service.log"
     with (
         new_url(engine, request) as url,

@@ -1,4 +1,4 @@
-"""Clients that disconnect: the service keeps nothing for them, and other clients are not slowed down."""
+"""Clients that disconnect: the service releases their connections, and other clients are not slowed down."""
 
 import asyncio
 import random
@@ -25,7 +25,7 @@ async def disconnect(port: int) -> None:
 
 
 async def disconnect_many(port: int) -> None:
-    """Clients that arrive at a constant rate, whatever happens to earlier ones."""
+    """Start clients at a constant rate, independent of the outcome of earlier ones."""
     async with asyncio.TaskGroup() as clients:
         for _ in range(LEAVING):
             clients.create_task(disconnect(port))
@@ -33,7 +33,7 @@ async def disconnect_many(port: int) -> None:
 
 
 async def p99(port: int, until: "asyncio.Task[None] | None" = None) -> float:
-    """The 99th percentile of the latency of occasional reads, a fixed number of them or until a task ends."""
+    """Return the 99th percentile of the latency of occasional reads, a fixed number of them or until a task ends."""
     seconds: list[float] = []
     async with Client(port) as client:
         while not until.done() if until else len(seconds) < 300:
@@ -54,7 +54,7 @@ async def test_a_thousand_disconnects_hold_no_connection_and_slow_no_other_clien
 
 
 async def keeps_promise(server: Server, engine: str) -> bool:
-    """Whether the other clients were not slowed down; tried twice, because the machine may be busy."""
+    """Return whether the other clients were not slowed down; tried twice, because the machine may be busy."""
     idle = await p99(server.port)
     leaving = asyncio.create_task(disconnect_many(server.port))
     busy = await p99(server.port, until=leaving)

@@ -41,7 +41,7 @@ async def seconds_of(client: Client, hostile: Hostile) -> float:
 
 async def test_no_hostile_request_blocks_the_event_loop(client: Client, engine: str) -> None:
     await client.post("/heroes/", json=HERO)
-    longest = {}
+    longest: dict[str, float] = {}
     for hostile in REQUESTS:
         for _ in range(TRIES):
             seconds = await seconds_of(client, hostile)

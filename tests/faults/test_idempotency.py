@@ -52,7 +52,7 @@ async def test_fifty_requests_with_one_key_create_one_hero_and_get_one_response_
 
 
 def keys() -> Iterator[str]:
-    """Keys, a third of them repeated, and half of these repeated at once."""
+    """Yield keys, a third of them repeated, and half of these repeated at once."""
     used: list[str] = []
     for number in range(REQUESTS):
         if number % 3 == 2:

@@ -119,7 +119,7 @@ async def test_a_killed_postgresql_stores_every_acknowledged_write_once(serve: S
 
 @pytest.fixture
 def deferred(serve: Serve, engine: str, database_url: str, request: pytest.FixtureRequest) -> Server:
-    """A service whose foreign keys are deferred: checked at COMMIT."""
+    """Provide a service whose foreign keys are deferred: checked at COMMIT."""
     server = serve(DEFER_FOREIGN_KEYS="yes" if engine == "sqlite" else "")
     if engine == "postgresql":
         postgres: Postgres = request.getfixturevalue("postgres")
@@ -130,7 +130,7 @@ def deferred(serve: Serve, engine: str, database_url: str, request: pytest.Fixtu
 
 async def test_a_failed_commit_is_a_409_and_does_not_affect_other_requests(deferred: Server) -> None:
     async def create(number: int) -> tuple[int, int]:
-        """Every second hero refers to a team that does not exist."""
+        """Create a hero; every second one refers to a team that does not exist."""
         hero = {"name": "Deadpond", "secret_name": "Dive Wilson", "age": number}
         async with Client(deferred.port) as client:
             answer = await client.send("POST", "/heroes/", hero | ({"team_id": 77} if number % 2 else {}))

@@ -1,4 +1,4 @@
-"""Ten times the capacity: the throughput and latency of served requests stay, and the others are refused at once."""
+"""Ten times the capacity: served requests keep their throughput and latency, and the others are refused at once."""
 
 import asyncio
 import random
@@ -69,7 +69,7 @@ async def test_ten_times_the_capacity_keeps_throughput_and_latency(serve: Serve,
 
 
 async def keeps_promise(server: Server, engine: str) -> bool:
-    """Whether the promise was kept; tried twice, because the machine may be busy."""
+    """Return whether the promise was kept; tried twice, because the machine may be busy."""
     alone = percentile((await run_clients(server.port, 1, 2)).served, 0.99)
     peak = len((await run_clients(server.port, CAPACITY, 3)).served) / 3
     overload = asyncio.create_task(run_clients(server.port, CROWD, 5, pause=CROWD / (TIMES * peak)))

@@ -23,7 +23,7 @@ EACH_KIND = (
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project without the example domain."""
+    """Provide the project without the example domain."""
     copy = copy_project(tmp_path_factory.mktemp("copy"), *DOMAIN)
     (copy / "migrations/versions").mkdir()
     return copy

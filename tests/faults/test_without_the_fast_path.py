@@ -14,7 +14,7 @@ HABITS = "tests/kit/habits"
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project without the fast path: without its folder, its tests, and its lines in `main.py`."""
+    """Provide the project without the fast path: without its folder, its tests, and its lines in `main.py`."""
     copy = copy_project(tmp_path_factory.mktemp("copy"), "kit/fast", "tests/kit/fast", HABITS)
     main = (copy / "main.py").read_text()
     plain = INSTALLATION.sub("", main).replace("from kit.fast import install\n", "")

@@ -28,7 +28,7 @@ PASSWORD = "correct horse battery"  # noqa: S105  of a user that only the test k
 
 
 def a(kind: type[T], value: object) -> T:
-    """The value, which is of this type."""
+    """Return the value, which is of this type."""
     assert isinstance(value, kind), value
     return value
 

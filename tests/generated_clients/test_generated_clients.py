@@ -34,7 +34,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def run(*command: str | Path, **environment: str) -> str:
-    """What the command prints; an AssertionError that shows it, if it fails."""
+    """Run a command, and return its output. Raises an AssertionError with the output if the command fails."""
     path = f"{NODE}:{PYTHON}:{os.environ['PATH']}"
     quiet = {"PATH": path, "REDOCLY_TELEMETRY": "off", "REDOCLY_SUPPRESS_UPDATE_NOTICE": "true", "NO_COLOR": "1"}
     ended = subprocess.run(
@@ -46,7 +46,7 @@ def run(*command: str | Path, **environment: str) -> str:
 
 @pytest.fixture(scope="module")
 def build() -> Path:
-    """An empty folder for what is generated, with the document."""
+    """Provide an empty folder for what is generated, with the document."""
     folder = PROJECT / "build/clients"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -56,7 +56,7 @@ def build() -> Path:
 
 @pytest.fixture
 async def server(new_database: Any, log_file: Path) -> AsyncIterator[Server]:
-    """The service as in production, without users."""
+    """Provide the service as in production, without users."""
     url = await new_database()
     await upgrade(settings_for(url).database)
     with serving(url, log_file, ENVIRONMENT="production", SECRET_KEY=KEY) as server:
@@ -76,7 +76,7 @@ def test_redocly_finds_nothing(build: Path) -> None:
 
 @pytest.fixture(scope="module")
 def typescript(build: Path) -> Path:
-    """The flow through the client in TypeScript, compiled by strict rules."""
+    """Provide the flow through the client in TypeScript, compiled by strict rules."""
     generated = run("openapi-ts", "-i", build / "openapi.json", "-o", build / "typescript", "--no-log-file")
     assert "rror" not in generated
     run("tsc", "-p", ".")
@@ -90,7 +90,7 @@ def test_a_client_in_typescript_goes_through_the_service(typescript: Path, serve
 
 @pytest.fixture(scope="module")
 def python(build: Path) -> str:
-    """The folder of the client in Python, whose flow has strict types."""
+    """Provide the folder of the client in Python, whose flow has strict types."""
     folder = build / "python"
     folder.mkdir()
     options: list[str | Path] = [

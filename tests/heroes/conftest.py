@@ -5,4 +5,4 @@ from tests.heroes import people as users
 
 app, client, database = application.app, application.client, application.database
 production_app, guarded, new_person = users.production_app, users.guarded, users.new_person
-nobody, boss, natasha, steve = people.nobody, people.boss, people.natasha, people.steve
+anonymous, superuser, natasha, steve = people.anonymous, people.superuser, people.natasha, people.steve

@@ -23,7 +23,7 @@ def token_of(app: Service, user_id: int, generation: int = 0) -> str:
 
 
 async def join(app: Service, **fields: Any) -> Person:
-    """Create a user of this service, without a permission check."""
+    """Store a user, and return the user with a token and a client. The current task becomes unrestricted."""
     CURRENT_PRINCIPAL.set(UNRESTRICTED)  # the last request of the test may have left its principal in this task
     name = fields.pop("username", f"member{next(numbers)}")
     secret = await hashed(SecretStr(fields.pop("password", PASSWORD)))
@@ -37,14 +37,14 @@ async def join(app: Service, **fields: Any) -> Person:
 
 @pytest.fixture(scope="session")
 async def production_app(new_database: Any) -> AsyncIterator[Service]:
-    """The application as in production, where requests need a token; once for all tests of an engine."""
+    """Provide the application as in production, where requests need a token; once for all tests of an engine."""
     async with opened(production(await new_database())) as app:
         yield app
 
 
 @pytest.fixture
 async def guarded(production_app: Service) -> Service:
-    """The same application, without rows and without failed logins."""
+    """Provide the same application, without rows and without failed logins."""
     await empty(production_app.runtime.database)
     production_app.runtime.login_limits = LoginLimits("memory://", per_account=10, per_address=100, window=300)
     return production_app
@@ -52,5 +52,5 @@ async def guarded(production_app: Service) -> Service:
 
 @pytest.fixture
 def new_person(guarded: Service) -> NewPerson:
-    """Creates users of this service, each with an HTTP client."""
+    """Provide a function that stores users of this service, each with an HTTP client."""
     return partial(join, guarded)

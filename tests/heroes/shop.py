@@ -21,7 +21,7 @@ def cheap_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def made(client: Client, path: str, **fields: Any) -> Json:
-    """The response to a POST that creates a resource."""
+    """Return the response to a POST that creates a resource."""
     answer = await client.post(path, json=fields)
     assert answer.status_code == 201, answer.text
     thing: Json = answer.json()
@@ -67,5 +67,5 @@ async def read(client: Client, path: str, **parameters: Any) -> Any:
 
 
 async def ids(client: Client, path: str, **parameters: Any) -> list[Any]:
-    """The ids of a list, in order."""
+    """Return the ids of a list, in order."""
     return [thing["id"] for thing in await read(client, path, **parameters)]

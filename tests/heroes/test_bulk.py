@@ -7,6 +7,7 @@ import pytest
 from kit import Database
 from tests.application import FAST_PATH
 from tests.engines import Client
+from tests.heroes.served import served
 from tests.heroes.shop import (
     Json,
     cheap_hashes,
@@ -98,7 +99,7 @@ THOUSANDS: dict[str, Callable[[Client], Awaitable[list[Json]]]] = {
 }
 
 
-@pytest.mark.parametrize("path", THOUSANDS)
+@pytest.mark.parametrize("path", served(THOUSANDS))
 async def test_a_thousand_rows_are_created_by_few_statements_and_returned_in_order(
     client: Client, database: Database, path: str
 ) -> None:

@@ -15,7 +15,7 @@ from kit.database.sessions import ReadSession
 from kit.http.problems import Problem
 from kit.operations import unit_of_work
 from tests.engines import Client
-from tests.heroes.meeting import Meeting
+from tests.heroes.concurrent_queries import ConcurrentQueries
 from tests.heroes.shop import (
     Json,
     cheap_hashes,
@@ -119,9 +119,9 @@ async def test_the_queries_of_the_dashboard_run_concurrently_each_on_its_own_con
 ) -> None:
     await new_hero(client)
     alone = await read(client, "/dashboard")
-    with Meeting(database, monkeypatch, 4) as meeting:
+    with ConcurrentQueries(database, monkeypatch, 4) as at_the_same_time:
         assert await read(client, "/dashboard") == alone
-    assert len(meeting.connections) == 4
+    assert len(at_the_same_time.connections) == 4
 
 
 async def test_more_concurrent_dashboards_than_connections_all_succeed(client: Client) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from kit.auth import passwords
 from tests.engines import Client
+from tests.heroes.served import needs
 from tests.heroes.shop import new_hero, new_user, read, user_body
 
 TIMEOUT_SECONDS = 20
@@ -53,6 +54,7 @@ def blocking_hasher(monkeypatch: pytest.MonkeyPatch) -> Iterator[BlockingHasher]
     blocking_hasher.released.set()
 
 
+@needs("/heroes/")
 async def test_other_requests_are_served_while_a_password_is_hashed(
     client: Client, blocking_hasher: BlockingHasher
 ) -> None:
@@ -78,6 +80,7 @@ async def test_a_new_password_is_hashed_before_the_user_is_locked(
     assert (await changing).status_code == 200
 
 
+@needs("/heroes/")
 @pytest.mark.parametrize(
     ("on_error", "second", "status"),
     [("abort", {}, 201), ("skip", {}, 207), ("abort", {"username": "Natasha"}, 409)],

@@ -5,8 +5,8 @@ from tests.heroes.shop import read
 from tests.people import Person
 
 
-async def test_each_user_gets_their_own_record(natasha: Person, boss: Person) -> None:
-    for person in (natasha, boss):
+async def test_each_user_gets_their_own_record(natasha: Person, superuser: Person) -> None:
+    for person in (natasha, superuser):
         assert await read(person.client, "/users/me") == await read(person.client, f"/users/{person.id}")
 
 
@@ -21,6 +21,6 @@ async def test_the_entity_tag_is_the_version_of_the_user(natasha: Person) -> Non
     assert (again.status_code, again.content) == (304, b"")
 
 
-async def test_a_request_without_a_token_is_refused(client: Client, nobody: Client) -> None:
-    assert (await nobody.get("/users/me")).status_code == 401
+async def test_a_request_without_a_token_is_refused(client: Client, anonymous: Client) -> None:
+    assert (await anonymous.get("/users/me")).status_code == 401
     assert (await client.get("/users/me")).status_code == 401

@@ -10,7 +10,8 @@ from kit.database.databases import Database
 from kit.database.errors import Unreachable
 from kit.operations import unit_of_work
 from tests.engines import Client
-from tests.heroes.meeting import Meeting
+from tests.heroes.concurrent_queries import ConcurrentQueries
+from tests.heroes.served import needs
 from tests.heroes.shop import UNKNOWN, Json, cheap_hashes, new_product, new_user, read
 
 pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
@@ -29,6 +30,7 @@ async def review(client: Client, product: Json, *ratings: int) -> list[Json]:
     return reviews
 
 
+@needs("/stock-movements/")
 async def test_a_product_without_reviews_has_no_average(client: Client) -> None:
     product = await new_product(client, stock=5)
     nothing = {"number": 0, "average": None, "ratings": {"1": 0, "2": 0, "3": 0, "4": 0, "5": 0}}
@@ -46,6 +48,7 @@ async def test_reviews_are_counted_by_rating_and_the_newest_ten_are_shown(client
     assert shown["statistics"] == {"number": 12, "average": 4.08, "ratings": ratings}
 
 
+@needs("/products/{product_id}/deletion")
 async def test_an_unknown_or_deleted_product_has_no_overview(client: Client) -> None:
     product = await new_product(client)
     await review(client, product, 5)
@@ -70,9 +73,11 @@ async def test_the_queries_of_an_overview_run_concurrently_each_on_its_own_conne
     product = await new_product(client)
     await review(client, product, 5)
     alone = await overview_of(client, product)
-    with Meeting(database, monkeypatch, 3) as meeting:
+    with ConcurrentQueries(database, monkeypatch, 3) as at_the_same_time:
         assert await overview_of(client, product) == alone
-    assert len(meeting.connections) >= 2  # the product is read past the ORM, and its connection is free again at once
+    assert (
+        len(at_the_same_time.connections) >= 2
+    )  # the product is read without the ORM, and its connection is free again at once
 
 
 async def test_a_failing_query_is_reported_as_one_failure(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy.exc import IntegrityError
 
 from kit.database.databases import Database
 from tests.engines import Client
+from tests.heroes.served import needs
 from tests.heroes.shop import (
     UNKNOWN,
     Json,
@@ -116,6 +117,7 @@ async def test_the_database_enforces_uniqueness_among_products_that_are_not_dele
             await connection.execute(text(f"UPDATE product SET {field} = 'X'"))  # noqa: S608  a constant of this test
 
 
+@needs("/stock-movements/")
 @pytest.mark.parametrize("query", [{}, {"q": "kettle"}, {"name": "Kettle"}, {"stock__gte": "5"}, {"sort": "-name"}])
 async def test_a_deleted_product_is_in_no_list_and_no_count(client: Client, query: Json) -> None:
     gone = await deleted(client, name="Kettle", stock=5)
@@ -145,6 +147,7 @@ async def test_a_deleted_product_is_shown_on_request(client: Client) -> None:
     assert shown == gone | {name: shown[name] for name in ("deleted_at", "version", "updated_at")}
 
 
+@needs("/reviews/")
 async def test_reviews_of_a_deleted_product_are_hidden_and_new_ones_are_refused(client: Client) -> None:
     product, author = await new_product(client), await new_user(client)
     fields = {"product_id": product["id"], "author_id": author["id"], "rating": 5}
@@ -159,6 +162,7 @@ async def test_reviews_of_a_deleted_product_are_hidden_and_new_ones_are_refused(
     assert "product_id" in answer.json()["detail"]
 
 
+@needs("/reviews/", "/stock-movements/", "/products/{product_id}/deletion")
 @pytest.mark.parametrize("first", ["", "?permanent=false"])
 async def test_permanent_deletion_deletes_the_product_with_its_reviews_and_movements(
     client: Client, database: Database, first: str

@@ -5,12 +5,14 @@ import asyncio
 import pytest
 
 from tests.engines import Client
+from tests.heroes.served import needs
 from tests.heroes.shop import UNKNOWN, cheap_hashes, ids, made, new_product, new_user, read
 from tests.heroes.test_product import deleted, path
 
 pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
 
 
+@needs("/reviews/", "/stock-movements/")
 async def test_a_restored_product_is_visible_with_its_reviews(client: Client) -> None:
     product, author = await new_product(client, stock=5), await new_user(client)
     await made(client, "/reviews/", product_id=product["id"], author_id=author["id"], rating=5)

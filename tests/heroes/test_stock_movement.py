@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from heroes.stock_movement import MAX_QUANTITY
 from kit.database.databases import Database
 from tests.engines import Client
+from tests.heroes.served import needs
 from tests.heroes.shop import UNKNOWN, Json, made, new_product, read
 
 OPERATIONS = 32
@@ -60,6 +61,7 @@ async def moved(client: Client, product_id: str) -> int:
     return sum(movement["quantity"] for movement in movements)
 
 
+@needs("/stock-transfers/")
 @pytest.mark.parametrize("seed", range(5))
 async def test_the_stock_is_the_sum_of_the_movements_despite_refusals_and_aborts(
     client: Client, database: Database, seed: int
@@ -147,6 +149,7 @@ async def test_a_movement_of_an_unknown_or_deleted_product_is_a_conflict_that_na
         assert "product_id" in answer.json()["detail"]
 
 
+@needs("/products/{product_id}/deletion")
 async def test_movements_of_a_deleted_product_are_hidden_until_it_is_restored(client: Client) -> None:
     product = await new_product(client, stock=5)
     (movement,) = await read(client, "/stock-movements/")

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
 
 @pytest.fixture
 async def database(database: Database, monkeypatch: pytest.MonkeyPatch) -> Database:
-    """A database without users, set as `DATABASE_URL`."""
+    """Provide a database without users, set as `DATABASE_URL`."""
     for name in (*Settings.model_fields, *(f"superuser_{field}" for field in ANSWERS)):
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("DATABASE_URL", url_of(database))
@@ -30,7 +30,7 @@ async def database(database: Database, monkeypatch: pytest.MonkeyPatch) -> Datab
 
 @pytest.fixture(autouse=True)
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The questions at the terminal, each of which is answered."""
+    """Provide the questions at the terminal, each of which is answered."""
     questions: list[str] = []
 
     def answer(question: str) -> str:
@@ -134,9 +134,9 @@ async def test_an_unreachable_database_is_reported_without_its_password(
 async def test_without_input_the_program_names_the_variables(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def nobody(_: str) -> str:
+    def anonymous(_: str) -> str:
         raise EOFError
 
-    monkeypatch.setattr("builtins.input", nobody)
+    monkeypatch.setattr("builtins.input", anonymous)
     assert "SUPERUSER_USERNAME" in str(await run())
     assert await made_by(database) == []

@@ -23,10 +23,11 @@ from tests.application import KEY, opened, production
 from tests.clients import client_of
 from tests.engines import Client, url_of
 from tests.heroes.people import PASSWORD, join, token_of
+from tests.heroes.served import needs
 from tests.heroes.shop import Json, cheap_hashes, made, new_hero, read, user_body
 from tests.people import Person
 
-SERVICE = "/heroes/"
+SERVICE = "/users/"
 OTHER_KEY = "fedcba9876543210fedcba9876543210"
 FORM = {"username": "natasha", "password": PASSWORD}
 ENCODED = {"content-type": "application/x-www-form-urlencoded"}
@@ -75,7 +76,7 @@ async def status_with(app: Service, token: str) -> int:
 
 
 def claims(**changes: Any) -> Json:
-    """The claims of a token. A claim that is None is left out."""
+    """Return the claims of a token. A claim that is None is left out."""
     now = datetime.now(UTC)
     sound = {"iss": "heroes", "aud": "heroes", "iat": now, "exp": now + timedelta(hours=1), "jti": uuid.uuid4().hex}
     content = sound | {"sub": "1", "gen": 0} | changes
@@ -141,13 +142,13 @@ BAD_TOKENS |= {
 
 
 def forged(user: str, algorithm: str) -> str:
-    """A token with another `alg` in its header, and a valid signature of the service."""
+    """Return a token with another `alg` in its header, and a valid signature of the service."""
     _, body, signature = signed(claims(sub=user)).split(".")
     return f"{part({'alg': algorithm, 'typ': 'JWT'})}.{body}.{signature}"
 
 
-async def test_a_username_and_a_password_get_a_token(nobody: Client, guarded: Service, natasha: Person) -> None:
-    answer = await log_in(nobody)
+async def test_a_username_and_a_password_get_a_token(anonymous: Client, guarded: Service, natasha: Person) -> None:
+    answer = await log_in(anonymous)
     assert answer.status_code == 200
     assert set(answer.json()) == {"access_token", "token_type", "expires_in"}
     assert (answer.json()["token_type"], answer.json()["expires_in"]) == ("bearer", 3600)
@@ -156,8 +157,8 @@ async def test_a_username_and_a_password_get_a_token(nobody: Client, guarded: Se
         assert (await read(client, "/users/me"))["id"] == natasha.id
 
 
-async def test_a_token_has_the_required_claims_and_no_private_data(nobody: Client, natasha: Person) -> None:
-    first, second = [await token_for(nobody) for _ in range(2)]
+async def test_a_token_has_the_required_claims_and_no_private_data(anonymous: Client, natasha: Person) -> None:
+    first, second = [await token_for(anonymous) for _ in range(2)]
     content = jwt.decode(first, KEY, ["HS256"], audience="heroes", issuer="heroes")
     assert jwt.get_unverified_header(first)["alg"] == "HS256"
     assert set(content) == {"iss", "aud", "iat", "exp", "jti", "sub", "gen"}
@@ -167,18 +168,18 @@ async def test_a_token_has_the_required_claims_and_no_private_data(nobody: Clien
 
 @pytest.mark.parametrize("username", ["NATASHA", "Natasha", "nAtAsHa"])
 async def test_login_ignores_the_case_of_the_username_but_not_of_the_password(
-    username: str, nobody: Client, natasha: Person
+    username: str, anonymous: Client, natasha: Person
 ) -> None:
-    assert (await log_in(nobody, username)).status_code == 200
-    assert (await log_in(nobody, username, PASSWORD.upper())).status_code == 401
+    assert (await log_in(anonymous, username)).status_code == 200
+    assert (await log_in(anonymous, username, PASSWORD.upper())).status_code == 401
 
 
-async def test_the_login_accepts_the_form_of_oauth2(nobody: Client, natasha: Person) -> None:
+async def test_the_login_accepts_the_form_of_oauth2(anonymous: Client, natasha: Person) -> None:
     more = {"grant_type": "password", "scope": "", "client_id": "swagger", "client_secret": "x"}
-    assert (await nobody.post("/auth/token", data=FORM | more)).status_code == 200
+    assert (await anonymous.post("/auth/token", data=FORM | more)).status_code == 200
     parts = {name: (None, value) for name, value in FORM.items()}
-    assert (await nobody.post("/auth/token", files=parts)).status_code == 200
-    assert (await nobody.post("/auth/token/", data=FORM)).status_code == 200
+    assert (await anonymous.post("/auth/token", files=parts)).status_code == 200
+    assert (await anonymous.post("/auth/token/", data=FORM)).status_code == 200
 
 
 class RecordingHasher:
@@ -201,13 +202,13 @@ def spy(monkeypatch: pytest.MonkeyPatch, cheap_hashes: None) -> RecordingHasher:
 
 
 async def test_every_refused_login_gets_the_same_response_after_one_hash(
-    nobody: Client, guarded: Service, natasha: Person, spy: RecordingHasher
+    anonymous: Client, guarded: Service, natasha: Person, spy: RecordingHasher
 ) -> None:
     await join(guarded, username="sleeper", is_active=False)
     attempts = [("stranger", PASSWORD), ("natasha", "wrong password"), ("sleeper", PASSWORD), ("no name!", PASSWORD)]
     told = []
     for username, password in attempts:
-        answer = await log_in(nobody, username, password)
+        answer = await log_in(anonymous, username, password)
         problem = answer.json()
         del problem["request_id"]
         told.append((answer.status_code, problem, answer.headers["WWW-Authenticate"], set(answer.headers)))
@@ -226,13 +227,13 @@ def test_the_hash_for_unknown_users_costs_as_much_as_a_real_one(monkeypatch: pyt
 
 
 async def test_the_token_of_a_deleted_user_is_invalid_for_a_new_user_with_the_same_id(
-    guarded: Service, nobody: Client
+    guarded: Service, anonymous: Client
 ) -> None:
     async def account() -> str:
-        created = await nobody.post("/users/", json=user_body(username="natasha", password=PASSWORD))
+        created = await anonymous.post("/users/", json=user_body(username="natasha", password=PASSWORD))
         async with guarded.runtime.database.writer.begin() as connection:
             await connection.execute(text('UPDATE "user" SET id = 7 WHERE id = :id'), {"id": created.json()["id"]})
-        return await token_for(nobody)
+        return await token_for(anonymous)
 
     old = await account()
     async with client_of(guarded, old) as client:
@@ -247,90 +248,94 @@ async def test_a_valid_token_of_these_tests_is_accepted(guarded: Service, natash
 
 
 @pytest.mark.parametrize("kind", [*BAD_TOKENS])
-async def test_an_invalid_token_is_a_401(kind: str, nobody: Client, natasha: Person) -> None:
+async def test_an_invalid_token_is_a_401(kind: str, anonymous: Client, natasha: Person) -> None:
     token = BAD_TOKENS[kind](str(natasha.id))
     headers = {b"authorization": f"Bearer {token}".encode("latin-1")}
-    for method, path in (("GET", "/users/me"), ("GET", SERVICE), ("POST", "/items/")):
-        answer = await nobody.request(method, path, headers=headers, json={} if method == "POST" else None)
+    for method, path in (("GET", "/users/me"), ("GET", SERVICE), ("POST", "/users/bulk")):
+        answer = await anonymous.request(method, path, headers=headers, json={} if method == "POST" else None)
         assert answer.status_code == 401, answer.text
         assert answer.headers["WWW-Authenticate"] == "Bearer"
         assert answer.json()["type"] == "urn:problem:unauthenticated"
 
 
 @pytest.mark.parametrize("kind", [*BAD_TOKENS])
-async def test_an_invalid_token_is_ignored_by_public_routes(kind: str, nobody: Client, natasha: Person) -> None:
+async def test_an_invalid_token_is_ignored_by_public_routes(kind: str, anonymous: Client, natasha: Person) -> None:
     headers = {b"authorization": f"Bearer {BAD_TOKENS[kind](str(natasha.id))}".encode("latin-1")}
-    assert (await nobody.post("/auth/token", data=FORM, headers=headers)).status_code == 200
-    user = await nobody.post("/users/", json=user_body(is_superuser=True), headers=headers)
+    assert (await anonymous.post("/auth/token", data=FORM, headers=headers)).status_code == 200
+    user = await anonymous.post("/users/", json=user_body(is_superuser=True), headers=headers)
     assert (user.status_code, user.json()["is_superuser"]) == (201, False)
-    assert (await nobody.get("/health/live", headers=headers)).status_code == 200
+    assert (await anonymous.get("/health/live", headers=headers)).status_code == 200
 
 
 @pytest.mark.parametrize("scheme", ["Basic", "bearer2", "Token", "", "Negotiate"])
-async def test_another_scheme_is_a_401(scheme: str, nobody: Client, natasha: Person) -> None:
-    answer = await nobody.get(SERVICE, headers={"Authorization": f"{scheme} {natasha.token}"})
+async def test_another_scheme_is_a_401(scheme: str, anonymous: Client, natasha: Person) -> None:
+    answer = await anonymous.get(SERVICE, headers={"Authorization": f"{scheme} {natasha.token}"})
     assert answer.status_code == 401
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "Bearer "])
-async def test_the_case_of_the_scheme_is_ignored(scheme: str, nobody: Client, natasha: Person) -> None:
-    answer = await nobody.get("/users/me", headers={"Authorization": f"{scheme} {natasha.token}"})
+async def test_the_case_of_the_scheme_is_ignored(scheme: str, anonymous: Client, natasha: Person) -> None:
+    answer = await anonymous.get("/users/me", headers={"Authorization": f"{scheme} {natasha.token}"})
     assert answer.status_code == 200
 
 
 @pytest.mark.parametrize("where", ["access_token", "token"])
-async def test_a_token_in_the_url_or_in_a_cookie_is_ignored(where: str, nobody: Client, natasha: Person) -> None:
-    assert (await nobody.get(SERVICE, params={where: natasha.token})).status_code == 401
-    assert (await nobody.get(SERVICE, headers={"Cookie": f"{where}={natasha.token}"})).status_code == 401
+async def test_a_token_in_the_url_or_in_a_cookie_is_ignored(where: str, anonymous: Client, natasha: Person) -> None:
+    assert (await anonymous.get(SERVICE, params={where: natasha.token})).status_code == 401
+    assert (await anonymous.get(SERVICE, headers={"Cookie": f"{where}={natasha.token}"})).status_code == 401
 
 
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
 async def test_a_new_password_invalidates_earlier_tokens(
-    method: str, guarded: Service, nobody: Client, natasha: Person
+    method: str, guarded: Service, anonymous: Client, natasha: Person
 ) -> None:
-    older, body = await token_for(nobody), {"username": "natasha", "email": natasha.email, "password": "a new secret"}
+    older, body = (
+        await token_for(anonymous),
+        {"username": "natasha", "email": natasha.email, "password": "a new secret"},
+    )
     assert (await natasha.client.request(method, f"/users/{natasha.id}", json=body)).status_code == 200
     assert [await status_with(guarded, token) for token in (older, natasha.token)] == [401, 401]
-    assert (await log_in(nobody)).status_code == 401
-    assert await status_with(guarded, await token_for(nobody, password="a new secret")) == 200
+    assert (await log_in(anonymous)).status_code == 401
+    assert await status_with(guarded, await token_for(anonymous, password="a new secret")) == 200
 
 
 async def test_a_password_change_by_a_superuser_invalidates_tokens(
-    guarded: Service, boss: Person, natasha: Person, steve: Person
+    guarded: Service, superuser: Person, natasha: Person, steve: Person
 ) -> None:
-    await boss.client.patch(f"/users/{natasha.id}", json={"password": "a new secret"})
-    assert [await status_with(guarded, person.token) for person in (natasha, steve, boss)] == [401, 200, 200]
+    await superuser.client.patch(f"/users/{natasha.id}", json={"password": "a new secret"})
+    assert [await status_with(guarded, person.token) for person in (natasha, steve, superuser)] == [401, 200, 200]
 
 
 @pytest.mark.parametrize("method", ["PATCH", "PUT"])
 async def test_deactivation_invalidates_tokens_and_reactivation_does_not_restore_them(
-    method: str, guarded: Service, nobody: Client, boss: Person, natasha: Person
+    method: str, guarded: Service, anonymous: Client, superuser: Person, natasha: Person
 ) -> None:
     body = {"username": "natasha", "email": natasha.email}
     for is_active, status in ((False, 401), (True, 401)):
-        await boss.client.request(method, f"/users/{natasha.id}", json=body | {"is_active": is_active})
+        await superuser.client.request(method, f"/users/{natasha.id}", json=body | {"is_active": is_active})
         assert await status_with(guarded, natasha.token) == status
-        assert (await log_in(nobody)).status_code == (200 if is_active else 401)
-    assert await status_with(guarded, await token_for(nobody)) == 200
+        assert (await log_in(anonymous)).status_code == (200 if is_active else 401)
+    assert await status_with(guarded, await token_for(anonymous)) == 200
 
 
-async def test_other_changes_keep_tokens_valid(guarded: Service, boss: Person, natasha: Person) -> None:
+async def test_other_changes_keep_tokens_valid(guarded: Service, superuser: Person, natasha: Person) -> None:
     for body in ({"full_name": "Natasha"}, {"email": "new@example.com"}, {"username": "nat"}, {"is_active": True}):
-        assert (await boss.client.patch(f"/users/{natasha.id}", json=body)).status_code == 200
-    await boss.client.patch(f"/users/{natasha.id}", json={"is_superuser": True})
-    await boss.client.put(f"/users/{natasha.id}", json={"username": "natasha", "email": "n@example.com"})
+        assert (await superuser.client.patch(f"/users/{natasha.id}", json=body)).status_code == 200
+    await superuser.client.patch(f"/users/{natasha.id}", json={"is_superuser": True})
+    await superuser.client.put(f"/users/{natasha.id}", json={"username": "natasha", "email": "n@example.com"})
     assert await status_with(guarded, natasha.token) == 200
 
 
-async def test_gaining_and_losing_the_superuser_role_takes_effect_at_once(boss: Person, natasha: Person) -> None:
-    await boss.client.patch(f"/users/{natasha.id}", json={"is_superuser": True})
+@needs("/heroes/")
+async def test_gaining_and_losing_the_superuser_role_takes_effect_at_once(superuser: Person, natasha: Person) -> None:
+    await superuser.client.patch(f"/users/{natasha.id}", json={"is_superuser": True})
     hero = await new_hero(natasha.client)
-    await boss.client.patch(f"/users/{natasha.id}", json={"is_superuser": False})
+    await superuser.client.patch(f"/users/{natasha.id}", json={"is_superuser": False})
     assert (await natasha.client.delete(f"/heroes/{hero['id']}")).status_code == 403
 
 
-async def test_the_token_of_a_deleted_user_is_invalid(guarded: Service, boss: Person, natasha: Person) -> None:
-    assert (await boss.client.delete(f"/users/{natasha.id}")).status_code == 204
+async def test_the_token_of_a_deleted_user_is_invalid(guarded: Service, superuser: Person, natasha: Person) -> None:
+    assert (await superuser.client.delete(f"/users/{natasha.id}")).status_code == 204
     assert await status_with(guarded, natasha.token) == 401
 
 
@@ -341,14 +346,14 @@ async def row_of(app: Service, user_id: int) -> Json:
 
 
 async def test_a_hash_with_old_parameters_is_replaced_at_login_and_tokens_stay_valid(
-    guarded: Service, nobody: Client, natasha: Person, monkeypatch: pytest.MonkeyPatch
+    guarded: Service, anonymous: Client, natasha: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = await row_of(guarded, natasha.id)
     dearer = PasswordHash([Argon2Hasher(time_cost=2, memory_cost=16, parallelism=1)])
     monkeypatch.setattr(passwords, "hasher", dearer)
-    assert (await log_in(nobody, password="wrong password")).status_code == 401
+    assert (await log_in(anonymous, password="wrong password")).status_code == 401
     assert await row_of(guarded, natasha.id) == before
-    newer = await token_for(nobody)
+    newer = await token_for(anonymous)
     after = await row_of(guarded, natasha.id)
     assert "$m=16,t=2,p=1$" in after["hashed_password"]
     assert dearer.verify(PASSWORD, after["hashed_password"])
@@ -357,15 +362,15 @@ async def test_a_hash_with_old_parameters_is_replaced_at_login_and_tokens_stay_v
     assert await row_of(guarded, natasha.id) == after
 
 
-async def test_a_damaged_hash_refuses_every_login(guarded: Service, nobody: Client) -> None:
+async def test_a_damaged_hash_refuses_every_login(guarded: Service, anonymous: Client) -> None:
     for number, damaged in enumerate(("", "x", "$argon2id$", "$2b$12$abcdefghijklmnopqrstuv", PASSWORD)):
         await join(guarded, username=f"damaged{number}", hashed_password=damaged)
-        assert (await log_in(nobody, f"damaged{number}")).status_code == 401
+        assert (await log_in(anonymous, f"damaged{number}")).status_code == 401
 
 
 @pytest.fixture
 async def rotated(guarded: Service) -> AsyncIterator[Service]:
-    """The same service, with a new key before the old one."""
+    """Provide the same service, with a new key before the old one."""
     url = url_of(guarded.runtime.database)
     async with opened(production(url, secret_key=f"{OTHER_KEY},{KEY}")) as app:
         yield app
@@ -382,6 +387,7 @@ async def test_a_key_is_replaced_in_two_steps(guarded: Service, rotated: Service
         assert [await status_with(last, token) for token in (natasha.token, newer)] == [401, 200]
 
 
+@needs("/items/")
 async def test_idempotency_keys_survive_the_replacement_of_the_secret(
     guarded: Service, rotated: Service, natasha: Person
 ) -> None:
@@ -407,15 +413,17 @@ async def test_lifetime_and_audience_of_a_token_follow_the_settings(new_database
 
 
 @pytest.mark.parametrize(("body", "headers"), HOSTILE, ids=range(len(HOSTILE)))
-async def test_a_hostile_form_is_refused(body: bytes, headers: dict[str, str], nobody: Client, natasha: Person) -> None:
-    answer = await nobody.post("/auth/token", content=body, headers=headers)
+async def test_a_hostile_form_is_refused(
+    body: bytes, headers: dict[str, str], anonymous: Client, natasha: Person
+) -> None:
+    answer = await anonymous.post("/auth/token", content=body, headers=headers)
     assert answer.status_code in (400, 401, 422), answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert PASSWORD not in answer.text
 
 
 @pytest.mark.parametrize("headers", [ENCODED, BOUNDARY])
-async def test_a_form_that_is_too_large_is_a_413(headers: dict[str, str], nobody: Client) -> None:
+async def test_a_form_that_is_too_large_is_a_413(headers: dict[str, str], anonymous: Client) -> None:
     name = b'--x\r\nContent-Disposition: form-data; name="username"\r\n\r\n' if headers is BOUNDARY else b"username="
 
     async def chunks() -> AsyncIterator[bytes]:
@@ -424,12 +432,12 @@ async def test_a_form_that_is_too_large_is_a_413(headers: dict[str, str], nobody
             yield b"x" * 1024
 
     for content in (name + b"x" * 16 * 1024, chunks()):
-        answer = await nobody.post("/auth/token", content=content, headers=headers)
+        answer = await anonymous.post("/auth/token", content=content, headers=headers)
         assert answer.status_code == 413, answer.text
 
 
-async def test_a_login_body_that_is_not_a_form_is_refused_by_its_type(nobody: Client) -> None:
-    answer = await nobody.post("/auth/token", content=b"nonsense", headers=BOUNDARY)
+async def test_a_login_body_that_is_not_a_form_is_refused_by_its_type(anonymous: Client) -> None:
+    answer = await anonymous.post("/auth/token", content=b"nonsense", headers=BOUNDARY)
     assert answer.json()["type"] == "urn:problem:malformed-body"
 
 
@@ -438,35 +446,35 @@ def unavailable(**_: object) -> Any:
 
 
 async def test_a_hash_that_cannot_be_replaced_now_is_a_503(
-    nobody: Client, guarded: Service, natasha: Person, monkeypatch: pytest.MonkeyPatch
+    anonymous: Client, guarded: Service, natasha: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dearer = PasswordHash([Argon2Hasher(time_cost=2, memory_cost=16, parallelism=1)])
     monkeypatch.setattr(passwords, "hasher", dearer)
     monkeypatch.setattr(guarded.runtime.database, "write", unavailable)
-    assert (await log_in(nobody)).status_code == 503
+    assert (await log_in(anonymous)).status_code == 503
 
 
 @pytest.mark.parametrize("path", ["/auth/token", "/users/me"])
 async def test_a_login_without_the_database_is_a_503(
-    path: str, nobody: Client, guarded: Service, natasha: Person, monkeypatch: pytest.MonkeyPatch
+    path: str, anonymous: Client, guarded: Service, natasha: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(guarded.runtime.database, "read", unavailable)
-    answer = await (log_in(nobody) if path == "/auth/token" else natasha.client.get(path))
+    answer = await (log_in(anonymous) if path == "/auth/token" else natasha.client.get(path))
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
 
 
-async def test_a_form_with_a_too_large_content_length_is_refused_before_it_is_read(nobody: Client) -> None:
-    answer = await nobody.post("/auth/token", content=b"x", headers=ENCODED | {"content-length": "999999"})
+async def test_a_form_with_a_too_large_content_length_is_refused_before_it_is_read(anonymous: Client) -> None:
+    answer = await anonymous.post("/auth/token", content=b"x", headers=ENCODED | {"content-length": "999999"})
     assert answer.status_code == 413
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
-async def test_tokens_are_issued_by_post_only(method: str, nobody: Client) -> None:
-    answer = await nobody.request(method, "/auth/token")
+async def test_tokens_are_issued_by_post_only(method: str, anonymous: Client) -> None:
+    answer = await anonymous.request(method, "/auth/token")
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
 
-async def test_a_registered_user_can_log_in_and_use_the_token(nobody: Client, guarded: Service) -> None:
-    await made(nobody, "/users/", username="wanda", email="wanda@example.com", password="scarlet witch")
-    token = await token_for(nobody, "wanda", "scarlet witch")
+async def test_a_registered_user_can_log_in_and_use_the_token(anonymous: Client, guarded: Service) -> None:
+    await made(anonymous, "/users/", username="wanda", email="wanda@example.com", password="scarlet witch")
+    token = await token_for(anonymous, "wanda", "scarlet witch")
     assert await status_with(guarded, token) == 200

@@ -18,6 +18,7 @@ from kit import (
     Database,
     Id,
     IfMatch,
+    JSONInteger,
     ListQuery,
     Many,
     Name,
@@ -30,7 +31,6 @@ from kit import (
     Session,
     Stamped,
     Who,
-    Whole,
     allowing,
     create_many,
     found,
@@ -61,7 +61,7 @@ class Invoice(InvoiceBase, LibraryEntity, table=True):
 
 class LineBase(SQLModel):
     text: Name = Field(max_length=50)
-    amount: Whole = Field(ge=1, le=1_000_000)
+    amount: JSONInteger = Field(ge=1, le=1_000_000)
 
 
 class Line(LineBase, LibraryEntity, table=True):
@@ -365,7 +365,7 @@ class TagQuery(ListQuery):
 class TaggingCreate(Body):
     book_id: Reference
     tag_id: Reference
-    weight: Whole = Field(default=1, ge=1, le=9)
+    weight: JSONInteger = Field(default=1, ge=1, le=9)
 
 
 class TaggingRead(Stamped, Read):
@@ -425,7 +425,7 @@ async def fill(database: Database, entity: Any, rows: list[dict[str, Any]]) -> N
 
 
 async def with_lines(database: Database, *numbers: int) -> None:
-    """An invoice for each of these numbers of lines."""
+    """Create an invoice for each of these numbers of lines."""
     await fill(database, Member, [{"id": 1, "username": "ann", "email": "ann@people.example", "is_superuser": False}])
     invoices = [{"id": at, "number": str(at), "owner_id": 1} for at, _ in enumerate(numbers, 1)]
     await fill(database, Invoice, invoices)

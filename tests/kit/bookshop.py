@@ -4,18 +4,17 @@ Their tables have a registry of their own, so that no migration creates them.
 """
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Depends
 from sqlalchemy import MetaData
-from sqlalchemy.orm import registry, relationship
+from sqlalchemy.orm import registry
 from sqlmodel import CheckConstraint, Field, Relationship, SQLModel, UniqueConstraint, select
 
 from kit import (
     BIGINT,
     PRIVATE,
-    VIEW,
     Absent,
     Batch,
     Body,
@@ -27,6 +26,7 @@ from kit import (
     Id,
     Ids,
     IfMatch,
+    JSONInteger,
     ListQuery,
     Many,
     Money,
@@ -46,7 +46,6 @@ from kit import (
     UUIDEntity,
     UUIDRead,
     Who,
-    Whole,
     allowing,
     change_many,
     create_many,
@@ -88,9 +87,8 @@ class Shelf(ShelfBase, LibraryEntity, table=True):
         *sorted_by("room", "created_at"),
         {"sqlite_autoincrement": True},
     )
-    books: list[Any] = Relationship(
-        sa_relationship=relationship("Book", back_populates="shelf", order_by="Book.id", **VIEW)
-    )
+    books: list["Book"] = Relationship(back_populates="shelf", sa_relationship_kwargs={"order_by": "Book.id"})
+    journals: list["Journal"] = Relationship(back_populates="shelf")
 
 
 class ShelfCreate(ShelfBase, Body):
@@ -111,7 +109,7 @@ class ShelfQuery(ListQuery):
     filters = ("name", "room", "created_at")
     sorts = ("name", "room", "created_at")
     search = ("name", "room")
-    includes = {"books": "BookRead"}  # noqa: RUF012  what a query variant declares is never changed
+    includes = {"books": "BookRead", "journals": "JournalRead"}  # noqa: RUF012  what a query variant declares is never changed
 
 
 shelves = APIRouter(prefix="/shelves", tags=["shelves"], route_class=allowing(read=Who.MEMBERS))
@@ -159,8 +157,8 @@ async def delete_shelf(shelf_id: Id, session: Session, matching: IfMatch) -> Non
 class BookBase(SQLModel):
     title: Name = Field(max_length=100, schema_extra={"examples": ["Emma"]})
     author: Name = Field(max_length=100, schema_extra={"examples": ["Jane Austen"]})
-    year: Whole | None = Field(default=None, ge=0, le=10_000, schema_extra={"examples": [1815]})
-    copies: Whole = Field(default=0, ge=0, le=MAX_COPIES, schema_extra={"examples": [3]})
+    year: JSONInteger | None = Field(default=None, ge=0, le=10_000, schema_extra={"examples": [1815]})
+    copies: JSONInteger = Field(default=0, ge=0, le=MAX_COPIES, schema_extra={"examples": [3]})
     shelf_id: Reference | None = Field(
         default=None,
         foreign_key="kit_shelf.id",
@@ -181,7 +179,7 @@ class Book(BookBase, LibraryEntity, table=True):
         *sorted_by("title", "author", "year", "copies", "shelf_id", "created_at"),
         {"sqlite_autoincrement": True},
     )
-    shelf: Shelf | None = Relationship(back_populates="books", sa_relationship_kwargs=VIEW)
+    shelf: Shelf | None = Relationship(back_populates="books")
 
 
 class BookCreate(BookBase, Body):
@@ -346,7 +344,7 @@ class Note(NoteBase, LibraryEntity, table=True):
         *sorted_by("text", "fine", "owner_id", "created_at"),
         {"sqlite_autoincrement": True},
     )
-    owner: Member = Relationship(sa_relationship_kwargs=VIEW)
+    owner: Member = Relationship()
 
 
 class NoteCreate(NoteBase, Body):
@@ -431,7 +429,7 @@ class Journal(JournalBase, Deletable, LibraryUUIDEntity, table=True):
         CheckConstraint("length(title) BETWEEN 1 AND 200", name="title"),
         *sorted_by("title", "shelf_id", "created_at", "deleted_at"),
     )
-    shelf: Shelf | None = Relationship(sa_relationship_kwargs=VIEW)
+    shelf: Shelf | None = Relationship(back_populates="journals")
 
 
 class JournalCreate(JournalBase, Body):

@@ -13,11 +13,11 @@ from kit.database.engines import Pool
 from tests import people
 from tests.engines import Client, url_for
 from tests.kit import accounts
-from tests.kit.probes import PATIENCE, at_commit, execute
+from tests.kit.probes import TIMEOUT_SECONDS, at_commit, execute
 from tests.kit.service import FAST_PATH, clear, client_of, create_runtime, create_service, create_tables, join
 from tests.people import NewPerson
 
-PATIENT = Pool(timeout=PATIENCE)
+PATIENT_POOL = Pool(timeout=TIMEOUT_SECONDS)
 """A long pool timeout: on a busy machine fifty writers wait for SQLite's only writing connection."""
 
 
@@ -36,7 +36,7 @@ def plain_log() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 async def library_url(new_database: Any) -> str:
-    """The URL of a database with the tables of the bookshop."""
+    """Provide the URL of a database with the tables of the bookshop."""
     url: str = await new_database()
     database = Database(url_for(url))
     await create_tables(database)
@@ -46,71 +46,71 @@ async def library_url(new_database: Any) -> str:
 
 @pytest.fixture(scope="session")
 async def app(library_url: str) -> AsyncIterator[Service]:
-    """The bookshop without authentication, once for all tests of an engine."""
-    app = create_service(create_runtime(Database(url_for(library_url), PATIENT)))
+    """Provide the bookshop without authentication, once for all tests of an engine."""
+    app = create_service(create_runtime(Database(url_for(library_url), PATIENT_POOL)))
     async with app.router.lifespan_context(app):
         yield app
 
 
 @pytest.fixture(scope="session")
 async def app_with_auth(library_url: str) -> AsyncIterator[Service]:
-    """The bookshop with authentication."""
-    app = create_service(create_runtime(Database(url_for(library_url), PATIENT), auth=True))
+    """Provide the bookshop with authentication."""
+    app = create_service(create_runtime(Database(url_for(library_url), PATIENT_POOL), auth=True))
     async with app.router.lifespan_context(app):
         yield app
 
 
 @pytest.fixture
 async def database(app: Service) -> Database:
-    """The database of the bookshop, without rows."""
+    """Provide the database of the bookshop, without rows."""
     await clear(app.runtime.database)
     return app.runtime.database
 
 
 @pytest.fixture
 async def client(app: Service, database: Database) -> AsyncIterator[Client]:
-    """A client of the bookshop in this process."""
+    """Provide a client of the bookshop in this process."""
     async with client_of(app) as client:
         yield client
 
 
 @pytest.fixture(scope="session", params=[False, FAST_PATH] if FAST_PATH else [False])
 def app_with_accounts(request: pytest.FixtureRequest, app: Service) -> Service:
-    """The bookshop with its accounts, with and without the fast path."""
+    """Provide the bookshop with its accounts, with and without the fast path."""
     return create_service(create_runtime(app.runtime.database), *accounts.ROUTERS, fast=request.param)
 
 
 @pytest.fixture(scope="session", params=[False, FAST_PATH] if FAST_PATH else [False])
 def guarded_app_with_accounts(request: pytest.FixtureRequest, app: Service) -> Service:
-    """The same, where everybody needs a token."""
+    """Provide the same, where everybody needs a token."""
     return create_service(create_runtime(app.runtime.database, auth=True), *accounts.ROUTERS, fast=request.param)
 
 
 @pytest.fixture
 async def place(app_with_accounts: Service, database: Database) -> AsyncIterator[Client]:
-    """A client of the bookshop with its accounts."""
+    """Provide a client of the bookshop with its accounts."""
     async with client_of(app_with_accounts) as client:
         yield client
 
 
 @pytest.fixture
 async def guarded(app_with_auth: Service) -> Service:
-    """The bookshop with authentication, without rows."""
+    """Provide the bookshop with authentication, without rows."""
     await clear(app_with_auth.runtime.database)
     return app_with_auth
 
 
 @pytest.fixture
 def new_person(guarded: Service) -> NewPerson:
-    """Creates members of the bookshop, with a client each."""
+    """Provide a function that stores members of the bookshop, each with an HTTP client."""
     return partial(join, guarded)
 
 
-nobody, boss, natasha, steve = people.nobody, people.boss, people.natasha, people.steve
+anonymous, superuser, natasha, steve = people.anonymous, people.superuser, people.natasha, people.steve
 
 
 @pytest.fixture
-async def deferred(database: Database) -> AsyncIterator[None]:
+async def deferred_foreign_keys(database: Database) -> AsyncIterator[None]:
     """Make foreign keys deferred: checked at COMMIT."""
     if database.is_sqlite:
         event.listen(database.writer.sync_engine, "checkout", defer_foreign_keys)
@@ -128,7 +128,7 @@ def defer_foreign_keys(connection: Any, *_: object) -> None:
 
 
 @pytest.fixture
-async def dying(database: Database) -> AsyncIterator[None]:
+async def connection_lost_at_commit(database: Database) -> AsyncIterator[None]:
     """Cut the connection during every COMMIT that inserts a book."""
     async with at_commit(database, "kit_book", "pg_terminate_backend(pg_backend_pid())"):
         yield

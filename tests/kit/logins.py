@@ -28,6 +28,6 @@ def with_logins(database: Database, limits: LoginLimits) -> Service:
 
 
 def serve() -> Service:
-    """The factory for uvicorn. It allows two failures from an address."""
+    """Return the factory for uvicorn. It allows two failures from an address."""
     limits = LoginLimits("memory://", per_account=100, per_address=2, window=60)
     return with_logins(Database(url_for(os.environ["DATABASE_URL"])), limits)

@@ -13,14 +13,14 @@ from kit import Database
 from tests.engines import Client
 
 Json = dict[str, Any]
-PATIENCE = 20
+TIMEOUT_SECONDS = 20
 """The timeout of waiting tests, in seconds."""
 SHELF = {"name": "Poetry", "room": "Reading room"}
 BOOK = {"title": "Emma", "author": "Jane Austen"}
 
 
 async def made(client: Client, path: str, **fields: Any) -> Json:
-    """The response to a POST that creates a resource."""
+    """Return the response to a POST that creates a resource."""
     answer = await client.post(path, json=fields)
     assert answer.status_code == 201, answer.text
     thing: Json = answer.json()
@@ -42,7 +42,7 @@ async def read(client: Client, path: str, **parameters: Any) -> Any:
 
 
 @contextmanager
-def having(thing: Any, **attributes: Any) -> Iterator[None]:
+def with_attributes(thing: Any, **attributes: Any) -> Iterator[None]:
     """Set attributes during the block, such as another database of a runtime."""
     before = {name: getattr(thing, name) for name in attributes}
     for name, value in attributes.items():
@@ -56,7 +56,7 @@ def having(thing: Any, **attributes: Any) -> Iterator[None]:
 
 async def until(happens: Callable[[], Awaitable[Any] | bool]) -> None:
     """Poll until a condition holds."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while not (await it if inspect.isawaitable(it := happens()) else it):  # noqa: ASYNC110  no event comes from there
             await asyncio.sleep(0.01)
 
@@ -72,7 +72,7 @@ async def until_collected(happens: Callable[[], bool]) -> None:
 
 
 async def blocked(database: Database) -> bool:
-    """Whether a transaction waits for a lock in this PostgreSQL database."""
+    """Return whether a transaction waits for a lock in this PostgreSQL database."""
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     return bool(await value_of(database, waiting))
 
@@ -85,7 +85,7 @@ async def execute(database: Database, *statements: str, **values: Any) -> None:
 
 
 async def value_of(database: Database, statement: str, **values: Any) -> Any:
-    """The first column of the first row."""
+    """Return the first column of the first row."""
     async with database.connect() as connection:
         return (await connection.execute(text(statement), values)).scalar()
 

@@ -29,7 +29,7 @@ from kit import (
 from kit.database import migrations
 from kit.database.collations import ensure_folding
 from kit.http.principals import CURRENT_PRINCIPAL, UNRESTRICTED
-from kit.operations.idempotency import StoredAnswer
+from kit.operations.idempotency import StoredResponse
 from tests.clients import client_of as client_of
 from tests.engines import empty
 from tests.kit import accounts, bookshop
@@ -40,7 +40,7 @@ FAST_PATH = find_spec("kit.fast") is not None and os.environ.get("FAST_PATH", "t
 """Whether services take shortcuts by default."""
 KEY = b"0123456789abcdef0123456789abcdef"
 """The secret that signs the tokens and cursors of the tests."""
-TABLES = [*bookshop.TABLES, *accounts.TABLES, StoredAnswer.__table__]  # type: ignore[attr-defined]  # made by SQLModel
+TABLES = [*bookshop.TABLES, *accounts.TABLES, StoredResponse.__table__]  # type: ignore[attr-defined]  # made by SQLModel
 """All tables of the service, parents first."""
 PUBLIC = bookshop.PUBLIC | {
     "GET /",
@@ -57,7 +57,7 @@ numbers = count(1)
 def create_runtime(
     database: Database, *, auth: bool = False, limits: LoginLimits | None = None, **options: Any
 ) -> Runtime:
-    """The runtime of the bookshop. With `auth`, requests need a token."""
+    """Return the runtime of the bookshop. With `auth`, requests need a token."""
     tokens = Tokens([KEY], "library", timedelta(hours=1))
     limits = limits or LoginLimits("memory://", per_account=10, per_address=100, window=300)
     authenticator = Authenticator(auth, tokens, find_principal)
@@ -65,7 +65,7 @@ def create_runtime(
 
 
 async def find_principal(connection: HTTPConnection, claims: Claims) -> Principal | None:
-    """The member of a token; None if the member was deleted."""
+    """Return the member of a token; None if the member was deleted."""
     async with runtime_of(connection).database.read() as session:
         member = await session.get(Member, claims.user_id)
     if member is None or claims.generation != 0:
@@ -80,7 +80,7 @@ def create_service(
     fast: bool = FAST_PATH,
     **options: Any,
 ) -> Service:
-    """The bookshop, with additional routers. `options` are those of `kit.Service`."""
+    """Return the bookshop, with additional routers. `options` are those of `kit.Service`."""
     routers: Sequence[APIRouter] = (*bookshop.ROUTERS, *others)
     service = Service(runtime, title="Library", routers=routers, public=PUBLIC.union(public), **options)
     service.lifespan_state.start()  # most tests do not run the lifespan, which would be logged
@@ -95,7 +95,7 @@ def install_fast_path(service: Service) -> None:
 
 
 async def create_tables(database: Database) -> None:
-    """The tables of the library and of the kit, which no migration makes here, and the collation for `q`.
+    """Create the tables of the library and of the kit without migrations, and the collation for `q`.
 
     They are marked as migrated, so that the service is ready.
     """
@@ -103,7 +103,7 @@ async def create_tables(database: Database) -> None:
         await connection.run_sync(ensure_folding)
         for metadata, tables in (
             (bookshop.REGISTRY.metadata, [*bookshop.TABLES, *accounts.TABLES]),
-            (StoredAnswer.metadata, [StoredAnswer.__table__]),  # type: ignore[attr-defined]  # made by SQLModel
+            (StoredResponse.metadata, [StoredResponse.__table__]),  # type: ignore[attr-defined]  # made by SQLModel
         ):
             await connection.run_sync(metadata.create_all, tables=tables)
         await connection.run_sync(stamp)
@@ -121,7 +121,7 @@ async def clear(database: Database) -> None:
 
 
 async def join(app: Service, **fields: Any) -> Person:
-    """Create a member of this service, without a permission check."""
+    """Store a member, and return the member with a token and a client. The current task becomes unrestricted."""
     CURRENT_PRINCIPAL.set(UNRESTRICTED)
     name = fields.pop("username", f"member{next(numbers)}")
     async with app.runtime.database.write() as session, session.begin():

@@ -17,12 +17,12 @@ from kit.http.problems import Problem
 from kit.server import admission
 from kit.server.admission import Admission
 from tests.engines import Client
-from tests.kit.probes import PATIENCE
+from tests.kit.probes import TIMEOUT_SECONDS
 
 LIMIT = 2
 
 
-class Inside:
+class HeldApplication:
     """An application whose requests wait until the test releases one. `/fail` fails at once."""
 
     def __init__(self) -> None:
@@ -37,47 +37,47 @@ class Inside:
         await PlainTextResponse("done")(scope, receive, send)
 
 
-class House:
+class AdmissionClient:
     """The requests of an application that admits two at the same time."""
 
-    def __init__(self, client: Client, inside: Inside, door: Admission) -> None:
-        self.client, self.inside, self.door = client, inside, door
+    def __init__(self, client: Client, inside: HeldApplication, admission_layer: Admission) -> None:
+        self.client, self.inside, self.admission_layer = client, inside, admission_layer
 
     async def enter(self, number: int = 1) -> list["asyncio.Task[Response]"]:
         """Start requests, and wait until they are admitted."""
         tasks = [self.ask() for _ in range(number)]
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             for _ in tasks:
                 await self.inside.entered.acquire()
         return tasks
 
     async def wait(self, number: int) -> list["asyncio.Task[Response]"]:
         """Start requests, and wait until they are waiting."""
-        tasks, before = [self.ask() for _ in range(number)], self.door.places.requests.waiting
-        async with asyncio.timeout(PATIENCE):
-            while self.door.places.requests.waiting < before + number:  # noqa: ASYNC110  it tells nobody
+        tasks, before = [self.ask() for _ in range(number)], self.admission_layer.places.requests.waiting
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while self.admission_layer.places.requests.waiting < before + number:  # noqa: ASYNC110  it tells nobody
                 await asyncio.sleep(0)
         return tasks
 
     def ask(self) -> "asyncio.Task[Response]":
         return asyncio.create_task(self.client.get("/work"))
 
-    def let_go(self, number: int = 1) -> None:
+    def release(self, number: int = 1) -> None:
         for _ in range(number):
             self.inside.gone.release()
 
 
 @pytest.fixture
-async def house(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
-    monkeypatch.setattr(admission, "MAX_WAIT_SECONDS", PATIENCE)
-    inside = Inside()
-    door = Admission(with_id(inside), LIMIT)
-    async with asking(with_id(door)) as client:
-        yield House(client, inside, door)
+async def requests(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AdmissionClient]:
+    monkeypatch.setattr(admission, "MAX_WAIT_SECONDS", TIMEOUT_SECONDS)
+    inside = HeldApplication()
+    admission_layer = Admission(with_id(inside), LIMIT)
+    async with asking(with_id(admission_layer)) as client:
+        yield AdmissionClient(client, inside, admission_layer)
 
 
 def with_id(app: Any) -> Any:
-    """The application, called with request ids in the scope."""
+    """Return the application, called with request ids in the scope."""
 
     async def call(scope: Scope, receive: Receive, send: Send) -> None:
         scope.setdefault("state", {})["request_id"] = "mine"
@@ -100,69 +100,71 @@ def assert_refused(answer: Response) -> None:
     assert answer.json()["outcome"] == "not_applied"
 
 
-async def test_a_request_is_refused_at_once_if_all_places_and_the_queue_are_full(house: House) -> None:
-    inside, waiting = await house.enter(LIMIT), await house.wait(LIMIT)
-    assert_refused(await asyncio.wait_for(house.ask(), PATIENCE / 2))  # while the others are still waiting
+async def test_a_request_is_refused_at_once_if_all_places_and_the_queue_are_full(requests: AdmissionClient) -> None:
+    inside, waiting = await requests.enter(LIMIT), await requests.wait(LIMIT)
+    assert_refused(await asyncio.wait_for(requests.ask(), TIMEOUT_SECONDS / 2))  # while the others are still waiting
     assert not any(task.done() for task in (*inside, *waiting))
-    house.let_go(2 * LIMIT)
+    requests.release(2 * LIMIT)
     assert {(await task).status_code for task in (*inside, *waiting)} == {200}
 
 
-async def test_a_waiting_request_is_served_when_a_place_is_free(house: House) -> None:
-    inside, (waiting, *_) = await house.enter(LIMIT), await house.wait(1)
-    house.let_go()
-    async with asyncio.timeout(PATIENCE):
-        await house.inside.entered.acquire()
-    assert house.door.places.requests.waiting == 0
-    house.let_go(LIMIT)
+async def test_a_waiting_request_is_served_when_a_place_is_free(requests: AdmissionClient) -> None:
+    inside, (waiting, *_) = await requests.enter(LIMIT), await requests.wait(1)
+    requests.release()
+    async with asyncio.timeout(TIMEOUT_SECONDS):
+        await requests.inside.entered.acquire()
+    assert requests.admission_layer.places.requests.waiting == 0
+    requests.release(LIMIT)
     assert {(await task).status_code for task in (*inside, waiting)} == {200}
 
 
-async def test_a_request_that_has_waited_too_long_is_refused(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_request_that_has_waited_too_long_is_refused(
+    requests: AdmissionClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(admission, "MAX_WAIT_SECONDS", 0.01)
-    inside = await house.enter(LIMIT)
+    inside = await requests.enter(LIMIT)
     for _ in range(2 * LIMIT):
-        assert_refused(await house.ask())
-    house.let_go(LIMIT)
+        assert_refused(await requests.ask())
+    requests.release(LIMIT)
     await asyncio.gather(*inside)
-    assert house.door.places.requests.waiting == 0
-    (again,) = await house.enter()
-    house.let_go()
+    assert requests.admission_layer.places.requests.waiting == 0
+    (again,) = await requests.enter()
+    requests.release()
     assert (await again).status_code == 200
 
 
-async def test_a_waiting_client_that_disconnects_frees_its_place_in_the_queue(house: House) -> None:
-    inside, (first, second) = await house.enter(LIMIT), await house.wait(LIMIT)
+async def test_a_waiting_client_that_disconnects_frees_its_place_in_the_queue(requests: AdmissionClient) -> None:
+    inside, (first, second) = await requests.enter(LIMIT), await requests.wait(LIMIT)
     first.cancel()
     await asyncio.wait([first])
-    (third,) = await house.wait(1)
-    house.let_go(2 * LIMIT)
+    (third,) = await requests.wait(1)
+    requests.release(2 * LIMIT)
     assert {(await task).status_code for task in (*inside, second, third)} == {200}
 
 
 @pytest.mark.parametrize("path", ["/health/live", "/health/ready", "/metrics"])
-async def test_paths_of_operators_are_never_refused(house: House, path: str) -> None:
-    inside, waiting = await house.enter(LIMIT), await house.wait(LIMIT)
-    assert (await house.client.get(path)).text == "done"
-    house.let_go(2 * LIMIT)
+async def test_paths_of_operators_are_never_refused(requests: AdmissionClient, path: str) -> None:
+    inside, waiting = await requests.enter(LIMIT), await requests.wait(LIMIT)
+    assert (await requests.client.get(path)).text == "done"
+    requests.release(2 * LIMIT)
     await asyncio.gather(*inside, *waiting)
 
 
-async def test_a_place_is_free_again_after_a_failure(house: House) -> None:
+async def test_a_place_is_free_again_after_a_failure(requests: AdmissionClient) -> None:
     for _ in range(2 * LIMIT):
-        assert (await house.client.get("/fail")).status_code == 500
-    tasks = await house.enter(LIMIT)
-    house.let_go(LIMIT)
+        assert (await requests.client.get("/fail")).status_code == 500
+    tasks = await requests.enter(LIMIT)
+    requests.release(LIMIT)
     await asyncio.gather(*tasks)
 
 
-async def test_a_place_is_free_again_after_a_cancellation(house: House) -> None:
-    tasks = await house.enter(LIMIT)
+async def test_a_place_is_free_again_after_a_cancellation(requests: AdmissionClient) -> None:
+    tasks = await requests.enter(LIMIT)
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
-    others = await house.enter(LIMIT)
-    house.let_go(LIMIT)
+    others = await requests.enter(LIMIT)
+    requests.release(LIMIT)
     assert {(await task).status_code for task in others} == {200}
 
 
@@ -175,16 +177,16 @@ async def test_a_lifespan_needs_no_place() -> None:
     async def silent(*_: Any) -> Any:
         return {}
 
-    door = Admission(inner, LIMIT)
+    admission_layer = Admission(inner, LIMIT)
     for _ in range(2 * LIMIT):
-        await door({"type": "lifespan"}, silent, silent)
+        await admission_layer({"type": "lifespan"}, silent, silent)
     assert seen == ["lifespan"] * 2 * LIMIT
 
 
 class Upload:
     """A body that arrives in parts, each when the test says so; the application answers its size."""
 
-    def __init__(self, door: Admission, client: str = "10.0.0.1", **headers: str) -> None:
+    def __init__(self, admission_layer: Admission, client: str = "10.0.0.1", **headers: str) -> None:
         given = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
         self.scope: Scope = {
             "type": "http",
@@ -196,7 +198,7 @@ class Upload:
         }
         self.arriving: asyncio.Queue[Message] = asyncio.Queue()
         self.sent: list[Message] = []
-        self.task = asyncio.ensure_future(door(self.scope, self.arriving.get, self.send))
+        self.task = asyncio.ensure_future(admission_layer(self.scope, self.arriving.get, self.send))
 
     async def send(self, message: Message) -> None:
         self.sent.append(message)
@@ -208,7 +210,7 @@ class Upload:
         self.arriving.put_nowait({"type": "http.disconnect"})
 
     async def answer(self) -> tuple[int, bytes]:
-        await asyncio.wait_for(self.task, PATIENCE)
+        await asyncio.wait_for(self.task, TIMEOUT_SECONDS)
         return self.sent[0]["status"], self.sent[1]["body"]
 
 
@@ -218,54 +220,56 @@ async def size_of_body(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @pytest.fixture
-def quick_door(monkeypatch: pytest.MonkeyPatch) -> Admission:
+def admission_without_wait(monkeypatch: pytest.MonkeyPatch) -> Admission:
     monkeypatch.setattr(bodies, "GRACE_SECONDS", 0.05)
     monkeypatch.setattr(bodies, "MAX_MEMORY", 1000)
     return Admission(size_of_body, 1, caller_share=0.5, read_ahead=1000)
 
 
-async def test_a_body_that_is_under_way_takes_no_place(quick_door: Admission) -> None:
-    slow = [Upload(quick_door, f"10.0.0.{number}") for number in range(2)]
+async def test_a_body_that_is_under_way_takes_no_place(admission_without_wait: Admission) -> None:
+    slow = [Upload(admission_without_wait, f"10.0.0.{number}") for number in range(2)]
     for upload in slow:
         upload.arrive(1)
     await asyncio.sleep(0)
-    quick = Upload(quick_door, content_length="5")
+    quick = Upload(admission_without_wait, content_length="5")
     quick.arrive(5, is_last=True)
     assert await quick.answer() == (200, b"5")
     for upload in slow:
         upload.arrive(2, is_last=True)
         assert await upload.answer() == (200, b"3")
-    assert quick_door.places.bodies.used == {}
+    assert admission_without_wait.places.bodies.used == {}
 
 
 @pytest.mark.parametrize("read_ahead", [0, 1000])
-async def test_a_body_that_is_too_slow_is_a_408(quick_door: Admission, read_ahead: int) -> None:
-    quick_door.read_ahead = read_ahead
-    slow = Upload(quick_door)
+async def test_a_body_that_is_too_slow_is_a_408(admission_without_wait: Admission, read_ahead: int) -> None:
+    admission_without_wait.read_ahead = read_ahead
+    slow = Upload(admission_without_wait)
     slow.arrive(1)
     if read_ahead:
         status, problem = await slow.answer()
         assert (status, b'"urn:problem:request-timeout"' in problem) == (408, True)
     else:
         with pytest.raises(Problem, match="bytes per second"):  # in the handler, whose application answers it
-            await asyncio.wait_for(slow.task, PATIENCE)
-    assert quick_door.places.requests.free == 1
+            await asyncio.wait_for(slow.task, TIMEOUT_SECONDS)
+    assert admission_without_wait.places.requests.free == 1
 
 
-async def test_who_leaves_before_the_end_of_the_body_is_not_served(quick_door: Admission) -> None:
-    leaving = Upload(quick_door)
+async def test_who_leaves_before_the_end_of_the_body_is_not_served(admission_without_wait: Admission) -> None:
+    leaving = Upload(admission_without_wait)
     leaving.arrive(1)
     leaving.leave()
-    await asyncio.wait_for(leaving.task, PATIENCE)
+    await asyncio.wait_for(leaving.task, TIMEOUT_SECONDS)
     assert leaving.sent == []
 
 
-async def test_slow_bodies_have_a_bounded_memory_and_one_caller_has_a_part_of_it(quick_door: Admission) -> None:
-    first, second, third = (Upload(quick_door, f"10.0.0.{number}") for number in range(3))
+async def test_slow_bodies_have_a_bounded_memory_and_one_caller_has_a_part_of_it(
+    admission_without_wait: Admission,
+) -> None:
+    first, second, third = (Upload(admission_without_wait, f"10.0.0.{number}") for number in range(3))
     for upload in (first, second):
         upload.arrive(500)
     await asyncio.sleep(0)
-    too_much = Upload(quick_door, "10.0.0.0")
+    too_much = Upload(admission_without_wait, "10.0.0.0")
     too_much.arrive(1)
     assert (await too_much.answer())[0] == 429
     third.arrive(1)
@@ -273,20 +277,20 @@ async def test_slow_bodies_have_a_bounded_memory_and_one_caller_has_a_part_of_it
     for upload in (first, second):
         upload.arrive(0, is_last=True)
         assert await upload.answer() == (200, b"500")
-    assert quick_door.places.bodies.used == {}
+    assert admission_without_wait.places.bodies.used == {}
 
 
-async def test_a_body_that_is_announced_as_long_is_left_to_the_handler(quick_door: Admission) -> None:
-    quick_door.app = PlainTextResponse("too large", 413)
-    assert await Upload(quick_door, content_length="1001").answer() == (413, b"too large")
+async def test_a_body_that_is_announced_as_long_is_left_to_the_handler(admission_without_wait: Admission) -> None:
+    admission_without_wait.app = PlainTextResponse("too large", 413)
+    assert await Upload(admission_without_wait, content_length="1001").answer() == (413, b"too large")
 
 
-async def test_while_others_wait_the_greedy_caller_is_told_so_by_a_429(house: House) -> None:
-    inside, waiting = await house.enter(LIMIT), await house.wait(LIMIT)
-    other = Upload(house.door, "10.0.0.9", content_length="0")
-    refused = await asyncio.wait_for(waiting.pop(), PATIENCE)
+async def test_while_others_wait_the_greedy_caller_is_told_so_by_a_429(requests: AdmissionClient) -> None:
+    inside, waiting = await requests.enter(LIMIT), await requests.wait(LIMIT)
+    other = Upload(requests.admission_layer, "10.0.0.9", content_length="0")
+    refused = await asyncio.wait_for(waiting.pop(), TIMEOUT_SECONDS)
     assert (refused.status_code, refused.headers["Retry-After"]) == (429, "1")
-    house.let_go(2 * LIMIT)
+    requests.release(2 * LIMIT)
     assert (await other.answer())[0] == 200
     assert {(await task).status_code for task in (*inside, *waiting)} == {200}
 
@@ -296,13 +300,13 @@ async def test_one_caller_has_a_part_of_the_streams() -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await asyncio.Event().wait()
 
-    door = Admission(endless, LIMIT, max_streams=10, caller_share=0.2)
-    streams = [Upload(door, content_length="0") for _ in range(3)]
+    admission_layer = Admission(endless, LIMIT, max_streams=10, caller_share=0.2)
+    streams = [Upload(admission_layer, content_length="0") for _ in range(3)]
     assert (await streams.pop().answer())[0] == 503
-    others = Upload(door, "10.0.0.2", content_length="0")
+    others = Upload(admission_layer, "10.0.0.2", content_length="0")
     await asyncio.sleep(0)
     assert others.sent[0]["status"] == 200
     for stream in (*streams, others):
         stream.task.cancel()
     await asyncio.wait([stream.task for stream in (*streams, others)])
-    assert door.places.streams == {}
+    assert admission_layer.places.streams == {}

@@ -23,7 +23,7 @@ SCOPE: dict[str, Any] = {"type": "http", "method": "POST", "headers": [(b"conten
 
 
 def request_of(*messages: dict[str, Any]) -> Request:
-    """A request whose body arrives in these messages."""
+    """Return a request whose body arrives in these messages."""
     arriving = list(messages)
 
     async def receive() -> Message:
@@ -169,22 +169,22 @@ class Parcel(Body):
     place: str = pydantic.Field(default="", validation_alias=AliasPath("to", "place"))
 
 
-def faults_of(body: object) -> list[str]:
+def fields_with_errors(body: object) -> list[str]:
     with pytest.raises(ValidationError) as refused:
         Parcel.model_validate(body)
-    return [str(fault["loc"][0]) for fault in refused.value.errors()]
+    return [str(error["loc"][0]) for error in refused.value.errors()]
 
 
 def test_of_many_unknown_members_a_few_are_named() -> None:
     unknown = {f"unknown_{number}": 0 for number in range(10_000)}
-    assert faults_of({**unknown, "weight": 1, "Size": 2}) == list(unknown)[:MAX_UNKNOWN]
+    assert fields_with_errors({**unknown, "weight": 1, "Size": 2}) == list(unknown)[:MAX_UNKNOWN]
 
 
 def test_known_members_are_found_among_many_unknown_ones() -> None:
     known = {"id": 5, "weight": "heavy", "Size": "big", "look": {"colour": 1}, "to": {"place": 2}}
-    faults = faults_of({f"unknown_{number}": 0 for number in range(10_000)} | known)
-    assert faults[:4] == ["weight", "Size", "look", "to"]
-    assert len(faults) == 4 + MAX_UNKNOWN
+    fields = fields_with_errors({f"unknown_{number}": 0 for number in range(10_000)} | known)
+    assert fields[:4] == ["weight", "Size", "look", "to"]
+    assert len(fields) == 4 + MAX_UNKNOWN
 
 
 class Crate(Body):

@@ -27,7 +27,7 @@ def shelf(name: str, **fields: Any) -> Json:
 
 
 def bodies_of(number: int) -> list[Json]:
-    """The bodies of this number of shelves."""
+    """Return the bodies of this number of shelves."""
     return [shelf(f"Shelf {place}") for place in range(number)]
 
 
@@ -67,12 +67,12 @@ THOUSANDS: dict[str, Callable[[Client], Awaitable[list[Json]]]] = {
 
 
 def said(thing: Json, body: Json) -> Json:
-    """The fields of a created resource that its body contained."""
+    """Return the fields of a created resource that its body contained."""
     return {name: thing[name] for name in body}
 
 
 def is_one_by_one(database: Database, path: str) -> bool:
-    """Whether SQLAlchemy inserts rows one by one: without shortcuts, if SQLite generates their ids."""
+    """Return whether SQLAlchemy inserts rows one by one: without shortcuts, if SQLite generates their ids."""
     return database.is_sqlite and path != "/journals/" and not FAST_PATH
 
 
@@ -225,7 +225,7 @@ async def test_concurrent_bulks_with_common_names_are_never_stored_in_part(clien
 
 
 def failing_once(failure: Exception) -> Make[Any]:
-    """A function that creates shelves, but raises an exception in its first call."""
+    """Return a function that creates shelves, but raises an exception in its first call."""
     failures = [failure]
 
     async def make(session: WriteSession, elements: Sequence[Any]) -> Sequence[Entity]:

@@ -17,7 +17,7 @@ from kit.database.sessions import WriteSession
 from kit.operations import unit_of_work
 from tests.engines import Client, on_postgresql, on_sqlite
 from tests.kit.bookshop import Shelf
-from tests.kit.probes import BOOK, PATIENCE, SHELF, at_commit, having, new_shelf, read
+from tests.kit.probes import BOOK, SHELF, TIMEOUT_SECONDS, at_commit, new_shelf, read, with_attributes
 from tests.kit.service import client_of, create_runtime, create_service
 
 SOON, SHORT = 0.3, 1.0
@@ -65,7 +65,7 @@ async def read_a_billion(session: ReadSession) -> None:
 
 @pytest.fixture
 def service(database: Database) -> Service:
-    """The bookshop with these operations, without rows."""
+    """Provide the bookshop with these operations, without rows."""
     return create_service(create_runtime(database), router)
 
 
@@ -80,7 +80,7 @@ async def probed(service: Service) -> AsyncIterator[Client]:
 
 
 def checked_out(database: Database) -> int:
-    """The number of connections in use."""
+    """Return the number of connections in use."""
     pools: list[Any] = [database.writer.pool, database.reader.pool]
     return sum(pool.checkedout() for pool in pools)
 
@@ -89,8 +89,8 @@ def checked_out(database: Database) -> int:
 async def test_past_the_deadline_the_response_is_a_504_and_nothing_is_stored(
     service: Service, probed: Client, database: Database, method: str
 ) -> None:
-    with having(service.runtime, request_timeout=SOON):
-        answer = await asyncio.wait_for(probed.request(method, "/probes/held"), PATIENCE)
+    with with_attributes(service.runtime, request_timeout=SOON):
+        answer = await asyncio.wait_for(probed.request(method, "/probes/held"), TIMEOUT_SECONDS)
     assert answer.status_code == 504
     assert answer.json()["type"] == "urn:problem:timeout"
     assert ended.is_set()
@@ -101,13 +101,13 @@ async def test_past_the_deadline_the_response_is_a_504_and_nothing_is_stored(
 
 async def test_a_body_that_does_not_arrive_in_time_is_a_504(service: Service, probed: Client) -> None:
     caller = Caller(body=b"{", more=True)
-    with having(service.runtime, request_timeout=SOON):
+    with with_attributes(service.runtime, request_timeout=SOON):
         assert await caller.calls(service, "POST", "/shelves/") == 504
 
 
 async def test_all_attempts_share_one_deadline(service: Service, probed: Client) -> None:
     away = Database(make_url("postgresql+asyncpg://nobody@127.0.0.1:1/nothing"))
-    with having(service.runtime, request_timeout=SOON, database=away):
+    with with_attributes(service.runtime, request_timeout=SOON, database=away):
         assert (await probed.get("/shelves/")).status_code == 504  # before the retries of a read end
     await away.dispose()
 
@@ -128,7 +128,7 @@ async def test_the_deadline_does_not_interrupt_a_commit(
     service: Service, probed: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow_down(database, monkeypatch, SHORT * 1.1)
-    with having(service.runtime, request_timeout=SHORT):
+    with with_attributes(service.runtime, request_timeout=SHORT):
         assert (await probed.post("/shelves/", json=SHELF)).status_code == 201
     assert len(await read(probed, "/shelves/")) == 1
 
@@ -137,7 +137,7 @@ async def test_the_outcome_of_a_commit_that_takes_too_long_is_unknown(
     probed: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(unit_of_work, "COMMIT_TIMEOUT", SOON)
-    slow_down(database, monkeypatch, PATIENCE)
+    slow_down(database, monkeypatch, TIMEOUT_SECONDS)
     answer = await probed.post("/shelves/", json=SHELF)
     assert (answer.status_code, answer.json()["outcome"]) == (503, "unknown")
     assert answer.headers["Retry-After"] == "1"
@@ -149,7 +149,7 @@ async def test_a_commit_that_the_server_does_not_finish_is_cancelled(
     probed: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(unit_of_work, "COMMIT_TIMEOUT", SOON)
-    async with at_commit(database, "kit_book", f"pg_sleep({PATIENCE})"):
+    async with at_commit(database, "kit_book", f"pg_sleep({TIMEOUT_SECONDS})"):
         answer = await probed.post("/books/", json=BOOK)
         assert (answer.status_code, answer.json()["outcome"]) == (503, "unknown")
         assert checked_out(database) == 0
@@ -173,16 +173,16 @@ class Caller:
         self.statuses += [message["status"]] if "status" in message else []
 
     async def calls(self, service: Service, method: str, path: str) -> int:
-        """The status of the response."""
+        """Return the status of the response."""
         headers = [(b"content-type", b"application/json"), (b"idempotency-key", b"key-1")]
         scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": headers}
-        await asyncio.wait_for(service(scope, self.receive, self.send), PATIENCE)
+        await asyncio.wait_for(service(scope, self.receive, self.send), TIMEOUT_SECONDS)
         return self.statuses[0]
 
 
 @pytest.fixture
 def polling_disconnects(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kit checks without delay whether the client of a read is still connected."""
+    """Let the kit check without delay whether the client of a read is still connected."""
     monkeypatch.setattr(unit_of_work, "WATCH_AFTER", 0)
 
 
@@ -192,7 +192,7 @@ async def test_a_read_of_a_disconnected_client_ends(
 ) -> None:
     caller = Caller()
     asking = asyncio.create_task(caller.calls(service, "GET", "/probes/held"))
-    await asyncio.wait_for(entered.wait(), PATIENCE)
+    await asyncio.wait_for(entered.wait(), TIMEOUT_SECONDS)
     caller.leaves.set()
     assert await asking == 499
     assert ended.is_set()
@@ -205,8 +205,8 @@ async def test_a_read_of_a_connected_client_is_answered(service: Service, probed
     caller = Caller(body=b"nobody looks at it", more=True)
     caller.sent *= 2
     asking = asyncio.create_task(caller.calls(service, "GET", "/probes/held"))
-    await asyncio.wait_for(entered.wait(), PATIENCE)
-    await asyncio.wait_for(caller.is_heard_out.wait(), PATIENCE)
+    await asyncio.wait_for(entered.wait(), TIMEOUT_SECONDS)
+    await asyncio.wait_for(caller.is_heard_out.wait(), TIMEOUT_SECONDS)
     held.set()
     assert await asking == 204
 
@@ -215,7 +215,7 @@ async def test_a_read_of_a_connected_client_is_answered(service: Service, probed
 async def test_a_write_of_a_disconnected_client_is_executed_to_its_end(service: Service, probed: Client) -> None:
     caller = Caller()
     asking = asyncio.create_task(caller.calls(service, "POST", "/probes/held"))
-    await asyncio.wait_for(entered.wait(), PATIENCE)
+    await asyncio.wait_for(entered.wait(), TIMEOUT_SECONDS)
     caller.leaves.set()
     await asyncio.sleep(0.05)  # time in which a disconnect could be noticed
     held.set()
@@ -229,7 +229,7 @@ async def test_a_statement_of_sqlite_that_takes_too_long_is_a_504(
     service: Service, probed: Client, database: Database, method: str
 ) -> None:
     hasty = Database(database.url, Pool(statement_timeout=0.05))
-    with having(service.runtime, database=hasty):
+    with with_attributes(service.runtime, database=hasty):
         assert (await probed.request(method, "/probes/billions")).status_code == 504
         assert checked_out(hasty) == 0
         assert len(await read(probed, "/shelves/")) == 0
@@ -239,7 +239,7 @@ async def test_a_statement_of_sqlite_that_takes_too_long_is_a_504(
 
 @on_sqlite
 async def test_a_cancelled_statement_of_sqlite_does_not_keep_the_file_locked(service: Service, probed: Client) -> None:
-    with having(service.runtime, request_timeout=SOON):
+    with with_attributes(service.runtime, request_timeout=SOON):
         assert (await probed.post("/probes/billions")).status_code == 504
     await new_shelf(probed)
 

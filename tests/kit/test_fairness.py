@@ -17,7 +17,7 @@ from kit.auth import authentication
 from kit.database.engines import Pool
 from kit.http.fairness import CURRENT_CALLER, Caller, FairPool, FairSemaphore, caller_of
 from tests.engines import url_for
-from tests.kit.probes import PATIENCE
+from tests.kit.probes import TIMEOUT_SECONDS
 
 
 def scope_of(client: str | None, *headers: tuple[bytes, bytes]) -> dict[str, Any]:
@@ -47,13 +47,13 @@ def test_while_no_credentials_are_known_addresses_count() -> None:
     assert caller_of(scope_of("10.0.0.1", TOKEN), {}) == "10.0.0.1"
 
 
-class Crowd:
+class WaitingCallers:
     """Callers who want places of one semaphore, and the order in which they got them."""
 
     def __init__(self, limit: int, max_waiting: int) -> None:
         self.places, self.served = FairSemaphore(limit, max_waiting), list[Caller]()
 
-    async def wait(self, caller: Caller, number: int, seconds: float = PATIENCE) -> list["asyncio.Task[bool]"]:
+    async def wait(self, caller: Caller, number: int, seconds: float = TIMEOUT_SECONDS) -> list["asyncio.Task[bool]"]:
         tasks = [asyncio.create_task(self.enter(caller, seconds)) for _ in range(number)]
         await asyncio.sleep(0)
         return tasks
@@ -64,80 +64,80 @@ class Crowd:
             self.served.append(caller)
         return has_place
 
-    async def let_go(self, caller: Caller) -> None:
+    async def release(self, caller: Caller) -> None:
         self.places.release(caller)
         await asyncio.sleep(0)
 
 
 async def test_a_free_place_goes_to_the_caller_who_holds_the_fewest() -> None:
-    crowd = Crowd(limit=2, max_waiting=100)
-    await crowd.wait("greedy", 50)
-    await crowd.wait("modest", 1)
-    await crowd.let_go("greedy")
-    assert crowd.served == ["greedy", "greedy", "modest"]
+    callers = WaitingCallers(limit=2, max_waiting=100)
+    await callers.wait("greedy", 50)
+    await callers.wait("modest", 1)
+    await callers.release("greedy")
+    assert callers.served == ["greedy", "greedy", "modest"]
 
 
 async def test_callers_who_hold_as_much_take_turns() -> None:
-    crowd = Crowd(limit=1, max_waiting=100)
+    callers = WaitingCallers(limit=1, max_waiting=100)
     for caller in ("first", "second", "third"):
-        await crowd.wait(caller, 4)
+        await callers.wait(caller, 4)
     for number in range(9):
-        await crowd.let_go(crowd.served[number])
-    assert crowd.served[1:10] == ["first", "second", "third"] * 3
+        await callers.release(callers.served[number])
+    assert callers.served[1:10] == ["first", "second", "third"] * 3
 
 
 async def test_callers_who_ask_for_as_much_get_as_much() -> None:
-    crowd = Crowd(limit=4, max_waiting=100)
+    callers = WaitingCallers(limit=4, max_waiting=100)
     for caller in ("first", "second"):
-        await crowd.wait(caller, 20)
+        await callers.wait(caller, 20)
     for number in range(12):
-        await crowd.let_go(crowd.served[number])
-    assert abs(Counter(crowd.served[4:])["first"] - Counter(crowd.served[4:])["second"]) <= 4
+        await callers.release(callers.served[number])
+    assert abs(Counter(callers.served[4:])["first"] - Counter(callers.served[4:])["second"]) <= 4
 
 
 async def test_when_too_many_wait_the_caller_with_the_most_loses_its_last_request() -> None:
-    crowd = Crowd(limit=1, max_waiting=3)
-    _, *waiting = await crowd.wait("greedy", 4)
-    (modest,) = await crowd.wait("modest", 1)
+    callers = WaitingCallers(limit=1, max_waiting=3)
+    _, *waiting = await callers.wait("greedy", 4)
+    (modest,) = await callers.wait("modest", 1)
     await asyncio.sleep(0)
     assert [task.done() for task in waiting] == [False, False, True]
     assert waiting[2].result() is False
-    assert crowd.places.is_greedy("greedy")
-    assert not crowd.places.is_greedy("modest")
+    assert callers.places.is_greedy("greedy")
+    assert not callers.places.is_greedy("modest")
     for _ in range(2):
-        await crowd.let_go(crowd.served[-1])
+        await callers.release(callers.served[-1])
     assert await modest
 
 
 async def test_a_caller_who_is_alone_is_not_greedy_but_may_find_no_place() -> None:
-    crowd = Crowd(limit=1, max_waiting=2)
-    *_, last = await crowd.wait("only", 4)
+    callers = WaitingCallers(limit=1, max_waiting=2)
+    *_, last = await callers.wait("only", 4)
     assert await last is False
-    assert not crowd.places.is_greedy("only")
+    assert not callers.places.is_greedy("only")
 
 
 async def test_who_has_waited_long_enough_is_refused_and_leaves_no_trace() -> None:
-    crowd = Crowd(limit=1, max_waiting=2)
-    _, late = await crowd.wait("only", 2, seconds=0.01)
+    callers = WaitingCallers(limit=1, max_waiting=2)
+    _, late = await callers.wait("only", 2, seconds=0.01)
     assert await late is False
-    await crowd.let_go("only")
-    assert (crowd.places.free, crowd.places.waiting, crowd.places.queues, crowd.places.held) == (1, 0, {}, {})
+    await callers.release("only")
+    assert (callers.places.free, callers.places.waiting, callers.places.queues, callers.places.held) == (1, 0, {}, {})
 
 
 async def test_who_leaves_gives_back_the_place_that_it_was_just_given() -> None:
-    crowd = Crowd(limit=1, max_waiting=3)
-    _, gone, leaving, staying = await crowd.wait("only", 4)
+    callers = WaitingCallers(limit=1, max_waiting=3)
+    _, gone, leaving, staying = await callers.wait("only", 4)
     gone.cancel()
-    crowd.places.release("only")
+    callers.places.release("only")
     leaving.cancel()
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         assert await staying
-    assert (crowd.places.free, crowd.places.waiting) == (0, 0)
+    assert (callers.places.free, callers.places.waiting) == (0, 0)
 
 
 @pytest.fixture
 async def pooled(library_url: str) -> AsyncIterator[AsyncEngine]:
-    """An engine whose pool has one connection."""
+    """Provide an engine whose pool has one connection."""
     database = Database(url_for(library_url), Pool(size=1, overflow=0, timeout=0.2))
     yield database.reader
     await database.dispose()
@@ -213,13 +213,13 @@ async def test_a_failed_reconnection_gives_back_its_place(pooled: AsyncEngine, m
         assert turns_of(pooled).free == 0
 
 
-async def nobody(*_: object) -> None:
+async def anonymous(*_: object) -> None:
     return None
 
 
 def test_a_bounded_number_of_credentials_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(authentication, "MAX_KNOWN", 2)
-    authenticator = Authenticator(True, Tokens([b"k" * 32], "test", timedelta(minutes=1)), nobody)
+    authenticator = Authenticator(True, Tokens([b"k" * 32], "test", timedelta(minutes=1)), anonymous)
     for number in range(1, 4):
         authenticator._note(b"Bearer %d" % number, Principal(number))
     authenticator._note(b"Bearer 2", None)

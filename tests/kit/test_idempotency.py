@@ -17,21 +17,21 @@ from kit import Database, Id, Password, Problem, Service, Session, Who, allowing
 from kit.database.engines import Pool
 from kit.database.errors import OutOfRange, Unreachable
 from kit.operations import idempotency
-from kit.operations.idempotency import REPLAYED, StoredAnswer
+from kit.operations.idempotency import REPLAYED, StoredResponse
 from tests.engines import Client, on_postgresql
 from tests.kit.bookshop import Book, Shelf
 from tests.kit.probes import (
     BOOK,
-    PATIENCE,
     SHELF,
+    TIMEOUT_SECONDS,
     Json,
     blocked,
     execute,
-    having,
     new_book,
     new_shelf,
     read,
     until,
+    with_attributes,
 )
 from tests.kit.service import client_of, create_runtime, create_service
 from tests.people import Person
@@ -116,7 +116,7 @@ async def take_secret(_: Session, secret: Annotated[Password, Body(embed=True)])
 
 @pytest.fixture
 async def service(database: Database) -> Service:
-    """The bookshop with these operations."""
+    """Provide the bookshop with these operations."""
     return create_service(create_runtime(database), router)
 
 
@@ -135,15 +135,15 @@ async def post(client: Client, path: str, key: str = "key-1", **arguments: Any) 
 
 
 async def stored_keys(database: Database) -> list[Any]:
-    """The rows of all keys."""
+    """Return the rows of all keys."""
     async with database.connect() as connection:
-        return list((await connection.execute(select(*StoredAnswer.__table__.columns))).all())  # type: ignore[attr-defined]  # made by SQLModel
+        return list((await connection.execute(select(*StoredResponse.__table__.columns))).all())  # type: ignore[attr-defined]  # made by SQLModel
 
 
 async def age(database: Database, by: timedelta) -> None:
     """Make all keys older."""
     async with database.writer.begin() as connection:
-        await connection.execute(update(StoredAnswer).values(created_at=now() - by))
+        await connection.execute(update(StoredResponse).values(created_at=now() - by))
 
 
 async def number_of(client: Client, path: str) -> int:
@@ -385,7 +385,7 @@ async def test_concurrent_requests_with_different_keys_do_not_wait(client: Clien
 @pytest.mark.usefixtures("short_wait")
 async def test_a_second_request_during_the_first_is_a_409_in_flight(probed: Client) -> None:
     running = asyncio.create_task(post(probed, "/probes/held"))
-    await asyncio.wait_for(entered.wait(), PATIENCE)
+    await asyncio.wait_for(entered.wait(), TIMEOUT_SECONDS)
     assert_in_flight(await post(probed, "/probes/held"))
     held.set()
     first = await running
@@ -396,9 +396,9 @@ async def test_a_second_request_during_the_first_is_a_409_in_flight(probed: Clie
 async def test_a_second_request_gets_the_response_of_the_first_in_time(
     probed: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(idempotency, "MAX_WAIT_SECONDS", PATIENCE)
+    monkeypatch.setattr(idempotency, "MAX_WAIT_SECONDS", TIMEOUT_SECONDS)
     running = asyncio.create_task(post(probed, "/probes/held"))
-    await asyncio.wait_for(entered.wait(), PATIENCE)
+    await asyncio.wait_for(entered.wait(), TIMEOUT_SECONDS)
     waiting = asyncio.create_task(post(probed, "/probes/held"))
     held.set()
     assert_same(await waiting, await running)
@@ -407,7 +407,7 @@ async def test_a_second_request_gets_the_response_of_the_first_in_time(
 @pytest.mark.usefixtures("short_wait")
 async def test_a_cancelled_first_request_releases_its_key(probed: Client, database: Database) -> None:
     running = asyncio.create_task(post(probed, "/probes/held"))
-    await asyncio.wait_for(entered.wait(), PATIENCE)
+    await asyncio.wait_for(entered.wait(), TIMEOUT_SECONDS)
     running.cancel()
     await asyncio.wait([running])
     held.set()
@@ -418,7 +418,7 @@ async def test_a_cancelled_first_request_releases_its_key(probed: Client, databa
 
 @pytest.fixture
 def short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Requests wait only shortly for the first request with the same key."""
+    """Shorten the wait for the first request with the same key."""
     monkeypatch.setattr(idempotency, "MAX_WAIT_SECONDS", 0.05)
 
 
@@ -430,7 +430,7 @@ def assert_in_flight(answer: Response) -> None:
 
 
 async def only_claimed(client: Client, database: Database, path: str, **arguments: Any) -> Json:
-    """The row of key-1 for this request, without its other effects."""
+    """Return the row of key-1 for this request, without its other effects."""
     await post(client, path, **arguments)
     (row,) = await stored_keys(database)
     await execute(database, "DELETE FROM idempotency_key", "DELETE FROM kit_book", "DELETE FROM kit_shelf")
@@ -440,10 +440,10 @@ async def only_claimed(client: Client, database: Database, path: str, **argument
 
 @asynccontextmanager
 async def claimed_elsewhere(client: Client, database: Database) -> AsyncIterator[AsyncConnection]:
-    """Another process has claimed key-1 for a book, and has not committed yet."""
+    """Claim key-1 for a book as another process would, without a COMMIT, during the block."""
     row = await only_claimed(client, database, "/books/", json=BOOK)
     async with database.writer.connect() as connection:
-        await connection.execute(insert(StoredAnswer).values(row))
+        await connection.execute(insert(StoredResponse).values(row))
         yield connection
         await connection.rollback()
 
@@ -466,15 +466,15 @@ async def test_a_second_request_during_one_of_another_process_is_a_409_in_flight
 async def test_another_process_may_claim_a_key_released_by_a_rollback(
     probed: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(idempotency, "MAX_WAIT_SECONDS", PATIENCE)
+    monkeypatch.setattr(idempotency, "MAX_WAIT_SECONDS", TIMEOUT_SECONDS)
     held.set()
     row = await only_claimed(probed, database, "/probes/given-up")
     held.clear()
     entered.clear()
     giving = asyncio.create_task(post(probed, "/probes/given-up"))
-    await asyncio.wait_for(entered.wait(), PATIENCE)
+    await asyncio.wait_for(entered.wait(), TIMEOUT_SECONDS)
     async with database.writer.connect() as connection:
-        await connection.execute(insert(StoredAnswer).values(row))
+        await connection.execute(insert(StoredResponse).values(row))
         held.set()
         await until(lambda: blocked(database))
         await connection.commit()
@@ -493,7 +493,7 @@ async def test_a_handler_that_released_its_key_does_not_overwrite_the_response_o
     async def give_up(session: Session) -> int:
         session.add(Shelf.model_validate(SHELF))
         await session.rollback()
-        with having(idempotency, locks={}):  # another process does not share the locks of this one
+        with with_attributes(idempotency, locks={}):  # another process does not share the locks of this one
             async with client_of(other) as second:
                 assert (await post(second, "/given-up/")).json() == 2
         return 1
@@ -513,7 +513,7 @@ async def test_a_handler_that_released_its_key_does_not_overwrite_the_response_o
 async def test_the_response_of_another_process_is_replayed_in_time(
     client: Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(idempotency, "MAX_WAIT_SECONDS", PATIENCE)
+    monkeypatch.setattr(idempotency, "MAX_WAIT_SECONDS", TIMEOUT_SECONDS)
     async with claimed_elsewhere(client, database) as connection:
         waiting = asyncio.create_task(post(client, "/books/", json=BOOK))
         await until(lambda: blocked(database))
@@ -547,9 +547,9 @@ async def test_a_key_expires_after_a_day(client: Client, database: Database) -> 
 
 async def store_expired(database: Database, number: int) -> None:
     long_ago = now() - 2 * DAY
-    rows = [StoredAnswer(id=bytes([place]), request=b"", created_at=long_ago).model_dump() for place in range(number)]
+    rows = [StoredResponse(id=bytes([place]), request=b"", created_at=long_ago).model_dump() for place in range(number)]
     async with database.writer.begin() as connection:
-        await connection.execute(insert(StoredAnswer), rows)
+        await connection.execute(insert(StoredResponse), rows)
 
 
 async def expired(database: Database) -> int:
@@ -577,14 +577,14 @@ async def test_a_replay_removes_nothing(client: Client, database: Database) -> N
 async def test_locked_expired_keys_are_skipped(client: Client, database: Database) -> None:
     await store_expired(database, 2)
     async with database.writer.connect() as other:
-        await other.execute(delete(StoredAnswer).where(col(StoredAnswer.id) == bytes([0])))
-        answer = await asyncio.wait_for(post(client, "/books/", json=BOOK), PATIENCE)
+        await other.execute(delete(StoredResponse).where(col(StoredResponse.id) == bytes([0])))
+        answer = await asyncio.wait_for(post(client, "/books/", json=BOOK), TIMEOUT_SECONDS)
         assert answer.status_code == 201
         assert await expired(database) == 1
         await other.rollback()
 
 
-@pytest.mark.usefixtures("deferred")
+@pytest.mark.usefixtures("deferred_foreign_keys")
 async def test_a_failing_commit_stores_no_key(client: Client, database: Database) -> None:
     body = BOOK | {"shelf_id": 1}
     assert (await post(client, "/books/", json=body)).status_code == 409
@@ -594,7 +594,7 @@ async def test_a_failing_commit_stores_no_key(client: Client, database: Database
 
 
 @on_postgresql
-@pytest.mark.usefixtures("dying")
+@pytest.mark.usefixtures("connection_lost_at_commit")
 async def test_a_commit_of_unknown_outcome_may_be_repeated_with_its_key(client: Client, database: Database) -> None:
     answer = await post(client, "/books/", json=BOOK)
     assert (answer.status_code, answer.json()["outcome"]) == (503, "unknown")
@@ -613,15 +613,15 @@ async def test_no_part_of_the_request_is_stored(probed: Client, database: Databa
 async def test_the_digest_of_a_request_depends_on_the_secret(service: Service, probed: Client) -> None:
     statuses = []
     for secret in (b"one", b"two"):
-        with having(service.runtime, secrets=[secret]):
+        with with_attributes(service.runtime, secrets=[secret]):
             statuses.append((await post(probed, "/shelves/", json=SHELF)).status_code)
     assert statuses == [201, 422]
 
 
 async def test_a_key_outlives_the_replacement_of_the_secret(service: Service, probed: Client) -> None:
-    with having(service.runtime, secrets=[b"old"]):
+    with with_attributes(service.runtime, secrets=[b"old"]):
         first = await post(probed, "/shelves/", json=SHELF)
-    with having(service.runtime, secrets=[b"new", b"old"]):
+    with with_attributes(service.runtime, secrets=[b"new", b"old"]):
         assert_same(await post(probed, "/shelves/", json=SHELF), first)
 
 

@@ -18,14 +18,14 @@ from kit import Database, LoginLimits, Service
 from tests.engines import url_of
 from tests.kit.logins import PASSWORD, with_logins
 from tests.kit.service import client_of
-from tests.live import PATIENCE, free_port, serving
+from tests.live import TIMEOUT_SECONDS, free_port, serving
 
 WRONG = "wrong password"
 SERVE = "tests.kit.logins:serve"
 
 
 def limits(url: str = "memory://", *, per_account: int = 3, window: int = 60) -> LoginLimits:
-    """Limits of three failures for an account, and five from an address."""
+    """Return limits of three failures for an account, and five from an address."""
     return LoginLimits(url, per_account=per_account, per_address=5, window=window)
 
 
@@ -123,7 +123,7 @@ async def test_only_logins_are_counted(strict: Service) -> None:
 
 @asynccontextmanager
 async def redis(folder: Path) -> AsyncIterator[tuple[str, subprocess.Popen[bytes]]]:
-    """A Redis server on a free port."""
+    """Provide a Redis server on a free port."""
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("NOT TRIED WITH REDIS: there is no redis-server here; on Debian: apt install redis-server")
@@ -137,11 +137,11 @@ async def redis(folder: Path) -> AsyncIterator[tuple[str, subprocess.Popen[bytes
         yield f"redis://127.0.0.1:{port}", process
     finally:
         process.terminate()
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT_SECONDS)
 
 
 async def until_it_listens(port: int) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -156,7 +156,7 @@ async def until_it_listens(port: int) -> None:
 
 @asynccontextmanager
 async def counting_in(database: Database, url: str) -> AsyncIterator[Service]:
-    """A service that counts failures in this Redis."""
+    """Provide a service that counts failures in this Redis."""
     counted = limits(url)
     yield with_logins(database, counted)
     await counted.close()
@@ -178,7 +178,7 @@ async def test_without_its_redis_the_service_refuses_every_login(database: Datab
     async with redis(tmp_path) as (there, process), counting_in(database, there) as app:
         assert await statuses(app, "natasha", WRONG, PASSWORD) == [401, 204]
         process.terminate()
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT_SECONDS)
         answer = await log_in(app, "natasha", PASSWORD)
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
         assert answer.json()["type"] == "urn:problem:unavailable"
@@ -228,7 +228,7 @@ async def test_concurrent_attempts_do_not_exceed_the_limit(strict: Service) -> N
 
 @contextmanager
 def redis_beside() -> Iterator[str]:
-    """A Redis server outside of any event loop."""
+    """Provide a Redis server outside of any event loop."""
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("NOT TRIED WITH REDIS: there is no redis-server here; on Debian: apt install redis-server")
@@ -243,7 +243,7 @@ def redis_beside() -> Iterator[str]:
 
 
 async def fail_at_once(counted: LoginLimits, times: int) -> list[int]:
-    """The statuses of concurrent failed attempts, which wait for each other's locks."""
+    """Return the statuses of concurrent failed attempts, which wait for each other's locks."""
 
     async def fail() -> int:
         try:

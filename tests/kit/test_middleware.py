@@ -18,22 +18,22 @@ ORIGIN = "https://shop.example.com"
 
 @asynccontextmanager
 async def served(*, auth: bool = False, **layers: Any) -> AsyncIterator[Client]:
-    """A client of a service with these layers."""
+    """Provide a client of a service with these layers."""
     app = create_service(create_runtime(Database(MEMORY), auth=auth), layers=Layers(**layers))
     async with app.router.lifespan_context(app), client_of(app) as client:
         yield client
 
 
-async def test_cors_is_off_by_default(nobody: Client) -> None:
-    answer = await nobody.get("/docs", headers={"Origin": ORIGIN})
-    preflight = await nobody.options("/books/", headers=asking())
+async def test_cors_is_off_by_default(anonymous: Client) -> None:
+    answer = await anonymous.get("/docs", headers={"Origin": ORIGIN})
+    preflight = await anonymous.options("/books/", headers=asking())
     assert preflight.status_code == 405
     for one in (answer, preflight):
         assert [name for name in one.headers if name.startswith("access-control-")] == []
 
 
 def asking(origin: str = ORIGIN, method: str = "PATCH", headers: str = "authorization, if-match") -> dict[str, str]:
-    """The headers of a preflight request."""
+    """Return the headers of a preflight request."""
     return {
         "Origin": origin,
         "Access-Control-Request-Method": method,

@@ -1,11 +1,16 @@
 """Naming: constraints and indexes have distinct names, from which an error finds the field."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Index, Integer, MetaData, Table, UniqueConstraint
+from sqlalchemy import CheckConstraint, Column, Index, Integer, MetaData, String, Table, UniqueConstraint, and_, text
+from sqlalchemy import literal_column as literal
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import SQLModel
 
 from kit.database.constraints import fields_named
+from kit.database.errors import problem_of
 from kit.database.migrating import engine_for
 from kit.models.naming import NAMES
 from tests.engines import url_for
@@ -57,3 +62,50 @@ async def test_both_databases_accept_the_names(new_database: Any) -> None:
     async with engine.begin() as connection:
         await connection.run_sync(table.metadata.create_all)
     await engine.dispose()
+
+
+@pytest.fixture
+def ferry() -> Iterator[Table]:
+    """Provide a table with CHECKs of all forms: of columns, as text, of several fields, of none."""
+    name: Column[Any] = Column("name", String)
+    here, there, speed = [Column(each, Integer) for each in ("here", "there", "speed")]
+    yield Table(
+        "ferry", SQLModel.metadata, Column("id", Integer, primary_key=True), name, here, there, speed,
+        CheckConstraint(and_(here.between(literal("3"), literal("50")), here != literal("7")), name="here"),
+        CheckConstraint("length(name) BETWEEN 3 AND 50 AND name <> 'here'", name="name"),
+        CheckConstraint(here != there, name="not_itself"),
+        CheckConstraint("CASE WHEN there > 100 THEN speed < 10 ELSE TRUE END", name="slow_if_far"),
+        CheckConstraint("1 = 1", name="always"),
+    )  # fmt: skip
+    SQLModel.metadata.remove(SQLModel.metadata.tables["ferry"])
+
+
+@pytest.mark.parametrize(
+    ("row", "pointers"),
+    [
+        ({"here": 60}, ["#/here"]),
+        ({"name": "a"}, ["#/name"]),
+        ({"here": 5, "there": 5}, ["#/here", "#/there"]),
+        ({"there": 101, "speed": 10}, ["#/there", "#/speed"]),
+        ({"speed": -1}, ["#/speed"]),
+    ],
+)
+async def test_a_violated_check_points_at_its_fields(
+    ferry: Table, new_database: Any, row: dict[str, Any], pointers: list[str]
+) -> None:
+    engine = engine_for(url_for(await new_database()))
+    async with engine.begin() as connection:
+        await connection.run_sync(ferry.create)
+        unnamed = "CHECK (speed > 0)" if connection.dialect.name == "postgresql" else "COLUMN new CHECK (speed > 0)"
+        await connection.execute(text(f"ALTER TABLE ferry ADD {unnamed}"))
+    with pytest.raises(IntegrityError) as refused:
+        async with engine.begin() as connection:
+            await connection.execute(ferry.insert().values(**row))
+    await engine.dispose()
+    problem = problem_of(refused.value)
+    assert problem is not None
+    assert [error["pointer"] for error in problem.extra["errors"]] == pointers
+
+
+def test_a_check_without_fields_points_at_the_body(ferry: Table) -> None:
+    assert fields_named(ferry, "ck_ferry_always") == []

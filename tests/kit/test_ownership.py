@@ -60,7 +60,7 @@ from sqlalchemy.orm.exc import ObjectDeletedError
 from sqlalchemy.schema import DropTable
 from sqlmodel import Field, Relationship, SQLModel, col, func, select
 
-from kit.auth.owners import ownership_faults
+from kit.auth.owners import ownership_errors
 from kit.auth.ownership import (
     Absent,
     GuardedSession,
@@ -74,7 +74,7 @@ from kit.auth.restricted_reads import OWN_ROWS, CompiledStatements
 from kit.database.databases import Database
 from kit.http.principals import CURRENT_PRINCIPAL, UNRESTRICTED, Principal
 from kit.http.problems import Problem
-from kit.models.entities import VIEW, Entity, UUIDEntity, now
+from kit.models.entities import Entity, UUIDEntity, now
 from tests.engines import empty, on_postgresql, url_for
 from tests.kit.service import create_runtime, create_service
 
@@ -105,7 +105,7 @@ class Member(OwnershipEntity, table=True):
     reserved = {"is_trusted": False}  # noqa: RUF012  never changed
     name: str = ""
     is_trusted: bool = False
-    notes: list["Note"] = Relationship(sa_relationship_kwargs=VIEW)
+    notes: list["Note"] = Relationship(sa_relationship_kwargs={"viewonly": True})
     pinned: list["Note"] = Relationship(sa_relationship_kwargs=LAZY | {"secondary": "ownership_pin"})
 
 
@@ -140,7 +140,7 @@ LISTING = Table(
 
 
 class Label(OwnershipEntity, table=True):
-    """It belongs to nobody."""
+    """A table without owners."""
 
     __tablename__ = "ownership_label"
     name: str = ""
@@ -149,7 +149,7 @@ class Label(OwnershipEntity, table=True):
 
 
 class Tagging(OwnershipEntity, table=True):
-    """The link between notes and tags; it belongs to who made it."""
+    """The link between notes and tags. It belongs to the member who created it."""
 
     __tablename__ = "ownership_tagging"
     belongs_to: ClassVar[str | None] = "owner_id"
@@ -159,7 +159,7 @@ class Tagging(OwnershipEntity, table=True):
 
 
 class Tag(OwnershipEntity, table=True):
-    """It belongs to nobody."""
+    """A table without owners."""
 
     __tablename__ = "ownership_tag"
     name: str = ""
@@ -252,7 +252,7 @@ async def tables(new_database: Any) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def database(tables: Database) -> Database:
-    """A note with a line with a word of each of two members, and a tag and a log."""
+    """Provide a note with a line with a word of each of two members, and a tag and a log."""
     CURRENT_PRINCIPAL.set(UNRESTRICTED)
     await empty(tables, TABLES)
     async with tables.write() as session:
@@ -284,7 +284,7 @@ async def stored(database: Database) -> list[Any]:
 
 
 async def raised_by(database: Database, act: Act) -> Exception | None:
-    """The exception of a member's act in a restricted session, whose handler would catch it and commit."""
+    """Return the exception of a member's act in a restricted session, whose handler would catch it and commit."""
     CURRENT_PRINCIPAL.set(Principal(ME))
     async with database.write(restricted=True) as session:
         try:
@@ -356,12 +356,12 @@ def change_and_select(session: GuardedSession) -> None:
 
 
 def new(**values: Any) -> dict[str, Any]:
-    """The values of a new row for insert(), which has no defaults."""
+    """Return the values of a new row for insert(), which has no defaults."""
     return {"name": "x", **STAMPS, **values}
 
 
 def attach(session: GuardedSession, row: Any) -> Any:
-    """A row that was not loaded, but is said to be in the database."""
+    """Attach a row as persistent, though it was not loaded from the database."""
     make_transient_to_detached(row)
     session.add(row)
     return row
@@ -854,7 +854,7 @@ def skip_on_sqlite(database: Database, way: str) -> None:
 
 
 def plain(result: Any) -> list[Any]:
-    """The rows of a result, with entities as their names, in an order that is the same on every plan."""
+    """Return the rows of a result, with entities as their names, in an order that is the same on every plan."""
     rows = [row if isinstance(row, tuple) else [row] for row in result]
     return sorted(([getattr(value, "name", value) for value in row] for row in rows), key=repr)
 
@@ -866,7 +866,7 @@ async def seen(database: Database, owner: int, statement: Any) -> list[Any]:
 
 
 async def seen_alone(database: Database, owner: int, statement: Any) -> list[Any]:
-    """The rows that a statement finds where the rows of others are deleted."""
+    """Return the rows that a statement finds where the rows of others are deleted."""
     CURRENT_PRINCIPAL.set(UNRESTRICTED)
     theirs = MINE if owner == OTHER else THEIRS
     async with database.write() as session:
@@ -1257,14 +1257,14 @@ def test_belongs_to_must_lead_to_an_owner(
 ) -> None:
     monkeypatch.setattr(entity, "belongs_to", field)
     owned_parent.cache_clear()
-    assert sentence in "".join(ownership_faults())
+    assert sentence in "".join(ownership_errors())
     owned_parent.cache_clear()
 
 
 def test_the_owner_of_a_query_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inspect(Note), "local_table", select(NOTES).subquery())
     owned_parent.cache_clear()
-    assert "which is no column of its table" in "".join(ownership_faults())
+    assert "which is no column of its table" in "".join(ownership_errors())
     owned_parent.cache_clear()
 
 
@@ -1289,17 +1289,17 @@ def test_the_owner_is_the_principal_unless_another_is_named() -> None:
 
 def test_no_post_update_changes_an_owner(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inspect(Line).relationships["note"], "post_update", True)
-    assert "post_update" in "".join(ownership_faults())
+    assert "post_update" in "".join(ownership_errors())
 
 
 def test_no_onupdate_changes_an_owner(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(NOTES.c.owner_id, "onupdate", ColumnDefault(OTHER))
-    assert "Note.owner_id may not have onupdate" in "".join(ownership_faults())
+    assert "Note.owner_id may not have onupdate" in "".join(ownership_errors())
 
 
 def test_reserved_fields_are_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Member, "reserved", {"notes": ()})
-    assert "Member.reserved has 'notes'" in "".join(ownership_faults())
+    assert "Member.reserved has 'notes'" in "".join(ownership_errors())
 
 
 def test_a_service_does_not_start_if_nobody_could_tell_an_owner(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ async def change_notes(many: NotesUpdate, session: Session) -> Updated:
 
 @private.get("/authors")
 async def list_authors(session: ReadSession) -> dict[str, Any]:
-    """Uses notes in a condition, in a subquery, and in a separate query."""
+    """Read notes in a condition, in a subquery, and in a separate query."""
     condition = select(Member.username).where(col(Member.id).in_(select(Note.owner_id))).order_by(Member.username)
     largest = select(func.max(Note.text))
     names, text = await session.gather(lambda own: own.scalars(condition), lambda own: own.scalar(largest))
@@ -67,13 +67,13 @@ async def service(library_url: str) -> AsyncIterator[Service]:
 
 @pytest.fixture
 async def people(service: Service) -> tuple[Person, Person, Person]:
-    """Two members with a note each, and a superuser."""
+    """Provide two members with a note each, and a superuser."""
     await clear(service.runtime.database)
-    ann, bob, boss = await join(service), await join(service), await join(service, is_superuser=True)
+    ann, bob, superuser = await join(service), await join(service), await join(service, is_superuser=True)
     for person, text in ((ann, "of Ann"), (bob, "of Bob")):
         answer = await person.client.post("/private-notes/", json={"text": text, "fine": "1.00"})
         assert answer.status_code == 201, answer.text
-    return ann, bob, boss
+    return ann, bob, superuser
 
 
 People = Annotated[tuple[Person, Person, Person], "Ann, Bob and the superuser"]
@@ -103,10 +103,10 @@ async def test_pages_contain_the_rows_of_the_caller(people: People) -> None:
 
 
 async def test_rows_of_others_are_absent(people: People) -> None:
-    ann, bob, boss = (person.client for person in people)
+    ann, bob, superuser = (person.client for person in people)
     (note,) = await read(bob, "/private-notes/")
     path = f"/private-notes/{note['id']}"
-    assert [(await client.get(path)).status_code for client in (ann, bob, boss)] == [404, 200, 200]
+    assert [(await client.get(path)).status_code for client in (ann, bob, superuser)] == [404, 200, 200]
     assert (await ann.get(f"{path}?include=owner")).status_code == 404
     assert (await ann.patch(path, json={"text": "x"})).status_code == 404
     assert (await ann.delete(path)).status_code == 404

@@ -37,7 +37,7 @@ async def client(request: pytest.FixtureRequest, database: Database) -> AsyncIte
 
 
 async def pages_of(client: Client, path: str) -> list[Response]:
-    """All pages of a list, by its links."""
+    """Return all pages of a list, by its links."""
     pages = [await client.get(path)]
     while link := pages[-1].headers.get("link"):
         pages.append(await client.get(re.findall("<(.*)>", link)[0]))

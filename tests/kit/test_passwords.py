@@ -14,7 +14,7 @@ from kit import Database, Password, Problem, allowing, hashed, verified
 from kit.auth import passwords
 from kit.http.fairness import CURRENT_CALLER
 from tests.engines import Client
-from tests.kit.probes import PATIENCE, new_book
+from tests.kit.probes import TIMEOUT_SECONDS, new_book
 from tests.kit.service import client_of, create_runtime, create_service
 
 SECRET = "Zq9-swordfish"  # noqa: S105  to be looked for
@@ -30,14 +30,14 @@ class BlockingHasher:
     def hash(self, password: str) -> str:
         self.threads.add(threading.current_thread().name)
         self.started.set()
-        assert self.released.wait(PATIENCE)
+        assert self.released.wait(TIMEOUT_SECONDS)
         return f"$argon2id${len(password)}"
 
     def verify_and_update(self, password: str, _known: str) -> tuple[bool, None]:
         return bool(self.hash(password)) and self.is_right, None
 
     async def has_started(self) -> None:
-        assert await asyncio.to_thread(self.started.wait, PATIENCE)
+        assert await asyncio.to_thread(self.started.wait, TIMEOUT_SECONDS)
 
 
 @pytest.fixture
@@ -137,7 +137,7 @@ async def test_too_many_waiting_hashes_are_a_503(
 
 
 async def served(blocking_hasher: BlockingHasher, *works: tuple[str, Awaitable[object]]) -> list[str]:
-    """The callers of these works, begun in this order, in the order in which their hashes were made."""
+    """Return the callers of these works, begun in this order, in the order in which their hashes were made."""
     done: list[str] = []
 
     async def note(caller: str, work: Awaitable[object]) -> None:
@@ -204,7 +204,7 @@ async def test_of_new_passwords_those_of_the_cheapest_caller_are_next(
 
 async def test_costs_are_halved_and_forgotten(blocking_hasher: BlockingHasher, costs: passwords.Costs) -> None:
     blocking_hasher.released.set()
-    costs.next_halving = asyncio.get_running_loop().time() + PATIENCE
+    costs.next_halving = asyncio.get_running_loop().time() + TIMEOUT_SECONDS
     await served(blocking_hasher, *[new("often") for _ in range(4)], new("once"), login("once"))
     assert costs == {"new often": 80, "new once": 20, "login once": 1}
     costs.next_halving = 0

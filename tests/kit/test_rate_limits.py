@@ -36,14 +36,14 @@ def door(**rates: int) -> Admission:
 
 
 async def ask(app: Any, number: int = 1, *, address: str = "10.0.0.1", token: str = "", path: str = "/") -> Response:
-    """The last of so many answers."""
+    """Send `number` requests, and return the last response."""
     async with client_of(app, address=address) as client:
         headers = {"Authorization": token} if token else {}
         return [await client.get(path, headers=headers) for _ in range(number)][-1]
 
 
 async def statuses(limits: RateLimits, caller: Caller, number: int) -> list[bool]:
-    """For so many requests at the same time, whether each is admitted."""
+    """Send `number` concurrent requests, and return whether each is admitted."""
 
     async def is_admitted() -> bool:
         try:

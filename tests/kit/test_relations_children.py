@@ -1,4 +1,4 @@
-"""Relations: children in the body of their parent are stored with it, or refused; never dropped."""
+"""Relations: children in the body of their parent are stored with the parent, or refused, and never dropped."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -21,7 +21,7 @@ LINES = [{"text": "Tea", "amount": 3}, {"text": "Milk", "amount": 1}]
 
 @pytest.fixture(scope="module")
 def office(app: Service) -> Service:
-    """The library with its accounts, where everybody needs a token."""
+    """Provide the library with its accounts, where everybody needs a token."""
     return create_service(create_runtime(app.runtime.database, auth=True), *accounts.ROUTERS)
 
 

@@ -1,4 +1,4 @@
-"""Relations: a conflict names the fields that are to blame, on both databases."""
+"""Relations: a conflict names the fields that cause it, on both databases."""
 
 import asyncio
 from typing import Any
@@ -16,7 +16,7 @@ from tests.kit.probes import new_book
 
 @pytest.fixture
 async def genres(database: Database) -> None:
-    """Genres 1 to 3: 2 is below 1."""
+    """Store genres 1 to 3; 1 is the parent of 2."""
     await fill(database, Genre, [{"id": at, "name": f"{at}", "parent_id": 1 if at == 2 else None} for at in (1, 2, 3)])
 
 

@@ -1,4 +1,4 @@
-"""Relations: lists that are embedded have a bound, an order, and a link to the rest; in a bounded number of queries."""
+"""Relations: embedded lists have a bound, an order and a link to the other rows, and take few queries."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ from tests.statements import statements_of
 
 
 async def all_of(client: Client, first: list[Any], link: str | None) -> list[Any]:
-    """All related rows: the embedded ones, then those of each following page."""
+    """Return all related rows: the embedded ones, then those of each following page."""
     rows, follow = list(first), link
     while follow is not None:
         answer = await client.get(follow)
@@ -116,7 +116,7 @@ async def test_several_foreign_keys_to_one_table_are_told_apart(place: Client, d
 
 
 async def with_tags(database: Database, *numbers: int) -> None:
-    """A tag for each of these numbers of books."""
+    """Create a tag for each of these numbers of books."""
     books = [{"id": at, "title": f"{at}", "author": "A", "copies": 0} for at in range(1, 1 + max(numbers))]
     await fill(database, Book, books)
     await fill(database, Tag, [{"id": at, "name": f"{at}"} for at, _ in enumerate(numbers, 1)])

@@ -1,4 +1,4 @@
-"""Relations: the order of an embedded list, and the list of its own that goes on in this order."""
+"""Relations: the order of an embedded list, and of the list with the other rows, which continues it."""
 
 from types import SimpleNamespace
 from typing import Any

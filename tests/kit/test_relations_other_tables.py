@@ -1,4 +1,4 @@
-"""Relations: tables that are no resources disturb nothing, whatever they refer to."""
+"""Relations: tables without a resource have no effect on resources, whatever they refer to."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,7 +11,7 @@ from sqlalchemy.orm import registry
 from sqlmodel import Field, Relationship, SQLModel
 
 from kit import Database, Entity, Service
-from kit.auth.owners import ownership_faults
+from kit.auth.owners import ownership_errors
 from kit.models.entities import known_tables
 from kit.server.routes import describe_routes
 from tests.kit.service import Person, clear, create_runtime, create_service, join
@@ -109,7 +109,7 @@ async def test_a_migration_makes_such_tables(database: Database) -> None:
 
 async def test_the_service_starts_and_lists_its_routes_beside_such_tables(app: Service) -> None:
     assert {"other_audit", "other_membership", "other_log"} <= known_tables().keys()
-    assert not list(ownership_faults())
+    assert not list(ownership_errors())
     service = create_service(create_runtime(app.runtime.database))
     assert "/shelves/{shelf_id}" in describe_routes(service)
     assert service.openapi()["paths"]

@@ -1,4 +1,4 @@
-"""Relations: lines belong to whom their invoice belongs; others neither see nor change them, in whatever way."""
+"""Relations: lines belong to the owner of their invoice, and no other member can read or change them."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -9,19 +9,21 @@ from kit import Service
 from tests.kit.probes import read
 from tests.kit.service import Person, clear, join
 
+pytestmark = pytest.mark.exhaustive
+
 LINE = {"text": "Tea", "amount": 3}
 
 
 @pytest.fixture
 async def office(guarded_app_with_accounts: Service) -> Service:
-    """The bookshop with its accounts, without rows, where everybody needs a token."""
+    """Provide the bookshop with its accounts, without rows, where everybody needs a token."""
     await clear(guarded_app_with_accounts.runtime.database)
     return guarded_app_with_accounts
 
 
 @pytest.fixture
 async def ann(office: Service) -> AsyncIterator[Person]:
-    """A member with an invoice of one line; both have the id 1."""
+    """Provide a member with an invoice of one line; both have the id 1."""
     person = await join(office, username="ann")
     async with person.client:
         answer = await person.client.post("/invoices/", json={"number": "1", "lines": [LINE]})
@@ -31,7 +33,7 @@ async def ann(office: Service) -> AsyncIterator[Person]:
 
 @pytest.fixture
 async def bob(office: Service, ann: Person) -> AsyncIterator[Person]:
-    """Another member, who has an invoice with a line too; both have the id 2."""
+    """Provide another member with an invoice of one line; both have the id 2."""
     person = await join(office, username="bob")
     async with person.client:
         await person.client.post("/invoices/", json={"number": "1", "lines": [LINE]})

@@ -1,4 +1,4 @@
-"""Relations: a tree, in which nothing becomes its own ancestor, whoever moves what at the same time."""
+"""Relations: in a tree no row becomes its own ancestor, also by concurrent moves."""
 
 import asyncio
 
@@ -15,7 +15,7 @@ from tests.kit.probes import read
 
 @pytest.fixture
 async def chain(database: Database) -> None:
-    """Genres 1 to 4, each below the one before."""
+    """Store genres 1 to 4; each is the parent of the next."""
     await fill(database, Genre, [{"id": at, "name": f"{at}", "parent_id": at - 1 or None} for at in range(1, 5)])
 
 

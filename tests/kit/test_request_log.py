@@ -35,7 +35,7 @@ async def break_midway() -> Response:
 
 @pytest.fixture
 async def faulty(database: Database) -> AsyncIterator[Client]:
-    """A client of the bookshop, with operations that fail."""
+    """Provide a client of the bookshop, with operations that fail."""
     async with client_of(create_service(create_runtime(database), router)) as client:
         yield client
 

@@ -17,7 +17,7 @@ from kit.database.errors import Unreachable
 from kit.database.retry import CONFLICT_PAUSES, LONGEST_PAUSE, SHORTEST_PAUSE, after_conflict, while_unavailable
 from kit.operations import unit_of_work
 from tests.engines import Client, on_postgresql
-from tests.kit.probes import BOOK, PATIENCE, execute, new_book, read
+from tests.kit.probes import BOOK, TIMEOUT_SECONDS, execute, new_book, read
 from tests.kit.service import client_of, create_runtime, create_service
 
 REFUSED = Unreachable("Connection refused")
@@ -59,7 +59,7 @@ class Attempts:
 
 
 def failure_of(code: str) -> DBAPIError:
-    """An exception as SQLAlchemy raises it."""
+    """Return an exception as SQLAlchemy raises it."""
     driver = Exception("It failed.")
     vars(driver)["sqlstate"] = code
     return DBAPIError("SELECT 1", None, driver)
@@ -67,7 +67,7 @@ def failure_of(code: str) -> DBAPIError:
 
 def test_pauses_double_up_to_the_longest_and_none_is_shorter_than_half(clock: Clock) -> None:
     longest = [0.02, 0.04, 0.08, 0.16, 0.32, 0.5, 0.5, 0.5]
-    pauses = itertools.islice(while_unavailable(PATIENCE), len(longest))
+    pauses = itertools.islice(while_unavailable(TIMEOUT_SECONDS), len(longest))
     for pause, most in zip(pauses, longest, strict=True):
         assert most / 2 <= pause <= most
     assert (longest[0], longest[-1]) == (SHORTEST_PAUSE, LONGEST_PAUSE)
@@ -90,14 +90,14 @@ def test_two_that_conflicted_do_not_pause_for_the_same_time() -> None:
 
 async def test_an_attempt_that_succeeds_is_not_repeated(clock: Clock) -> None:
     attempts = Attempts()
-    assert await retried(attempts, PATIENCE) == "done"
+    assert await retried(attempts, TIMEOUT_SECONDS) == "done"
     assert (attempts.number, clock.pauses) == (1, [])
 
 
 @pytest.mark.parametrize("failure", [REFUSED, *map(failure_of, ("08003", "25006", "57P03", "53300"))])
 async def test_an_unavailable_database_is_retried(clock: Clock, failure: Exception) -> None:
     attempts = Attempts(*[failure] * 5)
-    assert await retried(attempts, PATIENCE) == "done"
+    assert await retried(attempts, TIMEOUT_SECONDS) == "done"
     assert len(clock.pauses) == 5
 
 
@@ -112,20 +112,20 @@ async def test_a_database_that_stays_unavailable_is_a_503_after_the_given_time(c
 async def test_after_a_few_conflicts_the_failure_is_raised(clock: Clock, code: str) -> None:
     attempts = Attempts(*[failure_of(code)] * 100)
     with pytest.raises(Problem, match="503"):
-        await retried(attempts, PATIENCE)
+        await retried(attempts, TIMEOUT_SECONDS)
     assert attempts.number == len(CONFLICT_PAUSES) + 1 == 4
 
 
 async def test_conflicts_and_lost_connections_are_counted_separately(clock: Clock) -> None:
     failures = [failure_of("40001"), REFUSED, failure_of("40001"), REFUSED, REFUSED, failure_of("40P01")]
-    assert await retried(Attempts(*failures), PATIENCE) == "done"
+    assert await retried(Attempts(*failures), TIMEOUT_SECONDS) == "done"
 
 
 @pytest.mark.parametrize("code", ["55P03", "53100", "57014", "23505", "3D000", "22003", "42601"])
 async def test_a_permanent_failure_is_not_retried(clock: Clock, code: str) -> None:
     attempts = Attempts(failure_of(code))
     with pytest.raises((Problem, DBAPIError)) as raised:
-        await retried(attempts, PATIENCE)
+        await retried(attempts, TIMEOUT_SECONDS)
     assert (attempts.number, clock.pauses) == (1, [])
     assert isinstance(raised.value, Problem) == (code != "42601")  # a programming error is raised unchanged
 
@@ -133,7 +133,7 @@ async def test_a_permanent_failure_is_not_retried(clock: Clock, code: str) -> No
 async def test_a_problem_is_no_failure_of_the_database(clock: Clock) -> None:
     attempts = Attempts(Problem(404, "The resource does not exist.", kind="not-found"))
     with pytest.raises(Problem, match="404"):
-        await retried(attempts, PATIENCE)
+        await retried(attempts, TIMEOUT_SECONDS)
     assert attempts.number == 1
 
 
@@ -160,9 +160,9 @@ class UnavailableDatabase:
 
 
 def closed_port() -> int:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        port: int = nobody.getsockname()[1]
+    with socket.socket() as anonymous:
+        anonymous.bind(("127.0.0.1", 0))
+        port: int = anonymous.getsockname()[1]
         return port
 
 
@@ -170,13 +170,13 @@ MakeUnavailable = Callable[[int], UnavailableDatabase]
 
 
 def client_on(database: Database) -> Client:
-    """A client of the bookshop on this database."""
+    """Return a client of the bookshop on this database."""
     return client_of(create_service(create_runtime(database)))
 
 
 @pytest.fixture
 async def unavailable(database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MakeUnavailable]:
-    """A PostgreSQL that refuses a number of connections."""
+    """Provide a PostgreSQL that refuses a number of connections."""
     made: list[UnavailableDatabase] = []
 
     def go(tries: int) -> UnavailableDatabase:
@@ -235,7 +235,7 @@ async def test_connections_cut_while_idle_fail_no_request(database: Database) ->
 async def test_a_connection_that_fails_during_its_setup_is_opened_again(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The setup of a new connection fails once with an unwrapped exception, as during a restart of the server."""
+    """Let the setup of a new connection fail once with an unwrapped exception, as during a restart of the server."""
     set_up, failures = asyncpg.Connection.set_type_codec, [asyncpg.InterfaceError("connection is closed")]
 
     async def fail_once(self: Any, *arguments: Any, **options: Any) -> None:

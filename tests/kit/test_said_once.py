@@ -35,7 +35,7 @@ class Mixed(Enum):
 
 
 def table_of(annotation: Any, arguments: Any = (), base: Any = OnceEntity, **options: Any) -> Table:
-    """The table of an entity with a field `value`."""
+    """Return the table of an entity with a field `value`."""
     entity = entity_of(annotation, arguments, base, **options)
     table: Table = entity.__table__
     return table
@@ -155,7 +155,7 @@ def test_an_indexed_field_filters_and_sorts_unless_the_query_says_otherwise() ->
 
 
 @pytest.mark.parametrize(
-    ("annotation", "wishes", "fault"),
+    ("annotation", "wishes", "error"),
     [
         (dict[str, int], {"sorts": ("value",)}, "sorts names 'value', which is json, and has no order"),
         (dict[str, int], {"default_sort": "-value"}, "default_sort names 'value', which is json, and has no order"),
@@ -167,9 +167,9 @@ def test_an_indexed_field_filters_and_sorts_unless_the_query_says_otherwise() ->
     ],
 )
 def test_what_cannot_be_asked_of_a_type_is_refused_when_it_is_declared(
-    annotation: Any, wishes: Any, fault: str
+    annotation: Any, wishes: Any, error: str
 ) -> None:
-    with pytest.raises(TypeError, match=fault):
+    with pytest.raises(TypeError, match=error):
         query(entity_of(annotation), **wishes)
 
 
@@ -256,10 +256,10 @@ def test_a_table_is_completed_by_the_class_that_declares_it() -> None:
     complete_mapped_table(SimpleNamespace(inherits=object()), Entity)
 
 
-class Shown(Read):
+class BoundsRead(Read):
     name: str = Field(max_length=5)
 
 
 def test_the_schema_of_what_is_read_may_be_that_of_its_input() -> None:
-    schema = Shown.model_json_schema(mode="validation")
+    schema = BoundsRead.model_json_schema(mode="validation")
     assert schema["properties"]["name"]["maxLength"] == 5

@@ -1,4 +1,4 @@
-"""`make resource`: it writes what a person would write, or nothing, and says in one sentence why."""
+"""`make resource`: it writes a complete resource, or nothing, with an error message of one sentence."""
 
 import ast
 import runpy
@@ -39,7 +39,7 @@ router = APIRouter(prefix="/cages", route_class=allowing(read=Who.MEMBERS))
 
 @pytest.fixture(autouse=True)
 def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with keepers, who are its users, and cages, which have UUIDs."""
+    """Provide a project with keepers, who are its users, and cages, which have UUIDs."""
     for name in ("zoo", "kit", "tests/zoo"):
         (tmp_path / name).mkdir(parents=True)
     texts = {
@@ -61,7 +61,7 @@ def files(folder: Path) -> dict[str, str]:
 
 
 def written(zoo: Path, **given: str) -> str:
-    """The file of a resource, which is written now."""
+    """Return the file of a resource, which is written now."""
     assert main(*(f"{name}={value}" for name, value in given.items())) is None
     return (zoo / f"zoo/{given['NAME']}.py").read_text()
 
@@ -92,6 +92,7 @@ def test_without_fields_it_has_a_name(zoo: Path) -> None:
         ("is_tame:bool=false", "is_tame: bool = Field(default=False,"),
         ("weight:float=1.5", "weight: float = Field(default=1.5,"),
         ("price:money=9.99", 'price: Money = Field(default=Decimal("9.99"),'),
+        ("price:money=0", "price: Money = Field(default=Decimal(0),"),
         ("born_on:date?", "born_on: date | None = Field(default=None,"),
         ("born_on:date=2026-02-01", "born_on: date = Field(default=date(2026, 2, 1),"),
         ("size:small|very-big|3=very-big", "size: CatSize = Field(default=CatSize.VERY_BIG,"),
@@ -197,6 +198,11 @@ def test_a_project_without_resources_gets_its_first(zoo: Path) -> None:
         ({"NAME": "list"}, "list is already in use"),
         ({"NAME": "session"}, "Session is already in use"),
         ({"NAME": "page"}, "already in use"),
+        ({"NAME": "type"}, "builtin of Python: say more, as in room_type"),
+        ({"NAME": "c" * 41}, "at most 40 characters"),
+        ({"NAME": "cat", "FIELDS": "from_:str"}, "write a name such as"),
+        ({"NAME": "cat", "FIELDS": "chip_token:str"}, "like a secret"),
+        ({"NAME": "cat", "FIELDS": "cls:str"}, "attribute of this name"),
         ({"NAME": "keeper"}, "zoo/keeper.py exists"),
         ({"NAME": "idempotency_key"}, "There is a table"),
         ({"NAME": "models"}, "plural"),
@@ -346,3 +352,8 @@ def test_an_article_is_that_of_the_sound() -> None:
     assert [article_of(word) for word in ("invoice", "user", "hour", "hero", "umbrella", "unit")] == [
         *("an", "a", "an", "a", "an", "a")
     ]
+
+
+def test_many_fields_are_counted_in_the_docstring(zoo: Path) -> None:
+    fields = " ".join(f"a_field_with_a_long_name_{at}:int" for at in "abcd")
+    assert '"""Cats: each has 4 fields."""' in written(zoo, NAME="cat", FIELDS=fields)

@@ -38,46 +38,46 @@ def is_safe(answer: httpx.Response) -> bool:
         ("POST", "/members/", 422),
     ],
 )
-async def test_every_response_has_the_security_headers(method: str, path: str, status: int, nobody: Client) -> None:
-    answer = await nobody.request(method, path)
+async def test_every_response_has_the_security_headers(method: str, path: str, status: int, anonymous: Client) -> None:
+    answer = await anonymous.request(method, path)
     assert answer.status_code == status
     assert is_safe(answer)
 
 
 async def test_responses_without_body_and_failures_have_the_security_headers(
-    guarded: Service, boss: Person, monkeypatch: pytest.MonkeyPatch
+    guarded: Service, superuser: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    book = await new_book(boss.client)
-    unchanged = await boss.client.get(f"/books/{book['id']}", headers={"If-None-Match": '"1"'})
-    gone = await boss.client.delete(f"/books/{book['id']}")
+    book = await new_book(superuser.client)
+    unchanged = await superuser.client.get(f"/books/{book['id']}", headers={"If-None-Match": '"1"'})
+    gone = await superuser.client.delete(f"/books/{book['id']}")
     monkeypatch.setattr(guarded.runtime.database, "read", None)
-    fault = await boss.client.get("/books/")
-    assert [answer.status_code for answer in (unchanged, gone, fault)] == [304, 204, 500]
-    assert all(map(is_safe, (unchanged, gone, fault)))
-    assert {answer.headers["Cache-Control"] for answer in (unchanged, gone, fault)} == {"private"}
+    failed = await superuser.client.get("/books/")
+    assert [answer.status_code for answer in (unchanged, gone, failed)] == [304, 204, 500]
+    assert all(map(is_safe, (unchanged, gone, failed)))
+    assert {answer.headers["Cache-Control"] for answer in (unchanged, gone, failed)} == {"private"}
 
 
 async def test_responses_to_requests_with_a_token_are_not_cached_by_shared_caches(
-    nobody: Client, natasha: Person
+    anonymous: Client, natasha: Person
 ) -> None:
     for path, status in (("/books/", 200), ("/books/1", 404), ("/members/1", 200), ("/docs", 200)):
         answer = await natasha.client.get(path)
         assert (answer.status_code, answer.headers["Cache-Control"]) == (status, "private")
-    refused = await nobody.get("/books/", headers={"Authorization": "Bearer nonsense"})
+    refused = await anonymous.get("/books/", headers={"Authorization": "Bearer nonsense"})
     assert refused.headers["Cache-Control"] == "private"
-    assert "Cache-Control" not in (await nobody.get("/docs")).headers
+    assert "Cache-Control" not in (await anonymous.get("/docs")).headers
 
 
-async def test_hsts_is_sent_only_over_tls(guarded: Service, nobody: Client) -> None:
-    assert "Strict-Transport-Security" not in (await nobody.get("/docs")).headers
+async def test_hsts_is_sent_only_over_tls(guarded: Service, anonymous: Client) -> None:
+    assert "Strict-Transport-Security" not in (await anonymous.get("/docs")).headers
     transport = httpx.ASGITransport(guarded)
     async with httpx.AsyncClient(transport=transport, base_url="https://test") as client:
         for path in ("/docs", "/nothing", "/books/"):
             assert (await client.get(path)).headers["Strict-Transport-Security"] == "max-age=31536000"
 
 
-async def test_the_docs_may_run_only_their_own_scripts(nobody: Client) -> None:
-    policy = (await nobody.get("/docs")).headers["Content-Security-Policy"]
+async def test_the_docs_may_run_only_their_own_scripts(anonymous: Client) -> None:
+    policy = (await anonymous.get("/docs")).headers["Content-Security-Policy"]
     rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
     assert rules["default-src"] == "'none'"
     assert rules["connect-src"] == "'self'"
@@ -88,7 +88,7 @@ async def test_the_docs_may_run_only_their_own_scripts(nobody: Client) -> None:
     assert "*" not in policy
 
 
-async def test_no_response_names_the_server_software(nobody: Client, natasha: Person) -> None:
-    for answer in (await nobody.get("/docs"), await natasha.client.get("/books/")):
+async def test_no_response_names_the_server_software(anonymous: Client, natasha: Person) -> None:
+    for answer in (await anonymous.get("/docs"), await natasha.client.get("/books/")):
         assert not {"x-powered-by", "x-aspnet-version"} & set(answer.headers)
         assert "uvicorn" not in answer.headers.get("server", "").lower()

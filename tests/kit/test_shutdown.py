@@ -14,7 +14,7 @@ from fastapi import APIRouter
 from kit import Database, Service, Shutdown, allowing
 from kit.server import shutdown
 from tests.engines import Client
-from tests.kit.probes import PATIENCE, new_book, until
+from tests.kit.probes import TIMEOUT_SECONDS, new_book, until
 from tests.kit.service import client_of, create_runtime, create_service
 
 router = APIRouter(prefix="/probes", tags=["probes"], route_class=allowing())
@@ -33,14 +33,14 @@ def service(database: Database) -> Service:
 
 @pytest.fixture
 async def running_client(service: Service) -> AsyncIterator[Client]:
-    """A client of a running service."""
+    """Provide a client of a running service."""
     async with client_of(service) as client:
         yield client
 
 
 @pytest.fixture
 async def stopping_client(service: Service) -> AsyncIterator[Client]:
-    """A client of a service that is shutting down."""
+    """Provide a client of a service that is shutting down."""
     service.shutdown.has_begun = True
     async with client_of(service) as client:
         yield client
@@ -86,7 +86,7 @@ async def test_under_another_server_the_signals_are_left_to_it() -> None:
 
 @pytest.fixture
 async def server() -> AsyncIterator[uvicorn.Server]:
-    """A uvicorn server that handles the signals, and is not running."""
+    """Provide a uvicorn server that handles the signals, and is not running."""
     server = uvicorn.Server(uvicorn.Config("nothing:app", log_config=None))
     numbers = (signal.SIGTERM, signal.SIGINT)
     before = [signal.signal(number, server.handle_exit) for number in numbers]
@@ -116,7 +116,7 @@ async def test_after_sigint_it_does_not_wait_for_a_load_balancer(
     server: uvicorn.Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutdown, "CLOSE_SECONDS", 0)
-    Shutdown(delay=10 * PATIENCE, timeout=1).listen()
+    Shutdown(delay=10 * TIMEOUT_SECONDS, timeout=1).listen()
     os.kill(os.getpid(), signal.SIGINT)
     await until(lambda: server.should_exit)
     assert not server.force_exit
@@ -124,7 +124,7 @@ async def test_after_sigint_it_does_not_wait_for_a_load_balancer(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_second_signal_stops_it_at_once(server: uvicorn.Server, number: int) -> None:
-    stopping = Shutdown(delay=10 * PATIENCE, timeout=1)
+    stopping = Shutdown(delay=10 * TIMEOUT_SECONDS, timeout=1)
     stopping.listen()
     os.kill(os.getpid(), signal.SIGTERM)
     await until(lambda: stopping.has_begun)
@@ -151,7 +151,7 @@ async def test_the_handler_of_another_server_is_called_too(number: signal.Signal
     def hear(number: int, _: object) -> None:
         heard.append(number)
 
-    stopping = Shutdown(delay=10 * PATIENCE, timeout=0)
+    stopping = Shutdown(delay=10 * TIMEOUT_SECONDS, timeout=0)
     with handling({signal.SIGTERM: hear, signal.SIGINT: hear}):
         assert stopping.listen()
         assert not stopping.has_begun

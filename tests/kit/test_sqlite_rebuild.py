@@ -42,7 +42,7 @@ async def engine_of_shelf(tmp_path: Path) -> AsyncIterator[AsyncEngine]:
 
 
 async def schema(engine: AsyncEngine) -> dict[str, str]:
-    """The statements of the whole schema, except that of the altered table."""
+    """Return the statements of the whole schema, except that of the altered table."""
     async with engine.connect() as connection:
         found = await connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE name <> 'shelf'")
         return {row.name: row.sql for row in found}

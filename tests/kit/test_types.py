@@ -1,4 +1,4 @@
-"""Types of fields: a resource of plain annotations holds the whole contract, on both databases."""
+"""Types of fields: a resource with plain annotations keeps the whole contract, on both databases."""
 
 import json
 import math
@@ -9,7 +9,7 @@ import pytest
 from pydantic_core import PydanticCustomError
 
 from kit import Database, Service
-from kit.models import forms
+from kit.models import json_values
 from tests.clients import client_of
 from tests.engines import Client, empty, url_for
 from tests.kit.service import create_runtime, create_service, create_tables
@@ -38,9 +38,18 @@ async def specimens_url(new_database: Any) -> str:
 
 @pytest.fixture(scope="module")
 async def service(specimens_url: str) -> AsyncIterator[Service]:
-    """The library with all specimens."""
+    """Provide the library with all specimens."""
     routers = [specimen.router for specimen in SPECIMENS]
     app = create_service(create_runtime(Database(url_for(specimens_url))), *routers)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture(scope="module")
+async def plain_service(specimens_url: str) -> AsyncIterator[Service]:
+    """The same without the fast path."""
+    routers = [specimen.router for specimen in SPECIMENS]
+    app = create_service(create_runtime(Database(url_for(specimens_url))), *routers, fast=False)
     async with app.router.lifespan_context(app):
         yield app
 
@@ -53,7 +62,7 @@ async def client(service: Service) -> AsyncIterator[Client]:
 
 
 async def send(client: Client, method: str, url: str, body: Any) -> Any:
-    """Sends JSON as Python writes it: with escapes for what is not ASCII, and for lone surrogates too."""
+    """Send JSON as Python writes it: characters beyond ASCII, and lone surrogates, are escaped."""
     headers = {"Content-Type": "application/json"}
     return await client.request(method, url, content=json.dumps(body), headers=headers)
 
@@ -66,7 +75,7 @@ async def make(client: Client, specimen: Specimen, value: Any) -> dict[str, Any]
 
 
 async def make_all(client: Client, specimen: Specimen) -> list[Any]:
-    """A row of each value, last ones first; and two without a value where it is optional."""
+    """Create a row for each value, in reverse order, and two without a value where it is optional."""
     values = [*reversed(specimen.kind.values), *([None, None] if specimen.is_optional else [])]
     return [(await make(client, specimen, value))["value"] for value in values]
 
@@ -128,6 +137,7 @@ async def test_null_is_no_value(client: Client, specimen: Specimen) -> None:
         assert len(found.json()) == number
 
 
+@pytest.mark.exhaustive
 @each(SPECIMENS)
 async def test_many_are_created_at_once(client: Client, specimen: Specimen) -> None:
     body = [{"value": value} for value in specimen.kind.values]
@@ -150,6 +160,7 @@ async def test_many_are_changed_at_once(client: Client, specimen: Specimen) -> N
         assert [(row["value"], row["version"]) for row in rows] == [(last, 1 if first == last else 2)] * 2
 
 
+@pytest.mark.exhaustive
 @each(SORTED)
 async def test_rows_are_sorted_by_their_values_and_null_comes_last(client: Client, specimen: Specimen) -> None:
     await make_all(client, specimen)
@@ -159,6 +170,7 @@ async def test_rows_are_sorted_by_their_values_and_null_comes_last(client: Clien
         assert [row["value"] for row in rows] == expected
 
 
+@pytest.mark.exhaustive
 @each(SORTED)
 async def test_pages_lead_to_each_row_once(client: Client, specimen: Specimen) -> None:
     await make_all(client, specimen)
@@ -188,6 +200,7 @@ async def test_a_value_filters(client: Client, specimen: Specimen) -> None:
     assert len(made) >= len(specimen.kind.values)
 
 
+@pytest.mark.exhaustive
 @each(FILTERED)
 async def test_several_values_filter(client: Client, specimen: Specimen) -> None:
     known = specimen.query.parameters
@@ -199,6 +212,7 @@ async def test_several_values_filter(client: Client, specimen: Specimen) -> None
             assert sorted(map(str, (row["value"] for row in found.json()))) == sorted(map(str, specimen.kind.values))
 
 
+@pytest.mark.exhaustive
 @each([specimen for specimen in SORTED if "value__lt" in specimen.query.parameters])
 async def test_values_are_compared(client: Client, specimen: Specimen) -> None:
     await make_all(client, specimen)
@@ -219,6 +233,7 @@ async def test_what_is_no_value_filters_nothing(client: Client, specimen: Specim
             assert answer.json()["errors"][0]["pointer"] == "value"
 
 
+@pytest.mark.exhaustive
 @each(REQUIRED)
 async def test_the_same_key_makes_a_value_once(client: Client, specimen: Specimen) -> None:
     body, key = {"value": specimen.kind.values[0]}, {"Idempotency-Key": specimen.name}
@@ -227,12 +242,11 @@ async def test_the_same_key_makes_a_value_once(client: Client, specimen: Specime
     assert again.headers["Idempotency-Replayed"] == "true"
 
 
+@pytest.mark.exhaustive
 @each(SPECIMENS)
-async def test_both_paths_answer_the_same_bytes(client: Client, specimens_url: str, specimen: Specimen) -> None:
+async def test_both_paths_answer_the_same_bytes(client: Client, plain_service: Service, specimen: Specimen) -> None:
     await make_all(client, specimen)
-    routers = [specimen.router]
-    app = create_service(create_runtime(Database(url_for(specimens_url))), *routers, fast=False)
-    async with app.router.lifespan_context(app), client_of(app) as plain:
+    async with client_of(plain_service) as plain:
         row = (await client.get(specimen.path)).json()[0]
         for path in (specimen.path, f"{specimen.path}{row['id']}", f"{specimen.path}?fields=value&limit=1"):
             assert (await plain.get(path)).content == (await client.get(path)).content
@@ -242,6 +256,7 @@ async def test_both_paths_answer_the_same_bytes(client: Client, specimens_url: s
         assert shown[0] == shown[1]
 
 
+@pytest.mark.exhaustive
 async def test_the_document_shows_each_type(service: Service) -> None:
     schemas = service.openapi()["components"]["schemas"]
     for specimen in SPECIMENS:
@@ -251,6 +266,6 @@ async def test_the_document_shows_each_type(service: Service) -> None:
 
 @pytest.mark.parametrize("value", [[[[]] * 2] * 2, {"a": math.inf}, {"a": 2**63}, ["\0"]])
 def test_json_that_cannot_be_stored_is_refused(monkeypatch: pytest.MonkeyPatch, value: Any) -> None:
-    monkeypatch.setattr(forms, "MAX_DEPTH", 1)
+    monkeypatch.setattr(json_values, "MAX_DEPTH", 1)
     with pytest.raises(PydanticCustomError):
-        forms.storable_json(value)
+        json_values.storable_json(value)

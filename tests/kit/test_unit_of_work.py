@@ -66,7 +66,7 @@ async def run(client: Client, *sql: str) -> httpx.Response:
     return await client.post("/probes/sql")
 
 
-@pytest.mark.usefixtures("deferred")
+@pytest.mark.usefixtures("deferred_foreign_keys")
 async def test_a_failed_commit_is_reported_to_the_client(client: Client) -> None:
     answer = await new_book(client, shelf_id=77)
     assert answer.status_code == 409
@@ -129,7 +129,7 @@ async def test_a_missing_value_is_a_422_that_names_its_field(probed: Client) -> 
 
 
 @on_postgresql
-@pytest.mark.usefixtures("dying")
+@pytest.mark.usefixtures("connection_lost_at_commit")
 async def test_a_connection_lost_during_a_commit_leaves_the_outcome_unknown(client: Client) -> None:
     answer = await new_book(client)
     assert answer.status_code == 503

@@ -30,7 +30,7 @@ async def fast_url(new_database: Any) -> str:
 
 @pytest.fixture
 async def plain(fast_url: str) -> AsyncIterator[Database]:
-    """The database without shortcuts, without rows."""
+    """Provide the database without shortcuts, without rows."""
     database = opened(fast_url)
     async with database.writer.begin() as connection:
         for table in reversed(TABLES):
@@ -41,7 +41,7 @@ async def plain(fast_url: str) -> AsyncIterator[Database]:
 
 @pytest.fixture
 async def database(plain: Database, fast_url: str) -> AsyncIterator[Database]:
-    """The same database with shortcuts."""
+    """Provide the same database with shortcuts."""
     database = opened(fast_url)
     use_fast_sessions(database, coalesce=True, group=True, without=frozenset())
     yield database
@@ -49,8 +49,8 @@ async def database(plain: Database, fast_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def apart(plain: Database, fast_url: str) -> AsyncIterator[Database]:
-    """The same database with shortcuts, without coalescing and group commit."""
+async def unshared(plain: Database, fast_url: str) -> AsyncIterator[Database]:
+    """Provide the same database with shortcuts, without coalescing and group commit."""
     database = opened(fast_url)
     use_fast_sessions(database, coalesce=False, group=False, without=frozenset())
     yield database
@@ -58,8 +58,8 @@ async def apart(plain: Database, fast_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def past(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The statements that were executed past SQLAlchemy."""
+def direct_sql(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Provide the statements that the driver executed without SQLAlchemy."""
     seen: list[str] = []
     read_on, insert = driver.read_on, driver.insert
 

@@ -8,14 +8,14 @@ from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Column, ForeignKey, MetaData
-from sqlalchemy.orm import registry, relationship
+from sqlalchemy.orm import registry
 from sqlmodel import AutoString, Field, Relationship, SQLModel, col
 from starlette.datastructures import QueryParams
 
 from kit.auth.privacy import NO_FIELDS, private_fields_of
 from kit.database.databases import Database
 from kit.http.principals import CURRENT_PRINCIPAL, Principal
-from kit.models.entities import VIEW, Entity, Stamped, UUIDEntity
+from kit.models.entities import Entity, Stamped, UUIDEntity
 from kit.models.privacy import PRIVATE
 from kit.models.reads import Read, UUIDRead
 from kit.models.types import BIGINT, Money, MoneyColumn, Name
@@ -58,7 +58,7 @@ class FastNote(NoteBase, FastEntity, table=True):
     __tablename__ = "fast_note"
     __table_args__ = ({"sqlite_autoincrement": True},)
     belongs_to = "owner_id"
-    replies: list[Any] = Relationship(sa_relationship=relationship("FastReply", back_populates="note", **VIEW))
+    replies: list["FastReply"] = Relationship(back_populates="note")
 
 
 class FastReply(FastEntity, table=True):
@@ -70,7 +70,7 @@ class FastReply(FastEntity, table=True):
         default=None,
         sa_column=Column(BIGINT, ForeignKey("fast_note.id", deferrable=True, initially="DEFERRED"), nullable=True),
     )
-    note: Any = Relationship(sa_relationship=relationship("FastNote", back_populates="replies", **VIEW))
+    note: FastNote | None = Relationship(back_populates="replies")
 
 
 class FastAside(FastEntity, table=True):
@@ -157,7 +157,7 @@ def note(text: str, **fields: Any) -> FastNote:
 
 
 def asked(kind: type[ListQuery], text: str = "") -> ListQuery:
-    """A query with these parameters, without a request."""
+    """Return a query with these parameters, without a request."""
     query = kind.__new__(kind)
     query.text, query.secret = text.encode(), bytes(32)
     query.given = parameters.read(kind.parameters, QueryParams(text), ())
@@ -170,7 +170,7 @@ def asked(kind: type[ListQuery], text: str = "") -> ListQuery:
 
 @contextmanager
 def acting_as(principal: Principal) -> Iterator[None]:
-    """The principal during the block."""
+    """Set the principal during the block."""
     token = CURRENT_PRINCIPAL.set(principal)
     try:
         yield

@@ -36,7 +36,7 @@ def source() -> Source:
 
 
 async def asking(coalescer: Coalescer, source: Source, *items: Any) -> list[asyncio.Task[int]]:
-    """Tasks that have requested these items."""
+    """Start tasks that request these items, and return them."""
     tasks = [asyncio.create_task(coalescer.ask("key", item, source)) for item in items]
     await settled()
     return tasks

@@ -1,4 +1,4 @@
-"""Driver access: connections are alive and are returned to the pool, and failures are those of SQLAlchemy."""
+"""Driver access: connections are alive and are returned to the pool, and its exceptions equal those of SQLAlchemy."""
 
 import sqlite3
 from typing import Any
@@ -30,10 +30,10 @@ async def test_values_equal_those_that_sqlalchemy_reads(database: Database) -> N
     async with database.reader.connect() as connection:
         for table in TABLES:
             through: Any = (await connection.execute(Select(table))).all()
-            past = await fetch(database.reader, Select(table))
-            assert len(past) == 1
-            assert [tuple(row) for row in past] == [tuple(row) for row in through]
-            assert [list(map(type, row)) for row in past] == [list(map(type, row)) for row in through]
+            direct = await fetch(database.reader, Select(table))
+            assert len(direct) == 1
+            assert [tuple(row) for row in direct] == [tuple(row) for row in through]
+            assert [list(map(type, row)) for row in direct] == [list(map(type, row)) for row in through]
 
 
 async def test_a_statement_without_a_cache_key_is_executed(database: Database) -> None:

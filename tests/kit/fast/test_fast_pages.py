@@ -77,7 +77,7 @@ MEMBER = Principal(7)
 
 
 def rendered(page: Any, read: Any) -> bytes:
-    """The JSON of a page, by FastAPI."""
+    """Return the JSON of a page, by FastAPI."""
     return bytes(TypeAdapter(list[read]).dump_json(page.rows))
 
 
@@ -91,13 +91,13 @@ async def filled(plain: Database) -> Database:
 
 
 async def both(plain: Database, database: Database, kind: type[ListQuery], text: str, statement: Any = None) -> Any:
-    """The plain and the fast page of a query, and those after its cursor."""
+    """Return the plain and the fast page of a query, and those after its cursor."""
     if statement is None:
         nested = [selectinload(FastReply.note).load_only(FastNote.text, FastNote.secret)]  # type: ignore[arg-type]
         statement = select(kind.model).options(*(nested if kind is FastAnsweringQuery else ()))
-    async with plain.read() as through, database.read() as past:
+    async with plain.read() as through, database.read() as direct_sql:
         expected = await plain_page(through, asked(kind, text), statement)
-        got = await fast_page(past, asked(kind, text), statement)
+        got = await fast_page(direct_sql, asked(kind, text), statement)
         if got is not None:
             assert (got.cursor, got.total) == (expected.cursor, expected.total)
             assert got.body == rendered(expected, kind.read)
@@ -138,34 +138,38 @@ async def test_rows_that_the_handler_accessed_are_rendered_again(filled: Databas
     assert not hasattr(page, "nonsense")
 
 
-async def test_identical_concurrent_pages_are_read_once(filled: Database, database: Database, past: list[str]) -> None:
+async def test_identical_concurrent_pages_are_read_once(
+    filled: Database, database: Database, direct_sql: list[str]
+) -> None:
     async def get(text: str, principal: Principal) -> Any:
         with acting_as(principal):
             async with database.read() as session:
                 page = await fast_page(session, asked(FastNoteQuery, text), select(FastNote))
                 return page and page.shared
 
-    boss, other_boss = Principal(1, frozenset({"superuser"})), Principal(2, frozenset({"superuser"}))
+    superuser, other_superuser = Principal(1, frozenset({"superuser"})), Principal(2, frozenset({"superuser"}))
     members = [MEMBER, MEMBER, Principal(8)]
     got = await asyncio.gather(
-        *(get("", who) for who in (boss, other_boss, *members)), get("fields=id", boss), get("limit=1", boss)
+        *(get("", who) for who in (superuser, other_superuser, *members)),
+        get("fields=id", superuser),
+        get("limit=1", superuser),
     )
     assert got[0] is got[1]
     assert got[2] is got[3]
     assert len({id(shared) for shared in got}) == 5
-    assert len(past) == 5
+    assert len(direct_sql) == 5
 
 
 async def test_without_coalescing_each_page_has_its_own_read(
-    filled: Database, apart: Database, past: list[str]
+    filled: Database, unshared: Database, direct_sql: list[str]
 ) -> None:
-    async with apart.read() as session:
+    async with unshared.read() as session:
         query = asked(FastNoteQuery)
         one, other = await asyncio.gather(*(fast_page(session, query, select(FastNote)) for _ in range(2)))
     assert one is not None
     assert other is not None
     assert one.body == other.body
-    assert len(past) == 2
+    assert len(direct_sql) == 2
 
 
 async def test_a_statement_is_compiled_once_for_all_values(
@@ -237,12 +241,12 @@ async def test_other_sessions_are_left_to_the_plain_page(database: Database, pla
 
 
 async def test_a_query_that_overrides_methods_is_left_to_the_plain_page(database: Database) -> None:
-    class Shown(FastNoteQuery):
+    class ShowingQuery(FastNoteQuery):
         def shown(self, row: Any) -> Read:
             return super().shown(row)
 
     async with database.read() as session:
-        assert await fast_page(session, asked(Shown), select(FastNote)) is None
+        assert await fast_page(session, asked(ShowingQuery), select(FastNote)) is None
 
 
 async def test_a_nested_row_that_is_not_loaded_is_left_to_the_plain_page(database: Database) -> None:
@@ -253,7 +257,7 @@ async def test_a_nested_row_that_is_not_loaded_is_left_to_the_plain_page(databas
 async def test_a_nested_row_is_shown_as_by_its_variant(filled: Database) -> None:
     with acting_as(MEMBER):
         async with filled.read() as session:
-            rows = (await session.exec(select(FastReply).options(selectinload(FastReply.note)))).all()
+            rows = (await session.exec(select(FastReply).options(selectinload(FastReply.note)))).all()  # type: ignore[arg-type]  # an attribute of the class
             assert len(rows) == 6
             for row in rows:
                 expected = FastAnsweringRead.of(row).model_dump_json().encode()

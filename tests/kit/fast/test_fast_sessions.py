@@ -43,9 +43,9 @@ async def test_a_row_equals_the_row_of_the_orm(database: Database, plain: Databa
         database, note('é\u2028"\\', price=Decimal("0.10"), colour=Colour.BLUE, created_at=when), FastLabel(text="b")
     )
     for entity in (FastNote, FastLabel):
-        async with plain.read() as through, database.read() as past:
+        async with plain.read() as through, database.read() as direct_sql:
             expected = (await through.exec(select(entity))).one()
-            got = await past.get(entity, expected.id)
+            got = await direct_sql.get(entity, expected.id)
             assert values(got) == values(expected)
 
 
@@ -62,31 +62,35 @@ async def test_a_row_is_persistent_until_the_session_is_closed(database: Databas
     assert inspect(got).detached
 
 
-async def test_a_row_that_is_requested_twice_is_read_once(database: Database, plain: Database, past: list[str]) -> None:
+async def test_a_row_that_is_requested_twice_is_read_once(
+    database: Database, plain: Database, direct_sql: list[str]
+) -> None:
     await store(plain, row := note("a"))
     session = database.read()
     got = await session.get(FastNote, row.id)
     assert got is not None
     assert await session.get(FastNote, row.id) is got
-    assert len(past) == 1
+    assert len(direct_sql) == 1
     await session.close()
     assert inspect(got).detached
 
 
-async def test_an_open_session_gets_rows_past_the_orm(database: Database, plain: Database, past: list[str]) -> None:
+async def test_an_open_session_gets_rows_without_the_orm(
+    database: Database, plain: Database, direct_sql: list[str]
+) -> None:
     await store(plain, row := note("a"))
     async with database.read() as session:
         session.info["purpose"] = "a test"
         got = await session.get(FastNote, row.id)
         assert got in session
         assert await session.get(FastNote, row.id) is got
-    assert len(past) == 1
+    assert len(direct_sql) == 1
 
 
-async def test_a_session_that_was_not_used_is_closed(database: Database, past: list[str]) -> None:
+async def test_a_session_that_was_not_used_is_closed(database: Database, direct_sql: list[str]) -> None:
     await database.read().close()
     await database.write().close()
-    assert past == []
+    assert direct_sql == []
 
 
 async def test_an_absent_row_is_none(database: Database) -> None:
@@ -94,7 +98,9 @@ async def test_an_absent_row_is_none(database: Database) -> None:
         assert await session.get(FastNote, 777) is None
 
 
-async def test_concurrent_readers_get_separate_objects(database: Database, plain: Database, past: list[str]) -> None:
+async def test_concurrent_readers_get_separate_objects(
+    database: Database, plain: Database, direct_sql: list[str]
+) -> None:
     await store(plain, *(rows := [note(f"{number}") for number in range(20)]))
 
     async def get(ident: int) -> FastNote | None:
@@ -104,31 +110,33 @@ async def test_concurrent_readers_get_separate_objects(database: Database, plain
     got = await asyncio.gather(*(get(row.id) for row in [*rows, rows[0]]), get(777))
     assert [one and one.text for one in got] == [*(row.text for row in rows), "0", None]
     assert got[0] is not got[20]
-    assert len(past) == 1
+    assert len(direct_sql) == 1
 
 
-async def test_without_coalescing_each_reader_has_a_query(apart: Database, plain: Database, past: list[str]) -> None:
+async def test_without_coalescing_each_reader_has_a_query(
+    unshared: Database, plain: Database, direct_sql: list[str]
+) -> None:
     await store(plain, row := note("a"))
-    async with apart.read() as one, apart.read() as other:
+    async with unshared.read() as one, unshared.read() as other:
         await asyncio.gather(one.get(FastNote, row.id), other.get(FastNote, row.id))
-    assert len(past) == 2
+    assert len(direct_sql) == 2
 
 
 @pytest.mark.parametrize(
     "options", [{"populate_existing": True}, {"execution_options": {"x": 1}}, {"with_for_update": True}]
 )
 async def test_a_get_with_options_is_left_to_the_orm(
-    database: Database, plain: Database, past: list[str], options: dict[str, Any]
+    database: Database, plain: Database, direct_sql: list[str], options: dict[str, Any]
 ) -> None:
     await store(plain, row := note("a"))
     async with database.read() as session:
         assert await session.get(FastNote, row.id, **options)
-    assert past == []
+    assert direct_sql == []
 
 
 @pytest.fixture
 def loads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The ids of the rows that were read for writing past the ORM."""
+    """Provide the ids of the rows that were read for writing without the ORM."""
     seen: list[Any] = []
 
     def noted(session: Any, mapping: Any, ident: Any) -> Any:
@@ -236,31 +244,31 @@ async def test_an_ident_may_have_each_form_that_is_documented(
         assert (await session.get(FastNote, as_ident(row.id))).text == "a"  # type: ignore[union-attr]
 
 
-async def test_a_session_that_has_begun_keeps_its_connection(database: Database, past: list[str]) -> None:
+async def test_a_session_that_has_begun_keeps_its_connection(database: Database, direct_sql: list[str]) -> None:
     async with database.read() as session:
         await session.connection()
         await session.get(FastNote, 1)
-    assert past == []
+    assert direct_sql == []
 
 
-async def test_a_restricted_session_is_left_to_the_orm(database: Database, past: list[str]) -> None:
+async def test_a_restricted_session_is_left_to_the_orm(database: Database, direct_sql: list[str]) -> None:
     with acting_as(Principal(7)):
         session = database.read()
         session.info[RESTRICTED_READS] = True
         await session.get(FastNote, 1)
         await session.close()
-    assert past == []
+    assert direct_sql == []
 
 
 async def test_a_session_with_restricted_reads_is_left_to_the_orm(
-    database: Database, plain: Database, past: list[str]
+    database: Database, plain: Database, direct_sql: list[str]
 ) -> None:
     await store(plain, own := note("a", owner_id=7), other := note("b", owner_id=8))
     with acting_as(Principal(7)):
         async with database.read(restricted=True) as session:
             assert await session.get(FastNote, own.id)
             assert await session.get(FastNote, other.id) is None
-    assert past == []
+    assert direct_sql == []
 
 
 async def test_a_failure_is_that_of_the_orm(database: Database, plain: Database) -> None:
@@ -285,7 +293,7 @@ async def test_a_refused_insert_fails_as_in_the_orm(database: Database, plain: D
     await store(database, note("b"))
 
 
-async def test_a_single_new_row_is_stored_past_the_orm(database: Database, past: list[str]) -> None:
+async def test_a_single_new_row_is_stored_without_the_orm(database: Database, direct_sql: list[str]) -> None:
     async with database.write() as session:
         session.add(row := note("a"))
         await session.prepare_commit()
@@ -294,18 +302,18 @@ async def test_a_single_new_row_is_stored_past_the_orm(database: Database, past:
         await session.commit()
         assert not session.in_transaction()
     assert inspect(row).detached
-    assert len(past) == 1
+    assert len(direct_sql) == 1
     assert await texts(database) == ["a"]
 
 
-async def test_a_row_that_is_added_twice_is_stored_once(database: Database, past: list[str]) -> None:
+async def test_a_row_that_is_added_twice_is_stored_once(database: Database, direct_sql: list[str]) -> None:
     async with database.write() as session:
         row = note("a")
         session.add(row)
         session.add(row)
         await session.prepare_commit()
         await session.commit()
-    assert len(past) == 1
+    assert len(direct_sql) == 1
     assert await texts(database) == ["a"]
 
 
@@ -323,9 +331,11 @@ async def test_a_refused_insert_of_an_open_session_stores_nothing(database: Data
     assert await texts(database) == ["a", "b"]
 
 
-async def test_a_row_that_was_stored_is_unchanged_for_the_next_session(database: Database, past: list[str]) -> None:
+async def test_a_row_that_was_stored_is_unchanged_for_the_next_session(
+    database: Database, direct_sql: list[str]
+) -> None:
     await store(database, row := note("a"))
-    assert len(past) == 1
+    assert len(direct_sql) == 1
     assert not inspect(row).modified
     async with database.write() as session:
         session.add(row)
@@ -336,13 +346,13 @@ async def test_a_row_that_was_stored_is_unchanged_for_the_next_session(database:
 
 
 async def test_a_row_with_an_id_generated_in_python_keeps_it(
-    database: Database, plain: Database, past: list[str]
+    database: Database, plain: Database, direct_sql: list[str]
 ) -> None:
     ident = (label := FastLabel(text="a")).id
     await store(database, label)
     async with plain.read() as session:
         assert await session.get(FastLabel, ident)
-    assert len(past) == 1
+    assert len(direct_sql) == 1
 
 
 async def test_a_row_that_is_not_committed_is_not_stored(database: Database) -> None:
@@ -441,12 +451,12 @@ async def with_a_version(session: Any) -> None:
 
 
 @pytest.mark.parametrize("work", [two, after_a_look, with_an_expression, without_a_value, with_a_version])
-async def test_rows_that_need_the_orm_are_left_to_the_orm(database: Database, past: list[str], work: Any) -> None:
+async def test_rows_that_need_the_orm_are_left_to_the_orm(database: Database, direct_sql: list[str], work: Any) -> None:
     async with database.write() as session:
         await work(session)
         await session.prepare_commit()
         await session.commit()
-    assert past == []
+    assert direct_sql == []
     async with database.read() as reading:
         (row, *_) = (await reading.exec(select(FastNote))).all()
         assert (row.text, row.version, row.stars) == ("a", 1, 3 if work is with_an_expression else None)
@@ -584,8 +594,8 @@ async def test_without_autoincrement_ids_follow_the_largest(
     assert await insert(database, note("b"), note("c")) == [4001, 4002]
 
 
-async def test_a_member_stores_only_their_own_rows_past_the_orm(
-    database: Database, plain: Database, past: list[str]
+async def test_a_member_stores_only_their_own_rows_without_the_orm(
+    database: Database, plain: Database, direct_sql: list[str]
 ) -> None:
     with acting_as(Principal(7)):
         for owner, is_allowed in ((7, True), (8, False), (None, False)):
@@ -598,7 +608,7 @@ async def test_a_member_stores_only_their_own_rows_past_the_orm(
                 except Problem as refusal:
                     refusals.append(refusal.status_code)
             assert refusals == ([] if is_allowed else [403, 403])
-    assert len(past) == 1
+    assert len(direct_sql) == 1
 
 
 async def test_a_member_inserts_no_rows_of_others_in_bulk(database: Database) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.pool import PoolProxiedConnection
 from sqlmodel import col, select
 
 from kit.database.databases import Database
-from kit.database.errors import Undone, meaning_of
+from kit.database.errors import RolledBack, meaning_of
 from kit.fast import batches, driver, group_commit, single_insert
 from kit.fast.group_commit import GroupCommit
 from kit.models.entities import Entity
@@ -34,7 +34,7 @@ async def post(database: Database, make: Make, before_commit: Step | None = None
                     await before_commit(row)
                 await session.commit()
                 return row
-        except (Undone, OSError) as failure:
+        except (RolledBack, OSError) as failure:
             if meaning_of(failure) not in ("again", "lost"):
                 raise
     raise AssertionError("it ran too often")
@@ -46,7 +46,7 @@ async def until(happens: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
-class Stage:
+class HeldInserts:
     """Lets one INSERT begin, and no other until `go` is called, so that the later ones form a batch."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, database: Database) -> None:
@@ -82,7 +82,7 @@ class Stage:
         await until(lambda: self.waiting == len(makes) - 1)
         return tasks
 
-    async def go(self, tasks: Sequence[asyncio.Task[Entity]]) -> list[Any]:
+    async def finish(self, tasks: Sequence[asyncio.Task[Entity]]) -> list[Any]:
         """Let all requests finish. Returns the rows, or the types of the exceptions."""
         self.opened.set()
         results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), LONG)
@@ -91,8 +91,8 @@ class Stage:
 
 
 @pytest.fixture
-def stage(monkeypatch: pytest.MonkeyPatch, database: Database) -> Stage:
-    return Stage(monkeypatch, database)
+def inserts(monkeypatch: pytest.MonkeyPatch, database: Database) -> HeldInserts:
+    return HeldInserts(monkeypatch, database)
 
 
 def notes(*texts: str) -> list[Make]:
@@ -113,119 +113,125 @@ def checked_out(database: Database) -> int:
     return int(pool.checkedout())
 
 
-async def test_rows_that_arrive_during_an_insert_share_a_transaction(stage: Stage, plain: Database) -> None:
-    rows = await stage.go(await stage.enter(*notes(*"abcdefgh")))
-    assert stage.sizes == [1, 7]
+async def test_rows_that_arrive_during_an_insert_share_a_transaction(inserts: HeldInserts, plain: Database) -> None:
+    rows = await inserts.finish(await inserts.enter(*notes(*"abcdefgh")))
+    assert inserts.sizes == [1, 7]
     async with plain.read() as session:
         for row in rows:
             assert (await session.get(FastNote, row.id)).text == row.text  # type: ignore[union-attr]
 
 
-async def test_rows_with_ids_share_a_transaction_too(stage: Stage, plain: Database) -> None:
-    await stage.go(await stage.enter(*(lambda text=text: FastLabel(text=text) for text in "abc")))
-    assert stage.sizes == [1, 2]
+async def test_rows_with_ids_share_a_transaction_too(inserts: HeldInserts, plain: Database) -> None:
+    await inserts.finish(await inserts.enter(*(lambda text=text: FastLabel(text=text) for text in "abc")))
+    assert inserts.sizes == [1, 2]
     assert await stored(plain, FastLabel) == ["a", "b", "c"]
 
 
-async def test_a_full_batch_starts_at_once(stage: Stage, plain: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_batch_starts_at_once(
+    inserts: HeldInserts, plain: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(group_commit, "MAX_ROWS", 3)
-    tasks = [asyncio.create_task(post(stage.database, make)) for make in notes(*"abcdefgh")]
-    await until(lambda: stage.waiting == 1)
-    await stage.go(tasks)
-    assert sorted(stage.sizes) == [1, 1, 3, 3]
+    tasks = [asyncio.create_task(post(inserts.database, make)) for make in notes(*"abcdefgh")]
+    await until(lambda: inserts.waiting == 1)
+    await inserts.finish(tasks)
+    assert sorted(inserts.sizes) == [1, 1, 3, 3]
     assert await stored(plain) == list("abcdefgh")
 
 
-async def test_a_batch_does_not_wait_for_a_slow_transaction(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_batch_does_not_wait_for_a_slow_transaction(
+    inserts: HeldInserts, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(group_commit, "MAX_WAIT_SECONDS", 0.01)
-    tasks = [asyncio.create_task(post(stage.database, make)) for make in notes("a", "b")]
-    await until(lambda: sum(stage.group.open.values()) == 2)
-    assert len(await stage.go(tasks)) == 2
+    tasks = [asyncio.create_task(post(inserts.database, make)) for make in notes("a", "b")]
+    await until(lambda: sum(inserts.group.open.values()) == 2)
+    assert len(await inserts.finish(tasks)) == 2
 
 
-async def test_a_row_that_is_refused_does_not_affect_the_others(stage: Stage, plain: Database) -> None:
-    results = await stage.go(await stage.enter(*notes("a", "b", "a", "c")))
+async def test_a_row_that_is_refused_does_not_affect_the_others(inserts: HeldInserts, plain: Database) -> None:
+    results = await inserts.finish(await inserts.enter(*notes("a", "b", "a", "c")))
     assert [result is IntegrityError for result in results] == [False, False, True, False]
     assert await stored(plain) == ["a", "b", "c"]
-    assert checked_out(stage.database) == 0
+    assert checked_out(inserts.database) == 0
 
 
-async def test_a_row_that_is_refused_at_commit_does_not_affect_the_others(stage: Stage, plain: Database) -> None:
-    results = await stage.go(await stage.enter(*replies(None, None, 77, None)))
+async def test_a_row_that_is_refused_at_commit_does_not_affect_the_others(
+    inserts: HeldInserts, plain: Database
+) -> None:
+    results = await inserts.finish(await inserts.enter(*replies(None, None, 77, None)))
     assert [result is IntegrityError for result in results] == [False, False, True, False]
     assert await stored(plain, FastReply) == ["0", "1", "3"]
-    assert checked_out(stage.database) == 0
-    assert stage.sizes[:2] == [1, 3]
-    assert set(stage.sizes[2:]) == {1}
-    assert any(stage.group.alone_until.values())
+    assert checked_out(inserts.database) == 0
+    assert inserts.sizes[:2] == [1, 3]
+    assert set(inserts.sizes[2:]) == {1}
+    assert any(inserts.group.alone_until.values())
 
 
 async def test_a_request_that_fails_after_its_row_was_stored_does_not_affect_the_others(
-    stage: Stage, plain: Database
+    inserts: HeldInserts, plain: Database
 ) -> None:
     async def fail_for_b(row: Any) -> None:
         if row.text == "b":
             raise LookupError("no answer")
 
-    results = await stage.go(await stage.enter(*notes("a", "b", "c", "d"), before_commit=fail_for_b))
+    results = await inserts.finish(await inserts.enter(*notes("a", "b", "c", "d"), before_commit=fail_for_b))
     assert [result is LookupError for result in results] == [False, True, False, False]
     assert await stored(plain) == ["a", "c", "d"]
 
 
-async def test_a_request_cancelled_before_the_start_is_removed(stage: Stage, plain: Database) -> None:
-    first, gone, other = await stage.enter(*notes("a", "b", "c"))
+async def test_a_request_cancelled_before_the_start_is_removed(inserts: HeldInserts, plain: Database) -> None:
+    first, gone, other = await inserts.enter(*notes("a", "b", "c"))
     gone.cancel()
-    await until(lambda: stage.waiting == 1)
-    await stage.go([first, other])
+    await until(lambda: inserts.waiting == 1)
+    await inserts.finish([first, other])
     assert await stored(plain) == ["a", "c"]
 
 
-async def test_a_batch_without_members_does_not_start(stage: Stage) -> None:
-    first, gone = await stage.enter(*notes("a", "b"))
+async def test_a_batch_without_members_does_not_start(inserts: HeldInserts) -> None:
+    first, gone = await inserts.enter(*notes("a", "b"))
     gone.cancel()
-    await until(lambda: stage.waiting == 0)
-    await stage.go([first])
-    assert stage.sizes == [1]
+    await until(lambda: inserts.waiting == 0)
+    await inserts.finish([first])
+    assert inserts.sizes == [1]
 
 
 async def test_a_batch_whose_requests_are_all_cancelled_is_cancelled(
-    stage: Stage, plain: Database, monkeypatch: pytest.MonkeyPatch
+    inserts: HeldInserts, plain: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(group_commit, "MAX_WAIT_SECONDS", 0)
-    tasks = [asyncio.create_task(post(stage.database, make)) for make in notes("a", "b", "c")]
-    await until(lambda: not stage.group.collecting and bool(stage.sizes))
+    tasks = [asyncio.create_task(post(inserts.database, make)) for make in notes("a", "b", "c")]
+    await until(lambda: not inserts.group.collecting and bool(inserts.sizes))
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
-    await until(lambda: checked_out(stage.database) == 0)
-    assert not any(stage.group.open.values())
+    await until(lambda: checked_out(inserts.database) == 0)
+    assert not any(inserts.group.open.values())
     assert await stored(plain) == []
 
 
 @pytest.mark.parametrize("failure", [ConnectionResetError("cut"), OSError("away")])
 async def test_a_connection_lost_before_the_commit_fails_no_request(
-    stage: Stage, plain: Database, failure: Exception
+    inserts: HeldInserts, plain: Database, failure: Exception
 ) -> None:
-    stage.failures.append(failure)
-    await stage.go(await stage.enter(*notes("a", "b", "c")))
+    inserts.failures.append(failure)
+    await inserts.finish(await inserts.enter(*notes("a", "b", "c")))
     assert await stored(plain) == ["a", "b", "c"]
 
 
-async def test_a_programming_error_is_raised_to_every_member(stage: Stage, plain: Database) -> None:
-    stage.failures.append(LookupError("no such table"))
-    results = await stage.go(await stage.enter(*notes("a", "b", "c")))
+async def test_a_programming_error_is_raised_to_every_member(inserts: HeldInserts, plain: Database) -> None:
+    inserts.failures.append(LookupError("no such table"))
+    results = await inserts.finish(await inserts.enter(*notes("a", "b", "c")))
     assert results[1:] == [LookupError, LookupError]
     assert await stored(plain) == ["a"]
 
 
 @pytest.mark.parametrize("is_lost", [True, False])
 async def test_an_interrupted_commit_is_not_retried(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch, is_lost: bool
+    inserts: HeldInserts, monkeypatch: pytest.MonkeyPatch, is_lost: bool
 ) -> None:
     control = driver.control
 
     async def broken(connection: Any, command: str) -> None:
-        if command == "COMMIT" and len(stage.sizes) == 2:
+        if command == "COMMIT" and len(inserts.sizes) == 2:
             await (asyncio.sleep(LONG) if not is_lost else asyncio.sleep(0))
             raise ConnectionResetError("cut")
         await control(connection, command)
@@ -234,33 +240,35 @@ async def test_an_interrupted_commit_is_not_retried(
     monkeypatch.setattr(batches, "COMMIT_TIMEOUT", 0.1)
 
     async def once(make: Make) -> Entity:
-        async with stage.database.write() as session:
+        async with inserts.database.write() as session:
             session.add(row := make())
             await session.prepare_commit()
             await session.commit()
             return row
 
     tasks = [asyncio.create_task(once(make)) for make in notes("a", "b", "c")]
-    await until(lambda: stage.waiting == 2)
-    results = await stage.go(tasks)
+    await until(lambda: inserts.waiting == 2)
+    results = await inserts.finish(tasks)
     assert all(issubclass(result, OSError) for result in results[1:])
-    await until(lambda: checked_out(stage.database) == 0)
+    await until(lambda: checked_out(inserts.database) == 0)
 
 
 @on_postgresql
-async def test_a_request_that_waits_for_a_lock_delays_no_other(stage: Stage, plain: Database) -> None:
+async def test_a_request_that_waits_for_a_lock_delays_no_other(inserts: HeldInserts, plain: Database) -> None:
     async with plain.write() as session:
         session.add(note("a", id=5))
         await session.flush()
-        tasks = await stage.enter(*(lambda n=n: note(n, stars=1) for n in ("b", "c", "a", "d")))
-        stage.opened.set()
+        tasks = await inserts.enter(*(lambda n=n: note(n, stars=1) for n in ("b", "c", "a", "d")))
+        inserts.opened.set()
         await until(lambda: [task.done() for task in tasks] == [True, True, False, True])
-    results = await stage.go(tasks)
+    results = await inserts.finish(tasks)
     assert [getattr(result, "text", None) for result in results] == ["b", "c", "a", "d"]
-    assert stage.lock_timeouts[1:] == [batches.LOCK_TIMEOUT_SECONDS, *[None] * 3]
+    assert inserts.lock_timeouts[1:] == [batches.LOCK_TIMEOUT_SECONDS, *[None] * 3]
 
 
-async def test_a_statement_after_the_insert_removes_its_row_from_the_batch(stage: Stage, plain: Database) -> None:
+async def test_a_statement_after_the_insert_removes_its_row_from_the_batch(
+    inserts: HeldInserts, plain: Database
+) -> None:
     async def look(session: Any, row: Any) -> None:
         session.add(row)
         await session.prepare_commit()
@@ -271,27 +279,27 @@ async def test_a_statement_after_the_insert_removes_its_row_from_the_batch(stage
     async def request(text: str) -> Any:
         for _ in range(10):
             try:
-                async with stage.database.write() as session:
+                async with inserts.database.write() as session:
                     await look(session, row := note(text))
                     return row
-            except Undone:
+            except RolledBack:
                 continue
         raise AssertionError("it ran too often")
 
     tasks = [asyncio.create_task(request(text)) for text in "abc"]
-    await until(lambda: stage.waiting == 2)
-    await stage.go(tasks)
+    await until(lambda: inserts.waiting == 2)
+    await inserts.finish(tasks)
     assert await stored(plain) == ["a", "b", "c"]
 
 
-async def test_without_group_commit_each_row_has_its_transaction(apart: Database, past: list[str]) -> None:
-    await asyncio.gather(*(post(apart, make) for make in notes(*"abcd")))
-    assert len(past) == 4
-    assert await stored(apart) == ["a", "b", "c", "d"]
+async def test_without_group_commit_each_row_has_its_transaction(unshared: Database, direct_sql: list[str]) -> None:
+    await asyncio.gather(*(post(unshared, make) for make in notes(*"abcd")))
+    assert len(direct_sql) == 4
+    assert await stored(unshared) == ["a", "b", "c", "d"]
 
 
 async def test_a_connection_that_cannot_be_rolled_back_is_not_reused(
-    apart: Database, monkeypatch: pytest.MonkeyPatch
+    unshared: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     control, commands = driver.control, []
 
@@ -302,15 +310,15 @@ async def test_a_connection_that_cannot_be_rolled_back_is_not_reused(
         await control(connection, command)
 
     monkeypatch.setattr(driver, "control", broken)
-    session = apart.write()
+    session = unshared.write()
     session.add(note("a"))
     await session.prepare_commit()
     with pytest.raises(ConnectionResetError):
         await session.close()
     assert commands[-1] == "ROLLBACK"
-    assert checked_out(apart) == 0
+    assert checked_out(unshared) == 0
     monkeypatch.undo()
-    assert await stored(apart) == []
+    assert await stored(unshared) == []
 
 
 async def test_an_insert_is_compiled_once(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,10 +327,10 @@ async def test_an_insert_is_compiled_once(database: Database, monkeypatch: pytes
     await post(database, lambda: note("b"))
 
 
-async def test_a_transaction_of_an_ended_event_loop_is_discarded(database: Database, stage: Stage) -> None:
-    stage.opened.set()
+async def test_a_transaction_of_an_ended_event_loop_is_discarded(database: Database, inserts: HeldInserts) -> None:
+    inserts.opened.set()
     await post(database, lambda: note("a"))
-    stage.group.open[FastNote, True] = 1
-    stage.group.loop = None
+    inserts.group.open[FastNote, True] = 1
+    inserts.group.loop = None
     await asyncio.wait_for(post(database, lambda: note("b")), LONG / 2)
-    assert stage.sizes == [1, 1]
+    assert inserts.sizes == [1, 1]

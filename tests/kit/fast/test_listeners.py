@@ -22,7 +22,7 @@ WRITES = ["before_flush", "after_flush", "before_commit", "after_commit", "pendi
 
 @contextmanager
 def listening(target: Any, name: str, **options: Any) -> Iterator[list[str]]:
-    """The calls of a listener to this event during the block."""
+    """Provide the calls of a listener to this event during the block."""
     heard: list[str] = []
 
     def hear(*_: object, **__: object) -> None:
@@ -42,26 +42,26 @@ def target_of(name: str) -> Any:
 
 
 @pytest.mark.parametrize("name", READS)
-async def test_a_listener_is_called_for_a_read(database: Database, past: list[str], name: str) -> None:
+async def test_a_listener_is_called_for_a_read(database: Database, direct_sql: list[str], name: str) -> None:
     await store(database, row := note("a"))
-    past.clear()
+    direct_sql.clear()
     with listening(target_of(name), name) as heard:
         async with database.read() as session:
             assert await session.get(FastNote, row.id)
-    assert (heard, past) == ([name], [])
+    assert (heard, direct_sql) == ([name], [])
     async with database.read() as session:
         assert await session.get(FastNote, row.id)
-    assert (heard, len(past)) == ([name], 1)
+    assert (heard, len(direct_sql)) == ([name], 1)
 
 
 @pytest.mark.parametrize("name", WRITES)
-async def test_a_listener_is_called_for_an_insert(database: Database, past: list[str], name: str) -> None:
+async def test_a_listener_is_called_for_an_insert(database: Database, direct_sql: list[str], name: str) -> None:
     with listening(target_of(name), name) as heard:
         await store(database, note("a"))
     assert heard
-    assert (set(heard), past) == ({name}, [])
+    assert (set(heard), direct_sql) == ({name}, [])
     await store(database, note("b"))
-    assert len(past) == 1
+    assert len(direct_sql) == 1
 
 
 @pytest.mark.parametrize("base", [Entity, SQLModel])
@@ -82,42 +82,44 @@ async def test_a_listener_to_all_mappers_is_called(database: Database) -> None:
     assert heard == ["after_insert"]
 
 
-async def test_a_listener_to_one_session_is_called(database: Database, past: list[str]) -> None:
+async def test_a_listener_to_one_session_is_called(database: Database, direct_sql: list[str]) -> None:
     async with database.write() as session:
         with listening(session.sync_session, "after_flush") as heard:
             session.add(note("a"))
             await session.prepare_commit()
             await session.commit()
-    assert (heard, past) == (["after_flush"], [])
+    assert (heard, direct_sql) == (["after_flush"], [])
 
 
-async def test_a_listener_to_one_engine_is_called(database: Database, apart: Database, past: list[str]) -> None:
+async def test_a_listener_to_one_engine_is_called(
+    database: Database, unshared: Database, direct_sql: list[str]
+) -> None:
     with listening(database.writer.sync_engine, "commit") as heard:
         await store(database, note("a"))
-        assert (heard, past) == (["commit"], [])
-        await store(apart, note("b"))
-    assert (heard, len(past)) == (["commit"], 1)
+        assert (heard, direct_sql) == (["commit"], [])
+        await store(unshared, note("b"))
+    assert (heard, len(direct_sql)) == (["commit"], 1)
 
 
-async def test_listeners_to_connections_and_errors_are_called(database: Database, past: list[str]) -> None:
+async def test_listeners_to_connections_and_errors_are_called(database: Database, direct_sql: list[str]) -> None:
     with listening(Connection, "begin") as heard:
         await store(database, note("a"))
-    assert (heard, past) == (["begin"], [])
+    assert (heard, direct_sql) == (["begin"], [])
     with listening(database.writer.sync_engine, "handle_error") as heard, pytest.raises(Exception, match=r"(?i)unique"):
         await store(database, note("a"))
-    assert (heard, past) == (["handle_error"], [])
+    assert (heard, direct_sql) == (["handle_error"], [])
 
 
-async def test_a_listener_to_all_dialects_is_called(database: Database, past: list[str]) -> None:
+async def test_a_listener_to_all_dialects_is_called(database: Database, direct_sql: list[str]) -> None:
     for target in (Engine, Dialect, type(database.writer.dialect)):
         with listening(target, "do_execute") as heard:
             await store(database, note(str(target)))
         assert set(heard) == {"do_execute"}
-    assert past == []
+    assert direct_sql == []
 
 
 async def test_the_log_of_statements_is_complete(
-    database: Database, past: list[str], caplog: pytest.LogCaptureFixture
+    database: Database, direct_sql: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO, "sqlalchemy.engine"):
         await store(database, row := note("a"))
@@ -125,7 +127,7 @@ async def test_the_log_of_statements_is_complete(
             await session.get(FastNote, row.id)
     assert "INSERT INTO fast_note" in caplog.text
     assert "FROM fast_note" in caplog.text
-    assert past == []
+    assert direct_sql == []
 
 
 async def test_listeners_of_the_kit_do_not_count(database: Database) -> None:

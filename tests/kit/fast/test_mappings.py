@@ -15,7 +15,7 @@ from kit.fast.mappings import mapping_of, value_type
 from kit.fast.persistent_rows import add_loaded
 from kit.fast.read_sessions import detached
 from kit.fast.single_insert import is_insertable
-from kit.models.entities import VIEW, Entity
+from kit.models.entities import Entity
 from kit.models.reads import Read
 from tests.kit.fast.conftest import opened
 from tests.kit.fast.notes import FastNote, note, store
@@ -98,7 +98,10 @@ class FastRelated(OddEntity, table=True):
     plain_id: int | None = Field(default=None, foreign_key="fast_plain.id")
     few: Any = Relationship(
         sa_relationship=relationship(
-            "FastPlain", primaryjoin="and_(FastPlain.id == FastRelated.plain_id, FastPlain.version > 1)", **VIEW
+            "FastPlain",
+            primaryjoin="and_(FastPlain.id == FastRelated.plain_id, FastPlain.version > 1)",
+            lazy="raise",
+            viewonly=True,
         )
     )
     as_set: Any = Relationship(
@@ -107,12 +110,17 @@ class FastRelated(OddEntity, table=True):
             primaryjoin="foreign(FastPlain.parent_id) == FastRelated.id",
             collection_class=set,
             uselist=True,
-            **VIEW,
+            lazy="raise",
+            viewonly=True,
         )
     )
     to_odd: Any = Relationship(
         sa_relationship=relationship(
-            "FastEager", primaryjoin="foreign(FastEager.plain_id) == FastRelated.id", uselist=True, **VIEW
+            "FastEager",
+            primaryjoin="foreign(FastEager.plain_id) == FastRelated.id",
+            uselist=True,
+            lazy="raise",
+            viewonly=True,
         )
     )
 

@@ -45,7 +45,7 @@ def test_a_shortcut_that_differs_is_left_out(monkeypatch: pytest.MonkeyPatch, na
     assert shortcut in failing_shortcuts()
 
 
-async def test_a_database_may_do_without_some_shortcuts(plain: Database, past: list[str]) -> None:
+async def test_a_database_may_do_without_some_shortcuts(plain: Database, direct_sql: list[str]) -> None:
     without = frozenset({"get", "single insert", "bulk insert", "pages"})
     use_fast_sessions(plain, coalesce=True, group=True, without=without)
     await store(plain, row := note("a"))
@@ -54,7 +54,7 @@ async def test_a_database_may_do_without_some_shortcuts(plain: Database, past: l
         await session.commit()
     async with plain.read() as session_:
         assert await session_.get(FastNote, row.id)
-    assert past == []
+    assert direct_sql == []
 
 
 async def test_the_service_starts_without_shortcuts_if_a_library_has_lost_an_interface(

@@ -26,24 +26,24 @@ from kit import (
 )
 from kit.database.collations import ensure_folding
 from kit.fast import install
-from kit.operations.idempotency import StoredAnswer
+from kit.operations.idempotency import StoredResponse
 from tests.clients import client_of as client_of
 from tests.engines import empty, url_for
 from tests.kit.habits.items import REGISTRY, TABLES, HabitItem
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 TOKENS = Tokens([SECRET], "habits", timedelta(minutes=5))
-BOSS, MEMBER, OTHER = 1, 2, 3
+SUPERUSER_ID, MEMBER, OTHER = 1, 2, 3
 """The ids of users. The first one is a superuser."""
 Serve = Callable[..., Awaitable[httpx.AsyncClient]]
 
 
 async def find(_: HTTPConnection, claims: Claims) -> Principal:
-    return Principal(claims.user_id, frozenset({SUPERUSER} if claims.user_id == BOSS else ()))
+    return Principal(claims.user_id, frozenset({SUPERUSER} if claims.user_id == SUPERUSER_ID else ()))
 
 
 def bearer(user_id: int) -> dict[str, str]:
-    """The headers of a request by this user."""
+    """Return the headers of a request by this user."""
     return {"Authorization": f"Bearer {TOKENS.issue(Claims(user_id, 0))}"}
 
 
@@ -59,47 +59,47 @@ def resource_router(**options: Any) -> APIRouter:
 
 @pytest.fixture(scope="session")
 async def habits_url(new_database: Any) -> str:
-    """The URL of a database with the tables of these tests."""
+    """Provide the URL of a database with the tables of these tests."""
     url: str = await new_database()
     database = Database(url_for(url))
     async with database.writer.begin() as connection:
         await connection.run_sync(ensure_folding)
         await connection.run_sync(REGISTRY.metadata.create_all)
-        await connection.run_sync(lambda sync: StoredAnswer.metadata.tables["idempotency_key"].create(sync))
+        await connection.run_sync(lambda sync: StoredResponse.metadata.tables["idempotency_key"].create(sync))
     await database.dispose()
     return url
 
 
 @pytest.fixture(params=["plain", "resource", "fast"])
 def way(request: pytest.FixtureRequest) -> str:
-    """How the routes of a test are served."""
+    """Provide the kind of routes and the path: plain or of a resource, with or without the fast path."""
     return str(request.param)
 
 
 @pytest.fixture
 async def database(habits_url: str) -> AsyncIterator[Database]:
-    """The database, without rows."""
+    """Provide the database, without rows."""
     database = Database(url_for(habits_url))
-    await empty(database, [*TABLES, StoredAnswer.metadata.tables["idempotency_key"]])
+    await empty(database, [*TABLES, StoredResponse.metadata.tables["idempotency_key"]])
     yield database
     await database.dispose()
 
 
 @pytest.fixture
 def new_router(way: str) -> Callable[..., APIRouter]:
-    """Makes plain routers, or routers of a resource."""
+    """Provide a function that makes plain routers, or routers of a resource."""
     return APIRouter if way == "plain" else resource_router
 
 
 @pytest.fixture
 def router(new_router: Callable[..., APIRouter]) -> APIRouter:
-    """The router for the routes of one test."""
+    """Provide the router for the routes of one test."""
     return new_router()
 
 
 @pytest.fixture
 def new_service(database: Database, way: str) -> Callable[..., Service]:
-    """Makes a service from routers and options of FastAPI."""
+    """Provide a function that makes a service from routers and options of FastAPI."""
 
     def make(*routers: APIRouter, auth: bool = False, public: tuple[str, ...] = (), **options: Any) -> Service:
         service = Service(runtime_on(database, auth=auth), routers=routers, public=public, title="Habits", **options)
@@ -112,7 +112,7 @@ def new_service(database: Database, way: str) -> Callable[..., Service]:
 
 @pytest.fixture
 async def serve(new_service: Callable[..., Service]) -> AsyncIterator[Serve]:
-    """Makes a service from routers, and a client of the service."""
+    """Provide a function that makes a service from routers, and returns a client of it."""
     async with AsyncExitStack() as stack:
 
         async def opened(*routers: APIRouter, **options: Any) -> httpx.AsyncClient:
@@ -125,7 +125,7 @@ async def serve(new_service: Callable[..., Service]) -> AsyncIterator[Serve]:
 
 @pytest.fixture
 def names(database: Database) -> Callable[[], Awaitable[list[str]]]:
-    """Reads the names of the stored items."""
+    """Provide a function that reads the names of the stored items."""
 
     async def read() -> list[str]:
         async with database.read() as session:

@@ -1,4 +1,4 @@
-"""Arguments of handlers: FastAPI solves no dependencies of an operation that takes what the kit makes."""
+"""Arguments of handlers: without FastAPI's dependency resolution if all of them come from the kit."""
 
 from typing import Annotated, Any
 
@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, HTTPException
 from sqlmodel import select
 
 from kit import Caller, IfMatch, Page, ReadSession, Service, Session, found, get_caller, page
-from tests.kit.habits.conftest import BOSS, bearer
+from tests.kit.habits.conftest import SUPERUSER_ID, bearer
 from tests.kit.habits.items import HabitItem, HabitItemQuery, HabitItemRead
 
 ONLY_RESOURCES = pytest.mark.parametrize("way", ["resource"])
@@ -36,7 +36,7 @@ def add_operations(router: APIRouter) -> None:
 
 
 def served_directly(service: Service) -> list[str]:
-    """The names of the operations that FastAPI solves no dependencies for."""
+    """Return the names of the operations that FastAPI solves no dependencies for."""
     service.check_routes()
     return [entry.handler.__name__ for entry in service.entries if id(entry.route) in service.runtime.direct]
 
@@ -56,8 +56,8 @@ async def test_the_handler_gets_its_arguments(router: APIRouter, serve: Any, dat
         await session.commit()
     assert [item["name"] for item in (await client.get("/items?fields=name")).json()] == ["cup"]
     assert list((await client.get("/items/1?fields=size")).json()) == ["size"]
-    headers = bearer(BOSS) | {"If-Match": '"1"'}
-    assert (await client.patch("/items/1?size=7", headers=headers)).json()["name"] == f"of {BOSS}"
+    headers = bearer(SUPERUSER_ID) | {"If-Match": '"1"'}
+    assert (await client.patch("/items/1?size=7", headers=headers)).json()["name"] == f"of {SUPERUSER_ID}"
     assert (await client.patch("/items/1?size=8", headers=headers)).status_code == 412
     assert (await client.patch("/items/1?size=x")).status_code == 422
 

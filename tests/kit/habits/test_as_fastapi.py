@@ -562,7 +562,7 @@ SAME_HEADERS = ("content-type", "location", "x-job", "x-opened", "x-a")
 
 
 async def answers(app: Any, asked: list[Ask]) -> list[Any]:
-    """The responses of an application. Error responses are compared by status only."""
+    """Return the responses of an application. Error responses are compared by status only."""
     app.state.shared = "shared"
     async with (
         app.router.lifespan_context(app) as state,

@@ -48,6 +48,8 @@ from kit import Database, ReadSession, Session
 from tests.engines import empty, url_for
 from tests.kit.habits.items import TABLES, HabitAuthor, HabitBook, HabitBox
 
+pytestmark = pytest.mark.exhaustive
+
 Case = Callable[[Any], Awaitable[Any]]
 READS: dict[str, Case] = {}
 WRITES: dict[str, Case] = {}
@@ -69,7 +71,7 @@ def writes(case: Case) -> Case:
 
 
 async def outcome(case: Case, session: Any) -> Any:
-    """The result of a case, or the class of its exception."""
+    """Return the result of a case, or the class of its exception."""
     try:
         return await case(session)
     except Exception as failure:
@@ -577,7 +579,7 @@ async def bulk_in_run_sync(session: Any) -> Any:
 
 @pytest.fixture
 async def renew(database: Database) -> Callable[[], Awaitable[None]]:
-    """Restores the rows with which every case begins."""
+    """Restore the rows with which every case begins."""
 
     async def make() -> None:
         await empty(database, TABLES)
@@ -600,7 +602,7 @@ async def engine_of_ones_own(habits_url: str) -> AsyncIterator[AsyncEngine]:
 
 
 async def stored(database: Database) -> list[Any]:
-    """All rows, without their timestamps."""
+    """Return all rows, without their timestamps."""
     statements = (
         "SELECT id, version, title, pages, author_id FROM habit_book ORDER BY id",
         "SELECT id, version, name FROM habit_author ORDER BY id",
@@ -611,7 +613,7 @@ async def stored(database: Database) -> list[Any]:
 
 
 def jsonable(value: Any) -> Any:
-    """The value as FastAPI shows it: a sum of integers is a `Decimal` on PostgreSQL, which becomes text."""
+    """Return the value as FastAPI shows it: a sum of integers is a `Decimal` on PostgreSQL, which becomes text."""
     if isinstance(value, (list, tuple)):
         return [jsonable(part) for part in value]
     return str(value) if isinstance(value, Decimal) else value

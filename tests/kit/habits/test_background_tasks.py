@@ -13,7 +13,7 @@ from tests.kit.habits.items import NO_BOX, HabitItem
 
 @pytest.fixture
 def seen(names: Any) -> tuple[list[Any], Any]:
-    """The rows that a background task has read, and such a task."""
+    """Provide the rows that a background task has read, and such a task."""
     log: list[Any] = []
 
     async def look() -> None:

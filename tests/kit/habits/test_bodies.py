@@ -15,7 +15,7 @@ class NamelessCreate(Body):
 
 
 async def boxes(database: Database) -> list[str]:
-    """The names of the stored boxes."""
+    """Return the names of the stored boxes."""
     async with database.read() as session:
         return list(await session.exec(select(HabitBox.name)))
 

@@ -8,7 +8,7 @@ from sqlmodel import select
 
 from kit import Caller, ReadSession, Session
 from tests.kit.exchanges import websocket_exchange
-from tests.kit.habits.conftest import BOSS, MEMBER, bearer
+from tests.kit.habits.conftest import MEMBER, SUPERUSER_ID, bearer
 from tests.kit.habits.items import HabitItem
 
 
@@ -37,7 +37,7 @@ async def test_the_caller_is_known_while_no_token_is_required(who: APIRouter, se
 
 async def test_the_caller_is_known_where_a_token_is_required(who: APIRouter, serve: Any) -> None:
     client = await serve(who, auth=True)
-    assert (await client.get("/who", headers=bearer(BOSS))).json() == [BOSS, ["superuser"]]
+    assert (await client.get("/who", headers=bearer(SUPERUSER_ID))).json() == [SUPERUSER_ID, ["superuser"]]
     assert (await client.get("/who")).status_code == 401
 
 
@@ -56,16 +56,16 @@ async def test_members_may_use_their_routes_and_plain_routes_are_for_superusers(
 
 
 async def test_a_dependency_takes_the_caller(router: APIRouter, serve: Any) -> None:
-    async def is_boss(caller: Caller) -> bool:
-        return caller is not None and caller.id == BOSS
+    async def is_superuser(caller: Caller) -> bool:
+        return caller is not None and caller.id == SUPERUSER_ID
 
     @router.get("/a")
-    async def read(boss: bool = Depends(is_boss)) -> bool:
-        return boss
+    async def read(superuser: bool = Depends(is_superuser)) -> bool:
+        return superuser
 
     client = await serve(router)
     assert (await client.get("/a")).json() is False
-    assert (await client.get("/a", headers=bearer(BOSS))).json() is True
+    assert (await client.get("/a", headers=bearer(SUPERUSER_ID))).json() is True
 
 
 def websockets(router: APIRouter) -> None:
@@ -96,7 +96,7 @@ async def test_a_websocket_is_refused_without_permission(router: APIRouter, new_
     service = new_service(router, auth=True)
     for headers in ({}, bearer(MEMBER)):
         assert (await websocket_exchange(service, "/read", headers))[0] == "websocket.close"
-    assert (await websocket_exchange(service, "/read", bearer(BOSS)))[1] == [BOSS, []]
+    assert (await websocket_exchange(service, "/read", bearer(SUPERUSER_ID)))[1] == [SUPERUSER_ID, []]
 
 
 async def test_writes_of_a_failing_websocket_are_rolled_back(router: APIRouter, new_service: Any, names: Any) -> None:

@@ -21,7 +21,7 @@ from tests.kit.habits.items import (
     HabitItemRead,
     HabitItemUpdate,
 )
-from tests.kit.probes import PATIENCE
+from tests.kit.probes import TIMEOUT_SECONDS
 
 KEY = {"Idempotency-Key": "k"}
 JSON = {"Content-Type": "application/json"}
@@ -235,7 +235,7 @@ async def test_a_disconnected_client_leaves_nothing_open(
     for method in ("GET", "POST"):
         entered.clear()
         task = asyncio.create_task(exchange(service, method, "/slow", leave_after=0))
-        await asyncio.wait_for(entered.wait(), PATIENCE)
+        await asyncio.wait_for(entered.wait(), TIMEOUT_SECONDS)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     assert database.reader.pool.checkedout() == database.writer.pool.checkedout() == 0

@@ -24,7 +24,7 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 
 @pytest.fixture
 def items(router: APIRouter) -> APIRouter:
-    """A router whose operations have a shortcut."""
+    """Provide a router whose operations have a shortcut."""
 
     @router.get("/items/")
     async def list_items() -> str:

@@ -18,6 +18,8 @@ from tests.engines import url_for
 from tests.kit.habits.conftest import client_of, runtime_on
 from tests.kit.habits.items import HabitItem
 
+pytestmark = pytest.mark.exhaustive
+
 OF_A_HANDLER: dict[str, Exception] = {
     "file": FileNotFoundError(2, "No such file", "prices.csv"),
     "permission": PermissionError(13, "Permission denied"),
@@ -38,7 +40,7 @@ KEY = {"Idempotency-Key": "k"}
 
 @pytest.fixture
 def calls(router: APIRouter) -> list[Exception]:
-    """The exceptions that two handlers raise; each call adds one."""
+    """Provide the exceptions that two handlers raise; each call adds one."""
     raised: list[Exception] = []
 
     @router.get("/a")
@@ -88,7 +90,7 @@ async def test_an_exception_handler_of_the_user_is_called_for_such_an_exception(
 
 @pytest.fixture
 def lost(habits_url: str, way: str, router: APIRouter, monkeypatch: pytest.MonkeyPatch) -> Service:
-    """A service without its database, with short retries."""
+    """Provide a service without its database, with short retries."""
     monkeypatch.setattr(unit_of_work, "READ_SECONDS", 0.1)
     monkeypatch.setattr(unit_of_work, "WRITE_SECONDS", 0.1)
     url = url_for(habits_url)

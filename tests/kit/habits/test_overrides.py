@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Header, HTTPException
 from sqlmodel import select
 
 from kit import Caller, Database, Principal, ReadSession, Session, found, get_caller, get_read_session, get_session
-from tests.kit.habits.conftest import BOSS, MEMBER, OTHER, bearer, client_of
+from tests.kit.habits.conftest import MEMBER, OTHER, SUPERUSER_ID, bearer, client_of
 from tests.kit.habits.items import HabitItem, HabitItemRead
 
 
@@ -73,8 +73,8 @@ async def test_get_caller_is_overridden_for_permissions_and_for_the_caller(route
     service = new_service(router, auth=True)
     async with client_of(service) as client:
         assert (await client.get("/me")).status_code == 401
-        service.dependency_overrides[get_caller] = lambda: Principal(BOSS, frozenset({"superuser"}))
-        assert (await client.get("/me")).json() == BOSS
+        service.dependency_overrides[get_caller] = lambda: Principal(SUPERUSER_ID, frozenset({"superuser"}))
+        assert (await client.get("/me")).json() == SUPERUSER_ID
         service.dependency_overrides[get_caller] = lambda: None
         assert (await client.get("/me")).status_code == 401
 
@@ -120,7 +120,7 @@ async def test_an_override_may_take_the_session(router: APIRouter, new_service: 
 
 
 async def caller_of_header(x_user: Annotated[int, Header()]) -> Principal:
-    """An override with a parameter."""
+    """Return an override with a parameter."""
     if x_user == 0:
         raise HTTPException(401, "Who?")
     return Principal(x_user, frozenset({"superuser"}))

@@ -10,8 +10,10 @@ from pydantic import BaseModel
 from sqlmodel import Field, SQLModel, select
 
 from kit import PRIVATE, Batch, Many, OnError, Read, ReadSession, Session, create_many
-from tests.kit.habits.conftest import BOSS, MEMBER, OTHER, bearer
+from tests.kit.habits.conftest import MEMBER, OTHER, SUPERUSER_ID, bearer
 from tests.kit.habits.items import HabitItem, HabitItemCreate, HabitItemRead
+
+pytestmark = pytest.mark.exhaustive
 
 
 class Wrapper(BaseModel):
@@ -67,7 +69,7 @@ async def test_a_private_field_is_shown_to_the_owner_and_to_superusers(
         return make()
 
     client = await serve(router, auth=True, public=("GET /items",))
-    for caller, is_shown in ((MEMBER, True), (BOSS, True), (OTHER, False), (None, False)):
+    for caller, is_shown in ((MEMBER, True), (SUPERUSER_ID, True), (OTHER, False), (None, False)):
         answer = await client.get("/items", headers=bearer(caller) if caller else {})
         assert ("mine" in answer.text) is is_shown, (caller, answer.text)
         assert "cup" in answer.text
@@ -80,12 +82,12 @@ async def test_the_parent_of_a_row_is_not_its_owner(router: APIRouter, serve: An
 
     client = await serve(router, auth=True, public=("GET /lines",))
     assert "mine" not in (await client.get("/lines", headers=bearer(MEMBER))).text
-    assert "mine" in (await client.get("/lines", headers=bearer(BOSS))).text
+    assert "mine" in (await client.get("/lines", headers=bearer(SUPERUSER_ID))).text
 
 
 @pytest.fixture
 async def stored(database: Any) -> None:
-    """An item of a member."""
+    """Provide an item of a member."""
     async with database.write() as session, session.begin():
         session.add(HabitItem(**{**ITEM, "id": None}))
 

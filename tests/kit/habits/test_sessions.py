@@ -14,7 +14,7 @@ from sqlmodel import col, select
 
 from kit import Database, ReadSession, Session, now
 from kit.database.sessions import WriteSession
-from kit.operations.idempotency import StoredAnswer
+from kit.operations.idempotency import StoredResponse
 from tests.kit.habits.items import NO_BOX, HabitBox, HabitItem, HabitItemRead
 
 NAME: Any = HabitItem.name
@@ -25,7 +25,7 @@ KEY = {"Idempotency-Key": "k"}
 
 @pytest.fixture
 async def stored(database: Database) -> None:
-    """Three items."""
+    """Store three items."""
     async with database.write() as session, session.begin():
         session.add_all([HabitItem(name=name, size=size) for size, name in enumerate("abc")])
 
@@ -211,7 +211,7 @@ async def test_a_key_works_whatever_the_handler_does_with_its_transaction(
 
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 @pytest.mark.parametrize("failure", [HTTPException(503, "No."), ZeroDivisionError(), ConnectionResetError("shop")])
-async def test_a_key_whose_handler_committed_and_failed_is_broken_off(
+async def test_a_key_whose_handler_committed_and_failed_is_interrupted(
     router: APIRouter, serve: Any, names: Any, failure: Exception
 ) -> None:
     @router.post("/a")
@@ -232,7 +232,7 @@ async def test_a_key_whose_handler_committed_and_failed_is_broken_off(
 
 @pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 @pytest.mark.parametrize(("age", "kind"), [(0, "in-flight"), (100, "broken-off"), (90_000, None)])
-async def test_a_key_whose_process_ended_after_a_commit_is_broken_off_later(
+async def test_a_key_whose_process_ended_after_a_commit_is_interrupted_later(
     router: APIRouter, serve: Any, database: Database, age: int, kind: str | None
 ) -> None:
     @router.post("/a")
@@ -244,7 +244,7 @@ async def test_a_key_whose_process_ended_after_a_commit_is_broken_off_later(
     await client.post("/a", headers=KEY)
     async with database.write() as session:
         then = now() - timedelta(seconds=age)
-        await session.exec(update(StoredAnswer).values(status=0, created_at=then))
+        await session.exec(update(StoredResponse).values(status=0, created_at=then))
         await session.commit()
     again = await client.post("/a", headers=KEY)
     assert (again.json() == "done") if kind is None else (again.json()["type"] == f"urn:problem:{kind}")

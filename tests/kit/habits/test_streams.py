@@ -16,6 +16,8 @@ from tests.kit.exchanges import exchange
 from tests.kit.habits.items import NO_BOX, HabitItem, HabitItemRead
 from tests.kit.probes import until_collected
 
+pytestmark = pytest.mark.exhaustive
+
 COUNT = select(func.count()).select_from(HabitItem)
 
 
@@ -85,7 +87,7 @@ async def test_a_returned_stream_reads_until_its_end(router: APIRouter, serve: A
 
 
 def writing(router: APIRouter, **fields: Any) -> None:
-    """Two routes whose responses write while they are sent."""
+    """Add two routes whose responses write while they are sent."""
 
     @router.post("/yielded")
     async def write(session: Session) -> AsyncIterator[str]:

@@ -21,7 +21,7 @@ app = small_service(
 
 @app.get("/process")
 async def process(session: ReadSession) -> dict[str, int]:
-    """Facts about the process, after a query."""
+    """Return facts about the process, after a query."""
     await session.exec(select(1))
     return {"threshold": gc.get_threshold()[0], "frozen": gc.get_freeze_count()}
 

@@ -26,11 +26,11 @@ OWN = frozenset(
     }
 )
 """The routes of the kit that need no token."""
-BOSS, MEMBER = 1, 2
+SUPERUSER_ID, MEMBER = 1, 2
 
 
 async def find(_: HTTPConnection, claims: Claims) -> Principal:
-    return Principal(claims.user_id, frozenset({SUPERUSER} if claims.user_id == BOSS else ()))
+    return Principal(claims.user_id, frozenset({SUPERUSER} if claims.user_id == SUPERUSER_ID else ()))
 
 
 def small_service(
@@ -40,7 +40,7 @@ def small_service(
     database: Database | None = None,
     **options: Any,
 ) -> Service:
-    """A service with these routers. The default database is in memory."""
+    """Return a service with these routers. The default database is in memory."""
     limits = LoginLimits("memory://", per_account=10, per_address=100, window=60)
     database = database or Database(make_url("sqlite+aiosqlite://"))
     runtime = Runtime(database, Authenticator(auth, TOKENS, find), limits, [KEY])
@@ -48,11 +48,11 @@ def small_service(
 
 
 def bearer(user_id: int) -> dict[str, str]:
-    """The headers of a request by this user."""
+    """Return the headers of a request by this user."""
     return {"Authorization": f"Bearer {TOKENS.issue(Claims(user_id, 0))}"}
 
 
 def asking(app: ASGIApp, *, raises: bool = False) -> httpx.AsyncClient:
-    """A client of an application in this process. With `raises` it raises the exceptions of the application."""
+    """Return a client of an application in this process. With `raises` it raises the exceptions of the application."""
     transport = httpx.ASGITransport(app, raise_app_exceptions=raises)
     return httpx.AsyncClient(transport=transport, base_url="http://test")

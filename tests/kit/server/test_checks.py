@@ -1,4 +1,4 @@
-"""Checks at start: the message names the fault, and says what to write instead."""
+"""Checks at start: the message names the error, and says what to write instead."""
 
 from collections.abc import AsyncIterator
 from functools import partial
@@ -8,12 +8,13 @@ import pytest
 from fastapi import APIRouter, Body, Depends, Form, UploadFile
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from sqlalchemy import Column, Enum, Table
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 from starlette.routing import BaseRoute, Match
 
 from kit import Read, ReadSession, Service, Session, Who, allowing
-from tests.kit.server.small import BOSS, asking, bearer, small_service
+from tests.kit.server.small import SUPERUSER_ID, asking, bearer, small_service
 
 REGISTRY = registry()
 
@@ -36,8 +37,8 @@ class Box(BaseModel):
     inner: "Box | None" = None
 
 
-async def fault_of(service: Service) -> str:
-    """The message at start, which the first request without a start also gets."""
+async def startup_error(service: Service) -> str:
+    """Return the message at start, which the first request without a start also gets."""
     with pytest.raises(ValueError, match=r".") as refused:
         async with service.router.lifespan_context(service):
             pass
@@ -53,7 +54,7 @@ def resource(**who: Who) -> APIRouter:
 
 
 async def writes(session: Session) -> None:
-    """A dependency that writes."""
+    """Return a dependency that writes."""
 
 
 async def test_a_get_that_takes_the_session_for_writing_is_refused() -> None:
@@ -62,7 +63,7 @@ async def test_a_get_that_takes_the_session_for_writing_is_refused() -> None:
     @router.get("/")
     async def list_things(session: Session) -> None: ...
 
-    assert await fault_of(small_service(router)) == (
+    assert await startup_error(small_service(router)) == (
         "tests.kit.server.test_checks.test_a_get_that_takes_the_session_for_writing_is_refused.<locals>.list_things "
         "(GET /things/) takes `Session`, which writes: take `ReadSession`, or answer another method."
     )
@@ -75,8 +76,8 @@ async def test_a_plain_get_whose_dependency_writes_is_refused(method: str) -> No
     @router.api_route("/plain", methods=[method, "POST"])
     async def plain() -> None: ...
 
-    fault = await fault_of(small_service(router))
-    assert f"plain ({method} /plain) takes `Session`" in fault
+    error = await startup_error(small_service(router))
+    assert f"plain ({method} /plain) takes `Session`" in error
 
 
 async def test_other_methods_may_write_and_every_method_may_read() -> None:
@@ -97,8 +98,8 @@ async def test_an_operation_whose_methods_have_different_permissions_is_refused(
     @router.api_route("/", methods=["GET", "POST"])
     async def things() -> None: ...
 
-    fault = await fault_of(small_service(router, public={"GET /things/"}))
-    assert "things (GET /things/) answers GET, POST, which have different permissions: write a handler" in fault
+    error = await startup_error(small_service(router, public={"GET /things/"}))
+    assert "things (GET /things/) answers GET, POST, which have different permissions: write a handler" in error
 
 
 async def test_an_operation_whose_methods_have_the_same_permission_is_accepted() -> None:
@@ -127,8 +128,8 @@ async def test_a_response_model_that_contains_a_table_is_refused(model: Any) -> 
     @router.get("/things", response_model=model)
     async def things() -> None: ...
 
-    fault = await fault_of(small_service(router))
-    assert fault.endswith(
+    error = await startup_error(small_service(router))
+    assert error.endswith(
         "things (GET /things) answers with the table CheckedThing, which shows all of its columns: "
         "give it a response_model without it, such as CheckedThingRead."
     )
@@ -145,9 +146,9 @@ async def test_a_return_annotation_and_a_stream_of_a_table_are_refused() -> None
     async def many() -> AsyncIterator[CheckedThing]:
         yield CheckedThing()
 
-    fault = await fault_of(small_service(router))
-    assert "one (GET /one) answers with the table" in fault
-    assert "many (GET /many) answers with the table" in fault
+    error = await startup_error(small_service(router))
+    assert "one (GET /one) answers with the table" in error
+    assert "many (GET /many) answers with the table" in error
 
 
 async def test_an_explicit_response_model_allows_a_table_in_the_annotation() -> None:
@@ -174,8 +175,8 @@ async def answer(of: int) -> list[CheckedThing]:
 async def test_without_a_response_model_the_annotation_counts(route_class: type[APIRoute], handler: Any) -> None:
     router = APIRouter(route_class=route_class)
     router.add_api_route("/none", handler, response_model=None)
-    fault = await fault_of(small_service(router))
-    assert "(GET /none) answers with the table CheckedThing, which shows all of its columns" in fault
+    error = await startup_error(small_service(router))
+    assert "(GET /none) answers with the table CheckedThing, which shows all of its columns" in error
 
 
 async def test_an_operation_for_anyone_has_to_be_listed() -> None:
@@ -184,8 +185,8 @@ async def test_an_operation_for_anyone_has_to_be_listed() -> None:
     @router.get("/")
     async def list_things() -> None: ...
 
-    fault = await fault_of(small_service(router))
-    assert 'list_things (GET /things/) is for ANYONE, but is not in `public`: add "GET /things/" there.' in fault
+    error = await startup_error(small_service(router))
+    assert 'list_things (GET /things/) is for ANYONE, but is not in `public`: add "GET /things/" there.' in error
     small_service(router, public={"GET /things/"}).check_routes()
     small_service(router, public={"GET /things/"}, closed={"GET /things/"}).check_routes()
 
@@ -196,10 +197,10 @@ async def test_an_unknown_public_name_is_refused_with_similar_names() -> None:
     @router.get("/")
     async def list_things() -> None: ...
 
-    assert await fault_of(small_service(router, public={"GET /things"})) == (
+    assert await startup_error(small_service(router, public={"GET /things"})) == (
         "public lists 'GET /things', but there is no such route: write 'GET /things/'."
     )
-    assert await fault_of(small_service(closed={"POST /gone"})) == (
+    assert await startup_error(small_service(closed={"POST /gone"})) == (
         "closed lists 'POST /gone', but there is no such route: remove it there."
     )
 
@@ -220,7 +221,7 @@ async def test_a_router_that_is_included_twice_has_one_permission() -> None:
     service = small_service(public={"GET /v1/things"})
     for prefix in ("/v1", "/v2"):
         service.include_router(router, prefix=prefix)
-    assert await fault_of(service) == (
+    assert await startup_error(service) == (
         "GET /v1/things and GET /v2/things are one route with different permissions: "
         "list all of them in `public`, or none."
     )
@@ -232,8 +233,8 @@ async def test_a_route_past_the_router_is_refused_because_nothing_checks_its_per
 
     service = small_service()
     service.router.routes.append(APIRoute("/things", things))
-    fault = await fault_of(service)
-    assert fault.endswith(
+    error = await startup_error(service)
+    assert error.endswith(
         "things (GET /things) checks no permission: add it by `service.include_router`, or by a decorator such as "
         "`@service.get`."
     )
@@ -246,7 +247,7 @@ async def test_an_unknown_route_class_is_refused() -> None:
 
     service = small_service()
     service.router.routes.append(Strange())
-    assert "checks no permission" in await fault_of(service)
+    assert "checks no permission" in await startup_error(service)
 
 
 async def test_an_event_handler_that_fastapi_would_not_call_is_refused() -> None:
@@ -254,7 +255,7 @@ async def test_an_event_handler_that_fastapi_would_not_call_is_refused() -> None
 
     service = small_service()
     service.router.on_startup.append(prepare)
-    assert "prepare handles an event, and would not be called: give `kit.Service` a `lifespan`." in await fault_of(
+    assert "prepare handles an event, and would not be called: give `kit.Service` a `lifespan`." in await startup_error(
         service
     )
 
@@ -265,7 +266,7 @@ async def test_all_faults_are_reported_at_once() -> None:
     @router.get("/", response_model=CheckedThing)
     async def list_things(session: Session) -> None: ...
 
-    assert len((await fault_of(small_service(router, public={"GET /nowhere"}))).splitlines()) == 4
+    assert len((await startup_error(small_service(router, public={"GET /nowhere"}))).splitlines()) == 4
 
 
 async def test_a_route_that_is_added_by_a_decorator_is_checked_before_the_next_request() -> None:
@@ -278,7 +279,7 @@ async def test_a_route_that_is_added_by_a_decorator_is_checked_before_the_next_r
             return "late"
 
         assert (await client.get("/late")).status_code == 401
-        assert (await client.get("/late", headers=bearer(BOSS))).json() == "late"
+        assert (await client.get("/late", headers=bearer(SUPERUSER_ID))).json() == "late"
 
         @service.get("/later")
         async def later(session: Session) -> None: ...
@@ -298,7 +299,7 @@ async def test_a_handler_of_head_that_would_never_be_called_is_refused(methods: 
     @router.api_route("/things", methods=methods)
     async def things() -> None: ...
 
-    assert "things (HEAD /things) answers HEAD, which is served as GET: let it answer GET" in await fault_of(
+    assert "things (HEAD /things) answers HEAD, which is served as GET: let it answer GET" in await startup_error(
         small_service(router)
     )
 
@@ -318,11 +319,11 @@ async def test_handlers_with_one_operation_id_are_refused() -> None:
     @router.get("/b", operation_id="same")
     async def b() -> None: ...
 
-    faults = (await fault_of(small_service(router))).splitlines()
-    assert len(faults) == 2
-    assert "list_things (GET /things) and " in faults[0]
-    assert "list_things (GET /others) have one operation id, 'things-list': rename one, or give it" in faults[0]
-    assert "have one operation id, 'same'" in faults[1]
+    errors = (await startup_error(small_service(router))).splitlines()
+    assert len(errors) == 2
+    assert "list_things (GET /things) and " in errors[0]
+    assert "list_things (GET /others) have one operation id, 'things-list': rename one, or give it" in errors[0]
+    assert "have one operation id, 'same'" in errors[1]
 
 
 async def test_a_second_handler_of_a_path_and_method_is_refused() -> None:
@@ -334,9 +335,9 @@ async def test_a_second_handler_of_a_path_and_method_is_refused() -> None:
     @router.get("/things")
     async def second() -> None: ...
 
-    fault = await fault_of(small_service(router))
-    assert "second (GET /things) is never called: " in fault
-    assert fault.endswith("first (GET /things) has its path and comes first.")
+    error = await startup_error(small_service(router))
+    assert "second (GET /things) is never called: " in error
+    assert error.endswith("first (GET /things) has its path and comes first.")
 
 
 async def test_a_body_that_a_resource_would_refuse_is_refused_at_start() -> None:
@@ -353,10 +354,10 @@ async def test_a_body_that_a_resource_would_refuse_is_refused_at_start() -> None
 
     loose = APIRouter(route_class=allowing(), strict_content_type=False)
     loose.add_api_route("/loose", patch, methods=["POST"])
-    faults = (await fault_of(small_service(router, loose))).splitlines()
-    assert len(faults) == 2
-    assert "raw (POST /things/raw) takes a body of application/octet-stream, but a resource takes" in faults[0]
-    assert "patch (POST /loose) has `strict_content_type=False`" in faults[1]
+    errors = (await startup_error(small_service(router, loose))).splitlines()
+    assert len(errors) == 2
+    assert "raw (POST /things/raw) takes a body of application/octet-stream, but a resource takes" in errors[0]
+    assert "patch (POST /loose) has `strict_content_type=False`" in errors[1]
 
 
 async def test_a_plain_route_takes_every_body() -> None:
@@ -379,11 +380,11 @@ async def test_an_annotation_that_cannot_be_resolved_is_accepted() -> None:
     router.add_api_route("/thing", answer, response_model=None)
     service = small_service(router)
     async with asking(service) as client:
-        assert (await client.get("/thing", headers=bearer(BOSS))).json() == {}
+        assert (await client.get("/thing", headers=bearer(SUPERUSER_ID))).json() == {}
 
 
 async def adds(session: ReadSession) -> None:
-    """A dependency that writes by what only reads."""
+    """Return a dependency that writes with a `ReadSession`."""
     session.add(CheckedThing())
 
 
@@ -397,8 +398,8 @@ async def test_a_handler_that_writes_by_a_session_that_reads_is_refused() -> Non
     @router.post("/plain", dependencies=[Depends(adds)])
     async def create() -> None: ...
 
-    faults = (await fault_of(small_service(router))).splitlines()
-    assert [fault.partition(".<locals>.")[2].partition(":")[0] for fault in faults] == [
+    errors = (await startup_error(small_service(router))).splitlines()
+    assert [error.partition(".<locals>.")[2].partition(":")[0] for error in errors] == [
         "read (GET /plain) calls `reads.delete` of a `ReadSession`, which does not write",
         "create (POST /plain) calls `session.add` of a `ReadSession`, which does not write",
     ]
@@ -415,3 +416,11 @@ async def test_the_session_that_reads_in_an_operation_that_writes_is_that_which_
         reads.add(CheckedThing())
 
     small_service(router).check_routes()
+
+
+async def test_an_enum_type_of_postgresql_is_refused() -> None:
+    table = Table("checked_mood", SQLModel.metadata, Column("mood", Enum("good", "bad", name="mood")))
+    error = await startup_error(small_service(resource()))
+    SQLModel.metadata.remove(table)
+    assert "checked_mood.mood is an enum type of PostgreSQL" in error
+    assert "native_enum=False" in error

@@ -15,7 +15,7 @@ from tests.kit.service import FAST_PATH, clear, create_runtime, create_service
 
 @pytest.fixture
 async def empty_url(library_url: str) -> str:
-    """The URL of the bookshop's database, without rows."""
+    """Provide the URL of the bookshop's database, without rows."""
     database = Database(url_for(library_url))
     await clear(database)
     await database.dispose()

@@ -1,4 +1,4 @@
-"""Connections: heads of a bounded size, number and time; no trailers; and nobody holds one without using it."""
+"""Connections: heads of a bounded size, number and time; no trailers; and idle connections are closed."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ class Impatient(BoundedConnection):
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
-    """The names of the headers, before or after the body has been read; `/large` answers more than a client reads."""
+    """Respond with the names of the headers; at `/large` with more bytes than a client reads."""
     request = Request(scope, receive)
     if scope["path"] == "/late":
         await request.body()
@@ -59,7 +59,7 @@ class Server:
         return await asyncio.open_connection("127.0.0.1", self.port)
 
     async def send(self, *parts: bytes, pause: float = 0) -> bytes:
-        """All that comes back until the server closes the connection, which it does in time."""
+        """Return all that comes back until the server closes the connection, which it does in time."""
         reader, writer = await self.connect()
         async with asyncio.timeout(20 * SECONDS):
             try:

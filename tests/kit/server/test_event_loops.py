@@ -23,7 +23,7 @@ PROJECT = Path(__file__).parents[3]
 
 @pytest.fixture
 async def empty_url(library_url: str) -> str:
-    """The URL of the bookshop's database, without rows."""
+    """Provide the URL of the bookshop's database, without rows."""
     database = Database(url_for(library_url))
     await clear(database)
     await database.dispose()

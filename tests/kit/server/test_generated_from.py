@@ -16,8 +16,10 @@ from pydantic import BaseModel, Field
 from starlette.responses import PlainTextResponse
 
 from kit import ListQuery, Read, Service, allowing
+from kit.models.json_values import CLOCK, DURATION
 from kit.openapi import __main__ as command
-from kit.openapi.examples import NONE, example_of
+from kit.openapi.examples import example_of
+from kit.openapi.values import NONE
 from tests.kit import bookshop
 from tests.kit.server.small import asking, small_service
 
@@ -320,7 +322,24 @@ def test_an_operation_id_with_a_blank_is_refused() -> None:
         ),
         ({"type": "number", "maximum": -2}, -2),
         ({"anyOf": [{"const": 7}, {"type": "null"}]}, 7),
-        ({}, NONE),
+        ({}, "text"),
+        ({"type": "null"}, NONE),
+        ({"type": "integer", "exclusiveMinimum": 5, "multipleOf": 7}, 7),
+        ({"type": "integer", "minimum": -100, "maximum": -8, "multipleOf": 9}, -99),
+        ({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}, 0.5),
+        ({"type": "integer", "minimum": 3, "maximum": 2}, NONE),
+        ({"type": "string", "minLength": 150, "maxLength": 200}, ("text" * 150)[:150]),
+        ({"type": "string", "pattern": "^[A-Z0-9-]+$", "allOf": [{"pattern": "[A-Z]{3}-"}]}, "TEXT-1"),
+        ({"type": "string", "format": "email", "maxLength": 10}, "n@b.de"),
+        ({"type": "string", "format": "uri", "minLength": 30}, "https://example.com/aaaaaaaaaa"),
+        ({"type": "string", "format": "date", "formatMinimum": "2030-01-01"}, "2030-01-01"),
+        ({"type": "string", "format": "date", "formatExclusiveMaximum": "2020-01-01"}, "2019-12-31"),
+        ({"type": "string", "pattern": f"^{CLOCK}$", "formatExclusiveMaximum": "03:00:00"}, "02:59:59"),
+        ({"type": "string", "pattern": f"^{DURATION}$", "formatMinimum": "P5D"}, "P5D"),
+        ({"type": "object", "additionalProperties": {"type": "integer"}, "minProperties": 2}, {"key1": 1, "key2": 1}),
+        ({"type": "object", "minProperties": 1}, {"key1": "text"}),
+        ({"type": "array", "prefixItems": [{"type": "integer"}, {"const": "a"}]}, [1, "a"]),
+        ({"type": "array", "prefixItems": [{"type": "null"}]}, NONE),
     ],
 )
 def test_an_example_is_made_up_where_it_is_known_to_be_valid(schema: Json, example: Any) -> None:

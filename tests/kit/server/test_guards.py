@@ -17,7 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from kit import Principal, Service, allowing, get_caller
-from tests.kit.server.small import BOSS, MEMBER, asking, bearer, small_service
+from tests.kit.server.small import MEMBER, SUPERUSER_ID, asking, bearer, small_service
 
 Add = Callable[[Service], None]
 
@@ -107,12 +107,12 @@ async def test_routes_that_are_not_fastapis_are_for_superusers(add: Add, name: s
     service = small_service()
     add(service)
     async with asking(service) as client:
-        nobody = await client.get(path)
-        assert (nobody.status_code, nobody.headers["Content-Type"]) == (401, "application/problem+json")
-        assert nobody.headers["WWW-Authenticate"] == "Bearer"
+        anonymous = await client.get(path)
+        assert (anonymous.status_code, anonymous.headers["Content-Type"]) == (401, "application/problem+json")
+        assert anonymous.headers["WWW-Authenticate"] == "Bearer"
         assert (await client.get(path, headers=bearer(MEMBER))).status_code == 403
-        boss = await client.get(path, headers=bearer(BOSS))
-    assert (boss.status_code, boss.text) == (200, "hello")
+        superuser = await client.get(path, headers=bearer(SUPERUSER_ID))
+    assert (superuser.status_code, superuser.text) == (200, "hello")
 
 
 @added
@@ -127,7 +127,7 @@ async def test_routes_listed_in_public_are_for_anyone(add: Add, name: str, path:
 async def test_an_override_of_the_caller_counts(add: Add, name: str, path: str) -> None:
     service = small_service()
     add(service)
-    service.dependency_overrides[get_caller] = lambda: Principal(BOSS, frozenset({"superuser"}))
+    service.dependency_overrides[get_caller] = lambda: Principal(SUPERUSER_ID, frozenset({"superuser"}))
     async with asking(service) as client:
         assert (await client.get(path)).text == "hello"
 
@@ -173,7 +173,7 @@ async def test_routes_added_to_a_nested_router_after_the_first_request_are_guard
             list(iter_route_contexts(service.routes))
         assert (await client.get(path)).status_code == 401
         assert (await client.get(path, headers=bearer(MEMBER))).status_code == 403
-        assert (await client.get(path, headers=bearer(BOSS))).text == "hello"
+        assert (await client.get(path, headers=bearer(SUPERUSER_ID))).text == "hello"
 
 
 async def test_a_frontend_of_a_router_is_for_superusers(pages: Path) -> None:
@@ -185,7 +185,7 @@ async def test_a_frontend_of_a_router_is_for_superusers(pages: Path) -> None:
         service.router.frontend("/y", directory=str(pages))
         for path in ("/x/", "/y/"):
             assert (await client.get(path)).status_code == 401
-            assert (await client.get(path, headers=bearer(BOSS))).status_code == 200
+            assert (await client.get(path, headers=bearer(SUPERUSER_ID))).status_code == 200
 
 
 async def test_a_router_that_another_application_includes_too_is_not_guarded_there() -> None:
@@ -269,7 +269,7 @@ def test_a_websocket_is_for_superusers(add: Add) -> None:
         pass
     assert denied.value.status_code == 401
     assert denied.value.json()["type"] == "urn:problem:unauthenticated"
-    with client.websocket_connect("/ws", headers=bearer(BOSS)) as socket:
+    with client.websocket_connect("/ws", headers=bearer(SUPERUSER_ID)) as socket:
         assert socket.receive_text() == "hello"
 
 
@@ -322,7 +322,7 @@ async def test_a_frontend_is_for_superusers(pages: Path) -> None:
     service.frontend("/app", directory=pages)
     async with asking(service) as client:
         assert (await client.get("/app/app.js")).status_code == 401
-        assert (await client.get("/app/app.js", headers=bearer(BOSS))).text == "run()"
+        assert (await client.get("/app/app.js", headers=bearer(SUPERUSER_ID))).text == "run()"
 
 
 async def test_a_frontend_that_public_lists_is_for_anyone_and_may_run_its_scripts(pages: Path) -> None:

@@ -31,7 +31,7 @@ def library_on(url: str, **options: Any) -> Service:
 
 @pytest.fixture
 async def mounted(library_url: str) -> AsyncIterator[Service]:
-    """The bookshop with its tables, without its lifespan."""
+    """Provide the bookshop with its tables, without its lifespan."""
     service = library_on(library_url)
     await clear(service.runtime.database)
     yield service
@@ -39,7 +39,7 @@ async def mounted(library_url: str) -> AsyncIterator[Service]:
 
 
 def outer_of(service: Service, kind: type[Starlette] = FastAPI) -> Starlette:
-    """An application of this kind, with the service mounted at /api/v1."""
+    """Return an application of this kind, with the service mounted at /api/v1."""
     outer = kind()
     outer.state.name = "outer"
     outer.mount("/api/v1", service)
@@ -108,7 +108,7 @@ async def test_the_docs_and_the_document_know_the_prefix(mounted: Service) -> No
 
 async def test_health_checks_are_served_under_a_prefix_whatever_the_host_is(mounted: Service) -> None:
     mounted.layers = Layers(hosts=["api.example.com"], max_in_flight=1)
-    mounted.surround(mounted.all_layers)
+    mounted.wrap_in_middleware(mounted.all_layers)
     async with asking(outer_of(mounted)) as client:
         assert (await client.get("/api/v1/health/live")).status_code == 200
         assert (await client.get("/api/v1/books/")).json()["type"] == "urn:problem:untrusted-host"

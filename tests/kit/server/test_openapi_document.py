@@ -1,14 +1,14 @@
 """There is one OpenAPI document, however and whenever it is requested."""
 
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 import pytest
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import model_validator
 
-from kit import Read, Service, allowing
+from kit import Id, JSONInteger, Money, Read, Service, Slug, Who, allowing
 from tests.kit import bookshop
 from tests.kit.server.small import asking, small_service
 
@@ -191,3 +191,49 @@ async def test_a_read_variant_with_a_validator_is_shown_with_its_fields() -> Non
     assert service.openapi()["components"]["schemas"]["WideRead"]["properties"].keys() == {"id", "width"}
     async with asking(service) as client:
         assert (await client.get("/wide")).json() == {"id": 1, "width": 2}
+
+
+async def test_bounds_of_parameters_have_the_names_of_json_schema() -> None:
+    router = APIRouter(route_class=allowing(read=Who.MEMBERS))
+
+    @router.get("/bounded")
+    async def bounded(
+        price: Annotated[Money, Query(le=5)], step: Annotated[JSONInteger, Query(multiple_of=3)],
+        slug: Annotated[Slug, Query(pattern="^a", min_length=2)],
+    ) -> None: ...  # fmt: skip
+
+    document = small_service(router).openapi()
+    schemas = {part["name"]: part["schema"] for part in document["paths"]["/bounded"]["get"]["parameters"]}
+    assert schemas["price"]["maximum"] == 5
+    assert schemas["step"].items() >= {"type": "integer", "multipleOf": 3}.items()
+    assert schemas["slug"]["type"] == "string"
+    assert not {"le", "ge", "multiple_of"} & {key for schema in schemas.values() for key in schema}
+
+
+class Goose(bookshop.LibraryEntity, table=True):
+    """An entity with an irregular plural."""
+
+    __tablename__ = "kit_goose"
+    name: str
+
+
+class GooseRead(Read):
+    name: str
+
+
+async def test_an_operation_id_has_the_noun_once_whatever_its_plural() -> None:
+    geese = APIRouter(prefix="/geese", tags=["geese"], route_class=allowing(read=Who.MEMBERS))
+    farm = APIRouter(prefix="/farm", tags=["farm"], route_class=allowing(read=Who.MEMBERS))
+
+    async def create_goose() -> Goose:
+        return Goose(name="Martin")
+
+    async def delete_goose(goose_id: Id) -> None: ...
+
+    geese.add_api_route("/", create_goose, methods=["POST"], response_model=GooseRead)
+    geese.add_api_route("/{goose_id}", delete_goose, methods=["DELETE"])
+    farm.add_api_route("/geese", create_goose, methods=["POST"], response_model=GooseRead)
+    paths = small_service(geese, farm).openapi()["paths"]
+    assert paths["/geese/"]["post"]["operationId"] == "geese-create"
+    assert paths["/geese/{goose_id}"]["delete"]["operationId"] == "geese-delete"
+    assert paths["/farm/geese"]["post"]["operationId"] == "farm-create-goose"

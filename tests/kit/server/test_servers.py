@@ -75,7 +75,7 @@ async def server(request: pytest.FixtureRequest, new_database: object, log_file:
 
 
 def free_port() -> int:
-    """A port below those for outgoing connections."""
+    """Return a port below those for outgoing connections."""
     while True:
         port = random.randint(10_000, 32_000)
         with socket.socket() as free:
@@ -116,7 +116,7 @@ async def until_unready(client: httpx.AsyncClient) -> None:
 
 
 async def readiness(client: httpx.AsyncClient) -> int | None:
-    """The status of the health check; None if the server accepts no requests any more."""
+    """Return the status of the health check; None if the server accepts no requests any more."""
     try:
         return (await client.get("/health/ready")).status_code
     except httpx.TransportError:

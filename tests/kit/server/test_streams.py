@@ -94,7 +94,7 @@ def streaming_service(source: Source, **options: Any) -> Service:
 
 @asynccontextmanager
 async def served(service: Service) -> AsyncIterator[str]:
-    """The URL of a real server of this application, in this process."""
+    """Provide the URL of a real server of this application, in this process."""
     server = uvicorn.Server(uvicorn.Config(service, port=0, log_config=None, lifespan="off"))
     running = asyncio.create_task(server.serve())
     async with asyncio.timeout(20):
@@ -124,7 +124,7 @@ async def test_endless_streams_do_not_occupy_the_places_of_other_requests(source
 
 @asynccontextmanager
 async def many_streams(client: httpx.AsyncClient, path: str) -> AsyncIterator[list[httpx.Response]]:
-    """As many streams as are allowed, each of which has begun."""
+    """Open as many streams as are allowed, and wait until each has begun."""
     opened = [client.stream("GET", path) for _ in range(STREAMS)]
     streams = [await stream.__aenter__() for stream in opened]
     yield streams

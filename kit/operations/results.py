@@ -1,4 +1,4 @@
-"""Answers: converts the result of a handler to the value that FastAPI serializes, and adds the headers."""
+"""Results: converts the result of a handler to the value that FastAPI serializes, and sets the response headers."""
 
 import functools
 from typing import Any, get_args, get_origin
@@ -20,7 +20,7 @@ from kit.query.pages import ShownPage
 from kit.query.related import load_lists
 
 
-def answering(handler: Handler) -> Handler:
+def with_converted_result(handler: Handler) -> Handler:
     """Wrap a handler: flush its session afterwards, and convert its result for FastAPI. Generators are not wrapped."""
     if is_generator(handler):
         return handler
@@ -35,7 +35,7 @@ def answering(handler: Handler) -> Handler:
             return result
         await unit.flush(*arguments.values())
         await load_included(unit, result)
-        return ready(unit, result)
+        return convert_result(unit, result)
 
     return answer
 
@@ -47,14 +47,14 @@ async def load_included(unit: Unit, result: Any) -> None:
         await load_lists(async_object_session(result) or unit.session, query, [result])  # type: ignore[arg-type]
 
 
-def ready(unit: Unit, result: Any) -> Any:
-    """The value for validation by the response model. Response headers are set in the unit."""
+def convert_result(unit: Unit, result: Any) -> Any:
+    """Convert a result for validation by the response model. Sets the response headers in the unit of work."""
     if isinstance(result, ShownPage):
-        return ready_page(unit, result)
+        return convert_page(unit, result)
     if isinstance(result, Entity):
-        return ready_row(unit, result)
+        return convert_row(unit, result)
     if isinstance(result, Outcome):
-        return ready_outcome(unit, result)
+        return convert_outcome(unit, result)
     if isinstance(result, list) and result and isinstance(result[0], Entity):
         refuse_without_model(unit.request.scope["route"], result[0])
         read = item_variant(unit)
@@ -62,14 +62,14 @@ def ready(unit: Unit, result: Any) -> Any:
     return result
 
 
-def ready_page(unit: Unit, page: ShownPage) -> Any:
+def convert_page(unit: Unit, page: ShownPage) -> Any:
     unit.headers |= page_headers(unit.request, page.cursor, page.total)
     unit.is_tagged_by_content = True
     return page.rows
 
 
 def page_headers(request: Request, cursor: str | None, total: int | None) -> dict[str, str]:
-    """`Link` to the next page, if any, and `X-Total-Count`, if requested."""
+    """Return `Link` to the next page, if any, and `X-Total-Count`, if requested."""
     headers = {}
     if cursor is not None:
         headers["link"] = f'<{next_page(request, cursor)}>; rel="next"'
@@ -79,14 +79,15 @@ def page_headers(request: Request, cursor: str | None, total: int | None) -> dic
 
 
 def next_page(request: Request, cursor: str) -> str:
-    """A reference relative to this host (RFC 8288), so that it does not depend on the Host header."""
+    """Return a reference relative to this host (RFC 8288), so that it does not depend on the Host header."""
     parameters = [
         (name, value) for name, value in request.query_params.multi_items() if name not in ("offset", "cursor")
     ]
     return f"{full_path(request.scope)}?{urlencode([*parameters, ('cursor', cursor)])}"
 
 
-def ready_row(unit: Unit, row: Entity) -> Any:
+def convert_row(unit: Unit, row: Entity) -> Any:
+    """Convert a row to its read variant, and set its ETag and Location."""
     route = unit.request.scope["route"]
     read = variant_of(route.response_model)
     refuse_without_model(route, row)
@@ -104,8 +105,8 @@ def refuse_without_model(route: Any, row: Entity) -> None:
                         "give the route a response_model.")  # fmt: skip
 
 
-def ready_outcome(unit: Unit, outcome: Outcome) -> Response:
-    """The response for `on_error=skip`: a 207 with the created rows and the failures."""
+def convert_outcome(unit: Unit, outcome: Outcome) -> Response:
+    """Return the response for `on_error=skip`: a 207 with the created rows and the failures."""
     read = item_variant(unit) or Read
     failed = [{**part, "problem": content(unit.request.scope, part["problem"])} for part in outcome.failed]
     by_alias = unit.request.scope["route"].response_model_by_alias
@@ -114,7 +115,7 @@ def ready_outcome(unit: Unit, outcome: Outcome) -> Response:
 
 
 def item_variant(unit: Unit) -> type[Read] | None:
-    """The read variant in a response model `list[Variant]`; None for other response models."""
+    """Return the read variant in a response model `list[Variant]`; None for other response models."""
     model = unit.request.scope["route"].response_model
     return variant_of(get_args(model)[0]) if get_origin(model) is list else None
 

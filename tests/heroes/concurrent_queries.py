@@ -1,4 +1,4 @@
-"""Meetings: concurrent queries that end only if all of them run at the same time."""
+"""Concurrent queries: a barrier that they pass only if all of them run at the same time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,14 +11,14 @@ from kit import Database, ReadSession
 from tests.statements import noting
 
 TIMEOUT_SECONDS = 5
-"""The timeout for queries that do not meet, in seconds."""
+"""The timeout for queries that do not run at the same time, in seconds."""
 Query = Callable[[ReadSession], Awaitable[Any]]
 
 
-class Meeting:
-    """In the block, so many queries that are gathered have all begun before the first of them ends.
+class ConcurrentQueries:
+    """During the block, `number` gathered queries end only after all of them have begun.
 
-    `connections` are those on which they ran.
+    `connections`: the connections on which they ran.
     """
 
     def __init__(self, database: Database, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
@@ -28,11 +28,11 @@ class Meeting:
         gather = type(session).gather
 
         async def gather_all(session: Any, *queries: Query) -> Any:
-            return await gather(session, *map(self.meeting, queries))
+            return await gather(session, *map(self.at_the_same_time, queries))
 
         monkeypatch.setattr(type(session), "gather", gather_all)
 
-    def meeting(self, query: Query) -> Query:
+    def at_the_same_time(self, query: Query) -> Query:
         async def meet(reader: ReadSession) -> Any:
             result = await query(reader)
             async with asyncio.timeout(TIMEOUT_SECONDS):

@@ -1,0 +1,95 @@
+"""Restricted changes: UPDATE and DELETE of rows that belong to the principal.
+
+The rows that a statement finds are locked, and all must belong to the principal, also after an UPDATE. A change of a
+row of another user is a 403, and is never skipped silently. The same statements protect the reserved fields.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+from sqlalchemy import ColumnElement, select, true
+from sqlalchemy.orm import ORMExecuteState
+
+from kit.auth.checked_sessions import RESTRICTED_READS, GuardedSession
+from kit.auth.owners import OwnershipError, is_own, not_the_owner, table_of
+from kit.auth.requirements import chunks
+from kit.auth.reserved import reserved_columns, reserved_for_superusers
+from kit.auth.restricted_reads import COMPILED, OWN_ROWS, RowsToChange
+from kit.models.entities import Entity
+
+
+def change_own_rows(session: GuardedSession, entity: type[Entity], state: ORMExecuteState) -> Any:
+    """Execute an UPDATE or DELETE of rows that belong to the principal before and after it."""
+    conditions = list(conditions_of(entity, state))
+    before = lock_rows(session, entity, state, conditions)
+    statement: Any = state.statement
+    if session.is_restricted and not state.is_executemany:  # excludes rows that appear after the lock
+        statement = statement.where(is_own(entity, getattr(entity, str(entity.belongs_to))))
+    if state.is_delete:
+        return state.invoke_statement(statement)
+    with session.begin_nested():
+        result = state.invoke_statement(statement)
+        after = watched_values(session, entity, before)
+        if after.keys() != before.keys():
+            raise not_the_owner()
+        if after != before:
+            raise reserved_for_superusers(entity.reserved)
+    return result
+
+
+def conditions_of(entity: type[Entity], state: ORMExecuteState) -> Iterator[ColumnElement[bool]]:
+    """Yield the conditions for the rows that an UPDATE or DELETE changes: its WHERE, or the ids in its parameters."""
+    statement: Any = state.statement
+    if not state.is_executemany:
+        yield true() if statement.whereclause is None else statement.whereclause
+        return
+    sets = parameter_sets(state)
+    is_by_id = (
+        bool(sets)
+        and state.execution_options.get("dml_strategy", "auto") in ("auto", "bulk")
+        and all("id" in one for one in sets)
+    )
+    if not is_by_id or statement.whereclause is not None:
+        raise OwnershipError(
+            "A restricted session checks an UPDATE with many parameters by the id of each, without where()."
+        )
+    for ids in chunks([one["id"] for one in sets]):
+        yield table_of(entity).c.id.in_(ids)
+
+
+def lock_rows(
+    session: GuardedSession, entity: type[Entity], state: ORMExecuteState, conditions: Iterable[ColumnElement[bool]]
+) -> dict[Any, Any]:
+    """Lock the rows of a statement. Returns their watched values by id. Raises a 403 for a row of another user."""
+    rows = table_of(entity)
+    owned = (is_own(entity) if session.is_restricted else true()).is_(true())
+    wanted: Any = RowsToChange(rows.c.id, owned, *reserved_columns(entity)).select_from(rows).with_for_update(of=rows)
+    options: Any = {}
+    if session.info.get(RESTRICTED_READS):  # in subqueries of its conditions
+        wanted, options = wanted.execution_options(**{OWN_ROWS: True}), {"compiled_cache": COMPILED[OWN_ROWS]}
+    given: Any = state.parameters if isinstance(state.parameters, Mapping) else {}
+    found: dict[Any, Any] = {}
+    for condition in conditions:
+        locked = session.trusted_connection().execute(wanted.where(condition), given, execution_options=options)
+        for ident, is_owned, *values in locked:
+            if not is_owned:
+                raise not_the_owner()
+            found[ident] = values
+    return found
+
+
+def watched_values(session: GuardedSession, entity: type[Entity], ids: Collection[Any]) -> dict[Any, Any]:
+    """Return the reserved values of the rows among these that belong to the principal, by id."""
+    rows = table_of(entity)
+    wanted = select(rows.c.id, *reserved_columns(entity)).where(is_own(entity) if session.is_restricted else true())
+    found: dict[Any, Any] = {}
+    for chunk in chunks(ids):
+        for ident, *values in session.trusted_connection().execute(wanted.where(rows.c.id.in_(chunk))):
+            found[ident] = values
+    return found
+
+
+def parameter_sets(state: ORMExecuteState) -> list[Mapping[str, Any]]:
+    """Return the parameters of a statement: none, one set, or one for each execution (executemany)."""
+    given: Any = state.parameters
+    return [given] if isinstance(given, Mapping) else list(given or ())

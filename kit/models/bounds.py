@@ -1,0 +1,127 @@
+"""Bounds of fields: those of a field are combined, and those that its column needs are added.
+
+A bound may stand in `Field`, in `Annotated`, or in an alias such as `Name`. The narrowest one holds. Pydantic alone
+would let the last one replace the others.
+"""
+
+from collections.abc import Iterable, Iterator
+from copy import copy
+from typing import Any
+
+import pydantic
+from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MaxLen, MinLen, MultipleOf
+from pydantic.fields import FieldInfo
+from sqlalchemy import BigInteger, Integer
+
+from kit.models.forms import UNBOUNDED_DIGITS, Form
+from kit.models.json_values import MAX_INTEGER, MIN_INTEGER
+from kit.models.kinds import BOUNDS, Shape, option
+
+MAX_TEXT = 10_000
+"""The maximum length of a text field without `max_length`."""
+MAX_INDEXED_TEXT = 500
+"""The same for an indexed field: an index entry of PostgreSQL has at most 2704 bytes."""
+MAX_EMAIL, MAX_URL, MAX_BYTES = 254, 2083, 65_536
+DIGITS = ("max_digits", "decimal_places")
+PURE = (Ge, Gt, Le, Lt, MinLen, MaxLen, MultipleOf)
+
+
+def flattened(metadata: Iterable[Any]) -> Iterator[Any]:
+    """Yield the annotations, with groups and nested fields replaced by their members, as pydantic does."""
+    for part in metadata:
+        if isinstance(part, FieldInfo):
+            yield from flattened(part.metadata)
+            rest = copy(part)
+            rest.metadata = []
+            yield rest
+        elif isinstance(part, GroupedMetadata):
+            yield from flattened(part)
+        else:
+            yield part
+
+
+def without_bounds(metadata: Iterable[Any]) -> Iterator[Any]:
+    """Yield the annotations without bounds and patterns."""
+    for part in flattened(metadata):
+        named = vars(part) if hasattr(part, "__dict__") and not isinstance(part, FieldInfo) else {}
+        if isinstance(part, PURE):
+            continue
+        if named.keys().isdisjoint((*BOUNDS, "pattern")):
+            yield part
+        elif rest := {name: value for name, value in named.items() if name not in (*BOUNDS, "pattern")}:
+            other = copy(part)
+            vars(other).clear()
+            vars(other).update(rest)
+            yield other
+
+
+def combined(shape: Shape, pattern: Any = None) -> list[Any]:
+    """Return the bounds of a type, and a pattern, as annotations: each bound once, and the narrowest."""
+    bounds = dict(shape.bounds)
+    if shape.kind == "decimal" and bounds.keys() >= {*DIGITS}:
+        whole, places, _ = digits_of(shape)
+        bounds["max_digits"] = whole + places
+    return list(pydantic.Field(**bounds, pattern=pattern).metadata)
+
+
+def patterns_of(metadata: Iterable[Any]) -> list[Any]:
+    """Return the patterns, all of which a text has to match."""
+    parts = list(flattened(metadata))
+    found = [getattr(part, "pattern", None) for part in parts]
+    found += [pattern for part in parts if isinstance(part, Form) for pattern in part.patterns]
+    return list(dict.fromkeys(pattern for pattern in found if pattern is not None))
+
+
+def patterns_to_check(shape: Shape) -> tuple[Any, tuple[Any, ...]]:
+    """Return the pattern that the type itself checks, None if it has none, and those that its form checks."""
+    patterns = patterns_of(shape.metadata)
+    if shape.kind == "email" or not patterns:
+        return None, tuple(patterns)
+    return patterns[0], tuple(patterns[1:])
+
+
+def digits_of(shape: Shape) -> tuple[int, int, bool]:
+    """Return a decimal's maximum digits before and after the point, and whether all decimal places are written."""
+    digits, places = shape.bounds.get("max_digits"), shape.bounds.get("decimal_places")
+    if places is None:
+        return digits or UNBOUNDED_DIGITS, digits or UNBOUNDED_DIGITS, False
+    pairs = [[getattr(part, name, None) for name in DIGITS] for part in flattened(shape.metadata)]
+    whole = [most - few for most, few in (*pairs, (digits, places)) if most is not None and few is not None]
+    return max(min(whole, default=UNBOUNDED_DIGITS), 0), places, True
+
+
+def missing_bounds(shape: Shape, field: FieldInfo | None) -> list[Any]:
+    """Return the bounds that the column needs and the field does not have."""
+    given = shape.bounds
+    if shape.kind == "integer":
+        lowest, highest = range_of_integers(field)
+        low = [] if {"ge", "gt"} & given.keys() else [Ge(lowest)]
+        return low if {"le", "lt"} & given.keys() else [*low, Le(highest)]
+    if field is None or "max_length" in given:
+        return []
+    longest = {"text": MAX_TEXT, "email": MAX_EMAIL, "url": MAX_URL, "bytes": MAX_BYTES}.get(shape.kind or "")
+    if shape.kind == "text":
+        is_indexed = any(option(field, name) is True for name in ("index", "unique", "primary_key"))
+        longest = length_of(stored_type(field)) or (MAX_INDEXED_TEXT if is_indexed else MAX_TEXT)
+    return [] if longest is None else [MaxLen(longest)]
+
+
+def range_of_integers(field: FieldInfo | None) -> tuple[int, int]:
+    """Return the lowest and highest integer of the column; of a foreign key the lowest is 1."""
+    if field is None:
+        return MIN_INTEGER, MAX_INTEGER
+    stored = stored_type(field)
+    is_small = isinstance(stored, Integer) and not isinstance(stored, BigInteger)
+    highest = 2**31 - 1 if is_small else MAX_INTEGER
+    return (1 if option(field, "foreign_key") else -highest - 1), highest
+
+
+def stored_type(field: FieldInfo) -> Any:
+    """Return the column type that the resource sets with `sa_type` or `sa_column`; None if it sets none."""
+    chosen = option(field, "sa_type") or getattr(option(field, "sa_column"), "type", None)
+    return chosen() if isinstance(chosen, type) else chosen
+
+
+def length_of(stored: Any) -> int | None:
+    length: int | None = getattr(stored, "length", None)
+    return length

@@ -1,0 +1,92 @@
+"""Core schemas of the JSON forms: what pydantic-core accepts for each kind of type, and the checks of its values."""
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Any
+
+from pydantic_core import CoreSchema, core_schema
+
+from kit.models.json_values import (
+    CLOCK,
+    DATE,
+    DURATION,
+    MOMENT,
+    NOT_BLANK,
+    NUMBER,
+    STORABLE,
+    UNSTORABLE_TEXT,
+    decoded,
+    in_utc,
+    plain_zero,
+    storable_duration,
+    storable_json,
+)
+
+ANY_INTEGER = core_schema.int_schema(strict=True)
+ANY_NUMBER = core_schema.float_schema(strict=True, allow_inf_nan=False)
+INTEGER = core_schema.union_schema(
+    [ANY_INTEGER, core_schema.chain_schema([core_schema.float_schema(strict=True), core_schema.int_schema()])],
+    mode="left_to_right",
+)
+
+
+def first_of(error: Any, *choices: CoreSchema) -> CoreSchema:
+    """Return a schema of the first choice that is valid; otherwise it fails with this error of pydantic."""
+    return core_schema.custom_error_schema(core_schema.union_schema([*choices], mode="left_to_right"), error)
+
+
+def written(pattern: str, target: CoreSchema) -> CoreSchema:
+    """Return a schema of text that matches the pattern and is then parsed by the target."""
+    return core_schema.chain_schema([core_schema.str_schema(strict=True, pattern=f"^{pattern}$"), target])
+
+
+TEXT: Sequence[CoreSchema] = (
+    core_schema.str_schema(strict=True),
+    core_schema.custom_error_schema(
+        core_schema.str_schema(pattern=STORABLE),
+        "string_unstorable",
+        custom_error_message=UNSTORABLE_TEXT,
+    ),
+)
+VISIBLE = core_schema.custom_error_schema(
+    core_schema.str_schema(pattern=NOT_BLANK), "string_blank", custom_error_message="Text may not be blank"
+)
+ACCEPTED: dict[str, CoreSchema] = {
+    "integer": first_of("int_type", INTEGER),
+    "integer member": first_of("int_type", core_schema.is_instance_schema(Enum), INTEGER),
+    "number": ANY_NUMBER,
+    "boolean": core_schema.bool_schema(strict=True),
+    "text": core_schema.chain_schema([*TEXT]),
+    "name": core_schema.chain_schema([*TEXT]),
+    "decimal": first_of(
+        "decimal_type",
+        core_schema.decimal_schema(strict=True),
+        written(NUMBER, core_schema.decimal_schema()),
+        core_schema.chain_schema([
+            core_schema.union_schema([ANY_INTEGER, ANY_NUMBER], mode="left_to_right"), core_schema.decimal_schema(),
+        ]),
+    ),
+    "date": first_of("date_type", core_schema.date_schema(strict=True), written(DATE, core_schema.date_schema())),
+    "datetime": first_of(
+        "datetime_type",
+        core_schema.datetime_schema(strict=True, tz_constraint="aware"),
+        written(MOMENT, core_schema.datetime_schema(tz_constraint="aware")),
+    ),
+    "time": first_of(
+        "time_type",
+        core_schema.time_schema(strict=True, tz_constraint="naive"),
+        written(CLOCK, core_schema.time_schema(tz_constraint="naive")),
+    ),
+    "duration": first_of(
+        "time_delta_type",
+        core_schema.timedelta_schema(strict=True),
+        written(DURATION, core_schema.timedelta_schema()),
+    ),
+    "bytes": core_schema.no_info_plain_validator_function(decoded),
+    "json": core_schema.no_info_plain_validator_function(storable_json),
+}  # fmt: skip
+"""What each form accepts; a form that is missing here accepts what its type does."""
+CHECKED: dict[str, Callable[[Any], Any]] = {
+    "datetime": in_utc, "duration": storable_duration, "number": plain_zero,
+}  # fmt: skip
+"""The last step of validation."""

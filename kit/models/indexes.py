@@ -1,0 +1,35 @@
+"""Indexes: completes the indexes of a table for pages in a total order, and refuses entries that are too long."""
+
+from typing import Any
+
+from sqlalchemy import Index, String, Table, UniqueConstraint
+
+LONGEST_ENTRY = 650
+"""Maximum length of an indexed text; each character may have four bytes."""
+
+
+def refuse_long_entries(entity: Any, table: Table) -> None:
+    """Raise a TypeError for an index on texts that may be too long for PostgreSQL."""
+    uniques = [part for part in table.constraints if isinstance(part, UniqueConstraint)]
+    parts: list[Index | UniqueConstraint] = [*table.indexes, *uniques]
+    for stored in (column for part in parts for column in part.columns):
+        longest = getattr(stored.type, "length", None) or 0
+        if isinstance(stored.type, String) and longest > LONGEST_ENTRY:
+            raise TypeError(
+                f"{entity.__name__}.{stored.name} has an index and up to {longest} characters, but an entry of an "
+                f"index of PostgreSQL has 2704 bytes at most: write `max_length={LONGEST_ENTRY}` or less, or no index."
+            )
+
+
+def widen_indexes(table: Table) -> None:
+    """Add the id as second column to indexes of one column, to make the order of pages total."""
+    for index in list(table.indexes):
+        columns = list(index.columns)
+        if len(columns) != 1 or index.unique or not columns[0].index:
+            continue
+        table.indexes.discard(index)
+        columns[0].index = False  # a copy of the table would make it again
+        others = [other for other in table.indexes if [*other.columns.keys()] == [columns[0].key, "id"]]
+        for other in others:
+            table.indexes.discard(other)
+        Index(index.name, columns[0], table.columns["id"])

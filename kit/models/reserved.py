@@ -1,0 +1,54 @@
+"""Reserved names: fields and relationships that would hide an attribute of their class are refused."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel
+
+METHODS_OF_DICTIONARIES = frozenset(dir(dict))
+
+
+def refuse_reserved(model: type[BaseModel], base: type[BaseModel], relationships: Iterable[str] = ()) -> None:
+    """Raise a TypeError for a field or relationship with the name of an attribute of the base class."""
+    for name in (*model.model_fields, *relationships):
+        if name not in base.model_fields and (hasattr(base, name) or name == "cls"):  # `cls` is that of `__new__`
+            raise TypeError(
+                f"{model.__name__}.{name} would hide `{base.__name__}.{name}`, which the service needs: "
+                f"give it another name, such as `{name}_value`."
+            )
+
+
+def refuse_read_only(body: type[BaseModel], read_only: Iterable[str]) -> None:
+    """Raise a TypeError for a field that a body ignores."""
+    for name in read_only:
+        if name in body.model_fields:
+            raise TypeError(
+                f"{body.__name__}.{name} would be ignored, because `read_only` has {name!r}, which the service sets: "
+                f"give it another name, or declare `read_only` without it."
+            )
+
+
+def refuse_redefined(entity: type[BaseModel], base: type[BaseModel]) -> None:
+    """Raise a TypeError for a column that the service maintains and the entity declares with another type."""
+    for name, field in base.model_fields.items():
+        if entity.model_fields[name].annotation != field.annotation:
+            raise TypeError(
+                f"{entity.__name__}.{name} is maintained by the service, with another type: "
+                f"give your field another name, such as `{name}_value`."
+            )
+
+
+class Values(dict[str, Any]):
+    """A dictionary without the methods that have the name of a relationship.
+
+    SQLModel looks for related rows among the attributes of what it validates: it would take `dict.items` for them.
+    """
+
+    def __init__(self, values: Any, relationships: Iterable[str]) -> None:
+        super().__init__(values)
+        self.__dict__["hidden"] = METHODS_OF_DICTIONARIES.intersection(relationships)
+
+    def __getattribute__(self, name: str) -> Any:
+        if name != "__dict__" and name in self.__dict__["hidden"]:
+            raise AttributeError(name)
+        return super().__getattribute__(name)

@@ -1,0 +1,118 @@
+"""Example values: generates a value that a JSON Schema allows, for fields without an example."""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime, time, timedelta
+from fractions import Fraction
+from math import ceil, floor
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from kit.models.forms import FORMATS
+from kit.models.json_values import CLOCK, DURATION, limit_text
+from kit.openapi.responses import Json
+
+NONE: Any = object()
+"""The result for a schema for which no valid value was found; None is a valid value."""
+WORDS = (
+    "text", "Text", "TEXT-1", "text-1", "1", "2026-01-31", "a", "A", "ab", "AB", "ABC", "abc", "en-US", "EUR", "DE-1",
+    "#1a2b3c", "+4915112345678", "12", "123", "1234", "12345", "1234567890", "1234567890123", "1.0.0", "a_b", "a.b",
+)  # fmt: skip
+"""Candidates for a text without an example."""
+FORMATTED: Mapping[str, str] = {
+    "date-time": "2026-01-31T12:00:00Z",
+    "date": "2026-01-31",
+    "time": "12:00:00Z",
+    "duration": "PT1H",
+    "uuid": "01a1fdf0-1527-72cc-b92d-ba16a2649900",
+    "email": "natasha@example.com",
+    "uri": "https://example.com/",
+    "password": "correct horse battery",
+    "ipv4": "192.0.2.1",
+    "ipv6": "2001:db8::1",
+    "ipv4network": "192.0.2.0/24",
+    "ipv6network": "2001:db8::/32",
+}
+SHORT: Mapping[str, str] = {"email": "n@b.de", "uri": "http://b.de/"}
+MOMENTS: Mapping[str, tuple[Any, str]] = {
+    "date": (TypeAdapter(date), "2026-01-31"), "date-time": (TypeAdapter(datetime), "2026-01-31T12:00:00Z"),
+    f"^{CLOCK}$": (TypeAdapter(time), "12:00:00"), f"^{DURATION}$": (TypeAdapter(timedelta), "PT1H"),
+}  # fmt: skip
+"""The formats and patterns of dates and times, with their types, and a value."""
+LOW, HIGH, ABOVE, BELOW = (FORMATS[name] for name in ("ge", "le", "gt", "lt"))
+
+
+def text(schema: Json) -> Any:
+    """Return a text of this schema."""
+    for key in (schema.get("format", ""), schema.get("pattern", "")):
+        if key in MOMENTS:
+            return moment(schema, *MOMENTS[key])
+    low, high = schema.get("minLength", 0), schema.get("maxLength", 100)
+    fitting = (word for word in words(schema, low) if low <= len(word) <= high and matches(schema, word))
+    return next(fitting, NONE)
+
+
+def words(schema: Json, length: int) -> Iterator[str]:
+    """Yield candidates for a text, and a text of this length."""
+    form = schema.get("format")
+    if form == "email":
+        yield from (FORMATTED[form], SHORT[form], f"{'n' * (length - 12)}@example.com")
+    elif form == "uri":
+        yield from (FORMATTED[form], SHORT[form], FORMATTED[form] + "a" * (length - 20))
+    elif form is not None:
+        yield from [FORMATTED[form]] if form in FORMATTED else []
+    else:
+        yield from (*WORDS, ("text" * length)[:length])
+
+
+def matches(schema: Json, word: str) -> bool:
+    patterns = [part["pattern"] for part in (schema, *schema.get("allOf", ())) if "pattern" in part]
+    try:
+        return all(re.search(pattern, word) is not None for pattern in patterns)
+    except re.error:  # a regular expression that only JavaScript knows
+        return False
+
+
+def moment(schema: Json, kind: TypeAdapter[Any], usual: str) -> str:
+    """Return a date or a time within its bounds: the usual one, a bound, or one next to it."""
+    limits = {name: kind.validate_python(schema[name]) for name in FORMATS.values() if name in schema}
+    known = kind.validate_python(usual)
+    near = [limits[name] for name in (LOW, HIGH) if name in limits]
+    near += [shifted(limits[name], sign) for name, sign in ((ABOVE, 1), (BELOW, -1)) if name in limits]
+    return next((usual if at is known else limit_text(at) for at in (known, *near) if is_within(at, limits)), usual)
+
+
+def shifted(at: Any, sign: int) -> Any:
+    """Return the next date, or a time one second later; the one before, if the sign is negative."""
+    if isinstance(at, time):
+        return (datetime.combine(date(2026, 1, 31), at) + sign * timedelta(seconds=1)).time()
+    return at + sign * (timedelta(days=1) if type(at) is date else timedelta(seconds=1))
+
+
+def is_within(at: Any, limits: Mapping[str, Any]) -> bool:
+    return (
+        limits.get(LOW, at) <= at <= limits.get(HIGH, at)
+        and (ABOVE not in limits or at > limits[ABOVE])
+        and (BELOW not in limits or at < limits[BELOW])
+    )
+
+
+def number(schema: Json) -> Any:
+    """Return a number of this schema: 1, or one near its bounds."""
+    names = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "multipleOf")
+    least, above, most, below, step = (Fraction(str(schema[name])) if name in schema else None for name in names)
+    low, high = least if above is None else above, most if below is None else below
+    step = step or Fraction(1)
+    tried: list[Any] = [Fraction(1), step]
+    tried += [value for at in (low, high) if at is not None for value in (at, at + step, at - step)]
+    tried += [step * whole(at / step) for at in (low, high) if at is not None for whole in (ceil, floor)]
+    tried += [step * (ceil(low / step) + 1)] if low is not None else []
+    tried += [(low + high) / 2] if low is not None and high is not None else [Fraction(0)]
+    is_whole = schema["type"] == "integer"
+    for value in tried:
+        fits = (least is None or value >= least) and (most is None or value <= most)
+        fits = fits and (above is None or value > above) and (below is None or value < below)
+        if fits and ("multipleOf" not in schema or value % step == 0) and not (is_whole and value.denominator != 1):
+            return int(value) if value.denominator == 1 else float(value)
+    return NONE
