@@ -68,8 +68,8 @@ def test_the_table_of_settings_is_complete_and_has_their_defaults() -> None:
             rf"^\| `{name.upper()}` \| (\S+) \| {re.escape(str(field.description))} \|$", README, re.MULTILINE
         )
         value = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
-        told = str(value).lower() if isinstance(value, bool) else value
-        expected = "`sqlite:///heroes.db`" if name == "database_url" else f"`{told}`" if told else "none"
+        shown = str(value).lower() if isinstance(value, bool) else value
+        expected = "`sqlite:///heroes.db`" if name == "database_url" else f"`{shown}`" if shown else "none"
         assert default == expected
 
 

@@ -107,7 +107,7 @@ def check_listeners(database: ProbeDatabase) -> None:
     session = ReadOnlySession(database.engine)
     targets = [(Session, "do_orm_execute"), (session, "after_begin"), (Entity, "load"), (database.engine, "commit")]
     for target, name in (*targets, (Engine, "before_cursor_execute"), (database.engine, "handle_error")):
-        assert not listeners.listen_to_read(session, Probe), "nobody listens"
+        assert not listeners.listen_to_read(session, Probe), "there is no listener"
         options = {"propagate": True} if target is Entity else {}
         event.listen(target, name, _ignore, **options)
         is_noticed = listeners.listen_to_read(session, Probe)
@@ -117,7 +117,7 @@ def check_listeners(database: ProbeDatabase) -> None:
     is_noticed = listeners.listen_to_insert(session, Probe)
     event.remove(Probe, "before_insert", _ignore)
     assert is_noticed, "a listener to before_insert is noticed"
-    assert not listeners.listen_to_insert(session, Probe), "nobody listens"
+    assert not listeners.listen_to_insert(session, Probe), "there is no listener"
 
 
 def _ignore(*_: object, **__: object) -> None: ...

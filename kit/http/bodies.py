@@ -18,6 +18,8 @@ MIN_RATE = 16_384
 """Bytes per second."""
 MAX_MEMORY = 67_108_864
 """Bytes of bodies that have begun to arrive, in each event loop."""
+CHUNK = 65_536
+"""Bytes of a body that a form parser gets at a time."""
 
 
 class Budget:
@@ -115,7 +117,11 @@ class BufferedRequest(Request):
         return self
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
-        yield self._content
+        """The body in chunks. Between two of them other requests have their turn, because parsing forms takes long."""
+        for start in range(0, len(self._content), CHUNK):
+            if start:
+                await asyncio.sleep(0)
+            yield self._content[start : start + CHUNK]
         yield b""
 
     async def body(self) -> bytes:

@@ -45,9 +45,9 @@ DROPPED = {
 def refuse_unsuitable(model: type[BaseModel]) -> None:
     """Raise a TypeError for the first bound of a field that its type does not have."""
     for name, field in model.model_fields.items():
-        faults = [*dropped(field), *unsuitable(field.annotation, field.metadata, frozenset())]
-        if faults:
-            raise TypeError(f"{model.__name__}.{name} has {faults[0]}.")
+        errors = [*dropped(field), *unsuitable(field.annotation, field.metadata, frozenset())]
+        if errors:
+            raise TypeError(f"{model.__name__}.{name} has {errors[0]}.")
 
 
 def dropped(field: FieldInfo) -> Iterator[str]:

@@ -44,33 +44,34 @@ def rows_that_fit(query: "ListQuery", number: int, sizes: Callable[[], Iterable[
 @cache
 def largest_row(kind: "type[ListQuery]", included: tuple[str, ...]) -> float:
     """Return the largest size of a row in JSON, with what it embeds, in bytes; infinite if it has no bound."""
-    size = _of_variant(kind.model, kind.read, 0)
+    size = size_of_variant(kind.model, kind.read)
     for name in included:
-        size += _of_related(kind.model, name, read_variant(kind.includes[name]), 0)
+        size += size_of_related(kind.model, name, read_variant(kind.includes[name]), 0)
     return size
 
 
-def _of_variant(model: type[Any], read: type[Read], depth: int) -> float:
+def size_of_variant(model: type[Any], read: type[Read], depth: int = 0) -> float:
+    """Return the largest size of a row of a model in JSON, as this variant shows it."""
     if read.model_computed_fields or depth > MAX_DEPTH:
         return inf
     mapper, size = inspect(model), 0.0
     for name, field in read.model_fields.items():
         if name in mapper.column_attrs:
-            size += _of_column(mapper.column_attrs[name].columns[0])
+            size += size_of_column(mapper.column_attrs[name].columns[0])
         elif name in mapper.relationships:
             variants = [part for part in (field.annotation, *get_args(field.annotation)) if is_variant(part)]
-            size += _of_related(model, name, variants[0], depth + 1) if variants else inf
+            size += size_of_related(model, name, variants[0], depth + 1) if variants else inf
         else:
             return inf
     return size
 
 
-def _of_related(model: type[Any], name: str, read: type[Read], depth: int) -> float:
+def size_of_related(model: type[Any], name: str, read: type[Read], depth: int) -> float:
     relationship = inspect(model).relationships[name]
-    return (MAX_RELATED if relationship.uselist else 1) * _of_variant(relationship.mapper.class_, read, depth)
+    return (MAX_RELATED if relationship.uselist else 1) * size_of_variant(relationship.mapper.class_, read, depth)
 
 
-def _of_column(column: Column[Any]) -> float:
+def size_of_column(column: Column[Any]) -> float:
     if isinstance(column.type, MemberColumn):
         return LONGEST_MEMBER
     kind = getattr(column.type, "impl", column.type)

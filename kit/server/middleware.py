@@ -21,7 +21,7 @@ ALLOWED_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "If-Match
 class Layers:
     """Settings of the middleware. `hosts` are the names of this service, `origins` the web pages that may call it.
 
-    `max_in_flight` requests are served at a time, and beside them `max_streams` responses of unknown length and
+    `max_in_flight` requests are served at a time, and also `max_streams` responses of unknown length and
     WebSockets. One caller has at most `caller_share` of the streams and of the memory for bodies. `read_ahead` bytes of
     a body are read before the request takes its place. `rates` bound the requests of a caller per minute.
     """

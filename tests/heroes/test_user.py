@@ -73,9 +73,9 @@ async def hash_of(database: Database, user: Json) -> str:
 async def test_of_concurrent_registrations_with_one_name_ignoring_case_one_succeeds(
     client: Client, field: str, value: str
 ) -> None:
-    bodies = [user_body(**{field: cased(value, number)}) for number in range(20)]
+    bodies = [user_body(**{field: cased(value, number)}) for number in range(12)]  # one caller may wait for 15 hashes
     answers = await asyncio.gather(*(client.post("/users/", json=body) for body in bodies))
-    assert sorted(answer.status_code for answer in answers) == [201, *[409] * 19]
+    assert sorted(answer.status_code for answer in answers) == [201, *[409] * 11]
     for answer in answers:
         assert answer.status_code == 201 or answer.json()["errors"][0]["pointer"] == f"#/{field}"
         assert answer.status_code == 201 or field in answer.json()["detail"]

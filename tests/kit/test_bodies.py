@@ -1,5 +1,6 @@
 """Request bodies: read in the parts that a server delivers, with a bounded size, and parsed once."""
 
+import asyncio
 import json
 from typing import Any
 from unicodedata import normalize
@@ -52,6 +53,19 @@ async def test_a_body_that_is_read_again_is_the_same() -> None:
 async def test_a_body_can_be_read_again_for_each_attempt() -> None:
     for _ in range(2):
         assert [chunk async for chunk in BufferedRequest(SCOPE, nothing, b"12").stream()] == [b"12", b""]
+
+
+async def test_a_long_form_is_parsed_in_parts_between_which_others_have_their_turn() -> None:
+    scope = {**SCOPE, "headers": [(b"content-type", b"application/x-www-form-urlencoded")]}
+    request = BufferedRequest(scope, nothing, b"&" * 300_000 + b"a=1")
+    assert [len(chunk) for chunk in [chunk async for chunk in request.stream()]] == [65_536] * 4 + [37_859, 0]
+    turns = 0
+    parsing = asyncio.ensure_future(request.form())
+    while not parsing.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert (await parsing)["a"] == "1"
+    assert turns >= 5
 
 
 async def test_a_body_that_ends_early_is_malformed() -> None:

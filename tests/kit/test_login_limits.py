@@ -222,8 +222,8 @@ async def test_concurrent_attempts_do_not_exceed_the_limit(strict: Service) -> N
     async def guess(number: int) -> int:
         return (await log_in(strict, "natasha", WRONG, address=f"10.0.1.{number}")).status_code
 
-    told = await asyncio.gather(*(guess(number) for number in range(30)))
-    assert sorted(told) == [401] * 3 + [429] * 27
+    codes = await asyncio.gather(*(guess(number) for number in range(30)))
+    assert sorted(codes) == [401] * 3 + [429] * 27
 
 
 @contextmanager

@@ -2,21 +2,31 @@
 
 import re
 from collections.abc import AsyncIterator
+from enum import StrEnum
+from math import inf
 from typing import Any
 
 import pytest
 from httpx import Response
+from pydantic import computed_field
+from sqlalchemy import JSON, Column, Integer, String
+from sqlmodel import AutoString
 
-from kit import Database
-from kit.query.page_sizes import largest_row
+from kit import Database, Read
+from kit.models.columns import MemberColumn
+from kit.query.page_sizes import largest_row, size_of_column, size_of_variant
 from tests.engines import Client
-from tests.kit.bookshop import BookQuery, ShelfQuery
+from tests.kit.bookshop import Book, BookQuery, ShelfQuery
 from tests.kit.probes import new_shelf
 from tests.kit.service import FAST_PATH, client_of, create_runtime, create_service
 
 SIZE = 2000
 """The largest page of these tests, in bytes."""
 NUMBER = 30
+
+
+class Colour(StrEnum):
+    RED = "red"
 
 
 @pytest.fixture(params=["plain", "fast"] if FAST_PATH else ["plain"])
@@ -62,6 +72,52 @@ async def test_embedded_rows_count(client: Client) -> None:
             book: Any = {"title": f"Book {number}", "author": "x" * 100, "shelf_id": shelf["id"]}
             assert (await client.post("/books/", json=book)).status_code == 201
     assert [len(page.json()) for page in await pages_of(client, "/shelves/?include=books")] == [1, 1]
+
+
+class LeafRead(Read):
+    id: int
+
+
+class LoanRead(Read):
+    id: int
+    shelf: LeafRead | None = None
+
+
+class LoopRead(Read):
+    shelf: "LoopRead | None" = None
+
+
+class OtherRead(Read):
+    shelf: dict[str, str]
+
+
+class UnknownRead(Read):
+    nothing: int
+
+
+class ComputedRead(Read):
+    id: int
+
+    @computed_field  # type: ignore[prop-decorator]  # as pydantic documents it
+    @property
+    def label(self) -> str:
+        return "x" * self.id
+
+
+@pytest.mark.parametrize(
+    ("read", "size"),
+    [(LeafRead, 100), (LoanRead, 200), (LoopRead, inf), (OtherRead, inf), (UnknownRead, inf), (ComputedRead, inf)],
+)
+def test_a_variant_that_shows_more_than_columns_may_have_no_bound(read: type[Read], size: float) -> None:
+    assert size_of_variant(Book, read) == size
+
+
+@pytest.mark.parametrize(
+    ("kind", "size"),
+    [(Integer(), 100), (String(10), 160), (AutoString(), inf), (JSON(), inf), (MemberColumn(Colour, None), 1000)],
+)
+def test_a_column_has_the_bound_of_its_type(kind: Any, size: float) -> None:
+    assert size_of_column(Column("a", kind)) == size
 
 
 def test_the_size_of_a_row_follows_from_its_columns() -> None:

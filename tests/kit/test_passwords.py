@@ -160,6 +160,10 @@ def login(caller: str) -> tuple[str, Awaitable[object]]:
     return caller, verified(SECRET, None)
 
 
+async def test_a_password_that_cannot_be_normalised_matches_nothing() -> None:
+    assert await verified("x" + "\u0301" * 31, None) == (False, None)
+
+
 @pytest.fixture
 async def costs(blocking_hasher: BlockingHasher) -> passwords.Costs:
     """What callers cost lately: nothing."""
@@ -168,10 +172,15 @@ async def costs(blocking_hasher: BlockingHasher) -> passwords.Costs:
     return costs
 
 
-async def test_a_login_does_not_wait_for_new_passwords(blocking_hasher: BlockingHasher, costs: passwords.Costs) -> None:
-    crowd = [new(caller) for caller in "abcd" for _ in range(3)]
-    assert (await served(blocking_hasher, *crowd, login("modest"))).index("modest") <= 1
-    assert blocking_hasher.threads == {"argon2_0", "argon2-login_0"}
+async def test_a_login_does_not_wait_for_new_passwords(
+    blocking_hasher: BlockingHasher, costs: passwords.Costs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blocking_hasher, "verify_and_update", lambda *_: (True, None))
+    waiting = [asyncio.create_task(hashed(SecretStr(SECRET))) for _ in range(3)]
+    await blocking_hasher.has_started()
+    assert await asyncio.wait_for(verified(SECRET, None), TIMEOUT_SECONDS) == (True, None)
+    blocking_hasher.released.set()
+    await asyncio.gather(*waiting)
 
 
 async def test_a_login_does_not_wait_for_guesses(blocking_hasher: BlockingHasher, costs: passwords.Costs) -> None:
@@ -211,7 +220,9 @@ async def test_a_failed_login_costs_more(blocking_hasher: BlockingHasher, costs:
     assert costs == {"login good": 1, "login guessing": 20}
 
 
-@pytest.mark.parametrize("password", ["x" * 7, "x" * 129, "x" * 8 + "\0", "x" * 8 + "\udfff", 12345678, None])
+@pytest.mark.parametrize(
+    "password", ["x" * 7, "x" * 129, "x" * 8 + "\u0301" * 31, "x" * 8 + "\0", "x" * 8 + "\udfff", 12345678, None]
+)
 def test_a_password_is_8_to_128_storable_characters(password: Any) -> None:
     with pytest.raises(ValidationError):
         TypeAdapter[SecretStr](Password).validate_python(password)

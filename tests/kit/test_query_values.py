@@ -7,6 +7,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from starlette.datastructures import QueryParams
 
+from kit.http.problems import Problem
 from kit.models.types import Text
 from kit.query.parameters import Parameter, comma_separated, read, split
 from kit.query.values import Time
@@ -54,3 +55,16 @@ def test_what_is_no_time_is_refused(value: object) -> None:
         return
     with pytest.raises(ValidationError):
         TypeAdapter(Time).validate_python(value)
+
+
+def test_text_with_too_many_combining_marks_in_a_row_is_refused() -> None:
+    with pytest.raises(Problem) as refused:
+        read(LISTED, QueryParams("value__in=e" + "%CC%81" * 31))
+    (error,) = refused.value.extra["errors"]
+    assert (error["in"], error["pointer"], error["type"]) == ("query", "value__in", "combining_marks")
+
+
+def test_a_few_unknown_parameters_are_named_and_the_others_counted() -> None:
+    with pytest.raises(Problem) as refused:
+        read(LISTED, QueryParams("&".join(f"k{number}=1" for number in range(25))))
+    assert (len(refused.value.extra["errors"]), refused.value.extra["more_errors"]) == (10, 15)

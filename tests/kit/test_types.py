@@ -47,7 +47,7 @@ async def service(specimens_url: str) -> AsyncIterator[Service]:
 
 @pytest.fixture(scope="module")
 async def plain_service(specimens_url: str) -> AsyncIterator[Service]:
-    """The same without the fast path."""
+    """Provide the same without the fast path."""
     routers = [specimen.router for specimen in SPECIMENS]
     app = create_service(create_runtime(Database(url_for(specimens_url))), *routers, fast=False)
     async with app.router.lifespan_context(app):
