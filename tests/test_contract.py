@@ -1,6 +1,7 @@
 """The contract tests cover a resource as soon as it is added to the service."""
 
 from collections.abc import AsyncIterator, Iterator
+from inspect import signature
 from typing import Any
 
 import pytest
@@ -41,7 +42,12 @@ TABLES = [SQLModel.metadata.tables[name] for name in ("workshop", "gadget", "rep
 configure_mappers()
 for table in TABLES:
     SQLModel.metadata.remove(table)  # the service has them only during the tests of this module
-CHECKS = [check for module in MODULES for name, check in vars(module).items() if name.startswith("test_")]
+CHECKS = [
+    check
+    for module in MODULES
+    for name, check in vars(module).items()
+    if name.startswith("test_") and "resource" in signature(check).parameters
+]
 
 
 def new_resources() -> list[Resource]:
