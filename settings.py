@@ -120,7 +120,7 @@ class Settings(BaseSettings):
         ge=0,
         le=10**9,
         description="The same for requests without a valid token from one address (IPv6: one /64 network); in "
-        "production the default is 1,200.",
+        "production the default is 600.",
     )
     shutdown_timeout: float = Field(
         default=20,
@@ -216,7 +216,7 @@ class Settings(BaseSettings):
     @property
     def rates(self) -> tuple[int, int]:
         """Requests per minute: of a user, and of an address without a token. 0 is no limit."""
-        defaults = (0, 0) if self.in_development else (6_000, 1_200)
+        defaults = (0, 0) if self.in_development else (6_000, 600)
         given = (self.user_rate, self.address_rate)
         user, address = (default if rate is None else rate for rate, default in zip(given, defaults, strict=True))
         return user, address

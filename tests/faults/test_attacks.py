@@ -192,7 +192,7 @@ async def under(attack: Awaitable[None]) -> AsyncIterator[None]:
 
 @pytest.fixture
 async def target(serve: Serve) -> Target:
-    server = serve(REQUIRE_AUTH="true", SECRET_KEY="k" * 32, DEMO_DATA="true", USER_RATE="6000", ADDRESS_RATE="1200")
+    server = serve(REQUIRE_AUTH="true", SECRET_KEY="k" * 32, DEMO_DATA="true", USER_RATE="6000", ADDRESS_RATE="600")
     names = [f"member{next(numbers)}" for _ in range(2)]
     attacker, other = [await join(server, name) for name in names]
     return Target(server, attacker, other, names[1])
