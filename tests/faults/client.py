@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+PASSWORD = "correct horse battery"  # noqa: S105  of all users here
 TIMEOUT_SECONDS = 30
 """The longest wait for a response, in seconds; a longer one is a failure of the service."""
 
@@ -73,3 +74,12 @@ class Client:
 
     async def __aexit__(self, *_: object) -> None:
         self.close()
+
+
+def bearer(token: str) -> dict[str, str]:
+    """Return the headers of requests with this token; none without a token."""
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def user_body(name: str) -> dict[str, str]:
+    return {"username": name, "email": f"{name}@example.com", "password": PASSWORD}

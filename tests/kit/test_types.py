@@ -264,6 +264,12 @@ async def test_the_document_shows_each_type(service: Service) -> None:
         assert described
 
 
+@each(REQUIRED)
+def test_each_type_has_a_json_schema(specimen: Specimen) -> None:
+    for mode in ("validation", "serialization"):
+        assert specimen.create.model_json_schema(mode=mode)["properties"]["value"]
+
+
 @pytest.mark.parametrize("value", [[[[]] * 2] * 2, {"a": math.inf}, {"a": 2**63}, ["\0"]])
 def test_json_that_cannot_be_stored_is_refused(monkeypatch: pytest.MonkeyPatch, value: Any) -> None:
     monkeypatch.setattr(json_values, "MAX_DEPTH", 1)

@@ -418,7 +418,7 @@ async def test_the_session_that_reads_in_an_operation_that_writes_is_that_which_
     small_service(router).check_routes()
 
 
-async def test_an_enum_type_of_postgresql_is_refused() -> None:
+async def test_an_enum_type_of_the_database_is_refused() -> None:
     table = Table("checked_mood", SQLModel.metadata, Column("mood", Enum("good", "bad", name="mood")))
     error = await startup_error(small_service(resource()))
     SQLModel.metadata.remove(table)

@@ -7,8 +7,9 @@ from fastapi import APIRouter, Query
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
 from pydantic import model_validator
+from sqlmodel import Field
 
-from kit import Id, JSONInteger, Money, Read, Service, Slug, Who, allowing
+from kit import Body, Id, JSONInteger, Money, Read, Service, Slug, Who, allowing
 from tests.kit import bookshop
 from tests.kit.server.small import asking, small_service
 
@@ -237,3 +238,24 @@ async def test_an_operation_id_has_the_noun_once_whatever_its_plural() -> None:
     assert paths["/geese/"]["post"]["operationId"] == "geese-create"
     assert paths["/geese/{goose_id}"]["delete"]["operationId"] == "geese-delete"
     assert paths["/farm/geese"]["post"]["operationId"] == "farm-create-goose"
+
+
+class Meeting(Body):
+    """A body of which no example can be made: no code matches."""
+
+    code: str = Field(schema_extra={"pattern": "^a$b"})
+    room: str = Field(schema_extra={"examples": ["A", "B"]})
+
+
+async def test_a_body_of_which_no_example_can_be_made_has_none() -> None:
+    router = APIRouter(prefix="/meetings", route_class=allowing(create=Who.MEMBERS, bulk=Who.MEMBERS))
+
+    @router.post("/")
+    async def create(meeting: Meeting) -> None: ...
+
+    @router.post("/bulk")
+    async def create_many(meetings: list[Meeting]) -> None: ...
+
+    paths = small_service(router).openapi()["paths"]
+    for path in ("/meetings/", "/meetings/bulk"):
+        assert "example" not in paths[path]["post"]["requestBody"]["content"]["application/json"]
