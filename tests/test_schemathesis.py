@@ -122,9 +122,18 @@ def valid_data_is_accepted(ctx: CheckContext, response: Response, case: Case[Any
         CHECKS.get_one("positive_data_acceptance")(ctx, response, case)  # type: ignore[call-arg]
 
 
+def invalid_data_is_refused(ctx: CheckContext, response: Response, case: Case[Any]) -> None:
+    """Check `negative_data_rejection`, except for a 207: the body says which elements were refused."""
+    if response.status_code != 207 or not response.json()["failed"]:
+        CHECKS.get_one("negative_data_rejection")(ctx, response, case)  # type: ignore[call-arg]
+
+
 def checks_of(case: Case[Any]) -> list[Any]:
     """Return the checks of the response to a case."""
-    checks = CHECKED | {"positive_data_acceptance": valid_data_is_accepted}
+    checks = CHECKED | {
+        "negative_data_rejection": invalid_data_is_refused,
+        "positive_data_acceptance": valid_data_is_accepted,
+    }
     if len([path for path in PATHS if path.fullmatch(case.path)]) > 1:
         del checks["allow_header_conformance"]  # `/heroes/bulk` is a `/heroes/{hero_id}` too, with the methods of that
     return [*checks.values(), no_undocumented_header]

@@ -11,7 +11,8 @@ from tests.contract.resource import Resource, needs, not_empty
 from tests.engines import Client
 
 NO_TAGS = ["nonsense", '"1', '1"', "1", '"1" "2"', '"1",', ',"1"', 'w/"1"', '"1"; "2"', "", '*, "1"', '"a"b"']
-RACERS = 50
+RACERS = 15
+"""As many passwords of one caller may wait for their hash."""
 
 
 async def change(client: Client, resource: Resource, turn: int = 1) -> Json:
