@@ -11,7 +11,7 @@ from sqlalchemy import VARCHAR, DateTime, LargeBinary
 from sqlalchemy.dialects.postgresql import BYTEA
 from sqlmodel.sql.sqltypes import UTCDateTime
 
-from kit.models.columns import DecimalColumn, DurationColumn, JsonColumn, MemberColumn, TextColumn
+from kit.models.columns import DecimalColumn, DurationColumn, EnumColumn, JsonColumn, TextColumn
 
 
 def render_type(kind: str, thing: object, context: AutogenContext) -> str | Literal[False]:
@@ -37,9 +37,9 @@ def kit_type(thing: object) -> str | None:
         return 'sa.Interval().with_variant(sa.BigInteger(), "sqlite")'
     if isinstance(thing, JsonColumn):
         return "sa.JSON()"
-    if isinstance(thing, MemberColumn) and thing.length is None:
+    if isinstance(thing, EnumColumn) and thing.length is None:
         return "sa.BigInteger()"
-    return text_by_code_point(f"length={thing.length}") if isinstance(thing, TextColumn | MemberColumn) else None
+    return text_by_code_point(f"length={thing.length}") if isinstance(thing, TextColumn | EnumColumn) else None
 
 
 def text_column(thing: VARCHAR, context: AutogenContext) -> str:

@@ -133,7 +133,7 @@ class TextColumn(TypeDecorator[Any]):
         return None if value is None else self.parse(value)
 
 
-class MemberColumn(TypeDecorator[Any]):
+class EnumColumn(TypeDecorator[Any]):
     """Members of an enum, stored by their values, which are all text or all integers."""
 
     impl = String

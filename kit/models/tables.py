@@ -24,7 +24,7 @@ from sqlmodel import AutoString, Field, SQLModel
 from sqlmodel.sql.sqltypes import UTCDateTime
 
 from kit.models.bounds import digits_of
-from kit.models.columns import BIGINT, DecimalColumn, DurationColumn, JsonColumn, MemberColumn, TextColumn, text_type
+from kit.models.columns import BIGINT, DecimalColumn, DurationColumn, EnumColumn, JsonColumn, TextColumn, text_type
 from kit.models.fields import Derived, annotated, has_explicit_type, rules_of
 from kit.models.indexes import refuse_long_entries, widen_indexes
 from kit.models.json_values import MAX_INTEGER, MIN_INTEGER
@@ -104,11 +104,11 @@ def of_members(shape: Shape) -> Any:
     """Return a text column with room for longer values than the current ones, or an integer column."""
     values, is_enum = shape.members, get_origin(shape.plain) is None
     if shape.kind == "integer member":
-        return MemberColumn(shape.plain, None) if is_enum else BIGINT
+        return EnumColumn(shape.plain, None) if is_enum else BIGINT
     length = SHORTEST_MEMBER
     while length < max(map(len, values)):
         length *= 2
-    return MemberColumn(shape.plain, length) if is_enum else AutoString(length)
+    return EnumColumn(shape.plain, length) if is_enum else AutoString(length)
 
 
 def of_json(field: FieldInfo) -> JsonColumn:

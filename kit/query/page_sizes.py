@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from sqlalchemy import Boolean, Column, Date, DateTime, Integer, Interval, Numeric, String, Time, Uuid, inspect
 
-from kit.models.columns import MemberColumn
+from kit.models.columns import EnumColumn
 from kit.models.reads import Read
 from kit.query.embedding import MAX_RELATED, read_variant
 
@@ -72,7 +72,7 @@ def size_of_related(model: type[Any], name: str, read: type[Read], depth: int) -
 
 
 def size_of_column(column: Column[Any]) -> float:
-    if isinstance(column.type, MemberColumn):
+    if isinstance(column.type, EnumColumn):
         return LONGEST_MEMBER
     kind = getattr(column.type, "impl", column.type)
     if isinstance(kind, String):

@@ -13,7 +13,7 @@ from sqlalchemy import JSON, Column, Integer, String
 from sqlmodel import AutoString
 
 from kit import Database, Read
-from kit.models.columns import MemberColumn
+from kit.models.columns import EnumColumn
 from kit.query.page_sizes import largest_row, size_of_column, size_of_variant
 from tests.engines import Client
 from tests.kit.bookshop import Book, BookQuery, ShelfQuery
@@ -114,7 +114,7 @@ def test_a_variant_that_shows_more_than_columns_may_have_no_bound(read: type[Rea
 
 @pytest.mark.parametrize(
     ("kind", "size"),
-    [(Integer(), 100), (String(10), 160), (AutoString(), inf), (JSON(), inf), (MemberColumn(Colour, None), 1000)],
+    [(Integer(), 100), (String(10), 160), (AutoString(), inf), (JSON(), inf), (EnumColumn(Colour, None), 1000)],
 )
 def test_a_column_has_the_bound_of_its_type(kind: Any, size: float) -> None:
     assert size_of_column(Column("a", kind)) == size

@@ -37,7 +37,7 @@ from kit.database.revision_comments import same_kind
 from kit.database.revision_operations import utc_literal
 from kit.database.revisions import complete
 from kit.database.type_rendering import render_type
-from kit.models.columns import DecimalColumn, DurationColumn, JsonColumn, MemberColumn, MoneyColumn, TextColumn
+from kit.models.columns import DecimalColumn, DurationColumn, EnumColumn, JsonColumn, MoneyColumn, TextColumn
 from kit.models.naming import NAMES
 from tests.engines import on_postgresql, url_for
 
@@ -109,7 +109,7 @@ async def written(new_database: Any) -> Any:
         (sa.Boolean(), False, "False"),
         (String(20), "a:b", "'a:b'"),
         (MoneyColumn(), Decimal("9.99"), """{"sqlite": 999}.get(op.get_bind().dialect.name, Decimal('9.99'))"""),
-        (MemberColumn(Mood, 16), Mood.good, "'good'"),
+        (EnumColumn(Mood, 16), Mood.good, "'good'"),
         (
             DurationColumn(),
             timedelta(hours=1),
@@ -259,9 +259,9 @@ async def test_an_index_on_columns_is_restored_as_it_was(written: Any) -> None:
         (DecimalColumn(30, 30, is_fixed=False), 'sa.Numeric().with_variant(sa.String(61), "sqlite")'),
         (DurationColumn(), 'sa.Interval().with_variant(sa.BigInteger(), "sqlite")'),
         (JsonColumn(TypeAdapter(dict)), "sa.JSON()"),
-        (MemberColumn(Mood, None), "sa.BigInteger()"),
+        (EnumColumn(Mood, None), "sa.BigInteger()"),
         (
-            MemberColumn(Mood, 16),
+            EnumColumn(Mood, 16),
             'sa.String(length=16).with_variant(sa.String(length=16, collation="C"), "postgresql")',
         ),
         (
@@ -281,7 +281,7 @@ async def test_a_new_member_of_an_enum_changes_the_check_and_a_downgrade_restore
     written: Any, is_down: bool
 ) -> None:
     def with_members(values: str) -> list[Any]:
-        return [Column("mood", MemberColumn(Mood, 16)), CheckConstraint(f"mood IN ({values})", name="mood")]
+        return [Column("mood", EnumColumn(Mood, 16)), CheckConstraint(f"mood IN ({values})", name="mood")]
 
     body = await written(title(), *with_members("'good', 'bad'"), old=with_members("'good'"), down=is_down)
     created = body.partition("create_check_constraint")[2]
