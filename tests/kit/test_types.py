@@ -266,8 +266,8 @@ async def test_the_document_shows_each_type(service: Service) -> None:
 
 @each(REQUIRED)
 def test_each_type_has_a_json_schema(specimen: Specimen) -> None:
-    for mode in ("validation", "serialization"):
-        assert specimen.create.model_json_schema(mode=mode)["properties"]["value"]
+    assert specimen.create.model_json_schema()["properties"]["value"]
+    assert specimen.read.model_json_schema(mode="serialization")["properties"]["value"]
 
 
 @pytest.mark.parametrize("value", [[[[]] * 2] * 2, {"a": math.inf}, {"a": 2**63}, ["\0"]])
