@@ -168,6 +168,6 @@ def test_production_needs_a_key_even_without_authentication(monkeypatch: pytest.
 def test_requests_per_minute_are_limited_in_production_by_default() -> None:
     assert settings_for("sqlite://").rates == (0, 0)
     assert settings_for("sqlite://", user_rate=5).rates == (5, 0)
-    assert production("sqlite://").rates == (6000, 600)
+    assert production("sqlite://", user_rate=None, address_rate=None).rates == (6000, 600)
     assert production("sqlite://", user_rate=0, address_rate=7).rates == (0, 7)
     assert rate_limits(settings_for("sqlite://")) is None
