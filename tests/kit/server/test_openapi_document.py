@@ -224,7 +224,7 @@ class GooseRead(Read):
 
 async def test_an_operation_id_has_the_noun_once_whatever_its_plural() -> None:
     geese = APIRouter(prefix="/geese", tags=["geese"], route_class=allowing(read=Who.MEMBERS))
-    farm = APIRouter(prefix="/farm", tags=["farm"], route_class=allowing(read=Who.MEMBERS))
+    meadow = APIRouter(prefix="/meadow", tags=["meadow"], route_class=allowing(read=Who.MEMBERS))
 
     async def create_goose() -> Goose:
         return Goose(name="Martin")
@@ -233,11 +233,11 @@ async def test_an_operation_id_has_the_noun_once_whatever_its_plural() -> None:
 
     geese.add_api_route("/", create_goose, methods=["POST"], response_model=GooseRead)
     geese.add_api_route("/{goose_id}", delete_goose, methods=["DELETE"])
-    farm.add_api_route("/geese", create_goose, methods=["POST"], response_model=GooseRead)
-    paths = small_service(geese, farm).openapi()["paths"]
+    meadow.add_api_route("/geese", create_goose, methods=["POST"], response_model=GooseRead)
+    paths = small_service(geese, meadow).openapi()["paths"]
     assert paths["/geese/"]["post"]["operationId"] == "geese-create"
     assert paths["/geese/{goose_id}"]["delete"]["operationId"] == "geese-delete"
-    assert paths["/farm/geese"]["post"]["operationId"] == "farm-create-goose"
+    assert paths["/meadow/geese"]["post"]["operationId"] == "meadow-create-goose"
 
 
 class Meeting(Body):
