@@ -22,7 +22,7 @@ MAX_ELEMENTS = 1000
 MAX_ERRORS_OF_ALL = 1000
 """The largest number of errors of all elements that are left out with `on_error=skip`; at least one of each."""
 BREAK_AFTER = 50
-"""The number of invalid elements after which other requests have their turn."""
+"""The number of elements after which other requests have their turn."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,11 @@ Many = Sequence[Entity] | Outcome
 
 async def insert_many(session: WriteSession, entity: type[E], elements: Sequence[Any]) -> list[E]:
     """Store elements by one INSERT. Returns their rows in the same order."""
-    rows = [entity.model_validate(element) for element in elements]
+    rows = []
+    for number, element in enumerate(elements, 1):
+        rows.append(entity.model_validate(element))
+        if number % BREAK_AFTER == 0:
+            await asyncio.sleep(0)
     await session.insert_all(rows)
     return rows
 
