@@ -48,7 +48,7 @@ def thinned(document: Json) -> Json:
 
 
 def resolved(document: Json, parameter: Json) -> Json:
-    """Return the shared parameter that is referred to, or the parameter itself."""
+    """Return a parameter, with a `$ref` to a shared parameter resolved."""
     shared: Json = document["components"]["parameters"]
     return shared[parameter["$ref"].rpartition("/")[2]] if "$ref" in parameter else parameter
 

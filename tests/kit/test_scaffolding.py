@@ -61,7 +61,7 @@ def files(folder: Path) -> dict[str, str]:
 
 
 def written(zoo: Path, **given: str) -> str:
-    """Return the file of a resource, which is written now."""
+    """Write the file of a resource, and return its path."""
     assert main(*(f"{name}={value}" for name, value in given.items())) is None
     return (zoo / f"zoo/{given['NAME']}.py").read_text()
 
