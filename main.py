@@ -74,6 +74,7 @@ def create_app(settings: Settings) -> Service:
             rates=rate_limits(settings),
         ),
         shutdown=Shutdown(settings.shutdown_delay, settings.shutdown_timeout),
+        security_contacts=comma_separated(settings.security_contact),
         on_start=partial(prepare, runtime.database, settings),
     )
     if settings.fast_path:

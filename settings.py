@@ -66,6 +66,11 @@ class Settings(BaseSettings):
     trusted_hosts: str = Field(
         default="*", description="Accepted host names, comma-separated, as in `*.example.com`; `*` for all."
     )
+    security_contact: str = Field(
+        default="",
+        description="Where to report vulnerabilities, as in `mailto:security@example.com`, comma-separated; shown in "
+        "`/.well-known/security.txt`, which does not exist if empty.",
+    )
     demo_data: bool = Field(
         default=True, description="Whether an empty database is filled with examples at start, in development only."
     )
@@ -177,6 +182,13 @@ class Settings(BaseSettings):
         if driver not in DRIVERS:
             raise ValueError("must start with sqlite:// or postgresql://")
         return url
+
+    @field_validator("security_contact")
+    @classmethod
+    def contact_urls(cls, contacts: str) -> str:
+        if not all(contact.startswith(("mailto:", "https://", "tel:")) for contact in comma_separated(contacts)):
+            raise ValueError("must be URLs that start with mailto:, https:// or tel:")
+        return contacts
 
     @model_validator(mode="after")
     def safe_in_production(self) -> Self:

@@ -171,3 +171,12 @@ def test_requests_per_minute_are_limited_in_production_by_default() -> None:
     assert production("sqlite://", user_rate=None, address_rate=None).rates == (6000, 600)
     assert production("sqlite://", user_rate=0, address_rate=7).rates == (0, 7)
     assert rate_limits(settings_for("sqlite://")) is None
+
+
+@pytest.mark.parametrize("contact", ["security@example.com", "mailto:a@example.com, http://example.com"])
+def test_a_security_contact_is_a_url(contact: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECURITY_CONTACT", contact)
+    with pytest.raises(SystemExit, match=r"^Setting SECURITY_CONTACT: must be URLs that start with mailto:, https://"):
+        load()
+    monkeypatch.setenv("SECURITY_CONTACT", contact.replace("security@", "mailto:s@").replace("http:", "https:"))
+    assert "mailto:" in load().security_contact
