@@ -245,4 +245,7 @@ def too_many() -> Problem:
 
 def starts_stream(message: Message) -> bool:
     """Return whether a message starts a response of unknown length."""
-    return b"content-length" not in dict(message.get("headers", ())) and message["status"] not in WITHOUT_BODY
+    for name, _ in message.get("headers", ()):  # it is usually the first
+        if name == b"content-length":
+            return False
+    return message["status"] not in WITHOUT_BODY
