@@ -63,6 +63,16 @@ class Settings(BaseSettings):
         default="", description="Web origins whose pages may call the service, comma-separated; none if empty."
     )
     cors_credentials: bool = Field(default=False, description="Whether browsers may send credentials such as cookies.")
+    cors_headers: str = Field(
+        default="",
+        description="Request headers that these pages may send beside those of the service, comma-separated, as in "
+        "`traceparent`; `*` for all.",
+    )
+    forwarded_allow_ips: str = Field(
+        default="127.0.0.1,::1",
+        description="Addresses and networks of proxies whose `X-Forwarded-…` headers are believed, comma-separated, or "
+        "`*`; uvicorn reads the same variable.",
+    )
     trusted_hosts: str = Field(
         default="*", description="Accepted host names, comma-separated, as in `*.example.com`; `*` for all."
     )

@@ -1,6 +1,7 @@
 """The unit of work: authentication, body, session, handler, COMMIT and response, with retries and a deadline."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar, Token
 from functools import partial
@@ -43,6 +44,9 @@ WATCH_AFTER = 0.1
 """Seconds after which the service checks whether the client of a read is still connected."""
 CLIENT_CLOSED_REQUEST = 499
 """The status in the log of a read whose client has disconnected."""
+
+PLAIN_PATH = re.compile("[A-Za-z0-9/_-]+")
+"""A path that is the same in a header."""
 
 UNIT: ContextVar["Unit | None"] = ContextVar("unit", default=None)
 """The unit of work in which this task serves a request; None outside of the operations of resources."""
@@ -194,7 +198,8 @@ class Unit:
         else:
             self.etag = f'"{row.version}"'
         if scope["route"].status_code == 201:
-            path = full_path(scope) if scope.get("root_path") else scope["path"]
+            is_plain = not scope.get("root_path") and PLAIN_PATH.fullmatch(scope["path"])
+            path = scope["path"] if is_plain else full_path(scope)
             self.headers["location"] = f"{path.rstrip('/')}/{row.id}"
 
     def finish(self, response: Response) -> Response:
