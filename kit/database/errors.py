@@ -21,10 +21,14 @@ UNDEFINED_TABLE, NO_SUCH_TABLE = "42P01", "no such table"
 
 
 class RolledBack(Exception):  # noqa: N818  the request is run again, so nothing is wrong
-    """A transaction that several requests shared was rolled back. `refused`: the database refused its COMMIT."""
+    """A transaction that several requests shared was rolled back."""
 
-    def __init__(self, *, refused: bool = False) -> None:
-        self.refused = refused
+
+class NotStored(Exception):  # noqa: N818  named as the others
+    """The database has left out a row without an error, as a trigger may do by RETURN NULL or RAISE(IGNORE)."""
+
+    def __init__(self) -> None:
+        super().__init__("The database left out a row: a trigger or a rule has skipped its INSERT.")
 
 
 class Unreachable(ConnectionError):  # noqa: N818  named as the subclasses of `ConnectionError`
@@ -45,7 +49,7 @@ class OutOfRange(OverflowError):  # noqa: N818  named as `OverflowError`
 
 WITH_CODE = (DBAPIError, EmulatedDBAPIException, DriverFailure)
 """Exceptions that carry an error code of the database."""
-FAILURES = (*WITH_CODE, PoolTimeout, StaleDataError, Unreachable, OutOfRange, RolledBack)
+FAILURES = (*WITH_CODE, PoolTimeout, StaleDataError, Unreachable, OutOfRange, RolledBack, NotStored)
 """The exceptions of a session when the database fails, refuses a statement, or is unavailable.
 
 A plain `OSError` or `OverflowError`, and a bare exception of `sqlite3` or `asyncpg`, are not among them: the code of a
@@ -99,6 +103,7 @@ TABLE = (
     # 409
     KnownError("unique", ("23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"), "taken"),
     KnownError("foreign key", ("23503", "23001", "SQLITE_CONSTRAINT_FOREIGNKEY"), "reference"),
+    KnownError("left out by a trigger", ("NotStored",), "not_stored"),
     # 422
     KnownError("not null", ("23502", "SQLITE_CONSTRAINT_NOTNULL"), "invalid"),
     KnownError("check", ("23514", "SQLITE_CONSTRAINT_CHECK"), "invalid"),
@@ -115,6 +120,11 @@ def meaning_of(failure: Exception) -> str | None:
     family = "_".join(code.split("_")[:2])  # SQLITE_BUSY of SQLITE_BUSY_SNAPSHOT
     known = next((MEANINGS[part] for part in (code, family, code[:3], code[:2]) if part in MEANINGS), None)
     return known or ("lost" if getattr(failure, "connection_invalidated", False) else None)
+
+
+def may_be_committed(failure: Exception) -> bool:
+    """Return whether a COMMIT that failed so may have taken effect: the database has not answered that it has not."""
+    return meaning_of(failure) == "lost" or code_of(failure).startswith("SQLITE_IOERR")
 
 
 def code_of(failure: Exception) -> str:
@@ -148,6 +158,8 @@ def problem_of(failure: Exception, *, committing: bool = False) -> Problem | Non
         return refused_value(failure, is_unbounded=meaning == "unbounded")
     if isinstance(failure, StaleDataError):
         return Problem(409, "Other requests keep changing this resource; try again.", kind="conflict")
+    if meaning == "not_stored":
+        return Problem(409, "A rule of the database has left this out, so it was not stored.", kind="not-stored")
     if meaning == "unready":
         return unready("A table is missing: the database is not migrated; run `make migrate`.")
     if meaning == "timeout":

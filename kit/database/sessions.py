@@ -90,6 +90,8 @@ class WriteSession(_Session):
     """
 
     sync_session_class = GuardedSession
+    shares_transaction = True
+    """Whether group commit may store a single new row with those of other requests, and run the request again."""
 
     def __init__(self, engine: "AsyncEngine", *, restricted: bool = False, restricted_reads: bool = False) -> None:
         info = {RESTRICTED_WRITES: restricted, RESTRICTED_READS: restricted_reads}
