@@ -2,6 +2,7 @@
 
 import logging
 import sqlite3
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -9,6 +10,7 @@ from sqlalchemy.exc import DBAPIError, EmulatedDBAPIException
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import StaleDataError
 
+from kit.auth.checked_sessions import NotStored
 from kit.database.constraints import field_of, fields_of, referrers_of, statement_of, taken_fields
 from kit.http.problems import Problem, conflict, error, invalid, pointer_to, taken, unavailable
 
@@ -22,13 +24,6 @@ UNDEFINED_TABLE, NO_SUCH_TABLE = "42P01", "no such table"
 
 class RolledBack(Exception):  # noqa: N818  the request is run again, so nothing is wrong
     """A transaction that several requests shared was rolled back."""
-
-
-class NotStored(Exception):  # noqa: N818  named as the others
-    """The database has left out a row without an error, as a trigger may do by RETURN NULL or RAISE(IGNORE)."""
-
-    def __init__(self) -> None:
-        super().__init__("The database left out a row: a trigger or a rule has skipped its INSERT.")
 
 
 class Unreachable(ConnectionError):  # noqa: N818  named as the subclasses of `ConnectionError`
@@ -158,18 +153,22 @@ def problem_of(failure: Exception, *, committing: bool = False) -> Problem | Non
         return refused_value(failure, is_unbounded=meaning == "unbounded")
     if isinstance(failure, StaleDataError):
         return Problem(409, "Other requests keep changing this resource; try again.", kind="conflict")
-    if meaning == "not_stored":
-        return Problem(409, "A rule of the database has left this out, so it was not stored.", kind="not-stored")
-    if meaning == "unready":
-        return unready("A table is missing: the database is not migrated; run `make migrate`.")
-    if meaning == "timeout":
-        return Problem(504, "The database took too long.", kind="timeout")
+    if fixed := FIXED.get(meaning or ""):
+        return fixed()
     return None if meaning is None else unavailable("unknown" if committing else "not_applied")
 
 
 def unready(detail: str, **extra: Any) -> Problem:
     """Return a 503 while the service is not ready to serve this request; `extra` are further members of the problem."""
     return Problem(503, detail, kind="unready", headers={"Retry-After": "1"}, **extra)
+
+
+FIXED: Mapping[str, Callable[[], Problem]] = {
+    "not_stored": lambda: Problem(409, "A rule of the database left this out; it was not stored.", kind="not-stored"),
+    "unready": lambda: unready("A table is missing: the database is not migrated; run `make migrate`."),
+    "timeout": lambda: Problem(504, "The database took too long.", kind="timeout"),
+}
+"""The problems that do not depend on the failure, by its meaning."""
 
 
 def refused_value(failure: Exception, *, is_unbounded: bool) -> Problem:

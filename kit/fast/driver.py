@@ -79,7 +79,7 @@ async def insert(
         info = connection.info
         start_clock(info)
         await control(connection, "BEGIN IMMEDIATE")
-        found = []
+        found: list[Any] = []
         for row in rows:
             start_clock(info)  # each row has the time of a statement, as in a transaction of its own
             found += await driver.execute_fetchall(sql, row)

@@ -19,7 +19,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from kit.database.errors import NotStored
+from kit.auth.checked_sessions import NotStored
 from kit.fast import driver
 from kit.fast.driver import bind_processors
 from kit.fast.mappings import EntityMapping

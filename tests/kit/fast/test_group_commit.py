@@ -11,8 +11,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlmodel import col, select
 
+from kit.auth.checked_sessions import NotStored
 from kit.database.databases import Database
-from kit.database.errors import NotStored, RolledBack, meaning_of
+from kit.database.errors import RolledBack, meaning_of
 from kit.fast import batches, driver, group_commit, single_insert
 from kit.fast.group_commit import GroupCommit
 from kit.models.entities import Entity
