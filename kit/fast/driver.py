@@ -3,6 +3,7 @@
 SQLAlchemy's own code raises the failures and invalidates the connection, so both are exactly as without this module.
 """
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any, NoReturn
@@ -15,8 +16,6 @@ from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
 from sqlmodel.sql.sqltypes import UTCDateTime
-
-from kit.database.engines import start_clock
 
 Rows = Sequence[Sequence[Any]]
 Processor = Callable[[Any], Any]
@@ -60,6 +59,11 @@ def read_on(connection: PoolProxiedConnection, sql: str, arguments: Sequence[Any
         return rows
     start_clock(connection.info)
     return list(util.await_only(driver.execute_fetchall(sql, arguments)))
+
+
+def start_clock(info: dict[Any, Any]) -> None:
+    """Start the statement timeout of SQLite on the connection with this `info`, as `kit.database.engines` does."""
+    info["until"] = time.monotonic() + info["seconds"]
 
 
 async def insert(
