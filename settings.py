@@ -8,14 +8,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from kit.database.urls import usable
+
 HERE = Path(__file__).parent
-DRIVERS = {
-    "sqlite": "sqlite+aiosqlite",
-    "sqlite+aiosqlite": "sqlite+aiosqlite",
-    "postgres": "postgresql+asyncpg",
-    "postgresql": "postgresql+asyncpg",
-    "postgresql+asyncpg": "postgresql+asyncpg",
-}
 
 
 class Settings(BaseSettings):
@@ -186,11 +181,10 @@ class Settings(BaseSettings):
     @classmethod
     def known_database(cls, url: SecretStr) -> SecretStr:
         try:
-            driver = make_url(url.get_secret_value()).drivername
+            parsed = make_url(url.get_secret_value())
         except (ArgumentError, ValueError):
             raise ValueError("is not a database URL") from None
-        if driver not in DRIVERS:
-            raise ValueError("must start with sqlite:// or postgresql://")
+        usable(parsed)
         return url
 
     @field_validator("security_contact")
@@ -218,10 +212,8 @@ class Settings(BaseSettings):
 
     @property
     def database(self) -> URL:
-        """The URL with the async driver. libpq's parameter `sslmode` becomes asyncpg's `ssl`."""
-        url = make_url(self.database_url.get_secret_value())
-        query = {"ssl" if name == "sslmode" else name: value for name, value in url.query.items()}
-        return url.set(drivername=DRIVERS[url.drivername], query=query)
+        """The URL with the asynchronous driver."""
+        return usable(make_url(self.database_url.get_secret_value()))
 
     @property
     def pool(self) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import Receive
 
 from kit.auth.permissions import Who
-from kit.database.errors import FAILURES, explained, meaning_of
+from kit.database.errors import FAILURES, explained, may_be_committed
 from kit.database.retry import READ_SECONDS, WRITE_SECONDS, retried_after
 from kit.database.sessions import HAS_COMMITTED, ReadSession, WriteSession
 from kit.http.bodies import BufferedRequest, read_body, refuse_encoded, refuse_other_than_json
@@ -132,6 +132,7 @@ async def _write_once(
     if deadline is not None:
         deadline.resume()
     session = runtime.database.write(restricted=route.who is Who.OWNERS, restricted_reads=route.reads is Who.OWNERS)
+    session.shares_transaction = deadline is not None
     async with Unit(request.next_attempt(), session) as unit:
         try:
             work = partial(_execute_step, handle, unit)
@@ -154,12 +155,12 @@ async def _execute_step(handle: Handle, unit: "Unit") -> Response:
 
 
 async def commit(session: WriteSession) -> None:
-    """Commit. Raises a 503 with an unknown outcome if the connection is lost or the COMMIT takes too long."""
+    """Commit. Raises a 503 with an unknown outcome if the database has not said whether the COMMIT took effect."""
     try:
         async with asyncio.timeout(COMMIT_TIMEOUT):
             await session.commit()
     except (*FAILURES, TimeoutError) as failure:
-        if meaning_of(failure) in ("lost", "unavailable"):
+        if may_be_committed(failure):
             raise explained(failure, committing=True) from failure
         raise
 
