@@ -22,7 +22,7 @@ from kit.server.shutdown import Shutdown
 
 log = logging.getLogger("kit")
 PathOf = Callable[[Scope], str | None]
-"""A function that returns the path of the route of a request, as in `/heroes/{hero_id}`."""
+"""A function that returns the path of the route of a request, as in `/invoices/{invoice_id}`."""
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the current request, which every log line contains."""
 LOGGED_FIELDS = ("method", "route", "status", "duration_ms")
