@@ -9,6 +9,8 @@ MESSAGE ?= change
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 # The kit is the same in every clone, and its tests take as long as all others together: they have a command of their own.
 KIT := tests/kit
+# The coverage of the kit is measured where it is developed: in the project whose pyproject.toml lists it as a source.
+OTHERS := $(if $(shell grep '^source = .*"kit"' pyproject.toml),,$(KIT))
 # Coverage is measured without tests of all combinations (marked `exhaustive`), without the contract (its code is that of
 # the tests), without other processes, and on PostgreSQL where the engines differ. Coverage may hang when threads end that
 # have used the database.
@@ -48,7 +50,7 @@ check: .venv/dev ## Check format, lint and types, and that tests cover every lin
 	$(BIN)/ruff check .
 	$(BIN)/mypy -n 2 .
 	$(BIN)/pytest -q -n 2 --dist worksteal -m "not exhaustive" -k "$(TRACED)" --cov --cov-report=term -p no:schemathesis \
-		$(addprefix --ignore=,$(GROUPS) tests/contract tests/test_architecture.py tests/test_schemathesis.py)
+		$(addprefix --ignore=,$(GROUPS) $(OTHERS) tests/contract tests/test_architecture.py tests/test_schemathesis.py)
 
 format: .venv/dev ## Format the code, and fix what ruff can fix
 	@$(BIN)/ruff check --fix-only --quiet .

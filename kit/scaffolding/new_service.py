@@ -21,7 +21,7 @@ from kit.scaffolding.relations import Relations
 from kit.scaffolding.requests import Request
 from kit.scaffolding.service_names import NEUTRAL, first_resource, package_of, title_of
 from kit.scaffolding.transfer import Transfer
-from kit.scaffolding.words import in_words
+from kit.scaffolding.words import article_of, in_words
 from kit.scaffolding.writing import write
 
 HELP = (
@@ -54,7 +54,7 @@ def make(source: Path, order: Order) -> Path:
     accounts, more = options_of(source).get("accounts", []), re.split(r"[,\s]+", order.with_)
     kept = Relations(project).with_needs([*accounts, *filter(None, more)])
     transfer = Transfer(project, package, frozenset(kept))
-    refuse_changes(source, transfer.files)
+    refuse_changes(transfer)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{package}-", dir=target.parent) as folder:
         made = Path(folder) / "service"
@@ -95,11 +95,9 @@ def check_git(source: Path) -> None:
             )
 
 
-def refuse_changes(source: Path, files: Sequence[str]) -> None:
-    """Raise a NotWrittenError if files that are taken along have changes that are not committed."""
-    taken = set(files)
-    folders = {name.partition("/")[0] for name in files if "/" in name}
-    wrong = [name for name in changed(source) if name in taken or (name.partition("/")[0] in folders and name in taken)]
+def refuse_changes(transfer: Transfer) -> None:
+    """Raise a NotWrittenError if files that would be taken along have changes that are not committed."""
+    wrong = [name for name in changed(transfer.project.folder) if transfer.takes(name)]
     if wrong:
         raise NotWrittenError(f"{', '.join(wrong[:5])} would be taken along with changes: commit them, or undo them.")
 
@@ -155,7 +153,8 @@ def described(text: str, description: str) -> str:
 def write_readme(made: Path, transfer: Transfer, resource: Resource) -> None:
     pages = sorted(path.relative_to(made).as_posix() for path in (made / "docs").glob("*.md"))
     listed = [f"- [{heading(made / page)}]({page})" for page in pages]
-    fields = {field.name: f"A {in_words(resource.name)}" for field in resource.fields[:1]}
+    words = in_words(resource.name)
+    fields = {field.name: f"{article_of(words).capitalize()} {words}" for field in resource.fields[:1]}
     (made / "README.md").write_text(
         README.substitute(
             title=title_of(transfer.package),

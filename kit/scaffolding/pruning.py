@@ -176,16 +176,16 @@ EMPTY = ("()", "[]", "{}", "set()")
 class Outside(ast.NodeTransformer):
     """Replaces displays that are read by a constant."""
 
-    def visit_Tuple(self, node: ast.Tuple) -> ast.AST:  # noqa: N802  the name that ast calls
+    def visit_Tuple(self, node: ast.Tuple) -> ast.AST:
         return self.generic_visit(node) if isinstance(node.ctx, ast.Store) else ast.Constant(None)
 
-    def visit_List(self, node: ast.List) -> ast.AST:  # noqa: N802
+    def visit_List(self, node: ast.List) -> ast.AST:
         return self.generic_visit(node) if isinstance(node.ctx, ast.Store) else ast.Constant(None)
 
-    def visit_Set(self, _: ast.Set) -> ast.AST:  # noqa: N802
+    def visit_Set(self, _: ast.Set) -> ast.AST:
         return ast.Constant(None)
 
-    def visit_Dict(self, _: ast.Dict) -> ast.AST:  # noqa: N802
+    def visit_Dict(self, _: ast.Dict) -> ast.AST:
         return ast.Constant(None)
 
 

@@ -1,7 +1,7 @@
 """Transfer: which files of a project a new service takes along, and what is changed in each of them."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -13,7 +13,6 @@ from kit.scaffolding.relations import Relations, resource_of
 from kit.scaffolding.service_names import title_of
 from kit.scaffolding.words import singular_of
 
-WRITTEN_ANEW = ("README.md", "main.py")
 LINK = re.compile(r"!?\[([^\]]*)\]\((?!https?:)([^)#\s]+)(#[^)]*)?\)")
 TARGET = re.compile(r"^([a-z][a-z-]*):(?!=)", re.MULTILINE)
 COMMAND = re.compile(r"\bmake ([a-z][a-z-]*)")
@@ -48,28 +47,21 @@ class Transfer:
 
     @cached_property
     def files(self) -> list[str]:
-        """The files of the project that the service takes along."""
-        left_out = options_of(self.project.folder).get("leave_out", ())
-        names = [name for name in files_of(self.project.folder) if not is_below(name, left_out)]
-        names = [name for name in names if not name.startswith("migrations/versions/") and self.is_taken(name)]
-        pages = [name for name in names if name.endswith(".md") and not self.is_about_the_demo(name)]
-        images = {image for page in pages for image in self.linked(page)}
-        return [
-            name
-            for name in names
-            if (name in pages or not name.endswith(".md")) and (not self.is_picture(name) or name in images)
-        ]
+        """The files of the project that the service takes along. Pictures are those of the pages."""
+        names = [name for name in files_of(self.project.folder) if self.takes(name)]
+        pictures = {picture for name in names if name.endswith(".md") for picture in self.linked(name)}
+        return [name for name in names if not is_picture(name) or name in pictures]
 
-    def is_taken(self, name: str) -> bool:
+    def takes(self, name: str) -> bool:
+        """Return whether the service takes a file along."""
         path = PurePosixPath(name)
+        if name == "README.md" or is_below(name, [*self.left_out, "migrations/versions"]):
+            return False
         if path.parent == PurePosixPath(self.old):
             return path.stem not in self.gone
-        if path.parent == PurePosixPath("tests") / self.old and path.suffix == ".py":
+        if path.parent == PurePosixPath("tests", self.old) and path.suffix == ".py":
             return path.stem in {"__init__", "conftest", *self.kept_tests, *self.kept_helpers}
-        return name not in WRITTEN_ANEW[:1]
-
-    def is_picture(self, name: str) -> bool:
-        return name.startswith("docs/") and not name.endswith((".md", ".py", ".css"))
+        return path.suffix != ".md" or not self.is_about_the_demo(name)
 
     @cached_property
     def tests(self) -> dict[str, Path]:
@@ -100,9 +92,9 @@ class Transfer:
         """The names by which a page is about what is left out: paths, files, and the name of the project."""
         paths = [path for path, file in self.project.paths.items() if Path(file).stem in self.gone]
         files = [f"{self.old}/{name}\\.py" for name in self.gone]
-        named = [name for name in (self.old, singular_of(self.old) or self.old)]
+        named = (self.old, singular_of(self.old) or self.old)
         return re.compile(
-            "|".join([*(rf"/{path}\b" for path in paths), *files, *(rf"(?i:\b{name}\b)" for name in named)])
+            "|".join([*(rf"/{path}\b" for path in paths), *files, *(rf"(?i:(?<![a-z]){name})" for name in named)])
         )
 
     def is_about_the_demo(self, name: str) -> bool:
@@ -127,7 +119,7 @@ class Transfer:
             text = (self.project.folder / name).read_bytes().decode()
         except UnicodeDecodeError:
             return None
-        if name.startswith("kit/") or name.startswith("tests/kit/"):
+        if name.startswith(("kit/", "tests/kit/")):
             return text  # the same in every service
         if name.endswith(".py"):
             return self.renamed_code(pruned(text, self.gone_modules))
@@ -162,34 +154,33 @@ class Transfer:
 
     @cached_property
     def left_out(self) -> list[str]:
-        """The files and folders at the top, and of the tests, that the service does not take along."""
-        return [name for name in options_of(self.project.folder).get("leave_out", ()) if "/versions" not in name]
+        """The files and folders that are about this project, and not about any other."""
+        names: list[str] = options_of(self.project.folder).get("leave_out", [])
+        return names
 
     def without_left_out(self, name: str, text: str) -> str:
         """Return a file of settings or commands without the lines about what is left out."""
-        lines = text.splitlines(keepends=True)
         if name == "pyproject.toml":
-            text = re.sub(
-                r"^# What `make new`[^\n]*\n",
-                "",
-                re.sub(r"^leave_out = \[.*?^\]\n", "", text, flags=re.M | re.S),
-                flags=re.M,
-            )
-            text = re.sub(r'^(source = \[.*)"kit", ', r"\1", text, flags=re.M)
-            text = re.sub(
-                r"^description = .*$", f'description = "{title_of(self.package)}, over REST"', text, count=1, flags=re.M
-            )
-            lines = text.splitlines(keepends=True)
-        if PurePosixPath(name).name in ("Makefile",):
+            text = self.renamed_project(text)
+        if name.endswith("Makefile"):
             return text
-        targets = {target for path in self.makefiles for target in TARGET.findall(path.read_text())}
-        dropped = {*self.left_out}
-        return "".join(
-            line
-            for line in lines
-            if not any(mentions(line, one) for one in dropped)
-            and (not name.startswith((".ci/", ".github/")) or {*COMMAND.findall(line)} <= targets or "make" not in line)
-        )
+        lines = text.splitlines(keepends=True)
+        lines = [line for line in lines if not any(mentions(line, one) for one in self.left_out)]
+        if name.startswith((".ci/", ".github/")):
+            lines = [line for line in lines if self.targets.issuperset(COMMAND.findall(line))]
+        return "".join(lines)
+
+    def renamed_project(self, text: str) -> str:
+        """Return `pyproject.toml` for the new service: it measures the coverage of its own code, not of the kit's."""
+        text = re.sub(r"^# What `make new`[^\n]*\n|^leave_out = \[.*?^\]\n", "", text, flags=re.MULTILINE | re.DOTALL)
+        text = re.sub(r'^(source = \[.*)"kit", ', r"\1", text, flags=re.MULTILINE)
+        description = f'description = "{title_of(self.package)}, over REST"'
+        return re.sub(r"^description = .*$", description, text, count=1, flags=re.MULTILINE)
+
+    @cached_property
+    def targets(self) -> set[str]:
+        """The targets of make in the new service."""
+        return {target for path in self.makefiles for target in TARGET.findall(path.read_text())}
 
     @property
     def makefiles(self) -> list[Path]:
@@ -211,13 +202,12 @@ class Transfer:
 
     @cached_property
     def lost_names(self) -> set[str]:
-        """The tests that are left out, and the paths of the files."""
-        return lost_names(self.project.folder, files_of(self.project.folder), self.files_without_pages)
+        """The files that are left out, and the names of their tests."""
+        return lost_names(self.project.folder, files_of(self.project.folder), self.files)
 
-    @cached_property
-    def files_without_pages(self) -> list[str]:
-        left_out = options_of(self.project.folder).get("leave_out", ())
-        return [name for name in files_of(self.project.folder) if not is_below(name, left_out) and self.is_taken(name)]
+
+def is_picture(name: str) -> bool:
+    return name.startswith("docs/") and not name.endswith((".md", ".py", ".css"))
 
 
 def mentions(line: str, path: str) -> bool:
@@ -251,6 +241,3 @@ def without_rows(text: str, lost: set[str]) -> str:
     """Return a page without the rows of its tables that name, in backticks, something that is lost."""
     lines = text.splitlines(keepends=True)
     return "".join(line for line in lines if not (line.startswith("|") and lost & set(re.findall(r"`([^`]+)`", line))))
-
-
-Texts = Mapping[str, str | bytes]
