@@ -25,7 +25,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     done = make(source, "new", NAME=request.param, WITH=KEPT[request.param], **PERSON)
     assert f"Made, with one commit: {folder / request.param}" in done
     (folder / request.param / ".venv").symlink_to(Path(sys.prefix))
-    return folder / request.param
+    return Path(folder, request.param)
 
 
 def make(folder: Path, target: str, *arguments: str, **variables: str) -> str:
