@@ -11,6 +11,8 @@ from sqlalchemy.exc import ArgumentError
 from kit.database.urls import usable
 
 HERE = Path(__file__).parent
+NAME = "heroes"
+"""The name of the service: of its database file, of its tokens' issuer and audience, and of its connections."""
 
 
 class Settings(BaseSettings):
@@ -23,7 +25,7 @@ class Settings(BaseSettings):
         description="`production` logs JSON, needs a `SECRET_KEY`, and does not migrate the database at start.",
     )
     database_url: SecretStr = Field(
-        default=SecretStr(f"sqlite+aiosqlite:///{HERE / 'heroes.db'}"), description="SQLite or PostgreSQL."
+        default=SecretStr(f"sqlite+aiosqlite:///{HERE / NAME}.db"), description="SQLite or PostgreSQL."
     )
     secret_key: SecretStr = Field(
         default=SecretStr(""),
@@ -35,7 +37,7 @@ class Settings(BaseSettings):
     registration: bool = Field(default=True, description="Whether anyone may register with `POST /users/`.")
     token_minutes: int = Field(default=60, ge=1, le=525_600, description="Minutes for which a token is valid.")
     token_audience: str = Field(
-        default="heroes", min_length=1, description="The audience (`aud`) of tokens. Tokens for others are refused."
+        default=NAME, min_length=1, description="The audience (`aud`) of tokens. Tokens for others are refused."
     )
     login_failures: int = Field(
         default=10, ge=1, description="Failed logins of one account within the window; more get a 429."
@@ -164,7 +166,7 @@ class Settings(BaseSettings):
         description="Whether cheaper steps replace those of FastAPI and SQLAlchemy where the result is the same.",
     )
     application_name: str = Field(
-        default="heroes", max_length=63, description="The `application_name` of PostgreSQL's connections."
+        default=NAME, max_length=63, description="The `application_name` of PostgreSQL's connections."
     )
     statement_timeout: float = Field(
         default=10, gt=0, le=3600, description="The longest time for a statement, in seconds; then a 504."

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from kit.database.urls import without_numbers
 from main import rate_limits
-from settings import Settings, load
+from settings import NAME, Settings, load
 from tests.application import production, settings_for
 
 SECRET = "0123456789abcdef0123456789abcdef"  # noqa: S105  a test's
@@ -26,7 +26,7 @@ def database_of(url: str) -> str:
 
 def test_the_default_database_is_a_sqlite_file_beside_the_project() -> None:
     assert load().database.drivername == "sqlite+aiosqlite"
-    assert load().database.database == str(Path(__file__).parents[1] / "heroes.db")
+    assert load().database.database == str(Path(__file__).parents[1] / f"{NAME}.db")
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg"])

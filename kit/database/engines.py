@@ -33,7 +33,7 @@ class Pool:
     timeout: float = 3
     recycle: float = 1800
     pre_ping: bool = False
-    application_name: str = "heroes"
+    application_name: str = "service"
     statement_timeout: float = 10
     lock_timeout: float = 5
     jit: bool = False

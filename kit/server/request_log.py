@@ -21,7 +21,7 @@ from kit.server.shutdown import Shutdown
 
 log = logging.getLogger("kit")
 PathOf = Callable[[Scope], str | None]
-"""A function that returns the path of the route of a request, as in `/heroes/{hero_id}`."""
+"""A function that returns the path of the route of a request, as in `/invoices/{invoice_id}`."""
 ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 """Accepted values of `X-Request-ID`; a request with another value gets a new id."""
 CLOSING = (b"connection", b"close")
