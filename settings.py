@@ -8,14 +8,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from kit.database.urls import usable
+
 HERE = Path(__file__).parent
-DRIVERS = {
-    "sqlite": "sqlite+aiosqlite",
-    "sqlite+aiosqlite": "sqlite+aiosqlite",
-    "postgres": "postgresql+asyncpg",
-    "postgresql": "postgresql+asyncpg",
-    "postgresql+asyncpg": "postgresql+asyncpg",
-}
+NAME = "heroes"
+"""The name of the service: of its database file, of its tokens' issuer and audience, and of its connections."""
 
 
 class Settings(BaseSettings):
@@ -28,7 +25,7 @@ class Settings(BaseSettings):
         description="`production` logs JSON, needs a `SECRET_KEY`, and does not migrate the database at start.",
     )
     database_url: SecretStr = Field(
-        default=SecretStr(f"sqlite+aiosqlite:///{HERE / 'heroes.db'}"), description="SQLite or PostgreSQL."
+        default=SecretStr(f"sqlite+aiosqlite:///{HERE / NAME}.db"), description="SQLite or PostgreSQL."
     )
     secret_key: SecretStr = Field(
         default=SecretStr(""),
@@ -40,7 +37,7 @@ class Settings(BaseSettings):
     registration: bool = Field(default=True, description="Whether anyone may register with `POST /users/`.")
     token_minutes: int = Field(default=60, ge=1, le=525_600, description="Minutes for which a token is valid.")
     token_audience: str = Field(
-        default="heroes", min_length=1, description="The audience (`aud`) of tokens. Tokens for others are refused."
+        default=NAME, min_length=1, description="The audience (`aud`) of tokens. Tokens for others are refused."
     )
     login_failures: int = Field(
         default=10, ge=1, description="Failed logins of one account within the window; more get a 429."
@@ -63,6 +60,16 @@ class Settings(BaseSettings):
         default="", description="Web origins whose pages may call the service, comma-separated; none if empty."
     )
     cors_credentials: bool = Field(default=False, description="Whether browsers may send credentials such as cookies.")
+    cors_headers: str = Field(
+        default="",
+        description="Request headers that these pages may send beside those of the service, comma-separated, as in "
+        "`traceparent`; `*` for all.",
+    )
+    forwarded_allow_ips: str = Field(
+        default="127.0.0.1,::1",
+        description="Addresses and networks of proxies whose `X-Forwarded-…` headers are believed, comma-separated, or "
+        "`*`; uvicorn reads the same variable.",
+    )
     trusted_hosts: str = Field(
         default="*", description="Accepted host names, comma-separated, as in `*.example.com`; `*` for all."
     )
@@ -159,7 +166,7 @@ class Settings(BaseSettings):
         description="Whether cheaper steps replace those of FastAPI and SQLAlchemy where the result is the same.",
     )
     application_name: str = Field(
-        default="heroes", max_length=63, description="The `application_name` of PostgreSQL's connections."
+        default=NAME, max_length=63, description="The `application_name` of PostgreSQL's connections."
     )
     statement_timeout: float = Field(
         default=10, gt=0, le=3600, description="The longest time for a statement, in seconds; then a 504."
@@ -176,11 +183,10 @@ class Settings(BaseSettings):
     @classmethod
     def known_database(cls, url: SecretStr) -> SecretStr:
         try:
-            driver = make_url(url.get_secret_value()).drivername
+            parsed = make_url(url.get_secret_value())
         except (ArgumentError, ValueError):
             raise ValueError("is not a database URL") from None
-        if driver not in DRIVERS:
-            raise ValueError("must start with sqlite:// or postgresql://")
+        usable(parsed)
         return url
 
     @field_validator("security_contact")
@@ -208,10 +214,8 @@ class Settings(BaseSettings):
 
     @property
     def database(self) -> URL:
-        """The URL with the async driver. libpq's parameter `sslmode` becomes asyncpg's `ssl`."""
-        url = make_url(self.database_url.get_secret_value())
-        query = {"ssl" if name == "sslmode" else name: value for name, value in url.query.items()}
-        return url.set(drivername=DRIVERS[url.drivername], query=query)
+        """The URL with the asynchronous driver."""
+        return usable(make_url(self.database_url.get_secret_value()))
 
     @property
     def pool(self) -> dict[str, Any]:

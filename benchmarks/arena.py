@@ -59,7 +59,7 @@ class Arena:
         return replace(parsed(output, LOADS[name].rows), memory=server.memory(), busy=busy)
 
     def hold(self, group: list[Contest]) -> None:
-        """Measure round by round after a warm-up: our server, a peer, our server, the next peer …"""
+        """Measure in rounds after a warm-up. In each round our server alternates with the peers."""
         by_peer = {contest.peer: contest for contest in group}
         for who in (OURS, *by_peer):
             self.run(group[0], who, WARM_UP)

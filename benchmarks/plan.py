@@ -30,7 +30,7 @@ class Plan:
         return [peer for peer in self.peers if engine == "postgresql" or peer in ON_SQLITE]
 
     def groups(self, engine: str) -> Iterator[list[Contest]]:
-        """Yield a group for each load and number of connections: the contests with all peers."""
+        """Yield the contests with all peers, grouped by load and number of connections."""
         for connections in self.connections:
             for name in self.loads or asked(connections):
                 peers = [] if LOADS[name].only_ours else self.peers_on(engine)

@@ -1,4 +1,4 @@
-"""The tables as SQLAlchemy's own declarative classes, for the peers that use SQLAlchemy."""
+"""The tables as SQLAlchemy declarative classes, for the peers that use SQLAlchemy."""
 
 from datetime import UTC, datetime
 

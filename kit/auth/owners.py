@@ -55,7 +55,7 @@ def owner_column(entity: type[Entity]) -> Column[Any]:
 
 
 def is_field(entity: type[Entity], name: str) -> bool:
-    """Return whether a field has the name of its column, which statements may use too."""
+    """Return whether a mapped attribute has the name of its column, so that Core statements can use it."""
     mapped, rows = inspect(entity).columns, table_of(entity)
     return isinstance(rows, Table) and name in mapped and mapped[name] is rows.c.get(name)
 
@@ -155,7 +155,7 @@ def plain_table(entity: type[Entity]) -> PlainTable:
 
 
 def is_own(entity: type[Entity], key: ColumnElement[Any] | None = None) -> ColumnElement[bool]:
-    """Return the condition that a row belongs to the principal at the time of execution."""
+    """Return an SQL condition: the row belongs to the principal. Evaluated with the principal at execution."""
     key = owner_column(entity) if key is None else key
     parent = owned_parent(entity)
     if parent is None:

@@ -23,9 +23,11 @@ from kit.models.types import storable
 
 T = TypeVar("T")
 MAX_WAITING = 100
-"""The largest number of waiting hashes of a thread, done before the deadline of a request; others are a 503."""
+"""The maximum queue length of a hashing thread. All these hashes finish before the deadline of a request.
+
+If the queue is full, a request gets a 503."""
 MAX_OF_CALLER = 15
-"""The largest number of waiting hashes of one caller, for logins and for new passwords."""
+"""The maximum number of queued hashes of one caller, in each of the two queues."""
 MAX_SECONDS = 10
 """The longest wait of a hash, in seconds."""
 EXPENSIVE, HALVING_SECONDS = 20, 60
@@ -56,7 +58,7 @@ class Costs(Counter[Caller]):
 
 
 class HashQueue(FairSemaphore):
-    """The queue of a thread, which makes one hash at a time. The next one is of the caller with the least costs."""
+    """A queue for a hashing thread, which makes one hash at a time. The caller with the lowest recent cost is next."""
 
     def __init__(self, max_waiting: int, costs: Costs) -> None:
         super().__init__(1, max_waiting)
@@ -67,9 +69,9 @@ class HashQueue(FairSemaphore):
 
 
 class Queues:
-    """The queues of an event loop: of logins, and of new passwords and of logins of callers that cost much lately.
+    """The hashing queues of an event loop: one for logins, one for new passwords and callers with high recent costs.
 
-    So a login waits for one other login at most, whatever others register or guess.
+    So registrations and guesses of passwords do not delay a login: it waits for at most one other login.
     """
 
     def __init__(self) -> None:

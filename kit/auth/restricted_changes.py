@@ -19,7 +19,10 @@ from kit.models.entities import Entity
 
 
 def change_own_rows(session: GuardedSession, entity: type[Entity], state: ORMExecuteState) -> Any:
-    """Execute an UPDATE or DELETE of rows that belong to the principal before and after it."""
+    """Execute an UPDATE or DELETE that is restricted to rows of the principal.
+
+    Raises an error if a row would belong to another user after an UPDATE, or if a reserved field would change.
+    """
     conditions = list(conditions_of(entity, state))
     before = lock_rows(session, entity, state, conditions)
     statement: Any = state.statement
@@ -90,6 +93,6 @@ def watched_values(session: GuardedSession, entity: type[Entity], ids: Collectio
 
 
 def parameter_sets(state: ORMExecuteState) -> list[Mapping[str, Any]]:
-    """Return the parameters of a statement: none, one set, or one for each execution (executemany)."""
+    """Return the parameter sets of a statement. With executemany there are several."""
     given: Any = state.parameters
     return [given] if isinstance(given, Mapping) else list(given or ())

@@ -1,8 +1,8 @@
-"""Comparison of the database with the models: a plugin for differences that Alembic's autogenerate does not find.
+"""An Alembic plugin: finds differences between the database and the models that autogenerate does not find.
 
 Alembic finds added and removed tables, columns, constraints and indexes. This adds CHECKs, changed conditions and
 expressions of indexes, and the triggers and functions that `create_all` would create, for which the models have
-listeners: `event.listen(Hero.__table__, "after_create", DDL("CREATE TRIGGER …"))`. A trigger that no model knows is
+listeners: `event.listen(Invoice.__table__, "after_create", DDL("CREATE TRIGGER …"))`. A trigger that no model knows is
 ignored: a migration may have created it.
 """
 

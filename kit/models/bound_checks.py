@@ -43,7 +43,7 @@ DROPPED = {
 
 
 def refuse_unsuitable(model: type[BaseModel]) -> None:
-    """Raise a TypeError for the first bound of a field that its type does not have."""
+    """Raise a TypeError for a bound that the type of its field does not support."""
     for name, field in model.model_fields.items():
         errors = [*dropped(field), *unsuitable(field.annotation, field.metadata, frozenset())]
         if errors:

@@ -9,7 +9,7 @@ LONGEST_ENTRY = 650
 
 
 def refuse_long_entries(entity: Any, table: Table) -> None:
-    """Raise a TypeError for an index on texts that may be too long for PostgreSQL."""
+    """Raise a TypeError if PostgreSQL could reject an index entry as too long."""
     uniques = [part for part in table.constraints if isinstance(part, UniqueConstraint)]
     parts: list[Index | UniqueConstraint] = [*table.indexes, *uniques]
     for stored in (column for part in parts for column in part.columns):

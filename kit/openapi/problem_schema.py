@@ -55,7 +55,7 @@ class FailedElement(BaseModel):
 
 @cache
 def bulk_outcome(shown: Any) -> type[BaseModel]:
-    """Return the model of the response to a bulk request with `on_error=skip`. `shown` is the read variant."""
+    """Return the response model of a bulk request with `on_error=skip`. `shown` is the read variant of the resource."""
     name = str(getattr(shown, "__name__", "")).removesuffix("Read")
     fields: dict[str, Any] = {
         "created": (list[shown], Field()),

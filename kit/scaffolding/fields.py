@@ -44,7 +44,7 @@ class Field:
 
 @dataclass(frozen=True)
 class ParsedField:
-    """A field as written on the command line, split into its parts."""
+    """The parts of a field definition from the command line."""
 
     name: str
     kind: str

@@ -28,6 +28,7 @@ from kit.server.frontends import Frontends
 from kit.server.guards import PermissionCheck, guard
 from kit.server.lifespan import LifespanState
 from kit.server.middleware import Layers, wrap_in_middleware
+from kit.server.proxies import Proxies, is_under, normalized
 from kit.server.routes import (
     ROUTES,
     Entry,
@@ -69,6 +70,8 @@ class Service(FastAPI):
         **options: Any,
     ) -> None:
         refuse_options(options)
+        if "root_path" in options:
+            options["root_path"] = normalized(options["root_path"])
         self.runtime, self.shutdown, self.on_start = runtime, shutdown or Shutdown(0, 20), on_start
         own = [security_txt.security_txt_router(security_contacts)] if security_contacts else []
         self.public = frozenset(public) | ({security_txt.NAME} if own else set())
@@ -115,8 +118,13 @@ class Service(FastAPI):
 
     def wrap_in_middleware(self, inside: ASGIApp) -> None:
         """Wrap an application in the middleware of the kit: FastAPI's own, or one that calls it."""
+        proxies = Proxies(self.root_path, self.layers.proxies, self.has_routes)
         known = self.runtime.authenticator.known_callers
-        self.surrounded = wrap_in_middleware(inside, self.layers, self.shutdown, self.path_of, known)
+        self.surrounded = wrap_in_middleware(inside, self.layers, self.shutdown, self.path_of, proxies, known)
+
+    def has_routes(self, prefix: str) -> bool:
+        """Return whether this application has routes under a path."""
+        return any(is_under(entry.path, prefix) for entry in self.entries)
 
     def check_routes(self) -> None:
         """Refuse routes that would not work, and store the permissions of the others."""

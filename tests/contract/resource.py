@@ -201,7 +201,7 @@ class Resource:
         return not_empty(place for place in await self.operation_urls(client) if place[0] in wanted)
 
     async def valid(self, client: Client, verb: str) -> Json:
-        """Return the smallest valid body of this verb."""
+        """Return a valid body with the required fields only."""
         return {} if verb == "update" else await self.body(client, verb, whole=False)
 
 
@@ -272,7 +272,7 @@ def concerns(check: Check, resource: Resource) -> bool:
 
 
 def resources_of(app: Service) -> list[Resource]:
-    """Return the resources of an application: collections (`/things/`) and singletons (`/thing`)."""
+    """Return all resources of an application, collections (`/things/`) and singletons (`/thing`)."""
     return resources_among(app, tuple(map(id, app.router.routes)))
 
 
