@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from kit.auth.ownership import refuse_hidden_write
 from kit.database.errors import ASYNCPG_ERRORS, DRIVER_ERRORS, DriverFailure, with_origin
+from kit.database.folding import fold
 from kit.database.references import name_reference
 from kit.database.urls import usable, without_numbers
 from kit.http.fairness import FairPool
@@ -220,8 +221,3 @@ def end_cancelled(connection: Any, record: Any, _: object) -> None:
     """
     record.info["until"] = 0
     connection.rollback()
-
-
-def fold(text: str | None) -> str | None:
-    """Lower case, character by character, as PostgreSQL's `lower`. SQLite's own `lower` converts ASCII only."""
-    return text and "".join(letter.lower()[0] for letter in text)

@@ -7,7 +7,8 @@ from sqlalchemy import URL, event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from kit.database.engines import begin_immediate, fold
+from kit.database.engines import begin_immediate
+from kit.database.folding import fold
 from kit.database.sqlite_rebuild import DRIVER
 from kit.database.urls import without_numbers
 
