@@ -14,6 +14,7 @@ from kit.auth.ownership import refuse_hidden_write
 from kit.database.errors import ASYNCPG_ERRORS, DRIVER_ERRORS, DriverFailure, with_origin
 from kit.database.folding import fold
 from kit.database.references import name_reference
+from kit.database.sqlite_file import SQLiteFile, cannot_open
 from kit.database.urls import usable, without_numbers
 from kit.http.fairness import FairPool
 
@@ -143,7 +144,30 @@ def sqlite_engines(url: URL, pool: Pool) -> Engines:
         return Engines(writer, writer.execution_options(reading=True))
     reader = sqlite_engine(url, pool, size=pool.size, pragmas=("query_only=ON", SMALL_CACHE), reset=None)
     event.listen(reader.sync_engine, "invalidate", interrupt)
+    watch_file(Engines(writer, reader), str(url.database))
     return Engines(writer, reader)
+
+
+def watch_file(engines: Engines, path: str) -> None:
+    """Notice that the file was deleted, moved or replaced, when a connection is used, and before a COMMIT."""
+
+    def close_all() -> None:
+        for engine in engines:
+            engine.sync_engine.dispose()
+
+    def check_commit(_: Connection) -> None:
+        if file.has_changed():
+            raise DriverFailure(cannot_open("the database file was deleted, moved or replaced"))
+
+    file = SQLiteFile(path, close_all)
+    for engine in engines:
+        event.listen(engine.sync_engine, "do_connect", file.before_connecting)
+        event.listen(engine.sync_engine, "connect", file.connected)
+        event.listen(engine.sync_engine, "close", file.closed)
+        event.listen(engine.sync_engine, "checkin", file.checked_in)
+    event.listen(engines.writer.sync_engine, "checkout", file.checked_out)
+    event.listen(engines.reader.sync_engine, "checkout", file.checked_out_for_reading)
+    event.listen(engines.writer.sync_engine, "commit", check_commit)
 
 
 def sqlite_engine(
@@ -178,6 +202,8 @@ def sqlite_engine(
         cursor = connection.cursor()
         for pragma in pragmas:
             cursor.execute(f"PRAGMA {pragma}")
+        cursor.execute("SELECT count(*) FROM sqlite_master")  # opens the write-ahead log
+        cursor.fetchall()
         cursor.close()
 
     event.listen(engine.sync_engine, "handle_error", name_origin)

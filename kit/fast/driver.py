@@ -101,6 +101,8 @@ async def commit(connection: PoolProxiedConnection) -> None:
     The COMMIT itself has none. SQLite counts violations of deferred foreign keys, so its COMMIT does not wait.
     """
     is_sqlite = isinstance(connection.driver_connection, aiosqlite.Connection)
+    if is_sqlite and (file := connection.info.get("file")):
+        file.check()
     await control(connection, "COMMIT" if is_sqlite else "SET CONSTRAINTS ALL IMMEDIATE; COMMIT")
 
 
