@@ -24,7 +24,7 @@ LOCKS := # other lock files, which follow requirements.txt
 LEFTOVERS := # folders that `make clean` removes besides those of the service
 
 .DEFAULT_GOAL := help
-.PHONY: help run new resource routes test test-kit openapi check format migrate superuser migration lock lock-service clean
+.PHONY: help run new resource remove routes test test-kit openapi check format migrate superuser migration lock lock-service clean
 
 -include $(wildcard benchmarks/targets.mk tests/*/targets.mk)
 
@@ -70,6 +70,9 @@ new: .venv/dev ## Make a service of your own beside this one; NAME=orders, DIR=.
 
 resource: .venv/dev ## Write a resource from the pattern; NAME=invoice FIELDS="number:str! total:money status:draft|sent note:text?" OWNER=user
 	@$(BIN)/python -m kit.scaffolding "NAME=$$NAME" "FIELDS=$$FIELDS" "OWNER=$$OWNER" "PARENT=$$PARENT" "PLURAL=$$PLURAL"
+
+remove: .venv/dev ## Take a resource out, with its tests, and write the migration that drops its table; RESOURCE=invoice
+	@$(BIN)/python -m kit.scaffolding.removal "$$RESOURCE"
 
 migration: .venv/dev ## Write a migration for the changes of the models, and try it on a copy; MESSAGE="add invoices", RENAME=user.full_name:name
 	@$(BIN)/python -m kit.database.new_migration "$(MESSAGE)" "$(RENAME)"

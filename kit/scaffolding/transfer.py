@@ -88,13 +88,18 @@ class Transfer:
         return found - self.kept_tests
 
     @cached_property
+    def gone_paths(self) -> list[str]:
+        return [f"/{path}" for path, file in self.project.paths.items() if Path(file).stem in self.gone]
+
+    @cached_property
     def words_of_the_demo(self) -> re.Pattern[str]:
         """The names by which a page is about what is left out: paths, files, and the name of the project."""
-        paths = [path for path, file in self.project.paths.items() if Path(file).stem in self.gone]
         files = [f"{self.old}/{name}\\.py" for name in self.gone]
         named = (self.old, singular_of(self.old) or self.old)
         return re.compile(
-            "|".join([*(rf"/{path}\b" for path in paths), *files, *(rf"(?i:(?<![a-z]){name})" for name in named)])
+            "|".join(
+                [*(rf"{path}\b" for path in self.gone_paths), *files, *(rf"(?i:(?<![a-z]){name})" for name in named)]
+            )
         )
 
     def is_about_the_demo(self, name: str) -> bool:
@@ -122,7 +127,8 @@ class Transfer:
         if name.startswith(("kit/", "tests/kit/")):
             return text  # the same in every service
         if name.endswith(".py"):
-            return self.renamed_code(pruned(text, self.gone_modules))
+            paths = self.gone_paths if name.startswith("tests/") else ()
+            return self.renamed_code(pruned(text, self.gone_modules, paths))
         if name.endswith(".md"):
             return self.renamed(self.without_dangling(name, text, set(taken)))
         return self.renamed(self.without_left_out(name, text))
