@@ -26,7 +26,7 @@ from kit import Authenticator, Database, Layers, LoginLimits, RateLimits, Runtim
 from kit.database import migrations
 from kit.database.engines import Pool
 from kit.fast import install
-from kit.server.request_log import configure_logging
+from kit.server.log_lines import configure_logging
 from settings import NAME, Settings, comma_separated, load
 
 RESOURCES = (
@@ -86,9 +86,12 @@ def create_app(settings: Settings) -> Service:
             hosts=comma_separated(settings.trusted_hosts),
             origins=comma_separated(settings.cors_origins),
             credentials=settings.cors_credentials,
+            headers=comma_separated(settings.cors_headers),
+            proxies=settings.forwarded_allow_ips,
             rates=rate_limits(settings),
         ),
         shutdown=Shutdown(settings.shutdown_delay, settings.shutdown_timeout),
+        security_contacts=comma_separated(settings.security_contact),
         on_start=partial(prepare, runtime.database, settings),
     )
     if settings.fast_path:

@@ -8,16 +8,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from kit.database.urls import usable
+
 HERE = Path(__file__).parent
 NAME = "heroes"
 """The name of the service: of its database file, of its tokens' issuer and audience, and of its connections."""
-DRIVERS = {
-    "sqlite": "sqlite+aiosqlite",
-    "sqlite+aiosqlite": "sqlite+aiosqlite",
-    "postgres": "postgresql+asyncpg",
-    "postgresql": "postgresql+asyncpg",
-    "postgresql+asyncpg": "postgresql+asyncpg",
-}
 
 
 class Settings(BaseSettings):
@@ -65,8 +60,23 @@ class Settings(BaseSettings):
         default="", description="Web origins whose pages may call the service, comma-separated; none if empty."
     )
     cors_credentials: bool = Field(default=False, description="Whether browsers may send credentials such as cookies.")
+    cors_headers: str = Field(
+        default="",
+        description="Request headers that these pages may send beside those of the service, comma-separated, as in "
+        "`traceparent`; `*` for all.",
+    )
+    forwarded_allow_ips: str = Field(
+        default="127.0.0.1,::1",
+        description="Addresses and networks of proxies whose `X-Forwarded-…` headers are believed, comma-separated, or "
+        "`*`; uvicorn reads the same variable.",
+    )
     trusted_hosts: str = Field(
         default="*", description="Accepted host names, comma-separated, as in `*.example.com`; `*` for all."
+    )
+    security_contact: str = Field(
+        default="",
+        description="Where to report vulnerabilities, as in `mailto:security@example.com`, comma-separated; shown in "
+        "`/.well-known/security.txt`, which does not exist if empty.",
     )
     demo_data: bool = Field(
         default=True, description="Whether an empty database is filled with examples at start, in development only."
@@ -173,12 +183,18 @@ class Settings(BaseSettings):
     @classmethod
     def known_database(cls, url: SecretStr) -> SecretStr:
         try:
-            driver = make_url(url.get_secret_value()).drivername
+            parsed = make_url(url.get_secret_value())
         except (ArgumentError, ValueError):
             raise ValueError("is not a database URL") from None
-        if driver not in DRIVERS:
-            raise ValueError("must start with sqlite:// or postgresql://")
+        usable(parsed)
         return url
+
+    @field_validator("security_contact")
+    @classmethod
+    def contact_urls(cls, contacts: str) -> str:
+        if not all(contact.startswith(("mailto:", "https://", "tel:")) for contact in comma_separated(contacts)):
+            raise ValueError("must be URLs that start with mailto:, https:// or tel:")
+        return contacts
 
     @model_validator(mode="after")
     def safe_in_production(self) -> Self:
@@ -198,10 +214,8 @@ class Settings(BaseSettings):
 
     @property
     def database(self) -> URL:
-        """The URL with the async driver. libpq's parameter `sslmode` becomes asyncpg's `ssl`."""
-        url = make_url(self.database_url.get_secret_value())
-        query = {"ssl" if name == "sslmode" else name: value for name, value in url.query.items()}
-        return url.set(drivername=DRIVERS[url.drivername], query=query)
+        """The URL with the asynchronous driver."""
+        return usable(make_url(self.database_url.get_secret_value()))
 
     @property
     def pool(self) -> dict[str, Any]:

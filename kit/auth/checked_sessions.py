@@ -1,10 +1,11 @@
 """Checked sessions: the synchronous sessions of `ReadSession` and `WriteSession`, which refuse some methods."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, TextClause, UpdateBase, event
+from sqlalchemy import Connection, TextClause, UpdateBase, event, func, inspect, select
+from sqlalchemy.orm.exc import FlushError
 from sqlalchemy.orm.util import identity_key
 from sqlmodel import Session
 
@@ -18,6 +19,8 @@ WORD = re.compile(r"[a-z_]+")
 READING = frozenset({"select", "with", "values", "table", "explain", "show", "pragma"})
 """The first words of SQL text that reads."""
 WRITING = frozenset({"insert", "update", "delete", "merge"})
+MAX_IDS = 10_000
+"""The number of ids in one statement; both databases allow about 32,000 parameters."""
 RESTRICTED_WRITES = "restricted_writes"
 """The key in a session's `info` that restricts writes to rows of the principal."""
 RESTRICTED_READS = "restricted_reads"
@@ -26,6 +29,13 @@ RESTRICTED_READS = "restricted_reads"
 
 class ReadOnlyError(RuntimeError):
     """Raised by writes on a ReadSession."""
+
+
+class NotStored(Exception):  # noqa: N818  named as the failures of the database
+    """The database has left out a row without an error, as a trigger may do by RETURN NULL or RAISE(IGNORE)."""
+
+    def __init__(self) -> None:
+        super().__init__("The database left out a row: a trigger or a rule has skipped its INSERT.")
 
 
 def read_only() -> ReadOnlyError:
@@ -117,6 +127,28 @@ class GuardedSession(CheckedSession):
         if not CURRENT_PRINCIPAL.get().is_superuser:
             self.check_owner(*rows)
             keep_reserved_of(self, rows)
+
+    def flush(self, objects: Sequence[Any] | None = None) -> None:
+        """Flush as SQLAlchemy does. Raises `NotStored` if the database has left out a new row.
+
+        SQLAlchemy notices it only if the database generates the id.
+        """
+        with_ids = [row for row in self.new if isinstance(row, Entity) and row.id is not None]
+        try:
+            super().flush(objects)
+        except FlushError as failure:
+            if "did not produce" in str(failure):
+                raise NotStored from failure
+            raise
+        for entity in {type(row) for row in with_ids}:
+            self._check_stored(entity, [row.id for row in with_ids if type(row) is entity and row not in self.new])
+
+    def _check_stored(self, entity: type[Entity], ids: Sequence[Any]) -> None:
+        key, connection = inspect(entity).primary_key[0], self.trusted_connection()
+        for start in range(0, len(ids), MAX_IDS):
+            some = ids[start : start + MAX_IDS]
+            if connection.scalar(select(func.count()).where(key.in_(some))) != len(some):
+                raise NotStored
 
     def is_changed(self, row: object) -> bool:
         """Return whether columns of a row are new or changed; collections of other rows do not count."""

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from kit.auth.ownership import refuse_hidden_write
 from kit.database.errors import ASYNCPG_ERRORS, DRIVER_ERRORS, DriverFailure, with_origin
 from kit.database.references import name_reference
+from kit.database.urls import usable, without_numbers
 from kit.http.fairness import FairPool
 
 READ_ONLY = "25006"
@@ -57,7 +58,8 @@ class Engines(NamedTuple):
 
 
 def create_engines(url: URL, pool: Pool) -> Engines:
-    """Return the engines for a URL. They connect on first use."""
+    """Return the engines for a URL. They connect on first use. Raises a ValueError for a URL that cannot be used."""
+    url = usable(url)
     return sqlite_engines(url, pool) if url.get_backend_name() == "sqlite" else postgres_engines(url, pool)
 
 
@@ -76,6 +78,7 @@ def postgres_engines(url: URL, pool: Pool) -> Engines:
         "statement_timeout": str(round(pool.statement_timeout * 1000)),
         "lock_timeout": str(round(pool.lock_timeout * 1000)),
     }
+    url, numbers = without_numbers(url)
     engine = create_async_engine(
         url,
         echo=pool.echo,
@@ -91,6 +94,7 @@ def postgres_engines(url: URL, pool: Pool) -> Engines:
             "server_settings": server_settings,
             "timeout": pool.timeout,
             "async_creator_fn": connect_to_postgres,
+            **numbers,
         },
     )
     event.listen(engine.sync_engine, "handle_error", leave_read_only_server)

@@ -2,6 +2,7 @@
 
 import logging
 import sqlite3
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import asyncpg
@@ -9,6 +10,7 @@ from sqlalchemy.exc import DBAPIError, EmulatedDBAPIException
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import StaleDataError
 
+from kit.auth.checked_sessions import NotStored
 from kit.database.constraints import field_of, fields_of, referrers_of, statement_of, taken_fields
 from kit.http.problems import Problem, conflict, error, invalid, pointer_to, taken, unavailable
 
@@ -21,10 +23,7 @@ UNDEFINED_TABLE, NO_SUCH_TABLE = "42P01", "no such table"
 
 
 class RolledBack(Exception):  # noqa: N818  the request is run again, so nothing is wrong
-    """A transaction that several requests shared was rolled back. `refused`: the database refused its COMMIT."""
-
-    def __init__(self, *, refused: bool = False) -> None:
-        self.refused = refused
+    """A transaction that several requests shared was rolled back."""
 
 
 class Unreachable(ConnectionError):  # noqa: N818  named as the subclasses of `ConnectionError`
@@ -45,7 +44,7 @@ class OutOfRange(OverflowError):  # noqa: N818  named as `OverflowError`
 
 WITH_CODE = (DBAPIError, EmulatedDBAPIException, DriverFailure)
 """Exceptions that carry an error code of the database."""
-FAILURES = (*WITH_CODE, PoolTimeout, StaleDataError, Unreachable, OutOfRange, RolledBack)
+FAILURES = (*WITH_CODE, PoolTimeout, StaleDataError, Unreachable, OutOfRange, RolledBack, NotStored)
 """The exceptions of a session when the database fails, refuses a statement, or is unavailable.
 
 A plain `OSError` or `OverflowError`, and a bare exception of `sqlite3` or `asyncpg`, are not among them: the code of a
@@ -99,6 +98,7 @@ TABLE = (
     # 409
     KnownError("unique", ("23505", "SQLITE_CONSTRAINT_UNIQUE", "SQLITE_CONSTRAINT_PRIMARYKEY"), "taken"),
     KnownError("foreign key", ("23503", "23001", "SQLITE_CONSTRAINT_FOREIGNKEY"), "reference"),
+    KnownError("left out by a trigger", ("NotStored",), "not_stored"),
     # 422
     KnownError("not null", ("23502", "SQLITE_CONSTRAINT_NOTNULL"), "invalid"),
     KnownError("check", ("23514", "SQLITE_CONSTRAINT_CHECK"), "invalid"),
@@ -115,6 +115,11 @@ def meaning_of(failure: Exception) -> str | None:
     family = "_".join(code.split("_")[:2])  # SQLITE_BUSY of SQLITE_BUSY_SNAPSHOT
     known = next((MEANINGS[part] for part in (code, family, code[:3], code[:2]) if part in MEANINGS), None)
     return known or ("lost" if getattr(failure, "connection_invalidated", False) else None)
+
+
+def may_be_committed(failure: Exception) -> bool:
+    """Return whether a COMMIT that failed so may have taken effect: the database has not answered that it has not."""
+    return meaning_of(failure) == "lost" or code_of(failure).startswith("SQLITE_IOERR")
 
 
 def code_of(failure: Exception) -> str:
@@ -148,16 +153,22 @@ def problem_of(failure: Exception, *, committing: bool = False) -> Problem | Non
         return refused_value(failure, is_unbounded=meaning == "unbounded")
     if isinstance(failure, StaleDataError):
         return Problem(409, "Other requests keep changing this resource; try again.", kind="conflict")
-    if meaning == "unready":
-        return unready("A table is missing: the database is not migrated; run `make migrate`.")
-    if meaning == "timeout":
-        return Problem(504, "The database took too long.", kind="timeout")
+    if fixed := FIXED.get(meaning or ""):
+        return fixed()
     return None if meaning is None else unavailable("unknown" if committing else "not_applied")
 
 
 def unready(detail: str, **extra: Any) -> Problem:
     """Return a 503 while the service is not ready to serve this request; `extra` are further members of the problem."""
     return Problem(503, detail, kind="unready", headers={"Retry-After": "1"}, **extra)
+
+
+FIXED: Mapping[str, Callable[[], Problem]] = {
+    "not_stored": lambda: Problem(409, "A rule of the database left this out; it was not stored.", kind="not-stored"),
+    "unready": lambda: unready("A table is missing: the database is not migrated; run `make migrate`."),
+    "timeout": lambda: Problem(504, "The database took too long.", kind="timeout"),
+}
+"""The problems that do not depend on the failure, by its meaning."""
 
 
 def refused_value(failure: Exception, *, is_unbounded: bool) -> Problem:

@@ -16,6 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from kit.auth.owners import entity_of
 from kit.auth.ownership import RESTRICTED_READS, RESTRICTED_WRITES, GuardedSession, ReadOnlySession
+from kit.database.key_order import assign_ids, has_several_keys, sort_key, unique_keys
 from kit.models.entities import Entity, now
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ class WriteSession(_Session):
     """
 
     sync_session_class = GuardedSession
+    shares_transaction = True
+    """Whether group commit may store a single new row with those of other requests, and run the request again."""
 
     def __init__(self, engine: "AsyncEngine", *, restricted: bool = False, restricted_reads: bool = False) -> None:
         info = {RESTRICTED_WRITES: restricted, RESTRICTED_READS: restricted_reads}
@@ -119,9 +122,23 @@ class WriteSession(_Session):
             await self.run_sync(lambda _: session.check_owner(row))
 
     async def insert_all(self, rows: Sequence[Entity]) -> None:
-        """Add new rows and flush them, so that their ids are set."""
-        self.add_all(rows)
+        """Add new rows and flush them, so that their ids are set, and ascend in this order."""
+        self.add_all(await self.in_key_order(rows))
         await self.flush()
+
+    async def in_key_order(self, rows: Sequence[E]) -> Sequence[E]:
+        """Return new rows of one entity in an order in which concurrent calls do not deadlock.
+
+        On PostgreSQL the rows get their ids here, in the given order. SQLite has one writer, and needs no order.
+        """
+        entity = type(rows[0]) if len(rows) > 1 else None
+        is_alike = entity is not None and all(type(row) is entity for row in rows)
+        if entity is None or not is_alike or self.get_bind().dialect.name != "postgresql" or not unique_keys(entity):
+            return rows
+        if has_several_keys(entity):
+            await self.lock_exclusively(f"insert {entity.__tablename__}")
+        await self.run_sync(lambda session: assign_ids(session.trusted_connection(), entity, rows))  # type: ignore[attr-defined]
+        return sorted(rows, key=lambda row: sort_key(entity, row))
 
     async def reload(self, entity: type[E], rows: Sequence[E], *options: ORMOption) -> list[E]:
         """Load the rows again, in this order and with these loader options, by one statement."""

@@ -3,6 +3,7 @@
     collecting --start--> inserting --all rows stored--> voting --all members have voted--> committing --> committed
                           inserting --a row is refused--> rolled back: each member inserts its row in its transaction
                           voting --a member is closed--> rolled back: the other requests run again (RolledBack)
+                          inserting --too slow--> rolled back: each member inserts its row in its transaction
                           committing --refused--> rolled back: all requests run again (RolledBack)
 
 Invariant: for each request the result is the same as with a transaction of its own. A member sees only its own row, and
@@ -15,12 +16,20 @@ from contextlib import suppress
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from kit.database.errors import FAILURES, RolledBack, meaning_of
+from kit.database.errors import FAILURES, RolledBack, may_be_committed, meaning_of
 from kit.fast.single_insert import NewRow, SingleInsert
 from kit.operations.unit_of_work import COMMIT_TIMEOUT
 
 LOCK_TIMEOUT_SECONDS = 0.05
-"""After this time a batch is rolled back, and each member waits for the lock in its own transaction."""
+"""After this time a batch is rolled back, and each member waits for the lock in its own transaction.
+
+That holds for deferred constraints too.
+"""
+MAX_SECONDS = 0.5
+"""The longest time of a batch for its INSERTs, and for its deferred constraints, on PostgreSQL.
+
+Triggers of its rows run one after the other. In transactions of their own, they run at the same time.
+"""
 
 
 class InsertBatch:
@@ -65,7 +74,12 @@ class InsertBatch:
 
     async def _store(self) -> None:
         """Insert the rows, wait for the votes, and commit. Raises the failure of the database, or `RolledBack`."""
-        await self.transaction.insert(*(member.new for member in self.members), lock_timeout=LOCK_TIMEOUT_SECONDS)
+        seconds = MAX_SECONDS if self.engine.dialect.name == "postgresql" else None
+        try:
+            new = [member.new for member in self.members]
+            await self.transaction.insert(*new, lock_timeout=LOCK_TIMEOUT_SECONDS, seconds=seconds)
+        except TimeoutError as failure:
+            raise RolledBack from failure
         self._report(None)
         if not await self.decision:
             raise RolledBack
@@ -73,9 +87,9 @@ class InsertBatch:
             async with asyncio.timeout(COMMIT_TIMEOUT):
                 await self.transaction.commit()
         except FAILURES as failure:
-            if meaning_of(failure) in ("lost", "unavailable"):
+            if may_be_committed(failure):
                 raise
-            raise RolledBack(refused=True) from failure  # a deferred constraint: it does not say which row violates it
+            raise RolledBack from failure  # a deferred constraint: it does not say which row violates it, or waits
 
     def _report(self, failure: Exception | None) -> None:
         for member in self.members:

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, Table, column, func, insert, inspect, select,
 from sqlalchemy.orm import make_transient_to_detached
 from sqlalchemy.orm.attributes import instance_state, set_committed_value
 
+from kit.auth.checked_sessions import NotStored
 from kit.fast.mappings import EntityMapping, mapping_of
 from kit.fast.single_insert import is_insertable
 from kit.models.entities import Entity
@@ -23,7 +24,16 @@ async def insert_without_orm(session: Any, rows: Sequence[Entity]) -> bool:
     if not are_alike(rows, mapping):
         return False
     await session.check_new_rows(rows)
-    await session.run_sync(lambda sync: insert_alike(sync.trusted_connection(), rows, mapping))
+    had_ids = rows[0].id is not None
+    try:
+        ordered = await session.in_key_order(rows)
+        await session.run_sync(lambda sync: insert_alike(sync.trusted_connection(), ordered, mapping))
+    except Exception:
+        if not had_ids:
+            set_ids(rows, [None] * len(rows))
+        raise
+    for row in rows:
+        make_transient_to_detached(row)
     session.add_all(rows)
     return True
 
@@ -35,12 +45,12 @@ def are_alike(rows: Sequence[Entity], mapping: EntityMapping) -> bool:
 
 
 def insert_alike(connection: Connection, rows: Sequence[Entity], mapping: EntityMapping) -> None:
-    """Insert rows that are alike. Rows without an id get ascending ids in this order. The rows become detached.
+    """Insert rows that are alike. Rows without an id get ascending ids in this order.
 
-    Raises the exceptions of SQLAlchemy.
+    Raises the exceptions of SQLAlchemy, and `NotStored` if the database has left out a row.
     """
-    is_sqlite, was_numbered = connection.dialect.name == "sqlite", rows[0].id is not None
-    if is_sqlite and not was_numbered:
+    is_sqlite = connection.dialect.name == "sqlite"
+    if is_sqlite and rows[0].id is None:
         set_ids(rows, next_ids(connection, mapping, len(rows)))
     has_ids = rows[0].id is not None
     fields = {name: part.key for name, part in mapping.columns.items() if has_ids or name != "id"}
@@ -48,16 +58,12 @@ def insert_alike(connection: Connection, rows: Sequence[Entity], mapping: Entity
     statement: Any = insert(_table_of(mapping))
     if not is_sqlite:  # one statement for all rows: on PostgreSQL only with RETURNING, on SQLite only without
         statement = statement.returning(mapping.columns["id"], sort_by_parameter_order=not has_ids)
-    try:
-        result = connection.execute(statement, values)
-    except Exception:
-        if is_sqlite and not was_numbered:
-            set_ids(rows, [None] * len(rows))
-        raise
+    result = connection.execute(statement, values)
+    ids = range(result.rowcount) if is_sqlite else result.scalars().all()
+    if len(ids) != len(rows):
+        raise NotStored
     if not has_ids:
-        set_ids(rows, result.scalars())
-    for row in rows:
-        make_transient_to_detached(row)
+        set_ids(rows, ids)
 
 
 def set_ids(rows: Sequence[Entity], ids: Iterable[int | None]) -> None:

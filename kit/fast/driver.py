@@ -57,28 +57,51 @@ def read_on(connection: PoolProxiedConnection, sql: str, arguments: Sequence[Any
     if not isinstance(driver, aiosqlite.Connection):
         rows: Rows = util.await_only(driver.fetch(sql, *arguments))
         return rows
-    info = connection.info
-    info["until"] = time.monotonic() + info["seconds"]  # the statement timeout of SQLite
+    start_clock(connection.info)
     return list(util.await_only(driver.execute_fetchall(sql, arguments)))
 
 
+def start_clock(info: dict[Any, Any]) -> None:
+    """Start the statement timeout of SQLite on the connection with this `info`, as `kit.database.engines` does."""
+    info["until"] = time.monotonic() + info["seconds"]
+
+
 async def insert(
-    connection: PoolProxiedConnection, sql: str, rows: Sequence[Sequence[Any]], lock_timeout: float | None
+    connection: PoolProxiedConnection,
+    sql: str,
+    rows: Sequence[Sequence[Any]],
+    lock_timeout: float | None,
+    statement_timeout: float | None,
 ) -> Rows:
     """Begin a transaction, and insert these rows. Returns the rows of RETURNING.
 
-    `lock_timeout`: the longest wait for a lock on PostgreSQL, in seconds; None for the default.
+    On PostgreSQL a wait for a lock takes at most `lock_timeout` seconds, and a row at most `statement_timeout` seconds;
+    None for the defaults.
     """
     driver: Any = connection.driver_connection
     if isinstance(driver, aiosqlite.Connection):
         info = connection.info
-        info["until"] = time.monotonic() + info["seconds"]
+        start_clock(info)
         await control(connection, "BEGIN IMMEDIATE")
-        return [returned for row in rows for returned in await driver.execute_fetchall(sql, row)]
-    begin = "BEGIN" if lock_timeout is None else f"BEGIN; SET LOCAL lock_timeout = {lock_timeout * 1000:.0f}"
-    await control(connection, begin)
-    found: Rows = await (driver.fetchmany(sql, rows) if len(rows) > 1 else driver.fetch(sql, *rows[0]))
-    return found
+        found: list[Any] = []
+        for row in rows:
+            start_clock(info)  # each row has the time of a statement, as in a transaction of its own
+            found += await driver.execute_fetchall(sql, row)
+        return found
+    timeouts = {"lock_timeout": lock_timeout, "statement_timeout": statement_timeout}
+    settings = [f"SET LOCAL {name} = {seconds * 1000:.0f}" for name, seconds in timeouts.items() if seconds is not None]
+    await control(connection, "; ".join(["BEGIN", *settings]))
+    returned: Rows = await (driver.fetchmany(sql, rows) if len(rows) > 1 else driver.fetch(sql, *rows[0]))
+    return returned
+
+
+async def commit(connection: PoolProxiedConnection) -> None:
+    """Commit. On PostgreSQL the deferred constraints are checked before, as a statement with its timeout.
+
+    The COMMIT itself has none. SQLite counts violations of deferred foreign keys, so its COMMIT does not wait.
+    """
+    is_sqlite = isinstance(connection.driver_connection, aiosqlite.Connection)
+    await control(connection, "COMMIT" if is_sqlite else "SET CONSTRAINTS ALL IMMEDIATE; COMMIT")
 
 
 async def control(connection: PoolProxiedConnection, command: str) -> None:

@@ -6,7 +6,8 @@ For each kind of row (an entity, with an id or without):
     a transaction is open --insert--> a batch collects members; it starts when a transaction of the kind ends,
                                       when it is full, or after MAX_WAIT_SECONDS
 
-After the COMMIT of a batch was refused, each row of the kind has a transaction of its own for ALONE_SECONDS.
+After a batch was rolled back, each row of the kind has a transaction of its own for ALONE_SECONDS. So a request runs
+again once at most because of others.
 """
 
 import asyncio
@@ -92,7 +93,7 @@ class GroupCommit:
     async def _run(self, kind: Kind, batch: InsertBatch) -> None:
         try:
             failure = await batch.run() if batch.members else None
-            if isinstance(failure, RolledBack) and failure.refused:
+            if isinstance(failure, RolledBack):
                 self.alone_until[kind] = asyncio.get_running_loop().time() + ALONE_SECONDS
         finally:
             self._end(kind)

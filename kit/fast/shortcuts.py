@@ -42,10 +42,10 @@ class WriteShortcuts:
         self.engine, self.listeners = engine, Listeners(engine.sync_engine)
         self.group_commit = GroupCommit(engine.sync_engine) if group else None
         self.transaction_for: Callable[[NewRow], SingleInsert | BatchMember] = (
-            self.group_commit.transaction_for if self.group_commit else self._own_transaction
+            self.group_commit.transaction_for if self.group_commit else self.own_transaction
         )
         """The transaction that stores a single new row: with `group` it may be shared."""
         self.has_get, self.has_single, self.has_bulk = get, single, bulk
 
-    def _own_transaction(self, _: NewRow) -> SingleInsert:
+    def own_transaction(self, _: NewRow) -> SingleInsert:
         return SingleInsert(self.engine.sync_engine)

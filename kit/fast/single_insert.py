@@ -6,6 +6,7 @@
 It skips the ORM's ordering of rows that depend on each other. It raises the same exceptions as the ORM.
 """
 
+import asyncio
 from collections.abc import Awaitable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
@@ -18,6 +19,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from kit.auth.checked_sessions import NotStored
 from kit.fast import driver
 from kit.fast.driver import bind_processors
 from kit.fast.mappings import EntityMapping
@@ -30,15 +32,18 @@ _plain_types: set[type] = set()
 
 
 class CompiledInsert:
-    """The INSERT of one row of a table. Without `has_id` the database generates the id and returns it."""
+    """The INSERT of one row of a table, which returns its id. Without `has_id` the database generates it.
+
+    A row that is left out by a trigger returns none.
+    """
 
     def __init__(self, mapping: EntityMapping, dialect: Dialect, *, has_id: bool) -> None:
         fields = {part.key: name for name, part in mapping.columns.items() if has_id or name != "id"}
         statement = insert(inspect(mapping.entity).local_table)
-        returning = statement if has_id else statement.returning(mapping.columns["id"])
-        compiled = returning.compile(dialect=dialect, column_keys=list(fields))
+        compiled = statement.returning(mapping.columns["id"]).compile(dialect=dialect, column_keys=list(fields))
         assert isinstance(compiled, SQLCompiler)
         parameters = bind_processors(compiled, dialect)
+        self.has_id = has_id
         self.sql, self.fields = str(compiled), [fields[key] for key, _ in parameters]
         self.processors = [(index, process) for index, (_, process) in enumerate(parameters) if process is not None]
 
@@ -91,20 +96,26 @@ class SingleInsert:
         self.is_answered = False
         """Whether the database has answered the last statement. Otherwise the state of the connection is unknown."""
 
-    async def insert(self, *new: NewRow, lock_timeout: float | None = None) -> None:
+    async def insert(self, *new: NewRow, lock_timeout: float | None = None, seconds: float | None = None) -> None:
         """Begin a transaction, insert these rows, and set the ids that the database generates.
 
-        `lock_timeout` is in seconds; None for the default.
+        `lock_timeout` is in seconds; None for the default. Raises a TimeoutError after `seconds`, without the wait for
+        a connection, and `NotStored` if the database has left out a row: ids are never assigned by position then.
         """
         sql, arguments = new[0].statement.sql, [part.arguments for part in new]
         self.connection = await util.greenlet_spawn(driver.connect, self.engine)
-        ids = await self._execute_step(driver.insert(self.connection, sql, arguments, lock_timeout), sql, arguments[0])
-        for part, (ident,) in zip(new, ids, strict=False):  # empty for rows that bring their ids
-            set_committed_value(part.row, "id", ident)
+        async with asyncio.timeout(seconds):
+            step = driver.insert(self.connection, sql, arguments, lock_timeout, seconds)
+            ids = await self._execute_step(step, sql, arguments[0])
+        if len(ids) != len(new):
+            raise NotStored
+        if not new[0].statement.has_id:
+            for part, (ident,) in zip(new, ids, strict=True):
+                set_committed_value(part.row, "id", ident)
 
     async def commit(self) -> None:
         assert self.connection is not None
-        await self._execute_step(driver.control(self.connection, "COMMIT"))
+        await self._execute_step(driver.commit(self.connection))
         await util.greenlet_spawn(self.connection.close)
         self.connection = None
 

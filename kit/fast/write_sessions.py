@@ -92,7 +92,8 @@ class FastWriteSession(LockingSession):
             if self.is_open or self._new:
                 await super().prepare_commit()
             return
-        self.single = self.shortcuts.transaction_for(new)
+        shares = self.shares_transaction
+        self.single = self.shortcuts.transaction_for(new) if shares else self.shortcuts.own_transaction(new)
         try:
             await self.single.insert(new)
         except BaseException:

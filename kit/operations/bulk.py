@@ -1,28 +1,26 @@
-"""Bulk creation: many rows in one request, all or nothing, or each on a savepoint of its own."""
+"""Bulk creation: many rows in one request, all or none of them, or each that does not fail."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from itertools import islice
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Body, Query
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic_core import ErrorDetails
-from starlette.exceptions import HTTPException
 
-from kit.database.errors import FAILURES, meaning_of, problem_of
 from kit.database.sessions import WriteSession
-from kit.http.problems import MAX_ERRORS, Problem, describe, invalid, problem_from
+from kit.http.problems import MAX_ERRORS, Problem, describe, invalid
 from kit.models.entities import Entity
+from kit.operations.creation import Creation, MadeCreation, Make, within
+from kit.operations.entity_creation import BREAK_AFTER, EntityCreation, rows_of
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Entity)
 MAX_ELEMENTS = 1000
 MAX_ERRORS_OF_ALL = 1000
 """The largest number of errors of all elements that are left out with `on_error=skip`; at least one of each."""
-BREAK_AFTER = 50
-"""The number of elements after which other requests have their turn."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +53,6 @@ OnError = Annotated[
     Literal["abort", "skip"],
     Query(description="`abort`: all or nothing. `skip`: leave out what fails, and answer 207 with both."),
 ]
-Make = Callable[[WriteSession, Sequence[T]], Awaitable[Sequence[Entity]]]
-"""Stores valid elements, and returns their rows in the same order."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +68,7 @@ Many = Sequence[Entity] | Outcome
 
 async def insert_many(session: WriteSession, entity: type[E], elements: Sequence[Any]) -> list[E]:
     """Store elements by one INSERT. Returns their rows in the same order."""
-    rows = []
-    for number, element in enumerate(elements, 1):
-        rows.append(entity.model_validate(element))
-        if number % BREAK_AFTER == 0:
-            await asyncio.sleep(0)
+    rows: list[E] = await rows_of(entity, elements)
     await session.insert_all(rows)
     return rows
 
@@ -89,42 +81,42 @@ async def create_many(
     `make` is the entity, or a function that stores elements in another way. A 422 or 409 points at the failing element:
     `#/17/age`. With `on_error="skip"` the response is a 207 with the created rows and the failures.
     """
-    store: Make[T] = partial(_insert, make) if isinstance(make, type) else make
-    if on_error == "skip":
-        return await _create_each(session, elements, store)
-    invalid_elements = [(index, part) for index, part in enumerate(elements) if isinstance(part, InvalidElement)]
-    if invalid_elements:
-        problems = [within(part.problem, index) for index, part in invalid_elements[:MAX_ERRORS]]
-        errors = [error for problem in problems for error in problem.extra["errors"]]
-        raise invalid(errors, more=sum(part.failure.error_count() for _, part in invalid_elements) - len(errors))
-    try:
-        async with session.begin_nested():
-            return await store(session, elements)
-    except (HTTPException, *FAILURES) as failure:
-        problem_of_element(failure)
-        return await _create_one_by_one(session, elements, store)
+    refused = {place: element for place, element in enumerate(elements) if isinstance(element, InvalidElement)}
+    valid = {place: element for place, element in enumerate(elements) if place not in refused}
+    if refused and on_error != "skip":
+        raise _all_errors(refused)
+    creation = _creation(session, valid, make)
+    if isinstance(creation, EntityCreation):
+        await creation.prepare(list(valid))
+    if on_error != "skip":
+        await creation.create_all()
+        return creation.rows
+    await creation.create_each()
+    return await _outcome(creation, refused)
 
 
-async def _insert(entity: type[E], session: WriteSession, elements: Sequence[Any]) -> list[E]:
-    return await insert_many(session, entity, elements)
+def _creation(session: WriteSession, elements: Mapping[int, T], make: type[Entity] | Make[T]) -> Creation[T]:
+    is_entity = isinstance(make, type)
+    return EntityCreation(session, elements, make) if is_entity else MadeCreation(session, elements, make)  # type: ignore[arg-type]  # by its type
 
 
-async def _create_each(session: WriteSession, elements: Sequence[T], store: Make[T]) -> Outcome:
-    """Create each element on a savepoint, and collect the created rows and the problems of the others."""
-    outcome = Outcome([], [])
-    for index, element in enumerate(elements):
-        try:
-            if isinstance(element, InvalidElement):
-                raise element.problem
-            async with session.begin_nested():
-                created = await store(session, [element])
-            outcome.created.extend(created)
-        except (HTTPException, *FAILURES) as failure:
-            outcome.failed.append({"index": index, "problem": within(problem_of_element(failure), index)})
-            if len(outcome.failed) % BREAK_AFTER == 0:
-                await asyncio.sleep(0)
-    shorten([part["problem"] for part in outcome.failed])
-    return outcome
+def _all_errors(refused: Mapping[int, InvalidElement]) -> Problem:
+    """Return the problem of invalid elements, with a bounded number of their errors."""
+    problems = [within(part.problem, place) for place, part in islice(refused.items(), MAX_ERRORS)]
+    errors = [error for problem in problems for error in problem.extra["errors"]]
+    return invalid(errors, more=sum(part.failure.error_count() for part in refused.values()) - len(errors))
+
+
+async def _outcome(creation: Creation[Any], refused: Mapping[int, InvalidElement]) -> Outcome:
+    """Return the result of `on_error=skip`."""
+    problems = creation.failed
+    for number, (place, element) in enumerate(refused.items(), 1):
+        problems[place] = element.problem
+        if number % BREAK_AFTER == 0:
+            await asyncio.sleep(0)
+    failed = [{"index": place, "problem": within(problem, place)} for place, problem in sorted(problems.items())]
+    shorten(list(problems.values()))
+    return Outcome(creation.rows, failed)
 
 
 def shorten(problems: Sequence[Problem]) -> None:
@@ -135,30 +127,3 @@ def shorten(problems: Sequence[Problem]) -> None:
         if len(errors) > most:
             problem.extra["more_errors"] = problem.extra.get("more_errors", 0) + len(errors) - most
             problem.extra["errors"] = errors[:most]
-
-
-async def _create_one_by_one(session: WriteSession, elements: Sequence[T], store: Make[T]) -> Sequence[Entity]:
-    """Store elements one by one to find the failing element. Returns the rows if none fails any more."""
-    rows: list[Entity] = []
-    for index, element in enumerate(elements):
-        try:
-            rows += await store(session, [element])
-            await session.flush()
-        except (HTTPException, *FAILURES) as failure:
-            raise within(problem_of_element(failure), index) from failure
-    return rows
-
-
-def problem_of_element(failure: Exception) -> Problem:
-    """Return the problem of a single element. A failure that concerns all elements is raised again."""
-    problem = problem_from(failure) if isinstance(failure, HTTPException) else problem_of(failure)
-    if problem is None or problem.status_code >= 500 or meaning_of(failure) == "again":
-        raise failure
-    return problem
-
-
-def within(problem: Problem, place: int | str) -> Problem:
-    """Return the problem with pointers relative to the whole body: `#/17/age` for `#/age` of element 17."""
-    for error in problem.extra.get("errors", ()):
-        error["pointer"] = f"#/{place}{error['pointer'].removeprefix('#')}"
-    return problem

@@ -13,7 +13,8 @@ from kit.database.sessions import WriteSession
 from kit.http.problems import Problem, error
 from kit.models.columns import JsonColumn
 from kit.models.entities import Entity, now
-from kit.operations.bulk import MAX_ELEMENTS, problem_of_element, within
+from kit.operations.bulk import MAX_ELEMENTS
+from kit.operations.creation import problem_of_element, within
 
 Ids = Annotated[list[UUID], Field(min_length=1, max_length=MAX_ELEMENTS)]
 

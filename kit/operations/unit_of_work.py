@@ -1,6 +1,7 @@
 """The unit of work: authentication, body, session, handler, COMMIT and response, with retries and a deadline."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar, Token
 from functools import partial
@@ -14,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import Receive
 
 from kit.auth.permissions import Who
-from kit.database.errors import FAILURES, explained, meaning_of
+from kit.database.errors import FAILURES, explained, may_be_committed
 from kit.database.retry import READ_SECONDS, WRITE_SECONDS, retried_after
 from kit.database.sessions import HAS_COMMITTED, ReadSession, WriteSession
 from kit.http.bodies import BufferedRequest, read_body, refuse_encoded, refuse_other_than_json
@@ -43,6 +44,9 @@ WATCH_AFTER = 0.1
 """Seconds after which the service checks whether the client of a read is still connected."""
 CLIENT_CLOSED_REQUEST = 499
 """The status in the log of a read whose client has disconnected."""
+
+PLAIN_PATH = re.compile("[A-Za-z0-9/_-]+")
+"""A path that is the same in a header."""
 
 UNIT: ContextVar["Unit | None"] = ContextVar("unit", default=None)
 """The unit of work in which this task serves a request; None outside of the operations of resources."""
@@ -128,6 +132,7 @@ async def _write_once(
     if deadline is not None:
         deadline.resume()
     session = runtime.database.write(restricted=route.who is Who.OWNERS, restricted_reads=route.reads is Who.OWNERS)
+    session.shares_transaction = deadline is not None
     async with Unit(request.next_attempt(), session) as unit:
         try:
             work = partial(_execute_step, handle, unit)
@@ -150,12 +155,12 @@ async def _execute_step(handle: Handle, unit: "Unit") -> Response:
 
 
 async def commit(session: WriteSession) -> None:
-    """Commit. Raises a 503 with an unknown outcome if the connection is lost or the COMMIT takes too long."""
+    """Commit. Raises a 503 with an unknown outcome if the database has not said whether the COMMIT took effect."""
     try:
         async with asyncio.timeout(COMMIT_TIMEOUT):
             await session.commit()
     except (*FAILURES, TimeoutError) as failure:
-        if meaning_of(failure) in ("lost", "unavailable"):
+        if may_be_committed(failure):
             raise explained(failure, committing=True) from failure
         raise
 
@@ -194,7 +199,8 @@ class Unit:
         else:
             self.etag = f'"{row.version}"'
         if scope["route"].status_code == 201:
-            path = full_path(scope) if scope.get("root_path") else scope["path"]
+            is_plain = not scope.get("root_path") and PLAIN_PATH.fullmatch(scope["path"])
+            path = scope["path"] if is_plain else full_path(scope)
             self.headers["location"] = f"{path.rstrip('/')}/{row.id}"
 
     def finish(self, response: Response) -> Response:

@@ -101,3 +101,27 @@ async def at_commit(database: Database, table: str, action: str) -> AsyncIterato
     )
     yield
     await execute(database, "DROP FUNCTION strike CASCADE")
+
+
+@asynccontextmanager
+async def left_out(database: Database, table: str, condition: str) -> AsyncIterator[None]:
+    """During the block, a trigger leaves out new rows for which the condition holds, without an error."""
+    if database.is_sqlite:
+        made = [f"CREATE TRIGGER skip BEFORE INSERT ON {table} WHEN {condition} BEGIN SELECT RAISE(IGNORE); END"]
+    else:
+        body = f"BEGIN IF {condition} THEN RETURN NULL; END IF; RETURN NEW; END"
+        made = [
+            f"CREATE FUNCTION skip() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$",
+            f"CREATE TRIGGER skip BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION skip()",
+        ]
+    await execute(database, *made)
+    yield
+    await execute(database, "DROP TRIGGER skip" if database.is_sqlite else "DROP FUNCTION skip CASCADE")
+
+
+async def read_all(client: Client, path: str) -> list[Json]:
+    """Return all rows in the order of their ids."""
+    rows: list[Json] = []
+    while page := await read(client, path, sort="id", limit=100, offset=len(rows)):
+        rows += page
+    return rows

@@ -10,10 +10,10 @@ from kit import Database, Problem, create_many, insert_many
 from kit.database.errors import Unreachable
 from kit.database.sessions import WriteSession
 from kit.models.entities import Entity
-from kit.operations.bulk import Make
+from kit.operations.creation import Make
 from tests.engines import Client
 from tests.kit.bookshop import Shelf, ShelfCreate
-from tests.kit.probes import BOOK, Json, made, new_shelf, read
+from tests.kit.probes import BOOK, Json, left_out, made, new_shelf, read, read_all
 from tests.kit.service import FAST_PATH
 from tests.statements import statements_of
 
@@ -241,7 +241,7 @@ async def test_a_conflict_that_has_vanished_on_retry_is_no_failure(database: Dat
     async with database.write() as session:
         rows = await create_many(session, new, "abort", failing_once(Problem(409, "", kind="taken")))
         assert isinstance(rows, list)
-        assert [row.id for row in rows] == [1, 2]
+        assert [row.name for row in rows] == ["A", "B"]
 
 
 async def test_a_failure_that_concerns_all_elements_is_raised(database: Database) -> None:
@@ -262,3 +262,89 @@ async def test_the_errors_of_all_elements_that_are_left_out_are_bounded(client: 
 async def test_a_batch_with_many_errors_counts_those_that_it_does_not_list(client: Client) -> None:
     problem = (await client.post("/shelves/bulk", json=[{}] * THOUSAND)).json()
     assert (len(problem["errors"]), problem["more_errors"]) == (100, 1900)
+
+
+@pytest.mark.parametrize("fault", ["missing", "taken", "equal"])
+async def test_a_thousand_elements_with_the_same_fault_need_few_statements(
+    client: Client, database: Database, fault: str
+) -> None:
+    await made(client, "/journals/", **journal(1))
+    wrong = {
+        "missing": [journal(number, shelf_id=MISSING + number) for number in range(2, THOUSAND)],
+        "taken": [journal(1)] * (THOUSAND - 2),
+        "equal": [journal(2)] * (THOUSAND - 2),
+    }
+    bodies = [*wrong[fault], journal(5000), journal(5001)]
+    with statements_of(database.writer) as statements:
+        outcome = (await client.post("/journals/bulk?on_error=skip", json=bodies)).json()
+    assert [one["code"] for one in outcome["created"]][-2:] == ["NAT-5000", "NAT-5001"]
+    assert len(outcome["failed"]) + len(outcome["created"]) == THOUSAND
+    assert {one["problem"]["errors"][0]["pointer"] for one in outcome["failed"]} == {
+        f"#/{one['index']}/{'shelf_id' if fault == 'missing' else 'code'}" for one in outcome["failed"]
+    }
+    assert len(statements) < 40
+
+
+async def test_faults_that_no_select_shows_are_found_in_chunks(client: Client, database: Database) -> None:
+    async with left_out(database, "kit_shelf", "NEW.name = 'Shelf 17' OR NEW.name = 'Shelf 800'"):
+        with statements_of(database.writer) as statements:
+            answer = await client.post("/shelves/bulk?on_error=skip", json=bodies_of(THOUSAND))
+    outcome = answer.json()
+    assert [(one["index"], one["problem"]["type"]) for one in outcome["failed"]] == [
+        (17, "urn:problem:not-stored"),
+        (800, "urn:problem:not-stored"),
+    ]
+    named = {one["id"]: one["name"] for one in await read_all(client, "/shelves/")}
+    assert named == {one["id"]: one["name"] for one in outcome["created"]}
+    assert [one["name"] for one in outcome["created"]] == [f"Shelf {n}" for n in range(THOUSAND) if n not in (17, 800)]
+    if not is_one_by_one(database, "/shelves/"):
+        assert len(statements) < 300
+
+
+async def test_a_row_that_a_trigger_leaves_out_is_pointed_at(client: Client, database: Database) -> None:
+    async with left_out(database, "kit_shelf", "NEW.name = 'Shelf 17'"):
+        answer = await client.post("/shelves/bulk", json=bodies_of(40))
+        alone = await client.post("/shelves/", json=bodies_of(18)[17])
+    assert (answer.status_code, answer.json()["type"]) == (409, "urn:problem:not-stored")
+    assert alone.status_code == 409
+    assert await read(client, "/shelves/") == []
+
+
+async def test_rows_with_uuids_that_a_trigger_leaves_out_are_not_acknowledged(
+    client: Client, database: Database
+) -> None:
+    async with left_out(database, "kit_journal", "NEW.code = 'NAT-2'"):
+        answer = await client.post("/journals/bulk", json=[journal(number) for number in range(4)])
+        alone = await client.post("/journals/", json=journal(2))
+    assert (answer.status_code, alone.status_code) == (409, 409)
+    assert await read(client, "/journals/") == []
+
+
+async def test_the_first_of_several_elements_that_fail_is_pointed_at_after_few_statements(
+    client: Client, database: Database
+) -> None:
+    await new_shelf(client, **shelf("Shelf 517"))
+    await new_shelf(client, **shelf("Shelf 818"))
+    with statements_of(database.writer) as statements:
+        answer = await client.post("/shelves/bulk", json=bodies_of(THOUSAND))
+    assert [error["pointer"] for error in answer.json()["errors"]] == ["#/517/name"]
+    if not is_one_by_one(database, "/shelves/"):
+        assert len(statements) < 80
+
+
+async def test_equal_values_of_elements_that_fail_otherwise_are_tried(client: Client) -> None:
+    bodies = [journal(1, shelf_id=MISSING), journal(1), journal(1, title="Again"), journal(2)]
+    outcome = (await client.post("/journals/bulk?on_error=skip", json=bodies)).json()
+    assert [one["title"] for one in outcome["created"]] == ["Nature", "Nature"]
+    kinds = [(one["index"], one["problem"]["type"]) for one in outcome["failed"]]
+    assert kinds == [(0, "urn:problem:missing-reference"), (2, "urn:problem:taken")]
+
+
+@pytest.mark.parametrize("mode", ["skip", "abort"])
+async def test_concurrent_bulks_with_equal_keys_do_not_deadlock(client: Client, mode: str) -> None:
+    batches = [bodies_of(100)[:: 1 if number % 2 else -1] for number in range(6)]
+    answers = await asyncio.gather(*(client.post(f"/shelves/bulk?on_error={mode}", json=batch) for batch in batches))
+    created = [len(answer.json()["created"]) if mode == "skip" else 100 for answer in answers if answer.is_success]
+    assert sum(created) == 100
+    assert {answer.status_code for answer in answers} <= ({207} if mode == "skip" else {201, 409})
+    assert len(await read_all(client, "/shelves/")) == 100

@@ -67,9 +67,9 @@ def direct_sql(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         seen.append(sql)
         return read_on(connection, sql, arguments)
 
-    async def inserting(connection: Any, sql: str, rows: Any, lock_timeout: float | None) -> Any:
+    async def inserting(connection: Any, sql: str, rows: Any, *timeouts: float | None) -> Any:
         seen.append(sql)
-        return await insert(connection, sql, rows, lock_timeout)
+        return await insert(connection, sql, rows, *timeouts)
 
     monkeypatch.setattr(driver, "read_on", reading)
     monkeypatch.setattr(driver, "insert", inserting)

@@ -1,20 +1,24 @@
 """Group commit: rows that arrive together share a transaction, without effect on the result of any request."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlmodel import col, select
 
+from kit.auth.checked_sessions import NotStored
 from kit.database.databases import Database
 from kit.database.errors import RolledBack, meaning_of
 from kit.fast import batches, driver, group_commit, single_insert
 from kit.fast.group_commit import GroupCommit
 from kit.models.entities import Entity
 from tests.kit.fast.notes import FastLabel, FastNote, FastReply, note
+from tests.kit.probes import at_commit, execute
 
 LONG = 20
 """The timeout of waiting tests, in seconds."""
@@ -59,13 +63,13 @@ class HeldInserts:
         monkeypatch.setattr(driver, "insert", self.store)
         monkeypatch.setattr(group_commit, "MAX_WAIT_SECONDS", LONG)
 
-    async def store(self, connection: PoolProxiedConnection, sql: str, rows: Sequence[Any], *lock_timeout: Any) -> Any:
+    async def store(self, connection: PoolProxiedConnection, sql: str, rows: Sequence[Any], *timeouts: Any) -> Any:
         self.sizes.append(len(rows))
-        self.lock_timeouts += lock_timeout
+        self.lock_timeouts += timeouts[:1]
         await self.opened.wait()
         if len(rows) > 1 and self.failures:
             raise self.failures.pop()
-        return await self.insert(connection, sql, rows, *lock_timeout)
+        return await self.insert(connection, sql, rows, *timeouts)
 
     @property
     def group(self) -> GroupCommit:
@@ -231,7 +235,7 @@ async def test_an_interrupted_commit_is_not_retried(
     control = driver.control
 
     async def broken(connection: Any, command: str) -> None:
-        if command == "COMMIT" and len(inserts.sizes) == 2:
+        if command.endswith("COMMIT") and len(inserts.sizes) == 2:
             await (asyncio.sleep(LONG) if not is_lost else asyncio.sleep(0))
             raise ConnectionResetError("cut")
         await control(connection, command)
@@ -334,3 +338,98 @@ async def test_a_transaction_of_an_ended_event_loop_is_discarded(database: Datab
     inserts.group.loop = None
     await asyncio.wait_for(post(database, lambda: note("b")), LONG / 2)
     assert inserts.sizes == [1, 1]
+
+
+@asynccontextmanager
+async def trigger(database: Database, when: str, condition: str, action: str) -> AsyncIterator[None]:
+    """During the block, a trigger does this with each new note for which the condition holds; then it skips the note.
+
+    `action` is for PostgreSQL. SQLite skips it only.
+    """
+    if database.is_sqlite:
+        made = [f"CREATE TRIGGER strike BEFORE INSERT ON fast_note WHEN {condition} BEGIN SELECT RAISE(IGNORE); END"]
+        undone = "DROP TRIGGER strike"
+    else:
+        body = f"BEGIN IF {condition} THEN {action} END IF; RETURN NEW; END"
+        made = [
+            f"CREATE FUNCTION strike() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$",
+            f"CREATE {when} INSERT ON fast_note FOR EACH ROW EXECUTE FUNCTION strike()",
+        ]
+        undone = "DROP FUNCTION strike CASCADE"
+    await execute(database, *made)
+    try:
+        yield
+    finally:
+        await execute(database, undone)
+
+
+@on_postgresql
+async def test_a_deferred_constraint_that_waits_for_a_lock_fails_no_request(
+    inserts: HeldInserts, plain: Database
+) -> None:
+    async with at_commit(plain, "fast_note", "pg_advisory_xact_lock(7) WHERE NEW.text <> ''a''"):
+        async with plain.writer.begin() as holder:
+            await holder.execute(text("SELECT pg_advisory_xact_lock(7)"))
+            tasks = await inserts.enter(*notes(*"abcd"))
+            inserts.opened.set()
+            await asyncio.sleep(0.3)
+        await inserts.finish(tasks)
+    assert await stored(plain) == list("abcd")
+    assert inserts.sizes == [1, 3, 1, 1, 1]
+
+
+@on_postgresql
+async def test_slow_deferred_triggers_of_a_batch_do_not_add_up(
+    inserts: HeldInserts, plain: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "MAX_SECONDS", 0.2)
+    monkeypatch.setattr(batches, "COMMIT_TIMEOUT", 1)
+    async with at_commit(plain, "fast_note", "pg_sleep(0.15)"):
+        results = await inserts.finish(await inserts.enter(*notes(*"abcdefghi")))
+    assert [result.text for result in results] == list("abcdefghi")
+    assert inserts.sizes == [1, 8, *[1] * 8]
+
+
+@on_postgresql
+async def test_slow_triggers_of_a_batch_do_not_add_up(
+    inserts: HeldInserts, plain: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "MAX_SECONDS", 0.2)
+    async with trigger(plain, "TRIGGER strike BEFORE", "true", "PERFORM pg_sleep(0.1);"):
+        results = await inserts.finish(await inserts.enter(*notes(*"abcdef")))
+    assert [result.text for result in results] == list("abcdef")
+    assert inserts.sizes == [1, 5, *[1] * 5]
+    assert checked_out(inserts.database) == 0
+
+
+async def test_a_row_that_a_trigger_leaves_out_shifts_no_ids(inserts: HeldInserts, plain: Database) -> None:
+    async with trigger(plain, "TRIGGER strike BEFORE", "NEW.text = 'b'", "RETURN NULL;"):
+        results = await inserts.finish(await inserts.enter(*notes(*"abcd")))
+    assert [result is NotStored for result in results] == [False, True, False, False]
+    async with plain.read() as session:
+        named = {row.id: row.text for row in await session.exec(select(FastNote))}
+    assert named == {row.id: row.text for row in results if row is not NotStored}
+
+
+async def test_a_row_with_an_id_that_a_trigger_leaves_out_is_not_acknowledged(
+    inserts: HeldInserts, plain: Database
+) -> None:
+    async with trigger(plain, "TRIGGER strike BEFORE", "NEW.text = 'b'", "RETURN NULL;"):
+        makes: list[Make] = [lambda text=text, n=n: note(text, id=10**6 + n) for n, text in enumerate("abc")]  # type: ignore[misc]
+        results = await inserts.finish(await inserts.enter(*makes))
+    assert [result is NotStored for result in results] == [False, True, False]
+    assert await stored(plain) == ["a", "c"]
+
+
+async def test_a_session_that_shares_no_transaction_is_in_no_batch(inserts: HeldInserts, plain: Database) -> None:
+    tasks = await inserts.enter(*notes("a", "b"))
+    alone = inserts.database.write()
+    alone.shares_transaction = False
+    alone.add(note("c"))
+    inserts.opened.set()
+    async with alone:
+        await alone.prepare_commit()
+        await alone.commit()
+    await inserts.finish(tasks)
+    assert sorted(inserts.sizes) == [1, 1, 1]
+    assert await stored(plain) == ["a", "b", "c"]

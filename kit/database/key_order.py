@@ -1,0 +1,95 @@
+"""Key order: on PostgreSQL, concurrent bulk inserts with equal unique values wait for each other, and do not deadlock.
+
+An INSERT of a value that another transaction has inserted waits for the end of that transaction. If all insert in the
+order of the values, no cycle of waiting transactions can arise. If a table has several unique keys, no order holds for
+all of them; its bulk inserts run one after the other.
+"""
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import Column, Connection, Index, Table, UniqueConstraint, inspect, text
+from sqlalchemy.dialects.postgresql import ExcludeConstraint
+
+from kit.models.entities import Entity
+
+NEXT_IDS = text(
+    "SELECT nextval(sequence.name) FROM generate_series(1, :number), "
+    "(SELECT CAST(pg_get_serial_sequence(:table, :column) AS regclass) AS name OFFSET 0) AS sequence"
+)
+
+
+class UniqueKey(NamedTuple):
+    """A unique constraint, or a unique index of columns, which may be partial."""
+
+    fields: tuple[str, ...]
+    columns: tuple[Column[Any], ...]
+    unique_index: Index | None
+    """The index, which may have a condition; None for a constraint."""
+
+    def of(self, row: Any) -> tuple[Any, ...] | None:
+        """Return the values of a row; None if one of them is missing, because NULLs are never equal."""
+        values = tuple(getattr(row, field) for field in self.fields)
+        return None if None in values else values
+
+    def condition(self, dialect: str) -> Any:
+        """Return the condition of a partial index; None if there is none."""
+        return None if self.unique_index is None else self.unique_index.dialect_options[dialect]["where"]
+
+    def values_of_condition(self, row: Any, condition: Any) -> list[Any]:
+        """Return the values of the columns in the condition. The index has all or none of the rows with equal ones."""
+        words = re.findall(r"\w+", "" if condition is None else str(condition))
+        return [str(getattr(row, word, None)) for word in words]
+
+
+@cache
+def unique_keys(entity: type[Entity]) -> list[UniqueKey]:
+    """Return the unique keys of an entity besides its id."""
+    mapper, table = inspect(entity), table_of(entity)
+    found = [(tuple(one.columns), None) for one in table.constraints if isinstance(one, UniqueConstraint)]
+    found += [(tuple(one.columns), one) for one in table.indexes if one.unique and not has_expressions(one)]  # type: ignore[misc]
+    return [
+        UniqueKey(tuple(mapper.get_property_by_column(column).key for column in columns), columns, index)
+        for columns, index in sorted(found, key=lambda pair: [column.name for column in pair[0]])
+    ]
+
+
+@cache
+def has_several_keys(entity: type[Entity]) -> bool:
+    """Return whether no order of its rows holds for all of its unique keys."""
+    table = table_of(entity)
+    others: list[Any] = [one for one in table.indexes if one.unique and has_expressions(one)]
+    others += [one for one in table.constraints if isinstance(one, ExcludeConstraint)]
+    return len(unique_keys(entity)) + len(others) > 1 or bool(others)
+
+
+def has_expressions(index: Index) -> bool:
+    return not all(isinstance(part, Column) for part in index.expressions)
+
+
+def table_of(entity: type[Entity]) -> Table:
+    table = inspect(entity).local_table
+    assert isinstance(table, Table)
+    return table
+
+
+def sort_key(entity: type[Entity], row: Any) -> list[str]:
+    """Return the values of the unique keys of a row, for sorting."""
+    return [str(key.of(row)) for key in unique_keys(entity)]
+
+
+def assign_ids(connection: Connection, entity: type[Entity], rows: Sequence[Any]) -> None:
+    """Assign the next ids of PostgreSQL's sequence to rows without an id, in this order.
+
+    Has no effect if the database generates ids in another way.
+    """
+    key = inspect(entity).primary_key[0]
+    if any(row.id is not None for row in rows) or (key.identity is not None and key.identity.always):
+        return
+    table = connection.dialect.identifier_preparer.format_table(table_of(entity))
+    ids = connection.scalars(NEXT_IDS, {"number": len(rows), "table": table, "column": key.name}).all()
+    if None not in ids:
+        for row, ident in zip(rows, ids, strict=True):
+            row.id = ident

@@ -1,0 +1,129 @@
+"""Creation of many elements: all or none of them, or each that does not fail, by few statements.
+
+All elements are tried at once, on a savepoint. If they fail, the first one that fails is found by bisection, or those
+that fail are found in chunks: half as many elements after a failure, and twice as many after a success.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Generic, TypeVar
+
+from starlette.exceptions import HTTPException
+
+from kit.database.errors import FAILURES, meaning_of, problem_of
+from kit.database.sessions import WriteSession
+from kit.http.problems import Problem, problem_from
+from kit.models.entities import Entity
+
+T = TypeVar("T")
+Make = Callable[[WriteSession, Sequence[T]], Awaitable[Sequence[Entity]]]
+"""Stores valid elements, and returns their rows in the same order."""
+
+
+class UndoneError(Exception):
+    """Rolls a savepoint back."""
+
+
+def problem_of_element(failure: Exception) -> Problem:
+    """Return the problem of a single element. A failure that concerns all elements is raised again."""
+    problem = problem_from(failure) if isinstance(failure, HTTPException) else problem_of(failure)
+    if problem is None or problem.status_code >= 500 or meaning_of(failure) == "again":
+        raise failure
+    problem.__cause__ = failure
+    return problem
+
+
+def within(problem: Problem, place: int | str) -> Problem:
+    """Return the problem with pointers relative to the whole body: `#/17/age` for `#/age` of element 17."""
+    for error in problem.extra.get("errors", ()):
+        error["pointer"] = f"#/{place}{error['pointer'].removeprefix('#')}"
+    return problem
+
+
+class Creation(ABC, Generic[T]):
+    """Creates elements, which are named by their places in the request."""
+
+    def __init__(self, session: WriteSession, elements: Mapping[int, T]) -> None:
+        self.session, self.elements = session, elements
+        self.created: dict[int, Sequence[Entity]] = {}
+        """The rows, by the place of the first element of those that were stored together."""
+        self.failed: dict[int, Problem] = {}
+
+    @property
+    def rows(self) -> list[Entity]:
+        """The created rows, in the order of the request."""
+        return [row for place in sorted(self.created) for row in self.created[place]]
+
+    async def create_all(self) -> None:
+        """Create all elements. Raises the problem of the first one that fails."""
+        places = list(self.elements)
+        while places and await self.attempt(places):
+            passing = await self._longest_passing(places)
+            if passing and await self.attempt(places[:passing]):
+                continue  # another transaction has stored an equal value since
+            if problem := await self.attempt(places[passing : passing + 1]):
+                raise within(problem, places[passing])
+            places = places[passing + 1 :]
+
+    async def _longest_passing(self, places: Sequence[int]) -> int:
+        """Return the number of elements before the first one that fails. Stores none of them.
+
+        So it keeps no lock either, and requests that fail do not wait for each other in a cycle.
+        """
+        passing, failing = 0, len(places)
+        while failing - passing > 1:
+            middle = (passing + failing) // 2
+            if await self.attempt(places[:middle], is_kept=False):
+                failing = middle
+            else:
+                passing = middle
+        return passing
+
+    async def create_each(self) -> None:
+        """Create the elements that do not fail, and note the problems of the others."""
+        await self.try_chunks(list(self.elements))
+
+    async def try_chunks(self, places: Sequence[int]) -> None:
+        start, size = 0, len(places)
+        while start < len(places):
+            chunk = places[start : start + size]
+            problem = await self.attempt(chunk)
+            if problem is None:
+                start, size = start + len(chunk), 2 * size
+            elif len(chunk) > 1:
+                size = len(chunk) // 2
+            else:
+                self.failed[chunk[0]] = problem
+                start += 1
+
+    async def attempt(self, places: Sequence[int], *, is_kept: bool = True) -> Problem | None:
+        """Create these elements on a savepoint. Returns the problem if they fail."""
+        with suppress(UndoneError):
+            try:
+                async with self.session.begin_nested():
+                    rows = await self.store(places)
+                    if not is_kept:
+                        raise UndoneError
+            except (HTTPException, *FAILURES) as failure:
+                return problem_of_element(failure)
+            self.keep(places, rows)
+        return None
+
+    @abstractmethod
+    async def store(self, places: Sequence[int]) -> Sequence[Entity]:
+        """Store these elements. Returns their rows."""
+
+    def keep(self, places: Sequence[int], rows: Sequence[Entity]) -> None:
+        self.created[places[0]] = rows
+
+
+class MadeCreation(Creation[T]):
+    """Creates elements by a function of the resource."""
+
+    def __init__(self, session: WriteSession, elements: Mapping[int, T], make: Make[T]) -> None:
+        super().__init__(session, elements)
+        self.make = make
+
+    async def store(self, places: Sequence[int]) -> Sequence[Entity]:
+        return await self.make(self.session, [self.elements[place] for place in places])

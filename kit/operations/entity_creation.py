@@ -1,0 +1,143 @@
+"""Creation of rows of an entity: elements with the same fault are found together, by one SELECT for each key.
+
+After a failure, a SELECT for each foreign key finds the values that refer to nothing, and one for each unique key those
+that are taken. Of the elements with the same fault one is tried, and its problem is that of the others.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from typing import Any
+
+from sqlalchemy import inspect, select, tuple_
+
+from kit.database.key_order import sort_key, table_of, unique_keys
+from kit.database.sessions import WriteSession
+from kit.http.problems import Problem
+from kit.models.entities import Entity
+from kit.operations.creation import Creation
+
+BREAK_AFTER = 50
+"""The number of elements after which other requests have their turn."""
+SHARED = ("taken", "missing-reference", "forbidden")
+"""The kinds of problems that all elements with the same fault have."""
+Fault = Hashable
+"""Identifies the keys of a row whose values are taken, or refer to nothing."""
+
+
+async def rows_of(entity: type[Entity], elements: Sequence[Any]) -> list[Any]:
+    """Return new rows with the values of these elements."""
+    rows = []
+    for number, element in enumerate(elements, 1):
+        rows.append(entity.model_validate(element))
+        if number % BREAK_AFTER == 0:
+            await asyncio.sleep(0)
+    return rows
+
+
+class EntityCreation(Creation[Any]):
+    """Creates rows of an entity. They are validated before the transaction begins, which may lock the database."""
+
+    def __init__(self, session: WriteSession, elements: Mapping[int, Any], entity: type[Entity]) -> None:
+        super().__init__(session, elements)
+        self.entity = entity
+        self.prepared: dict[int, Any] = {}
+        """New rows that were not tried yet."""
+
+    async def prepare(self, places: Sequence[int]) -> None:
+        """Validate the rows of elements that have none."""
+        missing = [place for place in places if place not in self.prepared]
+        rows = await rows_of(self.entity, [self.elements[place] for place in missing])
+        self.prepared |= dict(zip(missing, rows, strict=True))
+
+    async def store(self, places: Sequence[int]) -> Sequence[Entity]:
+        await self.prepare(places)
+        rows = [self.prepared.pop(place) for place in places]
+        await self.session.insert_all(rows)
+        return rows
+
+    def keep(self, places: Sequence[int], rows: Sequence[Entity]) -> None:
+        self.created.update((place, [row]) for place, row in zip(places, rows, strict=True))
+
+    async def create_each(self) -> None:
+        rest = list(self.elements)
+        while rest:
+            await self.prepare(rest)
+            first, later = self._first_of_equal(rest)
+            problem = await self.attempt(first)
+            rest = rest if problem else later
+            faults = await self._faults(rest) if rest else {}
+            await self._judge(faults)
+            if problem and not faults:
+                await self.try_chunks(first)
+                rest = later
+            rest = [place for place in rest if place not in faults]
+
+    def _first_of_equal(self, places: Sequence[int]) -> tuple[list[int], list[int]]:
+        """Return the elements without those that have a unique value of an earlier one; and the others.
+
+        On PostgreSQL the first ones are in key order, so that requests that try chunks do not wait in a cycle.
+        """
+        first: list[int] = []
+        later: list[int] = []
+        seen: set[Fault] = set()
+        for place in places:
+            keys = {(key, values) for key in unique_keys(self.entity) if (values := key.of(self.prepared[place]))}
+            (later if keys & seen else first).append(place)
+            seen |= keys
+        if self.session.get_bind().dialect.name == "postgresql":
+            first.sort(key=lambda place: sort_key(self.entity, self.prepared[place]))
+        return first, later
+
+    async def _faults(self, places: Sequence[int]) -> dict[int, frozenset[Fault]]:
+        """Return the faults of these elements. Those without faults are left out."""
+        await self.prepare(places)
+        rows = {place: self.prepared[place] for place in places}
+        found: defaultdict[int, set[Fault]] = defaultdict(set)
+        for finder in (self._missing_references, self._taken_values):
+            for place, fault in await self.session.run_sync(lambda session, find=finder: list(find(session, rows))):  # type: ignore[misc]
+                found[place].add(fault)
+        return {place: frozenset(faults) for place, faults in found.items()}
+
+    def _missing_references(self, session: Any, rows: Mapping[int, Any]) -> Iterator[tuple[int, Fault]]:
+        mapper = inspect(self.entity)
+        for constraint in table_of(self.entity).foreign_key_constraints:
+            if len(constraint.elements) > 1:
+                continue
+            reference = constraint.elements[0]
+            field = mapper.get_property_by_column(reference.parent).key
+            values = {value for row in rows.values() if (value := getattr(row, field)) is not None}
+            existing = select(reference.column).where(reference.column.in_(values))
+            missing = values.difference(session.trusted_connection().scalars(existing))
+            yield from ((place, field) for place, row in rows.items() if getattr(row, field) in missing)
+
+    def _taken_values(self, session: Any, rows: Mapping[int, Any]) -> Iterator[tuple[int, Fault]]:
+        connection = session.trusted_connection()
+        for key in unique_keys(self.entity):
+            condition = key.condition(connection.dialect.name)
+            values = {place: given for place, row in rows.items() if (given := key.of(row)) is not None}
+            existing = select(*key.columns).where(tuple_(*key.columns).in_(set(values.values())))
+            existing = existing if condition is None else existing.where(condition)
+            taken = set(map(tuple, connection.execute(existing)))
+            for place, given in values.items():
+                if given in taken:  # under a condition, of the same values of its columns
+                    yield place, (key.fields, *key.values_of_condition(rows[place], condition))
+
+    async def _judge(self, faults: Mapping[int, frozenset[Fault]]) -> None:
+        """Try one element of those with the same faults. Its problem is that of the others, if it is of this kind."""
+        groups: defaultdict[frozenset[Fault], list[int]] = defaultdict(list)
+        for place, fault in faults.items():
+            groups[fault].append(place)
+        for places in groups.values():
+            shared: Problem | None = None
+            for place in places:
+                problem = copied(shared) if shared else await self.attempt([place])
+                if problem is not None:
+                    self.failed[place] = problem
+                    shared = shared or (copied(problem) if problem.kind in SHARED else None)
+
+
+def copied(problem: Problem) -> Problem:
+    extra = deepcopy(problem.extra)
+    return Problem(problem.status_code, problem.detail, kind=problem.kind, headers=problem.headers, **extra)
