@@ -103,14 +103,10 @@ class Transfer:
         )
 
     def is_about_the_demo(self, name: str) -> bool:
+        """Return whether a page names what is left out. Other modules of the package may be named: they are examples."""
         text = (self.project.folder / name).read_text()
-        return bool(
-            self.words_of_the_demo.search(re.sub(rf"\b{self.old}/(?!\w+\.py)", "", self.without_new_files(text)))
-        )
-
-    def without_new_files(self, text: str) -> str:
-        """Return the text of a page without the paths of resources that it only teaches to write."""
-        return re.sub(rf"\b{self.old}/(\w+)\.py", lambda found: found[0] if found[1] in self.gone else "", text)
+        others = rf"\b{self.old}[/.](?!(?:{'|'.join(self.gone)})\b)" if self.gone else rf"\b{self.old}[/.]"
+        return bool(self.words_of_the_demo.search(re.sub(others, "", text)))
 
     def linked(self, name: str) -> Iterator[str]:
         """Yield the files that a page links to."""
