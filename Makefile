@@ -24,7 +24,7 @@ LOCKS := # other lock files, which follow requirements.txt
 LEFTOVERS := # folders that `make clean` removes besides those of the service
 
 .DEFAULT_GOAL := help
-.PHONY: help run new resource remove routes test test-kit openapi check format migrate superuser migration lock lock-service clean
+.PHONY: help run new resource remove upgrade-kit wheel routes test test-kit openapi check format migrate superuser migration lock lock-service clean
 
 -include $(wildcard benchmarks/targets.mk tests/*/targets.mk)
 
@@ -73,6 +73,13 @@ resource: .venv/dev ## Write a resource from the pattern; NAME=invoice FIELDS="n
 
 remove: .venv/dev ## Take a resource out, with its tests, and write the migration that drops its table; RESOURCE=invoice
 	@$(BIN)/python -m kit.scaffolding.removal "$$RESOURCE"
+
+upgrade-kit: .venv/dev ## Replace the kit and its tests by newer ones, and run the tests; FROM=../project or a git URL, TO=v1.1.0
+	@$(BIN)/python -m kit.scaffolding.upgrade "FROM=$$FROM" "TO=$$TO"
+
+wheel: .venv/dev ## Build the kit as a wheel, build/service_kit-….whl
+	@rm -rf build && mkdir -p build/wheel && cp -r kit build/wheel/kit && mv build/wheel/kit/wheel.toml build/wheel/pyproject.toml
+	@$(BIN)/uv build --quiet --wheel --out-dir build build/wheel && rm -rf build/wheel
 
 migration: .venv/dev ## Write a migration for the changes of the models, and try it on a copy; MESSAGE="add invoices", RENAME=user.full_name:name
 	@$(BIN)/python -m kit.database.new_migration "$(MESSAGE)" "$(RENAME)"

@@ -12,7 +12,19 @@ import main
 
 PROJECT = Path(__file__).parents[1]
 ORDER = (
-    *("http", "models", "auth", "database", "runtime", "query", "operations", "openapi", "server", "fast"),
+    *(
+        "deprecations",
+        "http",
+        "models",
+        "auth",
+        "database",
+        "runtime",
+        "query",
+        "operations",
+        "openapi",
+        "server",
+        "fast",
+    ),
     "scaffolding",
 )
 """The packages of the kit, in order. A package may import the packages before it, and itself."""

@@ -18,7 +18,9 @@ from kit.database.databases import Database
 from kit.database.errors import FAILURES, first_line
 
 log = logging.getLogger("kit")
-ROOT = Path(__file__).parents[2]
+BESIDE = Path(__file__).parents[2]
+ROOT = BESIDE if (BESIDE / "migrations").is_dir() else Path.cwd()
+"""The folder of the service: the one with the kit, or the current one if the kit is installed as a library."""
 
 
 def configuration(url: URL | None = None, **options: Any) -> Config:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from kit.scaffolding.kit_files import kit_files
 from kit.scaffolding.project import Project
 from kit.scaffolding.project_files import files_of, is_below, options_of
 from kit.scaffolding.pruning import pruned
@@ -88,6 +89,10 @@ class Transfer:
         return found - self.kept_tests
 
     @cached_property
+    def of_the_kit(self) -> frozenset[str]:
+        return frozenset(kit_files(self.project.folder))
+
+    @cached_property
     def gone_paths(self) -> list[str]:
         return [f"/{path}" for path, file in self.project.paths.items() if Path(file).stem in self.gone]
 
@@ -103,7 +108,7 @@ class Transfer:
         )
 
     def is_about_the_demo(self, name: str) -> bool:
-        """Return whether a page names what is left out. Other modules of the package may be named: they are examples."""
+        """Return whether a page names what is left out. Other modules of the package are examples."""
         text = (self.project.folder / name).read_text()
         others = rf"\b{self.old}[/.](?!(?:{'|'.join(self.gone)})\b)" if self.gone else rf"\b{self.old}[/.]"
         return bool(self.words_of_the_demo.search(re.sub(others, "", text)))
@@ -120,7 +125,7 @@ class Transfer:
             text = (self.project.folder / name).read_bytes().decode()
         except UnicodeDecodeError:
             return None
-        if name.startswith(("kit/", "tests/kit/")):
+        if name in self.of_the_kit:
             return text  # the same in every service
         if name.endswith(".py"):
             paths = self.gone_paths if name.startswith("tests/") else ()
