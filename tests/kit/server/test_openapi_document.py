@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Self
 
+import pydantic
 import pytest
 from fastapi import APIRouter, Path, Query
 from fastapi.openapi.utils import get_openapi
@@ -237,10 +238,10 @@ class Voyage(Body):
     """A body with times relative to now, in each case also with another bound."""
 
     leaves: FutureDate
-    leaves_soon: FutureDate = Field(le=date(2100, 1, 1))
+    leaves_soon: FutureDate = pydantic.Field(le=date(2100, 1, 1))
     booked: PastDatetime
-    paid: PastDatetime = Field(gt=datetime(2020, 1, 1, tzinfo=UTC))
-    seen: PastDate = Field(ge=date(2001, 2, 1), lt=date(2010, 1, 1))
+    paid: PastDatetime = pydantic.Field(gt=datetime(2020, 1, 1, tzinfo=UTC))
+    seen: PastDate = pydantic.Field(ge=date(2001, 2, 1), lt=date(2010, 1, 1))
 
 
 async def test_the_example_of_a_future_date_is_in_the_future_and_within_its_other_bounds() -> None:
