@@ -1,8 +1,6 @@
 # Commands for developers and operators; `make` alone lists them. The virtual environment is created and kept up to date.
 
 PYTHON ?= python3
-HOST ?= 127.0.0.1
-PORT ?= 8000
 BIN := .venv/bin
 MESSAGE ?= change
 # The lock files name every package, dependencies of dependencies too: pip has nothing to resolve.
@@ -31,9 +29,8 @@ LEFTOVERS := # folders that `make clean` removes besides those of the service
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-run: .venv/run ## Migrate the database and serve; DATABASE_URL=postgresql://… for PostgreSQL, HOST= and PORT= for another address
-	@echo "The docs will be at http://$(HOST):$(PORT)/docs"
-	@exec $(BIN)/uvicorn main:app --host $(HOST) --port $(PORT)
+run: .venv/run ## Migrate the database and serve; DATABASE_URL=postgresql://… for PostgreSQL, HOST= PORT= WORKERS=4 RELOAD=false
+	@exec $(BIN)/python serve.py
 
 test: .venv/dev ## Run the tests on SQLite and PostgreSQL, without those of the kit; ARGS= passes options to pytest
 	@$(BIN)/pytest -n 2 --dist worksteal $(addprefix --ignore=,$(GROUPS)) $(if $(findstring tests/,$(ARGS)),,--ignore=$(KIT)) $(ARGS)

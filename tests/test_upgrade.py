@@ -138,7 +138,11 @@ def test_packages_that_the_new_kit_needs_are_listed(service: Path, tmp_path: Pat
 def test_changed_tables_of_the_kit_get_a_migration(service: Path) -> None:
     assert not upgrade.has_changed_tables(service)
     keys = service / "kit/operations/idempotency.py"
-    change(keys, "    status: int = Field(default=0)\n", "    status: int = Field(default=0)\n    reason: str | None = None\n")
+    change(
+        keys,
+        "    status: int = Field(default=0)\n",
+        "    status: int = Field(default=0)\n    reason: str | None = None\n",
+    )
     assert upgrade.has_changed_tables(service)
 
 

@@ -16,6 +16,7 @@ from kit.scaffolding.project_files import files_of
 from tests.live import PROJECT, serving
 from tests.test_new_service import copied
 
+OF_THE_SERVICE = ("pydantic-settings", "watchfiles")
 WHEEL = tomllib.loads((PROJECT / "kit/wheel.toml").read_text())
 
 
@@ -64,8 +65,6 @@ def test_the_version_is_the_same_everywhere_and_in_the_changelog() -> None:
 
 def test_the_wheel_needs_the_packages_that_the_project_lists() -> None:
     listed = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["dependencies"]
-    assert set(WHEEL["project"]["dependencies"]) == {
-        name for name in listed if not name.startswith("pydantic-settings")
-    }
+    assert set(WHEEL["project"]["dependencies"]) == {name for name in listed if not name.startswith(OF_THE_SERVICE)}
     sources = "".join(path.read_text() for path in (PROJECT / "kit").rglob("*.py"))
     assert not re.search("pydantic_settings", sources)
