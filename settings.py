@@ -1,7 +1,7 @@
 """Settings: read from environment variables or the file `.env`. The defaults are for development."""
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -11,6 +11,7 @@ from sqlalchemy.exc import ArgumentError
 from kit.database.urls import usable
 
 HERE = Path(__file__).parent
+S = TypeVar("S", bound=BaseSettings)
 NAME = "heroes"
 """The name of the service: of its database file, of its tokens' issuer and audience, and of its connections."""
 
@@ -225,6 +226,16 @@ class Settings(BaseSettings):
         return pool | {name: getattr(self, name) for name in others} | {"echo": self.sql_echo}
 
     @property
+    def changed(self) -> dict[str, str]:
+        """The settings that differ from their defaults, by the names of their variables. Secrets are not shown."""
+        fields = type(self).model_fields.items()
+        values = {name: getattr(self, name) for name, field in fields if getattr(self, name) != field.default}
+        shown = {name: "…" if isinstance(value, SecretStr) else str(value) for name, value in values.items()}
+        if "database_url" in shown:
+            shown["database_url"] = self.database.set(query={}).render_as_string()
+        return {name.upper(): value for name, value in shown.items()}
+
+    @property
     def auth(self) -> bool:
         """Whether requests need a token."""
         return not self.in_development if self.require_auth is None else self.require_auth
@@ -253,8 +264,13 @@ def comma_separated(text: str) -> list[str]:
 
 def load() -> Settings:
     """Read the settings. Exits the process with a message for each invalid setting."""
+    return read(Settings)
+
+
+def read(kind: type[S]) -> S:
+    """Read settings of this kind. Exits the process with a message for each that is invalid."""
     try:
-        return Settings()
+        return kind()
     except ValidationError as failure:
         raise SystemExit("\n".join(explain(error["loc"], error["msg"]) for error in failure.errors())) from None
 
