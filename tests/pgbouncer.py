@@ -28,7 +28,7 @@ default_pool_size = {size}
 max_client_conn = 2000
 query_wait_timeout = 15
 server_login_retry = 1
-ignore_startup_parameters = pgbouncer
+ignore_startup_parameters = {ignored}
 logfile = {folder}/log
 pidfile = {folder}/pid
 """
@@ -39,8 +39,8 @@ START_SECONDS = 10
 class PgBouncer:
     """A PgBouncer before this server. It runs as another user if the tests run as root, which it refuses."""
 
-    def __init__(self, server: URL, size: int = 10) -> None:
-        self.server, self.size = server, size
+    def __init__(self, server: URL, size: int = 10, ignored: str = "pgbouncer") -> None:
+        self.server, self.size, self.ignored = server, size, ignored
         self.folder = tempfile.mkdtemp(prefix="pgbouncer-")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -67,6 +67,7 @@ class PgBouncer:
             own_port=self.port,
             size=self.size,
             folder=self.folder,
+            ignored=self.ignored,
         )
         file = Path(self.folder) / "pgbouncer.ini"
         file.write_text(lines)

@@ -118,6 +118,11 @@ async def connect_to_postgres(*values: Any, **options: Any) -> Any:
     """Return a connection of asyncpg. An OSError (no server) becomes `Unreachable`."""
     try:
         return await asyncpg.connect(*values, **options)
+    except asyncpg.ProtocolViolationError as failure:
+        if "startup parameter" not in str(failure):
+            raise
+        hint = f"{failure} (through PgBouncer, set DATABASE_POOLER=transaction)"
+        raise asyncpg.ProtocolViolationError(hint) from failure
     except OSError as failure:
         raise with_origin(failure) or failure from failure
 
