@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from kit.database.poolers import pooled
 from kit.database.urls import usable
 
 HERE = Path(__file__).parent
@@ -27,6 +28,11 @@ class Settings(BaseSettings):
     )
     database_url: SecretStr = Field(
         default=SecretStr(f"sqlite+aiosqlite:///{HERE / NAME}.db"), description="SQLite or PostgreSQL."
+    )
+    database_pooler: Literal["none", "transaction"] = Field(
+        default="none",
+        description="`transaction` if `DATABASE_URL` leads to PgBouncer in transaction mode; or write the option "
+        "`pgbouncer=true` in the URL.",
     )
     secret_key: SecretStr = Field(
         default=SecretStr(""),
@@ -208,6 +214,12 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def pooler_of_postgresql(self) -> Self:
+        if self.database_pooler != "none" and self.database.get_backend_name() == "sqlite":
+            raise ValueError("DATABASE_POOLER is for PostgreSQL, and DATABASE_URL is a SQLite database")
+        return self
+
+    @model_validator(mode="after")
     def statements_end_first(self) -> Self:
         if self.statement_timeout >= self.request_timeout:
             raise ValueError("STATEMENT_TIMEOUT must be shorter than REQUEST_TIMEOUT")
@@ -216,7 +228,8 @@ class Settings(BaseSettings):
     @property
     def database(self) -> URL:
         """The URL with the asynchronous driver."""
-        return usable(make_url(self.database_url.get_secret_value()))
+        url = usable(make_url(self.database_url.get_secret_value()))
+        return pooled(url) if self.database_pooler == "transaction" else url
 
     @property
     def pool(self) -> dict[str, Any]:
