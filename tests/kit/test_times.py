@@ -60,7 +60,7 @@ async def test_a_balance_that_moves_leaves_no_older_times(client: Client, databa
     book = await new_book(client, copies=3)
     await into_the_future(database, "kit_book")
     async with database.write() as session:
-        await move_balances(session, col(Book.copies), [(book["id"], -1)], 10)  # type: ignore[arg-type]
+        await move_balances(session, col(Book.copies), [(book["id"], -1)], 10)
         await session.commit()
     moved = await read(client, f"/books/{book['id']}")
     assert (moved["copies"], is_ordered(moved)) == (2, True)
