@@ -75,9 +75,9 @@ class PostgresPool(FairPool):
 
 def postgres_engines(url: URL, pool: Pool) -> Engines:
     """Return engines with one pool: the reader uses AUTOCOMMIT, and the writer transactions."""
-    settings = server_settings(pool)
-    has_pooler, (url, options) = is_pooled(url), driver_options(url)
-    name = {"application_name": pool.application_name}
+    settings, has_pooler = server_settings(pool), is_pooled(url)
+    url, options = driver_options(url)
+    given = {"application_name": pool.application_name} | options.pop("server_settings", {})
     engine = create_async_engine(
         url,
         echo=pool.echo,
@@ -90,7 +90,7 @@ def postgres_engines(url: URL, pool: Pool) -> Engines:
         pool_pre_ping=pool.pre_ping,
         pool_use_lifo=True,
         connect_args={
-            "server_settings": name if has_pooler else name | settings,
+            "server_settings": given if has_pooler else settings | given,
             "timeout": pool.timeout,
             "async_creator_fn": connect_to_postgres,
             **options,
