@@ -11,6 +11,7 @@ from starlette.types import Message, Receive, Scope
 from kit.http.documents import MAX_VALUES, parse
 from kit.http.fairness import Caller
 from kit.http.problems import Problem, malformed, too_large, unavailable
+from kit.http.texts import ComposedForm
 
 GRACE_SECONDS = 5.0
 """How long the body may take beside what its size explains."""
@@ -123,6 +124,10 @@ class BufferedRequest(Request):
                 await asyncio.sleep(0)
             yield self._content[start : start + CHUNK]
         yield b""
+
+    def form(self, **limits: Any) -> Any:
+        """Parse the body as a form, with its text in the form NFC."""
+        return ComposedForm(super().form(**limits))
 
     async def body(self) -> bytes:
         return self._content
