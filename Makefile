@@ -1,52 +1,45 @@
 # Commands for developers and operators; `make` alone lists them. The virtual environment is created and kept up to date.
 
 PYTHON ?= python3
-HOST ?= 127.0.0.1
-PORT ?= 8000
 BIN := .venv/bin
 MESSAGE ?= change
 # The lock files name every package, dependencies of dependencies too: pip has nothing to resolve.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes
 # The kit is the same in every clone, and its tests take as long as all others together: they have a command of their own.
 KIT := tests/kit
+# The coverage of the kit is measured where it is developed: in the project whose pyproject.toml lists it as a source.
+OTHERS := $(if $(shell grep '^source = .*"kit"' pyproject.toml),,$(KIT))
 # Coverage is measured without tests of all combinations (marked `exhaustive`), without the contract (its code is that of
 # the tests), without other processes, and on PostgreSQL where the engines differ. Coverage may hang when threads end that
 # have used the database.
 UNTRACED := contract or readme.py or secrets.py or adding_a_resource.py or test_a_browser or thousand or test_servers or killed or processes_migrate_once or unknown_revision or in_threads
 DIFFERENT := test_driver or comparison or test_bulk or deadlines or engines or retry or revisions or unit_of_work or request_log or migration or test_embedding or over_http or does_not_write or standby
 TRACED := sqlite-gadgets or not ($(UNTRACED)) and ($(DIFFERENT) or not postgresql)
-# These tests kill, overload and restart processes, so nothing else should run at the same time.
-FAULTS := tests/faults
-# These tests generate clients, for which they need Node.js and packages of their own.
-CLIENTS := tests/generated_clients
+
+# Groups of tests with requirements of their own: each has its targets beside it, and `make test` leaves it out.
+GROUPS := $(patsubst %/targets.mk,%,$(wildcard tests/*/targets.mk))
+LOCKS := # other lock files, which follow requirements.txt
+LEFTOVERS := # folders that `make clean` removes besides those of the service
 
 .DEFAULT_GOAL := help
-.PHONY: help run resource routes test test-kit test-faults test-clients openapi bench check format migrate superuser migration lock clean
+.PHONY: help run new resource remove upgrade-kit wheel routes test test-kit openapi check format migrate superuser migration lock lock-service clean
+
+-include $(wildcard benchmarks/targets.mk tests/*/targets.mk)
 
 help: ## List the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
-run: .venv/run ## Migrate the database and serve; DATABASE_URL=postgresql://… for PostgreSQL, HOST= and PORT= for another address
-	@echo "The docs will be at http://$(HOST):$(PORT)/docs, the heroes at http://$(HOST):$(PORT)/heroes/"
-	@exec $(BIN)/uvicorn main:app --host $(HOST) --port $(PORT)
+run: .venv/run ## Migrate the database and serve; DATABASE_URL=postgresql://… for PostgreSQL, HOST= PORT= WORKERS=4 RELOAD=false
+	@exec $(BIN)/python serve.py
 
 test: .venv/dev ## Run the tests on SQLite and PostgreSQL, without those of the kit; ARGS= passes options to pytest
-	@$(BIN)/pytest -n 2 --dist worksteal --ignore=$(FAULTS) --ignore=$(CLIENTS) $(if $(findstring tests/,$(ARGS)),,--ignore=$(KIT)) $(ARGS)
+	@$(BIN)/pytest -n 2 --dist worksteal $(addprefix --ignore=,$(GROUPS)) $(if $(findstring tests/,$(ARGS)),,--ignore=$(KIT)) $(ARGS)
 
 test-kit: .venv/dev ## Run the tests of the kit on SQLite and PostgreSQL; ARGS= passes options to pytest
 	@$(BIN)/pytest -n 2 --dist worksteal $(KIT) $(ARGS)
 
-test-faults: .venv/dev ## Run the tests that kill, overload and restart real processes; the last lines show the results
-	@$(BIN)/pytest -q $(FAULTS)
-
-test-clients: .venv/dev .venv-clients/ready $(CLIENTS)/node_modules/ready ## Generate clients in TypeScript and Python, and try them; needs npm
-	@$(BIN)/pytest -q -p no:schemathesis $(CLIENTS)
-
 openapi: .venv/run ## Write the OpenAPI document to openapi.json; FILE= for another file
 	@$(BIN)/python -m kit.openapi main:app "$(or $(FILE),openapi.json)"
-
-bench: .venv-bench/ready benchmarks/peers/fastify/node_modules ## Compare with other services, in an hour; QUICK=1 for three minutes, ARGS=--help for options
-	@.venv-bench/bin/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 check: export PYTHONDONTWRITEBYTECODE = # otherwise three processes compile all modules again
 check: .venv/dev ## Check format, lint and types, and that tests cover every line and branch
@@ -54,7 +47,7 @@ check: .venv/dev ## Check format, lint and types, and that tests cover every lin
 	$(BIN)/ruff check .
 	$(BIN)/mypy -n 2 .
 	$(BIN)/pytest -q -n 2 --dist worksteal -m "not exhaustive" -k "$(TRACED)" --cov --cov-report=term -p no:schemathesis \
-		$(addprefix --ignore=,$(FAULTS) $(CLIENTS) tests/contract tests/test_architecture.py tests/test_schemathesis.py)
+		$(addprefix --ignore=,$(GROUPS) $(OTHERS) tests/contract tests/test_architecture.py tests/test_schemathesis.py)
 
 format: .venv/dev ## Format the code, and fix what ruff can fix
 	@$(BIN)/ruff check --fix-only --quiet .
@@ -69,24 +62,35 @@ migrate: .venv/run ## Migrate the database of DATABASE_URL to the latest version
 superuser: .venv/run ## Create a superuser; asks for what SUPERUSER_USERNAME, SUPERUSER_EMAIL and SUPERUSER_PASSWORD do not give
 	@$(BIN)/python superuser.py
 
+new: .venv/dev ## Make a service of your own beside this one; NAME=orders, DIR=../orders, WITH="item,post" keeps these, RESOURCE= FIELDS=
+	@$(BIN)/python -m kit.scaffolding.new_service "NAME=$$NAME" "DIR=$$DIR" "WITH=$$WITH" "RESOURCE=$$RESOURCE" "FIELDS=$$FIELDS" "PLURAL=$$PLURAL"
+
 resource: .venv/dev ## Write a resource from the pattern; NAME=invoice FIELDS="number:str! total:money status:draft|sent note:text?" OWNER=user
 	@$(BIN)/python -m kit.scaffolding "NAME=$$NAME" "FIELDS=$$FIELDS" "OWNER=$$OWNER" "PARENT=$$PARENT" "PLURAL=$$PLURAL"
 
-migration: .venv/dev ## Write a migration for the changes of the models, and try it on a copy; MESSAGE="add villains", RENAME=hero.age:years
+remove: .venv/dev ## Take a resource out, with its tests, and write the migration that drops its table; RESOURCE=invoice
+	@$(BIN)/python -m kit.scaffolding.removal "$$RESOURCE"
+
+upgrade-kit: .venv/dev ## Replace the kit and its tests by newer ones, and run the tests; FROM=../project or a git URL, TO=v1.1.0
+	@$(BIN)/python -m kit.scaffolding.upgrade "FROM=$$FROM" "TO=$$TO"
+
+wheel: .venv/dev ## Build the kit as a wheel, build/service_kit-….whl
+	@rm -rf build && mkdir -p build/wheel && cp -r kit build/wheel/kit && mv build/wheel/kit/wheel.toml build/wheel/pyproject.toml
+	@$(BIN)/uv build --quiet --wheel --out-dir build build/wheel && rm -rf build/wheel
+
+migration: .venv/dev ## Write a migration for the changes of the models, and try it on a copy; MESSAGE="add invoices", RENAME=user.full_name:name
 	@$(BIN)/python -m kit.database.new_migration "$(MESSAGE)" "$(RENAME)"
 
-lock: .venv/dev ## Update all lock files (requirements*.txt) from pyproject.toml
+lock: lock-service $(LOCKS) ## Update all lock files (requirements*.txt) from pyproject.toml
+
+lock-service: .venv/dev
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" --upgrade pyproject.toml -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--custom-compile-command "make lock" --upgrade requirements.txt benchmarks/requirements.in -o benchmarks/requirements.txt
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--custom-compile-command "make lock" --upgrade $(CLIENTS)/requirements.in -o $(CLIENTS)/requirements.txt
 
 clean: ## Remove virtual environments, caches and coverage data; never a database
-	@rm -rf .venv .venv-bench .venv-clients benchmarks/peers/fastify/node_modules $(CLIENTS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* build
+	@rm -rf .venv $(LEFTOVERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* build
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/bin/python:
@@ -102,23 +106,3 @@ clean: ## Remove virtual environments, caches and coverage data; never a databas
 	@echo "Installing what the service and its tests need …"
 	@$(INSTALL) -r requirements-dev.txt
 	@touch .venv/run $@
-
-.venv-bench/ready: benchmarks/requirements.txt .venv/bin/python
-	@echo "Installing what the benchmark and its peers need …"
-	@$(BIN)/python -m venv .venv-bench
-	@.venv-bench/bin/pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/requirements.txt
-	@touch $@
-
-.venv-clients/ready: $(CLIENTS)/requirements.txt .venv/bin/python
-	@echo "Installing what generates clients in Python …"
-	@$(BIN)/python -m venv .venv-clients
-	@.venv-clients/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(CLIENTS)/requirements.txt
-	@touch $@
-
-$(CLIENTS)/node_modules/ready: $(CLIENTS)/package-lock.json
-	@command -v npm > /dev/null || { echo "npm is missing; on Debian: apt install npm"; exit 1; }
-	@echo "Installing what checks the document, and generates clients in TypeScript …"
-	@cd $(CLIENTS) && npm ci --silent --no-audit --no-fund --ignore-scripts && touch node_modules/ready
-
-benchmarks/peers/fastify/node_modules: benchmarks/peers/fastify/package-lock.json
-	@if command -v npm > /dev/null; then cd $(@D) && npm ci --silent --no-audit --no-fund && touch node_modules; fi

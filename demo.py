@@ -1,11 +1,13 @@
 """Demo data: fills an empty database with a few rows of every resource."""
 
 import secrets
+from collections.abc import Sequence
 from decimal import Decimal
+from typing import TypeVar
 from uuid import UUID
 
 from pydantic import SecretStr
-from sqlmodel import select
+from sqlmodel import SQLModel, select
 
 from heroes.category import Category, CategoryCreate
 from heroes.hero import Hero, HeroCreate
@@ -18,9 +20,10 @@ from heroes.stock_movement import StockMovementCreate, make_movements
 from heroes.stock_transfer import StockTransferCreate, make_stock_transfers
 from heroes.team import Team, TeamCreate
 from heroes.user import User, UserCreate, make_users
-from kit import Database, insert_many
+from kit import Database, Entity, insert_many
 from kit.database.sessions import WriteSession
 
+E = TypeVar("E", bound=Entity)
 TEAMS = (
     TeamCreate(name="Z-Team", headquarters="Sister Margaret's Bar"),
     TeamCreate(name="Wonderful League", headquarters="Hall of Kindness, 3rd floor"),
@@ -43,8 +46,9 @@ async def fill(database: Database) -> None:
     async with database.write() as session, session.begin():
         await session.lock_exclusively("demo data")
         if not await has_rows(session):
+            people = await fill_people(session)
             await fill_heroes(session)
-            await fill_shop(session)
+            await fill_shop(session, *people)
 
 
 async def has_rows(session: WriteSession) -> bool:
@@ -55,20 +59,31 @@ async def has_rows(session: WriteSession) -> bool:
     return False
 
 
+async def stored(session: WriteSession, entity: type[E], rows: Sequence[SQLModel]) -> Sequence[E]:
+    """Store rows, and return them with their ids."""
+    entities = await insert_many(session, entity, rows)
+    await session.flush()
+    return entities
+
+
+async def fill_people(session: WriteSession) -> Sequence[User]:
+    people = [user_without_login("pepper", "Pepper Pots"), user_without_login("wong", "Wong")]
+    users = await make_users(session, people)
+    await session.flush()
+    return users
+
+
 async def fill_heroes(session: WriteSession) -> None:
-    team, league = await insert_many(session, Team, TEAMS)
-    await session.flush()
-    members = (team.id, team.id, league.id, league.id, None)
-    heroes = [hero.model_copy(update={"team_id": key}) for hero, key in zip(HEROES, members, strict=True)]
-    rusty, weird, *_ = await insert_many(session, Hero, heroes)
-    await session.flush()
+    team, league = await stored(session, Team, TEAMS)
+    heroes = [
+        hero.model_copy(update={"team_id": team_id})
+        for hero, team_id in zip(HEROES, (team.id, team.id, league.id, league.id, None), strict=True)
+    ]
+    rusty, weird, *_ = await stored(session, Hero, heroes)
     await make_power_transfers(session, [PowerTransferCreate(from_id=weird.id, to_id=rusty.id, amount=10)])
 
 
-async def fill_shop(session: WriteSession) -> None:
-    people = [user_without_login("pepper", "Pepper Pots"), user_without_login("wong", "Wong")]
-    pepper, wong = await make_users(session, people)
-    await session.flush()
+async def fill_shop(session: WriteSession, pepper: User, wong: User) -> None:
     await insert_many(session, Item, [ItemCreate(name="Arc lamp", price=Decimal("79.90"), owner_id=pepper.id)])
     await make_posts(session, [PostCreate(title="On tidying up", body="Label everything.", author_id=wong.id)])
     mug, pan = await fill_kitchen(session, pepper)

@@ -27,12 +27,27 @@ from kit import Authenticator, Database, Layers, LoginLimits, RateLimits, Runtim
 from kit.database import migrations
 from kit.database.engines import Pool
 from kit.fast import install
-from kit.server.request_log import configure_logging
-from settings import Settings, comma_separated, load
+from kit.server.log_lines import configure_logging
+from settings import NAME, Settings, comma_separated, load
 
-PEOPLE = (hero, team, power_transfer, token, me, user, item, post)
-SHOP = (category, product, product_deletion, overview, review, stock_movement, stock_transfer)
-RESOURCES = (*PEOPLE, *SHOP, dashboard)
+RESOURCES = (
+    token,
+    me,
+    user,
+    hero,
+    team,
+    power_transfer,
+    item,
+    post,
+    category,
+    product,
+    product_deletion,
+    overview,
+    review,
+    stock_movement,
+    stock_transfer,
+    dashboard,
+)
 PUBLIC = frozenset(
     {
         "GET /",
@@ -58,7 +73,7 @@ def create_app(settings: Settings) -> Service:
     runtime = create_runtime(settings)
     service = Service(
         runtime,
-        title="Heroes",
+        title=NAME.replace("_", " ").capitalize(),
         version="1.0.0",
         description="Heroes and their teams, users with their items and posts, and a shop, over REST.",
         routers=[resource.router for resource in RESOURCES],
@@ -72,9 +87,12 @@ def create_app(settings: Settings) -> Service:
             hosts=comma_separated(settings.trusted_hosts),
             origins=comma_separated(settings.cors_origins),
             credentials=settings.cors_credentials,
+            headers=comma_separated(settings.cors_headers),
+            proxies=settings.forwarded_allow_ips,
             rates=rate_limits(settings),
         ),
         shutdown=Shutdown(settings.shutdown_delay, settings.shutdown_timeout),
+        security_contacts=comma_separated(settings.security_contact),
         on_start=partial(prepare, runtime.database, settings),
     )
     if settings.fast_path:
@@ -85,7 +103,7 @@ def create_app(settings: Settings) -> Service:
 def create_runtime(settings: Settings) -> Runtime:
     """Create the shared state of the operations: database, authentication and limits."""
     secrets = settings.secret_keys or [DEVELOPMENT_SECRET]
-    tokens = Tokens(secrets, settings.token_audience, timedelta(minutes=settings.token_minutes))
+    tokens = Tokens(secrets, settings.token_audience, timedelta(minutes=settings.token_minutes), NAME)
     limits = LoginLimits(
         settings.limits_url.get_secret_value(),
         per_account=settings.login_failures,

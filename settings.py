@@ -1,7 +1,7 @@
 """Settings: read from environment variables or the file `.env`. The defaults are for development."""
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -11,6 +11,9 @@ from sqlalchemy.exc import ArgumentError
 from kit.database.urls import usable
 
 HERE = Path(__file__).parent
+S = TypeVar("S", bound=BaseSettings)
+NAME = "heroes"
+"""The name of the service: of its database file, of its tokens' issuer and audience, and of its connections."""
 
 
 class Settings(BaseSettings):
@@ -23,7 +26,7 @@ class Settings(BaseSettings):
         description="`production` logs JSON, needs a `SECRET_KEY`, and does not migrate the database at start.",
     )
     database_url: SecretStr = Field(
-        default=SecretStr(f"sqlite+aiosqlite:///{HERE / 'heroes.db'}"), description="SQLite or PostgreSQL."
+        default=SecretStr(f"sqlite+aiosqlite:///{HERE / NAME}.db"), description="SQLite or PostgreSQL."
     )
     secret_key: SecretStr = Field(
         default=SecretStr(""),
@@ -35,7 +38,7 @@ class Settings(BaseSettings):
     registration: bool = Field(default=True, description="Whether anyone may register with `POST /users/`.")
     token_minutes: int = Field(default=60, ge=1, le=525_600, description="Minutes for which a token is valid.")
     token_audience: str = Field(
-        default="heroes", min_length=1, description="The audience (`aud`) of tokens. Tokens for others are refused."
+        default=NAME, min_length=1, description="The audience (`aud`) of tokens. Tokens for others are refused."
     )
     login_failures: int = Field(
         default=10, ge=1, description="Failed logins of one account within the window; more get a 429."
@@ -58,8 +61,23 @@ class Settings(BaseSettings):
         default="", description="Web origins whose pages may call the service, comma-separated; none if empty."
     )
     cors_credentials: bool = Field(default=False, description="Whether browsers may send credentials such as cookies.")
+    cors_headers: str = Field(
+        default="",
+        description="Request headers that these pages may send beside those of the service, comma-separated, as in "
+        "`traceparent`; `*` for all.",
+    )
+    forwarded_allow_ips: str = Field(
+        default="127.0.0.1,::1",
+        description="Addresses and networks of proxies whose `X-Forwarded-…` headers are believed, comma-separated, or "
+        "`*`; uvicorn reads the same variable.",
+    )
     trusted_hosts: str = Field(
         default="*", description="Accepted host names, comma-separated, as in `*.example.com`; `*` for all."
+    )
+    security_contact: str = Field(
+        default="",
+        description="Where to report vulnerabilities, as in `mailto:security@example.com`, comma-separated; shown in "
+        "`/.well-known/security.txt`, which does not exist if empty.",
     )
     demo_data: bool = Field(
         default=True, description="Whether an empty database is filled with examples at start, in development only."
@@ -149,7 +167,7 @@ class Settings(BaseSettings):
         description="Whether cheaper steps replace those of FastAPI and SQLAlchemy where the result is the same.",
     )
     application_name: str = Field(
-        default="heroes", max_length=63, description="The `application_name` of PostgreSQL's connections."
+        default=NAME, max_length=63, description="The `application_name` of PostgreSQL's connections."
     )
     statement_timeout: float = Field(
         default=10, gt=0, le=3600, description="The longest time for a statement, in seconds; then a 504."
@@ -171,6 +189,13 @@ class Settings(BaseSettings):
             raise ValueError("is not a database URL") from None
         usable(parsed)
         return url
+
+    @field_validator("security_contact")
+    @classmethod
+    def contact_urls(cls, contacts: str) -> str:
+        if not all(contact.startswith(("mailto:", "https://", "tel:")) for contact in comma_separated(contacts)):
+            raise ValueError("must be URLs that start with mailto:, https:// or tel:")
+        return contacts
 
     @model_validator(mode="after")
     def safe_in_production(self) -> Self:
@@ -201,6 +226,16 @@ class Settings(BaseSettings):
         return pool | {name: getattr(self, name) for name in others} | {"echo": self.sql_echo}
 
     @property
+    def changed(self) -> dict[str, str]:
+        """The settings that differ from their defaults, by the names of their variables. Secrets are not shown."""
+        fields = type(self).model_fields.items()
+        values = {name: getattr(self, name) for name, field in fields if getattr(self, name) != field.default}
+        shown = {name: "…" if isinstance(value, SecretStr) else str(value) for name, value in values.items()}
+        if "database_url" in shown:
+            shown["database_url"] = self.database.set(query={}).render_as_string()
+        return {name.upper(): value for name, value in shown.items()}
+
+    @property
     def auth(self) -> bool:
         """Whether requests need a token."""
         return not self.in_development if self.require_auth is None else self.require_auth
@@ -229,8 +264,13 @@ def comma_separated(text: str) -> list[str]:
 
 def load() -> Settings:
     """Read the settings. Exits the process with a message for each invalid setting."""
+    return read(Settings)
+
+
+def read(kind: type[S]) -> S:
+    """Read settings of this kind. Exits the process with a message for each that is invalid."""
     try:
-        return Settings()
+        return kind()
     except ValidationError as failure:
         raise SystemExit("\n".join(explain(error["loc"], error["msg"]) for error in failure.errors())) from None
 

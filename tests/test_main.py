@@ -9,12 +9,12 @@ from httpx import Response
 
 from kit import Service
 from main import create_app
+from tests.accounts import PASSWORD, join
 from tests.application import opened, production, settings_for
 from tests.clients import client_of
 from tests.engines import Client
-from tests.heroes.people import PASSWORD, join
-from tests.heroes.shop import cheap_hashes, new_hero, read
 from tests.live import free_port
+from tests.rows import cheap_hashes, new_user, read
 
 WRONG = "wrong password"
 ORIGIN = "https://shop.example.com"
@@ -67,7 +67,7 @@ async def test_failed_logins_lock_an_address_for_every_account(strict: Service) 
 
 async def test_an_invalid_token_does_not_count_as_a_failed_login(strict: Service) -> None:
     async with client_of(strict, "nonsense", "10.0.0.1") as client:
-        assert {(await client.get("/heroes/")).status_code for _ in range(10)} == {401}
+        assert {(await client.get("/users/")).status_code for _ in range(10)} == {401}
     assert await statuses(strict, "natasha", PASSWORD) == [200]
 
 
@@ -99,7 +99,7 @@ async def test_only_configured_host_names_are_served() -> None:
 async def test_the_configured_body_size_is_the_limit() -> None:
     async with served(max_body_size=1024) as client:
         for size, status in ((2000, 413), (1000, 422)):
-            assert (await client.post("/heroes/", json={"name": "x" * size})).status_code == status
+            assert (await client.post("/users/", json={"username": "x" * size})).status_code == status
 
 
 @pytest.mark.parametrize("fast_path", [True, False])
@@ -108,6 +108,6 @@ async def test_the_fast_path_can_be_switched_off_without_a_visible_difference(
 ) -> None:
     async with opened(settings_for(await new_database(), fast_path=fast_path)) as app, client_of(app) as client:
         assert (app.runtime.fast_page is not None) is fast_path
-        created = await new_hero(client)
-        assert await read(client, f"/heroes/{created['id']}") == created
-        assert await read(client, "/heroes/") == [created]
+        created = await new_user(client)
+        assert await read(client, f"/users/{created['id']}") == created
+        assert await read(client, "/users/") == [created]

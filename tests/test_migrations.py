@@ -25,7 +25,7 @@ from tests.engines import on_postgresql
 
 PROJECT = Path(__file__).parents[1]
 LAST = next(migrations.script().walk_revisions())
-"""The latest migration; there is one before it."""
+"""The latest migration."""
 SECRET = "0123456789abcdef0123456789abcdef"  # noqa: S105  a test's
 
 
@@ -107,7 +107,7 @@ async def test_in_production_the_service_is_not_ready_until_it_is_migrated(setti
 async def test_a_service_in_production_logs_missing_migrations_at_start(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    await migrations.upgrade(settings.database, str(LAST.down_revision))
+    await migrations.upgrade(settings.database, str(LAST.down_revision or "base"))
     app = create_app(settings.model_copy(update={"environment": "production"}))
     async with app.router.lifespan_context(app), client_of(app) as client:
         assert (await client.get("/health/ready")).json()["missing"] == [Path(LAST.path).stem]
@@ -123,7 +123,7 @@ async def test_a_database_ahead_of_the_code_is_ready_and_serves(
     app = create_app(settings.model_copy(update={"environment": environment, "require_auth": False}))
     async with app.router.lifespan_context(app), client_of(app) as client:
         assert (await client.get("/health/ready")).json() == {"status": "ready"}
-        assert (await client.get("/heroes/")).status_code == 200
+        assert (await client.get("/users/")).status_code == 200
     assert "9999, which this code does not know" in capsys.readouterr().out
 
 
@@ -153,7 +153,7 @@ async def test_the_service_starts_without_its_database_and_logs_it(
     async with app.router.lifespan_context(app), client_of(app) as client:
         assert (await client.get("/health/live")).status_code == 200
         assert (await client.get("/health/ready")).status_code == 503
-        refused = await client.get("/heroes/1")
+        refused = await client.get("/users/1")
         assert (await client.get("/openapi.json?ids=newest")).status_code == 200
     assert refused.status_code == 503
     assert refused.headers["Retry-After"] == "1"

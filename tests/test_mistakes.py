@@ -36,7 +36,7 @@ def no_table_stays() -> Iterator[None]:
 def service_with(old: str = "", new: str = "") -> Service:
     """Return the application with widgets by the pattern, in whose source `new` stands instead of `old`."""
     name = f"widget{next(NUMBERS)}"
-    widgets = Pattern(name, "widgets", "heroes", fields_of(FIELDS, name, {}))
+    widgets = Pattern(name, "widgets", "things", fields_of(FIELDS, name, {}))
     old, new = (part.replace("Widget", name.capitalize()).replace("widget_", f"{name}_") for part in (old, new))
     assert old in widgets.source, old
     module = ModuleType(name)

@@ -191,7 +191,7 @@ async def test_a_migration_is_kept_untried_if_the_rows_cannot_be_copied(
 
 def test_an_invalid_rename_is_reported_in_one_message() -> None:
     said = new_migration.main("empty", "age->years")
-    assert said == "RENAME is 'age->years'. Write it as hero.age:years (a column) or hero:champion (a table)."
+    assert said == "RENAME is 'age->years'. Write it as user.full_name:name (a column) or user:account (a table)."
 
 
 async def test_a_table_is_renamed(versions: Path) -> None:

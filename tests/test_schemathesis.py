@@ -65,10 +65,10 @@ OF_SAFETY = {name.decode() for name, _ in (*ALWAYS, PRIVATE, HSTS)}
 @pytest.fixture(scope="module")
 async def servers(new_postgres: Any) -> AsyncIterator[list[Server]]:
     """Provide a service on each engine, in parallel: generating a case takes longer than sending it."""
-    with tempfile.TemporaryDirectory(prefix="heroes-", dir=MEMORY) as folder, ExitStack() as stack:
+    with tempfile.TemporaryDirectory(prefix="service-", dir=MEMORY) as folder, ExitStack() as stack:
         yield [
             stack.enter_context(serving(url, Path(folder, f"{number}.log"), "--factory", app=CHEAP))
-            for number, url in enumerate([f"sqlite:///{folder}/heroes.db", await new_postgres()])
+            for number, url in enumerate([f"sqlite:///{folder}/service.db", await new_postgres()])
         ]
 
 
@@ -135,7 +135,7 @@ def checks_of(case: Case[Any]) -> list[Any]:
         "positive_data_acceptance": valid_data_is_accepted,
     }
     if len([path for path in PATHS if path.fullmatch(case.path)]) > 1:
-        del checks["allow_header_conformance"]  # `/heroes/bulk` is a `/heroes/{hero_id}` too, with the methods of that
+        del checks["allow_header_conformance"]  # `/users/bulk` is a `/users/{user_id}` too, with the methods of that
     return [*checks.values(), no_undocumented_header]
 
 

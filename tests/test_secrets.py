@@ -59,7 +59,7 @@ def test_logs_of_failures_contain_no_password_of_the_database_or_of_redis(enviro
     lost = f"127.0.0.1:{free_port()}"
     settings = PRODUCTION | {"ENVIRONMENT": environment, "REQUIRE_AUTH": "true", "REQUEST_TIMEOUT": "2"}
     settings |= {"STATEMENT_TIMEOUT": "1", "LIMITS_URL": f"redis://:{PASSWORD}@{lost}"}
-    url = f"postgresql://natasha:{PASSWORD}@{lost}/heroes"
+    url = f"postgresql://natasha:{PASSWORD}@{lost}/service"
     with serving(url, log_file, **settings) as server, httpx.Client(base_url=server.url, timeout=20) as client:
         answers = [client.get("/health/ready"), register(client), log_in(client)]
     assert {answer.status_code for answer in answers} <= {503, 504}

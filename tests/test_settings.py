@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from kit.database.urls import without_numbers
 from main import rate_limits
-from settings import Settings, load
+from settings import NAME, Settings, load
 from tests.application import production, settings_for
 
 SECRET = "0123456789abcdef0123456789abcdef"  # noqa: S105  a test's
@@ -26,7 +26,7 @@ def database_of(url: str) -> str:
 
 def test_the_default_database_is_a_sqlite_file_beside_the_project() -> None:
     assert load().database.drivername == "sqlite+aiosqlite"
-    assert load().database.database == str(Path(__file__).parents[1] / "heroes.db")
+    assert load().database.database == str(Path(__file__).parents[1] / f"{NAME}.db")
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg"])
@@ -209,3 +209,12 @@ def test_requests_per_minute_are_limited_in_production_by_default() -> None:
     assert production("sqlite://", user_rate=None, address_rate=None).rates == (6000, 600)
     assert production("sqlite://", user_rate=0, address_rate=7).rates == (0, 7)
     assert rate_limits(settings_for("sqlite://")) is None
+
+
+@pytest.mark.parametrize("contact", ["security@example.com", "mailto:a@example.com, http://example.com"])
+def test_a_security_contact_is_a_url(contact: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECURITY_CONTACT", contact)
+    with pytest.raises(SystemExit, match=r"^Setting SECURITY_CONTACT: must be URLs that start with mailto:, https://"):
+        load()
+    monkeypatch.setenv("SECURITY_CONTACT", contact.replace("security@", "mailto:s@").replace("http:", "https:"))
+    assert "mailto:" in load().security_contact

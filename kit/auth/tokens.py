@@ -13,7 +13,6 @@ from kit.models.entities import now
 from kit.models.types import MAX_ID
 
 ALGORITHM = "HS256"
-ISSUER = "heroes"
 ID = re.compile(r"[1-9][0-9]{0,18}")
 LEEWAY = 5
 """Seconds by which the clocks of two hosts may differ."""
@@ -44,16 +43,23 @@ class Tokens:
     audience: str
     lifetime: timedelta
     """How long a token is valid."""
+    issuer: str = ""
+    """The claim `iss`; the audience if empty."""
 
     def issue(self, claims: Claims) -> str:
         issued = now()
-        content = {"iss": ISSUER, "aud": self.audience, "iat": issued, "exp": issued + self.lifetime}
+        content = {
+            "iss": self.issuer or self.audience,
+            "aud": self.audience,
+            "iat": issued,
+            "exp": issued + self.lifetime,
+        }
         content |= {"jti": uuid.uuid4().hex, "sub": str(claims.user_id), "gen": claims.generation}
         return jwt.encode(content, self.secrets[0], ALGORITHM)
 
     def read(self, token: str) -> Claims | None:
         """Return the claims of a token; None if it is forged, expired, not valid yet, or for another audience."""
-        expected: Any = {"audience": self.audience, "issuer": ISSUER, "leeway": LEEWAY}
+        expected: Any = {"audience": self.audience, "issuer": self.issuer or self.audience, "leeway": LEEWAY}
         for secret in self.secrets:
             try:
                 content = jwt.decode(token, secret, [ALGORITHM], {"require": REQUIRED}, **expected)

@@ -2,7 +2,7 @@
 
 Alembic finds added and removed tables, columns, constraints and indexes. This adds CHECKs, changed conditions and
 expressions of indexes, and the triggers and functions that `create_all` would create, for which the models have
-listeners: `event.listen(Hero.__table__, "after_create", DDL("CREATE TRIGGER …"))`. A trigger that no model knows is
+listeners: `event.listen(Invoice.__table__, "after_create", DDL("CREATE TRIGGER …"))`. A trigger that no model knows is
 ignored: a migration may have created it.
 """
 

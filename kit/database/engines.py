@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from kit.auth.ownership import refuse_hidden_write
 from kit.database.errors import ASYNCPG_ERRORS, DRIVER_ERRORS, DriverFailure, with_origin
+from kit.database.folding import fold
 from kit.database.references import name_reference
 from kit.database.sqlite_file import SQLiteFile, cannot_open
 from kit.database.urls import usable, without_numbers
@@ -34,7 +35,7 @@ class Pool:
     timeout: float = 3
     recycle: float = 1800
     pre_ping: bool = False
-    application_name: str = "heroes"
+    application_name: str = "service"
     statement_timeout: float = 10
     lock_timeout: float = 5
     jit: bool = False
@@ -246,8 +247,3 @@ def end_cancelled(connection: Any, record: Any, _: object) -> None:
     """
     record.info["until"] = 0
     connection.rollback()
-
-
-def fold(text: str | None) -> str | None:
-    """Lower case, character by character, as PostgreSQL's `lower`. SQLite's own `lower` converts ASCII only."""
-    return text and "".join(letter.lower()[0] for letter in text)

@@ -20,7 +20,9 @@ from kit.database.errors import FAILURES, first_line, log_once
 from kit.database.migrating import UnusableError, may_be_usable_later
 
 log = logging.getLogger("kit")
-ROOT = Path(__file__).parents[2]
+BESIDE = Path(__file__).parents[2]
+ROOT = BESIDE if (BESIDE / "migrations").is_dir() else Path.cwd()
+"""The folder of the service: the one with the kit, or the current one if the kit is installed as a library."""
 RETRY_SECONDS = 1.0
 """The pause between two attempts to prepare a database that cannot be used."""
 

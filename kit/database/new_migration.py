@@ -2,7 +2,7 @@
 
 A migration is tried on a copy of the database: on SQLite in a separate file, on PostgreSQL in a separate schema, in a
 transaction that is rolled back, with a sample of the rows. `make migration` runs
-`python -m kit.database.new_migration "add villains" hero.age:years`.
+`python -m kit.database.new_migration "add invoices" user.full_name:name`.
 """
 
 import asyncio

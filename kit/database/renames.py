@@ -1,4 +1,4 @@
-"""Renames: `hero.age:years` renames a column in the next migration, `hero:champion` a table.
+"""Renames: `user.full_name:name` renames a column in the next migration, `user:account` a table.
 
 The models do not show whether a field was renamed, or dropped and another one added. So the developer says so, and the
 rename is executed in the database before the comparison, which then finds only the other differences. The transaction
@@ -45,10 +45,12 @@ class Rename:
 
 
 def renames_of(given: str) -> list[Rename]:
-    """Parse renames such as `hero.age:years team:crew`. Raises a CommandError for another form."""
+    """Parse renames such as `user.full_name:name invoice:bill`. Raises a CommandError for another form."""
     found = [(part, FORM.fullmatch(part)) for part in given.replace(",", " ").split()]
     if wrong := [part for part, match in found if match is None]:
-        raise CommandError(f"RENAME is {wrong[0]!r}. Write it as hero.age:years (a column) or hero:champion (a table).")
+        raise CommandError(
+            f"RENAME is {wrong[0]!r}. Write it as user.full_name:name (a column) or user:account (a table)."
+        )
     return [Rename(match[1], match[2], match[3]) for _, match in found if match]
 
 

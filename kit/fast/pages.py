@@ -84,14 +84,17 @@ async def fast_page(session: ReadSession, query: ListQuery, statement: SelectOfS
     if not isinstance(session, FastReadSession) or not session.shortcuts.has_pages:
         return None
     kind: Any = type(query)
-    projection, selected = Projection.of(query) if is_plain_query(kind) else None, statement
-    if projection is None or not is_plain_select(statement, query):
+    projection = Projection.of(query) if is_plain_query(kind) and is_plain_select(statement, query) else None
+    if projection is None or not all(_may_read(session, entity) for entity in projection.entities):
         return None
+    selected = statement
     if kind.narrowed is not ListQuery.narrowed:  # an own method: requests are compared by the statement it returns
         selected = query.narrowed(statement)
-    bare = without_loader_options(selected, nested_variants(query.read)) if is_plain_select(selected, query) else None
+        if not is_plain_select(selected, query):
+            return None
+    bare = without_loader_options(selected, nested_variants(query.read))
     key = None if bare is None else cache_key(bare)
-    if bare is None or key is None or not all(_may_read(session, entity) for entity in projection.entities):
+    if bare is None or key is None:
         return None
     sharing = _sharing_key(query, projection, key)
     read = partial(read_rows, session.shortcuts.engine, query, projection, bare, selected is not statement)
@@ -137,7 +140,7 @@ async def read_rows(
     order = order_of(query.model, query.sort)
     position, narrowed = order.position_of(query), statement if is_narrowed else query.narrowed(statement)
     total = await _count(engine, narrowed) if query.given.get("count") else None
-    limit, names = query.given.get("limit", MAX_LIMIT), projection.columns(order.fields)
+    limit, names = query.given.get("limit", MAX_LIMIT), projection.columns(*order.fields)
     found = await _collect(engine, query, order, position, narrowed, names, limit + 1)
     rows = [dict(zip(names, row)) for row in found[:limit]]  # noqa: B905  equal lengths; the check takes time
     for relation in projection.relations:

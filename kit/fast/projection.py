@@ -3,7 +3,8 @@
 Only for read variants that qualify by `kit.fast.read_variants`.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
@@ -19,6 +20,8 @@ from kit.query.list_query import ListQuery
 NO_FIELDS: frozenset[str] = frozenset()
 NO_VARIANTS: Mapping[str, type[Read]] = MappingProxyType({})
 MISSING = object()
+MAX_KNOWN = 500
+"""The size of the caches of relations and of columns (LRU)."""
 
 
 def included_variants(query: ListQuery) -> dict[str, type[Read]]:
@@ -84,27 +87,41 @@ class Projection:
     @classmethod
     def of(cls, query: ListQuery) -> "Projection | None":
         """Return the projection of a query; None if it shows anything but column values."""
-        included, nested = included_variants(query), nested_variants(query.read)
-        if not shows_stored_values(query.read, query.model) or not nested.keys().isdisjoint(included):
-            return None
-        relations = [relation_of(query.model, name, variant) for name, variant in (nested | included).items()]
-        known = [relation for relation in relations if relation and shows_related(relation)]
-        return cls(query, known) if len(known) == len(relations) else None
+        kind: Any = type(query)
+        relations = relations_of(kind, tuple(query.included))
+        return None if relations is None else cls(query, relations)
 
     @property
     def entities(self) -> list[type[Entity]]:
         """The entities whose rows are read."""
         return [self.query.model, *(relation.target for relation in self.relations)]
 
-    def columns(self, others: Iterable[str]) -> list[str]:
+    def columns(self, *others: str) -> Sequence[str]:
         """Return the columns to read: those of the variant, the `others`, and the keys of the related rows."""
-        nested = nested_variants(self.query.read)
-        own = [name for name in self.query.read.model_fields if name not in nested]
-        return list(dict.fromkeys([*own, *others, *(relation.here for relation in self.relations)]))
+        return columns_of(self.query.read, (*others, *(relation.here for relation in self.relations)))
 
     def reads(self, rows: Sequence[Values]) -> list[Read]:
         """Return the rows as instances of the read variant, as in a plain page."""
         return [self.query.shown(_as_object(row)) for row in rows]
+
+
+@lru_cache(MAX_KNOWN)
+def relations_of(kind: Any, included: tuple[str, ...]) -> Sequence[Relation] | None:
+    """Return the relations of the related rows that a query shows; None if it shows anything but column values."""
+    variants = nested_variants(kind.read)
+    if not shows_stored_values(kind.read, kind.model) or not variants.keys().isdisjoint(included):
+        return None
+    variants = variants | {name: read_variant(kind.includes[name]) for name in included}
+    relations = [relation_of(kind.model, name, variant) for name, variant in variants.items()]
+    known = [relation for relation in relations if relation and shows_related(relation)]
+    return known if len(known) == len(relations) else None
+
+
+@lru_cache(MAX_KNOWN)
+def columns_of(read: type[Read], others: tuple[str, ...]) -> Sequence[str]:
+    """Return the columns of a variant and the others, each once."""
+    nested = nested_variants(read)
+    return tuple(dict.fromkeys([*(name for name in read.model_fields if name not in nested), *others]))
 
 
 def _as_object(values: Any) -> Any:

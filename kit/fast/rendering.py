@@ -109,7 +109,7 @@ def may_read_lists(session: Any, projection: Projection, row: Entity) -> bool:
     return (
         isinstance(session, FastReadSession)
         and session.shortcuts.has_pages
-        and values.keys() >= set(projection.columns(()))
+        and values.keys() >= set(projection.columns())
         and has_stored_types(row, query.read, others)
         and all(session.may_read(relation.target) for relation in projection.relations)
     )

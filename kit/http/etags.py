@@ -5,6 +5,8 @@ from hashlib import blake2b
 
 from starlette.responses import Response
 
+from kit.http.codings import VARIES, varies
+
 TAG = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
 OF_A_BODY = (b"content-type", b"content-length")
 
@@ -26,7 +28,9 @@ def is_fresh(tag: str, if_none_match: str) -> bool:
 
 
 def not_modified(response: Response) -> Response:
-    """Return the 304 for a response: without its body (RFC 9110, section 15.4.5)."""
-    answer = Response(status_code=304, background=response.background)
+    """Return the 304 for a response: without its body, and with its `Vary` (RFC 9110, section 15.4.5)."""
+    answer, given = Response(status_code=304, background=response.background), dict(response.raw_headers)
     answer.raw_headers = [item for item in response.raw_headers if item[0] not in OF_A_BODY]
+    if varies(given):
+        answer.raw_headers.append(VARIES)
     return answer

@@ -16,12 +16,11 @@ from pydantic_core import CoreSchema, core_schema
 
 from kit.models.core_schemas import ACCEPTED, CHECKED, TEXT, VISIBLE, first_of
 from kit.models.decimals import plain_decimal
+from kit.models.further_bounds import STEP, example_of_moment, narrowed, own_bounds, unbounded, wrappers
 from kit.models.json_values import BASE64, CLOCK, DURATION, as_base64, as_decimal, as_duration, limit_text
 
 UNBOUNDED_DIGITS = 30
 """The maximum number of digits before and after the point, of a decimal field without such bounds."""
-STEP = "kit_type"
-"""The key in the metadata of a chain schema: the index of the step that validates the type itself."""
 WRITTEN: dict[str, Callable[[Any], str]] = {"decimal": as_decimal, "duration": as_duration, "bytes": as_base64}
 """Serializers to JSON, where pydantic's differ."""
 DESCRIBED: dict[str, dict[str, Any]] = {
@@ -74,6 +73,14 @@ def type_in(schema: Any) -> Any:
     return core_schema.chain_schema([schema["steps"][schema["metadata"][STEP]]])
 
 
+def bounded(schema: CoreSchema, handler: GetJsonSchemaHandler) -> tuple[dict[str, Any], list[str]]:
+    """Return the JSON Schema of the type in a chain with the narrowest bounds, and the patterns of further bounds."""
+    inner = type_in(schema)
+    shown, others = handler(inner), list(wrappers(schema, inner, handler))
+    patterns = [part["pattern"] for part in others if part.get("pattern", shown.get("pattern")) != shown.get("pattern")]
+    return narrowed(shown, own_bounds(inner["steps"][0]), *others), patterns
+
+
 def serialization_of(name: str) -> Any:
     write = WRITTEN.get(name)
     return None if write is None else core_schema.plain_serializer_function_ser_schema(write, when_used="json")
@@ -105,8 +112,9 @@ class Form:
         return [] if check is None else [core_schema.no_info_plain_validator_function(check)]
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        inner = type_in(schema)
-        return described(self.name, handler(inner), self.patterns) | limits(inner["steps"][0])
+        shown, patterns = bounded(schema, handler)
+        own = type_in(schema)["steps"][0]
+        return described(self.name, example_of_moment(own) | shown, (*self.patterns, *patterns)) | limits(own)
 
 
 @dataclass(frozen=True)
@@ -132,11 +140,14 @@ class DecimalForm(Form):
         bounds = {"maximum": largest} if sign == "" else {"minimum": -largest, "maximum": largest}
         if self.whole + self.places > sys.float_info.dig:  # more digits than a number of JSON keeps
             bounds = {}
+        if "anyOf" not in shown:  # a response
+            return {**shown, "pattern": pattern}
+        wrapped = list(wrappers(schema, type_in(schema), handler))
         kinds = [
-            kind | {"pattern": pattern} if kind.get("type") == "string" else bounds | kind
-            for kind in shown.get("anyOf", ())
+            kind | {"pattern": pattern} if kind.get("type") == "string" else narrowed(bounds | kind, shown, *wrapped)
+            for kind in shown["anyOf"]
         ]
-        return {**shown, "anyOf": kinds} if kinds else {**shown, "pattern": pattern}
+        return {**unbounded(shown), "anyOf": kinds}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from sqlalchemy.schema import ColumnCollectionConstraint
 
 
 def free_name(thing: ColumnCollectionConstraint | Index, table: Table) -> str:
-    """Return the first field, as in `uq_hero_name`; all fields if that is taken, and with a number if that is too.
+    """Return the first field, as in `uq_invoice_number`; all fields if that is taken, and with a number if that is too.
 
     Names are assigned in the order of declaration: `index` and `unique` of a field before `__table_args__`.
     """

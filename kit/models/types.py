@@ -14,7 +14,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from kit.models.columns import BIGINT as BIGINT
 from kit.models.columns import MAX_ID as MAX_ID
 from kit.models.columns import MoneyColumn as MoneyColumn
-from kit.models.forms import DecimalForm, Form
+from kit.models.forms import DecimalForm, Form, bounded, chain
 from kit.models.json_values import storable as storable
 
 DIGITS = "^[0-9]+$"
@@ -30,11 +30,11 @@ class PlainNumber:
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         digits = core_schema.union_schema([core_schema.int_schema(strict=True), core_schema.str_schema(pattern=DIGITS)])
         written = core_schema.custom_error_schema(digits, "int_parsing")
-        return core_schema.chain_schema([written, core_schema.int_schema(ge=1, le=MAX_ID)])
+        return chain([written, core_schema.int_schema(ge=1, le=MAX_ID)], 1, None)
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        return {"type": "integer", "minimum": 1, "maximum": MAX_ID}
+        return bounded(schema, handler)[0]
 
 
 def deliverable(address: str) -> str:

@@ -23,7 +23,7 @@ from kit.openapi.references import (
 )
 from kit.openapi.responses import Json, failure, header_objects, responses_of
 from kit.openapi.sharing import operations, share
-from kit.openapi.simplification import simplify
+from kit.openapi.simplification import keep_to_version, simplify
 from kit.openapi.values import NONE
 
 OAUTH2: Json = {"type": "oauth2", "flows": {"password": {"tokenUrl": "auth/token", "scopes": {}}}}
@@ -37,6 +37,8 @@ VALIDATION_ERRORS: Json = {
 }
 INVALID = "#/components/schemas/HTTPValidationError"
 THIS_SERVER: Json = {"url": "/", "description": "This service."}
+UNTAGGED = "default"
+"""The tag of operations without a tag, as documentation pages and client generators name their group."""
 SECURITY: list[Json] = [{"Token": []}, {"Bearer": []}]
 
 
@@ -48,6 +50,8 @@ def complete(document: Json) -> Json:
     components = document.setdefault("components", {})
     components.setdefault("schemas", {})
     components["securitySchemes"] = components.get("securitySchemes", {}) | SCHEMES
+    for _, operation in operations(document):
+        operation["tags"] = operation.get("tags") or [UNTAGGED]
     tables = tables_of_tags(document, hints)
     document["tags"] = tags(document, hints)
     document.setdefault("servers", [THIS_SERVER])
@@ -56,6 +60,7 @@ def complete(document: Json) -> Json:
     for method, operation in operations(document):
         complete_operation(document, operation, method, hints.get(id(operation), {}))
         complete_path(operation, tables.get(tag_of(operation)))
+    keep_to_version(document)
     for part in parts(document):
         simplify(part)
     share_definitions(document)
@@ -82,6 +87,8 @@ def tags(document: Json, hints: dict[int, Json]) -> list[Json]:
             modules.setdefault(tag, Counter()).update([said] if said else [])
     others = [tag for tag in modules if tag not in {part["name"] for part in given}]
     described = {tag: modules[tag].most_common(1)[0][0] if modules[tag] else f"{tag.capitalize()}." for tag in others}
+    if UNTAGGED in described:
+        described[UNTAGGED] = "Operations without a tag."
     return [*given, *({"name": tag, "description": text} for tag, text in described.items())]
 
 

@@ -11,7 +11,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
 from starlette.responses import RedirectResponse, Response
 
-from kit.http.etags import is_fresh, weak_etag
+from kit.http.etags import is_fresh, not_modified, weak_etag
 from kit.openapi.completion import THIS_SERVER
 from kit.openapi.examples import fill, newest
 from kit.openapi.responses import Json
@@ -98,9 +98,9 @@ def json_response(request: Request, document: Json) -> Response:
     """Return the document as JSON with an ETag; a 304 if `If-None-Match` contains the ETag."""
     body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     headers = {"ETag": weak_etag(body), "Cache-Control": "no-cache"}
-    if is_fresh(headers["ETag"], request.headers.get("If-None-Match", "")):
-        return Response(status_code=304, headers=headers)
-    return Response(body, media_type="application/json", headers=headers)
+    response = Response(body, media_type="application/json", headers=headers)
+    known = ",".join(request.headers.getlist("If-None-Match"))
+    return not_modified(response) if is_fresh(headers["ETag"], known) else response
 
 
 def prefix_of(request: Request) -> str:

@@ -15,11 +15,11 @@ WORD = re.compile("[A-Za-z0-9_]+")
 
 
 def name_enumerations(document: Json) -> None:
-    """Move every enumeration of a parameter, and of a property of a component, to the components."""
+    """Move every enumeration of a parameter, a response, and a property of a component, to the components."""
     schemas = document["components"]["schemas"]
-    for holder, key, name in [*_of_parameters(document), *_of_properties(schemas)]:
+    for holder, key, name in [*_of_operations(document), *_of_properties(schemas)]:
         schema = holder[key]
-        if len(schema.get("enum", ())) > 1 and schema.get("type") == "string":
+        if len(schema.get("enum", ())) > 1 and schema.get("type") in ("string", "integer"):
             about = {part: schema[part] for part in ("default", "examples") if part in schema}
             definition = {part: schema[part] for part in schema if part not in about}
             if not WORD.fullmatch(schema.get("title", "")):  # it does not have the name of a class
@@ -29,8 +29,12 @@ def name_enumerations(document: Json) -> None:
             holder[key] = {"$ref": references[f"#/$defs/{definition['title']}"]} | about
 
 
-def _of_parameters(document: Json) -> Iterator[Named]:
+def _of_operations(document: Json) -> Iterator[Named]:
     for _, operation in operations(document):
+        for answer in operation.get("responses", {}).values():
+            for content in answer.get("content", {}).values():
+                if isinstance(content.get("schema"), dict):
+                    yield from _inside(content, "schema", f"{_capitalized(operation['operationId'])}Response")
         for parameter in operation.get("parameters", ()):
             if isinstance(parameter.get("schema"), dict):
                 yield from _inside(parameter, "schema", _capitalized(parameter["name"]))

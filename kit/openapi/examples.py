@@ -15,7 +15,7 @@ from kit.openapi.responses import Json
 from kit.openapi.values import NONE, number, text
 
 PLACE = re.compile(r"\{(\w+)(?::(\d))?\}")
-"""A placeholder: `"{hero}"` is the id of the newest hero, `"{hero:2}"` the id of the second newest."""
+"""A placeholder: `"{invoice}"` is the id of the newest invoice, `"{invoice:2}"` the id of the second newest."""
 ANY_UUID = UUID("01a1fdf0-1527-72cc-b92d-ba16a2649900")
 Place = tuple[Sequence[str | int], str, int]
 """A placeholder: its path in the document, the table, and 1 for the newest row or 2 for the second newest."""

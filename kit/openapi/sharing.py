@@ -37,9 +37,7 @@ def share(document: Json) -> None:
     share_failures(document)
     share_parameters(document)
     schemas = document["components"]["schemas"]
-    for name, schema in schemas.items():
-        if schema.get("title") == name:
-            del schema["title"]
+    remove_misleading_titles(schemas)
     document["components"]["schemas"] = dict(sorted(schemas.items()))
     for part in parts(document):
         if isinstance(part.get("type"), str):
@@ -47,6 +45,14 @@ def share(document: Json) -> None:
     for _, operation in operations(document):
         put_in_order(operation, ORDER)
     document["paths"] = in_order(document["paths"])
+
+
+def remove_misleading_titles(schemas: Json) -> None:
+    """Remove titles that repeat the name of their component or of another one: generators name a type by its title."""
+    titles = Counter(schema.get("title") for schema in schemas.values())
+    for schema in schemas.values():
+        if "title" in schema and (schema["title"] in schemas or titles[schema["title"]] > 1):
+            del schema["title"]
 
 
 def put_in_order(node: Json, first: Sequence[str]) -> None:

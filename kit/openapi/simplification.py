@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kit.openapi.responses import Json
+from kit.openapi.responses import Json, responses_of
 
 SAFE_INTEGER, INT32 = 2**53 - 1, 2**31
 """The largest integer that a double represents exactly (RFC 8259, section 6), and the bound of 32 bits."""
@@ -16,6 +16,16 @@ OF_PYDANTIC = {
 """Pydantic's names of bounds, which it leaves in a schema if a type of the kit is bounded further in a parameter."""
 
 
+def keep_to_version(document: Json) -> None:
+    """Rename `itemSchema`, which FastAPI uses for streams and OpenAPI has from 3.2 on, in a document of 3.1."""
+    if not document["openapi"].startswith("3.1"):
+        return
+    for content in [content for answer in responses_of(document) for content in answer.get("content", {}).values()]:
+        if "itemSchema" in content:
+            content["schema"] = {"type": "string", "description": "A stream; `x-item-schema` describes its elements."}
+            content["x-item-schema"] = content.pop("itemSchema")
+
+
 def simplify(node: Json) -> None:
     """Remove redundant members: `required: false`, titles that repeat the name of a field, repeated descriptions."""
     if node.get("required") is False:
@@ -27,6 +37,8 @@ def simplify(node: Json) -> None:
             del part["title"]
     if "in" in node and isinstance(node.get("schema"), dict):
         node["schema"] = without_repetition(node["schema"], node)
+    if isinstance(node.get("prefixItems"), list):
+        node.setdefault("items", {})  # generators expect it in every array
     correct_numbers(node)
 
 

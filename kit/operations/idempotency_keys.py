@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from kit.http.bodies import BufferedRequest
+from kit.http.paths import path_in_application
 from kit.http.principals import CURRENT_PRINCIPAL, Principal
 from kit.http.problems import Problem, error, invalid
 from kit.http.request_headers import header, headers
@@ -57,7 +58,7 @@ async def key_of(request: Request, form_limits: Mapping[str, Any] = NO_LIMITS) -
     caller = await _overriding_caller(request) if is_overridden else CURRENT_PRINCIPAL.get().id
     if caller is None and runtime_of(request).authenticator.is_required and not is_overridden:
         raise refused("A key needs a caller with a token")
-    query, path = sorted(request.query_params.multi_items()), request.scope["path"].rstrip("/")
+    query, path = sorted(request.query_params.multi_items()), path_in_application(request.scope).rstrip("/")
     content = json.dumps([query, await _content(request, form_limits)], sort_keys=True).encode()
     named = [str(caller or ""), request.method, path, lines[0]]
     latest, *older = [hmac.digest(secret, content, "sha256") for secret in runtime_of(request).secrets]

@@ -1,6 +1,7 @@
 """Results: converts the result of a handler to the value that FastAPI serializes, and sets the response headers."""
 
 import functools
+import re
 from typing import Any, get_args, get_origin
 from urllib.parse import urlencode
 
@@ -18,6 +19,9 @@ from kit.operations.unit_of_work import UNIT, Unit
 from kit.query.list_query import QUERY, ListQuery
 from kit.query.pages import ShownPage
 from kit.query.related import load_lists
+
+WITHOUT_ESCAPES = re.compile(r"[A-Za-z0-9._~=&,-]*")
+"""Query strings that are the same when they are decoded and encoded again."""
 
 
 def with_converted_result(handler: Handler) -> Handler:
@@ -80,6 +84,10 @@ def page_headers(request: Request, cursor: str | None, total: int | None) -> dic
 
 def next_page(request: Request, cursor: str) -> str:
     """Return a reference relative to this host (RFC 8288), so that it does not depend on the Host header."""
+    text = request.scope["query_string"].decode("latin-1")
+    if WITHOUT_ESCAPES.fullmatch(text):  # most queries, which need no encoding
+        parts = [part for part in text.split("&") if part and not part.startswith(("offset=", "cursor="))]
+        return f"{full_path(request.scope)}?{'&'.join([*parts, f'cursor={cursor}'])}"
     parameters = [
         (name, value) for name, value in request.query_params.multi_items() if name not in ("offset", "cursor")
     ]

@@ -25,9 +25,9 @@ from kit.runtime import runtime_of
 
 
 def operation_id(route: Any) -> str:
-    """Return a short and stable operation id: `heroes-create` for `create_hero` with the tag `heroes`.
+    """Return a short and stable operation id: `invoices-create` for `create_invoice` with the tag `invoices`.
 
-    Under `/v2` it is `v2-heroes-create`. Without a tag it is FastAPI's own.
+    Under `/v2` it is `v2-invoices-create`. Without a tag it is FastAPI's own.
     """
     if not route.tags:
         return generate_unique_id(route)

@@ -67,7 +67,7 @@ def read(known: Mapping[str, Parameter], given: QueryParams, others: Collection[
 
     `others` are the names of parameters that are allowed too, but that FastAPI reads.
     """
-    refuse_unknown([*known, *others], given)
+    refuse_unknown([*known, *others] if others else known, given)
     refuse_repeated([name for name in given if name in known and not known[name].listed], given)
     values, errors = {}, []
     for name in given:

@@ -57,11 +57,11 @@ class Project:
             value = value_of(node, LIST)
             if isinstance(value, ast.Tuple | ast.List):
                 return value
-        raise NotWrittenError(f"main.py has no tuple {LIST} of resources: write one, as in `{LIST} = (hero, team)`.")
+        raise NotWrittenError(f"main.py has no tuple {LIST} of resources: write one, as in `{LIST} = (user, invoice)`.")
 
     @cached_property
     def imports(self) -> ast.ImportFrom | None:
-        """The import of the resources, `from heroes import hero, team`."""
+        """The import of the resources, `from shop import user, invoice`."""
         names = {node.id for node in ast.walk(self.tree) if isinstance(node, ast.Name)}
         imports = [node for node in self.tree.body if isinstance(node, ast.ImportFrom) and self.may_hold(node.module)]
         return next((node for node in imports if names & {one.asname or one.name for one in node.names}), None)
@@ -76,7 +76,7 @@ class Project:
         found = [path.parent.name for path in self.folder.glob("*/__init__.py")]
         found = [name for name in found if name not in NO_RESOURCES]
         if len(found) != 1:
-            raise NotWrittenError("main.py imports no resource: write `from heroes import hero`, with your package.")
+            raise NotWrittenError("main.py imports no resource: write `from shop import invoice`, with your package.")
         return found[0]
 
     @cached_property
@@ -89,7 +89,7 @@ class Project:
 
     @cached_property
     def paths(self) -> dict[str, str]:
-        """The first path segment of each router (`heroes` for `/heroes/…`), mapped to the file that declares it."""
+        """The first path segment of each router (`invoices` for `/invoices/…`), mapped to the file that declares it."""
         found = {"docs": "the kit", "health": "the kit"}
         for path in self.modules():
             found |= dict.fromkeys(re.findall(r'prefix="/([^/"{]+)', path.read_text()), str(path.name))

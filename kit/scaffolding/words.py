@@ -23,7 +23,7 @@ IRREGULAR = {
 }
 UNCHANGED = {"series", "species", "news", "information", "equipment", "sheep", "fish", "software", "feedback", "staff"}
 IN_VES = ("leaf", "shelf", "half", "life", "wolf", "knife", "wife", "loaf", "calf", "thief")
-IN_OES = ("hero", "potato", "tomato", "echo", "veto")
+IN_OES = ("ero", "potato", "tomato", "echo", "veto")
 SINGULAR_IN_S = ("ss", "us", "is", "as", "lens", *UNCHANGED)
 """Endings of singulars that end with s: address, status, basis, canvas."""
 SINGULARS = (

@@ -22,8 +22,6 @@ MAX_WAIT_SECONDS = 0.5
 """The longest wait of a request for a place, in seconds; then a 503."""
 DELAY_SECONDS = 0.5
 """Seconds after which a request over the quota of its caller is refused: clients that ask again at once cost less."""
-NEVER_REFUSED = ("/health", "/metrics")
-"""Paths of operators, who need a response especially when the service is overloaded."""
 WITHOUT_BODY = (204, 304)
 """Statuses of responses that have no content (RFC 9110, section 6.4.1)."""
 SAFE = ("GET", "HEAD", "OPTIONS")
@@ -33,6 +31,11 @@ TRY_AGAIN_LATER = 1013
 DENIAL = "websocket.http.response"
 """The ASGI extension by which a WebSocket is refused with an HTTP response."""
 TOO_MANY_STREAMS = "Too many streams at once; try again."
+
+
+def is_for_operators(path: str) -> bool:
+    """Return whether a path is of a health check or of metrics."""
+    return path.startswith("/health/") or path.rstrip("/") == "/metrics"
 
 
 class RefusedStreamError(OSError):
@@ -93,7 +96,7 @@ class Admission:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             path = scope["path"] if not scope.get("root_path") else path_in_application(scope)
-            if path.startswith(NEVER_REFUSED):
+            if is_for_operators(path):  # they need a response especially when the service is overloaded
                 await self.app(scope, receive, send)
             else:
                 await self.serve_request(scope, receive, send)
@@ -242,4 +245,7 @@ def too_many() -> Problem:
 
 def starts_stream(message: Message) -> bool:
     """Return whether a message starts a response of unknown length."""
-    return b"content-length" not in dict(message.get("headers", ())) and message["status"] not in WITHOUT_BODY
+    for name, _ in message.get("headers", ()):  # it is usually the first
+        if name == b"content-length":
+            return False
+    return message["status"] not in WITHOUT_BODY

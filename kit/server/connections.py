@@ -13,9 +13,11 @@ import resource
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from kit.server.proxies import FROM_PROXY
 from kit.server.security_headers import ALWAYS
 
 SPARE_FILES = 256
@@ -48,11 +50,12 @@ class BoundedConnection(HttpToolsProtocol):
     head_timer: asyncio.TimerHandle | None = None
     stall_timer: asyncio.TimerHandle | None = None
     status_of_refusal = http.HTTPStatus.BAD_REQUEST
-    is_in_head = has_begun = False
+    is_in_head = has_begun = is_from_proxy = False
     head_size = framing = body_size = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
         super().connection_made(transport)
+        self.is_from_proxy = comes_from_proxy(self.config, self.client)
         self.idle = self.idle_of.setdefault(self.server_state, {})
         if len(self.connections) > self.max_connections:
             self.replace_idle()
@@ -109,6 +112,7 @@ class BoundedConnection(HttpToolsProtocol):
         self.has_begun = self.is_in_head = True
         self.head_size = self.framing = 0
         super().on_message_begin()
+        self.scope[FROM_PROXY] = self.is_from_proxy  # type: ignore[literal-required]
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)
@@ -198,6 +202,13 @@ def refusal(status: http.HTTPStatus) -> bytes:
         "connection: close",
     ]
     return "\r\n".join(head).encode() + b"\r\n\r\n" + body
+
+
+def comes_from_proxy(config: Any, client: tuple[str, int] | None) -> bool:
+    """Return whether uvicorn believes the headers of a client as those of a proxy."""
+    app = config.loaded_app
+    is_believing = isinstance(app, ProxyHeadersMiddleware)
+    return is_believing and (client[0] if client else None) in app.trusted_hosts
 
 
 def bound_connections(config: Any) -> None:

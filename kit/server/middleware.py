@@ -1,29 +1,31 @@
-"""Middleware of the service, from outside to inside: request log and headers, trusted hosts, CORS, admission."""
+"""Middleware of the service, from outside to inside: request log and headers, CORS, trusted hosts, admission."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from kit.openapi.responses import HEADERS
 from kit.server.admission import Admission
+from kit.server.cors import ALLOWED_HEADERS, EXPOSED_HEADERS, METHODS, CrossOrigin
+from kit.server.proxies import Proxies
 from kit.server.rate_limits import RateLimits
 from kit.server.request_log import PathOf, RequestLog
 from kit.server.security_headers import TrustedHosts
 from kit.server.shutdown import Shutdown
-
-METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-ALLOWED_HEADERS = ("Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Layers:
     """Settings of the middleware. `hosts` are the names of this service, `origins` the web pages that may call it.
 
+    `headers` are those that these pages may send beside `ALLOWED_HEADERS`; `*` for all.
+
     `max_in_flight` requests are served at a time, and also `max_streams` responses of unknown length and
     WebSockets. One caller has at most `caller_share` of the streams and of the memory for bodies. `read_ahead` bytes of
-    a body are read before the request takes its place. `rates` bound the requests of a caller per minute.
+    a body are read before the request takes its place. `rates` bound the requests of a caller per minute. `proxies` are
+    the addresses and networks of proxies whose `X-Forwarded-Prefix` is believed, comma-separated, or `*`; under uvicorn
+    its own `--forwarded-allow-ips` decides.
     """
 
     max_in_flight: int = 100
@@ -33,11 +35,18 @@ class Layers:
     hosts: Sequence[str] = ("*",)
     origins: Sequence[str] = ()
     credentials: bool = False
+    headers: Sequence[str] = ()
     rates: RateLimits | None = None
+    proxies: str = "127.0.0.1,::1"
 
 
 def wrap_in_middleware(
-    app: ASGIApp, layers: Layers, shutdown: Shutdown, path_of: PathOf, known_callers: Mapping[bytes, int]
+    app: ASGIApp,
+    layers: Layers,
+    shutdown: Shutdown,
+    path_of: PathOf,
+    proxies: Proxies,
+    known_callers: Mapping[bytes, int],
 ) -> ASGIApp:
     """Wrap the application in this middleware. Middleware from `add_middleware` is inside of it."""
     app = Admission(
@@ -49,15 +58,23 @@ def wrap_in_middleware(
         read_ahead=layers.read_ahead,
         rates=layers.rates,
     )
-    if layers.origins:
-        app = CORSMiddleware(
-            app,
-            allow_origins=layers.origins,
-            allow_credentials=layers.credentials,
-            allow_methods=METHODS,
-            allow_headers=ALLOWED_HEADERS,
-            expose_headers=list(HEADERS),
-        )
     if "*" not in layers.hosts:
         app = TrustedHosts(app, hosts=layers.hosts)
-    return RequestLog(app, shutdown, path_of)
+    cross_origin = partial(allowing_pages, layers) if layers.origins else unchanged
+    return RequestLog(cross_origin(app), shutdown, path_of, proxies, cross_origin)
+
+
+def allowing_pages(layers: Layers, app: ASGIApp) -> ASGIApp:
+    """Return the application with the headers that let web pages call it."""
+    return CrossOrigin(
+        app,
+        allow_origins=layers.origins,
+        allow_credentials=layers.credentials,
+        allow_methods=METHODS,
+        allow_headers=[*ALLOWED_HEADERS, *layers.headers],
+        expose_headers=EXPOSED_HEADERS,
+    )
+
+
+def unchanged(app: ASGIApp) -> ASGIApp:
+    return app

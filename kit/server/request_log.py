@@ -1,37 +1,36 @@
 """The outermost layer: request ids, security headers, a log line for each response, and 500s for other exceptions."""
 
 import asyncio
-import json
 import logging
 import random
 import re
-import sys
 import time
-from collections.abc import Callable, Iterable
-from contextvars import ContextVar
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kit.database.errors import first_line
+from kit.http.codings import MIN_SIZE, VARIES, varies
 from kit.http.problems import Problem, render, too_large, unavailable
+from kit.server.compression import Compression
+from kit.server.log_lines import REQUEST_ID
+from kit.server.proxies import FORWARDED_PREFIX, Proxies
 from kit.server.security_headers import ALWAYS, AUTHORIZATION, HSTS, NAMES, PRIVATE, Header, missing
 from kit.server.shutdown import Shutdown
 
 log = logging.getLogger("kit")
 PathOf = Callable[[Scope], str | None]
-"""A function that returns the path of the route of a request, as in `/heroes/{hero_id}`."""
-REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""The id of the current request, which every log line contains."""
-LOGGED_FIELDS = ("method", "route", "status", "duration_ms")
+"""A function that returns the path of the route of a request, as in `/invoices/{invoice_id}`."""
 ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 """Accepted values of `X-Request-ID`; a request with another value gets a new id."""
 CLOSING = (b"connection", b"close")
-TOO_LARGE = (413, [(b"content-length", b"17"), (b"content-type", b"text/plain; charset=utf-8")], b"Content Too Large")
+TOO_LARGE = (413, {(b"content-length", b"17"), (b"content-type", b"text/plain; charset=utf-8")}, b"Content Too Large")
 """FastAPI's response to a body larger than `max_body_size` of the application or of an included router."""
-NO_CONTENT, CONTENT_TYPE = 204, b"content-type"
+NO_CONTENT, NOT_MODIFIED = 204, 304
+CONTENT_TYPE, ACCEPT_ENCODING = b"content-type", b"accept-encoding"
+LONG = len(str(MIN_SIZE))
+"""The least number of digits of the length of a body that is compressed."""
 IS_LOGGED = "kit.is_logged"
 """The key in the ASGI scope that an outer service sets for a mounted one: the outer service does all of this."""
 
@@ -43,17 +42,29 @@ class ResponseEndedError(OSError):
 class RequestLog:
     """Gives each request its id, completes and logs its response, and turns an unexpected exception into a 500.
 
-    A HEAD is served as the GET without its body (RFC 9110, section 9.3.2).
+    A HEAD is served as the GET without its body (RFC 9110, section 9.3.2). `cross_origin` adds the headers of CORS to
+    the responses of an application.
     """
 
-    def __init__(self, app: ASGIApp, shutdown: Shutdown, path_of: PathOf) -> None:
-        self.app, self.shutdown, self.path_of = app, shutdown, path_of
+    def __init__(
+        self,
+        app: ASGIApp,
+        shutdown: Shutdown,
+        path_of: PathOf,
+        proxies: Proxies,
+        cross_origin: Callable[[ASGIApp], ASGIApp],
+    ) -> None:
+        self.app, self.shutdown, self.path_of, self.proxies = app, shutdown, path_of, proxies
+        self.cross_origin = cross_origin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket") or IS_LOGGED in scope:
             await self.app(scope, receive, send)
             return
-        request_id = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        given = dict(scope["headers"])
+        if scope.get("root_path") or self.proxies.root_path or FORWARDED_PREFIX in given:
+            self.proxies.apply(scope)
+        request_id = given.get(b"x-request-id", b"").decode("latin-1")
         if not ACCEPTABLE_ID.fullmatch(request_id):
             request_id = f"{random.getrandbits(128):032x}"
         scope[IS_LOGGED] = True
@@ -62,7 +73,7 @@ class RequestLog:
         if scope["type"] == "websocket":
             await self.app(scope, receive, send)
         else:
-            await self.serve(scope, receive, Exchange(scope, send, request_id, self.shutdown))
+            await self.serve(scope, receive, Exchange(scope, given, send, request_id, self.shutdown))
 
     async def serve(self, scope: Scope, receive: Receive, exchange: "Exchange") -> None:
         started, method = time.perf_counter(), scope["method"]
@@ -84,7 +95,7 @@ class RequestLog:
         """
         problem = self.problem_for(failure)
         if exchange.status == 0 and problem is not None:
-            await render(scope, problem)(scope, receive, exchange.send)
+            await self.cross_origin(render(scope, problem))(scope, receive, exchange.send)
             return True
         return exchange.is_complete and isinstance(failure, Exception) and self.shutdown.has_server
 
@@ -100,18 +111,36 @@ class RequestLog:
 class Exchange:
     """How far the response to a request has been sent. Its status is 0 until it starts."""
 
-    def __init__(self, scope: Scope, send: Send, request_id: str, shutdown: Shutdown) -> None:
-        self.scope, self.send_on, self.shutdown = scope, send, shutdown
+    def __init__(
+        self, scope: Scope, given: Mapping[bytes, bytes], send: Send, request_id: str, shutdown: Shutdown
+    ) -> None:
+        self.scope, self.given, self.send_on, self.shutdown = scope, given, send, shutdown
         self.is_head, self.request_id = scope["method"] == "HEAD", (b"x-request-id", request_id.encode())
         self.status = 0
         self.is_complete = self.is_cut_off = False
         """`is_cut_off`: the response to HEAD is complete, and `send` has raised an exception in the application."""
+        self.compression: Compression | None = None
         self.withheld: Message | None = None
         """The start of a response, withheld because it may be FastAPI's response to a too large body."""
 
     async def send(self, message: Message) -> None:
+        """Send a message of the application; compressed, if the body is long and the client accepts that."""
+        if message["type"] == "http.response.start" and self.may_be_compressed(message):
+            lines = [value for name, value in self.scope["headers"] if name == ACCEPT_ENCODING]
+            self.compression = Compression(self.complete, b",".join(lines), self.scope["http_version"])
+        await (self.complete(message) if self.compression is None else self.compression.send(message))
+
+    def may_be_compressed(self, start: Message) -> bool:
+        if ACCEPT_ENCODING not in self.given:
+            return False
+        if start["status"] == NOT_MODIFIED:
+            return VARIES in start["headers"]
+        return is_long(dict(start["headers"])) or b";" in self.given[ACCEPT_ENCODING]  # it may refuse other codings
+
+    async def complete(self, message: Message) -> None:
+        """Send a message with the headers that are missing."""
         if message["type"] == "http.response.start":
-            if message["status"] == TOO_LARGE[0] and list(message["headers"]) == TOO_LARGE[1]:
+            if message["status"] == TOO_LARGE[0] and TOO_LARGE[1] <= set(message["headers"]):
                 self.withheld = message
                 return
             self.status = message["status"]
@@ -128,7 +157,8 @@ class Exchange:
         self.withheld = None
         if body.get("body") == TOO_LARGE[2]:
             response = render(self.scope, too_large())
-            start, body = {**start, "headers": response.raw_headers}, {**body, "body": response.body}
+            kept = [header for header in start["headers"] if header not in TOO_LARGE[1]]
+            start, body = {**start, "headers": [*kept, *response.raw_headers]}, {**body, "body": response.body}
         self.status = start["status"]
         await self.send_on({**start, "headers": self.completed(start["headers"])})
         return body
@@ -140,7 +170,9 @@ class Exchange:
             completed = [header for header in completed if header[0] != CONTENT_TYPE]
         is_page = given.get(b"content-type", b"").startswith(b"text/html")
         completed += missing(given, is_page=is_page) if is_page or not NAMES.isdisjoint(given) else ALWAYS
-        if PRIVATE[0] not in given and AUTHORIZATION in dict(self.scope["headers"]):
+        if is_long(given) and varies(given):
+            completed.append(VARIES)
+        if PRIVATE[0] not in given and AUTHORIZATION in self.given:
             completed.append(PRIVATE)
         if self.scope.get("scheme") == "https" and HSTS[0] not in given:
             completed.append(HSTS)
@@ -156,45 +188,12 @@ class Exchange:
         return {"type": "http.response.body", "body": b""}
 
 
+def is_long(headers: Mapping[bytes, bytes]) -> bool:
+    """Return whether the body of a response is long enough to be compressed, or nearly so."""
+    return len(headers.get(b"content-length", b"")) >= LONG
+
+
 def log_response(method: str, route: str | None, status: int, seconds: float) -> None:
     milliseconds = round(seconds * 1000, 1)
     fields = {"method": method, "route": route, "status": status, "duration_ms": milliseconds}
     log.info("%s %s %s %s ms", method, route or "-", status or "-", milliseconds, extra=fields)
-
-
-class JSONLines(logging.Formatter):
-    """One JSON object per line, for programs."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        line: dict[str, Any] = {"time": time.replace("+00:00", "Z"), "level": record.levelname, "logger": record.name}
-        line |= {name: record.__dict__[name] for name in LOGGED_FIELDS if name in record.__dict__}
-        if "method" not in line:
-            line["message"] = record.getMessage()
-        if REQUEST_ID.get():
-            line["request_id"] = REQUEST_ID.get()
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line)
-
-
-class TextLines(logging.Formatter):
-    """Text lines for people, with the first 8 characters of the request id."""
-
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's own name
-        return super().formatMessage(record) + (f"  [{request_id[:8]}]" if (request_id := REQUEST_ID.get()) else "")
-
-
-def configure_logging(*, as_json: bool, level: str) -> None:
-    """Configure one handler for the loggers `kit` and `uvicorn`, without uvicorn's access log."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(JSONLines() if as_json else TextLines())
-    for name in ("kit", "uvicorn", "uvicorn.error", "uvicorn.access"):
-        logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = [], name == "uvicorn.error"
-    for name in ("kit", "uvicorn"):
-        logging.getLogger(name).addHandler(handler)
-    logging.getLogger("kit").setLevel(level)

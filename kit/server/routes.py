@@ -78,7 +78,7 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """The name, as in `GET /heroes/{hero_id}`, `MOUNT /assets`, `HOST admin.example.com`."""
+        """The name, as in `GET /invoices/{invoice_id}`, `MOUNT /assets`, `HOST admin.example.com`."""
         return f"{self.method} {self.path}"
 
     @property

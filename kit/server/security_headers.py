@@ -45,7 +45,7 @@ class TrustedHosts:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (
             scope["type"] != "http"
-            or path_in_application(scope).startswith("/health")
+            or path_in_application(scope).startswith("/health/")
             or self.trusts(Headers(scope=scope))
         ):
             await self.app(scope, receive, send)

@@ -22,13 +22,14 @@ from kit.operations.commits import CommitBeforeEnd
 from kit.operations.dependencies import commit_before_answer
 from kit.operations.route import Operation
 from kit.runtime import Runtime
-from kit.server import garbage_collection, health
+from kit.server import garbage_collection, health, security_txt
 from kit.server.checks import refuse_options, startup_errors
 from kit.server.exception_handlers import exception_handlers
 from kit.server.frontends import Frontends
 from kit.server.guards import PermissionCheck, guard
 from kit.server.lifespan import LifespanState
 from kit.server.middleware import Layers, wrap_in_middleware
+from kit.server.proxies import Proxies, is_under, normalized
 from kit.server.routes import (
     ROUTES,
     Entry,
@@ -51,6 +52,7 @@ class Service(FastAPI):
     `public` names the routes that need no token, as in `"GET /docs"` or `"MOUNT /assets"`; routes without a permission
     are for superusers. `closed` names public routes that a setting restricts to superusers. `on_start` is awaited
     before the first request, and before the `lifespan` begins. A task that it returns is cancelled at the end.
+    `security_contacts`, if any, are shown to everybody in `/.well-known/security.txt`.
     """
 
     def __init__(
@@ -62,14 +64,19 @@ class Service(FastAPI):
         closed: Collection[str] = (),
         layers: Layers | None = None,
         shutdown: Shutdown | None = None,
+        security_contacts: Sequence[str] = (),
         on_start: Callable[[], Awaitable[asyncio.Task[None] | None]] | None = None,
         lifespan: Lifespan[Any] | None = None,
         dependencies: Sequence[Any] = (),
         **options: Any,
     ) -> None:
         refuse_options(options)
+        if "root_path" in options:
+            options["root_path"] = normalized(options["root_path"])
         self.runtime, self.shutdown, self.on_start = runtime, shutdown or Shutdown(0, 20), on_start
-        self.public, self.closed, self.own_lifespan = frozenset(public), frozenset(closed), lifespan
+        own = [security_txt.security_txt_router(security_contacts)] if security_contacts else []
+        self.public = frozenset(public) | ({security_txt.NAME} if own else set())
+        self.closed, self.own_lifespan = frozenset(closed), lifespan
         self.lifespan_state = LifespanState(options.get("title", "this service"))
         self.entries: list[Entry] = []
         self.places: Places = {}
@@ -93,7 +100,7 @@ class Service(FastAPI):
         runtime.check_routes = self.check_new_routes
         self.permission_check = PermissionCheck(self)
         self.frontends = Frontends(self, self.router.default)
-        for router in (*routers, health.health_router(self.shutdown), docs.router):
+        for router in (*routers, health.health_router(self.shutdown), docs.router, *own):
             self.include_router(router)
         docs.mount_assets(self)
         self.router.default = OtherSlash(self.router, self.frontends)
@@ -112,8 +119,13 @@ class Service(FastAPI):
 
     def wrap_in_middleware(self, inside: ASGIApp) -> None:
         """Wrap an application in the middleware of the kit: FastAPI's own, or one that calls it."""
+        proxies = Proxies(self.root_path, self.layers.proxies, self.has_routes)
         known = self.runtime.authenticator.known_callers
-        self.surrounded = wrap_in_middleware(inside, self.layers, self.shutdown, self.path_of, known)
+        self.surrounded = wrap_in_middleware(inside, self.layers, self.shutdown, self.path_of, proxies, known)
+
+    def has_routes(self, prefix: str) -> bool:
+        """Return whether this application has routes under a path."""
+        return any(is_under(entry.path, prefix) for entry in self.entries)
 
     def check_routes(self) -> None:
         """Refuse routes that would not work, and store the permissions of the others."""

@@ -6,16 +6,15 @@ import pytest
 
 import main
 from kit import Database, Service
-from tests import application, people
+from tests import accounts, application, people
 from tests.clients import client_of
 from tests.contract.answer import watching
 from tests.contract.resource import Resource, concerns, named, resources_of
 from tests.engines import Client
 from tests.hashing import cheapen
-from tests.heroes import people as users
 
 app, database = application.app, application.database
-production_app, guarded, new_person = users.production_app, users.guarded, users.new_person
+production_app, guarded, new_person = accounts.production_app, accounts.guarded, accounts.new_person
 anonymous, superuser, natasha, steve = people.anonymous, people.superuser, people.natasha, people.steve
 
 

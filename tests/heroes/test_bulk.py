@@ -7,18 +7,10 @@ import pytest
 from kit import Database
 from tests.application import FAST_PATH
 from tests.engines import Client
+from tests.heroes.powers import new_hero
 from tests.heroes.served import served
-from tests.heroes.shop import (
-    Json,
-    cheap_hashes,
-    made,
-    new_category,
-    new_hero,
-    new_product,
-    new_user,
-    product_body,
-    read,
-)
+from tests.heroes.shop import new_category, new_product, product_body
+from tests.rows import Json, cheap_hashes, made, new_user, read
 from tests.statements import statements_of
 
 THOUSAND = 1000

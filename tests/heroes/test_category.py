@@ -6,7 +6,8 @@ from uuid import UUID
 import pytest
 
 from tests.engines import Client
-from tests.heroes.shop import ids, new_category, new_product, read
+from tests.heroes.shop import new_category, new_product
+from tests.rows import ids, read
 
 
 async def test_an_id_is_a_uuid_of_version_7_and_sorts_by_time(client: Client) -> None:

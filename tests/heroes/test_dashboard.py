@@ -16,17 +16,9 @@ from kit.http.problems import Problem
 from kit.operations import unit_of_work
 from tests.engines import Client
 from tests.heroes.concurrent_queries import ConcurrentQueries
-from tests.heroes.shop import (
-    Json,
-    cheap_hashes,
-    made,
-    new_category,
-    new_hero,
-    new_product,
-    new_user,
-    product_body,
-    read,
-)
+from tests.heroes.powers import new_hero
+from tests.heroes.shop import new_category, new_product, product_body
+from tests.rows import Json, cheap_hashes, made, new_user, read
 
 pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
 KEYS = {"heroes", "totals", "products_by_status", "ratings"}

@@ -11,29 +11,31 @@ from main import create_app
 from tests.application import settings_for
 from tests.clients import client_of
 from tests.engines import Client
-from tests.heroes.shop import cheap_hashes, new_hero, read
+from tests.rows import cheap_hashes, new_user, read
 
 pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
 
 
-async def heroes_of(app: Service) -> list[Any]:
+async def users_of(app: Service) -> list[Any]:
     async with app.router.lifespan_context(app), client_of(app) as client:
-        return list(await read(client, "/heroes/"))
+        return list(await read(client, "/users/"))
 
 
 async def test_the_first_start_fills_the_database_and_the_second_adds_nothing(new_database: Any) -> None:
     settings = settings_for(await new_database(), demo_data=True)
-    for _ in range(2):
-        assert len(await heroes_of(create_app(settings))) == len(demo.HEROES)
+    first = await users_of(create_app(settings))
+    assert first
+    assert await users_of(create_app(settings)) == first
 
 
 async def test_a_database_with_rows_gets_no_demo_data(client: Client, database: Database) -> None:
-    hero = await new_hero(client)
+    user = await new_user(client)
     await demo.fill(database)
-    assert await read(client, "/heroes/") == [hero]
-    assert await read(client, "/teams/") == []
+    assert await read(client, "/users/") == [user]
 
 
 async def test_workers_that_start_together_store_the_demo_data_once(client: Client, database: Database) -> None:
+    await demo.fill(database)
+    stored = await read(client, "/users/")
     await asyncio.gather(*(demo.fill(database) for _ in range(8)))
-    assert len(await read(client, "/heroes/")) == len(demo.HEROES)
+    assert await read(client, "/users/") == stored

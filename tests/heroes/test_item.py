@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.engines import Client
-from tests.heroes.shop import Json, cheap_hashes, made, new_user, read
+from tests.rows import Json, cheap_hashes, made, new_user, read
 
 PRICES = (
     *(("9.99", "9.99"), (9.99, "9.99"), (9, "9.00"), ("9", "9.00"), ("9.9", "9.90"), (0, "0.00"), (0.1, "0.10")),

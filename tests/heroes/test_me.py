@@ -1,8 +1,8 @@
 """`/users/me`: the user to whom the token of the request was issued."""
 
 from tests.engines import Client
-from tests.heroes.shop import read
 from tests.people import Person
+from tests.rows import read
 
 
 async def test_each_user_gets_their_own_record(natasha: Person, superuser: Person) -> None:

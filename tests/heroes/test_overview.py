@@ -12,7 +12,8 @@ from kit.operations import unit_of_work
 from tests.engines import Client
 from tests.heroes.concurrent_queries import ConcurrentQueries
 from tests.heroes.served import needs
-from tests.heroes.shop import UNKNOWN, Json, cheap_hashes, new_product, new_user, read
+from tests.heroes.shop import new_product
+from tests.rows import UNKNOWN, Json, cheap_hashes, new_user, read
 
 pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
 

@@ -6,7 +6,7 @@ import pytest
 
 from kit.database.databases import Database
 from tests.engines import Client
-from tests.heroes.shop import Json, cheap_hashes, ids, made, new_user, read
+from tests.rows import Json, cheap_hashes, ids, made, new_user, read
 from tests.statements import statements_of
 
 pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)

@@ -9,7 +9,8 @@ import pytest
 from heroes.hero import MAX_POWER
 from kit.database.databases import Database
 from tests.engines import Client
-from tests.heroes.shop import Json, made, new_hero, read
+from tests.heroes.powers import new_hero
+from tests.rows import Json, made, read
 from tests.statements import statements_of
 
 

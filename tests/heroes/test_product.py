@@ -10,18 +10,8 @@ from sqlalchemy.exc import IntegrityError
 from kit.database.databases import Database
 from tests.engines import Client
 from tests.heroes.served import needs
-from tests.heroes.shop import (
-    UNKNOWN,
-    Json,
-    cheap_hashes,
-    ids,
-    made,
-    new_category,
-    new_product,
-    new_user,
-    product_body,
-    read,
-)
+from tests.heroes.shop import new_category, new_product, product_body
+from tests.rows import UNKNOWN, Json, cheap_hashes, ids, made, new_user, read
 
 pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
 

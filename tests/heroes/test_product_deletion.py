@@ -6,8 +6,9 @@ import pytest
 
 from tests.engines import Client
 from tests.heroes.served import needs
-from tests.heroes.shop import UNKNOWN, cheap_hashes, ids, made, new_product, new_user, read
+from tests.heroes.shop import new_product
 from tests.heroes.test_product import deleted, path
+from tests.rows import UNKNOWN, cheap_hashes, ids, made, new_user, read
 
 pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
 

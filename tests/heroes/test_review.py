@@ -9,7 +9,8 @@ from sqlalchemy.exc import IntegrityError
 
 from kit.database.databases import Database
 from tests.engines import Client
-from tests.heroes.shop import UNKNOWN, Json, cheap_hashes, made, new_product, new_user, read
+from tests.heroes.shop import new_product
+from tests.rows import UNKNOWN, Json, cheap_hashes, made, new_user, read
 
 pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
 

@@ -16,7 +16,8 @@ from heroes.stock_movement import MAX_QUANTITY
 from kit.database.databases import Database
 from tests.engines import Client
 from tests.heroes.served import needs
-from tests.heroes.shop import UNKNOWN, Json, made, new_product, read
+from tests.heroes.shop import new_product
+from tests.rows import UNKNOWN, Json, made, read
 
 OPERATIONS = 32
 Requests = list[Coroutine[Any, Any, Response]]

@@ -7,7 +7,8 @@ import pytest
 
 from kit.database.databases import Database
 from tests.engines import Client
-from tests.heroes.shop import UNKNOWN, made, new_product, read
+from tests.heroes.shop import new_product
+from tests.rows import UNKNOWN, made, read
 from tests.statements import statements_of
 
 

@@ -13,7 +13,7 @@ from heroes.user import User
 from kit.database.databases import Database
 from settings import Settings
 from tests.engines import url_of
-from tests.heroes.shop import PASSWORD, cheap_hashes
+from tests.rows import PASSWORD, cheap_hashes
 
 ANSWERS = {"username": "natasha", "email": "natasha@example.com", "password": PASSWORD}
 pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)

@@ -1,7 +1,8 @@
 """Teams: they embed their heroes, who remain when the team is deleted."""
 
 from tests.engines import Client
-from tests.heroes.shop import Json, made, new_hero, read
+from tests.heroes.powers import new_hero
+from tests.rows import Json, made, read
 
 
 async def new_team(client: Client) -> Json:

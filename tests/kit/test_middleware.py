@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 from sqlalchemy import make_url
+from starlette.responses import Response, StreamingResponse
 
-from kit import Database, Layers
+from kit import Database, Layers, RateLimits
 from tests.engines import Client
 from tests.kit.service import client_of, create_runtime, create_service
 from tests.kit.test_security_headers import is_safe
@@ -112,3 +113,58 @@ async def test_only_configured_host_names_are_accepted(host: str, status: int) -
 
 async def test_every_host_name_is_accepted_by_default(client: Client) -> None:
     assert (await client.get("/docs", headers={"Host": "whatever.example"})).status_code == 200
+
+
+async def broken() -> None:
+    raise RuntimeError("broken")
+
+
+async def test_failures_of_every_kind_can_be_read_by_a_page() -> None:
+    app = create_service(
+        create_runtime(Database(MEMORY)),
+        layers=Layers(
+            origins=[ORIGIN], hosts=["test"], rates=RateLimits("memory://", per_user=0, per_address=7), max_streams=0
+        ),
+        max_body_size=2000,
+    )
+    app.add_api_route("/broken", broken)
+    app.add_api_route("/stream", lambda: StreamingResponse(iter("a")), response_class=Response)
+    origin = {"Origin": ORIGIN}
+    async with client_of(app) as client:
+        answers = [
+            await client.get("/broken", headers=origin),
+            await client.post("/books/", content=b"0" * 2001, headers=origin),
+            await client.get("/docs", headers=origin | {"Host": "other"}),
+            await client.get("/stream", headers=origin),
+            await client.put("/books/", headers=origin),
+            await client.post("/books/", content=b"1", headers=origin | {"Content-Encoding": "gzip"}),
+            await client.get("/nowhere", headers=origin),
+            await client.get("/docs", headers=origin),
+            await client.get("/docs", headers=origin),
+        ]
+    assert [answer.status_code for answer in answers] == [500, 413, 400, 503, 405, 415, 404, 200, 429]
+    for answer in answers:
+        assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN, answer.status_code
+        assert "Origin" in answer.headers["Vary"].split(", "), answer.status_code
+        shown = {name for name in answer.headers if name not in ALWAYS_READABLE and not name.startswith("access-")}
+        assert shown <= {name.lower() for name in answer.headers["Access-Control-Expose-Headers"].split(", ")}
+        assert answer.headers["Content-Type"].startswith(("application/problem+json", "text/html"))
+
+
+ALWAYS_READABLE = {
+    "content-type", "content-length", "cache-control", "vary", "connection", "x-content-type-options",
+    "referrer-policy", "content-security-policy", "content-encoding",
+}  # fmt: skip
+"""Headers that a page may read anyway, or that concern the browser alone."""
+
+
+async def test_a_page_may_send_the_headers_of_the_setting_too() -> None:
+    async with served(origins=[ORIGIN], headers=["traceparent", "X-Tenant"]) as client:
+        preflight = await client.options("/books/1", headers=asking(headers="traceparent, x-tenant, if-match"))
+        assert preflight.status_code == 200
+        assert {"traceparent", "X-Tenant"} < set(preflight.headers["Access-Control-Allow-Headers"].split(", "))
+        refused = await client.options("/books/1", headers=asking(headers="traceparent, x-other"))
+        assert (refused.status_code, refused.json()["type"]) == (400, "urn:problem:cors")
+        assert refused.json()["detail"] == "Disallowed CORS headers."
+    async with served(origins=[ORIGIN], headers=["*"]) as client:
+        assert (await client.options("/books/1", headers=asking(headers="whatever"))).status_code == 200

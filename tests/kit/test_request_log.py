@@ -10,7 +10,9 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from kit import Database, Shutdown, allowing
-from kit.server.request_log import REQUEST_ID, RequestLog, configure_logging, log
+from kit.server.log_lines import REQUEST_ID, configure_logging
+from kit.server.proxies import Proxies
+from kit.server.request_log import RequestLog, log
 from tests.engines import Client
 from tests.kit.exchanges import exchange
 from tests.kit.service import client_of, create_runtime, create_service
@@ -121,7 +123,10 @@ async def test_other_asgi_events_pass_through() -> None:
     async def silent(*_: Any) -> Any:
         return {}
 
-    await RequestLog(inner, Shutdown(0, 0), lambda _: None)({"type": "lifespan"}, silent, silent)
+    proxies = Proxies("", "", lambda _: False)
+    await RequestLog(inner, Shutdown(0, 0), lambda _: None, proxies, lambda app: app)(
+        {"type": "lifespan"}, silent, silent
+    )
     assert seen == ["lifespan"]
 
 

@@ -4,7 +4,7 @@ import gzip
 import json
 import runpy
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -179,6 +179,63 @@ def test_enumerations_have_names() -> None:
     parameters = {part["name"]: part for part in document["paths"]["/pets/"]["get"]["parameters"]}
     assert parameters["order"]["schema"] == {"$ref": "#/components/schemas/Order", "default": "up"}
     assert parameters["colours"]["schema"]["items"] == {"$ref": "#/components/schemas/Colour"}
+
+
+class Leaf(BaseModel):
+    """A model that differs in bodies and responses, and has a tuple."""
+
+    leaves: list["Leaf"] = []
+    place: tuple[int, str] = (1, "a")
+
+
+def exotic() -> APIRouter:
+    router = APIRouter()
+
+    @router.post("/leaves")
+    async def post_leaf(leaf: Leaf) -> Leaf:
+        return leaf
+
+    @router.get("/choice")
+    async def choose(level: Literal[1, 2]) -> Literal["left", "right"]:
+        return "left"
+
+    @router.get("/stream")
+    async def stream() -> AsyncIterator[Leaf]:
+        yield Leaf()
+
+    return router
+
+
+def test_enumerations_of_integers_and_of_responses_have_names() -> None:
+    schemas = service_with(exotic()).openapi()["components"]["schemas"]
+    assert schemas["Level"] == {"type": "integer", "enum": [1, 2]}
+    assert schemas["ChooseChoiceGetResponse"] == {"type": "string", "enum": ["left", "right"]}
+
+
+def test_no_two_types_of_a_client_have_one_title() -> None:
+    schemas = service_with(exotic()).openapi()["components"]["schemas"]
+    assert {"Leaf-Input", "Leaf-Output"} <= schemas.keys()
+    assert "title" not in schemas["Leaf-Input"].keys() | schemas["Leaf-Output"].keys()
+
+
+def test_a_tuple_is_an_array_with_items() -> None:
+    place = service_with(exotic()).openapi()["components"]["schemas"]["Leaf-Input"]["properties"]["place"]
+    assert (place["items"], place["minItems"], place["maxItems"]) == ({}, 2, 2)
+
+
+@pytest.mark.parametrize(("version", "members"), [("3.1.0", {"schema", "x-item-schema"}), ("3.2.0", {"itemSchema"})])
+def test_a_stream_is_described_in_the_words_of_the_version(version: str, members: set[str]) -> None:
+    service = service_with(exotic())
+    service.openapi_version = version
+    content = service.openapi()["paths"]["/stream"]["get"]["responses"]["200"]["content"]["application/jsonl"]
+    assert content.keys() == members
+    assert {"$ref": "#/components/schemas/Leaf-Output"} in content.values()
+
+
+def test_operations_without_a_tag_have_one_that_is_described() -> None:
+    document = service_with(exotic()).openapi()
+    assert document["paths"]["/stream"]["get"]["tags"] == ["default"]
+    assert {"name": "default", "description": "Operations without a tag."} in document["tags"]
 
 
 class Problem(BaseModel):

@@ -1,15 +1,18 @@
 """There is one OpenAPI document, however and whenever it is requested."""
 
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Annotated, Any, Self
 
+import pydantic
 import pytest
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
-from pydantic import model_validator
+from pydantic import FutureDate, PastDate, PastDatetime, model_validator
 from sqlmodel import Field
 
-from kit import Body, Id, JSONInteger, Money, Read, Service, Slug, Who, allowing
+from kit import Body, Id, JSONInteger, Money, Name, Read, Service, Slug, Who, allowing
 from tests.kit import bookshop
 from tests.kit.server.small import asking, small_service
 
@@ -205,10 +208,54 @@ async def test_bounds_of_parameters_have_the_names_of_json_schema() -> None:
 
     document = small_service(router).openapi()
     schemas = {part["name"]: part["schema"] for part in document["paths"]["/bounded"]["get"]["parameters"]}
-    assert schemas["price"]["maximum"] == 5
+    assert schemas["price"]["anyOf"][0] == {"type": "number", "minimum": 0, "maximum": 5}
     assert schemas["step"].items() >= {"type": "integer", "multipleOf": 3}.items()
     assert schemas["slug"]["type"] == "string"
     assert not {"le", "ge", "multiple_of"} & {key for schema in schemas.values() for key in schema}
+
+
+async def test_all_bounds_that_a_parameter_adds_to_a_type_of_the_kit_are_shown() -> None:
+    router = APIRouter(route_class=allowing(read=Who.MEMBERS))
+
+    @router.get("/bounded/{number}")
+    async def bounded(
+        number: Annotated[Id, Path(ge=3, le=9)], slug: Annotated[Slug, Query(max_length=9, pattern="a$", min_length=0)],
+        step: Annotated[JSONInteger, Query(ge=5, lt=10, multiple_of=2)],
+        price: Annotated[Money, Query(gt=Decimal("1.5"), le=5)],
+        name: Annotated[Name, Query(max_length=9, min_length=2)],
+    ) -> None: ...  # fmt: skip
+
+    document = small_service(router).openapi()
+    schemas = {part["name"]: part["schema"] for part in document["paths"]["/bounded/{number}"]["get"]["parameters"]}
+    assert schemas["number"] == {"type": "integer", "minimum": 3, "maximum": 9}
+    assert schemas["slug"].items() >= {"minLength": 1, "maxLength": 9, "allOf": [{"pattern": "a$"}]}.items()
+    assert schemas["step"] == {"type": "integer", "minimum": 5, "exclusiveMaximum": 10, "multipleOf": 2}
+    assert schemas["price"]["anyOf"][0] == {"type": "number", "minimum": 0, "exclusiveMinimum": 1.5, "maximum": 5}
+    assert schemas["name"].items() >= {"minLength": 2, "maxLength": 9}.items()
+
+
+class Voyage(Body):
+    """A body with times relative to now, in each case also with another bound."""
+
+    leaves: FutureDate
+    leaves_soon: FutureDate = pydantic.Field(le=date(2100, 1, 1))
+    booked: PastDatetime
+    paid: PastDatetime = pydantic.Field(gt=datetime(2020, 1, 1, tzinfo=UTC))
+    seen: PastDate = pydantic.Field(ge=date(2001, 2, 1), lt=date(2010, 1, 1))
+
+
+async def test_the_example_of_a_future_date_is_in_the_future_and_within_its_other_bounds() -> None:
+    router = APIRouter(route_class=allowing(create=Who.MEMBERS))
+
+    @router.post("/voyages/")
+    async def create(voyage: Voyage) -> None: ...
+
+    content = small_service(router).openapi()["paths"]["/voyages/"]["post"]["requestBody"]["content"]
+    example = content["application/json"]["example"]
+    assert (example["leaves"], example["leaves_soon"]) == ("2126-01-31", "2100-01-01")
+    assert (example["booked"], example["paid"]) == ("2001-01-31T12:00:00Z", "2020-01-02T00:00:00Z")
+    assert example["seen"] == "2001-02-01"
+    Voyage.model_validate(example)
 
 
 class Goose(bookshop.LibraryEntity, table=True):

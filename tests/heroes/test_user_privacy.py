@@ -7,21 +7,12 @@ from typing import Any
 import pytest
 from httpx import Response
 
+from tests.captured_log import CapturedLog, capturing
 from tests.engines import Client
-from tests.heroes.captured_log import CapturedLog, capturing
-from tests.heroes.served import is_served, served
-from tests.heroes.shop import Json, cheap_hashes, made, new_product, read, user_body
 from tests.people import Person
+from tests.rows import Json, cheap_hashes, made, read, user_body
 
 pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
-LISTS = (
-    "/items/?include=owner",
-    "/posts/",
-    "/products/?include=created_by,category",
-    "/users/",
-    "/reviews/",
-    "/dashboard",
-)
 
 
 @pytest.fixture
@@ -95,22 +86,6 @@ async def test_a_cursor_of_a_superuser_does_not_sort_by_address_for_members(
     assert (await natasha.client.get(link)).status_code == 403
     cursor = dict(part.split("=") for part in link.partition("?")[2].split("&"))["cursor"]
     assert (await natasha.client.get("/users/", params={"cursor": cursor})).status_code == 422
-
-
-async def test_embedded_users_have_no_address(superuser: Person, natasha: Person, steve: Person) -> None:
-    product = await new_product(superuser.client, created_by_id=steve.id) if is_served("/products/") else {"id": None}
-    rows: dict[str, Json] = {
-        "/items/": {"name": "Teapot", "price": "1"},
-        "/posts/": {"title": "Tea", "body": "Hot."},
-        "/reviews/": {"product_id": product["id"], "rating": 5},
-    }
-    for path in served(rows):
-        await made(steve.client, path, **rows[path])
-    for path in (*served([*LISTS, "/products/{product_id}/overview"]), "/openapi.json"):
-        answer = await natasha.client.get(path.format(product_id=product["id"]))
-        assert answer.status_code == 200
-        assert steve.email not in answer.text
-        assert superuser.email not in answer.text
 
 
 async def test_a_bulk_shows_addresses_to_superusers_and_registration_does_not(

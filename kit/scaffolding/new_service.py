@@ -1,0 +1,222 @@
+"""Generator of services: `python -m kit.scaffolding.new_service NAME=orders DIR=../orders WITH=item,post`."""
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import Template
+
+from kit.scaffolding.errors import NotWrittenError
+from kit.scaffolding.kit_files import write_record
+from kit.scaffolding.pattern import Resource
+from kit.scaffolding.project import Project
+from kit.scaffolding.project_files import changed, git, options_of
+from kit.scaffolding.pruning import Source
+from kit.scaffolding.relations import Relations
+from kit.scaffolding.requests import Request
+from kit.scaffolding.service_names import NEUTRAL, first_resource, package_of, title_of
+from kit.scaffolding.transfer import Transfer
+from kit.scaffolding.words import article_of, in_words
+from kit.scaffolding.writing import write
+
+HELP = (
+    """Write `make new NAME=orders`, and where you want DIR=../orders, WITH="item,post", RESOURCE=order, FIELDS="…"."""
+)
+README = Template(Path(__file__).with_name("readme.template").read_text())
+FIELDS = "name:str description:text?"
+"""The fields of the first resource if none are given."""
+FIXES = "check --fix-only --quiet --unsafe-fixes --select F401,F841,RUF059,I ."
+
+
+@dataclass(frozen=True)
+class Order:
+    """The command-line arguments. An empty string is a missing argument."""
+
+    name: str
+    dir: str = ""
+    with_: str = ""
+    resource: str = ""
+    fields: str = ""
+    plural: str = ""
+
+
+def make(source: Path, order: Order) -> Path:
+    """Make a service beside this project. Returns its folder; if something fails, nothing is left of it."""
+    project = Project(source)
+    package = package_of(order.name, source, project.package)
+    target = free_folder(source, order.dir or f"../{order.name}")
+    check_git(source)
+    accounts, more = options_of(source).get("accounts", []), re.split(r"[,\s]+", order.with_)
+    kept = Relations(project).with_needs([*accounts, *filter(None, more)])
+    transfer = Transfer(project, package, frozenset(kept))
+    refuse_changes(transfer)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{package}-", dir=target.parent) as folder:
+        made = Path(folder) / "service"
+        copy(transfer, made)
+        resource = add_resource(made, order, kept)
+        write_readme(made, transfer, resource)
+        run(made, "ruff", *FIXES.split())
+        run(made, "ruff", "format", "--quiet", ".")
+        write_migration(made)
+        write_record(made)
+        commit(made, package)
+        if target.exists():
+            target.rmdir()
+        made.rename(target)
+    return target
+
+
+def free_folder(source: Path, text: str) -> Path:
+    target = (source / Path(text).expanduser()).resolve()
+    if target.is_relative_to(source.resolve()):
+        raise NotWrittenError(f"DIR={text} is inside of this project: give a folder beside it, as in DIR=../orders.")
+    if target.exists() and not target.is_dir():
+        raise NotWrittenError(f"{target} is a file: give another DIR=.")
+    if target.is_dir() and any(target.iterdir()):
+        raise NotWrittenError(f"{target} is not empty: give another DIR=, or remove it.")
+    return target
+
+
+def check_git(source: Path) -> None:
+    """Raise a NotWrittenError if git could not commit."""
+    git(source, "--version")
+    for name in ("name", "email"):
+        if f"GIT_COMMITTER_{name.upper()}" in os.environ and f"GIT_AUTHOR_{name.upper()}" in os.environ:
+            continue
+        if not git(source, "config", "--default", "", "--get", f"user.{name}").strip():
+            example = "'Ann Example'" if name == "name" else "ann@example.com"
+            raise NotWrittenError(
+                f"git does not know your {name}, which a commit needs: git config --global user.{name} {example}"
+            )
+
+
+def refuse_changes(transfer: Transfer) -> None:
+    """Raise a NotWrittenError if files that would be taken along have changes that are not committed."""
+    wrong = [name for name in changed(transfer.project.folder) if transfer.takes(name)]
+    if wrong:
+        raise NotWrittenError(f"{', '.join(wrong[:5])} would be taken along with changes: commit them, or undo them.")
+
+
+def copy(transfer: Transfer, made: Path) -> None:
+    """Write the files that are taken along, changed for the new service."""
+    taken = transfer.files
+    for name in taken:
+        old, new = transfer.project.folder / name, made / transfer.new_path(name)
+        new.parent.mkdir(parents=True, exist_ok=True)
+        text = transfer.text_of(name, taken)
+        new.write_bytes(old.read_bytes() if text is None else text.encode())
+        shutil.copymode(old, new)
+    (made / "migrations/versions").mkdir(parents=True, exist_ok=True)
+
+
+def add_resource(made: Path, order: Order, kept: set[str]) -> Resource:
+    """Write the first resource of the service, and describe the service in `main.py`."""
+    project = Project(made)
+    default = first_resource(project.package)
+    names = [order.resource] if order.resource else [*({default} - kept), NEUTRAL]
+    resource = first_possible(names, order, project)
+    write(project, resource)
+    main = made / "main.py"
+    main.write_text(described(main.read_text(), f"Users, and {in_words(resource.plural)}, over REST."))
+    return resource
+
+
+def first_possible(names: Sequence[str], order: Order, project: Project) -> Resource:
+    """Return the resource of the first name that is possible. Raises a NotWrittenError if none is."""
+    for number, name in enumerate(names, 1):
+        try:
+            return Request(name, order.fields or FIELDS, plural=order.plural).resource(project)
+        except NotWrittenError:
+            if number == len(names):
+                raise
+    raise AssertionError(names)
+
+
+def described(text: str, description: str) -> str:
+    """Return the source of `main.py` with another description of the service."""
+    source = Source(text)
+    found = [
+        word.value
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Service"
+        for word in node.keywords
+        if word.arg == "description"
+    ]
+    return source.edited([source.of_node(node, f'"{description}"') for node in found])
+
+
+def write_readme(made: Path, transfer: Transfer, resource: Resource) -> None:
+    pages = sorted(path.relative_to(made).as_posix() for path in (made / "docs").glob("*.md"))
+    listed = [f"- [{heading(made / page)}]({page})" for page in pages]
+    words = in_words(resource.name)
+    fields = {field.name: f"{article_of(words).capitalize()} {words}" for field in resource.fields[:1]}
+    (made / "README.md").write_text(
+        README.substitute(
+            title=title_of(transfer.package),
+            package=transfer.package,
+            path=resource.path,
+            name=resource.name,
+            example=str(fields).replace("'", '"'),
+            pages="\n" + "\n".join(["## More", "", *listed]) if listed else "",
+        ).rstrip()
+        + "\n"
+    )
+
+
+def heading(page: Path) -> str:
+    return next(line.lstrip("# ") for line in page.read_text().splitlines() if line.startswith("# "))
+
+
+def write_migration(made: Path) -> None:
+    """Write the first migration, by comparing the models with an empty database, and try it."""
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/empty.db"
+        for command in ("revision --autogenerate --rev-id 0001 -m first", "upgrade head", "check"):
+            run(made, "alembic", *command.split(), DATABASE_URL=url)
+
+
+def run(made: Path, module: str, *arguments: str, **settings: str) -> None:
+    """Run a module in the new service. Raises a NotWrittenError with the end of its output if it fails."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    command, environment = (
+        [sys.executable, "-m", module, *arguments],
+        {**kept, "PYTHONDONTWRITEBYTECODE": "1"} | settings,
+    )
+    done = subprocess.run(command, cwd=made, env=environment, capture_output=True, text=True, check=False)  # noqa: S603  no shell
+    if done.returncode:
+        raise NotWrittenError(f"{module} failed in the new service:\n{(done.stdout + done.stderr)[-2000:]}")
+
+
+def commit(made: Path, package: str) -> None:
+    shutil.rmtree(made / ".ruff_cache", ignore_errors=True)
+    git(made, "init", "--quiet", "--initial-branch=main")
+    git(made, "add", "--all")
+    quiet = ("-c", "commit.gpgsign=false", "-c", "core.hooksPath=/dev/null")
+    git(made, *quiet, "commit", "--quiet", "--message", f"{title_of(package)}: a new service")
+
+
+def main(*arguments: str) -> str | None:
+    """Make a service beside the current folder. Returns the error message, or None on success."""
+    given = {name.lower(): value.strip() for name, _, value in (argument.partition("=") for argument in arguments)}
+    given["with_"] = given.pop("with", "")
+    if not given.get("name") or given.keys() - Order.__dataclass_fields__.keys():
+        return HELP
+    try:
+        target = make(Path.cwd(), Order(**given))
+    except NotWrittenError as failure:
+        return f"Nothing was made. {failure}"
+    except OSError as failure:
+        return f"Nothing was made. {failure.filename} cannot be written: {failure.strerror}."
+    sys.stdout.write(f"Made, with one commit: {target}\nNext:\n  cd {os.path.relpath(target)}\n  make run\n")
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,292 @@
+"""Pruning: removes from a module what depends on modules that are gone.
+
+A name that is imported from a removed module is *lost*. An element of a tuple, a list, a set or a dict that uses a lost
+name is left out; a statement that uses one elsewhere, or has no element left, is removed, and the names that it assigns
+are lost too. This is
+repeated until no other name is lost.
+"""
+
+import ast
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+
+Display = ast.Tuple | ast.List | ast.Set | ast.Dict
+Block = ast.If | ast.For | ast.AsyncFor | ast.While | ast.With | ast.AsyncWith | ast.Try
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A replacement of a part of the source, in bytes."""
+
+    start: int
+    end: int
+    text: str = ""
+
+
+@dataclass
+class Source:
+    """The text of a module, with the offset of each line in bytes."""
+
+    text: str
+    tree: ast.Module = field(init=False)
+    starts: list[int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tree, self.starts = ast.parse(self.text), [0]
+        for line in self.text.encode().splitlines(keepends=True):
+            self.starts.append(self.starts[-1] + len(line))
+
+    def of_statement(self, node: ast.stmt) -> Edit:
+        """Return the deletion of the lines of a statement, with its decorators."""
+        first = min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", ()))])
+        return Edit(self.starts[first - 1], self.starts[node.end_lineno or node.lineno])
+
+    def of_node(self, node: ast.expr, text: str) -> Edit:
+        assert node.end_lineno is not None and node.end_col_offset is not None  # noqa: PT018  the parser sets both
+        start = self.starts[node.lineno - 1] + node.col_offset
+        return Edit(start, self.starts[node.end_lineno - 1] + node.end_col_offset, text)
+
+    def segment(self, node: ast.expr) -> str:
+        return ast.get_source_segment(self.text, node) or ""
+
+    def edited(self, edits: Iterable[Edit]) -> str:
+        """Return the text after the edits, of which none overlap."""
+        whole = self.text.encode()
+        for edit in sorted(edits, key=lambda edit: edit.start, reverse=True):
+            whole = whole[: edit.start] + edit.text.encode() + whole[edit.end :]
+        return whole.decode()
+
+
+@dataclass
+class Pruner:
+    """One pass over a module. `lost` grows with each statement that is removed."""
+
+    source: Source
+    gone: Collection[str]
+    lost: set[str]
+    paths: re.Pattern[str] | None = None
+    edits: list[Edit] = field(default_factory=list)
+
+    def block(self, body: list[ast.stmt]) -> bool:
+        """Prune the statements of a block. Returns whether one of them does anything still."""
+        was_removed, is_left = False, False
+        for node in body:
+            if is_text(node):
+                if was_removed:  # it describes the variable that was removed
+                    self.edits.append(self.source.of_statement(node))
+                continue
+            was_removed = self.statement(node)
+            is_left = is_left or not was_removed
+        return is_left
+
+    def statement(self, node: ast.stmt) -> bool:
+        """Prune a statement. Returns whether it is removed."""
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            return self.imports(node)
+        if not self.uses(node) and not has_import(node):
+            return False
+        if isinstance(node, Definition):
+            return self.definition(node)
+        if isinstance(node, Block):
+            return self.compound(node)
+        return self.simple(node)
+
+    def imports(self, node: ast.Import | ast.ImportFrom) -> bool:
+        kept = [alias for alias in node.names if not self.is_gone(node, alias)]
+        self.lost.update(alias.asname or alias.name for alias in node.names if alias not in kept)
+        if not kept:
+            return self.remove(node)
+        if len(kept) < len(node.names):
+            removed = self.source.of_statement(node)
+            text = ast.unparse(ast.ImportFrom(str(getattr(node, "module", "")), kept, 0)) + "\n"
+            self.edits.append(Edit(removed.start, removed.end, " " * node.col_offset + text))
+        return False
+
+    def is_gone(self, node: ast.Import | ast.ImportFrom, alias: ast.alias) -> bool:
+        if isinstance(node, ast.Import):
+            return alias.name in self.gone
+        return node.module in self.gone or f"{node.module}.{alias.name}" in self.gone
+
+    def definition(self, node: Definition) -> bool:
+        outside: list[ast.AST] = [*node.decorator_list]
+        outside += node.bases if isinstance(node, ast.ClassDef) else [node.args, *filter(None, [node.returns])]
+        before, edits = set(self.lost), len(self.edits)
+        if any(map(self.uses, outside)) or not self.block(node.body) or self.returns_lost(node):
+            del self.edits[edits:]
+            self.lost = {*before, node.name}
+            return self.remove(node)
+        if not isinstance(node, ast.ClassDef):
+            self.lost = before  # names that are lost inside are not lost outside
+        return False
+
+    def returns_lost(self, node: Definition) -> bool:
+        """Return whether a value that a function returns is lost."""
+        return any(isinstance(one, ast.Return) and self.uses(self.without_elements(one)) for one in ast.walk(node))
+
+    def compound(self, node: Block) -> bool:
+        header = [getattr(node, name) for name in ("test", "iter") if hasattr(node, name)]
+        header += [item.context_expr for item in getattr(node, "items", ())]
+        edits = [edit for part in header for edit in self.elements(part)]
+        if any(map(self.uses, [*map(self.without_elements, header), *getattr(node, "handlers", ())])):
+            return self.remove(node)
+        before = len(self.edits)
+        if not self.block(node.body):
+            del self.edits[before:]
+            return self.remove(node)
+        self.edits += edits
+        for name in ("orelse", "finalbody"):
+            self.branch(getattr(node, name, []))
+        return False
+
+    def branch(self, body: list[ast.stmt]) -> None:
+        """Prune another branch of a statement. If nothing is left of it, it does nothing; an `elif` is removed."""
+        before = len(self.edits)
+        if not body or self.block(body):
+            return
+        whole = Edit(self.source.of_statement(body[0]).start, self.source.of_statement(body[-1]).end)
+        if not self.source.text.encode()[whole.start :].lstrip().startswith(b"elif"):
+            self.edits[before:] = [Edit(whole.start, whole.end, f"{' ' * body[0].col_offset}pass\n")]
+
+    def simple(self, node: ast.stmt) -> bool:
+        edits, outside = list(self.elements(node)), self.without_elements(node)
+        if is_unpacking(node):
+            edits, outside = [], node
+        if self.uses(outside) or any(edit.text in EMPTY for edit in edits):
+            self.lost.update(bound(node))
+            return self.remove(node)
+        self.edits += edits
+        return False
+
+    def remove(self, node: ast.stmt) -> bool:
+        self.edits.append(self.source.of_statement(node))
+        return True
+
+    def uses(self, node: ast.AST) -> bool:
+        """Return whether a node uses a lost name, or a path of a resource that is gone."""
+        return any(self.is_lost(one) for one in ast.walk(node))
+
+    def is_lost(self, node: ast.AST) -> bool:
+        if isinstance(node, ast.Name):
+            return node.id in self.lost
+        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+        return is_text and self.paths is not None and self.paths.match(str(node.value)) is not None  # type: ignore[attr-defined]  # it is a text
+
+    def elements(self, node: ast.AST) -> Iterator[Edit]:
+        """Yield the displays below a node without their lost elements."""
+        for display in displays(node):
+            if isinstance(display.ctx if isinstance(display, ast.Tuple | ast.List) else None, ast.Store):
+                continue
+            kept = [part for part in parts_of(display) if not any(map(self.uses, part))]
+            if len(kept) < len(parts_of(display)):
+                texts = [": ".join(map(self.source.segment, part)) for part in kept]
+                yield self.source.of_node(display, written(display, texts))
+
+    def without_elements(self, node: ast.AST) -> ast.AST:
+        """Return a node without its displays, for what is used elsewhere in it."""
+        outside = Outside()
+        return outside.visit(ast.parse(ast.unparse(node)) if not isinstance(node, ast.expr) else expression(node))  # type: ignore[no-any-return]  # a node
+
+
+EMPTY = ("()", "[]", "{}", "set()")
+
+
+class Outside(ast.NodeTransformer):
+    """Replaces displays that are read by a constant."""
+
+    def visit_Tuple(self, node: ast.Tuple) -> ast.AST:
+        return self.generic_visit(node) if isinstance(node.ctx, ast.Store) else ast.Constant(None)
+
+    def visit_List(self, node: ast.List) -> ast.AST:
+        return self.generic_visit(node) if isinstance(node.ctx, ast.Store) else ast.Constant(None)
+
+    def visit_Set(self, _: ast.Set) -> ast.AST:
+        return ast.Constant(None)
+
+    def visit_Dict(self, _: ast.Dict) -> ast.AST:
+        return ast.Constant(None)
+
+
+def expression(node: ast.expr) -> ast.Expression:
+    return ast.parse(ast.unparse(node), mode="eval")
+
+
+def displays(node: ast.AST) -> Iterator[Display]:
+    """Yield the outermost displays below a node."""
+    if isinstance(node, Display):
+        yield node
+        return
+    for child in ast.iter_child_nodes(node):
+        yield from displays(child)
+
+
+def parts_of(display: Display) -> list[list[ast.expr]]:
+    if isinstance(display, ast.Dict):
+        return [[*filter(None, [key]), value] for key, value in zip(display.keys, display.values, strict=True)]
+    return [[element] for element in display.elts]
+
+
+def written(display: Display, texts: list[str]) -> str:
+    if isinstance(display, ast.Tuple):
+        return f"({', '.join(texts)}{',' if len(texts) == 1 else ''})"
+    if isinstance(display, ast.List):
+        return f"[{', '.join(texts)}]"
+    return f"{{{', '.join(texts)}}}" if texts or isinstance(display, ast.Dict) else "set()"
+
+
+def is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def is_unpacking(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Assign) and any(isinstance(target, ast.Tuple | ast.List) for target in node.targets)
+
+
+def has_import(node: ast.stmt) -> bool:
+    return any(isinstance(one, ast.Import | ast.ImportFrom) for one in ast.walk(node))
+
+
+def bound(node: ast.stmt) -> Iterator[str]:
+    """Yield the names that a statement assigns."""
+    for one in ast.walk(node):
+        if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
+            yield one.id
+
+
+def pruned(text: str, gone: Collection[str], paths: Collection[str] = ()) -> str:
+    """Return the source of a module without what depends on the modules that are gone, such as `shop.order`.
+
+    Texts that begin with one of the paths, such as `/orders/1` with `/orders`, count as uses of what is gone.
+    """
+    source, lost = Source(text), set[str]()
+    pattern = re.compile(rf"(?:{'|'.join(map(re.escape, paths))})(?![\w-])") if paths else None
+    while True:
+        pruner = Pruner(source, gone, set(lost), pattern)
+        pruner.block(source.tree.body)
+        if pruner.lost == lost:
+            break
+        lost = pruner.lost
+    return without_unused(source.edited(pruner.edits), used(source.tree)) if pruner.edits else text
+
+
+def used(tree: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+
+
+def without_unused(text: str, before: set[str]) -> str:
+    """Return the source without functions and variables that were used in the module before, and are not any more."""
+    while True:
+        source = Source(text)
+        idle = before - used(source.tree)
+        found = [node for node in source.tree.body if idle.intersection(defined(node))]
+        if not found:
+            return text
+        text = source.edited(map(source.of_statement, found))
+
+
+def defined(node: ast.stmt) -> list[str]:
+    """Return the names of a function, a class or an assignment at the top of a module."""
+    if isinstance(node, Definition):
+        return [node.name]
+    return list(bound(node)) if isinstance(node, ast.Assign | ast.AnnAssign) else []

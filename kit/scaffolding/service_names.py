@@ -1,0 +1,49 @@
+"""Names of services: of the package, in titles, and of the first resource."""
+
+import re
+import sys
+from importlib.metadata import packages_distributions
+from keyword import iskeyword, issoftkeyword
+from pathlib import Path
+
+from kit.scaffolding.errors import NotWrittenError
+from kit.scaffolding.words import LONGEST, singular_of, snake_of
+
+PACKAGE = re.compile(r"[a-z](?:[a-z0-9_]*[a-z0-9])?")
+"""A package, which is also the name of a distribution, and a name in PostgreSQL."""
+NEUTRAL = "note"
+"""The first resource of a service whose name is no plural."""
+
+
+def package_of(name: str, source: Path, package: str) -> str:
+    """Return the package for a service of this name; dashes become underscores.
+
+    Raises a NotWrittenError if a file or a module beside the package has the name.
+    """
+    chosen = name.replace("-", "_")
+    if not PACKAGE.fullmatch(chosen):
+        hint = snake_of(name)
+        write = f"write {hint}" if PACKAGE.fullmatch(hint) else "write a name such as orders"
+        raise NotWrittenError(f"{name!r} cannot be the name of a package, which has small letters and digits: {write}.")
+    if len(chosen) > LONGEST:
+        raise NotWrittenError(f"{name!r} is too long: write a name of at most {LONGEST} characters.")
+    if iskeyword(chosen) or issoftkeyword(chosen):
+        raise NotWrittenError(f"{name!r} cannot be the name of a package: it is a keyword of Python.")
+    beside = {path.stem for path in source.iterdir() if not path.name.startswith(".")} | {"kit", "tests"}
+    if chosen in beside - {package}:
+        raise NotWrittenError(f"{name!r} cannot be the name of the package: {chosen} is already beside it.")
+    if chosen in sys.stdlib_module_names:
+        raise NotWrittenError(f"{name!r} cannot be the name of the package: Python has a module {chosen}.")
+    if chosen in packages_distributions():
+        raise NotWrittenError(f"{name!r} cannot be the name of the package: an installed library has it.")
+    return chosen
+
+
+def title_of(package: str) -> str:
+    """Return the name for people: `Order desk` for `order_desk`."""
+    return " ".join(filter(None, package.split("_"))).capitalize()
+
+
+def first_resource(package: str) -> str:
+    """Return the name of the first resource: `order` for `orders`."""
+    return singular_of(package) or NEUTRAL

@@ -1,0 +1,250 @@
+"""Transfer: which files of a project a new service takes along, and what is changed in each of them."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from kit.scaffolding.kit_files import kit_files
+from kit.scaffolding.project import Project
+from kit.scaffolding.project_files import files_of, is_below, options_of
+from kit.scaffolding.pruning import pruned
+from kit.scaffolding.relations import Relations, resource_of
+from kit.scaffolding.service_names import title_of
+from kit.scaffolding.words import singular_of
+
+LINK = re.compile(r"!?\[([^\]]*)\]\((?!https?:)([^)#\s]+)(#[^)]*)?\)")
+TARGET = re.compile(r"^([a-z][a-z-]*):(?!=)", re.MULTILINE)
+COMMAND = re.compile(r"\bmake ([a-z][a-z-]*)")
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """A service to be made from a project: the resources that it keeps, and the name of its package."""
+
+    project: Project
+    package: str
+    kept: frozenset[str]
+
+    @cached_property
+    def relations(self) -> Relations:
+        return Relations(self.project)
+
+    @property
+    def old(self) -> str:
+        return self.project.package
+
+    @cached_property
+    def gone(self) -> frozenset[str]:
+        """The resources that are left out."""
+        return frozenset(self.relations.modules) - self.kept
+
+    @cached_property
+    def gone_modules(self) -> frozenset[str]:
+        names = {f"{self.old}.{name}" for name in self.gone}
+        kept = {*self.kept_tests, *self.kept_helpers}
+        return frozenset(names | {f"tests.{self.old}.{name}" for name in self.tests if name not in kept})
+
+    @cached_property
+    def files(self) -> list[str]:
+        """The files of the project that the service takes along. Pictures are those of the pages."""
+        names = [name for name in files_of(self.project.folder) if self.takes(name)]
+        pictures = {picture for name in names if name.endswith(".md") for picture in self.linked(name)}
+        return [name for name in names if not is_picture(name) or name in pictures]
+
+    def takes(self, name: str) -> bool:
+        """Return whether the service takes a file along."""
+        path = PurePosixPath(name)
+        if name == "README.md" or is_below(name, [*self.left_out, "migrations/versions"]):
+            return False
+        if path.parent == PurePosixPath(self.old):
+            return path.stem not in self.gone
+        if path.parent == PurePosixPath("tests", self.old) and path.suffix == ".py":
+            return path.stem in {"__init__", "conftest", *self.kept_tests, *self.kept_helpers}
+        return path.suffix != ".md" or not self.is_about_the_demo(name)
+
+    @cached_property
+    def tests(self) -> dict[str, Path]:
+        """The modules of the domain's tests."""
+        return {path.stem: path for path in (self.project.folder / "tests" / self.old).glob("[!_]*.py")}
+
+    @cached_property
+    def kept_tests(self) -> set[str]:
+        """The tests of the resources that are kept, and of the modules beside `main.py`."""
+        beside = {path.stem for path in self.project.folder.glob("*.py")}
+        subjects = {*self.relations.modules, *beside}
+        tests = (name for name in self.tests if name.startswith("test_"))
+        return {name for name in tests if resource_of(name, subjects) in self.kept | beside}
+
+    @cached_property
+    def kept_helpers(self) -> set[str]:
+        """The other modules of the domain's tests that those use."""
+        found, waiting = set[str](), ["conftest", *self.kept_tests]
+        while waiting:
+            path = self.tests.get(waiting.pop())
+            used = re.findall(rf"tests\.{self.old}(?:\.| import )(\w+)", path.read_text() if path else "")
+            waiting += [name for name in used if name in self.tests and name not in found]
+            found |= {name for name in used if name in self.tests}
+        return found - self.kept_tests
+
+    @cached_property
+    def of_the_kit(self) -> frozenset[str]:
+        return frozenset(kit_files(self.project.folder))
+
+    @cached_property
+    def gone_paths(self) -> list[str]:
+        return [f"/{path}" for path, file in self.project.paths.items() if Path(file).stem in self.gone]
+
+    @cached_property
+    def words_of_the_demo(self) -> re.Pattern[str]:
+        """The names by which a page is about what is left out: paths, files, and the name of the project."""
+        files = [f"{self.old}/{name}\\.py" for name in self.gone]
+        named = (self.old, singular_of(self.old) or self.old)
+        return re.compile(
+            "|".join(
+                [*(rf"{path}\b" for path in self.gone_paths), *files, *(rf"(?i:(?<![a-z]){name})" for name in named)]
+            )
+        )
+
+    def is_about_the_demo(self, name: str) -> bool:
+        """Return whether a page names what is left out. Other modules of the package are examples."""
+        text = (self.project.folder / name).read_text()
+        others = rf"\b{self.old}[/.](?!(?:{'|'.join(self.gone)})\b)" if self.gone else rf"\b{self.old}[/.]"
+        return bool(self.words_of_the_demo.search(re.sub(others, "", text)))
+
+    def linked(self, name: str) -> Iterator[str]:
+        """Yield the files that a page links to."""
+        folder = PurePosixPath(name).parent
+        for _, path, _ in LINK.findall((self.project.folder / name).read_text()):
+            yield normal(folder / path)
+
+    def text_of(self, name: str, taken: Iterable[str]) -> str | None:
+        """Return the text of a file in the new service; None for a file that is no text."""
+        try:
+            text = (self.project.folder / name).read_bytes().decode()
+        except UnicodeDecodeError:
+            return None
+        if name in self.of_the_kit:
+            return text  # the same in every service
+        if name.endswith(".py"):
+            paths = self.gone_paths if name.startswith("tests/") else ()
+            return self.renamed_code(pruned(text, self.gone_modules, paths))
+        if name.endswith(".md"):
+            return self.renamed(self.without_dangling(name, text, set(taken)))
+        return self.renamed(self.without_left_out(name, text))
+
+    def renamed(self, text: str) -> str:
+        """Return a text with the name of the service in place of the old one."""
+        text = re.sub(rf"(?<![A-Za-z0-9]){self.old}(?![A-Za-z0-9])", self.package, text)
+        return re.sub(rf"\b{title_of(self.old)}\b", title_of(self.package), text)
+
+    def renamed_code(self, text: str) -> str:
+        """Return a module with the new package where it imports, or names a module, and in no path of a route."""
+        places = (
+            rf"(?<=\bfrom ){self.old}(?=[. ])",
+            rf"(?<=\bimport ){self.old}\b",
+            rf"(?<=\btests\.){self.old}\b",
+            rf"(?<=[\"']){self.old}(?=\.[a-z_]+[.\"'])",
+            rf"(?<=^NAME = \"){self.old}(?=\"$)",
+        )
+        for place in places:
+            text = re.sub(place, self.package, text, flags=re.MULTILINE)
+        return text
+
+    def new_path(self, name: str) -> str:
+        """Return the path of a file in the new service."""
+        for folder in (self.old, f"tests/{self.old}"):
+            if name.startswith(f"{folder}/"):
+                return folder.removesuffix(self.old) + self.package + name.removeprefix(folder)
+        return name
+
+    @cached_property
+    def left_out(self) -> list[str]:
+        """The files and folders that are about this project, and not about any other."""
+        names: list[str] = options_of(self.project.folder).get("leave_out", [])
+        return names
+
+    def without_left_out(self, name: str, text: str) -> str:
+        """Return a file of settings or commands without the lines about what is left out."""
+        if name == "pyproject.toml":
+            text = self.renamed_project(text)
+        if name.endswith("Makefile"):
+            return text
+        lines = text.splitlines(keepends=True)
+        lines = [line for line in lines if not any(mentions(line, one) for one in self.left_out)]
+        if name.startswith((".ci/", ".github/")):
+            lines = [line for line in lines if self.targets.issuperset(COMMAND.findall(line))]
+        return "".join(lines)
+
+    def renamed_project(self, text: str) -> str:
+        """Return `pyproject.toml` for the new service: it measures the coverage of its own code, not of the kit's."""
+        text = re.sub(r"^# What `make new`[^\n]*\n|^leave_out = \[.*?^\]\n", "", text, flags=re.MULTILINE | re.DOTALL)
+        text = re.sub(r'^(source = \[.*)"kit", ', r"\1", text, flags=re.MULTILINE)
+        description = f'description = "{title_of(self.package)}, over REST"'
+        return re.sub(r"^description = .*$", description, text, count=1, flags=re.MULTILINE)
+
+    @cached_property
+    def targets(self) -> set[str]:
+        """The targets of make in the new service."""
+        return {target for path in self.makefiles for target in TARGET.findall(path.read_text())}
+
+    @property
+    def makefiles(self) -> list[Path]:
+        """The files of make that the service takes along."""
+        folder = self.project.folder
+        found = [folder / "Makefile", *folder.glob("*/targets.mk"), *folder.glob("tests/*/targets.mk")]
+        return [path for path in found if not is_below(path.relative_to(folder).as_posix(), self.left_out)]
+
+    def without_dangling(self, name: str, text: str, taken: set[str]) -> str:
+        """Return a page without links to, and rows of tables about, files and tests that are left out."""
+        folder = PurePosixPath(name).parent
+
+        def kept(link: re.Match[str]) -> str:
+            path = normal(folder / link[2])
+            return link[0] if path in taken or any(one.startswith(f"{path}/") for one in taken) else link[1]
+
+        text = LINK.sub(kept, text)
+        return without_rows(text, self.lost_names)
+
+    @cached_property
+    def lost_names(self) -> set[str]:
+        """The files that are left out, and the names of their tests."""
+        return lost_names(self.project.folder, files_of(self.project.folder), self.files)
+
+
+def is_picture(name: str) -> bool:
+    return name.startswith("docs/") and not name.endswith((".md", ".py", ".css"))
+
+
+def mentions(line: str, path: str) -> bool:
+    return re.search(rf"(?<![\w/]){re.escape(path)}(?![\w])", line) is not None
+
+
+def normal(path: PurePosixPath) -> str:
+    """Return a path without `..`."""
+    parts: list[str] = []
+    for part in path.parts:
+        if part == "..":
+            parts[-1:] = []
+        else:
+            parts.append(part)
+    return "/".join(parts)
+
+
+def lost_names(folder: Path, before: Iterable[str], after: Iterable[str]) -> set[str]:
+    """Return the paths that are not there any more, and the names of the tests that no other file has."""
+    left = set(after)
+    gone = {name for name in before if name not in left and not name.startswith("migrations/versions")}
+    return gone | tests_in(folder, gone) - tests_in(folder, left)
+
+
+def tests_in(folder: Path, names: Iterable[str]) -> set[str]:
+    sources = [folder / name for name in names if name.endswith(".py") and PurePosixPath(name).name.startswith("test_")]
+    return {test for path in sources if path.is_file() for test in re.findall(r"def (test_\w+)\(", path.read_text())}
+
+
+def without_rows(text: str, lost: set[str]) -> str:
+    """Return a page without the rows of its tables that name, in backticks, something that is lost."""
+    lines = text.splitlines(keepends=True)
+    return "".join(line for line in lines if not (line.startswith("|") and lost & set(re.findall(r"`([^`]+)`", line))))

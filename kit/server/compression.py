@@ -1,0 +1,86 @@
+"""Compression of responses by gzip, for clients that accept it.
+
+A response is compressed if it is text and its length is known. Streams and server-sent events are sent as they are,
+because compression would delay their parts. Compressing with the lowest level and a window of 8 KiB takes 8 µs for
+1 KiB, 44 µs for 10 KiB and 0.6 ms for 100 KiB, which leaves a quarter of the bytes; the usual window would take eight
+times as long for 1 KiB, and the usual level three times as long for 100 KiB, to leave a fifth.
+"""
+
+import asyncio
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+
+from starlette.types import Message, Send
+
+from kit.http.codings import VARIES, Wish, may_be_compressed, varies, weakened, wish_of
+
+LEVEL, WINDOW, MEMORY = 1, 16 + 13, 6
+"""The lowest level; a window of 2¹³ bytes, in the format of gzip; and zlib's `memLevel`, which fits such a window."""
+AT_ONCE = 65_536
+"""The largest size of a body that the event loop compresses by itself, in 0.4 ms. Threads compress larger ones."""
+threads = ThreadPoolExecutor(2, "gzip")
+NOT_COMPRESSED = (b"content-encoding", b"content-length")
+Header = tuple[bytes, bytes]
+
+
+class Compression:
+    """Sends the messages of a response, compressed if that is worth it and the client accepts it."""
+
+    def __init__(self, send: Send, accept_encoding: bytes, http_version: str) -> None:
+        self.send_on, self.wish, self.http_version = send, wish_of(accept_encoding), http_version
+        self.start: Message | None = None
+        """The start of a response that is withheld until it is known whether its body comes as a whole."""
+        self.compressor: zlib._Compress | None = None
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            if self.is_wanted(message):
+                self.start = message
+                return
+        elif self.start is not None:
+            message = await self.begun(self.start, message)
+        elif self.compressor is not None and message["type"] == "http.response.body":
+            message = await self.compressed(self.compressor, message)
+        await self.send_on(message)
+
+    def is_wanted(self, start: Message) -> bool:
+        """Return whether the body is compressed. A 304 has no body, but the tag of the compressed one."""
+        headers: list[Header] = list(start["headers"])
+        if self.wish is Wish.PLAIN:
+            return False
+        if start["status"] == 304:
+            start["headers"] = with_weak_tag(headers)
+        given = dict(headers)
+        if start["status"] in (204, 206, 304) or not may_be_compressed(given):
+            return False
+        return self.wish is Wish.ALWAYS or varies(given)
+
+    async def begun(self, start: Message, body: Message) -> Message:
+        """Send the start, and return the first part of the body."""
+        self.start = None
+        is_whole = body["type"] == "http.response.body" and not body.get("more_body", False)
+        headers = with_weak_tag([header for header in start["headers"] if header[0] not in NOT_COMPRESSED])
+        headers += [(b"content-encoding", b"gzip"), VARIES]
+        if body["type"] != "http.response.body" or not (is_whole or self.http_version != "1.0"):
+            headers = start["headers"]  # HTTP/1.0 has no chunks, and so no body of unknown length on an open connection
+        else:
+            self.compressor = zlib.compressobj(LEVEL, zlib.DEFLATED, WINDOW, MEMORY)
+            body = await self.compressed(self.compressor, body)
+            if is_whole:
+                headers.append((b"content-length", b"%d" % len(body["body"])))
+        await self.send_on({**start, "headers": headers})
+        return body
+
+    async def compressed(self, compressor: "zlib._Compress", message: Message) -> Message:
+        body, is_last = message.get("body", b""), not message.get("more_body", False)
+
+        def compress() -> bytes:
+            return compressor.compress(body) + (compressor.flush() if is_last else b"")
+
+        is_small = len(body) <= AT_ONCE
+        done = compress() if is_small else await asyncio.get_running_loop().run_in_executor(threads, compress)
+        return {**message, "body": done}
+
+
+def with_weak_tag(headers: list[Header]) -> list[Header]:
+    return [(name, weakened(value) if name == b"etag" else value) for name, value in headers]

@@ -1,0 +1,6 @@
+# The tests that make new services and run all their tests: ten minutes on two cores.
+
+.PHONY: test-new
+
+test-new: .venv/dev ## Make a service as `make new` does, run its tests and checks, and serve it on SQLite and PostgreSQL
+	@$(BIN)/pytest -q -p no:schemathesis tests/new_services
