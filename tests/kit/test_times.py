@@ -8,7 +8,7 @@ import pytest
 from sqlmodel import col, select, update
 
 from kit import Database
-from kit.models import times
+from kit.models import entities
 from kit.operations.balances import move_balances
 from tests.engines import Client
 from tests.kit.bookshop import Book, Shelf
@@ -60,7 +60,7 @@ async def test_a_balance_that_moves_leaves_no_older_times(client: Client, databa
     book = await new_book(client, copies=3)
     await into_the_future(database, "kit_book")
     async with database.write() as session:
-        await move_balances(session, col(Book.copies), [(book["id"], -1)], 10)  # type: ignore[arg-type]
+        await move_balances(session, col(Book.copies), [(book["id"], -1)], 10)
         await session.commit()
     moved = await read(client, f"/books/{book['id']}")
     assert (moved["copies"], is_ordered(moved)) == (2, True)
@@ -94,11 +94,11 @@ def clock(*moments: int) -> Callable[[Any], datetime]:
 
 
 def test_the_clock_does_not_go_back_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(times, "datetime", type("Clock", (), {"now": staticmethod(clock(30, 10, 40))}))
-    monkeypatch.setattr(times, "last", (datetime(2025, 1, 1, tzinfo=UTC), 0.0))
-    assert [times.now().second for _ in range(3)] == [30, 30, 40]
+    monkeypatch.setattr(entities, "datetime", type("Clock", (), {"now": staticmethod(clock(30, 10, 40))}))
+    monkeypatch.setattr(entities, "last", (datetime(2025, 1, 1, tzinfo=UTC), 0.0))
+    assert [entities.now().second for _ in range(3)] == [30, 30, 40]
 
 
 def test_a_clock_that_was_ahead_for_long_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(times, "last", (FUTURE, 0.0))
-    assert times.now() < FUTURE
+    monkeypatch.setattr(entities, "last", (FUTURE, 0.0))
+    assert entities.now() < FUTURE
