@@ -27,7 +27,7 @@ from kit import Authenticator, Database, Layers, LoginLimits, RateLimits, Runtim
 from kit.database import migrations
 from kit.database.engines import Pool
 from kit.fast import install
-from kit.server.log_lines import configure_logging
+from kit.server.request_log import configure_logging
 from settings import NAME, Settings, comma_separated, load
 
 RESOURCES = (

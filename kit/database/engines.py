@@ -13,9 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from kit.auth.ownership import refuse_hidden_write
 from kit.database.errors import ASYNCPG_ERRORS, DRIVER_ERRORS, DriverFailure, with_origin
 from kit.database.folding import fold
+from kit.database.poolers import begin_with, is_pooled, warn_of_pooler
 from kit.database.references import name_reference
 from kit.database.sqlite_file import SQLiteFile
-from kit.database.urls import usable, without_numbers
+from kit.database.urls import driver_options, usable
 from kit.http.fairness import FairPool
 
 READ_ONLY = "25006"
@@ -74,13 +75,9 @@ class PostgresPool(FairPool):
 
 def postgres_engines(url: URL, pool: Pool) -> Engines:
     """Return engines with one pool: the reader uses AUTOCOMMIT, and the writer transactions."""
-    server_settings = {
-        "application_name": pool.application_name,
-        "jit": "on" if pool.jit else "off",  # compiling a plan takes longer than a short query
-        "statement_timeout": str(round(pool.statement_timeout * 1000)),
-        "lock_timeout": str(round(pool.lock_timeout * 1000)),
-    }
-    url, numbers = without_numbers(url)
+    settings, has_pooler = server_settings(pool), is_pooled(url)
+    url, options = driver_options(url)
+    given = {"application_name": pool.application_name} | options.pop("server_settings", {})
     engine = create_async_engine(
         url,
         echo=pool.echo,
@@ -93,12 +90,16 @@ def postgres_engines(url: URL, pool: Pool) -> Engines:
         pool_pre_ping=pool.pre_ping,
         pool_use_lifo=True,
         connect_args={
-            "server_settings": server_settings,
+            "server_settings": given if has_pooler else settings | given,
             "timeout": pool.timeout,
             "async_creator_fn": connect_to_postgres,
-            **numbers,
+            **options,
         },
     )
+    if has_pooler:
+        begin_with(engine, settings)
+    else:
+        warn_of_pooler(engine)
     event.listen(engine.sync_engine, "handle_error", leave_read_only_server)
     event.listen(engine.sync_engine, "handle_error", name_origin)
     reader = engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -106,10 +107,24 @@ def postgres_engines(url: URL, pool: Pool) -> Engines:
     return Engines(engine, reader)
 
 
+def server_settings(pool: Pool) -> dict[str, str]:
+    """Return the settings that PostgreSQL gets for a connection, or for each transaction behind a pooler."""
+    return {
+        "jit": "on" if pool.jit else "off",  # compiling a plan takes longer than a short query
+        "statement_timeout": str(round(pool.statement_timeout * 1000)),
+        "lock_timeout": str(round(pool.lock_timeout * 1000)),
+    }
+
+
 async def connect_to_postgres(*values: Any, **options: Any) -> Any:
     """Return a connection of asyncpg. An OSError (no server) becomes `Unreachable`."""
     try:
         return await asyncpg.connect(*values, **options)
+    except asyncpg.ProtocolViolationError as failure:
+        if "startup parameter" not in str(failure):
+            raise
+        hint = f"{failure} (through PgBouncer, set DATABASE_POOLER=transaction)"
+        raise asyncpg.ProtocolViolationError(hint) from failure
     except OSError as failure:
         raise with_origin(failure) or failure from failure
 

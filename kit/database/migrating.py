@@ -15,7 +15,7 @@ from kit.database.engines import begin_immediate
 from kit.database.errors import DRIVER_ERRORS, FAILURES, first_line, meaning_of
 from kit.database.folding import fold
 from kit.database.sqlite_rebuild import DRIVER
-from kit.database.urls import without_numbers
+from kit.database.urls import driver_options
 
 CONNECT_SECONDS = 10
 """The longest time for a connection to PostgreSQL."""
@@ -26,8 +26,8 @@ LOCK_TIMEOUT_SECONDS = 60
 def engine_for(url: URL) -> AsyncEngine:
     """Return an engine for migrations. Foreign keys of SQLite are off, because a table is altered by copying it."""
     if url.get_backend_name() != "sqlite":
-        url, numbers = without_numbers(url)
-        return create_async_engine(url, poolclass=NullPool, connect_args={**numbers, "timeout": CONNECT_SECONDS})
+        url, options = driver_options(url)
+        return create_async_engine(url, poolclass=NullPool, connect_args={"timeout": CONNECT_SECONDS, **options})
     # `CompleteSQLiteDialect` reads these indexes; the warning comes from its base class.
     warnings.filterwarnings("ignore", "Skipped unsupported reflection of expression-based index")
     options = {"timeout": LOCK_TIMEOUT_SECONDS}

@@ -82,8 +82,8 @@ def test_changed_settings_are_said_without_secrets() -> None:
     settings = Settings.model_validate({**SECRETS, "pool_size": 7, "limits_url": "redis://:hidden@cache"})
     said, *_ = remarks(Server(), settings)
     assert said == (
-        "Settings that differ from their defaults: DATABASE_URL=postgresql+asyncpg://ann:***@db.example/x, SECRET_KEY=…, "
-        "LIMITS_URL=…, POOL_SIZE=7."
+        "Settings that differ from their defaults: DATABASE_URL=postgresql+asyncpg://ann:***@db.example/x, "
+        "SECRET_KEY=…, LIMITS_URL=…, POOL_SIZE=7."
     )
     assert "hidden" not in said
 
