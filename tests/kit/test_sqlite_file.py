@@ -1,5 +1,7 @@
 """SQLite's file: a change of it is noticed before a COMMIT, and before some reads."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -87,6 +89,18 @@ async def test_the_file_is_opened_again_when_the_last_connection_to_the_former_o
         with pytest.raises(OperationalError, match="the former one is still open"):
             await store(on_file, "B")
     await store(on_file, "C")
+    await on_file.dispose()
+
+
+async def test_a_copy_in_place_of_the_file_is_noticed(on_file: Database, file: Path) -> None:
+    await store(on_file, "A")
+    copy = file.with_suffix(".copy")
+    with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    move(copy, file)
+    assert await failure_of(on_file) == "SQLITE_CANTOPEN"
+    await store(on_file, "B")
+    assert await read(on_file, 2)
     await on_file.dispose()
 
 
