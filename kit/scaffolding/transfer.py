@@ -15,6 +15,8 @@ from kit.scaffolding.service_names import title_of
 from kit.scaffolding.words import singular_of
 
 LINK = re.compile(r"!?\[([^\]]*)\]\((?!https?:)([^)#\s]+)(#[^)]*)?\)")
+ITEM = re.compile(r"^- (\[[^\]]*\]\([^)\s]+\))[^\n]*\n(?:  [^\n]*\n)*", re.MULTILINE)
+"""An item of a list that begins with a link: it is left out with the page that it leads to."""
 TARGET = re.compile(r"^([a-z][a-z-]*):(?!=)", re.MULTILINE)
 COMMAND = re.compile(r"\bmake ([a-z][a-z-]*)")
 
@@ -204,7 +206,10 @@ class Transfer:
             path = normal(folder / link[2])
             return link[0] if path in taken or any(one.startswith(f"{path}/") for one in taken) else link[1]
 
-        text = LINK.sub(kept, text)
+        def listed(item: re.Match[str]) -> str:
+            return item[0] if LINK.sub(kept, item[1]) == item[1] else ""
+
+        text = LINK.sub(kept, ITEM.sub(listed, text))
         return without_rows(text, self.lost_names)
 
     @cached_property

@@ -229,9 +229,9 @@ def test_a_bounded_number_of_credentials_is_known(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("path", "lane"),
     [
-        ("/heroes/", "/heroes"),
-        ("/heroes/17", "/heroes"),
-        ("/api/v1/heroes/bulk", "/api/v1/heroes"),
+        ("/books/", "/books"),
+        ("/books/17", "/books"),
+        ("/api/v1/books/bulk", "/api/v1/books"),
         ("/v2/teams", "/v2/teams"),
         ("/", "/"),
         ("", ""),
