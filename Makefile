@@ -22,12 +22,12 @@ LOCKS := # other lock files, which follow requirements.txt
 LEFTOVERS := # folders that `make clean` removes besides those of the service
 
 .DEFAULT_GOAL := help
-.PHONY: help run new resource remove upgrade-kit wheel routes shell db seed backup restore test test-kit openapi check format migrate superuser migration lock lock-service clean
+.PHONY: help run new resource remove upgrade-kit wheel routes shell db seed backup restore test test-kit openapi check format migrate database-role superuser migration lock lock-service clean
 
 -include $(wildcard benchmarks/targets.mk tests/*/targets.mk)
 
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 run: .venv/run ## Migrate the database and serve; DATABASE_URL=postgresql://… for PostgreSQL, HOST= PORT= WORKERS=4 RELOAD=false
 	@exec $(BIN)/python serve.py
@@ -59,6 +59,9 @@ routes: .venv/run ## List every route, who may use it, and its line of code
 
 migrate: .venv/run ## Migrate the database of DATABASE_URL to the latest version
 	@$(BIN)/alembic upgrade head && { $(BIN)/alembic current 2> /dev/null || true; } # a newer version may have migrated it
+
+database-role: .venv/run ## Print the SQL that gives the role of DATABASE_URL its timeouts, for PgBouncer
+	@$(BIN)/python -m kit.database.role main:app
 
 shell: .venv/run ## Open a Python prompt with a session of the database, in which await works
 	@$(BIN)/python commands.py shell

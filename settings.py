@@ -5,10 +5,10 @@ from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL
 
-from kit.database.urls import usable
+from kit.database.poolers import pooled
+from kit.database.urls import parsed
 
 HERE = Path(__file__).parent
 S = TypeVar("S", bound=BaseSettings)
@@ -27,6 +27,11 @@ class Settings(BaseSettings):
     )
     database_url: SecretStr = Field(
         default=SecretStr(f"sqlite+aiosqlite:///{HERE / NAME}.db"), description="SQLite or PostgreSQL."
+    )
+    database_pooler: Literal["none", "transaction"] = Field(
+        default="none",
+        description="`transaction` if `DATABASE_URL` leads to PgBouncer in transaction mode; or write the option "
+        "`pgbouncer=true` in the URL.",
     )
     secret_key: SecretStr = Field(
         default=SecretStr(""),
@@ -183,11 +188,7 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def known_database(cls, url: SecretStr) -> SecretStr:
-        try:
-            parsed = make_url(url.get_secret_value())
-        except (ArgumentError, ValueError):
-            raise ValueError("is not a database URL") from None
-        usable(parsed)
+        parsed(url.get_secret_value())
         return url
 
     @field_validator("security_contact")
@@ -208,6 +209,12 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def pooler_of_postgresql(self) -> Self:
+        if self.database_pooler != "none" and self.database.get_backend_name() == "sqlite":
+            raise ValueError("DATABASE_POOLER is for PostgreSQL, and DATABASE_URL is a SQLite database")
+        return self
+
+    @model_validator(mode="after")
     def statements_end_first(self) -> Self:
         if self.statement_timeout >= self.request_timeout:
             raise ValueError("STATEMENT_TIMEOUT must be shorter than REQUEST_TIMEOUT")
@@ -216,7 +223,8 @@ class Settings(BaseSettings):
     @property
     def database(self) -> URL:
         """The URL with the asynchronous driver."""
-        return usable(make_url(self.database_url.get_secret_value()))
+        url = parsed(self.database_url.get_secret_value())
+        return pooled(url) if self.database_pooler == "transaction" else url
 
     @property
     def pool(self) -> dict[str, Any]:

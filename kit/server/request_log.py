@@ -1,11 +1,16 @@
 """The outermost layer: request ids, security headers, a log line for each response, and 500s for other exceptions."""
 
 import asyncio
+import json
 import logging
 import random
 import re
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -14,7 +19,6 @@ from kit.database.errors import first_line
 from kit.http.codings import MIN_SIZE, VARIES, varies
 from kit.http.problems import Problem, render, too_large, unavailable
 from kit.server.compression import Compression
-from kit.server.log_lines import REQUEST_ID
 from kit.server.proxies import FORWARDED_PREFIX, Proxies
 from kit.server.security_headers import ALWAYS, AUTHORIZATION, HSTS, NAMES, PRIVATE, Header, missing
 from kit.server.shutdown import Shutdown
@@ -22,6 +26,9 @@ from kit.server.shutdown import Shutdown
 log = logging.getLogger("kit")
 PathOf = Callable[[Scope], str | None]
 """A function that returns the path of the route of a request, as in `/invoices/{invoice_id}`."""
+REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""The id of the current request, which every log line contains."""
+LOGGED_FIELDS = ("method", "route", "status", "duration_ms")
 ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 """Accepted values of `X-Request-ID`; a request with another value gets a new id."""
 CLOSING = (b"connection", b"close")
@@ -197,3 +204,41 @@ def log_response(method: str, route: str | None, status: int, seconds: float) ->
     milliseconds = round(seconds * 1000, 1)
     fields = {"method": method, "route": route, "status": status, "duration_ms": milliseconds}
     log.info("%s %s %s %s ms", method, route or "-", status or "-", milliseconds, extra=fields)
+
+
+class JSONLines(logging.Formatter):
+    """One JSON object per line, for programs."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line: dict[str, Any] = {"time": time.replace("+00:00", "Z"), "level": record.levelname, "logger": record.name}
+        line |= {name: record.__dict__[name] for name in LOGGED_FIELDS if name in record.__dict__}
+        if "method" not in line:
+            line["message"] = record.getMessage()
+        if REQUEST_ID.get():
+            line["request_id"] = REQUEST_ID.get()
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
+class TextLines(logging.Formatter):
+    """Text lines for people, with the first 8 characters of the request id."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's own name
+        return super().formatMessage(record) + (f"  [{request_id[:8]}]" if (request_id := REQUEST_ID.get()) else "")
+
+
+def configure_logging(*, as_json: bool, level: str) -> None:
+    """Configure one handler for the loggers `kit` and `uvicorn`, without uvicorn's access log."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JSONLines() if as_json else TextLines())
+    for name in ("kit", "uvicorn", "uvicorn.error", "uvicorn.access"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [], name == "uvicorn.error"
+    for name in ("kit", "uvicorn"):
+        logging.getLogger(name).addHandler(handler)
+    logging.getLogger("kit").setLevel(level)

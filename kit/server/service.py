@@ -1,5 +1,6 @@
 """The service: a FastAPI application with the middleware, permissions, checks, start and stop of the kit."""
 
+import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
@@ -28,6 +29,7 @@ from kit.server.frontends import Frontends
 from kit.server.guards import PermissionCheck, guard
 from kit.server.lifespan import LifespanState
 from kit.server.middleware import Layers, wrap_in_middleware
+from kit.server.plain_routes import PlainRoute, bound_body
 from kit.server.proxies import Proxies, is_under, normalized
 from kit.server.routes import (
     ROUTES,
@@ -50,8 +52,8 @@ class Service(FastAPI):
 
     `public` names the routes that need no token, as in `"GET /docs"` or `"MOUNT /assets"`; routes without a permission
     are for superusers. `closed` names public routes that a setting restricts to superusers. `on_start` is awaited
-    before the first request, and before the `lifespan` begins. `security_contacts`, if any, are shown to everybody in
-    `/.well-known/security.txt`.
+    before the first request, and before the `lifespan` begins. A task that it returns is cancelled at the end.
+    `security_contacts`, if any, are shown to everybody in `/.well-known/security.txt`.
     """
 
     def __init__(
@@ -64,7 +66,7 @@ class Service(FastAPI):
         layers: Layers | None = None,
         shutdown: Shutdown | None = None,
         security_contacts: Sequence[str] = (),
-        on_start: Callable[[], Awaitable[None]] | None = None,
+        on_start: Callable[[], Awaitable[asyncio.Task[None] | None]] | None = None,
         lifespan: Lifespan[Any] | None = None,
         dependencies: Sequence[Any] = (),
         **options: Any,
@@ -96,6 +98,7 @@ class Service(FastAPI):
             exception_handlers=handlers,
             **options,
         )
+        self.router.route_class = PlainRoute
         runtime.check_routes = self.check_new_routes
         self.permission_check = PermissionCheck(self)
         self.frontends = Frontends(self, self.router.default)
@@ -140,6 +143,7 @@ class Service(FastAPI):
         """Guard, complete and check the routes, and store their permissions. Raises a ValueError with all errors."""
         for route in snapshot.routes:  # before FastAPI makes copies of those that are included
             guard(route)
+            bound_body(route)
             if isinstance(route, APIRoute):
                 describe(route)
         self.entries = list(entries_of(self.router.routes))
@@ -201,6 +205,7 @@ class Service(FastAPI):
             if isinstance(context.original_route, APIRoute):
                 describe(context.original_route)
             guard(context.original_route)
+            bound_body(context.original_route)
         super().include_router(router, **options)
         self.checked = None
 
@@ -223,7 +228,9 @@ async def _lifespan(app: Service) -> AsyncIterator[Any]:
         if app.layers.rates is not None:
             stack.push_async_callback(app.layers.rates.close)
         if app.on_start is not None:
-            await app.on_start()
+            unfinished = await app.on_start()
+            if unfinished is not None:
+                stack.callback(unfinished.cancel)
         state = None if app.own_lifespan is None else await stack.enter_async_context(app.own_lifespan(app))
         app.lifespan_state.start()
         yield state
