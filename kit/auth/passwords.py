@@ -19,7 +19,7 @@ from pydantic import AfterValidator, SecretStr
 from pydantic_core import PydanticCustomError
 
 from kit.http.encoding import TooManyMarksError, composed
-from kit.http.fairness import CURRENT_CALLER, Caller, FairSemaphore
+from kit.http.fairness import CURRENT_CALLER, Caller, FairSemaphore, Turn
 from kit.http.problems import Problem
 from kit.models.types import storable
 
@@ -66,8 +66,9 @@ class HashQueue(FairSemaphore):
         super().__init__(1, max_waiting)
         self.costs = costs
 
-    def following(self) -> Caller:
-        return min(self.queues, key=self.costs.__getitem__)
+    def following(self) -> tuple[Caller, Turn]:
+        caller = min(self.queues, key=self.costs.__getitem__)
+        return caller, self.queues[caller][0]
 
 
 class Queues:

@@ -15,7 +15,7 @@ from kit.database.errors import ASYNCPG_ERRORS, DRIVER_ERRORS, DriverFailure, wi
 from kit.database.folding import fold
 from kit.database.poolers import begin_with, is_pooled, warn_of_pooler
 from kit.database.references import name_reference
-from kit.database.sqlite_file import SQLiteFile, cannot_open
+from kit.database.sqlite_file import SQLiteFile
 from kit.database.urls import driver_options, usable
 from kit.http.fairness import FairPool
 
@@ -163,26 +163,28 @@ def sqlite_engines(url: URL, pool: Pool) -> Engines:
     return Engines(writer, reader)
 
 
+def close_returned(connection: object, record: Any) -> None:
+    """Close a connection that returns to a pool that is not used any more."""
+    if connection is not None:
+        record.invalidate()
+
+
 def watch_file(engines: Engines, path: str) -> None:
-    """Notice that the file was deleted, moved or replaced, when a connection is used, and before a COMMIT."""
+    """Notice that the file was deleted, moved or replaced, before a COMMIT and before some reads."""
 
     def close_all() -> None:
         for engine in engines:
+            former = engine.sync_engine.pool
             engine.sync_engine.dispose()
-
-    def check_commit(_: Connection) -> None:
-        if file.has_changed():
-            raise DriverFailure(cannot_open("the database file was deleted, moved or replaced"))
+            event.listen(former, "checkin", close_returned)
 
     file = SQLiteFile(path, close_all)
     for engine in engines:
         event.listen(engine.sync_engine, "do_connect", file.before_connecting)
         event.listen(engine.sync_engine, "connect", file.connected)
         event.listen(engine.sync_engine, "close", file.closed)
-        event.listen(engine.sync_engine, "checkin", file.checked_in)
-    event.listen(engines.writer.sync_engine, "checkout", file.checked_out)
-    event.listen(engines.reader.sync_engine, "checkout", file.checked_out_for_reading)
-    event.listen(engines.writer.sync_engine, "commit", check_commit)
+    event.listen(engines.writer.sync_engine, "commit", file.check)
+    event.listen(engines.reader.sync_engine, "before_cursor_execute", file.check_if_due)
 
 
 def sqlite_engine(
