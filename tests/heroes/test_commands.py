@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import runpy
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -92,3 +94,9 @@ async def test_the_prompt_has_the_tables_and_the_client_the_database(url: str, m
     assert [await run("shell"), await run("db")] == [None, None]
     assert {"User", "select", "func"} <= seen[0][1]
     assert seen[0][0] == seen[1]
+
+
+def test_the_program_ends_with_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["commands.py"])
+    with pytest.raises(SystemExit, match="Write one of shell, db"):
+        runpy.run_path(commands.__file__, run_name="__main__")
