@@ -192,7 +192,7 @@ async def messages_of(service: Service, path: str, http_version: str) -> list[An
     async def receive() -> Any:
         return {"type": "http.request"}
 
-    scope = {"type": "http", "method": "GET", "path": path, "query_string": b"", "scheme": "http"}
+    scope: dict[str, Any] = {"type": "http", "method": "GET", "path": path, "query_string": b"", "scheme": "http"}
     scope |= {"headers": [(b"accept-encoding", b"gzip")], "http_version": http_version, "asgi": {"spec_version": "2.4"}}
     await service(scope, receive, send)
     return sent
