@@ -13,6 +13,7 @@ import main
 PROJECT = Path(__file__).parents[1]
 ORDER = (
     *("http", "models", "auth", "database", "runtime", "query", "operations", "openapi", "server", "fast"),
+    "metrics",
     "scaffolding",
 )
 """The packages of the kit, in order. A package may import the packages before it, and itself."""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from kit import Service
+from kit.server import log_writer
 from tests import application
 from tests.application import FAST_PATH
 from tests.engines import Client
@@ -50,12 +51,21 @@ class Profile:
         sys.setprofile(None)
 
 
+@pytest.fixture
+def log_thread() -> Iterator[None]:
+    """Let a thread write the log, as in a server."""
+    log_writer.start()
+    yield
+    log_writer.stop()
+
+
 def is_in_order(steps: list[str], files: list[str]) -> bool:
     rest: Iterator[str] = iter(files)
     return all(step in rest for step in steps)
 
 
 @pytest.mark.skipif(not FAST_PATH, reason="docs/request.md shows the fast path")
+@pytest.mark.usefixtures("log_thread")
 @pytest.mark.parametrize("section", ["GET /heroes/1", "POST /heroes/"])
 async def test_a_request_enters_few_files_in_the_order_of_the_page(app: Service, client: Client, section: str) -> None:
     hero = (await client.post("/heroes/", json=HERO)).json()

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from kit.auth.ownership import refuse_hidden_write
 from kit.database.errors import ASYNCPG_ERRORS, DRIVER_ERRORS, DriverFailure, with_origin
 from kit.database.references import name_reference
+from kit.database.statements import watch_statements
 from kit.database.urls import usable, without_numbers
 from kit.http.fairness import FairPool
 
@@ -36,6 +37,7 @@ class Pool:
     application_name: str = "service"
     statement_timeout: float = 10
     lock_timeout: float = 5
+    slow_statement: float = 0.2
     jit: bool = False
     echo: bool = False
 
@@ -97,6 +99,7 @@ def postgres_engines(url: URL, pool: Pool) -> Engines:
             **numbers,
         },
     )
+    watch_statements(engine.sync_engine, pool.slow_statement)
     event.listen(engine.sync_engine, "handle_error", leave_read_only_server)
     event.listen(engine.sync_engine, "handle_error", name_origin)
     reader = engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -181,6 +184,7 @@ def sqlite_engine(
 
     event.listen(engine.sync_engine, "handle_error", name_origin)
     event.listen(engine.sync_engine, "connect", prepare)
+    watch_statements(engine.sync_engine, pool.slow_statement)
     event.listen(engine.sync_engine, "before_cursor_execute", lambda connection, *_: start_clock(connection.info))
     return engine
 

@@ -3,29 +3,38 @@
 import json
 import logging
 import sys
+import time
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
+
+from kit.server.log_writer import Answered, LogWriter, register
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the current request, which every log line contains."""
-LOGGED_FIELDS = ("method", "route", "status", "duration_ms")
+TRACE_ID: ContextVar[str | None] = ContextVar("trace_id", default=None)
+"""The id of the trace that the current request belongs to, if any; every log line contains it."""
+ANSWERED_FIELDS = ("method", "route", "status", "duration_ms", "bytes", "caller")
+LOGGED_FIELDS = (*ANSWERED_FIELDS, "statement")
+NO_LEVELS: Mapping[str, str] = {}
+OWN_LOGGERS = ("kit", "uvicorn", "uvicorn.error", "uvicorn.access")
 
 
 class JSONLines(logging.Formatter):
     """One JSON object per line, for programs."""
 
     def format(self, record: logging.LogRecord) -> str:
-        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        line: dict[str, Any] = {"time": time.replace("+00:00", "Z"), "level": record.levelname, "logger": record.name}
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line: dict[str, Any] = {"time": moment.replace("+00:00", "Z"), "level": record.levelname, "logger": record.name}
         line |= {name: record.__dict__[name] for name in LOGGED_FIELDS if name in record.__dict__}
         if "method" not in line:
             line["message"] = record.getMessage()
-        if REQUEST_ID.get():
-            line["request_id"] = REQUEST_ID.get()
+        line |= {name: value for name, value in ids().items() if value}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line)
+        return json.dumps(line, default=str)
 
 
 class TextLines(logging.Formatter):
@@ -38,13 +47,66 @@ class TextLines(logging.Formatter):
         return super().formatMessage(record) + (f"  [{request_id[:8]}]" if (request_id := REQUEST_ID.get()) else "")
 
 
-def configure_logging(*, as_json: bool, level: str) -> None:
-    """Configure one handler for the loggers `kit` and `uvicorn`, without uvicorn's access log."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(JSONLines() if as_json else TextLines())
-    for name in ("kit", "uvicorn", "uvicorn.error", "uvicorn.access"):
+def ids() -> dict[str, str | None]:
+    return {"request_id": REQUEST_ID.get(), "trace_id": TRACE_ID.get()}
+
+
+def json_line() -> Callable[[Answered], str]:
+    """Return a function that makes the line of a response as `JSONLines` does, in a tenth of the time."""
+    second, stamp = 0, ""
+
+    def line_of(answered: Answered) -> str:
+        nonlocal second, stamp
+        moment, method, route, status, seconds, size, caller, request_id, trace_id = answered
+        if int(moment) != second:
+            second = int(moment)
+            stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        trace = f', "trace_id": {quoted(trace_id)}' if trace_id else ""
+        return (
+            f'{{"time": "{stamp}.{int(moment % 1 * 1000):03d}Z", "level": "INFO", "logger": "kit"'
+            f', "method": {quoted(method)}, "route": {quoted(route) if route else "null"}, "status": {status}'
+            f', "duration_ms": {round(seconds * 1000, 1)}, "bytes": {size}'
+            f', "caller": {"null" if caller is None else caller}, "request_id": {quoted(request_id)}'
+            f"{trace}}}\n"
+        )
+
+    return line_of
+
+
+def text_line(answered: Answered) -> str:
+    """Return the line of a response as `TextLines` does."""
+    moment, _, _, _, _, _, _, request_id, _ = answered
+    return f"{time.strftime('%H:%M:%S', time.localtime(moment))} INFO    {summary(answered)}  [{request_id[:8]}]\n"
+
+
+def summary(answered: Answered) -> str:
+    """Return what happened in a few words, as in `GET /invoices/{invoice_id} 200 1.2 ms`."""
+    _, method, route, status, seconds, *_ = answered
+    return f"{method} {route or '-'} {status or '-'} {round(seconds * 1000, 1)} ms"
+
+
+def fields_of(answered: Answered) -> dict[str, Any]:
+    """Return the fields of a log record of a response."""
+    _, method, route, status, seconds, size, caller, *_ = answered
+    return dict(zip(ANSWERED_FIELDS, (method, route, status, round(seconds * 1000, 1), size, caller), strict=True))
+
+
+def configure_logging(*, as_json: bool, level: str, levels: Mapping[str, str] = NO_LEVELS) -> LogWriter:
+    """Configure one handler for the loggers `kit` and `uvicorn`, without uvicorn's access log.
+
+    `levels` are those of loggers by name, such as `sqlalchemy.engine`, which then write to the same stream.
+    """
+    writer = LogWriter(sys.stdout, JSONLines() if as_json else TextLines(), json_line() if as_json else text_line)
+    register(writer)
+    for name in OWN_LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [], name == "uvicorn.error"
     for name in ("kit", "uvicorn"):
-        logging.getLogger(name).addHandler(handler)
+        writer.serve(logging.getLogger(name))
     logging.getLogger("kit").setLevel(level)
+    for name in sorted(levels):  # a logger before those below it, whose records it gets
+        logger = logging.getLogger(name)
+        logger.setLevel(levels[name])
+        if not logger.hasHandlers():
+            writer.serve(logger)
+    return writer
