@@ -1,8 +1,6 @@
 # Commands for developers and operators; `make` alone lists them. The virtual environment is created and kept up to date.
 
 PYTHON ?= python3
-HOST ?= 127.0.0.1
-PORT ?= 8000
 BIN := .venv/bin
 MESSAGE ?= change
 # The lock files name every package, dependencies of dependencies too: pip has nothing to resolve.
@@ -24,16 +22,15 @@ LOCKS := # other lock files, which follow requirements.txt
 LEFTOVERS := # folders that `make clean` removes besides those of the service
 
 .DEFAULT_GOAL := help
-.PHONY: help run new resource routes test test-kit openapi check format migrate superuser migration lock lock-service clean
+.PHONY: help run new resource remove upgrade-kit wheel routes test test-kit openapi check format migrate database-role superuser migration lock lock-service clean
 
 -include $(wildcard benchmarks/targets.mk tests/*/targets.mk)
 
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-13s %s\n", $$1, $$2}'
 
-run: .venv/run ## Migrate the database and serve; DATABASE_URL=postgresql://… for PostgreSQL, HOST= and PORT= for another address
-	@echo "The docs will be at http://$(HOST):$(PORT)/docs"
-	@exec $(BIN)/uvicorn main:app --host $(HOST) --port $(PORT)
+run: .venv/run ## Migrate the database and serve; DATABASE_URL=postgresql://… for PostgreSQL, HOST= PORT= WORKERS=4 RELOAD=false
+	@exec $(BIN)/python serve.py
 
 test: .venv/dev ## Run the tests on SQLite and PostgreSQL, without those of the kit; ARGS= passes options to pytest
 	@$(BIN)/pytest -n 2 --dist worksteal $(addprefix --ignore=,$(GROUPS)) $(if $(findstring tests/,$(ARGS)),,--ignore=$(KIT)) $(ARGS)
@@ -62,6 +59,9 @@ routes: .venv/run ## List every route, who may use it, and its line of code
 migrate: .venv/run ## Migrate the database of DATABASE_URL to the latest version
 	@$(BIN)/alembic upgrade head && { $(BIN)/alembic current 2> /dev/null || true; } # a newer version may have migrated it
 
+database-role: .venv/run ## Print the SQL that gives the role of DATABASE_URL its timeouts, for PgBouncer
+	@$(BIN)/python -m kit.database.role main:app
+
 superuser: .venv/run ## Create a superuser; asks for what SUPERUSER_USERNAME, SUPERUSER_EMAIL and SUPERUSER_PASSWORD do not give
 	@$(BIN)/python superuser.py
 
@@ -70,6 +70,16 @@ new: .venv/dev ## Make a service of your own beside this one; NAME=orders, DIR=.
 
 resource: .venv/dev ## Write a resource from the pattern; NAME=invoice FIELDS="number:str! total:money status:draft|sent note:text?" OWNER=user
 	@$(BIN)/python -m kit.scaffolding "NAME=$$NAME" "FIELDS=$$FIELDS" "OWNER=$$OWNER" "PARENT=$$PARENT" "PLURAL=$$PLURAL"
+
+remove: .venv/dev ## Take a resource out, with its tests, and write the migration that drops its table; RESOURCE=invoice
+	@$(BIN)/python -m kit.scaffolding.removal "$$RESOURCE"
+
+upgrade-kit: .venv/dev ## Replace the kit and its tests by newer ones, and run the tests; FROM=../project or a git URL, TO=v1.1.0
+	@$(BIN)/python -m kit.scaffolding.upgrade "FROM=$$FROM" "TO=$$TO"
+
+wheel: .venv/dev ## Build the kit as a wheel, build/service_kit-….whl
+	@rm -rf build && mkdir -p build/wheel && cp -r kit build/wheel/kit && mv build/wheel/kit/wheel.toml build/wheel/pyproject.toml
+	@$(BIN)/uv build --quiet --wheel --out-dir build build/wheel && rm -rf build/wheel
 
 migration: .venv/dev ## Write a migration for the changes of the models, and try it on a copy; MESSAGE="add invoices", RENAME=user.full_name:name
 	@$(BIN)/python -m kit.database.new_migration "$(MESSAGE)" "$(RENAME)"

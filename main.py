@@ -1,5 +1,6 @@
 """The application: creates the service from its settings and its list of resources."""
 
+import asyncio
 from datetime import timedelta
 from functools import partial
 
@@ -133,12 +134,15 @@ def rate_limits(settings: Settings) -> RateLimits | None:
     return RateLimits(url, per_user=user, per_address=address) if user or address else None
 
 
-async def prepare(database: Database, settings: Settings) -> None:
-    """Prepare the database at start: migrate and fill it in development; log its state in production."""
+async def prepare(database: Database, settings: Settings) -> asyncio.Task[None] | None:
+    """Prepare the database at start: migrate and fill it in development; log its state in production.
+
+    Returns the task that prepares it later, if it cannot be used yet.
+    """
     if settings.in_development:
-        await migrations.prepare(database, demo.fill if settings.demo_data else None)
-    else:
-        await migrations.report(database)
+        return await migrations.prepare(database, demo.fill if settings.demo_data else None)
+    await migrations.report(database)
+    return None
 
 
 app = create_app(load())

@@ -1,16 +1,18 @@
 """Settings: read from environment variables or the file `.env`. The defaults are for development."""
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from kit.database.poolers import pooled
 from kit.database.urls import usable
 
 HERE = Path(__file__).parent
+S = TypeVar("S", bound=BaseSettings)
 NAME = "heroes"
 """The name of the service: of its database file, of its tokens' issuer and audience, and of its connections."""
 
@@ -28,6 +30,11 @@ class Settings(BaseSettings):
     )
     database_url: SecretStr = Field(
         default=SecretStr(f"sqlite+aiosqlite:///{HERE / NAME}.db"), description="SQLite or PostgreSQL."
+    )
+    database_pooler: Literal["none", "transaction"] = Field(
+        default="none",
+        description="`transaction` if `DATABASE_URL` leads to PgBouncer in transaction mode; or write the option "
+        "`pgbouncer=true` in the URL.",
     )
     secret_key: SecretStr = Field(
         default=SecretStr(""),
@@ -256,6 +263,12 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def pooler_of_postgresql(self) -> Self:
+        if self.database_pooler != "none" and self.database.get_backend_name() == "sqlite":
+            raise ValueError("DATABASE_POOLER is for PostgreSQL, and DATABASE_URL is a SQLite database")
+        return self
+
+    @model_validator(mode="after")
     def statements_end_first(self) -> Self:
         if self.statement_timeout >= self.request_timeout:
             raise ValueError("STATEMENT_TIMEOUT must be shorter than REQUEST_TIMEOUT")
@@ -264,7 +277,8 @@ class Settings(BaseSettings):
     @property
     def database(self) -> URL:
         """The URL with the asynchronous driver."""
-        return usable(make_url(self.database_url.get_secret_value()))
+        url = usable(make_url(self.database_url.get_secret_value()))
+        return pooled(url) if self.database_pooler == "transaction" else url
 
     @property
     def pool(self) -> dict[str, Any]:
@@ -272,6 +286,16 @@ class Settings(BaseSettings):
         others = ("application_name", "statement_timeout", "lock_timeout", "slow_statement", "jit")
         pool = {name: getattr(self, f"pool_{name}") for name in ("size", "overflow", "timeout", "recycle", "pre_ping")}
         return pool | {name: getattr(self, name) for name in others} | {"echo": self.sql_echo}
+
+    @property
+    def changed(self) -> dict[str, str]:
+        """The settings that differ from their defaults, by the names of their variables. Secrets are not shown."""
+        fields = type(self).model_fields.items()
+        values = {name: getattr(self, name) for name, field in fields if getattr(self, name) != field.default}
+        shown = {name: "…" if isinstance(value, SecretStr) else str(value) for name, value in values.items()}
+        if "database_url" in shown:
+            shown["database_url"] = self.database.set(query={}).render_as_string()
+        return {name.upper(): value for name, value in shown.items()}
 
     @property
     def auth(self) -> bool:
@@ -323,8 +347,13 @@ def comma_separated(text: str) -> list[str]:
 
 def load() -> Settings:
     """Read the settings. Exits the process with a message for each invalid setting."""
+    return read(Settings)
+
+
+def read(kind: type[S]) -> S:
+    """Read settings of this kind. Exits the process with a message for each that is invalid."""
     try:
-        return Settings()
+        return kind()
     except ValidationError as failure:
         raise SystemExit("\n".join(explain(error["loc"], error["msg"]) for error in failure.errors())) from None
 

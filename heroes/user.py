@@ -197,6 +197,6 @@ async def update_user(user_id: Id, changes: UserUpdate, session: Session, matchi
     return user
 
 
-@router.delete("/{user_id}", status_code=204, summary="Delete a user, with their items, posts and reviews")
+@router.delete("/{user_id}", status_code=204, summary="Delete a user, with what belongs to them")
 async def delete_user(user_id: Id, session: Session, matching: IfMatch) -> None:
     await session.delete(matching(found(await session.get(User, user_id))))

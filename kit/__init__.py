@@ -1,5 +1,7 @@
 """The public face of the kit: everything that a resource may import, and no more."""
 
+from typing import TYPE_CHECKING, Any
+
 from kit.auth.authentication import Authenticator
 from kit.auth.login_limits import LoginLimits
 from kit.auth.ownership import Absent, Owner
@@ -8,6 +10,7 @@ from kit.auth.permissions import Who, forbidden, unauthenticated
 from kit.auth.tokens import Claims, Tokens
 from kit.database.databases import Database
 from kit.database.retry import READ_SECONDS, WRITE_SECONDS, retried
+from kit.deprecations import deprecated_name
 from kit.http.principals import CURRENT_PRINCIPAL, SUPERUSER, UNRESTRICTED, Principal
 from kit.http.problems import Problem, conflict, found, taken
 from kit.models.entities import Body, Changes, Entity, Stamped, UUIDEntity, now, sorted_by
@@ -55,6 +58,15 @@ from kit.server.middleware import Layers
 from kit.server.rate_limits import RateLimits
 from kit.server.service import Service
 from kit.server.shutdown import Shutdown
+
+__version__ = "1.0.0"
+"""The version of the kit; `CHANGELOG.md` beside this file says what changed."""
+
+if not TYPE_CHECKING:  # type checkers shall find names that do not exist
+
+    def __getattr__(name: str) -> Any:
+        return deprecated_name(name)
+
 
 __all__ = [
     "BIGINT",

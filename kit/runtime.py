@@ -20,7 +20,7 @@ MAX_PAGE_SIZE = 12 * 2**20
 class Runtime:
     """The shared state of an application's operations. Sizes are in bytes, times in seconds.
 
-    `secrets`: the first one signs tokens, cursors and digests. Tokens signed with the others stay valid.
+    `secrets`: the first one signs tokens, cursors and digests. What the others have signed stays valid.
     """
 
     database: Database

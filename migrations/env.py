@@ -13,7 +13,7 @@ from sqlmodel import SQLModel
 import main  # noqa: F401  the application imports every table
 from kit.database.collations import ensure_folding
 from kit.database.comparison import PLUGINS
-from kit.database.migrating import engine_for
+from kit.database.migrating import connected, engine_for
 from kit.database.migrations import heads, state_of
 from kit.database.renames import with_renames
 from kit.database.revisions import complete
@@ -77,10 +77,8 @@ def is_upgrade() -> bool:
 async def run() -> None:
     attributes = context.config.attributes
     attributes["url"] = attributes.get("url") or load().database
-    engine = engine_for(attributes["url"])
-    async with engine.connect() as connection:
+    async with connected(engine_for(attributes["url"])) as connection:
         await connection.run_sync(migrate)
-    await engine.dispose()
 
 
 if "connection" in context.config.attributes:

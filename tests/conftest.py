@@ -3,4 +3,5 @@
 from tests import engines
 
 anyio_backend, engine, log_file = engines.anyio_backend, engines.engine, engines.log_file
-new_database, new_postgres, postgres_server = engines.new_database, engines.new_postgres, engines.postgres_server
+new_database, new_postgres = engines.new_database, engines.new_postgres
+postgres_entrance, postgres_server = engines.postgres_entrance, engines.postgres_server

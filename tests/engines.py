@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import URL, Table, make_url, text
 
 from kit.database.databases import Database
+from tests.pgbouncer import PgBouncer
 
 Client = httpx.AsyncClient
 on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True, scope="session")
@@ -52,7 +53,17 @@ def postgres_server() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-async def new_postgres(postgres_server: str) -> AsyncIterator[Any]:
+def postgres_entrance(postgres_server: str) -> Iterator[URL]:
+    """Provide the URL by which the service reaches the server: that of PgBouncer with TEST_PGBOUNCER=1."""
+    if not os.environ.get("TEST_PGBOUNCER"):
+        yield make_url(postgres_server)
+        return
+    with PgBouncer(make_url(postgres_server)) as pooler:
+        yield pooler.url
+
+
+@pytest.fixture(scope="session")
+async def new_postgres(postgres_server: str, postgres_entrance: URL) -> AsyncIterator[Any]:
     """Provide a function that creates databases with random names. They are dropped at the end."""
     admin = await asyncpg.connect(postgres_server)
     made: list[str] = []
@@ -60,7 +71,7 @@ async def new_postgres(postgres_server: str) -> AsyncIterator[Any]:
     async def make() -> str:
         made.append(f"service_test_{secrets.token_hex(6)}")
         await admin.execute(f"CREATE DATABASE {made[-1]}")
-        return make_url(postgres_server).set(database=made[-1]).render_as_string(hide_password=False)
+        return postgres_entrance.set(database=made[-1]).render_as_string(hide_password=False)
 
     yield make
     for name in made:

@@ -12,7 +12,19 @@ import main
 
 PROJECT = Path(__file__).parents[1]
 ORDER = (
-    *("http", "models", "auth", "database", "runtime", "query", "operations", "openapi", "server", "fast"),
+    *(
+        "deprecations",
+        "http",
+        "models",
+        "auth",
+        "database",
+        "runtime",
+        "query",
+        "operations",
+        "openapi",
+        "server",
+        "fast",
+    ),
     "metrics",
     "scaffolding",
 )
@@ -22,7 +34,7 @@ PACKAGE = main.RESOURCES[0].__name__.partition(".")[0]
 RESOURCES = sorted(path for path in (PROJECT / PACKAGE).glob("**/*.py") if path.stem != "__init__")
 KIT = sorted((PROJECT / "kit").glob("**/*.py"))
 FACE = PROJECT / "kit/__init__.py"
-APPLICATION = [PROJECT / f"{name}.py" for name in ("main", "settings", "demo", "superuser")]
+APPLICATION = [PROJECT / f"{name}.py" for name in ("main", "settings", "demo", "serve", "superuser")]
 MODULES = [*RESOURCES, *KIT, *APPLICATION]
 SHARED_BY_TESTS = ("conftest", "engines", "clients", "people", "hashing", "captured_log", "live", "statements")
 TESTS_OF_THE_KIT = [
@@ -31,7 +43,7 @@ TESTS_OF_THE_KIT = [
 ]
 """The modules of the kit's tests, and those that they share with the tests of the domain."""
 OF_THE_DOMAIN = ("contract", "application", "accounts", "rows", PACKAGE)
-DOMAIN = ("main", "settings", "demo", "superuser", PACKAGE, *(f"tests.{name}" for name in OF_THE_DOMAIN))
+DOMAIN = ("main", "settings", "demo", "serve", "superuser", PACKAGE, *(f"tests.{name}" for name in OF_THE_DOMAIN))
 LAYERS = {"utils", "services", "repositories", "schemas", "crud", "models", "helpers", "common"}
 """Module names for technical layers. A module is named after its subject instead."""
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from sqlalchemy import Column, Integer, Table, inspect, text
 from sqlmodel import SQLModel
 
 from kit import Database
-from kit.database import migrations
+from kit.database import absent, migrations
+from kit.database.errors import DriverFailure, Unreachable
 from kit.operations import unit_of_work
 from main import create_app
 from settings import Settings
@@ -29,6 +31,7 @@ SECRET = "0123456789abcdef0123456789abcdef"  # noqa: S105  a test's
 
 @pytest.fixture
 async def settings(new_database: Any) -> Settings:
+    absent.noticed.clear()
     return settings_for(await new_database())
 
 
@@ -170,3 +173,127 @@ async def test_a_service_in_production_logs_an_unreachable_database_at_start(
     log = capsys.readouterr().out
     assert "The database cannot be reached" in log
     assert "hidden" not in log
+
+
+async def said_by(url: str, *command: str) -> tuple[int, str]:
+    """Run a Python module with this database. Returns its exit code and its output."""
+    credentials = {
+        "SUPERUSER_USERNAME": "root",
+        "SUPERUSER_EMAIL": "a@example.com",
+        "SUPERUSER_PASSWORD": "long enough",
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *command,
+        cwd=PROJECT,
+        env={"DATABASE_URL": url, **credentials},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, said.decode()
+
+
+@pytest.fixture
+async def plain_server() -> AsyncIterator[int]:
+    """Provide the port of a server that has no TLS (PostgreSQL's answer N)."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(8)
+        writer.write(b"N")
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+COMMANDS = {
+    "migrate": ("-m", "alembic", "upgrade", "head"),
+    "superuser": ("superuser.py",),
+    "migration": ("-m", "kit.database.new_migration", "nothing"),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("wrong", ["password", "host", "port", "database", "tls", "folder", "file", "option"])
+async def test_a_command_for_a_database_that_cannot_be_used_says_so_in_a_sentence(
+    settings: Settings, engine: str, command: str, wrong: str, tmp_path: Path, plain_server: int
+) -> None:
+    (tmp_path / "text.db").write_text("no database " * 100)
+    url = settings.database.set(drivername=engine)
+    urls = {
+        "port": "postgresql://a:hidden@127.0.0.1:1/b",
+        "host": "postgresql://a:hidden@nowhere.invalid/b",
+        "folder": f"sqlite:///{tmp_path}/nowhere/a.db",
+        "file": f"sqlite:///{tmp_path}/text.db",
+        "option": "postgresql://a:hidden@127.0.0.1/b?colour=red",
+    }
+    if engine == "postgresql":
+        urls = {
+            "password": url.set(username="nobody", password="hidden").render_as_string(hide_password=False),
+            "database": url.set(database="nowhere").render_as_string(hide_password=False),
+            "tls": f"postgresql://a:hidden@127.0.0.1:{plain_server}/b?sslmode=require",
+        }
+    if wrong not in urls:
+        pytest.skip("of the other engine")
+    code, said = await said_by(urls[wrong], *COMMANDS[command])
+    assert code != 0
+    assert len(said.splitlines()) == 1, said
+    assert "hidden" not in said
+
+
+async def test_a_service_in_development_prepares_its_database_as_soon_as_it_can_be_used(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "RETRY_SECONDS", 0.05)
+    usable = migrations.read_state
+    failures: list[Exception] = [Unreachable("gone"), DriverFailure(OSError("away"))]
+
+    async def read_state(database: Database) -> migrations.State:
+        if failures:
+            raise failures.pop(0)
+        return await usable(database)
+
+    monkeypatch.setattr(migrations, "read_state", read_state)
+    app = create_app(settings.model_copy(update={"demo_data": True}))
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        async with asyncio.timeout(20):
+            while (answer := await client.get("/heroes/")).status_code == 503 or not answer.json():  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert (await client.get("/health/ready")).json() == {"status": "ready"}
+
+
+async def test_a_service_that_stops_does_not_wait_for_its_database(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def read_state(_: Database) -> migrations.State:
+        raise Unreachable("gone")
+
+    monkeypatch.setattr(migrations, "read_state", read_state)
+    app = create_app(settings)
+    async with asyncio.timeout(5), app.router.lifespan_context(app):
+        pass
+
+
+async def test_a_table_that_is_missing_is_named_and_the_service_is_not_ready(settings: Settings) -> None:
+    await migrations.upgrade(settings.database)
+    await execute(settings, "ALTER TABLE review RENAME TO hidden")
+    app = create_app(settings.model_copy(update={"environment": "production", "require_auth": False}))
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        answer = await client.get("/reviews/")
+        assert (answer.status_code, answer.json()["type"]) == (503, "urn:problem:unready")
+        assert answer.json()["detail"].startswith("The table review is missing")
+        assert (await client.get("/health/ready")).json()["missing"] == ["review"]
+        await execute(settings, "ALTER TABLE hidden RENAME TO review")
+        assert (await client.get("/health/ready")).json() == {"status": "ready"}
+
+
+async def test_a_column_that_is_missing_is_named_and_the_service_is_not_ready(settings: Settings) -> None:
+    await migrations.upgrade(settings.database)
+    await execute(settings, "ALTER TABLE review RENAME COLUMN rating TO hidden")
+    app = create_app(settings.model_copy(update={"environment": "production", "require_auth": False}))
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        answer = await client.get("/reviews/")
+        assert answer.json()["detail"].startswith("The column review.rating is missing")
+        assert (ready := await client.get("/health/ready")).json().get("missing") == ["review.rating"], ready.text

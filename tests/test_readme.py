@@ -81,10 +81,11 @@ def test_every_dependency_has_a_purpose() -> None:
 
 
 def test_every_named_command_and_file_exists() -> None:
-    targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+    files = [PROJECT / "Makefile", *PROJECT.glob("*/targets.mk"), *PROJECT.glob("tests/*/targets.mk")]
+    targets = {target for path in files for target in re.findall(r"^([a-z-]+):", path.read_text(), re.MULTILINE)}
     assert set(re.findall(r"(?:`|^)make ([a-z-]+)", README, re.MULTILINE)) <= targets
-    files = re.findall(r"`([a-z_/]+(?:\.py|/))`|\]\(([\w/.]+)\)", README)
-    missing = {path for pair in files for path in pair if path and not (PROJECT / path).exists()}
+    named = re.findall(r"`([a-z_/]+(?:\.py|/))`|\]\(([\w/.]+)\)", README)
+    missing = {path for pair in named for path in pair if path and not (PROJECT / path).exists()}
     assert not [path for path in missing if "invoice" not in path]  # which are an example
 
 

@@ -1,8 +1,10 @@
 """The path of a request, as docs/request.md describes it."""
 
+import logging
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -51,12 +53,17 @@ class Profile:
         sys.setprofile(None)
 
 
-@pytest.fixture
+@contextmanager
 def log_thread() -> Iterator[None]:
-    """Let a thread write the log, as in a server."""
+    """Let a thread write the log, as in a server, without pytest's handlers."""
+    log = logging.getLogger("kit")
+    others, log.handlers = log.handlers, list[logging.Handler](log_writer.writers)
     log_writer.start()
-    yield
-    log_writer.stop()
+    try:
+        yield
+    finally:
+        log_writer.stop()
+        log.handlers = others
 
 
 def is_in_order(steps: list[str], files: list[str]) -> bool:
@@ -65,14 +72,13 @@ def is_in_order(steps: list[str], files: list[str]) -> bool:
 
 
 @pytest.mark.skipif(not FAST_PATH, reason="docs/request.md shows the fast path")
-@pytest.mark.usefixtures("log_thread")
 @pytest.mark.parametrize("section", ["GET /heroes/1", "POST /heroes/"])
 async def test_a_request_enters_few_files_in_the_order_of_the_page(app: Service, client: Client, section: str) -> None:
     hero = (await client.post("/heroes/", json=HERO)).json()
     method, path = section.replace("1", str(hero["id"])).split(" ")
     body = HERO if method == "POST" else None
     await client.request(method, path, json=body)  # lazy initialization happens at the first request
-    with Profile() as profile:
+    with log_thread(), Profile() as profile:
         assert (await client.request(method, path, json=body)).is_success
     steps = steps_of(section)
     assert 5 < len(steps) <= MAX_STEPS

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from kit.database.urls import without_numbers
+from kit.database.urls import driver_options
 from main import rate_limits
 from settings import NAME, Settings, load
 from tests.application import production, settings_for
@@ -82,8 +82,8 @@ def test_a_url_that_cannot_be_used_ends_the_process_with_a_sentence(
 def test_options_that_are_known_reach_the_driver() -> None:
     url = "postgresql://h/d?host=a:1&host=b:2&target_session_attrs=primary&statement_cache_size=0"
     database = Settings.model_validate({"database_url": url}).database
-    assert without_numbers(database)[1] == {"statement_cache_size": 0}
-    assert without_numbers(database)[0].query == {"host": ("a:1", "b:2"), "target_session_attrs": "primary"}
+    assert driver_options(database)[1] == {"statement_cache_size": 0}
+    assert driver_options(database)[0].query == {"host": ("a:1", "b:2"), "target_session_attrs": "primary"}
 
 
 def test_each_invalid_setting_has_a_message(monkeypatch: pytest.MonkeyPatch) -> None:

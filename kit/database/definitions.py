@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, MetaData, create_engine, event, text
 
-from kit.database.engines import fold
+from kit.database.folding import fold
 from kit.database.sqlite_reflection import CompleteSQLiteDialect, plain
 
 SCRATCH = "scratch_of_a_comparison"

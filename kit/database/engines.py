@@ -12,9 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from kit.auth.ownership import refuse_hidden_write
 from kit.database.errors import ASYNCPG_ERRORS, DRIVER_ERRORS, DriverFailure, with_origin
+from kit.database.folding import fold
+from kit.database.poolers import begin_with, is_pooled, warn_of_pooler
 from kit.database.references import name_reference
+from kit.database.sqlite_file import SQLiteFile, cannot_open
 from kit.database.statements import watch_statements
-from kit.database.urls import usable, without_numbers
+from kit.database.urls import driver_options, usable
 from kit.http.fairness import FairPool
 
 READ_ONLY = "25006"
@@ -74,13 +77,9 @@ class PostgresPool(FairPool):
 
 def postgres_engines(url: URL, pool: Pool) -> Engines:
     """Return engines with one pool: the reader uses AUTOCOMMIT, and the writer transactions."""
-    server_settings = {
-        "application_name": pool.application_name,
-        "jit": "on" if pool.jit else "off",  # compiling a plan takes longer than a short query
-        "statement_timeout": str(round(pool.statement_timeout * 1000)),
-        "lock_timeout": str(round(pool.lock_timeout * 1000)),
-    }
-    url, numbers = without_numbers(url)
+    settings = server_settings(pool)
+    has_pooler, (url, options) = is_pooled(url), driver_options(url)
+    name = {"application_name": pool.application_name}
     engine = create_async_engine(
         url,
         echo=pool.echo,
@@ -93,13 +92,17 @@ def postgres_engines(url: URL, pool: Pool) -> Engines:
         pool_pre_ping=pool.pre_ping,
         pool_use_lifo=True,
         connect_args={
-            "server_settings": server_settings,
+            "server_settings": name if has_pooler else name | settings,
             "timeout": pool.timeout,
             "async_creator_fn": connect_to_postgres,
-            **numbers,
+            **options,
         },
     )
     watch_statements(engine.sync_engine, pool.slow_statement)
+    if has_pooler:
+        begin_with(engine, settings)
+    else:
+        warn_of_pooler(engine)
     event.listen(engine.sync_engine, "handle_error", leave_read_only_server)
     event.listen(engine.sync_engine, "handle_error", name_origin)
     reader = engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -107,10 +110,24 @@ def postgres_engines(url: URL, pool: Pool) -> Engines:
     return Engines(engine, reader)
 
 
+def server_settings(pool: Pool) -> dict[str, str]:
+    """Return the settings that PostgreSQL gets for a connection, or for each transaction behind a pooler."""
+    return {
+        "jit": "on" if pool.jit else "off",  # compiling a plan takes longer than a short query
+        "statement_timeout": str(round(pool.statement_timeout * 1000)),
+        "lock_timeout": str(round(pool.lock_timeout * 1000)),
+    }
+
+
 async def connect_to_postgres(*values: Any, **options: Any) -> Any:
     """Return a connection of asyncpg. An OSError (no server) becomes `Unreachable`."""
     try:
         return await asyncpg.connect(*values, **options)
+    except asyncpg.ProtocolViolationError as failure:
+        if "startup parameter" not in str(failure):
+            raise
+        hint = f"{failure} (through PgBouncer, set DATABASE_POOLER=transaction)"
+        raise asyncpg.ProtocolViolationError(hint) from failure
     except OSError as failure:
         raise with_origin(failure) or failure from failure
 
@@ -145,7 +162,30 @@ def sqlite_engines(url: URL, pool: Pool) -> Engines:
         return Engines(writer, writer.execution_options(reading=True))
     reader = sqlite_engine(url, pool, size=pool.size, pragmas=("query_only=ON", SMALL_CACHE), reset=None)
     event.listen(reader.sync_engine, "invalidate", interrupt)
+    watch_file(Engines(writer, reader), str(url.database))
     return Engines(writer, reader)
+
+
+def watch_file(engines: Engines, path: str) -> None:
+    """Notice that the file was deleted, moved or replaced, when a connection is used, and before a COMMIT."""
+
+    def close_all() -> None:
+        for engine in engines:
+            engine.sync_engine.dispose()
+
+    def check_commit(_: Connection) -> None:
+        if file.has_changed():
+            raise DriverFailure(cannot_open("the database file was deleted, moved or replaced"))
+
+    file = SQLiteFile(path, close_all)
+    for engine in engines:
+        event.listen(engine.sync_engine, "do_connect", file.before_connecting)
+        event.listen(engine.sync_engine, "connect", file.connected)
+        event.listen(engine.sync_engine, "close", file.closed)
+        event.listen(engine.sync_engine, "checkin", file.checked_in)
+    event.listen(engines.writer.sync_engine, "checkout", file.checked_out)
+    event.listen(engines.reader.sync_engine, "checkout", file.checked_out_for_reading)
+    event.listen(engines.writer.sync_engine, "commit", check_commit)
 
 
 def sqlite_engine(
@@ -180,6 +220,8 @@ def sqlite_engine(
         cursor = connection.cursor()
         for pragma in pragmas:
             cursor.execute(f"PRAGMA {pragma}")
+        cursor.execute("SELECT count(*) FROM sqlite_master")  # opens the write-ahead log
+        cursor.fetchall()
         cursor.close()
 
     event.listen(engine.sync_engine, "handle_error", name_origin)
@@ -224,8 +266,3 @@ def end_cancelled(connection: Any, record: Any, _: object) -> None:
     """
     record.info["until"] = 0
     connection.rollback()
-
-
-def fold(text: str | None) -> str | None:
-    """Lower case, character by character, as PostgreSQL's `lower`. SQLite's own `lower` converts ASCII only."""
-    return text and "".join(letter.lower()[0] for letter in text)

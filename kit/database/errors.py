@@ -2,6 +2,7 @@
 
 import logging
 import sqlite3
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm.exc import StaleDataError
 
 from kit.auth.checked_sessions import NotStored
+from kit.database.absent import absent_column, absent_table, notice
 from kit.database.constraints import field_of, fields_of, referrers_of, statement_of, taken_fields
 from kit.http.problems import Problem, conflict, error, invalid, pointer_to, taken, unavailable
 
@@ -18,8 +20,12 @@ log = logging.getLogger("kit")
 ASYNCPG_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 DRIVER_ERRORS = (*ASYNCPG_ERRORS, sqlite3.Error)
 """Exceptions of the drivers, which SQLAlchemy does not wrap while a connection is being set up, or breaks down."""
-UNDEFINED_TABLE, NO_SUCH_TABLE = "42P01", "no such table"
-"""The SQLSTATE; and the beginning of SQLite's message, which has no error code of its own."""
+UNDEFINED_TABLE, UNDEFINED_COLUMN, DENIED = "42P01", "42703", "42501"
+"""SQLSTATEs. SQLite has no code for an undefined table or column, but a message."""
+LOG_SECONDS = 10.0
+"""Seconds in which the same failure is logged once."""
+logged: dict[str, float] = {}
+"""The times of the last log lines, by the code of the failure."""
 
 
 class RolledBack(Exception):  # noqa: N818  the request is run again, so nothing is wrong
@@ -76,13 +82,16 @@ class KnownError(NamedTuple):
 TABLE = (
     # 503
     KnownError("pool exhausted", ("PoolTimeout",), "unavailable"),
-    KnownError("lock timeout", ("55", "SQLITE_BUSY", "SQLITE_LOCKED"), "unavailable"),
+    KnownError("lock timeout", ("55", "SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_PROTOCOL"), "unavailable"),
     KnownError("disk full, out of memory", ("53", "SQLITE_FULL", "SQLITE_NOMEM"), "unavailable"),
     KnownError("input or output failed", ("58", "SQLITE_IOERR", "SQLITE_CANTOPEN"), "unavailable"),
-    KnownError("no access, no such database", ("28", "3D", "57P04"), "unavailable"),
+    KnownError("no access, no such database", ("28", "3D", "57P04", "SQLITE_PERM"), "unavailable"),
     KnownError("read-only file", ("SQLITE_READONLY",), "unavailable"),
+    KnownError("damaged file", ("SQLITE_NOTADB", "SQLITE_CORRUPT", "XX001", "XX002"), "unavailable"),
+    KnownError("no rights", (DENIED,), "unavailable"),
     # 503, with an instruction for the operator
     KnownError("no such table", (UNDEFINED_TABLE,), "unready"),
+    KnownError("no such column", (UNDEFINED_COLUMN,), "unready"),
     # retried for some seconds, on other connections; then 503
     KnownError("read-only server", ("25006",), "lost"),
     KnownError("refused, reset, no such host", ("OSError",), "lost"),
@@ -132,10 +141,23 @@ def code_of(failure: Exception) -> str:
     driver: Any = failure.orig if isinstance(failure, (DBAPIError, DriverFailure)) else failure
     if not isinstance(failure, WITH_CODE):
         return type(failure).__name__
-    if str(driver).startswith(NO_SUCH_TABLE):
-        return UNDEFINED_TABLE
     code = getattr(driver, "sqlstate", None) or getattr(driver, "sqlite_errorname", None)
+    if code in UNCERTAIN:
+        return code_by_message(code, str(driver))
     return str(code or ("22" if isinstance(driver, ValueError) else "08"))
+
+
+UNCERTAIN = ("SQLITE_ERROR", UNDEFINED_COLUMN, DENIED)
+"""Codes of errors of an operator, and also of programming errors."""
+
+
+def code_by_message(code: str, message: str) -> str:
+    """Return the code of an absent table or column, or of absent rights; else the code as that of a wrong statement."""
+    if message.startswith("no such table"):
+        return UNDEFINED_TABLE
+    if absent_column(message):
+        return UNDEFINED_COLUMN
+    return code if code == DENIED and "row-level security" not in message else f"statement: {code}"
 
 
 def problem_of(failure: Exception, *, committing: bool = False) -> Problem | None:
@@ -153,6 +175,12 @@ def problem_of(failure: Exception, *, committing: bool = False) -> Problem | Non
         return refused_value(failure, is_unbounded=meaning == "unbounded")
     if isinstance(failure, StaleDataError):
         return Problem(409, "Other requests keep changing this resource; try again.", kind="conflict")
+    if meaning == "unready":
+        message = first_line(failure)
+        absent = absent_column(message) or absent_table(message)
+        return unready(
+            notice(absent) if absent else "A table is missing: the database is not migrated; run `make migrate`."
+        )
     if fixed := FIXED.get(meaning or ""):
         return fixed()
     return None if meaning is None else unavailable("unknown" if committing else "not_applied")
@@ -165,7 +193,6 @@ def unready(detail: str, **extra: Any) -> Problem:
 
 FIXED: Mapping[str, Callable[[], Problem]] = {
     "not_stored": lambda: Problem(409, "A rule of the database left this out; it was not stored.", kind="not-stored"),
-    "unready": lambda: unready("A table is missing: the database is not migrated; run `make migrate`."),
     "timeout": lambda: Problem(504, "The database took too long.", kind="timeout"),
 }
 """The problems that do not depend on the failure, by its meaning."""
@@ -193,8 +220,16 @@ def explained(failure: Exception, *, committing: bool = False) -> Exception:
     if problem is None:
         return failure
     if problem.status_code >= 500:
-        log.warning("The database failed: %s", first_line(failure))
+        log_once(failure)
     return problem
+
+
+def log_once(failure: Exception, message: str = "The database failed: %s") -> None:
+    """Log a failure, unless the same has been logged shortly before: many requests fail while a database is down."""
+    code, now = code_of(failure), time.monotonic()
+    if now >= logged.get(code, now):
+        logged[code] = now + LOG_SECONDS
+        log.warning(message, first_line(failure))
 
 
 def first_line(failure: Exception) -> str:

@@ -14,11 +14,17 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection
 
+from kit.database.absent import still_absent
 from kit.database.databases import Database
-from kit.database.errors import FAILURES, first_line
+from kit.database.errors import FAILURES, first_line, log_once
+from kit.database.migrating import UnusableError, may_be_usable_later
 
 log = logging.getLogger("kit")
-ROOT = Path(__file__).parents[2]
+BESIDE = Path(__file__).parents[2]
+ROOT = BESIDE if (BESIDE / "migrations").is_dir() else Path.cwd()
+"""The folder of the service: the one with the kit, or the current one if the kit is installed as a library."""
+RETRY_SECONDS = 1.0
+"""The pause between two attempts to prepare a database that cannot be used."""
 
 
 def configuration(url: URL | None = None, **options: Any) -> Config:
@@ -47,6 +53,8 @@ class State:
     """The migrations that were not applied to the database, oldest first, by the names of their files."""
     unknown: tuple[str, ...] = ()
     """The revisions of the database that this code does not have: newer code has migrated it."""
+    absent: tuple[str, ...] = ()
+    """The tables and columns that requests have missed, although the revision is that of the code."""
 
     @property
     def message(self) -> str:
@@ -57,6 +65,8 @@ class State:
             )
         if self.missing:
             return f"The database is not migrated: it lacks {', '.join(self.missing)}; run `make migrate`."
+        if self.absent:
+            return f"The database lacks {', '.join(self.absent)}, although all migrations were applied."
         return ""
 
 
@@ -64,7 +74,7 @@ def state_of(connection: Connection) -> State:
     """Compare the revisions of a database with those in the code."""
     current = MigrationContext.configure(connection).get_current_heads()
     if heads() == set(current):
-        return State()
+        return State(absent=tuple(still_absent(connection)))
     known = {revision.revision: revision for revision in script().walk_revisions()}
     unknown = tuple(sorted(set(current) - known.keys()))
     if unknown:
@@ -82,18 +92,42 @@ async def downgrade(url: URL, revision: str = "base") -> None:
     await asyncio.to_thread(command.downgrade, configuration(url), revision)
 
 
-async def prepare(database: Database, fill: Callable[[Database], Awaitable[None]] | None) -> None:
-    """Bring the database up to date, then call `fill`. Failures are logged: the service starts without being ready."""
+Fill = Callable[[Database], Awaitable[None]]
+
+
+async def prepare(database: Database, fill: Fill | None) -> asyncio.Task[None] | None:
+    """Bring the database up to date, then call `fill`. Failures are logged: the service starts without being ready.
+
+    While the database cannot be used, it is tried again: by the task that is returned then.
+    """
+    if await _is_done(database, fill):
+        return None
+    return asyncio.create_task(_prepare_later(database, fill))
+
+
+async def _prepare_later(database: Database, fill: Fill | None) -> None:
+    while True:
+        await asyncio.sleep(RETRY_SECONDS)
+        if await _is_done(database, fill):
+            return
+
+
+async def _is_done(database: Database, fill: Fill | None) -> bool:
+    """Prepare the database. Returns False if it cannot be used now, but may be later."""
     try:
         state = await read_state(database)
         if state.unknown:
             log.warning("%s", state.message)
-            return
+            return True
         await upgrade(database.url)
         if fill is not None:
             await fill(database)
-    except FAILURES as failure:
+    except (UnusableError, *FAILURES) as failure:
+        if may_be_usable_later(failure):
+            log_once(failure, "The database cannot be prepared yet: %s")
+            return False
         log.error("The database cannot be prepared: %s", first_line(failure))  # noqa: TRY400  no traceback
+    return True
 
 
 async def report(database: Database) -> None:

@@ -17,7 +17,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from kit.auth.owners import entity_of
 from kit.auth.ownership import RESTRICTED_READS, RESTRICTED_WRITES, GuardedSession, ReadOnlySession
 from kit.database.key_order import assign_ids, has_several_keys, sort_key, unique_keys
-from kit.models.entities import Entity, now
+from kit.models.entities import Entity
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -164,9 +164,9 @@ class WriteSession(_Session):
             return
         for key in referrers.foreign_keys:
             if key.ondelete == "SET NULL" and key.column.table is table:
-                stamps = {referrers.c.version: referrers.c.version + 1, referrers.c.updated_at: now()}
+                values = {key.parent: None, referrers.c.version: referrers.c.version + 1}
                 referred = getattr(instance, key.column.key)
-                statement = update(referrers).where(key.parent == referred).values({key.parent: None, **stamps})
+                statement = update(referrers).where(key.parent == referred).values(values)
                 await self.execute_trusted(statement)
 
     async def execute_trusted(self, statement: Any) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 from sqlalchemy import URL
 from sqlalchemy.exc import ArgumentError
 
+from kit.database.poolers import OPTION, WITHOUT_STATE, is_pooled
+
 DRIVERS = {
     "sqlite": "sqlite+aiosqlite",
     "sqlite+aiosqlite": "sqlite+aiosqlite",
@@ -19,12 +21,13 @@ NUMBERS = (
     "max_cached_statement_lifetime",
     "max_cacheable_statement_size",
 )
-"""Options of PostgreSQL that are whole numbers. PgBouncer before 1.21 needs 0 for the first two."""
+"""Options of PostgreSQL that are whole numbers."""
 TEXTS = ("host", "port", "user", "password", "passfile", "krbsrvname", "gsslib", "service", "servicefile")
 CHOICES = {
     "ssl": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
     "target_session_attrs": ("any", "primary", "standby", "read-write", "read-only", "prefer-standby"),
     "gsslib": ("gssapi", "sspi"),
+    OPTION: ("true", "false"),
 }
 SEVERAL = ("host", "port")
 """Options that may be given several times, for several servers."""
@@ -78,7 +81,8 @@ def refuse_option(name: str, value: Any, known: tuple[str, ...]) -> None:
         raise ValueError(f"has the option {name!r}, which must be one of {', '.join(CHOICES[name])}")
 
 
-def without_numbers(url: URL) -> tuple[URL, Mapping[str, int]]:
-    """Return the URL without its options that are numbers, and these as arguments of the driver."""
+def driver_options(url: URL) -> tuple[URL, Mapping[str, Any]]:
+    """Return the URL without its options that are no texts, and the arguments of the driver for them."""
     numbers = {name: int(str(value)) for name, value in url.query.items() if name in NUMBERS}
-    return url.difference_update_query(numbers), numbers
+    arguments = WITHOUT_STATE if is_pooled(url) else numbers
+    return url.difference_update_query([*numbers, OPTION]), arguments

@@ -17,6 +17,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
 from sqlmodel.sql.sqltypes import UTCDateTime
 
+from kit.database.poolers import LOCAL_SETTINGS
 from kit.database.statements import MIN_SLOW_SECONDS, OTHER, SLOW, log_slow
 from kit.http.events import COUNTS
 
@@ -113,8 +114,10 @@ async def insert(
             found += await timed(driver.execute_fetchall(sql, row), "insert", sql, connection)
         return found
     timeouts = {"lock_timeout": lock_timeout, "statement_timeout": statement_timeout}
-    settings = [f"SET LOCAL {name} = {seconds * 1000:.0f}" for name, seconds in timeouts.items() if seconds is not None]
-    await control(connection, "; ".join(["BEGIN", *settings]))
+    given = {name: f"{seconds * 1000:.0f}" for name, seconds in timeouts.items() if seconds is not None}
+    settings = {**connection.info.get(LOCAL_SETTINGS, {}), **given}
+    commands = [f"SET LOCAL {name} = {value}" for name, value in settings.items()]
+    await control(connection, "; ".join(["BEGIN", *commands]))
     step = driver.fetchmany(sql, rows) if len(rows) > 1 else driver.fetch(sql, *rows[0])
     returned: Rows = await timed(step, "insert", sql, connection)
     return returned
@@ -126,6 +129,8 @@ async def commit(connection: PoolProxiedConnection) -> None:
     The COMMIT itself has none. SQLite counts violations of deferred foreign keys, so its COMMIT does not wait.
     """
     is_sqlite = isinstance(connection.driver_connection, aiosqlite.Connection)
+    if is_sqlite and (file := connection.info.get("file")):
+        file.check()
     await control(connection, "COMMIT" if is_sqlite else "SET CONSTRAINTS ALL IMMEDIATE; COMMIT")
 
 

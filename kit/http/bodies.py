@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -168,8 +168,12 @@ def refuse_other_than_json(given: Mapping[bytes, bytes]) -> None:
         raise Problem(415, "The body must be application/json.", kind="unsupported-media-type", headers=headers)
 
 
-def refuse_encoded(given: Mapping[bytes, bytes]) -> None:
-    """Raise a 415 if the body has a Content-Encoding (RFC 9110, section 8.4)."""
-    if given.get(b"content-encoding", b"").strip().lower() not in (b"", b"identity"):
+def refuse_encoded(content_encodings: Iterable[str]) -> None:
+    """Raise a 415 if a body has a coding other than `identity` (RFC 9110, section 8.4).
+
+    `content_encodings` are the lines of the header, each a list.
+    """
+    codings = {coding.strip().lower() for line in content_encodings for coding in line.split(",")}
+    if not codings <= {"", "identity"}:
         headers = {"Accept-Encoding": "identity"}
         raise Problem(415, "The body may have no Content-Encoding.", kind="unsupported-media-type", headers=headers)

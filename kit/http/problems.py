@@ -17,6 +17,8 @@ from kit.http.paths import ORIGINAL_PATH
 
 T = TypeVar("T")
 MEDIA_TYPE = "application/problem+json"
+TAKEN = "taken"
+"""The kind of the problem of a unique value that another row has."""
 MAX_ERRORS = 100
 MAX_POINTER = 200
 MAX_INSTANCE = 1000
@@ -91,7 +93,7 @@ def pointer_to(field: str) -> str:
 def taken(*fields: str) -> Problem:
     """Return a 409 for unique fields, such as `name` or `email or username`, whose values another row has."""
     verb, value = ("is", "this value") if len(fields) == 1 else ("are", "these values")
-    return conflict(fields, f"{' and '.join(fields)} {verb} taken: another row has {value}.", "taken")
+    return conflict(fields, f"{' and '.join(fields)} {verb} taken: another row has {value}.", TAKEN)
 
 
 def invalid(errors: Iterable[Mapping[str, str]], *, more: int = 0) -> Problem:

@@ -34,6 +34,8 @@ from kit.models.privacy import hidden_fields
 from kit.models.relationships import complete, leave_children_to_the_database
 from kit.models.reserved import METHODS_OF_DICTIONARIES, Values, refuse_read_only, refuse_redefined, refuse_reserved
 from kit.models.tables import complete_table, type_columns
+from kit.models.times import now as now
+from kit.models.times import renew, renew_by_statements
 from kit.models.types import new_uuid
 
 SQLModel.metadata.naming_convention = NAMES
@@ -42,10 +44,6 @@ SQLModel.metadata.naming_convention = NAMES
 def sorted_by(*fields: str) -> list[Index]:
     """Return an index on each field, for filters and sorts; the id as second column makes the order of pages total."""
     return [Index(None, field, "id") for field in fields]
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
 
 
 ROW_OF_BODY: ContextVar[Callable[[Any, Any], Any] | None] = ContextVar("row_of_body", default=None)
@@ -57,7 +55,7 @@ class Stamped(SQLModel):
 
     version: int = Field(default=1, sa_type=Integer, description="Rises by one with every change; the ETag.")
     created_at: datetime = Field(default_factory=now, index=True, description="UTC, RFC 3339.")
-    updated_at: datetime = Field(default_factory=now, sa_column_kwargs={"onupdate": now}, description="UTC, RFC 3339.")
+    updated_at: datetime = Field(default_factory=now, description="UTC, RFC 3339.")
 
 
 class Entity(Stamped):
@@ -155,8 +153,10 @@ def complete_mapped_table(mapper: Mapper[Any], entity: type[Entity]) -> None:
     """Add column types, CHECKs and indexes that follow from the fields."""
     if mapper.inherits is None and isinstance(mapper.local_table, Table):
         complete_table(entity, mapper.local_table)
+        renew_by_statements(mapper.local_table)
 
 
+event.listen(Entity, "before_update", renew, propagate=True)
 event.listen(Entity, "after_mapper_constructed", leave_children_to_the_database, propagate=True)
 
 

@@ -28,9 +28,10 @@ NEXT_LINK: Json = {
     "description": "A link to the other rows, if there are more. Null if there is no list of them.",
 }
 IF_NONE_MATCH = "Respond with a 304 if the ETag is one of these."
+NOT_EXISTING = "`*`: change nothing if the row exists, or if another row has a unique value of the new one; then a 412."
 IF_MATCH = 'Change the row only if it has this version, as in `"3"`, or any version (`*`); otherwise a 412.'
 TAGS = TEXT | {"pattern": f"^(\\*|{TAG}(, *{TAG})*)$", "examples": ['"3"']}
-"""The schema of `If-Match`. A malformed `If-None-Match` is not an error: it matches nothing."""
+"""The schema of preconditions. Of a read, a malformed `If-None-Match` is not an error: it matches nothing."""
 KEY = "A key that makes the request safe to repeat: for a day, the same key gets the same response and no new effect."
 LIST = "`Link` leads to the next page. With `fields`, each element has only these fields."
 ONE = "With `fields`, the response has only these fields."
@@ -141,6 +142,8 @@ def parameters(route: Operation) -> Iterator[Json]:
         yield {"name": "If-None-Match", "in": "header", "description": IF_NONE_MATCH, "schema": TEXT}
     if has_precondition(route):
         yield {"name": "If-Match", "in": "header", "description": IF_MATCH, "schema": TAGS}
+    if route.methods & {"POST", "PUT"}:
+        yield {"name": "If-None-Match", "in": "header", "description": NOT_EXISTING, "schema": TAGS}
     if "POST" in route.methods:
         schema = TEXT | {"minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
         yield {"name": "Idempotency-Key", "in": "header", "description": KEY, "schema": schema}
@@ -207,6 +210,6 @@ def failures(route: Operation) -> Iterator[int]:
         yield 404
     if not reads(route):
         yield 409
-    if has_precondition(route):
+    if has_precondition(route) or "POST" in route.methods:
         yield 412
-    yield from (422, 503, 504)
+    yield from (422, 429, 503, 504)

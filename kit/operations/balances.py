@@ -11,7 +11,6 @@ from sqlmodel import select
 
 from kit.database.sessions import WriteSession
 from kit.http.problems import conflict
-from kit.models.entities import now
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ async def move_balances(
     change = (
         update(entity)
         .where(entity.id == plan.c.id, *conditions, number + plan.c.low >= 0, number + plan.c.high <= most)
-        .values({number: number + plan.c.total, entity.version: entity.version + 1, entity.updated_at: now()})
+        .values({number: number + plan.c.total, entity.version: entity.version + 1})
         .returning(entity.id)
         .execution_options(synchronize_session=False)
     )

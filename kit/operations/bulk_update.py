@@ -12,7 +12,7 @@ from kit.database.errors import FAILURES
 from kit.database.sessions import WriteSession
 from kit.http.problems import Problem, error
 from kit.models.columns import JsonColumn
-from kit.models.entities import Entity, now
+from kit.models.entities import Entity
 from kit.operations.bulk import MAX_ELEMENTS
 from kit.operations.creation import problem_of_element, within
 
@@ -53,8 +53,7 @@ async def change_many(
 
 def _update_of(entity: type[Entity], ids: Collection[Any], changes: Mapping[str, Any]) -> Update:
     differs = or_(false(), *(_differs(getattr(entity, name), value) for name, value in changes.items()))
-    stamps = {"version": entity.version + 1, "updated_at": now()}
-    return update(entity).where(col(entity.id).in_(ids), differs).values(**changes, **stamps)
+    return update(entity).where(col(entity.id).in_(ids), differs).values(**changes, version=entity.version + 1)
 
 
 def _differs(column: Any, value: Any) -> ColumnElement[bool]:

@@ -22,10 +22,12 @@ from kit.http.bodies import BufferedRequest, read_body, refuse_encoded, refuse_o
 from kit.http.etags import is_fresh, not_modified, weak_etag
 from kit.http.paths import full_path
 from kit.http.problems import Problem
+from kit.http.request_headers import headers
 from kit.models.entities import Entity
 from kit.operations import idempotency
 from kit.operations.callers import get_caller, who_may_use
 from kit.operations.idempotency_keys import IdempotencyKey, key_of
+from kit.operations.preconditions import created_only
 from kit.query.parameters import refuse_repeated, refuse_unknown
 from kit.runtime import Runtime, runtime_of
 
@@ -76,11 +78,13 @@ async def perform(route: "Operation", handle: Handle, request: Request, *, ends_
         _refuse_unknown_parameters(route, buffered)
         key = await key_of(buffered, route.form_limits) if b"idempotency-key" in given else None
         attempt = partial(_write_once, runtime, route, handle, buffered, key, None if ends_dependencies else deadline)
-        seconds = 0 if ends_dependencies else WRITE_SECONDS
+        attempts = partial(_attempts, attempt, 0 if ends_dependencies else WRITE_SECONDS)
+        if b"if-none-match" in given and scope["method"] == "POST":
+            attempts = partial(created_only, scope, attempts)
         if key is None:
-            return await _attempts(attempt, seconds)
+            return await attempts()
         async with idempotency.exclusive(key):
-            return await _attempts(attempt, seconds)
+            return await attempts()
 
 
 def _refuse_unknown_parameters(route: "Operation", request: Request) -> None:
@@ -93,7 +97,8 @@ async def _body(runtime: Runtime, route: "Operation", request: Request, given: M
     limit = route.body_limit or (runtime.max_upload_size if route.takes_form else runtime.max_body_size)
     body = await read_body(request.receive, given, limit)
     if body:
-        refuse_encoded(given)
+        if b"content-encoding" in given:
+            refuse_encoded(headers(request.scope, b"content-encoding"))
         if route.body_field is not None and not route.takes_form:
             refuse_other_than_json(given)
     return body
@@ -214,10 +219,11 @@ class Unit:
         if self.etag is None or not 200 <= response.status_code < 300:  # RFC 9110, section 13.2.1
             return response
         response.headers.setdefault("etag", self.etag)
-        known = dict(reversed(self.request.scope["headers"])).get(b"if-none-match")
-        if known is None or self.request.method != "GET":
+        known = [value for name, value in self.request.scope["headers"] if name == b"if-none-match"]
+        if not known or self.request.method != "GET":
             return response
-        return not_modified(response) if is_fresh(response.headers["etag"], known.decode("latin-1")) else response
+        listed = b",".join(known).decode("latin-1")
+        return not_modified(response) if is_fresh(response.headers["etag"], listed) else response
 
     def kept_open(self, route: "Operation", response: Response) -> Response:
         """Return the response, which keeps the session open if a stream or a background task uses it."""

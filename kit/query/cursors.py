@@ -78,13 +78,14 @@ def encode(secret: bytes, order: str, values: bytes) -> str:
     return sealed(secret, order, values)
 
 
-def decode(secret: bytes, order: str, cursor: str) -> bytes | None:
-    """Return the values as JSON; None if the MAC is wrong: an altered cursor, or one of another list or order."""
+def decode(secrets: Sequence[bytes], order: str, cursor: str) -> bytes | None:
+    """Return the values as JSON; None if the MAC is of none of the secrets, or of another list or order."""
     try:
         payload = urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))[MAC_SIZE:]
     except ValueError:
         return None
-    return payload if hmac.compare_digest(cursor.encode(), sealed(secret, order, payload).encode()) else None
+    known = [sealed(secret, order, payload).encode() for secret in secrets]
+    return payload if any(hmac.compare_digest(cursor.encode(), each) for each in known) else None
 
 
 def sealed(secret: bytes, order: str, payload: bytes) -> str:

@@ -4,12 +4,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from operator import eq, ge, gt, le, lt
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, and_, func, literal, type_coerce
+from sqlalchemy import ColumnElement, String, and_, func, literal
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
+from kit.database.folding import AFTER, BEFORE, UNUSUAL, fold
 from kit.models.kinds import Shape
 from kit.query.parameters import Parameter, comma_separated
 from kit.query.values import Phrase, YesNo, value_type
@@ -31,7 +32,7 @@ def sqlite_strpos(element: Strpos, compiler: SQLCompiler, **kwargs: Any) -> str:
 
 
 class Fold(GenericFunction[str]):
-    """Lower case of all Unicode characters."""
+    """Text without distinctions of case: as the function `fold` of `kit.database.folding` returns it."""
 
     name = "fold"
     type = String()
@@ -40,7 +41,18 @@ class Fold(GenericFunction[str]):
 
 @compiles(Fold, "postgresql")
 def postgres_fold(element: Fold, compiler: SQLCompiler, **kwargs: Any) -> str:
-    return f'lower({compiler.process(element.clauses, **kwargs)} COLLATE "folding")'
+    """Replace letters only in the few texts that have them, because that takes ten times as long as `lower`."""
+    text = compiler.process(element.clauses, **kwargs)
+    lower = f'lower({replaced(text, BEFORE)} COLLATE "folding")'
+    is_usual = f"octet_length({text}) = length({text}) OR ({text} COLLATE \"C\") !~ '[{''.join(UNUSUAL)}]'"
+    return f'CASE WHEN {is_usual} THEN lower({text} COLLATE "folding") ELSE {replaced(lower, AFTER)} END'
+
+
+def replaced(expression: str, letters: Mapping[str, str]) -> str:
+    """Return an SQL expression in which these letters are replaced."""
+    for letter, other in letters.items():
+        expression = f"replace({expression}, '{letter}', '{other}')"
+    return expression
 
 
 def padded(values: Collection[Any]) -> list[Any]:
@@ -71,7 +83,7 @@ def startswith(column: Column, text: str) -> ColumnElement[bool]:
 
 def contains_ignoring_case(column: Column, text: str) -> ColumnElement[bool]:
     """Return whether the column contains the text, ignoring case."""
-    return func.strpos(func.fold(column), func.fold(type_coerce(text, String))) > 0
+    return func.strpos(func.fold(column), literal(fold(text), String)) > 0
 
 
 OPERATORS: dict[str, tuple[Callable[[Column, Any], ColumnElement[bool]], str]] = {

@@ -144,7 +144,8 @@ class ListQuery:
     def take(self, request: Request, parameters: Mapping[str, Parameter]) -> None:
         """Read the parameters of a request. Raises a 422 for unknown, repeated and invalid parameters."""
         self.runtime: Runtime = getattr(request.scope["app"], "runtime", None) or runtime_of(request)
-        self.secret: bytes = self.runtime.secrets[0]
+        self.secrets: Sequence[bytes] = self.runtime.secrets
+        self.secret: bytes = self.secrets[0]
         self.max_page_size = self.runtime.max_page_size
         self.text: bytes = request.scope["query_string"]
         self.given = parameter.read(parameters, request.query_params, declared_by(request)) if self.text else {}

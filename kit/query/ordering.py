@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Optional
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import ColumnElement, bindparam, true
 
 from kit.http.problems import error, invalid
@@ -74,10 +74,12 @@ class Order:
         """Return the sort key values of the row after which the page starts; empty without a cursor."""
         if "cursor" not in query.given:
             return ()
-        payload = cursors.decode(query.secret, self.scope, query.given["cursor"])
-        if payload is None:
-            raise invalid([error("query", "cursor", "Not a cursor of this list and sort", "cursor_parsing")])
-        return self._position_type.validate_json(payload)
+        payload = cursors.decode(query.secrets, self.scope, query.given["cursor"])
+        try:
+            return self._position_type.validate_json(payload or b"")
+        except ValidationError:  # also a cursor of an earlier version, in which a field had another type
+            detail = "Not a cursor of this list and sort"
+            raise invalid([error("query", "cursor", detail, "cursor_parsing")]) from None
 
     @cached_property
     def _position_type(self) -> TypeAdapter[tuple[Any, ...]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from string import Template
 
 from kit.scaffolding.errors import NotWrittenError
+from kit.scaffolding.kit_files import write_record
 from kit.scaffolding.pattern import Resource
 from kit.scaffolding.project import Project
 from kit.scaffolding.project_files import changed, git, options_of
@@ -64,6 +65,7 @@ def make(source: Path, order: Order) -> Path:
         run(made, "ruff", *FIXES.split())
         run(made, "ruff", "format", "--quiet", ".")
         write_migration(made)
+        write_record(made)
         commit(made, package)
         if target.exists():
             target.rmdir()

@@ -7,6 +7,7 @@ repeated until no other name is lost.
 """
 
 import ast
+import re
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -65,6 +66,7 @@ class Pruner:
     source: Source
     gone: Collection[str]
     lost: set[str]
+    paths: re.Pattern[str] | None = None
     edits: list[Edit] = field(default_factory=list)
 
     def block(self, body: list[ast.stmt]) -> bool:
@@ -127,7 +129,7 @@ class Pruner:
         header = [getattr(node, name) for name in ("test", "iter") if hasattr(node, name)]
         header += [item.context_expr for item in getattr(node, "items", ())]
         edits = [edit for part in header for edit in self.elements(part)]
-        if any(self.uses(self.without_elements(part)) for part in header):
+        if any(map(self.uses, [*map(self.without_elements, header), *getattr(node, "handlers", ())])):
             return self.remove(node)
         before = len(self.edits)
         if not self.block(node.body):
@@ -135,12 +137,23 @@ class Pruner:
             return self.remove(node)
         self.edits += edits
         for name in ("orelse", "finalbody"):
-            self.block(getattr(node, name, []))
+            self.branch(getattr(node, name, []))
         return False
 
+    def branch(self, body: list[ast.stmt]) -> None:
+        """Prune another branch of a statement. If nothing is left of it, it does nothing; an `elif` is removed."""
+        before = len(self.edits)
+        if not body or self.block(body):
+            return
+        whole = Edit(self.source.of_statement(body[0]).start, self.source.of_statement(body[-1]).end)
+        if not self.source.text.encode()[whole.start :].lstrip().startswith(b"elif"):
+            self.edits[before:] = [Edit(whole.start, whole.end, f"{' ' * body[0].col_offset}pass\n")]
+
     def simple(self, node: ast.stmt) -> bool:
-        edits = list(self.elements(node))
-        if self.uses(self.without_elements(node)) or any(edit.text in EMPTY for edit in edits):
+        edits, outside = list(self.elements(node)), self.without_elements(node)
+        if is_unpacking(node):
+            edits, outside = [], node
+        if self.uses(outside) or any(edit.text in EMPTY for edit in edits):
             self.lost.update(bound(node))
             return self.remove(node)
         self.edits += edits
@@ -151,8 +164,14 @@ class Pruner:
         return True
 
     def uses(self, node: ast.AST) -> bool:
-        """Return whether a node uses a lost name, in an annotation in quotes too."""
-        return any(isinstance(one, ast.Name) and one.id in self.lost for one in ast.walk(node))
+        """Return whether a node uses a lost name, or a path of a resource that is gone."""
+        return any(self.is_lost(one) for one in ast.walk(node))
+
+    def is_lost(self, node: ast.AST) -> bool:
+        if isinstance(node, ast.Name):
+            return node.id in self.lost
+        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+        return is_text and self.paths is not None and self.paths.match(str(node.value)) is not None  # type: ignore[attr-defined]  # it is a text
 
     def elements(self, node: ast.AST) -> Iterator[Edit]:
         """Yield the displays below a node without their lost elements."""
@@ -220,6 +239,10 @@ def is_text(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
+def is_unpacking(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Assign) and any(isinstance(target, ast.Tuple | ast.List) for target in node.targets)
+
+
 def has_import(node: ast.stmt) -> bool:
     return any(isinstance(one, ast.Import | ast.ImportFrom) for one in ast.walk(node))
 
@@ -231,11 +254,15 @@ def bound(node: ast.stmt) -> Iterator[str]:
             yield one.id
 
 
-def pruned(text: str, gone: Collection[str]) -> str:
-    """Return the source of a module without what depends on the modules that are gone, such as `shop.order`."""
+def pruned(text: str, gone: Collection[str], paths: Collection[str] = ()) -> str:
+    """Return the source of a module without what depends on the modules that are gone, such as `shop.order`.
+
+    Texts that begin with one of the paths, such as `/orders/1` with `/orders`, count as uses of what is gone.
+    """
     source, lost = Source(text), set[str]()
+    pattern = re.compile(rf"(?:{'|'.join(map(re.escape, paths))})(?![\w-])") if paths else None
     while True:
-        pruner = Pruner(source, gone, set(lost))
+        pruner = Pruner(source, gone, set(lost), pattern)
         pruner.block(source.tree.body)
         if pruner.lost == lost:
             break

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from kit.scaffolding.kit_files import kit_files
 from kit.scaffolding.project import Project
 from kit.scaffolding.project_files import files_of, is_below, options_of
 from kit.scaffolding.pruning import pruned
@@ -88,24 +89,29 @@ class Transfer:
         return found - self.kept_tests
 
     @cached_property
+    def of_the_kit(self) -> frozenset[str]:
+        return frozenset(kit_files(self.project.folder))
+
+    @cached_property
+    def gone_paths(self) -> list[str]:
+        return [f"/{path}" for path, file in self.project.paths.items() if Path(file).stem in self.gone]
+
+    @cached_property
     def words_of_the_demo(self) -> re.Pattern[str]:
         """The names by which a page is about what is left out: paths, files, and the name of the project."""
-        paths = [path for path, file in self.project.paths.items() if Path(file).stem in self.gone]
         files = [f"{self.old}/{name}\\.py" for name in self.gone]
         named = (self.old, singular_of(self.old) or self.old)
         return re.compile(
-            "|".join([*(rf"/{path}\b" for path in paths), *files, *(rf"(?i:(?<![a-z]){name})" for name in named)])
+            "|".join(
+                [*(rf"{path}\b" for path in self.gone_paths), *files, *(rf"(?i:(?<![a-z]){name})" for name in named)]
+            )
         )
 
     def is_about_the_demo(self, name: str) -> bool:
+        """Return whether a page names what is left out. Other modules of the package are examples."""
         text = (self.project.folder / name).read_text()
-        return bool(
-            self.words_of_the_demo.search(re.sub(rf"\b{self.old}/(?!\w+\.py)", "", self.without_new_files(text)))
-        )
-
-    def without_new_files(self, text: str) -> str:
-        """Return the text of a page without the paths of resources that it only teaches to write."""
-        return re.sub(rf"\b{self.old}/(\w+)\.py", lambda found: found[0] if found[1] in self.gone else "", text)
+        others = rf"\b{self.old}[/.](?!(?:{'|'.join(self.gone)})\b)" if self.gone else rf"\b{self.old}[/.]"
+        return bool(self.words_of_the_demo.search(re.sub(others, "", text)))
 
     def linked(self, name: str) -> Iterator[str]:
         """Yield the files that a page links to."""
@@ -119,10 +125,11 @@ class Transfer:
             text = (self.project.folder / name).read_bytes().decode()
         except UnicodeDecodeError:
             return None
-        if name.startswith(("kit/", "tests/kit/")):
+        if name in self.of_the_kit:
             return text  # the same in every service
         if name.endswith(".py"):
-            return self.renamed_code(pruned(text, self.gone_modules))
+            paths = self.gone_paths if name.startswith("tests/") else ()
+            return self.renamed_code(pruned(text, self.gone_modules, paths))
         if name.endswith(".md"):
             return self.renamed(self.without_dangling(name, text, set(taken)))
         return self.renamed(self.without_left_out(name, text))

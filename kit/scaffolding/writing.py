@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kit.scaffolding.errors import NotWrittenError
@@ -31,8 +31,8 @@ def sources_of(project: Project, resource: Resource) -> dict[Path, str]:
     return sources | {project.main: project.main_with(resource.name)}
 
 
-def formatted(path: Path, source: str, folder: Path) -> str:
-    for arguments in FORMATTING:
+def formatted(path: Path, source: str, folder: Path, steps: Sequence[str] = FORMATTING) -> str:
+    for arguments in steps:
         command = [sys.executable, "-m", "ruff", *arguments.split(), "--stdin-filename", str(path)]
         done = subprocess.run(command, cwd=folder, input=source, capture_output=True, text=True, check=False)  # noqa: S603
         if done.returncode:

@@ -35,8 +35,8 @@ def health_router(shutdown: Shutdown) -> APIRouter:
             state = await migrations.read_state(runtime_of(request).database)
         except FAILURES as failed:
             raise unready("The database cannot be reached.") from failed
-        if state.missing:
-            raise unready(state.message, missing=state.missing)
+        if state.missing or state.absent:
+            raise unready(state.message, missing=state.missing or state.absent)
         return JSONResponse({"status": "ready"})
 
     return router

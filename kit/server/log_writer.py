@@ -144,11 +144,6 @@ class LogWriter(logging.Handler):
         self.thread, self.pending, self.characters = None, deque(), 0
         self.wake, self.stopping = threading.Event(), threading.Event()
 
-    def takes_all(self, logger: logging.Logger) -> bool:
-        """Return whether this writer alone gets the records of a logger, unfiltered and in its own format."""
-        is_own = self.formatter is self.own_formatter and not self.filters and self.level <= logging.INFO
-        return is_own and logger.handlers == [self] and not logger.propagate and not logger.filters
-
 
 def descriptor_of(stream: TextIO) -> int | None:
     """Return the file descriptor of a stream, which is flushed; None if it has none, as in tests."""

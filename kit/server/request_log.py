@@ -17,7 +17,7 @@ from kit.http.events import COUNTS
 from kit.http.problems import Problem, render, too_large, unavailable
 from kit.server.compression import Compression
 from kit.server.log_lines import REQUEST_ID, TRACE_ID, fields_of, summary
-from kit.server.log_writer import DROPPED, MAX_PENDING, Answered, writers
+from kit.server.log_writer import DROPPED, MAX_PENDING, Answered, LogWriter, writers
 from kit.server.proxies import FORWARDED_PREFIX, Proxies
 from kit.server.security_headers import ALWAYS, AUTHORIZATION, HSTS, NAMES, PRIVATE, Header, missing
 from kit.server.shutdown import Shutdown
@@ -224,10 +224,16 @@ def trace_id_of(header: bytes | None) -> str | None:
     return None if found is None else found[1].decode()
 
 
+def takes_all(writer: LogWriter) -> bool:
+    """Return whether the log writer alone gets the records of the log, unfiltered and in its own format."""
+    is_own = writer.formatter is writer.own_formatter and not writer.filters and writer.level <= logging.INFO
+    return is_own and log.handlers == [writer] and not log.propagate and not log.filters
+
+
 def log_answer(answered: Answered) -> None:
     """Log a response: by the thread of the log writer, if that is the only handler of the log."""
     writer = writers[0] if writers else None
-    if writer is None or writer.thread is None or not writer.takes_all(log):
+    if writer is None or writer.thread is None or not takes_all(writer):
         log.info("%s", summary(answered), extra=fields_of(answered))
     elif len(writer.pending) < MAX_PENDING:
         writer.pending.append(answered)

@@ -1,5 +1,6 @@
 """The service: a FastAPI application with the middleware, permissions, checks, start and stop of the kit."""
 
+import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
@@ -51,8 +52,8 @@ class Service(FastAPI):
 
     `public` names the routes that need no token, as in `"GET /docs"` or `"MOUNT /assets"`; routes without a permission
     are for superusers. `closed` names public routes that a setting restricts to superusers. `on_start` is awaited
-    before the first request, and before the `lifespan` begins. `security_contacts`, if any, are shown to everybody in
-    `/.well-known/security.txt`.
+    before the first request, and before the `lifespan` begins. A task that it returns is cancelled at the end.
+    `security_contacts`, if any, are shown to everybody in `/.well-known/security.txt`.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Service(FastAPI):
         layers: Layers | None = None,
         shutdown: Shutdown | None = None,
         security_contacts: Sequence[str] = (),
-        on_start: Callable[[], Awaitable[None]] | None = None,
+        on_start: Callable[[], Awaitable[asyncio.Task[None] | None]] | None = None,
         lifespan: Lifespan[Any] | None = None,
         dependencies: Sequence[Any] = (),
         **options: Any,
@@ -232,7 +233,9 @@ async def _lifespan(app: Service) -> AsyncIterator[Any]:
         if app.layers.rates is not None:
             stack.push_async_callback(app.layers.rates.close)
         if app.on_start is not None:
-            await app.on_start()
+            unfinished = await app.on_start()
+            if unfinished is not None:
+                stack.callback(unfinished.cancel)
         for companion in app.companions:
             await stack.enter_async_context(companion())
         state = None if app.own_lifespan is None else await stack.enter_async_context(app.own_lifespan(app))

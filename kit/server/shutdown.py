@@ -21,12 +21,17 @@ class Shutdown:
     `delay`: seconds in which the service still accepts requests while `/health/ready` is a 503, so that load balancers
     notice the stop (not after SIGINT, which is Ctrl-C). `timeout`: seconds for running requests after that. Both apply
     under uvicorn, also if gunicorn runs it. Other servers have their own rules; under them only the 503 applies.
+
+    A second Ctrl-C stops at once. No other signal does: a terminal sends SIGINT to all processes, a service manager
+    SIGTERM, and then the parent of several workers sends another signal to each of them.
     """
 
     def __init__(self, delay: float, timeout: float) -> None:
         self.delay, self.timeout = delay, timeout
         self.has_begun = self.has_server = False
         """`has_server`: this process is a server for this application only."""
+        self.interrupts = 0
+        """How often Ctrl-C was pressed."""
 
     def listen(self) -> bool:
         """Handle the signals of a server. Returns False if this process is not a server, such as a test run.
@@ -47,8 +52,8 @@ class Shutdown:
         bound_connections(server.config)
         server.config.timeout_graceful_shutdown = math.ceil(self.timeout)
         loop = asyncio.get_running_loop()
-        for number, delay in ((signal.SIGTERM, self.delay), (signal.SIGINT, 0.0)):
-            loop.add_signal_handler(number, self.begin, server, delay)
+        for number, delay in ((signal.SIGTERM, self.delay), (signal.SIGINT, 0.0), (signal.SIGQUIT, 0.0)):
+            loop.add_signal_handler(number, self.begin, server, delay, number)
 
     def _listen_beside_server(self) -> None:
         """Handle a signal before the server's own handlers, including those of the event loop."""
@@ -62,9 +67,12 @@ class Shutdown:
 
             signal.signal(number, note)
 
-    def begin(self, server: Any, delay: float) -> None:
-        if self.has_begun:  # a second signal: stop at once
+    def begin(self, server: Any, delay: float, number: int) -> None:
+        """Begin to stop after this delay; at once after a second Ctrl-C."""
+        self.interrupts += number == signal.SIGINT
+        if self.interrupts > 1:
             server.should_exit = server.force_exit = True
+        if self.has_begun:
             return
         self.has_begun = True
         asyncio.get_running_loop().call_later(delay, self.close, server)

@@ -41,7 +41,7 @@ async def test_a_change_with_another_version_fails_and_changes_nothing(client: C
             answer = await client.request(method, url, json=body, headers={"If-Match": header})
             assert answer.status_code == 412, header
         assert (await client.get(url)).json() == before
-        answer = await client.request(method, url, json=body, headers={"If-Match": '"1"'})
+        answer = await client.request(method, url, json=body, headers=[("If-Match", '"7"'), ("If-Match", 'W/"1"')])
         assert answer.status_code in (200, 204)
 
 
@@ -56,23 +56,47 @@ async def nothing(_: Client, __: Resource) -> None:
 CHANGING = {"replace": replacement, "update": change, "delete": nothing}
 
 
-@needs("replace", "read")
-async def test_a_put_with_if_none_match_of_an_existing_row_fails(client: Client, resource: Resource) -> None:
-    thing = await resource.make(client)
-    body = await replacement(client, resource)
-    for star in ("*", " * "):
-        answer = await client.put(resource.url(thing), json=body, headers={"If-None-Match": star})
-        assert answer.status_code == 412, star
-    assert (await client.get(resource.url(thing))).json() == thing
+@needs("changing", "read")
+async def test_a_change_of_an_existing_row_fails_if_none_may_match(client: Client, resource: Resource) -> None:
+    for verb, method, url in await resource.items(client, *CHANGING):
+        before = (await client.get(url)).json()
+        body = await CHANGING[verb](client, resource)
+        for lines in (["*"], [" * "], ['"1"'], ['W/"1"'], ['"7", "1"'], ['"7"', '"1"']):
+            answer = await client.request(method, url, json=body, headers=[("If-None-Match", line) for line in lines])
+            assert (answer.status_code, answer.json()["type"]) == (412, "urn:problem:exists"), lines
+        assert (await client.get(url)).json() == before
+        answer = await client.request(method, url, json=body, headers={"If-None-Match": '"7"', "If-Match": '"1"'})
+        assert answer.status_code in (200, 204)
+
+
+@needs("unique", "things")
+async def test_a_create_with_if_none_match_fails_if_the_row_exists(client: Client, resource: Resource) -> None:
+    body, key = await resource.body(client), {"Idempotency-Key": "a" * 20}
+    first = await client.post(resource.path, json=body, headers={"If-None-Match": "*"})
+    assert first.status_code == 201
+    for headers in ({}, key):
+        other = await client.post(resource.path, json=body, headers={"If-None-Match": '"1"'} | headers)
+        assert (other.status_code, other.json()["type"]) == (409, "urn:problem:taken")
+        again = await client.post(resource.path, json=body, headers={"If-None-Match": "*"} | headers)
+        assert (again.status_code, again.json()["type"]) == (412, "urn:problem:exists")
+
+
+@needs("create")
+async def test_a_create_with_an_invalid_if_none_match_is_refused(client: Client, resource: Resource) -> None:
+    body = await resource.body(client)
+    for header in NO_TAGS:
+        answer = await client.post(resource.path, json=body, headers={"If-None-Match": header})
+        assert [(error["in"], error["pointer"]) for error in errors(answer)] == [("header", "If-None-Match")], header
 
 
 @needs("changing")
 async def test_an_invalid_precondition_is_refused(client: Client, resource: Resource) -> None:
     for verb, method, url in await resource.items(client, *CHANGING):
         body = await CHANGING[verb](client, resource)
-        for header in NO_TAGS:
-            answer = await client.request(method, url, json=body, headers={"If-Match": header})
-            assert [(error["in"], error["pointer"]) for error in errors(answer)] == [("header", "If-Match")], header
+        for name in ("If-Match", "If-None-Match"):
+            for header in NO_TAGS:
+                answer = await client.request(method, url, json=body, headers={name: header})
+                assert [(error["in"], error["pointer"]) for error in errors(answer)] == [("header", name)], header
 
 
 @needs("tags")
@@ -82,6 +106,8 @@ async def test_a_matching_if_none_match_gets_a_304(client: Client, resource: Res
         for header in (tag, f'"x", {tag}', "*", tag.removeprefix("W/")):
             answer = await client.get(url, headers={"If-None-Match": header})
             assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", tag)
+        answer = await client.get(url, headers=[("If-None-Match", '"x"'), ("If-None-Match", tag)])
+        assert answer.status_code == 304
         for header in ('"another"', 'W/"another"', "nonsense"):
             assert (await client.get(url, headers={"If-None-Match": header})).status_code == 200
 

@@ -14,7 +14,7 @@ from tests.rows import Json, cheap_hashes, made, new_user, read
 from tests.statements import statements_of
 
 THOUSAND = 1000
-CONTROL = ("BEGIN", "SAVEPOINT", "RELEASE", "COMMIT")
+CONTROL = ("BEGIN", "SAVEPOINT", "RELEASE", "COMMIT", "SELECT set_config")
 MOST = 5
 """The largest number of statements, without those that control the transaction."""
 pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)

@@ -115,8 +115,10 @@ async def left_out(database: Database, table: str, condition: str) -> AsyncItera
             f"CREATE TRIGGER skip BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION skip()",
         ]
     await execute(database, *made)
-    yield
-    await execute(database, "DROP TRIGGER skip" if database.is_sqlite else "DROP FUNCTION skip CASCADE")
+    try:
+        yield
+    finally:
+        await execute(database, "DROP TRIGGER skip" if database.is_sqlite else "DROP FUNCTION skip CASCADE")
 
 
 async def read_all(client: Client, path: str) -> list[Json]:

@@ -5,6 +5,7 @@ import os
 import secrets
 import signal
 import socket
+import sqlite3
 import subprocess
 import tempfile
 from asyncio import StreamReader, StreamWriter
@@ -20,17 +21,28 @@ from fastapi import APIRouter
 from sqlalchemy import URL, Dialect, event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.util import await_only
 from sqlmodel import update
 
 from kit import Database, Problem, Session, allowing
 from kit.database.engines import Pool
-from kit.database.errors import FAILURES, TABLE, KnownError, code_of, explained, meaning_of, problem_of
+from kit.database.errors import (
+    FAILURES,
+    TABLE,
+    DriverFailure,
+    KnownError,
+    Unreachable,
+    code_of,
+    explained,
+    meaning_of,
+    problem_of,
+)
 from kit.operations import unit_of_work
 from tests.engines import MEMORY, on_postgresql
 from tests.kit.bookshop import Book
-from tests.kit.probes import TIMEOUT_SECONDS, blocked, execute, new_book, until, value_of
+from tests.kit.probes import TIMEOUT_SECONDS, blocked, execute, left_out, new_book, until, value_of
 from tests.kit.service import client_of, create_runtime, create_service
 
 SOON = 0.05
@@ -51,6 +63,7 @@ ANSWERS = {
     "unready": (503, None),
     "timeout": (504, None),
     "taken": (409, None),
+    "not_stored": (409, None),
     "reference": (409, None),
     "invalid": (422, None),
     "unbounded": (422, None),
@@ -58,6 +71,10 @@ ANSWERS = {
 NOT_RAISED = {
     "SQLITE_NOMEM": "its limit is one for the whole process, and cannot be lifted again",
     "SQLITE_IOERR": "it takes a disk that breaks",
+    "SQLITE_PERM": "it takes a file of another user",
+    "SQLITE_PROTOCOL": "it takes a race of many processes that open a file",
+    "XX001": "it takes a disk that breaks",
+    "XX002": "it takes a disk that breaks",
     "57P04": "a replica says it when its primary drops the database",
 }
 """Codes that tests cannot cause; each is in a row of the table with a code that a test causes."""
@@ -228,9 +245,46 @@ async def connect_to_an_unknown_database(place: FailingDatabase) -> None:
 
 @raises("SQLITE_READONLY", "unavailable")
 async def write_to_a_read_only_file(place: FailingDatabase) -> None:
-    file = f"file:{place.database.url.database}"
-    read_only = place.database.url.set(database=file, query={"mode": "ro", "uri": "true"})
-    await execute(place.new_engine(read_only), SHELF.format(1, "Poetry"))
+    await execute(place.new_engine(), "PRAGMA query_only = ON", SHELF.format(1, "Poetry"))
+
+
+@raises("SQLITE_NOTADB", "unavailable")
+async def open_a_file_that_is_no_database(place: FailingDatabase) -> None:
+    file = Path(place.database.url.database or "").with_suffix(".txt")
+    file.write_text("no database " * 100)
+    await execute(place.new_engine(place.database.url.set(database=str(file))), "SELECT 1")
+
+
+@raises("SQLITE_CORRUPT", "unavailable")
+async def read_a_damaged_file(place: FailingDatabase) -> None:
+    file = Path(place.database.url.database or "").with_suffix(".damaged")
+    damaged = place.new_engine(place.database.url.set(database=str(file)))
+    await execute(damaged, "CREATE TABLE page (id INTEGER PRIMARY KEY, content TEXT)")
+    await execute(damaged, "INSERT INTO page (content) VALUES (hex(zeroblob(100000)))", "CREATE TABLE other (id)")
+    await damaged.dispose()
+    content = file.read_bytes()
+    file.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+    await execute(place.new_engine(damaged.url), "SELECT * FROM page")
+
+
+@raises("NotStored", "not_stored")
+async def leave_out_a_row(place: FailingDatabase) -> None:
+    async with left_out(place.database, "kit_book", "NEW.title = 'Emma'"), place.database.write() as session:
+        session.add(Book(title="Emma", author="Jane Austen"))
+        await session.flush()
+
+
+@raises("42501", "unavailable")
+async def read_without_rights(place: FailingDatabase) -> None:
+    await place.administer("CREATE ROLE nobody LOGIN")
+    await place.execute_at_end("DROP ROLE nobody")
+    await execute(place.new_engine(place.database.url.set(username="nobody")), "SELECT * FROM kit_shelf")
+
+
+@raises("42703", "unready", "postgresql")
+@raises("42703", "unready", "sqlite")
+async def read_a_missing_column(place: FailingDatabase) -> None:
+    await execute(place.database, "SELECT room FROM kit_book")
 
 
 @raises("42P01", "unready", "postgresql")
@@ -568,3 +622,42 @@ async def test_after_a_failover_every_connection_is_replaced(place: FailingDatab
         connections = [await stack.enter_async_context(failing_over.connect()) for _ in range(3)]
         shown = [(await each.execute(text("SHOW transaction_read_only"))).scalar() for each in connections]
     assert shown == ["off"] * 3
+
+
+def test_the_same_failure_is_logged_once_within_some_seconds(caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(100):
+        explained(Unreachable("gone"))
+        explained(PoolTimeout("none free"))
+    assert [record.getMessage() for record in caplog.records] == [
+        "The database failed: gone",
+        "The database failed: none free",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("message", "detail"),
+    [
+        ("no such table: kit_shelf", "The table kit_shelf is missing"),
+        ('relation "kit_shelf" does not exist', "The table kit_shelf is missing"),
+        ("no such table: secret", "A table is missing"),
+        ("no such column: kit_shelf.room", "The column kit_shelf.room is missing"),
+        ("table kit_shelf has no column named room", "The column kit_shelf.room is missing"),
+        ('column "room" of relation "kit_shelf" does not exist', "The column kit_shelf.room is missing"),
+        ("column kit_shelf.room does not exist", "The column kit_shelf.room is missing"),
+        ("column anon_1.room does not exist", "The column kit_shelf.room is missing"),
+    ],
+)
+def test_what_is_missing_is_named(message: str, detail: str) -> None:
+    driver: Any = sqlite3.OperationalError(message)
+    driver.sqlite_errorname, driver.sqlstate = "SQLITE_ERROR", "42P01" if message.startswith("relation") else None
+    problem = problem_of(DriverFailure(driver))
+    assert problem is not None
+    assert problem.detail.startswith(detail)
+    assert (problem.status_code, problem.kind) == (503, "unready")
+
+
+@pytest.mark.parametrize("message", ["no such column: nowhere", "near SELCT: syntax error"])
+def test_a_wrong_statement_is_not_taken_for_a_missing_migration(message: str) -> None:
+    driver: Any = sqlite3.OperationalError(message)
+    driver.sqlite_errorname = "SQLITE_ERROR"
+    assert problem_of(DriverFailure(driver)) is None

@@ -159,7 +159,7 @@ def note(text: str, **fields: Any) -> FastNote:
 def asked(kind: type[ListQuery], text: str = "") -> ListQuery:
     """Return a query with these parameters, without a request."""
     query = kind.__new__(kind)
-    query.text, query.secret = text.encode(), bytes(32)
+    query.text, query.secret, query.secrets = text.encode(), bytes(32), [bytes(32)]
     query.given = parameters.read(kind.parameters, QueryParams(text), ())
     query.fields = query.given.get("fields")
     query.included = list(query.given.get("include", ()))

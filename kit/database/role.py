@@ -1,0 +1,36 @@
+"""Prints the settings of the database role, for PgBouncer: `python -m kit.database.role main:app | psql …`."""
+
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+
+from kit.database.databases import Database
+from kit.database.engines import server_settings
+
+
+def commands(database: Database) -> Iterator[str]:
+    """Yield the SQL commands that give the role of the database URL the timeouts of the service."""
+    url = database.url
+    role = quoted(url.username) if url.username else "CURRENT_USER"
+    where = f" IN DATABASE {quoted(url.database)}" if url.database else ""
+    for name, value in server_settings(database.pool).items():
+        yield f"ALTER ROLE {role}{where} SET {name} = '{value}';"
+
+
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def main(application: str) -> str | None:
+    """Print the commands. Returns an error message, or None on success."""
+    module, _, attribute = application.partition(":")
+    sys.path.insert(0, "")
+    database: Database = getattr(import_module(module), attribute or "app").runtime.database
+    if database.is_sqlite:
+        return "DATABASE_URL is a SQLite database, which has no roles."
+    sys.stdout.write("\n".join(commands(database)) + "\n")
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,44 @@
+"""Deprecations: names of the public face that still work for one minor version, with a warning."""
+
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Deprecated:
+    """A name that goes away: where its value is, what to write instead, and the version that said so first."""
+
+    value: str
+    instead: str
+    since: str
+
+
+NAMES: Mapping[str, Deprecated] = {}
+"""The deprecated names, as in `"fetched": Deprecated("kit.http.problems.found", "found", since="1.1")`."""
+
+
+def deprecated_name(name: str) -> Any:
+    """Return the value of a deprecated name, with a warning for who imports it. Raises an AttributeError for others."""
+    old = NAMES.get(name)
+    if old is None:
+        raise AttributeError(f"module 'kit' has no attribute {name!r}")
+    message = f"kit.{name} is deprecated since version {old.since}: write kit.{old.instead} instead."
+    warnings.warn(message, DeprecationWarning, stacklevel=3)
+    module, _, attribute = old.value.rpartition(".")
+    return getattr(import_module(module), attribute)
+
+
+def overdue(version: str, names: Mapping[str, Deprecated] | None = None) -> list[str]:
+    """Return the names that an earlier minor version has deprecated, and that have to be removed from this one."""
+    names = NAMES if names is None else names
+    return [name for name, old in names.items() if minor(version) > minor(old.since)]
+
+
+def minor(version: str) -> tuple[int, int]:
+    """Return the major and the minor part of a version."""
+    major, part = re.findall(r"\d+", version)[:2]
+    return int(major), int(part)

@@ -1,0 +1,154 @@
+"""Upgrades of the kit: `python -m kit.scaffolding.upgrade FROM=../project TO=v1.1.0` replaces it by a newer one."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from kit.scaffolding.errors import NotWrittenError
+from kit.scaffolding.kit_files import differing, hashes, kit_files, parts_of, recorded, version_of, write_record
+from kit.scaffolding.project_files import changed, git
+from kit.scaffolding.removal import write_migration
+
+HELP = (
+    "Write `make upgrade-kit FROM=../project`, or FROM=https://… with a git URL; TO=v1.1.0 chooses a tag or a branch."
+)
+SECTION = re.compile(r"^## \[([\d.]+)\].*?(?=^## \[|\Z)", re.MULTILINE | re.DOTALL)
+NAME = re.compile(r"[A-Za-z0-9_.-]+")
+REMARK = """Without {0} there is nothing to compare the kit with, and FROM has no tag v{1} either.
+Write the record by `python -m kit.scaffolding.upgrade --record` if nobody has changed kit/ here."""
+
+
+@contextmanager
+def opened(source: str, tag: str) -> Iterator[Path]:
+    """Provide the folder of a project: the folder itself, or a clone of it at a tag or a branch."""
+    if not tag and Path(source).is_dir():
+        yield Path(source).resolve()
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        clone(Path.cwd(), source, folder, tag)
+        yield Path(folder)
+
+
+def clone(here: Path, source: str, folder: str, tag: str) -> None:
+    chosen = ("--branch", tag) if tag else ()
+    git(here, "clone", "--quiet", "--depth", "1", *chosen, "--", as_url(source), folder)
+
+
+def as_url(source: str) -> str:
+    """Return the URL of a folder, without which git ignores `--depth`; another URL as it is."""
+    return Path(source).resolve().as_uri() if Path(source).is_dir() else source
+
+
+def local_changes(folder: Path, source: str) -> list[str]:
+    """Return the files of the kit that were changed here: since the record, or else since the version's tag."""
+    before, version = recorded(folder), version_of(folder)
+    if before is None:
+        with tempfile.TemporaryDirectory() as same:
+            try:
+                clone(folder, source, same, f"v{version}")
+            except NotWrittenError:
+                raise NotWrittenError(REMARK.format("kit/RECORD", version)) from None
+            before = hashes(Path(same))
+    return sorted({*differing(before, hashes(folder)), *changed(folder, parts_of(folder))})
+
+
+def changelog(folder: Path, after: str) -> str:
+    """Return the sections of the changelog that are newer than a version."""
+    text = (folder / "kit/CHANGELOG.md").read_text()
+    return "".join(section[0] for section in SECTION.finditer(text) if order(section[1]) > order(after)).strip()
+
+
+def order(version: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"\d+", version)[:3]))
+
+
+def upgrade(folder: Path, source: str, tag: str = "") -> str:
+    """Replace the kit in this folder. Returns the changelog between the versions, and what else has to be done."""
+    with opened(source, tag) as new:
+        if new == folder.resolve():
+            raise NotWrittenError(
+                "FROM is this project itself: give the folder or the URL of the one with a newer kit."
+            )
+        old, version = version_of(folder), version_of(new)
+        if order(version) < order(old):
+            raise NotWrittenError(f"The kit there has version {version}, which is older than {old} here.")
+        if wrong := local_changes(folder, source):
+            listed = "\n  ".join(wrong)
+            raise NotWrittenError(
+                f"These files of the kit were changed here. Undo that, or move it out of kit/:\n  {listed}"
+            )
+        news = changelog(new, old) or "The changelog has nothing new."
+        replace(folder, new)
+        remarks = missing_packages(folder, new)
+    write_record(folder)
+    return f"The kit was {old}, and is {version} now.\n\n{news}\n{remarks}"
+
+
+def replace(folder: Path, new: Path) -> None:
+    """Replace the files of the kit by those of the other project."""
+    for name in kit_files(folder):
+        (folder / name).unlink()
+    for name in kit_files(new):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(new / name, folder / name)
+
+
+def missing_packages(folder: Path, new: Path) -> str:
+    """Return a remark about the packages that the new kit needs, and this project does not list so."""
+    needed = tomllib.loads((new / "kit/wheel.toml").read_text())["project"]["dependencies"]
+    listed = tomllib.loads((folder / "pyproject.toml").read_text())["project"]["dependencies"]
+    missing = [package for package in needed if package not in listed]
+    lines = "".join(f'    "{package}",\n' for package in missing)
+    return f"\nWrite these dependencies into pyproject.toml, and run `make lock`:\n{lines}" if missing else ""
+
+
+def has_changed_tables(folder: Path) -> bool:
+    """Return whether the tables of the kit differ from the migrations, on an empty database."""
+    with tempfile.TemporaryDirectory() as place:
+        url = {"DATABASE_URL": f"sqlite:///{place}/empty.db"}
+        return not all(
+            succeeds(folder, [sys.executable, "-m", "alembic", *step], url) for step in (["upgrade", "head"], ["check"])
+        )
+
+
+def succeeds(folder: Path, command: Sequence[str], environment: dict[str, str]) -> bool:
+    settings = {**os.environ, **environment}
+    done = subprocess.run(command, cwd=folder, env=settings, capture_output=True, check=False)  # noqa: S603  no shell
+    return done.returncode == 0
+
+
+def run_tests(folder: Path) -> str | None:
+    """Run all tests. Returns a message if some fail."""
+    make = shutil.which("make") or "make"
+    failed = [name for name in ("test-kit", "test") if subprocess.run([make, name], cwd=folder, check=False).returncode]  # noqa: S603
+    hint = "adapt your code as the changelog says, or go back with `git restore . && git clean -d kit tests`"
+    return f"make {' and make '.join(failed)} failed with the new kit: {hint}." if failed else None
+
+
+def main(*arguments: str) -> str | None:
+    """Upgrade the kit of the current folder. Returns the error message, or None on success."""
+    folder = Path.cwd()
+    if arguments == ("--record",):
+        write_record(folder)
+        return None
+    given = {name.lower(): value.strip() for name, _, value in (argument.partition("=") for argument in arguments)}
+    if not given.get("from") or given.keys() - {"from", "to"}:
+        return HELP
+    try:
+        sys.stdout.write(upgrade(folder, given["from"], given.get("to", "")) + "\n")
+        if has_changed_tables(folder):
+            write_migration(folder, f"kit {version_of(folder)}")
+    except NotWrittenError as failure:
+        return str(failure)
+    return run_tests(folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

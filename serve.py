@@ -1,0 +1,87 @@
+"""The server of `make run`: reloads in development, starts several workers, and says which settings were changed."""
+
+import errno
+import os
+import socket
+import sys
+from importlib.util import find_spec
+
+import uvicorn
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from settings import HERE, Settings, read
+
+HEALTH_SECONDS = 30
+"""The time for a busy worker to tell that it lives, in seconds; then it is replaced."""
+
+
+class Server(BaseSettings):
+    """The settings of the server. Each has the name of its environment variable, in lower case."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=1, le=65_535)
+    workers: int = Field(default=1, ge=1, le=1000, validation_alias=AliasChoices("workers", "web_concurrency"))
+    reload: bool | None = None
+
+    def reloads(self, settings: Settings) -> bool:
+        """Whether the server restarts when a file changes: by default in development, with one worker."""
+        default = settings.in_development and self.workers == 1 and find_spec("watchfiles") is not None
+        return default if self.reload is None else self.reload
+
+
+def refusal(server: Server, settings: Settings) -> str | None:
+    """Return why the server cannot start; None if it can."""
+    if server.reload and server.workers > 1:
+        return "A server that reloads has one worker: leave out RELOAD=true, or WORKERS."
+    if server.reload and not settings.in_development:
+        return "A server reloads in development only: leave out RELOAD=true, or ENVIRONMENT=production."
+    return address_refusal(server.host, server.port)
+
+
+def address_refusal(host: str, port: int) -> str | None:
+    """Return why nothing can listen at this address; None if it is free."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        with socket.socket(family) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+    except OSError as failure:
+        if failure.errno == errno.EADDRINUSE:
+            return f"Port {port} of {host} is taken: stop what uses it, or write PORT={port + 1}."
+        return f"Nothing can listen at {host}, port {port}: {failure.strerror}. Write another HOST= or PORT=."
+    return None
+
+
+def remarks(server: Server, settings: Settings) -> list[str]:
+    """Return what is printed at start: the settings that differ from their defaults, and where the docs are."""
+    changed = [f"{name}={value}" for name, value in settings.changed.items()]
+    lines = [f"Settings that differ from their defaults: {', '.join(changed)}."] if changed else []
+    if server.workers > 1 and settings.limits_url.get_secret_value().startswith("memory:"):
+        lines.append("Each worker counts failed logins and rates by itself: LIMITS_URL=redis://… counts them together.")
+    host = f"[{server.host}]" if ":" in server.host else server.host
+    return [*lines, f"The docs will be at http://{host}:{server.port}/docs"]
+
+
+def main() -> str | None:
+    """Serve until the process is stopped. Returns an error message if the server cannot start."""
+    settings, server = read(Settings), read(Server)
+    refused = refusal(server, settings)
+    if refused is not None:
+        return refused
+    sys.stdout.write("".join(f"{line}\n" for line in remarks(server, settings)))
+    sys.stdout.flush()
+    host, port, workers = server.host, server.port, server.workers
+    if server.reloads(settings):
+        os.environ.setdefault("SHUTDOWN_DELAY", "0")  # nobody balances load between reloads
+        ignored = [str(path) for path in HERE.iterdir() if path.name.startswith(".") or path.name == "tests"]
+        uvicorn.run("main:app", host=host, port=port, reload=True, reload_excludes=ignored)
+    else:
+        uvicorn.run("main:app", host=host, port=port, workers=workers, timeout_worker_healthcheck=HEALTH_SECONDS)
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""`make run`: it reloads, starts workers, says which settings were changed, and refuses a port that is taken."""
+
+import asyncio
+import os
+import shutil
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+import serve
+from serve import Server, address_refusal, refusal, remarks
+from settings import Settings
+from tests.application import KEY, settings_for
+from tests.engines import on_sqlite
+from tests.live import PROJECT, free_port
+from tests.live import Server as Process
+
+SECRETS = {"database_url": "postgresql://ann:hidden@db.example/x?ssl=require", "secret_key": f"hidden{KEY}"}
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
+    """Provide the options with which uvicorn would be started."""
+    given: dict[str, Any] = {}
+    monkeypatch.setattr("uvicorn.run", lambda app, **options: given.update(options, app=app))
+    monkeypatch.chdir(tmp_path)
+    for name in (*Settings.model_fields, *Server.model_fields, "web_concurrency"):
+        monkeypatch.setenv(name.upper(), "")
+        monkeypatch.delenv(name.upper())
+    monkeypatch.setenv("PORT", str(free_port()))
+    return given
+
+
+def test_in_development_the_server_reloads(run: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert serve.main() is None
+    assert (run["app"], run["reload"]) == ("main:app", True)
+    assert str(PROJECT / "tests") in run["reload_excludes"]
+    assert f"The docs will be at http://127.0.0.1:{run['port']}/docs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("variables", "workers"),
+    [({"RELOAD": "false"}, 1), ({"WORKERS": "4"}, 4), ({"WEB_CONCURRENCY": "3"}, 3)],
+)
+def test_without_reloading_the_server_has_workers(
+    variables: dict[str, str], workers: int, run: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert serve.main() is None
+    assert (run["workers"], "reload" in run) == (workers, False)
+
+
+def test_a_taken_port_is_refused_before_anything_is_said(
+    run: dict[str, Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", free_port())) as taken:
+        port = taken.getsockname()[1]
+        monkeypatch.setenv("PORT", str(port))
+        assert serve.main() == f"Port {port} of 127.0.0.1 is taken: stop what uses it, or write PORT={port + 1}."
+    assert (run, capsys.readouterr().out) == ({}, "")
+
+
+def test_a_host_that_is_not_here_is_refused() -> None:
+    assert "Nothing can listen at 192.0.2.1, port 8000: " in str(address_refusal("192.0.2.1", 8000))
+
+
+def test_a_server_does_not_reload_with_workers_or_in_production() -> None:
+    assert "has one worker" in str(refusal(Server(workers=2, reload=True), settings_for("sqlite://")))
+    production = settings_for("sqlite://", environment="production", secret_key=KEY)
+    assert "in development only" in str(refusal(Server(reload=True), production))
+
+
+def test_changed_settings_are_said_without_secrets() -> None:
+    settings = Settings.model_validate({**SECRETS, "pool_size": 7, "limits_url": "redis://:hidden@cache"})
+    said, *_ = remarks(Server(), settings)
+    assert said == (
+        "Settings that differ from their defaults: DATABASE_URL=postgresql+asyncpg://ann:***@db.example/x, "
+        "SECRET_KEY=…, LIMITS_URL=…, POOL_SIZE=7."
+    )
+    assert "hidden" not in said
+
+
+def test_workers_that_count_by_themselves_are_mentioned() -> None:
+    settings = Settings.model_validate({})
+    assert [line for line in remarks(Server(workers=2), settings) if "LIMITS_URL=redis://…" in line]
+    assert remarks(Server(host="::1", port=8001), settings) == ["The docs will be at http://[::1]:8001/docs"]
+
+
+@contextmanager
+def running(project: Path, url: str, log_file: Path, **variables: str) -> Iterator[Process]:
+    """Run the server as `make run` does."""
+    port = free_port()
+    environment = {
+        "PATH": os.environ["PATH"],
+        "DATABASE_URL": url,
+        "DEMO_DATA": "false",
+        "PORT": str(port),
+        **variables,
+    }
+    server = Process([sys.executable, "serve.py"], f"http://127.0.0.1:{port}", log_file, environment, project)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.end()
+
+
+async def test_several_workers_serve_one_database(new_database: Any, log_file: Path) -> None:
+    with running(PROJECT, await new_database(), log_file, WORKERS="2", SHUTDOWN_DELAY="0") as server:
+        statuses = []
+        for number in range(6):  # each on a connection of its own
+            async with httpx.AsyncClient(base_url=server.url, timeout=20) as client:
+                fields = {
+                    "username": f"user{number}",
+                    "email": f"user{number}@example.com",
+                    "password": "correct horse",
+                }
+                statuses.append((await client.post("/users/", json=fields)).status_code)
+    assert statuses == [201] * 6
+    assert server.log.count("Started server process") == 2
+
+
+@pytest.mark.skipif(find_spec("watchfiles") is None, reason="watchfiles is not installed: run `make .venv/dev`.")
+@on_sqlite
+async def test_the_server_restarts_when_a_file_changes(new_database: Any, log_file: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "service"
+    ignored = shutil.ignore_patterns(".*", "__pycache__", "tests", "node_modules", "benchmarks", "*.db*")
+    await asyncio.to_thread(shutil.copytree, PROJECT, copy, ignore=ignored)
+    with running(copy, await new_database(), log_file) as server:
+        async with httpx.AsyncClient(base_url=server.url, timeout=20) as client:
+            assert await version_of(client) == "1.0.0"
+            main = copy / "main.py"
+            main.write_text(main.read_text().replace('version="1.0.0"', 'version="1.0.1"'))
+            async with asyncio.timeout(20):
+                while await version_of(client) != "1.0.1":  # noqa: ASYNC110  another process restarts
+                    await asyncio.sleep(0.1)
+
+
+async def version_of(client: httpx.AsyncClient) -> str:
+    """Return the version in the document; empty while the server restarts."""
+    try:
+        return str((await client.get("/openapi.json")).json()["info"]["version"])
+    except httpx.TransportError:
+        return ""

@@ -1,0 +1,104 @@
+"""Times of rows: those of one row never go back, even if the clock does."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlmodel import col, select, update
+
+from kit import Database
+from kit.models import times
+from kit.operations.balances import move_balances
+from tests.engines import Client
+from tests.kit.bookshop import Book, Shelf
+from tests.kit.probes import Json, execute, new_book, new_shelf, read
+
+FUTURE = datetime(2199, 1, 1, tzinfo=UTC)
+AHEAD = "2199-01-01 00:00:00.000000"
+
+
+async def into_the_future(database: Database, table: str) -> None:
+    """Let the rows have been stored while the clock was ahead."""
+    await execute(database, f"UPDATE {table} SET created_at = '{AHEAD}', updated_at = '{AHEAD}'")  # noqa: S608
+
+
+def is_ordered(thing: Json) -> bool:
+    created, updated = (datetime.fromisoformat(thing[name]) for name in ("created_at", "updated_at"))
+    return FUTURE <= created <= updated
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+async def test_a_change_is_never_older_than_the_row(client: Client, database: Database, method: str) -> None:
+    book = await new_book(client)
+    await into_the_future(database, "kit_book")
+    body = {"title": "Emma II"} if method == "PATCH" else {"title": "Emma II", "author": "Jane Austen"}
+    changed = (await client.request(method, f"/books/{book['id']}", json=body)).json()
+    assert (changed["title"], is_ordered(changed)) == ("Emma II", True)
+    assert await read(client, f"/books/{book['id']}") == changed
+
+
+async def test_a_bulk_change_is_never_older_than_the_row(client: Client, database: Database) -> None:
+    books = [await new_book(client) for _ in range(2)]
+    await into_the_future(database, "kit_book")
+    body = {"ids": [book["id"] for book in books], "changes": {"title": "Emma II"}}
+    async with database.write() as session:
+        await session.exec(update(Book).where(col(Book.id).in_(body["ids"])).values(title="Emma II"))
+        await session.commit()
+    assert all([is_ordered(await read(client, f"/books/{book['id']}")) for book in books])
+
+
+async def test_a_parent_that_is_deleted_leaves_no_older_times(client: Client, database: Database) -> None:
+    shelf = await new_shelf(client)
+    book = await new_book(client, shelf_id=shelf["id"])
+    await into_the_future(database, "kit_book")
+    assert (await client.delete(f"/shelves/{shelf['id']}")).status_code == 204
+    assert is_ordered(await read(client, f"/books/{book['id']}"))
+
+
+async def test_a_balance_that_moves_leaves_no_older_times(client: Client, database: Database) -> None:
+    book = await new_book(client, copies=3)
+    await into_the_future(database, "kit_book")
+    async with database.write() as session:
+        await move_balances(session, col(Book.copies), [(book["id"], -1)], 10)
+        await session.commit()
+    moved = await read(client, f"/books/{book['id']}")
+    assert (moved["copies"], is_ordered(moved)) == (2, True)
+
+
+async def test_a_change_has_the_current_time(client: Client) -> None:
+    book = await new_book(client)
+    before = datetime.now(UTC)
+    changed = (await client.patch(f"/books/{book['id']}", json={"title": "Emma II"})).json()
+    assert before <= datetime.fromisoformat(changed["updated_at"]) <= datetime.now(UTC)
+    same = (await client.patch(f"/books/{book['id']}", json={"title": "Emma II"})).json()
+    assert same == changed
+
+
+async def test_a_time_that_a_handler_sets_is_kept(database: Database) -> None:
+    async with database.write() as session:
+        session.add(shelf := Shelf(name="A", room="B"))
+        await session.flush()
+        shelf.updated_at = FUTURE
+        await session.flush()
+        assert shelf.updated_at == FUTURE
+        shelf.name = "C"
+        await session.flush()
+        assert shelf.updated_at == FUTURE + timedelta(microseconds=1)
+        assert (await session.exec(select(Shelf.updated_at))).one() == shelf.updated_at
+
+
+def clock(*moments: int) -> Callable[[Any], datetime]:
+    left = list(moments)
+    return lambda _: datetime(2026, 1, 1, second=left.pop(0), tzinfo=UTC)
+
+
+def test_the_clock_does_not_go_back_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(times, "datetime", type("Clock", (), {"now": staticmethod(clock(30, 10, 40))}))
+    monkeypatch.setattr(times, "last", (datetime(2025, 1, 1, tzinfo=UTC), 0.0))
+    assert [times.now().second for _ in range(3)] == [30, 30, 40]
+
+
+def test_a_clock_that_was_ahead_for_long_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(times, "last", (FUTURE, 0.0))
+    assert times.now() < FUTURE

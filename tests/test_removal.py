@@ -1,0 +1,111 @@
+"""`make remove`: a resource is taken out with all that is about it, or is refused because others need it."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from kit.scaffolding import removal
+from kit.scaffolding.errors import NotWrittenError
+from kit.scaffolding.project import Project
+from kit.scaffolding.pruning import pruned
+from kit.scaffolding.removal import Removal, remove
+from tests.live import PROJECT
+from tests.test_new_service import copied
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("hero", "heroes/dashboard.py, heroes/power_transfer.py, heroes/team.py cannot do without hero"),
+        ("user", "The accounts need user"),
+        ("token", "The accounts need token"),
+        ("villain", "There is no resource villain: the resources are category, dashboard, hero,"),
+        ("category", "heroes/product.py cannot do without category"),
+    ],
+)
+def test_a_resource_that_others_need_is_refused(name: str, says: str) -> None:
+    with pytest.raises(NotWrittenError, match=re.escape(says)):
+        Removal(Project(PROJECT), name).check()
+
+
+@pytest.mark.parametrize("name", ["post", "item", "power_transfer", "stock_transfer", "overview", "dashboard"])
+def test_a_resource_that_no_other_needs_can_be_removed(name: str) -> None:
+    Removal(Project(PROJECT), name).check()
+
+
+def test_a_removed_resource_leaves_nothing_and_a_migration_drops_its_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = copied(tmp_path / "source")
+    monkeypatch.chdir(source)
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/removed.db")
+    monkeypatch.setenv("ENVIRONMENT", "development")
+    assert removal.main("post") is None
+    assert "Removed post from demo.py, " in capsys.readouterr().out
+    assert not (source / "heroes/post.py").exists()
+    assert not (source / "tests/heroes/test_post.py").exists()
+    modules = [path for folder in ("heroes", "tests/heroes") for path in (source / folder).glob("*.py")]
+    left = [
+        path.name for path in [*modules, source / "main.py", source / "demo.py"] if "heroes.post" in path.read_text()
+    ]
+    assert left == []
+    (migration,) = (source / "migrations/versions").glob("*_remove_posts.py")
+    assert 'op.drop_table("post")' in migration.read_text()
+
+
+def test_nothing_is_removed_if_the_migration_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = copied(tmp_path / "source")
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/none/removed.db")
+    before = (source / "main.py").read_text()
+    with pytest.raises(NotWrittenError, match="The migration cannot be written"):
+        remove(Project(source), "post")
+    assert (source / "main.py").read_text() == before
+    assert (source / "heroes/post.py").exists()
+
+
+def test_a_module_without_a_table_needs_no_migration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = copied(tmp_path / "source")
+    monkeypatch.setattr(sys, "executable", sys.executable)
+    monkeypatch.setattr(removal, "write_migration", lambda *_: pytest.fail("There is no table."))
+    assert source / "heroes/dashboard.py" in remove(Project(source), "dashboard")
+
+
+def test_the_command_says_why_nothing_was_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(PROJECT)
+    assert removal.main("") == removal.HELP
+    assert removal.main("user") == "Nothing was removed. The accounts need user: without it nobody could log in."
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("from shop import a, b\nALL = (a, b)", "from shop import b\n\nALL = (b,)"),
+        ("import shop.a\nimport os\nuse(os)", "import os\nuse(os)"),
+        ("from shop.a import A\nX = {A: 1, 2: 3}\nY = [A, 4]\nZ = {A}", "X = {2: 3}\nY = [4]"),
+        ("from shop.a import A\nB = A\n'''What B is.'''\nC = 1", "C = 1"),
+        (
+            "from shop.a import A\ndef f():\n    return A()\ndef g():\n    x = f()\n    return 1",
+            "def g():\n    return 1",
+        ),
+        ("from shop.a import A\nfor each in (A, B):\n    use(each)", "for each in (B,):\n    use(each)"),
+        ("from shop.a import A\nfor each in A:\n    use(each)\nuse()", "use()"),
+        ("from shop.a import A\nif x:\n    A()\nelse:\n    use()", ""),
+        ("from shop.a import A\nif x:\n    use()\nelse:\n    A()", "if x:\n    use()\nelse:\n    pass"),
+        ("from shop.a import A\nif x:\n    use()\nelif A:\n    use()", "if x:\n    use()"),
+        ("from shop.a import A\ntry:\n    use()\nexcept A:\n    use()\nB = 1", "B = 1"),
+        ("from shop.a import A\nclass B(A):\n    x = 1\nclass C:\n    y = 2\n    z = A()", "class C:\n    y = 2"),
+        ("from shop.a import A\n@A\ndef f():\n    use()\nwith A() as b:\n    use()\nC = 1", "C = 1"),
+        ("from shop.a import A\ndef h():\n    use()\ndef f():\n    h(A)\ndef g():\n    use()", "def g():\n    use()"),
+        ("from shop.a import A\nx, y = A, 1\nuse(y)\nz = (1, *A)", "z = (1,)"),
+    ],
+)
+def test_what_depends_on_a_removed_module_is_pruned(before: str, after: str) -> None:
+    lines = [line for line in pruned(before, {"shop.a"}).splitlines() if line.strip()]
+    assert lines == [line for line in after.splitlines() if line.strip()]
+
+
+def test_a_path_of_a_removed_resource_is_pruned_in_tests() -> None:
+    source = "async def test():\n    await post('/as/1')\n    await post('/assets')\n    await post(f'/as/{x}')\n"
+    assert pruned(source, set(), ["/as"]) == "async def test():\n    await post('/assets')\n"
