@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
@@ -18,6 +19,7 @@ TRACE_ID: ContextVar[str | None] = ContextVar("trace_id", default=None)
 """The id of the trace that the current request belongs to, if any; every log line contains it."""
 ANSWERED_FIELDS = ("method", "route", "status", "duration_ms", "bytes", "caller")
 LOGGED_FIELDS = (*ANSWERED_FIELDS, "statement")
+MAX_OPERATIONS = 1000
 NO_LEVELS: Mapping[str, str] = {}
 OWN_LOGGERS = ("kit", "uvicorn", "uvicorn.error", "uvicorn.access")
 
@@ -58,19 +60,25 @@ def json_line() -> Callable[[Answered], str]:
     def line_of(answered: Answered) -> str:
         nonlocal second, stamp
         moment, method, route, status, seconds, size, caller, request_id, trace_id = answered
-        if int(moment) != second:
-            second = int(moment)
-            stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        now = int(moment)
+        if now != second:
+            second, stamp = now, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
         trace = f', "trace_id": {quoted(trace_id)}' if trace_id else ""
         return (
-            f'{{"time": "{stamp}.{int(moment % 1 * 1000):03d}Z", "level": "INFO", "logger": "kit"'
-            f', "method": {quoted(method)}, "route": {quoted(route) if route else "null"}, "status": {status}'
-            f', "duration_ms": {round(seconds * 1000, 1)}, "bytes": {size}'
-            f', "caller": {"null" if caller is None else caller}, "request_id": {quoted(request_id)}'
-            f"{trace}}}\n"
+            f'{{"time": "{stamp}.{int((moment - now) * 1000):03d}Z", {operation(method, route)}, "status": {status}, '
+            f'"duration_ms": {seconds * 1000:.1f}, "bytes": {size}, "caller": {"null" if caller is None else caller}, '
+            f'"request_id": {quoted(request_id)}{trace}}}\n'
         )
 
     return line_of
+
+
+@lru_cache(MAX_OPERATIONS)
+def operation(method: str, route: str | None) -> str:
+    """Return the part of a line that all requests of an operation have in common."""
+    return (
+        f'"level": "INFO", "logger": "kit", "method": {quoted(method)}, "route": {quoted(route) if route else "null"}'
+    )
 
 
 def text_line(answered: Answered) -> str:
