@@ -22,7 +22,7 @@ LOCKS := # other lock files, which follow requirements.txt
 LEFTOVERS := # folders that `make clean` removes besides those of the service
 
 .DEFAULT_GOAL := help
-.PHONY: help run new resource remove upgrade-kit wheel routes test test-kit openapi check format migrate database-role superuser migration lock lock-service clean
+.PHONY: help run new resource remove upgrade-kit wheel routes shell db seed backup restore test test-kit openapi check format migrate database-role superuser migration lock lock-service clean
 
 -include $(wildcard benchmarks/targets.mk tests/*/targets.mk)
 
@@ -32,11 +32,12 @@ help: ## List the commands
 run: .venv/run ## Migrate the database and serve; DATABASE_URL=postgresql://… for PostgreSQL, HOST= PORT= WORKERS=4 RELOAD=false
 	@exec $(BIN)/python serve.py
 
-test: .venv/dev ## Run the tests on SQLite and PostgreSQL, without those of the kit; ARGS= passes options to pytest
-	@$(BIN)/pytest -n 2 --dist worksteal $(addprefix --ignore=,$(GROUPS)) $(if $(findstring tests/,$(ARGS)),,--ignore=$(KIT)) $(ARGS)
+test: .venv/dev ## Run the tests on SQLite and PostgreSQL, without those of the kit; ARGS=-x for pytest, RESOURCE=invoice for one resource
+	@chosen=$$($(BIN)/python -m kit.scaffolding.selection "$(RESOURCE)") && $(BIN)/pytest -n auto --dist worksteal \
+		$(addprefix --ignore=,$(GROUPS)) $(if $(findstring tests/,$(ARGS)),,--ignore=$(KIT)) $$chosen $(ARGS)
 
 test-kit: .venv/dev ## Run the tests of the kit on SQLite and PostgreSQL; ARGS= passes options to pytest
-	@$(BIN)/pytest -n 2 --dist worksteal $(KIT) $(ARGS)
+	@$(BIN)/pytest -n auto --dist worksteal $(KIT) $(ARGS)
 
 openapi: .venv/run ## Write the OpenAPI document to openapi.json; FILE= for another file
 	@$(BIN)/python -m kit.openapi main:app "$(or $(FILE),openapi.json)"
@@ -61,6 +62,21 @@ migrate: .venv/run ## Migrate the database of DATABASE_URL to the latest version
 
 database-role: .venv/run ## Print the SQL that gives the role of DATABASE_URL its timeouts, for PgBouncer
 	@$(BIN)/python -m kit.database.role main:app
+
+shell: .venv/run ## Open a Python prompt with a session of the database, in which await works
+	@$(BIN)/python commands.py shell
+
+db: .venv/run ## Open psql or sqlite3 on the database
+	@exec $(BIN)/python commands.py db
+
+seed: .venv/run ## Fill every resource with plausible rows, in development; ROWS=100000
+	@$(BIN)/python commands.py seed "$(or $(ROWS),1000)"
+
+backup: .venv/run ## Write a backup of the database, also while the service runs; FILE=backup.db
+	@$(BIN)/python commands.py backup "$(FILE)"
+
+restore: .venv/run ## Replace the database by a backup, and compare the tables; FILE=backup.db
+	@$(BIN)/python commands.py restore "$(FILE)"
 
 superuser: .venv/run ## Create a superuser; asks for what SUPERUSER_USERNAME, SUPERUSER_EMAIL and SUPERUSER_PASSWORD do not give
 	@$(BIN)/python superuser.py

@@ -5,11 +5,10 @@ from typing import Any, Literal, Self, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL
 
 from kit.database.poolers import pooled
-from kit.database.urls import usable
+from kit.database.urls import parsed
 
 HERE = Path(__file__).parent
 S = TypeVar("S", bound=BaseSettings)
@@ -218,11 +217,7 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def known_database(cls, url: SecretStr) -> SecretStr:
-        try:
-            parsed = make_url(url.get_secret_value())
-        except (ArgumentError, ValueError):
-            raise ValueError("is not a database URL") from None
-        usable(parsed)
+        parsed(url.get_secret_value())
         return url
 
     @field_validator("security_contact")
@@ -277,7 +272,7 @@ class Settings(BaseSettings):
     @property
     def database(self) -> URL:
         """The URL with the asynchronous driver."""
-        url = usable(make_url(self.database_url.get_secret_value()))
+        url = parsed(self.database_url.get_secret_value())
         return pooled(url) if self.database_pooler == "transaction" else url
 
     @property

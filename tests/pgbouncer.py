@@ -29,6 +29,7 @@ max_client_conn = 2000
 query_wait_timeout = 15
 server_login_retry = 1
 ignore_startup_parameters = {ignored}
+{more}
 logfile = {folder}/log
 pidfile = {folder}/pid
 """
@@ -39,8 +40,8 @@ START_SECONDS = 10
 class PgBouncer:
     """A PgBouncer before this server. It runs as another user if the tests run as root, which it refuses."""
 
-    def __init__(self, server: URL, size: int = 10, ignored: str = "pgbouncer") -> None:
-        self.server, self.size, self.ignored = server, size, ignored
+    def __init__(self, server: URL, size: int = 10, ignored: str = "pgbouncer", more: str = "") -> None:
+        self.server, self.size, self.ignored, self.more = server, size, ignored, more
         self.folder = tempfile.mkdtemp(prefix="pgbouncer-")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -68,6 +69,7 @@ class PgBouncer:
             size=self.size,
             folder=self.folder,
             ignored=self.ignored,
+            more=self.more,
         )
         file = Path(self.folder) / "pgbouncer.ini"
         file.write_text(lines)

@@ -26,7 +26,7 @@ ORDER = (
         "fast",
     ),
     "metrics",
-    "scaffolding",
+    *("commands", "scaffolding"),
 )
 """The packages of the kit, in order. A package may import the packages before it, and itself."""
 PACKAGE = main.RESOURCES[0].__name__.partition(".")[0]
@@ -34,7 +34,7 @@ PACKAGE = main.RESOURCES[0].__name__.partition(".")[0]
 RESOURCES = sorted(path for path in (PROJECT / PACKAGE).glob("**/*.py") if path.stem != "__init__")
 KIT = sorted((PROJECT / "kit").glob("**/*.py"))
 FACE = PROJECT / "kit/__init__.py"
-APPLICATION = [PROJECT / f"{name}.py" for name in ("main", "settings", "demo", "serve", "superuser")]
+APPLICATION = [PROJECT / f"{name}.py" for name in ("main", "settings", "commands", "demo", "serve", "superuser")]
 MODULES = [*RESOURCES, *KIT, *APPLICATION]
 SHARED_BY_TESTS = ("conftest", "engines", "clients", "people", "hashing", "captured_log", "live", "statements")
 TESTS_OF_THE_KIT = [
@@ -43,7 +43,16 @@ TESTS_OF_THE_KIT = [
 ]
 """The modules of the kit's tests, and those that they share with the tests of the domain."""
 OF_THE_DOMAIN = ("contract", "application", "accounts", "rows", PACKAGE)
-DOMAIN = ("main", "settings", "demo", "serve", "superuser", PACKAGE, *(f"tests.{name}" for name in OF_THE_DOMAIN))
+DOMAIN = (
+    "main",
+    "settings",
+    "commands",
+    "demo",
+    "serve",
+    "superuser",
+    PACKAGE,
+    *(f"tests.{name}" for name in OF_THE_DOMAIN),
+)
 LAYERS = {"utils", "services", "repositories", "schemas", "crud", "models", "helpers", "common"}
 """Module names for technical layers. A module is named after its subject instead."""
 

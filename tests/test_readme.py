@@ -1,4 +1,4 @@
-"""The README is correct: its console sessions, settings, dependencies and commands."""
+"""The README and the pages are correct: their console sessions, code, dependencies, links, files and commands."""
 
 import asyncio
 import re
@@ -10,19 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
-from settings import Settings
 from tests.live import Server, serving
 
 PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text()
+FIRST_STEPS = (PROJECT / "docs/first-steps.md").read_text()
+PAGES = sorted([*PROJECT.glob("*.md"), *PROJECT.glob("docs/*.md"), *PROJECT.glob("deploy/*.md")])
+TEACHING = ("invoice", "orders/")
+"""Words of files that a page teaches to write."""
 VARYING = re.compile(r'(\d{4}-\d\d-\d\dT[\d:.]+Z|"request_id":"[0-9a-f]{32}")')
 
 
 def session(kind: str) -> list[tuple[str, list[str]]]:
     """Return the commands of the console blocks of this kind, each with its printed lines."""
-    blocks = re.findall(rf"```console{kind}\n(.*?)```", README, re.DOTALL)
+    blocks = re.findall(rf"```console{kind}\n(.*?)```", FIRST_STEPS, re.DOTALL)
     commands = [part for block in blocks for part in re.split(r"^\$ ", block, flags=re.MULTILINE) if part.strip()]
     return [(first, steady(rest)) for first, _, rest in (command.partition("\n") for command in commands)]
 
@@ -62,31 +64,37 @@ async def test_the_console_session_in_production_matches_the_service(new_databas
         await answers_as_shown(" production", server)
 
 
-def test_the_table_of_settings_is_complete_and_has_their_defaults() -> None:
-    for name, field in Settings.model_fields.items():
-        (default,) = re.findall(
-            rf"^\| `{name.upper()}` \| (\S+) \| {re.escape(str(field.description))} \|$", README, re.MULTILINE
-        )
-        value = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
-        shown = str(value).lower() if isinstance(value, bool) else value
-        expected = "`sqlite:///heroes.db`" if name == "database_url" else f"`{shown}`" if shown else "none"
-        assert default == expected
-
-
 def test_every_dependency_has_a_purpose() -> None:
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
-    reasons = README.partition("## Dependencies")[2]
+    reasons = (PROJECT / "docs/dependencies.md").read_text()
     assert [name for name in wanted if re.split("[>;[ ]", name)[0] not in reasons] == []
 
 
-def test_every_named_command_and_file_exists() -> None:
-    files = [PROJECT / "Makefile", *PROJECT.glob("*/targets.mk"), *PROJECT.glob("tests/*/targets.mk")]
-    targets = {target for path in files for target in re.findall(r"^([a-z-]+):", path.read_text(), re.MULTILINE)}
-    assert set(re.findall(r"(?:`|^)make ([a-z-]+)", README, re.MULTILINE)) <= targets
-    named = re.findall(r"`([a-z_/]+(?:\.py|/))`|\]\(([\w/.]+)\)", README)
-    missing = {path for pair in named for path in pair if path and not (PROJECT / path).exists()}
-    assert not [path for path in missing if "invoice" not in path]  # which are an example
+def test_the_code_of_the_readme_is_that_of_the_resource() -> None:
+    (shown,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    lines = iter((PROJECT / "heroes/hero.py").read_text().splitlines())
+    assert [line for line in shown.splitlines() if line and line not in lines] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_link_and_every_named_command_and_file_exists(page: Path) -> None:
+    text = page.read_text()
+    makefiles = [PROJECT / "Makefile", *PROJECT.glob("*/targets.mk"), *PROJECT.glob("tests/*/targets.mk")]
+    targets = {name for file in makefiles for name in re.findall(r"^([a-z-]+):", file.read_text(), re.MULTILINE)}
+    commands = re.findall(r"(?:`|^)make ([a-z-]+)", text, re.MULTILINE)
+    links = [path for path in re.findall(r"\]\(([\w/.-]+)(?:#[\w-]+)?\)", text) if path != "/docs"]
+    files = [path for path in re.findall(r"`([a-z_/]+(?:\.py|/))`", text) if not path.startswith("/")]
+    missing = [path for path in links if not (page.parent / path).exists()]
+    missing += [path for path in files if not (PROJECT / path).exists()]
+    assert set(commands) - targets == set()
+    assert [path for path in missing if not any(word in path for word in TEACHING)] == []
+
+
+def test_the_index_leads_to_every_page() -> None:
+    index = (PROJECT / "docs/README.md").read_text()
+    pages = {path.name for path in PROJECT.glob("docs/*.md")} - {"README.md"}
+    assert pages - set(re.findall(r"\]\(([\w-]+\.md)\)", index)) == set()
 
 
 def test_make_alone_prints_every_target() -> None:

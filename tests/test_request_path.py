@@ -83,5 +83,5 @@ async def test_a_request_enters_few_files_in_the_order_of_the_page(app: Service,
     steps = steps_of(section)
     assert 5 < len(steps) <= MAX_STEPS
     assert is_in_order(steps, profile.files), profile.files
-    entered = [file for file in profile.files if not file.startswith("tests/")]
+    entered = [file for file in profile.files if not file.startswith(("tests/", "kit/metrics/"))]  # a task of its own
     assert len(entered) <= MAX_FILES[method], "\n".join(entered)

@@ -56,7 +56,7 @@ def resolved(document: Json, parameter: Json) -> Json:
 CHEAP = "tests.application:with_cheap_hashes"
 CONFIG = Config.from_dict({"seed": 1, "generation": GENERATION})
 schema = schemathesis.openapi.from_dict(thinned(DOCUMENT) if IS_BRIEF else DOCUMENT, config=CONFIG)
-OF_THE_SERVER = {"content-length", "content-type", "date", "server"}
+OF_THE_SERVER = {"content-encoding", "content-length", "content-type", "date", "server", "vary"}
 """Headers of HTTP itself, which a document does not list."""
 OF_SAFETY = {name.decode() for name, _ in (*ALWAYS, PRIVATE, HSTS)}
 """Headers of every response, for browsers and caches, which a document does not list."""

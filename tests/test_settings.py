@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from kit.database.urls import driver_options
 from main import rate_limits
 from settings import NAME, Settings, load
 from tests.application import production, settings_for
@@ -34,8 +33,15 @@ def test_every_form_of_a_postgresql_url_uses_asyncpg(scheme: str) -> None:
     assert database_of(f"{scheme}://a:b@host/db") == "postgresql+asyncpg://a:b@host/db"
 
 
-def test_libpqs_sslmode_is_understood() -> None:
-    assert database_of("postgres://host/db?sslmode=require").endswith("/db?ssl=require")
+def test_the_pooler_is_an_option_of_the_url() -> None:
+    settings = Settings.model_validate({"database_url": "postgresql://host/db", "database_pooler": "transaction"})
+    assert settings.database.query == {"pgbouncer": "true"}
+
+
+def test_sqlite_has_no_pooler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_POOLER", "transaction")
+    with pytest.raises(SystemExit, match="DATABASE_POOLER is for PostgreSQL"):
+        load()
 
 
 @pytest.mark.parametrize("url", ["mysql://secret@host/db", "secret", "", "http://secret"])
@@ -47,43 +53,7 @@ def test_an_unknown_database_ends_the_process_without_showing_the_url(
         load()
     assert str(end.value).startswith("Setting DATABASE_URL: ")
     assert "secret" not in str(end.value)
-
-
-@pytest.mark.parametrize(
-    ("url", "sentence"),
-    [
-        ("postgresql://h/d?application_name=a", "set APPLICATION_NAME"),
-        ("postgresql://h/d?timeout=3", "set POOL_TIMEOUT"),
-        ("postgresql://h/d?colour=red", "has the option 'colour', which is not supported: remove it; known are "),
-        ("postgresql://h/d?sslmode=secret", "has the option 'ssl', which must be one of disable, allow"),
-        ("postgresql://h/d?sslmode=require&sslmode=prefer", "has the option 'ssl' more than once"),
-        ("postgresql://h/d?statement_cache_size=few", "must be a whole number"),
-        ("postgresql://h/d?target_session_attrs=secret", "must be one of any, primary"),
-        ("postgresql://h/d?host=a:1&host=b", "ports are required"),
-        ("postgresql://h/d?port=x", "non-integer port"),
-        ("sqlite:///a.db?mode=ro&uri=true", "has the option 'mode', which is not supported: remove it"),
-        ("sqlite:///a.db?timeout=5", "LOCK_TIMEOUT"),
-        ("sqlite://a.db", "write three slashes"),
-        ("sqlite://user:secret@host/a.db", "write three slashes"),
-    ],
-)
-def test_a_url_that_cannot_be_used_ends_the_process_with_a_sentence(
-    url: str, sentence: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", url)
-    with pytest.raises(SystemExit) as end:
-        load()
-    assert str(end.value).startswith("Setting DATABASE_URL: ")
-    assert sentence in str(end.value)
-    assert "secret" not in str(end.value)
     assert len(str(end.value).splitlines()) == 1
-
-
-def test_options_that_are_known_reach_the_driver() -> None:
-    url = "postgresql://h/d?host=a:1&host=b:2&target_session_attrs=primary&statement_cache_size=0"
-    database = Settings.model_validate({"database_url": url}).database
-    assert driver_options(database)[1] == {"statement_cache_size": 0}
-    assert driver_options(database)[0].query == {"host": ("a:1", "b:2"), "target_session_attrs": "primary"}
 
 
 def test_each_invalid_setting_has_a_message(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -15,9 +16,10 @@ from pwdlib import PasswordHash
 from pwdlib.exceptions import UnknownHashError
 from pwdlib.hashers.argon2 import Argon2Hasher
 from pydantic import AfterValidator, SecretStr
+from pydantic_core import PydanticCustomError
 
 from kit.http.encoding import TooManyMarksError, composed
-from kit.http.fairness import CURRENT_CALLER, Caller, FairSemaphore
+from kit.http.fairness import CURRENT_CALLER, Caller, FairSemaphore, Turn
 from kit.http.problems import Problem
 from kit.models.types import storable
 
@@ -64,8 +66,9 @@ class HashQueue(FairSemaphore):
         super().__init__(1, max_waiting)
         self.costs = costs
 
-    def following(self) -> Caller:
-        return min(self.queues, key=self.costs.__getitem__)
+    def following(self) -> tuple[Caller, Turn]:
+        caller = min(self.queues, key=self.costs.__getitem__)
+        return caller, self.queues[caller][0]
 
 
 class Queues:
@@ -92,13 +95,23 @@ logins, others = ThreadPoolExecutor(1, "argon2-login"), ThreadPoolExecutor(1, "a
 """The threads. Under load a thread with a low priority takes much longer, so that of logins has the usual one."""
 
 
+CONTROL = "\\u0000-\\u001f\\u007f-\\u009f"
+WITHOUT_CONTROL = re.compile(f"[^{CONTROL}]*")
+
+
 def storable_secret(secret: SecretStr) -> SecretStr:
-    composed(storable(secret.get_secret_value()))
+    text = composed(storable(secret.get_secret_value()))
+    if not WITHOUT_CONTROL.fullmatch(text):
+        raise PydanticCustomError("password_control", "A password may not contain control characters")
     return secret
 
 
-Password = Annotated[SecretStr, AfterValidator(storable_secret), pydantic.Field(min_length=8, max_length=128)]
-"""8 to 128 characters; never shown, not in a `repr` either."""
+Password = Annotated[
+    SecretStr,
+    AfterValidator(storable_secret),
+    pydantic.Field(min_length=8, max_length=128, json_schema_extra={"pattern": f"^[^{CONTROL}]*$"}),
+]
+"""8 to 128 characters, without control characters (RFC 8265, OpaqueString); never shown, not in a `repr` either."""
 
 
 def prepared(password: str) -> str:

@@ -15,7 +15,7 @@ from kit.database.errors import ASYNCPG_ERRORS, DRIVER_ERRORS, DriverFailure, wi
 from kit.database.folding import fold
 from kit.database.poolers import begin_with, is_pooled, warn_of_pooler
 from kit.database.references import name_reference
-from kit.database.sqlite_file import SQLiteFile, cannot_open
+from kit.database.sqlite_file import SQLiteFile
 from kit.database.statements import watch_statements
 from kit.database.urls import driver_options, usable
 from kit.http.fairness import FairPool
@@ -77,9 +77,9 @@ class PostgresPool(FairPool):
 
 def postgres_engines(url: URL, pool: Pool) -> Engines:
     """Return engines with one pool: the reader uses AUTOCOMMIT, and the writer transactions."""
-    settings = server_settings(pool)
-    has_pooler, (url, options) = is_pooled(url), driver_options(url)
-    name = {"application_name": pool.application_name}
+    settings, has_pooler = server_settings(pool), is_pooled(url)
+    url, options = driver_options(url)
+    given = {"application_name": pool.application_name} | options.pop("server_settings", {})
     engine = create_async_engine(
         url,
         echo=pool.echo,
@@ -92,7 +92,7 @@ def postgres_engines(url: URL, pool: Pool) -> Engines:
         pool_pre_ping=pool.pre_ping,
         pool_use_lifo=True,
         connect_args={
-            "server_settings": name if has_pooler else name | settings,
+            "server_settings": given if has_pooler else settings | given,
             "timeout": pool.timeout,
             "async_creator_fn": connect_to_postgres,
             **options,
@@ -166,26 +166,28 @@ def sqlite_engines(url: URL, pool: Pool) -> Engines:
     return Engines(writer, reader)
 
 
+def close_returned(connection: object, record: Any) -> None:
+    """Close a connection that returns to a pool that is not used any more."""
+    if connection is not None:
+        record.invalidate()
+
+
 def watch_file(engines: Engines, path: str) -> None:
-    """Notice that the file was deleted, moved or replaced, when a connection is used, and before a COMMIT."""
+    """Notice that the file was deleted, moved or replaced, before a COMMIT and before some reads."""
 
     def close_all() -> None:
         for engine in engines:
+            former = engine.sync_engine.pool
             engine.sync_engine.dispose()
-
-    def check_commit(_: Connection) -> None:
-        if file.has_changed():
-            raise DriverFailure(cannot_open("the database file was deleted, moved or replaced"))
+            event.listen(former, "checkin", close_returned)
 
     file = SQLiteFile(path, close_all)
     for engine in engines:
         event.listen(engine.sync_engine, "do_connect", file.before_connecting)
         event.listen(engine.sync_engine, "connect", file.connected)
         event.listen(engine.sync_engine, "close", file.closed)
-        event.listen(engine.sync_engine, "checkin", file.checked_in)
-    event.listen(engines.writer.sync_engine, "checkout", file.checked_out)
-    event.listen(engines.reader.sync_engine, "checkout", file.checked_out_for_reading)
-    event.listen(engines.writer.sync_engine, "commit", check_commit)
+    event.listen(engines.writer.sync_engine, "commit", file.check)
+    event.listen(engines.reader.sync_engine, "before_cursor_execute", file.check_if_due)
 
 
 def sqlite_engine(

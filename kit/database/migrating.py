@@ -27,7 +27,7 @@ def engine_for(url: URL) -> AsyncEngine:
     """Return an engine for migrations. Foreign keys of SQLite are off, because a table is altered by copying it."""
     if url.get_backend_name() != "sqlite":
         url, options = driver_options(url)
-        return create_async_engine(url, poolclass=NullPool, connect_args={**options, "timeout": CONNECT_SECONDS})
+        return create_async_engine(url, poolclass=NullPool, connect_args={"timeout": CONNECT_SECONDS, **options})
     # `CompleteSQLiteDialect` reads these indexes; the warning comes from its base class.
     warnings.filterwarnings("ignore", "Skipped unsupported reflection of expression-based index")
     options = {"timeout": LOCK_TIMEOUT_SECONDS}

@@ -1,9 +1,18 @@
-"""Database URLs: refuses those that could not work, and options that would be ignored, before the first connection."""
+"""Database URLs: as PostgreSQL's programs (libpq) and its providers write them, checked before the first connection.
 
+An option has its effect, or is refused with a sentence that says what to write instead. It is never ignored, unless it
+asks for what is done anyway.
+"""
+
+import os
+import re
+import ssl
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlencode
 
-from sqlalchemy import URL
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from kit.database.poolers import OPTION, WITHOUT_STATE, is_pooled
@@ -15,51 +24,104 @@ DRIVERS = {
     "postgresql": "postgresql+asyncpg",
     "postgresql+asyncpg": "postgresql+asyncpg",
 }
+SEVERAL_HOSTS = re.compile(r"(?P<start>\w[\w+]*://(?:.*@)?)(?P<hosts>[^/?@]+,[^/?@]+)(?P<end>(?:[/?].*)?)")
 NUMBERS = (
     "statement_cache_size",
     "prepared_statement_cache_size",
     "max_cached_statement_lifetime",
     "max_cacheable_statement_size",
+    "connect_timeout",
 )
-"""Options of PostgreSQL that are whole numbers."""
-TEXTS = ("host", "port", "user", "password", "passfile", "krbsrvname", "gsslib", "service", "servicefile")
+"""Options that are whole numbers; `connect_timeout` in seconds."""
+FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile", "servicefile")
+"""Options that are names of files."""
+OF_SERVER = ("application_name", "options", "client_encoding")
+"""Options that are settings of the server for this connection."""
 CHOICES = {
-    "ssl": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    "sslnegotiation": ("postgres", "direct"),
+    "ssl_min_protocol_version": ("TLSv1.2", "TLSv1.3"),
+    "ssl_max_protocol_version": ("TLSv1.2", "TLSv1.3"),
     "target_session_attrs": ("any", "primary", "standby", "read-write", "read-only", "prefer-standby"),
     "gsslib": ("gssapi", "sspi"),
     OPTION: ("true", "false"),
+    "channel_binding": ("prefer", "disable"),
+    "gssencmode": ("prefer", "disable"),
+    "keepalives": ("1",),
+    "load_balance_hosts": ("disable",),
+    "sslcompression": ("0",),
+    "sslsni": ("1",),
 }
+WITHOUT_EFFECT = ("channel_binding", "gssencmode", "keepalives", "load_balance_hosts", "sslcompression", "sslsni")
+"""Options whose accepted values ask for what is done anyway."""
+OF_DSN = (
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "sslcrl",
+    "sslpassword",
+    "sslnegotiation",
+    "ssl_min_protocol_version",
+    "ssl_max_protocol_version",
+    "target_session_attrs",
+    "krbsrvname",
+    "gsslib",
+    "passfile",
+    "service",
+)
+"""Options that asyncpg reads in a URL only."""
+OF_URL = ("host", "port", "user", "password", "servicefile")
+"""Options that SQLAlchemy passes on."""
+KNOWN = sorted({*NUMBERS, *FILES, *OF_SERVER, *CHOICES, *OF_DSN, *OF_URL} - set(WITHOUT_EFFECT))
 SEVERAL = ("host", "port")
 """Options that may be given several times, for several servers."""
 INSTEAD = {
-    "application_name": "set APPLICATION_NAME",
-    "connect_timeout": "set POOL_TIMEOUT",
-    "timeout": "set POOL_TIMEOUT, or LOCK_TIMEOUT for a lock",
+    "fallback_application_name": "write application_name",
+    "timeout": "write connect_timeout, or set LOCK_TIMEOUT for a lock",
     "command_timeout": "set STATEMENT_TIMEOUT",
     "statement_timeout": "set STATEMENT_TIMEOUT",
     "lock_timeout": "set LOCK_TIMEOUT",
-    "options": "use ALTER ROLE … SET in PostgreSQL",
-    "server_settings": "use ALTER ROLE … SET in PostgreSQL",
+    "connection_limit": "set POOL_SIZE",
+    "pool_size": "set POOL_SIZE",
+    "pool_timeout": "set POOL_TIMEOUT",
+    "schema": "write options=-csearch_path%3Dname",
+    "search_path": "write options=-csearch_path%3Dname",
+    "server_settings": "write options=-cname%3Dvalue",
+    "hostaddr": "write the address as the host",
     "dbname": "write the database after the host: postgresql://host/database",
     "database": "write the database after the host: postgresql://host/database",
 }
 """What to do instead of an option."""
 
 
-def usable(url: URL) -> URL:
-    """Return the URL with its asynchronous driver. Raises a ValueError with a sentence that does not show the URL.
+def parsed(text: str) -> URL:
+    """Return the checked URL. Raises a ValueError, with a sentence that does not show the URL."""
+    several = SEVERAL_HOSTS.fullmatch(text)
+    try:
+        url = make_url(several["start"] + several["end"] if several else text)
+    except (ArgumentError, ValueError):
+        raise ValueError("is not a database URL") from None
+    if several:
+        url = url.update_query_dict({"host": several["hosts"].split(",")}, append=True)
+    return usable(url)
 
-    libpq's `sslmode` becomes asyncpg's `ssl`.
-    """
+
+def usable(url: URL) -> URL:
+    """Return the URL with its asynchronous driver. Raises a ValueError, with a sentence that does not show the URL."""
     if url.drivername not in DRIVERS:
         raise ValueError("must start with sqlite:// or postgresql://")
-    query = {"ssl" if name == "sslmode" else name: value for name, value in url.query.items()}
-    url = url.set(drivername=DRIVERS[url.drivername], query=query)
+    query = {"sslmode" if name == "ssl" else name: value for name, value in url.query.items()}
+    if len(query) < len(url.query):
+        raise ValueError("has the option 'sslmode' more than once")
+    url = usable_host(url.set(drivername=DRIVERS[url.drivername], query=query))
     is_sqlite = url.get_backend_name() == "sqlite"
-    if is_sqlite and (url.host or url.username or url.port):
-        raise ValueError("has a host, but SQLite has none: write three slashes, as in sqlite:///file.db")
     for name, value in query.items():
-        refuse_option(name, value, () if is_sqlite else (*TEXTS, *NUMBERS, *CHOICES))
+        refuse_option(name, value, [] if is_sqlite else KNOWN)
+    if str(query.get("sslmode")).startswith("verify") and not has_authorities(query):
+        raise ValueError(f"has sslmode={query['sslmode']}, which needs sslrootcert: a file, or `system`")
+    if query.get("sslrootcert") == "system":
+        url = url.update_query_dict({"sslrootcert": certificates_of_system()})
     try:
         url.get_dialect()().create_connect_args(url)
     except ArgumentError as failure:
@@ -67,22 +129,72 @@ def usable(url: URL) -> URL:
     return url
 
 
-def refuse_option(name: str, value: Any, known: tuple[str, ...]) -> None:
+def usable_host(url: URL) -> URL:
+    """Return the URL with the folder of a socket as an option: it may also be the host, as in `%2Frun%2Fpostgresql`."""
+    if url.get_backend_name() == "sqlite" and (url.host or url.username or url.port):
+        raise ValueError("has a host, but SQLite has none: write three slashes, as in sqlite:///file.db")
+    if url.host and "@" in url.host:
+        raise ValueError("has an @ before the host: write %40 for an @ in the password")
+    if url.host and unquote(url.host).startswith("/"):
+        url = url.update_query_dict({"host": unquote(url.host)})
+        url = url.set(host="").set(query=url.query)
+    return url
+
+
+def refuse_option(name: str, value: Any, known: list[str]) -> None:
     """Raise a ValueError for an option that would have no effect, or whose value is invalid."""
-    if name not in known:
-        instead = INSTEAD.get(name, f"remove it; known are {', '.join(sorted(known))}" if known else "remove it")
+    if name == "channel_binding" and value == "require":
+        raise ValueError("has the option 'channel_binding=require', which the driver does not have: write "
+                         "sslmode=verify-full instead, which proves the server's identity too")  # fmt: skip
+    if name not in known and not (known and name in WITHOUT_EFFECT):
+        instead = INSTEAD.get(name, f"remove it; known are {', '.join(known)}" if known else "remove it")
         raise ValueError(f"has the option {name!r}, which is not supported: {instead}")
     if not isinstance(value, str):
         if name not in SEVERAL:
             raise ValueError(f"has the option {name!r} more than once")
-    elif name in NUMBERS and not value.isdecimal():
-        raise ValueError(f"has the option {name!r}, which must be a whole number")
-    elif name in CHOICES and value not in CHOICES[name]:
-        raise ValueError(f"has the option {name!r}, which must be one of {', '.join(CHOICES[name])}")
+    elif rule := broken_rule(name, value):
+        raise ValueError(f"has the option {name!r}, which must be {rule}")
 
 
-def driver_options(url: URL) -> tuple[URL, Mapping[str, Any]]:
-    """Return the URL without its options that are no texts, and the arguments of the driver for them."""
-    numbers = {name: int(str(value)) for name, value in url.query.items() if name in NUMBERS}
-    arguments = WITHOUT_STATE if is_pooled(url) else numbers
-    return url.difference_update_query([*numbers, OPTION]), arguments
+def broken_rule(name: str, value: str) -> str | None:
+    """Return what the value of an option must be, if it is not."""
+    if name in NUMBERS and (not value.isdecimal() or (name == "connect_timeout" and int(value) < 1)):
+        return "a whole number"
+    if name in CHOICES and value not in CHOICES[name]:
+        return f"one of {', '.join(CHOICES[name])}"
+    if name in FILES and not Path(value).is_file() and (name, value) != ("sslrootcert", "system"):
+        return "the name of a file"
+    return None
+
+
+def has_authorities(query: Mapping[str, Any]) -> bool:
+    """Return whether there are certificate authorities, which prove the identity of the server."""
+    usual = Path("~/.postgresql/root.crt").expanduser()
+    return "sslrootcert" in query or "PGSSLROOTCERT" in os.environ or usual.is_file()
+
+
+def certificates_of_system() -> str:
+    """Return the file with the certificate authorities that the operating system trusts."""
+    paths = ssl.get_default_verify_paths()
+    found = [path for path in (paths.cafile, paths.openssl_cafile, SYSTEM_FILE) if path and Path(path).is_file()]
+    if not found:
+        raise ValueError("has the option 'sslrootcert=system', but no authorities are installed: write a file")
+    return found[0]
+
+
+SYSTEM_FILE = "/etc/ssl/certs/ca-certificates.crt"
+"""Where Debian and others keep the certificate authorities."""
+
+
+def driver_options(url: URL) -> tuple[URL, dict[str, Any]]:
+    """Return the URL without the options that SQLAlchemy does not pass on, and the arguments of the driver for them."""
+    query: Mapping[str, Any] = url.query
+    arguments: dict[str, Any] = {name: int(query[name]) for name in NUMBERS if name in query}
+    if "connect_timeout" in arguments:
+        arguments["timeout"] = arguments.pop("connect_timeout")
+    if dsn := {name: query[name] for name in OF_DSN if name in query}:
+        arguments["dsn"] = f"postgresql://?{urlencode(dsn)}"
+    if settings := {name: query[name] for name in OF_SERVER if name in query}:
+        arguments["server_settings"] = settings
+    kept = {name: value for name, value in query.items() if name in OF_URL}
+    return url.set(query=kept), {**arguments, **(WITHOUT_STATE if is_pooled(url) else {})}

@@ -11,6 +11,7 @@ from starlette.types import Message, Receive, Scope
 from kit.http.documents import MAX_VALUES, parse
 from kit.http.fairness import Caller
 from kit.http.problems import Problem, malformed, too_large, unavailable
+from kit.http.texts import ComposedForm
 
 GRACE_SECONDS = 5.0
 """How long the body may take beside what its size explains."""
@@ -124,6 +125,10 @@ class BufferedRequest(Request):
             yield self._content[start : start + CHUNK]
         yield b""
 
+    def form(self, **limits: Any) -> Any:
+        """Parse the body as a form, with its text in the form NFC."""
+        return ComposedForm(super().form(**limits))
+
     async def body(self) -> bytes:
         return self._content
 
@@ -156,16 +161,15 @@ async def read_body(receive: Receive, given: Mapping[bytes, bytes], limit: int) 
 
 def refuse_other_than_json(given: Mapping[bytes, bytes]) -> None:
     """Raise a 415 if the Content-Type is neither `application/json` nor `application/…+json`."""
-    content_type = given.get(b"content-type", b"")
-    if content_type == b"application/json":
-        return
-    media_type = content_type.decode("latin-1").partition(";")[0].strip().lower()
-    is_json = media_type == "application/json" or (
-        media_type.startswith("application/") and media_type.endswith("+json")
-    )
-    if not is_json:
+    if given.get(b"content-type") != b"application/json" and not is_json(given):
         headers = {"Accept": "application/json"}
         raise Problem(415, "The body must be application/json.", kind="unsupported-media-type", headers=headers)
+
+
+def is_json(given: Mapping[bytes, bytes]) -> bool:
+    """Return whether the Content-Type is `application/json` or `application/…+json`."""
+    media_type = given.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
+    return media_type == "application/json" or (media_type.startswith("application/") and media_type.endswith("+json"))
 
 
 def refuse_encoded(content_encodings: Iterable[str]) -> None:

@@ -1,7 +1,11 @@
-"""Fairness: the caller of a request, and a semaphore and a connection pool that serve callers in turns."""
+"""Fairness: a semaphore and a connection pool that serve callers in turns, and leave places to other resources.
+
+All requests to a resource are a lane. If its table is locked, they wait, and hold their places and connections.
+"""
 
 import asyncio
 import ipaddress
+import re
 from collections import deque
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -18,10 +22,15 @@ Caller = int | str
 """The id of a user, or an address."""
 CURRENT_CALLER: ContextVar[Caller] = ContextVar("current_caller", default="")
 """The caller of the request that this task serves; empty outside of requests."""
+CURRENT_LANE: ContextVar[str] = ContextVar("current_lane", default="")
+"""The lane of the request that this task serves; empty outside of requests."""
+RESOURCE = re.compile(r"(?:/api|/v\d+)*/[^/]*")
+CONNECTION_SHARE = 2
+"""How many times the free connections a lane may have: two thirds of all, while other lanes have none."""
 MAX_WAITING_FOR_CONNECTION = 100_000
 """A nominal bound: admission limits the requests to `MAX_IN_FLIGHT`."""
 PLACE = "kit.place"
-"""The key in the `record_info` of a connection: the semaphore of its place, and the caller that holds it."""
+"""The key in the `record_info` of a connection: the semaphore of its place, and the caller and lane that hold it."""
 
 
 def caller_of(scope: Scope, known: Mapping[bytes, int]) -> Caller:
@@ -50,56 +59,81 @@ def network_of(address: str) -> str:
     return str(known.ipv4_mapped or ipaddress.IPv6Network((known.packed, 64), strict=False).network_address)
 
 
+def lane_of(path: str) -> str:
+    """Return the lane of a request: the beginning of its path, which is the same for all requests to a resource."""
+    found = RESOURCE.match(path)
+    return found[0] if found else ""
+
+
+class Turn:
+    """A request of a lane that waits for a place."""
+
+    def __init__(self, lane: str) -> None:
+        self.lane = lane
+        self.has_place: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+
 class FairSemaphore:
     """At most `limit` places, for which at most `max_waiting` requests wait.
 
     While all are taken, the next one goes to the caller that holds the fewest, and among equals in turns. When too
     many wait, the caller with the most waiting requests loses its last one. So a caller that sends few requests waits
     for few, whatever the others send.
+
+    With `share`, a lane gets a place only while it has fewer than so many times the free places. So some are always
+    left for other lanes, if all requests of one wait for a locked table (*dynamic thresholds*, Choudhury and Hahne
+    1998). Requests without a lane have no such bound.
     """
 
-    def __init__(self, limit: int, max_waiting: int) -> None:
-        self.limit, self.max_waiting = limit, max_waiting
+    def __init__(self, limit: int, max_waiting: int, share: int | None = None) -> None:
+        self.limit, self.max_waiting, self.share = limit, max_waiting, share
         self.free, self.waiting = limit, 0
+        self.lanes: dict[str, int] = {}
+        """The number of places of each lane."""
         self.held: dict[Caller, int] = {}  # a Counter takes three times as long, twice in every request
-        self.queues: dict[Caller, deque[asyncio.Future[bool]]] = {}
+        self.queues: dict[Caller, deque[Turn]] = {}
 
-    def take(self, caller: Caller) -> bool:
-        """Take a place if one is free."""
-        if self.free <= 0:
+    def take(self, caller: Caller, lane: str = "") -> bool:
+        """Take a place if one is free for this lane."""
+        if self.free <= 0 or (self.share is not None and not self.has_place_for(lane)):
             return False
         self.free -= 1
         self.held[caller] = self.held.get(caller, 0) + 1
+        self.lanes[lane] = self.lanes.get(lane, 0) + 1
         return True
 
-    async def wait(self, caller: Caller, seconds: float) -> bool:
+    def has_place_for(self, lane: str) -> bool:
+        return self.free > 0 and (self.share is None or not lane or self.lanes.get(lane, 0) < self.share * self.free)
+
+    async def wait(self, caller: Caller, seconds: float, lane: str = "") -> bool:
         """Wait for a place after `take` returned False. Returns False after the timeout, or if too many wait."""
         if self.waiting >= self.max_waiting and not self.drop_other_than(caller):
             return False
-        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        turn = Turn(lane)
         queue = self.queues.setdefault(caller, deque())
         queue.append(turn)
         self.waiting += 1
         timer = asyncio.get_running_loop().call_later(seconds, self.give_up, caller, turn)
         try:
-            return await turn
+            return await turn.has_place
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled() and turn.result():
-                self.release(caller)
+            future = turn.has_place
+            if future.done() and not future.cancelled() and future.result():
+                self.release(caller, lane)
             raise
         finally:
             timer.cancel()
             self.give_up(caller, turn)
 
-    def give_up(self, caller: Caller, turn: "asyncio.Future[bool]") -> None:
+    def give_up(self, caller: Caller, turn: Turn) -> None:
         """Remove a request from the queue, if it still waits."""
         queue = self.queues.get(caller, ())
         if turn in queue:
             self.leave(caller, turn)
-        if not turn.done():
-            turn.set_result(False)
+        if not turn.has_place.done():
+            turn.has_place.set_result(False)
 
-    def leave(self, caller: Caller, turn: "asyncio.Future[bool]") -> None:
+    def leave(self, caller: Caller, turn: Turn) -> None:
         queue = self.queues.pop(caller)
         queue.remove(turn)
         self.waiting -= 1
@@ -114,24 +148,32 @@ class FairSemaphore:
         self.give_up(longest, self.queues[longest][-1])
         return True
 
-    def release(self, caller: Caller) -> None:
+    def release(self, caller: Caller, lane: str = "") -> None:
         """Release a place, or pass it to the waiting caller with the fewest places."""
         remaining = self.held.pop(caller) - 1
         if remaining:
             self.held[caller] = remaining
-        while self.queues:
-            following = self.following()
-            turn = self.queues[following][0]
-            self.leave(following, turn)
-            if not turn.done():
-                self.held[following] = self.places_of(following) + 1
-                turn.set_result(True)
-                return
+        in_lane = self.lanes.pop(lane) - 1
+        if in_lane:
+            self.lanes[lane] = in_lane
         self.free += 1
+        while self.free > 0 and self.queues and (found := self.following()) is not None:
+            following, turn = found
+            self.leave(following, turn)
+            if not turn.has_place.done():
+                self.take(following, turn.lane)
+                turn.has_place.set_result(True)
 
-    def following(self) -> Caller:
-        """Return the caller that gets the next place: of those with the fewest places, the one waiting longest."""
-        return min(self.queues, key=self.places_of)
+    def following(self) -> tuple[Caller, Turn] | None:
+        """Return the request that gets the next place, and its caller; None if no place is free for their lanes.
+
+        Of the callers with the fewest places it is the one waiting longest.
+        """
+        for caller in sorted(self.queues, key=self.places_of):
+            for turn in self.queues[caller]:
+                if self.has_place_for(turn.lane):
+                    return caller, turn
+        return None
 
     def places_of(self, caller: Caller) -> int:
         return self.held.get(caller, 0)
@@ -150,7 +192,8 @@ class FairPool(AsyncAdaptedQueuePool):
         self, creator: Any, pool_size: int = 5, max_overflow: int = 10, timeout: float = 30, **options: Any
     ) -> None:
         super().__init__(creator, pool_size, max_overflow, timeout, **options)
-        self.seconds, self.turns = timeout, FairSemaphore(pool_size + max_overflow, MAX_WAITING_FOR_CONNECTION)
+        self.seconds = timeout
+        self.turns = FairSemaphore(pool_size + max_overflow, MAX_WAITING_FOR_CONNECTION, CONNECTION_SHARE)
         event.listen(self, "checkin", give_back)
         event.listen(self, "detach", give_back)
 
@@ -159,8 +202,8 @@ class FairPool(AsyncAdaptedQueuePool):
 
         Runs in a greenlet.
         """
-        caller = CURRENT_CALLER.get()
-        if not self.turns.take(caller) and not util.await_only(self.turns.wait(caller, self.seconds)):
+        caller, lane = CURRENT_CALLER.get(), CURRENT_LANE.get()
+        if not self.turns.take(caller, lane) and not util.await_only(self.turns.wait(caller, self.seconds, lane)):
             COUNTS["refused", "pool"] += 1
             sizes = f"size {self.size()} overflow {self.turns.limit - self.size()}"
             detail = f"QueuePool limit of {sizes} reached, connection timed out, timeout {self.seconds:.2f}"
@@ -168,16 +211,16 @@ class FairPool(AsyncAdaptedQueuePool):
         try:
             connection = super().connect()
         except Exception as failure:
-            self.turns.release(caller)
+            self.turns.release(caller, lane)
             if (named := self.named(failure)) is failure:
                 raise
             raise named from failure
         except BaseException:
-            self.turns.release(caller)
+            self.turns.release(caller, lane)
             raise
         info = connection.record_info
         assert info is not None  # never None for a connection that is not detached
-        info[PLACE] = self.turns, caller
+        info[PLACE] = self.turns, caller, lane
         return connection
 
     def named(self, failure: Exception) -> Exception:
@@ -192,5 +235,5 @@ def give_back(_: object, record: Any) -> None:
     """
     place = record.record_info.pop(PLACE, None)
     if place is not None:
-        turns, caller = place
-        turns.release(caller)
+        turns, caller, lane = place
+        turns.release(caller, lane)

@@ -5,6 +5,7 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import cache
 from itertools import islice
+from time import monotonic
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 from uuid import UUID
@@ -34,7 +35,6 @@ from kit.models.privacy import hidden_fields
 from kit.models.relationships import complete, leave_children_to_the_database
 from kit.models.reserved import METHODS_OF_DICTIONARIES, Values, refuse_read_only, refuse_redefined, refuse_reserved
 from kit.models.tables import complete_table, type_columns
-from kit.models.times import now as now
 from kit.models.times import renew, renew_by_statements
 from kit.models.types import new_uuid
 
@@ -44,6 +44,23 @@ SQLModel.metadata.naming_convention = NAMES
 def sorted_by(*fields: str) -> list[Index]:
     """Return an index on each field, for filters and sorts; the id as second column makes the order of pages total."""
     return [Index(None, field, "id") for field in fields]
+
+
+SHORT_SECONDS = 1.0
+"""Seconds in which `now` does not go back, so that the times of a new row are in order."""
+last: tuple[datetime, float] = datetime.min.replace(tzinfo=UTC), 0.0
+"""The last result of `now`, and when it was returned, by a clock that is never set."""
+
+
+def now() -> datetime:
+    """Return the current time in UTC."""
+    global last
+    moment, passed = datetime.now(UTC), monotonic()
+    before, when = last
+    if moment < before and passed < when + SHORT_SECONDS:
+        return before
+    last = moment, passed
+    return moment
 
 
 ROW_OF_BODY: ContextVar[Callable[[Any, Any], Any] | None] = ContextVar("row_of_body", default=None)
@@ -153,10 +170,14 @@ def complete_mapped_table(mapper: Mapper[Any], entity: type[Entity]) -> None:
     """Add column types, CHECKs and indexes that follow from the fields."""
     if mapper.inherits is None and isinstance(mapper.local_table, Table):
         complete_table(entity, mapper.local_table)
-        renew_by_statements(mapper.local_table)
+        renew_by_statements(mapper.local_table, now)
 
 
-event.listen(Entity, "before_update", renew, propagate=True)
+@event.listens_for(Entity, "before_update", propagate=True)
+def renew_changed_row(_: Mapper[Any], __: object, row: Entity) -> None:
+    renew(row, now())
+
+
 event.listen(Entity, "after_mapper_constructed", leave_children_to_the_database, propagate=True)
 
 

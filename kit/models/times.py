@@ -1,32 +1,17 @@
 """Times of rows: those of one row never go back, even if the clock does."""
 
-import time
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnDefault, ColumnElement, Table, bindparam, inspect
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import Mapper, object_session
+from sqlalchemy.orm import object_session
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 from sqlmodel.sql.sqltypes import UTCDateTime
 
 MICROSECOND = timedelta(microseconds=1)
-SHORT_SECONDS = 1.0
-"""Seconds in which `now` does not go back, so that the times of a new row are in order."""
-last: tuple[datetime, float] = datetime.min.replace(tzinfo=UTC), 0.0
-"""The last result of `now`, and when it was returned, by a clock that is never set."""
-
-
-def now() -> datetime:
-    """Return the current time in UTC."""
-    global last
-    moment, passed = datetime.now(UTC), time.monotonic()
-    before, when = last
-    if moment < before and passed < when + SHORT_SECONDS:
-        return before
-    last = moment, passed
-    return moment
 
 
 class Later(GenericFunction[datetime]):
@@ -47,22 +32,22 @@ def _max(element: Later, compiler: SQLCompiler, **options: Any) -> str:
     return f"max{compiler.process(element.clause_expr, **options)}"
 
 
-def renew_by_statements(table: Table) -> None:
+def renew_by_statements(table: Table, now: Callable[[], datetime]) -> None:
     """Let each UPDATE of the table set `updated_at` to the current time, or leave it if it is later."""
     column: ColumnElement[datetime] = table.c.updated_at
     current = bindparam(None, callable_=now, type_=UTCDateTime(), unique=True)
     table.c.updated_at.onupdate = ColumnDefault(Later(column, current), for_update=True)
 
 
-def renew(_: Mapper[Any], __: object, row: Any) -> None:
-    """Set the time of a changed row before its UPDATE, after those that it has."""
+def renew(row: Any, moment: datetime) -> None:
+    """Set the time of a changed row before its UPDATE: to this moment, but after the times that it has."""
     session, state = object_session(row), inspect(row)
     before = row.__dict__.get("updated_at")
     if before is None or session is None or not session.is_modified(row, include_collections=False):
         return
     if state.attrs.updated_at.history.has_changes():
         return
-    row.updated_at = max(now(), before + MICROSECOND)
+    row.updated_at = max(moment, before + MICROSECOND)
     deleted_at = row.__dict__.get("deleted_at")
     if deleted_at is not None and before > deleted_at and state.attrs.deleted_at.history.has_changes():
         row.deleted_at = row.updated_at

@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cached_property
 
 from kit.scaffolding.errors import NotWrittenError
@@ -49,6 +49,17 @@ class Relations:
                 found.add(name)
                 waiting += self.needs[name]
         return found
+
+    def paths_of(self, names: Collection[str]) -> list[str]:
+        """Return the paths, as in `/orders`, that these modules declare, and no other does."""
+        own = set().union(*(self.declared[name] for name in names))
+        return sorted(own - set().union(*(paths for name, paths in self.declared.items() if name not in names)))
+
+    @cached_property
+    def declared(self) -> dict[str, set[str]]:
+        """The first segment of the path of each router, by module."""
+        first = re.compile(r'prefix="(/[^/"{]+)')
+        return {name: set(first.findall(path.read_text())) for name, path in self.modules.items()}
 
     def dependents(self, name: str) -> set[str]:
         """Return the other modules that need this one."""

@@ -98,7 +98,7 @@ class Removal:
             name for name in files_of(folder) if name.endswith(".py") and not name.startswith(("kit/", "tests/kit/"))
         ]
         gone = {self.module, *(f"tests.{package}.{path.stem}" for path in self.own_tests)}
-        own = [f"/{path}" for path, file in self.project.paths.items() if Path(file).stem == self.name]
+        own = self.relations.paths_of({self.name})
         for name in names:
             text, path = (folder / name).read_text(), folder / name
             left = pruned(text, gone, own if name.startswith("tests/") else ())

@@ -94,7 +94,7 @@ class Transfer:
 
     @cached_property
     def gone_paths(self) -> list[str]:
-        return [f"/{path}" for path, file in self.project.paths.items() if Path(file).stem in self.gone]
+        return self.relations.paths_of(self.gone)
 
     @cached_property
     def words_of_the_demo(self) -> re.Pattern[str]:

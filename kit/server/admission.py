@@ -14,13 +14,15 @@ from starlette.websockets import WebSocket
 
 from kit.http.bodies import Budget, IncomingBody
 from kit.http.events import COUNTS
-from kit.http.fairness import CURRENT_CALLER, Caller, FairSemaphore, caller_of
+from kit.http.fairness import CURRENT_CALLER, CURRENT_LANE, Caller, FairSemaphore, caller_of, lane_of
 from kit.http.paths import path_in_application
 from kit.http.problems import Problem, render, unavailable
 from kit.server.rate_limits import Header, RateLimits
 
 MAX_WAIT_SECONDS = 0.5
 """The longest wait of a request for a place, in seconds; then a 503."""
+PLACE_SHARE = 9
+"""How many times the free places the requests to one resource may have: nine tenths of all, while others have none."""
 DELAY_SECONDS = 0.5
 """Seconds after which a request over the quota of its caller is refused: clients that ask again at once cost less."""
 WITHOUT_BODY = (204, 304)
@@ -50,7 +52,7 @@ class Places:
     """
 
     def __init__(self, limit: int, max_streams: int, caller_share: float) -> None:
-        self.requests, self.bodies = FairSemaphore(limit, limit), Budget(caller_share)
+        self.requests, self.bodies = FairSemaphore(limit, limit, PLACE_SHARE), Budget(caller_share)
         self.max_streams, self.streams_per_caller = max_streams, max(1, round(max_streams * caller_share))
         self.streams: Counter[Caller] = Counter()
 
@@ -144,16 +146,16 @@ class Admission:
             body.forget()
 
     async def serve_complete(self, places: Places, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
-        if not places.requests.take(caller) and not await places.requests.wait(caller, MAX_WAIT_SECONDS):
-            problem = (
-                too_many()
-                if places.requests.is_greedy(caller)
-                else busy("Too many requests at once; try again.", "busy")
-            )
+        path = scope["path"] if not scope.get("root_path") else path_in_application(scope)
+        lane, requests = lane_of(path), places.requests
+        if not requests.take(caller, lane) and not await requests.wait(caller, MAX_WAIT_SECONDS, lane):
+            is_greedy = requests.is_greedy(caller)
+            problem = too_many() if is_greedy else busy("Too many requests at once; try again.", "busy")
             await render(scope, problem)(scope, receive, send)
             return
         CURRENT_CALLER.set(caller)
-        request = AdmittedRequest(places, caller, scope, receive, send)
+        CURRENT_LANE.set(lane)
+        request = AdmittedRequest(places, caller, lane, scope, receive, send)
         try:
             await self.app(scope, receive, request.send)
         except Exception:
@@ -190,8 +192,9 @@ class Admission:
 class AdmittedRequest:
     """A request with its place, which it exchanges for the place of a stream if its response is a stream."""
 
-    def __init__(self, places: Places, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
-        self.places, self.caller, self.scope, self.receive, self.send_on = places, caller, scope, receive, send
+    def __init__(self, places: Places, caller: Caller, lane: str, scope: Scope, receive: Receive, send: Send) -> None:
+        self.places, self.caller, self.lane = places, caller, lane
+        self.scope, self.receive, self.send_on = scope, receive, send
         self.is_stream = self.is_refused = False
 
     async def send(self, message: Message) -> None:
@@ -207,14 +210,14 @@ class AdmittedRequest:
             outcome = "not_applied" if self.scope["method"] in ("GET", "HEAD") else "unknown"
             await render(self.scope, busy(TOO_MANY_STREAMS, "streams", outcome))(self.scope, self.receive, self.send_on)
             raise RefusedStreamError
-        self.places.requests.release(self.caller)
+        self.places.requests.release(self.caller, self.lane)
         self.is_stream = True
 
     def leave(self) -> None:
         if self.is_stream:
             self.places.leave_stream(self.caller)
         else:
-            self.places.requests.release(self.caller)
+            self.places.requests.release(self.caller, self.lane)
 
 
 def has_body(scope: Scope) -> bool:

@@ -29,6 +29,7 @@ from kit.server.frontends import Frontends
 from kit.server.guards import PermissionCheck, guard
 from kit.server.lifespan import LifespanState
 from kit.server.middleware import Layers, wrap_in_middleware
+from kit.server.plain_routes import PlainRoute, bound_body
 from kit.server.proxies import Proxies, is_under, normalized
 from kit.server.request_log import Observer
 from kit.server.routes import (
@@ -102,6 +103,7 @@ class Service(FastAPI):
             exception_handlers=handlers,
             **options,
         )
+        self.router.route_class = PlainRoute
         runtime.check_routes = self.check_new_routes
         self.permission_check = PermissionCheck(self)
         self.frontends = Frontends(self, self.router.default)
@@ -148,6 +150,7 @@ class Service(FastAPI):
         """Guard, complete and check the routes, and store their permissions. Raises a ValueError with all errors."""
         for route in snapshot.routes:  # before FastAPI makes copies of those that are included
             guard(route)
+            bound_body(route)
             if isinstance(route, APIRoute):
                 describe(route)
         self.entries = list(entries_of(self.router.routes))
@@ -209,6 +212,7 @@ class Service(FastAPI):
             if isinstance(context.original_route, APIRoute):
                 describe(context.original_route)
             guard(context.original_route)
+            bound_body(context.original_route)
         super().include_router(router, **options)
         self.checked = None
 

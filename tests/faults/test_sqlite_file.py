@@ -16,7 +16,7 @@ from tests.live import Server
 
 pytestmark = pytest.mark.parametrize("engine", ["sqlite"], indirect=True, scope="session")
 HERO = {"name": "Deadpond", "secret_name": "Dive Wilson"}
-SOON = 0.3
+SOON = 0.6
 """Seconds after which reads are checked again."""
 
 

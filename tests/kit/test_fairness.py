@@ -15,7 +15,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 from kit import Authenticator, Database, Principal, Tokens
 from kit.auth import authentication
 from kit.database.engines import Pool
-from kit.http.fairness import CURRENT_CALLER, Caller, FairPool, FairSemaphore, caller_of
+from kit.http.fairness import CURRENT_CALLER, Caller, FairPool, FairSemaphore, caller_of, lane_of
 from tests.engines import url_for
 from tests.kit.probes import TIMEOUT_SECONDS
 
@@ -224,3 +224,48 @@ def test_a_bounded_number_of_credentials_is_known(monkeypatch: pytest.MonkeyPatc
         authenticator._note(b"Bearer %d" % number, Principal(number))
     authenticator._note(b"Bearer 2", None)
     assert authenticator.known_callers == {b"Bearer 3": 3}
+
+
+@pytest.mark.parametrize(
+    ("path", "lane"),
+    [
+        ("/heroes/", "/heroes"),
+        ("/heroes/17", "/heroes"),
+        ("/api/v1/heroes/bulk", "/api/v1/heroes"),
+        ("/v2/teams", "/v2/teams"),
+        ("/", "/"),
+        ("", ""),
+        ("*", ""),
+    ],
+)
+def test_the_requests_to_a_resource_are_a_lane(path: str, lane: str) -> None:
+    assert lane_of(path) == lane
+
+
+async def test_a_lane_leaves_places_to_others() -> None:
+    places = FairSemaphore(30, 100, share=2)
+    assert [sum(places.take("any", lane) for _ in range(30)) for lane in ("/a", "/b", "/c", "/d")] == [20, 7, 2, 1]
+    assert places.free == 0
+
+
+async def test_requests_without_a_lane_may_have_all_places() -> None:
+    places = FairSemaphore(3, 100, share=2)
+    assert [places.take("any") for _ in range(4)] == [True, True, True, False]
+
+
+async def test_a_request_of_another_lane_does_not_wait_behind_those_of_a_full_lane() -> None:
+    places = FairSemaphore(6, 100, share=2)
+    while places.take("any", "/full"):
+        pass
+    waiting = [asyncio.create_task(places.wait("any", TIMEOUT_SECONDS, lane)) for lane in ("/full", "/full")]
+    await asyncio.sleep(0)
+    assert places.take("any", "/other")
+    assert places.take("any", "/other")
+    other = asyncio.create_task(places.wait("any", TIMEOUT_SECONDS, "/third"))
+    await asyncio.sleep(0)
+    places.release("any", "/other")
+    assert await asyncio.wait_for(other, TIMEOUT_SECONDS)
+    assert [task.done() for task in waiting] == [False, False]
+    for _ in range(4):
+        places.release("any", "/full")
+    assert await asyncio.gather(*waiting) == [True, True]

@@ -88,7 +88,7 @@ async def test_under_another_server_the_signals_are_left_to_it() -> None:
 async def server() -> AsyncIterator[uvicorn.Server]:
     """Provide a uvicorn server that handles the signals, and is not running."""
     server = uvicorn.Server(uvicorn.Config("nothing:app", log_config=None))
-    numbers = (signal.SIGTERM, signal.SIGINT)
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
     before = [signal.signal(number, server.handle_exit) for number in numbers]
     yield server
     for number, handler in zip(numbers, before, strict=True):
@@ -122,15 +122,30 @@ async def test_after_sigint_it_does_not_wait_for_a_load_balancer(
     assert not server.force_exit
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_a_second_signal_stops_it_at_once(server: uvicorn.Server, number: int) -> None:
+async def test_a_second_ctrl_c_stops_it_at_once(server: uvicorn.Server) -> None:
     stopping = Shutdown(delay=10 * TIMEOUT_SECONDS, timeout=1)
     stopping.listen()
     os.kill(os.getpid(), signal.SIGTERM)
     await until(lambda: stopping.has_begun)
-    os.kill(os.getpid(), number)
+    for number in (1, 2):
+        os.kill(os.getpid(), signal.SIGINT)
+        await until(lambda number=number: stopping.interrupts == number)  # type: ignore[misc]
+        assert server.force_exit == (number == 2)
+
+
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGQUIT])
+async def test_another_signal_of_a_parent_does_not_end_running_requests(
+    server: uvicorn.Server, monkeypatch: pytest.MonkeyPatch, first: int, second: int
+) -> None:
+    monkeypatch.setattr(shutdown, "CLOSE_SECONDS", 0)
+    stopping = Shutdown(delay=0.1, timeout=1)
+    stopping.listen()
+    os.kill(os.getpid(), first)
+    await until(lambda: stopping.has_begun)
+    os.kill(os.getpid(), second)
     await until(lambda: server.should_exit)
-    assert server.force_exit
+    assert not server.force_exit
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import pytest
 from sqlmodel import col, select, update
 
 from kit import Database
-from kit.models import times
+from kit.models import entities
 from kit.operations.balances import move_balances
 from tests.engines import Client
 from tests.kit.bookshop import Book, Shelf
@@ -94,11 +94,11 @@ def clock(*moments: int) -> Callable[[Any], datetime]:
 
 
 def test_the_clock_does_not_go_back_within_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(times, "datetime", type("Clock", (), {"now": staticmethod(clock(30, 10, 40))}))
-    monkeypatch.setattr(times, "last", (datetime(2025, 1, 1, tzinfo=UTC), 0.0))
-    assert [times.now().second for _ in range(3)] == [30, 30, 40]
+    monkeypatch.setattr(entities, "datetime", type("Clock", (), {"now": staticmethod(clock(30, 10, 40))}))
+    monkeypatch.setattr(entities, "last", (datetime(2025, 1, 1, tzinfo=UTC), 0.0))
+    assert [entities.now().second for _ in range(3)] == [30, 30, 40]
 
 
 def test_a_clock_that_was_ahead_for_long_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(times, "last", (FUTURE, 0.0))
-    assert times.now() < FUTURE
+    monkeypatch.setattr(entities, "last", (FUTURE, 0.0))
+    assert entities.now() < FUTURE

@@ -182,7 +182,7 @@ async def test_after_the_lifespan_only_a_missing_table_is_reported(new_database:
     service = library_on(await new_database())
     async with service.router.lifespan_context(service), asking(service) as client:
         detail = (await client.get("/books/")).json()["detail"]
-    assert detail == "A table is missing: the database is not migrated; run `make migrate`."
+    assert detail == "The table kit_book is missing: the database is not migrated; run `make migrate`."
 
 
 async def test_the_root_path_of_the_server_is_in_every_reference(mounted: Service) -> None:

@@ -65,12 +65,14 @@ async def server(request: pytest.FixtureRequest, new_database: object, log_file:
     environment = {"PATH": os.environ["PATH"], "DATABASE_URL": await new_database()}  # type: ignore[operator]
     with log_file.open("wb") as log:
         command = [sys.executable, "-m", module, *arguments]
-        process = subprocess.Popen(command, cwd=PROJECT, env=environment, stdout=log, stderr=log)  # noqa: ASYNC220
+        process = subprocess.Popen(  # noqa: ASYNC220
+            command, cwd=PROJECT, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
     try:
         yield Server(name, f"http://127.0.0.1:{port}", process, log_file)
     finally:
         if process.poll() is None:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
@@ -104,6 +106,20 @@ async def test_a_server_tunes_serves_and_stops_when_the_last_request_has_ended(s
     assert await server.end() == 0, server.log
     assert server.log.count("Traceback") == 1, server.log
     assert "Unexpected exception" in server.log
+
+
+@on_sqlite
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_to_all_processes_lets_running_requests_finish(server: Server, number: signal.Signals) -> None:
+    """A terminal sends SIGINT to the parent and its workers, a service manager SIGTERM. The parent signals again."""
+    async with httpx.AsyncClient(base_url=server.url, timeout=20) as client:
+        await server.wait_until_ready(client)
+        slow = [asyncio.create_task(client.get("/slow")) for _ in range(4)]
+        await until(lambda: server.log.count("slow has begun") == len(slow))
+        os.killpg(server.process.pid, number)
+        assert [(await answer).json() for answer in slow] == ["done"] * 4
+    await server.end()
+    assert "Traceback" not in server.log
 
 
 async def until_unready(client: httpx.AsyncClient) -> None:

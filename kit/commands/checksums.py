@@ -1,0 +1,48 @@
+"""Checksums of tables: the number of rows, and a sum of hashes that does not depend on their order."""
+
+import hashlib
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+
+Sums = dict[str, tuple[int, str]]
+"""The number of rows and the checksum of each table; of a sequence, its last value."""
+SEQUENCES = "SELECT schemaname || '.' || sequencename, coalesce(last_value, 0) FROM pg_sequences ORDER BY 1"
+TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1"
+SUM = "SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)::numeric), 0)::text FROM {} AS t"
+
+
+def sqlite_sums(connection: sqlite3.Connection) -> Sums:
+    """Return the sums of all tables of a SQLite database."""
+    named = "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name"
+    return {name: rows_sum(connection, name) for (name,) in connection.execute(named).fetchall()}
+
+
+def rows_sum(connection: sqlite3.Connection, table: str) -> tuple[int, str]:
+    number, total = 0, 0
+    for row in connection.execute(f'SELECT * FROM "{table}"'):  # noqa: S608  a name from the database itself
+        number += 1
+        total += int.from_bytes(hashlib.blake2b(repr(row).encode(), digest_size=8).digest())
+    return number, str(total)
+
+
+async def postgresql_sums(connection: Any) -> Sums:
+    """Return the sums of all tables and sequences that a connection of asyncpg sees."""
+    sums: Sums = {}
+    for (table,) in await connection.fetch(TABLES):
+        quoted = '"' + table.replace('"', '""') + '"'
+        sums[table] = tuple(await connection.fetchrow(SUM.format(quoted)))
+    for name, last in await connection.fetch(SEQUENCES):
+        sums[f"sequence {name}"] = (int(last), "")
+    return sums
+
+
+def differences(expected: Mapping[str, tuple[int, str]], found: Mapping[str, tuple[int, str]]) -> list[str]:
+    """Return what is not as expected, each as a sentence. Tables that are not expected do not count."""
+    return [
+        f"{name} has {found.get(name, ('no', ''))[0]} rows instead of {rows}"
+        if found.get(name, (None, ""))[0] != rows
+        else f"{name} has other values"
+        for name, (rows, checksum) in expected.items()
+        if tuple(found.get(name, ())) != (rows, checksum)
+    ]

@@ -1,0 +1,52 @@
+"""Clients of databases: the programs that a command starts, and how they are told which database."""
+
+import os
+import shutil
+from pathlib import Path
+
+from sqlalchemy import URL
+
+from kit.commands.errors import CommandFailedError
+
+PACKAGES = {"sqlite3": "sqlite3", "psql": "postgresql-client", "pg_dump": "postgresql-client"}
+
+
+def program(name: str) -> str:
+    """Return the path of a client. Raises a CommandFailedError if it is not installed."""
+    path = shutil.which(name)
+    if path is None:
+        package = PACKAGES.get(name, "postgresql-client")
+        raise CommandFailedError(f"{name} is missing; on Debian: apt install {package}")
+    return path
+
+
+def environment_of(url: URL) -> dict[str, str]:
+    """Return the variables with which PostgreSQL's clients find a database; the password is in no argument."""
+    ssl = url.query.get("ssl")
+    given = {
+        "PGHOST": url.host or url.query.get("host"),
+        "PGPORT": url.port or url.query.get("port"),
+        "PGUSER": url.username,
+        "PGPASSWORD": url.password,
+        "PGDATABASE": url.database,
+        "PGSSLMODE": ssl,
+    }
+    return {**os.environ, **{name: str(value) for name, value in given.items() if value}}
+
+
+def file_of(url: URL) -> Path:
+    """Return the file of a SQLite database. Raises a CommandFailedError if there is none."""
+    if not url.database or url.database == ":memory:":
+        raise CommandFailedError("The database is in memory, where no other process can reach it.")
+    path = Path(url.database)
+    if not path.is_file():
+        raise CommandFailedError(f"There is no database {path}: run `make migrate`.")
+    return path
+
+
+def open_client(url: URL) -> None:
+    """Replace this process by `sqlite3` or `psql` on this database."""
+    if url.get_backend_name() == "sqlite":
+        file = file_of(url)
+        os.execv(program("sqlite3"), ["sqlite3", "-cmd", "PRAGMA foreign_keys = ON", str(file)])  # noqa: S606  no shell
+    os.execve(program("psql"), ["psql"], environment_of(url))  # noqa: S606  no shell

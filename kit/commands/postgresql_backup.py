@@ -1,0 +1,82 @@
+"""Backup and restore of PostgreSQL by `pg_dump` and `pg_restore`, with sums that were read from the same snapshot."""
+
+import asyncio
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import asyncpg
+from sqlalchemy import URL
+
+from kit.commands.checksums import Sums, differences, postgresql_sums
+from kit.commands.clients import environment_of, program
+from kit.commands.errors import CommandFailedError
+from kit.commands.progress import Progress
+
+TABLE = re.compile(r"(?:dumping contents of table|processing data for table)")
+"""What the programs print, with `--verbose`, for each table."""
+
+
+def sums_file(file: Path) -> Path:
+    return file.with_name(f"{file.name}.sums")
+
+
+async def backup(url: URL, file: Path) -> Sums:
+    """Write a dump of the database to a file, and its sums beside it. Others may write meanwhile."""
+    connection = await connect(url)
+    part = file.with_name(f"{file.name}.part")
+    try:
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            snapshot = await connection.fetchval("SELECT pg_export_snapshot()")
+            sums = await postgresql_sums(connection)
+            options = ("--format=custom", "--no-owner", f"--snapshot={snapshot}", f"--file={part}", "--verbose")
+            await run(url, "pg_dump", *options, progress=Progress("backup", tables_in(sums)))
+    finally:
+        await connection.close()
+    part.replace(file)
+    sums_file(file).write_text(json.dumps(sums, indent=1) + "\n")
+    return sums
+
+
+async def restore(url: URL, file: Path) -> Sums:
+    """Replace the database by a dump, in one transaction, and compare each table and sequence."""
+    expected: Sums = json.loads(sums_file(file).read_text()) if sums_file(file).is_file() else {}
+    options = ("--clean", "--if-exists", "--no-owner", "--single-transaction", "--exit-on-error", "--verbose")
+    database = f"--dbname={url.database}"
+    await run(url, "pg_restore", *options, database, str(file), progress=Progress("restore", tables_in(expected)))
+    connection = await connect(url)
+    try:
+        found = await postgresql_sums(connection)
+    finally:
+        await connection.close()
+    if wrong := differences({name: (one[0], one[1]) for name, one in expected.items()}, found):
+        raise CommandFailedError(f"The restored database differs from the backup: {'; '.join(wrong)}.")
+    return found
+
+
+def tables_in(sums: Mapping[str, object]) -> int:
+    return len([name for name in sums if not name.startswith("sequence ")])
+
+
+async def connect(url: URL) -> asyncpg.Connection:
+    """Connect with asyncpg, which understands the URL without the driver's name."""
+    try:
+        return await asyncpg.connect(url.set(drivername="postgresql").render_as_string(hide_password=False))
+    except (OSError, asyncpg.PostgresError) as failure:
+        raise CommandFailedError(f"The database cannot be reached: {failure}") from None
+
+
+async def run(url: URL, name: str, *options: str, progress: Progress) -> None:
+    """Run a program of PostgreSQL. Raises a CommandFailedError with its last lines if it fails."""
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(program(name), *options, env=environment_of(url), stderr=pipe)
+    assert process.stderr is not None
+    lines: list[str] = []
+    async for line in process.stderr:
+        lines = [*lines[-4:], line.decode(errors="replace").strip()]
+        if TABLE.search(lines[-1]):
+            progress.step()
+    if await process.wait():
+        raise CommandFailedError(f"{name} failed: {' '.join(line for line in lines if 'error' in line) or lines[-1]}")
+    progress.end()

@@ -1,0 +1,198 @@
+"""Seeding: fills every resource with plausible rows, through its own operations, so that its invariants hold."""
+
+import json
+import random
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, get_args, get_origin
+
+from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from kit.commands.errors import CommandFailedError
+from kit.commands.progress import Progress
+from kit.models.entities import Entity
+from kit.server.service import Service
+
+PLACEHOLDER = re.compile(r"\{(\w+)(?::\d+)?\}")
+"""An example that stands for the id of a row: `{user}`."""
+BATCH = 500
+MAX_PARENTS = 1000
+"""The rows of a resource to which others refer; more would be remembered for nothing."""
+Json = dict[str, Any]
+
+
+@dataclass
+class Target:
+    """A resource that can be filled: the path and the limit of its bulk operation, and the model of an element."""
+
+    path: str
+    model: type[BaseModel]
+    most: int
+    table: str
+    ids: list[Any] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.path.strip("/").removesuffix("/bulk")
+
+    @property
+    def parents(self) -> set[str]:
+        """The tables to whose rows the fields refer."""
+        texts = [str(one) for info in self.model.model_fields.values() for one in examples_of(info)]
+        return {found for text in texts for found in PLACEHOLDER.findall(text)} - {self.table}
+
+    def bodies(self, number: int, parents: Mapping[str, list[Any]], start: int) -> list[Json]:
+        return [self.body(start + place, parents) for place in range(number)]
+
+    def body(self, number: int, parents: Mapping[str, list[Any]]) -> Json:
+        """Return a body, of which each field is varied if the model accepts that."""
+        body: Json = {}
+        for name, info in self.model.model_fields.items():
+            if examples := examples_of(info):
+                body[name] = self.value(name, examples[number % len(examples)], number, parents)
+        return body
+
+    def value(self, name: str, example: Any, number: int, parents: Mapping[str, list[Any]]) -> Any:
+        if isinstance(example, str) and (found := PLACEHOLDER.fullmatch(example)):
+            known = parents.get(found[1], [])
+            return random.choice(known) if known else None  # noqa: S311  no secret
+        return next((one for one in varied(example, number) if self.accepts(name, one)), example)
+
+    def accepts(self, name: str, value: Any) -> bool:
+        """Return whether a field of the model may have this value."""
+        try:
+            self.model.__pydantic_validator__.validate_assignment(self.model.model_construct(), name, value)
+        except (ValidationError, ValueError, AttributeError):
+            return False
+        return True
+
+
+def examples_of(info: FieldInfo) -> list[Any]:
+    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    found: Any = info.examples or extra.get("examples") or []
+    return list(found)
+
+
+def varied(example: Any, number: int) -> Iterator[Any]:
+    """Yield values that are like an example, the more plausible ones first."""
+    if isinstance(example, bool) or example is None:
+        return
+    if isinstance(example, int):
+        yield random.randint(max(example // 2, 1), example * 2 + 10)  # noqa: S311
+    elif isinstance(example, str):
+        yield from varied_texts(example, number)
+
+
+def varied_texts(text: str, number: int) -> Iterator[str]:
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        yield str((Decimal(text) * random.randint(20, 300) / 100).quantize(Decimal(text)))  # noqa: S311
+    elif re.match(r"\d{4}-\d\d-\d\d", text):
+        moment = datetime.fromisoformat(text) - timedelta(days=random.randint(0, 1000))  # noqa: S311
+        yield moment.isoformat() if "T" in text else date.isoformat(moment.date())
+    elif "@" in text:
+        name, _, domain = text.partition("@")
+        yield f"{name}{number}@{domain}"
+    else:
+        yield from (f"{text} {number}", f"{text}-{number}", f"{text}{number}", f"{text[:8]}{number}")
+
+
+def targets_of(app: Service) -> list[Target]:
+    """Return the resources with a bulk creation, parents first."""
+    found = {target.table: target for target in map(target_of, iter_route_contexts(app.routes)) if target}
+    ordered: list[Target] = []
+    while found:
+        ready = [table for table, target in found.items() if not target.parents & found.keys()] or list(found)
+        ordered += [found.pop(table) for table in ready]
+    return ordered
+
+
+def target_of(route: RouteContext) -> Target | None:
+    """Return the resource of a bulk creation; None for other routes."""
+    if not isinstance(route.original_route, APIRoute):
+        return None
+    path, info = str(route.path_format), getattr(route.body_field, "field_info", FieldInfo())
+    kind: Any = get_origin(info.annotation)
+    if not path.endswith("/bulk") or route.methods != {"POST"} or kind is not list:
+        return None
+    (element,) = get_args(info.annotation)
+    model = get_args(element)[0]
+    most = min(part.max_length for part in info.metadata if hasattr(part, "max_length"))
+    return Target(path, model, most, table_of(model))
+
+
+def table_of(model: type[BaseModel]) -> str:
+    """Return the table whose class shares its base with a request body."""
+    shared = (entity for entity in entities_below(Entity) if entity.__bases__[0] in model.__mro__)
+    return next((str(entity.__tablename__) for entity in shared), model.__name__)
+
+
+def entities_below(kind: type[Entity]) -> Iterator[type[Entity]]:
+    for entity in kind.__subclasses__():
+        yield entity
+        yield from entities_below(entity)
+
+
+async def seed(app: Service, rows: int) -> dict[str, int]:
+    """Create so many rows of each resource. Returns the numbers that were created."""
+    created: dict[str, int] = {}
+    async with app.router.lifespan_context(app):
+        parents: dict[str, list[Any]] = {}
+        for target in targets_of(app):
+            created[target.name] = await fill(app, target, min(rows, limit_of(target)), parents)
+            parents[target.table] = target.ids
+    return created
+
+
+def limit_of(target: Target) -> int:
+    """Return the largest number of rows: few if a bulk request may have few, because each of its elements is dear."""
+    return 4 * target.most if target.most < BATCH else 10**9
+
+
+async def fill(app: Service, target: Target, rows: int, parents: Mapping[str, list[Any]]) -> int:
+    """Create rows of a resource in batches. Returns how many were created: refused ones are left out."""
+    progress, created, size = Progress(target.name, rows), 0, min(BATCH, target.most)
+    if any(not parents.get(table) for table in target.parents):
+        return 0
+    for start in range(0, rows, size):
+        bodies = target.bodies(min(size, rows - start), parents, secrets.randbelow(2**40) + start)
+        made = await create(app, target.path, bodies)
+        target.ids += [one["id"] for one in made][: MAX_PARENTS - len(target.ids)]
+        created += len(made)
+        progress.step(len(bodies))
+    progress.end()
+    return created
+
+
+async def create(app: Service, path: str, bodies: list[Json]) -> list[Json]:
+    """Create rows together; if one is refused, create the others."""
+    status, answer = await ask(app, path, b"", bodies)
+    if status == 201:
+        return list(answer)
+    if status not in (409, 422):
+        raise CommandFailedError(f"POST {path} answered {status}: {answer.get('detail', '')}")
+    status, answer = await ask(app, path, b"on_error=skip", bodies)
+    return list(answer["created"]) if status == 207 else []
+
+
+async def ask(app: Service, path: str, query: bytes, body: Any) -> tuple[int, Any]:
+    """Send a POST to an application in this process. Returns the status and the body of the answer."""
+    sent, parts = [{"type": "http.request", "body": json.dumps(body).encode()}], list[Any]()
+
+    async def receive() -> Any:
+        return sent.pop() if sent else {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        parts.append(message)
+
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+    scope: Json = {"type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": query}
+    scope |= {"headers": headers, "http_version": "1.1", "scheme": "http", "client": ("127.0.0.1", 1), "root_path": ""}
+    scope |= {"asgi": {"version": "3.0"}, "server": ("localhost", 80)}
+    await app(scope, receive, send)
+    return parts[0]["status"], json.loads(b"".join(part.get("body", b"") for part in parts[1:]))

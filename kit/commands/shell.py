@@ -1,0 +1,51 @@
+"""A Python prompt in which `await` works, with a session of the database."""
+
+import ast
+import asyncio
+import code
+import inspect
+import types
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+from sqlalchemy import URL
+
+from kit.database.databases import Database
+from kit.http.principals import CURRENT_PRINCIPAL, UNRESTRICTED
+
+BANNER = """`session` is open: await session.exec(select(…)), session.add(…), await session.commit().
+Names: {names}. Ctrl-D ends it; what is not committed is undone."""
+
+
+class Console(code.InteractiveConsole):
+    """A prompt that runs coroutines on one event loop."""
+
+    def __init__(self, names: Mapping[str, Any], runner: asyncio.Runner) -> None:
+        super().__init__(dict(names))
+        self.runner = runner
+        self.compile.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+
+    def runcode(self, code: types.CodeType) -> None:
+        try:
+            result = types.FunctionType(code, self.locals)()
+            if inspect.iscoroutine(result):
+                self.runner.run(result)
+        except SystemExit:
+            raise
+        except BaseException:  # whatever was typed, the prompt comes back
+            self.showtraceback()
+
+
+def run_shell(url: URL, names: Mapping[str, Any]) -> None:
+    """Run a prompt with a session that may do everything, and with these names."""
+    with asyncio.Runner() as runner:
+        CURRENT_PRINCIPAL.set(UNRESTRICTED)
+        stack, database = AsyncExitStack(), Database(url)
+        session = runner.run(stack.enter_async_context(database.write()))
+        given = {**names, "session": session, "database": database}
+        try:
+            Console(given, runner).interact(BANNER.format(names=", ".join(sorted(names))), exitmsg="")
+        finally:
+            runner.run(stack.aclose())
+            runner.run(database.dispose())
