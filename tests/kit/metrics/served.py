@@ -14,7 +14,8 @@ app = small_service(
     database=Database(url_for(os.environ["DATABASE_URL"])),
     public=["GET /pid"],
 )
-install(app, Access(port=int(port) if port else None), os.environ.get("METRICS_DIR", ""))
+access = Access(token=os.environ.get("METRICS_TOKEN", ""), port=int(port) if port else None)
+install(app, access, os.environ.get("METRICS_DIR", ""))
 OWN = import_module("prometheus_client").Counter("own_visits", "A metric of the application itself.")
 """Defined after the metrics are installed, as a module is that `main` imports later, or a handler uses."""
 
