@@ -215,8 +215,9 @@ class Transfer:
 
     @cached_property
     def lost_names(self) -> set[str]:
-        """The files that are left out, and the names of their tests."""
-        return lost_names(self.project.folder, files_of(self.project.folder), self.files)
+        """The files and folders that are left out, and the names of their tests."""
+        folders = {f"{name}/" for name in self.left_out}
+        return lost_names(self.project.folder, files_of(self.project.folder), self.files) | folders
 
 
 def is_picture(name: str) -> bool:
