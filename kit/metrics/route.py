@@ -21,7 +21,6 @@ Serve = Callable[[Request], Coroutine[Any, Any, Response]]
 ONLY = {
     "name": "name[]",
     "in": "query",
-    "description": "Only the metrics with these names.",
     "schema": {"type": "array", "items": {"type": "string"}},
 }
 """The parameter that Prometheus' clients know."""
@@ -65,22 +64,19 @@ def metrics_router(page: MetricsPage) -> APIRouter:
         def get_route_handler(self) -> Serve:
             return partial(page.serve, super().get_route_handler())
 
-    router = APIRouter(tags=["metrics"], route_class=TokenRoute)
+    router = APIRouter(tags=["health"], route_class=TokenRoute)
 
     @router.get(
         "/metrics",
-        summary="Read the metrics",
+        summary="Metrics for Prometheus",
         operation_id="metrics",
         response_class=MetricsText,
         openapi_extra={"parameters": [ONLY]},
         responses={status: failure(status) for status in (401, 403)},
-        response_description="The metrics in Prometheus' text format, or in OpenMetrics if `Accept` asks for it.",
+        response_description="In Prometheus' text format, or in OpenMetrics.",
     )
     async def metrics(request: Request) -> Response:
-        """Return the metrics of the service, of all its workers, for Prometheus.
-
-        For superusers, and for the bearer of `METRICS_TOKEN`.
-        """
+        """For superusers and the bearer of `METRICS_TOKEN`; `name[]` chooses metrics."""
         return await page.respond(request)
 
     return router
