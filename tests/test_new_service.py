@@ -90,6 +90,13 @@ def test_nothing_in_a_new_service_refers_to_what_it_does_not_have(made: Path) ->
     assert "bench" not in help_text
 
 
+def test_the_index_of_a_new_service_lists_only_its_own_pages(made: Path) -> None:
+    items = re.findall(r"^- (.*)$", (made / "docs/README.md").read_text(), re.MULTILINE)
+    pages = {path.name for path in (made / "docs").glob("*.md")} - {"README.md"}
+    assert {link for item in items for link in re.findall(r"\(([\w-]+\.md)\)", item)} == pages
+    assert [item for item in items if "](" not in item and "`" not in item] == []
+
+
 def test_nothing_is_left_of_a_service_that_failed(source: Path, tmp_path: Path) -> None:
     with pytest.raises(NotWrittenError, match="cannot be the name of a resource"):
         make(source, Order("shop", dir=str(tmp_path / "shop"), resource="class"))

@@ -157,10 +157,11 @@ def limit_of(target: Target) -> int:
 async def fill(app: Service, target: Target, rows: int, parents: Mapping[str, list[Any]]) -> int:
     """Create rows of a resource in batches. Returns how many were created: refused ones are left out."""
     progress, created, size = Progress(target.name, rows), 0, min(BATCH, target.most)
+    number = secrets.randbelow(10**7)  # so that names differ from those of an earlier run
     if any(not parents.get(table) for table in target.parents):
         return 0
     for start in range(0, rows, size):
-        bodies = target.bodies(min(size, rows - start), parents, secrets.randbelow(2**40) + start)
+        bodies = target.bodies(min(size, rows - start), parents, number + start)
         made = await create(app, target.path, bodies)
         target.ids += [one["id"] for one in made][: MAX_PARENTS - len(target.ids)]
         created += len(made)

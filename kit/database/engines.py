@@ -166,10 +166,9 @@ def sqlite_engines(url: URL, pool: Pool) -> Engines:
     return Engines(writer, reader)
 
 
-def close_returned(connection: object, record: Any) -> None:
+def close_returned(_: object, record: Any) -> None:
     """Close a connection that returns to a pool that is not used any more."""
-    if connection is not None:
-        record.invalidate()
+    record.close()
 
 
 def watch_file(engines: Engines, path: str) -> None:

@@ -18,12 +18,6 @@ from kit.openapi.responses import failure
 from kit.runtime import runtime_of
 
 Serve = Callable[[Request], Coroutine[Any, Any, Response]]
-ONLY = {
-    "name": "name[]",
-    "in": "query",
-    "schema": {"type": "array", "items": {"type": "string"}},
-}
-"""The parameter that Prometheus' clients know."""
 
 
 class MetricsText(Response):
@@ -71,9 +65,8 @@ def metrics_router(page: MetricsPage) -> APIRouter:
         summary="Metrics for Prometheus",
         operation_id="metrics",
         response_class=MetricsText,
-        openapi_extra={"parameters": [ONLY]},
         responses={status: failure(status) for status in (401, 403)},
-        response_description="In Prometheus' text format, or in OpenMetrics.",
+        response_description="Prometheus' text format, or OpenMetrics.",
     )
     async def metrics(request: Request) -> Response:
         """For superusers and the bearer of `METRICS_TOKEN`; `name[]` chooses metrics."""

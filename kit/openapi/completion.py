@@ -55,6 +55,7 @@ def complete(document: Json) -> Json:
     tables = tables_of_tags(document, hints)
     document["tags"] = tags(document, hints)
     document.setdefault("servers", [THIS_SERVER])
+    document.setdefault("security", SECURITY)
     add_problem(document)
     separate_ids(document)
     for method, operation in operations(document):
@@ -126,7 +127,8 @@ def keep_used_validation_error(document: Json) -> None:
 def complete_operation(document: Json, operation: Json, method: str, hints: Json) -> None:
     """Add to an operation its security, a description, and the header that every response has."""
     is_public = method.replace("HEAD", "GET") in hints.get("public", ())
-    operation.setdefault("security", [] if is_public else SECURITY)
+    if is_public:
+        operation.setdefault("security", [])
     operation.setdefault("description", f"{operation.get('summary', '').rstrip('.')}.")
     answers = operation.get("responses", {})
     if INVALID in json.dumps(answers.get("422", {})):  # FastAPI's own schema, which no route of a service uses
@@ -147,7 +149,7 @@ def refer_to_partial_schema(document: Json, answer: Json, embedded_schemas: Json
     schemas, whole = document["components"]["schemas"], shown["$ref"].rpartition("/")[2]
     name, plain = f"{whole}Partial", schemas[whole]
     part = {key: value for key, value in plain.items() if key != "required"}
-    text = f"{whole} with the properties that a request selects: `fields` omits some, `include` adds some."
+    text = f"{whole} without what `fields` omits, with what `include` adds."
     schemas[name] = part | {"title": name, "description": text}
     schemas[name]["properties"] = plain.get("properties", {}) | embedded_schemas
     shown["$ref"] = f"#/components/schemas/{name}"

@@ -1,5 +1,6 @@
 """Documentation pages: Swagger UI at `/docs` and the document at `/openapi.json`. All assets are served from here."""
 
+import asyncio
 import copy
 import json
 from base64 import b64encode
@@ -85,6 +86,7 @@ async def show_openapi(request: Request) -> Response:
 
     This applies only while requests need no token, because ids reveal the number of rows.
     """
+    await asyncio.to_thread(request.app.openapi)  # it takes a second the first time, and others need the event loop
     document, runtime = with_server(request.app, prefix_of(request)), runtime_of(request)
     if runtime.authenticator.is_required or request.query_params.get("ids") != "newest":
         return json_response(request, document)

@@ -33,8 +33,8 @@ IF_MATCH = 'Change the row only if it has this version, as in `"3"`, or any vers
 TAGS = TEXT | {"pattern": f"^(\\*|{TAG}(, *{TAG})*)$", "examples": ['"3"']}
 """The schema of preconditions. Of a read, a malformed `If-None-Match` is not an error: it matches nothing."""
 KEY = "A key that makes the request safe to repeat: for a day, the same key gets the same response and no new effect."
-LIST = "`Link` leads to the next page. With `fields`, each element has only these fields."
-ONE = "With `fields`, the response has only these fields."
+LIST = "`Link` leads to the next page."
+ONE = "`ETag` is its version."
 BULK = "All elements in one transaction. With `on_error=skip`, a 207 lists the created rows and the failures."
 DESCRIPTIONS = {
     "POST": "`Location` leads to the new row.",
@@ -88,7 +88,7 @@ def describe_responses(route: Operation) -> None:
     if is_bulk(route):
         described[207] = {
             "model": bulk_outcome(get_args(route.response_model)[0]),
-            "description": "With `on_error=skip`: the created rows, and the failures with their index in the request.",
+            "description": "With `on_error=skip`.",
             "headers": header_objects("Idempotency-Replayed"),
         }
         shown = APIRoute("/", lambda: None, responses={207: described[207]}, response_model=None)

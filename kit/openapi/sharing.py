@@ -93,11 +93,11 @@ def share_parameters(document: Json) -> None:
 
 
 def share_failures(document: Json) -> None:
-    """Move error responses to the components: inline they would be two thirds of the document."""
+    """Move error responses, and those without content, to the components: inline they would be most of the document."""
     shared: Json = document["components"].setdefault("responses", {})
     for _, operation in operations(document):
         for status, answer in operation.get("responses", {}).items():
-            if status[0] in "345" and "$ref" not in answer:
+            if (status[0] in "345" or status == "204") and "$ref" not in answer:
                 name = name_among(shared, kind_of(answer), answer)
                 operation["responses"][status] = {"$ref": f"#/components/responses/{name}"}
 

@@ -15,6 +15,8 @@ from kit.scaffolding.service_names import title_of
 from kit.scaffolding.words import singular_of
 
 LINK = re.compile(r"!?\[([^\]]*)\]\((?!https?:)([^)#\s]+)(#[^)]*)?\)")
+ITEM = re.compile(r"^- \[[^\]]*\]\((?!https?:)([^)#\s]+)[^)]*\).*\n(?:  .*\n)*", re.MULTILINE)
+"""An item of a list that begins with a link."""
 TARGET = re.compile(r"^([a-z][a-z-]*):(?!=)", re.MULTILINE)
 COMMAND = re.compile(r"\bmake ([a-z][a-z-]*)")
 
@@ -200,11 +202,12 @@ class Transfer:
         """Return a page without links to, and rows of tables about, files and tests that are left out."""
         folder = PurePosixPath(name).parent
 
-        def kept(link: re.Match[str]) -> str:
-            path = normal(folder / link[2])
-            return link[0] if path in taken or any(one.startswith(f"{path}/") for one in taken) else link[1]
+        def is_taken(path: str) -> bool:
+            whole = normal(folder / path)
+            return whole in taken or any(one.startswith(f"{whole}/") for one in taken)
 
-        text = LINK.sub(kept, text)
+        text = ITEM.sub(lambda item: item[0] if is_taken(item[1]) else "", text)
+        text = LINK.sub(lambda link: link[0] if is_taken(link[2]) else link[1], text)
         return without_rows(text, self.lost_names)
 
     @cached_property

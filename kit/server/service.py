@@ -90,6 +90,8 @@ class Service(FastAPI):
         """The routes that were checked; None if they have to be checked."""
         self.checking = threading.Lock()
         """Serializes the checks of routes, because clients of tests may run in several threads."""
+        self.documenting = threading.Lock()
+        """Serializes the generation of the document, which requests do in threads."""
         self.documented: object = None
         """The permissions that `openapi_schema` was made with."""
         self.found: tuple[object, list[Place]] | None = None
@@ -185,10 +187,11 @@ class Service(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document, generated once, and again after a change of the routes."""
         self.check_new_routes()
-        if not self.openapi_schema or self.documented is not self.runtime.access:
-            self.openapi_schema, places = self.new_document()
-            self.documented, self.found = self.runtime.access, (self.runtime.access, places)
-        return self.openapi_schema
+        with self.documenting:
+            if not self.openapi_schema or self.documented is not self.runtime.access:
+                self.openapi_schema, places = self.new_document()
+                self.documented, self.found = self.runtime.access, (self.runtime.access, places)
+            return self.openapi_schema
 
     def example_places(self) -> list[Place]:
         """Return the placeholders for row ids in the generated document, even if the application serves another one."""

@@ -57,7 +57,7 @@ async def test_a_route_that_is_added_later_is_in_the_document() -> None:
     async def late() -> str:
         return "late"
 
-    assert service.openapi()["paths"]["/late"]["get"]["security"] == [{"Token": []}, {"Bearer": []}]
+    assert "security" not in service.openapi()["paths"]["/late"]["get"]  # as in the document
 
 
 async def test_operations_of_nested_routers_are_described_as_those_of_others() -> None:
@@ -171,7 +171,7 @@ async def test_each_method_of_a_route_has_an_operation_id_of_its_own(route_class
     assert (ids["put /named"], ids["patch /named"]) == ("change-put", "change-patch")
     expected = "answer_late_things_put" if route_class is APIRoute else "things-answer-late-put"
     assert ids["put /things"] == expected
-    assert paths["/both"]["head"]["security"] == paths["/both"]["get"]["security"]
+    assert "security" not in paths["/both"]["head"].keys() | paths["/both"]["get"].keys()
 
 
 class WideRead(Read):
