@@ -66,10 +66,9 @@ def metrics_router(page: MetricsPage) -> APIRouter:
         operation_id="metrics",
         response_class=MetricsText,
         responses={status: failure(status) for status in (401, 403)},
-        response_description="Prometheus' text format, or OpenMetrics.",
     )
     async def metrics(request: Request) -> Response:
-        """For superusers and the bearer of `METRICS_TOKEN`; `name[]` chooses metrics."""
+        """For superusers and the bearer of `METRICS_TOKEN`."""
         return await page.respond(request)
 
     return router

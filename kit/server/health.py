@@ -31,10 +31,9 @@ def health_router(shutdown: Shutdown) -> APIRouter:
         responses={503: failure(503)},
     )
     async def ready(request: Request) -> Response:
-        """Return the state of each thing the service needs, in `checks`.
+        """Return a 503 while the database cannot be reached or lacks migrations, and while the service shuts down.
 
-        A 503 while the database cannot be reached or lacks migrations, which `missing` lists, and during the shutdown.
-        Without Redis it is ready: only logins are refused.
+        `checks` has the state of each thing, and `missing` the migrations. Without Redis only logins are refused.
         """
         if shutdown.has_begun:
             raise unready("The service is shutting down.")
