@@ -13,11 +13,13 @@ OTHERS := $(if $(shell grep '^source = .*"kit"' pyproject.toml),,$(KIT))
 # the tests), without other processes, and on PostgreSQL where the engines differ. Coverage may hang when threads end that
 # have used the database.
 UNTRACED := contract or readme.py or secrets.py or adding_a_resource.py or test_a_browser or thousand or test_servers or killed or processes_migrate_once or unknown_revision or in_threads
-DIFFERENT := test_driver or comparison or test_bulk or deadlines or engines or retry or revisions or unit_of_work or request_log or migration or test_embedding or over_http or does_not_write or standby
+DIFFERENT := test_driver or comparison or test_bulk or deadlines or engines or retry or revisions or unit_of_work or request_log or migration or test_embedding or over_http or does_not_write or standby or backup
 TRACED := sqlite-gadgets or not ($(UNTRACED)) and ($(DIFFERENT) or not postgresql)
 
 # Groups of tests with requirements of their own: each has its targets beside it, and `make test` leaves it out.
 GROUPS := $(patsubst %/targets.mk,%,$(wildcard tests/*/targets.mk))
+# Tests of commands that copy the whole project: `make check` runs them, `make test` does not.
+SLOWER := $(wildcard $(addprefix tests/test_,new_service.py removal.py upgrade.py wheel.py every_resource.py))
 LOCKS := # other lock files, which follow requirements.txt
 LEFTOVERS := # folders that `make clean` removes besides those of the service
 
@@ -34,7 +36,7 @@ run: .venv/run ## Migrate the database and serve; DATABASE_URL=postgresql://… 
 
 test: .venv/dev ## Run the tests on SQLite and PostgreSQL, without those of the kit; ARGS=-x for pytest, RESOURCE=invoice for one resource
 	@chosen=$$($(BIN)/python -m kit.scaffolding.selection "$(RESOURCE)") && $(BIN)/pytest -n auto --dist worksteal \
-		$(addprefix --ignore=,$(GROUPS)) $(if $(findstring tests/,$(ARGS)),,--ignore=$(KIT)) $$chosen $(ARGS)
+		$(addprefix --ignore=,$(GROUPS)) $(if $(findstring tests/,$(ARGS)),,$(addprefix --ignore=,$(KIT) $(if $(RESOURCE),,$(SLOWER)))) $$chosen $(ARGS)
 
 test-kit: .venv/dev ## Run the tests of the kit on SQLite and PostgreSQL; ARGS= passes options to pytest
 	@$(BIN)/pytest -n auto --dist worksteal $(KIT) $(ARGS)

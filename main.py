@@ -27,7 +27,9 @@ from kit import Authenticator, Database, Layers, LoginLimits, RateLimits, Runtim
 from kit.database import migrations
 from kit.database.engines import Pool
 from kit.fast import install
-from kit.server.request_log import configure_logging
+from kit.metrics import Access
+from kit.metrics import install as measure
+from kit.server.log_lines import configure_logging
 from settings import NAME, Settings, comma_separated, load
 
 RESOURCES = (
@@ -69,7 +71,7 @@ DEVELOPMENT_SECRET = bytes(32)
 
 def create_app(settings: Settings) -> Service:
     """Create the application. It does not connect to the database before it starts."""
-    configure_logging(as_json=not settings.in_development, level=settings.log_level)
+    configure_logging(as_json=not settings.in_development, level=settings.log_level, levels=settings.levels)
     runtime = create_runtime(settings)
     service = Service(
         runtime,
@@ -97,6 +99,7 @@ def create_app(settings: Settings) -> Service:
     )
     if settings.fast_path:
         install(service, coalesce=settings.coalesce_reads, group=settings.group_commit)
+    measure(service, Access(**settings.metrics_access), settings.metrics_dir)
     return service
 
 

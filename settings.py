@@ -15,6 +15,8 @@ S = TypeVar("S", bound=BaseSettings)
 NAME = "heroes"
 """The name of the service: of its database file, of its tokens' issuer and audience, and of its connections."""
 
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
 
 class Settings(BaseSettings):
     """The settings of the service. Each has the name of its environment variable, in lower case."""
@@ -89,6 +91,27 @@ class Settings(BaseSettings):
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="The lowest level that is logged."
+    )
+    log_levels: str = Field(
+        default="",
+        description="Levels of other loggers, comma-separated, as in `sqlalchemy.engine=INFO,asyncio=DEBUG`; their "
+        "records are written like those of the service.",
+    )
+    metrics_token: SecretStr = Field(
+        default=SecretStr(""),
+        description="The bearer token that reads `/metrics`, beside those of superusers; at least 32 bytes in "
+        "production.",
+    )
+    metrics_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="A port of its own for `/metrics`, which needs no token there, and is not served elsewhere.",
+    )
+    metrics_host: str = Field(default="127.0.0.1", description="The address that `METRICS_PORT` listens on.")
+    metrics_dir: str = Field(
+        default="",
+        description="The folder in which workers share their metrics; a folder for temporary files if empty.",
     )
     max_body_size: int = Field(
         default=2**20, ge=1024, description="The largest JSON body, in bytes; a larger one gets a 413."
@@ -180,6 +203,12 @@ class Settings(BaseSettings):
     lock_timeout: float = Field(
         default=5, gt=0, le=3600, description="The longest wait for a database lock, in seconds; then a 503."
     )
+    slow_statement: float = Field(
+        default=0.2,
+        ge=0.01,
+        le=3600,
+        description="Seconds from which on a statement is logged as slow, with its text and without values.",
+    )
     jit: bool = Field(default=False, description="Whether PostgreSQL compiles query plans, which delays short queries.")
     sql_echo: bool = Field(
         default=False, description="Whether every statement is logged with its values; not allowed in production."
@@ -198,12 +227,32 @@ class Settings(BaseSettings):
             raise ValueError("must be URLs that start with mailto:, https:// or tel:")
         return contacts
 
+    @field_validator("log_levels")
+    @classmethod
+    def levels_of_loggers(cls, levels: str) -> str:
+        for part in comma_separated(levels):
+            name, is_given, level = part.partition("=")
+            if not is_given or not name.strip() or level.strip() not in LEVELS:
+                raise ValueError(f"must be like sqlalchemy.engine=INFO, with one of {', '.join(LEVELS)}")
+        return levels
+
+    @model_validator(mode="after")
+    def metrics_are_closed(self) -> Self:
+        token = self.metrics_token.get_secret_value()
+        if token and self.metrics_port is not None:
+            raise ValueError("METRICS_TOKEN is for /metrics on the port of the service: leave METRICS_PORT out, or it")
+        if token and not self.in_development and len(token.encode()) < 32:
+            raise ValueError("METRICS_TOKEN must have at least 32 bytes in production")
+        return self
+
     @model_validator(mode="after")
     def safe_in_production(self) -> Self:
         if (self.auth or not self.in_development) and (not self.secret_keys or min(map(len, self.secret_keys)) < 32):
             raise ValueError("SECRET_KEY must have at least 32 bytes in production, and if requests need a token")
         if self.environment == "production" and self.sql_echo:
             raise ValueError("SQL_ECHO must be off in production: it logs values")
+        if not self.in_development and any(map(shows_rows, self.levels.items())):
+            raise ValueError("LOG_LEVELS must not set sqlalchemy to DEBUG in production: it logs rows")
         if self.environment == "production" and self.cors_credentials and "*" in comma_separated(self.cors_origins):
             raise ValueError("CORS_ORIGINS must not be * in production if CORS_CREDENTIALS is on")
         return self
@@ -229,7 +278,7 @@ class Settings(BaseSettings):
     @property
     def pool(self) -> dict[str, Any]:
         """The arguments for `kit.database.engines.Pool`."""
-        others = ("application_name", "statement_timeout", "lock_timeout", "jit")
+        others = ("application_name", "statement_timeout", "lock_timeout", "slow_statement", "jit")
         pool = {name: getattr(self, f"pool_{name}") for name in ("size", "overflow", "timeout", "recycle", "pre_ping")}
         return pool | {name: getattr(self, name) for name in others} | {"echo": self.sql_echo}
 
@@ -261,8 +310,29 @@ class Settings(BaseSettings):
         return [key.encode() for key in comma_separated(self.secret_key.get_secret_value())]
 
     @property
+    def metrics_access(self) -> dict[str, Any]:
+        """The arguments for `kit.metrics.Access`."""
+        return {
+            "token": self.metrics_token.get_secret_value(),
+            "port": self.metrics_port,
+            "host": self.metrics_host,
+        }
+
+    @property
+    def levels(self) -> dict[str, str]:
+        """The levels of other loggers, by name."""
+        pairs = (part.split("=", 1) for part in comma_separated(self.log_levels))
+        return {name.strip(): level.strip() for name, level in pairs}
+
+    @property
     def in_development(self) -> bool:
         return self.environment == "development"
+
+
+def shows_rows(level_of_logger: tuple[str, str]) -> bool:
+    """Return whether a logger shows what a database returns: SQLAlchemy's do so at level DEBUG."""
+    name, level = level_of_logger
+    return level == "DEBUG" and name.partition(".")[0] == "sqlalchemy"
 
 
 def comma_separated(text: str) -> list[str]:

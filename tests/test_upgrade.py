@@ -168,3 +168,17 @@ def test_the_command_upgrades_and_runs_the_tests(
 def test_every_file_of_the_manifest_exists() -> None:
     project = Path(kit.__file__).parents[1]
     assert len(kit_files(project)) > 200
+
+
+def test_the_manifest_has_all_that_the_tests_of_the_kit_import() -> None:
+    project = Path(kit.__file__).parents[1]
+    names = set(kit_files(project))
+    sources = [(project / name).read_text() for name in names if name.startswith("tests/kit/")]
+    used = {name for text in sources for name in re.findall(r"^from tests\.(\w+) import", text, re.MULTILINE)}
+    used |= {
+        name
+        for text in sources
+        for line in re.findall(r"^from tests import (.*)", text, re.MULTILINE)
+        for name in line.split(", ")
+    }
+    assert [name for name in used - {"kit"} if f"tests/{name}.py" not in names] == []

@@ -11,6 +11,8 @@ from limits.storage import MemoryStorage, storage_from_string
 from redis.asyncio import ConnectionPool
 
 MEMORY, REDIS = "memory://", ("redis://", "rediss://")
+CHECK_SECONDS = 1.0
+"""The longest time for Redis to answer a check."""
 STRATEGIES = {
     "fixed": (strategies.FixedWindowRateLimiter, aio.strategies.FixedWindowRateLimiter),
     "moving": (strategies.MovingWindowRateLimiter, aio.strategies.MovingWindowRateLimiter),
@@ -80,6 +82,17 @@ class Counters:
             self._windows.pop(loop, None)
             self._ends.pop(loop, None)
             await pool.aclose()
+
+    async def is_reachable(self) -> bool | None:
+        """Return whether Redis answers, within `CHECK_SECONDS`; None if the counts are in memory."""
+        window = self.window
+        if isinstance(window, MemoryWindow):
+            return None
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                return await window.storage.check()
+        except TimeoutError:
+            return False
 
     async def close(self) -> None:
         """Close the connections of the running event loop. A later use opens new ones."""

@@ -12,6 +12,7 @@ from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.errors import StorageError
 
 from kit.auth.counters import Counters, Window
+from kit.http.events import COUNTS
 from kit.http.fairness import network_of
 from kit.http.problems import Problem, unavailable
 
@@ -97,5 +98,6 @@ def digest_of(name: str) -> str:
 
 
 def too_many(seconds: int, what: str) -> Problem:
+    COUNTS["refused", "login"] += 1
     detail, headers = f"{what}; try again later.", {"Retry-After": str(seconds)}
     return Problem(429, detail, kind="too-many-attempts", headers=headers)

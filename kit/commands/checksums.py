@@ -2,7 +2,7 @@
 
 import hashlib
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 Sums = dict[str, tuple[int, str]]
@@ -39,10 +39,17 @@ async def postgresql_sums(connection: Any) -> Sums:
 
 def differences(expected: Mapping[str, tuple[int, str]], found: Mapping[str, tuple[int, str]]) -> list[str]:
     """Return what is not as expected, each as a sentence. Tables that are not expected do not count."""
-    return [
-        f"{name} has {found.get(name, ('no', ''))[0]} rows instead of {rows}"
-        if found.get(name, (None, ""))[0] != rows
-        else f"{name} has other values"
-        for name, (rows, checksum) in expected.items()
-        if tuple(found.get(name, ())) != (rows, checksum)
-    ]
+    return [text for name, sums in expected.items() for text in difference(name, sums, found.get(name))]
+
+
+def difference(name: str, expected: tuple[int, str], found: tuple[int, str] | None) -> Iterator[str]:
+    """Yield what differs. A sequence may be ahead: it belongs to no snapshot."""
+    if found is None:
+        yield f"{name} is missing"
+    elif name.startswith("sequence "):
+        if found[0] < expected[0]:
+            yield f"{name} is at {found[0]} instead of {expected[0]}"
+    elif found[0] != expected[0]:
+        yield f"{name} has {found[0]} rows instead of {expected[0]}"
+    elif found[1] != expected[1]:
+        yield f"{name} has other values"

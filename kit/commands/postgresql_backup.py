@@ -78,5 +78,6 @@ async def run(url: URL, name: str, *options: str, progress: Progress) -> None:
         if TABLE.search(lines[-1]):
             progress.step()
     if await process.wait():
-        raise CommandFailedError(f"{name} failed: {' '.join(line for line in lines if 'error' in line) or lines[-1]}")
+        told = [line for line in lines if ": error:" in line or ": detail:" in line] or lines[-1:]
+        raise CommandFailedError(f"{name} failed: {' '.join(told)}")
     progress.end()

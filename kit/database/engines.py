@@ -16,6 +16,7 @@ from kit.database.folding import fold
 from kit.database.poolers import begin_with, is_pooled, warn_of_pooler
 from kit.database.references import name_reference
 from kit.database.sqlite_file import SQLiteFile
+from kit.database.statements import watch_statements
 from kit.database.urls import driver_options, usable
 from kit.http.fairness import FairPool
 
@@ -39,6 +40,7 @@ class Pool:
     application_name: str = "service"
     statement_timeout: float = 10
     lock_timeout: float = 5
+    slow_statement: float = 0.2
     jit: bool = False
     echo: bool = False
 
@@ -96,6 +98,7 @@ def postgres_engines(url: URL, pool: Pool) -> Engines:
             **options,
         },
     )
+    watch_statements(engine.sync_engine, pool.slow_statement)
     if has_pooler:
         begin_with(engine, settings)
     else:
@@ -163,10 +166,9 @@ def sqlite_engines(url: URL, pool: Pool) -> Engines:
     return Engines(writer, reader)
 
 
-def close_returned(connection: object, record: Any) -> None:
+def close_returned(_: object, record: Any) -> None:
     """Close a connection that returns to a pool that is not used any more."""
-    if connection is not None:
-        record.invalidate()
+    record.close()
 
 
 def watch_file(engines: Engines, path: str) -> None:
@@ -225,6 +227,7 @@ def sqlite_engine(
 
     event.listen(engine.sync_engine, "handle_error", name_origin)
     event.listen(engine.sync_engine, "connect", prepare)
+    watch_statements(engine.sync_engine, pool.slow_statement)
     event.listen(engine.sync_engine, "before_cursor_execute", lambda connection, *_: start_clock(connection.info))
     return engine
 

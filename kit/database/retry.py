@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
 from kit.database.errors import FAILURES, explained, meaning_of
+from kit.http.events import COUNTS
 
 T = TypeVar("T")
 CONFLICT_PAUSES = (0.01, 0.05, 0.2)
@@ -47,9 +48,11 @@ async def retried_after(failure: Exception, attempt: Callable[[], Awaitable[T]],
     """Retry like `retried`, after a first attempt that raised `failure`."""
     pauses: dict[str | None, Iterator[float]] = {"again": after_conflict(), "lost": while_unavailable(seconds)}
     while True:
-        pause = next(pauses.get(meaning_of(failure), iter(())), None)
+        meaning = meaning_of(failure)
+        pause = next(pauses.get(meaning, iter(())), None)
         if pause is None:
             raise explained(failure) from failure
+        COUNTS["retries", "lost" if meaning == "lost" else "conflict"] += 1
         await asyncio.sleep(pause)
         try:
             return await attempt()

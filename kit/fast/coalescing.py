@@ -11,6 +11,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Hashable
 from typing import Any
 
+from kit.http.events import COUNTS
+
 MAX_ITEMS = 100
 """The largest number of different items of one query."""
 MAX_WAIT_SECONDS = 0.05
@@ -89,6 +91,8 @@ class Coalescer:
         if self.collecting.get(key) is batch:
             del self.collecting[key]  # the query starts, so no read may join any more
         self.running[key] = batch
+        COUNTS["coalesced", "reads"] += len(batch.waiters)
+        COUNTS["coalesced", "queries"] += 1
         try:
             batch.resolve(await query(batch.items))
         except Exception as failure:

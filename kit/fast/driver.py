@@ -5,7 +5,7 @@ SQLAlchemy's own code raises the failures and invalidates the connection, so bot
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -19,6 +19,8 @@ from sqlalchemy.types import TypeEngine
 from sqlmodel.sql.sqltypes import UTCDateTime
 
 from kit.database.poolers import LOCAL_SETTINGS
+from kit.database.statements import MIN_SLOW_SECONDS, OTHER, SLOW, log_slow
+from kit.http.events import COUNTS
 
 Rows = Sequence[Sequence[Any]]
 Processor = Callable[[Any], Any]
@@ -57,15 +59,36 @@ def read(engine: Engine, sql: str, arguments: Sequence[Any]) -> Rows:
 
 def read_on(connection: PoolProxiedConnection, sql: str, arguments: Sequence[Any]) -> Rows:
     driver: Any = connection.driver_connection
-    if not isinstance(driver, aiosqlite.Connection):
-        rows: Rows = util.await_only(driver.fetch(sql, *arguments))
-        return rows
-    info = connection.info
-    start_clock(info)
-    file = info.get("file")
-    if file is not None and time.monotonic() > file.due:
-        file.check()
-    return list(util.await_only(driver.execute_fetchall(sql, arguments)))
+    started = time.perf_counter()
+    try:
+        if not isinstance(driver, aiosqlite.Connection):
+            rows: Rows = util.await_only(driver.fetch(sql, *arguments))
+            return rows
+        info = connection.info
+        start_clock(info)
+        file = info.get("file")
+        if file is not None and time.monotonic() > file.due:
+            file.check()
+        return list(util.await_only(driver.execute_fetchall(sql, arguments)))
+    finally:
+        note("select", sql, time.perf_counter() - started, connection)
+
+
+def note(kind: str, sql: str, seconds: float, connection: PoolProxiedConnection) -> None:
+    """Count a statement, and log it if it was slow, as `kit.database.statements` does."""
+    COUNTS["statements", kind] += 1
+    COUNTS["statement_seconds", kind] += seconds
+    if seconds >= MIN_SLOW_SECONDS and seconds >= connection.info.get(SLOW, seconds):
+        log_slow(kind, sql, seconds)
+
+
+async def timed(step: Awaitable[Any], kind: str, sql: str, connection: PoolProxiedConnection) -> Any:
+    """Return the result of a statement, which is counted."""
+    started = time.perf_counter()
+    try:
+        return await step
+    finally:
+        note(kind, sql, time.perf_counter() - started, connection)
 
 
 def start_clock(info: dict[Any, Any]) -> None:
@@ -93,14 +116,15 @@ async def insert(
         found: list[Any] = []
         for row in rows:
             start_clock(info)  # each row has the time of a statement, as in a transaction of its own
-            found += await driver.execute_fetchall(sql, row)
+            found += await timed(driver.execute_fetchall(sql, row), "insert", sql, connection)
         return found
     timeouts = {"lock_timeout": lock_timeout, "statement_timeout": statement_timeout}
     given = {name: f"{seconds * 1000:.0f}" for name, seconds in timeouts.items() if seconds is not None}
     settings = {**connection.info.get(LOCAL_SETTINGS, {}), **given}
     commands = [f"SET LOCAL {name} = {value}" for name, value in settings.items()]
     await control(connection, "; ".join(["BEGIN", *commands]))
-    returned: Rows = await (driver.fetchmany(sql, rows) if len(rows) > 1 else driver.fetch(sql, *rows[0]))
+    step = driver.fetchmany(sql, rows) if len(rows) > 1 else driver.fetch(sql, *rows[0])
+    returned: Rows = await timed(step, "insert", sql, connection)
     return returned
 
 
@@ -131,7 +155,8 @@ def is_unchanged(known: Mapping[str, tuple[int, int]]) -> bool:
 async def control(connection: PoolProxiedConnection, command: str) -> None:
     """Begin or end a transaction by the driver, which takes half the time of SQLAlchemy's adapters."""
     driver: Any = connection.driver_connection
-    await (driver.execute_fetchall if isinstance(driver, aiosqlite.Connection) else driver.execute)(command)
+    execute = driver.execute_fetchall if isinstance(driver, aiosqlite.Connection) else driver.execute
+    await timed(execute(command), OTHER, command, connection)
 
 
 def roll_back(connection: PoolProxiedConnection) -> None:

@@ -20,6 +20,7 @@ from sqlalchemy.engine import Engine
 from kit.database.errors import RolledBack
 from kit.fast.batches import BatchMember, InsertBatch
 from kit.fast.single_insert import NewRow, SingleInsert
+from kit.http.events import COUNTS
 from kit.models.entities import Entity
 
 MAX_ROWS = 100
@@ -64,6 +65,7 @@ class GroupCommit:
             return SingleInsert(self.engine)
         if self.open[kind] == 0:
             self.open[kind] = 1
+            COUNTS["group", 1] += 1
             return Leader(self.engine, partial(self._end, kind))
         return self._join(kind, new)
 
@@ -91,6 +93,7 @@ class GroupCommit:
             batch.task = asyncio.create_task(self._run(kind, batch))
 
     async def _run(self, kind: Kind, batch: InsertBatch) -> None:
+        COUNTS["group", len(batch.members)] += 1
         try:
             failure = await batch.run() if batch.members else None
             if isinstance(failure, RolledBack):

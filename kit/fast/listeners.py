@@ -28,7 +28,7 @@ from sqlalchemy.orm import InstanceEvents, Mapper, MapperEvents, Session, Sessio
 from sqlalchemy.orm.instrumentation import ClassManager, manager_of_class
 
 OWN_MODULES = frozenset({"kit.auth.ownership", "kit.database.engines", "kit.database.references"}) | {
-    "kit.models.entities", "kit.database.sessions", "kit.database.sqlite_file"
+    "kit.models.entities", "kit.database.sessions", "kit.database.sqlite_file", "kit.database.statements"
 }  # fmt: skip
 """The modules whose listeners do not count: the shortcuts have the same effect, or are not taken where they matter."""
 AUTOCOMMIT_MODULE = "sqlalchemy.engine.default"

@@ -12,6 +12,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from kit.fast import driver
 from kit.fast.driver import Rows, bind_processors, result_processor
+from kit.http.events import COUNTS
 
 MAX_STATEMENTS = 500
 """The size of the cache of compiled statements (LRU)."""
@@ -63,6 +64,7 @@ def _compiled_select(
 ) -> CompiledSelect:
     known = (dialect.name, key.key, shape)
     select = _compiled.get(known)
+    COUNTS["plans", "hit" if select else "miss"] += 1
     if select is None:
         select = _compiled[known] = CompiledSelect(complete(statement), key, dialect)
     return select

@@ -16,6 +16,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 from starlette.types import Scope
 
+from kit.http.events import COUNTS
+
 Caller = int | str
 """The id of a user, or an address."""
 CURRENT_CALLER: ContextVar[Caller] = ContextVar("current_caller", default="")
@@ -202,6 +204,7 @@ class FairPool(AsyncAdaptedQueuePool):
         """
         caller, lane = CURRENT_CALLER.get(), CURRENT_LANE.get()
         if not self.turns.take(caller, lane) and not util.await_only(self.turns.wait(caller, self.seconds, lane)):
+            COUNTS["refused", "pool"] += 1
             sizes = f"size {self.size()} overflow {self.turns.limit - self.size()}"
             detail = f"QueuePool limit of {sizes} reached, connection timed out, timeout {self.seconds:.2f}"
             raise PoolTimeoutError(detail, code="3o7r")

@@ -12,6 +12,7 @@ from starlette.formparsers import MultiPartException
 from starlette.responses import Response
 from starlette.types import Scope
 
+from kit.http.events import COUNTS
 from kit.http.paths import ORIGINAL_PATH
 
 T = TypeVar("T")
@@ -63,6 +64,7 @@ def malformed(detail: str) -> Problem:
 
 def too_large(limit: int | None = None, unit: str = "bytes") -> Problem:
     """Return a 413 for a body over this limit, or over one that is not known here."""
+    COUNTS["refused", "body"] += 1
     detail = "The body is too large." if limit is None else f"The body may have at most {limit} {unit}."
     return Problem(413, detail, kind="body-too-large", headers={"Connection": "close"})
 
@@ -132,14 +134,15 @@ def fragment(path: Iterable[int | str]) -> str:
 
 def content(scope: Scope, problem: Problem) -> dict[str, Any]:
     """Return the JSON object of a problem."""
-    status = problem.status_code
+    status, state = problem.status_code, scope.get("state", {})
     return {
         "type": f"urn:problem:{problem.kind}",
         "title": phrase(status),
         "status": status,
         "detail": problem.detail,
         "instance": quote(scope.get(ORIGINAL_PATH, scope["path"])[:MAX_INSTANCE], errors="replace"),
-        "request_id": scope.get("state", {}).get("request_id", ""),
+        "request_id": state.get("request_id", ""),
+        **({"trace_id": state["trace_id"]} if "trace_id" in state else {}),
         **problem.extra,
     }
 

@@ -26,6 +26,7 @@ from pydantic_core import PydanticCustomError, PydanticUndefined
 from sqlalchemy import Index, Integer, MetaData, Table, event, inspect
 from sqlalchemy.orm import Mapper, declared_attr
 from sqlalchemy.orm.attributes import set_attribute
+from sqlalchemy.orm.instrumentation import unregister_class
 from sqlmodel import Field, SQLModel
 
 from kit.models.columns import BIGINT
@@ -167,9 +168,18 @@ class UUIDEntity(Entity):
 
 @event.listens_for(Entity, "instrument_class", propagate=True)
 def complete_mapped_table(mapper: Mapper[Any], entity: type[Entity]) -> None:
-    """Add column types, CHECKs and indexes that follow from the fields."""
+    """Add column types, CHECKs and indexes that follow from the fields.
+
+    A class that is refused leaves nothing behind: neither in its registry, whose mappers could not be listed, nor in
+    the metadata.
+    """
     if mapper.inherits is None and isinstance(mapper.local_table, Table):
-        complete_table(entity, mapper.local_table)
+        try:
+            complete_table(entity, mapper.local_table)
+        except Exception:
+            unregister_class(entity)  # type: ignore[no-untyped-call]
+            mapper.local_table.metadata.remove(mapper.local_table)
+            raise
         renew_by_statements(mapper.local_table, now)
 
 

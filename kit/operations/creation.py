@@ -6,7 +6,6 @@ that fail are found in chunks: half as many elements after a failure, and twice 
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Generic, TypeVar
 
 from starlette.exceptions import HTTPException
@@ -23,6 +22,11 @@ Make = Callable[[WriteSession, Sequence[T]], Awaitable[Sequence[Entity]]]
 
 class UndoneError(Exception):
     """Rolls a savepoint back."""
+
+
+def refuse_unless(*, is_kept: bool) -> None:
+    if not is_kept:
+        raise UndoneError
 
 
 def problem_of_element(failure: Exception) -> Problem:
@@ -99,15 +103,15 @@ class Creation(ABC, Generic[T]):
 
     async def attempt(self, places: Sequence[int], *, is_kept: bool = True) -> Problem | None:
         """Create these elements on a savepoint. Returns the problem if they fail."""
-        with suppress(UndoneError):
-            try:
-                async with self.session.begin_nested():
-                    rows = await self.store(places)
-                    if not is_kept:
-                        raise UndoneError
-            except (HTTPException, *FAILURES) as failure:
-                return problem_of_element(failure)
-            self.keep(places, rows)
+        try:
+            async with self.session.begin_nested():
+                rows = await self.store(places)
+                refuse_unless(is_kept=is_kept)
+        except UndoneError:
+            return None
+        except (HTTPException, *FAILURES) as failure:
+            return problem_of_element(failure)
+        self.keep(places, rows)
         return None
 
     @abstractmethod

@@ -102,10 +102,8 @@ class EntityCreation(Creation[Any]):
 
     def _missing_references(self, session: Any, rows: Mapping[int, Any]) -> Iterator[tuple[int, Fault]]:
         mapper = inspect(self.entity)
-        for constraint in table_of(self.entity).foreign_key_constraints:
-            if len(constraint.elements) > 1:
-                continue
-            reference = constraint.elements[0]
+        constraints = table_of(self.entity).foreign_key_constraints
+        for reference in (each.elements[0] for each in constraints if len(each.elements) == 1):
             field = mapper.get_property_by_column(reference.parent).key
             values = {value for row in rows.values() if (value := getattr(row, field)) is not None}
             existing = select(reference.column).where(reference.column.in_(values))

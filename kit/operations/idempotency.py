@@ -20,6 +20,7 @@ from starlette.responses import Response
 
 from kit.database.errors import FAILURES, code_of
 from kit.database.sessions import HAS_COMMITTED, WriteSession
+from kit.http.events import COUNTS
 from kit.http.problems import Problem
 from kit.models.entities import now
 from kit.operations.failures import handled, is_temporary
@@ -189,6 +190,7 @@ async def _replay(request: Request, session: WriteSession, key: IdempotencyKey) 
     if stored.status in (UNANSWERED, INTERRUPTED):  # the handler has committed, and is still running or has failed
         latest = stored.created_at + timedelta(seconds=runtime_of(request).request_timeout + MAX_DELAY_SECONDS)
         raise _interrupted() if stored.status == INTERRUPTED or now() > latest else _in_flight()
+    COUNTS["replays", ""] += 1
     return Response(stored.body, stored.status, stored.headers | {REPLAYED: "true"})
 
 

@@ -15,8 +15,10 @@ from kit.scaffolding.service_names import title_of
 from kit.scaffolding.words import singular_of
 
 LINK = re.compile(r"!?\[([^\]]*)\]\((?!https?:)([^)#\s]+)(#[^)]*)?\)")
-ITEM = re.compile(r"^- (\[[^\]]*\]\([^)\s]+\))[^\n]*\n(?:  [^\n]*\n)*", re.MULTILINE)
-"""An item of a list that begins with a link: it is left out with the page that it leads to."""
+ITEM = re.compile(r"^- \[[^\]]*\]\((?!https?:)([^)#\s]+)[^)]*\).*\n(?:  .*\n)*", re.MULTILINE)
+"""An item of a list that begins with a link."""
+EMPTY = re.compile(r"^## .*\n\s*(?=## |\Z)", re.MULTILINE)
+"""A section without a text."""
 TARGET = re.compile(r"^([a-z][a-z-]*):(?!=)", re.MULTILINE)
 COMMAND = re.compile(r"\bmake ([a-z][a-z-]*)")
 
@@ -202,20 +204,20 @@ class Transfer:
         """Return a page without links to, and rows of tables about, files and tests that are left out."""
         folder = PurePosixPath(name).parent
 
-        def kept(link: re.Match[str]) -> str:
-            path = normal(folder / link[2])
-            return link[0] if path in taken or any(one.startswith(f"{path}/") for one in taken) else link[1]
+        def is_taken(path: str) -> bool:
+            whole = normal(folder / path)
+            return whole in taken or any(one.startswith(f"{whole}/") for one in taken)
 
-        def listed(item: re.Match[str]) -> str:
-            return item[0] if LINK.sub(kept, item[1]) == item[1] else ""
-
-        text = LINK.sub(kept, ITEM.sub(listed, text))
+        text = ITEM.sub(lambda item: item[0] if is_taken(item[1]) else "", text)
+        text = EMPTY.sub("", text)
+        text = LINK.sub(lambda link: link[0] if is_taken(link[2]) else link[1], text)
         return without_rows(text, self.lost_names)
 
     @cached_property
     def lost_names(self) -> set[str]:
-        """The files that are left out, and the names of their tests."""
-        return lost_names(self.project.folder, files_of(self.project.folder), self.files)
+        """The files and folders that are left out, and the names of their tests."""
+        folders = {f"{name}/" for name in self.left_out}
+        return lost_names(self.project.folder, files_of(self.project.folder), self.files) | folders
 
 
 def is_picture(name: str) -> bool:

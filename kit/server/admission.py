@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from kit.http.bodies import Budget, IncomingBody
+from kit.http.events import COUNTS
 from kit.http.fairness import CURRENT_CALLER, CURRENT_LANE, Caller, FairSemaphore, caller_of, lane_of
 from kit.http.paths import path_in_application
 from kit.http.problems import Problem, render, unavailable
@@ -148,7 +149,8 @@ class Admission:
         path = scope["path"] if not scope.get("root_path") else path_in_application(scope)
         lane, requests = lane_of(path), places.requests
         if not requests.take(caller, lane) and not await requests.wait(caller, MAX_WAIT_SECONDS, lane):
-            problem = too_many() if places.requests.is_greedy(caller) else busy("Too many requests at once; try again.")
+            is_greedy = requests.is_greedy(caller)
+            problem = too_many() if is_greedy else busy("Too many requests at once; try again.", "busy")
             await render(scope, problem)(scope, receive, send)
             return
         CURRENT_CALLER.set(caller)
@@ -184,7 +186,7 @@ class Admission:
         if self.rates is not None:
             await self.rates.admit(caller)
         if not places.enter_stream(caller):
-            raise busy(TOO_MANY_STREAMS)
+            raise busy(TOO_MANY_STREAMS, "streams")
 
 
 class AdmittedRequest:
@@ -206,7 +208,7 @@ class AdmittedRequest:
         if not self.places.enter_stream(self.caller):
             self.is_refused = True
             outcome = "not_applied" if self.scope["method"] in ("GET", "HEAD") else "unknown"
-            await render(self.scope, busy(TOO_MANY_STREAMS, outcome))(self.scope, self.receive, self.send_on)
+            await render(self.scope, busy(TOO_MANY_STREAMS, "streams", outcome))(self.scope, self.receive, self.send_on)
             raise RefusedStreamError
         self.places.requests.release(self.caller, self.lane)
         self.is_stream = True
@@ -239,12 +241,14 @@ def with_headers(send: Send, headers: Collection[Header]) -> Send:
     return send_with_headers if headers else send
 
 
-def busy(detail: str, outcome: str = "not_applied") -> Problem:
+def busy(detail: str, reason: str, outcome: str = "not_applied") -> Problem:
+    COUNTS["refused", reason] += 1
     return unavailable(outcome, detail)
 
 
 def too_many() -> Problem:
     """Return a 429 (RFC 6585, section 4) for a caller that uses more than its share."""
+    COUNTS["refused", "share"] += 1
     detail = "You have too many requests at once; others wait for theirs."
     return Problem(429, detail, kind="too-many-requests", headers={"Retry-After": "1"})
 

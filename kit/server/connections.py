@@ -17,6 +17,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from kit.http.events import COUNTS
 from kit.server.proxies import FROM_PROXY
 from kit.server.security_headers import ALWAYS
 
@@ -190,6 +191,7 @@ class BoundedConnection(HttpToolsProtocol):
 
 def refusal(status: http.HTTPStatus) -> bytes:
     """Return the bytes of a problem response (RFC 9457), for requests that do not reach the application."""
+    COUNTS["refused", "head"] += 1
     request_id, kind = f"{random.getrandbits(128):032x}", status.phrase.lower().replace(" ", "-")
     problem = {"type": f"urn:problem:{kind}", "title": status.phrase, "status": int(status), "request_id": request_id}
     body = json.dumps(problem, separators=(",", ":")).encode()

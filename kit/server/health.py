@@ -1,4 +1,9 @@
-"""Health checks of the process and of the database."""
+"""Health checks of the process, and of what it needs to serve requests."""
+
+import asyncio
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
@@ -6,8 +11,10 @@ from starlette.responses import JSONResponse, Response
 from kit.database import migrations
 from kit.database.errors import FAILURES, unready
 from kit.openapi.responses import failure
-from kit.runtime import runtime_of
+from kit.runtime import Runtime, runtime_of
 from kit.server.shutdown import Shutdown
+
+OK, UNREACHABLE, INCOMPLETE, UNKNOWN = "ok", "unreachable", "incomplete", "unknown"
 
 
 def health_router(shutdown: Shutdown) -> APIRouter:
@@ -24,19 +31,42 @@ def health_router(shutdown: Shutdown) -> APIRouter:
         responses={503: failure(503)},
     )
     async def ready(request: Request) -> Response:
-        """Return a 503 while the database cannot be reached, and while the service shuts down.
+        """Return a 503 while the database cannot be reached or lacks migrations, and while the service shuts down.
 
-        Also while the database lacks migrations of this version, which `missing` lists. A database that a newer version
-        has migrated is ready.
+        `checks` has the state of each thing, and `missing` the migrations. Without Redis only logins are refused.
         """
         if shutdown.has_begun:
             raise unready("The service is shutting down.")
-        try:
-            state = await migrations.read_state(runtime_of(request).database)
-        except FAILURES as failed:
-            raise unready("The database cannot be reached.") from failed
-        if state.missing or state.absent:
-            raise unready(state.message, missing=state.missing or state.absent)
-        return JSONResponse({"status": "ready"})
+        runtime = runtime_of(request)
+        database, redis = await asyncio.gather(state_of_database(runtime), state_of_redis(runtime))
+        checks = {**database.checks, **redis}
+        if database.fault:
+            raise unready(database.fault, checks=checks, **database.lacks)
+        return JSONResponse({"status": "ready", "checks": checks})
 
     return router
+
+
+class DatabaseState(NamedTuple):
+    """The state of the database and of its schema; `fault` says why the service is not ready."""
+
+    checks: dict[str, str]
+    fault: str = ""
+    lacks: Mapping[str, Any] = MappingProxyType({})
+
+
+async def state_of_database(runtime: Runtime) -> DatabaseState:
+    try:
+        state = await migrations.read_state(runtime.database)
+    except FAILURES:
+        return DatabaseState({"database": UNREACHABLE, "schema": UNKNOWN}, "The database cannot be reached.")
+    if state.missing or state.absent:
+        lacks = {"missing": state.missing or state.absent}
+        return DatabaseState({"database": OK, "schema": INCOMPLETE}, state.message, lacks)
+    return DatabaseState({"database": OK, "schema": OK})
+
+
+async def state_of_redis(runtime: Runtime) -> dict[str, str]:
+    """Return the state of the Redis that counts failed logins; nothing if there is none."""
+    is_there = await runtime.login_limits.counters.is_reachable()
+    return {} if is_there is None else {"redis": OK if is_there else UNREACHABLE}

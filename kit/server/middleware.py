@@ -10,7 +10,7 @@ from kit.server.admission import Admission
 from kit.server.cors import ALLOWED_HEADERS, EXPOSED_HEADERS, METHODS, CrossOrigin
 from kit.server.proxies import Proxies
 from kit.server.rate_limits import RateLimits
-from kit.server.request_log import PathOf, RequestLog
+from kit.server.request_log import Observer, PathOf, RequestLog
 from kit.server.security_headers import TrustedHosts
 from kit.server.shutdown import Shutdown
 
@@ -47,6 +47,7 @@ def wrap_in_middleware(
     path_of: PathOf,
     proxies: Proxies,
     known_callers: Mapping[bytes, int],
+    observers: Sequence[Observer] = (),
 ) -> ASGIApp:
     """Wrap the application in this middleware. Middleware from `add_middleware` is inside of it."""
     app = Admission(
@@ -61,7 +62,7 @@ def wrap_in_middleware(
     if "*" not in layers.hosts:
         app = TrustedHosts(app, hosts=layers.hosts)
     cross_origin = partial(allowing_pages, layers) if layers.origins else unchanged
-    return RequestLog(cross_origin(app), shutdown, path_of, proxies, cross_origin)
+    return RequestLog(cross_origin(app), shutdown, path_of, proxies, cross_origin, observers)
 
 
 def allowing_pages(layers: Layers, app: ASGIApp) -> ASGIApp:

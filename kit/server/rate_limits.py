@@ -18,6 +18,7 @@ from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.errors import StorageError
 
 from kit.auth.counters import Counters
+from kit.http.events import COUNTS
 from kit.http.fairness import Caller
 from kit.http.problems import Problem
 
@@ -131,6 +132,7 @@ async def take(counters: Counters, policy: Policy, part: Part, key: str) -> None
 
 def used_up(policy: Policy, part: Part) -> Problem:
     """Return a 429 (RFC 6585, section 4) until the window ends."""
+    COUNTS["refused", "rate"] += 1
     fields = dict((policy.announced, policy.state(part)))
     headers = {name.decode(): value.decode() for name, value in fields.items()}
     seconds = max(1, math.ceil(part.until - time.time()))

@@ -1,24 +1,23 @@
 """The outermost layer: request ids, security headers, a log line for each response, and 500s for other exceptions."""
 
 import asyncio
-import json
 import logging
 import random
 import re
-import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextvars import ContextVar
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from kit.auth.authentication import PRINCIPAL
 from kit.database.errors import first_line
 from kit.http.codings import MIN_SIZE, VARIES, varies
+from kit.http.events import COUNTS
 from kit.http.problems import Problem, render, too_large, unavailable
 from kit.server.compression import Compression
+from kit.server.log_lines import REQUEST_ID, TRACE_ID, fields_of, summary
+from kit.server.log_writer import DROPPED, MAX_PENDING, Answered, LogWriter, writers
 from kit.server.proxies import FORWARDED_PREFIX, Proxies
 from kit.server.security_headers import ALWAYS, AUTHORIZATION, HSTS, NAMES, PRIVATE, Header, missing
 from kit.server.shutdown import Shutdown
@@ -26,9 +25,9 @@ from kit.server.shutdown import Shutdown
 log = logging.getLogger("kit")
 PathOf = Callable[[Scope], str | None]
 """A function that returns the path of the route of a request, as in `/invoices/{invoice_id}`."""
-REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
-"""The id of the current request, which every log line contains."""
-LOGGED_FIELDS = ("method", "route", "status", "duration_ms")
+Observer = Callable[[Answered], object]
+TRACE_HEADER = b"traceparent"
+TRACE_PARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 """Accepted values of `X-Request-ID`; a request with another value gets a new id."""
 CLOSING = (b"connection", b"close")
@@ -50,7 +49,7 @@ class RequestLog:
     """Gives each request its id, completes and logs its response, and turns an unexpected exception into a 500.
 
     A HEAD is served as the GET without its body (RFC 9110, section 9.3.2). `cross_origin` adds the headers of CORS to
-    the responses of an application.
+    the responses of an application. `observers` are called with each response that has ended.
     """
 
     def __init__(
@@ -60,9 +59,10 @@ class RequestLog:
         path_of: PathOf,
         proxies: Proxies,
         cross_origin: Callable[[ASGIApp], ASGIApp],
+        observers: Sequence[Observer] = (),
     ) -> None:
         self.app, self.shutdown, self.path_of, self.proxies = app, shutdown, path_of, proxies
-        self.cross_origin = cross_origin
+        self.cross_origin, self.observers = cross_origin, observers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket") or IS_LOGGED in scope:
@@ -77,6 +77,10 @@ class RequestLog:
         scope[IS_LOGGED] = True
         scope.setdefault("state", {})["request_id"] = request_id
         REQUEST_ID.set(request_id)
+        trace_id = None
+        if TRACE_HEADER in given and (trace_id := trace_id_of(given[TRACE_HEADER])):
+            scope["state"]["trace_id"] = trace_id
+        TRACE_ID.set(trace_id)
         if scope["type"] == "websocket":
             await self.app(scope, receive, send)
         else:
@@ -91,8 +95,13 @@ class RequestLog:
             if not exchange.is_cut_off and not await self.is_answered(failure, scope, receive, exchange):
                 raise
         finally:
-            if log.isEnabledFor(logging.INFO):
-                log_response(method, self.path_of(inner), exchange.status, time.perf_counter() - started)
+            is_logged = log.isEnabledFor(logging.INFO)
+            if is_logged or self.observers:
+                answered = exchange.answered(inner, method, self.path_of(inner), time.perf_counter() - started)
+                for observe in self.observers:
+                    observe(answered)
+                if is_logged:
+                    log_answer(answered)
 
     async def is_answered(self, failure: BaseException, scope: Scope, receive: Receive, exchange: "Exchange") -> bool:
         """Respond to a request that ended with an exception, if its response has not begun.
@@ -123,7 +132,8 @@ class Exchange:
     ) -> None:
         self.scope, self.given, self.send_on, self.shutdown = scope, given, send, shutdown
         self.is_head, self.request_id = scope["method"] == "HEAD", (b"x-request-id", request_id.encode())
-        self.status = 0
+        self.status = self.size = 0
+        """`size`: the bytes of the body that were sent."""
         self.is_complete = self.is_cut_off = False
         """`is_cut_off`: the response to HEAD is complete, and `send` has raised an exception in the application."""
         self.compression: Compression | None = None
@@ -157,7 +167,15 @@ class Exchange:
                 message = await self.released(self.withheld, message)
             message = self.without_body() if self.is_head else message
             self.is_complete = not message.get("more_body", False)
+            self.size += len(message.get("body", b""))
         await self.send_on(message)
+
+    def answered(self, scope: Scope, method: str, route: str | None, seconds: float) -> Answered:
+        """Return the response for the log and for observers."""
+        principal, state = scope.get(PRINCIPAL), scope["state"]
+        caller = None if principal is None else principal.id
+        ids = self.request_id[1].decode(), state.get("trace_id")
+        return time.time(), method, route, self.status, seconds, self.size, caller, *ids
 
     async def released(self, start: Message, body: Message) -> Message:
         """Send the withheld start, and return the body; both are those of a problem if the response is FastAPI's."""
@@ -200,45 +218,26 @@ def is_long(headers: Mapping[bytes, bytes]) -> bool:
     return len(headers.get(b"content-length", b"")) >= LONG
 
 
-def log_response(method: str, route: str | None, status: int, seconds: float) -> None:
-    milliseconds = round(seconds * 1000, 1)
-    fields = {"method": method, "route": route, "status": status, "duration_ms": milliseconds}
-    log.info("%s %s %s %s ms", method, route or "-", status or "-", milliseconds, extra=fields)
+def trace_id_of(header: bytes | None) -> str | None:
+    """Return the trace id of a `traceparent` (W3C Trace Context, section 3.2); None without a valid one."""
+    found = None if header is None else TRACE_PARENT.fullmatch(header.strip())
+    return None if found is None else found[1].decode()
 
 
-class JSONLines(logging.Formatter):
-    """One JSON object per line, for programs."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        line: dict[str, Any] = {"time": time.replace("+00:00", "Z"), "level": record.levelname, "logger": record.name}
-        line |= {name: record.__dict__[name] for name in LOGGED_FIELDS if name in record.__dict__}
-        if "method" not in line:
-            line["message"] = record.getMessage()
-        if REQUEST_ID.get():
-            line["request_id"] = REQUEST_ID.get()
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line)
+def takes_all(writer: LogWriter) -> bool:
+    """Return whether the log writer alone gets the records of the log, unfiltered and in its own format."""
+    is_own = writer.formatter is writer.own_formatter and not writer.filters and writer.level <= logging.INFO
+    return is_own and log.handlers == [writer] and not log.propagate and not log.filters
 
 
-class TextLines(logging.Formatter):
-    """Text lines for people, with the first 8 characters of the request id."""
-
-    def __init__(self) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%H:%M:%S")
-
-    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's own name
-        return super().formatMessage(record) + (f"  [{request_id[:8]}]" if (request_id := REQUEST_ID.get()) else "")
-
-
-def configure_logging(*, as_json: bool, level: str) -> None:
-    """Configure one handler for the loggers `kit` and `uvicorn`, without uvicorn's access log."""
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(JSONLines() if as_json else TextLines())
-    for name in ("kit", "uvicorn", "uvicorn.error", "uvicorn.access"):
-        logger = logging.getLogger(name)
-        logger.handlers, logger.propagate = [], name == "uvicorn.error"
-    for name in ("kit", "uvicorn"):
-        logging.getLogger(name).addHandler(handler)
-    logging.getLogger("kit").setLevel(level)
+def log_answer(answered: Answered) -> None:
+    """Log a response: by the thread of the log writer, if that is the only handler of the log."""
+    writer = writers[0] if writers else None
+    if writer is None or writer.thread is None or not takes_all(writer):
+        log.info("%s", summary(answered), extra=fields_of(answered))
+    elif len(writer.pending) < MAX_PENDING:
+        writer.pending.append(answered)
+        if writer.is_idle:
+            writer.wake.set()
+    else:
+        COUNTS[DROPPED] += 1

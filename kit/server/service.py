@@ -4,7 +4,7 @@ import asyncio
 import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -22,7 +22,7 @@ from kit.operations.commits import CommitBeforeEnd
 from kit.operations.dependencies import commit_before_answer
 from kit.operations.route import Operation
 from kit.runtime import Runtime
-from kit.server import garbage_collection, health, security_txt
+from kit.server import garbage_collection, health, log_writer, security_txt
 from kit.server.checks import refuse_options, startup_errors
 from kit.server.exception_handlers import exception_handlers
 from kit.server.frontends import Frontends
@@ -31,6 +31,7 @@ from kit.server.lifespan import LifespanState
 from kit.server.middleware import Layers, wrap_in_middleware
 from kit.server.plain_routes import PlainRoute, bound_body
 from kit.server.proxies import Proxies, is_under, normalized
+from kit.server.request_log import Observer
 from kit.server.routes import (
     ROUTES,
     Entry,
@@ -78,6 +79,10 @@ class Service(FastAPI):
         own = [security_txt.security_txt_router(security_contacts)] if security_contacts else []
         self.public = frozenset(public) | ({security_txt.NAME} if own else set())
         self.closed, self.own_lifespan = frozenset(closed), lifespan
+        self.observers: list[Observer] = []
+        """Functions that are called with each response that has ended."""
+        self.companions: list[Callable[[], AbstractAsyncContextManager[object]]] = []
+        """Context managers that are entered at start after `on_start`, and left at the end, beside the lifespan."""
         self.lifespan_state = LifespanState(options.get("title", "this service"))
         self.entries: list[Entry] = []
         self.places: Places = {}
@@ -125,7 +130,9 @@ class Service(FastAPI):
         """Wrap an application in the middleware of the kit: FastAPI's own, or one that calls it."""
         proxies = Proxies(self.root_path, self.layers.proxies, self.has_routes)
         known = self.runtime.authenticator.known_callers
-        self.surrounded = wrap_in_middleware(inside, self.layers, self.shutdown, self.path_of, proxies, known)
+        self.surrounded = wrap_in_middleware(
+            inside, self.layers, self.shutdown, self.path_of, proxies, known, self.observers
+        )
 
     def has_routes(self, prefix: str) -> bool:
         """Return whether this application has routes under a path."""
@@ -225,7 +232,9 @@ async def _lifespan(app: Service) -> AsyncIterator[Any]:
     app.check_routes()
     if app.shutdown.listen():
         garbage_collection.tune()
+        log_writer.start()
     async with AsyncExitStack() as stack:
+        stack.callback(log_writer.stop)
         stack.push_async_callback(app.runtime.database.dispose)
         stack.push_async_callback(app.runtime.login_limits.close)
         if app.layers.rates is not None:
@@ -234,6 +243,8 @@ async def _lifespan(app: Service) -> AsyncIterator[Any]:
             unfinished = await app.on_start()
             if unfinished is not None:
                 stack.callback(unfinished.cancel)
+        for companion in app.companions:
+            await stack.enter_async_context(companion())
         state = None if app.own_lifespan is None else await stack.enter_async_context(app.own_lifespan(app))
         app.lifespan_state.start()
         yield state

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import runpy
 import shutil
 import socket
 import sys
@@ -150,3 +151,11 @@ async def version_of(client: httpx.AsyncClient) -> str:
         return str((await client.get("/openapi.json")).json()["info"]["version"])
     except httpx.TransportError:
         return ""
+
+
+def test_the_program_ends_with_the_message(run: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELOAD", "true")
+    monkeypatch.setenv("WORKERS", "2")
+    with pytest.raises(SystemExit, match="has one worker"):
+        runpy.run_path(serve.__file__, run_name="__main__")
+    assert run == {}

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from kit import Body
-from kit.http.bodies import BufferedRequest, read_body
+from kit.http.bodies import BufferedRequest, read_body, refuse_encoded
 from kit.http.documents import parse
 from kit.http.encoding import TooManyMarksError, composed
 from kit.http.problems import Problem
@@ -199,3 +199,15 @@ def test_a_body_with_too_many_errors_gets_one_that_counts_them() -> None:
     with pytest.raises(ValidationError) as failure:
         Crate.model_validate({"weights": ["x"] * 998, "parcels": [{"weight": "x"}]})
     assert failure.value.error_count() == 1000
+
+
+@pytest.mark.parametrize("lines", [["identity"], ["Identity, identity"], ["", "identity"], []])
+def test_a_body_without_a_coding_is_accepted(lines: list[str]) -> None:
+    refuse_encoded(lines)
+
+
+@pytest.mark.parametrize("lines", [["gzip"], ["identity, br"], ["identity", "gzip"], ["nonsense"], ["\x00"]])
+def test_a_body_with_a_coding_is_a_415(lines: list[str]) -> None:
+    with pytest.raises(Problem, match="415") as refused:
+        refuse_encoded(lines)
+    assert refused.value.headers == {"Accept-Encoding": "identity"}

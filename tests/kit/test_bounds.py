@@ -12,10 +12,13 @@ import pydantic
 import pytest
 from annotated_types import Interval, Len, MultipleOf
 from pydantic import BaseModel, EmailStr, StringConstraints, ValidationError
+from sqlalchemy import MetaData
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
 from kit import Body, Changes, Database, Entity, Money, Name, Read, Reference, Slug, Text
+from kit.auth.owners import names_of_links
 from tests.engines import url_for
 from tests.kit.test_said_once import checks, table_of
 
@@ -226,3 +229,21 @@ def test_a_default_next_to_a_function_of_the_resource_is_left_alone() -> None:
 
     body = body_of(Annotated[int, pydantic.AfterValidator(refuse)], default=3)
     assert body().value == 3
+
+
+def test_a_table_that_is_refused_leaves_nothing_behind() -> None:
+    base = registry(metadata=MetaData())
+
+    class RefusedParent(Entity, registry=base):
+        """A table of this test."""
+
+    with pytest.raises(TypeError, match="has an index and up to 5000 characters"):
+
+        class Refused(RefusedParent, table=True):
+            __tablename__ = "kit_refused"
+            name: str = Field(max_length=5000, index=True)
+
+    assert "kit_refused" not in base.metadata.tables
+    assert not list(base.mappers)
+    names_of_links.cache_clear()
+    assert isinstance(names_of_links(), frozenset)

@@ -5,15 +5,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from kit import Database, Problem, create_many, insert_many
 from kit.database.errors import Unreachable
 from kit.database.sessions import WriteSession
 from kit.models.entities import Entity
-from kit.operations.creation import Make
+from kit.operations.bulk import Outcome
+from kit.operations.creation import Creation, Make
 from tests.engines import Client
 from tests.kit.bookshop import Shelf, ShelfCreate
-from tests.kit.probes import BOOK, Json, left_out, made, new_shelf, read, read_all
+from tests.kit.probes import BOOK, Json, execute, left_out, made, new_shelf, read, read_all
 from tests.kit.service import FAST_PATH
 from tests.statements import statements_of
 
@@ -348,3 +350,62 @@ async def test_concurrent_bulks_with_equal_keys_do_not_deadlock(client: Client, 
     assert sum(created) == 100
     assert {answer.status_code for answer in answers} <= ({207} if mode == "skip" else {201, 409})
     assert len(await read_all(client, "/shelves/")) == 100
+
+
+def failing(numbers: Sequence[int]) -> Make[Any]:
+    """Return a function that creates shelves, but reports a conflict in these of its calls."""
+    calls = iter(range(100))
+
+    async def make(session: WriteSession, elements: Sequence[Any]) -> Sequence[Entity]:
+        if next(calls) in numbers:
+            raise Problem(409, "", kind="conflict")
+        return await insert_many(session, Shelf, elements)
+
+    return make
+
+
+def names_of(rows: Any) -> list[str]:
+    return [row.name for row in rows]
+
+
+async def test_elements_whose_conflicts_change_while_they_are_tried_are_created(database: Database) -> None:
+    new = [ShelfCreate(name=name, room="Here") for name in "ABCD"]
+    async with database.write() as session:
+        rows = await create_many(session, new, "abort", failing([0, 3]))  # all of them; those that passed before
+        assert names_of(rows) == list("ABCD")
+        await session.rollback()
+    async with database.write() as session:
+        outcome = await create_many(session, new, "skip", failing([0, 1, 2]))
+        assert isinstance(outcome, Outcome)
+        assert [part["index"] for part in outcome.failed] == [0]
+        assert names_of(outcome.created) == list("BCD")
+
+
+async def test_an_element_whose_fault_has_vanished_is_created(
+    client: Client, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt = Creation.attempt
+    freed: list[object] = []
+
+    async def attempt_after_deletion(self: Any, places: Sequence[int], **options: Any) -> Problem | None:
+        if len(places) == 1 and not freed:
+            freed.append(await self.session.execute_trusted(text("DELETE FROM kit_shelf WHERE name = 'Shelf 1'")))
+        return await attempt(self, places, **options)
+
+    monkeypatch.setattr(Creation, "attempt", attempt_after_deletion)
+    await new_shelf(client, **shelf("Shelf 1"))
+    answer = await client.post("/shelves/bulk?on_error=skip", json=bodies_of(3))
+    assert [one["name"] for one in answer.json()["created"]] == ["Shelf 0", "Shelf 1", "Shelf 2"]
+
+
+async def test_rows_of_a_table_without_a_sequence_are_stored_in_key_order_too(database: Database) -> None:
+    if database.is_sqlite:
+        return
+    await execute(database, "ALTER SEQUENCE kit_shelf_id_seq OWNED BY NONE")
+    try:
+        async with database.write() as session:
+            rows = [Shelf(name=name, room="Here") for name in "CAB"]
+            await session.insert_all(rows)
+            assert [row.name for row in sorted(rows, key=lambda row: row.id)] == list("ABC")
+    finally:
+        await execute(database, "ALTER SEQUENCE kit_shelf_id_seq OWNED BY kit_shelf.id")

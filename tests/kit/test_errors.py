@@ -39,6 +39,7 @@ from kit.database.errors import (
     meaning_of,
     problem_of,
 )
+from kit.database.sessions import WriteSession
 from kit.operations import unit_of_work
 from tests.engines import MEMORY, on_postgresql
 from tests.kit.bookshop import Book
@@ -661,3 +662,34 @@ def test_a_wrong_statement_is_not_taken_for_a_missing_migration(message: str) ->
     driver: Any = sqlite3.OperationalError(message)
     driver.sqlite_errorname = "SQLITE_ERROR"
     assert problem_of(DriverFailure(driver)) is None
+
+
+def sqlite_failure(name: str) -> DriverFailure:
+    driver = sqlite3.OperationalError(name)
+    driver.sqlite_errorname = name
+    return DriverFailure(driver)
+
+
+@pytest.mark.parametrize(
+    ("name", "outcome"),
+    [
+        ("SQLITE_FULL", "not_applied"),
+        ("SQLITE_BUSY", "not_applied"),
+        ("SQLITE_READONLY", "not_applied"),
+        ("SQLITE_CORRUPT", "not_applied"),
+        ("SQLITE_IOERR_FSYNC", "unknown"),
+    ],
+)
+async def test_the_outcome_of_a_commit_is_unknown_only_if_the_database_does_not_know_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch, name: str, outcome: str
+) -> None:
+    async def fail(_: WriteSession) -> None:
+        raise sqlite_failure(name)
+
+    session = database.open_write()
+    monkeypatch.setattr(WriteSession, "commit", fail)
+    with pytest.raises((Problem, DriverFailure)) as raised:
+        await unit_of_work.commit(session)
+    problem = raised.value if isinstance(raised.value, Problem) else problem_of(raised.value)
+    assert problem is not None
+    assert (problem.status_code, problem.extra["outcome"]) == (503, outcome)

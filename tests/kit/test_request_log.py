@@ -10,8 +10,9 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from kit import Database, Shutdown, allowing
+from kit.server.log_lines import REQUEST_ID, configure_logging
 from kit.server.proxies import Proxies
-from kit.server.request_log import REQUEST_ID, RequestLog, configure_logging, log
+from kit.server.request_log import RequestLog, log
 from tests.engines import Client
 from tests.kit.exchanges import exchange
 from tests.kit.service import client_of, create_runtime, create_service

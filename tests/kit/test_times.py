@@ -5,13 +5,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.orm import defer
 from sqlmodel import col, select, update
 
 from kit import Database
 from kit.models import entities
 from kit.operations.balances import move_balances
 from tests.engines import Client
-from tests.kit.bookshop import Book, Shelf
+from tests.kit.bookshop import Book, Journal, Shelf
 from tests.kit.probes import Json, execute, new_book, new_shelf, read
 
 FUTURE = datetime(2199, 1, 1, tzinfo=UTC)
@@ -102,3 +104,29 @@ def test_the_clock_does_not_go_back_within_a_second(monkeypatch: pytest.MonkeyPa
 def test_a_clock_that_was_ahead_for_long_is_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(entities, "last", (FUTURE, 0.0))
     assert entities.now() < FUTURE
+
+
+def test_postgresql_compares_the_times_too() -> None:
+    statement = update(Book).values(title="Emma").compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]
+    assert "updated_at=GREATEST(kit_book.updated_at, " in str(statement)
+
+
+async def test_a_deletion_is_never_older_than_the_row(database: Database) -> None:
+    async with database.write() as session:
+        session.add(journal := Journal(title="Nature", code="N", created_at=FUTURE, updated_at=FUTURE))
+        await session.flush()
+        journal.deleted_at = datetime(2026, 1, 1, tzinfo=UTC)
+        await session.flush()
+        assert journal.deleted_at == journal.updated_at == FUTURE + timedelta(microseconds=1)
+
+
+async def test_a_row_whose_time_is_not_loaded_is_renewed_by_its_statement(database: Database) -> None:
+    async with database.write() as session:
+        session.add(Shelf(name="A", room="B", created_at=FUTURE, updated_at=FUTURE))
+        await session.commit()
+    async with database.write() as session:
+        shelf = (await session.exec(select(Shelf).options(defer(Shelf.updated_at)))).one()  # type: ignore[arg-type]
+        shelf.name = "C"
+        await session.commit()
+    async with database.read() as reader:
+        assert (await reader.exec(select(Shelf.updated_at))).one() == FUTURE

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import event, func, inspect, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.exc import FlushError
 from sqlmodel import col, select
 
+from kit.auth.checked_sessions import NotStored
 from kit.auth.ownership import RESTRICTED_READS
 from kit.database.databases import Database
 from kit.database.sessions import ReadSession, WriteSession
@@ -23,6 +26,7 @@ from kit.http.problems import Problem
 from kit.models.entities import Entity
 from tests.kit.fast.conftest import opened
 from tests.kit.fast.notes import Colour, FastAside, FastLabel, FastNote, FastReply, acting_as, note, store
+from tests.kit.probes import left_out
 
 on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True, scope="session")
 
@@ -658,3 +662,30 @@ async def test_another_event_loop_gets_sessions_without_shortcuts(fast_url: str)
     await database.dispose()
     database.owner = None
     elsewhere.close()
+
+
+async def test_another_failure_of_a_flush_is_raised(plain: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise FlushError("another failure")
+
+    async with plain.write() as session:
+        session.add(note("a"))
+        monkeypatch.setattr(Session, "flush", fail)
+        with pytest.raises(FlushError, match="another failure"):
+            await session.flush()
+        monkeypatch.undo()
+
+
+async def test_the_plain_session_notices_rows_that_a_trigger_leaves_out(plain: Database) -> None:
+    async with left_out(plain, "fast_note", "NEW.text = 'b'"):
+        for rows in (
+            [note("b")],
+            [note("a"), note("b")],
+            [note("b", id=10**6)],
+            [note("a", id=10**6 + 1), note("b", id=10**6)],
+        ):
+            async with plain.write() as session:
+                session.add_all(rows)
+                with pytest.raises(NotStored):
+                    await session.flush()
+    assert await texts(plain) == []

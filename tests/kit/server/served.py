@@ -8,7 +8,7 @@ import os
 from sqlmodel import select
 
 from kit import Database, ReadSession, Shutdown
-from kit.server.request_log import configure_logging
+from kit.server.log_lines import configure_logging
 from tests.engines import url_for
 from tests.kit.server.small import small_service
 

@@ -197,3 +197,16 @@ async def test_the_chunks_of_a_stream_arrive_one_by_one() -> None:
     scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "http_version": "1.1", "scheme": "http"}
     await service({**scope, "headers": [(b"accept-encoding", b"gzip")], "asgi": {"spec_version": "2.4"}}, receive, send)
     assert [len(message.get("body", b"")) for message in sent[1:]] == [len(LONG)] * 3 + [0]
+
+
+async def test_the_document_is_compressed_as_far_as_possible(client: Client) -> None:
+    answer = await client.get("/openapi.json")
+    plain = await client.get("/openapi.json", headers={"Accept-Encoding": "identity"})
+    assert (answer.headers["Content-Encoding"], answer.headers["Vary"]) == ("gzip", "Accept-Encoding")
+    assert answer.json() == plain.json()
+    assert (answer.headers["ETag"], plain.headers["Vary"]) == (plain.headers["ETag"], "Accept-Encoding")
+    assert int(answer.headers["Content-Length"]) == len(gzip.compress(plain.content, mtime=0))
+    for accepted in ("gzip", "identity"):
+        headers = {"If-None-Match": answer.headers["ETag"], "Accept-Encoding": accepted}
+        same = await client.get("/openapi.json", headers=headers)
+        assert (same.status_code, same.headers["Vary"]) == (304, "Accept-Encoding")

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kit.server.request_log import REQUEST_ID
+from kit.server.log_lines import REQUEST_ID
 from tests.kit.server.small import asking, small_service
 
 Call = Callable[[Request], Awaitable[Response]]

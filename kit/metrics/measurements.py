@@ -1,0 +1,154 @@
+"""Measurements: the metrics of a service, updated from its responses, its counted events, and its pools and places."""
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from kit.http.events import COUNTS
+from kit.http.fairness import FairPool
+from kit.server.admission import Admission
+from kit.server.log_writer import Answered
+from kit.server.service import Service
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+OTHER_METHOD, NO_ROUTE, NO_STATUS = "other", "-", "none"
+"""Labels of requests with an unknown method, of those that reached no route, and of those that got no response."""
+MAX_ROUTES = 1000
+"""The largest number of methods and routes with time series of their own: a program may add routes without end."""
+MAX_PENDING = 100_000
+"""The largest number of responses between two updates; a service that does not run its lifespan has no updates."""
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+LAG_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+ROWS = (1, 2, 5, 10, 20, 50, 100)
+LABELS: Mapping[str, tuple[str, ...]] = {
+    "refused": ("busy", "share", "streams", "rate", "body", "head", "login", "pool"),
+    "statements": ("select", "insert", "update", "delete", "other"),
+    "statement_seconds": ("select", "insert", "update", "delete", "other"),
+    "slow_statements": ("select", "insert", "update", "delete", "other"),
+    "retries": ("conflict", "lost"),
+    "plans": ("hit", "miss"),
+    "coalesced": ("reads", "queries"),
+}
+"""The labels of the events that have several: their time series exist from the start, with 0."""
+
+
+class Measurements:
+    """The metrics of one service."""
+
+    def __init__(self, service: Service) -> None:
+        self.service, self.registry = service, CollectorRegistry()
+        self.pending: deque[Answered] = deque(maxlen=MAX_PENDING)
+        """The responses since the last update. A request costs one append."""
+        self.routes: set[tuple[str, str]] = set()
+        self.series: dict[tuple[str, str, int], Histogram] = {}
+        self.seen = dict(COUNTS)
+        """The counts of events at the last update."""
+        names = ("method", "route", "status")
+        help_text = "Seconds from the head of a request to the end of its response."
+        self.duration = Histogram(
+            "http_request_duration_seconds", help_text, names, buckets=SECONDS, registry=self.registry
+        )
+        self.sent = self.counter("http_response_bytes", "Bytes of response bodies, as they were sent.")
+        self.group = Histogram(
+            "db_group_rows", "Rows of one transaction of inserts.", buckets=ROWS, registry=self.registry
+        )
+        self.lag = Histogram(
+            "event_loop_lag_seconds",
+            "Seconds by which a timer of the event loop was late.",
+            buckets=LAG_SECONDS,
+            registry=self.registry,
+        )
+        self.in_flight = self.gauge("http_requests_in_flight", "Requests that are served now.")
+        self.waiting = self.gauge("http_requests_waiting", "Requests that wait for a place.")
+        self.streams = self.gauge("http_streams_open", "Streaming responses and WebSockets that are open.")
+        self.connections = self.gauge("db_pool_connections", "Database connections.", "pool", "state")
+        self.overflow = self.gauge("db_pool_overflow", "Connections beyond the kept ones.", "pool")
+        self.pool_waiting = self.gauge("db_pool_waiting", "Requests that wait for a connection.", "pool")
+        self.pool_limit = self.gauge("db_pool_limit", "The largest number of connections.", "pool")
+        self.counters = {
+            "refused": self.counter("http_requests_refused", "Requests that a limit has refused.", "reason"),
+            "statements": self.counter("db_statements", "SQL statements.", "kind"),
+            "statement_seconds": self.counter("db_statement_seconds", "Seconds of SQL statements.", "kind"),
+            "slow_statements": self.counter("db_slow_statements", "SQL statements that were slow.", "kind"),
+            "retries": self.counter("db_retries", "Attempts after a failure of the database that may pass.", "reason"),
+            "plans": self.counter("db_compiled_statements", "Look-ups of compiled SELECTs in the cache.", "result"),
+            "coalesced": self.counter("db_coalesced", "Reads that could share a query, and their queries.", "what"),
+            "replays": self.counter("idempotency_replays", "Answers repeated for an Idempotency-Key."),
+            "log_lines": self.counter("log_lines_dropped", "Log lines dropped because the output blocked."),
+        }
+        for event, labels in LABELS.items():
+            for label in labels:
+                self.counters[event].labels(label)
+
+    def counter(self, name: str, help_text: str, *labels: str) -> Counter:
+        return Counter(name, help_text, labels, registry=self.registry)
+
+    def gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
+        """Return a gauge; of several workers, the sum over those that run."""
+        return Gauge(name, help_text, labels, registry=self.registry, multiprocess_mode="livesum")
+
+    def update(self) -> None:
+        """Add what has happened since the last update."""
+        size = 0
+        while self.pending:
+            _, method, route, status, seconds, sent, *_ = self.pending.popleft()
+            size += sent
+            key = method, route or NO_ROUTE, status // 100
+            series = self.series.get(key)
+            (self.new_series(*key) if series is None else series).observe(seconds)
+        if size:
+            self.sent.inc(size)
+        for (event, label), count in list(COUNTS.items()):
+            added = count - self.seen.get((event, label), 0)
+            if added:
+                self.seen[event, label] = count
+                self.add(event, label, added)
+
+    def new_series(self, method: str, route: str, status: int) -> Histogram:
+        """Return the histogram of these labels. It is kept if the labels are known ones, or few."""
+        known, status_class = method if method in METHODS else OTHER_METHOD, f"{status}xx" if status else NO_STATUS
+        if (known, route) not in self.routes and len(self.routes) >= MAX_ROUTES:
+            return self.duration.labels(known, NO_ROUTE, status_class)
+        self.routes.add((known, route))
+        series = self.duration.labels(known, route, status_class)
+        if known == method:
+            self.series[method, route, status] = series
+        return series
+
+    def add(self, event: str, label: str | int, added: float) -> None:
+        if event == "group":
+            for _ in range(int(added) if label else 0):
+                self.group.observe(float(label))
+        elif event in self.counters:
+            counter = self.counters[event]
+            (counter.labels(label) if event in LABELS else counter).inc(added)
+
+    def read(self) -> None:
+        """Read the state of the places and pools of the running event loop."""
+        places = admission_of(self.service).places
+        self.in_flight.set(places.requests.limit - places.requests.free)
+        self.waiting.set(places.requests.waiting)
+        self.streams.set(places.streams.total())
+        for name, pool in pools_of(self.service.runtime.database.engines):
+            self.connections.labels(name, "in_use").set(pool.checkedout())
+            self.connections.labels(name, "idle").set(pool.checkedin())
+            self.overflow.labels(name).set(max(0, pool.overflow()))
+            self.pool_waiting.labels(name).set(pool.turns.waiting)
+            self.pool_limit.labels(name).set(pool.turns.limit)
+
+
+def admission_of(service: Service) -> Admission:
+    """Return the layer that bounds the requests of a service."""
+    layer: object = service.surrounded
+    while not isinstance(layer, Admission):
+        layer = layer.app  # type: ignore[attr-defined]  # every layer of the kit has its inner application
+    return layer
+
+
+def pools_of(engines: tuple[AsyncEngine, AsyncEngine]) -> Iterator[tuple[str, FairPool]]:
+    """Yield the pools of the engines, with their names; one if they share it."""
+    writer, reader = (engine.sync_engine.pool for engine in engines)
+    named = [("shared", writer)] if writer is reader else [("writer", writer), ("reader", reader)]
+    yield from ((name, pool) for name, pool in named if isinstance(pool, FairPool))

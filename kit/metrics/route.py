@@ -1,0 +1,80 @@
+"""The route `GET /metrics`, for superusers and for the bearer of the metrics' own token."""
+
+import asyncio
+import hmac
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.routing import APIRoute
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.requests import Request
+from starlette.responses import Response
+
+from kit.auth.permissions import unauthenticated
+from kit.metrics.exposition import Exposition
+from kit.openapi.responses import failure
+from kit.runtime import runtime_of
+
+Serve = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class MetricsText(Response):
+    media_type = CONTENT_TYPE_LATEST
+
+
+class MetricsPage:
+    """The metrics as a response. `update` is called before they are read; `token` reads them, if it is not empty."""
+
+    def __init__(self, exposition: Exposition, update: Callable[[], None], token: str) -> None:
+        self.exposition, self.update, self.token = exposition, update, token
+
+    async def respond(self, request: Request) -> Response:
+        self.update()
+        names = request.query_params.getlist("name[]")
+        accept = ",".join(request.headers.getlist("accept"))
+        media_type, text = await asyncio.to_thread(self.exposition.text, accept, names)
+        return Response(text, headers={"content-type": media_type, "cache-control": "no-store"})
+
+    async def serve(self, inner: Serve, request: Request) -> Response:
+        """Respond to the bearer of the token; `inner` serves the others, if requests need a token of a user.
+
+        Raises a 401 for the others if requests need none.
+        """
+        if self.token and bears(request, self.token):
+            return await self.respond(request)
+        if self.token and not runtime_of(request).authenticator.is_required:
+            raise unauthenticated()
+        return await inner(request)
+
+
+def metrics_router(page: MetricsPage) -> APIRouter:
+    """Return the router of `/metrics`."""
+
+    class TokenRoute(APIRoute):
+        """A route that the bearer of the token uses without being a user of the service."""
+
+        def get_route_handler(self) -> Serve:
+            return partial(page.serve, super().get_route_handler())
+
+    router = APIRouter(tags=["health"], route_class=TokenRoute)
+
+    @router.get(
+        "/metrics",
+        summary="Metrics for Prometheus",
+        operation_id="metrics",
+        response_class=MetricsText,
+        responses={status: failure(status) for status in (401, 403)},
+    )
+    async def metrics(request: Request) -> Response:
+        """For superusers and the bearer of `METRICS_TOKEN`."""
+        return await page.respond(request)
+
+    return router
+
+
+def bears(request: Request, token: str) -> bool:
+    """Return whether a request has this bearer token. The comparison takes the same time for all others."""
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())

@@ -1,0 +1,81 @@
+"""Sampling: updates the metrics while a service runs, measures the lag of its event loop, and opens their port."""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from wsgiref.simple_server import WSGIServer
+
+from prometheus_client import start_http_server
+
+from kit.metrics import Access
+from kit.metrics.exposition import Exposition
+from kit.metrics.measurements import Measurements
+from kit.metrics.workers import VARIABLE
+
+log = logging.getLogger("kit")
+INTERVAL_SECONDS = 0.1
+"""The time between two updates. The more seldom they are, the longer each one occupies the event loop."""
+READ_EVERY = 10
+"""The number of updates after which places and pools are read, and another worker's port is tried again."""
+
+
+class Sampling:
+    """Updates the metrics of a service between its start and its end."""
+
+    def __init__(self, measurements: Measurements, exposition: Exposition, access: Access) -> None:
+        self.measurements, self.exposition, self.access = measurements, exposition, access
+        self.server: WSGIServer | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Update the metrics during this block, and a last time at its end."""
+        self.open_port()
+        self.measurements.read()
+        task = asyncio.create_task(self.sample())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+            self.update()
+            await asyncio.to_thread(self.close_port)
+
+    async def sample(self) -> None:
+        loop, updates = asyncio.get_running_loop(), 0
+        while True:
+            due = loop.time() + INTERVAL_SECONDS
+            await asyncio.sleep(INTERVAL_SECONDS)
+            self.measurements.lag.observe(max(0, loop.time() - due))
+            self.update()
+            updates += 1
+            if updates % READ_EVERY == 0:
+                self.measurements.read()
+                self.open_port()
+
+    def update(self) -> None:
+        try:
+            self.measurements.update()
+        except OSError as failure:  # the folder of the workers is full
+            log.warning("The metrics cannot be shared: %s", failure)
+
+    def open_port(self) -> None:
+        """Serve the metrics on their own port. One of several workers does it, for all; if it ends, another one.
+
+        Raises an OSError if there is one process only, and the port is not free.
+        """
+        if self.server is not None or self.access.port is None:
+            return
+        try:
+            self.server, _ = start_http_server(self.access.port, self.access.host, self.exposition.registry)
+        except OSError:
+            if VARIABLE not in os.environ:
+                raise
+
+    def close_port(self) -> None:
+        if self.server is not None:
+            self.server.shutdown()
+            self.server.server_close()
+            self.server = None

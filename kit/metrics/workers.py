@@ -1,0 +1,54 @@
+"""Workers: the folder in which the processes of one service share their metrics.
+
+`prometheus_client` writes the metrics of each process to files in the folder of `PROMETHEUS_MULTIPROC_DIR`, if that is
+set when it is imported. A process that answers `/metrics` adds up the files of all.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from contextlib import suppress
+from multiprocessing import parent_process
+from pathlib import Path
+
+VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+CLIENT = "prometheus_client"
+
+
+def share(directory: str) -> None:
+    """Share the metrics of this process if it is a worker of several, or if `directory` is given.
+
+    The workers of one run share a folder below `directory`, named after their parent process. The folders of runs that
+    have ended are removed. Raises a RuntimeError if it is too late.
+    """
+    if os.environ.get(VARIABLE) or not (directory or is_worker()):
+        return
+    if CLIENT in sys.modules:
+        raise RuntimeError(
+            f"{CLIENT} was imported before the metrics were installed, so several workers cannot share their metrics: "
+            f"set the environment variable {VARIABLE} to an empty folder."
+        )
+    folder = Path(directory or Path(tempfile.gettempdir()) / f"metrics-{os.geteuid()}")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_uid != os.geteuid():
+        raise RuntimeError(f"The folder {folder} belongs to another user: set METRICS_DIR to another folder.")
+    own = folder / run_of(os.getppid())
+    for other in folder.glob("run-*-*"):
+        if other != own and other.name != run_of(int(other.name.split("-")[1])):
+            shutil.rmtree(other, ignore_errors=True)
+    own.mkdir(exist_ok=True)
+    os.environ[VARIABLE] = str(own)
+
+
+def is_worker() -> bool:
+    """Return whether this process is one of several: uvicorn and granian spawn or fork them, gunicorn forks them."""
+    return parent_process() is not None or os.environ.get("SERVER_SOFTWARE", "").startswith("gunicorn/")
+
+
+def run_of(parent: int) -> str:
+    """Return the name of the folder of the workers with this parent: its process id, and when it was started."""
+    started = "0"
+    with suppress(OSError):
+        started = Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[19]
+    return f"run-{parent}-{started}"

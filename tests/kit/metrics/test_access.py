@@ -1,0 +1,121 @@
+"""Who may read the metrics, where, and in which format."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from kit import Database, Service
+from kit.metrics import Access, install
+from tests.engines import Client, on_sqlite
+from tests.kit.metrics.samples import Samples, read
+from tests.kit.server.test_servers import free_port
+from tests.kit.service import clear, client_of, create_runtime, create_service, join
+
+TOKEN = "0123456789abcdef" * 2
+OPENMETRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
+
+
+def shop(database: Database, access: Access, **options: Any) -> Service:
+    service = create_service(create_runtime(database, **options))
+    install(service, access)
+    return service
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+async def test_superusers_read_the_metrics_and_others_do_not(database: Database) -> None:
+    service = shop(database, Access(), auth=True)
+    superuser, member = await join(service, is_superuser=True), await join(service)
+    async with client_of(service) as anonymous:
+        assert (await anonymous.get("/metrics")).status_code == 401
+        assert (await anonymous.get("/metrics", headers=bearer(member.token))).status_code == 403
+        assert (await anonymous.get("/metrics", headers=bearer(TOKEN))).status_code == 401
+        assert (await anonymous.get("/metrics", headers=bearer(superuser.token))).status_code == 200
+
+
+@pytest.mark.parametrize("auth", [False, True])
+async def test_the_bearer_of_the_token_reads_the_metrics_and_nothing_else(database: Database, auth: bool) -> None:
+    service = shop(database, Access(token=TOKEN), auth=auth)
+    async with client_of(service, TOKEN) as prometheus, client_of(service) as anonymous:
+        assert (await prometheus.get("/metrics")).status_code == 200
+        assert (await prometheus.get("/metrics/")).status_code == 200
+        assert (await prometheus.get("/shelves/")).status_code == 401
+        refused = await anonymous.get("/metrics")
+        assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (401, "Bearer")
+        for other in (TOKEN[:-1], f"{TOKEN}x", "", "ä"):
+            header = {b"Authorization": f"Bearer {other}".encode()}
+            assert (await anonymous.get("/metrics", headers=header)).status_code == 401
+
+
+async def test_without_authentication_and_without_a_token_everybody_reads_the_metrics(reader: Client) -> None:
+    assert (await reader.get("/metrics")).status_code == 200
+
+
+async def test_the_metrics_are_read_in_the_formats_of_prometheus(reader: Client) -> None:
+    plain, open_metrics = await reader.get("/metrics"), await reader.get("/metrics", headers=OPENMETRICS)
+    assert plain.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert open_metrics.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert open_metrics.text.endswith("# EOF\n")
+    assert plain.headers["Cache-Control"] == "no-store"
+
+
+async def test_head_and_both_forms_of_the_path_are_answered(reader: Client) -> None:
+    head = await reader.head("/metrics")
+    assert (head.status_code, head.content) == (200, b"")
+    assert (await reader.get("/metrics/")).status_code == 200
+    assert (await reader.post("/metrics")).status_code == 405
+
+
+async def test_single_metrics_can_be_chosen(reader: Client) -> None:
+    chosen = await read(reader, params={"name[]": ["http_requests_in_flight", "python_info"]})
+    assert {family.name for family in chosen.families} == {"http_requests_in_flight", "python_info"}
+
+
+async def test_the_bearer_of_the_token_can_choose_metrics(database: Database) -> None:
+    async with client_of(shop(database, Access(token=TOKEN)), TOKEN) as prometheus:
+        chosen = await read(prometheus, params={"name[]": "http_streams_open"})
+    assert {family.name for family in chosen.families} == {"http_streams_open"}
+
+
+async def test_the_document_shows_the_metrics_as_closed(database: Database) -> None:
+    service = shop(database, Access(token=TOKEN), auth=True)
+    document = service.openapi()
+    operation = document["paths"]["/metrics"]["get"]
+    assert operation.get("security", document.get("security"))
+    assert "text/plain; version=1.0.0; charset=utf-8" in operation["responses"]["200"]["content"]
+    assert "401" in operation["responses"]
+
+
+async def test_the_metrics_are_read_while_the_service_is_overloaded(reader: Client, measured: Service) -> None:
+    await clear(measured.runtime.database)
+    measured.surrounded.app.limit = 0  # type: ignore[attr-defined]  # admission, the next layer
+    measured.surrounded.app.last = (None, measured.surrounded.app.new_places())  # type: ignore[attr-defined]
+    measured.surrounded.app.of_loops.clear()  # type: ignore[attr-defined]
+    assert (await reader.get("/shelves/")).status_code == 503
+    assert (await read(reader)).sum("http_requests_refused_total", reason="busy") >= 1
+
+
+async def test_with_a_port_of_their_own_the_metrics_are_there_alone(database: Database) -> None:
+    service = shop(database, Access(port=free_port()), auth=True)
+    (companion,) = service.companions
+    port = companion.__self__.access.port  # type: ignore[attr-defined]
+    async with companion(), client_of(service) as client, httpx.AsyncClient() as prometheus:
+        assert (await client.get("/metrics")).status_code == 404
+        answer = await prometheus.get(f"http://127.0.0.1:{port}/metrics")
+        assert Samples(answer.text).sum("http_requests_in_flight") == 0
+    async with httpx.AsyncClient() as prometheus:
+        with pytest.raises(httpx.ConnectError):
+            await prometheus.get(f"http://127.0.0.1:{port}/metrics")
+
+
+@on_sqlite
+async def test_a_port_that_is_taken_ends_the_start(database: Database) -> None:
+    port = free_port()
+    first, second = (shop(database, Access(port=port)).companions[0] for _ in range(2))
+    async with first():
+        with pytest.raises(OSError, match="in use"):
+            async with second():
+                raise AssertionError("unreachable")

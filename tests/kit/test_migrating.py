@@ -1,0 +1,45 @@
+"""Migrations of a database that cannot be used end with a sentence; a migration that fails shows its traceback."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from kit.database.errors import Unreachable
+from kit.database.migrating import UnusableError, connected, engine_for, may_be_usable_later
+
+
+@pytest.fixture
+def engine_of_file(tmp_path: Path) -> AsyncEngine:
+    return engine_for(make_url(f"sqlite+aiosqlite:///{tmp_path}/a.db"))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite+aiosqlite:////nowhere/a.db",
+        "postgresql+asyncpg://a:hidden@127.0.0.1:1/b",
+        "postgresql+asyncpg://a:hidden@nowhere.invalid/b?statement_cache_size=0",
+    ],
+)
+async def test_a_database_that_cannot_be_reached_is_named_in_a_sentence(url: str) -> None:
+    with pytest.raises(UnusableError, match=r"^The database cannot be used: ") as raised:
+        async with connected(engine_for(make_url(url))):
+            pass
+    assert "hidden" not in str(raised.value)
+    assert may_be_usable_later(raised.value)
+
+
+async def test_a_database_that_is_lost_during_a_migration_is_named_too(engine_of_file: AsyncEngine) -> None:
+    with pytest.raises(UnusableError, match="gone"):
+        async with connected(engine_of_file):
+            raise Unreachable("gone")
+
+
+async def test_a_wrong_statement_of_a_migration_keeps_its_traceback(engine_of_file: AsyncEngine) -> None:
+    with pytest.raises(OperationalError, match="syntax error") as raised:
+        async with connected(engine_of_file) as connection:
+            await connection.execute(text("SELCT 1"))
+    assert not may_be_usable_later(raised.value)
