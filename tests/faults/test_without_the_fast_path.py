@@ -22,7 +22,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = copy_project(tmp_path_factory.mktemp("copy"), "kit/fast", "tests/kit/fast", HABITS)
     main = (copy / "main.py").read_text()
     plain = INSTALLATION.sub("", main).replace("from kit.fast import install\n", "")
-    assert "install" not in plain
+    assert "install(service, coalesce" not in plain
+    assert "kit.fast" not in plain
     (copy / "main.py").write_text(plain)
     return copy
 
