@@ -17,6 +17,8 @@ from kit.scaffolding.words import singular_of
 LINK = re.compile(r"!?\[([^\]]*)\]\((?!https?:)([^)#\s]+)(#[^)]*)?\)")
 ITEM = re.compile(r"^- \[[^\]]*\]\((?!https?:)([^)#\s]+)[^)]*\).*\n(?:  .*\n)*", re.MULTILINE)
 """An item of a list that begins with a link."""
+EMPTY = re.compile(r"^## .*\n\s*(?=## |\Z)", re.MULTILINE)
+"""A section without a text."""
 TARGET = re.compile(r"^([a-z][a-z-]*):(?!=)", re.MULTILINE)
 COMMAND = re.compile(r"\bmake ([a-z][a-z-]*)")
 
@@ -207,13 +209,15 @@ class Transfer:
             return whole in taken or any(one.startswith(f"{whole}/") for one in taken)
 
         text = ITEM.sub(lambda item: item[0] if is_taken(item[1]) else "", text)
+        text = EMPTY.sub("", text)
         text = LINK.sub(lambda link: link[0] if is_taken(link[2]) else link[1], text)
         return without_rows(text, self.lost_names)
 
     @cached_property
     def lost_names(self) -> set[str]:
-        """The files that are left out, and the names of their tests."""
-        return lost_names(self.project.folder, files_of(self.project.folder), self.files)
+        """The files and folders that are left out, and the names of their tests."""
+        folders = {f"{name}/" for name in self.left_out}
+        return lost_names(self.project.folder, files_of(self.project.folder), self.files) | folders
 
 
 def is_picture(name: str) -> bool:
