@@ -88,11 +88,11 @@ class Counters:
         window = self.window
         if isinstance(window, MemoryWindow):
             return None
-        try:
+        is_there = False
+        with suppress(TimeoutError):
             async with asyncio.timeout(CHECK_SECONDS):
-                return await window.storage.check()
-        except TimeoutError:
-            return False
+                is_there = await window.storage.check()
+        return is_there
 
     async def close(self) -> None:
         """Close the connections of the running event loop. A later use opens new ones."""

@@ -41,7 +41,9 @@ class Sampling:
             with suppress(asyncio.CancelledError):
                 await task
             self.update()
-            await asyncio.to_thread(self.close_port)
+            if self.server is not None:
+                await asyncio.to_thread(close, self.server)
+                self.server = None
 
     async def sample(self) -> None:
         loop, updates = asyncio.get_running_loop(), 0
@@ -75,8 +77,8 @@ class Sampling:
                 place = f"Port {self.access.port} of {self.access.host}"
                 raise RuntimeError(f"{place} cannot be used ({failure}): set METRICS_PORT to another one.") from failure
 
-    def close_port(self) -> None:
-        if self.server is not None:
-            self.server.shutdown()
-            self.server.server_close()
-            self.server = None
+
+def close(server: WSGIServer) -> None:
+    """Stop a server that runs in another thread."""
+    server.shutdown()
+    server.server_close()

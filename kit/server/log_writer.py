@@ -114,15 +114,13 @@ class LogWriter(logging.Handler):
 
     def run(self) -> None:
         while not self.stopping.is_set():
-            self.wake.wait()
-            self.wake.clear()
-            self.is_idle = False
-            while self.pending:
-                self.write_pending()
-                self.stopping.wait(INTERVAL_SECONDS)
             self.is_idle = True
-            if self.pending:  # it arrived while the writer seemed to be busy
-                self.wake.set()
+            if not self.pending:  # a line that arrived before the writer was idle has waked nobody
+                self.wake.wait()
+            self.is_idle = False
+            self.wake.clear()
+            self.write_pending()
+            self.stopping.wait(INTERVAL_SECONDS)
         self.write_pending()
 
     def write_pending(self) -> None:
@@ -191,5 +189,4 @@ def stop() -> None:
         writer.stop()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=forget_threads)
+getattr(os, "register_at_fork", lambda **_: None)(after_in_child=forget_threads)  # Windows has none

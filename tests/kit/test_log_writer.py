@@ -44,7 +44,7 @@ def written() -> Iterator[io.StringIO]:
     log, stream = logging.getLogger("kit"), io.StringIO()
     writer = configure_logging(as_json=True, level="INFO")
     writer.stream, log.handlers = stream, [writer]
-    writer.start()
+    log_writer.start()
     yield stream
     writer.stop()
 
@@ -139,8 +139,39 @@ def test_a_handler_of_the_application_gets_the_records_of_requests(
     assert lines(written.getvalue())[0]["route"] == "/books/{book_id}"
 
 
-def test_a_full_queue_drops_lines_and_says_so(written: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+def alone() -> LogWriter:
+    """Return the writer of the process, as the only handler: pytest adds its own when a test begins."""
     (writer,) = log_writer.writers
+    logging.getLogger("kit").handlers = [writer]
+    return writer
+
+
+def test_a_line_wakes_the_thread_and_those_that_follow_are_written_with_the_next_batch(written: io.StringIO) -> None:
+    alone()
+    for _ in range(3):
+        request_log.log_answer(ANSWERED)
+        time.sleep(0.03)
+    log_writer.start()  # a second time, which changes nothing
+    time.sleep(0.15)
+    assert len(lines(written.getvalue())) == 3
+
+
+def test_a_file_is_written_by_its_descriptor(tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as stream:
+        writer = LogWriter(stream, JSONLines(), json_line())
+        writer.start()
+        writer.emit(logging.LogRecord("kit", logging.INFO, "", 0, "é", None, None))
+        writer.stop()
+        assert lines((tmp_path / "log").read_text())[0]["message"] == "é"
+
+
+def test_lines_of_the_same_second_share_their_time() -> None:
+    line_of = json_line()
+    assert line_of(ANSWERED) == line_of(ANSWERED)
+
+
+def test_a_full_queue_drops_lines_and_says_so(written: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = alone()
     writer.is_idle = False  # so that nobody wakes the thread
     monkeypatch.setattr(log_writer, "MAX_PENDING", 2)
     monkeypatch.setattr(request_log, "MAX_PENDING", 2)

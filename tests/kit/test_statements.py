@@ -1,6 +1,7 @@
 """Statements: slow ones are logged, with their text and without values, on either path."""
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import text
@@ -9,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from kit import Database, Service
 from kit.database import statements
 from kit.database.engines import Pool
-from kit.database.statements import kind_of, without_values
+from kit.database.statements import end_failed, kind_of, without_values
 from kit.http.events import COUNTS
 from tests.engines import Client, url_for
 from tests.kit.service import client_of, create_runtime, create_service
@@ -61,6 +62,13 @@ async def test_a_statement_that_fails_is_counted_and_may_be_slow(
     assert COUNTS["statements", "select"] > before
     assert "SELECT nothing FROM nowhere WHERE name = ? AND age > ?" in caplog.text
     assert "Zq9" not in caplog.text.partition("Slow statement")[2].partition("\n")[0]
+
+
+@pytest.mark.parametrize(("context", "statement"), [(None, "SELECT 1"), (SimpleNamespace(started=0.0), None)])
+def test_a_failure_without_a_statement_is_none(context: Any, statement: str | None) -> None:
+    before = dict(COUNTS)
+    end_failed(cast("Any", SimpleNamespace(execution_context=context, statement=statement)))
+    assert before == COUNTS
 
 
 @pytest.mark.parametrize(
