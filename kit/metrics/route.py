@@ -77,4 +77,4 @@ def metrics_router(page: MetricsPage) -> APIRouter:
 def bears(request: Request, token: str) -> bool:
     """Return whether a request has this bearer token. The comparison takes the same time for all others."""
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
+    return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), token.encode())
