@@ -63,8 +63,10 @@ def put_in_order(node: Json, first: Sequence[str]) -> None:
 
 
 def in_order(paths: Json) -> Json:
-    """Return the paths, those of bulk operations last, each with its methods in order."""
-    ordered = sorted(paths.items(), key=lambda item: item[0].endswith("/bulk"))
+    """Return the paths, bulk operations after the others of their collection, each with its methods in order."""
+    collections = {path: re.split(r"/\{|/bulk$", path.rstrip("/"))[0] for path in paths}
+    first = {collection: place for place, collection in reversed([*enumerate(collections.values())])}
+    ordered = sorted(paths.items(), key=lambda item: (first[collections[item[0]]], item[0].endswith("/bulk")))
     return {path: dict(sorted(methods.items(), key=lambda item: METHODS.index(item[0]))) for path, methods in ordered}
 
 
