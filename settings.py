@@ -238,7 +238,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def metrics_are_closed(self) -> Self:
-        token = self.metrics_token.get_secret_value()
+        token = self.metrics_token.get_secret_value().strip()
         if token and self.metrics_port is not None:
             raise ValueError("METRICS_TOKEN is for /metrics on the port of the service: leave METRICS_PORT out, or it")
         if token and not self.in_development and len(token.encode()) < 32:
@@ -313,7 +313,7 @@ class Settings(BaseSettings):
     def metrics_access(self) -> dict[str, Any]:
         """The arguments for `kit.metrics.Access`."""
         return {
-            "token": self.metrics_token.get_secret_value(),
+            "token": self.metrics_token.get_secret_value().strip(),
             "port": self.metrics_port,
             "host": self.metrics_host,
         }

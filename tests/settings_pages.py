@@ -19,6 +19,8 @@ HEAD = """\
 # variables take precedence. `python -m tests.settings_pages` writes this file from settings.py.
 """
 
+SERVER = ("#HOST=127.0.0.1", "#PORT=8000", "#WORKERS=1", "#RELOAD=true")
+
 
 def default_of(name: str, field: FieldInfo) -> str:
     """Return a default as in the environment."""
@@ -33,7 +35,11 @@ def example() -> str:
     lines = [HEAD]
     for name, field in Settings.model_fields.items():
         lines += [f"# {field.description}", f"#{name.upper()}={default_of(name, field)}", ""]
-    return "\n".join(lines)
+    lines += [
+        "# Of the server that `make run` starts: the address, the processes, and whether it restarts after a change.",
+        *SERVER,
+    ]
+    return "\n".join([*lines, ""])
 
 
 def rows() -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Bulk inserts: many new rows of one entity are stored by one INSERT, without the ORM."""
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from kit.fast.mappings import EntityMapping, mapping_of
 from kit.fast.single_insert import is_insertable
 from kit.models.entities import Entity
 
+BREAK_AFTER = 50
+"""The number of rows after which other requests have their turn."""
 SEQUENCES = table("sqlite_sequence", column("name"), column("seq"))
 
 
@@ -32,9 +35,11 @@ async def insert_without_orm(session: Any, rows: Sequence[Entity]) -> bool:
         if not had_ids:
             set_ids(rows, [None] * len(rows))
         raise
-    for row in rows:
+    for number, row in enumerate(rows, 1):
         make_transient_to_detached(row)
-    session.add_all(rows)
+        session.add(row)
+        if number % BREAK_AFTER == 0:
+            await asyncio.sleep(0)
     return True
 
 

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from kit.http.codings import VARIES, varies
 
 TAG = re.compile(r'(W/)?"([\x21\x23-\x7e]*)"')
-OF_A_BODY = (b"content-type", b"content-length")
+OF_A_BODY = (b"content-type", b"content-length", b"content-encoding")
 
 
 def weak_etag(*parts: bytes) -> str:

@@ -18,13 +18,6 @@ from kit.openapi.responses import failure
 from kit.runtime import runtime_of
 
 Serve = Callable[[Request], Coroutine[Any, Any, Response]]
-ONLY = {
-    "name": "name[]",
-    "in": "query",
-    "description": "Only the metrics with these names.",
-    "schema": {"type": "array", "items": {"type": "string"}},
-}
-"""The parameter that Prometheus' clients know."""
 
 
 class MetricsText(Response):
@@ -65,22 +58,17 @@ def metrics_router(page: MetricsPage) -> APIRouter:
         def get_route_handler(self) -> Serve:
             return partial(page.serve, super().get_route_handler())
 
-    router = APIRouter(tags=["metrics"], route_class=TokenRoute)
+    router = APIRouter(tags=["health"], route_class=TokenRoute)
 
     @router.get(
         "/metrics",
-        summary="Read the metrics",
+        summary="Metrics for Prometheus",
         operation_id="metrics",
         response_class=MetricsText,
-        openapi_extra={"parameters": [ONLY]},
         responses={status: failure(status) for status in (401, 403)},
-        response_description="The metrics in Prometheus' text format, or in OpenMetrics if `Accept` asks for it.",
     )
     async def metrics(request: Request) -> Response:
-        """Return the metrics of the service, of all its workers, for Prometheus.
-
-        For superusers, and for the bearer of `METRICS_TOKEN`.
-        """
+        """For superusers and the bearer of `METRICS_TOKEN`."""
         return await page.respond(request)
 
     return router
@@ -89,4 +77,4 @@ def metrics_router(page: MetricsPage) -> APIRouter:
 def bears(request: Request, token: str) -> bool:
     """Return whether a request has this bearer token. The comparison takes the same time for all others."""
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
+    return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode("latin-1"), token.encode())

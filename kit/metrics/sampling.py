@@ -64,15 +64,16 @@ class Sampling:
     def open_port(self) -> None:
         """Serve the metrics on their own port. One of several workers does it, for all; if it ends, another one.
 
-        Raises an OSError if there is one process only, and the port is not free.
+        Raises a RuntimeError if there is one process only, and the port is not free.
         """
         if self.server is not None or self.access.port is None:
             return
         try:
             self.server, _ = start_http_server(self.access.port, self.access.host, self.exposition.registry)
-        except OSError:
+        except OSError as failure:
             if VARIABLE not in os.environ:
-                raise
+                place = f"Port {self.access.port} of {self.access.host}"
+                raise RuntimeError(f"{place} cannot be used ({failure}): set METRICS_PORT to another one.") from failure
 
     def close_port(self) -> None:
         if self.server is not None:

@@ -2,8 +2,10 @@
 
 import asyncio
 import copy
+import gzip
 import json
 from base64 import b64encode
+from functools import lru_cache
 from hashlib import sha256
 from importlib.resources import files
 
@@ -12,6 +14,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
 from starlette.responses import RedirectResponse, Response
 
+from kit.http.codings import Wish, wish_of
 from kit.http.etags import is_fresh, not_modified, weak_etag
 from kit.openapi.completion import THIS_SERVER
 from kit.openapi.examples import fill, newest
@@ -100,9 +103,18 @@ def json_response(request: Request, document: Json) -> Response:
     """Return the document as JSON with an ETag; a 304 if `If-None-Match` contains the ETag."""
     body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     headers = {"ETag": weak_etag(body), "Cache-Control": "no-cache"}
+    accepted = ",".join(request.headers.getlist("Accept-Encoding")).encode("latin-1")
+    if wish_of(accepted) is not Wish.PLAIN:
+        body, headers = small(body), headers | {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
     response = Response(body, media_type="application/json", headers=headers)
     known = ",".join(request.headers.getlist("If-None-Match"))
     return not_modified(response) if is_fresh(headers["ETag"], known) else response
+
+
+@lru_cache(4)
+def small(body: bytes) -> bytes:
+    """Return a document in gzip's smallest form: half of the quick one, which is for responses that differ."""
+    return gzip.compress(body, mtime=0)
 
 
 def prefix_of(request: Request) -> str:

@@ -31,11 +31,9 @@ def health_router(shutdown: Shutdown) -> APIRouter:
         responses={503: failure(503)},
     )
     async def ready(request: Request) -> Response:
-        """Return the state of each thing that the service needs, in `checks`.
+        """Return a 503 while the database cannot be reached or lacks migrations, and while the service shuts down.
 
-        A 503 while the database cannot be reached, and while the service shuts down. Also while the database lacks
-        migrations of this version, which `missing` lists. A database that a newer version has migrated is ready. The
-        service is ready without its Redis: then only logins are refused.
+        `checks` has the state of each thing, and `missing` the migrations. Without Redis only logins are refused.
         """
         if shutdown.has_begun:
             raise unready("The service is shutting down.")

@@ -16,6 +16,9 @@ from tests.live import PROJECT
 DEPLOY = PROJECT / "deploy"
 PATH = f"{PROJECT / '.venv-deploy/bin'}:{os.environ['PATH']}:/usr/sbin:/sbin"
 
+START_SECONDS = 60
+"""The longest time for a server to start."""
+
 
 def program(name: str, package: str) -> str:
     """Return the path of a program. Skips the test if it is not installed; in the CI it has to be."""
@@ -42,11 +45,10 @@ def running(port: int, log: Path, *command: str | Path, **environment: str) -> I
     with log.open("w") as output:
         process = subprocess.Popen([*map(str, command)], env=os.environ | environment, stdout=output, stderr=output)
     try:
-        for _ in range(200):
-            if process.poll() is not None or listens(port):
-                break
+        end = time.monotonic() + START_SECONDS
+        while process.poll() is None and not listens(port) and time.monotonic() < end:
             time.sleep(0.05)
-        assert process.poll() is None, log.read_text()
+        assert listens(port), log.read_text()
         yield
     finally:
         process.terminate()

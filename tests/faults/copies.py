@@ -6,6 +6,18 @@ import sys
 from pathlib import Path
 
 PROJECT = Path(__file__).parents[2]
+EACH_KIND = (
+    "tests/kit/test_bulk.py",
+    "tests/kit/test_errors.py",
+    "tests/kit/test_idempotency.py",
+    "tests/kit/test_login_limits.py",
+    "tests/kit/test_security_headers.py",
+    "tests/kit/habits/test_sessions.py",
+    "tests/kit/fast/test_fast_sessions.py",
+    "tests/kit/server/test_mounting.py",
+    "tests/kit/server/test_routes.py",
+)
+"""Tests that use each of the kit's fixtures and services. All tests of the kit would take minutes."""
 NOT_COPIED = shutil.ignore_patterns(".git", ".venv*", "node_modules", "__pycache__", ".*_cache", "*.db*", "benchmarks")
 
 

@@ -4,21 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.copies import copy_project, run_tests
+from tests.faults.copies import EACH_KIND, copy_project, run_tests
 
 DOMAIN = ("heroes", "main.py", "migrations/versions", "tests/heroes", "tests/contract")
-EACH_KIND = (
-    "tests/kit/test_bulk.py",
-    "tests/kit/test_errors.py",
-    "tests/kit/test_idempotency.py",
-    "tests/kit/test_login_limits.py",
-    "tests/kit/test_security_headers.py",
-    "tests/kit/habits/test_sessions.py",
-    "tests/kit/fast/test_fast_sessions.py",
-    "tests/kit/server/test_mounting.py",
-    "tests/kit/server/test_routes.py",
-)
-"""Tests that use each of the kit's fixtures and services. All tests of the kit would take minutes."""
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from sqlalchemy.exc import OperationalError
 from kit import Database
 from kit.database import sqlite_file
 from kit.database.errors import FAILURES, code_of
-from kit.fast.databases import use_fast_sessions
 from kit.models.entities import Entity
 from tests.engines import url_for
 from tests.kit.bookshop import REGISTRY, Shelf
@@ -28,7 +27,8 @@ async def on_file(request: pytest.FixtureRequest, file: Path, monkeypatch: pytes
     monkeypatch.setattr(sqlite_file, "READS_UNCHECKED_SECONDS", -1)
     database = Database(url_for(f"sqlite:///{file}"))
     if request.param:
-        use_fast_sessions(database, coalesce=False, group=True, without=frozenset())
+        fast = pytest.importorskip("kit.fast.databases")
+        fast.use_fast_sessions(database, coalesce=False, group=True, without=frozenset())
     async with database.writer.begin() as connection:
         await connection.run_sync(REGISTRY.metadata.create_all)
     return database

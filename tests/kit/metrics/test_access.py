@@ -50,6 +50,12 @@ async def test_the_bearer_of_the_token_reads_the_metrics_and_nothing_else(databa
             assert (await anonymous.get("/metrics", headers=header)).status_code == 401
 
 
+async def test_a_token_may_have_any_characters(database: Database) -> None:
+    async with client_of(shop(database, Access(token="schlüssel" * 4))) as prometheus:
+        header = {b"Authorization": b"bearer  " + ("schlüssel" * 4).encode()}
+        assert (await prometheus.get("/metrics", headers=header)).status_code == 200
+
+
 async def test_without_authentication_and_without_a_token_everybody_reads_the_metrics(reader: Client) -> None:
     assert (await reader.get("/metrics")).status_code == 200
 
@@ -82,8 +88,9 @@ async def test_the_bearer_of_the_token_can_choose_metrics(database: Database) ->
 
 async def test_the_document_shows_the_metrics_as_closed(database: Database) -> None:
     service = shop(database, Access(token=TOKEN), auth=True)
-    operation = service.openapi()["paths"]["/metrics"]["get"]
-    assert operation["security"]
+    document = service.openapi()
+    operation = document["paths"]["/metrics"]["get"]
+    assert operation.get("security", document.get("security"))
     assert "text/plain; version=1.0.0; charset=utf-8" in operation["responses"]["200"]["content"]
     assert "401" in operation["responses"]
 
@@ -115,6 +122,6 @@ async def test_a_port_that_is_taken_ends_the_start(database: Database) -> None:
     port = free_port()
     first, second = (shop(database, Access(port=port)).companions[0] for _ in range(2))
     async with first():
-        with pytest.raises(OSError, match="in use"):
+        with pytest.raises(RuntimeError, match=rf"^Port {port} of 127.0.0.1 cannot be used .*: set METRICS_PORT"):
             async with second():
                 raise AssertionError("unreachable")

@@ -182,10 +182,8 @@ async def chunks() -> AsyncIterator[str]:
         yield LONG
 
 
-async def test_the_chunks_of_a_stream_arrive_one_by_one() -> None:
-    service = small_service(auth=False)
-    service.add_api_route("/", lambda: StreamingResponse(chunks(), media_type="text/plain"), response_class=Response)
-    service.router.routes.insert(0, service.router.routes.pop())
+async def messages_of(service: Service, path: str, http_version: str) -> list[Any]:
+    """Return the messages of a response to a client that accepts gzip."""
     sent: list[Any] = []
 
     async def send(message: Any) -> None:
@@ -194,6 +192,37 @@ async def test_the_chunks_of_a_stream_arrive_one_by_one() -> None:
     async def receive() -> Any:
         return {"type": "http.request"}
 
-    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "http_version": "1.1", "scheme": "http"}
-    await service({**scope, "headers": [(b"accept-encoding", b"gzip")], "asgi": {"spec_version": "2.4"}}, receive, send)
-    assert [len(message.get("body", b"")) for message in sent[1:]] == [len(LONG)] * 3 + [0]
+    scope: dict[str, Any] = {"type": "http", "method": "GET", "path": path, "query_string": b"", "scheme": "http"}
+    scope |= {"headers": [(b"accept-encoding", b"gzip")], "http_version": http_version, "asgi": {"spec_version": "2.4"}}
+    await service(scope, receive, send)
+    return sent
+
+
+async def test_the_chunks_of_a_stream_arrive_one_by_one() -> None:
+    service = small_service(auth=False)
+    service.add_api_route(
+        "/chunks", lambda: StreamingResponse(chunks(), media_type="text/plain"), response_class=Response
+    )
+    _, *parts = await messages_of(service, "/chunks", "1.1")
+    assert [len(part.get("body", b"")) for part in parts] == [len(LONG)] * 3 + [0]
+
+
+@pytest.mark.parametrize(("path", "is_compressed"), [("/long", True), ("/file", False)])
+async def test_http_1_0_has_no_bodies_of_unknown_length(service: Service, path: str, is_compressed: bool) -> None:
+    start, *parts = await messages_of(service, path, "1.0")
+    headers = dict(start["headers"])
+    assert (b"content-encoding" in headers) is is_compressed
+    assert int(headers[b"content-length"]) == sum(len(part.get("body", b"")) for part in parts)
+
+
+async def test_the_document_is_compressed_as_far_as_possible(client: Client) -> None:
+    answer = await client.get("/openapi.json")
+    plain = await client.get("/openapi.json", headers={"Accept-Encoding": "identity"})
+    assert (answer.headers["Content-Encoding"], answer.headers["Vary"]) == ("gzip", "Accept-Encoding")
+    assert answer.json() == plain.json()
+    assert (answer.headers["ETag"], plain.headers["Vary"]) == (plain.headers["ETag"], "Accept-Encoding")
+    assert int(answer.headers["Content-Length"]) == len(gzip.compress(plain.content, mtime=0))
+    for accepted in ("gzip", "identity"):
+        headers = {"If-None-Match": answer.headers["ETag"], "Accept-Encoding": accepted}
+        same = await client.get("/openapi.json", headers=headers)
+        assert (same.status_code, same.headers["Vary"]) == (304, "Accept-Encoding")

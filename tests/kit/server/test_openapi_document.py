@@ -9,7 +9,7 @@ import pytest
 from fastapi import APIRouter, Path, Query
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
-from pydantic import FutureDate, PastDate, PastDatetime, model_validator
+from pydantic import AfterValidator, FutureDate, PastDate, PastDatetime, model_validator
 from sqlmodel import Field
 
 from kit import Body, Id, JSONInteger, Money, Name, Read, Service, Slug, Who, allowing
@@ -204,6 +204,7 @@ async def test_bounds_of_parameters_have_the_names_of_json_schema() -> None:
     async def bounded(
         price: Annotated[Money, Query(le=5)], step: Annotated[JSONInteger, Query(multiple_of=3)],
         slug: Annotated[Slug, Query(pattern="^a", min_length=2)],
+        distance: Annotated[int, AfterValidator(abs), Query(le=9)],
     ) -> None: ...  # fmt: skip
 
     document = small_service(router).openapi()
@@ -211,6 +212,7 @@ async def test_bounds_of_parameters_have_the_names_of_json_schema() -> None:
     assert schemas["price"]["anyOf"][0] == {"type": "number", "minimum": 0, "maximum": 5}
     assert schemas["step"].items() >= {"type": "integer", "multipleOf": 3}.items()
     assert schemas["slug"]["type"] == "string"
+    assert schemas["distance"]["maximum"] == 9
     assert not {"le", "ge", "multiple_of"} & {key for schema in schemas.values() for key in schema}
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 from uvicorn import Config
 from uvicorn.server import ServerState
 
@@ -235,3 +237,38 @@ async def test_health_checks_pass_the_trusted_hosts_with_and_without_the_prefix(
         for path, status in (("/health/live", 200), ("/api/health/live", 200), ("/healthy", 400), ("/docs", 400)):
             answer = await client.get(path, headers={"Host": "10.0.0.7:8000"} | PREFIX)
             assert answer.status_code == status, path
+
+
+@pytest.mark.parametrize(
+    ("root", "headers", "path", "prefix"),
+    [
+        ("/api", {}, "/health/live", "/api"),
+        ("/api", {}, "/api/health/live", "/api"),
+        ("/api", {}, "/api/api/health/live", "/api"),
+        ("/api/", {}, "/api//health/live", "/api"),
+        ("api", {}, "api/health/live", "/api"),
+        ("/api", PREFIX, "/api/health/live", "/api"),
+        ("", PREFIX, "/health/live", "/api"),
+        ("", PREFIX, "/api/health/live", "/api"),
+        ("/inner", PREFIX, "/inner/health/live", "/api/inner"),
+        ("/inner", PREFIX, "/health/live", "/api/inner"),
+    ],
+)
+async def test_a_prefix_may_be_given_and_kept_in_every_way(
+    root: str, headers: dict[str, str], path: str, prefix: str
+) -> None:
+    seen: list[Any] = []
+    service = small_service(auth=False)
+
+    @service.middleware("http")
+    async def note(request: Request, call_next: Any) -> Response:
+        seen.append((request.scope["root_path"], request.scope["path"]))
+        response: Response = await call_next(request)
+        return response
+
+    transport = httpx.ASGITransport(service, root_path=root)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        request = client.build_request("GET", "/", headers=headers)
+        request.url = request.url.copy_with(path=path if path.startswith("/") else f"/{path}")
+        assert (await client.send(request)).status_code == 200
+    assert seen == [(prefix, f"{prefix}/health/live")]
