@@ -38,7 +38,10 @@ def person() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return copied(tmp_path_factory.mktemp("source") / "heroes")
+    source = copied(tmp_path_factory.mktemp("source") / "heroes")
+    (source / "logo.png").write_bytes(b"\x89PNG\xff")
+    (source.parent / "order-desks").mkdir()
+    return source
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +64,7 @@ def test_a_new_service_is_beside_the_project_in_a_package_of_its_name(source: Pa
     assert {path.name for path in (made / "order_desks").glob("*.py")} == {
         *("__init__.py", "user.py", "token.py", "me.py", "order_desk.py")
     }
+    assert (made / "logo.png").read_bytes() == b"\x89PNG\xff"
     assert "# Order desks\n" in (made / "README.md").read_text()
     assert 'NAME = "order_desks"' in (made / "settings.py").read_text()
 

@@ -85,6 +85,7 @@ def test_the_command_says_why_nothing_was_removed(monkeypatch: pytest.MonkeyPatc
     [
         ("from shop import a, b\nALL = (a, b)", "from shop import b\n\nALL = (b,)"),
         ("import shop.a\nimport os\nuse(os)", "import os\nuse(os)"),
+        ("import shop.a, os\nuse(os)", "import os\nuse(os)"),
         ("from shop.a import A\nX = {A: 1, 2: 3}\nY = [A, 4]\nZ = {A}", "X = {2: 3}\nY = [4]"),
         ("from shop.a import A\nB = A\n'''What B is.'''\nC = 1", "C = 1"),
         (

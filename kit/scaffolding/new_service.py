@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -67,7 +68,7 @@ def make(source: Path, order: Order) -> Path:
         write_migration(made)
         write_record(made)
         commit(made, package)
-        if target.exists():
+        with suppress(FileNotFoundError):
             target.rmdir()
         made.rename(target)
     return target

@@ -100,7 +100,8 @@ class Pruner:
             return self.remove(node)
         if len(kept) < len(node.names):
             removed = self.source.of_statement(node)
-            text = ast.unparse(ast.ImportFrom(str(getattr(node, "module", "")), kept, 0)) + "\n"
+            left = ast.Import(kept) if isinstance(node, ast.Import) else ast.ImportFrom(node.module, kept, node.level)
+            text = f"{ast.unparse(left)}\n"
             self.edits.append(Edit(removed.start, removed.end, " " * node.col_offset + text))
         return False
 
