@@ -5,6 +5,7 @@ All requests to a resource are a lane. If its table is locked, they wait, and ho
 
 import asyncio
 import ipaddress
+import logging
 import re
 from collections import deque
 from collections.abc import Mapping
@@ -185,6 +186,13 @@ class FairSemaphore:
         return len(callers) > 1 and used * len(callers) > self.limit - self.free + self.waiting
 
 
+def quieten(pool: type[Any]) -> None:
+    """Let the log of a pool be as quiet as the one of SQLAlchemy's: its logger is named after the class."""
+    logger = logging.getLogger(f"{pool.__module__}.{pool.__qualname__}")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.WARNING)
+
+
 class FairPool(AsyncAdaptedQueuePool):
     """SQLAlchemy's pool for asyncio. While all connections are used, callers get the next one in turns."""
 
@@ -192,6 +200,7 @@ class FairPool(AsyncAdaptedQueuePool):
         self, creator: Any, pool_size: int = 5, max_overflow: int = 10, timeout: float = 30, **options: Any
     ) -> None:
         super().__init__(creator, pool_size, max_overflow, timeout, **options)
+        quieten(type(self))
         self.seconds = timeout
         self.turns = FairSemaphore(pool_size + max_overflow, MAX_WAITING_FOR_CONNECTION, CONNECTION_SHARE)
         event.listen(self, "checkin", give_back)
