@@ -1,7 +1,16 @@
 """Fixtures of all tests: databases of both engines. They import no application, so `tests/kit` runs without one."""
 
+import pytest
+
+from kit.database.errors import logged
 from tests import engines
 
 anyio_backend, engine, log_file = engines.anyio_backend, engines.engine, engines.log_file
 new_database, new_postgres = engines.new_database, engines.new_postgres
 postgres_entrance, postgres_server = engines.postgres_entrance, engines.postgres_server
+
+
+@pytest.fixture(autouse=True)
+def nothing_logged() -> None:
+    """Let each test see the log lines that are written once in some seconds."""
+    logged.clear()

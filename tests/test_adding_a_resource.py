@@ -1,4 +1,4 @@
-"""The README's steps to add a resource: its commands alone produce resources that pass the contract tests.
+"""The steps of docs/adding-a-resource.md: its commands alone produce resources that pass the contract tests.
 
 With `THOROUGH=1` all tests of the contract run in the copy, on both databases, and mypy.
 """
@@ -25,8 +25,8 @@ from tests.live import PROJECT
 COPIED = ("heroes", "kit", "migrations", "main.py", "settings.py", "demo.py", "pyproject.toml", "Makefile")
 BIN = sysconfig.get_path("scripts")
 """The folder with the commands of this environment, which the copy does not have."""
-README = (PROJECT / "README.md").read_text()
-SECTION = README.partition("## Adding a resource")[2].partition("\n## ")[0]
+PAGE = (PROJECT / "docs/adding-a-resource.md").read_text()
+SECTION = PAGE.partition("## The steps")[2].partition("\n## ")[0]
 STEPS = re.findall(r"^\d\. (.*(?:\n(?:   .*)?)*)", SECTION, re.MULTILINE)
 SHELL = r"```sh\n((?:(?! *```).*\n)+)"
 IS_BRIEF = "THOROUGH" not in os.environ
@@ -63,7 +63,7 @@ pytestmark = pytest.mark.usefixtures("anyio_backend")  # for the fixtures, which
 
 @dataclass(frozen=True)
 class Project:
-    """A copy of the project, to which the README's steps have added invoices, and the database that they migrated."""
+    """A copy of the project, to which the steps have added invoices, and the database that they migrated."""
 
     folder: Path
     database_url: str

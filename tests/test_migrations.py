@@ -15,7 +15,7 @@ from sqlmodel import SQLModel
 
 from kit import Database
 from kit.database import absent, migrations
-from kit.database.errors import DriverFailure, Unreachable
+from kit.database.errors import DriverFailure, OutOfRange, Unreachable
 from kit.operations import unit_of_work
 from main import create_app
 from settings import Settings
@@ -161,6 +161,18 @@ async def test_the_service_starts_without_its_database_and_logs_it(
     log = capsys.readouterr().out
     assert "cannot be prepared" in log
     assert "hidden" not in log
+
+
+async def test_a_fault_in_the_demo_data_is_logged_and_the_service_starts(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fill(database: Database) -> None:
+        raise OutOfRange("a number is too large")
+
+    database = Database(settings.database)
+    assert await migrations.prepare(database, fill) is None
+    await database.dispose()
+    assert "The database cannot be prepared: " in caplog.text
 
 
 async def test_a_service_in_production_logs_an_unreachable_database_at_start(

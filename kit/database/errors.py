@@ -24,8 +24,8 @@ UNDEFINED_TABLE, UNDEFINED_COLUMN, DENIED = "42P01", "42703", "42501"
 """SQLSTATEs. SQLite has no code for an undefined table or column, but a message."""
 LOG_SECONDS = 10.0
 """Seconds in which the same failure is logged once."""
-logged: dict[str, float] = {}
-"""The times of the last log lines, by the code of the failure."""
+logged: dict[tuple[str, str], float] = {}
+"""When a failure may be logged again, by the message and the code of the failure."""
 
 
 class RolledBack(Exception):  # noqa: N818  the request is run again, so nothing is wrong
@@ -226,9 +226,9 @@ def explained(failure: Exception, *, committing: bool = False) -> Exception:
 
 def log_once(failure: Exception, message: str = "The database failed: %s") -> None:
     """Log a failure, unless the same has been logged shortly before: many requests fail while a database is down."""
-    code, now = code_of(failure), time.monotonic()
-    if now >= logged.get(code, now):
-        logged[code] = now + LOG_SECONDS
+    key, now = (message, code_of(failure)), time.monotonic()
+    if now >= logged.get(key, now):
+        logged[key] = now + LOG_SECONDS
         log.warning(message, first_line(failure))
 
 

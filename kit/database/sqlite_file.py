@@ -70,8 +70,7 @@ class SQLiteFile:
         self.has_changed()
 
     def closed(self, _: object, record: Any) -> None:
-        if record.info.pop("file", None) is not None:
-            self.open -= 1
+        self.open -= record.info.pop("file", None) is not None  # it is missing if the connection failed
 
 
 def identity_of(path: str) -> Identity | None:

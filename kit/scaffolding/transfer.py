@@ -107,7 +107,11 @@ class Transfer:
         named = (self.old, singular_of(self.old) or self.old)
         return re.compile(
             "|".join(
-                [*(rf"{path}\b" for path in self.gone_paths), *files, *(rf"(?i:(?<![a-z]){name})" for name in named)]
+                [
+                    *(rf"(?<![a-z]){path}\b" for path in self.gone_paths),
+                    *files,
+                    *(rf"(?i:(?<![a-z]){name}(?![a-z]))" for name in named),
+                ]
             )
         )
 

@@ -1,4 +1,7 @@
-"""Plain routes: those of FastAPI without a route class of the kit. Their JSON bodies have the bounds of all others."""
+"""Plain routes: those of FastAPI without a route class of the kit. Their JSON bodies have the bounds of all others.
+
+A `max_body_size` of FastAPI, of the route, its routers or the application, takes the place of `MAX_BODY_SIZE`.
+"""
 
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -25,7 +28,7 @@ class BoundedRequest(Request):
 
     async def body(self) -> bytes:
         given = dict(self.scope["headers"])
-        if not hasattr(self, "_body") and is_json(given):
+        if not hasattr(self, "_body") and is_json(given) and not has_own_limit(self.scope):
             self._body = await read_body(self.receive, given, self.runtime.max_body_size)
         return await super().body()
 
@@ -48,6 +51,13 @@ class PlainRoute(APIRoute):
             return await handle(bounded or request)
 
         return handle_bounded
+
+
+def has_own_limit(scope: Scope) -> bool:
+    """Return whether FastAPI bounds the size of the body."""
+    app = scope["app"]
+    contexts = getattr(app, "places", {}).get(id(scope["route"]), ())
+    return app.max_body_size is not None or any(context.max_body_size is not None for context in contexts)
 
 
 def bound_body(route: object) -> None:

@@ -1,6 +1,7 @@
 """PgBouncer in transaction mode: a real one before the PostgreSQL of the tests, with two connections to the server."""
 
 import asyncio
+import runpy
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import select
 
 from kit import Database
+from kit.database import role
 from kit.database.engines import Pool
 from kit.database.errors import DriverFailure
 from kit.database.role import commands, main
@@ -174,6 +176,14 @@ def test_the_commands_name_the_role_and_the_database(
     ]
     assert main(application(monkeypatch, "postgresql+asyncpg:///")) is None
     assert capsys.readouterr().out.startswith("ALTER ROLE CURRENT_USER SET jit")
+
+
+def test_the_module_is_a_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["role", application(monkeypatch, "postgresql+asyncpg://a@host/books")])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(role.__file__), run_name="__main__")
+    assert end.value.code is None
+    assert capsys.readouterr().out.count("ALTER ROLE") == 3
 
 
 def test_sqlite_has_no_role(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -116,6 +116,18 @@ async def test_a_fast_page_equals_a_plain_page(
     assert isinstance(got, FastPage)
 
 
+async def test_a_query_whose_own_conditions_are_more_than_conditions_is_read_by_the_orm(
+    filled: Database, database: Database
+) -> None:
+    class DistinctQuery(FastNoteQuery):
+        def narrowed(self, statement: Any) -> Any:
+            return super().narrowed(statement).distinct()
+
+    expected, got = await both(filled, database, DistinctQuery, "")
+    assert len(expected.rows) == 4
+    assert got is None
+
+
 async def test_cursors_of_fast_and_plain_pages_are_equal(filled: Database, database: Database) -> None:
     text, seen = "sort=-stars,text&limit=1", 0
     cursor = ""
