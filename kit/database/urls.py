@@ -74,6 +74,8 @@ OF_DSN = (
 OF_URL = ("host", "port", "user", "password", "servicefile")
 """Options that SQLAlchemy passes on."""
 KNOWN = sorted({*NUMBERS, *FILES, *OF_SERVER, *CHOICES, *OF_DSN, *OF_URL} - set(WITHOUT_EFFECT))
+SYSTEM_FILE = "/etc/ssl/certs/ca-certificates.crt"
+"""Where Debian and others keep the certificate authorities."""
 SEVERAL = ("host", "port")
 """Options that may be given several times, for several servers."""
 INSTEAD = {
@@ -180,10 +182,6 @@ def certificates_of_system() -> str:
     if not found:
         raise ValueError("has the option 'sslrootcert=system', but no authorities are installed: write a file")
     return found[0]
-
-
-SYSTEM_FILE = "/etc/ssl/certs/ca-certificates.crt"
-"""Where Debian and others keep the certificate authorities."""
 
 
 def driver_options(url: URL) -> tuple[URL, dict[str, Any]]:

@@ -1,15 +1,18 @@
 """Database URLs, as they are pasted from providers; TLS is that of a PgBouncer with a certificate of its own."""
 
 import shutil
+import ssl
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from sqlalchemy import make_url, text
 
 from kit import Database
+from kit.database import urls
 from kit.database.engines import Pool
 from kit.database.errors import FAILURES
 from kit.database.migrating import engine_for
@@ -82,6 +85,13 @@ def test_urls_of_providers_are_understood(url: str) -> None:
     engine = Database(parsed(url)).writer
     assert engine.url.username
     assert usable(usable(make_url(url))) == parsed(url)
+
+
+def test_the_authorities_of_the_system_must_be_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: SimpleNamespace(cafile=None, openssl_cafile=""))
+    monkeypatch.setattr(urls, "SYSTEM_FILE", str(tmp_path / "none"))
+    with pytest.raises(ValueError, match="no authorities are installed: write a file"):
+        parsed("postgresql://h/d?sslmode=verify-full&sslrootcert=system")
 
 
 @pytest.mark.parametrize("password", ["a/b", "a#b", "a?b", "a:b", "a%2Fb", "ü ß", "%25", "a%40b"])
