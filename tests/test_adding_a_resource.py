@@ -22,7 +22,8 @@ from kit.database.migrations import upgrade
 from tests.application import settings_for
 from tests.live import PROJECT
 
-COPIED = ("heroes", "kit", "migrations", "main.py", "settings.py", "demo.py", "pyproject.toml", "Makefile")
+MODULES = ("main.py", "settings.py", "commands.py", "demo.py", "serve.py")
+COPIED = ("heroes", "kit", "migrations", *MODULES, "pyproject.toml", "Makefile")
 BIN = sysconfig.get_path("scripts")
 """The folder with the commands of this environment, which the copy does not have."""
 PAGE = (PROJECT / "docs/adding-a-resource.md").read_text()
