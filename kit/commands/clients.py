@@ -22,14 +22,17 @@ def program(name: str) -> str:
 
 def environment_of(url: URL) -> dict[str, str]:
     """Return the variables with which PostgreSQL's clients find a database; the password is in no argument."""
-    ssl = url.query.get("ssl")
     given = {
         "PGHOST": url.host or url.query.get("host"),
         "PGPORT": url.port or url.query.get("port"),
         "PGUSER": url.username,
         "PGPASSWORD": url.password,
         "PGDATABASE": url.database,
-        "PGSSLMODE": ssl,
+        "PGSSLMODE": url.query.get("sslmode"),
+        "PGSSLROOTCERT": url.query.get("sslrootcert"),
+        "PGSSLCERT": url.query.get("sslcert"),
+        "PGSSLKEY": url.query.get("sslkey"),
+        "PGOPTIONS": url.query.get("options"),
     }
     return {**os.environ, **{name: str(value) for name, value in given.items() if value}}
 

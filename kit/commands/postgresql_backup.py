@@ -13,7 +13,11 @@ from kit.commands.checksums import Sums, differences, postgresql_sums
 from kit.commands.clients import environment_of, program
 from kit.commands.errors import CommandFailedError
 from kit.commands.progress import Progress
+from kit.database.poolers import is_pooled
+from kit.database.urls import OF_DSN, OF_SERVER, OF_URL
 
+OF_DRIVER = (*OF_DSN, *OF_SERVER, *OF_URL)
+"""The options of a database URL that asyncpg reads in one."""
 TABLE = re.compile(r"(?:dumping contents of table|processing data for table)")
 """What the programs print, with `--verbose`, for each table."""
 
@@ -24,6 +28,7 @@ def sums_file(file: Path) -> Path:
 
 async def backup(url: URL, file: Path) -> Sums:
     """Write a dump of the database to a file, and its sums beside it. Others may write meanwhile."""
+    refuse_pooler(url)
     connection = await connect(url)
     part = file.with_name(f"{file.name}.part")
     try:
@@ -41,6 +46,7 @@ async def backup(url: URL, file: Path) -> Sums:
 
 async def restore(url: URL, file: Path) -> Sums:
     """Replace the database by a dump, in one transaction, and compare each table and sequence."""
+    refuse_pooler(url)
     expected: Sums = json.loads(sums_file(file).read_text()) if sums_file(file).is_file() else {}
     options = ("--clean", "--if-exists", "--no-owner", "--single-transaction", "--exit-on-error", "--verbose")
     database = f"--dbname={url.database}"
@@ -59,10 +65,17 @@ def tables_in(sums: Mapping[str, object]) -> int:
     return len([name for name in sums if not name.startswith("sequence ")])
 
 
+def refuse_pooler(url: URL) -> None:
+    """Raise a CommandFailedError for PgBouncer, on whose connections `pg_restore` would leave its settings."""
+    if is_pooled(url):
+        raise CommandFailedError("A backup needs the URL of PostgreSQL itself, not that of PgBouncer.")
+
+
 async def connect(url: URL) -> asyncpg.Connection:
     """Connect with asyncpg, which understands the URL without the driver's name."""
+    url = url.set(drivername="postgresql", query={name: url.query[name] for name in OF_DRIVER if name in url.query})
     try:
-        return await asyncpg.connect(url.set(drivername="postgresql").render_as_string(hide_password=False))
+        return await asyncpg.connect(url.render_as_string(hide_password=False))
     except (OSError, asyncpg.PostgresError) as failure:
         raise CommandFailedError(f"The database cannot be reached: {failure}") from None
 

@@ -82,7 +82,7 @@ def client_of(url: str, address: str = "127.0.0.1") -> httpx.AsyncClient:
 async def is_served_through(url: str) -> None:
     async with client_of(url) as client:
         ready = await client.get("/health/ready", headers={"X-Request-ID": "mine"})
-        assert (ready.json(), ready.headers["X-Request-ID"]) == ({"status": "ready"}, "mine")
+        assert (ready.json()["status"], ready.headers["X-Request-ID"]) == ("ready", "mine")
         secure = "Strict-Transport-Security" in ready.headers  # the service sends it, if it believes the proxy
         assert secure == url.startswith("https")
         user = {"username": "natasha", "email": "natasha@example.com", "password": "correct horse"}

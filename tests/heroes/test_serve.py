@@ -79,7 +79,8 @@ def test_a_server_does_not_reload_with_workers_or_in_production() -> None:
     assert "in development only" in str(refusal(Server(reload=True), production))
 
 
-def test_changed_settings_are_said_without_secrets() -> None:
+def test_changed_settings_are_said_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FAST_PATH", raising=False)
     settings = Settings.model_validate({**SECRETS, "pool_size": 7, "limits_url": "redis://:hidden@cache"})
     said, *_ = remarks(Server(), settings)
     assert said == (
@@ -89,7 +90,8 @@ def test_changed_settings_are_said_without_secrets() -> None:
     assert "hidden" not in said
 
 
-def test_workers_that_count_by_themselves_are_mentioned() -> None:
+def test_workers_that_count_by_themselves_are_mentioned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FAST_PATH", raising=False)
     settings = Settings.model_validate({})
     assert [line for line in remarks(Server(workers=2), settings) if "LIMITS_URL=redis://…" in line]
     assert remarks(Server(host="::1", port=8001), settings) == ["The docs will be at http://[::1]:8001/docs"]

@@ -10,10 +10,12 @@ from sqlalchemy import URL, func, make_url, select
 
 from kit.commands.clients import environment_of, open_client
 from kit.commands.errors import CommandFailedError
+from kit.commands.postgresql_backup import backup, restore
 from kit.commands.progress import Progress
 from kit.commands.shell import run_shell
+from kit.database.poolers import pooled
 
-POSTGRESQL = make_url("postgresql+asyncpg://ann:hidden@db.example:5433/shop?ssl=require")
+POSTGRESQL = make_url("postgresql+asyncpg://ann:hidden@db.example:5433/shop?sslmode=require")
 
 
 class Terminal(io.StringIO):
@@ -56,6 +58,12 @@ def test_psql_gets_no_password_as_an_argument(executed: list[Any]) -> None:
     wanted = {"PGHOST": "db.example", "PGPORT": "5433", "PGUSER": "ann", "PGPASSWORD": "hidden", "PGDATABASE": "shop"}
     assert wanted.items() <= environment.items()
     assert environment_of(POSTGRESQL)["PGSSLMODE"] == "require"
+
+
+async def test_a_backup_does_not_lead_through_pgbouncer(tmp_path: Path) -> None:
+    for command in (backup, restore):
+        with pytest.raises(CommandFailedError, match="needs the URL of PostgreSQL itself"):
+            await command(pooled(POSTGRESQL), tmp_path / "file")
 
 
 def test_sqlite3_gets_the_file(executed: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
