@@ -23,7 +23,7 @@ SEEDING = {"demo_data": False, "require_auth": False, "request_timeout": 600, "u
 
 
 def shell(settings: Settings) -> None:
-    """Open a Python prompt with a session, and with the tables of the resources."""
+    """Open a Python prompt that has a session and the tables of all resources."""
     tables = {kind.__name__: kind for kind in entities_below(Entity) if kind.__module__.startswith(f"{NAME}.")}
     run_shell(settings.database, {**tables, "select": select, "func": func, "col": col})
 

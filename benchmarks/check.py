@@ -45,7 +45,7 @@ def answer(client: httpx.Client, method: str, path: str, body: object = None) ->
 
 
 def answers(name: str, url: str) -> dict[str, Any]:
-    """Return the responses of a server to the requests of all loads."""
+    """Send one request of each load to a server, and return the responses."""
     with httpx.Client(base_url=url, headers={"X-Server": name}, timeout=30) as client:
         said = {f"GET {path}": plain(answer(client, "GET", path)) for path in READS}
         made = answer(client, "POST", "/heroes/", POST)

@@ -60,7 +60,7 @@ from kit.server.service import Service
 from kit.server.shutdown import Shutdown
 
 __version__ = "1.0.0"
-"""The version of the kit; `CHANGELOG.md` beside this file says what changed."""
+"""The version of the kit. `kit/CHANGELOG.md` lists the changes of each version."""
 
 if not TYPE_CHECKING:  # type checkers shall find names that do not exist
 

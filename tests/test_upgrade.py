@@ -74,7 +74,7 @@ def test_local_changes_are_listed_and_nothing_is_replaced(what: str, service: Pa
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """Provide a repository of the project with two tags."""
+    """Provide a git repository of the project that has two tags."""
     folder = copied(tmp_path / "repository")
     git(folder, "init -q", "add .", "commit -q -m old", "tag v1.0.0")
     release(folder)

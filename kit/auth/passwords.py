@@ -25,11 +25,11 @@ from kit.models.types import storable
 
 T = TypeVar("T")
 MAX_WAITING = 100
-"""The maximum queue length of a hashing thread. All these hashes finish before the deadline of a request.
+"""The maximum length of a queue. So many hashes can be made before the deadline of a request.
 
 If the queue is full, a request gets a 503."""
 MAX_OF_CALLER = 15
-"""The maximum number of queued hashes of one caller, in each of the two queues."""
+"""The maximum number of hashes that one caller may have in a queue."""
 MAX_SECONDS = 10
 """The longest wait of a hash, in seconds."""
 EXPENSIVE, HALVING_SECONDS = 20, 60

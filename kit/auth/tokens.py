@@ -44,7 +44,7 @@ class Tokens:
     lifetime: timedelta
     """How long a token is valid."""
     issuer: str = ""
-    """The claim `iss`; the audience if empty."""
+    """The issuer (`iss`) of tokens. If it is empty, the audience is the issuer too."""
 
     def issue(self, claims: Claims) -> str:
         issued = now()

@@ -38,7 +38,7 @@ class Console(code.InteractiveConsole):
 
 
 def run_shell(url: URL, names: Mapping[str, Any]) -> None:
-    """Run a prompt with a session that may do everything, and with these names."""
+    """Run a prompt with these names and with a session without restrictions."""
     with asyncio.Runner() as runner:
         CURRENT_PRINCIPAL.set(UNRESTRICTED)
         stack, database = AsyncExitStack(), Database(url)

@@ -17,7 +17,7 @@ noticed: set[str] = set()
 
 
 def absent_table(message: str) -> str | None:
-    """Return the name of the absent table in a message of the database; None for a table that no model has."""
+    """Return the name of the missing table from a database message, or None if no model has this table."""
     found = ABSENT_TABLE.search(message)
     name = found and (found[1] or found[2])
     return name if name in known_tables() else None

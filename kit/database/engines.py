@@ -111,7 +111,7 @@ def postgres_engines(url: URL, pool: Pool) -> Engines:
 
 
 def server_settings(pool: Pool) -> dict[str, str]:
-    """Return the settings that PostgreSQL gets for a connection, or for each transaction behind a pooler."""
+    """Return the PostgreSQL settings of a connection. Behind a pooler, each transaction sets them."""
     return {
         "jit": "on" if pool.jit else "off",  # compiling a plan takes longer than a short query
         "statement_timeout": str(round(pool.statement_timeout * 1000)),

@@ -127,7 +127,7 @@ def meaning_of(failure: Exception) -> str | None:
 
 
 def may_be_committed(failure: Exception) -> bool:
-    """Return whether a COMMIT that failed so may have taken effect: the database has not answered that it has not."""
+    """Return whether a failed COMMIT may have taken effect, because the database has not confirmed the rollback."""
     return meaning_of(failure) == "lost" or code_of(failure).startswith("SQLITE_IOERR")
 
 

@@ -39,7 +39,7 @@ class UniqueKey(NamedTuple):
         return None if self.unique_index is None else self.unique_index.dialect_options[dialect]["where"]
 
     def values_of_condition(self, row: Any, condition: Any) -> list[Any]:
-        """Return the values of the columns in the condition. The index has all or none of the rows with equal ones."""
+        """Return the values of the columns in the condition. Of rows with equal values, the index has all or none."""
         words = re.findall(r"\w+", "" if condition is None else str(condition))
         return [str(getattr(row, word, None)) for word in words]
 

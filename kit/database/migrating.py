@@ -42,7 +42,7 @@ class UnusableError(CommandError):
 
 
 def may_be_usable_later(failure: Exception) -> bool:
-    """Return whether a database failed because it cannot be reached, opened or written."""
+    """Return whether a failure may be temporary: the database cannot be reached, opened or written now."""
     return isinstance(failure, UnusableError) or meaning_of(failure) in ("lost", "unavailable", "again", "timeout")
 
 

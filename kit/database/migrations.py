@@ -54,7 +54,7 @@ class State:
     unknown: tuple[str, ...] = ()
     """The revisions of the database that this code does not have: newer code has migrated it."""
     absent: tuple[str, ...] = ()
-    """The tables and columns that requests have missed, although the revision is that of the code."""
+    """The tables and columns that requests found missing, although the database has the latest revision."""
 
     @property
     def message(self) -> str:

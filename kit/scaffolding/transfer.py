@@ -18,7 +18,7 @@ LINK = re.compile(r"!?\[([^\]]*)\]\((?!https?:)([^)#\s]+)(#[^)]*)?\)")
 ITEM = re.compile(r"^- \[[^\]]*\]\((?!https?:)([^)#\s]+)[^)]*\).*\n(?:  .*\n)*", re.MULTILINE)
 """An item of a list that begins with a link."""
 EMPTY = re.compile(r"^## .*\n\s*(?=## |\Z)", re.MULTILINE)
-"""A section without a text."""
+"""A section that has a heading, but no text."""
 TARGET = re.compile(r"^([a-z][a-z-]*):(?!=)", re.MULTILINE)
 COMMAND = re.compile(r"\bmake ([a-z][a-z-]*)")
 
@@ -41,7 +41,7 @@ class Transfer:
 
     @cached_property
     def gone(self) -> frozenset[str]:
-        """The resources that are left out."""
+        """The resources that the new service does not have."""
         return frozenset(self.relations.modules) - self.kept
 
     @cached_property
@@ -122,7 +122,7 @@ class Transfer:
         return bool(self.words_of_the_demo.search(re.sub(others, "", text)))
 
     def linked(self, name: str) -> Iterator[str]:
-        """Yield the files that a page links to."""
+        """Yield the paths of the files that a page links to."""
         folder = PurePosixPath(name).parent
         for _, path, _ in LINK.findall((self.project.folder / name).read_text()):
             yield normal(folder / path)

@@ -16,7 +16,7 @@ from kit.server.log_writer import Answered, LogWriter, register
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the current request, which every log line contains."""
 TRACE_ID: ContextVar[str | None] = ContextVar("trace_id", default=None)
-"""The id of the trace that the current request belongs to, if any; every log line contains it."""
+"""The trace id of the current request, or None. Every log line contains it."""
 ANSWERED_FIELDS = ("method", "route", "status", "duration_ms", "bytes", "caller")
 LOGGED_FIELDS = (*ANSWERED_FIELDS, "statement")
 MAX_OPERATIONS = 1000

@@ -14,7 +14,7 @@ from tests.faults.figures import seen
 from tests.live import Server
 
 SECONDS = 10
-"""The longest time for all of them; without an order of the keys they fail after 8 s and more."""
+"""The maximum time for all requests, in seconds. Without key order they deadlock, and fail after 8 s or more."""
 Bodies = Callable[[str, int, random.Random], list[dict[str, Any]]]
 
 

@@ -148,7 +148,7 @@ async def test_the_server_restarts_when_a_file_changes(new_database: Any, log_fi
 
 
 async def version_of(client: httpx.AsyncClient) -> str:
-    """Return the version in the document; empty while the server restarts."""
+    """Return the version from the OpenAPI document, or an empty text while the server restarts."""
     try:
         return str((await client.get("/openapi.json")).json()["info"]["version"])
     except httpx.TransportError:

@@ -18,7 +18,7 @@ NOWHERE = "postgresql://nobody@127.0.0.1:{port}/nothing"
 
 
 async def ready(database: Database, url: str = "memory://") -> tuple[int, dict[str, Any]]:
-    """Return the status and the JSON of `/health/ready` of a service with this database and Redis."""
+    """Request `/health/ready` of a service with this database and Redis. Returns the status and the JSON."""
     limits = LoginLimits(url, per_account=10, per_address=100, window=300)
     async with client_of(create_service(create_runtime(database, limits=limits))) as client:
         answer = await client.get("/health/ready")

@@ -342,7 +342,7 @@ async def test_a_transaction_of_an_ended_event_loop_is_discarded(database: Datab
 
 @asynccontextmanager
 async def trigger(database: Database, when: str, condition: str, action: str) -> AsyncIterator[None]:
-    """During the block, a trigger does this with each new note for which the condition holds; then it skips the note.
+    """Create a trigger for the block. For each new note that meets the condition, it runs a command and skips the note.
 
     `action` is for PostgreSQL. SQLite skips it only.
     """
