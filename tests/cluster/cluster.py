@@ -2,20 +2,19 @@
 
 import json
 import os
-import secrets
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from tests.cluster import configuration, processes
 from tests.cluster.places import DATABASE, LOCAL, NODES, PASSWORD, Places
@@ -23,7 +22,9 @@ from tests.cluster.programs import PROJECT, Programs, path_of, user
 
 START_SECONDS = 90
 HTTP_SECONDS = 2
-PREFIX = "service-cluster-"
+FREEZE_SECONDS = 28
+OF_TESTS = "service-cluster-"
+"""The beginning of the names of the folders of tests."""
 Process = subprocess.Popen[bytes]
 
 
@@ -49,8 +50,8 @@ class Cluster:
     def prepare(self) -> None:
         for name in ("data", "log", "pids"):
             (self.folder / name).mkdir()
-        programs = Programs.for_user(self.folder)
-        self.programs = programs
+        self.programs = programs = Programs.for_user(self.folder)
+        programs.write(self.folder)
         files = {f"pg{node}.yml": configuration.patroni(self.places, node, programs.postgres) for node in NODES}
         files |= {"haproxy.cfg": configuration.haproxy(self.places)}
         for name, text in files.items():
@@ -88,14 +89,12 @@ class Cluster:
     def is_ready(self, number: int) -> bool:
         """Return whether a service is ready for requests."""
         url = f"http://{LOCAL}:{self.places.services[number - 1]}/health/ready"
-        with suppress(OSError), urllib.request.urlopen(url, timeout=HTTP_SECONDS) as answer:
-            return bool(answer.status == HTTPStatus.OK)
-        return False
+        return is_ok(url)
 
-    def start_services(self, *urls: str, **settings: str) -> None:
+    def start_services(self, *urls: str, project: Path = PROJECT, **settings: str) -> None:
         """Start services on these databases, one after the other, and wait until they are ready."""
         for number, url in enumerate(urls, 1):
-            self.start_service(number, url, **settings)
+            self.start_service(number, url, project=project, **settings)
             self.until(partial(self.is_ready, number), START_SECONDS)
 
     def stop(self, name: str) -> None:
@@ -113,7 +112,17 @@ class Cluster:
     def sql(self, statement: str, node: int | None = None, database: str = "postgres") -> str:
         """Execute a statement on a node, or on the primary. Returns the output of psql without headers."""
         port = self.places.postgres[(node or self.leader()) - 1]
-        command = [str(self.folder_of_postgres / "psql"), "-h", LOCAL, "-p", str(port), "-U", "postgres", "-d", database]
+        command = [
+            str(self.folder_of_postgres / "psql"),
+            "-h",
+            LOCAL,
+            "-p",
+            str(port),
+            "-U",
+            "postgres",
+            "-d",
+            database,
+        ]
         login = os.environ | {"PGPASSWORD": configuration.SUPERUSER["password"], "PGCONNECT_TIMEOUT": "5"}
         done = subprocess.run([*command, "-qAtc", statement], env=login, check=True, capture_output=True, text=True)
         return done.stdout.strip()
@@ -125,8 +134,10 @@ class Cluster:
     def members(self) -> list[dict[str, Any]]:
         """Return what Patroni knows of the members of the cluster; an empty list if no Patroni answers."""
         for port in self.places.patroni:
-            with suppress(OSError), urllib.request.urlopen(f"http://{LOCAL}:{port}/cluster", timeout=HTTP_SECONDS) as answer:
-                found: list[dict[str, Any]] = json.load(answer)["members"]
+            with suppress(httpx.TransportError):
+                found: list[dict[str, Any]] = httpx.get(f"http://{LOCAL}:{port}/cluster", timeout=HTTP_SECONDS).json()[
+                    "members"
+                ]
                 return found
         return []
 
@@ -139,6 +150,14 @@ class Cluster:
 
     def standbys(self) -> list[int]:
         return [node for node in NODES if node != self.leader()]
+
+    def has_primary(self) -> bool:
+        """Return whether a PostgreSQL accepts writes."""
+        return any(self.is_primary(node) for node in NODES)
+
+    def is_primary(self, node: int) -> bool:
+        url = f"http://{LOCAL}:{self.places.patroni[node - 1]}/primary"
+        return is_ok(url)
 
     def is_healthy(self) -> bool:
         """Return whether there are a primary and two standbys that follow it, one of them synchronous."""
@@ -167,7 +186,9 @@ class Cluster:
     def etcdctl(self, *arguments: str) -> Any:
         endpoints = ",".join(f"{LOCAL}:{port}" for port in self.places.etcd)
         command = [path_of("etcdctl"), f"--endpoints={endpoints}", *arguments, "--write-out=json"]
-        done = subprocess.run(command, env={**os.environ, "ETCDCTL_API": "3"}, check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            command, env={**os.environ, "ETCDCTL_API": "3"}, check=True, capture_output=True, text=True
+        )
         return json.loads(done.stdout)
 
     def postmaster(self, node: int) -> int:
@@ -201,12 +222,9 @@ class Cluster:
         """Let the synchronous standby take over. Returns the nodes of the former and the new primary."""
         (candidate,) = [member["name"] for member in self.members() if member["role"] == "sync_standby"]
         former = self.leader()
-        body = json.dumps({"leader": f"pg{former}", "candidate": candidate}).encode()
-        request = urllib.request.Request(
-            f"http://{LOCAL}:{self.places.patroni[former - 1]}/switchover", body, {"Content-Type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            answer.read()
+        body = {"leader": f"pg{former}", "candidate": candidate}
+        url = f"http://{LOCAL}:{self.places.patroni[former - 1]}/switchover"
+        httpx.post(url, json=body, timeout=60).raise_for_status()
         return former, int(candidate.removeprefix("pg"))
 
     def end(self) -> None:
@@ -217,20 +235,33 @@ class Cluster:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def remove_leftovers(parent: Path) -> None:
+def is_ok(url: str) -> bool:
+    with suppress(httpx.TransportError):
+        return httpx.get(url, timeout=HTTP_SECONDS).is_success
+    return False
+
+
+def starter_of(folder: Path) -> int | None:
+    """Return the id of the process that has started the cluster in this folder; None if it has ended."""
+    with suppress(OSError, ValueError):
+        pid = int((folder / "starter").read_text())
+        return pid if processes.is_alive(pid) else None
+    return None
+
+
+def remove_leftovers(parent: Path, prefix: str) -> None:
     """End the clusters whose starter has ended without doing so."""
-    for folder in parent.glob(f"{PREFIX}*"):
-        with suppress(OSError, ValueError):
-            if processes.is_alive(int((folder / "starter").read_text())):
-                continue
-        Cluster(Places(folder, [], [], [], [], 0, 0, 0, 0, 0)).end()
+    for folder in parent.glob(f"{prefix}*"):
+        if starter_of(folder) is None:
+            processes.end(folder)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def running(parent: Path, *, usual: bool = False) -> Iterator[Cluster]:
+def running(parent: Path, prefix: str = OF_TESTS, *, usual: bool = False) -> Iterator[Cluster]:
     """Start a cluster in a folder below this one. It ends with the block, whatever happens."""
-    remove_leftovers(parent)
-    folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{secrets.token_hex(2)}-", dir=parent))
+    remove_leftovers(parent, prefix)
+    folder = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
     (folder / "starter").write_text(str(os.getpid()))
     cluster = Cluster(Places.usual(folder) if usual else Places.free(folder))
     try:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, pairwise
 from typing import Any, NamedTuple
 
 from tests.faults.client import Answer, Client
@@ -131,7 +131,7 @@ class Load:
 
 def longest_gap(moments: Sequence[float]) -> float:
     moments = sorted(moments)
-    return max((later - earlier for earlier, later in zip(moments, moments[1:], strict=False)), default=float("inf"))
+    return max((later - earlier for earlier, later in pairwise(moments)), default=float("inf"))
 
 
 @asynccontextmanager

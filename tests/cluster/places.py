@@ -2,7 +2,8 @@
 
 import json
 import socket
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.live import free_port
@@ -23,10 +24,6 @@ def free_or(wanted: int) -> int:
     return wanted
 
 
-def three(first: int | None) -> list[int]:
-    return [free_port() if first is None else free_or(first + number) for number in range(len(NODES))]
-
-
 @dataclass(frozen=True)
 class Places:
     """The folder of a cluster, and its ports: in the order of the nodes."""
@@ -44,20 +41,33 @@ class Places:
     """HAProxy's port of the services."""
     statistics: int
     pgbouncer: int
-    services: list[int] = field(default_factory=list)
+    services: list[int]
 
     @classmethod
     def free(cls, folder: Path) -> "Places":
         """Return places with free ports."""
-        others = [free_port() for _ in range(5)]
-        return cls(folder, three(None), three(None), three(None), three(None), *others, [free_port(), free_port()])
+        return cls.with_ports(folder, lambda _: free_port())
 
     @classmethod
     def usual(cls, folder: Path) -> "Places":
         """Return places with ports that are easy to remember, where they are free."""
-        others = [free_or(port) for port in (5440, 5450, 8100, 8109, 6440)]
-        services = [free_or(8101), free_or(8102)]
-        return cls(folder, three(2381), three(2391), three(8111), three(5441), *others, services)
+        return cls.with_ports(folder, free_or)
+
+    @classmethod
+    def with_ports(cls, folder: Path, port: Callable[[int], int]) -> "Places":
+        return cls(
+            folder,
+            etcd=[port(2380 + node) for node in NODES],
+            etcd_peers=[port(2390 + node) for node in NODES],
+            patroni=[port(8110 + node) for node in NODES],
+            postgres=[port(5440 + node) for node in NODES],
+            primary=port(5440),
+            standbys=port(5450),
+            front=port(8100),
+            statistics=port(8109),
+            pgbouncer=port(6440),
+            services=[port(8101), port(8102)],
+        )
 
     @classmethod
     def read(cls, folder: Path) -> "Places":

