@@ -96,8 +96,7 @@ upgrade-kit: .venv/dev ## Replace the kit and its tests by newer ones, and run t
 	@$(BIN)/python -m kit.scaffolding.upgrade "FROM=$$FROM" "TO=$$TO"
 
 wheel: .venv/dev ## Build the kit as a wheel, build/service_kit-….whl
-	@rm -rf build && mkdir -p build/wheel && cp -r kit build/wheel/kit && mv build/wheel/kit/wheel.toml build/wheel/pyproject.toml
-	@$(BIN)/uv build --quiet --wheel --out-dir build build/wheel && rm -rf build/wheel
+	@rm -rf build && $(BIN)/python -m build --no-isolation --wheel --outdir build kit > /dev/null
 
 migration: .venv/dev ## Write a migration for the changes of the models, and try it on a copy; MESSAGE="add invoices", RENAME=user.full_name:name
 	@$(BIN)/python -m kit.database.new_migration "$(MESSAGE)" "$(RENAME)"

@@ -17,7 +17,7 @@ from tests.live import PROJECT, serving
 from tests.test_new_service import copied
 
 OF_THE_SERVICE = ("pydantic-settings", "watchfiles")
-WHEEL = tomllib.loads((PROJECT / "kit/wheel.toml").read_text())
+WHEEL = tomllib.loads((PROJECT / "kit/pyproject.toml").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +25,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Provide a folder with what the wheel installs."""
     folder = copied(tmp_path_factory.mktemp("wheel") / "source")
     command = ["make", "wheel", f"BIN={Path(sys.executable).parent}", "--assume-old=.venv/dev"]
-    subprocess.run(
-        command, cwd=folder, check=True, env={"PATH": "/usr/bin:/bin", "UV_OFFLINE": "1", "HOME": str(folder)}
-    )
+    subprocess.run(command, cwd=folder, check=True, env={"PATH": "/usr/bin:/bin", "HOME": str(folder)})
     (wheel,) = (folder / "build").glob("*.whl")
     assert wheel.name == f"service_kit-{kit.__version__}-py3-none-any.whl"
     with zipfile.ZipFile(wheel) as archive:
@@ -44,7 +42,7 @@ def service(installed: Path, tmp_path: Path) -> Path:
 
 
 def test_the_wheel_has_all_files_of_the_kit(installed: Path) -> None:
-    names = {name for name in files_of(PROJECT) if name.startswith("kit/")} - {"kit/wheel.toml"}
+    names = {name for name in files_of(PROJECT) if name.startswith("kit/")} - {"kit/pyproject.toml"}
     assert [name for name in names if not (installed / name).exists()] == []
 
 

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from kit.database import migrations
-from kit.database.errors import FAILURES, unready
+from kit.database.error_responses import unready
+from kit.database.errors import FAILURES
 from kit.openapi.responses import failure
 from kit.runtime import Runtime, runtime_of
 from kit.server.shutdown import Shutdown

@@ -28,17 +28,8 @@ from sqlmodel import update
 
 from kit import Database, Problem, Session, allowing
 from kit.database.engines import Pool
-from kit.database.errors import (
-    FAILURES,
-    TABLE,
-    DriverFailure,
-    KnownError,
-    Unreachable,
-    code_of,
-    explained,
-    meaning_of,
-    problem_of,
-)
+from kit.database.error_responses import explained, problem_of
+from kit.database.errors import FAILURES, TABLE, DriverFailure, KnownError, Unreachable, code_of, meaning_of
 from kit.database.sessions import WriteSession
 from kit.operations import unit_of_work
 from tests.engines import MEMORY, on_postgresql
