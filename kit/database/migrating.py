@@ -11,9 +11,9 @@ from sqlalchemy import URL, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from kit.database.engines import begin_immediate
 from kit.database.errors import DRIVER_ERRORS, FAILURES, first_line, meaning_of
 from kit.database.folding import fold
+from kit.database.sqlite_engines import begin_immediate
 from kit.database.sqlite_rebuild import DRIVER
 from kit.database.urls import driver_options
 
