@@ -7,6 +7,7 @@ from sqlalchemy import URL, ExceptionContext, event
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from kit.auth.ownership import refuse_hidden_write
+from kit.database import hosts
 from kit.database.engines import Engines, Pool, name_origin
 from kit.database.errors import ASYNCPG_ERRORS, DriverFailure, with_origin
 from kit.database.poolers import begin_with, is_pooled, warn_of_pooler
@@ -70,9 +71,9 @@ def server_settings(pool: Pool) -> dict[str, str]:
 
 
 async def connect_to_postgres(*values: Any, **options: Any) -> Any:
-    """Return a connection of asyncpg. An OSError (no server) becomes `Unreachable`."""
+    """Return a connection of asyncpg, to one of the hosts. An OSError (no server) becomes `Unreachable`."""
     try:
-        return await asyncpg.connect(*values, **options)
+        return await hosts.connect(*values, **options)
     except asyncpg.ProtocolViolationError as failure:
         if "startup parameter" not in str(failure):
             raise

@@ -27,7 +27,7 @@ from sqlalchemy.event.base import _JoinedDispatcher
 from sqlalchemy.orm import InstanceEvents, Mapper, MapperEvents, Session, SessionEvents
 from sqlalchemy.orm.instrumentation import ClassManager, manager_of_class
 
-OF_DATABASE = "engines postgresql_engines references sessions sqlite_engines sqlite_file statements".split()
+OF_DATABASE = ["engines", "postgresql_engines", "references", "sessions", "sqlite_engines", "sqlite_file", "statements"]
 OWN_MODULES = frozenset({"kit.auth.ownership", "kit.models.entities"}) | {
     f"kit.database.{name}" for name in OF_DATABASE
 }
