@@ -17,7 +17,7 @@ from contextvars import Context
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from kit.database.errors import FAILURES
+from kit.database.errors import ASYNCPG_ERRORS, FAILURES
 
 log = logging.getLogger("kit")
 INTERVAL = 1.0
@@ -31,10 +31,8 @@ Connect = Callable[..., Awaitable[Any]]
 class FollowedPrimary:
     """Opens connections of asyncpg to the primary among several hosts, and closes those to a former one."""
 
-    def __init__(self, connect: Connect, *failures: type[Exception]) -> None:
+    def __init__(self, connect: Connect) -> None:
         self.connect = connect
-        self.failures: tuple[type[Exception], ...] = (*FAILURES, OSError, *failures)
-        """What `connect`, and a connection, raise if there is no primary, or it is lost."""
         self.opened: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
         """When each open connection was opened, in the time of its loop."""
         self.own: Any = None
@@ -78,7 +76,7 @@ class FollowedPrimary:
                 self.own = await self.connect(*values, **options)
             async with asyncio.timeout(ANSWER_SECONDS):
                 identity = tuple(await self.own.fetchrow(IDENTITY))
-        except self.failures:
+        except (*FAILURES, *ASYNCPG_ERRORS, OSError):  # there is no primary, or it is lost
             self.leave_own()
             return
         if identity != self.identity and self.identity is not None:

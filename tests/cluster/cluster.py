@@ -64,6 +64,8 @@ class Cluster:
         self.places.write()
 
     def run(self, name: str, command: list[str], **options: Any) -> Process:
+        if name in self.running:
+            processes.reap(self.running[name])
         self.running[name] = processes.start(self.folder, name, command, **options)
         return self.running[name]
 

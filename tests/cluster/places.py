@@ -84,7 +84,7 @@ class Places:
     @property
     def by_hosts(self) -> str:
         """The URL with all hosts, of which the service finds the primary."""
-        return self.url(self.hosts) + "?target_session_attrs=read-write"
+        return self.url(self.hosts)
 
     @property
     def by_haproxy(self) -> str:
