@@ -8,9 +8,12 @@ from functools import partial
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from kit.database.engines import Engines, Pool, create_engines
+from kit.database.engines import Engines, Pool
 from kit.database.event_loops import before_loop_ends
+from kit.database.postgresql_engines import postgres_engines
 from kit.database.sessions import ReadSession, WriteSession
+from kit.database.sqlite_engines import sqlite_engines
+from kit.database.urls import usable
 
 
 class Database:
@@ -112,3 +115,9 @@ class Database:
             self.owner = None
         self._others.pop(loop, None)
         self._clean_ups.pop(loop, None)
+
+
+def create_engines(url: URL, pool: Pool) -> Engines:
+    """Return the engines for a URL. They connect on first use. Raises a ValueError for a URL that cannot be used."""
+    url = usable(url)
+    return sqlite_engines(url, pool) if url.get_backend_name() == "sqlite" else postgres_engines(url, pool)

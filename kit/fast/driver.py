@@ -103,7 +103,7 @@ async def timed(step: Awaitable[Any], kind: str, sql: str, connection: PoolProxi
 
 
 def start_clock(info: dict[Any, Any]) -> None:
-    """Start the statement timeout of SQLite on the connection with this `info`, as `kit.database.engines` does."""
+    """Start the statement timeout of SQLite on the connection with this `info`, as the kit's engine does."""
     info["until"] = time.monotonic() + info["seconds"]
 
 
