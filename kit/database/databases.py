@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from kit.database.engines import Engines, Pool, create_engines
 from kit.database.event_loops import before_loop_ends
+from kit.database.search_indexes import SearchTables
 from kit.database.sessions import ReadSession, WriteSession
 
 
@@ -25,6 +26,7 @@ class Database:
         self.url, self.pool = url, pool or Pool()
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self.is_in_memory = self.is_sqlite and url.database in (None, "", ":memory:")
+        self.search_tables = SearchTables(str(url.database) if self.is_sqlite and not self.is_in_memory else None)
         self.primary = self._create_engines()
         self.read: Callable[..., ReadSession] = self.open_read
         """Opens a read session; the fast path replaces it."""
