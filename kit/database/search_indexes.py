@@ -267,7 +267,9 @@ class SearchTables:
     def read(file: str) -> dict[str, str]:
         """Read the statements of a file; none if it cannot be read."""
         try:
-            with closing(sqlite3.connect(f"{Path(file).resolve().as_uri()}?mode=ro", uri=True, timeout=0)) as connection:
+            with closing(
+                sqlite3.connect(f"{Path(file).resolve().as_uri()}?mode=ro", uri=True, timeout=0)
+            ) as connection:
                 return dict(connection.execute(STATEMENTS).fetchall())
         except sqlite3.Error:
             return {}
