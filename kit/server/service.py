@@ -83,6 +83,8 @@ class Service(FastAPI):
         """Functions that are called with each response that has ended."""
         self.companions: list[Callable[[], AbstractAsyncContextManager[object]]] = []
         """Context managers that are entered at start after `on_start`, and left at the end, beside the lifespan."""
+        self.outer_layers: list[Callable[[ASGIApp], ASGIApp]] = []
+        """Layers around all others."""
         self.lifespan_state = LifespanState(options.get("title", "this service"))
         self.entries: list[Entry] = []
         self.places: Places = {}
@@ -133,6 +135,13 @@ class Service(FastAPI):
         self.surrounded = wrap_in_middleware(
             inside, self.layers, self.shutdown, self.path_of, proxies, known, self.observers
         )
+        for layer in self.outer_layers:
+            self.surrounded = layer(self.surrounded)
+
+    def surround(self, layer: Callable[[ASGIApp], ASGIApp]) -> None:
+        """Put a layer around all others: `layer` gets the application, and returns the one that calls it."""
+        self.outer_layers.append(layer)
+        self.surrounded = layer(self.surrounded)
 
     def has_routes(self, prefix: str) -> bool:
         """Return whether this application has routes under a path."""
