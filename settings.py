@@ -122,6 +122,11 @@ class Settings(BaseSettings):
         default="",
         description="The folder in which workers share their metrics; a folder for temporary files if empty.",
     )
+    otel_exporter_otlp_endpoint: str = Field(
+        default="",
+        description="The OpenTelemetry collector that gets traces, as in `http://localhost:4318`; none if empty. Needs "
+        "`make tracing`; the other variables of OpenTelemetry are in `docs/tracing.md`.",
+    )
     max_body_size: int = Field(
         default=2**20, ge=1024, description="The largest JSON body, in bytes; a larger one gets a 413."
     )

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from kit.database.engines import Engines, Pool
 from kit.database.event_loops import before_loop_ends
 from kit.database.postgresql_engines import postgres_engines
+from kit.database.search_indexes import SearchTables
 from kit.database.sessions import ReadSession, WriteSession
 from kit.database.sqlite_engines import sqlite_engines
 from kit.database.urls import usable
@@ -28,6 +29,7 @@ class Database:
         self.url, self.pool = url, pool or Pool()
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self.is_in_memory = self.is_sqlite and url.database in (None, "", ":memory:")
+        self.search_tables = SearchTables(str(url.database) if self.is_sqlite and not self.is_in_memory else None)
         self.primary = self._create_engines()
         self.read: Callable[..., ReadSession] = self.open_read
         """Opens a read session; the fast path replaces it."""

@@ -1,5 +1,6 @@
 """PostgreSQL's engines: one pool for reading and writing, and the settings of its connections."""
 
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import asyncpg
@@ -10,11 +11,14 @@ from kit.auth.ownership import refuse_hidden_write
 from kit.database import hosts
 from kit.database.engines import Engines, Pool, name_origin
 from kit.database.errors import ASYNCPG_ERRORS, DriverFailure, with_origin
+from kit.database.failover import FollowedPrimary
 from kit.database.poolers import begin_with, is_pooled, warn_of_pooler
 from kit.database.statements import watch_statements
 from kit.database.urls import driver_options
 from kit.http.fairness import FairPool
 
+OF_PRIMARY = ("read-write", "primary")
+"""The values of `target_session_attrs` that only the primary has."""
 READ_ONLY = "25006"
 """The SQLSTATE of a write to a server that is read-only."""
 
@@ -45,7 +49,7 @@ def postgres_engines(url: URL, pool: Pool) -> Engines:
         connect_args={
             "server_settings": given if has_pooler else settings | given,
             "timeout": pool.timeout,
-            "async_creator_fn": connect_to_postgres,
+            "async_creator_fn": connect_to_postgres if has_pooler else opener(url, options),
             **options,
         },
     )
@@ -68,6 +72,12 @@ def server_settings(pool: Pool) -> dict[str, str]:
         "statement_timeout": str(round(pool.statement_timeout * 1000)),
         "lock_timeout": str(round(pool.lock_timeout * 1000)),
     }
+
+
+def opener(url: URL, options: Mapping[str, Any]) -> Callable[..., Awaitable[Any]]:
+    """Return the function that opens connections. With several hosts, of which one is the primary, it follows that."""
+    wants_primary = options.get("target_session_attrs") in OF_PRIMARY
+    return FollowedPrimary(connect_to_postgres) if wants_primary and hosts.several_hosts(url) else connect_to_postgres
 
 
 async def connect_to_postgres(*values: Any, **options: Any) -> Any:

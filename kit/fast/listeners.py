@@ -8,8 +8,9 @@ The relevant events:
 
 - of a session: all, on the class, its bases, a sessionmaker, or the session itself;
 - of an engine: all that statements and transactions fire, on the class, the engine or its dialect; its log as well;
-- of an entity: `load` and `refresh` for reads, `before_insert`, `after_insert` and `refresh_flush` for inserts, on the
-  class, its bases, or all mappers. `@reconstructor`, composites and mutable types are listeners of this kind.
+- of an entity: `load` and `refresh` for reads, `before_insert`, `after_insert` and `refresh_flush` for inserts,
+  `before_update`, `after_update` and `refresh_flush` for updates, on the class, its bases, or all mappers.
+  `@reconstructor`, composites and mutable types are listeners of this kind.
 
 Every shortcut fires the events of the pool, `init`, attribute events and `@validates`: the handler itself constructs
 its rows and sets their attributes, and neither a load nor an INSERT fires attribute events.
@@ -68,6 +69,7 @@ class Listeners:
         self.of_sessions: dict[type[Session], Watched] = {}
         self.of_reads: dict[tuple[type[Session], type], Watched] = {}
         self.of_inserts: dict[tuple[type[Session], type], Watched] = {}
+        self.of_updates: dict[tuple[type[Session], type], Watched] = {}
 
     def listen_to_read(self, session: Session, entity: type) -> bool:
         """Return whether there is a listener to a read of this entity by this session."""
@@ -90,6 +92,14 @@ class Listeners:
         if key not in self.of_inserts:
             self.of_inserts[key] = Watched((*self._of_engine, *_of_session(session_class), *_of_inserts(entity)))
         return self.of_inserts[key].have_other_listener() or self.has_log()
+
+    def listen_to_updates_by(self, session_class: type[Session], entity: type) -> bool:
+        """Return whether there is a listener to reads and UPDATEs of this entity by sessions of a class."""
+        key = (session_class, entity)
+        if key not in self.of_updates:
+            parts = (*self._of_engine, *_of_session(session_class), *_of_reads(entity), *_of_updates(entity))
+            self.of_updates[key] = Watched(parts)
+        return self.of_updates[key].have_other_listener() or self.has_log()
 
     def listen_to_session(self, session: Session) -> bool:
         """Return whether there is a listener to the events of this session."""
@@ -136,6 +146,14 @@ def _of_inserts(entity: type) -> Iterator[Collection[Listener]]:
     yield _of_class(InstanceEvents, "refresh_flush", ClassManager)
     yield from of_object(manager_of_class(entity).dispatch, "refresh_flush")
     for name in ("before_insert", "after_insert"):
+        yield _of_class(MapperEvents, name, Mapper)
+        yield from of_object(inspect(entity).dispatch, name)
+
+
+def _of_updates(entity: type) -> Iterator[Collection[Listener]]:
+    yield _of_class(InstanceEvents, "refresh_flush", ClassManager)
+    yield from of_object(manager_of_class(entity).dispatch, "refresh_flush")
+    for name in ("before_update", "after_update"):
         yield _of_class(MapperEvents, name, Mapper)
         yield from of_object(inspect(entity).dispatch, name)
 

@@ -6,11 +6,12 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
 from fastapi import Request
-from sqlalchemy import or_
+from sqlalchemy import inspect
 from sqlalchemy.orm.interfaces import ORMOption
 from sqlmodel.sql.expression import SelectOfScalar
 
 from kit.auth.privacy import NO_FIELDS, private_fields_of, refuse_private
+from kit.database.search_indexes import want_search
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.http.problems import error, invalid
 from kit.models.entities import Entity
@@ -28,8 +29,9 @@ from kit.query.embedding import (
     next_name,
     read_variant,
 )
-from kit.query.filters import OPERATORS, contains_ignoring_case, filters_of
+from kit.query.filters import OPERATORS, filters_of
 from kit.query.parameters import Parameter, comma_separated
+from kit.query.searching import found_in, prefiltered
 from kit.query.values import MAX_TEXT, YesNo, only_integers
 from kit.runtime import MAX_PAGE_SIZE, Runtime, runtime_of
 
@@ -62,6 +64,9 @@ class ListQuery:
     filters: ClassVar[Sequence[str]]
     sorts: ClassVar[Sequence[str]]
     search: ClassVar[Sequence[str]] = ()
+    """The fields in which `q` searches."""
+    search_index: ClassVar[bool] = True
+    """Whether the table has an index for `search`: it takes time at each write, and without it a search reads all."""
     includes: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """The relationships that can be embedded, each with the name of its read variant."""
     default_sort: ClassVar[str] = "id"
@@ -82,6 +87,8 @@ class ListQuery:
             return  # a base class for the queries of resources
         cls._take_indexed()
         check(cls)
+        if cls.search and cls.search_index:
+            want_search(inspect(cls.model).local_table, cls.search)  # type: ignore[arg-type]
         fields = ("id", *(name for name in cls.filters if name != "id"))
         filters = [(part, name, operator) for name in fields for part, operator in cls.filters_of(name)]
         cls.conditions = {part.name: (name, operator) for part, name, operator in filters}
@@ -202,12 +209,16 @@ class ListQuery:
 
     def narrowed(self, statement: Statement) -> Statement:
         """Return the select with the conditions of the filters and of the search."""
+        database = self.runtime.database
         for name, (field, operator) in self.conditions.items():
             if name in self.given:
-                statement = statement.where(OPERATORS[operator][0](getattr(self.model, field), self.given[name]))
+                value = self.given[name]
+                statement = statement.where(OPERATORS[operator][0](getattr(self.model, field), value))
+                first = prefiltered(database, self.model, field, value) if operator == "contains" else None
+                statement = statement if first is None else statement.where(first)
         if "q" in self.given:
-            fields = [getattr(self.model, name) for name in self.search if name not in self.hidden]
-            statement = statement.where(or_(*(contains_ignoring_case(field, self.given["q"]) for field in fields)))
+            fields = [name for name in self.search if name not in self.hidden]
+            statement = statement.where(found_in(database, self.model, fields, self.given["q"]))
         return statement
 
 

@@ -87,6 +87,8 @@ class Service(FastAPI):
         """Functions that complete the OpenAPI document when it is generated."""
         self.inner_layers: list[Callable[[ASGIApp], ASGIApp]] = []
         """Functions that wrap the application inside of the middleware of the kit; the last one is the outermost."""
+        self.outer_layers: list[Callable[[ASGIApp], ASGIApp]] = []
+        """Layers around all others."""
         self.lifespan_state = LifespanState(options.get("title", "this service"))
         self.entries: list[Entry] = []
         self.places: Places = {}
@@ -140,6 +142,13 @@ class Service(FastAPI):
         self.surrounded = wrap_in_middleware(
             inside, self.layers, self.shutdown, self.path_of, proxies, known, self.observers
         )
+        for layer in self.outer_layers:
+            self.surrounded = layer(self.surrounded)
+
+    def surround(self, layer: Callable[[ASGIApp], ASGIApp]) -> None:
+        """Put a layer around all others: `layer` gets the application, and returns the one that calls it."""
+        self.outer_layers.append(layer)
+        self.surrounded = layer(self.surrounded)
 
     def add_layer(self, wrap: Callable[[ASGIApp], ASGIApp]) -> None:
         """Wrap the application in a layer inside of the middleware of the kit, and outside of all others."""

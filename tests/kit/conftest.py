@@ -18,8 +18,8 @@ from tests.kit.probes import TIMEOUT_SECONDS, at_commit, execute
 from tests.kit.service import FAST_PATH, clear, client_of, create_runtime, create_service, create_tables, join
 from tests.people import NewPerson
 
-PATIENT_POOL = Pool(timeout=TIMEOUT_SECONDS)
-"""A long pool timeout: on a busy machine fifty writers wait for SQLite's only writing connection."""
+PATIENT_POOL = Pool(timeout=TIMEOUT_SECONDS, lock_timeout=TIMEOUT_SECONDS)
+"""Long timeouts: on a busy machine fifty writers wait for SQLite's only writing connection, or for one row."""
 
 
 @pytest.fixture(autouse=True)
