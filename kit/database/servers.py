@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import URL
 
-from kit.database.hosts import several_hosts
+from kit.database.hosts import HOST_SECONDS, several_hosts
 from kit.database.poolers import is_pooled
 from kit.database.urls import PORT, parsed
 
@@ -34,7 +34,9 @@ def standby_url(text: str) -> URL:
 
 
 def each_server(url: URL) -> Iterator[URL]:
-    """Yield a URL for each host of a URL."""
+    """Yield a URL for each host of a URL. A connection takes at most a second, unless the URL says otherwise."""
+    if "connect_timeout" not in url.query:
+        url = url.update_query_dict({"connect_timeout": f"{HOST_SECONDS:.0f}"})
     if not several_hosts(url):
         yield url
         return
