@@ -35,6 +35,8 @@ class Database:
         """Opens a read session; the fast path replaces it."""
         self.write: Callable[..., WriteSession] = self.open_write
         """Opens a write session; the fast path replaces it."""
+        self.choose_reader: Callable[[], AsyncEngine] | None = None
+        """Returns the engine of the next read session, if there are several to choose from."""
         self.owner: asyncio.AbstractEventLoop | None = None
         """The loop that uses the primary engines."""
         self._others: dict[asyncio.AbstractEventLoop, Engines] = {}
@@ -64,7 +66,8 @@ class Database:
 
     def open_read(self, *, restricted: bool = False) -> ReadSession:
         """Return a read session. With `restricted` it returns only rows that belong to the principal."""
-        return ReadSession(self.reader, self, restricted=restricted)
+        engine = self.reader if self.choose_reader is None else self.choose_reader()
+        return ReadSession(engine, self, restricted=restricted)
 
     def open_write(self, *, restricted: bool = False, restricted_reads: bool = False) -> WriteSession:
         """Return a write session. With `restricted` it writes only rows that belong to the principal.

@@ -63,7 +63,8 @@ def read_on(connection: PoolProxiedConnection, sql: str, arguments: Sequence[Any
     started = time.perf_counter()
     try:
         if not isinstance(driver, aiosqlite.Connection):
-            rows: Rows = util.await_only(driver.fetch(sql, *arguments))
+            fetch = getattr(driver, "fetch_values", None) or driver.fetch  # a wing may have a connection of its own
+            rows: Rows = util.await_only(fetch(sql, *arguments))
         else:
             info = connection.info
             start_clock(info)

@@ -120,7 +120,7 @@ def _is_own(listener: Listener) -> bool:
     if module.startswith("sqlalchemy."):
         cells = getattr(listener, "__closure__", None) or ()
         return any(_is_own(cell.cell_contents) for cell in cells if callable(cell.cell_contents))
-    return module in OWN_MODULES
+    return module in OWN_MODULES or getattr(listener, "is_harmless", False)
 
 
 def _has_own_listener(session: Session) -> bool:
