@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Hashable
 from typing import Any
 
+from kit.http import traces
 from kit.http.events import COUNTS
 
 MAX_ITEMS = 100
@@ -28,12 +29,15 @@ class ReadBatch:
     def __init__(self) -> None:
         self.items: dict[Any, None] = {}
         self.waiters: list[asyncio.Future[Any]] = []
+        self.marks: list[traces.Mark] = []
         self.task: asyncio.Task[None] | None = None
 
     def join(self, item: Any) -> asyncio.Future[Any]:
         self.items[item] = None
         waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.waiters.append(waiter)
+        if traces.TRACERS:
+            self.marks.append(traces.mark())
         return waiter
 
     def resolve(self, result: Any) -> None:
@@ -96,6 +100,8 @@ class Coalescer:
             await asyncio.wait([previous], timeout=MAX_WAIT_SECONDS)
         if self.collecting.get(key) is batch:
             del self.collecting[key]  # the query starts, so no read may join any more
+        if traces.TRACERS:
+            traces.share(batch.marks)
         try:
             batch.resolve(await self._execute(key, query, batch.items, len(batch.waiters)))
         except Exception as failure:

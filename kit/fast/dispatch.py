@@ -23,6 +23,7 @@ from kit.fast.exception_responses import UnhandledFailure, respond_to_exception
 from kit.fast.lone_changes import LoneChange
 from kit.fast.rendering import Rendering
 from kit.fast.write_sessions import FastWriteSession
+from kit.http.traces import UNRECORDED
 from kit.models.entities import ROW_OF_BODY
 from kit.operations.route import Operation
 from kit.operations.unit_of_work import UNIT, perform
@@ -32,6 +33,8 @@ METRICS: Any = metrics._internal
 LOGS: Any = _logs._internal
 LITERAL = re.compile(r"/([^/{]*)(?=/|$)")
 """The first segment of a path, if it contains no parameter."""
+TELEMETRY = "fastapi.telemetry"
+"""FastAPI's key in the ASGI scope of a request that its telemetry observes."""
 NOT_OVERRIDDEN = ("get_route_handler", "matches", "handle")
 """Methods of a route that a shortcut does not call, so that a route must not override them."""
 
@@ -80,8 +83,12 @@ class Dispatch:
         self.has_low_priority_routes = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the request, or pass it on. Dispatch is the innermost middleware."""
-        shortcut = self.find(scope) if scope["type"] == "http" and not self.service.dependency_overrides else None
+        """Serve the request, or pass it on. Dispatch is the innermost middleware.
+
+        A request that FastAPI's telemetry observes is passed on: it observes the layers that a shortcut leaves out.
+        """
+        is_plain = scope["type"] == "http" and not self.service.dependency_overrides and TELEMETRY not in scope
+        shortcut = self.find(scope) if is_plain else None
         if shortcut is None:
             await self.app(scope, receive, send)
             return
@@ -166,7 +173,8 @@ class OuterDispatch(Dispatch):
         service = self.service
         is_plain = len(service.user_middleware) == 1 and not service.root_path and not service.debug
         # FastAPI's own check reads the environment as well, which takes longer
-        has_telemetry = trace._TRACER_PROVIDER or METRICS._METER_PROVIDER or LOGS._LOGGER_PROVIDER
+        has_telemetry = METRICS._METER_PROVIDER or LOGS._LOGGER_PROVIDER
+        has_telemetry = has_telemetry or (trace._TRACER_PROVIDER and UNRECORDED not in scope)
         if not is_plain or has_telemetry or self.has_providers:
             return None
         scope["app"] = service

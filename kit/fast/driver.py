@@ -21,6 +21,7 @@ from sqlmodel.sql.sqltypes import UTCDateTime
 from kit.database.poolers import LOCAL_SETTINGS
 from kit.database.statements import MIN_SLOW_SECONDS, OTHER, SLOW, log_slow
 from kit.http.events import COUNTS
+from kit.http.traces import TRACERS
 
 Rows = Sequence[Sequence[Any]]
 Processor = Callable[[Any], Any]
@@ -62,37 +63,48 @@ def read_on(connection: PoolProxiedConnection, sql: str, arguments: Sequence[Any
     started = time.perf_counter()
     try:
         if not isinstance(driver, aiosqlite.Connection):
-            rows: Rows = util.await_only(driver.fetch(sql, *arguments))
-            return rows
-        info = connection.info
-        start_clock(info)
-        file = info.get("file")
-        if file is not None and time.monotonic() > file.due:
-            file.check()
-        return list(util.await_only(driver.execute_fetchall(sql, arguments)))
-    finally:
-        note("select", sql, time.perf_counter() - started, connection)
+            fetch = getattr(driver, "fetch_values", None) or driver.fetch  # a wing may have a connection of its own
+            rows: Rows = util.await_only(fetch(sql, *arguments))
+        else:
+            info = connection.info
+            start_clock(info)
+            file = info.get("file")
+            if file is not None and time.monotonic() > file.due:
+                file.check()
+            rows = list(util.await_only(driver.execute_fetchall(sql, arguments)))
+    except BaseException as failure:
+        note("select", sql, time.perf_counter() - started, connection, failure)
+        raise
+    note("select", sql, time.perf_counter() - started, connection)
+    return rows
 
 
-def note(kind: str, sql: str, seconds: float, connection: PoolProxiedConnection) -> None:
-    """Count a statement, and log it if it was slow, as `kit.database.statements` does."""
+def note(
+    kind: str, sql: str, seconds: float, connection: PoolProxiedConnection, failure: BaseException | None = None
+) -> None:
+    """Count a statement, log it if it was slow, and trace it, as `kit.database.statements` does."""
     COUNTS["statements", kind] += 1
     COUNTS["statement_seconds", kind] += seconds
     if seconds >= MIN_SLOW_SECONDS and seconds >= connection.info.get(SLOW, seconds):
         log_slow(kind, sql, seconds)
+    for tracer in TRACERS:
+        tracer.record(kind, sql, seconds, failure)
 
 
 async def timed(step: Awaitable[Any], kind: str, sql: str, connection: PoolProxiedConnection) -> Any:
     """Return the result of a statement, which is counted."""
     started = time.perf_counter()
     try:
-        return await step
-    finally:
-        note(kind, sql, time.perf_counter() - started, connection)
+        result = await step
+    except BaseException as failure:
+        note(kind, sql, time.perf_counter() - started, connection, failure)
+        raise
+    note(kind, sql, time.perf_counter() - started, connection)
+    return result
 
 
 def start_clock(info: dict[Any, Any]) -> None:
-    """Start the statement timeout of SQLite on the connection with this `info`, as `kit.database.engines` does."""
+    """Start the statement timeout of SQLite on the connection with this `info`, as the kit's engine does."""
     info["until"] = time.monotonic() + info["seconds"]
 
 

@@ -28,9 +28,10 @@ from sqlalchemy.event.base import _JoinedDispatcher
 from sqlalchemy.orm import InstanceEvents, Mapper, MapperEvents, Session, SessionEvents
 from sqlalchemy.orm.instrumentation import ClassManager, manager_of_class
 
-OWN_MODULES = frozenset({"kit.auth.ownership", "kit.database.engines", "kit.database.references"}) | {
-    "kit.models.entities", "kit.database.sessions", "kit.database.sqlite_file", "kit.database.statements"
-}  # fmt: skip
+OF_DATABASE = ["engines", "postgresql_engines", "references", "sessions", "sqlite_engines", "sqlite_file", "statements"]
+OWN_MODULES = frozenset({"kit.auth.ownership", "kit.models.entities"}) | {
+    f"kit.database.{name}" for name in OF_DATABASE
+}
 """The modules whose listeners do not count: the shortcuts have the same effect, or are not taken where they matter."""
 AUTOCOMMIT_MODULE = "sqlalchemy.engine.default"
 """The module of SQLAlchemy's listener that sets AUTOCOMMIT on connections, which the driver does not need."""
@@ -119,7 +120,7 @@ def _is_own(listener: Listener) -> bool:
     if module.startswith("sqlalchemy."):
         cells = getattr(listener, "__closure__", None) or ()
         return any(_is_own(cell.cell_contents) for cell in cells if callable(cell.cell_contents))
-    return module in OWN_MODULES
+    return module in OWN_MODULES or getattr(listener, "is_harmless", False)
 
 
 def _has_own_listener(session: Session) -> bool:

@@ -25,6 +25,17 @@ class ReadShortcuts:
         self.engine, self.listeners = engine, Listeners(engine.sync_engine)
         self.coalescer = Coalescer() if coalesce else None
         self.has_get, self.has_pages = get, pages
+        self.others: dict[AsyncEngine, ReadShortcuts] = {}
+        """The shortcuts on other engines of the same database."""
+
+    def on(self, engine: "AsyncEngine") -> "ReadShortcuts":
+        """Return the same shortcuts on an engine of the same database."""
+        if engine is self.engine:
+            return self
+        if engine not in self.others:
+            options = {"get": self.has_get, "pages": self.has_pages}
+            self.others[engine] = ReadShortcuts(engine, coalesce=self.coalescer is not None, **options)
+        return self.others[engine]
 
     def may_read(self, session: Session, entity: type[Entity]) -> bool:
         """Return whether a read of this entity without the ORM has the same result as a read by this session."""
