@@ -16,6 +16,8 @@ OTHERS := $(if $(shell grep '^source = .*"kit"' pyproject.toml),,$(KIT))
 UNTRACED := contract or readme.py or secrets.py or adding_a_resource.py or test_a_browser or thousand or test_servers or killed or processes_migrate_once or unknown_revision or in_threads
 DIFFERENT := test_driver or comparison or test_bulk or deadlines or engines or retry or revisions or unit_of_work or request_log or migration or test_embedding or over_http or does_not_write or standby or backup or test_urls or poolers or do_not_add_up
 TRACED := sqlite-gadgets or not ($(UNTRACED)) and ($(DIFFERENT) or not postgresql)
+# The other tests, by their names and marks, for which `make test-unchecked` does not measure the coverage.
+UNCHECKED := exhaustive or test_architecture or test_schemathesis or not ($(TRACED))
 
 # Groups of tests with requirements of their own: each has its targets beside it, and `make test` leaves it out.
 GROUPS := $(patsubst %/targets.mk,%,$(wildcard tests/*/targets.mk))
@@ -25,7 +27,7 @@ LOCKS := # other lock files, which follow requirements.txt
 LEFTOVERS := # folders that `make clean` removes besides those of the service
 
 .DEFAULT_GOAL := help
-.PHONY: help run new resource remove upgrade-kit wheel routes shell db seed backup restore test test-kit openapi check format migrate database-role superuser migration lock lock-service clean
+.PHONY: help run new resource remove upgrade-kit wheel routes shell db seed backup restore test test-kit test-unchecked openapi check format migrate database-role superuser migration lock lock-service clean
 
 -include $(wildcard benchmarks/targets.mk tests/*/targets.mk)
 
@@ -41,6 +43,9 @@ test: .venv/dev ## Run the tests on SQLite and PostgreSQL, without those of the 
 
 test-kit: .venv/dev ## Run the tests of the kit on SQLite and PostgreSQL; ARGS= passes options to pytest
 	@$(PYTEST) -n auto --dist worksteal $(KIT) $(ARGS)
+
+test-unchecked: .venv/dev ## Run the tests that `make check` leaves out, after it; ARGS= passes options to pytest
+	@$(PYTEST) -n auto --dist worksteal $(addprefix --ignore=,$(GROUPS) $(OTHERS)) -k "$(UNCHECKED)" $(ARGS)
 
 openapi: .venv/run ## Write the OpenAPI document to openapi.json; FILE= for another file
 	@$(BIN)/python -m kit.openapi main:app "$(or $(FILE),openapi.json)"
