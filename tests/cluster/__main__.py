@@ -14,6 +14,7 @@ from tests.cluster.places import LOCAL, Places
 
 PARENT = Path(tempfile.gettempdir())
 PREFIX = "cluster-of-services-"
+ENDING = (signal.SIGINT, signal.SIGTERM)
 SHOWN = """
   services       http://{local}:{services[0]}/docs, which knows all hosts of PostgreSQL
                  http://{local}:{services[1]}/docs, behind PgBouncer and HAProxy
@@ -48,16 +49,22 @@ def start() -> None:
         sys.exit("\n".join(missing))
     if any(starter_of(folder) is not None for folder in PARENT.glob(f"{PREFIX}*")):
         sys.exit("A cluster runs already: make cluster-stop")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    for kind in ENDING:
+        signal.signal(kind, end_once)
     say("Starting three etcd, three PostgreSQL under Patroni, HAProxy, PgBouncer and two services …")
-    try:
-        with running(PARENT, PREFIX, usual=True) as cluster:
-            places = cluster.places
-            cluster.start_services(places.by_hosts, places.by_pgbouncer)
-            say(shown(places))
-            signal.pause()
-    except KeyboardInterrupt:
-        say("\nThe cluster has ended.")
+    with running(PARENT, PREFIX, usual=True) as cluster:
+        places = cluster.places
+        cluster.start_services(places.by_hosts, places.by_pgbouncer)
+        say(shown(places))
+        signal.pause()
+
+
+def end_once(*_: object) -> None:
+    """End the cluster. Further signals do not interrupt that."""
+    for kind in ENDING:
+        signal.signal(kind, signal.SIG_IGN)
+    say("\nEnding the cluster …")
+    sys.exit(0)
 
 
 def shown(places: Places) -> str:

@@ -155,18 +155,22 @@ class Cluster:
 
     def has_primary(self) -> bool:
         """Return whether a PostgreSQL accepts writes."""
-        return any(self.is_primary(node) for node in NODES)
+        return any(self.asked(node, "SELECT NOT pg_is_in_recovery()") == "t" for node in NODES)
 
-    def is_primary(self, node: int) -> bool:
-        url = f"http://{LOCAL}:{self.places.patroni[node - 1]}/primary"
-        return is_ok(url)
+    def asked(self, node: int, statement: str) -> str:
+        """Return the answer of a PostgreSQL; nothing if it does not answer."""
+        with suppress(subprocess.CalledProcessError):
+            return self.sql(statement, node)
+        return ""
 
     def is_healthy(self) -> bool:
         """Return whether there are a primary and two standbys that follow it, one of them synchronous."""
         members = self.members()
         roles = sorted(member["role"] for member in members if member["state"] in ("running", "streaming"))
         is_one_timeline = len({member.get("timeline") for member in members}) == 1
-        return roles == ["leader", "replica", "sync_standby"] and is_one_timeline
+        if roles != ["leader", "replica", "sync_standby"] or not is_one_timeline:
+            return False
+        return all(self.asked(node, "SELECT 1") for node in NODES)
 
     def until_healthy(self, seconds: float = 60) -> float:
         return self.until(self.is_healthy, seconds)

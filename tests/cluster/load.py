@@ -33,7 +33,8 @@ class Load:
 
     ports: Sequence[int]
     tag: str
-    started: float = field(default_factory=time.monotonic)
+    readers: int = READERS
+    writers: int = WRITERS
     is_over: bool = False
     acknowledged: set[str] = field(default_factory=set)
     not_applied: set[str] = field(default_factory=set)
@@ -113,12 +114,16 @@ class Load:
     async def run(self) -> None:
         ports = self.ports
         async with asyncio.TaskGroup() as group:
-            for number in range(READERS):
+            for number in range(self.readers):
                 group.create_task(self.read(ports[number % len(ports)]))
-            for number in range(WRITERS):
+            for number in range(self.writers):
                 group.create_task(self.write(ports[number // 2 % len(ports)], number))
             for port in ports:
                 group.create_task(self.scrape(port))
+
+    @property
+    def failures(self) -> list[Failure]:
+        return [*self.failed_reads, *self.failed_writes]
 
     def longest_gap(self, port: int | None = None) -> float:
         """Return the longest time between two acknowledged writes, of one service or of all."""
@@ -135,9 +140,9 @@ def longest_gap(moments: Sequence[float]) -> float:
 
 
 @asynccontextmanager
-async def loaded(ports: Sequence[int], tag: str) -> Any:
+async def loaded(ports: Sequence[int], tag: str, readers: int = READERS, writers: int = WRITERS) -> Any:
     """Run a load while the block runs."""
-    load = Load(ports, tag)
+    load = Load(ports, tag, readers, writers)
     running = asyncio.create_task(load.run())
     try:
         yield load

@@ -17,6 +17,7 @@ LOCAL = "127.0.0.1"
 def free_or(wanted: int) -> int:
     """Return this port, or another one if it is taken."""
     with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of a former cluster do not matter
         try:
             probe.bind((LOCAL, wanted))
         except OSError:
