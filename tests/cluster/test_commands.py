@@ -17,15 +17,15 @@ PAGE = (PROJECT / "docs/scale.md").read_text()
 SHOWN = [line.partition("#")[0].split() for line in BLOCK.splitlines()]
 SLOW = (["make", "cluster-kill", "NODE=1"], ["make", "cluster-freeze"])
 """Commands that take most of a minute; other tests do the same."""
+MAKE = shutil.which("make") or "make"
 INSTALLED = ("-o", ".venv/dev", "-o", ".venv-cluster/ready")
 """What make has not to look at again."""
 
 
 def made(*command: str) -> str:
     _, *targets = command
-    done = subprocess.run(
-        ["make", "-s", *INSTALLED, *targets], cwd=PROJECT, capture_output=True, text=True, check=False
-    )
+    command_line = [MAKE, "-s", *INSTALLED, *targets]
+    done = subprocess.run(command_line, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -33,10 +33,10 @@ def made(*command: str) -> str:
 @pytest.fixture
 def shown_urls() -> Iterator[str]:
     """Start the cluster by the first command of the page. Provides what it prints."""
-    command = ["make", "-s", *INSTALLED, "cluster"]
+    command = [MAKE, "-s", *INSTALLED, "cluster"]
     with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        lines = []
+        lines: list[str] = []
         while "Ctrl-C" not in "".join(lines):
             lines.append(process.stdout.readline())
             assert lines[-1], "".join(lines)
