@@ -63,8 +63,8 @@ class SearchIndex:
     def fts5(self) -> dict[str, str]:
         """Return the statements of SQLite that create the table and its triggers, by name."""
         own, table, columns = quoted(self.name), quoted(self.table), ", ".join(self.stored_columns())
-        insert = f"INSERT OR REPLACE INTO {own} (rowid, {columns}) VALUES (new.rowid, {self.values('new.')});"
-        delete = f"DELETE FROM {own} WHERE rowid = old.rowid;"
+        insert = f"INSERT OR REPLACE INTO {own} (rowid, {columns}) VALUES (new.rowid, {self.values('new.')});"  # noqa: S608  our names
+        delete = f"DELETE FROM {own} WHERE rowid = old.rowid;"  # noqa: S608
         changed = " OR ".join(f"old.{quoted(one)} IS NOT new.{quoted(one)}" for one in self.columns)
         bodies = {
             "insert": f"INSERT ON {table} BEGIN {insert} END",
@@ -156,7 +156,7 @@ def ensure_search(connection: Connection) -> None:
 
 
 def ensure_gin(connection: Connection, wanted: dict[str, SearchIndex]) -> None:
-    found = dict(connection.exec_driver_sql(INDEXES).all())
+    found: dict[str, str] = {row[0]: row[1] for row in connection.exec_driver_sql(INDEXES)}
     schema = schema_of_trigrams(connection) if wanted else None
     made = {} if schema is None else {index.on_postgresql: index.gin(schema) for index in wanted.values()}
     for name in [name for name, comment in found.items() if made.get(name) != comment]:
@@ -203,7 +203,7 @@ def ensure_fts5(connection: Connection, wanted: dict[str, SearchIndex]) -> None:
 
 def statements(connection: Connection) -> dict[str, str]:
     """Return the statements in a SQLite database that created tables and triggers of search indexes, by name."""
-    return dict(connection.exec_driver_sql(STATEMENTS).all())
+    return {row[0]: row[1] for row in connection.exec_driver_sql(STATEMENTS)}
 
 
 STATEMENTS = r"SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name LIKE '%\_search%' ESCAPE '\'"

@@ -15,7 +15,7 @@ from kit.database.folding import EXPANDED, fold, glob_of
 from kit.database.search_indexes import SearchIndex, expanded, quoted, wanted_of
 from kit.models.entities import Entity
 
-SQLITE = sqlite.dialect()  # type: ignore[no-untyped-call]
+SQLITE = sqlite.dialect()
 SHORTEST = 3
 """The length of a trigram: shorter texts are found without an index."""
 CASED = (*range(0x80, 0x2E00), *range(0xA640, 0xAC00), *range(0xFB00, 0xFB18), *range(0xFF21, 0xFF5B),
@@ -24,13 +24,19 @@ CASED = (*range(0x80, 0x2E00), *range(0xA640, 0xAC00), *range(0xFB00, 0xFB18), *
 """The blocks of Unicode whose letters have upper and lower case."""
 
 
-def found_in(database: Database, model: type[Entity], fields: Sequence[str], text: str) -> ColumnElement[bool]:
-    """Return whether one of these fields contains a text, ignoring case."""
+def found_in(
+    database: Database, model: type[Entity], fields: Sequence[str], text: str, *, by_index: bool
+) -> ColumnElement[bool]:
+    """Return whether one of these fields contains a text, ignoring case.
+
+    With `by_index` the condition is for the search index, else for a comparison with row after row.
+    """
     columns = [getattr(model, name) for name in fields]
     wished = str(fold(text))
     if not database.is_sqlite:
-        return or_(*(folded_contains(one, wished) for one in columns))
-    index = index_of(database, model, fields)
+        contains = folded_like if by_index and has_trigram(wished) else folded_contains
+        return or_(*(contains(one, wished) for one in columns))
+    index = index_of(database, model, fields) if by_index else None
     matching = None if index is None else fts5_condition(model, index, fields, wished)
     if matching is not None and is_exact(wished):
         return matching
@@ -38,32 +44,34 @@ def found_in(database: Database, model: type[Entity], fields: Sequence[str], tex
     return compared if matching is None else and_(matching, compared)
 
 
-def prefiltered(database: Database, model: type[Entity], field: str, text: str) -> ColumnElement[bool] | None:
-    """Return a condition that all rows fulfil whose field contains a text, and for which an index is used.
-
-    None if there is no such index.
-    """
-    index, wished = wanted_of(inspect(model).local_table), str(fold(text))  # type: ignore[arg-type]
+def prefilters(database: Database, model: type[Entity], field: str, text: str) -> list[ColumnElement[bool]]:
+    """Return the conditions, for the search index, that are true for all rows whose field contains a text."""
+    wished, index = str(fold(text)), wanted_of(inspect(model).local_table)
     if index is None or field not in index.columns:
-        return None
+        return []
     if not database.is_sqlite:
-        return folded_contains(getattr(model, field), wished) if has_trigram(wished) else None
+        return [folded_like(getattr(model, field), wished)] if has_trigram(wished) else []
     usable = index_of(database, model, [field])
-    return None if usable is None else fts5_condition(model, usable, [field], wished)
+    matching = None if usable is None else fts5_condition(model, usable, [field], wished)
+    return [] if matching is None else [matching]
 
 
 def index_of(database: Database, model: type[Entity], fields: Sequence[str]) -> SearchIndex | None:
     """Return the search index of SQLite for these fields, if it exists."""
-    index = wanted_of(inspect(model).local_table)  # type: ignore[arg-type]
+    index = wanted_of(inspect(model).local_table)
     usable = index is not None and set(index.columns).issuperset(fields) and database.search_tables.has(index)
     return index if usable else None
 
 
+def folded_like(text: Any, wished: str) -> ColumnElement[bool]:
+    """Return a condition of PostgreSQL that uses the search index."""
+    condition: ColumnElement[bool] = func.fold(text).like(literal(f"%{escaped(wished)}%", String))
+    return condition
+
+
 def folded_contains(text: Any, wished: str) -> ColumnElement[bool]:
-    """Return a condition for PostgreSQL: LIKE can use the index, `strpos` is faster without one."""
-    if not has_trigram(wished):
-        return func.strpos(func.fold(text), literal(wished, String)) > 0
-    return func.fold(text).like(literal(f"%{escaped(wished)}%", String))
+    """Return a condition of PostgreSQL that uses no index."""
+    return func.strpos(func.fold(text), literal(wished, String)) > 0
 
 
 def escaped(text: str) -> str:

@@ -12,6 +12,9 @@ from kit.replicas.tokens import Tokens
 from kit.replicas.views import VIEW, View
 
 HEADER, COOKIE = b"read-after", b"read_after="
+Headers = Iterable[tuple[bytes, bytes]]
+WITHOUT_BODY = (204, 304)
+"""Statuses of responses without a body."""
 READS = frozenset({"GET", "HEAD", "OPTIONS"})
 """The methods of requests that may be answered by a standby."""
 MIN_AGE = 60
@@ -43,7 +46,7 @@ class ReadAfter:
         finally:
             VIEW.reset(token)
 
-    def needed(self, headers: Iterable[tuple[bytes, bytes]]) -> Position | None:
+    def needed(self, headers: Headers) -> Position | None:
         """Return the newest position in the tokens of a request; `NOWHERE` if one is not valid."""
         given = [token.decode("latin-1") for token in tokens_of(headers)]
         positions = [self.tokens.read(token) for token in given]
@@ -51,15 +54,22 @@ class ReadAfter:
             return NOWHERE if positions else None
         return max(positions)
 
-    async def token_of(self, view: View, status: int) -> str:
+    async def token_of(self, view: View, status: int, headers: Headers) -> str:
         """Return the token of a response. A failed write may have seen what no COMMIT covers."""
+        if is_stream(status, headers):
+            return self.tokens.issue(NOWHERE)
         primary = self.router.primary
         if view.is_writing and status >= 400:
             primary.unsettled = max(primary.unsettled, time.monotonic())
         return self.tokens.issue(await self.router.position_of(view))
 
 
-def tokens_of(headers: Iterable[tuple[bytes, bytes]]) -> Iterable[bytes]:
+def is_stream(status: int, headers: Headers) -> bool:
+    """Return whether a response has a body that may be read from the database after its head was sent."""
+    return status not in WITHOUT_BODY and not any(name == b"content-length" for name, _ in headers)
+
+
+def tokens_of(headers: Headers) -> Iterable[bytes]:
     for name, value in headers:
         if name == HEADER:
             yield value.strip()
@@ -76,11 +86,11 @@ class Answer:
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            if self.view.used:
-                token = (await self.layer.token_of(self.view, message["status"])).encode()
-                headers = [(HEADER, token), (b"set-cookie", COOKIE + token + self.attributes)]
-                message = {**message, "headers": [*message.get("headers", ()), *headers]}
-            self.view.is_answered = True
+            headers = list(message.get("headers", ()))
+            if self.view.used or is_stream(message["status"], headers):
+                token = (await self.layer.token_of(self.view, message["status"], headers)).encode()
+                headers += [(HEADER, token), (b"set-cookie", COOKIE + token + self.attributes)]
+            self.view.is_answered, message = True, {**message, "headers": headers}
         elif message["type"] == "websocket.accept":
             self.view.is_answered = True
         await self.send(message)
