@@ -2,9 +2,9 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import asyncpg
 from sqlalchemy import URL
 
 from kit.database.errors import ASYNCPG_ERRORS
@@ -118,7 +118,5 @@ class Probe:
         self.running = self.following = None
         if self.connection is not None:
             connection, self.connection = self.connection, None
-            try:
+            with suppress(*UNREACHED):
                 await connection.close(timeout=SECONDS)
-            except (OSError, asyncpg.InterfaceError):
-                connection.terminate()

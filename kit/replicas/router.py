@@ -19,7 +19,7 @@ from kit.http.events import COUNTS, GAUGES
 from kit.replicas.engines import track
 from kit.replicas.positions import NOWHERE, Position
 from kit.replicas.probes import SECONDS, UNREACHED
-from kit.replicas.servers import INDIRECT, OK, UNREACHABLE, Primary, Server, Standby
+from kit.replicas.servers import INDIRECT, OK, PRIMARY, UNREACHABLE, Primary, Server, Standby
 from kit.replicas.views import VIEW, View
 
 log = logging.getLogger("kit")
@@ -170,7 +170,7 @@ class Router:
 
     def note_state(self, standby: Standby, state: str) -> None:
         if state != standby.reported:
-            level = logging.INFO if state == OK else logging.WARNING
+            level = logging.INFO if state in (OK, PRIMARY) else logging.WARNING
             log.log(level, "Standby %s: %s", standby.name, state)
         standby.state = standby.reported = state
 

@@ -63,6 +63,30 @@ async def test_own_writes_are_read_while_standbys_pause(service: Service, cluste
     assert sum(stale) == 0
 
 
+async def test_no_reader_goes_back_in_time_while_standbys_pause(service: Service, cluster: Cluster) -> None:
+    async with client_of(service) as writer, paused_at_random(cluster):
+        book = await new_book(writer, title="0")
+        path, is_writing = f"/books/{book['id']}", True
+
+        async def numbers(where: str, **parameters: int) -> list[int]:
+            found = []
+            async with client_of(service) as reader:
+                reader.cookies.update(writer.cookies)
+                while is_writing:
+                    answer = await read(reader, where, **parameters)
+                    found.append(int((answer[0] if isinstance(answer, list) else answer)["title"]))
+            return found
+
+        readers = [asyncio.create_task(numbers(path)) for _ in range(3)]
+        readers.append(asyncio.create_task(numbers("/books/", id=book["id"])))
+        for number in range(1, 60):
+            await writer.patch(path, json={"title": str(number)})
+        is_writing = False
+        for seen in await asyncio.gather(*readers):
+            assert len(seen) > 5
+            assert seen == sorted(seen)
+
+
 async def test_most_reads_are_answered_by_standbys(service: Service) -> None:
     with counted_reads() as count:
         assert await change_and_read(service, 50) == 0
