@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST ?= $(BIN)/pytest
 MESSAGE ?= change
 # The lock files name every package, dependencies of dependencies too: pip has nothing to resolve.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes
@@ -35,11 +36,11 @@ run: .venv/run ## Migrate the database and serve; DATABASE_URL=postgresql://… 
 	@exec $(BIN)/python serve.py
 
 test: .venv/dev ## Run the tests on SQLite and PostgreSQL, without those of the kit; ARGS=-x for pytest, RESOURCE=invoice for one resource
-	@chosen=$$($(BIN)/python -m kit.scaffolding.selection "$(RESOURCE)") && $(BIN)/pytest -n auto --dist worksteal \
+	@chosen=$$($(BIN)/python -m kit.scaffolding.selection "$(RESOURCE)") && $(PYTEST) -n auto --dist worksteal \
 		$(addprefix --ignore=,$(GROUPS)) $(if $(findstring tests/,$(ARGS)),,$(addprefix --ignore=,$(KIT) $(if $(RESOURCE),,$(SLOWER)))) $$chosen $(ARGS)
 
 test-kit: .venv/dev ## Run the tests of the kit on SQLite and PostgreSQL; ARGS= passes options to pytest
-	@$(BIN)/pytest -n auto --dist worksteal $(KIT) $(ARGS)
+	@$(PYTEST) -n auto --dist worksteal $(KIT) $(ARGS)
 
 openapi: .venv/run ## Write the OpenAPI document to openapi.json; FILE= for another file
 	@$(BIN)/python -m kit.openapi main:app "$(or $(FILE),openapi.json)"
@@ -49,7 +50,7 @@ check: .venv/dev ## Check format, lint and types, and that tests cover every lin
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy -n 2 .
-	$(BIN)/pytest -q -n 2 --dist worksteal -m "not exhaustive" -k "$(TRACED)" --cov --cov-report=term -p no:schemathesis \
+	$(PYTEST) -q -n 2 --dist worksteal -m "not exhaustive" -k "$(TRACED)" --cov --cov-report=term -p no:schemathesis \
 		$(addprefix --ignore=,$(GROUPS) $(OTHERS) tests/contract tests/test_architecture.py tests/test_schemathesis.py)
 
 format: .venv/dev ## Format the code, and fix what ruff can fix
@@ -96,8 +97,7 @@ upgrade-kit: .venv/dev ## Replace the kit and its tests by newer ones, and run t
 	@$(BIN)/python -m kit.scaffolding.upgrade "FROM=$$FROM" "TO=$$TO"
 
 wheel: .venv/dev ## Build the kit as a wheel, build/service_kit-….whl
-	@rm -rf build && mkdir -p build/wheel && cp -r kit build/wheel/kit && mv build/wheel/kit/wheel.toml build/wheel/pyproject.toml
-	@$(BIN)/uv build --quiet --wheel --out-dir build build/wheel && rm -rf build/wheel
+	@rm -rf build && $(BIN)/python -m build --no-isolation --wheel --outdir build kit > /dev/null
 
 migration: .venv/dev ## Write a migration for the changes of the models, and try it on a copy; MESSAGE="add invoices", RENAME=user.full_name:name
 	@$(BIN)/python -m kit.database.new_migration "$(MESSAGE)" "$(RENAME)"

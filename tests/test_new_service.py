@@ -11,9 +11,11 @@ import pytest
 
 from kit.scaffolding import new_service
 from kit.scaffolding.errors import NotWrittenError
-from kit.scaffolding.new_service import Order, first_possible, make
+from kit.scaffolding.first_contents import first_possible
+from kit.scaffolding.new_service import Order, make
 from kit.scaffolding.project import Project
 from kit.scaffolding.project_files import files_of
+from kit.scaffolding.requests import Request
 from kit.scaffolding.service_names import NEUTRAL, first_resource, package_of, title_of
 from tests.live import PROJECT
 
@@ -103,7 +105,7 @@ def test_the_index_of_a_new_service_lists_only_its_own_pages(made: Path) -> None
 
 
 def test_the_first_resource_has_a_neutral_name_if_that_of_the_service_is_impossible(source: Path) -> None:
-    resource = first_possible([first_resource("classes"), NEUTRAL], Order("classes"), Project(source))
+    resource = first_possible([first_resource("classes"), NEUTRAL], Request(""), Project(source))
     assert resource.name == NEUTRAL
 
 

@@ -131,7 +131,7 @@ def test_a_source_that_is_no_newer_kit_is_refused(prepare: str, says: str, servi
 
 def test_packages_that_the_new_kit_needs_are_listed(service: Path, tmp_path: Path) -> None:
     source = release(copied(tmp_path / "source"))
-    change(source / "kit/wheel.toml", "alembic>=", "alembic>=99.")
+    change(source / "kit/pyproject.toml", "alembic>=", "alembic>=99.")
     assert '\n    "alembic>=99.1.20",\n' in upgrade.upgrade(service, str(source))
 
 

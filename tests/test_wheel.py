@@ -15,9 +15,10 @@ import kit
 from kit.scaffolding.project_files import files_of
 from tests.live import PROJECT, serving
 from tests.test_new_service import copied
+from tests.waiting import TIMEOUT_SECONDS
 
 OF_THE_SERVICE = ("pydantic-settings", "watchfiles")
-WHEEL = tomllib.loads((PROJECT / "kit/wheel.toml").read_text())
+WHEEL = tomllib.loads((PROJECT / "kit/pyproject.toml").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +26,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Provide a folder with what the wheel installs."""
     folder = copied(tmp_path_factory.mktemp("wheel") / "source")
     command = ["make", "wheel", f"BIN={Path(sys.executable).parent}", "--assume-old=.venv/dev"]
-    subprocess.run(
-        command, cwd=folder, check=True, env={"PATH": "/usr/bin:/bin", "UV_OFFLINE": "1", "HOME": str(folder)}
-    )
+    subprocess.run(command, cwd=folder, check=True, env={"PATH": "/usr/bin:/bin", "HOME": str(folder)})
     (wheel,) = (folder / "build").glob("*.whl")
     assert wheel.name == f"service_kit-{kit.__version__}-py3-none-any.whl"
     with zipfile.ZipFile(wheel) as archive:
@@ -44,7 +43,7 @@ def service(installed: Path, tmp_path: Path) -> Path:
 
 
 def test_the_wheel_has_all_files_of_the_kit(installed: Path) -> None:
-    names = {name for name in files_of(PROJECT) if name.startswith("kit/")} - {"kit/wheel.toml"}
+    names = {name for name in files_of(PROJECT) if name.startswith("kit/")} - {"kit/pyproject.toml"}
     assert [name for name in names if not (installed / name).exists()] == []
 
 
@@ -53,7 +52,7 @@ async def test_a_resource_runs_against_the_wheel(
 ) -> None:
     url = await new_database()
     with serving(url, log_file, project=service, PYTHONPATH=str(installed)) as server:
-        async with httpx.AsyncClient(base_url=server.url) as client:
+        async with httpx.AsyncClient(base_url=server.url, timeout=TIMEOUT_SECONDS) as client:
             answer = await client.post("/teams/", json={"name": "Z-Force", "headquarters": "Bar"})
     assert (answer.status_code, answer.json()["id"]) == (201, 1), answer.text
 

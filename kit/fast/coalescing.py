@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Hashable
 from typing import Any
 
+from kit.http import traces
 from kit.http.events import COUNTS
 
 MAX_ITEMS = 100
@@ -27,12 +28,15 @@ class ReadBatch:
     def __init__(self) -> None:
         self.items: dict[Any, None] = {}
         self.waiters: list[asyncio.Future[Any]] = []
+        self.marks: list[traces.Mark] = []
         self.task: asyncio.Task[None] | None = None
 
     def join(self, item: Any) -> asyncio.Future[Any]:
         self.items[item] = None
         waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.waiters.append(waiter)
+        if traces.TRACERS:
+            self.marks.append(traces.mark())
         return waiter
 
     def resolve(self, result: Any) -> None:
@@ -93,6 +97,8 @@ class Coalescer:
         self.running[key] = batch
         COUNTS["coalesced", "reads"] += len(batch.waiters)
         COUNTS["coalesced", "queries"] += 1
+        if traces.TRACERS:
+            traces.share(batch.marks)
         try:
             batch.resolve(await query(batch.items))
         except Exception as failure:

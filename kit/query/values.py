@@ -33,6 +33,10 @@ def yes_or_no(value: object) -> object:
     return value == "true"
 
 
+def yes_no_or_estimated(value: object) -> object:
+    return value if value == "estimated" else yes_or_no(value)
+
+
 def in_years_of_four_digits(time: datetime) -> datetime:
     if not 1 < time.year < 9999:  # in years 1 and 9999 the conversion to UTC may overflow
         raise PydanticCustomError("datetime_range", "The year should be between 2 and 9998")
@@ -63,6 +67,8 @@ def whole_moment(value: object) -> object:
 
 only_integers = written(INTEGER, "int_parsing")
 YesNo = Annotated[bool, BeforeValidator(yes_or_no), pydantic.WithJsonSchema({"type": "boolean"})]
+ESTIMATED: dict[str, Any] = {"anyOf": [{"type": "boolean"}, {"const": "estimated"}]}
+YesNoEstimated = Annotated[bool | str, BeforeValidator(yes_no_or_estimated), pydantic.WithJsonSchema(ESTIMATED)]
 Phrase = Annotated[Text, pydantic.Field(max_length=MAX_TEXT)]
 Time = Annotated[AwareDatetime, BeforeValidator(whole_moment), AfterValidator(in_years_of_four_digits)]
 PLAIN: dict[str, Any] = {

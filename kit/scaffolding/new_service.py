@@ -1,35 +1,28 @@
 """Generator of services: `python -m kit.scaffolding.new_service NAME=orders DIR=../orders WITH=item,post`."""
 
-import ast
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from string import Template
 
 from kit.scaffolding.errors import NotWrittenError
+from kit.scaffolding.first_contents import add_resource, write_readme
 from kit.scaffolding.kit_files import write_record
-from kit.scaffolding.pattern import Resource
 from kit.scaffolding.project import Project
 from kit.scaffolding.project_files import changed, git, options_of
-from kit.scaffolding.pruning import Source
 from kit.scaffolding.relations import Relations
 from kit.scaffolding.requests import Request
-from kit.scaffolding.service_names import NEUTRAL, first_resource, package_of, title_of
+from kit.scaffolding.service_names import package_of, title_of
 from kit.scaffolding.transfer import Transfer
-from kit.scaffolding.words import article_of, in_words
-from kit.scaffolding.writing import write
 
 HELP = (
     """Write `make new NAME=orders`, and where you want DIR=../orders, WITH="item,post", RESOURCE=order, FIELDS="…"."""
 )
-README = Template(Path(__file__).with_name("readme.template").read_text())
 FIELDS = "name:str description:text?"
 """The fields of the first resource if none are given."""
 FIXES = "check --fix-only --quiet --unsafe-fixes --select F401,F841,RUF059,I ."
@@ -61,7 +54,7 @@ def make(source: Path, order: Order) -> Path:
     with tempfile.TemporaryDirectory(prefix=f".{package}-", dir=target.parent) as folder:
         made = Path(folder) / "service"
         copy(transfer, made)
-        resource = add_resource(made, order, kept)
+        resource = add_resource(made, Request(order.resource, order.fields or FIELDS, plural=order.plural), kept)
         write_readme(made, transfer, resource)
         run(made, "ruff", *FIXES.split())
         run(made, "ruff", "format", "--quiet", ".")
@@ -115,64 +108,6 @@ def copy(transfer: Transfer, made: Path) -> None:
         new.write_bytes(old.read_bytes() if text is None else text.encode())
         shutil.copymode(old, new)
     (made / "migrations/versions").mkdir(parents=True, exist_ok=True)
-
-
-def add_resource(made: Path, order: Order, kept: set[str]) -> Resource:
-    """Write the first resource of the service, and describe the service in `main.py`."""
-    project = Project(made)
-    default = first_resource(project.package)
-    names = [order.resource] if order.resource else [*({default} - kept), NEUTRAL]
-    resource = first_possible(names, order, project)
-    write(project, resource)
-    main = made / "main.py"
-    main.write_text(described(main.read_text(), f"Users, and {in_words(resource.plural)}, over REST."))
-    return resource
-
-
-def first_possible(names: Sequence[str], order: Order, project: Project) -> Resource:
-    """Return the resource of the first name that is possible. Raises a NotWrittenError if none is."""
-    for number, name in enumerate(names, 1):
-        try:
-            return Request(name, order.fields or FIELDS, plural=order.plural).resource(project)
-        except NotWrittenError:
-            if number == len(names):
-                raise
-    raise AssertionError(names)
-
-
-def described(text: str, description: str) -> str:
-    """Return the source of `main.py` with another description of the service."""
-    source = Source(text)
-    found = [
-        word.value
-        for node in ast.walk(source.tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Service"
-        for word in node.keywords
-        if word.arg == "description"
-    ]
-    return source.edited([source.of_node(node, f'"{description}"') for node in found])
-
-
-def write_readme(made: Path, transfer: Transfer, resource: Resource) -> None:
-    pages = sorted(path.relative_to(made).as_posix() for path in (made / "docs").glob("*.md"))
-    listed = [f"- [{heading(made / page)}]({page})" for page in pages]
-    words = in_words(resource.name)
-    fields = {field.name: f"{article_of(words).capitalize()} {words}" for field in resource.fields[:1]}
-    (made / "README.md").write_text(
-        README.substitute(
-            title=title_of(transfer.package),
-            package=transfer.package,
-            path=resource.path,
-            name=resource.name,
-            example=str(fields).replace("'", '"'),
-            pages="\n" + "\n".join(["## More", "", *listed]) if listed else "",
-        ).rstrip()
-        + "\n"
-    )
-
-
-def heading(page: Path) -> str:
-    return next(line.lstrip("# ") for line in page.read_text().splitlines() if line.startswith("# "))
 
 
 def write_migration(made: Path) -> None:

@@ -2,61 +2,28 @@
 
 A name that is imported from a removed module is *lost*. An element of a tuple, a list, a set or a dict that uses a lost
 name is left out; a statement that uses one elsewhere, or has no element left, is removed, and the names that it assigns
-are lost too. This is
-repeated until no other name is lost.
+are lost too. This is repeated until no other name is lost.
 """
 
 import ast
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-Display = ast.Tuple | ast.List | ast.Set | ast.Dict
+from kit.scaffolding.source_edits import (
+    EMPTY,
+    Edit,
+    Outside,
+    Source,
+    displays,
+    expression,
+    is_target,
+    parts_of,
+    written,
+)
+
 Block = ast.If | ast.For | ast.AsyncFor | ast.While | ast.With | ast.AsyncWith | ast.Try
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
-
-
-@dataclass(frozen=True)
-class Edit:
-    """A replacement of a part of the source, in bytes."""
-
-    start: int
-    end: int
-    text: str = ""
-
-
-@dataclass
-class Source:
-    """The text of a module, with the offset of each line in bytes."""
-
-    text: str
-    tree: ast.Module = field(init=False)
-    starts: list[int] = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.tree, self.starts = ast.parse(self.text), [0]
-        for line in self.text.encode().splitlines(keepends=True):
-            self.starts.append(self.starts[-1] + len(line))
-
-    def of_statement(self, node: ast.stmt) -> Edit:
-        """Return the deletion of the lines of a statement, with its decorators."""
-        first = min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", ()))])
-        return Edit(self.starts[first - 1], self.starts[node.end_lineno or node.lineno])
-
-    def of_node(self, node: ast.expr, text: str) -> Edit:
-        assert node.end_lineno is not None and node.end_col_offset is not None  # noqa: PT018  the parser sets both
-        start = self.starts[node.lineno - 1] + node.col_offset
-        return Edit(start, self.starts[node.end_lineno - 1] + node.end_col_offset, text)
-
-    def segment(self, node: ast.expr) -> str:
-        return ast.get_source_segment(self.text, node) or ""
-
-    def edited(self, edits: Iterable[Edit]) -> str:
-        """Return the text after the edits, of which none overlap."""
-        whole = self.text.encode()
-        for edit in sorted(edits, key=lambda edit: edit.start, reverse=True):
-            whole = whole[: edit.start] + edit.text.encode() + whole[edit.end :]
-        return whole.decode()
 
 
 @dataclass
@@ -177,7 +144,7 @@ class Pruner:
     def elements(self, node: ast.AST) -> Iterator[Edit]:
         """Yield the displays below a node without their lost elements."""
         for display in displays(node):
-            if isinstance(display.ctx if isinstance(display, ast.Tuple | ast.List) else None, ast.Store):
+            if is_target(display):
                 continue
             kept = [part for part in parts_of(display) if not any(map(self.uses, part))]
             if len(kept) < len(parts_of(display)):
@@ -188,52 +155,6 @@ class Pruner:
         """Return a node without its displays, for what is used elsewhere in it."""
         outside = Outside()
         return outside.visit(ast.parse(ast.unparse(node)) if not isinstance(node, ast.expr) else expression(node))  # type: ignore[no-any-return]  # a node
-
-
-EMPTY = ("()", "[]", "{}", "set()")
-
-
-class Outside(ast.NodeTransformer):
-    """Replaces displays that are read by a constant."""
-
-    def visit_Tuple(self, node: ast.Tuple) -> ast.AST:
-        return self.generic_visit(node) if isinstance(node.ctx, ast.Store) else ast.Constant(None)
-
-    def visit_List(self, node: ast.List) -> ast.AST:
-        return self.generic_visit(node) if isinstance(node.ctx, ast.Store) else ast.Constant(None)
-
-    def visit_Set(self, _: ast.Set) -> ast.AST:
-        return ast.Constant(None)
-
-    def visit_Dict(self, _: ast.Dict) -> ast.AST:
-        return ast.Constant(None)
-
-
-def expression(node: ast.expr) -> ast.Expression:
-    return ast.parse(ast.unparse(node), mode="eval")
-
-
-def displays(node: ast.AST) -> Iterator[Display]:
-    """Yield the outermost displays below a node."""
-    if isinstance(node, Display):
-        yield node
-        return
-    for child in ast.iter_child_nodes(node):
-        yield from displays(child)
-
-
-def parts_of(display: Display) -> list[list[ast.expr]]:
-    if isinstance(display, ast.Dict):
-        return [[*filter(None, [key]), value] for key, value in zip(display.keys, display.values, strict=True)]
-    return [[element] for element in display.elts]
-
-
-def written(display: Display, texts: list[str]) -> str:
-    if isinstance(display, ast.Tuple):
-        return f"({', '.join(texts)}{',' if len(texts) == 1 else ''})"
-    if isinstance(display, ast.List):
-        return f"[{', '.join(texts)}]"
-    return f"{{{', '.join(texts)}}}" if texts or isinstance(display, ast.Dict) else "set()"
 
 
 def is_text(node: ast.stmt) -> bool:

@@ -11,11 +11,11 @@ from functools import cached_property
 from pathlib import Path
 
 from kit.scaffolding.errors import NotWrittenError
+from kit.scaffolding.pages import lost_names, without_rows
 from kit.scaffolding.project import Project, parsed
 from kit.scaffolding.project_files import files_of, options_of
 from kit.scaffolding.pruning import pruned
 from kit.scaffolding.relations import Relations, resource_of
-from kit.scaffolding.transfer import lost_names, without_rows
 from kit.scaffolding.words import in_words, plural_of
 from kit.scaffolding.writing import formatted
 

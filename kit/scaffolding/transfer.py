@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from kit.scaffolding.kit_files import kit_files
+from kit.scaffolding.pages import linked, lost_names, without_dangling, without_rows
 from kit.scaffolding.project import Project
 from kit.scaffolding.project_files import files_of, is_below, options_of
 from kit.scaffolding.pruning import pruned
@@ -14,11 +15,6 @@ from kit.scaffolding.relations import Relations, resource_of
 from kit.scaffolding.service_names import title_of
 from kit.scaffolding.words import singular_of
 
-LINK = re.compile(r"!?\[([^\]]*)\]\((?!https?:)([^)#\s]+)(#[^)]*)?\)")
-ITEM = re.compile(r"^- \[[^\]]*\]\((?!https?:)([^)#\s]+)[^)]*\).*\n(?:  .*\n)*", re.MULTILINE)
-"""An item of a list that begins with a link."""
-EMPTY = re.compile(r"^## .*\n\s*(?=## |\Z)", re.MULTILINE)
-"""A section that has a heading, but no text."""
 TARGET = re.compile(r"^([a-z][a-z-]*):(?!=)", re.MULTILINE)
 COMMAND = re.compile(r"\bmake ([a-z][a-z-]*)")
 
@@ -123,9 +119,7 @@ class Transfer:
 
     def linked(self, name: str) -> Iterator[str]:
         """Yield the paths of the files that a page links to."""
-        folder = PurePosixPath(name).parent
-        for _, path, _ in LINK.findall((self.project.folder / name).read_text()):
-            yield normal(folder / path)
+        return linked(name, (self.project.folder / name).read_text())
 
     def text_of(self, name: str, taken: Iterable[str]) -> str | None:
         """Return the text of a file in the new service; None for a file that is no text."""
@@ -139,7 +133,7 @@ class Transfer:
             paths = self.gone_paths if name.startswith("tests/") else ()
             return self.renamed_code(pruned(text, self.gone_modules, paths))
         if name.endswith(".md"):
-            return self.renamed(self.without_dangling(name, text, set(taken)))
+            return self.renamed(without_rows(without_dangling(name, text, set(taken)), self.lost_names))
         return self.renamed(self.without_left_out(name, text))
 
     def renamed(self, text: str) -> str:
@@ -204,19 +198,6 @@ class Transfer:
         found = [folder / "Makefile", *folder.glob("*/targets.mk"), *folder.glob("tests/*/targets.mk")]
         return [path for path in found if not is_below(path.relative_to(folder).as_posix(), self.left_out)]
 
-    def without_dangling(self, name: str, text: str, taken: set[str]) -> str:
-        """Return a page without links to, and rows of tables about, files and tests that are left out."""
-        folder = PurePosixPath(name).parent
-
-        def is_taken(path: str) -> bool:
-            whole = normal(folder / path)
-            return whole in taken or any(one.startswith(f"{whole}/") for one in taken)
-
-        text = ITEM.sub(lambda item: item[0] if is_taken(item[1]) else "", text)
-        text = EMPTY.sub("", text)
-        text = LINK.sub(lambda link: link[0] if is_taken(link[2]) else link[1], text)
-        return without_rows(text, self.lost_names)
-
     @cached_property
     def lost_names(self) -> set[str]:
         """The files and folders that are left out, and the names of their tests."""
@@ -230,32 +211,3 @@ def is_picture(name: str) -> bool:
 
 def mentions(line: str, path: str) -> bool:
     return re.search(rf"(?<![\w/]){re.escape(path)}(?![\w])", line) is not None
-
-
-def normal(path: PurePosixPath) -> str:
-    """Return a path without `..`."""
-    parts: list[str] = []
-    for part in path.parts:
-        if part == "..":
-            parts[-1:] = []
-        else:
-            parts.append(part)
-    return "/".join(parts)
-
-
-def lost_names(folder: Path, before: Iterable[str], after: Iterable[str]) -> set[str]:
-    """Return the paths that are not there any more, and the names of the tests that no other file has."""
-    left = set(after)
-    gone = {name for name in before if name not in left and not name.startswith("migrations/versions")}
-    return gone | tests_in(folder, gone) - tests_in(folder, left)
-
-
-def tests_in(folder: Path, names: Iterable[str]) -> set[str]:
-    sources = [folder / name for name in names if name.endswith(".py") and PurePosixPath(name).name.startswith("test_")]
-    return {test for path in sources if path.is_file() for test in re.findall(r"def (test_\w+)\(", path.read_text())}
-
-
-def without_rows(text: str, lost: set[str]) -> str:
-    """Return a page without the rows of its tables that name, in backticks, something that is lost."""
-    lines = text.splitlines(keepends=True)
-    return "".join(line for line in lines if not (line.startswith("|") and lost & set(re.findall(r"`([^`]+)`", line))))

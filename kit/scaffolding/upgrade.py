@@ -102,7 +102,7 @@ def replace(folder: Path, new: Path) -> None:
 
 def missing_packages(folder: Path, new: Path) -> str:
     """Return a remark about the packages that the new kit needs, and this project does not list so."""
-    needed = tomllib.loads((new / "kit/wheel.toml").read_text())["project"]["dependencies"]
+    needed = tomllib.loads((new / "kit/pyproject.toml").read_text())["project"]["dependencies"]
     listed = tomllib.loads((folder / "pyproject.toml").read_text())["project"]["dependencies"]
     missing = [package for package in needed if package not in listed]
     lines = "".join(f'    "{package}",\n' for package in missing)

@@ -4,4 +4,4 @@ FAULTS := tests/faults
 .PHONY: test-faults
 
 test-faults: .venv/dev ## Run the tests that kill, overload and restart real processes; the last lines show the results
-	@$(BIN)/pytest -q $(FAULTS)
+	@$(PYTEST) -q $(FAULTS)

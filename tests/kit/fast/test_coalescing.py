@@ -8,8 +8,9 @@ import pytest
 
 from kit.fast import coalescing
 from kit.fast.coalescing import MAX_ITEMS, Coalescer
+from tests.waiting import TIMEOUT_SECONDS
 
-LONG = 20
+LONG = TIMEOUT_SECONDS
 """The timeout of waiting tests, in seconds."""
 
 

@@ -1,0 +1,60 @@
+"""Pages of the documentation: their links to other files, and the rows of tables about files that are gone."""
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+
+LINK = re.compile(r"!?\[([^\]]*)\]\((?!https?:)([^)#\s]+)(#[^)]*)?\)")
+ITEM = re.compile(r"^- \[[^\]]*\]\((?!https?:)([^)#\s]+)[^)]*\).*\n(?:  .*\n)*", re.MULTILINE)
+"""An item of a list that begins with a link."""
+EMPTY = re.compile(r"^## .*\n\s*(?=## |\Z)", re.MULTILINE)
+"""A section that has a heading, but no text."""
+
+
+def linked(name: str, text: str) -> Iterator[str]:
+    """Yield the paths of the files that a page of this name links to."""
+    folder = PurePosixPath(name).parent
+    for _, path, _ in LINK.findall(text):
+        yield normal(folder / path)
+
+
+def without_dangling(name: str, text: str, taken: set[str]) -> str:
+    """Return a page without links to files that are not taken, and without items and sections that consist of them."""
+    folder = PurePosixPath(name).parent
+
+    def is_taken(path: str) -> bool:
+        whole = normal(folder / path)
+        return whole in taken or any(one.startswith(f"{whole}/") for one in taken)
+
+    text = ITEM.sub(lambda item: item[0] if is_taken(item[1]) else "", text)
+    text = EMPTY.sub("", text)
+    return LINK.sub(lambda link: link[0] if is_taken(link[2]) else link[1], text)
+
+
+def normal(path: PurePosixPath) -> str:
+    """Return a path without `..`."""
+    parts: list[str] = []
+    for part in path.parts:
+        if part == "..":
+            parts[-1:] = []
+        else:
+            parts.append(part)
+    return "/".join(parts)
+
+
+def lost_names(folder: Path, before: Iterable[str], after: Iterable[str]) -> set[str]:
+    """Return the paths that are not there any more, and the names of the tests that no other file has."""
+    left = set(after)
+    gone = {name for name in before if name not in left and not name.startswith("migrations/versions")}
+    return gone | tests_in(folder, gone) - tests_in(folder, left)
+
+
+def tests_in(folder: Path, names: Iterable[str]) -> set[str]:
+    sources = [folder / name for name in names if name.endswith(".py") and PurePosixPath(name).name.startswith("test_")]
+    return {test for path in sources if path.is_file() for test in re.findall(r"def (test_\w+)\(", path.read_text())}
+
+
+def without_rows(text: str, lost: set[str]) -> str:
+    """Return a page without the rows of its tables that name, in backticks, something that is lost."""
+    lines = text.splitlines(keepends=True)
+    return "".join(line for line in lines if not (line.startswith("|") and lost & set(re.findall(r"`([^`]+)`", line))))
