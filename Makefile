@@ -27,7 +27,7 @@ LOCKS := # other lock files, which follow requirements.txt
 LEFTOVERS := # folders that `make clean` removes besides those of the service
 
 .DEFAULT_GOAL := help
-.PHONY: help run new resource remove upgrade-kit wheel routes shell db seed backup restore test test-kit test-unchecked openapi check format migrate database-role superuser migration lock lock-service clean
+.PHONY: help run tracing new resource remove upgrade-kit wheel routes shell db seed backup restore test test-kit test-unchecked openapi check format migrate database-role superuser migration lock lock-service clean
 
 -include $(wildcard benchmarks/targets.mk tests/*/targets.mk)
 
@@ -36,6 +36,9 @@ help: ## List the commands
 
 run: .venv/run ## Migrate the database and serve; DATABASE_URL=postgresql://… for PostgreSQL, HOST= PORT= WORKERS=4 RELOAD=false
 	@exec $(BIN)/python serve.py
+
+tracing: .venv/run ## Install what traces need, for OTEL_EXPORTER_OTLP_ENDPOINT
+	@$(INSTALL) -r requirements-tracing.txt
 
 test: .venv/dev ## Run the tests on SQLite and PostgreSQL, without those of the kit; ARGS=-x for pytest, RESOURCE=invoice for one resource
 	@chosen=$$($(BIN)/python -m kit.scaffolding.selection "$(RESOURCE)") && $(PYTEST) -n auto --dist worksteal \
@@ -114,6 +117,8 @@ lock-service: .venv/dev
 		--custom-compile-command "make lock" --upgrade pyproject.toml -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" --extra tracing -c requirements.txt pyproject.toml -o requirements-tracing.txt
 
 clean: ## Remove virtual environments, caches and coverage data; never a database
 	@rm -rf .venv $(LEFTOVERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* build

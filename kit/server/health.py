@@ -41,6 +41,8 @@ def health_router(shutdown: Shutdown) -> APIRouter:
         runtime = runtime_of(request)
         database, redis = await asyncio.gather(state_of_database(runtime), state_of_redis(runtime))
         checks = {**database.checks, **redis}
+        for further in runtime.checks:
+            checks |= further()
         if database.fault:
             raise unready(database.fault, checks=checks, **database.lacks)
         return JSONResponse({"status": "ready", "checks": checks})

@@ -20,6 +20,7 @@ from kit.http.events import COUNTS
 from kit.server import log_lines, log_writer, request_log
 from kit.server.log_lines import JSONLines, configure_logging, json_line, text_line
 from kit.server.log_writer import DROPPED, Answered, LogWriter
+from kit.server.trace_context import trace_id_of
 from tests.engines import Client, on_sqlite
 from tests.live import serving
 from tests.waiting import TIMEOUT_SECONDS, until
@@ -119,10 +120,10 @@ def test_both_ways_make_the_same_line() -> None:
     for answered in (ANSWERED, (*ANSWERED[:2], None, 404, 0.1, 0, None, 'x"y', "0af7")):
         record.__dict__ |= {**log_lines.fields_of(answered), "created": answered[0]}
         log_lines.REQUEST_ID.set(answered[7])
-        log_lines.TRACE_ID.set(answered[8])
+        log_lines.CURRENT_TRACE.set(answered[8])
         assert json.loads(JSONLines().format(record)) == json.loads(json_line()(answered))
     log_lines.REQUEST_ID.set(None)
-    log_lines.TRACE_ID.set(None)
+    log_lines.CURRENT_TRACE.set(None)
 
 
 def test_a_line_for_people_is_short() -> None:
@@ -266,12 +267,14 @@ def test_other_loggers_have_levels_of_their_own(
         (b"cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-later", "0af7651916cd43dd8448eb211c80319c"),
         (b"00-00000000000000000000000000000000-b7ad6b7169203331-01", None),
         (b"ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", None),
+        (b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more", None),
+        (b"cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-" + 500 * b"x", None),
         (b'00-"},{"injected', None),
-        (None, None),
     ],
 )
-def test_only_valid_trace_ids_are_believed(header: bytes | None, trace_id: str | None) -> None:
-    assert request_log.trace_id_of(header) == trace_id
+def test_only_valid_trace_ids_are_believed(header: bytes, trace_id: str | None) -> None:
+    assert trace_id_of([header]) == trace_id
+    assert trace_id_of([header, header]) is None
 
 
 async def test_a_problem_has_the_id_of_its_trace(app: Service, client: Client) -> None:
