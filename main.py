@@ -29,6 +29,7 @@ from kit.database.engines import Pool
 from kit.fast import install
 from kit.metrics import Access
 from kit.metrics import install as measure
+from kit.replicas import install as replicate
 from kit.server.log_lines import configure_logging
 from kit.tracing import install as trace
 from settings import NAME, Settings, comma_separated, load
@@ -101,6 +102,7 @@ def create_app(settings: Settings) -> Service:
     )
     if settings.fast_path:
         install(service, coalesce=settings.coalesce_reads, group=settings.group_commit)
+    replicate(service, settings.standbys, settings.max_replica_lag)
     measure(service, Access(**settings.metrics_access), settings.metrics_dir)
     trace(service, NAME, settings.otel_exporter_otlp_endpoint)
     return service

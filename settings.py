@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
 
 from kit.database.poolers import pooled
+from kit.database.servers import standby_urls
 from kit.database.urls import parsed
 
 HERE = Path(__file__).parent
@@ -36,6 +37,14 @@ class Settings(BaseSettings):
         default="none",
         description="`transaction` if `DATABASE_URL` leads to PgBouncer in transaction mode; or write the option "
         "`pgbouncer=true` in the URL.",
+    )
+    replica_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="Standbys of PostgreSQL that answer reads, as in `postgresql://app@b,c/app`: several hosts, or "
+        "several URLs separated by blanks; see docs/replicas.md.",
+    )
+    max_replica_lag: float = Field(
+        default=10, ge=0.5, le=3600, description="The longest lag of a standby that is read, in seconds."
     )
     secret_key: SecretStr = Field(
         default=SecretStr(""),
@@ -227,6 +236,12 @@ class Settings(BaseSettings):
         parsed(url.get_secret_value())
         return url
 
+    @field_validator("replica_url")
+    @classmethod
+    def known_standbys(cls, urls: SecretStr) -> SecretStr:
+        standby_urls(urls.get_secret_value())
+        return urls
+
     @field_validator("security_contact")
     @classmethod
     def contact_urls(cls, contacts: str) -> str:
@@ -271,6 +286,12 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def standbys_of_postgresql(self) -> Self:
+        if self.standbys and self.database.get_backend_name() == "sqlite":
+            raise ValueError("REPLICA_URL is for PostgreSQL, and DATABASE_URL is a SQLite database")
+        return self
+
+    @model_validator(mode="after")
     def statements_end_first(self) -> Self:
         if self.statement_timeout >= self.request_timeout:
             raise ValueError("STATEMENT_TIMEOUT must be shorter than REQUEST_TIMEOUT")
@@ -281,6 +302,11 @@ class Settings(BaseSettings):
         """The URL with the asynchronous driver."""
         url = parsed(self.database_url.get_secret_value())
         return pooled(url) if self.database_pooler == "transaction" else url
+
+    @property
+    def standbys(self) -> list[URL]:
+        """The URL of each standby."""
+        return standby_urls(self.replica_url.get_secret_value())
 
     @property
     def pool(self) -> dict[str, Any]:

@@ -11,12 +11,12 @@ from sqlalchemy import Connection, text
 from sqlmodel import SQLModel
 
 import main  # noqa: F401  the application imports every table
-from kit.database.collations import ensure_folding
 from kit.database.comparison import PLUGINS
 from kit.database.migrating import connected, engine_for
 from kit.database.migrations import heads, state_of
 from kit.database.renames import with_renames
 from kit.database.revisions import complete
+from kit.database.search_indexes import ensure_search
 from kit.database.type_rendering import render_type
 from settings import load
 
@@ -49,7 +49,7 @@ def migrate(connection: Connection) -> None:
         if is_sqlite and connection.execute(text("PRAGMA foreign_key_check")).first():
             raise RuntimeError("The migration would violate a foreign key.")
         if context.get_context().get_current_heads():
-            ensure_folding(connection)
+            ensure_search(connection)
 
 
 def run_migrations(connection: Connection) -> None:

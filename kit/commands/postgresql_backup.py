@@ -13,11 +13,11 @@ from kit.commands.checksums import Sums, differences, postgresql_sums
 from kit.commands.clients import environment_of, program
 from kit.commands.errors import CommandFailedError
 from kit.commands.progress import Progress
+from kit.database.errors import ASYNCPG_ERRORS
+from kit.database.hosts import connect_to
 from kit.database.poolers import is_pooled
-from kit.database.urls import OF_DSN, OF_SERVER, OF_URL
+from kit.database.urls import driver_options
 
-OF_DRIVER = (*OF_DSN, *OF_SERVER, *OF_URL)
-"""The options of a database URL that asyncpg reads in one."""
 TABLE = re.compile(r"(?:dumping contents of table|processing data for table)")
 """What the programs print, with `--verbose`, for each table."""
 
@@ -72,12 +72,11 @@ def refuse_pooler(url: URL) -> None:
 
 
 async def connect(url: URL) -> asyncpg.Connection:
-    """Connect with asyncpg, which understands the URL without the driver's name."""
-    url = url.set(drivername="postgresql", query={name: url.query[name] for name in OF_DRIVER if name in url.query})
     try:
-        return await asyncpg.connect(url.render_as_string(hide_password=False))
-    except (OSError, asyncpg.PostgresError) as failure:
+        connection: asyncpg.Connection = await connect_to(*driver_options(url))
+    except (OSError, *ASYNCPG_ERRORS) as failure:
         raise CommandFailedError(f"The database cannot be reached: {failure}") from None
+    return connection
 
 
 async def run(url: URL, name: str, *options: str, progress: Progress) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy.sql.elements import TextClause, conv
 from sqlalchemy.types import SchemaType
 
 from kit.database.definitions import Definitions, Named, model_definitions, stored_definitions
+from kit.database.search_indexes import names_of_parts
 from kit.database.sqlite_reflection import escaped, is_numbered
 
 NAME = "kit.comparison"
@@ -179,11 +180,24 @@ def compare_code(context: AutogenContext, found: ops.UpgradeOps, _: Any) -> Prio
     return DONE
 
 
+def ignore_search(context: AutogenContext, found: ops.UpgradeOps, _: Any) -> PriorityDispatchResult:
+    """Leave search indexes alone, which follow from the models after every upgrade."""
+    assert context.connection is not None
+    parts = names_of_parts(context.connection)
+    found.ops[:] = [op for op in found.ops if not (isinstance(op, ops.DropTableOp) and op.table_name in parts)]
+    for op in found.ops:
+        if isinstance(op, ops.ModifyTableOps):
+            op.ops[:] = [one for one in op.ops if not (isinstance(one, ops.DropIndexOp) and one.index_name in parts)]
+    found.ops[:] = [op for op in found.ops if not isinstance(op, ops.ModifyTableOps) or op.ops]
+    return DONE
+
+
 def setup(plugin: Plugin) -> None:
     last = DispatchPriority.LAST
     plugin.add_autogenerate_comparator(compare_checks, "table", "kit.checks", priority=last)
     plugin.add_autogenerate_comparator(compare_indexes, "table", "kit.indexes", priority=last)
     plugin.add_autogenerate_comparator(compare_code, "schema", "kit.code", priority=last)
+    plugin.add_autogenerate_comparator(ignore_search, "schema", "kit.search", priority=last)
     plugin.add_autogenerate_comparator(compare_numbering, "schema", "kit.numbering", priority=last)
 
 

@@ -18,3 +18,28 @@ def fold(text: str | None) -> str | None:
     if not text or text.isascii():
         return text and text.lower()
     return text.translate(BEFORE_TABLE).lower().translate(AFTER_TABLE)
+
+
+EXPANDED = {"ß": "ss", "ẞ": "ss"}
+"""The letters that folding replaces by several."""
+RARE = {"i": "İ", "k": "\u212a", "s": "ſ", "å": "\u212b", "θ": "ϴ", "μ": "µ", "σ": "ς", "ω": "\u2126"}
+"""Letters with a further form that `upper` and `title` do not return: as the Kelvin sign, or the final sigma."""
+
+
+def forms(letter: str) -> str:
+    """Return all characters that fold to this one."""
+    some = dict.fromkeys((letter, letter.upper(), letter.title(), RARE.get(letter, letter)))
+    return "".join(form for form in some if len(form) == 1 and fold(form) == letter)
+
+
+def glob_of(folded: str) -> str:
+    """Return the pattern of SQLite's GLOB for texts that contain this one, ignoring case.
+
+    Before a text is compared, the letters of `EXPANDED` must be replaced in it.
+    """
+    return f"*{''.join(map(_class_of, folded))}*"
+
+
+def _class_of(letter: str) -> str:
+    found = forms(letter)
+    return f"[{found}]" if len(found) > 1 or letter in "*?[" else found

@@ -12,10 +12,11 @@ from typing import Any
 from alembic.ddl.impl import ComparisonResult
 from alembic.ddl.sqlite import SQLiteImpl
 from alembic.operations.batch import ApplyBatchImpl, BatchOperationsImpl
-from sqlalchemy import CheckConstraint, Connection, Index, String, Table, text
+from sqlalchemy import CheckConstraint, Column, Connection, Index, String, Table, text
 from sqlalchemy.dialects import registry
 from sqlalchemy.schema import CreateIndex
 
+from kit.database.search_indexes import drop_fts5
 from kit.database.sqlite_reflection import (
     CompleteSQLiteDialect,
     collations,
@@ -79,6 +80,7 @@ class CompleteSQLiteImpl(SQLiteImpl):
         """Complete the new table before it is created, and collect the parts to restore after its renaming."""
         connection, new = self.connection, batch_impl.new_table
         assert connection is not None
+        drop_fts5(connection, table.name)  # the rows of some tables are numbered anew; `ensure_search` makes it again
         assert new is not None
         kept = Restoration(indexes=list(batch_impl.new_indexes.values()))
         indexes, triggers = stored(connection, "index", table.name), stored(connection, "trigger", table.name)
@@ -95,6 +97,18 @@ class CompleteSQLiteImpl(SQLiteImpl):
             kept.counter = counter.scalar()
         self.rebuilt[batch_impl.temp_table_name] = kept
 
+    def drop_column(self, table_name: str, column: Column[Any], **options: Any) -> None:
+        """Drop a column. SQLite refuses that while a trigger uses it."""
+        assert self.connection is not None
+        drop_fts5(self.connection, table_name)
+        super().drop_column(table_name, column, **options)
+
+    def drop_table(self, table: Table, **options: Any) -> None:
+        """Drop a table with its search index, which SQLite would keep."""
+        assert self.connection is not None
+        drop_fts5(self.connection, table.name)
+        super().drop_table(table, **options)
+
     def rename_table(self, old_table_name: str, new_table_name: str, schema: str | None = None) -> None:
         """Rename a table. After a rebuilt table is renamed, its indexes and triggers are created again.
 
@@ -102,6 +116,8 @@ class CompleteSQLiteImpl(SQLiteImpl):
         """
         kept, connection = self.rebuilt.pop(old_table_name, None), self.connection
         if kept is None or connection is None:
+            if connection is not None:
+                drop_fts5(connection, old_table_name)
             super().rename_table(old_table_name, new_table_name, schema)
             return
         connection.exec_driver_sql("PRAGMA legacy_alter_table=ON")

@@ -5,7 +5,7 @@ more than select rows of one entity (`plain_selects`), for a read variant that s
 (`read_variants`), for another session class, and while a listener would miss an event.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from hashlib import sha256
@@ -13,7 +13,6 @@ from typing import Any
 
 from sqlalchemy import Integer, Select, bindparam
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlmodel import func
 from sqlmodel.sql.expression import SelectOfScalar
 
 from kit.database.sessions import ReadSession
@@ -26,10 +25,12 @@ from kit.fast.selects import cache_key, fetch
 from kit.http.encoding import to_json
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.models.reads import Read
-from kit.query.list_query import MAX_LIMIT, ListQuery
+from kit.query.estimates import Explain
+from kit.query.list_query import ListQuery
 from kit.query.ordering import Order, Segment, order_of
 from kit.query.page_sizes import rows_that_fit
 from kit.query.pages import ShownPage
+from kit.query.plans import MAX_LIMIT, Choices, Plan, completed, planned
 
 NUMBER, OFFSET = bindparam("page_number", type_=Integer), bindparam("page_offset", type_=Integer)
 
@@ -42,6 +43,7 @@ class SharedRows:
     shown: Sequence[Values]
     cursor: str | None
     total: int | None
+    estimate: int | None
 
     @cached_property
     def body(self) -> bytes:
@@ -57,7 +59,7 @@ class FastPage(ShownPage):
 
     def __init__(self, projection: Projection, shared: SharedRows) -> None:
         self.projection, self.shared = projection, shared
-        self.cursor, self.total = shared.cursor, shared.total
+        self.cursor, self.total, self.estimate = shared.cursor, shared.total, shared.estimate
         self.read = projection.query.read
 
     @cached_property
@@ -87,17 +89,18 @@ async def fast_page(session: ReadSession, query: ListQuery, statement: SelectOfS
     projection = Projection.of(query) if is_plain_query(kind) and is_plain_select(statement, query) else None
     if projection is None or not all(_may_read(session, entity) for entity in projection.entities):
         return None
-    selected = statement
-    if kind.narrowed is not ListQuery.narrowed:  # an own method: requests are compared by the statement it returns
-        selected = query.narrowed(statement)
-        if not is_plain_select(selected, query):
-            return None
-    bare = without_loader_options(selected, nested_variants(query.read))
-    key = None if bare is None else cache_key(bare)
-    if bare is None or key is None:
+    is_own = kind.narrowed is not ListQuery.narrowed  # requests are then compared by the statement that it returns
+    selected = query.choices(statement) if is_own else Choices(statement, statement)
+    if is_own and not all(is_plain_select(one, query) for one in selected):
+        return None
+    nested = nested_variants(query.read)
+    indexed, walking = (without_loader_options(one, nested) for one in selected)
+    key = None if indexed is None else cache_key(indexed)
+    if indexed is None or walking is None or key is None:
         return None
     sharing = _sharing_key(query, projection, key)
-    read = partial(read_rows, session.shortcuts.engine, query, projection, bare, selected is not statement)
+    bare = Choices(indexed, walking)
+    read = partial(read_rows, session.shortcuts.engine, query, projection, bare, is_own)
     return FastPage(projection, await (read() if sharing is None else session.once(sharing, read)))
 
 
@@ -126,29 +129,44 @@ def _sharing_key(query: ListQuery, projection: Projection, key: Any) -> Hashable
     return sharing
 
 
+class FastReader:
+    """Reads numbers of rows without the ORM."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self.engine, self.place, self.may_estimate = engine, id(engine.sync_engine), True
+
+    async def rows(self, statement: Any, name: str, complete: Callable[[Any], Any]) -> Sequence[Sequence[Any]]:
+        return await fetch(self.engine, statement, shape=name, complete=complete)
+
+    async def explained(self, statement: Explain) -> Sequence[Sequence[Any]]:
+        async with self.engine.connect() as connection:
+            return (await connection.execute(statement)).all()
+
+
 async def read_rows(
     engine: AsyncEngine,
     query: ListQuery,
     projection: Projection,
-    statement: SelectOfScalar[Any],
+    statements: Choices,
     is_narrowed: bool,
 ) -> SharedRows:
-    """Read the rows of a page: at most two selects, one more for a count, one or two per embedded relationship.
+    """Read the rows of a page: at most two selects, two more for counts, one or two per embedded relationship.
 
-    `is_narrowed`: the statement already has the query's conditions.
+    `is_narrowed`: the statements already have the query's conditions.
     """
     order = order_of(query.model, query.sort)
-    position, narrowed = order.position_of(query), statement if is_narrowed else query.narrowed(statement)
-    total = await _count(engine, narrowed) if query.given.get("count") else None
+    position = order.position_of(query)
+    choices = statements if is_narrowed else query.choices(statements.indexed)
+    plan = await planned(query, order, choices, FastReader(engine))
     limit, names = query.given.get("limit", MAX_LIMIT), projection.columns(*order.fields)
-    found = await _collect(engine, query, order, position, narrowed, names, limit + 1)
+    found = await _collect(engine, query, order, position, plan, names, limit + 1) if plan.may_have_rows else []
     rows = [dict(zip(names, row)) for row in found[:limit]]  # noqa: B905  equal lengths; the check takes time
     for relation in projection.relations:
         await embed(engine, query, relation, rows)
     shown = projection.viewer.show_all(rows)
     number = rows_that_fit(query, len(rows), lambda: (len(to_json(values)) for values in shown))
     cursor = order.cursor_after(query.secret, rows[number - 1]) if len(found) > number else None
-    return SharedRows(rows[:number], shown[:number], cursor, total)
+    return SharedRows(rows[:number], shown[:number], cursor, plan.total, plan.estimate)
 
 
 async def _collect(
@@ -156,40 +174,40 @@ async def _collect(
     query: ListQuery,
     order: Order,
     position: Sequence[Any],
-    statement: SelectOfScalar[Any],
+    plan: Plan,
     names: Sequence[str],
     number: int,
 ) -> list[Sequence[Any]]:
     """Return at most `number` rows, in order, from the keyset position or the offset on."""
-    offset = query.given.get("offset")
+    offset = query.given.get("offset") or None
     values = {f"position_{index}": value for index, value in enumerate(position)} | {OFFSET.key: offset}
     columns = [getattr(query.model, name) for name in names]
     rows: list[Sequence[Any]] = []
-    for segment in [order.everything] if offset else order.segments(position):
-        if len(rows) < number:
-            rows += await fetch(
-                engine,
-                statement,
-                values | {NUMBER.key: number - len(rows)},
-                shape=(segment, *names),
-                complete=partial(select_segment, segment=segment, columns=columns, has_offset=bool(offset)),
-            )
+    for segments in order.ways(position, has_offset=offset is not None):
+        rows = []
+        for segment in segments:
+            if len(rows) < number:
+                complete = partial(
+                    select_segment, order=order, segment=segment, columns=columns, offset=offset, sorts=plan.sorts
+                )
+                left = values | {NUMBER.key: number - len(rows)}
+                shape = (segment, plan.sorts, offset is None, *names)
+                rows += await fetch(engine, plan.statement, left, shape=shape, complete=complete)
+        if len(rows) == number:
+            break
     return rows
 
 
 def select_segment(
-    statement: Select[Any], *, segment: Segment, columns: Sequence[Any], has_offset: bool
+    statement: Select[Any],
+    *,
+    order: Order,
+    segment: Segment,
+    columns: Sequence[Any],
+    offset: int | None,
+    sorts: bool,
 ) -> Select[Any]:
     """Return a select of these columns. The limit and the offset are parameters without a value."""
-    chosen: Select[Any] = statement.with_only_columns(*columns, maintain_column_froms=True)
-    ordered = chosen.where(segment.condition).order_by(*segment.ordering).limit(NUMBER)
-    return ordered.offset(OFFSET) if has_offset else ordered
-
-
-async def _count(engine: AsyncEngine, statement: SelectOfScalar[Any]) -> int:
-    ((total,),) = await fetch(engine, statement, shape="count", complete=select_count)
-    return int(total)
-
-
-def select_count(statement: Select[Any]) -> Select[Any]:
-    return statement.with_only_columns(func.count(), maintain_column_froms=True)
+    skipped = None if offset is None else OFFSET
+    selected = completed(statement, order, segment, NUMBER, skipped, sorts=sorts)
+    return selected.with_only_columns(*columns, maintain_column_froms=True)

@@ -63,7 +63,7 @@ class Rendering:
     async def render(self, unit: Unit, result: Any) -> Response:
         """Return the response with a result as JSON: of stored values, or by the response model."""
         if isinstance(result, FastPage) and result.read is self.item and (body := result.body) is not None:
-            unit.headers |= page_headers(unit.request, result.cursor, result.total)
+            unit.headers |= page_headers(unit.request, result)
             unit.is_tagged_by_content = True
             unit.digest = result.digest
             return RenderedResponse(body, self.status)

@@ -17,7 +17,7 @@ from kit.operations.bulk import Outcome
 from kit.operations.handlers import Handler, awaitable, is_generator
 from kit.operations.unit_of_work import UNIT, Unit
 from kit.query.list_query import QUERY, ListQuery
-from kit.query.pages import ShownPage
+from kit.query.pages import Page, ShownPage
 from kit.query.related import load_lists
 
 WITHOUT_ESCAPES = re.compile(r"[A-Za-z0-9._~=&,-]*")
@@ -67,18 +67,20 @@ def convert_result(unit: Unit, result: Any) -> Any:
 
 
 def convert_page(unit: Unit, page: ShownPage) -> Any:
-    unit.headers |= page_headers(unit.request, page.cursor, page.total)
+    unit.headers |= page_headers(unit.request, page)
     unit.is_tagged_by_content = True
     return page.rows
 
 
-def page_headers(request: Request, cursor: str | None, total: int | None) -> dict[str, str]:
-    """Return `Link` to the next page, if any, and `X-Total-Count`, if requested."""
+def page_headers(request: Request, page: Page) -> dict[str, str]:
+    """Return `Link` to the next page, if any, and the total or its estimate, if requested."""
     headers = {}
-    if cursor is not None:
-        headers["link"] = f'<{next_page(request, cursor)}>; rel="next"'
-    if total is not None:
-        headers["x-total-count"] = str(total)
+    if page.cursor is not None:
+        headers["link"] = f'<{next_page(request, page.cursor)}>; rel="next"'
+    if page.total is not None:
+        headers["x-total-count"] = str(page.total)
+    if page.estimate is not None:
+        headers["x-total-count-estimate"] = str(page.estimate)
     return headers
 
 

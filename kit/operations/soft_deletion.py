@@ -10,8 +10,9 @@ from kit.database.sessions import WriteSession
 from kit.http.problems import conflict, found
 from kit.models.deletion import Deletable as Deletable
 from kit.models.deletion import is_not_deleted as is_not_deleted
-from kit.query.list_query import ListQuery, Statement
+from kit.query.list_query import ListQuery
 from kit.query.parameters import Parameter
+from kit.query.plans import Statement
 from kit.query.values import YesNo
 
 S = TypeVar("S", bound=Select[*tuple[Any, ...]])

@@ -20,8 +20,10 @@ class SortKey:
     descending: bool
     nullable: bool
 
-    def ordering(self) -> ColumnElement[Any]:
-        direction = self.column.desc() if self.descending else self.column.asc()
+    def ordering(self, column: ColumnElement[Any] | None = None) -> ColumnElement[Any]:
+        """Return the ORDER BY element for the column, or for the same column of a subquery."""
+        ordered: Any = self.column if column is None else column
+        direction: ColumnElement[Any] = ordered.desc() if self.descending else ordered.asc()
         return direction.nulls_last() if self.nullable else direction
 
     def tied(self, value: Any) -> ColumnElement[bool]:

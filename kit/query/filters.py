@@ -10,7 +10,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
-from kit.database.folding import AFTER, BEFORE, UNUSUAL, fold
+from kit.database.search_indexes import folded
 from kit.models.kinds import Shape
 from kit.query.parameters import Parameter, comma_separated
 from kit.query.values import Phrase, YesNo, value_type
@@ -41,18 +41,7 @@ class Fold(GenericFunction[str]):
 
 @compiles(Fold, "postgresql")
 def postgres_fold(element: Fold, compiler: SQLCompiler, **kwargs: Any) -> str:
-    """Replace letters only in the few texts that have them, because that takes ten times as long as `lower`."""
-    text = compiler.process(element.clauses, **kwargs)
-    lower = f'lower({replaced(text, BEFORE)} COLLATE "folding")'
-    is_usual = f"octet_length({text}) = length({text}) OR ({text} COLLATE \"C\") !~ '[{''.join(UNUSUAL)}]'"
-    return f'CASE WHEN {is_usual} THEN lower({text} COLLATE "folding") ELSE {replaced(lower, AFTER)} END'
-
-
-def replaced(expression: str, letters: Mapping[str, str]) -> str:
-    """Return an SQL expression in which these letters are replaced."""
-    for letter, other in letters.items():
-        expression = f"replace({expression}, '{letter}', '{other}')"
-    return expression
+    return folded(compiler.process(element.clauses, **kwargs))
 
 
 def padded(values: Collection[Any]) -> list[Any]:
@@ -79,11 +68,6 @@ def startswith(column: Column, text: str) -> ColumnElement[bool]:
         return column >= text
     step = 0xE000 - 0xD7FF if head[-1] == "\ud7ff" else 1  # skips the surrogates, which are not characters
     return and_(column >= text, column < head[:-1] + chr(ord(head[-1]) + step))
-
-
-def contains_ignoring_case(column: Column, text: str) -> ColumnElement[bool]:
-    """Return whether the column contains the text, ignoring case."""
-    return func.strpos(func.fold(column), literal(fold(text), String)) > 0
 
 
 OPERATORS: dict[str, tuple[Callable[[Column, Any], ColumnElement[bool]], str]] = {

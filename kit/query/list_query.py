@@ -6,11 +6,11 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
 from fastapi import Request
-from sqlalchemy import or_
+from sqlalchemy import inspect, true
 from sqlalchemy.orm.interfaces import ORMOption
-from sqlmodel.sql.expression import SelectOfScalar
 
 from kit.auth.privacy import NO_FIELDS, private_fields_of, refuse_private
+from kit.database.search_indexes import want_search
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.http.problems import error, invalid
 from kit.models.entities import Entity
@@ -28,22 +28,21 @@ from kit.query.embedding import (
     next_name,
     read_variant,
 )
-from kit.query.filters import OPERATORS, contains_ignoring_case, filters_of
+from kit.query.filters import OPERATORS, filters_of
 from kit.query.parameters import Parameter, comma_separated
-from kit.query.values import MAX_TEXT, YesNo, only_integers
+from kit.query.plans import MAX_LIMIT, Choices, Statement
+from kit.query.searching import found_in, prefilters
+from kit.query.values import MAX_TEXT, YesNoEstimated, integer
 from kit.runtime import MAX_PAGE_SIZE, Runtime, runtime_of
 
-MAX_LIMIT = 100
 MAX_OFFSET = 1_000_000
-Statement = SelectOfScalar[Any]
 QUERY = "kit.query"
 """The key in the ASGI scope of the request's `ListQuery`."""
 MAX_CURSOR = 2000
 """The largest length of a cursor, in characters."""
-
-
-def number(low: int, high: int) -> Any:
-    return Annotated[int, pydantic.Field(ge=low, le=high), only_integers]
+CURSOR = Annotated[str, pydantic.Field(min_length=1, max_length=MAX_CURSOR), Form("text")]
+PART = Annotated[str, pydantic.Field(min_length=1, max_length=MAX_TEXT), Form("text")]
+"""The type of `q`."""
 
 
 def names(allowed: Sequence[str]) -> Any:
@@ -62,6 +61,9 @@ class ListQuery:
     filters: ClassVar[Sequence[str]]
     sorts: ClassVar[Sequence[str]]
     search: ClassVar[Sequence[str]] = ()
+    """The fields in which `q` searches."""
+    search_index: ClassVar[bool] = True
+    """Whether the table has an index for `search`: it takes time at each write, and without it a search reads all."""
     includes: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """The relationships that can be embedded, each with the name of its read variant."""
     default_sort: ClassVar[str] = "id"
@@ -73,6 +75,8 @@ class ListQuery:
     conditions: ClassVar[Mapping[str, tuple[str, str]]]
     """Filter parameter → field and operator."""
     max_page_size: int = MAX_PAGE_SIZE
+    by_index: bool = True
+    """Whether `narrowed` writes the conditions so that an index can be used for them."""
 
     def __init_subclass__(cls) -> None:
         missing = [name for name in ("model", "read") if not hasattr(cls, name)]
@@ -82,6 +86,8 @@ class ListQuery:
             return  # a base class for the queries of resources
         cls._take_indexed()
         check(cls)
+        if cls.search and cls.search_index:
+            want_search(inspect(cls.model).local_table, cls.search)
         fields = ("id", *(name for name in cls.filters if name != "id"))
         filters = [(part, name, operator) for name in fields for part, operator in cls.filters_of(name)]
         cls.conditions = {part.name: (name, operator) for part, name, operator in filters}
@@ -107,19 +113,19 @@ class ListQuery:
         sorts = dict.fromkeys(["id", *cls.sorts])
         orders = [sign + name for name in sorts for sign in ("", "-")]
         yield Parameter(
-            "limit", number(1, MAX_LIMIT), f"At most so many rows: 1 to {MAX_LIMIT}, or {MAX_LIMIT} if left out."
+            "limit", integer(1, MAX_LIMIT), f"At most so many rows: 1 to {MAX_LIMIT}, or {MAX_LIMIT} if left out."
         )
-        yield Parameter("offset", number(0, MAX_OFFSET), "Skip so many rows; `Link` leads through a long list.")
+        yield Parameter("offset", integer(0, MAX_OFFSET), "Skip so many rows; `Link` leads through a long list.")
         yield Parameter(
             "cursor",
-            Annotated[str, pydantic.Field(min_length=1, max_length=MAX_CURSOR), Form("text")],
+            CURSOR,
             "Where the page starts: from the `Link` of the page before, with the same `sort`.",
         )
         yield Parameter("sort", names(orders), "`-` for descending; null is last; the id decides between equals.", True)
-        yield Parameter("count", YesNo, "`true` adds the header `X-Total-Count`.")
+        described = "`true` adds `X-Total-Count`; `estimated` `X-Total-Count-Estimate`, if over 10,000."
+        yield Parameter("count", YesNoEstimated, described)
         if cls.search:
-            kind = Annotated[str, pydantic.Field(min_length=1, max_length=MAX_TEXT), Form("text")]
-            yield Parameter("q", kind, f"Part of {' or '.join(f'`{name}`' for name in cls.search)}, in whatever case.")
+            yield Parameter("q", PART, f"Part of {' or '.join(f'`{name}`' for name in cls.search)}, in whatever case.")
 
     @classmethod
     def shaping_parameters(cls) -> Iterator[Parameter]:
@@ -129,7 +135,7 @@ class ListQuery:
             yield Parameter("include", names(tuple(cls.includes)), "Embed these related things.", True)
         if any(is_list_of(cls.model, name) for name in cls.includes):
             described = f"Embed at most so many of a list: 1 to {MAX_RELATED}, or {MAX_RELATED} if left out."
-            yield Parameter("include_limit", number(1, MAX_RELATED), f"{described} `…_next` leads to the rest.")
+            yield Parameter("include_limit", integer(1, MAX_RELATED), f"{described} `…_next` leads to the rest.")
 
     def __init__(self, request: Request) -> None:
         self.take(request, self.parameters)
@@ -200,14 +206,39 @@ class ListQuery:
                 related[next_name(name)] = getattr(row, next_name(name))
         return self.read.of(row).select(self.fields, related)
 
+    def choices(self, statement: Statement) -> Choices:
+        """Return the narrowed select twice: for indexes of the conditions, and for a walk along that of the sort."""
+        indexed = self.narrowed(statement)
+        if not self.asked:
+            return Choices(indexed, indexed)
+        self.by_index = False
+        walking = self.narrowed(statement)
+        self.by_index = True
+        return Choices(indexed, walking)
+
+    @property
+    def asked(self) -> list[tuple[str, str]]:
+        """The fields and operators of the conditions that the request has given; for `q` the field is empty."""
+        given = [self.conditions[name] for name in self.given if name in self.conditions]
+        return [*given, ("", "q")] if "q" in self.given else given
+
     def narrowed(self, statement: Statement) -> Statement:
-        """Return the select with the conditions of the filters and of the search."""
+        """Return the select with the conditions of the filters and of the search.
+
+        Unless `by_index` is False, the conditions are written so that an index can be used for them.
+        """
+        by_index = self.by_index
         for name, (field, operator) in self.conditions.items():
             if name in self.given:
-                statement = statement.where(OPERATORS[operator][0](getattr(self.model, field), self.given[name]))
+                value = self.given[name]
+                condition = OPERATORS[operator][0](getattr(self.model, field), value)
+                statement = statement.where(condition if by_index else condition.is_(true()))
+                if operator == "contains" and by_index:
+                    statement = statement.where(*prefilters(self.runtime.database, self.model, field, value))
         if "q" in self.given:
-            fields = [getattr(self.model, name) for name in self.search if name not in self.hidden]
-            statement = statement.where(or_(*(contains_ignoring_case(field, self.given["q"]) for field in fields)))
+            fields = [name for name in self.search if name not in self.hidden]
+            found = found_in(self.runtime.database, self.model, fields, self.given["q"], by_index=by_index)
+            statement = statement.where(found)
         return statement
 
 

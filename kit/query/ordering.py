@@ -25,7 +25,11 @@ class Segment:
     """A part of a list that one select reads."""
 
     condition: ColumnElement[bool]
-    ordering: Sequence[ColumnElement[Any]]
+    keys: Sequence[cursors.SortKey]
+
+    @cached_property
+    def ordering(self) -> Sequence[ColumnElement[Any]]:
+        return [key.ordering() for key in self.keys]
 
 
 class Order:
@@ -47,7 +51,21 @@ class Order:
     @cached_property
     def everything(self) -> Segment:
         """All rows, for a page after an offset."""
-        return Segment(true(), [key.ordering() for key in self.keys])
+        return Segment(true(), self.keys)
+
+    def ways(self, position: Sequence[Any], *, has_offset: bool) -> list[list[Segment]]:
+        """Return the ways to read a page, each a list of segments. A further way is for a page that is incomplete.
+
+        After an offset, the index gives the order of the rows whose first key is not NULL, but not of all.
+        """
+        if not has_offset:
+            return [self.segments(position)]
+        return [*([self.segments(())[:1]] if self.has_index and self.keys[0].nullable else []), [self.everything]]
+
+    @property
+    def has_index(self) -> bool:
+        """Whether an index may give this order: those of the fields have the id as second column."""
+        return len(self.keys) <= 2
 
     def segments(self, position: Sequence[Any]) -> list[Segment]:
         """Return the segments of the rows after this position, or of all rows if it is empty.
@@ -61,8 +79,8 @@ class Order:
                 None if is_null else bindparam(f"position_{index}", type_=key.column.type)
                 for index, (is_null, key) in enumerate(zip(nulls, self.keys, strict=False))
             ]
-            ordering = [key.ordering() for key in cursors.without_null_first(self.keys)]
-            self._segments[nulls] = [Segment(part, ordering) for part in cursors.segments(self.keys, bounds)]
+            keys = cursors.without_null_first(self.keys)
+            self._segments[nulls] = [Segment(part, keys) for part in cursors.segments(self.keys, bounds)]
         return self._segments[nulls]
 
     def cursor_after(self, secret: bytes, row: Mapping[str, Any]) -> str:

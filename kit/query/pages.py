@@ -1,26 +1,32 @@
 """Pages: the rows of a list after a cursor or an offset, in a total order (keyset pagination)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlmodel import func
 from sqlmodel.sql.expression import SelectOfScalar
 
+from kit.auth.ownership import RESTRICTED_READS
 from kit.database.sessions import ReadSession
 from kit.models.reads import Read
-from kit.query.list_query import MAX_LIMIT, ListQuery
+from kit.query.estimates import Explain
+from kit.query.list_query import ListQuery
 from kit.query.ordering import Order, order_of
 from kit.query.page_sizes import rows_that_fit
+from kit.query.plans import MAX_LIMIT, Plan, planned
 from kit.query.related import load_lists
 
 
 @dataclass(kw_only=True)
 class Page:
-    """A page of a list: the cursor of the next page, if any, and the total, if the request asks for it."""
+    """A page of a list: the cursor of the next page, if any, and the total, if the request asks for it.
+
+    `estimate` is an estimate of the total, if the request asks for that and there are many rows.
+    """
 
     cursor: str | None
     total: int | None
+    estimate: int | None = None
 
 
 @dataclass(kw_only=True)
@@ -28,6 +34,25 @@ class ShownPage(Page):
     """A page whose rows are instances of the read variant."""
 
     rows: Sequence[Read]
+
+
+class SessionReader:
+    """Reads numbers of rows by a session."""
+
+    def __init__(self, session: ReadSession) -> None:
+        self.session, self.place = session, id(session.get_bind())
+        self.may_estimate = not session.info.get(RESTRICTED_READS)
+
+    async def rows(self, statement: Any, name: str, complete: Callable[[Any], Any]) -> Sequence[Sequence[Any]]:
+        rows: Sequence[Sequence[Any]] = (await self.session.execute(complete(statement))).all()
+        return rows
+
+    async def explained(self, statement: Explain) -> Sequence[Sequence[Any]]:
+        """Return the plan of a select, whose connection does not see the session's restriction."""
+        rows: Sequence[Sequence[Any]] = await self.session.run_sync(
+            lambda session: session.trusted_connection().execute(statement).all()  # type: ignore[attr-defined]
+        )
+        return rows
 
 
 async def page(session: ReadSession, query: ListQuery, statement: SelectOfScalar[Any]) -> Page:
@@ -43,15 +68,15 @@ async def page(session: ReadSession, query: ListQuery, statement: SelectOfScalar
 
 
 async def plain_page(session: ReadSession, query: ListQuery, statement: SelectOfScalar[Any]) -> ShownPage:
-    """Read a page by the ORM: at most two selects, one more for a count, and one for each embedded relationship.
+    """Read a page by the ORM: at most two selects, two more for counts, and one for each embedded relationship.
 
     It has fewer rows than the limit if they are large.
     """
     order = order_of(query.model, query.sort)
-    position, statement = order.position_of(query), query.narrowed(statement)
-    total = await _count(session, statement) if query.given.get("count") else None
+    position, choices = order.position_of(query), query.choices(statement)
+    plan = await planned(query, order, choices, SessionReader(session))
     limit = query.given.get("limit", MAX_LIMIT)
-    rows = await _collect(session, query, order, position, statement, limit + 1)
+    rows = await _collect(session, query, order, position, plan, limit + 1)
     await load_lists(session, query, rows[:limit])
     shown = [query.shown(row) for row in rows[:limit]]
     number = rows_that_fit(query, len(shown), lambda: (len(read.model_dump_json()) for read in shown))
@@ -59,28 +84,22 @@ async def plain_page(session: ReadSession, query: ListQuery, statement: SelectOf
     if len(rows) > number:
         last = rows[number - 1]
         cursor = order.cursor_after(query.secret, {field: getattr(last, field) for field in order.fields})
-    return ShownPage(rows=shown[:number], cursor=cursor, total=total)
+    return ShownPage(rows=shown[:number], cursor=cursor, total=plan.total, estimate=plan.estimate)
 
 
 async def _collect(
-    session: ReadSession,
-    query: ListQuery,
-    order: Order,
-    position: Sequence[Any],
-    statement: SelectOfScalar[Any],
-    number: int,
+    session: ReadSession, query: ListQuery, order: Order, position: Sequence[Any], plan: Plan, number: int
 ) -> list[Any]:
     """Return at most `number` rows, in order, from the keyset position or the offset on."""
-    offset = query.given.get("offset")
+    offset = query.given.get("offset") or None
     values = {f"position_{index}": value for index, value in enumerate(position)}
     rows: list[Any] = []
-    for segment in [order.everything] if offset else order.segments(position):
-        if len(rows) < number:
-            part = statement.where(segment.condition).order_by(*segment.ordering).options(*query.loading)
-            rows += (await session.exec(part.params(values).offset(offset).limit(number - len(rows)))).all()
+    for segments in order.ways(position, has_offset=offset is not None):
+        rows = []
+        for segment in segments if plan.may_have_rows else ():
+            if len(rows) < number:
+                part = plan.page(order, segment, number - len(rows), offset).options(*query.loading)
+                rows += (await session.exec(part.params(values))).all()
+        if len(rows) == number:
+            break
     return rows
-
-
-async def _count(session: ReadSession, statement: SelectOfScalar[Any]) -> int:
-    counted: Any = statement.with_only_columns(func.count(), maintain_column_froms=True)
-    return int((await session.exec(counted)).one())

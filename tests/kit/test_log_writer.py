@@ -1,5 +1,6 @@
 """The log writer: nothing is lost at the end of a process, and nothing waits for an output that blocks."""
 
+import asyncio
 import io
 import json
 import logging
@@ -22,6 +23,7 @@ from kit.server.log_writer import DROPPED, Answered, LogWriter
 from kit.server.trace_context import trace_id_of
 from tests.engines import Client, on_sqlite
 from tests.live import serving
+from tests.waiting import TIMEOUT_SECONDS, until
 
 PROJECT = Path(__file__).parents[2]
 ANSWERED: Answered = (1_764_400_000.25, "GET", "/books/{book_id}", 200, 0.0012, 300, 7, "an-id", None)
@@ -92,7 +94,7 @@ def test_a_process_ends_although_its_output_blocks() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", script], cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
-        assert process.wait(20) == 0
+        assert process.wait(TIMEOUT_SECONDS) == 0
         assert process.stdout is not None
         process.stdout.close()
 
@@ -147,14 +149,13 @@ def alone() -> LogWriter:
     return writer
 
 
-def test_a_line_wakes_the_thread_and_those_that_follow_are_written_with_the_next_batch(written: io.StringIO) -> None:
+async def test_lines_are_written_without_a_further_call(written: io.StringIO) -> None:
     alone()
     for _ in range(3):
         request_log.log_answer(ANSWERED)
-        time.sleep(0.03)
+        await asyncio.sleep(0.03)  # the first one wakes the thread; those that follow are written with the next batch
     log_writer.start()  # a second time, which changes nothing
-    time.sleep(0.15)
-    assert len(lines(written.getvalue())) == 3
+    await until(lambda: len(lines(written.getvalue())) == 3)
 
 
 def test_a_file_is_written_by_its_descriptor(tmp_path: Path) -> None:
@@ -235,14 +236,14 @@ def test_a_pipe_in_non_blocking_mode_gets_every_line() -> None:
 
 def test_a_forked_process_writes_by_itself(written: io.StringIO) -> None:
     (writer,) = log_writer.writers
-    thread = writer.thread
+    thread, wake = writer.thread, writer.wake
     log_writer.forget_threads()
     assert writer.thread is None
     logging.getLogger("kit").info("in the child")
     assert lines(written.getvalue())[-1]["message"] == "in the child"
     writer.thread = thread
     writer.stopping.set()
-    writer.wake.set()
+    wake.set()
 
 
 @pytest.mark.parametrize("level", ["INFO", "ERROR"])

@@ -1,0 +1,275 @@
+"""Search indexes: trigrams of the texts that `q` searches, with which a substring is found without reading all rows.
+
+PostgreSQL has a GIN index on the folded texts, which needs the extension pg_trgm. SQLite has a table of FTS5, which
+triggers keep up to date. Without the extension, or without FTS5, the same searches read all rows.
+
+The indexes follow from the models: after every upgrade `ensure_search` creates those that are missing, and drops those
+that no model wants. So a migration need not mention them, and one that alters a table of SQLite may drop its index.
+"""
+
+import logging
+import re
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Table, inspect
+from sqlalchemy.exc import DBAPIError
+
+from kit.database.collations import ensure_folding
+from kit.database.errors import first_line
+from kit.database.folding import AFTER, BEFORE, EXPANDED, UNUSUAL
+from kit.models.entities import known_tables
+
+log = logging.getLogger("kit")
+SEARCHED = "kit.searched"
+"""The key in `Table.info` of the names of the columns that have a search index, in their order."""
+LONGEST_NAME = 63
+"""The largest length of a name in PostgreSQL, in bytes."""
+WITHOUT_EXTENSION = (
+    "Searches read whole tables: the extension pg_trgm cannot be created (%s). Let a superuser run "
+    "`CREATE EXTENSION pg_trgm` in this database, and then run `make migrate` again."
+)
+WITHOUT_FTS5 = "Searches read whole tables: this SQLite has no FTS5 with trigrams (%s)."
+OURS = re.compile(r'CREATE VIRTUAL TABLE "(.+_search)" USING fts5\(.*, tokenize = "trigram"\)', re.DOTALL)
+EVENTS = ("insert", "update", "delete")
+
+
+@dataclass(frozen=True)
+class SearchIndex:
+    """The search index of a table, and the SQL of its parts."""
+
+    table: str
+    columns: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The name of the table of FTS5."""
+        return f"{self.table}_search"
+
+    @property
+    def on_postgresql(self) -> str:
+        return f"ix_{self.name}"[:LONGEST_NAME]
+
+    def gin(self, schema: str) -> str:
+        """Return the CREATE INDEX of PostgreSQL. `schema` is that of the extension."""
+        parts = ", ".join(f"({folded(quoted(column))}) {quoted(schema)}.gin_trgm_ops" for column in self.columns)
+        return f"CREATE INDEX {quoted(self.on_postgresql)} ON {quoted(self.table)} USING gin ({parts})"
+
+    def fts5(self) -> dict[str, str]:
+        """Return the statements of SQLite that create the table and its triggers, by name."""
+        own, table, columns = quoted(self.name), quoted(self.table), ", ".join(self.stored_columns())
+        insert = f"INSERT OR REPLACE INTO {own} (rowid, {columns}) VALUES (new.rowid, {self.values('new.')});"  # noqa: S608  our names
+        delete = f"DELETE FROM {own} WHERE rowid = old.rowid;"  # noqa: S608
+        changed = " OR ".join(f"old.{quoted(one)} IS NOT new.{quoted(one)}" for one in self.columns)
+        bodies = {
+            "insert": f"INSERT ON {table} BEGIN {insert} END",
+            "update": f"UPDATE ON {table} WHEN old.rowid <> new.rowid OR {changed} BEGIN {delete} {insert} END",
+            "delete": f"DELETE ON {table} BEGIN {delete} END",
+        }
+        made = {self.name: f'CREATE VIRTUAL TABLE {own} USING fts5({columns}, tokenize = "trigram")'}
+        return made | {f"{self.name}_{event}": f"CREATE TRIGGER {quoted(f'{self.name}_{event}')} AFTER {body}"
+                       for event, body in bodies.items()}  # fmt: skip
+
+    def is_made(self, there: Mapping[str, str]) -> bool:
+        """Return whether these statements of a SQLite database include all of this index.
+
+        Quotation marks do not count: SQLite may add some when a column is renamed.
+        """
+        return all(there.get(name, "").replace('"', "") == sql.replace('"', "") for name, sql in self.fts5().items())
+
+    def stored_columns(self) -> list[str]:
+        """Return the columns of the table of FTS5, which reserves some names."""
+        return [quoted(f"of_{column}") for column in self.columns]
+
+    def values(self, row: str = "") -> str:
+        return ", ".join(expanded(f"{row}{quoted(column)}") for column in self.columns)
+
+    def filling(self) -> str:
+        """Return the statement of SQLite that fills the table of FTS5 with the existing rows."""
+        columns = ", ".join(self.stored_columns())
+        return (
+            f"INSERT INTO {quoted(self.name)} (rowid, {columns}) SELECT rowid, {self.values()} "  # noqa: S608  our names
+            f"FROM {quoted(self.table)}"
+        )
+
+
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def replaced(expression: str, letters: Mapping[str, str]) -> str:
+    """Return an SQL expression in which these letters are replaced."""
+    for letter, other in letters.items():
+        expression = f"replace({expression}, '{letter}', '{other}')"
+    return expression
+
+
+def folded(column: str) -> str:
+    """Return the expression of PostgreSQL that folds a text as the function `fold` does.
+
+    It replaces letters only in the few texts that have them, because that takes ten times as long as `lower`.
+    """
+    lower = f'lower({replaced(column, BEFORE)} COLLATE "folding")'
+    is_usual = f"octet_length({column}) = length({column}) OR ({column} COLLATE \"C\") !~ '[{''.join(UNUSUAL)}]'"
+    return f'CASE WHEN {is_usual} THEN lower({column} COLLATE "folding") ELSE {replaced(lower, AFTER)} END'
+
+
+def expanded(column: str) -> str:
+    """Return the expression of SQLite with the letters replaced that the tokenizer of FTS5 does not fold as `fold`."""
+    return replaced(column, EXPANDED | {"İ": "i"})
+
+
+def want_search(table: Table, columns: Sequence[str]) -> None:
+    """Give a table a search index on these columns, beside those that it has."""
+    known = table.info.get(SEARCHED, ())
+    table.info[SEARCHED] = tuple(dict.fromkeys((*known, *(name for name in columns if name in table.columns))))
+
+
+def wanted_of(table: Table) -> SearchIndex | None:
+    """Return the search index that a table should have, if any."""
+    columns = table.info.get(SEARCHED, ())
+    return SearchIndex(table.name, tuple(columns)) if columns else None
+
+
+def wanted_indexes(connection: Connection) -> dict[str, SearchIndex]:
+    """Return the search indexes of the models whose table and columns exist, by the names of the tables."""
+    inspector: Any = inspect(connection)
+    there = set(inspector.get_table_names())
+    wished = [index for index in map(wanted_of, known_tables().values()) if index and index.table in there]
+    return {
+        index.table: index
+        for index in wished
+        if {column["name"] for column in inspector.get_columns(index.table)}.issuperset(index.columns)
+    }
+
+
+def ensure_search(connection: Connection) -> None:
+    """Create the missing search indexes, and drop the others. Called after the migrations."""
+    ensure_folding(connection)
+    wanted = wanted_indexes(connection)
+    (ensure_fts5 if connection.dialect.name == "sqlite" else ensure_gin)(connection, wanted)
+
+
+def ensure_gin(connection: Connection, wanted: dict[str, SearchIndex]) -> None:
+    found: dict[str, str] = {row[0]: row[1] for row in connection.exec_driver_sql(INDEXES)}
+    schema = schema_of_trigrams(connection) if wanted else None
+    made = {} if schema is None else {index.on_postgresql: index.gin(schema) for index in wanted.values()}
+    for name in [name for name, comment in found.items() if made.get(name) != comment]:
+        connection.exec_driver_sql(f"DROP INDEX {quoted(name)}")
+    for name, sql in made.items():
+        if found.get(name) != sql:
+            connection.exec_driver_sql(sql.replace(" INDEX ", " INDEX IF NOT EXISTS ", 1))
+            comment = sql.replace("'", "''")
+            connection.exec_driver_sql(f"COMMENT ON INDEX {quoted(name)} IS '{comment}'")
+
+
+INDEXES = r"""
+SELECT relname, obj_description(oid, 'pg_class') FROM pg_class
+WHERE relkind = 'i' AND relnamespace = to_regnamespace(quote_ident(current_schema()))
+AND obj_description(oid, 'pg_class') LIKE 'CREATE INDEX "ix\_%\_search" ON % USING gin (%gin\_trgm\_ops)'
+"""
+"""The search indexes of PostgreSQL, with the statements that made them, which are their comments."""
+SCHEMA = """
+SELECT nspname FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace WHERE extname = 'pg_trgm'
+"""
+
+
+def schema_of_trigrams(connection: Connection) -> str | None:
+    """Return the schema of the extension pg_trgm, which is created if it may be; None without it."""
+    try:
+        with connection.begin_nested():
+            connection.exec_driver_sql("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+    except DBAPIError as failure:
+        log.warning(WITHOUT_EXTENSION, first_line(failure))
+    schema: str | None = connection.exec_driver_sql(SCHEMA).scalar()
+    return schema
+
+
+def ensure_fts5(connection: Connection, wanted: dict[str, SearchIndex]) -> None:
+    there = statements(connection)
+    names = {index.name for index in wanted.values()}
+    for name in [name for name, sql in there.items() if OURS.fullmatch(sql) and name not in names]:
+        drop_fts5(connection, name.removesuffix("_search"))
+    for index in wanted.values():
+        if not index.is_made(there):
+            drop_fts5(connection, index.table)
+            create_fts5(connection, index)
+
+
+def statements(connection: Connection) -> dict[str, str]:
+    """Return the statements in a SQLite database that created tables and triggers of search indexes, by name."""
+    return {row[0]: row[1] for row in connection.exec_driver_sql(STATEMENTS)}
+
+
+STATEMENTS = r"SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name LIKE '%\_search%' ESCAPE '\'"
+
+
+def create_fts5(connection: Connection, index: SearchIndex) -> None:
+    try:
+        with connection.begin_nested():
+            for sql in index.fts5().values():
+                connection.exec_driver_sql(sql)
+            connection.exec_driver_sql(index.filling())
+    except DBAPIError as failure:
+        if not re.search("no such (module|tokenizer)|error in tokenizer", str(failure.orig)):
+            raise
+        log.warning(WITHOUT_FTS5, failure.orig)
+
+
+def drop_fts5(connection: Connection, table: str) -> None:
+    """Drop the search index of a table of SQLite, if it has one."""
+    name = f"{table}_search"
+    made = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE name = ?", (name,)).scalar()
+    if made is not None and OURS.fullmatch(made):
+        for event in EVENTS:
+            connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {quoted(f'{name}_{event}')}")
+        connection.exec_driver_sql(f"DROP TABLE {quoted(name)}")
+
+
+def names_of_parts(connection: Connection) -> set[str]:
+    """Return the names of the tables (SQLite) or the indexes (PostgreSQL) that search indexes consist of."""
+    if connection.dialect.name != "sqlite":
+        return set(connection.exec_driver_sql(INDEXES).scalars())
+    own = [name for name, sql in statements(connection).items() if OURS.fullmatch(sql)]
+    return {*own, *(f"{name}_{part}" for name in own for part in SHADOWS)}
+
+
+SHADOWS = ("data", "idx", "content", "docsize", "config")
+"""The tables in which FTS5 stores a table."""
+
+
+class SearchTables:
+    """The search indexes that a SQLite file has, read again after `INTERVAL` seconds, because a migration may differ.
+
+    A database in memory has none: it cannot be read but by its own connection.
+    """
+
+    INTERVAL = 1.0
+
+    def __init__(self, file: str | None) -> None:
+        self.file, self.due, self.there = file, 0.0, dict[str, str]()
+
+    def has(self, index: SearchIndex) -> bool:
+        """Return whether the file has this index, with its triggers."""
+        if self.file is None:
+            return False
+        now = time.monotonic()
+        if now >= self.due:
+            self.there, self.due = self.read(self.file), now + self.INTERVAL
+        return index.is_made(self.there)
+
+    @staticmethod
+    def read(file: str) -> dict[str, str]:
+        """Read the statements of a file; none if it cannot be read."""
+        try:
+            with closing(
+                sqlite3.connect(f"{Path(file).resolve().as_uri()}?mode=ro", uri=True, timeout=0)
+            ) as connection:
+                return dict(connection.execute(STATEMENTS).fetchall())
+        except sqlite3.Error:
+            return {}
