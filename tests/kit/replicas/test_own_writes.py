@@ -30,8 +30,10 @@ async def paused(*standbys: Server) -> AsyncIterator[None]:
 async def paused_at_random(cluster: Cluster) -> AsyncIterator[None]:
     """Pause one of the standbys after the other, for a random time each."""
 
+    is_over = asyncio.Event()
+
     async def pause() -> None:
-        while True:
+        while not is_over.is_set():
             async with paused(random.choice(cluster.standbys)):
                 await asyncio.sleep(random.uniform(0, 0.1))
 
@@ -39,9 +41,8 @@ async def paused_at_random(cluster: Cluster) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.wait([task])
-        await asyncio.gather(*(standby.ask(RESUME) for standby in cluster.standbys))
+        is_over.set()
+        await task
 
 
 async def change_and_read(service: Service, times: int) -> int:
