@@ -16,6 +16,7 @@ from sqlmodel import SQLModel
 from kit import Database
 from kit.database import absent, migrations
 from kit.database.errors import DriverFailure, OutOfRange, Unreachable
+from kit.database.search_indexes import names_of_parts
 from kit.operations import unit_of_work
 from main import create_app
 from settings import Settings
@@ -39,7 +40,7 @@ async def settings(new_database: Any) -> Settings:
 async def tables(settings: Settings) -> set[str]:
     database = Database(settings.database)
     async with database.connect() as connection:
-        names = await connection.run_sync(lambda sync: set(inspect(sync).get_table_names()))
+        names = await connection.run_sync(lambda sync: set(inspect(sync).get_table_names()) - names_of_parts(sync))
     await database.dispose()
     return names - {"alembic_version"}
 
