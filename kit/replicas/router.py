@@ -104,14 +104,14 @@ class Router:
 
     async def position_of(self, view: View) -> Position:
         """Return a position that covers everything that a view has seen; `NOWHERE` if it is unknown."""
-        unsettled = [server for server in view.used if not server.is_settled]
-        if unsettled and self.loop is not None:
-            await asyncio.wait([server.probe.ask() for server in unsettled], timeout=SECONDS)
-        positions = [server.position for server in view.used]
+        moments = {server: server.unsettled for server in view.used}  # other requests go on meanwhile
+        unsettled = [server.probe.ask() for server, moment in moments.items() if moment > server.asked]
+        if unsettled:
+            await asyncio.wait(unsettled, timeout=SECONDS)
+        positions = [server.position for server in moments]
         timelines = {position.timeline for position in positions}
-        if len(timelines) > 1 or 0 in timelines or not all(server.is_settled for server in view.used):
-            return NOWHERE
-        return max(positions)
+        is_known = all(moment <= server.asked for server, moment in moments.items())
+        return max(positions) if is_known and len(timelines) == 1 and 0 not in timelines else NOWHERE
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
