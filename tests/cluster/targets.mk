@@ -23,7 +23,7 @@ cluster-switch: ## Let a standby take over from the primary, as before maintenan
 	@$(BIN)/python -m tests.cluster switch
 
 test-cluster: .venv/dev .venv-cluster/ready ## Break a cluster in every way, under load; the last lines show the results
-	@$(BIN)/pytest -q -p no:schemathesis -o faulthandler_timeout=600 $(CLUSTER)
+	@$(PYTEST) -q -p no:schemathesis -o faulthandler_timeout=600 $(CLUSTER)
 
 lock-cluster: lock-service
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
