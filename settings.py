@@ -1,8 +1,10 @@
 """Settings: read from environment variables or the file `.env`. The defaults are for development."""
 
+import os
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
@@ -372,7 +374,13 @@ def comma_separated(text: str) -> list[str]:
 
 
 def load() -> Settings:
-    """Read the settings. Exits the process with a message for each invalid setting."""
+    """Read the settings. Exits the process with a message for each invalid setting.
+
+    OpenTelemetry reads its variables from the environment only, so those of `.env` are added to it.
+    """
+    for name, value in dotenv_values(".env").items():
+        if name.startswith("OTEL_") and value:
+            os.environ.setdefault(name, value)
     return read(Settings)
 
 

@@ -133,7 +133,7 @@ class FastReader:
     """Reads numbers of rows without the ORM."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self.engine, self.place = engine, id(engine.sync_engine)
+        self.engine, self.place, self.may_estimate = engine, id(engine.sync_engine), True
 
     async def rows(self, statement: Any, name: str, complete: Callable[[Any], Any]) -> Sequence[Sequence[Any]]:
         return await fetch(self.engine, statement, shape=name, complete=complete)

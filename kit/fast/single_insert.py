@@ -158,9 +158,12 @@ class SingleInsert(DriverTransaction):
         """
         sql, arguments = new[0].statement.sql, [part.arguments for part in new]
         connection = await self.connect()
-        async with asyncio.timeout(seconds):
-            step = driver.insert(connection, sql, arguments, lock_timeout, seconds)
-            ids = await self.execute_step(step, sql, arguments[0])
+        step = self.execute_step(driver.insert(connection, sql, arguments, lock_timeout, seconds), sql, arguments[0])
+        if seconds is None:
+            ids = await step
+        else:
+            async with asyncio.timeout(seconds):
+                ids = await step
         if len(ids) != len(new):
             raise NotStored
         if not new[0].statement.has_id:

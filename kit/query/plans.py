@@ -170,7 +170,7 @@ async def planned(query: "ListQuery", order: Order, choices: Choices, reader: Re
 async def number_up_to_most(query: "ListQuery", choices: Choices, reader: Reader) -> int:
     """Return the number of rows, or `MOST` + 1 if there are more."""
     count = partial(count_up_to, model=query.model, most=MOST + 1)
-    ((number,),) = await reader.rows(choices.indexed, "up to most", count)
+    ((number,),) = await reader.rows(choices.indexed, f"up to {MOST}", count)
     return int(number)
 
 
@@ -180,13 +180,13 @@ async def is_late(query: "ListQuery", order: Order, choices: Choices, reader: Re
         return True
     page = query.given.get("limit", MAX_LIMIT) + 1
     count = partial(count_among_first, order=order, most=page)
-    ((number,),) = await reader.rows(choices.walking, f"among first {order.text} {page}", count)
+    ((number,),) = await reader.rows(choices.walking, f"{page} among {MOST} by {order.text}", count)
     return bool(number < page)
 
 
 async def with_total(query: "ListQuery", plan: Plan, reader: Reader, number: int | None = None) -> Plan:
     """Return the plan with the number of rows, or its estimate. `number` is known if it is `MOST` + 1."""
-    if query.given["count"] is True:
+    if query.given["count"] is True or not reader.may_estimate:
         ((total,),) = await reader.rows(plan.choices.indexed, "count", count_all)
         return replace(plan, total=total, may_have_rows=total > 0)
     number = await number_up_to_most(query, plan.choices, reader) if number is None else number

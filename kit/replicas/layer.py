@@ -87,8 +87,9 @@ class Answer:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = list(message.get("headers", ()))
-            if self.view.used or is_stream(message["status"], headers):
-                token = (await self.layer.token_of(self.view, message["status"], headers)).encode()
+            status = message["status"]
+            if status < 500 and (self.view.used or is_stream(status, headers)):  # a failure shows nothing
+                token = (await self.layer.token_of(self.view, status, headers)).encode()
                 headers += [(HEADER, token), (b"set-cookie", COOKIE + token + self.attributes)]
             self.view.is_answered, message = True, {**message, "headers": headers}
         elif message["type"] == "websocket.accept":

@@ -2,9 +2,9 @@
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import asyncpg
 from sqlalchemy import URL
 
 from kit.database.errors import ASYNCPG_ERRORS
@@ -111,14 +111,11 @@ class Probe:
             self.connection = None
 
     async def stop(self) -> None:
-        """End the questions, and close the connection."""
-        for task in (self.running, self.following):
-            if task is not None:
-                task.cancel()
-        self.running = self.following = None
+        """Wait for the questions, each of which ends soon, and close the connection."""
+        questions = [task for task in (self.running, self.following) if task is not None]
+        if questions:
+            await asyncio.wait(questions)
         if self.connection is not None:
             connection, self.connection = self.connection, None
-            try:
+            with suppress(*UNREACHED):
                 await connection.close(timeout=SECONDS)
-            except (OSError, asyncpg.InterfaceError):
-                connection.terminate()

@@ -54,7 +54,7 @@ def start() -> None:
     say("Starting three etcd, three PostgreSQL under Patroni, HAProxy, PgBouncer and two services …")
     with running(PARENT, PREFIX, usual=True) as cluster:
         places = cluster.places
-        cluster.start_services(places.by_hosts, places.by_pgbouncer)
+        cluster.start_services()
         say(shown(places))
         signal.pause()
 

@@ -81,23 +81,27 @@ class Cluster:
     def start_pgbouncer(self) -> None:
         self.run("pgbouncer", [path_of("pgbouncer"), "-q", f"{self.folder}/data/pgbouncer.ini"], as_other=True)
 
-    def start_service(self, number: int, url: str, *, project: Path = PROJECT, **settings: str) -> None:
-        """Start a service on this database."""
-        port = self.places.services[number - 1]
-        command = [sys.executable, "-m", "uvicorn", "main:app", "--port", str(port)]
-        given = {"DATABASE_URL": url, "DEMO_DATA": "false", "HOME": str(Path.home()), **settings}
-        self.run(f"service{number}", command, cwd=project, **given)
+    def start_services(self) -> None:
+        """Start both services, one after the other."""
+        for number in (1, 2):
+            self.start_service(number)
+
+    def start_service(self, number: int, *, project: Path = PROJECT, **settings: str) -> None:
+        """Start a service, and wait until it is ready. The first writes by all hosts, the second by PgBouncer.
+
+        Both read from the standbys: those among all hosts that are none are left out.
+        """
+        places = self.places
+        command = [sys.executable, "-m", "uvicorn", "main:app", "--port", str(places.services[number - 1])]
+        url = places.by_hosts if number == 1 else places.by_pgbouncer
+        usual = {"DATABASE_URL": url, "REPLICA_URL": places.by_hosts, "DEMO_DATA": "false", "HOME": str(Path.home())}
+        self.run(f"service{number}", command, cwd=project, **usual | settings)
+        self.until(partial(self.is_ready, number), START_SECONDS)
 
     def is_ready(self, number: int) -> bool:
         """Return whether a service is ready for requests."""
         url = f"http://{LOCAL}:{self.places.services[number - 1]}/health/ready"
         return is_ok(url)
-
-    def start_services(self, *urls: str, project: Path = PROJECT, **settings: str) -> None:
-        """Start services on these databases, one after the other, and wait until they are ready."""
-        for number, url in enumerate(urls, 1):
-            self.start_service(number, url, project=project, **settings)
-            self.until(partial(self.is_ready, number), START_SECONDS)
 
     def stop(self, name: str) -> None:
         """Stop a program with SIGTERM."""

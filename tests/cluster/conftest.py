@@ -19,7 +19,7 @@ def started() -> Iterator[Cluster]:
     if sentences := missing():
         pytest.fail("\n".join(sentences))
     with running(Path(MEMORY or tempfile.gettempdir())) as cluster:
-        cluster.start_services(cluster.places.by_hosts, cluster.places.by_pgbouncer)
+        cluster.start_services()
         yield cluster
 
 

@@ -35,7 +35,7 @@ def measured(cluster: Cluster) -> Counts:
         samples = Samples(httpx.get(f"http://{LOCAL}:{port}/metrics").text)
         for sample in samples.samples:
             labels = sample.labels
-            if sample.name == "http_request_duration_seconds_count" and labels["route"] == "/heroes/":
+            if sample.name == "http_request_duration_seconds_count" and labels["route"].startswith("/heroes/"):
                 counts[port, labels["method"], labels["status"]] += int(sample.value)
     return +counts
 

@@ -39,8 +39,8 @@ class Load:
     acknowledged: set[str] = field(default_factory=set)
     not_applied: set[str] = field(default_factory=set)
     """Names that the service has always reported as not applied, so that they must not be stored."""
-    uncertain: set[str] = field(default_factory=set)
-    """Names of an unknown outcome, which nobody has asked for again."""
+    unseen: list[str] = field(default_factory=list)
+    """Writes that were acknowledged, but that their own writer did not see."""
     acknowledgements: dict[int, list[float]] = field(default_factory=dict)
     """When writes were acknowledged, by port."""
     failed_reads: list[Failure] = field(default_factory=list)
@@ -76,6 +76,7 @@ class Load:
             if answer is not None and answer.status == 201:
                 self.acknowledged.add(name)
                 self.acknowledgements.setdefault(client.port, []).append(time.monotonic())
+                await self.read_own(client, answer)
                 return
             is_not_applied = answer is not None and answer.json().get("outcome") == "not_applied"
             is_uncertain = is_uncertain or not is_not_applied
@@ -83,7 +84,13 @@ class Load:
                 self.not_applied.add(name)
                 return
             await asyncio.sleep(PAUSE)
-        self.uncertain.add(name)
+
+    async def read_own(self, client: Client, written: Answer) -> None:
+        """Read what was written, from a standby that has it."""
+        path, token = written.headers["location"], written.headers.get("read-after", "")
+        answer = await self.ask(client, "GET", path, self.failed_reads, Read_After=token)
+        if answer is not None and answer.status == 404:
+            self.unseen.append(path)
 
     async def ask(
         self, client: Client, method: str, path: str, failures: list[Failure], body: Any = None, **headers: str

@@ -35,7 +35,7 @@ async def test_a_failure_of_the_primary_loses_no_write(cluster: Cluster, failure
     assert measured(cluster) - before == counted(load)
     assert load.gap_of_metrics() <= MAX_SCRAPE_GAP
     assert max(load.longest_gap(port) for port in load.ports) <= MAX_WRITE_GAP
-    assert late == []
+    assert (late, load.unseen) == ([], [])
 
 
 def figures(load: Load, cluster: Cluster) -> str:
