@@ -100,6 +100,7 @@ async def test_with_all_standbys_down_the_primary_answers(service: Service, clie
     await until_state(service, 1, OK)
 
 
+@pytest.mark.usefixtures("patience")
 async def test_a_promoted_standby_is_left_out_and_the_service_finds_it_as_the_primary() -> None:
     with replication() as cluster:
         await create_library(cluster)
