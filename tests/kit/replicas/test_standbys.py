@@ -1,8 +1,10 @@
 """Standbys that are down, behind, promoted or busy are left out, and taken back by themselves."""
 
 import asyncio
+import gc
 import os
 import signal
+from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
@@ -51,6 +53,19 @@ async def test_a_killed_standby_fails_no_read_and_comes_back(
     assert (await client.get("/health/ready")).json()["checks"][f"standby {killed.host}"] == OK
 
 
+@pytest.fixture
+async def abandoned_attempts() -> AsyncIterator[None]:
+    """Ignore what asyncpg leaves of connections that were not made in time: a future that nobody awaits."""
+    loop = asyncio.get_running_loop()
+    handler = loop.get_exception_handler()
+    loop.set_exception_handler(lambda *_: None)
+    yield
+    await asyncio.sleep(0.1)
+    gc.collect()
+    loop.set_exception_handler(handler)
+
+
+@pytest.mark.usefixtures("abandoned_attempts")
 async def test_a_frozen_standby_fails_no_read(service: Service, client: Client, cluster: Cluster) -> None:
     book = await new_book(client)
     frozen = [cluster.standbys[0].process, *await backends(cluster.standbys[0].host)]
