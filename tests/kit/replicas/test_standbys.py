@@ -124,6 +124,8 @@ async def test_a_promoted_standby_is_left_out_and_the_service_finds_it_as_the_pr
         async with bookshop_on(cluster, primary=primary) as service, client_of(service) as client:
             book = await new_book(client)
             await read_often(client, "/books/")
+            router = router_of(service)
+            await until(lambda: all(standby.has(router.primary.position) for standby in router.standbys))
             cluster.primary.stop("immediate")
             await until(lambda: has_all_of(first, second))
             first.promote()
@@ -134,12 +136,12 @@ async def test_a_promoted_standby_is_left_out_and_the_service_finds_it_as_the_pr
             source = f"host=127.0.0.1 port={first.port} user=postgres"
             await second.ask(f"ALTER SYSTEM SET primary_conninfo = '{source}'")
             await second.ask("SELECT pg_reload_conf()")
+            await until(lambda: router.primary.timeline == router.standbys[1].timeline == 2)
             await until_state(service, 1, OK)
             with counted_reads() as count:
                 third = await new_book(client)
                 assert await read(client, f"/books/{third['id']}") == third
             assert count(second.host) == 1
-            assert router_of(service).primary.timeline == 2
 
 
 async def has_all_of(first: Server, second: Server) -> bool:
