@@ -29,7 +29,7 @@ lock-cluster: lock-service
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" --upgrade $(CLUSTER)/requirements.in -o $(CLUSTER)/requirements.txt
 
-.venv-cluster/ready: $(CLUSTER)/requirements.txt .venv/dev
+.venv-cluster/ready: $(CLUSTER)/requirements.txt | .venv/dev
 	@echo "Installing Patroni …"
 	@$(BIN)/uv venv --quiet --clear --python $(CLUSTER_PYTHON) .venv-cluster
 	@$(BIN)/uv pip install --quiet --python .venv-cluster --no-deps --require-hashes -r $(CLUSTER)/requirements.txt
