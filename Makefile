@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST ?= $(BIN)/pytest
 MESSAGE ?= change
 # The lock files name every package, dependencies of dependencies too: pip has nothing to resolve.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes
@@ -15,6 +16,8 @@ OTHERS := $(if $(shell grep '^source = .*"kit"' pyproject.toml),,$(KIT))
 UNTRACED := contract or readme.py or secrets.py or adding_a_resource.py or test_a_browser or thousand or test_servers or killed or processes_migrate_once or unknown_revision or in_threads
 DIFFERENT := test_driver or comparison or test_bulk or deadlines or engines or retry or revisions or unit_of_work or request_log or migration or test_embedding or over_http or does_not_write or standby or backup or test_urls or poolers or do_not_add_up
 TRACED := sqlite-gadgets or not ($(UNTRACED)) and ($(DIFFERENT) or not postgresql)
+# The other tests, by their names and marks, for which `make test-unchecked` does not measure the coverage.
+UNCHECKED := exhaustive or test_architecture or test_schemathesis or not ($(TRACED))
 
 # Groups of tests with requirements of their own: each has its targets beside it, and `make test` leaves it out.
 GROUPS := $(patsubst %/targets.mk,%,$(wildcard tests/*/targets.mk))
@@ -24,7 +27,7 @@ LOCKS := # other lock files, which follow requirements.txt
 LEFTOVERS := # folders that `make clean` removes besides those of the service
 
 .DEFAULT_GOAL := help
-.PHONY: help run new resource remove upgrade-kit wheel routes shell db seed backup restore test test-kit openapi check format migrate database-role superuser migration lock lock-service clean
+.PHONY: help run tracing new resource remove upgrade-kit wheel routes shell db seed backup restore test test-kit test-unchecked openapi check format migrate database-role superuser migration lock lock-service clean
 
 -include $(wildcard benchmarks/targets.mk tests/*/targets.mk)
 
@@ -34,12 +37,18 @@ help: ## List the commands
 run: .venv/run ## Migrate the database and serve; DATABASE_URL=postgresql://… for PostgreSQL, HOST= PORT= WORKERS=4 RELOAD=false
 	@exec $(BIN)/python serve.py
 
+tracing: .venv/run ## Install what traces need, for OTEL_EXPORTER_OTLP_ENDPOINT
+	@$(INSTALL) -r requirements-tracing.txt
+
 test: .venv/dev ## Run the tests on SQLite and PostgreSQL, without those of the kit; ARGS=-x for pytest, RESOURCE=invoice for one resource
-	@chosen=$$($(BIN)/python -m kit.scaffolding.selection "$(RESOURCE)") && $(BIN)/pytest -n auto --dist worksteal \
+	@chosen=$$($(BIN)/python -m kit.scaffolding.selection "$(RESOURCE)") && $(PYTEST) -n auto --dist worksteal \
 		$(addprefix --ignore=,$(GROUPS)) $(if $(findstring tests/,$(ARGS)),,$(addprefix --ignore=,$(KIT) $(if $(RESOURCE),,$(SLOWER)))) $$chosen $(ARGS)
 
 test-kit: .venv/dev ## Run the tests of the kit on SQLite and PostgreSQL; ARGS= passes options to pytest
-	@$(BIN)/pytest -n auto --dist worksteal $(KIT) $(ARGS)
+	@$(PYTEST) -n auto --dist worksteal $(KIT) $(ARGS)
+
+test-unchecked: .venv/dev ## Run the tests that `make check` leaves out, after it; ARGS= passes options to pytest
+	@$(PYTEST) -n auto --dist worksteal $(addprefix --ignore=,$(GROUPS) $(OTHERS)) -k "$(UNCHECKED)" $(ARGS)
 
 openapi: .venv/run ## Write the OpenAPI document to openapi.json; FILE= for another file
 	@$(BIN)/python -m kit.openapi main:app "$(or $(FILE),openapi.json)"
@@ -49,7 +58,7 @@ check: .venv/dev ## Check format, lint and types, and that tests cover every lin
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy -n 2 .
-	$(BIN)/pytest -q -n 2 --dist worksteal -m "not exhaustive" -k "$(TRACED)" --cov --cov-report=term -p no:schemathesis \
+	$(PYTEST) -q -n 2 --dist worksteal -m "not exhaustive" -k "$(TRACED)" --cov --cov-report=term -p no:schemathesis \
 		$(addprefix --ignore=,$(GROUPS) $(OTHERS) tests/contract tests/test_architecture.py tests/test_schemathesis.py)
 
 format: .venv/dev ## Format the code, and fix what ruff can fix
@@ -108,6 +117,8 @@ lock-service: .venv/dev
 		--custom-compile-command "make lock" --upgrade pyproject.toml -o requirements.txt
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" --extra tracing -c requirements.txt pyproject.toml -o requirements-tracing.txt
 
 clean: ## Remove virtual environments, caches and coverage data; never a database
 	@rm -rf .venv $(LEFTOVERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* build

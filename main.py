@@ -29,7 +29,9 @@ from kit.database.engines import Pool
 from kit.fast import install
 from kit.metrics import Access
 from kit.metrics import install as measure
+from kit.replicas import install as replicate
 from kit.server.log_lines import configure_logging
+from kit.tracing import install as trace
 from settings import NAME, Settings, comma_separated, load
 
 RESOURCES = (
@@ -96,10 +98,13 @@ def create_app(settings: Settings) -> Service:
         shutdown=Shutdown(settings.shutdown_delay, settings.shutdown_timeout),
         security_contacts=comma_separated(settings.security_contact),
         on_start=partial(prepare, runtime.database, settings),
+        telemetry={"operation_spans": False},
     )
     if settings.fast_path:
         install(service, coalesce=settings.coalesce_reads, group=settings.group_commit)
+    replicate(service, settings.standbys, settings.max_replica_lag)
     measure(service, Access(**settings.metrics_access), settings.metrics_dir)
+    trace(service, NAME, settings.otel_exporter_otlp_endpoint)
     return service
 
 

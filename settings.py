@@ -1,13 +1,16 @@
 """Settings: read from environment variables or the file `.env`. The defaults are for development."""
 
+import os
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
 
 from kit.database.poolers import pooled
+from kit.database.servers import standby_urls
 from kit.database.urls import parsed
 
 HERE = Path(__file__).parent
@@ -34,6 +37,14 @@ class Settings(BaseSettings):
         default="none",
         description="`transaction` if `DATABASE_URL` leads to PgBouncer in transaction mode; or write the option "
         "`pgbouncer=true` in the URL.",
+    )
+    replica_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="Standbys of PostgreSQL that answer reads, as in `postgresql://app@b,c/app`: several hosts, or "
+        "several URLs separated by blanks; see docs/replicas.md.",
+    )
+    max_replica_lag: float = Field(
+        default=10, ge=0.5, le=3600, description="The longest lag of a standby that is read, in seconds."
     )
     secret_key: SecretStr = Field(
         default=SecretStr(""),
@@ -112,6 +123,11 @@ class Settings(BaseSettings):
     metrics_dir: str = Field(
         default="",
         description="The folder in which workers share their metrics; a folder for temporary files if empty.",
+    )
+    otel_exporter_otlp_endpoint: str = Field(
+        default="",
+        description="The OpenTelemetry collector that gets traces, as in `http://localhost:4318`; none if empty. Needs "
+        "`make tracing`; the other variables of OpenTelemetry are in `docs/tracing.md`.",
     )
     max_body_size: int = Field(
         default=2**20, ge=1024, description="The largest JSON body, in bytes; a larger one gets a 413."
@@ -220,6 +236,12 @@ class Settings(BaseSettings):
         parsed(url.get_secret_value())
         return url
 
+    @field_validator("replica_url")
+    @classmethod
+    def known_standbys(cls, urls: SecretStr) -> SecretStr:
+        standby_urls(urls.get_secret_value())
+        return urls
+
     @field_validator("security_contact")
     @classmethod
     def contact_urls(cls, contacts: str) -> str:
@@ -264,6 +286,12 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def standbys_of_postgresql(self) -> Self:
+        if self.standbys and self.database.get_backend_name() == "sqlite":
+            raise ValueError("REPLICA_URL is for PostgreSQL, and DATABASE_URL is a SQLite database")
+        return self
+
+    @model_validator(mode="after")
     def statements_end_first(self) -> Self:
         if self.statement_timeout >= self.request_timeout:
             raise ValueError("STATEMENT_TIMEOUT must be shorter than REQUEST_TIMEOUT")
@@ -274,6 +302,11 @@ class Settings(BaseSettings):
         """The URL with the asynchronous driver."""
         url = parsed(self.database_url.get_secret_value())
         return pooled(url) if self.database_pooler == "transaction" else url
+
+    @property
+    def standbys(self) -> list[URL]:
+        """The URL of each standby."""
+        return standby_urls(self.replica_url.get_secret_value())
 
     @property
     def pool(self) -> dict[str, Any]:
@@ -341,7 +374,13 @@ def comma_separated(text: str) -> list[str]:
 
 
 def load() -> Settings:
-    """Read the settings. Exits the process with a message for each invalid setting."""
+    """Read the settings. Exits the process with a message for each invalid setting.
+
+    OpenTelemetry reads its variables from the environment only, so those of `.env` are added to it.
+    """
+    for name, value in dotenv_values(".env").items():
+        if name.startswith("OTEL_") and value:
+            os.environ.setdefault(name, value)
     return read(Settings)
 
 

@@ -1,6 +1,11 @@
-"""Creates the benchmark databases: applies the migrations, and inserts the same rows on both engines."""
+"""Creates the benchmark databases: applies the migrations, and inserts the same rows on both engines.
+
+Not by `make seed`: it makes rows at random, and creates each by the operations of the service, which takes minutes for
+a million. Here the rows depend on their numbers only, so that both engines, and every run, have the same.
+"""
 
 import asyncio
+import hashlib
 import os
 import shutil
 import sqlite3
@@ -9,31 +14,39 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 
 from benchmarks.machine import PROJECT
 
-SERVER_SETTINGS = {"max_connections": "400", "shared_buffers": "'512MB'"}
+SERVER_SETTINGS = {"max_connections": "600", "shared_buffers": "'512MB'"}
 """Settings that differ from PostgreSQL's defaults; durability is unchanged."""
 WORDS = """'Captain','Doctor','Rusty','Black','Spider','Dead','Iron','Silver','Night','Star','Green','Mighty',
     'Princess','Professor','Atomic','Crimson','Quiet'"""
 OTHER_WORDS = """'Lion','Weird','Man','Widow','Youngster','Pond','Falcon','Surfer','Owl','Lord','Lantern','Mouse',
     'Diana','Boy','Machine','Hood','North America','Sphinx','Marvelous Person'"""
 SENTENCE = "A post says what its author has seen, and what is to be done about it. "
+USERS, SUPERUSERS_FROM = 1000, 901
+"""The number of users, and the first of those that are superusers."""
+PASSWORD = "as fast as it goes"  # noqa: S105  of users who live as long as a run
+HASH = "$argon2id$v=19$m=8,t=1,p=1$0kT81Vjvr0J/TqfDdhD7qQ$WsqlwBrp7XtPKc4ilAJUsGeJ9XQQH0OX/SdDreXpgZA"
+"""A cheap hash of the password."""
 FILL = """
 INSERT INTO team (id, version, created_at, updated_at, name, headquarters)
 SELECT i, 1, {time}, {time}, 'Team ' || i, 'House ' || i || ', Long Street' FROM {numbers_100};
 INSERT INTO "user" (id, version, created_at, updated_at, username, email, full_name, is_active, is_superuser,
     hashed_password, generation)
-SELECT i, 1, {time}, {time}, 'user-' || i, 'user-' || i || '@example.com', NULL, true, false, '-', 0
+SELECT i, 1, {time}, {time}, 'user-' || i, 'user-' || i || '@example.com', NULL, true, i >= {superusers_from},
+    '{hash}', 0
 FROM {numbers_1000};
 INSERT INTO post (id, version, created_at, updated_at, title, body, author_id)
 SELECT i, 1, {time}, {time}, 'The post with the number ' || i, substr({text}, 1, CAST(400 + i * 37 % 200 AS integer)),
     1 + i * 7919 % 1000 FROM {numbers_10000};
 INSERT INTO hero (id, version, created_at, updated_at, name, secret_name, age, power, team_id)
-SELECT i, 1, {time}, {time}, {first} || ' ' || {second} || ' ' || i % 1000, {second} || ' of ' || {first},
+SELECT i, 1, {time}, {time}, {first} || ' ' || {second} || ' ' || (i % 1000), {second} || ' of ' || {first},
     CASE WHEN i % 10 = 0 THEN NULL ELSE 15 + i * 31 % 70 END, i * 7919 % 1000003,
     CASE WHEN i % 3 = 0 THEN NULL ELSE 1 + i * 13 % 100 END FROM {numbers};
 """
@@ -69,11 +82,13 @@ def filling(heroes: int, *, sqlite: bool) -> str:
     return FILL.format(
         time=time,
         text=f"'{SENTENCE * 9}'",
+        superusers_from=SUPERUSERS_FROM,
+        hash=HASH,
         first=chosen(WORDS, 5, sqlite=sqlite),
         second=chosen(OTHER_WORDS, 11, sqlite=sqlite),
         numbers=numbers(heroes, sqlite=sqlite),
         numbers_100=numbers(100, sqlite=sqlite),
-        numbers_1000=numbers(1000, sqlite=sqlite),
+        numbers_1000=numbers(USERS, sqlite=sqlite),
         numbers_10000=numbers(10_000, sqlite=sqlite),
     )
 
@@ -84,9 +99,28 @@ def migrate(url: str) -> None:
     subprocess.run(command, cwd=PROJECT, env=environment, check=True, capture_output=True)  # noqa: S603  a constant command
 
 
+@dataclass(frozen=True)
+class Postgres:
+    """A running PostgreSQL server with a filled database."""
+
+    url: str
+    version: str
+    pid: int
+    checksum: str
+
+
 @contextmanager
-def postgres(heroes: int) -> Iterator[tuple[str, str]]:
-    """Start a PostgreSQL server on the core of this program. Yields the URL of its filled database, and its version."""
+def postgres(heroes: int) -> Iterator[Postgres]:
+    """Start a PostgreSQL server on the core of this program, with a filled database."""
+    with empty_postgres() as (url, pid):
+        migrate(url)
+        version = asyncio.run(fill(url, heroes))
+        yield Postgres(url, version, pid, asyncio.run(postgres_checksum(url)))
+
+
+@contextmanager
+def empty_postgres() -> Iterator[tuple[str, int]]:
+    """Start a PostgreSQL server. Yields the URL of its database, and the id of its main process."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="heroes-")))
         os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))  # the wheel warns without one
@@ -97,21 +131,18 @@ def postgres(heroes: int) -> Iterator[tuple[str, str]]:
             server.psql(f"ALTER SYSTEM SET {name} = {value}")
         server.stop()
         server.ensure_postgres_running()
-        url = server.get_uri()
-        migrate(url)
-        yield url, asyncio.run(fill(url, heroes))
+        yield server.get_uri(), int((folder / "pg/postmaster.pid").read_text().split()[0])
 
 
 async def fill(url: str, heroes: int) -> str:
-    """Fill the database. Indexes are created afterwards, which is faster; foreign keys are valid by construction."""
+    """Fill the database. Indexes are created afterwards, which is faster. Returns the version of PostgreSQL."""
     connection = await asyncpg.connect(url)
     indexes = await connection.fetch(
         "SELECT indexname, indexdef FROM pg_indexes WHERE tablename IN ('hero', 'post') AND indexname LIKE 'ix_%'"
     )
     for index in indexes:
         await connection.execute(f"DROP INDEX {index['indexname']}")
-    rows = filling(heroes, sqlite=False)
-    await connection.execute(f"SET session_replication_role = replica; {rows}; RESET session_replication_role")
+    await connection.execute(filling(heroes, sqlite=False))
     await connection.execute("SET maintenance_work_mem = '512MB'")
     for index in indexes:
         await connection.execute(index["indexdef"])
@@ -124,11 +155,12 @@ async def fill(url: str, heroes: int) -> str:
     return version
 
 
-def sqlite_file(file: Path, heroes: int) -> None:
-    """Return a database in a file. Each server gets a copy, because the servers write."""
+def sqlite_file(file: Path, heroes: int) -> str:
+    """Fill a database in a file, and return the checksum of its rows. Each server gets a copy, because they write."""
     migrate(f"sqlite:///{file}")
     with closing(sqlite3.connect(file)) as connection:
         connection.executescript(f"BEGIN; {filling(heroes, sqlite=True)}; COMMIT; ANALYZE;")
+        return sqlite_checksum(connection)
 
 
 def copied(file: Path, name: str) -> str:
@@ -136,3 +168,45 @@ def copied(file: Path, name: str) -> str:
     copy = file.with_name(f"{name}.db")
     shutil.copy(file, copy)
     return f"sqlite:///{copy}"
+
+
+COLUMNS = {
+    "team": ("name", "headquarters"),
+    "user": ("username", "email", "is_active", "is_superuser", "hashed_password", "generation"),
+    "post": ("title", "body", "author_id"),
+    "hero": ("name", "secret_name", "age", "power", "team_id"),
+}
+STAMPS = ("created_at", "updated_at")
+
+
+def lines(table: str, *, sqlite: bool) -> str:
+    """Return a query for the rows of a table, each as a line of text that is the same on both engines."""
+    stamp = "{}" if sqlite else "to_char({} AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
+    columns = [f"CAST({name} AS integer)" if name.startswith("is_") else name for name in COLUMNS[table]]
+    stamps = [stamp.format(name) for name in STAMPS]
+    cells = [f"coalesce(CAST({cell} AS text), '-')" for cell in ("id", "version", *stamps, *columns)]
+    line = " || '|' || ".join(cells)
+    return f'SELECT {line} FROM "{table}" ORDER BY id'  # noqa: S608  constants
+
+
+def sqlite_checksum(connection: sqlite3.Connection) -> str:
+    """Return a checksum of all rows of the benchmark."""
+    found = hashlib.sha256()
+    for table in COLUMNS:
+        for (line,) in connection.execute(lines(table, sqlite=True)):
+            found.update(f"{line}\n".encode())
+    return found.hexdigest()
+
+
+async def postgres_checksum(url: str) -> str:
+    """Return the same checksum of a PostgreSQL database."""
+    found = hashlib.sha256()
+
+    async def add(data: Any) -> None:
+        found.update(data)
+
+    connection = await asyncpg.connect(url)
+    for table in COLUMNS:
+        await connection.copy_from_query(lines(table, sqlite=False), output=add)
+    await connection.close()
+    return found.hexdigest()

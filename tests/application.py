@@ -21,14 +21,15 @@ from tests import engines
 from tests.clients import client_of
 from tests.engines import Client
 from tests.hashing import cheapen
+from tests.waiting import TIMEOUT_SECONDS
 
 KEY = "0123456789abcdef0123456789abcdef"
 """The secret that signs the tokens of the tests."""
 FAST_PATH = find_spec("kit.fast") is not None and os.environ.get("FAST_PATH", "true") != "false"
 """Whether the tests run with the shortcuts of `kit.fast`."""
 
-TEST_DEFAULTS = {"fast_path": FAST_PATH, "pool_timeout": 20}
-"""A long pool timeout: on a busy machine many writers wait for SQLite's only writing connection."""
+TEST_DEFAULTS = {"fast_path": FAST_PATH, "pool_timeout": 60, "request_timeout": 5 * TIMEOUT_SECONDS}
+"""Long timeouts: on a busy machine many writers wait for SQLite's only writing connection."""
 
 
 def settings_for(url: str, **others: Any) -> Settings:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kit.database.errors import logged
+from kit.database.error_responses import logged
 from tests import engines
 
 anyio_backend, engine, log_file = engines.anyio_backend, engines.engine, engines.log_file

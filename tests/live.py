@@ -14,9 +14,9 @@ from pathlib import Path
 
 import httpx
 
+from tests.waiting import TIMEOUT_SECONDS
+
 PROJECT = Path(__file__).parents[1]
-TIMEOUT_SECONDS = 20
-"""The longest wait for a server to start or stop, in seconds."""
 
 
 @dataclass

@@ -34,7 +34,7 @@ logfile = {folder}/log
 pidfile = {folder}/pid
 """
 """Connections that tests open by themselves send the option of the URL as a setting, which is ignored."""
-START_SECONDS = 10
+START_SECONDS = 60
 
 
 class PgBouncer:

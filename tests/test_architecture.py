@@ -25,7 +25,7 @@ ORDER = (
         "server",
         "fast",
     ),
-    "metrics",
+    *("metrics", "tracing", "replicas"),
     *("commands", "scaffolding"),
 )
 """The packages of the kit, in order. A package may import the packages before it, and itself."""
@@ -124,7 +124,9 @@ def test_the_public_face_of_the_kit_is_without_the_fast_path() -> None:
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path not in KIT], ids=name_of)
 def test_the_fast_path_and_the_wings_are_imported_by_main_alone(path: Path) -> None:
-    is_imported = any(name.startswith(("kit.fast", "kit.metrics")) for name in imported(path))
+    is_imported = any(
+        name.startswith(("kit.fast", "kit.metrics", "kit.tracing", "kit.replicas")) for name in imported(path)
+    )
     assert not is_imported or name_of(path) == "main"
 
 

@@ -22,6 +22,7 @@ from tests.accounts import PASSWORD
 from tests.application import KEY, settings_for
 from tests.engines import Client, on_sqlite
 from tests.live import Server, serving
+from tests.waiting import TIMEOUT_SECONDS
 
 app, client, database = application.app, application.client, application.database
 Json = dict[str, Any]
@@ -231,7 +232,7 @@ async def guarded_server(new_database: Any, log_file: Path) -> AsyncIterator[Ser
 @pytest.mark.usefixtures("anyio_backend")
 def test_a_browser_logs_in_with_authorize(guarded_server: Server) -> None:
     user = {"username": "natasha", "email": "natasha@example.com", "password": PASSWORD}
-    httpx.post(f"{guarded_server.url}/users/", json=user).raise_for_status()
+    httpx.post(f"{guarded_server.url}/users/", json=user, timeout=TIMEOUT_SECONDS).raise_for_status()
     with browsing(f"{guarded_server.url}/docs") as (page, wrongs):
         page.locator(".auth-wrapper .authorize").first.click()
         page.locator("#oauth_username, input[name=username]").first.fill("natasha")

@@ -23,6 +23,7 @@ from settings import Settings
 from tests.application import settings_for
 from tests.clients import client_of
 from tests.engines import on_postgresql
+from tests.waiting import TIMEOUT_SECONDS
 
 PROJECT = Path(__file__).parents[1]
 LAST = next(migrations.script().walk_revisions())
@@ -271,7 +272,7 @@ async def test_a_service_in_development_prepares_its_database_as_soon_as_it_can_
     monkeypatch.setattr(migrations, "read_state", read_state)
     app = create_app(settings.model_copy(update={"demo_data": True}))
     async with app.router.lifespan_context(app), client_of(app) as client:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while (answer := await client.get("/users/")).status_code == 503 or not answer.json():  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         assert (await client.get("/health/ready")).json()["status"] == "ready"
@@ -285,7 +286,7 @@ async def test_a_service_that_stops_does_not_wait_for_its_database(
 
     monkeypatch.setattr(migrations, "read_state", read_state)
     app = create_app(settings)
-    async with asyncio.timeout(5), app.router.lifespan_context(app):
+    async with asyncio.timeout(TIMEOUT_SECONDS), app.router.lifespan_context(app):
         pass
 
 

@@ -22,6 +22,7 @@ from kit.server.security_headers import ALWAYS, HSTS, PRIVATE
 from main import app
 from tests.engines import MEMORY
 from tests.live import Server, serving
+from tests.waiting import TIMEOUT_SECONDS
 
 Json = dict[str, Any]
 DOCUMENT: Json = app.openapi()
@@ -147,7 +148,7 @@ PATHS = [re.compile(re.sub(r"\{[^}]*\}", "[^/]+", path)) for path in DOCUMENT["p
 def test_the_tested_document_is_that_of_the_service(servers: list[Server]) -> None:
     assert len(servers) == 2
     for server in servers:
-        assert bare(httpx.get(f"{server.url}/openapi.json").json()) == bare(DOCUMENT)
+        assert bare(httpx.get(f"{server.url}/openapi.json", timeout=TIMEOUT_SECONDS).json()) == bare(DOCUMENT)
 
 
 def bare(node: Any) -> Any:

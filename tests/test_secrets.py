@@ -9,6 +9,7 @@ import pytest
 from kit.database.migrations import upgrade
 from tests.application import settings_for
 from tests.live import Server, free_port, serving
+from tests.waiting import TIMEOUT_SECONDS
 
 MARK = "Zq9"
 """A part of every secret in these tests."""
@@ -28,7 +29,7 @@ def register(client: httpx.Client, **fields: Any) -> httpx.Response:
 
 def use(server: Server) -> list[str]:
     """Register, log in, fail to log in, and change the password. Returns every token that was sent."""
-    with httpx.Client(base_url=server.url, timeout=20) as client:
+    with httpx.Client(base_url=server.url, timeout=TIMEOUT_SECONDS) as client:
         answers = [register(client), register(client), register(client, password=MARK), log_in(client, OTHER)]
         token = str(log_in(client).json()["access_token"])
         mine, forged = ({"Authorization": f"Bearer {one}"} for one in (token, f"{token[:-4]}{MARK}A"))
@@ -60,7 +61,10 @@ def test_logs_of_failures_contain_no_password_of_the_database_or_of_redis(enviro
     settings = PRODUCTION | {"ENVIRONMENT": environment, "REQUIRE_AUTH": "true", "REQUEST_TIMEOUT": "2"}
     settings |= {"STATEMENT_TIMEOUT": "1", "LIMITS_URL": f"redis://:{PASSWORD}@{lost}"}
     url = f"postgresql://natasha:{PASSWORD}@{lost}/service"
-    with serving(url, log_file, **settings) as server, httpx.Client(base_url=server.url, timeout=20) as client:
+    with (
+        serving(url, log_file, **settings) as server,
+        httpx.Client(base_url=server.url, timeout=TIMEOUT_SECONDS) as client,
+    ):
         answers = [client.get("/health/ready"), register(client), log_in(client)]
     assert {answer.status_code for answer in answers} <= {503, 504}
     assert "/health/ready" in server.log

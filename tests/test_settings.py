@@ -1,5 +1,6 @@
 """Settings: safe defaults, and a clear message for each invalid value."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,19 @@ def test_an_unknown_database_ends_the_process_without_showing_the_url(
     assert str(end.value).startswith("Setting DATABASE_URL: ")
     assert "secret" not in str(end.value)
     assert len(str(end.value).splitlines()) == 1
+
+
+def test_variables_of_opentelemetry_may_be_in_the_file_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    names = ("OTEL_TRACES_SAMPLER", "OTEL_SERVICE_NAME", "OTEL_EXPORTER_OTLP_HEADERS")
+    for name in names:
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "orders")
+    lines = ("OTEL_TRACES_SAMPLER=always_on", "OTEL_SERVICE_NAME=other", "OTEL_EXPORTER_OTLP_HEADERS=", "OTHER=1")
+    (tmp_path / ".env").write_text("\n".join(lines))
+    load()
+    assert [os.environ.get(name) for name in names] == ["always_on", "orders", None]
+    assert "OTHER" not in os.environ
 
 
 def test_each_invalid_setting_has_a_message(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ import kit
 from kit.scaffolding.project_files import files_of
 from tests.live import PROJECT, serving
 from tests.test_new_service import copied
+from tests.waiting import TIMEOUT_SECONDS
 
 OF_THE_SERVICE = ("pydantic-settings", "watchfiles")
 WHEEL = tomllib.loads((PROJECT / "kit/pyproject.toml").read_text())
@@ -51,7 +52,7 @@ async def test_a_resource_runs_against_the_wheel(
 ) -> None:
     url = await new_database()
     with serving(url, log_file, project=service, PYTHONPATH=str(installed)) as server:
-        async with httpx.AsyncClient(base_url=server.url) as client:
+        async with httpx.AsyncClient(base_url=server.url, timeout=TIMEOUT_SECONDS) as client:
             answer = await client.post("/teams/", json={"name": "Z-Force", "headquarters": "Bar"})
     assert (answer.status_code, answer.json()["id"]) == (201, 1), answer.text
 

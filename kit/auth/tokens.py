@@ -1,11 +1,16 @@
-"""Tokens: JSON web tokens (RFC 7519) signed with HS256, for one audience and a limited time."""
+"""Tokens: JSON web tokens (RFC 7519) signed with HS256, for one audience and a limited time.
+
+Checking a signature takes a third of the time of a read, so the claims of valid tokens are remembered until they
+expire.
+"""
 
 import re
+import time
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import jwt
 
@@ -16,6 +21,8 @@ ALGORITHM = "HS256"
 ID = re.compile(r"[1-9][0-9]{0,18}")
 LEEWAY = 5
 """Seconds by which the clocks of two hosts may differ."""
+MAX_KNOWN = 5_000
+"""The number of valid tokens whose claims are remembered, the latest ones: about 3 MiB."""
 REQUIRED = ["iss", "aud", "exp", "iat", "jti", "sub", "gen"]
 
 
@@ -25,6 +32,14 @@ class Claims:
 
     user_id: int
     generation: int
+
+
+class Verified(NamedTuple):
+    """The claims of a token whose signature is valid, and the times between which it is (Unix time, seconds)."""
+
+    claims: Claims
+    begin: float
+    end: float
 
 
 def claims_of(content: Mapping[str, Any]) -> Claims | None:
@@ -45,6 +60,7 @@ class Tokens:
     """How long a token is valid."""
     issuer: str = ""
     """The issuer (`iss`) of tokens. If it is empty, the audience is the issuer too."""
+    _known: dict[str, Verified] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def issue(self, claims: Claims) -> str:
         issued = now()
@@ -59,11 +75,26 @@ class Tokens:
 
     def read(self, token: str) -> Claims | None:
         """Return the claims of a token; None if it is forged, expired, not valid yet, or for another audience."""
+        known = self._known.get(token)
+        if known is not None and known.begin <= time.time() + LEEWAY and time.time() - LEEWAY < known.end:
+            return known.claims
+        content = self._verified(token)
+        claims = None if content is None else claims_of(content)
+        if content is None or claims is None:
+            self._known.pop(token, None)
+            return None
+        self._known[token] = Verified(claims, max(int(content["iat"]), int(content.get("nbf", 0))), int(content["exp"]))
+        if len(self._known) > MAX_KNOWN:
+            del self._known[next(iter(self._known))]
+        return claims
+
+    def _verified(self, token: str) -> Mapping[str, Any] | None:
+        """Return the payload of a token, if it was signed by one of the secrets, and is valid now."""
         expected: Any = {"audience": self.audience, "issuer": self.issuer or self.audience, "leeway": LEEWAY}
         for secret in self.secrets:
             try:
-                content = jwt.decode(token, secret, [ALGORITHM], {"require": REQUIRED}, **expected)
+                content: Mapping[str, Any] = jwt.decode(token, secret, [ALGORITHM], {"require": REQUIRED}, **expected)
             except jwt.PyJWTError:
                 continue
-            return claims_of(content)
+            return content
         return None

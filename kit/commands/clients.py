@@ -3,10 +3,12 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import URL
 
 from kit.commands.errors import CommandFailedError
+from kit.database.urls import driver_options
 
 PACKAGES = {"sqlite3": "sqlite3", "psql": "postgresql-client", "pg_dump": "postgresql-client"}
 
@@ -22,9 +24,10 @@ def program(name: str) -> str:
 
 def environment_of(url: URL) -> dict[str, str]:
     """Return the variables with which PostgreSQL's clients find a database; the password is in no argument."""
+    _, arguments = url.get_dialect()().create_connect_args(driver_options(url)[0])
     given = {
-        "PGHOST": url.host or url.query.get("host"),
-        "PGPORT": url.port or url.query.get("port"),
+        "PGHOST": listed(arguments.get("host")),
+        "PGPORT": listed(arguments.get("port")),
         "PGUSER": url.username,
         "PGPASSWORD": url.password,
         "PGDATABASE": url.database,
@@ -33,8 +36,14 @@ def environment_of(url: URL) -> dict[str, str]:
         "PGSSLCERT": url.query.get("sslcert"),
         "PGSSLKEY": url.query.get("sslkey"),
         "PGOPTIONS": url.query.get("options"),
+        "PGTARGETSESSIONATTRS": driver_options(url)[1].get("target_session_attrs"),
     }
     return {**os.environ, **{name: str(value) for name, value in given.items() if value}}
+
+
+def listed(value: Any) -> Any:
+    """Return a value, or several of them separated by commas."""
+    return ",".join(map(str, value)) if isinstance(value, list) else value
 
 
 def file_of(url: URL) -> Path:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,11 +14,11 @@ from kit.commands.checksums import Sums, differences, postgresql_sums
 from kit.commands.clients import environment_of, program
 from kit.commands.errors import CommandFailedError
 from kit.commands.progress import Progress
+from kit.database.errors import ASYNCPG_ERRORS
+from kit.database.hosts import connect_to
 from kit.database.poolers import is_pooled
-from kit.database.urls import OF_DSN, OF_SERVER, OF_URL
+from kit.database.urls import driver_options
 
-OF_DRIVER = (*OF_DSN, *OF_SERVER, *OF_URL)
-"""The options of a database URL that asyncpg reads in one."""
 TABLE = re.compile(r"(?:dumping contents of table|processing data for table)")
 """What the programs print, with `--verbose`, for each table."""
 
@@ -49,8 +50,10 @@ async def restore(url: URL, file: Path) -> Sums:
     refuse_pooler(url)
     expected: Sums = json.loads(sums_file(file).read_text()) if sums_file(file).is_file() else {}
     options = ("--clean", "--if-exists", "--no-owner", "--single-transaction", "--exit-on-error", "--verbose")
-    database = f"--dbname={url.database}"
-    await run(url, "pg_restore", *options, database, str(file), progress=Progress("restore", tables_in(expected)))
+    with tempfile.TemporaryDirectory() as folder:
+        listed = await chosen_parts(url, file, Path(folder) / "list")
+        chosen = (f"--use-list={listed}", f"--dbname={url.database}", str(file))
+        await run(url, "pg_restore", *options, *chosen, progress=Progress("restore", tables_in(expected)))
     connection = await connect(url)
     try:
         found = await postgresql_sums(connection)
@@ -59,6 +62,36 @@ async def restore(url: URL, file: Path) -> Sums:
     if wrong := differences({name: (one[0], one[1]) for name, one in expected.items()}, found):
         raise CommandFailedError(f"The restored database differs from the backup: {'; '.join(wrong)}.")
     return found
+
+
+async def chosen_parts(url: URL, file: Path, listed: Path) -> Path:
+    """Write the list of the parts of a dump that are restored to the file `listed`, and return it.
+
+    The extension pg_trgm is left out: only its owner may replace it. It is created if it is missing; if it may not be,
+    the search indexes are left out too.
+    """
+    await run(url, "pg_restore", "--list", f"--file={listed}", str(file), progress=None)
+    lines = listed.read_text().splitlines()
+    if any(EXTENSION.search(line) for line in lines):
+        left_out = EXTENSION if await has_trigrams(url) else SEARCH
+        listed.write_text("\n".join(line for line in lines if not left_out.search(line)) + "\n")
+    return listed
+
+
+EXTENSION = re.compile(r" EXTENSION (?:- )?pg_trgm\b")
+SEARCH = re.compile(rf"{EXTENSION.pattern}| INDEX (?:\S+ )?ix_\w+_search\b")
+
+
+async def has_trigrams(url: URL) -> bool:
+    """Create the extension pg_trgm if it is missing. Returns whether it exists."""
+    connection = await connect(url)
+    try:
+        await connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+    except asyncpg.PostgresError:
+        return False
+    finally:
+        await connection.close()
+    return True
 
 
 def tables_in(sums: Mapping[str, object]) -> int:
@@ -72,15 +105,14 @@ def refuse_pooler(url: URL) -> None:
 
 
 async def connect(url: URL) -> asyncpg.Connection:
-    """Connect with asyncpg, which understands the URL without the driver's name."""
-    url = url.set(drivername="postgresql", query={name: url.query[name] for name in OF_DRIVER if name in url.query})
     try:
-        return await asyncpg.connect(url.render_as_string(hide_password=False))
-    except (OSError, asyncpg.PostgresError) as failure:
+        connection: asyncpg.Connection = await connect_to(*driver_options(url))
+    except (OSError, *ASYNCPG_ERRORS) as failure:
         raise CommandFailedError(f"The database cannot be reached: {failure}") from None
+    return connection
 
 
-async def run(url: URL, name: str, *options: str, progress: Progress) -> None:
+async def run(url: URL, name: str, *options: str, progress: Progress | None) -> None:
     """Run a program of PostgreSQL. Raises a CommandFailedError with its last lines if it fails."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(program(name), *options, env=environment_of(url), stderr=pipe)
@@ -88,9 +120,10 @@ async def run(url: URL, name: str, *options: str, progress: Progress) -> None:
     lines: list[str] = []
     async for line in process.stderr:
         lines = [*lines[-4:], line.decode(errors="replace").strip()]
-        if TABLE.search(lines[-1]):
+        if progress is not None and TABLE.search(lines[-1]):
             progress.step()
     if await process.wait():
         told = [line for line in lines if ": error:" in line or ": detail:" in line] or lines[-1:]
         raise CommandFailedError(f"{name} failed: {' '.join(told)}")
-    progress.end()
+    if progress is not None:
+        progress.end()

@@ -8,10 +8,13 @@ from functools import partial
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from kit.database.engines import Engines, Pool, create_engines
+from kit.database.engines import Engines, Pool
 from kit.database.event_loops import before_loop_ends
+from kit.database.postgresql_engines import postgres_engines
 from kit.database.search_indexes import SearchTables
 from kit.database.sessions import ReadSession, WriteSession
+from kit.database.sqlite_engines import sqlite_engines
+from kit.database.urls import usable
 
 
 class Database:
@@ -32,6 +35,8 @@ class Database:
         """Opens a read session; the fast path replaces it."""
         self.write: Callable[..., WriteSession] = self.open_write
         """Opens a write session; the fast path replaces it."""
+        self.choose_reader: Callable[[], AsyncEngine] | None = None
+        """Returns the engine of the next read session, if there are several to choose from."""
         self.owner: asyncio.AbstractEventLoop | None = None
         """The loop that uses the primary engines."""
         self._others: dict[asyncio.AbstractEventLoop, Engines] = {}
@@ -61,7 +66,8 @@ class Database:
 
     def open_read(self, *, restricted: bool = False) -> ReadSession:
         """Return a read session. With `restricted` it returns only rows that belong to the principal."""
-        return ReadSession(self.reader, self, restricted=restricted)
+        engine = self.reader if self.choose_reader is None else self.choose_reader()
+        return ReadSession(engine, self, restricted=restricted)
 
     def open_write(self, *, restricted: bool = False, restricted_reads: bool = False) -> WriteSession:
         """Return a write session. With `restricted` it writes only rows that belong to the principal.
@@ -114,3 +120,9 @@ class Database:
             self.owner = None
         self._others.pop(loop, None)
         self._clean_ups.pop(loop, None)
+
+
+def create_engines(url: URL, pool: Pool) -> Engines:
+    """Return the engines for a URL. They connect on first use. Raises a ValueError for a URL that cannot be used."""
+    url = usable(url)
+    return sqlite_engines(url, pool) if url.get_backend_name() == "sqlite" else postgres_engines(url, pool)

@@ -11,9 +11,10 @@ from sqlalchemy import URL, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from kit.database.engines import begin_immediate
 from kit.database.errors import DRIVER_ERRORS, FAILURES, first_line, meaning_of
 from kit.database.folding import fold
+from kit.database.hosts import connect
+from kit.database.sqlite_engines import begin_immediate
 from kit.database.sqlite_rebuild import DRIVER
 from kit.database.urls import driver_options
 
@@ -27,7 +28,8 @@ def engine_for(url: URL) -> AsyncEngine:
     """Return an engine for migrations. Foreign keys of SQLite are off, because a table is altered by copying it."""
     if url.get_backend_name() != "sqlite":
         url, options = driver_options(url)
-        return create_async_engine(url, poolclass=NullPool, connect_args={"timeout": CONNECT_SECONDS, **options})
+        arguments = {"timeout": CONNECT_SECONDS, "async_creator_fn": connect, **options}
+        return create_async_engine(url, poolclass=NullPool, connect_args=arguments)
     # `CompleteSQLiteDialect` reads these indexes; the warning comes from its base class.
     warnings.filterwarnings("ignore", "Skipped unsupported reflection of expression-based index")
     options = {"timeout": LOCK_TIMEOUT_SECONDS}

@@ -16,7 +16,8 @@ from sqlalchemy import URL, Connection
 
 from kit.database.absent import still_absent
 from kit.database.databases import Database
-from kit.database.errors import FAILURES, first_line, log_once
+from kit.database.error_responses import log_once
+from kit.database.errors import FAILURES, first_line
 from kit.database.migrating import UnusableError, may_be_usable_later
 
 log = logging.getLogger("kit")

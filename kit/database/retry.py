@@ -6,7 +6,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TypeVar
 
-from kit.database.errors import FAILURES, explained, meaning_of
+from kit.database.error_responses import explained
+from kit.database.errors import FAILURES, meaning_of
 from kit.http.events import COUNTS
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from importlib import import_module
 
 from kit.database.databases import Database
-from kit.database.engines import server_settings
+from kit.database.postgresql_engines import server_settings
 
 
 def commands(database: Database) -> Iterator[str]:

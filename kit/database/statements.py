@@ -1,14 +1,16 @@
-"""Statements: counts them by kind, and logs those that are slow, with their text and without values."""
+"""Statements: counts them by kind, logs those that are slow, with their text and without values, and traces them."""
 
 import logging
 import re
 import time
+from contextvars import ContextVar
 from typing import Any
 
-from sqlalchemy import ExceptionContext, event
+from sqlalchemy import Connection, ExceptionContext, event
 from sqlalchemy.engine import Engine
 
 from kit.http.events import COUNTS
+from kit.http.traces import TRACERS
 
 log = logging.getLogger("kit")
 KINDS = frozenset({"select", "insert", "update", "delete"})
@@ -18,6 +20,10 @@ MIN_SLOW_SECONDS = 0.01
 """The shortest time after which a statement may be called slow: the fast path looks for no shorter one."""
 SLOW = "slow_statement"
 """The key in a connection's `info` of the seconds after which its statements are slow."""
+COMMIT = "COMMIT"
+NO_COMMIT, SOON = None, (None, None)
+COMMITTING: ContextVar[tuple[float | None, Any] | None] = ContextVar("committing", default=NO_COMMIT)
+"""When the COMMIT of this task's session has begun, and the `info` of its connection; `SOON` before it begins."""
 MAX_TEXT = 2000
 """The largest length of a statement in the log."""
 LITERALS = re.compile(
@@ -39,6 +45,7 @@ def watch_statements(engine: Engine, slow_seconds: float) -> None:
     event.listen(engine, "before_cursor_execute", start)
     event.listen(engine, "after_cursor_execute", end)
     event.listen(engine, "handle_error", end_failed)
+    event.listen(engine, "commit", start_commit)
 
 
 def start(_: Any, cursor: Any, statement: str, parameters: Any, context: Any, is_many: bool) -> None:
@@ -52,9 +59,30 @@ def end(connection: Any, cursor: Any, statement: str, parameters: Any, context: 
 def end_failed(failed: ExceptionContext) -> None:
     """Count a statement that has failed: it may have been slow, above all if it was cancelled by its timeout."""
     started = getattr(failed.execution_context, "started", None)
-    if started is not None and failed.statement is not None:
+    if failed.statement is None:  # a COMMIT has none
+        end_commit(failed.original_exception)
+    elif started is not None:
         info = {} if failed.connection is None or failed.connection.invalidated else failed.connection.info
-        note(kind_of(failed.statement), failed.statement, time.perf_counter() - started, info)
+        seconds = time.perf_counter() - started
+        note(kind_of(failed.statement), failed.statement, seconds, info, failed.original_exception)
+
+
+def expect_commit() -> None:
+    """Let the next COMMIT of this task be counted. Its end is known, since a session has an event at it."""
+    COMMITTING.set(SOON)
+
+
+def start_commit(connection: Connection) -> None:
+    if COMMITTING.get() is not NO_COMMIT:
+        COMMITTING.set((time.perf_counter(), connection.info))
+
+
+def end_commit(failure: BaseException | None = None) -> None:
+    """Count the COMMIT of this task, if it has begun. A session without a connection has none."""
+    started, info = COMMITTING.get() or SOON
+    if started is not None:
+        note(OTHER, COMMIT, time.perf_counter() - started, info, failure)
+    COMMITTING.set(NO_COMMIT)
 
 
 def kind_of(statement: str) -> str:
@@ -63,12 +91,14 @@ def kind_of(statement: str) -> str:
     return word if word in KINDS else "select" if word.startswith("with") else OTHER
 
 
-def note(kind: str, statement: str, seconds: float, info: Any) -> None:
-    """Count a statement, and log it if it was slow. `info` is that of its connection."""
+def note(kind: str, statement: str, seconds: float, info: Any, failure: BaseException | None = None) -> None:
+    """Count a statement, log it if it was slow, and trace it. `info` is that of its connection."""
     COUNTS["statements", kind] += 1
     COUNTS["statement_seconds", kind] += seconds
     if seconds >= MIN_SLOW_SECONDS and seconds >= info.get(SLOW, seconds):
         log_slow(kind, statement, seconds)
+    for tracer in TRACERS:
+        tracer.record(kind, statement, seconds, failure)
 
 
 def log_slow(kind: str, statement: str, seconds: float) -> None:

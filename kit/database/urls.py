@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlencode
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from kit.database.hosts import HOST_SECONDS, several_hosts
 from kit.database.poolers import OPTION, WITHOUT_STATE, is_pooled
 
 DRIVERS = {
@@ -48,11 +49,11 @@ CHOICES = {
     "channel_binding": ("prefer", "disable"),
     "gssencmode": ("prefer", "disable"),
     "keepalives": ("1",),
-    "load_balance_hosts": ("disable",),
+    "load_balance_hosts": ("disable", "random"),
     "sslcompression": ("0",),
     "sslsni": ("1",),
 }
-WITHOUT_EFFECT = ("channel_binding", "gssencmode", "keepalives", "load_balance_hosts", "sslcompression", "sslsni")
+WITHOUT_EFFECT = ("channel_binding", "gssencmode", "keepalives", "sslcompression", "sslsni")
 """Options whose accepted values ask for what is done anyway."""
 OF_DSN = (
     "sslmode",
@@ -64,7 +65,6 @@ OF_DSN = (
     "sslnegotiation",
     "ssl_min_protocol_version",
     "ssl_max_protocol_version",
-    "target_session_attrs",
     "krbsrvname",
     "gsslib",
     "passfile",
@@ -73,6 +73,8 @@ OF_DSN = (
 """Options that asyncpg reads in a URL only."""
 OF_URL = ("host", "port", "user", "password", "servicefile")
 """Options that SQLAlchemy passes on."""
+PORT = 5432
+"""The port of a host without one."""
 KNOWN = sorted({*NUMBERS, *FILES, *OF_SERVER, *CHOICES, *OF_DSN, *OF_URL} - set(WITHOUT_EFFECT))
 SYSTEM_FILE = "/etc/ssl/certs/ca-certificates.crt"
 """Where Debian and others keep the certificate authorities."""
@@ -105,8 +107,13 @@ def parsed(text: str) -> URL:
     except (ArgumentError, ValueError):
         raise ValueError("is not a database URL") from None
     if several:
-        url = url.update_query_dict({"host": several["hosts"].split(",")}, append=True)
+        url = url.update_query_dict({"host": list(map(with_port, several["hosts"].split(",")))}, append=True)
     return usable(url)
+
+
+def with_port(host: str) -> str:
+    """Return a host with its port."""
+    return host if re.search(r":\d+$", host) else f"{host}:{PORT}"
 
 
 def usable(url: URL) -> URL:
@@ -190,6 +197,11 @@ def driver_options(url: URL) -> tuple[URL, dict[str, Any]]:
     arguments: dict[str, Any] = {name: int(query[name]) for name in NUMBERS if name in query}
     if "connect_timeout" in arguments:
         arguments["timeout"] = arguments.pop("connect_timeout")
+    if several_hosts(url):
+        arguments = {"timeout": HOST_SECONDS, "target_session_attrs": "read-write", **arguments}
+        arguments["in_order"] = query.get("load_balance_hosts") == "disable"
+    if "target_session_attrs" in query:
+        arguments["target_session_attrs"] = query["target_session_attrs"]
     if dsn := {name: query[name] for name in OF_DSN if name in query}:
         arguments["dsn"] = f"postgresql://?{urlencode(dsn)}"
     if settings := {name: query[name] for name in OF_SERVER if name in query}:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from kit.database.errors import FAILURES, RolledBack, may_be_committed, meaning_of
 from kit.fast.single_insert import NewRow, SingleInsert
+from kit.http import traces
 from kit.operations.unit_of_work import COMMIT_TIMEOUT
 
 LOCK_TIMEOUT_SECONDS = 0.05
@@ -53,6 +54,7 @@ class InsertBatch:
 
     async def run(self) -> Exception | None:
         """Store and commit all rows, and report the outcome to each member. Returns the failure, if any."""
+        traces.share([member.mark for member in self.members])
         failure: Exception | None = RolledBack()
         try:
             failure = await self._attempt()
@@ -124,6 +126,7 @@ class BatchMember:
         self.outcome: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
         """The failure, or None, of the next step of the batch: first of the INSERT, then of the COMMIT."""
         self.has_voted = False
+        self.mark = traces.mark()
 
     def receive(self, failure: Exception | None) -> None:
         """Resolve the outcome of a step, and wait for the next."""

@@ -1,15 +1,21 @@
-"""Bulk inserts: many new rows of one entity are stored by one INSERT, without the ORM."""
+"""Bulk inserts: many new rows of one entity are stored by one INSERT, without the ORM.
+
+On a savepoint the driver executes it: on PostgreSQL with an array of values for each column, on SQLite row by row in
+one visit to its thread. That takes a third of the time of SQLAlchemy's `insertmanyvalues`. The rows become those that
+the session has flushed.
+"""
 
 import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Table, column, func, insert, inspect, select, table
-from sqlalchemy.orm import make_transient_to_detached
 from sqlalchemy.orm.attributes import instance_state, set_committed_value
 
 from kit.auth.checked_sessions import NotStored
+from kit.fast.array_insert import compiled_insert, insert_by_driver
 from kit.fast.mappings import EntityMapping, mapping_of
+from kit.fast.persistent_rows import add_many_flushed
 from kit.fast.single_insert import is_insertable
 from kit.models.entities import Entity
 
@@ -35,11 +41,9 @@ async def insert_without_orm(session: Any, rows: Sequence[Entity]) -> bool:
         if not had_ids:
             set_ids(rows, [None] * len(rows))
         raise
-    for number, row in enumerate(rows, 1):
-        make_transient_to_detached(row)
-        session.add(row)
-        if number % BREAK_AFTER == 0:
-            await asyncio.sleep(0)
+    for start in range(0, len(rows), BREAK_AFTER):
+        add_many_flushed(session.sync_session, rows[start : start + BREAK_AFTER])
+        await asyncio.sleep(0)
     return True
 
 
@@ -58,17 +62,28 @@ def insert_alike(connection: Connection, rows: Sequence[Entity], mapping: Entity
     if is_sqlite and rows[0].id is None:
         set_ids(rows, next_ids(connection, mapping, len(rows)))
     has_ids = rows[0].id is not None
+    if connection.in_nested_transaction() and mapping.is_shareable:  # so the driver's transaction has begun
+        ids: Any = insert_by_driver(connection, compiled_insert(mapping, connection.dialect, has_id=has_ids), rows)
+    else:
+        ids = insert_by_sqlalchemy(connection, rows, mapping, has_ids=has_ids)
+    if len(ids) != len(rows):
+        raise NotStored
+    if not has_ids:
+        set_ids(rows, ids)
+
+
+def insert_by_sqlalchemy(
+    connection: Connection, rows: Sequence[Entity], mapping: EntityMapping, *, has_ids: bool
+) -> Sequence[Any]:
+    """Insert rows. Returns the ids, ascending; on SQLite, where all rows have theirs, as many numbers."""
+    is_sqlite = connection.dialect.name == "sqlite"
     fields = {name: part.key for name, part in mapping.columns.items() if has_ids or name != "id"}
     values = [{key: row.__dict__[name] for name, key in fields.items()} for row in rows]
     statement: Any = insert(_table_of(mapping))
     if not is_sqlite:  # one statement for all rows: on PostgreSQL only with RETURNING, on SQLite only without
         statement = statement.returning(mapping.columns["id"], sort_by_parameter_order=not has_ids)
     result = connection.execute(statement, values)
-    ids = range(result.rowcount) if is_sqlite else result.scalars().all()
-    if len(ids) != len(rows):
-        raise NotStored
-    if not has_ids:
-        set_ids(rows, ids)
+    return range(result.rowcount) if is_sqlite else result.scalars().all()
 
 
 def set_ids(rows: Sequence[Entity], ids: Iterable[int | None]) -> None:

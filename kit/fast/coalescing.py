@@ -3,14 +3,16 @@
 Invariant: a read joins a query only before the query starts. So it sees everything that was committed before the read
 began, exactly as with a query of its own. For each key:
 
-    idle --read--> a batch starts at once
-    a batch runs --read--> the next batch collects --the first ends, or MAX_WAIT_SECONDS--> the next batch starts
+    idle --read--> its query starts at once: in the task of the request, or, if the last query was shared, in a batch
+                   that the other reads of this iteration of the event loop join
+    a query runs --read--> the next batch collects --the query ends, or MAX_WAIT_SECONDS--> the next batch starts
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Hashable
 from typing import Any
 
+from kit.http import traces
 from kit.http.events import COUNTS
 
 MAX_ITEMS = 100
@@ -27,12 +29,15 @@ class ReadBatch:
     def __init__(self) -> None:
         self.items: dict[Any, None] = {}
         self.waiters: list[asyncio.Future[Any]] = []
+        self.marks: list[traces.Mark] = []
         self.task: asyncio.Task[None] | None = None
 
     def join(self, item: Any) -> asyncio.Future[Any]:
         self.items[item] = None
         waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.waiters.append(waiter)
+        if traces.TRACERS:
+            self.marks.append(traces.mark())
         return waiter
 
     def resolve(self, result: Any) -> None:
@@ -47,11 +52,14 @@ class ReadBatch:
 
 
 class Coalescer:
-    """The batches of one database: for each key, the collecting and the running batch."""
+    """The batches of one database: for each key, the collecting batch and the running query."""
 
     def __init__(self) -> None:
         self.collecting: dict[Hashable, ReadBatch] = {}
-        self.running: dict[Hashable, ReadBatch] = {}
+        self.running: dict[Hashable, asyncio.Future[None]] = {}
+        """For each key the last query that has started: resolved when it ends."""
+        self.is_shared = False
+        """Whether the last query was for several reads, so that the next one probably is too."""
         self.loop: asyncio.AbstractEventLoop | None = None
 
     async def ask(self, key: Hashable, item: Any, query: Query) -> Any:
@@ -62,6 +70,8 @@ class Coalescer:
         """
         self._enter_loop()
         batch = self.collecting.get(key)
+        if batch is None and not self.is_shared and key not in self.running:
+            return await self._execute(key, query, (item,), 1)
         if batch is None or len(batch.items) >= MAX_ITEMS:
             batch = self.collecting[key] = ReadBatch()
             batch.task = asyncio.create_task(self._run(key, batch, query))
@@ -86,20 +96,29 @@ class Coalescer:
 
     async def _run(self, key: Hashable, batch: ReadBatch, query: Query) -> None:
         """Wait until the previous query of the key ends, then execute the query of this batch."""
-        if key in self.running and (previous := self.running[key].task):
+        if previous := self.running.get(key):
             await asyncio.wait([previous], timeout=MAX_WAIT_SECONDS)
         if self.collecting.get(key) is batch:
             del self.collecting[key]  # the query starts, so no read may join any more
-        self.running[key] = batch
-        COUNTS["coalesced", "reads"] += len(batch.waiters)
-        COUNTS["coalesced", "queries"] += 1
+        if traces.TRACERS:
+            traces.share(batch.marks)
         try:
-            batch.resolve(await query(batch.items))
+            batch.resolve(await self._execute(key, query, batch.items, len(batch.waiters)))
         except Exception as failure:
             batch.reject(failure)
         except asyncio.CancelledError as end:
             batch.reject(end)
             raise
+
+    async def _execute(self, key: Hashable, query: Query, items: Collection[Any], reads: int) -> Any:
+        """Return the result of a query. The next batch of the key waits for its end."""
+        self.is_shared = reads > 1
+        COUNTS["coalesced", "reads"] += reads
+        COUNTS["coalesced", "queries"] += 1
+        self.running[key] = ended = asyncio.get_running_loop().create_future()
+        try:
+            return await query(items)
         finally:
-            if self.running.get(key) is batch:
+            ended.set_result(None)
+            if self.running.get(key) is ended:
                 del self.running[key]

@@ -20,8 +20,8 @@ def use_fast_sessions(
     """Let a database open sessions that take shortcuts.
 
     `coalesce`: identical reads that run at the same time share a query. `group`: inserts that arrive together share a
-    transaction. `without`: the shortcuts to leave out (`get`, `pages`, `single insert`, `bulk insert`); if None, those
-    that fail the self-test.
+    transaction. `without`: the shortcuts to leave out (`get`, `pages`, `single insert`, `single update`,
+    `bulk insert`); if None, those that fail the self-test.
     """
     reader, writer = database.primary.reader, database.primary.writer
     if any(engine.sync_engine.get_execution_options().keys() - KNOWN_OPTIONS for engine in (reader, writer)):
@@ -31,6 +31,7 @@ def use_fast_sessions(
     get = "get" not in left_out
     reads = ReadShortcuts(reader, coalesce=coalesce, get=get, pages="pages" not in left_out)
     single, bulk = "single insert" not in left_out, "bulk insert" not in left_out
-    writes = WriteShortcuts(writer, group=group, get=get, single=single, bulk=bulk)
+    update = "single update" not in left_out and not database.is_in_memory
+    writes = WriteShortcuts(writer, group=group, get=get, single=single, bulk=bulk, update=update)
     database.read = partial(open_read, database, reads)
     database.write = partial(open_write, database, writes)

@@ -20,7 +20,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from kit.fast.arguments import Arguments
 from kit.fast.bodies import ValidatedBodies
 from kit.fast.exception_responses import UnhandledFailure, respond_to_exception
+from kit.fast.lone_changes import LoneChange
 from kit.fast.rendering import Rendering
+from kit.fast.write_sessions import FastWriteSession
+from kit.http.traces import UNRECORDED
 from kit.models.entities import ROW_OF_BODY
 from kit.operations.route import Operation
 from kit.operations.unit_of_work import UNIT, perform
@@ -30,6 +33,8 @@ METRICS: Any = metrics._internal
 LOGS: Any = _logs._internal
 LITERAL = re.compile(r"/([^/{]*)(?=/|$)")
 """The first segment of a path, if it contains no parameter."""
+TELEMETRY = "fastapi.telemetry"
+"""FastAPI's key in the ASGI scope of a request that its telemetry observes."""
 NOT_OVERRIDDEN = ("get_route_handler", "matches", "handle")
 """Methods of a route that a shortcut does not call, so that a route must not override them."""
 
@@ -39,7 +44,7 @@ class Shortcut:
 
     def __init__(self, context: RouteContext, route: Operation, arguments: Arguments) -> None:
         self.route, self.arguments, self.handler = route, arguments, route.handler
-        self.rendering = Rendering(context)
+        self.rendering, self.change = Rendering(context), LoneChange(context.methods or (), route.handler)
         self.path_regex, self.convertors = context.path_regex, context.param_convertors
 
     async def handle(self, request: Request) -> Response:
@@ -47,6 +52,8 @@ class Shortcut:
         unit = UNIT.get()
         assert unit is not None
         arguments = await self.arguments.take(unit)
+        if self.change.is_possible and isinstance(unit.session, FastWriteSession):
+            unit.session.lone_change = self.change
         if self.arguments.body:  # lets `Entity.model_validate` take a shortcut
             token = ROW_OF_BODY.set(ValidatedBodies(arguments.values()).row_of)
             try:
@@ -76,8 +83,12 @@ class Dispatch:
         self.has_low_priority_routes = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the request, or pass it on. Dispatch is the innermost middleware."""
-        shortcut = self.find(scope) if scope["type"] == "http" and not self.service.dependency_overrides else None
+        """Serve the request, or pass it on. Dispatch is the innermost middleware.
+
+        A request that FastAPI's telemetry observes is passed on: it observes the layers that a shortcut leaves out.
+        """
+        is_plain = scope["type"] == "http" and not self.service.dependency_overrides and TELEMETRY not in scope
+        shortcut = self.find(scope) if is_plain else None
         if shortcut is None:
             await self.app(scope, receive, send)
             return
@@ -162,7 +173,8 @@ class OuterDispatch(Dispatch):
         service = self.service
         is_plain = len(service.user_middleware) == 1 and not service.root_path and not service.debug
         # FastAPI's own check reads the environment as well, which takes longer
-        has_telemetry = trace._TRACER_PROVIDER or METRICS._METER_PROVIDER or LOGS._LOGGER_PROVIDER
+        has_telemetry = METRICS._METER_PROVIDER or LOGS._LOGGER_PROVIDER
+        has_telemetry = has_telemetry or (trace._TRACER_PROVIDER and UNRECORDED not in scope)
         if not is_plain or has_telemetry or self.has_providers:
             return None
         scope["app"] = service

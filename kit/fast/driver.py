@@ -21,6 +21,7 @@ from sqlmodel.sql.sqltypes import UTCDateTime
 from kit.database.poolers import LOCAL_SETTINGS
 from kit.database.statements import MIN_SLOW_SECONDS, OTHER, SLOW, log_slow
 from kit.http.events import COUNTS
+from kit.http.traces import TRACERS
 
 Rows = Sequence[Sequence[Any]]
 Processor = Callable[[Any], Any]
@@ -62,37 +63,48 @@ def read_on(connection: PoolProxiedConnection, sql: str, arguments: Sequence[Any
     started = time.perf_counter()
     try:
         if not isinstance(driver, aiosqlite.Connection):
-            rows: Rows = util.await_only(driver.fetch(sql, *arguments))
-            return rows
-        info = connection.info
-        start_clock(info)
-        file = info.get("file")
-        if file is not None and time.monotonic() > file.due:
-            file.check()
-        return list(util.await_only(driver.execute_fetchall(sql, arguments)))
-    finally:
-        note("select", sql, time.perf_counter() - started, connection)
+            fetch = getattr(driver, "fetch_values", None) or driver.fetch  # a wing may have a connection of its own
+            rows: Rows = util.await_only(fetch(sql, *arguments))
+        else:
+            info = connection.info
+            start_clock(info)
+            file = info.get("file")
+            if file is not None and time.monotonic() > file.due:
+                file.check()
+            rows = list(util.await_only(driver.execute_fetchall(sql, arguments)))
+    except BaseException as failure:
+        note("select", sql, time.perf_counter() - started, connection, failure)
+        raise
+    note("select", sql, time.perf_counter() - started, connection)
+    return rows
 
 
-def note(kind: str, sql: str, seconds: float, connection: PoolProxiedConnection) -> None:
-    """Count a statement, and log it if it was slow, as `kit.database.statements` does."""
+def note(
+    kind: str, sql: str, seconds: float, connection: PoolProxiedConnection, failure: BaseException | None = None
+) -> None:
+    """Count a statement, log it if it was slow, and trace it, as `kit.database.statements` does."""
     COUNTS["statements", kind] += 1
     COUNTS["statement_seconds", kind] += seconds
     if seconds >= MIN_SLOW_SECONDS and seconds >= connection.info.get(SLOW, seconds):
         log_slow(kind, sql, seconds)
+    for tracer in TRACERS:
+        tracer.record(kind, sql, seconds, failure)
 
 
 async def timed(step: Awaitable[Any], kind: str, sql: str, connection: PoolProxiedConnection) -> Any:
     """Return the result of a statement, which is counted."""
     started = time.perf_counter()
     try:
-        return await step
-    finally:
-        note(kind, sql, time.perf_counter() - started, connection)
+        result = await step
+    except BaseException as failure:
+        note(kind, sql, time.perf_counter() - started, connection, failure)
+        raise
+    note(kind, sql, time.perf_counter() - started, connection)
+    return result
 
 
 def start_clock(info: dict[Any, Any]) -> None:
-    """Start the statement timeout of SQLite on the connection with this `info`, as `kit.database.engines` does."""
+    """Start the statement timeout of SQLite on the connection with this `info`, as the kit's engine does."""
     info["until"] = time.monotonic() + info["seconds"]
 
 
@@ -108,24 +120,55 @@ async def insert(
     On PostgreSQL a wait for a lock takes at most `lock_timeout` seconds, and a row at most `statement_timeout` seconds;
     None for the defaults.
     """
-    driver: Any = connection.driver_connection
-    if isinstance(driver, aiosqlite.Connection):
-        info = connection.info
-        start_clock(info)
+    await begin(connection, lock_timeout, statement_timeout)
+    return await write(connection, "insert", sql, rows)
+
+
+async def begin(
+    connection: PoolProxiedConnection, lock_timeout: float | None = None, statement_timeout: float | None = None
+) -> None:
+    """Begin a transaction, on PostgreSQL with these timeouts in seconds; None for the defaults."""
+    if isinstance(connection.driver_connection, aiosqlite.Connection):
+        start_clock(connection.info)
         await control(connection, "BEGIN IMMEDIATE")
-        found: list[Any] = []
-        for row in rows:
-            start_clock(info)  # each row has the time of a statement, as in a transaction of its own
-            found += await timed(driver.execute_fetchall(sql, row), "insert", sql, connection)
-        return found
+        return
     timeouts = {"lock_timeout": lock_timeout, "statement_timeout": statement_timeout}
     given = {name: f"{seconds * 1000:.0f}" for name, seconds in timeouts.items() if seconds is not None}
     settings = {**connection.info.get(LOCAL_SETTINGS, {}), **given}
     commands = [f"SET LOCAL {name} = {value}" for name, value in settings.items()]
     await control(connection, "; ".join(["BEGIN", *commands]))
+
+
+async def write(connection: PoolProxiedConnection, kind: str, sql: str, rows: Sequence[Sequence[Any]]) -> Rows:
+    """Execute a statement with RETURNING for each of these rows of arguments. Returns all returned rows."""
+    driver: Any = connection.driver_connection
+    if isinstance(driver, aiosqlite.Connection):
+        found: list[Any] = []
+        for row in rows:
+            start_clock(connection.info)  # each row has the time of a statement, as in a transaction of its own
+            found += await timed(driver.execute_fetchall(sql, row), kind, sql, connection)
+        return found
     step = driver.fetchmany(sql, rows) if len(rows) > 1 else driver.fetch(sql, *rows[0])
-    returned: Rows = await timed(step, "insert", sql, connection)
+    returned: Rows = await timed(step, kind, sql, connection)
     return returned
+
+
+async def lock(connection: PoolProxiedConnection, sql: str, arguments: Sequence[Any]) -> Rows:
+    """Begin a transaction, and return the rows of a SELECT … FOR UPDATE, which are locked until it ends."""
+    await begin(connection)
+    driver: Any = connection.driver_connection
+    if isinstance(driver, aiosqlite.Connection):
+        start_clock(connection.info)
+        step = driver.execute_fetchall(sql, arguments)
+    else:
+        step = driver.fetch(sql, *arguments)
+    return list(await timed(step, "select", sql, connection))
+
+
+async def execute_many(driver: aiosqlite.Connection, sql: str, rows: Sequence[Sequence[Any]]) -> int:
+    """Execute a statement of SQLite for each of these rows, in one visit to its thread. Returns the number stored."""
+    execute: Callable[..., Awaitable[int]] = driver._execute
+    return await execute(lambda: driver._conn.executemany(sql, rows).rowcount)
 
 
 async def commit(connection: PoolProxiedConnection) -> None:
@@ -167,15 +210,20 @@ def roll_back(connection: PoolProxiedConnection) -> None:
 
 
 def raise_as_sqlalchemy(
-    failure: BaseException, engine: Engine, connection: PoolProxiedConnection, sql: str | None, arguments: Sequence[Any]
+    failure: BaseException,
+    engine: Engine,
+    connection: PoolProxiedConnection,
+    sql: str | None,
+    arguments: Sequence[Any],
+    user: Connection | None = None,
 ) -> NoReturn:
     """Raise a failure of the driver as SQLAlchemy does, which invalidates the connection if it is lost.
 
-    Must run in a greenlet.
+    `user` is SQLAlchemy's connection, if there is one. Must run in a greenlet.
     """
     failure = _translated(failure, connection)
     is_of_database = isinstance(failure, engine.dialect.loaded_dbapi.Error)
-    shell: Any = Connection(engine, connection, _has_events=False)
+    shell: Any = user or Connection(engine, connection, _has_events=False)
     try:
         raise failure  # noqa: TRY301  SQLAlchemy reads `sys.exception()`
     except BaseException:

@@ -8,8 +8,9 @@ The relevant events:
 
 - of a session: all, on the class, its bases, a sessionmaker, or the session itself;
 - of an engine: all that statements and transactions fire, on the class, the engine or its dialect; its log as well;
-- of an entity: `load` and `refresh` for reads, `before_insert`, `after_insert` and `refresh_flush` for inserts, on the
-  class, its bases, or all mappers. `@reconstructor`, composites and mutable types are listeners of this kind.
+- of an entity: `load` and `refresh` for reads, `before_insert`, `after_insert` and `refresh_flush` for inserts,
+  `before_update`, `after_update` and `refresh_flush` for updates, on the class, its bases, or all mappers.
+  `@reconstructor`, composites and mutable types are listeners of this kind.
 
 Every shortcut fires the events of the pool, `init`, attribute events and `@validates`: the handler itself constructs
 its rows and sets their attributes, and neither a load nor an INSERT fires attribute events.
@@ -27,9 +28,10 @@ from sqlalchemy.event.base import _JoinedDispatcher
 from sqlalchemy.orm import InstanceEvents, Mapper, MapperEvents, Session, SessionEvents
 from sqlalchemy.orm.instrumentation import ClassManager, manager_of_class
 
-OWN_MODULES = frozenset({"kit.auth.ownership", "kit.database.engines", "kit.database.references"}) | {
-    "kit.models.entities", "kit.database.sessions", "kit.database.sqlite_file", "kit.database.statements"
-}  # fmt: skip
+OF_DATABASE = ["engines", "postgresql_engines", "references", "sessions", "sqlite_engines", "sqlite_file", "statements"]
+OWN_MODULES = frozenset({"kit.auth.ownership", "kit.models.entities"}) | {
+    f"kit.database.{name}" for name in OF_DATABASE
+}
 """The modules whose listeners do not count: the shortcuts have the same effect, or are not taken where they matter."""
 AUTOCOMMIT_MODULE = "sqlalchemy.engine.default"
 """The module of SQLAlchemy's listener that sets AUTOCOMMIT on connections, which the driver does not need."""
@@ -67,6 +69,7 @@ class Listeners:
         self.of_sessions: dict[type[Session], Watched] = {}
         self.of_reads: dict[tuple[type[Session], type], Watched] = {}
         self.of_inserts: dict[tuple[type[Session], type], Watched] = {}
+        self.of_updates: dict[tuple[type[Session], type], Watched] = {}
 
     def listen_to_read(self, session: Session, entity: type) -> bool:
         """Return whether there is a listener to a read of this entity by this session."""
@@ -90,6 +93,14 @@ class Listeners:
             self.of_inserts[key] = Watched((*self._of_engine, *_of_session(session_class), *_of_inserts(entity)))
         return self.of_inserts[key].have_other_listener() or self.has_log()
 
+    def listen_to_updates_by(self, session_class: type[Session], entity: type) -> bool:
+        """Return whether there is a listener to reads and UPDATEs of this entity by sessions of a class."""
+        key = (session_class, entity)
+        if key not in self.of_updates:
+            parts = (*self._of_engine, *_of_session(session_class), *_of_reads(entity), *_of_updates(entity))
+            self.of_updates[key] = Watched(parts)
+        return self.of_updates[key].have_other_listener() or self.has_log()
+
     def listen_to_session(self, session: Session) -> bool:
         """Return whether there is a listener to the events of this session."""
         return self.listen_to_sessions_of(type(session)) or _has_own_listener(session)
@@ -109,7 +120,7 @@ def _is_own(listener: Listener) -> bool:
     if module.startswith("sqlalchemy."):
         cells = getattr(listener, "__closure__", None) or ()
         return any(_is_own(cell.cell_contents) for cell in cells if callable(cell.cell_contents))
-    return module in OWN_MODULES
+    return module in OWN_MODULES or getattr(listener, "is_harmless", False)
 
 
 def _has_own_listener(session: Session) -> bool:
@@ -135,6 +146,14 @@ def _of_inserts(entity: type) -> Iterator[Collection[Listener]]:
     yield _of_class(InstanceEvents, "refresh_flush", ClassManager)
     yield from of_object(manager_of_class(entity).dispatch, "refresh_flush")
     for name in ("before_insert", "after_insert"):
+        yield _of_class(MapperEvents, name, Mapper)
+        yield from of_object(inspect(entity).dispatch, name)
+
+
+def _of_updates(entity: type) -> Iterator[Collection[Listener]]:
+    yield _of_class(InstanceEvents, "refresh_flush", ClassManager)
+    yield from of_object(manager_of_class(entity).dispatch, "refresh_flush")
+    for name in ("before_update", "after_update"):
         yield _of_class(MapperEvents, name, Mapper)
         yield from of_object(inspect(entity).dispatch, name)
 

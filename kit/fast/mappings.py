@@ -41,6 +41,8 @@ class EntityMapping:
     """The version counter, and the value that the ORM stores in it for a new row, overwriting any other value."""
     is_insertable: bool
     """Whether every column of the table is a field, so that an INSERT of the fields is complete."""
+    is_changeable: bool
+    """Whether an UPDATE needs no other values than the changed ones, the next version and `updated_at`."""
     is_shareable: bool
     """Whether requests may share the values of a row, because all their types are immutable."""
 
@@ -65,6 +67,7 @@ def _mapping_of(entity: Any) -> EntityMapping | None:
         relationships=frozenset(mapper.relationships.keys()),
         first_version=_first_version(mapper),
         is_insertable={*mapper.local_table.columns} == {*columns.values()},
+        is_changeable=_is_changeable(mapper, columns),
         is_shareable=all(value_type(column.type) is not None for column in columns.values()),
     )
 
@@ -108,6 +111,14 @@ def _with_defaults(mapper: Mapper[Any], columns: Mapping[str, Column[Any]]) -> t
     numbered = mapper.local_table.autoincrement_column  # type: ignore[attr-defined]  # a table
     others = [(name, column) for name, column in columns.items() if column is not numbered]
     return tuple(name for name, column in others if column.primary_key or column.default or column.server_default)
+
+
+def _is_changeable(mapper: Mapper[Any], columns: Mapping[str, Column[Any]]) -> bool:
+    is_counted = _first_version(mapper) == ("version", 1) and mapper.version_id_generator(1) == 2  # type: ignore[misc, operator]  # callable
+    others = [column for name, column in columns.items() if name != "updated_at"]
+    has_defaults = any(column.onupdate is not None or column.server_onupdate is not None for column in others)
+    is_complete = {*mapper.local_table.columns} == {*columns.values()}
+    return is_counted and is_complete and "updated_at" in columns and not has_defaults
 
 
 def _first_version(mapper: Mapper[Any]) -> tuple[str, Any] | None:

@@ -1,5 +1,6 @@
 """Persistent rows: rows that enter an open session as if the session had loaded or flushed them itself."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -23,3 +24,12 @@ def add_loaded(session: Session, row: Any) -> Any:
 def add_flushed(session: Session, row: Any) -> None:
     """Make a new row of this session, whose id is set, one that the session has flushed."""
     session._register_persistent({instance_state(row)})
+
+
+def add_many_flushed(session: Any, rows: Sequence[Any]) -> None:
+    """Make transient rows of one entity, whose ids are set, such that this session has added and flushed."""
+    states = list(map(instance_state, rows))
+    for state in states:
+        state.session_id = session.hash_key
+    session._register_persistent(set(states))
+    session.requirements.proved.update((type(row), row.id) for row in rows)

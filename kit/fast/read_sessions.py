@@ -137,4 +137,6 @@ def open_read(database: Database, shortcuts: ReadShortcuts, *, restricted: bool 
     """Return a read session with shortcuts, if the running event loop has the primary engines; else one without."""
     if _get_running_loop() is not database.owner and database.engines is not database.primary:
         return database.open_read(restricted=restricted)
-    return FastReadSession(database.primary.reader, database, restricted=restricted, shortcuts=shortcuts)
+    if database.choose_reader is not None:
+        shortcuts = shortcuts.on(database.choose_reader())
+    return FastReadSession(shortcuts.engine, database, restricted=restricted, shortcuts=shortcuts)

@@ -25,6 +25,17 @@ class ReadShortcuts:
         self.engine, self.listeners = engine, Listeners(engine.sync_engine)
         self.coalescer = Coalescer() if coalesce else None
         self.has_get, self.has_pages = get, pages
+        self.others: dict[AsyncEngine, ReadShortcuts] = {}
+        """The shortcuts on other engines of the same database."""
+
+    def on(self, engine: "AsyncEngine") -> "ReadShortcuts":
+        """Return the same shortcuts on an engine of the same database."""
+        if engine is self.engine:
+            return self
+        if engine not in self.others:
+            options = {"get": self.has_get, "pages": self.has_pages}
+            self.others[engine] = ReadShortcuts(engine, coalesce=self.coalescer is not None, **options)
+        return self.others[engine]
 
     def may_read(self, session: Session, entity: type[Entity]) -> bool:
         """Return whether a read of this entity without the ORM has the same result as a read by this session."""
@@ -37,7 +48,14 @@ class WriteShortcuts:
     """The shared state of the write sessions of a database."""
 
     def __init__(
-        self, engine: "AsyncEngine", *, group: bool, get: bool = True, single: bool = True, bulk: bool = True
+        self,
+        engine: "AsyncEngine",
+        *,
+        group: bool,
+        get: bool = True,
+        single: bool = True,
+        bulk: bool = True,
+        update: bool = True,
     ) -> None:
         self.engine, self.listeners = engine, Listeners(engine.sync_engine)
         self.group_commit = GroupCommit(engine.sync_engine) if group else None
@@ -45,7 +63,7 @@ class WriteShortcuts:
             self.group_commit.transaction_for if self.group_commit else self.own_transaction
         )
         """The transaction that stores a single new row: with `group` it may be shared."""
-        self.has_get, self.has_single, self.has_bulk = get, single, bulk
+        self.has_get, self.has_single, self.has_bulk, self.has_update = get, single, bulk, update
 
     def own_transaction(self, _: NewRow) -> SingleInsert:
         return SingleInsert(self.engine.sync_engine)

@@ -7,7 +7,7 @@ It skips the ORM's ordering of rows that depend on each other. It raises the sam
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
@@ -77,18 +77,22 @@ def is_insertable(row: Any, mapping: EntityMapping) -> bool:
         return False
     if version is not None and values[version[0]] != version[1]:
         return False
-    return _plain_types.issuperset(map(type, values.values())) or _are_plain(set(map(type, values.values())))
+    return are_plain(values.values())
 
 
-def _are_plain(kinds: set[type]) -> bool:
+def are_plain(values: Collection[Any]) -> bool:
+    """Return whether none of these is a SQL expression."""
+    if _plain_types.issuperset(map(type, values)):
+        return True
+    kinds = set(map(type, values))
     if any(issubclass(kind, ColumnElement) or hasattr(kind, "__clause_element__") for kind in kinds):
         return False
     _plain_types.update(kinds)
     return True
 
 
-class SingleInsert:
-    """The transaction of one new row. A batch uses it for several rows that have the same statement."""
+class DriverTransaction:
+    """A transaction without SQLAlchemy's session and connection. It raises the same exceptions as they do."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -96,26 +100,13 @@ class SingleInsert:
         self.is_answered = False
         """Whether the database has answered the last statement. Otherwise the state of the connection is unknown."""
 
-    async def insert(self, *new: NewRow, lock_timeout: float | None = None, seconds: float | None = None) -> None:
-        """Begin a transaction, insert these rows, and set the ids that the database generates.
-
-        `lock_timeout` is in seconds; None for the default. Raises a TimeoutError after `seconds`, without the wait for
-        a connection, and `NotStored` if the database has left out a row: ids are never assigned by position then.
-        """
-        sql, arguments = new[0].statement.sql, [part.arguments for part in new]
+    async def connect(self) -> PoolProxiedConnection:
         self.connection = await util.greenlet_spawn(driver.connect, self.engine)
-        async with asyncio.timeout(seconds):
-            step = driver.insert(self.connection, sql, arguments, lock_timeout, seconds)
-            ids = await self._execute_step(step, sql, arguments[0])
-        if len(ids) != len(new):
-            raise NotStored
-        if not new[0].statement.has_id:
-            for part, (ident,) in zip(new, ids, strict=True):
-                set_committed_value(part.row, "id", ident)
+        return self.connection
 
     async def commit(self) -> None:
         assert self.connection is not None
-        await self._execute_step(driver.commit(self.connection))
+        await self.execute_step(driver.commit(self.connection))
         await util.greenlet_spawn(self.connection.close)
         self.connection = None
 
@@ -125,7 +116,7 @@ class SingleInsert:
             connection, self.connection = self.connection, None
             await util.greenlet_spawn(self._abandon, connection)
 
-    async def _execute_step(self, step: Awaitable[T], sql: str | None = None, arguments: Sequence[Any] = ()) -> T:
+    async def execute_step(self, step: Awaitable[T], sql: str | None = None, arguments: Sequence[Any] = ()) -> T:
         """Return the result of a step of the driver. Raises its failure as SQLAlchemy does."""
         assert self.connection is not None
         self.is_answered = False
@@ -154,3 +145,27 @@ class SingleInsert:
             raise
         finally:
             connection.close()
+
+
+class SingleInsert(DriverTransaction):
+    """The transaction of one new row. A batch uses it for several rows that have the same statement."""
+
+    async def insert(self, *new: NewRow, lock_timeout: float | None = None, seconds: float | None = None) -> None:
+        """Begin a transaction, insert these rows, and set the ids that the database generates.
+
+        `lock_timeout` is in seconds; None for the default. Raises a TimeoutError after `seconds`, without the wait for
+        a connection, and `NotStored` if the database has left out a row: ids are never assigned by position then.
+        """
+        sql, arguments = new[0].statement.sql, [part.arguments for part in new]
+        connection = await self.connect()
+        step = self.execute_step(driver.insert(connection, sql, arguments, lock_timeout, seconds), sql, arguments[0])
+        if seconds is None:
+            ids = await step
+        else:
+            async with asyncio.timeout(seconds):
+                ids = await step
+        if len(ids) != len(new):
+            raise NotStored
+        if not new[0].statement.has_id:
+            for part, (ident,) in zip(new, ids, strict=True):
+                set_committed_value(part.row, "id", ident)

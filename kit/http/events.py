@@ -9,3 +9,5 @@ from collections import defaultdict
 
 COUNTS: defaultdict[tuple[str, str | int], float] = defaultdict(float)
 """How often each event has happened, or how many seconds it has taken, since the process started."""
+GAUGES: dict[tuple[str, str], float] = {}
+"""What was measured last, by the name of the measure and what it was measured of."""

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from glob import glob
 from pathlib import Path
 
@@ -62,11 +63,18 @@ class Workers:
 
 
 def exists(process: int) -> bool:
-    """Return whether a process runs."""
+    """Return whether a process runs. One that has ended, and whose parent has not noticed it yet, does not."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         return True
-    return True
+    return not is_zombie(process)
+
+
+def is_zombie(process: int) -> bool:
+    """Return whether a process has ended without its parent having noticed it; False where there is no `/proc`."""
+    with suppress(OSError):
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X")
+    return False

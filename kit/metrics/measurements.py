@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from kit.http.events import COUNTS
+from kit.http.events import COUNTS, GAUGES
 from kit.http.fairness import FairPool
 from kit.server.admission import Admission
 from kit.server.log_writer import Answered
@@ -30,6 +30,7 @@ LABELS: Mapping[str, tuple[str, ...]] = {
     "retries": ("conflict", "lost"),
     "plans": ("hit", "miss"),
     "coalesced": ("reads", "queries"),
+    "replica_reads": (),
 }
 """The labels of the events that have several: their time series exist from the start, with 0."""
 
@@ -67,6 +68,7 @@ class Measurements:
         self.overflow = self.gauge("db_pool_overflow", "Connections beyond the kept ones.", "pool")
         self.pool_waiting = self.gauge("db_pool_waiting", "Requests that wait for a connection.", "pool")
         self.pool_limit = self.gauge("db_pool_limit", "The largest number of connections.", "pool")
+        self.gauges = {"replica_lag": self.maximum("db_replica_lag_seconds", "How far a standby is behind.", "server")}
         self.counters = {
             "refused": self.counter("http_requests_refused", "Requests that a limit has refused.", "reason"),
             "statements": self.counter("db_statements", "SQL statements.", "kind"),
@@ -75,6 +77,7 @@ class Measurements:
             "retries": self.counter("db_retries", "Attempts after a failure of the database that may pass.", "reason"),
             "plans": self.counter("db_compiled_statements", "Look-ups of compiled SELECTs in the cache.", "result"),
             "coalesced": self.counter("db_coalesced", "Reads that could share a query, and their queries.", "what"),
+            "replica_reads": self.counter("db_replica_reads", "Reads that a server was chosen for.", "server"),
             "replays": self.counter("idempotency_replays", "Answers repeated for an Idempotency-Key."),
             "log_lines": self.counter("log_lines_dropped", "Log lines dropped because the output blocked."),
         }
@@ -88,6 +91,10 @@ class Measurements:
     def gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
         """Return a gauge; of several workers, the sum over those that run."""
         return Gauge(name, help_text, labels, registry=self.registry, multiprocess_mode="livesum")
+
+    def maximum(self, name: str, help_text: str, *labels: str) -> Gauge:
+        """Return a gauge; of several workers, the largest value of those that run."""
+        return Gauge(name, help_text, labels, registry=self.registry, multiprocess_mode="livemax")
 
     def update(self) -> None:
         """Add what has happened since the last update."""
@@ -127,6 +134,8 @@ class Measurements:
 
     def read(self) -> None:
         """Read the state of the places and pools of the running event loop."""
+        for (measure, label), value in list(GAUGES.items()):
+            self.gauges[measure].labels(label).set(value)
         places = admission_of(self.service).places
         self.in_flight.set(places.requests.limit - places.requests.free)
         self.waiting.set(places.requests.waiting)

@@ -215,7 +215,7 @@ class Body(SQLModel):
     @classmethod
     def ignore_read_only(cls, body: object, validate: ModelWrapValidatorHandler[Self]) -> Self:
         if isinstance(body, dict):
-            if len(body) > len(cls.model_fields) + len(cls.read_only) + MAX_UNKNOWN:
+            if len(body) > MAX_UNKNOWN and len(body) > len(cls.model_fields) + len(cls.read_only) + MAX_UNKNOWN:
                 body = _with_few_unknown(cls, body)
             if not cls.read_only.isdisjoint(body):
                 body = {name: value for name, value in body.items() if name not in cls.read_only}

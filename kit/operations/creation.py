@@ -10,7 +10,8 @@ from typing import Generic, TypeVar
 
 from starlette.exceptions import HTTPException
 
-from kit.database.errors import FAILURES, meaning_of, problem_of
+from kit.database.error_responses import problem_of
+from kit.database.errors import FAILURES, meaning_of
 from kit.database.sessions import WriteSession
 from kit.http.problems import Problem, problem_from
 from kit.models.entities import Entity

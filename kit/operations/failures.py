@@ -9,7 +9,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from kit.database.errors import FAILURES, meaning_of, problem_of
+from kit.database.error_responses import problem_of
+from kit.database.errors import FAILURES, meaning_of
 
 
 def is_temporary(failure: Exception) -> bool:

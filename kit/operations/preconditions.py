@@ -8,7 +8,7 @@ from fastapi import Depends, Request
 from starlette.responses import Response
 from starlette.types import Scope
 
-from kit.database.errors import problem_of
+from kit.database.error_responses import problem_of
 from kit.http.etags import TAG
 from kit.http.problems import TAKEN, Problem, error, invalid
 from kit.http.request_headers import headers

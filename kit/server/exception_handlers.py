@@ -12,7 +12,8 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.websockets import WebSocket, WebSocketState
 
-from kit.database.errors import FAILURES, explained
+from kit.database.error_responses import explained
+from kit.database.errors import FAILURES
 from kit.http.problems import MAX_ERRORS, Problem, describe, invalid, problem_from, render, too_large
 from kit.server.lifespan import LifespanState
 

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from kit.database import migrations
-from kit.database.errors import FAILURES, unready
+from kit.database.error_responses import unready
+from kit.database.errors import FAILURES
 from kit.openapi.responses import failure
 from kit.runtime import Runtime, runtime_of
 from kit.server.shutdown import Shutdown
@@ -40,6 +41,8 @@ def health_router(shutdown: Shutdown) -> APIRouter:
         runtime = runtime_of(request)
         database, redis = await asyncio.gather(state_of_database(runtime), state_of_redis(runtime))
         checks = {**database.checks, **redis}
+        for further in runtime.checks:
+            checks |= further()
         if database.fault:
             raise unready(database.fault, checks=checks, **database.lacks)
         return JSONResponse({"status": "ready", "checks": checks})

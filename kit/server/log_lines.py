@@ -15,7 +15,7 @@ from kit.server.log_writer import Answered, LogWriter, register
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the current request, which every log line contains."""
-TRACE_ID: ContextVar[str | None] = ContextVar("trace_id", default=None)
+CURRENT_TRACE: ContextVar[str | None] = ContextVar("trace_id", default=None)
 """The trace id of the current request, or None. Every log line contains it."""
 ANSWERED_FIELDS = ("method", "route", "status", "duration_ms", "bytes", "caller")
 LOGGED_FIELDS = (*ANSWERED_FIELDS, "statement")
@@ -50,7 +50,7 @@ class TextLines(logging.Formatter):
 
 
 def ids() -> dict[str, str | None]:
-    return {"request_id": REQUEST_ID.get(), "trace_id": TRACE_ID.get()}
+    return {"request_id": REQUEST_ID.get(), "trace_id": CURRENT_TRACE.get()}
 
 
 def json_line() -> Callable[[Answered], str]:

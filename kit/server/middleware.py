@@ -19,7 +19,8 @@ from kit.server.shutdown import Shutdown
 class Layers:
     """Settings of the middleware. `hosts` are the names of this service, `origins` the web pages that may call it.
 
-    `headers` are those that these pages may send beside `ALLOWED_HEADERS`; `*` for all.
+    `headers` are those that these pages may send beside `ALLOWED_HEADERS`; `*` for all. `exposed` are those that they
+    may read beside `EXPOSED_HEADERS`.
 
     `max_in_flight` requests are served at a time, and also `max_streams` responses of unknown length and
     WebSockets. One caller has at most `caller_share` of the streams and of the memory for bodies. `read_ahead` bytes of
@@ -36,6 +37,7 @@ class Layers:
     origins: Sequence[str] = ()
     credentials: bool = False
     headers: Sequence[str] = ()
+    exposed: Sequence[str] = ()
     rates: RateLimits | None = None
     proxies: str = "127.0.0.1,::1"
 
@@ -73,7 +75,7 @@ def allowing_pages(layers: Layers, app: ASGIApp) -> ASGIApp:
         allow_credentials=layers.credentials,
         allow_methods=METHODS,
         allow_headers=[*ALLOWED_HEADERS, *layers.headers],
-        expose_headers=EXPOSED_HEADERS,
+        expose_headers=[*EXPOSED_HEADERS, *layers.exposed],
     )
 
 

@@ -15,19 +15,19 @@ from kit.database.errors import first_line
 from kit.http.codings import MIN_SIZE, VARIES, varies
 from kit.http.events import COUNTS
 from kit.http.problems import Problem, render, too_large, unavailable
+from kit.http.traces import TRACE_ID
 from kit.server.compression import Compression
-from kit.server.log_lines import REQUEST_ID, TRACE_ID, fields_of, summary
+from kit.server.log_lines import CURRENT_TRACE, REQUEST_ID, fields_of, summary
 from kit.server.log_writer import DROPPED, MAX_PENDING, Answered, LogWriter, writers
 from kit.server.proxies import FORWARDED_PREFIX, Proxies
 from kit.server.security_headers import ALWAYS, AUTHORIZATION, HSTS, NAMES, PRIVATE, Header, missing
 from kit.server.shutdown import Shutdown
+from kit.server.trace_context import TRACE_HEADER, trace_id_of
 
 log = logging.getLogger("kit")
 PathOf = Callable[[Scope], str | None]
 """A function that returns the path of the route of a request, as in `/invoices/{invoice_id}`."""
 Observer = Callable[[Answered], object]
-TRACE_HEADER = b"traceparent"
-TRACE_PARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 """Accepted values of `X-Request-ID`; a request with another value gets a new id."""
 CLOSING = (b"connection", b"close")
@@ -77,10 +77,12 @@ class RequestLog:
         scope[IS_LOGGED] = True
         scope.setdefault("state", {})["request_id"] = request_id
         REQUEST_ID.set(request_id)
-        trace_id = None
-        if TRACE_HEADER in given and (trace_id := trace_id_of(given[TRACE_HEADER])):
+        trace_id = scope.get(TRACE_ID)
+        if trace_id is None and TRACE_HEADER in given:
+            trace_id = trace_id_of([value for name, value in scope["headers"] if name == TRACE_HEADER])
+        if trace_id is not None:
             scope["state"]["trace_id"] = trace_id
-        TRACE_ID.set(trace_id)
+        CURRENT_TRACE.set(trace_id)
         if scope["type"] == "websocket":
             await self.app(scope, receive, send)
         else:
@@ -216,12 +218,6 @@ class Exchange:
 def is_long(headers: Mapping[bytes, bytes]) -> bool:
     """Return whether the body of a response is long enough to be compressed, or nearly so."""
     return len(headers.get(b"content-length", b"")) >= LONG
-
-
-def trace_id_of(header: bytes | None) -> str | None:
-    """Return the trace id of a `traceparent` (W3C Trace Context, section 3.2); None without a valid one."""
-    found = None if header is None else TRACE_PARENT.fullmatch(header.strip())
-    return None if found is None else found[1].decode()
 
 
 def takes_all(writer: LogWriter) -> bool:

@@ -83,6 +83,12 @@ class Service(FastAPI):
         """Functions that are called with each response that has ended."""
         self.companions: list[Callable[[], AbstractAsyncContextManager[object]]] = []
         """Context managers that are entered at start after `on_start`, and left at the end, beside the lifespan."""
+        self.describers: list[Callable[[dict[str, Any]], None]] = []
+        """Functions that complete the OpenAPI document when it is generated."""
+        self.inner_layers: list[Callable[[ASGIApp], ASGIApp]] = []
+        """Functions that wrap the application inside of the middleware of the kit; the last one is the outermost."""
+        self.outer_layers: list[Callable[[ASGIApp], ASGIApp]] = []
+        """Layers around all others."""
         self.lifespan_state = LifespanState(options.get("title", "this service"))
         self.entries: list[Entry] = []
         self.places: Places = {}
@@ -128,11 +134,26 @@ class Service(FastAPI):
 
     def wrap_in_middleware(self, inside: ASGIApp) -> None:
         """Wrap an application in the middleware of the kit: FastAPI's own, or one that calls it."""
+        self.inside = inside
+        for wrap in self.inner_layers:
+            inside = wrap(inside)
         proxies = Proxies(self.root_path, self.layers.proxies, self.has_routes)
         known = self.runtime.authenticator.known_callers
         self.surrounded = wrap_in_middleware(
             inside, self.layers, self.shutdown, self.path_of, proxies, known, self.observers
         )
+        for layer in self.outer_layers:
+            self.surrounded = layer(self.surrounded)
+
+    def surround(self, layer: Callable[[ASGIApp], ASGIApp]) -> None:
+        """Put a layer around all others: `layer` gets the application, and returns the one that calls it."""
+        self.outer_layers.append(layer)
+        self.surrounded = layer(self.surrounded)
+
+    def add_layer(self, wrap: Callable[[ASGIApp], ASGIApp]) -> None:
+        """Wrap the application in a layer inside of the middleware of the kit, and outside of all others."""
+        self.inner_layers.append(wrap)
+        self.wrap_in_middleware(self.inside)
 
     def has_routes(self, prefix: str) -> bool:
         """Return whether this application has routes under a path."""
@@ -202,7 +223,10 @@ class Service(FastAPI):
 
     def new_document(self) -> tuple[dict[str, Any], list[Place]]:
         self.note_public()
-        return openapi(self)
+        document, places = openapi(self)
+        for describe_further in self.describers:
+            describe_further(document)
+        return document, places
 
     def note_public(self) -> None:
         """Store in each route which of its methods are public. Another service may include the same route."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.live import PROJECT
+from tests.waiting import TIMEOUT_SECONDS
 
 DEPLOY = PROJECT / "deploy"
 PATH = f"{PROJECT / '.venv-deploy/bin'}:{os.environ['PATH']}:/usr/sbin:/sbin"
@@ -52,7 +53,7 @@ def running(port: int, log: Path, *command: str | Path, **environment: str) -> I
         yield
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(TIMEOUT_SECONDS)
 
 
 def listens(port: int) -> bool:

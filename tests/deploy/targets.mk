@@ -6,7 +6,7 @@ LEFTOVERS += .venv-deploy
 .PHONY: test-deploy lock-deploy
 
 test-deploy: .venv/dev .venv-deploy/ready ## Check the files of deploy/, and serve behind nginx and Caddy; IMAGE=1 builds and runs the image too
-	@IMAGE=$(IMAGE) $(BIN)/pytest -q -p no:schemathesis $(DEPLOY)
+	@IMAGE=$(IMAGE) $(PYTEST) -q -p no:schemathesis $(DEPLOY)
 
 lock-deploy: lock-service
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -6,7 +6,7 @@ LEFTOVERS += .venv-clients $(CLIENTS)/node_modules
 .PHONY: test-clients lock-clients
 
 test-clients: .venv/dev .venv-clients/ready $(CLIENTS)/node_modules/ready ## Generate clients in TypeScript and Python, and try them; needs npm
-	@$(BIN)/pytest -q -p no:schemathesis $(CLIENTS)
+	@$(PYTEST) -q -p no:schemathesis $(CLIENTS)
 
 lock-clients: lock-service
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \

@@ -9,9 +9,8 @@ import pytest
 
 from kit import Database, ReadSession
 from tests.statements import noting
+from tests.waiting import TIMEOUT_SECONDS
 
-TIMEOUT_SECONDS = 5
-"""The timeout for queries that do not run at the same time, in seconds."""
 Query = Callable[[ReadSession], Awaitable[Any]]
 
 

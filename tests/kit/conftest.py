@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event
 
 from kit import Database, Service
-from kit.database import absent, errors
+from kit.database import absent, error_responses
 from kit.database.engines import Pool
 from tests import people
 from tests.engines import Client, url_for
@@ -18,8 +18,8 @@ from tests.kit.probes import TIMEOUT_SECONDS, at_commit, execute
 from tests.kit.service import FAST_PATH, clear, client_of, create_runtime, create_service, create_tables, join
 from tests.people import NewPerson
 
-PATIENT_POOL = Pool(timeout=TIMEOUT_SECONDS)
-"""A long pool timeout: on a busy machine fifty writers wait for SQLite's only writing connection."""
+PATIENT_POOL = Pool(timeout=TIMEOUT_SECONDS, lock_timeout=TIMEOUT_SECONDS)
+"""Long timeouts: on a busy machine fifty writers wait for SQLite's only writing connection, or for one row."""
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def plain_log() -> Iterator[None]:
     before = [(logger.handlers, logger.propagate, logger.level) for logger in loggers]
     loggers[0].handlers, loggers[0].propagate = [], True
     loggers[0].setLevel(logging.INFO)
-    errors.logged.clear()
+    error_responses.logged.clear()
     absent.noticed.clear()
     yield
     for logger, (handlers, propagate, level) in zip(loggers, before, strict=True):

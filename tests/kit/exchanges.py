@@ -8,6 +8,8 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message
 
+from tests.waiting import TIMEOUT_SECONDS
+
 
 @dataclass
 class Exchange:
@@ -68,7 +70,7 @@ async def exchange(
             await asyncio.sleep(0.01)
 
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             await app(scope, receive, send)
     except Exception as failure:
         result.failure = failure
@@ -91,6 +93,6 @@ async def websocket_exchange(app: ASGIApp, path: str, headers: dict[str, str] | 
         sent.append(json.loads(message["text"]) if message["type"] == "websocket.send" else message["type"])
 
     with suppress(Exception):  # as a server, which only logs it
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             await app(scope, receive, send)
     return sent

@@ -1,9 +1,7 @@
 """Helpers of the kit's tests: create rows through the API, replace parts of the runtime, query the database."""
 
-import asyncio
 import gc
-import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -11,10 +9,10 @@ from sqlalchemy import text
 
 from kit import Database
 from tests.engines import Client
+from tests.waiting import TIMEOUT_SECONDS as TIMEOUT_SECONDS
+from tests.waiting import until as until
 
 Json = dict[str, Any]
-TIMEOUT_SECONDS = 20
-"""The timeout of waiting tests, in seconds."""
 SHELF = {"name": "Poetry", "room": "Reading room"}
 BOOK = {"title": "Emma", "author": "Jane Austen"}
 
@@ -52,13 +50,6 @@ def with_attributes(thing: Any, **attributes: Any) -> Iterator[None]:
     finally:
         for name, value in before.items():
             setattr(thing, name, value)
-
-
-async def until(happens: Callable[[], Awaitable[Any] | bool]) -> None:
-    """Poll until a condition holds."""
-    async with asyncio.timeout(TIMEOUT_SECONDS):
-        while not (await it if inspect.isawaitable(it := happens()) else it):  # noqa: ASYNC110  no event comes from there
-            await asyncio.sleep(0.01)
 
 
 async def until_collected(happens: Callable[[], bool]) -> None:

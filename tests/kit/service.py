@@ -35,6 +35,7 @@ from tests.engines import empty
 from tests.kit import accounts, bookshop
 from tests.kit.bookshop import Member
 from tests.people import Person as Person
+from tests.waiting import TIMEOUT_SECONDS
 
 FAST_PATH = find_spec("kit.fast") is not None and os.environ.get("FAST_PATH", "true") != "false"
 """Whether services take shortcuts by default."""
@@ -61,7 +62,9 @@ def create_runtime(
     tokens = Tokens([KEY], "library", timedelta(hours=1))
     limits = limits or LoginLimits("memory://", per_account=10, per_address=100, window=300)
     authenticator = Authenticator(auth, tokens, find_principal)
-    return Runtime(database, authenticator, limits, **{"secrets": [KEY], **options})
+    return Runtime(
+        database, authenticator, limits, **{"secrets": [KEY], "request_timeout": 5 * TIMEOUT_SECONDS, **options}
+    )
 
 
 async def find_principal(connection: HTTPConnection, claims: Claims) -> Principal | None:

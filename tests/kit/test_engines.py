@@ -15,6 +15,7 @@ from kit.database.folding import fold
 from tests.engines import on_postgresql, on_sqlite, url_for
 from tests.kit.bookshop import REGISTRY, TABLES, Book, Shelf
 from tests.kit.probes import BOOK, value_of
+from tests.waiting import TIMEOUT_SECONDS
 
 MEMORY = make_url("sqlite+aiosqlite://")
 
@@ -128,9 +129,9 @@ async def test_a_statement_of_the_driver_is_read_too(database: Database) -> None
         assert (await connection.exec_driver_sql("SELECT 1")).scalar() == 1
 
 
-SLOW = """WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number LIMIT 10000000)
+SLOW = """WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number LIMIT 1000000000)
 SELECT count(*) FROM number WHERE fold('Some text' || n) = 'x'"""
-"""Runs for more than 10 seconds, with few checks of the statement timeout."""
+"""Runs for more than 1,000 seconds, with few checks of the statement timeout."""
 
 
 @on_sqlite
@@ -143,6 +144,6 @@ async def test_a_cancelled_statement_ends_on_sqlite(database: Database, kind: st
     running = asyncio.create_task(run())
     await asyncio.sleep(0.1)
     running.cancel()
-    _, still_running = await asyncio.wait([running], timeout=3)
+    _, still_running = await asyncio.wait([running], timeout=TIMEOUT_SECONDS)
     assert not still_running
     assert await value_of(database, "SELECT count(*) FROM kit_book") == 0

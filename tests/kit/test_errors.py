@@ -28,17 +28,8 @@ from sqlmodel import update
 
 from kit import Database, Problem, Session, allowing
 from kit.database.engines import Pool
-from kit.database.errors import (
-    FAILURES,
-    TABLE,
-    DriverFailure,
-    KnownError,
-    Unreachable,
-    code_of,
-    explained,
-    meaning_of,
-    problem_of,
-)
+from kit.database.error_responses import explained, problem_of
+from kit.database.errors import FAILURES, TABLE, DriverFailure, KnownError, Unreachable, code_of, meaning_of
 from kit.database.sessions import WriteSession
 from kit.operations import unit_of_work
 from tests.engines import MEMORY, on_postgresql
@@ -136,8 +127,10 @@ def somewhere(port: int, host: str = "127.0.0.1") -> URL:
 @raises("PoolTimeout", "unavailable", "sqlite")
 @raises("PoolTimeout", "unavailable", "postgresql")
 async def exhaust_the_pool(place: FailingDatabase) -> None:
-    database = place.new_engine(size=1, overflow=0, timeout=SOON)
+    database = place.new_engine(size=1, overflow=0)
     await place.connection(database)
+    pool: Any = database.writer.pool
+    pool.seconds = SOON  # from now on: to connect may take longer
     await execute(database, "SELECT 1")
 
 

@@ -1,5 +1,6 @@
 """The log writer: nothing is lost at the end of a process, and nothing waits for an output that blocks."""
 
+import asyncio
 import io
 import json
 import logging
@@ -19,8 +20,10 @@ from kit.http.events import COUNTS
 from kit.server import log_lines, log_writer, request_log
 from kit.server.log_lines import JSONLines, configure_logging, json_line, text_line
 from kit.server.log_writer import DROPPED, Answered, LogWriter
+from kit.server.trace_context import trace_id_of
 from tests.engines import Client, on_sqlite
 from tests.live import serving
+from tests.waiting import TIMEOUT_SECONDS, until
 
 PROJECT = Path(__file__).parents[2]
 ANSWERED: Answered = (1_764_400_000.25, "GET", "/books/{book_id}", 200, 0.0012, 300, 7, "an-id", None)
@@ -91,7 +94,7 @@ def test_a_process_ends_although_its_output_blocks() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", script], cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
-        assert process.wait(20) == 0
+        assert process.wait(TIMEOUT_SECONDS) == 0
         assert process.stdout is not None
         process.stdout.close()
 
@@ -117,10 +120,10 @@ def test_both_ways_make_the_same_line() -> None:
     for answered in (ANSWERED, (*ANSWERED[:2], None, 404, 0.1, 0, None, 'x"y', "0af7")):
         record.__dict__ |= {**log_lines.fields_of(answered), "created": answered[0]}
         log_lines.REQUEST_ID.set(answered[7])
-        log_lines.TRACE_ID.set(answered[8])
+        log_lines.CURRENT_TRACE.set(answered[8])
         assert json.loads(JSONLines().format(record)) == json.loads(json_line()(answered))
     log_lines.REQUEST_ID.set(None)
-    log_lines.TRACE_ID.set(None)
+    log_lines.CURRENT_TRACE.set(None)
 
 
 def test_a_line_for_people_is_short() -> None:
@@ -146,14 +149,13 @@ def alone() -> LogWriter:
     return writer
 
 
-def test_a_line_wakes_the_thread_and_those_that_follow_are_written_with_the_next_batch(written: io.StringIO) -> None:
+async def test_lines_are_written_without_a_further_call(written: io.StringIO) -> None:
     alone()
     for _ in range(3):
         request_log.log_answer(ANSWERED)
-        time.sleep(0.03)
+        await asyncio.sleep(0.03)  # the first one wakes the thread; those that follow are written with the next batch
     log_writer.start()  # a second time, which changes nothing
-    time.sleep(0.15)
-    assert len(lines(written.getvalue())) == 3
+    await until(lambda: len(lines(written.getvalue())) == 3)
 
 
 def test_a_file_is_written_by_its_descriptor(tmp_path: Path) -> None:
@@ -234,14 +236,14 @@ def test_a_pipe_in_non_blocking_mode_gets_every_line() -> None:
 
 def test_a_forked_process_writes_by_itself(written: io.StringIO) -> None:
     (writer,) = log_writer.writers
-    thread = writer.thread
+    thread, wake = writer.thread, writer.wake
     log_writer.forget_threads()
     assert writer.thread is None
     logging.getLogger("kit").info("in the child")
     assert lines(written.getvalue())[-1]["message"] == "in the child"
     writer.thread = thread
     writer.stopping.set()
-    writer.wake.set()
+    wake.set()
 
 
 @pytest.mark.parametrize("level", ["INFO", "ERROR"])
@@ -265,12 +267,14 @@ def test_other_loggers_have_levels_of_their_own(
         (b"cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-later", "0af7651916cd43dd8448eb211c80319c"),
         (b"00-00000000000000000000000000000000-b7ad6b7169203331-01", None),
         (b"ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", None),
+        (b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-more", None),
+        (b"cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-" + 500 * b"x", None),
         (b'00-"},{"injected', None),
-        (None, None),
     ],
 )
-def test_only_valid_trace_ids_are_believed(header: bytes | None, trace_id: str | None) -> None:
-    assert request_log.trace_id_of(header) == trace_id
+def test_only_valid_trace_ids_are_believed(header: bytes, trace_id: str | None) -> None:
+    assert trace_id_of([header]) == trace_id
+    assert trace_id_of([header, header]) is None
 
 
 async def test_a_problem_has_the_id_of_its_trace(app: Service, client: Client) -> None:

@@ -18,7 +18,8 @@ from kit import Database, LoginLimits, Service
 from tests.engines import url_of
 from tests.kit.logins import PASSWORD, with_logins
 from tests.kit.service import client_of
-from tests.live import TIMEOUT_SECONDS, free_port, serving
+from tests.live import free_port, serving
+from tests.waiting import TIMEOUT_SECONDS
 
 WRONG = "wrong password"
 SERVE = "tests.kit.logins:serve"
@@ -201,7 +202,9 @@ async def test_a_redis_that_fails_later_is_a_503(strict: Service, monkeypatch: p
 
 def tried(url: str, forwarded: str, number: int) -> int:
     login = {"account": f"stranger{number}", "password": WRONG}
-    return httpx.post(f"{url}/logins/", json=login, headers={"X-Forwarded-For": forwarded}).status_code
+    return httpx.post(
+        f"{url}/logins/", json=login, headers={"X-Forwarded-For": forwarded}, timeout=TIMEOUT_SECONDS
+    ).status_code
 
 
 async def test_behind_a_trusted_proxy_the_forwarded_address_counts(database: Database, log_file: Path) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import SQLModel
 
 from kit.database.constraints import fields_named
-from kit.database.errors import problem_of
+from kit.database.error_responses import problem_of
 from kit.database.migrating import engine_for
 from kit.models.naming import NAMES
 from tests.engines import url_for

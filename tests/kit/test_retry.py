@@ -176,7 +176,9 @@ def client_on(database: Database) -> Client:
 
 @pytest.fixture
 async def unavailable(database: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MakeUnavailable]:
-    """Provide a PostgreSQL that refuses a number of connections."""
+    """Provide a PostgreSQL that refuses a number of connections, which are retried for as long as it takes."""
+    for seconds in ("READ_SECONDS", "WRITE_SECONDS"):
+        monkeypatch.setattr(unit_of_work, seconds, 20 * TIMEOUT_SECONDS)
     made: list[UnavailableDatabase] = []
 
     def go(tries: int) -> UnavailableDatabase:

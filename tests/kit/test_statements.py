@@ -67,7 +67,7 @@ async def test_a_statement_that_fails_is_counted_and_may_be_slow(
 @pytest.mark.parametrize(("context", "statement"), [(None, "SELECT 1"), (SimpleNamespace(started=0.0), None)])
 def test_a_failure_without_a_statement_is_none(context: Any, statement: str | None) -> None:
     before = dict(COUNTS)
-    end_failed(cast("Any", SimpleNamespace(execution_context=context, statement=statement)))
+    end_failed(cast("Any", SimpleNamespace(execution_context=context, statement=statement, original_exception=None)))
     assert before == COUNTS
 
 

@@ -3,4 +3,4 @@
 .PHONY: test-new
 
 test-new: .venv/dev ## Make a service as `make new` does, run its tests and checks, and serve it on SQLite and PostgreSQL
-	@$(BIN)/pytest -q -p no:schemathesis -o faulthandler_timeout=3000 tests/new_services
+	@$(PYTEST) -q -p no:schemathesis -o faulthandler_timeout=3000 tests/new_services

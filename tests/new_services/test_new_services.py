@@ -11,6 +11,7 @@ import pytest
 
 from tests.live import PROJECT, serving
 from tests.test_new_service import PERSON, copied
+from tests.waiting import TIMEOUT_SECONDS
 
 KEPT = {"orders": "", "stock-desk": "review,stock_transfer"}
 """The names of the services, and the resources that each keeps."""
@@ -31,7 +32,8 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 def make(folder: Path, target: str, *arguments: str, **variables: str) -> str:
     """Run a target of make, and return its output. It must not fail."""
     command = ["make", target, "--assume-old=.venv/dev", "--assume-old=.venv/run", *arguments]
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "TEST_POSTGRES_URL") if name in os.environ}
+    names = ("PATH", "HOME", "TEST_POSTGRES_URL", "PYTEST", "FAILED_AT_FIRST")
+    kept = {name: os.environ[name] for name in names if name in os.environ}
     done = subprocess.run(command, cwd=folder, env={**kept, **variables}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     return done.stdout
@@ -58,6 +60,6 @@ def test_the_kit_and_its_tests_are_those_of_the_project(made: Path) -> None:
 async def test_a_new_service_serves(made: Path, new_database: Any, log_file: Path) -> None:
     path = {"orders": "/orders/", "stock-desk": "/notes/"}[made.name]
     with serving(await new_database(), log_file, project=made) as server:
-        async with httpx.AsyncClient(base_url=server.url) as client:
+        async with httpx.AsyncClient(base_url=server.url, timeout=TIMEOUT_SECONDS) as client:
             answer = await client.post(path, json={"name": "The first"})
         assert (answer.status_code, answer.json()["id"]) == (201, 1), answer.text

@@ -8,8 +8,9 @@ import pytest
 
 from kit.fast import coalescing
 from kit.fast.coalescing import MAX_ITEMS, Coalescer
+from tests.waiting import TIMEOUT_SECONDS
 
-LONG = 20
+LONG = TIMEOUT_SECONDS
 """The timeout of waiting tests, in seconds."""
 
 
@@ -42,16 +43,48 @@ async def asking(coalescer: Coalescer, source: Source, *items: Any) -> list[asyn
     return tasks
 
 
+def sharing() -> Coalescer:
+    """Return a coalescer whose last query was shared."""
+    coalescer = Coalescer()
+    coalescer.is_shared = True
+    return coalescer
+
+
+def query_tasks() -> list[asyncio.Task[Any]]:
+    """Return the tasks that run the queries of batches."""
+    return [task for task in asyncio.all_tasks() if "Coalescer._run" in repr(task.get_coro())]
+
+
 async def settled() -> None:
     for _ in range(5):
         await asyncio.sleep(0)
 
 
 async def test_reads_at_the_same_time_share_a_query(source: Source) -> None:
-    tasks = await asking(Coalescer(), source, 1, 2, 3, 2)
+    tasks = await asking(sharing(), source, 1, 2, 3, 2)
     source.may_answer.set()
     assert await asyncio.gather(*tasks) == [1, 1, 1, 1]
     assert source.asked == [[1, 2, 3]]
+
+
+async def test_a_read_alone_runs_in_its_own_task(source: Source) -> None:
+    coalescer = Coalescer()
+    (alone,) = await asking(coalescer, source, 1)
+    assert not query_tasks()
+    others = await asking(coalescer, source, 2, 3)
+    source.may_answer.set()
+    assert [await task for task in (alone, *others)] == [1, 2, 2]
+    assert coalescer.is_shared
+
+
+async def test_a_read_alone_that_is_cancelled_lets_the_next_begin(source: Source) -> None:
+    coalescer = Coalescer()
+    (alone,) = await asking(coalescer, source, 1)
+    (other,) = await asking(coalescer, source, 2)
+    alone.cancel()
+    source.may_answer.set()
+    assert await other == 2
+    assert not coalescer.running
 
 
 async def test_a_read_does_not_join_a_query_that_has_started(source: Source) -> None:
@@ -72,14 +105,14 @@ async def test_another_key_is_another_query(source: Source) -> None:
 
 
 async def test_the_number_of_items_of_a_query_is_bounded(source: Source) -> None:
-    tasks = await asking(Coalescer(), source, *range(MAX_ITEMS + 1))
+    tasks = await asking(sharing(), source, *range(MAX_ITEMS + 1))
     source.may_answer.set()
     await asyncio.gather(*tasks)
     assert [len(items) for items in source.asked] == [MAX_ITEMS, 1]
 
 
 async def test_a_cancelled_read_does_not_affect_the_others(source: Source) -> None:
-    gone, other, third = await asking(Coalescer(), source, 1, 2, 3)
+    gone, other, third = await asking(sharing(), source, 1, 2, 3)
     gone.cancel()
     source.may_answer.set()
     assert [await other, await third] == [1, 1]
@@ -87,10 +120,9 @@ async def test_a_cancelled_read_does_not_affect_the_others(source: Source) -> No
 
 
 async def test_a_query_without_callers_is_cancelled(source: Source) -> None:
-    coalescer = Coalescer()
+    coalescer = sharing()
     first, second = await asking(coalescer, source, 1, 2)
-    task = coalescer.running["key"].task
-    assert task
+    (task,) = query_tasks()
     first.cancel()
     await settled()
     assert not task.cancelled()
@@ -116,7 +148,7 @@ async def test_a_batch_whose_callers_leave_before_its_query_starts_takes_no_othe
 
 
 async def test_a_failure_is_raised_to_all_waiters_and_no_later_read(source: Source) -> None:
-    coalescer = Coalescer()
+    coalescer = sharing()
     source.failure = OSError("no database")
     tasks = await asking(coalescer, source, 1, 2, 3)
     source.may_answer.set()
@@ -128,10 +160,9 @@ async def test_a_failure_is_raised_to_all_waiters_and_no_later_read(source: Sour
 
 
 async def test_a_query_that_is_cancelled_at_shutdown_cancels_its_waiters(source: Source) -> None:
-    coalescer = Coalescer()
+    coalescer = sharing()
     tasks = await asking(coalescer, source, 1, 2)
-    task = coalescer.running["key"].task
-    assert task
+    (task,) = query_tasks()
     task.cancel()
     await asyncio.wait(tasks, timeout=LONG)
     assert all(task.cancelled() for task in tasks)
@@ -154,8 +185,8 @@ async def test_a_slow_query_does_not_delay_the_next(source: Source, monkeypatch:
 def test_a_batch_of_an_ended_event_loop_is_discarded() -> None:
     coalescer = Coalescer()
     coalescer.loop = asyncio.new_event_loop()
+    coalescer.collecting["key"], coalescer.running["key"] = coalescing.ReadBatch(), coalescer.loop.create_future()
     coalescer.loop.close()
-    coalescer.collecting["key"] = coalescer.running["key"] = coalescing.ReadBatch()
 
     async def ask() -> Any:
         return await coalescer.ask("key", 1, lambda items: asyncio.sleep(0, list(items)))

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.engines import Client, on_sqlite
 from tests.kit.metrics.samples import Samples, read
 from tests.kit.metrics.test_workers import serving
 from tests.kit.server.test_servers import PROJECT, free_port
+from tests.waiting import TIMEOUT_SECONDS, until
 
 FOLDER = PROJECT / "deploy/prometheus"
 ALERTS = FOLDER / "alerts.yml"
@@ -126,22 +128,25 @@ async def prometheus(target: str, folder: Path) -> AsyncIterator[httpx.AsyncClie
         stdout=subprocess.DEVNULL,
     )
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=TIMEOUT_SECONDS) as client:
             yield client
     finally:
         process.terminate()
-        await asyncio.to_thread(process.wait, 20)
+        await asyncio.to_thread(process.wait, TIMEOUT_SECONDS)
 
 
 async def asked(client: httpx.AsyncClient, query: str) -> str | None:
     """Return the value of a query; None while Prometheus starts, or has no value yet."""
-    await asyncio.sleep(0.1)
     try:
         answer = await client.get("/api/v1/query", params={"query": query})
     except httpx.TransportError:
         return None
     found = answer.json()["data"]["result"] if answer.status_code == 200 else []
     return str(found[0]["value"][1]) if found else None
+
+
+async def has_value(client: httpx.AsyncClient, query: str, value: str) -> bool:
+    return await asked(client, query) == value
 
 
 @on_sqlite
@@ -151,17 +156,15 @@ async def test_a_real_prometheus_reads_the_sums_of_all_workers_and_evaluates_the
     installed("prometheus")
     settings = {"DATABASE_URL": await new_database(), "METRICS_TOKEN": "x" * 32, "TMPDIR": str(tmp_path)}
     async with serving("uvicorn with workers", log_file, **settings) as server:
-        async with httpx.AsyncClient(base_url=server.url) as client:
+        async with httpx.AsyncClient(base_url=server.url, timeout=TIMEOUT_SECONDS) as client:
             await server.wait_until_ready(client)
             for _ in range(25):
                 assert (await client.get("/pid")).status_code == 200
             assert (await client.get("/metrics")).status_code == 401
         async with prometheus(server.url.removeprefix("http://"), tmp_path) as client:
             counted = 'sum(http_request_duration_seconds_count{route="/pid"})'
-            async with asyncio.timeout(30):
-                while await asked(client, counted) != "25":
-                    pass
-            assert await asked(client, "up") == "1"
+            for query, value in ((counted, "25"), ("up", "1")):
+                await until(partial(has_value, client, query, value), 0.1)
             rules = (await client.get("/api/v1/rules")).json()["data"]["groups"][0]["rules"]
             assert {(rule["name"], rule.get("lastError", "")) for rule in rules} == {
                 (rule["alert"], "") for rule in RULES

@@ -1,7 +1,5 @@
 """When the metrics are updated: while a service runs, and at its end."""
 
-import asyncio
-
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -13,6 +11,7 @@ from kit.metrics.measurements import Measurements
 from kit.metrics.sampling import Sampling
 from kit.metrics.workers import VARIABLE
 from tests.kit.server.test_servers import free_port
+from tests.waiting import until
 
 
 def sampler(service: Service, access: Access | None = None) -> Sampling:
@@ -25,8 +24,7 @@ async def test_pools_are_read_again_and_again(measured: Service, monkeypatch: py
     reads: list[None] = []
     monkeypatch.setattr(sampled.measurements, "read", lambda: reads.append(None))
     async with sampled.running():
-        await asyncio.sleep(0.2)
-    assert len(reads) > 2
+        await until(lambda: len(reads) > 2)
 
 
 async def test_what_happens_at_last_is_counted(measured: Service) -> None:

@@ -11,6 +11,7 @@ from kit import Database, Service
 from tests.engines import url_for
 from tests.kit.probes import BOOK
 from tests.kit.service import FAST_PATH, clear, create_runtime, create_service
+from tests.waiting import TIMEOUT_SECONDS
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_consecutive_clients_have_separate_loops(service: Service) -> None:
 
 
 def test_two_loops_at_the_same_time(service: Service) -> None:
-    clients, failures = threading.Barrier(2, timeout=20), []
+    clients, failures = threading.Barrier(2, timeout=TIMEOUT_SECONDS), []
 
     def work() -> None:
         try:

@@ -168,10 +168,10 @@ async def test_a_huge_response_does_not_block_the_event_loop() -> None:
     service.router.routes.insert(0, service.router.routes.pop())
     await get(service, "/health/live")  # the first request checks the routes
     asked = asyncio.create_task(get(service, "/"))
-    longest, before = 0.0, time.perf_counter()
+    longest, before = 0.0, time.thread_time()  # the processor time of this thread, whatever else the machine does
     while not asked.done():
         await asyncio.sleep(0.001)
-        longest, before = max(longest, time.perf_counter() - before), time.perf_counter()
+        longest, before = max(longest, time.thread_time() - before), time.thread_time()
     assert gzip.decompress((await asked)[1]) == body
     assert longest < 0.1
     assert len(body) > AT_ONCE

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -17,17 +18,29 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from kit.server.connections import BoundedConnection, bound_connections
+from tests.waiting import TIMEOUT_SECONDS, until
 
 SECONDS = 0.2
+"""The time until an impatient server closes a connection."""
 START = b"GET / HTTP/1.1\r\nHost: test\r\n"
-CHUNKED = b"POST /late HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n"
+CHUNKED = b"POST /late HTTP/1.1\r\nHost: test\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
 LARGE = 32 * 2**20
 """More than the buffers of the system between two sockets."""
 
 
-class Impatient(BoundedConnection):
-    head_seconds = stall_seconds = SECONDS
+class Patient(BoundedConnection):
+    """Connections with small bounds, and more time than a busy machine needs."""
+
+    head_seconds = stall_seconds = float(TIMEOUT_SECONDS)
     max_head, max_headers, max_connections = 1000, 10, 3
+
+
+class Impatient(Patient):
+    head_seconds = stall_seconds = SECONDS
+
+
+class SomewhatPatient(Patient):
+    stall_seconds = 1
 
 
 async def echo(scope: Scope, receive: Receive, send: Send) -> None:
@@ -40,11 +53,11 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @asynccontextmanager
-async def listening() -> AsyncIterator["Server"]:
+async def listening(kind: type[BoundedConnection] = Patient) -> AsyncIterator["Server"]:
     config, state = Config(echo, lifespan="off", log_config=None, timeout_keep_alive=1), ServerState()
     config.load()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Impatient(config, state, {}, loop), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: kind(config, state, {}, loop), "127.0.0.1", 0)
     yield Server(server.sockets[0].getsockname()[1], state)
     server.close()
     for connection in list(state.connections):
@@ -61,7 +74,7 @@ class Server:
     async def send(self, *parts: bytes, pause: float = 0) -> bytes:
         """Return all that comes back until the server closes the connection, which it does in time."""
         reader, writer = await self.connect()
-        async with asyncio.timeout(20 * SECONDS):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             try:
                 for part in parts:
                     writer.write(part)
@@ -76,6 +89,12 @@ class Server:
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
     async with listening() as server:
+        yield server
+
+
+@pytest.fixture
+async def impatient() -> AsyncIterator[Server]:
+    async with listening(Impatient) as server:
         yield server
 
 
@@ -112,20 +131,20 @@ async def test_what_has_no_end_is_refused_before_it_fills_the_memory(server: Ser
     assert status_of(answer) == 431
 
 
-async def test_a_head_that_is_not_complete_in_time_is_a_408(server: Server) -> None:
-    assert status_of(await server.send(START)) == 408
+async def test_a_head_that_is_not_complete_in_time_is_a_408(impatient: Server) -> None:
+    assert status_of(await impatient.send(START)) == 408
 
 
 @pytest.mark.parametrize("parts", [[], [b"\r\n"] * 10])
-async def test_a_connection_that_asks_for_nothing_is_closed(server: Server, parts: list[bytes]) -> None:
-    assert await server.send(*parts, pause=SECONDS / 5) == b""
-    assert not server.state.connections
+async def test_a_connection_that_asks_for_nothing_is_closed(impatient: Server, parts: list[bytes]) -> None:
+    assert await impatient.send(*parts, pause=SECONDS / 5) == b""
+    await until(lambda: not impatient.state.connections)
 
 
 async def test_trailers_are_dropped(server: Server) -> None:
     trailers = b"Authorization: Bearer forged\r\nX-Forwarded-For: 1.2.3.4\r\n\r\n"
     answer = await server.send(CHUNKED + b"2\r\n{}\r\n0\r\n" + trailers)
-    assert answer.rpartition(b"\r\n")[2] == b"host,transfer-encoding"
+    assert answer.rpartition(b"\r\n")[2] == b"host,connection,transfer-encoding"
 
 
 async def test_what_follows_a_request_and_is_none_does_not_take_its_response(server: Server) -> None:
@@ -134,33 +153,32 @@ async def test_what_follows_a_request_and_is_none_does_not_take_its_response(ser
     assert answer.count(b"HTTP/1.1") == 1
 
 
-async def test_a_client_that_reads_nothing_loses_its_connection(server: Server) -> None:
-    _, writer = await server.connect()
+async def test_a_client_that_reads_nothing_loses_its_connection(impatient: Server) -> None:
+    _, writer = await impatient.connect()
     writer.transport.pause_reading()  # type: ignore[attr-defined]  # of a transport that reads
     writer.write(b"GET /large HTTP/1.1\r\nHost: test\r\n\r\n")
-    async with asyncio.timeout(20 * SECONDS):
-        await asyncio.sleep(SECONDS / 2)
-        assert server.state.connections
-        while server.state.connections:  # noqa: ASYNC110  it tells nobody
-            await asyncio.sleep(SECONDS / 10)
+    await until(lambda: bool(impatient.state.connections))
+    await until(lambda: not impatient.state.connections)
     writer.close()
 
 
-async def test_a_client_that_reads_slowly_keeps_its_connection(server: Server) -> None:
-    reader, writer = await server.connect()
-    writer.write(b"GET /large HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
-    size = 0
-    while part := await reader.read(LARGE // 8):
-        size += len(part)
-        await asyncio.sleep(0 if size > LARGE / 2 else SECONDS / 100)
+async def test_a_client_that_reads_slowly_keeps_its_connection() -> None:
+    started, size = time.monotonic(), 0
+    async with listening(SomewhatPatient) as server:
+        reader, writer = await server.connect()
+        writer.write(b"GET /large HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+        while part := await reader.read(LARGE // 512):
+            size += len(part)
+            is_slow = time.monotonic() - started < 1.5 * SomewhatPatient.stall_seconds
+            await asyncio.sleep(0.01 if is_slow else 0)
+        writer.close()
     assert size > LARGE
-    writer.close()
 
 
 async def test_a_new_connection_replaces_the_one_that_is_idle_for_the_longest_time(server: Server) -> None:
-    first, *others = [await server.connect() for _ in range(Impatient.max_connections)]
+    first, *others = [await server.connect() for _ in range(Patient.max_connections)]
     newest = await server.connect()
-    assert await asyncio.wait_for(first[0].read(), SECONDS / 2) == b""
+    assert await asyncio.wait_for(first[0].read(), TIMEOUT_SECONDS / 2) == b""
     newest[1].write(START + b"Connection: close\r\n\r\n")
     assert status_of(await newest[0].read()) == 200
     for _, writer in (first, *others, newest):
@@ -197,15 +215,15 @@ class Pipe(Mock):
 
 
 @pytest.fixture
-async def piped() -> Impatient:
+async def piped() -> Patient:
     config = Config(echo, lifespan="off", log_config=None)
     config.load()
-    connection = Impatient(config, ServerState(), {}, asyncio.get_running_loop())
+    connection = Patient(config, ServerState(), {}, asyncio.get_running_loop())
     connection.connection_made(Pipe())
     return connection
 
 
-async def test_a_response_that_is_not_sent_is_watched_once(piped: Impatient) -> None:
+async def test_a_response_that_is_not_sent_is_watched_once(piped: Patient) -> None:
     piped.transport.waiting = 5  # type: ignore[attr-defined]
     piped.on_response_complete()
     timer = piped.stall_timer
@@ -220,14 +238,14 @@ async def test_a_response_that_is_not_sent_is_watched_once(piped: Impatient) -> 
     piped.connection_lost(None)
 
 
-async def test_a_websocket_is_not_watched(piped: Impatient, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_websocket_is_not_watched(piped: Patient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(HttpToolsProtocol, "handle_websocket_upgrade", lambda _: None)
     piped.handle_websocket_upgrade()
     assert piped.head_timer is not None
     assert piped.head_timer.cancelled()
 
 
-async def test_a_response_that_has_started_is_not_followed_by_another(piped: Impatient) -> None:
+async def test_a_response_that_has_started_is_not_followed_by_another(piped: Patient) -> None:
     cycle = SimpleNamespace(response_complete=False, more_body=True, response_started=True)
     piped.cycle = cycle  # type: ignore[assignment]
     piped.send_400_response("")

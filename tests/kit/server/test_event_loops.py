@@ -17,6 +17,7 @@ from kit.operations.idempotency_keys import IdempotencyKey
 from tests.engines import url_for
 from tests.kit.bookshop import Book
 from tests.kit.service import clear
+from tests.waiting import TIMEOUT_SECONDS
 
 PROJECT = Path(__file__).parents[3]
 
@@ -54,7 +55,7 @@ def test_engines_are_used_by_consecutive_loops_and_connections_are_closed(empty_
     asyncio.run(ask())
     asyncio.run(ask())
     for thread in set(threading.enumerate()) - before:
-        thread.join(timeout=5)
+        thread.join(TIMEOUT_SECONDS)
         assert not thread.is_alive()
     assert len(seen) == 2
     assert all(engines is database.primary for engines in seen)
@@ -142,7 +143,7 @@ for _ in range(2):
 
 def test_a_program_ends_at_once_and_without_a_warning(empty_url: str) -> None:
     command = [sys.executable, "-W", "always", "-c", SCRIPT, empty_url]
-    ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=30, check=False)
+    ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
 
 

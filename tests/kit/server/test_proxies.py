@@ -21,6 +21,7 @@ from tests.engines import Client
 from tests.kit.probes import BOOK
 from tests.kit.server.small import asking, small_service
 from tests.kit.service import FAST_PATH, create_runtime, create_service
+from tests.waiting import TIMEOUT_SECONDS
 
 PREFIX = {"X-Forwarded-Prefix": "/api"}
 NGINX = """
@@ -66,7 +67,9 @@ async def behind_nginx(upstream: int, location: str, folder: Path) -> AsyncItera
     nginx = await asyncio.create_subprocess_exec("nginx", "-c", str(file), "-p", str(folder))
     try:
         transport = httpx.AsyncHTTPTransport(retries=8)
-        async with httpx.AsyncClient(transport=transport, base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
+        async with httpx.AsyncClient(
+            transport=transport, base_url=f"http://127.0.0.1:{port}", timeout=TIMEOUT_SECONDS
+        ) as client:
             yield client
     finally:
         nginx.terminate()
@@ -204,7 +207,10 @@ async def test_only_a_trusted_proxy_may_say_a_prefix(allowed: str, client: str, 
 )
 async def test_under_uvicorn_its_own_options_say_who_is_trusted(options: Any, is_trusted: bool) -> None:
     service = small_service(auth=False, layers=Layers(proxies="203.0.113.9"))
-    async with served(service, **options) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    async with (
+        served(service, **options) as port,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=TIMEOUT_SECONDS) as client,
+    ):
         for forwarded in ({}, {"X-Forwarded-For": "203.0.113.9"}):
             answer = await client.get("/", headers=PREFIX | forwarded)
             assert answer.headers["Location"] == ("/api/docs" if is_trusted else "/docs")

@@ -16,7 +16,7 @@ import pytest
 
 from kit.server.garbage_collection import THRESHOLD
 from tests.engines import on_sqlite
-from tests.kit.probes import until
+from tests.waiting import TIMEOUT_SECONDS, until
 
 PROJECT = Path(__file__).parents[3]
 APP = "tests.kit.server.served:app"
@@ -40,7 +40,7 @@ class Server:
         return self.log_file.read_text()
 
     async def wait_until_ready(self, client: httpx.AsyncClient) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while True:
                 assert self.process.poll() is None, self.log
                 try:
@@ -52,7 +52,7 @@ class Server:
 
     async def end(self) -> int:
         """Stop the server. Returns its exit code."""
-        return await asyncio.to_thread(self.process.wait, 20)
+        return await asyncio.to_thread(self.process.wait, TIMEOUT_SECONDS)
 
 
 @pytest.fixture(params=COMMANDS)
@@ -90,7 +90,7 @@ def free_port() -> int:
 
 @on_sqlite
 async def test_a_server_tunes_serves_and_stops_when_the_last_request_has_ended(server: Server) -> None:
-    async with httpx.AsyncClient(base_url=server.url, timeout=20) as client:
+    async with httpx.AsyncClient(base_url=server.url, timeout=TIMEOUT_SECONDS) as client:
         await server.wait_until_ready(client)
         process = (await client.get("/process")).json()
         assert process["threshold"] == THRESHOLD
@@ -112,7 +112,7 @@ async def test_a_server_tunes_serves_and_stops_when_the_last_request_has_ended(s
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_a_signal_to_all_processes_lets_running_requests_finish(server: Server, number: signal.Signals) -> None:
     """A terminal sends SIGINT to the parent and its workers, a service manager SIGTERM. The parent signals again."""
-    async with httpx.AsyncClient(base_url=server.url, timeout=20) as client:
+    async with httpx.AsyncClient(base_url=server.url, timeout=TIMEOUT_SECONDS) as client:
         await server.wait_until_ready(client)
         slow = [asyncio.create_task(client.get("/slow")) for _ in range(4)]
         await until(lambda: server.log.count("slow has begun") == len(slow))

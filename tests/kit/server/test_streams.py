@@ -23,6 +23,7 @@ from kit.server.admission import Admission
 from tests.kit.exchanges import exchange
 from tests.kit.probes import until_collected
 from tests.kit.server.small import asking, small_service
+from tests.waiting import TIMEOUT_SECONDS
 
 STREAMS = 3
 
@@ -97,7 +98,7 @@ async def served(service: Service) -> AsyncIterator[str]:
     """Provide the URL of a real server of this application, in this process."""
     server = uvicorn.Server(uvicorn.Config(service, port=0, log_config=None, lifespan="off"))
     running = asyncio.create_task(server.serve())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(TIMEOUT_SECONDS):
         while not server.started:  # noqa: ASYNC110  it tells nobody
             await asyncio.sleep(0.01)
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
@@ -107,7 +108,10 @@ async def served(service: Service) -> AsyncIterator[str]:
 
 @pytest.mark.parametrize("path", ["/response", "/lines", "/events"])
 async def test_endless_streams_do_not_occupy_the_places_of_other_requests(source: Source, path: str) -> None:
-    async with served(streaming_service(source)) as url, httpx.AsyncClient(base_url=url) as client:
+    async with (
+        served(streaming_service(source)) as url,
+        httpx.AsyncClient(base_url=url, timeout=TIMEOUT_SECONDS) as client,
+    ):
         async with many_streams(client, path) as streams:
             assert [stream.status_code for stream in streams] == [200] * STREAMS
             for _ in range(5):
@@ -136,7 +140,7 @@ async def test_a_stream_that_is_refused_after_a_write_says_that_its_outcome_is_u
     service = streaming_service(source)
     async with (
         served(service) as url,
-        httpx.AsyncClient(base_url=url) as client,
+        httpx.AsyncClient(base_url=url, timeout=TIMEOUT_SECONDS) as client,
         many_streams(client, "/response"),
     ):
         refused = await client.post("/response")
@@ -250,7 +254,7 @@ async def test_each_event_loop_has_places_of_its_own() -> None:
 
     async def slow(scope: Scope, receive: Receive, send: Send) -> None:
         entered.set()
-        await asyncio.sleep(10)
+        await asyncio.Event().wait()
 
     async def fast(scope: Scope, receive: Receive, send: Send) -> None:
         await Response("done")(scope, receive, send)

@@ -1,0 +1,91 @@
+"""Responses to database errors: the problem (RFC 9457) for each meaning of a failure, and its line in the log."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sqlalchemy.orm.exc import StaleDataError
+
+from kit.database.absent import absent_column, absent_table, notice
+from kit.database.constraints import field_of, fields_of, referrers_of, statement_of, taken_fields
+from kit.database.errors import code_of, first_line, meaning_of
+from kit.http.problems import Problem, conflict, error, invalid, pointer_to, taken, unavailable
+
+log = logging.getLogger("kit")
+LOG_SECONDS = 10.0
+"""Seconds in which the same failure is logged once."""
+logged: dict[tuple[str, str], float] = {}
+"""When a failure may be logged again, by the message and the code of the failure."""
+
+
+def problem_of(failure: Exception, *, committing: bool = False) -> Problem | None:
+    """Return the problem (RFC 9457) for a failure of the database; None for a programming error.
+
+    `committing`: the failure happened during a COMMIT, so that it is unknown whether the transaction took effect.
+    The member `outcome` of the problem says so.
+    """
+    meaning = meaning_of(failure)
+    if meaning == "taken":
+        return taken(*taken_fields(failure))
+    if meaning == "reference":
+        return broken_reference(failure)
+    if meaning in ("invalid", "unbounded"):
+        return refused_value(failure, is_unbounded=meaning == "unbounded")
+    if isinstance(failure, StaleDataError):
+        return Problem(409, "Other requests keep changing this resource; try again.", kind="conflict")
+    if meaning == "unready":
+        message = first_line(failure)
+        absent = absent_column(message) or absent_table(message)
+        return unready(
+            notice(absent) if absent else "A table is missing: the database is not migrated; run `make migrate`."
+        )
+    if fixed := FIXED.get(meaning or ""):
+        return fixed()
+    return None if meaning is None else unavailable("unknown" if committing else "not_applied")
+
+
+def unready(detail: str, **extra: Any) -> Problem:
+    """Return a 503 while the service is not ready to serve this request; `extra` are further members of the problem."""
+    return Problem(503, detail, kind="unready", headers={"Retry-After": "1"}, **extra)
+
+
+FIXED: Mapping[str, Callable[[], Problem]] = {
+    "not_stored": lambda: Problem(409, "A rule of the database left this out; it was not stored.", kind="not-stored"),
+    "timeout": lambda: Problem(504, "The database took too long.", kind="timeout"),
+}
+"""The problems that do not depend on the failure, by its meaning."""
+
+
+def refused_value(failure: Exception, *, is_unbounded: bool) -> Problem:
+    if is_unbounded:
+        log.warning("The database refused a value, so a bound is missing: %s (%s)", field_of(failure), code_of(failure))
+    pointers = [pointer_to(field) for field in fields_of(failure)]
+    return invalid(error("body", pointer, "The database refuses this value.", "constraint") for pointer in pointers)
+
+
+def broken_reference(failure: Exception) -> Problem:
+    if statement_of(failure).startswith("DELETE"):
+        by = referrers_of(failure)
+        return Problem(409, f"Other rows refer to it{f' by {by}' if by else ''}.", kind="in-use")
+    fields = fields_of(failure)
+    verb = "refers" if len(fields) == 1 else "refer"
+    return conflict(fields, f"{' and '.join(fields)} {verb} to something that does not exist.", "missing-reference")
+
+
+def explained(failure: Exception, *, committing: bool = False) -> Exception:
+    """Return the problem for a failure of the database; the failure itself if it is a programming error."""
+    problem = problem_of(failure, committing=committing)
+    if problem is None:
+        return failure
+    if problem.status_code >= 500:
+        log_once(failure)
+    return problem
+
+
+def log_once(failure: Exception, message: str = "The database failed: %s") -> None:
+    """Log a failure, unless the same has been logged shortly before: many requests fail while a database is down."""
+    key, now = (message, code_of(failure)), time.monotonic()
+    if now >= logged.get(key, now):
+        logged[key] = now + LOG_SECONDS
+        log.warning(message, first_line(failure))

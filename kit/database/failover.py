@@ -1,0 +1,100 @@
+"""Failover: closes the connections to a former primary that does not answer any more, when another one has taken over.
+
+A crashed server closes its connections. A frozen one, or one that the network has lost, does not: each request that is
+given such a connection waits for it until its deadline. So a connection of its own asks the primary each second:
+
+    answering --no answer--> looking for a primary
+    looking --the same server answers--> answering
+    looking --another server is the primary--> the connections to the former one are closed; answering
+
+A server that is slow, while no other has taken over, keeps its connections.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextvars import Context
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from kit.database.errors import ASYNCPG_ERRORS, FAILURES
+
+log = logging.getLogger("kit")
+INTERVAL = 1.0
+"""Seconds between two questions."""
+ANSWER_SECONDS = 1.0
+"""The longest time for an answer; then a primary is looked for."""
+IDENTITY = "SELECT pg_postmaster_start_time(), inet_server_addr(), inet_server_port()"
+Connect = Callable[..., Awaitable[Any]]
+
+
+class FollowedPrimary:
+    """Opens connections of asyncpg to the primary among several hosts, and closes those to a former one."""
+
+    def __init__(self, connect: Connect) -> None:
+        self.connect = connect
+        self.opened: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+        """When each open connection was opened, in the time of its loop."""
+        self.own: Any = None
+        """The connection that asks; None while a primary is looked for."""
+        self.identity: object = None
+        self.last_answer = 0.0
+        self.task: asyncio.Task[None] | None = None
+
+    async def __call__(self, *values: Any, **options: Any) -> Any:
+        """Return a new connection."""
+        connection = await self.connect(*values, **options)
+        loop = asyncio.get_running_loop()
+        self.opened[connection] = loop.time()
+        connection.add_termination_listener(self.forget)
+        if self.task is None or self.task.get_loop() is not loop:
+            self.own = None
+            # in no context of the request that has opened the first connection
+            self.task = loop.create_task(self.follow(values, options), context=Context())
+        return connection
+
+    def forget(self, connection: Any) -> None:
+        """Forget a connection that was closed; after the last one nothing is asked any more."""
+        self.opened.pop(connection, None)
+        if not self.opened and self.task is not None:
+            self.task.cancel()
+            self.task = None
+
+    async def follow(self, values: Any, options: Any) -> None:
+        try:
+            while True:
+                await self.look(values, options)
+                await asyncio.sleep(INTERVAL)
+        finally:
+            self.leave_own()
+
+    async def look(self, values: Any, options: Any) -> None:
+        """Ask the primary, or look for one, and close the connections to the former one if it is another one."""
+        loop = asyncio.get_running_loop()
+        try:
+            if self.own is None:
+                self.own = await self.connect(*values, **options)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                identity = tuple(await self.own.fetchrow(IDENTITY))
+        except (*FAILURES, *ASYNCPG_ERRORS, OSError):  # there is no primary, or it is lost
+            self.leave_own()
+            return
+        if identity != self.identity and self.identity is not None:
+            self.leave_former()
+        self.identity, self.last_answer = identity, loop.time()
+
+    def leave_own(self) -> None:
+        own, self.own = self.own, None
+        if own is not None:
+            own.terminate()
+
+    def leave_former(self) -> None:
+        """Close the connections that were opened before the last answer of the former primary: later ones are not its.
+
+        What they execute fails at once, and is retried if nothing was committed.
+        """
+        former = [connection for connection, opened in self.opened.items() if opened <= self.last_answer]
+        for connection in former:
+            connection.terminate()
+        if former:
+            log.warning("Another server is the primary now: closed %s connections to the former one", len(former))

@@ -1,0 +1,99 @@
+"""PostgreSQL's engines: one pool for reading and writing, and the settings of its connections."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import asyncpg
+from sqlalchemy import URL, ExceptionContext, event
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from kit.auth.ownership import refuse_hidden_write
+from kit.database import hosts
+from kit.database.engines import Engines, Pool, name_origin
+from kit.database.errors import ASYNCPG_ERRORS, DriverFailure, with_origin
+from kit.database.failover import FollowedPrimary
+from kit.database.poolers import begin_with, is_pooled, warn_of_pooler
+from kit.database.statements import watch_statements
+from kit.database.urls import driver_options
+from kit.http.fairness import FairPool
+
+OF_PRIMARY = ("read-write", "primary")
+"""The values of `target_session_attrs` that only the primary has."""
+READ_ONLY = "25006"
+"""The SQLSTATE of a write to a server that is read-only."""
+
+
+class PostgresPool(FairPool):
+    """A pool whose connections raise a database error if they break down while they are set up."""
+
+    def named(self, failure: Exception) -> Exception:
+        return DriverFailure(failure) if isinstance(failure, ASYNCPG_ERRORS) else failure
+
+
+def postgres_engines(url: URL, pool: Pool) -> Engines:
+    """Return engines with one pool: the reader uses AUTOCOMMIT, and the writer transactions."""
+    settings, has_pooler = server_settings(pool), is_pooled(url)
+    url, options = driver_options(url)
+    given = {"application_name": pool.application_name} | options.pop("server_settings", {})
+    engine = create_async_engine(
+        url,
+        echo=pool.echo,
+        hide_parameters=not pool.echo,
+        poolclass=PostgresPool,
+        pool_size=pool.size,
+        max_overflow=pool.overflow,
+        pool_timeout=pool.timeout,
+        pool_recycle=pool.recycle,
+        pool_pre_ping=pool.pre_ping,
+        pool_use_lifo=True,
+        connect_args={
+            "server_settings": given if has_pooler else settings | given,
+            "timeout": pool.timeout,
+            "async_creator_fn": connect_to_postgres if has_pooler else opener(url, options),
+            **options,
+        },
+    )
+    watch_statements(engine.sync_engine, pool.slow_statement)
+    if has_pooler:
+        begin_with(engine, settings)
+    else:
+        warn_of_pooler(engine)
+    event.listen(engine.sync_engine, "handle_error", leave_read_only_server)
+    event.listen(engine.sync_engine, "handle_error", name_origin)
+    reader = engine.execution_options(isolation_level="AUTOCOMMIT")
+    event.listen(reader.sync_engine, "before_cursor_execute", refuse_hidden_write)
+    return Engines(engine, reader)
+
+
+def server_settings(pool: Pool) -> dict[str, str]:
+    """Return the PostgreSQL settings of a connection. Behind a pooler, each transaction sets them."""
+    return {
+        "jit": "on" if pool.jit else "off",  # compiling a plan takes longer than a short query
+        "statement_timeout": str(round(pool.statement_timeout * 1000)),
+        "lock_timeout": str(round(pool.lock_timeout * 1000)),
+    }
+
+
+def opener(url: URL, options: Mapping[str, Any]) -> Callable[..., Awaitable[Any]]:
+    """Return the function that opens connections. With several hosts, of which one is the primary, it follows that."""
+    wants_primary = options.get("target_session_attrs") in OF_PRIMARY
+    return FollowedPrimary(connect_to_postgres) if wants_primary and hosts.several_hosts(url) else connect_to_postgres
+
+
+async def connect_to_postgres(*values: Any, **options: Any) -> Any:
+    """Return a connection of asyncpg, to one of the hosts. An OSError (no server) becomes `Unreachable`."""
+    try:
+        return await hosts.connect(*values, **options)
+    except asyncpg.ProtocolViolationError as failure:
+        if "startup parameter" not in str(failure):
+            raise
+        hint = f"{failure} (through PgBouncer, set DATABASE_POOLER=transaction)"
+        raise asyncpg.ProtocolViolationError(hint) from failure
+    except OSError as failure:
+        raise with_origin(failure) or failure from failure
+
+
+def leave_read_only_server(context: ExceptionContext) -> None:
+    """Close all connections after a failover, when the server became a standby: new ones may reach the new primary."""
+    if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
+        context.is_disconnect = True

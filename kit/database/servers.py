@@ -1,0 +1,51 @@
+"""Servers: the URLs of several servers of PostgreSQL, such as standbys, each server by itself."""
+
+import re
+from collections.abc import Iterator
+
+from sqlalchemy import URL
+
+from kit.database.hosts import HOST_SECONDS, several_hosts
+from kit.database.poolers import is_pooled
+from kit.database.urls import PORT, parsed
+
+SEPARATOR = re.compile(r"\s+|,\s*(?=postgres(?:ql)?(?:\+asyncpg)?://)")
+"""What separates URLs; a comma within a URL separates its hosts."""
+
+
+def standby_urls(text: str) -> list[URL]:
+    """Return a URL for each standby that is named. Raises a ValueError, with a sentence that does not show the URLs."""
+    urls = [each for part in SEPARATOR.split(text.strip()) if part for each in each_server(standby_url(part))]
+    if len({name_of(url) for url in urls}) < len(urls):
+        raise ValueError("names a standby twice")
+    return urls
+
+
+def standby_url(text: str) -> URL:
+    """Return the checked URL of one or more standbys."""
+    url = parsed(text)
+    if url.get_backend_name() == "sqlite":
+        raise ValueError("must start with postgresql://")
+    if is_pooled(url):
+        raise ValueError("must lead to the standbys themselves, not to PgBouncer: what a standby has is known for each")
+    if url.query.get("target_session_attrs") in ("read-write", "primary"):
+        raise ValueError("has the option 'target_session_attrs', which must be any, standby, read-only or left out")
+    return url
+
+
+def each_server(url: URL) -> Iterator[URL]:
+    """Yield a URL for each host of a URL. A connection takes at most a second, unless the URL says otherwise."""
+    if "connect_timeout" not in url.query:
+        url = url.update_query_dict({"connect_timeout": f"{HOST_SECONDS:.0f}"})
+    if not several_hosts(url):
+        yield url
+        return
+    rest = {name: value for name, value in url.query.items() if name not in ("host", "load_balance_hosts")}
+    _, arguments = url.get_dialect()().create_connect_args(url.set(query={"host": url.query["host"]}))
+    for host, port in zip(arguments["host"], arguments["port"], strict=True):
+        yield url.set(host=host, port=port, query=rest)
+
+
+def name_of(url: URL) -> str:
+    """Return the name of a server for people: its host and its port."""
+    return f"{url.host or url.query.get('host') or 'localhost'}:{url.port or PORT}"

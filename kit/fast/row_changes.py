@@ -1,0 +1,48 @@
+"""Row changes: the row that a lone change reads, and its single update."""
+
+from typing import Any, NoReturn
+
+from sqlalchemy.engine import Engine
+
+from kit.database.errors import RolledBack
+from kit.fast.lone_changes import LoneChange
+from kit.fast.mappings import EntityMapping
+from kit.fast.single_update import NeedsORM, SingleUpdate, update_of
+
+
+class RowChange:
+    """A row that is locked, changed and stored without the session. Whatever else happens, the request runs again."""
+
+    def __init__(self, engine: Engine, mapping: EntityMapping, change: LoneChange) -> None:
+        self.mapping, self.change = mapping, change
+        self.transaction = SingleUpdate(engine, mapping)
+        self.row: Any = None
+        self.is_given_up = False
+
+    async def lock(self, ident: Any) -> Any:
+        self.row = await self.transaction.lock(ident)
+        return self.row
+
+    def give_up(self) -> NoReturn:
+        """Let the ORM serve this request and all later ones to the operation. Raises `RolledBack`."""
+        self.change.is_possible, self.is_given_up = False, True
+        raise RolledBack
+
+    async def store(self, *, has_others: bool) -> None:
+        """Execute the UPDATE of the row, if it was changed. `has_others`: there are other rows to store."""
+        if self.is_given_up or has_others:
+            self.give_up()
+        if self.row is None:
+            return
+        try:
+            update = update_of(self.row, self.mapping, self.transaction.engine.dialect)
+        except NeedsORM:
+            self.give_up()
+        if update is not None:
+            await self.transaction.store(update)
+
+    async def commit(self) -> None:
+        await self.transaction.commit()
+
+    async def close(self) -> None:
+        await self.transaction.close()

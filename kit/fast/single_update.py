@@ -1,0 +1,142 @@
+"""Single updates: one row, locked, changed and stored by the driver in a transaction of its own, without the ORM.
+
+    start --lock--> row is locked --store--> row is stored --commit--> committed
+                    row is locked, or stored --close--> rolled back
+
+The statements are those of the ORM: SELECT … FOR UPDATE, an UPDATE of the changed columns if the version is still the
+same, and COMMIT.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import bindparam, inspect, update
+from sqlalchemy.engine import Engine
+from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.orm.attributes import instance_state
+from sqlalchemy.orm.exc import StaleDataError
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from kit.fast import driver
+from kit.fast.driver import bind_processors
+from kit.fast.locked_reads import select_locked
+from kit.fast.mappings import EntityMapping
+from kit.fast.read_sessions import detached
+from kit.fast.selects import MAX_STATEMENTS, CompiledSelect
+from kit.fast.single_insert import DriverTransaction, are_plain
+from kit.models.entities import Entity, now
+from kit.models.times import MICROSECOND
+
+SET_BY_ORM = frozenset({"id", "version", "deleted_at"})
+"""Fields whose changes need the ORM, or rules that it applies."""
+
+
+class CompiledUpdate:
+    """The UPDATE of these fields of one row, if its version is still the same. Returns the id of the row."""
+
+    def __init__(self, mapping: EntityMapping, names: Sequence[str], dialect: Dialect) -> None:
+        key, version = mapping.columns["id"], mapping.columns["version"]
+        values = {mapping.columns[name]: bindparam(f"new_{name}", type_=mapping.columns[name].type) for name in names}
+        statement = (
+            update(inspect(mapping.entity).local_table)
+            .where(key == bindparam("old_id", type_=key.type), version == bindparam("old_version", type_=version.type))
+            .values(values)
+        )
+        compiled = statement.returning(key).compile(dialect=dialect)
+        assert isinstance(compiled, SQLCompiler)
+        self.sql, self.parameters = str(compiled), bind_processors(compiled, dialect)
+
+    def arguments(self, values: Mapping[str, Any]) -> list[Any]:
+        """Return the arguments in the order of the text. Raises the exception of a type that refuses its value."""
+        return [values[name] if process is None else process(values[name]) for name, process in self.parameters]
+
+
+_compiled = lru_cache(MAX_STATEMENTS)(CompiledUpdate)
+
+
+class RowUpdate(NamedTuple):
+    """The UPDATE of a changed row, with its arguments."""
+
+    row: Any
+    statement: CompiledUpdate
+    arguments: Sequence[Any]
+
+    def finish(self) -> None:
+        """Set the new version of the row, which has no changes any more."""
+        state: Any = instance_state(self.row)
+        self.row.__dict__["version"] += 1
+        state._commit_all(state.dict)
+
+
+class NeedsORM(Exception):  # noqa: N818  not an error: the ORM stores the change
+    """The ORM has to store the changes of a row."""
+
+
+def update_of(row: Entity, mapping: EntityMapping, dialect: Dialect) -> RowUpdate | None:
+    """Return the UPDATE of a locked row, with a later `updated_at`; None if nothing was changed. Raises `NeedsORM`."""
+    changed = _changed_fields(row, mapping)
+    if not changed:
+        return None
+    if not SET_BY_ORM.isdisjoint(changed):
+        raise NeedsORM
+    values = row.__dict__
+    if "updated_at" not in changed:
+        row.updated_at = max(now(), values["updated_at"] + MICROSECOND)
+        changed.append("updated_at")
+    if not are_plain(values.values()):
+        raise NeedsORM
+    statement = _compiled(mapping, (*sorted(changed), "version"), dialect)
+    new = {f"new_{name}": values[name] for name in changed}
+    new |= {"new_version": values["version"] + 1, "old_version": values["version"], "old_id": values["id"]}
+    return RowUpdate(row, statement, statement.arguments(new))
+
+
+def _changed_fields(row: Entity, mapping: EntityMapping) -> list[str]:
+    """Return the columns whose values differ from those in the database, as the ORM compares them."""
+    state: Any = instance_state(row)
+    values, attributes = row.__dict__, mapping.manager
+    before = state.committed_state
+    if not (before.keys() <= mapping.columns.keys() <= values.keys()):  # a relationship, or a value that was deleted
+        raise NeedsORM
+    return [name for name, value in before.items() if attributes[name].impl.is_equal(values[name], value) is not True]
+
+
+class SingleUpdate(DriverTransaction):
+    """The transaction of one row that is read to be changed."""
+
+    def __init__(self, engine: Engine, mapping: EntityMapping) -> None:
+        super().__init__(engine)
+        self.mapping = mapping
+
+    async def lock(self, ident: Any) -> Any:
+        """Begin a transaction, and return the row with this id, locked; None if it does not exist."""
+        compiled = compiled_lock(self.mapping, self.engine.dialect)
+        process = compiled.parameters[0][1]
+        arguments = [ident if process is None else process(ident)]
+        connection = await self.connect()
+        rows = await self.execute_step(driver.lock(connection, compiled.sql, arguments), compiled.sql, arguments)
+        for row in compiled.converted(rows):
+            return locked_row(self.mapping, row)
+        return None
+
+    async def store(self, change: RowUpdate) -> None:
+        """Execute the UPDATE. Raises a `StaleDataError` if the database has left it out, as the ORM does."""
+        assert self.connection is not None
+        sql, arguments = change.statement.sql, change.arguments
+        stored = await self.execute_step(driver.write(self.connection, "update", sql, [arguments]), sql, arguments)
+        if len(stored) != 1:
+            raise StaleDataError(f"UPDATE of {self.mapping.entity.__tablename__} matched {len(stored)} rows, not 1.")
+        change.finish()
+
+
+def locked_row(mapping: EntityMapping, row: Sequence[Any]) -> Any:
+    """Return a row with these values of its columns."""
+    values = dict(zip(mapping.columns, row, strict=True))
+    return detached(mapping, mapping.identity_key((values["id"],)), values)
+
+
+@cache
+def compiled_lock(mapping: EntityMapping, dialect: Dialect) -> CompiledSelect:
+    """Return the SELECT … FOR UPDATE of all columns of a row, whose id is the parameter."""
+    return CompiledSelect(select_locked(mapping), None, dialect)

@@ -1,0 +1,18 @@
+"""Replicas: reads go to standbys of PostgreSQL, and nobody sees an older state than before.
+
+    write --> the primary answers, with a token of its position in the write-ahead log (`Read-After`)
+    read with a token --> a standby that has replayed so far; else, after 50 ms, the primary
+    read without a token --> any standby that does not lag
+
+This package is a wing: no other package of the kit knows it. Delete it together with its tests, its settings and the
+line of `main` that installs it. Invariants:
+
+- `Server.replayed` is a lower bound: every later statement on the server sees at least this position.
+- `Server.covered` is an upper bound: no answer of the server so far has shown more than this position, unless the
+  latest answer without a position is newer (`Server.is_settled`).
+- Both are read by statements on the server, after the snapshot of the statement: never compared in one statement.
+"""
+
+from kit.replicas.installation import install
+
+__all__ = ["install"]

@@ -1,0 +1,68 @@
+"""Engines: listeners that note the position of a server, and the failures of its connections."""
+
+import time
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from kit.database.errors import Unreachable
+from kit.replicas.connections import TrackedConnection
+from kit.replicas.servers import Primary, Server, Standby
+from kit.replicas.views import VIEW
+
+OTHER_SERVER_SECONDS = 1.0
+"""How long a standby is left out after a connection led to another server than before."""
+CONFLICT = "40001"
+"""The SQLSTATE of a query on a standby that was in the way of the replay."""
+
+
+def track(server: Server, asynchronous: AsyncEngine) -> None:
+    """Note the positions and the failures of a server, which the connections of its engine learn."""
+    engine, listeners = asynchronous.sync_engine, Listeners(server)
+    event.listen(engine, "do_connect", listeners.connect)
+    event.listen(engine, "after_cursor_execute", listeners.executed)
+    if isinstance(server, Standby):
+        event.listen(engine, "handle_error", listeners.failed)
+
+
+class Listeners:
+    """The listeners of the engine of a server. The fast path may miss them: its statements note the position."""
+
+    is_harmless = True
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    def connect(self, dialect: Any, _: object, arguments: Any, options: Any) -> Any:
+        """Open a connection that notes the position of the server."""
+        options["connection_class"] = TrackedConnection
+        try:
+            connection = dialect.connect(*arguments, **options)
+        except Exception:
+            self.server.fail()
+            raise
+        identity = connection.run_async(lambda driver: driver.track(self.server))
+        if isinstance(self.server, Standby) and identity != self.server.identity:
+            connection.driver_connection.terminate()
+            self.server.fail()
+            self.server.rest(OTHER_SERVER_SECONDS)
+            raise Unreachable(f"{self.server.name} has started again, or leads to several servers")
+        return connection
+
+    def executed(self, connection: Any, *_: object) -> None:
+        """Note that a statement was executed whose answer has no position."""
+        self.server.unsettled = time.monotonic()
+        view = VIEW.get()
+        if view is not None and isinstance(self.server, Primary):
+            view.used.add(self.server)
+            if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
+                view.is_writing = True
+
+    def failed(self, context: Any) -> None:
+        """Leave the standby out if the connection was lost, for a moment if the query was in the way of its replay."""
+        if context.is_disconnect:
+            self.server.fail()
+        elif getattr(context.original_exception, "sqlstate", None) == CONFLICT:
+            assert isinstance(self.server, Standby)
+            self.server.rest()

@@ -1,0 +1,42 @@
+"""Tokens: signed positions that clients send back, `timeline.LSN.signature`, in a header or a cookie."""
+
+import hmac
+from base64 import urlsafe_b64encode
+from collections.abc import Sequence
+from functools import lru_cache
+
+from kit.replicas.positions import NOWHERE, Position
+
+MAC_SIZE = 12
+MAX_LENGTH = 64
+
+
+class Tokens:
+    """Signs positions with the first of the secrets, and reads tokens that any of them has signed.
+
+    `system` is the identifier of the database cluster, which is part of each signature: a token of another one is
+    foreign.
+    """
+
+    def __init__(self, secrets: Sequence[bytes], system: str) -> None:
+        self.keys = [hmac.digest(secret, f"read-after:{system}".encode(), "sha256") for secret in secrets]
+        self.issue = lru_cache(1)(self._issue)
+        self.read = lru_cache(1000)(self._read)
+
+    def _issue(self, position: Position) -> str:
+        return signed(self.keys[0], f"{position.timeline:x}.{position.lsn:x}")
+
+    def _read(self, token: str) -> Position:
+        """Return the position of a token; `NOWHERE` for one that this service has not issued."""
+        text = token.rpartition(".")[0]
+        if len(token) > MAX_LENGTH or not token.isascii():
+            return NOWHERE
+        if not any(hmac.compare_digest(token, signed(key, text)) for key in self.keys):
+            return NOWHERE
+        timeline, lsn = text.split(".")
+        return Position(int(timeline, 16), int(lsn, 16))
+
+
+def signed(key: bytes, text: str) -> str:
+    mac = hmac.digest(key, text.encode(), "sha256")[:MAC_SIZE]
+    return f"{text}.{urlsafe_b64encode(mac).decode()}"

@@ -1,0 +1,32 @@
+"""Installation: adds traces to a service."""
+
+from functools import partial
+
+from opentelemetry import trace
+
+from kit.http.traces import TRACERS
+from kit.server.service import Service
+from kit.tracing.provider import Provider
+from kit.tracing.requests import RefusedRequests, TraceLayer
+from kit.tracing.statements import StatementSpans
+
+INSTRUMENTATION = "kit"
+"""The name of this package in OpenTelemetry: the scope of its spans."""
+
+
+def install(service: Service, name: str, endpoint: str) -> None:
+    """Trace the requests of a service. The provider becomes the global one, which FastAPI and other libraries use.
+
+    Exits the process with a message if another one is there already.
+    """
+    provider = trace.get_tracer_provider()
+    if not isinstance(provider, (Provider, trace.ProxyTracerProvider)):
+        raise SystemExit("Another TracerProvider is set already: unset OTEL_EXPORTER_OTLP_ENDPOINT, or do not set it.")
+    if not isinstance(provider, Provider):
+        provider = Provider(name, service.version, endpoint)
+        trace.set_tracer_provider(provider)
+    tracer = provider.get_tracer(INSTRUMENTATION)
+    service.surround(partial(TraceLayer, sampler=provider.sampler))
+    service.observers.append(RefusedRequests(tracer).note_answer)
+    service.companions.append(provider.running)
+    TRACERS[:] = [StatementSpans(tracer, service.runtime.database.url)]

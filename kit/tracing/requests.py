@@ -1,0 +1,118 @@
+"""Requests: decides before all layers whether a request is recorded, so that its log line has the id of its trace.
+
+    received --recorded--> FastAPI makes the span of the request
+             --recorded, but refused before FastAPI--> `note_answer` makes it at the end
+             --not recorded--> no layer makes a span; what the request calls learns that too
+
+The sampler decides by the trace id, so FastAPI's own question to it has the same answer.
+"""
+
+import random
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from opentelemetry import propagate
+from opentelemetry.context import Context, attach, detach
+from opentelemetry.sdk.trace.sampling import Decision, Sampler
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    StatusCode,
+    Tracer,
+    get_current_span,
+    set_span_in_context,
+)
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from kit.http.traces import TRACE_ID, UNRECORDED
+from kit.server.log_writer import Answered
+from kit.server.trace_context import TRACE_HEADER, trace_id_of
+from kit.tracing.current import CURRENT, CurrentRequest
+
+NO_PARENT = Context()
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class TraceLayer:
+    """The outermost layer of a service whose requests are traced."""
+
+    def __init__(self, app: ASGIApp, sampler: Sampler) -> None:
+        self.app, self.sampler = app, sampler
+        self.fields = frozenset(name.lower().encode() for name in propagate.get_global_textmap().fields)
+        """The headers with the trace of the client."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket") or TRACE_ID in scope:  # an outer service has done it
+            await self.app(scope, receive, send)
+            return
+        current = self.current_for(scope)
+        scope[TRACE_ID] = f"{current.trace_id:032x}"
+        token = CURRENT.set(current)
+        context = None if current.is_recorded else attach(unrecorded(current))
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            CURRENT.reset(token)
+            if context is not None:
+                detach(context)
+
+    def current_for(self, scope: Scope) -> CurrentRequest:
+        """Return the trace that a request belongs to, and whether it is recorded."""
+        given: dict[bytes, bytes] = dict(scope["headers"])
+        parent = NO_PARENT if self.fields.isdisjoint(given) else self.parent_of(scope, given)
+        remote = get_current_span(parent).get_span_context()
+        trace_id = remote.trace_id if remote.is_valid else random.getrandbits(128) or 1
+        decision = self.sampler.should_sample(parent, trace_id, scope["type"], SpanKind.SERVER).decision
+        is_recorded = decision is Decision.RECORD_AND_SAMPLE
+        if not is_recorded:
+            scope[UNRECORDED] = True
+        return CurrentRequest(scope, trace_id, parent, is_recorded)
+
+    def parent_of(self, scope: Scope, given: Mapping[bytes, bytes]) -> Context:
+        """Return the context that the client has sent.
+
+        A `traceparent` that is not valid, or there twice, is removed with its `tracestate`: FastAPI reads them too, and
+        OpenTelemetry takes the first of several.
+        """
+        lines = [value for name, value in scope["headers"] if name == TRACE_HEADER]
+        if lines and trace_id_of(lines) is None:
+            scope["headers"] = [line for line in scope["headers"] if line[0] not in (TRACE_HEADER, b"tracestate")]
+        carrier: dict[str, list[str]] = {}
+        for name, value in scope["headers"]:
+            if name in self.fields:
+                carrier.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+        return propagate.extract(carrier, NO_PARENT)
+
+
+def unrecorded(current: CurrentRequest) -> Context:
+    """Return the context in which no span is recorded, because the request's is not."""
+    remote = get_current_span(current.parent).get_span_context()
+    span_id = remote.span_id or random.getrandbits(64) or 1
+    here = SpanContext(current.trace_id, span_id, is_remote=False, trace_state=remote.trace_state)
+    return set_span_in_context(NonRecordingSpan(here), current.parent)
+
+
+class RefusedRequests:
+    """Makes the spans of requests that were refused before they reached FastAPI."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        self.tracer = tracer
+
+    def note_answer(self, answered: Answered) -> None:
+        """Make the span of the current request, if it has none."""
+        current = CURRENT.get()
+        if current is None or not current.is_recorded or current.has_span:
+            return
+        _, method, _, status, seconds, *_ = answered
+        end, known = time.time_ns(), method if method in METHODS else "_OTHER"
+        attributes: dict[str, Any] = {"http.request.method": known, "url.path": current.scope["path"]}
+        attributes |= {"url.scheme": current.scope.get("scheme", "http"), "http.response.status_code": status}
+        name = "HTTP" if known == "_OTHER" else known
+        start = end - round(seconds * 1e9)
+        span = self.tracer.start_span(name, current.parent, SpanKind.SERVER, attributes, start_time=start)
+        if status >= 500:
+            span.set_attribute("error.type", str(status))
+            span.set_status(StatusCode.ERROR)
+        span.end(end)

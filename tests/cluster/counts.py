@@ -1,0 +1,48 @@
+"""Counts of what a load was answered, compared with the database and with the metrics of the services."""
+
+from collections import Counter
+
+import httpx
+
+from tests.cluster.cluster import Cluster
+from tests.cluster.load import Load
+from tests.cluster.places import DATABASE, LOCAL
+from tests.kit.metrics.samples import Samples
+
+Counts = Counter[tuple[int, str, str]]
+"""Responses by port, method and class of status."""
+
+
+def stored(cluster: Cluster, tag: str) -> Counter[str]:
+    """Return how often each name of a load is stored."""
+    rows = cluster.sql(f"SELECT name FROM hero WHERE name LIKE '{tag}-%'", database=DATABASE)  # noqa: S608  our tag
+    return Counter(rows.split())
+
+
+def check_stored(cluster: Cluster, load: Load) -> int:
+    """Compare the stored rows with the responses. Returns the number of rows."""
+    names = stored(cluster, load.tag)
+    assert load.acknowledged - names.keys() == set(), "lost, though acknowledged"
+    assert [name for name, times in names.items() if times > 1] == [], "doubled"
+    assert load.not_applied & names.keys() == set(), "stored, though reported as not applied"
+    return len(names)
+
+
+def measured(cluster: Cluster) -> Counts:
+    """Return what the metrics of the services have counted of the requests of loads."""
+    counts: Counts = Counter()
+    for port in cluster.places.services:
+        samples = Samples(httpx.get(f"http://{LOCAL}:{port}/metrics").text)
+        for sample in samples.samples:
+            labels = sample.labels
+            if sample.name == "http_request_duration_seconds_count" and labels["route"].startswith("/heroes/"):
+                counts[port, labels["method"], labels["status"]] += int(sample.value)
+    return +counts
+
+
+def counted(load: Load) -> Counts:
+    """Return what the clients have counted."""
+    counts: Counts = Counter()
+    for (port, method, status), times in load.statuses.items():
+        counts[port, method, f"{status // 100}xx"] += times
+    return +counts

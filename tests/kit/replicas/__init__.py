@@ -1,0 +1,1 @@
+"""Tests of reads on standbys. They go with the folder `kit/replicas`."""
