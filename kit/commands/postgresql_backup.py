@@ -71,15 +71,21 @@ async def chosen_parts(url: URL, file: Path, listed: Path) -> Path:
     the search indexes are left out too.
     """
     await run(url, "pg_restore", "--list", f"--file={listed}", str(file), progress=None)
-    lines = listed.read_text().splitlines()
-    if any(EXTENSION.search(line) for line in lines):
-        left_out = EXTENSION if await has_trigrams(url) else SEARCH
-        listed.write_text("\n".join(line for line in lines if not left_out.search(line)) + "\n")
+    if leave_out(EXTENSION, listed) and not await has_trigrams(url):
+        leave_out(SEARCH, listed)
     return listed
 
 
+def leave_out(unwanted: re.Pattern[str], listed: Path) -> bool:
+    """Remove the lines that match from a file. Returns whether there were any."""
+    lines = listed.read_text().splitlines()
+    kept = [line for line in lines if not unwanted.search(line)]
+    listed.write_text("\n".join(kept) + "\n")
+    return len(kept) < len(lines)
+
+
 EXTENSION = re.compile(r" EXTENSION (?:- )?pg_trgm\b")
-SEARCH = re.compile(rf"{EXTENSION.pattern}| INDEX (?:\S+ )?ix_\w+_search\b")
+SEARCH = re.compile(r" INDEX (?:\S+ )?ix_\w+_search\b")
 
 
 async def has_trigrams(url: URL) -> bool:

@@ -21,9 +21,11 @@ from kit.fast.databases import use_fast_sessions
 from kit.fast.pages import fast_page
 from kit.query import plans, searching
 from kit.query.pages import plain_page
+from tests import engines
 from tests.engines import MEMORY, url_for
 from tests.kit.tales import TABLES, Song, SongQuery, Tale, TaleQuery, asked, ident
 
+postgres_programs = engines.postgres_programs
 WITH_INDEX, WITHOUT = ["sqlite", "postgresql with pg_trgm"], ["sqlite without FTS5", "postgresql"]
 LETTERS = [*"aAéÉßẞsſςΣσİIıikKµÅ漢字%_'*?[]-^ ϐβᎠꭰᲐაΐ😀", "\\", '"', "SS", "\u212a", "\u212b"]
 
