@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 import pytest
 from sqlalchemy import delete, text, update
@@ -27,7 +28,7 @@ from tests.kit.tales import TABLES, Song, SongQuery, Tale, TaleQuery, asked, ide
 
 postgres_programs = engines.postgres_programs
 WITH_INDEX, WITHOUT = ["sqlite", "postgresql with pg_trgm"], ["sqlite without FTS5", "postgresql"]
-LETTERS = [*"aAéÉßẞsſςΣσİIıikKµÅ漢字%_'*?[]-^ ϐβᎠꭰᲐაΐ😀", "\\", '"', "SS", "\u212a", "\u212b"]
+LETTERS = [*"aAéÉßẞsſςΣσİIıikKµÅ漢字%_'*?[]-^ ϐβᎠꭰᲐაΐ😀", "\\", '"', "SS"]
 
 
 @pytest.fixture(scope="session")
@@ -92,7 +93,7 @@ async def execute(database: Database, *statements: Any) -> None:
 
 async def test_a_search_finds_what_contains_the_folded_text(database: Database) -> None:
     chosen = random.Random(7)
-    texts = ["".join(chosen.choices(LETTERS, k=8)).strip() or "x" for _ in range(150)]
+    texts = [normalize("NFC", "".join(chosen.choices(LETTERS, k=8))).strip() or "x" for _ in range(150)]
     await store(database, *(Tale(title=one) for one in texts))
     for one in [
         *(part[start : start + size] for part in texts[:40] for start in (0, 2) for size in (1, 2, 3, 5)),
