@@ -24,7 +24,7 @@ from heroes import (
     user,
 )
 from kit import Authenticator, Database, Layers, LoginLimits, RateLimits, Runtime, Service, Shutdown, Tokens
-from kit.database import migrations
+from kit.database import preparation
 from kit.database.engines import Pool
 from kit.fast import install
 from kit.metrics import Access
@@ -145,8 +145,8 @@ async def prepare(database: Database, settings: Settings) -> asyncio.Task[None] 
     Returns the task that prepares it later, if it cannot be used yet.
     """
     if settings.in_development:
-        return await migrations.prepare(database, demo.fill if settings.demo_data else None)
-    await migrations.report(database)
+        return await preparation.prepare(database, demo.fill if settings.demo_data else None)
+    await preparation.report(database)
     return None
 
 
