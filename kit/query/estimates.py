@@ -1,7 +1,7 @@
 """Estimated numbers of rows: of PostgreSQL's planner, or on SQLite of a sample, for `count=estimated`."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,7 +29,7 @@ class Reader(Protocol):
     may_estimate: bool
     """Whether an estimate may be returned: it counts all rows, also those that the session does not show."""
 
-    async def rows(self, statement: Any, name: str, complete: Callable[[Any], Select[Any]]) -> Rows:
+    async def rows(self, statement: Any, name: Hashable, complete: Callable[[Any], Select[Any]]) -> Rows:
         """Return the rows of the select that `complete` makes of a statement. Equal names are of equal functions."""
 
     async def explained(self, statement: "Explain") -> Rows:

@@ -30,12 +30,11 @@ from kit.query.embedding import (
 )
 from kit.query.filters import OPERATORS, filters_of
 from kit.query.parameters import Parameter, comma_separated
-from kit.query.plans import MAX_LIMIT, Choices, Statement
+from kit.query.plans import MAX_LIMIT, MAX_OFFSET, Choices, Statement
 from kit.query.searching import found_in, prefilters
 from kit.query.values import MAX_TEXT, YesNoEstimated, integer
 from kit.runtime import MAX_PAGE_SIZE, Runtime, runtime_of
 
-MAX_OFFSET = 1_000_000
 QUERY = "kit.query"
 """The key in the ASGI scope of the request's `ListQuery`."""
 MAX_CURSOR = 2000
@@ -122,7 +121,7 @@ class ListQuery:
             "Where the page starts: from the `Link` of the page before, with the same `sort`.",
         )
         yield Parameter("sort", names(orders), "`-` for descending; null is last; the id decides between equals.", True)
-        described = "`true` adds `X-Total-Count`; `estimated` `X-Total-Count-Estimate`, if over 10,000."
+        described = "`true` adds `X-Total-Count`; `estimated`, over 10,000 rows, `X-Total-Count-Estimate`."
         yield Parameter("count", YesNoEstimated, described)
         if cls.search:
             yield Parameter("q", PART, f"Part of {' or '.join(f'`{name}`' for name in cls.search)}, in whatever case.")

@@ -113,6 +113,7 @@ class Cluster:
         self.sql(f"CREATE ROLE {DATABASE} LOGIN PASSWORD '{PASSWORD}'")
         self.sql(f"ALTER ROLE {DATABASE} SET statement_timeout = '10s'")
         self.sql(f"ALTER ROLE {DATABASE} SET lock_timeout = '5s'")
+        self.sql(f"GRANT pg_read_all_stats TO {DATABASE}")  # shows standbys their timeline at once
         self.sql(f"CREATE DATABASE {DATABASE} OWNER {DATABASE}")
 
     def sql(self, statement: str, node: int | None = None, database: str = "postgres") -> str:

@@ -44,6 +44,8 @@ class Load:
     acknowledgements: dict[int, list[float]] = field(default_factory=dict)
     """When writes were acknowledged, by port."""
     failed_reads: list[Failure] = field(default_factory=list)
+    failed_own_reads: list[Failure] = field(default_factory=list)
+    """Reads of what was just written: if no standby has it when the primary freezes, they wait for the next one."""
     failed_writes: list[Failure] = field(default_factory=list)
     statuses: Counter[tuple[int, str, int]] = field(default_factory=Counter)
     """The number of responses by port, method and status."""
@@ -88,7 +90,7 @@ class Load:
     async def read_own(self, client: Client, written: Answer) -> None:
         """Read what was written, from a standby that has it."""
         path, token = written.headers["location"], written.headers.get("read-after", "")
-        answer = await self.ask(client, "GET", path, self.failed_reads, Read_After=token)
+        answer = await self.ask(client, "GET", path, self.failed_own_reads, Read_After=token)
         if answer is not None and answer.status == 404:
             self.unseen.append(path)
 
@@ -130,7 +132,7 @@ class Load:
 
     @property
     def failures(self) -> list[Failure]:
-        return [*self.failed_reads, *self.failed_writes]
+        return [*self.failed_reads, *self.failed_own_reads, *self.failed_writes]
 
     def longest_gap(self, port: int | None = None) -> float:
         """Return the longest time between two acknowledged writes, of one service or of all."""

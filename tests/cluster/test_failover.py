@@ -41,6 +41,7 @@ async def test_a_failure_of_the_primary_loses_no_write(cluster: Cluster, failure
 def figures(load: Load, cluster: Cluster) -> str:
     gaps = " / ".join(f"{load.longest_gap(port):.1f}" for port in cluster.places.services)
     return (
-        f"no write for {gaps} s (hosts / PgBouncer); {load.reads} reads, {len(load.failed_reads)} failed,"
+        f"no write for {gaps} s (hosts / PgBouncer); {load.reads} reads, {len(load.failed_reads)} failed"
+        f" (of own writes {len(load.failed_own_reads)}),"
         f" the slowest {load.slowest_read:.1f} s; {len(load.acknowledged)} writes, {len(load.failed_writes)} refused"
     )
