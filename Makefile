@@ -16,6 +16,8 @@ OTHERS := $(if $(shell grep '^source = .*"kit"' pyproject.toml),,$(KIT))
 UNTRACED := contract or readme.py or secrets.py or adding_a_resource.py or test_a_browser or thousand or test_servers or killed or processes_migrate_once or unknown_revision or in_threads
 DIFFERENT := test_driver or comparison or test_bulk or deadlines or engines or retry or revisions or unit_of_work or request_log or migration or test_embedding or over_http or does_not_write or standby or backup or test_urls or poolers or do_not_add_up
 TRACED := sqlite-gadgets or not ($(UNTRACED)) and ($(DIFFERENT) or not postgresql)
+# The other tests, by their names and marks, for which `make test-unchecked` does not measure the coverage.
+UNCHECKED := exhaustive or test_architecture or test_schemathesis or not ($(TRACED))
 
 # Groups of tests with requirements of their own: each has its targets beside it, and `make test` leaves it out.
 GROUPS := $(patsubst %/targets.mk,%,$(wildcard tests/*/targets.mk))
@@ -23,17 +25,38 @@ GROUPS := $(patsubst %/targets.mk,%,$(wildcard tests/*/targets.mk))
 SLOWER := $(wildcard $(addprefix tests/test_,new_service.py removal.py upgrade.py wheel.py every_resource.py))
 LOCKS := # other lock files, which follow requirements.txt
 LEFTOVERS := # folders that `make clean` removes besides those of the service
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock"
+# A lock file beside its requirements: $(eval $(call LOCKED,name,path without suffix,constraints)).
+define LOCKED
+LOCKS += lock-$(1)
+.PHONY: lock-$(1)
+lock-$(1): lock-service
+	@$$(LOCK) --upgrade $(3) $(2).in -o $(2).txt
+endef
+# A virtual environment of its own for a lock file: $(eval $(call INSTALLED,name,path without suffix,what it is for)).
+define INSTALLED
+LEFTOVERS += .venv-$(1)
+.venv-$(1)/ready: $(2).txt .venv/bin/python
+	@echo "Installing what $(3) …"
+	@$$(BIN)/python -m venv .venv-$(1)
+	@.venv-$(1)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(2).txt
+	@touch $$@
+endef
 
 .DEFAULT_GOAL := help
-.PHONY: help run new resource remove upgrade-kit wheel routes shell db seed backup restore test test-kit openapi check format migrate database-role superuser migration lock lock-service clean
+.PHONY: help run tracing new resource remove upgrade-kit wheel routes shell db seed backup restore test test-kit test-unchecked openapi check format migrate database-role superuser migration lock lock-service clean
 
 -include $(wildcard benchmarks/targets.mk tests/*/targets.mk)
 
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-13s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 run: .venv/run ## Migrate the database and serve; DATABASE_URL=postgresql://… for PostgreSQL, HOST= PORT= WORKERS=4 RELOAD=false
 	@exec $(BIN)/python serve.py
+
+tracing: .venv/run ## Install what traces need, for OTEL_EXPORTER_OTLP_ENDPOINT
+	@$(INSTALL) -r requirements-tracing.txt
 
 test: .venv/dev ## Run the tests on SQLite and PostgreSQL, without those of the kit; ARGS=-x for pytest, RESOURCE=invoice for one resource
 	@chosen=$$($(BIN)/python -m kit.scaffolding.selection "$(RESOURCE)") && $(PYTEST) -n auto --dist worksteal \
@@ -41,6 +64,9 @@ test: .venv/dev ## Run the tests on SQLite and PostgreSQL, without those of the 
 
 test-kit: .venv/dev ## Run the tests of the kit on SQLite and PostgreSQL; ARGS= passes options to pytest
 	@$(PYTEST) -n auto --dist worksteal $(KIT) $(ARGS)
+
+test-unchecked: .venv/dev ## Run the tests that `make check` leaves out, after it; ARGS= passes options to pytest
+	@$(PYTEST) -n auto --dist worksteal $(addprefix --ignore=,$(GROUPS) $(OTHERS)) -k "$(UNCHECKED)" $(ARGS)
 
 openapi: .venv/run ## Write the OpenAPI document to openapi.json; FILE= for another file
 	@$(BIN)/python -m kit.openapi main:app "$(or $(FILE),openapi.json)"
@@ -105,10 +131,9 @@ migration: .venv/dev ## Write a migration for the changes of the models, and try
 lock: lock-service $(LOCKS) ## Update all lock files (requirements*.txt) from pyproject.toml
 
 lock-service: .venv/dev
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--custom-compile-command "make lock" --upgrade pyproject.toml -o requirements.txt
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--custom-compile-command "make lock" --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+	@$(LOCK) --upgrade pyproject.toml -o requirements.txt
+	@$(LOCK) --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+	@$(LOCK) --extra tracing -c requirements.txt pyproject.toml -o requirements-tracing.txt
 
 clean: ## Remove virtual environments, caches and coverage data; never a database
 	@rm -rf .venv $(LEFTOVERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* build

@@ -1,8 +1,10 @@
 """Settings: read from environment variables or the file `.env`. The defaults are for development."""
 
+import os
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
@@ -189,9 +191,14 @@ class Settings(BaseSettings):
         le=600,
         description="Seconds to go on serving, but not ready, before a stop, so that load balancers notice it.",
     )
-    pool_size: int = Field(default=20, ge=1, le=1000, description="Database connections that are kept open.")
+    pool_size: int = Field(
+        default=30, ge=1, le=1000, description="Database connections of each worker, opened when needed and then kept."
+    )
     pool_overflow: int = Field(
-        default=10, ge=0, le=1000, description="Additional connections under load; PostgreSQL only."
+        default=0,
+        ge=0,
+        le=1000,
+        description="Additional connections under load, which are opened and closed for each use; PostgreSQL only.",
     )
     pool_timeout: float = Field(
         default=3, gt=0, le=60, description="Seconds to wait for a connection; then the request gets a 503."
@@ -372,7 +379,13 @@ def comma_separated(text: str) -> list[str]:
 
 
 def load() -> Settings:
-    """Read the settings. Exits the process with a message for each invalid setting."""
+    """Read the settings. Exits the process with a message for each invalid setting.
+
+    OpenTelemetry reads its variables from the environment only, so those of `.env` are added to it.
+    """
+    for name, value in dotenv_values(".env").items():
+        if name.startswith("OTEL_") and value:
+            os.environ.setdefault(name, value)
     return read(Settings)
 
 

@@ -1,7 +1,9 @@
-"""The benchmark: compares the service with others that do the same. `make bench`; `make bench QUICK=1` is shorter."""
+"""The benchmark: compares the service with others that do the same. `make bench`; `make bench QUICK=1` is shorter.
+
+A run that was interrupted continues when it is started again.
+"""
 
 import argparse
-import json
 import signal
 import sqlite3
 import sys
@@ -10,19 +12,27 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from benchmarks import chart, check, database, machine, report, terminal
-from benchmarks.arena import Arena, held, serving
+from rich.progress import Progress, TaskID
+
+from benchmarks import check, database, imports, machine, report, store, terminal
+from benchmarks.arena import Arena
+from benchmarks.contestants import OURS, PEERS, left_out
 from benchmarks.loads import LOADS
 from benchmarks.plan import QUICK, Plan
-from benchmarks.rounds import OURS, Contest
-from benchmarks.server import PEERS, left_out
+from benchmarks.quotes import update
+from benchmarks.rounds import Group
+from benchmarks.server import Server, started
+from benchmarks.store import Results
+from benchmarks.tokens import Tokens, logged_in
 
 HERE = Path(__file__).parent
-PARTIAL = machine.PROJECT / "build"
-"""The folder for the results of a partial run."""
-FEWEST = 20_000
+BUILD = machine.PROJECT / "build"
+"""The folder for unfinished results, and for those of a partial run."""
+FEWEST = 10_000
+"""The number of rows that the pages of the loads need."""
+IMPORTS = 5
+"""How often an import is timed."""
 
 
 def listed(known: list[str]) -> Callable[[str], list[str]]:
@@ -39,18 +49,19 @@ def listed(known: list[str]) -> Callable[[str], list[str]]:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two peers, four loads, under three minutes")
-    parser.add_argument("--rounds", type=int, help="how often each pair meets")
-    parser.add_argument("--seconds", type=int, help="how long one of the two is driven")
+    parser.add_argument("--quick", action="store_true", help="two peers, five loads, under three minutes")
+    parser.add_argument("--anew", action="store_true", help="do not continue an interrupted run")
+    parser.add_argument("--rounds", type=int, help="how often each contestant runs at each load")
+    parser.add_argument("--seconds", type=int, help="how long it runs")
     parser.add_argument("--heroes", type=int, help="rows in the table")
     parser.add_argument("--peers", type=listed(list(PEERS)), help=", ".join(PEERS))
     parser.add_argument("--loads", type=listed(list(LOADS)), help=", ".join(LOADS))
     parser.add_argument("--connections", type=lambda text: [int(one) for one in text.split(",")], help="as in 1,32,100")
     parser.add_argument("--engines", type=listed(["postgresql", "sqlite"]), help="postgresql, sqlite")
-    parser.add_argument("--render", type=Path, metavar="JSON", help="only show stored results again")
+    parser.add_argument("--render", type=Path, metavar="JSON", help="only write report and chart of stored results")
     given = parser.parse_args()
     if given.heroes is not None and given.heroes < FEWEST:
-        parser.error(f"at least {FEWEST:,} heroes are needed, so that every page is there")
+        parser.error(f"at least {FEWEST:,} heroes are needed")
     return given
 
 
@@ -60,73 +71,112 @@ def planned(given: argparse.Namespace) -> Plan:
     return replace(QUICK if given.quick else Plan(peers=PEERS), **chosen)
 
 
-def save(folder: Path, plan: Plan, facts: dict[str, Any], contests: list[Contest]) -> None:
-    folder.mkdir(exist_ok=True)
-    (folder / "results.md").write_text(report.markdown(plan, facts, contests))
-    (folder / "results.svg").write_text(chart.svg(contests, report.footer(facts)))
-    (folder / "results.json").write_text(json.dumps(report.stored(plan, facts, contests)))
+class Run:
+    """A run, which stores its results after each round."""
 
+    def __init__(self, results: Results, file: Path, progress: Progress) -> None:
+        self.results, self.file, self.progress = results, file, progress
+        self.plan = results.plan
+        self.total = self.plan.duration()
+        self.task: TaskID = progress.add_task("", total=self.total)
+        self.show("")
 
-def run(plan: Plan, folder: Path, facts: dict[str, Any]) -> list[Contest]:
-    """Run all contests. The results are saved after each group, so that an interrupted run keeps them."""
-    contests: list[Contest] = []
-    with terminal.progress() as progress:
-        task = progress.add_task("", total=plan.duration())
-        spent = 0.0
+    def show(self, what: str) -> None:
+        """Show what is done now, and how much of the run is done."""
+        done = self.total - self.plan.duration(self.results.groups)
+        self.progress.update(self.task, completed=done, description=what)
 
-        def tell(what: str, seconds: float) -> None:
-            nonlocal spent
-            progress.update(task, completed=spent, description=what)
-            spent += seconds
+    def save(self) -> None:
+        self.results.write(self.file)
 
-        for engine in plan.engines:
-            progress.update(task, description=f"filling {engine} with {plan.heroes:,} heroes")
-            for group in contested(engine, plan, tell, facts):
-                contests += group
-                save(folder, plan, facts, contests)
-        progress.update(task, completed=plan.duration(), description="done")
-    return contests
+    def execute(self) -> None:
+        facts = self.results.facts
+        if not facts["imports"] and not self.plan.loads:
+            self.show("importing")
+            facts["imports"] = imports.measured(IMPORTS)
+        for engine in self.plan.engines:
+            groups = [self.results.group(group) for group in self.plan.groups(engine)]
+            if any(len(group.rounds) < self.plan.rounds for group in groups):
+                self.show(f"filling {engine} with {self.plan.heroes:,} heroes")
+                self.measure(engine, groups)
+        self.show("done")
 
+    def measure(self, engine: str, groups: list[Group]) -> None:
+        """Measure the groups of an engine: on a filled database, after a check of the responses."""
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="heroes-")))
+            urls, postmaster = self.filled(engine, folder, stack)
+            self.show("starting the servers")
+            servers = {name: Server(name, url, folder / f"{name}.log") for name, url in urls.items()}
+            stack.enter_context(started(servers.values()))
+            tokens = self.checked(servers)
+            arena = Arena(servers, self.plan, tokens, self.show, postmaster)
+            arena.find_page()
+            for group in groups:
+                for _ in arena.hold(group):
+                    self.save()
 
-def contested(engine: str, plan: Plan, tell: Callable[[str, float], None], facts: dict[str, Any]) -> Any:
-    """Yield the groups of one engine when they are done: on a filled database, after a check of the responses."""
-    names = [OURS, *plan.peers_on(engine)]
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="heroes-")))
+    def checked(self, servers: dict[str, Server]) -> Tokens:
+        """Return tokens, after a check that all servers answer alike."""
+        tokens = logged_in(servers[OURS].url)
+        check.compare(servers, tokens.superusers[0])
+        return tokens
+
+    def filled(self, engine: str, folder: Path, stack: ExitStack) -> tuple[dict[str, str], int]:
+        """Return the URL of each server's database, and the main process of PostgreSQL, or 0."""
+        names = self.plan.servers(engine)
         if engine == "postgresql":
-            url, version = stack.enter_context(database.postgres(plan.heroes))
-            facts["versions"].append(f"PostgreSQL {version}")
-            urls = dict.fromkeys(names, url)
-        else:
-            facts["versions"].append(f"SQLite {sqlite3.sqlite_version}")
-            database.sqlite_file(folder / "base.sqlite", plan.heroes)
-            urls = {name: database.copied(folder / "base.sqlite", name) for name in names}
-        servers = stack.enter_context(serving(urls, folder))
-        check.compare({name: server.url for name, server in servers.items()})
-        yield from held(Arena(servers, plan, tell), plan.groups(engine))
+            server = stack.enter_context(database.postgres(self.plan.heroes))
+            self.note(engine, f"PostgreSQL {server.version}", server.checksum)
+            return dict.fromkeys(names, server.url), server.pid
+        checksum = database.sqlite_file(folder / "base.sqlite", self.plan.heroes)
+        self.note(engine, f"SQLite {sqlite3.sqlite_version}", checksum)
+        return {name: database.copied(folder / "base.sqlite", name) for name in names}, 0
+
+    def note(self, engine: str, version: str, checksum: str) -> None:
+        """Remember an engine, and check that the other one had the same rows."""
+        facts = self.results.facts
+        facts["databases"][engine], facts["rows"][engine] = version, checksum
+        if len(set(facts["rows"].values())) > 1:
+            raise SystemExit(f"The engines have different rows: {facts['rows']}.")
+
+
+def render(file: Path) -> None:
+    """Write the report and the chart of stored results beside them, and update the pages that quote the report."""
+    results = store.read(file)
+    results.render(file.parent)
+    terminal.show(results.measured, results.facts["imports"])
+    if file.parent.resolve() == HERE:
+        terminal.say(f"Updated: {', '.join(update()) or 'nothing, all figures are quoted as they are'}")
+    terminal.say(f"Written: {file.parent}/results.md, results.svg")
 
 
 def main() -> None:
     given = arguments()
     if given.render:
-        stored = json.loads(given.render.read_text())
-        return terminal.show([Contest.from_json(one) for one in stored["contests"]])
+        return render(given.render)
     if sentence := machine.missing():
         sys.exit(sentence)
     for sign in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(sign, lambda *_: sys.exit("Stopped."))  # stops the servers first
+        signal.signal(sign, lambda *_: sys.exit("Stopped. The same command continues."))  # stops the servers first
     machine.stay_off_the_servers_core()
-    plan, folder = planned(given), PARTIAL
-    if plan == Plan(peers=PEERS):
-        folder = HERE
-    absent = left_out(list(plan.peers))
-    for name in absent:
-        terminal.say(f"{name} is LEFT OUT: Node or its packages are missing; on Debian: apt install nodejs npm")
+    plan = planned(given)
+    whole = plan == Plan(peers=PEERS)
+    absent = left_out(plan.peers)
+    for name, why in absent.items():
+        terminal.say(f"{name} is LEFT OUT: {why}")
     plan = replace(plan, peers=[peer for peer in plan.peers if peer not in absent])
-    facts = report.facts(machine.today(), machine.processor(), machine.versions(), absent)
-    contests = run(plan, folder, facts)
-    terminal.show(contests)
-    terminal.say(f"Written: {folder}/results.md, results.svg, results.json")
+    unfinished = BUILD / "unfinished.json"
+    if given.anew:
+        unfinished.unlink(missing_ok=True)
+    results = store.continued(unfinished, plan, report.facts(absent))
+    if results.measured:
+        terminal.say("An interrupted run continues; --anew begins another.")
+    with terminal.progress() as progress:
+        Run(results, unfinished, progress).execute()
+    folder = HERE if whole else BUILD
+    unfinished.replace(folder / "results.json")
+    render(folder / "results.json")
     return None
 
 

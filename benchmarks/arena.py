@@ -1,89 +1,99 @@
-"""Contests: the servers run side by side; only the measured one gets requests."""
+"""The arena: the servers of an engine run side by side; only the measured one gets requests."""
 
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 
 import httpx
 
-from benchmarks.loads import LOADS
-from benchmarks.plan import PAUSE, WARM_UP, Plan
-from benchmarks.rounds import OURS, Contest, turns
+from benchmarks import bulk, wrk
+from benchmarks.contestants import OURS
+from benchmarks.loads import BULK, LAST_PAGE, LOADS, Choices, Load, script
+from benchmarks.machine import tree_seconds
+from benchmarks.plan import WARM_UP, Plan
+from benchmarks.rounds import Group, Sample, order
 from benchmarks.server import Server
-from benchmarks.wrk import Sample, drive, parsed
+from benchmarks.tokens import Tokens
+from benchmarks.wrk import Outcome
 
-Tell = Callable[[str, float], None]
-"""Called before each run of wrk, with the load and its duration."""
-LAST_BUT_ONE = 10_000 * 100 - 200
-"""The offset of page 9,999, whose response links to page 10,000."""
+Tell = Callable[[str], None]
+"""Called before each run, with its description."""
 
 
-@contextmanager
-def serving(urls: Mapping[str, str], folder: Path) -> Iterator[dict[str, Server]]:
-    """Start these servers, each on the database of its URL, for the duration of the block."""
-    with ExitStack() as stack:
-        servers = {name: Server(name, url, folder / f"{name}.log") for name, url in urls.items()}
-        for server in servers.values():
-            server.start()
-            stack.callback(server.stop)
-        for server in servers.values():
-            server.wait_until_alive()
-        yield servers
+def drive(server: Server, load: Load, choices: Choices, connections: int, seconds: int) -> Outcome:
+    """Send the requests of a load to a server."""
+    if load.bulk:
+        return bulk.drive(server.url, connections=connections, seconds=seconds, tokens=choices.tokens)
+    text = script(load, server.host, choices)
+    return wrk.drive(server.url, text, connections=connections, seconds=seconds)
+
+
+def sample(outcome: Outcome, load: Load, *, server: float, database: float, memory: float) -> Sample:
+    """Return what a run has shown. `server` and `database` are the processor time that was used, in seconds."""
+    units = outcome.done * (BULK if load.bulk else 1)
+    each = 1 / units if units else 0
+    return Sample(
+        rate=units / outcome.seconds,
+        p50=outcome.p50,
+        p99=outcome.p99,
+        errors=outcome.errors,
+        memory=memory,
+        busy=server / outcome.seconds,
+        server=server * each * 1e6,
+        database=database * each * 1e6,
+        received=outcome.received * each,
+    )
 
 
 @dataclass
 class Arena:
-    """The servers of one engine, and the parameters of their loads."""
+    """The servers of one engine, and what their loads need."""
 
     servers: dict[str, Server]
     plan: Plan
+    tokens: Tokens
     tell: Tell
+    postgres: int = 0
+    """The main process of PostgreSQL; 0 on SQLite."""
     seeds: Iterator[int] = field(default_factory=lambda: count(1))
-    paths: dict[str, str] = field(default_factory=dict)
+    page: str = ""
 
-    def run(self, contest: Contest, who: str, seconds: int) -> Sample:
-        """Run wrk once against one of the two servers. If a load is compared with another load, both runs are ours."""
-        server = self.servers.get(who) or self.servers[OURS]
-        name = who if who in LOADS else contest.load
-        connections, before = LOADS[name].at_once(contest.connections), server.cpu()
-        self.tell(f"{contest.engine}  {LOADS[name].title}  {connections} connections  {who}", seconds + PAUSE)
-        with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-            script.write(LOADS[name].script(self.plan.heroes, next(self.seeds), self.paths))
-            script.flush()
-            output = drive(server.url, script.name, connections=connections, seconds=seconds)
-        busy = (server.cpu() - before) / seconds
+    def database_cpu(self) -> float:
+        return tree_seconds(self.postgres) if self.postgres else 0
+
+    def run(self, group: Group, name: str, seconds: int) -> Sample:
+        """Let a contestant run once, and wait until it is idle."""
+        who, _, other = name.partition(":")
+        server, load = self.servers[who], LOADS[other or group.load]
+        connections = load.at_once(group.connections)
+        self.tell(f"{group.engine}  {load.title}  {connections} connections  {who}")
+        tokens = self.tokens.of(load, connections) if server.contestant.has_token else ()
+        choices = Choices(rows=self.plan.heroes, seed=next(self.seeds), page=self.page, tokens=tokens)
+        before, database = server.cpu(), self.database_cpu()
+        outcome = drive(server, load, choices, connections, seconds)
         server.settle()
-        return replace(parsed(output, LOADS[name].rows), memory=server.memory(), busy=busy)
+        used, database = server.cpu() - before, self.database_cpu() - database
+        result = sample(outcome, load, server=used, database=database, memory=server.memory())
+        if not outcome.done:
+            server.restart()
+        return result
 
-    def hold(self, group: list[Contest]) -> None:
-        """Measure in rounds after a warm-up. In each round our server alternates with the peers."""
-        by_peer = {contest.peer: contest for contest in group}
-        for who in (OURS, *by_peer):
-            self.run(group[0], who, WARM_UP)
-        ours: Sample | None = None
-        for _, peer, who in turns(list(by_peer), self.plan.rounds):
-            sample = self.run(
-                by_peer[peer], who, LOADS[who if who in LOADS else group[0].load].seconds(self.plan.seconds)
-            )
-            if who == OURS:
-                ours = sample
-            elif ours:
-                by_peer[peer].pairs.append((ours, sample))
+    def hold(self, group: Group) -> Iterator[Group]:
+        """Measure the rounds that a group has not had yet, after a warm-up. Yields the group after each."""
+        if len(group.rounds) >= self.plan.rounds:
+            return
+        for name in group.contestants:
+            self.run(group, name, WARM_UP)
+        seconds = LOADS[group.load].seconds(self.plan.seconds)
+        for turn in range(len(group.rounds), self.plan.rounds):
+            done = {name: self.run(group, name, seconds) for name in order(group.contestants, turn)}
+            group.rounds.append({name: done[name] for name in group.contestants})
+            yield group
 
     def find_page(self) -> None:
         """Find page 10,000 by the link of the page before it; with fewer rows, the last full page."""
-        offset = min(LAST_BUT_ONE, self.plan.heroes - 200)
-        answer = httpx.get(f"{self.servers[OURS].url}/heroes/?limit=100&offset={offset}", timeout=30)
-        link = answer.headers["link"].partition("<")[2].partition(">")[0]
-        self.paths["page_10000"] = "/" + link.partition("//")[2].partition("/")[2] if "//" in link else link
-
-
-def held(arena: Arena, groups: Iterable[list[Contest]]) -> Iterator[list[Contest]]:
-    """Yield each group when it is done."""
-    arena.find_page()
-    for group in groups:
-        arena.hold(group)
-        yield group
+        offset = min(LAST_PAGE, self.plan.heroes) - 200
+        headers = {"Authorization": f"Bearer {self.tokens.members[0]}"}
+        answer = httpx.get(f"{self.servers[OURS].url}/heroes/?limit=100&offset={offset}", headers=headers, timeout=30)
+        link = answer.raise_for_status().headers["link"].partition("<")[2].partition(">")[0]
+        self.page = "/" + link.partition("//")[2].partition("/")[2] if "//" in link else link

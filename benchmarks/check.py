@@ -6,8 +6,9 @@ from typing import Any
 
 import httpx
 
+from benchmarks.contestants import OURS
 from benchmarks.loads import FILTERED, POST
-from benchmarks.rounds import OURS
+from benchmarks.server import Server
 
 READS = (
     "/heroes/1",
@@ -44,9 +45,12 @@ def answer(client: httpx.Client, method: str, path: str, body: object = None) ->
     return response.json()
 
 
-def answers(name: str, url: str) -> dict[str, Any]:
+def answers(server: Server, token: str) -> dict[str, Any]:
     """Send one request of each load to a server, and return the responses."""
-    with httpx.Client(base_url=url, headers={"X-Server": name}, timeout=30) as client:
+    headers = {"X-Server": server.name}
+    if server.contestant.has_token:
+        headers["Authorization"] = f"Bearer {token}"
+    with httpx.Client(base_url=server.url, headers=headers, timeout=30) as client:
         said = {f"GET {path}": plain(answer(client, "GET", path)) for path in READS}
         made = answer(client, "POST", "/heroes/", POST)
         path = f"/heroes/{made['id']}"
@@ -59,11 +63,14 @@ def answers(name: str, url: str) -> dict[str, Any]:
     return said
 
 
-def compare(servers: Mapping[str, str]) -> None:
-    """Exit with a message if a peer returns other values than our service; compares reads first, then writes."""
-    wanted = answers(OURS, servers[OURS])
-    for name, url in servers.items():
-        for request, said in answers(name, url).items():
+def compare(servers: Mapping[str, Server], token: str) -> None:
+    """Exit with a message if a peer returns other values than our service; compares reads first, then writes.
+
+    The token is that of a superuser.
+    """
+    wanted = answers(servers[OURS], token)
+    for name, server in servers.items():
+        for request, said in answers(server, token).items():
             if said != wanted[request]:
                 both = f"ours: {short(wanted[request])}\nit:   {short(said)}"
                 raise SystemExit(f"{name} answers {request} otherwise than ours.\n{both}")

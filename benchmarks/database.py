@@ -9,73 +9,16 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
 
 from benchmarks.machine import PROJECT
+from benchmarks.rows import filling, postgres_checksum, sqlite_checksum
 
-SERVER_SETTINGS = {"max_connections": "400", "shared_buffers": "'512MB'"}
+SERVER_SETTINGS = {"max_connections": "600", "shared_buffers": "'512MB'"}
 """Settings that differ from PostgreSQL's defaults; durability is unchanged."""
-WORDS = """'Captain','Doctor','Rusty','Black','Spider','Dead','Iron','Silver','Night','Star','Green','Mighty',
-    'Princess','Professor','Atomic','Crimson','Quiet'"""
-OTHER_WORDS = """'Lion','Weird','Man','Widow','Youngster','Pond','Falcon','Surfer','Owl','Lord','Lantern','Mouse',
-    'Diana','Boy','Machine','Hood','North America','Sphinx','Marvelous Person'"""
-SENTENCE = "A post says what its author has seen, and what is to be done about it. "
-FILL = """
-INSERT INTO team (id, version, created_at, updated_at, name, headquarters)
-SELECT i, 1, {time}, {time}, 'Team ' || i, 'House ' || i || ', Long Street' FROM {numbers_100};
-INSERT INTO "user" (id, version, created_at, updated_at, username, email, full_name, is_active, is_superuser,
-    hashed_password, generation)
-SELECT i, 1, {time}, {time}, 'user-' || i, 'user-' || i || '@example.com', NULL, true, false, '-', 0
-FROM {numbers_1000};
-INSERT INTO post (id, version, created_at, updated_at, title, body, author_id)
-SELECT i, 1, {time}, {time}, 'The post with the number ' || i, substr({text}, 1, CAST(400 + i * 37 % 200 AS integer)),
-    1 + i * 7919 % 1000 FROM {numbers_10000};
-INSERT INTO hero (id, version, created_at, updated_at, name, secret_name, age, power, team_id)
-SELECT i, 1, {time}, {time}, {first} || ' ' || {second} || ' ' || i % 1000, {second} || ' of ' || {first},
-    CASE WHEN i % 10 = 0 THEN NULL ELSE 15 + i * 31 % 70 END, i * 7919 % 1000003,
-    CASE WHEN i % 3 = 0 THEN NULL ELSE 1 + i * 13 % 100 END FROM {numbers};
-"""
-
-
-def text_of(words: str) -> list[str]:
-    return [word.strip().strip("'") for word in words.split(",")]
-
-
-def chosen(words: str, factor: int, *, sqlite: bool) -> str:
-    """Return one of these words, chosen by the number of the row."""
-    names = text_of(words)
-    index = f"i * {factor} % {len(names)}"
-    if sqlite:
-        cases = " ".join(f"WHEN {place} THEN '{name}'" for place, name in enumerate(names))
-        return f"(CASE {index} {cases} END)"
-    return f"(ARRAY[{words}])[1 + {index}]"
-
-
-def numbers(count: int, *, sqlite: bool) -> str:
-    """Return a table of the numbers from 1 on, named `i`."""
-    if sqlite:
-        return f"(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) SELECT i FROM n)"  # noqa: S608  `count` is an integer
-    return f"(SELECT i::bigint FROM generate_series(1, {count}) i) n"  # noqa: S608  `count` is an integer
-
-
-def filling(heroes: int, *, sqlite: bool) -> str:
-    """Return the rows as SQL: a pattern that depends on their numbers only, so that they are always the same."""
-    micros = "i * 7919 % 1000000"
-    time = f"timestamptz '2025-01-01 00:00:00+00' + i * interval '1 second' + ({micros}) * interval '1 microsecond'"
-    if sqlite:
-        time = f"strftime('%Y-%m-%d %H:%M:%S', 1735689600 + i, 'unixepoch') || printf('.%06d', {micros})"
-    return FILL.format(
-        time=time,
-        text=f"'{SENTENCE * 9}'",
-        first=chosen(WORDS, 5, sqlite=sqlite),
-        second=chosen(OTHER_WORDS, 11, sqlite=sqlite),
-        numbers=numbers(heroes, sqlite=sqlite),
-        numbers_100=numbers(100, sqlite=sqlite),
-        numbers_1000=numbers(1000, sqlite=sqlite),
-        numbers_10000=numbers(10_000, sqlite=sqlite),
-    )
 
 
 def migrate(url: str) -> None:
@@ -84,9 +27,28 @@ def migrate(url: str) -> None:
     subprocess.run(command, cwd=PROJECT, env=environment, check=True, capture_output=True)  # noqa: S603  a constant command
 
 
+@dataclass(frozen=True)
+class Postgres:
+    """A running PostgreSQL server with a filled database."""
+
+    url: str
+    version: str
+    pid: int
+    checksum: str
+
+
 @contextmanager
-def postgres(heroes: int) -> Iterator[tuple[str, str]]:
-    """Start a PostgreSQL server on the core of this program. Yields the URL of its filled database, and its version."""
+def postgres(heroes: int) -> Iterator[Postgres]:
+    """Start a PostgreSQL server on the core of this program, with a filled database."""
+    with empty_postgres() as (url, pid):
+        migrate(url)
+        version = asyncio.run(fill(url, heroes))
+        yield Postgres(url, version, pid, asyncio.run(postgres_checksum(url)))
+
+
+@contextmanager
+def empty_postgres() -> Iterator[tuple[str, int]]:
+    """Start a PostgreSQL server. Yields the URL of its database, and the id of its main process."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="heroes-")))
         os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))  # the wheel warns without one
@@ -97,21 +59,18 @@ def postgres(heroes: int) -> Iterator[tuple[str, str]]:
             server.psql(f"ALTER SYSTEM SET {name} = {value}")
         server.stop()
         server.ensure_postgres_running()
-        url = server.get_uri()
-        migrate(url)
-        yield url, asyncio.run(fill(url, heroes))
+        yield server.get_uri(), int((folder / "pg/postmaster.pid").read_text().split()[0])
 
 
 async def fill(url: str, heroes: int) -> str:
-    """Fill the database. Indexes are created afterwards, which is faster; foreign keys are valid by construction."""
+    """Fill the database. Indexes are created afterwards, which is faster. Returns the version of PostgreSQL."""
     connection = await asyncpg.connect(url)
     indexes = await connection.fetch(
         "SELECT indexname, indexdef FROM pg_indexes WHERE tablename IN ('hero', 'post') AND indexname LIKE 'ix_%'"
     )
     for index in indexes:
         await connection.execute(f"DROP INDEX {index['indexname']}")
-    rows = filling(heroes, sqlite=False)
-    await connection.execute(f"SET session_replication_role = replica; {rows}; RESET session_replication_role")
+    await connection.execute(filling(heroes, sqlite=False))
     await connection.execute("SET maintenance_work_mem = '512MB'")
     for index in indexes:
         await connection.execute(index["indexdef"])
@@ -124,11 +83,12 @@ async def fill(url: str, heroes: int) -> str:
     return version
 
 
-def sqlite_file(file: Path, heroes: int) -> None:
-    """Return a database in a file. Each server gets a copy, because the servers write."""
+def sqlite_file(file: Path, heroes: int) -> str:
+    """Fill a database in a file, and return the checksum of its rows. Each server gets a copy, because they write."""
     migrate(f"sqlite:///{file}")
     with closing(sqlite3.connect(file)) as connection:
         connection.executescript(f"BEGIN; {filling(heroes, sqlite=True)}; COMMIT; ANALYZE;")
+        return sqlite_checksum(connection)
 
 
 def copied(file: Path, name: str) -> str:

@@ -2,97 +2,111 @@
 
 import json
 from dataclasses import dataclass
+from typing import Any
 
-from benchmarks.wrk import REPORT
-
-POST = {"name": "Captain North America", "secret_name": "Esteban Rogelios", "age": 93, "power": 150, "team_id": 7}
+POST: dict[str, Any] = {
+    "name": "Captain North America",
+    "secret_name": "Esteban Rogelios",
+    "age": 93,
+    "power": 150,
+    "team_id": 7,
+}
 FILTERED = "/heroes/?age__gte={age}&sort=-power&limit=100"
-RANDOMLY_FILTERED = FILTERED.format(age='" .. math.random(20, 60) .. "')
-LONG_SECONDS, LONG_AT_ONCE = 4, 4
 PAGES = 100
 """The number of first pages from which a random one is requested."""
-JSON_HEADER = 'wrk.headers["Content-Type"] = "application/json"\n'
-GET = 'wrk.format("GET", "/heroes/" .. math.random(ROWS))'
-CHANGE = """wrk.format("PATCH", "/heroes/" .. math.random(ROWS), nil, '{"power": ' .. math.random(1000000) .. '}')"""
+LAST_PAGE = 10_000 * 100
+"""The number of rows up to page 10,000."""
+BULK, BULK_CONNECTIONS, BULK_SECONDS = 1000, 4, 2
 
 
 @dataclass(frozen=True)
 class Load:
-    """A kind of request: a constant path, or a Lua expression that makes each request."""
+    """A kind of request: an expression of Lua that makes each request, or a body that is sent over and over."""
 
     title: str
-    path: str = ""
     each: str = ""
-    body: str = ""
-    rows: int = 1
-    """The number of rows that a request writes."""
-    against_itself: str = ""
-    """Another load of our service to compare with, in place of a peer."""
-    only_ours: bool = False
-    takes_long: bool = False
-    """Whether requests are so long that more seconds and fewer connections are needed to count them."""
+    """An expression of Lua, made of the functions in `SCRIPT`."""
+    bulk: bool = False
+    """Whether a request writes many rows: it takes so long that few connections are used, and all answers awaited."""
+    writes: bool = False
+    """Whether the requests need the rights of a superuser."""
+
+    def at_once(self, connections: int) -> int:
+        """Return the number of connections."""
+        return min(connections, BULK_CONNECTIONS) if self.bulk else connections
 
     def seconds(self, usual: int) -> int:
         """Return the duration of a run, in seconds."""
-        return max(usual, LONG_SECONDS) if self.takes_long else usual
-
-    def at_once(self, connections: int) -> int:
-        """Return the number of connections. Requests that run at the end are not counted, so there must be few."""
-        return min(connections, LONG_AT_ONCE) if self.takes_long else connections
-
-    def script(self, rows: int, seed: int, paths: dict[str, str]) -> str:
-        """Return the Lua script for wrk, which draws ids from this number of rows."""
-        lines = [f"local ROWS = {rows}", f"math.randomseed({seed})", REPORT, JSON_HEADER]
-        if self.body:
-            lines.append(f"wrk.method = 'POST'\nwrk.body = [==[{self.body}]==]\n")
-        if self.each:
-            lines.append(f"function request()\n{self.each}\nend\n")
-        return "\n".join(lines) + f"\nwrk.path = '{self.path.format(**paths)}'\n"
+        return max(usual, BULK_SECONDS) if self.bulk else usual
 
 
-def heroes(number: int) -> str:
-    return json.dumps([POST | {"name": f"Hero {place} of many", "power": place} for place in range(number)])
+def heroes(number: int) -> bytes:
+    """Return the body of a bulk request."""
+    return json.dumps([POST | {"name": f"Hero {place} of many", "power": place} for place in range(number)]).encode()
 
 
+CHANGE = """send("PATCH", "/heroes/" .. math.random(ROWS), '{"power": ' .. math.random(1000000) .. '}')"""
+CREATE = f"""send("POST", "/heroes/", [==[{json.dumps(POST)}]==])"""
+READ = 'get("/heroes/" .. math.random(ROWS))'
+SOME_AGE = FILTERED.format(age='" .. math.random(20, 60) .. "')
 LOADS = {
-    "get": Load("GET by random id", each=f"return {GET}"),
-    "get-same": Load("GET the same id", path="/heroes/4711"),
-    "list": Load(
-        "list of 100, random page",
-        each=f'return wrk.format("GET", "/heroes/?limit=100&offset=" .. 100 * math.random(0, {PAGES - 1}))',
-    ),
-    "list-same": Load("list of 100, the same", path="/heroes/?limit=100"),
-    "filtered": Load(
-        "filtered and sorted list",
-        each=f'return wrk.format("GET", "{RANDOMLY_FILTERED}")',
-    ),
-    "cursor": Load("page 10,000 by cursor", path="{page_10000}", against_itself="cursor-first", only_ours=True),
-    "cursor-first": Load("page 1", path="/heroes/?limit=100", only_ours=True),
-    "posts": Load("posts with authors, 100", path="/posts/?limit=100"),
-    "post": Load("POST", path="/heroes/", body=json.dumps(POST)),
-    "patch": Load("PATCH", each=f"return {CHANGE}"),
-    "bulk": Load(
-        "POST 1,000 at once (rows)",
-        path="/heroes/bulk",
-        body=heroes(1000),
-        rows=1000,
-        takes_long=True,
-        against_itself="post",
-    ),
-    "mixed": Load(
-        "80 % reads, 20 % writes",
-        each=f"""
-local dice = math.random(100)
-if dice <= 60 then return {GET} end
-if dice <= 80 then return wrk.format("GET", "/heroes/?limit=20&offset=" .. 20 * math.random(0, {PAGES - 1})) end
-if dice <= 90 then return wrk.format("POST", "/heroes/", nil, [==[{json.dumps(POST)}]==]) end
-return {CHANGE}""",
-    ),
+    "get": Load("GET by random id", READ),
+    "list-same": Load("list of 100, the same", 'get("/heroes/?limit=100")'),
+    "list": Load("list of 100, random page", f'get("/heroes/?limit=100&offset=" .. 100 * math.random(0, {PAGES - 1}))'),
+    "post": Load("POST", CREATE, writes=True),
+    "patch": Load("PATCH", CHANGE, writes=True),
+    "bulk": Load(f"POST {BULK:,} at once (rows)", bulk=True, writes=True),
+    "filtered": Load("filtered and sorted list", f'get("{SOME_AGE}")'),
+    "posts": Load("posts with authors, 100", 'get("/posts/?limit=100")'),
+    "mixed": Load("80 % reads, 20 % writes", "mixed()", writes=True),
+    "cursor": Load("page 10,000 by cursor", "get(PAGE)"),
+    "cursor-first": Load("page 1 by cursor", 'get("/heroes/?limit=100")'),
 }
-EVERYWHERE = [name for name in LOADS if name != "cursor-first"]
-SOME = {1: ["get", "list-same", "post"], 100: ["get", "list-same", "mixed"]}
-"""The loads over one and over a hundred connections; over 32 connections, all loads."""
+SCRIPT = """
+local ROWS, PAGE, HOST, TOKENS, place = {rows}, "{page}", "{host}", {{{tokens}}}, 0
+math.randomseed({seed})
+
+local function head(method, path)
+  local first = method .. " " .. path .. " HTTP/1.1\\r\\nHost: " .. HOST .. "\\r\\n"
+  if #TOKENS == 0 then return first end
+  place = place % #TOKENS + 1
+  return first .. "Authorization: Bearer " .. TOKENS[place] .. "\\r\\n"
+end
+
+local function get(path) return head("GET", path) .. "\\r\\n" end
+
+local function send(method, path, body)
+  return head(method, path) .. "Content-Type: application/json\\r\\nContent-Length: " .. #body .. "\\r\\n\\r\\n" .. body
+end
+
+local function mixed()
+  local dice = math.random(100)
+  if dice <= 60 then return {read} end
+  if dice <= 80 then return get("/heroes/?limit=20&offset=" .. 20 * math.random(0, {last})) end
+  if dice <= 90 then return {create} end
+  return {change}
+end
+
+function request() return {each} end
+"""
+"""The script of wrk. It calls `request` before each request; the tokens are used by turns."""
 
 
-def asked(connections: int) -> list[str]:
-    return SOME.get(connections, EVERYWHERE)
+@dataclass(frozen=True)
+class Choices:
+    """From what a script draws its requests."""
+
+    rows: int
+    """The ids of heroes are drawn from 1 to this."""
+    seed: int
+    page: str = ""
+    """The path of page 10,000, with its cursor."""
+    tokens: tuple[str, ...] = ()
+
+
+def script(load: Load, host: str, choices: Choices) -> str:
+    """Return the script for wrk."""
+    requests = {"read": READ, "create": CREATE, "change": CHANGE, "each": load.each, "last": PAGES - 1}
+    tokens = ", ".join(f'"{token}"' for token in choices.tokens)
+    values = {"rows": choices.rows, "seed": choices.seed, "page": choices.page, "tokens": tokens, "host": host}
+    return SCRIPT.format(**requests, **values)

@@ -1,10 +1,12 @@
-"""The machine: the use of its cores, and the versions of the software."""
+"""The machine: its cores, the processor time of processes, and the versions of the software."""
 
+import hashlib
 import json
 import os
 import platform
 import shutil
 import subprocess
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,6 +29,7 @@ PACKAGES = (
     "orjson",
     "litestar",
     "advanced-alchemy",
+    "sqlspec",
     "msgspec",
     "django",
     "django-ninja",
@@ -59,9 +62,45 @@ def resident(pid: int) -> float:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the CPU time of a process, in seconds."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    """Return the CPU time of a process and of all its threads, in seconds."""
+    exact = list(Path(f"/proc/{pid}/task").glob("*/schedstat"))
+    if exact:
+        return sum(map(nanoseconds, exact)) / 1e9
+    fields = stat(pid)
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def nanoseconds(file: Path) -> int:
+    """Return the CPU time of a thread; 0 if it has ended."""
+    with suppress(OSError):
+        return int(file.read_text().split()[0])
+    return 0
+
+
+def stat(pid: int) -> list[str]:
+    """Return the fields of /proc/PID/stat from the third on: the state, the parent, and so on."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if stat(int(folder.name))[1] == str(pid):
+                found.append(int(folder.name))
+    return found
+
+
+def tree_seconds(pid: int) -> float:
+    """Return the CPU time of a process and its children, those that have ended too, in seconds.
+
+    A PostgreSQL server has a child for each connection, and others that come and go.
+    """
+    total = sum(map(int, stat(pid)[13:15])) / os.sysconf("SC_CLK_TCK")
+    for one in (pid, *children(pid)):
+        with suppress(OSError):
+            total += cpu_seconds(one)
+    return total
 
 
 def processor() -> str:
@@ -77,6 +116,8 @@ def versions() -> list[str]:
             named.append(f"{package} {version(package)}")
         except PackageNotFoundError:
             continue
+    robyn = (PROJECT / ".venv-bench-robyn").glob("lib/python*/site-packages/robyn-*.dist-info")
+    named += [folder.name.removesuffix(".dist-info").replace("-", " ") for folder in robyn]
     if node := shutil.which("node"):
         named.append(f"Node {printed(node, '--version').removeprefix('v')}")
     for package in NODE_PACKAGES:
@@ -84,6 +125,13 @@ def versions() -> list[str]:
         if described.exists():
             named.append(f"{package} {json.loads(described.read_text())['version']}")
     return named
+
+
+def commit() -> str:
+    """Return the commit of the project, with a hash of what differs from it; nothing outside a repository."""
+    git = (shutil.which("git") or "git", "-C", str(PROJECT))
+    known, differs = printed(*git, "rev-parse", "--short", "HEAD"), printed(*git, "diff", "HEAD")
+    return known + (f"+{hashlib.sha256(differs.encode()).hexdigest()[:6]}" if differs else "")
 
 
 def printed(*command: str) -> str:

@@ -1,16 +1,25 @@
-"""The plan: the contests of a run, in groups that are measured together."""
+"""The plan: the groups of a run, and its duration."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from benchmarks.loads import LOADS, asked
-from benchmarks.rounds import Contest
-from benchmarks.server import ON_SQLITE
+from benchmarks.contestants import BARE, CONTESTANTS, OURS, WITH_LOG, WITH_TOKEN
+from benchmarks.loads import LOADS
+from benchmarks.rounds import Group
 
 WARM_UP = 1
-"""Seconds of warm-up for each server before a group is measured."""
-PAUSE = 0.25
-"""The approximate overhead of a run of wrk, in seconds."""
+"""Seconds of warm-up for each contestant before a group is measured."""
+PAUSE = 0.35
+"""The approximate overhead of a run, in seconds."""
+PREPARING = {"postgresql": 130, "sqlite": 75}
+"""The approximate time to fill a database with a million heroes, and to start and compare the servers, in seconds."""
+CORE = ("seed", "limit")
+"""The peers of loads that are less important."""
+EVERYBODY = (("get", 32), ("list-same", 32), ("list", 32), ("post", 32), ("patch", 32), ("bulk", 32))
+SOME = (("get", 1), ("filtered", 32), ("posts", 32), ("mixed", 32), ("mixed", 100))
+ALONE = (("cursor", 32),)
+ON_SQLITE = (("get", 32), ("list", 32), ("post", 32), ("patch", 32))
+CURSORS = [OURS, f"{OURS}:cursor-first"]
 
 
 @dataclass(frozen=True)
@@ -20,38 +29,61 @@ class Plan:
     engines: Sequence[str] = ("postgresql", "sqlite")
     peers: Sequence[str] = ()
     loads: Sequence[str] = ()
-    """The loads; if empty, those of each number of connections."""
+    """The loads; if empty, all."""
     connections: Sequence[int] = (1, 32, 100)
-    rounds: int = 5
-    seconds: int = 2
+    rounds: int = 4
+    seconds: int = 1
     heroes: int = 1_000_000
 
-    def peers_on(self, engine: str) -> list[str]:
-        return [peer for peer in self.peers if engine == "postgresql" or peer in ON_SQLITE]
+    def servers(self, engine: str) -> list[str]:
+        """Return all contestants of an engine."""
+        if engine == "sqlite":
+            return [OURS, BARE, *(peer for peer in self.peers if CONTESTANTS[peer].on_sqlite)]
+        return [OURS, BARE, WITH_TOKEN, WITH_LOG, *self.peers]
 
-    def groups(self, engine: str) -> Iterator[list[Contest]]:
-        """Yield the contests with all peers, grouped by load and number of connections."""
-        for connections in self.connections:
-            for name in self.loads or asked(connections):
-                peers = [] if LOADS[name].only_ours else self.peers_on(engine)
-                itself = [LOADS[name].against_itself] if LOADS[name].against_itself else []
-                group = [Contest(engine, name, connections, peer) for peer in [*peers, *itself]]
-                if group:
-                    yield group
+    def groups(self, engine: str) -> Iterator[Group]:
+        """Yield the groups of an engine, without rounds. What costs tokens and log lines add is measured by `get`."""
+        for load, connections in ON_SQLITE if engine == "sqlite" else (*EVERYBODY, *SOME, *ALONE):
+            if (self.loads and load not in self.loads) or connections not in self.connections:
+                continue
+            yield Group(engine, load, connections, self.contestants(engine, load, connections))
 
-    def duration(self) -> float:
-        """Return the total duration of all runs, in seconds."""
-        groups = [group for engine in self.engines for group in self.groups(engine)]
-        warm = sum((len(group) + 1) * (WARM_UP + PAUSE) for group in groups)
-        return warm + sum(
-            len(group) * 2 * self.rounds * (LOADS[group[0].load].seconds(self.seconds) + PAUSE) for group in groups
-        )
+    def contestants(self, engine: str, load: str, connections: int) -> list[str]:
+        if (load, connections) in ALONE:
+            return list(CURSORS)
+        peers = [name for name in self.servers(engine) if name in self.peers]
+        if engine == "postgresql" and (load, connections) in SOME:
+            peers = [peer for peer in peers if peer in CORE]
+        costs = [WITH_TOKEN, WITH_LOG] if (engine, load, connections) == ("postgresql", "get", 32) else []
+        return [OURS, BARE, *costs, *peers]
+
+    def remaining(self, group: Group) -> float:
+        """Return the duration of the rounds that a group has not had yet, in seconds."""
+        if len(group.rounds) >= self.rounds:
+            return 0
+        run = LOADS[group.load].seconds(self.seconds) + PAUSE
+        rounds = self.rounds - len(group.rounds)
+        return len(group.contestants) * (WARM_UP + PAUSE + rounds * run)
+
+    def duration(self, done: Sequence[Group] = ()) -> float:
+        """Return the duration of a run, in seconds, without these groups or their rounds."""
+        held = {group.key: group for group in done}
+        total = 0.0
+        for engine in self.engines:
+            measuring = sum(self.remaining(held.get(group.key, group)) for group in self.groups(engine))
+            total += measuring + (preparing(engine, self.heroes) if measuring else 0)
+        return total
+
+
+def preparing(engine: str, heroes: int) -> float:
+    """Return the approximate time to prepare an engine, in seconds: a quarter of it does not depend on the rows."""
+    return PREPARING[engine] * (0.25 + 0.75 * heroes / 1_000_000)
 
 
 QUICK = Plan(
     engines=("postgresql",),
-    peers=("seed", "limit"),
-    loads=("get", "list-same", "list", "post"),
+    peers=CORE,
+    loads=("get", "list-same", "list", "post", "patch"),
     connections=(32,),
     rounds=3,
     heroes=200_000,

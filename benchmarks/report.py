@@ -1,105 +1,183 @@
-"""The report: the rows of the tables, and the files with the results."""
+"""The report: the tables, and the conditions of a run."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
+import platform
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.contestants import BARE, CONTESTANTS, FRAMEWORKS, OURS, POOL, PRODUCTION
 from benchmarks.loads import LOADS
-from benchmarks.machine import CORES, OTHER_CORE, SERVER_CORE
+from benchmarks.machine import CORES, OTHER_CORE, SERVER_CORE, commit, processor, today, versions
 from benchmarks.plan import Plan
-from benchmarks.rounds import Contest, number
-from benchmarks.targets import PYTHON_PEERS, Verdict, slower, verdicts
+from benchmarks.rounds import STALLED, Group, number
+from benchmarks.targets import ENGINES, Verdict, slower, verdicts
 
-HEAD = ("load", "connections", "against", "per second", "ratio", "p50 ms", "p99 ms", "errors", "MB", "core %")
+HEAD = (
+    "load",
+    "connections",
+    "against",
+    "per second",
+    "ratio",
+    "bare ratio",
+    "p50 ms",
+    "p99 ms",
+    "p99 / p50",
+    "server µs",
+    "database µs",
+    "bytes",
+    "errors",
+    "MB",
+    "core %",
+)
 VERDICT_HEAD = ("target", "against", "wanted", "measured", "")
-ENGINES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
+EXPLAINED = """\
+The first row of each load is this service as in production, with a token and a log line for each request; the second is
+the same service without both. `ratio` is the rate of the first divided by that of the row, `bare ratio` that of the
+second: ratios of the medians of all rounds; in brackets the least and the greatest ratio of a round. Latencies, memory
+and the share of the core are medians, errors a sum. `server µs` and `database µs` are the processor time of the server
+and of PostgreSQL for each request, or for each row where a request writes many; `bytes` are those of an answer with its
+head, or its part for a row. A contestant that answered nothing in half of its rounds or more has *stalled*."""
 
 
-def row(contest: Contest) -> tuple[str, ...]:
-    """Return the row of a contest in the table. Where there are two numbers, the first is ours."""
+def named(name: str) -> str:
+    """Return the name of a contestant in a table."""
+    who, _, other = name.partition(":")
+    return f"{who}, {LOADS[other].title}" if other else who
 
-    def both(metric: str, digits: int = 0, factor: float = 1) -> str:
-        return " / ".join(f"{contest.median(side, metric) * factor:,.{digits}f}" for side in (0, 1))
 
-    load, peer = LOADS[contest.load], contest.peer
+def rows(group: Group) -> list[tuple[str, ...]]:
+    """Return the rows of a group, one for each contestant."""
+    return [row(group, name) for name in group.contestants if group.has(name)]
+
+
+def row(group: Group, name: str) -> tuple[str, ...]:
+    load = LOADS[group.load]
+    first = (load.title, str(load.at_once(group.connections)), named(name))
+    if group.median(name, "rate") == 0:
+        return (*first, STALLED, *[""] * (len(HEAD) - 4))
+    p50, p99 = group.median(name, "p50"), group.median(name, "p99")
+    database = group.median(name, "database")
     return (
-        load.title,
-        str(load.at_once(contest.connections)),
-        f"ours, {LOADS[peer].title}" if peer in LOADS else peer,
-        both("rate"),
-        str(contest.ratio()),
-        both("p50", 1),
-        both("p99", 1),
-        f"{contest.errors(0)} / {contest.errors(1)}",
-        both("memory"),
-        both("busy", factor=100),
+        *first,
+        f"{group.median(name, 'rate'):,.0f}{stalls(group, name)}",
+        "" if name == OURS else str(group.ratio(OURS, name)),
+        "" if name in (OURS, BARE) or not group.has(BARE) else number(group.ratio(BARE, name).value),
+        f"{p50:,.1f}",
+        f"{p99:,.1f}",
+        f"{p99 / p50:.1f}" if p50 else "",
+        f"{group.median(name, 'server'):,.0f}",
+        f"{database:,.0f}" if database else "",
+        f"{group.median(name, 'received'):,.0f}",
+        f"{sum(group.values(name, 'errors')):.0f}",
+        f"{group.median(name, 'memory'):,.0f}",
+        f"{group.median(name, 'busy'):.0%}".rstrip("%"),
     )
 
 
+def stalls(group: Group, name: str) -> str:
+    """Return in how many rounds a contestant stalled, if in any."""
+    many = group.stalls(name)
+    return f" ({STALLED} in {many} of {len(group.rounds)})" if many else ""
+
+
 def verdict_row(verdict: Verdict) -> tuple[str, ...]:
-    target = verdict.target
-    what = "" if target.metric == "rate" else f", {target.metric}"
-    where = ", SQLite" if target.engine == "sqlite" else ""
-    connections = LOADS[target.load].at_once(target.connections)
-    title = f"{LOADS[target.load].title}, {connections} connection{'s' if connections > 1 else ''}"
-    against = LOADS[target.peer].title if target.peer in LOADS else target.peer
-    return title + where + what, against, target.wanted(), number(verdict.ratio), verdict.said
+    return verdict.what, verdict.against, verdict.wanted, verdict.measured, verdict.said
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    lines = [head, ["---"] * len(head), *rows]
-    return [f"| {' | '.join(line)} |" for line in lines] + [""]
+def table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *lines)] + [""]
 
 
-def comparison(contests: Sequence[Contest]) -> str:
-    if not any(one.peer in PYTHON_PEERS for one in contests):
-        return "No Python peer took part."
-    lost = slower(contests)
-    return f"A Python peer was faster at: {'; '.join(lost)}." if lost else "No Python peer was faster at anything."
+def comparison(groups: Sequence[Group]) -> str:
+    """Return whether a Python framework was faster anywhere, and how fast asyncpg by hand is."""
+    if not any(name in FRAMEWORKS for group in groups for name in group.contestants):
+        return "No Python framework took part."
+    sentences = ["No Python framework with an ORM was faster at any load."]
+    if lost := slower(groups, has_orm=True):
+        sentences = [f"A Python framework with an ORM was faster: {'; '.join(lost)}."]
+    if lost := slower(groups, has_orm=False):
+        sentences.append(f"Faster with SQL written by hand in a framework: {'; '.join(lost)}.")
+    ratios = [
+        f"{LOADS[group.load].title} {number(group.ratio('limit', OURS).value)}"
+        for group in groups
+        if group.engine == "postgresql" and group.connections == 32 and group.has("limit")
+    ]
+    if ratios:
+        sentences.append(
+            f"Without a framework, asyncpg by hand (`limit`) has this much of our rate: {', '.join(ratios)}."
+        )
+    return " ".join(sentences)
 
 
-def footer(facts: dict[str, Any]) -> str:
+def facts(left_out: Mapping[str, str]) -> dict[str, Any]:
+    """Return what is known about the machine and its software before a run."""
+    return {
+        "date": today(),
+        "commit": commit(),
+        "processor": processor(),
+        "kernel": platform.release(),
+        "cores": len(CORES),
+        "server_core": SERVER_CORE,
+        "other_core": OTHER_CORE,
+        "versions": versions(),
+        "left_out": [f"{name}, because {why}" for name, why in left_out.items()],
+        "settings": {"production": PRODUCTION, "pool": POOL},
+        "databases": {},
+        "rows": {},
+        "imports": {},
+    }
+
+
+def footer(known: Mapping[str, Any]) -> str:
     """Return the machine and the date, in one line."""
-    database = [version for version in facts["versions"] if version.startswith("PostgreSQL")]
-    return ", ".join([*database, f"one worker on one core of {facts['processor']}", facts["date"]])
+    database = known["databases"].get("postgresql")
+    return ", ".join([*[database] * bool(database), f"one worker on one core of {known['processor']}", known["date"]])
 
 
-def conditions(plan: Plan, facts: dict[str, Any]) -> list[str]:
-    """Return the machine, the versions and the method."""
+def conditions(plan: Plan, known: Mapping[str, Any]) -> list[str]:
+    """Return the machine, the versions, the settings and the method."""
+    own, other = known["server_core"], known["other_core"]
+    machine = f"{known['processor']}, {known['cores']} cores, Linux {known['kernel']}"
     return [
-        f"- {facts['date']}, {facts['processor']}, {facts['cores']} cores",
-        f"- {', '.join(facts['versions'])}",
-        f"- {plan.rounds} rounds of {plan.seconds} s for each pair, by turns; {plan.heroes:,} heroes",
-        f"- core {facts['server_core']}: the server, one worker; core {facts['other_core']}: PostgreSQL, wrk with one "
-        "thread, and the benchmark itself",
-        *[f"- left out: {name}" for name in facts["left_out"]],
+        f"- {known['date']}, commit {known['commit'] or '–'}, {machine}",
+        f"- {', '.join([*known['versions'], *known['databases'].values()])}",
+        f"- {plan.rounds} rounds of {plan.seconds} s, by turns; {plan.heroes:,} heroes{same_rows(known['rows'])}",
+        f"- core {own}: the server, one worker; core {other}: PostgreSQL, wrk with one thread, the benchmark itself",
+        f"- `{OURS}`: {settings(known['settings']['production'])}, 32 users, a token for each connection "
+        "(some share one if there are more), log lines into a file",
+        f"- `{BARE}`: the same but `REQUIRE_AUTH=false` `LOG_LEVEL=WARNING`",
+        f"- all: {settings(known['settings']['pool'])}, which is a pool of 30 connections without overflow; the "
+        "garbage collector relaxed; uvicorn with uvloop and httptools, without its access log (`robyn` and `fastify` "
+        "are servers themselves)",
+        *[f"- left out: {name}" for name in known["left_out"]],
     ]
 
 
-def facts(date: str, processor: str, versions: list[str], left_out: list[str]) -> dict[str, Any]:
-    cores = {"cores": len(CORES), "server_core": SERVER_CORE, "other_core": OTHER_CORE}
-    return {"date": date, "processor": processor, "versions": versions, "left_out": left_out, **cores}
+def settings(values: Mapping[str, str]) -> str:
+    """Return settings as they are written in an environment."""
+    shown = {name: "…" if name == "SECRET_KEY" else value for name, value in values.items()}
+    return " ".join(f"`{name}={value}`" for name, value in shown.items())
 
 
-def markdown(plan: Plan, facts: dict[str, Any], contests: Sequence[Contest]) -> str:
-    lines = ["# Results", "", *conditions(plan, facts), ""]
-    judged = verdicts(contests)
+def same_rows(checksums: Mapping[str, str]) -> str:
+    """Return that both engines had the same rows, if they were compared."""
+    sums = set(checksums.values())
+    same = len(checksums) == 2 and len(sums) == 1
+    return f", the same on both engines (SHA-256 {sums.pop()[:16]}…)" if same else ""
+
+
+def markdown(plan: Plan, known: Mapping[str, Any], groups: Sequence[Group]) -> str:
+    lines = ["# Results", "", *conditions(plan, known), "", comparison(groups), ""]
+    judged = verdicts(groups, known["imports"])
     if judged:
         lines += ["## Targets", "", *table(VERDICT_HEAD, [verdict_row(one) for one in judged])]
-    lines += [comparison(contests), ""]
+    if known["imports"]:
+        taken = ", ".join(f"{name} {value:.2f} s" for name, value in known["imports"].items())
+        lines += [f"Processor time of an import: {taken}.", ""]
     for engine, title in ENGINES.items():
-        rows = [row(contest) for contest in contests if contest.engine == engine and contest.pairs]
-        if rows:
-            lines += [f"## {title}", "", *table(HEAD, rows)]
-    lines += [
-        "Where there are two numbers, ours is the first. The ratio is the median of the rounds' ratios, with the least "
-        "and the most; latencies, memory and the share of the core are medians, errors a sum. ∞: the other "
-        "answered nothing in that time.",
-        "",
-    ]
+        found = [line for group in groups if group.engine == engine for line in rows(group)]
+        if found:
+            lines += [f"## {title}", "", *table(HEAD, found)]
+    lines += [EXPLAINED, "", "## Contestants", ""]
+    present = {name.partition(":")[0] for group in groups for name in group.contestants}
+    lines += table(("name", "what it is"), [(name, one.what) for name, one in CONTESTANTS.items() if name in present])
     return "\n".join(lines)
-
-
-def stored(plan: Plan, facts: dict[str, Any], contests: Sequence[Contest]) -> dict[str, Any]:
-    """Return all measurements, as JSON."""
-    return {"plan": asdict(plan), "facts": facts, "contests": [one.as_json() for one in contests]}

@@ -1,77 +1,112 @@
-"""Rounds: two servers run in turns, so that disturbances of the machine affect both, and are compared by ratios.
-
-Our service runs before each peer, and the ratio of a peer is computed with that run. The result is the median of all
-rounds.
-"""
+"""Rounds: in each round all contestants of a group run once, so that disturbances of the machine affect all of them."""
 
 import statistics
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from typing import Any
 
-from benchmarks.wrk import Sample
-
-OURS = "ours"
+STALLED = "stalled"
 
 
 @dataclass(frozen=True)
-class Spread:
-    """The median, minimum and maximum of some ratios."""
+class Sample:
+    """The result of one run."""
 
-    median: float
+    rate: float
+    """Requests per second; rows per second where a request writes many."""
+    p50: float
+    p99: float
+    """Latencies, in milliseconds."""
+    errors: int
+    memory: float
+    """The resident memory of the server, in megabytes."""
+    busy: float
+    """The server's share of its core."""
+    server: float
+    database: float
+    """The processor time of the server and of PostgreSQL, in microseconds for each request, or row."""
+    received: float
+    """The bytes of an answer with its head, or of its part for each row."""
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """The ratio of two medians, and the least and the greatest ratio of a round."""
+
+    value: float
     least: float
     most: float
 
     def __str__(self) -> str:
-        return f"{number(self.median)} ({number(self.least)}–{number(self.most)})"
+        if self.value == float("inf"):
+            return "–"
+        return f"{number(self.value)} ({number(self.least)}–{number(self.most)})"
 
 
 @dataclass
-class Contest:
-    """Our service against one peer at one load: a pair of runs for each round."""
+class Group:
+    """A load over some connections, and the rounds in which its contestants ran.
+
+    A contestant is named `ours`, or `ours:cursor-first` for another load than that of the group.
+    """
 
     engine: str
     load: str
     connections: int
-    peer: str
-    pairs: list[tuple[Sample, Sample]] = field(default_factory=list)
+    contestants: list[str]
+    rounds: list[dict[str, Sample]] = field(default_factory=list)
 
-    def ratio(self, metric: str = "rate") -> Spread:
-        """Return our value divided by theirs: above 1 is faster for a rate, slower for a latency."""
-        ratios = [quotient(getattr(ours, metric), getattr(theirs, metric)) for ours, theirs in self.pairs]
-        return Spread(statistics.median(ratios), min(ratios), max(ratios))
+    @property
+    def key(self) -> tuple[str, str, int]:
+        return self.engine, self.load, self.connections
 
-    def median(self, side: int, metric: str) -> float:
-        """Return the median of our runs (0) or theirs (1)."""
-        values: list[float] = [getattr(pair[side], metric) for pair in self.pairs]
-        return statistics.median(values)
+    def values(self, name: str, metric: str) -> list[float]:
+        return [getattr(samples[name], metric) for samples in self.rounds if name in samples]
 
-    def errors(self, side: int) -> int:
-        return sum(pair[side].errors for pair in self.pairs)
+    def has(self, name: str) -> bool:
+        return bool(self.values(name, "rate"))
+
+    def median(self, name: str, metric: str) -> float:
+        return statistics.median(self.values(name, metric))
+
+    def stalls(self, name: str) -> int:
+        """Return the number of rounds in which a contestant answered nothing."""
+        return self.values(name, "rate").count(0)
+
+    def ratio(self, name: str, other: str, metric: str = "rate") -> Ratio:
+        """Return the value of one contestant divided by that of the other: infinite if the other stalled."""
+        pairs = list(zip(self.values(name, metric), self.values(other, metric), strict=True))
+        each = [quotient(mine, theirs) for mine, theirs in pairs]
+        return Ratio(quotient(self.median(name, metric), self.median(other, metric)), min(each), max(each))
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        rounds = [
+            {name: [round(one, 3) for one in astuple(sample)] for name, sample in done.items()} for done in self.rounds
+        ]
+        return asdict(self) | {"rounds": rounds}
 
     @classmethod
-    def from_json(cls, stored: dict[str, Any]) -> "Contest":
-        pairs = [(Sample(**ours), Sample(**theirs)) for ours, theirs in stored["pairs"]]
-        return cls(**{**stored, "pairs": pairs})
+    def from_json(cls, stored: dict[str, Any]) -> "Group":
+        rounds = [{name: Sample(*values) for name, values in samples.items()} for samples in stored["rounds"]]
+        return cls(**{**stored, "rounds": rounds})
 
 
-def turns(peers: Sequence[str], rounds: int) -> Iterator[tuple[int, str, str]]:
-    """Yield the order of the runs: the round, the peer, and which of the two runs."""
-    for turn in range(1, rounds + 1):
-        for peer in peers:
-            yield turn, peer, OURS
-            yield turn, peer, peer
+def rounded(sample: Sample) -> list[float]:
+    return [round(value, 3) for value in astuple(sample)]
 
 
-def quotient(ours: float, theirs: float) -> float:
-    return ours / theirs if theirs else float("inf")
+def order(contestants: Sequence[str], turn: int) -> Iterator[str]:
+    """Yield the contestants of a round. Each round begins with another, so that none always follows the same load."""
+    start = turn % len(contestants)
+    yield from (*contestants[start:], *contestants[:start])
+
+
+def quotient(mine: float, theirs: float) -> float:
+    return mine / theirs if theirs else float("inf")
 
 
 def number(ratio: float) -> str:
     """Return a ratio with its significant digits."""
     if ratio == float("inf"):
-        return "∞"
+        return "–"
     return f"{ratio:.1f}" if ratio >= 10 else f"{ratio:.2f}"

@@ -1,58 +1,35 @@
-"""The servers: one worker on one core each, with the same pool and without an access log."""
+"""A server: one worker on one core, in a process of its own."""
 
-import os
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 
-from benchmarks.machine import PROJECT, SERVER_CORE, cpu_seconds, resident
-from benchmarks.rounds import OURS
+from benchmarks.contestants import CONTESTANTS, Contestant
+from benchmarks.machine import PROJECT, cpu_seconds, resident
 
-PEERS = ("seed", "limit", "litestar", "ninja", "template", "fastcrud", "fastify")
-ON_SQLITE = ("seed",)
-FASTIFY = PROJECT / "benchmarks/peers/fastify"
-POOL = {"POOL_SIZE": "20", "POOL_OVERFLOW": "10"}
-"""The pool of every server: 20 connections, 10 more under load; 30 where there is no such distinction."""
-SETTINGS = {
-    "ENVIRONMENT": "production",
-    "REQUIRE_AUTH": "false",
-    "SECRET_KEY": "0123456789abcdef" * 2,
-    "LOG_LEVEL": "WARNING",
-    "MAX_IN_FLIGHT": "1000",
-    "ADDRESS_RATE": "1000000000",
-    "SHUTDOWN_DELAY": "0",
-    "NODE_ENV": "production",
-}
-UVICORN = ["--workers", "1", "--loop", "uvloop", "--http", "httptools", "--no-access-log", "--log-level", "warning"]
 PORTS = iter(range(18_000, 32_000))
 IDLE = 0.06
-"""Seconds. A server counts as idle if it has used no CPU time in this interval."""
+"""Seconds. A server counts as idle if it has hardly used CPU time in this interval."""
+IDLE_SHARE = 0.05
 SETTLING = 10
 """The longest wait for an idle server, in seconds."""
-TIMEOUT_SECONDS = 30
-"""The longest wait for a server to start, in seconds."""
+START_SECONDS, TIMEOUT_SECONDS = 240, 30
+"""The longest waits for a server to start, which shares its core with others that start, and to answer or stop."""
 
 
-def command_for(name: str, port: int) -> list[str]:
-    pinned = ["taskset", "-c", str(SERVER_CORE)]
-    if name == "fastify":
-        return [*pinned, "node", str(FASTIFY / "server.js"), str(port)]
-    app = "main:app" if name == OURS else f"benchmarks.peers.{name}:app"
-    return [*pinned, sys.executable, "-m", "uvicorn", app, "--port", str(port), *UVICORN]
+class NotAliveError(SystemExit):
+    """A server does not start."""
 
-
-def left_out(peers: list[str]) -> list[str]:
-    """Return the peers that cannot run on this machine."""
-    ready = shutil.which("node") and (FASTIFY / "node_modules").is_dir()
-    return [] if ready or "fastify" not in peers else ["fastify"]
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
 
 
 def free_port() -> int:
@@ -64,45 +41,80 @@ def free_port() -> int:
     raise SystemExit("No port is free.")
 
 
+@contextmanager
+def started(servers: Iterable["Server"]) -> Iterator[None]:
+    """Start servers for the duration of the block. They start and stop side by side."""
+    chosen = list(servers)
+    with ExitStack() as stack:
+        for server in chosen:
+            server.start()
+            stack.callback(server.stop)
+        for server in chosen:
+            server.wait_until_alive()
+        try:
+            yield
+        finally:
+            for server in chosen:
+                server.begin_to_stop()
+
+
 @dataclass
 class Server:
-    """A running server."""
+    """A running server. `kind` and `folder` are other ones where two versions of the project are compared."""
 
     name: str
     database_url: str
     log_file: Path
+    folder: Path = PROJECT
+    kind: Contestant | None = None
     port: int = field(default_factory=free_port)
     process: "subprocess.Popen[bytes]" = field(init=False, repr=False)
 
     @property
+    def contestant(self) -> Contestant:
+        return self.kind or CONTESTANTS[self.name]
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self.host}"
 
     def start(self) -> None:
-        environment = {**os.environ, **SETTINGS, **POOL, "DATABASE_URL": self.database_url}
-        with self.log_file.open("wb") as log:
+        environment = self.contestant.environment(self.database_url)
+        with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603  a command from a table
-                command_for(self.name, self.port), cwd=PROJECT, env=environment, stdout=log, stderr=log
+                self.contestant.started_on(self.port), cwd=self.folder, env=environment, stdout=log, stderr=log
             )
 
     def wait_until_alive(self) -> None:
-        deadline = time.monotonic() + TIMEOUT_SECONDS
-        while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                break
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
             with suppress(httpx.TransportError):
                 httpx.get(f"{self.url}/heroes/1", timeout=TIMEOUT_SECONDS)
                 return
             time.sleep(0.1)
-        raise SystemExit(f"{self.name} does not answer; it printed:\n{self.log_file.read_text()[-3000:]}")
+        raise NotAliveError(self.name, f"{self.name} does not answer; it printed:\n{self.log_file.read_text()[-3000:]}")
+
+    def begin_to_stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
 
     def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
+        self.begin_to_stop()
         try:
             self.process.wait(TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+    def restart(self) -> None:
+        """Start again a server that has stalled, so that its next loads are measured."""
+        self.process.kill()
+        self.process.wait()
+        self.start()
+        self.wait_until_alive()
 
     def memory(self) -> float:
         return resident(self.process.pid)
@@ -112,7 +124,9 @@ class Server:
 
     def settle(self) -> None:
         """Wait until the server is idle: wrk ends while its last requests are still running."""
-        deadline, before = time.monotonic() + SETTLING, -1.0
-        while self.cpu() != before and time.monotonic() < deadline:
+        deadline = time.monotonic() + SETTLING
+        while time.monotonic() < deadline:
             before = self.cpu()
             time.sleep(IDLE)
+            if self.cpu() - before < IDLE * IDLE_SHARE:
+                return

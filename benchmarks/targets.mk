@@ -1,21 +1,18 @@
-# The benchmark: its command, its environment, and its lock file.
+# The benchmark: its commands, its environments, and their lock files.
 
-LOCKS += lock-bench
-LEFTOVERS += .venv-bench benchmarks/peers/fastify/node_modules
-.PHONY: bench lock-bench
+LEFTOVERS += benchmarks/peers/fastify/node_modules
+.PHONY: bench bench-before
 
-bench: .venv-bench/ready benchmarks/peers/fastify/node_modules ## Compare with other services, in an hour; QUICK=1 for three minutes, ARGS=--help for options
+bench: .venv-bench/ready .venv-bench-robyn/ready benchmarks/peers/fastify/node_modules ## Compare with other services, in 20 minutes; started again, it continues; QUICK=1 for three minutes, ARGS=--help
 	@.venv-bench/bin/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
-lock-bench: lock-service
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--custom-compile-command "make lock" --upgrade requirements.txt benchmarks/requirements.in -o benchmarks/requirements.txt
+bench-before: .venv/dev ## Compare the speed with that of the commit before, in two minutes
+	@$(BIN)/python -m benchmarks.before
 
-.venv-bench/ready: benchmarks/requirements.txt .venv/bin/python
-	@echo "Installing what the benchmark and its peers need …"
-	@$(BIN)/python -m venv .venv-bench
-	@.venv-bench/bin/pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/requirements.txt
-	@touch $@
+$(eval $(call LOCKED,bench,benchmarks/requirements,requirements.txt))
+$(eval $(call LOCKED,bench-robyn,benchmarks/requirements-robyn))
+$(eval $(call INSTALLED,bench,benchmarks/requirements,the benchmark and its peers need))
+$(eval $(call INSTALLED,bench-robyn,benchmarks/requirements-robyn,the peer that needs other versions needs))
 
 benchmarks/peers/fastify/node_modules: benchmarks/peers/fastify/package-lock.json
 	@if command -v npm > /dev/null; then cd $(@D) && npm ci --silent --no-audit --no-fund && touch node_modules; fi

@@ -1,81 +1,114 @@
-"""Targets: bounds for the ratios of our service to its peers."""
+"""Targets: bounds for the speed of our service as in production, and whether they are reached."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.rounds import Contest, number
+from benchmarks.contestants import BARE, CONTESTANTS, FRAMEWORKS, OURS, WITH_LOG, WITH_TOKEN
+from benchmarks.loads import LOADS
+from benchmarks.rounds import Group, number
 
-PYTHON_PEERS = ("seed", "litestar", "ninja", "template", "fastcrud")
-"""The peers that are Python frameworks: `limit` is not a framework, `fastify` is not Python."""
-
-
-@dataclass(frozen=True)
-class Target:
-    """The smallest wanted ratio of our request rate to that of a peer, for one load."""
-
-    load: str
-    peer: str
-    bound: float
-    connections: int = 32
-    engine: str = "postgresql"
-    metric: str = "rate"
-
-    @property
-    def at_most(self) -> bool:
-        """Whether the bound is an upper one: for latencies; for rates it is a lower one."""
-        return self.metric != "rate"
-
-    def reached(self, ratio: float) -> bool:
-        return ratio <= self.bound if self.at_most else ratio >= self.bound
-
-    def wanted(self) -> str:
-        return f"{'≤' if self.at_most else '≥'} {self.bound:g}"
+AGAINST: Mapping[tuple[str, str, int], Mapping[str, float]] = {
+    ("postgresql", "get", 32): {"seed": 6, "limit": 0.75},
+    ("postgresql", "list-same", 32): {"seed": 12, "limit": 2},
+    ("postgresql", "list", 32): {"seed": 3, "limit": 0.7},
+    ("postgresql", "post", 32): {"seed": 6, "limit": 0.55},
+    ("postgresql", "patch", 32): {"seed": 4, "limit": 0.5},
+    ("postgresql", "bulk", 32): {"seed": 3, "limit": 0.7},
+    ("postgresql", "get", 1): {"seed": 2.5, "limit": 0.8},
+    ("sqlite", "get", 32): {"seed": 6},
+    ("sqlite", "list", 32): {"seed": 4},
+    ("sqlite", "post", 32): {"seed": 10},
+    ("sqlite", "patch", 32): {"seed": 6},
+}
+"""The smallest wanted ratio of our request rate to that of a peer."""
+TOKEN_COST, LOG_COST = 0.10, 0.05
+"""The largest wanted loss of GETs by tokens, and by log lines."""
+P99 = 3
+"""The largest wanted p99 latency over 32 connections, in medians."""
+IMPORT = 1.5
+"""The largest wanted processor time to import `main`, in that of `seed`."""
+CURSOR = 1.2
+"""The largest wanted median latency of page 10,000, in that of page 1."""
+ENGINES = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A target and its measurement."""
+    """A target, and what was measured."""
 
-    target: Target
-    ratio: float
+    what: str
+    against: str
+    wanted: str
+    measured: str
+    reached: bool
 
     @property
     def said(self) -> str:
-        return "reached" if self.target.reached(self.ratio) else "missed"
+        return "reached" if self.reached else "missed"
 
 
-TARGETS = (
-    Target("get", "seed", 6),
-    Target("get", "limit", 0.9),
-    Target("list-same", "seed", 8),
-    Target("list-same", "limit", 1),
-    Target("list", "seed", 4),
-    Target("list", "limit", 0.5),
-    Target("posts", "seed", 4),
-    Target("post", "seed", 2),
-    Target("post", "limit", 0.3),
-    Target("patch", "seed", 1.7),
-    Target("bulk", "post", 10),
-    Target("bulk", "limit", 0.4),
-    Target("cursor", "cursor-first", 1.2, metric="p50"),
-    Target("mixed", "seed", 0.3, connections=100, metric="p99"),
-    Target("get", "seed", 1.3, connections=1),
-    Target("get", "seed", 3, engine="sqlite"),
-    Target("list", "seed", 3, engine="sqlite"),
-    Target("post", "seed", 2, engine="sqlite"),
-)
+def at_least(what: str, against: str, bound: float, ratio: float) -> Verdict:
+    return Verdict(what, against, f"≥ {bound:g}", number(ratio), ratio >= bound)
 
 
-def verdicts(contests: Iterable[Contest]) -> list[Verdict]:
+def at_most(
+    what: str, against: str, bound: float, value: float, shown: Callable[[float], str] = lambda value: f"{value:.2f}"
+) -> Verdict:
+    return Verdict(what, against, f"≤ {shown(bound)}", shown(value), value <= bound)
+
+
+def title(group: Group) -> str:
+    connections = LOADS[group.load].at_once(group.connections)
+    plural = "s" if connections > 1 else ""
+    return f"{LOADS[group.load].title}, {connections} connection{plural}, {ENGINES[group.engine]}"
+
+
+def verdicts(groups: Sequence[Group], imports: Mapping[str, float]) -> list[Verdict]:
     """Return the verdicts on the measured targets."""
-    held = {(one.load, one.peer, one.connections, one.engine): one for one in contests if one.pairs}
-    found = [(target, held.get((target.load, target.peer, target.connections, target.engine))) for target in TARGETS]
-    return [Verdict(target, contest.ratio(target.metric).median) for target, contest in found if contest]
+    held = {group.key: group for group in groups if group.rounds}
+    found = [verdict for group in held.values() for verdict in against_peers(group)]
+    if get := held.get(("postgresql", "get", 32)):
+        found += costs(get)
+    if cursor := held.get(("postgresql", "cursor", 32)):
+        found.append(
+            at_most(title(cursor), "page 1, p50", CURSOR, cursor.ratio(OURS, f"{OURS}:cursor-first", "p50").value)
+        )
+    found += [verdict for group in held.values() if group.connections == 32 for verdict in tails(group)]
+    if imports:
+        found.append(at_most("import, processor time", "seed", IMPORT, imports[OURS] / imports["seed"]))
+    return found
 
 
-def slower(contests: Iterable[Contest]) -> list[str]:
-    """Return the loads at which a Python peer was at least as fast as our service."""
-    lost = [one for one in contests if one.peer in PYTHON_PEERS and one.pairs and one.ratio().median <= 1]
-    return [
-        f"{one.load} at {one.connections} on {one.engine}, {one.peer} ({number(one.ratio().median)})" for one in lost
+def against_peers(group: Group) -> Iterator[Verdict]:
+    for peer, bound in AGAINST.get(group.key, {}).items():
+        if group.has(peer):
+            yield at_least(title(group), peer, bound, group.ratio(OURS, peer).value)
+
+
+def costs(get: Group) -> Iterator[Verdict]:
+    """Yield what tokens and log lines cost, each alone."""
+    for what, name, bound in (("a token", WITH_TOKEN, TOKEN_COST), ("a log line", WITH_LOG, LOG_COST)):
+        if get.has(name):
+            yield at_most(
+                f"cost of {what}, {title(get)}", BARE, bound, 1 - get.ratio(name, BARE).value, "{:.0%}".format
+            )
+
+
+def tails(group: Group) -> Iterator[Verdict]:
+    tail = group.median(OURS, "p99") / max(group.median(OURS, "p50"), 1e-9)
+    yield at_most(f"{title(group)}, p99", "its median", P99, tail)
+
+
+def slower(groups: Sequence[Group], *, has_orm: bool) -> list[str]:
+    """Return the loads at which a Python framework was at least as fast as our service as in production.
+
+    With or without an ORM: SQL by hand is another way to write a service.
+    """
+    names = [name for name in FRAMEWORKS if CONTESTANTS[name].has_orm == has_orm]
+    lost = [
+        (group, name, group.ratio(OURS, name).value)
+        for group in groups
+        for name in group.contestants
+        if name in names and group.rounds and group.ratio(OURS, name).value <= 1
     ]
+    return [f"{title(group)}: {name} ({number(ratio)})" for group, name, ratio in lost]

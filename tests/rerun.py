@@ -6,6 +6,7 @@ Tests that pass the second time do not fail the run. They are appended to the fi
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,7 +35,7 @@ class Failures:
 
 
 def alone(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments of the second run: one process, and only the tests that failed."""
+    """Return the arguments of the second run: one process, and only the tests that failed in the first one."""
     kept = [
         argument
         for before, argument in zip(["", *arguments], arguments, strict=False)
@@ -54,8 +55,13 @@ def report(arguments: Sequence[str], reasons: dict[str, str]) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Return the exit code: 0 if each test has passed, at once or the second time."""
+    with tempfile.TemporaryDirectory() as cache:  # not that of other runs, which may run at the same time
+        return run(["-o", f"cache_dir={cache}", *arguments])
+
+
+def run(arguments: Sequence[str]) -> int:
     failures = Failures()
-    code = int(pytest.main(["--cache-clear", *arguments], plugins=[failures]))
+    code = int(pytest.main([*arguments], plugins=[failures]))
     few = failures.is_complete and 1 <= len(failures.reasons) <= MOST
     if code != pytest.ExitCode.TESTS_FAILED or not few:
         return code

@@ -1,5 +1,6 @@
 """Settings: safe defaults, and a clear message for each invalid value."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,32 @@ def test_sqlite_has_no_pooler(monkeypatch: pytest.MonkeyPatch) -> None:
         load()
 
 
+@pytest.mark.parametrize(
+    ("urls", "sentence"),
+    [
+        (
+            "postgresql://secret@host/db",
+            "Setting REPLICA_URL is for PostgreSQL, and DATABASE_URL is",
+        ),
+        ("sqlite:///secret.db", "Setting REPLICA_URL: must start with postgresql://."),
+        ("postgresql://secret@host/db?pgbouncer=true", "Setting REPLICA_URL: must lead to the standbys themselves"),
+    ],
+)
+def test_standbys_that_cannot_be_read_end_the_process(
+    urls: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REPLICA_URL", urls)
+    with pytest.raises(SystemExit) as end:
+        load()
+    assert str(end.value).startswith(sentence)
+    assert "secret" not in str(end.value)
+
+
+def test_standbys_are_hosts_of_the_url() -> None:
+    given = {"database_url": "postgresql://a,b/db", "replica_url": "postgresql://a,b/db"}
+    assert [url.host for url in Settings.model_validate(given).standbys] == ["a", "b"]
+
+
 @pytest.mark.parametrize("url", ["mysql://secret@host/db", "secret", "", "http://secret"])
 def test_an_unknown_database_ends_the_process_without_showing_the_url(
     url: str, monkeypatch: pytest.MonkeyPatch
@@ -54,6 +81,19 @@ def test_an_unknown_database_ends_the_process_without_showing_the_url(
     assert str(end.value).startswith("Setting DATABASE_URL: ")
     assert "secret" not in str(end.value)
     assert len(str(end.value).splitlines()) == 1
+
+
+def test_variables_of_opentelemetry_may_be_in_the_file_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    names = ("OTEL_TRACES_SAMPLER", "OTEL_SERVICE_NAME", "OTEL_EXPORTER_OTLP_HEADERS")
+    for name in names:
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "orders")
+    lines = ("OTEL_TRACES_SAMPLER=always_on", "OTEL_SERVICE_NAME=other", "OTEL_EXPORTER_OTLP_HEADERS=", "OTHER=1")
+    (tmp_path / ".env").write_text("\n".join(lines))
+    load()
+    assert [os.environ.get(name) for name in names] == ["always_on", "orders", None]
+    assert "OTHER" not in os.environ
 
 
 def test_each_invalid_setting_has_a_message(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,12 +31,16 @@ async def keep(connection: asyncpg.Connection) -> None:
     """Nothing is set on a connection, so nothing is to be reset: it saves a statement for each request."""
 
 
+async def new_pool() -> asyncpg.Pool:
+    size = int(os.environ["POOL_SIZE"])
+    kept: dict[str, Any] = {"min_size": size, "max_size": size, "max_inactive_connection_lifetime": 0}
+    return await asyncpg.create_pool(os.environ["DATABASE_URL"], **kept, reset=keep)
+
+
 async def lifespan(receive: Any, send: Any) -> None:
     global pool
     await receive()
-    most = int(os.environ["POOL_SIZE"]) + int(os.environ["POOL_OVERFLOW"])
-    size = int(os.environ["POOL_SIZE"])
-    pool = await asyncpg.create_pool(os.environ["DATABASE_URL"], min_size=size, max_size=most, reset=keep)
+    pool = await new_pool()
     await send({"type": "lifespan.startup.complete"})
     await receive()
     await pool.close()
@@ -88,22 +92,30 @@ async def posts(query: dict[str, str]) -> list[dict[str, Any]]:
 
 
 async def post(scope: dict[str, Any], receive: Any) -> tuple[int, Any]:
-    new, now = await body_of(receive), datetime.now(UTC)
-    if scope["path"] == "/heroes/bulk":
-        columns = ([hero.get(name, 0 if name == "power" else None) for hero in new] for name in CHANGEABLE)
-        return 201, list(map(dict, await pool.fetch(ALL_ADDED, *columns, now)))
+    new = await body_of(receive)
+    return 201, await (add_all(new) if scope["path"] == "/heroes/bulk" else add(new))
+
+
+async def add(new: dict[str, Any]) -> dict[str, Any]:
     values = (new["name"], new["secret_name"], new.get("age"), new.get("power", 0), new.get("team_id"))
-    return 201, dict(await pool.fetchrow(ADDED, *values, now))
+    return dict(await pool.fetchrow(ADDED, *values, datetime.now(UTC)))
+
+
+async def add_all(new: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    columns = ([hero.get(name, 0 if name == "power" else None) for hero in new] for name in CHANGEABLE)
+    return list(map(dict, await pool.fetch(ALL_ADDED, *columns, datetime.now(UTC))))
 
 
 async def patch(scope: dict[str, Any], receive: Any) -> tuple[int, Any]:
-    changes = await body_of(receive)
+    row = await change(int(scope["path"][8:]), await body_of(receive))
+    return (200, dict(row)) if row else (404, {"detail": "Hero not found"})
+
+
+async def change(number: int, changes: dict[str, Any]) -> asyncpg.Record | None:
     names = [name for name in CHANGEABLE if name in changes]
     sets = "".join(f"{name} = ${place}, " for place, name in enumerate(names, 3))
     statement = f"UPDATE hero SET {sets}version = version + 1, updated_at = $2 WHERE id = $1 RETURNING {COLUMNS}"
-    values = [changes[name] for name in names]
-    row = await pool.fetchrow(statement, int(scope["path"][8:]), datetime.now(UTC), *values)
-    return (200, dict(row)) if row else (404, {"detail": "Hero not found"})
+    return await pool.fetchrow(statement, number, datetime.now(UTC), *[changes[name] for name in names])
 
 
 HANDLERS = {"GET": get, "POST": post, "PATCH": patch}

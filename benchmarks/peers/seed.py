@@ -1,5 +1,6 @@
-"""The complete example of SQLModel's async tutorial, as it stands, with its documented pool; our columns, and echo off.
+"""The complete example of SQLModel's async tutorial, with our columns, and echo off.
 
+`POOL_PRE_PING` decides whether its pool tests each connection before its use, as the tutorial documents.
 The operations that the example lacks (a filtered list, bulk creation, posts with authors) are written in its style.
 """
 
@@ -71,7 +72,7 @@ engine = create_async_engine(
     url.set(drivername={"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}[url.drivername]),
     pool_size=int(os.environ["POOL_SIZE"]),
     max_overflow=int(os.environ["POOL_OVERFLOW"]),
-    pool_pre_ping=True,
+    pool_pre_ping=os.environ["POOL_PRE_PING"] == "true",
     pool_recycle=3600,
 )
 async_session = async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)

@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import suppress
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from limits import RateLimitItem, WindowStats, aio, strategies
 from limits.storage import MemoryStorage, storage_from_string
-from redis.asyncio import ConnectionPool
+
+if TYPE_CHECKING:
+    from redis.asyncio import ConnectionPool
 
 MEMORY, REDIS = "memory://", ("redis://", "rediss://")
 CHECK_SECONDS = 1.0
@@ -64,7 +67,7 @@ class Counters:
         return self._new_window(loop) if known is None else known
 
     def _new_window(self, loop: asyncio.AbstractEventLoop) -> Window:
-        pool: Any = ConnectionPool.from_url(self.url)
+        pool: Any = import_module("redis.asyncio").ConnectionPool.from_url(self.url)  # takes long to import
         self._ends[loop] = end = self._close_at_end(loop, pool)
         with suppress(StopIteration):
             end.asend(None).send(None)  # runs to the `yield`, without anything to wait for
@@ -74,7 +77,7 @@ class Counters:
         self._windows[loop] = window = self._strategy(storage)
         return window
 
-    async def _close_at_end(self, loop: asyncio.AbstractEventLoop, pool: ConnectionPool) -> AsyncGenerator[None]:
+    async def _close_at_end(self, loop: asyncio.AbstractEventLoop, pool: "ConnectionPool") -> AsyncGenerator[None]:
         """Close the connections to Redis when the event loop closes its asynchronous generators, before it ends."""
         try:
             yield

@@ -17,7 +17,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from kit.auth.owners import entity_of
 from kit.auth.ownership import RESTRICTED_READS, RESTRICTED_WRITES, GuardedSession, ReadOnlySession
 from kit.database.key_order import assign_ids, has_several_keys, sort_key, unique_keys
-from kit.database.statements import end_commit
+from kit.database.statements import end_commit, expect_commit
 from kit.models.entities import Entity
 
 if TYPE_CHECKING:
@@ -29,6 +29,11 @@ M = TypeVar("M")
 
 HAS_COMMITTED = "has_committed"
 """The key in a session's `info` that says that it has committed, so that the request must not be retried."""
+
+
+@event.listens_for(GuardedSession, "before_commit")
+def _expect_commit(_: GuardedSession) -> None:
+    expect_commit()
 
 
 @event.listens_for(GuardedSession, "after_commit")

@@ -21,8 +21,9 @@ MIN_SLOW_SECONDS = 0.01
 SLOW = "slow_statement"
 """The key in a connection's `info` of the seconds after which its statements are slow."""
 COMMIT = "COMMIT"
-COMMITTING: ContextVar[tuple[float, Any] | None] = ContextVar("committing", default=None)
-"""When the COMMIT of this task has begun, and the `info` of its connection."""
+NO_COMMIT, SOON = None, (None, None)
+COMMITTING: ContextVar[tuple[float | None, Any] | None] = ContextVar("committing", default=NO_COMMIT)
+"""When the COMMIT of this task's session has begun, and the `info` of its connection; `SOON` before it begins."""
 MAX_TEXT = 2000
 """The largest length of a statement in the log."""
 LITERALS = re.compile(
@@ -66,17 +67,22 @@ def end_failed(failed: ExceptionContext) -> None:
         note(kind_of(failed.statement), failed.statement, seconds, info, failed.original_exception)
 
 
+def expect_commit() -> None:
+    """Let the next COMMIT of this task be counted. Its end is known, since a session has an event at it."""
+    COMMITTING.set(SOON)
+
+
 def start_commit(connection: Connection) -> None:
-    COMMITTING.set((time.perf_counter(), connection.info))
+    if COMMITTING.get() is not NO_COMMIT:
+        COMMITTING.set((time.perf_counter(), connection.info))
 
 
 def end_commit(failure: BaseException | None = None) -> None:
-    """Count the COMMIT of this task, if there is one. Engines have no event at its end, but sessions have."""
-    committing = COMMITTING.get()
-    if committing is not None:
-        started, info = committing
-        COMMITTING.set(None)
+    """Count the COMMIT of this task, if it has begun. A session without a connection has none."""
+    started, info = COMMITTING.get() or SOON
+    if started is not None:
         note(OTHER, COMMIT, time.perf_counter() - started, info, failure)
+    COMMITTING.set(NO_COMMIT)
 
 
 def kind_of(statement: str) -> str:

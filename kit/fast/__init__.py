@@ -14,6 +14,7 @@ shortcut out: the service becomes slower, not wrong.
 | `Engine._should_log_info` | SQLAlchemy | leaving logged statements to SQLAlchemy (`listeners`) |
 | `ClassManager._state_constructor`, `InstanceState.key`, `.session_id`, `._commit_all`, `Session.hash_key`, `.identity_map`, `Mapper._identity_key_from_state` | SQLAlchemy | rows that were not loaded by their session (`read_sessions`, `persistent_rows`, `write_sessions`, `bodies`) |
 | `Session._register_persistent`, `InstanceState.insert_order` | SQLAlchemy | rows that were not flushed by their session (`persistent_rows`, `revocable_sessions`) |
+| `InstanceState.committed_state`, `._commit_all`, `impl.is_equal` of attributes | SQLAlchemy | which values of a row were changed (`single_update`) |
 | `Session._new`, `._deleted`, `._flushing`, `._is_clean`, `._transaction`, `._connection_for_bind`, `SessionTransaction._connections`, `._parent` | SQLAlchemy | whether a session has begun, and what it has to write (`deferred`, `shortcuts`, `write_sessions`, `revocable_sessions`) |
 | `Select._generate_cache_key`, `._generate`, `._raw_columns`, `._with_options`, `._traverse_internals` and the parts that it names; `Load.context` and its `path`, `strategy`, `_extra_criteria` | SQLAlchemy | comparing statements (`selects`, `plain_selects`) |
 | `SQLCompiler.construct_params(extracted_parameters=…)`, `.positiontup`, `.binds`, `.post_compile_params` | SQLAlchemy | statements compiled once (`selects`, `single_insert`) |
@@ -21,7 +22,7 @@ shortcut out: the service becomes slower, not wrong.
 | `Mapper.tables`, `.always_refresh`, `.version_id_generator`, `Table.autoincrement_column` | SQLAlchemy | which entities can do without the ORM (`mappings`) |
 | `Connection._handle_dbapi_exception`, `._handle_dbapi_exception_noconnection`, `_handle_exception` of the adapters | SQLAlchemy | failures as SQLAlchemy raises them (`driver`) |
 | `util.greenlet_spawn`, `util.await_only`, `util.LRUCache` | SQLAlchemy | the driver on a connection of the pool (`driver`, `selects`, `revocable_sessions`) |
-| `Connection.execute_fetchall` | aiosqlite | one call to SQLite's thread for each statement (`driver`) |
+| `Connection.execute_fetchall`, `._execute`, `._conn` | aiosqlite | one call to SQLite's thread for each statement, or for many rows (`driver`) |
 | `BaseModel.__pydantic_decorators__`, `FieldInfo.metadata` | pydantic | which read variants show columns only (`read_variants`), and which bodies can become rows (`bodies`) |
 | `RouteContext`, `Dependant`, `request_params_to_args`, `request_body_to_args`, `serialize_response`, `FastAPI._telemetry`, `APIRouter._iter_low_priority_routes` | FastAPI | arguments and responses as FastAPI makes them (`arguments`, `rendering`, `dispatch`) |
 | `_utils.get_route_path`, `_utils.is_async_callable` | Starlette | paths and handlers as the router reads them (`dispatch`, `exception_responses`) |

@@ -30,7 +30,7 @@ from kit.query.list_query import ListQuery
 from kit.query.ordering import Order, Segment, order_of
 from kit.query.page_sizes import rows_that_fit
 from kit.query.pages import ShownPage
-from kit.query.plans import MAX_LIMIT, Choices, Plan, completed, planned
+from kit.query.plans import MAX_LIMIT, Choices, Plan, completed, planned, rest_of_offset
 
 NUMBER, OFFSET = bindparam("page_number", type_=Integer), bindparam("page_offset", type_=Integer)
 
@@ -133,9 +133,9 @@ class FastReader:
     """Reads numbers of rows without the ORM."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self.engine, self.place = engine, id(engine.sync_engine)
+        self.engine, self.place, self.may_estimate = engine, id(engine.sync_engine), True
 
-    async def rows(self, statement: Any, name: str, complete: Callable[[Any], Any]) -> Sequence[Sequence[Any]]:
+    async def rows(self, statement: Any, name: Hashable, complete: Callable[[Any], Any]) -> Sequence[Sequence[Any]]:
         return await fetch(self.engine, statement, shape=name, complete=complete)
 
     async def explained(self, statement: Explain) -> Sequence[Sequence[Any]]:
@@ -180,21 +180,19 @@ async def _collect(
 ) -> list[Sequence[Any]]:
     """Return at most `number` rows, in order, from the keyset position or the offset on."""
     offset = query.given.get("offset") or None
-    values = {f"position_{index}": value for index, value in enumerate(position)} | {OFFSET.key: offset}
+    values = {f"position_{index}": value for index, value in enumerate(position)}
     columns = [getattr(query.model, name) for name in names]
     rows: list[Sequence[Any]] = []
-    for segments in order.ways(position, has_offset=offset is not None):
-        rows = []
-        for segment in segments:
-            if len(rows) < number:
-                complete = partial(
-                    select_segment, order=order, segment=segment, columns=columns, offset=offset, sorts=plan.sorts
-                )
-                left = values | {NUMBER.key: number - len(rows)}
-                shape = (segment, plan.sorts, offset is None, *names)
-                rows += await fetch(engine, plan.statement, left, shape=shape, complete=complete)
-        if len(rows) == number:
-            break
+    for segment in order.parts(position, has_offset=offset is not None):
+        if len(rows) < number:
+            complete = partial(
+                select_segment, order=order, segment=segment, columns=columns, offset=offset, sorts=plan.sorts
+            )
+            left = values | {NUMBER.key: number - len(rows), OFFSET.key: offset}
+            shape = (segment, plan.sorts, offset is None, *names)
+            rows += await fetch(engine, plan.statement, left, shape=shape, complete=complete)
+            if offset is not None:
+                offset = await rest_of_offset(offset, len(rows), plan, segment, query.model, FastReader(engine))
     return rows
 
 

@@ -6,6 +6,7 @@ The checks need no server. They run on SQLite in memory, with SQLAlchemy's synch
 import inspect as signatures
 import logging
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from typing import Any
 
 import aiosqlite
@@ -19,15 +20,17 @@ from sqlmodel import col
 from sqlmodel import select as sqlmodel_select
 
 from kit.auth.ownership import ReadOnlySession
-from kit.fast.bulk_insert import are_alike
+from kit.fast.array_insert import ArrayInsert
+from kit.fast.bulk_insert import are_alike, set_ids
 from kit.fast.listeners import Listeners
-from kit.fast.persistent_rows import add_flushed, add_loaded
+from kit.fast.persistent_rows import add_flushed, add_loaded, add_many_flushed
 from kit.fast.plain_selects import has_only_known_parts
 from kit.fast.probes import Probe, ProbeDatabase, ProbeRead, probe
 from kit.fast.read_sessions import detached, select_by_id
 from kit.fast.revocable_sessions import RevocableSession
 from kit.fast.selects import CompiledSelect, cache_key
 from kit.fast.single_insert import NewRow, is_insertable
+from kit.fast.single_update import update_of
 from kit.http.encoding import to_json
 from kit.models.entities import Entity
 
@@ -100,6 +103,42 @@ def check_bulk_insert(database: ProbeDatabase) -> None:
     assert are_alike([probe(), probe()], database.mapping), "rows of one entity are alike"
     assert not are_alike([probe(), database.stored()], database.mapping), "a row that is stored is not alike"
 
+    rows = [probe(), probe()]
+    set_ids(rows, [101, 102])
+    statement = ArrayInsert(database.mapping, database.engine.dialect, has_id=True)
+    with RevocableSession(database.engine, expire_on_commit=False) as session:
+        with database.cursor() as cursor:
+            cursor.executemany(statement.sql, statement.arguments(rows))
+            cursor.connection.commit()
+        add_many_flushed(session, rows)
+        assert all(inspect(row).persistent for row in rows), "the rows are persistent"
+        assert session._is_clean(), "the session has nothing to write"
+    with Session(database.engine) as plain:
+        assert all(_values(plain.get(Probe, row.id)) == _values(row) for row in rows), (
+            "the values are those of the rows"
+        )
+    arrays = ArrayInsert(database.mapping, ASYNCPG, has_id=False)
+    assert "unnest(" in arrays.sql, "the columns are arrays"
+    assert len(arrays.arguments([probe(), probe()])[0]) == len(rows), "an array has a value for each row"
+
+
+def check_single_update(database: ProbeDatabase) -> None:
+    """Check that a row which the driver changes equals the row that the ORM would have changed."""
+    before = database.stored()
+    row = detached(database.mapping, database.mapping.identity_key((before.id,)), _values(before))
+    assert update_of(row, database.mapping, ASYNCPG) is None, "a row that is read has no changes"
+    row.name, row.price, row.note = "b", Decimal("3.50"), None
+    change = update_of(row, database.mapping, database.engine.dialect)
+    assert change is not None, "changes are noticed"
+    with database.cursor() as cursor:
+        assert cursor.execute(change.statement.sql, change.arguments).fetchall() == [(row.id,)], "one row is changed"
+        cursor.connection.commit()
+    change.finish()
+    with Session(database.engine) as plain:
+        assert _values(plain.get(Probe, row.id)) == _values(row), "the values are those of the row"
+    assert (row.version, row.updated_at > before.updated_at) == (2, True), "the version and the time rise"
+    assert update_of(row, database.mapping, ASYNCPG) is None, "a stored row has no changes"
+
 
 def check_listeners(database: ProbeDatabase) -> None:
     """Check that a listener is noticed as soon as it is added, and until it is removed."""
@@ -142,6 +181,8 @@ def check_drivers(_: ProbeDatabase) -> None:
     """Check that the drivers have the methods that execute statements."""
     for method in (asyncpg.Connection.fetch, asyncpg.Connection.fetchmany, aiosqlite.Connection.execute_fetchall):
         assert signatures.iscoroutinefunction(method) or callable(method), "the method is there"
+    assert signatures.iscoroutinefunction(aiosqlite.Connection._execute), "functions can run in SQLite's thread"
+    assert hasattr(aiosqlite.Connection, "_conn"), "they have the connection of sqlite3"
     assert callable(asyncpg.Connection.is_closed), "a connection knows that it is closed"
 
 
@@ -149,16 +190,18 @@ def _values(row: Any) -> dict[str, Any]:
     return {name: value for name, value in vars(row).items() if name != "_sa_instance_state"}
 
 
+ALL = frozenset({"get", "pages", "single insert", "single update", "bulk insert"})
 CHECKS: list[tuple[Callable[[ProbeDatabase], None], frozenset[str]]] = [
-    (check_drivers, frozenset({"get", "pages", "single insert", "bulk insert"})),
-    (check_listeners, frozenset({"get", "pages", "single insert", "bulk insert"})),
+    (check_drivers, ALL),
+    (check_listeners, ALL),
     (check_statement_keys, frozenset({"get", "pages"})),
-    (check_loaded_rows, frozenset({"get", "pages"})),
+    (check_loaded_rows, frozenset({"get", "pages", "single update"})),
     (check_select_parts, frozenset({"pages"})),
     (check_json, frozenset({"pages"})),
     (check_single_insert, frozenset({"single insert"})),
     (check_insert_for_postgresql, frozenset({"single insert"})),
     (check_bulk_insert, frozenset({"bulk insert"})),
+    (check_single_update, frozenset({"single update"})),
 ]
 """The checks, with the shortcuts that are left out if a check fails."""
 

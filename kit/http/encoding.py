@@ -5,7 +5,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from functools import partial
 from typing import Any
-from unicodedata import combining, normalize
+from unicodedata import combining, decomposition, normalize
 from uuid import UUID
 
 import orjson
@@ -51,8 +51,10 @@ def refuse_many_marks(text: str) -> None:
 
 def marks_of_unicode() -> str:
     """Return the characters that normalisation may move: combining marks, and those that consist of them."""
-    codes = (*range(0x300, 0xAC00), *range(0xD7A4, 0xD800), *range(0xE000, 0x20000))
-    return "".join(chr(code) for code in codes if combining(normalize("NFD", chr(code))[0]))
+    characters = list(map(chr, (*range(0x300, 0xAC00), *range(0xD7A4, 0xD800), *range(0xE000, 0x20000))))
+    decomposed = filter(decomposition, characters)  # few: the others are their own decomposition
+    composite = [mark for mark in decomposed if combining(normalize("NFD", mark)[0])]
+    return "".join(sorted({*filter(combining, characters), *composite}))
 
 
 MARKS = marks_of_unicode()

@@ -43,6 +43,7 @@ HEADERS: dict[str, tuple[str, Json]] = {
         TEXT | {"pattern": '^<[^>]*>; rel="next"$'},
     ),
     "X-Total-Count": ("The total number of rows, if `count=true`.", COUNT),
+    "X-Total-Count-Estimate": ("An estimate of it, if `count=estimated`, for over 10,000 rows.", COUNT),
     "Retry-After": ("The number of seconds to wait.", COUNT),
     "RateLimit-Policy": (
         "The quota `q` of requests within `w` seconds, if there is one (draft-ietf-httpapi-ratelimit-headers).",

@@ -22,12 +22,14 @@ Rows = Sequence[Sequence[Any]]
 
 
 class Reader(Protocol):
-    """Reads rows by the session of a request. `place` is its database."""
+    """Reads rows by the session of a request."""
 
-    @property
-    def place(self) -> Hashable: ...
+    place: int
+    """The identity of its database."""
+    may_estimate: bool
+    """Whether an estimate may be returned: it counts all rows, also those that the session does not show."""
 
-    async def rows(self, statement: Any, name: str, complete: Callable[[Any], Select[Any]]) -> Rows:
+    async def rows(self, statement: Any, name: Hashable, complete: Callable[[Any], Select[Any]]) -> Rows:
         """Return the rows of the select that `complete` makes of a statement. Equal names are of equal functions."""
 
     async def explained(self, statement: "Explain") -> Rows:

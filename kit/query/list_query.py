@@ -30,20 +30,18 @@ from kit.query.embedding import (
 )
 from kit.query.filters import OPERATORS, filters_of
 from kit.query.parameters import Parameter, comma_separated
-from kit.query.plans import MAX_LIMIT, Choices, Statement
+from kit.query.plans import MAX_LIMIT, MAX_OFFSET, Choices, Statement
 from kit.query.searching import found_in, prefilters
-from kit.query.values import MAX_TEXT, YesNoEstimated, only_integers
+from kit.query.values import MAX_TEXT, YesNoEstimated, integer
 from kit.runtime import MAX_PAGE_SIZE, Runtime, runtime_of
 
-MAX_OFFSET = 1_000_000
 QUERY = "kit.query"
 """The key in the ASGI scope of the request's `ListQuery`."""
 MAX_CURSOR = 2000
 """The largest length of a cursor, in characters."""
-
-
-def number(low: int, high: int) -> Any:
-    return Annotated[int, pydantic.Field(ge=low, le=high), only_integers]
+CURSOR = Annotated[str, pydantic.Field(min_length=1, max_length=MAX_CURSOR), Form("text")]
+PART = Annotated[str, pydantic.Field(min_length=1, max_length=MAX_TEXT), Form("text")]
+"""The type of `q`."""
 
 
 def names(allowed: Sequence[str]) -> Any:
@@ -114,20 +112,19 @@ class ListQuery:
         sorts = dict.fromkeys(["id", *cls.sorts])
         orders = [sign + name for name in sorts for sign in ("", "-")]
         yield Parameter(
-            "limit", number(1, MAX_LIMIT), f"At most so many rows: 1 to {MAX_LIMIT}, or {MAX_LIMIT} if left out."
+            "limit", integer(1, MAX_LIMIT), f"At most so many rows: 1 to {MAX_LIMIT}, or {MAX_LIMIT} if left out."
         )
-        yield Parameter("offset", number(0, MAX_OFFSET), "Skip so many rows; `Link` leads through a long list.")
+        yield Parameter("offset", integer(0, MAX_OFFSET), "Skip so many rows; `Link` leads through a long list.")
         yield Parameter(
             "cursor",
-            Annotated[str, pydantic.Field(min_length=1, max_length=MAX_CURSOR), Form("text")],
+            CURSOR,
             "Where the page starts: from the `Link` of the page before, with the same `sort`.",
         )
         yield Parameter("sort", names(orders), "`-` for descending; null is last; the id decides between equals.", True)
-        described = "`true` adds `X-Total-Count`; `estimated` `X-Total-Count-Estimate`, if over 10,000."
+        described = "`true` adds `X-Total-Count`; `estimated`, over 10,000 rows, `X-Total-Count-Estimate`."
         yield Parameter("count", YesNoEstimated, described)
         if cls.search:
-            kind = Annotated[str, pydantic.Field(min_length=1, max_length=MAX_TEXT), Form("text")]
-            yield Parameter("q", kind, f"Part of {' or '.join(f'`{name}`' for name in cls.search)}, in whatever case.")
+            yield Parameter("q", PART, f"Part of {' or '.join(f'`{name}`' for name in cls.search)}, in whatever case.")
 
     @classmethod
     def shaping_parameters(cls) -> Iterator[Parameter]:
@@ -137,7 +134,7 @@ class ListQuery:
             yield Parameter("include", names(tuple(cls.includes)), "Embed these related things.", True)
         if any(is_list_of(cls.model, name) for name in cls.includes):
             described = f"Embed at most so many of a list: 1 to {MAX_RELATED}, or {MAX_RELATED} if left out."
-            yield Parameter("include_limit", number(1, MAX_RELATED), f"{described} `…_next` leads to the rest.")
+            yield Parameter("include_limit", integer(1, MAX_RELATED), f"{described} `…_next` leads to the rest.")
 
     def __init__(self, request: Request) -> None:
         self.take(request, self.parameters)

@@ -26,6 +26,7 @@ class Segment:
 
     condition: ColumnElement[bool]
     keys: Sequence[cursors.SortKey]
+    is_last: bool = True
 
     @cached_property
     def ordering(self) -> Sequence[ColumnElement[Any]]:
@@ -53,14 +54,12 @@ class Order:
         """All rows, for a page after an offset."""
         return Segment(true(), self.keys)
 
-    def ways(self, position: Sequence[Any], *, has_offset: bool) -> list[list[Segment]]:
-        """Return the ways to read a page, each a list of segments. A further way is for a page that is incomplete.
+    def parts(self, position: Sequence[Any], *, has_offset: bool) -> list[Segment]:
+        """Return the segments of the rows after this position, or of all rows if there is an offset.
 
-        After an offset, the index gives the order of the rows whose first key is not NULL, but not of all.
+        In several segments, indexes give the order of all rows.
         """
-        if not has_offset:
-            return [self.segments(position)]
-        return [*([self.segments(())[:1]] if self.has_index and self.keys[0].nullable else []), [self.everything]]
+        return [self.everything] if has_offset and not self.has_index else self.segments(position)
 
     @property
     def has_index(self) -> bool:
@@ -80,7 +79,8 @@ class Order:
                 for index, (is_null, key) in enumerate(zip(nulls, self.keys, strict=False))
             ]
             keys = cursors.without_null_first(self.keys)
-            self._segments[nulls] = [Segment(part, keys) for part in cursors.segments(self.keys, bounds)]
+            conditions = cursors.segments(self.keys, bounds)
+            self._segments[nulls] = [Segment(part, keys, part is conditions[-1]) for part in conditions]
         return self._segments[nulls]
 
     def cursor_after(self, secret: bytes, row: Mapping[str, Any]) -> str:

@@ -1,18 +1,19 @@
 """Pages: the rows of a list after a cursor or an offset, in a total order (keyset pagination)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlmodel.sql.expression import SelectOfScalar
 
+from kit.auth.ownership import RESTRICTED_READS
 from kit.database.sessions import ReadSession
 from kit.models.reads import Read
 from kit.query.estimates import Explain
 from kit.query.list_query import ListQuery
 from kit.query.ordering import Order, order_of
 from kit.query.page_sizes import rows_that_fit
-from kit.query.plans import MAX_LIMIT, Plan, planned
+from kit.query.plans import MAX_LIMIT, Plan, planned, rest_of_offset
 from kit.query.related import load_lists
 
 
@@ -40,13 +41,17 @@ class SessionReader:
 
     def __init__(self, session: ReadSession) -> None:
         self.session, self.place = session, id(session.get_bind())
+        self.may_estimate = not session.info.get(RESTRICTED_READS)
 
-    async def rows(self, statement: Any, name: str, complete: Callable[[Any], Any]) -> Sequence[Sequence[Any]]:
+    async def rows(self, statement: Any, name: Hashable, complete: Callable[[Any], Any]) -> Sequence[Sequence[Any]]:
         rows: Sequence[Sequence[Any]] = (await self.session.execute(complete(statement))).all()
         return rows
 
     async def explained(self, statement: Explain) -> Sequence[Sequence[Any]]:
-        rows: Sequence[Sequence[Any]] = (await self.session.execute(statement)).all()
+        """Return the plan of a select, whose connection does not see the session's restriction."""
+        rows: Sequence[Sequence[Any]] = await self.session.run_sync(
+            lambda session: session.trusted_connection().execute(statement).all()  # type: ignore[attr-defined]
+        )
         return rows
 
 
@@ -71,7 +76,7 @@ async def plain_page(session: ReadSession, query: ListQuery, statement: SelectOf
     position, choices = order.position_of(query), query.choices(statement)
     plan = await planned(query, order, choices, SessionReader(session))
     limit = query.given.get("limit", MAX_LIMIT)
-    rows = await _collect(session, query, order, position, plan, limit + 1)
+    rows = await _collect(session, query, order, position, plan, limit + 1) if plan.may_have_rows else []
     await load_lists(session, query, rows[:limit])
     shown = [query.shown(row) for row in rows[:limit]]
     number = rows_that_fit(query, len(shown), lambda: (len(read.model_dump_json()) for read in shown))
@@ -89,12 +94,9 @@ async def _collect(
     offset = query.given.get("offset") or None
     values = {f"position_{index}": value for index, value in enumerate(position)}
     rows: list[Any] = []
-    for segments in order.ways(position, has_offset=offset is not None):
-        rows = []
-        for segment in segments if plan.may_have_rows else ():
-            if len(rows) < number:
-                part = plan.page(order, segment, number - len(rows), offset).options(*query.loading)
-                rows += (await session.exec(part.params(values))).all()
-        if len(rows) == number:
-            break
+    for segment in order.parts(position, has_offset=offset is not None):
+        if len(rows) < number:
+            part = plan.page(order, segment, number - len(rows), offset).options(*query.loading)
+            rows += (await session.exec(part.params(values))).all()
+            offset = await rest_of_offset(offset, len(rows), plan, segment, query.model, SessionReader(session))
     return rows

@@ -29,6 +29,7 @@ from kit.query.ordering import Order, Segment
 if TYPE_CHECKING:
     from kit.query.list_query import ListQuery
 
+MAX_OFFSET = 1_000_000
 MAX_LIMIT = 100
 """The largest number of rows of a page."""
 MOST = 10_000
@@ -108,12 +109,15 @@ def _id(model: type[Entity]) -> Any:
     return model.id
 
 
-def count_among_first(statement: Select[Any], order: Order, most: int) -> Select[Any]:
-    """Return a select of the number of rows, of at most so many, among the first `MOST` rows in this order."""
-    key = _id(order.model)
-    segment = order.segments(())[0]
+def count_among_first(statement: Select[Any], segment: Segment, model: type[Entity], most: int) -> Select[Any]:
+    """Return a select of the number of rows, of at most so many, among the first `MOST` rows of a segment.
+
+    The second column is the number of the latter.
+    """
+    key = _id(model)
     first = select(key).where(segment.condition).order_by(*segment.ordering).limit(MOST)
-    return count_up_to(statement.where(key.in_(first)), order.model, most)
+    found = count_up_to(statement.where(key.in_(first)), model, most)
+    return select(found.scalar_subquery(), select(func.count()).select_from(first.subquery()).scalar_subquery())
 
 
 @dataclass(frozen=True)
@@ -170,7 +174,7 @@ async def planned(query: "ListQuery", order: Order, choices: Choices, reader: Re
 async def number_up_to_most(query: "ListQuery", choices: Choices, reader: Reader) -> int:
     """Return the number of rows, or `MOST` + 1 if there are more."""
     count = partial(count_up_to, model=query.model, most=MOST + 1)
-    ((number,),) = await reader.rows(choices.indexed, "up to most", count)
+    ((number,),) = await reader.rows(choices.indexed, f"up to {MOST}", count)
     return int(number)
 
 
@@ -178,15 +182,35 @@ async def is_late(query: "ListQuery", order: Order, choices: Choices, reader: Re
     """Return whether a walk in this order would pass more than `MOST` rows before it has met those of a page."""
     if not order.has_index:
         return True
-    page = query.given.get("limit", MAX_LIMIT) + 1
-    count = partial(count_among_first, order=order, most=page)
-    ((number,),) = await reader.rows(choices.walking, f"among first {order.text} {page}", count)
-    return bool(number < page)
+    page, statement, found, passed = query.given.get("limit", MAX_LIMIT) + 1, choices.walking, 0, 0
+    for place, segment in enumerate(order.segments(())):
+        count = partial(count_among_first, segment=segment, model=order.model, most=page)
+        ((number, length),) = await reader.rows(statement, f"{page} among {MOST} by {order.text} {place}", count)
+        found, passed = found + number, passed + length
+        if found >= page or passed >= MOST:
+            break
+    return bool(found < page)
+
+
+async def rest_of_offset(
+    offset: int | None, found: int, plan: Plan, segment: Segment, model: type[Entity], reader: Reader
+) -> int | None:
+    """Return the offset within the next segment, after `found` rows of this one were read; None at its start."""
+    if offset is None or found or segment.is_last:
+        return None
+    counted = partial(count_segment, segment=segment, model=model)
+    ((number,),) = await reader.rows(plan.statement, ("segment", segment), counted)
+    return max(0, offset - number) or None
+
+
+def count_segment(statement: Select[Any], segment: Segment, model: type[Entity]) -> Select[Any]:
+    """Return the select of the number of rows of a segment. Its order is for SQLite, which then uses the index."""
+    return count_up_to(statement.where(segment.condition).order_by(*segment.ordering), model, MAX_OFFSET)
 
 
 async def with_total(query: "ListQuery", plan: Plan, reader: Reader, number: int | None = None) -> Plan:
     """Return the plan with the number of rows, or its estimate. `number` is known if it is `MOST` + 1."""
-    if query.given["count"] is True:
+    if query.given["count"] is True or not reader.may_estimate:
         ((total,),) = await reader.rows(plan.choices.indexed, "count", count_all)
         return replace(plan, total=total, may_have_rows=total > 0)
     number = await number_up_to_most(query, plan.choices, reader) if number is None else number

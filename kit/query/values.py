@@ -3,6 +3,7 @@
 import re
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Annotated, Any, LiteralString
 
 import pydantic
@@ -83,18 +84,30 @@ PLAIN: dict[str, Any] = {
 }
 
 
+@cache
+def integer(low: int, high: int) -> Any:
+    """Return the type of integers with these bounds."""
+    return Annotated[int, pydantic.Field(ge=low, le=high), only_integers]
+
+
+@cache
+def decimal(whole: int, places: int) -> Any:
+    """Return the type of decimals with at most so many digits before and after the point."""
+    bounds = pydantic.Field(max_digits=whole + places, decimal_places=places)
+    fraction = rf"(\.[0-9]{{1,{places}}})?" if places else ""
+    schema = {"type": "string", "format": "decimal", "pattern": rf"^-?[0-9]{{1,{whole}}}{fraction}$"}
+    return Annotated[Decimal, bounds, written(DECIMAL, "decimal_parsing"), pydantic.WithJsonSchema(schema)]
+
+
 def value_type(shape: Shape, column: TypeEngine[Any]) -> Any:
     """Return the type of a filter's value, with the bounds of the values that the column can be compared with."""
     kind = shape.kind or ""
     if kind == "integer":
         edge = MAX_ID if isinstance(column, BigInteger) else 2**31 - 1
-        return Annotated[int, pydantic.Field(ge=-edge - 1, le=edge), only_integers]
+        return integer(-edge - 1, edge)
     if kind == "integer member":
         return Annotated[shape.plain, BeforeValidator(int), only_integers]
     if kind == "decimal":
         whole, places, _ = digits_of(shape)
-        bounds = pydantic.Field(max_digits=whole + places, decimal_places=places)
-        fraction = rf"(\.[0-9]{{1,{places}}})?" if places else ""
-        schema = {"type": "string", "format": "decimal", "pattern": rf"^-?[0-9]{{1,{whole}}}{fraction}$"}
-        return Annotated[Decimal, bounds, written(DECIMAL, "decimal_parsing"), pydantic.WithJsonSchema(schema)]
+        return decimal(whole, places)
     return PLAIN.get(kind, shape.plain)

@@ -19,6 +19,17 @@ Serve = Callable[..., Server]
 """Serves the database of the test until the test ends: `serve("--workers", "2", MAX_IN_FLIGHT="16")`."""
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Send the results of a process of xdist to the one that prints them."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["figures"] = FIGURES
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    FIGURES.extend(tuple(figure) for figure in getattr(node, "workeroutput", {}).get("figures", ()))
+
+
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     if not FIGURES:
         return

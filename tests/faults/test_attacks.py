@@ -16,6 +16,7 @@ from tests.faults.conftest import Serve
 from tests.faults.figures import percentile, seen
 from tests.live import Server
 
+pytestmark = pytest.mark.measured
 SECONDS = 4
 P99, LOGIN, RECOVERY = 0.25, 1.0, 1.0
 """Bounds in seconds: of the 99th percentile of reads and writes, of a login, and until both are served as before."""

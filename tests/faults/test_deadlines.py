@@ -14,20 +14,22 @@ from tests.faults.conftest import PROBE, Serve, new_url
 from tests.faults.figures import seen
 from tests.faults.ledger import everything
 from tests.faults.postgres import Postgres
-from tests.faults.waiting import until, until_idle
+from tests.faults.waiting import until, until_idle, until_used
 from tests.live import Server, serving
 
-MAX_DELAY = 0.5
-"""The longest time between a deadline and its response, in seconds."""
+MAX_DELAY = 4
+"""The longest time between a deadline and its response, in seconds; on a quiet machine it is some milliseconds."""
 SLEEPING = "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND state = 'active' AND query LIKE '%pg_sleep%'"
 
 
 async def disconnect(port: int, method: str, path: str) -> None:
-    """Disconnect after 0.3 seconds."""
+    """Disconnect as soon as the request uses a connection of the database."""
     async with Client(port) as client:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(0.3):
-                await client.send(method, path)
+        sending = asyncio.create_task(client.send(method, path))
+        await until_used(port, 1)
+        sending.cancel()
+        with suppress(asyncio.CancelledError):
+            await sending
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +48,7 @@ def impatient_server(
 async def test_a_request_past_its_deadline_is_a_504_and_stores_nothing(impatient_server: Server, engine: str) -> None:
     for method in ("GET", "POST"):
         async with Client(impatient_server.port) as client:
-            answer = await client.send(method, f"/probes/sleep/1600{'?name=Late' if method == 'POST' else ''}")
+            answer = await client.send(method, f"/probes/sleep/9000{'?name=Late' if method == 'POST' else ''}")
         assert (answer.status, answer.headers["content-type"]) == (504, "application/problem+json")
         assert 1 <= answer.seconds < 1 + MAX_DELAY
         idle = await until_idle(impatient_server.port)
@@ -78,16 +80,17 @@ async def test_a_read_of_a_disconnected_client_is_cancelled_in_the_database(
     async def is_over() -> bool:
         return not await is_sleeping()
 
-    leaving = asyncio.create_task(disconnect(server.port, "GET", "/probes/sleep/8000"))
-    await until(is_sleeping, 1)
-    await leaving
-    gone = await until(is_over, 1)
+    async with Client(server.port) as client:
+        sending = asyncio.create_task(client.send("GET", "/probes/sleep/60000"))
+        await until(is_sleeping)
+        sending.cancel()
+    gone = await until(is_over, MAX_DELAY)
     seen("a read whose caller left", f"gone from pg_stat_activity after {gone:.2f} s")
 
 
 async def test_a_read_of_a_disconnected_client_holds_no_connection(server: Server) -> None:
-    await disconnect(server.port, "GET", "/probes/sleep/8000")
-    await until_idle(server.port, 1)
+    await disconnect(server.port, "GET", "/probes/sleep/60000")
+    await until_idle(server.port, MAX_DELAY)
 
 
 async def test_a_write_of_a_disconnected_client_is_executed(server: Server) -> None:
@@ -98,4 +101,4 @@ async def test_a_write_of_a_disconnected_client_is_executed(server: Server) -> N
     async def is_logged() -> bool:  # a thread writes the log
         return re.search(r"POST /probes/sleep/\{milliseconds\} 201", server.log) is not None
 
-    await until(is_logged, 5)
+    await until(is_logged)

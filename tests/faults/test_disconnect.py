@@ -4,11 +4,14 @@ import asyncio
 import random
 from contextlib import suppress
 
+import pytest
+
 from tests.faults.client import Client
 from tests.faults.figures import percentile, seen
 from tests.faults.waiting import until_idle
 from tests.live import Server
 
+pytestmark = pytest.mark.measured
 LEAVING, PER_SECOND = 1000, 40
 FACTOR = 5
 """How many times slower the other clients may become."""
@@ -59,7 +62,7 @@ async def keeps_promise(server: Server, engine: str) -> bool:
     leaving = asyncio.create_task(disconnect_many(server.port))
     busy = await p99(server.port, until=leaving)
     await leaving
-    await until_idle(server.port, 10)
+    await until_idle(server.port)
     seen(
         f"callers who leave, {engine}",
         f"{LEAVING}: no connection kept; another's p99 {busy * 1000:.0f} ms, idle {idle * 1000:.0f} ms",

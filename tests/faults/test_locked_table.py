@@ -5,6 +5,7 @@ import time
 from itertools import count
 
 import asyncpg
+import pytest
 from sqlalchemy import make_url
 
 from tests.engines import on_postgresql
@@ -12,6 +13,7 @@ from tests.faults.client import Client
 from tests.faults.conftest import Serve
 from tests.faults.figures import percentile, seen
 
+pytestmark = pytest.mark.measured
 CROWD = 150
 """Clients that read the locked table, more than there are places and connections."""
 ADDRESSES = 3

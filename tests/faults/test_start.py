@@ -30,7 +30,7 @@ async def test_a_start_while_postgresql_is_down_migrates_later(serve: Serve, pos
         assert answer.status in (200, 503), answer
         return answer.status == 200 and bool(answer.json())
 
-    seconds = await until(has_demo_data, 30)
+    seconds = await until(has_demo_data)
     assert (await read(server.port, "/health/ready")).status == 200
     assert server.log.count("cannot be prepared") == 1
     seen("a start while PostgreSQL is down", f"migrated and filled {seconds:.1f} s after the start of PostgreSQL")

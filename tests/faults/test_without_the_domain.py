@@ -22,4 +22,4 @@ def test_all_tests_of_the_kit_can_be_imported_without_the_domain(copy: Path) -> 
 
 
 def test_tests_of_the_kit_pass_without_the_domain(copy: Path) -> None:
-    assert " passed" in run_tests(copy, "-n", "2", "-k", "not postgresql", *EACH_KIND)
+    assert " passed" in run_tests(copy, "-k", "not postgresql", *EACH_KIND)

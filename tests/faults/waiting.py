@@ -5,9 +5,10 @@ import time
 from collections.abc import Awaitable, Callable
 
 from tests.faults.client import Client
+from tests.waiting import TIMEOUT_SECONDS
 
 
-async def until(happens: Callable[[], Awaitable[bool]], seconds: float) -> float:
+async def until(happens: Callable[[], Awaitable[bool]], seconds: float = TIMEOUT_SECONDS) -> float:
     """Wait for a condition. Returns the seconds that it took."""
     started = time.monotonic()
     while not await happens():
@@ -16,12 +17,17 @@ async def until(happens: Callable[[], Awaitable[bool]], seconds: float) -> float
     return time.monotonic() - started
 
 
-async def until_idle(port: int, seconds: float = 5) -> float:
+async def until_idle(port: int, seconds: float = TIMEOUT_SECONDS) -> float:
     """Wait until no database connection is in use."""
+    return await until_used(port, 0, seconds)
 
-    async def is_idle() -> bool:
+
+async def until_used(port: int, number: int, seconds: float = TIMEOUT_SECONDS) -> float:
+    """Wait until so many database connections are in use."""
+
+    async def are_used() -> bool:
         async with Client(port) as client:
-            idle: bool = (await client.send("GET", "/probes/pool")).json() == {"checked_out": 0}
-        return idle
+            used: bool = (await client.send("GET", "/probes/pool")).json() == {"checked_out": number}
+        return used
 
-    return await until(is_idle, seconds)
+    return await until(are_used, seconds)

@@ -7,7 +7,9 @@ pg.types.setTypeParser(pg.types.builtins.INT8, Number)
 pg.types.setTypeParser(pg.types.builtins.TIMESTAMPTZ, (text) => text.replace(' ', 'T').replace('+00', 'Z'))
 
 const max = Number(process.env.POOL_SIZE) + Number(process.env.POOL_OVERFLOW)
-const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, max, options: '-c timezone=UTC' })
+// Connections are kept: opening them again would be measured too.
+const kept = { max, idleTimeoutMillis: 0 }
+const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, ...kept, options: '-c timezone=UTC' })
 const app = Fastify({ logger: false })
 
 const COLUMNS = 'id, name, secret_name, age, power, team_id, version, created_at, updated_at'

@@ -74,3 +74,17 @@ def direct_sql(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(driver, "read_on", reading)
     monkeypatch.setattr(driver, "insert", inserting)
     return seen
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Provide the statements of transactions that the driver executed without SQLAlchemy."""
+    seen: list[str] = []
+    timed = driver.timed
+
+    async def noting(step: Any, kind: str, sql: str, connection: Any) -> Any:
+        seen.append(sql)
+        return await timed(step, kind, sql, connection)
+
+    monkeypatch.setattr(driver, "timed", noting)
+    return seen

@@ -159,6 +159,7 @@ async def test_identical_concurrent_pages_are_read_once(
                 page = await fast_page(session, asked(FastNoteQuery, text), select(FastNote))
                 return page and page.shared
 
+    database.read().shortcuts.coalescer.is_shared = True  # type: ignore[attr-defined]
     superuser, other_superuser = Principal(1, frozenset({"superuser"})), Principal(2, frozenset({"superuser"}))
     members = [MEMBER, MEMBER, Principal(8)]
     got = await asyncio.gather(

@@ -106,6 +106,7 @@ async def test_concurrent_readers_get_separate_objects(
     database: Database, plain: Database, direct_sql: list[str]
 ) -> None:
     await store(plain, *(rows := [note(f"{number}") for number in range(20)]))
+    database.read().shortcuts.coalescer.is_shared = True  # type: ignore[attr-defined]
 
     async def get(ident: int) -> FastNote | None:
         async with database.read() as session:

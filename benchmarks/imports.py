@@ -1,0 +1,26 @@
+"""Imports: the processor time until `main` is imported, beside that of the peer `seed`."""
+
+import os
+import statistics
+import subprocess
+import sys
+
+from benchmarks.contestants import CONTESTANTS, OURS
+from benchmarks.machine import PROJECT
+
+MODULES = {OURS: "main", "seed": "benchmarks.peers.seed"}
+TIMED = "import {}, time; print(time.process_time())"
+
+
+def seconds(name: str) -> float:
+    """Return the processor time of a new process that imports a contestant, in seconds."""
+    environment = {**os.environ, **CONTESTANTS[name].environment("postgresql://localhost/none")}
+    command = [sys.executable, "-c", TIMED.format(MODULES[name])]
+    done = subprocess.run(command, cwd=PROJECT, env=environment, check=True, capture_output=True, text=True)  # noqa: S603  a command from a table
+    return float(done.stdout)
+
+
+def measured(rounds: int) -> dict[str, float]:
+    """Return the median of each, by turns, after one that fills the caches."""
+    taken = [{name: seconds(name) for name in MODULES} for _ in range(rounds + 1)][1:]
+    return {name: statistics.median(one[name] for one in taken) for name in MODULES}

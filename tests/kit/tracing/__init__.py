@@ -1,0 +1,1 @@
+"""Tests of the traces, with a collector that receives them."""
