@@ -2,13 +2,16 @@
 
 LOCKS += lock-bench
 LEFTOVERS += .venv-bench .venv-bench-robyn benchmarks/peers/fastify/node_modules
-.PHONY: bench bench-before lock-bench
+.PHONY: bench bench-before bench-growth lock-bench
 
 bench: .venv-bench/ready .venv-bench-robyn/ready benchmarks/peers/fastify/node_modules ## Compare with other services, in 20 minutes; started again, it continues; QUICK=1 for three minutes, ARGS=--help
 	@.venv-bench/bin/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 bench-before: .venv/dev ## Compare the speed with that of the commit before, in two minutes
 	@$(BIN)/python -m benchmarks.before
+
+bench-growth: .venv/dev ## Measure how the time of requests grows, with 10,000 to a million rows
+	@$(BIN)/python -m benchmarks.growth
 
 COMPILED := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--custom-compile-command "make lock" --upgrade
