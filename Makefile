@@ -25,6 +25,24 @@ GROUPS := $(patsubst %/targets.mk,%,$(wildcard tests/*/targets.mk))
 SLOWER := $(wildcard $(addprefix tests/test_,new_service.py removal.py upgrade.py wheel.py every_resource.py))
 LOCKS := # other lock files, which follow requirements.txt
 LEFTOVERS := # folders that `make clean` removes besides those of the service
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--custom-compile-command "make lock"
+# A lock file beside its requirements: $(eval $(call LOCKED,name,path without suffix,constraints)).
+define LOCKED
+LOCKS += lock-$(1)
+.PHONY: lock-$(1)
+lock-$(1): lock-service
+	@$$(LOCK) --upgrade $(3) $(2).in -o $(2).txt
+endef
+# A virtual environment of its own for a lock file: $(eval $(call INSTALLED,name,path without suffix,what it is for)).
+define INSTALLED
+LEFTOVERS += .venv-$(1)
+.venv-$(1)/ready: $(2).txt .venv/bin/python
+	@echo "Installing what $(3) …"
+	@$$(BIN)/python -m venv .venv-$(1)
+	@.venv-$(1)/bin/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(2).txt
+	@touch $$@
+endef
 
 .DEFAULT_GOAL := help
 .PHONY: help run tracing new resource remove upgrade-kit wheel routes shell db seed backup restore test test-kit test-unchecked openapi check format migrate database-role superuser migration lock lock-service clean
@@ -32,7 +50,7 @@ LEFTOVERS := # folders that `make clean` removes besides those of the service
 -include $(wildcard benchmarks/targets.mk tests/*/targets.mk)
 
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-13s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | awk -F '\t' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 run: .venv/run ## Migrate the database and serve; DATABASE_URL=postgresql://… for PostgreSQL, HOST= PORT= WORKERS=4 RELOAD=false
 	@exec $(BIN)/python serve.py
@@ -113,12 +131,9 @@ migration: .venv/dev ## Write a migration for the changes of the models, and try
 lock: lock-service $(LOCKS) ## Update all lock files (requirements*.txt) from pyproject.toml
 
 lock-service: .venv/dev
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--custom-compile-command "make lock" --upgrade pyproject.toml -o requirements.txt
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--custom-compile-command "make lock" --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--custom-compile-command "make lock" --extra tracing -c requirements.txt pyproject.toml -o requirements-tracing.txt
+	@$(LOCK) --upgrade pyproject.toml -o requirements.txt
+	@$(LOCK) --extra dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+	@$(LOCK) --extra tracing -c requirements.txt pyproject.toml -o requirements-tracing.txt
 
 clean: ## Remove virtual environments, caches and coverage data; never a database
 	@rm -rf .venv $(LEFTOVERS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* build

@@ -16,13 +16,13 @@ from pathlib import Path
 from rich.progress import Progress, TaskID
 
 from benchmarks import check, database, imports, machine, report, store, terminal
-from benchmarks.arena import Arena, serving
+from benchmarks.arena import Arena
 from benchmarks.contestants import OURS, PEERS, left_out
 from benchmarks.loads import LOADS
 from benchmarks.plan import QUICK, Plan
 from benchmarks.quotes import update
 from benchmarks.rounds import Group
-from benchmarks.server import Server
+from benchmarks.server import Server, started
 from benchmarks.store import Results
 from benchmarks.tokens import Tokens, logged_in
 
@@ -107,7 +107,8 @@ class Run:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="heroes-")))
             urls, postmaster = self.filled(engine, folder, stack)
             self.show("starting the servers")
-            servers = stack.enter_context(serving(urls, folder))
+            servers = {name: Server(name, url, folder / f"{name}.log") for name, url in urls.items()}
+            stack.enter_context(started(servers.values()))
             tokens = self.checked(servers)
             arena = Arena(servers, self.plan, tokens, self.show, postmaster)
             arena.find_page()

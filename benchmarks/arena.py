@@ -1,10 +1,8 @@
 """The arena: the servers of an engine run side by side; only the measured one gets requests."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 
 import httpx
 
@@ -20,19 +18,6 @@ from benchmarks.wrk import Outcome
 
 Tell = Callable[[str], None]
 """Called before each run, with its description."""
-
-
-@contextmanager
-def serving(urls: Mapping[str, str], folder: Path) -> Iterator[dict[str, Server]]:
-    """Start these servers, each on the database of its URL, for the duration of the block."""
-    with ExitStack() as stack:
-        servers = {name: Server(name, url, folder / f"{name}.log") for name, url in urls.items()}
-        for server in servers.values():
-            server.start()
-            stack.callback(server.stop)
-        for server in servers.values():
-            server.wait_until_alive()
-        yield servers
 
 
 def drive(server: Server, load: Load, choices: Choices, connections: int, seconds: int) -> Outcome:

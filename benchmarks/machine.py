@@ -1,5 +1,6 @@
 """The machine: its cores, the processor time of processes, and the versions of the software."""
 
+import hashlib
 import json
 import os
 import platform
@@ -91,8 +92,11 @@ def children(pid: int) -> list[int]:
 
 
 def tree_seconds(pid: int) -> float:
-    """Return the CPU time of a process and its children, in seconds: a PostgreSQL server has one per connection."""
-    total = 0.0
+    """Return the CPU time of a process and its children, those that have ended too, in seconds.
+
+    A PostgreSQL server has a child for each connection, and others that come and go.
+    """
+    total = sum(map(int, stat(pid)[13:15])) / os.sysconf("SC_CLK_TCK")
     for one in (pid, *children(pid)):
         with suppress(OSError):
             total += cpu_seconds(one)
@@ -124,10 +128,10 @@ def versions() -> list[str]:
 
 
 def commit() -> str:
-    """Return the commit of the project, with a + if files differ from it; nothing outside a repository."""
-    git = shutil.which("git") or "git"
-    known = printed(git, "-C", str(PROJECT), "rev-parse", "--short", "HEAD")
-    return known + ("+" if known and printed(git, "-C", str(PROJECT), "status", "--porcelain") else "")
+    """Return the commit of the project, with a hash of what differs from it; nothing outside a repository."""
+    git = (shutil.which("git") or "git", "-C", str(PROJECT))
+    known, differs = printed(*git, "rev-parse", "--short", "HEAD"), printed(*git, "diff", "HEAD")
+    return known + (f"+{hashlib.sha256(differs.encode()).hexdigest()[:6]}" if differs else "")
 
 
 def printed(*command: str) -> str:

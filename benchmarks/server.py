@@ -4,7 +4,8 @@ import signal
 import socket
 import subprocess
 import time
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,8 +20,16 @@ IDLE = 0.06
 IDLE_SHARE = 0.05
 SETTLING = 10
 """The longest wait for an idle server, in seconds."""
-TIMEOUT_SECONDS = 60
-"""The longest wait for a server to start, in seconds."""
+START_SECONDS, TIMEOUT_SECONDS = 240, 30
+"""The longest waits for a server to start, which shares its core with others that start, and to answer or stop."""
+
+
+class NotAliveError(SystemExit):
+    """A server does not start."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
 
 
 def free_port() -> int:
@@ -30,6 +39,23 @@ def free_port() -> int:
             free.bind(("127.0.0.1", port))
             return port
     raise SystemExit("No port is free.")
+
+
+@contextmanager
+def started(servers: Iterable["Server"]) -> Iterator[None]:
+    """Start servers for the duration of the block. They start and stop side by side."""
+    chosen = list(servers)
+    with ExitStack() as stack:
+        for server in chosen:
+            server.start()
+            stack.callback(server.stop)
+        for server in chosen:
+            server.wait_until_alive()
+        try:
+            yield
+        finally:
+            for server in chosen:
+                server.begin_to_stop()
 
 
 @dataclass
@@ -64,16 +90,19 @@ class Server:
             )
 
     def wait_until_alive(self) -> None:
-        deadline = time.monotonic() + TIMEOUT_SECONDS
+        deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self.process.poll() is None:
             with suppress(httpx.TransportError):
                 httpx.get(f"{self.url}/heroes/1", timeout=TIMEOUT_SECONDS)
                 return
             time.sleep(0.1)
-        raise SystemExit(f"{self.name} does not answer; it printed:\n{self.log_file.read_text()[-3000:]}")
+        raise NotAliveError(self.name, f"{self.name} does not answer; it printed:\n{self.log_file.read_text()[-3000:]}")
+
+    def begin_to_stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
 
     def stop(self) -> None:
-        self.process.send_signal(signal.SIGTERM)
+        self.begin_to_stop()
         try:
             self.process.wait(TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:

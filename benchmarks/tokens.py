@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import httpx
 
-from benchmarks.database import PASSWORD, SUPERUSERS_FROM
 from benchmarks.loads import Load
+from benchmarks.rows import PASSWORD, SUPERUSERS_FROM
 
 MANY = 32
 

@@ -14,7 +14,7 @@ import httpx
 from benchmarks.contestants import CONTESTANTS, OURS, PRODUCTION
 from benchmarks.loads import POST, heroes
 from benchmarks.machine import PROJECT, printed
-from benchmarks.server import Server
+from benchmarks.server import NotAliveError, Server, started
 from benchmarks.tokens import Tokens
 
 BEFORE, NOW = "before", "now"
@@ -75,18 +75,12 @@ def running(folders: Mapping[str, Path], urls: Mapping[str, str], logs: Path) ->
     with ThreadPoolExecutor() as threads:
         list(threads.map(prepare, folders, folders.values(), [urls[name] for name in folders]))
     kind = CONTESTANTS[OURS]
+    servers = {name: Server(name, urls[name], logs / f"{name}.log", folder, kind) for name, folder in folders.items()}
     with ExitStack() as stack:
-        servers = {
-            name: Server(name, urls[name], logs / f"{name}.log", folder, kind) for name, folder in folders.items()
-        }
-        for server in servers.values():
-            server.start()
-            stack.callback(server.stop)
-        for name, server in servers.items():
-            try:
-                server.wait_until_alive()
-            except SystemExit as failure:
-                raise VersionError(name, str(failure)) from None
+        try:
+            stack.enter_context(started(servers.values()))
+        except NotAliveError as failure:
+            raise VersionError(failure.name, str(failure)) from None
         yield servers
 
 

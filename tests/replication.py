@@ -85,12 +85,19 @@ class Server:
         self.run("pg_basebackup", "-D", str(self.folder), "-R", "-X", "stream", "-c", "fast", "-N", "-d", source)
 
     async def ask(self, statement: str, database: str = "postgres") -> object:
-        """Return the value of a statement, executed on a connection of its own."""
-        connection = await asyncpg.connect(self.url(database))
-        try:
-            return await connection.fetchval(statement)
-        finally:
-            await connection.close()
+        """Return the value of a statement, executed on a connection of its own.
+
+        It is repeated if a standby has closed the connection because it was in the way of the replay.
+        """
+        for _ in range(5):
+            connection = await asyncpg.connect(self.url(database))
+            try:
+                return await connection.fetchval(statement)
+            except asyncpg.ConnectionDoesNotExistError:
+                continue
+            finally:
+                await connection.close()
+        raise AssertionError("the connection was closed each time")
 
 
 class Cluster:

@@ -3,7 +3,9 @@
 import argparse
 import asyncio
 import json
+import shutil
 import sqlite3
+import subprocess
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
@@ -12,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import before, bulk, chart, database, quotes, report
+from benchmarks import before, bulk, chart, curves, database, growth, quotes, report, versions
 from benchmarks.__main__ import listed
 from benchmarks.arena import sample
 from benchmarks.before import Comparison, compared
@@ -21,9 +23,11 @@ from benchmarks.contestants import BARE, CONTESTANTS, OURS, PEERS, WITH_LOG, WIT
 from benchmarks.loads import BULK, LOADS, Choices, script
 from benchmarks.plan import QUICK, Plan
 from benchmarks.rounds import Group, Sample, order
+from benchmarks.rows import postgres_checksum
 from benchmarks.store import Results, continued, read
 from benchmarks.targets import slower, verdicts
 from benchmarks.tokens import Tokens
+from benchmarks.versions import VersionError
 from benchmarks.wrk import Outcome, parsed
 
 OUTPUT = """Running 2s test @ http://127.0.0.1:1
@@ -283,6 +287,74 @@ def test_the_comparison_with_the_commit_before_fails_for_slower_loads() -> None:
     assert before.report([good, bad]) == "Slower than the commit before in 3 tries: POST."
 
 
+def test_growth_has_a_table_and_a_curve_for_each_request(tmp_path: Path) -> None:
+    figures = {
+        engine: {"10000": {"GET": 1.0, "q": 2.0}, "1000000": {"GET": 1.1, "q": 2000.0}}
+        for engine in ("postgresql", "sqlite")
+    }
+    growth.write(figures, tmp_path)
+    assert "| q | 2.0 | 2000.0 | 1000.0 |" in (tmp_path / "growth.md").read_text()
+    assert (tmp_path / "growth.svg").read_text().count("<polyline") == 4
+    assert curves.height_of(2000) == curves.height_of(1000) < curves.height_of(1)
+    assert curves.apart([10.0, 5.0, 11.0]) == [17.0, 5.0, 29.0]
+
+
+def git(folder: Path, *words: str) -> str:
+    author = ["-c", "user.name=Ada", "-c", "user.email=ada@example.com"]
+    command = [shutil.which("git") or "git", "-C", str(folder), *author, *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def committed(folder: Path, many: int) -> str:
+    """Return the last of so many new commits."""
+    for _ in range(many):
+        git(folder, "commit", "--quiet", "--allow-empty", "-m", "change")
+    return git(folder, "rev-parse", "HEAD")
+
+
+def test_the_commit_before_is_the_parent_or_where_the_branch_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    origin, clone = tmp_path / "origin", tmp_path / "clone"
+    origin.mkdir()
+    monkeypatch.setattr("benchmarks.versions.PROJECT", origin)
+    assert versions.commit_before() == ""
+    git(origin, "init", "--quiet")
+    first = committed(origin, 1)
+    assert versions.commit_before() == ""
+    second = committed(origin, 1)
+    assert versions.commit_before() == first
+    git(tmp_path, "clone", "--quiet", str(origin), str(clone))
+    monkeypatch.setattr("benchmarks.versions.PROJECT", clone)
+    assert versions.commit_before() == first
+    committed(clone, 2)
+    assert versions.commit_before() == second
+
+
+def test_a_shallow_clone_has_no_commit_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git(tmp_path, "init", "--quiet", "origin")
+    committed(tmp_path / "origin", 2)
+    git(tmp_path, "clone", "--quiet", "--depth=1", (tmp_path / "origin").as_uri(), "clone")
+    monkeypatch.setattr("benchmarks.versions.PROJECT", tmp_path / "clone")
+    assert versions.commit_before() == ""
+
+
+def test_a_commit_is_checked_out_beside_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git(tmp_path, "init", "--quiet", "origin")
+    monkeypatch.setattr("benchmarks.versions.PROJECT", tmp_path / "origin")
+    (tmp_path / "origin/file").write_text("here")
+    git(tmp_path / "origin", "add", "file")
+    with versions.checked_out(committed(tmp_path / "origin", 1), tmp_path / "before") as folder:
+        assert (folder / "file").read_text() == "here"
+    assert not folder.exists()
+
+
+def test_a_version_that_cannot_be_migrated_is_named(tmp_path: Path) -> None:
+    with pytest.raises(VersionError, match="alembic upgrade head` failed") as caught:
+        versions.prepare("before", tmp_path, "sqlite://")
+    assert caught.value.name == "before"
+
+
 def filled_file(file: Path, rows: int) -> tuple[str, set[str]]:
     """Fill a SQLite database. Returns the checksum of its rows, and the names of the heroes."""
     checksum = database.sqlite_file(file, rows)
@@ -296,4 +368,4 @@ async def test_both_engines_are_filled_with_the_same_rows(tmp_path: Path, new_po
     assert len(names) > 1400
     await asyncio.to_thread(database.migrate, url)
     await database.fill(url, 1500)
-    assert await database.postgres_checksum(url) == checksum
+    assert await postgres_checksum(url) == checksum

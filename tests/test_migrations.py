@@ -290,24 +290,28 @@ async def test_a_service_that_stops_does_not_wait_for_its_database(
         pass
 
 
-async def test_a_table_that_is_missing_is_named_and_the_service_is_not_ready(settings: Settings) -> None:
+@pytest.mark.parametrize(
+    ("missing", "hide", "restore"),
+    [
+        ("table user", 'ALTER TABLE "user" RENAME TO hidden', 'ALTER TABLE hidden RENAME TO "user"'),
+        (
+            "column user.full_name",
+            'ALTER TABLE "user" RENAME COLUMN full_name TO hidden',
+            'ALTER TABLE "user" RENAME COLUMN hidden TO full_name',
+        ),
+    ],
+)
+async def test_what_is_missing_is_named_and_the_service_is_not_ready(
+    settings: Settings, missing: str, hide: str, restore: str
+) -> None:
     await migrations.upgrade(settings.database)
-    await execute(settings, 'ALTER TABLE "user" RENAME TO hidden')
+    await execute(settings, hide)
     app = create_app(settings.model_copy(update={"environment": "production", "require_auth": False}))
     async with app.router.lifespan_context(app), client_of(app) as client:
         answer = await client.get("/users/")
         assert (answer.status_code, answer.json()["type"]) == (503, "urn:problem:unready")
-        assert answer.json()["detail"].startswith("The table user is missing")
-        assert (await client.get("/health/ready")).json()["missing"] == ["user"]
-        await execute(settings, 'ALTER TABLE hidden RENAME TO "user"')
+        assert answer.json()["detail"].startswith(f"The {missing} is missing")
+        ready = await client.get("/health/ready")
+        assert ready.json().get("missing") == [missing.partition(" ")[2]], ready.text
+        await execute(settings, restore)
         assert (await client.get("/health/ready")).json()["status"] == "ready"
-
-
-async def test_a_column_that_is_missing_is_named_and_the_service_is_not_ready(settings: Settings) -> None:
-    await migrations.upgrade(settings.database)
-    await execute(settings, 'ALTER TABLE "user" RENAME COLUMN full_name TO hidden')
-    app = create_app(settings.model_copy(update={"environment": "production", "require_auth": False}))
-    async with app.router.lifespan_context(app), client_of(app) as client:
-        answer = await client.get("/users/")
-        assert answer.json()["detail"].startswith("The column user.full_name is missing")
-        assert (ready := await client.get("/health/ready")).json().get("missing") == ["user.full_name"], ready.text

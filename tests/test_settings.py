@@ -45,6 +45,32 @@ def test_sqlite_has_no_pooler(monkeypatch: pytest.MonkeyPatch) -> None:
         load()
 
 
+@pytest.mark.parametrize(
+    ("urls", "sentence"),
+    [
+        (
+            "postgresql://secret@host/db",
+            "Setting REPLICA_URL is for PostgreSQL, and DATABASE_URL is",
+        ),
+        ("sqlite:///secret.db", "Setting REPLICA_URL: must start with postgresql://."),
+        ("postgresql://secret@host/db?pgbouncer=true", "Setting REPLICA_URL: must lead to the standbys themselves"),
+    ],
+)
+def test_standbys_that_cannot_be_read_end_the_process(
+    urls: str, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REPLICA_URL", urls)
+    with pytest.raises(SystemExit) as end:
+        load()
+    assert str(end.value).startswith(sentence)
+    assert "secret" not in str(end.value)
+
+
+def test_standbys_are_hosts_of_the_url() -> None:
+    given = {"database_url": "postgresql://a,b/db", "replica_url": "postgresql://a,b/db"}
+    assert [url.host for url in Settings.model_validate(given).standbys] == ["a", "b"]
+
+
 @pytest.mark.parametrize("url", ["mysql://secret@host/db", "secret", "", "http://secret"])
 def test_an_unknown_database_ends_the_process_without_showing_the_url(
     url: str, monkeypatch: pytest.MonkeyPatch

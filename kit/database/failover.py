@@ -22,6 +22,8 @@ from kit.database.errors import ASYNCPG_ERRORS, FAILURES
 log = logging.getLogger("kit")
 INTERVAL = 1.0
 """Seconds between two questions."""
+LOOKING_INTERVAL = 0.2
+"""Seconds between two attempts to find a primary."""
 ANSWER_SECONDS = 1.0
 """The longest time for an answer; then a primary is looked for."""
 IDENTITY = "SELECT pg_postmaster_start_time(), inet_server_addr(), inet_server_port()"
@@ -64,7 +66,7 @@ class FollowedPrimary:
         try:
             while True:
                 await self.look(values, options)
-                await asyncio.sleep(INTERVAL)
+                await asyncio.sleep(LOOKING_INTERVAL if self.own is None else INTERVAL)
         finally:
             self.leave_own()
 
@@ -96,5 +98,4 @@ class FollowedPrimary:
         former = [connection for connection, opened in self.opened.items() if opened <= self.last_answer]
         for connection in former:
             connection.terminate()
-        if former:
-            log.warning("Another server is the primary now: closed %s connections to the former one", len(former))
+        log.warning("Another server is the primary now: closed %s connections to the former one", len(former))

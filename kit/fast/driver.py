@@ -135,8 +135,8 @@ async def begin(
     timeouts = {"lock_timeout": lock_timeout, "statement_timeout": statement_timeout}
     given = {name: f"{seconds * 1000:.0f}" for name, seconds in timeouts.items() if seconds is not None}
     settings = {**connection.info.get(LOCAL_SETTINGS, {}), **given}
-    commands = [f"SET LOCAL {name} = {value}" for name, value in settings.items()]
-    await control(connection, "; ".join(["BEGIN", *commands]))
+    commands = "".join(f"; SET LOCAL {name} = {value}" for name, value in settings.items())
+    await control(connection, f"BEGIN{commands}")
 
 
 async def write(connection: PoolProxiedConnection, kind: str, sql: str, rows: Sequence[Sequence[Any]]) -> Rows:

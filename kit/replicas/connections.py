@@ -62,8 +62,8 @@ class TrackedConnection(asyncpg.Connection):
         """Ask for the position of the server, which covers all answers so far."""
         started = time.monotonic()
         state = await self.fetchval(ASK)
-        if self.server is not None:
-            self.server.note(state, started)
+        assert self.server is not None, "it is tracked"
+        self.server.note(state, started)
 
     async def execute(self, query: str, *arguments: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109  asyncpg's
         """Execute a command. The position comes with the answer to a COMMIT, in the same round trip."""

@@ -111,11 +111,10 @@ class Probe:
             self.connection = None
 
     async def stop(self) -> None:
-        """End the questions, and close the connection."""
-        for task in (self.running, self.following):
-            if task is not None:
-                task.cancel()
-        self.running = self.following = None
+        """Wait for the questions, each of which ends soon, and close the connection."""
+        questions = [task for task in (self.running, self.following) if task is not None]
+        if questions:
+            await asyncio.wait(questions)
         if self.connection is not None:
             connection, self.connection = self.connection, None
             with suppress(*UNREACHED):

@@ -5,7 +5,7 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from kit.database.sessions import WriteSession
 from kit.http.events import COUNTS, GAUGES
 from kit.replicas.engines import track
 from kit.replicas.positions import NOWHERE, Position
-from kit.replicas.probes import SECONDS, UNREACHED
+from kit.replicas.probes import SECONDS, UNREACHED, Probe
 from kit.replicas.servers import INDIRECT, OK, PRIMARY, UNREACHABLE, Primary, Server, Standby
 from kit.replicas.views import VIEW, View
 
@@ -104,14 +104,14 @@ class Router:
 
     async def position_of(self, view: View) -> Position:
         """Return a position that covers everything that a view has seen; `NOWHERE` if it is unknown."""
-        unsettled = [server for server in view.used if not server.is_settled]
-        if unsettled and self.loop is not None:
-            await asyncio.wait([server.probe.ask() for server in unsettled], timeout=SECONDS)
-        positions = [server.position for server in view.used]
+        moments = {server: server.unsettled for server in view.used}  # other requests go on meanwhile
+        unsettled = [server.probe.ask() for server, moment in moments.items() if moment > server.asked]
+        if unsettled:
+            await asyncio.wait(unsettled, timeout=SECONDS)
+        positions = [server.position for server in moments]
         timelines = {position.timeline for position in positions}
-        if len(timelines) > 1 or 0 in timelines or not all(server.is_settled for server in view.used):
-            return NOWHERE
-        return max(positions)
+        is_known = all(moment <= server.asked for server, moment in moments.items())
+        return max(positions) if is_known and len(timelines) == 1 and 0 not in timelines else NOWHERE
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -125,14 +125,14 @@ class Router:
         await asyncio.gather(*(watch() for watch in watched[1:]))
         self.floor = self.primary.position if self.primary.timeline else None
         self.loop = asyncio.get_running_loop()
-        tasks = [asyncio.create_task(repeated(*each)) for each in zip(watched, probes, strict=True)]
+        tasks = [asyncio.create_task(self.repeated(*each)) for each in zip(watched, probes, strict=True)]
         try:
             yield
         finally:
             self.loop = None
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            for probe in probes:
+                probe.wake.set()
+            await asyncio.wait(tasks)
             for probe in probes:
                 await probe.stop()
             for standby in self.standbys:
@@ -168,24 +168,23 @@ class Router:
         self.note_state(standby, standby.judge(self.primary, self.max_lag) if status.is_direct else INDIRECT)
         GAUGES["replica_lag", standby.name] = standby.lag
 
+    async def repeated(self, watch: Callable[[], Any], probe: Probe) -> None:
+        """Watch a server until the end."""
+        while self.loop is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(WATCH_SECONDS):
+                    await probe.wake.wait()
+            probe.wake.clear()
+            if self.loop is not None:
+                await watch()
+
     def note_state(self, standby: Standby, state: str) -> None:
         if state != standby.reported:
             level = logging.INFO if state in (OK, PRIMARY) else logging.WARNING
             log.log(level, "Standby %s: %s", standby.name, state)
         standby.state = standby.reported = state
+        GAUGES["replica_ok", standby.name] = float(state in (OK, PRIMARY))
 
     def states(self) -> dict[str, str]:
         """Return the state of each standby, by its name."""
         return {f"standby {standby.name}": standby.state for standby in self.standbys}
-
-
-async def repeated(watch: Callable[[], Any], probe: Any) -> None:
-    """Watch a server until this task is cancelled."""
-    while True:
-        try:
-            async with asyncio.timeout(WATCH_SECONDS):
-                await probe.wake.wait()
-        except TimeoutError:
-            pass
-        probe.wake.clear()
-        await watch()

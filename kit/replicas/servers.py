@@ -50,7 +50,7 @@ class Server:
             self.read(state)
 
     def read(self, state: str) -> None:
-        raise NotImplementedError
+        raise AssertionError
 
     def fail(self) -> None:
         """Note that the server has not accepted a connection, or has lost one."""

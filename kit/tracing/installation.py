@@ -6,7 +6,7 @@ from opentelemetry import trace
 
 from kit.http.traces import TRACERS
 from kit.server.service import Service
-from kit.tracing.provider import Provider
+from kit.tracing.provider import Provider, bound_of_roots
 from kit.tracing.requests import RefusedRequests, TraceLayer
 from kit.tracing.statements import StatementSpans
 
@@ -26,7 +26,7 @@ def install(service: Service, name: str, endpoint: str) -> None:
         provider = Provider(name, service.version, endpoint)
         trace.set_tracer_provider(provider)
     tracer = provider.get_tracer(INSTRUMENTATION)
-    service.surround(partial(TraceLayer, sampler=provider.sampler))
+    service.surround(partial(TraceLayer, sampler=provider.sampler, bound=bound_of_roots()))
     service.observers.append(RefusedRequests(tracer).note_answer)
     service.companions.append(provider.running)
     TRACERS[:] = [StatementSpans(tracer, service.runtime.database.url)]

@@ -17,7 +17,7 @@ from opentelemetry.trace import SpanKind
 
 from kit.server.log_writer import writers
 from kit.tracing.current import CURRENT
-from kit.tracing.variables import TRACES_ENDPOINT, given, sampler
+from kit.tracing.variables import BY_RATIO, TRACES_ENDPOINT, given, sampler
 
 log = logging.getLogger("kit")
 STOP_SECONDS = 2.0
@@ -67,6 +67,12 @@ def chosen_sampler() -> Sampler:
     plain = name.removeprefix("parentbased_")
     root = samplers.get(plain) or TraceIdRatioBased(float(part))
     return root if plain == name else ParentBased(root)
+
+
+def bound_of_roots() -> int | None:
+    """Return the bound below which trace ids are recorded, as the sampler compares them; None if it does not."""
+    name, part = sampler()
+    return TraceIdRatioBased.get_bound_for_rate(float(part)) if name in BY_RATIO else None
 
 
 class TraceIds(RandomIdGenerator):

@@ -9,12 +9,11 @@ The sampler decides by the trace id, so FastAPI's own question to it has the sam
 
 import random
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry import propagate
 from opentelemetry.context import Context, attach, detach
-from opentelemetry.sdk.trace.sampling import Decision, Sampler
+from opentelemetry.sdk.trace.sampling import Decision, Sampler, TraceIdRatioBased
 from opentelemetry.trace import (
     NonRecordingSpan,
     SpanContext,
@@ -38,8 +37,9 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 class TraceLayer:
     """The outermost layer of a service whose requests are traced."""
 
-    def __init__(self, app: ASGIApp, sampler: Sampler) -> None:
-        self.app, self.sampler = app, sampler
+    def __init__(self, app: ASGIApp, sampler: Sampler, bound: int | None = None) -> None:
+        self.app, self.sampler, self.bound = app, sampler, bound
+        """`bound`: requests without a parent are recorded if their trace id is less; None if the sampler has to say."""
         self.fields = frozenset(name.lower().encode() for name in propagate.get_global_textmap().fields)
         """The headers with the trace of the client."""
 
@@ -60,17 +60,22 @@ class TraceLayer:
 
     def current_for(self, scope: Scope) -> CurrentRequest:
         """Return the trace that a request belongs to, and whether it is recorded."""
-        given: dict[bytes, bytes] = dict(scope["headers"])
-        parent = NO_PARENT if self.fields.isdisjoint(given) else self.parent_of(scope, given)
-        remote = get_current_span(parent).get_span_context()
-        trace_id = remote.trace_id if remote.is_valid else random.getrandbits(128) or 1
-        decision = self.sampler.should_sample(parent, trace_id, scope["type"], SpanKind.SERVER).decision
-        is_recorded = decision is Decision.RECORD_AND_SAMPLE
+        if self.fields.isdisjoint(dict(scope["headers"])):
+            parent, trace_id = NO_PARENT, random.getrandbits(128) or 1
+        else:
+            parent = self.parent_of(scope)
+            remote = get_current_span(parent).get_span_context()
+            trace_id = remote.trace_id or random.getrandbits(128) or 1
+        if parent is NO_PARENT and self.bound is not None:
+            is_recorded = trace_id & TraceIdRatioBased.TRACE_ID_LIMIT < self.bound
+        else:
+            answer = self.sampler.should_sample(parent, trace_id, scope["type"], SpanKind.SERVER)
+            is_recorded = answer.decision is Decision.RECORD_AND_SAMPLE
         if not is_recorded:
             scope[UNRECORDED] = True
         return CurrentRequest(scope, trace_id, parent, is_recorded)
 
-    def parent_of(self, scope: Scope, given: Mapping[bytes, bytes]) -> Context:
+    def parent_of(self, scope: Scope) -> Context:
         """Return the context that the client has sent.
 
         A `traceparent` that is not valid, or there twice, is removed with its `tracestate`: FastAPI reads them too, and
@@ -88,10 +93,22 @@ class TraceLayer:
 
 def unrecorded(current: CurrentRequest) -> Context:
     """Return the context in which no span is recorded, because the request's is not."""
-    remote = get_current_span(current.parent).get_span_context()
-    span_id = remote.span_id or random.getrandbits(64) or 1
-    here = SpanContext(current.trace_id, span_id, is_remote=False, trace_state=remote.trace_state)
-    return set_span_in_context(NonRecordingSpan(here), current.parent)
+    return set_span_in_context(Unrecorded(current), current.parent)
+
+
+class Unrecorded(NonRecordingSpan):
+    """The span of a request that is not recorded. Few requests ask for its ids: those that call other services."""
+
+    def __init__(self, current: CurrentRequest) -> None:
+        self.current = current
+        self.known: SpanContext | None = None
+
+    def get_span_context(self) -> SpanContext:
+        if self.known is None:
+            remote = get_current_span(self.current.parent).get_span_context()
+            span_id = remote.span_id or random.getrandbits(64) or 1
+            self.known = SpanContext(self.current.trace_id, span_id, False, trace_state=remote.trace_state)
+        return self.known
 
 
 class RefusedRequests:

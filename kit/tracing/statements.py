@@ -31,13 +31,16 @@ class StatementSpans:
 
     def __init__(self, tracer: Tracer, url: URL) -> None:
         self.tracer = tracer
+        name = None if url.get_backend_name() == "sqlite" else url.database  # a path says nothing to others
+        known = {"db.namespace": name, "server.address": url.host, "server.port": url.port}
         self.attributes: dict[str, Any] = {"db.system.name": url.get_backend_name()}
-        if url.get_backend_name() == "postgresql":
-            named = {"db.namespace": url.database, "server.address": url.host, "server.port": url.port}
-            self.attributes |= {name: value for name, value in named.items() if value}
+        self.attributes |= {key: value for key, value in known.items() if value}
 
     def mark(self) -> Span | None:
         """Return the span of the current request; None if it is not recorded."""
+        current = CURRENT.get()
+        if current is not None and not current.is_recorded:
+            return None
         span = get_current_span()
         return span if span.get_span_context().trace_flags.sampled else None
 

@@ -97,7 +97,8 @@ def kill(what: str = "") -> None:
     node = cluster.leader()
     if not what:
         cluster.kill_postmaster(node)
-        say(f"Killed the PostgreSQL of the primary, pg{node}. Its Patroni starts it again, within {LOOP_WAIT + 5} s.")
+        seconds = 2 * LOOP_WAIT + 3
+        say(f"Killed the PostgreSQL of the primary, pg{node}. Its Patroni starts it again, within {seconds} s.")
     else:
         key = cluster.seconds_of_key()
         cluster.kill_node(node)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tests.cluster.cluster import FREEZE_SECONDS, Cluster
 
 KEY_SECONDS = 14
-"""The primary fails when its key lives for at most so many seconds: Patroni renews it to 20 s every 8 s."""
+"""The primary fails when its key lives for at most so many seconds: Patroni renews it to 20 s every 7 s."""
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,7 @@ class Cluster:
         command = [sys.executable, "-m", "uvicorn", "main:app", "--port", str(places.services[number - 1])]
         url = places.by_hosts if number == 1 else places.by_pgbouncer
         usual = {"DATABASE_URL": url, "REPLICA_URL": places.by_hosts, "DEMO_DATA": "false", "HOME": str(Path.home())}
+        usual["FAST_PATH"] = os.environ.get("FAST_PATH", "true")
         self.run(f"service{number}", command, cwd=project, **usual | settings)
         self.until(partial(self.is_ready, number), START_SECONDS)
 
@@ -113,6 +114,7 @@ class Cluster:
         self.sql(f"CREATE ROLE {DATABASE} LOGIN PASSWORD '{PASSWORD}'")
         self.sql(f"ALTER ROLE {DATABASE} SET statement_timeout = '10s'")
         self.sql(f"ALTER ROLE {DATABASE} SET lock_timeout = '5s'")
+        self.sql(f"GRANT pg_read_all_stats TO {DATABASE}")  # shows standbys their timeline at once
         self.sql(f"CREATE DATABASE {DATABASE} OWNER {DATABASE}")
 
     def sql(self, statement: str, node: int | None = None, database: str = "postgres") -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.cluster.places import DATABASE, LOCAL, NODES, PASSWORD, Places
 
-TTL, LOOP_WAIT, RETRY_TIMEOUT = 20, 8, 6
+TTL, LOOP_WAIT, RETRY_TIMEOUT = 20, 7, 6
 """Seconds of Patroni. The key of the leader lives for TTL after it was renewed, every LOOP_WAIT; 20 is the least."""
 SUPERUSER = {"username": "postgres", "password": "postgres"}
 SCOPE = "heroes"

@@ -1,6 +1,7 @@
 """Load: readers, writers with Idempotency-Keys, and a scraper of metrics, which count all that they are answered."""
 
 import asyncio
+import json
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -44,6 +45,8 @@ class Load:
     acknowledgements: dict[int, list[float]] = field(default_factory=dict)
     """When writes were acknowledged, by port."""
     failed_reads: list[Failure] = field(default_factory=list)
+    failed_own_reads: list[Failure] = field(default_factory=list)
+    """Reads of what was just written: if no standby has it when the primary freezes, they wait for the next one."""
     failed_writes: list[Failure] = field(default_factory=list)
     statuses: Counter[tuple[int, str, int]] = field(default_factory=Counter)
     """The number of responses by port, method and status."""
@@ -88,7 +91,7 @@ class Load:
     async def read_own(self, client: Client, written: Answer) -> None:
         """Read what was written, from a standby that has it."""
         path, token = written.headers["location"], written.headers.get("read-after", "")
-        answer = await self.ask(client, "GET", path, self.failed_reads, Read_After=token)
+        answer = await self.ask(client, "GET", path, self.failed_own_reads, Read_After=token)
         if answer is not None and answer.status == 404:
             self.unseen.append(path)
 
@@ -129,8 +132,13 @@ class Load:
                 group.create_task(self.scrape(port))
 
     @property
+    def outcomes(self) -> set[str | None]:
+        """The outcomes that the 503s of writes have named."""
+        return {json.loads(failure.text).get("outcome") for failure in self.failed_writes if failure.status == 503}
+
+    @property
     def failures(self) -> list[Failure]:
-        return [*self.failed_reads, *self.failed_writes]
+        return [*self.failed_reads, *self.failed_own_reads, *self.failed_writes]
 
     def longest_gap(self, port: int | None = None) -> float:
         """Return the longest time between two acknowledged writes, of one service or of all."""

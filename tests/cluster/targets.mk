@@ -1,11 +1,10 @@
 # A cluster on one machine, and the tests that break it: etcd, Patroni, HAProxy, PgBouncer, and two services.
 
 CLUSTER := tests/cluster
-LOCKS += lock-cluster
 LEFTOVERS += .venv-cluster
 # Root runs PostgreSQL as another user, who must be able to read the Python of Patroni.
 CLUSTER_PYTHON := $(if $(filter 0,$(shell id -u)),$(firstword $(wildcard /usr/bin/python3) $(PYTHON)),$(PYTHON))
-.PHONY: cluster cluster-stop cluster-kill cluster-freeze cluster-switch test-cluster lock-cluster
+.PHONY: cluster cluster-stop cluster-kill cluster-freeze cluster-switch test-cluster
 
 cluster: .venv/dev .venv-cluster/ready ## Start three PostgreSQL under Patroni, HAProxy, PgBouncer and two services, until Ctrl-C
 	@exec $(BIN)/python -m tests.cluster start
@@ -23,13 +22,11 @@ cluster-switch: ## Let a standby take over from the primary, as before maintenan
 	@$(BIN)/python -m tests.cluster switch
 
 test-cluster: .venv/dev .venv-cluster/ready ## Break a cluster in every way, under load; the last lines show the results
-	@$(BIN)/pytest -q -p no:schemathesis -o faulthandler_timeout=600 $(CLUSTER)
+	@$(PYTEST) -q -p no:schemathesis -o faulthandler_timeout=600 $(CLUSTER)
 
-lock-cluster: lock-service
-	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--custom-compile-command "make lock" --upgrade $(CLUSTER)/requirements.in -o $(CLUSTER)/requirements.txt
+$(eval $(call LOCKED,cluster,$(CLUSTER)/requirements))
 
-.venv-cluster/ready: $(CLUSTER)/requirements.txt .venv/dev
+.venv-cluster/ready: $(CLUSTER)/requirements.txt | .venv/dev
 	@echo "Installing Patroni …"
 	@$(BIN)/uv venv --quiet --clear --python $(CLUSTER_PYTHON) .venv-cluster
 	@$(BIN)/uv pip install --quiet --python .venv-cluster --no-deps --require-hashes -r $(CLUSTER)/requirements.txt

@@ -33,6 +33,7 @@ async def test_a_failure_of_the_primary_loses_no_write(cluster: Cluster, failure
     late = [read for read in load.failed_reads if read.moment > moment + READ_FAILURES_END]
     seen(f"{failure.name}, {turn}", f"{figures(load, cluster)}, {rows} stored, {len(late)} reads failed after 8 s")
     assert measured(cluster) - before == counted(load)
+    assert load.outcomes <= {"not_applied", "unknown"}
     assert load.gap_of_metrics() <= MAX_SCRAPE_GAP
     assert max(load.longest_gap(port) for port in load.ports) <= MAX_WRITE_GAP
     assert (late, load.unseen) == ([], [])
@@ -41,6 +42,7 @@ async def test_a_failure_of_the_primary_loses_no_write(cluster: Cluster, failure
 def figures(load: Load, cluster: Cluster) -> str:
     gaps = " / ".join(f"{load.longest_gap(port):.1f}" for port in cluster.places.services)
     return (
-        f"no write for {gaps} s (hosts / PgBouncer); {load.reads} reads, {len(load.failed_reads)} failed,"
+        f"no write for {gaps} s (hosts / PgBouncer); {load.reads} reads, {len(load.failed_reads)} failed"
+        f" (of own writes {len(load.failed_own_reads)}),"
         f" the slowest {load.slowest_read:.1f} s; {len(load.acknowledged)} writes, {len(load.failed_writes)} refused"
     )

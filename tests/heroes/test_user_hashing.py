@@ -1,34 +1,17 @@
 """Passwords are hashed before rows are locked, so that other requests can read and write meanwhile."""
 
 import asyncio
-import threading
-from collections.abc import Iterator
 
 import pytest
 
 from kit.auth import passwords
+from tests import hashing
 from tests.engines import Client
+from tests.hashing import BlockingHasher
 from tests.rows import new_user, read, user_body
+from tests.waiting import TIMEOUT_SECONDS
 
-TIMEOUT_SECONDS = 20
-"""The timeout of waiting tests, in seconds."""
-
-
-class BlockingHasher:
-    """A hasher that blocks until it is released, except for the first `free` hashes."""
-
-    def __init__(self) -> None:
-        self.started, self.released, self.free = threading.Event(), threading.Event(), 0
-
-    def hash(self, password: str) -> str:
-        self.free -= 1
-        if self.free < 0:
-            self.started.set()
-            assert self.released.wait(TIMEOUT_SECONDS)
-        return f"$argon2id${len(password)}"
-
-    async def has_started(self) -> None:
-        assert await asyncio.to_thread(self.started.wait, TIMEOUT_SECONDS)
+blocking_hasher = hashing.blocking_hasher
 
 
 class WritingHasher:
@@ -43,14 +26,6 @@ class WritingHasher:
 
     async def write(self) -> int:
         return (await self.client.patch("/users/1", json={"full_name": "Steve"})).status_code
-
-
-@pytest.fixture
-def blocking_hasher(monkeypatch: pytest.MonkeyPatch) -> Iterator[BlockingHasher]:
-    blocking_hasher = BlockingHasher()
-    monkeypatch.setattr(passwords, "hasher", blocking_hasher)
-    yield blocking_hasher
-    blocking_hasher.released.set()
 
 
 async def test_other_requests_are_served_while_a_password_is_hashed(

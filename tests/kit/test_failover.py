@@ -53,6 +53,7 @@ class Cluster:
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Cluster:
     monkeypatch.setattr(failover, "INTERVAL", 0.01)
+    monkeypatch.setattr(failover, "LOOKING_INTERVAL", 0.01)
     monkeypatch.setattr(failover, "ANSWER_SECONDS", 0.02)
     return Cluster()
 

@@ -1,8 +1,7 @@
 """Passwords: hashed with argon2id outside of the event loop, a bounded number at the same time."""
 
 import asyncio
-import threading
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Annotated, Any
 
 import pytest
@@ -13,39 +12,14 @@ from pydantic import SecretStr, TypeAdapter, ValidationError
 from kit import Database, Password, Problem, allowing, hashed, verified
 from kit.auth import passwords
 from kit.http.fairness import CURRENT_CALLER
+from tests import hashing
 from tests.engines import Client
+from tests.hashing import BlockingHasher
 from tests.kit.probes import TIMEOUT_SECONDS, new_book
 from tests.kit.service import client_of, create_runtime, create_service
 
+blocking_hasher = hashing.blocking_hasher
 SECRET = "Zq9-swordfish"  # noqa: S105  to be looked for
-
-
-class BlockingHasher:
-    """A hasher that blocks until it is released."""
-
-    def __init__(self) -> None:
-        self.started, self.released, self.threads = threading.Event(), threading.Event(), set[str]()
-        self.is_right = True
-
-    def hash(self, password: str) -> str:
-        self.threads.add(threading.current_thread().name)
-        self.started.set()
-        assert self.released.wait(TIMEOUT_SECONDS)
-        return f"$argon2id${len(password)}"
-
-    def verify_and_update(self, password: str, _known: str) -> tuple[bool, None]:
-        return bool(self.hash(password)) and self.is_right, None
-
-    async def has_started(self) -> None:
-        assert await asyncio.to_thread(self.started.wait, TIMEOUT_SECONDS)
-
-
-@pytest.fixture
-def blocking_hasher(monkeypatch: pytest.MonkeyPatch) -> Iterator[BlockingHasher]:
-    blocking_hasher = BlockingHasher()
-    monkeypatch.setattr(passwords, "hasher", blocking_hasher)
-    yield blocking_hasher
-    blocking_hasher.released.set()
 
 
 async def test_a_hash_is_argon2id_with_a_salt_of_its_own() -> None:

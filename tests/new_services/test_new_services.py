@@ -40,7 +40,8 @@ def make(folder: Path, target: str, *arguments: str, **variables: str) -> str:
 
 
 def test_all_tests_of_a_new_service_pass(made: Path, postgres_server: str) -> None:
-    assert " passed" in make(made, "test", TEST_POSTGRES_URL=postgres_server)
+    target = "test-unchecked" if made.name == "orders" else "test"  # the others are run by its checks
+    assert " passed" in make(made, target, TEST_POSTGRES_URL=postgres_server)
 
 
 def test_a_new_service_passes_its_checks(made: Path, postgres_server: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from types import SimpleNamespace
 
 import pytest
 from fastapi import APIRouter
@@ -12,10 +13,12 @@ from kit.database.servers import standby_urls
 from kit.database.urls import parsed
 from kit.replicas import connections, servers
 from kit.replicas.connections import with_state
+from kit.replicas.engines import Listeners
 from kit.replicas.positions import NOWHERE, Position
-from kit.replicas.servers import INDIRECT, OTHER_TIMELINE, UNREACHABLE, Primary, Standby
+from kit.replicas.servers import INDIRECT, OK, OTHER_TIMELINE, UNREACHABLE, Primary, Standby
 from kit.replicas.views import VIEW, View
 from tests.engines import Client
+from tests.kit.bookshop import Book
 from tests.kit.exchanges import websocket_exchange
 from tests.kit.probes import new_book, read, until
 from tests.kit.replicas.bookshops import PRIMARY, bookshop_on, counted_reads, router_of
@@ -79,8 +82,9 @@ async def test_a_standby_behind_a_pooler_is_left_out(cluster: Cluster) -> None:
 
 
 async def test_a_connection_to_another_server_than_before_is_refused(
-    service: Service, client: Client, cluster: Cluster
+    service: Service, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(Standby, "identify", lambda *_: None)  # the next question would set it right
     for standby in router_of(service).standbys:
         standby.identity = "another"
     with counted_reads() as counted:
@@ -222,7 +226,26 @@ async def test_a_statement_without_a_position_is_followed_by_a_question(service:
         primary.asked = 0.0
         assert await driver.fetch_values("SELECT 1 WHERE $1::int = 2", 1) == []
         assert primary.asked > 0
+        primary.asked = 0.0
+        assert await driver.fetch_values("SELECT 1, $1::int", 2) == [(1, 2)]
+        assert primary.asked > 0
 
 
 def test_names_of_standbys_are_hosts_and_ports() -> None:
     assert [url.query["connect_timeout"] for url in standby_urls("postgresql://a,b/d")] == ["1", "1"]
+    assert [url.query["connect_timeout"] for url in standby_urls("postgresql://a/d?connect_timeout=5")] == ["5"]
+
+
+@pytest.mark.parametrize(("is_disconnect", "code"), [(True, None), (False, "40001"), (False, "42601")])
+def test_a_standby_is_left_out_after_some_failures(is_disconnect: bool, code: str | None) -> None:
+    standby = standby_of("0/500 0/500")
+    standby.state = OK
+    failure = SimpleNamespace(is_disconnect=is_disconnect, original_exception=SimpleNamespace(sqlstate=code))
+    Listeners(standby).failed(failure)
+    assert standby.is_usable is (code == "42601")
+
+
+async def test_a_write_outside_of_requests_is_not_noted(service: Service, client: Client) -> None:
+    book = await new_book(client)
+    async with service.runtime.database.write() as session:
+        assert await session.get(Book, book["id"]) is not None

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace
+from starlette.responses import Response
 
 from kit import Database, Problem
 from kit.http.traces import TRACE_ID, UNRECORDED
@@ -155,11 +156,16 @@ async def test_a_request_that_is_refused_before_fastapi_has_a_span_too(
     assert spans[0].attributes["http.response.status_code"] == 500
 
 
-async def test_a_refusal_that_is_the_clients_fault_is_no_failure(reader: Reader) -> None:
-    answer = await reader.client.post("/shelves/", content=b"x", headers={"content-length": "99999999999"})
-    assert answer.status_code == 413
+async def test_a_refusal_that_is_the_clients_fault_is_no_failure(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(layer: Any, scope: Any, receive: Any, send: Any) -> None:
+        await Response(status_code=429)(scope, receive, send)
+
+    monkeypatch.setattr("kit.server.admission.Admission.__call__", refuse)
+    assert (await reader.client.get("/shelves/")).status_code == 429
     (span,) = await reader.requests()
-    assert not span.failed
+    assert (span.name, span.failed, span.attributes["http.response.status_code"]) == ("GET", False, 429)
 
 
 async def test_an_unforeseen_failure_is_one(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from opentelemetry import trace
 from sqlalchemy import text
 
 from kit import Database
@@ -118,6 +119,22 @@ async def test_requests_that_are_not_recorded_only_count_among_those_that_share(
 
     await asyncio.create_task(shared())
     assert await reader.statements() == []
+
+
+async def test_a_request_that_has_ended_gets_no_link(reader: Reader) -> None:
+    spans: list[Any] = []
+    for _ in range(2):
+        with trace.get_tracer("own").start_as_current_span("own") as span:
+            spans.append(span)
+
+    async def shared() -> None:
+        traces.share(spans)
+        traces.TRACERS[0].record("select", "SELECT 1", 0.001, None)
+
+    await asyncio.create_task(shared())
+    (statement,) = await reader.statements()
+    assert len(statement.links) == 2
+    assert all(span.links == () for span in spans)
 
 
 async def test_a_request_with_many_statements_has_some_spans_and_the_number_of_others(
