@@ -11,7 +11,7 @@ WARM_UP = 1
 """Seconds of warm-up for each contestant before a group is measured."""
 PAUSE = 0.35
 """The approximate overhead of a run, in seconds."""
-PREPARING = {"postgresql": 130, "sqlite": 75}
+PREPARING = {"postgresql": 170, "sqlite": 75}
 """The approximate time to fill a database with a million heroes, and to start and compare the servers, in seconds."""
 CORE = ("seed", "limit")
 """The peers of loads that are less important."""
