@@ -86,5 +86,5 @@ QUICK = Plan(
     loads=("get", "list-same", "list", "post", "patch"),
     connections=(32,),
     rounds=3,
-    heroes=200_000,
+    heroes=100_000,
 )

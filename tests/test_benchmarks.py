@@ -135,7 +135,7 @@ def test_faster_frameworks_are_listed_and_those_without_an_orm_apart() -> None:
 def test_the_report_describes_the_machine_and_its_settings_without_secrets() -> None:
     written = report.markdown(QUICK, FACTS, [group({OURS: 600, BARE: 700, "seed": 100})])
     assert "2026-11-21, commit abc1234, Z80, 2 cores" in written
-    assert "200,000 heroes, the same on both engines (SHA-256 abababababababab…)" in written
+    assert "100,000 heroes, the same on both engines (SHA-256 abababababababab…)" in written
     assert "`LOG_LEVEL=INFO` `SECRET_KEY=…`" in written
     assert "| import, processor time | seed | ≤ 1.50 | 1.20 | reached |" in written
     assert f"| seed | {CONTESTANTS['seed'].what} |" in written
