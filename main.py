@@ -1,6 +1,7 @@
 """The application: creates the service from its settings and its list of resources."""
 
 import asyncio
+import os
 from datetime import timedelta
 from functools import partial
 
@@ -24,7 +25,7 @@ from heroes import (
     user,
 )
 from kit import Authenticator, Database, Layers, LoginLimits, RateLimits, Runtime, Service, Shutdown, Tokens
-from kit.database import migrations
+from kit.database import capacity, preparation
 from kit.database.engines import Pool
 from kit.fast import install
 from kit.metrics import Access
@@ -144,9 +145,10 @@ async def prepare(database: Database, settings: Settings) -> asyncio.Task[None] 
 
     Returns the task that prepares it later, if it cannot be used yet.
     """
+    await capacity.report(database, int(os.environ.get("WEB_CONCURRENCY") or 1))
     if settings.in_development:
-        return await migrations.prepare(database, demo.fill if settings.demo_data else None)
-    await migrations.report(database)
+        return await preparation.prepare(database, demo.fill if settings.demo_data else None)
+    await preparation.report(database)
     return None
 
 

@@ -74,6 +74,7 @@ def main() -> str | None:
     sys.stdout.write("".join(f"{line}\n" for line in remarks(server, settings)))
     sys.stdout.flush()
     host, port, workers = server.host, server.port, server.workers
+    os.environ["WEB_CONCURRENCY"] = str(workers)  # tells each worker how many there are
     if server.reloads(settings):
         os.environ.setdefault("SHUTDOWN_DELAY", "0")  # nobody balances load between reloads
         ignored = [str(path) for path in HERE.iterdir() if path.name.startswith(".") or path.name == "tests"]

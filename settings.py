@@ -191,9 +191,14 @@ class Settings(BaseSettings):
         le=600,
         description="Seconds to go on serving, but not ready, before a stop, so that load balancers notice it.",
     )
-    pool_size: int = Field(default=20, ge=1, le=1000, description="Database connections that are kept open.")
+    pool_size: int = Field(
+        default=30, ge=1, le=1000, description="Database connections of each worker, opened when needed and then kept."
+    )
     pool_overflow: int = Field(
-        default=10, ge=0, le=1000, description="Additional connections under load; PostgreSQL only."
+        default=0,
+        ge=0,
+        le=1000,
+        description="Additional connections under load, which are opened and closed for each use; PostgreSQL only.",
     )
     pool_timeout: float = Field(
         default=3, gt=0, le=60, description="Seconds to wait for a connection; then the request gets a 503."

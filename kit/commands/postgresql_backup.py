@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -49,8 +50,10 @@ async def restore(url: URL, file: Path) -> Sums:
     refuse_pooler(url)
     expected: Sums = json.loads(sums_file(file).read_text()) if sums_file(file).is_file() else {}
     options = ("--clean", "--if-exists", "--no-owner", "--single-transaction", "--exit-on-error", "--verbose")
-    database = f"--dbname={url.database}"
-    await run(url, "pg_restore", *options, database, str(file), progress=Progress("restore", tables_in(expected)))
+    with tempfile.TemporaryDirectory() as folder:
+        listed = await chosen_parts(url, file, Path(folder) / "list")
+        chosen = (f"--use-list={listed}", f"--dbname={url.database}", str(file))
+        await run(url, "pg_restore", *options, *chosen, progress=Progress("restore", tables_in(expected)))
     connection = await connect(url)
     try:
         found = await postgresql_sums(connection)
@@ -59,6 +62,42 @@ async def restore(url: URL, file: Path) -> Sums:
     if wrong := differences({name: (one[0], one[1]) for name, one in expected.items()}, found):
         raise CommandFailedError(f"The restored database differs from the backup: {'; '.join(wrong)}.")
     return found
+
+
+async def chosen_parts(url: URL, file: Path, listed: Path) -> Path:
+    """Write the list of the parts of a dump that are restored to the file `listed`, and return it.
+
+    The extension pg_trgm is left out: only its owner may replace it. It is created if it is missing; if it may not be,
+    the search indexes are left out too.
+    """
+    await run(url, "pg_restore", "--list", f"--file={listed}", str(file), progress=None)
+    if leave_out(EXTENSION, listed) and not await has_trigrams(url):
+        leave_out(SEARCH, listed)
+    return listed
+
+
+def leave_out(unwanted: re.Pattern[str], listed: Path) -> bool:
+    """Remove the lines that match from a file. Returns whether there were any."""
+    lines = listed.read_text().splitlines()
+    kept = [line for line in lines if not unwanted.search(line)]
+    listed.write_text("\n".join(kept) + "\n")
+    return len(kept) < len(lines)
+
+
+EXTENSION = re.compile(r" EXTENSION (?:- )?pg_trgm\b")
+SEARCH = re.compile(r" INDEX (?:\S+ )?ix_\w+_search\b")
+
+
+async def has_trigrams(url: URL) -> bool:
+    """Create the extension pg_trgm if it is missing. Returns whether it exists."""
+    connection = await connect(url)
+    try:
+        await connection.execute("CREATE EXTENSION IF NOT EXISTS pg_trgm")
+    except asyncpg.PostgresError:
+        return False
+    finally:
+        await connection.close()
+    return True
 
 
 def tables_in(sums: Mapping[str, object]) -> int:
@@ -79,7 +118,7 @@ async def connect(url: URL) -> asyncpg.Connection:
     return connection
 
 
-async def run(url: URL, name: str, *options: str, progress: Progress) -> None:
+async def run(url: URL, name: str, *options: str, progress: Progress | None) -> None:
     """Run a program of PostgreSQL. Raises a CommandFailedError with its last lines if it fails."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(program(name), *options, env=environment_of(url), stderr=pipe)
@@ -87,9 +126,10 @@ async def run(url: URL, name: str, *options: str, progress: Progress) -> None:
     lines: list[str] = []
     async for line in process.stderr:
         lines = [*lines[-4:], line.decode(errors="replace").strip()]
-        if TABLE.search(lines[-1]):
+        if progress is not None and TABLE.search(lines[-1]):
             progress.step()
     if await process.wait():
         told = [line for line in lines if ": error:" in line or ": detail:" in line] or lines[-1:]
         raise CommandFailedError(f"{name} failed: {' '.join(told)}")
-    progress.end()
+    if progress is not None:
+        progress.end()

@@ -13,8 +13,8 @@ from kit.database.errors import DRIVER_ERRORS, with_origin
 class Pool:
     """The settings of the connection pool; sizes in connections, times in seconds."""
 
-    size: int = 20
-    overflow: int = 10
+    size: int = 30
+    overflow: int = 0
     timeout: float = 3
     recycle: float = 1800
     pre_ping: bool = False

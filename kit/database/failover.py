@@ -98,5 +98,4 @@ class FollowedPrimary:
         former = [connection for connection, opened in self.opened.items() if opened <= self.last_answer]
         for connection in former:
             connection.terminate()
-        if former:
-            log.warning("Another server is the primary now: closed %s connections to the former one", len(former))
+        log.warning("Another server is the primary now: closed %s connections to the former one", len(former))

@@ -20,6 +20,7 @@ shortcut out: the service becomes slower, not wrong.
 | `SQLCompiler.construct_params(extracted_parameters=…)`, `.positiontup`, `.binds`, `.post_compile_params` | SQLAlchemy | statements compiled once (`selects`, `single_insert`) |
 | `TypeEngine.dialect_impl`, `.bind_processor`, `.result_processor` | SQLAlchemy | converting values (`driver`) |
 | `Mapper.tables`, `.always_refresh`, `.version_id_generator`, `Table.autoincrement_column` | SQLAlchemy | which entities can do without the ORM (`mappings`) |
+| `PoolProxiedConnection._close_special` | SQLAlchemy | returning a connection after its COMMIT without a ROLLBACK (`single_insert`) |
 | `Connection._handle_dbapi_exception`, `._handle_dbapi_exception_noconnection`, `_handle_exception` of the adapters | SQLAlchemy | failures as SQLAlchemy raises them (`driver`) |
 | `util.greenlet_spawn`, `util.await_only`, `util.LRUCache` | SQLAlchemy | the driver on a connection of the pool (`driver`, `selects`, `revocable_sessions`) |
 | `Connection.execute_fetchall`, `._execute`, `._conn` | aiosqlite | one call to SQLite's thread for each statement, or for many rows (`driver`) |

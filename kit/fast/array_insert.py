@@ -79,10 +79,13 @@ def insert_by_driver(connection: Connection, statement: ArrayInsert, rows: Seque
     try:
         if statement.is_sqlite:
             driver.start_clock(pooled.info)
-            return range(util.await_only(driver.execute_many(pooled.driver_connection, statement.sql, arguments)))
-        returned = util.await_only(pooled.driver_connection.fetch(statement.sql, *arguments))
-        return sorted(ident for (ident,) in returned)
+            step = driver.execute_many(pooled.driver_connection, statement.sql, arguments)
+            ids: Sequence[Any] = range(util.await_only(step))
+        else:
+            returned = util.await_only(pooled.driver_connection.fetch(statement.sql, *arguments))
+            ids = sorted(ident for (ident,) in returned)
     except BaseException as failure:
+        driver.note("insert", statement.sql, time.perf_counter() - started, pooled, failure)
         driver.raise_as_sqlalchemy(failure, connection.engine, pooled, statement.sql, arguments, connection)
-    finally:
-        driver.note("insert", statement.sql, time.perf_counter() - started, pooled)
+    driver.note("insert", statement.sql, time.perf_counter() - started, pooled)
+    return ids

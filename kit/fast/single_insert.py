@@ -107,7 +107,8 @@ class DriverTransaction:
     async def commit(self) -> None:
         assert self.connection is not None
         await self.execute_step(driver.commit(self.connection))
-        await util.greenlet_spawn(self.connection.close)
+        committed: Any = self.connection
+        await util.greenlet_spawn(committed._close_special, True)  # nothing is open that the pool would roll back
         self.connection = None
 
     async def close(self) -> None:

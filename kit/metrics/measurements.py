@@ -68,7 +68,10 @@ class Measurements:
         self.overflow = self.gauge("db_pool_overflow", "Connections beyond the kept ones.", "pool")
         self.pool_waiting = self.gauge("db_pool_waiting", "Requests that wait for a connection.", "pool")
         self.pool_limit = self.gauge("db_pool_limit", "The largest number of connections.", "pool")
-        self.gauges = {"replica_lag": self.maximum("db_replica_lag_seconds", "How far a standby is behind.", "server")}
+        self.gauges = {
+            "replica_lag": self.maximum("db_replica_lag_seconds", "How far a standby is behind.", "server"),
+            "replica_ok": self.maximum("db_replica_ok", "Whether a standby is read, or is the primary now.", "server"),
+        }
         self.counters = {
             "refused": self.counter("http_requests_refused", "Requests that a limit has refused.", "reason"),
             "statements": self.counter("db_statements", "SQL statements.", "kind"),
@@ -135,7 +138,8 @@ class Measurements:
     def read(self) -> None:
         """Read the state of the places and pools of the running event loop."""
         for (measure, label), value in list(GAUGES.items()):
-            self.gauges[measure].labels(label).set(value)
+            if measure in self.gauges:
+                self.gauges[measure].labels(label).set(value)
         places = admission_of(self.service).places
         self.in_flight.set(places.requests.limit - places.requests.free)
         self.waiting.set(places.requests.waiting)

@@ -13,6 +13,17 @@ line of `main` that installs it. Invariants:
 - Both are read by statements on the server, after the snapshot of the statement: never compared in one statement.
 """
 
-from kit.replicas.installation import install
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
 
-__all__ = ["install"]
+from sqlalchemy import URL
+
+
+def install(service: Any, standbys: Sequence[URL], max_lag: float) -> None:
+    """Let a service read from these standbys, unless their lag in seconds is larger. Without standbys, do nothing.
+
+    It is installed after the fast path, whose sessions it routes too. The modules are imported for standbys only.
+    """
+    if standbys:
+        import_module("kit.replicas.installation").install(service, standbys, max_lag)

@@ -17,12 +17,7 @@ TOKEN = {"type": "string", "examples": ["1.16b374d848.vfT0Pq3Vb7t5o1Xn"]}
 
 
 def install(service: Service, standbys: Sequence[URL], max_lag: float) -> None:
-    """Let a service read from these standbys, unless their lag in seconds is larger. Without standbys, do nothing.
-
-    It is installed after the fast path, whose sessions it routes too.
-    """
-    if not standbys:
-        return
+    """Route the read sessions of a service, give it the layer of tokens, and show the states of the standbys."""
     database, layers = service.runtime.database, service.layers
     router = Router(database, standbys, max_lag)
     database.choose_reader, database.write = router.choose, router.open_write

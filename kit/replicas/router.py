@@ -183,6 +183,7 @@ class Router:
             level = logging.INFO if state in (OK, PRIMARY) else logging.WARNING
             log.log(level, "Standby %s: %s", standby.name, state)
         standby.state = standby.reported = state
+        GAUGES["replica_ok", standby.name] = float(state in (OK, PRIMARY))
 
     def states(self) -> dict[str, str]:
         """Return the state of each standby, by its name."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from kit.database import migrations
+from kit.database import preparation
 from kit.database.error_responses import unready
 from kit.database.errors import FAILURES
 from kit.openapi.responses import failure
@@ -60,7 +60,7 @@ class DatabaseState(NamedTuple):
 
 async def state_of_database(runtime: Runtime) -> DatabaseState:
     try:
-        state = await migrations.read_state(runtime.database)
+        state = await preparation.read_state(runtime.database)
     except FAILURES:
         return DatabaseState({"database": UNREACHABLE, "schema": UNKNOWN}, "The database cannot be reached.")
     if state.missing or state.absent:

@@ -95,6 +95,7 @@ class Cluster:
         command = [sys.executable, "-m", "uvicorn", "main:app", "--port", str(places.services[number - 1])]
         url = places.by_hosts if number == 1 else places.by_pgbouncer
         usual = {"DATABASE_URL": url, "REPLICA_URL": places.by_hosts, "DEMO_DATA": "false", "HOME": str(Path.home())}
+        usual["FAST_PATH"] = os.environ.get("FAST_PATH", "true")
         self.run(f"service{number}", command, cwd=project, **usual | settings)
         self.until(partial(self.is_ready, number), START_SECONDS)
 

@@ -1,6 +1,7 @@
 """Load: readers, writers with Idempotency-Keys, and a scraper of metrics, which count all that they are answered."""
 
 import asyncio
+import json
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -129,6 +130,11 @@ class Load:
                 group.create_task(self.write(ports[number // 2 % len(ports)], number))
             for port in ports:
                 group.create_task(self.scrape(port))
+
+    @property
+    def outcomes(self) -> set[str | None]:
+        """The outcomes that the 503s of writes have named."""
+        return {json.loads(failure.text).get("outcome") for failure in self.failed_writes if failure.status == 503}
 
     @property
     def failures(self) -> list[Failure]:

@@ -26,7 +26,7 @@ test-cluster: .venv/dev .venv-cluster/ready ## Break a cluster in every way, und
 
 $(eval $(call LOCKED,cluster,$(CLUSTER)/requirements))
 
-.venv-cluster/ready: $(CLUSTER)/requirements.txt .venv/dev
+.venv-cluster/ready: $(CLUSTER)/requirements.txt | .venv/dev
 	@echo "Installing Patroni …"
 	@$(BIN)/uv venv --quiet --clear --python $(CLUSTER_PYTHON) .venv-cluster
 	@$(BIN)/uv pip install --quiet --python .venv-cluster --no-deps --require-hashes -r $(CLUSTER)/requirements.txt

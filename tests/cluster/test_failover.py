@@ -33,6 +33,7 @@ async def test_a_failure_of_the_primary_loses_no_write(cluster: Cluster, failure
     late = [read for read in load.failed_reads if read.moment > moment + READ_FAILURES_END]
     seen(f"{failure.name}, {turn}", f"{figures(load, cluster)}, {rows} stored, {len(late)} reads failed after 8 s")
     assert measured(cluster) - before == counted(load)
+    assert load.outcomes <= {"not_applied", "unknown"}
     assert load.gap_of_metrics() <= MAX_SCRAPE_GAP
     assert max(load.longest_gap(port) for port in load.ports) <= MAX_WRITE_GAP
     assert (late, load.unseen) == ([], [])

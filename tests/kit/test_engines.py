@@ -20,6 +20,25 @@ from tests.waiting import TIMEOUT_SECONDS
 MEMORY = make_url("sqlite+aiosqlite://")
 
 
+@on_postgresql
+async def test_connections_are_kept_and_the_last_one_returned_is_used_first(new_database: Any) -> None:
+    database = Database(url_for(await new_database()), Pool(size=3, timeout=TIMEOUT_SECONDS))
+    pool: Any = database.writer.sync_engine.pool
+    connections = [await database.writer.connect() for _ in range(3)]
+    pids = [(await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one() for connection in connections]
+    for connection in connections:
+        await connection.close()
+    assert (pool.checkedin(), pool.overflow()) == (3, 0)
+    for _ in range(3):
+        async with database.writer.connect() as connection:
+            assert (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one() == pids[-1]
+    await database.dispose()
+
+
+def test_the_pool_of_a_worker_has_thirty_connections_by_default() -> None:
+    assert (Pool().size, Pool().overflow) == (30, 0)
+
+
 @pytest.fixture
 async def memory() -> AsyncIterator[Database]:
     """Provide a database in memory, with the tables of the bookshop."""

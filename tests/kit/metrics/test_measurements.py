@@ -181,6 +181,13 @@ async def test_events_that_no_metric_shows_are_left_out(measured: Service) -> No
     assert measure.registry.get_sample_value("db_group_rows_bucket", {"le": "1.0"}) is not None
 
 
+async def test_the_reads_the_lag_and_the_state_of_standbys_are_shown(reader: Client, standby: str) -> None:
+    seen = await read(reader)
+    assert seen.sum("db_replica_reads_total", server=standby) == 3
+    assert seen.sum("db_replica_lag_seconds", server=standby) == 0.25
+    assert seen.sum("db_replica_ok", server=standby) == 1
+
+
 @WITH_FAST_PATH
 async def test_the_fast_path_is_used_while_requests_are_measured(
     reader: Client, monkeypatch: pytest.MonkeyPatch

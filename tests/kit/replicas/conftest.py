@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from kit import Service
+from kit.replicas import router
 from tests.engines import Client
 from tests.kit.replicas.bookshops import bookshop_on, create_library
 from tests.kit.service import FAST_PATH, client_of
@@ -24,6 +25,12 @@ async def service(request: pytest.FixtureRequest, cluster: Cluster) -> AsyncIter
     """Provide the bookshop, which reads from both standbys."""
     async with bookshop_on(cluster, fast=request.param) as service:
         yield service
+
+
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let reads wait longer for a standby: on a busy machine the replay takes its time."""
+    monkeypatch.setattr(router, "WAIT_SECONDS", 10)
 
 
 @pytest.fixture

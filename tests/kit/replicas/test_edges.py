@@ -82,8 +82,9 @@ async def test_a_standby_behind_a_pooler_is_left_out(cluster: Cluster) -> None:
 
 
 async def test_a_connection_to_another_server_than_before_is_refused(
-    service: Service, client: Client, cluster: Cluster
+    service: Service, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(Standby, "identify", lambda *_: None)  # the next question would set it right
     for standby in router_of(service).standbys:
         standby.identity = "another"
     with counted_reads() as counted:

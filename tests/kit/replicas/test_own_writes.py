@@ -5,6 +5,8 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+
 from kit import Service
 from tests.engines import Client
 from tests.kit.probes import new_book, read
@@ -88,6 +90,7 @@ async def test_no_reader_goes_back_in_time_while_standbys_pause(service: Service
             assert seen == sorted(seen)
 
 
+@pytest.mark.usefixtures("patience")
 async def test_most_reads_are_answered_by_standbys(service: Service) -> None:
     with counted_reads() as count:
         assert sum(await asyncio.gather(*(change_and_read(service, 15) for _ in range(4)))) == 0
@@ -105,6 +108,7 @@ async def test_the_primary_answers_if_all_standbys_are_behind(
         assert (count(), count(PRIMARY)) == (0, 1)
 
 
+@pytest.mark.usefixtures("patience")
 async def test_the_standby_that_is_not_behind_answers(service: Service, client: Client, cluster: Cluster) -> None:
     slow, other = cluster.standbys
     async with paused(slow):
@@ -113,7 +117,7 @@ async def test_the_standby_that_is_not_behind_answers(service: Service, client: 
                 book = await new_book(client)
                 assert await read(client, f"/books/{book['id']}") == book
         assert count(slow.host) == 0
-        assert count(other.host) >= 8
+        assert count(other.host) == 10
 
 
 async def test_without_a_token_any_standby_answers(service: Service, client: Client, cluster: Cluster) -> None:

@@ -1,8 +1,10 @@
 """Standbys that are down, behind, promoted or busy are left out, and taken back by themselves."""
 
 import asyncio
+import gc
 import os
 import signal
+from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
@@ -51,6 +53,19 @@ async def test_a_killed_standby_fails_no_read_and_comes_back(
     assert (await client.get("/health/ready")).json()["checks"][f"standby {killed.host}"] == OK
 
 
+@pytest.fixture
+async def abandoned_attempts() -> AsyncIterator[None]:
+    """Ignore what asyncpg leaves of connections that were not made in time: a future that nobody awaits."""
+    loop = asyncio.get_running_loop()
+    handler = loop.get_exception_handler()
+    loop.set_exception_handler(lambda *_: None)
+    yield
+    await asyncio.sleep(0.1)
+    gc.collect()
+    loop.set_exception_handler(handler)
+
+
+@pytest.mark.usefixtures("abandoned_attempts")
 async def test_a_frozen_standby_fails_no_read(service: Service, client: Client, cluster: Cluster) -> None:
     book = await new_book(client)
     frozen = [cluster.standbys[0].process, *await backends(cluster.standbys[0].host)]
@@ -100,6 +115,7 @@ async def test_with_all_standbys_down_the_primary_answers(service: Service, clie
     await until_state(service, 1, OK)
 
 
+@pytest.mark.usefixtures("patience")
 async def test_a_promoted_standby_is_left_out_and_the_service_finds_it_as_the_primary() -> None:
     with replication() as cluster:
         await create_library(cluster)
@@ -108,6 +124,8 @@ async def test_a_promoted_standby_is_left_out_and_the_service_finds_it_as_the_pr
         async with bookshop_on(cluster, primary=primary) as service, client_of(service) as client:
             book = await new_book(client)
             await read_often(client, "/books/")
+            router = router_of(service)
+            await until(lambda: all(standby.has(router.primary.position) for standby in router.standbys))
             cluster.primary.stop("immediate")
             await until(lambda: has_all_of(first, second))
             first.promote()
@@ -118,12 +136,12 @@ async def test_a_promoted_standby_is_left_out_and_the_service_finds_it_as_the_pr
             source = f"host=127.0.0.1 port={first.port} user=postgres"
             await second.ask(f"ALTER SYSTEM SET primary_conninfo = '{source}'")
             await second.ask("SELECT pg_reload_conf()")
+            await until(lambda: router.primary.timeline == router.standbys[1].timeline == 2)
             await until_state(service, 1, OK)
             with counted_reads() as count:
                 third = await new_book(client)
                 assert await read(client, f"/books/{third['id']}") == third
             assert count(second.host) == 1
-            assert router_of(service).primary.timeline == 2
 
 
 async def has_all_of(first: Server, second: Server) -> bool:

@@ -1,0 +1,34 @@
+"""Preparation: the state of the database at start and in health checks. It imports Alembic when it is first used.
+
+The import takes as long as that of FastAPI. Programs that import the application, but do not serve it, do without.
+"""
+
+import asyncio
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from kit.database.databases import Database
+
+if TYPE_CHECKING:
+    from kit.database.migrations import Fill, State
+
+
+async def prepare(database: Database, fill: "Fill | None") -> asyncio.Task[None] | None:
+    """Bring the database up to date, then call `fill`, as `kit.database.migrations.prepare` does."""
+    task: asyncio.Task[None] | None = await _migrations().prepare(database, fill)
+    return task
+
+
+async def report(database: Database) -> None:
+    """Log whether the database is behind or ahead of this code."""
+    await _migrations().report(database)
+
+
+async def read_state(database: Database) -> "State":
+    """Return the state of the database relative to the code."""
+    state: State = await _migrations().read_state(database)
+    return state
+
+
+def _migrations() -> Any:
+    return import_module("kit.database.migrations")
