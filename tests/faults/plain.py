@@ -1,19 +1,28 @@
 """Plain: a copy of the project without `kit/fast`, in which the tests pass: `python -m tests.faults.plain FOLDER`."""
 
 import re
+import shutil
 import sys
 from pathlib import Path
 
 from tests.faults.copies import copy_project
 
 INSTALLATION = re.compile(r"    if settings\.fast_path:\n        install\(.*?\)\n", re.DOTALL)
-LEFT_OUT = ("kit/fast", "tests/kit/fast", "tests/kit/habits")
-"""The fast path, its tests, and those that run each way by themselves."""
+LEFT_OUT = ("kit/fast", "tests/kit/fast")
+IMPORT = re.compile(r"^from kit\.fast[. ]", re.MULTILINE)
+
+
+def choosing(folder: Path) -> set[Path]:
+    """Return the tests, and the folders whose conftest, import the fast path: they run each way by themselves."""
+    found = [path for path in folder.rglob("*.py") if IMPORT.search(path.read_text())]
+    return {path.parent if path.name == "conftest.py" else path for path in found}
 
 
 def copy_without_the_fast_path(folder: Path) -> Path:
     """Copy the project without the fast path: without its folder, its tests, and its lines in `main.py`."""
     copy = copy_project(folder, *LEFT_OUT)
+    for path in choosing(copy / "tests/kit"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     main = (copy / "main.py").read_text()
     plain = INSTALLATION.sub("", main).replace("from kit.fast import install\n", "")
     assert "install(service, coalesce" not in plain
