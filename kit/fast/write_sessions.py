@@ -13,17 +13,14 @@ from sqlalchemy.orm.attributes import instance_state
 
 from kit.auth.ownership import check_new_row
 from kit.database.databases import Database
-from kit.database.errors import RolledBack
 from kit.database.sessions import WriteSession
 from kit.fast.batches import BatchMember
 from kit.fast.bulk_insert import insert_without_orm
+from kit.fast.changing_sessions import ChangingSession
 from kit.fast.deferred import close_at_once
-from kit.fast.locked_reads import LockingSession
-from kit.fast.lone_changes import LoneChange
 from kit.fast.mappings import EntityMapping, mapping_of
 from kit.fast.persistent_rows import add_flushed
 from kit.fast.revocable_sessions import RevocableSession, make_revocable
-from kit.fast.row_changes import RowChange
 from kit.fast.shortcuts import WriteShortcuts
 from kit.fast.single_insert import NewRow, SingleInsert, is_insertable
 from kit.http.principals import CURRENT_PRINCIPAL
@@ -36,7 +33,7 @@ M = TypeVar("M")
 T = TypeVar("T")
 
 
-class FastWriteSession(LockingSession):
+class FastWriteSession(ChangingSession):
     """A `WriteSession` that stores new rows without the ORM."""
 
     sync_session_class = RevocableSession
@@ -44,10 +41,6 @@ class FastWriteSession(LockingSession):
     """The transaction of the single insert, until it is committed or rolled back."""
     stored: tuple[Any, Mapping[str, Any]] | None = None
     """The row of the single insert, and its values when it was stored."""
-    lone_change: LoneChange | None = None
-    """The operation that uses the session to change one row, as far as is known; None for other operations."""
-    update: RowChange | None = None
-    """The row that is locked to be changed without the ORM, until it is committed or rolled back."""
 
     def __init__(self, engine: "AsyncEngine", *, shortcuts: WriteShortcuts, **restrictions: bool) -> None:
         self._engine, self.shortcuts, self.restrictions = engine, shortcuts, restrictions
@@ -66,37 +59,6 @@ class FastWriteSession(LockingSession):
             self.sync_session.add(row)
         if self.stored is not None:
             make_revocable(self)
-
-    async def get(self, entity: type[M], ident: Any, **options: Any) -> M | None:  # type: ignore[override]
-        """Return the row like `WriteSession.get`. In a lone change it is not in the session."""
-        mapping = mapping_of(entity)
-        if mapping is None or options or type(ident) is not mapping.ident_type or not self._changes_alone(mapping):
-            return await super().get(entity, ident, **options)
-        assert self.lone_change is not None
-        self.update = RowChange(self.shortcuts.engine.sync_engine, mapping, self.lone_change)
-        row: M | None = await self._change_alone(self.update.lock(ident))
-        return row
-
-    async def _change_alone(self, step: Awaitable[T]) -> T:
-        """Return the result of a step of the lone change, which ends if the step fails."""
-        try:
-            return await step
-        except RolledBack:
-            raise
-        except BaseException:
-            await self._close_update()
-            raise
-
-    def _changes_alone(self, mapping: EntityMapping) -> bool:
-        """Return whether a row of this entity can be changed without the ORM, and nothing else was done before."""
-        change, is_used = self.lone_change, self.is_open or self._new or self.single or self.stored or self.update
-        if change is None or is_used or not (change.is_possible and self.shares_transaction):
-            return False
-        is_plain = self.shortcuts.has_update and mapping.is_changeable and mapping.is_shareable
-        if not is_plain or self.shortcuts.listeners.listen_to_updates_by(self.sync_session_class, mapping.entity):
-            return False
-        is_free = not mapping.entity.reserved and not any(self.restrictions.values())
-        return is_free or CURRENT_PRINCIPAL.get().is_superuser
 
     def add(self, instance: object, *, _warn: bool = True) -> None:
         if self.update is not None and instance is self.update.row:
@@ -242,25 +204,13 @@ class FastWriteSession(LockingSession):
         try:
             if self.single is not None:
                 await self._close_single()
-            await self._close_update()
+            if self.update is not None:
+                await self._close_update()
         finally:
             self._new.clear()
             self._committed.clear()
             if self.is_open and not close_at_once(self.sync_session, self.shortcuts.listeners):
                 await close_open_session()
-
-    async def _commit_update(self) -> None:
-        assert self.update is not None
-        await self._change_alone(self.update.store(has_others=bool(self._new)))
-        await self._change_alone(self.update.commit())
-        self._committed += [] if self.update.row is None else [self.update.row]
-        self.update = None
-
-    async def _close_update(self) -> None:
-        """End the transaction of a lone change: roll it back unless it was committed."""
-        if self.update is not None:
-            update, self.update = self.update, None
-            await update.close()
 
     async def _close_single(self) -> None:
         """End the transaction of the single insert: roll it back unless it was committed."""

@@ -7,22 +7,22 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kit.auth.authentication import PRINCIPAL
-from kit.database.errors import first_line
 from kit.http.codings import MIN_SIZE, VARIES, varies
 from kit.http.events import COUNTS
-from kit.http.problems import Problem, render, too_large, unavailable
+from kit.http.problems import render
 from kit.http.traces import TRACE_ID
 from kit.server.compression import Compression
+from kit.server.framework_refusals import TOO_LARGE, as_problem, may_be_refusal
 from kit.server.log_lines import CURRENT_TRACE, REQUEST_ID, fields_of, summary
 from kit.server.log_writer import DROPPED, MAX_PENDING, Answered, LogWriter, writers
 from kit.server.proxies import FORWARDED_PREFIX, Proxies
 from kit.server.security_headers import ALWAYS, AUTHORIZATION, HSTS, NAMES, PRIVATE, Header, missing
 from kit.server.shutdown import Shutdown
 from kit.server.trace_context import TRACE_HEADER, trace_id_of
+from kit.server.unanswered import problem_for
 
 log = logging.getLogger("kit")
 PathOf = Callable[[Scope], str | None]
@@ -31,8 +31,6 @@ Observer = Callable[[Answered], object]
 ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 """Accepted values of `X-Request-ID`; a request with another value gets a new id."""
 CLOSING = (b"connection", b"close")
-TOO_LARGE = (413, {(b"content-length", b"17"), (b"content-type", b"text/plain; charset=utf-8")}, b"Content Too Large")
-"""FastAPI's response to a body larger than `max_body_size` of the application or of an included router."""
 NO_CONTENT, NOT_MODIFIED = 204, 304
 CONTENT_TYPE, ACCEPT_ENCODING = b"content-type", b"accept-encoding"
 LONG = len(str(MIN_SIZE))
@@ -111,19 +109,11 @@ class RequestLog:
         Returns False if the exception must be raised: the server then closes the connection of an incomplete response,
         and without a server a test may expect the exception.
         """
-        problem = self.problem_for(failure)
+        problem = problem_for(failure, self.shutdown)
         if exchange.status == 0 and problem is not None:
             await self.cross_origin(render(scope, problem))(scope, receive, exchange.send)
             return True
         return exchange.is_complete and isinstance(failure, Exception) and self.shutdown.has_server
-
-    def problem_for(self, failure: BaseException) -> Problem | None:
-        """Return the problem for a request without a response, after an exception or at the end of the shutdown."""
-        if isinstance(failure, Exception):
-            if not isinstance(failure, ClientDisconnect):
-                log.error("Unexpected exception: %s: %s", type(failure).__name__, first_line(failure), exc_info=failure)
-            return Problem(500, "An unexpected error occurred; see the log for this request id.", kind="internal")
-        return unavailable("unknown", "The service has shut down.") if self.shutdown.has_begun else None
 
 
 class Exchange:
@@ -159,7 +149,7 @@ class Exchange:
     async def complete(self, message: Message) -> None:
         """Send a message with the headers that are missing."""
         if message["type"] == "http.response.start":
-            if message["status"] == TOO_LARGE[0] and TOO_LARGE[1] <= set(message["headers"]):
+            if message["status"] == TOO_LARGE and may_be_refusal(message):
                 self.withheld = message
                 return
             self.status = message["status"]
@@ -182,10 +172,7 @@ class Exchange:
     async def released(self, start: Message, body: Message) -> Message:
         """Send the withheld start, and return the body; both are those of a problem if the response is FastAPI's."""
         self.withheld = None
-        if body.get("body") == TOO_LARGE[2]:
-            response = render(self.scope, too_large())
-            kept = [header for header in start["headers"] if header not in TOO_LARGE[1]]
-            start, body = {**start, "headers": [*kept, *response.raw_headers]}, {**body, "body": response.body}
+        start, body = as_problem(self.scope, start, body)
         self.status = start["status"]
         await self.send_on({**start, "headers": self.completed(start["headers"])})
         return body

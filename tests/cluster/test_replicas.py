@@ -18,7 +18,7 @@ from tests.faults.client import Client
 from tests.faults.figures import seen
 from tests.kit.metrics.samples import Samples
 
-CLIENTS = 16
+CLIENTS = 4
 READS_OF_A_WRITE = 25
 ALL = int(os.environ.get("OWN_READS", "100000"))
 """Reads of own writes; fewer of them tell less, but also on a busy machine."""

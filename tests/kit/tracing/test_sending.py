@@ -48,13 +48,13 @@ async def test_a_collector_that_does_not_answer_delays_nothing(
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_on")
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "1")
     monkeypatch.setattr(provider, "STOP_SECONDS", 0.3)
-    collector.delay, collector.status = (5, 200) if fault == "slow" else (0, 503)
+    collector.delay, collector.status = (30, 200) if fault == "slow" else (0, 503)
     url = f"http://127.0.0.1:{free_port()}" if fault == "away" else collector.url
     began = time.monotonic()
     async for reader in reading(trace_bookshop(database, url), collector):
         for _ in range(20):
             assert (await reader.client.get("/shelves/")).status_code == 200
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 15
     assert fault == "failing" or "could not be sent within 0.3 s" in caplog.text
 
 
@@ -127,5 +127,5 @@ async def test_a_service_that_is_killed_or_stopped_ends_soon_without_its_collect
         await visit(server.url)
         began = time.monotonic()
         assert server.stop(signal.SIGTERM) in (0, -signal.SIGTERM)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 15
     assert "The last spans could not be sent" in server.log
