@@ -3,6 +3,7 @@
 Nothing here listens to an event of SQLAlchemy: the fast path would step aside for a listener.
 """
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -35,6 +36,8 @@ def noting(engine: AsyncEngine, note: Note) -> Iterator[None]:
         stack.enter_context(patch.object(engine.sync_engine, "raw_connection", check_out))
         for kind, name in DIRECT:
             stack.enter_context(patch.object(kind, name, sending(getattr(kind, name), checked_out, note)))
+        if driver := sys.modules.get("kit.fast.driver"):
+            stack.enter_context(patch.object(driver, "execute_many", noting_all(driver.execute_many, note)))
         yield
 
 
@@ -51,6 +54,14 @@ def sending(send: Callable[..., Any], connections: list[Any], note: Note) -> Cal
         if any(connection is known for known in connections):
             note(connection, statement)
         return send(connection, statement, *arguments, **options)
+
+    return noted
+
+
+def noting_all(send: Callable[..., Any], note: Note) -> Callable[..., Any]:
+    def noted(connection: Any, statement: str, *arguments: Any) -> Any:
+        note(connection, statement)
+        return send(connection, statement, *arguments)
 
     return noted
 
