@@ -10,7 +10,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
 
-from kit.database.search_indexes import folded
+from kit.database.search_sql import folded
 from kit.models.kinds import Shape
 from kit.query.parameters import Parameter, comma_separated
 from kit.query.values import Phrase, YesNo, value_type

@@ -10,7 +10,7 @@ from sqlalchemy import inspect, true
 from sqlalchemy.orm.interfaces import ORMOption
 
 from kit.auth.privacy import NO_FIELDS, private_fields_of, refuse_private
-from kit.database.search_indexes import want_search
+from kit.database.search_sql import want_search
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.http.problems import error, invalid
 from kit.models.entities import Entity

@@ -12,7 +12,7 @@ from sqlalchemy.dialects import sqlite
 
 from kit.database.databases import Database
 from kit.database.folding import EXPANDED, fold, glob_of
-from kit.database.search_indexes import SearchIndex, expanded, quoted, wanted_of
+from kit.database.search_sql import SearchIndex, expanded, quoted, wanted_of
 from kit.models.entities import Entity
 
 SQLITE = sqlite.dialect()

@@ -13,7 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kit.database import comparison, search_indexes
 from kit.database.migrating import engine_for
-from kit.database.search_indexes import SEARCHED, SearchTables, ensure_search, names_of_parts, wanted_of
+from kit.database.search_indexes import SearchTables, ensure_search, names_of_parts
+from kit.database.search_sql import SEARCHED, SearchIndex, want_search, wanted_of
 from tests.kit.tales import TABLES, Song, Tale
 
 INSERT = """INSERT INTO kit_song (id, version, created_at, updated_at, title)
@@ -122,10 +123,10 @@ async def test_without_fts5_a_warning_says_so(
     assert index is not None
     await connection.run_sync(search_indexes.drop_fts5, "kit_song")
     statements = {name: sql.replace("trigram", "nothing") for name, sql in index.fts5().items()}
-    monkeypatch.setattr(search_indexes.SearchIndex, "fts5", lambda self: statements)
+    monkeypatch.setattr(SearchIndex, "fts5", lambda self: statements)
     await connection.run_sync(search_indexes.create_fts5, index)
     assert "this SQLite has no FTS5 with trigrams" in caplog.text
-    monkeypatch.setattr(search_indexes.SearchIndex, "fts5", lambda self: {"a": "CREATE nonsense"})
+    monkeypatch.setattr(SearchIndex, "fts5", lambda self: {"a": "CREATE nonsense"})
     with pytest.raises(sa.exc.OperationalError):
         await connection.run_sync(search_indexes.create_fts5, index)
 
@@ -145,6 +146,6 @@ async def test_a_file_is_read_again_after_a_second(connection: AsyncConnection, 
 
 def test_a_table_without_searched_columns_has_no_index() -> None:
     table = sa.Table("nothing", sa.MetaData(), sa.Column("id", sa.Integer))
-    search_indexes.want_search(table, ["name"])
+    want_search(table, ["name"])
     assert table.info[SEARCHED] == ()
     assert wanted_of(table) is None

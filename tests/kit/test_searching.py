@@ -17,7 +17,8 @@ from kit.commands import postgresql_backup
 from kit.commands.postgresql_backup import backup, restore
 from kit.database.databases import Database
 from kit.database.folding import fold, forms
-from kit.database.search_indexes import SearchIndex, ensure_search, names_of_parts
+from kit.database.search_indexes import ensure_search, names_of_parts
+from kit.database.search_sql import SearchIndex
 from kit.fast.databases import use_fast_sessions
 from kit.fast.pages import fast_page
 from kit.query import plans, searching
