@@ -18,10 +18,10 @@ shortcut out: the service becomes slower, not wrong.
 | `Session._new`, `._deleted`, `._flushing`, `._is_clean`, `._transaction`, `._connection_for_bind`, `SessionTransaction._connections`, `._parent` | SQLAlchemy | whether a session has begun, and what it has to write (`deferred`, `shortcuts`, `write_sessions`, `revocable_sessions`) |
 | `Select._generate_cache_key`, `._generate`, `._raw_columns`, `._with_options`, `._traverse_internals` and the parts that it names; `Load.context` and its `path`, `strategy`, `_extra_criteria` | SQLAlchemy | comparing statements (`selects`, `plain_selects`) |
 | `SQLCompiler.construct_params(extracted_parameters=…)`, `.positiontup`, `.binds`, `.post_compile_params` | SQLAlchemy | statements compiled once (`selects`, `single_insert`) |
-| `TypeEngine.dialect_impl`, `.bind_processor`, `.result_processor` | SQLAlchemy | converting values (`driver`) |
+| `TypeEngine.dialect_impl`, `.bind_processor`, `.result_processor` | SQLAlchemy | converting values (`driver_values`) |
 | `Mapper.tables`, `.always_refresh`, `.version_id_generator`, `Table.autoincrement_column` | SQLAlchemy | which entities can do without the ORM (`mappings`) |
 | `PoolProxiedConnection._close_special` | SQLAlchemy | returning a connection after its COMMIT without a ROLLBACK (`single_insert`) |
-| `Connection._handle_dbapi_exception`, `._handle_dbapi_exception_noconnection`, `_handle_exception` of the adapters | SQLAlchemy | failures as SQLAlchemy raises them (`driver`) |
+| `Connection._handle_dbapi_exception`, `._handle_dbapi_exception_noconnection`, `_handle_exception` of the adapters | SQLAlchemy | failures as SQLAlchemy raises them (`driver`, `driver_failures`) |
 | `util.greenlet_spawn`, `util.await_only`, `util.LRUCache` | SQLAlchemy | the driver on a connection of the pool (`driver`, `selects`, `revocable_sessions`) |
 | `Connection.execute_fetchall`, `._execute`, `._conn` | aiosqlite | one call to SQLite's thread for each statement, or for many rows (`driver`) |
 | `BaseModel.__pydantic_decorators__`, `FieldInfo.metadata` | pydantic | which read variants show columns only (`read_variants`), and which bodies can become rows (`bodies`) |

@@ -11,8 +11,8 @@ from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
 
-from kit.fast import driver
-from kit.fast.driver import bind_processors
+from kit.fast import driver, driver_failures
+from kit.fast.driver_values import bind_processors
 from kit.fast.mappings import EntityMapping
 from kit.fast.selects import MAX_STATEMENTS
 from kit.models.entities import Entity
@@ -86,6 +86,6 @@ def insert_by_driver(connection: Connection, statement: ArrayInsert, rows: Seque
             ids = sorted(ident for (ident,) in returned)
     except BaseException as failure:
         driver.note("insert", statement.sql, time.perf_counter() - started, pooled, failure)
-        driver.raise_as_sqlalchemy(failure, connection.engine, pooled, statement.sql, arguments, connection)
+        driver_failures.raise_as_sqlalchemy(failure, connection.engine, pooled, statement.sql, arguments, connection)
     driver.note("insert", statement.sql, time.perf_counter() - started, pooled)
     return ids

@@ -7,26 +7,21 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any
 
 import aiosqlite
-from sqlalchemy import Connection, Float, util
+from sqlalchemy import Connection, util
 from sqlalchemy.engine import Engine
-from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.pool import PoolProxiedConnection
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.types import TypeEngine
-from sqlmodel.sql.sqltypes import UTCDateTime
 
 from kit.database.poolers import LOCAL_SETTINGS
 from kit.database.statements import MIN_SLOW_SECONDS, OTHER, SLOW, log_slow
+from kit.fast.driver_failures import raise_as_sqlalchemy
 from kit.http.events import COUNTS
 from kit.http.traces import TRACERS
 
 Rows = Sequence[Sequence[Any]]
 Processor = Callable[[Any], Any]
-NUMERIC, FLOAT8 = 1700, 701
-"""PostgreSQL's OIDs of the types, by which SQLAlchemy's dialect chooses the result processor of a number."""
 
 
 def connect(engine: Engine) -> PoolProxiedConnection:
@@ -207,56 +202,6 @@ def roll_back(connection: PoolProxiedConnection) -> None:
     driver: Any = connection.driver_connection
     if not isinstance(driver, aiosqlite.Connection) or driver.in_transaction:
         util.await_only(control(connection, "ROLLBACK"))
-
-
-def raise_as_sqlalchemy(
-    failure: BaseException,
-    engine: Engine,
-    connection: PoolProxiedConnection,
-    sql: str | None,
-    arguments: Sequence[Any],
-    user: Connection | None = None,
-) -> NoReturn:
-    """Raise a failure of the driver as SQLAlchemy does, which invalidates the connection if it is lost.
-
-    `user` is SQLAlchemy's connection, if there is one. Must run in a greenlet.
-    """
-    failure = _translated(failure, connection)
-    is_of_database = isinstance(failure, engine.dialect.loaded_dbapi.Error)
-    shell: Any = user or Connection(engine, connection, _has_events=False)
-    try:
-        raise failure  # noqa: TRY301  SQLAlchemy reads `sys.exception()`
-    except BaseException:
-        shell._handle_dbapi_exception(failure, sql if is_of_database else None, tuple(arguments), None, None)
-        raise AssertionError from failure  # unreachable: SQLAlchemy has raised the failure
-
-
-def _translated(failure: BaseException, connection: PoolProxiedConnection) -> BaseException:
-    """Return the driver's exception, translated by SQLAlchemy's adapter."""
-    adapter: Any = connection.dbapi_connection
-    if not isinstance(failure, Exception) or adapter is None:
-        return failure
-    try:
-        adapter._handle_exception(failure)
-    except Exception as translated:
-        failure = translated
-    return failure
-
-
-def bind_processors(compiled: SQLCompiler, dialect: Dialect) -> list[tuple[str, Processor | None]]:
-    """Return the parameters of a statement in the order of its text, each with its bind processor or None."""
-    processors = {
-        name: bind.type.dialect_impl(dialect).bind_processor(dialect) for name, bind in compiled.binds.items()
-    }
-    return [(name, processors[name]) for name in compiled.positiontup or ()]
-
-
-def result_processor(kind: TypeEngine[Any], dialect: Dialect) -> Processor | None:
-    """Return the function that converts a value of the driver to the value of the type; None if they are the same."""
-    if isinstance(kind, UTCDateTime):
-        return None if dialect.name == "postgresql" else in_utc  # asyncpg returns times in UTC
-    impl = kind.dialect_impl(dialect)
-    return impl.result_processor(dialect, FLOAT8 if isinstance(getattr(impl, "impl", impl), Float) else NUMERIC)
 
 
 def in_utc(text: str | None) -> datetime | None:

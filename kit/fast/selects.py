@@ -11,7 +11,8 @@ from sqlalchemy.sql.cache_key import CacheKey
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from kit.fast import driver
-from kit.fast.driver import Rows, bind_processors, result_processor
+from kit.fast.driver import Rows
+from kit.fast.driver_values import bind_processors, result_processor
 from kit.http.events import COUNTS
 
 MAX_STATEMENTS = 500

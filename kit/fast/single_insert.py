@@ -20,8 +20,8 @@ from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from kit.auth.checked_sessions import NotStored
-from kit.fast import driver
-from kit.fast.driver import bind_processors
+from kit.fast import driver, driver_failures
+from kit.fast.driver_values import bind_processors
 from kit.fast.mappings import EntityMapping
 from kit.fast.selects import MAX_STATEMENTS
 from kit.models.entities import Entity
@@ -126,7 +126,9 @@ class DriverTransaction:
         except BaseException as failure:
             connection = self.connection
             try:
-                await util.greenlet_spawn(driver.raise_as_sqlalchemy, failure, self.engine, connection, sql, arguments)
+                await util.greenlet_spawn(
+                    driver_failures.raise_as_sqlalchemy, failure, self.engine, connection, sql, arguments
+                )
             except DBAPIError as error:
                 self.is_answered = not error.connection_invalidated
                 raise

@@ -19,7 +19,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from kit.fast import driver
-from kit.fast.driver import bind_processors
+from kit.fast.driver_values import bind_processors
 from kit.fast.locked_reads import select_locked
 from kit.fast.mappings import EntityMapping
 from kit.fast.read_sessions import detached

@@ -1,0 +1,30 @@
+"""Conversion of values between Python and the driver, by the processors of SQLAlchemy's types."""
+
+from typing import Any
+
+from sqlalchemy import Float
+from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.types import TypeEngine
+from sqlmodel.sql.sqltypes import UTCDateTime
+
+from kit.fast.driver import Processor, in_utc
+
+NUMERIC, FLOAT8 = 1700, 701
+"""PostgreSQL's OIDs of the types, by which SQLAlchemy's dialect chooses the result processor of a number."""
+
+
+def bind_processors(compiled: SQLCompiler, dialect: Dialect) -> list[tuple[str, Processor | None]]:
+    """Return the parameters of a statement in the order of its text, each with its bind processor or None."""
+    processors = {
+        name: bind.type.dialect_impl(dialect).bind_processor(dialect) for name, bind in compiled.binds.items()
+    }
+    return [(name, processors[name]) for name in compiled.positiontup or ()]
+
+
+def result_processor(kind: TypeEngine[Any], dialect: Dialect) -> Processor | None:
+    """Return the function that converts a value of the driver to the value of the type; None if they are the same."""
+    if isinstance(kind, UTCDateTime):
+        return None if dialect.name == "postgresql" else in_utc  # asyncpg returns times in UTC
+    impl = kind.dialect_impl(dialect)
+    return impl.result_processor(dialect, FLOAT8 if isinstance(getattr(impl, "impl", impl), Float) else NUMERIC)
