@@ -14,7 +14,7 @@ OTHERS := $(if $(shell grep '^source = .*"kit"' pyproject.toml),,$(KIT))
 # the tests), without other processes, and on PostgreSQL where the engines differ. Coverage may hang when threads end that
 # have used the database.
 UNTRACED := contract or readme.py or secrets.py or adding_a_resource.py or test_a_browser or thousand or test_servers or killed or processes_migrate_once or unknown_revision or in_threads
-DIFFERENT := test_driver or comparison or test_bulk or deadlines or engines or retry or revisions or unit_of_work or request_log or migration or test_embedding or over_http or does_not_write or standby or backup or test_urls or poolers or do_not_add_up
+DIFFERENT := test_driver or comparison or test_bulk or deadlines or engines or retry or revisions or unit_of_work or request_log or migration or test_embedding or over_http or does_not_write or standby or backup or test_urls or poolers or do_not_add_up or test_searching or search_migrations or test_capacity
 TRACED := sqlite-gadgets or not ($(UNTRACED)) and ($(DIFFERENT) or not postgresql)
 # The other tests, by their names and marks, for which `make test-unchecked` does not measure the coverage.
 UNCHECKED := exhaustive or test_architecture or test_schemathesis or not ($(TRACED))

@@ -99,15 +99,19 @@ class CompleteSQLiteImpl(SQLiteImpl):
 
     def drop_column(self, table_name: str, column: Column[Any], **options: Any) -> None:
         """Drop a column. SQLite refuses that while a trigger uses it."""
-        assert self.connection is not None
-        drop_fts5(self.connection, table_name)
+        self.drop_search_index(table_name)
         super().drop_column(table_name, column, **options)
 
     def drop_table(self, table: Table, **options: Any) -> None:
         """Drop a table with its search index, which SQLite would keep."""
-        assert self.connection is not None
-        drop_fts5(self.connection, table.name)
+        self.drop_search_index(table.name)
         super().drop_table(table, **options)
+
+    def drop_search_index(self, table: str) -> None:
+        """Drop the search index of a table, if it has one. A script (`--sql`) cannot know, and leaves it alone."""
+        if not self.as_sql:
+            assert self.connection is not None
+            drop_fts5(self.connection, table)
 
     def rename_table(self, old_table_name: str, new_table_name: str, schema: str | None = None) -> None:
         """Rename a table. After a rebuilt table is renamed, its indexes and triggers are created again.
@@ -116,8 +120,7 @@ class CompleteSQLiteImpl(SQLiteImpl):
         """
         kept, connection = self.rebuilt.pop(old_table_name, None), self.connection
         if kept is None or connection is None:
-            if connection is not None:
-                drop_fts5(connection, old_table_name)
+            self.drop_search_index(old_table_name)
             super().rename_table(old_table_name, new_table_name, schema)
             return
         connection.exec_driver_sql("PRAGMA legacy_alter_table=ON")

@@ -184,11 +184,10 @@ async def is_late(query: "ListQuery", order: Order, choices: Choices, reader: Re
         return True
     page, statement, found, passed = query.given.get("limit", MAX_LIMIT) + 1, choices.walking, 0, 0
     for place, segment in enumerate(order.segments(())):
-        count = partial(count_among_first, segment=segment, model=order.model, most=page)
-        ((number, length),) = await reader.rows(statement, f"{page} among {MOST} by {order.text} {place}", count)
-        found, passed = found + number, passed + length
-        if found >= page or passed >= MOST:
-            break
+        if found < page and passed < MOST:
+            count = partial(count_among_first, segment=segment, model=order.model, most=page)
+            ((number, length),) = await reader.rows(statement, f"{page} among {MOST} by {order.text} {place}", count)
+            found, passed = found + number, passed + length
     return bool(found < page)
 
 

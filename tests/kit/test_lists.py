@@ -83,3 +83,16 @@ async def test_times_are_accepted_in_the_forms_of_the_contract(client: Client, m
     await new_book(client)
     assert len(await read(client, f"/books/?created_at__gt={moment}")) == 1
     assert await read(client, f"/books/?created_at__lt={moment}") == []
+
+
+async def test_an_estimate_of_many_rows_has_a_header_of_its_own(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        await new_book(client)
+    few = await client.get("/books/?count=estimated")
+    monkeypatch.setattr("kit.query.plans.MOST", 1)
+    many = await client.get("/books/?count=estimated")
+    assert (few.headers["x-total-count"], few.headers.get("x-total-count-estimate")) == ("3", None)
+    assert "x-total-count" not in many.headers
+    assert int(many.headers["x-total-count-estimate"]) >= 2

@@ -168,3 +168,12 @@ async def test_a_page_may_send_the_headers_of_the_setting_too() -> None:
         assert refused.json()["detail"] == "Disallowed CORS headers."
     async with served(origins=[ORIGIN], headers=["*"]) as client:
         assert (await client.options("/books/1", headers=asking(headers="whatever"))).status_code == 200
+
+
+def test_a_layer_around_all_stays_outside_when_another_one_is_added() -> None:
+    service = create_service(create_runtime(Database(MEMORY)))
+    service.surround(lambda inside: ("around all", inside))  # type: ignore[arg-type, return-value]
+    service.add_layer(lambda inside: inside)
+    surrounded: Any = service.surrounded
+    assert surrounded[0] == "around all"
+    assert surrounded[1] is not service.inside

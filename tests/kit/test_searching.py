@@ -60,6 +60,7 @@ async def place(request: pytest.FixtureRequest, new_postgres: Any, tmp_path_fact
 
 
 with_index = pytest.mark.parametrize("place", WITH_INDEX, indirect=True, scope="session")
+on_pg_trgm = pytest.mark.parametrize("place", WITH_INDEX[1:], indirect=True, scope="session")
 on_fts5 = pytest.mark.parametrize("place", WITH_INDEX[:1], indirect=True, scope="session")
 without_index = pytest.mark.parametrize("place", WITHOUT, indirect=True, scope="session")
 
@@ -180,6 +181,17 @@ async def test_an_index_is_made_once(database: Database) -> None:
     assert await made() == await made()
 
 
+@on_pg_trgm
+async def test_an_index_of_another_version_is_made_again(database: Database) -> None:
+    other = 'CREATE INDEX "ix_kit_tale_search" ON "kit_tale" USING gin ((title) gin_trgm_ops)'
+    await execute(database, f"COMMENT ON INDEX ix_kit_tale_search IS '{other}'")
+    async with database.writer.begin() as connection:
+        await connection.run_sync(ensure_search)
+    comment = text("SELECT obj_description('ix_kit_tale_search'::regclass)")
+    async with database.connect() as connection:
+        assert "fold" in str((await connection.execute(comment)).scalar())
+
+
 def test_all_forms_of_a_letter_are_known() -> None:
     letters = [chr(code) for code in range(0x30000) if not 0xD800 <= code < 0xE000]
     folded = {letter: str(fold(letter)) for letter in letters}
@@ -257,10 +269,11 @@ async def test_an_estimate_is_exact_for_few_rows(
     query = asked(database, TaleQuery, count="estimated", pages=1, sort="title")
     async with database.read() as session:
         few = await page_of(session, query, select(Tale))
+        all_few = await page_of(session, asked(database, TaleQuery, count="estimated"), select(Tale))
         monkeypatch.setattr(plans, "MOST", 5)
         many = await page_of(session, query, select(Tale))
         everything = await page_of(session, asked(database, TaleQuery, count="estimated"), select(Tale))
-    assert (few.total, few.estimate) == (15, None)
+    assert (few.total, few.estimate, all_few.total, all_few.estimate) == (15, None, 30, None)
     assert many.total is everything.total is None
     assert many.estimate == 15 if database.is_sqlite else many.estimate >= 6
     assert everything.estimate >= 6
@@ -318,4 +331,5 @@ async def test_a_database_without_the_right_to_create_extensions_is_searched_wit
     await store(database, Tale(title="Fox and Grapes"))
     assert await titles(database, q="GRAPE") == ["Fox and Grapes"]
     assert "CREATE EXTENSION pg_trgm" in caplog.text
+    assert not await postgresql_backup.has_trigrams(database.url)
     await database.dispose()

@@ -1,6 +1,7 @@
 """Rebuilding tables of SQLite: indexes, triggers, CHECKs and the counter survive Alembic's batch mode."""
 
 from collections.abc import AsyncIterator, Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -149,3 +150,19 @@ async def test_checks_without_a_name_can_be_replaced(engine_of_shelf: AsyncEngin
         await connection.run_sync(run)
     sql = await table(engine_of_shelf)
     assert ("pages > 5" in sql, "pages > 0" in sql, "COLLATE" in sql) == (True, False, False)
+
+
+def test_tables_are_renamed_and_dropped_in_a_script_too() -> None:
+    script = StringIO()
+    context = MigrationContext.configure(dialect_name="sqlite", opts={"as_sql": True, "output_buffer": script})
+    op = Operations(context)
+    op.rename_table("shelf", "rack")
+    op.drop_column("rack", "place")
+    op.drop_table("rack")
+    statements = script.getvalue().split(";\n\n")
+    assert statements == [
+        "ALTER TABLE shelf RENAME TO rack",
+        "ALTER TABLE rack DROP COLUMN place",
+        "DROP TABLE rack",
+        "",
+    ]

@@ -18,7 +18,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.values import MultiProcessValue
 
-from kit.metrics.exposition import Exposition, Workers, exists
+from kit.metrics.exposition import Exposition, Workers, exists, is_zombie
 from kit.metrics.workers import CLIENT, VARIABLE, is_worker, run_of, share
 from tests.engines import on_sqlite
 from tests.kit.metrics.samples import Samples, read
@@ -210,3 +210,7 @@ def test_a_process_of_another_user_exists(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_without_proc_a_run_is_known_by_its_parent() -> None:
     assert run_of(UNUSED_PID) == f"run-{UNUSED_PID}-0"
+
+
+def test_a_process_that_does_not_exist_is_no_zombie() -> None:
+    assert not is_zombie(UNUSED_PID)

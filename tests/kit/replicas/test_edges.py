@@ -49,6 +49,14 @@ async def test_a_query_in_the_way_of_the_replay_is_repeated_elsewhere(cluster: C
         assert any(standby.resting_until for standby in router_of(service).standbys)
 
 
+async def test_what_is_read_after_the_answer_is_read_from_the_primary(cluster: Cluster) -> None:
+    async with bookshop_on(cluster) as service, client_of(service):
+        view = View(None, is_writing=False)
+        assert router_of(service).server_for(view) is not router_of(service).primary
+        view.is_answered = True
+        assert router_of(service).server_for(view) is router_of(service).primary
+
+
 async def test_a_websocket_reads_what_it_has_written(cluster: Cluster) -> None:
     async with bookshop_on(cluster, plain) as service, paused(*cluster.standbys):
         assert await websocket_exchange(service, "/socket") == ["websocket.accept", 0, 1, "websocket.close"]

@@ -197,5 +197,17 @@ async def test_only_requests_and_sockets_are_traced_and_once(reader: Reader) -> 
     assert [UNRECORDED in scope for scope in seen] == [False, False, True]
 
 
+async def test_a_request_that_is_not_recorded_has_the_ids_of_its_client(reader: Reader) -> None:
+    seen: list[trace.SpanContext] = []
+
+    async def app(*_: Any) -> None:
+        seen.extend(trace.get_current_span().get_span_context() for _ in range(2))
+
+    layer: Any = TraceLayer(app, reader.service.surrounded.sampler)  # type: ignore[attr-defined]  # it is such a layer
+    await layer({"type": "http", "headers": [(b"traceparent", f"{PARENT[:-1]}0".encode())]}, None, None)
+    await layer({"type": "http", "headers": [(b"traceparent", f"{PARENT[:-1]}0".encode())]}, None, None)
+    assert seen == [trace.SpanContext(int(TRACE, 16), int(SPAN, 16), is_remote=False)] * 4
+
+
 def test_outside_of_requests_no_span_is_made_for_one() -> None:
     RefusedRequests(trace.NoOpTracer()).note_answer((0, "GET", None, 200, 0, 0, None, "an-id", None))
