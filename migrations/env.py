@@ -48,7 +48,7 @@ def migrate(connection: Connection) -> None:
             run_migrations(connection)
         if is_sqlite and connection.execute(text("PRAGMA foreign_key_check")).first():
             raise RuntimeError("The migration would violate a foreign key.")
-        if context.get_context().get_current_heads():
+        if is_migration() and context.get_context().get_current_heads() and not state_of(connection).unknown:
             ensure_search(connection)
 
 
@@ -65,13 +65,18 @@ def run_migrations(connection: Connection) -> None:
         context.config.print_stdout("%s", state.message)
 
 
+def is_migration() -> bool:
+    """Whether the command leads to a revision, and does not only read those that there are."""
+    try:
+        context.get_revision_argument()
+    except KeyError:  # the command has no such argument
+        return False
+    return True
+
+
 def is_upgrade() -> bool:
     """Whether the command upgrades the database to the latest revision."""
-    try:
-        destination = context.get_revision_argument()
-    except KeyError:  # the command has no revision argument
-        return False
-    return heads() == set(to_tuple(destination, ()))
+    return is_migration() and heads() == set(to_tuple(context.get_revision_argument(), ()))
 
 
 async def run() -> None:

@@ -22,7 +22,7 @@ from main import create_app
 from settings import Settings
 from tests.application import settings_for
 from tests.clients import client_of
-from tests.engines import on_postgresql
+from tests.engines import on_postgresql, on_sqlite
 from tests.waiting import TIMEOUT_SECONDS
 
 PROJECT = Path(__file__).parents[1]
@@ -145,6 +145,17 @@ async def test_an_unknown_revision_is_reported_in_one_message(
     said, _ = await process.communicate()
     assert process.returncode == code
     assert said.decode().strip().removeprefix("FAILED: ") == migrations.State(unknown=("9999",)).message
+
+
+@on_sqlite
+async def test_the_search_indexes_of_a_newer_database_are_left_alone(settings: Settings) -> None:
+    await migrations.upgrade(settings.database)
+    await execute(settings, "DROP TRIGGER hero_search_insert")
+    await execute(settings, "UPDATE alembic_version SET version_num = '9999'")
+    await migrations.upgrade(settings.database)
+    await execute(
+        settings, "CREATE TRIGGER hero_search_insert AFTER INSERT ON hero BEGIN SELECT 1; END"
+    )  # it is not there
 
 
 async def test_the_service_starts_without_its_database_and_logs_it(
