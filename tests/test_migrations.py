@@ -153,9 +153,8 @@ async def test_the_search_indexes_of_a_newer_database_are_left_alone(settings: S
     await execute(settings, "DROP TRIGGER hero_search_insert")
     await execute(settings, "UPDATE alembic_version SET version_num = '9999'")
     await migrations.upgrade(settings.database)
-    await execute(
-        settings, "CREATE TRIGGER hero_search_insert AFTER INSERT ON hero BEGIN SELECT 1; END"
-    )  # it is not there
+    free_name = "CREATE TRIGGER hero_search_insert AFTER INSERT ON hero BEGIN SELECT 1; END"
+    await execute(settings, free_name)
 
 
 async def test_the_service_starts_without_its_database_and_logs_it(
