@@ -22,13 +22,14 @@ MEMORY = make_url("sqlite+aiosqlite://")
 
 @on_postgresql
 async def test_connections_are_kept_and_the_last_one_returned_is_used_first(new_database: Any) -> None:
-    database = Database(url_for(await new_database()), Pool(size=3, timeout=TIMEOUT_SECONDS))
+    free = 2  # connections that are left to others, if an earlier request of this task has left its lane
+    database = Database(url_for(await new_database()), Pool(size=3 + free, timeout=TIMEOUT_SECONDS))
     pool: Any = database.writer.sync_engine.pool
     connections = [await database.writer.connect() for _ in range(3)]
     pids = [(await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one() for connection in connections]
     for connection in connections:
         await connection.close()
-    assert (pool.checkedin(), pool.overflow()) == (3, 0)
+    assert (pool.checkedin(), pool.overflow()) == (3, -free)
     for _ in range(3):
         async with database.writer.connect() as connection:
             assert (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one() == pids[-1]
