@@ -150,10 +150,10 @@ async def test_an_unknown_revision_is_reported_in_one_message(
 @on_sqlite
 async def test_the_search_indexes_of_a_newer_database_are_left_alone(settings: Settings) -> None:
     await migrations.upgrade(settings.database)
-    await execute(settings, "DROP TRIGGER hero_search_insert")
+    await execute(settings, "DROP TRIGGER user_search_insert")
     await execute(settings, "UPDATE alembic_version SET version_num = '9999'")
     await migrations.upgrade(settings.database)
-    free_name = "CREATE TRIGGER hero_search_insert AFTER INSERT ON hero BEGIN SELECT 1; END"
+    free_name = 'CREATE TRIGGER user_search_insert AFTER INSERT ON "user" BEGIN SELECT 1; END'
     await execute(settings, free_name)
 
 
