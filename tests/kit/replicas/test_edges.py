@@ -57,6 +57,24 @@ async def test_what_is_read_after_the_answer_is_read_from_the_primary(cluster: C
         assert router_of(service).server_for(view) is router_of(service).primary
 
 
+async def test_all_reads_of_a_request_go_to_the_same_standby(cluster: Cluster) -> None:
+    async with bookshop_on(cluster) as service, client_of(service):
+        view = View(None, is_writing=False)
+        for view.server in router_of(service).standbys:
+            assert router_of(service).server_for(view) is view.server
+
+
+async def test_a_primary_that_does_not_answer_is_asked_again(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def status() -> None:
+        raise OSError
+
+    async with bookshop_on(cluster) as service:
+        before = router_of(service).primary.position
+        monkeypatch.setattr(router_of(service).primary.probe, "status", status)
+        await router_of(service).watch_primary()
+        assert router_of(service).primary.position >= before
+
+
 async def test_a_websocket_reads_what_it_has_written(cluster: Cluster) -> None:
     async with bookshop_on(cluster, plain) as service, paused(*cluster.standbys):
         assert await websocket_exchange(service, "/socket") == ["websocket.accept", 0, 1, "websocket.close"]
