@@ -28,7 +28,7 @@ from benchmarks.tokens import Tokens, logged_in
 
 HERE = Path(__file__).parent
 BUILD = machine.PROJECT / "build"
-"""The folder for unfinished results, and for those of a partial run."""
+"""The folder of results that are not complete: of interrupted runs, and of runs with selected peers or loads."""
 FEWEST = 10_000
 """The number of rows that the pages of the loads need."""
 IMPORTS = 5
@@ -102,7 +102,7 @@ class Run:
         self.show("done")
 
     def measure(self, engine: str, groups: list[Group]) -> None:
-        """Measure the groups of an engine: on a filled database, after a check of the responses."""
+        """Fill a database of this engine, check the responses of all contestants, and measure each group."""
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="heroes-")))
             urls, postmaster = self.filled(engine, folder, stack)

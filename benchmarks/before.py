@@ -35,7 +35,7 @@ ENGINES = {"postgresql": ("get", "list", "post", "patch"), "sqlite": ("get", "po
 
 @dataclass(frozen=True)
 class Comparison:
-    """The speed at a load in that of the commit before, in each try."""
+    """The speed at a load, divided by that of the commit before, in each try."""
 
     what: str
     tries: tuple[float, ...]
@@ -50,7 +50,7 @@ class Comparison:
 
 
 def compared(what: str, measure: Callable[[], float]) -> Comparison:
-    """Measure until a speed is accepted, at most `TRIES` times."""
+    """Measure up to `TRIES` times, and stop as soon as the speed is at least `WORST` of the speed before."""
     tries: list[float] = []
     while len(tries) < TRIES and (not tries or tries[-1] < WORST):
         tries.append(measure())
@@ -66,7 +66,7 @@ class Match:
     seed: int = 0
 
     def microseconds(self, name: str, load: str) -> float:
-        """Return the processor time of a version for a request of a load."""
+        """Return the processor time of one request, in microseconds, with this version of the service."""
         server, self.seed = self.servers[name], self.seed + 1
         tokens = self.tokens[name].of(LOADS[load], CONNECTIONS)
         before = server.cpu()

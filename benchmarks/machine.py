@@ -128,7 +128,7 @@ def versions() -> list[str]:
 
 
 def commit() -> str:
-    """Return the commit of the project, with a hash of what differs from it; nothing outside a repository."""
+    """Return the current commit, with a hash of the uncommitted changes, if any. Empty without a repository."""
     git = (shutil.which("git") or "git", "-C", str(PROJECT))
     known, differs = printed(*git, "rev-parse", "--short", "HEAD"), printed(*git, "diff", "HEAD")
     return known + (f"+{hashlib.sha256(differs.encode()).hexdigest()[:6]}" if differs else "")

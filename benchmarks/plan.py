@@ -36,7 +36,7 @@ class Plan:
     heroes: int = 1_000_000
 
     def servers(self, engine: str) -> list[str]:
-        """Return all contestants of an engine."""
+        """Return all contestants that are measured on this engine."""
         if engine == "sqlite":
             return [OURS, BARE, *(peer for peer in self.peers if CONTESTANTS[peer].on_sqlite)]
         return [OURS, BARE, WITH_TOKEN, WITH_LOG, *self.peers]

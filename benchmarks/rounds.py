@@ -1,4 +1,4 @@
-"""Rounds: in each round all contestants of a group run once, so that disturbances of the machine affect all of them."""
+"""Rounds: each contestant of a group runs once in a round, so that other load on the machine affects all equally."""
 
 import statistics
 from collections.abc import Iterator, Sequence

@@ -43,7 +43,7 @@ def text_of(words: str) -> list[str]:
 
 
 def chosen(words: str, factor: int, *, sqlite: bool) -> str:
-    """Return one of these words, chosen by the number of the row."""
+    """Return an SQL expression that selects one of these words by the number of the row."""
     names = text_of(words)
     index = f"i * {factor} % {len(names)}"
     if sqlite:
@@ -53,7 +53,7 @@ def chosen(words: str, factor: int, *, sqlite: bool) -> str:
 
 
 def numbers(count: int, *, sqlite: bool) -> str:
-    """Return a table of the numbers from 1 on, named `i`."""
+    """Return an SQL table with a column `i`, of the numbers from 1 to `count`."""
     if sqlite:
         return f"(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) SELECT i FROM n)"  # noqa: S608  `count` is an integer
     return f"(SELECT i::bigint FROM generate_series(1, {count}) i) n"  # noqa: S608  `count` is an integer

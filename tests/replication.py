@@ -71,7 +71,7 @@ class Server:
 
     @property
     def process(self) -> int:
-        """The id of the postmaster."""
+        """The process id of the postmaster."""
         return int((self.folder / "postmaster.pid").read_text().split()[0])
 
     def initialize(self) -> None:
@@ -127,7 +127,7 @@ class Cluster:
 
 @contextmanager
 def replication(standbys: int = 2) -> Iterator[Cluster]:
-    """Provide a primary with so many standbys, which are removed at the end."""
+    """Provide a primary with this number of standbys. All are stopped and deleted at the end."""
     folder = Path(tempfile.mkdtemp(prefix="replication-", dir=MEMORY))
     if os.geteuid() == 0:
         os.environ.setdefault("XDG_RUNTIME_DIR", tempfile.mkdtemp(prefix="service-"))  # the wheel warns without it

@@ -27,7 +27,7 @@ A processor that shares its caches with others is slower, and so are lines whose
 
 
 class Collector:
-    """The seconds of processor time that this process has spent on garbage collection."""
+    """Processor time of garbage collection in this process, in seconds."""
 
     def __init__(self) -> None:
         self.seconds = self.started = 0.0

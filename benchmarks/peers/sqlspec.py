@@ -1,4 +1,4 @@
-"""Litestar with SQLSpec: SQL by hand through SQLSpec's asyncpg driver, rows and answers as msgspec structs."""
+"""Litestar with SQLSpec: hand-written SQL, executed by SQLSpec with asyncpg; rows and responses are msgspec structs."""
 
 import os
 from typing import Any

@@ -33,12 +33,12 @@ MAX_OFFSET = 1_000_000
 MAX_LIMIT = 100
 """The largest number of rows of a page."""
 MOST = 10_000
-"""The largest number of rows that are sorted for a page."""
+"""The largest number of matching rows that a page sorts, instead of scanning the index of its order."""
 KEPT_SECONDS = 5.0
 """How long a number of rows is used for the plan of further pages. It cannot make a page wrong, but slower."""
 MAX_KEPT = 1000
 RANGES = ("", "lt", "lte", "gt", "gte", "in", "startswith", "isnull")
-"""The operators that are ranges of an index."""
+"""The operators for which a database can scan a range of an index."""
 Statement = SelectOfScalar[Any]
 _known: dict[Hashable, tuple[bool, float]] = {}
 """Whether the rows of a list are sorted, and until when that is used."""
@@ -84,7 +84,7 @@ def count_up_to(statement: Select[Any], model: type[Entity], most: int) -> Selec
 
 
 def page_of_few(statement: Select[Any], order: Order, segment: Segment, number: Any, offset: Any = None) -> Select[Any]:
-    """Return the select with the ids of a page among few rows.
+    """Return the select of the ids of a page, for conditions that few rows match.
 
     The inner select has an offset, so that a database plans it by itself, without the index of the sort.
     """

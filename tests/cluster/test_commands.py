@@ -19,7 +19,7 @@ SLOW = (["make", "cluster-kill", "NODE=1"], ["make", "cluster-freeze"])
 """Commands that take most of a minute; other tests do the same."""
 MAKE = shutil.which("make") or "make"
 INSTALLED = ("-o", ".venv/dev", "-o", ".venv-cluster/ready")
-"""What make has not to look at again."""
+"""Options by which make does not rebuild the virtual environments."""
 
 
 def made(*command: str) -> str:

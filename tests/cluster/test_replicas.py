@@ -21,7 +21,7 @@ from tests.kit.metrics.samples import Samples
 CLIENTS = 4
 READS_OF_A_WRITE = 25
 ALL = int(os.environ.get("OWN_READS", "100000"))
-"""Reads of own writes; fewer of them tell less, but also on a busy machine."""
+"""The number of reads of own writes. A smaller number takes less time, but may miss a rare stale read."""
 UNDISTURBED, DISTURBED = ALL // 5, ALL - ALL // 5
 """Those without, and those with a standby that is paused at random."""
 MAX_PAUSE = 0.4
@@ -93,7 +93,7 @@ async def test_clients_read_their_own_writes_from_standbys(cluster: Cluster) -> 
 
 
 def processor_seconds(cluster: Cluster) -> float:
-    """Return the processor time of the primary's processes that serve the services."""
+    """Return the processor time, in seconds, of the primary's backend processes of the services."""
     ticks = 0
     for pid in children(cluster.postmaster(cluster.leader())):
         folder = Path(f"/proc/{pid}")

@@ -44,7 +44,7 @@ def trigram_server() -> Iterator[str]:
 
 @pytest.fixture(scope="session", params=[*WITH_INDEX, *WITHOUT])
 async def place(request: pytest.FixtureRequest, new_postgres: Any, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Provide the URL of a database with the tables of these tests."""
+    """Provide the URL of a database that has the tables `kit_tale` and `kit_song`."""
     kind = str(request.param)
     if kind == "postgresql with pg_trgm":
         url = str(request.getfixturevalue("trigram_server"))
