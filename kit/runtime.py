@@ -33,7 +33,7 @@ class Runtime:
     max_upload_size: int = 10 * 2**20
     request_timeout: float = 15
     checks: list[Callable[[], Mapping[str, str]]] = field(default_factory=list)
-    """Functions that return the state of further things by their names, for `/health/ready`; none makes it a 503."""
+    """Functions that return further entries of `checks` in `/health/ready`. They never make it a 503."""
     access: dict[tuple[int, str], Who] = field(default_factory=dict)
     """The permission of each route, by identity and method; filled when the application starts."""
     check_routes: Callable[[], None] = lambda: None

@@ -19,7 +19,7 @@ PERMITTED = text(
 
 
 async def report(database: Database, workers: int) -> None:
-    """Log a warning if the pools of so many workers cannot be filled. A pooler has connections of its own."""
+    """Log a warning if PostgreSQL permits fewer connections than the pools of all workers may open."""
     if database.is_sqlite or is_pooled(database.url):
         return
     try:

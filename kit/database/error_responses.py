@@ -84,7 +84,7 @@ def explained(failure: Exception, *, committing: bool = False) -> Exception:
 
 
 def log_once(failure: Exception, message: str = "The database failed: %s") -> None:
-    """Log a failure, unless the same has been logged shortly before: many requests fail while a database is down."""
+    """Log a failure, unless the same failure was logged shortly before: many requests fail while a database is down."""
     key, now = (message, code_of(failure)), time.monotonic()
     if now >= logged.get(key, now):
         logged[key] = now + LOG_SECONDS

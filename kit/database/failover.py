@@ -56,7 +56,7 @@ class FollowedPrimary:
         return connection
 
     def forget(self, connection: Any) -> None:
-        """Forget a connection that was closed; after the last one nothing is asked any more."""
+        """Forget a closed connection. After the last one, stop asking the primary."""
         self.opened.pop(connection, None)
         if not self.opened and self.task is not None:
             self.task.cancel()

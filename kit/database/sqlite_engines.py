@@ -39,7 +39,7 @@ def sqlite_engines(url: URL, pool: Pool) -> Engines:
 
 
 def close_returned(_: object, record: Any) -> None:
-    """Close a connection that returns to a pool that is not used any more."""
+    """Close a connection when it returns to a pool that has been replaced."""
     record.close()
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kit.query.plans import Choices
 
 BLOCKS, BLOCK = 50, 200
-"""A sample of SQLite: so many blocks of so many ids, evenly spread."""
+"""A sample of a table in SQLite: `BLOCKS` ranges of `BLOCK` ids each, evenly spread."""
 Rows = Sequence[Sequence[Any]]
 
 

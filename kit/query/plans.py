@@ -35,7 +35,7 @@ MAX_LIMIT = 100
 MOST = 10_000
 """The largest number of matching rows that a page sorts, instead of scanning the index of its order."""
 KEPT_SECONDS = 5.0
-"""How long a number of rows is used for the plan of further pages. It cannot make a page wrong, but slower."""
+"""Seconds for which a count of rows decides the plan of other pages. An old count makes a page slower, never wrong."""
 MAX_KEPT = 1000
 RANGES = ("", "lt", "lte", "gt", "gte", "in", "startswith", "isnull")
 """The operators for which a database can scan a range of an index."""
@@ -78,7 +78,7 @@ def remember(query: "ListQuery", place: Hashable, *, sorts: bool) -> None:
 
 
 def count_up_to(statement: Select[Any], model: type[Entity], most: int) -> Select[Any]:
-    """Return a select of the number of rows, of at most so many."""
+    """Return a select that counts the rows, up to a maximum."""
     chosen = statement.with_only_columns(_id(model), maintain_column_froms=True).limit(most)
     return select(func.count()).select_from(chosen.subquery())
 
@@ -110,7 +110,7 @@ def _id(model: type[Entity]) -> Any:
 
 
 def count_among_first(statement: Select[Any], segment: Segment, model: type[Entity], most: int) -> Select[Any]:
-    """Return a select of the number of rows, of at most so many, among the first `MOST` rows of a segment.
+    """Return a select that counts the matching rows, up to a maximum, among the first `MOST` rows of a segment.
 
     The second column is the number of the latter.
     """

@@ -34,7 +34,7 @@ class TrackedConnection(asyncpg.Connection):
     """When the latest COMMIT was sent."""
 
     async def track(self, server: "Server") -> str:
-        """Begin to note the positions of a server. Returns when it has started; nothing for a pooler."""
+        """Start to note the positions of a server. Returns the identity of its start; an empty text for a pooler."""
         self.server = server
         server.connections.add(self)
         self.add_log_listener(take_notice)

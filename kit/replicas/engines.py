@@ -12,7 +12,7 @@ from kit.replicas.servers import Primary, Server, Standby
 from kit.replicas.views import VIEW
 
 OTHER_SERVER_SECONDS = 1.0
-"""How long a standby is left out after a connection led to another server than before."""
+"""Seconds for which a standby is left out after its address has led to another server than before."""
 CONFLICT = "40001"
 """The SQLSTATE of a query that a standby has cancelled, because of a conflict with recovery."""
 
@@ -60,7 +60,7 @@ class Listeners:
                 view.is_writing = True
 
     def failed(self, context: Any) -> None:
-        """Leave the standby out if the connection was lost, for a moment if the query was in the way of its replay."""
+        """Leave the standby out: if the connection was lost, or for a moment if its query conflicted with recovery."""
         if context.is_disconnect:
             self.server.fail()
         elif getattr(context.original_exception, "sqlstate", None) == CONFLICT:

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 PAGE, PAGE_HEADER = 8192, 24
-"""Bytes of a page of the write-ahead log, and of its header."""
+"""The sizes, in bytes, of a page of the write-ahead log and of its header."""
 NOTICE_PREFIX = "position "
 STANDBY_PART = "concat(pg_last_wal_replay_lsn(), ' ', pg_last_wal_receive_lsn())"
 PRIMARY_PART = "concat('!', lsn, ' ', left(pg_walfile_name(lsn), 8)) FROM pg_current_wal_insert_lsn() AS lsn"

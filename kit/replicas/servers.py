@@ -16,7 +16,7 @@ OK, UNREACHABLE, LAGGING, PRIMARY = "ok", "unreachable", "lagging", "primary"
 OTHER_TIMELINE, INDIRECT = "other timeline", "behind a pooler"
 """The states of a standby; `primary` after it was promoted."""
 REST_SECONDS = 0.2
-"""How long a standby is left out after it has cancelled a query that was in the way of its replay."""
+"""Seconds for which a standby is left out after it has cancelled a query, because of a conflict with recovery."""
 SMOOTHING = 0.1
 """The weight of the latest answer in the mean time of answers."""
 MAX_SAMPLES = 10_000

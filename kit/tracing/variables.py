@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from urllib.parse import urlsplit
 
 DEFAULT_SAMPLER, DEFAULT_PART = "parentbased_traceidratio", "0.01"
-"""One request of a hundred, if nobody says else. OpenTelemetry's own default is all requests."""
+"""The default: one request of a hundred is sampled. OpenTelemetry's own default samples all requests."""
 SAMPLERS = ("always_on", "always_off", "traceidratio")
 BY_RATIO = ("traceidratio", DEFAULT_SAMPLER)
 PROTOCOL = "http/protobuf"
