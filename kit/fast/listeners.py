@@ -90,14 +90,16 @@ class Listeners:
         """Return whether there is a listener to INSERTs of this entity by sessions of a class."""
         key = (session_class, entity)
         if key not in self.of_inserts:
-            self.of_inserts[key] = Watched((*self._of_engine, *_of_session(session_class), *_of_inserts(entity)))
+            self.of_inserts[key] = Watched(
+                (*self._of_engine, *_of_session(session_class), *_of_writes(entity, "insert"))
+            )
         return self.of_inserts[key].have_other_listener() or self.has_log()
 
     def listen_to_updates_by(self, session_class: type[Session], entity: type) -> bool:
         """Return whether there is a listener to reads and UPDATEs of this entity by sessions of a class."""
         key = (session_class, entity)
         if key not in self.of_updates:
-            parts = (*self._of_engine, *_of_session(session_class), *_of_reads(entity), *_of_updates(entity))
+            parts = (*self._of_engine, *_of_session(session_class), *_of_reads(entity), *_of_writes(entity, "update"))
             self.of_updates[key] = Watched(parts)
         return self.of_updates[key].have_other_listener() or self.has_log()
 
@@ -142,18 +144,11 @@ def _of_reads(entity: type) -> Iterator[Collection[Listener]]:
         yield from of_object(manager_of_class(entity).dispatch, name)
 
 
-def _of_inserts(entity: type) -> Iterator[Collection[Listener]]:
+def _of_writes(entity: type, kind: str) -> Iterator[Collection[Listener]]:
+    """Yield the listeners to the INSERTs or the UPDATEs of an entity; `kind` is "insert" or "update"."""
     yield _of_class(InstanceEvents, "refresh_flush", ClassManager)
     yield from of_object(manager_of_class(entity).dispatch, "refresh_flush")
-    for name in ("before_insert", "after_insert"):
-        yield _of_class(MapperEvents, name, Mapper)
-        yield from of_object(inspect(entity).dispatch, name)
-
-
-def _of_updates(entity: type) -> Iterator[Collection[Listener]]:
-    yield _of_class(InstanceEvents, "refresh_flush", ClassManager)
-    yield from of_object(manager_of_class(entity).dispatch, "refresh_flush")
-    for name in ("before_update", "after_update"):
+    for name in (f"before_{kind}", f"after_{kind}"):
         yield _of_class(MapperEvents, name, Mapper)
         yield from of_object(inspect(entity).dispatch, name)
 
