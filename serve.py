@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import uvicorn
 from pydantic import AliasChoices, Field
@@ -65,6 +66,12 @@ def remarks(server: Server, settings: Settings) -> list[str]:
     return [*lines, f"The docs will be at http://{host}:{server.port}/docs"]
 
 
+def unwatched(project: Path) -> list[str]:
+    """Return the folders in which a change restarts nothing. uvicorn fails on the absolute path of a file."""
+    folders = (path for path in project.iterdir() if path.is_dir())
+    return [str(path) for path in folders if path.name.startswith(".") or path.name == "tests"]
+
+
 def main() -> str | None:
     """Serve until the process is stopped. Returns an error message if the server cannot start."""
     settings, server = read(Settings), read(Server)
@@ -77,8 +84,7 @@ def main() -> str | None:
     os.environ["WEB_CONCURRENCY"] = str(workers)  # tells each worker how many there are
     if server.reloads(settings):
         os.environ.setdefault("SHUTDOWN_DELAY", "0")  # nobody balances load between reloads
-        ignored = [str(path) for path in HERE.iterdir() if path.name.startswith(".") or path.name == "tests"]
-        uvicorn.run("main:app", host=host, port=port, reload=True, reload_excludes=ignored)
+        uvicorn.run("main:app", host=host, port=port, reload=True, reload_excludes=unwatched(HERE))
     else:
         uvicorn.run("main:app", host=host, port=port, workers=workers, timeout_worker_healthcheck=HEALTH_SECONDS)
     return None

@@ -91,6 +91,26 @@ def serving(
         server.end()
 
 
+@contextmanager
+def make_run(project: Path, url: str, log_file: Path, **variables: str) -> Iterator[Server]:
+    """Run `make run` in a project, whose packages are installed, until the block ends."""
+    port = free_port()
+    environment = {
+        "PATH": os.environ["PATH"],
+        "DATABASE_URL": url,
+        "DEMO_DATA": "false",
+        "PORT": str(port),
+        **variables,
+    }
+    command = ["make", "-s", "--assume-old=.venv/run", "run"]
+    server = Server(command, f"http://127.0.0.1:{port}", log_file, environment, project)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.end()
+
+
 def free_port() -> int:
     """Return a port below those for outgoing connections: a client could else connect to itself at a closed port."""
     while True:

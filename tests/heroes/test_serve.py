@@ -1,13 +1,9 @@
 """`make run`: it reloads, starts workers, says which settings were changed, and refuses a port that is taken."""
 
 import asyncio
-import os
 import runpy
 import shutil
 import socket
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,8 +16,7 @@ from serve import Server, address_refusal, refusal, remarks
 from settings import Settings
 from tests.application import KEY, settings_for
 from tests.engines import on_sqlite
-from tests.live import PROJECT, free_port
-from tests.live import Server as Process
+from tests.live import PROJECT, free_port, make_run
 from tests.waiting import TIMEOUT_SECONDS, until
 
 SECRETS = {"database_url": "postgresql://ann:hidden@db.example/x?ssl=require", "secret_key": f"hidden{KEY}"}
@@ -98,27 +93,8 @@ def test_workers_that_count_by_themselves_are_mentioned(monkeypatch: pytest.Monk
     assert remarks(Server(host="::1", port=8001), settings) == ["The docs will be at http://[::1]:8001/docs"]
 
 
-@contextmanager
-def running(project: Path, url: str, log_file: Path, **variables: str) -> Iterator[Process]:
-    """Run the server as `make run` does."""
-    port = free_port()
-    environment = {
-        "PATH": os.environ["PATH"],
-        "DATABASE_URL": url,
-        "DEMO_DATA": "false",
-        "PORT": str(port),
-        **variables,
-    }
-    server = Process([sys.executable, "serve.py"], f"http://127.0.0.1:{port}", log_file, environment, project)
-    try:
-        server.start()
-        yield server
-    finally:
-        server.end()
-
-
 async def test_several_workers_serve_one_database(new_database: Any, log_file: Path) -> None:
-    with running(PROJECT, await new_database(), log_file, WORKERS="2", SHUTDOWN_DELAY="0") as server:
+    with make_run(PROJECT, await new_database(), log_file, WORKERS="2", SHUTDOWN_DELAY="0") as server:
         statuses = []
         for number in range(6):  # each on a connection of its own
             async with httpx.AsyncClient(base_url=server.url, timeout=TIMEOUT_SECONDS) as client:
@@ -136,9 +112,10 @@ async def test_several_workers_serve_one_database(new_database: Any, log_file: P
 @on_sqlite
 async def test_the_server_restarts_when_a_file_changes(new_database: Any, log_file: Path, tmp_path: Path) -> None:
     copy = tmp_path / "service"
-    ignored = shutil.ignore_patterns(".*", "__pycache__", "tests", "node_modules", "benchmarks", "*.db*")
+    ignored = shutil.ignore_patterns(".venv*", ".git", ".*_cache", "__pycache__", "node_modules", "*.db*")
     await asyncio.to_thread(shutil.copytree, PROJECT, copy, ignore=ignored)
-    with running(copy, await new_database(), log_file) as server:
+    (copy / ".venv").symlink_to(PROJECT / ".venv")
+    with make_run(copy, await new_database(), log_file) as server:
         async with httpx.AsyncClient(base_url=server.url, timeout=TIMEOUT_SECONDS) as client:
             assert await version_of(client) == "1.0.0"
             main = copy / "main.py"

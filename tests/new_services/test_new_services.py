@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.live import PROJECT, serving
+from tests.live import PROJECT, make_run
 from tests.test_new_service import PERSON, copied
 from tests.waiting import TIMEOUT_SECONDS
 
@@ -60,7 +60,7 @@ def test_the_kit_and_its_tests_are_those_of_the_project(made: Path) -> None:
 
 async def test_a_new_service_serves(made: Path, new_database: Any, log_file: Path) -> None:
     path = {"orders": "/orders/", "stock-desk": "/notes/"}[made.name]
-    with serving(await new_database(), log_file, project=made) as server:
+    with make_run(made, await new_database(), log_file) as server:
         async with httpx.AsyncClient(base_url=server.url, timeout=TIMEOUT_SECONDS) as client:
             answer = await client.post(path, json={"name": "The first"})
         assert (answer.status_code, answer.json()["id"]) == (201, 1), answer.text
