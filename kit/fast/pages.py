@@ -120,8 +120,8 @@ def _sharing_key(query: ListQuery, projection: Projection, key: Any) -> Hashable
     given = tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in query.given.items())
     fields = None if query.fields is None else tuple(query.fields)
     principal = CURRENT_PRINCIPAL.get() if projection.visible_fields.depends_on_principal or query.hidden else None
-    place = (query.secret, query.root_path)
-    sharing = (type(query), given, fields, tuple(query.included), place, principal, key.key, values)
+    origin = (query.secret, query.root_path)
+    sharing = (type(query), given, fields, tuple(query.included), origin, principal, key.key, values)
     try:
         hash(sharing)
     except TypeError:
@@ -133,7 +133,7 @@ class FastReader:
     """Reads numbers of rows without the ORM."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self.engine, self.place, self.may_estimate = engine, id(engine.sync_engine), True
+        self.engine, self.database_id, self.may_estimate = engine, id(engine.sync_engine), True
 
     async def rows(self, statement: Any, name: Hashable, complete: Callable[[Any], Any]) -> Sequence[Sequence[Any]]:
         return await fetch(self.engine, statement, shape=name, complete=complete)

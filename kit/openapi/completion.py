@@ -83,8 +83,8 @@ def tags(document: Json, hints: dict[int, Json]) -> list[Json]:
     given = document.get("tags", [])
     modules: dict[str, Counter[str]] = {}
     for _, operation in operations(document):
-        for place, tag in enumerate(operation.get("tags", ())):
-            said = hints.get(id(operation), {}).get("module", "") if place == 0 else ""
+        for index, tag in enumerate(operation.get("tags", ())):
+            said = hints.get(id(operation), {}).get("module", "") if index == 0 else ""
             modules.setdefault(tag, Counter()).update([said] if said else [])
     others = [tag for tag in modules if tag not in {part["name"] for part in given}]
     described = {tag: modules[tag].most_common(1)[0][0] if modules[tag] else f"{tag.capitalize()}." for tag in others}

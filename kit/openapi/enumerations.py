@@ -55,7 +55,7 @@ def _inside(holder: Json, key: str, name: str) -> Iterator[Named]:
     if isinstance(schema.get("items"), dict):
         yield schema, "items", name
     alternatives = schema.get("anyOf", [])
-    yield from ((alternatives, place, name) for place in range(len(alternatives)))
+    yield from ((alternatives, index, name) for index in range(len(alternatives)))
 
 
 def _capitalized(name: str) -> str:

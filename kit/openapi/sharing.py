@@ -65,7 +65,7 @@ def put_in_order(node: Json, first: Sequence[str]) -> None:
 def in_order(paths: Json) -> Json:
     """Return the paths, bulk operations after the others of their collection, each with its methods in order."""
     collections = {path: re.split(r"/\{|/bulk$", path.rstrip("/"))[0] for path in paths}
-    first = {collection: place for place, collection in reversed([*enumerate(collections.values())])}
+    first = {collection: index for index, collection in reversed([*enumerate(collections.values())])}
     ordered = sorted(paths.items(), key=lambda item: (first[collections[item[0]]], item[0].endswith("/bulk")))
     return {path: dict(sorted(methods.items(), key=lambda item: METHODS.index(item[0]))) for path, methods in ordered}
 
@@ -87,11 +87,11 @@ def share_parameters(document: Json) -> None:
     counts = Counter(json.dumps(parameter, sort_keys=True) for parameters in lists for parameter in parameters)
     shared: Json = document["components"].setdefault("parameters", {})
     for parameters in lists:
-        for place, parameter in enumerate(parameters):
+        for index, parameter in enumerate(parameters):
             if counts[json.dumps(parameter, sort_keys=True)] > 1:
                 enumeration = parameter.get("schema", {}).get("items", {}).get("$ref", "").rpartition("/")[2]
                 name = name_among(shared, enumeration or parameter["name"], parameter)
-                parameters[place] = {"$ref": f"#/components/parameters/{name}"}
+                parameters[index] = {"$ref": f"#/components/parameters/{name}"}
 
 
 def share_failures(document: Json) -> None:

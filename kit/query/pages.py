@@ -35,7 +35,7 @@ class SessionReader:
     """Reads numbers of rows by a session."""
 
     def __init__(self, session: ReadSession) -> None:
-        self.session, self.place = session, id(session.get_bind())
+        self.session, self.database_id = session, id(session.get_bind())
         self.may_estimate = not session.info.get(RESTRICTED_READS)
 
     async def rows(self, statement: Any, name: Hashable, complete: Callable[[Any], Any]) -> Sequence[Sequence[Any]]:

@@ -73,8 +73,8 @@ class Entry:
 
     @property
     def path(self) -> str:
-        place = getattr(self.route, "host", None) if isinstance(self.route, Host) else self.context.path
-        return repr(self.route) if place is None else place
+        path = getattr(self.route, "host", None) if isinstance(self.route, Host) else self.context.path
+        return repr(self.route) if path is None else path
 
     @property
     def name(self) -> str:
@@ -112,7 +112,7 @@ class Entry:
         return self.context.methods or set()
 
 
-Places = dict[int, list[RouteContext]]
+ContextsOfRoutes = dict[int, list[RouteContext]]
 """The contexts of each route by its `id()`: one for each place where its router is included."""
 
 
@@ -154,14 +154,14 @@ def filtered_lists(entries: Sequence[Entry]) -> Iterator[FilteredList]:
                     yield from (((query.model, field), (entry.path, terms, query.default_sort)) for field in fields)
 
 
-def places_of(entries: Iterable[Entry]) -> Places:
+def contexts_of_routes(entries: Iterable[Entry]) -> ContextsOfRoutes:
     """Return the contexts of all routes."""
-    places: Places = defaultdict(list)
+    contexts: ContextsOfRoutes = defaultdict(list)
     for entry in entries:
-        found = places[id(entry.route)]
+        found = contexts[id(entry.route)]
         if not found or found[-1] is not entry.context:  # one entry for each method
             found.append(entry.context)
-    return places
+    return contexts
 
 
 def writes_by_itself(entry: Entry) -> bool:
@@ -171,10 +171,10 @@ def writes_by_itself(entry: Entry) -> bool:
     return any(part.call is get_session for part in dependencies_of(entry.context.dependant))
 
 
-def direct_handles(entries: Iterable[Entry], places: Places) -> dict[int, Handle]:
+def direct_handles(entries: Iterable[Entry], contexts: ContextsOfRoutes) -> dict[int, Handle]:
     """Return the functions that serve operations without FastAPI's dependencies, by the `id()` of the route."""
     operations = {id(entry.route): entry.route for entry in entries if isinstance(entry.route, Operation)}
-    handles = {key: direct_handle(route, places[key]) for key, route in operations.items()}
+    handles = {key: direct_handle(route, contexts[key]) for key, route in operations.items()}
     return {key: handle for key, handle in handles.items() if handle is not None}
 
 
