@@ -10,7 +10,7 @@ from starlette.requests import HTTPConnection, Request
 
 from kit.auth.permissions import Who
 from kit.database import sessions
-from kit.operations.callers import who_may_use
+from kit.operations.callers import route_permission
 from kit.operations.commits import commit_open_transaction
 from kit.operations.handlers import is_generator
 from kit.operations.unit_of_work import COMMITTING_SEND, UNIT, Unit
@@ -43,7 +43,7 @@ async def get_session(connection: HTTPConnection) -> AsyncIterator[sessions.Writ
 def _takes_session(connection: HTTPConnection) -> bool:
     """Return whether a plain route takes `Session`, and no test has overridden it."""
     is_overridden = get_session in connection.scope["app"].dependency_overrides
-    return not is_overridden and id(connection.scope.get("route")) in runtime_of(connection).writing
+    return not is_overridden and id(connection.scope.get("route")) in runtime_of(connection).writing_routes
 
 
 @asynccontextmanager
@@ -65,7 +65,7 @@ def _unit_session(unit: Unit | None) -> sessions.WriteSession | None:
 
 
 def _new_session(connection: HTTPConnection) -> sessions.WriteSession:
-    restricted = who_may_use(connection) is Who.OWNERS
+    restricted = route_permission(connection) is Who.OWNERS
     return runtime_of(connection).database.write(restricted=restricted, restricted_reads=restricted)
 
 

@@ -75,8 +75,8 @@ class Operation(APIRoute):
         if isinstance(options.get("generate_unique_id_function", Default(None)), DefaultPlaceholder):
             options["generate_unique_id_function"] = Default(operation_id)
         super().__init__(path, with_converted_result(endpoint), **options)
-        self.who_by_method = {method: self.permissions.of(method, path) for method in sorted(self.methods)}
-        self.who, self.reads = next(iter(self.who_by_method.values())), self.permissions.read
+        self.permission_by_method = {method: self.permissions.of(method, path) for method in sorted(self.methods)}
+        self.permission, self.read_permission = next(iter(self.permission_by_method.values())), self.permissions.read
         self.is_generator = is_generator(endpoint)
         self.takes_form = self.body_field is not None and isinstance(self.body_field.field_info, Form)
         self.has_known_parameters = True
@@ -109,7 +109,7 @@ class Operation(APIRoute):
 async def serve(route: Operation, handle: Handle, request: Request) -> Response:
     """Serve a request without FastAPI's dependency resolution, if possible and if no dependency is overridden."""
     app = request.scope["app"]
-    direct = None if app.dependency_overrides else runtime_of(request).direct.get(id(route))
+    direct = None if app.dependency_overrides else runtime_of(request).direct_handles.get(id(route))
     return await perform(route, direct or handle, request, ends_dependencies=route.ends_dependencies and not direct)
 
 

@@ -98,7 +98,7 @@ class Entry:
 
     @property
     def key(self) -> tuple[int, str]:
-        """The key in `Runtime.access`. FastAPI serves a WebSocket of an included router by a copy of its route."""
+        """The key in `Runtime.permissions`. FastAPI serves a WebSocket of an included router by a copy of its route."""
         route = self.served if isinstance(self.route, APIWebSocketRoute) else self.route
         return id(route), self.method if self.method in self.methods else ANY_METHOD
 
@@ -130,20 +130,20 @@ def kind_of(route: BaseRoute) -> str:
     return next((word for kind, word in kinds.items() if isinstance(route, kind)), "ROUTE")
 
 
-def access_of(entry: Entry, public: Collection[str], closed: Collection[str]) -> Who:
+def permission_of(entry: Entry, public: Collection[str], closed: Collection[str]) -> Who:
     """Return the permission of a route: superusers, unless the route or `public` says otherwise."""
     if entry.name in closed:
         return Who.SUPERUSERS
     if entry.name in public:
         return Who.ANYONE
-    return entry.route.who_by_method[entry.method] if isinstance(entry.route, Operation) else Who.SUPERUSERS
+    return entry.route.permission_by_method[entry.method] if isinstance(entry.route, Operation) else Who.SUPERUSERS
 
 
 FilteredList = tuple[tuple[type[Any], str], tuple[str, Collection[str], str]]
 
 
 def filtered_lists(entries: Sequence[Entry]) -> Iterator[FilteredList]:
-    """Return for `Runtime.lists` the first list of each entity that is filtered by a field."""
+    """Return for `Runtime.filtered_lists` the first list of each entity that is filtered by a field."""
     for entry in reversed(entries):
         if isinstance(entry.route, Operation) and entry.method == "GET" and "{" not in entry.path:
             for part in dependencies_of(entry.context.dependant):
@@ -182,7 +182,7 @@ def describe_routes(service: "Service") -> str:
     """Return a table of all routes, sorted by path: method, path, permission and source."""
     service.check_routes()
     rows = [
-        (entry.method, entry.path, service.runtime.access[entry.key].name.lower(), source_of(entry.handler))
+        (entry.method, entry.path, service.runtime.permissions[entry.key].name.lower(), source_of(entry.handler))
         for entry in entries_of(service.routes)
     ]
     rows += [

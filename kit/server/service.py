@@ -37,11 +37,11 @@ from kit.server.routes import (
     ContextsOfRoutes,
     Entry,
     Snapshot,
-    access_of,
     contexts_of_routes,
     direct_handles,
     entries_of,
     filtered_lists,
+    permission_of,
     writes_by_itself,
 )
 from kit.server.shutdown import Shutdown
@@ -185,12 +185,12 @@ class Service(FastAPI):
         errors = startup_errors(self.entries, self.public, self.closed, frontends, self.router)
         if errors:
             raise ValueError("\n".join(errors))
-        self.runtime.lists = dict(filtered_lists(self.entries))
-        self.runtime.access = {entry.key: access_of(entry, self.public, self.closed) for entry in self.entries}
+        self.runtime.filtered_lists = dict(filtered_lists(self.entries))
+        self.runtime.permissions = {entry.key: permission_of(entry, self.public, self.closed) for entry in self.entries}
         self.note_public()
         self.contexts = contexts_of_routes(self.entries)
-        self.runtime.writing = frozenset(entry.key[0] for entry in self.entries if writes_by_itself(entry))
-        self.runtime.direct = direct_handles(self.entries, self.contexts)
+        self.runtime.writing_routes = frozenset(entry.key[0] for entry in self.entries if writes_by_itself(entry))
+        self.runtime.direct_handles = direct_handles(self.entries, self.contexts)
         return snapshot
 
     def path_of(self, scope: Scope) -> str | None:
@@ -209,16 +209,16 @@ class Service(FastAPI):
         """Return the OpenAPI document, generated once, and again after a change of the routes."""
         self.check_new_routes()
         with self.documenting:
-            if not self.openapi_schema or self.documented is not self.runtime.access:
+            if not self.openapi_schema or self.documented is not self.runtime.permissions:
                 self.openapi_schema, placeholders = self.new_document()
-                self.documented, self.placeholders = self.runtime.access, (self.runtime.access, placeholders)
+                self.documented, self.placeholders = self.runtime.permissions, (self.runtime.permissions, placeholders)
             return self.openapi_schema
 
     def example_placeholders(self) -> list[Placeholder]:
         """Return the placeholders for row ids in the generated document, even if the application serves another one."""
         self.check_new_routes()
-        if self.placeholders is None or self.placeholders[0] is not self.runtime.access:
-            self.placeholders = self.runtime.access, self.new_document()[1]
+        if self.placeholders is None or self.placeholders[0] is not self.runtime.permissions:
+            self.placeholders = self.runtime.permissions, self.new_document()[1]
         return self.placeholders[1]
 
     def new_document(self) -> tuple[dict[str, Any], list[Placeholder]]:
@@ -230,7 +230,7 @@ class Service(FastAPI):
 
     def note_public(self) -> None:
         """Store in each route which of its methods are public. Another service may include the same route."""
-        public = [key for key, who in self.runtime.access.items() if who is Who.ANYONE]
+        public = [key for key, who in self.runtime.permissions.items() if who is Who.ANYONE]
         note_public([entry.context for entry in self.entries], public)
 
     def include_router(self, router: APIRouter, **options: Any) -> None:
