@@ -74,11 +74,11 @@ def share_headers(document: Json) -> None:
     """Move the headers of the kit to the components."""
     known = {name: header_objects(name)[name] for name in HEADERS}
     shared: Json = document["components"].setdefault("headers", {})
-    for answer in responses_of(document):
-        for name, header in answer.get("headers", {}).items():
+    for response in responses_of(document):
+        for name, header in response.get("headers", {}).items():
             if known.get(name) == header:
                 shared[name] = header
-                answer["headers"][name] = {"$ref": f"#/components/headers/{name}"}
+                response["headers"][name] = {"$ref": f"#/components/headers/{name}"}
 
 
 def share_parameters(document: Json) -> None:
@@ -98,17 +98,17 @@ def share_failures(document: Json) -> None:
     """Move error responses, and those without content, to the components: inline they would be most of the document."""
     shared: Json = document["components"].setdefault("responses", {})
     for _, operation in operations(document):
-        for status, answer in operation.get("responses", {}).items():
-            if (status[0] in "345" or status == "204") and "$ref" not in answer:
-                name = name_among(shared, kind_of(answer), answer)
+        for status, response in operation.get("responses", {}).items():
+            if (status[0] in "345" or status == "204") and "$ref" not in response:
+                name = name_among(shared, kind_of(response), response)
                 operation["responses"][status] = {"$ref": f"#/components/responses/{name}"}
 
 
-def kind_of(answer: Json) -> str:
+def kind_of(response: Json) -> str:
     """Return a name for a response: the kind of problem in its example, or its description."""
-    example = answer.get("content", {}).get(MEDIA_TYPE, {}).get("example", {})
+    example = response.get("content", {}).get(MEDIA_TYPE, {}).get("example", {})
     kind = str(example.get("type", "")).rpartition(":")[2] if isinstance(example, dict) else ""
-    return kind.title().replace("-", "") or str(answer["description"])
+    return kind.title().replace("-", "") or str(response["description"])
 
 
 def name_among(shared: Json, plain: str, part: Json) -> str:

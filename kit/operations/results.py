@@ -32,7 +32,7 @@ def with_converted_result(handler: Handler) -> Handler:
     call = awaitable(handler)
 
     @functools.wraps(handler)
-    async def answer(*values: Any, **arguments: Any) -> Any:
+    async def converted(*values: Any, **arguments: Any) -> Any:
         result = await call(*values, **arguments)
         unit = UNIT.get()
         if unit is None:
@@ -41,7 +41,7 @@ def with_converted_result(handler: Handler) -> Handler:
         await load_included(unit, result)
         return convert_result(unit, result)
 
-    return answer
+    return converted
 
 
 async def load_included(unit: Unit, result: Any) -> None:

@@ -44,12 +44,12 @@ def _words(text: str) -> list[str]:
 
 def _noun_of(route: Any, tag: list[str]) -> list[str]:
     """Return the words of the resource's name in singular, as of `Person`; none for other paths than a resource's."""
-    answer = getattr(getattr(route, "handler", None), "__annotations__", {}).get("return")
+    returned = getattr(getattr(route, "handler", None), "__annotations__", {}).get("return")
     is_own = re.fullmatch(rf"/{'-'.join(tag)}(/|/bulk|/{{\w+}})?", route.path_format)
-    if not is_own or not isinstance(answer, type) or not issubclass(answer, Entity):
+    if not is_own or not isinstance(returned, type) or not issubclass(returned, Entity):
         ids = re.findall(r"/{(\w+)_id}$", route.path_format) if is_own else []
         return _words(ids[0].replace("_", " ")) if ids else []
-    return _words(re.sub("([a-z0-9])([A-Z])", r"\1 \2", answer.__name__))
+    return _words(re.sub("([a-z0-9])([A-Z])", r"\1 \2", returned.__name__))
 
 
 def _without_noun(name: list[str], tag: list[str], noun: list[str]) -> list[str]:
@@ -81,7 +81,7 @@ class Operation(APIRoute):
         self.takes_form = self.body_field is not None and isinstance(self.body_field.field_info, Form)
         self.has_known_parameters = True
         self.ends_dependencies = False
-        """Whether a dependency ends after the handler and before the answer."""
+        """Whether a dependency ends after the handler and before the response."""
         self.declared_parameters: list[str] = []
         self.single_parameters: list[str] = []
         self.inspect_parameters(self.dependant)
@@ -97,7 +97,7 @@ class Operation(APIRoute):
         """Store facts about the parameters of the handler and its dependencies, also of including routers."""
         parameters = dict(query_parameters(dependant))
         self.has_known_parameters &= not reads_request(dependant)
-        self.ends_dependencies |= any(map(ends_before_answer, dependencies_of(dependant)))
+        self.ends_dependencies |= any(map(ends_before_response, dependencies_of(dependant)))
         self.declared_parameters = list(dict.fromkeys([*self.declared_parameters, *parameters]))
         single = [name for name, is_single in parameters.items() if is_single]
         self.single_parameters = list(dict.fromkeys([*self.single_parameters, *single]))
@@ -129,7 +129,7 @@ def dependencies_of(dependant: Dependant) -> Iterator[Dependant]:
         yield from dependencies_of(part)
 
 
-def ends_before_answer(dependant: Dependant) -> bool:
+def ends_before_response(dependant: Dependant) -> bool:
     """Return whether this dependency of the user's has `yield` and `scope="function"`."""
     call = dependant.call
     return call is not None and dependant.scope == "function" and is_generator(call) and not is_of_the_kit(dependant)

@@ -59,8 +59,9 @@ UNIT: ContextVar["Unit | None"] = ContextVar("unit", default=None)
 async def perform(route: "Operation", handle: Handle, request: Request, *, ends_dependencies: bool = False) -> Response:
     """Serve a request to an operation of a resource.
 
-    `ends_dependencies`: FastAPI ends dependencies before the answer, and `commit_before_answer` as the last of them.
-    Then this commits nothing, and makes one attempt only, because those of a first one would not have ended.
+    `ends_dependencies`: FastAPI ends dependencies before the response, `commit_before_response` as the last of them.
+    Then this function commits nothing. It makes one attempt only, because the dependencies of a failed attempt would
+    not have ended.
     """
     scope = request.scope
     runtime: Runtime = getattr(scope["app"], "runtime", None) or runtime_of(request)

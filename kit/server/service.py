@@ -19,7 +19,7 @@ from kit.openapi.examples import Placeholder
 from kit.openapi.operations import describe
 from kit.operations.callers import check_permission
 from kit.operations.commits import CommitBeforeEnd
-from kit.operations.dependencies import commit_before_answer
+from kit.operations.dependencies import commit_before_response
 from kit.operations.route import Operation
 from kit.runtime import Runtime
 from kit.server import garbage_collection, health, log_writer, security_txt
@@ -107,7 +107,7 @@ class Service(FastAPI):
             lifespan=_lifespan,
             openapi_url=None,  # `docs` serves it
             redirect_slashes=False,
-            dependencies=[Depends(check_permission), Depends(commit_before_answer, scope="function"), *dependencies],
+            dependencies=[Depends(check_permission), Depends(commit_before_response, scope="function"), *dependencies],
             exception_handlers=handlers,
             **options,
         )
