@@ -16,9 +16,9 @@ from sqlmodel import SQLModel
 
 from kit.fast.listeners import of_object
 from kit.fast.mappings import mapping_of
+from kit.models.annotations import rules_of
 from kit.models.children import nested_bodies
 from kit.models.entities import Body, Entity
-from kit.models.fields import rules_of
 
 SQLALCHEMY_LISTENERS = 1
 """The number of `init` listeners of SQLAlchemy itself."""
