@@ -104,7 +104,7 @@ class Dispatch:
 
         Sets in the scope what the router would set.
         """
-        if self.built_for is not self.service.runtime.access:
+        if self.built_for is not self.service.runtime.permissions:
             self.build()
         path = get_route_path(scope)
         first = path[1:].partition("/")[0]
@@ -154,7 +154,7 @@ class Dispatch:
                 if segment in (None, first) and method in (context.methods or (method,)):
                     found.append(step)
         self.has_low_priority_routes = any(self.service.router._iter_low_priority_routes())
-        self.built_for = self.service.runtime.access
+        self.built_for = self.service.runtime.permissions
 
     async def respond_to_exception(self, failure: Exception, request: Request) -> Response:
         """Return the response to an exception of an operation. Raises the exception if it has no handler."""

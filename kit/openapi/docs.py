@@ -93,7 +93,7 @@ async def show_openapi(request: Request) -> Response:
     document, runtime = with_server(request.app, prefix_of(request)), runtime_of(request)
     if runtime.authenticator.is_required or request.query_params.get("ids") != "newest":
         return json_response(request, document)
-    found, document = request.app.example_places(), copy.deepcopy(document)
+    found, document = request.app.example_placeholders(), copy.deepcopy(document)
     async with runtime.database.read() as session:
         fill(document, found, await newest(session, {table for _, table, _ in found}))
     return json_response(request, document)

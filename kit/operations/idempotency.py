@@ -1,4 +1,4 @@
-"""Idempotency: the first answer to an `Idempotency-Key` is stored with its effect, and replayed to later requests.
+"""Idempotency: the first response to an `Idempotency-Key` is stored with its effect, and replayed to later requests.
 
 The row of the key is inserted first in the transaction. So a second request with the key waits in the database until
 the first is committed or rolled back, and the key is stored exactly if the effect is.

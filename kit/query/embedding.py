@@ -111,7 +111,7 @@ class ListRelation:
 
     def rest(self, runtime: Runtime, root: str, here: Any, last: Mapping[str, Any]) -> str | None:
         """Return the path of the rows after the last embedded one, with the prefix of a proxy."""
-        found = None if self.key is None else runtime.lists.get((self.target, self.key))
+        found = None if self.key is None else runtime.filtered_lists.get((self.target, self.key))
         if found is None:
             return None
         path, sorts, default = found

@@ -193,7 +193,7 @@ class ListQuery:
         single = [name for name in self.included if list_relation(self.model, name) is None]
         return [embedding(self.model, name, read_variant(self.includes[name])) for name in single]
 
-    def shown(self, row: Any) -> Read:
+    def to_read(self, row: Any) -> Read:
         """Return a row as an instance of the read variant, with the requested fields and the embedded relationships."""
         if self.fields is None and not self.included:
             return self.read.of(row)

@@ -39,7 +39,7 @@ def incomplete(keys: Sequence[Any], found: Sequence[Sequence[Any]], limit: int) 
 
 
 async def load_lists(session: "ReadSession | WriteSession", query: "ListQuery", rows: Sequence[Entity]) -> None:
-    """Load the related rows that these rows embed into `query.related`, for `query.shown`."""
+    """Load the related rows that these rows embed into `query.related`, for `query.to_read`."""
     for name, (relation, read) in query.lists.items():
         found = await _related(session, query, relation, read, [row.id for row in rows])
         query.related[name] = {row.id: _limited_list(query, relation, row, found[row.id]) for row in rows}

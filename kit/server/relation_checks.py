@@ -78,24 +78,24 @@ def errors_of_children(
     entry: Entry, body: type[BaseModel], name: str, nested: type[BaseModel] | None, way: RelationshipProperty[Any]
 ) -> Iterator[str]:
     """Yield the errors of a field of a body that is written to a relationship of the entity."""
-    place, target = f"{body.__name__}.{name}", way.mapper.class_.__name__
+    field, target = f"{body.__name__}.{name}", way.mapper.class_.__name__
     is_many = is_list(body.model_fields[name].annotation)
     if nested is None or hasattr(nested, "__table__") or is_many != bool(way.uselist):
         written = f"list[{target}Create]" if way.uselist else f"{target}Create | None"
-        yield f"{place} is written to a relationship: give it the type `{written}`, a body of its own, or another name."
+        yield f"{field} is written to a relationship: give it the type `{written}`, a body of its own, or another name."
         return
     if not entry.methods <= {"POST"}:
         yield (
-            f"{entry.description} takes {place}, but PUT and PATCH change no related rows: give {body.__name__} a base "
+            f"{entry.description} takes {field}, but PUT and PATCH change no related rows: give {body.__name__} a base "
             f"without `{name}`, and change {name} by a resource of their own."
         )
     if way.viewonly:
-        yield f"{place} would be dropped: {way} is viewonly; leave that out."
+        yield f"{field} would be dropped: {way} is viewonly; leave that out."
     if is_many and not any(isinstance(part, MaxLen) for part in body.model_fields[name].metadata):
-        yield f"{place} has no bound: write `{name}: list[{nested.__name__}] = Field(max_length=100)`."
+        yield f"{field} has no bound: write `{name}: list[{nested.__name__}] = Field(max_length=100)`."
     given = {str(column.key) for _, column in way.local_remote_pairs or ()} if way.uselist else set()
     for key in sorted(given & nested.model_fields.keys() if way.secondary is None else ()):
-        yield f"{nested.__name__}.{key} is given by {place}: use a body without it there."
+        yield f"{nested.__name__}.{key} is given by {field}: use a body without it there."
 
 
 def is_list(annotation: Any) -> bool:
