@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from kit.auth.authentication import PRINCIPAL
 from kit.operations.callers import check_permission, get_caller
-from kit.operations.dependencies import commit_before_response, get_read_session, get_session
+from kit.operations.dependencies import commit_before_response, compose_text, get_read_session, get_session
 from kit.operations.handlers import Handler, awaitable
 from kit.operations.preconditions import precondition_of
 from kit.operations.results import convert_result, load_included
@@ -27,7 +27,7 @@ from kit.operations.route import Operation, query_variant
 from kit.operations.unit_of_work import UNIT, Handle, Unit
 
 Resolver = Callable[[Unit], Any]
-SERVED_BY_UNIT = (check_permission, commit_before_response)
+SERVED_BY_UNIT = (check_permission, compose_text, commit_before_response)
 """Dependencies of the application without a value, whose work the unit of work does."""
 
 

@@ -10,6 +10,7 @@ from starlette.requests import HTTPConnection, Request
 
 from kit.auth.permissions import Who
 from kit.database import sessions
+from kit.http.texts import compose_path
 from kit.operations.callers import route_permission
 from kit.operations.commits import commit_open_transaction
 from kit.operations.handlers import is_generator
@@ -67,6 +68,11 @@ def _unit_session(unit: Unit | None) -> sessions.WriteSession | None:
 def _new_session(connection: HTTPConnection) -> sessions.WriteSession:
     restricted = route_permission(connection) is Who.OWNERS
     return runtime_of(connection).database.write(restricted=restricted, restricted_reads=restricted)
+
+
+async def compose_text(connection: HTTPConnection) -> None:
+    """Put the text of the path's parameters into the form NFC. The whole application depends on it."""
+    compose_path(connection.scope)
 
 
 async def commit_before_response(connection: HTTPConnection) -> AsyncIterator[None]:

@@ -24,7 +24,7 @@ from kit.http.etags import is_fresh, not_modified, weak_etag
 from kit.http.paths import full_path
 from kit.http.problems import Problem
 from kit.http.request_headers import headers
-from kit.http.texts import compose_parameters
+from kit.http.texts import compose_path, compose_query
 from kit.models.entities import Entity
 from kit.operations import idempotency
 from kit.operations.callers import get_caller, route_permission
@@ -73,7 +73,8 @@ async def perform(route: "Operation", handle: Handle, request: Request, *, ends_
             authenticator = runtime.authenticator
             authenticator.authorize(await authenticator.caller(request, who), who)
         if b"%" in scope["query_string"] or not scope["path"].isascii():
-            compose_parameters(scope)
+            compose_path(scope)
+            compose_query(scope)
         if is_safe:
             _refuse_unknown_parameters(route, request)
             attempt = partial(_read_once, runtime, route, handle, request)

@@ -19,7 +19,7 @@ from kit.openapi.examples import Placeholder
 from kit.openapi.operations import describe
 from kit.operations.callers import check_permission
 from kit.operations.commits import CommitBeforeEnd
-from kit.operations.dependencies import commit_before_response
+from kit.operations.dependencies import commit_before_response, compose_text
 from kit.operations.route import Operation
 from kit.runtime import Runtime
 from kit.server import garbage_collection, health, log_writer, security_txt
@@ -29,7 +29,7 @@ from kit.server.frontends import Frontends
 from kit.server.guards import PermissionCheck, guard
 from kit.server.lifespan import LifespanState
 from kit.server.middleware import Layers, wrap_in_middleware
-from kit.server.plain_routes import PlainRoute, bound_body
+from kit.server.plain_routes import ComposedQuery, PlainRoute, read_as_operations
 from kit.server.proxies import Proxies, is_under, normalized
 from kit.server.request_log import Observer
 from kit.server.routes import (
@@ -103,11 +103,13 @@ class Service(FastAPI):
         self.placeholders: tuple[object, list[Placeholder]] | None = None
         """The placeholders for row ids in the OpenAPI document, and the permissions for which it was generated."""
         handlers = exception_handlers(self.lifespan_state) | (options.pop("exception_handlers", None) or {})
+        commits = Depends(commit_before_response, scope="function")
+        checks = [Depends(check_permission), Depends(compose_text)]
         super().__init__(
             lifespan=_lifespan,
             openapi_url=None,  # `docs` serves it
             redirect_slashes=False,
-            dependencies=[Depends(check_permission), Depends(commit_before_response, scope="function"), *dependencies],
+            dependencies=[*checks, commits, *dependencies],
             exception_handlers=handlers,
             **options,
         )
@@ -119,7 +121,7 @@ class Service(FastAPI):
             self.include_router(router)
         docs.mount_assets(self)
         self.router.default = OtherSlash(self.router, self.frontends)
-        self.router.middleware_stack = CommitBeforeEnd(self.router.middleware_stack)
+        self.router.middleware_stack = ComposedQuery(CommitBeforeEnd(self.router.middleware_stack))
         self.layers = layers or Layers()
         self.all_layers: ASGIApp = super().__call__
         self.wrap_in_middleware(self.all_layers)
@@ -173,7 +175,7 @@ class Service(FastAPI):
         """Guard, complete and check the routes, and store their permissions. Raises a ValueError with all errors."""
         for route in snapshot.routes:  # before FastAPI makes copies of those that are included
             guard(route)
-            bound_body(route)
+            read_as_operations(route)
             if isinstance(route, APIRoute):
                 describe(route)
         self.entries = list(entries_of(self.router.routes))
@@ -239,7 +241,7 @@ class Service(FastAPI):
             if isinstance(context.original_route, APIRoute):
                 describe(context.original_route)
             guard(context.original_route)
-            bound_body(context.original_route)
+            read_as_operations(context.original_route)
         super().include_router(router, **options)
         self.checked = None
 

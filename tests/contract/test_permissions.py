@@ -28,6 +28,8 @@ from tests.contract.resource import (
 from tests.engines import Client
 from tests.people import Person
 
+pytestmark = pytest.mark.untraced
+
 ANYONE, MEMBERS, OWNERS, SUPERUSERS = Who
 ROUTES = operations_of(main.app)
 GONE = {"int": "9223372036854775806", "UUID": "01890000-0000-7000-8000-000000000000"}

@@ -78,6 +78,7 @@ def is_one_by_one(database: Database, path: str) -> bool:
     return database.is_sqlite and path != "/journals/" and not FAST_PATH
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("path", THOUSANDS)
 async def test_a_thousand_rows_are_created_by_few_statements_and_returned_in_order(
     client: Client, database: Database, path: str
@@ -266,6 +267,7 @@ async def test_a_batch_with_many_errors_counts_those_that_it_does_not_list(clien
     assert (len(problem["errors"]), problem["more_errors"]) == (100, 1900)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("fault", ["missing", "taken", "equal"])
 async def test_a_thousand_elements_with_the_same_fault_need_few_statements(
     client: Client, database: Database, fault: str
