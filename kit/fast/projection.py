@@ -98,7 +98,7 @@ class Projection:
 
     def columns(self, *others: str) -> Sequence[str]:
         """Return the columns to read: those of the variant, the `others`, and the keys of the related rows."""
-        return columns_of(self.query.read, (*others, *(relation.here for relation in self.relations)))
+        return columns_of(self.query.read, (*others, *(relation.local_field for relation in self.relations)))
 
     def reads(self, rows: Sequence[Values]) -> list[Read]:
         """Return the rows as instances of the read variant, as in a plain page."""

@@ -182,7 +182,11 @@ class ListQuery:
     def lists(self) -> dict[str, tuple[ListRelation, type[Read]]]:
         """The embedded relationships to many rows, with the read variant of each."""
         found = {name: list_relation(self.model, name) for name in self.included}
-        return {name: (way, read_variant(self.includes[name])) for name, way in found.items() if way is not None}
+        return {
+            name: (relation, read_variant(self.includes[name]))
+            for name, relation in found.items()
+            if relation is not None
+        }
 
     @property
     def loading(self) -> list[ORMOption]:

@@ -398,7 +398,7 @@ def test_a_variant_of_columns_qualifies() -> None:
 def test_a_relationship_that_compares_two_columns_has_a_relation() -> None:
     found = relation_of(FastNote, "replies", FastReplyRead)
     assert found is not None
-    assert (found.here, found.there, found.is_list) == ("id", "note_id", True)
+    assert (found.local_field, found.remote_field, found.is_list) == ("id", "note_id", True)
 
 
 @pytest.mark.parametrize("principal", [Principal(1, frozenset({"superuser"})), MEMBER, Principal(8)])
