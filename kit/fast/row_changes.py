@@ -11,7 +11,10 @@ from kit.fast.update_handlers import UpdateHandler
 
 
 class RowChange:
-    """A row that is locked, changed and stored without the session. If the session is used otherwise, the request runs again."""
+    """A row that is locked, changed and stored without the session.
+
+    If the session is used for anything else, the request runs again.
+    """
 
     def __init__(self, engine: Engine, mapping: EntityMapping, handler: UpdateHandler) -> None:
         self.mapping, self.handler = mapping, handler

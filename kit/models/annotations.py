@@ -8,7 +8,7 @@ from annotated_types import BaseMetadata, GroupedMetadata
 from pydantic.fields import FieldInfo
 
 from kit.models.bounds import combined, without_bounds
-from kit.models.forms import Form, ResponseForm
+from kit.models.json_forms import JSONForm, ResponseForm
 from kit.models.kinds import CONTAINERS, UNIONS, kind_of, option, shape_of
 
 KIT_TYPES = "kit.models.types"
@@ -25,7 +25,7 @@ class Movable:
     """Base class of annotations that neither change values nor call a function of the resource."""
 
 
-MOVABLE = (BaseMetadata, GroupedMetadata, Form, ResponseForm, Movable, FieldInfo)
+MOVABLE = (BaseMetadata, GroupedMetadata, JSONForm, ResponseForm, Movable, FieldInfo)
 
 
 def is_movable(part: Any) -> bool:

@@ -1,6 +1,6 @@
 """Strict and bounded fields: replaces the field types of a body or a table, once for each class.
 
-A field's type gets the JSON form of its kind (`kit.models.forms`), and the bounds without which a column could not
+A field's type gets the JSON form of its kind (`kit.models.json_forms`), and the bounds without which a column could not
 store all values. All other annotations of the field stay, in their order.
 """
 
@@ -25,7 +25,7 @@ from kit.models.annotations import (
 )
 from kit.models.bound_checks import refuse_unsuitable
 from kit.models.bounds import combined, digits_of, missing_bounds, patterns_to_check, without_bounds
-from kit.models.forms import WRITTEN, DecimalForm, Form, ResponseForm
+from kit.models.json_forms import WRITTEN, DecimalForm, JSONForm, ResponseForm
 from kit.models.kinds import Shape, shape_of
 
 RESPONSE_FORMS = frozenset({*WRITTEN, "time"})
@@ -115,7 +115,7 @@ def replace_in(field: FieldInfo, replace: ReplaceInField, plain: Any, metadata: 
     return replace(plain, metadata, field if is_whole else None)
 
 
-FORMS = (Form, ResponseForm, StrictModel)
+FORMS = (JSONForm, ResponseForm, StrictModel)
 
 
 def strict_type(plain: Any, metadata: Sequence[Any], field: FieldInfo | None) -> Any:
@@ -139,11 +139,11 @@ def form_of(shape: Shape, given: Any, patterns: tuple[Any, ...]) -> Any:
     if kind == "decimal":
         return DecimalForm("decimal", (), *digits_of(shape))
     if kind in ("text", "email"):
-        return Form(getattr(given, "name", kind), patterns)
+        return JSONForm(getattr(given, "name", kind), patterns)
     if kind != "json":
-        return given or Form(str(kind))
+        return given or JSONForm(str(kind))
     if not isinstance(plain, type) or not issubclass(plain, BaseModel):
-        return given or Form("json")
+        return given or JSONForm("json")
     return given or (None if _strict_models.intersection(plain.__mro__) else StrictModel(plain))
 
 

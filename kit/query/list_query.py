@@ -14,7 +14,7 @@ from kit.database.search_sql import want_search
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.http.problems import error, invalid
 from kit.models.entities import Entity
-from kit.models.forms import Form
+from kit.models.json_forms import JSONForm
 from kit.models.reads import Read
 from kit.query import parameters as parameter
 from kit.query.declarations import check, filtered, indexed, refuse_twice, shape_of, sorted_fields
@@ -39,8 +39,8 @@ QUERY = "kit.query"
 """The key in the ASGI scope of the request's `ListQuery`."""
 MAX_CURSOR = 2000
 """The largest length of a cursor, in characters."""
-CURSOR = Annotated[str, pydantic.Field(min_length=1, max_length=MAX_CURSOR), Form("text")]
-PART = Annotated[str, pydantic.Field(min_length=1, max_length=MAX_TEXT), Form("text")]
+CURSOR = Annotated[str, pydantic.Field(min_length=1, max_length=MAX_CURSOR), JSONForm("text")]
+PART = Annotated[str, pydantic.Field(min_length=1, max_length=MAX_TEXT), JSONForm("text")]
 """The type of `q`."""
 
 
