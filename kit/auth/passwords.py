@@ -19,7 +19,7 @@ from pydantic import AfterValidator, SecretStr
 from pydantic_core import PydanticCustomError
 
 from kit.http.encoding import TooManyMarksError, composed
-from kit.http.fairness import CURRENT_CALLER, Caller, FairSemaphore, Turn
+from kit.http.fairness import CURRENT_CALLER, Caller, FairSemaphore, Waiter
 from kit.http.problems import Problem
 from kit.models.types import storable
 
@@ -40,7 +40,7 @@ UNKNOWN_USER_HASH = "$argon2id$v=19$m=65536,t=3,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAA
 """A hash that no password has, verified for unknown users, so that their logins take as long as others."""
 
 hasher = PasswordHash([Argon2Hasher(parallelism=1)])
-"""64 MiB and three passes as in RFC 9106, but one lane: four lanes are four threads, which would use all cores."""
+"""64 MiB and three passes as in RFC 9106, but one purpose: four lanes are four threads, which would use all cores."""
 
 
 class Costs(Counter[Caller]):
@@ -66,7 +66,7 @@ class HashQueue(FairSemaphore):
         super().__init__(1, max_waiting)
         self.costs = costs
 
-    def following(self) -> tuple[Caller, Turn]:
+    def next_waiter(self) -> tuple[Caller, Waiter]:
         caller = min(self.queues, key=self.costs.__getitem__)
         return caller, self.queues[caller][0]
 
@@ -123,7 +123,7 @@ def prepared(password: str) -> str:
 
 async def hashed(password: SecretStr) -> str:
     """Return the argon2id hash of a password: 64 MiB and about 0.1 s, in a thread."""
-    return await run_in_turn("new", lambda: hasher.hash(prepared(password.get_secret_value())), EXPENSIVE)
+    return await run_in_queue("new", lambda: hasher.hash(prepared(password.get_secret_value())), EXPENSIVE)
 
 
 async def verified(password: str, known: str | None) -> tuple[bool, str | None]:
@@ -138,35 +138,35 @@ async def verified(password: str, known: str | None) -> tuple[bool, str | None]:
         except (UnicodeEncodeError, UnknownHashError, TooManyMarksError):
             return False, None
 
-    matches, new = await run_in_turn("login", verify, 1)
+    matches, new = await run_in_queue("login", verify, 1)
     if not matches:
-        current_queues().costs.add(turn_of("login"), EXPENSIVE - 1)
+        current_queues().costs.add(queue_key("login"), EXPENSIVE - 1)
     return matches, new
 
 
-def turn_of(lane: str) -> str:
-    return f"{lane} {CURRENT_CALLER.get()}"
+def queue_key(purpose: str) -> str:
+    return f"{purpose} {CURRENT_CALLER.get()}"
 
 
-async def run_in_turn(lane: str, work: Callable[[], T], cost: int) -> T:
-    """Execute work in a thread, and return its result. Each caller has a turn in each lane.
+async def run_in_queue(purpose: str, work: Callable[[], T], cost: int) -> T:
+    """Execute work in a thread, and return its result. The calls of a caller for one purpose form a queue.
 
     Raises a 503 if too many wait, and a 429 if too many of them are of this caller: each of them occupies a place of
     `MAX_IN_FLIGHT`.
     """
-    found, turn = current_queues(), turn_of(lane)
-    is_swift = lane == "login" and found.costs[turn] < SUSPICIOUS
-    queue, thread = (found.logins, logins) if is_swift else (found.others, others)
-    if len(queue.queues.get(turn, ())) >= MAX_OF_CALLER:
+    found, key = current_queues(), queue_key(purpose)
+    has_priority = purpose == "login" and found.costs[key] < SUSPICIOUS
+    queue, thread = (found.logins, logins) if has_priority else (found.others, others)
+    if len(queue.queues.get(key, ())) >= MAX_OF_CALLER:
         detail, headers = "You send too many passwords at once; try again.", {"Retry-After": "1"}
         raise Problem(429, detail, kind="too-many-requests", headers=headers)
-    if not queue.take(turn) and not await queue.wait(turn, MAX_SECONDS):
+    if not queue.take(key) and not await queue.wait(key, MAX_SECONDS):
         raise Problem(503, "Too many passwords at once; try again.", kind="unavailable", headers={"Retry-After": "1"})
-    found.costs.add(turn, cost)
+    found.costs.add(key, cost)
     try:
         return await asyncio.get_running_loop().run_in_executor(thread, work)
     finally:
-        queue.release(turn)
+        queue.release(key)
 
 
 def current_queues() -> Queues:
