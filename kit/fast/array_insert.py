@@ -85,7 +85,7 @@ def insert_by_driver(connection: Connection, statement: ArrayInsert, rows: Seque
             returned = util.await_only(pooled.driver_connection.fetch(statement.sql, *arguments))
             ids = sorted(ident for (ident,) in returned)
     except BaseException as failure:
-        driver.note("insert", statement.sql, time.perf_counter() - started, pooled, failure)
+        driver.record("insert", statement.sql, time.perf_counter() - started, pooled, failure)
         driver_failures.raise_as_sqlalchemy(failure, connection.engine, pooled, statement.sql, arguments, connection)
-    driver.note("insert", statement.sql, time.perf_counter() - started, pooled)
+    driver.record("insert", statement.sql, time.perf_counter() - started, pooled)
     return ids
