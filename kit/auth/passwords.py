@@ -1,4 +1,4 @@
-"""Passwords: hashed with argon2id in two threads, one of them for logins, first for callers that cost little."""
+"""Passwords: hashed with argon2id in two threads, one of them for logins; callers with low costs come first."""
 
 import asyncio
 import os
@@ -25,9 +25,7 @@ from kit.models.types import storable
 
 T = TypeVar("T")
 MAX_WAITING = 100
-"""The maximum length of a queue. So many hashes can be made before the deadline of a request.
-
-If the queue is full, a request gets a 503."""
+"""The maximum length of a queue: the number of hashes that are made before the deadline of a request; then a 503."""
 MAX_OF_CALLER = 15
 """The maximum number of hashes that one caller may have in a queue."""
 MAX_SECONDS = 10
@@ -35,7 +33,7 @@ MAX_SECONDS = 10
 EXPENSIVE, HALVING_SECONDS = 20, 60
 """The costs of a new password and of a failed login, and the seconds after which all costs count half."""
 SUSPICIOUS = 100
-"""The costs, as of five failed logins, from which on a caller's logins wait with new passwords."""
+"""The costs, those of five failed logins, from which the logins of a caller wait in the queue of new passwords."""
 UNKNOWN_USER_HASH = "$argon2id$v=19$m=65536,t=3,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 """A hash that no password has, verified for unknown users, so that their logins take as long as others."""
 
@@ -44,7 +42,7 @@ hasher = PasswordHash([Argon2Hasher(parallelism=1)])
 
 
 class Costs(Counter[Caller]):
-    """What each caller has cost lately: `EXPENSIVE` for a new password or a failed login, 1 for another login."""
+    """The recent costs of each caller: `EXPENSIVE` for a new password or a failed login, 1 for another login."""
 
     next_halving = 0.0
 
@@ -92,7 +90,7 @@ def lower_priority() -> None:
 
 
 logins, others = ThreadPoolExecutor(1, "argon2-login"), ThreadPoolExecutor(1, "argon2", initializer=lower_priority)
-"""The threads. Under load a thread with a low priority takes much longer, so that of logins has the usual one."""
+"""The threads. Under load a thread with a low priority takes much longer, so the thread of logins has the usual one."""
 
 
 CONTROL = "\\u0000-\\u001f\\u007f-\\u009f"

@@ -1,6 +1,7 @@
 """Preparation: the state of the database at start and in health checks. It imports Alembic when it is first used.
 
-The import takes as long as that of FastAPI. Programs that import the application, but do not serve it, do without.
+Importing Alembic takes as long as importing FastAPI. Programs that import the application without serving it need not
+wait for it.
 """
 
 import asyncio

@@ -17,7 +17,7 @@ KINDS = frozenset({"select", "insert", "update", "delete"})
 """The kinds that are counted by themselves: the first words of statements."""
 OTHER = "other"
 MIN_SLOW_SECONDS = 0.01
-"""The shortest time after which a statement may be called slow: the fast path looks for no shorter one."""
+"""The smallest threshold of slow statements: the fast path does not check faster ones."""
 SLOW = "slow_statement"
 """The key in a connection's `info` of the seconds after which its statements are slow."""
 COMMIT = "COMMIT"
@@ -68,7 +68,7 @@ def end_failed(failed: ExceptionContext) -> None:
 
 
 def expect_commit() -> None:
-    """Let the next COMMIT of this task be counted. Its end is known, since a session has an event at it."""
+    """Count the next COMMIT of this task. It is one of a session, which has an event at its end."""
     COMMITTING.set(SOON)
 
 

@@ -1,6 +1,6 @@
 """Driver access: executes statements by the driver, on a connection of SQLAlchemy's pool, and converts their values.
 
-SQLAlchemy's own code raises the failures and invalidates the connection, so both are exactly as without this module.
+SQLAlchemy's own code raises the failures and invalidates connections, so both are the same as without this module.
 """
 
 import os

@@ -6,8 +6,8 @@ For each kind of row (an entity, with an id or without):
     a transaction is open --insert--> a batch collects members; it starts when a transaction of the kind ends,
                                       when it is full, or after MAX_WAIT_SECONDS
 
-After a batch was rolled back, each row of the kind has a transaction of its own for ALONE_SECONDS. So a request runs
-again once at most because of others.
+After a batch was rolled back, each row of the kind has a transaction of its own for ALONE_SECONDS. So other requests
+make a request run again at most once.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""Fairness: a semaphore and a connection pool that serve callers in turns, and leave places to other resources.
+"""Fairness: a semaphore and a connection pool that serve callers in turns, and reserve places for other resources.
 
-All requests to a resource are a lane. If its table is locked, they wait, and hold their places and connections.
+The requests to one resource form a lane. If its table is locked, they wait, and hold their places and connections.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ CURRENT_LANE: ContextVar[str] = ContextVar("current_lane", default="")
 """The lane of the request that this task serves; empty outside of requests."""
 RESOURCE = re.compile(r"(?:/api|/v\d+)*/[^/]*")
 CONNECTION_SHARE = 2
-"""How many times the free connections a lane may have: two thirds of all, while other lanes have none."""
+"""The largest ratio of a lane's connections to the free ones: two thirds of all, while other lanes have none."""
 MAX_WAITING_FOR_CONNECTION = 100_000
 """A nominal bound: admission limits the requests to `MAX_IN_FLIGHT`."""
 PLACE = "kit.place"
@@ -75,12 +75,12 @@ class Waiter:
 class FairSemaphore:
     """At most `limit` places, for which at most `max_waiting` requests wait.
 
-    While all are taken, the next one goes to the caller that holds the fewest, and among equals in turns. When too
-    many wait, the caller with the most waiting requests loses its last one. So a caller that sends few requests waits
-    for few, whatever the others send.
+    While all are taken, the next free place goes to the caller with the fewest places; callers with equally many take
+    turns. When too many requests wait, the last request of the caller with the most waiting requests is refused. So a
+    caller that sends few requests waits for few requests, however many the others send.
 
-    With `share`, a lane gets a place only while it has fewer than so many times the free places. So some are always
-    left for other lanes, if all requests of one wait for a locked table (*dynamic thresholds*, Choudhury and Hahne
+    With `share`, a lane gets a place only while it has fewer than `share` times the free places. So other lanes still
+    get places if all requests of one lane wait for a locked table (*dynamic thresholds*, Choudhury and Hahne
     1998). Requests without a lane have no such bound.
     """
 
@@ -186,7 +186,7 @@ class FairSemaphore:
 
 
 def quieten(pool: type[Any]) -> None:
-    """Let the log of a pool be as quiet as the one of SQLAlchemy's: its logger is named after the class."""
+    """Give the log of a pool the level of SQLAlchemy's pools: its logger is named after the class."""
     logger = logging.getLogger(f"{pool.__module__}.{pool.__qualname__}")
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.WARNING)

@@ -1,4 +1,4 @@
-"""Arguments from the unit of work: session, caller, and values that depend on the request alone, without FastAPI.
+"""Arguments without FastAPI: session, caller, and values that depend on the request alone, from the unit of work.
 
 FastAPI solves each dependency again for every request, which takes longer than a read. So an operation whose only
 dependencies are those of the kit is served by an inner route, which declares to FastAPI only the other parameters, such
@@ -58,7 +58,7 @@ def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
 def direct_handle(route: Operation, contexts: Sequence[RouteContext]) -> Handle | None:
     """Return the function that serves an operation by its inner route; None if FastAPI has to solve its dependencies.
 
-    `contexts` are the places where its router is included. Of several, only FastAPI knows which one a request uses.
+    `contexts` has one context for each inclusion of its router. Of several, only FastAPI knows that of a request.
     """
     context, *others = contexts
     if others or route.is_generator or route.takes_form:

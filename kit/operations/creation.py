@@ -1,7 +1,7 @@
 """Creation of many elements: all or none of them, or each that does not fail, by few statements.
 
-All elements are tried at once, on a savepoint. If they fail, the first one that fails is found by bisection, or those
-that fail are found in chunks: half as many elements after a failure, and twice as many after a success.
+All elements are tried at once, on a savepoint. If they fail, the first failing element is found by bisection, or all
+failing elements are found in chunks: half as many elements after a failure, and twice as many after a success.
 """
 
 from abc import ABC, abstractmethod
@@ -31,7 +31,7 @@ def refuse_unless(*, is_kept: bool) -> None:
 
 
 def problem_of_element(failure: Exception) -> Problem:
-    """Return the problem of a single element. A failure that concerns all elements is raised again."""
+    """Return the problem of a single element. Raises the failure again if it concerns all elements."""
     problem = problem_from(failure) if isinstance(failure, HTTPException) else problem_of(failure)
     if problem is None or problem.status_code >= 500 or meaning_of(failure) == "again":
         raise failure
@@ -74,7 +74,7 @@ class Creation(ABC, Generic[T]):
     async def _longest_passing(self, indexes: Sequence[int]) -> int:
         """Return the number of elements before the first one that fails. Stores none of them.
 
-        So it keeps no lock either, and requests that fail do not wait for each other in a cycle.
+        So it holds no locks, and failing requests cannot deadlock.
         """
         passing, failing = 0, len(indexes)
         while failing - passing > 1:

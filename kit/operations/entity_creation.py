@@ -19,7 +19,7 @@ from kit.models.entities import Entity
 from kit.operations.creation import Creation
 
 BREAK_AFTER = 50
-"""The number of elements after which other requests have their turn."""
+"""The number of elements after which the event loop serves other requests."""
 SHARED = ("taken", "missing-reference", "forbidden")
 """The kinds of problems that all elements with the same fault have."""
 Fault = Hashable

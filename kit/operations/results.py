@@ -109,7 +109,7 @@ def convert_row(unit: Unit, row: Entity) -> Any:
 
 
 def refuse_without_model(route: Any, row: Entity) -> None:
-    """Refuse a table from a handler whose annotation does not say so, which the checks at start cannot see."""
+    """Refuse a table from a handler without a response model and annotation, which the checks at start cannot find."""
     if route.response_model is None:
         raise TypeError(f"{route.name} returned {type(row).__name__}, a table, which would show all its columns: "
                         "give the route a response_model.")  # fmt: skip

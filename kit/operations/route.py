@@ -130,7 +130,7 @@ def dependencies_of(dependant: Dependant) -> Iterator[Dependant]:
 
 
 def ends_before_response(dependant: Dependant) -> bool:
-    """Return whether this dependency of the user's has `yield` and `scope="function"`."""
+    """Return whether a dependency has `yield` and `scope="function"`, and is not one of the kit."""
     call = dependant.call
     return call is not None and dependant.scope == "function" and is_generator(call) and not is_of_the_kit(dependant)
 

@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from kit.operations.route import Operation
 
 Handle = Callable[[Request], Awaitable[Response]]
-"""Resolves the arguments of the handler, calls it, and makes the response; FastAPI's own function, or a cheaper one."""
+"""Resolves the arguments of the handler, calls it, and makes the response: FastAPI's function, or a faster function."""
 SAFE = ("GET", "HEAD", "OPTIONS")
-"""Methods that change nothing (RFC 9110, section 9.2.1)."""
+"""Safe methods, which change nothing (RFC 9110, section 9.2.1)."""
 COMMIT_TIMEOUT = 5.0
 """The longest time for a COMMIT in seconds, independent of the deadline; after it the outcome is unknown."""
 COMMITTING_SEND = "kit.committing_send"

@@ -22,7 +22,7 @@ from kit.server.rate_limits import Header, RateLimits
 MAX_WAIT_SECONDS = 0.5
 """The longest wait of a request for a place, in seconds; then a 503."""
 PLACE_SHARE = 9
-"""How many times the free places the requests to one resource may have: nine tenths of all, while others have none."""
+"""The largest ratio of a resource's places to the free ones: nine tenths of all, while other resources have none."""
 DELAY_SECONDS = 0.5
 """Seconds after which a request over the quota of its caller is refused: clients that ask again at once cost less."""
 WITHOUT_BODY = (204, 304)
