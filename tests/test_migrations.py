@@ -339,14 +339,14 @@ async def test_what_is_missing_is_named_and_the_service_is_not_ready(
 
 
 @pytest.mark.parametrize("environment", ["development", "production"])
-@pytest.mark.parametrize("missing", ["hero.power", "item"])
+@pytest.mark.parametrize("missing", ["user.full_name", "user"])
 async def test_a_model_without_a_migration_is_reported_at_start(
     environment: str, missing: str, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await migrations.upgrade(settings.database)
     table, _, column = missing.partition(".")
     part = f"COLUMN {column} TO" if column else "TO"
-    await execute(settings, f"ALTER TABLE {table} RENAME {part} hidden")
+    await execute(settings, f'ALTER TABLE "{table}" RENAME {part} hidden')
     app = create_app(settings.model_copy(update={"environment": environment, "demo_data": True}))
     async with app.router.lifespan_context(app), client_of(app) as client:
         assert (await client.get("/health/ready")).json()["missing"] == [missing]
