@@ -77,12 +77,21 @@ def defaults_of(entity: type[Entity], body: type[Body]) -> Defaults | None:
     defaults: dict[str, Callable[[], Any] | None] = {}
     for name, field in entity.model_fields.items():
         other = body.model_fields.get(name)
-        if other is not None and rules_of(field) != rules_of(other):
+        if other is not None and comparable(*rules_of(field)) != comparable(*rules_of(other)):
             return None
         if other is None and field.is_required():
             return None
         defaults[name] = None if other is not None else default_factory(field)
     return defaults
+
+
+def comparable(annotation: Any, rules: Iterable[Any]) -> tuple[Any, list[Any]]:
+    """Return rules such that equal ones compare equal: pydantic's own for decimals compare by identity."""
+    return annotation, [(type(rule), vars(rule)) if is_of_pydantic(rule) else rule for rule in rules]
+
+
+def is_of_pydantic(rule: object) -> bool:
+    return type(rule).__module__.startswith("pydantic.") and hasattr(rule, "__dict__")
 
 
 def default_factory(field: Any) -> Callable[[], Any]:
