@@ -286,10 +286,10 @@ async def test_a_service_in_development_prepares_its_database_as_soon_as_it_can_
     usable = migrations.read_state
     failures: list[Exception] = [Unreachable("gone"), DriverFailure(OSError("away"))]
 
-    async def read_state(database: Database) -> migrations.State:
+    async def read_state(database: Database, *tables: Any) -> migrations.State:
         if failures:
             raise failures.pop(0)
-        return await usable(database)
+        return await usable(database, *tables)
 
     monkeypatch.setattr(migrations, "read_state", read_state)
     app = create_app(settings.model_copy(update={"demo_data": True}))
@@ -303,7 +303,7 @@ async def test_a_service_in_development_prepares_its_database_as_soon_as_it_can_
 async def test_a_service_that_stops_does_not_wait_for_its_database(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def read_state(_: Database) -> migrations.State:
+    async def read_state(_: Database, *__: Any) -> migrations.State:
         raise Unreachable("gone")
 
     monkeypatch.setattr(migrations, "read_state", read_state)
@@ -337,3 +337,18 @@ async def test_what_is_missing_is_named_and_the_service_is_not_ready(
         assert ready.json().get("missing") == [missing.partition(" ")[2]], ready.text
         await execute(settings, restore)
         assert (await client.get("/health/ready")).json()["status"] == "ready"
+
+
+@pytest.mark.parametrize("environment", ["development", "production"])
+@pytest.mark.parametrize("missing", ["user.full_name", "user"])
+async def test_a_model_without_a_migration_is_reported_at_start(
+    environment: str, missing: str, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await migrations.upgrade(settings.database)
+    table, _, column = missing.partition(".")
+    part = f"COLUMN {column} TO" if column else "TO"
+    await execute(settings, f'ALTER TABLE "{table}" RENAME {part} hidden')
+    app = create_app(settings.model_copy(update={"environment": environment, "demo_data": True}))
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        assert (await client.get("/health/ready")).json()["missing"] == [missing]
+    assert f"The database lacks {missing}, which no migration adds: run `make migration`." in capsys.readouterr().out

@@ -95,7 +95,7 @@ def guarded_app_with_accounts(request: pytest.FixtureRequest, app: Service) -> S
 
 
 @pytest.fixture
-async def place(app_with_accounts: Service, database: Database) -> AsyncIterator[Client]:
+async def accounts_client(app_with_accounts: Service, database: Database) -> AsyncIterator[Client]:
     """Provide a client of the bookshop with its accounts."""
     async with client_of(app_with_accounts) as client:
         yield client
