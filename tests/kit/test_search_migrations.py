@@ -45,7 +45,9 @@ async def migrate(connection: AsyncConnection, change: Callable[[Operations], An
     await connection.run_sync(run)
 
 
-FOUND = "SELECT title FROM kit_song WHERE rowid IN (SELECT rowid FROM kit_song_search WHERE kit_song_search MATCH ?)"
+FOUND = """SELECT title FROM kit_song WHERE rowid IN (
+    SELECT rowid FROM kit_song_search WHERE kit_song_search MATCH ?1 UNION SELECT changed FROM kit_song_search_changes
+) AND title LIKE '%' || ?1 || '%'"""
 
 
 async def found(connection: AsyncConnection, word: str) -> list[Any]:
