@@ -344,6 +344,7 @@ async def test_equal_values_of_elements_that_fail_otherwise_are_tried(client: Cl
     assert kinds == [(0, "urn:problem:missing-reference"), (2, "urn:problem:taken")]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("mode", ["skip", "abort"])
 async def test_concurrent_bulks_with_equal_keys_do_not_deadlock(client: Client, mode: str) -> None:
     batches = [bodies_of(100)[:: 1 if number % 2 else -1] for number in range(6)]

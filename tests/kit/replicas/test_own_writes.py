@@ -60,12 +60,14 @@ async def change_and_read(service: Service, times: int) -> int:
     return stale
 
 
+@pytest.mark.untraced
 async def test_own_writes_are_read_while_standbys_pause(service: Service, cluster: Cluster) -> None:
     async with paused_at_random(cluster):
         stale = await asyncio.gather(*(change_and_read(service, 30) for _ in range(5)))
     assert sum(stale) == 0
 
 
+@pytest.mark.untraced
 async def test_no_reader_goes_back_in_time_while_standbys_pause(service: Service, cluster: Cluster) -> None:
     async with client_of(service) as writer, paused_at_random(cluster):
         book = await new_book(writer, title="0")
