@@ -149,7 +149,7 @@ async def test_a_deletion_that_was_seen_stays_seen(service: Service, client: Cli
     async with paused(slow), client_of(service) as other:
         await client.delete(f"/books/{book['id']}")
         await asyncio.sleep(0.1)
-        router_of(service).standbys[1].seconds = 0  # it is chosen first
+        router_of(service).standbys[1].response_seconds = 0  # it is chosen first
         assert (await other.get(f"/books/{book['id']}")).status_code == 404
-        router_of(service).standbys[1].seconds = 1
+        router_of(service).standbys[1].response_seconds = 1
         assert (await other.get(f"/books/{book['id']}")).status_code == 404

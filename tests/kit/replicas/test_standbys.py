@@ -155,7 +155,7 @@ async def has_all_of(first: Server, second: Server) -> bool:
 
 async def test_a_query_that_is_in_the_way_of_the_replay_is_repeated_elsewhere(service: Service) -> None:
     standby = router_of(service).standbys[0]
-    standby.rest()
+    standby.suspend()
     assert not standby.is_usable
     await until(lambda: standby.is_usable)
 
@@ -164,14 +164,14 @@ async def test_a_query_that_is_in_the_way_of_the_replay_is_repeated_elsewhere(se
 async def test_the_standby_with_less_to_do_is_chosen(service: Service, state: str) -> None:
     router: Router = router_of(service)
     first, second = router.standbys
-    first.seconds, second.seconds = 0.5, 0.001
+    first.response_seconds, second.response_seconds = 0.5, 0.001
     assert {choice(router).name for _ in range(5)} == {second.name}
     second.state = state
     assert {choice(router).name for _ in range(5)} == {second.name if state == OK else first.name}
 
 
 def choice(router: Router) -> Standby:
-    return min(router.able(), key=lambda standby: standby.load)
+    return min(router.standbys_with(), key=lambda standby: standby.load)
 
 
 @pytest.mark.parametrize(
