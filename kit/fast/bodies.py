@@ -16,9 +16,9 @@ from sqlmodel import SQLModel
 
 from kit.fast.listeners import of_object
 from kit.fast.mappings import mapping_of
+from kit.models.annotations import rules_of
 from kit.models.children import nested_bodies
 from kit.models.entities import Body, Entity
-from kit.models.fields import rules_of
 
 SQLALCHEMY_LISTENERS = 1
 """The number of `init` listeners of SQLAlchemy itself."""
@@ -101,7 +101,7 @@ def default_factory(field: Any) -> Callable[[], Any]:
 
 
 def has_same_rules(entity: type[Entity], body: type[Body]) -> bool:
-    """Return whether an entity has no validator, setting or constructor that the class of the body does not have."""
+    """Return whether the class of a body has all validators and settings of an entity, which has no own constructor."""
     ours, theirs = entity.__pydantic_decorators__, body.__pydantic_decorators__
     known = all(getattr(theirs, kind).keys() >= getattr(ours, kind).keys() for kind in DECORATORS)
     settings = {*entity.model_config, *body.model_config} - OTHER_SETTINGS

@@ -1,6 +1,6 @@
 """Driver access: executes statements by the driver, on a connection of SQLAlchemy's pool, and converts their values.
 
-SQLAlchemy's own code raises the failures and invalidates the connection, so both are exactly as without this module.
+SQLAlchemy's own code raises the failures and invalidates connections, so both are the same as without this module.
 """
 
 import os
@@ -72,13 +72,13 @@ def read_on(connection: PoolProxiedConnection, sql: str, arguments: Sequence[Any
                 file.check()
             rows = list(util.await_only(driver.execute_fetchall(sql, arguments)))
     except BaseException as failure:
-        note("select", sql, time.perf_counter() - started, connection, failure)
+        record("select", sql, time.perf_counter() - started, connection, failure)
         raise
-    note("select", sql, time.perf_counter() - started, connection)
+    record("select", sql, time.perf_counter() - started, connection)
     return rows
 
 
-def note(
+def record(
     kind: str, sql: str, seconds: float, connection: PoolProxiedConnection, failure: BaseException | None = None
 ) -> None:
     """Count a statement, log it if it was slow, and trace it, as `kit.database.statements` does."""
@@ -96,9 +96,9 @@ async def timed(step: Awaitable[Any], kind: str, sql: str, connection: PoolProxi
     try:
         result = await step
     except BaseException as failure:
-        note(kind, sql, time.perf_counter() - started, connection, failure)
+        record(kind, sql, time.perf_counter() - started, connection, failure)
         raise
-    note(kind, sql, time.perf_counter() - started, connection)
+    record(kind, sql, time.perf_counter() - started, connection)
     return result
 
 

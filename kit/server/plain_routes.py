@@ -106,7 +106,7 @@ class PlainRoute(ReadRoute):
 def has_own_limit(scope: Scope) -> bool:
     """Return whether FastAPI bounds the size of the body."""
     app = scope["app"]
-    contexts = getattr(app, "places", {}).get(id(scope["route"]), ())
+    contexts = getattr(app, "contexts", {}).get(id(scope["route"]), ())
     return app.max_body_size is not None or any(context.max_body_size is not None for context in contexts)
 
 

@@ -13,6 +13,8 @@ from tests.contract.answer import MARKER, errors, send
 from tests.contract.resource import Resource, needs, not_empty
 from tests.engines import Client
 
+pytestmark = pytest.mark.untraced
+
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "BREW"}
 NO_IDS = ["0", "-1", "abc", "%00", "1.0", "1_0", "%20", "%20%20", "+1", "1e3", "%D9%A3", "%ED%A0%80", "%22%22"]

@@ -102,13 +102,13 @@ async def test_a_router_in_another_application_has_no_bounds_there() -> None:
         assert (await client.post("/typed", content=MANY, headers=JSON)).json() == 40_001
 
 
-@pytest.mark.parametrize("place", ["application", "router", "inclusion"])
-async def test_a_limit_of_fastapi_takes_the_place_of_the_general_one(place: str) -> None:
+@pytest.mark.parametrize("level", ["application", "router", "inclusion"])
+async def test_a_limit_of_fastapi_takes_the_place_of_the_general_one(level: str) -> None:
     limit: dict[str, Any] = {"max_body_size": 3 * 2**20}
-    router, outer = APIRouter(**limit if place == "router" else {}), APIRouter()
+    router, outer = APIRouter(**limit if level == "router" else {}), APIRouter()
     add_routes(router)
-    outer.include_router(router, **limit if place == "inclusion" else {})
-    service = small_service(outer, auth=False, **limit if place == "application" else {})
+    outer.include_router(router, **limit if level == "inclusion" else {})
+    service = small_service(outer, auth=False, **limit if level == "application" else {})
     async with asking(service) as client:
         assert (await client.post("/raw", content=LARGE, headers=JSON)).json() == len(LARGE)
         assert (await client.post("/raw", content=LARGE * 4, headers=JSON)).status_code == 413
