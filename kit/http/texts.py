@@ -20,14 +20,15 @@ def compose_path(scope: Scope) -> None:
 
 
 def compose_query(scope: Scope) -> None:
-    """Put the text of the parameters in a query into the form NFC."""
+    """Put the text of the parameters in a query into the form NFC. A query in this form is not encoded again."""
     if b"%" not in scope["query_string"]:
         return
     query = scope["query_string"].decode("latin-1")
     pairs = parse_qsl(query, keep_blank_values=True)
     if not all(name.isascii() and value.isascii() for name, value in pairs):
         given = [(composed_part("query", name, name), composed_part("query", name, value)) for name, value in pairs]
-        scope["query_string"] = urlencode(given, errors="replace").encode()
+        if given != pairs:
+            scope["query_string"] = urlencode(given, errors="replace").encode()
 
 
 def composed_part(where: str, name: str, value: Any) -> Any:

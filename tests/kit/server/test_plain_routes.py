@@ -10,13 +10,14 @@ from fastapi import APIRouter, Body, FastAPI, Form, Request, WebSocket
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Json
 from starlette.responses import Response
-from starlette.testclient import TestClient
+from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from kit import Service
 from tests.kit.server.small import asking, small_service
 
 MANY, LARGE = b"[" + b"0," * 40_000 + b"0]", b'"' + b"x" * 2**20 + b'"'
 JSON = {"Content-Type": "application/json"}
+MARK = "\u0301"
 NFD, NFC = "cafe\u0301", "caf\u00e9"
 
 
@@ -176,6 +177,25 @@ async def test_text_of_plain_routes_is_composed(kind: type[APIRoute]) -> None:
 def test_text_in_the_query_of_a_websocket_is_composed() -> None:
     with TestClient(with_texts(APIRoute)) as client, client.websocket_connect(f"/talk?text={quote(NFD)}") as talk:
         assert talk.receive_text() == NFC
+
+
+def test_a_websocket_with_too_many_marks_is_refused() -> None:
+    url = f"/talk?text={quote('e' + MARK * 31)}"
+    with TestClient(with_texts(APIRoute)) as client, pytest.raises(WebSocketDenialResponse) as refused:
+        client.websocket_connect(url).__enter__()
+    assert refused.value.status_code == 422
+
+
+async def test_a_query_that_is_composed_is_not_encoded_again() -> None:
+    service = small_service(auth=False)
+
+    @service.get("/signed")
+    async def signed(request: Request) -> str:
+        return request.url.query
+
+    async with asking(service) as client:
+        for query in ("text=caf%c3%a9%20a;b&c", "text=%ff", "text=a+b%2Bc"):
+            assert (await client.get(f"/signed?{query}")).json() == query
 
 
 @pytest.mark.parametrize("kind", [APIRoute, Passing])
