@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from kit.server.garbage_collection import THRESHOLD
+from kit.importing import THRESHOLD
 from tests.engines import on_sqlite
 from tests.waiting import TIMEOUT_SECONDS, until
 
