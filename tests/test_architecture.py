@@ -12,6 +12,7 @@ import main
 
 PROJECT = Path(__file__).parents[1]
 ORDER = (
+    "importing",
     *(
         "deprecations",
         "http",

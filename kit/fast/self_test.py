@@ -6,12 +6,13 @@ The checks need no server. They run on SQLite in memory, with SQLAlchemy's synch
 import inspect as signatures
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
 import aiosqlite
 import asyncpg
-from sqlalchemy import Integer, bindparam, event, inspect, select
+from sqlalchemy import Integer, bindparam, event, inspect, select, util
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.engine import Dialect, Engine
 from sqlalchemy.orm import Session
@@ -22,6 +23,7 @@ from sqlmodel import select as sqlmodel_select
 from kit.auth.ownership import ReadOnlySession
 from kit.fast.array_insert import ArrayInsert
 from kit.fast.bulk_insert import are_alike, set_ids
+from kit.fast.driver import spawn
 from kit.fast.listeners import Listeners
 from kit.fast.persistent_rows import add_flushed, add_loaded, add_many_flushed
 from kit.fast.plain_selects import has_only_known_parts
@@ -54,6 +56,19 @@ def check_loaded_rows(database: ProbeDatabase) -> None:
         assert inspect(row).persistent, "the row is persistent"
         assert not session.dirty, "the row is unchanged"
     assert inspect(row).detached, "the row is detached when the session is closed"
+
+
+def check_greenlets(_: ProbeDatabase) -> None:
+    """Check that a function that runs in a greenlet of the kit can wait for a coroutine."""
+
+    async def five() -> int:
+        return 5
+
+    results: list[int] = []
+    run = spawn(lambda: results.append(util.await_only(five())))
+    with suppress(StopIteration):
+        run.send(None)
+    assert results == [5], "the function gets the result"
 
 
 def check_statement_keys(_: ProbeDatabase) -> None:
@@ -194,6 +209,7 @@ ALL = frozenset({"get", "pages", "single insert", "single update", "bulk insert"
 CHECKS: list[tuple[Callable[[ProbeDatabase], None], frozenset[str]]] = [
     (check_drivers, ALL),
     (check_listeners, ALL),
+    (check_greenlets, ALL),
     (check_statement_keys, frozenset({"get", "pages"})),
     (check_loaded_rows, frozenset({"get", "pages", "single update"})),
     (check_select_parts, frozenset({"pages"})),
