@@ -20,6 +20,8 @@ from uvicorn.server import ServerState
 from kit.server.connections import BoundedConnection, bound_connections
 from tests.waiting import TIMEOUT_SECONDS, until
 
+pytestmark = pytest.mark.no_fast_path
+
 SECONDS = 0.2
 """The time until an impatient server closes a connection."""
 START = b"GET / HTTP/1.1\r\nHost: test\r\n"
