@@ -1,17 +1,25 @@
 """Driver access: executes statements by the driver, on a connection of SQLAlchemy's pool, and converts their values.
 
 SQLAlchemy's own code raises the failures and invalidates connections, so both are the same as without this module.
+It has to run in a greenlet. A new greenlet allocates a stack for Python, which takes longer than most of what is run in
+it here. So a greenlet that has finished a function waits for the next one:
+
+    idle --spawn--> runs a function --await_only--> suspended --the awaitable ends--> runs
+    runs --the function returns or raises--> idle
 """
 
 import os
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
-from typing import Any
+from threading import local
+from typing import Any, TypeVar
 
 import aiosqlite
+from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]
 from sqlalchemy import Connection, util
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import PoolProxiedConnection
@@ -24,8 +32,62 @@ from kit.http.traces import TRACERS
 
 Rows = Sequence[Sequence[Any]]
 Processor = Callable[[Any], Any]
+T = TypeVar("T")
+MAX_IDLE = 100
+"""The largest number of idle greenlets of a thread."""
 MAX_PARAMETERS = 5000
 """Of an INSERT of many rows: SQLite admits 32,766 or more, and a row of 2,000 columns fits."""
+
+
+class Worker(greenlet):  # type: ignore[misc]  # untyped
+    """A greenlet that runs one function after the other."""
+
+    __sqlalchemy_greenlet_provider__ = True
+    """Lets `await_only` work in this greenlet."""
+    is_busy = False
+    failure: BaseException | None = None
+    """The exception that the last function raised."""
+
+    def run(self, function: Callable[[], Any] | None) -> None:
+        while True:
+            result, self.failure = None, None
+            try:
+                result = function()  # type: ignore[misc]  # not None
+            except BaseException as failure:
+                self.failure = failure
+            self.is_busy, function = False, None
+            function = self.parent.switch(result)
+
+
+class Workers(local):
+    """The idle greenlets of a thread, because a greenlet cannot run in another one."""
+
+    def __init__(self) -> None:
+        self.idle: list[Worker] = []
+
+
+WORKERS = Workers()
+
+
+async def spawn(function: Callable[..., T], *arguments: Any) -> T:
+    """Return the result of a function, which can use `await_only`."""
+    idle, current = WORKERS.idle, getcurrent()
+    worker = idle.pop() if idle else Worker()
+    worker.parent, worker.gr_context, worker.is_busy = current, current.gr_context, True
+    result: Any = worker.switch(partial(function, *arguments))
+    while worker.is_busy:
+        try:
+            value = await result
+        except BaseException:
+            result = worker.throw(*sys.exc_info())
+        else:
+            result = worker.switch(value)
+    failure, worker.failure = worker.failure, None
+    if len(idle) < MAX_IDLE:
+        idle.append(worker)
+    if failure is not None:
+        raise failure
+    return result  # type: ignore[no-any-return]
 
 
 def connect(engine: Engine) -> PoolProxiedConnection:
@@ -196,7 +258,7 @@ async def commit(connection: PoolProxiedConnection) -> None:
     is_sqlite = isinstance(connection.driver_connection, aiosqlite.Connection)
     file = connection.info.get("file")
     if file is not None and not is_unchanged(file.known):
-        await util.greenlet_spawn(file.check)
+        await spawn(file.check)
     await control(connection, "COMMIT" if is_sqlite else "SET CONSTRAINTS ALL IMMEDIATE; COMMIT")
 
 
