@@ -13,7 +13,7 @@ from starlette.status import HTTP_204_NO_CONTENT, HTTP_205_RESET_CONTENT, HTTP_3
 
 from kit.fast.embedding import embed
 from kit.fast.pages import FastPage, is_plain_query
-from kit.fast.projection import NO_VARIANTS, Projection, Viewer, has_stored_types, included_variants
+from kit.fast.projection import NO_VARIANTS, Projection, VisibleFields, has_stored_types, included_variants
 from kit.fast.read_sessions import FastReadSession
 from kit.fast.read_variants import nested_variants, shows_stored_values, stored_types
 from kit.http.encoding import to_json
@@ -77,14 +77,14 @@ class Rendering:
             query = unit.request.scope.get(QUERY)
             unit.tag_row(result, has_related=query is not None and bool(query.included))
             if query is not None and query.lists:
-                return RenderedResponse(await shown_with_lists(unit, result, self.read, query), self.status)
-            return RenderedResponse(to_json(shown_values(result, self.read, query)), self.status)
+                return RenderedResponse(await json_with_lists(unit, result, self.read, query), self.status)
+            return RenderedResponse(to_json(visible_values(result, self.read, query)), self.status)
         if isinstance(result, list) and self.item and all_stored(result, self.item):
-            shown = [stored_values(row, self.item, None) for row in result]
-            if None in shown:
+            visible = [loaded_values(row, self.item, None) for row in result]
+            if None in visible:
                 await load_unloaded(result, self.item)
-                shown = [shown_values(row, self.item, None) for row in result]
-            return RenderedResponse(to_json(shown), self.status)
+                visible = [visible_values(row, self.item, None) for row in result]
+            return RenderedResponse(to_json(visible), self.status)
         return await self.validated(unit, result)
 
     async def validated(self, unit: Unit, result: Any) -> Response:
@@ -100,20 +100,20 @@ class Rendering:
         return RenderedResponse(written, self.status)
 
 
-async def shown_with_lists(unit: Unit, row: Entity, read: type[Read], query: ListQuery) -> bytes:
+async def json_with_lists(unit: Unit, row: Entity, read: type[Read], query: ListQuery) -> bytes:
     """Return a row as JSON, with its embedded lists, which are read without the ORM if the result is the same."""
     projection = Projection.of(query) if query.read is read and is_plain_query(cast("Any", type(query))) else None
     if projection is None or not may_read_lists(unit.session, projection, row):
         await load_included(unit, row)
-        return to_json(shown_values(row, read, query))
+        return to_json(visible_values(row, read, query))
     values = dict(vars(row))
     for relation in [relation for relation in projection.relations if relation.name in query.lists]:
         await embed(unit.session.shortcuts.engine, query, relation, [values])  # type: ignore[union-attr]
-    return to_json(projection.viewer.show(values))
+    return to_json(projection.visible_fields.of_row(values))
 
 
 def may_read_lists(session: Any, projection: Projection, row: Entity) -> bool:
-    """Return whether the lists of a row can be read without the ORM, and everything else that is shown is loaded."""
+    """Return whether the lists of a row can be read without the ORM, and all other visible values are loaded."""
     query, values = projection.query, vars(row)
     others = {name: kind for name, kind in included_variants(query).items() if name not in query.lists}
     return (
@@ -125,25 +125,25 @@ def may_read_lists(session: Any, projection: Projection, row: Entity) -> bool:
     )
 
 
-def stored_values(row: Entity, read: type[Read], query: ListQuery | None) -> dict[str, Any] | None:
+def loaded_values(row: Entity, read: type[Read], query: ListQuery | None) -> dict[str, Any] | None:
     """Return the visible values of a row, if the variant shows plain columns and all of them are loaded."""
     if (query is None or not query.included) and (query is None or query.fields is None):
         columns, values = plain_columns(read), row.__dict__
-        shown = {name: values[name] for name, kinds in columns if name in values and type(values[name]) in kinds}
-        if columns and len(shown) == len(columns):
-            return shown
+        visible = {name: values[name] for name, kinds in columns if name in values and type(values[name]) in kinds}
+        if columns and len(visible) == len(columns):
+            return visible
     return None
 
 
-def shown_values(row: Entity, read: type[Read], query: ListQuery | None) -> Any:
+def visible_values(row: Entity, read: type[Read], query: ListQuery | None) -> Any:
     """Return the visible values of a row, for `to_json`. The variant must show stored values."""
     query = query if query is not None and query.read is read else None
-    if (stored := stored_values(row, read, query)) is not None:
-        return stored
+    if (loaded := loaded_values(row, read, query)) is not None:
+        return loaded
     included = included_variants(query) if query else NO_VARIANTS
     if not has_stored_types(row, read, included):
-        return (query.shown(row) if query else read.of(row)).model_dump(mode="json")
-    return Viewer(read, query.fields if query else None, included).show(vars(row))
+        return (query.to_read(row) if query else read.of(row)).model_dump(mode="json")
+    return VisibleFields(read, query.fields if query else None, included).of_row(vars(row))
 
 
 @cache

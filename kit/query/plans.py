@@ -58,23 +58,23 @@ def is_uncertain(query: "ListQuery", order: Order) -> bool:
     return not is_one_row and any(field != first or operator not in RANGES for field, operator in found)
 
 
-def key_of(query: "ListQuery", place: Hashable) -> Hashable:
+def key_of(query: "ListQuery", database_id: Hashable) -> Hashable:
     """Return what the plan depends on."""
     given = ((name, repr(value)) for name, value in query.given.items() if name in query.conditions or name == "q")
-    return place, type(query), query.sort, tuple(given)
+    return database_id, type(query), query.sort, tuple(given)
 
 
-def known_plan(query: "ListQuery", place: Hashable) -> bool | None:
+def known_plan(query: "ListQuery", database_id: Hashable) -> bool | None:
     """Return whether rows were sorted for such a list a short time ago; None if that is unknown."""
-    sorts, until = _known.get(key_of(query, place), (None, 0.0))
+    sorts, until = _known.get(key_of(query, database_id), (None, 0.0))
     return sorts if time.monotonic() < until else None
 
 
-def remember(query: "ListQuery", place: Hashable, *, sorts: bool) -> None:
+def remember(query: "ListQuery", database_id: Hashable, *, sorts: bool) -> None:
     """Remember a plan, for `known_plan`."""
     if len(_known) >= MAX_KEPT:
         _known.clear()
-    _known[key_of(query, place)] = sorts, time.monotonic() + KEPT_SECONDS
+    _known[key_of(query, database_id)] = sorts, time.monotonic() + KEPT_SECONDS
 
 
 def count_up_to(statement: Select[Any], model: type[Entity], most: int) -> Select[Any]:
@@ -159,15 +159,15 @@ async def planned(query: "ListQuery", order: Order, choices: Choices, reader: Re
     if not is_uncertain(query, order):
         choices = Choices(choices.indexed, choices.indexed)
         return await with_total(query, Plan(choices, sorts=False), reader) if counting else Plan(choices, sorts=False)
-    sorts = None if counting else known_plan(query, reader.place)
+    sorts = None if counting else known_plan(query, reader.database_id)
     if sorts is not None:
         return Plan(choices, sorts)
     number = await number_up_to_most(query, choices, reader)
     if number <= MOST:
-        remember(query, reader.place, sorts=True)
+        remember(query, reader.database_id, sorts=True)
         return Plan(choices, sorts=True, may_have_rows=number > 0, total=number if counting else None)
     plan = Plan(choices, sorts=await is_late(query, order, choices, reader))
-    remember(query, reader.place, sorts=plan.sorts)
+    remember(query, reader.database_id, sorts=plan.sorts)
     return await with_total(query, plan, reader, number) if counting else plan
 
 
@@ -183,10 +183,10 @@ async def is_late(query: "ListQuery", order: Order, choices: Choices, reader: Re
     if not order.has_index:
         return True
     page, statement, found, passed = query.given.get("limit", MAX_LIMIT) + 1, choices.walking, 0, 0
-    for place, segment in enumerate(order.segments(())):
+    for index, segment in enumerate(order.segments(())):
         if found < page and passed < MOST:
             count = partial(count_among_first, segment=segment, model=order.model, most=page)
-            ((number, length),) = await reader.rows(statement, f"{page} among {MOST} by {order.text} {place}", count)
+            ((number, length),) = await reader.rows(statement, f"{page} among {MOST} by {order.text} {index}", count)
             found, passed = found + number, passed + length
     return bool(found < page)
 

@@ -6,7 +6,22 @@ from functools import cache
 from sqlite3 import connect
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Integer, String, and_, column, func, inspect, literal, literal_column, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Integer,
+    Select,
+    String,
+    and_,
+    column,
+    func,
+    inspect,
+    literal,
+    literal_column,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy import table as from_clause
 from sqlalchemy.dialects import sqlite
 
@@ -37,11 +52,11 @@ def found_in(
         contains = folded_like if by_index and has_trigram(wished) else folded_contains
         return or_(*(contains(one, wished) for one in columns))
     index = index_of(database, model, fields) if by_index else None
-    matching = None if index is None else fts5_condition(model, index, fields, wished)
-    if matching is not None and is_exact(wished):
-        return matching
+    rows = None if index is None else rows_matching(index, fields, wished)
+    if index is not None and rows is not None and is_exact(wished):
+        return is_among(model, rows_containing(model, index, rows, fields, wished))
     compared = or_(*(sqlite_contains(one, wished) for one in columns))
-    return compared if matching is None else and_(matching, compared)
+    return compared if index is None or rows is None else and_(is_among(model, with_changed(index, rows)), compared)
 
 
 def prefilters(database: Database, model: type[Entity], field: str, text: str) -> list[ColumnElement[bool]]:
@@ -52,8 +67,8 @@ def prefilters(database: Database, model: type[Entity], field: str, text: str) -
     if not database.is_sqlite:
         return [folded_like(getattr(model, field), wished)] if has_trigram(wished) else []
     usable = index_of(database, model, [field])
-    matching = None if usable is None else fts5_condition(model, usable, [field], wished)
-    return [] if matching is None else [matching]
+    rows = None if usable is None else rows_matching(usable, [field], wished)
+    return [] if usable is None or rows is None else [is_among(model, with_changed(usable, rows))]
 
 
 def index_of(database: Database, model: type[Entity], fields: Sequence[str]) -> SearchIndex | None:
@@ -98,12 +113,11 @@ def sqlite_contains(text: Any, wished: str) -> ColumnElement[bool]:
     return condition
 
 
-def fts5_condition(
-    model: type[Entity], index: SearchIndex, fields: Sequence[str], wished: str
-) -> ColumnElement[bool] | None:
-    """Return whether the index has these trigrams. None if the text has none.
+def rows_matching(index: SearchIndex, fields: Sequence[str], wished: str) -> Select[Any] | None:
+    """Return the select of the rows whose trigrams FTS5 finds. None if the text has none.
 
-    It is exact, unless the text has letters that FTS5 folds in another way (`is_exact`).
+    It is exact for the rows that have not changed since, unless the text has letters that FTS5 folds in another way
+    (`is_exact`).
     """
     missed = set() if wished.isascii() else other_letters().missed
     known = [part for part in runs(wished, lambda letter: letter not in missed) if len(part) >= SHORTEST]
@@ -113,10 +127,37 @@ def fts5_condition(
     phrases = " AND ".join(quoted(part) for part in known)
     own = from_clause(index.name, column("rowid", Integer))
     matching = literal_column(quoted(index.name)).op("MATCH", is_comparison=True)
-    rows = select(own.c.rowid).where(matching(literal(f"{{{columns}}} : ({phrases})", String)))
+    return select(own.c.rowid).where(matching(literal(f"{{{columns}}} : ({phrases})", String)))
+
+
+def with_changed(index: SearchIndex, rows: Select[Any]) -> CompoundSelect[Any]:
+    """Return the select of the rows that FTS5 finds, and of all that have changed since."""
+    return union_all(rows, changed_rows(index))
+
+
+def rows_containing(
+    model: type[Entity], index: SearchIndex, rows: Select[Any], fields: Sequence[str], wished: str
+) -> CompoundSelect[Any]:
+    """Return the select of the rows that FTS5 finds exactly, and of the changed ones that contain a text."""
+    (found,) = rows.selected_columns
+    table: Any = inspect(model).local_table
+    changed = table.alias("changed_rows")
+    names = [getattr(model, name).property.columns[0].name for name in fields]
+    rowid: Any = literal_column('"changed_rows".rowid', Integer)
+    contains = or_(*(sqlite_contains(changed.c[name], wished) for name in names))
+    others = select(rowid).select_from(changed).where(rowid.in_(changed_rows(index)), contains)
+    return union_all(rows.where(found.not_in(changed_rows(index))), others)
+
+
+def changed_rows(index: SearchIndex) -> Select[Any]:
+    return select(from_clause(index.changes, column("changed", Integer)).c.changed)
+
+
+def is_among(model: type[Entity], rows: CompoundSelect[Any]) -> ColumnElement[bool]:
+    """Return whether the rowid of SQLite is one of these."""
     (key,) = inspect(model).primary_key
     is_rowid = key.type.compile(SQLITE) == "INTEGER"
-    rowid: Any = key if is_rowid else literal_column(f"{quoted(index.table)}.rowid", Integer)
+    rowid: Any = key if is_rowid else literal_column(f"{quoted(str(model.__tablename__))}.rowid", Integer)
     condition: ColumnElement[bool] = rowid.in_(rows)
     return condition
 

@@ -12,7 +12,7 @@ from kit.database.errors import Unreachable
 from kit.database.sessions import WriteSession
 from kit.models.entities import Entity
 from kit.operations.bulk import Outcome
-from kit.operations.creation import Creation, Make
+from kit.operations.creation import MAX_FAILED_CHUNKS, Creation, Make
 from tests.engines import Client
 from tests.kit.bookshop import Shelf, ShelfCreate
 from tests.kit.probes import BOOK, Json, execute, left_out, made, new_shelf, read, read_all
@@ -30,7 +30,7 @@ def shelf(name: str, **fields: Any) -> Json:
 
 def bodies_of(number: int) -> list[Json]:
     """Return the bodies of this number of shelves."""
-    return [shelf(f"Shelf {place}") for place in range(number)]
+    return [shelf(f"Shelf {index}") for index in range(number)]
 
 
 def journal(number: int, **fields: Any) -> Json:
@@ -42,8 +42,8 @@ async def bodies_of_shelves(_: Client) -> list[Json]:
 
 
 async def bodies_of_books(client: Client) -> list[Json]:
-    place = await new_shelf(client)
-    return [{"title": f"B{number}", "author": "A", "shelf_id": place["id"]} for number in range(THOUSAND)]
+    parent = await new_shelf(client)
+    return [{"title": f"B{number}", "author": "A", "shelf_id": parent["id"]} for number in range(THOUSAND)]
 
 
 async def bodies_of_notes(client: Client) -> list[Json]:
@@ -56,8 +56,8 @@ async def bodies_of_notes(client: Client) -> list[Json]:
 
 
 async def bodies_of_journals(client: Client) -> list[Json]:
-    place = await new_shelf(client)
-    return [journal(number, shelf_id=place["id"]) for number in range(THOUSAND)]
+    parent = await new_shelf(client)
+    return [journal(number, shelf_id=parent["id"]) for number in range(THOUSAND)]
 
 
 THOUSANDS: dict[str, Callable[[Client], Awaitable[list[Json]]]] = {
@@ -78,6 +78,7 @@ def is_one_by_one(database: Database, path: str) -> bool:
     return database.is_sqlite and path != "/journals/" and not FAST_PATH
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("path", THOUSANDS)
 async def test_a_thousand_rows_are_created_by_few_statements_and_returned_in_order(
     client: Client, database: Database, path: str
@@ -217,7 +218,7 @@ async def test_with_uuids_failures_of_the_database_are_skipped_too(client: Clien
 
 
 async def test_concurrent_bulks_with_common_names_are_never_stored_in_part(client: Client) -> None:
-    batches = [[shelf(f"{name} {place}") for name in "ABC"] for place in range(5)]
+    batches = [[shelf(f"{name} {index}") for name in "ABC"] for index in range(5)]
     common = [[*batch, shelf("Common")] for batch in batches]
     answers = await asyncio.gather(*(client.post("/shelves/bulk", json=batch) for batch in common))
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409, 409]
@@ -266,6 +267,7 @@ async def test_a_batch_with_many_errors_counts_those_that_it_does_not_list(clien
     assert (len(problem["errors"]), problem["more_errors"]) == (100, 1900)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("fault", ["missing", "taken", "equal"])
 async def test_a_thousand_elements_with_the_same_fault_need_few_statements(
     client: Client, database: Database, fault: str
@@ -342,6 +344,7 @@ async def test_equal_values_of_elements_that_fail_otherwise_are_tried(client: Cl
     assert kinds == [(0, "urn:problem:missing-reference"), (2, "urn:problem:taken")]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("mode", ["skip", "abort"])
 async def test_concurrent_bulks_with_equal_keys_do_not_deadlock(client: Client, mode: str) -> None:
     batches = [bodies_of(100)[:: 1 if number % 2 else -1] for number in range(6)]
@@ -409,3 +412,21 @@ async def test_rows_of_a_table_without_a_sequence_are_stored_in_key_order_too(da
             assert [row.name for row in sorted(rows, key=lambda row: row.id)] == list("ABC")
     finally:
         await execute(database, "ALTER SEQUENCE kit_shelf_id_seq OWNED BY kit_shelf.id")
+
+
+async def test_elements_that_a_function_refuses_are_found_by_a_bounded_number_of_calls(database: Database) -> None:
+    calls: list[int] = []
+
+    async def make(_: WriteSession, elements: Sequence[int]) -> Sequence[Entity]:
+        calls.append(len(elements))
+        if any(element % 2 for element in elements):
+            raise Problem(409, "", kind="conflict")
+        return [Shelf(name=str(element), room="Here") for element in elements]
+
+    async with database.write() as session:
+        outcome = await create_many(session, range(THOUSAND), "skip", make)
+        await session.rollback()
+    assert isinstance(outcome, Outcome)
+    assert [part["index"] for part in outcome.failed] == list(range(1, THOUSAND, 2))
+    assert names_of(outcome.created) == [str(number) for number in range(0, THOUSAND, 2)]
+    assert len(calls) <= THOUSAND + MAX_FAILED_CHUNKS

@@ -11,6 +11,8 @@ from kit.database.failover import FollowedPrimary
 from kit.database.postgresql_engines import connect_to_postgres, opener
 from kit.database.urls import driver_options, parsed
 
+pytestmark = pytest.mark.no_fast_path
+
 
 class Server:
     """A server of PostgreSQL: it answers, or it hangs."""
@@ -96,7 +98,7 @@ async def test_nothing_is_asked_after_the_last_connection_was_closed(cluster: Cl
     assert not task.done()
     other.terminate()
     await asyncio.sleep(0.03)
-    assert (task.cancelled(), followed.own) == (True, None)
+    assert (task.cancelled(), followed.probe) == (True, None)
 
 
 @pytest.mark.parametrize(
