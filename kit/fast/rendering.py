@@ -21,7 +21,7 @@ from kit.models.entities import Entity
 from kit.models.privacy import private_fields
 from kit.models.reads import Read
 from kit.operations.handlers import is_generator
-from kit.operations.results import converted, load_included, page_headers
+from kit.operations.results import load_included, loaded_and_converted, page_headers
 from kit.operations.unit_of_work import Unit
 from kit.operations.unloaded import load_unloaded
 from kit.query.list_query import QUERY, ListQuery
@@ -89,7 +89,7 @@ class Rendering:
 
     async def validated(self, unit: Unit, result: Any) -> Response:
         """Return the response after validation by the response model, as FastAPI does it."""
-        value = await converted(unit, result)
+        value = await loaded_and_converted(unit, result)
         if isinstance(value, Response):
             return value
         field = self.context.response_field

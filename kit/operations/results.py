@@ -39,12 +39,12 @@ def with_converted_result(handler: Handler) -> Handler:
         if unit is None:
             return result
         await unit.flush(*arguments.values())
-        return await converted(unit, result)
+        return await loaded_and_converted(unit, result)
 
     return converted
 
 
-async def converted(unit: Unit, result: Any) -> Any:
+async def loaded_and_converted(unit: Unit, result: Any) -> Any:
     """Convert a result after the flush, and load before what it shows and has not been loaded."""
     await load_included(unit, result)
     await load_unloaded(result, variant_of(unit.request.scope["route"].response_model) or item_variant(unit))
