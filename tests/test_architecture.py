@@ -14,6 +14,7 @@ pytestmark = pytest.mark.untraced
 
 PROJECT = Path(__file__).parents[1]
 ORDER = (
+    "importing",
     *(
         "importing",
         "deprecations",
