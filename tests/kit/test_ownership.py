@@ -1102,6 +1102,7 @@ READ_ONLY: dict[str, Act] = {
 }
 
 
+@pytest.mark.each_engine
 @pytest.mark.parametrize("who", [UNRESTRICTED, Principal(ME)])
 @pytest.mark.parametrize("way", READ_ONLY)
 async def test_a_read_session_does_not_write(database: Database, way: str, who: Principal) -> None:
