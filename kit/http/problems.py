@@ -23,7 +23,7 @@ MAX_ERRORS = 100
 MAX_POINTER = 200
 MAX_INSTANCE = 1000
 """The largest length of the path that a problem shows."""
-TITLES = {413: "Content Too Large", 422: "Unprocessable Content", 499: "Client Closed Request"}
+TITLES = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content", 499: "Client Closed Request"}
 """The phrases of RFC 9110 where Python 3.11 has older ones; 499 is nginx's code for a client that disconnected."""
 MESSAGES = {"uuid_parsing": "Input should be a valid UUID"}
 """Replacements for pydantic's messages that quote the input."""
