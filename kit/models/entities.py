@@ -82,8 +82,8 @@ class Stamped(SQLModel):
     """The columns that the service maintains: version and timestamps."""
 
     version: int = Field(default=1, sa_type=Integer, description="Rises by one with every change; the ETag.")
-    created_at: datetime = Field(default_factory=now, index=True, description="UTC, RFC 3339.")
-    updated_at: datetime = Field(default_factory=now, description="UTC, RFC 3339.")
+    created_at: datetime = Field(default_factory=now, index=True, description="In UTC.")
+    updated_at: datetime = Field(default_factory=now, description="In UTC.")
 
 
 class Entity(Stamped):
