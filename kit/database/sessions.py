@@ -52,6 +52,24 @@ class _Session(AsyncSession):
     async def execute(self, statement: Any, params: Any = None, **options: Any) -> Any:
         return await asyncio_orm.AsyncSession.execute(self, statement, params, **options)
 
+    @property
+    def bind(self) -> Any:
+        """The engine of the session. That of a restricted session has no connections, which it could not check."""
+        return self.get_async_bind()
+
+    @bind.setter
+    def bind(self, bind: Any) -> None:
+        asyncio_orm.AsyncSession.bind.fset(self, bind)  # type: ignore[attr-defined]  # a property
+
+    def get_bind(self, *values: Any, **options: Any) -> Any:
+        session: Any = self.sync_session
+        return session.without_connections(session.bind_of(*values, **options))
+
+    def get_async_bind(self, *values: Any, **options: Any) -> Any:
+        session: Any = self.sync_session
+        own, shown = session.bind_of(*values, **options), self.get_bind(*values, **options)
+        return super().get_async_bind(*values, **options) if shown is own else asyncio_orm.AsyncEngine(shown)
+
 
 class ReadSession(_Session):
     """A session that only reads, each statement outside of any transaction (autocommit).
