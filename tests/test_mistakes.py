@@ -13,13 +13,11 @@ from sqlmodel import SQLModel
 
 from kit import Service
 from kit.scaffolding.fields import fields_of
-from kit.scaffolding.pattern import Resource as Pattern
+from kit.scaffolding.rendering import Resource as ResourceToWrite
 from main import create_app
 from tests.application import settings_for
 from tests.contract import test_declarations
 from tests.contract.resource import Resource, concerns, named
-
-pytestmark = pytest.mark.untraced
 
 FIELDS = "name:str code:str! weight:int"
 CHECKS = [check for name, check in vars(test_declarations).items() if name.startswith("test_")]
@@ -38,7 +36,7 @@ def no_table_stays() -> Iterator[None]:
 def service_with(old: str = "", new: str = "") -> Service:
     """Return the application with widgets by the pattern, in whose source `new` stands instead of `old`."""
     name = f"widget{next(NUMBERS)}"
-    widgets = Pattern(name, "widgets", "things", fields_of(FIELDS, name, {}))
+    widgets = ResourceToWrite(name, "widgets", "things", fields_of(FIELDS, name, {}))
     old, new = (part.replace("Widget", name.capitalize()).replace("widget_", f"{name}_") for part in (old, new))
     assert old in widgets.source, old
     module = ModuleType(name)
@@ -70,6 +68,7 @@ def test_the_pattern_itself_has_no_fault() -> None:
     assert failures(named(service_with(), "widgets")) == []
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [

@@ -80,6 +80,7 @@ async def project(new_database: Any, tmp_path: Path) -> Project:
     return Project(copied(tmp_path / "copy"), settings.database)
 
 
+@pytest.mark.untraced
 async def test_a_field_is_renamed_and_another_is_filled(project: Project) -> None:
     project.change("headquarters", "house")
     project.change(BEFORE, f"{BEFORE}    motto: Name = Field(default='a:b', max_length=20)\n")
@@ -91,6 +92,7 @@ async def test_a_field_is_renamed_and_another_is_filled(project: Project) -> Non
     assert await project.value("SELECT motto FROM team WHERE id = 2") == "a:b"
 
 
+@pytest.mark.untraced
 async def test_a_required_field_without_a_default_is_refused(project: Project) -> None:
     project.change(BEFORE, f"{BEFORE}    rank: int\n")
     project.change("TeamCreate(name", "TeamCreate(rank=1, name")
@@ -100,6 +102,7 @@ async def test_a_required_field_without_a_default_is_refused(project: Project) -
     assert project.files() == {}
 
 
+@pytest.mark.untraced
 async def test_lost_values_are_counted_and_a_rename_is_suggested(project: Project) -> None:
     project.change("headquarters", "house")
     project.change("house: Name", "house: Name | None")
@@ -110,6 +113,7 @@ async def test_lost_values_are_counted_and_a_rename_is_suggested(project: Projec
     assert "Loses team.headquarters of 2 rows." in written.stdout
 
 
+@pytest.mark.untraced
 async def test_a_migration_that_fails_on_the_rows_is_refused(project: Project) -> None:
     project.change(BEFORE, f"{BEFORE}    motto: Name = Field(default='one', max_length=20, unique=True)\n")
     before = await project.value("SELECT version_num FROM alembic_version")
@@ -121,6 +125,7 @@ async def test_a_migration_that_fails_on_the_rows_is_refused(project: Project) -
     assert await project.value("SELECT version_num FROM alembic_version") == before
 
 
+@pytest.mark.untraced
 @on_postgresql
 async def test_trying_a_migration_leaves_nothing_in_the_database(project: Project) -> None:
     project.change("max_length=200", "max_length=300")
@@ -153,6 +158,7 @@ def the_only(folder: Path, pattern: str) -> str:
     return file.read_text()
 
 
+@pytest.mark.each_engine
 async def test_a_written_migration_was_tried(
     versions: Path, stranger: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -161,6 +167,7 @@ async def test_a_written_migration_was_tried(
     assert 'op.create_table(\n        "stranger"' in the_only(versions, "*_strangers.py")
 
 
+@pytest.mark.each_engine
 async def test_remaining_differences_from_the_models_are_printed(
     versions: Path, stranger: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -169,6 +176,7 @@ async def test_remaining_differences_from_the_models_are_printed(
     assert "this differs from the models: a column" in capsys.readouterr().out
 
 
+@pytest.mark.each_engine
 async def test_a_migration_that_cannot_be_undone_is_refused(versions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
         raise ValueError("no way back")
@@ -180,6 +188,7 @@ async def test_a_migration_that_cannot_be_undone_is_refused(versions: Path, monk
     assert "down_revision" in the_only(versions, "*_empty.*")
 
 
+@pytest.mark.each_engine
 async def test_a_migration_is_kept_untried_if_the_rows_cannot_be_copied(
     versions: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -196,6 +205,7 @@ def test_an_invalid_rename_is_reported_in_one_message() -> None:
     assert said == "RENAME is 'age->years'. Write it as user.full_name:name (a column) or user:account (a table)."
 
 
+@pytest.mark.each_engine
 async def test_a_table_is_renamed(versions: Path) -> None:
     await asyncio.to_thread(new_migration.main, "away", "team:crew")
     assert 'op.rename_table("team", "crew")' in the_only(versions, "*_away.*")
@@ -253,6 +263,7 @@ async def tree(new_database: Any) -> AsyncIterator[AsyncEngine]:
     await engine.dispose()
 
 
+@pytest.mark.each_engine
 @on_postgresql
 @pytest.mark.parametrize(("limit", "larger", "rest"), [(100, [], (6, 6, 2)), (3, ["leaf", "node"], (3, 1, 1))])
 async def test_only_a_sample_of_the_rows_is_copied_and_foreign_keys_hold(

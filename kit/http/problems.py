@@ -102,8 +102,8 @@ def invalid(errors: Iterable[Mapping[str, str]], *, more: int = 0) -> Problem:
     `more` errors are only counted in the member `more_errors`, as those over `MAX_ERRORS` are.
     """
     errors = list(errors)
-    shown, more = errors[:MAX_ERRORS], more + max(0, len(errors) - MAX_ERRORS)
-    extra: dict[str, Any] = {"errors": shown} | ({"more_errors": more} if more else {})
+    listed, more = errors[:MAX_ERRORS], more + max(0, len(errors) - MAX_ERRORS)
+    extra: dict[str, Any] = {"errors": listed} | ({"more_errors": more} if more else {})
     return Problem(422, "The request is not valid; see errors.", kind="invalid", **extra)
 
 
