@@ -125,6 +125,7 @@ def drop_fts5(connection: Connection, table: str) -> None:
     if made is not None and OURS.fullmatch(made):
         for event in EVENTS:
             connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {quoted(f'{name}_{event}')}")
+        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {quoted(f'{name}_terms')}")
         connection.exec_driver_sql(f"DROP TABLE {quoted(name)}")
 
 
@@ -136,8 +137,8 @@ def names_of_parts(connection: Connection) -> set[str]:
     return {*own, *(f"{name}_{part}" for name in own for part in SHADOWS)}
 
 
-SHADOWS = ("data", "idx", "content", "docsize", "config")
-"""The tables in which FTS5 stores a table."""
+SHADOWS = ("data", "idx", "content", "docsize", "config", "terms")
+"""The tables in which FTS5 stores a table, and the table of its trigrams."""
 
 
 class SearchTables:

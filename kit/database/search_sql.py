@@ -11,6 +11,8 @@ SEARCHED = "kit.searched"
 """The key in `Table.info` of the names of the columns that have a search index, in their order."""
 LONGEST_NAME = 63
 """The largest length of a name in PostgreSQL, in bytes."""
+END = "\x01"
+"""Stored twice after each text of FTS5, so that its last two characters begin a trigram too."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,11 @@ class SearchIndex:
     def name(self) -> str:
         """The name of the table of FTS5."""
         return f"{self.table}_search"
+
+    @property
+    def terms(self) -> str:
+        """The name of the table of the trigrams of FTS5, in order: those that begin with a shorter text are a range."""
+        return f"{self.name}_terms"
 
     @property
     def on_postgresql(self) -> str:
@@ -45,7 +52,10 @@ class SearchIndex:
             "update": f"UPDATE ON {table} WHEN old.rowid <> new.rowid OR {changed} BEGIN {delete} {insert} END",
             "delete": f"DELETE ON {table} BEGIN {delete} END",
         }
-        made = {self.name: f'CREATE VIRTUAL TABLE {own} USING fts5({columns}, tokenize = "trigram")'}
+        made = {
+            self.name: f'CREATE VIRTUAL TABLE {own} USING fts5({columns}, tokenize = "trigram")',
+            self.terms: f"CREATE VIRTUAL TABLE {quoted(self.terms)} USING fts5vocab({own}, instance)",
+        }
         return made | {f"{self.name}_{event}": f"CREATE TRIGGER {quoted(f'{self.name}_{event}')} AFTER {body}"
                        for event, body in bodies.items()}  # fmt: skip
 
@@ -61,7 +71,7 @@ class SearchIndex:
         return [quoted(f"of_{column}") for column in self.columns]
 
     def values(self, row: str = "") -> str:
-        return ", ".join(expanded(f"{row}{quoted(column)}") for column in self.columns)
+        return ", ".join(f"{expanded(f'{row}{quoted(column)}')} || char(1, 1)" for column in self.columns)
 
     def filling(self) -> str:
         """Return the statement of SQLite that fills the table of FTS5 with the existing rows."""

@@ -29,9 +29,10 @@ from kit.query.embedding import (
     read_variant,
 )
 from kit.query.filters import OPERATORS, filters_of
+from kit.query.page_selects import MAX_OFFSET, Statement
 from kit.query.parameters import Parameter, comma_separated
-from kit.query.plans import MAX_LIMIT, MAX_OFFSET, Choices, Statement
-from kit.query.searching import found_in, prefilters
+from kit.query.plans import MAX_LIMIT, Choices
+from kit.query.searching import found_in, is_found_once, is_short, prefilters, rows_found
 from kit.query.values import MAX_TEXT, YesNoEstimated, integer
 from kit.runtime import MAX_PAGE_SIZE, Runtime, runtime_of
 
@@ -75,7 +76,9 @@ class ListQuery:
     """Filter parameter → field and operator."""
     max_page_size: int = MAX_PAGE_SIZE
     by_index: bool = True
-    """Whether `narrowed` writes the conditions so that an index can be used for them."""
+    """Whether `narrowed` writes the conditions of filters so that an index can be used for them."""
+    by_search: bool | None = True
+    """Whether `narrowed` writes the searches so that a search index can be used for them; None leaves them out."""
 
     def __init_subclass__(cls) -> None:
         missing = [name for name in ("model", "read") if not hasattr(cls, name)]
@@ -206,14 +209,41 @@ class ListQuery:
         return self.read.of(row).select(self.fields, related)
 
     def choices(self, statement: Statement) -> Choices:
-        """Return the narrowed select twice: for indexes of the conditions, and for a walk along that of the sort."""
+        """Return the narrowed select, written for several plans."""
         indexed = self.narrowed(statement)
         if not self.asked:
-            return Choices(indexed, indexed)
-        self.by_index = False
-        walking = self.narrowed(statement)
-        self.by_index = True
-        return Choices(indexed, walking)
+            return Choices.of(indexed)
+        walking = self.written(statement, by_index=False, by_search=False)
+        found = [(rows_found(self.runtime.database, self.model, *text), text[1]) for text in self.texts]
+        searches = [rows for rows, _ in found if rows is not None]
+        if not searches:
+            return Choices(indexed, walking, indexed, indexed)
+        compared = self.written(statement, by_index=True, by_search=False)
+        filtered = self.written(statement, by_index=True, by_search=None)
+        has_others = len(self.asked) > 1 or "q" not in self.given
+        only = None if has_others or not is_found_once(self.given["q"]) else searches[0]
+        return Choices(indexed, walking, compared, filtered, searches, only, any(is_short(text) for _, text in found))
+
+    def written(self, statement: Statement, *, by_index: bool, by_search: bool | None) -> Statement:
+        """Return the narrowed select with its conditions written in another way."""
+        self.by_index, self.by_search = by_index, by_search
+        narrowed = self.narrowed(statement)
+        self.by_index = self.by_search = True
+        return narrowed
+
+    @property
+    def texts(self) -> list[tuple[Sequence[str], str]]:
+        """The fields and texts of the searches that the request has given."""
+        contained = [(field, name) for name, (field, operator) in self.conditions.items() if operator == "contains"]
+        found: list[tuple[Sequence[str], str]] = [
+            ([field], self.given[name]) for field, name in contained if name in self.given
+        ]
+        return [*found, (self.searched, self.given["q"])] if "q" in self.given else found
+
+    @property
+    def searched(self) -> list[str]:
+        """The fields in which `q` searches for this caller."""
+        return [name for name in self.search if name not in self.hidden]
 
     @property
     def asked(self) -> list[tuple[str, str]]:
@@ -224,19 +254,18 @@ class ListQuery:
     def narrowed(self, statement: Statement) -> Statement:
         """Return the select with the conditions of the filters and of the search.
 
-        Unless `by_index` is False, the conditions are written so that an index can be used for them.
+        With `by_index` and `by_search` they are written so that an index can be used for them.
         """
-        by_index = self.by_index
+        by_index, by_search, database = self.by_index, self.by_search, self.runtime.database
         for name, (field, operator) in self.conditions.items():
-            if name in self.given:
+            if name in self.given and (by_search is not None or operator != "contains"):
                 value = self.given[name]
                 condition = OPERATORS[operator][0](getattr(self.model, field), value)
                 statement = statement.where(condition if by_index else condition.is_(true()))
-                if operator == "contains" and by_index:
-                    statement = statement.where(*prefilters(self.runtime.database, self.model, field, value))
-        if "q" in self.given:
-            fields = [name for name in self.search if name not in self.hidden]
-            found = found_in(self.runtime.database, self.model, fields, self.given["q"], by_index=by_index)
+                if operator == "contains" and by_search:
+                    statement = statement.where(*prefilters(database, self.model, field, value))
+        if "q" in self.given and by_search is not None:
+            found = found_in(database, self.model, self.searched, self.given["q"], by_index=by_search)
             statement = statement.where(found)
         return statement
 

@@ -13,7 +13,7 @@ from kit.query.estimates import Explain
 from kit.query.list_query import ListQuery
 from kit.query.ordering import Order, order_of
 from kit.query.page_sizes import rows_that_fit
-from kit.query.plans import MAX_LIMIT, Plan, planned, rest_of_offset
+from kit.query.plans import MAX_LIMIT, Plan, offset_beyond, planned, rest_of_offset
 from kit.query.related import load_lists
 
 
@@ -41,7 +41,7 @@ class SessionReader:
 
     def __init__(self, session: ReadSession) -> None:
         self.session, self.place = session, id(session.get_bind())
-        self.may_estimate = not session.info.get(RESTRICTED_READS)
+        self.may_estimate, self.sees_all = not session.info.get(RESTRICTED_READS), False
 
     async def rows(self, statement: Any, name: Hashable, complete: Callable[[Any], Any]) -> Sequence[Sequence[Any]]:
         rows: Sequence[Sequence[Any]] = (await self.session.execute(complete(statement))).all()
@@ -94,9 +94,14 @@ async def _collect(
     offset = query.given.get("offset") or None
     values = {f"position_{index}": value for index, value in enumerate(position)}
     rows: list[Any] = []
+    reader = SessionReader(session)
     for segment in order.parts(position, has_offset=offset is not None):
         if len(rows) < number:
+            beyond = await offset_beyond(query, offset, plan, segment, reader)
+            if beyond is not None:
+                offset = beyond or None
+                continue
             part = plan.page(order, segment, number - len(rows), offset).options(*query.loading)
             rows += (await session.exec(part.params(values))).all()
-            offset = await rest_of_offset(offset, len(rows), plan, segment, query.model, SessionReader(session))
+            offset = await rest_of_offset(query, offset, len(rows), plan, segment, reader)
     return rows

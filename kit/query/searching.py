@@ -1,23 +1,39 @@
 """Searches for a part of a text: conditions that a search index can answer, with the same results without one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import cache
 from sqlite3 import connect
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Integer, String, and_, column, func, inspect, literal, literal_column, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    String,
+    and_,
+    column,
+    func,
+    inspect,
+    literal,
+    literal_column,
+    or_,
+    select,
+)
 from sqlalchemy import table as from_clause
 from sqlalchemy.dialects import sqlite
 
 from kit.database.databases import Database
 from kit.database.folding import EXPANDED, fold, glob_of
-from kit.database.search_sql import SearchIndex, expanded, quoted, wanted_of
+from kit.database.search_sql import END, SearchIndex, expanded, quoted, wanted_of
 from kit.models.entities import Entity
 
 SQLITE = sqlite.dialect()
 SHORTEST = 3
-"""The length of a trigram: shorter texts are found without an index."""
+"""The length of a trigram: shorter texts are found by the beginnings of trigrams, which PostgreSQL cannot look up."""
+UNKNOWN = frozenset(f"{END}\ufffe\uffff\U0010ffff")
+"""Characters that FTS5 does not find: that of the ends of its texts, those that it replaces by U+FFFD, and the last."""
+INEXACT = UNKNOWN | {"\ufffd"}
 CASED = (*range(0x80, 0x2E00), *range(0xA640, 0xAC00), *range(0xFB00, 0xFB18), *range(0xFF21, 0xFF5B),
          *range(0x10400, 0x10600), *range(0x10C80, 0x10D00), *range(0x118A0, 0x11900), *range(0x16E40, 0x16F00),
          *range(0x1E900, 0x1EA00))  # fmt: skip
@@ -36,8 +52,8 @@ def found_in(
     if not database.is_sqlite:
         contains = folded_like if by_index and has_trigram(wished) else folded_contains
         return or_(*(contains(one, wished) for one in columns))
-    index = index_of(database, model, fields) if by_index else None
-    matching = None if index is None else fts5_condition(model, index, fields, wished)
+    rows = rows_found(database, model, fields, text) if by_index else None
+    matching = None if rows is None else is_among(model, rows)
     if matching is not None and is_exact(wished):
         return matching
     compared = or_(*(sqlite_contains(one, wished) for one in columns))
@@ -51,9 +67,25 @@ def prefilters(database: Database, model: type[Entity], field: str, text: str) -
         return []
     if not database.is_sqlite:
         return [folded_like(getattr(model, field), wished)] if has_trigram(wished) else []
-    usable = index_of(database, model, [field])
-    matching = None if usable is None else fts5_condition(model, usable, [field], wished)
-    return [] if matching is None else [matching]
+    rows = rows_found(database, model, [field], text)
+    return [] if rows is None else [is_among(model, rows)]
+
+
+def rows_found(database: Database, model: type[Entity], fields: Sequence[str], text: str) -> Select[Any] | None:
+    """Return the select of the row ids that the search index of SQLite finds. None on PostgreSQL, or if it cannot."""
+    wished, index = str(fold(text)), index_of(database, model, fields) if database.is_sqlite else None
+    if index is None:
+        return None
+    return rows_with_prefix(index, fields, wished) if len(wished) < SHORTEST else rows_matching(index, fields, wished)
+
+
+def is_among(model: type[Entity], rows: Select[Any]) -> ColumnElement[bool]:
+    """Return whether the row id of SQLite is one of these."""
+    (key,) = inspect(model).primary_key
+    is_rowid = key.type.compile(SQLITE) == "INTEGER"
+    rowid: Any = key if is_rowid else literal_column(f"{quoted(str(model.__tablename__))}.rowid", Integer)
+    condition: ColumnElement[bool] = rowid.in_(rows)
+    return condition
 
 
 def index_of(database: Database, model: type[Entity], fields: Sequence[str]) -> SearchIndex | None:
@@ -98,34 +130,53 @@ def sqlite_contains(text: Any, wished: str) -> ColumnElement[bool]:
     return condition
 
 
-def fts5_condition(
-    model: type[Entity], index: SearchIndex, fields: Sequence[str], wished: str
-) -> ColumnElement[bool] | None:
-    """Return whether the index has these trigrams. None if the text has none.
+def rows_matching(index: SearchIndex, fields: Sequence[str], wished: str) -> Select[Any] | None:
+    """Return the select of the rows whose index has the trigrams of a text. None if the text has none.
 
     It is exact, unless the text has letters that FTS5 folds in another way (`is_exact`).
     """
-    missed = set() if wished.isascii() else other_letters().missed
-    known = [part for part in runs(wished, lambda letter: letter not in missed) if len(part) >= SHORTEST]
+    known = [part for part in runs(wished, is_known_in(wished)) if len(part) >= SHORTEST]
     if not known:
         return None
     columns = " ".join(quoted(f"of_{name}") for name in fields)
     phrases = " AND ".join(quoted(part) for part in known)
     own = from_clause(index.name, column("rowid", Integer))
     matching = literal_column(quoted(index.name)).op("MATCH", is_comparison=True)
-    rows = select(own.c.rowid).where(matching(literal(f"{{{columns}}} : ({phrases})", String)))
-    (key,) = inspect(model).primary_key
-    is_rowid = key.type.compile(SQLITE) == "INTEGER"
-    rowid: Any = key if is_rowid else literal_column(f"{quoted(index.table)}.rowid", Integer)
-    condition: ColumnElement[bool] = rowid.in_(rows)
-    return condition
+    return select(own.c.rowid).where(matching(literal(f"{{{columns}}} : ({phrases})", String)))
+
+
+def rows_with_prefix(index: SearchIndex, fields: Sequence[str], wished: str) -> Select[Any] | None:
+    """Return the select of the rows with a trigram that begins with a text. It is as exact as `rows_matching`."""
+    if not all(map(is_known_in(wished), wished)):
+        return None
+    own = from_clause(index.terms, column("doc", Integer), column("term", String), column("col", String))
+    last = chr(ord(wished[-1]) + (0xE000 - 0xD7FF if wished[-1] == "\ud7ff" else 1))
+    first, after = literal(wished, String), literal(wished[:-1] + last, String)
+    is_of_field = own.c.col.in_([literal(f"of_{name}", String) for name in fields])
+    return select(own.c.doc).where(own.c.term >= first, own.c.term < after, is_of_field)
+
+
+def is_known_in(wished: str) -> Callable[[str], bool]:
+    """Return whether FTS5 finds a letter of this text."""
+    missed = UNKNOWN if wished.isascii() else UNKNOWN | other_letters().missed
+    return lambda letter: letter not in missed
 
 
 def is_exact(wished: str) -> bool:
     """Return whether FTS5 finds exactly the texts that contain this one, which is folded."""
-    if len(wished) < SHORTEST or wished.isascii():
-        return len(wished) >= SHORTEST
-    return not any(letter in letters for letters in other_letters() for letter in wished)
+    if wished.isascii():
+        return END not in wished
+    return INEXACT.isdisjoint(wished) and not any(letter in letters for letters in other_letters() for letter in wished)
+
+
+def is_short(text: str) -> bool:
+    """Return whether a text has fewer letters than a trigram, so that an index has several entries for a row."""
+    return len(str(fold(text))) < SHORTEST
+
+
+def is_found_once(text: str) -> bool:
+    """Return whether FTS5 finds exactly the rows that contain a text, each of them once."""
+    return not is_short(text) and is_exact(str(fold(text)))
 
 
 class OtherLetters(NamedTuple):
