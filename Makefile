@@ -10,19 +10,17 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --re
 KIT := tests/kit
 # The coverage of the kit is measured where it is developed: in the project whose pyproject.toml lists it as a source.
 OTHERS := $(if $(shell grep '^source = .*"kit"' pyproject.toml),,$(KIT))
-# Coverage is measured without tests of all combinations (marked `exhaustive`), without the contract (its code is that of
-# the tests), without other processes, and on PostgreSQL where the engines differ. Coverage may hang when threads end that
-# have used the database.
-UNTRACED := contract or readme.py or secrets.py or adding_a_resource.py or test_a_browser or thousand or test_servers or killed or processes_migrate_once or unknown_revision or in_threads
-DIFFERENT := test_driver or comparison or test_bulk or deadlines or engines or retry or revisions or unit_of_work or request_log or migration or test_embedding or over_http or does_not_write or standby or backup or test_urls or poolers or do_not_add_up or test_searching or search_migrations or test_capacity
-TRACED := sqlite-gadgets or not ($(UNTRACED)) and ($(DIFFERENT) or not postgresql)
-# The other tests, by their names and marks, for which `make test-unchecked` does not measure the coverage.
-UNCHECKED := exhaustive or test_architecture or test_schemathesis or not ($(TRACED))
+# Which tests run is said by marks in their files, which tests/conftest.py explains: `slow` ones are left out of `make test`,
+# and coverage is measured on SQLite, also on PostgreSQL for what is marked `each_engine`, without what covers nothing more.
+TRACED := not exhaustive and not untraced and (each_engine or not postgresql)
 
 # Groups of tests with requirements of their own: each has its targets beside it, and `make test` leaves it out.
 GROUPS := $(patsubst %/targets.mk,%,$(wildcard tests/*/targets.mk))
-# Tests of commands that copy the whole project: `make check` runs them, `make test` does not.
-SLOWER := $(wildcard $(addprefix tests/test_,new_service.py removal.py upgrade.py wheel.py every_resource.py))
+# `make test` leaves out the kit's tests and slow ones, unless ARGS or RESOURCE says which tests to run. To find what
+# Schemathesis generates takes seconds in each process.
+GENERATED := tests/test_schemathesis.py
+FASTER := $(if $(RESOURCE)$(findstring tests/,$(ARGS))$(filter -k% -m%,$(ARGS)),,-m "not slow" --ignore=$(GENERATED)) \
+	$(if $(findstring tests/,$(ARGS)),,--ignore=$(KIT))
 LOCKS := # other lock files, which follow requirements.txt
 LEFTOVERS := # folders that `make clean` removes besides those of the service
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
@@ -58,15 +56,15 @@ run: .venv/run ## Migrate the database and serve; DATABASE_URL=postgresql://… 
 tracing: .venv/run ## Install what traces need, for OTEL_EXPORTER_OTLP_ENDPOINT
 	@$(INSTALL) -r requirements-tracing.txt
 
-test: .venv/dev ## Run the tests on SQLite and PostgreSQL, without those of the kit; ARGS=-x for pytest, RESOURCE=invoice for one resource
+test: .venv/dev ## Run the tests on SQLite and PostgreSQL, without slow ones and those of the kit; ARGS=-x for pytest, RESOURCE=invoice for one
 	@chosen=$$($(BIN)/python -m kit.scaffolding.selection "$(RESOURCE)") && $(PYTEST) -n auto --dist worksteal \
-		$(addprefix --ignore=,$(GROUPS)) $(if $(findstring tests/,$(ARGS)),,$(addprefix --ignore=,$(KIT) $(if $(RESOURCE),,$(SLOWER)))) $$chosen $(ARGS)
+		$(addprefix --ignore=,$(GROUPS)) $(FASTER) $$chosen $(ARGS)
 
 test-kit: .venv/dev ## Run the tests of the kit on SQLite and PostgreSQL; ARGS= passes options to pytest
 	@$(PYTEST) -n auto --dist worksteal $(KIT) $(ARGS)
 
-test-unchecked: .venv/dev ## Run the tests that `make check` leaves out, after it; ARGS= passes options to pytest
-	@$(PYTEST) -n auto --dist worksteal $(addprefix --ignore=,$(GROUPS) $(OTHERS)) -k "$(UNCHECKED)" $(ARGS)
+test-unchecked: .venv/dev ## Run the tests that `make check` leaves out, after it, with all slow ones; ARGS= passes options to pytest
+	@$(PYTEST) -n auto --dist worksteal $(addprefix --ignore=,$(GROUPS) $(OTHERS)) -k "not ($(TRACED))" $(ARGS)
 
 openapi: .venv/run ## Write the OpenAPI document to openapi.json; FILE= for another file
 	@$(BIN)/python -m kit.openapi main:app "$(or $(FILE),openapi.json)"
@@ -76,8 +74,8 @@ check: .venv/dev ## Check format, lint and types, and that tests cover every lin
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy -n 2 .
-	$(PYTEST) -q -n 2 --dist worksteal -m "not exhaustive" -k "$(TRACED)" --cov --cov-report=term -p no:schemathesis \
-		$(addprefix --ignore=,$(GROUPS) $(OTHERS) tests/contract tests/test_architecture.py tests/test_schemathesis.py)
+	$(PYTEST) -q -n 2 --dist worksteal -k "$(TRACED)" --cov --cov-report=term -p no:schemathesis \
+		$(addprefix --ignore=,$(GROUPS) $(OTHERS) $(GENERATED))
 
 format: .venv/dev ## Format the code, and fix what ruff can fix
 	@$(BIN)/ruff check --fix-only --quiet .

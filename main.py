@@ -26,6 +26,7 @@ from heroes import (
 )
 from kit import Authenticator, Database, Layers, LoginLimits, RateLimits, Runtime, Service, Shutdown, Tokens
 from kit.database import capacity, preparation
+from kit.database.absent import tables_of
 from kit.database.engines import Pool
 from kit.fast import install
 from kit.metrics import Access
@@ -146,9 +147,10 @@ async def prepare(database: Database, settings: Settings) -> asyncio.Task[None] 
     Returns the task that prepares it later, if it cannot be used yet.
     """
     await capacity.report(database, int(os.environ.get("WEB_CONCURRENCY") or 1))
+    tables = tables_of(resource.__name__.split(".")[0] for resource in RESOURCES)
     if settings.in_development:
-        return await preparation.prepare(database, demo.fill if settings.demo_data else None)
-    await preparation.report(database)
+        return await preparation.prepare(database, demo.fill if settings.demo_data else None, tables)
+    await preparation.report(database, tables)
     return None
 
 

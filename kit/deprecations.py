@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Deprecated:
-    """A name that goes away: where its value is, what to write instead, and the version that said so first."""
+    """A deprecated name: where its value is, the name to write instead, and the version that deprecated it."""
 
     value: str
     instead: str
@@ -22,7 +22,7 @@ NAMES: Mapping[str, Deprecated] = {}
 
 
 def deprecated_name(name: str) -> Any:
-    """Return the value of a deprecated name, with a warning for who imports it. Raises an AttributeError for others."""
+    """Return the value of a deprecated name, with a DeprecationWarning. Raises an AttributeError for other names."""
     old = NAMES.get(name)
     if old is None:
         raise AttributeError(f"module 'kit' has no attribute {name!r}")

@@ -20,7 +20,7 @@ MAX_PAGE_SIZE = 12 * 2**20
 class Runtime:
     """The shared state of an application's operations. Sizes are in bytes, times in seconds.
 
-    `secrets`: the first one signs tokens, cursors and digests. What the others have signed stays valid.
+    `secrets`: the first one signs tokens, cursors and digests. Signatures by the others stay valid.
     """
 
     database: Database
@@ -34,18 +34,18 @@ class Runtime:
     request_timeout: float = 15
     checks: list[Callable[[], Mapping[str, str]]] = field(default_factory=list)
     """Functions that return further entries of `checks` in `/health/ready`. They never make it a 503."""
-    access: dict[tuple[int, str], Who] = field(default_factory=dict)
+    permissions: dict[tuple[int, str], Who] = field(default_factory=dict)
     """The permission of each route, by identity and method; filled when the application starts."""
     check_routes: Callable[[], None] = lambda: None
-    """Fills `access` anew, if routes have changed; the service sets it."""
-    writing: frozenset[int] = frozenset()
-    """The routes without a unit of work that take `Session`, by identity; filled with `access`."""
-    direct: dict[int, Callable[..., Awaitable[Any]]] = field(default_factory=dict)
-    """The functions that serve operations without FastAPI's dependencies, by identity; filled with `access`."""
-    lists: Mapping[tuple[type[Any], str], tuple[str, Collection[str], str]] = field(default_factory=dict)
-    """The path of the list of an entity that is filtered by this field, its sorts, and its default sort."""
+    """Fills `permissions` again, if routes have changed; the service sets it."""
+    writing_routes: frozenset[int] = frozenset()
+    """The routes without a unit of work that take `Session`, by identity; filled with `permissions`."""
+    direct_handles: dict[int, Callable[..., Awaitable[Any]]] = field(default_factory=dict)
+    """The functions that serve operations without FastAPI's dependencies, by identity; filled with `permissions`."""
+    filtered_lists: Mapping[tuple[type[Any], str], tuple[str, Collection[str], str]] = field(default_factory=dict)
+    """For an entity and a field: the path of a list that this field filters, its sorts, and its default sort."""
     fast_page: Callable[..., Awaitable[Any]] | None = None
-    """The fast path's way to read a page. It returns None where it does not apply."""
+    """Reads a page without the ORM, or returns None if the ORM has to read it; set by the fast path."""
 
 
 def runtime_of(connection: HTTPConnection) -> Runtime:

@@ -110,6 +110,7 @@ def fields() -> Iterator[tuple[str, Any]]:
 
 def bodies() -> Iterator[Hostile]:
     for name, document in documents():
+        body = document.encode()
         for method, path in (
             ("POST", "/heroes/"),
             ("PATCH", "/heroes/1"),
@@ -117,10 +118,11 @@ def bodies() -> Iterator[Hostile]:
             ("POST", "/heroes/bulk?on_error=skip"),
             ("PATCH", "/products/bulk"),
         ):
-            yield Hostile(f"{name} to {method} {path}", method, path, document.encode(), JSON, (207, 400, 413, 422))
+            yield Hostile(f"{name} to {method} {path}", method, path, body, JSON, (207, 400, 413, 422))
 
 
 def values() -> Iterator[Hostile]:
+    written = {name: json.dumps(value, ensure_ascii=False) for name, value in fields()}
     for path, names in (
         ("/users/", ("username", "email", "full_name", "password", "is_active")),
         ("/heroes/", ("name", "age")),
@@ -129,11 +131,11 @@ def values() -> Iterator[Hostile]:
         ("/reviews/", ("product_id", "rating")),
     ):
         for field_name in names:
-            for name, value in fields():
-                body = json.dumps({field_name: value}, ensure_ascii=False).encode()
+            for name, value in written.items():
+                body = f'{{"{field_name}": {value}}}'.encode()
                 yield Hostile(f"{name} as {field_name} to {path}", "POST", path, body, JSON, (400, 413, 422))
-    for name, value in fields():
-        body = json.dumps({"ids": value, "changes": value}, ensure_ascii=False).encode()[: MIB - 100]
+    for name, value in written.items():
+        body = f'{{"ids": {value}, "changes": {value}}}'.encode()[: MIB - 100]
         yield Hostile(f"{name} as ids", "PATCH", "/products/bulk", body, JSON, (400, 413, 422))
 
 

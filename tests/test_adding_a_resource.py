@@ -30,8 +30,6 @@ PAGE = (PROJECT / "docs/adding-a-resource.md").read_text()
 SECTION = PAGE.partition("## The steps")[2].partition("\n## ")[0]
 STEPS = re.findall(r"^\d\. (.*(?:\n(?:   .*)?)*)", SECTION, re.MULTILINE)
 SHELL = r"```sh\n((?:(?! *```).*\n)+)"
-IS_BRIEF = "THOROUGH" not in os.environ
-pytestmark = pytest.mark.usefixtures("anyio_backend")  # for the fixtures, which are asynchronous
 
 
 def copied(folder: Path, *others: str) -> Path:
@@ -59,7 +57,11 @@ NEW = (
 )
 TESTS = f"tests/contract {' '.join(NEW[2:])} tests/test_architecture.py"
 IS_BRIEF = "THOROUGH" not in os.environ
-pytestmark = pytest.mark.usefixtures("anyio_backend")  # for the fixtures, which are asynchronous
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.untraced,
+    pytest.mark.usefixtures("anyio_backend"),  # for the fixtures, which are asynchronous
+]
 
 
 @dataclass(frozen=True)

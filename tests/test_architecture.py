@@ -10,6 +10,8 @@ import pytest
 
 import main
 
+pytestmark = pytest.mark.untraced
+
 PROJECT = Path(__file__).parents[1]
 ORDER = (
     *(

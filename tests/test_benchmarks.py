@@ -30,6 +30,8 @@ from benchmarks.tokens import Tokens
 from benchmarks.versions import VersionError
 from benchmarks.wrk import Outcome, parsed
 
+pytestmark = pytest.mark.untraced
+
 OUTPUT = """Running 2s test @ http://127.0.0.1:1
   412 requests in 2.00s
 RESULT {"requests": 412, "microseconds": 2000000, "p50": 1500, "p99": 9000, "refused": 12, "broken": 3, "bytes": 800}
@@ -350,6 +352,7 @@ def filled_file(file: Path, rows: int) -> tuple[str, set[str]]:
         return checksum, {name for (name,) in connection.execute("SELECT name FROM hero")}
 
 
+@pytest.mark.slow
 async def test_both_engines_are_filled_with_the_same_rows(tmp_path: Path, new_postgres: Callable[[], Any]) -> None:
     url = await new_postgres()
     checksum, names = await asyncio.to_thread(filled_file, tmp_path / "base.sqlite", 1500)

@@ -13,6 +13,8 @@ from kit import Database
 from tests.test_new_migration import Project
 from tests.test_new_migration import project as project  # a fixture
 
+pytestmark = [pytest.mark.slow, pytest.mark.untraced]
+
 INSERT = """
 INSERT INTO letter (id, title, status, version, created_at, updated_at)
 VALUES (:id, :title, :status, 1, '2026-01-01 00:00:00', '2026-01-01 00:00:00')

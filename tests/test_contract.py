@@ -32,6 +32,8 @@ from tests.contract.answer import watching
 from tests.contract.resource import Check, Resource, concerns, named, resources_of
 from tests.engines import Client
 
+pytestmark = [pytest.mark.slow, pytest.mark.untraced]
+
 client, database = application.client, application.database
 NEW = (workshop, gadget, repair)
 MODULES = (

@@ -86,6 +86,8 @@ def try_out(page: Page, operation: str) -> Locator:
     return answer
 
 
+@pytest.mark.slow
+@pytest.mark.untraced
 @SEEN
 @pytest.mark.usefixtures("anyio_backend")  # for the fixtures, which are asynchronous
 def test_a_browser_creates_a_row_and_sees_it_in_the_list_with_one_click_each(server: Server) -> None:
@@ -99,6 +101,7 @@ def test_a_browser_creates_a_row_and_sees_it_in_the_list_with_one_click_each(ser
         assert wrongs == []
 
 
+@pytest.mark.slow
 async def test_every_example_works_at_the_first_click_from_top_to_bottom_in_an_empty_database(client: Client) -> None:
     operations = in_order(await document_of(client))
     assert operations
@@ -228,6 +231,8 @@ async def guarded_server(new_database: Any, log_file: Path) -> AsyncIterator[Ser
         yield server
 
 
+@pytest.mark.slow
+@pytest.mark.untraced
 @SEEN
 @pytest.mark.usefixtures("anyio_backend")
 def test_a_browser_logs_in_with_authorize(guarded_server: Server) -> None:
@@ -246,6 +251,8 @@ def test_a_browser_logs_in_with_authorize(guarded_server: Server) -> None:
         assert wrongs == []
 
 
+@pytest.mark.slow
+@pytest.mark.untraced
 @SEEN
 @pytest.mark.usefixtures("anyio_backend")
 def test_a_browser_without_a_token_is_refused_and_a_foreign_script_does_not_run(guarded_server: Server) -> None:

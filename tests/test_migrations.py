@@ -76,6 +76,8 @@ async def test_migrations_can_be_applied_undone_and_applied_again(settings: Sett
     assert await tables(settings) == set(SQLModel.metadata.tables)
 
 
+@pytest.mark.slow
+@pytest.mark.untraced
 async def test_concurrent_processes_migrate_once(settings: Settings) -> None:
     url = settings.database_url.get_secret_value()
     arguments = [sys.executable, "-m", "alembic", "upgrade", "head"]
@@ -129,6 +131,8 @@ async def test_a_database_ahead_of_the_code_is_ready_and_serves(
     assert "9999, which this code does not know" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("arguments", "code"), [(("upgrade", "head"), 0), (("downgrade", "base"), 255), (("current",), 255)]
 )
@@ -239,28 +243,35 @@ COMMANDS = {
 }
 
 
+UNUSABLE = [
+    *(("sqlite", wrong) for wrong in ("host", "port", "folder", "file", "option")),
+    *(("postgresql", wrong) for wrong in ("password", "database", "tls")),
+]
+"""What may be wrong with a database. Only the ones of PostgreSQL need its server."""
+
+
+@pytest.mark.slow
+@pytest.mark.untraced
 @pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize("wrong", ["password", "host", "port", "database", "tls", "folder", "file", "option"])
+@pytest.mark.parametrize(("engine", "wrong"), UNUSABLE, indirect=["engine"], scope="session")
 async def test_a_command_for_a_database_that_cannot_be_used_says_so_in_a_sentence(
-    settings: Settings, engine: str, command: str, wrong: str, tmp_path: Path, plain_server: int
+    settings: Settings, command: str, wrong: str, tmp_path: Path, plain_server: int
 ) -> None:
     (tmp_path / "text.db").write_text("no database " * 100)
-    url = settings.database.set(drivername=engine)
     urls = {
         "port": "postgresql://a:hidden@127.0.0.1:1/b",
         "host": "postgresql://a:hidden@nowhere.invalid/b",
         "folder": f"sqlite:///{tmp_path}/nowhere/a.db",
         "file": f"sqlite:///{tmp_path}/text.db",
         "option": "postgresql://a:hidden@127.0.0.1/b?colour=red",
+        "tls": f"postgresql://a:hidden@127.0.0.1:{plain_server}/b?sslmode=require",
     }
-    if engine == "postgresql":
-        urls = {
-            "password": url.set(username="nobody", password="hidden").render_as_string(hide_password=False),
-            "database": url.set(database="nowhere").render_as_string(hide_password=False),
-            "tls": f"postgresql://a:hidden@127.0.0.1:{plain_server}/b?sslmode=require",
-        }
-    if wrong not in urls:
-        pytest.skip("of the other engine")
+    if wrong in ("password", "database"):
+        server = settings.database.set(drivername="postgresql")
+        changed: dict[str, Any] = (
+            {"username": "nobody", "password": "hidden"} if wrong == "password" else {"database": "nowhere"}
+        )
+        urls[wrong] = server.set(**changed).render_as_string(hide_password=False)
     code, said = await said_by(urls[wrong], *COMMANDS[command])
     assert code != 0
     assert len(said.splitlines()) == 1, said
@@ -274,10 +285,10 @@ async def test_a_service_in_development_prepares_its_database_as_soon_as_it_can_
     usable = migrations.read_state
     failures: list[Exception] = [Unreachable("gone"), DriverFailure(OSError("away"))]
 
-    async def read_state(database: Database) -> migrations.State:
+    async def read_state(database: Database, *tables: Any) -> migrations.State:
         if failures:
             raise failures.pop(0)
-        return await usable(database)
+        return await usable(database, *tables)
 
     monkeypatch.setattr(migrations, "read_state", read_state)
     app = create_app(settings.model_copy(update={"demo_data": True}))
@@ -291,7 +302,7 @@ async def test_a_service_in_development_prepares_its_database_as_soon_as_it_can_
 async def test_a_service_that_stops_does_not_wait_for_its_database(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def read_state(_: Database) -> migrations.State:
+    async def read_state(_: Database, *__: Any) -> migrations.State:
         raise Unreachable("gone")
 
     monkeypatch.setattr(migrations, "read_state", read_state)
@@ -325,3 +336,18 @@ async def test_what_is_missing_is_named_and_the_service_is_not_ready(
         assert ready.json().get("missing") == [missing.partition(" ")[2]], ready.text
         await execute(settings, restore)
         assert (await client.get("/health/ready")).json()["status"] == "ready"
+
+
+@pytest.mark.parametrize("environment", ["development", "production"])
+@pytest.mark.parametrize("missing", ["user.full_name", "user"])
+async def test_a_model_without_a_migration_is_reported_at_start(
+    environment: str, missing: str, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await migrations.upgrade(settings.database)
+    table, _, column = missing.partition(".")
+    part = f"COLUMN {column} TO" if column else "TO"
+    await execute(settings, f'ALTER TABLE "{table}" RENAME {part} hidden')
+    app = create_app(settings.model_copy(update={"environment": environment, "demo_data": True}))
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        assert (await client.get("/health/ready")).json()["missing"] == [missing]
+    assert f"The database lacks {missing}, which no migration adds: run `make migration`." in capsys.readouterr().out

@@ -15,6 +15,8 @@ from settings import Settings
 from tests.application import settings_for
 from tests.test_adding_a_resource import copied
 
+pytestmark = [pytest.mark.slow, pytest.mark.untraced]
+
 DEADLY = '''"""dies."""
 
 import os

@@ -24,6 +24,8 @@ from tests.application import settings_for
 from tests.engines import on_postgresql
 from tests.test_adding_a_resource import BIN, copied
 
+pytestmark = pytest.mark.slow
+
 ROWS = """
 INSERT INTO team VALUES (1, '2026-01-01 00:00:00', '2026-01-01 00:00:00', 1, 'Avengers', 'New York'),
     (1, '2026-01-01 00:00:00', '2026-01-01 00:00:00', 2, 'Preventers', 'Sharp Tower')

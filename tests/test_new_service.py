@@ -19,6 +19,8 @@ from kit.scaffolding.requests import Request
 from kit.scaffolding.service_names import NEUTRAL, first_resource, package_of, title_of
 from tests.live import PROJECT
 
+pytestmark = pytest.mark.slow
+
 PERSON = {f"GIT_{role}_{what}": "ann@example.com" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
 

@@ -13,6 +13,8 @@ import pytest
 
 from tests.live import Server, serving
 
+pytestmark = pytest.mark.untraced
+
 PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text()
 FIRST_STEPS = (PROJECT / "docs/first-steps.md").read_text()
@@ -49,11 +51,13 @@ async def answers_as_shown(kind: str, server: Server) -> None:
         variables += f"{here}; " if re.match(r"\w+=", command) else ""
 
 
+@pytest.mark.slow
 async def test_the_console_session_matches_the_service(new_database: Any, log_file: Path) -> None:
     with serving(await new_database(), log_file, DEMO_DATA="true") as server:
         await answers_as_shown("", server)
 
 
+@pytest.mark.slow
 async def test_the_console_session_in_production_matches_the_service(new_database: Any, log_file: Path) -> None:
     settings = {"ENVIRONMENT": "production", "SECRET_KEY": "0123456789abcdef" * 2, "DATABASE_URL": await new_database()}
     root = {"SUPERUSER_USERNAME": "root", "SUPERUSER_EMAIL": "root@example.com", "SUPERUSER_PASSWORD": "as you like"}

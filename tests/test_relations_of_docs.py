@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = [pytest.mark.slow, pytest.mark.untraced]
+
 PROJECT = Path(__file__).parents[1]
 PAGE = PROJECT / "docs/relations.md"
 BEGIN = """

@@ -16,6 +16,8 @@ from kit.scaffolding.removal import Removal, remove
 from tests.live import PROJECT
 from tests.test_new_service import copied
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("name", "says"),

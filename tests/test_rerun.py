@@ -9,6 +9,8 @@ import pytest
 from tests.live import PROJECT
 from tests.rerun import MOST, alone
 
+pytestmark = [pytest.mark.slow, pytest.mark.untraced]
+
 ACCIDENT = """
 from pathlib import Path
 import pytest

@@ -24,6 +24,8 @@ from tests.engines import MEMORY
 from tests.live import Server, serving
 from tests.waiting import TIMEOUT_SECONDS
 
+pytestmark = [pytest.mark.slow, pytest.mark.untraced]
+
 Json = dict[str, Any]
 DOCUMENT: Json = app.openapi()
 IS_BRIEF = "THOROUGH" not in os.environ

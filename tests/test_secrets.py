@@ -11,6 +11,8 @@ from tests.application import settings_for
 from tests.live import Server, free_port, serving
 from tests.waiting import TIMEOUT_SECONDS
 
+pytestmark = [pytest.mark.slow, pytest.mark.untraced]
+
 MARK = "Zq9"
 """A part of every secret in these tests."""
 KEY = f"{MARK}-0123456789abcdef0123456789abcdef"

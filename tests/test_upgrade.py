@@ -13,6 +13,8 @@ from kit.scaffolding.errors import NotWrittenError
 from kit.scaffolding.kit_files import MANIFEST, RECORD, kit_files, version_of, write_record
 from tests.test_new_service import PERSON, copied
 
+pytestmark = pytest.mark.slow
+
 NEWS = "## [1.1.0] - 2027-01-01\n\n### Added\n\n- Something new.\n\n"
 REVISION = "migrations/versions/0001_heroes_and_teams.py"
 

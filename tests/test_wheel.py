@@ -17,6 +17,8 @@ from tests.live import PROJECT, serving
 from tests.test_new_service import copied
 from tests.waiting import TIMEOUT_SECONDS
 
+pytestmark = pytest.mark.slow
+
 OF_THE_SERVICE = ("pydantic-settings", "watchfiles")
 WHEEL = tomllib.loads((PROJECT / "kit/pyproject.toml").read_text())
 

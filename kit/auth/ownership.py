@@ -45,7 +45,7 @@ from kit.auth.restricted_reads import OWN_ROWS, parts_of, refuse_text, set_execu
 from kit.auth.restricted_writes import check_write
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.models.entities import Entity
-from kit.models.forms import Form
+from kit.models.json_forms import JSONForm
 from kit.models.types import MAX_ID
 
 __all__ = [
@@ -78,7 +78,7 @@ def principal_if_absent(value: object) -> object:
 Owner = Annotated[
     int,
     pydantic.Field(ge=1, le=MAX_ID, validate_default=True),
-    Form("integer"),
+    JSONForm("integer"),
     BeforeValidator(principal_if_absent),
 ]
 """The id of the owner of a row. With `default_factory=Absent` the principal is the default."""

@@ -1,4 +1,4 @@
-"""Passwords: hashed with argon2id in two threads, one of them for logins, first for callers that cost little."""
+"""Passwords: hashed with argon2id in two threads, one of them for logins; callers with low costs come first."""
 
 import asyncio
 import os
@@ -19,15 +19,13 @@ from pydantic import AfterValidator, SecretStr
 from pydantic_core import PydanticCustomError
 
 from kit.http.encoding import TooManyMarksError, composed
-from kit.http.fairness import CURRENT_CALLER, Caller, FairSemaphore, Turn
+from kit.http.fairness import CURRENT_CALLER, Caller, FairSemaphore, Waiter
 from kit.http.problems import Problem
 from kit.models.types import storable
 
 T = TypeVar("T")
 MAX_WAITING = 100
-"""The maximum length of a queue. So many hashes can be made before the deadline of a request.
-
-If the queue is full, a request gets a 503."""
+"""The maximum length of a queue: the number of hashes that are made before the deadline of a request; then a 503."""
 MAX_OF_CALLER = 15
 """The maximum number of hashes that one caller may have in a queue."""
 MAX_SECONDS = 10
@@ -35,16 +33,16 @@ MAX_SECONDS = 10
 EXPENSIVE, HALVING_SECONDS = 20, 60
 """The costs of a new password and of a failed login, and the seconds after which all costs count half."""
 SUSPICIOUS = 100
-"""The costs, as of five failed logins, from which on a caller's logins wait with new passwords."""
+"""The costs, those of five failed logins, from which the logins of a caller wait in the queue of new passwords."""
 UNKNOWN_USER_HASH = "$argon2id$v=19$m=65536,t=3,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 """A hash that no password has, verified for unknown users, so that their logins take as long as others."""
 
 hasher = PasswordHash([Argon2Hasher(parallelism=1)])
-"""64 MiB and three passes as in RFC 9106, but one lane: four lanes are four threads, which would use all cores."""
+"""64 MiB and three passes as in RFC 9106, but one purpose: four lanes are four threads, which would use all cores."""
 
 
 class Costs(Counter[Caller]):
-    """What each caller has cost lately: `EXPENSIVE` for a new password or a failed login, 1 for another login."""
+    """The recent costs of each caller: `EXPENSIVE` for a new password or a failed login, 1 for another login."""
 
     next_halving = 0.0
 
@@ -66,7 +64,7 @@ class HashQueue(FairSemaphore):
         super().__init__(1, max_waiting)
         self.costs = costs
 
-    def following(self) -> tuple[Caller, Turn]:
+    def next_waiter(self) -> tuple[Caller, Waiter]:
         caller = min(self.queues, key=self.costs.__getitem__)
         return caller, self.queues[caller][0]
 
@@ -92,7 +90,7 @@ def lower_priority() -> None:
 
 
 logins, others = ThreadPoolExecutor(1, "argon2-login"), ThreadPoolExecutor(1, "argon2", initializer=lower_priority)
-"""The threads. Under load a thread with a low priority takes much longer, so that of logins has the usual one."""
+"""The threads. Under load a thread with a low priority takes much longer, so the thread of logins has the usual one."""
 
 
 CONTROL = "\\u0000-\\u001f\\u007f-\\u009f"
@@ -123,7 +121,7 @@ def prepared(password: str) -> str:
 
 async def hashed(password: SecretStr) -> str:
     """Return the argon2id hash of a password: 64 MiB and about 0.1 s, in a thread."""
-    return await run_in_turn("new", lambda: hasher.hash(prepared(password.get_secret_value())), EXPENSIVE)
+    return await run_in_queue("new", lambda: hasher.hash(prepared(password.get_secret_value())), EXPENSIVE)
 
 
 async def verified(password: str, known: str | None) -> tuple[bool, str | None]:
@@ -138,35 +136,35 @@ async def verified(password: str, known: str | None) -> tuple[bool, str | None]:
         except (UnicodeEncodeError, UnknownHashError, TooManyMarksError):
             return False, None
 
-    matches, new = await run_in_turn("login", verify, 1)
+    matches, new = await run_in_queue("login", verify, 1)
     if not matches:
-        current_queues().costs.add(turn_of("login"), EXPENSIVE - 1)
+        current_queues().costs.add(queue_key("login"), EXPENSIVE - 1)
     return matches, new
 
 
-def turn_of(lane: str) -> str:
-    return f"{lane} {CURRENT_CALLER.get()}"
+def queue_key(purpose: str) -> str:
+    return f"{purpose} {CURRENT_CALLER.get()}"
 
 
-async def run_in_turn(lane: str, work: Callable[[], T], cost: int) -> T:
-    """Execute work in a thread, and return its result. Each caller has a turn in each lane.
+async def run_in_queue(purpose: str, work: Callable[[], T], cost: int) -> T:
+    """Execute work in a thread, and return its result. The calls of a caller for one purpose form a queue.
 
     Raises a 503 if too many wait, and a 429 if too many of them are of this caller: each of them occupies a place of
     `MAX_IN_FLIGHT`.
     """
-    found, turn = current_queues(), turn_of(lane)
-    is_swift = lane == "login" and found.costs[turn] < SUSPICIOUS
-    queue, thread = (found.logins, logins) if is_swift else (found.others, others)
-    if len(queue.queues.get(turn, ())) >= MAX_OF_CALLER:
+    found, key = current_queues(), queue_key(purpose)
+    has_priority = purpose == "login" and found.costs[key] < SUSPICIOUS
+    queue, thread = (found.logins, logins) if has_priority else (found.others, others)
+    if len(queue.queues.get(key, ())) >= MAX_OF_CALLER:
         detail, headers = "You send too many passwords at once; try again.", {"Retry-After": "1"}
         raise Problem(429, detail, kind="too-many-requests", headers=headers)
-    if not queue.take(turn) and not await queue.wait(turn, MAX_SECONDS):
+    if not queue.take(key) and not await queue.wait(key, MAX_SECONDS):
         raise Problem(503, "Too many passwords at once; try again.", kind="unavailable", headers={"Retry-After": "1"})
-    found.costs.add(turn, cost)
+    found.costs.add(key, cost)
     try:
         return await asyncio.get_running_loop().run_in_executor(thread, work)
     finally:
-        queue.release(turn)
+        queue.release(key)
 
 
 def current_queues() -> Queues:

@@ -1,4 +1,4 @@
-"""Ownership requirements: what must be true of the rows that a restricted session flushes, checked by few queries.
+"""Ownership requirements: conditions for the rows that a restricted session flushes, checked by few queries.
 
 A requirement is an entity and the id of a row that must belong to the principal; without an entity, it is an id that
 must equal the principal's id. A new row requires that the row which its `belongs_to` refers to belongs to the
@@ -88,7 +88,7 @@ class Requirements:
         self.proved |= checked
 
     def _follow(self, requirement: Requirement) -> Requirement:
-        """Return the requirement of the parent, if the session has loaded the row: of an invoice for its line."""
+        """Return the requirement of the parent, if the session has loaded the row: for a line, that of its invoice."""
         entity, key = requirement
         if entity is None or key is None or requirement in self.proved:
             return requirement

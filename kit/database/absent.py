@@ -1,9 +1,10 @@
-"""Absent tables and columns: named by errors of the database, and remembered while the service is not ready."""
+"""Absent tables and columns: found at start and by errors of the database, and remembered until they exist."""
 
 import re
-from typing import Any
+from collections.abc import Iterable, Iterator
 
-from sqlalchemy import Connection, inspect
+from sqlalchemy import Connection, Table, text
+from sqlmodel import SQLModel
 
 from kit.models.entities import known_tables
 
@@ -12,8 +13,16 @@ ABSENT_COLUMN = re.compile(
     r"no such column: (?:(?P<a>\w+)\.)?\"?(?P<b>\w+)|table (?P<c>\w+) has no column named (?P<d>\w+)"
     r'|column "?(?:(?P<e>\w+)\.)?(?P<f>\w+)"? (?:of relation "(?P<g>\w+)" )?does not exist'
 )
+COLUMNS = {
+    "sqlite": "SELECT t.name, c.name FROM sqlite_master t JOIN pragma_table_xinfo(t.name) c WHERE t.type = 'table'",
+    "postgresql": (
+        "SELECT t.relname, c.attname FROM pg_class t JOIN pg_attribute c ON c.attrelid = t.oid"
+        " WHERE pg_table_is_visible(t.oid) AND c.attnum > 0 AND NOT c.attisdropped"
+    ),
+}
+"""All columns of the database with their tables."""
 noticed: set[str] = set()
-"""The tables, and columns as `table.column`, that were absent when a request needed them."""
+"""The tables, and columns as `table.column`, that were absent at start or when a request needed them."""
 
 
 def absent_table(message: str) -> str | None:
@@ -41,17 +50,39 @@ def notice(name: str) -> str:
     """Remember an absent table or column, and return the message for clients and operators."""
     noticed.add(name)
     kind = "column" if "." in name else "table"
-    return f"The {kind} {name} is missing: the database is not migrated; run `make migrate`."
+    return f"The {kind} {name} is missing: run `make migrate`, or `make migration` if no migration adds it."
+
+
+def tables_of(packages: Iterable[str]) -> list[Table]:
+    """Return the tables of the classes in these packages."""
+    roots = set(packages)
+    models = (model for model in _models(SQLModel) if model.__module__.split(".")[0] in roots)
+    return [table for table in {getattr(model, "__table__", None) for model in models} if isinstance(table, Table)]
+
+
+def _models(model: type[SQLModel]) -> Iterator[type[SQLModel]]:
+    yield model
+    for child in model.__subclasses__():
+        yield from _models(child)
+
+
+def notice_absent(connection: Connection, tables: Iterable[Table]) -> None:
+    """Remember which of these tables, and which of their columns, do not exist."""
+    existing = _existing(connection)
+    for table in tables:
+        if table.schema is None:  # other schemas are not in the search path
+            columns = {f"{table.name}.{column.name}" for column in table.columns}
+            noticed.update(columns - existing if table.name in existing else {table.name})
 
 
 def still_absent(connection: Connection) -> list[str]:
     """Return the noticed tables and columns that do not exist yet. The others are forgotten."""
     if noticed:
-        inspector: Any = inspect(connection)
-        tables = set(inspector.get_table_names())
-        for name in sorted(noticed):
-            table, _, column = name.partition(".")
-            columns = {each["name"] for each in inspector.get_columns(table)} if table in tables else set()
-            if table in tables and (not column or column in columns):
-                noticed.discard(name)
+        noticed.difference_update(_existing(connection))
     return sorted(noticed)
+
+
+def _existing(connection: Connection) -> set[str]:
+    """Return the names of all tables, and of their columns as `table.column`."""
+    rows = connection.execute(text(COLUMNS[connection.dialect.name])).all()
+    return {table for table, _ in rows} | {f"{table}.{column}" for table, column in rows}

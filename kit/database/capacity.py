@@ -25,7 +25,7 @@ async def report(database: Database, workers: int) -> None:
     try:
         async with database.connect() as connection:
             permitted = (await connection.execute(PERMITTED)).scalar_one()
-    except FAILURES:  # others report that the database cannot be reached
+    except FAILURES:  # `preparation` reports that the database cannot be reached
         return
     each = database.pool.size + database.pool.overflow
     if each * workers > permitted:

@@ -32,7 +32,7 @@ def fields_of(failure: Exception) -> Sequence[str]:
 
 
 UNKNOWN = "A value"
-"""The name of a field that neither the error nor the constraint tells."""
+"""The name of the field if neither the error nor the constraint names one."""
 
 
 def fields_named(table: Table, name: str) -> Sequence[str]:
@@ -52,7 +52,7 @@ def expressions_of(thing: Any) -> Sequence[Any]:
 
 
 def unnamed(failure: Exception, text: str) -> Sequence[str]:
-    """Return the fields of a constraint that no model knows: those in the text that the database says of it."""
+    """Return the fields of a constraint that no model declares: the columns that the database's message mentions."""
     table = table_of(statement_of(failure))
     return [] if table is None else mentioned(table, re.sub(rf"^{table.name}_|_check$", "", text))
 

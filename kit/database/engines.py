@@ -43,12 +43,12 @@ class Engines(NamedTuple):
         self.reader.sync_engine.dispose(close=False)
 
 
-BARE = (ConnectionError, TimeoutError, OverflowError, *DRIVER_ERRORS)
+UNWRAPPED = (ConnectionError, TimeoutError, OverflowError, *DRIVER_ERRORS)
 
 
 def name_origin(context: ExceptionContext) -> Exception | None:
-    """Replace exceptions that a driver raises during a statement and SQLAlchemy does not wrap, by database errors."""
-    is_bare = context.sqlalchemy_exception is None
-    if is_bare and isinstance(context.original_exception, BARE):
+    """Replace driver exceptions that SQLAlchemy does not wrap by database errors. A listener to `handle_error`."""
+    is_unwrapped = context.sqlalchemy_exception is None
+    if is_unwrapped and isinstance(context.original_exception, UNWRAPPED):
         return with_origin(context.original_exception)
     return None

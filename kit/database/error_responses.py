@@ -37,9 +37,7 @@ def problem_of(failure: Exception, *, committing: bool = False) -> Problem | Non
     if meaning == "unready":
         message = first_line(failure)
         absent = absent_column(message) or absent_table(message)
-        return unready(
-            notice(absent) if absent else "A table is missing: the database is not migrated; run `make migrate`."
-        )
+        return unready(notice(absent) if absent else "A table is missing: run `make migrate`.")
     if fixed := FIXED.get(meaning or ""):
         return fixed()
     return None if meaning is None else unavailable("unknown" if committing else "not_applied")

@@ -49,7 +49,7 @@ handler may raise them for other reasons, as with a file or a server that it ope
 
 
 def with_origin(failure: BaseException) -> Exception | None:
-    """Return the exception to raise for a failure of a driver whose own class says nothing of the database, or None."""
+    """Return a database error for a driver's exception that is not marked as one; None for other exceptions."""
     text = str(failure) or type(failure).__name__
     if isinstance(failure, OSError):
         return Unreachable(text)
@@ -138,11 +138,11 @@ def code_of(failure: Exception) -> str:
 
 
 UNCERTAIN = ("SQLITE_ERROR", UNDEFINED_COLUMN, DENIED)
-"""Codes of errors of an operator, and also of programming errors."""
+"""Codes that errors of an operator and programming errors have in common."""
 
 
 def code_by_message(code: str, message: str) -> str:
-    """Return the code of an absent table or column, or of absent rights; else the code as that of a wrong statement."""
+    """Return the code of a missing table, column or right; for a wrong statement its code with a prefix."""
     if message.startswith("no such table"):
         return UNDEFINED_TABLE
     if absent_column(message):

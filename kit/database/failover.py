@@ -1,7 +1,7 @@
 """Failover: closes the connections to a former primary that does not answer any more, when another one has taken over.
 
-A crashed server closes its connections. A frozen one, or one that the network has lost, does not: each request that is
-given such a connection waits for it until its deadline. So a connection of its own asks the primary each second:
+A crashed server closes its connections. A frozen or disconnected server does not: each request with such a connection
+waits until its deadline. So a separate connection queries the primary each second:
 
     answering --no answer--> looking for a primary
     looking --the same server answers--> answering
@@ -21,7 +21,7 @@ from kit.database.errors import ASYNCPG_ERRORS, FAILURES
 
 log = logging.getLogger("kit")
 INTERVAL = 1.0
-"""Seconds between two questions."""
+"""Seconds between two queries."""
 LOOKING_INTERVAL = 0.2
 """Seconds between two attempts to find a primary."""
 ANSWER_SECONDS = 1.0
@@ -37,8 +37,8 @@ class FollowedPrimary:
         self.connect = connect
         self.opened: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
         """When each open connection was opened, in the time of its loop."""
-        self.own: Any = None
-        """The connection that asks; None while a primary is looked for."""
+        self.probe: Any = None
+        """The separate connection; None while a primary is looked for."""
         self.identity: object = None
         self.last_answer = 0.0
         self.task: asyncio.Task[None] | None = None
@@ -50,13 +50,13 @@ class FollowedPrimary:
         self.opened[connection] = loop.time()
         connection.add_termination_listener(self.forget)
         if self.task is None or self.task.get_loop() is not loop:
-            self.own = None
-            # in no context of the request that has opened the first connection
+            self.probe = None
+            # an empty context, not that of the request that has opened the first connection
             self.task = loop.create_task(self.follow(values, options), context=Context())
         return connection
 
     def forget(self, connection: Any) -> None:
-        """Forget a closed connection. After the last one, stop asking the primary."""
+        """Forget a closed connection. After the last one, stop the queries."""
         self.opened.pop(connection, None)
         if not self.opened and self.task is not None:
             self.task.cancel()
@@ -65,35 +65,35 @@ class FollowedPrimary:
     async def follow(self, values: Any, options: Any) -> None:
         try:
             while True:
-                await self.look(values, options)
-                await asyncio.sleep(LOOKING_INTERVAL if self.own is None else INTERVAL)
+                await self.query_primary(values, options)
+                await asyncio.sleep(LOOKING_INTERVAL if self.probe is None else INTERVAL)
         finally:
-            self.leave_own()
+            self.close_probe()
 
-    async def look(self, values: Any, options: Any) -> None:
-        """Ask the primary, or look for one, and close the connections to the former one if it is another one."""
+    async def query_primary(self, values: Any, options: Any) -> None:
+        """Query the primary, or find it. If the server has changed, close the connections to the former primary."""
         loop = asyncio.get_running_loop()
         try:
-            if self.own is None:
-                self.own = await self.connect(*values, **options)
+            if self.probe is None:
+                self.probe = await self.connect(*values, **options)
             async with asyncio.timeout(ANSWER_SECONDS):
-                identity = tuple(await self.own.fetchrow(IDENTITY))
+                identity = tuple(await self.probe.fetchrow(IDENTITY))
         except (*FAILURES, *ASYNCPG_ERRORS, OSError):  # there is no primary, or it is lost
-            self.leave_own()
+            self.close_probe()
             return
         if identity != self.identity and self.identity is not None:
-            self.leave_former()
+            self.close_former()
         self.identity, self.last_answer = identity, loop.time()
 
-    def leave_own(self) -> None:
-        own, self.own = self.own, None
-        if own is not None:
-            own.terminate()
+    def close_probe(self) -> None:
+        probe, self.probe = self.probe, None
+        if probe is not None:
+            probe.terminate()
 
-    def leave_former(self) -> None:
+    def close_former(self) -> None:
         """Close the connections that were opened before the last answer of the former primary: later ones are not its.
 
-        What they execute fails at once, and is retried if nothing was committed.
+        Their statements fail at once, and are retried if nothing was committed.
         """
         former = [connection for connection, opened in self.opened.items() if opened <= self.last_answer]
         for connection in former:

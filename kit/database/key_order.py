@@ -35,7 +35,7 @@ class UniqueKey(NamedTuple):
         return None if None in values else values
 
     def condition(self, dialect: str) -> Any:
-        """Return the condition of a partial index; None if there is none."""
+        """Return the condition of a partial index; None for other keys."""
         return None if self.unique_index is None else self.unique_index.dialect_options[dialect]["where"]
 
     def values_of_condition(self, row: Any, condition: Any) -> list[Any]:

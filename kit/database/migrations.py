@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,9 +12,9 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection
+from sqlalchemy import URL, Connection, Table
 
-from kit.database.absent import still_absent
+from kit.database.absent import notice_absent, still_absent
 from kit.database.databases import Database
 from kit.database.error_responses import log_once
 from kit.database.errors import FAILURES, first_line
@@ -55,7 +55,7 @@ class State:
     unknown: tuple[str, ...] = ()
     """The revisions of the database that this code does not have: newer code has migrated it."""
     absent: tuple[str, ...] = ()
-    """The tables and columns that requests found missing, although the database has the latest revision."""
+    """The tables and columns of the models that are missing, although the database has the latest revision."""
 
     @property
     def message(self) -> str:
@@ -67,14 +67,16 @@ class State:
         if self.missing:
             return f"The database is not migrated: it lacks {', '.join(self.missing)}; run `make migrate`."
         if self.absent:
-            return f"The database lacks {', '.join(self.absent)}, although all migrations were applied."
+            return f"The database lacks {', '.join(self.absent)}, which no migration adds: run `make migration`."
         return ""
 
 
-def state_of(connection: Connection) -> State:
+def state_of(connection: Connection, tables: Sequence[Table] = ()) -> State:
     """Compare the revisions of a database with those in the code."""
     current = MigrationContext.configure(connection).get_current_heads()
     if heads() == set(current):
+        if tables:
+            notice_absent(connection, tables)
         return State(absent=tuple(still_absent(connection)))
     known = {revision.revision: revision for revision in script().walk_revisions()}
     unknown = tuple(sorted(set(current) - known.keys()))
@@ -96,24 +98,25 @@ async def downgrade(url: URL, revision: str = "base") -> None:
 Fill = Callable[[Database], Awaitable[None]]
 
 
-async def prepare(database: Database, fill: Fill | None) -> asyncio.Task[None] | None:
+async def prepare(database: Database, fill: Fill | None, tables: Sequence[Table] = ()) -> asyncio.Task[None] | None:
     """Bring the database up to date, then call `fill`. Failures are logged: the service starts without being ready.
 
+    If no migration adds one of the `tables`, or one of their columns, this is logged, and `fill` is not called.
     While the database cannot be used, it is tried again: by the task that is returned then.
     """
-    if await _is_done(database, fill):
+    if await _is_done(database, fill, tables):
         return None
-    return asyncio.create_task(_prepare_later(database, fill))
+    return asyncio.create_task(_prepare_later(database, fill, tables))
 
 
-async def _prepare_later(database: Database, fill: Fill | None) -> None:
+async def _prepare_later(database: Database, fill: Fill | None, tables: Sequence[Table]) -> None:
     while True:
         await asyncio.sleep(RETRY_SECONDS)
-        if await _is_done(database, fill):
+        if await _is_done(database, fill, tables):
             return
 
 
-async def _is_done(database: Database, fill: Fill | None) -> bool:
+async def _is_done(database: Database, fill: Fill | None, tables: Sequence[Table]) -> bool:
     """Prepare the database. Returns False if it cannot be used now, but may be later."""
     try:
         state = await read_state(database)
@@ -121,7 +124,10 @@ async def _is_done(database: Database, fill: Fill | None) -> bool:
             log.warning("%s", state.message)
             return True
         await upgrade(database.url)
-        if fill is not None:
+        state = await read_state(database, tables)
+        if state.message:
+            log.warning("%s", state.message)
+        elif fill is not None:
             await fill(database)
     except (UnusableError, *FAILURES) as failure:
         if may_be_usable_later(failure):
@@ -131,10 +137,10 @@ async def _is_done(database: Database, fill: Fill | None) -> bool:
     return True
 
 
-async def report(database: Database) -> None:
+async def report(database: Database, tables: Sequence[Table] = ()) -> None:
     """Log whether the database is behind or ahead of this code, for a service that does not migrate it itself."""
     try:
-        state = await read_state(database)
+        state = await read_state(database, tables)
     except FAILURES as failure:
         log.error("The database cannot be reached: %s", first_line(failure))  # noqa: TRY400  no traceback
         return
@@ -142,6 +148,7 @@ async def report(database: Database) -> None:
         log.log(logging.ERROR if state.missing else logging.WARNING, "%s", state.message)
 
 
-async def read_state(database: Database) -> State:
+async def read_state(database: Database, tables: Sequence[Table] = ()) -> State:
+    """Compare the database with the code: its revision and, if that is the latest, these tables."""
     async with database.connect() as connection:
-        return await connection.run_sync(state_of)
+        return await connection.run_sync(state_of, tables)

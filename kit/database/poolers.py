@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 log = logging.getLogger("kit")
 OPTION = "pgbouncer"
-"""The option of a database URL that says that PgBouncer is in between, as in other libraries."""
+"""The option of a database URL for connections through PgBouncer, as in other libraries."""
 LOCAL_SETTINGS = "local_settings"
 """The key in the `info` of a connection: the settings that each of its transactions begins with."""
 WITHOUT_STATE: Mapping[str, Any] = {
@@ -58,7 +58,7 @@ def begin_with(engine: AsyncEngine, settings: Mapping[str, str]) -> None:
 
 
 def warn_of_pooler(engine: AsyncEngine) -> None:
-    """Log a warning if a pooler is in between that the URL does not mention: prepared statements would get mixed up."""
+    """Log a warning if connections lead through an undeclared pooler, which would mix up prepared statements."""
 
     def warn(connection: Any, _: object) -> None:
         if value_of(connection, BACKEND) != connection.driver_connection.get_server_pid():

@@ -1,11 +1,15 @@
 """Preparation: the state of the database at start and in health checks. It imports Alembic when it is first used.
 
-The import takes as long as that of FastAPI. Programs that import the application, but do not serve it, do without.
+Importing Alembic takes as long as importing FastAPI. Programs that import the application without serving it need not
+wait for it.
 """
 
 import asyncio
+from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Table
 
 from kit.database.databases import Database
 
@@ -13,15 +17,15 @@ if TYPE_CHECKING:
     from kit.database.migrations import Fill, State
 
 
-async def prepare(database: Database, fill: "Fill | None") -> asyncio.Task[None] | None:
+async def prepare(database: Database, fill: "Fill | None", tables: Sequence[Table] = ()) -> asyncio.Task[None] | None:
     """Bring the database up to date, then call `fill`, as `kit.database.migrations.prepare` does."""
-    task: asyncio.Task[None] | None = await _migrations().prepare(database, fill)
+    task: asyncio.Task[None] | None = await _migrations().prepare(database, fill, tables)
     return task
 
 
-async def report(database: Database) -> None:
+async def report(database: Database, tables: Sequence[Table] = ()) -> None:
     """Log whether the database is behind or ahead of this code."""
-    await _migrations().report(database)
+    await _migrations().report(database, tables)
 
 
 async def read_state(database: Database) -> "State":

@@ -66,8 +66,8 @@ def _present(cursor: Any, key: ForeignKey, values: Sequence[Any]) -> set[Any]:
 
 
 def _found(cursor: Any, table: Any, column: str, values: Sequence[Any]) -> list[Any]:
-    places = ", ".join("?" * len(values))
-    sql = f'SELECT "{column}" FROM "{table.name}" WHERE "{column}" IN ({places})'  # noqa: S608  names of our own tables
+    marks = ", ".join("?" * len(values))
+    sql = f'SELECT "{column}" FROM "{table.name}" WHERE "{column}" IN ({marks})'  # noqa: S608  names of our own tables
     cursor.execute(sql, tuple(values))
     return [row[0] for row in cursor.fetchall()]
 

@@ -4,18 +4,16 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
-from sqlalchemy import Table, event, update
-from sqlalchemy import inspect as inspected
+from sqlalchemy import event, inspect
 from sqlalchemy.ext import asyncio as asyncio_orm
 from sqlalchemy.ext.asyncio import AsyncResult, AsyncSessionTransaction
-from sqlalchemy.orm import MANYTOONE, RelationshipProperty, undefer
-from sqlalchemy.orm.attributes import set_committed_value
+from sqlalchemy.orm import undefer
 from sqlalchemy.orm.interfaces import ORMOption
 from sqlmodel import col, func, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from kit.auth.owners import entity_of
 from kit.auth.ownership import RESTRICTED_READS, RESTRICTED_WRITES, GuardedSession, ReadOnlySession
+from kit.database.deletions import remove_references_to_itself, updates_of_referrers
 from kit.database.key_order import assign_ids, has_several_keys, sort_key, unique_keys
 from kit.database.statements import end_commit, expect_commit
 from kit.models.entities import Entity
@@ -157,24 +155,10 @@ class WriteSession(_Session):
     async def delete(self, instance: object) -> None:
         """Delete a row. Rows whose reference becomes NULL by ON DELETE SET NULL get a new version."""
         await self._check_owner(instance)
-        mapper = inspected(type(instance))
-        table = mapper.local_table
-        for each in mapper.relationships:
-            if each.mapper is mapper and not each.viewonly:
-                _forget_itself(instance, each)
-        for other in table.metadata.tables.values():
-            await self._renew_referrers(other, table, instance)
+        remove_references_to_itself(instance)
+        for statement in updates_of_referrers(instance):
+            await self.execute_trusted(statement)
         await super().delete(instance)
-
-    async def _renew_referrers(self, referrers: Table, table: Table, instance: Any) -> None:
-        if entity_of(referrers) is None:  # a table of its own, which has no versions of ours
-            return
-        for key in referrers.foreign_keys:
-            if key.ondelete == "SET NULL" and key.column.table is table:
-                values = {key.parent: None, referrers.c.version: referrers.c.version + 1}
-                referred = getattr(instance, key.column.key)
-                statement = update(referrers).where(key.parent == referred).values(values)
-                await self.execute_trusted(statement)
 
     async def execute_trusted(self, statement: Any) -> None:
         """Execute a statement of the kit without the restrictions for statements of handlers."""
@@ -203,19 +187,9 @@ class WriteSession(_Session):
             await self.exec(select(func.pg_advisory_xact_lock(func.hashtext(purpose))))
 
 
-def _forget_itself(row: Any, way: RelationshipProperty[Any]) -> None:
-    """Remove the references of a row to itself, for which SQLAlchemy would wait until the row is deleted."""
-    names = [[way.parent.get_property_by_column(column).key for column in pair] for pair in way.local_remote_pairs]
-    if way.direction is MANYTOONE and all(getattr(row, here) == getattr(row, there) for here, there in names):
-        set_committed_value(row, way.key, None)
-    related = row.__dict__.get(way.key)
-    if isinstance(related, list) and row in related:
-        set_committed_value(row, way.key, [other for other in related if other is not row])
-
-
 def _version_of(entity: Any) -> list[ORMOption]:
     """Return a loader option for the version counter, which `load_only` of other columns leaves out."""
-    mapper = inspected(entity)
+    mapper = inspect(entity)
     column = mapper.version_id_col
     return [] if column is None else [undefer(mapper.get_property_by_column(column).class_attribute)]
 

@@ -70,10 +70,10 @@ def expression_index(name: str, sql: str) -> dict[str, Any]:
 def closing(sql: str, start: int) -> int:
     """Return the index of the parenthesis that closes the parenthesis at `start`."""
     depth = 0
-    for place, letter in enumerate(without_quoted(sql)[start:], start):
+    for index, letter in enumerate(without_quoted(sql)[start:], start):
         depth += {"(": 1, ")": -1}.get(letter, 0)
         if depth == 0:
-            return place
+            return index
     raise AssertionError("SQLite stores no statement without the closing parenthesis")
 
 

@@ -17,7 +17,7 @@ KINDS = frozenset({"select", "insert", "update", "delete"})
 """The kinds that are counted by themselves: the first words of statements."""
 OTHER = "other"
 MIN_SLOW_SECONDS = 0.01
-"""The shortest time after which a statement may be called slow: the fast path looks for no shorter one."""
+"""The smallest threshold of slow statements: the fast path does not check faster ones."""
 SLOW = "slow_statement"
 """The key in a connection's `info` of the seconds after which its statements are slow."""
 COMMIT = "COMMIT"
@@ -53,7 +53,7 @@ def start(_: Any, cursor: Any, statement: str, parameters: Any, context: Any, is
 
 
 def end(connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, is_many: bool) -> None:
-    note(kind_of(statement), statement, time.perf_counter() - context.started, connection.info)
+    record(kind_of(statement), statement, time.perf_counter() - context.started, connection.info)
 
 
 def end_failed(failed: ExceptionContext) -> None:
@@ -64,11 +64,11 @@ def end_failed(failed: ExceptionContext) -> None:
     elif started is not None:
         info = {} if failed.connection is None or failed.connection.invalidated else failed.connection.info
         seconds = time.perf_counter() - started
-        note(kind_of(failed.statement), failed.statement, seconds, info, failed.original_exception)
+        record(kind_of(failed.statement), failed.statement, seconds, info, failed.original_exception)
 
 
 def expect_commit() -> None:
-    """Let the next COMMIT of this task be counted. Its end is known, since a session has an event at it."""
+    """Count the next COMMIT of this task. It is one of a session, which has an event at its end."""
     COMMITTING.set(SOON)
 
 
@@ -81,7 +81,7 @@ def end_commit(failure: BaseException | None = None) -> None:
     """Count the COMMIT of this task, if it has begun. A session without a connection has none."""
     started, info = COMMITTING.get() or SOON
     if started is not None:
-        note(OTHER, COMMIT, time.perf_counter() - started, info, failure)
+        record(OTHER, COMMIT, time.perf_counter() - started, info, failure)
     COMMITTING.set(NO_COMMIT)
 
 
@@ -91,7 +91,7 @@ def kind_of(statement: str) -> str:
     return word if word in KINDS else "select" if word.startswith("with") else OTHER
 
 
-def note(kind: str, statement: str, seconds: float, info: Any, failure: BaseException | None = None) -> None:
+def record(kind: str, statement: str, seconds: float, info: Any, failure: BaseException | None = None) -> None:
     """Count a statement, log it if it was slow, and trace it. `info` is that of its connection."""
     COUNTS["statements", kind] += 1
     COUNTS["statement_seconds", kind] += seconds

@@ -1,7 +1,7 @@
 """Database URLs: as PostgreSQL's programs (libpq) and its providers write them, checked before the first connection.
 
-An option has its effect, or is refused with a sentence that says what to write instead. It is never ignored, unless it
-asks for what is done anyway.
+An option has its effect, or is refused with a sentence that says what to write instead. Only options that ask for the
+default behaviour are ignored.
 """
 
 import os
@@ -54,7 +54,7 @@ CHOICES = {
     "sslsni": ("1",),
 }
 WITHOUT_EFFECT = ("channel_binding", "gssencmode", "keepalives", "sslcompression", "sslsni")
-"""Options whose accepted values ask for what is done anyway."""
+"""Options whose accepted values ask for the default behaviour."""
 OF_DSN = (
     "sslmode",
     "sslrootcert",
@@ -96,7 +96,7 @@ INSTEAD = {
     "dbname": "write the database after the host: postgresql://host/database",
     "database": "write the database after the host: postgresql://host/database",
 }
-"""What to do instead of an option."""
+"""Alternatives to options that are refused."""
 
 
 def parsed(text: str) -> URL:
@@ -166,7 +166,7 @@ def refuse_option(name: str, value: Any, known: list[str]) -> None:
 
 
 def broken_rule(name: str, value: str) -> str | None:
-    """Return what the value of an option must be, if it is not."""
+    """Return the rule that the value of an option breaks, as in `a whole number`; None if it is valid."""
     if name in NUMBERS and (not value.isdecimal() or (name == "connect_timeout" and int(value) < 1)):
         return "a whole number"
     if name in CHOICES and value not in CHOICES[name]:

@@ -56,8 +56,8 @@ class Arguments:
             value = resolve(unit)
             values[name] = await value if is_awaitable else value
         errors: list[Any] = []
-        for field, place in self.path:
-            values[field.name], wrong = field.validate(request.path_params[field.alias], loc=place)
+        for field, location in self.path:
+            values[field.name], wrong = field.validate(request.path_params[field.alias], loc=location)
             errors += wrong
         if self.query:
             taken, wrong = request_params_to_args(self.query, request.query_params)

@@ -21,7 +21,7 @@ ORDER = "row_order"
 
 
 class ArrayInsert:
-    """The INSERT of many rows: on PostgreSQL its parameters are the columns, each an array; on SQLite those of a row.
+    """The INSERT of many rows: on PostgreSQL it has an array as parameter for each column, on SQLite a value.
 
     PostgreSQL generates ascending ids in the order of the rows.
     """
@@ -69,7 +69,7 @@ def type_in_array(kind: TypeEngine[Any]) -> TypeEngine[Any]:
 
 
 def insert_by_driver(connection: Connection, statement: ArrayInsert, rows: Sequence[Entity]) -> Sequence[Any]:
-    """Insert rows. Returns the ids, ascending; on SQLite, where all rows have theirs, as many numbers.
+    """Insert rows. Returns their ids, ascending; on SQLite, whose rows have ids already, a range of the same length.
 
     Must run in a greenlet. Raises the exceptions of SQLAlchemy.
     """
@@ -85,7 +85,7 @@ def insert_by_driver(connection: Connection, statement: ArrayInsert, rows: Seque
             returned = util.await_only(pooled.driver_connection.fetch(statement.sql, *arguments))
             ids = sorted(ident for (ident,) in returned)
     except BaseException as failure:
-        driver.note("insert", statement.sql, time.perf_counter() - started, pooled, failure)
+        driver.record("insert", statement.sql, time.perf_counter() - started, pooled, failure)
         driver_failures.raise_as_sqlalchemy(failure, connection.engine, pooled, statement.sql, arguments, connection)
-    driver.note("insert", statement.sql, time.perf_counter() - started, pooled)
+    driver.record("insert", statement.sql, time.perf_counter() - started, pooled)
     return ids

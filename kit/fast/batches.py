@@ -91,7 +91,7 @@ class InsertBatch:
         except FAILURES as failure:
             if may_be_committed(failure):
                 raise
-            raise RolledBack from failure  # a deferred constraint: it does not say which row violates it, or waits
+            raise RolledBack from failure  # a deferred constraint waits, or does not say which row violates it
 
     def _report(self, failure: Exception | None) -> None:
         for member in self.members:

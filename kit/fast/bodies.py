@@ -16,9 +16,9 @@ from sqlmodel import SQLModel
 
 from kit.fast.listeners import of_object
 from kit.fast.mappings import mapping_of
+from kit.models.annotations import rules_of
 from kit.models.children import nested_bodies
 from kit.models.entities import Body, Entity
-from kit.models.fields import rules_of
 
 SQLALCHEMY_LISTENERS = 1
 """The number of `init` listeners of SQLAlchemy itself."""
@@ -77,12 +77,21 @@ def defaults_of(entity: type[Entity], body: type[Body]) -> Defaults | None:
     defaults: dict[str, Callable[[], Any] | None] = {}
     for name, field in entity.model_fields.items():
         other = body.model_fields.get(name)
-        if other is not None and rules_of(field) != rules_of(other):
+        if other is not None and comparable(*rules_of(field)) != comparable(*rules_of(other)):
             return None
         if other is None and field.is_required():
             return None
         defaults[name] = None if other is not None else default_factory(field)
     return defaults
+
+
+def comparable(annotation: Any, rules: Iterable[Any]) -> tuple[Any, list[Any]]:
+    """Return rules such that equal ones compare equal: pydantic's own for decimals compare by identity."""
+    return annotation, [(type(rule), vars(rule)) if is_of_pydantic(rule) else rule for rule in rules]
+
+
+def is_of_pydantic(rule: object) -> bool:
+    return type(rule).__module__.startswith("pydantic.") and hasattr(rule, "__dict__")
 
 
 def default_factory(field: Any) -> Callable[[], Any]:
@@ -92,7 +101,7 @@ def default_factory(field: Any) -> Callable[[], Any]:
 
 
 def has_same_rules(entity: type[Entity], body: type[Body]) -> bool:
-    """Return whether an entity has no validator, setting or constructor that the class of the body does not have."""
+    """Return whether the class of a body has all validators and settings of an entity, which has no own constructor."""
     ours, theirs = entity.__pydantic_decorators__, body.__pydantic_decorators__
     known = all(getattr(theirs, kind).keys() >= getattr(ours, kind).keys() for kind in DECORATORS)
     settings = {*entity.model_config, *body.model_config} - OTHER_SETTINGS

@@ -20,7 +20,7 @@ from kit.fast.single_insert import is_insertable
 from kit.models.entities import Entity
 
 BREAK_AFTER = 50
-"""The number of rows after which other requests have their turn."""
+"""The number of rows after which the event loop serves other requests."""
 SEQUENCES = table("sqlite_sequence", column("name"), column("seq"))
 
 
@@ -75,7 +75,7 @@ def insert_alike(connection: Connection, rows: Sequence[Entity], mapping: Entity
 def insert_by_sqlalchemy(
     connection: Connection, rows: Sequence[Entity], mapping: EntityMapping, *, has_ids: bool
 ) -> Sequence[Any]:
-    """Insert rows. Returns the ids, ascending; on SQLite, where all rows have theirs, as many numbers."""
+    """Insert rows. Returns their ids, ascending; on SQLite, whose rows have ids already, a range of the same length."""
     is_sqlite = connection.dialect.name == "sqlite"
     fields = {name: part.key for name, part in mapping.columns.items() if has_ids or name != "id"}
     values = [{key: row.__dict__[name] for name, key in fields.items()} for row in rows]

@@ -1,13 +1,13 @@
-"""Changing sessions: a lone change locks, changes and stores its row by the driver (`row_changes`)."""
+"""Changing sessions: the row of an update handler is locked, changed and stored by the driver (`row_changes`)."""
 
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 from kit.database.errors import RolledBack
 from kit.fast.locked_reads import LockingSession
-from kit.fast.lone_changes import LoneChange
 from kit.fast.mappings import EntityMapping, mapping_of
 from kit.fast.row_changes import RowChange
+from kit.fast.update_handlers import UpdateHandler
 from kit.http.principals import CURRENT_PRINCIPAL
 
 M = TypeVar("M")
@@ -15,29 +15,29 @@ T = TypeVar("T")
 
 
 class ChangingSession(LockingSession):
-    """A `WriteSession` that serves lone changes without the ORM."""
+    """A `WriteSession` that serves update handlers without the ORM."""
 
     single: Any
     stored: Any
     _new: list[Any]
     _committed: list[Any]
-    lone_change: LoneChange | None = None
-    """The operation that uses the session to change one row, as far as is known; None for other operations."""
+    update_handler: UpdateHandler | None = None
+    """The operation that may use the session for one row only; None for other operations."""
     update: RowChange | None = None
     """The row that is locked to be changed without the ORM, until it is committed or rolled back."""
 
     async def get(self, entity: type[M], ident: Any, **options: Any) -> M | None:  # type: ignore[override]
-        """Return the row like `WriteSession.get`. In a lone change it is not in the session."""
+        """Return the row like `WriteSession.get`. The row of an update handler is not in the session."""
         mapping = mapping_of(entity)
-        if mapping is None or options or type(ident) is not mapping.ident_type or not self._changes_alone(mapping):
+        if mapping is None or options or type(ident) is not mapping.ident_type or not self._may_update(mapping):
             return await super().get(entity, ident, **options)
-        assert self.lone_change is not None
-        self.update = RowChange(self.shortcuts.engine.sync_engine, mapping, self.lone_change)
-        row: M | None = await self._change_alone(self.update.lock(ident))
+        assert self.update_handler is not None
+        self.update = RowChange(self.shortcuts.engine.sync_engine, mapping, self.update_handler)
+        row: M | None = await self._execute_step(self.update.lock(ident))
         return row
 
-    async def _change_alone(self, step: Awaitable[T]) -> T:
-        """Return the result of a step of the lone change, which ends if the step fails."""
+    async def _execute_step(self, step: Awaitable[T]) -> T:
+        """Return the result of a step of the single update, which is rolled back if the step fails."""
         try:
             return await step
         except RolledBack:
@@ -46,10 +46,10 @@ class ChangingSession(LockingSession):
             await self._close_update()
             raise
 
-    def _changes_alone(self, mapping: EntityMapping) -> bool:
+    def _may_update(self, mapping: EntityMapping) -> bool:
         """Return whether a row of this entity can be changed without the ORM, and nothing else was done before."""
-        change, is_used = self.lone_change, self.is_open or self._new or self.single or self.stored or self.update
-        if change is None or is_used or not (change.is_possible and self.shares_transaction):
+        handler, is_used = self.update_handler, self.is_open or self._new or self.single or self.stored or self.update
+        if handler is None or is_used or not (handler.is_possible and self.shares_transaction):
             return False
         is_plain = self.shortcuts.has_update and mapping.is_changeable and mapping.is_shareable
         if not is_plain or self.shortcuts.listeners.listen_to_updates_by(self.sync_session_class, mapping.entity):
@@ -59,13 +59,13 @@ class ChangingSession(LockingSession):
 
     async def _commit_update(self) -> None:
         assert self.update is not None
-        await self._change_alone(self.update.store(has_others=bool(self._new)))
-        await self._change_alone(self.update.commit())
+        await self._execute_step(self.update.store(has_others=bool(self._new)))
+        await self._execute_step(self.update.commit())
         self._committed += [] if self.update.row is None else [self.update.row]
         self.update = None
 
     async def _close_update(self) -> None:
-        """End the transaction of a lone change: roll it back unless it was committed."""
+        """End the transaction of the single update: roll it back unless it was committed."""
         assert self.update is not None
         update, self.update = self.update, None
         await update.close()

@@ -3,8 +3,8 @@
 Invariant: a read joins a query only before the query starts. So it sees everything that was committed before the read
 began, exactly as with a query of its own. For each key:
 
-    idle --read--> its query starts at once: in the task of the request, or, if the last query was shared, in a batch
-                   that the other reads of this iteration of the event loop join
+    idle --read--> its query starts at once in the task of the request. If the last query was shared, it starts in the
+                   next iteration of the event loop, in a batch that other reads join
     a query runs --read--> the next batch collects --the query ends, or MAX_WAIT_SECONDS--> the next batch starts
 """
 

@@ -1,4 +1,4 @@
-"""Deferred sessions: an `AsyncSession` makes its synchronous session on first use, which a single get never does."""
+"""Deferred sessions: an `AsyncSession` makes its synchronous session on first use. A single `get` needs none."""
 
 from functools import cached_property, partial
 from typing import Any

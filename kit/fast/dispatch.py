@@ -20,8 +20,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from kit.fast.arguments import Arguments
 from kit.fast.bodies import ValidatedBodies
 from kit.fast.exception_responses import UnhandledFailure, respond_to_exception
-from kit.fast.lone_changes import LoneChange
 from kit.fast.rendering import Rendering
+from kit.fast.update_handlers import UpdateHandler
 from kit.fast.write_sessions import FastWriteSession
 from kit.http.traces import UNRECORDED
 from kit.models.entities import ROW_OF_BODY
@@ -44,7 +44,7 @@ class Shortcut:
 
     def __init__(self, context: RouteContext, route: Operation, arguments: Arguments) -> None:
         self.route, self.arguments, self.handler = route, arguments, route.handler
-        self.rendering, self.change = Rendering(context), LoneChange(context.methods or (), route.handler)
+        self.rendering, self.update_handler = Rendering(context), UpdateHandler(context.methods or (), route.handler)
         self.path_regex, self.convertors = context.path_regex, context.param_convertors
 
     async def handle(self, request: Request) -> Response:
@@ -52,8 +52,8 @@ class Shortcut:
         unit = UNIT.get()
         assert unit is not None
         arguments = await self.arguments.take(unit)
-        if self.change.is_possible and isinstance(unit.session, FastWriteSession):
-            unit.session.lone_change = self.change
+        if self.update_handler.is_possible and isinstance(unit.session, FastWriteSession):
+            unit.session.update_handler = self.update_handler
         if self.arguments.body:  # lets `Entity.model_validate` take a shortcut
             token = ROW_OF_BODY.set(ValidatedBodies(arguments.values()).row_of)
             try:
@@ -104,7 +104,7 @@ class Dispatch:
 
         Sets in the scope what the router would set.
         """
-        if self.built_for is not self.service.runtime.access:
+        if self.built_for is not self.service.runtime.permissions:
             self.build()
         path = get_route_path(scope)
         first = path[1:].partition("/")[0]
@@ -154,7 +154,7 @@ class Dispatch:
                 if segment in (None, first) and method in (context.methods or (method,)):
                     found.append(step)
         self.has_low_priority_routes = any(self.service.router._iter_low_priority_routes())
-        self.built_for = self.service.runtime.access
+        self.built_for = self.service.runtime.permissions
 
     async def respond_to_exception(self, failure: Exception, request: Request) -> Response:
         """Return the response to an exception of an operation. Raises the exception if it has no handler."""

@@ -1,12 +1,14 @@
 """Driver access: executes statements by the driver, on a connection of SQLAlchemy's pool, and converts their values.
 
-SQLAlchemy's own code raises the failures and invalidates the connection, so both are exactly as without this module.
+SQLAlchemy's own code raises the failures and invalidates connections, so both are the same as without this module.
 """
 
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import aiosqlite
@@ -22,6 +24,8 @@ from kit.http.traces import TRACERS
 
 Rows = Sequence[Sequence[Any]]
 Processor = Callable[[Any], Any]
+MAX_PARAMETERS = 5000
+"""Of an INSERT of many rows: SQLite admits 32,766 or more, and a row of 2,000 columns fits."""
 
 
 def connect(engine: Engine) -> PoolProxiedConnection:
@@ -68,13 +72,13 @@ def read_on(connection: PoolProxiedConnection, sql: str, arguments: Sequence[Any
                 file.check()
             rows = list(util.await_only(driver.execute_fetchall(sql, arguments)))
     except BaseException as failure:
-        note("select", sql, time.perf_counter() - started, connection, failure)
+        record("select", sql, time.perf_counter() - started, connection, failure)
         raise
-    note("select", sql, time.perf_counter() - started, connection)
+    record("select", sql, time.perf_counter() - started, connection)
     return rows
 
 
-def note(
+def record(
     kind: str, sql: str, seconds: float, connection: PoolProxiedConnection, failure: BaseException | None = None
 ) -> None:
     """Count a statement, log it if it was slow, and trace it, as `kit.database.statements` does."""
@@ -92,9 +96,9 @@ async def timed(step: Awaitable[Any], kind: str, sql: str, connection: PoolProxi
     try:
         result = await step
     except BaseException as failure:
-        note(kind, sql, time.perf_counter() - started, connection, failure)
+        record(kind, sql, time.perf_counter() - started, connection, failure)
         raise
-    note(kind, sql, time.perf_counter() - started, connection)
+    record(kind, sql, time.perf_counter() - started, connection)
     return result
 
 
@@ -161,9 +165,27 @@ async def lock(connection: PoolProxiedConnection, sql: str, arguments: Sequence[
 
 
 async def execute_many(driver: aiosqlite.Connection, sql: str, rows: Sequence[Sequence[Any]]) -> int:
-    """Execute a statement of SQLite for each of these rows, in one visit to its thread. Returns the number stored."""
+    """Execute an INSERT of SQLite for these rows, in one visit to its thread. Returns the number stored.
+
+    A statement stores several rows. One for each row would wait for the interpreter's lock after each, which a busy
+    event loop keeps for some milliseconds.
+    """
+    at_once = max(1, MAX_PARAMETERS // len(rows[0]))
+
+    def insert_parts() -> int:
+        parts = (rows[start : start + at_once] for start in range(0, len(rows), at_once))
+        cursors = (driver._conn.execute(for_rows(sql, len(part)), list(chain.from_iterable(part))) for part in parts)
+        return sum(cursor.rowcount for cursor in cursors)
+
     execute: Callable[..., Awaitable[int]] = driver._execute
-    return await execute(lambda: driver._conn.executemany(sql, rows).rowcount)
+    return await execute(insert_parts)
+
+
+@lru_cache
+def for_rows(sql: str, number: int) -> str:
+    """Return an INSERT of one row with `VALUES` for this number of rows."""
+    head, values, row = sql.rpartition(" VALUES ")
+    return f"{head}{values}{', '.join([row] * number)}"
 
 
 async def commit(connection: PoolProxiedConnection) -> None:

@@ -14,19 +14,19 @@ def raise_as_sqlalchemy(
     connection: PoolProxiedConnection,
     sql: str | None,
     arguments: Sequence[Any],
-    user: Connection | None = None,
+    wrapper: Connection | None = None,
 ) -> NoReturn:
     """Raise a failure of the driver as SQLAlchemy does, which invalidates the connection if it is lost.
 
-    `user` is SQLAlchemy's connection, if there is one. Must run in a greenlet.
+    `wrapper` is SQLAlchemy's `Connection` around the same connection, if any. Must run in a greenlet.
     """
     failure = _translated(failure, connection)
     is_of_database = isinstance(failure, engine.dialect.loaded_dbapi.Error)
-    shell: Any = user or Connection(engine, connection, _has_events=False)
+    raising: Any = wrapper or Connection(engine, connection, _has_events=False)
     try:
         raise failure  # noqa: TRY301  SQLAlchemy reads `sys.exception()`
     except BaseException:
-        shell._handle_dbapi_exception(failure, sql if is_of_database else None, tuple(arguments), None, None)
+        raising._handle_dbapi_exception(failure, sql if is_of_database else None, tuple(arguments), None, None)
         raise AssertionError from failure  # unreachable: SQLAlchemy has raised the failure
 
 

@@ -1,4 +1,4 @@
-"""Embedding without the ORM: the related rows of a page are read by one select for each relationship.
+"""Embedding without the ORM: the related rows of a page are read by one select for each mapped.
 
 A list that the query bounds may need a second select: see `kit.query.related`.
 """
@@ -32,8 +32,8 @@ class Relation:
     """A relationship that joins one column of each table, and the read variant of the related rows."""
 
     name: str
-    here: str
-    there: str
+    local_field: str
+    remote_field: str
     target: type[Entity]
     read: type[Read]
     is_list: bool
@@ -46,20 +46,21 @@ class Relation:
 @cache
 def relation_of(model: type[Entity], name: str, read: type[Read]) -> Relation | None:
     """Return the relation of a relationship; None if it needs more than the comparison of two columns."""
-    way: RelationshipProperty[Any] = inspect(model).relationships[name]
-    pairs, target = list(way.local_remote_pairs or ()), mapping_of(way.mapper.class_)
-    if target is None or way.secondary is not None or len(pairs) != 1 or not _compares(way.primaryjoin, *pairs[0]):
+    mapped: RelationshipProperty[Any] = inspect(model).relationships[name]
+    pairs, target = list(mapped.local_remote_pairs or ()), mapping_of(mapped.mapper.class_)
+    if target is None or mapped.secondary is not None or mapped.collection_class not in (None, list):
         return None
-    if way.collection_class not in (None, list):
+    if len(pairs) != 1 or not _compares(mapped.primaryjoin, *pairs[0]):
         return None
-    here = inspect(model).get_property_by_column(pairs[0][0]).key
-    there = way.mapper.get_property_by_column(pairs[0][1]).key
+    local_field = inspect(model).get_property_by_column(pairs[0][0]).key
+    remote_field = mapped.mapper.get_property_by_column(pairs[0][1]).key
     bounded = list_relation(model, name)
-    ordering: Any = list(way.order_by or ()) or [target.columns["id"]]
+    ordering: Any = list(mapped.order_by or ()) or [target.columns["id"]]
     ordering = ordering if bounded is None else bounded.ordering
     others = () if bounded is None else order_fields(bounded)
     names = list(dict.fromkeys((*read.model_fields, *others)))
-    return Relation(name, here, there, target.entity, read, bool(way.uselist), ordering, names, bounded)
+    is_list = bool(mapped.uselist)
+    return Relation(name, local_field, remote_field, target.entity, read, is_list, ordering, names, bounded)
 
 
 def _compares(condition: Any, local: ColumnElement[Any], remote: ColumnElement[Any]) -> bool:
@@ -70,16 +71,16 @@ def _compares(condition: Any, local: ColumnElement[Any], remote: ColumnElement[A
 
 
 async def embed(engine: AsyncEngine, query: ListQuery, relation: Relation, rows: Sequence[Values]) -> None:
-    """Put the values of the related rows into these rows, under the name of the relationship."""
-    wanted = list(dict.fromkeys(row[relation.here] for row in rows if row[relation.here] is not None))
+    """Put the values of the related rows into these rows, under the name of the mapped."""
+    wanted = list(dict.fromkeys(row[relation.local_field] for row in rows if row[relation.local_field] is not None))
     limit = query.include_limit if relation.is_list and relation.name in query.included else None
     related = await _related(engine, relation, wanted, limit) if wanted else {}
     for row in rows:
-        found = related.get(row[relation.here], [])
+        found = related.get(row[relation.local_field], [])
         row[relation.name] = found[:limit] if relation.is_list else next(iter(found), None)
         if limit is not None and len(found) > limit:
             assert relation.bounded is not None
-            rest = relation.bounded.rest(query.runtime, query.root_path, row[relation.here], found[limit - 1])
+            rest = relation.bounded.rest(query.runtime, query.root_path, row[relation.local_field], found[limit - 1])
             row[next_name(relation.name)] = rest
 
 
@@ -99,20 +100,20 @@ async def _related(
 
 
 def _select(relation: Relation, keys: Sequence[Any], limit: int | None) -> Select[Any]:
-    there = getattr(relation.target, relation.there)
-    statement = _columns(relation).where(is_in(there, keys))
+    remote = getattr(relation.target, relation.remote_field)
+    statement = _columns(relation).where(is_in(remote, keys))
     if limit is None:
         return statement.order_by(*relation.ordering)
-    return statement.order_by(there, *relation.ordering).limit(first_limit(keys, limit))
+    return statement.order_by(remote, *relation.ordering).limit(first_limit(keys, limit))
 
 
 def _columns(relation: Relation) -> Select[Any]:
-    columns = [getattr(relation.target, name) for name in (relation.there, *relation.names)]
+    columns = [getattr(relation.target, name) for name in (relation.remote_field, *relation.names)]
     return select(*columns).where(*visible(relation.target))
 
 
 def _limited(relation: Relation, key: Any, limit: int) -> Select[Any]:
     """Return a select of a limited number of related rows, as a part of a union."""
-    there = getattr(relation.target, relation.there)
-    wanted = _columns(relation).where(there == key).order_by(*relation.ordering).limit(limit + 1)
+    remote = getattr(relation.target, relation.remote_field)
+    wanted = _columns(relation).where(remote == key).order_by(*relation.ordering).limit(limit + 1)
     return select(wanted.subquery())

@@ -1,4 +1,4 @@
-"""Responses to exceptions of operations that dispatch calls, by the exception handlers of the application."""
+"""Responses to exceptions: calls the application's exception handlers for the operations that dispatch serves."""
 
 from typing import Any
 

@@ -6,8 +6,8 @@ For each kind of row (an entity, with an id or without):
     a transaction is open --insert--> a batch collects members; it starts when a transaction of the kind ends,
                                       when it is full, or after MAX_WAIT_SECONDS
 
-After a batch was rolled back, each row of the kind has a transaction of its own for ALONE_SECONDS. So a request runs
-again once at most because of others.
+After a batch was rolled back, each row of the kind has a transaction of its own for ALONE_SECONDS. So other requests
+make a request run again at most once.
 """
 
 import asyncio
@@ -29,7 +29,8 @@ MAX_WAIT_SECONDS = 0.05
 """The longest time that a batch waits for an open transaction to end."""
 ALONE_SECONDS = 1.0
 
-Kind = tuple[type[Entity], bool]
+RowKind = tuple[type[Entity], bool]
+"""An entity, and whether its row has an id."""
 
 
 class Leader(SingleInsert):
@@ -51,16 +52,16 @@ class GroupCommit:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.open: Counter[Kind] = Counter()
+        self.open: Counter[RowKind] = Counter()
         """The number of open transactions of each kind."""
-        self.collecting: dict[Kind, InsertBatch] = {}
-        self.alone_until: defaultdict[Kind, float] = defaultdict(float)
+        self.collecting: dict[RowKind, InsertBatch] = {}
+        self.alone_until: defaultdict[RowKind, float] = defaultdict(float)
         self.loop: asyncio.AbstractEventLoop | None = None
 
     def transaction_for(self, new: NewRow) -> SingleInsert | BatchMember:
         """Return the transaction that stores a new row."""
         self._enter_loop()
-        kind = type(new.row), new.row.id is None
+        kind = type(new.row), new.row.id is not None
         if self.alone_until[kind] > asyncio.get_running_loop().time():
             return SingleInsert(self.engine)
         if self.open[kind] == 0:
@@ -75,7 +76,7 @@ class GroupCommit:
         if loop is not self.loop:
             self.loop, self.open, self.collecting, self.alone_until = loop, Counter(), {}, defaultdict(float)
 
-    def _join(self, kind: Kind, new: NewRow) -> BatchMember:
+    def _join(self, kind: RowKind, new: NewRow) -> BatchMember:
         """Add a row to the collecting batch of its kind, which starts when it is full or after MAX_WAIT_SECONDS."""
         batch = self.collecting.get(kind)
         if batch is None:
@@ -86,13 +87,13 @@ class GroupCommit:
             self._start(kind, batch)
         return member
 
-    def _start(self, kind: Kind, batch: InsertBatch) -> None:
+    def _start(self, kind: RowKind, batch: InsertBatch) -> None:
         if self.collecting.get(kind) is batch:
             del self.collecting[kind]
             self.open[kind] += 1
             batch.task = asyncio.create_task(self._run(kind, batch))
 
-    async def _run(self, kind: Kind, batch: InsertBatch) -> None:
+    async def _run(self, kind: RowKind, batch: InsertBatch) -> None:
         COUNTS["group", len(batch.members)] += 1
         try:
             failure = await batch.run() if batch.members else None
@@ -101,7 +102,7 @@ class GroupCommit:
         finally:
             self._end(kind)
 
-    def _end(self, kind: Kind) -> None:
+    def _end(self, kind: RowKind) -> None:
         self.open[kind] -= 1
         if kind in self.collecting:
             self._start(kind, self.collecting[kind])

@@ -35,7 +35,7 @@ class EntityMapping:
     identity_key: Callable[[tuple[Any, ...]], Any]
     """Returns the key of a row in the identity map of a session."""
     defaults: tuple[str, ...]
-    """The fields for which the ORM or the database has a default."""
+    """The fields that get a default from the ORM or the database."""
     relationships: frozenset[str]
     first_version: tuple[str, Any] | None
     """The version counter, and the value that the ORM stores in it for a new row, overwriting any other value."""

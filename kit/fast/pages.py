@@ -30,7 +30,7 @@ from kit.query.list_query import ListQuery
 from kit.query.ordering import Order, Segment, order_of
 from kit.query.page_selects import completed
 from kit.query.page_sizes import rows_that_fit
-from kit.query.pages import ShownPage
+from kit.query.pages import Page
 from kit.query.plans import MAX_LIMIT, Choices, Plan, offset_beyond, planned, rest_of_offset
 
 NUMBER, OFFSET = bindparam("page_number", type_=Integer), bindparam("page_offset", type_=Integer)
@@ -41,21 +41,21 @@ class SharedRows:
     """The rows of a page and their visible values. Several requests share them, so they must not be changed."""
 
     rows: Sequence[Values]
-    shown: Sequence[Values]
+    visible: Sequence[Values]
     cursor: str | None
     total: int | None
     estimate: int | None
 
     @cached_property
     def body(self) -> bytes:
-        return to_json(self.shown)
+        return to_json(self.visible)
 
     @cached_property
     def digest(self) -> bytes:
         return sha256(self.body).digest()  # faster than other digests: processors have instructions for it
 
 
-class FastPage(ShownPage):
+class FastPage(Page):
     """A page whose JSON is made once for all requests that share it."""
 
     def __init__(self, projection: Projection, shared: SharedRows) -> None:
@@ -108,8 +108,8 @@ async def fast_page(session: ReadSession, query: ListQuery, statement: SelectOfS
 
 @cache
 def is_plain_query(kind: type[ListQuery]) -> bool:
-    """Return whether a query class overrides no method that orders or shows a list."""
-    return all(getattr(kind, name) is getattr(ListQuery, name) for name in ("sort", "shown", "loading"))
+    """Return whether a query class overrides no method that orders a list or converts its rows."""
+    return all(getattr(kind, name) is getattr(ListQuery, name) for name in ("sort", "to_read", "loading"))
 
 
 def _may_read(session: FastReadSession, entity: type[Any]) -> bool:
@@ -121,9 +121,9 @@ def _sharing_key(query: ListQuery, projection: Projection, key: Any) -> Hashable
     values = tuple(bind.effective_value for bind in key.bindparams)
     given = tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in query.given.items())
     fields = None if query.fields is None else tuple(query.fields)
-    principal = CURRENT_PRINCIPAL.get() if projection.viewer.depends_on_principal or query.hidden else None
-    place = (query.secret, query.root_path)
-    sharing = (type(query), given, fields, tuple(query.included), place, principal, key.key, values)
+    principal = CURRENT_PRINCIPAL.get() if projection.visible_fields.depends_on_principal or query.hidden else None
+    origin = (query.secret, query.root_path)
+    sharing = (type(query), given, fields, tuple(query.included), origin, principal, key.key, values)
     try:
         hash(sharing)
     except TypeError:
@@ -135,7 +135,8 @@ class FastReader:
     """Reads numbers of rows without the ORM."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self.engine, self.place, self.may_estimate, self.sees_all = engine, id(engine.sync_engine), True, True
+        self.engine, self.database_id = engine, id(engine.sync_engine)
+        self.may_estimate = self.sees_all = True
 
     async def rows(self, statement: Any, name: Hashable, complete: Callable[[Any], Any]) -> Sequence[Sequence[Any]]:
         return await fetch(self.engine, statement, shape=name, complete=complete)
@@ -165,10 +166,10 @@ async def read_rows(
     rows = [dict(zip(names, row)) for row in found[:limit]]  # noqa: B905  equal lengths; the check takes time
     for relation in projection.relations:
         await embed(engine, query, relation, rows)
-    shown = projection.viewer.show_all(rows)
-    number = rows_that_fit(query, len(rows), lambda: (len(to_json(values)) for values in shown))
+    visible = projection.visible_fields.of_rows(rows)
+    number = rows_that_fit(query, len(rows), lambda: (len(to_json(values)) for values in visible))
     cursor = order.cursor_after(query.secret, rows[number - 1]) if len(found) > number else None
-    return SharedRows(rows[:number], shown[:number], cursor, plan.total, plan.estimate)
+    return SharedRows(rows[:number], visible[:number], cursor, plan.total, plan.estimate)
 
 
 async def _collect(

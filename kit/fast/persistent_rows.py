@@ -27,7 +27,7 @@ def add_flushed(session: Session, row: Any) -> None:
 
 
 def add_many_flushed(session: Any, rows: Sequence[Any]) -> None:
-    """Make transient rows of one entity, whose ids are set, such that this session has added and flushed."""
+    """Add transient rows of one entity, whose ids are set, as rows that this session has flushed."""
     states = list(map(instance_state, rows))
     for state in states:
         state.session_id = session.hash_key

@@ -1,4 +1,4 @@
-"""Plain selects: which statements a fast page can execute, compared part by part with an empty select.
+"""Plain selects: the statements that a fast page can execute, recognised by comparison with an empty select.
 
 A statement is plain if it selects rows of one entity, with conditions, joins and loader options, and has nothing else.
 """

@@ -10,6 +10,8 @@ from uuid import UUID
 
 from pydantic import BaseModel
 from sqlalchemy import MetaData, create_engine
+from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
+from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import Session, registry
 from sqlalchemy.pool import StaticPool
 from sqlmodel import Field
@@ -17,6 +19,9 @@ from sqlmodel import Field
 from kit.fast.mappings import EntityMapping, mapping_of
 from kit.models.entities import Entity
 from kit.models.types import MoneyColumn
+
+ASYNCPG: Dialect = asyncpg_dialect()  # type: ignore[no-untyped-call]
+"""The dialect of PostgreSQL, for statements that are compiled and not executed."""
 
 
 class Colour(Enum):
@@ -62,6 +67,11 @@ def probe() -> Probe:
         "colour": Colour.RED,
     }
     return Probe(**values, token=UUID(int=7), created_at=datetime(2026, 1, 2, 3, 4, 5, 6, UTC))
+
+
+def values_of(row: Any) -> dict[str, Any]:
+    """Return the loaded values of a row."""
+    return {name: value for name, value in vars(row).items() if name != "_sa_instance_state"}
 
 
 class ProbeDatabase:

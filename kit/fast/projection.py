@@ -29,7 +29,7 @@ def included_variants(query: ListQuery) -> dict[str, type[Read]]:
     return {name: read_variant(query.includes[name]) for name in query.included}
 
 
-class Viewer:
+class VisibleFields:
     """Selects the fields of a variant that the principal may see.
 
     `names` are the requested fields, all of them if None. `included` are relationships that follow these fields.
@@ -39,7 +39,7 @@ class Viewer:
         variants = {**nested_variants(read), **included}
         self.names = [name for name in read.model_fields if names is None or name in names] + list(included)
         related = [name for name in self.names if name in variants]
-        self.related = [(name, Viewer(variants[name], None, NO_VARIANTS), next_name(name)) for name in related]
+        self.related = [(name, VisibleFields(variants[name], None, NO_VARIANTS), next_name(name)) for name in related]
         principal = CURRENT_PRINCIPAL.get()
         self.id = principal.id
         self.hidden = NO_FIELDS if principal.is_superuser else private_fields(read)
@@ -48,28 +48,28 @@ class Viewer:
 
     @property
     def depends_on_principal(self) -> bool:
-        return bool(self.hidden) or any(viewer.depends_on_principal for _, viewer, _ in self.related)
+        return bool(self.hidden) or any(fields.depends_on_principal for _, fields, _ in self.related)
 
-    def show(self, values: Mapping[str, Any]) -> Values:
+    def of_row(self, values: Mapping[str, Any]) -> Values:
         """Return the visible values of a row. Its related rows are among the values."""
         is_owner = self.owner is not None and self.id is not None and values[self.owner] == self.id
         hidden = NO_FIELDS if is_owner else self.hidden
-        shown = {name: values[name] for name in self.names if name not in hidden}
-        for name, viewer, rest in self.related:
-            shown[name] = viewer.show_related(shown[name])
+        visible = {name: values[name] for name in self.names if name not in hidden}
+        for name, fields, rest in self.related:
+            visible[name] = fields.of_related(visible[name])
             if rest in values:
-                shown[rest] = values[rest]
-        return shown
+                visible[rest] = values[rest]
+        return visible
 
-    def show_related(self, related: Any) -> Any:
+    def of_related(self, related: Any) -> Any:
         if isinstance(related, list):
-            return [self.show(values_of(row)) for row in related]
-        return None if related is None else self.show(values_of(related))
+            return [self.of_row(values_of(row)) for row in related]
+        return None if related is None else self.of_row(values_of(related))
 
-    def show_all(self, rows: Sequence[Values]) -> Sequence[Values]:
+    def of_rows(self, rows: Sequence[Values]) -> Sequence[Values]:
         """Return the visible values of rows with the same fields; the rows themselves if every value is visible."""
         is_everything = not self.hidden and not self.related and (not rows or list(rows[0]) == self.names)
-        return rows if is_everything else [self.show(row) for row in rows]
+        return rows if is_everything else [self.of_row(row) for row in rows]
 
 
 def values_of(row: Any) -> Mapping[str, Any]:
@@ -78,11 +78,11 @@ def values_of(row: Any) -> Mapping[str, Any]:
 
 
 class Projection:
-    """The columns and related rows that a query shows."""
+    """The columns and related rows that a response to a query contains."""
 
     def __init__(self, query: ListQuery, relations: Sequence[Relation]) -> None:
         self.query, self.relations = query, relations
-        self.viewer = Viewer(query.read, query.fields, included_variants(query))
+        self.visible_fields = VisibleFields(query.read, query.fields, included_variants(query))
 
     @classmethod
     def of(cls, query: ListQuery) -> "Projection | None":
@@ -98,11 +98,11 @@ class Projection:
 
     def columns(self, *others: str) -> Sequence[str]:
         """Return the columns to read: those of the variant, the `others`, and the keys of the related rows."""
-        return columns_of(self.query.read, (*others, *(relation.here for relation in self.relations)))
+        return columns_of(self.query.read, (*others, *(relation.local_field for relation in self.relations)))
 
     def reads(self, rows: Sequence[Values]) -> list[Read]:
         """Return the rows as instances of the read variant, as in a plain page."""
-        return [self.query.shown(_as_object(row)) for row in rows]
+        return [self.query.to_read(_as_object(row)) for row in rows]
 
 
 @lru_cache(MAX_KNOWN)

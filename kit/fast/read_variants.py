@@ -32,7 +32,7 @@ DRIVER_TYPES: Mapping[type, tuple[type, ...]] = {UUID: (asyncpg.pgproto.pgproto.
 """Subclasses that drivers return for a type; `to_json` writes them alike."""
 HARMLESS_METADATA = (
     "annotated_types", "pydantic.types", "pydantic.json_schema", "pydantic._internal._fields", "sqlmodel.main",
-    "kit.models.forms", "kit.models.fields",
+    "kit.models.annotations", "kit.models.json_forms", "kit.models.fields",
 )  # fmt: skip
 """Modules whose annotations describe a value or refuse it, and never change it."""
 KIT_TYPES = ("kit.models.types", "kit.auth.ownership")

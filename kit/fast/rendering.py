@@ -12,7 +12,7 @@ from starlette.status import HTTP_204_NO_CONTENT, HTTP_304_NOT_MODIFIED
 
 from kit.fast.embedding import embed
 from kit.fast.pages import FastPage, is_plain_query
-from kit.fast.projection import NO_VARIANTS, Projection, Viewer, has_stored_types, included_variants
+from kit.fast.projection import NO_VARIANTS, Projection, VisibleFields, has_stored_types, included_variants
 from kit.fast.read_sessions import FastReadSession
 from kit.fast.read_variants import nested_variants, shows_stored_values, stored_types
 from kit.http.encoding import to_json
@@ -71,10 +71,10 @@ class Rendering:
             query = unit.request.scope.get(QUERY)
             unit.tag_row(result, has_related=query is not None and bool(query.included))
             if query is not None and query.lists:
-                return RenderedResponse(await shown_with_lists(unit, result, self.read, query), self.status)
-            return RenderedResponse(to_json(shown_values(result, self.read, query)), self.status)
+                return RenderedResponse(await json_with_lists(unit, result, self.read, query), self.status)
+            return RenderedResponse(to_json(visible_values(result, self.read, query)), self.status)
         if isinstance(result, list) and self.item and all_stored(result, self.item):
-            return RenderedResponse(to_json([shown_values(row, self.item, None) for row in result]), self.status)
+            return RenderedResponse(to_json([visible_values(row, self.item, None) for row in result]), self.status)
         return await self.validated(unit, result)
 
     async def validated(self, unit: Unit, result: Any) -> Response:
@@ -90,20 +90,20 @@ class Rendering:
         return RenderedResponse(content if isinstance(content, bytes) else to_json(content), self.status)
 
 
-async def shown_with_lists(unit: Unit, row: Entity, read: type[Read], query: ListQuery) -> bytes:
+async def json_with_lists(unit: Unit, row: Entity, read: type[Read], query: ListQuery) -> bytes:
     """Return a row as JSON, with its embedded lists, which are read without the ORM if the result is the same."""
     projection = Projection.of(query) if query.read is read and is_plain_query(cast("Any", type(query))) else None
     if projection is None or not may_read_lists(unit.session, projection, row):
         await load_included(unit, row)
-        return to_json(shown_values(row, read, query))
+        return to_json(visible_values(row, read, query))
     values = dict(vars(row))
     for relation in [relation for relation in projection.relations if relation.name in query.lists]:
         await embed(unit.session.shortcuts.engine, query, relation, [values])  # type: ignore[union-attr]
-    return to_json(projection.viewer.show(values))
+    return to_json(projection.visible_fields.of_row(values))
 
 
 def may_read_lists(session: Any, projection: Projection, row: Entity) -> bool:
-    """Return whether the lists of a row can be read without the ORM, and everything else that is shown is loaded."""
+    """Return whether the lists of a row can be read without the ORM, and all other visible values are loaded."""
     query, values = projection.query, vars(row)
     others = {name: kind for name, kind in included_variants(query).items() if name not in query.lists}
     return (
@@ -115,18 +115,18 @@ def may_read_lists(session: Any, projection: Projection, row: Entity) -> bool:
     )
 
 
-def shown_values(row: Entity, read: type[Read], query: ListQuery | None) -> Any:
+def visible_values(row: Entity, read: type[Read], query: ListQuery | None) -> Any:
     """Return the visible values of a row, for `to_json`. The variant must show stored values."""
     query = query if query is not None and query.read is read else None
     if (query is None or not query.included) and (query is None or query.fields is None):
         columns, values = plain_columns(read), row.__dict__
-        shown = {name: values[name] for name, kinds in columns if name in values and type(values[name]) in kinds}
-        if columns and len(shown) == len(columns):
-            return shown
+        visible = {name: values[name] for name, kinds in columns if name in values and type(values[name]) in kinds}
+        if columns and len(visible) == len(columns):
+            return visible
     included = included_variants(query) if query else NO_VARIANTS
     if not has_stored_types(row, read, included):
-        return (query.shown(row) if query else read.of(row)).model_dump(mode="json")
-    return Viewer(read, query.fields if query else None, included).show(vars(row))
+        return (query.to_read(row) if query else read.of(row)).model_dump(mode="json")
+    return VisibleFields(read, query.fields if query else None, included).of_row(vars(row))
 
 
 @cache

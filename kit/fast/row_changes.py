@@ -1,20 +1,23 @@
-"""Row changes: the row that a lone change reads, and its single update."""
+"""Row changes: the row that an update handler reads, and its single update."""
 
 from typing import Any, NoReturn
 
 from sqlalchemy.engine import Engine
 
 from kit.database.errors import RolledBack
-from kit.fast.lone_changes import LoneChange
 from kit.fast.mappings import EntityMapping
 from kit.fast.single_update import NeedsORM, SingleUpdate, update_of
+from kit.fast.update_handlers import UpdateHandler
 
 
 class RowChange:
-    """A row that is locked, changed and stored without the session. Whatever else happens, the request runs again."""
+    """A row that is locked, changed and stored without the session.
 
-    def __init__(self, engine: Engine, mapping: EntityMapping, change: LoneChange) -> None:
-        self.mapping, self.change = mapping, change
+    If the session is used for anything else, the request runs again.
+    """
+
+    def __init__(self, engine: Engine, mapping: EntityMapping, handler: UpdateHandler) -> None:
+        self.mapping, self.handler = mapping, handler
         self.transaction = SingleUpdate(engine, mapping)
         self.row: Any = None
         self.is_given_up = False
@@ -25,7 +28,7 @@ class RowChange:
 
     def give_up(self) -> NoReturn:
         """Let the ORM serve this request and all later ones to the operation. Raises `RolledBack`."""
-        self.change.is_possible, self.is_given_up = False, True
+        self.handler.is_possible, self.is_given_up = False, True
         raise RolledBack
 
     async def store(self, *, has_others: bool) -> None:

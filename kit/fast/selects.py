@@ -81,9 +81,9 @@ async def fetch(
 ) -> Sequence[Sequence[Any]]:
     """Return the rows of the select that `complete` makes of a statement, read outside of any transaction.
 
-    `values` are the values of parameters without a value, by name. `complete` is called only if no statement that
-    differs in values only was compiled for the same shape. So everything that it adds must depend on the shape alone,
-    and contain values as parameters.
+    `values` are the values of the statement's open parameters, by name. `complete` is called if no equal statement,
+    except for values, was compiled for the same shape. So its additions must depend on the shape alone, and take values
+    as parameters.
     """
     key = cache_key(statement)
     select = None if key is None else _compiled_select(statement, key, shape, complete, engine.dialect)

@@ -122,7 +122,7 @@ class DriverTransaction:
         assert self.connection is not None
         self.is_answered = False
         try:
-            answer = await step
+            result = await step
         except BaseException as failure:
             connection = self.connection
             try:
@@ -134,7 +134,7 @@ class DriverTransaction:
                 raise
             raise AssertionError from failure  # unreachable: `raise_as_sqlalchemy` never returns
         self.is_answered = True
-        return answer
+        return result
 
     def _abandon(self, connection: PoolProxiedConnection) -> None:
         """Roll back. A connection whose last statement was not answered is invalidated instead."""

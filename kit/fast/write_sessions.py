@@ -93,7 +93,7 @@ class FastWriteSession(ChangingSession):
     async def prepare_commit(self) -> None:
         """Store the changes without committing them: a single row by the driver, everything else by a flush."""
         if self.update is not None:
-            await self._change_alone(self.update.store(has_others=bool(self._new)))
+            await self._execute_step(self.update.store(has_others=bool(self._new)))
             return
         new = await self._single_row()
         if new is None:

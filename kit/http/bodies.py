@@ -14,7 +14,7 @@ from kit.http.problems import Problem, malformed, too_large, unavailable
 from kit.http.texts import ComposedForm
 
 GRACE_SECONDS = 5.0
-"""How long the body may take beside what its size explains."""
+"""The time for a body in addition to its size at `MIN_RATE`, in seconds."""
 MIN_RATE = 16_384
 """Bytes per second."""
 MAX_MEMORY = 67_108_864
@@ -23,14 +23,14 @@ CHUNK = 65_536
 """Bytes of a body that a form parser gets at a time."""
 
 
-class Budget:
+class BodyMemory:
     """The memory of bodies that arrive slowly, of which one caller has at most a share."""
 
     def __init__(self, caller_share: float) -> None:
         self.per_caller, self.used = MAX_MEMORY * caller_share, Counter[Caller]()
 
     def take(self, caller: Caller, size: int) -> None:
-        """Note these bytes; a 503 if there is no memory for them, and a 429 if the caller has its share."""
+        """Reserve these bytes. Raises a 503 if there is no memory for them, and a 429 over the share of the caller."""
         if self.used[caller] + size > self.per_caller:
             detail = "You send too many bodies at once; try again."
             raise Problem(429, detail, kind="too-many-requests", headers={"Retry-After": "1", "Connection": "close"})
@@ -38,7 +38,7 @@ class Budget:
             raise unavailable("not_applied", "Too many bodies at once; try again.")
         self.used[caller] += size
 
-    def give_back(self, caller: Caller, size: int) -> None:
+    def release(self, caller: Caller, size: int) -> None:
         self.used[caller] -= size
         if not self.used[caller]:
             del self.used[caller]
@@ -47,15 +47,15 @@ class Budget:
 class IncomingBody:
     """The body of a request, of which the beginning is read ahead, and the rest while it is served."""
 
-    def __init__(self, receive: Receive, budget: Budget, caller: Caller) -> None:
-        self.receive_on, self.budget, self.caller = receive, budget, caller
+    def __init__(self, receive: Receive, memory: BodyMemory, caller: Caller) -> None:
+        self.receive_on, self.memory, self.caller = receive, memory, caller
         self.waiting: deque[Message] = deque()
-        self.noted = self.size = 0
+        self.reserved = self.size = 0
         self.is_complete = self.has_arrived = False
-        """`has_arrived`: what is read ahead is there, and the request is served."""
+        """`has_arrived`: the part to read ahead is complete, and the request is served."""
 
     async def read_ahead(self, scope: Scope, limit: int) -> bool:
-        """Read the body, at most `limit` bytes. False if the client has left; a 408 if it is too slow.
+        """Read the body, at most `limit` bytes. Returns False if the client has left. Raises a 408 if it is too slow.
 
         A body that is announced to be longer is not read ahead: it is refused, or read by a handler for uploads.
         """
@@ -68,7 +68,7 @@ class IncomingBody:
                 return False
             self.waiting.append(message)
             if not self.is_complete:
-                self.note(len(message.get("body", b"")))
+                self.reserve(len(message.get("body", b"")))
         self.has_arrived = True
         return True
 
@@ -88,14 +88,14 @@ class IncomingBody:
         self.is_complete = not message.get("more_body", False)
         return message
 
-    def note(self, size: int) -> None:
-        """Count the memory of a body that does not arrive as a whole."""
-        self.budget.take(self.caller, size)
-        self.noted += size
+    def reserve(self, size: int) -> None:
+        """Reserve memory for a body that does not arrive as a whole."""
+        self.memory.take(self.caller, size)
+        self.reserved += size
 
-    def forget(self) -> None:
-        if self.noted:
-            self.budget.give_back(self.caller, self.noted)
+    def release(self) -> None:
+        if self.reserved:
+            self.memory.release(self.caller, self.reserved)
 
 
 class BufferedRequest(Request):

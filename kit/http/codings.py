@@ -1,4 +1,4 @@
-"""Content codings (RFC 9110, section 8.4): which responses may be compressed, and for whom."""
+"""Content codings (RFC 9110, section 8.4): which responses may be compressed, and which clients accept that."""
 
 import re
 from collections.abc import Mapping
@@ -19,8 +19,8 @@ ELEMENT = re.compile(r"\s*([^\s;,]+)\s*(?:;\s*q\s*=\s*([01](?:\.\d{0,3})?)\s*)?"
 VARIES = (b"vary", b"Accept-Encoding")
 
 
-class Wish(Enum):
-    """What `Accept-Encoding` asks for."""
+class AcceptedCoding(Enum):
+    """The content coding that `Accept-Encoding` asks for."""
 
     PLAIN = "no coding"
     GZIP = "gzip for bodies of at least `MIN_SIZE`"
@@ -28,18 +28,18 @@ class Wish(Enum):
 
 
 @lru_cache(100)
-def wish_of(accept_encoding: bytes) -> Wish:
+def accepted_coding(accept_encoding: bytes) -> AcceptedCoding:
     """Return what a client accepts (RFC 9110, section 12.5.3). A malformed element counts as absent."""
     if len(accept_encoding) > MAX_HEADER:
-        return Wish.PLAIN
+        return AcceptedCoding.PLAIN
     elements = map(ELEMENT.fullmatch, accept_encoding.decode("latin-1").lower().split(","))
     weights = {match[1]: float(match[2] or 1) for match in elements if match}
     others = weights.get("*")
     gzip = weights.get("gzip", weights.get("x-gzip", others or 0))
     plain = weights.get("identity", 0.001 if others != 0 else 0)  # without a weight it is accepted, but not preferred
     if not gzip or plain > gzip:
-        return Wish.PLAIN
-    return Wish.GZIP if plain else Wish.ALWAYS
+        return AcceptedCoding.PLAIN
+    return AcceptedCoding.GZIP if plain else AcceptedCoding.ALWAYS
 
 
 def may_be_compressed(headers: Mapping[bytes, bytes]) -> bool:
@@ -53,7 +53,7 @@ def may_be_compressed(headers: Mapping[bytes, bytes]) -> bool:
 
 
 def varies(headers: Mapping[bytes, bytes]) -> bool:
-    """Return whether a response depends on `Accept-Encoding`: whether it is compressed for those who accept it."""
+    """Return whether a response depends on `Accept-Encoding`: whether clients that accept gzip get it compressed."""
     return may_be_compressed(headers) and int(headers[b"content-length"]) >= MIN_SIZE
 
 

@@ -13,7 +13,7 @@ from kit.http.problems import Problem, error, invalid, malformed, too_large
 MAX_VALUES = 40_000
 """The largest number of values of a document: parsing and validating so many takes less than 0.1 s."""
 MAX_DEPTH = 1000
-"""Nesting beyond which a document with too many values is called too deep; Python's own limit, for others, is near."""
+"""The depth from which a document with too many values is refused as too deep; Python's own limit is similar."""
 STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 NO_BRACKETS = bytes(set(range(256)) - STEPS.keys())
 MAX_DIGITS = 4300

@@ -16,7 +16,7 @@ MAX_MARKS = 30
 Python puts them in order in quadratic time: 1 MiB of them would take minutes.
 """
 STEP, IN_A_ROW = 4, 7
-"""More than `MAX_MARKS` characters in a row contain so many of every `STEP`-th character."""
+"""A row of more than `MAX_MARKS` marks has at least `IN_A_ROW` marks among every `STEP`-th character."""
 
 
 class TooManyMarksError(ValueError):

@@ -29,8 +29,8 @@ def is_fresh(tag: str, if_none_match: str) -> bool:
 
 def not_modified(response: Response) -> Response:
     """Return the 304 for a response: without its body, and with its `Vary` (RFC 9110, section 15.4.5)."""
-    answer, given = Response(status_code=304, background=response.background), dict(response.raw_headers)
-    answer.raw_headers = [item for item in response.raw_headers if item[0] not in OF_A_BODY]
+    unchanged, given = Response(status_code=304, background=response.background), dict(response.raw_headers)
+    unchanged.raw_headers = [item for item in response.raw_headers if item[0] not in OF_A_BODY]
     if varies(given):
-        answer.raw_headers.append(VARIES)
-    return answer
+        unchanged.raw_headers.append(VARIES)
+    return unchanged

@@ -1,6 +1,6 @@
-"""Fairness: a semaphore and a connection pool that serve callers in turns, and leave places to other resources.
+"""Fairness: a semaphore and a connection pool that serve callers in turns, and reserve places for other resources.
 
-All requests to a resource are a lane. If its table is locked, they wait, and hold their places and connections.
+The requests to one resource form a lane. If its table is locked, they wait, and hold their places and connections.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ CURRENT_LANE: ContextVar[str] = ContextVar("current_lane", default="")
 """The lane of the request that this task serves; empty outside of requests."""
 RESOURCE = re.compile(r"(?:/api|/v\d+)*/[^/]*")
 CONNECTION_SHARE = 2
-"""How many times the free connections a lane may have: two thirds of all, while other lanes have none."""
+"""The largest ratio of a lane's connections to the free ones: two thirds of all, while other lanes have none."""
 MAX_WAITING_FOR_CONNECTION = 100_000
 """A nominal bound: admission limits the requests to `MAX_IN_FLIGHT`."""
 PLACE = "kit.place"
@@ -41,10 +41,8 @@ def caller_of(scope: Scope, known: Mapping[bytes, int]) -> Caller:
     """
     if known:
         for name, value in scope["headers"]:
-            if name == b"authorization":
-                user = known.get(value)
-                if user is not None:
-                    return user
+            if name == b"authorization" and value in known:
+                return known[value]
     client = scope.get("client")
     return network_of(client[0]) if client else ""
 
@@ -66,7 +64,7 @@ def lane_of(path: str) -> str:
     return found[0] if found else ""
 
 
-class Turn:
+class Waiter:
     """A request of a lane that waits for a place."""
 
     def __init__(self, lane: str) -> None:
@@ -77,12 +75,12 @@ class Turn:
 class FairSemaphore:
     """At most `limit` places, for which at most `max_waiting` requests wait.
 
-    While all are taken, the next one goes to the caller that holds the fewest, and among equals in turns. When too
-    many wait, the caller with the most waiting requests loses its last one. So a caller that sends few requests waits
-    for few, whatever the others send.
+    While all are taken, the next free place goes to the caller with the fewest places; callers with equally many take
+    turns. When too many requests wait, the last request of the caller with the most waiting requests is refused. So a
+    caller that sends few requests waits for few requests, however many the others send.
 
-    With `share`, a lane gets a place only while it has fewer than so many times the free places. So some are always
-    left for other lanes, if all requests of one wait for a locked table (*dynamic thresholds*, Choudhury and Hahne
+    With `share`, a lane gets a place only while it has fewer than `share` times the free places. So other lanes still
+    get places if all requests of one lane wait for a locked table (*dynamic thresholds*, Choudhury and Hahne
     1998). Requests without a lane have no such bound.
     """
 
@@ -91,15 +89,16 @@ class FairSemaphore:
         self.free, self.waiting = limit, 0
         self.lanes: dict[str, int] = {}
         """The number of places of each lane."""
-        self.held: dict[Caller, int] = {}  # a Counter takes three times as long, twice in every request
-        self.queues: dict[Caller, deque[Turn]] = {}
+        self.callers: dict[Caller, int] = {}  # a Counter takes three times as long, twice in every request
+        """The number of places of each caller."""
+        self.queues: dict[Caller, deque[Waiter]] = {}
 
     def take(self, caller: Caller, lane: str = "") -> bool:
         """Take a place if one is free for this lane."""
         if self.free <= 0 or (self.share is not None and not self.has_place_for(lane)):
             return False
         self.free -= 1
-        self.held[caller] = self.held.get(caller, 0) + 1
+        self.callers[caller] = self.callers.get(caller, 0) + 1
         self.lanes[lane] = self.lanes.get(lane, 0) + 1
         return True
 
@@ -108,40 +107,40 @@ class FairSemaphore:
 
     async def wait(self, caller: Caller, seconds: float, lane: str = "") -> bool:
         """Wait for a place after `take` returned False. Returns False after the timeout, or if too many wait."""
-        if self.waiting >= self.max_waiting and not self.drop_other_than(caller):
+        if self.waiting >= self.max_waiting and not self.refuse_last_of_other(caller):
             return False
-        turn = Turn(lane)
+        waiter = Waiter(lane)
         queue = self.queues.setdefault(caller, deque())
-        queue.append(turn)
+        queue.append(waiter)
         self.waiting += 1
-        timer = asyncio.get_running_loop().call_later(seconds, self.give_up, caller, turn)
+        timer = asyncio.get_running_loop().call_later(seconds, self.give_up, caller, waiter)
         try:
-            return await turn.has_place
+            return await waiter.has_place
         except asyncio.CancelledError:
-            future = turn.has_place
+            future = waiter.has_place
             if future.done() and not future.cancelled() and future.result():
                 self.release(caller, lane)
             raise
         finally:
             timer.cancel()
-            self.give_up(caller, turn)
+            self.give_up(caller, waiter)
 
-    def give_up(self, caller: Caller, turn: Turn) -> None:
+    def give_up(self, caller: Caller, waiter: Waiter) -> None:
         """Remove a request from the queue, if it still waits."""
         queue = self.queues.get(caller, ())
-        if turn in queue:
-            self.leave(caller, turn)
-        if not turn.has_place.done():
-            turn.has_place.set_result(False)
+        if waiter in queue:
+            self.leave(caller, waiter)
+        if not waiter.has_place.done():
+            waiter.has_place.set_result(False)
 
-    def leave(self, caller: Caller, turn: Turn) -> None:
+    def leave(self, caller: Caller, waiter: Waiter) -> None:
         queue = self.queues.pop(caller)
-        queue.remove(turn)
+        queue.remove(waiter)
         self.waiting -= 1
         if queue:
             self.queues[caller] = queue  # behind the others, who have their turns first
 
-    def drop_other_than(self, caller: Caller) -> bool:
+    def refuse_last_of_other(self, caller: Caller) -> bool:
         """Refuse the last waiting request of the caller with the most, unless that is this caller."""
         longest = max(self.queues, key=lambda other: len(self.queues[other]), default=caller)
         if longest == caller or len(self.queues[longest]) <= len(self.queues.get(caller, ())) + 1:
@@ -151,43 +150,43 @@ class FairSemaphore:
 
     def release(self, caller: Caller, lane: str = "") -> None:
         """Release a place, or pass it to the waiting caller with the fewest places."""
-        remaining = self.held.pop(caller) - 1
+        remaining = self.callers.pop(caller) - 1
         if remaining:
-            self.held[caller] = remaining
+            self.callers[caller] = remaining
         in_lane = self.lanes.pop(lane) - 1
         if in_lane:
             self.lanes[lane] = in_lane
         self.free += 1
-        while self.free > 0 and self.queues and (found := self.following()) is not None:
-            following, turn = found
-            self.leave(following, turn)
-            if not turn.has_place.done():
-                self.take(following, turn.lane)
-                turn.has_place.set_result(True)
+        while self.free > 0 and self.queues and (found := self.next_waiter()) is not None:
+            following, waiter = found
+            self.leave(following, waiter)
+            if not waiter.has_place.done():
+                self.take(following, waiter.lane)
+                waiter.has_place.set_result(True)
 
-    def following(self) -> tuple[Caller, Turn] | None:
+    def next_waiter(self) -> tuple[Caller, Waiter] | None:
         """Return the request that gets the next place, and its caller; None if no place is free for their lanes.
 
         Of the callers with the fewest places it is the one waiting longest.
         """
         for caller in sorted(self.queues, key=self.places_of):
-            for turn in self.queues[caller]:
-                if self.has_place_for(turn.lane):
-                    return caller, turn
+            for waiter in self.queues[caller]:
+                if self.has_place_for(waiter.lane):
+                    return caller, waiter
         return None
 
     def places_of(self, caller: Caller) -> int:
-        return self.held.get(caller, 0)
+        return self.callers.get(caller, 0)
 
-    def is_greedy(self, caller: Caller) -> bool:
+    def exceeds_share(self, caller: Caller) -> bool:
         """Return whether this caller uses more than its share of the places."""
-        callers = self.held.keys() | self.queues.keys() | {caller}
+        callers = self.callers.keys() | self.queues.keys() | {caller}
         used = self.places_of(caller) + len(self.queues.get(caller, ()))
         return len(callers) > 1 and used * len(callers) > self.limit - self.free + self.waiting
 
 
 def quieten(pool: type[Any]) -> None:
-    """Let the log of a pool be as quiet as the one of SQLAlchemy's: its logger is named after the class."""
+    """Give the log of a pool the level of SQLAlchemy's pools: its logger is named after the class."""
     logger = logging.getLogger(f"{pool.__module__}.{pool.__qualname__}")
     if logger.level == logging.NOTSET:
         logger.setLevel(logging.WARNING)
@@ -203,8 +202,8 @@ class FairPool(AsyncAdaptedQueuePool):
         quieten(type(self))
         self.seconds = timeout
         self.turns = FairSemaphore(pool_size + max_overflow, MAX_WAITING_FOR_CONNECTION, CONNECTION_SHARE)
-        event.listen(self, "checkin", give_back)
-        event.listen(self, "detach", give_back)
+        event.listen(self, "checkin", release_place)
+        event.listen(self, "detach", release_place)
 
     def connect(self) -> PoolProxiedConnection:
         """Return a connection; after `timeout` seconds without one an error, as SQLAlchemy raises it.
@@ -237,7 +236,7 @@ class FairPool(AsyncAdaptedQueuePool):
         return failure
 
 
-def give_back(_: object, record: Any) -> None:
+def release_place(_: object, record: Any) -> None:
     """Release the place of a connection, if `connect` has returned it: if it failed, it released the place itself.
 
     The pool that `dispose` creates inherits this listener and adds it again, so the second call finds no place.

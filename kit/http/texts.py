@@ -12,10 +12,17 @@ from kit.http.encoding import TooManyMarksError, composed
 from kit.http.problems import error, invalid
 
 
-def compose_parameters(scope: Scope) -> None:
-    """Put the text of the parameters in a path and a query into the form NFC."""
-    path = {name: composed_part("path", name, value) for name, value in scope.get("path_params", {}).items()}
-    scope["path_params"] = path
+def compose_path(scope: Scope) -> None:
+    """Put the text of the parameters in a path into the form NFC."""
+    if not scope["path"].isascii():
+        path = {name: composed_part("path", name, value) for name, value in scope.get("path_params", {}).items()}
+        scope["path_params"] = path
+
+
+def compose_query(scope: Scope) -> None:
+    """Put the text of the parameters in a query into the form NFC."""
+    if b"%" not in scope["query_string"]:
+        return
     query = scope["query_string"].decode("latin-1")
     pairs = parse_qsl(query, keep_blank_values=True)
     if not all(name.isascii() and value.isascii() for name, value in pairs):

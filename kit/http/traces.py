@@ -1,4 +1,4 @@
-"""Traces: the places where a tracer learns of requests and statements, and where others learn of the tracer.
+"""Traces: the interface between a tracer and the code whose requests and statements it records.
 
 Without a tracer, `TRACERS` is empty, and a statement costs an empty loop.
 """
@@ -11,7 +11,7 @@ TRACE_ID = "kit.trace_id"
 UNRECORDED = "kit.is_unrecorded"
 """The key in the ASGI scope of a request whose trace is not recorded, so that no layer has to make a span of it."""
 Mark = Any
-"""What a tracer knows a request by; None if its trace is not recorded."""
+"""A tracer's reference to a request; None if the trace of the request is not recorded."""
 
 
 class Tracer(Protocol):
@@ -21,7 +21,7 @@ class Tracer(Protocol):
         """Return the mark of the current request."""
 
     def share(self, marks: Sequence[Mark]) -> None:
-        """Let the following statements of this task count for these requests, which share them."""
+        """Record the following statements of this task for these requests, which share them."""
 
     def record(self, kind: str, statement: str, seconds: float, failure: BaseException | None) -> None:
         """Record a statement that has just ended."""
@@ -32,11 +32,11 @@ TRACERS: list[Tracer] = []
 
 
 def mark() -> Mark:
-    """Return the mark of the current request, for work that it may share with others."""
+    """Return the mark of the current request, for statements that it may share with other requests."""
     return TRACERS[0].mark() if TRACERS else None
 
 
 def share(marks: Sequence[Mark]) -> None:
-    """Let the following statements of this task count for these requests."""
+    """Record the following statements of this task for these requests."""
     for tracer in TRACERS:
         tracer.share(marks)

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from kit.http.events import COUNTS, GAUGES
 from kit.http.fairness import FairPool
 from kit.server.admission import Admission
-from kit.server.log_writer import Answered
+from kit.server.log_writer import SentResponse
 from kit.server.service import Service
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -40,7 +40,7 @@ class Measurements:
 
     def __init__(self, service: Service) -> None:
         self.service, self.registry = service, CollectorRegistry()
-        self.pending: deque[Answered] = deque(maxlen=MAX_PENDING)
+        self.pending: deque[SentResponse] = deque(maxlen=MAX_PENDING)
         """The responses since the last update. A request costs one append."""
         self.routes: set[tuple[str, str]] = set()
         self.series: dict[tuple[str, str, int], Histogram] = {}

@@ -74,8 +74,10 @@ class Sampling:
             self.server, _ = start_http_server(self.access.port, self.access.host, self.exposition.registry)
         except OSError as failure:
             if VARIABLE not in os.environ:
-                place = f"Port {self.access.port} of {self.access.host}"
-                raise RuntimeError(f"{place} cannot be used ({failure}): set METRICS_PORT to another one.") from failure
+                address = f"Port {self.access.port} of {self.access.host}"
+                raise RuntimeError(
+                    f"{address} cannot be used ({failure}): set METRICS_PORT to another one."
+                ) from failure
 
 
 def close(server: WSGIServer) -> None:

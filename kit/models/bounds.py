@@ -13,7 +13,7 @@ from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MaxLen, MinLen, Mul
 from pydantic.fields import FieldInfo
 from sqlalchemy import BigInteger, Integer
 
-from kit.models.forms import UNBOUNDED_DIGITS, Form
+from kit.models.json_forms import UNBOUNDED_DIGITS, JSONForm
 from kit.models.json_values import MAX_INTEGER, MIN_INTEGER
 from kit.models.kinds import BOUNDS, Shape, option
 
@@ -68,7 +68,7 @@ def patterns_of(metadata: Iterable[Any]) -> list[Any]:
     """Return the patterns, all of which a text has to match."""
     parts = list(flattened(metadata))
     found = [getattr(part, "pattern", None) for part in parts]
-    found += [pattern for part in parts if isinstance(part, Form) for pattern in part.patterns]
+    found += [pattern for part in parts if isinstance(part, JSONForm) for pattern in part.patterns]
     return list(dict.fromkeys(pattern for pattern in found if pattern is not None))
 
 

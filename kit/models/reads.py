@@ -20,7 +20,7 @@ from pydantic_core import CoreSchema
 from sqlmodel import Field, SQLModel
 
 from kit.models.fields import use_response_forms
-from kit.models.forms import FORMATS
+from kit.models.json_forms import FORMATS
 from kit.models.privacy import hidden_fields, private_fields
 from kit.models.reserved import refuse_reserved
 

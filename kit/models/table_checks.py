@@ -10,8 +10,8 @@ from pydantic.fields import FieldInfo
 from sqlalchemy import CheckConstraint, Column, ColumnElement, Table, and_, func, literal_column
 from sqlalchemy.sql.functions import Function
 
+from kit.models.annotations import has_explicit_type
 from kit.models.columns import DecimalColumn
-from kit.models.fields import has_explicit_type
 from kit.models.json_values import MAX_INTEGER, MIN_INTEGER
 from kit.models.kinds import Shape, shape_of_field
 

@@ -23,9 +23,9 @@ from sqlalchemy.types import TypeEngine
 from sqlmodel import AutoString, Field, SQLModel
 from sqlmodel.sql.sqltypes import UTCDateTime
 
+from kit.models.annotations import Derived, annotated, has_explicit_type, rules_of
 from kit.models.bounds import digits_of
 from kit.models.columns import BIGINT, DecimalColumn, DurationColumn, EnumColumn, JsonColumn, TextColumn, text_type
-from kit.models.fields import Derived, annotated, has_explicit_type, rules_of
 from kit.models.indexes import refuse_long_entries, widen_indexes
 from kit.models.json_values import MAX_INTEGER, MIN_INTEGER
 from kit.models.kinds import Shape, option, shape_of_field

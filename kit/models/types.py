@@ -14,7 +14,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from kit.models.columns import BIGINT as BIGINT
 from kit.models.columns import MAX_ID as MAX_ID
 from kit.models.columns import MoneyColumn as MoneyColumn
-from kit.models.forms import DecimalForm, Form, bounded, chain
+from kit.models.json_forms import DecimalForm, JSONForm, bounded, chain
 from kit.models.json_values import storable as storable
 
 DIGITS = "^[0-9]+$"
@@ -61,21 +61,21 @@ def schema(**extra: Any) -> Any:
     return pydantic.Field(json_schema_extra=extra)
 
 
-Text = Annotated[str, Form("text")]
+Text = Annotated[str, JSONForm("text")]
 """Text without NUL and lone surrogates. Set `max_length` in `Field`; without it, it is 10,000 characters."""
-Name = Annotated[str, MinLen(1), Form("name")]
+Name = Annotated[str, MinLen(1), JSONForm("name")]
 """Text with at least one visible character."""
-Username = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9._-]+$"), Form("text")]
+Username = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9._-]+$"), JSONForm("text")]
 """A login name of ASCII letters, digits, `.`, `_` and `-`: both databases fold the case of ASCII alike."""
-Slug = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$"), MinLen(1), Form("text")]
+Slug = Annotated[str, pydantic.Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$"), MinLen(1), JSONForm("text")]
 """Lower-case ASCII words with hyphens between them, for URLs."""
-Sku = Annotated[str, pydantic.Field(pattern=r"^[A-Z0-9]+(-[A-Z0-9]+)*$"), MinLen(1), Form("text")]
+Sku = Annotated[str, pydantic.Field(pattern=r"^[A-Z0-9]+(-[A-Z0-9]+)*$"), MinLen(1), JSONForm("text")]
 """A stock keeping unit: groups of upper-case ASCII letters and digits, with hyphens between them."""
-Email = Annotated[str, MinLen(3), Form("text"), AfterValidator(deliverable), schema(format="email")]
+Email = Annotated[str, MinLen(3), JSONForm("text"), AfterValidator(deliverable), schema(format="email")]
 """An ASCII e-mail address of valid syntax (RFC 5321). The domain is not looked up; the case is kept."""
-JSONInteger = Annotated[int, Form("integer")]
+JSONInteger = Annotated[int, JSONForm("integer")]
 """An integer of JSON: 5 and 5.0, but not "5", true or 5.5. In bodies and tables a plain `int` does the same."""
-Reference = Annotated[int, pydantic.Field(ge=1, le=MAX_ID), Form("integer")]
+Reference = Annotated[int, pydantic.Field(ge=1, le=MAX_ID), JSONForm("integer")]
 """The integer id of another row, in a body: 1 to `MAX_ID`."""
 Id = Annotated[int, PlainNumber()]
 """An integer id in a path: 1 to `MAX_ID`."""

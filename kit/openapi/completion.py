@@ -83,8 +83,8 @@ def tags(document: Json, hints: dict[int, Json]) -> list[Json]:
     given = document.get("tags", [])
     modules: dict[str, Counter[str]] = {}
     for _, operation in operations(document):
-        for place, tag in enumerate(operation.get("tags", ())):
-            said = hints.get(id(operation), {}).get("module", "") if place == 0 else ""
+        for index, tag in enumerate(operation.get("tags", ())):
+            said = hints.get(id(operation), {}).get("module", "") if index == 0 else ""
             modules.setdefault(tag, Counter()).update([said] if said else [])
     others = [tag for tag in modules if tag not in {part["name"] for part in given}]
     described = {tag: modules[tag].most_common(1)[0][0] if modules[tag] else f"{tag.capitalize()}." for tag in others}
@@ -105,8 +105,8 @@ def add_problem(document: Json) -> None:
     problem = TypeAdapter(Problem).json_schema()
     definitions = problem.pop("$defs") | {"Problem": problem}
     names = add_definitions(definitions, schemas)
-    for answer in responses_of(document):
-        content = answer.get("content", {}).get("application/problem+json", {})
+    for response in responses_of(document):
+        content = response.get("content", {}).get("application/problem+json", {})
         replace_targets(content, {"#/components/schemas/Problem": names["#/$defs/Problem"]})
 
 
@@ -130,19 +130,19 @@ def complete_operation(document: Json, operation: Json, method: str, hints: Json
     if is_public:
         operation.setdefault("security", [])
     operation.setdefault("description", f"{operation.get('summary', '').rstrip('.')}.")
-    answers = operation.get("responses", {})
-    if INVALID in json.dumps(answers.get("422", {})):  # FastAPI's own schema, which no route of a service uses
-        answers["422"] = failure(422)
-    for answer in answers.values():
-        if "$ref" not in answer:
-            answer["headers"] = answer.get("headers", {}) | header_objects("X-Request-ID")
-    if "embedded" in hints and "200" in answers:
-        refer_to_partial_schema(document, answers["200"], hints["embedded"])
+    responses = operation.get("responses", {})
+    if INVALID in json.dumps(responses.get("422", {})):  # FastAPI's own schema, which no route of a service uses
+        responses["422"] = failure(422)
+    for response in responses.values():
+        if "$ref" not in response:
+            response["headers"] = response.get("headers", {}) | header_objects("X-Request-ID")
+    if "embedded" in hints and "200" in responses:
+        refer_to_partial_schema(document, responses["200"], hints["embedded"])
 
 
-def refer_to_partial_schema(document: Json, answer: Json, embedded_schemas: Json) -> None:
+def refer_to_partial_schema(document: Json, response: Json, embedded_schemas: Json) -> None:
     """Replace the schema of a response by one without required properties: `fields` omits some, `include` adds some."""
-    shown = answer.get("content", {}).get("application/json", {}).get("schema", {})
+    shown = response.get("content", {}).get("application/json", {}).get("schema", {})
     shown = shown.get("items", shown)
     if "$ref" not in shown:
         return

@@ -14,7 +14,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
 from starlette.responses import RedirectResponse, Response
 
-from kit.http.codings import Wish, wish_of
+from kit.http.codings import AcceptedCoding, accepted_coding
 from kit.http.etags import is_fresh, not_modified, weak_etag
 from kit.openapi.completion import THIS_SERVER
 from kit.openapi.examples import fill, newest
@@ -93,7 +93,7 @@ async def show_openapi(request: Request) -> Response:
     document, runtime = with_server(request.app, prefix_of(request)), runtime_of(request)
     if runtime.authenticator.is_required or request.query_params.get("ids") != "newest":
         return json_response(request, document)
-    found, document = request.app.example_places(), copy.deepcopy(document)
+    found, document = request.app.example_placeholders(), copy.deepcopy(document)
     async with runtime.database.read() as session:
         fill(document, found, await newest(session, {table for _, table, _ in found}))
     return json_response(request, document)
@@ -104,7 +104,7 @@ def json_response(request: Request, document: Json) -> Response:
     body = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
     headers = {"ETag": weak_etag(body), "Cache-Control": "no-cache"}
     accepted = ",".join(request.headers.getlist("Accept-Encoding")).encode("latin-1")
-    if wish_of(accepted) is not Wish.PLAIN:
+    if accepted_coding(accepted) is not AcceptedCoding.PLAIN:
         body, headers = small(body), headers | {"Content-Encoding": "gzip", "Vary": "Accept-Encoding"}
     response = Response(body, media_type="application/json", headers=headers)
     known = ",".join(request.headers.getlist("If-None-Match"))

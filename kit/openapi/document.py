@@ -13,7 +13,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute, RouteContext
 
 from kit.openapi.completion import complete
-from kit.openapi.examples import Place, fill, places
+from kit.openapi.examples import Placeholder, fill, placeholders
 from kit.openapi.operations import hints_of
 from kit.openapi.responses import Json
 
@@ -28,18 +28,18 @@ These rules hold for every resource, at its path with and without the trailing s
   sets missing ones to their defaults. Unknown fields are refused, read-only ones ignored.
 - **Failures** are [problem details](https://www.rfc-editor.org/rfc/rfc9457); `request_id` leads to the log.
 """
-FOUND: ContextVar[list[Place] | None] = ContextVar("found_places", default=None)
+COLLECTED: ContextVar[list[Placeholder] | None] = ContextVar("placeholders", default=None)
 """Collects the placeholders for row ids while `openapi` generates a document; None otherwise."""
 
 
-def openapi(app: FastAPI) -> tuple[Json, list[Place]]:
+def openapi(app: FastAPI) -> tuple[Json, list[Placeholder]]:
     """Return the document of an application, and its placeholders for row ids."""
-    found: list[Place] = []
-    reset = FOUND.set(found)
+    found: list[Placeholder] = []
+    reset = COLLECTED.set(found)
     try:
         return completed(fastapi_document(app)), found
     finally:
-        FOUND.reset(reset)
+        COLLECTED.reset(reset)
 
 
 def fastapi_document(app: FastAPI) -> Json:
@@ -67,9 +67,9 @@ def fastapi_document(app: FastAPI) -> Json:
 def completed(document: Json) -> Json:
     """Return the completed document, with example ids in place of the placeholders."""
     document = complete(document)
-    found = list(places(document))
+    found = list(placeholders(document))
     fill(document, found, {})
-    if (collected := FOUND.get()) is not None:
+    if (collected := COLLECTED.get()) is not None:
         collected.extend(found)
     return document
 

@@ -31,8 +31,8 @@ def name_enumerations(document: Json) -> None:
 
 def _of_operations(document: Json) -> Iterator[Named]:
     for _, operation in operations(document):
-        for answer in operation.get("responses", {}).values():
-            for content in answer.get("content", {}).values():
+        for response in operation.get("responses", {}).values():
+            for content in response.get("content", {}).values():
                 if isinstance(content.get("schema"), dict):
                     yield from _inside(content, "schema", f"{_capitalized(operation['operationId'])}Response")
         for parameter in operation.get("parameters", ()):
@@ -55,7 +55,7 @@ def _inside(holder: Json, key: str, name: str) -> Iterator[Named]:
     if isinstance(schema.get("items"), dict):
         yield schema, "items", name
     alternatives = schema.get("anyOf", [])
-    yield from ((alternatives, place, name) for place in range(len(alternatives)))
+    yield from ((alternatives, index, name) for index in range(len(alternatives)))
 
 
 def _capitalized(name: str) -> str:

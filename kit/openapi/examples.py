@@ -14,36 +14,36 @@ from kit.openapi.references import resolved
 from kit.openapi.responses import Json
 from kit.openapi.values import NONE, number, text
 
-PLACE = re.compile(r"\{(\w+)(?::(\d))?\}")
+PLACEHOLDER = re.compile(r"\{(\w+)(?::(\d))?\}")
 """A placeholder: `"{invoice}"` is the id of the newest invoice, `"{invoice:2}"` the id of the second newest."""
 ANY_UUID = UUID("01a1fdf0-1527-72cc-b92d-ba16a2649900")
-Place = tuple[Sequence[str | int], str, int]
+Placeholder = tuple[Sequence[str | int], str, int]
 """A placeholder: its path in the document, the table, and 1 for the newest row or 2 for the second newest."""
 
 
-def places(node: Any, path: Sequence[str | int] = ()) -> Iterator[Place]:
+def placeholders(node: Any, path: Sequence[str | int] = ()) -> Iterator[Placeholder]:
     """Yield every placeholder for an id. Other text in braces, which names no table, is left unchanged."""
-    if isinstance(node, str) and (place := PLACE.fullmatch(node)) and place[1] in known_tables():
-        yield path, place[1], int(place[2] or 1)
+    if isinstance(node, str) and (match := PLACEHOLDER.fullmatch(node)) and match[1] in known_tables():
+        yield path, match[1], int(match[2] or 1)
     elif isinstance(node, dict | list):
         for key, part in node.items() if isinstance(node, dict) else enumerate(node):
-            yield from places(part, (*path, key))
+            yield from placeholders(part, (*path, key))
 
 
-def fill(document: Json, found: Sequence[Place], newest: Mapping[str, Sequence[Any]]) -> None:
+def fill(document: Json, found: Sequence[Placeholder], newest: Mapping[str, Sequence[Any]]) -> None:
     """Replace these placeholders by the ids of the newest rows; by made-up ids if there are no rows."""
-    for (*path, last), table, place in found:
+    for (*path, last), table, rank in found:
         node: Any = document
         for key in path:
             node = node[key]
-        node[last] = nth(newest.get(table, ()), table, place)
+        node[last] = nth(newest.get(table, ()), table, rank)
 
 
-def nth(ids: Sequence[Any], table: str, place: int) -> Any:
+def nth(ids: Sequence[Any], table: str, rank: int) -> Any:
     counted = known_tables()[table].c.id.type.python_type is int
-    if place > len(ids):
-        return place if counted else str(UUID(int=ANY_UUID.int + place))
-    return ids[place - 1] if counted else str(ids[place - 1])
+    if rank > len(ids):
+        return rank if counted else str(UUID(int=ANY_UUID.int + rank))
+    return ids[rank - 1] if counted else str(ids[rank - 1])
 
 
 async def newest(session: ReadSession, tables: set[str]) -> dict[str, list[Any]]:
@@ -113,6 +113,6 @@ def _object(schema: Json, document: Json, depth: int) -> Any:
         if name in required or {"example", "examples", "default"} & part.keys():
             made[name] = example_of(part, document, depth)
     others = [*schema.get("patternProperties", {}).values(), schema.get("additionalProperties", True)]
-    for place in range(schema.get("minProperties", 0) - len(made)):
-        made[f"key{place + 1}"] = example_of(others[0] if isinstance(others[0], dict) else {}, document, depth)
+    for index in range(schema.get("minProperties", 0) - len(made)):
+        made[f"key{index + 1}"] = example_of(others[0] if isinstance(others[0], dict) else {}, document, depth)
     return NONE if any(value is NONE for value in made.values()) else made

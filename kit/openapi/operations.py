@@ -184,8 +184,8 @@ def is_bulk(route: Operation) -> bool:
 def is_tagged(route: Operation) -> bool:
     """Return whether the responses have an ETag: those with one row or a list of rows have, composed ones have not."""
     model = route.response_model
-    answered = get_args(model)[0] if reads(route) and get_origin(model) is list else model
-    return isinstance(answered, type) and issubclass(answered, Read)
+    item = get_args(model)[0] if reads(route) and get_origin(model) is list else model
+    return isinstance(item, type) and issubclass(item, Read)
 
 
 def success_headers(route: Operation, status: int) -> Iterator[str]:

@@ -84,17 +84,17 @@ def _numbered(name: str) -> str:
 
 def refuse_dangling(document: Json) -> None:
     """Raise a ValueError for the first reference whose target is not in the document."""
-    for place, operation in _places(document):
-        for part in parts(operation):
+    for name, whole in _named_parts(document):
+        for part in parts(whole):
             for target in targets(part):
                 if target.startswith("#") and lookup(document, target) is None:
                     raise ValueError(
-                        f"The OpenAPI document refers to {target} in {place}, but there is no such part: give the "
+                        f"The OpenAPI document refers to {target} in {name}, but there is no such part: give the "
                         "route a model in place of a schema of its own, or add the component in `openapi`."
                     )
 
 
-def _places(document: Json) -> Iterator[tuple[str, Any]]:
+def _named_parts(document: Json) -> Iterator[tuple[str, Any]]:
     for group in ("paths", "webhooks"):
         for path, operations in document.get(group, {}).items():
             yield from ((f"{method.upper()} {path}", operation) for method, operation in operations.items())

@@ -110,4 +110,4 @@ def responses_of(document: Json) -> Iterator[Json]:
     """Yield every response of the operations of a document, except references to components."""
     for path in document.get("paths", {}).values():
         for operation in path.values():
-            yield from (answer for answer in operation.get("responses", {}).values() if "$ref" not in answer)
+            yield from (response for response in operation.get("responses", {}).values() if "$ref" not in response)

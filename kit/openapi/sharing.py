@@ -65,7 +65,7 @@ def put_in_order(node: Json, first: Sequence[str]) -> None:
 def in_order(paths: Json) -> Json:
     """Return the paths, bulk operations after the others of their collection, each with its methods in order."""
     collections = {path: re.split(r"/\{|/bulk$", path.rstrip("/"))[0] for path in paths}
-    first = {collection: place for place, collection in reversed([*enumerate(collections.values())])}
+    first = {collection: index for index, collection in reversed([*enumerate(collections.values())])}
     ordered = sorted(paths.items(), key=lambda item: (first[collections[item[0]]], item[0].endswith("/bulk")))
     return {path: dict(sorted(methods.items(), key=lambda item: METHODS.index(item[0]))) for path, methods in ordered}
 
@@ -74,11 +74,11 @@ def share_headers(document: Json) -> None:
     """Move the headers of the kit to the components."""
     known = {name: header_objects(name)[name] for name in HEADERS}
     shared: Json = document["components"].setdefault("headers", {})
-    for answer in responses_of(document):
-        for name, header in answer.get("headers", {}).items():
+    for response in responses_of(document):
+        for name, header in response.get("headers", {}).items():
             if known.get(name) == header:
                 shared[name] = header
-                answer["headers"][name] = {"$ref": f"#/components/headers/{name}"}
+                response["headers"][name] = {"$ref": f"#/components/headers/{name}"}
 
 
 def share_parameters(document: Json) -> None:
@@ -87,28 +87,28 @@ def share_parameters(document: Json) -> None:
     counts = Counter(json.dumps(parameter, sort_keys=True) for parameters in lists for parameter in parameters)
     shared: Json = document["components"].setdefault("parameters", {})
     for parameters in lists:
-        for place, parameter in enumerate(parameters):
+        for index, parameter in enumerate(parameters):
             if counts[json.dumps(parameter, sort_keys=True)] > 1:
                 enumeration = parameter.get("schema", {}).get("items", {}).get("$ref", "").rpartition("/")[2]
                 name = name_among(shared, enumeration or parameter["name"], parameter)
-                parameters[place] = {"$ref": f"#/components/parameters/{name}"}
+                parameters[index] = {"$ref": f"#/components/parameters/{name}"}
 
 
 def share_failures(document: Json) -> None:
     """Move error responses, and those without content, to the components: inline they would be most of the document."""
     shared: Json = document["components"].setdefault("responses", {})
     for _, operation in operations(document):
-        for status, answer in operation.get("responses", {}).items():
-            if (status[0] in "345" or status == "204") and "$ref" not in answer:
-                name = name_among(shared, kind_of(answer), answer)
+        for status, response in operation.get("responses", {}).items():
+            if (status[0] in "345" or status == "204") and "$ref" not in response:
+                name = name_among(shared, kind_of(response), response)
                 operation["responses"][status] = {"$ref": f"#/components/responses/{name}"}
 
 
-def kind_of(answer: Json) -> str:
+def kind_of(response: Json) -> str:
     """Return a name for a response: the kind of problem in its example, or its description."""
-    example = answer.get("content", {}).get(MEDIA_TYPE, {}).get("example", {})
+    example = response.get("content", {}).get(MEDIA_TYPE, {}).get("example", {})
     kind = str(example.get("type", "")).rpartition(":")[2] if isinstance(example, dict) else ""
-    return kind.title().replace("-", "") or str(answer["description"])
+    return kind.title().replace("-", "") or str(response["description"])
 
 
 def name_among(shared: Json, plain: str, part: Json) -> str:

@@ -20,7 +20,7 @@ def keep_to_version(document: Json) -> None:
     """Rename `itemSchema`, which FastAPI uses for streams and OpenAPI has from 3.2 on, in a document of 3.1."""
     if not document["openapi"].startswith("3.1"):
         return
-    for content in [content for answer in responses_of(document) for content in answer.get("content", {}).values()]:
+    for content in [content for response in responses_of(document) for content in response.get("content", {}).values()]:
         if "itemSchema" in content:
             content["schema"] = {"type": "string", "description": "A stream; `x-item-schema` describes its elements."}
             content["x-item-schema"] = content.pop("itemSchema")

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from kit.models.forms import FORMATS
+from kit.models.json_forms import FORMATS
 from kit.models.json_values import CLOCK, DURATION, limit_text
 from kit.openapi.responses import Json
 

@@ -1,4 +1,4 @@
-"""Arguments from the unit of work: session, caller, and values that depend on the request alone, without FastAPI.
+"""Arguments without FastAPI: session, caller, and values that depend on the request alone, from the unit of work.
 
 FastAPI solves each dependency again for every request, which takes longer than a read. So an operation whose only
 dependencies are those of the kit is served by an inner route, which declares to FastAPI only the other parameters, such
@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from kit.auth.authentication import PRINCIPAL
 from kit.operations.callers import check_permission, get_caller
-from kit.operations.dependencies import commit_before_answer, get_read_session, get_session
+from kit.operations.dependencies import commit_before_response, compose_text, get_read_session, get_session
 from kit.operations.handlers import Handler, awaitable
 from kit.operations.preconditions import precondition_of
 from kit.operations.results import convert_result, load_included
@@ -27,7 +27,7 @@ from kit.operations.route import Operation, query_variant
 from kit.operations.unit_of_work import UNIT, Handle, Unit
 
 Resolver = Callable[[Unit], Any]
-SERVED_BY_UNIT = (check_permission, commit_before_answer)
+SERVED_BY_UNIT = (check_permission, compose_text, commit_before_response)
 """Dependencies of the application without a value, whose work the unit of work does."""
 
 
@@ -58,7 +58,7 @@ def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
 def direct_handle(route: Operation, contexts: Sequence[RouteContext]) -> Handle | None:
     """Return the function that serves an operation by its inner route; None if FastAPI has to solve its dependencies.
 
-    `contexts` are the places where its router is included. Of several, only FastAPI knows which one a request uses.
+    `contexts` has one context for each inclusion of its router. Of several, only FastAPI knows that of a request.
     """
     context, *others = contexts
     if others or route.is_generator or route.takes_form:

@@ -81,8 +81,8 @@ async def create_many(
     `make` is the entity, or a function that stores elements in another way. A 422 or 409 points at the failing element:
     `#/17/age`. With `on_error="skip"` the response is a 207 with the created rows and the failures.
     """
-    refused = {place: element for place, element in enumerate(elements) if isinstance(element, InvalidElement)}
-    valid = {place: element for place, element in enumerate(elements) if place not in refused}
+    refused = {index: element for index, element in enumerate(elements) if isinstance(element, InvalidElement)}
+    valid = {index: element for index, element in enumerate(elements) if index not in refused}
     if refused and on_error != "skip":
         raise _all_errors(refused)
     creation = _creation(session, valid, make)
@@ -102,7 +102,7 @@ def _creation(session: WriteSession, elements: Mapping[int, T], make: type[Entit
 
 def _all_errors(refused: Mapping[int, InvalidElement]) -> Problem:
     """Return the problem of invalid elements, with a bounded number of their errors."""
-    problems = [within(part.problem, place) for place, part in islice(refused.items(), MAX_ERRORS)]
+    problems = [within(part.problem, index) for index, part in islice(refused.items(), MAX_ERRORS)]
     errors = [error for problem in problems for error in problem.extra["errors"]]
     return invalid(errors, more=sum(part.failure.error_count() for part in refused.values()) - len(errors))
 
@@ -110,11 +110,11 @@ def _all_errors(refused: Mapping[int, InvalidElement]) -> Problem:
 async def _outcome(creation: Creation[Any], refused: Mapping[int, InvalidElement]) -> Outcome:
     """Return the result of `on_error=skip`."""
     problems = creation.failed
-    for number, (place, element) in enumerate(refused.items(), 1):
-        problems[place] = element.problem
+    for number, (index, element) in enumerate(refused.items(), 1):
+        problems[index] = element.problem
         if number % BREAK_AFTER == 0:
             await asyncio.sleep(0)
-    failed = [{"index": place, "problem": within(problem, place)} for place, problem in sorted(problems.items())]
+    failed = [{"index": index, "problem": within(problem, index)} for index, problem in sorted(problems.items())]
     shorten(list(problems.values()))
     return Outcome(creation.rows, failed)
 

@@ -10,7 +10,7 @@ from kit.http.principals import Principal
 from kit.runtime import runtime_of
 
 ANY_METHOD = "*"
-"""In `Runtime.access`: every method of a route, or a WebSocket."""
+"""In `Runtime.permissions`: every method of a route, or a WebSocket."""
 
 
 async def get_caller(connection: HTTPConnection) -> Principal | None:
@@ -18,7 +18,7 @@ async def get_caller(connection: HTTPConnection) -> Principal | None:
 
     Raises a 401 for an invalid token, except on public routes.
     """
-    return await runtime_of(connection).authenticator.caller(connection, who_may_use(connection))
+    return await runtime_of(connection).authenticator.caller(connection, route_permission(connection))
 
 
 Caller = Annotated[Principal | None, Depends(get_caller)]
@@ -27,19 +27,19 @@ Caller = Annotated[Principal | None, Depends(get_caller)]
 
 async def check_permission(connection: HTTPConnection, caller: Caller) -> None:
     """Refuse callers who may not use the route (401, 403). The whole application depends on it."""
-    runtime_of(connection).authenticator.authorize(caller, who_may_use(connection))
+    runtime_of(connection).authenticator.authorize(caller, route_permission(connection))
 
 
-def who_may_use(connection: HTTPConnection) -> Who:
+def route_permission(connection: HTTPConnection) -> Who:
     """Return the permission of the route of this request; superusers for an unknown route."""
-    who = known_access(connection)
+    who = known_permission(connection)
     if who is None:  # the route has replaced an equal one since the routes were checked
         runtime_of(connection).check_routes()
-        who = known_access(connection)
+        who = known_permission(connection)
     return who or Who.SUPERUSERS
 
 
-def known_access(connection: HTTPConnection) -> Who | None:
+def known_permission(connection: HTTPConnection) -> Who | None:
     """Return the permission of the route, if it was checked."""
-    route, access = id(connection.scope.get("route")), runtime_of(connection).access
-    return access.get((route, connection.scope.get("method", ANY_METHOD))) or access.get((route, ANY_METHOD))
+    route, permissions = id(connection.scope.get("route")), runtime_of(connection).permissions
+    return permissions.get((route, connection.scope.get("method", ANY_METHOD))) or permissions.get((route, ANY_METHOD))

@@ -46,8 +46,8 @@ class CommitBeforeEnd:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        scope[COMMITTING_SEND] = answer = CommittingSend(send)
-        await self.app(scope, receive, answer)
+        scope[COMMITTING_SEND] = committing_send = CommittingSend(send)
+        await self.app(scope, receive, committing_send)
 
 
 class SessionResponse(Response):
@@ -61,7 +61,7 @@ class SessionResponse(Response):
         self.status_code, self.raw_headers, self.background = response.status_code, response.raw_headers, None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = CommittingSend(send, self.session)
+        committing_send = CommittingSend(send, self.session)
         async with self.session:
-            await self.response(scope, receive, answer)
-            await commit_open_transaction(self.session if answer.is_complete else None)
+            await self.response(scope, receive, committing_send)
+            await commit_open_transaction(self.session if committing_send.is_complete else None)

@@ -1,7 +1,7 @@
 """Creation of many elements: all or none of them, or each that does not fail, by few statements.
 
-All elements are tried at once, on a savepoint. If they fail, the first one that fails is found by bisection, or those
-that fail are found in chunks: half as many elements after a failure, and twice as many after a success.
+All elements are tried at once, on a savepoint. If they fail, the first failing element is found by bisection, or all
+failing elements are found in chunks: half as many elements after a failure, and twice as many after a success.
 """
 
 from abc import ABC, abstractmethod
@@ -31,7 +31,7 @@ def refuse_unless(*, is_kept: bool) -> None:
 
 
 def problem_of_element(failure: Exception) -> Problem:
-    """Return the problem of a single element. A failure that concerns all elements is raised again."""
+    """Return the problem of a single element. Raises the failure again if it concerns all elements."""
     problem = problem_from(failure) if isinstance(failure, HTTPException) else problem_of(failure)
     if problem is None or problem.status_code >= 500 or meaning_of(failure) == "again":
         raise failure
@@ -39,47 +39,47 @@ def problem_of_element(failure: Exception) -> Problem:
     return problem
 
 
-def within(problem: Problem, place: int | str) -> Problem:
+def within(problem: Problem, part: int | str) -> Problem:
     """Return the problem with pointers relative to the whole body: `#/17/age` for `#/age` of element 17."""
     for error in problem.extra.get("errors", ()):
-        error["pointer"] = f"#/{place}{error['pointer'].removeprefix('#')}"
+        error["pointer"] = f"#/{part}{error['pointer'].removeprefix('#')}"
     return problem
 
 
 class Creation(ABC, Generic[T]):
-    """Creates elements, which are named by their places in the request."""
+    """Creates elements, which are identified by their indexes in the request."""
 
     def __init__(self, session: WriteSession, elements: Mapping[int, T]) -> None:
         self.session, self.elements = session, elements
         self.created: dict[int, Sequence[Entity]] = {}
-        """The rows, by the place of the first element of those that were stored together."""
+        """The rows, by the index of the first element of those that were stored together."""
         self.failed: dict[int, Problem] = {}
 
     @property
     def rows(self) -> list[Entity]:
         """The created rows, in the order of the request."""
-        return [row for place in sorted(self.created) for row in self.created[place]]
+        return [row for index in sorted(self.created) for row in self.created[index]]
 
     async def create_all(self) -> None:
         """Create all elements. Raises the problem of the first one that fails."""
-        places = list(self.elements)
-        while places and await self.attempt(places):
-            passing = await self._longest_passing(places)
-            if passing and await self.attempt(places[:passing]):
+        indexes = list(self.elements)
+        while indexes and await self.attempt(indexes):
+            passing = await self._longest_passing(indexes)
+            if passing and await self.attempt(indexes[:passing]):
                 continue  # another transaction has stored an equal value since
-            if problem := await self.attempt(places[passing : passing + 1]):
-                raise within(problem, places[passing])
-            places = places[passing + 1 :]
+            if problem := await self.attempt(indexes[passing : passing + 1]):
+                raise within(problem, indexes[passing])
+            indexes = indexes[passing + 1 :]
 
-    async def _longest_passing(self, places: Sequence[int]) -> int:
+    async def _longest_passing(self, indexes: Sequence[int]) -> int:
         """Return the number of elements before the first one that fails. Stores none of them.
 
-        So it keeps no lock either, and requests that fail do not wait for each other in a cycle.
+        So it holds no locks, and failing requests cannot deadlock.
         """
-        passing, failing = 0, len(places)
+        passing, failing = 0, len(indexes)
         while failing - passing > 1:
             middle = (passing + failing) // 2
-            if await self.attempt(places[:middle], is_kept=False):
+            if await self.attempt(indexes[:middle], is_kept=False):
                 failing = middle
             else:
                 passing = middle
@@ -89,10 +89,10 @@ class Creation(ABC, Generic[T]):
         """Create the elements that do not fail, and note the problems of the others."""
         await self.try_chunks(list(self.elements))
 
-    async def try_chunks(self, places: Sequence[int]) -> None:
-        start, size = 0, len(places)
-        while start < len(places):
-            chunk = places[start : start + size]
+    async def try_chunks(self, indexes: Sequence[int]) -> None:
+        start, size = 0, len(indexes)
+        while start < len(indexes):
+            chunk = indexes[start : start + size]
             problem = await self.attempt(chunk)
             if problem is None:
                 start, size = start + len(chunk), 2 * size
@@ -102,25 +102,25 @@ class Creation(ABC, Generic[T]):
                 self.failed[chunk[0]] = problem
                 start += 1
 
-    async def attempt(self, places: Sequence[int], *, is_kept: bool = True) -> Problem | None:
+    async def attempt(self, indexes: Sequence[int], *, is_kept: bool = True) -> Problem | None:
         """Create these elements on a savepoint. Returns the problem if they fail."""
         try:
             async with self.session.begin_nested():
-                rows = await self.store(places)
+                rows = await self.store(indexes)
                 refuse_unless(is_kept=is_kept)
         except UndoneError:
             return None
         except (HTTPException, *FAILURES) as failure:
             return problem_of_element(failure)
-        self.keep(places, rows)
+        self.keep(indexes, rows)
         return None
 
     @abstractmethod
-    async def store(self, places: Sequence[int]) -> Sequence[Entity]:
+    async def store(self, indexes: Sequence[int]) -> Sequence[Entity]:
         """Store these elements. Returns their rows."""
 
-    def keep(self, places: Sequence[int], rows: Sequence[Entity]) -> None:
-        self.created[places[0]] = rows
+    def keep(self, indexes: Sequence[int], rows: Sequence[Entity]) -> None:
+        self.created[indexes[0]] = rows
 
 
 class MadeCreation(Creation[T]):
@@ -130,5 +130,5 @@ class MadeCreation(Creation[T]):
         super().__init__(session, elements)
         self.make = make
 
-    async def store(self, places: Sequence[int]) -> Sequence[Entity]:
-        return await self.make(self.session, [self.elements[place] for place in places])
+    async def store(self, indexes: Sequence[int]) -> Sequence[Entity]:
+        return await self.make(self.session, [self.elements[index] for index in indexes])

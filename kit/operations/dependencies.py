@@ -10,7 +10,8 @@ from starlette.requests import HTTPConnection, Request
 
 from kit.auth.permissions import Who
 from kit.database import sessions
-from kit.operations.callers import who_may_use
+from kit.http.texts import compose_path
+from kit.operations.callers import route_permission
 from kit.operations.commits import commit_open_transaction
 from kit.operations.handlers import is_generator
 from kit.operations.unit_of_work import COMMITTING_SEND, UNIT, Unit
@@ -32,7 +33,7 @@ async def get_read_session(connection: HTTPConnection) -> AsyncIterator[sessions
 
 
 async def get_session(connection: HTTPConnection) -> AsyncIterator[sessions.WriteSession]:
-    """Yield the session of the unit of work, or a new one, which `commit_before_answer` commits.
+    """Yield the session of the unit of work, or a new one, which `commit_before_response` commits.
 
     Later changes by a stream or a background task are committed at its end.
     """
@@ -43,20 +44,20 @@ async def get_session(connection: HTTPConnection) -> AsyncIterator[sessions.Writ
 def _takes_session(connection: HTTPConnection) -> bool:
     """Return whether a plain route takes `Session`, and no test has overridden it."""
     is_overridden = get_session in connection.scope["app"].dependency_overrides
-    return not is_overridden and id(connection.scope.get("route")) in runtime_of(connection).writing
+    return not is_overridden and id(connection.scope.get("route")) in runtime_of(connection).writing_routes
 
 
 @asynccontextmanager
 async def _writing_session(connection: HTTPConnection) -> AsyncIterator[sessions.WriteSession]:
     """Provide the write session of a request. Outside of a unit of work the first dependency creates it."""
-    unit, answer = UNIT.get(), connection.scope[COMMITTING_SEND]
-    if unit is None and answer.session is not None:
-        yield answer.session
+    unit, committing_send = UNIT.get(), connection.scope[COMMITTING_SEND]
+    if unit is None and committing_send.session is not None:
+        yield committing_send.session
         return
     async with _unit_session(unit) or _new_session(connection) as session:
-        answer.session = session
+        committing_send.session = session
         yield session
-        if answer.is_complete:
+        if committing_send.is_complete:
             await commit_open_transaction(session)
 
 
@@ -65,32 +66,37 @@ def _unit_session(unit: Unit | None) -> sessions.WriteSession | None:
 
 
 def _new_session(connection: HTTPConnection) -> sessions.WriteSession:
-    restricted = who_may_use(connection) is Who.OWNERS
+    restricted = route_permission(connection) is Who.OWNERS
     return runtime_of(connection).database.write(restricted=restricted, restricted_reads=restricted)
 
 
-async def commit_before_answer(connection: HTTPConnection) -> AsyncIterator[None]:
+async def compose_text(connection: HTTPConnection) -> None:
+    """Put the text of the path's parameters into the form NFC. The whole application depends on it."""
+    compose_path(connection.scope)
+
+
+async def commit_before_response(connection: HTTPConnection) -> AsyncIterator[None]:
     """Commit after the handler, unless a unit of work does. The whole application depends on it.
 
     FastAPI ends it after the other dependencies with `scope="function"`, which may write at their end. So it also
     commits the session of a unit of work that has such dependencies. The session of a generator is committed at its
     end: it may have begun to run.
     """
-    answer, continues = connection.scope[COMMITTING_SEND], False
+    committing_send, continues = connection.scope[COMMITTING_SEND], False
     try:
         yield
-        unit, session = UNIT.get(), answer.session
+        unit, session = UNIT.get(), committing_send.session
         is_of_unit = unit is not None and session is unit.session
         if session is not None and not is_of_unit and not is_generator(connection.scope["endpoint"]):
             await commit_open_transaction(session)
-        continues = answer.continues
+        continues = committing_send.continues
     finally:
-        if answer.is_taken_over and not continues:
-            await answer.session.close()
+        if committing_send.is_taken_over and not continues:
+            await committing_send.session.close()
 
 
 Session = Annotated[sessions.WriteSession, Depends(get_session)]
-"""For handlers that write: one transaction, committed after the handler and before the answer."""
+"""For handlers that write: one transaction, committed after the handler and before the response."""
 ReadSession = Annotated[sessions.ReadSession, Depends(get_read_session)]
 """For handlers that read: each statement outside of any transaction."""
 

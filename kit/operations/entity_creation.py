@@ -19,7 +19,7 @@ from kit.models.entities import Entity
 from kit.operations.creation import Creation
 
 BREAK_AFTER = 50
-"""The number of elements after which other requests have their turn."""
+"""The number of elements after which the event loop serves other requests."""
 SHARED = ("taken", "missing-reference", "forbidden")
 """The kinds of problems that all elements with the same fault have."""
 Fault = Hashable
@@ -45,20 +45,20 @@ class EntityCreation(Creation[Any]):
         self.prepared: dict[int, Any] = {}
         """New rows that were not tried yet."""
 
-    async def prepare(self, places: Sequence[int]) -> None:
+    async def prepare(self, indexes: Sequence[int]) -> None:
         """Validate the rows of elements that have none."""
-        missing = [place for place in places if place not in self.prepared]
-        rows = await rows_of(self.entity, [self.elements[place] for place in missing])
+        missing = [index for index in indexes if index not in self.prepared]
+        rows = await rows_of(self.entity, [self.elements[index] for index in missing])
         self.prepared |= dict(zip(missing, rows, strict=True))
 
-    async def store(self, places: Sequence[int]) -> Sequence[Entity]:
-        await self.prepare(places)
-        rows = [self.prepared.pop(place) for place in places]
+    async def store(self, indexes: Sequence[int]) -> Sequence[Entity]:
+        await self.prepare(indexes)
+        rows = [self.prepared.pop(index) for index in indexes]
         await self.session.insert_all(rows)
         return rows
 
-    def keep(self, places: Sequence[int], rows: Sequence[Entity]) -> None:
-        self.created.update((place, [row]) for place, row in zip(places, rows, strict=True))
+    def keep(self, indexes: Sequence[int], rows: Sequence[Entity]) -> None:
+        self.created.update((index, [row]) for index, row in zip(indexes, rows, strict=True))
 
     async def create_each(self) -> None:
         rest = list(self.elements)
@@ -72,9 +72,9 @@ class EntityCreation(Creation[Any]):
             if problem and not faults:
                 await self.try_chunks(first)
                 rest = later
-            rest = [place for place in rest if place not in faults]
+            rest = [index for index in rest if index not in faults]
 
-    def _first_of_equal(self, places: Sequence[int]) -> tuple[list[int], list[int]]:
+    def _first_of_equal(self, indexes: Sequence[int]) -> tuple[list[int], list[int]]:
         """Return the elements without those that have a unique value of an earlier one; and the others.
 
         On PostgreSQL the first ones are in key order, so that requests that try chunks do not wait in a cycle.
@@ -82,23 +82,23 @@ class EntityCreation(Creation[Any]):
         first: list[int] = []
         later: list[int] = []
         seen: set[Fault] = set()
-        for place in places:
-            keys = {(key, values) for key in unique_keys(self.entity) if (values := key.of(self.prepared[place]))}
-            (later if keys & seen else first).append(place)
+        for index in indexes:
+            keys = {(key, values) for key in unique_keys(self.entity) if (values := key.of(self.prepared[index]))}
+            (later if keys & seen else first).append(index)
             seen |= keys
         if self.session.get_bind().dialect.name == "postgresql":
-            first.sort(key=lambda place: sort_key(self.entity, self.prepared[place]))
+            first.sort(key=lambda index: sort_key(self.entity, self.prepared[index]))
         return first, later
 
-    async def _faults(self, places: Sequence[int]) -> dict[int, frozenset[Fault]]:
+    async def _faults(self, indexes: Sequence[int]) -> dict[int, frozenset[Fault]]:
         """Return the faults of these elements. Those without faults are left out."""
-        await self.prepare(places)
-        rows = {place: self.prepared[place] for place in places}
+        await self.prepare(indexes)
+        rows = {index: self.prepared[index] for index in indexes}
         found: defaultdict[int, set[Fault]] = defaultdict(set)
         for finder in (self._missing_references, self._taken_values):
-            for place, fault in await self.session.run_sync(lambda session, find=finder: list(find(session, rows))):  # type: ignore[misc]
-                found[place].add(fault)
-        return {place: frozenset(faults) for place, faults in found.items()}
+            for index, fault in await self.session.run_sync(lambda session, find=finder: list(find(session, rows))):  # type: ignore[misc]
+                found[index].add(fault)
+        return {index: frozenset(faults) for index, faults in found.items()}
 
     def _missing_references(self, session: Any, rows: Mapping[int, Any]) -> Iterator[tuple[int, Fault]]:
         mapper = inspect(self.entity)
@@ -108,31 +108,31 @@ class EntityCreation(Creation[Any]):
             values = {value for row in rows.values() if (value := getattr(row, field)) is not None}
             existing = select(reference.column).where(reference.column.in_(values))
             missing = values.difference(session.trusted_connection().scalars(existing))
-            yield from ((place, field) for place, row in rows.items() if getattr(row, field) in missing)
+            yield from ((index, field) for index, row in rows.items() if getattr(row, field) in missing)
 
     def _taken_values(self, session: Any, rows: Mapping[int, Any]) -> Iterator[tuple[int, Fault]]:
         connection = session.trusted_connection()
         for key in unique_keys(self.entity):
             condition = key.condition(connection.dialect.name)
-            values = {place: given for place, row in rows.items() if (given := key.of(row)) is not None}
+            values = {index: given for index, row in rows.items() if (given := key.of(row)) is not None}
             existing = select(*key.columns).where(tuple_(*key.columns).in_(set(values.values())))
             existing = existing if condition is None else existing.where(condition)
             taken = set(map(tuple, connection.execute(existing)))
-            for place, given in values.items():
+            for index, given in values.items():
                 if given in taken:  # under a condition, of the same values of its columns
-                    yield place, (key.fields, *key.values_of_condition(rows[place], condition))
+                    yield index, (key.fields, *key.values_of_condition(rows[index], condition))
 
     async def _judge(self, faults: Mapping[int, frozenset[Fault]]) -> None:
         """Try one element of those with the same faults. Its problem is that of the others, if it is of this kind."""
         groups: defaultdict[frozenset[Fault], list[int]] = defaultdict(list)
-        for place, fault in faults.items():
-            groups[fault].append(place)
-        for places in groups.values():
+        for index, fault in faults.items():
+            groups[fault].append(index)
+        for indexes in groups.values():
             shared: Problem | None = None
-            for place in places:
-                problem = copied(shared) if shared else await self.attempt([place])
+            for index in indexes:
+                problem = copied(shared) if shared else await self.attempt([index])
                 if problem is not None:
-                    self.failed[place] = problem
+                    self.failed[index] = problem
                     shared = shared or (copied(problem) if problem.kind in SHARED else None)
 
 

@@ -1,4 +1,4 @@
-"""Failures of handlers: whether a retry makes sense, and the response of the application's exception handlers."""
+"""Failures of handlers: whether they are temporary, and the response of the application's exception handlers."""
 
 import inspect
 from collections.abc import Callable

@@ -1,7 +1,7 @@
-"""Idempotency: the first answer to an `Idempotency-Key` is stored with its effect, and replayed to later requests.
+"""Idempotency: the first response to an `Idempotency-Key` is stored with its effect, and replayed to later requests.
 
 The row of the key is inserted first in the transaction. So a second request with the key waits in the database until
-the first is committed or rolled back, and the key is stored exactly if the effect is.
+the first is committed or rolled back, and the key is stored if and only if the effect is.
 """
 
 import asyncio
@@ -92,7 +92,7 @@ async def execute_once(
 async def _first_stored(
     request: Request, session: WriteSession, key: IdempotencyKey, work: Callable[[], Awaitable[Response]]
 ) -> Response:
-    """Store the response of the work under the key, which is claimed again if the work has rolled it back."""
+    """Store the response of the work under the key. The key is claimed again if the work has rolled it back."""
     response = await _first_response(request, session, key, work)
     if not await _store(session, key, response):  # the handler has rolled back its transaction, and so the key
         if not await _claim(session, key):

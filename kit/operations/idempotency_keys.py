@@ -80,7 +80,7 @@ async def _note_caller(request: Request, caller: Caller) -> None:
 
 
 async def _discard(_: Message) -> None:
-    """Send nothing: the application answers."""
+    """Send nothing: the application sends the response."""
 
 
 async def _content(request: Request, form_limits: Mapping[str, Any]) -> Any:

@@ -17,7 +17,7 @@ from kit.operations.bulk import Outcome
 from kit.operations.handlers import Handler, awaitable, is_generator
 from kit.operations.unit_of_work import UNIT, Unit
 from kit.query.list_query import QUERY, ListQuery
-from kit.query.pages import Page, ShownPage
+from kit.query.pages import Page
 from kit.query.related import load_lists
 
 WITHOUT_ESCAPES = re.compile(r"[A-Za-z0-9._~=&,-]*")
@@ -32,7 +32,7 @@ def with_converted_result(handler: Handler) -> Handler:
     call = awaitable(handler)
 
     @functools.wraps(handler)
-    async def answer(*values: Any, **arguments: Any) -> Any:
+    async def converted(*values: Any, **arguments: Any) -> Any:
         result = await call(*values, **arguments)
         unit = UNIT.get()
         if unit is None:
@@ -41,7 +41,7 @@ def with_converted_result(handler: Handler) -> Handler:
         await load_included(unit, result)
         return convert_result(unit, result)
 
-    return answer
+    return converted
 
 
 async def load_included(unit: Unit, result: Any) -> None:
@@ -53,7 +53,7 @@ async def load_included(unit: Unit, result: Any) -> None:
 
 def convert_result(unit: Unit, result: Any) -> Any:
     """Convert a result for validation by the response model. Sets the response headers in the unit of work."""
-    if isinstance(result, ShownPage):
+    if isinstance(result, Page):
         return convert_page(unit, result)
     if isinstance(result, Entity):
         return convert_row(unit, result)
@@ -66,7 +66,7 @@ def convert_result(unit: Unit, result: Any) -> Any:
     return result
 
 
-def convert_page(unit: Unit, page: ShownPage) -> Any:
+def convert_page(unit: Unit, page: Page) -> Any:
     unit.headers |= page_headers(unit.request, page)
     unit.is_tagged_by_content = True
     return page.rows
@@ -105,11 +105,11 @@ def convert_row(unit: Unit, row: Entity) -> Any:
     unit.tag_row(row, has_related=query is not None and bool(query.included))
     if read is None:
         return row
-    return query.shown(row) if query is not None and query.read is read else read.of(row)
+    return query.to_read(row) if query is not None and query.read is read else read.of(row)
 
 
 def refuse_without_model(route: Any, row: Entity) -> None:
-    """Refuse a table from a handler whose annotation does not say so, which the checks at start cannot see."""
+    """Refuse a table from a handler without a response model and annotation, which the checks at start cannot find."""
     if route.response_model is None:
         raise TypeError(f"{route.name} returned {type(row).__name__}, a table, which would show all its columns: "
                         "give the route a response_model.")  # fmt: skip

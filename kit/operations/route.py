@@ -44,12 +44,12 @@ def _words(text: str) -> list[str]:
 
 def _noun_of(route: Any, tag: list[str]) -> list[str]:
     """Return the words of the resource's name in singular, as of `Person`; none for other paths than a resource's."""
-    answer = getattr(getattr(route, "handler", None), "__annotations__", {}).get("return")
+    returned = getattr(getattr(route, "handler", None), "__annotations__", {}).get("return")
     is_own = re.fullmatch(rf"/{'-'.join(tag)}(/|/bulk|/{{\w+}})?", route.path_format)
-    if not is_own or not isinstance(answer, type) or not issubclass(answer, Entity):
+    if not is_own or not isinstance(returned, type) or not issubclass(returned, Entity):
         ids = re.findall(r"/{(\w+)_id}$", route.path_format) if is_own else []
         return _words(ids[0].replace("_", " ")) if ids else []
-    return _words(re.sub("([a-z0-9])([A-Z])", r"\1 \2", answer.__name__))
+    return _words(re.sub("([a-z0-9])([A-Z])", r"\1 \2", returned.__name__))
 
 
 def _without_noun(name: list[str], tag: list[str], noun: list[str]) -> list[str]:
@@ -75,13 +75,13 @@ class Operation(APIRoute):
         if isinstance(options.get("generate_unique_id_function", Default(None)), DefaultPlaceholder):
             options["generate_unique_id_function"] = Default(operation_id)
         super().__init__(path, with_converted_result(endpoint), **options)
-        self.who_by_method = {method: self.permissions.of(method, path) for method in sorted(self.methods)}
-        self.who, self.reads = next(iter(self.who_by_method.values())), self.permissions.read
+        self.permission_by_method = {method: self.permissions.of(method, path) for method in sorted(self.methods)}
+        self.permission, self.read_permission = next(iter(self.permission_by_method.values())), self.permissions.read
         self.is_generator = is_generator(endpoint)
         self.takes_form = self.body_field is not None and isinstance(self.body_field.field_info, Form)
         self.has_known_parameters = True
         self.ends_dependencies = False
-        """Whether a dependency ends after the handler and before the answer."""
+        """Whether a dependency ends after the handler and before the response."""
         self.declared_parameters: list[str] = []
         self.single_parameters: list[str] = []
         self.inspect_parameters(self.dependant)
@@ -97,7 +97,7 @@ class Operation(APIRoute):
         """Store facts about the parameters of the handler and its dependencies, also of including routers."""
         parameters = dict(query_parameters(dependant))
         self.has_known_parameters &= not reads_request(dependant)
-        self.ends_dependencies |= any(map(ends_before_answer, dependencies_of(dependant)))
+        self.ends_dependencies |= any(map(ends_before_response, dependencies_of(dependant)))
         self.declared_parameters = list(dict.fromkeys([*self.declared_parameters, *parameters]))
         single = [name for name, is_single in parameters.items() if is_single]
         self.single_parameters = list(dict.fromkeys([*self.single_parameters, *single]))
@@ -109,7 +109,7 @@ class Operation(APIRoute):
 async def serve(route: Operation, handle: Handle, request: Request) -> Response:
     """Serve a request without FastAPI's dependency resolution, if possible and if no dependency is overridden."""
     app = request.scope["app"]
-    direct = None if app.dependency_overrides else runtime_of(request).direct.get(id(route))
+    direct = None if app.dependency_overrides else runtime_of(request).direct_handles.get(id(route))
     return await perform(route, direct or handle, request, ends_dependencies=route.ends_dependencies and not direct)
 
 
@@ -129,8 +129,8 @@ def dependencies_of(dependant: Dependant) -> Iterator[Dependant]:
         yield from dependencies_of(part)
 
 
-def ends_before_answer(dependant: Dependant) -> bool:
-    """Return whether this dependency of the user's has `yield` and `scope="function"`."""
+def ends_before_response(dependant: Dependant) -> bool:
+    """Return whether a dependency has `yield` and `scope="function"`, and is not one of the kit."""
     call = dependant.call
     return call is not None and dependant.scope == "function" and is_generator(call) and not is_of_the_kit(dependant)
 

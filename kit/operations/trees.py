@@ -10,7 +10,7 @@ from kit.models.entities import Entity
 
 
 async def refuse_cycle(session: WriteSession, row: Entity, field: str = "parent_id") -> None:
-    """Answer 409 if this row has become its own ancestor. `field` is the foreign key to the parent.
+    """Raise a 409 if this row has become its own ancestor. `field` is the foreign key to the parent.
 
     Call it after the change. A lock serializes changes of the same table, so that two of them cannot form a cycle.
     """

@@ -24,10 +24,10 @@ from kit.http.etags import is_fresh, not_modified, weak_etag
 from kit.http.paths import full_path
 from kit.http.problems import Problem
 from kit.http.request_headers import headers
-from kit.http.texts import compose_parameters
+from kit.http.texts import compose_path, compose_query
 from kit.models.entities import Entity
 from kit.operations import idempotency
-from kit.operations.callers import get_caller, who_may_use
+from kit.operations.callers import get_caller, route_permission
 from kit.operations.idempotency_keys import IdempotencyKey, key_of
 from kit.operations.preconditions import created_only
 from kit.query.parameters import refuse_repeated, refuse_unknown
@@ -37,9 +37,9 @@ if TYPE_CHECKING:
     from kit.operations.route import Operation
 
 Handle = Callable[[Request], Awaitable[Response]]
-"""Resolves the arguments of the handler, calls it, and makes the response; FastAPI's own function, or a cheaper one."""
+"""Resolves the arguments of the handler, calls it, and makes the response: FastAPI's function, or a faster function."""
 SAFE = ("GET", "HEAD", "OPTIONS")
-"""Methods that change nothing (RFC 9110, section 9.2.1)."""
+"""Safe methods, which change nothing (RFC 9110, section 9.2.1)."""
 COMMIT_TIMEOUT = 5.0
 """The longest time for a COMMIT in seconds, independent of the deadline; after it the outcome is unknown."""
 COMMITTING_SEND = "kit.committing_send"
@@ -59,8 +59,9 @@ UNIT: ContextVar["Unit | None"] = ContextVar("unit", default=None)
 async def perform(route: "Operation", handle: Handle, request: Request, *, ends_dependencies: bool = False) -> Response:
     """Serve a request to an operation of a resource.
 
-    `ends_dependencies`: FastAPI ends dependencies before the answer, and `commit_before_answer` as the last of them.
-    Then this commits nothing, and makes one attempt only, because those of a first one would not have ended.
+    `ends_dependencies`: FastAPI ends dependencies before the response, `commit_before_response` as the last of them.
+    Then this function commits nothing. It makes one attempt only, because the dependencies of a failed attempt would
+    not have ended.
     """
     scope = request.scope
     runtime: Runtime = getattr(scope["app"], "runtime", None) or runtime_of(request)
@@ -68,11 +69,12 @@ async def perform(route: "Operation", handle: Handle, request: Request, *, ends_
     is_safe = scope["method"] in SAFE
     async with Deadline(runtime.request_timeout, request.receive if is_safe else None) as deadline:
         if get_caller not in scope["app"].dependency_overrides:  # else `check_permission` does it later
-            who = runtime.access.get((id(scope["route"]), scope["method"])) or who_may_use(request)
+            who = runtime.permissions.get((id(scope["route"]), scope["method"])) or route_permission(request)
             authenticator = runtime.authenticator
             authenticator.authorize(await authenticator.caller(request, who), who)
         if b"%" in scope["query_string"] or not scope["path"].isascii():
-            compose_parameters(scope)
+            compose_path(scope)
+            compose_query(scope)
         if is_safe:
             _refuse_unknown_parameters(route, request)
             attempt = partial(_read_once, runtime, route, handle, request)
@@ -122,7 +124,7 @@ async def _attempts(attempt: Callable[[], Awaitable[Response]], seconds: float) 
 
 
 async def _read_once(runtime: Runtime, route: "Operation", handle: Handle, request: Request) -> Response:
-    async with Unit(request, runtime.database.read(restricted=route.reads is Who.OWNERS)) as unit:
+    async with Unit(request, runtime.database.read(restricted=route.read_permission is Who.OWNERS)) as unit:
         return unit.kept_open(route, unit.finish(await handle(request)))
 
 
@@ -140,7 +142,9 @@ async def _write_once(
     """
     if deadline is not None:
         deadline.resume()
-    session = runtime.database.write(restricted=route.who is Who.OWNERS, restricted_reads=route.reads is Who.OWNERS)
+    session = runtime.database.write(
+        restricted=route.permission is Who.OWNERS, restricted_reads=route.read_permission is Who.OWNERS
+    )
     session.shares_transaction = deadline is not None
     async with Unit(request.next_attempt(), session) as unit:
         try:

@@ -45,14 +45,14 @@ def embedding(model: type[Entity], relationship: str, read: type[Read]) -> ORMOp
 
     A row that is deleted softly is None. Raises a TypeError for a relationship to many rows, which would have no bound.
     """
-    way = inspect(model).relationships[relationship]
-    if way.uselist:
+    mapped = inspect(model).relationships[relationship]
+    if mapped.uselist:
         raise TypeError(
             f"embedding({model.__name__}, {relationship!r}) would load all rows of a list: name it in `includes` "
             f"of the `ListQuery`, which embeds at most {MAX_RELATED}."
         )
-    option = selectinload(getattr(model, relationship).and_(*visible(way.mapper.class_)))
-    shown = columns_shown(way, read)
+    option = selectinload(getattr(model, relationship).and_(*visible(mapped.mapper.class_)))
+    shown = columns_shown(mapped, read)
     return option if shown is None else option.load_only(*shown)
 
 
@@ -95,27 +95,27 @@ def next_name(relationship: str) -> str:
 class ListRelation:
     """A relationship to many rows, with their order."""
 
-    way: RelationshipProperty[Any]
+    relationship: RelationshipProperty[Any]
     order: Order | None
     """The order, if a list can be sorted by it; the other rows then follow after a cursor."""
     ordering: Sequence[ColumnElement[Any]]
-    here: str | None
+    local_field: str | None
     """The field to which the foreign key of the related rows refers."""
-    key: str | None
+    foreign_key: str | None
     """The foreign key of the related rows; None if the relationship needs more than one column."""
 
     @property
     def target(self) -> type[Any]:
-        target: type[Any] = self.way.mapper.class_
+        target: type[Any] = self.relationship.mapper.class_
         return target
 
-    def rest(self, runtime: Runtime, root: str, here: Any, last: Mapping[str, Any]) -> str | None:
+    def rest(self, runtime: Runtime, root: str, value: Any, last: Mapping[str, Any]) -> str | None:
         """Return the path of the rows after the last embedded one, with the prefix of a proxy."""
-        found = None if self.key is None else runtime.lists.get((self.target, self.key))
+        found = None if self.foreign_key is None else runtime.filtered_lists.get((self.target, self.foreign_key))
         if found is None:
             return None
         path, sorts, default = found
-        parameters = [(str(self.key), str(here))]
+        parameters = [(str(self.foreign_key), str(value))]
         if self.order is not None and set(self.order.text.split(",")) <= set(sorts):
             parameters += [("sort", self.order.text)] if self.order.text != default else []
             parameters += [("cursor", self.order.cursor_after(runtime.secrets[0], last))]
@@ -125,27 +125,27 @@ class ListRelation:
 @cache
 def list_relation(model: type[Any], name: str) -> ListRelation | None:
     """Return the relation of a relationship; None for a relationship to a single row."""
-    way: RelationshipProperty[Any] = inspect(model).relationships[name]
-    if not way.uselist:
+    relationship: RelationshipProperty[Any] = inspect(model).relationships[name]
+    if not relationship.uselist:
         return None
-    target, pairs = way.mapper, list(way.local_remote_pairs or ())
-    sort = sort_of(way) if issubclass(target.class_, Entity) else None
+    target, pairs = relationship.mapper, list(relationship.local_remote_pairs or ())
+    sort = sort_of(relationship) if issubclass(target.class_, Entity) else None
     order = None if sort is None else order_of(target.class_, sort)  # type: ignore[arg-type]
-    given: list[Any] = list(way.order_by or ())
+    given: list[Any] = list(relationship.order_by or ())
     ordering = [*given, *target.primary_key] if order is None else order.everything.ordering
-    is_direct = len(pairs) == 1 and way.secondary is None
-    here = inspect(model).get_property_by_column(pairs[0][0]).key if is_direct else None
+    is_direct = len(pairs) == 1 and relationship.secondary is None
+    local_field = inspect(model).get_property_by_column(pairs[0][0]).key if is_direct else None
     key = target.get_property_by_column(pairs[0][1]).key if is_direct else None
-    return ListRelation(way, order, ordering, here, key)
+    return ListRelation(relationship, order, ordering, local_field, key)
 
 
-def sort_of(way: RelationshipProperty[Any]) -> str | None:
+def sort_of(relationship: RelationshipProperty[Any]) -> str | None:
     """Return the order of a relationship as a value of `sort`, as in `-amount,id`; None if that is not possible."""
     terms = []
-    for term in way.order_by or ():
+    for term in relationship.order_by or ():
         is_signed = isinstance(term, UnaryExpression) and term.modifier in (asc_op, desc_op)
         sign, column = ("-" if term.modifier is desc_op else "", term.element) if is_signed else ("", term)
-        if not isinstance(column, Column) or column.table is not way.mapper.local_table:
+        if not isinstance(column, Column) or column.table is not relationship.mapper.local_table:
             return None
-        terms.append(sign + way.mapper.get_property_by_column(column).key)
+        terms.append(sign + relationship.mapper.get_property_by_column(column).key)
     return ",".join(terms) or "id"

@@ -24,7 +24,7 @@ Rows = Sequence[Sequence[Any]]
 class Reader(Protocol):
     """Reads rows by the session of a request."""
 
-    place: int
+    database_id: int
     """The identity of its database."""
     may_estimate: bool
     """Whether an estimate may be returned: it counts all rows, also those that the session does not show."""

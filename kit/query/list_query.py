@@ -14,7 +14,7 @@ from kit.database.search_sql import want_search
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.http.problems import error, invalid
 from kit.models.entities import Entity
-from kit.models.forms import Form
+from kit.models.json_forms import JSONForm
 from kit.models.reads import Read
 from kit.query import parameters as parameter
 from kit.query.declarations import check, filtered, indexed, refuse_twice, shape_of, sorted_fields
@@ -40,8 +40,8 @@ QUERY = "kit.query"
 """The key in the ASGI scope of the request's `ListQuery`."""
 MAX_CURSOR = 2000
 """The largest length of a cursor, in characters."""
-CURSOR = Annotated[str, pydantic.Field(min_length=1, max_length=MAX_CURSOR), Form("text")]
-PART = Annotated[str, pydantic.Field(min_length=1, max_length=MAX_TEXT), Form("text")]
+CURSOR = Annotated[str, pydantic.Field(min_length=1, max_length=MAX_CURSOR), JSONForm("text")]
+PART = Annotated[str, pydantic.Field(min_length=1, max_length=MAX_TEXT), JSONForm("text")]
 """The type of `q`."""
 
 
@@ -185,7 +185,11 @@ class ListQuery:
     def lists(self) -> dict[str, tuple[ListRelation, type[Read]]]:
         """The embedded relationships to many rows, with the read variant of each."""
         found = {name: list_relation(self.model, name) for name in self.included}
-        return {name: (way, read_variant(self.includes[name])) for name, way in found.items() if way is not None}
+        return {
+            name: (relation, read_variant(self.includes[name]))
+            for name, relation in found.items()
+            if relation is not None
+        }
 
     @property
     def loading(self) -> list[ORMOption]:
@@ -196,7 +200,7 @@ class ListQuery:
         single = [name for name in self.included if list_relation(self.model, name) is None]
         return [embedding(self.model, name, read_variant(self.includes[name])) for name in single]
 
-    def shown(self, row: Any) -> Read:
+    def to_read(self, row: Any) -> Read:
         """Return a row as an instance of the read variant, with the requested fields and the embedded relationships."""
         if self.fields is None and not self.included:
             return self.read.of(row)

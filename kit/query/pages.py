@@ -19,28 +19,23 @@ from kit.query.related import load_lists
 
 @dataclass(kw_only=True)
 class Page:
-    """A page of a list: the cursor of the next page, if any, and the total, if the request asks for it.
+    """A page of a list: its rows, as instances of the read variant, and the cursor of the next page, if any.
 
-    `estimate` is an estimate of the total, if the request asks for that and there are many rows.
+    `total` is the number of all rows, if the request asks for it; `estimate` an estimate of that number, if the request
+    asks for one and there are many rows.
     """
 
+    rows: Sequence[Read]
     cursor: str | None
     total: int | None
     estimate: int | None = None
-
-
-@dataclass(kw_only=True)
-class ShownPage(Page):
-    """A page whose rows are instances of the read variant."""
-
-    rows: Sequence[Read]
 
 
 class SessionReader:
     """Reads numbers of rows by a session."""
 
     def __init__(self, session: ReadSession) -> None:
-        self.session, self.place = session, id(session.get_bind())
+        self.session, self.database_id = session, id(session.get_bind())
         self.may_estimate, self.sees_all = not session.info.get(RESTRICTED_READS), False
 
     async def rows(self, statement: Any, name: Hashable, complete: Callable[[Any], Any]) -> Sequence[Sequence[Any]]:
@@ -67,7 +62,7 @@ async def page(session: ReadSession, query: ListQuery, statement: SelectOfScalar
     return await plain_page(session, query, statement)
 
 
-async def plain_page(session: ReadSession, query: ListQuery, statement: SelectOfScalar[Any]) -> ShownPage:
+async def plain_page(session: ReadSession, query: ListQuery, statement: SelectOfScalar[Any]) -> Page:
     """Read a page by the ORM: at most two selects, two more for counts, and one for each embedded relationship.
 
     It has fewer rows than the limit if they are large.
@@ -78,13 +73,13 @@ async def plain_page(session: ReadSession, query: ListQuery, statement: SelectOf
     limit = query.given.get("limit", MAX_LIMIT)
     rows = await _collect(session, query, order, position, plan, limit + 1) if plan.may_have_rows else []
     await load_lists(session, query, rows[:limit])
-    shown = [query.shown(row) for row in rows[:limit]]
-    number = rows_that_fit(query, len(shown), lambda: (len(read.model_dump_json()) for read in shown))
+    reads = [query.to_read(row) for row in rows[:limit]]
+    number = rows_that_fit(query, len(reads), lambda: (len(read.model_dump_json()) for read in reads))
     cursor = None
     if len(rows) > number:
         last = rows[number - 1]
         cursor = order.cursor_after(query.secret, {field: getattr(last, field) for field in order.fields})
-    return ShownPage(rows=shown[:number], cursor=cursor, total=plan.total, estimate=plan.estimate)
+    return Page(rows=reads[:number], cursor=cursor, total=plan.total, estimate=plan.estimate)
 
 
 async def _collect(

@@ -19,8 +19,8 @@ MAX_UNKNOWN = 10
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A type of parameters, which those of several resources share: it takes a millisecond to make."""
+class ParameterType:
+    """The type of a parameter. Resources share it, because it takes a millisecond to make."""
 
     adapter: TypeAdapter[Any]
 
@@ -29,9 +29,9 @@ class Kind:
         return self.adapter.json_schema()
 
 
-_kinds: dict[int, tuple[Any, Kind]] = {}
+_types: dict[int, tuple[Any, ParameterType]] = {}
 _lists: dict[tuple[int, int], tuple[Any, Any]] = {}
-"""The types made of a type, by its id, each with that type: not all types are hashable."""
+"""The types that were made of a type, by its `id()`, because not all types are hashable. The type is kept alive."""
 
 
 def comma_separated(kind: Any, longest: int) -> Any:
@@ -42,11 +42,11 @@ def comma_separated(kind: Any, longest: int) -> Any:
     return _lists[key][1]
 
 
-def kind_of(kind: Any) -> Kind:
-    """Return the type for pydantic: for the same type always the same one."""
-    if id(kind) not in _kinds:
-        _kinds[id(kind)] = kind, Kind(TypeAdapter(kind))
-    return _kinds[id(kind)][1]
+def parameter_type(kind: Any) -> ParameterType:
+    """Return the type of parameters for this annotation, made once."""
+    if id(kind) not in _types:
+        _types[id(kind)] = kind, ParameterType(TypeAdapter(kind))
+    return _types[id(kind)][1]
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Parameter:
 
     @cached_property
     def adapter(self) -> TypeAdapter[Any]:
-        return kind_of(self.kind).adapter
+        return parameter_type(self.kind).adapter
 
     def read(self, texts: Sequence[str]) -> Any:
         """Return the value of a parameter that is given as these texts: a list may be given in several parts."""
@@ -74,7 +74,7 @@ class Parameter:
             "in": "query",
             "required": False,
             "description": self.description,
-            "schema": deepcopy(kind_of(self.kind).schema),
+            "schema": deepcopy(parameter_type(self.kind).schema),
         }
         return described | ({"style": "form", "explode": False} if self.listed else {})
 

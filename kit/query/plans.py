@@ -90,7 +90,7 @@ class Choices(NamedTuple):
         return cls(statement, statement, statement, statement)
 
 
-class Way(NamedTuple):
+class Method(NamedTuple):
     """How the rows of a page are found."""
 
     sorts: bool
@@ -99,7 +99,7 @@ class Way(NamedTuple):
     """Whether texts are compared, and the search index is not used."""
 
 
-_known: dict[Hashable, tuple[Way, float]] = {}
+_known: dict[Hashable, tuple[Method, float]] = {}
 """How the rows of a list are found, and until when that is used."""
 _lengths: dict[Hashable, int] = {}
 """The last known number of rows of a segment, by which it is decided what is tried first."""
@@ -112,23 +112,23 @@ def is_uncertain(query: "ListQuery", order: Order) -> bool:
     return not is_one_row and any(field != first or operator not in RANGES for field, operator in found)
 
 
-def key_of(query: "ListQuery", place: Hashable) -> Hashable:
+def key_of(query: "ListQuery", database_id: Hashable) -> Hashable:
     """Return what the plan depends on."""
     given = ((name, repr(value)) for name, value in query.given.items() if name in query.conditions or name == "q")
-    return place, type(query), query.sort, tuple(given)
+    return database_id, type(query), query.sort, tuple(given)
 
 
-def known_way(query: "ListQuery", place: Hashable) -> Way | None:
+def known_method(query: "ListQuery", database_id: Hashable) -> Method | None:
     """Return how the rows of such a list were found a short time ago; None if that is unknown."""
-    way, until = _known.get(key_of(query, place), (None, 0.0))
-    return way if time.monotonic() < until else None
+    method, until = _known.get(key_of(query, database_id), (None, 0.0))
+    return method if time.monotonic() < until else None
 
 
-def remember(query: "ListQuery", place: Hashable, way: Way) -> None:
-    """Remember how rows are found, for `known_way`."""
+def remember(query: "ListQuery", database_id: Hashable, method: Method) -> None:
+    """Remember how rows are found, for `known_method`."""
     if len(_known) >= MAX_KEPT:
         _known.clear()
-    _known[key_of(query, place)] = way, time.monotonic() + KEPT_SECONDS
+    _known[key_of(query, database_id)] = method, time.monotonic() + KEPT_SECONDS
 
 
 @dataclass(frozen=True)
@@ -136,20 +136,20 @@ class Plan:
     """How the rows of a page are read, and their number, if the request asks for it."""
 
     choices: Choices
-    way: Way
+    method: Method
     may_have_rows: bool = True
     total: int | None = None
     estimate: int | None = None
 
     @property
     def sorts(self) -> bool:
-        return self.way.sorts
+        return self.method.sorts
 
     @property
     def statement(self) -> Select[Any]:
-        if not self.way.sorts:
+        if not self.method.sorts:
             return self.choices.walking
-        return self.choices.compared if self.way.compares else self.choices.indexed
+        return self.choices.compared if self.method.compares else self.choices.indexed
 
     def page(self, order: Order, segment: Segment, number: Any, offset: Any = None) -> Any:
         """Return the select of a page, or of a segment of it."""
@@ -160,22 +160,21 @@ async def planned(query: "ListQuery", order: Order, choices: Choices, reader: Re
     """Return the plan of a page. Counts rows, if the request asks for it, or if their number decides."""
     counting = query.given.get("count", False)
     if not is_uncertain(query, order):
-        plan = Plan(choices._replace(walking=choices.indexed), Way(sorts=False))
+        plan = Plan(choices._replace(walking=choices.indexed), Method(sorts=False))
         return await with_total(query, plan, reader) if counting else plan
-    way = None if counting else known_way(query, reader.place)
-    if way is not None:
-        return Plan(choices, way)
+    method = None if counting else known_method(query, reader.database_id)
+    if method is not None:
+        return Plan(choices, method)
     finds_many = await search_finds_many(choices, reader)
     number = await number_found(query, choices, reader, finds_many=finds_many)
     if number <= most_sorted(query):
-        way = Way(sorts=True, compares=finds_many)
-        remember(query, reader.place, way)
-        return Plan(choices, way, may_have_rows=number > 0, total=number if counting else None)
-    way = Way(sorts=await is_late(query, order, choices, reader))
-    remember(query, reader.place, way)
-    return (
-        await with_total(query, Plan(choices, way), reader, finds_many=finds_many) if counting else Plan(choices, way)
-    )
+        method = Method(sorts=True, compares=finds_many)
+        remember(query, reader.database_id, method)
+        return Plan(choices, method, may_have_rows=number > 0, total=number if counting else None)
+    method = Method(sorts=await is_late(query, order, choices, reader))
+    remember(query, reader.database_id, method)
+    plan = Plan(choices, method)
+    return await with_total(query, plan, reader, finds_many=finds_many) if counting else plan
 
 
 def most_sorted(query: "ListQuery") -> int:
@@ -215,10 +214,10 @@ async def is_late(query: "ListQuery", order: Order, choices: Choices, reader: Re
     if not order.has_index:
         return True
     page, statement, found, passed = query.given.get("limit", MAX_LIMIT) + 1, choices.walking, 0, 0
-    for place, segment in enumerate(order.segments(())):
+    for index, segment in enumerate(order.segments(())):
         if found < page and passed < MOST:
             count = partial(count_among_first, segment=segment, model=order.model, most=page, length=MOST)
-            ((number, length),) = await reader.rows(statement, f"{page} among {MOST} by {order.text} {place}", count)
+            ((number, length),) = await reader.rows(statement, f"{page} among {MOST} by {order.text} {index}", count)
             found, passed = found + number, passed + length
     return bool(found < page)
 
@@ -230,7 +229,7 @@ async def offset_beyond(
 
     None if rows of this segment may be of the page: they are read then.
     """
-    last = _lengths.get((key_of(query, reader.place), segment))
+    last = _lengths.get((key_of(query, reader.database_id), segment))
     if offset is None or segment.is_last or last is None or last > offset:
         return None
     number = await length_of(query, plan, segment, reader)
@@ -252,7 +251,7 @@ async def length_of(query: "ListQuery", plan: Plan, segment: Segment, reader: Re
     ((number,),) = await reader.rows(plan.statement, ("segment", segment), counted)
     if len(_lengths) >= MAX_KEPT:
         _lengths.clear()
-    _lengths[key_of(query, reader.place), segment] = number
+    _lengths[key_of(query, reader.database_id), segment] = number
     return int(number)
 
 

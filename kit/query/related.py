@@ -39,7 +39,7 @@ def incomplete(keys: Sequence[Any], found: Sequence[Sequence[Any]], limit: int) 
 
 
 async def load_lists(session: "ReadSession | WriteSession", query: "ListQuery", rows: Sequence[Entity]) -> None:
-    """Load the related rows that these rows embed into `query.related`, for `query.shown`."""
+    """Load the related rows that these rows embed into `query.related`, for `query.to_read`."""
     for name, (relation, read) in query.lists.items():
         found = await _related(session, query, relation, read, [row.id for row in rows])
         query.related[name] = {row.id: _limited_list(query, relation, row, found[row.id]) for row in rows}
@@ -50,9 +50,9 @@ def _limited_list(query: "ListQuery", relation: ListRelation, row: Entity, found
     limit = query.include_limit
     if len(found) <= limit:
         return Related(found)
-    here = None if relation.here is None else getattr(row, relation.here)
+    value = None if relation.local_field is None else getattr(row, relation.local_field)
     last = {name: getattr(found[limit - 1], name) for name in order_fields(relation)}
-    return Related(found[:limit], True, relation.rest(query.runtime, query.root_path, here, last))
+    return Related(found[:limit], True, relation.rest(query.runtime, query.root_path, value, last))
 
 
 def order_fields(relation: ListRelation) -> Sequence[str]:
@@ -66,11 +66,11 @@ async def _related(
     related: defaultdict[Any, list[Any]] = defaultdict(list)
     if not ids:
         return related
-    limit, shown = query.include_limit, columns_shown(relation.way, read, *order_fields(relation))
+    limit, shown = query.include_limit, columns_shown(relation.relationship, read, *order_fields(relation))
     options = [] if shown is None else [load_only(*shown)]
-    parent = aliased(relation.way.parent.class_)
-    way = getattr(parent, relation.way.key)
-    wanted = select(parent.id, relation.target).join_from(parent, way)
+    parent = aliased(relation.relationship.parent.class_)
+    children = getattr(parent, relation.relationship.key)
+    wanted = select(parent.id, relation.target).join_from(parent, children)
     wanted = wanted.where(is_in(parent.id, ids), *visible(relation.target))
     wanted = wanted.order_by(parent.id, *relation.ordering).limit(first_limit(ids, limit))
     found: list[Any] = list((await session.execute(wanted.options(*options))).all())
@@ -96,8 +96,8 @@ def _for_each(relation: ListRelation, ids: Sequence[Any], limit: int) -> Select[
 
 
 def _of_one(relation: ListRelation, key: Any, ident: Any, limit: int) -> Select[Any]:
-    parent = aliased(relation.way.parent.class_)
-    way = getattr(parent, relation.way.key)
-    pairs = select(parent.id.label("parent_id"), key.label("child_id")).join_from(parent, way)
+    parent = aliased(relation.relationship.parent.class_)
+    children = getattr(parent, relation.relationship.key)
+    pairs = select(parent.id.label("parent_id"), key.label("child_id")).join_from(parent, children)
     few = pairs.where(parent.id == ident, *visible(relation.target)).order_by(*relation.ordering).limit(limit + 1)
     return select(few.subquery())

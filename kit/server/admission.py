@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from kit.http.bodies import Budget, IncomingBody
+from kit.http.bodies import BodyMemory, IncomingBody
 from kit.http.events import COUNTS
 from kit.http.fairness import CURRENT_CALLER, CURRENT_LANE, Caller, FairSemaphore, caller_of, lane_of
 from kit.http.paths import path_in_application
@@ -22,7 +22,7 @@ from kit.server.rate_limits import Header, RateLimits
 MAX_WAIT_SECONDS = 0.5
 """The longest wait of a request for a place, in seconds; then a 503."""
 PLACE_SHARE = 9
-"""How many times the free places the requests to one resource may have: nine tenths of all, while others have none."""
+"""The largest ratio of a resource's places to the free ones: nine tenths of all, while other resources have none."""
 DELAY_SECONDS = 0.5
 """Seconds after which a request over the quota of its caller is refused: clients that ask again at once cost less."""
 WITHOUT_BODY = (204, 304)
@@ -52,7 +52,7 @@ class Places:
     """
 
     def __init__(self, limit: int, max_streams: int, caller_share: float) -> None:
-        self.requests, self.bodies = FairSemaphore(limit, limit, PLACE_SHARE), Budget(caller_share)
+        self.requests, self.bodies = FairSemaphore(limit, limit, PLACE_SHARE), BodyMemory(caller_share)
         self.max_streams, self.streams_per_caller = max_streams, max(1, round(max_streams * caller_share))
         self.streams: Counter[Caller] = Counter()
 
@@ -143,14 +143,14 @@ class Admission:
                 raise
             await render(scope, problem)(scope, receive, send)
         finally:
-            body.forget()
+            body.release()
 
     async def serve_complete(self, places: Places, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"] if not scope.get("root_path") else path_in_application(scope)
         lane, requests = lane_of(path), places.requests
         if not requests.take(caller, lane) and not await requests.wait(caller, MAX_WAIT_SECONDS, lane):
-            is_greedy = requests.is_greedy(caller)
-            problem = too_many() if is_greedy else busy("Too many requests at once; try again.", "busy")
+            exceeds_share = requests.exceeds_share(caller)
+            problem = too_many() if exceeds_share else busy("Too many requests at once; try again.", "busy")
             await render(scope, problem)(scope, receive, send)
             return
         CURRENT_CALLER.set(caller)

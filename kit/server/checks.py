@@ -14,7 +14,7 @@ from kit.auth.permissions import Who
 from kit.models.entities import known_tables
 from kit.openapi.operation_ids import function_of, id_of_method
 from kit.server.route_checks import CHECKS
-from kit.server.routes import Entry, access_of
+from kit.server.routes import Entry, permission_of
 
 
 def startup_errors(
@@ -29,7 +29,7 @@ def startup_errors(
     errors = [error for entry in entries for check in CHECKS for error in check(entry)]
     errors += [error for entry in entries for error in unlisted_route(entry, public, closed)]
     errors += unknown_names(names, public, closed)
-    errors += different_access(entries, public, closed)
+    errors += inconsistent_permissions(entries, public, closed)
     errors += shared_operation_ids(entries)
     errors += never_called(entries)
     errors += ignored_event_handlers(router)
@@ -56,7 +56,7 @@ def refuse_options(options: Mapping[str, Any]) -> None:
 
 def unlisted_route(entry: Entry, public: Collection[str], closed: Collection[str]) -> Iterator[str]:
     """Yield an error if a route is for anyone but is not in the list of public routes."""
-    if access_of(entry, public, closed) is Who.ANYONE and entry.name not in public:
+    if permission_of(entry, public, closed) is Who.ANYONE and entry.name not in public:
         yield f'{entry.description} is for ANYONE, but is not in `public`: add "{entry.name}" there.'
 
 
@@ -114,13 +114,15 @@ def shared_operation_ids(entries: Iterable[Entry]) -> Iterator[str]:
             yield f"{described} have one operation id, {ids}: rename one, or give it an `operation_id`."
 
 
-def different_access(entries: Iterable[Entry], public: Collection[str], closed: Collection[str]) -> Iterator[str]:
+def inconsistent_permissions(
+    entries: Iterable[Entry], public: Collection[str], closed: Collection[str]
+) -> Iterator[str]:
     """Yield an error if a router that is included twice has different permissions: its routes exist only once."""
     alike: dict[tuple[int, str], list[Entry]] = defaultdict(list)
     for entry in entries:
         alike[entry.key].append(entry)
     for group in alike.values():
-        if len({access_of(entry, public, closed) for entry in group}) > 1:
+        if len({permission_of(entry, public, closed) for entry in group}) > 1:
             names = " and ".join(entry.name for entry in group)
             yield f"{names} are one route with different permissions: list all of them in `public`, or none."
 

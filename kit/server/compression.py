@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from starlette.types import Message, Send
 
-from kit.http.codings import VARIES, Wish, may_be_compressed, varies, weakened, wish_of
+from kit.http.codings import VARIES, AcceptedCoding, accepted_coding, may_be_compressed, varies, weakened
 
 LEVEL, WINDOW, MEMORY = 1, 16 + 13, 6
 """The lowest level; a window of 2¹³ bytes, in the format of gzip; and zlib's `memLevel`, which fits such a window."""
@@ -27,7 +27,7 @@ class Compression:
     """Sends the messages of a response, compressed if that is worth it and the client accepts it."""
 
     def __init__(self, send: Send, accept_encoding: bytes, http_version: str) -> None:
-        self.send_on, self.wish, self.http_version = send, wish_of(accept_encoding), http_version
+        self.send_on, self.accepted, self.http_version = send, accepted_coding(accept_encoding), http_version
         self.start: Message | None = None
         """The start of a response that is withheld until it is known whether its body comes as a whole."""
         self.compressor: zlib._Compress | None = None
@@ -46,14 +46,14 @@ class Compression:
     def is_wanted(self, start: Message) -> bool:
         """Return whether the body is compressed. A 304 has no body, but the tag of the compressed one."""
         headers: list[Header] = list(start["headers"])
-        if self.wish is Wish.PLAIN:
+        if self.accepted is AcceptedCoding.PLAIN:
             return False
         if start["status"] == 304:
             start["headers"] = with_weak_tag(headers)
         given = dict(headers)
         if start["status"] in (204, 206, 304) or not may_be_compressed(given):
             return False
-        return self.wish is Wish.ALWAYS or varies(given)
+        return self.accepted is AcceptedCoding.ALWAYS or varies(given)
 
     async def begun(self, start: Message, body: Message) -> Message:
         """Send the start, and return the first part of the body."""

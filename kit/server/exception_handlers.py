@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket, WebSocketState
 
 from kit.database.error_responses import explained
 from kit.database.errors import FAILURES
-from kit.http.problems import MAX_ERRORS, Problem, describe, invalid, problem_from, render, too_large
+from kit.http.problems import MAX_ERRORS, Problem, describe, invalid, malformed, problem_from, render, too_large
 from kit.server.lifespan import LifespanState
 
 METHODS = ("DELETE", "GET", "OPTIONS", "PATCH", "POST", "PUT")
@@ -55,6 +55,8 @@ async def respond_to_http_exception(
 
 async def respond_to_invalid_request(request: Request, failure: RequestValidationError) -> Response:
     errors = failure.errors()
+    if errors and errors[0]["type"] == "json_invalid":  # as FastAPI reports it
+        return render(request.scope, malformed(errors[0]["ctx"]["error"]))
     problem = invalid(map(describe, errors[:MAX_ERRORS]), more=max(0, len(errors) - MAX_ERRORS))
     return render(request.scope, problem)
 

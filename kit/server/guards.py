@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from kit.operations.callers import check_permission
+from kit.operations.dependencies import compose_text
 
 GUARDED = "kit.guarded"
 """The key in the ASGI scope of the guarded application."""
@@ -23,7 +24,8 @@ class PermissionCheck:
     """
 
     def __init__(self, application: FastAPI) -> None:
-        router = APIRouter(dependencies=[Depends(check_permission)], dependency_overrides_provider=application)
+        checks = [Depends(check_permission), Depends(compose_text)]
+        router = APIRouter(dependencies=checks, dependency_overrides_provider=application)
         router.add_api_route("/", serve_request, include_in_schema=False, response_model=None)
         router.add_api_websocket_route("/", serve_websocket)
         http, websocket = router.routes

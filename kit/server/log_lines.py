@@ -11,14 +11,14 @@ from functools import lru_cache
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Any
 
-from kit.server.log_writer import Answered, LogWriter, register
+from kit.server.log_writer import LogWriter, SentResponse, register
 
 REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 """The id of the current request, which every log line contains."""
 CURRENT_TRACE: ContextVar[str | None] = ContextVar("trace_id", default=None)
 """The trace id of the current request, or None. Every log line contains it."""
-ANSWERED_FIELDS = ("method", "route", "status", "duration_ms", "bytes", "caller")
-LOGGED_FIELDS = (*ANSWERED_FIELDS, "statement")
+RESPONSE_FIELDS = ("method", "route", "status", "duration_ms", "bytes", "caller")
+LOGGED_FIELDS = (*RESPONSE_FIELDS, "statement")
 MAX_OPERATIONS = 1000
 NO_LEVELS: Mapping[str, str] = {}
 OWN_LOGGERS = ("kit", "uvicorn", "uvicorn.error", "uvicorn.access")
@@ -53,13 +53,13 @@ def ids() -> dict[str, str | None]:
     return {"request_id": REQUEST_ID.get(), "trace_id": CURRENT_TRACE.get()}
 
 
-def json_line() -> Callable[[Answered], str]:
+def json_line() -> Callable[[SentResponse], str]:
     """Return a function that makes the line of a response as `JSONLines` does, in a tenth of the time."""
     second, stamp = 0, ""
 
-    def line_of(answered: Answered) -> str:
+    def line_of(sent: SentResponse) -> str:
         nonlocal second, stamp
-        moment, method, route, status, seconds, size, caller, request_id, trace_id = answered
+        moment, method, route, status, seconds, size, caller, request_id, trace_id = sent
         now = int(moment)
         if now != second:
             second, stamp = now, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
@@ -81,22 +81,22 @@ def operation(method: str, route: str | None) -> str:
     )
 
 
-def text_line(answered: Answered) -> str:
+def text_line(sent: SentResponse) -> str:
     """Return the line of a response as `TextLines` does."""
-    moment, _, _, _, _, _, _, request_id, _ = answered
-    return f"{time.strftime('%H:%M:%S', time.localtime(moment))} INFO    {summary(answered)}  [{request_id[:8]}]\n"
+    moment, _, _, _, _, _, _, request_id, _ = sent
+    return f"{time.strftime('%H:%M:%S', time.localtime(moment))} INFO    {summary(sent)}  [{request_id[:8]}]\n"
 
 
-def summary(answered: Answered) -> str:
+def summary(sent: SentResponse) -> str:
     """Return what happened in a few words, as in `GET /invoices/{invoice_id} 200 1.2 ms`."""
-    _, method, route, status, seconds, *_ = answered
+    _, method, route, status, seconds, *_ = sent
     return f"{method} {route or '-'} {status or '-'} {round(seconds * 1000, 1)} ms"
 
 
-def fields_of(answered: Answered) -> dict[str, Any]:
+def fields_of(sent: SentResponse) -> dict[str, Any]:
     """Return the fields of a log record of a response."""
-    _, method, route, status, seconds, size, caller, *_ = answered
-    return dict(zip(ANSWERED_FIELDS, (method, route, status, round(seconds * 1000, 1), size, caller), strict=True))
+    _, method, route, status, seconds, size, caller, *_ = sent
+    return dict(zip(RESPONSE_FIELDS, (method, route, status, round(seconds * 1000, 1), size, caller), strict=True))
 
 
 def configure_logging(*, as_json: bool, level: str, levels: Mapping[str, str] = NO_LEVELS) -> LogWriter:

@@ -30,7 +30,7 @@ MAX_CHARACTERS = 16 * 2**20
 STOP_SECONDS = 5.0
 """The longest time that `stop` waits for a stream that blocks."""
 DROPPED = "log_lines", "dropped"
-Answered = tuple[float, str, str | None, int, float, int, int | None, str, str | None]
+SentResponse = tuple[float, str, str | None, int, float, int, int | None, str, str | None]
 """A response: the moment (seconds since 1970), method, route, status, duration in seconds, bytes of the body, id of the
 user, request id, trace id."""
 
@@ -38,13 +38,13 @@ user, request id, trace id."""
 class LogWriter(logging.Handler):
     """Writes records, and responses, which `text_of` makes lines of."""
 
-    def __init__(self, stream: TextIO, formatter: logging.Formatter, text_of: Callable[[Answered], str]) -> None:
+    def __init__(self, stream: TextIO, formatter: logging.Formatter, text_of: Callable[[SentResponse], str]) -> None:
         super().__init__()
         self.setFormatter(formatter)
         self.stream, self.own_formatter, self.text_of = stream, formatter, text_of
         self.descriptor: int | None = None
         """The file of the stream, which the thread writes to: Python cannot exit while a thread holds a stream."""
-        self.pending: deque[str | Answered] = deque()
+        self.pending: deque[str | SentResponse] = deque()
         self.served: list[logging.Logger] = []
         self.characters = 0
         """The length of the texts in the queue."""

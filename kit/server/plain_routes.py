@@ -1,66 +1,127 @@
-"""Plain routes: routes of FastAPI without the kit's route class. The bounds of JSON bodies apply to them too.
+"""Plain routes: routes of FastAPI without the kit's route class. JSON and forms are read as those of operations.
 
-A `max_body_size` of FastAPI, of the route, its routers or the application, takes the place of `MAX_BODY_SIZE`.
+Text is put into the form NFC, JSON is parsed strictly, and JSON bodies are bounded. FastAPI's `max_body_size`, of the
+route, its routers or the application, takes the place of `MAX_BODY_SIZE`. `request.body()` returns the bytes as sent.
 """
 
+import sys
 from collections.abc import Callable, Coroutine
+from functools import cache
+from json import JSONDecodeError
 from typing import Any
 
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kit.http.bodies import is_json, read_body
-from kit.http.documents import refuse_many_values
+from kit.http.bodies import is_json, read_body, refuse_encoded
+from kit.http.documents import parse
+from kit.http.problems import Problem
+from kit.http.request_headers import headers
+from kit.http.texts import ComposedForm, compose_query
+from kit.operations.route import Operation
 from kit.runtime import Runtime
 
 Handle = Callable[[Request], Coroutine[Any, Any, Response]]
 """FastAPI's function that reads a request, calls the handler and makes the response."""
 
 
-class BoundedRequest(Request):
+class InvalidDocumentError(Problem, JSONDecodeError):
+    """A 400 for a body that is not JSON, which handlers may catch as what `Request.json` documents."""
+
+    def __init__(self, problem: Problem) -> None:
+        Problem.__init__(self, problem.status_code, problem.detail, kind=problem.kind)
+        self.msg, self.doc, self.pos = problem.detail, "", 0
+
+
+class ComposedRequest(Request):
+    """A request whose JSON and forms have their text in the form NFC. JSON is parsed as that of operations."""
+
+    max_values = sys.maxsize
+
+    async def json(self) -> Any:
+        body = await self.body()
+        refuse_encoded(headers(self.scope, b"content-encoding"))
+        try:
+            return parse(body, self.max_values)
+        except Problem as problem:
+            if problem.status_code != 400:
+                raise
+            raise InvalidDocumentError(problem) from problem
+
+    def form(self, **limits: Any) -> Any:
+        return ComposedForm(super().form(**limits))
+
+
+class BoundedRequest(ComposedRequest):
     """A request whose JSON body has at most `MAX_BODY_SIZE` bytes and `MAX_BODY_VALUES` values; more are a 413."""
 
     def __init__(self, scope: Scope, receive: Receive, runtime: Runtime) -> None:
         super().__init__(scope, receive)
-        self.runtime = runtime
+        self.max_size, self.max_values = runtime.max_body_size, runtime.max_body_values
 
     async def body(self) -> bytes:
         given = dict(self.scope["headers"])
         if not hasattr(self, "_body") and is_json(given) and not has_own_limit(self.scope):
-            self._body = await read_body(self.receive, given, self.runtime.max_body_size)
+            self._body = await read_body(self.receive, given, self.max_size)
         return await super().body()
 
-    async def json(self) -> Any:
-        body = await self.body()
-        if len(body) > self.runtime.max_body_values:  # a value takes at least a byte
-            refuse_many_values(body, self.runtime.max_body_values)
-        return await super().json()
+
+class ComposedQuery:
+    """ASGI middleware around the routes: the text of a query is in the form NFC."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            compose_query(scope)
+        await self.app(scope, receive, send)
 
 
-class PlainRoute(APIRoute):
-    """The class of plain routes. In an application without the kit they have no bounds."""
+class ReadRoute(APIRoute):
+    """A route whose requests are read as those of operations. In an application without the kit nothing changes."""
 
     def get_route_handler(self) -> Handle:
         handle = super().get_route_handler()
 
-        async def handle_bounded(request: Request) -> Response:
+        async def handle_read(request: Request) -> Response:
             runtime = getattr(request.scope["app"], "runtime", None)
-            bounded = BoundedRequest(request.scope, request.receive, runtime) if isinstance(runtime, Runtime) else None
-            return await handle(bounded or request)
+            return await handle(self.read(request, runtime) if isinstance(runtime, Runtime) else request)
 
-        return handle_bounded
+        return handle_read
+
+    def read(self, request: Request, runtime: Runtime) -> Request:
+        return ComposedRequest(request.scope, request.receive)
+
+
+class PlainRoute(ReadRoute):
+    """The class of plain routes, whose bodies are bounded."""
+
+    def read(self, request: Request, runtime: Runtime) -> Request:
+        return BoundedRequest(request.scope, request.receive, runtime)
 
 
 def has_own_limit(scope: Scope) -> bool:
     """Return whether FastAPI bounds the size of the body."""
     app = scope["app"]
-    contexts = getattr(app, "places", {}).get(id(scope["route"]), ())
+    contexts = getattr(app, "contexts", {}).get(id(scope["route"]), ())
     return app.max_body_size is not None or any(context.max_body_size is not None for context in contexts)
 
 
-def bound_body(route: object) -> None:
-    """Make a route of another router a plain route, before FastAPI includes it. Own classes of routes stay."""
+def read_as_operations(route: object) -> None:
+    """Change the class of a route of another router before FastAPI includes it, unless it is an operation.
+
+    A class of the user is extended. Its bodies are not bounded: it may be for uploads.
+    """
     if type(route) is APIRoute:
         route.__class__ = PlainRoute
+    elif isinstance(route, APIRoute) and not isinstance(route, (Operation, ReadRoute)):
+        kind: Any = type(route)
+        route.__class__ = extended(kind)
+
+
+@cache
+def extended(kind: type[APIRoute]) -> type[APIRoute]:
+    return type(kind.__name__, (ReadRoute, kind), {"__module__": kind.__module__})

@@ -65,37 +65,41 @@ def dropped_children(body: type[BaseModel], mapper: Mapper[Any]) -> Iterator[str
 
 def incomplete_links(mapper: Mapper[Any]) -> Iterator[str]:
     """Yield the relationships over a link table that is an entity: SQLAlchemy would write only its foreign keys."""
-    for way in mapper.relationships:
-        link = None if way.secondary is None or way.viewonly else entity_of(way.secondary)
+    for relationship in mapper.relationships:
+        link = None if relationship.secondary is None or relationship.viewonly else entity_of(relationship.secondary)
         if link is not None:
             yield (
-                f"{way} would write rows of {link.__name__} without their version: give it "
+                f"{relationship} would write rows of {link.__name__} without their version: give it "
                 f'`sa_relationship_kwargs={{"viewonly": True}}`, and add rows of {link.__name__}.'
             )
 
 
 def errors_of_children(
-    entry: Entry, body: type[BaseModel], name: str, nested: type[BaseModel] | None, way: RelationshipProperty[Any]
+    entry: Entry,
+    body: type[BaseModel],
+    name: str,
+    nested: type[BaseModel] | None,
+    relationship: RelationshipProperty[Any],
 ) -> Iterator[str]:
     """Yield the errors of a field of a body that is written to a relationship of the entity."""
-    place, target = f"{body.__name__}.{name}", way.mapper.class_.__name__
+    field, target = f"{body.__name__}.{name}", relationship.mapper.class_.__name__
     is_many = is_list(body.model_fields[name].annotation)
-    if nested is None or hasattr(nested, "__table__") or is_many != bool(way.uselist):
-        written = f"list[{target}Create]" if way.uselist else f"{target}Create | None"
-        yield f"{place} is written to a relationship: give it the type `{written}`, a body of its own, or another name."
+    if nested is None or hasattr(nested, "__table__") or is_many != bool(relationship.uselist):
+        written = f"list[{target}Create]" if relationship.uselist else f"{target}Create | None"
+        yield f"{field} is written to a relationship: give it the type `{written}`, a body of its own, or another name."
         return
     if not entry.methods <= {"POST"}:
         yield (
-            f"{entry.description} takes {place}, but PUT and PATCH change no related rows: give {body.__name__} a base "
+            f"{entry.description} takes {field}, but PUT and PATCH change no related rows: give {body.__name__} a base "
             f"without `{name}`, and change {name} by a resource of their own."
         )
-    if way.viewonly:
-        yield f"{place} would be dropped: {way} is viewonly; leave that out."
+    if relationship.viewonly:
+        yield f"{field} would be dropped: {relationship} is viewonly; leave that out."
     if is_many and not any(isinstance(part, MaxLen) for part in body.model_fields[name].metadata):
-        yield f"{place} has no bound: write `{name}: list[{nested.__name__}] = Field(max_length=100)`."
-    given = {str(column.key) for _, column in way.local_remote_pairs or ()} if way.uselist else set()
-    for key in sorted(given & nested.model_fields.keys() if way.secondary is None else ()):
-        yield f"{nested.__name__}.{key} is given by {place}: use a body without it there."
+        yield f"{field} has no bound: write `{name}: list[{nested.__name__}] = Field(max_length=100)`."
+    given = {str(column.key) for _, column in relationship.local_remote_pairs or ()} if relationship.uselist else set()
+    for key in sorted(given & nested.model_fields.keys() if relationship.secondary is None else ()):
+        yield f"{nested.__name__}.{key} is given by {field}: use a body without it there."
 
 
 def is_list(annotation: Any) -> bool:

@@ -15,19 +15,19 @@ from kit.http.events import COUNTS
 from kit.http.problems import render
 from kit.http.traces import TRACE_ID
 from kit.server.compression import Compression
+from kit.server.failed_requests import problem_for
 from kit.server.framework_refusals import TOO_LARGE, as_problem, may_be_refusal
 from kit.server.log_lines import CURRENT_TRACE, REQUEST_ID, fields_of, summary
-from kit.server.log_writer import DROPPED, MAX_PENDING, Answered, LogWriter, writers
+from kit.server.log_writer import DROPPED, MAX_PENDING, LogWriter, SentResponse, writers
 from kit.server.proxies import FORWARDED_PREFIX, Proxies
 from kit.server.security_headers import ALWAYS, AUTHORIZATION, HSTS, NAMES, PRIVATE, Header, missing
 from kit.server.shutdown import Shutdown
 from kit.server.trace_context import TRACE_HEADER, trace_id_of
-from kit.server.unanswered import problem_for
 
 log = logging.getLogger("kit")
 PathOf = Callable[[Scope], str | None]
 """A function that returns the path of the route of a request, as in `/invoices/{invoice_id}`."""
-Observer = Callable[[Answered], object]
+Observer = Callable[[SentResponse], object]
 ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 """Accepted values of `X-Request-ID`; a request with another value gets a new id."""
 CLOSING = (b"connection", b"close")
@@ -92,18 +92,20 @@ class RequestLog:
         try:
             await self.app(inner, receive, exchange.send)
         except (Exception, asyncio.CancelledError) as failure:
-            if not exchange.is_cut_off and not await self.is_answered(failure, scope, receive, exchange):
+            if not exchange.is_cut_off and not await self.responds_to_failure(failure, scope, receive, exchange):
                 raise
         finally:
             is_logged = log.isEnabledFor(logging.INFO)
             if is_logged or self.observers:
-                answered = exchange.answered(inner, method, self.path_of(inner), time.perf_counter() - started)
+                sent = exchange.sent_response(inner, method, self.path_of(inner), time.perf_counter() - started)
                 for observe in self.observers:
-                    observe(answered)
+                    observe(sent)
                 if is_logged:
-                    log_answer(answered)
+                    log_response(sent)
 
-    async def is_answered(self, failure: BaseException, scope: Scope, receive: Receive, exchange: "Exchange") -> bool:
+    async def responds_to_failure(
+        self, failure: BaseException, scope: Scope, receive: Receive, exchange: "Exchange"
+    ) -> bool:
         """Respond to a request that ended with an exception, if its response has not begun.
 
         Returns False if the exception must be raised: the server then closes the connection of an incomplete response,
@@ -162,7 +164,7 @@ class Exchange:
             self.size += len(message.get("body", b""))
         await self.send_on(message)
 
-    def answered(self, scope: Scope, method: str, route: str | None, seconds: float) -> Answered:
+    def sent_response(self, scope: Scope, method: str, route: str | None, seconds: float) -> SentResponse:
         """Return the response for the log and for observers."""
         principal, state = scope.get(PRINCIPAL), scope["state"]
         caller = None if principal is None else principal.id
@@ -213,13 +215,13 @@ def takes_all(writer: LogWriter) -> bool:
     return is_own and log.handlers == [writer] and not log.propagate and not log.filters
 
 
-def log_answer(answered: Answered) -> None:
+def log_response(sent: SentResponse) -> None:
     """Log a response: by the thread of the log writer, if that is the only handler of the log."""
     writer = writers[0] if writers else None
     if writer is None or writer.thread is None or not takes_all(writer):
-        log.info("%s", summary(answered), extra=fields_of(answered))
+        log.info("%s", summary(sent), extra=fields_of(sent))
     elif len(writer.pending) < MAX_PENDING:
-        writer.pending.append(answered)
+        writer.pending.append(sent)
         if writer.is_idle:
             writer.wake.set()
     else:

@@ -91,7 +91,7 @@ def body_that_is_not_json(entry: Entry) -> Iterator[str]:
 
 def different_permissions(entry: Entry) -> Iterator[str]:
     """Yield an error for methods of one operation with different permissions: they share one restricted session."""
-    if isinstance(entry.route, Operation) and len(set(entry.route.who_by_method.values())) > 1:
+    if isinstance(entry.route, Operation) and len(set(entry.route.permission_by_method.values())) > 1:
         methods = ", ".join(sorted(entry.methods))
         yield (
             f"{entry.description} answers {methods}, which have different permissions: "

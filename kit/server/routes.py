@@ -73,8 +73,8 @@ class Entry:
 
     @property
     def path(self) -> str:
-        place = getattr(self.route, "host", None) if isinstance(self.route, Host) else self.context.path
-        return repr(self.route) if place is None else place
+        path = getattr(self.route, "host", None) if isinstance(self.route, Host) else self.context.path
+        return repr(self.route) if path is None else path
 
     @property
     def name(self) -> str:
@@ -98,7 +98,7 @@ class Entry:
 
     @property
     def key(self) -> tuple[int, str]:
-        """The key in `Runtime.access`. FastAPI serves a WebSocket of an included router by a copy of its route."""
+        """The key in `Runtime.permissions`. FastAPI serves a WebSocket of an included router by a copy of its route."""
         route = self.served if isinstance(self.route, APIWebSocketRoute) else self.route
         return id(route), self.method if self.method in self.methods else ANY_METHOD
 
@@ -112,7 +112,7 @@ class Entry:
         return self.context.methods or set()
 
 
-Places = dict[int, list[RouteContext]]
+ContextsOfRoutes = dict[int, list[RouteContext]]
 """The contexts of each route by its `id()`: one for each place where its router is included."""
 
 
@@ -130,20 +130,20 @@ def kind_of(route: BaseRoute) -> str:
     return next((word for kind, word in kinds.items() if isinstance(route, kind)), "ROUTE")
 
 
-def access_of(entry: Entry, public: Collection[str], closed: Collection[str]) -> Who:
+def permission_of(entry: Entry, public: Collection[str], closed: Collection[str]) -> Who:
     """Return the permission of a route: superusers, unless the route or `public` says otherwise."""
     if entry.name in closed:
         return Who.SUPERUSERS
     if entry.name in public:
         return Who.ANYONE
-    return entry.route.who_by_method[entry.method] if isinstance(entry.route, Operation) else Who.SUPERUSERS
+    return entry.route.permission_by_method[entry.method] if isinstance(entry.route, Operation) else Who.SUPERUSERS
 
 
 FilteredList = tuple[tuple[type[Any], str], tuple[str, Collection[str], str]]
 
 
 def filtered_lists(entries: Sequence[Entry]) -> Iterator[FilteredList]:
-    """Return for `Runtime.lists` the first list of each entity that is filtered by a field."""
+    """Return for `Runtime.filtered_lists` the first list of each entity that is filtered by a field."""
     for entry in reversed(entries):
         if isinstance(entry.route, Operation) and entry.method == "GET" and "{" not in entry.path:
             for part in dependencies_of(entry.context.dependant):
@@ -154,14 +154,14 @@ def filtered_lists(entries: Sequence[Entry]) -> Iterator[FilteredList]:
                     yield from (((query.model, field), (entry.path, terms, query.default_sort)) for field in fields)
 
 
-def places_of(entries: Iterable[Entry]) -> Places:
+def contexts_of_routes(entries: Iterable[Entry]) -> ContextsOfRoutes:
     """Return the contexts of all routes."""
-    places: Places = defaultdict(list)
+    contexts: ContextsOfRoutes = defaultdict(list)
     for entry in entries:
-        found = places[id(entry.route)]
+        found = contexts[id(entry.route)]
         if not found or found[-1] is not entry.context:  # one entry for each method
             found.append(entry.context)
-    return places
+    return contexts
 
 
 def writes_by_itself(entry: Entry) -> bool:
@@ -171,10 +171,10 @@ def writes_by_itself(entry: Entry) -> bool:
     return any(part.call is get_session for part in dependencies_of(entry.context.dependant))
 
 
-def direct_handles(entries: Iterable[Entry], places: Places) -> dict[int, Handle]:
+def direct_handles(entries: Iterable[Entry], contexts: ContextsOfRoutes) -> dict[int, Handle]:
     """Return the functions that serve operations without FastAPI's dependencies, by the `id()` of the route."""
     operations = {id(entry.route): entry.route for entry in entries if isinstance(entry.route, Operation)}
-    handles = {key: direct_handle(route, places[key]) for key, route in operations.items()}
+    handles = {key: direct_handle(route, contexts[key]) for key, route in operations.items()}
     return {key: handle for key, handle in handles.items() if handle is not None}
 
 
@@ -182,7 +182,7 @@ def describe_routes(service: "Service") -> str:
     """Return a table of all routes, sorted by path: method, path, permission and source."""
     service.check_routes()
     rows = [
-        (entry.method, entry.path, service.runtime.access[entry.key].name.lower(), source_of(entry.handler))
+        (entry.method, entry.path, service.runtime.permissions[entry.key].name.lower(), source_of(entry.handler))
         for entry in entries_of(service.routes)
     ]
     rows += [

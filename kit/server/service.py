@@ -15,11 +15,11 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 from kit.auth.permissions import Who
 from kit.openapi import docs
 from kit.openapi.document import note_public, openapi
-from kit.openapi.examples import Place
+from kit.openapi.examples import Placeholder
 from kit.openapi.operations import describe
 from kit.operations.callers import check_permission
 from kit.operations.commits import CommitBeforeEnd
-from kit.operations.dependencies import commit_before_answer
+from kit.operations.dependencies import commit_before_response, compose_text
 from kit.operations.route import Operation
 from kit.runtime import Runtime
 from kit.server import garbage_collection, health, log_writer, security_txt
@@ -29,19 +29,19 @@ from kit.server.frontends import Frontends
 from kit.server.guards import PermissionCheck, guard
 from kit.server.lifespan import LifespanState
 from kit.server.middleware import Layers, wrap_in_middleware
-from kit.server.plain_routes import PlainRoute, bound_body
+from kit.server.plain_routes import ComposedQuery, PlainRoute, read_as_operations
 from kit.server.proxies import Proxies, is_under, normalized
 from kit.server.request_log import Observer
 from kit.server.routes import (
     ROUTES,
+    ContextsOfRoutes,
     Entry,
-    Places,
     Snapshot,
-    access_of,
+    contexts_of_routes,
     direct_handles,
     entries_of,
     filtered_lists,
-    places_of,
+    permission_of,
     writes_by_itself,
 )
 from kit.server.shutdown import Shutdown
@@ -91,7 +91,7 @@ class Service(FastAPI):
         """Layers around all others."""
         self.lifespan_state = LifespanState(options.get("title", "this service"))
         self.entries: list[Entry] = []
-        self.places: Places = {}
+        self.contexts: ContextsOfRoutes = {}
         self.checked: Snapshot | None = None
         """The routes that were checked; None if they have to be checked."""
         self.checking = threading.Lock()
@@ -100,14 +100,16 @@ class Service(FastAPI):
         """Serializes the generation of the document, which requests do in threads."""
         self.documented: object = None
         """The permissions that `openapi_schema` was made with."""
-        self.found: tuple[object, list[Place]] | None = None
+        self.placeholders: tuple[object, list[Placeholder]] | None = None
         """The placeholders for row ids in the OpenAPI document, and the permissions for which it was generated."""
         handlers = exception_handlers(self.lifespan_state) | (options.pop("exception_handlers", None) or {})
+        commits = Depends(commit_before_response, scope="function")
+        checks = [Depends(check_permission), Depends(compose_text)]
         super().__init__(
             lifespan=_lifespan,
             openapi_url=None,  # `docs` serves it
             redirect_slashes=False,
-            dependencies=[Depends(check_permission), Depends(commit_before_answer, scope="function"), *dependencies],
+            dependencies=[*checks, commits, *dependencies],
             exception_handlers=handlers,
             **options,
         )
@@ -119,7 +121,7 @@ class Service(FastAPI):
             self.include_router(router)
         docs.mount_assets(self)
         self.router.default = OtherSlash(self.router, self.frontends)
-        self.router.middleware_stack = CommitBeforeEnd(self.router.middleware_stack)
+        self.router.middleware_stack = ComposedQuery(CommitBeforeEnd(self.router.middleware_stack))
         self.layers = layers or Layers()
         self.all_layers: ASGIApp = super().__call__
         self.wrap_in_middleware(self.all_layers)
@@ -173,7 +175,7 @@ class Service(FastAPI):
         """Guard, complete and check the routes, and store their permissions. Raises a ValueError with all errors."""
         for route in snapshot.routes:  # before FastAPI makes copies of those that are included
             guard(route)
-            bound_body(route)
+            read_as_operations(route)
             if isinstance(route, APIRoute):
                 describe(route)
         self.entries = list(entries_of(self.router.routes))
@@ -185,18 +187,18 @@ class Service(FastAPI):
         errors = startup_errors(self.entries, self.public, self.closed, frontends, self.router)
         if errors:
             raise ValueError("\n".join(errors))
-        self.runtime.lists = dict(filtered_lists(self.entries))
-        self.runtime.access = {entry.key: access_of(entry, self.public, self.closed) for entry in self.entries}
+        self.runtime.filtered_lists = dict(filtered_lists(self.entries))
+        self.runtime.permissions = {entry.key: permission_of(entry, self.public, self.closed) for entry in self.entries}
         self.note_public()
-        self.places = places_of(self.entries)
-        self.runtime.writing = frozenset(entry.key[0] for entry in self.entries if writes_by_itself(entry))
-        self.runtime.direct = direct_handles(self.entries, self.places)
+        self.contexts = contexts_of_routes(self.entries)
+        self.runtime.writing_routes = frozenset(entry.key[0] for entry in self.entries if writes_by_itself(entry))
+        self.runtime.direct_handles = direct_handles(self.entries, self.contexts)
         return snapshot
 
     def path_of(self, scope: Scope) -> str | None:
         """Return the path of the route that has served a request, with the prefixes of including routers."""
         route = scope.get("route")
-        contexts = self.places.get(id(route), [])
+        contexts = self.contexts.get(id(route), [])
         if len(contexts) > 1:
             contexts = [context for context in contexts if context.matches(scope)[0] is Match.FULL]
         return contexts[0].path if contexts else getattr(route, "path_format", None)
@@ -209,28 +211,28 @@ class Service(FastAPI):
         """Return the OpenAPI document, generated once, and again after a change of the routes."""
         self.check_new_routes()
         with self.documenting:
-            if not self.openapi_schema or self.documented is not self.runtime.access:
-                self.openapi_schema, places = self.new_document()
-                self.documented, self.found = self.runtime.access, (self.runtime.access, places)
+            if not self.openapi_schema or self.documented is not self.runtime.permissions:
+                self.openapi_schema, placeholders = self.new_document()
+                self.documented, self.placeholders = self.runtime.permissions, (self.runtime.permissions, placeholders)
             return self.openapi_schema
 
-    def example_places(self) -> list[Place]:
+    def example_placeholders(self) -> list[Placeholder]:
         """Return the placeholders for row ids in the generated document, even if the application serves another one."""
         self.check_new_routes()
-        if self.found is None or self.found[0] is not self.runtime.access:
-            self.found = self.runtime.access, self.new_document()[1]
-        return self.found[1]
+        if self.placeholders is None or self.placeholders[0] is not self.runtime.permissions:
+            self.placeholders = self.runtime.permissions, self.new_document()[1]
+        return self.placeholders[1]
 
-    def new_document(self) -> tuple[dict[str, Any], list[Place]]:
+    def new_document(self) -> tuple[dict[str, Any], list[Placeholder]]:
         self.note_public()
-        document, places = openapi(self)
+        document, placeholders = openapi(self)
         for describe_further in self.describers:
             describe_further(document)
-        return document, places
+        return document, placeholders
 
     def note_public(self) -> None:
         """Store in each route which of its methods are public. Another service may include the same route."""
-        public = [key for key, who in self.runtime.access.items() if who is Who.ANYONE]
+        public = [key for key, who in self.runtime.permissions.items() if who is Who.ANYONE]
         note_public([entry.context for entry in self.entries], public)
 
     def include_router(self, router: APIRouter, **options: Any) -> None:
@@ -239,7 +241,7 @@ class Service(FastAPI):
             if isinstance(context.original_route, APIRoute):
                 describe(context.original_route)
             guard(context.original_route)
-            bound_body(context.original_route)
+            read_as_operations(context.original_route)
         super().include_router(router, **options)
         self.checked = None
 

@@ -27,6 +27,6 @@ def install(service: Service, name: str, endpoint: str) -> None:
         trace.set_tracer_provider(provider)
     tracer = provider.get_tracer(INSTRUMENTATION)
     service.surround(partial(TraceLayer, sampler=provider.sampler, bound=bound_of_roots()))
-    service.observers.append(RefusedRequests(tracer).note_answer)
+    service.observers.append(RefusedRequests(tracer).record)
     service.companions.append(provider.running)
     TRACERS[:] = [StatementSpans(tracer, service.runtime.database.url)]

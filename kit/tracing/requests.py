@@ -1,10 +1,10 @@
 """Requests: decides before all layers whether a request is recorded, so that its log line has the id of its trace.
 
     received --recorded--> FastAPI makes the span of the request
-             --recorded, but refused before FastAPI--> `note_answer` makes it at the end
+             --recorded, but refused before FastAPI--> `record` makes it at the end
              --not recorded--> no layer makes a span; what the request calls learns that too
 
-The sampler decides by the trace id, so FastAPI's own question to it has the same answer.
+The sampler decides by the trace id, so FastAPI's later call of it returns the same decision.
 """
 
 import random
@@ -26,7 +26,7 @@ from opentelemetry.trace import (
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kit.http.traces import TRACE_ID, UNRECORDED
-from kit.server.log_writer import Answered
+from kit.server.log_writer import SentResponse
 from kit.server.trace_context import TRACE_HEADER, trace_id_of
 from kit.tracing.current import CURRENT, CurrentRequest
 
@@ -69,8 +69,8 @@ class TraceLayer:
         if parent is NO_PARENT and self.bound is not None:
             is_recorded = trace_id & TraceIdRatioBased.TRACE_ID_LIMIT < self.bound
         else:
-            answer = self.sampler.should_sample(parent, trace_id, scope["type"], SpanKind.SERVER)
-            is_recorded = answer.decision is Decision.RECORD_AND_SAMPLE
+            decision = self.sampler.should_sample(parent, trace_id, scope["type"], SpanKind.SERVER)
+            is_recorded = decision.decision is Decision.RECORD_AND_SAMPLE
         if not is_recorded:
             scope[UNRECORDED] = True
         return CurrentRequest(scope, trace_id, parent, is_recorded)
@@ -117,12 +117,12 @@ class RefusedRequests:
     def __init__(self, tracer: Tracer) -> None:
         self.tracer = tracer
 
-    def note_answer(self, answered: Answered) -> None:
+    def record(self, sent: SentResponse) -> None:
         """Make the span of the current request, if it has none."""
         current = CURRENT.get()
         if current is None or not current.is_recorded or current.has_span:
             return
-        _, method, _, status, seconds, *_ = answered
+        _, method, _, status, seconds, *_ = sent
         end, known = time.time_ns(), method if method in METHODS else "_OTHER"
         attributes: dict[str, Any] = {"http.request.method": known, "url.path": current.scope["path"]}
         attributes |= {"url.scheme": current.scope.get("scheme", "http"), "http.response.status_code": status}

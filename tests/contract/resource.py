@@ -293,9 +293,9 @@ def operations_of(app: Service) -> list[RouteContext]:
 
 def who_may_use(app: Service, route: RouteContext) -> Who:
     """Return the permission of an operation of the application."""
-    if not app.runtime.access:
+    if not app.runtime.permissions:
         app.check_routes()
-    return app.runtime.access[id(route.original_route), method_of(route)]
+    return app.runtime.permissions[id(route.original_route), method_of(route)]
 
 
 def verbs_of(path: str, routes: list[RouteContext]) -> Iterator[tuple[str, RouteContext]]:

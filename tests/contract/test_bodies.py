@@ -3,11 +3,15 @@
 import json
 from unicodedata import normalize
 
+import pytest
+
 from kit.query.list_query import is_list_of
 from tests.contract.answer import MARKER, pointers, refused, send, with_raw
 from tests.contract.field import Field
 from tests.contract.resource import BLANKS, FIELDS, Resource, needs, not_empty
 from tests.engines import Client
+
+pytestmark = pytest.mark.untraced
 
 NO_INTEGERS = ['"5"', '""', "true", "1.5", "1e400", "-1e400", str(10**20), str(-(10**20)), "[]", "{}", "[1]"]
 WRITINGS = [

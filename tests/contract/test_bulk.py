@@ -2,12 +2,15 @@
 
 from typing import Any
 
+import pytest
 from httpx import Response
 
 from tests.contract.answer import errors
 from tests.contract.field import Json
 from tests.contract.resource import Resource, needs, not_empty
 from tests.engines import Client
+
+pytestmark = pytest.mark.untraced
 
 MOST = 1000
 

@@ -4,12 +4,15 @@ import re
 from collections.abc import Iterator
 from typing import Any, get_args
 
+import pytest
 from sqlalchemy import Index, PrimaryKeyConstraint, UniqueConstraint
 
 from kit import Body
 from tests.contract.field import Field
 from tests.contract.resource import ITEM_VERBS, WRITING, Resource, body_of, needs
 from tests.engines import Client
+
+pytestmark = pytest.mark.untraced
 
 SECRET = re.compile("(^|_)(password|passwd|passphrase|hash|hashed|token|api_key|secret_key)(_|$)")
 """Names of fields that no response may contain."""

@@ -6,9 +6,13 @@
 import re
 from typing import Any
 
+import pytest
+
 from tests.contract.field import Json, resolved
 from tests.contract.resource import Resource, method_of, needs, not_empty, resources_of
 from tests.engines import Client
+
+pytestmark = pytest.mark.untraced
 
 OPERATIONS = {"list", "show", "create", "read", "replace", "update", "delete"}
 HEADERS = {"list": {"ETag", "Link", "X-Total-Count"}, "create": {"ETag", "Location"}, "read": {"ETag"}}

@@ -5,6 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from pydantic import AnyUrl, EmailStr
 from sqlalchemy import inspect
 
@@ -14,6 +15,8 @@ from tests.contract.listing import MEANINGS, comparable, ids, written
 from tests.contract.resource import Resource, kind_of, needs, not_empty, resources_of
 from tests.engines import Client
 from tests.statements import statements_of
+
+pytestmark = pytest.mark.untraced
 
 WRITINGS = ["100%_\\ \u00c9lan \u00df", "1000 _x \u00e9lan", "100% plain", "back\\slash", "\u0416\u0443\u043a %_"]
 SOUGHT = [

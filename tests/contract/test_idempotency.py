@@ -2,12 +2,15 @@
 
 from asyncio import gather
 
+import pytest
 from httpx import Response
 
 from tests.contract.answer import errors
 from tests.contract.field import Json
 from tests.contract.resource import Resource, needs
 from tests.engines import Client
+
+pytestmark = pytest.mark.untraced
 
 RACERS = 5
 

@@ -3,11 +3,14 @@
 import json
 from collections.abc import AsyncIterator
 
+import pytest
 from httpx import Response
 
 from tests.contract.answer import errors, send
 from tests.contract.resource import Resource, needs
 from tests.engines import Client
+
+pytestmark = pytest.mark.untraced
 
 NO_JSON = [
     b"NaN",

@@ -11,6 +11,8 @@ from tests.contract.listing import comparable, following, ids, pages, walked
 from tests.contract.resource import Resource, kind_of, needs, resources_of
 from tests.engines import Client
 
+pytestmark = pytest.mark.untraced
+
 NO_LIMITS = ["0", "-1", "101", "1e9", "abc", "", "1.0", "1_0", "+1", " 1", str(10**20), "9" * 5000, "\u0663", "\0"]
 NO_OFFSETS = ["-1", "1000001", str(10**20), "abc", "", "1.0", "1e3", "\0"]
 

@@ -4,9 +4,13 @@ import re
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
+import pytest
+
 from tests.contract.answer import MARKER, errors, send
 from tests.contract.resource import Resource, needs, not_empty
 from tests.engines import Client
+
+pytestmark = pytest.mark.untraced
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "BREW"}

@@ -1,7 +1,7 @@
 """Permissions (section 8 of the contract), for every operation: without a token, forbidden, permitted, absent row.
 
-The expected permission of an operation is that of the application (`app.runtime.access`). The tests of a resource check
-whether it is the intended one.
+The expected permission of an operation is that of the application (`app.runtime.permissions`). The tests of a
+resource check whether it is the intended one.
 """
 
 from typing import Any, get_args, get_origin
@@ -27,6 +27,8 @@ from tests.contract.resource import (
 )
 from tests.engines import Client
 from tests.people import Person
+
+pytestmark = pytest.mark.untraced
 
 ANYONE, MEMBERS, OWNERS, SUPERUSERS = Who
 ROUTES = operations_of(main.app)
@@ -137,13 +139,13 @@ def test_the_permission_of_every_operation_is_that_of_its_route_class() -> None:
     for route in not_empty(ROUTES):
         operation = route.original_route
         assert isinstance(operation, Operation)
-        said = operation.who_by_method[method_of(route)]
+        said = operation.permission_by_method[method_of(route)]
         assert who_may_use(main.app, route) is (SUPERUSERS if name_of(route) in main.app.closed else said)
 
 
 def test_operations_for_anyone_are_listed_as_public() -> None:
     for entry in not_empty(entries_of(main.app.routes)):
-        assert (main.app.runtime.access[entry.key] is ANYONE) == main.app.is_public(entry.name), entry.name
+        assert (main.app.runtime.permissions[entry.key] is ANYONE) == main.app.is_public(entry.name), entry.name
 
 
 def test_routes_without_a_permission_are_for_superusers() -> None:
@@ -151,7 +153,7 @@ def test_routes_without_a_permission_are_for_superusers() -> None:
 
     for kind in (Operation, allowing()):
         for method, path in (("GET", "/"), ("POST", "/"), ("POST", "/bulk"), ("PUT", "/{id}"), ("DELETE", "/")):
-            assert kind(path, handle, methods=[method], tags=["things"]).who is SUPERUSERS
+            assert kind(path, handle, methods=[method], tags=["things"]).permission is SUPERUSERS
     assert {Permissions().of(method, "/") for method in ("GET", "POST", "PUT", "PATCH", "DELETE")} == {SUPERUSERS}
 
 

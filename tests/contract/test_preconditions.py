@@ -3,12 +3,15 @@
 from asyncio import gather
 from collections import Counter
 
+import pytest
 from httpx import Response
 
 from tests.contract.answer import errors
 from tests.contract.field import Json
 from tests.contract.resource import Resource, needs, not_empty
 from tests.engines import Client
+
+pytestmark = pytest.mark.untraced
 
 NO_TAGS = ["nonsense", '"1', '1"', "1", '"1" "2"', '"1",', ',"1"', 'w/"1"', '"1"; "2"', "", '*, "1"', '"a"b"']
 RACERS = 15

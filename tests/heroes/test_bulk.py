@@ -91,6 +91,7 @@ THOUSANDS: dict[str, Callable[[Client], Awaitable[list[Json]]]] = {
 }
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("path", served(THOUSANDS))
 async def test_a_thousand_rows_are_created_by_few_statements_and_returned_in_order(
     client: Client, database: Database, path: str

@@ -269,6 +269,7 @@ async def test_an_invalid_change_of_a_bulk_update_is_pointed_at(client: Client, 
     assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
 
 
+@pytest.mark.untraced
 async def test_a_thousand_products_are_changed_by_one_request(client: Client) -> None:
     products = (await client.post("/products/bulk", json=[product_body() for _ in range(1000)])).json()
     assert (await change(client, products, status="active")).json() == {"updated": 1000}

@@ -93,6 +93,8 @@ def test_workers_that_count_by_themselves_are_mentioned(monkeypatch: pytest.Monk
     assert remarks(Server(host="::1", port=8001), settings) == ["The docs will be at http://[::1]:8001/docs"]
 
 
+@pytest.mark.slow
+@pytest.mark.untraced
 async def test_several_workers_serve_one_database(new_database: Any, log_file: Path) -> None:
     with make_run(PROJECT, await new_database(), log_file, WORKERS="2", SHUTDOWN_DELAY="0") as server:
         statuses = []
@@ -108,6 +110,8 @@ async def test_several_workers_serve_one_database(new_database: Any, log_file: P
     assert statuses == [201] * 6
 
 
+@pytest.mark.slow
+@pytest.mark.untraced
 @pytest.mark.skipif(find_spec("watchfiles") is None, reason="watchfiles is not installed: run `make .venv/dev`.")
 @on_sqlite
 async def test_the_server_restarts_when_a_file_changes(new_database: Any, log_file: Path, tmp_path: Path) -> None:

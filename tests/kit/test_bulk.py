@@ -30,7 +30,7 @@ def shelf(name: str, **fields: Any) -> Json:
 
 def bodies_of(number: int) -> list[Json]:
     """Return the bodies of this number of shelves."""
-    return [shelf(f"Shelf {place}") for place in range(number)]
+    return [shelf(f"Shelf {index}") for index in range(number)]
 
 
 def journal(number: int, **fields: Any) -> Json:
@@ -42,8 +42,8 @@ async def bodies_of_shelves(_: Client) -> list[Json]:
 
 
 async def bodies_of_books(client: Client) -> list[Json]:
-    place = await new_shelf(client)
-    return [{"title": f"B{number}", "author": "A", "shelf_id": place["id"]} for number in range(THOUSAND)]
+    parent = await new_shelf(client)
+    return [{"title": f"B{number}", "author": "A", "shelf_id": parent["id"]} for number in range(THOUSAND)]
 
 
 async def bodies_of_notes(client: Client) -> list[Json]:
@@ -56,8 +56,8 @@ async def bodies_of_notes(client: Client) -> list[Json]:
 
 
 async def bodies_of_journals(client: Client) -> list[Json]:
-    place = await new_shelf(client)
-    return [journal(number, shelf_id=place["id"]) for number in range(THOUSAND)]
+    parent = await new_shelf(client)
+    return [journal(number, shelf_id=parent["id"]) for number in range(THOUSAND)]
 
 
 THOUSANDS: dict[str, Callable[[Client], Awaitable[list[Json]]]] = {
@@ -78,6 +78,7 @@ def is_one_by_one(database: Database, path: str) -> bool:
     return database.is_sqlite and path != "/journals/" and not FAST_PATH
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("path", THOUSANDS)
 async def test_a_thousand_rows_are_created_by_few_statements_and_returned_in_order(
     client: Client, database: Database, path: str
@@ -217,7 +218,7 @@ async def test_with_uuids_failures_of_the_database_are_skipped_too(client: Clien
 
 
 async def test_concurrent_bulks_with_common_names_are_never_stored_in_part(client: Client) -> None:
-    batches = [[shelf(f"{name} {place}") for name in "ABC"] for place in range(5)]
+    batches = [[shelf(f"{name} {index}") for name in "ABC"] for index in range(5)]
     common = [[*batch, shelf("Common")] for batch in batches]
     answers = await asyncio.gather(*(client.post("/shelves/bulk", json=batch) for batch in common))
     assert sorted(answer.status_code for answer in answers) == [201, 409, 409, 409, 409]
@@ -266,6 +267,7 @@ async def test_a_batch_with_many_errors_counts_those_that_it_does_not_list(clien
     assert (len(problem["errors"]), problem["more_errors"]) == (100, 1900)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("fault", ["missing", "taken", "equal"])
 async def test_a_thousand_elements_with_the_same_fault_need_few_statements(
     client: Client, database: Database, fault: str

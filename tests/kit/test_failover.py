@@ -96,7 +96,7 @@ async def test_nothing_is_asked_after_the_last_connection_was_closed(cluster: Cl
     assert not task.done()
     other.terminate()
     await asyncio.sleep(0.03)
-    assert (task.cancelled(), followed.own) == (True, None)
+    assert (task.cancelled(), followed.probe) == (True, None)
 
 
 @pytest.mark.parametrize(

@@ -102,8 +102,8 @@ async def test_when_too_many_wait_the_caller_with_the_most_loses_its_last_reques
     await asyncio.sleep(0)
     assert [task.done() for task in waiting] == [False, False, True]
     assert waiting[2].result() is False
-    assert callers.places.is_greedy("greedy")
-    assert not callers.places.is_greedy("modest")
+    assert callers.places.exceeds_share("greedy")
+    assert not callers.places.exceeds_share("modest")
     for _ in range(2):
         await callers.release(callers.served[-1])
     assert await modest
@@ -113,7 +113,7 @@ async def test_a_caller_who_is_alone_is_not_greedy_but_may_find_no_place() -> No
     callers = WaitingCallers(limit=1, max_waiting=2)
     *_, last = await callers.wait("only", 4)
     assert await last is False
-    assert not callers.places.is_greedy("only")
+    assert not callers.places.exceeds_share("only")
 
 
 async def test_who_has_waited_long_enough_is_refused_and_leaves_no_trace() -> None:
@@ -121,7 +121,12 @@ async def test_who_has_waited_long_enough_is_refused_and_leaves_no_trace() -> No
     _, late = await callers.wait("only", 2, seconds=0.01)
     assert await late is False
     await callers.release("only")
-    assert (callers.places.free, callers.places.waiting, callers.places.queues, callers.places.held) == (1, 0, {}, {})
+    assert (callers.places.free, callers.places.waiting, callers.places.queues, callers.places.callers) == (
+        1,
+        0,
+        {},
+        {},
+    )
 
 
 async def test_who_leaves_gives_back_the_place_that_it_was_just_given() -> None:

@@ -549,7 +549,7 @@ async def test_a_key_expires_after_a_day(client: Client, database: Database) -> 
 
 async def store_expired(database: Database, number: int) -> None:
     long_ago = now() - 2 * DAY
-    rows = [StoredResponse(id=bytes([place]), request=b"", created_at=long_ago).model_dump() for place in range(number)]
+    rows = [StoredResponse(id=bytes([index]), request=b"", created_at=long_ago).model_dump() for index in range(number)]
     async with database.writer.begin() as connection:
         await connection.execute(insert(StoredResponse), rows)
 

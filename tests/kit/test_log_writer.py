@@ -19,14 +19,14 @@ from kit import Service
 from kit.http.events import COUNTS
 from kit.server import log_lines, log_writer, request_log
 from kit.server.log_lines import JSONLines, configure_logging, json_line, text_line
-from kit.server.log_writer import DROPPED, Answered, LogWriter
+from kit.server.log_writer import DROPPED, LogWriter, SentResponse
 from kit.server.trace_context import trace_id_of
 from tests.engines import Client, on_sqlite
 from tests.live import serving
 from tests.waiting import TIMEOUT_SECONDS, until
 
 PROJECT = Path(__file__).parents[2]
-ANSWERED: Answered = (1_764_400_000.25, "GET", "/books/{book_id}", 200, 0.0012, 300, 7, "an-id", None)
+SENT: SentResponse = (1_764_400_000.25, "GET", "/books/{book_id}", 200, 0.0012, 300, 7, "an-id", None)
 SCRIPT = """
 import logging, os, sys
 from kit.server import log_writer, request_log
@@ -35,7 +35,7 @@ writer = configure_logging(as_json=True, level="INFO")
 log_writer.start()
 for number in range(1000):
     logging.getLogger("kit").info("%s", number)
-    request_log.log_answer((0.0, "GET", "/", 200, 0.1, 3, None, "an-id", None))
+    request_log.log_response((0.0, "GET", "/", 200, 0.1, 3, None, "an-id", None))
 {end}
 """
 ENDS = {"the end": "", "an exception": "raise RuntimeError", "an exit": "sys.exit(3)"}
@@ -117,24 +117,24 @@ async def test_a_thread_writes_the_lines_of_requests_and_of_others_in_their_orde
 
 def test_both_ways_make_the_same_line() -> None:
     record = logging.LogRecord("kit", logging.INFO, "", 0, "", None, None)
-    for answered in (ANSWERED, (*ANSWERED[:2], None, 404, 0.1, 0, None, 'x"y', "0af7")):
-        record.__dict__ |= {**log_lines.fields_of(answered), "created": answered[0]}
-        log_lines.REQUEST_ID.set(answered[7])
-        log_lines.CURRENT_TRACE.set(answered[8])
-        assert json.loads(JSONLines().format(record)) == json.loads(json_line()(answered))
+    for sent in (SENT, (*SENT[:2], None, 404, 0.1, 0, None, 'x"y', "0af7")):
+        record.__dict__ |= {**log_lines.fields_of(sent), "created": sent[0]}
+        log_lines.REQUEST_ID.set(sent[7])
+        log_lines.CURRENT_TRACE.set(sent[8])
+        assert json.loads(JSONLines().format(record)) == json.loads(json_line()(sent))
     log_lines.REQUEST_ID.set(None)
     log_lines.CURRENT_TRACE.set(None)
 
 
 def test_a_line_for_people_is_short() -> None:
-    assert text_line(ANSWERED).endswith(" INFO    GET /books/{book_id} 200 1.2 ms  [an-id]\n")
+    assert text_line(SENT).endswith(" INFO    GET /books/{book_id} 200 1.2 ms  [an-id]\n")
 
 
 def test_a_handler_of_the_application_gets_the_records_of_requests(
     written: io.StringIO, caplog: pytest.LogCaptureFixture
 ) -> None:
     logging.getLogger("kit").addHandler(caplog.handler)
-    request_log.log_answer(ANSWERED)
+    request_log.log_response(SENT)
     logging.getLogger("kit").removeHandler(caplog.handler)
     (record,) = caplog.records
     assert record.__dict__["route"] == "/books/{book_id}"
@@ -152,7 +152,7 @@ def alone() -> LogWriter:
 async def test_lines_are_written_without_a_further_call(written: io.StringIO) -> None:
     alone()
     for _ in range(3):
-        request_log.log_answer(ANSWERED)
+        request_log.log_response(SENT)
         await asyncio.sleep(0.03)  # the first one wakes the thread; those that follow are written with the next batch
     log_writer.start()  # a second time, which changes nothing
     await until(lambda: len(lines(written.getvalue())) == 3)
@@ -169,7 +169,7 @@ def test_a_file_is_written_by_its_descriptor(tmp_path: Path) -> None:
 
 def test_lines_of_the_same_second_share_their_time() -> None:
     line_of = json_line()
-    assert line_of(ANSWERED) == line_of(ANSWERED)
+    assert line_of(SENT) == line_of(SENT)
 
 
 def test_a_full_queue_drops_lines_and_says_so(written: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -180,7 +180,7 @@ def test_a_full_queue_drops_lines_and_says_so(written: io.StringIO, monkeypatch:
     before = COUNTS[DROPPED]
     for number in range(3):
         logging.getLogger("kit").info("%s", number)
-        request_log.log_answer(ANSWERED)
+        request_log.log_response(SENT)
     assert COUNTS[DROPPED] - before == 4
     log_writer.stop()
     assert lines(written.getvalue())[-1]["message"] == "4 log lines were dropped: the output blocked."

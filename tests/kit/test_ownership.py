@@ -598,7 +598,6 @@ REFUSED: dict[str, Act] = {
 
 @pytest.mark.parametrize("way", REFUSED)
 async def test_statements_that_cannot_be_checked_are_refused(database: Database, way: str) -> None:
-    skip_on_sqlite(database, way)
     before = await stored(database)
     assert isinstance(await raised_by(database, REFUSED[way]), OwnershipError)
     assert await stored(database) == before
@@ -848,11 +847,6 @@ READS: dict[str, Any] = {
 }
 
 
-def skip_on_sqlite(database: Database, way: str) -> None:
-    if "(PostgreSQL)" in way and database.is_sqlite:
-        pytest.skip("SQLite has no such statement.")
-
-
 def plain(result: Any) -> list[Any]:
     """Return the rows of a result, with entities as their names, in an order that is the same on every plan."""
     rows = [row if isinstance(row, tuple) else [row] for row in result]
@@ -882,7 +876,6 @@ async def seen_alone(database: Database, owner: int, statement: Any) -> list[Any
 @pytest.mark.parametrize("way", READS)
 async def test_no_read_finds_rows_of_others(database: Database, way: str) -> None:
     statement = READS[way]
-    skip_on_sqlite(database, way)
     for owner in (ME, OTHER, ME):  # one after the other, with the statement compiled once
         alone = await seen_alone(database, owner, statement)
         found = await seen(database, owner, statement)
@@ -1109,7 +1102,6 @@ READ_ONLY: dict[str, Act] = {
 @pytest.mark.parametrize("who", [UNRESTRICTED, Principal(ME)])
 @pytest.mark.parametrize("way", READ_ONLY)
 async def test_a_read_session_does_not_write(database: Database, way: str, who: Principal) -> None:
-    skip_on_sqlite(database, way)
     CURRENT_PRINCIPAL.set(who)
     async with database.read() as session:
         with pytest.raises(ReadOnlyError, match="take Session"):

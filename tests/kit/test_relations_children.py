@@ -20,15 +20,15 @@ LINES = [{"text": "Tea", "amount": 3}, {"text": "Milk", "amount": 1}]
 
 
 @pytest.fixture(scope="module")
-def office(app: Service) -> Service:
+def guarded_app(app: Service) -> Service:
     """Provide the library with its accounts, where everybody needs a token."""
     return create_service(create_runtime(app.runtime.database, auth=True), *accounts.ROUTERS)
 
 
 @pytest.fixture
-async def ann(office: Service) -> AsyncIterator[Person]:
-    await clear(office.runtime.database)
-    person = await join(office, username="ann")
+async def ann(guarded_app: Service) -> AsyncIterator[Person]:
+    await clear(guarded_app.runtime.database)
+    person = await join(guarded_app, username="ann")
     async with person.client:
         yield person
 
@@ -64,20 +64,20 @@ async def test_lines_may_be_left_out(ann: Person) -> None:
         (None, "#/lines/2"),
     ],
 )
-async def test_a_fault_in_a_line_is_pointed_at(ann: Person, office: Service, line: Any, pointer: str) -> None:
+async def test_a_fault_in_a_line_is_pointed_at(ann: Person, guarded_app: Service, line: Any, pointer: str) -> None:
     answer = await ann.client.post("/invoices/", json={"number": "1", "lines": [*LINES, line]})
     assert answer.status_code == 422
     assert [error["pointer"] for error in answer.json()["errors"]] == [pointer]
-    assert await count(office.runtime.database, Invoice) == 0
+    assert await count(guarded_app.runtime.database, Invoice) == 0
 
 
-async def test_neither_is_stored_if_a_line_is_refused_by_the_database(ann: Person, office: Service) -> None:
+async def test_neither_is_stored_if_a_line_is_refused_by_the_database(ann: Person, guarded_app: Service) -> None:
     answer = await ann.client.post("/invoices/", json={"number": "1", "lines": [LINES[0], LINES[0]]})
     assert (answer.status_code, answer.json()["detail"]) == (
         409,
         "invoice_id and text are taken: another row has these values.",
     )
-    assert await count(office.runtime.database, Invoice) == await count(office.runtime.database, Line) == 0
+    assert await count(guarded_app.runtime.database, Invoice) == await count(guarded_app.runtime.database, Line) == 0
 
 
 async def test_lines_have_a_bound(ann: Person) -> None:
@@ -108,21 +108,21 @@ async def test_a_fault_in_a_line_of_many_invoices_is_pointed_at(ann: Person) -> 
     assert [error["pointer"] for error in answer.json()["errors"]] == ["#/1/lines/2/amount"]
 
 
-async def test_invoices_that_fail_are_skipped_with_their_lines(ann: Person, office: Service) -> None:
+async def test_invoices_that_fail_are_skipped_with_their_lines(ann: Person, guarded_app: Service) -> None:
     new = [{"number": "1", "lines": LINES}, {"number": "2", "lines": [*LINES, LINES[0]]}]
     answer = (await ann.client.post("/invoices/bulk?on_error=skip", json=new)).json()
     assert [invoice["number"] for invoice in answer["created"]] == ["1"]
     assert [failure["index"] for failure in answer["failed"]] == [1]
-    assert await count(office.runtime.database, Line) == 2
+    assert await count(guarded_app.runtime.database, Line) == 2
 
 
-async def test_an_idempotency_key_stores_lines_once(ann: Person, office: Service) -> None:
+async def test_an_idempotency_key_stores_lines_once(ann: Person, guarded_app: Service) -> None:
     headers = {"Idempotency-Key": "k"}
     answers = [
         await ann.client.post("/invoices/", json={"number": "1", "lines": LINES}, headers=headers) for _ in range(2)
     ]
     assert answers[0].json() == answers[1].json()
-    assert await count(office.runtime.database, Line) == 2
+    assert await count(guarded_app.runtime.database, Line) == 2
 
 
 async def test_a_dictionary_with_children_makes_rows_too() -> None:

@@ -15,16 +15,16 @@ LINE = {"text": "Tea", "amount": 3}
 
 
 @pytest.fixture
-async def office(guarded_app_with_accounts: Service) -> Service:
+async def guarded_app(guarded_app_with_accounts: Service) -> Service:
     """Provide the bookshop with its accounts, without rows, where everybody needs a token."""
     await clear(guarded_app_with_accounts.runtime.database)
     return guarded_app_with_accounts
 
 
 @pytest.fixture
-async def ann(office: Service) -> AsyncIterator[Person]:
+async def ann(guarded_app: Service) -> AsyncIterator[Person]:
     """Provide a member with an invoice of one line; both have the id 1."""
-    person = await join(office, username="ann")
+    person = await join(guarded_app, username="ann")
     async with person.client:
         answer = await person.client.post("/invoices/", json={"number": "1", "lines": [LINE]})
         assert answer.status_code == 201, answer.text
@@ -32,9 +32,9 @@ async def ann(office: Service) -> AsyncIterator[Person]:
 
 
 @pytest.fixture
-async def bob(office: Service, ann: Person) -> AsyncIterator[Person]:
+async def bob(guarded_app: Service, ann: Person) -> AsyncIterator[Person]:
     """Provide another member with an invoice of one line; both have the id 2."""
-    person = await join(office, username="bob")
+    person = await join(guarded_app, username="bob")
     async with person.client:
         await person.client.post("/invoices/", json={"number": "1", "lines": [LINE]})
         yield person

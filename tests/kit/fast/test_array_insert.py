@@ -9,7 +9,7 @@ from sqlmodel import col, select
 
 from kit.auth.checked_sessions import NotStored
 from kit.database.databases import Database
-from kit.fast import array_insert
+from kit.fast import array_insert, driver
 from tests.kit.fast.notes import Colour, FastLabel, FastNote, Size, note
 
 
@@ -96,3 +96,18 @@ async def test_an_insert_is_compiled_once(database: Database, monkeypatch: pytes
     await insert(database, note("a"), note("b"))
     monkeypatch.setattr(array_insert.ArrayInsert, "__init__", lambda *_, **__: pytest.fail("compiled again"))
     await insert(database, note("c"), note("d"), note("e"))
+
+
+@pytest.mark.parametrize("most", [1, 20, 5000])
+async def test_few_statements_store_many_rows(
+    database: Database, plain: Database, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(driver, "MAX_PARAMETERS", most)
+    rows = [note(f"{number} VALUES (") for number in range(11)]
+    await insert(database, *rows)
+    assert [values(row) for row in await stored(plain)] == [values(row) for row in rows]
+
+
+def test_an_insert_for_many_rows_has_the_parameters_of_each() -> None:
+    sql = 'INSERT INTO "a VALUES b" (c, d) VALUES (?, lower(?))'
+    assert driver.for_rows(sql, 2) == f"{sql}, (?, lower(?))"

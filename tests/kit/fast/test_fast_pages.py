@@ -30,7 +30,7 @@ from kit.fast.embedding import relation_of
 from kit.fast.pages import FastPage, fast_page
 from kit.fast.projection import _as_list, has_stored_types
 from kit.fast.read_variants import shows_stored_values
-from kit.fast.rendering import shown_values
+from kit.fast.rendering import visible_values
 from kit.fast.selects import CompiledSelect
 from kit.http.encoding import to_json
 from kit.http.principals import Principal
@@ -133,7 +133,7 @@ async def test_cursors_of_fast_and_plain_pages_are_equal(filled: Database, datab
     cursor = ""
     while True:
         expected, got = await both(filled, database, FastNoteQuery, text + cursor)
-        seen += len(got.shared.shown)
+        seen += len(got.shared.visible)
         if expected.cursor is None:
             break
         cursor = f"&cursor={expected.cursor}"
@@ -255,8 +255,8 @@ async def test_other_sessions_are_left_to_the_plain_page(database: Database, pla
 
 async def test_a_query_that_overrides_methods_is_left_to_the_plain_page(database: Database) -> None:
     class ShowingQuery(FastNoteQuery):
-        def shown(self, row: Any) -> Read:
-            return super().shown(row)
+        def to_read(self, row: Any) -> Read:
+            return super().to_read(row)
 
     async with database.read() as session:
         assert await fast_page(session, asked(ShowingQuery), select(FastNote)) is None
@@ -274,7 +274,7 @@ async def test_a_nested_row_is_shown_as_by_its_variant(filled: Database) -> None
             assert len(rows) == 6
             for row in rows:
                 expected = FastAnsweringRead.of(row).model_dump_json().encode()
-                assert to_json(shown_values(row, FastAnsweringRead, None)) == expected
+                assert to_json(visible_values(row, FastAnsweringRead, None)) == expected
 
 
 class ValidatedRead(FastReplyRead):
@@ -398,7 +398,7 @@ def test_a_variant_of_columns_qualifies() -> None:
 def test_a_relationship_that_compares_two_columns_has_a_relation() -> None:
     found = relation_of(FastNote, "replies", FastReplyRead)
     assert found is not None
-    assert (found.here, found.there, found.is_list) == ("id", "note_id", True)
+    assert (found.local_field, found.remote_field, found.is_list) == ("id", "note_id", True)
 
 
 @pytest.mark.parametrize("principal", [Principal(1, frozenset({"superuser"})), MEMBER, Principal(8)])
@@ -411,7 +411,9 @@ async def test_a_single_row_is_rendered_as_by_its_variant(filled: Database, text
             assert len(rows) == 4
             await load_lists(session, query, rows)
             for row in rows:
-                assert to_json(shown_values(row, FastNoteRead, query)) == query.shown(row).model_dump_json().encode()
+                assert (
+                    to_json(visible_values(row, FastNoteRead, query)) == query.to_read(row).model_dump_json().encode()
+                )
 
 
 @pytest.mark.parametrize(("field", "value"), [("price", 3), ("stars", True), ("colour", "red"), ("text", None)])
@@ -420,7 +422,7 @@ async def test_a_value_of_another_type_is_shown_as_by_the_variant(field: str, va
     setattr(row, field, value)
     with warnings.catch_warnings(action="ignore"):  # of pydantic
         expected = FastNoteRead.of(row).model_dump(mode="json")
-        assert shown_values(row, FastNoteRead, None) == expected
+        assert visible_values(row, FastNoteRead, None) == expected
 
 
 async def test_a_value_of_another_type_is_shown_as_by_a_variant_without_private_fields() -> None:
@@ -428,13 +430,13 @@ async def test_a_value_of_another_type_is_shown_as_by_a_variant_without_private_
     row.text = 5  # type: ignore[assignment]  # as a handler might
     with warnings.catch_warnings(action="ignore"):  # of pydantic
         expected = FastReplyRead.of(row).model_dump(mode="json")
-        assert shown_values(row, FastReplyRead, None) == expected
+        assert visible_values(row, FastReplyRead, None) == expected
 
 
 def test_an_embedded_list_of_a_row_is_shown_with_its_link_to_the_rest() -> None:
     row, query = note("a"), asked(FastNoteQuery, "include=replies")
     vars(row).update(replies=[], replies_next="/replies/?cursor=x")
-    shown = query.shown(row).model_dump()
+    shown = query.to_read(row).model_dump()
     assert (shown["replies"], shown["replies_next"]) == ([], "/replies/?cursor=x")
 
 

@@ -38,7 +38,7 @@ def add_operations(router: APIRouter) -> None:
 def served_directly(service: Service) -> list[str]:
     """Return the names of the operations that FastAPI solves no dependencies for."""
     service.check_routes()
-    return [entry.handler.__name__ for entry in service.entries if id(entry.route) in service.runtime.direct]
+    return [entry.handler.__name__ for entry in service.entries if id(entry.route) in service.runtime.direct_handles]
 
 
 @ONLY_RESOURCES

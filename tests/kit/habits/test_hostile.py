@@ -270,15 +270,15 @@ async def test_body_limits_apply(new_router: Any, serve: Any) -> None:
     assert (await client.post("/large", json={"a": "x" * 2**21})).json() == 2**21
 
 
-@pytest.mark.parametrize("place", ["application", "inclusion"])
-async def test_body_limits_apply_wherever_they_are_declared(router: APIRouter, serve: Any, place: str) -> None:
+@pytest.mark.parametrize("level", ["application", "inclusion"])
+async def test_body_limits_apply_wherever_they_are_declared(router: APIRouter, serve: Any, level: str) -> None:
     @router.post("/items")
     async def create(changes: dict[str, Any]) -> int:
         return 1
 
     outer = APIRouter()
-    outer.include_router(router, max_body_size=10 if place == "inclusion" else None)
-    client = await serve(outer, max_body_size=10 if place == "application" else None)
+    outer.include_router(router, max_body_size=10 if level == "inclusion" else None)
+    client = await serve(outer, max_body_size=10 if level == "application" else None)
     assert (await client.post("/items", json={})).json() == 1
     for content in (b'{"a": 1, "b": 2}', chunks()):  # with a length, and without one
         answer = await client.post("/items", content=content, headers={"Content-Type": "application/json"})

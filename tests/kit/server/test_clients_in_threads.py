@@ -13,6 +13,8 @@ from tests.kit.probes import BOOK
 from tests.kit.service import FAST_PATH, clear, create_runtime, create_service
 from tests.waiting import TIMEOUT_SECONDS
 
+pytestmark = pytest.mark.untraced
+
 
 @pytest.fixture
 async def empty_url(library_url: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 
 from kit import Service
-from kit.http.codings import MIN_SIZE, Wish, wish_of
+from kit.http.codings import MIN_SIZE, AcceptedCoding, accepted_coding
 from kit.server.compression import AT_ONCE
 from tests.engines import Client
 from tests.kit.probes import new_shelf
@@ -24,33 +24,33 @@ LONG = "a long text, " * 1000
 @pytest.mark.parametrize(
     ("header", "wish"),
     [
-        ("gzip", Wish.GZIP),
-        ("gzip, deflate, br, zstd", Wish.GZIP),
-        ("GZIP;q=0.5", Wish.GZIP),
-        ("x-gzip", Wish.GZIP),
-        ("*", Wish.GZIP),
-        ("br, *;q=0.1", Wish.GZIP),
-        ("gzip ; q=1.000 , identity ; Q=0.5", Wish.GZIP),
-        ("", Wish.PLAIN),
-        ("br, zstd", Wish.PLAIN),
-        ("gzip;q=0", Wish.PLAIN),
-        ("gzip;q=0.000, *", Wish.PLAIN),
-        ("*;q=0", Wish.PLAIN),
-        ("identity", Wish.PLAIN),
-        ("identity, gzip;q=0.5", Wish.PLAIN),
-        ("gzip;q=2", Wish.PLAIN),
-        ("gzip;q=", Wish.PLAIN),
-        ("gzip;q=-1", Wish.PLAIN),
-        ("gzipped", Wish.PLAIN),
-        ("\x00", Wish.PLAIN),
-        ("gzip," * 1000, Wish.PLAIN),
-        ("identity;q=0, gzip", Wish.ALWAYS),
-        ("gzip, *;q=0", Wish.ALWAYS),
-        ("*;q=0, identity;q=0, br", Wish.PLAIN),
+        ("gzip", AcceptedCoding.GZIP),
+        ("gzip, deflate, br, zstd", AcceptedCoding.GZIP),
+        ("GZIP;q=0.5", AcceptedCoding.GZIP),
+        ("x-gzip", AcceptedCoding.GZIP),
+        ("*", AcceptedCoding.GZIP),
+        ("br, *;q=0.1", AcceptedCoding.GZIP),
+        ("gzip ; q=1.000 , identity ; Q=0.5", AcceptedCoding.GZIP),
+        ("", AcceptedCoding.PLAIN),
+        ("br, zstd", AcceptedCoding.PLAIN),
+        ("gzip;q=0", AcceptedCoding.PLAIN),
+        ("gzip;q=0.000, *", AcceptedCoding.PLAIN),
+        ("*;q=0", AcceptedCoding.PLAIN),
+        ("identity", AcceptedCoding.PLAIN),
+        ("identity, gzip;q=0.5", AcceptedCoding.PLAIN),
+        ("gzip;q=2", AcceptedCoding.PLAIN),
+        ("gzip;q=", AcceptedCoding.PLAIN),
+        ("gzip;q=-1", AcceptedCoding.PLAIN),
+        ("gzipped", AcceptedCoding.PLAIN),
+        ("\x00", AcceptedCoding.PLAIN),
+        ("gzip," * 1000, AcceptedCoding.PLAIN),
+        ("identity;q=0, gzip", AcceptedCoding.ALWAYS),
+        ("gzip, *;q=0", AcceptedCoding.ALWAYS),
+        ("*;q=0, identity;q=0, br", AcceptedCoding.PLAIN),
     ],
 )
-def test_accept_encoding_is_read_as_the_rfc_says(header: str, wish: Wish) -> None:
-    assert wish_of(header.encode("latin-1")) is wish
+def test_accept_encoding_is_read_as_the_rfc_says(header: str, wish: AcceptedCoding) -> None:
+    assert accepted_coding(header.encode("latin-1")) is wish
 
 
 @pytest.fixture

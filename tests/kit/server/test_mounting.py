@@ -126,7 +126,7 @@ async def test_a_missing_lifespan_is_logged_once(mounted: Service, caplog: pytes
 async def test_a_missing_table_and_a_missing_lifespan_are_reported(
     new_database: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(migrations, "state_of", lambda _: migrations.State(missing=("0001_first",)))
+    monkeypatch.setattr(migrations, "state_of", lambda *_: migrations.State(missing=("0001_first",)))
     service = library_on(await new_database())
     async with asking(outer_of(service)) as client:
         for answer in (
@@ -136,7 +136,7 @@ async def test_a_missing_table_and_a_missing_lifespan_are_reported(
         ):
             assert (answer.status_code, answer.json()["type"]) == (503, "urn:problem:unready")
             assert answer.headers["Retry-After"] == "1"
-            assert "not migrated" in answer.json()["detail"]
+            assert "make migrate" in answer.json()["detail"]
             assert "The lifespan of Small has not run" in answer.json()["detail"]
     await service.runtime.database.dispose()
 
@@ -182,7 +182,7 @@ async def test_after_the_lifespan_only_a_missing_table_is_reported(new_database:
     service = library_on(await new_database())
     async with service.router.lifespan_context(service), asking(service) as client:
         detail = (await client.get("/books/")).json()["detail"]
-    assert detail == "The table kit_book is missing: the database is not migrated; run `make migrate`."
+    assert detail == "The table kit_book is missing: run `make migrate`, or `make migration` if no migration adds it."
 
 
 async def test_the_root_path_of_the_server_is_in_every_reference(mounted: Service) -> None:

@@ -1,18 +1,23 @@
-"""Plain routes: their JSON bodies have the bounds of all others."""
+"""Plain routes: their JSON and forms are read as those of operations, in bounds and in the form NFC."""
 
+import json
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import pytest
-from fastapi import APIRouter, Body, FastAPI, Request
+from fastapi import APIRouter, Body, FastAPI, Form, Request, WebSocket
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 from starlette.responses import Response
+from starlette.testclient import TestClient
 
 from kit import Service
 from tests.kit.server.small import asking, small_service
 
 MANY, LARGE = b"[" + b"0," * 40_000 + b"0]", b'"' + b"x" * 2**20 + b'"'
 JSON = {"Content-Type": "application/json"}
+NFD, NFC = "cafe\u0301", "caf\u00e9"
 
 
 def add_routes(router: FastAPI | APIRouter) -> None:
@@ -97,13 +102,106 @@ async def test_a_router_in_another_application_has_no_bounds_there() -> None:
         assert (await client.post("/typed", content=MANY, headers=JSON)).json() == 40_001
 
 
-@pytest.mark.parametrize("place", ["application", "router", "inclusion"])
-async def test_a_limit_of_fastapi_takes_the_place_of_the_general_one(place: str) -> None:
+@pytest.mark.parametrize("level", ["application", "router", "inclusion"])
+async def test_a_limit_of_fastapi_takes_the_place_of_the_general_one(level: str) -> None:
     limit: dict[str, Any] = {"max_body_size": 3 * 2**20}
-    router, outer = APIRouter(**limit if place == "router" else {}), APIRouter()
+    router, outer = APIRouter(**limit if level == "router" else {}), APIRouter()
     add_routes(router)
-    outer.include_router(router, **limit if place == "inclusion" else {})
-    service = small_service(outer, auth=False, **limit if place == "application" else {})
+    outer.include_router(router, **limit if level == "inclusion" else {})
+    service = small_service(outer, auth=False, **limit if level == "application" else {})
     async with asking(service) as client:
         assert (await client.post("/raw", content=LARGE, headers=JSON)).json() == len(LARGE)
         assert (await client.post("/raw", content=LARGE * 4, headers=JSON)).status_code == 413
+
+
+class Saying(BaseModel):
+    text: str
+
+
+class Passing(APIRoute):
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        return super().get_route_handler()
+
+
+def add_texts(router: FastAPI | APIRouter) -> None:
+    @router.post("/of-body")
+    async def of_body(body: Saying) -> str:
+        return body.text
+
+    @router.post("/of-json")
+    async def of_json(request: Request) -> Any:
+        return (await request.json())["text"]
+
+    @router.post("/of-form")
+    async def of_form(text: Annotated[str, Form()]) -> str:
+        return text
+
+    @router.get("/of-parameters/{part}")
+    async def of_parameters(part: str, text: str) -> str:
+        return f"{part}/{text}"
+
+    @router.post("/signed")
+    async def signed(request: Request) -> bool:
+        return NFD.encode() in await request.body()
+
+    @router.websocket("/talk")
+    async def talk(websocket: WebSocket, text: str) -> None:
+        await websocket.accept()
+        await websocket.send_text(text)
+        await websocket.close()
+
+
+def with_texts(kind: type[APIRoute]) -> Service:
+    router = APIRouter(route_class=kind)
+    add_texts(router)
+    return small_service(router, auth=False)
+
+
+@pytest.mark.parametrize("kind", [APIRoute, Passing])
+async def test_text_of_plain_routes_is_composed(kind: type[APIRoute]) -> None:
+    async with asking(with_texts(kind)) as client:
+        said = [
+            await client.post("/of-body", json={"text": NFD}),
+            await client.post("/of-body", content=f'{{"text": "{NFD}"}}'.encode(), headers=JSON),
+            await client.post("/of-json", json={"text": NFD}),
+            await client.post("/of-form", data={"text": NFD}),
+            await client.post("/of-form", data={"text": NFD}, files={"unused": b""}),
+        ]
+        assert [answer.json() for answer in said] == [NFC] * 5
+        assert (await client.get(f"/of-parameters/{NFD}", params={"text": NFD})).json() == f"{NFC}/{NFC}"
+        assert (await client.get("/of-parameters/a", params={"text": "e" + "\u0301" * 31})).status_code == 422
+        assert (await client.post("/signed", content=NFD.encode(), headers=JSON)).json() is True
+
+
+def test_text_in_the_query_of_a_websocket_is_composed() -> None:
+    with TestClient(with_texts(APIRoute)) as client, client.websocket_connect(f"/talk?text={quote(NFD)}") as talk:
+        assert talk.receive_text() == NFC
+
+
+@pytest.mark.parametrize("kind", [APIRoute, Passing])
+@pytest.mark.parametrize("path", ["/of-body", "/of-json"])
+async def test_json_of_plain_routes_is_parsed_as_that_of_operations(path: str, kind: type[APIRoute]) -> None:
+    async with asking(with_texts(kind)) as client:
+        for body in (b'{"text": "a", "text": "b"}', b'{"text": NaN}', b"{", b'{"text": "\xff"}', b"[" * 100_000):
+            answer = await client.post(path, content=body, headers=JSON)
+            assert (answer.status_code, answer.json()["type"]) == (400, "urn:problem:malformed-body"), body[:30]
+        answer = await client.post(path, content=b'\xef\xbb\xbf{"text": "a"}', headers=JSON)
+        assert (answer.status_code, answer.json()) == (200, "a")
+        answer = await client.post(path, content=b'{"text": "a"}', headers=JSON | {"Content-Encoding": "gzip"})
+        assert (answer.status_code, answer.headers["Accept-Encoding"]) == (415, "identity")
+        marks = await client.post(path, json={"text": "e" + "\u0301" * 31})
+        assert marks.status_code == 422
+
+
+async def test_a_handler_may_catch_that_a_body_is_not_json() -> None:
+    service = small_service(auth=False)
+
+    @service.post("/lenient")
+    async def lenient(request: Request) -> str:
+        try:
+            return str(await request.json())
+        except json.JSONDecodeError as failure:
+            return failure.msg
+
+    async with asking(service) as client:
+        assert (await client.post("/lenient", content=b"{", headers=JSON)).json().startswith("The body is not JSON")

@@ -18,6 +18,8 @@ from kit.server.garbage_collection import THRESHOLD
 from tests.engines import on_sqlite
 from tests.waiting import TIMEOUT_SECONDS, until
 
+pytestmark = pytest.mark.untraced
+
 PROJECT = Path(__file__).parents[3]
 APP = "tests.kit.server.served:app"
 COMMANDS = {

@@ -210,4 +210,4 @@ async def test_a_request_that_is_not_recorded_has_the_ids_of_its_client(reader: 
 
 
 def test_outside_of_requests_no_span_is_made_for_one() -> None:
-    RefusedRequests(trace.NoOpTracer()).note_answer((0, "GET", None, 200, 0, 0, None, "an-id", None))
+    RefusedRequests(trace.NoOpTracer()).record((0, "GET", None, 200, 0, 0, None, "an-id", None))

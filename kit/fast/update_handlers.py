@@ -1,6 +1,6 @@
-"""Lone changes: handlers that read one row to change it, and await nothing else.
+"""Update handlers: handlers that read one row to change it, and await nothing else.
 
-Their row needs no session: it is locked, changed and stored by the driver (`single_update`). If such a handler, or its
+Such a row needs no session: it is locked, changed and stored by the driver (`single_update`). If such a handler, or its
 response, uses the session for anything else after all, the request runs again with the ORM, and so do all later ones.
 """
 
@@ -17,8 +17,8 @@ READS = "get"
 ASYNC = (ast.AsyncFor, ast.AsyncWith, ast.Yield, ast.YieldFrom)
 
 
-class LoneChange:
-    """Whether requests to an operation change one row and use their session for nothing else."""
+class UpdateHandler:
+    """Whether the handler of an operation changes one row, and uses its session for nothing else (`is_possible`)."""
 
     def __init__(self, methods: Collection[str], handler: Callable[..., Any]) -> None:
         self.is_possible = CHANGING.issuperset(methods) and awaits_only_get(handler)

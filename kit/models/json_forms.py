@@ -87,7 +87,7 @@ def serialization_of(name: str) -> Any:
 
 
 @dataclass(frozen=True)
-class Form:
+class JSONForm:
     """Annotates a type with its JSON form: that of its kind, or "name" for text that is not blank."""
 
     name: str
@@ -118,7 +118,7 @@ class Form:
 
 
 @dataclass(frozen=True)
-class DecimalForm(Form):
+class DecimalForm(JSONForm):
     """The form of decimals with a maximum number of digits before and after the decimal point."""
 
     whole: int = UNBOUNDED_DIGITS

@@ -1,4 +1,4 @@
-"""Lone changes: a request that changes one row stores it without the ORM, exactly as the ORM does."""
+"""Update handlers: a request that changes one row stores it without the ORM, exactly as the ORM does."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +14,7 @@ from sqlmodel import col, select
 from kit.database.databases import Database
 from kit.database.errors import RolledBack
 from kit.fast import driver
-from kit.fast.lone_changes import LoneChange, awaits_only_get
+from kit.fast.update_handlers import UpdateHandler, awaits_only_get
 from kit.fast.write_sessions import FastWriteSession
 from kit.http.principals import Principal
 from tests.kit.fast.notes import Colour, FastLabel, FastNote, FastReply, acting_as, note, store
@@ -54,11 +54,11 @@ CHANGING = {"PATCH"}
 
 
 @asynccontextmanager
-async def changing(database: Database, change: LoneChange | None = None) -> AsyncIterator[Any]:
+async def changing(database: Database, change: UpdateHandler | None = None) -> AsyncIterator[Any]:
     """Provide a session as a handler like `patch` gets it."""
     async with database.write() as session:
         assert isinstance(session, FastWriteSession)
-        session.lone_change = change or LoneChange(CHANGING, patch)
+        session.update_handler = change or UpdateHandler(CHANGING, patch)
         yield session
 
 
@@ -87,15 +87,15 @@ async def stored(database: Database) -> FastNote:
         (patch_of_a_global, False),
         (patch_in_a_stream, False),
         (made_without_source(), False),
-        (LoneChange, False),
+        (UpdateHandler, False),
     ],
 )
-def test_a_handler_that_awaits_only_a_get_is_a_lone_change(handler: Any, expected: bool) -> None:
+def test_a_handler_that_awaits_only_a_get_is_an_update_handler(handler: Any, expected: bool) -> None:
     assert awaits_only_get(handler) is expected
 
 
-def test_a_read_is_no_lone_change() -> None:
-    assert not LoneChange({"GET"}, patch).is_possible
+def test_a_read_is_no_update_handler() -> None:
+    assert not UpdateHandler({"GET"}, patch).is_possible
 
 
 async def test_a_change_is_stored_as_the_orm_stores_it(
@@ -212,15 +212,15 @@ USES: dict[str, Callable[[Any, Any], Any]] = {
 @pytest.mark.parametrize("use", USES)
 async def test_another_use_of_the_session_runs_the_request_again(database: Database, plain: Database, use: str) -> None:
     await store(plain, note("a", id=1))
-    lone = LoneChange(CHANGING, patch)
-    async with changing(database, lone) as session:
+    handler = UpdateHandler(CHANGING, patch)
+    async with changing(database, handler) as session:
         row = await session.get(FastNote, 1)
         with pytest.raises(RolledBack):
             await USES[use](session, row)
         with pytest.raises(RolledBack):
             await session.commit()
-    assert not lone.is_possible
-    async with changing(database, lone) as session:
+    assert not handler.is_possible
+    async with changing(database, handler) as session:
         row = await session.get(FastNote, 1)
         assert row in session
 
@@ -236,12 +236,12 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize("name", CHANGES)
 async def test_a_change_that_needs_the_orm_runs_again(database: Database, plain: Database, name: str) -> None:
     await store(plain, note("a", id=1))
-    lone = LoneChange(CHANGING, patch)
-    async with changing(database, lone) as session:
+    handler = UpdateHandler(CHANGING, patch)
+    async with changing(database, handler) as session:
         CHANGES[name](await session.get(FastNote, 1))
         with pytest.raises(RolledBack):
             await session.prepare_commit()
-    assert not lone.is_possible
+    assert not handler.is_possible
     assert (await stored(plain)).version == 1
 
 
@@ -300,7 +300,7 @@ async def test_a_restricted_member_changes_rows_by_the_orm(database: Database, p
     await store(plain, note("a", id=1, owner_id=3))
     with acting_as(Principal(3)):
         async with database.write(restricted=True) as session:
-            session.lone_change = LoneChange(CHANGING, patch)  # type: ignore[attr-defined]
+            session.update_handler = UpdateHandler(CHANGING, patch)  # type: ignore[attr-defined]
             assert await session.get(FastNote, 1) in session
 
 

@@ -1,4 +1,4 @@
-"""Unanswered requests: the problem for a request that ended with an exception, which is logged."""
+"""Failed requests: the problem for a request that ended with an exception, which is logged."""
 
 import logging
 

@@ -1,0 +1,86 @@
+"""Write checks of the self-test: rows that the driver inserts and changes, compared with those that the ORM loads."""
+
+from decimal import Decimal
+
+from sqlalchemy import inspect
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
+
+from kit.fast.array_insert import ArrayInsert
+from kit.fast.bulk_insert import are_alike, set_ids
+from kit.fast.persistent_rows import add_flushed, add_many_flushed
+from kit.fast.probes import ASYNCPG, Probe, ProbeDatabase, probe, values_of
+from kit.fast.read_sessions import detached
+from kit.fast.revocable_sessions import RevocableSession
+from kit.fast.single_insert import NewRow, is_insertable
+from kit.fast.single_update import update_of
+
+
+def check_single_insert(database: ProbeDatabase) -> None:
+    """Check that a row which the driver inserts equals the ORM's, and counts as flushed in the session."""
+    row = probe()
+    assert is_insertable(row, database.mapping), "a complete row needs no ORM"
+    new = NewRow.of(row, database.mapping, database.engine.dialect)
+    with RevocableSession(database.engine, expire_on_commit=False) as session:
+        session.add(row)
+        assert len(session._new) == 1, "the session has one new row"
+        assert session._transaction is not None, "the session has begun"
+        assert not session._transaction._connections, "the session has no connection"
+        with database.cursor() as cursor:
+            set_committed_value(row, "id", cursor.execute(new.statement.sql, new.arguments).fetchone()[0])
+            cursor.connection.commit()
+        add_flushed(session, row)
+        assert inspect(row).persistent, "the row is persistent"
+        assert session._is_clean(), "the session has nothing to write"
+        session.commit()
+    with Session(database.engine) as plain:
+        assert values_of(plain.get(Probe, row.id)) == values_of(row), "the values are those of the row"
+
+
+def check_insert_for_postgresql(database: ProbeDatabase) -> None:
+    """Check that the INSERT for asyncpg has a parameter for each argument."""
+    new = NewRow.of(probe(), database.mapping, ASYNCPG)
+    assert f"${len(new.arguments)}" in new.statement.sql, "each argument has its parameter"
+    assert "RETURNING" in new.statement.sql, "the id is returned"
+
+
+def check_bulk_insert(database: ProbeDatabase) -> None:
+    """Check that rows which can share one INSERT are recognised, and a stored row among them is noticed."""
+    assert are_alike([probe(), probe()], database.mapping), "rows of one entity are alike"
+    assert not are_alike([probe(), database.stored()], database.mapping), "a row that is stored is not alike"
+
+    rows = [probe(), probe()]
+    set_ids(rows, [101, 102])
+    statement = ArrayInsert(database.mapping, database.engine.dialect, has_id=True)
+    with RevocableSession(database.engine, expire_on_commit=False) as session:
+        with database.cursor() as cursor:
+            cursor.executemany(statement.sql, statement.arguments(rows))
+            cursor.connection.commit()
+        add_many_flushed(session, rows)
+        assert all(inspect(row).persistent for row in rows), "the rows are persistent"
+        assert session._is_clean(), "the session has nothing to write"
+    with Session(database.engine) as plain:
+        assert all(values_of(plain.get(Probe, row.id)) == values_of(row) for row in rows), (
+            "the values are those of the rows"
+        )
+    arrays = ArrayInsert(database.mapping, ASYNCPG, has_id=False)
+    assert "unnest(" in arrays.sql, "the columns are arrays"
+    assert len(arrays.arguments([probe(), probe()])[0]) == len(rows), "an array has a value for each row"
+
+
+def check_single_update(database: ProbeDatabase) -> None:
+    """Check that a row which the driver changes equals the row that the ORM would have changed."""
+    before = database.stored()
+    row = detached(database.mapping, database.mapping.identity_key((before.id,)), values_of(before))
+    assert update_of(row, database.mapping, ASYNCPG) is None, "a row that is read has no changes"
+    row.name, row.price, row.note = "b", Decimal("3.50"), None
+    change = update_of(row, database.mapping, database.engine.dialect)
+    assert change is not None, "changes are noticed"
+    with database.cursor() as cursor:
+        assert cursor.execute(change.statement.sql, change.arguments).fetchall() == [(row.id,)], "one row is changed"
+        cursor.connection.commit()
+    change.finish()
+    with Session(database.engine) as plain:
+        assert values_of(plain.get(Probe, row.id)) == values_of(row), "the values are those of the row"
+    assert (row.version, row.updated_at > before.updated_at) == (2, True), "the version and the time rise"
+    assert update_of(row, database.mapping, ASYNCPG) is None, "a stored row has no changes"
