@@ -74,7 +74,7 @@ check: .venv/dev ## Check format, lint and types, and that tests cover every lin
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy -n 2 .
-	$(PYTEST) -q -n 2 --dist worksteal -k "$(TRACED)" --cov --cov-report=term -p no:schemathesis \
+	$(PYTEST) -q -n auto --dist worksteal -k "$(TRACED)" --cov --cov-report=term -p no:schemathesis \
 		$(addprefix --ignore=,$(GROUPS) $(OTHERS) $(GENERATED))
 
 format: .venv/dev ## Format the code, and fix what ruff can fix

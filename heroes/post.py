@@ -31,6 +31,7 @@ from kit import (
     create_many,
     embedding,
     found,
+    insert_many,
     page,
 )
 
@@ -89,9 +90,7 @@ def with_author() -> ORMOption:
 
 async def make_posts(session: Session, new: Sequence[PostCreate]) -> Sequence[Post]:
     """Store posts. Returns them with their authors."""
-    posts = [Post.model_validate(post) for post in new]
-    await session.insert_all(posts)
-    return await session.reload(Post, posts, with_author())
+    return await session.reload(Post, await insert_many(session, Post, new), with_author())
 
 
 @router.get("/", response_model=list[PostRead], summary="List posts, the newest first")

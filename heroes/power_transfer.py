@@ -24,6 +24,7 @@ from kit import (
     allowing,
     create_many,
     found,
+    insert_many,
     move_balances,
     other_than,
     page,
@@ -69,9 +70,7 @@ async def make_power_transfers(session: Session, new: Sequence[PowerTransferCrea
     refusal = await move_balances(session, col(Hero.power), steps, MAX_POWER)
     rows = {"from_id": [part.from_id for part in new], "to_id": [part.to_id for part in new]}
     refusal.check(rows, "amount", "A hero would have less than 0 power, or too much.")
-    transfers = [PowerTransfer.model_validate(part) for part in new]
-    await session.insert_all(transfers)
-    return transfers
+    return await insert_many(session, PowerTransfer, new)
 
 
 @router.get("/", response_model=list[PowerTransferRead], summary="List power transfers")

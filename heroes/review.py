@@ -31,6 +31,7 @@ from kit import (
     allowing,
     create_many,
     found,
+    insert_many,
     page,
     refuse_deleted_parents,
     with_parent_not_deleted,
@@ -104,9 +105,7 @@ router = APIRouter(
 async def make_reviews(session: Session, new: Sequence[ReviewCreate]) -> list[Review]:
     """Store reviews. Raises a 409 if a product is deleted."""
     await refuse_deleted_parents(session, Product, "product_id", [review.product_id for review in new])
-    reviews = [Review.model_validate(review) for review in new]
-    await session.insert_all(reviews)
-    return reviews
+    return await insert_many(session, Review, new)
 
 
 @router.get("/", response_model=list[ReviewRead], summary="List reviews")

@@ -27,6 +27,7 @@ from kit import (
     allowing,
     create_many,
     found,
+    insert_many,
     is_not_deleted,
     move_balances,
     page,
@@ -87,9 +88,7 @@ async def make_movements(session: Session, new: Sequence[StockMovementCreate]) -
     steps = [(movement.product_id, movement.quantity) for movement in new]
     refusal = await move_balances(session, col(Product.stock), steps, MAX_STOCK, is_not_deleted(Product))
     refusal.check({"product_id": [movement.product_id for movement in new]}, "quantity", NOT_ENOUGH)
-    movements = [StockMovement.model_validate(movement) for movement in new]
-    await session.insert_all(movements)
-    return movements
+    return await insert_many(session, StockMovement, new)
 
 
 @router.get("/", response_model=list[StockMovementRead], summary="List stock movements")

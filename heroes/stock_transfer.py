@@ -26,6 +26,7 @@ from kit import (
     allowing,
     create_many,
     found,
+    insert_many,
     is_not_deleted,
     move_balances,
     other_than,
@@ -71,11 +72,9 @@ async def make_stock_transfers(session: Session, new: Sequence[StockTransferCrea
     refusal = await move_balances(session, col(Product.stock), steps, MAX_STOCK, is_not_deleted(Product))
     rows = {"source_id": [part.source_id for part in new], "target_id": [part.target_id for part in new]}
     refusal.check(rows, "quantity", NOT_ENOUGH)
-    moves = [StockMovement(product_id=key, quantity=quantity, reason="Transfer") for key, quantity in steps]
-    await session.insert_all(moves)
-    transfers = [StockTransfer.model_validate(part) for part in new]
-    await session.insert_all(transfers)
-    return transfers
+    moves = [{"product_id": key, "quantity": quantity, "reason": "Transfer"} for key, quantity in steps]
+    await insert_many(session, StockMovement, moves)
+    return await insert_many(session, StockTransfer, new)
 
 
 @router.get("/", response_model=list[StockTransferRead], summary="List stock transfers")

@@ -101,6 +101,7 @@ def test_a_browser_creates_a_row_and_sees_it_in_the_list_with_one_click_each(ser
         assert wrongs == []
 
 
+@pytest.mark.untraced
 @pytest.mark.slow
 async def test_every_example_works_at_the_first_click_from_top_to_bottom_in_an_empty_database(client: Client) -> None:
     operations = in_order(await document_of(client))

@@ -9,6 +9,8 @@ from tests import application
 from tests.engines import Client
 from tests.hostile import HERO, REQUESTS, Hostile
 
+pytestmark = pytest.mark.untraced
+
 app, client, database = application.app, application.client, application.database
 LARGEST, LARGEST_OUTCOME = 20_000, 500_000
 """The largest answers in bytes: of a problem, and of a bulk that left out each of 1,000 elements."""

@@ -244,16 +244,17 @@ COMMANDS = {
 
 
 UNUSABLE = [
-    *(("sqlite", wrong) for wrong in ("host", "port", "folder", "file", "option")),
-    *(("postgresql", wrong) for wrong in ("password", "database", "tls")),
+    *(("sqlite", wrong, "migrate") for wrong in ("host", "port", "folder", "file", "option")),
+    *(("postgresql", wrong, "migrate") for wrong in ("password", "database", "tls")),
+    *((engine, wrong, "superuser") for engine, wrong in (("sqlite", "file"), ("postgresql", "password"))),
+    *((engine, wrong, "migration") for engine, wrong in (("sqlite", "folder"), ("postgresql", "database"))),
 ]
-"""What may be wrong with a database. Only the ones of PostgreSQL need its server."""
+"""What may be wrong with a database, each tried with a command. Only passwords, databases and TLS need a server."""
 
 
 @pytest.mark.slow
 @pytest.mark.untraced
-@pytest.mark.parametrize("command", COMMANDS)
-@pytest.mark.parametrize(("engine", "wrong"), UNUSABLE, indirect=["engine"], scope="session")
+@pytest.mark.parametrize(("engine", "wrong", "command"), UNUSABLE, indirect=["engine"], scope="session")
 async def test_a_command_for_a_database_that_cannot_be_used_says_so_in_a_sentence(
     settings: Settings, command: str, wrong: str, tmp_path: Path, plain_server: int
 ) -> None:

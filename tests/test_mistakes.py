@@ -19,6 +19,8 @@ from tests.application import settings_for
 from tests.contract import test_declarations
 from tests.contract.resource import Resource, concerns, named
 
+pytestmark = pytest.mark.untraced
+
 FIELDS = "name:str code:str! weight:int"
 CHECKS = [check for name, check in vars(test_declarations).items() if name.startswith("test_")]
 NUMBERS = count(1)

@@ -11,6 +11,8 @@ from starlette.responses import Response
 from tests.clients import client_of
 from tests.watchdog import BOUND, TRACED, WATCHDOG
 
+pytestmark = pytest.mark.untraced
+
 
 def occupy(seconds: float) -> None:
     """Use so much processor time."""

@@ -1,7 +1,8 @@
 """Search indexes: trigrams of the texts that `q` searches, with which a substring is found without reading all rows.
 
-PostgreSQL has a GIN index on the folded texts, which needs the extension pg_trgm. SQLite has a table of FTS5, which
-triggers keep up to date. Without the extension, or without FTS5, the same searches read all rows.
+PostgreSQL has a GIN index on the folded texts, which needs the extension pg_trgm. SQLite has a table of FTS5, and one
+of the rows that have changed since FTS5 took over changes; triggers keep both up to date. Without the extension, or
+without FTS5, the same searches read all rows.
 
 The indexes follow from the models: after every upgrade `ensure_search` creates those that are missing, and drops those
 that no model wants. So a migration need not mention them, and one that alters a table of SQLite may drop its index.
@@ -31,6 +32,7 @@ WITHOUT_EXTENSION = (
 WITHOUT_FTS5 = "Searches read whole tables: this SQLite has no FTS5 with trigrams (%s)."
 OURS = re.compile(r'CREATE VIRTUAL TABLE "(.+_search)" USING fts5\(.*, tokenize = "trigram"\)', re.DOTALL)
 EVENTS = ("insert", "update", "delete")
+TRIGGERS = (*EVENTS, *(f"{event}_taken" for event in EVENTS))
 
 
 def wanted_indexes(connection: Connection) -> dict[str, SearchIndex]:
@@ -123,9 +125,10 @@ def drop_fts5(connection: Connection, table: str) -> None:
     name = f"{table}_search"
     made = connection.exec_driver_sql("SELECT sql FROM sqlite_master WHERE name = ?", (name,)).scalar()
     if made is not None and OURS.fullmatch(made):
-        for event in EVENTS:
-            connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {quoted(f'{name}_{event}')}")
-        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {quoted(f'{name}_terms')}")
+        for trigger in TRIGGERS:
+            connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {quoted(f'{name}_{trigger}')}")
+        for part in ("changes", "terms"):
+            connection.exec_driver_sql(f"DROP TABLE IF EXISTS {quoted(f'{name}_{part}')}")
         connection.exec_driver_sql(f"DROP TABLE {quoted(name)}")
 
 
@@ -137,8 +140,8 @@ def names_of_parts(connection: Connection) -> set[str]:
     return {*own, *(f"{name}_{part}" for name in own for part in SHADOWS)}
 
 
-SHADOWS = ("data", "idx", "content", "docsize", "config", "terms")
-"""The tables in which FTS5 stores a table, and the table of its trigrams."""
+SHADOWS = ("data", "idx", "content", "docsize", "config", "changes", "terms")
+"""The tables in which FTS5 stores a table, and those of its changes and of its trigrams."""
 
 
 class SearchTables:

@@ -1,4 +1,9 @@
-"""SQL of search indexes: the index, the table and the triggers of one table, and the folding of its texts."""
+"""SQL of search indexes: the index, the tables and the triggers of one table, and the folding of its texts.
+
+On SQLite a write to a table of FTS5 takes longer than the write of the row itself. So triggers only note the rowid of
+the row in a table of changes, and the table of FTS5 takes over `MOST_CHANGES` of them at once. Searches read the texts
+of changed rows. All of it belongs to the transaction of the write.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +18,8 @@ LONGEST_NAME = 63
 """The largest length of a name in PostgreSQL, in bytes."""
 END = "\x01"
 """Stored twice after each text of FTS5, so that its last two characters begin a trigram too."""
+MOST_CHANGES = 256
+"""The number of changes that the table of FTS5 takes over at once: more make writes cheaper, and searches dearer."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,11 @@ class SearchIndex:
         return f"{self.name}_terms"
 
     @property
+    def changes(self) -> str:
+        """The name of the table of the rows that have changed since FTS5 took over changes."""
+        return f"{self.name}_changes"
+
+    @property
     def on_postgresql(self) -> str:
         return f"ix_{self.name}"[:LONGEST_NAME]
 
@@ -43,21 +55,43 @@ class SearchIndex:
 
     def fts5(self) -> dict[str, str]:
         """Return the statements of SQLite that create the table and its triggers, by name."""
-        own, table, columns = quoted(self.name), quoted(self.table), ", ".join(self.stored_columns())
-        insert = f"INSERT OR REPLACE INTO {own} (rowid, {columns}) VALUES (new.rowid, {self.values('new.')});"  # noqa: S608  our names
-        delete = f"DELETE FROM {own} WHERE rowid = old.rowid;"  # noqa: S608
-        changed = " OR ".join(f"old.{quoted(one)} IS NOT new.{quoted(one)}" for one in self.columns)
-        bodies = {
-            "insert": f"INSERT ON {table} BEGIN {insert} END",
-            "update": f"UPDATE ON {table} WHEN old.rowid <> new.rowid OR {changed} BEGIN {delete} {insert} END",
-            "delete": f"DELETE ON {table} BEGIN {delete} END",
+        table, changes = quoted(self.table), quoted(self.changes)
+        differs = " OR ".join(f"old.{quoted(one)} IS NOT new.{quoted(one)}" for one in self.columns)
+        changed = {
+            "insert": (f"INSERT ON {table}", "SELECT new.rowid"),
+            "update": (
+                f"UPDATE ON {table} WHEN old.rowid <> new.rowid OR {differs}",
+                "SELECT old.rowid UNION SELECT new.rowid",
+            ),
+            "delete": (f"DELETE ON {table}", "SELECT old.rowid"),
         }
+        own, columns = quoted(self.name), ", ".join(self.stored_columns())
         made = {
             self.name: f'CREATE VIRTUAL TABLE {own} USING fts5({columns}, tokenize = "trigram")',
             self.terms: f"CREATE VIRTUAL TABLE {quoted(self.terms)} USING fts5vocab({own}, instance)",
+            self.changes: f"CREATE TABLE {changes} (number INTEGER PRIMARY KEY, changed INTEGER)",
         }
-        return made | {f"{self.name}_{event}": f"CREATE TRIGGER {quoted(f'{self.name}_{event}')} AFTER {body}"
-                       for event, body in bodies.items()}  # fmt: skip
+        for event, (condition, rowids) in changed.items():
+            note = f"INSERT INTO {changes} (changed) {rowids};"
+            made |= self.trigger(event, f"{condition} BEGIN {note} END")
+            made |= self.trigger(
+                f"{event}_taken", f"{event.upper()} ON {table} WHEN {self.is_full()} BEGIN {self.take()} END"
+            )
+        return made
+
+    def trigger(self, name: str, body: str) -> dict[str, str]:
+        name = f"{self.name}_{name}"
+        return {name: f"CREATE TRIGGER {quoted(name)} AFTER {body}"}
+
+    def is_full(self) -> str:
+        """Return whether there are so many changes that the table of FTS5 takes them over."""
+        return f"(SELECT max(number) FROM {quoted(self.changes)}) >= {MOST_CHANGES}"  # noqa: S608  our names
+
+    def take(self) -> str:
+        """Return the statements with which the table of FTS5 takes over the changes."""
+        own, changes = quoted(self.name), quoted(self.changes)
+        among = f"WHERE rowid IN (SELECT changed FROM {changes})"  # noqa: S608  our names
+        return f"DELETE FROM {own} {among}; {self.filling()} {among}; DELETE FROM {changes};"  # noqa: S608
 
     def is_made(self, there: Mapping[str, str]) -> bool:
         """Return whether these statements of a SQLite database include all of this index.
@@ -70,8 +104,8 @@ class SearchIndex:
         """Return the columns of the table of FTS5, which reserves some names."""
         return [quoted(f"of_{column}") for column in self.columns]
 
-    def values(self, row: str = "") -> str:
-        return ", ".join(f"{expanded(f'{row}{quoted(column)}')} || char(1, 1)" for column in self.columns)
+    def values(self) -> str:
+        return ", ".join(f"{expanded(quoted(column))} || char(1, 1)" for column in self.columns)
 
     def filling(self) -> str:
         """Return the statement of SQLite that fills the table of FTS5 with the existing rows."""

@@ -67,7 +67,10 @@ Many = Sequence[Entity] | Outcome
 
 
 async def insert_many(session: WriteSession, entity: type[E], elements: Sequence[Any]) -> list[E]:
-    """Store elements by one INSERT. Returns their rows in the same order."""
+    """Store elements, objects or mappings, by one INSERT. Returns their rows in the same order.
+
+    Other requests have their turns while the rows are validated.
+    """
     rows: list[E] = await rows_of(entity, elements)
     await session.insert_all(rows)
     return rows

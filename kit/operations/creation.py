@@ -1,7 +1,8 @@
 """Creation of many elements: all or none of them, or each that does not fail, by few statements.
 
 All elements are tried at once, on a savepoint. If they fail, the first failing element is found by bisection, or all
-failing elements are found in chunks: half as many elements after a failure, and twice as many after a success.
+failing elements are found in chunks: half as many elements after a failure, and twice as many after a success. After
+`MAX_FAILED_CHUNKS` failures the others are tried one by one.
 """
 
 from abc import ABC, abstractmethod
@@ -17,6 +18,8 @@ from kit.http.problems import Problem, problem_from
 from kit.models.entities import Entity
 
 T = TypeVar("T")
+MAX_FAILED_CHUNKS = 50
+"""So many chunks may fail for elements that fail in another one too: then most elements are better tried alone."""
 Make = Callable[[WriteSession, Sequence[T]], Awaitable[Sequence[Entity]]]
 """Stores valid elements, and returns their rows in the same order."""
 
@@ -90,14 +93,14 @@ class Creation(ABC, Generic[T]):
         await self.try_chunks(list(self.elements))
 
     async def try_chunks(self, indexes: Sequence[int]) -> None:
-        start, size = 0, len(indexes)
+        start, size, failed_chunks = 0, len(indexes), 0
         while start < len(indexes):
-            chunk = indexes[start : start + size]
+            chunk = indexes[start : start + (size if failed_chunks < MAX_FAILED_CHUNKS else 1)]
             problem = await self.attempt(chunk)
             if problem is None:
                 start, size = start + len(chunk), 2 * size
             elif len(chunk) > 1:
-                size = len(chunk) // 2
+                size, failed_chunks = len(chunk) // 2, failed_chunks + 1
             else:
                 self.failed[chunk[0]] = problem
                 start += 1

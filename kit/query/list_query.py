@@ -32,7 +32,7 @@ from kit.query.filters import OPERATORS, filters_of
 from kit.query.page_selects import MAX_OFFSET, Statement
 from kit.query.parameters import Parameter, comma_separated
 from kit.query.plans import MAX_LIMIT, Choices
-from kit.query.searching import found_in, is_found_once, is_short, prefilters, rows_found
+from kit.query.searching import found_in, prefilters, search_of
 from kit.query.values import MAX_TEXT, YesNoEstimated, integer
 from kit.runtime import MAX_PAGE_SIZE, Runtime, runtime_of
 
@@ -218,15 +218,14 @@ class ListQuery:
         if not self.asked:
             return Choices.of(indexed)
         walking = self.written(statement, by_index=False, by_search=False)
-        found = [(rows_found(self.runtime.database, self.model, *text), text[1]) for text in self.texts]
-        searches = [rows for rows, _ in found if rows is not None]
+        found = [search_of(self.runtime.database, self.model, *text) for text in self.texts]
+        searches = [search for search in found if search is not None]
         if not searches:
             return Choices(indexed, walking, indexed, indexed)
         compared = self.written(statement, by_index=True, by_search=False)
         filtered = self.written(statement, by_index=True, by_search=None)
-        has_others = len(self.asked) > 1 or "q" not in self.given
-        only = None if has_others or not is_found_once(self.given["q"]) else searches[0]
-        return Choices(indexed, walking, compared, filtered, searches, only, any(is_short(text) for _, text in found))
+        only = searches[0].exact if self.asked == [("", "q")] else None
+        return Choices(indexed, walking, compared, filtered, searches, only)
 
     def written(self, statement: Statement, *, by_index: bool, by_search: bool | None) -> Statement:
         """Return the narrowed select with its conditions written in another way."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import CompoundSelect, Select, func, select
 from sqlmodel.sql.expression import SelectOfScalar
 
 from kit.models.entities import Entity
@@ -80,7 +80,7 @@ def count_search(statement: Select[Any], most: int) -> Select[Any]:
     return select(func.count()).select_from(statement.limit(most).subquery())
 
 
-def count_rows_found(statement: Select[Any]) -> Select[Any]:
+def count_rows_found(statement: CompoundSelect[Any]) -> Select[Any]:
     """Return a select that counts the rows that a search index of SQLite finds, without reading them."""
     return select(func.count()).select_from(statement.subquery())
 

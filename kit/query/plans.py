@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Select, Table
+from sqlalchemy import CompoundSelect, Select, Table
 
 from kit.query.estimates import Reader, estimated
 from kit.query.ordering import Order, Segment
@@ -34,6 +34,7 @@ from kit.query.page_selects import (
     count_segment,
     count_up_to,
 )
+from kit.query.searching import Search
 
 if TYPE_CHECKING:
     from kit.query.list_query import ListQuery
@@ -62,12 +63,10 @@ class Choices(NamedTuple):
     """For the indexes of the filters, but not for that of the search, where that finds too many rows."""
     filtered: Statement
     """With the conditions of the filters alone, which more rows fulfil."""
-    searches: Sequence[Select[Any]] = ()
-    """The selects of the row ids that search indexes of SQLite find."""
-    only: Select[Any] | None = None
-    """That of them which finds exactly the rows of a query without filters, each once."""
-    compares_faster: bool = False
-    """Whether the search index has several entries for a row, so that comparing all texts takes less time."""
+    searches: Sequence[Search] = ()
+    """The searches that an index of SQLite answers."""
+    only: CompoundSelect[Any] | None = None
+    """The select of exactly the rows of a search, if the request gives no other condition."""
 
     @property
     def has_filters(self) -> bool:
@@ -186,7 +185,7 @@ def most_sorted(query: "ListQuery") -> int:
 async def search_finds_many(choices: Choices, reader: Reader) -> bool:
     """Return whether each search index of SQLite finds too many rows for a list that is read whole."""
     for search in choices.searches:
-        ((entries,),) = await reader.rows(search, f"entries {MOST}", partial(count_search, most=MOST + 1))
+        ((entries,),) = await reader.rows(search.rows, f"entries {MOST}", partial(count_search, most=MOST + 1))
         if entries <= MOST:
             return False
     return bool(choices.searches)
@@ -271,6 +270,7 @@ async def counted(choices: Choices, reader: Reader, *, finds_many: bool) -> int:
     if choices.only is not None and reader.sees_all and not choices.has_filters:
         ((total,),) = await reader.rows(choices.only, "rows found", count_rows_found)
     else:
-        statement = choices.compared if finds_many and choices.compares_faster else choices.indexed
+        compares = finds_many and any(search.exact is None for search in choices.searches)
+        statement = choices.compared if compares else choices.indexed
         ((total,),) = await reader.rows(statement, "count", count_all)
     return int(total)

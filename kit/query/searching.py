@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
+    CompoundSelect,
     Integer,
     Select,
     String,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    union_all,
 )
 from sqlalchemy import table as from_clause
 from sqlalchemy.dialects import sqlite
@@ -52,12 +54,12 @@ def found_in(
     if not database.is_sqlite:
         contains = folded_like if by_index and has_trigram(wished) else folded_contains
         return or_(*(contains(one, wished) for one in columns))
-    rows = rows_found(database, model, fields, text) if by_index else None
-    matching = None if rows is None else is_among(model, rows)
-    if matching is not None and is_exact(wished):
-        return matching
+    index = index_of(database, model, fields) if by_index else None
+    rows = None if index is None else rows_found(index, fields, wished)
+    if index is not None and rows is not None and is_exact(wished):
+        return is_among(model, rows_containing(model, index, rows, fields, wished))
     compared = or_(*(sqlite_contains(one, wished) for one in columns))
-    return compared if matching is None else and_(matching, compared)
+    return compared if index is None or rows is None else and_(is_among(model, with_changed(index, rows)), compared)
 
 
 def prefilters(database: Database, model: type[Entity], field: str, text: str) -> list[ColumnElement[bool]]:
@@ -67,25 +69,9 @@ def prefilters(database: Database, model: type[Entity], field: str, text: str) -
         return []
     if not database.is_sqlite:
         return [folded_like(getattr(model, field), wished)] if has_trigram(wished) else []
-    rows = rows_found(database, model, [field], text)
-    return [] if rows is None else [is_among(model, rows)]
-
-
-def rows_found(database: Database, model: type[Entity], fields: Sequence[str], text: str) -> Select[Any] | None:
-    """Return the select of the row ids that the search index of SQLite finds. None on PostgreSQL, or if it cannot."""
-    wished, index = str(fold(text)), index_of(database, model, fields) if database.is_sqlite else None
-    if index is None:
-        return None
-    return rows_with_prefix(index, fields, wished) if len(wished) < SHORTEST else rows_matching(index, fields, wished)
-
-
-def is_among(model: type[Entity], rows: Select[Any]) -> ColumnElement[bool]:
-    """Return whether the row id of SQLite is one of these."""
-    (key,) = inspect(model).primary_key
-    is_rowid = key.type.compile(SQLITE) == "INTEGER"
-    rowid: Any = key if is_rowid else literal_column(f"{quoted(str(model.__tablename__))}.rowid", Integer)
-    condition: ColumnElement[bool] = rowid.in_(rows)
-    return condition
+    usable = index_of(database, model, [field])
+    rows = None if usable is None else rows_found(usable, [field], wished)
+    return [] if usable is None or rows is None else [is_among(model, with_changed(usable, rows))]
 
 
 def index_of(database: Database, model: type[Entity], fields: Sequence[str]) -> SearchIndex | None:
@@ -130,10 +116,17 @@ def sqlite_contains(text: Any, wished: str) -> ColumnElement[bool]:
     return condition
 
 
-def rows_matching(index: SearchIndex, fields: Sequence[str], wished: str) -> Select[Any] | None:
-    """Return the select of the rows whose index has the trigrams of a text. None if the text has none.
+def rows_found(index: SearchIndex, fields: Sequence[str], wished: str) -> Select[Any] | None:
+    """Return the select of the rows that FTS5 finds. None if it cannot."""
+    find = rows_with_prefix if len(wished) < SHORTEST else rows_matching
+    return find(index, fields, wished)
 
-    It is exact, unless the text has letters that FTS5 folds in another way (`is_exact`).
+
+def rows_matching(index: SearchIndex, fields: Sequence[str], wished: str) -> Select[Any] | None:
+    """Return the select of the rows whose trigrams FTS5 finds. None if the text has none.
+
+    It is exact for the rows that have not changed since, unless the text has letters that FTS5 folds in another way
+    (`is_exact`).
     """
     known = [part for part in runs(wished, is_known_in(wished)) if len(part) >= SHORTEST]
     if not known:
@@ -162,6 +155,38 @@ def is_known_in(wished: str) -> Callable[[str], bool]:
     return lambda letter: letter not in missed
 
 
+def with_changed(index: SearchIndex, rows: Select[Any]) -> CompoundSelect[Any]:
+    """Return the select of the rows that FTS5 finds, and of all that have changed since."""
+    return union_all(rows, changed_rows(index))
+
+
+def rows_containing(
+    model: type[Entity], index: SearchIndex, rows: Select[Any], fields: Sequence[str], wished: str
+) -> CompoundSelect[Any]:
+    """Return the select of the rows that FTS5 finds exactly, and of the changed ones that contain a text."""
+    (found,) = rows.selected_columns
+    table: Any = inspect(model).local_table
+    changed = table.alias("changed_rows")
+    names = [getattr(model, name).property.columns[0].name for name in fields]
+    rowid: Any = literal_column('"changed_rows".rowid', Integer)
+    contains = or_(*(sqlite_contains(changed.c[name], wished) for name in names))
+    others = select(rowid).select_from(changed).where(rowid.in_(changed_rows(index)), contains)
+    return union_all(rows.where(found.not_in(changed_rows(index))), others)
+
+
+def changed_rows(index: SearchIndex) -> Select[Any]:
+    return select(from_clause(index.changes, column("changed", Integer)).c.changed)
+
+
+def is_among(model: type[Entity], rows: CompoundSelect[Any]) -> ColumnElement[bool]:
+    """Return whether the rowid of SQLite is one of these."""
+    (key,) = inspect(model).primary_key
+    is_rowid = key.type.compile(SQLITE) == "INTEGER"
+    rowid: Any = key if is_rowid else literal_column(f"{quoted(str(model.__tablename__))}.rowid", Integer)
+    condition: ColumnElement[bool] = rowid.in_(rows)
+    return condition
+
+
 def is_exact(wished: str) -> bool:
     """Return whether FTS5 finds exactly the texts that contain this one, which is folded."""
     if wished.isascii():
@@ -169,14 +194,23 @@ def is_exact(wished: str) -> bool:
     return INEXACT.isdisjoint(wished) and not any(letter in letters for letters in other_letters() for letter in wished)
 
 
-def is_short(text: str) -> bool:
-    """Return whether a text has fewer letters than a trigram, so that an index has several entries for a row."""
-    return len(str(fold(text))) < SHORTEST
+class Search(NamedTuple):
+    """A search of a request, as the search index of SQLite answers it."""
+
+    rows: Select[Any]
+    """The select of the rows that FTS5 finds, some of them several times if the text is short."""
+    exact: CompoundSelect[Any] | None
+    """The select of exactly the rows that contain the text, each once, if there is one."""
 
 
-def is_found_once(text: str) -> bool:
-    """Return whether FTS5 finds exactly the rows that contain a text, each of them once."""
-    return not is_short(text) and is_exact(str(fold(text)))
+def search_of(database: Database, model: type[Entity], fields: Sequence[str], text: str) -> Search | None:
+    """Return the search for a text. None on PostgreSQL, or if no index can answer it."""
+    wished, index = str(fold(text)), index_of(database, model, fields) if database.is_sqlite else None
+    rows = None if index is None else rows_found(index, fields, wished)
+    if index is None or rows is None:
+        return None
+    is_once = len(wished) >= SHORTEST and is_exact(wished)
+    return Search(rows, rows_containing(model, index, rows, fields, wished) if is_once else None)
 
 
 class OtherLetters(NamedTuple):

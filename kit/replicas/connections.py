@@ -1,4 +1,4 @@
-"""Connections that learn the position of their server from their answers, without a round trip of its own."""
+"""Connections that get the position of their server with each result, without another round trip."""
 
 import time
 from contextlib import suppress
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from kit.replicas.positions import ASK, COLUMN, NOTICE, NOTICE_PREFIX
+from kit.replicas.positions import COLUMN, NOTICE, NOTICE_PREFIX, POSITION_QUERY
 
 if TYPE_CHECKING:
     from kit.replicas.servers import Server
@@ -18,26 +18,26 @@ IDENTITY = "SELECT pg_postmaster_start_time()::text, pg_backend_pid()"
 
 @lru_cache(MAX_STATEMENTS)
 def with_state(query: str) -> str | None:
-    """Return a SELECT with the state as its first column; None where that would change its rows."""
+    """Return a SELECT with the state as its first column; None if that would change its rows."""
     if not query.startswith("SELECT ") or query.startswith("SELECT DISTINCT") or "UNION " in query:
         return None
     return f"SELECT {COLUMN}, {query.removeprefix('SELECT ')}"
 
 
 class TrackedConnection(asyncpg.Connection):
-    """A connection to a server whose position is noted."""
+    """A connection that records the position of its server."""
 
     server: "Server | None" = None
     sends_notices = False
-    """Whether the position can be sent with a COMMIT: PL/pgSQL may be denied to the role."""
+    """Whether the server sends its position with a COMMIT, for which the role needs PL/pgSQL."""
     committed = 0.0
     """When the latest COMMIT was sent."""
 
     async def track(self, server: "Server") -> str:
-        """Start to note the positions of a server. Returns the identity of its start; an empty text for a pooler."""
+        """Start to record the positions of a server. Returns the time of its start; an empty text for a pooler."""
         self.server = server
         server.connections.add(self)
-        self.add_log_listener(take_notice)
+        self.add_log_listener(on_notice)
         identity, process = await self.fetchrow(IDENTITY)  # type: ignore[misc]  # there is a row
         with suppress(asyncpg.PostgresError):
             await super().execute(NOTICE)
@@ -45,41 +45,41 @@ class TrackedConnection(asyncpg.Connection):
         return str(identity) if process == self.get_server_pid() else ""
 
     async def fetch_values(self, query: str, *arguments: Any) -> list[Any]:
-        """Return the values of the rows of a SELECT, and note the position of the server."""
+        """Return the values of the rows of a SELECT, and record the position of the server."""
         extended, started = with_state(query), time.monotonic()
         if extended is None or self.server is None:
             rows = await self.fetch(query, *arguments)
-            await self.ask()
+            await self.query_position()
             return rows
         found = await self.fetch(extended, *arguments)
         if not found:
-            await self.ask()
+            await self.query_position()
             return []
-        self.server.note(found[0][0], started)
+        self.server.record(found[0][0], started)
         return [row[1:] for row in found]
 
-    async def ask(self) -> None:
-        """Ask for the position of the server, which covers all answers so far."""
+    async def query_position(self) -> None:
+        """Query and record the position of the server, which covers all results so far."""
         started = time.monotonic()
-        state = await self.fetchval(ASK)
+        state = await self.fetchval(POSITION_QUERY)
         assert self.server is not None, "it is tracked"
-        self.server.note(state, started)
+        self.server.record(state, started)
 
     async def execute(self, query: str, *arguments: Any, timeout: float | None = None) -> str:  # noqa: ASYNC109  asyncpg's
-        """Execute a command. The position comes with the answer to a COMMIT, in the same round trip."""
+        """Execute a command. A COMMIT returns the position too, in the same round trip."""
         command, server = query.rstrip("; "), self.server
         if arguments or server is None or not command.endswith("COMMIT"):
             return await super().execute(query, *arguments, timeout=timeout)
         if not self.sends_notices:
             status = await super().execute(query, timeout=timeout)
-            server.unsettled = time.monotonic()
+            server.unknown_at = time.monotonic()
             return status
         self.committed = time.monotonic()
         await super().execute(f"{command}; {NOTICE}", timeout=timeout)
         return "COMMIT"
 
 
-def take_notice(connection: Any, message: Any) -> None:
-    """Note the position that was sent with a COMMIT. asyncpg calls it before the COMMIT returns."""
+def on_notice(connection: Any, message: Any) -> None:
+    """Record the position that was sent with a COMMIT. asyncpg calls it before the COMMIT returns."""
     if message.message.startswith(NOTICE_PREFIX):
-        connection.server.note(message.message.removeprefix(NOTICE_PREFIX), connection.committed)
+        connection.server.record(message.message.removeprefix(NOTICE_PREFIX), connection.committed)

@@ -1,4 +1,4 @@
-"""Engines: listeners that note the position of a server, and the failures of its connections."""
+"""Engines: listeners that record the positions of a server, and the failures of its connections."""
 
 import time
 from typing import Any
@@ -8,17 +8,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from kit.database.errors import Unreachable
 from kit.replicas.connections import TrackedConnection
+from kit.replicas.contexts import READ_CONTEXT
 from kit.replicas.servers import Primary, Server, Standby
-from kit.replicas.views import VIEW
 
 OTHER_SERVER_SECONDS = 1.0
-"""Seconds for which a standby is left out after its address has led to another server than before."""
+"""Seconds for which a standby is not read after a connection to its address has reached another server."""
 CONFLICT = "40001"
 """The SQLSTATE of a query that a standby has cancelled, because of a conflict with recovery."""
 
 
 def track(server: Server, asynchronous: AsyncEngine) -> None:
-    """Note the positions and the failures of a server, which the connections of its engine learn."""
+    """Let the connections of an engine record the positions and the failures of its server."""
     engine, listeners = asynchronous.sync_engine, Listeners(server)
     event.listen(engine, "do_connect", listeners.connect)
     event.listen(engine, "after_cursor_execute", listeners.executed)
@@ -27,7 +27,7 @@ def track(server: Server, asynchronous: AsyncEngine) -> None:
 
 
 class Listeners:
-    """The listeners of the engine of a server. The fast path may miss them: its statements note the position."""
+    """The listeners of the engine of a server. The fast path may bypass them: its statements record the position."""
 
     is_harmless = True
 
@@ -35,7 +35,7 @@ class Listeners:
         self.server = server
 
     def connect(self, dialect: Any, _: object, arguments: Any, options: Any) -> Any:
-        """Open a connection that notes the position of the server."""
+        """Open a connection that records the position of the server."""
         options["connection_class"] = TrackedConnection
         try:
             connection = dialect.connect(*arguments, **options)
@@ -46,23 +46,23 @@ class Listeners:
         if isinstance(self.server, Standby) and identity != self.server.identity:
             connection.driver_connection.terminate()
             self.server.fail()
-            self.server.rest(OTHER_SERVER_SECONDS)
+            self.server.suspend(OTHER_SERVER_SECONDS)
             raise Unreachable(f"{self.server.name} has started again, or leads to several servers")
         return connection
 
     def executed(self, connection: Any, *_: object) -> None:
-        """Note that a statement was executed whose answer has no position."""
-        self.server.unsettled = time.monotonic()
-        view = VIEW.get()
-        if view is not None and isinstance(self.server, Primary):
-            view.used.add(self.server)
+        """Record that a statement was executed whose result has no position."""
+        self.server.unknown_at = time.monotonic()
+        context = READ_CONTEXT.get()
+        if context is not None and isinstance(self.server, Primary):
+            context.used.add(self.server)
             if connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
-                view.is_writing = True
+                context.is_writing = True
 
     def failed(self, context: Any) -> None:
-        """Leave the standby out: if the connection was lost, or for a moment if its query conflicted with recovery."""
+        """Stop reading the standby: after a lost connection until its next probe, after a conflict for a moment."""
         if context.is_disconnect:
             self.server.fail()
         elif getattr(context.original_exception, "sqlstate", None) == CONFLICT:
             assert isinstance(self.server, Standby)
-            self.server.rest()
+            self.server.suspend()

@@ -17,7 +17,7 @@ TOKEN = {"type": "string", "examples": ["1.16b374d848.vfT0Pq3Vb7t5o1Xn"]}
 
 
 def install(service: Service, standbys: Sequence[URL], max_lag: float) -> None:
-    """Route the read sessions of a service, give it the layer of tokens, and show the states of the standbys."""
+    """Route the read sessions of a service, add the layer of tokens, and add the standbys to its health checks."""
     database, layers = service.runtime.database, service.layers
     router = Router(database, standbys, max_lag)
     database.choose_reader, database.write = router.choose, router.open_write

@@ -6,10 +6,10 @@ from functools import cached_property
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kit.replicas.positions import NOWHERE, Position
+from kit.replicas.contexts import READ_CONTEXT, ReadContext
+from kit.replicas.positions import UNKNOWN_POSITION, Position
 from kit.replicas.router import Router
 from kit.replicas.tokens import Tokens
-from kit.replicas.views import VIEW, View
 
 HEADER, COOKIE = b"read-after", b"read_after="
 Headers = Iterable[tuple[bytes, bytes]]
@@ -22,7 +22,7 @@ MIN_AGE = 60
 
 
 class ReadAfter:
-    """Gives each request its view of the database, and its response the token of what it has shown."""
+    """Gives each request its read context, and its response a token of the position that it has read or written."""
 
     def __init__(self, app: ASGIApp, router: Router, secrets: Iterable[bytes]) -> None:
         self.app, self.router, self.secrets = app, router, list(secrets)
@@ -37,39 +37,40 @@ class ReadAfter:
         if self.system != self.router.system:
             self.system, self.tokens = self.router.system, Tokens(self.secrets, self.router.system)
         needed = self.needed(scope["headers"])
-        view = View(needed, is_writing=scope.get("method", "GET") not in READS)
-        if needed is not None and not view.is_writing and not self.router.able(needed):
+        context = ReadContext(needed, is_writing=scope.get("method", "GET") not in READS)
+        if needed is not None and not context.is_writing and not self.router.standbys_with(needed):
             await self.router.wait_for(needed)
-        token = VIEW.set(view)
+        token = READ_CONTEXT.set(context)
         try:
-            await self.app(scope, receive, Answer(self, view, scope, send))
+            await self.app(scope, receive, ResponseSender(self, context, scope, send))
         finally:
-            VIEW.reset(token)
+            READ_CONTEXT.reset(token)
 
     def needed(self, headers: Headers) -> Position | None:
-        """Return the newest position in the tokens of a request; `NOWHERE` if one is not valid."""
+        """Return the newest position in the tokens of a request; `UNKNOWN_POSITION` if one is not valid."""
         given = [token.decode("latin-1") for token in tokens_of(headers)]
         positions = [self.tokens.read(token) for token in given]
-        if not positions or NOWHERE in positions:
-            return NOWHERE if positions else None
+        if not positions or UNKNOWN_POSITION in positions:
+            return UNKNOWN_POSITION if positions else None
         return max(positions)
 
-    async def token_of(self, view: View, status: int, headers: Headers) -> str:
-        """Return the token of a response. A failed write may have seen what no COMMIT covers."""
+    async def token_of(self, context: ReadContext, status: int, headers: Headers) -> str:
+        """Return the token of a response. A failed write may have read more than the position of any COMMIT covers."""
         if is_stream(status, headers):
-            return self.tokens.issue(NOWHERE)
+            return self.tokens.issue(UNKNOWN_POSITION)
         primary = self.router.primary
-        if view.is_writing and status >= 400:
-            primary.unsettled = max(primary.unsettled, time.monotonic())
-        return self.tokens.issue(await self.router.position_of(view))
+        if context.is_writing and status >= 400:
+            primary.unknown_at = max(primary.unknown_at, time.monotonic())
+        return self.tokens.issue(await self.router.position_of(context))
 
 
 def is_stream(status: int, headers: Headers) -> bool:
-    """Return whether a response has a body that may be read from the database after its head was sent."""
+    """Return whether the body of a response may be read from the database after its headers were sent."""
     return status not in WITHOUT_BODY and not any(name == b"content-length" for name, _ in headers)
 
 
 def tokens_of(headers: Headers) -> Iterable[bytes]:
+    """Return the tokens in the header and the cookie of a request."""
     for name, value in headers:
         if name == HEADER:
             yield value.strip()
@@ -78,22 +79,22 @@ def tokens_of(headers: Headers) -> Iterable[bytes]:
             yield from (part.removeprefix(COOKIE) for part in parts if part.startswith(COOKIE))
 
 
-class Answer:
-    """Sends the messages of a response, the first one with the token."""
+class ResponseSender:
+    """Sends the messages of a response, and adds the token to its headers."""
 
-    def __init__(self, layer: ReadAfter, view: View, scope: Scope, send: Send) -> None:
-        self.layer, self.view, self.scope, self.send = layer, view, scope, send
+    def __init__(self, layer: ReadAfter, context: ReadContext, scope: Scope, send: Send) -> None:
+        self.layer, self.context, self.scope, self.send = layer, context, scope, send
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = list(message.get("headers", ()))
             status = message["status"]
-            if status < 500 and (self.view.used or is_stream(status, headers)):  # a failure shows nothing
-                token = (await self.layer.token_of(self.view, status, headers)).encode()
+            if status < 500 and (self.context.used or is_stream(status, headers)):  # a failure contains no rows
+                token = (await self.layer.token_of(self.context, status, headers)).encode()
                 headers += [(HEADER, token), (b"set-cookie", COOKIE + token + self.attributes)]
-            self.view.is_answered, message = True, {**message, "headers": headers}
+            self.context.has_response_started, message = True, {**message, "headers": headers}
         elif message["type"] == "websocket.accept":
-            self.view.is_answered = True
+            self.context.has_response_started = True
         await self.send(message)
 
     @cached_property

@@ -15,9 +15,9 @@ received. A primary shows a commit after it was written.
 """
 COLUMN = f"(SELECT {STATE})"
 """The state as a column that is read once for all rows, after the snapshot of the statement."""
-ASK = f"SELECT {STATE}"
+POSITION_QUERY = f"SELECT {STATE}"
 NOTICE = f"DO $$BEGIN RAISE INFO USING MESSAGE = '{NOTICE_PREFIX}' || {COLUMN}; END$$"
-"""Sends the state as a message. Behind a COMMIT, in the same round trip, it covers the commit."""
+"""Sends the state as a message. Sent after a COMMIT, in the same round trip, it covers the commit."""
 
 
 class Position(NamedTuple):
@@ -27,15 +27,15 @@ class Position(NamedTuple):
     lsn: int
 
 
-NOWHERE = Position(0, 0)
-"""A position that no standby has, for answers whose position is unknown: the next read goes to the primary."""
+UNKNOWN_POSITION = Position(0, 0)
+"""The position of a response if it is unknown. No standby has it, so the next read goes to the primary."""
 
 
 def number_of(lsn: str) -> int:
     """Return the number of an LSN as PostgreSQL writes it, as in `16/B374D848`; 0 for an empty text.
 
-    After a record that ends with its page, PostgreSQL calls the place behind the next page's header the position. No
-    standby has replayed so far before there is another record, so the end of the page is returned.
+    After a record that ends with its page, PostgreSQL returns the position behind the next page's header. A standby
+    reports that position only after another record, so the end of the page is returned.
     """
     if not lsn:
         return 0

@@ -1,4 +1,4 @@
-"""Probes: a connection to each server for questions about its state, which requests share."""
+"""Probes: a connection to each server for queries of its state, which concurrent requests share."""
 
 import asyncio
 import time
@@ -10,13 +10,13 @@ from sqlalchemy import URL
 from kit.database.errors import ASYNCPG_ERRORS
 from kit.database.hosts import connect_to
 from kit.database.urls import driver_options
-from kit.replicas.positions import ASK, STATE
+from kit.replicas.positions import POSITION_QUERY, STATE
 
 if TYPE_CHECKING:
     from kit.replicas.servers import Server
 
 SECONDS = 1.0
-"""The longest time for a question."""
+"""The longest time for a query."""
 APPLICATION = "kit.replicas"
 """The `application_name` of probes."""
 RECEIVED = "SELECT received_tli FROM pg_stat_wal_receiver"
@@ -29,13 +29,13 @@ SELECT {STATE} AS state, pg_postmaster_start_time()::text AS identity,
 """  # noqa: S608  texts of this module
 """The timeline that a standby replays: exact for a role with `pg_read_all_stats`, else as of its last checkpoint."""
 UNREACHED = (OSError, *ASYNCPG_ERRORS)
-"""The failures of a question; TimeoutError is an OSError."""
+"""The errors of a query; TimeoutError is an OSError."""
 
 
 class Status(NamedTuple):
-    """The answer to `STATUS`, and when the question began.
+    """The row of `STATUS`, and when the query began (`time.monotonic`).
 
-    `timeline` is None on a primary. `is_direct`: there is no pooler before the server.
+    `timeline` is None on a primary. `is_direct` is false if the connection leads through a pooler.
     """
 
     state: str
@@ -47,7 +47,7 @@ class Status(NamedTuple):
 
 
 class Probe:
-    """The connection for questions to one server."""
+    """The connection for queries of the state of one server."""
 
     def __init__(self, url: URL, server: "Server") -> None:
         self.url, self.server = url, server
@@ -55,13 +55,13 @@ class Probe:
         self.start()
 
     def start(self) -> None:
-        """Begin without questions, for an event loop."""
+        """Reset the tasks, for the event loop that runs now."""
         self.lock, self.wake = asyncio.Lock(), asyncio.Event()
         self.running: asyncio.Task[None] | None = None
         self.following: asyncio.Task[None] | None = None
 
     async def status(self) -> Status:
-        """Ask for the status of the server. Raises one of `UNREACHED`."""
+        """Return the status of the server. Raises one of `UNREACHED`."""
         async with self.lock:
             try:
                 connection = await self._connected()
@@ -73,26 +73,26 @@ class Probe:
         is_direct = row["process"] == connection.get_server_pid()
         return Status(row["state"], row["identity"], row["timeline"], row["system"], is_direct, started)
 
-    def ask(self) -> asyncio.Task[None]:
-        """Return a question for the position of the server that has not begun yet; others may wait for it too."""
+    def query_position(self) -> asyncio.Task[None]:
+        """Return a task that queries the position of the server, and has not begun; concurrent callers share it."""
         if self.running is None or self.running.done():
-            self.running = asyncio.create_task(self._ask())
+            self.running = asyncio.create_task(self._query_position())
             return self.running
         if self.following is None:
-            self.following = asyncio.create_task(self._ask_after(self.running))
+            self.following = asyncio.create_task(self._query_after(self.running))
         return self.following
 
-    async def _ask_after(self, previous: asyncio.Task[None]) -> None:
+    async def _query_after(self, previous: asyncio.Task[None]) -> None:
         await asyncio.wait([previous])
         self.running, self.following = self.following, None
-        await self._ask()
+        await self._query_position()
 
-    async def _ask(self) -> None:
+    async def _query_position(self) -> None:
         async with self.lock:
             try:
                 connection = await self._connected()
                 started = time.monotonic()
-                self.server.note(await connection.fetchval(ASK, timeout=SECONDS), started)
+                self.server.record(await connection.fetchval(POSITION_QUERY, timeout=SECONDS), started)
             except UNREACHED:
                 self.close()
                 self.server.fail()
@@ -111,10 +111,10 @@ class Probe:
             self.connection = None
 
     async def stop(self) -> None:
-        """Wait for the questions, each of which ends soon, and close the connection."""
-        questions = [task for task in (self.running, self.following) if task is not None]
-        if questions:
-            await asyncio.wait(questions)
+        """Wait for the queries, each of which ends within `SECONDS`, and close the connection."""
+        queries = [task for task in (self.running, self.following) if task is not None]
+        if queries:
+            await asyncio.wait(queries)
         if self.connection is not None:
             connection, self.connection = self.connection, None
             with suppress(*UNREACHED):

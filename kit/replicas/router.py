@@ -1,4 +1,4 @@
-"""The router: chooses the server of each read session, and watches the servers."""
+"""The router: chooses the server of each read session, and monitors the servers."""
 
 import asyncio
 import logging
@@ -16,23 +16,23 @@ from kit.database.databases import Database, create_engines
 from kit.database.servers import name_of
 from kit.database.sessions import WriteSession
 from kit.http.events import COUNTS, GAUGES
+from kit.replicas.contexts import READ_CONTEXT, ReadContext
 from kit.replicas.engines import track
-from kit.replicas.positions import NOWHERE, Position
+from kit.replicas.positions import UNKNOWN_POSITION, Position
 from kit.replicas.probes import SECONDS, UNREACHED, Probe
 from kit.replicas.servers import INDIRECT, OK, PRIMARY, UNREACHABLE, Primary, Server, Standby
-from kit.replicas.views import VIEW, View
 
 log = logging.getLogger("kit")
 WAIT_SECONDS = 0.05
-"""The longest time that a read waits for a standby to replay what it has to see."""
+"""The longest time that a read waits for a standby to replay the position in its token."""
 PAUSE_SECONDS = 0.001
-"""The pause between two questions while a read waits."""
+"""The pause between two queries of a position while a read waits."""
 WATCH_SECONDS = 0.5
-"""The time between two questions to a server by which it is watched."""
+"""The time between two status queries of a server."""
 
 
 class Router:
-    """The primary and the standbys of a database, of which `max_lag` is the longest lag in seconds."""
+    """The primary and the standbys of a database. A standby whose lag is over `max_lag` seconds is not read."""
 
     def __init__(self, database: Database, urls: Sequence[URL], max_lag: float) -> None:
         self.database, self.max_lag = database, max_lag
@@ -41,8 +41,8 @@ class Router:
         self.standbys = [Standby(name_of(url), url, engine) for url, engine in zip(urls, engines, strict=True)]
         self.loop: asyncio.AbstractEventLoop | None = None
         self.system = ""
-        self.floor: Position | None = None
-        """What the primary had when the service started: its migrations are seen by every read."""
+        self.minimum: Position | None = None
+        """The position of the primary when the service started: every read sees its migrations."""
         self.write: Callable[..., WriteSession] = database.write
         track(self.primary, database.primary.writer)
         for standby in self.standbys:
@@ -50,72 +50,74 @@ class Router:
 
     def choose(self) -> AsyncEngine:
         """Return the engine for a read session of this task."""
-        view = VIEW.get()
-        if view is None or asyncio.get_running_loop() is not self.loop:
+        context = READ_CONTEXT.get()
+        if context is None or asyncio.get_running_loop() is not self.loop:
             return self.database.reader
-        server = view.server = self.server_for(view)
-        view.used.add(server)
+        server = context.server = self.server_for(context)
+        context.used.add(server)
         COUNTS["replica_reads", server.name] += 1
         return server.engine
 
-    def server_for(self, view: View) -> Server:
-        if view.is_writing:
+    def server_for(self, context: ReadContext) -> Server:
+        if context.is_writing:
             return self.primary
-        if isinstance(view.server, Standby) and view.server.is_usable:
-            return view.server
-        if view.is_answered or (self.primary in view.used and not self.primary.is_settled):
+        if isinstance(context.server, Standby) and context.server.is_usable:
+            return context.server
+        if context.has_response_started or (self.primary in context.used and not self.primary.is_position_known):
             return self.primary
-        found = self.able(view.needed, self.primary.position if self.primary in view.used else None)
+        found = self.standbys_with(context.needed, self.primary.position if self.primary in context.used else None)
         if not found:
             return self.primary
         return min(random.sample(found, min(2, len(found))), key=lambda standby: standby.load)
 
-    def able(self, *needed: Position | None) -> list[Standby]:
-        """Return the standbys that have these positions."""
+    def standbys_with(self, *needed: Position | None) -> list[Standby]:
+        """Return the usable standbys that have replayed these positions."""
         return [
             standby
             for standby in self.standbys
-            if standby.is_usable and standby.has(self.floor_of(standby)) and all(map(standby.has, needed))
+            if standby.is_usable and standby.has(self.minimum_for(standby)) and all(map(standby.has, needed))
         ]
 
-    def floor_of(self, standby: Standby) -> Position | None:
-        """Return what a standby must have at least; nothing if it has followed another primary since the start."""
-        return self.floor if self.floor and self.floor.timeline == standby.timeline else None
+    def minimum_for(self, standby: Standby) -> Position | None:
+        """Return the position that a standby must have at least; None if its timeline is another than at the start."""
+        return self.minimum if self.minimum and self.minimum.timeline == standby.timeline else None
 
     def open_write(self, **restrictions: bool) -> WriteSession:
         """Return a write session. The request reads from the primary from now on."""
-        view = VIEW.get()
-        if view is not None:
-            view.is_writing = True
-            view.used.add(self.primary)
+        context = READ_CONTEXT.get()
+        if context is not None:
+            context.is_writing = True
+            context.used.add(self.primary)
         return self.write(**restrictions)
 
     async def wait_for(self, needed: Position) -> None:
         """Wait until a standby has a position; at most `WAIT_SECONDS`."""
         end = time.monotonic() + WAIT_SECONDS
-        while not self.able(needed) and (left := end - time.monotonic()) > 0:
-            likely = [each for each in self.standbys if each.is_usable and each.timeline == needed.timeline]
-            if not likely:
+        while not self.standbys_with(needed) and (left := end - time.monotonic()) > 0:
+            candidates = [each for each in self.standbys if each.is_usable and each.timeline == needed.timeline]
+            if not candidates:
                 return
-            questions = [standby.probe.ask() for standby in likely]
-            await asyncio.wait(questions, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            if not self.able(needed):
+            queries = [standby.probe.query_position() for standby in candidates]
+            await asyncio.wait(queries, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+            if not self.standbys_with(needed):
                 await asyncio.sleep(PAUSE_SECONDS)
 
-    async def position_of(self, view: View) -> Position:
-        """Return a position that covers everything that a view has seen; `NOWHERE` if it is unknown."""
-        moments = {server: server.unsettled for server in view.used}  # other requests go on meanwhile
-        unsettled = [server.probe.ask() for server, moment in moments.items() if moment > server.asked]
-        if unsettled:
-            await asyncio.wait(unsettled, timeout=SECONDS)
-        positions = [server.position for server in moments]
+    async def position_of(self, context: ReadContext) -> Position:
+        """Return a position that covers all reads and writes of a request; `UNKNOWN_POSITION` if it is unknown."""
+        times = {server: server.unknown_at for server in context.used}  # other requests change it meanwhile
+        queries = [
+            server.probe.query_position() for server, unknown_at in times.items() if unknown_at > server.known_at
+        ]
+        if queries:
+            await asyncio.wait(queries, timeout=SECONDS)
+        positions = [server.position for server in times]
         timelines = {position.timeline for position in positions}
-        is_known = all(moment <= server.asked for server, moment in moments.items())
-        return max(positions) if is_known and len(timelines) == 1 and 0 not in timelines else NOWHERE
+        is_known = all(unknown_at <= server.known_at for server, unknown_at in times.items())
+        return max(positions) if is_known and len(timelines) == 1 and 0 not in timelines else UNKNOWN_POSITION
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Watch the servers. Until then, and afterwards, everything is read from the primary."""
+        """Monitor the servers. Before and afterwards everything is read from the primary."""
         probes = [self.primary.probe, *(standby.probe for standby in self.standbys)]
         for probe in probes:
             probe.start()
@@ -123,9 +125,9 @@ class Router:
         watched += [partial(self.watch_standby, standby) for standby in self.standbys]
         await self.watch_primary()
         await asyncio.gather(*(watch() for watch in watched[1:]))
-        self.floor = self.primary.position if self.primary.timeline else None
+        self.minimum = self.primary.position if self.primary.timeline else None
         self.loop = asyncio.get_running_loop()
-        tasks = [asyncio.create_task(self.repeated(*each)) for each in zip(watched, probes, strict=True)]
+        tasks = [asyncio.create_task(self.watch_repeatedly(*each)) for each in zip(watched, probes, strict=True)]
         try:
             yield
         finally:
@@ -140,7 +142,7 @@ class Router:
                 await standby.engine.dispose()
 
     async def watch_primary(self) -> None:
-        """Ask the primary for its position. If it has become a standby, the next question goes to another host."""
+        """Query the position of the primary. If it has become a standby, the next query goes to another host."""
         probe = self.primary.probe
         try:
             status = await probe.status()
@@ -150,26 +152,26 @@ class Router:
             probe.close()
             return
         self.system = status.system
-        self.primary.note(status.state, status.started)
+        self.primary.record(status.state, status.started)
         self.primary.sample()
 
     async def watch_standby(self, standby: Standby) -> None:
-        """Ask a standby for its state, and leave it out while that is not `ok`."""
+        """Query the state of a standby, which is read only while that is `ok`."""
         try:
             status = await standby.probe.status()
         except UNREACHED:
-            self.note_state(standby, UNREACHABLE)
+            self.record_state(standby, UNREACHABLE)
             standby.terminate()
             return
         standby.identify(status.identity)
         standby.timeline = max(standby.timeline, status.timeline or 0) if status.timeline else 0
         self.system = self.system or status.system
-        standby.note(status.state, status.started)
-        self.note_state(standby, standby.judge(self.primary, self.max_lag) if status.is_direct else INDIRECT)
+        standby.record(status.state, status.started)
+        self.record_state(standby, standby.current_state(self.primary, self.max_lag) if status.is_direct else INDIRECT)
         GAUGES["replica_lag", standby.name] = standby.lag
 
-    async def repeated(self, watch: Callable[[], Any], probe: Probe) -> None:
-        """Watch a server until the end."""
+    async def watch_repeatedly(self, watch: Callable[[], Any], probe: Probe) -> None:
+        """Query the status of a server again and again, until the service stops."""
         while self.loop is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(WATCH_SECONDS):
@@ -178,7 +180,7 @@ class Router:
             if self.loop is not None:
                 await watch()
 
-    def note_state(self, standby: Standby, state: str) -> None:
+    def record_state(self, standby: Standby, state: str) -> None:
         if state != standby.reported:
             level = logging.INFO if state in (OK, PRIMARY) else logging.WARNING
             log.log(level, "Standby %s: %s", standby.name, state)

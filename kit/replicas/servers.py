@@ -1,4 +1,4 @@
-"""Servers: what is known of the primary and of each standby, from their answers and from the questions to them."""
+"""Servers: the state of the primary and of each standby, as statements and probes report it."""
 
 import time
 from bisect import bisect_right
@@ -14,12 +14,13 @@ from kit.replicas.probes import Probe
 
 OK, UNREACHABLE, LAGGING, PRIMARY = "ok", "unreachable", "lagging", "primary"
 OTHER_TIMELINE, INDIRECT = "other timeline", "behind a pooler"
-"""The states of a standby; `primary` after it was promoted."""
-REST_SECONDS = 0.2
-"""Seconds for which a standby is left out after it has cancelled a query, because of a conflict with recovery."""
+"""The states of a standby; `primary` for one that was promoted."""
+SUSPENSION_SECONDS = 0.2
+"""Seconds for which a standby is not read after it has cancelled a query, because of a conflict with recovery."""
 SMOOTHING = 0.1
-"""The weight of the latest answer in the mean time of answers."""
+"""The weight of the latest response in the mean response time: an exponential moving average."""
 MAX_SAMPLES = 10_000
+"""The largest number of positions of the primary that are remembered."""
 
 
 class Server:
@@ -28,100 +29,101 @@ class Server:
     def __init__(self, name: str, url: URL, engine: AsyncEngine) -> None:
         self.name, self.engine, self.probe = name, engine, Probe(url, self)
         self.replayed = self.covered = self.timeline = 0
-        self.asked = self.unsettled = 0.0
-        """When the latest question with a known position began; when the latest answer without one had arrived."""
+        self.known_at = self.unknown_at = 0.0
+        """When the latest statement began that returned a position, and when the latest one ended that did not."""
         self.connections: WeakSet[TrackedConnection] = WeakSet()
-        self.last = ""
+        self.last_state = ""
 
     @property
     def position(self) -> Position:
         return Position(self.timeline, self.covered)
 
     @property
-    def is_settled(self) -> bool:
-        """Return whether `covered` covers all answers so far."""
-        return self.unsettled <= self.asked
+    def is_position_known(self) -> bool:
+        """Return whether `covered` covers all responses so far."""
+        return self.unknown_at <= self.known_at
 
-    def note(self, state: str, started: float) -> None:
-        """Note the state that a statement has read, which began at this moment."""
-        self.asked = max(self.asked, started)
-        if state != self.last:
-            self.last = state
-            self.read(state)
+    def record(self, state: str, started: float) -> None:
+        """Record the state that a statement has read, which began at this moment (`time.monotonic`)."""
+        self.known_at = max(self.known_at, started)
+        if state != self.last_state:
+            self.last_state = state
+            self.parse(state)
 
-    def read(self, state: str) -> None:
+    def parse(self, state: str) -> None:
+        """Set the positions and the timeline from the text of a state: see `kit.replicas.positions.STATE`."""
         raise AssertionError
 
     def fail(self) -> None:
-        """Note that the server has not accepted a connection, or has lost one."""
+        """Record that the server has not accepted a connection, or has lost one."""
 
     def terminate(self) -> None:
-        """Break all connections, whose statements then fail at once, and are repeated elsewhere."""
+        """Break all connections, whose statements then fail at once, and are repeated on another server."""
         for connection in list(self.connections):
             connection.terminate()
 
 
 class Primary(Server):
-    """The primary, and when it had which position."""
+    """The primary, with samples of its positions and their times."""
 
     def __init__(self, name: str, url: URL, engine: AsyncEngine) -> None:
         super().__init__(name, url, engine)
         self.samples: list[int] = []
-        self.moments: list[float] = []
+        self.times: list[float] = []
 
-    def read(self, state: str) -> None:
+    def parse(self, state: str) -> None:
         if not state.startswith("!"):
-            return  # it has become a standby, and will be found elsewhere
+            return  # it has become a standby: the probe looks for the primary on another host
         lsn, timeline = state[1:].split(" ")
         if int(timeline, 16) != self.timeline:
             self.timeline, self.covered = int(timeline, 16), 0
-            self.samples, self.moments = [], []
+            self.samples, self.times = [], []
         self.covered = max(self.covered, number_of(lsn))
 
     def sample(self) -> None:
-        """Remember the position of this moment, from which the lag of standbys is measured."""
+        """Store the position of this moment, from which the lag of standbys is measured."""
         if not self.samples or self.covered > self.samples[-1]:
             self.samples.append(self.covered)
-            self.moments.append(time.monotonic())
+            self.times.append(time.monotonic())
         if len(self.samples) > MAX_SAMPLES:
-            del self.samples[: MAX_SAMPLES // 2], self.moments[: MAX_SAMPLES // 2]
+            del self.samples[: MAX_SAMPLES // 2], self.times[: MAX_SAMPLES // 2]
 
     def lag_of(self, replayed: int) -> float:
-        """Return the seconds since the primary was first seen to be further than this."""
+        """Return the seconds since the first sample behind this position; 0 without one."""
         following = bisect_right(self.samples, replayed)
-        return time.monotonic() - self.moments[following] if following < len(self.samples) else 0.0
+        return time.monotonic() - self.times[following] if following < len(self.samples) else 0.0
 
 
 class Standby(Server):
-    """A standby: whether reads go there, and how long its answers take."""
+    """A standby, with its state and its load, which decide whether reads go there."""
 
     state = reported = UNREACHABLE
-    """`reported`: the state that was logged last."""
+    """`reported` is the state that was logged last."""
     identity = ""
-    """The moment of its start: after another start it may have replayed less."""
-    lag = resting_until = 0.0
-    seconds = 0.001
-    """The mean time of its answers."""
+    """The time at which the server was started: after a restart it may have replayed less."""
+    lag = suspended_until = 0.0
+    response_seconds = 0.001
+    """The mean response time."""
 
     @property
     def is_usable(self) -> bool:
-        return self.state == OK and time.monotonic() >= self.resting_until
+        return self.state == OK and time.monotonic() >= self.suspended_until
 
     @property
     def load(self) -> float:
-        """The expected time of another read: the time of an answer, for each read that it serves now."""
+        """The expected seconds of another read: the mean response time, times the reads that it serves then."""
         pool: Any = self.engine.sync_engine.pool
-        return float(self.seconds * (1 + pool.checkedout()))
+        return float(self.response_seconds * (1 + pool.checkedout()))
 
     def has(self, position: Position | None) -> bool:
         """Return whether every statement from now on sees this position."""
         return position is None or (position.timeline == self.timeline and position.lsn <= self.replayed)
 
-    def note(self, state: str, started: float) -> None:
-        super().note(state, started)
-        self.seconds += SMOOTHING * (time.monotonic() - started - self.seconds)
+    def record(self, state: str, started: float) -> None:
+        super().record(state, started)
+        self.response_seconds += SMOOTHING * (time.monotonic() - started - self.response_seconds)
 
-    def read(self, state: str) -> None:
+    def parse(self, state: str) -> None:
         if state.startswith("!"):  # it was promoted: no position of another standby is comparable
             self.state, self.timeline = PRIMARY, 0
             return
@@ -130,12 +132,12 @@ class Standby(Server):
         self.covered = max(self.covered, replayed, received)
 
     def identify(self, identity: str) -> None:
-        """Forget what was replayed if the server has started again."""
+        """Reset the positions if the server was restarted."""
         if identity != self.identity:
-            self.identity, self.replayed, self.timeline, self.last = identity, 0, 0, ""
+            self.identity, self.replayed, self.timeline, self.last_state = identity, 0, 0, ""
 
-    def judge(self, primary: Primary, max_lag: float) -> str:
-        """Return the state of a standby that was reached."""
+    def current_state(self, primary: Primary, max_lag: float) -> str:
+        """Set the lag, and return the state of a standby that has answered its probe."""
         self.lag = primary.lag_of(self.replayed)
         if self.timeline == 0:
             return PRIMARY
@@ -147,5 +149,6 @@ class Standby(Server):
         self.state = UNREACHABLE
         self.probe.wake.set()
 
-    def rest(self, seconds: float = REST_SECONDS) -> None:
-        self.resting_until = time.monotonic() + seconds
+    def suspend(self, seconds: float = SUSPENSION_SECONDS) -> None:
+        """Read nothing from this standby for some seconds."""
+        self.suspended_until = time.monotonic() + seconds

@@ -5,7 +5,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from functools import lru_cache
 
-from kit.replicas.positions import NOWHERE, Position
+from kit.replicas.positions import UNKNOWN_POSITION, Position
 
 MAC_SIZE = 12
 MAX_LENGTH = 64
@@ -14,8 +14,8 @@ MAX_LENGTH = 64
 class Tokens:
     """Signs positions with the first of the secrets, and reads tokens that any of them has signed.
 
-    `system` is the identifier of the database cluster, which is part of each signature: a token of another one is
-    foreign.
+    `system` is the identifier of the database cluster, which is part of each signature, so tokens of other clusters are
+    not valid.
     """
 
     def __init__(self, secrets: Sequence[bytes], system: str) -> None:
@@ -27,12 +27,12 @@ class Tokens:
         return signed(self.keys[0], f"{position.timeline:x}.{position.lsn:x}")
 
     def _read(self, token: str) -> Position:
-        """Return the position of a token; `NOWHERE` for one that this service has not issued."""
+        """Return the position of a token; `UNKNOWN_POSITION` for one that this service has not issued."""
         text = token.rpartition(".")[0]
         if len(token) > MAX_LENGTH or not token.isascii():
-            return NOWHERE
+            return UNKNOWN_POSITION
         if not any(hmac.compare_digest(token, signed(key, text)) for key in self.keys):
-            return NOWHERE
+            return UNKNOWN_POSITION
         timeline, lsn = text.split(".")
         return Position(int(timeline, 16), int(lsn, 16))
 

@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 from kit.http.events import COUNTS
 from kit.server.proxies import FROM_PROXY
 from kit.server.security_headers import ALWAYS
+from kit.server.transports import JoiningTransport
 
 SPARE_FILES = 256
 """File descriptors reserved for other uses, such as the database and logs."""
@@ -55,7 +56,7 @@ class BoundedConnection(HttpToolsProtocol):
     head_size = framing = body_size = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
-        super().connection_made(transport)
+        super().connection_made(JoiningTransport(transport, self.loop))
         self.is_from_proxy = comes_from_proxy(self.config, self.client)
         self.idle = self.idle_of.setdefault(self.server_state, {})
         if len(self.connections) > self.max_connections:
@@ -186,6 +187,8 @@ class BoundedConnection(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         self.cancel_timers()
+        assert isinstance(self.transport, JoiningTransport)
+        self.transport = self.transport.transport
         super().handle_websocket_upgrade()
 
 

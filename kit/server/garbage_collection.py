@@ -2,8 +2,7 @@
 
 import gc
 
-THRESHOLD = 50_000
-"""The surplus of allocated container objects that starts a collection; some hundred rows do not reach it."""
+from kit.importing import THRESHOLD
 
 
 def tune() -> None:

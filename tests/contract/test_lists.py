@@ -56,7 +56,8 @@ async def test_following_the_link_returns_every_row_once_in_every_order(client: 
 @needs("list", "create")
 async def test_concurrent_changes_repeat_and_skip_no_other_row(client: Client, resource: Resource) -> None:
     await resource.make_varied(client)
-    for order in orders(resource)[: 2 * len(resource.query.sorts) + 2]:
+    for number, name in enumerate(dict.fromkeys(["id", *resource.query.sorts])):
+        order = f"-{name}" if number % 2 else name  # both directions take as many requests again
         staying = {row["id"] for row in await resource.all(client)}
         seen: list[Any] = []
         async for page in pages(client, resource, limit=5, sort=order):

@@ -100,6 +100,7 @@ async def check(database: Database, given: dict[str, Any]) -> None:
                 assert not is_scan or removed + node["Actual Rows"] <= 2 * MOST_REMOVED, (given, sql, node)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("sort", SORTS)
 async def test_no_filter_reads_a_large_part_of_the_table(
     database: Database, sort: str, monkeypatch: pytest.MonkeyPatch

@@ -62,6 +62,7 @@ async def moved(client: Client, product_id: str) -> int:
     return sum(movement["quantity"] for movement in movements)
 
 
+@pytest.mark.untraced
 @needs("/stock-transfers/")
 @pytest.mark.parametrize("seed", range(5))
 async def test_the_stock_is_the_sum_of_the_movements_despite_refusals_and_aborts(

@@ -22,6 +22,8 @@ from kit.auth.owners import names_of_links
 from tests.engines import url_for
 from tests.kit.test_said_once import checks, table_of
 
+pytestmark = pytest.mark.no_fast_path
+
 NUMBERS = count()
 METACLASS: Any = type(Entity)
 given = pydantic.Field

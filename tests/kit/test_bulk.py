@@ -12,7 +12,7 @@ from kit.database.errors import Unreachable
 from kit.database.sessions import WriteSession
 from kit.models.entities import Entity
 from kit.operations.bulk import Outcome
-from kit.operations.creation import Creation, Make
+from kit.operations.creation import MAX_FAILED_CHUNKS, Creation, Make
 from tests.engines import Client
 from tests.kit.bookshop import Shelf, ShelfCreate
 from tests.kit.probes import BOOK, Json, execute, left_out, made, new_shelf, read, read_all
@@ -344,6 +344,7 @@ async def test_equal_values_of_elements_that_fail_otherwise_are_tried(client: Cl
     assert kinds == [(0, "urn:problem:missing-reference"), (2, "urn:problem:taken")]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("mode", ["skip", "abort"])
 async def test_concurrent_bulks_with_equal_keys_do_not_deadlock(client: Client, mode: str) -> None:
     batches = [bodies_of(100)[:: 1 if number % 2 else -1] for number in range(6)]
@@ -411,3 +412,21 @@ async def test_rows_of_a_table_without_a_sequence_are_stored_in_key_order_too(da
             assert [row.name for row in sorted(rows, key=lambda row: row.id)] == list("ABC")
     finally:
         await execute(database, "ALTER SEQUENCE kit_shelf_id_seq OWNED BY kit_shelf.id")
+
+
+async def test_elements_that_a_function_refuses_are_found_by_a_bounded_number_of_calls(database: Database) -> None:
+    calls: list[int] = []
+
+    async def make(_: WriteSession, elements: Sequence[int]) -> Sequence[Entity]:
+        calls.append(len(elements))
+        if any(element % 2 for element in elements):
+            raise Problem(409, "", kind="conflict")
+        return [Shelf(name=str(element), room="Here") for element in elements]
+
+    async with database.write() as session:
+        outcome = await create_many(session, range(THOUSAND), "skip", make)
+        await session.rollback()
+    assert isinstance(outcome, Outcome)
+    assert [part["index"] for part in outcome.failed] == list(range(1, THOUSAND, 2))
+    assert names_of(outcome.created) == [str(number) for number in range(0, THOUSAND, 2)]
+    assert len(calls) <= THOUSAND + MAX_FAILED_CHUNKS

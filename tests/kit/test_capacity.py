@@ -11,6 +11,8 @@ from kit.database.capacity import report
 from kit.database.engines import Pool
 from tests.engines import url_for
 
+pytestmark = pytest.mark.no_fast_path
+
 on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
 
 

@@ -15,6 +15,8 @@ from kit.commands.progress import Progress
 from kit.commands.shell import run_shell
 from kit.database.poolers import pooled
 
+pytestmark = pytest.mark.no_fast_path
+
 POSTGRESQL = make_url("postgresql+asyncpg://ann:hidden@db.example:5433/shop?sslmode=require")
 
 

@@ -16,6 +16,8 @@ from kit.database.migrating import engine_for
 from kit.models.naming import NAMES
 from tests.engines import on_sqlite, url_for
 
+pytestmark = pytest.mark.no_fast_path
+
 Model = Callable[[MetaData], Any]
 ddl: Any = DDL
 FUNCTION = "CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN\n  RETURN NEW;\nEND $$"

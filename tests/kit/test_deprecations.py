@@ -6,6 +6,8 @@ import kit
 from kit import deprecations
 from kit.deprecations import Deprecated, overdue
 
+pytestmark = pytest.mark.no_fast_path
+
 FETCHED = {"fetched": Deprecated("kit.http.problems.found", "found", since="1.1")}
 
 

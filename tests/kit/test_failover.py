@@ -11,6 +11,8 @@ from kit.database.failover import FollowedPrimary
 from kit.database.postgresql_engines import connect_to_postgres, opener
 from kit.database.urls import driver_options, parsed
 
+pytestmark = pytest.mark.no_fast_path
+
 
 class Server:
     """A server of PostgreSQL: it answers, or it hangs."""

@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import make_url
 
 from kit import Database, Shutdown
+from kit.importing import THRESHOLD
 from kit.server import garbage_collection
 from tests.kit.service import create_runtime, create_service
 
@@ -17,7 +18,7 @@ def test_objects_that_exist_at_start_are_frozen() -> None:
     try:
         garbage_collection.tune()
         assert gc.get_freeze_count() > 0
-        assert gc.get_threshold()[0] == garbage_collection.THRESHOLD
+        assert gc.get_threshold()[0] == THRESHOLD
     finally:
         gc.unfreeze()
         gc.set_threshold(*before)

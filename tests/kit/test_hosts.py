@@ -17,6 +17,8 @@ from tests import engines
 from tests.kit.probes import value_of
 from tests.replication import Cluster, replication
 
+pytestmark = pytest.mark.no_fast_path
+
 postgres_programs = engines.postgres_programs
 PORT = "SELECT current_setting('port')::int"
 

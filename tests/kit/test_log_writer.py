@@ -25,6 +25,8 @@ from tests.engines import Client, on_sqlite
 from tests.live import serving
 from tests.waiting import TIMEOUT_SECONDS, until
 
+pytestmark = pytest.mark.no_fast_path
+
 PROJECT = Path(__file__).parents[2]
 SENT: SentResponse = (1_764_400_000.25, "GET", "/books/{book_id}", 200, 0.0012, 300, 7, "an-id", None)
 SCRIPT = """
@@ -56,6 +58,7 @@ def lines(text: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("end", ENDS)
 def test_nothing_is_lost_when_a_process_ends(end: str) -> None:
     script = SCRIPT.format(end=ENDS[end])
@@ -65,6 +68,7 @@ def test_nothing_is_lost_when_a_process_ends(end: str) -> None:
     assert sum("route" in line for line in written) == 1000
 
 
+@pytest.mark.untraced
 @on_sqlite
 async def test_nothing_is_lost_when_a_server_is_stopped(new_database: Any, log_file: Path) -> None:
     with serving(await new_database(), log_file, app="tests.kit.server.served:app") as server:
@@ -89,6 +93,7 @@ def test_a_process_goes_on_while_its_output_blocks_and_says_what_it_has_dropped(
     assert 60_000 - int(dropped.split()[0]) == len(written) - 1 <= 40_000
 
 
+@pytest.mark.untraced
 def test_a_process_ends_although_its_output_blocks() -> None:
     script = SCRIPT.format(end="").replace("log_writer.start()", "log_writer.start(); log_writer.STOP_SECONDS = 0.2")
     with subprocess.Popen(

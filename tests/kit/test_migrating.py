@@ -10,6 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from kit.database.errors import Unreachable
 from kit.database.migrating import UnusableError, connected, engine_for, may_be_usable_later
 
+pytestmark = pytest.mark.no_fast_path
+
 
 @pytest.fixture
 def engine_of_file(tmp_path: Path) -> AsyncEngine:

@@ -15,6 +15,8 @@ from kit.database.migrating import engine_for
 from kit.models.naming import NAMES
 from tests.engines import url_for
 
+pytestmark = pytest.mark.no_fast_path
+
 
 def table_with(*things: Index | UniqueConstraint, name: str = "loan", indexed: bool = False) -> Table:
     metadata = MetaData(naming_convention=NAMES)

@@ -69,6 +69,7 @@ async def value_of(database: Database, statement: str) -> Any:
         return (await connection.execute(text(statement))).scalar_one()
 
 
+@pytest.mark.untraced
 async def test_clients_that_share_connections_of_the_server_get_their_own_rows(client: Client) -> None:
     async def create_and_read(number: int) -> None:
         made = (await client.post("/shelves/", json={"name": f"Shelf {number}", "room": str(number)})).json()

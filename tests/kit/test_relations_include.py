@@ -58,6 +58,7 @@ async def test_a_list_embeds_as_one_thing_does(accounts_client: Client, database
         assert ["lines_next" in invoice for invoice in invoices] == [many > limit for many in numbers]
 
 
+@pytest.mark.untraced
 async def test_the_number_of_queries_is_bounded(accounts_client: Client, database: Database) -> None:
     await with_lines(database, *[30] * 100)
     with statements_of(database.reader) as statements:

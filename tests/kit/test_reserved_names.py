@@ -12,6 +12,8 @@ from sqlmodel import Field, Relationship, SQLModel
 
 from kit import BIGINT, Body, Changes, Entity, ListQuery, Name, Read, Stamped
 
+pytestmark = pytest.mark.no_fast_path
+
 NUMBERS = count()
 METACLASS: Any = type(Entity)
 

@@ -17,6 +17,8 @@ from sqlmodel import CheckConstraint, Field, Index, SQLModel, String, UniqueCons
 from kit import Body, Changes, Entity, ListQuery, Name, Read, Stamped, UUIDEntity
 from kit.models.entities import complete_mapped_table
 
+pytestmark = pytest.mark.no_fast_path
+
 NUMBERS = count()
 METACLASS: Any = type(Entity)
 

@@ -10,6 +10,8 @@ from kit.scaffolding import __main__ as command
 from kit.scaffolding.__main__ import main
 from kit.scaffolding.words import article_of, plural_of, singular_of
 
+pytestmark = pytest.mark.no_fast_path
+
 MAIN = '''"""A zoo."""
 
 from zoo import (

@@ -17,6 +17,8 @@ from kit.database.search_indexes import SearchTables, ensure_search, names_of_pa
 from kit.database.search_sql import SEARCHED, SearchIndex, want_search, wanted_of
 from tests.kit.tales import TABLES, Song, Tale
 
+pytestmark = pytest.mark.no_fast_path
+
 INSERT = """INSERT INTO kit_song (id, version, created_at, updated_at, title)
 VALUES (printf('%032d', {0}), 1, '2026-01-01', '2026-01-01', '{1}')"""
 
@@ -43,7 +45,9 @@ async def migrate(connection: AsyncConnection, change: Callable[[Operations], An
     await connection.run_sync(run)
 
 
-FOUND = "SELECT title FROM kit_song WHERE rowid IN (SELECT rowid FROM kit_song_search WHERE kit_song_search MATCH ?)"
+FOUND = """SELECT title FROM kit_song WHERE rowid IN (
+    SELECT rowid FROM kit_song_search WHERE kit_song_search MATCH ?1 UNION SELECT changed FROM kit_song_search_changes
+) AND title LIKE '%' || ?1 || '%'"""
 
 
 async def found(connection: AsyncConnection, word: str) -> list[Any]:

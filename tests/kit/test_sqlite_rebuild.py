@@ -14,6 +14,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from kit.database.migrating import engine_for
 
+pytestmark = pytest.mark.no_fast_path
+
 TABLES = """
 CREATE TABLE shelf (
     id INTEGER NOT NULL CONSTRAINT pk_shelf PRIMARY KEY AUTOINCREMENT, title VARCHAR(10), pages INTEGER,

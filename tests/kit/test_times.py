@@ -16,6 +16,8 @@ from tests.engines import Client
 from tests.kit.bookshop import Book, Journal, Shelf
 from tests.kit.probes import Json, execute, new_book, new_shelf, read
 
+pytestmark = pytest.mark.no_fast_path
+
 FUTURE = datetime(2199, 1, 1, tzinfo=UTC)
 AHEAD = "2199-01-01 00:00:00.000000"
 

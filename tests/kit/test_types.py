@@ -125,6 +125,7 @@ async def test_a_value_is_replaced_and_changed(client: Client, specimen: Specime
         assert (await client.get(url)).json() == answer.json()
 
 
+@pytest.mark.untraced
 @each(OPTIONAL)
 async def test_null_is_no_value(client: Client, specimen: Specimen) -> None:
     row = await make(client, specimen, None)

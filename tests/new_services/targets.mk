@@ -1,4 +1,4 @@
-# The tests that make new services and run all their tests: seven minutes on two cores.
+# The tests that make new services and run their tests: four minutes on two cores.
 
 .PHONY: test-new
 

@@ -22,6 +22,8 @@ from tests.kit.metrics.test_workers import serving
 from tests.kit.server.test_servers import PROJECT, free_port
 from tests.waiting import TIMEOUT_SECONDS, until
 
+pytestmark = pytest.mark.no_fast_path
+
 FOLDER = PROJECT / "deploy/prometheus"
 ALERTS = FOLDER / "alerts.yml"
 RULES = yaml.safe_load(ALERTS.read_text())["groups"][0]["rules"]
@@ -150,6 +152,7 @@ async def has_value(client: httpx.AsyncClient, query: str, value: str) -> bool:
     return await asked(client, query) == value
 
 
+@pytest.mark.untraced
 @on_sqlite
 async def test_a_real_prometheus_reads_the_sums_of_all_workers_and_evaluates_the_rules(
     new_database: Any, log_file: Path, tmp_path: Path

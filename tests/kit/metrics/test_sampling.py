@@ -13,6 +13,8 @@ from kit.metrics.workers import VARIABLE
 from tests.kit.server.test_servers import free_port
 from tests.waiting import until
 
+pytestmark = pytest.mark.no_fast_path
+
 
 def sampler(service: Service, access: Access | None = None) -> Sampling:
     return Sampling(Measurements(service), Exposition(CollectorRegistry()), access or Access())

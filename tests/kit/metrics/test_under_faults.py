@@ -47,6 +47,7 @@ async def ask(service: Service, number: int) -> list[int]:
     return [answer.status_code for answer in answers]
 
 
+@pytest.mark.untraced
 async def test_they_can_be_read_while_the_pool_is_exhausted(library_url: str) -> None:
     database = Database(url_for(library_url), Pool(size=1, timeout=1.5))
     async with measured(database) as (service, client), database.connect() as held:

@@ -25,6 +25,8 @@ from tests.kit.metrics.samples import Samples, read
 from tests.kit.probes import TIMEOUT_SECONDS, until
 from tests.kit.server.test_servers import COMMANDS, PROJECT, Server, free_port
 
+pytestmark = pytest.mark.no_fast_path
+
 APP = "tests.kit.metrics.served:app"
 DURATION = "http_request_duration_seconds_count"
 UNUSED_PID = 2**22 - 7
@@ -57,6 +59,7 @@ async def server(
         yield server
 
 
+@pytest.mark.untraced
 @on_sqlite
 async def test_one_worker_serves_the_port_of_the_metrics_and_another_one_after_it(
     new_database: Any, log_file: Path, tmp_path: Path
@@ -74,6 +77,7 @@ async def test_one_worker_serves_the_port_of_the_metrics_and_another_one_after_i
             await seen_without_failure(f"http://127.0.0.1:{port}")
 
 
+@pytest.mark.untraced
 @on_sqlite
 async def test_whichever_worker_answers_shows_what_all_have_done(server: Server) -> None:
     async with httpx.AsyncClient(base_url=server.url, timeout=TIMEOUT_SECONDS) as client:

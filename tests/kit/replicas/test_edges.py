@@ -13,10 +13,10 @@ from kit.database.servers import standby_urls
 from kit.database.urls import parsed
 from kit.replicas import connections, servers
 from kit.replicas.connections import with_state
+from kit.replicas.contexts import READ_CONTEXT, ReadContext
 from kit.replicas.engines import Listeners
-from kit.replicas.positions import NOWHERE, Position
+from kit.replicas.positions import UNKNOWN_POSITION, Position
 from kit.replicas.servers import INDIRECT, OK, OTHER_TIMELINE, UNREACHABLE, Primary, Standby
-from kit.replicas.views import VIEW, View
 from tests.engines import Client
 from tests.kit.bookshop import Book
 from tests.kit.exchanges import websocket_exchange
@@ -46,22 +46,22 @@ async def test_a_query_in_the_way_of_the_replay_is_repeated_elsewhere(cluster: C
         await cluster.primary.ask("DELETE FROM kit_book")
         await cluster.primary.ask("VACUUM kit_book")
         assert (await reading).status_code == 200
-        assert any(standby.resting_until for standby in router_of(service).standbys)
+        assert any(standby.suspended_until for standby in router_of(service).standbys)
 
 
 async def test_what_is_read_after_the_answer_is_read_from_the_primary(cluster: Cluster) -> None:
     async with bookshop_on(cluster) as service, client_of(service):
-        view = View(None, is_writing=False)
-        assert router_of(service).server_for(view) is not router_of(service).primary
-        view.is_answered = True
-        assert router_of(service).server_for(view) is router_of(service).primary
+        context = ReadContext(None, is_writing=False)
+        assert router_of(service).server_for(context) is not router_of(service).primary
+        context.has_response_started = True
+        assert router_of(service).server_for(context) is router_of(service).primary
 
 
 async def test_all_reads_of_a_request_go_to_the_same_standby(cluster: Cluster) -> None:
     async with bookshop_on(cluster) as service, client_of(service):
-        view = View(None, is_writing=False)
-        for view.server in router_of(service).standbys:
-            assert router_of(service).server_for(view) is view.server
+        context = ReadContext(None, is_writing=False)
+        for context.server in router_of(service).standbys:
+            assert router_of(service).server_for(context) is context.server
 
 
 async def test_a_primary_that_does_not_answer_is_asked_again(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,36 +146,36 @@ async def test_a_primary_that_became_a_standby_has_no_position(cluster: Cluster)
         router.primary.probe.close()
         before = router.primary.position
         await router.watch_primary()
-        await router.primary.probe.ask()
+        await router.primary.probe.query_position()
         assert router.primary.position == before
 
 
 async def test_an_unknown_position_leads_to_the_primary(service: Service) -> None:
-    router, view = router_of(service), View(None, is_writing=False)
-    view.used.add(router.primary)
-    assert (await router.position_of(view)).timeline == 1
-    router.primary.unsettled = time.monotonic() + 100
-    assert await router.position_of(view) == NOWHERE
-    view.is_answered, token = True, VIEW.set(view)
+    router, context = router_of(service), ReadContext(None, is_writing=False)
+    context.used.add(router.primary)
+    assert (await router.position_of(context)).timeline == 1
+    router.primary.unknown_at = time.monotonic() + 100
+    assert await router.position_of(context) == UNKNOWN_POSITION
+    context.has_response_started, token = True, READ_CONTEXT.set(context)
     assert router.choose() is router.primary.engine
-    VIEW.reset(token)
-    router.primary.unsettled = 0
+    READ_CONTEXT.reset(token)
+    router.primary.unknown_at = 0
 
 
 async def test_another_event_loop_reads_from_the_primary(service: Service) -> None:
-    token = VIEW.set(View(None, is_writing=False))
+    token = READ_CONTEXT.set(ReadContext(None, is_writing=False))
     database = service.runtime.database
 
     async def choose() -> bool:
         return router_of(service).choose() is database.reader
 
     assert await asyncio.to_thread(asyncio.run, choose())
-    VIEW.reset(token)
+    READ_CONTEXT.reset(token)
 
 
 async def test_questions_that_come_together_are_asked_once(service: Service) -> None:
     probe = router_of(service).standbys[0].probe
-    asked = [probe.ask() for _ in range(5)]
+    asked = [probe.query_position() for _ in range(5)]
     assert len(set(asked)) == 2  # the first, and a later one that begins afterwards
     await asyncio.wait(asked)
 
@@ -184,7 +184,7 @@ async def test_a_question_to_a_lost_server_leaves_it_out(service: Service) -> No
     standby = router_of(service).standbys[0]
     standby.probe.close()
     standby.probe.url = parsed("postgresql://postgres@127.0.0.1:1/postgres")
-    await standby.probe.ask()
+    await standby.probe.query_position()
     assert standby.state == UNREACHABLE
 
 
@@ -195,7 +195,7 @@ def test_the_lag_is_the_time_since_the_primary_was_further(monkeypatch: pytest.M
     assert primary.lag_of(0x50) > 0.0
     monkeypatch.setattr(servers, "MAX_SAMPLES", 4)
     for number in range(10):
-        primary.read(f"!0/{0x200 + number:X} 00000001")
+        primary.parse(f"!0/{0x200 + number:X} 00000001")
         primary.sample()
     assert len(primary.samples) <= 4
     assert primary.samples[-1] == 0x209
@@ -203,13 +203,13 @@ def test_the_lag_is_the_time_since_the_primary_was_further(monkeypatch: pytest.M
 
 def test_a_new_timeline_begins_anew() -> None:
     primary = primary_of("!0/500 00000001")
-    primary.read("!0/300 00000002")
+    primary.parse("!0/300 00000002")
     assert primary.position == Position(2, 0x300)
 
 
 def test_a_standby_of_another_timeline_is_left_out() -> None:
     primary, standby = primary_of("!0/500 00000002"), standby_of("0/500 0/600")
-    assert standby.judge(primary, 10) == OTHER_TIMELINE
+    assert standby.current_state(primary, 10) == OTHER_TIMELINE
     assert not standby.has(Position(2, 1))
     assert standby.has(Position(1, 0x500))
     assert standby.covered == 0x600
@@ -217,21 +217,21 @@ def test_a_standby_of_another_timeline_is_left_out() -> None:
 
 def test_a_standby_that_was_promoted_has_no_comparable_position() -> None:
     standby = standby_of("0/500 ")
-    standby.read("!0/700 00000002")
-    assert standby.judge(primary_of("!0/700 00000002"), 10) == servers.PRIMARY
+    standby.parse("!0/700 00000002")
+    assert standby.current_state(primary_of("!0/700 00000002"), 10) == servers.PRIMARY
     assert not standby.has(Position(1, 1))
 
 
 def primary_of(state: str) -> Primary:
     primary = Primary("primary", parsed("postgresql://h/d"), None)  # type: ignore[arg-type]  # it needs no engine here
-    primary.read(state)
+    primary.parse(state)
     return primary
 
 
 def standby_of(state: str) -> Standby:
     standby = Standby("h", parsed("postgresql://h/d"), None)  # type: ignore[arg-type]  # the same
     standby.timeline = 1
-    standby.read(state)
+    standby.parse(state)
     return standby
 
 
@@ -246,15 +246,15 @@ async def test_a_statement_without_a_position_is_followed_by_a_question(service:
         raw = await connection.get_raw_connection()
         driver = raw.driver_connection
         assert driver is not None
-        primary.asked = 0.0
+        primary.known_at = 0.0
         assert [tuple(row) for row in await driver.fetch_values("SELECT 1 UNION ALL SELECT 2")] == [(1,), (2,)]
-        assert primary.asked > 0
-        primary.asked = 0.0
+        assert primary.known_at > 0
+        primary.known_at = 0.0
         assert await driver.fetch_values("SELECT 1 WHERE $1::int = 2", 1) == []
-        assert primary.asked > 0
-        primary.asked = 0.0
+        assert primary.known_at > 0
+        primary.known_at = 0.0
         assert await driver.fetch_values("SELECT 1, $1::int", 2) == [(1, 2)]
-        assert primary.asked > 0
+        assert primary.known_at > 0
 
 
 def test_names_of_standbys_are_hosts_and_ports() -> None:

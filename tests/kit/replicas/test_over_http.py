@@ -12,7 +12,7 @@ from starlette.responses import StreamingResponse
 from kit import Database, Layers, ReadSession, Service, Session, allowing, runtime_of
 from kit.database.urls import parsed
 from kit.replicas import install
-from kit.replicas.positions import NOWHERE, Position
+from kit.replicas.positions import UNKNOWN_POSITION, Position
 from kit.replicas.tokens import Tokens
 from tests.engines import Client
 from tests.kit.bookshop import Book
@@ -173,7 +173,7 @@ async def test_after_a_stream_the_primary_answers_because_more_may_have_been_see
     with counted_reads() as counted:
         answer = await client.get("/stream")
     assert (answer.text, counted()) == ("1", 1)
-    assert Tokens([KEY], router_of(service).system).read(answer.headers[HEADER]) == NOWHERE
+    assert Tokens([KEY], router_of(service).system).read(answer.headers[HEADER]) == UNKNOWN_POSITION
     with counted_reads() as counted:
         await read(client, "/books/")
         await read(client, "/books/")

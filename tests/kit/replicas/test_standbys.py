@@ -32,6 +32,7 @@ async def read_often(client: Client, path: str, times: int = 20) -> None:
         await read(client, path)
 
 
+@pytest.mark.untraced
 async def test_a_killed_standby_fails_no_read_and_comes_back(
     service: Service, client: Client, cluster: Cluster
 ) -> None:
@@ -65,6 +66,7 @@ async def abandoned_attempts() -> AsyncIterator[None]:
     loop.set_exception_handler(handler)
 
 
+@pytest.mark.untraced
 @pytest.mark.usefixtures("abandoned_attempts")
 async def test_a_frozen_standby_fails_no_read(service: Service, client: Client, cluster: Cluster) -> None:
     book = await new_book(client)
@@ -115,6 +117,7 @@ async def test_with_all_standbys_down_the_primary_answers(service: Service, clie
     await until_state(service, 1, OK)
 
 
+@pytest.mark.untraced
 @pytest.mark.usefixtures("patience")
 async def test_a_promoted_standby_is_left_out_and_the_service_finds_it_as_the_primary() -> None:
     with replication() as cluster:
@@ -152,7 +155,7 @@ async def has_all_of(first: Server, second: Server) -> bool:
 
 async def test_a_query_that_is_in_the_way_of_the_replay_is_repeated_elsewhere(service: Service) -> None:
     standby = router_of(service).standbys[0]
-    standby.rest()
+    standby.suspend()
     assert not standby.is_usable
     await until(lambda: standby.is_usable)
 
@@ -161,14 +164,14 @@ async def test_a_query_that_is_in_the_way_of_the_replay_is_repeated_elsewhere(se
 async def test_the_standby_with_less_to_do_is_chosen(service: Service, state: str) -> None:
     router: Router = router_of(service)
     first, second = router.standbys
-    first.seconds, second.seconds = 0.5, 0.001
+    first.response_seconds, second.response_seconds = 0.5, 0.001
     assert {choice(router).name for _ in range(5)} == {second.name}
     second.state = state
     assert {choice(router).name for _ in range(5)} == {second.name if state == OK else first.name}
 
 
 def choice(router: Router) -> Standby:
-    return min(router.able(), key=lambda standby: standby.load)
+    return min(router.standbys_with(), key=lambda standby: standby.load)
 
 
 @pytest.mark.parametrize(

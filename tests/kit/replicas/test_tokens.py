@@ -2,7 +2,7 @@
 
 import pytest
 
-from kit.replicas.positions import NOWHERE, Position, number_of
+from kit.replicas.positions import UNKNOWN_POSITION, Position, number_of
 from kit.replicas.tokens import Tokens
 
 SECRETS = [b"a" * 32, b"b" * 32]
@@ -19,16 +19,16 @@ def test_a_token_is_the_position_and_a_signature() -> None:
 def test_a_token_stays_valid_while_the_secret_is_replaced() -> None:
     token = Tokens(SECRETS[1:], "7").issue(POSITION)
     assert Tokens(SECRETS, "7").read(token) == POSITION
-    assert Tokens(SECRETS[:1], "7").read(token) == NOWHERE
+    assert Tokens(SECRETS[:1], "7").read(token) == UNKNOWN_POSITION
 
 
 @pytest.mark.parametrize("token", ["", "1", "1.2", "1.2.3", "3.16b374d848.AAAAAAAAAAAAAAAA", "ü.ü.ü", "3." * 50, "..."])
 def test_a_forged_token_is_nowhere(token: str) -> None:
-    assert Tokens(SECRETS, "7").read(token) == NOWHERE
+    assert Tokens(SECRETS, "7").read(token) == UNKNOWN_POSITION
 
 
 def test_a_token_of_another_cluster_is_nowhere() -> None:
-    assert Tokens(SECRETS, "8").read(Tokens(SECRETS, "7").issue(POSITION)) == NOWHERE
+    assert Tokens(SECRETS, "8").read(Tokens(SECRETS, "7").issue(POSITION)) == UNKNOWN_POSITION
 
 
 @pytest.mark.parametrize(

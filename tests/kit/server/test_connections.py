@@ -20,6 +20,8 @@ from uvicorn.server import ServerState
 from kit.server.connections import BoundedConnection, bound_connections
 from tests.waiting import TIMEOUT_SECONDS, until
 
+pytestmark = pytest.mark.no_fast_path
+
 SECONDS = 0.2
 """The time until an impatient server closes a connection."""
 START = b"GET / HTTP/1.1\r\nHost: test\r\n"
@@ -224,7 +226,7 @@ async def piped() -> Patient:
 
 
 async def test_a_response_that_is_not_sent_is_watched_once(piped: Patient) -> None:
-    piped.transport.waiting = 5  # type: ignore[attr-defined]
+    piped.transport.transport.waiting = 5  # type: ignore[attr-defined]
     piped.on_response_complete()
     timer = piped.stall_timer
     piped.pause_writing()
@@ -232,7 +234,7 @@ async def test_a_response_that_is_not_sent_is_watched_once(piped: Patient) -> No
     assert piped.stall_timer is timer
     piped.end_stalled(10)
     assert piped.stall_timer is not timer
-    piped.transport.waiting = 0  # type: ignore[attr-defined]
+    piped.transport.transport.waiting = 0  # type: ignore[attr-defined]
     piped.end_stalled(5)
     assert piped.stall_timer is None
     piped.connection_lost(None)
@@ -249,8 +251,8 @@ async def test_a_response_that_has_started_is_not_followed_by_another(piped: Pat
     cycle = SimpleNamespace(response_complete=False, more_body=True, response_started=True)
     piped.cycle = cycle  # type: ignore[assignment]
     piped.send_400_response("")
-    assert not piped.transport.write.called  # type: ignore[attr-defined]
-    assert piped.transport.close.called  # type: ignore[attr-defined]
+    assert not piped.transport.transport.write.called  # type: ignore[attr-defined]
+    assert piped.transport.transport.close.called  # type: ignore[attr-defined]
     piped.cancel_timers()
 
 

@@ -19,6 +19,8 @@ from tests.kit.bookshop import Book
 from tests.kit.service import clear
 from tests.waiting import TIMEOUT_SECONDS
 
+pytestmark = pytest.mark.no_fast_path
+
 PROJECT = Path(__file__).parents[3]
 
 
@@ -141,6 +143,7 @@ for _ in range(2):
 """
 
 
+@pytest.mark.untraced
 def test_a_program_ends_at_once_and_without_a_warning(empty_url: str) -> None:
     command = [sys.executable, "-W", "always", "-c", SCRIPT, empty_url]
     ended = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=TIMEOUT_SECONDS, check=False)

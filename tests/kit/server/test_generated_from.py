@@ -24,6 +24,8 @@ from kit.openapi.values import NONE
 from tests.kit import bookshop
 from tests.kit.server.small import asking, small_service
 
+pytestmark = pytest.mark.no_fast_path
+
 Json = dict[str, Any]
 COMMAND = Path(command.__file__)
 

@@ -16,6 +16,8 @@ from kit import Body, Id, JSONInteger, Money, Name, Read, Service, Slug, Who, al
 from tests.kit import bookshop
 from tests.kit.server.small import asking, small_service
 
+pytestmark = pytest.mark.no_fast_path
+
 
 def library_service() -> Service:
     return small_service(*bookshop.ROUTERS, public=bookshop.PUBLIC, auth=True)

@@ -23,6 +23,8 @@ from tests.kit.server.small import asking, small_service
 from tests.kit.service import FAST_PATH, create_runtime, create_service
 from tests.waiting import TIMEOUT_SECONDS
 
+pytestmark = pytest.mark.no_fast_path
+
 PREFIX = {"X-Forwarded-Prefix": "/api"}
 NGINX = """
 daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;
@@ -95,6 +97,7 @@ WAYS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.untraced
 @needs_nginx
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.usefixtures("database")

@@ -14,11 +14,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from kit.server.garbage_collection import THRESHOLD
+from kit.importing import THRESHOLD
 from tests.engines import on_sqlite
 from tests.waiting import TIMEOUT_SECONDS, until
 
-pytestmark = pytest.mark.untraced
+pytestmark = [pytest.mark.no_fast_path, pytest.mark.untraced]
 
 PROJECT = Path(__file__).parents[3]
 APP = "tests.kit.server.served:app"

@@ -106,6 +106,7 @@ async def served(service: Service) -> AsyncIterator[str]:
     await running
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("path", ["/response", "/lines", "/events"])
 async def test_endless_streams_do_not_occupy_the_places_of_other_requests(source: Source, path: str) -> None:
     async with (
@@ -210,6 +211,7 @@ async def test_a_head_of_an_endless_stream_ends(source: Source, caplog: pytest.L
     assert not [record for record in caplog.records if record.exc_info]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("path", ["/response", "/lines", "/events"])
 async def test_a_head_of_an_endless_stream_ends_while_its_client_stays(source: Source, path: str) -> None:
     result = await exchange(streaming_service(source), "HEAD", path)

@@ -19,6 +19,8 @@ from tests.kit.tracing.collector import Collector, collecting
 from tests.kit.tracing.conftest import reading, trace_bookshop
 from tests.live import free_port, serving
 
+pytestmark = pytest.mark.no_fast_path
+
 APP = "tests.kit.tracing.served:app"
 
 
@@ -104,6 +106,7 @@ async def visit(url: str) -> None:
         assert (await client.get(f"{url}/pid")).status_code == 200
 
 
+@pytest.mark.untraced
 @on_sqlite
 async def test_each_of_several_workers_sends_its_spans(new_database: Any, log_file: Path, collector: Collector) -> None:
     settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, "OTEL_TRACES_SAMPLER": "always_on"}
@@ -118,6 +121,7 @@ async def test_each_of_several_workers_sends_its_spans(new_database: Any, log_fi
     assert len(resources) == 2  # each worker has a `service.instance.id`
 
 
+@pytest.mark.untraced
 @on_sqlite
 async def test_a_service_that_is_killed_or_stopped_ends_soon_without_its_collector(
     new_database: Any, log_file: Path
