@@ -32,6 +32,7 @@ from kit.query.page_selects import completed
 from kit.query.page_sizes import rows_that_fit
 from kit.query.pages import Page
 from kit.query.plans import MAX_LIMIT, Choices, Plan, offset_beyond, planned, rest_of_offset
+from kit.query.slow_reads import in_turn
 
 NUMBER, OFFSET = bindparam("page_number", type_=Integer), bindparam("page_offset", type_=Integer)
 
@@ -102,7 +103,7 @@ async def fast_page(session: ReadSession, query: ListQuery, statement: SelectOfS
         return None
     sharing = _sharing_key(query, projection, key)
     bare = selected.with_statements(statements)
-    read = partial(read_rows, session.shortcuts.engine, query, projection, bare, is_own)
+    read = partial(in_turn, query, partial(read_rows, session.shortcuts.engine, query, projection, bare, is_own))
     return FastPage(projection, await (read() if sharing is None else session.once(sharing, read)))
 
 

@@ -11,6 +11,7 @@ from sqlalchemy.orm.interfaces import ORMOption
 
 from kit.auth.privacy import NO_FIELDS, private_fields_of, refuse_private
 from kit.database.search_sql import want_search
+from kit.http.fairness import REQUESTS, FairSemaphore
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.http.problems import error, invalid
 from kit.models.entities import Entity
@@ -75,6 +76,8 @@ class ListQuery:
     conditions: ClassVar[Mapping[str, tuple[str, str]]]
     """Filter parameter → field and operator."""
     max_page_size: int = MAX_PAGE_SIZE
+    served: FairSemaphore | None = None
+    """The places of all requests, by which slow reads know whether others are served."""
     by_index: bool = True
     """Whether `narrowed` writes the conditions of filters so that an index can be used for them."""
     by_search: bool | None = True
@@ -157,6 +160,7 @@ class ListQuery:
         self.max_page_size = self.runtime.max_page_size
         self.text: bytes = request.scope["query_string"]
         self.given = parameter.read(parameters, request.query_params, declared_by(request)) if self.text else {}
+        self.served = request.scope.get(REQUESTS)
         self.fields: list[str] | None = self.given.get("fields")
         self.included = list(dict.fromkeys(self.given.get("include", ())))
         self.root_path: str = request.scope.get("root_path", "").rstrip("/")

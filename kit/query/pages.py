@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlmodel.sql.expression import SelectOfScalar
@@ -15,6 +16,7 @@ from kit.query.ordering import Order, order_of
 from kit.query.page_sizes import rows_that_fit
 from kit.query.plans import MAX_LIMIT, Plan, offset_beyond, planned, rest_of_offset
 from kit.query.related import load_lists
+from kit.query.slow_reads import in_turn
 
 
 @dataclass(kw_only=True)
@@ -59,7 +61,7 @@ async def page(session: ReadSession, query: ListQuery, statement: SelectOfScalar
         fast: Page | None = await query.runtime.fast_page(session, query, statement)
         if fast is not None:
             return fast
-    return await plain_page(session, query, statement)
+    return await in_turn(query, partial(plain_page, session, query, statement))
 
 
 async def plain_page(session: ReadSession, query: ListQuery, statement: SelectOfScalar[Any]) -> Page:
