@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 MANY_SKIPPED = 10_000
 """The largest offset of a list that is not slow."""
-PART_OF_POOL = 4
-"""On PostgreSQL, slow reads take at most this part of the connections, as in a quarter; on SQLite one."""
+PART_OF_POOL = 15
+"""On PostgreSQL, slow reads take at most a fifteenth of the connections, two of 30; on SQLite one."""
 SHORT_SECONDS = 0.01
 """A read that takes less is not followed by a pause."""
 MAX_PAUSE_SECONDS = 0.5

@@ -105,7 +105,7 @@ async def test_searches_counts_and_large_offsets_are_slow(given: dict[str, Any],
     assert is_slow(query) == slow
 
 
-@pytest.mark.parametrize(("is_sqlite", "limit"), [(True, 1), (False, 7)])
+@pytest.mark.parametrize(("is_sqlite", "limit"), [(True, 1), (False, 2)])
 async def test_the_bound_depends_on_the_database(is_sqlite: bool, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     class Pool:
         size = 30
