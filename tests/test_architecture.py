@@ -14,7 +14,9 @@ pytestmark = pytest.mark.untraced
 
 PROJECT = Path(__file__).parents[1]
 ORDER = (
+    "importing",
     *(
+        "importing",
         "deprecations",
         "http",
         "models",

@@ -13,7 +13,7 @@ from sqlmodel import SQLModel
 
 from kit import Service
 from kit.scaffolding.fields import fields_of
-from kit.scaffolding.pattern import Resource as Pattern
+from kit.scaffolding.rendering import Resource as ResourceToWrite
 from main import create_app
 from tests.application import settings_for
 from tests.contract import test_declarations
@@ -38,7 +38,7 @@ def no_table_stays() -> Iterator[None]:
 def service_with(old: str = "", new: str = "") -> Service:
     """Return the application with widgets by the pattern, in whose source `new` stands instead of `old`."""
     name = f"widget{next(NUMBERS)}"
-    widgets = Pattern(name, "widgets", "things", fields_of(FIELDS, name, {}))
+    widgets = ResourceToWrite(name, "widgets", "things", fields_of(FIELDS, name, {}))
     old, new = (part.replace("Widget", name.capitalize()).replace("widget_", f"{name}_") for part in (old, new))
     assert old in widgets.source, old
     module = ModuleType(name)

@@ -80,6 +80,7 @@ async def project(new_database: Any, tmp_path: Path) -> Project:
     return Project(copied(tmp_path / "copy"), settings.database)
 
 
+@pytest.mark.untraced
 async def test_a_field_is_renamed_and_another_is_filled(project: Project) -> None:
     project.change("headquarters", "house")
     project.change(BEFORE, f"{BEFORE}    motto: Name = Field(default='a:b', max_length=20)\n")
@@ -91,6 +92,7 @@ async def test_a_field_is_renamed_and_another_is_filled(project: Project) -> Non
     assert await project.value("SELECT motto FROM team WHERE id = 2") == "a:b"
 
 
+@pytest.mark.untraced
 async def test_a_required_field_without_a_default_is_refused(project: Project) -> None:
     project.change(BEFORE, f"{BEFORE}    rank: int\n")
     project.change("TeamCreate(name", "TeamCreate(rank=1, name")
@@ -100,6 +102,7 @@ async def test_a_required_field_without_a_default_is_refused(project: Project) -
     assert project.files() == {}
 
 
+@pytest.mark.untraced
 async def test_lost_values_are_counted_and_a_rename_is_suggested(project: Project) -> None:
     project.change("headquarters", "house")
     project.change("house: Name", "house: Name | None")
@@ -110,6 +113,7 @@ async def test_lost_values_are_counted_and_a_rename_is_suggested(project: Projec
     assert "Loses team.headquarters of 2 rows." in written.stdout
 
 
+@pytest.mark.untraced
 async def test_a_migration_that_fails_on_the_rows_is_refused(project: Project) -> None:
     project.change(BEFORE, f"{BEFORE}    motto: Name = Field(default='one', max_length=20, unique=True)\n")
     before = await project.value("SELECT version_num FROM alembic_version")
@@ -121,6 +125,7 @@ async def test_a_migration_that_fails_on_the_rows_is_refused(project: Project) -
     assert await project.value("SELECT version_num FROM alembic_version") == before
 
 
+@pytest.mark.untraced
 @on_postgresql
 async def test_trying_a_migration_leaves_nothing_in_the_database(project: Project) -> None:
     project.change("max_length=200", "max_length=300")

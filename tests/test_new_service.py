@@ -12,10 +12,10 @@ import pytest
 from kit.scaffolding import new_service
 from kit.scaffolding.errors import NotWrittenError
 from kit.scaffolding.first_contents import first_possible
-from kit.scaffolding.new_service import Order, make
+from kit.scaffolding.new_service import ServiceArguments, make
 from kit.scaffolding.project import Project
 from kit.scaffolding.project_files import files_of
-from kit.scaffolding.requests import Request
+from kit.scaffolding.resource_arguments import ResourceArguments
 from kit.scaffolding.service_names import NEUTRAL, first_resource, package_of, title_of
 from tests.live import PROJECT
 
@@ -52,7 +52,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def made(source: Path) -> Path:
     """Provide a new service."""
-    return make(source, Order("order-desks"))
+    return make(source, ServiceArguments("order-desks"))
 
 
 def texts(folder: Path) -> dict[str, str]:
@@ -70,7 +70,7 @@ def test_a_new_service_is_beside_the_project_in_a_package_of_its_name(source: Pa
         *("__init__.py", "user.py", "token.py", "me.py", "order_desk.py")
     }
     assert (made / "logo.png").read_bytes() == b"\x89PNG\xff"
-    assert "# Order desks\n" in (made / "README.md").read_text()
+    assert "# ServiceArguments desks\n" in (made / "README.md").read_text()
     assert 'NAME = "order_desks"' in (made / "settings.py").read_text()
 
 
@@ -107,13 +107,13 @@ def test_the_index_of_a_new_service_lists_only_its_own_pages(made: Path) -> None
 
 
 def test_the_first_resource_has_a_neutral_name_if_that_of_the_service_is_impossible(source: Path) -> None:
-    resource = first_possible([first_resource("classes"), NEUTRAL], Request(""), Project(source))
+    resource = first_possible([first_resource("classes"), NEUTRAL], ResourceArguments(""), Project(source))
     assert resource.name == NEUTRAL
 
 
 def test_nothing_is_left_of_a_service_that_failed(source: Path, tmp_path: Path) -> None:
     with pytest.raises(NotWrittenError, match="cannot be the name of a resource"):
-        make(source, Order("shop", dir=str(tmp_path / "shop"), resource="class"))
+        make(source, ServiceArguments("shop", dir=str(tmp_path / "shop"), resource="class"))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -148,7 +148,7 @@ def test_a_name_of_a_package_is_kept_with_underscores_for_dashes(name: str, pack
 
 
 def test_titles_and_first_resources_follow_from_the_name() -> None:
-    assert [title_of(name) for name in ("orders", "order_desk")] == ["Orders", "Order desk"]
+    assert [title_of(name) for name in ("orders", "order_desk")] == ["Orders", "ServiceArguments desk"]
     assert [first_resource(name) for name in ("orders", "order_desks", "billing")] == ["order", "order_desk", "note"]
 
 
@@ -159,18 +159,18 @@ def test_a_folder_that_is_taken_is_refused(where: str, says: str, source: Path, 
     places = {"inside": source / "orders", "full": tmp_path, "file": tmp_path / "file"}
     (tmp_path / "file").touch()
     with pytest.raises(NotWrittenError, match=says):
-        make(source, Order("orders", dir=str(places[where])))
+        make(source, ServiceArguments("orders", dir=str(places[where])))
 
 
 def test_an_unknown_resource_to_keep_is_refused(source: Path, tmp_path: Path) -> None:
     with pytest.raises(NotWrittenError, match="There is no resource villain: the resources are category,"):
-        make(source, Order("orders", dir=str(tmp_path / "orders"), with_="item, villain"))
+        make(source, ServiceArguments("orders", dir=str(tmp_path / "orders"), with_="item, villain"))
 
 
 def test_a_missing_git_is_refused(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(NotWrittenError, match="git is missing"):
-        make(source, Order("orders", dir=str(tmp_path / "orders")))
+        make(source, ServiceArguments("orders", dir=str(tmp_path / "orders")))
 
 
 @pytest.mark.parametrize("what", ["name", "email"])
@@ -180,7 +180,7 @@ def test_an_unknown_author_is_refused(what: str, source: Path, tmp_path: Path, m
     (tmp_path / "config").write_text("[user]\n" + ("email = a@b.example" if what == "name" else "name = Ann"))
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "config"))
     with pytest.raises(NotWrittenError, match=f"git config --global user.{what}"):
-        make(source, Order("orders", dir=str(tmp_path / "orders")))
+        make(source, ServiceArguments("orders", dir=str(tmp_path / "orders")))
 
 
 @pytest.mark.parametrize(("name", "is_refused"), [("kit/__init__.py", True), ("main.py", True), ("README.md", False)])
@@ -190,9 +190,9 @@ def test_changes_that_would_be_taken_along_are_refused(name: str, is_refused: bo
         subprocess.run(["git", *command.split()], cwd=source, check=True)  # noqa: S607
     with (source / name).open("a") as file:
         file.write("\n")
-    says = f"{name} would be taken along" if is_refused else "cannot be the name of a resource"
+    says = f"{name} would be copied" if is_refused else "cannot be the name of a resource"
     with pytest.raises(NotWrittenError, match=says):
-        make(source, Order("orders", dir=str(tmp_path / "orders"), resource="class"))
+        make(source, ServiceArguments("orders", dir=str(tmp_path / "orders"), resource="class"))
 
 
 def test_a_failing_command_in_the_new_service_is_reported(tmp_path: Path) -> None:

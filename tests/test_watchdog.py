@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.responses import Response
 
 from tests.clients import client_of
-from tests.watchdog import BOUND, TRACED, WATCHDOG
+from tests.watchdog import BOUND, BUSY, TRACED, WATCHDOG, Watchdog
 
 pytestmark = pytest.mark.untraced
 
@@ -41,6 +41,14 @@ async def work_in_a_thread() -> Response:
 async def fail_after_a_turn() -> Response:
     await asyncio.sleep(0)
     raise RuntimeError("broken")
+
+
+@pytest.mark.parametrize(("now", "most"), [(0.001, 1), (0.004, 2), (1, BUSY)])
+def test_a_busy_machine_may_take_longer(monkeypatch: pytest.MonkeyPatch, now: float, most: float) -> None:
+    watchdog = Watchdog()
+    watchdog.fastest = 0.002
+    monkeypatch.setattr("tests.watchdog.pace", lambda: now)
+    assert watchdog.slowness() == most
 
 
 @pytest.mark.parametrize(

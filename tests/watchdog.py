@@ -6,6 +6,7 @@ tests have left.
 """
 
 import gc
+import json
 import sys
 from collections.abc import Callable, Coroutine, Generator
 from copy import copy
@@ -19,11 +20,19 @@ import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 BOUND, BUSY, TRACED = 0.1, 2.5, 8
-"""The longest step of a request, in seconds of processor time, and how many times longer it may take.
+"""The longest step of a request, in seconds of processor time, and how many times longer it may take at most.
 
-A processor that shares its caches with others is slower, and so are lines whose coverage is measured.
-`tests/faults/test_hostile.py` measures the most expensive requests alone, without such an allowance.
+A processor that shares its caches with others is slower: how much is measured after a long step, and at most `BUSY` is
+allowed. Lines whose coverage is measured may take `TRACED` times as long. `tests/faults/test_hostile.py` measures the
+most expensive requests alone, without such an allowance.
 """
+
+
+def pace() -> float:
+    """Return the processor time of some work that is always the same, in seconds: some milliseconds."""
+    started = thread_time()
+    json.loads(json.dumps([{"id": number, "name": str(number)} for number in range(2000)]))
+    return thread_time() - started
 
 
 class Collector:
@@ -47,6 +56,8 @@ class Watchdog:
         self.started: WeakSet[ASGIApp] = WeakSet()
         self.slow: list[str] = []
         """The requests with a step that was too long."""
+        self.fastest = min(pace() for _ in range(5))
+        """The pace of the machine when it did nothing else."""
 
     def install(self) -> None:
         gc.callbacks.append(self.collector)
@@ -87,8 +98,14 @@ class Watchdog:
                 step = partial(inner.throw, failure)
 
     def note(self, request: str, seconds: float) -> None:
-        if seconds > BOUND * (TRACED if sys.gettrace() else BUSY):
+        if seconds > BOUND and seconds > BOUND * (TRACED if sys.gettrace() else self.slowness()):
             self.slow.append(f"{request}: {seconds * 1000:.0f} ms")
+
+    def slowness(self) -> float:
+        """Return how many times longer the machine takes now than when it did nothing else: from 1 to `BUSY`."""
+        now = pace()
+        self.fastest = min(now, self.fastest)
+        return min(BUSY, now / self.fastest)
 
 
 WATCHDOG = Watchdog()

@@ -22,7 +22,8 @@ shortcut out: the service becomes slower, not wrong.
 | `Mapper.tables`, `.always_refresh`, `.version_id_generator`, `Table.autoincrement_column` | SQLAlchemy | which entities can do without the ORM (`mappings`) |
 | `PoolProxiedConnection._close_special` | SQLAlchemy | returning a connection after its COMMIT without a ROLLBACK (`single_insert`) |
 | `Connection._handle_dbapi_exception`, `._handle_dbapi_exception_noconnection`, `_handle_exception` of the adapters | SQLAlchemy | failures as SQLAlchemy raises them (`driver`, `driver_failures`) |
-| `util.greenlet_spawn`, `util.await_only`, `util.LRUCache` | SQLAlchemy | the driver on a connection of the pool (`driver`, `selects`, `revocable_sessions`) |
+| `__sqlalchemy_greenlet_provider__` | SQLAlchemy | running its pool and the driver in greenlets that are used again (`driver`) |
+| `util.await_only`, `util.LRUCache` | SQLAlchemy | the driver on a connection of the pool (`driver`, `selects`, `revocable_sessions`) |
 | `Connection.execute_fetchall`, `._execute`, `._conn` | aiosqlite | one call to SQLite's thread for each statement, or for many rows (`driver`) |
 | `BaseModel.__pydantic_decorators__`, `FieldInfo.metadata` | pydantic | which read variants show columns only (`read_variants`), and which bodies can become rows (`bodies`) |
 | `RouteContext`, `Dependant`, `request_params_to_args`, `request_body_to_args`, `serialize_response`, `FastAPI._telemetry`, `APIRouter._iter_low_priority_routes` | FastAPI | arguments and responses as FastAPI makes them (`arguments`, `rendering`, `dispatch`) |

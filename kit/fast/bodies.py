@@ -24,7 +24,7 @@ SQLALCHEMY_LISTENERS = 1
 """The number of `init` listeners of SQLAlchemy itself."""
 DECORATORS = ("validators", "field_validators", "root_validators", "model_validators")
 OTHER_SETTINGS = frozenset({"extra", "table", "registry", "title", "json_schema_extra", "from_attributes"}) | {
-    "read_from_attributes", "read_with_orm_mode"
+    "read_from_attributes", "read_with_orm_mode", "validate_by_name", "ignored_types"
 }  # fmt: skip
 """Settings of a model that do not affect the validation of a value."""
 
@@ -107,10 +107,12 @@ def has_same_rules(entity: type[Entity], body: type[Body]) -> bool:
     settings = {*entity.model_config, *body.model_config} - OTHER_SETTINGS
     is_configured = any(entity.model_config.get(name) != body.model_config.get(name) for name in settings)
     has_plain_init = manager_of_class(entity).original_init is SQLModel.__init__
+    has_plain_fields = entity.__setattr__ is Entity.__setattr__ and entity.__pydantic_post_init__ is None
     has_plain_validate = cast("Any", entity.model_validate).__func__ is cast("Any", Entity.model_validate).__func__
     has_factory_with_data = any(getattr(field, "default_factory_takes_validated_data", False)
                                 for field in entity.model_fields.values())  # fmt: skip
-    return known and not is_configured and has_plain_init and has_plain_validate and not has_factory_with_data
+    is_plain = has_plain_init and has_plain_validate and has_plain_fields
+    return known and not is_configured and is_plain and not has_factory_with_data
 
 
 def has_listeners(entity: type[Entity]) -> bool:

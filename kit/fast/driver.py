@@ -1,17 +1,26 @@
 """Driver access: executes statements by the driver, on a connection of SQLAlchemy's pool, and converts their values.
 
 SQLAlchemy's own code raises the failures and invalidates connections, so both are the same as without this module.
+It has to run in a greenlet. A new greenlet allocates a stack for Python, which takes longer than most of what is run in
+it here. So a greenlet that has finished a function waits for the next one:
+
+    idle --spawn--> runs a function --await_only--> suspended --the awaitable ends--> runs
+    runs --the function returns or raises--> idle
 """
 
 import os
+import sys
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
-from typing import Any
+from threading import local
+from typing import Any, TypeVar
 
 import aiosqlite
+from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]
 from sqlalchemy import Connection, util
 from sqlalchemy.engine import Engine
 from sqlalchemy.pool import PoolProxiedConnection
@@ -24,8 +33,65 @@ from kit.http.traces import TRACERS
 
 Rows = Sequence[Sequence[Any]]
 Processor = Callable[[Any], Any]
+T = TypeVar("T")
+MAX_IDLE = 100
+"""The largest number of idle greenlets of a thread."""
+Statement = tuple[str, str, Sequence[Any]]
+"""The kind of a statement, its text and its arguments."""
+BEGIN: Statement = (OTHER, "BEGIN IMMEDIATE", ())
 MAX_PARAMETERS = 5000
 """Of an INSERT of many rows: SQLite admits 32,766 or more, and a row of 2,000 columns fits."""
+
+
+class Worker(greenlet):  # type: ignore[misc]  # untyped
+    """A greenlet that runs one function after the other."""
+
+    __sqlalchemy_greenlet_provider__ = True
+    """Lets `await_only` work in this greenlet."""
+    is_busy = False
+    failure: BaseException | None = None
+    """The exception that the last function raised."""
+
+    def run(self, function: Callable[[], Any] | None) -> None:
+        while True:
+            result, self.failure = None, None
+            try:
+                result = function()  # type: ignore[misc]  # not None
+            except BaseException as failure:
+                self.failure = failure
+            self.is_busy, function = False, None
+            function = self.parent.switch(result)
+
+
+class Workers(local):
+    """The idle greenlets of a thread, because a greenlet cannot run in another one."""
+
+    def __init__(self) -> None:
+        self.idle: list[Worker] = []
+
+
+WORKERS = Workers()
+
+
+async def spawn(function: Callable[..., T], *arguments: Any) -> T:
+    """Return the result of a function, which can use `await_only`."""
+    idle, current = WORKERS.idle, getcurrent()
+    worker = idle.pop() if idle else Worker()
+    worker.parent, worker.gr_context, worker.is_busy = current, current.gr_context, True
+    result: Any = worker.switch(partial(function, *arguments))
+    while worker.is_busy:
+        try:
+            value = await result
+        except BaseException:
+            result = worker.throw(*sys.exc_info())
+        else:
+            result = worker.switch(value)
+    failure, worker.failure = worker.failure, None
+    if len(idle) < MAX_IDLE:
+        idle.append(worker)
+    if failure is not None:
+        raise failure
+    return result  # type: ignore[no-any-return]
 
 
 def connect(engine: Engine) -> PoolProxiedConnection:
@@ -119,6 +185,8 @@ async def insert(
     On PostgreSQL a wait for a lock takes at most `lock_timeout` seconds, and a row at most `statement_timeout` seconds;
     None for the defaults.
     """
+    if isinstance(connection.driver_connection, aiosqlite.Connection):
+        return await visit(connection, BEGIN, *(("insert", sql, row) for row in rows))
     await begin(connection, lock_timeout, statement_timeout)
     return await write(connection, "insert", sql, rows)
 
@@ -126,11 +194,7 @@ async def insert(
 async def begin(
     connection: PoolProxiedConnection, lock_timeout: float | None = None, statement_timeout: float | None = None
 ) -> None:
-    """Begin a transaction, on PostgreSQL with these timeouts in seconds; None for the defaults."""
-    if isinstance(connection.driver_connection, aiosqlite.Connection):
-        start_clock(connection.info)
-        await control(connection, "BEGIN IMMEDIATE")
-        return
+    """Begin a transaction of PostgreSQL with these timeouts in seconds; None for the defaults."""
     timeouts = {"lock_timeout": lock_timeout, "statement_timeout": statement_timeout}
     given = {name: f"{seconds * 1000:.0f}" for name, seconds in timeouts.items() if seconds is not None}
     settings = {**connection.info.get(LOCAL_SETTINGS, {}), **given}
@@ -142,11 +206,7 @@ async def write(connection: PoolProxiedConnection, kind: str, sql: str, rows: Se
     """Execute a statement with RETURNING for each of these rows of arguments. Returns all returned rows."""
     driver: Any = connection.driver_connection
     if isinstance(driver, aiosqlite.Connection):
-        found: list[Any] = []
-        for row in rows:
-            start_clock(connection.info)  # each row has the time of a statement, as in a transaction of its own
-            found += await timed(driver.execute_fetchall(sql, row), kind, sql, connection)
-        return found
+        return await visit(connection, *((kind, sql, row) for row in rows))
     step = driver.fetchmany(sql, rows) if len(rows) > 1 else driver.fetch(sql, *rows[0])
     returned: Rows = await timed(step, kind, sql, connection)
     return returned
@@ -154,14 +214,48 @@ async def write(connection: PoolProxiedConnection, kind: str, sql: str, rows: Se
 
 async def lock(connection: PoolProxiedConnection, sql: str, arguments: Sequence[Any]) -> Rows:
     """Begin a transaction, and return the rows of a SELECT … FOR UPDATE, which are locked until it ends."""
-    await begin(connection)
     driver: Any = connection.driver_connection
     if isinstance(driver, aiosqlite.Connection):
-        start_clock(connection.info)
-        step = driver.execute_fetchall(sql, arguments)
-    else:
-        step = driver.fetch(sql, *arguments)
-    return list(await timed(step, "select", sql, connection))
+        return await visit(connection, BEGIN, ("select", sql, arguments))
+    await begin(connection)
+    return list(await timed(driver.fetch(sql, *arguments), "select", sql, connection))
+
+
+async def visit(connection: PoolProxiedConnection, *statements: Statement) -> Rows:
+    """Execute statements of SQLite in one visit to its thread. Returns the rows of all of them.
+
+    Each has the time of a statement, as in a visit of its own. If the caller is cancelled, the next ones are left out.
+    """
+    driver: Any = connection.driver_connection
+    left, seconds = deque(statements), list[float]()
+    started = time.perf_counter()
+    failure: BaseException | None = None
+    try:
+        rows: Rows = await driver._execute(execute_all, driver, connection.info, left, seconds)
+    except BaseException as raised:
+        left.clear()
+        failure = raised
+        raise
+    finally:
+        done = len(seconds)
+        for (kind, sql, _), taken in zip(statements[:done], seconds[:done], strict=True):
+            record(kind, sql, taken, connection)
+        for kind, sql, _ in statements[done : done + 1]:
+            record(kind, sql, time.perf_counter() - started - sum(seconds[:done]), connection, failure)
+    return rows
+
+
+def execute_all(driver: Any, info: dict[Any, Any], left: deque[Statement], seconds: list[float]) -> list[Any]:
+    """Execute statements in SQLite's thread, until none is left. Appends the seconds of each."""
+    rows: list[Any] = []
+    while True:
+        start_clock(info)  # before a statement is taken, so that the clock of a cancelled one is not started again
+        if not left:
+            return rows
+        started = time.perf_counter()
+        _, sql, arguments = left.popleft()
+        rows += driver._conn.execute(sql, arguments).fetchall()
+        seconds.append(time.perf_counter() - started)
 
 
 async def execute_many(driver: aiosqlite.Connection, sql: str, rows: Sequence[Sequence[Any]]) -> int:
@@ -196,7 +290,7 @@ async def commit(connection: PoolProxiedConnection) -> None:
     is_sqlite = isinstance(connection.driver_connection, aiosqlite.Connection)
     file = connection.info.get("file")
     if file is not None and not is_unchanged(file.known):
-        await util.greenlet_spawn(file.check)
+        await spawn(file.check)
     await control(connection, "COMMIT" if is_sqlite else "SET CONSTRAINTS ALL IMMEDIATE; COMMIT")
 
 

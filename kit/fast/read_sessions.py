@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Select, bindparam, select, util
+from sqlalchemy import Select, bindparam, select
 from sqlalchemy.engine.interfaces import Dialect
 
 from kit.database.databases import Database
@@ -33,7 +33,7 @@ async def rows_by_id(engine: "AsyncEngine", mapping: EntityMapping, idents: Coll
     compiled = select_by_id(mapping, len(ids), engine.dialect)
     process = compiled.parameters[0][1]
     arguments = ids if process is None else list(map(process, ids))
-    rows = await util.greenlet_spawn(driver.read, engine.sync_engine, compiled.sql, arguments)
+    rows = await driver.spawn(driver.read, engine.sync_engine, compiled.sql, arguments)
     if compiled.processors and rows:
         rows = driver.converted(rows, compiled.processors)
     found: dict[Any, Values] = {}

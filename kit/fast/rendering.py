@@ -5,10 +5,11 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, cast, get_args, get_origin
 
+import sqlalchemy
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.routing import RouteContext, serialize_response
-from starlette.responses import Response
-from starlette.status import HTTP_204_NO_CONTENT, HTTP_304_NOT_MODIFIED
+from starlette.responses import JSONResponse, Response
+from starlette.status import HTTP_204_NO_CONTENT, HTTP_205_RESET_CONTENT, HTTP_304_NOT_MODIFIED
 
 from kit.fast.embedding import embed
 from kit.fast.pages import FastPage, is_plain_query
@@ -20,12 +21,15 @@ from kit.models.entities import Entity
 from kit.models.privacy import private_fields
 from kit.models.reads import Read
 from kit.operations.handlers import is_generator
-from kit.operations.results import convert_result, load_included, page_headers
+from kit.operations.results import load_included, loaded_and_converted, page_headers
 from kit.operations.unit_of_work import Unit
+from kit.operations.unloaded import load_unloaded
 from kit.query.list_query import QUERY, ListQuery
 
 JSON = (b"content-type", b"application/json")
 BODILESS = (HTTP_204_NO_CONTENT, HTTP_304_NOT_MODIFIED)
+"""The status codes of responses without a body and without its length."""
+WITHOUT_CONTENT = (*BODILESS, HTTP_205_RESET_CONTENT)
 
 
 class RenderedResponse(Response):
@@ -67,6 +71,8 @@ class Rendering:
             unit.is_tagged_by_content = True
             unit.digest = result.digest
             return RenderedResponse(body, self.status)
+        if isinstance(result, Entity) and not vars(result).keys() >= columns_of(type(result)):
+            await load_unloaded(result, self.read)
         if isinstance(result, Entity) and self.read and shows_stored_values(self.read, type(result)):
             query = unit.request.scope.get(QUERY)
             unit.tag_row(result, has_related=query is not None and bool(query.included))
@@ -74,20 +80,24 @@ class Rendering:
                 return RenderedResponse(await json_with_lists(unit, result, self.read, query), self.status)
             return RenderedResponse(to_json(visible_values(result, self.read, query)), self.status)
         if isinstance(result, list) and self.item and all_stored(result, self.item):
-            return RenderedResponse(to_json([visible_values(row, self.item, None) for row in result]), self.status)
+            visible = [loaded_values(row, self.item, None) for row in result]
+            if None in visible:
+                await load_unloaded(result, self.item)
+                visible = [visible_values(row, self.item, None) for row in result]
+            return RenderedResponse(to_json(visible), self.status)
         return await self.validated(unit, result)
 
     async def validated(self, unit: Unit, result: Any) -> Response:
         """Return the response after validation by the response model, as FastAPI does it."""
-        await load_included(unit, result)
-        value = convert_result(unit, result)
+        value = await loaded_and_converted(unit, result)
         if isinstance(value, Response):
             return value
         field = self.context.response_field
-        if value is None and field is None:
-            return RenderedResponse(b"" if self.status in BODILESS else b"null", self.status)
         content = await serialize_response(field=field, response_content=value, dump_json=field is not None)
-        return RenderedResponse(content if isinstance(content, bytes) else to_json(content), self.status)
+        if self.status in WITHOUT_CONTENT:
+            return RenderedResponse(b"", self.status)
+        written = content if isinstance(content, bytes) else bytes(JSONResponse(content).body)
+        return RenderedResponse(written, self.status)
 
 
 async def json_with_lists(unit: Unit, row: Entity, read: type[Read], query: ListQuery) -> bytes:
@@ -115,18 +125,31 @@ def may_read_lists(session: Any, projection: Projection, row: Entity) -> bool:
     )
 
 
-def visible_values(row: Entity, read: type[Read], query: ListQuery | None) -> Any:
-    """Return the visible values of a row, for `to_json`. The variant must show stored values."""
-    query = query if query is not None and query.read is read else None
+def loaded_values(row: Entity, read: type[Read], query: ListQuery | None) -> dict[str, Any] | None:
+    """Return the visible values of a row, if the variant shows plain columns and all of them are loaded."""
     if (query is None or not query.included) and (query is None or query.fields is None):
         columns, values = plain_columns(read), row.__dict__
         visible = {name: values[name] for name, kinds in columns if name in values and type(values[name]) in kinds}
         if columns and len(visible) == len(columns):
             return visible
+    return None
+
+
+def visible_values(row: Entity, read: type[Read], query: ListQuery | None) -> Any:
+    """Return the visible values of a row, for `to_json`. The variant must show stored values."""
+    query = query if query is not None and query.read is read else None
+    if (loaded := loaded_values(row, read, query)) is not None:
+        return loaded
     included = included_variants(query) if query else NO_VARIANTS
     if not has_stored_types(row, read, included):
         return (query.to_read(row) if query else read.of(row)).model_dump(mode="json")
     return VisibleFields(read, query.fields if query else None, included).of_row(vars(row))
+
+
+@cache
+def columns_of(entity: type[Entity]) -> frozenset[str]:
+    """Return the columns that are loaded with a row of an entity."""
+    return frozenset(sqlalchemy.inspect(entity).column_attrs.keys())
 
 
 @cache

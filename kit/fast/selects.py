@@ -11,7 +11,7 @@ from sqlalchemy.sql.cache_key import CacheKey
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from kit.fast import driver
-from kit.fast.driver import Rows
+from kit.fast.driver import Rows, spawn
 from kit.fast.driver_values import bind_processors, result_processor
 from kit.http.events import COUNTS
 
@@ -92,4 +92,4 @@ async def fetch(
             rows: Rows = (await connection.execute(complete(statement), values)).all()
             return rows
     arguments = select.arguments(key, values)
-    return select.converted(await util.greenlet_spawn(driver.read, engine.sync_engine, select.sql, arguments))
+    return select.converted(await spawn(driver.read, engine.sync_engine, select.sql, arguments))

@@ -6,14 +6,16 @@ The checks need no server. They run on SQLite in memory, with SQLAlchemy's synch
 import inspect
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 import aiosqlite
 import asyncpg
-from sqlalchemy import event
+from sqlalchemy import event, util
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session
 
 from kit.auth.ownership import ReadOnlySession
+from kit.fast.driver import spawn
 from kit.fast.listeners import Listeners
 from kit.fast.probes import Probe, ProbeDatabase
 from kit.fast.read_checks import check_json, check_loaded_rows, check_select_parts, check_statement_keys
@@ -59,10 +61,24 @@ def check_drivers(_: ProbeDatabase) -> None:
     assert callable(asyncpg.Connection.is_closed), "a connection knows that it is closed"
 
 
+def check_greenlets(_: ProbeDatabase) -> None:
+    """Check that a function that runs in a greenlet of the kit can wait for a coroutine."""
+
+    async def five() -> int:
+        return 5
+
+    results: list[int] = []
+    run = spawn(lambda: results.append(util.await_only(five())))
+    with suppress(StopIteration):
+        run.send(None)
+    assert results == [5], "the function gets the result"
+
+
 ALL = frozenset({"get", "pages", "single insert", "single update", "bulk insert"})
 CHECKS: list[tuple[Callable[[ProbeDatabase], None], frozenset[str]]] = [
     (check_drivers, ALL),
     (check_listeners, ALL),
+    (check_greenlets, ALL),
     (check_statement_keys, frozenset({"get", "pages"})),
     (check_loaded_rows, frozenset({"get", "pages", "single update"})),
     (check_select_parts, frozenset({"pages"})),

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Collection, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import ColumnElement, insert, inspect, util
+from sqlalchemy import ColumnElement, insert, inspect
 from sqlalchemy.engine import Engine
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.exc import DBAPIError
@@ -101,21 +101,21 @@ class DriverTransaction:
         """Whether the database has answered the last statement. Otherwise the state of the connection is unknown."""
 
     async def connect(self) -> PoolProxiedConnection:
-        self.connection = await util.greenlet_spawn(driver.connect, self.engine)
+        self.connection = await driver.spawn(driver.connect, self.engine)
         return self.connection
 
     async def commit(self) -> None:
         assert self.connection is not None
         await self.execute_step(driver.commit(self.connection))
         committed: Any = self.connection
-        await util.greenlet_spawn(committed._close_special, True)  # nothing is open that the pool would roll back
+        await driver.spawn(committed._close_special, True)  # nothing is open that the pool would roll back
         self.connection = None
 
     async def close(self) -> None:
         """Roll back unless the transaction was committed, and return the connection to the pool."""
         if self.connection is not None:
             connection, self.connection = self.connection, None
-            await util.greenlet_spawn(self._abandon, connection)
+            await driver.spawn(self._abandon, connection)
 
     async def execute_step(self, step: Awaitable[T], sql: str | None = None, arguments: Sequence[Any] = ()) -> T:
         """Return the result of a step of the driver. Raises its failure as SQLAlchemy does."""
@@ -126,7 +126,7 @@ class DriverTransaction:
         except BaseException as failure:
             connection = self.connection
             try:
-                await util.greenlet_spawn(
+                await driver.spawn(
                     driver_failures.raise_as_sqlalchemy, failure, self.engine, connection, sql, arguments
                 )
             except DBAPIError as error:

@@ -8,9 +8,9 @@ import ipaddress
 import logging
 import re
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import event, util
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -19,6 +19,8 @@ from starlette.types import Scope
 
 from kit.http.events import COUNTS
 
+T = TypeVar("T")
+R = TypeVar("R")
 Caller = int | str
 """The id of a user, or an address."""
 CURRENT_CALLER: ContextVar[Caller] = ContextVar("current_caller", default="")
@@ -185,6 +187,15 @@ class FairSemaphore:
         callers = self.callers.keys() | self.queues.keys() | {caller}
         used = self.places_of(caller) + len(self.queues.get(caller, ()))
         return len(callers) > 1 and used * len(callers) > self.limit - self.free + self.waiting
+
+
+async def in_turns(make: Callable[[T], R], items: Sequence[T], at_once: int = 50) -> list[R]:
+    """Return what a function makes of each item. After `at_once` of them other requests have their turns."""
+    made = list(map(make, items[:at_once]))
+    for start in range(at_once, len(items), at_once):
+        await asyncio.sleep(0)
+        made += map(make, items[start : start + at_once])
+    return made
 
 
 def quieten(pool: type[Any]) -> None:

@@ -24,7 +24,9 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError, PydanticUndefined
 from sqlalchemy import Index, Integer, MetaData, Table, event, inspect
-from sqlalchemy.orm import Mapper, declared_attr
+from sqlalchemy.ext.associationproxy import AssociationProxy
+from sqlalchemy.ext.hybrid import hybrid_property
+from sqlalchemy.orm import Mapper, SynonymProperty, declared_attr
 from sqlalchemy.orm.attributes import set_attribute
 from sqlalchemy.orm.instrumentation import unregister_class
 from sqlmodel import Field, SQLModel
@@ -34,7 +36,15 @@ from kit.models.fields import make_strict
 from kit.models.naming import NAMES
 from kit.models.privacy import hidden_fields
 from kit.models.relationships import complete, leave_children_to_the_database
-from kit.models.reserved import METHODS_OF_DICTIONARIES, Values, refuse_read_only, refuse_redefined, refuse_reserved
+from kit.models.reserved import (
+    METHODS_OF_DICTIONARIES,
+    Values,
+    refuse_mapped,
+    refuse_parent_table,
+    refuse_read_only,
+    refuse_redefined,
+    refuse_reserved,
+)
 from kit.models.tables import complete_table, type_columns
 from kit.models.times import renew, renew_by_statements
 from kit.models.types import new_uuid
@@ -72,18 +82,28 @@ class Stamped(SQLModel):
     """The columns that the service maintains: version and timestamps."""
 
     version: int = Field(default=1, sa_type=Integer, description="Rises by one with every change; the ETag.")
-    created_at: datetime = Field(default_factory=now, index=True, description="UTC, RFC 3339.")
-    updated_at: datetime = Field(default_factory=now, description="UTC, RFC 3339.")
+    created_at: datetime = Field(default_factory=now, index=True, description="In UTC.")
+    updated_at: datetime = Field(default_factory=now, description="In UTC.")
 
 
 class Entity(Stamped):
     """Base class of the tables of resources: rows have an id, a version and timestamps."""
+
+    model_config = ConfigDict(  # type: ignore[assignment]  # SQLModel's type of it is not public
+        validate_by_name=True,  # aliases are the names in JSON; bodies have the names of Python
+        ignored_types=(hybrid_property, AssociationProxy, SynonymProperty),
+    )
 
     id: int = Field(default=None, primary_key=True, sa_type=BIGINT)
     belongs_to: ClassVar[str | None] = None
     """The foreign key to the owner: to a user, or to a row that has an owner itself."""
     reserved: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """The fields that only superusers may set, with their initial values."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        refuse_parent_table(cls)
+        refuse_mapped(cls)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
@@ -92,6 +112,7 @@ class Entity(Stamped):
         refuse_reserved(cls, Entity, relationships)
         refuse_redefined(cls, Stamped)
         complete(relationships)
+        keep_version(cls)
         make_strict(cls)
         type_columns(cls)
 
@@ -109,7 +130,14 @@ class Entity(Stamped):
         return row
 
     def sqlmodel_update(self, obj: Any, **options: Any) -> Self:
-        """Update like SQLModel, but also the relationships in a dictionary, which SQLModel ignores."""
+        """Update like SQLModel, but also the relationships in a dictionary, which SQLModel ignores.
+
+        Of `Changes` only the fields that the request contains are set: the others are not None, but absent.
+        """
+        if isinstance(obj, Changes):
+            for name in obj.model_fields_set:
+                setattr(self, name, getattr(obj, name))
+            obj = {}
         super().sqlmodel_update(obj, **options)
         self.set_related(obj)
         return self
@@ -124,7 +152,9 @@ class Entity(Stamped):
         """Set like SQLModel, but keep the value that a method with SQLAlchemy's `@validates` returned."""
         if type(value) is datetime and value.tzinfo not in (UTC, None):
             value = value.astimezone(UTC)  # responses show UTC
-        if name in _validated_fields(type(self)):
+        if "_sa_instance_state" not in self.__dict__ and name in type(self).model_fields:
+            self.__dict__[name] = value  # within a validator: SQLModel sets the values of the row afterwards
+        elif name in _validated_fields(type(self)) or (name == "id" and value is None):  # no id yet
             set_attribute(self, name, value)
             self.model_fields_set.add(name)
         else:
@@ -140,6 +170,16 @@ class Entity(Stamped):
     @declared_attr.directive
     def __mapper_args__(cls) -> dict[str, Any]:
         return {"version_id_col": cls.version}
+
+
+def keep_version(entity: type[Entity]) -> None:
+    """Add the version counter to `__mapper_args__` of a table or mixin, unless they name a counter or None."""
+    classes = (vars(part) for part in entity.__mro__ if part not in Entity.__mro__)
+    given: Any = next((part["__mapper_args__"] for part in classes if "__mapper_args__" in part), None)
+    if given is not None:
+        make = getattr(given, "fget", lambda _: given)  # of `declared_attr`
+        arguments: Any = declared_attr.directive(lambda cls: {"version_id_col": cls.version, **make(cls)})
+        entity.__mapper_args__ = arguments  # type: ignore[method-assign]
 
 
 @cache

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 from uuid import UUID
@@ -25,6 +26,8 @@ from kit.models.privacy import hidden_fields, private_fields
 from kit.models.reserved import refuse_reserved
 
 log = logging.getLogger("kit")
+MAX_SELECTIONS = 500
+"""The size of the cache of selected fields (LRU)."""
 
 
 class Read(SQLModel):
@@ -34,7 +37,9 @@ class Read(SQLModel):
     row. `belongs_to` of the variant, or of the base that it shares with the table, is the field with the owner's id.
     """
 
-    model_config = ConfigDict(json_schema_serialization_defaults_required=True)  # type: ignore[assignment]
+    model_config = ConfigDict(  # type: ignore[assignment]  # SQLModel's type of it is not public
+        json_schema_serialization_defaults_required=True, validate_by_name=True
+    )
     belongs_to: ClassVar[str | None] = None
 
     id: int = Field(description="Given by the service.", schema_extra={"examples": [1]})
@@ -78,7 +83,8 @@ class Read(SQLModel):
         for name in hidden_fields(self):
             shown.pop(name, None)
         if self._selected is not None:
-            shown = {name: value for name, value in shown.items() if name in self._selected}
+            written = _with_aliases(type(self), frozenset(self._selected))
+            shown = {name: value for name, value in shown.items() if name in written}
         return shown | {name: _dumped(value, info) for name, value in self._embedded.items()}
 
     @classmethod
@@ -116,6 +122,12 @@ def _without_rules(schema: Any) -> Any:
     left_out = {"default"} if "format" in schema else RULES | {"default"}
     kept = {key: part for key, part in schema.items() if key not in left_out}
     return kept | {key: _without_rules(kept[key]) for key in ("anyOf", "oneOf", "allOf", "items") if key in kept}
+
+
+@lru_cache(MAX_SELECTIONS)
+def _with_aliases(model: type[Read], names: frozenset[str]) -> frozenset[str]:
+    """Return these fields as names and as aliases: JSON has either, as `response_model_by_alias` says."""
+    return names.union(model.model_fields[name].serialization_alias or name for name in names)
 
 
 def _names(failure: ValidationError) -> str:

@@ -1,9 +1,10 @@
 """Reserved names: fields and relationships that would hide an attribute of their class are refused."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import BaseModel
+from sqlalchemy.orm import Mapped
 
 METHODS_OF_DICTIONARIES = frozenset(dir(dict))
 
@@ -15,6 +16,26 @@ def refuse_reserved(model: type[BaseModel], base: type[BaseModel], relationships
             raise TypeError(
                 f"{model.__name__}.{name} would hide `{base.__name__}.{name}`, which the service needs: "
                 f"give it another name, such as `{name}_value`."
+            )
+
+
+def refuse_parent_table(entity: type[BaseModel]) -> None:
+    """Raise a TypeError for a table that extends another table, which SQLModel cannot map."""
+    for parent in entity.__mro__[1:]:
+        if hasattr(parent, "__table__"):
+            raise TypeError(
+                f"{entity.__name__} extends the table {parent.__name__}: put the fields that they share into a base "
+                f"without `table=True`, as `{parent.__name__}Base`, or refer to {parent.__name__} by a foreign key."
+            )
+
+
+def refuse_mapped(entity: type[BaseModel]) -> None:
+    """Raise a TypeError for a column with SQLAlchemy's annotation, of which pydantic and the API would know nothing."""
+    for name, annotation in vars(entity).get("__annotations__", {}).items():
+        if get_origin(annotation) is Mapped or str(annotation).startswith("Mapped["):
+            raise TypeError(
+                f"{entity.__name__}.{name} is annotated with Mapped: write `{name}: int = Field()`, or "
+                f"`{name}: list[...] = Relationship()`, with the type that is now in the brackets."
             )
 
 

@@ -116,7 +116,8 @@ def of_json(field: FieldInfo) -> JsonColumn:
 
 
 def complete_table(entity: Any, table: Table) -> None:
-    """Add CHECKs and indexes to a table, and check the lengths of indexed texts."""
+    """Add CHECKs and indexes to a table, and check its key and the lengths of indexed texts."""
+    refuse_other_keys(entity, table)
     for column in table.columns:
         if isinstance(column.type, AutoString):
             column.type = text_type(column.type.length)
@@ -127,6 +128,16 @@ def complete_table(entity: Any, table: Table) -> None:
     refuse_long_entries(entity, table)
     widen_indexes(table)
     number_rows(table)
+
+
+def refuse_other_keys(entity: Any, table: Table) -> None:
+    """Raise a TypeError for columns of the primary key beside the id: requests name a row by its id alone."""
+    others = [column.key for column in table.primary_key if column.key != "id"]
+    if others:
+        raise TypeError(
+            f"{entity.__name__} has more columns in its primary key than the id: write "
+            f"`UniqueConstraint({', '.join(map(repr, others))})` in `__table_args__`, without `primary_key=True`."
+        )
 
 
 def number_rows(table: Table) -> None:

@@ -167,7 +167,7 @@ def sort_as_text(parameter: Json, fields: list[str]) -> Json:
     term = f"-?({'|'.join(fields)})"
     example = f"-{fields[-1]},{fields[0]}" if len(fields) > 1 else f"-{fields[0]}"
     schema = TEXT | {"pattern": f"^{term}(,{term})*$", "examples": [example]}
-    plain = {key: part for key, part in parameter.items() if key not in ("style", "explode")}
+    plain = {key: part for key, part in parameter.items() if key != "explode"}
     return plain | {"description": f"In this order, as in `{example}`: {parameter['description']}", "schema": schema}
 
 
@@ -205,7 +205,9 @@ def failures(route: Operation) -> Iterator[int]:
     """Yield the error statuses of an operation."""
     yield from (401, 403)
     if route.body_field:
-        yield from (400, 413, 415)
+        yield 400
+    if not reads(route):  # a DELETE may have a body too
+        yield from (408, 413, 415)
     if route.dependant.path_params or "PATCH" in route.methods:
         yield 404
     if not reads(route):

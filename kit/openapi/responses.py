@@ -16,6 +16,7 @@ FAILURES = {
     401: ("unauthenticated", "A valid token is needed: see POST /auth/token."),
     403: ("forbidden", "You may not do this."),
     404: ("not-found", "The resource does not exist."),
+    408: ("request-timeout", "The body has to arrive with 16384 bytes per second."),
     409: ("taken", "name is taken: another row has this value."),
     412: ("version-mismatch", "The resource has another version now."),
     413: ("body-too-large", "The body may have at most 1048576 bytes."),
@@ -28,7 +29,7 @@ FAILURES = {
 HEADERS: dict[str, tuple[str, Json]] = {
     "X-Request-ID": (
         "The id of the request: the client's, or a new one. It is also in the log.",
-        TEXT | {"pattern": "^[A-Za-z0-9._-]{1,128}$", "examples": ["0f8fad5bd9cb469fa16570867728950e"]},
+        TEXT | {"pattern": "^[A-Za-z0-9._-]{1,128}$", "examples": ["0f8fad5b"]},
     ),
     "ETag": (
         "The version of the content: strong for one row, to be sent as `If-Match`; weak for several rows.",
@@ -65,6 +66,7 @@ HEADERS: dict[str, tuple[str, Json]] = {
 """The headers of responses, each with its description and its schema."""
 HEADERS_OF = {
     401: ["WWW-Authenticate"],
+    408: ["Connection"],
     413: ["Connection"],
     415: ["Accept", "Accept-Encoding"],
     429: ["Retry-After", "RateLimit-Policy", "RateLimit"],
@@ -97,7 +99,7 @@ def failure(status: int) -> Json:
     kind, detail = FAILURES[status]
     title = TITLES.get(status) or HTTPStatus(status).phrase
     example: Json = {"type": f"urn:problem:{kind}", "title": title, "status": status, "detail": detail}
-    example |= {"instance": "/…", "request_id": "0f8fad5bd9cb469fa16570867728950e"}
+    example |= {"instance": "/…", "request_id": "0f8fad5b"}
     if status == 422:
         example["errors"] = [error("body", "#/name", "Text may not be blank", "string_blank")]
     if status == 503:

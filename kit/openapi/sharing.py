@@ -5,7 +5,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from kit.http.problems import MEDIA_TYPE
 from kit.openapi.references import parts
 from kit.openapi.responses import HEADERS, Json, header_objects, responses_of
 
@@ -95,24 +94,21 @@ def share_parameters(document: Json) -> None:
 
 
 def share_failures(document: Json) -> None:
-    """Move error responses, and those without content, to the components: inline they would be most of the document."""
+    """Move error responses, and those without content, to the components: inline they would be most of the document.
+
+    Their names are short, because most operations have ten of them.
+    """
     shared: Json = document["components"].setdefault("responses", {})
     for _, operation in operations(document):
         for status, response in operation.get("responses", {}).items():
             if (status[0] in "345" or status == "204") and "$ref" not in response:
-                name = name_among(shared, kind_of(response), response)
+                name = name_among(shared, f"Error{status}" if status[0] in "45" else response["description"], response)
                 operation["responses"][status] = {"$ref": f"#/components/responses/{name}"}
-
-
-def kind_of(response: Json) -> str:
-    """Return a name for a response: the kind of problem in its example, or its description."""
-    example = response.get("content", {}).get(MEDIA_TYPE, {}).get("example", {})
-    kind = str(example.get("type", "")).rpartition(":")[2] if isinstance(example, dict) else ""
-    return kind.title().replace("-", "") or str(response["description"])
 
 
 def name_among(shared: Json, plain: str, part: Json) -> str:
     """Return the name of the component that equals this part; it is added if there is none yet."""
     plain = re.sub(r"[^A-Za-z0-9._-]", "", plain) or "Part"
-    names = [plain, *(f"{plain}{number}" for number in range(2, len(shared) + 3))]
+    joint = "-" if plain[-1].isdigit() else ""
+    names = [plain, *(f"{plain}{joint}{number}" for number in range(2, len(shared) + 3))]
     return next(name for name in names if shared.setdefault(name, part) == part)

@@ -22,7 +22,7 @@ from kit.operations.callers import check_permission, get_caller
 from kit.operations.dependencies import commit_before_response, compose_text, get_read_session, get_session
 from kit.operations.handlers import Handler, awaitable
 from kit.operations.preconditions import precondition_of
-from kit.operations.results import convert_result, load_included
+from kit.operations.results import loaded_and_converted
 from kit.operations.route import Operation, query_variant
 from kit.operations.unit_of_work import UNIT, Handle, Unit
 
@@ -91,8 +91,7 @@ def inner_route(context: RouteContext, handler: Handler, names: set[str]) -> API
         assert unit is not None
         result = await call(**arguments, **unit.arguments)
         await unit.flush()
-        await load_included(unit, result)
-        return convert_result(unit, result)
+        return await loaded_and_converted(unit, result)
 
     left = [parameter for name, parameter in signature.parameters.items() if name not in names]
     endpoint.__signature__ = signature.replace(parameters=left)  # type: ignore[attr-defined]

@@ -1,9 +1,9 @@
 """Bulk creation: many rows in one request, all or none of them, or each that does not fail."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from operator import attrgetter
 from typing import Annotated, Any, Literal, TypeVar
 
 from fastapi import Body, Query
@@ -11,10 +11,11 @@ from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapV
 from pydantic_core import ErrorDetails
 
 from kit.database.sessions import WriteSession
+from kit.http.fairness import in_turns
 from kit.http.problems import MAX_ERRORS, Problem, describe, invalid
 from kit.models.entities import Entity
 from kit.operations.creation import Creation, MadeCreation, Make, within
-from kit.operations.entity_creation import BREAK_AFTER, EntityCreation, rows_of
+from kit.operations.entity_creation import EntityCreation, rows_of
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Entity)
@@ -112,11 +113,8 @@ def _all_errors(refused: Mapping[int, InvalidElement]) -> Problem:
 
 async def _outcome(creation: Creation[Any], refused: Mapping[int, InvalidElement]) -> Outcome:
     """Return the result of `on_error=skip`."""
-    problems = creation.failed
-    for number, (index, element) in enumerate(refused.items(), 1):
-        problems[index] = element.problem
-        if number % BREAK_AFTER == 0:
-            await asyncio.sleep(0)
+    found = await in_turns(attrgetter("problem"), list(refused.values()))
+    problems = creation.failed | dict(zip(refused, found, strict=True))
     failed = [{"index": index, "problem": within(problem, index)} for index, problem in sorted(problems.items())]
     shorten(list(problems.values()))
     return Outcome(creation.rows, failed)

@@ -4,7 +4,6 @@ After a failure, a SELECT for each foreign key finds the values that refer to no
 that are taken. Of the elements with the same fault one is tried, and its problem is that of the others.
 """
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from copy import deepcopy
@@ -14,12 +13,11 @@ from sqlalchemy import inspect, select, tuple_
 
 from kit.database.key_order import sort_key, table_of, unique_keys
 from kit.database.sessions import WriteSession
+from kit.http.fairness import in_turns
 from kit.http.problems import Problem
 from kit.models.entities import Entity
 from kit.operations.creation import Creation
 
-BREAK_AFTER = 50
-"""The number of elements after which the event loop serves other requests."""
 SHARED = ("taken", "missing-reference", "forbidden")
 """The kinds of problems that all elements with the same fault have."""
 Fault = Hashable
@@ -28,12 +26,7 @@ Fault = Hashable
 
 async def rows_of(entity: type[Entity], elements: Sequence[Any]) -> list[Any]:
     """Return new rows with the values of these elements."""
-    rows = []
-    for number, element in enumerate(elements, 1):
-        rows.append(entity.model_validate(element))
-        if number % BREAK_AFTER == 0:
-            await asyncio.sleep(0)
-    return rows
+    return await in_turns(entity.model_validate, elements)
 
 
 class EntityCreation(Creation[Any]):

@@ -16,6 +16,7 @@ from kit.models.reads import Read
 from kit.operations.bulk import Outcome
 from kit.operations.handlers import Handler, awaitable, is_generator
 from kit.operations.unit_of_work import UNIT, Unit
+from kit.operations.unloaded import load_unloaded
 from kit.query.list_query import QUERY, ListQuery
 from kit.query.pages import Page
 from kit.query.related import load_lists
@@ -38,10 +39,16 @@ def with_converted_result(handler: Handler) -> Handler:
         if unit is None:
             return result
         await unit.flush(*arguments.values())
-        await load_included(unit, result)
-        return convert_result(unit, result)
+        return await loaded_and_converted(unit, result)
 
     return converted
+
+
+async def loaded_and_converted(unit: Unit, result: Any) -> Any:
+    """Convert a result after the flush, and load before what it shows and has not been loaded."""
+    await load_included(unit, result)
+    await load_unloaded(result, variant_of(unit.request.scope["route"].response_model) or item_variant(unit))
+    return convert_result(unit, result)
 
 
 async def load_included(unit: Unit, result: Any) -> None:

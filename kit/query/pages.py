@@ -9,6 +9,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from kit.auth.ownership import RESTRICTED_READS
 from kit.database.sessions import ReadSession
+from kit.http.fairness import in_turns
 from kit.models.reads import Read
 from kit.query.estimates import Explain
 from kit.query.list_query import ListQuery
@@ -17,6 +18,9 @@ from kit.query.page_sizes import rows_that_fit
 from kit.query.plans import MAX_LIMIT, Plan, offset_beyond, planned, rest_of_offset
 from kit.query.related import load_lists
 from kit.query.slow_reads import in_turn
+
+WITH_LISTS = 10
+"""The number of rows with embedded lists after whose conversion other requests have their turns."""
 
 
 @dataclass(kw_only=True)
@@ -75,7 +79,7 @@ async def plain_page(session: ReadSession, query: ListQuery, statement: SelectOf
     limit = query.given.get("limit", MAX_LIMIT)
     rows = await _collect(session, query, order, position, plan, limit + 1) if plan.may_have_rows else []
     await load_lists(session, query, rows[:limit])
-    reads = [query.to_read(row) for row in rows[:limit]]
+    reads = await in_turns(query.to_read, rows[:limit], WITH_LISTS if query.lists else limit)
     number = rows_that_fit(query, len(reads), lambda: (len(read.model_dump_json()) for read in reads))
     cursor = None
     if len(rows) > number:

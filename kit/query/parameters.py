@@ -76,7 +76,7 @@ class Parameter:
             "description": self.description,
             "schema": deepcopy(parameter_type(self.kind).schema),
         }
-        return described | ({"style": "form", "explode": False} if self.listed else {})
+        return described | ({"explode": False} if self.listed else {})  # the style is `form`, the default
 
 
 def split(text: str) -> list[str]:

@@ -1,7 +1,7 @@
 """Related rows of relationships to many that a page embeds, at most `include_limit` for each row.
 
-One query reads them all, if they are few. If it reaches its limit, a second one reads a limited number for each row
-that is still incomplete, so that a parent with 100,000 children costs as much as one with a hundred.
+One query reads them all, if they are few. If it reaches its limit, others read a limited number for each row that is
+still incomplete, so that a parent with 100,000 children costs as much as one with a hundred.
 """
 
 from collections import defaultdict
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 MANY_AT_ONCE = 20
-"""The number of complete lists to which the first query is limited."""
+"""The number of complete lists to which a query is limited."""
 
 
 def first_limit(keys: Collection[Any], limit: int) -> int:
@@ -77,7 +77,9 @@ async def _related(
     missing = incomplete(ids, found, limit)
     if missing:
         found = [row for row in found if row[0] not in missing]
-        found += (await session.execute(_for_each(relation, missing, limit).options(*options))).all()
+        for start in range(0, len(missing), MANY_AT_ONCE):  # other requests have their turns between
+            some = _for_each(relation, missing[start : start + MANY_AT_ONCE], limit)
+            found += (await session.execute(some.options(*options))).all()
     for ident, row in found:
         related[ident].append(row)
     return related

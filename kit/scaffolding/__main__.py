@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kit.scaffolding.errors import NotWrittenError
 from kit.scaffolding.project import Project
-from kit.scaffolding.requests import Request
+from kit.scaffolding.resource_arguments import ResourceArguments
 from kit.scaffolding.writing import write
 
 HELP = """Write `make resource NAME=invoice FIELDS="number:str total:money"`; the README says more."""
@@ -15,11 +15,11 @@ HELP = """Write `make resource NAME=invoice FIELDS="number:str total:money"`; th
 def main(*arguments: str) -> str | None:
     """Write a resource in the current folder. Returns the error message, or None on success."""
     given = {name.lower(): value.strip() for name, _, value in (argument.partition("=") for argument in arguments)}
-    if not given.get("name") or given.keys() - Request.__dataclass_fields__.keys():
+    if not given.get("name") or given.keys() - ResourceArguments.__dataclass_fields__.keys():
         return HELP
     try:
         project = Project(Path.cwd())
-        resource = Request(**given).resource(project)
+        resource = ResourceArguments(**given).resource(project)
         paths = write(project, resource)
     except NotWrittenError as failure:
         return f"Nothing was written. {failure}"

@@ -1,5 +1,5 @@
-"""The error of the generator, whose message names the correction."""
+"""The error of the commands, whose message says what to do."""
 
 
 class NotWrittenError(ValueError):
-    """The resource cannot be generated. No file was written."""
+    """A command cannot do its work. No file was written."""

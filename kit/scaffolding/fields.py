@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kit.models.entities import Changes, Entity
 from kit.models.reads import Read
 from kit.scaffolding.errors import NotWrittenError
-from kit.scaffolding.kinds import KINDS, Kind
+from kit.scaffolding.field_types import FIELD_TYPES, FieldType
 from kit.scaffolding.project import KnownResource
 from kit.scaffolding.words import check_word, class_of
 
@@ -29,7 +29,7 @@ class Field:
     """A field. `labels` are the values of an enum; `parent` is the resource that a foreign key refers to."""
 
     name: str
-    kind: Kind
+    type: FieldType
     is_optional: bool = False
     is_unique: bool = False
     default: str | None = None
@@ -47,7 +47,7 @@ class ParsedField:
     """The parts of a field definition from the command line."""
 
     name: str
-    kind: str
+    type: str
     is_optional: bool
     is_unique: bool
     default: str | None
@@ -68,11 +68,11 @@ def parse_field(text: str) -> ParsedField:
     match = FIELD.fullmatch(text)
     if match is None:
         raise NotWrittenError(f"{text!r} is no field: write name:type, as in total:money, note:text? or sku:str!.")
-    name, kind, marks, default = match.group("name", "type", "marks", "default")
+    name, field_type, marks, default = match.group("name", "type", "marks", "default")
     check_name(name)
     if "?" in marks and default is not None:
         raise NotWrittenError(f"The field {name} is optional, and null if left out: leave out its default, or the `?`.")
-    return ParsedField(name, kind, "?" in marks, "!" in marks or ":unique" in marks, default)
+    return ParsedField(name, field_type, "?" in marks, "!" in marks or ":unique" in marks, default)
 
 
 def check_name(name: str) -> None:
@@ -93,33 +93,33 @@ def check_name(name: str) -> None:
 
 
 def field_of(given: ParsedField, resource: str, known: Mapping[str, KnownResource]) -> Field:
-    if "|" in given.kind:
+    if "|" in given.type:
         return enum(given, resource)
-    return plain(given) if given.kind in KINDS else reference(given, known)
+    return plain(given) if given.type in FIELD_TYPES else reference(given, known)
 
 
 def plain(given: ParsedField) -> Field:
-    kind = KINDS[given.kind]
-    if given.is_unique and (not kind.is_indexed or kind.annotation == "bool"):
-        raise NotWrittenError(f"The field {given.name} cannot be unique: a {given.kind} cannot.")
-    return Field(given.name, kind, given.is_optional, given.is_unique, default_of(given, kind))
+    field_type = FIELD_TYPES[given.type]
+    if given.is_unique and (not field_type.is_indexed or field_type.annotation == "bool"):
+        raise NotWrittenError(f"The field {given.name} cannot be unique: a {given.type} cannot.")
+    return Field(given.name, field_type, given.is_optional, given.is_unique, default_of(given, field_type))
 
 
-def default_of(given: ParsedField, kind: Kind) -> str | None:
+def default_of(given: ParsedField, field_type: FieldType) -> str | None:
     """Return the source code of the default."""
     if given.default is None:
         return None
-    if kind.default is None:
+    if field_type.default is None:
         raise NotWrittenError(f"The field {given.name} can have no default here: write it into the file.")
     try:
-        return kind.default(given.default)
+        return field_type.default(given.default)
     except (ValueError, ArithmeticError, KeyError):
-        raise NotWrittenError(f"{given.default!r} is no default of {given.name}: it is no {given.kind}.") from None
+        raise NotWrittenError(f"{given.default!r} is no default of {given.name}: it is no {given.type}.") from None
 
 
 def enum(given: ParsedField, resource: str) -> Field:
     """Return a field with an enum of its own, such as `InvoiceStatus` for `status:draft|sent`."""
-    labels, name = tuple(given.kind.split("|")), given.name
+    labels, name = tuple(given.type.split("|")), given.name
     wrong = next((label for label in labels if not LABEL.fullmatch(label)), None)
     if wrong is not None:
         raise NotWrittenError(f"{wrong!r} is no value of {name}: write letters and digits, as in draft|sent|paid.")
@@ -131,8 +131,8 @@ def enum(given: ParsedField, resource: str) -> Field:
         raise NotWrittenError(f"{given.default!r} is no default of {name}: write one of {', '.join(labels)}.")
     called = f"{class_of(resource)}{class_of(name)}"
     default = given.default and f"{called}.{member_of(name, given.default)}"
-    kind = Kind(called, examples=[f'"{label}"' for label in labels])
-    return Field(name, kind, given.is_optional, default=default, labels=labels)
+    field_type = FieldType(called, examples=[f'"{label}"' for label in labels])
+    return Field(name, field_type, given.is_optional, default=default, labels=labels)
 
 
 def member_of(name: str, label: str) -> str:
@@ -143,13 +143,13 @@ def member_of(name: str, label: str) -> str:
 
 def reference(given: ParsedField, known: Mapping[str, KnownResource]) -> Field:
     """Return the foreign key to a known resource: `team_id` for `team:team`."""
-    parent = known.get(given.kind)
+    parent = known.get(given.type)
     if parent is None:
-        types = ", ".join([*KINDS, "a|b|c", *sorted(known)])
-        raise NotWrittenError(f"The type {given.kind} of the field {given.name} is not known: write one of {types}.")
+        types = ", ".join([*FIELD_TYPES, "a|b|c", *sorted(known)])
+        raise NotWrittenError(f"The type {given.type} of the field {given.name} is not known: write one of {types}.")
     if given.default is not None:
         raise NotWrittenError(f"The field {given.name} refers to a row, and can have no default: leave it out.")
     name = given.name if given.name.endswith("_id") else f"{given.name}_id"
     example = "None" if given.is_optional else f'"{{{parent.table}}}"'
-    kind = Kind("UUID" if parent.has_uuid else "int", "", [example])
-    return Field(name, kind, given.is_optional, given.is_unique, parent=parent)
+    field_type = FieldType("UUID" if parent.has_uuid else "int", "", [example])
+    return Field(name, field_type, given.is_optional, given.is_unique, parent=parent)

@@ -7,9 +7,9 @@ from pathlib import Path
 from string import Template
 
 from kit.scaffolding.errors import NotWrittenError
-from kit.scaffolding.pattern import Resource
 from kit.scaffolding.project import Project
-from kit.scaffolding.requests import Request
+from kit.scaffolding.rendering import Resource
+from kit.scaffolding.resource_arguments import ResourceArguments
 from kit.scaffolding.service_names import NEUTRAL, first_resource, title_of
 from kit.scaffolding.source_edits import Source
 from kit.scaffolding.transfer import Transfer
@@ -19,26 +19,26 @@ from kit.scaffolding.writing import write
 README = Template(Path(__file__).with_name("readme.template").read_text())
 
 
-def add_resource(made: Path, request: Request, kept: set[str]) -> Resource:
+def add_resource(made: Path, arguments: ResourceArguments, kept: set[str]) -> Resource:
     """Write the first resource of the service, and describe the service in `main.py`.
 
-    A request without a name is for one that is named after the service, or for the neutral one.
+    Without a name in the arguments, it is named after the service, or has the neutral name.
     """
     project = Project(made)
     default = first_resource(project.package)
-    names = [request.name] if request.name else [*({default} - kept), NEUTRAL]
-    resource = first_possible(names, request, project)
+    names = [arguments.name] if arguments.name else [*({default} - kept), NEUTRAL]
+    resource = first_possible(names, arguments, project)
     write(project, resource)
     main = made / "main.py"
     main.write_text(described(main.read_text(), f"Users, and {in_words(resource.plural)}, over REST."))
     return resource
 
 
-def first_possible(names: Sequence[str], request: Request, project: Project) -> Resource:
+def first_possible(names: Sequence[str], arguments: ResourceArguments, project: Project) -> Resource:
     """Return the resource of the first name that is possible. Raises a NotWrittenError if none is."""
     for number, name in enumerate(names, 1):
         try:
-            return replace(request, name=name).resource(project)
+            return replace(arguments, name=name).resource(project)
         except NotWrittenError:
             if number == len(names):
                 raise

@@ -16,7 +16,7 @@ from kit.scaffolding.kit_files import write_record
 from kit.scaffolding.project import Project
 from kit.scaffolding.project_files import changed, git, options_of
 from kit.scaffolding.relations import Relations
-from kit.scaffolding.requests import Request
+from kit.scaffolding.resource_arguments import ResourceArguments
 from kit.scaffolding.service_names import package_of, title_of
 from kit.scaffolding.transfer import Transfer
 
@@ -29,7 +29,7 @@ FIXES = "check --fix-only --quiet --unsafe-fixes --select F401,F841,RUF059,I ."
 
 
 @dataclass(frozen=True)
-class Order:
+class ServiceArguments:
     """The command-line arguments. An empty string is a missing argument."""
 
     name: str
@@ -40,13 +40,13 @@ class Order:
     plural: str = ""
 
 
-def make(source: Path, order: Order) -> Path:
-    """Make a service beside this project. Returns its folder; if something fails, nothing is left of it."""
+def make(source: Path, arguments: ServiceArguments) -> Path:
+    """Make a service beside this project. Returns its folder. If a step fails, nothing is written."""
     project = Project(source)
-    package = package_of(order.name, source, project.package)
-    target = free_folder(source, order.dir or f"../{order.name}")
+    package = package_of(arguments.name, source, project.package)
+    target = free_folder(source, arguments.dir or f"../{arguments.name}")
     check_git(source)
-    accounts, more = options_of(source).get("accounts", []), re.split(r"[,\s]+", order.with_)
+    accounts, more = options_of(source).get("accounts", []), re.split(r"[,\s]+", arguments.with_)
     kept = Relations(project).with_needs([*accounts, *filter(None, more)])
     transfer = Transfer(project, package, frozenset(kept))
     refuse_changes(transfer)
@@ -54,7 +54,9 @@ def make(source: Path, order: Order) -> Path:
     with tempfile.TemporaryDirectory(prefix=f".{package}-", dir=target.parent) as folder:
         made = Path(folder) / "service"
         copy(transfer, made)
-        resource = add_resource(made, Request(order.resource, order.fields or FIELDS, plural=order.plural), kept)
+        resource = add_resource(
+            made, ResourceArguments(arguments.resource, arguments.fields or FIELDS, plural=arguments.plural), kept
+        )
         write_readme(made, transfer, resource)
         run(made, "ruff", *FIXES.split())
         run(made, "ruff", "format", "--quiet", ".")
@@ -92,19 +94,19 @@ def check_git(source: Path) -> None:
 
 
 def refuse_changes(transfer: Transfer) -> None:
-    """Raise a NotWrittenError if files that would be taken along have changes that are not committed."""
-    wrong = [name for name in changed(transfer.project.folder) if transfer.takes(name)]
+    """Raise a NotWrittenError if files that would be copied have changes that are not committed."""
+    wrong = [name for name in changed(transfer.project.folder) if transfer.copies(name)]
     if wrong:
-        raise NotWrittenError(f"{', '.join(wrong[:5])} would be taken along with changes: commit them, or undo them.")
+        raise NotWrittenError(f"{', '.join(wrong[:5])} would be copied with changes: commit them, or undo them.")
 
 
 def copy(transfer: Transfer, made: Path) -> None:
-    """Write the files that are taken along, changed for the new service."""
-    taken = transfer.files
-    for name in taken:
+    """Write the files that are copied, changed for the new service."""
+    copied = transfer.files
+    for name in copied:
         old, new = transfer.project.folder / name, made / transfer.new_path(name)
         new.parent.mkdir(parents=True, exist_ok=True)
-        text = transfer.text_of(name, taken)
+        text = transfer.text_of(name, copied)
         new.write_bytes(old.read_bytes() if text is None else text.encode())
         shutil.copymode(old, new)
     (made / "migrations/versions").mkdir(parents=True, exist_ok=True)
@@ -142,10 +144,10 @@ def main(*arguments: str) -> str | None:
     """Make a service beside the current folder. Returns the error message, or None on success."""
     given = {name.lower(): value.strip() for name, _, value in (argument.partition("=") for argument in arguments)}
     given["with_"] = given.pop("with", "")
-    if not given.get("name") or given.keys() - Order.__dataclass_fields__.keys():
+    if not given.get("name") or given.keys() - ServiceArguments.__dataclass_fields__.keys():
         return HELP
     try:
-        target = make(Path.cwd(), Order(**given))
+        target = make(Path.cwd(), ServiceArguments(**given))
     except NotWrittenError as failure:
         return f"Nothing was made. {failure}"
     except OSError as failure:

@@ -1,4 +1,4 @@
-"""Pages of the documentation: their links to other files, and the rows of tables about files that are gone."""
+"""Pages of the documentation: their links to other files, and the rows of tables about removed files."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -18,17 +18,17 @@ def linked(name: str, text: str) -> Iterator[str]:
         yield normal(folder / path)
 
 
-def without_dangling(name: str, text: str, taken: set[str]) -> str:
-    """Return a page without links to files that are not taken, and without items and sections that consist of them."""
+def without_dead_links(name: str, text: str, copied: set[str]) -> str:
+    """Return a page without links to files that are not copied, and without items and sections that consist of them."""
     folder = PurePosixPath(name).parent
 
-    def is_taken(path: str) -> bool:
+    def is_copied(path: str) -> bool:
         whole = normal(folder / path)
-        return whole in taken or any(one.startswith(f"{whole}/") for one in taken)
+        return whole in copied or any(one.startswith(f"{whole}/") for one in copied)
 
-    text = ITEM.sub(lambda item: item[0] if is_taken(item[1]) else "", text)
+    text = ITEM.sub(lambda item: item[0] if is_copied(item[1]) else "", text)
     text = EMPTY.sub("", text)
-    return LINK.sub(lambda link: link[0] if is_taken(link[2]) else link[1], text)
+    return LINK.sub(lambda link: link[0] if is_copied(link[2]) else link[1], text)
 
 
 def normal(path: PurePosixPath) -> str:
@@ -42,11 +42,11 @@ def normal(path: PurePosixPath) -> str:
     return "/".join(parts)
 
 
-def lost_names(folder: Path, before: Iterable[str], after: Iterable[str]) -> set[str]:
+def removed_names(folder: Path, before: Iterable[str], after: Iterable[str]) -> set[str]:
     """Return the paths that are not there any more, and the names of the tests that no other file has."""
     left = set(after)
-    gone = {name for name in before if name not in left and not name.startswith("migrations/versions")}
-    return gone | tests_in(folder, gone) - tests_in(folder, left)
+    removed = {name for name in before if name not in left and not name.startswith("migrations/versions")}
+    return removed | tests_in(folder, removed) - tests_in(folder, left)
 
 
 def tests_in(folder: Path, names: Iterable[str]) -> set[str]:
@@ -54,7 +54,9 @@ def tests_in(folder: Path, names: Iterable[str]) -> set[str]:
     return {test for path in sources if path.is_file() for test in re.findall(r"def (test_\w+)\(", path.read_text())}
 
 
-def without_rows(text: str, lost: set[str]) -> str:
-    """Return a page without the rows of its tables that name, in backticks, something that is lost."""
+def without_rows(text: str, removed: set[str]) -> str:
+    """Return a page without the rows of its tables that name, in backticks, a removed file or test."""
     lines = text.splitlines(keepends=True)
-    return "".join(line for line in lines if not (line.startswith("|") and lost & set(re.findall(r"`([^`]+)`", line))))
+    return "".join(
+        line for line in lines if not (line.startswith("|") and removed & set(re.findall(r"`([^`]+)`", line)))
+    )

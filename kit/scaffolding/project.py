@@ -17,7 +17,7 @@ NO_RESOURCES = frozenset({"kit", "tests", "migrations", "benchmarks"})
 
 @dataclass(frozen=True)
 class KnownResource:
-    """An existing resource: the names of its module, table and class, and of its read variant (`shown`).
+    """An existing resource: the names of its module, table, class and read variant.
 
     `owner` is the foreign key to the owner, as in `belongs_to`; `id` for users, who own themselves.
     """
@@ -25,7 +25,7 @@ class KnownResource:
     module: str
     table: str
     class_name: str
-    shown: str
+    read_variant: str
     has_uuid: bool
     owner: str | None
     is_private: bool
@@ -41,7 +41,7 @@ class KnownResource:
 
 
 class Project:
-    """The files of a project, parsed but not imported, so that errors in them do not matter."""
+    """The files of a project, which are parsed but not imported: errors at import do not matter."""
 
     def __init__(self, folder: Path) -> None:
         self.main = folder / "main.py"
@@ -51,7 +51,7 @@ class Project:
         self.tree = parsed(self.main)
 
     @cached_property
-    def listed(self) -> ast.Tuple | ast.List:
+    def resource_list(self) -> ast.Tuple | ast.List:
         """The list of resources in `main.py`."""
         for node in self.tree.body:
             value = value_of(node, LIST)
@@ -63,10 +63,14 @@ class Project:
     def imports(self) -> ast.ImportFrom | None:
         """The import of the resources, `from shop import user, invoice`."""
         names = {node.id for node in ast.walk(self.tree) if isinstance(node, ast.Name)}
-        imports = [node for node in self.tree.body if isinstance(node, ast.ImportFrom) and self.may_hold(node.module)]
+        imports = [
+            node
+            for node in self.tree.body
+            if isinstance(node, ast.ImportFrom) and self.may_contain_resources(node.module)
+        ]
         return next((node for node in imports if names & {one.asname or one.name for one in node.names}), None)
 
-    def may_hold(self, module: str | None) -> bool:
+    def may_contain_resources(self, module: str | None) -> bool:
         return module is not None and module not in NO_RESOURCES and (self.folder / module).is_dir()
 
     @cached_property
@@ -97,30 +101,30 @@ class Project:
 
     def main_with(self, name: str) -> str:
         """Return the source of `main.py` with a resource added."""
-        ends = [(self.listed.elts[-1], f", {name}")] if self.listed.elts else []
-        inserts = [(place_behind(node), text) for node, text in ends] or [(place_in(self.listed), f"{name},")]
+        ends = [(self.resource_list.elts[-1], f", {name}")] if self.resource_list.elts else []
+        inserts = [(end_of(node), text) for node, text in ends] or [(start_inside(self.resource_list), f"{name},")]
         if self.imports is not None:
-            inserts.append((place_behind(self.imports.names[-1]), f", {name}"))
+            inserts.append((end_of(self.imports.names[-1]), f", {name}"))
         else:
             first = next(node for node in self.tree.body if not is_docstring(node))
             inserts.append(((first.lineno, 0), f"from {self.package} import {name}\n"))
         return inserted(self.source, inserts)
 
 
-Place = tuple[int, int]
-"""A position: the line, from 1, and the offset in it in bytes."""
+SourcePosition = tuple[int, int]
+"""A position in source code: the line, from 1, and the offset in this line, in bytes."""
 
 
-def place_behind(node: ast.expr | ast.alias) -> Place:
+def end_of(node: ast.expr | ast.alias) -> SourcePosition:
     assert node.end_lineno is not None and node.end_col_offset is not None  # noqa: PT018  the parser sets both
     return node.end_lineno, node.end_col_offset
 
 
-def place_in(empty: ast.expr) -> Place:
+def start_inside(empty: ast.expr) -> SourcePosition:
     return empty.lineno, empty.col_offset + 1
 
 
-def inserted(source: str, inserts: list[tuple[Place, str]]) -> str:
+def inserted(source: str, inserts: list[tuple[SourcePosition, str]]) -> str:
     lines = [line.encode() for line in source.splitlines(keepends=True)]
     for (line, column), text in sorted(inserts, reverse=True):
         whole = lines[line - 1]
@@ -161,7 +165,7 @@ def resources_in(path: Path) -> Iterator[KnownResource]:
                 module=path.stem,
                 table=table,
                 class_name=node.name,
-                shown=brief if brief in names else f"{node.name}Read",
+                read_variant=brief if brief in names else f"{node.name}Read",
                 has_uuid=any(ast.unparse(base) == "UUIDEntity" for base in node.bases),
                 owner=next((value for value in texts_of(classes, "belongs_to")), None),
                 is_private="read=Who.OWNERS" in path.read_text(),

@@ -1,4 +1,4 @@
-"""Pruning: removes from a module what depends on modules that are gone.
+"""Pruning: removes from a module the code that depends on removed modules.
 
 A name that is imported from a removed module is *lost*. An element of a tuple, a list, a set or a dict that uses a lost
 name is left out; a statement that uses one elsewhere, or has no element left, is removed, and the names that it assigns
@@ -31,13 +31,13 @@ class Pruner:
     """One pass over a module. `lost` grows with each statement that is removed."""
 
     source: Source
-    gone: Collection[str]
+    removed_modules: Collection[str]
     lost: set[str]
     paths: re.Pattern[str] | None = None
     edits: list[Edit] = field(default_factory=list)
 
     def block(self, body: list[ast.stmt]) -> bool:
-        """Prune the statements of a block. Returns whether one of them does anything still."""
+        """Prune the statements of a block. Returns whether a statement is left, other than texts."""
         was_removed, is_left = False, False
         for node in body:
             if is_text(node):
@@ -61,7 +61,7 @@ class Pruner:
         return self.simple(node)
 
     def imports(self, node: ast.Import | ast.ImportFrom) -> bool:
-        kept = [alias for alias in node.names if not self.is_gone(node, alias)]
+        kept = [alias for alias in node.names if not self.is_removed(node, alias)]
         self.lost.update(alias.asname or alias.name for alias in node.names if alias not in kept)
         if not kept:
             return self.remove(node)
@@ -72,10 +72,10 @@ class Pruner:
             self.edits.append(Edit(removed.start, removed.end, " " * node.col_offset + text))
         return False
 
-    def is_gone(self, node: ast.Import | ast.ImportFrom, alias: ast.alias) -> bool:
+    def is_removed(self, node: ast.Import | ast.ImportFrom, alias: ast.alias) -> bool:
         if isinstance(node, ast.Import):
-            return alias.name in self.gone
-        return node.module in self.gone or f"{node.module}.{alias.name}" in self.gone
+            return alias.name in self.removed_modules
+        return node.module in self.removed_modules or f"{node.module}.{alias.name}" in self.removed_modules
 
     def definition(self, node: Definition) -> bool:
         outside: list[ast.AST] = [*node.decorator_list]
@@ -132,7 +132,7 @@ class Pruner:
         return True
 
     def uses(self, node: ast.AST) -> bool:
-        """Return whether a node uses a lost name, or a path of a resource that is gone."""
+        """Return whether a node uses a lost name, or a path of a removed resource."""
         return any(self.is_lost(one) for one in ast.walk(node))
 
     def is_lost(self, node: ast.AST) -> bool:
@@ -152,7 +152,7 @@ class Pruner:
                 yield self.source.of_node(display, written(display, texts))
 
     def without_elements(self, node: ast.AST) -> ast.AST:
-        """Return a node without its displays, for what is used elsewhere in it."""
+        """Return a node without its displays, to find the names that are used outside of them."""
         outside = Outside()
         return outside.visit(ast.parse(ast.unparse(node)) if not isinstance(node, ast.expr) else expression(node))  # type: ignore[no-any-return]  # a node
 
@@ -176,15 +176,15 @@ def bound(node: ast.stmt) -> Iterator[str]:
             yield one.id
 
 
-def pruned(text: str, gone: Collection[str], paths: Collection[str] = ()) -> str:
-    """Return the source of a module without what depends on the modules that are gone, such as `shop.order`.
+def pruned(text: str, removed_modules: Collection[str], paths: Collection[str] = ()) -> str:
+    """Return the source of a module without the code that depends on removed modules, such as `shop.order`.
 
-    Texts that begin with one of the paths, such as `/orders/1` with `/orders`, count as uses of what is gone.
+    Texts that begin with one of the paths, such as `/orders/1` with `/orders`, count as uses of them.
     """
     source, lost = Source(text), set[str]()
     pattern = re.compile(rf"(?:{'|'.join(map(re.escape, paths))})(?![\w-])") if paths else None
     while True:
-        pruner = Pruner(source, gone, set(lost), pattern)
+        pruner = Pruner(source, removed_modules, set(lost), pattern)
         pruner.block(source.tree.body)
         if pruner.lost == lost:
             break

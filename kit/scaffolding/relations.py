@@ -38,7 +38,7 @@ class Relations:
         return {tables[table] for table in keys & tables.keys()} - {name}
 
     def with_needs(self, names: Iterable[str]) -> set[str]:
-        """Return these modules, with all that they need. Raises a NotWrittenError for an unknown name."""
+        """Return these modules, with all modules that they need. Raises a NotWrittenError for an unknown name."""
         found, waiting = set[str](), list(names)
         while waiting:
             name = waiting.pop()

@@ -1,4 +1,4 @@
-"""Removal of resources: `python -m kit.scaffolding.removal invoice` takes out its file, its tests and its table."""
+"""Removal of resources: `python -m kit.scaffolding.removal invoice` removes its file, its tests and its table."""
 
 import ast
 import os
@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from kit.scaffolding.errors import NotWrittenError
-from kit.scaffolding.pages import lost_names, without_rows
+from kit.scaffolding.pages import removed_names, without_rows
 from kit.scaffolding.project import Project, parsed
 from kit.scaffolding.project_files import files_of, options_of
 from kit.scaffolding.pruning import pruned
@@ -92,7 +92,7 @@ class Removal:
         return [path for path in tests if resource_of(path.stem, self.relations.modules) == self.name]
 
     def pruned_modules(self) -> Iterator[tuple[Path, str]]:
-        """Yield the modules that use the resource, without what uses it."""
+        """Yield the modules that use the resource, without the code that uses it."""
         folder, package = self.project.folder, self.project.package
         names = [
             name for name in files_of(folder) if name.endswith(".py") and not name.startswith(("kit/", "tests/kit/"))
@@ -110,10 +110,10 @@ class Removal:
         folder = self.project.folder
         names = files_of(folder)
         gone = {path.relative_to(folder).as_posix() for path in removed}
-        lost = lost_names(folder, names, set(names) - gone)
+        names_removed = removed_names(folder, names, set(names) - gone)
         for path in [folder / name for name in names if name.endswith(".md")]:
             text = path.read_text()
-            if (left := without_rows(text, lost)) != text:
+            if (left := without_rows(text, names_removed)) != text:
                 yield path, left
 
 

@@ -1,4 +1,4 @@
-"""Transfer: which files of a project a new service takes along, and what is changed in each of them."""
+"""Transfer: which files of a project are copied to a new service, and what is changed in each of them."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from kit.scaffolding.kit_files import kit_files
-from kit.scaffolding.pages import linked, lost_names, without_dangling, without_rows
+from kit.scaffolding.pages import linked, removed_names, without_dead_links, without_rows
 from kit.scaffolding.project import Project
 from kit.scaffolding.project_files import files_of, is_below, options_of
 from kit.scaffolding.pruning import pruned
@@ -36,33 +36,33 @@ class Transfer:
         return self.project.package
 
     @cached_property
-    def gone(self) -> frozenset[str]:
+    def removed(self) -> frozenset[str]:
         """The resources that the new service does not have."""
         return frozenset(self.relations.modules) - self.kept
 
     @cached_property
-    def gone_modules(self) -> frozenset[str]:
-        names = {f"{self.old}.{name}" for name in self.gone}
+    def removed_modules(self) -> frozenset[str]:
+        names = {f"{self.old}.{name}" for name in self.removed}
         kept = {*self.kept_tests, *self.kept_helpers}
         return frozenset(names | {f"tests.{self.old}.{name}" for name in self.tests if name not in kept})
 
     @cached_property
     def files(self) -> list[str]:
-        """The files of the project that the service takes along. Pictures are those of the pages."""
-        names = [name for name in files_of(self.project.folder) if self.takes(name)]
+        """The files of the project that are copied. A picture is copied if a copied page links to it."""
+        names = [name for name in files_of(self.project.folder) if self.copies(name)]
         pictures = {picture for name in names if name.endswith(".md") for picture in self.linked(name)}
         return [name for name in names if not is_picture(name) or name in pictures]
 
-    def takes(self, name: str) -> bool:
-        """Return whether the service takes a file along."""
+    def copies(self, name: str) -> bool:
+        """Return whether a file is copied, unless it is a picture."""
         path = PurePosixPath(name)
-        if name == "README.md" or is_below(name, [*self.left_out, "migrations/versions"]):
+        if name == "README.md" or is_below(name, [*self.excluded, "migrations/versions"]):
             return False
         if path.parent == PurePosixPath(self.old):
-            return path.stem not in self.gone
+            return path.stem not in self.removed
         if path.parent == PurePosixPath("tests", self.old) and path.suffix == ".py":
             return path.stem in {"__init__", "conftest", *self.kept_tests, *self.kept_helpers}
-        return path.suffix != ".md" or not self.is_about_the_demo(name)
+        return path.suffix != ".md" or not self.is_about_the_example(name)
 
     @cached_property
     def tests(self) -> dict[str, Path]:
@@ -89,52 +89,52 @@ class Transfer:
         return found - self.kept_tests
 
     @cached_property
-    def of_the_kit(self) -> frozenset[str]:
+    def kit_files(self) -> frozenset[str]:
         return frozenset(kit_files(self.project.folder))
 
     @cached_property
-    def gone_paths(self) -> list[str]:
-        return self.relations.paths_of(self.gone)
+    def removed_paths(self) -> list[str]:
+        return self.relations.paths_of(self.removed)
 
     @cached_property
-    def words_of_the_demo(self) -> re.Pattern[str]:
-        """The names by which a page is about what is left out: paths, files, and the name of the project."""
-        files = [f"{self.old}/{name}\\.py" for name in self.gone]
+    def example_names(self) -> re.Pattern[str]:
+        """The names that a page about the example resources contains: paths, files, and the name of the project."""
+        files = [f"{self.old}/{name}\\.py" for name in self.removed]
         named = (self.old, singular_of(self.old) or self.old)
         return re.compile(
             "|".join(
                 [
-                    *(rf"(?<![a-z]){path}\b" for path in self.gone_paths),
+                    *(rf"(?<![a-z]){path}\b" for path in self.removed_paths),
                     *files,
                     *(rf"(?i:(?<![a-z]){name}(?![a-z]))" for name in named),
                 ]
             )
         )
 
-    def is_about_the_demo(self, name: str) -> bool:
-        """Return whether a page names what is left out. Other modules of the package are examples."""
+    def is_about_the_example(self, name: str) -> bool:
+        """Return whether a page names a resource that is not copied, or the project."""
         text = (self.project.folder / name).read_text()
-        others = rf"\b{self.old}[/.](?!(?:{'|'.join(self.gone)})\b)" if self.gone else rf"\b{self.old}[/.]"
-        return bool(self.words_of_the_demo.search(re.sub(others, "", text)))
+        others = rf"\b{self.old}[/.](?!(?:{'|'.join(self.removed)})\b)" if self.removed else rf"\b{self.old}[/.]"
+        return bool(self.example_names.search(re.sub(others, "", text)))
 
     def linked(self, name: str) -> Iterator[str]:
         """Yield the paths of the files that a page links to."""
         return linked(name, (self.project.folder / name).read_text())
 
-    def text_of(self, name: str, taken: Iterable[str]) -> str | None:
+    def text_of(self, name: str, copied: Iterable[str]) -> str | None:
         """Return the text of a file in the new service; None for a file that is no text."""
         try:
             text = (self.project.folder / name).read_bytes().decode()
         except UnicodeDecodeError:
             return None
-        if name in self.of_the_kit:
+        if name in self.kit_files:
             return text  # the same in every service
         if name.endswith(".py"):
-            paths = self.gone_paths if name.startswith("tests/") else ()
-            return self.renamed_code(pruned(text, self.gone_modules, paths))
+            paths = self.removed_paths if name.startswith("tests/") else ()
+            return self.renamed_code(pruned(text, self.removed_modules, paths))
         if name.endswith(".md"):
-            return self.renamed(without_rows(without_dangling(name, text, set(taken)), self.lost_names))
-        return self.renamed(self.without_left_out(name, text))
+            return self.renamed(without_rows(without_dead_links(name, text, set(copied)), self.removed_names))
+        return self.renamed(self.without_excluded(name, text))
 
     def renamed(self, text: str) -> str:
         """Return a text with the name of the service in place of the old one."""
@@ -142,16 +142,16 @@ class Transfer:
         return re.sub(rf"\b{title_of(self.old)}\b", title_of(self.package), text)
 
     def renamed_code(self, text: str) -> str:
-        """Return a module with the new package where it imports, or names a module, and in no path of a route."""
-        places = (
+        """Return a module with the new package in imports and names of modules, but not in paths of routes."""
+        patterns = (
             rf"(?<=\bfrom ){self.old}(?=[. ])",
             rf"(?<=\bimport ){self.old}\b",
             rf"(?<=\btests\.){self.old}\b",
             rf"(?<=[\"']){self.old}(?=\.[a-z_]+[.\"'])",
             rf"(?<=^NAME = \"){self.old}(?=\"$)",
         )
-        for place in places:
-            text = re.sub(place, self.package, text, flags=re.MULTILINE)
+        for pattern in patterns:
+            text = re.sub(pattern, self.package, text, flags=re.MULTILINE)
         return text
 
     def new_path(self, name: str) -> str:
@@ -162,19 +162,19 @@ class Transfer:
         return name
 
     @cached_property
-    def left_out(self) -> list[str]:
-        """The files and folders that are about this project, and not about any other."""
+    def excluded(self) -> list[str]:
+        """The files and folders that belong to this project only."""
         names: list[str] = options_of(self.project.folder).get("leave_out", [])
         return names
 
-    def without_left_out(self, name: str, text: str) -> str:
-        """Return a file of settings or commands without the lines about what is left out."""
+    def without_excluded(self, name: str, text: str) -> str:
+        """Return a file of settings or commands without the lines about files that are not copied."""
         if name == "pyproject.toml":
             text = self.renamed_project(text)
         if name.endswith("Makefile"):
             return text
         lines = text.splitlines(keepends=True)
-        lines = [line for line in lines if not any(mentions(line, one) for one in self.left_out)]
+        lines = [line for line in lines if not any(mentions(line, one) for one in self.excluded)]
         if name.startswith((".ci/", ".github/")):
             lines = [line for line in lines if self.targets.issuperset(COMMAND.findall(line))]
         return "".join(lines)
@@ -193,16 +193,16 @@ class Transfer:
 
     @property
     def makefiles(self) -> list[Path]:
-        """The files of make that the service takes along."""
+        """The makefiles that are copied."""
         folder = self.project.folder
         found = [folder / "Makefile", *folder.glob("*/targets.mk"), *folder.glob("tests/*/targets.mk")]
-        return [path for path in found if not is_below(path.relative_to(folder).as_posix(), self.left_out)]
+        return [path for path in found if not is_below(path.relative_to(folder).as_posix(), self.excluded)]
 
     @cached_property
-    def lost_names(self) -> set[str]:
-        """The files and folders that are left out, and the names of their tests."""
-        folders = {f"{name}/" for name in self.left_out}
-        return lost_names(self.project.folder, files_of(self.project.folder), self.files) | folders
+    def removed_names(self) -> set[str]:
+        """The files and folders that are not copied, and the names of their tests."""
+        folders = {f"{name}/" for name in self.excluded}
+        return removed_names(self.project.folder, files_of(self.project.folder), self.files) | folders
 
 
 def is_picture(name: str) -> bool:

@@ -21,7 +21,7 @@ HELP = (
 )
 SECTION = re.compile(r"^## \[([\d.]+)\].*?(?=^## \[|\Z)", re.MULTILINE | re.DOTALL)
 NAME = re.compile(r"[A-Za-z0-9_.-]+")
-REMARK = """Without {0} there is nothing to compare the kit with, and FROM has no tag v{1} either.
+NO_RECORD = """Without {0} there is nothing to compare the kit with, and FROM has no tag v{1} either.
 Write the record by `python -m kit.scaffolding.upgrade --record` if nobody has changed kit/ here."""
 
 
@@ -54,7 +54,7 @@ def local_changes(folder: Path, source: str) -> list[str]:
             try:
                 clone(folder, source, same, f"v{version}")
             except NotWrittenError:
-                raise NotWrittenError(REMARK.format("kit/RECORD", version)) from None
+                raise NotWrittenError(NO_RECORD.format("kit/RECORD", version)) from None
             before = hashes(Path(same))
     return sorted({*differing(before, hashes(folder)), *changed(folder, parts_of(folder))})
 
@@ -62,10 +62,12 @@ def local_changes(folder: Path, source: str) -> list[str]:
 def changelog(folder: Path, after: str) -> str:
     """Return the sections of the changelog that are newer than a version."""
     text = (folder / "kit/CHANGELOG.md").read_text()
-    return "".join(section[0] for section in SECTION.finditer(text) if order(section[1]) > order(after)).strip()
+    return "".join(
+        section[0] for section in SECTION.finditer(text) if version_key(section[1]) > version_key(after)
+    ).strip()
 
 
-def order(version: str) -> tuple[int, ...]:
+def version_key(version: str) -> tuple[int, ...]:
     return tuple(map(int, re.findall(r"\d+", version)[:3]))
 
 
@@ -77,7 +79,7 @@ def upgrade(folder: Path, source: str, tag: str = "") -> str:
                 "FROM is this project itself: give the folder or the URL of the one with a newer kit."
             )
         old, version = version_of(folder), version_of(new)
-        if order(version) < order(old):
+        if version_key(version) < version_key(old):
             raise NotWrittenError(f"The kit there has version {version}, which is older than {old} here.")
         if wrong := local_changes(folder, source):
             listed = "\n  ".join(wrong)

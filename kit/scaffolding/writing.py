@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from kit.scaffolding.errors import NotWrittenError
-from kit.scaffolding.pattern import Resource
 from kit.scaffolding.project import Project
+from kit.scaffolding.rendering import Resource
 
 FORMATTING = ("check --quiet --fix-only --select F401,I -", "format --quiet -")
 """Ruff removes unused imports, sorts the others and wraps lines."""

@@ -1,25 +1,23 @@
 """Startup checks of a single route: errors for routes that would not work, or would reveal too much."""
 
 import dis
-import functools
-import inspect
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import pairwise
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 from fastapi.dependencies.models import Dependant
 from fastapi.params import Form
 from fastapi.routing import APIRoute, APIWebSocketRoute
-from pydantic import BaseModel
-from sqlmodel import SQLModel
 
 from kit.operations.callers import check_permission
 from kit.operations.dependencies import get_read_session, get_session
 from kit.operations.route import Operation, dependencies_of, query_variant
 from kit.operations.unit_of_work import SAFE
+from kit.server.annotations import function_of, returned_by, tables_in
 from kit.server.guards import is_guarded
 from kit.server.relation_checks import unsafe_children
 from kit.server.routes import Entry
+from kit.server.variant_checks import missing_fields, shown_private_fields
 
 WRITING = frozenset({"add", "add_all", "delete", "insert_all"})
 """Methods that a `ReadSession` refuses for all arguments."""
@@ -125,39 +123,6 @@ def table_as_body(entry: Entry) -> Iterator[str]:
         )
 
 
-def returned_by(handler: Any) -> Any:
-    """Return the return annotation of a handler; None if there is none, or if it cannot be resolved."""
-    try:
-        return get_type_hints(function_of(handler)).get("return")
-    except (NameError, TypeError):
-        return None
-
-
-def function_of(handler: Any) -> Any:
-    """Return the function behind `functools.partial` and decorators, or the `__call__` of an object."""
-    while isinstance(handler, functools.partial):
-        handler = handler.func
-    handler = inspect.unwrap(handler)
-    return handler if inspect.isroutine(handler) else getattr(type(handler), "__call__", None)  # noqa: B004
-
-
-def tables_in(annotation: Any, seen: set[Any] | None = None) -> Iterator[str]:
-    """Yield the names of the tables in a type."""
-    seen = set() if seen is None else seen
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        if annotation in seen:
-            return
-        seen.add(annotation)
-        if issubclass(annotation, SQLModel) and hasattr(annotation, "__table__"):
-            yield annotation.__name__
-            return
-        parts: Iterable[Any] = [field.annotation for field in annotation.model_fields.values()]
-    else:
-        parts = get_args(annotation)
-    for part in parts:
-        yield from tables_in(part, seen)
-
-
 def unguarded_route(entry: Entry) -> Iterator[str]:
     """Yield an error for a route without a permission check: a dependency, or a guard on Starlette's routes."""
     if isinstance(entry.route, (APIRoute, APIWebSocketRoute)):
@@ -182,5 +147,7 @@ CHECKS: tuple[Callable[[Entry], Iterator[str]], ...] = (
     table_as_body,
     unguarded_route,
     unsafe_children,
+    shown_private_fields,
+    missing_fields,
 )
 """The checks of a single route. Each yields a message for every error."""

@@ -1,11 +1,14 @@
 """Messages (sections 1 and 2 of the contract): the format of all requests and responses."""
 
+import asyncio
 import re
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
 
+from kit.http import bodies
 from tests.contract.answer import MARKER, errors, send
 from tests.contract.resource import Resource, needs, not_empty
 from tests.engines import Client
@@ -156,3 +159,21 @@ async def test_invalid_headers_are_never_repeated_in_a_response(client: Client, 
     answer = await client.patch(url, json={}, headers={"If-Match": MARKER})
     assert [error["in"] for error in errors(answer)] == ["header"]
     assert MARKER not in answer.text
+
+
+async def too_slow() -> AsyncIterator[bytes]:
+    yield b"["
+    await asyncio.sleep(60)
+
+
+async def test_refusals_of_bodies_are_documented_for_every_operation_that_may_have_one(
+    client: Client, resource: Resource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bodies, "GRACE_SECONDS", 0.01)
+    headers = {"Content-Type": "application/json"}
+    urls = [(method, url) for _, method, url in await resource.operation_urls(client) if method != "GET"]
+    for method, url in urls:  # the client checks that each answer is documented
+        slow = await client.request(method, url, content=too_slow(), headers=headers)
+        large = await client.request(method, url, content=b" " * (2**20 + 1), headers=headers)
+        encoded = await client.request(method, url, content=b"x", headers=headers | {"Content-Encoding": "gzip"})
+        assert [answer.status_code for answer in (slow, large, encoded)] == [408, 413, 415], url

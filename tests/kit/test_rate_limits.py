@@ -148,7 +148,7 @@ async def test_a_bounded_number_of_callers_is_remembered(monkeypatch: pytest.Mon
     for user in range(10):
         await limits.admit(user)
     assert limits.of_users is not None
-    assert list(limits.of_users.parts) == [7, 8, 9]
+    assert list(limits.of_users.leases) == [7, 8, 9]
 
 
 @pytest.fixture
@@ -164,11 +164,11 @@ async def test_workers_that_share_a_redis_share_the_quota(shared: str) -> None:
     await asyncio.gather(one.close(), other.close())
 
 
-async def test_requests_at_the_same_time_take_one_part(shared: str) -> None:
+async def test_requests_at_the_same_time_take_one_lease(shared: str) -> None:
     limits = RateLimits(shared, per_user=40, per_address=0)
     assert await statuses(limits, 7, 10) == [True] * 10
     assert limits.of_users is not None
-    assert (await statuses(limits, 7, 1), limits.of_users.parts[7].left + limits.of_users.parts[7].beyond) == (
+    assert (await statuses(limits, 7, 1), limits.of_users.leases[7].left + limits.of_users.leases[7].remaining) == (
         [True],
         29,
     )

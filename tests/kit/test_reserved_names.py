@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from pydantic import model_validator
-from sqlalchemy import MetaData
-from sqlalchemy.orm import registry
+from sqlalchemy import MetaData, inspect
+from sqlalchemy.orm import Mapped, declared_attr, mapped_column, registry
 from sqlmodel import Field, Relationship, SQLModel
 
 from kit import BIGINT, Body, Changes, Entity, ListQuery, Name, Read, Stamped
@@ -118,3 +118,31 @@ def test_an_embedded_relationship_with_the_name_of_a_field_is_refused(field: str
     read = METACLASS("BasketRead", (Read,), {"__module__": __name__, "__annotations__": {field: str}})
     with pytest.raises(TypeError, match="includes has 'items', but BasketRead has a field of that name"):
         type("BasketQuery", (ListQuery,), {"model": Basket, "read": read, "includes": {"items": "FruitRead"}})
+
+
+def test_a_table_does_not_extend_another_table() -> None:
+    with pytest.raises(TypeError, match=r"Melon extends the table Fruit: put the fields .* into a base"):
+        METACLASS("Melon", (Fruit,), {"__module__": __name__, "__tablename__": "fruit"}, table=True)
+
+
+def test_the_primary_key_is_the_id_alone() -> None:
+    content = {"__module__": __name__, "__annotations__": {"place": int}, "place": Field(primary_key=True)}
+    with pytest.raises(TypeError, match=r"Stall has more columns .*: write `UniqueConstraint\('place'\)`"):
+        METACLASS("Stall", (NamedEntity,), content, table=True)
+
+
+@pytest.mark.parametrize("arguments", [{"confirm_deleted_rows": False}, declared_attr.directive(lambda cls: {})])
+def test_a_table_with_mapper_arguments_keeps_its_version(arguments: Any) -> None:
+    mixin = type("Mixin", (), {"__mapper_args__": arguments})
+    for base in (NamedEntity, mixin):
+        bases = (NamedEntity,) if base is NamedEntity else (METACLASS("Mixed", (mixin, NamedEntity), {}),)
+        content = {"__module__": __name__} | ({"__mapper_args__": arguments} if base is NamedEntity else {})
+        table = METACLASS(f"Counter{next(NUMBERS)}", bases, content, table=True)
+        assert inspect(table).version_id_col is table.__table__.c.version
+
+
+@pytest.mark.parametrize("annotation", [Mapped[int], "Mapped[int]"])
+def test_a_column_with_the_annotation_of_sqlalchemy_is_refused(annotation: Any) -> None:
+    content = {"__module__": __name__, "__annotations__": {"size": annotation}, "size": mapped_column()}
+    with pytest.raises(TypeError, match=r"Crate\.size is annotated with Mapped: write `size: int = Field\(\)`"):
+        METACLASS("Crate", (NamedEntity,), content, table=True)

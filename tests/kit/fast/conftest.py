@@ -80,11 +80,16 @@ def direct_sql(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def commands(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Provide the statements of transactions that the driver executed without SQLAlchemy."""
     seen: list[str] = []
-    timed = driver.timed
+    timed, visit = driver.timed, driver.visit
+
+    async def visiting(connection: Any, *statements: driver.Statement) -> Any:
+        seen.extend(sql for _, sql, _ in statements)
+        return await visit(connection, *statements)
 
     async def noting(step: Any, kind: str, sql: str, connection: Any) -> Any:
         seen.append(sql)
         return await timed(step, kind, sql, connection)
 
     monkeypatch.setattr(driver, "timed", noting)
+    monkeypatch.setattr(driver, "visit", visiting)
     return seen

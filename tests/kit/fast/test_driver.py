@@ -1,20 +1,26 @@
 """Driver access: connections are alive and are returned to the pool, and its exceptions equal those of SQLAlchemy."""
 
+import asyncio
 import sqlite3
+from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
 import pytest
 from sqlalchemy import Select, Text, TypeDecorator, literal, select, text, type_coerce
 from sqlalchemy.exc import DBAPIError, EmulatedDBAPIException, OperationalError, ProgrammingError
+from sqlalchemy.util import greenlet_spawn
 
 from kit.database.databases import Database
 from kit.database.errors import FAILURES, meaning_of, with_origin
+from kit.fast import driver
 from kit.fast.databases import use_fast_sessions
 from kit.fast.selects import fetch
+from kit.http.events import COUNTS
 from tests.kit.fast.notes import TABLES, FastAside, FastLabel, FastNote, FastReply, note, store
 
 on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
+on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True, scope="session")
 
 
 class Shouted(TypeDecorator[str]):
@@ -105,3 +111,36 @@ async def test_a_database_that_cannot_be_opened_fails_as_in_sqlalchemy(database:
         failures.append((type(caught.value), type(caught.value.orig), str(caught.value.orig), caught.value.statement))
         await one.dispose()
     assert failures[0] == failures[1]
+
+
+@pytest.fixture
+async def connection(database: Database) -> AsyncIterator[Any]:
+    """Provide a connection of the writer."""
+    connection = await greenlet_spawn(driver.connect, database.writer.sync_engine)
+    yield connection
+    await greenlet_spawn(connection.close)
+
+
+COUNT = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) SELECT max(i) FROM n"
+
+
+@on_sqlite
+async def test_a_cancelled_visit_leaves_out_the_next_statements(connection: Any) -> None:
+    created = ("other", "CREATE TEMP TABLE reached (one)", ())
+    visit = asyncio.create_task(driver.visit(connection, ("select", COUNT, ()), created))
+    await asyncio.sleep(0.005)
+    visit.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await visit
+    there = "SELECT count(*) FROM temp.sqlite_master"
+    assert await driver.visit(connection, ("select", there, ())) == [(0,)]
+
+
+@on_sqlite
+async def test_a_failure_is_recorded_for_the_statement_that_failed(connection: Any) -> None:
+    before = [COUNTS["statements", kind] for kind in ("select", "insert", "delete")]
+    steps = [("select", "SELECT 1", ()), ("insert", "INSERT INTO no_such_table DEFAULT VALUES", ()), ("delete", "", ())]
+    with pytest.raises(sqlite3.OperationalError, match="no_such_table"):
+        await driver.visit(connection, *steps)
+    after = [COUNTS["statements", kind] for kind in ("select", "insert", "delete")]
+    assert [new - old for new, old in zip(after, before, strict=True)] == [1, 1, 0]

@@ -29,7 +29,7 @@ from kit.fast import install
 from kit.operations.idempotency import StoredResponse
 from tests.clients import client_of as client_of
 from tests.engines import empty, url_for
-from tests.kit.habits.items import REGISTRY, TABLES, HabitItem
+from tests.kit.habits.items import REGISTRY, HabitItem
 
 SECRET = b"0123456789abcdef0123456789abcdef"
 TOKENS = Tokens([SECRET], "habits", timedelta(minutes=5))
@@ -80,7 +80,7 @@ def way(request: pytest.FixtureRequest) -> str:
 async def database(habits_url: str) -> AsyncIterator[Database]:
     """Provide the database, without rows."""
     database = Database(url_for(habits_url))
-    await empty(database, [*TABLES, StoredResponse.metadata.tables["idempotency_key"]])
+    await empty(database, [*REGISTRY.metadata.sorted_tables, StoredResponse.metadata.tables["idempotency_key"]])
     yield database
     await database.dispose()
 

@@ -254,7 +254,7 @@ def test_a_model_may_be_called_as_one_of_the_kit() -> None:
     answers = document["paths"]["/sums"]["get"]["responses"]
     own = answers["200"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
     assert document["components"]["schemas"][own]["required"] == ["sum"]
-    failed = document["components"]["responses"]["Unauthenticated"]["content"]["application/problem+json"]["schema"]
+    failed = document["components"]["responses"]["Error401"]["content"]["application/problem+json"]["schema"]
     assert "request_id" in document["components"]["schemas"][failed["$ref"].rpartition("/")[2]]["properties"]
     assert dangling(document) == []
 

@@ -1,4 +1,4 @@
-"""Builds a resource from the arguments of the command line: with an owner, or with a parent that may have one."""
+"""The command-line arguments of `make resource`, and the resource that they describe."""
 
 import builtins
 from collections.abc import Sequence
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from kit.models.entities import known_tables
 from kit.scaffolding.errors import NotWrittenError
 from kit.scaffolding.fields import Field, fields_of
-from kit.scaffolding.pattern import Resource, names_in_use
 from kit.scaffolding.project import KnownResource, Project
+from kit.scaffolding.rendering import Resource, names_in_use
 from kit.scaffolding.words import check_word, class_of, in_words, plural_of, singular_of
 
 LAYERS = frozenset({"utils", "services", "repositories", "schemas", "crud", "models", "helpers", "common"})
-"""Generic module names, which are no names of resources."""
+"""Generic module names, which cannot be names of resources."""
 
 
 @dataclass(frozen=True)
-class Request:
+class ResourceArguments:
     """The command-line arguments. An empty string is a missing argument."""
 
     name: str
@@ -71,7 +71,7 @@ class Request:
         if known is None:
             raise NotWrittenError(f"PARENT={self.parent} is no resource: write one of {', '.join(project.known)}.")
         if known.is_user:
-            raise NotWrittenError(f"Who owns is no parent: write OWNER={self.parent}.")
+            raise NotWrittenError(f"The owner of a row is not its parent: write OWNER={self.parent}.")
         found = next((field for field in fields if field.parent == known), None)
         if found is None:
             (found,) = fields_of(f"{self.parent}:{self.parent}", self.name, project.known)

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 
 @dataclass(frozen=True)
-class Kind:
+class FieldType:
     """A field type. `annotation`, `bounds` and `examples` are source code; in examples, `{0}` is the field's name.
 
     `default` parses a default of the command line and returns its source; None if there can be no default.
@@ -53,19 +53,19 @@ def numbered(text: str, numbers: Sequence[int] = (1, 2, 3)) -> list[str]:
     return [text.format(number) for number in numbers]
 
 
-KINDS = {
-    "str": Kind("Name", "max_length=100", numbered('"{{0}} {}"'), text, is_searched=True),
-    "text": Kind("Text", "max_length=5000", ['"A few words."'], text, is_indexed=False, is_searched=True),
-    "int": Kind("int", "", numbered("{}"), integer),
-    "float": Kind("float", "", numbered("{}.5"), number),
-    "bool": Kind("bool", "", ["True"], boolean),
-    "date": Kind("date", "", numbered('"2026-01-0{}"'), day),
-    "time": Kind("time", "", numbered('"0{}:30:00"', (7, 8, 9))),
-    "datetime": Kind("datetime", "", numbered('"2026-01-31T0{}:30:00Z"', (7, 8, 9))),
-    "money": Kind("Money", "", numbered('"{}9.99"'), decimal),
-    "decimal": Kind("Decimal", "max_digits=12, decimal_places=4", numbered('"{}.5000"'), decimal),
-    "uuid": Kind("UUID", "", numbered('"019b0000-0000-7000-8000-00000000000{}"')),
-    "email": Kind("EmailStr", "", numbered('"ann{}@example.com"'), text, is_searched=True),
-    "url": Kind("AnyHttpUrl", "", numbered('"https://example.com/{}"')),
-    "json": Kind("dict[str, Any]", "", ['{"key": "value"}'], is_indexed=False),
+FIELD_TYPES = {
+    "str": FieldType("Name", "max_length=100", numbered('"{{0}} {}"'), text, is_searched=True),
+    "text": FieldType("Text", "max_length=5000", ['"A few words."'], text, is_indexed=False, is_searched=True),
+    "int": FieldType("int", "", numbered("{}"), integer),
+    "float": FieldType("float", "", numbered("{}.5"), number),
+    "bool": FieldType("bool", "", ["True"], boolean),
+    "date": FieldType("date", "", numbered('"2026-01-0{}"'), day),
+    "time": FieldType("time", "", numbered('"0{}:30:00"', (7, 8, 9))),
+    "datetime": FieldType("datetime", "", numbered('"2026-01-31T0{}:30:00Z"', (7, 8, 9))),
+    "money": FieldType("Money", "", numbered('"{}9.99"'), decimal),
+    "decimal": FieldType("Decimal", "max_digits=12, decimal_places=4", numbered('"{}.5000"'), decimal),
+    "uuid": FieldType("UUID", "", numbered('"019b0000-0000-7000-8000-00000000000{}"')),
+    "email": FieldType("EmailStr", "", numbered('"ann{}@example.com"'), text, is_searched=True),
+    "url": FieldType("AnyHttpUrl", "", numbered('"https://example.com/{}"')),
+    "json": FieldType("dict[str, Any]", "", ['{"key": "value"}'], is_indexed=False),
 }

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
+from kit.scaffolding.field_types import FIELD_TYPES
 from kit.scaffolding.fields import Field, member_of
-from kit.scaffolding.kinds import KINDS
 from kit.scaffolding.words import article_of, class_of, in_words
 
-PATTERN = Template(Path(__file__).with_name("resource.template").read_text())
-TEST = Template(Path(__file__).with_name("test.template").read_text())
+RESOURCE_TEMPLATE = Template(Path(__file__).with_name("resource.template").read_text())
+TEST_TEMPLATE = Template(Path(__file__).with_name("test.template").read_text())
 IMPORTS = """
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -55,7 +55,7 @@ class Resource:
 
     @property
     def source(self) -> str:
-        return PATTERN.substitute(
+        return RESOURCE_TEMPLATE.substitute(
             words_of(self),
             about=about(self),
             imports=IMPORTS + "\n".join(imports_of_parents(self)),
@@ -70,7 +70,7 @@ class Resource:
 
     @property
     def test(self) -> str:
-        return TEST.substitute(words_of(self))
+        return TEST_TEMPLATE.substitute(words_of(self))
 
     @property
     def references(self) -> list[Field]:
@@ -97,8 +97,8 @@ def about(resource: Resource) -> str:
     """Return the end of the first sentence of the file."""
     if (key := resource.owner or resource.parent) and key.parent:
         other = in_words(key.parent.module)
-        kind = "belongs to" if key is resource.owner else "is a part of"
-        return f"each {kind} {article_of(other)} {other}, and is deleted with it."
+        relation = "belongs to" if key is resource.owner else "is a part of"
+        return f"each {relation} {article_of(other)} {other}, and is deleted with it."
     *first, last = [in_words(field.relation if field.parent else field.name) for field in resource.fields]
     listed = ", ".join(first)
     if len(listed) > MAX_LISTED:
@@ -116,13 +116,13 @@ def enums_of(resource: Resource) -> Iterator[str]:
     for field in resource.fields:
         if field.labels:
             members = "\n".join(f'    {member_of(field.name, label)} = "{label}"' for label in field.labels)
-            yield f"class {field.kind.annotation}(StrEnum):\n{members}\n\n"
+            yield f"class {field.type.annotation}(StrEnum):\n{members}\n\n"
 
 
 def line_of(resource: Resource, field: Field) -> str:
     """Return the declaration of a field."""
     is_owner = field is resource.owner
-    annotation = "Owner" if is_owner else field.kind.annotation + (" | None" if field.is_optional else "")
+    annotation = "Owner" if is_owner else field.type.annotation + (" | None" if field.is_optional else "")
     return f"{field.name}: {annotation} = Field({', '.join(arguments_of(resource, field, is_owner))})"
 
 
@@ -131,8 +131,8 @@ def arguments_of(resource: Resource, field: Field, is_owner: bool) -> Iterator[s
         yield "default_factory=Absent"
     elif field.is_optional or field.default is not None:
         yield f"default={field.default}"
-    yield from filter(None, [field.kind.bounds])
-    if field.kind.is_indexed:
+    yield from filter(None, [field.type.bounds])
+    if field.type.is_indexed:
         yield "unique=True" if field.is_unique else "index=True"
     if field.parent:
         yield f'foreign_key="{field.parent.table}.id"'
@@ -142,7 +142,7 @@ def arguments_of(resource: Resource, field: Field, is_owner: bool) -> Iterator[s
     elif field.is_unique:
         yield 'description="Unique."'
     words = in_words(field.name).capitalize()
-    examples = field.kind.examples if field.is_unique else field.kind.examples[:1]
+    examples = field.type.examples if field.is_unique else field.type.examples[:1]
     yield f'schema_extra={{"examples": [{", ".join(examples).replace("{0}", words)}]}}'
 
 
@@ -190,10 +190,12 @@ def read_only(resource: Resource) -> str:
 
 
 def query_of(resource: Resource) -> Iterator[str]:
-    if searched := tuple(field.name for field in resource.fields if field.kind.is_searched):
+    if searched := tuple(field.name for field in resource.fields if field.type.is_searched):
         yield f"search = {searched}"
-    if shown := {field.relation: field.parent.shown for field in resource.references if field.parent}:
-        yield f"includes = {shown}"
+    if included_variants := {
+        field.relation: field.parent.read_variant for field in resource.references if field.parent
+    }:
+        yield f"includes = {included_variants}"
 
 
 def permissions_of(resource: Resource) -> str:
@@ -211,7 +213,7 @@ def quoted(names: Iterable[str]) -> str:
 
 def names_in_use() -> frozenset[str]:
     """Return the names that the template uses, which the classes and variables of a resource may not have."""
-    neutral = Resource("zzz", "zzzs", "zzz", [Field("zzz_name", KINDS["str"])])
+    neutral = Resource("zzz", "zzzs", "zzz", [Field("zzz_name", FIELD_TYPES["str"])])
     tree = ast.parse(neutral.source)
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     names |= {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}

@@ -1,0 +1,66 @@
+"""Startup checks of response models: fields that rows do not have, and private fields that would not be hidden."""
+
+from collections.abc import Iterator
+from typing import Any, get_args
+
+from fastapi.routing import APIRoute
+from sqlmodel import SQLModel
+
+from kit.models.entities import Entity
+from kit.models.privacy import private_fields
+from kit.models.reads import Read
+from kit.operations.route import Operation, dependencies_of, query_variant
+from kit.server.annotations import models_in, returned_by
+from kit.server.routes import Entry
+
+
+def shown_private_fields(entry: Entry) -> Iterator[str]:
+    """Yield an error for a model with private fields that is no `Read`, and shows them to everybody."""
+    if not isinstance(entry.route, APIRoute):
+        return
+    model = entry.context.response_model
+    for shown in (returned_by(entry.handler) if model is None else model, entry.context.stream_item_type):
+        for part in models_in(shown):
+            is_plain = issubclass(part, SQLModel) and not issubclass(part, Read) and not hasattr(part, "__table__")
+            for name in sorted(private_fields(part).intersection(part.model_fields)) if is_plain else ():
+                yield (
+                    f"{entry.description} answers with {part.__name__}, which shows the private field {name} to "
+                    f"everybody: derive {part.__name__} from `Read`."
+                )
+
+
+def missing_fields(entry: Entry) -> Iterator[str]:
+    """Yield an error for each required field of a read variant that the rows which it shows do not have."""
+    if isinstance(entry.route, Operation):
+        for entity, read in dict.fromkeys(shown_rows(entry)):
+            known = {name for part in entity.__mro__ for name in vars(part)}  # `hasattr` would call hybrid properties
+            for name, field in {} if makes_values(read) else read.model_fields.items():
+                alias = field.validation_alias
+                is_path = not isinstance(alias, str | None)  # as `AliasPath("owner", "name")`
+                if field.is_required() and not is_path and known.isdisjoint((name, alias)):
+                    yield (
+                        f"{entry.description} shows rows of {entity.__name__} as {read.__name__}, whose field {name} "
+                        f"they do not have: give {entity.__name__} a column or property of that name, or the field a "
+                        "default."
+                    )
+
+
+def shown_rows(entry: Entry) -> Iterator[tuple[type[Entity], type[Read]]]:
+    """Yield the entities whose rows a handler certainly returns, each with the read variant that shows them."""
+    model = entry.context.response_model
+    reads = [part for part in (model, *get_args(model)) if isinstance(part, type) and issubclass(part, Read)]
+    for query in filter(None, map(query_variant, dependencies_of(entry.context.dependant))):
+        yield from ((query.model, read) for read in reads if read is query.read)
+    returned = returned_by(entry.handler)
+    for part in (returned, *get_args(returned)):
+        if isinstance(part, type) and issubclass(part, Entity) and hasattr(part, "__table__"):
+            yield from ((part, read) for read in reads)
+
+
+def makes_values(read: type[Read]) -> bool:
+    """Return whether a variant has methods that may make the values of its fields."""
+    own: Any = read.__pydantic_decorators__
+    methods = [(getattr(read, name).__func__, getattr(Read, name).__func__) for name in ("of", "model_validate")]
+    return any(ours is not theirs for ours, theirs in methods) or bool(
+        own.model_validators.keys() - Read.__pydantic_decorators__.model_validators.keys()
+    )

@@ -1,0 +1,263 @@
+"""Attributes of tables: values that the database computes, names in JSON, and methods of the table class."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import pytest
+from fastapi import APIRouter, Depends
+from pydantic import ConfigDict, model_validator
+from pydantic.alias_generators import to_camel
+from sqlalchemy import Column, Computed, String, func, inspect
+from sqlalchemy.ext.hybrid import hybrid_property
+from sqlalchemy.orm import column_property, synonym
+from sqlmodel import Field, SQLModel, select
+
+from kit import (
+    Batch,
+    Body,
+    Changes,
+    ListQuery,
+    Name,
+    OnError,
+    Page,
+    Read,
+    ReadSession,
+    Session,
+    create_many,
+    found,
+    page,
+)
+from tests.kit.habits.conftest import Serve
+from tests.kit.habits.items import HabitEntity
+
+pytestmark = pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
+"""A plain route shows a row before the flush, as FastAPI does."""
+
+
+class ParcelBase(SQLModel):
+    label: Name = Field(max_length=20)
+
+
+class HabitParcel(ParcelBase, HabitEntity, table=True):
+    """A table whose database computes columns, in every way that SQLAlchemy documents."""
+
+    __tablename__ = "habit_parcel"
+    __mapper_args__ = {"eager_defaults": False}
+    length: int | None = Field(default=None, sa_column=Column(String(9), Computed("length(label)")))
+    state: str | None = Field(
+        default=None, sa_column=Column(String(9), server_default="new", onupdate=func.lower("OLD"))
+    )
+
+
+inspect(HabitParcel).add_property("upper", column_property(func.upper(HabitParcel.label)))
+
+
+class HabitParcelCreate(ParcelBase, Body):
+    """A new parcel."""
+
+
+class HabitParcelRead(ParcelBase, Read):
+    version: int
+    length: str
+    state: str
+    upper: str
+
+
+class TicketBase(SQLModel):
+    model_config = ConfigDict(alias_generator=to_camel)  # type: ignore[assignment]  # SQLModel's type is not public
+    first_name: str = Field(default="nobody", max_length=20)
+    seat: str | None = Field(default=None, max_length=20, alias="place")
+
+
+class HabitTicket(TicketBase, HabitEntity, table=True):
+    """A table whose fields have other names in JSON."""
+
+    __tablename__ = "habit_ticket"
+
+    title = synonym("first_name")
+
+    @hybrid_property
+    def initial(self) -> str:
+        return self.first_name[0]
+
+
+class HabitTicketCreate(TicketBase, Body):
+    """A new ticket."""
+
+
+class HabitTicketUpdate(HabitTicketCreate, Changes):
+    """Changes to a ticket."""
+
+
+class HabitTicketRead(TicketBase, Read):
+    """A ticket."""
+
+    initial: str
+    title: str
+
+
+class HabitTicketQuery(ListQuery):
+    model, read = HabitTicket, HabitTicketRead
+    filters = sorts = ("first_name",)
+
+
+class SignBase(SQLModel):
+    text: Name = Field(max_length=20)
+
+
+class HabitSign(SignBase, HabitEntity, table=True):
+    """A table that changes values as they are set."""
+
+    __tablename__ = "habit_sign"
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value.upper() if name == "text" else value)
+
+
+class HabitDoor(SignBase, HabitEntity, table=True):
+    """A table with a validator that sets a value, as pydantic documents it."""
+
+    __tablename__ = "habit_door"
+
+    @model_validator(mode="after")
+    def shout(self) -> "HabitDoor":
+        self.text = self.text.upper()
+        return self
+
+
+class HabitGate(SignBase, HabitEntity, table=True):
+    """A table that validates every value that is set."""
+
+    __tablename__ = "habit_gate"
+    model_config = ConfigDict(validate_assignment=True)  # type: ignore[assignment]  # SQLModel's type is not public
+
+
+class SignCreate(SignBase, Body):
+    """A new sign, door or gate."""
+
+
+class SignRead(SignBase, Read):
+    """A sign, door or gate."""
+
+
+async def test_what_the_database_computes_is_in_the_response(router: APIRouter, serve: Serve) -> None:
+    @router.post("/parcels", response_model=HabitParcelRead, status_code=201)
+    async def create(new: HabitParcelCreate, session: Session) -> HabitParcel:
+        parcel = HabitParcel.model_validate(new)
+        session.add(parcel)
+        return parcel
+
+    @router.patch("/parcels/{parcel_id}", response_model=HabitParcelRead)
+    async def change(parcel_id: int, new: HabitParcelCreate, session: Session) -> HabitParcel:
+        parcel = found(await session.get(HabitParcel, parcel_id))
+        parcel.sqlmodel_update(new.model_dump())
+        return parcel
+
+    client = await serve(router)
+    created = (await client.post("/parcels", json={"label": "tea"})).json()
+    assert created == {"id": created["id"], "label": "tea", "version": 1, "length": "3", "state": "new", "upper": "TEA"}
+    changed = (await client.patch(f"/parcels/{created['id']}", json={"label": "milk"})).json()
+    assert changed == {**created, "label": "milk", "version": 2, "length": "4", "state": "old", "upper": "MILK"}
+
+
+async def test_rows_that_have_expired_are_in_the_response(router: APIRouter, serve: Serve) -> None:
+    async def two(session: Session) -> list[HabitParcel]:
+        parcels = [HabitParcel(label="tea"), HabitParcel(label="milk")]
+        session.add_all(parcels)
+        await session.commit()
+        session.expire_all()
+        return parcels
+
+    parcels = Annotated[list[HabitParcel], Depends(two)]
+
+    @router.post("/one", response_model=HabitParcelRead)
+    async def one(rows: parcels) -> HabitParcel:
+        return rows[0]
+
+    @router.post("/all", response_model=list[HabitParcelRead])
+    async def many(rows: parcels) -> list[HabitParcel]:
+        return rows
+
+    @router.post("/named", response_model=dict[str, HabitParcelRead | list[HabitParcelRead] | str])
+    async def named(rows: parcels) -> dict[str, Any]:
+        return {"first": rows[0], "all": rows, "word": "w"}
+
+    client = await serve(router)
+    assert (await client.post("/one")).json()["upper"] == "TEA"
+    assert [row["length"] for row in (await client.post("/all")).json()] == ["3", "4"]
+    assert (await client.post("/named")).json()["first"]["state"] == "new"
+
+
+@pytest.fixture
+async def tickets(new_router: Callable[..., APIRouter], serve: Serve) -> Any:
+    """Provide a client of a resource with aliases."""
+    router = new_router(prefix="/tickets")
+
+    @router.post("/", response_model=HabitTicketRead, status_code=201)
+    async def create(new: HabitTicketCreate, session: Session) -> HabitTicket:
+        ticket = HabitTicket.model_validate(new)
+        session.add(ticket)
+        return ticket
+
+    @router.patch("/{ticket_id}", response_model=HabitTicketRead)
+    async def change(ticket_id: int, changes: HabitTicketUpdate, session: Session) -> HabitTicket:
+        return found(await session.get(HabitTicket, ticket_id)).sqlmodel_update(changes)
+
+    @router.get("/", response_model=list[HabitTicketRead])
+    async def many(query: Annotated[HabitTicketQuery, Depends()], session: ReadSession) -> Page:
+        return await page(session, query, select(HabitTicket))
+
+    @router.post("/bulk", response_model=list[HabitTicketRead], status_code=201)
+    async def bulk(new: Batch[HabitTicketCreate], session: Session, on_error: OnError = "abort") -> Any:
+        return await create_many(session, new, on_error, HabitTicket)
+
+    return await serve(router)
+
+
+async def test_a_field_may_have_another_name_in_json(tickets: Any) -> None:
+    created = (await tickets.post("/tickets/", json={"firstName": "Ann", "place": "7"})).json()
+    assert created == {"id": created["id"], "firstName": "Ann", "place": "7", "initial": "A", "title": "Ann"}
+    changed = await tickets.patch(f"/tickets/{created['id']}", json={"firstName": "Bob"})
+    assert changed.json() == {**created, "firstName": "Bob", "initial": "B", "title": "Bob"}, (
+        "the place was not in the request, so it stays"
+    )
+    refused = await tickets.post("/tickets/", json={"first_name": "Ann"})
+    assert refused.status_code == 422, "JSON has the aliases"
+
+
+async def test_lists_select_fields_by_their_names_in_python(tickets: Any, way: str) -> None:
+    stored = (await tickets.post("/tickets/bulk", json=[{"firstName": way, "place": "8"}])).json()
+    assert stored[0]["firstName"] == way
+    listed = (await tickets.get(f"/tickets/?first_name={way}&fields=first_name&limit=1")).json()
+    assert listed == [{"firstName": way}]
+
+
+@pytest.mark.parametrize(("table", "stored"), [(HabitSign, "TEA"), (HabitDoor, "TEA"), (HabitGate, "tea")])
+async def test_methods_of_a_table_are_called(router: APIRouter, serve: Serve, table: Any, stored: str) -> None:
+    @router.post("/signs", response_model=SignRead, status_code=201)
+    async def create(new: SignCreate, session: Session) -> Any:
+        row = table.model_validate(new)
+        session.add(row)
+        return row
+
+    client = await serve(router)
+    assert (await client.post("/signs", json={"text": "tea"})).json()["text"] == stored
+
+
+async def test_content_without_a_response_model_is_written_as_by_fastapi(router: APIRouter, serve: Serve) -> None:
+    @router.get("/numbers", response_model=None)
+    async def numbers() -> Any:
+        return {1: 2.5}
+
+    @router.delete("/nothing", status_code=205, response_model=None)
+    async def nothing() -> Any:
+        return None
+
+    @router.get("/wrong", response_model=None)
+    async def wrong() -> Any:
+        return {"x": float("nan")}
+
+    client = await serve(router)
+    assert (await client.get("/numbers")).json() == {"1": 2.5}
+    assert (await client.delete("/nothing")).content == b""
+    assert (await client.get("/wrong")).status_code == 500

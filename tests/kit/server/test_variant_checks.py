@@ -1,0 +1,127 @@
+"""Response models that could not show a row, or would show private fields, are refused at start."""
+
+from typing import Any
+
+import pytest
+from fastapi import APIRouter
+from pydantic import AliasPath, BaseModel, Field, model_validator
+from sqlmodel import Field as Column
+from sqlmodel import SQLModel
+
+from kit import PRIVATE, Read, ReadSession, Who, allowing, found
+from tests.kit.habits.items import HabitEntity, HabitItem, HabitItemRead
+from tests.kit.server.small import small_service
+
+
+class CardBase(SQLModel):
+    name: str
+    code: str = Column(default="", sa_column_kwargs=PRIVATE)
+
+
+class CardPublic(CardBase):
+    """A response model as SQLModel's tutorial writes it."""
+
+
+class Deck(BaseModel):
+    cards: list[CardPublic]
+
+
+class PlainCard(BaseModel):
+    name: str
+    code: str
+
+
+class Wider(Read):
+    name: str
+    weight: int
+
+
+class Renamed(Read):
+    title: str = Field(validation_alias="name")
+    colour: str = "white"
+
+
+class Deep(Read):
+    owner: str = Field(validation_alias=AliasPath("parent", "name"))
+
+
+class Made(Wider):
+    @classmethod
+    def of(cls, row: Any) -> "Made":
+        return cls(id=row.id, name=row.name, weight=7)
+
+
+class Filled(Read):
+    weight: int
+
+    @model_validator(mode="before")
+    @classmethod
+    def fill(cls, row: Any) -> Any:
+        return {"id": row.id, "weight": 7}
+
+
+class HabitWeight(HabitEntity, table=True):
+    """A table with a property."""
+
+    __tablename__ = "habit_weight"
+    name: str
+    weight = property(lambda _: 3)
+
+
+def errors_of(router: APIRouter) -> list[str]:
+    service = small_service(router)
+    try:
+        service.check_routes()
+    except ValueError as error:
+        return str(error).splitlines()
+    return []
+
+
+@pytest.mark.parametrize("model", [CardPublic, list[CardPublic], Deck, CardPublic | None])
+@pytest.mark.parametrize("route_class", [None, allowing(read=Who.MEMBERS)])
+def test_a_model_that_would_show_private_fields_is_refused(model: Any, route_class: Any) -> None:
+    router = APIRouter(**({"route_class": route_class} if route_class else {}))
+
+    @router.get("/cards", response_model=model)
+    async def cards() -> Any: ...
+
+    assert [error.partition(" (GET /cards) ")[2] for error in errors_of(router)] == [
+        "answers with CardPublic, which shows the private field code to everybody: derive CardPublic from `Read`."
+    ]
+
+
+@pytest.mark.parametrize("model", [HabitItemRead, list[HabitItemRead], PlainCard])
+def test_a_read_variant_hides_private_fields_and_other_models_have_none(model: Any) -> None:
+    router = APIRouter()
+
+    @router.get("/cards", response_model=model)
+    async def cards() -> Any: ...
+
+    assert errors_of(router) == []
+
+
+def test_a_read_variant_with_a_field_that_rows_lack_is_refused() -> None:
+    router = APIRouter(route_class=allowing(read=Who.MEMBERS))
+
+    @router.get("/items/{item_id}", response_model=Wider)
+    async def read(item_id: int, session: ReadSession) -> HabitItem:
+        return found(await session.get(HabitItem, item_id))
+
+    (error,) = errors_of(router)
+    assert error.endswith(
+        "(GET /items/{item_id}) shows rows of HabitItem as Wider, whose field weight they do not have: give HabitItem "
+        "a column or property of that name, or the field a default."
+    )
+
+
+@pytest.mark.parametrize(
+    ("read", "entity"), [(read, HabitItem) for read in (Renamed, Filled, Deep, Made)] + [(Wider, HabitWeight)]
+)
+def test_fields_with_a_default_an_alias_a_property_or_a_validator_are_accepted(read: Any, entity: Any) -> None:
+    router = APIRouter(route_class=allowing(read=Who.MEMBERS))
+
+    async def rows() -> Any: ...
+
+    rows.__annotations__["return"] = list[entity]
+    router.get("/items", response_model=list[read])(rows)
+    assert errors_of(router) == []
