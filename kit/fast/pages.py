@@ -11,7 +11,7 @@ from functools import cache, cached_property, partial
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Integer, Select, bindparam
+from sqlalchemy import Integer, Select, Table, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -216,5 +216,8 @@ def select_segment(
 ) -> Select[Any]:
     """Return a select of these columns. The limit and the offset are parameters without a value."""
     skipped = None if offset is None else OFFSET
-    selected = completed(statement, order, segment, NUMBER, skipped, sorts=sorts)
+    (table, *joined) = statement.get_final_froms()
+    is_bare = sorts and isinstance(table, Table) and not joined  # its rows need no condition but that of their ids
+    outer = select(order.model) if is_bare else None
+    selected = completed(statement, order, segment, NUMBER, skipped, sorts=sorts, outer=outer)
     return selected.with_only_columns(*columns, maintain_column_froms=True)

@@ -13,11 +13,23 @@ Statement = SelectOfScalar[Any]
 
 
 def completed(
-    statement: Select[Any], order: Order, segment: Segment, number: Any, offset: Any, *, sorts: bool
+    statement: Select[Any],
+    order: Order,
+    segment: Segment,
+    number: Any,
+    offset: Any,
+    *,
+    sorts: bool,
+    outer: Select[Any] | None = None,
 ) -> Select[Any]:
-    """Return the select of a page, ordered and limited."""
+    """Return the select of a page, ordered and limited.
+
+    `outer` selects the rows by their ids, if they are sorted; without it the same statement does, which evaluates its
+    conditions twice.
+    """
     if sorts:
-        statement = page_of_few(statement, order, segment, number, offset)
+        found = ids_of_few(statement, order, segment, number, offset)
+        statement = (statement if outer is None else outer).where(_id(order.model).in_(found))
     elif offset is not None:
         statement = page_after_offset(statement, order, segment, number, offset)
     else:
@@ -25,7 +37,7 @@ def completed(
     return statement.order_by(*segment.ordering).limit(number)
 
 
-def page_of_few(statement: Select[Any], order: Order, segment: Segment, number: Any, offset: Any = None) -> Select[Any]:
+def ids_of_few(statement: Select[Any], order: Order, segment: Segment, number: Any, offset: Any = None) -> Select[Any]:
     """Return the select of the ids of a page, for conditions that few rows match.
 
     The inner select has an offset, so that a database plans it by itself, without the index of the sort.
@@ -36,8 +48,7 @@ def page_of_few(statement: Select[Any], order: Order, segment: Segment, number: 
     few = chosen.offset(0).subquery()
     found: dict[str, Any] = dict(zip(names, few.columns, strict=True))
     ordering = [key.ordering(found[key.column.key]) for key in segment.keys]
-    ids = select(found["id"]).order_by(*ordering).limit(number).offset(offset)
-    return statement.where(_id(order.model).in_(ids))
+    return select(found["id"]).order_by(*ordering).limit(number).offset(offset)
 
 
 def page_after_offset(statement: Select[Any], order: Order, segment: Segment, number: Any, offset: Any) -> Select[Any]:

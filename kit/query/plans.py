@@ -164,7 +164,11 @@ async def planned(query: "ListQuery", order: Order, choices: Choices, reader: Re
     method = None if counting else known_method(query, reader.database_id)
     if method is not None:
         return Plan(choices, method)
-    finds_many = await search_finds_many(choices, reader)
+    entries = await search_entries(choices, reader)
+    if entries is not None and entries <= most_sorted(query) and not counting:
+        remember(query, reader.database_id, Method(sorts=True))
+        return Plan(choices, Method(sorts=True))
+    finds_many = entries is not None and entries > MOST
     number = await number_found(query, choices, reader, finds_many=finds_many)
     if number <= most_sorted(query):
         method = Method(sorts=True, compares=finds_many)
@@ -182,13 +186,16 @@ def most_sorted(query: "ListQuery") -> int:
     return min(MOST, MOST_FOUND) if is_search else MOST
 
 
-async def search_finds_many(choices: Choices, reader: Reader) -> bool:
-    """Return whether each search index of SQLite finds too many rows for a list that is read whole."""
+async def search_entries(choices: Choices, reader: Reader) -> int | None:
+    """Return how many entries of an index of SQLite the search with the fewest finds, up to `MOST` + 1.
+
+    None without such a search. A few rows that FTS5 has not taken over yet are not counted.
+    """
+    fewest: int | None = None
     for search in choices.searches:
         ((entries,),) = await reader.rows(search.rows, f"entries {MOST}", partial(count_search, most=MOST + 1))
-        if entries <= MOST:
-            return False
-    return bool(choices.searches)
+        fewest = entries if fewest is None else min(fewest, entries)
+    return fewest
 
 
 async def number_found(query: "ListQuery", choices: Choices, reader: Reader, *, finds_many: bool) -> int:

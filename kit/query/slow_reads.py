@@ -4,7 +4,7 @@ They are those that search, count rows, or skip many. Without a bound, a few cli
 of the processor. Callers get their turns one after another. While nothing else is served, there is no bound.
 
     other requests are served:  at most `limit` slow reads at a time; after a read that took long, its place stays taken
-                                for as long again
+                                for twice as long
     none are served:            a slow read begins at once
 """
 
@@ -24,6 +24,8 @@ MANY_SKIPPED = 10_000
 """The largest offset of a list that is not slow."""
 PART_OF_POOL = 15
 """On PostgreSQL, slow reads take at most a fifteenth of the connections, two of 30; on SQLite one."""
+PAUSES = 2
+"""The length of the pause after a slow read, in that of the read."""
 SHORT_SECONDS = 0.01
 """A read that takes less is not followed by a pause."""
 MAX_PAUSE_SECONDS = 0.5
@@ -67,7 +69,7 @@ class Turns:
         if seconds < SHORT_SECONDS or not self.has_others(served):
             self.places.release(caller)
             return
-        asyncio.get_running_loop().call_later(min(seconds, MAX_PAUSE_SECONDS), self.places.release, caller)
+        asyncio.get_running_loop().call_later(min(PAUSES * seconds, MAX_PAUSE_SECONDS), self.places.release, caller)
 
 
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, Turns] = WeakKeyDictionary()
