@@ -84,7 +84,7 @@ class FastUnversioned(OddEntity, table=True):
     """An entity whose version only a handler increments."""
 
     __tablename__ = "fast_unversioned"
-    __mapper_args__: ClassVar[Any] = {}
+    __mapper_args__: ClassVar[Any] = {"version_id_col": None}
 
 
 class FastEager(OddEntity, table=True):
