@@ -263,15 +263,16 @@ class ListQuery:
 
         With `by_index` and `by_search` they are written so that an index can be used for them.
         """
-        by_index, by_search, database = self.by_index, self.by_search, self.runtime.database
+        by_index, by_search = self.by_index, self.by_search
         for name, (field, operator) in self.conditions.items():
             if name in self.given and (by_search is not None or operator != "contains"):
                 value = self.given[name]
                 condition = OPERATORS[operator][0](getattr(self.model, field), value)
                 statement = statement.where(condition if by_index else condition.is_(true()))
                 if operator == "contains" and by_search:
-                    statement = statement.where(*prefilters(database, self.model, field, value))
+                    statement = statement.where(*prefilters(self.runtime.database, self.model, field, value))
         if "q" in self.given and by_search is not None:
+            database = self.runtime.database
             found = found_in(database, self.model, self.searched, self.given["q"], by_index=by_search)
             statement = statement.where(found)
         return statement

@@ -28,7 +28,7 @@ PAUSES = 2
 """The length of the pause after a slow read, in that of the read."""
 SHORT_SECONDS = 0.01
 """A read that takes less is not followed by a pause."""
-MAX_PAUSE_SECONDS = 0.5
+MAX_PAUSE_SECONDS = 2.0
 MAX_WAIT_SECONDS = 5.0
 """Seconds after which a slow read begins whatever the others do."""
 MAX_WAITING = 100_000
@@ -42,7 +42,7 @@ class Turns:
         self.places, self.running = FairSemaphore(limit, MAX_WAITING), 0
         """The places, and the number of slow reads that run or wait."""
 
-    async def take(self, served: FairSemaphore | None, read: Callable[[], Awaitable[T]]) -> T:
+    async def take(self, served: FairSemaphore, read: Callable[[], Awaitable[T]]) -> T:
         """Return the result of a slow read, which waits for its turn. `served` are the places of all requests."""
         self.running += 1
         try:
@@ -59,11 +59,11 @@ class Turns:
         finally:
             self.running -= 1
 
-    def has_others(self, served: FairSemaphore | None) -> bool:
+    def has_others(self, served: FairSemaphore) -> bool:
         """Return whether requests without slow reads are served."""
-        return served is not None and served.limit - served.free > self.running
+        return served.limit - served.free > self.running
 
-    def leave(self, served: FairSemaphore | None, seconds: float) -> None:
+    def leave(self, served: FairSemaphore, seconds: float) -> None:
         """Give the place to the next read, after a pause if this one took long and others are served."""
         caller = CURRENT_CALLER.get()
         if seconds < SHORT_SECONDS or not self.has_others(served):
@@ -85,7 +85,7 @@ def is_slow(query: "ListQuery") -> bool:
 
 async def in_turn(query: "ListQuery", read: Callable[[], Awaitable[T]]) -> T:
     """Return the result of a read, which waits for its turn if it is slow."""
-    if not query.given or not is_slow(query):
+    if query.served is None or not query.given or not is_slow(query):
         return await read()
     loop = asyncio.get_running_loop()
     if loop not in _turns:
