@@ -28,7 +28,7 @@ from kit import (
     page,
 )
 from tests.kit.habits.conftest import Serve
-from tests.kit.habits.items import HabitEntity
+from tests.kit.habits.items import HabitAuthor, HabitBook, HabitEntity
 
 pytestmark = pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 """A plain route shows a row before the flush, as FastAPI does."""
@@ -101,11 +101,11 @@ class HabitTicketQuery(ListQuery):
     filters = sorts = ("first_name",)
 
 
-class SignBase(SQLModel):
+class HabitSignBase(SQLModel):
     text: Name = Field(max_length=20)
 
 
-class HabitSign(SignBase, HabitEntity, table=True):
+class HabitSign(HabitSignBase, HabitEntity, table=True):
     """A table that changes values as they are set."""
 
     __tablename__ = "habit_sign"
@@ -114,7 +114,7 @@ class HabitSign(SignBase, HabitEntity, table=True):
         super().__setattr__(name, value.upper() if name == "text" else value)
 
 
-class HabitDoor(SignBase, HabitEntity, table=True):
+class HabitDoor(HabitSignBase, HabitEntity, table=True):
     """A table with a validator that sets a value, as pydantic documents it."""
 
     __tablename__ = "habit_door"
@@ -125,18 +125,18 @@ class HabitDoor(SignBase, HabitEntity, table=True):
         return self
 
 
-class HabitGate(SignBase, HabitEntity, table=True):
+class HabitGate(HabitSignBase, HabitEntity, table=True):
     """A table that validates every value that is set."""
 
     __tablename__ = "habit_gate"
     model_config = ConfigDict(validate_assignment=True)  # type: ignore[assignment]  # SQLModel's type is not public
 
 
-class SignCreate(SignBase, Body):
+class HabitSignCreate(HabitSignBase, Body):
     """A new sign, door or gate."""
 
 
-class SignRead(SignBase, Read):
+class HabitSignRead(HabitSignBase, Read):
     """A sign, door or gate."""
 
 
@@ -234,8 +234,8 @@ async def test_lists_select_fields_by_their_names_in_python(tickets: Any, way: s
 
 @pytest.mark.parametrize(("table", "stored"), [(HabitSign, "TEA"), (HabitDoor, "TEA"), (HabitGate, "tea")])
 async def test_methods_of_a_table_are_called(router: APIRouter, serve: Serve, table: Any, stored: str) -> None:
-    @router.post("/signs", response_model=SignRead, status_code=201)
-    async def create(new: SignCreate, session: Session) -> Any:
+    @router.post("/signs", response_model=HabitSignRead, status_code=201)
+    async def create(new: HabitSignCreate, session: Session) -> Any:
         row = table.model_validate(new)
         session.add(row)
         return row
@@ -261,3 +261,35 @@ async def test_content_without_a_response_model_is_written_as_by_fastapi(router:
     assert (await client.get("/numbers")).json() == {"1": 2.5}
     assert (await client.delete("/nothing")).content == b""
     assert (await client.get("/wrong")).status_code == 500
+
+
+class HabitBookOfAuthor(Read):
+    title: str
+
+
+class HabitAuthorWithBooks(Read):
+    name: str
+    books: list[HabitBookOfAuthor]
+
+
+async def test_related_rows_that_the_response_model_has_are_loaded(router: APIRouter, serve: Serve) -> None:
+    @router.post("/authors", response_model=HabitAuthorWithBooks, status_code=201)
+    async def create(session: Session) -> HabitAuthor:
+        author = HabitAuthor(name="Ann")
+        session.add(author)
+        return author
+
+    @router.post("/books", status_code=204)
+    async def write(author_id: int, session: Session) -> None:
+        session.add(HabitBook(title="Tea", author_id=author_id))
+
+    @router.get("/authors", response_model=list[HabitAuthorWithBooks])
+    async def many(session: ReadSession) -> Any:
+        return (await session.exec(select(HabitAuthor))).all()
+
+    client = await serve(router)
+    created = (await client.post("/authors")).json()
+    assert created == {"id": created["id"], "name": "Ann", "books": []}
+    await client.post(f"/books?author_id={created['id']}")
+    (listed,) = (await client.get("/authors")).json()
+    assert [book["title"] for book in listed["books"]] == ["Tea"]
