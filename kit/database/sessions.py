@@ -166,8 +166,8 @@ class WriteSession(_Session):
     async def reload(self, entity: type[E], rows: Sequence[E], *options: ORMOption) -> list[E]:
         """Load the rows again, in this order and with these loader options, by one statement."""
         await self.flush()
-        wanted = select(entity).where(col(entity.id).in_([row.id for row in rows])).options(*options)
-        loaded = {row.id: row for row in await self.exec(wanted.execution_options(populate_existing=True))}
+        statement = select(entity).where(col(entity.id).in_([row.id for row in rows])).options(*options)
+        loaded = {row.id: row for row in await self.exec(statement.execution_options(populate_existing=True))}
         return [loaded[row.id] for row in rows]
 
     async def delete(self, instance: object) -> None:

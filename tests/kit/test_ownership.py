@@ -738,6 +738,7 @@ async def test_a_row_is_checked_by_what_the_session_has_loaded(database: Databas
         assert [statement.split()[0] for statement in asked] == ["INSERT"]
 
 
+@pytest.mark.untraced
 async def test_many_rows_are_checked_by_one_query(database: Database) -> None:
     ids = range(5000, 6500)
     notes = [new(id=ident, owner_id=ME) for ident in ids]
@@ -874,6 +875,7 @@ async def seen_alone(database: Database, owner: int, statement: Any) -> list[Any
         return plain((await session.exec(statement)).all())
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("way", READS)
 async def test_no_read_finds_rows_of_others(database: Database, way: str) -> None:
     statement = READS[way]
@@ -1015,6 +1017,7 @@ CHANGES: dict[str, Any] = {
 }
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("way", CHANGES)
 async def test_a_change_by_a_subquery_finds_no_rows_of_others(database: Database, way: str) -> None:
     statement = CHANGES[way] if "delete" in way else CHANGES[way].values(name="x")
@@ -1100,6 +1103,7 @@ READ_ONLY: dict[str, Act] = {
 }
 
 
+@pytest.mark.each_engine
 @pytest.mark.parametrize("who", [UNRESTRICTED, Principal(ME)])
 @pytest.mark.parametrize("way", READ_ONLY)
 async def test_a_read_session_does_not_write(database: Database, way: str, who: Principal) -> None:
