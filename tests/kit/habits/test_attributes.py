@@ -178,9 +178,9 @@ async def test_rows_that_have_expired_are_in_the_response(router: APIRouter, ser
     async def many(rows: parcels) -> list[HabitParcel]:
         return rows
 
-    @router.post("/named", response_model=dict[str, HabitParcelRead | list[HabitParcelRead] | str])
+    @router.post("/named", response_model=dict[str, HabitParcelRead | list[HabitParcelRead] | dict[str, str]])
     async def named(rows: parcels) -> dict[str, Any]:
-        return {"first": rows[0], "all": rows, "word": "w"}
+        return {"first": rows[0], "all": rows, "words": {"a": "b"}}
 
     client = await serve(router)
     assert (await client.post("/one")).json()["upper"] == "TEA"
