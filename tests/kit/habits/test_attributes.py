@@ -13,6 +13,7 @@ from sqlalchemy.orm import column_property, synonym
 from sqlmodel import Field, SQLModel, select
 
 from kit import (
+    PRIVATE,
     Batch,
     Body,
     Changes,
@@ -27,7 +28,7 @@ from kit import (
     found,
     page,
 )
-from tests.kit.habits.conftest import Serve
+from tests.kit.habits.conftest import MEMBER, Serve, bearer
 from tests.kit.habits.items import HabitAuthor, HabitBook, HabitEntity
 
 pytestmark = pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
@@ -99,6 +100,20 @@ class HabitTicketRead(TicketBase, Read):
 class HabitTicketQuery(ListQuery):
     model, read = HabitTicket, HabitTicketRead
     filters = sorts = ("first_name",)
+
+
+class HabitSafe(HabitEntity, table=True):
+    """A table with a private field that is unique without an index of its own."""
+
+    __tablename__ = "habit_safe"
+    code: str = Field(unique=True, max_length=9, sa_column_kwargs=PRIVATE)
+
+
+class HabitKey(HabitEntity, table=True):
+    """A table with a private field and nothing that is unique but the id."""
+
+    __tablename__ = "habit_key"
+    code: str = Field(max_length=9, sa_column_kwargs=PRIVATE)
 
 
 class HabitSignBase(SQLModel):
@@ -293,3 +308,17 @@ async def test_related_rows_that_the_response_model_has_are_loaded(router: APIRo
     await client.post(f"/books?author_id={created['id']}")
     (listed,) = (await client.get("/authors")).json()
     assert [book["title"] for book in listed["books"]] == ["Tea"]
+
+
+@pytest.mark.parametrize(("table", "field"), [(HabitSafe, "code"), (HabitKey, "id")])
+async def test_a_conflict_of_a_table_with_private_fields_names_a_field(
+    router: APIRouter, serve: Serve, table: Any, field: str
+) -> None:
+    @router.post("/locks", status_code=204)
+    async def create(session: Session) -> None:
+        session.add(table(id=7, code="tea"))
+
+    client = await serve(router, auth=True)
+    assert (await client.post("/locks", headers=bearer(MEMBER))).status_code == 204
+    refused = await client.post("/locks", headers=bearer(MEMBER))
+    assert refused.json()["detail"].endswith(f"{field} is taken: another row has this value.")
