@@ -66,6 +66,16 @@ class Server:
 
 
 @contextmanager
+def started(server: Server) -> Iterator[Server]:
+    """Run a server until the block ends."""
+    try:
+        server.start()
+        yield server
+    finally:
+        server.end()
+
+
+@contextmanager
 def serving(
     database_url: str,
     log_file: Path,
@@ -83,12 +93,8 @@ def serving(
     environment = {**defaults, "DATABASE_URL": database_url, **settings}
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), *options]
-    server = Server(command, f"http://127.0.0.1:{port}", log_file, environment, project)
-    try:
-        server.start()
+    with started(Server(command, f"http://127.0.0.1:{port}", log_file, environment, project)) as server:
         yield server
-    finally:
-        server.end()
 
 
 @contextmanager
@@ -103,12 +109,8 @@ def make_run(project: Path, url: str, log_file: Path, **variables: str) -> Itera
         **variables,
     }
     command = ["make", "-s", "--assume-old=.venv/run", "run"]
-    server = Server(command, f"http://127.0.0.1:{port}", log_file, environment, project)
-    try:
-        server.start()
+    with started(Server(command, f"http://127.0.0.1:{port}", log_file, environment, project)) as server:
         yield server
-    finally:
-        server.end()
 
 
 def free_port() -> int:
