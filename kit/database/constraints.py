@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import CheckConstraint, ForeignKey, Table
+from sqlalchemy import CheckConstraint, ForeignKey, Table, UniqueConstraint
 
 from kit.auth.privacy import private_columns
 from kit.http.principals import CURRENT_PRINCIPAL
@@ -79,6 +79,9 @@ def taken_fields(failure: Exception) -> Sequence[str]:
     if table is None or CURRENT_PRINCIPAL.get().is_superuser or not private_columns(table):
         return fields_of(failure)
     uniques = [str(index.name) for index in table.indexes if index.unique]
+    uniques += [str(part.name) for part in table.constraints if isinstance(part, UniqueConstraint)]
+    if not uniques:  # of the primary key
+        return fields_of(failure)
     return [" or ".join(sorted(name.removeprefix(f"uq_{table.name}_") for name in uniques))]
 
 

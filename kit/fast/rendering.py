@@ -71,7 +71,7 @@ class Rendering:
             unit.is_tagged_by_content = True
             unit.digest = result.digest
             return RenderedResponse(body, self.status)
-        if isinstance(result, Entity) and not vars(result).keys() >= columns_of(type(result)):
+        if isinstance(result, Entity) and not vars(result).keys() >= shown_attributes(type(result), self.read):
             await load_unloaded(result, self.read)
         if isinstance(result, Entity) and self.read and shows_stored_values(self.read, type(result)):
             query = unit.request.scope.get(QUERY)
@@ -147,9 +147,11 @@ def visible_values(row: Entity, read: type[Read], query: ListQuery | None) -> An
 
 
 @cache
-def columns_of(entity: type[Entity]) -> frozenset[str]:
-    """Return the columns that are loaded with a row of an entity."""
-    return frozenset(sqlalchemy.inspect(entity).column_attrs.keys())
+def shown_attributes(entity: type[Entity], read: type[Read] | None) -> frozenset[str]:
+    """Return the columns of an entity, and the relationships that a variant shows."""
+    mapper = sqlalchemy.inspect(entity)
+    shown = frozenset(read.model_fields if read else ())
+    return shown.intersection(mapper.relationships.keys()).union(mapper.column_attrs.keys())
 
 
 @cache

@@ -1,4 +1,6 @@
-"""Unloaded values: columns that a response shows, but that a returned row lacks, are loaded by one SELECT.
+"""Unloaded values: what a response shows, but a returned row lacks, is loaded by one SELECT for all rows.
+
+These are columns, and the related rows that a read variant has as a field.
 
 After a flush, a row lacks what the database computes: `Computed`, `column_property`, `onupdate` with an SQL expression.
 After a rollback or `expire` it lacks everything. An async session cannot load such values when they are read.
@@ -10,12 +12,14 @@ from typing import Any
 
 from sqlalchemy import inspect, select
 from sqlalchemy.ext.asyncio import async_object_session
-from sqlalchemy.orm import undefer
+from sqlalchemy.orm import selectinload, undefer
 
 from kit.models.entities import Entity
 from kit.models.reads import Read
 from kit.operations.bulk import Outcome
 
+NEVER_LOADED = ("dynamic", "write_only")
+"""The `lazy` options of relationships whose rows are queried, and never loaded."""
 MAX_IDS = 1000
 """The largest number of rows that one SELECT loads: drivers have a limit of parameters."""
 
@@ -25,16 +29,17 @@ async def load_unloaded(result: Any, read: type[Read] | None) -> None:
     lacking: defaultdict[type[Entity], list[Any]] = defaultdict(list)
     missing: defaultdict[type[Entity], set[str]] = defaultdict(set)
     for row in rows_in(result):
-        if names := unloaded_columns(row, read):
+        if names := unloaded_attributes(row, read):
             lacking[type(row)].append(row)
             missing[type(row)].update(names)
     for entity, rows in lacking.items():
-        await load_columns(entity, rows, missing[entity])
+        await load_attributes(entity, rows, missing[entity])
 
 
-async def load_columns(entity: type[Entity], rows: list[Any], names: Collection[str]) -> None:
+async def load_attributes(entity: type[Entity], rows: list[Any], names: Collection[str]) -> None:
     session: Any = async_object_session(rows[0])
-    options = [undefer(getattr(entity, name)) for name in names]
+    columns = inspect(entity).column_attrs
+    options = [(undefer if name in columns else selectinload)(getattr(entity, name)) for name in names]
     ident = inspect(entity).primary_key[0]
     for start in range(0, len(rows), MAX_IDS):
         ids = [inspect(row).identity[0] for row in rows[start : start + MAX_IDS]]
@@ -55,12 +60,13 @@ def rows_in(result: Any) -> Iterator[Entity]:
         yield from rows_in(list(result.created))
 
 
-def unloaded_columns(row: Entity, read: type[Read] | None) -> Collection[str]:
-    """Return the columns to load: those that the variant shows, and those that were loaded before and have expired."""
+def unloaded_attributes(row: Entity, read: type[Read] | None) -> Collection[str]:
+    """Return what to load: what the variant shows, and the columns that were loaded before and have expired."""
     state = inspect(row)
     if not state.persistent:
         return ()
     columns = state.mapper.column_attrs
-    shown = [name for name in read.model_fields if name in columns] if read else []
+    loadable = {*columns.keys(), *(each.key for each in state.mapper.relationships if each.lazy not in NEVER_LOADED)}
+    shown = loadable.intersection(read.model_fields if read else ())
     others = [name for name in state.expired_attributes if name in columns]
     return [name for name in (*shown, *others) if name not in state.dict]

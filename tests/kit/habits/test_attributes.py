@@ -13,6 +13,7 @@ from sqlalchemy.orm import column_property, synonym
 from sqlmodel import Field, SQLModel, select
 
 from kit import (
+    PRIVATE,
     Batch,
     Body,
     Changes,
@@ -27,8 +28,8 @@ from kit import (
     found,
     page,
 )
-from tests.kit.habits.conftest import Serve
-from tests.kit.habits.items import HabitEntity
+from tests.kit.habits.conftest import MEMBER, Serve, bearer
+from tests.kit.habits.items import HabitAuthor, HabitBook, HabitEntity
 
 pytestmark = pytest.mark.parametrize("way", ["resource", "fast"], indirect=True)
 """A plain route shows a row before the flush, as FastAPI does."""
@@ -101,11 +102,25 @@ class HabitTicketQuery(ListQuery):
     filters = sorts = ("first_name",)
 
 
-class SignBase(SQLModel):
+class HabitSafe(HabitEntity, table=True):
+    """A table with a private field that is unique without an index of its own."""
+
+    __tablename__ = "habit_safe"
+    code: str = Field(unique=True, max_length=9, sa_column_kwargs=PRIVATE)
+
+
+class HabitKey(HabitEntity, table=True):
+    """A table with a private field and nothing that is unique but the id."""
+
+    __tablename__ = "habit_key"
+    code: str = Field(max_length=9, sa_column_kwargs=PRIVATE)
+
+
+class HabitSignBase(SQLModel):
     text: Name = Field(max_length=20)
 
 
-class HabitSign(SignBase, HabitEntity, table=True):
+class HabitSign(HabitSignBase, HabitEntity, table=True):
     """A table that changes values as they are set."""
 
     __tablename__ = "habit_sign"
@@ -114,7 +129,7 @@ class HabitSign(SignBase, HabitEntity, table=True):
         super().__setattr__(name, value.upper() if name == "text" else value)
 
 
-class HabitDoor(SignBase, HabitEntity, table=True):
+class HabitDoor(HabitSignBase, HabitEntity, table=True):
     """A table with a validator that sets a value, as pydantic documents it."""
 
     __tablename__ = "habit_door"
@@ -125,18 +140,18 @@ class HabitDoor(SignBase, HabitEntity, table=True):
         return self
 
 
-class HabitGate(SignBase, HabitEntity, table=True):
+class HabitGate(HabitSignBase, HabitEntity, table=True):
     """A table that validates every value that is set."""
 
     __tablename__ = "habit_gate"
     model_config = ConfigDict(validate_assignment=True)  # type: ignore[assignment]  # SQLModel's type is not public
 
 
-class SignCreate(SignBase, Body):
+class HabitSignCreate(HabitSignBase, Body):
     """A new sign, door or gate."""
 
 
-class SignRead(SignBase, Read):
+class HabitSignRead(HabitSignBase, Read):
     """A sign, door or gate."""
 
 
@@ -178,9 +193,9 @@ async def test_rows_that_have_expired_are_in_the_response(router: APIRouter, ser
     async def many(rows: parcels) -> list[HabitParcel]:
         return rows
 
-    @router.post("/named", response_model=dict[str, HabitParcelRead | list[HabitParcelRead] | str])
+    @router.post("/named", response_model=dict[str, HabitParcelRead | list[HabitParcelRead] | dict[str, str]])
     async def named(rows: parcels) -> dict[str, Any]:
-        return {"first": rows[0], "all": rows, "word": "w"}
+        return {"first": rows[0], "all": rows, "words": {"a": "b"}}
 
     client = await serve(router)
     assert (await client.post("/one")).json()["upper"] == "TEA"
@@ -234,8 +249,8 @@ async def test_lists_select_fields_by_their_names_in_python(tickets: Any, way: s
 
 @pytest.mark.parametrize(("table", "stored"), [(HabitSign, "TEA"), (HabitDoor, "TEA"), (HabitGate, "tea")])
 async def test_methods_of_a_table_are_called(router: APIRouter, serve: Serve, table: Any, stored: str) -> None:
-    @router.post("/signs", response_model=SignRead, status_code=201)
-    async def create(new: SignCreate, session: Session) -> Any:
+    @router.post("/signs", response_model=HabitSignRead, status_code=201)
+    async def create(new: HabitSignCreate, session: Session) -> Any:
         row = table.model_validate(new)
         session.add(row)
         return row
@@ -261,3 +276,49 @@ async def test_content_without_a_response_model_is_written_as_by_fastapi(router:
     assert (await client.get("/numbers")).json() == {"1": 2.5}
     assert (await client.delete("/nothing")).content == b""
     assert (await client.get("/wrong")).status_code == 500
+
+
+class HabitBookOfAuthor(Read):
+    title: str
+
+
+class HabitAuthorWithBooks(Read):
+    name: str
+    books: list[HabitBookOfAuthor]
+
+
+async def test_related_rows_that_the_response_model_has_are_loaded(router: APIRouter, serve: Serve) -> None:
+    @router.post("/authors", response_model=HabitAuthorWithBooks, status_code=201)
+    async def create(session: Session) -> HabitAuthor:
+        author = HabitAuthor(name="Ann")
+        session.add(author)
+        return author
+
+    @router.post("/books", status_code=204)
+    async def write(author_id: int, session: Session) -> None:
+        session.add(HabitBook(title="Tea", author_id=author_id))
+
+    @router.get("/authors", response_model=list[HabitAuthorWithBooks])
+    async def many(session: ReadSession) -> Any:
+        return (await session.exec(select(HabitAuthor))).all()
+
+    client = await serve(router)
+    created = (await client.post("/authors")).json()
+    assert created == {"id": created["id"], "name": "Ann", "books": []}
+    await client.post(f"/books?author_id={created['id']}")
+    (listed,) = (await client.get("/authors")).json()
+    assert [book["title"] for book in listed["books"]] == ["Tea"]
+
+
+@pytest.mark.parametrize(("table", "field"), [(HabitSafe, "code"), (HabitKey, "id")])
+async def test_a_conflict_of_a_table_with_private_fields_names_a_field(
+    router: APIRouter, serve: Serve, table: Any, field: str
+) -> None:
+    @router.post("/locks", status_code=204)
+    async def create(session: Session) -> None:
+        session.add(table(id=7, code="tea"))
+
+    client = await serve(router, auth=True)
+    assert (await client.post("/locks", headers=bearer(MEMBER))).status_code == 204
+    refused = await client.post("/locks", headers=bearer(MEMBER))
+    assert refused.json()["detail"].endswith(f"{field} is taken: another row has this value.")
