@@ -44,6 +44,7 @@ from sqlalchemy.exc import IntegrityError, InvalidRequestError
 from sqlalchemy.orm import (
     Bundle,
     Query,
+    Session,
     aliased,
     defer,
     joinedload,
@@ -1333,3 +1334,28 @@ async def test_deferred_columns_are_loaded_in_a_restricted_session(database: Dat
 async def test_the_option_of_a_statement_does_not_lift_the_restriction(database: Database) -> None:
     statement = select(NOTE.name).execution_options(**{OWN_ROWS: False})
     assert await seen(database, ME, statement) == [[f"note {MINE}"]]
+
+
+@pytest.mark.parametrize("restrictions", [{"restricted": True}, {"restricted_reads": True}])
+async def test_the_engine_of_a_restricted_session_has_no_connections(
+    database: Database, restrictions: dict[str, bool]
+) -> None:
+    CURRENT_PRINCIPAL.set(Principal(ME))
+    async with database.write(**restrictions) as session:
+        for engine in (session.bind, session.get_async_bind()):
+            assert engine.dialect.name == session.get_bind().dialect.name
+            with pytest.raises(OwnershipError, match=r"use session\.exec or session\.execute"):
+                await engine.connect().start()
+        with pytest.raises(OwnershipError, match=r"use session\.exec or session\.execute"):
+            await session.run_sync(lambda sync: Session(sync.get_bind()).scalars(select(Note)))
+        assert await session.get(Note, MINE) is not None
+
+
+async def test_the_engine_of_another_session_has_connections(database: Database) -> None:
+    CURRENT_PRINCIPAL.set(Principal(ME))
+    async with database.read() as session, session.bind.connect() as connection:
+        assert (await connection.execute(select(func.count()).select_from(Note))).scalar() == 2
+    async with database.write() as other, database.writer.connect() as connection:
+        other.bind = connection
+        assert other.bind is connection
+        assert await other.scalar(select(func.count()).select_from(Note)) == 2

@@ -162,6 +162,12 @@ async def test_a_text_of_three_characters_is_found_by_the_index(database: Databa
     assert "SCAN kit_tale_search VIRTUAL TABLE" in plan if database.is_sqlite else "ix_kit_tale_search" in plan
 
 
+@on_fts5
+@pytest.mark.parametrize("given", [{"q": "gr"}, {"q": "漢字"}, {"q": "%"}, {"title__contains": "G"}])
+async def test_a_shorter_text_is_found_by_the_beginnings_of_trigrams(database: Database, given: Any) -> None:
+    assert "kit_tale_search_terms VIRTUAL TABLE" in await plan_of(database, **given)
+
+
 @pytest.mark.each_engine
 @pytest.mark.parametrize("given", [{"q": "gr"}, {"title__contains": "G"}, {"q": "ꭰꭰꭰ"}])
 async def test_other_texts_are_compared_by_the_database(database: Database, given: Any) -> None:
