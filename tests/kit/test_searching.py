@@ -222,7 +222,7 @@ def test_the_names_of_columns_are_quoted_and_those_of_indexes_short() -> None:
     assert len(index.on_postgresql) == 63
 
 
-@pytest.fixture(params=["fast", "plain"])
+@pytest.fixture(params=["fast", pytest.param("plain", marks=pytest.mark.untraced)])
 def page_of(request: pytest.FixtureRequest) -> Any:
     return fast_page if request.param == "fast" else plain_page
 
@@ -277,6 +277,7 @@ def fulfils(row: Tale, given: dict[str, Any]) -> bool:
 
 
 @pytest.mark.each_engine
+@pytest.mark.parametrize("page_of", [fast_page, plain_page], ids=["fast", "plain"])
 async def test_an_estimate_is_exact_for_few_rows(
     database: Database, page_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
