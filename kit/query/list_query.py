@@ -231,7 +231,8 @@ class ListQuery:
         Unless `by_index` is False, the conditions are written so that an index can be used for them.
         """
         by_index = self.by_index
-        for name, (field, operator) in self.conditions.items():
+        has_conditions = not self.conditions.keys().isdisjoint(self.given)
+        for name, (field, operator) in self.conditions.items() if has_conditions else ():
             if name in self.given:
                 value = self.given[name]
                 condition = OPERATORS[operator][0](getattr(self.model, field), value)
