@@ -7,14 +7,14 @@ import shutil
 import sqlite3
 import subprocess
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks import before, bulk, chart, database, quotes, report, versions
+from benchmarks import before, bulk, chart, database, growth, growth_chart, quotes, report, versions
 from benchmarks.__main__ import listed
 from benchmarks.arena import sample
 from benchmarks.before import Comparison, compared
@@ -360,3 +360,36 @@ async def test_both_engines_are_filled_with_the_same_rows(tmp_path: Path, new_po
     await asyncio.to_thread(database.migrate, url)
     await database.fill(url, 1500)
     assert await postgres_checksum(url) == checksum
+
+
+def test_the_growth_is_drawn_once_and_the_page_shows_the_picture_if_there_is_one() -> None:
+    page = growth.PAGE.read_text()
+    assert growth.MARK in page
+    assert (growth.SHOWN in page) == growth.PICTURE.exists()
+    assert growth.with_picture(growth.with_picture(growth.MARK)) == growth.SHOWN
+
+
+def test_the_growth_has_a_line_for_each_load_and_labels_that_do_not_overlap() -> None:
+    values = dict.fromkeys(growth_chart.COLOURS, 1.0)
+    drawn = growth_chart.svg({"sqlite 1000": values, "sqlite 10000": values | {"q": 200.0}}, "here & now")
+    assert drawn.count('class="line"') == len(growth_chart.COLOURS)
+    assert "10,000 rows</text>" in drawn
+    assert "here &amp; now" in drawn
+    assert growth_chart.apart([5.0, 5.0, 0.0]) == [26.0, 39.0, 13.0]
+
+
+def test_an_interrupted_growth_measures_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    results = tmp_path / "growth.json"
+    monkeypatch.setattr(growth, "filled", lambda engine, rows, folder: nullcontext("url"))
+
+    def measured(url: str, folder: Path, rows: int, requests: int) -> dict[str, float]:
+        asked.append(rows)
+        return {"GET": 1.0}
+
+    monkeypatch.setattr(growth, "measured", measured)
+    growth.execute(results, (10,), 1)
+    assert set(growth.execute(results, (10, 20), 1)) == {
+        f"{engine} {rows}" for engine in growth.ENGINES for rows in (10, 20)
+    }
+    assert asked == [10, 10, 20, 20]

@@ -127,7 +127,8 @@ def drop_fts5(connection: Connection, table: str) -> None:
     if made is not None and OURS.fullmatch(made):
         for trigger in TRIGGERS:
             connection.exec_driver_sql(f"DROP TRIGGER IF EXISTS {quoted(f'{name}_{trigger}')}")
-        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {quoted(f'{name}_changes')}")
+        for part in ("changes", "terms"):
+            connection.exec_driver_sql(f"DROP TABLE IF EXISTS {quoted(f'{name}_{part}')}")
         connection.exec_driver_sql(f"DROP TABLE {quoted(name)}")
 
 
@@ -139,8 +140,8 @@ def names_of_parts(connection: Connection) -> set[str]:
     return {*own, *(f"{name}_{part}" for name in own for part in SHADOWS)}
 
 
-SHADOWS = ("data", "idx", "content", "docsize", "config", "changes")
-"""The tables in which FTS5 stores a table, and the table of its changes."""
+SHADOWS = ("data", "idx", "content", "docsize", "config", "changes", "terms")
+"""The tables in which FTS5 stores a table, and those of its changes and of its trigrams."""
 
 
 class SearchTables:

@@ -16,6 +16,8 @@ SEARCHED = "kit.searched"
 """The key in `Table.info` of the names of the columns that have a search index, in their order."""
 LONGEST_NAME = 63
 """The largest length of a name in PostgreSQL, in bytes."""
+END = "\x01"
+"""Stored twice after each text of FTS5, so that its last two characters begin a trigram too."""
 MOST_CHANGES = 256
 """The number of changes that the table of FTS5 takes over at once: more make writes cheaper, and searches dearer."""
 
@@ -31,6 +33,11 @@ class SearchIndex:
     def name(self) -> str:
         """The name of the table of FTS5."""
         return f"{self.table}_search"
+
+    @property
+    def terms(self) -> str:
+        """The name of the table of the trigrams of FTS5, in order: those that begin with a shorter text are a range."""
+        return f"{self.name}_terms"
 
     @property
     def changes(self) -> str:
@@ -61,6 +68,7 @@ class SearchIndex:
         own, columns = quoted(self.name), ", ".join(self.stored_columns())
         made = {
             self.name: f'CREATE VIRTUAL TABLE {own} USING fts5({columns}, tokenize = "trigram")',
+            self.terms: f"CREATE VIRTUAL TABLE {quoted(self.terms)} USING fts5vocab({own}, instance)",
             self.changes: f"CREATE TABLE {changes} (number INTEGER PRIMARY KEY, changed INTEGER)",
         }
         for event, (condition, rowids) in changed.items():
@@ -97,7 +105,7 @@ class SearchIndex:
         return [quoted(f"of_{column}") for column in self.columns]
 
     def values(self) -> str:
-        return ", ".join(expanded(quoted(column)) for column in self.columns)
+        return ", ".join(f"{expanded(quoted(column))} || char(1, 1)" for column in self.columns)
 
     def filling(self) -> str:
         """Return the statement of SQLite that fills the table of FTS5 with the existing rows."""

@@ -11,7 +11,7 @@ from functools import cache, cached_property, partial
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Integer, Select, bindparam
+from sqlalchemy import Integer, Select, Table, bindparam, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlmodel.sql.expression import SelectOfScalar
 
@@ -28,9 +28,11 @@ from kit.models.reads import Read
 from kit.query.estimates import Explain
 from kit.query.list_query import ListQuery
 from kit.query.ordering import Order, Segment, order_of
+from kit.query.page_selects import completed
 from kit.query.page_sizes import rows_that_fit
 from kit.query.pages import Page
-from kit.query.plans import MAX_LIMIT, Choices, Plan, completed, planned, rest_of_offset
+from kit.query.plans import MAX_LIMIT, Choices, Plan, offset_beyond, planned, rest_of_offset
+from kit.query.slow_reads import in_turn
 
 NUMBER, OFFSET = bindparam("page_number", type_=Integer), bindparam("page_offset", type_=Integer)
 
@@ -91,17 +93,18 @@ async def fast_page(session: ReadSession, query: ListQuery, statement: SelectOfS
         return None
     statement = unified(statement, query.model)
     is_own = kind.narrowed is not ListQuery.narrowed  # requests are then compared by the statement that it returns
-    selected = query.choices(statement) if is_own else Choices(statement, statement)
-    if is_own and not all(is_plain_select(one, query) for one in selected):
+    selected = query.choices(statement) if is_own else Choices.of(statement)
+    if is_own and not all(is_plain_select(one, query) for one in selected.statements):
         return None
     nested = nested_variants(query.read)
-    indexed, walking = (without_loader_options(one, nested) for one in selected)
-    key = None if indexed is None else cache_key(indexed)
-    if indexed is None or walking is None or key is None:
+    stripped = [without_loader_options(one, nested) for one in selected.statements]
+    statements = [one for one in stripped if one is not None]
+    key = cache_key(statements[0]) if len(statements) == len(stripped) else None
+    if key is None:
         return None
     sharing = _sharing_key(query, projection, key)
-    bare = Choices(indexed, walking)
-    read = partial(read_rows, session.shortcuts.engine, query, projection, bare, is_own)
+    bare = selected.with_statements(statements)
+    read = partial(in_turn, query, partial(read_rows, session.shortcuts.engine, query, projection, bare, is_own))
     return FastPage(projection, await (read() if sharing is None else session.once(sharing, read)))
 
 
@@ -134,7 +137,8 @@ class FastReader:
     """Reads numbers of rows without the ORM."""
 
     def __init__(self, engine: AsyncEngine) -> None:
-        self.engine, self.database_id, self.may_estimate = engine, id(engine.sync_engine), True
+        self.engine, self.database_id = engine, id(engine.sync_engine)
+        self.may_estimate = self.sees_all = True
 
     async def rows(self, statement: Any, name: Hashable, complete: Callable[[Any], Any]) -> Sequence[Sequence[Any]]:
         return await fetch(self.engine, statement, shape=name, complete=complete)
@@ -184,8 +188,13 @@ async def _collect(
     values = {f"position_{index}": value for index, value in enumerate(position)}
     columns = [getattr(query.model, name) for name in names]
     rows: list[Sequence[Any]] = []
+    reader = FastReader(engine)
     for segment in order.parts(position, has_offset=offset is not None):
         if len(rows) < number:
+            beyond = None if offset is None else await offset_beyond(query, offset, plan, segment, reader)
+            if beyond is not None:
+                offset = beyond or None
+                continue
             complete = partial(
                 select_segment, order=order, segment=segment, columns=columns, offset=offset, sorts=plan.sorts
             )
@@ -193,7 +202,7 @@ async def _collect(
             shape = (segment, plan.sorts, offset is None, *names)
             rows += await fetch(engine, plan.statement, left, shape=shape, complete=complete)
             if offset is not None:
-                offset = await rest_of_offset(offset, len(rows), plan, segment, query.model, FastReader(engine))
+                offset = await rest_of_offset(query, offset, len(rows), plan, segment, reader)
     return rows
 
 
@@ -208,5 +217,8 @@ def select_segment(
 ) -> Select[Any]:
     """Return a select of these columns. The limit and the offset are parameters without a value."""
     skipped = None if offset is None else OFFSET
-    selected = completed(statement, order, segment, NUMBER, skipped, sorts=sorts)
+    (table, *joined) = statement.get_final_froms()
+    is_bare = sorts and isinstance(table, Table) and not joined  # its rows need no condition but that of their ids
+    outer = select(order.model) if is_bare else None
+    selected = completed(statement, order, segment, NUMBER, skipped, sorts=sorts, outer=outer)
     return selected.with_only_columns(*columns, maintain_column_froms=True)

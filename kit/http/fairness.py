@@ -25,6 +25,8 @@ Caller = int | str
 """The id of a user, or an address."""
 CURRENT_CALLER: ContextVar[Caller] = ContextVar("current_caller", default="")
 """The caller of the request that this task serves; empty outside of requests."""
+REQUESTS = "kit.requests"
+"""The key in the ASGI scope of the semaphore of all requests that are served."""
 CURRENT_LANE: ContextVar[str] = ContextVar("current_lane", default="")
 """The lane of the request that this task serves; empty outside of requests."""
 RESOURCE = re.compile(r"(?:/api|/v\d+)*/[^/]*")

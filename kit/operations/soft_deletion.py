@@ -11,8 +11,8 @@ from kit.http.problems import conflict, found
 from kit.models.deletion import Deletable as Deletable
 from kit.models.deletion import is_not_deleted as is_not_deleted
 from kit.query.list_query import ListQuery
+from kit.query.page_selects import Statement
 from kit.query.parameters import Parameter
-from kit.query.plans import Statement
 from kit.query.values import YesNo
 
 S = TypeVar("S", bound=Select[*tuple[Any, ...]])

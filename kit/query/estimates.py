@@ -28,6 +28,8 @@ class Reader(Protocol):
     """The identity of its database."""
     may_estimate: bool
     """Whether an estimate may be returned: it counts all rows, also those that the session does not show."""
+    sees_all: bool
+    """Whether the session certainly shows all rows: it has no restriction, and no listener that adds conditions."""
 
     async def rows(self, statement: Any, name: Hashable, complete: Callable[[Any], Select[Any]]) -> Rows:
         """Return the rows of the select that `complete` makes of a statement. Equal names are of equal functions."""

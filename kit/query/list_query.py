@@ -11,6 +11,7 @@ from sqlalchemy.orm.interfaces import ORMOption
 
 from kit.auth.privacy import NO_FIELDS, private_fields_of, refuse_private
 from kit.database.search_sql import want_search
+from kit.http.fairness import REQUESTS, FairSemaphore
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.http.problems import error, invalid
 from kit.models.entities import Entity
@@ -29,9 +30,10 @@ from kit.query.embedding import (
     read_variant,
 )
 from kit.query.filters import OPERATORS, filters_of
+from kit.query.page_selects import MAX_OFFSET, Statement
 from kit.query.parameters import Parameter, comma_separated
-from kit.query.plans import MAX_LIMIT, MAX_OFFSET, Choices, Statement
-from kit.query.searching import found_in, prefilters
+from kit.query.plans import MAX_LIMIT, Choices
+from kit.query.searching import found_in, prefilters, search_of
 from kit.query.values import MAX_TEXT, YesNoEstimated, integer
 from kit.runtime import MAX_PAGE_SIZE, Runtime, runtime_of
 
@@ -74,8 +76,12 @@ class ListQuery:
     conditions: ClassVar[Mapping[str, tuple[str, str]]]
     """Filter parameter → field and operator."""
     max_page_size: int = MAX_PAGE_SIZE
+    served: FairSemaphore | None = None
+    """The places of all requests, by which slow reads know whether others are served."""
     by_index: bool = True
-    """Whether `narrowed` writes the conditions so that an index can be used for them."""
+    """Whether `narrowed` writes the conditions of filters so that an index can be used for them."""
+    by_search: bool | None = True
+    """Whether `narrowed` writes the searches so that a search index can be used for them; None leaves them out."""
 
     def __init_subclass__(cls) -> None:
         missing = [name for name in ("model", "read") if not hasattr(cls, name)]
@@ -154,6 +160,7 @@ class ListQuery:
         self.max_page_size = self.runtime.max_page_size
         self.text: bytes = request.scope["query_string"]
         self.given = parameter.read(parameters, request.query_params, declared_by(request)) if self.text else {}
+        self.served = request.scope.get(REQUESTS)
         self.fields: list[str] | None = self.given.get("fields")
         self.included = list(dict.fromkeys(self.given.get("include", ())))
         self.root_path: str = request.scope.get("root_path", "").rstrip("/")
@@ -210,14 +217,40 @@ class ListQuery:
         return self.read.of(row).select(self.fields, related)
 
     def choices(self, statement: Statement) -> Choices:
-        """Return the narrowed select twice: for indexes of the conditions, and for a walk along that of the sort."""
+        """Return the narrowed select, written for several plans."""
         indexed = self.narrowed(statement)
         if not self.asked:
-            return Choices(indexed, indexed)
-        self.by_index = False
-        walking = self.narrowed(statement)
-        self.by_index = True
-        return Choices(indexed, walking)
+            return Choices.of(indexed)
+        walking = self.written(statement, by_index=False, by_search=False)
+        found = [search_of(self.runtime.database, self.model, *text) for text in self.texts]
+        searches = [search for search in found if search is not None]
+        if not searches:
+            return Choices(indexed, walking, indexed, indexed)
+        compared = self.written(statement, by_index=True, by_search=False)
+        filtered = self.written(statement, by_index=True, by_search=None)
+        only = searches[0].exact if self.asked == [("", "q")] else None
+        return Choices(indexed, walking, compared, filtered, searches, only)
+
+    def written(self, statement: Statement, *, by_index: bool, by_search: bool | None) -> Statement:
+        """Return the narrowed select with its conditions written in another way."""
+        self.by_index, self.by_search = by_index, by_search
+        narrowed = self.narrowed(statement)
+        self.by_index = self.by_search = True
+        return narrowed
+
+    @property
+    def texts(self) -> list[tuple[Sequence[str], str]]:
+        """The fields and texts of the searches that the request has given."""
+        contained = [(field, name) for name, (field, operator) in self.conditions.items() if operator == "contains"]
+        found: list[tuple[Sequence[str], str]] = [
+            ([field], self.given[name]) for field, name in contained if name in self.given
+        ]
+        return [*found, (self.searched, self.given["q"])] if "q" in self.given else found
+
+    @property
+    def searched(self) -> list[str]:
+        """The fields in which `q` searches for this caller."""
+        return [name for name in self.search if name not in self.hidden]
 
     @property
     def asked(self) -> list[tuple[str, str]]:
@@ -228,20 +261,20 @@ class ListQuery:
     def narrowed(self, statement: Statement) -> Statement:
         """Return the select with the conditions of the filters and of the search.
 
-        Unless `by_index` is False, the conditions are written so that an index can be used for them.
+        With `by_index` and `by_search` they are written so that an index can be used for them.
         """
-        by_index = self.by_index
+        by_index, by_search = self.by_index, self.by_search
         has_conditions = not self.conditions.keys().isdisjoint(self.given)
         for name, (field, operator) in self.conditions.items() if has_conditions else ():
-            if name in self.given:
+            if name in self.given and (by_search is not None or operator != "contains"):
                 value = self.given[name]
                 condition = OPERATORS[operator][0](getattr(self.model, field), value)
                 statement = statement.where(condition if by_index else condition.is_(true()))
-                if operator == "contains" and by_index:
+                if operator == "contains" and by_search:
                     statement = statement.where(*prefilters(self.runtime.database, self.model, field, value))
-        if "q" in self.given:
-            fields = [name for name in self.search if name not in self.hidden]
-            found = found_in(self.runtime.database, self.model, fields, self.given["q"], by_index=by_index)
+        if "q" in self.given and by_search is not None:
+            database = self.runtime.database
+            found = found_in(database, self.model, self.searched, self.given["q"], by_index=by_search)
             statement = statement.where(found)
         return statement
 

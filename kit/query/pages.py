@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from sqlmodel.sql.expression import SelectOfScalar
@@ -14,8 +15,9 @@ from kit.query.estimates import Explain
 from kit.query.list_query import ListQuery
 from kit.query.ordering import Order, order_of
 from kit.query.page_sizes import rows_that_fit
-from kit.query.plans import MAX_LIMIT, Plan, planned, rest_of_offset
+from kit.query.plans import MAX_LIMIT, Plan, offset_beyond, planned, rest_of_offset
 from kit.query.related import load_lists
+from kit.query.slow_reads import in_turn
 
 WITH_LISTS = 10
 """The number of rows with embedded lists after whose conversion other requests have their turns."""
@@ -40,7 +42,7 @@ class SessionReader:
 
     def __init__(self, session: ReadSession) -> None:
         self.session, self.database_id = session, id(session.get_bind())
-        self.may_estimate = not session.info.get(RESTRICTED_READS)
+        self.may_estimate, self.sees_all = not session.info.get(RESTRICTED_READS), False
 
     async def rows(self, statement: Any, name: Hashable, complete: Callable[[Any], Any]) -> Sequence[Sequence[Any]]:
         rows: Sequence[Sequence[Any]] = (await self.session.execute(complete(statement))).all()
@@ -63,7 +65,7 @@ async def page(session: ReadSession, query: ListQuery, statement: SelectOfScalar
         fast: Page | None = await query.runtime.fast_page(session, query, statement)
         if fast is not None:
             return fast
-    return await plain_page(session, query, statement)
+    return await in_turn(query, partial(plain_page, session, query, statement))
 
 
 async def plain_page(session: ReadSession, query: ListQuery, statement: SelectOfScalar[Any]) -> Page:
@@ -93,9 +95,14 @@ async def _collect(
     offset = query.given.get("offset") or None
     values = {f"position_{index}": value for index, value in enumerate(position)}
     rows: list[Any] = []
+    reader = SessionReader(session)
     for segment in order.parts(position, has_offset=offset is not None):
         if len(rows) < number:
+            beyond = await offset_beyond(query, offset, plan, segment, reader)
+            if beyond is not None:
+                offset = beyond or None
+                continue
             part = plan.page(order, segment, number - len(rows), offset).options(*query.loading)
             rows += (await session.exec(part.params(values))).all()
-            offset = await rest_of_offset(offset, len(rows), plan, segment, query.model, SessionReader(session))
+            offset = await rest_of_offset(query, offset, len(rows), plan, segment, reader)
     return rows

@@ -10,45 +10,98 @@ tried first, with few rows:
     otherwise:                                      as with few rows, although there are more to sort
     there are no conditions:                        the walk, in which nothing is left out
 
+A search index of SQLite is asked first for the number of its entries. If there are many, texts are compared instead.
 After an offset, the walk reads ids only, for which the index suffices, and then the rows of the page.
 """
 
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Select, func, select
-from sqlmodel.sql.expression import SelectOfScalar
+from sqlalchemy import CompoundSelect, Select, Table
 
-from kit.models.entities import Entity
 from kit.query.estimates import Reader, estimated
 from kit.query.ordering import Order, Segment
+from kit.query.page_selects import (
+    Statement,
+    completed,
+    count_all,
+    count_among_first,
+    count_rows_found,
+    count_search,
+    count_segment,
+    count_up_to,
+)
+from kit.query.searching import Search
 
 if TYPE_CHECKING:
     from kit.query.list_query import ListQuery
 
-MAX_OFFSET = 1_000_000
 MAX_LIMIT = 100
 """The largest number of rows of a page."""
 MOST = 10_000
 """The largest number of matching rows that a page sorts, instead of scanning the index of its order."""
+MOST_FOUND = 2000
+"""The same for rows that a search index finds, whose texts are compared again."""
 KEPT_SECONDS = 5.0
 """Seconds for which a count of rows decides the plan of other pages. An old count makes a page slower, never wrong."""
 MAX_KEPT = 1000
 RANGES = ("", "lt", "lte", "gt", "gte", "in", "startswith", "isnull")
 """The operators for which a database can scan a range of an index."""
-Statement = SelectOfScalar[Any]
-_known: dict[Hashable, tuple[bool, float]] = {}
-"""Whether the rows of a list are sorted, and until when that is used."""
 
 
 class Choices(NamedTuple):
-    """A select with the conditions of a query, written for two plans. Its rows are the same."""
+    """A select with the conditions of a query, written for several plans. Its rows are the same."""
 
     indexed: Statement
+    """For the indexes of the conditions."""
     walking: Statement
+    """For a walk along the index of the sort."""
+    compared: Statement
+    """For the indexes of the filters, but not for that of the search, where that finds too many rows."""
+    filtered: Statement
+    """With the conditions of the filters alone, which more rows fulfil."""
+    searches: Sequence[Search] = ()
+    """The searches that an index of SQLite answers."""
+    only: CompoundSelect[Any] | None = None
+    """The select of exactly the rows of a search, if the request gives no other condition."""
+
+    @property
+    def has_filters(self) -> bool:
+        """Whether the select has other conditions than that of the search."""
+        (table, *joined) = self.filtered.get_final_froms()
+        return self.filtered.whereclause is not None or bool(joined) or not isinstance(table, Table)
+
+    @property
+    def statements(self) -> Sequence[Statement]:
+        return self.indexed, self.walking, self.compared, self.filtered
+
+    def with_statements(self, statements: Sequence[Statement]) -> "Choices":
+        """Return the same choices with other statements, in the order of `statements`."""
+        indexed, walking, compared, filtered = statements
+        return self._replace(indexed=indexed, walking=walking, compared=compared, filtered=filtered)
+
+    @classmethod
+    def of(cls, statement: Statement) -> "Choices":
+        """Return the choices of a select without conditions that an index could answer."""
+        return cls(statement, statement, statement, statement)
+
+
+class Method(NamedTuple):
+    """How the rows of a page are found."""
+
+    sorts: bool
+    """Whether all rows that fulfil the conditions are sorted."""
+    compares: bool = False
+    """Whether texts are compared, and the search index is not used."""
+
+
+_known: dict[Hashable, tuple[Method, float]] = {}
+"""How the rows of a list are found, and until when that is used."""
+_lengths: dict[Hashable, int] = {}
+"""The last known number of rows of a segment, by which it is decided what is tried first."""
 
 
 def is_uncertain(query: "ListQuery", order: Order) -> bool:
@@ -64,60 +117,17 @@ def key_of(query: "ListQuery", database_id: Hashable) -> Hashable:
     return database_id, type(query), query.sort, tuple(given)
 
 
-def known_plan(query: "ListQuery", database_id: Hashable) -> bool | None:
-    """Return whether rows were sorted for such a list a short time ago; None if that is unknown."""
-    sorts, until = _known.get(key_of(query, database_id), (None, 0.0))
-    return sorts if time.monotonic() < until else None
+def known_method(query: "ListQuery", database_id: Hashable) -> Method | None:
+    """Return how the rows of such a list were found a short time ago; None if that is unknown."""
+    method, until = _known.get(key_of(query, database_id), (None, 0.0))
+    return method if time.monotonic() < until else None
 
 
-def remember(query: "ListQuery", database_id: Hashable, *, sorts: bool) -> None:
-    """Remember a plan, for `known_plan`."""
+def remember(query: "ListQuery", database_id: Hashable, method: Method) -> None:
+    """Remember how rows are found, for `known_method`."""
     if len(_known) >= MAX_KEPT:
         _known.clear()
-    _known[key_of(query, database_id)] = sorts, time.monotonic() + KEPT_SECONDS
-
-
-def count_up_to(statement: Select[Any], model: type[Entity], most: int) -> Select[Any]:
-    """Return a select that counts the rows, up to a maximum."""
-    chosen = statement.with_only_columns(_id(model), maintain_column_froms=True).limit(most)
-    return select(func.count()).select_from(chosen.subquery())
-
-
-def page_of_few(statement: Select[Any], order: Order, segment: Segment, number: Any, offset: Any = None) -> Select[Any]:
-    """Return the select of the ids of a page, for conditions that few rows match.
-
-    The inner select has an offset, so that a database plans it by itself, without the index of the sort.
-    """
-    names = dict.fromkeys(("id", *(key.column.key for key in segment.keys)))
-    columns = [getattr(order.model, name) for name in names]
-    chosen = statement.with_only_columns(*columns, maintain_column_froms=True).where(segment.condition)
-    few = chosen.offset(0).subquery()
-    found: dict[str, Any] = dict(zip(names, few.columns, strict=True))
-    ordering = [key.ordering(found[key.column.key]) for key in segment.keys]
-    ids = select(found["id"]).order_by(*ordering).limit(number).offset(offset)
-    return statement.where(_id(order.model).in_(ids))
-
-
-def page_after_offset(statement: Select[Any], order: Order, segment: Segment, number: Any, offset: Any) -> Select[Any]:
-    """Return the select with the ids of a page after an offset."""
-    chosen = statement.with_only_columns(_id(order.model), maintain_column_froms=True).where(segment.condition)
-    ids = chosen.order_by(*segment.ordering).limit(number).offset(offset)
-    return statement.where(_id(order.model).in_(ids))
-
-
-def _id(model: type[Entity]) -> Any:
-    return model.id
-
-
-def count_among_first(statement: Select[Any], segment: Segment, model: type[Entity], most: int) -> Select[Any]:
-    """Return a select that counts the matching rows, up to a maximum, among the first `MOST` rows of a segment.
-
-    The second column is the number of the latter.
-    """
-    key = _id(model)
-    first = select(key).where(segment.condition).order_by(*segment.ordering).limit(MOST)
-    found = count_up_to(statement.where(key.in_(first)), model, most)
-    return select(found.scalar_subquery(), select(func.count()).select_from(first.subquery()).scalar_subquery())
+    _known[key_of(query, database_id)] = method, time.monotonic() + KEPT_SECONDS
 
 
 @dataclass(frozen=True)
@@ -125,56 +135,83 @@ class Plan:
     """How the rows of a page are read, and their number, if the request asks for it."""
 
     choices: Choices
-    sorts: bool
-    """Whether all rows that fulfil the conditions are sorted."""
+    method: Method
     may_have_rows: bool = True
     total: int | None = None
     estimate: int | None = None
 
     @property
+    def sorts(self) -> bool:
+        return self.method.sorts
+
+    @property
     def statement(self) -> Select[Any]:
-        return self.choices.indexed if self.sorts else self.choices.walking
+        if not self.method.sorts:
+            return self.choices.walking
+        return self.choices.compared if self.method.compares else self.choices.indexed
 
     def page(self, order: Order, segment: Segment, number: Any, offset: Any = None) -> Any:
         """Return the select of a page, or of a segment of it."""
         return completed(self.statement, order, segment, number, offset, sorts=self.sorts)
 
 
-def completed(
-    statement: Select[Any], order: Order, segment: Segment, number: Any, offset: Any, *, sorts: bool
-) -> Select[Any]:
-    """Return the select of a page, ordered and limited."""
-    if sorts:
-        statement = page_of_few(statement, order, segment, number, offset)
-    elif offset is not None:
-        statement = page_after_offset(statement, order, segment, number, offset)
-    else:
-        statement = statement.where(segment.condition)
-    return statement.order_by(*segment.ordering).limit(number)
-
-
 async def planned(query: "ListQuery", order: Order, choices: Choices, reader: Reader) -> Plan:
     """Return the plan of a page. Counts rows, if the request asks for it, or if their number decides."""
     counting = query.given.get("count", False)
     if not is_uncertain(query, order):
-        choices = Choices(choices.indexed, choices.indexed)
-        return await with_total(query, Plan(choices, sorts=False), reader) if counting else Plan(choices, sorts=False)
-    sorts = None if counting else known_plan(query, reader.database_id)
-    if sorts is not None:
-        return Plan(choices, sorts)
-    number = await number_up_to_most(query, choices, reader)
-    if number <= MOST:
-        remember(query, reader.database_id, sorts=True)
-        return Plan(choices, sorts=True, may_have_rows=number > 0, total=number if counting else None)
-    plan = Plan(choices, sorts=await is_late(query, order, choices, reader))
-    remember(query, reader.database_id, sorts=plan.sorts)
-    return await with_total(query, plan, reader, number) if counting else plan
+        plan = Plan(choices._replace(walking=choices.indexed), Method(sorts=False))
+        return await with_total(query, plan, reader) if counting else plan
+    method = None if counting else known_method(query, reader.database_id)
+    if method is not None:
+        return Plan(choices, method)
+    entries = await search_entries(choices, reader)
+    if entries is not None and entries <= most_sorted(query) and not counting:
+        remember(query, reader.database_id, Method(sorts=True))
+        return Plan(choices, Method(sorts=True))
+    finds_many = entries is not None and entries > MOST
+    number = await number_found(query, choices, reader, finds_many=finds_many)
+    if number <= most_sorted(query):
+        method = Method(sorts=True, compares=finds_many)
+        remember(query, reader.database_id, method)
+        return Plan(choices, method, may_have_rows=number > 0, total=number if counting else None)
+    method = Method(sorts=await is_late(query, order, choices, reader))
+    remember(query, reader.database_id, method)
+    plan = Plan(choices, method)
+    return await with_total(query, plan, reader, finds_many=finds_many) if counting else plan
 
 
-async def number_up_to_most(query: "ListQuery", choices: Choices, reader: Reader) -> int:
-    """Return the number of rows, or `MOST` + 1 if there are more."""
-    count = partial(count_up_to, model=query.model, most=MOST + 1)
-    ((number,),) = await reader.rows(choices.indexed, f"up to {MOST}", count)
+def most_sorted(query: "ListQuery") -> int:
+    """Return the largest number of rows that are sorted without a look at the index of the order."""
+    is_search = any(operator in ("q", "contains") for _, operator in query.asked)
+    return min(MOST, MOST_FOUND) if is_search else MOST
+
+
+async def search_entries(choices: Choices, reader: Reader) -> int | None:
+    """Return how many entries of an index of SQLite the search with the fewest finds, up to `MOST` + 1.
+
+    None without such a search. A few rows that FTS5 has not taken over yet are not counted.
+    """
+    fewest: int | None = None
+    for search in choices.searches:
+        ((entries,),) = await reader.rows(search.rows, f"entries {MOST}", partial(count_search, most=MOST + 1))
+        fewest = entries if fewest is None else min(fewest, entries)
+    return fewest
+
+
+async def number_found(query: "ListQuery", choices: Choices, reader: Reader, *, finds_many: bool) -> int:
+    """Return the number of rows, or one more than are sorted if there are more."""
+    most = most_sorted(query)
+    if not finds_many:
+        return await number_up_to(query, choices.indexed, reader, most)
+    if not choices.has_filters or await number_up_to(query, choices.filtered, reader, MOST) > MOST:
+        return most + 1
+    return await number_up_to(query, choices.compared, reader, most)
+
+
+async def number_up_to(query: "ListQuery", statement: Statement, reader: Reader, most: int) -> int:
+    """Return the number of rows, or `most` + 1 if there are more."""
+    count = partial(count_up_to, model=query.model, most=most + 1)
+    ((number,),) = await reader.rows(statement, f"up to {most}", count)
     return int(number)
 
 
@@ -185,38 +222,62 @@ async def is_late(query: "ListQuery", order: Order, choices: Choices, reader: Re
     page, statement, found, passed = query.given.get("limit", MAX_LIMIT) + 1, choices.walking, 0, 0
     for index, segment in enumerate(order.segments(())):
         if found < page and passed < MOST:
-            count = partial(count_among_first, segment=segment, model=order.model, most=page)
+            count = partial(count_among_first, segment=segment, model=order.model, most=page, length=MOST)
             ((number, length),) = await reader.rows(statement, f"{page} among {MOST} by {order.text} {index}", count)
             found, passed = found + number, passed + length
     return bool(found < page)
 
 
+async def offset_beyond(
+    query: "ListQuery", offset: int | None, plan: Plan, segment: Segment, reader: Reader
+) -> int | None:
+    """Return the offset within the next segment, if that of the page was beyond this one when it was counted last.
+
+    None if rows of this segment may be of the page: they are read then.
+    """
+    last = _lengths.get((key_of(query, reader.database_id), segment))
+    if offset is None or segment.is_last or last is None or last > offset:
+        return None
+    number = await length_of(query, plan, segment, reader)
+    return offset - number if number <= offset else None
+
+
 async def rest_of_offset(
-    offset: int | None, found: int, plan: Plan, segment: Segment, model: type[Entity], reader: Reader
+    query: "ListQuery", offset: int | None, found: int, plan: Plan, segment: Segment, reader: Reader
 ) -> int | None:
     """Return the offset within the next segment, after `found` rows of this one were read; None at its start."""
     if offset is None or found or segment.is_last:
         return None
-    counted = partial(count_segment, segment=segment, model=model)
+    return max(0, offset - await length_of(query, plan, segment, reader)) or None
+
+
+async def length_of(query: "ListQuery", plan: Plan, segment: Segment, reader: Reader) -> int:
+    """Return the number of rows of a segment, up to `MAX_OFFSET`."""
+    counted = partial(count_segment, segment=segment, model=query.model)
     ((number,),) = await reader.rows(plan.statement, ("segment", segment), counted)
-    return max(0, offset - number) or None
+    if len(_lengths) >= MAX_KEPT:
+        _lengths.clear()
+    _lengths[key_of(query, reader.database_id), segment] = number
+    return int(number)
 
 
-def count_segment(statement: Select[Any], segment: Segment, model: type[Entity]) -> Select[Any]:
-    """Return the select of the number of rows of a segment. Its order is for SQLite, which then uses the index."""
-    return count_up_to(statement.where(segment.condition).order_by(*segment.ordering), model, MAX_OFFSET)
-
-
-async def with_total(query: "ListQuery", plan: Plan, reader: Reader, number: int | None = None) -> Plan:
-    """Return the plan with the number of rows, or its estimate. `number` is known if it is `MOST` + 1."""
+async def with_total(query: "ListQuery", plan: Plan, reader: Reader, *, finds_many: bool = False) -> Plan:
+    """Return the plan with the number of rows, or its estimate."""
     if query.given["count"] is True or not reader.may_estimate:
-        ((total,),) = await reader.rows(plan.choices.indexed, "count", count_all)
+        total = await counted(plan.choices, reader, finds_many=finds_many)
         return replace(plan, total=total, may_have_rows=total > 0)
-    number = await number_up_to_most(query, plan.choices, reader) if number is None else number
+    number = MOST + 1 if finds_many else await number_up_to(query, plan.choices.indexed, reader, MOST)
     if number <= MOST:
         return replace(plan, total=number, may_have_rows=number > 0)
     return replace(plan, estimate=max(number, await estimated(query, plan.choices, reader)))
 
 
-def count_all(statement: Select[Any]) -> Select[Any]:
-    return statement.with_only_columns(func.count(), maintain_column_froms=True)
+async def counted(choices: Choices, reader: Reader, *, finds_many: bool) -> int:
+    """Return the number of rows."""
+    if choices.only is not None and reader.sees_all and not choices.has_filters:
+        ((total,),) = await reader.rows(choices.only, "rows found", count_rows_found)
+    else:
+        compares = finds_many and any(search.exact is None for search in choices.searches)
+        statement = choices.compared if compares else choices.indexed
+        ((total,),) = await reader.rows(statement, "count", count_all)
+    return int(total)

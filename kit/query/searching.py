@@ -1,6 +1,6 @@
 """Searches for a part of a text: conditions that a search index can answer, with the same results without one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import cache
 from sqlite3 import connect
@@ -27,12 +27,15 @@ from sqlalchemy.dialects import sqlite
 
 from kit.database.databases import Database
 from kit.database.folding import EXPANDED, fold, glob_of
-from kit.database.search_sql import SearchIndex, expanded, quoted, wanted_of
+from kit.database.search_sql import END, SearchIndex, expanded, quoted, wanted_of
 from kit.models.entities import Entity
 
 SQLITE = sqlite.dialect()
 SHORTEST = 3
-"""The length of a trigram: shorter texts are found without an index."""
+"""The length of a trigram: shorter texts are found by the beginnings of trigrams, which PostgreSQL cannot look up."""
+UNKNOWN = frozenset(f"{END}\ufffe\uffff\U0010ffff")
+"""Characters that FTS5 does not find: that of the ends of its texts, those that it replaces by U+FFFD, and the last."""
+INEXACT = UNKNOWN | {"\ufffd"}
 CASED = (*range(0x80, 0x2E00), *range(0xA640, 0xAC00), *range(0xFB00, 0xFB18), *range(0xFF21, 0xFF5B),
          *range(0x10400, 0x10600), *range(0x10C80, 0x10D00), *range(0x118A0, 0x11900), *range(0x16E40, 0x16F00),
          *range(0x1E900, 0x1EA00))  # fmt: skip
@@ -52,7 +55,7 @@ def found_in(
         contains = folded_like if by_index and has_trigram(wished) else folded_contains
         return or_(*(contains(one, wished) for one in columns))
     index = index_of(database, model, fields) if by_index else None
-    rows = None if index is None else rows_matching(index, fields, wished)
+    rows = None if index is None else rows_found(index, fields, wished)
     if index is not None and rows is not None and is_exact(wished):
         return is_among(model, rows_containing(model, index, rows, fields, wished))
     compared = or_(*(sqlite_contains(one, wished) for one in columns))
@@ -67,7 +70,7 @@ def prefilters(database: Database, model: type[Entity], field: str, text: str) -
     if not database.is_sqlite:
         return [folded_like(getattr(model, field), wished)] if has_trigram(wished) else []
     usable = index_of(database, model, [field])
-    rows = None if usable is None else rows_matching(usable, [field], wished)
+    rows = None if usable is None else rows_found(usable, [field], wished)
     return [] if usable is None or rows is None else [is_among(model, with_changed(usable, rows))]
 
 
@@ -113,14 +116,19 @@ def sqlite_contains(text: Any, wished: str) -> ColumnElement[bool]:
     return condition
 
 
+def rows_found(index: SearchIndex, fields: Sequence[str], wished: str) -> Select[Any] | None:
+    """Return the select of the rows that FTS5 finds. None if it cannot."""
+    find = rows_with_prefix if len(wished) < SHORTEST else rows_matching
+    return find(index, fields, wished)
+
+
 def rows_matching(index: SearchIndex, fields: Sequence[str], wished: str) -> Select[Any] | None:
     """Return the select of the rows whose trigrams FTS5 finds. None if the text has none.
 
     It is exact for the rows that have not changed since, unless the text has letters that FTS5 folds in another way
     (`is_exact`).
     """
-    missed = set() if wished.isascii() else other_letters().missed
-    known = [part for part in runs(wished, lambda letter: letter not in missed) if len(part) >= SHORTEST]
+    known = [part for part in runs(wished, is_known_in(wished)) if len(part) >= SHORTEST]
     if not known:
         return None
     columns = " ".join(quoted(f"of_{name}") for name in fields)
@@ -128,6 +136,23 @@ def rows_matching(index: SearchIndex, fields: Sequence[str], wished: str) -> Sel
     own = from_clause(index.name, column("rowid", Integer))
     matching = literal_column(quoted(index.name)).op("MATCH", is_comparison=True)
     return select(own.c.rowid).where(matching(literal(f"{{{columns}}} : ({phrases})", String)))
+
+
+def rows_with_prefix(index: SearchIndex, fields: Sequence[str], wished: str) -> Select[Any] | None:
+    """Return the select of the rows with a trigram that begins with a text. It is as exact as `rows_matching`."""
+    if not all(map(is_known_in(wished), wished)):
+        return None
+    own = from_clause(index.terms, column("doc", Integer), column("term", String), column("col", String))
+    last = chr(ord(wished[-1]) + (0xE000 - 0xD7FF if wished[-1] == "\ud7ff" else 1))
+    first, after = literal(wished, String), literal(wished[:-1] + last, String)
+    is_of_field = own.c.col.in_([literal(f"of_{name}", String) for name in fields])
+    return select(own.c.doc).where(own.c.term >= first, own.c.term < after, is_of_field)
+
+
+def is_known_in(wished: str) -> Callable[[str], bool]:
+    """Return whether FTS5 finds a letter of this text."""
+    missed = UNKNOWN if wished.isascii() else UNKNOWN | other_letters().missed
+    return lambda letter: letter not in missed
 
 
 def with_changed(index: SearchIndex, rows: Select[Any]) -> CompoundSelect[Any]:
@@ -164,9 +189,28 @@ def is_among(model: type[Entity], rows: CompoundSelect[Any]) -> ColumnElement[bo
 
 def is_exact(wished: str) -> bool:
     """Return whether FTS5 finds exactly the texts that contain this one, which is folded."""
-    if len(wished) < SHORTEST or wished.isascii():
-        return len(wished) >= SHORTEST
-    return not any(letter in letters for letters in other_letters() for letter in wished)
+    if wished.isascii():
+        return END not in wished
+    return INEXACT.isdisjoint(wished) and not any(letter in letters for letters in other_letters() for letter in wished)
+
+
+class Search(NamedTuple):
+    """A search of a request, as the search index of SQLite answers it."""
+
+    rows: Select[Any]
+    """The select of the rows that FTS5 finds, some of them several times if the text is short."""
+    exact: CompoundSelect[Any] | None
+    """The select of exactly the rows that contain the text, each once, if there is one."""
+
+
+def search_of(database: Database, model: type[Entity], fields: Sequence[str], text: str) -> Search | None:
+    """Return the search for a text. None on PostgreSQL, or if no index can answer it."""
+    wished, index = str(fold(text)), index_of(database, model, fields) if database.is_sqlite else None
+    rows = None if index is None else rows_found(index, fields, wished)
+    if index is None or rows is None:
+        return None
+    is_once = len(wished) >= SHORTEST and is_exact(wished)
+    return Search(rows, rows_containing(model, index, rows, fields, wished) if is_once else None)
 
 
 class OtherLetters(NamedTuple):

@@ -14,7 +14,7 @@ from starlette.websockets import WebSocket
 
 from kit.http.bodies import BodyMemory, IncomingBody
 from kit.http.events import COUNTS
-from kit.http.fairness import CURRENT_CALLER, CURRENT_LANE, Caller, FairSemaphore, caller_of, lane_of
+from kit.http.fairness import CURRENT_CALLER, CURRENT_LANE, REQUESTS, Caller, FairSemaphore, caller_of, lane_of
 from kit.http.paths import path_in_application
 from kit.http.problems import Problem, render, unavailable
 from kit.server.rate_limits import Header, RateLimits
@@ -155,6 +155,7 @@ class Admission:
             return
         CURRENT_CALLER.set(caller)
         CURRENT_LANE.set(lane)
+        scope[REQUESTS] = requests
         request = AdmittedRequest(places, caller, lane, scope, receive, send)
         try:
             await self.app(scope, receive, request.send)

@@ -1,0 +1,100 @@
+"""Selects of pages: the ids of a page, and numbers of rows. `kit.query.plans` chooses among them."""
+
+from typing import Any
+
+from sqlalchemy import CompoundSelect, Select, func, select
+from sqlmodel.sql.expression import SelectOfScalar
+
+from kit.models.entities import Entity
+from kit.query.ordering import Order, Segment
+
+MAX_OFFSET = 1_000_000
+Statement = SelectOfScalar[Any]
+
+
+def completed(
+    statement: Select[Any],
+    order: Order,
+    segment: Segment,
+    number: Any,
+    offset: Any,
+    *,
+    sorts: bool,
+    outer: Select[Any] | None = None,
+) -> Select[Any]:
+    """Return the select of a page, ordered and limited.
+
+    `outer` selects the rows by their ids, if they are sorted; without it the same statement does, which evaluates its
+    conditions twice.
+    """
+    if sorts:
+        found = ids_of_few(statement, order, segment, number, offset)
+        statement = (statement if outer is None else outer).where(_id(order.model).in_(found))
+    elif offset is not None:
+        statement = page_after_offset(statement, order, segment, number, offset)
+    else:
+        statement = statement.where(segment.condition)
+    return statement.order_by(*segment.ordering).limit(number)
+
+
+def ids_of_few(statement: Select[Any], order: Order, segment: Segment, number: Any, offset: Any = None) -> Select[Any]:
+    """Return the select of the ids of a page, for conditions that few rows match.
+
+    The inner select has an offset, so that a database plans it by itself, without the index of the sort.
+    """
+    names = dict.fromkeys(("id", *(key.column.key for key in segment.keys)))
+    columns = [getattr(order.model, name) for name in names]
+    chosen = statement.with_only_columns(*columns, maintain_column_froms=True).where(segment.condition)
+    few = chosen.offset(0).subquery()
+    found: dict[str, Any] = dict(zip(names, few.columns, strict=True))
+    ordering = [key.ordering(found[key.column.key]) for key in segment.keys]
+    return select(found["id"]).order_by(*ordering).limit(number).offset(offset)
+
+
+def page_after_offset(statement: Select[Any], order: Order, segment: Segment, number: Any, offset: Any) -> Select[Any]:
+    """Return the select with the ids of a page after an offset."""
+    chosen = statement.with_only_columns(_id(order.model), maintain_column_froms=True).where(segment.condition)
+    ids = chosen.order_by(*segment.ordering).limit(number).offset(offset)
+    return statement.where(_id(order.model).in_(ids))
+
+
+def count_up_to(statement: Select[Any], model: type[Entity], most: int) -> Select[Any]:
+    """Return a select that counts the rows, up to a maximum."""
+    chosen = statement.with_only_columns(_id(model), maintain_column_froms=True).limit(most)
+    return select(func.count()).select_from(chosen.subquery())
+
+
+def count_among_first(
+    statement: Select[Any], segment: Segment, model: type[Entity], most: int, length: int
+) -> Select[Any]:
+    """Return a select that counts the matching rows, up to a maximum, among the first `length` rows of a segment.
+
+    The second column is the number of the latter.
+    """
+    key = _id(model)
+    first = select(key).where(segment.condition).order_by(*segment.ordering).limit(length)
+    found = count_up_to(statement.where(key.in_(first)), model, most)
+    return select(found.scalar_subquery(), select(func.count()).select_from(first.subquery()).scalar_subquery())
+
+
+def count_segment(statement: Select[Any], segment: Segment, model: type[Entity]) -> Select[Any]:
+    """Return the select of the number of rows of a segment. Its order is for SQLite, which then uses the index."""
+    return count_up_to(statement.where(segment.condition).order_by(*segment.ordering), model, MAX_OFFSET)
+
+
+def count_all(statement: Select[Any]) -> Select[Any]:
+    return statement.with_only_columns(func.count(), maintain_column_froms=True)
+
+
+def count_search(statement: Select[Any], most: int) -> Select[Any]:
+    """Return a select that counts the entries that a search index of SQLite finds, up to a maximum."""
+    return select(func.count()).select_from(statement.limit(most).subquery())
+
+
+def count_rows_found(statement: CompoundSelect[Any]) -> Select[Any]:
+    """Return a select that counts the rows that a search index of SQLite finds, without reading them."""
+    return select(func.count()).select_from(statement.subquery())
+
+
+def _id(model: type[Entity]) -> Any:
+    return model.id
