@@ -325,9 +325,15 @@ def in_utc(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text + "+00:00")
 
 
+def all_in_utc(texts: Sequence[str]) -> Iterable[datetime]:
+    """Return the datetimes of many times, in two thirds of the time."""
+    return map(datetime.fromisoformat, "+00:00\n".join([*texts, ""]).splitlines())
+
+
 def converted(rows: Rows, processors: Iterable[tuple[int, Processor]]) -> Rows:
     """Return the rows, with the values of these columns (index and processor) converted."""
-    columns: list[Iterable[Any]] = list(zip(*rows, strict=True))
+    columns: list[Any] = list(zip(*rows, strict=True))
     for index, process in processors:
-        columns[index] = map(process, columns[index])
+        is_of_times = process is in_utc and None not in columns[index]
+        columns[index] = all_in_utc(columns[index]) if is_of_times else map(process, columns[index])
     return list(zip(*columns, strict=True))

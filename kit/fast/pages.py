@@ -17,7 +17,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from kit.database.sessions import ReadSession
 from kit.fast.embedding import Values, embed
-from kit.fast.plain_selects import is_plain_select, without_loader_options
+from kit.fast.plain_selects import is_plain_select, unified, without_loader_options
 from kit.fast.projection import Projection
 from kit.fast.read_sessions import FastReadSession
 from kit.fast.read_variants import nested_variants
@@ -91,6 +91,7 @@ async def fast_page(session: ReadSession, query: ListQuery, statement: SelectOfS
     projection = Projection.of(query) if is_plain_query(kind) and is_plain_select(statement, query) else None
     if projection is None or not all(_may_read(session, entity) for entity in projection.entities):
         return None
+    statement = unified(statement, query.model)
     is_own = kind.narrowed is not ListQuery.narrowed  # requests are then compared by the statement that it returns
     selected = query.choices(statement) if is_own else Choices.of(statement)
     if is_own and not all(is_plain_select(one, query) for one in selected.statements):

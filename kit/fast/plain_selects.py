@@ -4,13 +4,16 @@ A statement is plain if it selects rows of one entity, with conditions, joins an
 """
 
 from collections.abc import Collection
+from functools import cache
 from operator import attrgetter, is_
 from typing import Any
 
 from sqlalchemy import Select, inspect, literal
 from sqlalchemy.orm import Load
+from sqlmodel import select
 from sqlmodel.sql.expression import SelectOfScalar
 
+from kit.models.entities import Entity
 from kit.query.list_query import ListQuery
 
 KNOWN_PARTS = frozenset(
@@ -28,6 +31,7 @@ KNOWN_PARTS = frozenset(
 """The parts that a plain select may have."""
 OTHER_PARTS = [name for name, _ in SelectOfScalar._traverse_internals if name not in KNOWN_PARTS]
 _other_parts = attrgetter(*OTHER_PARTS, "_execution_options")
+_known_parts = attrgetter(*sorted(KNOWN_PARTS - {"_raw_columns", "_propagate_attrs"}))
 EMPTY = _other_parts(SelectOfScalar(literal(1)))
 """The other parts of a select that has none of them."""
 
@@ -38,6 +42,19 @@ def is_plain_select(statement: Any, query: ListQuery) -> bool:
         return False
     is_of_model = statement._raw_columns[0]._annotations.get("parententity") is inspect(query.model)
     return is_of_model and has_only_known_parts(statement)
+
+
+def unified(statement: SelectOfScalar[Any], model: type[Entity]) -> SelectOfScalar[Any]:
+    """Return a plain select of all rows of a model as the same object each time, whose cache key is known; else it."""
+    bare = bare_select(model)
+    is_bare = statement._raw_columns[0] is bare._raw_columns[0] and not any(_known_parts(statement))
+    return bare if is_bare else statement
+
+
+@cache
+def bare_select(model: type[Entity]) -> SelectOfScalar[Any]:
+    """Return the select of all rows of a model."""
+    return select(model)
 
 
 def has_only_known_parts(statement: Select[Any]) -> bool:

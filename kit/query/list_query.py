@@ -264,7 +264,8 @@ class ListQuery:
         With `by_index` and `by_search` they are written so that an index can be used for them.
         """
         by_index, by_search = self.by_index, self.by_search
-        for name, (field, operator) in self.conditions.items():
+        has_conditions = not self.conditions.keys().isdisjoint(self.given)
+        for name, (field, operator) in self.conditions.items() if has_conditions else ():
             if name in self.given and (by_search is not None or operator != "contains"):
                 value = self.given[name]
                 condition = OPERATORS[operator][0](getattr(self.model, field), value)

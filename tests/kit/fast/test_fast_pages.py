@@ -28,6 +28,7 @@ from kit.auth.ownership import RESTRICTED_READS
 from kit.database.databases import Database
 from kit.fast.embedding import relation_of
 from kit.fast.pages import FastPage, fast_page
+from kit.fast.plain_selects import unified
 from kit.fast.projection import _as_list, has_stored_types
 from kit.fast.read_variants import shows_stored_values
 from kit.fast.rendering import visible_values
@@ -445,3 +446,11 @@ def test_the_types_of_related_rows_are_compared_too() -> None:
     vars(row)["replies"] = [FastReply(text="b")]
     assert not has_stored_types(row, FastNoteRead, {"replies": FastReplyRead})
     assert [_as_list(related) for related in (None, row, [row])] == [(), (row,), [row]]
+
+
+def test_selects_of_all_rows_are_one_object() -> None:
+    assert unified(select(FastNote), FastNote) is unified(select(FastNote), FastNote)
+    note = select(FastNote)
+    narrowed, joined = note.where(col(FastNote.id) > 1), note.join(FastReply)
+    others = [narrowed, joined, note.select_from(FastNote), note.options(selectinload(FastNote.replies))]  # type: ignore[arg-type]
+    assert all(unified(other, FastNote) is other for other in [*others, select(aliased(FastNote))])
