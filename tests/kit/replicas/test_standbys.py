@@ -65,7 +65,6 @@ async def abandoned_attempts() -> AsyncIterator[None]:
     loop.set_exception_handler(handler)
 
 
-@pytest.mark.untraced
 @pytest.mark.usefixtures("abandoned_attempts")
 async def test_a_frozen_standby_fails_no_read(service: Service, client: Client, cluster: Cluster) -> None:
     book = await new_book(client)
@@ -116,7 +115,6 @@ async def test_with_all_standbys_down_the_primary_answers(service: Service, clie
     await until_state(service, 1, OK)
 
 
-@pytest.mark.untraced
 @pytest.mark.usefixtures("patience")
 async def test_a_promoted_standby_is_left_out_and_the_service_finds_it_as_the_primary() -> None:
     with replication() as cluster:
