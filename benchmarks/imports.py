@@ -1,4 +1,7 @@
-"""Imports: the processor time until `main` is imported, beside that of the peer `seed`."""
+"""Imports: the processor time until `main` is imported, beside that of the peer `seed`.
+
+Their modules are compiled, as in the image (`deploy/Containerfile`): the seed has one module, the service hundreds.
+"""
 
 import os
 import statistics
@@ -15,6 +18,7 @@ TIMED = "import {}, time; print(time.process_time())"
 def seconds(name: str) -> float:
     """Return the processor time of a new process that imports a contestant, in seconds."""
     environment = {**os.environ, **CONTESTANTS[name].environment("postgresql://localhost/none")}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     command = [sys.executable, "-c", TIMED.format(MODULES[name])]
     done = subprocess.run(command, cwd=PROJECT, env=environment, check=True, capture_output=True, text=True)  # noqa: S603  a command from a table
     return float(done.stdout)

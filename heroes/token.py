@@ -102,11 +102,6 @@ async def first(database: Database, statement: Any) -> User | None:
         return user
 
 
-async def user_by_id(database: Database, user_id: int) -> User | None:
-    async with database.read() as session:
-        return await session.get(User, user_id)
-
-
 @event.listens_for(User, "before_update")
 def invalidate_tokens(_: object, __: object, user: User) -> None:
     """Invalidate the tokens of a user whose password or `is_active` changes."""
@@ -116,8 +111,7 @@ def invalidate_tokens(_: object, __: object, user: User) -> None:
 
 async def find_principal(connection: HTTPConnection, claims: Claims) -> Principal | None:
     """Return the principal of a token; None if the user is inactive, or if the token was invalidated."""
-    database = runtime_of(connection).database
-    user = await retried(lambda: user_by_id(database, claims.user_id), READ_SECONDS)
+    user = await runtime_of(connection).database.find(User, claims.user_id)
     if user is None or not user.is_active or user.generation != claims.generation:
         return None
     return Principal(user.id, frozenset({SUPERUSER} if user.is_superuser else ()))

@@ -24,7 +24,7 @@ MARKS = (
     "untraced: covers no line that others do not, so `make check` leaves it out",
     "exhaustive: tests all combinations, also without the fast path: `make check` and `make test-plain` leave it out",
     "no_fast_path: the fast path makes no difference to it, so `make test-plain` leaves it out",
-    "each_engine: covers other lines on each engine: `make check` runs it on both, and other tests on SQLite only",
+    "each_engine: covers lines of PostgreSQL too: `make check` runs it on both engines, and other tests on SQLite only",
 )
 """Here and not in `pyproject.toml`, because `make upgrade-kit` brings this file together with the marked tests."""
 

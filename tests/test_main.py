@@ -102,7 +102,6 @@ async def test_the_configured_body_size_is_the_limit() -> None:
             assert (await client.post("/users/", json={"username": "x" * size})).status_code == status
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("fast_path", [True, False])
 async def test_the_fast_path_can_be_switched_off_without_a_visible_difference(
     new_database: Any, fast_path: bool

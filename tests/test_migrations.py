@@ -67,6 +67,7 @@ async def test_a_model_without_a_migration_is_detected(settings: Settings) -> No
         SQLModel.metadata.remove(stranger)
 
 
+@pytest.mark.each_engine
 async def test_migrations_can_be_applied_undone_and_applied_again(settings: Settings) -> None:
     await migrations.upgrade(settings.database)
     assert await tables(settings) == set(SQLModel.metadata.tables)
@@ -108,6 +109,7 @@ async def test_in_production_the_service_is_not_ready_until_it_is_migrated(setti
         assert (await client.get("/health/ready")).json()["status"] == "ready"
 
 
+@pytest.mark.each_engine
 async def test_a_service_in_production_logs_missing_migrations_at_start(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -118,6 +120,7 @@ async def test_a_service_in_production_logs_missing_migrations_at_start(
     assert f"it lacks {Path(LAST.path).stem}; run `make migrate`." in capsys.readouterr().out
 
 
+@pytest.mark.each_engine
 @pytest.mark.parametrize("environment", ["development", "production"])
 async def test_a_database_ahead_of_the_code_is_ready_and_serves(
     environment: str, settings: Settings, capsys: pytest.CaptureFixture[str]
@@ -179,6 +182,7 @@ async def test_the_service_starts_without_its_database_and_logs_it(
     assert "hidden" not in log
 
 
+@pytest.mark.each_engine
 async def test_a_fault_in_the_demo_data_is_logged_and_the_service_starts(
     settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -191,6 +195,7 @@ async def test_a_fault_in_the_demo_data_is_logged_and_the_service_starts(
     assert "The database cannot be prepared: " in caplog.text
 
 
+@pytest.mark.each_engine
 async def test_a_service_in_production_logs_an_unreachable_database_at_start(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -279,6 +284,7 @@ async def test_a_command_for_a_database_that_cannot_be_used_says_so_in_a_sentenc
     assert "hidden" not in said
 
 
+@pytest.mark.each_engine
 async def test_a_service_in_development_prepares_its_database_as_soon_as_it_can_be_used(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -300,6 +306,7 @@ async def test_a_service_in_development_prepares_its_database_as_soon_as_it_can_
         assert (await client.get("/health/ready")).json()["status"] == "ready"
 
 
+@pytest.mark.each_engine
 async def test_a_service_that_stops_does_not_wait_for_its_database(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -312,6 +319,7 @@ async def test_a_service_that_stops_does_not_wait_for_its_database(
         pass
 
 
+@pytest.mark.each_engine
 @pytest.mark.parametrize(
     ("missing", "hide", "restore"),
     [

@@ -19,8 +19,6 @@ from tests.application import settings_for
 from tests.contract import test_declarations
 from tests.contract.resource import Resource, concerns, named
 
-pytestmark = pytest.mark.untraced
-
 FIELDS = "name:str code:str! weight:int"
 CHECKS = [check for name, check in vars(test_declarations).items() if name.startswith("test_")]
 NUMBERS = count(1)
@@ -70,6 +68,7 @@ def test_the_pattern_itself_has_no_fault() -> None:
     assert failures(named(service_with(), "widgets")) == []
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [

@@ -158,6 +158,7 @@ def the_only(folder: Path, pattern: str) -> str:
     return file.read_text()
 
 
+@pytest.mark.each_engine
 async def test_a_written_migration_was_tried(
     versions: Path, stranger: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -166,6 +167,7 @@ async def test_a_written_migration_was_tried(
     assert 'op.create_table(\n        "stranger"' in the_only(versions, "*_strangers.py")
 
 
+@pytest.mark.each_engine
 async def test_remaining_differences_from_the_models_are_printed(
     versions: Path, stranger: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -174,6 +176,7 @@ async def test_remaining_differences_from_the_models_are_printed(
     assert "this differs from the models: a column" in capsys.readouterr().out
 
 
+@pytest.mark.each_engine
 async def test_a_migration_that_cannot_be_undone_is_refused(versions: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any) -> None:
         raise ValueError("no way back")
@@ -185,6 +188,7 @@ async def test_a_migration_that_cannot_be_undone_is_refused(versions: Path, monk
     assert "down_revision" in the_only(versions, "*_empty.*")
 
 
+@pytest.mark.each_engine
 async def test_a_migration_is_kept_untried_if_the_rows_cannot_be_copied(
     versions: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -201,6 +205,7 @@ def test_an_invalid_rename_is_reported_in_one_message() -> None:
     assert said == "RENAME is 'age->years'. Write it as user.full_name:name (a column) or user:account (a table)."
 
 
+@pytest.mark.each_engine
 async def test_a_table_is_renamed(versions: Path) -> None:
     await asyncio.to_thread(new_migration.main, "away", "team:crew")
     assert 'op.rename_table("team", "crew")' in the_only(versions, "*_away.*")
@@ -258,6 +263,7 @@ async def tree(new_database: Any) -> AsyncIterator[AsyncEngine]:
     await engine.dispose()
 
 
+@pytest.mark.each_engine
 @on_postgresql
 @pytest.mark.parametrize(("limit", "larger", "rest"), [(100, [], (6, 6, 2)), (3, ["leaf", "node"], (3, 1, 1))])
 async def test_only_a_sample_of_the_rows_is_copied_and_foreign_keys_hold(

@@ -45,6 +45,7 @@ def test_sqlite_has_no_pooler(monkeypatch: pytest.MonkeyPatch) -> None:
         load()
 
 
+@pytest.mark.each_engine
 @pytest.mark.parametrize(
     ("urls", "sentence"),
     [

@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
-from sqlalchemy import Connection, TextClause, UpdateBase, event, func, inspect, select
+from sqlalchemy import Connection, Engine, TextClause, UpdateBase, event, func, inspect, select
 from sqlalchemy.orm.exc import FlushError
 from sqlalchemy.orm.util import identity_key
 from sqlmodel import Session
@@ -25,6 +25,9 @@ RESTRICTED_WRITES = "restricted_writes"
 """The key in a session's `info` that restricts writes to rows of the principal."""
 RESTRICTED_READS = "restricted_reads"
 """The key in a session's `info` that restricts reads to rows of the principal."""
+
+WITHOUT_CONNECTIONS = "kit_without_connections"
+"""The attribute of an engine that holds the engine which restricted sessions show."""
 
 
 class ReadOnlyError(RuntimeError):
@@ -54,6 +57,12 @@ def refuse_writing_statement(_: Connection, statement: object, *__: object) -> N
         raise read_only()
 
 
+def refuse_connection() -> NoReturn:
+    raise OwnershipError(
+        "A restricted session cannot check what a connection executes: use session.exec or session.execute."
+    )
+
+
 class CheckedSession(Session):
     """A session whose statements are checked. A superuser is not restricted."""
 
@@ -63,14 +72,32 @@ class CheckedSession(Session):
 
     def connection(self, *values: Any, **options: Any) -> Connection:
         if self.is_restricted_by(RESTRICTED_WRITES, RESTRICTED_READS):
-            raise OwnershipError(
-                "A restricted session cannot check what a connection executes: use session.exec or session.execute."
-            )
+            refuse_connection()
         return self.trusted_connection(*values, **options)
 
-    def trusted_connection(self, *values: Any, **options: Any) -> Connection:
+    def trusted_connection(self, bind_arguments: Any = None, execution_options: Any = None) -> Connection:
         """Return the connection of the session for statements of the kit, which are not checked."""
-        return super().connection(*values, **options)
+        return super().connection(bind_arguments or {"bind": self.bind_of()}, execution_options)
+
+    def get_bind(self, mapper: Any = None, **options: Any) -> Engine | Connection:
+        """Return the engine; where no statement is given, one that a restricted session cannot connect by."""
+        bind = self.bind_of(mapper, **options)
+        is_asked = mapper is None and not any(value is not None for value in options.values())
+        return self.without_connections(bind) if is_asked else bind
+
+    def bind_of(self, *values: Any, **options: Any) -> Engine | Connection:
+        """Return the engine, or the connection, that SQLAlchemy's session would use."""
+        return super().get_bind(*values, **options)
+
+    def without_connections(self, bind: Any) -> Any:
+        """Return an engine with the dialect, but without connections of its own, if the session is restricted."""
+        if not isinstance(bind, Engine) or not self.is_restricted_by(RESTRICTED_WRITES, RESTRICTED_READS):
+            return bind
+        if not hasattr(bind, WITHOUT_CONNECTIONS):
+            engine = bind.execution_options()
+            engine.raw_connection = refuse_connection  # type: ignore[method-assign]
+            setattr(bind, WITHOUT_CONNECTIONS, engine)
+        return getattr(bind, WITHOUT_CONNECTIONS)
 
     def bulk_save_objects(self, *values: Any, **options: Any) -> None:
         self._check_bulk()

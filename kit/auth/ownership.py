@@ -174,6 +174,7 @@ def check_statement(state: ORMExecuteState) -> Any:
         refuse_write(state)
     if CURRENT_PRINCIPAL.get().is_superuser:
         return None
+    state.bind_arguments.setdefault("clause", state.statement)  # `get_bind` without a statement refuses to connect
     if session.info.get(RESTRICTED_READS):
         refuse_text(state)
         set_execution_option(state, OWN_ROWS)

@@ -74,15 +74,15 @@ class Requirements:
 
     def check(self, requirements: Iterable[Requirement], connect: Callable[[], Connection]) -> None:
         """Raise a 403 if one of these requirements is not met."""
-        wanted: dict[type[Entity], set[Any]] = {}
+        required: dict[type[Entity], set[Any]] = {}
         checked = set(map(refuse_expression, requirements))
         for requirement in checked - self.proved:
             entity, key = self._follow(requirement)
             if entity is None and not is_principal(key):
                 raise not_the_owner()
             if entity is not None and (entity, key) not in self.proved:
-                wanted.setdefault(entity, set()).add(key)
-        for entity, keys in wanted.items():
+                required.setdefault(entity, set()).add(key)
+        for entity, keys in required.items():
             if keys != own_ids(connect(), entity, keys):
                 raise not_the_owner()
         self.proved |= checked

@@ -66,14 +66,16 @@ def lock_rows(
     """Lock the rows of a statement. Returns their watched values by id. Raises a 403 for a row of another user."""
     rows = table_of(entity)
     owned = (is_own(entity) if session.is_restricted else true()).is_(true())
-    wanted: Any = RowsToChange(rows.c.id, owned, *reserved_columns(entity)).select_from(rows).with_for_update(of=rows)
+    statement: Any = (
+        RowsToChange(rows.c.id, owned, *reserved_columns(entity)).select_from(rows).with_for_update(of=rows)
+    )
     options: Any = {}
     if session.info.get(RESTRICTED_READS):  # in subqueries of its conditions
-        wanted, options = wanted.execution_options(**{OWN_ROWS: True}), {"compiled_cache": COMPILED[OWN_ROWS]}
+        statement, options = statement.execution_options(**{OWN_ROWS: True}), {"compiled_cache": COMPILED[OWN_ROWS]}
     given: Any = state.parameters if isinstance(state.parameters, Mapping) else {}
     found: dict[Any, Any] = {}
     for condition in conditions:
-        locked = session.trusted_connection().execute(wanted.where(condition), given, execution_options=options)
+        locked = session.trusted_connection().execute(statement.where(condition), given, execution_options=options)
         for ident, is_owned, *values in locked:
             if not is_owned:
                 raise not_the_owner()
@@ -84,10 +86,10 @@ def lock_rows(
 def watched_values(session: GuardedSession, entity: type[Entity], ids: Collection[Any]) -> dict[Any, Any]:
     """Return the reserved values of the rows among these that belong to the principal, by id."""
     rows = table_of(entity)
-    wanted = select(rows.c.id, *reserved_columns(entity)).where(is_own(entity) if session.is_restricted else true())
+    statement = select(rows.c.id, *reserved_columns(entity)).where(is_own(entity) if session.is_restricted else true())
     found: dict[Any, Any] = {}
     for chunk in chunks(ids):
-        for ident, *values in session.trusted_connection().execute(wanted.where(rows.c.id.in_(chunk))):
+        for ident, *values in session.trusted_connection().execute(statement.where(rows.c.id.in_(chunk))):
             found[ident] = values
     return found
 

@@ -75,8 +75,8 @@ class Tokens:
 
     def read(self, token: str) -> Claims | None:
         """Return the claims of a token; None if it is forged, expired, not valid yet, or for another audience."""
-        known = self._known.get(token)
-        if known is not None and known.begin <= time.time() + LEEWAY and time.time() - LEEWAY < known.end:
+        known, moment = self._known.get(token), time.time()
+        if known is not None and known.begin - LEEWAY <= moment < known.end + LEEWAY:
             return known.claims
         content = self._verified(token)
         claims = None if content is None else claims_of(content)

@@ -129,7 +129,7 @@ async def run(url: URL, name: str, *options: str, progress: Progress | None) -> 
         if progress is not None and TABLE.search(lines[-1]):
             progress.step()
     if await process.wait():
-        told = [line for line in lines if ": error:" in line or ": detail:" in line] or lines[-1:]
-        raise CommandFailedError(f"{name} failed: {' '.join(told)}")
+        errors = [line for line in lines if ": error:" in line or ": detail:" in line] or lines[-1:]
+        raise CommandFailedError(f"{name} failed: {' '.join(errors)}")
     if progress is not None:
         progress.end()

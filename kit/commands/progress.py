@@ -7,21 +7,21 @@ WIDTH = 30
 
 
 class Progress:
-    """The progress of something with this many steps."""
+    """The progress of a task of `total` steps."""
 
     def __init__(self, name: str, total: int, out: TextIO | None = None) -> None:
         self.name, self.total, self.done, self.out = name, total, 0, out or sys.stderr
-        self.shown = -1
+        self.printed = -1
 
     def to(self, done: int) -> None:
         """Show that so many steps are done."""
         self.done = min(done, self.total)
         part = self.done * 100 // self.total if self.total else 100
-        if self.out.isatty() and part != self.shown:
+        if self.out.isatty() and part != self.printed:
             bar = "█" * (part * WIDTH // 100)
             self.out.write(f"\r{self.name:24} {bar:{WIDTH}} {part:3} %")
             self.out.flush()
-        self.shown = part
+        self.printed = part
 
     def step(self, steps: int = 1) -> None:
         self.to(self.done + steps)

@@ -23,7 +23,7 @@ PLACEHOLDER = re.compile(r"\{(\w+)(?::\d+)?\}")
 """An example that stands for the id of a row: `{user}`."""
 BATCH = 500
 MAX_PARENTS = 1000
-"""The rows of a resource to which others refer; more would be remembered for nothing."""
+"""The rows of a resource to which others refer; more are not needed."""
 Json = dict[str, Any]
 
 
@@ -33,7 +33,7 @@ class Target:
 
     path: str
     model: type[BaseModel]
-    most: int
+    max_elements: int
     table: str
     ids: list[Any] = field(default_factory=list)
 
@@ -48,7 +48,7 @@ class Target:
         return {found for text in texts for found in PLACEHOLDER.findall(text)} - {self.table}
 
     def bodies(self, number: int, parents: Mapping[str, list[Any]], start: int) -> list[Json]:
-        return [self.body(start + place, parents) for place in range(number)]
+        return [self.body(start + index, parents) for index in range(number)]
 
     def body(self, number: int, parents: Mapping[str, list[Any]]) -> Json:
         """Return a body, of which each field is varied if the model accepts that."""
@@ -149,12 +149,12 @@ async def seed(app: Service, rows: int) -> dict[str, int]:
 
 def limit_of(target: Target) -> int:
     """Return the largest number of rows: few if a bulk request may have few, because each of its elements is dear."""
-    return 4 * target.most if target.most < BATCH else 10**9
+    return 4 * target.max_elements if target.max_elements < BATCH else 10**9
 
 
 async def fill(app: Service, target: Target, rows: int, parents: Mapping[str, list[Any]]) -> int:
     """Create rows of a resource in batches. Returns how many were created: refused ones are left out."""
-    progress, created, size = Progress(target.name, rows), 0, min(BATCH, target.most)
+    progress, created, size = Progress(target.name, rows), 0, min(BATCH, target.max_elements)
     number = secrets.randbelow(10**7)  # so that names differ from those of an earlier run
     if any(not parents.get(table) for table in target.parents):
         return 0

@@ -2,19 +2,25 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from functools import partial
+from typing import Any, TypeVar
 
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from kit.database.engines import Engines, Pool
+from kit.database.errors import FAILURES
 from kit.database.event_loops import before_loop_ends
 from kit.database.postgresql_engines import postgres_engines
+from kit.database.retry import READ_SECONDS, retried_after
 from kit.database.search_indexes import SearchTables
 from kit.database.sessions import ReadSession, WriteSession
 from kit.database.sqlite_engines import sqlite_engines
 from kit.database.urls import usable
+from kit.models.entities import Entity
+
+E = TypeVar("E", bound=Entity)
 
 
 class Database:
@@ -35,6 +41,8 @@ class Database:
         """Opens a read session; the fast path replaces it."""
         self.write: Callable[..., WriteSession] = self.open_write
         """Opens a write session; the fast path replaces it."""
+        self.read_row: Callable[[type[Any], Any], Awaitable[Any]] = self.read_row_by_session
+        """Returns the row with an id; the fast path replaces it."""
         self.choose_reader: Callable[[], AsyncEngine] | None = None
         """Returns the engine of the next read session, if there are several to choose from."""
         self.owner: asyncio.AbstractEventLoop | None = None
@@ -68,6 +76,22 @@ class Database:
         """Return a read session. With `restricted` it returns only rows that belong to the principal."""
         engine = self.reader if self.choose_reader is None else self.choose_reader()
         return ReadSession(engine, self, restricted=restricted)
+
+    async def find(self, entity: type[E], ident: Any) -> E | None:
+        """Return the row with this id, read at once and outside of any other session; None if there is none.
+
+        Conflicts and an unavailable database are retried. Raises the problem for the last failure.
+        """
+        try:
+            row: E | None = await self.read_row(entity, ident)
+        except FAILURES as failure:
+            row = await retried_after(failure, partial(self.read_row, entity, ident), READ_SECONDS)
+        return row
+
+    async def read_row_by_session(self, entity: type[Any], ident: Any) -> Any:
+        """Return the row with this id, by a session of its own."""
+        async with self.read() as session:
+            return await session.get(entity, ident)
 
     def open_write(self, *, restricted: bool = False, restricted_reads: bool = False) -> WriteSession:
         """Return a write session. With `restricted` it writes only rows that belong to the principal.

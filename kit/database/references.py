@@ -38,8 +38,8 @@ def _broken(cursor: Any, statement: str, parameters: Any) -> Iterator[str]:
     elif table is not None:
         values = _values(statement, parameters)
         for key in sorted(table.foreign_keys, key=lambda key: key.parent.name):
-            wanted = {row[key.parent.name] for row in values if row.get(key.parent.name) is not None}
-            if not wanted <= _present(cursor, key, list(wanted)):
+            referenced = {row[key.parent.name] for row in values if row.get(key.parent.name) is not None}
+            if not referenced <= _present(cursor, key, list(referenced)):
                 yield str(key.parent.name)
 
 

@@ -52,6 +52,24 @@ class _Session(AsyncSession):
     async def execute(self, statement: Any, params: Any = None, **options: Any) -> Any:
         return await asyncio_orm.AsyncSession.execute(self, statement, params, **options)
 
+    @property
+    def bind(self) -> Any:
+        """The engine of the session. That of a restricted session has no connections, which it could not check."""
+        return self.get_async_bind()
+
+    @bind.setter
+    def bind(self, bind: Any) -> None:
+        asyncio_orm.AsyncSession.bind.fset(self, bind)  # type: ignore[attr-defined]  # a property
+
+    def get_bind(self, *values: Any, **options: Any) -> Any:
+        session: Any = self.sync_session
+        return session.without_connections(session.bind_of(*values, **options))
+
+    def get_async_bind(self, *values: Any, **options: Any) -> Any:
+        session: Any = self.sync_session
+        own, shown = session.bind_of(*values, **options), self.get_bind(*values, **options)
+        return super().get_async_bind(*values, **options) if shown is own else asyncio_orm.AsyncEngine(shown)
+
 
 class ReadSession(_Session):
     """A session that only reads, each statement outside of any transaction (autocommit).
@@ -148,8 +166,8 @@ class WriteSession(_Session):
     async def reload(self, entity: type[E], rows: Sequence[E], *options: ORMOption) -> list[E]:
         """Load the rows again, in this order and with these loader options, by one statement."""
         await self.flush()
-        wanted = select(entity).where(col(entity.id).in_([row.id for row in rows])).options(*options)
-        loaded = {row.id: row for row in await self.exec(wanted.execution_options(populate_existing=True))}
+        statement = select(entity).where(col(entity.id).in_([row.id for row in rows])).options(*options)
+        loaded = {row.id: row for row in await self.exec(statement.execution_options(populate_existing=True))}
         return [loaded[row.id] for row in rows]
 
     async def delete(self, instance: object) -> None:

@@ -143,10 +143,10 @@ class CompleteSQLiteImpl(SQLiteImpl):
         assert self.connection is not None
         assert reflected_index.table is not None
         made = stored(self.connection, "index", reflected_index.table.name)[str(reflected_index.name)]
-        wanted = str(CreateIndex(metadata_index).compile(dialect=self.dialect))
-        if plain(made) == plain(wanted):
+        declared = str(CreateIndex(metadata_index).compile(dialect=self.dialect))
+        if plain(made) == plain(declared):
             return ComparisonResult.Equal()
-        return ComparisonResult.Different([f"{plain(made)} to {plain(wanted)}"])
+        return ComparisonResult.Different([f"{plain(made)} to {plain(declared)}"])
 
 
 def keep_collations(connection: Connection, old: str, new: Table) -> None:

@@ -82,9 +82,7 @@ class FastReadSession(DeferredSession, ReadSession):
             return await super().get(entity, ident, **options)
         if key in self._rows and not self.is_open:
             return self._rows[key]  # type: ignore[no-any-return]
-        query = partial(rows_by_id, shortcuts.engine, mapping)
-        found = await (shortcuts.coalescer.ask(mapping, ident, query) if shortcuts.coalescer else query([ident]))
-        values: Values | None = found.get(ident)
+        values = await values_of(shortcuts, mapping, ident)
         if values is None:
             return None
         if self.is_open:
@@ -97,11 +95,7 @@ class FastReadSession(DeferredSession, ReadSession):
             return False
         if self.is_open:
             return self.shortcuts.may_read(self.sync_session, entity)
-        listeners = self.shortcuts.listeners
-        watched = listeners.of_reads.get((self.sync_session_class, entity))
-        if watched is None or sum(map(len, watched.collections)) != watched.own or listeners.has_log():
-            return not listeners.listen_to_reads_by(self.sync_session_class, entity)
-        return True
+        return may_read_alone(self.shortcuts, entity)
 
     async def once(self, key: Hashable, work: Callable[[], Awaitable[T]]) -> T:
         """Return the result of `work`, which runs once for all calls with the same key before it starts."""
@@ -115,12 +109,32 @@ class FastReadSession(DeferredSession, ReadSession):
         await self._close(super().close)
 
     async def __aexit__(self, kind: Any, failure: Any, trace: Any) -> None:
-        await self._close(partial(super().__aexit__, kind, failure, trace))
+        if self.is_open:
+            await self._close(partial(super().__aexit__, kind, failure, trace))
+        else:
+            self._rows.clear()
 
     async def _close(self, close_open_session: Callable[[], Awaitable[None]]) -> None:
         self._rows.clear()
         if self.is_open and not close_at_once(self.sync_session, self.shortcuts.listeners):
             await close_open_session()
+
+
+def may_read_alone(shortcuts: ReadShortcuts, entity: type[Any]) -> bool:
+    """Return whether a read of this entity without a session has the same result as a read by a new session."""
+    listeners, kind = shortcuts.listeners, FastReadSession.sync_session_class
+    watched = listeners.of_reads.get((kind, entity))
+    if watched is None or sum(map(len, watched.collections)) != watched.own or listeners.has_log():
+        return not listeners.listen_to_reads_by(kind, entity)
+    return True
+
+
+async def values_of(shortcuts: ReadShortcuts, mapping: EntityMapping, ident: Any) -> Values | None:
+    """Return the values of the row with this id, by a query that is shared with other requests."""
+    query = partial(rows_by_id, shortcuts.engine, mapping)
+    found = await (shortcuts.coalescer.ask(mapping, ident, query) if shortcuts.coalescer else query([ident]))
+    values: Values | None = found.get(ident)
+    return values
 
 
 def detached(mapping: EntityMapping, key: Any, values: Values) -> Any:
@@ -133,10 +147,27 @@ def detached(mapping: EntityMapping, key: Any, values: Values) -> Any:
     return row
 
 
+async def read_row(database: Database, shortcuts: ReadShortcuts, entity: type[Any], ident: Any) -> Any:
+    """Return the row with this id, without a session if the result is the same."""
+    mapping, here = mapping_of(entity), here_of(database, shortcuts)
+    if mapping is None or here is None or type(ident) is not mapping.ident_type:
+        return await database.read_row_by_session(entity, ident)
+    if not (mapping.is_shareable and here.has_get and may_read_alone(here, entity)):
+        return await database.read_row_by_session(entity, ident)
+    values = await values_of(here, mapping, ident)
+    return None if values is None else detached(mapping, mapping.identity_key((ident,)), values)
+
+
+def here_of(database: Database, shortcuts: ReadShortcuts) -> ReadShortcuts | None:
+    """Return the shortcuts on the engine to read from; None if the running event loop has engines of its own."""
+    if _get_running_loop() is not database.owner and database.engines is not database.primary:
+        return None
+    return shortcuts if database.choose_reader is None else shortcuts.on(database.choose_reader())
+
+
 def open_read(database: Database, shortcuts: ReadShortcuts, *, restricted: bool = False) -> ReadSession:
     """Return a read session with shortcuts, if the running event loop has the primary engines; else one without."""
-    if _get_running_loop() is not database.owner and database.engines is not database.primary:
+    here = here_of(database, shortcuts)
+    if here is None:
         return database.open_read(restricted=restricted)
-    if database.choose_reader is not None:
-        shortcuts = shortcuts.on(database.choose_reader())
-    return FastReadSession(shortcuts.engine, database, restricted=restricted, shortcuts=shortcuts)
+    return FastReadSession(here.engine, database, restricted=restricted, shortcuts=here)

@@ -23,7 +23,7 @@ MAX_ERRORS = 100
 MAX_POINTER = 200
 MAX_INSTANCE = 1000
 """The largest length of the path that a problem shows."""
-TITLES = {413: "Content Too Large", 422: "Unprocessable Content", 499: "Client Closed Request"}
+TITLES = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content", 499: "Client Closed Request"}
 """The phrases of RFC 9110 where Python 3.11 has older ones; 499 is nginx's code for a client that disconnected."""
 MESSAGES = {"uuid_parsing": "Input should be a valid UUID"}
 """Replacements for pydantic's messages that quote the input."""
@@ -102,8 +102,8 @@ def invalid(errors: Iterable[Mapping[str, str]], *, more: int = 0) -> Problem:
     `more` errors are only counted in the member `more_errors`, as those over `MAX_ERRORS` are.
     """
     errors = list(errors)
-    shown, more = errors[:MAX_ERRORS], more + max(0, len(errors) - MAX_ERRORS)
-    extra: dict[str, Any] = {"errors": shown} | ({"more_errors": more} if more else {})
+    listed, more = errors[:MAX_ERRORS], more + max(0, len(errors) - MAX_ERRORS)
+    extra: dict[str, Any] = {"errors": listed} | ({"more_errors": more} if more else {})
     return Problem(422, "The request is not valid; see errors.", kind="invalid", **extra)
 
 

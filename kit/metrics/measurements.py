@@ -72,7 +72,11 @@ class Measurements:
             "replica_lag": self.maximum("db_replica_lag_seconds", "How far a standby is behind.", "server"),
             "replica_ok": self.maximum("db_replica_ok", "Whether a standby is read, or is the primary now.", "server"),
         }
-        self.counters = {
+        self.counters = self.event_counters()
+
+    def event_counters(self) -> dict[str, Counter]:
+        """Return the counter of each event of `COUNTS`, with the time series of its known labels."""
+        counters = {
             "refused": self.counter("http_requests_refused", "Requests that a limit has refused.", "reason"),
             "statements": self.counter("db_statements", "SQL statements.", "kind"),
             "statement_seconds": self.counter("db_statement_seconds", "Seconds of SQL statements.", "kind"),
@@ -86,7 +90,8 @@ class Measurements:
         }
         for event, labels in LABELS.items():
             for label in labels:
-                self.counters[event].labels(label)
+                counters[event].labels(label)
+        return counters
 
     def counter(self, name: str, help_text: str, *labels: str) -> Counter:
         return Counter(name, help_text, labels, registry=self.registry)

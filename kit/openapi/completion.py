@@ -84,8 +84,8 @@ def tags(document: Json, hints: dict[int, Json]) -> list[Json]:
     modules: dict[str, Counter[str]] = {}
     for _, operation in operations(document):
         for index, tag in enumerate(operation.get("tags", ())):
-            said = hints.get(id(operation), {}).get("module", "") if index == 0 else ""
-            modules.setdefault(tag, Counter()).update([said] if said else [])
+            docstring = hints.get(id(operation), {}).get("module", "") if index == 0 else ""
+            modules.setdefault(tag, Counter()).update([docstring] if docstring else [])
     others = [tag for tag in modules if tag not in {part["name"] for part in given}]
     described = {tag: modules[tag].most_common(1)[0][0] if modules[tag] else f"{tag.capitalize()}." for tag in others}
     if UNTAGGED in described:
@@ -142,17 +142,17 @@ def complete_operation(document: Json, operation: Json, method: str, hints: Json
 
 def refer_to_partial_schema(document: Json, response: Json, embedded_schemas: Json) -> None:
     """Replace the schema of a response by one without required properties: `fields` omits some, `include` adds some."""
-    shown = response.get("content", {}).get("application/json", {}).get("schema", {})
-    shown = shown.get("items", shown)
-    if "$ref" not in shown:
+    schema = response.get("content", {}).get("application/json", {}).get("schema", {})
+    schema = schema.get("items", schema)
+    if "$ref" not in schema:
         return
-    schemas, whole = document["components"]["schemas"], shown["$ref"].rpartition("/")[2]
+    schemas, whole = document["components"]["schemas"], schema["$ref"].rpartition("/")[2]
     name, plain = f"{whole}Partial", schemas[whole]
     part = {key: value for key, value in plain.items() if key != "required"}
     text = f"{whole} without what `fields` omits, with what `include` adds."
     schemas[name] = part | {"title": name, "description": text}
     schemas[name]["properties"] = plain.get("properties", {}) | embedded_schemas
-    shown["$ref"] = f"#/components/schemas/{name}"
+    schema["$ref"] = f"#/components/schemas/{name}"
 
 
 def complete_path(operation: Json, table: str | None) -> None:

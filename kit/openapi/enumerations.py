@@ -31,10 +31,10 @@ def name_enumerations(document: Json) -> None:
 
 def _of_operations(document: Json) -> Iterator[Named]:
     for _, operation in operations(document):
-        for response in operation.get("responses", {}).values():
-            for content in response.get("content", {}).values():
-                if isinstance(content.get("schema"), dict):
-                    yield from _inside(content, "schema", f"{_capitalized(operation['operationId'])}Response")
+        responses = operation.get("responses", {}).values()
+        for content in (content for response in responses for content in response.get("content", {}).values()):
+            if isinstance(content.get("schema"), dict):
+                yield from _inside(content, "schema", f"{_capitalized(operation['operationId'])}Response")
         for parameter in operation.get("parameters", ()):
             if isinstance(parameter.get("schema"), dict):
                 yield from _inside(parameter, "schema", _capitalized(parameter["name"]))

@@ -50,8 +50,8 @@ def hints_of(route: APIRoute) -> Json:
     if route.openapi_extra is None or HINTS not in route.openapi_extra:
         handler = route.handler if isinstance(route, Operation) else route.endpoint
         module = inspect.getmodule(inspect.unwrap(handler))
-        said = "" if module is None else inspect.getdoc(module) or ""
-        route.openapi_extra = {**(route.openapi_extra or {}), HINTS: {"module": said, "public": []}}
+        docstring = "" if module is None else inspect.getdoc(module) or ""
+        route.openapi_extra = {**(route.openapi_extra or {}), HINTS: {"module": docstring, "public": []}}
     hints: Json = route.openapi_extra[HINTS]
     return hints
 
@@ -91,8 +91,8 @@ def describe_responses(route: Operation) -> None:
             "description": "With `on_error=skip`.",
             "headers": header_objects("Idempotency-Replayed"),
         }
-        shown = APIRoute("/", lambda: None, responses={207: described[207]}, response_model=None)
-        route.response_fields = shown.response_fields | route.response_fields
+        partial_success = APIRoute("/", lambda: None, responses={207: described[207]}, response_model=None)
+        route.response_fields = partial_success.response_fields | route.response_fields
     for status in failures(route):
         described[status] = failure(status)
     if "POST" in route.methods:
@@ -119,13 +119,13 @@ def embedded_schemas(query: type[ListQuery]) -> Json:
     """Return the schemas of the members that `include` adds, by the names of the relationships."""
     schemas: Json = {}
     for name, variant in query.includes.items():
-        shown = TypeAdapter(read_variant(variant)).json_schema(mode="serialization")
-        definitions = shown.pop("$defs", {})
-        if "$ref" not in shown:  # the schema of a recursive model is a reference already
-            definitions[variant], shown = shown, {"$ref": f"#/$defs/{variant}"}
+        schema = TypeAdapter(read_variant(variant)).json_schema(mode="serialization")
+        definitions = schema.pop("$defs", {})
+        if "$ref" not in schema:  # the schema of a recursive model is a reference already
+            definitions[variant], schema = schema, {"$ref": f"#/$defs/{variant}"}
         many = sqlalchemy.inspect(query.model).relationships[name].uselist
-        schema: Json = {"type": "array", "items": shown} if many else {"anyOf": [shown, {"type": "null"}]}
-        schemas[name] = schema | {"description": f"Only with `include={name}`.", "$defs": definitions}
+        member: Json = {"type": "array", "items": schema} if many else {"anyOf": [schema, {"type": "null"}]}
+        schemas[name] = member | {"description": f"Only with `include={name}`.", "$defs": definitions}
         if many:
             schemas[next_name(name)] = NEXT_LINK
     return schemas

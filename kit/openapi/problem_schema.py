@@ -54,11 +54,11 @@ class FailedElement(BaseModel):
 
 
 @cache
-def bulk_outcome(shown: Any) -> type[BaseModel]:
-    """Return the response model of a bulk request with `on_error=skip`. `shown` is the read variant of the resource."""
-    name = str(getattr(shown, "__name__", "")).removesuffix("Read")
+def bulk_outcome(read_variant: Any) -> type[BaseModel]:
+    """Return the response model of a bulk request with `on_error=skip`, for the read variant of a resource."""
+    name = str(getattr(read_variant, "__name__", "")).removesuffix("Read")
     fields: dict[str, Any] = {
-        "created": (list[shown], Field()),
+        "created": (list[read_variant], Field()),
         "failed": (list[FailedElement], Field()),
     }
     return create_model(f"{name}BulkOutcome", **fields)

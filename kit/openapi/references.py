@@ -84,14 +84,13 @@ def _numbered(name: str) -> str:
 
 def refuse_dangling(document: Json) -> None:
     """Raise a ValueError for the first reference whose target is not in the document."""
-    for name, whole in _named_parts(document):
-        for part in parts(whole):
-            for target in targets(part):
-                if target.startswith("#") and lookup(document, target) is None:
-                    raise ValueError(
-                        f"The OpenAPI document refers to {target} in {name}, but there is no such part: give the "
-                        "route a model in place of a schema of its own, or add the component in `openapi`."
-                    )
+    named = ((name, part) for name, whole in _named_parts(document) for part in parts(whole))
+    for name, target in ((name, target) for name, part in named for target in targets(part)):
+        if target.startswith("#") and lookup(document, target) is None:
+            raise ValueError(
+                f"The OpenAPI document refers to {target} in {name}, but there is no such part: give the "
+                "route a model in place of a schema of its own, or add the component in `openapi`."
+            )
 
 
 def _named_parts(document: Json) -> Iterator[tuple[str, Any]]:

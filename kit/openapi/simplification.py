@@ -45,8 +45,8 @@ def simplify(node: Json) -> None:
 def without_repetition(schema: Json, parameter: Json) -> Json:
     """Return the schema of a parameter without a description and title that repeat those of the parameter."""
     title = str(parameter.get("name")).replace("_", " ").title()
-    said = (("description", parameter.get("description")), ("title", title))
-    return {key: part for key, part in schema.items() if (key, part) not in said}
+    texts_of_parameter = (("description", parameter.get("description")), ("title", title))
+    return {key: part for key, part in schema.items() if (key, part) not in texts_of_parameter}
 
 
 def correct_numbers(node: Json) -> None:

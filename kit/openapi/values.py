@@ -101,8 +101,8 @@ def is_within(at: Any, limits: Mapping[str, Any]) -> bool:
 def number(schema: Json) -> Any:
     """Return a number of this schema: 1, or one near its bounds."""
     names = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "multipleOf")
-    least, above, most, below, step = (Fraction(str(schema[name])) if name in schema else None for name in names)
-    low, high = least if above is None else above, most if below is None else below
+    minimum, above, maximum, below, step = (Fraction(str(schema[name])) if name in schema else None for name in names)
+    low, high = minimum if above is None else above, maximum if below is None else below
     step = step or Fraction(1)
     tried: list[Any] = [Fraction(1), step]
     tried += [value for at in (low, high) if at is not None for value in (at, at + step, at - step)]
@@ -111,7 +111,7 @@ def number(schema: Json) -> Any:
     tried += [(low + high) / 2] if low is not None and high is not None else [Fraction(0)]
     is_whole = schema["type"] == "integer"
     for value in tried:
-        fits = (least is None or value >= least) and (most is None or value <= most)
+        fits = (minimum is None or value >= minimum) and (maximum is None or value <= maximum)
         fits = fits and (above is None or value > above) and (below is None or value < below)
         if fits and ("multipleOf" not in schema or value % step == 0) and not (is_whole and value.denominator != 1):
             return int(value) if value.denominator == 1 else float(value)

@@ -1,6 +1,7 @@
 """The route class of resources: `route_class=allowing(…)` makes each handler an operation, with a unit of work."""
 
 import functools
+import inspect
 import re
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, ClassVar
@@ -11,6 +12,8 @@ from fastapi.params import Form
 from fastapi.routing import APIRoute
 from fastapi.utils import generate_unique_id
 from pydantic import BaseModel
+from sqlalchemy import orm
+from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -70,6 +73,7 @@ class Operation(APIRoute):
     """Whether its OpenAPI is complete."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        refuse_other_sessions(endpoint)
         self.handler = endpoint
         self.body_limit: int | None = options.pop("max_body_size", None)
         if isinstance(options.get("generate_unique_id_function", Default(None)), DefaultPlaceholder):
@@ -104,6 +108,21 @@ class Operation(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         return functools.partial(serve, self, super().get_route_handler())
+
+
+def refuse_other_sessions(handler: Callable[..., Any]) -> None:
+    """Raise a TypeError for a session of a library as parameter, which FastAPI would take for a field of a request."""
+    for name, parameter in inspect.signature(handler).parameters.items():
+        kind = parameter.annotation
+        if (
+            isinstance(kind, type)
+            and issubclass(kind, orm.Session | AsyncSession)
+            and parameter.default is parameter.empty
+        ):
+            raise TypeError(
+                f"{getattr(handler, '__name__', handler)} takes `{name}: {kind.__name__}` of {kind.__module__}: import "
+                "`Session`, or `ReadSession` for GET, from `kit`."
+            )
 
 
 async def serve(route: Operation, handle: Handle, request: Request) -> Response:

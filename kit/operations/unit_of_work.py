@@ -226,7 +226,8 @@ class Unit:
             self.etag = weak_etag(self.digest or sha256(response.body).digest(), *others)
         if self.etag is None or not 200 <= response.status_code < 300:  # RFC 9110, section 13.2.1
             return response
-        response.headers.setdefault("etag", self.etag)
+        if not any(name == b"etag" for name, _ in response.raw_headers):
+            response.raw_headers.append((b"etag", self.etag.encode("latin-1")))
         known = [value for name, value in self.request.scope["headers"] if name == b"if-none-match"]
         if not known or self.request.method != "GET":
             return response

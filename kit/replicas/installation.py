@@ -35,12 +35,9 @@ def describe(document: dict[str, Any]) -> None:
     components.setdefault("headers", {})[NAME] = header
     parameter = {"name": NAME, "in": "header", "required": False, **header}
     components.setdefault("parameters", {})[NAME] = parameter
-    for path in document.get("paths", {}).values():
-        for operation in path.values():
-            operation["parameters"] = [
-                *operation.get("parameters", ()),
-                {"$ref": f"#/components/parameters/{NAME}"},
-            ]
-            for response in operation["responses"].values():
-                if "$ref" not in response:
-                    response.setdefault("headers", {})[NAME] = {"$ref": f"#/components/headers/{NAME}"}
+    for operation in (operation for path in document.get("paths", {}).values() for operation in path.values()):
+        reference = {"$ref": f"#/components/parameters/{NAME}"}
+        operation["parameters"] = [*operation.get("parameters", ()), reference]
+        for response in operation["responses"].values():
+            if "$ref" not in response:
+                response.setdefault("headers", {})[NAME] = {"$ref": f"#/components/headers/{NAME}"}

@@ -192,10 +192,8 @@ def read_only(resource: Resource) -> str:
 def query_of(resource: Resource) -> Iterator[str]:
     if searched := tuple(field.name for field in resource.fields if field.type.is_searched):
         yield f"search = {searched}"
-    if included_variants := {
-        field.relation: field.parent.read_variant for field in resource.references if field.parent
-    }:
-        yield f"includes = {included_variants}"
+    if variants := {field.relation: field.parent.read_variant for field in resource.references if field.parent}:
+        yield f"includes = {variants}"
 
 
 def permissions_of(resource: Resource) -> str:

@@ -13,11 +13,13 @@ import resource
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
+import httptools
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from kit.http.events import COUNTS
+from kit.http.problems import phrase
 from kit.server.proxies import FROM_PROXY
 from kit.server.security_headers import ALWAYS
 from kit.server.transports import JoiningTransport
@@ -26,6 +28,12 @@ SPARE_FILES = 256
 """File descriptors reserved for other uses, such as the database and logs."""
 FRAMING_PER_BODY = 16
 """Bytes of chunk sizes, chunk extensions and trailers that are accepted for each byte of the body."""
+DETAILS = {
+    http.HTTPStatus.BAD_REQUEST: "The request is not HTTP (RFC 9112), or its host is not clear.",
+    http.HTTPStatus.REQUEST_TIMEOUT: "The head of the request has to arrive within 10 seconds.",
+    http.HTTPStatus.REQUEST_URI_TOO_LONG: "The target of the request is too long.",
+    http.HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "The headers are too many or too large.",
+}
 Idle = dict["BoundedConnection", None]
 
 
@@ -136,7 +144,16 @@ class BoundedConnection(HttpToolsProtocol):
             self.head_timer.cancel()
             self.head_timer = None
         self.idle.pop(self, None)
+        if not self.has_clear_host():
+            self.refuse(http.HTTPStatus.BAD_REQUEST)
         super().on_headers_complete()
+
+    def has_clear_host(self) -> bool:
+        """Return whether the head names one host, as proxies understand it too (RFC 9112, section 3.2)."""
+        hosts = [value for name, value in self.headers if name == b"host"]
+        if len(hosts) != 1:
+            return not hosts and self.parser.get_http_version() == "1.0"
+        return self.url.startswith((b"/", b"*")) or hosts[0].lower() in hosts_of(self.url)
 
     def on_body(self, body: bytes) -> None:
         self.body_size += len(body)
@@ -192,14 +209,22 @@ class BoundedConnection(HttpToolsProtocol):
         super().handle_websocket_upgrade()
 
 
+def hosts_of(url: bytes) -> tuple[bytes, ...]:
+    """Return the host in a target of absolute form, without and with its port."""
+    target = httptools.parse_url(url)
+    host = (target.host or b"").lower()
+    return host, b"%b:%d" % (host, target.port or 80)
+
+
 def refusal(status: http.HTTPStatus) -> bytes:
     """Return the bytes of a problem response (RFC 9457), for requests that do not reach the application."""
     COUNTS["refused", "head"] += 1
-    request_id, kind = f"{random.getrandbits(128):032x}", status.phrase.lower().replace(" ", "-")
-    problem = {"type": f"urn:problem:{kind}", "title": status.phrase, "status": int(status), "request_id": request_id}
+    request_id, title = f"{random.getrandbits(128):032x}", phrase(status)
+    problem = {"type": f"urn:problem:{title.lower().replace(' ', '-')}", "title": title, "status": int(status)}
+    problem |= {"detail": DETAILS[status], "request_id": request_id}
     body = json.dumps(problem, separators=(",", ":")).encode()
     head = [
-        f"HTTP/1.1 {int(status)} {status.phrase}",
+        f"HTTP/1.1 {int(status)} {title}",
         "content-type: application/problem+json",
         f"content-length: {len(body)}",
         f"x-request-id: {request_id}",

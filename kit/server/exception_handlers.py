@@ -23,6 +23,8 @@ DENIAL = "websocket.http.response"
 POLICY_VIOLATION, INTERNAL_ERROR = 1008, 1011
 """Close codes of WebSockets (RFC 6455, section 7.4.1)."""
 INTERNAL = "An unexpected error occurred; see the log for this request id."
+NOT_JSON = "JSON decode error"
+"""FastAPI's message for a body that is not JSON; pydantic has another one for a text that is not."""
 Handler = Callable[[Any, Any], Awaitable[Response | None]]
 
 
@@ -55,7 +57,7 @@ async def respond_to_http_exception(
 
 async def respond_to_invalid_request(request: Request, failure: RequestValidationError) -> Response:
     errors = failure.errors()
-    if errors and errors[0]["type"] == "json_invalid":  # as FastAPI reports it
+    if errors and errors[0]["msg"] == NOT_JSON:
         return render(request.scope, malformed(errors[0]["ctx"]["error"]))
     problem = invalid(map(describe, errors[:MAX_ERRORS]), more=max(0, len(errors) - MAX_ERRORS))
     return render(request.scope, problem)

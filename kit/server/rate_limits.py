@@ -51,6 +51,7 @@ class Policy:
         self.size = next(size for size in range(max(1, quota // LEASES_PER_QUOTA), 0, -1) if quota % size == 0)
         """The number of requests in a lease, a divisor of the quota, so that the leases add up to it."""
         self.policy_field: Header = (b"ratelimit-policy", f'"{name}";q={quota};w={MINUTE}'.encode())
+        self.state_format = b'"%s";r=%%d;t=%%d' % name.encode()
         self.leases: dict[Caller, Lease] = {}
 
     def lease_of(self, caller: Caller) -> Lease:
@@ -64,7 +65,7 @@ class Policy:
     def state(self, lease: Lease) -> Header:
         """Return the header field `RateLimit`: the remaining quota, and the seconds until the window ends."""
         seconds = max(0, math.ceil(lease.window_end - time.time()))
-        return b"ratelimit", b'"%s";r=%d;t=%d' % (self.name.encode(), max(0, lease.left + lease.remaining), seconds)
+        return b"ratelimit", self.state_format % (max(0, lease.left + lease.remaining), seconds)
 
 
 class RateLimits:

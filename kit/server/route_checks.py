@@ -105,8 +105,8 @@ def exposed_table(entry: Entry) -> Iterator[str]:
     if not isinstance(entry.route, APIRoute):
         return
     model = entry.context.response_model
-    for shown in (returned_by(entry.handler) if model is None else model, entry.context.stream_item_type):
-        for table in tables_in(shown):
+    for response_type in (returned_by(entry.handler) if model is None else model, entry.context.stream_item_type):
+        for table in tables_in(response_type):
             yield (
                 f"{entry.description} answers with the table {table}, which shows all of its columns: "
                 f"give it a response_model without it, such as {table}Read."

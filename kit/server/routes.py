@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute, APIWebSocketRoute, RouteContext, iter_route_contexts
 from starlette.routing import BaseRoute, Host, Mount, Route, WebSocketRoute
 
@@ -146,12 +147,17 @@ def filtered_lists(entries: Sequence[Entry]) -> Iterator[FilteredList]:
     """Return for `Runtime.filtered_lists` the first list of each entity that is filtered by a field."""
     for entry in reversed(entries):
         if isinstance(entry.route, Operation) and entry.method == "GET" and "{" not in entry.path:
-            for part in dependencies_of(entry.context.dependant):
-                query: Any = part.call
-                if query_variant(part) is query and query is not None:
-                    terms = {sign + name for name in ("id", *query.sorts) for sign in ("", "-")}
-                    fields = [field for field, operator in query.conditions.values() if operator == ""]
-                    yield from (((query.model, field), (entry.path, terms, query.default_sort)) for field in fields)
+            for query in query_variants_of(entry.context.dependant):
+                terms = {sign + name for name in ("id", *query.sorts) for sign in ("", "-")}
+                fields = [field for field, operator in query.conditions.values() if operator == ""]
+                yield from (((query.model, field), (entry.path, terms, query.default_sort)) for field in fields)
+
+
+def query_variants_of(dependant: Dependant) -> Iterator[Any]:
+    """Yield the query variants among the dependencies of an operation."""
+    for dependency in dependencies_of(dependant):
+        if dependency.call is not None and query_variant(dependency) is dependency.call:
+            yield dependency.call
 
 
 def contexts_of_routes(entries: Iterable[Entry]) -> ContextsOfRoutes:

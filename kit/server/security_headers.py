@@ -29,8 +29,8 @@ HSTS = (b"strict-transport-security", b"max-age=31536000")
 
 def missing(given: Mapping[bytes, bytes], *, is_page: bool) -> Iterator[Header]:
     """Return the security headers that are missing in the headers of a response."""
-    wanted = DEFAULTS | dict([PAGE_POLICY]) if is_page else DEFAULTS
-    return (header for header in wanted.items() if header[0] not in given)
+    fields = DEFAULTS | dict([PAGE_POLICY]) if is_page else DEFAULTS
+    return (header for header in fields.items() if header[0] not in given)
 
 
 class TrustedHosts:

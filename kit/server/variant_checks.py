@@ -19,8 +19,8 @@ def shown_private_fields(entry: Entry) -> Iterator[str]:
     if not isinstance(entry.route, APIRoute):
         return
     model = entry.context.response_model
-    for shown in (returned_by(entry.handler) if model is None else model, entry.context.stream_item_type):
-        for part in models_in(shown):
+    for response_type in (returned_by(entry.handler) if model is None else model, entry.context.stream_item_type):
+        for part in models_in(response_type):
             is_plain = issubclass(part, SQLModel) and not issubclass(part, Read) and not hasattr(part, "__table__")
             for name in sorted(private_fields(part).intersection(part.model_fields)) if is_plain else ():
                 yield (

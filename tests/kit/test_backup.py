@@ -25,7 +25,7 @@ TABLES = {
 }
 ROWS = "INSERT INTO book (title) VALUES ('Moby-Dick'), ('Emma'), ('Ä')"
 postgres_programs = engines.postgres_programs
-pytestmark = [pytest.mark.no_fast_path, pytest.mark.usefixtures("postgres_programs")]
+pytestmark = [pytest.mark.each_engine, pytest.mark.no_fast_path, pytest.mark.usefixtures("postgres_programs")]
 MEMORY = URL.create("sqlite+aiosqlite")
 
 

@@ -205,6 +205,7 @@ async def test_abort_is_a_value_of_on_error(client: Client) -> None:
     assert answer.status_code == 201
 
 
+@pytest.mark.each_engine
 async def test_with_uuids_failures_of_the_database_are_skipped_too(client: Client) -> None:
     await made(client, "/journals/", **journal(1))
     bodies = [journal(2), journal(1), journal(3, shelf_id=MISSING), journal(4)]
@@ -401,6 +402,7 @@ async def test_an_element_whose_fault_has_vanished_is_created(
     assert [one["name"] for one in answer.json()["created"]] == ["Shelf 0", "Shelf 1", "Shelf 2"]
 
 
+@pytest.mark.each_engine
 async def test_rows_of_a_table_without_a_sequence_are_stored_in_key_order_too(database: Database) -> None:
     if database.is_sqlite:
         return

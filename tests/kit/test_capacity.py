@@ -11,7 +11,7 @@ from kit.database.capacity import report
 from kit.database.engines import Pool
 from tests.engines import url_for
 
-pytestmark = pytest.mark.no_fast_path
+pytestmark = [pytest.mark.each_engine, pytest.mark.no_fast_path]
 
 on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
 

@@ -16,7 +16,7 @@ from kit.database.migrating import engine_for
 from kit.models.naming import NAMES
 from tests.engines import on_sqlite, url_for
 
-pytestmark = pytest.mark.no_fast_path
+pytestmark = [pytest.mark.each_engine, pytest.mark.no_fast_path]
 
 Model = Callable[[MetaData], Any]
 ddl: Any = DDL

@@ -541,6 +541,7 @@ async def failing_database(database: Database) -> AsyncIterator[FailingDatabase]
         yield FailingDatabase(database, stack)
 
 
+@pytest.mark.each_engine
 @pytest.mark.parametrize(
     ("engine", "code", "meaning", "raiser"),
     [pytest.param(*row, id=f"{row[0]}-{row[1]}-{row[3].__name__}") for row in RAISERS],

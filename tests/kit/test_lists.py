@@ -20,6 +20,7 @@ async def signing(database: Database, secrets: Sequence[bytes]) -> AsyncIterator
         yield client
 
 
+@pytest.mark.untraced
 async def test_a_cursor_is_valid_while_its_key_is_listed(database: Database) -> None:
     async with signing(database, [OLD]) as client:
         for title in ("Emma", "Persuasion", "Sanditon"):

@@ -163,6 +163,7 @@ async def counting_in(database: Database, url: str) -> AsyncIterator[Service]:
     await counted.close()
 
 
+@pytest.mark.untraced
 async def test_workers_that_share_a_redis_share_the_count(database: Database, tmp_path: Path) -> None:
     async with (
         redis(tmp_path) as (there, _),
@@ -207,6 +208,7 @@ def tried(url: str, forwarded: str, number: int) -> int:
     ).status_code
 
 
+@pytest.mark.untraced
 async def test_behind_a_trusted_proxy_the_forwarded_address_counts(database: Database, log_file: Path) -> None:
     with serving(url_of(database), log_file, "--factory", app=SERVE, FORWARDED_ALLOW_IPS="127.0.0.1") as server:
         first = [tried(server.url, "203.0.113.7", number) for number in range(3)]
@@ -215,6 +217,7 @@ async def test_behind_a_trusted_proxy_the_forwarded_address_counts(database: Dat
         assert tried(server.url, "198.51.100.1, 203.0.113.7", 5) == 429  # the proxy appends the address of its client
 
 
+@pytest.mark.untraced
 async def test_without_a_trusted_proxy_a_forged_address_does_not_help(database: Database, log_file: Path) -> None:
     with serving(url_of(database), log_file, "--factory", app=SERVE, FORWARDED_ALLOW_IPS="192.0.2.1") as server:
         attempts = [tried(server.url, f"203.0.113.{number}", number) for number in range(4)]

@@ -25,6 +25,7 @@ async def served(*, auth: bool = False, **layers: Any) -> AsyncIterator[Client]:
         yield client
 
 
+@pytest.mark.untraced
 async def test_cors_is_off_by_default(anonymous: Client) -> None:
     answer = await anonymous.get("/docs", headers={"Origin": ORIGIN})
     preflight = await anonymous.options("/books/", headers=asking())
@@ -58,6 +59,7 @@ async def test_a_configured_origin_is_allowed() -> None:
         assert "Origin" in answer.headers["Vary"]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("origin", ["https://evil.example.com", "http://shop.example.com", "null", f"{ORIGIN}.evil"])
 async def test_other_origins_are_refused(origin: str) -> None:
     async with served(origins=[ORIGIN]) as client:
@@ -75,6 +77,7 @@ async def test_credentials_are_allowed_only_if_configured() -> None:
         assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
 
 
+@pytest.mark.untraced
 async def test_refusals_have_cors_headers() -> None:
     for auth, path, status in ((True, "/nothing", 404), (True, "/books/", 401), (False, "/books/0", 422)):
         async with served(auth=auth, origins=[ORIGIN]) as client:
@@ -82,6 +85,7 @@ async def test_refusals_have_cors_headers() -> None:
             assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (status, ORIGIN)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("host", "status"),
     [

@@ -44,6 +44,7 @@ from sqlalchemy.exc import IntegrityError, InvalidRequestError
 from sqlalchemy.orm import (
     Bundle,
     Query,
+    Session,
     aliased,
     defer,
     joinedload,
@@ -737,6 +738,7 @@ async def test_a_row_is_checked_by_what_the_session_has_loaded(database: Databas
         assert [statement.split()[0] for statement in asked] == ["INSERT"]
 
 
+@pytest.mark.untraced
 async def test_many_rows_are_checked_by_one_query(database: Database) -> None:
     ids = range(5000, 6500)
     notes = [new(id=ident, owner_id=ME) for ident in ids]
@@ -873,6 +875,7 @@ async def seen_alone(database: Database, owner: int, statement: Any) -> list[Any
         return plain((await session.exec(statement)).all())
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("way", READS)
 async def test_no_read_finds_rows_of_others(database: Database, way: str) -> None:
     statement = READS[way]
@@ -1014,6 +1017,7 @@ CHANGES: dict[str, Any] = {
 }
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("way", CHANGES)
 async def test_a_change_by_a_subquery_finds_no_rows_of_others(database: Database, way: str) -> None:
     statement = CHANGES[way] if "delete" in way else CHANGES[way].values(name="x")
@@ -1099,6 +1103,7 @@ READ_ONLY: dict[str, Act] = {
 }
 
 
+@pytest.mark.each_engine
 @pytest.mark.parametrize("who", [UNRESTRICTED, Principal(ME)])
 @pytest.mark.parametrize("way", READ_ONLY)
 async def test_a_read_session_does_not_write(database: Database, way: str, who: Principal) -> None:
@@ -1329,3 +1334,28 @@ async def test_deferred_columns_are_loaded_in_a_restricted_session(database: Dat
 async def test_the_option_of_a_statement_does_not_lift_the_restriction(database: Database) -> None:
     statement = select(NOTE.name).execution_options(**{OWN_ROWS: False})
     assert await seen(database, ME, statement) == [[f"note {MINE}"]]
+
+
+@pytest.mark.parametrize("restrictions", [{"restricted": True}, {"restricted_reads": True}])
+async def test_the_engine_of_a_restricted_session_has_no_connections(
+    database: Database, restrictions: dict[str, bool]
+) -> None:
+    CURRENT_PRINCIPAL.set(Principal(ME))
+    async with database.write(**restrictions) as session:
+        for engine in (session.bind, session.get_async_bind()):
+            assert engine.dialect.name == session.get_bind().dialect.name
+            with pytest.raises(OwnershipError, match=r"use session\.exec or session\.execute"):
+                await engine.connect().start()
+        with pytest.raises(OwnershipError, match=r"use session\.exec or session\.execute"):
+            await session.run_sync(lambda sync: Session(sync.get_bind()).scalars(select(Note)))
+        assert await session.get(Note, MINE) is not None
+
+
+async def test_the_engine_of_another_session_has_connections(database: Database) -> None:
+    CURRENT_PRINCIPAL.set(Principal(ME))
+    async with database.read() as session, session.bind.connect() as connection:
+        assert (await connection.execute(select(func.count()).select_from(Note))).scalar() == 2
+    async with database.write() as other, database.writer.connect() as connection:
+        other.bind = connection
+        assert other.bind is connection
+        assert await other.scalar(select(func.count()).select_from(Note)) == 2

@@ -80,6 +80,7 @@ People = Annotated[tuple[Person, Person, Person], "Ann, Bob and the superuser"]
 QUERIES = ["", "?q=of", "?count=true", "?sort=-text&limit=1", "?include=owner", "?fields=text", "?text__ne=x"]
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("query", QUERIES)
 async def test_a_list_contains_the_rows_of_the_caller(people: People, query: str) -> None:
     for person, text in zip(people, ("of Ann", "of Bob"), strict=False):

@@ -44,6 +44,7 @@ async def pages_of(client: Client, path: str) -> list[Response]:
     return pages
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("query", ["", "?sort=-name&count=true", "?limit=20", "?fields=name", "?offset=3"])
 async def test_a_page_ends_before_its_largest_size_and_links_to_the_rest(client: Client, query: str) -> None:
     for number in range(NUMBER):

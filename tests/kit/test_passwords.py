@@ -22,6 +22,7 @@ blocking_hasher = hashing.blocking_hasher
 SECRET = "Zq9-swordfish"  # noqa: S105  to be looked for
 
 
+@pytest.mark.untraced
 async def test_a_hash_is_argon2id_with_a_salt_of_its_own() -> None:
     first, second = [await hashed(SecretStr(SECRET)) for _ in range(2)]
     assert first != second

@@ -82,6 +82,7 @@ async def test_clients_that_share_connections_of_the_server_get_their_own_rows(c
     await asyncio.gather(*map(create_and_read, range(40)))
 
 
+@pytest.mark.untraced
 async def test_a_bulk_and_a_change_are_stored(client: Client) -> None:
     shelves = [{"name": f"Bulk {number}", "room": "Here"} for number in range(90)]
     made = await client.post("/shelves/bulk", json=shelves)

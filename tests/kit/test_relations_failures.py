@@ -26,6 +26,7 @@ async def refused(accounts_client: Client, path: str, body: Any, method: str = "
     return answer.json()["detail"], [error["pointer"] for error in answer.json().get("errors", ())]
 
 
+@pytest.mark.untraced
 async def test_a_unique_constraint_names_all_of_its_fields(accounts_client: Client, database: Database) -> None:
     await with_lines(database, 2)
     for method, path, body in (

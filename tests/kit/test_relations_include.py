@@ -46,6 +46,7 @@ async def test_there_is_no_link_where_everything_is_embedded(accounts_client: Cl
         assert len(shown["lines"]) in (0, 100)
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("numbers", [(3, 250, 0, 101, 100), (2500, 1), (1, 2500, 130, 120)])
 async def test_a_list_embeds_as_one_thing_does(accounts_client: Client, database: Database, numbers: Any) -> None:
     await with_lines(database, *numbers)
@@ -150,6 +151,7 @@ async def test_fields_and_include_go_together(accounts_client: Client, database:
     assert invoice.keys() == {"number", "lines", "lines_next"}
 
 
+@pytest.mark.untraced
 async def test_the_link_is_under_the_prefix_of_a_proxy(database: Database) -> None:
     await with_lines(database, 3)
     app = create_service(create_runtime(database), *accounts.ROUTERS)
@@ -183,6 +185,7 @@ async def test_no_more_rows_are_loaded_than_are_shown(accounts_client: Client, d
     assert (len(shelf["books"]), shelf["books_next"][:24]) == (100, "/books/?shelf_id=1&cursor="[:24])
 
 
+@pytest.mark.untraced
 async def test_the_document_shows_the_link(app: Service) -> None:
     properties = app.openapi()["components"]["schemas"]["ShelfReadPartial"]["properties"]
     assert properties["books_next"]["anyOf"] == [{"type": "string", "format": "uri-reference"}, {"type": "null"}]

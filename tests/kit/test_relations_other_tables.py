@@ -107,6 +107,7 @@ async def test_a_migration_makes_such_tables(database: Database) -> None:
     assert set(names) == set(OTHER.metadata.tables)
 
 
+@pytest.mark.untraced
 async def test_the_service_starts_and_lists_its_routes_beside_such_tables(app: Service) -> None:
     assert {"other_audit", "other_membership", "other_log"} <= known_tables().keys()
     assert not list(ownership_errors())

@@ -52,6 +52,7 @@ async def test_writers_of_a_parent_and_its_line_lose_no_change(accounts_client: 
         assert (await read(accounts_client, path))["version"] == 1 + WRITERS
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("turn", range(3))
 async def test_lines_that_are_added_while_their_invoice_is_deleted_are_no_orphans(
     accounts_client: Client, database: Database, turn: int

@@ -233,6 +233,7 @@ async def test_connections_cut_while_idle_fail_no_request(database: Database) ->
     await cut.dispose()
 
 
+@pytest.mark.each_engine
 @on_postgresql
 async def test_a_connection_that_fails_during_its_setup_is_opened_again(
     database: Database, monkeypatch: pytest.MonkeyPatch

@@ -41,7 +41,7 @@ from kit.models.columns import DecimalColumn, DurationColumn, EnumColumn, JsonCo
 from kit.models.naming import NAMES
 from tests.engines import on_postgresql, url_for
 
-pytestmark = pytest.mark.no_fast_path
+pytestmark = [pytest.mark.each_engine, pytest.mark.no_fast_path]
 
 Mood = StrEnum("Mood", ["good", "bad"])
 

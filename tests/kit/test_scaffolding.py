@@ -114,6 +114,7 @@ def test_the_values_of_an_enum_are_its_members(zoo: Path) -> None:
     assert 'class CatSize(StrEnum):\n    SMALL = "small"\n    VERY_BIG = "very-big"\n    SIZE_3 = "3"\n' in source
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     "given",
     [
@@ -164,6 +165,7 @@ def test_a_main_that_ruff_refuses_is_left_alone(zoo: Path) -> None:
     assert not (zoo / "zoo/cat.py").exists()
 
 
+@pytest.mark.untraced
 def test_a_part_has_the_owner_of_its_parent(zoo: Path) -> None:
     written(zoo, NAME="cat", OWNER="keeper")
     source = written(zoo, NAME="toy", FIELDS="name:str", PARENT="cat")

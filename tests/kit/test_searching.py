@@ -168,6 +168,7 @@ async def test_a_shorter_text_is_found_by_the_beginnings_of_trigrams(database: D
     assert "kit_tale_search_terms VIRTUAL TABLE" in await plan_of(database, **given)
 
 
+@pytest.mark.each_engine
 @pytest.mark.parametrize("given", [{"q": "gr"}, {"title__contains": "G"}, {"q": "ꭰꭰꭰ"}])
 async def test_other_texts_are_compared_by_the_database(database: Database, given: Any) -> None:
     assert "kit_tale_search VIRTUAL" not in await plan_of(database, **given)
@@ -193,6 +194,7 @@ async def test_an_index_is_made_once(database: Database) -> None:
     assert await made() == await made()
 
 
+@pytest.mark.each_engine
 @on_pg_trgm
 async def test_an_index_of_another_version_is_made_again(database: Database) -> None:
     other = 'CREATE INDEX "ix_kit_tale_search" ON "kit_tale" USING gin ((title) gin_trgm_ops)'
@@ -204,6 +206,7 @@ async def test_an_index_of_another_version_is_made_again(database: Database) -> 
         assert "fold" in str((await connection.execute(comment)).scalar())
 
 
+@pytest.mark.untraced
 def test_all_forms_of_a_letter_are_known() -> None:
     letters = [chr(code) for code in range(0x30000) if not 0xD800 <= code < 0xE000]
     folded = {letter: str(fold(letter)) for letter in letters}
@@ -273,6 +276,7 @@ def fulfils(row: Tale, given: dict[str, Any]) -> bool:
     return all(checks[name](wished) for name, wished in given.items())
 
 
+@pytest.mark.each_engine
 async def test_an_estimate_is_exact_for_few_rows(
     database: Database, page_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

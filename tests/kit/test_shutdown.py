@@ -46,6 +46,7 @@ async def stopping_client(service: Service) -> AsyncIterator[Client]:
         yield client
 
 
+@pytest.mark.untraced
 async def test_a_service_during_shutdown_is_alive_and_not_ready(stopping_client: Client) -> None:
     ready = await stopping_client.get("/health/ready")
     assert (ready.status_code, ready.headers["Retry-After"]) == (503, "1")
@@ -60,17 +61,20 @@ async def test_a_service_during_shutdown_answers_and_closes_connections(stopping
         assert (answer.status_code, answer.headers.get("Connection")) == (status, "close")
 
 
+@pytest.mark.untraced
 async def test_a_request_cancelled_by_the_shutdown_has_an_unknown_outcome(stopping_client: Client) -> None:
     answer = await stopping_client.get("/probes/cut-off")
     assert (answer.status_code, answer.json()["outcome"]) == (503, "unknown")
     assert answer.headers["Retry-After"] == "1"
 
 
+@pytest.mark.untraced
 async def test_a_request_cancelled_for_another_reason_gets_no_response(running_client: Client) -> None:
     with pytest.raises(asyncio.CancelledError):
         await running_client.get("/probes/cut-off")
 
 
+@pytest.mark.untraced
 async def test_a_running_service_is_ready_and_keeps_connections_open(running_client: Client) -> None:
     answer = await running_client.get("/health/ready")
     assert answer.status_code == 200

@@ -30,6 +30,7 @@ async def slow(library_url: str, database: Database, monkeypatch: pytest.MonkeyP
     await own.dispose()
 
 
+@pytest.mark.untraced
 async def test_slow_statements_are_logged_with_their_text_and_without_values(
     slow: Client, caplog: pytest.LogCaptureFixture
 ) -> None:

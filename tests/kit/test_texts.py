@@ -68,6 +68,7 @@ async def texts(request: pytest.FixtureRequest, database: Database) -> Any:
         yield client
 
 
+@pytest.mark.untraced
 async def test_text_is_composed_wherever_it_comes_from(texts: Client) -> None:
     path = await read(texts, f"/texts/of-path/{quote(NFD)}")
     query = await read(texts, "/texts/of-query", text=NFD, others=f"a&b=c+d%{NFD}")
@@ -95,6 +96,7 @@ async def test_too_many_marks_are_refused_wherever_they_come_from(texts: Client)
         assert answer.json()["errors"][0]["in"] == ("query" if place == "name" else place)
 
 
+@pytest.mark.untraced
 async def test_a_form_with_a_key_has_one_effect_in_both_forms(texts: Client) -> None:
     for text, replayed in ((NFD, None), (NFC, "true")):
         answer = await texts.post("/texts/of-fields", data={"text": text}, headers={"Idempotency-Key": "one"})
@@ -109,6 +111,7 @@ async def test_unique_names_are_equal_in_both_forms(client: Client) -> None:
         assert [found["id"] for found in await read(client, "/shelves/", **{parameter: NFD})] == [shelf["id"]]
 
 
+@pytest.mark.untraced
 async def test_text_of_a_client_in_a_path_is_escaped_in_references(texts: Client) -> None:
     await new_book(texts)
     await new_book(texts)

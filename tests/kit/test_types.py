@@ -90,6 +90,7 @@ async def test_a_value_is_answered_as_it_was_sent(client: Client, specimen: Spec
     assert [row["value"] for row in rows] == specimen.kind.values
 
 
+@pytest.mark.untraced
 @each(SPECIMENS)
 async def test_another_spelling_of_a_value_is_answered_in_one_way(client: Client, specimen: Specimen) -> None:
     for sent, shown in specimen.kind.written:
@@ -125,7 +126,6 @@ async def test_a_value_is_replaced_and_changed(client: Client, specimen: Specime
         assert (await client.get(url)).json() == answer.json()
 
 
-@pytest.mark.untraced
 @each(OPTIONAL)
 async def test_null_is_no_value(client: Client, specimen: Specimen) -> None:
     row = await make(client, specimen, None)

@@ -89,6 +89,7 @@ async def test_a_failing_handler_stores_nothing(probed: Client) -> None:
     assert (await probed.get("/shelves/")).json() == []
 
 
+@pytest.mark.each_engine
 async def test_conflicting_requests_are_retried_until_both_succeed(probed: Client) -> None:
     first, second = [(await new_book(probed)).json()["id"] for _ in range(2)]
     meetings = [probed.post(f"/probes/meet/{a}/{b}") for a, b in [(first, second), (second, first)]]
@@ -104,6 +105,7 @@ async def test_a_request_that_conflicts_every_time_is_a_409(probed: Client) -> N
     assert (await probed.get(f"/books/{book['id']}")).json() == book
 
 
+@pytest.mark.each_engine
 async def test_a_programming_error_is_a_500(probed: Client) -> None:
     assert (await run(probed, "SELECT nothing FROM kit_book")).status_code == 500
 
@@ -136,6 +138,7 @@ async def test_a_connection_lost_during_a_commit_leaves_the_outcome_unknown(clie
     assert answer.json()["outcome"] == "unknown"
 
 
+@pytest.mark.each_engine
 async def test_concurrent_changes_of_one_row_without_a_precondition_all_succeed(client: Client) -> None:
     book = (await new_book(client)).json()
     changes = [client.patch(f"/books/{book['id']}", json={"year": year}) for year in range(1, 21)]

@@ -19,7 +19,7 @@ from kit.database.migrating import engine_for
 from kit.database.urls import driver_options, parsed, usable
 from tests.pgbouncer import MISSING, PROGRAM, PgBouncer
 
-pytestmark = pytest.mark.no_fast_path
+pytestmark = [pytest.mark.each_engine, pytest.mark.no_fast_path]
 
 has_tls = pytest.mark.skipif(PROGRAM is None or not shutil.which("openssl"), reason=f"{MISSING} openssl")
 

@@ -19,6 +19,8 @@ from kit.fast.selects import fetch
 from kit.http.events import COUNTS
 from tests.kit.fast.notes import TABLES, FastAside, FastLabel, FastNote, FastReply, note, store
 
+pytestmark = pytest.mark.each_engine
+
 on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")
 on_sqlite = pytest.mark.parametrize("engine", ["sqlite"], indirect=True, scope="session")
 

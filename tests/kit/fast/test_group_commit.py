@@ -21,6 +21,8 @@ from tests.kit.fast.notes import FastLabel, FastNote, FastReply, note
 from tests.kit.probes import at_commit, execute
 from tests.waiting import TIMEOUT_SECONDS
 
+pytestmark = pytest.mark.each_engine
+
 LONG = TIMEOUT_SECONDS
 """The timeout of waiting tests, in seconds."""
 on_postgresql = pytest.mark.parametrize("engine", ["postgresql"], indirect=True, scope="session")

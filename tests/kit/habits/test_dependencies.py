@@ -5,12 +5,16 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any
 
 import pytest
+import sqlalchemy.orm
+import sqlmodel
 from fastapi import APIRouter, Depends, HTTPException, Security
 from fastapi.security import APIKeyHeader, HTTPBasic, HTTPBasicCredentials, OAuth2PasswordBearer, SecurityScopes
-from sqlmodel import select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlmodel import func, select
 
-from kit import ReadSession, Session
+from kit import ReadSession, Session, allowing, get_read_session
 from tests.kit.habits import postponed
+from tests.kit.habits.conftest import Serve
 from tests.kit.habits.items import NO_BOX, HabitItem
 
 
@@ -281,3 +285,20 @@ async def test_both_sessions_of_a_writing_handler_are_the_same(router: APIRouter
 
     client = await serve(router)
     assert (await client.post("/items")).json() is True
+
+
+@pytest.mark.parametrize("kind", [sqlmodel.Session, sqlalchemy.orm.Session, AsyncSession])
+def test_a_session_of_a_library_is_refused_with_the_one_to_import(kind: Any) -> None:
+    async def create(db: Any) -> None: ...
+
+    create.__annotations__["db"] = kind
+    with pytest.raises(TypeError, match=r"create takes `db: \w*Session` of .*: import `Session`, or `ReadSession`"):
+        APIRouter(route_class=allowing()).post("/")(create)
+
+
+async def test_a_session_may_have_the_annotation_of_a_library(router: APIRouter, serve: Serve) -> None:
+    @router.get("/count")
+    async def count(db: AsyncSession = Depends(get_read_session)) -> int:  # noqa: B008  as FastAPI had it
+        return await db.scalar(select(func.count()).select_from(HabitItem)) or 0
+
+    assert (await (await serve(router)).get("/count")).json() == 0

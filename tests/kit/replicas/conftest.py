@@ -20,7 +20,10 @@ async def cluster() -> AsyncIterator[Cluster]:
         yield cluster
 
 
-@pytest.fixture(params=[False, FAST_PATH] if FAST_PATH else [False], ids=lambda fast: "fast" if fast else "plain")
+@pytest.fixture(
+    params=[pytest.param(False, marks=pytest.mark.untraced), True] if FAST_PATH else [False],
+    ids=lambda fast: "fast" if fast else "plain",
+)
 async def service(request: pytest.FixtureRequest, cluster: Cluster) -> AsyncIterator[Service]:
     """Provide the bookshop, which reads from both standbys."""
     async with bookshop_on(cluster, fast=request.param) as service:

@@ -173,11 +173,11 @@ async def test_another_event_loop_reads_from_the_primary(service: Service) -> No
     READ_CONTEXT.reset(token)
 
 
-async def test_questions_that_come_together_are_asked_once(service: Service) -> None:
+async def test_concurrent_position_queries_are_sent_once(service: Service) -> None:
     probe = router_of(service).standbys[0].probe
-    asked = [probe.query_position() for _ in range(5)]
-    assert len(set(asked)) == 2  # the first, and a later one that begins afterwards
-    await asyncio.wait(asked)
+    queries = [probe.query_position() for _ in range(5)]
+    assert len(set(queries)) == 2  # the first, and a later one that begins afterwards
+    await asyncio.wait(queries)
 
 
 async def test_a_question_to_a_lost_server_leaves_it_out(service: Service) -> None:

@@ -77,7 +77,10 @@ async def socket(websocket: WebSocket) -> None:
     await websocket.close()
 
 
-@pytest.fixture(params=[False, FAST_PATH] if FAST_PATH else [False], ids=lambda fast: "fast" if fast else "plain")
+@pytest.fixture(
+    params=[pytest.param(False, marks=pytest.mark.untraced), True] if FAST_PATH else [False],
+    ids=lambda fast: "fast" if fast else "plain",
+)
 async def service(request: pytest.FixtureRequest, cluster: Cluster) -> AsyncIterator[Service]:
     """Provide the bookshop with these routes, which a page of another origin may call."""
     options = {"layers": Layers(origins=[ORIGIN]), "fast": request.param}

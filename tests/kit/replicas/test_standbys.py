@@ -32,7 +32,6 @@ async def read_often(client: Client, path: str, times: int = 20) -> None:
         await read(client, path)
 
 
-@pytest.mark.untraced
 async def test_a_killed_standby_fails_no_read_and_comes_back(
     service: Service, client: Client, cluster: Cluster
 ) -> None:
@@ -174,6 +173,7 @@ def choice(router: Router) -> Standby:
     return min(router.standbys_with(), key=lambda standby: standby.load)
 
 
+@pytest.mark.each_engine
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

@@ -259,3 +259,24 @@ async def test_a_response_that_has_started_is_not_followed_by_another(piped: Pat
 async def test_a_connection_serves_several_requests(server: Server) -> None:
     answer = await server.send(START + b"\r\n", START + b"Connection: close\r\n\r\n", pause=SECONDS / 10)
     assert answer.count(b"HTTP/1.1 200") == 2
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n", 400),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nhost: a\r\n", 400),
+        (b"GET / HTTP/1.1\r\n", 400),
+        (b"GET http://evil/ HTTP/1.1\r\nHost: test\r\n", 400),
+        (b"GET http://test:81/ HTTP/1.1\r\nHost: test:80\r\n", 400),
+        (b"GET http:/// HTTP/1.1\r\nHost: test\r\n", 400),
+        (b"GET http://TEST/ HTTP/1.1\r\nHost: Test\r\n", 200),
+        (b"GET http://test:8000/ HTTP/1.1\r\nHost: test:8000\r\n", 200),
+        (b"GET / HTTP/1.0\r\n", 200),
+        (b"OPTIONS * HTTP/1.1\r\nHost: test\r\n", 200),
+    ],
+)
+async def test_a_head_names_one_host(server: Server, head: bytes, status: int) -> None:
+    answer = await server.send(head + b"Connection: close\r\n\r\n")
+    assert answer.split(b" ")[1] == str(status).encode()
+    assert status == 200 or json.loads(answer.rpartition(b"\r\n")[2])["detail"].endswith("its host is not clear.")

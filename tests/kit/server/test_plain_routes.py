@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 from fastapi import APIRouter, Body, FastAPI, Form, Request, WebSocket
 from fastapi.routing import APIRoute
-from pydantic import BaseModel
+from pydantic import BaseModel, Json
 from starlette.responses import Response
 from starlette.testclient import TestClient
 
@@ -191,6 +191,19 @@ async def test_json_of_plain_routes_is_parsed_as_that_of_operations(path: str, k
         assert (answer.status_code, answer.headers["Accept-Encoding"]) == (415, "identity")
         marks = await client.post(path, json={"text": "e" + "\u0301" * 31})
         assert marks.status_code == 422
+
+
+async def test_a_text_within_a_body_that_is_not_json_is_a_422() -> None:
+    service = small_service(auth=False)
+
+    @service.post("/nested")
+    async def nested(text: Annotated[Json[int], Body(embed=True)]) -> int:
+        return text
+
+    async with asking(service) as client:
+        assert (await client.post("/nested", json={"text": "1"})).json() == 1
+        answer = await client.post("/nested", json={"text": "{"})
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "#/text")
 
 
 async def test_a_handler_may_catch_that_a_body_is_not_json() -> None:

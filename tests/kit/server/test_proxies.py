@@ -97,7 +97,6 @@ WAYS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.untraced
 @needs_nginx
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.usefixtures("database")

@@ -211,7 +211,6 @@ async def test_a_head_of_an_endless_stream_ends(source: Source, caplog: pytest.L
     assert not [record for record in caplog.records if record.exc_info]
 
 
-@pytest.mark.untraced
 @pytest.mark.parametrize("path", ["/response", "/lines", "/events"])
 async def test_a_head_of_an_endless_stream_ends_while_its_client_stays(source: Source, path: str) -> None:
     result = await exchange(streaming_service(source), "HEAD", path)

@@ -37,7 +37,10 @@ def collector() -> Iterator[Collector]:
         yield collector
 
 
-@pytest.fixture(params=[False, True] if FAST_PATH else [False], ids=lambda fast: "fast" if fast else "plain")
+@pytest.fixture(
+    params=[pytest.param(False, marks=pytest.mark.untraced), True] if FAST_PATH else [False],
+    ids=lambda fast: "fast" if fast else "plain",
+)
 def traced(
     request: pytest.FixtureRequest, database: Database, collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> Service:
