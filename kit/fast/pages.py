@@ -94,12 +94,12 @@ async def fast_page(session: ReadSession, query: ListQuery, statement: SelectOfS
     statement = unified(statement, query.model)
     is_own = kind.narrowed is not ListQuery.narrowed  # requests are then compared by the statement that it returns
     selected = query.choices(statement) if is_own else Choices.of(statement)
-    if is_own and not all(is_plain_select(one, query) for one in selected.statements):
+    if is_own and not all(is_plain_select(one, query) for one in set(selected.statements)):
         return None
     nested = nested_variants(query.read)
-    stripped = [without_loader_options(one, nested) for one in selected.statements]
-    statements = [one for one in stripped if one is not None]
-    key = cache_key(statements[0]) if len(statements) == len(stripped) else None
+    stripped = {one: without_loader_options(one, nested) for one in set(selected.statements)}
+    statements = [found for one in selected.statements if (found := stripped[one]) is not None]
+    key = cache_key(statements[0]) if len(statements) == len(selected.statements) else None
     if key is None:
         return None
     sharing = _sharing_key(query, projection, key)

@@ -241,10 +241,8 @@ class ListQuery:
     @property
     def texts(self) -> list[tuple[Sequence[str], str]]:
         """The fields and texts of the searches that the request has given."""
-        contained = [(field, name) for name, (field, operator) in self.conditions.items() if operator == "contains"]
-        found: list[tuple[Sequence[str], str]] = [
-            ([field], self.given[name]) for field, name in contained if name in self.given
-        ]
+        given = [(*self.conditions[name], text) for name, text in self.given.items() if name in self.conditions]
+        found: list[tuple[Sequence[str], str]] = [([field], text) for field, kind, text in given if kind == "contains"]
         return [*found, (self.searched, self.given["q"])] if "q" in self.given else found
 
     @property
