@@ -70,7 +70,7 @@ def test_a_new_service_is_beside_the_project_in_a_package_of_its_name(source: Pa
         *("__init__.py", "user.py", "token.py", "me.py", "order_desk.py")
     }
     assert (made / "logo.png").read_bytes() == b"\x89PNG\xff"
-    assert "# ServiceArguments desks\n" in (made / "README.md").read_text()
+    assert "# Order desks\n" in (made / "README.md").read_text()
     assert 'NAME = "order_desks"' in (made / "settings.py").read_text()
 
 
@@ -148,7 +148,7 @@ def test_a_name_of_a_package_is_kept_with_underscores_for_dashes(name: str, pack
 
 
 def test_titles_and_first_resources_follow_from_the_name() -> None:
-    assert [title_of(name) for name in ("orders", "order_desk")] == ["Orders", "ServiceArguments desk"]
+    assert [title_of(name) for name in ("orders", "order_desk")] == ["Orders", "Order desk"]
     assert [first_resource(name) for name in ("orders", "order_desks", "billing")] == ["order", "order_desk", "note"]
 
 

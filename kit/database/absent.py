@@ -69,10 +69,9 @@ def _models(model: type[SQLModel]) -> Iterator[type[SQLModel]]:
 def notice_absent(connection: Connection, tables: Iterable[Table]) -> None:
     """Remember which of these tables, and which of their columns, do not exist."""
     existing = _existing(connection)
-    for table in tables:
-        if table.schema is None:  # other schemas are not in the search path
-            columns = {f"{table.name}.{column.name}" for column in table.columns}
-            noticed.update(columns - existing if table.name in existing else {table.name})
+    for table in (table for table in tables if table.schema is None):  # other schemas are not in the search path
+        columns = {f"{table.name}.{column.name}" for column in table.columns}
+        noticed.update(columns - existing if table.name in existing else {table.name})
 
 
 def still_absent(connection: Connection) -> list[str]:

@@ -80,18 +80,21 @@ async def spawn(function: Callable[..., T], *arguments: Any) -> T:
     worker.parent, worker.gr_context, worker.is_busy = current, current.gr_context, True
     result: Any = worker.switch(partial(function, *arguments))
     while worker.is_busy:
-        try:
-            value = await result
-        except BaseException:
-            result = worker.throw(*sys.exc_info())
-        else:
-            result = worker.switch(value)
+        result = await _resume(worker, result)
     failure, worker.failure = worker.failure, None
     if len(idle) < MAX_IDLE:
         idle.append(worker)
     if failure is not None:
         raise failure
     return result  # type: ignore[no-any-return]
+
+
+async def _resume(worker: Worker, awaitable: Awaitable[Any]) -> Any:
+    try:
+        value = await awaitable
+    except BaseException:
+        return worker.throw(*sys.exc_info())
+    return worker.switch(value)
 
 
 def connect(engine: Engine) -> PoolProxiedConnection:

@@ -45,7 +45,7 @@ class Chapter(OrderedEntity, table=True):
 def test_the_rest_follows_in_the_order_of_the_relationship_where_a_list_can(name: str, rest: str) -> None:
     relation = list_relation(Chapter, name)
     lists = {(Page, "chapter_id"): ("/pages/", {"id", "-id", "number"}, "id")}
-    runtime: Any = SimpleNamespace(lists=lists, secrets=[bytes(32)])
+    runtime: Any = SimpleNamespace(filtered_lists=lists, secrets=[bytes(32)])
     assert relation is not None
     found = relation.rest(runtime, "/v1", 7, {"id": 1, "number": 2})
     assert found is not None
@@ -54,6 +54,6 @@ def test_the_rest_follows_in_the_order_of_the_relationship_where_a_list_can(name
 
 
 def test_without_a_list_nothing_leads_to_the_rest() -> None:
-    relation, runtime = list_relation(Chapter, "plain"), SimpleNamespace(lists={}, secrets=[bytes(32)])
+    relation, runtime = list_relation(Chapter, "plain"), SimpleNamespace(filtered_lists={}, secrets=[bytes(32)])
     assert relation is not None
     assert relation.rest(runtime, "", 7, {"id": 1}) is None  # type: ignore[arg-type]

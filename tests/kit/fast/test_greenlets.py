@@ -47,6 +47,20 @@ async def test_an_exception_of_a_function_is_raised_and_its_greenlet_is_used_aga
     assert (idle.failure, await spawn(wait, number()), WORKERS.idle[-1]) == (None, 0, idle)
 
 
+async def test_a_function_sees_the_exception_of_what_it_waits_for() -> None:
+    async def fail() -> None:
+        await asyncio.sleep(0)
+        raise ZeroDivisionError
+
+    def handle() -> str:
+        with pytest.raises(ZeroDivisionError):
+            util.await_only(fail())
+        return f"handled, {util.await_only(number())}"
+
+    NUMBER.set(0)
+    assert await spawn(handle) == "handled, 0"
+
+
 async def test_a_function_is_cancelled_where_it_waits() -> None:
     seen: list[BaseException] = []
 
