@@ -118,6 +118,8 @@ def sqlite_contains(text: Any, wished: str) -> ColumnElement[bool]:
 
 def rows_found(index: SearchIndex, fields: Sequence[str], wished: str) -> Select[Any] | None:
     """Return the select of the rows that FTS5 finds. None if it cannot."""
+    if not wished:  # every row contains it
+        return None
     find = rows_with_prefix if len(wished) < SHORTEST else rows_matching
     return find(index, fields, wished)
 

@@ -46,7 +46,7 @@ def asked(operator: str, values: list[Any]) -> Iterator[tuple[str, Any]]:
         yield from ((",".join(map(written, part)), part) for part in (plain[:1], plain[:2], plain) if part)
     elif operator in PARTS:
         yield from ((value[PARTS[operator]], value[PARTS[operator]]) for value in values if value[PARTS[operator]])
-        yield from (("%", "%"), ("_", "_"), ("\\", "\\"))
+        yield from ((text, text) for text in ("", "%", "_", "\\"))
     else:
         yield from ((written(value), value) for value in values)
 

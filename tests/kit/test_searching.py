@@ -112,6 +112,12 @@ async def test_a_search_finds_what_contains_the_folded_text(database: Database) 
         assert await titles(database, title__contains=one) == [other for other in texts if one in other], one
 
 
+@pytest.mark.each_engine
+async def test_every_text_contains_an_empty_one(database: Database) -> None:
+    await store(database, Tale(title="Fox"), Tale(title="Crow"))
+    assert await titles(database, title__contains="") == ["Fox", "Crow"]
+
+
 async def test_a_search_looks_into_each_field_and_null_is_no_text(database: Database) -> None:
     await store(database, Tale(title="Fox", moral="Sour GRAPES"), Tale(title="Grape harvest"), Tale(title="Crow"))
     assert await titles(database, q="grape") == ["Fox", "Grape harvest"]
