@@ -26,7 +26,7 @@ from benchmarks.server import Server, started
 
 ENGINES, SIZES, REQUESTS = ("postgresql", "sqlite"), (10_000, 100_000, 1_000_000), 300
 WARM_UP = 20
-"""Requests before those that are measured: they compile statements and fill caches."""
+"""The number of warm-up requests, which are not measured."""
 RESULTS = machine.PROJECT / "build/growth.json"
 PICTURE = machine.PROJECT / "docs/growth.svg"
 PAGE = machine.PROJECT / "docs/speed.md"
@@ -116,7 +116,7 @@ def execute(results: Path, sizes: tuple[int, ...], requests: int) -> Points:
 
 
 def with_picture(page: str) -> str:
-    """Return the page with its picture."""
+    """Return the Markdown of a page with the link to the chart after its mark."""
     return page if SHOWN in page else page.replace(MARK, SHOWN)
 
 

@@ -97,7 +97,7 @@ class Choices:
     """From what a script draws its requests."""
 
     rows: int
-    """The largest id of a hero. Requests choose random ids from 1 to this number."""
+    """The largest id: requests read heroes with random ids from 1 to this number."""
     seed: int
     page: str = ""
     """The path of page 10,000, with its cursor."""

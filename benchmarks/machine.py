@@ -128,7 +128,7 @@ def versions() -> list[str]:
 
 
 def commit() -> str:
-    """Return the current commit, with a hash of the uncommitted changes, if any. Empty without a repository."""
+    """Return the hash of the current commit, and of uncommitted changes; empty outside of a repository."""
     git = (shutil.which("git") or "git", "-C", str(PROJECT))
     known, differs = printed(*git, "rev-parse", "--short", "HEAD"), printed(*git, "diff", "HEAD")
     return known + (f"+{hashlib.sha256(differs.encode()).hexdigest()[:6]}" if differs else "")

@@ -53,7 +53,7 @@ def chosen(words: str, factor: int, *, sqlite: bool) -> str:
 
 
 def numbers(count: int, *, sqlite: bool) -> str:
-    """Return an SQL table with a column `i`, of the numbers from 1 to `count`."""
+    """Return a subquery with one column, `i`: the numbers from 1 to `count`."""
     if sqlite:
         return f"(WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) SELECT i FROM n)"  # noqa: S608  `count` is an integer
     return f"(SELECT i::bigint FROM generate_series(1, {count}) i) n"  # noqa: S608  `count` is an integer

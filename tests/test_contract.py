@@ -60,7 +60,7 @@ def new_resources() -> list[Resource]:
 
 
 def pairs() -> Iterator[Any]:
-    """Yield each resource with each check that concerns it. The gadgets use what the others use, and more."""
+    """Yield each pair of a resource and a check that applies to it. The gadgets have all features of resources."""
     for resource in new_resources():
         marks = () if resource.name == "gadgets" else pytest.mark.untraced
         for check in [check for check in CHECKS if concerns(check, resource)]:

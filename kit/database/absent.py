@@ -67,7 +67,7 @@ def _models(model: type[SQLModel]) -> Iterator[type[SQLModel]]:
 
 
 def notice_absent(connection: Connection, tables: Iterable[Table]) -> None:
-    """Remember which of these tables, and which of their columns, do not exist."""
+    """Add the missing tables, and the missing columns of existing tables, to `noticed`."""
     existing = _existing(connection)
     for table in (table for table in tables if table.schema is None):  # other schemas are not in the search path
         columns = {f"{table.name}.{column.name}" for column in table.columns}

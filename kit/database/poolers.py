@@ -58,7 +58,7 @@ def begin_with(engine: AsyncEngine, settings: Mapping[str, str]) -> None:
 
 
 def warn_of_pooler(engine: AsyncEngine) -> None:
-    """Log a warning if connections lead through an undeclared pooler, which would mix up prepared statements."""
+    """Log a warning if connections go through PgBouncer and no setting says so: prepared statements would fail."""
 
     def warn(connection: Any, _: object) -> None:
         if value_of(connection, BACKEND) != connection.driver_connection.get_server_pid():

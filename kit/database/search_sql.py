@@ -88,7 +88,7 @@ class SearchIndex:
         return f"(SELECT max(number) FROM {quoted(self.changes)}) >= {MOST_CHANGES}"  # noqa: S608  our names
 
     def take(self) -> str:
-        """Return the statements with which the table of FTS5 takes over the changes."""
+        """Return the statements that update the table of FTS5 with all changed rows, and delete the list of changes."""
         own, changes = quoted(self.name), quoted(self.changes)
         among = f"WHERE rowid IN (SELECT changed FROM {changes})"  # noqa: S608  our names
         return f"DELETE FROM {own} {among}; {self.filling()} {among}; DELETE FROM {changes};"  # noqa: S608

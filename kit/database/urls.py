@@ -54,7 +54,7 @@ CHOICES = {
     "sslsni": ("1",),
 }
 WITHOUT_EFFECT = ("channel_binding", "gssencmode", "keepalives", "sslcompression", "sslsni")
-"""Options whose accepted values ask for the default behaviour."""
+"""Options that are checked and then ignored: their accepted values change nothing here."""
 OF_DSN = (
     "sslmode",
     "sslrootcert",
@@ -96,7 +96,7 @@ INSTEAD = {
     "dbname": "write the database after the host: postgresql://host/database",
     "database": "write the database after the host: postgresql://host/database",
 }
-"""Alternatives to options that are refused."""
+"""What to write instead of an option that is refused."""
 
 
 def parsed(text: str) -> URL:

@@ -101,7 +101,7 @@ def default_factory(field: Any) -> Callable[[], Any]:
 
 
 def has_same_rules(entity: type[Entity], body: type[Body]) -> bool:
-    """Return whether the class of a body has all validators and settings of an entity, which has no own constructor."""
+    """Return whether a body has all rules of the entity, which has no constructor of its own."""
     ours, theirs = entity.__pydantic_decorators__, body.__pydantic_decorators__
     known = all(getattr(theirs, kind).keys() >= getattr(ours, kind).keys() for kind in DECORATORS)
     settings = {*entity.model_config, *body.model_config} - OTHER_SETTINGS

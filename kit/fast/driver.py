@@ -50,7 +50,7 @@ class Worker(greenlet):  # type: ignore[misc]  # untyped
     """Lets `await_only` work in this greenlet."""
     is_busy = False
     failure: BaseException | None = None
-    """The exception that the last function raised."""
+    """The exception of the last function; None if it returned a result."""
 
     def run(self, function: Callable[[], Any] | None) -> None:
         while True:
@@ -280,7 +280,7 @@ async def execute_many(driver: aiosqlite.Connection, sql: str, rows: Sequence[Se
 
 @lru_cache
 def for_rows(sql: str, number: int) -> str:
-    """Return an INSERT of one row with `VALUES` for this number of rows."""
+    """Repeat the row of `VALUES` in an INSERT, so that the statement inserts `number` rows."""
     head, values, row = sql.rpartition(" VALUES ")
     return f"{head}{values}{', '.join([row] * number)}"
 

@@ -1,4 +1,4 @@
-"""Responses to exceptions: calls the application's exception handlers for the operations that dispatch serves."""
+"""Responses to exceptions: the application's exception handlers make them, as on other routes."""
 
 from typing import Any
 

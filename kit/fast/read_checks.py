@@ -1,4 +1,4 @@
-"""Read checks of the self-test: rows, statements and JSON without the ORM, compared with the ORM and with pydantic."""
+"""Read checks of the self-test: compare each shortcut of reads with the ORM, and its JSON with that of pydantic."""
 
 from sqlalchemy import Integer, bindparam, inspect, select
 from sqlalchemy.orm import Session

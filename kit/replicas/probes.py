@@ -29,7 +29,7 @@ SELECT {STATE} AS state, pg_postmaster_start_time()::text AS identity,
 """  # noqa: S608  texts of this module
 """The timeline that a standby replays: exact for a role with `pg_read_all_stats`, else as of its last checkpoint."""
 UNREACHED = (OSError, *ASYNCPG_ERRORS)
-"""The errors of a query; TimeoutError is an OSError."""
+"""The exceptions of a failed query. TimeoutError is a subclass of OSError."""
 
 
 class Status(NamedTuple):

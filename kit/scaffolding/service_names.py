@@ -40,7 +40,7 @@ def package_of(name: str, source: Path, package: str) -> str:
 
 
 def title_of(package: str) -> str:
-    """Return the name for people: `ServiceArguments desk` for `order_desk`."""
+    """Return the title of a service: `Order desk` for the package `order_desk`."""
     return " ".join(filter(None, package.split("_"))).capitalize()
 
 

@@ -48,7 +48,7 @@ class Transfer:
 
     @cached_property
     def files(self) -> list[str]:
-        """The files of the project that are copied. A picture is copied if a copied page links to it."""
+        """The files of the project that the new service gets. Of the pictures, only those that its pages link to."""
         names = [name for name in files_of(self.project.folder) if self.copies(name)]
         pictures = {picture for name in names if name.endswith(".md") for picture in self.linked(name)}
         return [name for name in names if not is_picture(name) or name in pictures]
@@ -200,7 +200,7 @@ class Transfer:
 
     @cached_property
     def removed_names(self) -> set[str]:
-        """The files and folders that are not copied, and the names of their tests."""
+        """The files and folders that the new service does not get, and the names of their tests."""
         folders = {f"{name}/" for name in self.excluded}
         return removed_names(self.project.folder, files_of(self.project.folder), self.files) | folders
 

@@ -23,7 +23,7 @@ PATIENT_POOL = Pool(timeout=TIMEOUT_SECONDS, lock_timeout=TIMEOUT_SECONDS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out, on SQLite, statements that only PostgreSQL has, which say so in their names."""
+    """Deselect tests of statements that only PostgreSQL has when they run on SQLite. Their ids name the database."""
     items[:] = [item for item in items if not ("[sqlite" in item.name and "(PostgreSQL)" in item.name)]
 
 

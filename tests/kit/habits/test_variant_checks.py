@@ -1,4 +1,4 @@
-"""Response models that could not show a row, or would show private fields, are refused at start."""
+"""Checks of response models at start: each field exists in the row, and no private field is exposed."""
 
 from typing import Any
 
