@@ -108,7 +108,16 @@ def parsed(text: str) -> URL:
         raise ValueError("is not a database URL") from None
     if several:
         url = url.update_query_dict({"host": list(map(with_port, several["hosts"].split(",")))}, append=True)
-    return usable(url)
+    url = usable(url)
+    refuse_absent_folder(url)
+    return url
+
+
+def refuse_absent_folder(url: URL) -> None:
+    """Raise a ValueError for a file of SQLite that cannot be created, because its folder does not exist."""
+    if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).parent.is_dir():
+        folder = Path(url.database).parent
+        raise ValueError(f"has a file in the folder {folder}, which does not exist: create it")
 
 
 def with_port(host: str) -> str:
