@@ -303,4 +303,5 @@ class Changes(Body):
         return True
 
 
-Changes.model_config["defer_build"] = True  # it was built itself; variants that inherit it are changed first
+for base in (UUIDEntity, Changes):  # they were built; classes that inherit them change their fields first
+    base.model_config["defer_build"] = True

@@ -107,6 +107,9 @@ class UUIDRead(Read):
     id: UUID = Field(description="Given by the service.")  # type: ignore[assignment]  # instead of the number
 
 
+UUIDRead.model_config["defer_build"] = True  # it was built; the fields of classes that inherit it are changed first
+
+
 RULES = frozenset({
     "pattern", "minLength", "maxLength", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf",
     *FORMATS.values(),
