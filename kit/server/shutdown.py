@@ -5,10 +5,9 @@ import math
 import signal
 import sys
 import threading
+from importlib import import_module
 from types import FrameType
 from typing import Any
-
-from kit.server.connections import bound_connections
 
 CLOSE_SECONDS = 0.25
 """The time for requests on connections that were accepted before the listeners were closed, in seconds."""
@@ -49,7 +48,7 @@ class Shutdown:
 
     def _listen_for_uvicorn(self, server: Any) -> None:
         """Replace uvicorn's handlers, which close the listeners at once and end the process by the signal."""
-        bound_connections(server.config)
+        import_module("kit.server.connections").bound_connections(server.config)  # imports what uvicorn has loaded
         server.config.timeout_graceful_shutdown = math.ceil(self.timeout)
         loop = asyncio.get_running_loop()
         for number, delay in ((signal.SIGTERM, self.delay), (signal.SIGINT, 0.0), (signal.SIGQUIT, 0.0)):
