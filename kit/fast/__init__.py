@@ -15,7 +15,7 @@ shortcut out: the service becomes slower, not wrong.
 | `ClassManager._state_constructor`, `InstanceState.key`, `.session_id`, `._commit_all`, `Session.hash_key`, `.identity_map`, `Mapper._identity_key_from_state` | SQLAlchemy | rows that were not loaded by their session (`read_sessions`, `persistent_rows`, `write_sessions`, `bodies`) |
 | `Session._register_persistent`, `InstanceState.insert_order` | SQLAlchemy | rows that were not flushed by their session (`persistent_rows`, `revocable_sessions`) |
 | `InstanceState.committed_state`, `._commit_all`, `impl.is_equal` of attributes | SQLAlchemy | which values of a row were changed (`single_update`) |
-| `Session._new`, `._deleted`, `._flushing`, `._is_clean`, `._transaction`, `._connection_for_bind`, `SessionTransaction._connections`, `._parent` | SQLAlchemy | whether a session has begun, and what it has to write (`deferred`, `shortcuts`, `write_sessions`, `revocable_sessions`) |
+| `Session._new`, `._deleted`, `._flushing`, `._is_clean`, `._transaction`, `._connection_for_bind`, `SessionTransaction._connections`, `._parent` | SQLAlchemy | whether a session has begun, and what it has to write (`deferred`, `read_shortcuts`, `write_sessions`, `revocable_sessions`) |
 | `Select._generate_cache_key`, `._generate`, `._raw_columns`, `._with_options`, `._traverse_internals` and the parts that it names; `Load.context` and its `path`, `strategy`, `_extra_criteria` | SQLAlchemy | comparing statements (`selects`, `plain_selects`) |
 | `SQLCompiler.construct_params(extracted_parameters=…)`, `.positiontup`, `.binds`, `.post_compile_params` | SQLAlchemy | statements compiled once (`selects`, `single_insert`) |
 | `TypeEngine.dialect_impl`, `.bind_processor`, `.result_processor` | SQLAlchemy | converting values (`driver_values`) |
@@ -30,6 +30,7 @@ shortcut out: the service becomes slower, not wrong.
 | `_utils.get_route_path`, `_utils.is_async_callable` | Starlette | paths and handlers as the router reads them (`dispatch`, `exception_responses`) |
 | `asyncio._get_running_loop` | Python | the running event loop, if there is one (`read_sessions`, `write_sessions`) |
 | `trace._TRACER_PROVIDER`, `metrics._internal._METER_PROVIDER`, `_logs._internal._LOGGER_PROVIDER` | OpenTelemetry | leaving traced requests to FastAPI (`dispatch`) |
+| `RequestResponseCycle`, `STATUS_LINE` | uvicorn | a response that is written at once (`connections`) |
 | `fastapi.telemetry` in the ASGI scope | FastAPI | the same (`dispatch`) |
 """  # noqa: E501  a table
 

@@ -5,9 +5,10 @@ from functools import partial
 
 from kit.database.databases import Database
 from kit.fast.read_sessions import open_read, read_row
+from kit.fast.read_shortcuts import ReadShortcuts
 from kit.fast.self_test import failing_shortcuts
-from kit.fast.shortcuts import ReadShortcuts, WriteShortcuts
 from kit.fast.write_sessions import open_write
+from kit.fast.write_shortcuts import WriteShortcuts
 
 log = logging.getLogger("kit")
 KNOWN_OPTIONS = frozenset({"isolation_level", "reading"})

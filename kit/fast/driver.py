@@ -215,12 +215,15 @@ async def write(connection: PoolProxiedConnection, kind: str, sql: str, rows: Se
     return returned
 
 
-async def lock(connection: PoolProxiedConnection, sql: str, arguments: Sequence[Any]) -> Rows:
-    """Begin a transaction, and return the rows of a SELECT … FOR UPDATE, which are locked until it ends."""
+async def lock(connection: PoolProxiedConnection, sql: str, arguments: Sequence[Any], **timeouts: float | None) -> Rows:
+    """Begin a transaction, and return the rows of a SELECT … FOR UPDATE, which are locked until it ends.
+
+    `timeouts` are those of `begin`.
+    """
     driver: Any = connection.driver_connection
     if isinstance(driver, aiosqlite.Connection):
         return await visit(connection, BEGIN, ("select", sql, arguments))
-    await begin(connection)
+    await begin(connection, **timeouts)
     return list(await timed(driver.fetch(sql, *arguments), "select", sql, connection))
 
 

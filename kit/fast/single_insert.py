@@ -7,7 +7,7 @@ It skips the ORM's ordering of rows that depend on each other. It raises the sam
 """
 
 import asyncio
-from collections.abc import Awaitable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
@@ -99,6 +99,8 @@ class DriverTransaction:
         self.connection: PoolProxiedConnection | None = None
         self.is_answered = False
         """Whether the database has answered the last statement. Otherwise the state of the connection is unknown."""
+        self.at_end: Callable[[], None] | None = None
+        """Called when the transaction is closed, by `group_commit`."""
 
     async def connect(self) -> PoolProxiedConnection:
         self.connection = await driver.spawn(driver.connect, self.engine)
@@ -113,9 +115,14 @@ class DriverTransaction:
 
     async def close(self) -> None:
         """Roll back unless the transaction was committed, and return the connection to the pool."""
-        if self.connection is not None:
-            connection, self.connection = self.connection, None
-            await driver.spawn(self._abandon, connection)
+        try:
+            if self.connection is not None:
+                connection, self.connection = self.connection, None
+                await driver.spawn(self._abandon, connection)
+        finally:
+            if self.at_end is not None:
+                at_end, self.at_end = self.at_end, None
+                at_end()
 
     async def execute_step(self, step: Awaitable[T], sql: str | None = None, arguments: Sequence[Any] = ()) -> T:
         """Return the result of a step of the driver. Raises its failure as SQLAlchemy does."""

@@ -14,15 +14,15 @@ from sqlalchemy.orm.attributes import instance_state
 from kit.auth.ownership import check_new_row
 from kit.database.databases import Database
 from kit.database.sessions import WriteSession
-from kit.fast.batches import BatchMember
 from kit.fast.bulk_insert import insert_without_orm
 from kit.fast.changing_sessions import ChangingSession
 from kit.fast.deferred import close_at_once
+from kit.fast.insert_batches import InsertMember
 from kit.fast.mappings import EntityMapping, mapping_of
 from kit.fast.persistent_rows import add_flushed
 from kit.fast.revocable_sessions import RevocableSession, make_revocable
-from kit.fast.shortcuts import WriteShortcuts
 from kit.fast.single_insert import NewRow, SingleInsert, is_insertable
+from kit.fast.write_shortcuts import WriteShortcuts
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.models.entities import Entity
 
@@ -37,7 +37,7 @@ class FastWriteSession(ChangingSession):
     """A `WriteSession` that stores new rows without the ORM."""
 
     sync_session_class = RevocableSession
-    single: SingleInsert | BatchMember | None = None
+    single: SingleInsert | InsertMember | None = None
     """The transaction of the single insert, until it is committed or rolled back."""
     stored: tuple[Any, Mapping[str, Any]] | None = None
     """The row of the single insert, and its values when it was stored."""
@@ -93,7 +93,7 @@ class FastWriteSession(ChangingSession):
     async def prepare_commit(self) -> None:
         """Store the changes without committing them: a single row by the driver, everything else by a flush."""
         if self.update is not None:
-            await self._execute_step(self.update.store(has_others=bool(self._new)))
+            await self._execute_step(self.update.store(self.shortcuts.engine.dialect, has_others=bool(self._new)))
             return
         new = await self._single_row()
         if new is None:
