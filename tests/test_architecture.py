@@ -14,7 +14,6 @@ pytestmark = pytest.mark.untraced
 
 PROJECT = Path(__file__).parents[1]
 ORDER = (
-    "importing",
     *(
         "importing",
         "deprecations",

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import URL
 
 from kit.commands.errors import CommandFailedError
-from kit.database.urls import driver_options
+from kit.database.url_options import driver_options
 
 PACKAGES = {"sqlite3": "sqlite3", "psql": "postgresql-client", "pg_dump": "postgresql-client"}
 

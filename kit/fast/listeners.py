@@ -29,7 +29,7 @@ from sqlalchemy.orm import InstanceEvents, Mapper, MapperEvents, Session, Sessio
 from sqlalchemy.orm.instrumentation import ClassManager, manager_of_class
 
 OF_DATABASE = ["engines", "postgresql_engines", "references", "sessions", "sqlite_engines", "sqlite_file", "statements"]
-OWN_MODULES = frozenset({"kit.auth.ownership", "kit.models.entities"}) | {
+OWN_MODULES = frozenset({"kit.auth.ownership", "kit.auth.read_only_sessions", "kit.models.entities"}) | {
     f"kit.database.{name}" for name in OF_DATABASE
 }
 """The modules whose listeners do not count: the shortcuts have the same effect, or are not taken where they matter."""

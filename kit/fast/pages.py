@@ -25,13 +25,15 @@ from kit.fast.selects import cache_key, fetch
 from kit.http.encoding import to_json
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.models.reads import Read
+from kit.query.choices import Choices, choices_of
 from kit.query.estimates import Explain
 from kit.query.list_query import ListQuery
+from kit.query.offsets import offset_beyond, rest_of_offset
 from kit.query.ordering import Order, Segment, order_of
-from kit.query.page_selects import completed
+from kit.query.page_selects import MAX_LIMIT, completed
 from kit.query.page_sizes import rows_that_fit
 from kit.query.pages import Page
-from kit.query.plans import MAX_LIMIT, Choices, Plan, offset_beyond, planned, rest_of_offset
+from kit.query.plans import Plan, planned
 from kit.query.slow_reads import in_turn
 
 NUMBER, OFFSET = bindparam("page_number", type_=Integer), bindparam("page_offset", type_=Integer)
@@ -93,7 +95,7 @@ async def fast_page(session: ReadSession, query: ListQuery, statement: SelectOfS
         return None
     statement = unified(statement, query.model)
     is_own = kind.narrowed is not ListQuery.narrowed  # requests are then compared by the statement that it returns
-    selected = query.choices(statement) if is_own else Choices.of(statement)
+    selected = choices_of(query, statement) if is_own else Choices.of(statement)
     if is_own and not all(is_plain_select(one, query) for one in set(selected.statements)):
         return None
     nested = nested_variants(query.read)
@@ -161,7 +163,7 @@ async def read_rows(
     """
     order = order_of(query.model, query.sort)
     position = order.position_of(query)
-    choices = statements if is_narrowed else query.choices(statements.indexed)
+    choices = statements if is_narrowed else choices_of(query, statements.indexed)
     plan = await planned(query, order, choices, FastReader(engine))
     limit, names = query.given.get("limit", MAX_LIMIT), projection.columns(*order.fields)
     found = await _collect(engine, query, order, position, plan, names, limit + 1) if plan.may_have_rows else []

@@ -10,6 +10,7 @@ from fastapi.datastructures import DefaultPlaceholder
 from fastapi.routing import RouteContext, serialize_response
 from starlette.responses import JSONResponse, Response
 from starlette.status import HTTP_204_NO_CONTENT, HTTP_205_RESET_CONTENT, HTTP_304_NOT_MODIFIED
+from starlette.types import Receive, Scope, Send
 
 from kit.fast.embedding import embed
 from kit.fast.pages import FastPage, is_plain_query
@@ -25,6 +26,7 @@ from kit.operations.results import load_included, loaded_and_converted, page_hea
 from kit.operations.unit_of_work import Unit
 from kit.operations.unloaded import load_unloaded
 from kit.query.list_query import QUERY, ListQuery
+from kit.server.request_log import whole_send
 
 JSON = (b"content-type", b"application/json")
 BODILESS = (HTTP_204_NO_CONTENT, HTTP_304_NOT_MODIFIED)
@@ -35,9 +37,16 @@ WITHOUT_CONTENT = (*BODILESS, HTTP_205_RESET_CONTENT)
 class RenderedResponse(Response):
     """A JSON response whose headers are created as bytes, as ASGI requires."""
 
+    body: bytes
+
     def __init__(self, body: bytes, status: int) -> None:
         self.status_code, self.body, self.background = status, body, None
         self.raw_headers = [] if status in BODILESS else [(b"content-length", b"%d" % len(body)), JSON]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        send_whole = None if self.background else whole_send(send)
+        if send_whole is None or not send_whole(self.status_code, self.raw_headers, self.body):
+            await super().__call__(scope, receive, send)
 
 
 class Rendering:

@@ -7,7 +7,7 @@ from contextvars import ContextVar, Token
 from functools import partial
 from hashlib import sha256
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
@@ -65,32 +65,42 @@ async def perform(route: "Operation", handle: Handle, request: Request, *, ends_
     """
     scope = request.scope
     runtime: Runtime = getattr(scope["app"], "runtime", None) or runtime_of(request)
-    given = dict(reversed(scope["headers"]))  # the first of each name
     is_safe = scope["method"] in SAFE
-    async with Deadline(runtime.request_timeout, request.receive if is_safe else None) as deadline:
+    with Deadline(runtime.request_timeout, request.receive if is_safe else None) as deadline:
         if get_caller not in scope["app"].dependency_overrides:  # else `check_permission` does it later
             who = runtime.permissions.get((id(scope["route"]), scope["method"])) or route_permission(request)
-            authenticator = runtime.authenticator
-            authenticator.authorize(await authenticator.caller(request, who), who)
+            await runtime.authenticator.admit(request, who)
         if b"%" in scope["query_string"] or not scope["path"].isascii():
             compose_path(scope)
             compose_query(scope)
-        if is_safe:
-            _refuse_unknown_parameters(route, request)
-            attempt = partial(_read_once, runtime, route, handle, request)
-            return await _attempts(attempt, 0 if ends_dependencies else READ_SECONDS)
-        body = await _body(runtime, route, request, given)
-        buffered = BufferedRequest(scope, request.receive, body, runtime.max_body_values)
-        _refuse_unknown_parameters(route, buffered)
-        key = await key_of(buffered, route.form_limits) if b"idempotency-key" in given else None
-        attempt = partial(_write_once, runtime, route, handle, buffered, key, None if ends_dependencies else deadline)
-        attempts = partial(_attempts, attempt, 0 if ends_dependencies else WRITE_SECONDS)
-        if b"if-none-match" in given and scope["method"] == "POST":
-            attempts = partial(created_only, scope, attempts)
-        if key is None:
-            return await attempts()
-        async with idempotency.exclusive(key):
-            return await attempts()
+        if not is_safe:
+            return await _write(runtime, route, handle, request, None if ends_dependencies else deadline)
+        _refuse_unknown_parameters(route, request)
+        try:
+            return await _read_once(runtime, route, handle, request)
+        except FAILURES as failure:
+            again = partial(_read_once, runtime, route, handle, request)
+            return await _retried(failure, again, 0 if ends_dependencies else READ_SECONDS)
+
+
+async def _write(
+    runtime: Runtime, route: "Operation", handle: Handle, request: Request, deadline: "Deadline | None"
+) -> Response:
+    """Serve a request that is not safe, in one transaction for each attempt."""
+    scope = request.scope
+    given = dict(reversed(scope["headers"]))  # the first of each name
+    body = await _body(runtime, route, request, given)
+    buffered = BufferedRequest(scope, request.receive, body, runtime.max_body_values)
+    _refuse_unknown_parameters(route, buffered)
+    key = await key_of(buffered, route.form_limits) if b"idempotency-key" in given else None
+    attempt = partial(_write_once, runtime, route, handle, buffered, key, deadline)
+    attempts = partial(_attempts, attempt, 0 if deadline is None else WRITE_SECONDS)
+    if b"if-none-match" in given and scope["method"] == "POST":
+        attempts = partial(created_only, scope, attempts)
+    if key is None:
+        return await attempts()
+    async with idempotency.exclusive(key):
+        return await attempts()
 
 
 def _refuse_unknown_parameters(route: "Operation", request: Request) -> None:
@@ -111,16 +121,18 @@ async def _body(runtime: Runtime, route: "Operation", request: Request, given: M
 
 
 async def _attempts(attempt: Callable[[], Awaitable[Response]], seconds: float) -> Response:
-    """Return the response of the first attempt that succeeds.
-
-    Attempts are repeated for so many seconds; with 0, never.
-    """
+    """Return the response of the first attempt that succeeds."""
     try:
         return await attempt()
     except FAILURES as failure:
-        if not seconds:
-            raise explained(failure) from failure
-        return await retried_after(failure, attempt, seconds)
+        return await _retried(failure, attempt, seconds)
+
+
+async def _retried(failure: Exception, attempt: Callable[[], Awaitable[Response]], seconds: float) -> Response:
+    """Repeat an attempt that has failed for so many seconds; with 0, never."""
+    if not seconds:
+        raise explained(failure) from failure
+    return await retried_after(failure, attempt, seconds)
 
 
 async def _read_once(runtime: Runtime, route: "Operation", handle: Handle, request: Request) -> Response:
@@ -252,62 +264,118 @@ class Unit:
 
 
 class Deadline:
-    """Cancels the block of an `async with` after these seconds, and raises a 504.
+    """Cancels the block of a `with` after these seconds, and raises a 504.
 
     With `receive`, the block is cancelled too when the client disconnects.
+
+        young --WATCH_AFTER--> watched: by a timer, and with `receive` by a task that waits for the disconnect
+        young or watched --suspend--> suspended --resume--> watched
+
+    Nearly all requests end while their deadline is young. One timer serves all young deadlines of an event loop.
     """
 
     def __init__(self, seconds: float, receive: Receive | None = None) -> None:
         self.seconds, self.receive = seconds, receive
-        self.is_disconnected = self.is_suspended = False
+        self.is_expired = self.is_disconnected = self.is_suspended = False
+        self.timer: asyncio.TimerHandle | None = None
+        self.watcher: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Self:
-        self.loop = asyncio.get_running_loop()
-        now = self.loop.time()
-        self.moment = now + self.seconds
-        self.scope = asyncio.timeout(None)
-        await self.scope.__aenter__()
-        soon = min(self.moment, now + WATCH_AFTER)
-        self.watcher: asyncio.TimerHandle | asyncio.Task[None] = self.loop.call_at(soon, self.watch)
+    def __enter__(self) -> Self:
+        self.loop = loop = asyncio.get_running_loop()
+        self.task: asyncio.Task[Any] = asyncio.current_task(loop)  # type: ignore[assignment]  # never None here
+        self.cancelling = self.task.cancelling()
+        now = loop.time()
+        self.moment, self.watched_from = now + self.seconds, now + min(self.seconds, WATCH_AFTER)
+        self.young = YoungDeadlines.of(loop)
+        self.young.add(self)
         return self
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.watcher.cancel()
-        try:
-            await self.scope.__aexit__(kind, failure, trace)
-        except TimeoutError as end:
-            if self.is_disconnected:
-                detail = "The client has disconnected."
-                raise Problem(CLIENT_CLOSED_REQUEST, detail, kind="client-closed-request") from end
-            raise deadline_exceeded() from end
+        self.stop()
+        if not self.is_expired or self.task.uncancel() > self.cancelling or kind is not asyncio.CancelledError:
+            return
+        if self.is_disconnected:
+            detail = "The client has disconnected."
+            raise Problem(CLIENT_CLOSED_REQUEST, detail, kind="client-closed-request") from failure
+        raise deadline_exceeded() from failure
 
     def watch(self) -> None:
-        self.scope.reschedule(self.moment)
+        self.timer = self.loop.call_at(self.moment, self.expire)
         if self.receive is not None:
             self.watcher = self.loop.create_task(self.wait_for_disconnect(self.receive))
+
+    def expire(self) -> None:
+        self.is_expired = True
+        self.task.cancel()
 
     async def wait_for_disconnect(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass  # discards the body of a read
-        if not self.scope.expired():  # by the clock already
+        if not self.is_expired:  # by the clock already
             self.is_disconnected = True
-            self.scope.reschedule(self.loop.time())
+            self.expire()
+
+    def stop(self) -> None:
+        self.young.discard(self)
+        if self.timer is not None:
+            self.timer.cancel()
+        if self.watcher is not None:
+            self.watcher.cancel()
 
     def suspend(self) -> None:
         """Stop cancelling. Raises a 504 if the deadline has passed, for code that ignores its cancellation."""
-        self.watcher.cancel()
-        if self.scope.expired():
+        self.stop()
+        if self.is_expired:
             raise deadline_exceeded()
-        self.scope.reschedule(None)
         self.is_suspended = True
 
     def resume(self) -> None:
         """Continue after `suspend`, with the remaining time."""
         if self.is_suspended:
             self.is_suspended = False
-            self.scope.reschedule(self.moment)
+            self.timer = self.loop.call_at(self.moment, self.expire)
+
+
+class YoungDeadlines:
+    """The deadlines of an event loop that are not watched yet, the oldest first."""
+
+    latest: "ClassVar[YoungDeadlines | None]" = None
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop, self.deadlines, self.is_scheduled = loop, dict[Deadline, None](), False
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop) -> "YoungDeadlines":
+        found = cls.latest
+        if found is None or found.loop is not loop:
+            cls.latest = found = cls(loop)
+        return found
+
+    def add(self, deadline: Deadline) -> None:
+        if deadline.seconds < WATCH_AFTER:  # it is due before older ones
+            deadline.timer = self.loop.call_at(deadline.watched_from, deadline.watch)
+            return
+        self.deadlines[deadline] = None
+        if not self.is_scheduled:
+            self.is_scheduled = True
+            self.loop.call_at(deadline.watched_from, self.watch)
+
+    def discard(self, deadline: Deadline) -> None:
+        self.deadlines.pop(deadline, None)
+
+    def watch(self) -> None:
+        """Watch the deadlines that are old enough, and come back for the next one."""
+        now, self.is_scheduled = self.loop.time(), False
+        while self.deadlines:
+            oldest = next(iter(self.deadlines))
+            if oldest.watched_from > now:
+                self.is_scheduled = True
+                self.loop.call_at(oldest.watched_from, self.watch)
+                return
+            del self.deadlines[oldest]
+            oldest.watch()
 
 
 def deadline_exceeded() -> Problem:

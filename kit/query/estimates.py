@@ -13,8 +13,8 @@ from sqlalchemy.sql.elements import ClauseElement
 from kit.database.search_sql import quoted
 
 if TYPE_CHECKING:
+    from kit.query.choices import Choices
     from kit.query.list_query import ListQuery
-    from kit.query.plans import Choices
 
 BLOCKS, BLOCK = 50, 200
 """A sample of a table in SQLite: `BLOCKS` ranges of `BLOCK` ids each, evenly spread."""

@@ -11,11 +11,14 @@ from kit.auth.ownership import RESTRICTED_READS
 from kit.database.sessions import ReadSession
 from kit.http.fairness import in_turns
 from kit.models.reads import Read
+from kit.query.choices import choices_of
 from kit.query.estimates import Explain
 from kit.query.list_query import ListQuery
+from kit.query.offsets import offset_beyond, rest_of_offset
 from kit.query.ordering import Order, order_of
+from kit.query.page_selects import MAX_LIMIT
 from kit.query.page_sizes import rows_that_fit
-from kit.query.plans import MAX_LIMIT, Plan, offset_beyond, planned, rest_of_offset
+from kit.query.plans import Plan, planned
 from kit.query.related import load_lists
 from kit.query.slow_reads import in_turn
 
@@ -74,7 +77,7 @@ async def plain_page(session: ReadSession, query: ListQuery, statement: SelectOf
     It has fewer rows than the limit if they are large.
     """
     order = order_of(query.model, query.sort)
-    position, choices = order.position_of(query), query.choices(statement)
+    position, choices = order.position_of(query), choices_of(query, statement)
     plan = await planned(query, order, choices, SessionReader(session))
     limit = query.given.get("limit", MAX_LIMIT)
     rows = await _collect(session, query, order, position, plan, limit + 1) if plan.may_have_rows else []

@@ -80,7 +80,7 @@ def is_slow(query: "ListQuery") -> bool:
     given = query.given
     if "count" in given and given["count"] is not False:
         return True
-    return given.get("offset", 0) > MANY_SKIPPED or any(operator in ("q", "contains") for _, operator in query.asked)
+    return given.get("offset", 0) > MANY_SKIPPED or query.is_search
 
 
 async def in_turn(query: "ListQuery", read: Callable[[], Awaitable[T]]) -> T:

@@ -8,7 +8,8 @@ from kit.models.entities import known_tables
 from kit.scaffolding.errors import NotWrittenError
 from kit.scaffolding.fields import Field, fields_of
 from kit.scaffolding.project import KnownResource, Project
-from kit.scaffolding.rendering import Resource, names_in_use
+from kit.scaffolding.rendering import names_in_use
+from kit.scaffolding.resources import Resource
 from kit.scaffolding.words import check_word, class_of, in_words, plural_of, singular_of
 
 LAYERS = frozenset({"utils", "services", "repositories", "schemas", "crud", "models", "helpers", "common"})

@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-from kit.server.routes import describe_routes
+from kit.server.route_listing import describe_routes
 
 if __name__ == "__main__":
     module, _, attribute = sys.argv[1].partition(":")

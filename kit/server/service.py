@@ -32,18 +32,15 @@ from kit.server.middleware import Layers, wrap_in_middleware
 from kit.server.plain_routes import ComposedQuery, PlainRoute, read_as_operations
 from kit.server.proxies import Proxies, is_under, normalized
 from kit.server.request_log import Observer
-from kit.server.routes import (
-    ROUTES,
+from kit.server.route_tables import (
     ContextsOfRoutes,
-    Entry,
-    Snapshot,
     contexts_of_routes,
     direct_handles,
-    entries_of,
     filtered_lists,
     permission_of,
     writes_by_itself,
 )
+from kit.server.routes import ROUTES, Entry, Snapshot, entries_of
 from kit.server.shutdown import Shutdown
 from kit.server.trailing_slashes import OtherSlash
 
