@@ -50,7 +50,9 @@ def is_principal(key: Any) -> bool:
 def owner_column(entity: type[Entity]) -> Column[Any]:
     """Return the column that leads to the owner."""
     if not is_field(entity, str(entity.belongs_to)):
-        raise OwnershipError(f"{entity.__name__}.belongs_to is {entity.belongs_to!r}, which is no column of its table.")
+        raise OwnershipError(f"{entity.__name__}.belongs_to is {entity.belongs_to!r}, which is no column of its table: "
+                             f'write the name of a field, and if the column has another one, `"key": '
+                             f'"{entity.belongs_to}"` in its `sa_column_kwargs`.')  # fmt: skip
     return table_of(entity).c[str(entity.belongs_to)]
 
 
@@ -192,7 +194,10 @@ def owner_errors(entity: type[Entity]) -> Iterator[str]:
 def reserved_errors(entity: type[Entity]) -> Iterator[str]:
     for name in entity.reserved:
         if not is_field(entity, name):
-            yield f"{entity.__name__}.reserved has {name!r}, which is no column of its table."
+            yield (
+                f"{entity.__name__}.reserved has {name!r}, which is no column of its table: write the name of a field, "
+                f'and if the column has another one, `"key": "{name}"` in its `sa_column_kwargs`.'
+            )
 
 
 def unnoticed_changes(entity: type[Entity]) -> Iterator[str]:
