@@ -19,6 +19,7 @@ from kit.fast.driver import spawn
 from kit.fast.listeners import Listeners
 from kit.fast.probes import Probe, ProbeDatabase
 from kit.fast.read_checks import check_json, check_loaded_rows, check_select_parts, check_statement_keys
+from kit.fast.shortcuts import ALL
 from kit.fast.write_checks import (
     check_bulk_insert,
     check_insert_for_postgresql,
@@ -74,7 +75,6 @@ def check_greenlets(_: ProbeDatabase) -> None:
     assert results == [5], "the function gets the result"
 
 
-ALL = frozenset({"get", "pages", "single insert", "single update", "bulk insert"})
 CHECKS: list[tuple[Callable[[ProbeDatabase], None], frozenset[str]]] = [
     (check_drivers, ALL),
     (check_listeners, ALL),

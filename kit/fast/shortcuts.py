@@ -18,23 +18,33 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 
+ALL = frozenset({"get", "pages", "single insert", "single update", "bulk insert"})
+"""The names of the shortcuts that may be left out."""
+
+
 class ReadShortcuts:
     """The shared state of the read sessions of a database. Without a coalescer each request runs its own query."""
 
-    def __init__(self, engine: "AsyncEngine", *, coalesce: bool, get: bool = True, pages: bool = True) -> None:
+    def __init__(self, engine: "AsyncEngine", *, coalesce: bool, left_out: frozenset[str] = frozenset()) -> None:
         self.engine, self.listeners = engine, Listeners(engine.sync_engine)
         self.coalescer = Coalescer() if coalesce else None
-        self.has_get, self.has_pages = get, pages
         self.others: dict[AsyncEngine, ReadShortcuts] = {}
         """The shortcuts on other engines of the same database."""
+        self.leave_out(left_out)
+
+    def leave_out(self, names: frozenset[str]) -> None:
+        """Leave out these shortcuts, and take the others."""
+        self.left_out, self.has_get, self.has_pages = names, "get" not in names, "pages" not in names
+        for other in self.others.values():
+            other.leave_out(names)
 
     def on(self, engine: "AsyncEngine") -> "ReadShortcuts":
         """Return the same shortcuts on an engine of the same database."""
         if engine is self.engine:
             return self
         if engine not in self.others:
-            options = {"get": self.has_get, "pages": self.has_pages}
-            self.others[engine] = ReadShortcuts(engine, coalesce=self.coalescer is not None, **options)
+            coalesce = self.coalescer is not None
+            self.others[engine] = ReadShortcuts(engine, coalesce=coalesce, left_out=self.left_out)
         return self.others[engine]
 
     def may_read(self, session: Session, entity: type[Entity]) -> bool:
@@ -45,25 +55,23 @@ class ReadShortcuts:
 
 
 class WriteShortcuts:
-    """The shared state of the write sessions of a database."""
+    """The shared state of the write sessions of a database. Without `may_update` changes of a row take no shortcut."""
 
-    def __init__(
-        self,
-        engine: "AsyncEngine",
-        *,
-        group: bool,
-        get: bool = True,
-        single: bool = True,
-        bulk: bool = True,
-        update: bool = True,
-    ) -> None:
-        self.engine, self.listeners = engine, Listeners(engine.sync_engine)
+    def __init__(self, engine: "AsyncEngine", *, group: bool, may_update: bool = True) -> None:
+        self.engine, self.listeners, self.may_update = engine, Listeners(engine.sync_engine), may_update
         self.group_commit = GroupCommit(engine.sync_engine) if group else None
         self.transaction_for: Callable[[NewRow], SingleInsert | BatchMember] = (
             self.group_commit.transaction_for if self.group_commit else self.own_transaction
         )
         """The transaction that stores a single new row: with `group` it may be shared."""
-        self.has_get, self.has_single, self.has_bulk, self.has_update = get, single, bulk, update
+        self.leave_out(frozenset())
+
+    def leave_out(self, names: frozenset[str]) -> None:
+        """Leave out these shortcuts, and take the others."""
+        self.has_get, self.has_single, self.has_bulk = (
+            name not in names for name in ("get", "single insert", "bulk insert")
+        )
+        self.has_update = self.may_update and "single update" not in names
 
     def own_transaction(self, _: NewRow) -> SingleInsert:
         return SingleInsert(self.engine.sync_engine)
