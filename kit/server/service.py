@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.routing import Match
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
+from kit import importing
 from kit.auth.permissions import Who
 from kit.openapi import docs
 from kit.openapi.document import note_public, openapi
@@ -30,7 +31,7 @@ from kit.server.guards import PermissionCheck, guard
 from kit.server.lifespan import LifespanState
 from kit.server.middleware import Layers, wrap_in_middleware
 from kit.server.plain_routes import ComposedQuery, PlainRoute, read_as_operations
-from kit.server.proxies import Proxies, is_under, normalized
+from kit.server.proxies import Proxies, is_under, normalized, trusted_hosts
 from kit.server.request_log import Observer
 from kit.server.route_tables import (
     ContextsOfRoutes,
@@ -122,6 +123,7 @@ class Service(FastAPI):
         self.layers = layers or Layers()
         self.all_layers: ASGIApp = super().__call__
         self.wrap_in_middleware(self.all_layers)
+        importing.end()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         checked = self.checked
@@ -253,6 +255,7 @@ class Service(FastAPI):
 async def _lifespan(app: Service) -> AsyncIterator[Any]:
     """Check the routes, start the service, and release its connections at the end."""
     app.check_routes()
+    trusted_hosts(app.layers.proxies)
     if app.shutdown.listen():
         garbage_collection.tune()
         log_writer.start()
