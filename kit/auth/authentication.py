@@ -58,7 +58,8 @@ class Authenticator:
             return None
         claims = self.tokens.read(token.strip())
         principal = await self.find(connection, claims) if claims else None
-        self._note(credentials, principal)
+        if principal is None or credentials not in self.known_callers:
+            self._note(credentials, principal)
         if principal is None and who is not Who.ANYONE:
             raise unauthenticated()
         return principal
@@ -68,7 +69,7 @@ class Authenticator:
         known = self.known_callers
         if principal is None or principal.id is None:
             known.pop(credentials, None)
-        elif credentials not in known:
+        else:
             known[credentials] = principal.id
             if len(known) > MAX_KNOWN:
                 del known[next(iter(known))]

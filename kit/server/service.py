@@ -90,6 +90,8 @@ class Service(FastAPI):
         self.lifespan_state = LifespanState(options.get("title", "this service"))
         self.entries: list[Entry] = []
         self.contexts: ContextsOfRoutes = {}
+        self.paths: dict[int, str | None] = {}
+        """The paths of the routes with a single context, by the `id()` of the route."""
         self.checked: Snapshot | None = None
         """The routes that were checked; None if they have to be checked."""
         self.checking = threading.Lock()
@@ -190,6 +192,7 @@ class Service(FastAPI):
         self.runtime.permissions = {entry.key: permission_of(entry, self.public, self.closed) for entry in self.entries}
         self.note_public()
         self.contexts = contexts_of_routes(self.entries)
+        self.paths = {key: found[0].path for key, found in self.contexts.items() if len(found) == 1}
         self.runtime.writing_routes = frozenset(entry.key[0] for entry in self.entries if writes_by_itself(entry))
         self.runtime.direct_handles = direct_handles(self.entries, self.contexts)
         return snapshot
@@ -197,6 +200,9 @@ class Service(FastAPI):
     def path_of(self, scope: Scope) -> str | None:
         """Return the path of the route that has served a request, with the prefixes of including routers."""
         route = scope.get("route")
+        known = self.paths.get(id(route))
+        if known is not None:
+            return known
         contexts = self.contexts.get(id(route), [])
         if len(contexts) > 1:
             contexts = [context for context in contexts if context.matches(scope)[0] is Match.FULL]
