@@ -15,10 +15,12 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session
 
 from kit.auth.ownership import ReadOnlySession
+from kit.fast.connections import check_whole_responses
 from kit.fast.driver import spawn
 from kit.fast.listeners import Listeners
 from kit.fast.probes import Probe, ProbeDatabase
 from kit.fast.read_checks import check_json, check_loaded_rows, check_select_parts, check_statement_keys
+from kit.fast.read_shortcuts import DATABASE, WHOLE_RESPONSES
 from kit.fast.write_checks import (
     check_bulk_insert,
     check_insert_for_postgresql,
@@ -74,11 +76,15 @@ def check_greenlets(_: ProbeDatabase) -> None:
     assert results == [5], "the function gets the result"
 
 
-ALL = frozenset({"get", "pages", "single insert", "single update", "bulk insert"})
+def check_connections(_: ProbeDatabase) -> None:
+    """Check that a whole response is sent as uvicorn sends it."""
+    check_whole_responses()
+
+
 CHECKS: list[tuple[Callable[[ProbeDatabase], None], frozenset[str]]] = [
-    (check_drivers, ALL),
-    (check_listeners, ALL),
-    (check_greenlets, ALL),
+    (check_drivers, DATABASE),
+    (check_listeners, DATABASE),
+    (check_greenlets, DATABASE),
     (check_statement_keys, frozenset({"get", "pages"})),
     (check_loaded_rows, frozenset({"get", "pages", "single update"})),
     (check_select_parts, frozenset({"pages"})),
@@ -87,6 +93,7 @@ CHECKS: list[tuple[Callable[[ProbeDatabase], None], frozenset[str]]] = [
     (check_insert_for_postgresql, frozenset({"single insert"})),
     (check_bulk_insert, frozenset({"bulk insert"})),
     (check_single_update, frozenset({"single update"})),
+    (check_connections, frozenset({WHOLE_RESPONSES})),
 ]
 """The checks, with the shortcuts that are left out if a check fails."""
 
