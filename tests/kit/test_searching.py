@@ -22,7 +22,7 @@ from kit.database.search_indexes import ensure_search, names_of_parts
 from kit.database.search_sql import SearchIndex
 from kit.fast.databases import use_fast_sessions
 from kit.fast.pages import fast_page
-from kit.query import known_plans, plans, searching, totals
+from kit.query import known_plans, plans, search_letters, totals
 from kit.query.pages import plain_page
 from tests import engines
 from tests.engines import MEMORY, url_for
@@ -219,7 +219,7 @@ def test_all_forms_of_a_letter_are_known() -> None:
     assert all(letter in forms(one) for letter, one in folded.items() if len(one) == 1)
     assert [letter for letter, one in folded.items() if len(one) != 1] == ["ß", "ẞ"]
     cased = {letter for letter in letters if letter.lower() != letter or letter.upper() != letter}
-    assert cased - set(map(chr, searching.CASED)) <= set(map(chr, range(128)))
+    assert cased - set(map(chr, search_letters.CASED)) <= set(map(chr, range(128)))
 
 
 def test_the_names_of_columns_are_quoted_and_those_of_indexes_short() -> None:
