@@ -278,9 +278,8 @@ async def test_shielded_work_may_exceed_the_deadline_and_later_work_has_the_rema
         deadline.resume()
         await asyncio.Event().wait()
 
-    with pytest.raises(Problem) as end:
-        with unit_of_work.Deadline(0.1) as deadline:
-            await work(deadline)
+    with pytest.raises(Problem) as end, unit_of_work.Deadline(0.1) as deadline:
+        await work(deadline)
     assert end.value.status_code == 504
 
 
