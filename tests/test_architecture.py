@@ -16,6 +16,7 @@ PROJECT = Path(__file__).parents[1]
 ORDER = (
     *(
         "importing",
+        "applications",
         "deprecations",
         "http",
         "models",

@@ -40,7 +40,8 @@ class Authenticator:
     async def caller(self, connection: HTTPConnection, who: Who) -> Principal | None:
         """Return the principal of the request; None without a token.
 
-        Raises a 401 for an invalid token, except if public.
+        Raises a 401 for an invalid token where one is required. Elsewhere it may be a token of another service, which
+        a dependency reads.
         """
         scope = connection.scope
         if PRINCIPAL not in scope:
@@ -58,8 +59,9 @@ class Authenticator:
             return None
         claims = self.tokens.read(token.strip())
         principal = await self.find(connection, claims) if claims else None
-        self._note(credentials, principal)
-        if principal is None and who is not Who.ANYONE:
+        if principal is None or credentials not in self.known_callers:
+            self._note(credentials, principal)
+        if principal is None and self.is_required and who is not Who.ANYONE:
             raise unauthenticated()
         return principal
 
@@ -68,7 +70,7 @@ class Authenticator:
         known = self.known_callers
         if principal is None or principal.id is None:
             known.pop(credentials, None)
-        elif credentials not in known:
+        else:
             known[credentials] = principal.id
             if len(known) > MAX_KNOWN:
                 del known[next(iter(known))]

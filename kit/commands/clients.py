@@ -1,4 +1,4 @@
-"""Clients of databases: the programs that a command starts, and how they are told which database."""
+"""Database clients: starts `sqlite3` and `psql`, and passes the database to PostgreSQL's clients by variables."""
 
 import os
 import shutil

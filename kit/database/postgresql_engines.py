@@ -26,8 +26,9 @@ READ_ONLY = "25006"
 class PostgresPool(FairPool):
     """A pool whose connections raise a database error if they break down while they are set up."""
 
-    def named(self, failure: Exception) -> Exception:
-        return DriverFailure(failure) if isinstance(failure, ASYNCPG_ERRORS) else failure
+    def raise_named(self, failure: BaseException) -> None:
+        if isinstance(failure, ASYNCPG_ERRORS):
+            raise DriverFailure(failure) from failure
 
 
 def postgres_engines(url: URL, pool: Pool) -> Engines:

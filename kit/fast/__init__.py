@@ -24,7 +24,7 @@ shortcut out: the service becomes slower, not wrong.
 | `Connection._handle_dbapi_exception`, `._handle_dbapi_exception_noconnection`, `_handle_exception` of the adapters | SQLAlchemy | failures as SQLAlchemy raises them (`driver`, `driver_failures`) |
 | `__sqlalchemy_greenlet_provider__` | SQLAlchemy | running its pool and the driver in greenlets that are used again (`driver`) |
 | `util.await_only`, `util.LRUCache` | SQLAlchemy | the driver on a connection of the pool (`driver`, `selects`, `revocable_sessions`) |
-| `Connection.execute_fetchall`, `._execute`, `._conn` | aiosqlite | one visit to SQLite's thread for several statements, or for many rows (`driver`) |
+| `Connection.execute_fetchall`, `._execute`, `._conn` | aiosqlite | one visit to SQLite's thread for several statements, or for many rows (`driver`, `multi_row_inserts`) |
 | `BaseModel.__pydantic_decorators__`, `FieldInfo.metadata` | pydantic | which read variants show columns only (`read_variants`), and which bodies can become rows (`bodies`) |
 | `RouteContext`, `Dependant`, `request_params_to_args`, `request_body_to_args`, `serialize_response`, `FastAPI._telemetry`, `APIRouter._iter_low_priority_routes` | FastAPI | arguments and responses as FastAPI makes them (`arguments`, `rendering`, `dispatch`) |
 | `_utils.get_route_path`, `_utils.is_async_callable` | Starlette | paths and handlers as the router reads them (`dispatch`, `exception_responses`) |

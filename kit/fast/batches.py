@@ -146,6 +146,11 @@ class Member:
             raise failure
         return failure is None
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether the batch commits it, with the time limit of a COMMIT."""
+        return self.own is None
+
     async def commit(self) -> None:
         if self.own:
             await self.own.commit()

@@ -33,8 +33,8 @@ class WholeCycle(RequestResponseCycle):
         is_open = self.keep_alive and not (self.disconnected or self.flow.write_paused)
         if not is_open or self.response_started or self.access_log or self.scope["method"] == "HEAD":
             return False
-        names, values = zip(*headers, strict=True)
-        if b"connection" in names or INVALID.search(b"".join(values)):
+        values = dict(headers)
+        if b"connection" in values or INVALID.search(b"".join(values.values())):
             return False
         self.response_started = self.response_complete = True
         self.waiting_for_100_continue = False
@@ -57,6 +57,16 @@ class WholeCycle(RequestResponseCycle):
 
 class FastConnection(BoundedConnection):
     """A connection whose responses may be sent at once."""
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        name = name.lower()
+        if name == b"expect" or not self.is_in_head:
+            super().on_header(name, value)
+            return
+        self.headers.append((name, value))
+        self.head_size += len(name) + len(value)
+        if self.head_size > self.max_head or len(self.headers) > self.max_headers:
+            super().on_header(name, value)  # it is too large
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()

@@ -48,13 +48,21 @@ class Watched:
 
     def __init__(self, collections: Iterable[Collection[Listener]]) -> None:
         self.collections = tuple(collections)
+        self.empty, self.filled = self.collections, self.collections[:0]
+        """The collections without and with listeners: `any` of the first takes a fifth of the time of counting them."""
         self.own = -1
         """The number of the kit's own listeners; -1 if it is not known yet, or if there are others."""
 
+    def are_unchanged(self) -> bool:
+        """Return whether there are only the listeners of the kit that were there at the last look."""
+        return not any(self.empty) and sum(map(len, self.filled)) == self.own
+
     def have_other_listener(self) -> bool:
         """Return whether there is a listener that the kit has not added."""
-        if sum(map(len, self.collections)) == self.own:
+        if self.are_unchanged():
             return False
+        self.empty = tuple(collection for collection in self.collections if not collection)
+        self.filled = tuple(collection for collection in self.collections if collection)
         listeners = [listener for collection in self.collections for listener in collection]
         self.own = len(listeners) if all(map(_is_own, listeners)) else -1
         return self.own < 0
@@ -121,7 +129,7 @@ def _is_own(listener: Listener) -> bool:
         return True
     if module.startswith("sqlalchemy."):
         cells = getattr(listener, "__closure__", None) or ()
-        return any(_is_own(cell.cell_contents) for cell in cells if callable(cell.cell_contents))
+        return any(map(_is_own, filter(callable, get_referents(*cells))))  # a cell may still be empty
     return module in OWN_MODULES or getattr(listener, "is_harmless", False)
 
 

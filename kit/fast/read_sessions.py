@@ -9,6 +9,8 @@ from sqlalchemy import Select, bindparam, select
 from sqlalchemy.engine.interfaces import Dialect
 
 from kit.database.databases import Database
+from kit.database.errors import FAILURES
+from kit.database.retry import READ_SECONDS, retried_after
 from kit.database.sessions import Opener, ReadSession
 from kit.fast import driver
 from kit.fast.deferred import DeferredSession, close_at_once
@@ -133,7 +135,7 @@ def may_read_alone(shortcuts: ReadShortcuts, entity: type[Any]) -> bool:
     """Return whether a read of this entity without a session has the same result as a read by a new session."""
     listeners, kind = shortcuts.listeners, FastReadSession.sync_session_class
     watched = listeners.of_reads.get((kind, entity))
-    if watched is None or sum(map(len, watched.collections)) != watched.own or listeners.has_log():
+    if watched is None or not watched.are_unchanged() or listeners.has_log():
         return not listeners.listen_to_reads_by(kind, entity)
     return True
 
@@ -158,13 +160,40 @@ def detached(mapping: EntityMapping, key: Any, values: Values) -> Any:
 
 async def read_row(database: Database, shortcuts: ReadShortcuts, entity: type[Any], ident: Any) -> Any:
     """Return the row with this id, without a session if the result is the same."""
-    mapping, here = mapping_of(entity), here_of(database, shortcuts)
-    if mapping is None or here is None or type(ident) is not mapping.ident_type:
-        return await database.read_row_by_session(entity, ident)
-    if not (mapping.is_shareable and here.has_get and may_read_alone(here, entity)):
+    here, mapping = here_of(database, shortcuts), mapping_of(entity)
+    if here is None or mapping is None or not may_read_id(here, mapping, ident):
         return await database.read_row_by_session(entity, ident)
     values = await values_of(here, mapping, ident)
     return None if values is None else detached(mapping, mapping.identity_key((ident,)), values)
+
+
+async def find_as(
+    database: Database, shortcuts: ReadShortcuts, entity: type[Any], ident: Any, make: Callable[[Any], Any]
+) -> Any:
+    """Return what `make` returns for the row with this id: once for all requests that read it at the same time."""
+    here, mapping = here_of(database, shortcuts), mapping_of(entity)
+    if here is None or mapping is None or here.coalescer is None or not may_read_id(here, mapping, ident):
+        return await Database.find_as(database, entity, ident, make)
+    query = partial(made_by_id, here.engine, mapping, make)
+    try:
+        found = await here.coalescer.ask((mapping, make), ident, query)
+    except FAILURES as failure:
+        found = await retried_after(failure, partial(query, [ident]), READ_SECONDS)
+    return found.get(ident)
+
+
+def may_read_id(shortcuts: ReadShortcuts, mapping: EntityMapping, ident: Any) -> bool:
+    """Return whether the row with this id can be read without a session."""
+    is_possible = shortcuts.has_get and mapping.is_shareable and type(ident) is mapping.ident_type
+    return is_possible and may_read_alone(shortcuts, mapping.entity)
+
+
+async def made_by_id(
+    engine: "AsyncEngine", mapping: EntityMapping, make: Callable[[Any], T], idents: Collection[Any]
+) -> dict[Any, T]:
+    """Return what `make` returns for the rows with these ids, by id."""
+    found = await rows_by_id(engine, mapping, idents)
+    return {ident: make(detached(mapping, mapping.identity_key((ident,)), found[ident])) for ident in found}
 
 
 def here_of(database: Database, shortcuts: ReadShortcuts) -> ReadShortcuts | None:

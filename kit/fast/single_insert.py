@@ -15,7 +15,6 @@ from sqlalchemy import ColumnElement, insert, inspect
 from sqlalchemy.engine import Engine
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -57,6 +56,7 @@ class NewRow(NamedTuple):
     row: Entity
     statement: CompiledInsert
     arguments: Sequence[Any]
+    identity_key: Callable[[tuple[Any, ...]], Any]
 
     @classmethod
     def of(cls, row: Entity, mapping: EntityMapping, dialect: Dialect) -> "NewRow":
@@ -65,7 +65,7 @@ class NewRow(NamedTuple):
         arguments = list(map(row.__dict__.__getitem__, statement.fields))
         for index, process in statement.processors:
             arguments[index] = process(arguments[index])
-        return cls(row, statement, arguments)
+        return cls(row, statement, arguments, mapping.identity_key)
 
 
 def is_insertable(row: Any, mapping: EntityMapping) -> bool:
@@ -93,6 +93,9 @@ def are_plain(values: Collection[Any]) -> bool:
 
 class DriverTransaction:
     """A transaction without SQLAlchemy's session and connection. It raises the same exceptions as they do."""
+
+    is_shared = False
+    """Whether a batch commits it, with the time limit of a COMMIT."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -178,4 +181,4 @@ class SingleInsert(DriverTransaction):
             raise NotStored
         if not new[0].statement.has_id:
             for part, (ident,) in zip(new, ids, strict=True):
-                set_committed_value(part.row, "id", ident)
+                part.row.__dict__["id"] = ident  # the session commits all values of the row

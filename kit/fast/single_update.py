@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Select, bindparam, inspect, select, update
 from sqlalchemy.engine import Engine
 from sqlalchemy.engine.interfaces import Dialect
-from sqlalchemy.orm.attributes import instance_state
+from sqlalchemy.orm.attributes import instance_state, set_attribute
 from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -81,7 +81,9 @@ def update_of(row: Entity, mapping: EntityMapping, dialect: Dialect) -> RowUpdat
         raise NeedsORM
     values = row.__dict__
     if "updated_at" not in changed:
-        row.updated_at = max(now(), values["updated_at"] + MICROSECOND)
+        moment = max(now(), values["updated_at"] + MICROSECOND)
+        set_attribute(row, "updated_at", moment)  # as SQLModel sets it, in half the time
+        row.model_fields_set.add("updated_at")
         changed.append("updated_at")
     if not are_plain(values.values()):
         raise NeedsORM

@@ -4,7 +4,7 @@ The single insert is for a request that writes one new row and nothing else. It 
 share its transaction with the inserts of other requests. The plain session does everything else.
 """
 
-from asyncio import _get_running_loop
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -116,7 +116,7 @@ class FastWriteSession(ChangingSession):
             make_revocable(self)
             return
         state = instance_state(row)  # makes the row persistent, as after a flush
-        state.key = state.mapper._identity_key_from_state(state)
+        state.key = new.identity_key((row.id,))
         state._commit_all(state.dict)
 
     async def _single_row(self) -> NewRow | None:
@@ -176,6 +176,15 @@ class FastWriteSession(ChangingSession):
         self._new.clear()
         await self._close_single()
 
+    async def commit_within(self, seconds: float) -> None:
+        """Commit like `WriteSession.commit_within`. A batch has the time limit already."""
+        transaction = self.single if self.update is None else self.update.transaction
+        if transaction is not None and transaction.is_shared and not self._has_more_to_write():
+            await self.commit()
+            return
+        async with asyncio.timeout(seconds):
+            await self.commit()
+
     def _has_more_to_write(self) -> bool:
         """Return whether anything was added or changed since the single insert."""
         if self.single is None:
@@ -225,7 +234,7 @@ def open_write(
     database: Database, shortcuts: WriteShortcuts, *, restricted: bool = False, restricted_reads: bool = False
 ) -> WriteSession:
     """Return a write session with shortcuts, if the running event loop has the primary engines; else one without."""
-    if _get_running_loop() is not database.owner and database.engines is not database.primary:
+    if asyncio._get_running_loop() is not database.owner and database.engines is not database.primary:
         return database.open_write(restricted=restricted, restricted_reads=restricted_reads)
     return FastWriteSession(
         database.primary.writer, restricted=restricted, restricted_reads=restricted_reads, shortcuts=shortcuts

@@ -31,7 +31,7 @@ MOVABLE = (BaseMetadata, JSONForm, ResponseForm, Movable, FieldInfo)
 def is_movable(part: Any) -> bool:
     """Return whether an annotation neither changes values nor calls a function of the resource."""
     is_of_kit = getattr(getattr(part, "func", None), "__module__", None) == KIT_TYPES
-    return part is None or is_of_kit or isinstance(part, MOVABLE) or is_group(type(part))
+    return part is None or is_of_kit or isinstance(part, MOVABLE) or is_group(part.__class__)
 
 
 def is_column_option(part: Any) -> bool:

@@ -35,7 +35,7 @@ def flattened(metadata: Iterable[Any]) -> Iterator[Any]:
             rest = copy(part)
             rest.metadata = []
             yield rest
-        elif is_group(type(part)):
+        elif is_group(part.__class__):
             yield from flattened(part)
         else:
             yield part

@@ -18,6 +18,8 @@ from kit.query.list_query import ListQuery
 
 HINTS = "x-kit"
 """The key in `openapi_extra` of a route for the facts that complete its operation; removed from the document."""
+ROUTE = "route"
+"""The key in the hints for the route itself."""
 SUCCESSES = {200: "As it is now.", 201: "Created.", 204: "Deleted."}
 UNDESCRIBED = "Successful Response"
 """FastAPI's description of a response that has none."""
@@ -49,7 +51,7 @@ def hints_of(route: APIRoute) -> Json:
 
 
 def describe(route: APIRoute) -> None:
-    """Complete the OpenAPI of a route, once."""
+    """Complete the OpenAPI of a route, once, except what takes long: `add_parameters` adds that to each document."""
     hints = hints_of(route)
     if not isinstance(route, Operation) or route.is_described:
         return
@@ -57,12 +59,24 @@ def describe(route: APIRoute) -> None:
     query = query_of(route)
     if query is not None:
         hints["table"] = str(query.model.__tablename__)
-        if has_etag(route) and is_read(route):
-            hints["embedded"] = embedded_schemas(query)
     describe_responses(route)
     route.description = route.description or description(route)
-    extra = route.openapi_extra or {}
-    route.openapi_extra = extra | {"parameters": [*parameters(route), *extra.get("parameters", ())]}
+    extra = dict(route.openapi_extra or {})
+    hints[ROUTE], hints["parameters"] = route, extra.pop("parameters", [])
+    route.openapi_extra = extra
+
+
+def add_parameters(operation: Json) -> None:
+    """Add the parameters of a `ListQuery` and the schemas of `include` to an operation of a document."""
+    hints = operation.get(HINTS, {})
+    route = hints.get(ROUTE)
+    if route is None:
+        return
+    operation[HINTS] = {name: hint for name, hint in hints.items() if name not in (ROUTE, "parameters")}
+    operation["parameters"] = [*operation.get("parameters", ()), *parameters(route), *hints["parameters"]]
+    query = query_of(route)
+    if query is not None and has_etag(route) and is_read(route):
+        operation[HINTS]["embedded"] = embedded_schemas(query)
 
 
 def describe_responses(route: Operation) -> None:

@@ -182,8 +182,7 @@ async def _execute_step(handle: Handle, unit: "Unit") -> Response:
 async def commit(session: WriteSession) -> None:
     """Commit. Raises a 503 with an unknown outcome if the database has not said whether the COMMIT took effect."""
     try:
-        async with asyncio.timeout(COMMIT_TIMEOUT):
-            await session.commit()
+        await session.commit_within(COMMIT_TIMEOUT)
     except (*FAILURES, TimeoutError) as failure:
         if may_be_committed(failure):
             raise explained(failure, committing=True) from failure
@@ -238,7 +237,7 @@ class Unit:
             self.etag = weak_etag(self.digest or sha256(response.body).digest(), *others)
         if self.etag is None or not 200 <= response.status_code < 300:  # RFC 9110, section 13.2.1
             return response
-        if not any(name == b"etag" for name, _ in response.raw_headers):
+        if b"etag" not in dict(response.raw_headers):
             response.raw_headers.append((b"etag", self.etag.encode("latin-1")))
         known = [value for name, value in self.request.scope["headers"] if name == b"if-none-match"]
         if not known or self.request.method != "GET":
@@ -275,25 +274,29 @@ class Deadline:
     Nearly all requests end while their deadline is young. One timer serves all young deadlines of an event loop.
     """
 
+    is_expired = is_disconnected = is_suspended = False
+    timer: asyncio.TimerHandle | None = None
+    watcher: asyncio.Task[None] | None = None
+
     def __init__(self, seconds: float, receive: Receive | None = None) -> None:
         self.seconds, self.receive = seconds, receive
-        self.is_expired = self.is_disconnected = self.is_suspended = False
-        self.timer: asyncio.TimerHandle | None = None
-        self.watcher: asyncio.Task[None] | None = None
 
     def __enter__(self) -> Self:
         self.loop = loop = asyncio.get_running_loop()
         self.task: asyncio.Task[Any] = asyncio.current_task(loop)  # type: ignore[assignment]  # never None here
-        self.cancelling = self.task.cancelling()
-        now = loop.time()
-        self.moment, self.watched_from = now + self.seconds, now + min(self.seconds, WATCH_AFTER)
-        self.young = YoungDeadlines.of(loop)
-        self.young.add(self)
+        self.cancelling, self.began = self.task.cancelling(), loop.time()
+        self.others = others = YoungDeadlines.latest if YoungDeadlines.latest.loop is loop else YoungDeadlines(loop)
+        if others.is_scheduled and self.seconds >= WATCH_AFTER:
+            others.deadlines[self] = None
+        else:
+            others.add(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self.others.deadlines.pop(self, self) is None:  # it is still young
+            return
         self.stop()
         if not self.is_expired or self.task.uncancel() > self.cancelling or kind is not asyncio.CancelledError:
             return
@@ -301,6 +304,11 @@ class Deadline:
             detail = "The client has disconnected."
             raise Problem(CLIENT_CLOSED_REQUEST, detail, kind="client-closed-request") from failure
         raise deadline_exceeded() from failure
+
+    @property
+    def moment(self) -> float:
+        """When it expires, by the clock of the event loop."""
+        return self.began + self.seconds
 
     def watch(self) -> None:
         self.timer = self.loop.call_at(self.moment, self.expire)
@@ -319,11 +327,10 @@ class Deadline:
             self.expire()
 
     def stop(self) -> None:
-        self.young.discard(self)
-        if self.timer is not None:
-            self.timer.cancel()
-        if self.watcher is not None:
-            self.watcher.cancel()
+        self.others.deadlines.pop(self, None)
+        for waiting in (self.timer, self.watcher):
+            if waiting is not None:
+                waiting.cancel()
 
     def suspend(self) -> None:
         """Stop cancelling. Raises a 504 if the deadline has passed, for code that ignores its cancellation."""
@@ -342,41 +349,37 @@ class Deadline:
 class YoungDeadlines:
     """The deadlines of an event loop that are not watched yet, the oldest first."""
 
-    latest: "ClassVar[YoungDeadlines | None]" = None
+    latest: "ClassVar[YoungDeadlines]"
+    """Those of the loop that was used last."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
         self.loop, self.deadlines, self.is_scheduled = loop, dict[Deadline, None](), False
-
-    @classmethod
-    def of(cls, loop: asyncio.AbstractEventLoop) -> "YoungDeadlines":
-        found = cls.latest
-        if found is None or found.loop is not loop:
-            cls.latest = found = cls(loop)
-        return found
+        YoungDeadlines.latest = self
 
     def add(self, deadline: Deadline) -> None:
         if deadline.seconds < WATCH_AFTER:  # it is due before older ones
-            deadline.timer = self.loop.call_at(deadline.watched_from, deadline.watch)
+            deadline.timer = deadline.loop.call_at(deadline.moment, deadline.watch)
             return
         self.deadlines[deadline] = None
-        if not self.is_scheduled:
-            self.is_scheduled = True
-            self.loop.call_at(deadline.watched_from, self.watch)
+        self.schedule(deadline)
 
-    def discard(self, deadline: Deadline) -> None:
-        self.deadlines.pop(deadline, None)
+    def schedule(self, oldest: Deadline) -> None:
+        self.is_scheduled = True
+        oldest.loop.call_at(oldest.began + WATCH_AFTER, self.watch)
 
     def watch(self) -> None:
         """Watch the deadlines that are old enough, and come back for the next one."""
-        now, self.is_scheduled = self.loop.time(), False
+        self.is_scheduled = False
         while self.deadlines:
             oldest = next(iter(self.deadlines))
-            if oldest.watched_from > now:
-                self.is_scheduled = True
-                self.loop.call_at(oldest.watched_from, self.watch)
+            if oldest.began + WATCH_AFTER > oldest.loop.time():
+                self.schedule(oldest)
                 return
             del self.deadlines[oldest]
             oldest.watch()
+
+
+YoungDeadlines(None)
 
 
 def deadline_exceeded() -> Problem:

@@ -1,7 +1,8 @@
 """Choices: a select with the conditions of a list, written for several plans, among which `kit.query.plans` chooses."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import CompoundSelect, Table
 
@@ -12,21 +13,45 @@ if TYPE_CHECKING:
     from kit.query.list_query import ListQuery
 
 
-class Choices(NamedTuple):
-    """A select with the conditions of a query, written for several plans. Its rows are the same."""
+class Choices:
+    """A select with the conditions of a query, written for several plans, each at its first use. Its rows are the same.
 
-    indexed: Statement
-    """For the indexes of the conditions."""
-    walking: Statement
-    """For a walk along the index of the sort."""
-    compared: Statement
-    """For the indexes of the filters, but not for that of the search, where that finds too many rows."""
-    filtered: Statement
-    """With the conditions of the filters alone, which more rows fulfil."""
-    searches: Sequence[Search] = ()
-    """The searches that an index of SQLite answers."""
-    only: CompoundSelect[Any] | None = None
-    """The select of exactly the rows of a search, if the request gives no other condition."""
+    A search index of SQLite is the only reason for `compared` and `filtered` to differ from `indexed`.
+    """
+
+    def __init__(self, query: "ListQuery", statement: Statement) -> None:
+        self.query, self.statement = query, statement
+
+    @cached_property
+    def indexed(self) -> Statement:
+        """For the indexes of the conditions."""
+        return self.query.narrowed(self.statement)
+
+    @cached_property
+    def walking(self) -> Statement:
+        """For a walk along the index of the sort."""
+        return self._written(by_index=False, by_search=False) if self.query.asked else self.indexed
+
+    @cached_property
+    def compared(self) -> Statement:
+        """For the indexes of the filters, but not for that of the search, where that finds too many rows."""
+        return self._written(by_index=True, by_search=False) if self.searches else self.indexed
+
+    @cached_property
+    def filtered(self) -> Statement:
+        """With the conditions of the filters alone, which more rows fulfil."""
+        return self._written(by_index=True, by_search=None) if self.searches else self.indexed
+
+    @cached_property
+    def searches(self) -> Sequence[Search]:
+        """The searches that an index of SQLite answers."""
+        found = [search_of(self.query.runtime.database, self.query.model, *text) for text in texts_of(self.query)]
+        return [search for search in found if search is not None]
+
+    @property
+    def only(self) -> CompoundSelect[Any] | None:
+        """The select of exactly the rows of a search, if the request gives no other condition."""
+        return self.searches[0].exact if self.searches and self.query.asked == [("", "q")] else None
 
     @property
     def has_filters(self) -> bool:
@@ -40,37 +65,17 @@ class Choices(NamedTuple):
 
     def with_statements(self, statements: Sequence[Statement]) -> "Choices":
         """Return the same choices with other statements, in the order of `statements`."""
-        indexed, walking, compared, filtered = statements
-        return self._replace(indexed=indexed, walking=walking, compared=compared, filtered=filtered)
+        changed = Choices(self.query, self.statement)
+        changed.indexed, changed.walking, changed.compared, changed.filtered = statements
+        return changed
 
-    @classmethod
-    def of(cls, statement: Statement) -> "Choices":
-        """Return the choices of a select without conditions that an index could answer."""
-        return cls(statement, statement, statement, statement)
-
-
-def choices_of(query: "ListQuery", statement: Statement) -> Choices:
-    """Return the select with the conditions of a query, written for several plans."""
-    indexed = query.narrowed(statement)
-    if not query.asked:
-        return Choices.of(indexed)
-    walking = written(query, statement, by_index=False, by_search=False)
-    found = [search_of(query.runtime.database, query.model, *text) for text in texts_of(query)]
-    searches = [search for search in found if search is not None]
-    if not searches:
-        return Choices(indexed, walking, indexed, indexed)
-    compared = written(query, statement, by_index=True, by_search=False)
-    filtered = written(query, statement, by_index=True, by_search=None)
-    only = searches[0].exact if query.asked == [("", "q")] else None
-    return Choices(indexed, walking, compared, filtered, searches, only)
-
-
-def written(query: "ListQuery", statement: Statement, *, by_index: bool, by_search: bool | None) -> Statement:
-    """Return the narrowed select with its conditions written in another way."""
-    query.by_index, query.by_search = by_index, by_search
-    narrowed = query.narrowed(statement)
-    query.by_index = query.by_search = True
-    return narrowed
+    def _written(self, *, by_index: bool, by_search: bool | None) -> Statement:
+        """Return the narrowed select with its conditions written in another way."""
+        query = self.query
+        query.by_index, query.by_search = by_index, by_search
+        narrowed = query.narrowed(self.statement)
+        query.by_index = query.by_search = True
+        return narrowed
 
 
 def texts_of(query: "ListQuery") -> list[tuple[Sequence[str], str]]:

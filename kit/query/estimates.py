@@ -10,7 +10,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
 
-from kit.database.search_sql import quoted
+from kit.database.identifiers import quoted
 
 if TYPE_CHECKING:
     from kit.query.choices import Choices

@@ -158,7 +158,7 @@ class ListQuery:
         self.secret: bytes = self.secrets[0]
         self.max_page_size = self.runtime.max_page_size
         self.text: bytes = request.scope["query_string"]
-        self.given = parameter.read(parameters, request.query_params, declared_by(request)) if self.text else {}
+        self.given = parameter.read_again(parameters, request, declared_by(request)) if self.text else {}
         self.served = request.scope.get(REQUESTS)
         self.fields: list[str] | None = self.given.get("fields")
         self.included = list(dict.fromkeys(self.given.get("include", ())))

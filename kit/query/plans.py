@@ -52,6 +52,8 @@ class Plan:
     may_have_rows: bool = True
     total: int | None = None
     estimate: int | None = None
+    is_certain: bool = False
+    """Whether the conditions are ranges of the index of the sort, if there are any."""
 
     @property
     def sorts(self) -> bool:
@@ -59,9 +61,9 @@ class Plan:
 
     @property
     def statement(self) -> Select[Any]:
-        if not self.method.sorts:
-            return self.choices.walking
-        return self.choices.compared if self.method.compares else self.choices.indexed
+        if self.is_certain or (self.method.sorts and not self.method.compares):
+            return self.choices.indexed
+        return self.choices.compared if self.method.sorts else self.choices.walking
 
     def page(self, order: Order, segment: Segment, number: Any, offset: Any = None) -> Any:
         """Return the select of a page, or of a segment of it."""
@@ -71,7 +73,7 @@ class Plan:
 async def planned(query: "ListQuery", order: Order, choices: Choices, reader: Reader) -> Plan:
     """Return the plan of a page. Counts rows, if the request asks for it, or if their number decides."""
     if not is_uncertain(query, order):
-        plan = Plan(choices._replace(walking=choices.indexed), Method(sorts=False))
+        plan = Plan(choices, Method(sorts=False), is_certain=True)
     elif (method := known_method(query, reader.database_id)) is not None:
         plan = Plan(choices, method)
     else:

@@ -1,4 +1,4 @@
-"""Transfer: which files of a project are copied to a new service, and what is changed in each of them."""
+"""Transfer: chooses the files of a project that a new service gets, and changes their text."""
 
 import re
 from collections.abc import Iterable, Iterator
