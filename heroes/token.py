@@ -111,7 +111,11 @@ def invalidate_tokens(_: object, __: object, user: User) -> None:
 
 async def find_principal(connection: HTTPConnection, claims: Claims) -> Principal | None:
     """Return the principal of a token; None if the user is inactive, or if the token was invalidated."""
-    user = await runtime_of(connection).database.find(User, claims.user_id)
-    if user is None or not user.is_active or user.generation != claims.generation:
-        return None
-    return Principal(user.id, frozenset({SUPERUSER} if user.is_superuser else ()))
+    access = await runtime_of(connection).database.find_as(User, claims.user_id, access_of)
+    return access[1] if access is not None and access[0] == claims.generation else None
+
+
+def access_of(user: User) -> tuple[int, Principal] | None:
+    """Return the generation of the valid tokens of a user, and the principal; None if the user is inactive."""
+    principal = Principal(user.id, frozenset({SUPERUSER} if user.is_superuser else ()))
+    return (user.generation, principal) if user.is_active else None

@@ -28,6 +28,15 @@ class Authenticator:
     known_callers: dict[bytes, int] = field(default_factory=dict)
     """The users of the `Authorization` headers that were valid when they were checked last; for fairness only."""
 
+    async def admit(self, connection: HTTPConnection, who: Who) -> None:
+        """Determine the principal of the request, and check its permission (401, 403)."""
+        scope = connection.scope
+        if PRINCIPAL in scope:
+            principal: Principal | None = scope[PRINCIPAL]
+        else:
+            principal = scope[PRINCIPAL] = await self._bearer(connection, who)
+        self.authorize(principal, who)
+
     async def caller(self, connection: HTTPConnection, who: Who) -> Principal | None:
         """Return the principal of the request; None without a token.
 
@@ -36,19 +45,22 @@ class Authenticator:
         """
         scope = connection.scope
         if PRINCIPAL not in scope:
-            credentials: bytes | None = dict(reversed(scope["headers"])).get(b"authorization")
-            scope[PRINCIPAL] = None if credentials is None else await self._bearer(connection, credentials, who)
+            scope[PRINCIPAL] = await self._bearer(connection, who)
         principal: Principal | None = scope[PRINCIPAL]
         return principal
 
-    async def _bearer(self, connection: HTTPConnection, credentials: bytes, who: Who) -> Principal | None:
-        """Return the principal of a bearer token; None for other credentials, which a dependency may read."""
+    async def _bearer(self, connection: HTTPConnection, who: Who) -> Principal | None:
+        """Return the principal of a bearer token; None without one. A dependency may read other credentials."""
+        credentials: bytes | None = dict(reversed(connection.scope["headers"])).get(b"authorization")
+        if credentials is None:
+            return None
         scheme, _, token = credentials.decode("latin-1").partition(" ")
         if scheme.lower() != "bearer":
             return None
         claims = self.tokens.read(token.strip())
         principal = await self.find(connection, claims) if claims else None
-        self._note(credentials, principal)
+        if principal is None or credentials not in self.known_callers:
+            self._note(credentials, principal)
         if principal is None and self.is_required and who is not Who.ANYONE:
             raise unauthenticated()
         return principal
@@ -58,7 +70,7 @@ class Authenticator:
         known = self.known_callers
         if principal is None or principal.id is None:
             known.pop(credentials, None)
-        elif credentials not in known:
+        else:
             known[credentials] = principal.id
             if len(known) > MAX_KNOWN:
                 del known[next(iter(known))]

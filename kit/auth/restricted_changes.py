@@ -11,7 +11,8 @@ from sqlalchemy import ColumnElement, select, true
 from sqlalchemy.orm import ORMExecuteState
 
 from kit.auth.checked_sessions import RESTRICTED_READS, GuardedSession
-from kit.auth.owners import OwnershipError, is_own, not_the_owner, table_of
+from kit.auth.own_rows import is_own
+from kit.auth.owners import OwnershipError, not_the_owner, table_of
 from kit.auth.requirements import chunks
 from kit.auth.reserved import reserved_columns, reserved_for_superusers
 from kit.auth.restricted_reads import COMPILED, OWN_ROWS, RowsToChange

@@ -21,6 +21,7 @@ from kit.database.urls import usable
 from kit.models.entities import Entity
 
 E = TypeVar("E", bound=Entity)
+T = TypeVar("T")
 
 
 class Database:
@@ -87,6 +88,14 @@ class Database:
         except FAILURES as failure:
             row = await retried_after(failure, partial(self.read_row, entity, ident), READ_SECONDS)
         return row
+
+    async def find_as(self, entity: type[E], ident: Any, make: Callable[[E], T]) -> T | None:
+        """Return what `make` returns for the row that `find` returns; None if there is none.
+
+        Requests that read the row at the same time share the result, so it must be immutable.
+        """
+        row = await self.find(entity, ident)
+        return None if row is None else make(row)
 
     async def read_row_by_session(self, entity: type[Any], ident: Any) -> Any:
         """Return the row with this id, by a session of its own."""

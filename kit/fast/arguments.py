@@ -24,7 +24,7 @@ class Arguments:
 
     def __init__(self, route: RouteContext, dependencies: list[tuple[str, Resolver, bool]]) -> None:
         dependant: Dependant = route.dependant
-        self.path = [(field, ("path", field.alias)) for field in dependant.path_params]
+        self.path = [(field.name, field.alias, field) for field in dependant.path_params]
         self.query = dependant.query_params
         self.body, self.is_embedded = dependant.body_params, route._embed_body_fields
         self.dependencies = dependencies
@@ -56,8 +56,9 @@ class Arguments:
             value = resolve(unit)
             values[name] = await value if is_awaitable else value
         errors: list[Any] = []
-        for field, location in self.path:
-            values[field.name], wrong = field.validate(request.path_params[field.alias], loc=location)
+        texts = request.scope["path_params"]
+        for name, alias, field in self.path:
+            values[name], wrong = field.validate(texts[alias], loc=("path", alias))
             errors += wrong
         if self.query:
             taken, wrong = request_params_to_args(self.query, request.query_params)

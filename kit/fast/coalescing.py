@@ -32,9 +32,8 @@ class ReadBatch:
         self.marks: list[traces.Mark] = []
         self.task: asyncio.Task[None] | None = None
 
-    def join(self, item: Any) -> asyncio.Future[Any]:
+    def join(self, item: Any, waiter: asyncio.Future[Any]) -> asyncio.Future[Any]:
         self.items[item] = None
-        waiter: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.waiters.append(waiter)
         if traces.TRACERS:
             self.marks.append(traces.mark())
@@ -68,15 +67,17 @@ class Coalescer:
         For one key all queries must be equivalent. Cancelling a caller does not affect the other callers; the query is
         cancelled when no caller is left.
         """
-        self._enter_loop()
+        loop = asyncio.get_running_loop()
+        if loop is not self.loop:  # discards the batches of a previous event loop
+            self.loop, self.collecting, self.running = loop, {}, {}
         batch = self.collecting.get(key)
         if batch is None and not self.is_shared and key not in self.running:
             return await self._execute(key, query, (item,), 1)
         if batch is None or len(batch.items) >= MAX_ITEMS:
             batch = self.collecting[key] = ReadBatch()
-            batch.task = asyncio.create_task(self._run(key, batch, query))
+            batch.task = loop.create_task(self._run(key, batch, query))
         try:
-            return await batch.join(item)
+            return await batch.join(item, loop.create_future())
         except asyncio.CancelledError:
             self._leave(key, batch)
             raise
@@ -87,12 +88,6 @@ class Coalescer:
             if self.collecting.get(key) is batch:
                 del self.collecting[key]
             batch.task.cancel()
-
-    def _enter_loop(self) -> None:
-        """Discard the batches of a previous event loop."""
-        loop = asyncio.get_running_loop()
-        if loop is not self.loop:
-            self.loop, self.collecting, self.running = loop, {}, {}
 
     async def _run(self, key: Hashable, batch: ReadBatch, query: Query) -> None:
         """Wait until the previous query of the key ends, then execute the query of this batch."""

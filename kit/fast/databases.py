@@ -4,10 +4,11 @@ import logging
 from functools import partial
 
 from kit.database.databases import Database
-from kit.fast.read_sessions import open_read, read_row
+from kit.fast.read_sessions import find_as, open_read, read_row
+from kit.fast.read_shortcuts import ReadShortcuts
 from kit.fast.self_test import failing_shortcuts
-from kit.fast.shortcuts import ReadShortcuts, WriteShortcuts
 from kit.fast.write_sessions import open_write
+from kit.fast.write_shortcuts import WriteShortcuts
 
 log = logging.getLogger("kit")
 KNOWN_OPTIONS = frozenset({"isolation_level", "reading"})
@@ -35,4 +36,5 @@ def use_fast_sessions(
     writes = WriteShortcuts(writer, group=group, get=get, single=single, bulk=bulk, update=update)
     database.read = partial(open_read, database, reads)
     database.read_row = partial(read_row, database, reads)
+    database.find_as = partial(find_as, database, reads)  # type: ignore[method-assign]
     database.write = partial(open_write, database, writes)

@@ -12,11 +12,13 @@ from typing import Any
 from fastapi.routing import RouteContext, iter_route_contexts
 from opentelemetry import _logs, metrics, trace
 from starlette._utils import get_route_path
+from starlette.convertors import StringConvertor
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from kit.database.sessions import WriteSession
 from kit.fast.arguments import Arguments
 from kit.fast.bodies import ValidatedBodies
 from kit.fast.exception_responses import UnhandledFailure, respond_to_exception
@@ -45,7 +47,10 @@ class Shortcut:
     def __init__(self, context: RouteContext, route: Operation, arguments: Arguments) -> None:
         self.route, self.arguments, self.handler = route, arguments, route.handler
         self.rendering, self.update_handler = Rendering(context), UpdateHandler(context.methods or (), route.handler)
-        self.path_regex, self.convertors = context.path_regex, context.param_convertors
+        self.path_regex, convertors = context.path_regex, context.param_convertors
+        is_text = all(type(convertor) is StringConvertor for convertor in convertors.values())
+        self.convertors = {} if is_text else convertors
+        """The convertors of the path parameters; empty if all are texts."""
 
     async def handle(self, request: Request) -> Response:
         """Call the handler with its arguments, flush the session, and render the result."""
@@ -62,7 +67,8 @@ class Shortcut:
                 ROW_OF_BODY.reset(token)
         else:
             result = await self.handler(**arguments)
-        await unit.flush()
+        if isinstance(unit.session, WriteSession):
+            await unit.flush()
         return await self.rendering.render(unit, result)
 
 
@@ -106,7 +112,7 @@ class Dispatch:
         """
         if self.built_for is not self.service.runtime.permissions:
             self.build()
-        path = get_route_path(scope)
+        path = get_route_path(scope) if scope.get("root_path") else scope["path"]
         first = path[1:].partition("/")[0]
         steps = self.steps.get((scope["method"], first))
         if steps is None:
@@ -118,7 +124,8 @@ class Dispatch:
         if found is None:
             return None
         shortcut, values = found
-        values = {name: shortcut.convertors[name].convert(text) for name, text in values.items()}
+        if shortcut.convertors:
+            values = {name: shortcut.convertors[name].convert(text) for name, text in values.items()}
         scope["path_params"] = {**scope.get("path_params", {}), **values}
         scope["route"], scope["endpoint"] = shortcut.route, shortcut.route.endpoint
         return shortcut

@@ -9,13 +9,15 @@ from sqlalchemy import Select, bindparam, select
 from sqlalchemy.engine.interfaces import Dialect
 
 from kit.database.databases import Database
+from kit.database.errors import FAILURES
+from kit.database.retry import READ_SECONDS, retried_after
 from kit.database.sessions import Opener, ReadSession
 from kit.fast import driver
 from kit.fast.deferred import DeferredSession, close_at_once
 from kit.fast.mappings import EntityMapping, mapping_of
 from kit.fast.persistent_rows import add_loaded
+from kit.fast.read_shortcuts import ReadShortcuts
 from kit.fast.selects import CompiledSelect
-from kit.fast.shortcuts import ReadShortcuts
 from kit.http.principals import CURRENT_PRINCIPAL
 
 if TYPE_CHECKING:
@@ -28,8 +30,7 @@ Values = Mapping[str, Any]
 
 async def rows_by_id(engine: "AsyncEngine", mapping: EntityMapping, idents: Collection[Any]) -> dict[Any, Values]:
     """Return the values of the rows with these ids, by id. Ids without a row are left out."""
-    ids = list(idents)
-    ids += ids[-1:] * ((1 << (len(ids) - 1).bit_length()) - len(ids))  # powers of two: few different statements
+    ids = in_power_of_two(idents)
     compiled = select_by_id(mapping, len(ids), engine.dialect)
     process = compiled.parameters[0][1]
     arguments = ids if process is None else list(map(process, ids))
@@ -43,13 +44,23 @@ async def rows_by_id(engine: "AsyncEngine", mapping: EntityMapping, idents: Coll
     return found
 
 
+def in_power_of_two(idents: Collection[Any]) -> list[Any]:
+    """Return ids, the last one repeated up to a power of two, so that there are few different statements."""
+    ids = list(idents)
+    return ids + ids[-1:] * ((1 << (len(ids) - 1).bit_length()) - len(ids))
+
+
 @cache
 def select_by_id(mapping: EntityMapping, number: int, dialect: Dialect) -> CompiledSelect:
+    """Return the compiled `select_by_ids`."""
+    return CompiledSelect(select_by_ids(mapping, number), None, dialect)
+
+
+def select_by_ids(mapping: EntityMapping, number: int) -> Select[Any]:
     """Return a select of all columns of the rows whose ids are its parameters, as many as `number`."""
     key = mapping.columns["id"]
     ids = [bindparam(f"id_{index}", type_=key.type) for index in range(number)]
-    statement: Select[Any] = select(*mapping.columns.values()).where(key.in_(ids))
-    return CompiledSelect(statement, None, dialect)
+    return select(*mapping.columns.values()).where(key.in_(ids))
 
 
 class FastReadSession(DeferredSession, ReadSession):
@@ -124,7 +135,7 @@ def may_read_alone(shortcuts: ReadShortcuts, entity: type[Any]) -> bool:
     """Return whether a read of this entity without a session has the same result as a read by a new session."""
     listeners, kind = shortcuts.listeners, FastReadSession.sync_session_class
     watched = listeners.of_reads.get((kind, entity))
-    if watched is None or sum(map(len, watched.collections)) != watched.own or listeners.has_log():
+    if watched is None or not watched.are_unchanged() or listeners.has_log():
         return not listeners.listen_to_reads_by(kind, entity)
     return True
 
@@ -149,13 +160,40 @@ def detached(mapping: EntityMapping, key: Any, values: Values) -> Any:
 
 async def read_row(database: Database, shortcuts: ReadShortcuts, entity: type[Any], ident: Any) -> Any:
     """Return the row with this id, without a session if the result is the same."""
-    mapping, here = mapping_of(entity), here_of(database, shortcuts)
-    if mapping is None or here is None or type(ident) is not mapping.ident_type:
-        return await database.read_row_by_session(entity, ident)
-    if not (mapping.is_shareable and here.has_get and may_read_alone(here, entity)):
+    here, mapping = here_of(database, shortcuts), mapping_of(entity)
+    if here is None or mapping is None or not may_read_id(here, mapping, ident):
         return await database.read_row_by_session(entity, ident)
     values = await values_of(here, mapping, ident)
     return None if values is None else detached(mapping, mapping.identity_key((ident,)), values)
+
+
+async def find_as(
+    database: Database, shortcuts: ReadShortcuts, entity: type[Any], ident: Any, make: Callable[[Any], Any]
+) -> Any:
+    """Return what `make` returns for the row with this id: once for all requests that read it at the same time."""
+    here, mapping = here_of(database, shortcuts), mapping_of(entity)
+    if here is None or mapping is None or here.coalescer is None or not may_read_id(here, mapping, ident):
+        return await Database.find_as(database, entity, ident, make)
+    query = partial(made_by_id, here.engine, mapping, make)
+    try:
+        found = await here.coalescer.ask((mapping, make), ident, query)
+    except FAILURES as failure:
+        found = await retried_after(failure, partial(query, [ident]), READ_SECONDS)
+    return found.get(ident)
+
+
+def may_read_id(shortcuts: ReadShortcuts, mapping: EntityMapping, ident: Any) -> bool:
+    """Return whether the row with this id can be read without a session."""
+    is_possible = shortcuts.has_get and mapping.is_shareable and type(ident) is mapping.ident_type
+    return is_possible and may_read_alone(shortcuts, mapping.entity)
+
+
+async def made_by_id(
+    engine: "AsyncEngine", mapping: EntityMapping, make: Callable[[Any], T], idents: Collection[Any]
+) -> dict[Any, T]:
+    """Return what `make` returns for the rows with these ids, by id."""
+    found = await rows_by_id(engine, mapping, idents)
+    return {ident: make(detached(mapping, mapping.identity_key((ident,)), found[ident])) for ident in found}
 
 
 def here_of(database: Database, shortcuts: ReadShortcuts) -> ReadShortcuts | None:

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Sequence
 from functools import cache
+from operator import itemgetter
 from typing import Any, cast, get_args, get_origin
 
 import sqlalchemy
@@ -10,6 +11,7 @@ from fastapi.datastructures import DefaultPlaceholder
 from fastapi.routing import RouteContext, serialize_response
 from starlette.responses import JSONResponse, Response
 from starlette.status import HTTP_204_NO_CONTENT, HTTP_205_RESET_CONTENT, HTTP_304_NOT_MODIFIED
+from starlette.types import Receive, Scope, Send
 
 from kit.fast.embedding import embed
 from kit.fast.pages import FastPage, is_plain_query
@@ -25,19 +27,29 @@ from kit.operations.results import load_included, loaded_and_converted, page_hea
 from kit.operations.unit_of_work import Unit
 from kit.operations.unloaded import load_unloaded
 from kit.query.list_query import QUERY, ListQuery
+from kit.server.request_log import whole_send
 
 JSON = (b"content-type", b"application/json")
 BODILESS = (HTTP_204_NO_CONTENT, HTTP_304_NOT_MODIFIED)
 """The status codes of responses without a body and without its length."""
+MAX_SEEN = 1000
+"""The largest number of combinations of types that are remembered for a variant."""
 WITHOUT_CONTENT = (*BODILESS, HTTP_205_RESET_CONTENT)
 
 
 class RenderedResponse(Response):
     """A JSON response whose headers are created as bytes, as ASGI requires."""
 
+    body: bytes
+
     def __init__(self, body: bytes, status: int) -> None:
         self.status_code, self.body, self.background = status, body, None
         self.raw_headers = [] if status in BODILESS else [(b"content-length", b"%d" % len(body)), JSON]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        send_whole = None if self.background else whole_send(send)
+        if send_whole is None or not send_whole(self.status_code, self.raw_headers, self.body):
+            await super().__call__(scope, receive, send)
 
 
 class Rendering:
@@ -76,7 +88,7 @@ class Rendering:
         if isinstance(result, Entity) and self.read and shows_stored_values(self.read, type(result)):
             query = unit.request.scope.get(QUERY)
             unit.tag_row(result, has_related=query is not None and bool(query.included))
-            if query is not None and query.lists:
+            if query is not None and query.included and query.lists:
                 return RenderedResponse(await json_with_lists(unit, result, self.read, query), self.status)
             return RenderedResponse(to_json(visible_values(result, self.read, query)), self.status)
         if isinstance(result, list) and self.item and all_stored(result, self.item):
@@ -128,10 +140,7 @@ def may_read_lists(session: Any, projection: Projection, row: Entity) -> bool:
 def loaded_values(row: Entity, read: type[Read], query: ListQuery | None) -> dict[str, Any] | None:
     """Return the visible values of a row, if the variant shows plain columns and all of them are loaded."""
     if (query is None or not query.included) and (query is None or query.fields is None):
-        columns, values = plain_columns(read), row.__dict__
-        visible = {name: values[name] for name, kinds in columns if name in values and type(values[name]) in kinds}
-        if columns and len(visible) == len(columns):
-            return visible
+        return plain_columns(read).values_of(row.__dict__)
     return None
 
 
@@ -155,9 +164,35 @@ def shown_attributes(entity: type[Entity], read: type[Read] | None) -> frozenset
 
 
 @cache
-def plain_columns(read: type[Read]) -> Sequence[tuple[str, tuple[type, ...]]]:
-    """Return the columns of a variant, with the types of their values; empty if it has private or nested fields."""
-    return () if private_fields(read) or nested_variants(read) else stored_types(read)
+def plain_columns(read: type[Read]) -> "PlainColumns":
+    """Return the columns of a variant; none if it has private or nested fields."""
+    return PlainColumns(() if private_fields(read) or nested_variants(read) else stored_types(read))
+
+
+class PlainColumns:
+    """The columns of a variant, with the types of their values."""
+
+    def __init__(self, columns: Sequence[tuple[str, tuple[type, ...]]]) -> None:
+        self.names, self.kinds = [name for name, _ in columns], [kinds for _, kinds in columns]
+        self.take = itemgetter(*self.names) if len(columns) > 1 else None
+        self.seen: set[tuple[type, ...]] = set()
+        """The types of rows that were valid: few, because a column has few types."""
+
+    def values_of(self, values: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the values of the columns; None if one is missing or of another type."""
+        if self.take is None:
+            return None
+        try:
+            taken = self.take(values)
+        except KeyError:
+            return None
+        types = tuple(map(type, taken))
+        if types not in self.seen:
+            if not all(kind in kinds for kind, kinds in zip(types, self.kinds, strict=True)):
+                return None
+            if len(self.seen) < MAX_SEEN:
+                self.seen.add(types)
+        return dict(zip(self.names, taken))  # noqa: B905  `strict` takes longer
 
 
 def as_variant(model: Any) -> type[Read] | None:

@@ -15,6 +15,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session
 
 from kit.auth.ownership import ReadOnlySession
+from kit.fast.connections import check_whole_responses
 from kit.fast.driver import spawn
 from kit.fast.listeners import Listeners
 from kit.fast.probes import Probe, ProbeDatabase
@@ -74,6 +75,11 @@ def check_greenlets(_: ProbeDatabase) -> None:
     assert results == [5], "the function gets the result"
 
 
+def check_connections(_: ProbeDatabase) -> None:
+    """Check that a whole response is sent as uvicorn sends it."""
+    check_whole_responses()
+
+
 ALL = frozenset({"get", "pages", "single insert", "single update", "bulk insert"})
 CHECKS: list[tuple[Callable[[ProbeDatabase], None], frozenset[str]]] = [
     (check_drivers, ALL),
@@ -87,6 +93,7 @@ CHECKS: list[tuple[Callable[[ProbeDatabase], None], frozenset[str]]] = [
     (check_insert_for_postgresql, frozenset({"single insert"})),
     (check_bulk_insert, frozenset({"bulk insert"})),
     (check_single_update, frozenset({"single update"})),
+    (check_connections, frozenset({"whole responses"})),
 ]
 """The checks, with the shortcuts that are left out if a check fails."""
 

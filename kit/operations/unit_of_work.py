@@ -7,7 +7,7 @@ from contextvars import ContextVar, Token
 from functools import partial
 from hashlib import sha256
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.requests import Request
@@ -65,32 +65,42 @@ async def perform(route: "Operation", handle: Handle, request: Request, *, ends_
     """
     scope = request.scope
     runtime: Runtime = getattr(scope["app"], "runtime", None) or runtime_of(request)
-    given = dict(reversed(scope["headers"]))  # the first of each name
     is_safe = scope["method"] in SAFE
-    async with Deadline(runtime.request_timeout, request.receive if is_safe else None) as deadline:
+    with Deadline(runtime.request_timeout, request.receive if is_safe else None) as deadline:
         if get_caller not in scope["app"].dependency_overrides:  # else `check_permission` does it later
             who = runtime.permissions.get((id(scope["route"]), scope["method"])) or route_permission(request)
-            authenticator = runtime.authenticator
-            authenticator.authorize(await authenticator.caller(request, who), who)
+            await runtime.authenticator.admit(request, who)
         if b"%" in scope["query_string"] or not scope["path"].isascii():
             compose_path(scope)
             compose_query(scope)
-        if is_safe:
-            _refuse_unknown_parameters(route, request)
-            attempt = partial(_read_once, runtime, route, handle, request)
-            return await _attempts(attempt, 0 if ends_dependencies else READ_SECONDS)
-        body = await _body(runtime, route, request, given)
-        buffered = BufferedRequest(scope, request.receive, body, runtime.max_body_values)
-        _refuse_unknown_parameters(route, buffered)
-        key = await key_of(buffered, route.form_limits) if b"idempotency-key" in given else None
-        attempt = partial(_write_once, runtime, route, handle, buffered, key, None if ends_dependencies else deadline)
-        attempts = partial(_attempts, attempt, 0 if ends_dependencies else WRITE_SECONDS)
-        if b"if-none-match" in given and scope["method"] == "POST":
-            attempts = partial(created_only, scope, attempts)
-        if key is None:
-            return await attempts()
-        async with idempotency.exclusive(key):
-            return await attempts()
+        if not is_safe:
+            return await _write(runtime, route, handle, request, None if ends_dependencies else deadline)
+        _refuse_unknown_parameters(route, request)
+        try:
+            return await _read_once(runtime, route, handle, request)
+        except FAILURES as failure:
+            again = partial(_read_once, runtime, route, handle, request)
+            return await _retried(failure, again, 0 if ends_dependencies else READ_SECONDS)
+
+
+async def _write(
+    runtime: Runtime, route: "Operation", handle: Handle, request: Request, deadline: "Deadline | None"
+) -> Response:
+    """Serve a request that is not safe, in one transaction for each attempt."""
+    scope = request.scope
+    given = dict(reversed(scope["headers"]))  # the first of each name
+    body = await _body(runtime, route, request, given)
+    buffered = BufferedRequest(scope, request.receive, body, runtime.max_body_values)
+    _refuse_unknown_parameters(route, buffered)
+    key = await key_of(buffered, route.form_limits) if b"idempotency-key" in given else None
+    attempt = partial(_write_once, runtime, route, handle, buffered, key, deadline)
+    attempts = partial(_attempts, attempt, 0 if deadline is None else WRITE_SECONDS)
+    if b"if-none-match" in given and scope["method"] == "POST":
+        attempts = partial(created_only, scope, attempts)
+    if key is None:
+        return await attempts()
+    async with idempotency.exclusive(key):
+        return await attempts()
 
 
 def _refuse_unknown_parameters(route: "Operation", request: Request) -> None:
@@ -111,16 +121,18 @@ async def _body(runtime: Runtime, route: "Operation", request: Request, given: M
 
 
 async def _attempts(attempt: Callable[[], Awaitable[Response]], seconds: float) -> Response:
-    """Return the response of the first attempt that succeeds.
-
-    Attempts are repeated for so many seconds; with 0, never.
-    """
+    """Return the response of the first attempt that succeeds."""
     try:
         return await attempt()
     except FAILURES as failure:
-        if not seconds:
-            raise explained(failure) from failure
-        return await retried_after(failure, attempt, seconds)
+        return await _retried(failure, attempt, seconds)
+
+
+async def _retried(failure: Exception, attempt: Callable[[], Awaitable[Response]], seconds: float) -> Response:
+    """Repeat an attempt that has failed for so many seconds; with 0, never."""
+    if not seconds:
+        raise explained(failure) from failure
+    return await retried_after(failure, attempt, seconds)
 
 
 async def _read_once(runtime: Runtime, route: "Operation", handle: Handle, request: Request) -> Response:
@@ -170,8 +182,7 @@ async def _execute_step(handle: Handle, unit: "Unit") -> Response:
 async def commit(session: WriteSession) -> None:
     """Commit. Raises a 503 with an unknown outcome if the database has not said whether the COMMIT took effect."""
     try:
-        async with asyncio.timeout(COMMIT_TIMEOUT):
-            await session.commit()
+        await session.commit_within(COMMIT_TIMEOUT)
     except (*FAILURES, TimeoutError) as failure:
         if may_be_committed(failure):
             raise explained(failure, committing=True) from failure
@@ -226,7 +237,7 @@ class Unit:
             self.etag = weak_etag(self.digest or sha256(response.body).digest(), *others)
         if self.etag is None or not 200 <= response.status_code < 300:  # RFC 9110, section 13.2.1
             return response
-        if not any(name == b"etag" for name, _ in response.raw_headers):
+        if b"etag" not in dict(response.raw_headers):
             response.raw_headers.append((b"etag", self.etag.encode("latin-1")))
         known = [value for name, value in self.request.scope["headers"] if name == b"if-none-match"]
         if not known or self.request.method != "GET":
@@ -253,62 +264,122 @@ class Unit:
 
 
 class Deadline:
-    """Cancels the block of an `async with` after these seconds, and raises a 504.
+    """Cancels the block of a `with` after these seconds, and raises a 504.
 
     With `receive`, the block is cancelled too when the client disconnects.
+
+        young --WATCH_AFTER--> watched: by a timer, and with `receive` by a task that waits for the disconnect
+        young or watched --suspend--> suspended --resume--> watched
+
+    Nearly all requests end while their deadline is young. One timer serves all young deadlines of an event loop.
     """
+
+    is_expired = is_disconnected = is_suspended = False
+    timer: asyncio.TimerHandle | None = None
+    watcher: asyncio.Task[None] | None = None
 
     def __init__(self, seconds: float, receive: Receive | None = None) -> None:
         self.seconds, self.receive = seconds, receive
-        self.is_disconnected = self.is_suspended = False
 
-    async def __aenter__(self) -> Self:
-        self.loop = asyncio.get_running_loop()
-        now = self.loop.time()
-        self.moment = now + self.seconds
-        self.scope = asyncio.timeout(None)
-        await self.scope.__aenter__()
-        soon = min(self.moment, now + WATCH_AFTER)
-        self.watcher: asyncio.TimerHandle | asyncio.Task[None] = self.loop.call_at(soon, self.watch)
+    def __enter__(self) -> Self:
+        self.loop = loop = asyncio.get_running_loop()
+        self.task: asyncio.Task[Any] = asyncio.current_task(loop)  # type: ignore[assignment]  # never None here
+        self.cancelling, self.began = self.task.cancelling(), loop.time()
+        self.others = others = YoungDeadlines.latest if YoungDeadlines.latest.loop is loop else YoungDeadlines(loop)
+        if others.is_scheduled and self.seconds >= WATCH_AFTER:
+            others.deadlines[self] = None
+        else:
+            others.add(self)
         return self
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.watcher.cancel()
-        try:
-            await self.scope.__aexit__(kind, failure, trace)
-        except TimeoutError as end:
-            if self.is_disconnected:
-                detail = "The client has disconnected."
-                raise Problem(CLIENT_CLOSED_REQUEST, detail, kind="client-closed-request") from end
-            raise deadline_exceeded() from end
+        if self.others.deadlines.pop(self, self) is None:  # it is still young
+            return
+        self.stop()
+        if not self.is_expired or self.task.uncancel() > self.cancelling or kind is not asyncio.CancelledError:
+            return
+        if self.is_disconnected:
+            detail = "The client has disconnected."
+            raise Problem(CLIENT_CLOSED_REQUEST, detail, kind="client-closed-request") from failure
+        raise deadline_exceeded() from failure
+
+    @property
+    def moment(self) -> float:
+        """When it expires, by the clock of the event loop."""
+        return self.began + self.seconds
 
     def watch(self) -> None:
-        self.scope.reschedule(self.moment)
+        self.timer = self.loop.call_at(self.moment, self.expire)
         if self.receive is not None:
             self.watcher = self.loop.create_task(self.wait_for_disconnect(self.receive))
+
+    def expire(self) -> None:
+        self.is_expired = True
+        self.task.cancel()
 
     async def wait_for_disconnect(self, receive: Receive) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass  # discards the body of a read
-        if not self.scope.expired():  # by the clock already
+        if not self.is_expired:  # by the clock already
             self.is_disconnected = True
-            self.scope.reschedule(self.loop.time())
+            self.expire()
+
+    def stop(self) -> None:
+        self.others.deadlines.pop(self, None)
+        for waiting in (self.timer, self.watcher):
+            if waiting is not None:
+                waiting.cancel()
 
     def suspend(self) -> None:
         """Stop cancelling. Raises a 504 if the deadline has passed, for code that ignores its cancellation."""
-        self.watcher.cancel()
-        if self.scope.expired():
+        self.stop()
+        if self.is_expired:
             raise deadline_exceeded()
-        self.scope.reschedule(None)
         self.is_suspended = True
 
     def resume(self) -> None:
         """Continue after `suspend`, with the remaining time."""
         if self.is_suspended:
             self.is_suspended = False
-            self.scope.reschedule(self.moment)
+            self.timer = self.loop.call_at(self.moment, self.expire)
+
+
+class YoungDeadlines:
+    """The deadlines of an event loop that are not watched yet, the oldest first."""
+
+    latest: "ClassVar[YoungDeadlines]"
+    """Those of the loop that was used last."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        self.loop, self.deadlines, self.is_scheduled = loop, dict[Deadline, None](), False
+        YoungDeadlines.latest = self
+
+    def add(self, deadline: Deadline) -> None:
+        if deadline.seconds < WATCH_AFTER:  # it is due before older ones
+            deadline.timer = deadline.loop.call_at(deadline.moment, deadline.watch)
+            return
+        self.deadlines[deadline] = None
+        self.schedule(deadline)
+
+    def schedule(self, oldest: Deadline) -> None:
+        self.is_scheduled = True
+        oldest.loop.call_at(oldest.began + WATCH_AFTER, self.watch)
+
+    def watch(self) -> None:
+        """Watch the deadlines that are old enough, and come back for the next one."""
+        self.is_scheduled = False
+        while self.deadlines:
+            oldest = next(iter(self.deadlines))
+            if oldest.began + WATCH_AFTER > oldest.loop.time():
+                self.schedule(oldest)
+                return
+            del self.deadlines[oldest]
+            oldest.watch()
+
+
+YoungDeadlines(None)
 
 
 def deadline_exceeded() -> Problem:

@@ -5,7 +5,7 @@ A request takes its place when its body is complete, so that slow clients occupy
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from weakref import WeakKeyDictionary
 
@@ -18,6 +18,7 @@ from kit.http.fairness import CURRENT_CALLER, CURRENT_LANE, REQUESTS, Caller, Fa
 from kit.http.paths import path_in_application
 from kit.http.problems import Problem, render, unavailable
 from kit.server.rate_limits import Header, RateLimits
+from kit.server.request_log import whole_send
 
 MAX_WAIT_SECONDS = 0.5
 """The longest wait of a request for a place, in seconds; then a 503."""
@@ -97,16 +98,21 @@ class Admission:
         """The places of the event loop of the last request."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            path = scope["path"] if not scope.get("root_path") else path_in_application(scope)
-            if is_for_operators(path):  # they need a response especially when the service is overloaded
-                await self.app(scope, receive, send)
-            else:
-                await self.serve_request(scope, receive, send)
-        elif scope["type"] == "websocket":
-            await self.serve_websocket(scope, receive, send)
-        else:
+        if scope["type"] != "http":
+            await (self.serve_websocket if scope["type"] == "websocket" else self.app)(scope, receive, send)
+            return
+        path = scope["path"] if not scope.get("root_path") else path_in_application(scope)
+        if is_for_operators(path):  # they need a response especially when the service is overloaded
             await self.app(scope, receive, send)
+            return
+        caller = caller_of(scope, self.known)
+        request = AdmittedRequest(self.places, caller, lane_of(path), scope, receive, send)
+        if self.rates is not None:
+            fields = self.rates.admit_by_lease(caller)
+            if fields is None and not await self.takes_lease(self.rates, request):
+                return
+            request.headers = fields or request.headers
+        await (self.serve_with_body(request) if has_body(scope) else self.serve_complete(request, receive))
 
     @property
     def places(self) -> Places:
@@ -121,44 +127,40 @@ class Admission:
     def new_places(self) -> Places:
         return Places(self.limit, self.max_streams, self.caller_share)
 
-    async def serve_request(self, scope: Scope, receive: Receive, send: Send) -> None:
-        places, caller = self.places, caller_of(scope, self.known)
-        if self.rates is not None:
-            try:
-                send = with_headers(send, await self.rates.admit(caller))
-            except Problem as problem:
-                await asyncio.sleep(DELAY_SECONDS)
-                await render(scope, problem)(scope, receive, send)
-                return
-        if not has_body(scope):
-            await self.serve_complete(places, caller, scope, receive, send)
-            return
-        body = IncomingBody(receive, places.bodies, caller)
+    async def takes_lease(self, rates: RateLimits, request: "AdmittedRequest") -> bool:
+        """Count the request of a caller without a lease. Returns False for one that was refused, after a delay."""
         try:
-            is_there = await body.read_ahead(scope, self.read_ahead)
+            request.headers = await rates.admit(request.caller)
+        except Problem as problem:
+            await asyncio.sleep(DELAY_SECONDS)
+            await request.refuse(problem)
+            return False
+        return True
+
+    async def serve_with_body(self, request: "AdmittedRequest") -> None:
+        body = IncomingBody(request.receive, request.places.bodies, request.caller)
+        try:
+            is_there = await body.read_ahead(request.scope, self.read_ahead)
             if is_there:
-                await self.serve_complete(places, caller, scope, body.receive, send)
+                await self.serve_complete(request, body.receive)
         except Problem as problem:
             if body.has_arrived:
                 raise
-            await render(scope, problem)(scope, receive, send)
+            await request.refuse(problem)
         finally:
             body.release()
 
-    async def serve_complete(self, places: Places, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
-        path = scope["path"] if not scope.get("root_path") else path_in_application(scope)
-        lane, requests = lane_of(path), places.requests
+    async def serve_complete(self, request: "AdmittedRequest", receive: Receive) -> None:
+        caller, lane, requests = request.caller, request.lane, request.places.requests
         if not requests.take(caller, lane) and not await requests.wait(caller, MAX_WAIT_SECONDS, lane):
             exceeds_share = requests.exceeds_share(caller)
-            problem = too_many() if exceeds_share else busy("Too many requests at once; try again.", "busy")
-            await render(scope, problem)(scope, receive, send)
+            await request.refuse(too_many() if exceeds_share else busy("Too many requests at once; try again.", "busy"))
             return
         CURRENT_CALLER.set(caller)
         CURRENT_LANE.set(lane)
-        scope[REQUESTS] = requests
-        request = AdmittedRequest(places, caller, lane, scope, receive, send)
+        request.scope[REQUESTS] = requests
         try:
-            await self.app(scope, receive, request.send)
+            await self.app(request.scope, receive, request.send)
         except Exception:
             if not request.is_refused:
                 raise
@@ -193,23 +195,37 @@ class Admission:
 class AdmittedRequest:
     """A request with its place, which it exchanges for the place of a stream if its response is a stream."""
 
+    headers: Sequence[Header] = ()
+    """Added to the response: the fields of the rate limits."""
+    is_stream = is_refused = False
+
     def __init__(self, places: Places, caller: Caller, lane: str, scope: Scope, receive: Receive, send: Send) -> None:
         self.places, self.caller, self.lane = places, caller, lane
         self.scope, self.receive, self.send_on = scope, receive, send
-        self.is_stream = self.is_refused = False
 
     async def send(self, message: Message) -> None:
         if self.is_refused:
             raise RefusedStreamError
-        if message["type"] == "http.response.start" and starts_stream(message):
-            await self.become_stream()
+        if message["type"] == "http.response.start":
+            if starts_stream(message):
+                await self.become_stream()
+            if self.headers:
+                message["headers"] = [*message["headers"], *self.headers]
         await self.send_on(message)
+
+    def send_whole(self, status: int, headers: Sequence[Header], body: bytes) -> bool:
+        """Send a response that is no stream at once, as `WholeSend`."""
+        send_on = whole_send(self.send_on)
+        return send_on is not None and send_on(status, [*headers, *self.headers], body)
+
+    async def refuse(self, problem: Problem) -> None:
+        await render(self.scope, problem)(self.scope, self.receive, self.send)
 
     async def become_stream(self) -> None:
         if not self.places.enter_stream(self.caller):
-            self.is_refused = True
             outcome = "not_applied" if self.scope["method"] in ("GET", "HEAD") else "unknown"
-            await render(self.scope, busy(TOO_MANY_STREAMS, "streams", outcome))(self.scope, self.receive, self.send_on)
+            await self.refuse(busy(TOO_MANY_STREAMS, "streams", outcome))
+            self.is_refused = True
             raise RefusedStreamError
         self.places.requests.release(self.caller, self.lane)
         self.is_stream = True
@@ -229,17 +245,6 @@ def has_body(scope: Scope) -> bool:
         if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
             return True
     return False
-
-
-def with_headers(send: Send, headers: Collection[Header]) -> Send:
-    """Return a `send` that adds these headers to the response."""
-
-    async def send_with_headers(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], *headers]
-        await send(message)
-
-    return send_with_headers if headers else send
 
 
 def busy(detail: str, reason: str, outcome: str = "not_applied") -> Problem:

@@ -9,12 +9,13 @@ from fastapi import APIRouter
 from fastapi.routing import APIRoute
 from sqlalchemy import Enum
 
-from kit.auth.owners import ownership_errors
+from kit.auth.ownership_checks import ownership_errors
 from kit.auth.permissions import Who
 from kit.models.entities import known_tables
 from kit.openapi.operation_ids import function_of, id_of_method
 from kit.server.route_checks import CHECKS
-from kit.server.routes import Entry, permission_of
+from kit.server.route_tables import permission_of
+from kit.server.routes import Entry
 
 
 def startup_errors(

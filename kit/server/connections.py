@@ -241,7 +241,7 @@ def comes_from_proxy(config: Any, client: tuple[str, int] | None) -> bool:
     return is_believing and (client[0] if client else None) in app.trusted_hosts
 
 
-def bound_connections(config: Any) -> None:
+def bound_connections(config: Any, kind: type[BoundedConnection] = BoundedConnection) -> None:
     """Use this protocol for the connections of a uvicorn server that uses uvicorn's own for httptools."""
-    if config.loaded and issubclass(BoundedConnection, config.http_protocol_class):
-        config.http_protocol_class = BoundedConnection
+    if config.loaded and issubclass(kind, config.http_protocol_class):
+        config.http_protocol_class = kind

@@ -12,6 +12,7 @@ the quota from them at a time, and counts it down by itself:
 import logging
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from limits import RateLimitItem, RateLimitItemPerMinute
@@ -84,25 +85,40 @@ class RateLimits:
     async def close(self) -> None:
         await self.counters.close()
 
-    async def admit(self, caller: Caller) -> tuple[Header, ...]:
-        """Count a request. Returns the header fields of its response; raises a 429 if the quota is used up.
+    async def admit(self, caller: Caller) -> Sequence[Header]:
+        """Count a request. Returns the header fields of its response; raises a 429 if the quota is used up."""
+        fields = self.admit_by_lease(caller)
+        if fields is not None:
+            return fields
+        policy = self.policy_of(caller)
+        assert policy is not None
+        lease = policy.lease_of(caller)
+        lease.is_renewing = True
+        try:
+            await self.renew(policy, lease, str(caller))
+        finally:
+            lease.is_renewing = False
+        if lease.left + lease.remaining <= 0:
+            raise quota_exceeded(policy, lease)
+        lease.left -= 1
+        return policy.policy_field, policy.state(lease)
+
+    def admit_by_lease(self, caller: Caller) -> Sequence[Header] | None:
+        """Count a request, as `admit` does, without waiting; None if a lease has to be taken first.
 
         `left` is negative if requests arrived while a lease was taken.
         """
-        policy = self.of_users if isinstance(caller, int) else self.of_addresses
+        policy = self.policy_of(caller)
         if policy is None:
             return ()
-        lease = policy.lease_of(caller)
+        lease = policy.leases.get(caller) or policy.lease_of(caller)
         if (lease.left <= 0 or time.time() >= lease.window_end) and not lease.is_renewing:
-            lease.is_renewing = True
-            try:
-                await self.renew(policy, lease, str(caller))
-            finally:
-                lease.is_renewing = False
-            if lease.left + lease.remaining <= 0:
-                raise quota_exceeded(policy, lease)
+            return None
         lease.left -= 1
         return policy.policy_field, policy.state(lease)
+
+    def policy_of(self, caller: Caller) -> Policy | None:
+        return self.of_users if isinstance(caller, int) else self.of_addresses
 
     async def renew(self, policy: Policy, lease: Lease, key: str) -> None:
         """Take the next lease from the counters, unless the quota is used up."""

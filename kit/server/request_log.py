@@ -28,6 +28,8 @@ log = logging.getLogger("kit")
 PathOf = Callable[[Scope], str | None]
 """A function that returns the path of the route of a request, as in `/invoices/{invoice_id}`."""
 Observer = Callable[[SentResponse], object]
+WholeSend = Callable[[int, Sequence[Header], bytes], bool]
+"""Sends a whole response at once: status, headers and body. Returns False if it has to be sent by messages."""
 ACCEPTABLE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 """Accepted values of `X-Request-ID`; a request with another value gets a new id."""
 CLOSING = (b"connection", b"close")
@@ -35,6 +37,8 @@ NO_CONTENT, NOT_MODIFIED = 204, 304
 CONTENT_TYPE, ACCEPT_ENCODING = b"content-type", b"accept-encoding"
 LONG = len(str(MIN_SIZE))
 """The least number of digits of the length of a body that is compressed."""
+SHORT = 10 ** (LONG - 1)
+"""Bodies of fewer bytes are compressed only for clients that refuse others, which takes a weight in their header."""
 IS_LOGGED = "kit.is_logged"
 """The key in the ASGI scope that an outer service sets for a mounted one: the outer service does all of this."""
 
@@ -63,14 +67,30 @@ class RequestLog:
         self.cross_origin, self.observers = cross_origin, observers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] not in ("http", "websocket") or IS_LOGGED in scope:
+        if IS_LOGGED in scope or scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
+        exchange = self.begin(scope, send)
+        if scope["type"] == "websocket":
+            await self.app(scope, receive, send)
+            return
+        started, method = time.perf_counter(), scope["method"]
+        inner = {**scope, "method": "GET"} if method == "HEAD" else scope
+        try:
+            await self.app(inner, receive, exchange.send)
+        except (Exception, asyncio.CancelledError) as failure:
+            if not exchange.is_cut_off and not await self.responds_to_failure(failure, scope, receive, exchange):
+                raise
+        finally:
+            self.end(exchange.sent_response(inner, method, self.path_of(inner), time.perf_counter() - started))
+
+    def begin(self, scope: Scope, send: Send) -> "Exchange":
+        """Give a request its id, the trace id of its caller, and the prefix of a proxy."""
         given = dict(scope["headers"])
         if scope.get("root_path") or self.proxies.root_path or FORWARDED_PREFIX in given:
             self.proxies.apply(scope)
         request_id = given.get(b"x-request-id", b"").decode("latin-1")
-        if not ACCEPTABLE_ID.fullmatch(request_id):
+        if not request_id or not ACCEPTABLE_ID.fullmatch(request_id):
             request_id = f"{random.getrandbits(128):032x}"
         scope[IS_LOGGED] = True
         scope.setdefault("state", {})["request_id"] = request_id
@@ -81,27 +101,14 @@ class RequestLog:
         if trace_id is not None:
             scope["state"]["trace_id"] = trace_id
         CURRENT_TRACE.set(trace_id)
-        if scope["type"] == "websocket":
-            await self.app(scope, receive, send)
-        else:
-            await self.serve(scope, receive, Exchange(scope, given, send, request_id, self.shutdown))
+        return Exchange(scope, given, send, request_id, self.shutdown)
 
-    async def serve(self, scope: Scope, receive: Receive, exchange: "Exchange") -> None:
-        started, method = time.perf_counter(), scope["method"]
-        inner = {**scope, "method": "GET"} if method == "HEAD" else scope
-        try:
-            await self.app(inner, receive, exchange.send)
-        except (Exception, asyncio.CancelledError) as failure:
-            if not exchange.is_cut_off and not await self.responds_to_failure(failure, scope, receive, exchange):
-                raise
-        finally:
-            is_logged = log.isEnabledFor(logging.INFO)
-            if is_logged or self.observers:
-                sent = exchange.sent_response(inner, method, self.path_of(inner), time.perf_counter() - started)
-                for observe in self.observers:
-                    observe(sent)
-                if is_logged:
-                    log_response(sent)
+    def end(self, sent: SentResponse) -> None:
+        """Log a response, and tell it to the observers."""
+        for observe in self.observers:
+            observe(sent)
+        if log.isEnabledFor(logging.INFO):
+            log_response(sent)
 
     async def responds_to_failure(
         self, failure: BaseException, scope: Scope, receive: Receive, exchange: "Exchange"
@@ -125,7 +132,7 @@ class Exchange:
         self, scope: Scope, given: Mapping[bytes, bytes], send: Send, request_id: str, shutdown: Shutdown
     ) -> None:
         self.scope, self.given, self.send_on, self.shutdown = scope, given, send, shutdown
-        self.is_head, self.request_id = scope["method"] == "HEAD", (b"x-request-id", request_id.encode())
+        self.is_head, self.request_id = scope.get("method") == "HEAD", request_id
         self.status = self.size = 0
         """`size`: the bytes of the body that were sent."""
         self.is_complete = self.is_cut_off = False
@@ -140,6 +147,18 @@ class Exchange:
             lines = [value for name, value in self.scope["headers"] if name == ACCEPT_ENCODING]
             self.compression = Compression(self.complete, b",".join(lines), self.scope["http_version"])
         await (self.complete(message) if self.compression is None else self.compression.send(message))
+
+    def send_whole(self, status: int, headers: Sequence[Header], body: bytes) -> bool:
+        """Send a response at once, as `WholeSend`, if nothing is to be done but to complete its headers."""
+        send_on = whole_send(self.send_on)
+        if send_on is None or self.is_head or self.status or (ACCEPT_ENCODING in self.given and len(body) >= SHORT):
+            return False
+        self.status = status
+        if not send_on(status, self.completed(headers), body):
+            self.status = 0
+            return False
+        self.size, self.is_complete = len(body), True
+        return True
 
     def may_be_compressed(self, start: Message) -> bool:
         if ACCEPT_ENCODING not in self.given:
@@ -168,8 +187,8 @@ class Exchange:
         """Return the response for the log and for observers."""
         principal, state = scope.get(PRINCIPAL), scope["state"]
         caller = None if principal is None else principal.id
-        ids = self.request_id[1].decode(), state.get("trace_id")
-        return time.time(), method, route, self.status, seconds, self.size, caller, *ids
+        identity = caller, self.request_id, state.get("trace_id")
+        return time.time(), method, route, self.status, seconds, self.size, *identity
 
     async def released(self, start: Message, body: Message) -> Message:
         """Send the withheld start, and return the body; both are those of a problem if the response is FastAPI's."""
@@ -181,7 +200,7 @@ class Exchange:
 
     def completed(self, headers: Iterable[Header]) -> list[Header]:
         """Return the headers of the response with the request id and the missing security headers."""
-        completed, given = [*headers, self.request_id], dict(headers)
+        completed, given = [*headers, (b"x-request-id", self.request_id.encode())], dict(headers)
         if self.status == NO_CONTENT:  # it has no content, and so no Content-Type (RFC 9110, section 8.3)
             completed = [header for header in completed if header[0] != CONTENT_TYPE]
         is_page = given.get(b"content-type", b"").startswith(b"text/html")
@@ -202,6 +221,15 @@ class Exchange:
             self.is_cut_off = True
             raise ResponseEndedError
         return {"type": "http.response.body", "body": b""}
+
+
+def whole_send(send: Send) -> WholeSend | None:
+    """Return the method `send_whole` of the object whose method `send` is; None if something else has wrapped it.
+
+    Messages cost a coroutine of each layer, twice.
+    """
+    found: WholeSend | None = getattr(getattr(send, "__self__", None), "send_whole", None)
+    return found
 
 
 def is_long(headers: Mapping[bytes, bytes]) -> bool:

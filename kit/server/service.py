@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.routing import Match
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
+from kit import importing
 from kit.auth.permissions import Who
 from kit.openapi import docs
 from kit.openapi.document import note_public, openapi
@@ -30,20 +31,17 @@ from kit.server.guards import PermissionCheck, guard
 from kit.server.lifespan import LifespanState
 from kit.server.middleware import Layers, wrap_in_middleware
 from kit.server.plain_routes import ComposedQuery, PlainRoute, read_as_operations
-from kit.server.proxies import Proxies, is_under, normalized
+from kit.server.proxies import Proxies, is_under, normalized, trusted_hosts
 from kit.server.request_log import Observer
-from kit.server.routes import (
-    ROUTES,
+from kit.server.route_tables import (
     ContextsOfRoutes,
-    Entry,
-    Snapshot,
     contexts_of_routes,
     direct_handles,
-    entries_of,
     filtered_lists,
     permission_of,
     writes_by_itself,
 )
+from kit.server.routes import ROUTES, Entry, Snapshot, entries_of
 from kit.server.shutdown import Shutdown
 from kit.server.trailing_slashes import OtherSlash
 
@@ -92,6 +90,8 @@ class Service(FastAPI):
         self.lifespan_state = LifespanState(options.get("title", "this service"))
         self.entries: list[Entry] = []
         self.contexts: ContextsOfRoutes = {}
+        self.paths: dict[int, str | None] = {}
+        """The paths of the routes with a single context, by the `id()` of the route."""
         self.checked: Snapshot | None = None
         """The routes that were checked; None if they have to be checked."""
         self.checking = threading.Lock()
@@ -125,6 +125,7 @@ class Service(FastAPI):
         self.layers = layers or Layers()
         self.all_layers: ASGIApp = super().__call__
         self.wrap_in_middleware(self.all_layers)
+        importing.end()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         checked = self.checked
@@ -191,6 +192,7 @@ class Service(FastAPI):
         self.runtime.permissions = {entry.key: permission_of(entry, self.public, self.closed) for entry in self.entries}
         self.note_public()
         self.contexts = contexts_of_routes(self.entries)
+        self.paths = {key: found[0].path for key, found in self.contexts.items() if len(found) == 1}
         self.runtime.writing_routes = frozenset(entry.key[0] for entry in self.entries if writes_by_itself(entry))
         self.runtime.direct_handles = direct_handles(self.entries, self.contexts)
         return snapshot
@@ -198,6 +200,9 @@ class Service(FastAPI):
     def path_of(self, scope: Scope) -> str | None:
         """Return the path of the route that has served a request, with the prefixes of including routers."""
         route = scope.get("route")
+        known = self.paths.get(id(route))
+        if known is not None:
+            return known
         contexts = self.contexts.get(id(route), [])
         if len(contexts) > 1:
             contexts = [context for context in contexts if context.matches(scope)[0] is Match.FULL]
@@ -256,6 +261,7 @@ class Service(FastAPI):
 async def _lifespan(app: Service) -> AsyncIterator[Any]:
     """Check the routes, start the service, and release its connections at the end."""
     app.check_routes()
+    trusted_hosts(app.layers.proxies)
     if app.shutdown.listen():
         garbage_collection.tune()
         log_writer.start()

@@ -8,7 +8,7 @@ import threading
 from types import FrameType
 from typing import Any
 
-from kit.server.connections import bound_connections
+from kit.server.connections import BoundedConnection, bound_connections
 
 CLOSE_SECONDS = 0.25
 """The time for requests on connections that were accepted before the listeners were closed, in seconds."""
@@ -25,6 +25,9 @@ class Shutdown:
     A second Ctrl-C stops at once. No other signal does: a terminal sends SIGINT to all processes, a service manager
     SIGTERM, and then the parent of several workers sends another signal to each of them.
     """
+
+    protocol: type[BoundedConnection] = BoundedConnection
+    """The protocol of connections under uvicorn."""
 
     def __init__(self, delay: float, timeout: float) -> None:
         self.delay, self.timeout = delay, timeout
@@ -49,7 +52,7 @@ class Shutdown:
 
     def _listen_for_uvicorn(self, server: Any) -> None:
         """Replace uvicorn's handlers, which close the listeners at once and end the process by the signal."""
-        bound_connections(server.config)
+        bound_connections(server.config, self.protocol)
         server.config.timeout_graceful_shutdown = math.ceil(self.timeout)
         loop = asyncio.get_running_loop()
         for number, delay in ((signal.SIGTERM, self.delay), (signal.SIGINT, 0.0), (signal.SIGQUIT, 0.0)):

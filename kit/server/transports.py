@@ -41,6 +41,11 @@ class JoiningTransport(asyncio.Transport):
         else:
             self.transport.write(data)
 
+    def write_whole(self, data: bytes) -> None:
+        """Send a head with its body."""
+        self.flush()
+        self.transport.write(data)
+
     def end_iteration(self) -> None:
         self.is_scheduled = False
         self.flush()

@@ -12,7 +12,7 @@ from heroes.hero import Hero, HeroQuery
 from kit.database.databases import Database
 from kit.database.migrations import upgrade
 from kit.database.search_indexes import names_of_parts
-from kit.query import plans
+from kit.query import known_plans
 from kit.query.pages import plain_page
 from tests.engines import url_for
 from tests.kit.tales import asked
@@ -108,7 +108,7 @@ async def check(database: Database, given: dict[str, Any]) -> None:
 async def test_no_filter_reads_a_large_part_of_the_table(
     database: Database, sort: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plans, "_known", {})
+    monkeypatch.setattr(known_plans, "_known", {})
     async with database.connect() as connection:
         has_index = "ix_hero_search" in await connection.run_sync(names_of_parts) or database.is_sqlite
     chosen = [*FILTERS, *(SEARCHES if has_index else []), *(SHORT_SEARCHES if database.is_sqlite else [])]

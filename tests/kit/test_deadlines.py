@@ -260,7 +260,7 @@ async def test_a_client_that_disconnects_after_the_deadline_still_gets_a_504() -
 
     async def finish_late() -> None:
         moment = unit_of_work.Deadline(0)
-        async with moment:
+        with moment:
             try:
                 await asyncio.Event().wait()
             finally:
@@ -278,15 +278,14 @@ async def test_shielded_work_may_exceed_the_deadline_and_later_work_has_the_rema
         deadline.resume()
         await asyncio.Event().wait()
 
-    with pytest.raises(Problem) as end:
-        async with unit_of_work.Deadline(0.1) as deadline:
-            await work(deadline)
+    with pytest.raises(Problem) as end, unit_of_work.Deadline(0.1) as deadline:
+        await work(deadline)
     assert end.value.status_code == 504
 
 
 async def test_a_handler_that_ignores_its_cancellation_does_not_commit() -> None:
     async def go_on() -> None:
-        async with unit_of_work.Deadline(0) as deadline:
+        with unit_of_work.Deadline(0) as deadline:
             with suppress(asyncio.CancelledError):
                 await asyncio.Event().wait()
             deadline.suspend()

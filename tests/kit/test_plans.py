@@ -13,7 +13,7 @@ from kit.database.databases import Database
 from kit.database.search_indexes import ensure_search
 from kit.fast.databases import use_fast_sessions
 from kit.fast.pages import fast_page
-from kit.query import plans
+from kit.query import known_plans, offsets, plans, totals
 from kit.query.pages import plain_page
 from tests.engines import url_for
 from tests.kit.tales import TABLES, Tale, TaleQuery, asked
@@ -24,8 +24,10 @@ ROWS = 40
 @pytest.fixture
 async def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Database]:
     """Provide a database of SQLite with tales, of which more than 8 are many."""
-    for name, value in {"MOST": 8, "_known": {}, "_lengths": {}}.items():
-        monkeypatch.setattr(plans, name, value)
+    for module in (plans, totals):
+        monkeypatch.setattr(module, "MOST", 8)
+    for module, name in ((known_plans, "_known"), (known_plans, "_walked"), (offsets, "_lengths")):
+        monkeypatch.setattr(module, name, {})
     monkeypatch.setattr(search_sql, "MOST_CHANGES", 1)  # FTS5 has all rows
     database = Database(url_for(f"sqlite:///{tmp_path}/tales.db"))
     async with database.writer.begin() as connection:
@@ -102,10 +104,11 @@ async def test_an_offset_beyond_the_rows_with_a_key_is_found_by_their_number(
 async def test_numbers_of_rows_are_forgotten_when_there_are_many(
     database: Database, page_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plans, "MAX_KEPT", 1)
+    for module in (known_plans, offsets):
+        monkeypatch.setattr(module, "MAX_KEPT", 1)
     for offset in (30, 31):
         await read(database, page_of, sort="stars", offset=offset)
         await read(database, page_of, sort="-stars", offset=offset)
         await read(database, page_of, sort="-id", pages__gte=offset % 2)
         await read(database, page_of, sort="-id", pages__lt=offset)
-    assert (len(plans._lengths), len(plans._known)) == (1, 1)
+    assert (len(offsets._lengths), len(known_plans._known), len(known_plans._walked)) == (1, 1, 1)

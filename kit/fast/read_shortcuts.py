@@ -1,16 +1,12 @@
-"""Shortcuts of a database: the state that its fast sessions share, and the shortcuts that they may take."""
+"""Read shortcuts: the state that the fast read sessions of a database share, and the shortcuts that they may take."""
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sqlalchemy.orm import Session
 
 from kit.auth.ownership import RESTRICTED_READS
-from kit.fast.batches import BatchMember
 from kit.fast.coalescing import Coalescer
-from kit.fast.group_commit import GroupCommit
 from kit.fast.listeners import Listeners
-from kit.fast.single_insert import NewRow, SingleInsert
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.models.entities import Entity
 
@@ -42,28 +38,3 @@ class ReadShortcuts:
         is_outside = session._transaction is None  # a session that has begun has to read on its own connection
         is_restricted = session.info.get(RESTRICTED_READS) and not CURRENT_PRINCIPAL.get().is_superuser
         return is_outside and not is_restricted and not self.listeners.listen_to_read(session, entity)
-
-
-class WriteShortcuts:
-    """The shared state of the write sessions of a database."""
-
-    def __init__(
-        self,
-        engine: "AsyncEngine",
-        *,
-        group: bool,
-        get: bool = True,
-        single: bool = True,
-        bulk: bool = True,
-        update: bool = True,
-    ) -> None:
-        self.engine, self.listeners = engine, Listeners(engine.sync_engine)
-        self.group_commit = GroupCommit(engine.sync_engine) if group else None
-        self.transaction_for: Callable[[NewRow], SingleInsert | BatchMember] = (
-            self.group_commit.transaction_for if self.group_commit else self.own_transaction
-        )
-        """The transaction that stores a single new row: with `group` it may be shared."""
-        self.has_get, self.has_single, self.has_bulk, self.has_update = get, single, bulk, update
-
-    def own_transaction(self, _: NewRow) -> SingleInsert:
-        return SingleInsert(self.engine.sync_engine)
