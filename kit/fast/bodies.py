@@ -25,7 +25,7 @@ SQLALCHEMY_LISTENERS = 1
 """The number of `init` listeners of SQLAlchemy itself."""
 DECORATORS = ("validators", "field_validators", "root_validators", "model_validators")
 OTHER_SETTINGS = frozenset({"extra", "table", "registry", "title", "json_schema_extra", "from_attributes"}) | {
-    "read_from_attributes", "read_with_orm_mode", "validate_by_name", "ignored_types"
+    "read_from_attributes", "read_with_orm_mode", "validate_by_name", "ignored_types", "defer_build"
 }  # fmt: skip
 """Settings of a model that do not affect the validation of a value."""
 
