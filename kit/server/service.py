@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from kit import importing
 from kit.auth.permissions import Who
+from kit.http.encoding import patterns
 from kit.openapi import docs
 from kit.openapi.document import note_public, openapi
 from kit.openapi.examples import Placeholder
@@ -81,6 +82,8 @@ class Service(FastAPI):
         """Functions that are called with each response that has ended."""
         self.companions: list[Callable[[], AbstractAsyncContextManager[object]]] = []
         """Context managers that are entered at start after `on_start`, and left at the end, beside the lifespan."""
+        self.starters: list[Callable[[], object]] = [patterns]
+        """Functions that are called once, after the first check of routes: at start, or before the first request."""
         self.describers: list[Callable[[dict[str, Any]], None]] = []
         """Functions that complete the OpenAPI document when it is generated."""
         self.inner_layers: list[Callable[[ASGIApp], ASGIApp]] = []
@@ -166,6 +169,8 @@ class Service(FastAPI):
         """Refuse routes that would not work, and store the permissions of the others."""
         with self.checking:
             self.checked = self.check(Snapshot(self.router))
+            while self.starters:
+                self.starters.pop(0)()
 
     def check_new_routes(self) -> None:
         """Check the routes, if one has been added, removed or replaced."""
