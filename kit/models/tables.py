@@ -129,7 +129,7 @@ def complete_table(entity: Any, table: Table) -> None:
             add_check(table, stored, field)
     refuse_long_entries(entity, table)
     widen_indexes(table)
-    number_rows(table)
+    use_autoincrement(table)
 
 
 def column_of(table: Table, name: str, field: FieldInfo) -> Column[Any] | None:
@@ -158,8 +158,8 @@ def refuse_other_keys(entity: Any, table: Table) -> None:
         )
 
 
-def number_rows(table: Table) -> None:
+def use_autoincrement(table: Table) -> None:
     """Set `sqlite_autoincrement`, so that SQLite never reuses an id, unless the table sets it."""
-    says_so = "sqlite_autoincrement" in list(table.dialect_kwargs)  # `in` without `list` finds defaults, too
-    if table.autoincrement_column is not None and not says_so:
+    is_set = "sqlite_autoincrement" in list(table.dialect_kwargs)  # `in` without `list` finds defaults, too
+    if table.autoincrement_column is not None and not is_set:
         table.dialect_kwargs["sqlite_autoincrement"] = True
