@@ -20,7 +20,7 @@ def use_fast_sessions(
 ) -> None:
     """Let a database open sessions that take shortcuts.
 
-    `coalesce`: identical reads that run at the same time share a query. `group`: inserts that arrive together share a
+    `coalesce`: identical reads that run at the same time share a query. `group`: writes that arrive together share a
     transaction. `without`: the shortcuts to leave out (`get`, `pages`, `single insert`, `single update`,
     `bulk insert`); if None, those that fail the self-test.
     """

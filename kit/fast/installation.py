@@ -11,7 +11,7 @@ from kit.server.service import Service
 def install(service: Service, *, coalesce: bool = True, group: bool = True) -> None:
     """Let a service take the shortcuts that pass the self-test.
 
-    `coalesce`: identical reads that run at the same time share a query. `group`: inserts that arrive together share a
+    `coalesce`: identical reads that run at the same time share a query. `group`: writes that arrive together share a
     transaction.
     """
     left_out = failing_shortcuts()
