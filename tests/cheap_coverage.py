@@ -6,7 +6,6 @@ greenlet keeps its own stack of calls.
 
 import weakref
 from collections.abc import Generator
-from unittest.mock import patch
 
 import pytest
 from coverage import Coverage
@@ -25,7 +24,7 @@ class Stacks(dict[greenlet, int]):
 
     def __setitem__(self, key: greenlet, number: int) -> None:
         if len(self) >= MANY:
-            for ended in [known for known in self if known.dead]:
+            for ended in [known for known in self if getattr(known, "dead", False)]:
                 del self[ended]
         super().__setitem__(key, number)
 
@@ -34,13 +33,17 @@ def nothing() -> None:
     """Be called: the first call makes the tracer create its dictionary."""
 
 
+WEAK = weakref.WeakKeyDictionary
 start_tracer = Collector._start_tracer
 
 
 def start_cheap_tracer(collector: Collector) -> object:
-    with patch.object(weakref, "WeakKeyDictionary", Stacks):
+    try:
+        weakref.WeakKeyDictionary = Stacks  # type: ignore[misc, assignment]
         started = start_tracer(collector)
         nothing()
+    finally:  # its own, whatever another thread, which also starts a tracer, has put there
+        weakref.WeakKeyDictionary = WEAK  # type: ignore[misc]
     return started
 
 

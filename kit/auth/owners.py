@@ -44,7 +44,9 @@ def is_principal(key: Any) -> bool:
 def owner_column(entity: type[Entity]) -> Column[Any]:
     """Return the column that leads to the owner."""
     if not is_field(entity, str(entity.belongs_to)):
-        raise OwnershipError(f"{entity.__name__}.belongs_to is {entity.belongs_to!r}, which is no column of its table.")
+        raise OwnershipError(f"{entity.__name__}.belongs_to is {entity.belongs_to!r}, which is no column of its table: "
+                             f'write the name of a field, and if the column has another one, `"key": '
+                             f'"{entity.belongs_to}"` in its `sa_column_kwargs`.')  # fmt: skip
     return table_of(entity).c[str(entity.belongs_to)]
 
 

@@ -29,6 +29,7 @@ from kit.auth.links import linked_rows, refuse_links
 from kit.auth.owners import is_principal, not_the_owner, owned_parent
 from kit.auth.read_only_sessions import ReadOnlySession, refuse_write
 from kit.auth.reserved import keep_reserved, keep_reserved_of
+from kit.auth.restricted_changes import refuse_missing_versions
 from kit.auth.restricted_reads import OWN_ROWS, refuse_text, set_execution_option
 from kit.auth.restricted_writes import check_write
 from kit.http.principals import CURRENT_PRINCIPAL
@@ -109,6 +110,8 @@ def check_statement(state: ORMExecuteState) -> Any:
     session = state.session
     if isinstance(session, ReadOnlySession):
         refuse_write(state)
+    elif state.is_update and isinstance(session, GuardedSession) and not session.is_restricted:
+        refuse_missing_versions(state)
     if CURRENT_PRINCIPAL.get().is_superuser:
         return None
     state.bind_arguments.setdefault("clause", state.statement)  # `get_bind` without a statement refuses to connect

@@ -30,7 +30,10 @@ def owner_errors(entity: type[Entity]) -> Iterator[str]:
 def reserved_errors(entity: type[Entity]) -> Iterator[str]:
     for name in entity.reserved:
         if not is_field(entity, name):
-            yield f"{entity.__name__}.reserved has {name!r}, which is no column of its table."
+            yield (
+                f"{entity.__name__}.reserved has {name!r}, which is no column of its table: write the name of a field, "
+                f'and if the column has another one, `"key": "{name}"` in its `sa_column_kwargs`.'
+            )
 
 
 def unnoticed_changes(entity: type[Entity]) -> Iterator[str]:

@@ -129,7 +129,7 @@ def _is_own(listener: Listener) -> bool:
         return True
     if module.startswith("sqlalchemy."):
         cells = getattr(listener, "__closure__", None) or ()
-        return any(_is_own(cell.cell_contents) for cell in cells if callable(cell.cell_contents))
+        return any(map(_is_own, filter(callable, get_referents(*cells))))  # a cell may still be empty
     return module in OWN_MODULES or getattr(listener, "is_harmless", False)
 
 

@@ -14,23 +14,36 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
 
+WHOLE_RESPONSES = "whole responses"
+DATABASE = frozenset({"get", "pages", "single insert", "single update", "bulk insert"})
+"""The names of the shortcuts of sessions."""
+ALL = DATABASE | {WHOLE_RESPONSES}
+"""The names of the shortcuts that may be left out."""
+
+
 class ReadShortcuts:
     """The shared state of the read sessions of a database. Without a coalescer each request runs its own query."""
 
-    def __init__(self, engine: "AsyncEngine", *, coalesce: bool, get: bool = True, pages: bool = True) -> None:
+    def __init__(self, engine: "AsyncEngine", *, coalesce: bool, left_out: frozenset[str] = frozenset()) -> None:
         self.engine, self.listeners = engine, Listeners(engine.sync_engine)
         self.coalescer = Coalescer() if coalesce else None
-        self.has_get, self.has_pages = get, pages
         self.others: dict[AsyncEngine, ReadShortcuts] = {}
         """The shortcuts on other engines of the same database."""
+        self.leave_out(left_out)
+
+    def leave_out(self, names: frozenset[str]) -> None:
+        """Leave out these shortcuts, and take the others."""
+        self.left_out, self.has_get, self.has_pages = names, "get" not in names, "pages" not in names
+        for other in self.others.values():
+            other.leave_out(names)
 
     def on(self, engine: "AsyncEngine") -> "ReadShortcuts":
         """Return the same shortcuts on an engine of the same database."""
         if engine is self.engine:
             return self
         if engine not in self.others:
-            options = {"get": self.has_get, "pages": self.has_pages}
-            self.others[engine] = ReadShortcuts(engine, coalesce=self.coalescer is not None, **options)
+            coalesce = self.coalescer is not None
+            self.others[engine] = ReadShortcuts(engine, coalesce=coalesce, left_out=self.left_out)
         return self.others[engine]
 
     def may_read(self, session: Session, entity: type[Entity]) -> bool:

@@ -16,19 +16,10 @@ if TYPE_CHECKING:
 
 
 class WriteShortcuts:
-    """The shared state of the write sessions of a database."""
+    """The shared state of the write sessions of a database. Without `may_update` changes of a row take no shortcut."""
 
-    def __init__(
-        self,
-        engine: "AsyncEngine",
-        *,
-        group: bool,
-        get: bool = True,
-        single: bool = True,
-        bulk: bool = True,
-        update: bool = True,
-    ) -> None:
-        self.engine, self.listeners = engine, Listeners(engine.sync_engine)
+    def __init__(self, engine: "AsyncEngine", *, group: bool, may_update: bool = True) -> None:
+        self.engine, self.listeners, self.may_update = engine, Listeners(engine.sync_engine), may_update
         self.group_commit = GroupCommit(engine.sync_engine) if group else None
         self.transaction_for: Callable[[NewRow], SingleInsert | InsertMember] = (
             self.group_commit.transaction_for if self.group_commit else self.own_transaction
@@ -38,7 +29,14 @@ class WriteShortcuts:
             self.group_commit.change_of if self.group_commit else self.own_change
         )
         """The transaction that changes the row with an id: with `group` it may be shared."""
-        self.has_get, self.has_single, self.has_bulk, self.has_update = get, single, bulk, update
+        self.leave_out(frozenset())
+
+    def leave_out(self, names: frozenset[str]) -> None:
+        """Leave out these shortcuts, and take the others."""
+        self.has_get, self.has_single, self.has_bulk = (
+            name not in names for name in ("get", "single insert", "bulk insert")
+        )
+        self.has_update = self.may_update and "single update" not in names
 
     def own_transaction(self, _: NewRow) -> SingleInsert:
         return SingleInsert(self.engine.sync_engine)

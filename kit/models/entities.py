@@ -35,6 +35,7 @@ from kit.models.columns import BIGINT
 from kit.models.fields import build, make_strict
 from kit.models.naming import NAMES
 from kit.models.privacy import hidden_fields
+from kit.models.pydantic_state import keep_pydantic_state
 from kit.models.relationships import complete, leave_children_to_the_database
 from kit.models.reserved import (
     METHODS_OF_DICTIONARIES,
@@ -43,6 +44,7 @@ from kit.models.reserved import (
     refuse_parent_table,
     refuse_read_only,
     refuse_redefined,
+    refuse_required_id,
     refuse_reserved,
 )
 from kit.models.tables import complete_table, type_columns
@@ -112,8 +114,10 @@ class Entity(Stamped):
         relationships = vars(cls).get("__sqlmodel_relationships__", {})
         refuse_reserved(cls, Entity, relationships)
         refuse_redefined(cls, Stamped)
+        refuse_required_id(cls)
         complete(relationships)
         keep_version(cls)
+        keep_pydantic_state(cls)
         build(cls, is_changed=make_strict(cls))
         type_columns(cls)
 

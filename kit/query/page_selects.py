@@ -61,10 +61,15 @@ def page_after_offset(statement: Select[Any], order: Order, segment: Segment, nu
     return statement.where(_id(order.model).in_(ids))
 
 
-def count_up_to(statement: Select[Any], model: type[Entity], most: int) -> Select[Any]:
-    """Return a select that counts the rows, up to a maximum."""
+def count_up_to(statement: Select[Any], model: type[Entity], most: int, field: str | None = None) -> Select[Any]:
+    """Return a select that counts the rows, up to a maximum.
+
+    `field` is that of the only condition: in its order, the rows are found by its index. Without an order, PostgreSQL
+    may scan the table, because it expects to meet enough rows soon.
+    """
     chosen = statement.with_only_columns(_id(model), maintain_column_froms=True).limit(most)
-    return select(func.count()).select_from(chosen.subquery())
+    ordered = chosen if field is None else chosen.order_by(getattr(model, field))
+    return select(func.count()).select_from(ordered.subquery())
 
 
 def count_among_first(

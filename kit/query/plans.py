@@ -22,6 +22,7 @@ from sqlalchemy import Select
 
 from kit.query.choices import Choices
 from kit.query.estimates import Reader
+from kit.query.filters import RANGES
 from kit.query.known_plans import Method, known_method, probably_walks, remember
 from kit.query.ordering import Order, Segment
 from kit.query.page_selects import MAX_LIMIT, completed, count_among_first, count_search
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
 
 MOST_FOUND = 2000
 """The largest number of rows of a search that a page sorts: their texts are compared again."""
-RANGES = ("", "lt", "lte", "gt", "gte", "in", "startswith", "isnull")
-"""The operators for which a database can scan a range of an index."""
 
 
 def is_uncertain(query: "ListQuery", order: Order) -> bool:
@@ -52,6 +51,8 @@ class Plan:
     may_have_rows: bool = True
     total: int | None = None
     estimate: int | None = None
+    finds_many: bool = False
+    """Whether the search index of SQLite finds too many entries."""
     is_certain: bool = False
     """Whether the conditions are ranges of the index of the sort, if there are any."""
 
@@ -72,24 +73,33 @@ class Plan:
 
 async def planned(query: "ListQuery", order: Order, choices: Choices, reader: Reader) -> Plan:
     """Return the plan of a page. Counts rows, if the request asks for it, or if their number decides."""
-    if not is_uncertain(query, order):
-        plan = Plan(choices, Method(sorts=False), is_certain=True)
-    elif (method := known_method(query, reader.database_id)) is not None:
-        plan = Plan(choices, method)
+    if is_uncertain(query, order):
+        plan = await known_or_chosen(query, order, choices, reader)
     else:
-        plan = await chosen(query, order, choices, reader)
-        remember(query, reader.database_id, plan.method)
+        plan = Plan(choices, Method(sorts=False), is_certain=True)
     is_counted = plan.total is not None or not query.given.get("count", False)
     return plan if is_counted else await with_total(query, plan, reader)
 
 
+async def known_or_chosen(query: "ListQuery", order: Order, choices: Choices, reader: Reader) -> Plan:
+    """Return the plan that such a list had last, or choose one."""
+    is_counted_search = query.is_search and query.given.get("count", False)  # its count depends on what is found
+    method = None if is_counted_search else known_method(query, reader.database_id)
+    if method is not None:
+        return Plan(choices, method)
+    plan = await chosen(query, order, choices, reader)
+    remember(query, reader.database_id, plan.method)
+    return plan
+
+
 async def chosen(query: "ListQuery", order: Order, choices: Choices, reader: Reader) -> Plan:
-    """Choose how the rows are found. What is tried first is what was chosen last for other values of the filters."""
-    if (
-        not query.is_search
-        and probably_walks(query, reader.database_id)
-        and not await is_late(query, order, choices, reader)
-    ):
+    """Choose how the rows are found.
+
+    The walk is tried first if no index finds the rows of the filters, or if it was chosen last for other values.
+    """
+    has_ranges = query.is_search or any(operator in RANGES for _, operator in query.asked)
+    walks = not has_ranges or (not query.is_search and probably_walks(query, reader.database_id))
+    if walks and not await is_late(query, order, choices, reader):
         return Plan(choices, Method(sorts=False))
     entries = await search_entries(choices, reader)
     if entries is not None and entries <= most_sorted(query):
@@ -98,8 +108,10 @@ async def chosen(query: "ListQuery", order: Order, choices: Choices, reader: Rea
     number = await number_found(query, choices, reader, finds_many=finds_many)
     if number <= most_sorted(query):
         total = number if query.given.get("count", False) else None
-        return Plan(choices, Method(sorts=True, compares=finds_many), may_have_rows=number > 0, total=total)
-    return Plan(choices, Method(sorts=await is_late(query, order, choices, reader), compares=finds_many))
+        method = Method(sorts=True, compares=finds_many)
+        return Plan(choices, method, may_have_rows=number > 0, total=total, finds_many=finds_many)
+    method = Method(sorts=await is_late(query, order, choices, reader))
+    return Plan(choices, method, finds_many=finds_many)
 
 
 def most_sorted(query: "ListQuery") -> int:

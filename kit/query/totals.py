@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kit.query.choices import Choices
 from kit.query.estimates import Reader, estimated
+from kit.query.filters import RANGES
 from kit.query.page_selects import Statement, count_all, count_rows_found, count_up_to
 
 if TYPE_CHECKING:
@@ -17,12 +18,12 @@ MOST = 10_000
 """
 
 
-async def with_total(query: "ListQuery", plan: "Plan", reader: Reader, *, finds_many: bool = False) -> "Plan":
+async def with_total(query: "ListQuery", plan: "Plan", reader: Reader) -> "Plan":
     """Return the plan with the number of rows, or its estimate."""
     if query.given["count"] is True or not reader.may_estimate:
-        total = await counted(plan.choices, reader, finds_many=finds_many)
+        total = await counted(plan.choices, reader, finds_many=plan.finds_many)
         return replace(plan, total=total, may_have_rows=total > 0)
-    number = MOST + 1 if finds_many else await number_up_to(query, plan.choices.indexed, reader, MOST)
+    number = MOST + 1 if plan.finds_many else await number_up_to(query, plan.choices.indexed, reader, MOST)
     if number <= MOST:
         return replace(plan, total=number, may_have_rows=number > 0)
     return replace(plan, estimate=max(number, await estimated(query, plan.choices, reader)))
@@ -41,6 +42,8 @@ async def counted(choices: Choices, reader: Reader, *, finds_many: bool) -> int:
 
 async def number_up_to(query: "ListQuery", statement: Statement, reader: Reader, most: int) -> int:
     """Return the number of rows, or `most` + 1 if there are more."""
-    count = partial(count_up_to, model=query.model, most=most + 1)
+    fields = [field for field, operator in query.asked if operator in RANGES]
+    field = fields[0] if len(query.asked) == len(fields) == 1 else None
+    count = partial(count_up_to, model=query.model, most=most + 1, field=field)
     ((number,),) = await reader.rows(statement, f"up to {most}", count)
     return int(number)

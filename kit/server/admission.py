@@ -4,7 +4,6 @@ A request takes its place when its body is complete, so that slow clients occupy
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from weakref import WeakKeyDictionary
@@ -12,18 +11,16 @@ from weakref import WeakKeyDictionary
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from kit.http.bodies import BodyMemory, IncomingBody
-from kit.http.events import COUNTS
-from kit.http.fairness import CURRENT_CALLER, CURRENT_LANE, REQUESTS, Caller, FairSemaphore, caller_of, lane_of
+from kit.http.bodies import IncomingBody
+from kit.http.fairness import CURRENT_CALLER, CURRENT_LANE, REQUESTS, Caller, caller_of, lane_of
 from kit.http.paths import path_in_application
-from kit.http.problems import Problem, render, unavailable
+from kit.http.problems import Problem, render
+from kit.server.places import Places, busy, too_many
 from kit.server.rate_limits import Header, RateLimits
 from kit.server.request_log import whole_send
 
 MAX_WAIT_SECONDS = 0.5
 """The longest wait of a request for a place, in seconds; then a 503."""
-PLACE_SHARE = 9
-"""The largest ratio of a resource's places to the free ones: nine tenths of all, while other resources have none."""
 DELAY_SECONDS = 0.5
 """Seconds after which a request over the quota of its caller is refused: clients that ask again at once cost less."""
 WITHOUT_BODY = (204, 304)
@@ -44,30 +41,6 @@ def is_for_operators(path: str) -> bool:
 
 class RefusedStreamError(OSError):
     """Raised by `send` if a stream may not begin, as servers do after a disconnect (ASGI 2.4)."""
-
-
-class Places:
-    """The places for requests and for streams in one event loop. At most `limit` requests wait for a place.
-
-    One caller has at most `caller_share` of the streams, which may be endless, and of the memory for bodies.
-    """
-
-    def __init__(self, limit: int, max_streams: int, caller_share: float) -> None:
-        self.requests, self.bodies = FairSemaphore(limit, limit, PLACE_SHARE), BodyMemory(caller_share)
-        self.max_streams, self.streams_per_caller = max_streams, max(1, round(max_streams * caller_share))
-        self.streams: Counter[Caller] = Counter()
-
-    def enter_stream(self, caller: Caller) -> bool:
-        """Take the place of a stream, if one is free."""
-        if self.streams.total() >= self.max_streams or self.streams[caller] >= self.streams_per_caller:
-            return False
-        self.streams[caller] += 1
-        return True
-
-    def leave_stream(self, caller: Caller) -> None:
-        self.streams[caller] -= 1
-        if not self.streams[caller]:
-            del self.streams[caller]
 
 
 class Admission:
@@ -245,18 +218,6 @@ def has_body(scope: Scope) -> bool:
         if name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
             return True
     return False
-
-
-def busy(detail: str, reason: str, outcome: str = "not_applied") -> Problem:
-    COUNTS["refused", reason] += 1
-    return unavailable(outcome, detail)
-
-
-def too_many() -> Problem:
-    """Return a 429 (RFC 6585, section 4) for a caller that uses more than its share."""
-    COUNTS["refused", "share"] += 1
-    detail = "You have too many requests at once; others wait for theirs."
-    return Problem(429, detail, kind="too-many-requests", headers={"Retry-After": "1"})
 
 
 def starts_stream(message: Message) -> bool:

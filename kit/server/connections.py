@@ -7,8 +7,6 @@ callbacks of httptools and of `asyncio.Protocol`, and leaves the rest to uvicorn
 
 import asyncio
 import http
-import json
-import random
 import resource
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
@@ -18,22 +16,14 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from kit.http.events import COUNTS
-from kit.http.problems import phrase
+from kit.server.head_refusals import refusal
 from kit.server.proxies import FROM_PROXY
-from kit.server.security_headers import ALWAYS
 from kit.server.transports import JoiningTransport
 
 SPARE_FILES = 256
 """File descriptors reserved for other uses, such as the database and logs."""
 FRAMING_PER_BODY = 16
 """Bytes of chunk sizes, chunk extensions and trailers that are accepted for each byte of the body."""
-DETAILS = {
-    http.HTTPStatus.BAD_REQUEST: "The request is not HTTP (RFC 9112), or its host is not clear.",
-    http.HTTPStatus.REQUEST_TIMEOUT: "The head of the request has to arrive within 10 seconds.",
-    http.HTTPStatus.REQUEST_URI_TOO_LONG: "The target of the request is too long.",
-    http.HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "The headers are too many or too large.",
-}
 Idle = dict["BoundedConnection", None]
 
 
@@ -214,24 +204,6 @@ def hosts_of(url: bytes) -> tuple[bytes, ...]:
     target = httptools.parse_url(url)
     host = (target.host or b"").lower()
     return host, b"%b:%d" % (host, target.port or 80)
-
-
-def refusal(status: http.HTTPStatus) -> bytes:
-    """Return the bytes of a problem response (RFC 9457), for requests that do not reach the application."""
-    COUNTS["refused", "head"] += 1
-    request_id, title = f"{random.getrandbits(128):032x}", phrase(status)
-    problem = {"type": f"urn:problem:{title.lower().replace(' ', '-')}", "title": title, "status": int(status)}
-    problem |= {"detail": DETAILS[status], "request_id": request_id}
-    body = json.dumps(problem, separators=(",", ":")).encode()
-    head = [
-        f"HTTP/1.1 {int(status)} {title}",
-        "content-type: application/problem+json",
-        f"content-length: {len(body)}",
-        f"x-request-id: {request_id}",
-        *(f"{name.decode()}: {value.decode()}" for name, value in ALWAYS),
-        "connection: close",
-    ]
-    return "\r\n".join(head).encode() + b"\r\n\r\n" + body
 
 
 def comes_from_proxy(config: Any, client: tuple[str, int] | None) -> bool:

@@ -1,7 +1,16 @@
-"""The state of a service's lifespan: whether it has run, and the message if it has not."""
+"""The lifespan of a service: its start and its end, whether it has run, and the message if it has not."""
 
 import logging
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kit.server import garbage_collection, log_writer
+from kit.server.proxies import trusted_hosts
+
+if TYPE_CHECKING:
+    from kit.server.service import Service
 
 log = logging.getLogger("kit")
 
@@ -32,3 +41,28 @@ class LifespanState:
             f"The lifespan of {self.title} has not run: start it with a server, with `with TestClient(service)`, "
             "or in the lifespan of the outer application, by `async with service.router.lifespan_context(service)`."
         )
+
+
+@asynccontextmanager
+async def run_lifespan(app: "Service") -> AsyncIterator[Any]:
+    """Check the routes, start the service, and release its connections at the end."""
+    app.check_routes()
+    trusted_hosts(app.layers.proxies)
+    if app.shutdown.listen():
+        garbage_collection.tune()
+        log_writer.start()
+    async with AsyncExitStack() as stack:
+        stack.callback(log_writer.stop)
+        stack.push_async_callback(app.runtime.database.dispose)
+        stack.push_async_callback(app.runtime.login_limits.close)
+        if app.layers.rates is not None:
+            stack.push_async_callback(app.layers.rates.close)
+        if app.on_start is not None:
+            unfinished = await app.on_start()
+            if unfinished is not None:
+                stack.callback(unfinished.cancel)
+        for companion in app.companions:
+            await stack.enter_async_context(companion())
+        state = None if app.own_lifespan is None else await stack.enter_async_context(app.own_lifespan(app))
+        app.lifespan_state.start()
+        yield state

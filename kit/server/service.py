@@ -3,8 +3,8 @@
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
 from kit import importing
 from kit.auth.permissions import Who
+from kit.http.encoding import patterns
 from kit.openapi import docs
 from kit.openapi.document import note_public, openapi
 from kit.openapi.examples import Placeholder
@@ -23,15 +24,15 @@ from kit.operations.commits import CommitBeforeEnd
 from kit.operations.dependencies import commit_before_response, compose_text
 from kit.operations.route import Operation
 from kit.runtime import Runtime
-from kit.server import garbage_collection, health, log_writer, security_txt
+from kit.server import health, security_txt
 from kit.server.checks import refuse_options, startup_errors
 from kit.server.exception_handlers import exception_handlers
 from kit.server.frontends import Frontends
 from kit.server.guards import PermissionCheck, guard
-from kit.server.lifespan import LifespanState
+from kit.server.lifespan import LifespanState, run_lifespan
 from kit.server.middleware import Layers, wrap_in_middleware
 from kit.server.plain_routes import ComposedQuery, PlainRoute, read_as_operations
-from kit.server.proxies import Proxies, is_under, normalized, trusted_hosts
+from kit.server.proxies import Proxies, is_under, normalized
 from kit.server.request_log import Observer
 from kit.server.route_tables import (
     ContextsOfRoutes,
@@ -81,6 +82,8 @@ class Service(FastAPI):
         """Functions that are called with each response that has ended."""
         self.companions: list[Callable[[], AbstractAsyncContextManager[object]]] = []
         """Context managers that are entered at start after `on_start`, and left at the end, beside the lifespan."""
+        self.starters: list[Callable[[], object]] = [patterns]
+        """Functions that are called once, after the first check of routes: at start, or before the first request."""
         self.describers: list[Callable[[dict[str, Any]], None]] = []
         """Functions that complete the OpenAPI document when it is generated."""
         self.inner_layers: list[Callable[[ASGIApp], ASGIApp]] = []
@@ -106,7 +109,7 @@ class Service(FastAPI):
         commits = Depends(commit_before_response, scope="function")
         checks = [Depends(check_permission), Depends(compose_text)]
         super().__init__(
-            lifespan=_lifespan,
+            lifespan=run_lifespan,
             openapi_url=None,  # `docs` serves it
             redirect_slashes=False,
             dependencies=[*checks, commits, *dependencies],
@@ -166,6 +169,8 @@ class Service(FastAPI):
         """Refuse routes that would not work, and store the permissions of the others."""
         with self.checking:
             self.checked = self.check(Snapshot(self.router))
+            while self.starters:
+                self.starters.pop(0)()
 
     def check_new_routes(self) -> None:
         """Check the routes, if one has been added, removed or replaced."""
@@ -255,28 +260,3 @@ class Service(FastAPI):
         is_public = self.is_public(f"FRONTEND {path}")
         self.frontends.add(path, is_public=is_public, directory=directory, **options)
         self.checked = None
-
-
-@asynccontextmanager
-async def _lifespan(app: Service) -> AsyncIterator[Any]:
-    """Check the routes, start the service, and release its connections at the end."""
-    app.check_routes()
-    trusted_hosts(app.layers.proxies)
-    if app.shutdown.listen():
-        garbage_collection.tune()
-        log_writer.start()
-    async with AsyncExitStack() as stack:
-        stack.callback(log_writer.stop)
-        stack.push_async_callback(app.runtime.database.dispose)
-        stack.push_async_callback(app.runtime.login_limits.close)
-        if app.layers.rates is not None:
-            stack.push_async_callback(app.layers.rates.close)
-        if app.on_start is not None:
-            unfinished = await app.on_start()
-            if unfinished is not None:
-                stack.callback(unfinished.cancel)
-        for companion in app.companions:
-            await stack.enter_async_context(companion())
-        state = None if app.own_lifespan is None else await stack.enter_async_context(app.own_lifespan(app))
-        app.lifespan_state.start()
-        yield state

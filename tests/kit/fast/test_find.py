@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 from sqlalchemy import event, inspect
 
 from kit.database.databases import Database
 from kit.database.errors import Unreachable
+from kit.fast import read_sessions
 from kit.fast.databases import use_fast_sessions
 from tests.kit.fast.conftest import opened
 from tests.kit.fast.notes import FastNote, note, store
@@ -96,3 +98,41 @@ async def test_a_failure_that_may_pass_is_retried(plain: Database, monkeypatch: 
 
     monkeypatch.setattr(plain, "read_row", read)
     assert (await plain.find(FastNote, row.id)) is not None
+
+
+def text_of(row: FastNote) -> tuple[int, str]:
+    return row.id, row.text
+
+
+async def test_what_is_made_of_a_row_is_made_once_for_all_that_read_it(
+    database: Database, plain: Database, direct_sql: list[str]
+) -> None:
+    await store(plain, *(rows := [note("a"), note("b")]))
+    made = await asyncio.gather(*(database.find_as(FastNote, row.id, text_of) for row in rows * 3))
+    assert made == [(row.id, row.text) for row in rows * 3]
+    assert made[2] is made[4]
+    assert len(direct_sql) == 2
+    assert (await database.find_as(FastNote, 777, text_of), await plain.find_as(FastNote, 777, text_of)) == (None, None)
+
+
+async def test_what_is_made_of_a_row_is_made_of_that_of_a_session_for_a_listener(
+    database: Database, unshared: Database, plain: Database, direct_sql: list[str], listener: list[object]
+) -> None:
+    await store(plain, row := note("a"))
+    for each in (database, unshared):
+        assert await each.find_as(FastNote, row.id, text_of) == (row.id, "a")
+    assert len(listener) == 2
+    assert direct_sql == []
+
+
+async def test_a_shared_read_is_retried(database: Database, plain: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    await store(plain, row := note("a"))
+    failures, rows_by_id = [Unreachable("no server")], read_sessions.rows_by_id
+
+    async def read(*arguments: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await rows_by_id(*arguments)
+
+    monkeypatch.setattr(read_sessions, "rows_by_id", read)
+    assert await database.find_as(FastNote, row.id, text_of) == (row.id, "a")
