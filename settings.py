@@ -216,7 +216,7 @@ class Settings(BaseSettings):
     coalesce_reads: bool = Field(
         default=True, description="Whether identical reads that run at the same time share one query."
     )
-    group_commit: bool = Field(default=True, description="Whether inserts that arrive together share one transaction.")
+    group_commit: bool = Field(default=True, description="Whether writes that arrive together share one transaction.")
     fast_path: bool = Field(
         default=True,
         description="Whether cheaper steps replace those of FastAPI and SQLAlchemy where the result is the same.",

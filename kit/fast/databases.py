@@ -23,7 +23,7 @@ def use_fast_sessions(
 ) -> LeaveOut:
     """Let a database open sessions that take shortcuts. Returns a function that chooses others to leave out.
 
-    `coalesce`: identical reads that run at the same time share a query. `group`: inserts that arrive together share a
+    `coalesce`: identical reads that run at the same time share a query. `group`: writes that arrive together share a
     transaction. `without`: the shortcuts to leave out, of `ALL`; if None, those that fail the self-test.
     """
     reader, writer = database.primary.reader, database.primary.writer

@@ -12,7 +12,7 @@ from kit.server.service import Service
 def install(service: Service, *, coalesce: bool = True, group: bool = True) -> None:
     """Let a service take the shortcuts that pass the self-test, which runs at start.
 
-    `coalesce`: identical reads that run at the same time share a query. `group`: inserts that arrive together share a
+    `coalesce`: identical reads that run at the same time share a query. `group`: writes that arrive together share a
     transaction.
     """
     leave_out = use_fast_sessions(service.runtime.database, coalesce=coalesce, group=group, without=ALL)

@@ -53,7 +53,7 @@ class Measurements:
         )
         self.sent = self.counter("http_response_bytes", "Bytes of response bodies, as they were sent.")
         self.group = Histogram(
-            "db_group_rows", "Rows of one transaction of inserts.", buckets=ROWS, registry=self.registry
+            "db_group_rows", "Rows of one transaction of group commit.", buckets=ROWS, registry=self.registry
         )
         self.lag = Histogram(
             "event_loop_lag_seconds",
