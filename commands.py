@@ -9,12 +9,12 @@ from pathlib import Path
 from sqlmodel import col, func, select
 
 import main
-from kit import Entity
+from kit.auth.owners import entities
 from kit.commands import postgresql_backup, sqlite_backup
 from kit.commands.checksums import Sums
 from kit.commands.clients import open_client
 from kit.commands.errors import CommandFailedError
-from kit.commands.seeding import entities_below, seed
+from kit.commands.seeding import seed
 from kit.commands.shell import run_shell
 from settings import NAME, Settings, load
 
@@ -24,7 +24,7 @@ SEEDING = {"demo_data": False, "require_auth": False, "request_timeout": 600, "u
 
 def shell(settings: Settings) -> None:
     """Open a Python prompt that has a session and the tables of all resources."""
-    tables = {kind.__name__: kind for kind in entities_below(Entity) if kind.__module__.startswith(f"{NAME}.")}
+    tables = {kind.__name__: kind for kind in entities() if kind.__module__.startswith(f"{NAME}.")}
     run_shell(settings.database, {**tables, "select": select, "func": func, "col": col})
 
 

@@ -5,6 +5,7 @@ import os
 from datetime import timedelta
 from functools import partial
 
+import kit.importing  # noqa: F401  before all others, which take less time then
 import demo
 from heroes import (
     category,

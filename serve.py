@@ -6,11 +6,13 @@ import socket
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from kit.server.log_lines import configure_logging
 from settings import HERE, Settings, read
 
 HEALTH_SECONDS = 30
@@ -39,6 +41,8 @@ def refusal(server: Server, settings: Settings) -> str | None:
         return "A server that reloads has one worker: leave out RELOAD=true, or WORKERS."
     if server.reload and not settings.in_development:
         return "A server reloads in development only: leave out RELOAD=true, or ENVIRONMENT=production."
+    if (settings.metrics_host, settings.metrics_port) == (server.host, server.port):
+        return f"METRICS_PORT={server.port} is the port of the service: write another one."
     return address_refusal(server.host, server.port)
 
 
@@ -80,13 +84,13 @@ def main() -> str | None:
         return refused
     sys.stdout.write("".join(f"{line}\n" for line in remarks(server, settings)))
     sys.stdout.flush()
-    host, port, workers = server.host, server.port, server.workers
-    os.environ["WEB_CONCURRENCY"] = str(workers)  # tells each worker how many there are
+    configure_logging(as_json=not settings.in_development, level=settings.log_level, levels=settings.levels)
+    os.environ["WEB_CONCURRENCY"] = str(server.workers)  # tells each worker how many there are
+    options: dict[str, Any] = {"workers": server.workers, "timeout_worker_healthcheck": HEALTH_SECONDS}
     if server.reloads(settings):
         os.environ.setdefault("SHUTDOWN_DELAY", "0")  # nobody balances load between reloads
-        uvicorn.run("main:app", host=host, port=port, reload=True, reload_excludes=unwatched(HERE))
-    else:
-        uvicorn.run("main:app", host=host, port=port, workers=workers, timeout_worker_healthcheck=HEALTH_SECONDS)
+        options = {"reload": True, "reload_excludes": unwatched(HERE)}
+    uvicorn.run("main:app", host=server.host, port=server.port, log_config=None, log_level="info", **options)
     return None
 
 

@@ -1,6 +1,7 @@
 """Settings: read from environment variables or the file `.env`. The defaults are for development."""
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
@@ -9,6 +10,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
 
+from kit.auth.counters import refuse_other_storage
 from kit.database.poolers import pooled
 from kit.database.servers import standby_urls
 from kit.database.urls import parsed
@@ -19,6 +21,10 @@ NAME = "heroes"
 """The name of the service: of its database file, of its tokens' issuer and audience, and of its connections."""
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/\s]+")
+"""A web origin as browsers send it (RFC 6454, section 6.1): without a path, and without a slash at its end."""
+HOST = re.compile(r"\*|(\*\.)?[\w.-]+|\[[0-9A-Fa-f:.]+\]")
+"""A host name without scheme, port and path; an IPv6 address in brackets."""
 
 
 class Settings(BaseSettings):
@@ -246,6 +252,27 @@ class Settings(BaseSettings):
     def known_standbys(cls, urls: SecretStr) -> SecretStr:
         standby_urls(urls.get_secret_value())
         return urls
+
+    @field_validator("limits_url")
+    @classmethod
+    def known_storage(cls, url: SecretStr) -> SecretStr:
+        refuse_other_storage(url.get_secret_value())
+        return url
+
+    @field_validator("cors_origins")
+    @classmethod
+    def web_origins(cls, origins: str) -> str:
+        if not all(map(ORIGIN.fullmatch, comma_separated(origins))):
+            raise ValueError("must be like https://shop.example.com, without a path or a slash at the end, or *")
+        return origins
+
+    @field_validator("trusted_hosts")
+    @classmethod
+    def host_names(cls, hosts: str) -> str:
+        names = comma_separated(hosts)
+        if not names or not all(map(HOST.fullmatch, names)):
+            raise ValueError("must be like api.example.com or *.example.com, without scheme and port, or *")
+        return hosts
 
     @field_validator("security_contact")
     @classmethod

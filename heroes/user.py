@@ -145,7 +145,7 @@ async def make_users(session: Session, new: Sequence[UserCreate]) -> list[User]:
 
 
 async def refuse_taken(session: Session, new: UserCreate) -> None:
-    """Return a 409 for a username or an e-mail address that is taken, before its password is hashed.
+    """Raise a 409 for a username or an e-mail address that is taken, before the password is hashed.
 
     Hashing takes long, and holds up logins. The constraints decide if two register at the same time, and tell
     superusers which of the two it is.

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import kit.importing  # noqa: F401  before the other modules, which take less time then
 from kit.auth.authentication import Authenticator
 from kit.auth.login_limits import LoginLimits
-from kit.auth.ownership import Absent, Owner
+from kit.auth.owner_fields import Absent, Owner
 from kit.auth.passwords import Password, hashed, verified
 from kit.auth.permissions import Who, forbidden, unauthenticated
 from kit.auth.tokens import Claims, Tokens

@@ -1,6 +1,5 @@
 """Deprecations: names of the public face that still work for one minor version, with a warning."""
 
-import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -30,15 +29,3 @@ def deprecated_name(name: str) -> Any:
     warnings.warn(message, DeprecationWarning, stacklevel=3)
     module, _, attribute = old.value.rpartition(".")
     return getattr(import_module(module), attribute)
-
-
-def overdue(version: str, names: Mapping[str, Deprecated] | None = None) -> list[str]:
-    """Return the names that an earlier minor version has deprecated, and that have to be removed from this one."""
-    names = NAMES if names is None else names
-    return [name for name, old in names.items() if minor(version) > minor(old.since)]
-
-
-def minor(version: str) -> tuple[int, int]:
-    """Return the major and the minor part of a version."""
-    major, part = re.findall(r"\d+", version)[:2]
-    return int(major), int(part)

@@ -32,6 +32,8 @@ MARKS = (
 def pytest_configure(config: pytest.Config) -> None:
     for mark in MARKS:
         config.addinivalue_line("markers", mark)
+    if config.pluginmanager.has_plugin("_cov"):
+        config.pluginmanager.import_plugin("tests.cheap_coverage")
     WATCHDOG.install()
 
 

@@ -36,8 +36,8 @@ def noting(engine: AsyncEngine, note: Note) -> Iterator[None]:
         stack.enter_context(patch.object(engine.sync_engine, "raw_connection", check_out))
         for kind, name in DIRECT:
             stack.enter_context(patch.object(kind, name, sending(getattr(kind, name), checked_out, note)))
-        if driver := sys.modules.get("kit.fast.driver"):
-            stack.enter_context(patch.object(driver, "execute_many", noting_all(driver.execute_many, note)))
+        if inserts := sys.modules.get("kit.fast.multi_row_inserts"):
+            stack.enter_context(patch.object(inserts, "execute_many", noting_all(inserts.execute_many, note)))
         yield
 
 

@@ -14,9 +14,9 @@ pytestmark = pytest.mark.untraced
 
 PROJECT = Path(__file__).parents[1]
 ORDER = (
-    "importing",
     *(
         "importing",
+        "applications",
         "deprecations",
         "http",
         "models",

@@ -13,7 +13,8 @@ from sqlmodel import SQLModel
 
 from kit import Service
 from kit.scaffolding.fields import fields_of
-from kit.scaffolding.rendering import Resource as ResourceToWrite
+from kit.scaffolding.rendering import source_of
+from kit.scaffolding.resources import Resource as ResourceToWrite
 from main import create_app
 from tests.application import settings_for
 from tests.contract import test_declarations
@@ -38,10 +39,10 @@ def service_with(old: str = "", new: str = "") -> Service:
     name = f"widget{next(NUMBERS)}"
     widgets = ResourceToWrite(name, "widgets", "things", fields_of(FIELDS, name, {}))
     old, new = (part.replace("Widget", name.capitalize()).replace("widget_", f"{name}_") for part in (old, new))
-    assert old in widgets.source, old
+    assert old in source_of(widgets), old
     module = ModuleType(name)
     sys.modules[name] = module
-    exec(compile(widgets.source.replace(old, new), f"{name}.py", "exec"), vars(module))  # noqa: S102  our own source
+    exec(compile(source_of(widgets).replace(old, new), f"{name}.py", "exec"), vars(module))  # noqa: S102  our own source
     app = create_app(settings_for("sqlite://"))
     app.include_router(module.router)
     app.check_routes()

@@ -107,7 +107,9 @@ def test_make_alone_prints_every_target() -> None:
     assert [name for name in wanted if f"make {name} " not in printed] == []
 
 
-@pytest.mark.parametrize("page", ["seeds", "reliability", "security", "request", "fastapi-and-sqlalchemy"])
+@pytest.mark.parametrize(
+    "page", ["seeds", "reliability", "permissions", "security", "request", "fastapi-and-sqlalchemy"]
+)
 def test_every_file_and_test_named_in_the_docs_exists(page: str) -> None:
     rows = (PROJECT / f"docs/{page}.md").read_text()
     tests = "".join(path.read_text() for path in (PROJECT / "tests").rglob("*.py"))

@@ -97,6 +97,47 @@ def test_variables_of_opentelemetry_may_be_in_the_file_too(monkeypatch: pytest.M
     assert "OTHER" not in os.environ
 
 
+def test_a_sqlite_file_needs_an_existing_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path}/data/shop.db")
+    with pytest.raises(SystemExit, match=rf"^Setting DATABASE_URL: has a file in the folder {tmp_path}/data, which"):
+        load()
+    (tmp_path / "data").mkdir()
+    assert load().database.database == f"{tmp_path}/data/shop.db"
+
+
+def test_a_storage_of_limits_is_memory_or_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIMITS_URL", "memcached://:secret@host")
+    with pytest.raises(SystemExit, match=r"^Setting LIMITS_URL: must be memory://, redis://… or rediss://…") as end:
+        load()
+    assert "secret" not in str(end.value)
+
+
+@pytest.mark.parametrize("origins", ["shop.example.com", "https://shop.example.com/", "*, https://a.example.com/shop"])
+def test_an_origin_that_no_browser_sends_is_refused(origins: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CORS_ORIGINS", origins)
+    with pytest.raises(SystemExit, match=r"^Setting CORS_ORIGINS: must be like https://shop\.example\.com, without"):
+        load()
+
+
+@pytest.mark.parametrize("origins", ["", "*", "https://shop.example.com:8443, capacitor://localhost"])
+def test_origins_are_accepted_as_browsers_send_them(origins: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CORS_ORIGINS", origins)
+    assert load().cors_origins == origins
+
+
+@pytest.mark.parametrize("hosts", ["", "https://api.example.com", "api.example.com:8000", "a.example.com/b", "a.*.com"])
+def test_a_host_that_no_request_has_is_refused(hosts: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRUSTED_HOSTS", hosts)
+    with pytest.raises(SystemExit, match=r"^Setting TRUSTED_HOSTS: must be like api\.example\.com or \*\.example\.com"):
+        load()
+
+
+@pytest.mark.parametrize("hosts", ["*", "*.example.com, localhost", "127.0.0.1,[::1]"])
+def test_hosts_are_accepted_as_requests_have_them(hosts: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRUSTED_HOSTS", hosts)
+    assert load().trusted_hosts == hosts
+
+
 def test_each_invalid_setting_has_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POOL_SIZE", "0")
     monkeypatch.setenv("LOG_LEVEL", "LOUD")

@@ -1,4 +1,4 @@
-"""The pages about the settings are current: `.env.example`, and the table of `docs/settings.md`."""
+"""The pages about the settings are current: `.env.example`, and the tables of `docs/settings.md`."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ def test_the_example_has_every_setting_with_its_default() -> None:
     assert EXAMPLE.read_text() == example(), "run: .venv/bin/python -m tests.settings_pages"
 
 
-def test_the_table_has_every_setting_with_its_default() -> None:
+def test_the_tables_have_every_setting_with_its_default() -> None:
     assert PAGE.read_text() == page(), "run: .venv/bin/python -m tests.settings_pages"
 
 

@@ -185,4 +185,5 @@ def test_the_manifest_has_all_that_the_tests_of_the_kit_import() -> None:
         for line in re.findall(r"^from tests import (.*)", text, re.MULTILINE)
         for name in line.split(", ")
     }
+    assert "engines" in used
     assert [name for name in used - {"kit"} if f"tests/{name}.py" not in names] == []

@@ -40,7 +40,8 @@ class Authenticator:
     async def caller(self, connection: HTTPConnection, who: Who) -> Principal | None:
         """Return the principal of the request; None without a token.
 
-        Raises a 401 for an invalid token, except if public.
+        Raises a 401 for an invalid token where one is required. Elsewhere it may be a token of another service, which
+        a dependency reads.
         """
         scope = connection.scope
         if PRINCIPAL not in scope:
@@ -60,7 +61,7 @@ class Authenticator:
         principal = await self.find(connection, claims) if claims else None
         if principal is None or credentials not in self.known_callers:
             self._note(credentials, principal)
-        if principal is None and who is not Who.ANYONE:
+        if principal is None and self.is_required and who is not Who.ANYONE:
             raise unauthenticated()
         return principal
 

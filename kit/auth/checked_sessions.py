@@ -1,26 +1,19 @@
-"""Checked sessions: the synchronous sessions of `ReadSession` and `WriteSession`, which refuse some methods."""
+"""Checked sessions: the base class of the synchronous sessions, and the synchronous session of a `WriteSession`."""
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
-from sqlalchemy import Connection, Engine, TextClause, UpdateBase, event, func, inspect, select
+from sqlalchemy import Connection, Engine, func, inspect, select
 from sqlalchemy.orm.exc import FlushError
 from sqlalchemy.orm.util import identity_key
 from sqlmodel import Session
 
 from kit.auth.owners import OwnershipError
-from kit.auth.requirements import Requirement, Requirements
+from kit.auth.requirements import Requirement, Requirements, chunks
 from kit.auth.reserved import keep_reserved_of
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.models.entities import Entity
 
-WORD = re.compile(r"[a-z_]+")
-READING = frozenset({"select", "with", "values", "table", "explain", "show", "pragma"})
-"""The first words of SQL text that reads."""
-WRITING = frozenset({"insert", "update", "delete", "merge"})
-MAX_IDS = 10_000
-"""The number of ids in one statement; both databases allow about 32,000 parameters."""
 RESTRICTED_WRITES = "restricted_writes"
 """The key in a session's `info` that restricts writes to rows of the principal."""
 RESTRICTED_READS = "restricted_reads"
@@ -30,31 +23,11 @@ WITHOUT_CONNECTIONS = "kit_without_connections"
 """The attribute of an engine that holds the engine which restricted sessions show."""
 
 
-class ReadOnlyError(RuntimeError):
-    """Raised by writes on a ReadSession."""
-
-
 class NotStored(Exception):  # noqa: N818  named as the failures of the database
     """The database has left out a row without an error, as a trigger may do by RETURN NULL or RAISE(IGNORE)."""
 
     def __init__(self) -> None:
         super().__init__("The database left out a row: a trigger or a rule has skipped its INSERT.")
-
-
-def read_only() -> ReadOnlyError:
-    return ReadOnlyError("A ReadSession does not write: take Session in a handler of POST, PUT, PATCH or DELETE.")
-
-
-def is_writing_text(words: str) -> bool:
-    """Return whether SQL text may write: PostgreSQL does not refuse writes on the connections of a ReadSession."""
-    found = WORD.findall(words.lower())
-    return not found or found[0] not in READING or (found[0] == "with" and not WRITING.isdisjoint(found))
-
-
-def refuse_writing_statement(_: Connection, statement: object, *__: object) -> None:
-    is_text = isinstance(statement, TextClause)
-    if isinstance(statement, UpdateBase) or (is_text and is_writing_text(str(statement))):
-        raise read_only()
 
 
 def refuse_connection() -> NoReturn:
@@ -115,23 +88,6 @@ class CheckedSession(Session):
         """Refuse the legacy bulk methods, which fire no events, if their writes would have to be checked."""
 
 
-class ReadOnlySession(CheckedSession):
-    """The synchronous session of a `ReadSession`. It refuses writes."""
-
-    def connection(self, *values: Any, **options: Any) -> Connection:
-        """Return a connection that refuses writes too, which PostgreSQL would commit at once (autocommit)."""
-        connection = super().connection(*values, **options)
-        if not event.contains(connection, "before_execute", refuse_writing_statement):
-            event.listen(connection, "before_execute", refuse_writing_statement)
-        return connection
-
-    def delete(self, instance: object) -> None:
-        raise read_only()
-
-    def _check_bulk(self) -> None:
-        raise read_only()
-
-
 class GuardedSession(CheckedSession):
     """The synchronous session of a `WriteSession`. A restricted one refuses to write rows of others."""
 
@@ -172,8 +128,7 @@ class GuardedSession(CheckedSession):
 
     def _check_stored(self, entity: type[Entity], ids: Sequence[Any]) -> None:
         key, connection = inspect(entity).primary_key[0], self.trusted_connection()
-        for start in range(0, len(ids), MAX_IDS):
-            some = ids[start : start + MAX_IDS]
+        for some in chunks(ids):
             if connection.scalar(select(func.count()).where(key.in_(some))) != len(some):
                 raise NotStored
 

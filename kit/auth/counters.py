@@ -23,6 +23,12 @@ STRATEGIES = {
 """A fixed window begins with its first hit. A moving window ends now, and has a record of each hit."""
 
 
+def refuse_other_storage(url: str) -> None:
+    """Raise a ValueError for the URL of a storage that is neither this memory nor a Redis."""
+    if url != MEMORY and not url.startswith(REDIS):
+        raise ValueError("must be memory://, redis://… or rediss://…")
+
+
 class MemoryWindow:
     """Counts in the memory of this process, shared by its event loops. No method suspends."""
 
@@ -49,8 +55,7 @@ class Counters:
     """
 
     def __init__(self, url: str, strategy: str) -> None:
-        if url != MEMORY and not url.startswith(REDIS):
-            raise ValueError("Limits need the URL memory://, redis://… or rediss://….")
+        refuse_other_storage(url)
         self.url = url
         in_memory, self._strategy = STRATEGIES[strategy]
         self._in_memory = MemoryWindow(in_memory(MemoryStorage())) if url == MEMORY else None

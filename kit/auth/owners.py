@@ -1,8 +1,8 @@
-"""Owners: the column of an entity that leads to the owner, and the SQL condition that a row belongs to the principal.
+"""Owners: the path of foreign keys from an entity to the owner of its rows, and the entities of tables.
 
-An entity names that column in `belongs_to`. It is the id of a user, or the id of a row that has an owner itself:
-`InvoiceLine.belongs_to = "invoice_id"`, `Invoice.belongs_to = "owner_id"`. A row whose column is empty belongs to
-no user. `ownership_errors` checks the declarations at start.
+An entity names the first column of the path in `belongs_to`. It is the id of a user, or the id of a row that has an
+owner itself: `InvoiceLine.belongs_to = "invoice_id"`, `Invoice.belongs_to = "owner_id"`. A row whose column is empty
+belongs to no user.
 """
 
 from collections.abc import Iterator
@@ -11,16 +11,10 @@ from typing import Any
 
 from sqlalchemy import (
     Column,
-    ColumnElement,
-    Select,
     Table,
-    TableClause,
-    bindparam,
-    column,
     inspect,
-    select,
 )
-from sqlalchemy.orm import Mapper, configure_mappers
+from sqlalchemy.orm import Mapper
 
 from kit.auth.permissions import forbidden
 from kit.http.principals import CURRENT_PRINCIPAL
@@ -50,7 +44,9 @@ def is_principal(key: Any) -> bool:
 def owner_column(entity: type[Entity]) -> Column[Any]:
     """Return the column that leads to the owner."""
     if not is_field(entity, str(entity.belongs_to)):
-        raise OwnershipError(f"{entity.__name__}.belongs_to is {entity.belongs_to!r}, which is no column of its table.")
+        raise OwnershipError(f"{entity.__name__}.belongs_to is {entity.belongs_to!r}, which is no column of its table: "
+                             f'write the name of a field, and if the column has another one, `"key": '
+                             f'"{entity.belongs_to}"` in its `sa_column_kwargs`.')  # fmt: skip
     return table_of(entity).c[str(entity.belongs_to)]
 
 
@@ -88,6 +84,12 @@ def entities(parent: type[Entity] = Entity) -> Iterator[type[Entity]]:
         if inspect(child, raiseerr=False) is not None:
             yield child
         yield from entities(child)
+
+
+def forget_entities() -> None:
+    """Clear the caches of tables and link tables, for entities that were declared later."""
+    FOUND.clear()
+    names_of_links.cache_clear()
 
 
 @cache
@@ -130,81 +132,3 @@ def direct_parent(entity: type[Entity]) -> type[Entity] | None:
         raise OwnershipError(f"{entity.__name__}.belongs_to leads to {key.target_fullname}: it must lead to an id.")
     is_user = owner_column(target).primary_key and not owner_column(target).foreign_keys
     return None if is_user else target
-
-
-# --- In SQL
-
-
-@cache
-def select_own(entity: type[Entity]) -> Select[Any]:
-    """Return all columns of the rows that belong to the principal."""
-    rows = plain_table(entity)
-    return select(*rows.c).where(is_own(entity, rows.c[owner_column(entity).name]))
-
-
-class PlainTable(TableClause):
-    """The table of an entity without restriction: it includes the rows of others."""
-
-    inherit_cache = True
-
-
-@cache
-def plain_table(entity: type[Entity]) -> PlainTable:
-    rows = table_of(entity)
-    return PlainTable(rows.name, *(column(each.name, each.type) for each in rows.columns), schema=rows.schema)
-
-
-def is_own(entity: type[Entity], key: ColumnElement[Any] | None = None) -> ColumnElement[bool]:
-    """Return an SQL condition: the row belongs to the principal. Evaluated with the principal at execution."""
-    key = owner_column(entity) if key is None else key
-    parent = owned_parent(entity)
-    if parent is None:
-        return key == bindparam("principal_id", callable_=principal_id, type_=key.type, unique=True)
-    rows = plain_table(parent)
-    return key.in_(select(rows.c.id).where(is_own(parent, rows.c[owner_column(parent).name])))
-
-
-def principal_id() -> int | None:
-    return CURRENT_PRINCIPAL.get().id
-
-
-# --- At the start
-
-
-def ownership_errors() -> Iterator[str]:
-    """Yield a message for each entity whose owners a restricted session could not determine or protect."""
-    configure_mappers()
-    FOUND.clear()
-    names_of_links.cache_clear()
-    for entity in entities():
-        for check in (owner_errors, reserved_errors, unnoticed_changes):
-            yield from check(entity)
-
-
-def owner_errors(entity: type[Entity]) -> Iterator[str]:
-    if entity.belongs_to is not None:
-        try:
-            owned_parent(entity)
-        except OwnershipError as error:
-            yield str(error)
-
-
-def reserved_errors(entity: type[Entity]) -> Iterator[str]:
-    for name in entity.reserved:
-        if not is_field(entity, name):
-            yield f"{entity.__name__}.reserved has {name!r}, which is no column of its table."
-
-
-def unnoticed_changes(entity: type[Entity]) -> Iterator[str]:
-    """Yield the declarations that change the owner of a row without an event."""
-    owner = table_of(entity).c.get(str(entity.belongs_to))
-    if owner is not None and owner.onupdate is not None:
-        yield f"{entity.__name__}.{entity.belongs_to} may not have onupdate: it changes the owner of rows unnoticed."
-    for each in inspect(entity).relationships:
-        if each.post_update and any(map(is_owner_column, (*each.local_columns, *each.remote_side))):
-            yield f"{each} may not have post_update: it changes the owner of rows unnoticed."
-
-
-def is_owner_column(candidate: Any) -> bool:
-    owned = [entity for entity in entities() if entity.belongs_to is not None]
-    return any(table_of(entity).c.get(str(entity.belongs_to)) is candidate for entity in owned)

@@ -16,7 +16,7 @@ from pwdlib import PasswordHash
 from pwdlib.exceptions import UnknownHashError
 from pwdlib.hashers.argon2 import Argon2Hasher
 from pydantic import AfterValidator, SecretStr
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from kit.http.encoding import TooManyMarksError, composed
 from kit.http.fairness import CURRENT_CALLER, Caller, FairSemaphore, Waiter
@@ -93,11 +93,16 @@ logins, others = ThreadPoolExecutor(1, "argon2-login"), ThreadPoolExecutor(1, "a
 """The threads. Under load a thread with a low priority takes much longer, so the thread of logins has the usual one."""
 
 
+MIN_LENGTH, MAX_LENGTH = 8, 128
 CONTROL = "\\u0000-\\u001f\\u007f-\\u009f"
 WITHOUT_CONTROL = re.compile(f"[^{CONTROL}]*")
 
 
 def storable_secret(secret: SecretStr) -> SecretStr:
+    if len(secret) < MIN_LENGTH:  # pydantic's own message calls the characters items
+        raise PydanticKnownError("string_too_short", {"min_length": MIN_LENGTH})
+    if len(secret) > MAX_LENGTH:
+        raise PydanticKnownError("string_too_long", {"max_length": MAX_LENGTH})
     text = composed(storable(secret.get_secret_value()))
     if not WITHOUT_CONTROL.fullmatch(text):
         raise PydanticCustomError("password_control", "A password may not contain control characters")
@@ -107,7 +112,7 @@ def storable_secret(secret: SecretStr) -> SecretStr:
 Password = Annotated[
     SecretStr,
     AfterValidator(storable_secret),
-    pydantic.Field(min_length=8, max_length=128, json_schema_extra={"pattern": f"^[^{CONTROL}]*$"}),
+    pydantic.Field(min_length=MIN_LENGTH, max_length=MAX_LENGTH, json_schema_extra={"pattern": f"^[^{CONTROL}]*$"}),
 ]
 """8 to 128 characters, without control characters (RFC 8265, OpaqueString); never shown, not in a `repr` either."""
 

@@ -16,13 +16,14 @@ from sqlalchemy.orm import InstanceState, Session
 from sqlalchemy.orm.util import identity_key
 from sqlalchemy.sql.elements import ClauseElement
 
-from kit.auth.owners import OwnershipError, is_own, is_principal, not_the_owner, owned_parent, table_of
+from kit.auth.own_rows import is_own
+from kit.auth.owners import OwnershipError, is_principal, not_the_owner, owned_parent, table_of
 from kit.models.entities import Entity
 
 Requirement = tuple[type[Entity] | None, Any]
 """An entity and the id of a row that must belong to the principal. Without an entity, it must be their own id."""
 MAX_IDS = 1000
-"""The largest number of ids in a query: drivers have a limit of parameters."""
+"""The largest number of ids in a statement. Both databases allow about 32,000 parameters."""
 
 
 class Requirements:
@@ -114,5 +115,6 @@ def own_ids(connection: Connection, entity: type[Entity], ids: Collection[Any]) 
 
 
 def chunks(ids: Collection[Any]) -> Iterator[Sequence[Any]]:
+    """Return the ids in parts of at most `MAX_IDS`, each for a statement of its own."""
     listed = list(ids)
     return (listed[start : start + MAX_IDS] for start in range(0, len(listed), MAX_IDS))

@@ -11,7 +11,8 @@ from sqlalchemy import ColumnElement, select, true
 from sqlalchemy.orm import ORMExecuteState
 
 from kit.auth.checked_sessions import RESTRICTED_READS, GuardedSession
-from kit.auth.owners import OwnershipError, is_own, not_the_owner, table_of
+from kit.auth.own_rows import is_own
+from kit.auth.owners import OwnershipError, not_the_owner, table_of
 from kit.auth.requirements import chunks
 from kit.auth.reserved import reserved_columns, reserved_for_superusers
 from kit.auth.restricted_reads import COMPILED, OWN_ROWS, RowsToChange
@@ -25,6 +26,7 @@ def change_own_rows(session: GuardedSession, entity: type[Entity], state: ORMExe
     """
     conditions = list(conditions_of(entity, state))
     before = lock_rows(session, entity, state, conditions)
+    refuse_missing_versions(state)
     statement: Any = state.statement
     if session.is_restricted and not state.is_executemany:  # excludes rows that appear after the lock
         statement = statement.where(is_own(entity, getattr(entity, str(entity.belongs_to))))
@@ -38,6 +40,20 @@ def change_own_rows(session: GuardedSession, entity: type[Entity], state: ORMExe
         if after != before:
             raise reserved_for_superusers(entity.reserved)
     return result
+
+
+def refuse_missing_versions(state: ORMExecuteState) -> None:
+    """Raise a TypeError for an UPDATE by primary key whose rows lack their versions, which SQLAlchemy compares."""
+    mapper = state.bind_mapper
+    if not state.is_executemany or mapper is None or mapper.version_id_col is None or not state.is_orm_statement:
+        return
+    name, counter = mapper.class_.__name__, mapper.get_property_by_column(mapper.version_id_col).key
+    is_by_id = state.execution_options.get("dml_strategy", "auto") in ("auto", "bulk")
+    if is_by_id and not all(counter in row for row in parameter_sets(state)):
+        raise TypeError(
+            f"An update({name}) of many rows needs `{counter}` in each, the version that the row has now: add it, use "
+            f"`change_many(session, {name}, ids, values)` for equal values, or set the attributes of the loaded rows."
+        )
 
 
 def conditions_of(entity: type[Entity], state: ORMExecuteState) -> Iterator[ColumnElement[bool]]:

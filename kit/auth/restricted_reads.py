@@ -31,7 +31,8 @@ from sqlalchemy.orm import ORMExecuteState
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.compiler import Compiled, SQLCompiler
 
-from kit.auth.owners import OwnershipError, PlainTable, entity_of, select_own
+from kit.auth.own_rows import PlainTable, select_own
+from kit.auth.owners import OwnershipError, entity_of
 
 OWN_ROWS = "kit_own_rows"
 """The execution option of a statement that returns only rows of the principal."""

@@ -5,6 +5,8 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kit.database.identifiers import quoted
+
 Sums = dict[str, tuple[int, str]]
 """The number of rows and the checksum of each table; of a sequence, its last value."""
 SEQUENCES = "SELECT schemaname || '.' || sequencename, coalesce(last_value, 0) FROM pg_sequences ORDER BY 1"
@@ -20,7 +22,7 @@ def sqlite_sums(connection: sqlite3.Connection) -> Sums:
 
 def rows_sum(connection: sqlite3.Connection, table: str) -> tuple[int, str]:
     number, total = 0, 0
-    for row in connection.execute(f'SELECT * FROM "{table}"'):  # noqa: S608  a name from the database itself
+    for row in connection.execute(f"SELECT * FROM {quoted(table)}"):  # noqa: S608  a name from the database itself
         number += 1
         total += int.from_bytes(hashlib.blake2b(repr(row).encode(), digest_size=8).digest())
     return number, str(total)
@@ -30,8 +32,7 @@ async def postgresql_sums(connection: Any) -> Sums:
     """Return the sums of all tables and sequences that a connection of asyncpg sees."""
     sums: Sums = {}
     for (table,) in await connection.fetch(TABLES):
-        quoted = '"' + table.replace('"', '""') + '"'
-        sums[table] = tuple(await connection.fetchrow(SUM.format(quoted)))
+        sums[table] = tuple(await connection.fetchrow(SUM.format(quoted(table))))
     for name, last in await connection.fetch(SEQUENCES):
         sums[f"sequence {name}"] = (int(last), "")
     return sums

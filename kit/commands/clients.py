@@ -1,4 +1,4 @@
-"""Clients of databases: the programs that a command starts, and how they are told which database."""
+"""Database clients: starts `sqlite3` and `psql`, and passes the database to PostgreSQL's clients by variables."""
 
 import os
 import shutil
@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import URL
 
 from kit.commands.errors import CommandFailedError
-from kit.database.urls import driver_options
+from kit.database.url_options import driver_options
 
 PACKAGES = {"sqlite3": "sqlite3", "psql": "postgresql-client", "pg_dump": "postgresql-client"}
 

@@ -17,7 +17,7 @@ from kit.commands.progress import Progress
 from kit.database.errors import ASYNCPG_ERRORS
 from kit.database.hosts import connect_to
 from kit.database.poolers import is_pooled
-from kit.database.urls import driver_options
+from kit.database.url_options import driver_options
 
 TABLE = re.compile(r"(?:dumping contents of table|processing data for table)")
 """What the programs print, with `--verbose`, for each table."""

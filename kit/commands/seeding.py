@@ -14,9 +14,9 @@ from fastapi.routing import APIRoute, RouteContext, iter_route_contexts
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from kit.auth.owners import entities
 from kit.commands.errors import CommandFailedError
 from kit.commands.progress import Progress
-from kit.models.entities import Entity
 from kit.server.service import Service
 
 PLACEHOLDER = re.compile(r"\{(\w+)(?::\d+)?\}")
@@ -126,14 +126,8 @@ def target_of(route: RouteContext) -> Target | None:
 
 def table_of(model: type[BaseModel]) -> str:
     """Return the table whose class shares its base with a request body."""
-    shared = (entity for entity in entities_below(Entity) if entity.__bases__[0] in model.__mro__)
+    shared = (entity for entity in entities() if entity.__bases__[0] in model.__mro__)
     return next((str(entity.__tablename__) for entity in shared), model.__name__)
-
-
-def entities_below(kind: type[Entity]) -> Iterator[type[Entity]]:
-    for entity in kind.__subclasses__():
-        yield entity
-        yield from entities_below(entity)
 
 
 async def seed(app: Service, rows: int) -> dict[str, int]:

@@ -6,10 +6,8 @@ listeners: `event.listen(Invoice.__table__, "after_create", DDL("CREATE TRIGGER 
 ignored: a migration may have created it.
 """
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.operations import ops
 from alembic.runtime.plugins import Plugin
@@ -19,8 +17,9 @@ from sqlalchemy.sql.elements import TextClause, conv
 from sqlalchemy.types import SchemaType
 
 from kit.database.definitions import Definitions, Named, model_definitions, stored_definitions
+from kit.database.revision_operations import AutoincrementOp, StatementsOp
 from kit.database.search_indexes import names_of_parts
-from kit.database.sqlite_reflection import escaped, is_numbered
+from kit.database.sqlite_reflection import escaped, has_autoincrement
 
 NAME = "kit.comparison"
 PLUGINS = ("alembic.autogenerate.*", NAME)
@@ -28,20 +27,22 @@ PLUGINS = ("alembic.autogenerate.*", NAME)
 DONE = PriorityDispatchResult.CONTINUE
 
 
-class Pair(NamedTuple):
-    stored_definitions: Definitions
-    model_definitions: Definitions
+class Compared(NamedTuple):
+    """The definitions that the database has stored, and those that the models declare."""
+
+    stored: Definitions
+    declared: Definitions
 
 
-def definitions(context: AutogenContext) -> Pair:
+def definitions(context: AutogenContext) -> Compared:
     """Return the definitions in the database and those of the models, read once for each comparison."""
     connection, metadata = context.connection, context.metadata
     assert connection is not None
     cache: dict[Any, Any] = context.inspector.info_cache
     if NAME not in cache:
-        cache[NAME] = Pair(stored_definitions(connection), model_definitions(connection, metadata))  # type: ignore[arg-type]  # we have one
-    pair: Pair = cache[NAME]
-    return pair
+        cache[NAME] = Compared(stored_definitions(connection), model_definitions(connection, metadata))  # type: ignore[arg-type]  # we have one
+    compared: Compared = cache[NAME]
+    return compared
 
 
 def of_table(named: Named, table: str) -> dict[str, str]:
@@ -54,12 +55,12 @@ def compare_checks(
     """Find CHECKs that were added, removed or changed. Old ones are dropped before the columns change."""
     if table is None or model is None:
         return DONE
-    pair = definitions(context)
-    there, here = of_table(pair.stored_definitions.checks, name), of_table(pair.model_definitions.checks, name)
-    changed = [check for check in sorted(there | here) if there.get(check) != here.get(check)]
+    compared = definitions(context)
+    stored, declared = of_table(compared.stored.checks, name), of_table(compared.declared.checks, name)
+    changed = [check for check in sorted(stored | declared) if stored.get(check) != declared.get(check)]
     for check in changed:
-        if check in there:  # before the columns change, which it may not allow
-            old = CheckConstraint(text(escaped(there[check])), name=conv(check), table=table)
+        if check in stored:  # before the columns change, which it may not allow
+            old = CheckConstraint(text(escaped(stored[check])), name=conv(check), table=table)
             found.ops.insert(0, ops.DropConstraintOp.from_constraint(old))
     retyped = {op.column_name for op in found.ops if isinstance(op, ops.AlterColumnOp) and is_schema_type(op)}
     for constraint in sorted(named_checks(model), key=lambda check: str(check.name)):
@@ -97,12 +98,12 @@ def compare_indexes(
     """Find indexes of the same name with different definitions that Alembic has not found."""
     if table is None or model is None:
         return DONE
-    pair = definitions(context)
-    there, here = of_table(pair.stored_definitions.indexes, name), of_table(pair.model_definitions.indexes, name)
+    compared = definitions(context)
+    stored, declared = of_table(compared.stored.indexes, name), of_table(compared.declared.indexes, name)
     old, new = by_name(table), by_name(model)
     seen = {op.index_name for op in found.ops if isinstance(op, (ops.CreateIndexOp, ops.DropIndexOp))}
-    for index in sorted((there.keys() & here.keys() & old.keys() & new.keys()) - seen):
-        if there[index] != here[index]:
+    for index in sorted((stored.keys() & declared.keys() & old.keys() & new.keys()) - seen):
+        if stored[index] != declared[index]:
             found.ops.append(ops.DropIndexOp.from_index(old[index]))
             found.ops.append(ops.CreateIndexOp.from_index(new[index]))
     return DONE
@@ -112,68 +113,28 @@ def by_name(table: Table) -> dict[str, Index]:
     return {str(index.name): index for index in table.indexes}
 
 
-@dataclass
-class NumberOp(ops.MigrateOperation):
-    """Rebuilds a table of SQLite with AUTOINCREMENT, so that no id is assigned twice."""
-
-    table: str
-    is_undone: bool = False
-
-    def reverse(self) -> "NumberOp":
-        return NumberOp(self.table, not self.is_undone)
-
-    def to_diff_tuple(self) -> tuple[str, str]:
-        return ("autoincrement", self.table)
-
-
-@renderers.dispatch_for(NumberOp)
-def render_number(_: AutogenContext, op: NumberOp) -> list[str]:
-    options = f'recreate="always", table_kwargs={{"sqlite_autoincrement": {not op.is_undone}}}'
-    batch = f"with op.batch_alter_table({op.table!r}, {options}):"
-    return ['if op.get_bind().dialect.name == "sqlite":', batch, "pass", "", ""]
-
-
-def compare_numbering(context: AutogenContext, found: ops.UpgradeOps, _: Any) -> PriorityDispatchResult:
+def compare_autoincrement(context: AutogenContext, found: ops.UpgradeOps, _: Any) -> PriorityDispatchResult:
     """Find tables of SQLite without AUTOINCREMENT, which a table may have lost when it was rebuilt."""
     connection = context.connection
     assert connection is not None
     if connection.dialect.name == "sqlite":
-        there = set(context.inspector.get_table_names())
-        wanted_so = [model for model in context.sorted_tables if model.dialect_options["sqlite"]["autoincrement"]]
-        names = [model.name for model in wanted_so if model.name in there]
-        found.ops += [NumberOp(name) for name in names if not is_numbered(connection, name)]
+        stored = set(context.inspector.get_table_names())
+        declared = {model.name for model in context.sorted_tables if model.dialect_options["sqlite"]["autoincrement"]}
+        lost = [name for name in sorted(stored & declared) if not has_autoincrement(connection, name)]
+        found.ops += map(AutoincrementOp, lost)
     return DONE
-
-
-class StatementsOp(ops.MigrateOperation):
-    """SQL statements for one database, rendered as `op.execute`, with the statements that undo them."""
-
-    def __init__(self, dialect: str, up: list[str], down: list[str]) -> None:
-        self.dialect, self.up, self.down = dialect, up, down
-
-    def reverse(self) -> "StatementsOp":
-        return StatementsOp(self.dialect, self.down, self.up)
-
-    def to_diff_tuple(self) -> tuple[str, list[str]]:
-        return ("execute", self.up)
-
-
-@renderers.dispatch_for(StatementsOp)
-def render_statements(_: AutogenContext, op: StatementsOp) -> list[str]:
-    statements = [f"op.execute({escaped(sql)!r})" for sql in op.up]
-    return [f'if op.get_bind().dialect.name == "{op.dialect}":', *statements, ""]
 
 
 def compare_code(context: AutogenContext, found: ops.UpgradeOps, _: Any) -> PriorityDispatchResult:
     """Find functions and triggers that differ from the models."""
-    there, here = definitions(context)
+    stored, declared = definitions(context)
     dialect = context.dialect.name
-    for name, sql in here.functions.items():
-        old = there.functions.get(name)
+    for name, sql in declared.functions.items():
+        old = stored.functions.get(name)
         if old != sql:
             found.ops.append(StatementsOp(dialect, [sql], [old or f"DROP FUNCTION {name}"]))
-    for (table, name), sql in here.triggers.items():
-        old = there.triggers.get((table, name))
+    for (table, name), sql in declared.triggers.items():
+        old = stored.triggers.get((table, name))
         if old != sql:
             drop = f'DROP TRIGGER "{name}"' + ("" if dialect == "sqlite" else f' ON "{table}"')
             found.ops.append(StatementsOp(dialect, [drop, sql] if old else [sql], [drop, old] if old else [drop]))
@@ -198,7 +159,7 @@ def setup(plugin: Plugin) -> None:
     plugin.add_autogenerate_comparator(compare_indexes, "table", "kit.indexes", priority=last)
     plugin.add_autogenerate_comparator(compare_code, "schema", "kit.code", priority=last)
     plugin.add_autogenerate_comparator(ignore_search, "schema", "kit.search", priority=last)
-    plugin.add_autogenerate_comparator(compare_numbering, "schema", "kit.numbering", priority=last)
+    plugin.add_autogenerate_comparator(compare_autoincrement, "schema", "kit.autoincrement", priority=last)
 
 
 setup(Plugin(NAME))

@@ -1,4 +1,4 @@
-"""Deletions: what the deletion of a row changes in the session and in the rows that refer to it."""
+"""Deletions: removes the references to a deleted row, in the session and in the rows that refer to it."""
 
 from collections.abc import Iterator
 from typing import Any

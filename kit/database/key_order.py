@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, Connection, Index, Table, UniqueConstraint, inspect, text
+from sqlalchemy import Column, Connection, Index, UniqueConstraint, inspect, text
 from sqlalchemy.dialects.postgresql import ExcludeConstraint
 
+from kit.auth.owners import table_of
 from kit.models.entities import Entity
 
 NEXT_IDS = text(
@@ -67,12 +68,6 @@ def has_several_keys(entity: type[Entity]) -> bool:
 
 def has_expressions(index: Index) -> bool:
     return not all(isinstance(part, Column) for part in index.expressions)
-
-
-def table_of(entity: type[Entity]) -> Table:
-    table = inspect(entity).local_table
-    assert isinstance(table, Table)
-    return table
 
 
 def sort_key(entity: type[Entity], row: Any) -> list[str]:

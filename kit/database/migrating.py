@@ -16,7 +16,7 @@ from kit.database.folding import fold
 from kit.database.hosts import connect
 from kit.database.sqlite_engines import begin_immediate
 from kit.database.sqlite_rebuild import DRIVER
-from kit.database.urls import driver_options
+from kit.database.url_options import driver_options
 
 CONNECT_SECONDS = 10
 """The longest time for a connection to PostgreSQL."""

@@ -7,14 +7,14 @@ import asyncpg
 from sqlalchemy import URL, ExceptionContext, event
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from kit.auth.ownership import refuse_hidden_write
+from kit.auth.read_only_sessions import refuse_hidden_write
 from kit.database import hosts
 from kit.database.engines import Engines, Pool, name_origin
 from kit.database.errors import ASYNCPG_ERRORS, DriverFailure, with_origin
 from kit.database.failover import FollowedPrimary
 from kit.database.poolers import begin_with, is_pooled, warn_of_pooler
 from kit.database.statements import watch_statements
-from kit.database.urls import driver_options
+from kit.database.url_options import driver_options
 from kit.http.fairness import FairPool
 
 OF_PRIMARY = ("read-write", "primary")
@@ -26,8 +26,9 @@ READ_ONLY = "25006"
 class PostgresPool(FairPool):
     """A pool whose connections raise a database error if they break down while they are set up."""
 
-    def named(self, failure: Exception) -> Exception:
-        return DriverFailure(failure) if isinstance(failure, ASYNCPG_ERRORS) else failure
+    def raise_named(self, failure: BaseException) -> None:
+        if isinstance(failure, ASYNCPG_ERRORS):
+            raise DriverFailure(failure) from failure
 
 
 def postgres_engines(url: URL, pool: Pool) -> Engines:

@@ -1,4 +1,4 @@
-"""Operations of migrations beyond those of Alembic: comments, and UPDATEs of new columns."""
+"""Operations of migrations that Alembic does not have: comments, UPDATEs, SQL statements, and AUTOINCREMENT."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +14,8 @@ from alembic.operations import ops
 from sqlalchemy import Dialect
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from kit.database.sqlite_reflection import escaped
 
 
 @dataclass
@@ -40,6 +42,33 @@ class FillOp(ops.MigrateOperation):
         return ("fill", self.table, self.column)
 
 
+@dataclass
+class AutoincrementOp(ops.MigrateOperation):
+    """Rebuilds a table of SQLite with AUTOINCREMENT, so that no id is assigned twice."""
+
+    table: str
+    is_undone: bool = False
+
+    def reverse(self) -> "AutoincrementOp":
+        return AutoincrementOp(self.table, not self.is_undone)
+
+    def to_diff_tuple(self) -> tuple[str, str]:
+        return ("autoincrement", self.table)
+
+
+class StatementsOp(ops.MigrateOperation):
+    """SQL statements for one database, rendered as `op.execute`, with the statements that undo them."""
+
+    def __init__(self, dialect: str, up: list[str], down: list[str]) -> None:
+        self.dialect, self.up, self.down = dialect, up, down
+
+    def reverse(self) -> "StatementsOp":
+        return StatementsOp(self.dialect, self.down, self.up)
+
+    def to_diff_tuple(self) -> tuple[str, list[str]]:
+        return ("execute", self.up)
+
+
 @renderers.dispatch_for(CommentOp)
 def render_comment(_: AutogenContext, op: CommentOp) -> str:
     return f"# {op.line}"
@@ -52,6 +81,19 @@ def render_fill(context: AutogenContext, op: FillOp) -> list[str]:
         f"rows = sa.table({op.table!r}, sa.column({op.column!r}, {kind}))",
         f"op.execute(rows.update().where(rows.c[{op.column!r}].is_(None)).values({{{op.column!r}: {value}}}))",
     ]
+
+
+@renderers.dispatch_for(AutoincrementOp)
+def render_autoincrement(_: AutogenContext, op: AutoincrementOp) -> list[str]:
+    options = f'recreate="always", table_kwargs={{"sqlite_autoincrement": {not op.is_undone}}}'
+    batch = f"with op.batch_alter_table({op.table!r}, {options}):"
+    return ['if op.get_bind().dialect.name == "sqlite":', batch, "pass", "", ""]
+
+
+@renderers.dispatch_for(StatementsOp)
+def render_statements(_: AutogenContext, op: StatementsOp) -> list[str]:
+    statements = [f"op.execute({escaped(sql)!r})" for sql in op.up]
+    return [f'if op.get_bind().dialect.name == "{op.dialect}":', *statements, ""]
 
 
 def stored_literal(context: AutogenContext, kind: TypeEngine[Any], value: Any) -> str:

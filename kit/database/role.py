@@ -2,9 +2,10 @@
 
 import sys
 from collections.abc import Iterator
-from importlib import import_module
 
+from kit.applications import load_application
 from kit.database.databases import Database
+from kit.database.identifiers import quoted
 from kit.database.postgresql_engines import server_settings
 
 
@@ -17,15 +18,9 @@ def commands(database: Database) -> Iterator[str]:
         yield f"ALTER ROLE {role}{where} SET {name} = '{value}';"
 
 
-def quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
-
-
 def main(application: str) -> str | None:
     """Print the commands. Returns an error message, or None on success."""
-    module, _, attribute = application.partition(":")
-    sys.path.insert(0, "")
-    database: Database = getattr(import_module(module), attribute or "app").runtime.database
+    database: Database = load_application(application).runtime.database
     if database.is_sqlite:
         return "DATABASE_URL is a SQLite database, which has no roles."
     sys.stdout.write("\n".join(commands(database)) + "\n")

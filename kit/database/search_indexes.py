@@ -21,7 +21,8 @@ from sqlalchemy.exc import DBAPIError
 
 from kit.database.collations import ensure_folding
 from kit.database.errors import first_line
-from kit.database.search_sql import SearchIndex, quoted, wanted_of
+from kit.database.identifiers import quoted
+from kit.database.search_sql import SearchIndex, wanted_of
 from kit.models.entities import known_tables
 
 log = logging.getLogger("kit")

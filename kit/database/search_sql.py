@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import Table
 
 from kit.database.folding import AFTER, BEFORE, EXPANDED, UNUSUAL
+from kit.database.identifiers import quoted
 
 SEARCHED = "kit.searched"
 """The key in `Table.info` of the names of the columns that have a search index, in their order."""
@@ -114,10 +115,6 @@ class SearchIndex:
             f"INSERT INTO {quoted(self.name)} (rowid, {columns}) SELECT rowid, {self.values()} "  # noqa: S608  our names
             f"FROM {quoted(self.table)}"
         )
-
-
-def quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def replaced(expression: str, letters: Mapping[str, str]) -> str:

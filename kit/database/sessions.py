@@ -186,6 +186,11 @@ class WriteSession(_Session):
         """Flush, so that only the COMMIT is left to do."""
         await self.flush()
 
+    async def commit_within(self, seconds: float) -> None:
+        """Commit. Raises a TimeoutError after these seconds."""
+        async with asyncio.timeout(seconds):
+            await self.commit()
+
     async def gather(self, *queries: Callable[[Self], Awaitable[Any]]) -> list[Any]:
         """Return the results of queries, executed one after the other, because a transaction has one connection."""
         return [await query(self) for query in queries]

@@ -21,7 +21,7 @@ from kit.database.sqlite_reflection import (
     CompleteSQLiteDialect,
     collations,
     escaped,
-    is_numbered,
+    has_autoincrement,
     plain,
     stored,
     table_sql,
@@ -91,7 +91,7 @@ class CompleteSQLiteImpl(SQLiteImpl):
         if not any(isinstance(arg, CheckConstraint) for arg in batch_impl.table_args):
             for check in unnamed_checks(connection, table.name):
                 new.append_constraint(CheckConstraint(text(escaped(check))))
-        if is_numbered(connection, table.name) and batch_impl.table_kwargs.get("sqlite_autoincrement", True):
+        if has_autoincrement(connection, table.name) and batch_impl.table_kwargs.get("sqlite_autoincrement", True):
             new.dialect_options["sqlite"]["autoincrement"] = True
             counter = connection.exec_driver_sql("SELECT seq FROM sqlite_sequence WHERE name = ?", (table.name,))
             kept.counter = counter.scalar()

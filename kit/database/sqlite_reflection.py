@@ -92,7 +92,7 @@ def plain(sql: str) -> str:
     return " ".join(re.sub(r"(?i)if not exists", "", sql).replace('"', "").split())
 
 
-def is_numbered(connection: Connection, table: str) -> bool:
+def has_autoincrement(connection: Connection, table: str) -> bool:
     """Return whether a table has AUTOINCREMENT, so that SQLite never generates the same id twice."""
     return re.search(r"\bAUTOINCREMENT\b", without_quoted(table_sql(connection, table)), re.IGNORECASE) is not None
 

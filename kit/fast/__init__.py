@@ -15,7 +15,7 @@ and leaves the shortcut out: the service becomes slower, not wrong.
 | `ClassManager._state_constructor`, `InstanceState.key`, `.session_id`, `._commit_all`, `Session.hash_key`, `.identity_map`, `Mapper._identity_key_from_state` | SQLAlchemy | rows that were not loaded by their session (`read_sessions`, `persistent_rows`, `write_sessions`, `bodies`) |
 | `Session._register_persistent`, `InstanceState.insert_order` | SQLAlchemy | rows that were not flushed by their session (`persistent_rows`, `revocable_sessions`) |
 | `InstanceState.committed_state`, `._commit_all`, `impl.is_equal` of attributes | SQLAlchemy | which values of a row were changed (`single_update`) |
-| `Session._new`, `._deleted`, `._flushing`, `._is_clean`, `._transaction`, `._connection_for_bind`, `SessionTransaction._connections`, `._parent` | SQLAlchemy | whether a session has begun, and what it has to write (`deferred`, `shortcuts`, `write_sessions`, `revocable_sessions`) |
+| `Session._new`, `._deleted`, `._flushing`, `._is_clean`, `._transaction`, `._connection_for_bind`, `SessionTransaction._connections`, `._parent` | SQLAlchemy | whether a session has begun, and what it has to write (`deferred`, `read_shortcuts`, `write_sessions`, `revocable_sessions`) |
 | `Select._generate_cache_key`, `._generate`, `._raw_columns`, `._with_options`, `._traverse_internals` and the parts that it names; `Load.context` and its `path`, `strategy`, `_extra_criteria` | SQLAlchemy | comparing statements (`selects`, `plain_selects`) |
 | `SQLCompiler.construct_params(extracted_parameters=…)`, `.positiontup`, `.binds`, `.post_compile_params` | SQLAlchemy | statements compiled once (`selects`, `single_insert`) |
 | `TypeEngine.dialect_impl`, `.bind_processor`, `.result_processor` | SQLAlchemy | converting values (`driver_values`) |
@@ -24,7 +24,7 @@ and leaves the shortcut out: the service becomes slower, not wrong.
 | `Connection._handle_dbapi_exception`, `._handle_dbapi_exception_noconnection`, `_handle_exception` of the adapters | SQLAlchemy | failures as SQLAlchemy raises them (`driver`, `driver_failures`) |
 | `__sqlalchemy_greenlet_provider__` | SQLAlchemy | running its pool and the driver in greenlets that are used again (`driver`) |
 | `util.await_only`, `util.LRUCache` | SQLAlchemy | the driver on a connection of the pool (`driver`, `selects`, `revocable_sessions`) |
-| `Connection.execute_fetchall`, `._execute`, `._conn` | aiosqlite | one visit to SQLite's thread for several statements, or for many rows (`driver`) |
+| `Connection.execute_fetchall`, `._execute`, `._conn` | aiosqlite | one visit to SQLite's thread for several statements, or for many rows (`driver`, `multi_row_inserts`) |
 | `BaseModel.__pydantic_decorators__`, `FieldInfo.metadata` | pydantic | which read variants show columns only (`read_variants`), and which bodies can become rows (`bodies`) |
 | `RouteContext`, `Dependant`, `request_params_to_args`, `request_body_to_args`, `serialize_response`, `FastAPI._telemetry`, `APIRouter._iter_low_priority_routes` | FastAPI | arguments and responses as FastAPI makes them (`arguments`, `rendering`, `dispatch`) |
 | `_utils.get_route_path`, `_utils.is_async_callable` | Starlette | paths and handlers as the router reads them (`dispatch`, `exception_responses`) |

@@ -11,7 +11,7 @@ from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
 
-from kit.fast import driver, driver_failures
+from kit.fast import driver, driver_failures, multi_row_inserts
 from kit.fast.driver_values import bind_processors
 from kit.fast.mappings import EntityMapping
 from kit.fast.selects import MAX_STATEMENTS
@@ -79,7 +79,7 @@ def insert_by_driver(connection: Connection, statement: ArrayInsert, rows: Seque
     try:
         if statement.is_sqlite:
             driver.start_clock(pooled.info)
-            step = driver.execute_many(pooled.driver_connection, statement.sql, arguments)
+            step = multi_row_inserts.execute_many(pooled.driver_connection, statement.sql, arguments)
             ids: Sequence[Any] = range(util.await_only(step))
         else:
             returned = util.await_only(pooled.driver_connection.fetch(statement.sql, *arguments))

@@ -1,56 +1,62 @@
-"""Batches: inserts of several requests in one transaction, which is committed if all members vote for it.
+"""Batches: members of several requests share one transaction, which is committed if all of them vote for it.
 
-    collecting --start--> inserting --all rows stored--> voting --all members have voted--> committing --> committed
-                          inserting --a row is refused--> rolled back: each member inserts its row in its transaction
-                          voting --a member is closed--> rolled back: the other requests run again (RolledBack)
-                          inserting --too slow--> rolled back: each member inserts its row in its transaction
+    collecting --start--> stored --all members have voted--> committing --> committed
+                          stored --a member is closed--> rolled back: the other requests run again (RolledBack)
                           committing --refused--> rolled back: all requests run again (RolledBack)
+
+How the members' rows are stored is a matter of the kind of the batch: `insert_batches`, `update_batches`.
 
 Invariant: for each request the result is the same as with a transaction of its own. A member sees only its own row, and
 its `commit` returns after the COMMIT. A member that is closed before the start is removed.
 """
 
 import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable
 from contextlib import suppress
+from typing import TypeVar
 
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from kit.database.errors import FAILURES, RolledBack, may_be_committed, meaning_of
-from kit.fast.single_insert import NewRow, SingleInsert
+from kit.fast.single_insert import DriverTransaction
 from kit.http import traces
 from kit.operations.unit_of_work import COMMIT_TIMEOUT
 
+T = TypeVar("T")
 LOCK_TIMEOUT_SECONDS = 0.05
 """After this time a batch is rolled back, and each member waits for the lock in its own transaction.
 
 That holds for deferred constraints too.
 """
 MAX_SECONDS = 0.5
-"""The longest time of a batch for its INSERTs, and for its deferred constraints, on PostgreSQL.
+"""The longest time of a batch for its statements, and for its deferred constraints, on PostgreSQL.
 
 Triggers of its rows run one after the other. In transactions of their own, they run at the same time.
 """
 
 
-class InsertBatch:
+class Batch(ABC):
     """The transaction that several members share."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine, self.transaction = engine, SingleInsert(engine)
-        self.members: list[BatchMember] = []
+    def __init__(self, engine: Engine, transaction: DriverTransaction) -> None:
+        self.engine, self.transaction = engine, transaction
+        self.members: list[Member] = []
         self.task: asyncio.Task[None] | None = None
         """Runs the transaction. Once it is set, no member can join."""
-        self.missing_votes = self.present = 0
+        self.missing_votes = 0
         self.decision: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         """Whether to commit: true when all members have voted, false as soon as one is closed without a vote."""
 
-    def join(self, new: NewRow) -> "BatchMember":
-        """Add a member for a new row."""
-        self.members.append(member := BatchMember(self, new))
-        self.missing_votes += 1
-        self.present += 1
-        return member
+    @property
+    def seconds(self) -> float | None:
+        """The longest time for the statements. SQLite has no locks that a batch waits for."""
+        return MAX_SECONDS if self.engine.dialect.name == "postgresql" else None
+
+    @abstractmethod
+    async def store(self) -> None:
+        """Store the rows of the members, and report it to them. Raises the failure of the database."""
 
     async def run(self) -> Exception | None:
         """Store and commit all rows, and report the outcome to each member. Returns the failure, if any."""
@@ -59,13 +65,13 @@ class InsertBatch:
         try:
             failure = await self._attempt()
         finally:
-            self._report(failure)
+            self.report(failure)
         return failure
 
     async def _attempt(self) -> Exception | None:
         """Store and commit the rows, or roll back. Returns the failure, if any."""
         try:
-            await self._store()
+            await self._store_and_commit()
         except BaseException as failure:
             with suppress(*FAILURES):  # the ROLLBACK fails if the connection is lost; the transaction is gone anyway
                 await self.transaction.close()
@@ -74,15 +80,9 @@ class InsertBatch:
             raise
         return None
 
-    async def _store(self) -> None:
-        """Insert the rows, wait for the votes, and commit. Raises the failure of the database, or `RolledBack`."""
-        seconds = MAX_SECONDS if self.engine.dialect.name == "postgresql" else None
-        try:
-            new = [member.new for member in self.members]
-            await self.transaction.insert(*new, lock_timeout=LOCK_TIMEOUT_SECONDS, seconds=seconds)
-        except TimeoutError as failure:
-            raise RolledBack from failure
-        self._report(None)
+    async def _store_and_commit(self) -> None:
+        """Store the rows, wait for the votes, and commit. Raises the failure of the database, or `RolledBack`."""
+        await self.store()
         if not await self.decision:
             raise RolledBack
         try:
@@ -93,7 +93,8 @@ class InsertBatch:
                 raise
             raise RolledBack from failure  # a deferred constraint waits, or does not say which row violates it
 
-    def _report(self, failure: Exception | None) -> None:
+    def report(self, failure: Exception | None) -> None:
+        """Report the outcome of a step to the members."""
         for member in self.members:
             member.receive(failure)
 
@@ -103,28 +104,29 @@ class InsertBatch:
         if self.missing_votes == 0 and not self.decision.done():
             self.decision.set_result(True)
 
-    def remove(self, member: "BatchMember") -> None:
-        """Remove a member that has not voted."""
-        self.present -= 1
+    def remove(self, member: "Member") -> None:
+        """Remove a member that has not voted. If its row may be stored already, the batch is rolled back."""
+        self.members.remove(member)
+        self.missing_votes -= 1
         if self.task is None:
-            self.members.remove(member)
-            self.missing_votes -= 1
             return
         if not self.decision.done():
             self.decision.set_result(False)
-        if self.present == 0:
+        if not self.members:
             self.task.cancel()
 
 
-class BatchMember:
-    """A row in a batch, with the interface of a `SingleInsert`."""
+class Member:
+    """A member of a batch, with the interface of a transaction of its own."""
 
-    def __init__(self, batch: InsertBatch, new: NewRow) -> None:
-        self.batch, self.new = batch, new
-        self.own: SingleInsert | None = None
-        """The row's own transaction, if the batch could not store it."""
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        batch.members.append(self)
+        batch.missing_votes += 1
+        self.own: DriverTransaction | None = None
+        """The member's own transaction, if the batch could not store its row."""
         self.outcome: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
-        """The failure, or None, of the next step of the batch: first of the INSERT, then of the COMMIT."""
+        """The failure, or None, of the next step of the batch; the last step is the COMMIT."""
         self.has_voted = False
         self.mark = traces.mark()
 
@@ -134,14 +136,20 @@ class BatchMember:
         if not outcome.done():  # it is done if the request was cancelled
             outcome.set_result(failure)
 
-    async def insert(self, new: NewRow) -> None:
+    async def is_done_by_batch(self) -> bool:
+        """Wait for a step of the batch. Returns False if the member has to do it in a transaction of its own.
+
+        Raises the failure if that would fail too.
+        """
         failure = await self.outcome
-        if failure is None:
-            return
-        if isinstance(failure, PoolTimeout) or meaning_of(failure) in ("lost", None):
+        if isinstance(failure, PoolTimeout) or (failure is not None and meaning_of(failure) in ("lost", None)):
             raise failure
-        self.own = SingleInsert(self.batch.engine)
-        await self.own.insert(new)
+        return failure is None
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the batch commits it, with the time limit of a COMMIT."""
+        return self.own is None
 
     async def commit(self) -> None:
         if self.own:
@@ -157,3 +165,14 @@ class BatchMember:
             await self.own.close()
         elif not self.has_voted:
             self.batch.remove(self)
+
+
+async def within(seconds: float | None, step: Awaitable[T]) -> T:
+    """Return the result of a step. Raises `RolledBack` if it takes longer than these seconds."""
+    if seconds is None:
+        return await step
+    try:
+        async with asyncio.timeout(seconds):
+            return await step
+    except TimeoutError as failure:
+        raise RolledBack from failure

@@ -19,12 +19,13 @@ from kit.fast.mappings import mapping_of
 from kit.models.annotations import rules_of
 from kit.models.children import nested_bodies
 from kit.models.entities import Body, Entity
+from kit.models.kinds import shape_of_field
 
 SQLALCHEMY_LISTENERS = 1
 """The number of `init` listeners of SQLAlchemy itself."""
 DECORATORS = ("validators", "field_validators", "root_validators", "model_validators")
 OTHER_SETTINGS = frozenset({"extra", "table", "registry", "title", "json_schema_extra", "from_attributes"}) | {
-    "read_from_attributes", "read_with_orm_mode", "validate_by_name", "ignored_types"
+    "read_from_attributes", "read_with_orm_mode", "validate_by_name", "ignored_types", "defer_build"
 }  # fmt: skip
 """Settings of a model that do not affect the validation of a value."""
 
@@ -81,6 +82,8 @@ def defaults_of(entity: type[Entity], body: type[Body]) -> Defaults | None:
             return None
         if other is None and field.is_required():
             return None
+        if other is not None and other.default is None and not shape_of_field(other).is_nullable:
+            return None  # the default is not validated
         defaults[name] = None if other is not None else default_factory(field)
     return defaults
 

@@ -32,7 +32,8 @@ class ChangingSession(LockingSession):
         if mapping is None or options or type(ident) is not mapping.ident_type or not self._may_update(mapping):
             return await super().get(entity, ident, **options)
         assert self.update_handler is not None
-        self.update = RowChange(self.shortcuts.engine.sync_engine, mapping, self.update_handler)
+        transaction = self.shortcuts.change_of(mapping, ident)
+        self.update = RowChange(transaction, mapping, self.update_handler)
         row: M | None = await self._execute_step(self.update.lock(ident))
         return row
 
@@ -59,7 +60,7 @@ class ChangingSession(LockingSession):
 
     async def _commit_update(self) -> None:
         assert self.update is not None
-        await self._execute_step(self.update.store(has_others=bool(self._new)))
+        await self._execute_step(self.update.store(self.shortcuts.engine.dialect, has_others=bool(self._new)))
         await self._execute_step(self.update.commit())
         self._committed += [] if self.update.row is None else [self.update.row]
         self.update = None

@@ -14,8 +14,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache, partial
-from itertools import chain
+from functools import partial
 from threading import local
 from typing import Any, TypeVar
 
@@ -28,6 +27,7 @@ from sqlalchemy.pool import PoolProxiedConnection
 from kit.database.poolers import LOCAL_SETTINGS
 from kit.database.statements import MIN_SLOW_SECONDS, OTHER, SLOW, log_slow
 from kit.fast.driver_failures import raise_as_sqlalchemy
+from kit.fast.multi_row_inserts import Statement, inserts_of_many
 from kit.http.events import COUNTS
 from kit.http.traces import TRACERS
 
@@ -36,11 +36,7 @@ Processor = Callable[[Any], Any]
 T = TypeVar("T")
 MAX_IDLE = 100
 """The largest number of idle greenlets of a thread."""
-Statement = tuple[str, str, Sequence[Any]]
-"""The kind of a statement, its text and its arguments."""
 BEGIN: Statement = (OTHER, "BEGIN IMMEDIATE", ())
-MAX_PARAMETERS = 5000
-"""Of an INSERT of many rows: SQLite admits 32,766 or more, and a row of 2,000 columns fits."""
 
 
 class Worker(greenlet):  # type: ignore[misc]  # untyped
@@ -189,7 +185,10 @@ async def insert(
     None for the defaults.
     """
     if isinstance(connection.driver_connection, aiosqlite.Connection):
-        return await visit(connection, BEGIN, *(("insert", sql, row) for row in rows))
+        if len(rows) == 1:
+            return await visit(connection, BEGIN, ("insert", sql, rows[0]))
+        returned: list[Any] = list(await visit(connection, BEGIN, *inserts_of_many(sql, rows)))
+        return sorted(returned)  # generated ids ascend in the order of the rows
     await begin(connection, lock_timeout, statement_timeout)
     return await write(connection, "insert", sql, rows)
 
@@ -215,12 +214,15 @@ async def write(connection: PoolProxiedConnection, kind: str, sql: str, rows: Se
     return returned
 
 
-async def lock(connection: PoolProxiedConnection, sql: str, arguments: Sequence[Any]) -> Rows:
-    """Begin a transaction, and return the rows of a SELECT … FOR UPDATE, which are locked until it ends."""
+async def lock(connection: PoolProxiedConnection, sql: str, arguments: Sequence[Any], **timeouts: float | None) -> Rows:
+    """Begin a transaction, and return the rows of a SELECT … FOR UPDATE, which are locked until it ends.
+
+    `timeouts` are those of `begin`.
+    """
     driver: Any = connection.driver_connection
     if isinstance(driver, aiosqlite.Connection):
         return await visit(connection, BEGIN, ("select", sql, arguments))
-    await begin(connection)
+    await begin(connection, **timeouts)
     return list(await timed(driver.fetch(sql, *arguments), "select", sql, connection))
 
 
@@ -259,30 +261,6 @@ def execute_all(driver: Any, info: dict[Any, Any], left: deque[Statement], secon
         _, sql, arguments = left.popleft()
         rows += driver._conn.execute(sql, arguments).fetchall()
         seconds.append(time.perf_counter() - started)
-
-
-async def execute_many(driver: aiosqlite.Connection, sql: str, rows: Sequence[Sequence[Any]]) -> int:
-    """Execute an INSERT of SQLite for these rows, in one visit to its thread. Returns the number stored.
-
-    A statement stores several rows. One for each row would wait for the interpreter's lock after each, which a busy
-    event loop keeps for some milliseconds.
-    """
-    at_once = max(1, MAX_PARAMETERS // len(rows[0]))
-
-    def insert_parts() -> int:
-        parts = (rows[start : start + at_once] for start in range(0, len(rows), at_once))
-        cursors = (driver._conn.execute(for_rows(sql, len(part)), list(chain.from_iterable(part))) for part in parts)
-        return sum(cursor.rowcount for cursor in cursors)
-
-    execute: Callable[..., Awaitable[int]] = driver._execute
-    return await execute(insert_parts)
-
-
-@lru_cache
-def for_rows(sql: str, number: int) -> str:
-    """Repeat the row of `VALUES` in an INSERT, so that the statement inserts `number` rows."""
-    head, values, row = sql.rpartition(" VALUES ")
-    return f"{head}{values}{', '.join([row] * number)}"
 
 
 async def commit(connection: PoolProxiedConnection) -> None:

@@ -1,23 +1,28 @@
 """Installation: adds the shortcuts to a service."""
 
-from kit.fast.connections import FastConnection
-from kit.fast.databases import use_fast_sessions
+from importlib import import_module
+
+from kit.fast.databases import failing_shortcuts, use_fast_sessions
 from kit.fast.dispatch import Dispatch, OuterDispatch
 from kit.fast.pages import fast_page
-from kit.fast.self_test import failing_shortcuts
+from kit.fast.read_shortcuts import ALL, WHOLE_RESPONSES
 from kit.server.service import Service
 
 
 def install(service: Service, *, coalesce: bool = True, group: bool = True) -> None:
-    """Let a service take the shortcuts that pass the self-test.
+    """Let a service take the shortcuts that pass the self-test, which runs at start.
 
     `coalesce`: identical reads that run at the same time share a query. `group`: inserts that arrive together share a
     transaction.
     """
-    left_out = failing_shortcuts()
-    use_fast_sessions(service.runtime.database, coalesce=coalesce, group=group, without=left_out)
-    if "whole responses" not in left_out:
-        service.shutdown.protocol = FastConnection
+    leave_out = use_fast_sessions(service.runtime.database, coalesce=coalesce, group=group, without=ALL)
+
+    def choose_shortcuts() -> None:
+        leave_out(left_out := failing_shortcuts())
+        if WHOLE_RESPONSES not in left_out:
+            service.shutdown.protocol = import_module("kit.fast.connections").FastConnection  # loads uvicorn's
+
+    service.starters.append(choose_shortcuts)
     service.runtime.fast_page = fast_page
     service.add_middleware(Dispatch, service=service)
     service.wrap_in_middleware(OuterDispatch(service.all_layers, service))

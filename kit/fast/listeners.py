@@ -29,7 +29,7 @@ from sqlalchemy.orm import InstanceEvents, Mapper, MapperEvents, Session, Sessio
 from sqlalchemy.orm.instrumentation import ClassManager, manager_of_class
 
 OF_DATABASE = ["engines", "postgresql_engines", "references", "sessions", "sqlite_engines", "sqlite_file", "statements"]
-OWN_MODULES = frozenset({"kit.auth.ownership", "kit.models.entities"}) | {
+OWN_MODULES = frozenset({"kit.auth.ownership", "kit.auth.read_only_sessions", "kit.models.entities"}) | {
     f"kit.database.{name}" for name in OF_DATABASE
 }
 """The modules whose listeners do not count: the shortcuts have the same effect, or are not taken where they matter."""
@@ -125,7 +125,7 @@ def _is_own(listener: Listener) -> bool:
         return True
     if module.startswith("sqlalchemy."):
         cells = getattr(listener, "__closure__", None) or ()
-        return any(_is_own(cell.cell_contents) for cell in cells if callable(cell.cell_contents))
+        return any(map(_is_own, filter(callable, get_referents(*cells))))  # a cell may still be empty
     return module in OWN_MODULES or getattr(listener, "is_harmless", False)
 
 

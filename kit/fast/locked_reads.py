@@ -1,17 +1,15 @@
 """Locked reads: `get` of a write session reads a row by SELECT … FOR UPDATE without the ORM."""
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any, TypeVar
-
-from sqlalchemy import Select, bindparam, select
 
 from kit.database.sessions import WriteSession
 from kit.fast.deferred import DeferredSession
 from kit.fast.mappings import EntityMapping, mapping_of
 from kit.fast.persistent_rows import add_loaded
 from kit.fast.read_sessions import detached
-from kit.fast.shortcuts import WriteShortcuts
+from kit.fast.single_update import select_locked
+from kit.fast.write_shortcuts import WriteShortcuts
 from kit.http.principals import CURRENT_PRINCIPAL
 
 M = TypeVar("M")
@@ -47,10 +45,3 @@ def locked(session: Any, mapping: EntityMapping, ident: Any) -> Any:
         return None
     key, values = mapping.identity_key((ident,)), dict(zip(mapping.columns, found, strict=True))
     return add_loaded(session, detached(mapping, key, values))
-
-
-@cache
-def select_locked(mapping: EntityMapping) -> Select[Any]:
-    """Return a select FOR UPDATE of all columns of the row whose id is the parameter `id`."""
-    key = mapping.columns["id"]
-    return select(*mapping.columns.values()).where(key == bindparam("id", type_=key.type)).with_for_update()

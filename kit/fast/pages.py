@@ -5,7 +5,7 @@ more than select rows of one entity (`plain_selects`), for a read variant that s
 (`read_variants`), for another session class, and while a listener would miss an event.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property, partial
 from hashlib import sha256
@@ -25,13 +25,15 @@ from kit.fast.selects import cache_key, fetch
 from kit.http.encoding import to_json
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.models.reads import Read
+from kit.query.choices import Choices
 from kit.query.estimates import Explain
 from kit.query.list_query import ListQuery
+from kit.query.offsets import offset_beyond, rest_of_offset
 from kit.query.ordering import Order, Segment, order_of
-from kit.query.page_selects import completed
+from kit.query.page_selects import MAX_LIMIT, completed
 from kit.query.page_sizes import rows_that_fit
 from kit.query.pages import Page
-from kit.query.plans import MAX_LIMIT, Choices, Plan, offset_beyond, planned, rest_of_offset
+from kit.query.plans import Plan, planned
 from kit.query.slow_reads import in_turn
 
 NUMBER, OFFSET = bindparam("page_number", type_=Integer), bindparam("page_offset", type_=Integer)
@@ -88,24 +90,35 @@ async def fast_page(session: ReadSession, query: ListQuery, statement: SelectOfS
     if not isinstance(session, FastReadSession) or not session.shortcuts.has_pages:
         return None
     kind: Any = type(query)
-    projection = Projection.of(query) if is_plain_query(kind) and is_plain_select(statement, query) else None
+    projection = Projection.of(query) if is_plain_query(kind) else None
     if projection is None or not all(_may_read(session, entity) for entity in projection.entities):
         return None
-    statement = unified(statement, query.model)
-    is_own = kind.narrowed is not ListQuery.narrowed  # requests are then compared by the statement that it returns
-    selected = query.choices(statement) if is_own else Choices.of(statement)
-    if is_own and not all(is_plain_select(one, query) for one in set(selected.statements)):
-        return None
-    nested = nested_variants(query.read)
-    stripped = {one: without_loader_options(one, nested) for one in set(selected.statements)}
-    statements = [found for one in selected.statements if (found := stripped[one]) is not None]
-    key = cache_key(statements[0]) if len(statements) == len(selected.statements) else None
+    is_own = kind.narrowed is not ListQuery.narrowed  # requests are then compared by the statements that it returns
+    choices = Choices(query, statement)
+    statements = _bare(choices.statements if is_own else (statement,), query)
+    key = cache_key(statements[0]) if statements else None
     if key is None:
         return None
+    choices = choices.with_statements(statements) if is_own else Choices(query, statements[0])
     sharing = _sharing_key(query, projection, key)
-    bare = selected.with_statements(statements)
-    read = partial(in_turn, query, partial(read_rows, session.shortcuts.engine, query, projection, bare, is_own))
+    read = partial(in_turn, query, partial(read_rows, session.shortcuts.engine, query, projection, choices))
     return FastPage(projection, await (read() if sharing is None else session.once(sharing, read)))
+
+
+def _bare(statements: Sequence[SelectOfScalar[Any]], query: ListQuery) -> Sequence[SelectOfScalar[Any]]:
+    """Return the statements without their loader options; nothing if one of them is not plain."""
+    nested = nested_variants(query.read)
+    bare = {one: _without_options(one, query, nested) for one in dict.fromkeys(statements)}
+    found = [one for statement in statements if (one := bare[statement]) is not None]
+    return found if len(found) == len(statements) else ()
+
+
+def _without_options(
+    statement: SelectOfScalar[Any], query: ListQuery, nested: Collection[str]
+) -> SelectOfScalar[Any] | None:
+    if not is_plain_select(statement, query):
+        return None
+    return without_loader_options(unified(statement, query.model), nested)
 
 
 @cache
@@ -152,16 +165,11 @@ async def read_rows(
     engine: AsyncEngine,
     query: ListQuery,
     projection: Projection,
-    statements: Choices,
-    is_narrowed: bool,
+    choices: Choices,
 ) -> SharedRows:
-    """Read the rows of a page: at most two selects, two more for counts, one or two per embedded relationship.
-
-    `is_narrowed`: the statements already have the query's conditions.
-    """
+    """Read the rows of a page: at most two selects, two more for counts, one or two per embedded relationship."""
     order = order_of(query.model, query.sort)
     position = order.position_of(query)
-    choices = statements if is_narrowed else query.choices(statements.indexed)
     plan = await planned(query, order, choices, FastReader(engine))
     limit, names = query.given.get("limit", MAX_LIMIT), projection.columns(*order.fields)
     found = await _collect(engine, query, order, position, plan, names, limit + 1) if plan.may_have_rows else []

@@ -16,8 +16,8 @@ from kit.fast import driver
 from kit.fast.deferred import DeferredSession, close_at_once
 from kit.fast.mappings import EntityMapping, mapping_of
 from kit.fast.persistent_rows import add_loaded
+from kit.fast.read_shortcuts import ReadShortcuts
 from kit.fast.selects import CompiledSelect
-from kit.fast.shortcuts import ReadShortcuts
 from kit.http.principals import CURRENT_PRINCIPAL
 
 if TYPE_CHECKING:
@@ -30,8 +30,7 @@ Values = Mapping[str, Any]
 
 async def rows_by_id(engine: "AsyncEngine", mapping: EntityMapping, idents: Collection[Any]) -> dict[Any, Values]:
     """Return the values of the rows with these ids, by id. Ids without a row are left out."""
-    ids = list(idents)
-    ids += ids[-1:] * ((1 << (len(ids) - 1).bit_length()) - len(ids))  # powers of two: few different statements
+    ids = in_power_of_two(idents)
     compiled = select_by_id(mapping, len(ids), engine.dialect)
     process = compiled.parameters[0][1]
     arguments = ids if process is None else list(map(process, ids))
@@ -45,13 +44,23 @@ async def rows_by_id(engine: "AsyncEngine", mapping: EntityMapping, idents: Coll
     return found
 
 
+def in_power_of_two(idents: Collection[Any]) -> list[Any]:
+    """Return ids, the last one repeated up to a power of two, so that there are few different statements."""
+    ids = list(idents)
+    return ids + ids[-1:] * ((1 << (len(ids) - 1).bit_length()) - len(ids))
+
+
 @cache
 def select_by_id(mapping: EntityMapping, number: int, dialect: Dialect) -> CompiledSelect:
+    """Return the compiled `select_by_ids`."""
+    return CompiledSelect(select_by_ids(mapping, number), None, dialect)
+
+
+def select_by_ids(mapping: EntityMapping, number: int) -> Select[Any]:
     """Return a select of all columns of the rows whose ids are its parameters, as many as `number`."""
     key = mapping.columns["id"]
     ids = [bindparam(f"id_{index}", type_=key.type) for index in range(number)]
-    statement: Select[Any] = select(*mapping.columns.values()).where(key.in_(ids))
-    return CompiledSelect(statement, None, dialect)
+    return select(*mapping.columns.values()).where(key.in_(ids))
 
 
 class FastReadSession(DeferredSession, ReadSession):

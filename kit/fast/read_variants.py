@@ -35,9 +35,11 @@ HARMLESS_METADATA = (
     "kit.models.annotations", "kit.models.json_forms", "kit.models.fields",
 )  # fmt: skip
 """Modules whose annotations describe a value or refuse it, and never change it."""
-KIT_TYPES = ("kit.models.types", "kit.auth.ownership")
+KIT_TYPES = ("kit.models.types", "kit.auth.owner_fields")
 """Modules of the kit whose validators accept or refuse a stored value, and never change it."""
-HARMLESS_CONFIG = frozenset({"title", "json_schema_extra", "from_attributes", "registry", "table", "frozen"})
+HARMLESS_CONFIG = frozenset(
+    {"title", "json_schema_extra", "from_attributes", "registry", "table", "frozen", "defer_build"}
+)
 """Model settings that do not affect the JSON."""
 READ_METHODS = frozenset({
     "of", "select", "_hidden", "_serialize_visible", "__init__", "__getattribute__", "__iter__", "model_construct",

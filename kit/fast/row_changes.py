@@ -2,11 +2,12 @@
 
 from typing import Any, NoReturn
 
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine.interfaces import Dialect
 
 from kit.database.errors import RolledBack
 from kit.fast.mappings import EntityMapping
 from kit.fast.single_update import NeedsORM, SingleUpdate, update_of
+from kit.fast.update_batches import UpdateMember
 from kit.fast.update_handlers import UpdateHandler
 
 
@@ -16,9 +17,10 @@ class RowChange:
     If the session is used for anything else, the request runs again.
     """
 
-    def __init__(self, engine: Engine, mapping: EntityMapping, handler: UpdateHandler) -> None:
-        self.mapping, self.handler = mapping, handler
-        self.transaction = SingleUpdate(engine, mapping)
+    def __init__(
+        self, transaction: SingleUpdate | UpdateMember, mapping: EntityMapping, handler: UpdateHandler
+    ) -> None:
+        self.transaction, self.mapping, self.handler = transaction, mapping, handler
         self.row: Any = None
         self.is_given_up = False
 
@@ -31,14 +33,14 @@ class RowChange:
         self.handler.is_possible, self.is_given_up = False, True
         raise RolledBack
 
-    async def store(self, *, has_others: bool) -> None:
+    async def store(self, dialect: Dialect, *, has_others: bool) -> None:
         """Execute the UPDATE of the row, if it was changed. `has_others`: there are other rows to store."""
         if self.is_given_up or has_others:
             self.give_up()
         if self.row is None:
             return
         try:
-            update = update_of(self.row, self.mapping, self.transaction.engine.dialect)
+            update = update_of(self.row, self.mapping, dialect)
         except NeedsORM:
             self.give_up()
         if update is not None:
@@ -46,6 +48,7 @@ class RowChange:
 
     async def commit(self) -> None:
         await self.transaction.commit()
+        await self.transaction.close()  # ends what was committed
 
     async def close(self) -> None:
         await self.transaction.close()

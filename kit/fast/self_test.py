@@ -20,6 +20,7 @@ from kit.fast.driver import spawn
 from kit.fast.listeners import Listeners
 from kit.fast.probes import Probe, ProbeDatabase
 from kit.fast.read_checks import check_json, check_loaded_rows, check_select_parts, check_statement_keys
+from kit.fast.read_shortcuts import DATABASE, WHOLE_RESPONSES
 from kit.fast.write_checks import (
     check_bulk_insert,
     check_insert_for_postgresql,
@@ -80,11 +81,10 @@ def check_connections(_: ProbeDatabase) -> None:
     check_whole_responses()
 
 
-ALL = frozenset({"get", "pages", "single insert", "single update", "bulk insert"})
 CHECKS: list[tuple[Callable[[ProbeDatabase], None], frozenset[str]]] = [
-    (check_drivers, ALL),
-    (check_listeners, ALL),
-    (check_greenlets, ALL),
+    (check_drivers, DATABASE),
+    (check_listeners, DATABASE),
+    (check_greenlets, DATABASE),
     (check_statement_keys, frozenset({"get", "pages"})),
     (check_loaded_rows, frozenset({"get", "pages", "single update"})),
     (check_select_parts, frozenset({"pages"})),
@@ -93,7 +93,7 @@ CHECKS: list[tuple[Callable[[ProbeDatabase], None], frozenset[str]]] = [
     (check_insert_for_postgresql, frozenset({"single insert"})),
     (check_bulk_insert, frozenset({"bulk insert"})),
     (check_single_update, frozenset({"single update"})),
-    (check_connections, frozenset({"whole responses"})),
+    (check_connections, frozenset({WHOLE_RESPONSES})),
 ]
 """The checks, with the shortcuts that are left out if a check fails."""
 

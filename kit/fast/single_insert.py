@@ -7,7 +7,7 @@ It skips the ORM's ordering of rows that depend on each other. It raises the sam
 """
 
 import asyncio
-from collections.abc import Awaitable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
@@ -15,7 +15,6 @@ from sqlalchemy import ColumnElement, insert, inspect
 from sqlalchemy.engine import Engine
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -57,6 +56,7 @@ class NewRow(NamedTuple):
     row: Entity
     statement: CompiledInsert
     arguments: Sequence[Any]
+    identity_key: Callable[[tuple[Any, ...]], Any]
 
     @classmethod
     def of(cls, row: Entity, mapping: EntityMapping, dialect: Dialect) -> "NewRow":
@@ -65,7 +65,7 @@ class NewRow(NamedTuple):
         arguments = list(map(row.__dict__.__getitem__, statement.fields))
         for index, process in statement.processors:
             arguments[index] = process(arguments[index])
-        return cls(row, statement, arguments)
+        return cls(row, statement, arguments, mapping.identity_key)
 
 
 def is_insertable(row: Any, mapping: EntityMapping) -> bool:
@@ -94,11 +94,16 @@ def are_plain(values: Collection[Any]) -> bool:
 class DriverTransaction:
     """A transaction without SQLAlchemy's session and connection. It raises the same exceptions as they do."""
 
+    is_shared = False
+    """Whether a batch commits it, with the time limit of a COMMIT."""
+
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.connection: PoolProxiedConnection | None = None
         self.is_answered = False
         """Whether the database has answered the last statement. Otherwise the state of the connection is unknown."""
+        self.at_end: Callable[[], None] | None = None
+        """Called when the transaction is closed, by `group_commit`."""
 
     async def connect(self) -> PoolProxiedConnection:
         self.connection = await driver.spawn(driver.connect, self.engine)
@@ -113,9 +118,14 @@ class DriverTransaction:
 
     async def close(self) -> None:
         """Roll back unless the transaction was committed, and return the connection to the pool."""
-        if self.connection is not None:
-            connection, self.connection = self.connection, None
-            await driver.spawn(self._abandon, connection)
+        try:
+            if self.connection is not None:
+                connection, self.connection = self.connection, None
+                await driver.spawn(self._abandon, connection)
+        finally:
+            if self.at_end is not None:
+                at_end, self.at_end = self.at_end, None
+                at_end()
 
     async def execute_step(self, step: Awaitable[T], sql: str | None = None, arguments: Sequence[Any] = ()) -> T:
         """Return the result of a step of the driver. Raises its failure as SQLAlchemy does."""
@@ -171,4 +181,4 @@ class SingleInsert(DriverTransaction):
             raise NotStored
         if not new[0].statement.has_id:
             for part, (ident,) in zip(new, ids, strict=True):
-                set_committed_value(part.row, "id", ident)
+                part.row.__dict__["id"] = ident  # the session commits all values of the row

@@ -11,18 +11,17 @@ from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, inspect, update
+from sqlalchemy import Select, bindparam, inspect, select, update
 from sqlalchemy.engine import Engine
 from sqlalchemy.engine.interfaces import Dialect
-from sqlalchemy.orm.attributes import instance_state
+from sqlalchemy.orm.attributes import instance_state, set_attribute
 from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from kit.fast import driver
 from kit.fast.driver_values import bind_processors
-from kit.fast.locked_reads import select_locked
 from kit.fast.mappings import EntityMapping
-from kit.fast.read_sessions import detached
+from kit.fast.read_sessions import detached, in_power_of_two, select_by_ids
 from kit.fast.selects import MAX_STATEMENTS, CompiledSelect
 from kit.fast.single_insert import DriverTransaction, are_plain
 from kit.models.entities import Entity, now
@@ -82,7 +81,9 @@ def update_of(row: Entity, mapping: EntityMapping, dialect: Dialect) -> RowUpdat
         raise NeedsORM
     values = row.__dict__
     if "updated_at" not in changed:
-        row.updated_at = max(now(), values["updated_at"] + MICROSECOND)
+        moment = max(now(), values["updated_at"] + MICROSECOND)
+        set_attribute(row, "updated_at", moment)  # as SQLModel sets it, in half the time
+        row.model_fields_set.add("updated_at")
         changed.append("updated_at")
     if not are_plain(values.values()):
         raise NeedsORM
@@ -112,31 +113,69 @@ class SingleUpdate(DriverTransaction):
     async def lock(self, ident: Any) -> Any:
         """Begin a transaction, and return the row with this id, locked; None if it does not exist."""
         compiled = compiled_lock(self.mapping, self.engine.dialect)
+        values = (await self._lock(compiled, [ident])).get(ident)
+        return None if values is None else detached(self.mapping, self.mapping.identity_key((ident,)), values)
+
+    async def lock_all(self, idents: Sequence[Any], **timeouts: float | None) -> dict[Any, Mapping[str, Any]]:
+        """Begin a transaction, and lock the rows with these ids, unless others have locked them.
+
+        Returns the values of the locked rows, by id. `timeouts` are those of `driver.begin`.
+        """
+        ids = in_power_of_two(idents)
+        compiled = compiled_locks(self.mapping, len(ids), self.engine.dialect)
+        return await self._lock(compiled, ids, **timeouts)
+
+    async def _lock(
+        self, compiled: CompiledSelect, ids: Sequence[Any], **timeouts: float | None
+    ) -> dict[Any, Mapping[str, Any]]:
         process = compiled.parameters[0][1]
-        arguments = [ident if process is None else process(ident)]
+        arguments = ids if process is None else list(map(process, ids))
         connection = await self.connect()
-        rows = await self.execute_step(driver.lock(connection, compiled.sql, arguments), compiled.sql, arguments)
-        for row in compiled.converted(rows):
-            return locked_row(self.mapping, row)
-        return None
+        step = driver.lock(connection, compiled.sql, arguments, **timeouts)
+        rows = compiled.converted(await self.execute_step(step, compiled.sql, arguments))
+        found = [dict(zip(self.mapping.columns, row, strict=True)) for row in rows]
+        return {values["id"]: values for values in found}
 
     async def store(self, change: RowUpdate) -> None:
         """Execute the UPDATE. Raises a `StaleDataError` if the database has left it out, as the ORM does."""
-        assert self.connection is not None
-        sql, arguments = change.statement.sql, change.arguments
-        stored = await self.execute_step(driver.write(self.connection, "update", sql, [arguments]), sql, arguments)
-        if len(stored) != 1:
-            raise StaleDataError(f"UPDATE of {self.mapping.entity.__tablename__} matched {len(stored)} rows, not 1.")
+        await self.store_all([change])
         change.finish()
 
+    async def store_all(self, changes: Sequence[RowUpdate]) -> None:
+        """Execute the UPDATEs of several rows, which have the same statement."""
+        assert self.connection is not None
+        sql, rows = changes[0].statement.sql, [change.arguments for change in changes]
+        stored = await self.execute_step(driver.write(self.connection, "update", sql, rows), sql, rows[0])
+        if len(stored) != len(rows):
+            table = self.mapping.entity.__tablename__
+            raise StaleDataError(f"UPDATE of {table} matched {len(stored)} rows, not {len(rows)}.")
 
-def locked_row(mapping: EntityMapping, row: Sequence[Any]) -> Any:
-    """Return a row with these values of its columns."""
-    values = dict(zip(mapping.columns, row, strict=True))
-    return detached(mapping, mapping.identity_key((values["id"],)), values)
+
+class LeadingUpdate(SingleUpdate):
+    """A single update that starts while no transaction of its kind is open, and does not wait for a lock as such."""
+
+    async def lock(self, ident: Any) -> Any:
+        values = (await self.lock_all([ident])).get(ident)
+        if values is not None:
+            return detached(self.mapping, self.mapping.identity_key((ident,)), values)
+        await self.close()  # lets the collecting batch start
+        return await super().lock(ident)
+
+
+@cache
+def select_locked(mapping: EntityMapping) -> Select[Any]:
+    """Return a select FOR UPDATE of all columns of the row whose id is the parameter `id`."""
+    key = mapping.columns["id"]
+    return select(*mapping.columns.values()).where(key == bindparam("id", type_=key.type)).with_for_update()
 
 
 @cache
 def compiled_lock(mapping: EntityMapping, dialect: Dialect) -> CompiledSelect:
     """Return the SELECT … FOR UPDATE of all columns of a row, whose id is the parameter."""
     return CompiledSelect(select_locked(mapping), None, dialect)
+
+
+@cache
+def compiled_locks(mapping: EntityMapping, number: int, dialect: Dialect) -> CompiledSelect:
+    """Return the SELECT … FOR UPDATE SKIP LOCKED of the rows whose ids are its parameters, as many as `number`."""
+    return CompiledSelect(select_by_ids(mapping, number).with_for_update(skip_locked=True), None, dialect)

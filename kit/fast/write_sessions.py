@@ -4,7 +4,7 @@ The single insert is for a request that writes one new row and nothing else. It 
 share its transaction with the inserts of other requests. The plain session does everything else.
 """
 
-from asyncio import _get_running_loop
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,15 +14,15 @@ from sqlalchemy.orm.attributes import instance_state
 from kit.auth.ownership import check_new_row
 from kit.database.databases import Database
 from kit.database.sessions import WriteSession
-from kit.fast.batches import BatchMember
 from kit.fast.bulk_insert import insert_without_orm
 from kit.fast.changing_sessions import ChangingSession
 from kit.fast.deferred import close_at_once
+from kit.fast.insert_batches import InsertMember
 from kit.fast.mappings import EntityMapping, mapping_of
 from kit.fast.persistent_rows import add_flushed
 from kit.fast.revocable_sessions import RevocableSession, make_revocable
-from kit.fast.shortcuts import WriteShortcuts
 from kit.fast.single_insert import NewRow, SingleInsert, is_insertable
+from kit.fast.write_shortcuts import WriteShortcuts
 from kit.http.principals import CURRENT_PRINCIPAL
 from kit.models.entities import Entity
 
@@ -37,7 +37,7 @@ class FastWriteSession(ChangingSession):
     """A `WriteSession` that stores new rows without the ORM."""
 
     sync_session_class = RevocableSession
-    single: SingleInsert | BatchMember | None = None
+    single: SingleInsert | InsertMember | None = None
     """The transaction of the single insert, until it is committed or rolled back."""
     stored: tuple[Any, Mapping[str, Any]] | None = None
     """The row of the single insert, and its values when it was stored."""
@@ -93,7 +93,7 @@ class FastWriteSession(ChangingSession):
     async def prepare_commit(self) -> None:
         """Store the changes without committing them: a single row by the driver, everything else by a flush."""
         if self.update is not None:
-            await self._execute_step(self.update.store(has_others=bool(self._new)))
+            await self._execute_step(self.update.store(self.shortcuts.engine.dialect, has_others=bool(self._new)))
             return
         new = await self._single_row()
         if new is None:
@@ -116,7 +116,7 @@ class FastWriteSession(ChangingSession):
             make_revocable(self)
             return
         state = instance_state(row)  # makes the row persistent, as after a flush
-        state.key = state.mapper._identity_key_from_state(state)
+        state.key = new.identity_key((row.id,))
         state._commit_all(state.dict)
 
     async def _single_row(self) -> NewRow | None:
@@ -176,6 +176,15 @@ class FastWriteSession(ChangingSession):
         self._new.clear()
         await self._close_single()
 
+    async def commit_within(self, seconds: float) -> None:
+        """Commit like `WriteSession.commit_within`. A batch has the time limit already."""
+        transaction = self.single if self.update is None else self.update.transaction
+        if transaction is not None and transaction.is_shared and not self._has_more_to_write():
+            await self.commit()
+            return
+        async with asyncio.timeout(seconds):
+            await self.commit()
+
     def _has_more_to_write(self) -> bool:
         """Return whether anything was added or changed since the single insert."""
         if self.single is None:
@@ -225,7 +234,7 @@ def open_write(
     database: Database, shortcuts: WriteShortcuts, *, restricted: bool = False, restricted_reads: bool = False
 ) -> WriteSession:
     """Return a write session with shortcuts, if the running event loop has the primary engines; else one without."""
-    if _get_running_loop() is not database.owner and database.engines is not database.primary:
+    if asyncio._get_running_loop() is not database.owner and database.engines is not database.primary:
         return database.open_write(restricted=restricted, restricted_reads=restricted_reads)
     return FastWriteSession(
         database.primary.writer, restricted=restricted, restricted_reads=restricted_reads, shortcuts=shortcuts

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Callable
 from decimal import Decimal
-from functools import partial
-from typing import Any
+from functools import cache, partial
+from typing import Any, NamedTuple
 from unicodedata import combining, decomposition, normalize
 from uuid import UUID
 
@@ -43,27 +43,47 @@ def refuse_many_marks(text: str) -> None:
     Only a part of the characters is examined, and the others where these are marks.
     """
     if len(text) > MAX_MARKS:
-        for found in PERHAPS.finditer(text[::STEP]):
+        marks = patterns()
+        for found in marks.perhaps.finditer(text[::STEP]):
             part = text[max(0, (found.start() - 1) * STEP) : found.end() * STEP]
-            if NEAR_ROW.search(part) or (FAR.search(part) and ROW.search(part)):
+            if marks.near_row.search(part) or (marks.far.search(part) and marks.row.search(part)):
                 raise TooManyMarksError
+
+
+class Patterns(NamedTuple):
+    """What rows of combining marks are found by."""
+
+    perhaps: re.Pattern[str]
+    """Among every `STEP`-th character: where more than `MAX_MARKS` marks may be in a row."""
+    near_row: re.Pattern[str]
+    far: re.Pattern[str]
+    """Characters that make a class slow, so that the others are searched first."""
+    row: re.Pattern[str]
+
+
+@cache
+def patterns() -> Patterns:
+    """Return the patterns, made once in 15 ms: by a service at start, and not in programs that import it only."""
+    marks = marks_of_unicode()
+    near, far = "".join(mark for mark in marks if mark < "\U00010000"), "\U00010000-\U0010ffff"
+    return Patterns(
+        perhaps=re.compile(f"[{near}{far}]{{{IN_A_ROW},}}"),
+        near_row=re.compile(f"[{near}]{{{MAX_MARKS + 1}}}"),
+        far=re.compile(f"[{far}]"),
+        row=re.compile(f"[{marks}]{{{MAX_MARKS + 1}}}"),
+    )
+
+
+BLOCKS = ((0x300, 0x3400), (0xA000, 0xAC00), (0xD7A4, 0xD800), (0xF900, 0x17000), (0x18D00, 0x20000))
+"""The characters of the first two planes, without ideographs, Hangul syllables and private ones: none is a mark."""
 
 
 def marks_of_unicode() -> str:
     """Return the characters that normalisation may move: combining marks, and those that consist of them."""
-    characters = list(map(chr, (*range(0x300, 0xAC00), *range(0xD7A4, 0xD800), *range(0xE000, 0x20000))))
+    characters = [chr(code) for block in BLOCKS for code in range(*block)]
     decomposed = filter(decomposition, characters)  # few: the others are their own decomposition
     composite = [mark for mark in decomposed if combining(normalize("NFD", mark)[0])]
     return "".join(sorted({*filter(combining, characters), *composite}))
-
-
-MARKS = marks_of_unicode()
-NEAR = "".join(mark for mark in MARKS if mark < "\U00010000")
-FAR = re.compile("[\U00010000-\U0010ffff]")
-"""Characters that make a class slow, so that the others are searched first."""
-PERHAPS = re.compile(f"[{NEAR}\U00010000-\U0010ffff]{{{IN_A_ROW},}}")
-"""Among every `STEP`-th character: where more than `MAX_MARKS` marks may be in a row."""
-NEAR_ROW, ROW = (re.compile(f"[{marks}]{{{MAX_MARKS + 1}}}") for marks in (NEAR, MARKS))
 
 
 def as_text(value: object) -> str:

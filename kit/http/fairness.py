@@ -161,11 +161,16 @@ class FairSemaphore:
         if in_lane:
             self.lanes[lane] = in_lane
         self.free += 1
+        if self.queues:
+            self.admit_waiting()
+
+    def admit_waiting(self) -> None:
+        """Pass the free places to waiting requests, as far as their lanes have a place for them."""
         while self.free > 0 and self.queues and (found := self.next_waiter()) is not None:
-            following, waiter = found
-            self.leave(following, waiter)
+            caller, waiter = found
+            self.leave(caller, waiter)
             if not waiter.has_place.done():
-                self.take(following, waiter.lane)
+                self.take(caller, waiter.lane)
                 waiter.has_place.set_result(True)
 
     def next_waiter(self) -> tuple[Caller, Waiter] | None:
@@ -225,28 +230,27 @@ class FairPool(AsyncAdaptedQueuePool):
         """
         caller, lane = CURRENT_CALLER.get(), CURRENT_LANE.get()
         if not self.turns.take(caller, lane) and not util.await_only(self.turns.wait(caller, self.seconds, lane)):
-            COUNTS["refused", "pool"] += 1
-            sizes = f"size {self.size()} overflow {self.turns.limit - self.size()}"
-            detail = f"QueuePool limit of {sizes} reached, connection timed out, timeout {self.seconds:.2f}"
-            raise PoolTimeoutError(detail, code="3o7r")
+            raise self.exhausted()
         try:
             connection = super().connect()
-        except Exception as failure:
+        except BaseException as failure:
             self.turns.release(caller, lane)
-            if (named := self.named(failure)) is failure:
-                raise
-            raise named from failure
-        except BaseException:
-            self.turns.release(caller, lane)
+            self.raise_named(failure)
             raise
         info = connection.record_info
         assert info is not None  # never None for a connection that is not detached
         info[PLACE] = self.turns, caller, lane
         return connection
 
-    def named(self, failure: Exception) -> Exception:
-        """Return the exception to raise for a connection that could not be made."""
-        return failure
+    def exhausted(self) -> PoolTimeoutError:
+        """Count a refused connection, and return the error of SQLAlchemy's own pool for it."""
+        COUNTS["refused", "pool"] += 1
+        sizes = f"size {self.size()} overflow {self.turns.limit - self.size()}"
+        detail = f"QueuePool limit of {sizes} reached, connection timed out, timeout {self.seconds:.2f}"
+        return PoolTimeoutError(detail, code="3o7r")
+
+    def raise_named(self, failure: BaseException) -> None:
+        """Raise another exception in place of the one of a connection that could not be made, or do nothing."""
 
 
 def release_place(_: object, record: Any) -> None:

@@ -9,8 +9,8 @@ import shutil
 import sys
 import tempfile
 from contextlib import suppress
-from multiprocessing import parent_process
 from pathlib import Path
+from typing import Any
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 CLIENT = "prometheus_client"
@@ -43,7 +43,9 @@ def share(directory: str) -> None:
 
 def is_worker() -> bool:
     """Return whether this process is one of several: uvicorn and granian spawn or fork them, gunicorn forks them."""
-    return parent_process() is not None or os.environ.get("SERVER_SOFTWARE", "").startswith("gunicorn/")
+    process: Any = sys.modules.get("multiprocessing.process")  # a process that multiprocessing has started has it
+    is_child = process is not None and process.parent_process() is not None
+    return is_child or os.environ.get("SERVER_SOFTWARE", "").startswith("gunicorn/")
 
 
 def run_of(parent: int) -> str:

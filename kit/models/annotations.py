@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from annotated_types import BaseMetadata, GroupedMetadata
+from annotated_types import BaseMetadata
 from pydantic.fields import FieldInfo
 
-from kit.models.bounds import combined, without_bounds
+from kit.models.bounds import combined, is_group, without_bounds
 from kit.models.json_forms import JSONForm, ResponseForm
 from kit.models.kinds import CONTAINERS, UNIONS, kind_of, option, shape_of
 
@@ -25,13 +25,13 @@ class Movable:
     """Base class of annotations that neither change values nor call a function of the resource."""
 
 
-MOVABLE = (BaseMetadata, GroupedMetadata, JSONForm, ResponseForm, Movable, FieldInfo)
+MOVABLE = (BaseMetadata, JSONForm, ResponseForm, Movable, FieldInfo)
 
 
 def is_movable(part: Any) -> bool:
     """Return whether an annotation neither changes values nor calls a function of the resource."""
     is_of_kit = getattr(getattr(part, "func", None), "__module__", None) == KIT_TYPES
-    return part is None or is_of_kit or isinstance(part, MOVABLE)
+    return part is None or is_of_kit or isinstance(part, MOVABLE) or is_group(part.__class__)
 
 
 def is_column_option(part: Any) -> bool:

@@ -6,10 +6,11 @@ would let the last one replace the others.
 
 from collections.abc import Iterable, Iterator
 from copy import copy
+from functools import cache
 from typing import Any
 
 import pydantic
-from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MaxLen, MinLen, MultipleOf
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen, MultipleOf
 from pydantic.fields import FieldInfo
 from sqlalchemy import BigInteger, Integer
 
@@ -34,10 +35,16 @@ def flattened(metadata: Iterable[Any]) -> Iterator[Any]:
             rest = copy(part)
             rest.metadata = []
             yield rest
-        elif isinstance(part, GroupedMetadata):
+        elif is_group(part.__class__):
             yield from flattened(part)
         else:
             yield part
+
+
+@cache
+def is_group(kind: type) -> bool:
+    """Return whether annotations of a class are `GroupedMetadata`. `isinstance` takes 20 µs each time: a protocol."""
+    return hasattr(kind, "__is_annotated_types_grouped_metadata__")
 
 
 def without_bounds(metadata: Iterable[Any]) -> Iterator[Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import JSON, BigInteger, Dialect, Integer, Interval, Numeric, String
+from sqlalchemy.orm import LoaderCallableStatus
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from kit.models.decimals import EXACT, plain_decimal
@@ -191,4 +192,6 @@ class JsonColumn(TypeDecorator[Any]):
             return value
 
     def compare_values(self, x: Any, y: Any) -> bool:
+        if isinstance(y, LoaderCallableStatus):  # unknown, after `flag_modified`
+            return False
         return bool(x == y or self.as_json(x) == self.as_json(y))

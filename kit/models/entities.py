@@ -32,9 +32,10 @@ from sqlalchemy.orm.instrumentation import unregister_class
 from sqlmodel import Field, SQLModel
 
 from kit.models.columns import BIGINT
-from kit.models.fields import make_strict
+from kit.models.fields import build, make_strict
 from kit.models.naming import NAMES
 from kit.models.privacy import hidden_fields
+from kit.models.pydantic_state import keep_pydantic_state
 from kit.models.relationships import complete, leave_children_to_the_database
 from kit.models.reserved import (
     METHODS_OF_DICTIONARIES,
@@ -43,6 +44,7 @@ from kit.models.reserved import (
     refuse_parent_table,
     refuse_read_only,
     refuse_redefined,
+    refuse_required_id,
     refuse_reserved,
 )
 from kit.models.tables import complete_table, type_columns
@@ -91,6 +93,7 @@ class Entity(Stamped):
 
     model_config = ConfigDict(  # type: ignore[assignment]  # SQLModel's type of it is not public
         validate_by_name=True,  # aliases are the names in JSON; bodies have the names of Python
+        defer_build=True,  # until `__pydantic_init_subclass__` has changed the fields
         ignored_types=(hybrid_property, AssociationProxy, SynonymProperty),
     )
 
@@ -111,9 +114,11 @@ class Entity(Stamped):
         relationships = vars(cls).get("__sqlmodel_relationships__", {})
         refuse_reserved(cls, Entity, relationships)
         refuse_redefined(cls, Stamped)
+        refuse_required_id(cls)
         complete(relationships)
         keep_version(cls)
-        make_strict(cls)
+        keep_pydantic_state(cls)
+        build(cls, is_changed=make_strict(cls))
         type_columns(cls)
 
     @classmethod
@@ -240,7 +245,7 @@ MAX_LISTED = 1000
 class Body(SQLModel):
     """A request body. Unknown fields are errors; read-only ones are ignored, so that a client may send a row back."""
 
-    model_config = ConfigDict(extra="forbid")  # type: ignore[assignment]  # SQLModel's type of it is not public
+    model_config = ConfigDict(extra="forbid", defer_build=True)  # type: ignore[assignment]  # as above
     read_only: ClassVar[frozenset[str]] = frozenset({"id", *Stamped.model_fields})
     __init__ = BaseModel.__init__  # SQLModel's is for tables, and takes half of the validation time
 
@@ -249,7 +254,13 @@ class Body(SQLModel):
         super().__pydantic_init_subclass__(**kwargs)
         refuse_reserved(cls, Body)
         refuse_read_only(cls, cls.read_only)
-        make_strict(cls)
+        is_changed = make_strict(cls)
+        build(cls, is_changed=cls._make_optional() or is_changed)
+
+    @classmethod
+    def _make_optional(cls) -> bool:
+        """Change which fields may be left out. Returns whether a field was changed."""
+        return False
 
     @model_validator(mode="wrap")
     @classmethod
@@ -290,8 +301,11 @@ class Changes(Body):
     """A body whose fields are all optional. A field that is not nullable stays so: null is still an error."""
 
     @classmethod
-    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
-        super().__pydantic_init_subclass__(**kwargs)
+    def _make_optional(cls) -> bool:
         for field in cls.model_fields.values():
             field.default, field.default_factory, field.validate_default = PydanticUndefined, lambda: None, False
-        cls.model_rebuild(force=True)
+        return True
+
+
+for base in (UUIDEntity, Changes):  # they were built; classes that inherit them change their fields first
+    base.model_config["defer_build"] = True

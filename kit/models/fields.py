@@ -58,19 +58,33 @@ def strict_variant(model: type[BaseModel]) -> type[BaseModel]:
     """Return a subclass with strict fields. Unknown fields are errors, unless the model's `extra` is set."""
     variant = create_model(model.__name__, __base__=model, __module__=model.__module__)
     variant.model_config["extra"] = model.model_config.get("extra") or "forbid"
-    make_strict(variant)
+    build(variant, is_changed=make_strict(variant))
     return variant
 
 
-def make_strict(model: type[BaseModel]) -> None:
-    """Make the fields of a class strict, and add bounds where a column could not store all values."""
+def make_strict(model: type[BaseModel]) -> bool:
+    """Make the fields of a class strict, and add bounds where a column could not store all values.
+
+    Returns whether a field was changed. The class has to be built after it: see `build`.
+    """
     _strict_models.add(model)
-    replace_types(model, strict_type)
-    validate_defaults(model)
+    types_changed = replace_types(model, strict_type)
+    return validate_defaults(model) or types_changed
 
 
-def validate_defaults(model: type[BaseModel]) -> None:
+def build(model: type[BaseModel], *, is_changed: bool) -> None:
+    """Build the validator and the serializer of a class whose config defers it until its fields are changed.
+
+    An unchanged class may name a class that does not exist yet; pydantic builds it when it is first used.
+    """
+    model.model_config["defer_build"] = False  # otherwise FastAPI's parameters of this class are built by a request
+    model.model_rebuild(force=True, raise_errors=is_changed)
+
+
+def validate_defaults(model: type[BaseModel]) -> bool:
     """Convert the defaults once, as values are converted: 0 of an amount to 0.00. Raise a TypeError for an invalid one.
+
+    Returns whether a default was changed.
 
     A default next to a function of the resource is left alone, because the function may need the other fields.
     """
@@ -87,16 +101,15 @@ def validate_defaults(model: type[BaseModel]) -> None:
             raise TypeError(f"{model.__name__}.{name} has a default that it refuses: {problem}.") from None
         is_changed |= repr(default) != repr(field.default)
         field.default = default
-    if is_changed:
-        model.model_rebuild(force=True)
+    return is_changed
 
 
-def use_response_forms(model: type[BaseModel]) -> None:
-    """Make the fields of a response serialize values in the form that bodies accept."""
-    replace_types(model, response_type)
+def use_response_forms(model: type[BaseModel]) -> bool:
+    """Make the fields of a response serialize values in the form that bodies accept. Returns as `make_strict` does."""
+    return replace_types(model, response_type)
 
 
-def replace_types(model: type[BaseModel], replace: ReplaceInField) -> None:
+def replace_types(model: type[BaseModel], replace: ReplaceInField) -> bool:
     refuse_unsuitable(model)
     is_changed = False
     for field in model.model_fields.values():
@@ -106,8 +119,7 @@ def replace_types(model: type[BaseModel], replace: ReplaceInField) -> None:
         metadata = [*own, *remaining, *fixed]
         if (plain, metadata) != (field.annotation, field.metadata):
             field.annotation, field.metadata, is_changed = plain, metadata, True
-    if is_changed:
-        model.model_rebuild(force=True)
+    return is_changed
 
 
 def replace_in(field: FieldInfo, replace: ReplaceInField, plain: Any, metadata: Sequence[Any], is_whole: bool) -> Any:

@@ -116,7 +116,7 @@ def option(field: FieldInfo, name: str) -> Any:
 
 
 def expanded(metadata: Iterable[Any]) -> Iterator[Any]:
-    """Return the annotations, with groups replaced by their members."""
+    """Yield the annotations, with a nested `Field` replaced by its own annotations."""
     for part in metadata:
         if isinstance(part, FieldInfo):
             yield from expanded(part.metadata)

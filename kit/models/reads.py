@@ -20,7 +20,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 from sqlmodel import Field, SQLModel
 
-from kit.models.fields import use_response_forms
+from kit.models.fields import build, use_response_forms
 from kit.models.json_forms import FORMATS
 from kit.models.privacy import hidden_fields, private_fields
 from kit.models.reserved import refuse_reserved
@@ -38,7 +38,9 @@ class Read(SQLModel):
     """
 
     model_config = ConfigDict(  # type: ignore[assignment]  # SQLModel's type of it is not public
-        json_schema_serialization_defaults_required=True, validate_by_name=True
+        json_schema_serialization_defaults_required=True,
+        validate_by_name=True,
+        defer_build=True,  # until `__pydantic_init_subclass__` has changed the fields
     )
     belongs_to: ClassVar[str | None] = None
 
@@ -60,7 +62,7 @@ class Read(SQLModel):
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
         refuse_reserved(cls, Read)
-        use_response_forms(cls)
+        build(cls, is_changed=use_response_forms(cls))
 
     @classmethod
     def of(cls, row: object) -> Self:
@@ -103,6 +105,9 @@ class UUIDRead(Read):
     """Base class of response models of rows whose id is a UUID."""
 
     id: UUID = Field(description="Given by the service.")  # type: ignore[assignment]  # instead of the number
+
+
+UUIDRead.model_config["defer_build"] = True  # it was built; the fields of classes that inherit it are changed first
 
 
 RULES = frozenset({

@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 from sqlalchemy import (
     Boolean,
+    Column,
     Date,
     Float,
     Integer,
@@ -117,17 +118,34 @@ def of_json(field: FieldInfo) -> JsonColumn:
 
 def complete_table(entity: Any, table: Table) -> None:
     """Add CHECKs and indexes to a table, and check its key and the lengths of indexed texts."""
+    refuse_other_names(entity, table)
     refuse_other_keys(entity, table)
     for column in table.columns:
         if isinstance(column.type, AutoString):
             column.type = text_type(column.type.length)
     for name, field in entity.model_fields.items():
-        stored = table.columns.get(name)
+        stored = column_of(table, name, field)
         if stored is not None and not stored.foreign_keys and not stored.primary_key:
             add_check(table, stored, field)
     refuse_long_entries(entity, table)
     widen_indexes(table)
-    number_rows(table)
+    use_autoincrement(table)
+
+
+def column_of(table: Table, name: str, field: FieldInfo) -> Column[Any] | None:
+    """Return the column of a field, which may have another name in the database."""
+    options = option(field, "sa_column_kwargs") or {}
+    return table.columns.get(options.get("key") or options.get("name") or name)
+
+
+def refuse_other_names(entity: Any, table: Table) -> None:
+    """Raise a TypeError if a column that the service maintains cannot be found by the name of its field."""
+    for name in ("id", "version", "created_at", "updated_at"):
+        if name not in table.columns:
+            raise TypeError(
+                f"{entity.__name__}.{name} has another name in the database: "
+                f'add `"key": "{name}"` to its `sa_column_kwargs`, so that the service finds the column.'
+            )
 
 
 def refuse_other_keys(entity: Any, table: Table) -> None:
@@ -140,8 +158,8 @@ def refuse_other_keys(entity: Any, table: Table) -> None:
         )
 
 
-def number_rows(table: Table) -> None:
+def use_autoincrement(table: Table) -> None:
     """Set `sqlite_autoincrement`, so that SQLite never reuses an id, unless the table sets it."""
-    says_so = "sqlite_autoincrement" in list(table.dialect_kwargs)  # `in` without `list` finds defaults, too
-    if table.autoincrement_column is not None and not says_so:
+    is_set = "sqlite_autoincrement" in list(table.dialect_kwargs)  # `in` without `list` finds defaults, too
+    if table.autoincrement_column is not None and not is_set:
         table.dialect_kwargs["sqlite_autoincrement"] = True

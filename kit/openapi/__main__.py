@@ -2,20 +2,19 @@
 
 import json
 import sys
-from importlib import import_module
 from pathlib import Path
+
+from kit.applications import load_application
 
 
 def write(application: str, file: str) -> str:
     """Write the document of `module:attribute` to a file. Returns the message to print."""
-    module, _, attribute = application.partition(":")
-    document = getattr(import_module(module), attribute or "app").openapi()
+    document = load_application(application).openapi()
     Path(file).write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
     return f"{file} has {len(document['paths'])} paths."
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, "")
     try:
         sys.stdout.write(write(*sys.argv[1:]) + "\n")
     except ValueError as failure:  # the message of a check of the routes or of the document

@@ -131,6 +131,8 @@ def complete_operation(document: Json, operation: Json, method: str, hints: Json
         operation.setdefault("security", [])
     operation.setdefault("description", f"{operation.get('summary', '').rstrip('.')}.")
     responses = operation.get("responses", {})
+    if "public" in hints and not is_public:
+        responses |= {status: failure(int(status)) for status in ("401", "403") if status not in responses}
     if INVALID in json.dumps(responses.get("422", {})):  # FastAPI's own schema, which no route of a service uses
         responses["422"] = failure(422)
     for response in responses.values():

@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute, RouteContext
 
 from kit.openapi.completion import complete
 from kit.openapi.examples import Placeholder, fill, placeholders
-from kit.openapi.operations import hints_of
+from kit.openapi.operations import add_parameters, hints_of
 from kit.openapi.responses import Json
 
 CONVENTIONS = """
@@ -76,6 +76,10 @@ def completed(document: Json) -> Json:
 
 def completed_openapi(**document: Any) -> Json:
     """Replace `OpenAPI` in `get_openapi`: complete its document. Documents of other applications are unchanged."""
+    for part in ("paths", "webhooks"):
+        for path in document.get(part, {}).values():
+            for operation in path.values():
+                add_parameters(operation)
     made: Json = jsonable_encoder(OpenAPI(**document), by_alias=True, exclude_none=True)
     return completed(made)
 

@@ -1,38 +1,32 @@
 """OpenAPI operations: adds the parameters, headers, error responses and descriptions that FastAPI does not know."""
 
 import inspect
-from collections.abc import Iterator, Mapping
-from inspect import ismethod
-from typing import Any, get_args, get_origin
+from collections.abc import Iterator
+from typing import get_args, get_origin
 
 import sqlalchemy
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 
-from kit.models.reads import Read
+from kit.openapi.operation_kinds import has_etag, has_precondition, is_bulk, is_read, query_of
+from kit.openapi.operation_parameters import parameters
 from kit.openapi.problem_schema import bulk_outcome
-from kit.openapi.responses import TAG, TEXT, Json, failure, header_objects, optional_header_objects
-from kit.operations.preconditions import precondition_of
-from kit.operations.route import Operation, dependencies_of, query_variant
+from kit.openapi.responses import Json, failure, header_objects, optional_header_objects
+from kit.operations.route import Operation
 from kit.query.embedding import next_name, read_variant
 from kit.query.list_query import ListQuery
 
 HINTS = "x-kit"
 """The key in `openapi_extra` of a route for the facts that complete its operation; removed from the document."""
+ROUTE = "route"
+"""The key in the hints for the route itself."""
 SUCCESSES = {200: "As it is now.", 201: "Created.", 204: "Deleted."}
 UNDESCRIBED = "Successful Response"
 """FastAPI's description of a response that has none."""
-ORDER = ("limit", "sort", "q", "include", "include_limit", "fields", "count", "cursor", "offset")  # then the filters
 NEXT_LINK: Json = {
     "anyOf": [{"type": "string", "format": "uri-reference"}, {"type": "null"}],
     "description": "A link to the other rows, if there are more. Null if there is no list of them.",
 }
-IF_NONE_MATCH = "Respond with a 304 if the ETag is one of these."
-NOT_EXISTING = "`*`: change nothing if the row exists, or if another row has a unique value of the new one; then a 412."
-IF_MATCH = 'Change the row only if it has this version, as in `"3"`, or any version (`*`); otherwise a 412.'
-TAGS = TEXT | {"pattern": f"^(\\*|{TAG}(, *{TAG})*)$", "examples": ['"3"']}
-"""The schema of preconditions. Of a read, a malformed `If-None-Match` is not an error: it matches nothing."""
-KEY = "A key that makes the request safe to repeat: for a day, the same key gets the same response and no new effect."
 LIST = "`Link` leads to the next page."
 ONE = "`ETag` is its version."
 BULK = "All elements in one transaction. With `on_error=skip`, a 207 lists the created rows and the failures."
@@ -56,12 +50,8 @@ def hints_of(route: APIRoute) -> Json:
     return hints
 
 
-def reads(route: Operation) -> bool:
-    return route.methods <= {"GET", "HEAD"}
-
-
 def describe(route: APIRoute) -> None:
-    """Complete the OpenAPI of a route, once."""
+    """Complete the OpenAPI of a route, once, except what takes long: `add_parameters` adds that to each document."""
     hints = hints_of(route)
     if not isinstance(route, Operation) or route.is_described:
         return
@@ -69,12 +59,24 @@ def describe(route: APIRoute) -> None:
     query = query_of(route)
     if query is not None:
         hints["table"] = str(query.model.__tablename__)
-        if is_tagged(route) and reads(route):
-            hints["embedded"] = embedded_schemas(query)
     describe_responses(route)
     route.description = route.description or description(route)
-    extra = route.openapi_extra or {}
-    route.openapi_extra = extra | {"parameters": [*parameters(route), *extra.get("parameters", ())]}
+    extra = dict(route.openapi_extra or {})
+    hints[ROUTE], hints["parameters"] = route, extra.pop("parameters", [])
+    route.openapi_extra = extra
+
+
+def add_parameters(operation: Json) -> None:
+    """Add the parameters of a `ListQuery` and the schemas of `include` to an operation of a document."""
+    hints = operation.get(HINTS, {})
+    route = hints.get(ROUTE)
+    if route is None:
+        return
+    operation[HINTS] = {name: hint for name, hint in hints.items() if name not in (ROUTE, "parameters")}
+    operation["parameters"] = [*operation.get("parameters", ()), *parameters(route), *hints["parameters"]]
+    query = query_of(route)
+    if query is not None and has_etag(route) and is_read(route):
+        operation[HINTS]["embedded"] = embedded_schemas(query)
 
 
 def describe_responses(route: Operation) -> None:
@@ -83,7 +85,7 @@ def describe_responses(route: Operation) -> None:
     described: dict[int | str, Json] = {success: {"headers": header_objects(*success_headers(route, success))}}
     if route.response_description == UNDESCRIBED:
         route.response_description = SUCCESSES.get(success, UNDESCRIBED)
-    if reads(route) and is_tagged(route):
+    if is_read(route) and has_etag(route):
         described[304] = {"description": "Not Modified"} | described[success]
     if is_bulk(route):
         described[207] = {
@@ -103,16 +105,11 @@ def describe_responses(route: Operation) -> None:
 def description(route: Operation) -> str:
     if is_bulk(route):
         return BULK
-    if not is_tagged(route) and route.methods != {"DELETE"}:
+    if not has_etag(route) and route.methods != {"DELETE"}:
         return ""
-    if reads(route):
+    if is_read(route):
         return "" if query_of(route) is None else LIST if get_origin(route.response_model) is list else ONE
     return DESCRIPTIONS.get(next(iter(route.methods)), "")
-
-
-def query_of(route: Operation) -> type[ListQuery] | None:
-    """Return the `ListQuery` class that an operation takes; None if it takes none."""
-    return next(filter(None, map(query_variant, dependencies_of(route.dependant))), None)
 
 
 def embedded_schemas(query: type[ListQuery]) -> Json:
@@ -131,71 +128,14 @@ def embedded_schemas(query: type[ListQuery]) -> Json:
     return schemas
 
 
-def parameters(route: Operation) -> Iterator[Json]:
-    """Yield the query parameters of a `ListQuery`, and the headers of conditional and idempotent requests."""
-    for dependant in dependencies_of(route.dependant):
-        if variant := query_variant(dependant):
-            known = variant.shaping if ismethod(dependant.call) else variant.parameters
-            ordered = {name: known[name] for name in ORDER if name in known} | dict(known)
-            yield from (client_parameter(parameter.openapi(), variant) for parameter in ordered.values())
-    if reads(route) and is_tagged(route):
-        yield {"name": "If-None-Match", "in": "header", "description": IF_NONE_MATCH, "schema": TEXT}
-    if has_precondition(route):
-        yield {"name": "If-Match", "in": "header", "description": IF_MATCH, "schema": TAGS}
-    if route.methods & {"POST", "PUT"}:
-        yield {"name": "If-None-Match", "in": "header", "description": NOT_EXISTING, "schema": TAGS}
-    if "POST" in route.methods:
-        schema = TEXT | {"minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
-        yield {"name": "Idempotency-Key", "in": "header", "description": KEY, "schema": schema}
-
-
-def client_parameter(parameter: Mapping[str, Any], query: type[ListQuery]) -> Json:
-    """Return a parameter for client generators: enumerations have a name, and `sort` is a text."""
-    name, schema = parameter["name"], parameter["schema"]
-    choice = schema.get("items", {}).get("enum") or [schema.get("items", {}).get("const")]
-    if name == "sort":
-        return sort_as_text(dict(parameter), [term for term in choice if not term.startswith("-")])
-    if name in ("fields", "include"):
-        kind = f"{query.read.__name__.removesuffix('Read')}{name.removesuffix('s').title()}"
-        definition = {"type": "string", "enum": choice, "title": kind}
-        return {**parameter, "schema": schema | {"items": {"$ref": f"#/$defs/{kind}"}, "$defs": {kind: definition}}}
-    return dict(parameter)
-
-
-def sort_as_text(parameter: Json, fields: list[str]) -> Json:
-    """Return `sort` as a text parameter: the order of its terms matters, which a list of choices would lose."""
-    term = f"-?({'|'.join(fields)})"
-    example = f"-{fields[-1]},{fields[0]}" if len(fields) > 1 else f"-{fields[0]}"
-    schema = TEXT | {"pattern": f"^{term}(,{term})*$", "examples": [example]}
-    plain = {key: part for key, part in parameter.items() if key != "explode"}
-    return plain | {"description": f"In this order, as in `{example}`: {parameter['description']}", "schema": schema}
-
-
-def has_precondition(route: Operation) -> bool:
-    return any(part.call is precondition_of for part in dependencies_of(route.dependant))
-
-
-def is_bulk(route: Operation) -> bool:
-    """Return whether an operation creates many rows and takes `on_error`."""
-    names = {field.alias for part in dependencies_of(route.dependant) for field in part.query_params}
-    return "POST" in route.methods and "on_error" in names and get_origin(route.response_model) is list
-
-
-def is_tagged(route: Operation) -> bool:
-    """Return whether the responses have an ETag: those with one row or a list of rows have, composed ones have not."""
-    model = route.response_model
-    item = get_args(model)[0] if reads(route) and get_origin(model) is list else model
-    return isinstance(item, type) and issubclass(item, Read)
-
-
 def success_headers(route: Operation, status: int) -> Iterator[str]:
     """Yield the names of the headers of a successful response."""
     many = get_origin(route.response_model) is list
-    if is_tagged(route):
+    if has_etag(route):
         yield "ETag"
     if status == 201 and not many:
         yield "Location"
-    if is_tagged(route) and many:
+    if has_etag(route) and many:
         yield from ("Link", "X-Total-Count")
     if "POST" in route.methods:
         yield "Idempotency-Replayed"
@@ -206,11 +146,11 @@ def failures(route: Operation) -> Iterator[int]:
     yield from (401, 403)
     if route.body_field:
         yield 400
-    if not reads(route):  # a DELETE may have a body too
+    if not is_read(route):  # a DELETE may have a body too
         yield from (408, 413, 415)
     if route.dependant.path_params or "PATCH" in route.methods:
         yield 404
-    if not reads(route):
+    if not is_read(route):
         yield 409
     if has_precondition(route) or "POST" in route.methods:
         yield 412

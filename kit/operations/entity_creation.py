@@ -11,7 +11,8 @@ from typing import Any
 
 from sqlalchemy import inspect, select, tuple_
 
-from kit.database.key_order import sort_key, table_of, unique_keys
+from kit.auth.owners import table_of
+from kit.database.key_order import sort_key, unique_keys
 from kit.database.sessions import WriteSession
 from kit.http.fairness import in_turns
 from kit.http.problems import Problem

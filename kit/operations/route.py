@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from fastapi.datastructures import Default, DefaultPlaceholder
 from fastapi.dependencies.models import Dependant
-from fastapi.params import Form
+from fastapi.params import Depends, Form
 from fastapi.routing import APIRoute
 from fastapi.utils import generate_unique_id
 from pydantic import BaseModel
@@ -111,18 +111,21 @@ class Operation(APIRoute):
 
 
 def refuse_other_sessions(handler: Callable[..., Any]) -> None:
-    """Raise a TypeError for a session of a library as parameter, which FastAPI would take for a field of a request."""
+    """Raise a TypeError for a session of a library as parameter, which FastAPI would take for a field of a request.
+
+    The dependencies of the handler are checked too.
+    """
     for name, parameter in inspect.signature(handler).parameters.items():
         kind = parameter.annotation
-        if (
-            isinstance(kind, type)
-            and issubclass(kind, orm.Session | AsyncSession)
-            and parameter.default is parameter.empty
-        ):
+        is_session = isinstance(kind, type) and issubclass(kind, orm.Session | AsyncSession)
+        if is_session and parameter.default is parameter.empty:
             raise TypeError(
                 f"{getattr(handler, '__name__', handler)} takes `{name}: {kind.__name__}` of {kind.__module__}: import "
                 "`Session`, or `ReadSession` for GET, from `kit`."
             )
+        for part in (*getattr(kind, "__metadata__", ()), parameter.default):
+            if isinstance(part, Depends):
+                refuse_other_sessions(part.dependency or getattr(kind, "__origin__", kind))
 
 
 async def serve(route: Operation, handle: Handle, request: Request) -> Response:

@@ -182,8 +182,7 @@ async def _execute_step(handle: Handle, unit: "Unit") -> Response:
 async def commit(session: WriteSession) -> None:
     """Commit. Raises a 503 with an unknown outcome if the database has not said whether the COMMIT took effect."""
     try:
-        async with asyncio.timeout(COMMIT_TIMEOUT):
-            await session.commit()
+        await session.commit_within(COMMIT_TIMEOUT)
     except (*FAILURES, TimeoutError) as failure:
         if may_be_committed(failure):
             raise explained(failure, committing=True) from failure

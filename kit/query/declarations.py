@@ -17,9 +17,11 @@ def shape_of(model: type[SQLModel], field: str) -> Shape:
 
 def indexed(model: type[SQLModel], read: type[Read]) -> list[str]:
     """Return the fields of the read variant that are the first column of an index, in its order."""
-    table: Any = inspect(model).local_table
+    mapper: Any = inspect(model)
+    table = mapper.local_table
     parts = [*table.indexes, *(part for part in table.constraints if isinstance(part, UniqueConstraint))]
-    first = {next(iter(part.columns)).name for part in parts if len(part.columns)}
+    fields = {column: name for name, column in mapper.columns.items()}
+    first = {fields.get(next(iter(part.columns))) for part in parts if len(part.columns)}
     return [name for name in read.model_fields if name in first and name in model.model_fields]
 
 

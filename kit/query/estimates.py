@@ -10,11 +10,11 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
 
-from kit.database.search_sql import quoted
+from kit.database.identifiers import quoted
 
 if TYPE_CHECKING:
+    from kit.query.choices import Choices
     from kit.query.list_query import ListQuery
-    from kit.query.plans import Choices
 
 BLOCKS, BLOCK = 50, 200
 """A sample of a table in SQLite: `BLOCKS` ranges of `BLOCK` ids each, evenly spread."""

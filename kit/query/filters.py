@@ -86,6 +86,8 @@ OPERATORS: dict[str, tuple[Callable[[Column, Any], ColumnElement[bool]], str]] =
     ),
 }
 """The operators, each with its condition and its description."""
+RANGES = ("", "lt", "lte", "gt", "gte", "in", "startswith", "isnull")
+"""The operators for which a database can scan a range of an index."""
 EQUAL, ORDERED = ("", "ne", "in"), ("", "ne", "lt", "lte", "gt", "gte", "in")
 LIKE = ("contains", "startswith")
 OPERATORS_OF_KINDS: Mapping[str, Sequence[str]] = {

@@ -30,10 +30,9 @@ from kit.query.embedding import (
     read_variant,
 )
 from kit.query.filters import OPERATORS, filters_of
-from kit.query.page_selects import MAX_OFFSET, Statement
+from kit.query.page_selects import MAX_LIMIT, MAX_OFFSET, Statement
 from kit.query.parameters import Parameter, comma_separated
-from kit.query.plans import MAX_LIMIT, Choices
-from kit.query.searching import found_in, prefilters, search_of
+from kit.query.searching import found_in, prefilters
 from kit.query.values import MAX_TEXT, YesNoEstimated, integer
 from kit.runtime import MAX_PAGE_SIZE, Runtime, runtime_of
 
@@ -159,7 +158,7 @@ class ListQuery:
         self.secret: bytes = self.secrets[0]
         self.max_page_size = self.runtime.max_page_size
         self.text: bytes = request.scope["query_string"]
-        self.given = parameter.read(parameters, request.query_params, declared_by(request)) if self.text else {}
+        self.given = parameter.read_again(parameters, request, declared_by(request)) if self.text else {}
         self.served = request.scope.get(REQUESTS)
         self.fields: list[str] | None = self.given.get("fields")
         self.included = list(dict.fromkeys(self.given.get("include", ())))
@@ -216,35 +215,6 @@ class ListQuery:
                 related[next_name(name)] = getattr(row, next_name(name))
         return self.read.of(row).select(self.fields, related)
 
-    def choices(self, statement: Statement) -> Choices:
-        """Return the narrowed select, written for several plans."""
-        indexed = self.narrowed(statement)
-        if not self.asked:
-            return Choices.of(indexed)
-        walking = self.written(statement, by_index=False, by_search=False)
-        found = [search_of(self.runtime.database, self.model, *text) for text in self.texts]
-        searches = [search for search in found if search is not None]
-        if not searches:
-            return Choices(indexed, walking, indexed, indexed)
-        compared = self.written(statement, by_index=True, by_search=False)
-        filtered = self.written(statement, by_index=True, by_search=None)
-        only = searches[0].exact if self.asked == [("", "q")] else None
-        return Choices(indexed, walking, compared, filtered, searches, only)
-
-    def written(self, statement: Statement, *, by_index: bool, by_search: bool | None) -> Statement:
-        """Return the narrowed select with its conditions written in another way."""
-        self.by_index, self.by_search = by_index, by_search
-        narrowed = self.narrowed(statement)
-        self.by_index = self.by_search = True
-        return narrowed
-
-    @property
-    def texts(self) -> list[tuple[Sequence[str], str]]:
-        """The fields and texts of the searches that the request has given."""
-        given = [(*self.conditions[name], text) for name, text in self.given.items() if name in self.conditions]
-        found: list[tuple[Sequence[str], str]] = [([field], text) for field, kind, text in given if kind == "contains"]
-        return [*found, (self.searched, self.given["q"])] if "q" in self.given else found
-
     @property
     def searched(self) -> list[str]:
         """The fields in which `q` searches for this caller."""
@@ -255,6 +225,11 @@ class ListQuery:
         """The fields and operators of the conditions that the request has given; for `q` the field is empty."""
         given = [self.conditions[name] for name in self.given if name in self.conditions]
         return [*given, ("", "q")] if "q" in self.given else given
+
+    @property
+    def is_search(self) -> bool:
+        """Whether the request searches for a part of a text."""
+        return any(operator in ("q", "contains") for _, operator in self.asked)
 
     def narrowed(self, statement: Statement) -> Statement:
         """Return the select with the conditions of the filters and of the search.

@@ -2,12 +2,15 @@
 
 from typing import Any
 
-from sqlalchemy import CompoundSelect, Select, func, select
+from sqlalchemy import ColumnClause, CompoundSelect, FromClause, Select, TableClause, func, inspect, literal, select
+from sqlalchemy.sql.visitors import replacement_traverse
 from sqlmodel.sql.expression import SelectOfScalar
 
 from kit.models.entities import Entity
 from kit.query.ordering import Order, Segment
 
+MAX_LIMIT = 100
+"""The largest number of rows of a page."""
 MAX_OFFSET = 1_000_000
 Statement = SelectOfScalar[Any]
 
@@ -58,10 +61,15 @@ def page_after_offset(statement: Select[Any], order: Order, segment: Segment, nu
     return statement.where(_id(order.model).in_(ids))
 
 
-def count_up_to(statement: Select[Any], model: type[Entity], most: int) -> Select[Any]:
-    """Return a select that counts the rows, up to a maximum."""
+def count_up_to(statement: Select[Any], model: type[Entity], most: int, field: str | None = None) -> Select[Any]:
+    """Return a select that counts the rows, up to a maximum.
+
+    `field` is that of the only condition: in its order, the rows are found by its index. Without an order, PostgreSQL
+    may scan the table, because it expects to meet enough rows soon.
+    """
     chosen = statement.with_only_columns(_id(model), maintain_column_froms=True).limit(most)
-    return select(func.count()).select_from(chosen.subquery())
+    ordered = chosen if field is None else chosen.order_by(getattr(model, field))
+    return select(func.count()).select_from(ordered.subquery())
 
 
 def count_among_first(
@@ -69,12 +77,31 @@ def count_among_first(
 ) -> Select[Any]:
     """Return a select that counts the matching rows, up to a maximum, among the first `length` rows of a segment.
 
-    The second column is the number of the latter.
+    The second column is the number of the latter, or 0 for the last segment.
+
+    The first rows are a subquery from which the statement reads instead of the table: an index gives them, one after
+    another, until enough of them match. With `id IN (SELECT …)` PostgreSQL joins them, after it has read all rows.
     """
-    key = _id(model)
-    first = select(key).where(segment.condition).order_by(*segment.ordering).limit(length)
-    found = count_up_to(statement.where(key.in_(first)), model, most)
-    return select(found.scalar_subquery(), select(func.count()).select_from(first.subquery()).scalar_subquery())
+    table = inspect(model).local_table
+    first = select(table).where(segment.condition).order_by(*segment.ordering).limit(length)
+    found = reading_from(count_up_to(statement, model, most), table, first.subquery("first_rows"))
+    number = select(func.count()).select_from(first.with_only_columns(_id(model)).subquery())
+    return select(found.scalar_subquery(), literal(0) if segment.is_last else number.scalar_subquery())
+
+
+def reading_from(statement: Select[Any], table: FromClause, rows: FromClause) -> Select[Any]:
+    """Return the statement with these rows, which have the columns of a table, instead of the table."""
+
+    def is_table(element: Any) -> bool:
+        return isinstance(element, TableClause) and element.is_derived_from(table)
+
+    def replaced(element: Any, **_: Any) -> Any:
+        if isinstance(element, ColumnClause) and is_table(element.table):
+            return rows.corresponding_column(element)
+        return rows if is_table(element) else None
+
+    replacement: Any = replacement_traverse(statement, {}, replaced)
+    return replacement  # type: ignore[no-any-return]
 
 
 def count_segment(statement: Select[Any], segment: Segment, model: type[Entity]) -> Select[Any]:

@@ -11,13 +11,16 @@ from kit.auth.ownership import RESTRICTED_READS
 from kit.database.sessions import ReadSession
 from kit.http.fairness import in_turns
 from kit.models.reads import Read
+from kit.query.choices import Choices
 from kit.query.estimates import Explain
 from kit.query.list_query import ListQuery
+from kit.query.offsets import offset_beyond, rest_of_offset
 from kit.query.ordering import Order, order_of
+from kit.query.page_selects import MAX_LIMIT
 from kit.query.page_sizes import rows_that_fit
-from kit.query.plans import MAX_LIMIT, Plan, offset_beyond, planned, rest_of_offset
+from kit.query.plans import Plan, planned
 from kit.query.related import load_lists
-from kit.query.slow_reads import in_turn
+from kit.query.slow_reads import counted, in_turn
 
 WITH_LISTS = 10
 """The number of rows with embedded lists after whose conversion other requests have their turns."""
@@ -61,11 +64,12 @@ async def page(session: ReadSession, query: ListQuery, statement: SelectOfScalar
 
     Return it from a handler whose response model is a list of the read variant.
     """
-    if query.runtime.fast_page is not None:
-        fast: Page | None = await query.runtime.fast_page(session, query, statement)
-        if fast is not None:
-            return fast
-    return await in_turn(query, partial(plain_page, session, query, statement))
+    with counted(query):
+        if query.runtime.fast_page is not None:
+            fast: Page | None = await query.runtime.fast_page(session, query, statement)
+            if fast is not None:
+                return fast
+        return await in_turn(query, partial(plain_page, session, query, statement))
 
 
 async def plain_page(session: ReadSession, query: ListQuery, statement: SelectOfScalar[Any]) -> Page:
@@ -74,7 +78,7 @@ async def plain_page(session: ReadSession, query: ListQuery, statement: SelectOf
     It has fewer rows than the limit if they are large.
     """
     order = order_of(query.model, query.sort)
-    position, choices = order.position_of(query), query.choices(statement)
+    position, choices = order.position_of(query), Choices(query, statement)
     plan = await planned(query, order, choices, SessionReader(session))
     limit = query.given.get("limit", MAX_LIMIT)
     rows = await _collect(session, query, order, position, plan, limit + 1) if plan.may_have_rows else []

@@ -10,10 +10,13 @@ from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
 from starlette.datastructures import QueryParams
+from starlette.requests import HTTPConnection
 
 from kit.http.encoding import TooManyMarksError, composed
 from kit.http.problems import describe, error, invalid
 
+MAX_REMEMBERED, MAX_KNOWN = 200, 1000
+"""The largest length of a query string whose values are remembered, in bytes, and the largest number of them."""
 MAX_UNKNOWN = 10
 """The largest number of unknown parameters that a 422 names, each with all that are known."""
 
@@ -87,6 +90,24 @@ def split(text: str) -> list[str]:
 
 
 SEPARATOR = re.compile(r"(?<!\\),")
+
+
+_read: dict[tuple[int, bytes], tuple[Mapping[str, Parameter], dict[str, Any]]] = {}
+"""The values of short query strings, by the `id()` of the parameters, which are kept alive."""
+
+
+def read_again(known: Mapping[str, Parameter], request: HTTPConnection, others: Collection[str]) -> dict[str, Any]:
+    """Return what `read` does for the query string of a request; that of a short one is remembered."""
+    text: bytes = request.scope["query_string"]
+    if others or len(text) > MAX_REMEMBERED:
+        return read(known, request.query_params, others)
+    key = id(known), text
+    if key not in _read:
+        values = read(known, request.query_params)
+        if len(_read) >= MAX_KNOWN:
+            _read.clear()
+        _read[key] = known, values
+    return {name: list(value) if isinstance(value, list) else value for name, value in _read[key][1].items()}
 
 
 def read(known: Mapping[str, Parameter], given: QueryParams, others: Collection[str] = ()) -> dict[str, Any]:

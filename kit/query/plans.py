@@ -14,94 +14,25 @@ A search index of SQLite is asked first for the number of its entries. If there 
 After an offset, the walk reads ids only, for which the index suffices, and then the rows of the page.
 """
 
-import time
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import CompoundSelect, Select, Table
+from sqlalchemy import Select
 
-from kit.query.estimates import Reader, estimated
+from kit.query.choices import Choices
+from kit.query.estimates import Reader
+from kit.query.filters import RANGES
+from kit.query.known_plans import Method, known_method, probably_walks, remember
 from kit.query.ordering import Order, Segment
-from kit.query.page_selects import (
-    Statement,
-    completed,
-    count_all,
-    count_among_first,
-    count_rows_found,
-    count_search,
-    count_segment,
-    count_up_to,
-)
-from kit.query.searching import Search
+from kit.query.page_selects import MAX_LIMIT, completed, count_among_first, count_search
+from kit.query.totals import MOST, number_up_to, with_total
 
 if TYPE_CHECKING:
     from kit.query.list_query import ListQuery
 
-MAX_LIMIT = 100
-"""The largest number of rows of a page."""
-MOST = 10_000
-"""The largest number of matching rows that a page sorts, instead of scanning the index of its order."""
 MOST_FOUND = 2000
-"""The same for rows that a search index finds, whose texts are compared again."""
-KEPT_SECONDS = 5.0
-"""Seconds for which a count of rows decides the plan of other pages. An old count makes a page slower, never wrong."""
-MAX_KEPT = 1000
-RANGES = ("", "lt", "lte", "gt", "gte", "in", "startswith", "isnull")
-"""The operators for which a database can scan a range of an index."""
-
-
-class Choices(NamedTuple):
-    """A select with the conditions of a query, written for several plans. Its rows are the same."""
-
-    indexed: Statement
-    """For the indexes of the conditions."""
-    walking: Statement
-    """For a walk along the index of the sort."""
-    compared: Statement
-    """For the indexes of the filters, but not for that of the search, where that finds too many rows."""
-    filtered: Statement
-    """With the conditions of the filters alone, which more rows fulfil."""
-    searches: Sequence[Search] = ()
-    """The searches that an index of SQLite answers."""
-    only: CompoundSelect[Any] | None = None
-    """The select of exactly the rows of a search, if the request gives no other condition."""
-
-    @property
-    def has_filters(self) -> bool:
-        """Whether the select has other conditions than that of the search."""
-        (table, *joined) = self.filtered.get_final_froms()
-        return self.filtered.whereclause is not None or bool(joined) or not isinstance(table, Table)
-
-    @property
-    def statements(self) -> Sequence[Statement]:
-        return self.indexed, self.walking, self.compared, self.filtered
-
-    def with_statements(self, statements: Sequence[Statement]) -> "Choices":
-        """Return the same choices with other statements, in the order of `statements`."""
-        indexed, walking, compared, filtered = statements
-        return self._replace(indexed=indexed, walking=walking, compared=compared, filtered=filtered)
-
-    @classmethod
-    def of(cls, statement: Statement) -> "Choices":
-        """Return the choices of a select without conditions that an index could answer."""
-        return cls(statement, statement, statement, statement)
-
-
-class Method(NamedTuple):
-    """How the rows of a page are found."""
-
-    sorts: bool
-    """Whether all rows that fulfil the conditions are sorted."""
-    compares: bool = False
-    """Whether texts are compared, and the search index is not used."""
-
-
-_known: dict[Hashable, tuple[Method, float]] = {}
-"""How the rows of a list are found, and until when that is used."""
-_lengths: dict[Hashable, int] = {}
-"""The last known number of rows of a segment, by which it is decided what is tried first."""
+"""The largest number of rows of a search that a page sorts: their texts are compared again."""
 
 
 def is_uncertain(query: "ListQuery", order: Order) -> bool:
@@ -109,25 +40,6 @@ def is_uncertain(query: "ListQuery", order: Order) -> bool:
     first, found = order.fields[0], query.asked
     is_one_row = ("id", "") in found or ("id", "in") in found
     return not is_one_row and any(field != first or operator not in RANGES for field, operator in found)
-
-
-def key_of(query: "ListQuery", database_id: Hashable) -> Hashable:
-    """Return what the plan depends on."""
-    given = ((name, repr(value)) for name, value in query.given.items() if name in query.conditions or name == "q")
-    return database_id, type(query), query.sort, tuple(given)
-
-
-def known_method(query: "ListQuery", database_id: Hashable) -> Method | None:
-    """Return how the rows of such a list were found a short time ago; None if that is unknown."""
-    method, until = _known.get(key_of(query, database_id), (None, 0.0))
-    return method if time.monotonic() < until else None
-
-
-def remember(query: "ListQuery", database_id: Hashable, method: Method) -> None:
-    """Remember how rows are found, for `known_method`."""
-    if len(_known) >= MAX_KEPT:
-        _known.clear()
-    _known[key_of(query, database_id)] = method, time.monotonic() + KEPT_SECONDS
 
 
 @dataclass(frozen=True)
@@ -139,6 +51,10 @@ class Plan:
     may_have_rows: bool = True
     total: int | None = None
     estimate: int | None = None
+    finds_many: bool = False
+    """Whether the search index of SQLite finds too many entries."""
+    is_certain: bool = False
+    """Whether the conditions are ranges of the index of the sort, if there are any."""
 
     @property
     def sorts(self) -> bool:
@@ -146,9 +62,9 @@ class Plan:
 
     @property
     def statement(self) -> Select[Any]:
-        if not self.method.sorts:
-            return self.choices.walking
-        return self.choices.compared if self.method.compares else self.choices.indexed
+        if self.is_certain or (self.method.sorts and not self.method.compares):
+            return self.choices.indexed
+        return self.choices.compared if self.method.sorts else self.choices.walking
 
     def page(self, order: Order, segment: Segment, number: Any, offset: Any = None) -> Any:
         """Return the select of a page, or of a segment of it."""
@@ -157,33 +73,50 @@ class Plan:
 
 async def planned(query: "ListQuery", order: Order, choices: Choices, reader: Reader) -> Plan:
     """Return the plan of a page. Counts rows, if the request asks for it, or if their number decides."""
-    counting = query.given.get("count", False)
-    if not is_uncertain(query, order):
-        plan = Plan(choices._replace(walking=choices.indexed), Method(sorts=False))
-        return await with_total(query, plan, reader) if counting else plan
-    method = None if counting else known_method(query, reader.database_id)
+    if is_uncertain(query, order):
+        plan = await known_or_chosen(query, order, choices, reader)
+    else:
+        plan = Plan(choices, Method(sorts=False), is_certain=True)
+    is_counted = plan.total is not None or not query.given.get("count", False)
+    return plan if is_counted else await with_total(query, plan, reader)
+
+
+async def known_or_chosen(query: "ListQuery", order: Order, choices: Choices, reader: Reader) -> Plan:
+    """Return the plan that such a list had last, or choose one."""
+    is_counted_search = query.is_search and query.given.get("count", False)  # its count depends on what is found
+    method = None if is_counted_search else known_method(query, reader.database_id)
     if method is not None:
         return Plan(choices, method)
+    plan = await chosen(query, order, choices, reader)
+    remember(query, reader.database_id, plan.method)
+    return plan
+
+
+async def chosen(query: "ListQuery", order: Order, choices: Choices, reader: Reader) -> Plan:
+    """Choose how the rows are found.
+
+    The walk is tried first if no index finds the rows of the filters, or if it was chosen last for other values.
+    """
+    has_ranges = query.is_search or any(operator in RANGES for _, operator in query.asked)
+    walks = not has_ranges or (not query.is_search and probably_walks(query, reader.database_id))
+    if walks and not await is_late(query, order, choices, reader):
+        return Plan(choices, Method(sorts=False))
     entries = await search_entries(choices, reader)
-    if entries is not None and entries <= most_sorted(query) and not counting:
-        remember(query, reader.database_id, Method(sorts=True))
+    if entries is not None and entries <= most_sorted(query):
         return Plan(choices, Method(sorts=True))
     finds_many = entries is not None and entries > MOST
     number = await number_found(query, choices, reader, finds_many=finds_many)
     if number <= most_sorted(query):
+        total = number if query.given.get("count", False) else None
         method = Method(sorts=True, compares=finds_many)
-        remember(query, reader.database_id, method)
-        return Plan(choices, method, may_have_rows=number > 0, total=number if counting else None)
+        return Plan(choices, method, may_have_rows=number > 0, total=total, finds_many=finds_many)
     method = Method(sorts=await is_late(query, order, choices, reader))
-    remember(query, reader.database_id, method)
-    plan = Plan(choices, method)
-    return await with_total(query, plan, reader, finds_many=finds_many) if counting else plan
+    return Plan(choices, method, finds_many=finds_many)
 
 
 def most_sorted(query: "ListQuery") -> int:
     """Return the largest number of rows that are sorted without a look at the index of the order."""
-    is_search = any(operator in ("q", "contains") for _, operator in query.asked)
-    return min(MOST, MOST_FOUND) if is_search else MOST
+    return min(MOST, MOST_FOUND) if query.is_search else MOST
 
 
 async def search_entries(choices: Choices, reader: Reader) -> int | None:
@@ -208,13 +141,6 @@ async def number_found(query: "ListQuery", choices: Choices, reader: Reader, *, 
     return await number_up_to(query, choices.compared, reader, most)
 
 
-async def number_up_to(query: "ListQuery", statement: Statement, reader: Reader, most: int) -> int:
-    """Return the number of rows, or `most` + 1 if there are more."""
-    count = partial(count_up_to, model=query.model, most=most + 1)
-    ((number,),) = await reader.rows(statement, f"up to {most}", count)
-    return int(number)
-
-
 async def is_late(query: "ListQuery", order: Order, choices: Choices, reader: Reader) -> bool:
     """Return whether a walk in this order would pass more than `MOST` rows before it has met those of a page."""
     if not order.has_index:
@@ -226,58 +152,3 @@ async def is_late(query: "ListQuery", order: Order, choices: Choices, reader: Re
             ((number, length),) = await reader.rows(statement, f"{page} among {MOST} by {order.text} {index}", count)
             found, passed = found + number, passed + length
     return bool(found < page)
-
-
-async def offset_beyond(
-    query: "ListQuery", offset: int | None, plan: Plan, segment: Segment, reader: Reader
-) -> int | None:
-    """Return the offset within the next segment, if that of the page was beyond this one when it was counted last.
-
-    None if rows of this segment may be of the page: they are read then.
-    """
-    last = _lengths.get((key_of(query, reader.database_id), segment))
-    if offset is None or segment.is_last or last is None or last > offset:
-        return None
-    number = await length_of(query, plan, segment, reader)
-    return offset - number if number <= offset else None
-
-
-async def rest_of_offset(
-    query: "ListQuery", offset: int | None, found: int, plan: Plan, segment: Segment, reader: Reader
-) -> int | None:
-    """Return the offset within the next segment, after `found` rows of this one were read; None at its start."""
-    if offset is None or found or segment.is_last:
-        return None
-    return max(0, offset - await length_of(query, plan, segment, reader)) or None
-
-
-async def length_of(query: "ListQuery", plan: Plan, segment: Segment, reader: Reader) -> int:
-    """Return the number of rows of a segment, up to `MAX_OFFSET`."""
-    counted = partial(count_segment, segment=segment, model=query.model)
-    ((number,),) = await reader.rows(plan.statement, ("segment", segment), counted)
-    if len(_lengths) >= MAX_KEPT:
-        _lengths.clear()
-    _lengths[key_of(query, reader.database_id), segment] = number
-    return int(number)
-
-
-async def with_total(query: "ListQuery", plan: Plan, reader: Reader, *, finds_many: bool = False) -> Plan:
-    """Return the plan with the number of rows, or its estimate."""
-    if query.given["count"] is True or not reader.may_estimate:
-        total = await counted(plan.choices, reader, finds_many=finds_many)
-        return replace(plan, total=total, may_have_rows=total > 0)
-    number = MOST + 1 if finds_many else await number_up_to(query, plan.choices.indexed, reader, MOST)
-    if number <= MOST:
-        return replace(plan, total=number, may_have_rows=number > 0)
-    return replace(plan, estimate=max(number, await estimated(query, plan.choices, reader)))
-
-
-async def counted(choices: Choices, reader: Reader, *, finds_many: bool) -> int:
-    """Return the number of rows."""
-    if choices.only is not None and reader.sees_all and not choices.has_filters:
-        ((total,),) = await reader.rows(choices.only, "rows found", count_rows_found)
-    else:
-        compares = finds_many and any(search.exact is None for search in choices.searches)
-        statement = choices.compared if compares else choices.indexed
-        ((total,),) = await reader.rows(statement, "count", count_all)
-    return int(total)

@@ -27,7 +27,8 @@ from sqlalchemy.dialects import sqlite
 
 from kit.database.databases import Database
 from kit.database.folding import EXPANDED, fold, glob_of
-from kit.database.search_sql import END, SearchIndex, expanded, quoted, wanted_of
+from kit.database.identifiers import quoted
+from kit.database.search_sql import END, SearchIndex, expanded, wanted_of
 from kit.models.entities import Entity
 
 SQLITE = sqlite.dialect()

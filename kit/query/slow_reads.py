@@ -10,7 +10,8 @@ of the processor. Callers get their turns one after another. While nothing else 
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 MANY_SKIPPED = 10_000
 """The largest offset of a list that is not slow."""
-PART_OF_POOL = 15
-"""On PostgreSQL, slow reads take at most a fifteenth of the connections, two of 30; on SQLite one."""
+PART_OF_POOL = 30
+"""On PostgreSQL, slow reads take at most a thirtieth of the connections, one of 30; on SQLite one.
+
+PostgreSQL may execute a count by three processes.
+"""
 PAUSES = 2
 """The length of the pause after a slow read, in that of the read."""
 SHORT_SECONDS = 0.01
@@ -39,29 +43,25 @@ class Turns:
     """The turns of the slow reads in one event loop."""
 
     def __init__(self, limit: int) -> None:
-        self.places, self.running = FairSemaphore(limit, MAX_WAITING), 0
-        """The places, and the number of slow reads that run or wait."""
+        self.places, self.requests = FairSemaphore(limit, MAX_WAITING), 0
+        """The places, and the number of requests for slow lists that are served. Several may share a read."""
 
     async def take(self, served: FairSemaphore, read: Callable[[], Awaitable[T]]) -> T:
         """Return the result of a slow read, which waits for its turn. `served` are the places of all requests."""
-        self.running += 1
+        if not self.has_others(served):
+            return await read()
+        caller = CURRENT_CALLER.get()
+        if not self.places.take(caller) and not await self.places.wait(caller, MAX_WAIT_SECONDS):
+            return await read()
+        started = time.monotonic()
         try:
-            if not self.has_others(served):
-                return await read()
-            caller = CURRENT_CALLER.get()
-            if not self.places.take(caller) and not await self.places.wait(caller, MAX_WAIT_SECONDS):
-                return await read()
-            started = time.monotonic()
-            try:
-                return await read()
-            finally:
-                self.leave(served, time.monotonic() - started)
+            return await read()
         finally:
-            self.running -= 1
+            self.leave(served, time.monotonic() - started)
 
     def has_others(self, served: FairSemaphore) -> bool:
-        """Return whether requests without slow reads are served."""
-        return served.limit - served.free > self.running
+        """Return whether other requests than those for slow lists are served."""
+        return served.limit - served.free > self.requests
 
     def leave(self, served: FairSemaphore, seconds: float) -> None:
         """Give the place to the next read, after a pause if this one took long and others are served."""
@@ -80,15 +80,35 @@ def is_slow(query: "ListQuery") -> bool:
     given = query.given
     if "count" in given and given["count"] is not False:
         return True
-    return given.get("offset", 0) > MANY_SKIPPED or any(operator in ("q", "contains") for _, operator in query.asked)
+    return given.get("offset", 0) > MANY_SKIPPED or query.is_search
+
+
+@contextmanager
+def counted(query: "ListQuery") -> Iterator[None]:
+    """Count a request for a list, if it is slow, for the duration of the block."""
+    turns = turns_of(query)
+    if turns is None:
+        yield
+        return
+    turns.requests += 1
+    try:
+        yield
+    finally:
+        turns.requests -= 1
 
 
 async def in_turn(query: "ListQuery", read: Callable[[], Awaitable[T]]) -> T:
     """Return the result of a read, which waits for its turn if it is slow."""
+    turns = turns_of(query)
+    return await (read() if turns is None or query.served is None else turns.take(query.served, read))
+
+
+def turns_of(query: "ListQuery") -> Turns | None:
+    """Return the turns of the slow reads of this event loop; None if the list is not slow."""
     if query.served is None or not query.given or not is_slow(query):
-        return await read()
+        return None
     loop = asyncio.get_running_loop()
     if loop not in _turns:
         database = query.runtime.database
         _turns[loop] = Turns(1 if database.is_sqlite else max(1, database.pool.size // PART_OF_POOL))
-    return await _turns[loop].take(query.served, read)
+    return _turns[loop]

@@ -9,7 +9,7 @@ from sqlalchemy import URL
 
 from kit.database.errors import ASYNCPG_ERRORS
 from kit.database.hosts import connect_to
-from kit.database.urls import driver_options
+from kit.database.url_options import driver_options
 from kit.replicas.positions import POSITION_QUERY, STATE
 
 if TYPE_CHECKING:

@@ -81,13 +81,17 @@ def check_name(name: str) -> None:
     if name in PARAMETERS:
         raise NotWrittenError(f"No field can be called {name}: every list has a parameter of this name.")
     if name == "l":
-        raise NotWrittenError("No field can be called l, which looks like 1: say more.")
+        raise NotWrittenError("No field can be called l, which looks like 1: use a longer name.")
     if name in TYPES:
-        raise NotWrittenError(f"No field can be called {name}, which hides the type: say more, as in issued_on.")
+        raise NotWrittenError(
+            f"No field can be called {name}, which hides the type: use a longer name, as in issued_on."
+        )
     if name in Entity.model_fields:
         raise NotWrittenError(f"Every resource has a field {name}, which the service writes: leave it out.")
     if SECRET.search(name):
-        raise NotWrittenError(f"No field can be called {name}, like a secret, which no answer shows: say otherwise.")
+        raise NotWrittenError(
+            f"No field can be called {name}, like a secret, which no response shows: use another name."
+        )
     if name == "cls" or any(hasattr(base, name) for base in (Entity, Read, Changes)):
         raise NotWrittenError(f"No field can be called {name}: rows and bodies have an attribute of this name.")
 

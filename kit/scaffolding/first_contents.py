@@ -1,6 +1,7 @@
 """First contents of a new service: its first resource, the description in `main.py`, and its README."""
 
 import ast
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,8 +9,8 @@ from string import Template
 
 from kit.scaffolding.errors import NotWrittenError
 from kit.scaffolding.project import Project
-from kit.scaffolding.rendering import Resource
 from kit.scaffolding.resource_arguments import ResourceArguments
+from kit.scaffolding.resources import Resource
 from kit.scaffolding.service_names import NEUTRAL, first_resource, title_of
 from kit.scaffolding.source_edits import Source
 from kit.scaffolding.transfer import Transfer
@@ -69,7 +70,7 @@ def write_readme(made: Path, transfer: Transfer, resource: Resource) -> None:
             package=transfer.package,
             path=resource.path,
             name=resource.name,
-            example=str(fields).replace("'", '"'),
+            example=json.dumps(fields),
             pages="\n" + "\n".join(["## More", "", *listed]) if listed else "",
         ).rstrip()
         + "\n"

@@ -1,4 +1,4 @@
-"""The files of the kit in a service: which they are, their recorded hashes, and what was changed in them."""
+"""The files of the kit in a service: their names, their recorded hashes, and local changes."""
 
 import hashlib
 import re

@@ -104,7 +104,7 @@ def copy(transfer: Transfer, made: Path) -> None:
     """Write the files that are copied, changed for the new service."""
     copied = transfer.files
     for name in copied:
-        old, new = transfer.project.folder / name, made / transfer.new_path(name)
+        old, new = transfer.project.folder / name, made / transfer.renaming.path(name)
         new.parent.mkdir(parents=True, exist_ok=True)
         text = transfer.text_of(name, copied)
         new.write_bytes(old.read_bytes() if text is None else text.encode())

@@ -8,7 +8,8 @@ from kit.models.entities import known_tables
 from kit.scaffolding.errors import NotWrittenError
 from kit.scaffolding.fields import Field, fields_of
 from kit.scaffolding.project import KnownResource, Project
-from kit.scaffolding.rendering import Resource, names_in_use
+from kit.scaffolding.rendering import names_in_use
+from kit.scaffolding.resources import Resource
 from kit.scaffolding.words import check_word, class_of, in_words, plural_of, singular_of
 
 LAYERS = frozenset({"utils", "services", "repositories", "schemas", "crud", "models", "helpers", "common"})
@@ -58,7 +59,7 @@ class ResourceArguments:
         if taken:
             raise NotWrittenError(f"A resource cannot be called {self.name}: {min(taken)} is already in use.")
         if hasattr(builtins, self.name):
-            hint = f"say more, as in room_{self.name}"
+            hint = f"use a longer name, as in room_{self.name}"
             raise NotWrittenError(f"A resource cannot be called {self.name}, which is a builtin of Python: {hint}.")
         if self.name in known_tables() or self.name in {known.table for known in project.known.values()}:
             raise NotWrittenError(f"There is a table {self.name}: take another name.")
@@ -112,4 +113,4 @@ def needed(field: Field, what: str) -> Field:
 
 def refuse_twice(new: Field, fields: Sequence[Field]) -> None:
     if {new.name, new.relation} & {name for field in fields for name in (field.name, field.relation)}:
-        raise NotWrittenError(f"The field {new.relation} is named twice: leave it out of FIELDS, or call it otherwise.")
+        raise NotWrittenError(f"The field {new.relation} is named twice: leave it out of FIELDS, or use another name.")

@@ -1,4 +1,4 @@
-"""Transfer: which files of a project are copied to a new service, and what is changed in each of them."""
+"""Transfer: chooses the files of a project that a new service gets, and changes their text."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -12,7 +12,7 @@ from kit.scaffolding.project import Project
 from kit.scaffolding.project_files import files_of, is_below, options_of
 from kit.scaffolding.pruning import pruned
 from kit.scaffolding.relations import Relations, resource_of
-from kit.scaffolding.service_names import title_of
+from kit.scaffolding.renaming import Renaming
 from kit.scaffolding.words import singular_of
 
 TARGET = re.compile(r"^([a-z][a-z-]*):(?!=)", re.MULTILINE)
@@ -34,6 +34,10 @@ class Transfer:
     @property
     def old(self) -> str:
         return self.project.package
+
+    @cached_property
+    def renaming(self) -> Renaming:
+        return Renaming(self.old, self.package)
 
     @cached_property
     def removed(self) -> frozenset[str]:
@@ -131,35 +135,10 @@ class Transfer:
             return text  # the same in every service
         if name.endswith(".py"):
             paths = self.removed_paths if name.startswith("tests/") else ()
-            return self.renamed_code(pruned(text, self.removed_modules, paths))
+            return self.renaming.code(pruned(text, self.removed_modules, paths))
         if name.endswith(".md"):
-            return self.renamed(without_rows(without_dead_links(name, text, set(copied)), self.removed_names))
-        return self.renamed(self.without_excluded(name, text))
-
-    def renamed(self, text: str) -> str:
-        """Return a text with the name of the service in place of the old one."""
-        text = re.sub(rf"(?<![A-Za-z0-9]){self.old}(?![A-Za-z0-9])", self.package, text)
-        return re.sub(rf"\b{title_of(self.old)}\b", title_of(self.package), text)
-
-    def renamed_code(self, text: str) -> str:
-        """Return a module with the new package in imports and names of modules, but not in paths of routes."""
-        patterns = (
-            rf"(?<=\bfrom ){self.old}(?=[. ])",
-            rf"(?<=\bimport ){self.old}\b",
-            rf"(?<=\btests\.){self.old}\b",
-            rf"(?<=[\"']){self.old}(?=\.[a-z_]+[.\"'])",
-            rf"(?<=^NAME = \"){self.old}(?=\"$)",
-        )
-        for pattern in patterns:
-            text = re.sub(pattern, self.package, text, flags=re.MULTILINE)
-        return text
-
-    def new_path(self, name: str) -> str:
-        """Return the path of a file in the new service."""
-        for folder in (self.old, f"tests/{self.old}"):
-            if name.startswith(f"{folder}/"):
-                return folder.removesuffix(self.old) + self.package + name.removeprefix(folder)
-        return name
+            return self.renaming.text(without_rows(without_dead_links(name, text, set(copied)), self.removed_names))
+        return self.renaming.text(self.without_excluded(name, text))
 
     @cached_property
     def excluded(self) -> list[str]:
@@ -170,7 +149,7 @@ class Transfer:
     def without_excluded(self, name: str, text: str) -> str:
         """Return a file of settings or commands without the lines about files that are not copied."""
         if name == "pyproject.toml":
-            text = self.renamed_project(text)
+            text = self.renaming.project(text)
         if name.endswith("Makefile"):
             return text
         lines = text.splitlines(keepends=True)
@@ -178,13 +157,6 @@ class Transfer:
         if name.startswith((".ci/", ".github/")):
             lines = [line for line in lines if self.targets.issuperset(COMMAND.findall(line))]
         return "".join(lines)
-
-    def renamed_project(self, text: str) -> str:
-        """Return `pyproject.toml` for the new service: it measures the coverage of its own code, not of the kit's."""
-        text = re.sub(r"^# What `make new`[^\n]*\n|^leave_out = \[.*?^\]\n", "", text, flags=re.MULTILINE | re.DOTALL)
-        text = re.sub(r'^(source = \[.*)"kit", ', r"\1", text, flags=re.MULTILINE)
-        description = f'description = "{title_of(self.package)}, over REST"'
-        return re.sub(r"^description = .*$", description, text, count=1, flags=re.MULTILINE)
 
     @cached_property
     def targets(self) -> set[str]:

@@ -73,24 +73,28 @@ def version_key(version: str) -> tuple[int, ...]:
 
 def upgrade(folder: Path, source: str, tag: str = "") -> str:
     """Replace the kit in this folder. Returns the changelog between the versions, and what else has to be done."""
+    old = version_of(folder)
     with opened(source, tag) as new:
-        if new == folder.resolve():
-            raise NotWrittenError(
-                "FROM is this project itself: give the folder or the URL of the one with a newer kit."
-            )
-        old, version = version_of(folder), version_of(new)
-        if version_key(version) < version_key(old):
-            raise NotWrittenError(f"The kit there has version {version}, which is older than {old} here.")
-        if wrong := local_changes(folder, source):
-            listed = "\n  ".join(wrong)
-            raise NotWrittenError(
-                f"These files of the kit were changed here. Undo that, or move it out of kit/:\n  {listed}"
-            )
-        news = changelog(new, old) or "The changelog has nothing new."
+        check(folder, new, source)
+        version, news = version_of(new), changelog(new, old) or "The changelog has nothing new."
         replace(folder, new)
         remarks = missing_packages(folder, new)
     write_record(folder)
     return f"The kit was {old}, and is {version} now.\n\n{news}\n{remarks}"
+
+
+def check(folder: Path, new: Path, source: str) -> None:
+    """Raise a NotWrittenError if the kit in this folder must not be replaced by that of the other project."""
+    if new == folder.resolve():
+        raise NotWrittenError("FROM is this project itself: give the folder or the URL of the one with a newer kit.")
+    old, version = version_of(folder), version_of(new)
+    if version_key(version) < version_key(old):
+        raise NotWrittenError(f"The kit there has version {version}, which is older than {old} here.")
+    if wrong := local_changes(folder, source):
+        listed = "\n  ".join(wrong)
+        raise NotWrittenError(
+            f"These files of the kit were changed here. Undo that, or move it out of kit/:\n  {listed}"
+        )
 
 
 def replace(folder: Path, new: Path) -> None:

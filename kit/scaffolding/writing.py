@@ -7,7 +7,8 @@ from pathlib import Path
 
 from kit.scaffolding.errors import NotWrittenError
 from kit.scaffolding.project import Project
-from kit.scaffolding.rendering import Resource
+from kit.scaffolding.rendering import source_of, source_of_test
+from kit.scaffolding.resources import Resource
 
 FORMATTING = ("check --quiet --fix-only --select F401,I -", "format --quiet -")
 """Ruff removes unused imports, sorts the others and wraps lines."""
@@ -24,10 +25,10 @@ def write(project: Project, resource: Resource) -> list[Path]:
 
 
 def sources_of(project: Project, resource: Resource) -> dict[Path, str]:
-    sources = {project.folder / resource.package / f"{resource.name}.py": resource.source}
+    sources = {project.folder / resource.package / f"{resource.name}.py": source_of(resource)}
     tests = project.folder / "tests" / resource.package
     if tests.is_dir():
-        sources[tests / f"test_{resource.name}.py"] = resource.test
+        sources[tests / f"test_{resource.name}.py"] = source_of_test(resource)
     return sources | {project.main: project.main_with(resource.name)}
 
 

@@ -9,12 +9,13 @@ from fastapi import APIRouter
 from fastapi.routing import APIRoute
 from sqlalchemy import Enum
 
-from kit.auth.owners import ownership_errors
+from kit.auth.ownership_checks import ownership_errors
 from kit.auth.permissions import Who
 from kit.models.entities import known_tables
 from kit.openapi.operation_ids import function_of, id_of_method
 from kit.server.route_checks import CHECKS
-from kit.server.routes import Entry, permission_of
+from kit.server.route_tables import permission_of
+from kit.server.routes import Entry
 
 
 def startup_errors(
@@ -35,6 +36,7 @@ def startup_errors(
     errors += ignored_event_handlers(router)
     errors += ownership_errors()
     errors += native_enums()
+    errors += schemas_of_tables()
     return list(dict.fromkeys(errors))
 
 
@@ -91,6 +93,16 @@ def native_enums() -> Iterator[str]:
                     "field of an `Entity` without `sa_type`; elsewhere write "
                     "`sa_type=sqlalchemy.Enum(…, native_enum=False, length=32)`."
                 )
+
+
+def schemas_of_tables() -> Iterator[str]:
+    """Yield an error for each table in a schema, which SQLite does not have, and for which no migration is made."""
+    for table in known_tables().values():
+        if table.schema is not None:
+            yield (
+                f"{table.fullname} is in the schema {table.schema!r}, which SQLite does not have: leave `schema` out; "
+                "on PostgreSQL, `ALTER ROLE … SET search_path` chooses the schema of all tables."
+            )
 
 
 def shared_operation_ids(entries: Iterable[Entry]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kit.server import garbage_collection, log_writer
+from kit.server.proxies import trusted_hosts
 
 if TYPE_CHECKING:
     from kit.server.service import Service
@@ -46,6 +47,7 @@ class LifespanState:
 async def run_lifespan(app: "Service") -> AsyncIterator[Any]:
     """Check the routes, start the service, and release its connections at the end."""
     app.check_routes()
+    trusted_hosts(app.layers.proxies)
     if app.shutdown.listen():
         garbage_collection.tune()
         log_writer.start()

@@ -5,10 +5,12 @@ After this, `root_path` and `path` in the scope have the prefix that is in the c
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Container
+from functools import cache
+from importlib import import_module
+from typing import Any
 
 from starlette.types import Scope
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from kit.http.request_headers import headers
 
@@ -29,8 +31,7 @@ class Proxies:
     """
 
     def __init__(self, root_path: str, trusted: str, has_routes: Callable[[str], bool]) -> None:
-        self.root_path, self.has_routes = root_path, has_routes
-        self.trusted = ProxyHeadersMiddleware(self, trusted).trusted_hosts  # type: ignore[arg-type]  # it is not called
+        self.root_path, self.trusted, self.has_routes = root_path, trusted, has_routes
 
     def apply(self, scope: Scope) -> None:
         """Set `root_path` and `path` of the scope."""
@@ -54,7 +55,18 @@ class Proxies:
         if FROM_PROXY in scope:
             return bool(scope[FROM_PROXY])
         client = scope.get("client")
-        return (client[0] if client else None) in self.trusted
+        return (client[0] if client else None) in trusted_hosts(self.trusted)
+
+
+@cache
+def trusted_hosts(addresses: str) -> Container[str | None]:
+    """Return these addresses and networks, as uvicorn reads them.
+
+    `Service` calls it at start, before the first request, and not when it is imported: commands need no server.
+    """
+    proxy_headers: Any = import_module("uvicorn.middleware.proxy_headers")
+    trusted: Container[str | None] = proxy_headers.ProxyHeadersMiddleware(None, addresses).trusted_hosts
+    return trusted
 
 
 def is_under(path: str, prefix: str) -> bool:

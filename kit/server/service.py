@@ -12,7 +12,9 @@ from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.routing import Match
 from starlette.types import ASGIApp, Lifespan, Receive, Scope, Send
 
+from kit import importing
 from kit.auth.permissions import Who
+from kit.http.encoding import patterns
 from kit.openapi import docs
 from kit.openapi.document import note_public, openapi
 from kit.openapi.examples import Placeholder
@@ -32,18 +34,15 @@ from kit.server.middleware import Layers, wrap_in_middleware
 from kit.server.plain_routes import ComposedQuery, PlainRoute, read_as_operations
 from kit.server.proxies import Proxies, is_under, normalized
 from kit.server.request_log import Observer
-from kit.server.routes import (
-    ROUTES,
+from kit.server.route_tables import (
     ContextsOfRoutes,
-    Entry,
-    Snapshot,
     contexts_of_routes,
     direct_handles,
-    entries_of,
     filtered_lists,
     permission_of,
     writes_by_itself,
 )
+from kit.server.routes import ROUTES, Entry, Snapshot, entries_of
 from kit.server.shutdown import Shutdown
 from kit.server.trailing_slashes import OtherSlash
 
@@ -83,6 +82,8 @@ class Service(FastAPI):
         """Functions that are called with each response that has ended."""
         self.companions: list[Callable[[], AbstractAsyncContextManager[object]]] = []
         """Context managers that are entered at start after `on_start`, and left at the end, beside the lifespan."""
+        self.starters: list[Callable[[], object]] = [patterns]
+        """Functions that are called once, after the first check of routes: at start, or before the first request."""
         self.describers: list[Callable[[dict[str, Any]], None]] = []
         """Functions that complete the OpenAPI document when it is generated."""
         self.inner_layers: list[Callable[[ASGIApp], ASGIApp]] = []
@@ -127,6 +128,7 @@ class Service(FastAPI):
         self.layers = layers or Layers()
         self.all_layers: ASGIApp = super().__call__
         self.wrap_in_middleware(self.all_layers)
+        importing.end()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         checked = self.checked
@@ -167,6 +169,8 @@ class Service(FastAPI):
         """Refuse routes that would not work, and store the permissions of the others."""
         with self.checking:
             self.checked = self.check(Snapshot(self.router))
+            while self.starters:
+                self.starters.pop(0)()
 
     def check_new_routes(self) -> None:
         """Check the routes, if one has been added, removed or replaced."""

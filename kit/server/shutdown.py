@@ -5,10 +5,12 @@ import math
 import signal
 import sys
 import threading
+from importlib import import_module
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kit.server.connections import BoundedConnection, bound_connections
+if TYPE_CHECKING:
+    from kit.server.connections import BoundedConnection
 
 CLOSE_SECONDS = 0.25
 """The time for requests on connections that were accepted before the listeners were closed, in seconds."""
@@ -26,8 +28,8 @@ class Shutdown:
     SIGTERM, and then the parent of several workers sends another signal to each of them.
     """
 
-    protocol: type[BoundedConnection] = BoundedConnection
-    """The protocol of connections under uvicorn."""
+    protocol: "type[BoundedConnection] | None" = None
+    """The protocol of connections under uvicorn, if it is not `BoundedConnection`."""
 
     def __init__(self, delay: float, timeout: float) -> None:
         self.delay, self.timeout = delay, timeout
@@ -52,7 +54,8 @@ class Shutdown:
 
     def _listen_for_uvicorn(self, server: Any) -> None:
         """Replace uvicorn's handlers, which close the listeners at once and end the process by the signal."""
-        bound_connections(server.config, self.protocol)
+        connections = import_module("kit.server.connections")  # imports uvicorn's protocol, which uvicorn has loaded
+        connections.bound_connections(server.config, self.protocol or connections.BoundedConnection)
         server.config.timeout_graceful_shutdown = math.ceil(self.timeout)
         loop = asyncio.get_running_loop()
         for number, delay in ((signal.SIGTERM, self.delay), (signal.SIGINT, 0.0), (signal.SIGQUIT, 0.0)):

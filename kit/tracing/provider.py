@@ -1,4 +1,4 @@
-"""Provider: OpenTelemetry's, with the samplers of the variables, the trace ids of requests, and a bounded end."""
+"""Tracer provider of OpenTelemetry: samples requests, names traces as log lines do, and sends spans in batches."""
 
 import logging
 import threading

@@ -1,4 +1,4 @@
-"""Requests: decides before all layers whether a request is recorded, so that its log line has the id of its trace.
+"""Traced requests: a layer around all others decides whether a request is recorded, and sets its trace id.
 
     received --recorded--> FastAPI makes the span of the request
              --recorded, but refused before FastAPI--> `record` makes it at the end

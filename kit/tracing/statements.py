@@ -1,4 +1,4 @@
-"""Statements: a span for each SQL statement and COMMIT of a recorded request, with its text and without values.
+"""Traced statements: a span for each SQL statement and COMMIT of a recorded request, with its text and without values.
 
 A statement that several requests share, by group commit or because identical reads are coalesced, is a child of the
 first of them, and has links to all of them, and each of them to it.

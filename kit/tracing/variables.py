@@ -1,4 +1,4 @@
-"""Variables: those of OpenTelemetry's specification that decide whether requests are traced, how many, and where to."""
+"""OpenTelemetry's environment variables: whether requests are traced, how many, and where the spans are sent."""
 
 import os
 from importlib.util import find_spec

@@ -75,6 +75,11 @@ def test_a_server_does_not_reload_with_workers_or_in_production() -> None:
     assert "in development only" in str(refusal(Server(reload=True), production))
 
 
+def test_the_metrics_do_not_get_the_port_of_the_service() -> None:
+    settings = settings_for("sqlite://", metrics_port=8000)
+    assert refusal(Server(port=8000), settings) == "METRICS_PORT=8000 is the port of the service: write another one."
+
+
 def test_changed_settings_are_said_without_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FAST_PATH", raising=False)
     settings = Settings.model_validate({**SECRETS, "pool_size": 7, "limits_url": "redis://:hidden@cache"})
@@ -108,6 +113,7 @@ async def test_several_workers_serve_one_database(new_database: Any, log_file: P
                 statuses.append((await client.post("/users/", json=fields)).status_code)
         await until(lambda: server.log.count("Started server process") == 2)
     assert statuses == [201] * 6
+    assert "INFO:  " not in server.log  # uvicorn's own format, also of the process that starts the workers
 
 
 @pytest.mark.slow

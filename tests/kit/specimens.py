@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, IntEnum, StrEnum
+from functools import cache, cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Annotated, Any, Literal, Optional
 
@@ -150,41 +151,60 @@ class SpecimenEntity(Entity, registry=REGISTRY):
 
 
 class Specimen:
-    """The classes and routes of one specimen."""
+    """The classes and routes of one specimen, made when they are first used: all of them take seconds."""
 
     def __init__(self, kind: Kind, *, is_optional: bool) -> None:
         self.kind, self.is_optional = kind, is_optional
         self.name = f"{'maybe_' if is_optional else ''}{kind.name}"
         self.path = f"/specimens/{self.name}/"
+        self.title = "".join(part.title() for part in self.name.split("_"))
+
+    def derived(self, suffix: str, *bases: Any, table: bool = False, **more: Any) -> Any:
+        content = {"__module__": __name__, "__doc__": "A specimen.", **more}
+        return type(bases[0])(f"{self.title}{suffix}", bases, content, **({"table": True} if table else {}))
+
+    @cached_property
+    def base(self) -> Any:
+        kind = self.kind
         options: dict[str, Any] = {} if kind.field is ... else kind.field
         index = {"index": True} if kind.is_sorted else {}
-        annotation = Optional[kind.annotation] if is_optional else kind.annotation  # noqa: UP045
-        default = {"default": None} if is_optional else {}
+        annotation = Optional[kind.annotation] if self.is_optional else kind.annotation  # noqa: UP045
+        default = {"default": None} if self.is_optional else {}
         arguments: dict[str, Any] = {**default, **options, **index}
-        field = Field(**arguments)
-        base: Any = type("Base", (SQLModel,), {"__annotations__": {"value": annotation}, "value": field})
-        title = "".join(part.title() for part in self.name.split("_"))
+        return type("Base", (SQLModel,), {"__annotations__": {"value": annotation}, "value": Field(**arguments)})
 
-        def derived(suffix: str, *bases: Any, **more: Any) -> Any:
-            return type(bases[0])(f"{title}{suffix}", bases, {"__module__": __name__, "__doc__": "A specimen."}, **more)
+    @cached_property
+    def table(self) -> Any:
+        return self.derived("", self.base, SpecimenEntity, __tablename__=f"specimen_{self.name}", table=True)
 
-        self.table = type(base)(
-            title,
-            (base, SpecimenEntity),
-            {"__module__": __name__, "__tablename__": f"specimen_{self.name}"},
-            table=True,
-        )
-        self.create, self.read = derived("Create", base, Body), derived("Read", Stamped, base, Read)
-        self.update = derived("Update", self.create, Changes)
-        fields = {"ids": list[int], "changes": self.update}
-        self.several: Any = type(base)(f"{title}Several", (Body,), {"__module__": __name__, "__annotations__": fields})
+    @cached_property
+    def create(self) -> Any:
+        return self.derived("Create", self.base, Body)
+
+    @cached_property
+    def read(self) -> Any:
+        return self.derived("Read", Stamped, self.base, Read)
+
+    @cached_property
+    def update(self) -> Any:
+        return self.derived("Update", self.create, Changes)
+
+    @cached_property
+    def several(self) -> Any:
+        return self.derived("Several", Body, __annotations__={"ids": list[int], "changes": self.update})
+
+    @cached_property
+    def query(self) -> Any:
         content: dict[str, Any] = {"model": self.table, "read": self.read}
-        if is_optional and not kind.is_filtered:
+        if self.is_optional and not self.kind.is_filtered:
             content["filters"] = ("value",)
-        if kind.annotation is str or kind.name in ("email", "link"):
+        if self.kind.annotation is str or self.kind.name in ("email", "link"):
             content["search"] = ("value",)
-        self.query: Any = type(f"{title}Query", (ListQuery,), content)
-        self.router = self.routes()
+        return type(f"{self.title}Query", (ListQuery,), content)
+
+    @cached_property
+    def router(self) -> APIRouter:
+        return self.routes()
 
     def routes(self) -> APIRouter:
         table, create, read, query, several = self.table, self.create, self.read, self.query, self.several
@@ -233,4 +253,9 @@ class Specimen:
 
 
 SPECIMENS = [Specimen(kind, is_optional=optional) for kind in KINDS for optional in (False, True)]
-TABLES = [specimen.table.__table__ for specimen in SPECIMENS]
+
+
+@cache
+def tables() -> list[Any]:
+    """Return the tables of all specimens."""
+    return [specimen.table.__table__ for specimen in SPECIMENS]

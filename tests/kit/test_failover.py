@@ -9,7 +9,8 @@ import pytest
 from kit.database import failover
 from kit.database.failover import FollowedPrimary
 from kit.database.postgresql_engines import connect_to_postgres, opener
-from kit.database.urls import driver_options, parsed
+from kit.database.url_options import driver_options
+from kit.database.urls import parsed
 
 pytestmark = pytest.mark.no_fast_path
 

@@ -5,8 +5,8 @@ import gc
 import pytest
 from sqlalchemy import make_url
 
-from kit import Database, Shutdown
 from kit.importing import THRESHOLD
+from kit import Database, Shutdown
 from kit.server import garbage_collection
 from tests.kit.service import create_runtime, create_service
 

@@ -61,16 +61,11 @@ from sqlalchemy.orm.exc import ObjectDeletedError
 from sqlalchemy.schema import DropTable
 from sqlmodel import Field, Relationship, SQLModel, col, func, select
 
-from kit.auth.owners import ownership_errors
-from kit.auth.ownership import (
-    Absent,
-    GuardedSession,
-    Owner,
-    OwnershipError,
-    ReadOnlyError,
-    check_new_row,
-    owned_parent,
-)
+from kit.auth.owner_fields import Absent, Owner
+from kit.auth.owners import OwnershipError, owned_parent
+from kit.auth.ownership import GuardedSession, check_new_row
+from kit.auth.ownership_checks import ownership_errors
+from kit.auth.read_only_sessions import ReadOnlyError
 from kit.auth.restricted_reads import OWN_ROWS, CompiledStatements
 from kit.database.databases import Database
 from kit.http.principals import CURRENT_PRINCIPAL, UNRESTRICTED, Principal

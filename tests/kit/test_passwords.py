@@ -206,3 +206,12 @@ def test_a_password_is_8_to_128_storable_characters(password: Any) -> None:
 def test_the_repr_of_a_password_does_not_show_it() -> None:
     password = TypeAdapter[SecretStr](Password).validate_python(SECRET)
     assert SECRET not in f"{password!r} {password}"
+
+
+@pytest.mark.parametrize(
+    ("length", "sentence"), [(7, "should have at least 8 characters"), (129, "should have at most 128 characters")]
+)
+def test_the_length_of_a_password_is_told_in_characters(length: int, sentence: str) -> None:
+    with pytest.raises(ValidationError, match=sentence) as refused:
+        TypeAdapter[SecretStr](Password).validate_python("x" * length)
+    assert refused.value.error_count() == 1

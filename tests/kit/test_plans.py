@@ -13,7 +13,7 @@ from kit.database.databases import Database
 from kit.database.search_indexes import ensure_search
 from kit.fast.databases import use_fast_sessions
 from kit.fast.pages import fast_page
-from kit.query import plans
+from kit.query import known_plans, offsets, plans, totals
 from kit.query.pages import plain_page
 from tests.engines import url_for
 from tests.kit.tales import TABLES, Tale, TaleQuery, asked
@@ -24,8 +24,10 @@ ROWS = 40
 @pytest.fixture
 async def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Database]:
     """Provide a database of SQLite with tales, of which more than 8 are many."""
-    for name, value in {"MOST": 8, "_known": {}, "_lengths": {}}.items():
-        monkeypatch.setattr(plans, name, value)
+    for module in (plans, totals):
+        monkeypatch.setattr(module, "MOST", 8)
+    for module, name in ((known_plans, "_known"), (known_plans, "_walked"), (offsets, "_lengths")):
+        monkeypatch.setattr(module, name, {})
     monkeypatch.setattr(search_sql, "MOST_CHANGES", 1)  # FTS5 has all rows
     database = Database(url_for(f"sqlite:///{tmp_path}/tales.db"))
     async with database.writer.begin() as connection:
@@ -102,10 +104,44 @@ async def test_an_offset_beyond_the_rows_with_a_key_is_found_by_their_number(
 async def test_numbers_of_rows_are_forgotten_when_there_are_many(
     database: Database, page_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plans, "MAX_KEPT", 1)
+    for module in (known_plans, offsets):
+        monkeypatch.setattr(module, "MAX_KEPT", 1)
     for offset in (30, 31):
         await read(database, page_of, sort="stars", offset=offset)
         await read(database, page_of, sort="-stars", offset=offset)
         await read(database, page_of, sort="-id", pages__gte=offset % 2)
         await read(database, page_of, sort="-id", pages__lt=offset)
-    assert (len(plans._lengths), len(plans._known)) == (1, 1)
+    assert (len(offsets._lengths), len(known_plans._known), len(known_plans._walked)) == (1, 1, 1)
+
+
+def read_statements(database: Database) -> list[str]:
+    """Return a list to which each statement of a read is added."""
+    statements: list[str] = []
+    event.listen(database.reader.sync_engine, "before_cursor_execute", lambda *values: statements.append(values[2]))
+    return statements
+
+
+async def test_what_was_chosen_for_other_values_is_tried_first(database: Database) -> None:
+    statements = read_statements(database)
+    for pages in (1, 2):
+        assert len((await read(database, plain_page, pages__gte=pages, sort="-id", limit=2)).rows) == 2
+    assert ["first_rows" in one for one in statements] == [False, True, False, True, False]
+    assert ids(await read(database, plain_page, pages__gte=19, sort="-id", limit=3)) == [39, 19]
+    assert ["first_rows" in one for one in statements[5:]] == [True, False, False]
+
+
+async def test_one_request_chooses_again_while_others_use_the_old_plan(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await read(database, plain_page, pages=3, sort="-id")
+    ((key, (method, _)),) = known_plans._known.items()
+    known_plans._known[key] = method, 0.0
+    query = asked(database, TaleQuery, pages=3, sort="-id")
+    database_id = id(database.reader.sync_engine)
+    assert known_plans.known_method(query, database_id) is None
+    assert known_plans.known_method(query, database_id) == method
+
+
+async def test_a_sort_whose_first_rows_are_many_is_late(database: Database) -> None:
+    page = await read(database, plain_page, pages__gte=0, sort="stars", limit=40)
+    assert len(page.rows) == ROWS

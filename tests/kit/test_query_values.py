@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 from starlette.datastructures import QueryParams
+from starlette.requests import Request
 
 from kit.http.problems import Problem
 from kit.models.types import Text
-from kit.query.parameters import Parameter, comma_separated, read, split
+from kit.query import parameters
+from kit.query.parameters import Parameter, comma_separated, read, read_again, split
 from kit.query.values import Time
 
 LISTED = {"value__in": Parameter("value__in", comma_separated(Text, 3), "", listed=True)}
@@ -68,3 +70,17 @@ def test_a_few_unknown_parameters_are_named_and_the_others_counted() -> None:
     with pytest.raises(Problem) as refused:
         read(LISTED, QueryParams("&".join(f"k{number}=1" for number in range(25))))
     assert (len(refused.value.extra["errors"]), refused.value.extra["more_errors"]) == (10, 15)
+
+
+def test_the_values_of_a_short_query_string_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parameters, "_read", {})
+    monkeypatch.setattr(parameters, "MAX_KNOWN", 1)
+
+    def values(query: str) -> dict[str, Any]:
+        return read_again(LISTED, Request({"type": "http", "query_string": query.encode()}), ())
+
+    values("value__in=a,b")["value__in"].append("c")
+    assert values("value__in=a,b") == {"value__in": ["a", "b"]}
+    assert values("value__in=c") == {"value__in": ["c"]}
+    assert values(f"value__in={'x' * 200}") == {"value__in": ["x" * 200]}
+    assert list(parameters._read) == [(id(LISTED), b"value__in=c")]

@@ -11,9 +11,9 @@ from sqlalchemy.orm import registry
 from sqlmodel import Field, Relationship, SQLModel
 
 from kit import Database, Entity, Service
-from kit.auth.owners import ownership_errors
+from kit.auth.ownership_checks import ownership_errors
 from kit.models.entities import known_tables
-from kit.server.routes import describe_routes
+from kit.server.route_listing import describe_routes
 from tests.kit.service import Person, clear, create_runtime, create_service, join
 
 OTHER = registry(metadata=MetaData(naming_convention=SQLModel.metadata.naming_convention))

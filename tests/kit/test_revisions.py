@@ -180,6 +180,7 @@ async def test_a_comment_describes_lost_data(written: Any, things: Callable[[], 
 )
 async def test_an_operation_without_loss_has_no_comment(written: Any, things: Callable[[], list[Any]]) -> None:
     lines = (await written(*things())).splitlines()
+    assert [line for line in lines if "batch_op." in line]
     assert [line for line in lines if line.strip().startswith("# ") and "###" not in line] == []
 
 

@@ -202,7 +202,7 @@ def test_a_project_without_resources_gets_its_first(zoo: Path) -> None:
         ({"NAME": "list"}, "list is already in use"),
         ({"NAME": "session"}, "Session is already in use"),
         ({"NAME": "page"}, "already in use"),
-        ({"NAME": "type"}, "builtin of Python: say more, as in room_type"),
+        ({"NAME": "type"}, "builtin of Python: use a longer name, as in room_type"),
         ({"NAME": "c" * 41}, "at most 40 characters"),
         ({"NAME": "cat", "FIELDS": "from_:str"}, "write a name such as"),
         ({"NAME": "cat", "FIELDS": "chip_token:str"}, "like a secret"),

@@ -22,7 +22,7 @@ from kit.database.search_indexes import ensure_search, names_of_parts
 from kit.database.search_sql import SearchIndex
 from kit.fast.databases import use_fast_sessions
 from kit.fast.pages import fast_page
-from kit.query import plans, searching
+from kit.query import known_plans, plans, searching, totals
 from kit.query.pages import plain_page
 from tests import engines
 from tests.engines import MEMORY, url_for
@@ -244,8 +244,9 @@ CONDITIONS: list[dict[str, Any]] = [
 async def test_all_plans_give_the_same_pages(
     place: str, database: Database, page_of: Any, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plans, "MOST", most)
-    monkeypatch.setattr(plans, "_known", {})
+    for module in (plans, totals):
+        monkeypatch.setattr(module, "MOST", most)
+    monkeypatch.setattr(known_plans, "_known", {})
     rows = [Tale(id=n + 1, title=f"Tale {n * 7 % 23}", pages=n % 7, stars=n % 5 or None) for n in range(23)]
     await store(database, *rows)
     use_fast_sessions(database, coalesce=False, group=False, without=frozenset())
@@ -293,7 +294,7 @@ async def test_an_estimate_is_exact_for_few_rows(
     async with database.read() as session:
         few = await page_of(session, query, select(Tale))
         all_few = await page_of(session, asked(database, TaleQuery, count="estimated"), select(Tale))
-        monkeypatch.setattr(plans, "MOST", 5)
+        monkeypatch.setattr(totals, "MOST", 5)
         many = await page_of(session, query, select(Tale))
         everything = await page_of(session, asked(database, TaleQuery, count="estimated"), select(Tale))
     assert (few.total, few.estimate, all_few.total, all_few.estimate) == (15, None, 30, None)

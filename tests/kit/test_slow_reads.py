@@ -1,13 +1,14 @@
 """Slow reads take turns while other requests are served, so that the others keep most of their rate."""
 
 import asyncio
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from kit.http.fairness import CURRENT_CALLER, FairSemaphore
 from kit.query import slow_reads
-from kit.query.slow_reads import Turns, in_turn, is_slow
+from kit.query.slow_reads import Turns, counted, in_turn, is_slow
 from tests.kit.tales import TaleQuery, asked
 
 
@@ -39,11 +40,12 @@ def served(requests: int) -> FairSemaphore:
 async def test_one_slow_read_runs_at_a_time_while_others_are_served() -> None:
     turns, reads = Turns(1), Reads()
     await asyncio.gather(*(turns.take(served(9), reads.read) for _ in range(4)))
-    assert (reads.most, turns.running, turns.places.free) == (1, 0, 1)
+    assert (reads.most, turns.places.free) == (1, 1)
 
 
 async def test_slow_reads_have_no_bound_while_nothing_else_is_served() -> None:
-    turns, reads, places = Turns(1), Reads(), served(1)
+    turns, reads, places = Turns(1), Reads(), served(4)
+    turns.requests = 4
     await asyncio.gather(*(turns.take(places, reads.read) for _ in range(4)))
     assert reads.most == 4
 
@@ -82,7 +84,7 @@ async def test_the_place_of_a_cancelled_read_is_free_again() -> None:
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    assert (turns.running, turns.places.free) == (0, 1)
+    assert turns.places.free == 1
 
 
 @pytest.mark.parametrize(
@@ -106,7 +108,7 @@ async def test_searches_counts_and_large_offsets_are_slow(given: dict[str, Any],
 @pytest.mark.parametrize(("is_sqlite", "limit"), [(True, 1), (False, 2)])
 async def test_the_bound_depends_on_the_database(is_sqlite: bool, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     class Pool:
-        size = 30
+        size = 60
 
     class Place:
         pool = Pool()
@@ -120,3 +122,15 @@ async def test_the_bound_depends_on_the_database(is_sqlite: bool, limit: int, mo
     for _ in range(2):
         assert await in_turn(query, lambda: Reads().read("found")) == "found"
     assert [turns.places.limit for turns in slow_reads._turns.values()] == [limit]
+
+
+async def test_requests_that_share_a_slow_read_are_not_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(slow_reads, "_turns", {})
+    query = asked(cast("Any", SimpleNamespace(is_sqlite=True)), TaleQuery, q="fox")
+    query.served, plain = served(2), asked(cast("Any", None), TaleQuery)
+    with counted(query), counted(plain):
+        (turns,) = slow_reads._turns.values()
+        assert turns.has_others(query.served)
+        with counted(query):
+            assert not turns.has_others(query.served)
+    assert turns.requests == 0

@@ -16,7 +16,8 @@ from kit.database import urls
 from kit.database.engines import Pool
 from kit.database.errors import FAILURES
 from kit.database.migrating import engine_for
-from kit.database.urls import driver_options, parsed, usable
+from kit.database.url_options import driver_options
+from kit.database.urls import parsed, usable
 from tests.pgbouncer import MISSING, PROGRAM, PgBouncer
 
 pytestmark = [pytest.mark.each_engine, pytest.mark.no_fast_path]

@@ -9,6 +9,7 @@ from sqlalchemy import delete, make_url
 from kit.database.databases import Database
 from kit.fast import driver
 from kit.fast.databases import use_fast_sessions
+from kit.fast.multi_row_inserts import Statement
 from tests.kit.fast.notes import TABLES, FastEntity
 
 
@@ -82,7 +83,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     timed, visit = driver.timed, driver.visit
 
-    async def visiting(connection: Any, *statements: driver.Statement) -> Any:
+    async def visiting(connection: Any, *statements: Statement) -> Any:
         seen.extend(sql for _, sql, _ in statements)
         return await visit(connection, *statements)
 

@@ -9,7 +9,7 @@ from sqlmodel import col, select
 
 from kit.auth.checked_sessions import NotStored
 from kit.database.databases import Database
-from kit.fast import array_insert, driver
+from kit.fast import array_insert, multi_row_inserts
 from tests.kit.fast.notes import Colour, FastLabel, FastNote, Size, note
 
 
@@ -102,7 +102,7 @@ async def test_an_insert_is_compiled_once(database: Database, monkeypatch: pytes
 async def test_few_statements_store_many_rows(
     database: Database, plain: Database, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    monkeypatch.setattr(driver, "MAX_PARAMETERS", most)
+    monkeypatch.setattr(multi_row_inserts, "MAX_PARAMETERS", most)
     rows = [note(f"{number} VALUES (") for number in range(11)]
     await insert(database, *rows)
     assert [values(row) for row in await stored(plain)] == [values(row) for row in rows]
@@ -110,4 +110,13 @@ async def test_few_statements_store_many_rows(
 
 def test_an_insert_for_many_rows_has_the_parameters_of_each() -> None:
     sql = 'INSERT INTO "a VALUES b" (c, d) VALUES (?, lower(?))'
-    assert driver.for_rows(sql, 2) == f"{sql}, (?, lower(?))"
+    assert multi_row_inserts.for_rows(sql, 2) == f"{sql}, (?, lower(?))"
+
+
+def test_rows_that_return_their_ids_are_inserted_by_statements_of_few_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    sql = "INSERT INTO a (b, c) VALUES (?, ?) RETURNING id"
+    inserts = list(multi_row_inserts.inserts_of_many(sql, [(n, -n) for n in range(7)]))
+    assert [len(arguments) // 2 for _, _, arguments in inserts] == [4, 2, 1]
+    assert inserts[1] == ("insert", "INSERT INTO a (b, c) VALUES (?, ?), (?, ?) RETURNING id", [4, -4, 5, -5])
+    monkeypatch.setattr(multi_row_inserts, "MAX_PARAMETERS", 1)
+    assert len(list(multi_row_inserts.inserts_of_many(sql, [(1, 2), (3, 4)]))) == 2

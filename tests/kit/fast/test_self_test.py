@@ -6,11 +6,14 @@ from types import ModuleType
 
 import pytest
 from fastapi import APIRouter
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from kit import Database, allowing
-from kit.fast import install, read_checks, write_checks
+from kit.fast import databases, install, installation, read_checks, write_checks
 from kit.fast.databases import use_fast_sessions
 from kit.fast.probes import ProbeDatabase
+from kit.fast.read_sessions import FastReadSession
+from kit.fast.read_shortcuts import ALL
 from kit.fast.self_test import CHECKS, failing_shortcuts
 from tests.kit.fast.notes import FastNote, note, store
 from tests.kit.server.small import asking, small_service
@@ -80,3 +83,45 @@ async def test_the_service_starts_without_shortcuts_if_a_library_has_lost_an_int
     assert "Shortcuts left out: import of kit.fast.installation halted" in caplog.text
     async with asking(service) as client:
         assert (await client.get("/ping")).json() == "pong"
+
+
+async def test_the_shortcuts_are_tested_once_before_the_first_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    tested: list[bool] = []
+
+    def no_failing_shortcuts() -> frozenset[str]:
+        tested.append(True)
+        return frozenset()
+
+    monkeypatch.setattr(installation, "failing_shortcuts", no_failing_shortcuts)
+    service = small_service(APIRouter(route_class=allowing()), auth=False)
+    install(service)
+    assert tested == []
+    async with asking(service) as client:
+        await client.get("/health/live")
+        await client.get("/health/live")
+    assert tested == [True]
+
+
+def test_all_shortcuts_are_left_out_if_the_self_test_has_lost_an_interface(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "kit.fast.self_test", None)
+    assert databases.failing_shortcuts() == ALL
+    assert "Shortcuts left out: import of kit.fast.self_test halted" in caplog.text
+
+
+async def test_shortcuts_that_are_left_out_later_are_not_taken_on_any_engine(
+    plain: Database, direct_sql: list[str]
+) -> None:
+    leave_out = use_fast_sessions(plain, coalesce=True, group=True)
+    await store(plain, row := note("a"))
+    async with plain.read() as session:
+        assert isinstance(session, FastReadSession)
+        other = session.shortcuts.on(create_async_engine("sqlite+aiosqlite://"))
+    assert other.has_get
+    leave_out(ALL)
+    assert not other.has_get
+    direct_sql.clear()
+    async with plain.read() as session:
+        assert await session.get(FastNote, row.id)
+    assert direct_sql == []

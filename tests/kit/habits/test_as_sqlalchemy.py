@@ -503,7 +503,8 @@ async def changes_by_statement(session: Any) -> Any:
 
 @writes
 async def update_in_bulk(session: Any) -> Any:
-    await session.execute(update(HabitBook), [{"id": 1, "title": "A"}, {"id": 2, "title": "B"}])
+    rows = [{"id": 1, "title": "A", "version": 1}, {"id": 2, "title": "B", "version": 1}]
+    await session.execute(update(HabitBook), rows)
     return [book.title for book in await session.scalars(BOOKS)]
 
 

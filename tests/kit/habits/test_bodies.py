@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from fastapi import APIRouter
-from sqlmodel import select
+from sqlmodel import Field, select
 
 from kit import Body, Database, Name, Session
 from tests.kit.habits.items import HabitBox, HabitBoxCreate
@@ -12,6 +12,12 @@ from tests.kit.habits.items import HabitBox, HabitBoxCreate
 
 class NamelessCreate(Body):
     """A body without the name that a box needs."""
+
+
+class SilentCreate(Body):
+    """A body whose name may be absent, but not null."""
+
+    name: Name = Field(default=None, max_length=20)
 
 
 async def boxes(database: Database) -> list[str]:
@@ -55,11 +61,12 @@ async def test_missing_fields_of_a_body_can_be_added(router: APIRouter, serve: A
     assert await boxes(database) == ["round"]
 
 
+@pytest.mark.parametrize("body", [NamelessCreate, SilentCreate])
 async def test_a_row_that_lacks_a_field_is_refused(
-    router: APIRouter, serve: Any, database: Database, caplog: pytest.LogCaptureFixture
+    router: APIRouter, serve: Any, database: Database, caplog: pytest.LogCaptureFixture, body: Any
 ) -> None:
     @router.post("/boxes", status_code=201)
-    async def create(new: NamelessCreate, session: Session) -> None:
+    async def create(new: body, session: Session) -> None:
         session.add(HabitBox.model_validate(new))
 
     client = await serve(router)

@@ -296,6 +296,33 @@ def test_a_session_of_a_library_is_refused_with_the_one_to_import(kind: Any) -> 
         APIRouter(route_class=allowing()).post("/")(create)
 
 
+class Counter:
+    """A class as a dependency, as FastAPI's documentation has it."""
+
+    def __init__(self, db: AsyncSession) -> None: ...
+
+
+def count(db: AsyncSession) -> None: ...
+
+
+def total(counted: Annotated[None, Depends(count)]) -> None: ...
+
+
+async def takes_a_class(counter: Annotated[Counter, Depends()]) -> None: ...
+
+
+async def takes_a_function(number: Annotated[int, Depends(total)]) -> None: ...
+
+
+async def takes_a_default(number: int = Depends(total)) -> None: ...
+
+
+@pytest.mark.parametrize("handler", [takes_a_class, takes_a_function, takes_a_default])
+def test_a_session_of_a_library_is_refused_in_a_dependency(handler: Any) -> None:
+    with pytest.raises(TypeError, match=r"[Cc]ount\w* takes `db: AsyncSession` of .*: import `Session`"):
+        APIRouter(route_class=allowing()).post("/")(handler)
+
+
 async def test_a_session_may_have_the_annotation_of_a_library(router: APIRouter, serve: Serve) -> None:
     @router.get("/count")
     async def count(db: AsyncSession = Depends(get_read_session)) -> int:  # noqa: B008  as FastAPI had it

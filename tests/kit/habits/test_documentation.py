@@ -46,6 +46,19 @@ async def test_options_of_a_route_are_in_the_document(router: APIRouter, serve: 
     assert operation["parameters"][0]["description"] == "Its name"
 
 
+async def test_a_route_that_needs_a_token_says_so(router: APIRouter, serve: Any) -> None:
+    @router.get("/closed")
+    async def closed() -> None: ...
+
+    @router.get("/open")
+    async def opened() -> None: ...
+
+    client = await serve(router, auth=True, public=("GET /open", "GET /openapi.json"))
+    paths = (await document(client))["paths"]
+    assert {"401", "403"} <= paths["/closed"]["get"]["responses"].keys()
+    assert paths["/open"]["get"]["security"] == []
+
+
 async def test_declared_responses_are_documented_unchanged(router: APIRouter, serve: Any) -> None:
     @router.post("/a", responses={404: {"model": Message, "description": "Missing"}}, response_description="Made")
     async def write(session: Session) -> Message:

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from starlette.routing import Host, Mount
 
 from kit import Service, Who, allowing
-from kit.server.routes import describe_routes
+from kit.server.route_listing import describe_routes
 from tests.kit.server.small import MEMBER, asking, bearer, small_service
 from tests.kit.service import FAST_PATH, install_fast_path
 

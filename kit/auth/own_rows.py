@@ -1,0 +1,43 @@
+"""Own rows: the SQL condition that a row belongs to the principal, and the SELECT of such rows."""
+
+from functools import cache
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, TableClause, bindparam, column, select
+
+from kit.auth.owners import owned_parent, owner_column, table_of
+from kit.http.principals import CURRENT_PRINCIPAL
+from kit.models.entities import Entity
+
+
+@cache
+def select_own(entity: type[Entity]) -> Select[Any]:
+    """Return all columns of the rows that belong to the principal."""
+    rows = plain_table(entity)
+    return select(*rows.c).where(is_own(entity, rows.c[owner_column(entity).name]))
+
+
+class PlainTable(TableClause):
+    """The table of an entity without restriction: it includes the rows of others."""
+
+    inherit_cache = True
+
+
+@cache
+def plain_table(entity: type[Entity]) -> PlainTable:
+    rows = table_of(entity)
+    return PlainTable(rows.name, *(column(each.name, each.type) for each in rows.columns), schema=rows.schema)
+
+
+def is_own(entity: type[Entity], key: ColumnElement[Any] | None = None) -> ColumnElement[bool]:
+    """Return an SQL condition: the row belongs to the principal. Evaluated with the principal at execution."""
+    key = owner_column(entity) if key is None else key
+    parent = owned_parent(entity)
+    if parent is None:
+        return key == bindparam("principal_id", callable_=principal_id, type_=key.type, unique=True)
+    rows = plain_table(parent)
+    return key.in_(select(rows.c.id).where(is_own(parent, rows.c[owner_column(parent).name])))
+
+
+def principal_id() -> int | None:
+    return CURRENT_PRINCIPAL.get().id

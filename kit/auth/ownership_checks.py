@@ -1,0 +1,51 @@
+"""Ownership checks at start: declarations by which a restricted session could not protect the rows of an entity."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import inspect
+from sqlalchemy.orm import configure_mappers
+
+from kit.auth.owners import OwnershipError, entities, forget_entities, is_field, owned_parent, table_of
+from kit.models.entities import Entity
+
+
+def ownership_errors() -> Iterator[str]:
+    """Yield a message for each entity whose owners a restricted session could not determine or protect."""
+    configure_mappers()
+    forget_entities()
+    for entity in entities():
+        for check in (owner_errors, reserved_errors, unnoticed_changes):
+            yield from check(entity)
+
+
+def owner_errors(entity: type[Entity]) -> Iterator[str]:
+    if entity.belongs_to is not None:
+        try:
+            owned_parent(entity)
+        except OwnershipError as error:
+            yield str(error)
+
+
+def reserved_errors(entity: type[Entity]) -> Iterator[str]:
+    for name in entity.reserved:
+        if not is_field(entity, name):
+            yield (
+                f"{entity.__name__}.reserved has {name!r}, which is no column of its table: write the name of a field, "
+                f'and if the column has another one, `"key": "{name}"` in its `sa_column_kwargs`.'
+            )
+
+
+def unnoticed_changes(entity: type[Entity]) -> Iterator[str]:
+    """Yield the declarations that change the owner of a row without an event."""
+    owner = table_of(entity).c.get(str(entity.belongs_to))
+    if owner is not None and owner.onupdate is not None:
+        yield f"{entity.__name__}.{entity.belongs_to} may not have onupdate: it changes the owner of rows unnoticed."
+    for each in inspect(entity).relationships:
+        if each.post_update and any(map(is_owner_column, (*each.local_columns, *each.remote_side))):
+            yield f"{each} may not have post_update: it changes the owner of rows unnoticed."
+
+
+def is_owner_column(candidate: Any) -> bool:
+    owned = [entity for entity in entities() if entity.belongs_to is not None]
+    return any(table_of(entity).c.get(str(entity.belongs_to)) is candidate for entity in owned)

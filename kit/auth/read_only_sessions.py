@@ -1,0 +1,110 @@
+"""Read-only sessions: the synchronous session of a `ReadSession`, which refuses everything that writes.
+
+PostgreSQL does not refuse writes on the connections of a `ReadSession`: it would commit them at once (autocommit).
+"""
+
+import re
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Connection, Select, TextClause, TextualSelect, UpdateBase, event
+from sqlalchemy.engine import Compiled, ExecutionContext
+from sqlalchemy.orm import FromStatement, ORMExecuteState, Session
+from sqlalchemy.sql import visitors
+from sqlalchemy.sql.functions import FunctionElement
+
+from kit.auth.checked_sessions import CheckedSession
+from kit.auth.restricted_reads import parts_of
+
+WORD = re.compile(r"[a-z_]+")
+READING = frozenset({"select", "with", "values", "table", "explain", "show", "pragma"})
+"""The first words of SQL text that reads."""
+WRITING = frozenset({"insert", "update", "delete", "merge"})
+"""The words of SQL text that begin a statement which writes, also within a WITH."""
+HIDES_WRITE: WeakKeyDictionary[Compiled, bool] = WeakKeyDictionary()
+"""Whether a compiled statement contains a statement that writes."""
+
+
+class ReadOnlyError(RuntimeError):
+    """Raised by writes on a ReadSession."""
+
+
+def read_only() -> ReadOnlyError:
+    return ReadOnlyError("A ReadSession does not write: take Session in a handler of POST, PUT, PATCH or DELETE.")
+
+
+def is_writing_text(words: str) -> bool:
+    """Return whether SQL text may write."""
+    found = WORD.findall(words.lower())
+    return not found or found[0] not in READING or (found[0] == "with" and not WRITING.isdisjoint(found))
+
+
+def refuse_writing_statement(_: Connection, statement: object, *__: object) -> None:
+    """Refuse a statement that writes. A listener to `before_execute` of the connections of a session."""
+    is_text = isinstance(statement, TextClause)
+    if isinstance(statement, UpdateBase) or (is_text and is_writing_text(str(statement))):
+        raise read_only()
+
+
+class ReadOnlySession(CheckedSession):
+    """The synchronous session of a `ReadSession`. It refuses writes."""
+
+    def connection(self, *values: Any, **options: Any) -> Connection:
+        """Return a connection that refuses writes too."""
+        connection = super().connection(*values, **options)
+        if not event.contains(connection, "before_execute", refuse_writing_statement):
+            event.listen(connection, "before_execute", refuse_writing_statement)
+        return connection
+
+    def delete(self, instance: object) -> None:
+        raise read_only()
+
+    def _check_bulk(self) -> None:
+        raise read_only()
+
+
+@event.listens_for(ReadOnlySession, "transient_to_pending")
+def refuse_to_add(session: Session, row: object) -> None:
+    raise read_only()
+
+
+@event.listens_for(ReadOnlySession, "before_flush")
+def refuse_to_flush(session: Session, *_: object) -> None:
+    if session.new or session.deleted or any(map(session.is_modified, session.dirty)):
+        raise read_only()
+
+
+def refuse_write(state: ORMExecuteState) -> None:
+    """Refuse an ORM statement that writes."""
+    statement: Any = state.statement
+    core = statement.element if isinstance(statement, FromStatement) else statement
+    is_reading_text = isinstance(core, TextClause) and not is_writing_text(str(core))
+    if not (state.is_select or is_reading_text or isinstance(core, FunctionElement)):
+        raise read_only()
+    if not isinstance(core, Select) and any(map(is_writing, parts_of(state))):
+        raise read_only()
+
+
+def refuse_hidden_write(
+    connection: Connection, cursor: Any, statement: str, parameters: Any, context: ExecutionContext, _: bool
+) -> None:
+    """Refuse a SELECT that contains a writing statement. A listener to `before_cursor_execute` of the read engine.
+
+    PostgreSQL has such SELECTs. The search for the other statement takes time, so it is done once for each compiled
+    statement in SQLAlchemy's cache.
+    """
+    compiled = context.compiled
+    if compiled is None:
+        return
+    if compiled not in HIDES_WRITE:
+        parts: Any = visitors.iterate(cast("Any", compiled.statement))
+        HIDES_WRITE[compiled] = any(map(is_writing, parts))
+    if HIDES_WRITE[compiled]:
+        raise read_only()
+
+
+def is_writing(element: object) -> bool:
+    """Return whether a statement, or a part of it, may write."""
+    if isinstance(element, TextualSelect):
+        return is_writing_text(str(element.element))
+    return isinstance(element, UpdateBase)

@@ -1,0 +1,53 @@
+"""State of pydantic in each row: private attributes, and the dictionary of values under `validate_assignment`."""
+
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+
+def keep_pydantic_state(entity: type[BaseModel]) -> None:
+    """Give the rows of an entity what pydantic's `__init__` and assignments do not: SQLAlchemy calls neither."""
+    if entity.__private_attributes__:
+        set_private_attributes(entity)
+    if entity.model_config.get("validate_assignment"):
+        keep_dictionary(entity)
+
+
+def set_private_attributes(entity: Any) -> None:
+    """Set the defaults of private attributes in `__new__`, which is all that SQLAlchemy calls for a loaded row."""
+    make, attributes = entity.__new__, entity.__private_attributes__
+    for name, attribute in attributes.items():
+        if attribute.default_factory_takes_validated_data:
+            raise TypeError(
+                f"{entity.__name__}.{name} has a `default_factory` that takes the other values, which a row does not "
+                "have before it is loaded: write a factory without parameters, or a property."
+            )
+
+    def new(cls: Any, *values: Any, **fields: Any) -> Any:
+        row = make(cls, *values, **fields)
+        defaults = {name: attribute.get_default(call_default_factory=True) for name, attribute in attributes.items()}
+        given = {name: value for name, value in defaults.items() if value is not PydanticUndefined}
+        object.__setattr__(row, "__pydantic_private__", given)
+        return row
+
+    entity.__new__ = staticmethod(new)
+
+
+def keep_dictionary(entity: Any) -> None:
+    """Keep the `__dict__` of a row when a value is set, which SQLAlchemy holds during a flush.
+
+    Pydantic replaces it. The next version, which SQLAlchemy sets in the old one, would be lost.
+    """
+    set_value = entity.__setattr__
+
+    def set_in_place(row: Any, name: str, value: Any) -> None:
+        values = row.__dict__
+        set_value(row, name, value)
+        validated = row.__dict__
+        if validated is not values:
+            values.clear()
+            values.update(validated)
+            object.__setattr__(row, "__dict__", values)
+
+    entity.__setattr__ = set_in_place

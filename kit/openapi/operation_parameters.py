@@ -1,0 +1,58 @@
+"""Parameters of operations in the OpenAPI document: those of lists, and the headers that FastAPI does not know."""
+
+from collections.abc import Iterator, Mapping
+from inspect import ismethod
+from typing import Any
+
+from kit.openapi.operation_kinds import has_etag, has_precondition, is_read
+from kit.openapi.responses import TAG, TEXT, Json
+from kit.operations.route import Operation, dependencies_of, query_variant
+from kit.query.list_query import ListQuery
+
+ORDER = ("limit", "sort", "q", "include", "include_limit", "fields", "count", "cursor", "offset")  # then the filters
+IF_NONE_MATCH = "Respond with a 304 if the ETag is one of these."
+NOT_EXISTING = "`*`: change nothing if the row exists, or if another row has a unique value of the new one; then a 412."
+IF_MATCH = 'Change the row only if it has this version, as in `"3"`, or any version (`*`); otherwise a 412.'
+TAGS = TEXT | {"pattern": f"^(\\*|{TAG}(, *{TAG})*)$", "examples": ['"3"']}
+"""The schema of preconditions. Of a read, a malformed `If-None-Match` is not an error: it matches nothing."""
+KEY = "A key that makes the request safe to repeat: for a day, the same key gets the same response and no new effect."
+
+
+def parameters(route: Operation) -> Iterator[Json]:
+    """Yield the query parameters of a `ListQuery`, and the headers of conditional and idempotent requests."""
+    for dependant in dependencies_of(route.dependant):
+        if variant := query_variant(dependant):
+            known = variant.shaping if ismethod(dependant.call) else variant.parameters
+            ordered = {name: known[name] for name in ORDER if name in known} | dict(known)
+            yield from (client_parameter(parameter.openapi(), variant) for parameter in ordered.values())
+    if is_read(route) and has_etag(route):
+        yield {"name": "If-None-Match", "in": "header", "description": IF_NONE_MATCH, "schema": TEXT}
+    if has_precondition(route):
+        yield {"name": "If-Match", "in": "header", "description": IF_MATCH, "schema": TAGS}
+    if route.methods & {"POST", "PUT"}:
+        yield {"name": "If-None-Match", "in": "header", "description": NOT_EXISTING, "schema": TAGS}
+    if "POST" in route.methods:
+        schema = TEXT | {"minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
+        yield {"name": "Idempotency-Key", "in": "header", "description": KEY, "schema": schema}
+
+
+def client_parameter(parameter: Mapping[str, Any], query: type[ListQuery]) -> Json:
+    """Return a parameter for client generators: enumerations have a name, and `sort` is a text."""
+    name, schema = parameter["name"], parameter["schema"]
+    choice = schema.get("items", {}).get("enum") or [schema.get("items", {}).get("const")]
+    if name == "sort":
+        return sort_as_text(dict(parameter), [term for term in choice if not term.startswith("-")])
+    if name in ("fields", "include"):
+        kind = f"{query.read.__name__.removesuffix('Read')}{name.removesuffix('s').title()}"
+        definition = {"type": "string", "enum": choice, "title": kind}
+        return {**parameter, "schema": schema | {"items": {"$ref": f"#/$defs/{kind}"}, "$defs": {kind: definition}}}
+    return dict(parameter)
+
+
+def sort_as_text(parameter: Json, fields: list[str]) -> Json:
+    """Return `sort` as a text parameter: the order of its terms matters, which a list of choices would lose."""
+    term = f"-?({'|'.join(fields)})"
+    example = f"-{fields[-1]},{fields[0]}" if len(fields) > 1 else f"-{fields[0]}"
+    schema = TEXT | {"pattern": f"^{term}(,{term})*$", "examples": [example]}
+    plain = {key: part for key, part in parameter.items() if key != "explode"}
+    return plain | {"description": f"In this order, as in `{example}`: {parameter['description']}", "schema": schema}

@@ -1,0 +1,175 @@
+"""Pruner: one pass over a module that removes the code which uses lost names.
+
+An element of a tuple, a list, a set or a dict that uses a lost name is left out. A statement that uses one elsewhere,
+or has no element left, is removed, and the names that it assigns are lost too.
+"""
+
+import ast
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+from kit.scaffolding.source_edits import (
+    EMPTY,
+    Edit,
+    Outside,
+    Source,
+    displays,
+    expression,
+    is_target,
+    parts_of,
+    written,
+)
+
+Block = ast.If | ast.For | ast.AsyncFor | ast.While | ast.With | ast.AsyncWith | ast.Try
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+@dataclass
+class Pruner:
+    """One pass over a module. `lost` grows with each statement that is removed."""
+
+    source: Source
+    removed_modules: Collection[str]
+    lost: set[str]
+    paths: re.Pattern[str] | None = None
+    edits: list[Edit] = field(default_factory=list)
+
+    def block(self, body: list[ast.stmt]) -> bool:
+        """Prune the statements of a block. Returns whether a statement is left, other than texts."""
+        was_removed, is_left = False, False
+        for node in body:
+            if is_text(node):
+                if was_removed:  # it describes the variable that was removed
+                    self.edits.append(self.source.of_statement(node))
+                continue
+            was_removed = self.statement(node)
+            is_left = is_left or not was_removed
+        return is_left
+
+    def statement(self, node: ast.stmt) -> bool:
+        """Prune a statement. Returns whether it is removed."""
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            return self.imports(node)
+        if not self.uses(node) and not has_import(node):
+            return False
+        if isinstance(node, Definition):
+            return self.definition(node)
+        if isinstance(node, Block):
+            return self.compound(node)
+        return self.simple(node)
+
+    def imports(self, node: ast.Import | ast.ImportFrom) -> bool:
+        kept = [alias for alias in node.names if not self.is_removed(node, alias)]
+        self.lost.update(alias.asname or alias.name for alias in node.names if alias not in kept)
+        if not kept:
+            return self.remove(node)
+        if len(kept) < len(node.names):
+            removed = self.source.of_statement(node)
+            left = ast.Import(kept) if isinstance(node, ast.Import) else ast.ImportFrom(node.module, kept, node.level)
+            text = f"{ast.unparse(left)}\n"
+            self.edits.append(Edit(removed.start, removed.end, " " * node.col_offset + text))
+        return False
+
+    def is_removed(self, node: ast.Import | ast.ImportFrom, alias: ast.alias) -> bool:
+        if isinstance(node, ast.Import):
+            return alias.name in self.removed_modules
+        return node.module in self.removed_modules or f"{node.module}.{alias.name}" in self.removed_modules
+
+    def definition(self, node: Definition) -> bool:
+        outside: list[ast.AST] = [*node.decorator_list]
+        outside += node.bases if isinstance(node, ast.ClassDef) else [node.args, *filter(None, [node.returns])]
+        before, edits = set(self.lost), len(self.edits)
+        if any(map(self.uses, outside)) or not self.block(node.body) or self.returns_lost(node):
+            del self.edits[edits:]
+            self.lost = {*before, node.name}
+            return self.remove(node)
+        if not isinstance(node, ast.ClassDef):
+            self.lost = before  # names that are lost inside are not lost outside
+        return False
+
+    def returns_lost(self, node: Definition) -> bool:
+        """Return whether a value that a function returns is lost."""
+        return any(isinstance(one, ast.Return) and self.uses(self.without_elements(one)) for one in ast.walk(node))
+
+    def compound(self, node: Block) -> bool:
+        header = [getattr(node, name) for name in ("test", "iter") if hasattr(node, name)]
+        header += [item.context_expr for item in getattr(node, "items", ())]
+        edits = [edit for part in header for edit in self.elements(part)]
+        if any(map(self.uses, [*map(self.without_elements, header), *getattr(node, "handlers", ())])):
+            return self.remove(node)
+        before = len(self.edits)
+        if not self.block(node.body):
+            del self.edits[before:]
+            return self.remove(node)
+        self.edits += edits
+        for name in ("orelse", "finalbody"):
+            self.branch(getattr(node, name, []))
+        return False
+
+    def branch(self, body: list[ast.stmt]) -> None:
+        """Prune another branch of a statement. If nothing is left of it, it does nothing; an `elif` is removed."""
+        before = len(self.edits)
+        if not body or self.block(body):
+            return
+        whole = Edit(self.source.of_statement(body[0]).start, self.source.of_statement(body[-1]).end)
+        if not self.source.text.encode()[whole.start :].lstrip().startswith(b"elif"):
+            self.edits[before:] = [Edit(whole.start, whole.end, f"{' ' * body[0].col_offset}pass\n")]
+
+    def simple(self, node: ast.stmt) -> bool:
+        edits, outside = list(self.elements(node)), self.without_elements(node)
+        if is_unpacking(node):
+            edits, outside = [], node
+        if self.uses(outside) or any(edit.text in EMPTY for edit in edits):
+            self.lost.update(bound(node))
+            return self.remove(node)
+        self.edits += edits
+        return False
+
+    def remove(self, node: ast.stmt) -> bool:
+        self.edits.append(self.source.of_statement(node))
+        return True
+
+    def uses(self, node: ast.AST) -> bool:
+        """Return whether a node uses a lost name, or a path of a removed resource."""
+        return any(self.is_lost(one) for one in ast.walk(node))
+
+    def is_lost(self, node: ast.AST) -> bool:
+        if isinstance(node, ast.Name):
+            return node.id in self.lost
+        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+        return is_text and self.paths is not None and self.paths.match(str(node.value)) is not None  # type: ignore[attr-defined]  # it is a text
+
+    def elements(self, node: ast.AST) -> Iterator[Edit]:
+        """Yield the displays below a node without their lost elements."""
+        for display in displays(node):
+            if is_target(display):
+                continue
+            kept = [part for part in parts_of(display) if not any(map(self.uses, part))]
+            if len(kept) < len(parts_of(display)):
+                texts = [": ".join(map(self.source.segment, part)) for part in kept]
+                yield self.source.of_node(display, written(display, texts))
+
+    def without_elements(self, node: ast.AST) -> ast.AST:
+        """Return a node without its displays, to find the names that are used outside of them."""
+        outside = Outside()
+        return outside.visit(ast.parse(ast.unparse(node)) if not isinstance(node, ast.expr) else expression(node))  # type: ignore[no-any-return]  # a node
+
+
+def is_text(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+
+
+def is_unpacking(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Assign) and any(isinstance(target, ast.Tuple | ast.List) for target in node.targets)
+
+
+def has_import(node: ast.stmt) -> bool:
+    return any(isinstance(one, ast.Import | ast.ImportFrom) for one in ast.walk(node))
+
+
+def bound(node: ast.stmt) -> Iterator[str]:
+    """Yield the names that a statement assigns."""
+    for one in ast.walk(node):
+        if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
+            yield one.id

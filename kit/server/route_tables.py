@@ -1,0 +1,71 @@
+"""Tables of routes that the runtime needs to serve requests, derived from their declarations when they are checked."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
+
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute, APIWebSocketRoute, RouteContext
+
+from kit.auth.permissions import Who
+from kit.operations.arguments import direct_handle
+from kit.operations.dependencies import get_session
+from kit.operations.route import Operation, dependencies_of, query_variant
+from kit.operations.unit_of_work import Handle
+from kit.server.routes import Entry
+
+ContextsOfRoutes = dict[int, list[RouteContext]]
+"""The contexts of each route by its `id()`: one for each place where its router is included."""
+
+
+def permission_of(entry: Entry, public: Collection[str], closed: Collection[str]) -> Who:
+    """Return the permission of a route: superusers, unless the route or `public` says otherwise."""
+    if entry.name in closed:
+        return Who.SUPERUSERS
+    if entry.name in public:
+        return Who.ANYONE
+    return entry.route.permission_by_method[entry.method] if isinstance(entry.route, Operation) else Who.SUPERUSERS
+
+
+FilteredList = tuple[tuple[type[Any], str], tuple[str, Collection[str], str]]
+
+
+def filtered_lists(entries: Sequence[Entry]) -> Iterator[FilteredList]:
+    """Return for `Runtime.filtered_lists` the first list of each entity that is filtered by a field."""
+    for entry in reversed(entries):
+        if isinstance(entry.route, Operation) and entry.method == "GET" and "{" not in entry.path:
+            for query in query_variants_of(entry.context.dependant):
+                terms = {sign + name for name in ("id", *query.sorts) for sign in ("", "-")}
+                fields = [field for field, operator in query.conditions.values() if operator == ""]
+                yield from (((query.model, field), (entry.path, terms, query.default_sort)) for field in fields)
+
+
+def query_variants_of(dependant: Dependant) -> Iterator[Any]:
+    """Yield the query variants among the dependencies of an operation."""
+    for dependency in dependencies_of(dependant):
+        if dependency.call is not None and query_variant(dependency) is dependency.call:
+            yield dependency.call
+
+
+def contexts_of_routes(entries: Iterable[Entry]) -> ContextsOfRoutes:
+    """Return the contexts of all routes."""
+    contexts: ContextsOfRoutes = defaultdict(list)
+    for entry in entries:
+        found = contexts[id(entry.route)]
+        if not found or found[-1] is not entry.context:  # one entry for each method
+            found.append(entry.context)
+    return contexts
+
+
+def writes_by_itself(entry: Entry) -> bool:
+    """Return whether a route takes `Session` and has no unit of work."""
+    if isinstance(entry.route, Operation) or not isinstance(entry.route, (APIRoute, APIWebSocketRoute)):
+        return False
+    return any(part.call is get_session for part in dependencies_of(entry.context.dependant))
+
+
+def direct_handles(entries: Iterable[Entry], contexts: ContextsOfRoutes) -> dict[int, Handle]:
+    """Return the functions that serve operations without FastAPI's dependencies, by the `id()` of the route."""
+    operations = {id(entry.route): entry.route for entry in entries if isinstance(entry.route, Operation)}
+    handles = {key: direct_handle(route, contexts[key]) for key, route in operations.items()}
+    return {key: handle for key, handle in handles.items() if handle is not None}

@@ -1,0 +1,69 @@
+"""Declarations that could not work are refused when the class is defined, or when the service starts."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydantic import PrivateAttr
+from sqlalchemy import MetaData, inspect
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel, select
+
+from kit import Entity
+from kit.server.checks import schemas_of_tables
+from tests.kit.habits.test_kinds_of_tables import HabitLamp
+
+pytestmark = pytest.mark.no_fast_path
+
+METACLASS: Any = type(Entity)
+REGISTRY = registry(metadata=MetaData(naming_convention=SQLModel.metadata.naming_convention))
+
+
+class RefusedEntity(Entity, registry=REGISTRY):
+    """Tables that no migration knows."""
+
+
+@pytest.fixture(autouse=True)
+def no_entities_remain() -> Iterator[None]:
+    yield
+    REGISTRY.dispose()
+    REGISTRY.metadata.clear()
+
+
+@pytest.mark.parametrize("annotation", [int, str])
+def test_an_id_without_a_default_is_refused(annotation: Any) -> None:
+    with pytest.raises(TypeError, match=r"Vase.id has no default, .* `default_factory`, or write `default=None`"):
+
+        class Vase(RefusedEntity, table=True):
+            id: annotation = Field(primary_key=True)
+
+
+@pytest.mark.parametrize("name", ["id", "version"])
+def test_a_column_of_the_service_with_another_name_is_refused(name: str) -> None:
+    annotation = RefusedEntity.model_fields[name].annotation
+    field = Field(default=1, primary_key=name == "id", sa_column_kwargs={"name": "other"})
+    content = {"__annotations__": {name: annotation}, name: field}
+    with pytest.raises(TypeError, match=rf'Jar{name}.{name} has another name in the database: add `"key": "{name}"`'):
+        METACLASS(f"Jar{name}", (RefusedEntity,), content, table=True)
+
+
+def test_a_private_attribute_that_takes_the_values_of_the_row_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"Mug._note has a `default_factory` that takes the other values"):
+
+        class Mug(RefusedEntity, table=True):
+            _note: str = PrivateAttr(default_factory=lambda values: str(values))
+
+
+def test_a_table_in_a_schema_is_refused() -> None:
+    class Cellar(RefusedEntity, table=True):
+        __table_args__ = ({"schema": "house"},)
+
+    assert "house" in str(select(Cellar))
+    assert [error.partition(":")[0] for error in schemas_of_tables()] == [
+        "house.cellar is in the schema 'house', which SQLite does not have"
+    ]
+
+
+def test_a_column_with_another_name_has_the_check_of_its_field() -> None:
+    checks = {str(part.name) for part in inspect(HabitLamp).local_table.constraints}  # type: ignore[attr-defined]
+    assert "ck_habit_lamp_power" in checks
