@@ -5,8 +5,8 @@ counterpart when the application starts (`self_test`). The service works without
 the lines of `main` that install it.
 
 This is the only package of the kit that uses undocumented interfaces. It was tested with SQLAlchemy 2.1.9, asyncpg
-0.32, aiosqlite 0.22, SQLModel 0.0.50 and uvicorn 0.54.0. If an interface is removed or changed, the self-test finds it and leaves the
-shortcut out: the service becomes slower, not wrong.
+0.32, aiosqlite 0.22, SQLModel 0.0.50 and uvicorn 0.54. If an interface is removed or changed, the self-test finds it
+and leaves the shortcut out: the service becomes slower, not wrong.
 
 | interface | of | used for |
 |---|---|---|

@@ -53,13 +53,9 @@ class Watched:
         self.own = -1
         """The number of the kit's own listeners; -1 if it is not known yet, or if there are others."""
 
-    def are_unchanged(self) -> bool:
-        """Return whether there are only the listeners of the kit that were there at the last look."""
-        return not any(self.empty) and sum(map(len, self.filled)) == self.own
-
     def have_other_listener(self) -> bool:
         """Return whether there is a listener that the kit has not added."""
-        if self.are_unchanged():
+        if not any(self.empty) and sum(map(len, self.filled)) == self.own:
             return False
         self.empty = tuple(collection for collection in self.collections if not collection)
         self.filled = tuple(collection for collection in self.collections if collection)
