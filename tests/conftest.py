@@ -1,8 +1,10 @@
 """Fixtures of all tests: databases of both engines. They import no application, so `tests/kit` runs without one."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Generator, Iterator
 
 import pytest
+from coverage import Coverage
 
 from kit.database.error_responses import logged
 from tests import engines
@@ -32,9 +34,29 @@ MARKS = (
 def pytest_configure(config: pytest.Config) -> None:
     for mark in MARKS:
         config.addinivalue_line("markers", mark)
-    if config.pluginmanager.has_plugin("_cov"):
-        config.pluginmanager.import_plugin("tests.cheap_coverage")
     WATCHDOG.install()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Measure in the first process alone what importing all tests covers: each process imports the same."""
+    measurement = Coverage.current()
+    if measurement is None or getattr(session.config, "workerinput", {"workerid": "gw0"})["workerid"] == "gw0":
+        return (yield)
+    measurement.stop()
+    try:
+        return (yield)
+    finally:
+        measurement.start()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Run each test on one engine with `ONE_ENGINE=N`: half of them on SQLite, with the next number on PostgreSQL."""
+    if turn := os.environ.get("ONE_ENGINE"):
+        left_out = engines.on_the_other_engine(items, int(turn))
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,8 @@ import os
 import secrets
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Iterator
+import zlib
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +27,7 @@ WITHOUT_DURABILITY = ("fsync", "synchronous_commit", "full_page_writes")
 """PostgreSQL settings without durability, which makes tests faster."""
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  a disk that forgets is fast
 """The folder for the databases of the tests."""
+ENGINES = ("sqlite", "postgresql")
 DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 
 
@@ -88,7 +90,21 @@ async def new_postgres(postgres_server: str, postgres_entrance: URL) -> AsyncIte
     await admin.close()
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def on_the_other_engine(items: Sequence[pytest.Item], turn: int) -> set[pytest.Item]:
+    """Return the tests to leave out, of those that run on both engines: half on SQLite, the others on PostgreSQL.
+
+    With the next turn they are left out on the other engine.
+    """
+    by_test: dict[str, dict[str, pytest.Item]] = {}
+    for item in items:
+        engine = item.callspec.params.get("engine") if hasattr(item, "callspec") else None
+        if engine in ENGINES:
+            by_test.setdefault(item.nodeid.replace(engine, "engine"), {})[engine] = item
+    both = {test: on for test, on in by_test.items() if len(on) == len(ENGINES)}
+    return {on[ENGINES[(zlib.crc32(test.encode()) + turn) % 2]] for test, on in both.items()}
+
+
+@pytest.fixture(scope="session", params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

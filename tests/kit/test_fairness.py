@@ -11,9 +11,11 @@ from sqlalchemy import text
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
+from starlette.requests import HTTPConnection
 
-from kit import Authenticator, Database, Principal, Tokens
+from kit import Authenticator, Database, Principal, Tokens, Who
 from kit.auth import authentication
+from kit.auth.authentication import PRINCIPAL
 from kit.database.engines import Pool
 from kit.http.fairness import CURRENT_CALLER, Caller, FairPool, FairSemaphore, caller_of, lane_of
 from tests.engines import url_for
@@ -229,6 +231,13 @@ def test_a_bounded_number_of_credentials_is_known(monkeypatch: pytest.MonkeyPatc
         authenticator._note(b"Bearer %d" % number, Principal(number))
     authenticator._note(b"Bearer 2", None)
     assert authenticator.known_callers == {b"Bearer 3": 3}
+
+
+async def test_the_principal_of_a_request_is_determined_once() -> None:
+    connection = HTTPConnection({"type": "http", "headers": [], PRINCIPAL: Principal(7)})
+    authenticator = Authenticator(True, Tokens([b"k" * 32], "test", timedelta(minutes=1)), anonymous)
+    await authenticator.admit(connection, Who.MEMBERS)
+    assert await authenticator.caller(connection, Who.MEMBERS) == Principal(7)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from kit.fast import connections
 from kit.fast.connections import FastConnection, WholeCycle, check_whole_responses, cycle_of
 from kit.fast.rendering import RenderedResponse
+from kit.server.connections import BoundedConnection
 from tests.kit.server import test_connections as plain
 from tests.kit.server.test_connections import START, Server, listening, status_of
 
@@ -90,6 +91,14 @@ async def test_the_bounds_of_heads_are_the_same(server: Server) -> None:
     assert (
         status_of(await server.send(START + b"".join(b"x-%d: a\r\n" % number for number in range(10)) + b"\r\n")) == 431
     )
+
+
+def test_a_websocket_has_no_response(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BoundedConnection, "on_headers_complete", lambda _: None)  # as uvicorn's, if it has WebSockets
+    connection = FastConnection.__new__(FastConnection)
+    connection.cycle = None  # type: ignore[assignment]  # uvicorn's first value
+    connection.on_headers_complete()
+    assert connection.cycle is None
 
 
 async def test_trailers_are_dropped(server: Server) -> None:

@@ -31,7 +31,7 @@ from kit.fast.pages import FastPage, fast_page
 from kit.fast.plain_selects import unified
 from kit.fast.projection import _as_list, has_stored_types
 from kit.fast.read_variants import shows_stored_values
-from kit.fast.rendering import visible_values
+from kit.fast.rendering import PlainColumns, visible_values
 from kit.fast.selects import CompiledSelect
 from kit.http.encoding import to_json
 from kit.http.principals import Principal
@@ -454,3 +454,13 @@ def test_selects_of_all_rows_are_one_object() -> None:
     narrowed, joined = note.where(col(FastNote.id) > 1), note.join(FastReply)
     others = [narrowed, joined, note.select_from(FastNote), note.options(selectinload(FastNote.replies))]  # type: ignore[arg-type]
     assert all(unified(other, FastNote) is other for other in [*others, select(aliased(FastNote))])
+
+
+def test_rows_of_other_columns_or_types_are_not_rendered_from_their_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = PlainColumns([("id", (int,)), ("text", (str, type(None)))])
+    monkeypatch.setattr("kit.fast.rendering.MAX_SEEN", 1)
+    assert columns.values_of({"id": 1}) is None
+    assert columns.values_of({"id": "1", "text": "a"}) is None
+    rows = [{"id": 1, "text": text} for text in ("a", None, "b")]
+    assert [columns.values_of(row) for row in rows] == rows
+    assert columns.seen == {(int, str)}

@@ -102,6 +102,14 @@ async def test_the_shortcuts_are_tested_once_before_the_first_request(monkeypatc
     assert tested == [True]
 
 
+async def test_connections_are_plain_if_the_self_test_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(installation, "failing_shortcuts", lambda: ALL)
+    service = small_service(APIRouter(route_class=allowing()), auth=False)
+    install(service)
+    service.check_routes()
+    assert service.shutdown.protocol is None
+
+
 def test_all_shortcuts_are_left_out_if_the_self_test_has_lost_an_interface(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

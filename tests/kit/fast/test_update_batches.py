@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,8 +14,10 @@ from sqlmodel import col, select
 from kit.database.databases import Database
 from kit.database.errors import RolledBack, meaning_of
 from kit.fast import batches, driver, group_commit
+from kit.fast.batches import Member
 from kit.fast.group_commit import GroupCommit
-from kit.fast.update_batches import UpdateMember
+from kit.fast.single_update import SingleUpdate
+from kit.fast.update_batches import UpdateBatch, UpdateMember
 from kit.fast.update_handlers import UpdateHandler
 from tests.kit.fast.notes import FastNote, note, store
 from tests.kit.fast.test_update_handlers import changing
@@ -270,6 +273,13 @@ async def test_a_request_cancelled_before_the_start_leaves_the_batch(changes: He
     assert await stars(plain) == {1: (1, 2), 3: (1, 2)}
 
 
+async def test_the_outcome_for_a_request_that_was_cancelled_is_dropped() -> None:
+    member = Member(SimpleNamespace(members=[], missing_votes=0))  # type: ignore[arg-type]  # what it uses of a batch
+    member.outcome.cancel()
+    member.receive(RolledBack())
+    assert not member.outcome.done()
+
+
 async def test_a_batch_whose_only_request_was_cancelled_takes_others(changes: HeldChanges, plain: Database) -> None:
     first, gone = await changes.enter(*increased(1, 2))
     gone.cancel()
@@ -310,6 +320,36 @@ async def test_a_request_that_ends_after_its_change_was_stored_does_not_affect_t
     assert [result is LookupError for result in results] == [False, False, False, True]
     assert await stars(plain) == dict.fromkeys((1, 2, 3), (1, 2))
     assert changes.stored[:2] == [1, 3]
+
+
+async def test_a_request_cancelled_while_others_change_their_rows_does_not_affect_them(
+    changes: HeldChanges, plain: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = await changes.enter(*increased(1, 2, 3))
+    decide = UpdateBatch.decide
+
+    def cancel_second(batch: UpdateBatch) -> None:
+        decide(batch)
+        if batch.undecided == 1:
+            tasks[1].cancel()  # its change waits for that of the third request
+
+    monkeypatch.setattr(UpdateBatch, "decide", cancel_second)
+    results = await changes.finish(tasks)
+    assert results[1] is asyncio.CancelledError
+    assert await stars(plain) == {1: (1, 2), 3: (1, 2)}
+
+
+async def test_rows_that_cannot_be_locked_together_are_locked_alone(
+    changes: HeldChanges, plain: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: Any, **__: Any) -> Any:
+        raise RolledBack
+
+    tasks = await changes.enter(*increased(1, 2, 3))
+    monkeypatch.setattr(SingleUpdate, "lock_all", refuse)
+    await changes.finish(tasks)
+    assert await stars(plain) == dict.fromkeys((1, 2, 3), (1, 2))
+    assert changes.stored == [1, 1, 1]
 
 
 async def test_a_request_cancelled_before_the_update_does_not_affect_the_others(
