@@ -1,4 +1,4 @@
-"""Tests on one engine: with `ONE_ENGINE=N` each test runs on SQLite or on PostgreSQL, with the next number on the other."""
+"""Tests on one engine: `ONE_ENGINE=N` lets each test run on SQLite or on PostgreSQL, and N + 1 on the other one."""
 
 from types import SimpleNamespace
 from typing import Any
