@@ -139,7 +139,8 @@ def checks_of(case: Case[Any]) -> list[Any]:
         "positive_data_acceptance": valid_data_is_accepted,
     }
     if len([path for path in PATHS if path.fullmatch(case.path)]) > 1:
-        del checks["allow_header_conformance"]  # `/users/bulk` is a `/users/{user_id}` too, with the methods of that
+        # `/users/bulk` is a `/users/{user_id}` too, with the methods of that.
+        del checks["allow_header_conformance"], checks["unsupported_method"]
     return [*checks.values(), no_undocumented_header]
 
 

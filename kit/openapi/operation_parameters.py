@@ -53,6 +53,7 @@ def sort_as_text(parameter: Json, fields: list[str]) -> Json:
     """Return `sort` as a text parameter: the order of its terms matters, which a list of choices would lose."""
     term = f"-?({'|'.join(fields)})"
     example = f"-{fields[-1]},{fields[0]}" if len(fields) > 1 else f"-{fields[0]}"
-    schema = TEXT | {"pattern": f"^{term}(,{term})*$", "examples": [example]}
+    more = 2 * len(fields) - 1  # each field once in each direction; a field twice is refused, which no pattern can say
+    schema = TEXT | {"pattern": f"^{term}(,{term}){{0,{more}}}$", "examples": [example]}
     plain = {key: part for key, part in parameter.items() if key != "explode"}
     return plain | {"description": f"In this order, as in `{example}`: {parameter['description']}", "schema": schema}

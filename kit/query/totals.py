@@ -43,7 +43,7 @@ async def counted(choices: Choices, reader: Reader, *, finds_many: bool) -> int:
 async def number_up_to(query: "ListQuery", statement: Statement, reader: Reader, most: int) -> int:
     """Return the number of rows, or `most` + 1 if there are more."""
     fields = [field for field, operator in query.asked if operator in RANGES]
-    field = fields[0] if len(query.asked) == len(fields) == 1 else None
+    field = fields[0] if len(query.asked) == len(fields) == 1 and fields[0] in query.sorts else None
     count = partial(count_up_to, model=query.model, most=most + 1, field=field)
     ((number,),) = await reader.rows(statement, f"up to {most}", count)
     return int(number)
