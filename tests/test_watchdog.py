@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.responses import Response
 
 from tests.clients import client_of
-from tests.watchdog import BOUND, BUSY, TRACED, WATCHDOG, Watchdog
+from tests.watchdog import BOUND, BUSY, REFERENCE, TRACED, WATCHDOG, Watchdog
 
 pytestmark = pytest.mark.untraced
 
@@ -22,7 +22,7 @@ def occupy(seconds: float) -> None:
 
 
 async def block() -> Response:
-    occupy(2 * TRACED * BOUND)
+    occupy(2 * TRACED * BOUND * WATCHDOG.machine)
     return Response("done")
 
 
@@ -43,12 +43,17 @@ async def fail_after_a_turn() -> Response:
     raise RuntimeError("broken")
 
 
-@pytest.mark.parametrize(("now", "most"), [(0.001, 1), (0.004, 2), (1, BUSY)])
-def test_a_busy_machine_may_take_longer(monkeypatch: pytest.MonkeyPatch, now: float, most: float) -> None:
+@pytest.mark.parametrize(
+    ("alone", "now", "slowness"),
+    [(1, 0.5, 1), (1, 2, 2), (1, 500, BUSY), (2, 1.5, 1.5), (2, 3, 3), (2, 500, 2 * BUSY)],
+)
+def test_a_slow_or_busy_machine_may_take_longer(
+    monkeypatch: pytest.MonkeyPatch, alone: float, now: float, slowness: float
+) -> None:
     watchdog = Watchdog()
-    watchdog.fastest = 0.002
-    monkeypatch.setattr("tests.watchdog.pace", lambda: now)
-    assert watchdog.slowness() == most
+    watchdog.machine = alone
+    monkeypatch.setattr("tests.watchdog.pace", lambda: now * REFERENCE)
+    assert watchdog.slowness() == pytest.approx(slowness)
 
 
 @pytest.mark.parametrize(

@@ -22,10 +22,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 BOUND, BUSY, TRACED = 0.1, 2.5, 8
 """The longest step of a request, in seconds of processor time, and how many times longer it may take at most.
 
-A processor that shares its caches with others is slower: how much is measured after a long step, and at most `BUSY` is
-allowed. Lines whose coverage is measured may take `TRACED` times as long. `tests/faults/test_hostile.py` measures the
-most expensive requests alone, without such an allowance.
+The bound is that of a processor whose pace is `REFERENCE`; it is longer on a slower one. A processor that shares its
+caches with others is slower too: how much is measured after a long step, and at most `BUSY` is allowed. Lines whose
+coverage is measured may take `TRACED` times as long. `tests/faults/test_hostile.py` measures the most expensive
+requests alone, without these allowances.
 """
+REFERENCE = 0.0025
+"""The processor time of `pace` on a current server of about 3 GHz, in seconds."""
 
 
 def pace() -> float:
@@ -33,6 +36,11 @@ def pace() -> float:
     started = thread_time()
     json.loads(json.dumps([{"id": number, "name": str(number)} for number in range(2000)]))
     return thread_time() - started
+
+
+def slowness_of_the_machine() -> float:
+    """Return how many times longer this machine takes than the one for which the bounds are: at least 1."""
+    return max(1.0, min(pace() for _ in range(5)) / REFERENCE)
 
 
 class Collector:
@@ -56,8 +64,8 @@ class Watchdog:
         self.started: WeakSet[ASGIApp] = WeakSet()
         self.slow: list[str] = []
         """The requests with a step that was too long."""
-        self.fastest = min(pace() for _ in range(5))
-        """The pace of the machine when it did nothing else."""
+        self.machine = slowness_of_the_machine()
+        """The slowness of the machine when it did nothing else."""
 
     def install(self) -> None:
         gc.callbacks.append(self.collector)
@@ -98,14 +106,14 @@ class Watchdog:
                 step = partial(inner.throw, failure)
 
     def note(self, request: str, seconds: float) -> None:
-        if seconds > BOUND and seconds > BOUND * (TRACED if sys.gettrace() else self.slowness()):
+        if seconds > BOUND and seconds > BOUND * (TRACED * self.machine if sys.gettrace() else self.slowness()):
             self.slow.append(f"{request}: {seconds * 1000:.0f} ms")
 
     def slowness(self) -> float:
-        """Return how many times longer the machine takes now than when it did nothing else: from 1 to `BUSY`."""
-        now = pace()
-        self.fastest = min(now, self.fastest)
-        return min(BUSY, now / self.fastest)
+        """Return how many times longer the machine takes now than the reference: at most `BUSY` times its own."""
+        now = pace() / REFERENCE
+        self.machine = max(1.0, min(now, self.machine))
+        return max(1.0, min(BUSY * self.machine, now))
 
 
 WATCHDOG = Watchdog()

@@ -11,10 +11,11 @@ from tests import application
 from tests.engines import Client
 from tests.faults.figures import seen
 from tests.hostile import HERO, REQUESTS, Hostile, Watchdog
+from tests.watchdog import slowness_of_the_machine
 
 app, client, database = application.app, application.client, application.database
 BOUND = 0.1
-"""Seconds."""
+"""Seconds of processor time; longer on a slower machine."""
 TRIES = 3
 """A request that collects the garbage of others gets another try."""
 
@@ -41,13 +42,13 @@ async def seconds_of(client: Client, hostile: Hostile) -> float:
 
 async def test_no_hostile_request_blocks_the_event_loop(client: Client, engine: str) -> None:
     await client.post("/heroes/", json=HERO)
-    longest: dict[str, float] = {}
+    bound, longest = BOUND * slowness_of_the_machine(), dict[str, float]()
     for hostile in REQUESTS:
         for _ in range(TRIES):
             seconds = await seconds_of(client, hostile)
             longest[hostile.name] = min(seconds, longest.get(hostile.name, seconds))
-            if seconds <= BOUND:
+            if seconds <= bound:
                 break
     name = max(longest, key=longest.__getitem__)
     seen(f"{len(REQUESTS)} hostile requests, {engine}", f"{longest[name] * 1000:.0f} ms at most: {name}")
-    assert longest[name] <= BOUND, name
+    assert longest[name] <= bound, name
