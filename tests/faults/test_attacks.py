@@ -15,11 +15,15 @@ from tests.faults.client import PASSWORD, Client, bearer, user_body
 from tests.faults.conftest import Serve
 from tests.faults.figures import percentile, seen
 from tests.live import Server
+from tests.watchdog import slowness_of_the_machine
 
 pytestmark = pytest.mark.measured
 SECONDS = 4
 P99, LOGIN, RECOVERY = 0.25, 1.0, 1.0
-"""Bounds in seconds: of the 99th percentile of reads and writes, of a login, and until both are served as before."""
+"""Bounds in seconds: of the 99th percentile of reads and writes, of a login, and until both are served as before.
+
+They are longer on a slower machine.
+"""
 TRIES = 3
 """A machine that does other work gets another try."""
 numbers = count(1)
@@ -123,6 +127,7 @@ async def target(serve: Serve) -> Target:
 async def test_other_clients_are_served_during_an_attack(
     target: Target, engine: str, attack: str, bound: float
 ) -> None:
+    slowness = slowness_of_the_machine()
     for _ in range(TRIES):
         async with under(attack, target):
             observed = await observe(target, SECONDS)
@@ -131,6 +136,6 @@ async def test_other_clients_are_served_during_an_attack(
         p99, login = percentile(observed.calls, 0.99), max(observed.logins)
         name = attack.replace("_", " ")
         seen(f"{name}, {engine}", f"p99 {p99 * 1000:.0f} ms, login {login * 1000:.0f} ms")
-        if p99 <= bound and login <= LOGIN and percentile(after.calls, 0.9) <= P99:
+        if p99 <= bound * slowness and login <= LOGIN * slowness and percentile(after.calls, 0.9) <= P99 * slowness:
             return
     raise AssertionError(f"p99 {p99:.2f} s, login {login:.2f} s, afterwards {max(after.calls):.2f} s")

@@ -12,12 +12,14 @@ from tests.engines import on_postgresql
 from tests.faults.client import Client
 from tests.faults.conftest import Serve
 from tests.faults.figures import percentile, seen
+from tests.watchdog import slowness_of_the_machine
 
 pytestmark = pytest.mark.measured
 CROWD = 150
 """Clients that read the locked table, more than there are places and connections."""
 ADDRESSES = 3
 SECONDS, P99 = 4, 0.25
+"""The duration, and the bound on a machine that is not slow."""
 numbers = count(1)
 
 
@@ -54,4 +56,4 @@ async def test_a_locked_table_does_not_starve_reads_of_others(serve: Serve, data
     await holder.close()
     p99 = percentile(durations, 0.99)
     seen(f"{CROWD} clients of a locked table", f"p99 of others {p99 * 1000:.0f} ms")
-    assert p99 <= P99
+    assert p99 <= P99 * slowness_of_the_machine()
