@@ -127,8 +127,9 @@ def valid_data_is_accepted(ctx: CheckContext, response: Response, case: Case[Any
 
 
 def invalid_data_is_refused(ctx: CheckContext, response: Response, case: Case[Any]) -> None:
-    """Check `negative_data_rejection`, except for a 207: the body says which elements were refused."""
-    if response.status_code != 207 or not response.json()["failed"]:
+    """Check `negative_data_rejection`, except for a 413, and a 207: the body says which elements were refused."""
+    is_refused = response.status_code == 413 or (response.status_code == 207 and response.json()["failed"])
+    if not is_refused:
         CHECKS.get_one("negative_data_rejection")(ctx, response, case)  # type: ignore[call-arg]
 
 
