@@ -18,7 +18,7 @@ from kit.auth.restricted_reads import parts_of
 
 WORD = re.compile(r"[a-z_]+")
 READING = frozenset({"select", "with", "values", "table", "explain", "show", "pragma"})
-"""The first words of SQL text that reads."""
+"""The first words of SQL statements that only read."""
 WRITING = frozenset({"insert", "update", "delete", "merge"})
 """The words of SQL text that begin a statement which writes, also within a WITH."""
 HIDES_WRITE: WeakKeyDictionary[Compiled, bool] = WeakKeyDictionary()

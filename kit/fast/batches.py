@@ -148,7 +148,7 @@ class Member:
 
     @property
     def is_shared(self) -> bool:
-        """Whether the batch commits it, with the time limit of a COMMIT."""
+        """Whether the batch, and not a transaction of its own, commits the row."""
         return self.own is None
 
     async def commit(self) -> None:

@@ -75,7 +75,7 @@ class FastConnection(BoundedConnection):
 
 
 class ProbeTransport(JoiningTransport):
-    """A transport that keeps what is written."""
+    """A transport that stores the bytes written to it."""
 
     def __init__(self) -> None:
         self.written = b""

@@ -12,7 +12,7 @@ from typing import Any
 import aiosqlite
 
 Statement = tuple[str, str, Sequence[Any]]
-"""The kind of a statement, its text and its arguments."""
+"""The kind of a statement, its SQL text and its arguments."""
 MAX_PARAMETERS = 5000
 """Of an INSERT of many rows: SQLite admits 32,766 or more, and a row of 2,000 columns fits."""
 

@@ -23,7 +23,7 @@ class Places:
         self.streams: Counter[Caller] = Counter()
 
     def enter_stream(self, caller: Caller) -> bool:
-        """Take the place of a stream, if one is free."""
+        """Occupy the place of a stream, if one is free."""
         if self.streams.total() >= self.max_streams or self.streams[caller] >= self.streams_per_caller:
             return False
         self.streams[caller] += 1
