@@ -141,9 +141,10 @@ async def test_a_password_that_cannot_be_normalised_matches_nothing() -> None:
 
 @pytest.fixture
 async def costs(blocking_hasher: BlockingHasher) -> passwords.Costs:
-    """What callers cost lately: nothing."""
+    """What callers cost lately: nothing, which is not halved while a test runs."""
     costs = passwords.current_queues().costs
     costs.clear()
+    costs.next_halving = asyncio.get_running_loop().time() + 10 * TIMEOUT_SECONDS
     return costs
 
 
@@ -179,7 +180,6 @@ async def test_of_new_passwords_those_of_the_cheapest_caller_are_next(
 
 async def test_costs_are_halved_and_forgotten(blocking_hasher: BlockingHasher, costs: passwords.Costs) -> None:
     blocking_hasher.released.set()
-    costs.next_halving = asyncio.get_running_loop().time() + TIMEOUT_SECONDS
     await served(blocking_hasher, *[new("often") for _ in range(4)], new("once"), login("once"))
     assert costs == {"new often": 80, "new once": 20, "login once": 1}
     costs.next_halving = 0

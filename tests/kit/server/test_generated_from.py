@@ -303,7 +303,7 @@ def test_sort_is_a_text_whose_pattern_names_the_fields() -> None:
     parameters = bookshop_service().openapi()["paths"]["/members/"]["get"]["parameters"]
     schema = next(part["schema"] for part in parameters if part.get("name") == "sort")
     assert schema["type"] == "string"
-    assert schema["pattern"] == "^-?(id|username|created_at)(,-?(id|username|created_at))*$"
+    assert schema["pattern"] == "^-?(id|username|created_at)(,-?(id|username|created_at)){0,5}$"
 
 
 def test_every_operation_and_every_tag_is_described() -> None:
