@@ -17,19 +17,22 @@ PRINCIPAL = "kit.principal"
 
 @dataclass(frozen=True)
 class Authenticator:
-    """Determines the principal of a request. `is_required`: whether requests need a token.
+    """Determines the principal of a request. `is_required`: whether operations need a token (`REQUIRE_AUTH`).
 
-    `find` loads the principal of a token's claims. It returns None if the token was revoked.
+    `find` loads the principal that a token's claims name. It returns None if the token was revoked.
     """
 
     is_required: bool
     tokens: Tokens
     find: FindPrincipal
     known_callers: dict[bytes, int] = field(default_factory=dict)
-    """The users of the `Authorization` headers that were valid when they were checked last; for fairness only."""
+    """The user id by `Authorization` header, for headers that were valid at their last check.
+
+    Admission reads it to share the service fairly between users, before a request is authenticated. It grants nothing.
+    """
 
     async def admit(self, connection: HTTPConnection, who: Who) -> None:
-        """Determine the principal of the request, and check its permission (401, 403)."""
+        """Determine the principal of the request. Raises a 401 or 403 if it lacks the permission `who`."""
         scope = connection.scope
         if PRINCIPAL in scope:
             principal: Principal | None = scope[PRINCIPAL]
@@ -40,8 +43,8 @@ class Authenticator:
     async def caller(self, connection: HTTPConnection, who: Who) -> Principal | None:
         """Return the principal of the request; None without a token.
 
-        Raises a 401 for an invalid token where one is required. Elsewhere it may be a token of another service, which
-        a dependency reads.
+        Raises a 401 for an invalid token if the operation needs one. Otherwise an invalid token counts as none: it may
+        be for another service, and a dependency may read it.
         """
         scope = connection.scope
         if PRINCIPAL not in scope:
@@ -50,7 +53,7 @@ class Authenticator:
         return principal
 
     async def _bearer(self, connection: HTTPConnection, who: Who) -> Principal | None:
-        """Return the principal of a bearer token; None without one. A dependency may read other credentials."""
+        """Return the principal of a bearer token; None without one. Other schemes, such as Basic, are ignored."""
         credentials: bytes | None = dict(reversed(connection.scope["headers"])).get(b"authorization")
         if credentials is None:
             return None
@@ -66,7 +69,7 @@ class Authenticator:
         return principal
 
     def _note(self, credentials: bytes, principal: Principal | None) -> None:
-        """Remember the user of valid credentials, for the latest `MAX_KNOWN` credentials."""
+        """Store the user id of valid credentials, and forget invalid ones. The oldest of `MAX_KNOWN` are dropped."""
         known = self.known_callers
         if principal is None or principal.id is None:
             known.pop(credentials, None)
@@ -76,7 +79,7 @@ class Authenticator:
                 del known[next(iter(known))]
 
     def authorize(self, caller: Principal | None, who: Who) -> None:
-        """Set the principal of this task. Raises a 401 without a token, or a 403, if the caller lacks the permission.
+        """Set `CURRENT_PRINCIPAL`. Raises a 401 without a token, or a 403, if the caller lacks the permission `who`.
 
         While no token is required, every caller has all permissions. The session checks whether a row belongs to the
         principal when the row is read or written.

@@ -1,4 +1,4 @@
-"""Checked sessions: the base class of the synchronous sessions, and the synchronous session of a `WriteSession`."""
+"""Checked sessions: the synchronous SQLAlchemy sessions within the `AsyncSession`s: their base, and that for writes."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
@@ -15,16 +15,16 @@ from kit.http.principals import CURRENT_PRINCIPAL
 from kit.models.entities import Entity
 
 RESTRICTED_WRITES = "restricted_writes"
-"""The key in a session's `info` that restricts writes to rows of the principal."""
+"""The key in `Session.info` that restricts writes to rows of the principal."""
 RESTRICTED_READS = "restricted_reads"
-"""The key in a session's `info` that restricts reads to rows of the principal."""
+"""The key in `Session.info` that restricts reads to rows of the principal."""
 
 WITHOUT_CONNECTIONS = "kit_without_connections"
-"""The attribute of an engine that holds the engine which restricted sessions show."""
+"""The attribute of an engine that caches its copy without connections (see `CheckedSession.without_connections`)."""
 
 
 class NotStored(Exception):  # noqa: N818  named as the failures of the database
-    """The database has left out a row without an error, as a trigger may do by RETURN NULL or RAISE(IGNORE)."""
+    """Raised if an INSERT stored no row and gave no error: a trigger may do RETURN NULL, or RAISE(IGNORE) in SQLite."""
 
     def __init__(self) -> None:
         super().__init__("The database left out a row: a trigger or a rule has skipped its INSERT.")
@@ -37,10 +37,10 @@ def refuse_connection() -> NoReturn:
 
 
 class CheckedSession(Session):
-    """A session whose statements are checked. A superuser is not restricted."""
+    """A session whose statements are checked by `kit.auth.ownership`, unless the principal is a superuser."""
 
     def is_restricted_by(self, *flags: str) -> bool:
-        """Return whether one of these keys is set in `info`, and the principal is not a superuser."""
+        """Return whether one of the keys `flags` is set in `info`, and the principal is not a superuser."""
         return any(map(self.info.get, flags)) and not CURRENT_PRINCIPAL.get().is_superuser
 
     def connection(self, *values: Any, **options: Any) -> Connection:
@@ -53,17 +53,23 @@ class CheckedSession(Session):
         return super().connection(bind_arguments or {"bind": self.bind_of()}, execution_options)
 
     def get_bind(self, mapper: Any = None, **options: Any) -> Engine | Connection:
-        """Return the engine; where no statement is given, one that a restricted session cannot connect by."""
+        """Return the engine of a statement or mapper, as SQLAlchemy does.
+
+        A call without either comes from application code: a restricted session then gets an engine without connections.
+        """
         bind = self.bind_of(mapper, **options)
         is_asked = mapper is None and not any(value is not None for value in options.values())
         return self.without_connections(bind) if is_asked else bind
 
     def bind_of(self, *values: Any, **options: Any) -> Engine | Connection:
-        """Return the engine, or the connection, that SQLAlchemy's session would use."""
+        """Return SQLAlchemy's own result of `get_bind`, without restriction."""
         return super().get_bind(*values, **options)
 
     def without_connections(self, bind: Any) -> Any:
-        """Return an engine with the dialect, but without connections of its own, if the session is restricted."""
+        """Return the bind; for a restricted session, a copy of the engine that refuses to connect.
+
+        The copy still has the dialect, which is needed to compile statements.
+        """
         if not isinstance(bind, Engine) or not self.is_restricted_by(RESTRICTED_WRITES, RESTRICTED_READS):
             return bind
         if not hasattr(bind, WITHOUT_CONNECTIONS):
@@ -85,7 +91,7 @@ class CheckedSession(Session):
         super().bulk_update_mappings(*values, **options)
 
     def _check_bulk(self) -> None:
-        """Refuse the legacy bulk methods, which fire no events, if their writes would have to be checked."""
+        """Refuse the legacy bulk methods in a restricted session: they fire no events by which writes are checked."""
 
 
 class GuardedSession(CheckedSession):
@@ -106,15 +112,15 @@ class GuardedSession(CheckedSession):
             self.requirements.check(self.requirements.of_rows(rows, is_final=True), self.trusted_connection)
 
     def check_writes(self, *rows: object) -> None:
-        """Check rows as before a flush, for code that stores new rows without a flush."""
+        """Do the checks of a flush for new rows that the caller will INSERT without one. Raises a 403."""
         if not CURRENT_PRINCIPAL.get().is_superuser:
             self.check_owner(*rows)
             keep_reserved_of(self, rows)
 
     def flush(self, objects: Sequence[Any] | None = None) -> None:
-        """Flush as SQLAlchemy does. Raises `NotStored` if the database has left out a new row.
+        """Flush as SQLAlchemy does. Raises `NotStored` if the database has skipped the INSERT of a row.
 
-        SQLAlchemy notices it only if the database generates the id.
+        SQLAlchemy notices it only if the database generates the id, so rows with an id are counted after the flush.
         """
         with_ids = [row for row in self.new if isinstance(row, Entity) and row.id is not None]
         try:
@@ -133,11 +139,14 @@ class GuardedSession(CheckedSession):
                 raise NotStored
 
     def is_changed(self, row: object) -> bool:
-        """Return whether columns of a row are new or changed; collections of other rows do not count."""
+        """Return whether a column of a row has a pending change. Changes of collections do not count."""
         return self.is_modified(row, include_collections=False)
 
     def pending_ids(self) -> Iterator[Requirement]:
-        """Yield the new rows with ids, to which other rows may refer. Each of them is checked separately."""
+        """Yield the requirements that this flush itself meets: new rows whose ids are known, and may be referred to.
+
+        Whether each new row belongs to the principal is checked separately.
+        """
         for row in self.new:
             # If the session has a row with this id, and deletes it, the new row replaces it by an UPDATE.
             if isinstance(row, Entity) and row.id is not None and identity_of(row) not in self.identity_map:

@@ -1,4 +1,4 @@
-"""Counters: hits within time windows, counted in the memory of this process or in a Redis that several share."""
+"""Counters of rate limits: hits per key and time window, in the memory of this process or in a shared Redis."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -15,22 +15,25 @@ if TYPE_CHECKING:
 
 MEMORY, REDIS = "memory://", ("redis://", "rediss://")
 CHECK_SECONDS = 1.0
-"""The longest time for Redis to answer a check."""
+"""The timeout of the check whether Redis answers."""
 STRATEGIES = {
     "fixed": (strategies.FixedWindowRateLimiter, aio.strategies.FixedWindowRateLimiter),
     "moving": (strategies.MovingWindowRateLimiter, aio.strategies.MovingWindowRateLimiter),
 }
-"""A fixed window begins with its first hit. A moving window ends now, and has a record of each hit."""
+"""The limiters of the library `limits` by strategy, each as the synchronous and the asynchronous class.
+
+A fixed window begins with its first hit. A moving window is the time until now, and stores the time of each hit.
+"""
 
 
 def refuse_other_storage(url: str) -> None:
-    """Raise a ValueError for the URL of a storage that is neither this memory nor a Redis."""
+    """Raise a ValueError for a URL that is neither `memory://` nor that of a Redis."""
     if url != MEMORY and not url.startswith(REDIS):
         raise ValueError("must be memory://, redis://… or rediss://…")
 
 
 class MemoryWindow:
-    """Counts in the memory of this process, shared by its event loops. No method suspends."""
+    """Counts in the memory of this process, for all its event loops. Its methods are coroutines that never wait."""
 
     def __init__(self, limiter: strategies.RateLimiter) -> None:
         self.limiter = limiter
@@ -49,7 +52,7 @@ Window = MemoryWindow | aio.strategies.RateLimiter
 
 
 class Counters:
-    """Counts hits. `url` is `memory://`, or a Redis; `strategy` is `fixed` or `moving`.
+    """Counts hits. `url` is `memory://` or the URL of a Redis; `strategy` is `fixed` or `moving`.
 
     Each event loop has its own connections to Redis, with the same counts.
     """
@@ -75,7 +78,7 @@ class Counters:
         pool: Any = import_module("redis.asyncio").ConnectionPool.from_url(self.url)  # takes long to import
         self._ends[loop] = end = self._close_at_end(loop, pool)
         with suppress(StopIteration):
-            end.asend(None).send(None)  # runs to the `yield`, without anything to wait for
+            end.asend(None).send(None)  # runs to the `yield`, so that the loop knows the generator and will close it
         options: Any = {"implementation": "redispy", "connection_pool": pool}
         storage = storage_from_string(f"async+{self.url}", wrap_exceptions=True, **options)
         assert isinstance(storage, aio.storage.Storage)
@@ -83,7 +86,7 @@ class Counters:
         return window
 
     async def _close_at_end(self, loop: asyncio.AbstractEventLoop, pool: "ConnectionPool") -> AsyncGenerator[None]:
-        """Close the connections to Redis when the event loop closes its asynchronous generators, before it ends."""
+        """Wait, as an asynchronous generator, for the event loop to shut down, and close the connections to Redis."""
         try:
             yield
         finally:

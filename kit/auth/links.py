@@ -17,7 +17,7 @@ from kit.models.entities import Entity
 
 
 def linked_rows(rows: Iterable[object]) -> Iterator[Entity]:
-    """Yield the owned rows that the links of these rows connect.
+    """Yield the rows with owners at both ends of the links that a flush of these rows adds or deletes.
 
     Raises a 403 for a link between rows without owners.
     """
@@ -37,7 +37,7 @@ def owned_ends(row: object, others: Sequence[object]) -> list[Entity]:
 
 
 def refuse_links(changed: Iterable[object], deleted: Collection[object]) -> None:
-    """Refuse to flush rows whose relationships write link rows that cannot be checked."""
+    """Raise an OwnershipError if a flush of these rows writes link rows whose owner cannot be checked."""
     for row in (*changed, *deleted):
         mapper = inspect(row).mapper
         if not isinstance(row, Entity):
@@ -53,13 +53,13 @@ def refuse_links(changed: Iterable[object], deleted: Collection[object]) -> None
 
 @cache
 def written_links(mapper: Mapper[Any]) -> dict[str, type[Entity] | None]:
-    """Return the relationships that write a link table, each with the entity of the table, or None."""
+    """Return the names of the relationships that write a link table, each with the entity of the table, if any."""
     written = [each for each in mapper.relationships if each.secondary is not None and not each.viewonly]
     return {each.key: entity_of(each.secondary) for each in written}
 
 
 def refuse_link_table(rows: Any) -> None:
-    """Refuse a link table of owned rows that is not an entity."""
+    """Raise an OwnershipError for a table that links owned rows and is not an entity."""
     if entity_of(rows) is None and name_of(rows) in names_of_links():
         raise OwnershipError(
             f"A restricted session cannot tell whose rows the link table {rows.name} has: change the relationship, or "

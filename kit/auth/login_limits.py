@@ -18,12 +18,13 @@ from kit.http.problems import Problem, unavailable
 
 Keys = list[tuple[RateLimitItem, str]]
 Attempt = Callable[[], Awaitable[None]]
-"""A function that counts the attempt as failed."""
+"""A function that the caller of `LoginLimits.attempt` awaits to count the attempt as failed."""
 
 
 class LoginLimits:
-    """Counts failures and registrations for `window` seconds. `url` is `memory://`, or a Redis that workers share.
+    """Counts failed logins and registrations in a moving window of `window` seconds.
 
+    `url` is `memory://`, or the URL of a Redis that workers share. The other parameters are the limits in one window.
     An IPv6 address counts as its /64 network.
     """
 
@@ -53,11 +54,14 @@ class LoginLimits:
             raise unavailable("not_applied") from failure
 
     async def seconds_until(self, item: RateLimitItem, key: str) -> int:
-        """Return the whole seconds until the window of this key ends."""
+        """Return the seconds for `Retry-After`, at least 1: the time until the limit of this key admits more."""
         return max(1, math.ceil((await self.window.get_window_stats(item, key)).reset_time - time.time()))
 
     def keys(self, account: str, address: str) -> Keys:
-        """Return the limits, each with the digest of a name: the length of a key does not depend on the client."""
+        """Return the limit of the account and that of the address, each with its key.
+
+        A key is a digest, so its length does not depend on what the client sends.
+        """
         return [
             (self.per_account, digest_of(account.lower())),
             (self.per_address, digest_of(network_of(address))),
@@ -65,9 +69,10 @@ class LoginLimits:
 
     @asynccontextmanager
     async def attempt(self, account: str, address: str) -> AsyncIterator[Attempt]:
-        """Admit a login attempt. Raises a 429 with `Retry-After` after too many failures.
+        """Admit a login attempt, which lasts until the block ends. Yields the function that counts it as failed.
 
-        Running attempts count as failed, so that concurrent attempts cannot exceed the limit.
+        Raises a 429 with `Retry-After` after too many failures, and a 503 if Redis does not answer. Attempts that have
+        not ended count as failed, so that concurrent attempts cannot exceed the limit.
         """
         keys = self.keys(account, address)
         self.under_way.update(key for _, key in keys)

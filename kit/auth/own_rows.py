@@ -12,13 +12,13 @@ from kit.models.entities import Entity
 
 @cache
 def select_own(entity: type[Entity]) -> Select[Any]:
-    """Return all columns of the rows that belong to the principal."""
+    """Return a SELECT of all columns of the rows that belong to the principal."""
     rows = plain_table(entity)
     return select(*rows.c).where(is_own(entity, rows.c[owner_column(entity).name]))
 
 
 class PlainTable(TableClause):
-    """The table of an entity without restriction: it includes the rows of others."""
+    """A copy of an entity's table that `restricted_reads` leaves as it is, so that it includes the rows of others."""
 
     inherit_cache = True
 
@@ -30,7 +30,10 @@ def plain_table(entity: type[Entity]) -> PlainTable:
 
 
 def is_own(entity: type[Entity], key: ColumnElement[Any] | None = None) -> ColumnElement[bool]:
-    """Return an SQL condition: the row belongs to the principal. Evaluated with the principal at execution."""
+    """Return the SQL condition that a row belongs to the principal, whose id is bound when the statement is executed.
+
+    `key` is the column that leads to the owner; by default, that of the entity's table.
+    """
     key = owner_column(entity) if key is None else key
     parent = owned_parent(entity)
     if parent is None:

@@ -1,4 +1,4 @@
-"""Owner fields: the id of the owner of a row in a body, by default that of the principal."""
+"""Owner fields: fields of request bodies with the id of a row's owner, by default the id of the principal."""
 
 from typing import Annotated
 
@@ -12,7 +12,7 @@ from kit.models.types import MAX_ID
 
 
 class Absent:
-    """The default of a missing `Owner` field, which validation replaces by the principal."""
+    """The default of an `Owner` field that a body leaves out. Validation replaces it by the id of the principal."""
 
 
 def principal_if_absent(value: object) -> object:
@@ -30,4 +30,4 @@ Owner = Annotated[
     JSONForm("integer"),
     BeforeValidator(principal_if_absent),
 ]
-"""The id of the owner of a row. With `default_factory=Absent` the principal is the default."""
+"""The type of the id of a row's owner, 1 to `MAX_ID`. With `default_factory=Absent` the principal is the default."""

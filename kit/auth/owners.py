@@ -22,7 +22,7 @@ from kit.http.problems import Problem
 from kit.models.entities import Entity
 
 FOUND: dict[Table, type[Entity] | None] = {}
-"""A cache of the entities of tables."""
+"""A cache: the entity by table; None for a table that is not an entity's."""
 
 
 class OwnershipError(RuntimeError):
@@ -42,7 +42,7 @@ def is_principal(key: Any) -> bool:
 
 
 def owner_column(entity: type[Entity]) -> Column[Any]:
-    """Return the column that leads to the owner."""
+    """Return the column that `belongs_to` names. Raises an OwnershipError if the table does not have it."""
     if not is_field(entity, str(entity.belongs_to)):
         raise OwnershipError(f"{entity.__name__}.belongs_to is {entity.belongs_to!r}, which is no column of its table: "
                              f'write the name of a field, and if the column has another one, `"key": '
@@ -62,7 +62,7 @@ def table_of(entity: type[Entity]) -> Table:
 
 
 def entity_of(rows: Any) -> type[Entity] | None:
-    """Return the entity of a table, also of another `Table` or `table()` with the same name."""
+    """Return the entity of a table, found by name, so that a second `Table` or a `table()` of that name has it too."""
     if rows in FOUND:
         return FOUND[rows]
     name = name_of(rows)
@@ -74,12 +74,12 @@ def entity_of(rows: Any) -> type[Entity] | None:
 
 
 def name_of(rows: Any) -> str:
-    """Return the name of a table as databases compare it, ignoring case."""
+    """Return the name of a table in a form for comparison without case, as databases compare names."""
     return str(getattr(rows, "name", "")).casefold()
 
 
 def entities(parent: type[Entity] = Entity) -> Iterator[type[Entity]]:
-    """Yield all entities with a table."""
+    """Yield all subclasses of `parent` that have a table."""
     for child in parent.__subclasses__():
         if inspect(child, raiseerr=False) is not None:
             yield child
@@ -87,14 +87,14 @@ def entities(parent: type[Entity] = Entity) -> Iterator[type[Entity]]:
 
 
 def forget_entities() -> None:
-    """Clear the caches of tables and link tables, for entities that were declared later."""
+    """Clear the caches, which may lack entities that were declared after the first use."""
     FOUND.clear()
     names_of_links.cache_clear()
 
 
 @cache
 def names_of_links() -> frozenset[str]:
-    """Return the names of the link tables (`secondary`) of owned rows."""
+    """Return the names of the link tables (`secondary`) with an owned entity on one side at least."""
     mappers = {mapper for entity in entities() for mapper in inspect(entity).registry.mappers}
     found = [each for mapper in mappers for each in mapper.relationships if each.secondary is not None]
     return frozenset(name_of(each.secondary) for each in found if is_owned(each.parent) or is_owned(each.mapper))
@@ -109,7 +109,10 @@ def is_owned(mapper: Mapper[Any]) -> bool:
 
 @cache
 def owned_parent(entity: type[Entity]) -> type[Entity] | None:
-    """Return the parent entity that leads to the owner; None if `belongs_to` is the id of the owner."""
+    """Return the next entity on the path to the owner; None if `belongs_to` is the id of the owner.
+
+    Raises an OwnershipError if the path is a cycle.
+    """
     path, parent = [entity], direct_parent(entity)
     while parent is not None and parent not in path:
         path.append(parent)

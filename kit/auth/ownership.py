@@ -1,16 +1,16 @@
-"""Ownership: checks that a session neither changes nor shows rows that belong to others than the principal.
+"""Ownership: a restricted session neither changes nor returns rows that belong to other users than the principal.
 
 An entity names in `belongs_to` the foreign key that leads to its owner: to a user, or to a row that has an owner itself
 (`InvoiceLine.belongs_to = "invoice_id"`, `Invoice.belongs_to = "owner_id"`). A row may have no owner.
 
-This module checks new rows, and has the listeners to flushes and statements. They use these modules:
+This module has the listeners to SQLAlchemy's events of flushes and statements. They use these modules:
 
 - `owners`: the path of foreign keys to the owner; `own_rows`: the SQL condition that a row belongs to the principal.
-- `requirements` and `links`: for `RESTRICTED_WRITES` in a session's `info`, by which a change of a row of another user
-  is a 403. A flush is checked by what the rows refer to, before and after the change.
-- `restricted_writes` and `restricted_changes`: the same for INSERT, UPDATE and DELETE statements, which are checked by
-  their values, or by the rows that their WHERE finds.
-- `restricted_reads`: for `RESTRICTED_READS`, by which each statement finds only rows that belong to the principal.
+- `requirements` and `links`: with `RESTRICTED_WRITES` in `Session.info`, a flush that changes a row of another user is
+  a 403. The owner is checked both before and after the change.
+- `restricted_writes` and `restricted_changes`: the same for statements. An INSERT is checked by its values, an UPDATE
+  or DELETE by the rows that its WHERE finds.
+- `restricted_reads`: with `RESTRICTED_READS` in `Session.info`, each statement finds only rows of the principal.
 
 A superuser is not restricted.
 
@@ -36,11 +36,14 @@ from kit.http.principals import CURRENT_PRINCIPAL
 from kit.models.entities import Entity
 
 __all__ = ["RESTRICTED_READS", "RESTRICTED_WRITES", "GuardedSession", "ReadOnlySession", "check_new_row"]
-"""The sessions are imported from here, so that they have the listeners of this module."""
+"""Other modules import the sessions from here: importing this module registers their listeners."""
 
 
 def check_new_row(row: Entity, *, is_restricted: bool) -> bool:
-    """Check a new row without a session. Returns False if it needs one, because its owner is that of a parent."""
+    """Check a new row that is stored without a session, and reset its reserved fields. Raises a 403.
+
+    Returns False if the check needs a query by a session, because the owner is that of a parent row.
+    """
     if is_restricted and row.belongs_to is not None and owned_parent(type(row)) is not None:
         return False
     if is_restricted and (row.belongs_to is None or not is_principal(getattr(row, row.belongs_to))):
@@ -49,8 +52,8 @@ def check_new_row(row: Entity, *, is_restricted: bool) -> bool:
     return True
 
 
-# --- Flushes: requirements are checked before the flush by few queries, and once more for each row when its
-# relationships have set its foreign keys.
+# --- Flushes: before the flush, few queries check the requirements of all rows. Each row is checked again before its
+# INSERT, UPDATE or DELETE, when its relationships have set its foreign keys.
 
 
 @event.listens_for(GuardedSession, "detached_to_persistent")
@@ -69,7 +72,7 @@ def check_flush(session: GuardedSession, _: object, only: Collection[object] | N
 
 
 def check_rows(session: GuardedSession, changed: Collection[object], only: Collection[object] | None) -> None:
-    """Check the rows of a flush, as far as their values are known before it."""
+    """Check the rows of a flush, except foreign keys that relationships will set during the flush. Raises a 403."""
     touched, deleted = [*session.new, *session.dirty], session.deleted
     session.requirements.forget()
     if not only:
@@ -106,7 +109,10 @@ def trust_inserted_row(_: Mapper[Any], connection: Connection, row: Entity) -> N
 
 @event.listens_for(CheckedSession, "do_orm_execute")
 def check_statement(state: ORMExecuteState) -> Any:
-    """Check an ORM statement of a session. Returns the result if it was executed here, or None."""
+    """Check a statement of a session. Returns its result if the check has executed it; None lets SQLAlchemy execute it.
+
+    Raises a 403, a `ReadOnlyError`, or an `OwnershipError` for a statement that cannot be checked.
+    """
     session = state.session
     if isinstance(session, ReadOnlySession):
         refuse_write(state)

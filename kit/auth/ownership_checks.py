@@ -1,4 +1,4 @@
-"""Ownership checks at start: declarations by which a restricted session could not protect the rows of an entity."""
+"""Ownership checks at start: they find declarations of entities whose rows a restricted session could not protect."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from kit.models.entities import Entity
 
 
 def ownership_errors() -> Iterator[str]:
-    """Yield a message for each entity whose owners a restricted session could not determine or protect."""
+    """Yield a message for each such declaration of all entities. With a message, the service does not start."""
     configure_mappers()
     forget_entities()
     for entity in entities():
@@ -37,7 +37,10 @@ def reserved_errors(entity: type[Entity]) -> Iterator[str]:
 
 
 def unnoticed_changes(entity: type[Entity]) -> Iterator[str]:
-    """Yield the declarations that change the owner of a row without an event."""
+    """Yield a message for `onupdate` and `post_update` of the owner's column: they would change the owner unchecked.
+
+    SQLAlchemy sets these values after the events of a flush in which owners are checked.
+    """
     owner = table_of(entity).c.get(str(entity.belongs_to))
     if owner is not None and owner.onupdate is not None:
         yield f"{entity.__name__}.{entity.belongs_to} may not have onupdate: it changes the owner of rows unnoticed."

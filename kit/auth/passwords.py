@@ -1,4 +1,4 @@
-"""Passwords: hashed with argon2id in two threads, one of them for logins; callers with low costs come first."""
+"""Password hashing with argon2id, in two threads: one for logins, one for new passwords. Queues limit each caller."""
 
 import asyncio
 import os
@@ -25,29 +25,29 @@ from kit.models.types import storable
 
 T = TypeVar("T")
 MAX_WAITING = 100
-"""The maximum length of a queue: the number of hashes that are made before the deadline of a request; then a 503."""
+"""The maximum length of a queue, about the number of hashes that a thread makes in `MAX_SECONDS`. Beyond it: a 503."""
 MAX_OF_CALLER = 15
-"""The maximum number of hashes that one caller may have in a queue."""
+"""The maximum number of waiting hashes of one caller. Beyond it: a 429."""
 MAX_SECONDS = 10
-"""The longest wait of a hash, in seconds."""
+"""The maximum wait in a queue, in seconds. Then the request gets a 503."""
 EXPENSIVE, HALVING_SECONDS = 20, 60
-"""The costs of a new password and of a failed login, and the seconds after which all costs count half."""
+"""The cost of a new password or a failed login, where a successful login costs 1; and the half-life of costs."""
 SUSPICIOUS = 100
-"""The costs, those of five failed logins, from which the logins of a caller wait in the queue of new passwords."""
+"""From these costs on (five failed logins), the logins of a caller wait in the queue for new passwords."""
 UNKNOWN_USER_HASH = "$argon2id$v=19$m=65536,t=3,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-"""A hash that no password has, verified for unknown users, so that their logins take as long as others."""
+"""A hash that no password matches. Logins of unknown users are verified with it, to take as long as others."""
 
 hasher = PasswordHash([Argon2Hasher(parallelism=1)])
-"""64 MiB and three passes as in RFC 9106, but one purpose: four lanes are four threads, which would use all cores."""
+"""64 MiB and three passes as in RFC 9106, but one lane instead of four: lanes are threads, and four use all cores."""
 
 
 class Costs(Counter[Caller]):
-    """The recent costs of each caller: `EXPENSIVE` for a new password or a failed login, 1 for another login."""
+    """The recent costs of each caller: `EXPENSIVE` for each new password or failed login, 1 for each other login."""
 
     next_halving = 0.0
 
     def add(self, caller: Caller, cost: int) -> None:
-        """Add to the costs of a caller. All are halved every `HALVING_SECONDS`, and forgotten below 1."""
+        """Add to the costs of a caller. The costs of all are halved every `HALVING_SECONDS`, and dropped below 1."""
         now = asyncio.get_running_loop().time()
         if now > self.next_halving:
             self.next_halving = now + HALVING_SECONDS
@@ -58,7 +58,7 @@ class Costs(Counter[Caller]):
 
 
 class HashQueue(FairSemaphore):
-    """A queue for a hashing thread, which makes one hash at a time. The caller with the lowest recent cost is next."""
+    """The queue of a hashing thread, which makes one hash at a time. The caller with the lowest costs is next."""
 
     def __init__(self, max_waiting: int, costs: Costs) -> None:
         super().__init__(1, max_waiting)
@@ -72,7 +72,7 @@ class HashQueue(FairSemaphore):
 class Queues:
     """The hashing queues of an event loop: one for logins, one for new passwords and callers with high recent costs.
 
-    So registrations and guesses of passwords do not delay a login: it waits for at most one other login.
+    Registrations and guessed passwords therefore do not delay the logins of others.
     """
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ def lower_priority() -> None:
 
 
 logins, others = ThreadPoolExecutor(1, "argon2-login"), ThreadPoolExecutor(1, "argon2", initializer=lower_priority)
-"""The threads. Under load a thread with a low priority takes much longer, so the thread of logins has the usual one."""
+"""The threads. That for logins keeps the usual priority: under load, a low one would make logins much slower."""
 
 
 MIN_LENGTH, MAX_LENGTH = 8, 128
@@ -118,21 +118,22 @@ Password = Annotated[
 
 
 def prepared(password: str) -> str:
-    """Return the password as it is hashed: with plain blanks, in the form NFC (RFC 8265, OpaqueString)."""
+    """Return the form of a password that is hashed: NFC, with ASCII spaces for others (RFC 8265, OpaqueString)."""
     if password.isascii():
         return password
     return composed("".join(" " if category(character) == "Zs" else character for character in password))
 
 
 async def hashed(password: SecretStr) -> str:
-    """Return the argon2id hash of a password: 64 MiB and about 0.1 s, in a thread."""
+    """Return the argon2id hash of a new password. Takes 64 MiB and about 0.1 s in a thread. Raises a 429 or 503."""
     return await run_in_queue("new", lambda: hasher.hash(prepared(password.get_secret_value())), EXPENSIVE)
 
 
 async def verified(password: str, known: str | None) -> tuple[bool, str | None]:
-    """Return whether a password matches a hash, and a new hash if the hash has old parameters.
+    """Return whether a password matches a known hash, and a new hash to store if the known one has old parameters.
 
-    It takes the same time without a hash. A damaged hash, and a password that cannot be hashed, do not match.
+    For an unknown user (None) it takes the same time. A damaged hash, or a password that cannot be hashed, does not
+    match. Raises a 429 or 503 if too many wait.
     """
 
     def verify() -> tuple[bool, str | None]:
@@ -152,10 +153,10 @@ def queue_key(purpose: str) -> str:
 
 
 async def run_in_queue(purpose: str, work: Callable[[], T], cost: int) -> T:
-    """Execute work in a thread, and return its result. The calls of a caller for one purpose form a queue.
+    """Execute `work` in a hashing thread, and return its result. `purpose` is `login` or `new`.
 
-    Raises a 503 if too many wait, and a 429 if too many of them are of this caller: each of them occupies a place of
-    `MAX_IN_FLIGHT`.
+    Raises a 503 if too many wait, or if it waits longer than `MAX_SECONDS`; a 429 if too many are of this caller,
+    because each waiting request occupies one of the `MAX_IN_FLIGHT` slots.
     """
     found, key = current_queues(), queue_key(purpose)
     has_priority = purpose == "login" and found.costs[key] < SUSPICIOUS

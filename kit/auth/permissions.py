@@ -29,9 +29,9 @@ class Permissions:
     change: Who = Who.SUPERUSERS
 
     def of(self, method: str, path: str) -> Who:
-        """Return the permission of a method.
+        """Return who may use an operation: `read` for GET and HEAD, `change` for PUT, PATCH and DELETE.
 
-        GET and HEAD read, POST creates (`bulk` at a path that ends in `/bulk`), other methods change.
+        For POST it is `bulk` if the path ends in `/bulk`, otherwise `create`.
         """
         if method in ("GET", "HEAD"):
             return self.read
@@ -41,7 +41,7 @@ class Permissions:
 
 
 def unauthenticated(detail: str = "A valid token is needed: see POST /auth/token.") -> Problem:
-    """Return a 401, with the challenge of RFC 6750."""
+    """Return a 401 with `WWW-Authenticate: Bearer` (RFC 6750)."""
     return Problem(401, detail, kind="unauthenticated", headers={"WWW-Authenticate": "Bearer"})
 
 

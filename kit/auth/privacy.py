@@ -23,6 +23,6 @@ def private_fields_of(entity: type[Entity]) -> frozenset[str]:
 
 
 def refuse_private(fields: Collection[str]) -> None:
-    """Raise a 403 for a filter or sort by private fields, which would reveal their values."""
+    """Raise a 403 that names the first of these private fields: a filter or sort by it would reveal its values."""
     for name in fields:
         raise forbidden(f"Only superusers may filter or sort by {name}.")

@@ -1,6 +1,6 @@
 """Read-only sessions: the synchronous session of a `ReadSession`, which refuses everything that writes.
 
-PostgreSQL does not refuse writes on the connections of a `ReadSession`: it would commit them at once (autocommit).
+It is needed because the connections of a `ReadSession` are in autocommit: PostgreSQL would commit a write at once.
 """
 
 import re
@@ -20,9 +20,9 @@ WORD = re.compile(r"[a-z_]+")
 READING = frozenset({"select", "with", "values", "table", "explain", "show", "pragma"})
 """The first words of SQL statements that only read."""
 WRITING = frozenset({"insert", "update", "delete", "merge"})
-"""The words of SQL text that begin a statement which writes, also within a WITH."""
+"""The words that mark a statement as writing, also within a WITH."""
 HIDES_WRITE: WeakKeyDictionary[Compiled, bool] = WeakKeyDictionary()
-"""Whether a compiled statement contains a statement that writes."""
+"""A cache of `refuse_hidden_write`: whether a compiled statement contains another that writes."""
 
 
 class ReadOnlyError(RuntimeError):
@@ -34,13 +34,13 @@ def read_only() -> ReadOnlyError:
 
 
 def is_writing_text(words: str) -> bool:
-    """Return whether SQL text may write."""
+    """Return whether SQL text may write: True unless its first word only reads, and no WITH in it writes."""
     found = WORD.findall(words.lower())
     return not found or found[0] not in READING or (found[0] == "with" and not WRITING.isdisjoint(found))
 
 
 def refuse_writing_statement(_: Connection, statement: object, *__: object) -> None:
-    """Refuse a statement that writes. A listener to `before_execute` of the connections of a session."""
+    """Raise a ReadOnlyError for a statement that writes. Listens to `before_execute` of a session's connection."""
     is_text = isinstance(statement, TextClause)
     if isinstance(statement, UpdateBase) or (is_text and is_writing_text(str(statement))):
         raise read_only()
@@ -75,7 +75,7 @@ def refuse_to_flush(session: Session, *_: object) -> None:
 
 
 def refuse_write(state: ORMExecuteState) -> None:
-    """Refuse an ORM statement that writes."""
+    """Raise a ReadOnlyError for a statement of a session that writes, or contains one that does."""
     statement: Any = state.statement
     core = statement.element if isinstance(statement, FromStatement) else statement
     is_reading_text = isinstance(core, TextClause) and not is_writing_text(str(core))
@@ -88,10 +88,10 @@ def refuse_write(state: ORMExecuteState) -> None:
 def refuse_hidden_write(
     connection: Connection, cursor: Any, statement: str, parameters: Any, context: ExecutionContext, _: bool
 ) -> None:
-    """Refuse a SELECT that contains a writing statement. A listener to `before_cursor_execute` of the read engine.
+    """Raise a ReadOnlyError for a SELECT that contains a write, such as `WITH … AS (DELETE …)` in PostgreSQL.
 
-    PostgreSQL has such SELECTs. The search for the other statement takes time, so it is done once for each compiled
-    statement in SQLAlchemy's cache.
+    Listens to `before_cursor_execute` of the read engine. The search takes time, so its result is stored for each
+    compiled statement in SQLAlchemy's cache.
     """
     compiled = context.compiled
     if compiled is None:

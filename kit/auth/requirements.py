@@ -1,11 +1,11 @@
 """Ownership requirements: conditions for the rows that a restricted session flushes, checked by few queries.
 
-A requirement is an entity and the id of a row that must belong to the principal; without an entity, it is an id that
-must equal the principal's id. A new row requires that the row which its `belongs_to` refers to belongs to the
-principal. A changed row requires this too, and that its stored state belongs to the principal.
+A requirement `(Invoice, 5)` is met if invoice 5 belongs to the principal; `(None, 7)`, if 7 is the principal's id.
+A new row requires that its `belongs_to` leads to the principal. A changed row requires this before and after the
+change.
 
-Rows that the session has loaded itself prove a requirement without a query. Other rows (`session.add` of a detached
-row, `merge` without loading) prove nothing, because their values may be forged.
+A row that the session has loaded itself proves a requirement without a query. A row that was attached in another way
+(`session.add` of a detached row, `merge` without loading) does not, because its values may be forged.
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -21,9 +21,9 @@ from kit.auth.owners import OwnershipError, is_principal, not_the_owner, owned_p
 from kit.models.entities import Entity
 
 Requirement = tuple[type[Entity] | None, Any]
-"""An entity and the id of a row that must belong to the principal. Without an entity, it must be their own id."""
+"""An entity and the id of a row that must belong to the principal, or None and an id that must be the principal's."""
 MAX_IDS = 1000
-"""The largest number of ids in a statement. Both databases allow about 32,000 parameters."""
+"""The maximum number of ids in a statement. Both databases allow about 32,000 parameters."""
 
 
 class Requirements:
@@ -32,12 +32,12 @@ class Requirements:
     def __init__(self, session: Session) -> None:
         self.session = session
         self.proved: set[Requirement] = set()
-        """Requirements that were proved since the last `forget`."""
+        """Requirements that are known to be met since the last `forget`."""
         self.attached: set[Any] = set()
         """Identity keys of rows that were added to the session without being loaded by it."""
 
     def forget(self) -> None:
-        """Discard the proofs: another statement may have changed the rows."""
+        """Clear `proved`: another statement may have changed the rows."""
         self.proved = set()
 
     def of_rows(self, rows: Iterable[object], *, is_final: bool) -> list[Requirement]:
@@ -62,7 +62,7 @@ class Requirements:
         return before + [(parent, key) for key in after if is_final or key is not None]
 
     def _as_stored(self, state: InstanceState[Any]) -> Requirement:
-        """Return the requirement of the stored state: of its owner, if that was loaded, otherwise of the row."""
+        """Return the requirement on the stored state: on its owner's id if that was loaded, otherwise on the row."""
         return self._as_loaded(state) or (state.class_, state.identity[0])  # type: ignore[index]
 
     def _as_loaded(self, state: InstanceState[Any]) -> Requirement | None:
@@ -89,7 +89,7 @@ class Requirements:
         self.proved |= checked
 
     def _follow(self, requirement: Requirement) -> Requirement:
-        """Return the requirement of the parent, if the session has loaded the row: for a line, that of its invoice."""
+        """Replace the requirement on a loaded row by that on its parent, as often as possible: line, invoice, owner."""
         entity, key = requirement
         if entity is None or key is None or requirement in self.proved:
             return requirement
@@ -99,14 +99,14 @@ class Requirements:
 
 
 def refuse_expression(requirement: Requirement) -> Requirement:
-    """Return the requirement. Raises an OwnershipError for an SQL expression as key, which cannot be compared."""
+    """Return the requirement. Raises an OwnershipError if the id is an SQL expression, which cannot be compared."""
     if isinstance(requirement[1], ClauseElement) or hasattr(requirement[1], "__clause_element__"):
         raise OwnershipError("A restricted session cannot check an SQL expression in belongs_to: set a value.")
     return requirement
 
 
 def own_ids(connection: Connection, entity: type[Entity], ids: Collection[Any]) -> set[Any]:
-    """Return the ids among these whose rows belong to the principal."""
+    """Return those of the ids whose rows belong to the principal."""
     ident = table_of(entity).c.id
     found: set[Any] = set()
     for chunk in chunks(ids):
@@ -115,6 +115,6 @@ def own_ids(connection: Connection, entity: type[Entity], ids: Collection[Any]) 
 
 
 def chunks(ids: Collection[Any]) -> Iterator[Sequence[Any]]:
-    """Return the ids in parts of at most `MAX_IDS`, each for a statement of its own."""
+    """Split the ids into chunks of at most `MAX_IDS`, each for one statement."""
     listed = list(ids)
     return (listed[start : start + MAX_IDS] for start in range(0, len(listed), MAX_IDS))

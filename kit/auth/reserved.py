@@ -1,4 +1,4 @@
-"""Reserved fields: only superusers may set them. An entity declares them in `reserved`, with their initial values."""
+"""Reserved fields, which only superusers may set: an entity declares them in `reserved` with their initial values."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,7 +12,7 @@ from kit.models.entities import Entity
 
 
 def keep_reserved(row: Entity, session: Session | None = None) -> None:
-    """Reset the reserved fields of a row to their initial values, or to their previous values."""
+    """Reset the reserved fields of a new row to their initial values, and of a changed row to the stored values."""
     state = inspect(row)
     for name, first in row.reserved.items():
         history = state.attrs[name].history
@@ -25,7 +25,7 @@ def keep_reserved(row: Entity, session: Session | None = None) -> None:
 
 
 def keep_reserved_of(session: Session, rows: Iterable[object]) -> None:
-    """Reset the reserved fields of the entities among these rows."""
+    """Do `keep_reserved` for each row of an entity among these rows."""
     for row in rows:
         if isinstance(row, Entity):
             keep_reserved(row, session)

@@ -1,7 +1,7 @@
 """Restricted changes: UPDATE and DELETE of rows that belong to the principal.
 
-The rows that a statement finds are locked, and all must belong to the principal, also after an UPDATE. A change of a
-row of another user is a 403, and is never skipped silently. The same statements protect the reserved fields.
+A SELECT … FOR UPDATE locks the rows that the statement finds. All of them must belong to the principal, also after an
+UPDATE. A row of another user among them is a 403, and is not skipped silently. An UPDATE of reserved fields is a 403.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -20,9 +20,9 @@ from kit.models.entities import Entity
 
 
 def change_own_rows(session: GuardedSession, entity: type[Entity], state: ORMExecuteState) -> Any:
-    """Execute an UPDATE or DELETE that is restricted to rows of the principal.
+    """Execute an UPDATE or DELETE after its check, and return its result.
 
-    Raises an error if a row would belong to another user after an UPDATE, or if a reserved field would change.
+    Raises a 403 if a row belongs to another user before or after it, or if a reserved field changes.
     """
     conditions = list(conditions_of(entity, state))
     before = lock_rows(session, entity, state, conditions)
@@ -43,7 +43,7 @@ def change_own_rows(session: GuardedSession, entity: type[Entity], state: ORMExe
 
 
 def refuse_missing_versions(state: ORMExecuteState) -> None:
-    """Raise a TypeError for an UPDATE by primary key whose rows lack their versions, which SQLAlchemy compares."""
+    """Raise a TypeError for a bulk UPDATE by primary key whose parameters lack the version that SQLAlchemy compares."""
     mapper = state.bind_mapper
     if not state.is_executemany or mapper is None or mapper.version_id_col is None or not state.is_orm_statement:
         return
@@ -79,7 +79,10 @@ def conditions_of(entity: type[Entity], state: ORMExecuteState) -> Iterator[Colu
 def lock_rows(
     session: GuardedSession, entity: type[Entity], state: ORMExecuteState, conditions: Iterable[ColumnElement[bool]]
 ) -> dict[Any, Any]:
-    """Lock the rows of a statement. Returns their watched values by id. Raises a 403 for a row of another user."""
+    """Lock the rows that a statement finds. Returns the values of their reserved columns, in a list by id.
+
+    Raises a 403 for a row of another user in a restricted session.
+    """
     rows = table_of(entity)
     owned = (is_own(entity) if session.is_restricted else true()).is_(true())
     statement: Any = (
@@ -100,7 +103,7 @@ def lock_rows(
 
 
 def watched_values(session: GuardedSession, entity: type[Entity], ids: Collection[Any]) -> dict[Any, Any]:
-    """Return the reserved values of the rows among these that belong to the principal, by id."""
+    """Return the values of the reserved columns by id, as `lock_rows`, of those rows that belong to the principal."""
     rows = table_of(entity)
     statement = select(rows.c.id, *reserved_columns(entity)).where(is_own(entity) if session.is_restricted else true())
     found: dict[Any, Any] = {}
@@ -111,6 +114,6 @@ def watched_values(session: GuardedSession, entity: type[Entity], ids: Collectio
 
 
 def parameter_sets(state: ORMExecuteState) -> list[Mapping[str, Any]]:
-    """Return the parameter sets of a statement. With executemany there are several."""
+    """Return the parameters with which a statement is executed: several sets for executemany, none or one otherwise."""
     given: Any = state.parameters
     return [given] if isinstance(given, Mapping) else list(given or ())

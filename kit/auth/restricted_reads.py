@@ -35,15 +35,15 @@ from kit.auth.own_rows import PlainTable, select_own
 from kit.auth.owners import OwnershipError, entity_of
 
 OWN_ROWS = "kit_own_rows"
-"""The execution option of a statement that returns only rows of the principal."""
+"""The execution option by which a statement is compiled to return only rows of the principal."""
 CHECKED = "kit_checked"
-"""The execution option of a statement that must not contain SQL text."""
+"""The execution option by which the compiler refuses SQL text in a statement."""
 ALIASED = "kit_aliased"
 """A compiler option that is set while `FROM item AS alias` is rendered."""
 CHANGED = "kit_changed"
-"""A compiler attribute during an UPDATE or DELETE: a list with the entity of its table, emptied on first use."""
+"""The compiler attribute for an UPDATE or DELETE: a list with the entity of its table, until that table is rendered."""
 MAX_STATEMENTS = 500
-"""The size of each cache of compiled statements."""
+"""The maximum number of statements in each cache of compiled statements."""
 ALLOWED_TEXT = ("*", "1")
 """The SQL text in SQLAlchemy's own `count(*)` and `EXISTS (SELECT 1 …)`."""
 
@@ -52,7 +52,7 @@ ALLOWED_TEXT = ("*", "1")
 
 
 def parts_of(state: ORMExecuteState) -> list[Any]:
-    """Return a statement and its elements, without prefixes and without the values of an INSERT of several rows."""
+    """Return a statement and the SQL elements in it. Prefixes and the rows of an INSERT of several rows are missing."""
     statement: Any = state.statement
     return list(visitors.iterate(statement))
 
@@ -87,7 +87,7 @@ def text_refused() -> OwnershipError:
 
 
 class CompiledStatements(dict[Any, Compiled]):
-    """A cache of compiled statements with an execution option. It is emptied when it is full."""
+    """A cache of the compiled statements that have an execution option. It is cleared when it is full."""
 
     def __init__(self, option: str) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class CompiledStatements(dict[Any, Compiled]):
 
 
 COMPILED = {option: CompiledStatements(option) for option in (OWN_ROWS, CHECKED)}
-"""Caches in place of SQLAlchemy's own, which does not distinguish statements by their execution options."""
+"""The caches by execution option. SQLAlchemy's own cache does not distinguish statements by execution options."""
 
 
 def set_execution_option(state: ORMExecuteState, option: str) -> None:
@@ -140,7 +140,7 @@ def render_table(rows: Table, compiler: SQLCompiler, **options: Any) -> str:
 
 @compiles(Alias)
 def render_alias(alias: Alias, compiler: SQLCompiler, **options: Any) -> str:
-    """Render an alias. A table in it needs no name of its own."""
+    """Render an alias, and tell `render_table` that the subquery for its table needs no second name."""
     is_of_table = {ALIASED: True} if isinstance(alias.element, Table) else {}
     return str(compiler.visit_alias(alias, **options, **is_of_table))  # type: ignore[no-untyped-call]
 

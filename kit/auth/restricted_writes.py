@@ -33,9 +33,10 @@ from kit.models.entities import Entity
 
 
 def check_write(session: GuardedSession, state: ORMExecuteState) -> Any:
-    """Execute a statement that changes rows of an entity. Returns None for other statements, which SQLAlchemy executes.
+    """Check a statement that changes rows of an entity. Returns the result of an UPDATE or DELETE, which it executes.
 
-    Raises a 403 if it changes rows of other users, or fields that only superusers may set.
+    Returns None for statements that SQLAlchemy is to execute. Raises a 403 for rows of other users or reserved fields,
+    and an OwnershipError for a statement that cannot be checked.
     """
     entity = restricted_target(session, state) if session.is_restricted else reserved_target(state)
     if entity is None:
@@ -48,7 +49,7 @@ def check_write(session: GuardedSession, state: ORMExecuteState) -> Any:
 
 
 def restricted_target(session: GuardedSession, state: ORMExecuteState) -> type[Entity] | None:
-    """Return the entity whose rows a statement changes. Raises if the statement cannot be checked."""
+    """Return the entity whose rows a statement changes, if any. Raises an OwnershipError if it cannot be checked."""
     refuse_unknown(state)
     tables = tables_of(state)
     for rows in tables:
@@ -56,7 +57,7 @@ def restricted_target(session: GuardedSession, state: ORMExecuteState) -> type[E
     entity = next(filter(None, map(entity_of, tables)), None)
     if entity is not None:
         refuse_unsafe(entity, state)
-        if not session.info.get(RESTRICTED_READS):  # its execution option includes this check
+        if not session.info.get(RESTRICTED_READS):  # otherwise OWN_ROWS is set, which includes CHECKED
             set_execution_option(state, CHECKED)
     return entity
 
@@ -65,13 +66,13 @@ def reserved_target(state: ORMExecuteState) -> type[Entity] | None:
     """Return the entity with reserved fields whose rows a statement of an unrestricted session changes, or None."""
     mapper = state.bind_mapper
     if state.is_select or (mapper is not None and not getattr(mapper.class_, "reserved", None)):
-        return None  # like most statements
+        return None  # the common case, without a search for tables
     entities = filter(None, map(entity_of, tables_of(state)))
     return next((entity for entity in entities if entity.reserved), None)
 
 
 def tables_of(state: ORMExecuteState) -> list[TableClause]:
-    """Return the table that a statement changes, also if the statement uses an alias."""
+    """Return the tables in the target of an INSERT, UPDATE or DELETE: one, also if the target is an alias."""
     statement: Any = state.statement
     parts = visitors.iterate(statement.table) if isinstance(statement, UpdateBase) else ()
     return [part for part in parts if isinstance(part, TableClause)]
@@ -81,7 +82,7 @@ def tables_of(state: ORMExecuteState) -> list[TableClause]:
 
 
 def refuse_unknown(state: ORMExecuteState) -> None:
-    """Refuse statements that are neither a query nor a single change of one table."""
+    """Raise an OwnershipError unless a statement is a query, or one change of one table without another inside."""
     statement = state.statement
     is_known = isinstance(statement, UpdateBase | FunctionElement) or state.is_select
     parts = parts_of(state)
@@ -94,7 +95,7 @@ def refuse_unknown(state: ORMExecuteState) -> None:
 
 
 def refuse_unsafe(entity: type[Entity], state: ORMExecuteState) -> None:
-    """Refuse a change that uses the table instead of the class, or contains SQL text or an upsert."""
+    """Raise an OwnershipError for a change of a `Table` instead of the class, with SQL text, or with an upsert."""
     name = entity.__name__
     if entity.belongs_to is None:
         raise not_the_owner()
@@ -129,7 +130,7 @@ def check_insert(session: GuardedSession, entity: type[Entity], state: ORMExecut
 
 
 def inserted_rows(session: GuardedSession, entity: type[Entity], state: ORMExecuteState) -> Sequence[Mapping[str, Any]]:
-    """Return the values of an INSERT, from its parameters or from the statement."""
+    """Return the values of each row of an INSERT by column. Raises an OwnershipError if they cannot be known here."""
     statement: Any = state.bind_arguments["clause"]  # the statement as it was passed, which can be compiled
     fixed = statement.compile(dialect=session.get_bind().dialect, column_keys=[]).params
     given, parts = parameter_sets(state), list(visitors.iterate(statement))
@@ -144,6 +145,6 @@ def inserted_rows(session: GuardedSession, entity: type[Entity], state: ORMExecu
 
 
 def is_expression(element: object) -> bool:
-    """Return whether the database computes an element, which is neither a column nor a plain value."""
+    """Return whether an element is computed by the database, so that its value is unknown before the execution."""
     is_value = isinstance(element, Column) or (isinstance(element, BindParameter) and element.unique)
     return isinstance(element, SelectBase) or (isinstance(element, ColumnElement) and not is_value)

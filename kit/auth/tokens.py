@@ -1,7 +1,7 @@
-"""Tokens: JSON web tokens (RFC 7519) signed with HS256, for one audience and a limited time.
+"""Access tokens: JSON Web Tokens (RFC 7519), signed with HS256, for one audience and a limited time.
 
-Checking a signature takes a third of the time of a read, so the claims of valid tokens are remembered until they
-expire.
+Verifying a signature would take a third of the time of a simple GET, so the claims of valid tokens are cached until
+they expire.
 """
 
 import re
@@ -22,20 +22,23 @@ ID = re.compile(r"[1-9][0-9]{0,18}")
 LEEWAY = 5
 """Seconds by which the clocks of two hosts may differ."""
 MAX_KNOWN = 5_000
-"""The number of valid tokens whose claims are remembered, the latest ones: about 3 MiB."""
+"""The maximum number of cached tokens, about 3 MiB. Beyond it, the oldest is dropped."""
 REQUIRED = ["iss", "aud", "exp", "iat", "jti", "sub", "gen"]
 
 
 @dataclass(frozen=True)
 class Claims:
-    """The user of a token, and the `generation` of their password when the token was issued."""
+    """The claims of a token that the kit reads: the id of the user (`sub`), and the generation of their tokens (`gen`).
+
+    A token is revoked when the user gets a higher generation, as with a new password.
+    """
 
     user_id: int
     generation: int
 
 
 class Verified(NamedTuple):
-    """The claims of a token whose signature is valid, and the times between which it is (Unix time, seconds)."""
+    """The claims of a token with a valid signature, and when its validity begins and ends (Unix time, seconds)."""
 
     claims: Claims
     begin: float
@@ -43,7 +46,7 @@ class Verified(NamedTuple):
 
 
 def claims_of(content: Mapping[str, Any]) -> Claims | None:
-    """Return the claims in the payload of a token; None if it does not have the form of tokens that are issued here."""
+    """Return the claims of a verified payload; None if `sub` is not an id from 1 to `MAX_ID`, or `gen` no integer."""
     subject, generation = content["sub"], content["gen"]
     if not isinstance(generation, int) or not ID.fullmatch(subject) or int(subject) > MAX_ID:
         return None
@@ -52,14 +55,14 @@ def claims_of(content: Mapping[str, Any]) -> Claims | None:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Issues and reads tokens. The first of the `secrets` signs, and all of them verify, so keys can be replaced."""
+    """Issues and verifies tokens. The first of the `secrets` signs; all of them verify, so that keys can be rotated."""
 
     secrets: Sequence[bytes]
     audience: str
     lifetime: timedelta
-    """How long a token is valid."""
+    """The time from `iat` to `exp`."""
     issuer: str = ""
-    """The issuer (`iss`) of tokens. If it is empty, the audience is the issuer too."""
+    """The issuer (`iss`) of tokens. By default, it is the audience."""
     _known: dict[str, Verified] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def issue(self, claims: Claims) -> str:
@@ -89,7 +92,7 @@ class Tokens:
         return claims
 
     def _verified(self, token: str) -> Mapping[str, Any] | None:
-        """Return the payload of a token, if it was signed by one of the secrets, and is valid now."""
+        """Return the payload of a token; None if no secret verifies its signature, or if it is not valid now."""
         expected: Any = {"audience": self.audience, "issuer": self.issuer or self.audience, "leeway": LEEWAY}
         for secret in self.secrets:
             try:

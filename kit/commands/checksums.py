@@ -1,4 +1,4 @@
-"""Checksums of tables: the number of rows, and a sum of hashes that does not depend on their order."""
+"""Checksums of tables: the number of rows, and the sum of the hashes of the rows, which is the same in any order."""
 
 import hashlib
 import sqlite3
@@ -8,7 +8,7 @@ from typing import Any
 from kit.database.identifiers import quoted
 
 Sums = dict[str, tuple[int, str]]
-"""The number of rows and the checksum of each table; of a sequence, its last value."""
+"""By table, the number of rows and their checksum. By `sequence NAME`, the last value of a sequence, and no checksum."""
 SEQUENCES = "SELECT schemaname || '.' || sequencename, coalesce(last_value, 0) FROM pg_sequences ORDER BY 1"
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1"
 SUM = "SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)::numeric), 0)::text FROM {} AS t"
@@ -39,12 +39,12 @@ async def postgresql_sums(connection: Any) -> Sums:
 
 
 def differences(expected: Mapping[str, tuple[int, str]], found: Mapping[str, tuple[int, str]]) -> list[str]:
-    """Return what is not as expected, each as a sentence. Tables that are not expected do not count."""
+    """Return a sentence for each table or sequence that differs from `expected`. Further tables are ignored."""
     return [text for name, sums in expected.items() for text in difference(name, sums, found.get(name))]
 
 
 def difference(name: str, expected: tuple[int, str], found: tuple[int, str] | None) -> Iterator[str]:
-    """Yield what differs. A sequence may be ahead: it belongs to no snapshot."""
+    """Yield a sentence if a table or sequence differs. A sequence may be ahead, because no snapshot includes it."""
     if found is None:
         yield f"{name} is missing"
     elif name.startswith("sequence "):

@@ -1,4 +1,4 @@
-"""Database clients: starts `sqlite3` and `psql`, and passes the database to PostgreSQL's clients by variables."""
+"""Database clients: starts `sqlite3` or `psql`; PostgreSQL's programs get the database by environment variables."""
 
 import os
 import shutil
@@ -23,7 +23,10 @@ def program(name: str) -> str:
 
 
 def environment_of(url: URL) -> dict[str, str]:
-    """Return the variables with which PostgreSQL's clients find a database; the password is in no argument."""
+    """Return the environment of this process with libpq's variables of a database, such as PGHOST and PGPASSWORD.
+
+    Other users of the machine can see the arguments of a process, so the password is not passed by one.
+    """
     _, arguments = url.get_dialect()().create_connect_args(driver_options(url)[0])
     given = {
         "PGHOST": listed(arguments.get("host")),
@@ -42,12 +45,12 @@ def environment_of(url: URL) -> dict[str, str]:
 
 
 def listed(value: Any) -> Any:
-    """Return a value, or several of them separated by commas."""
+    """Return a list as text separated by commas, as libpq expects it, and another value unchanged."""
     return ",".join(map(str, value)) if isinstance(value, list) else value
 
 
 def file_of(url: URL) -> Path:
-    """Return the file of a SQLite database. Raises a CommandFailedError if there is none."""
+    """Return the file of a SQLite database. Raises a CommandFailedError if it is in memory or does not exist."""
     if not url.database or url.database == ":memory:":
         raise CommandFailedError("The database is in memory, where no other process can reach it.")
     path = Path(url.database)

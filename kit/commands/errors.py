@@ -1,5 +1,5 @@
-"""The error of a command, whose message says what to do."""
+"""The error of the commands in `commands.py`."""
 
 
 class CommandFailedError(Exception):
-    """The command cannot be carried out."""
+    """Raised if a command cannot be carried out. The message is printed, and says what to do."""

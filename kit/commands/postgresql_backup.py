@@ -1,4 +1,4 @@
-"""Backup and restore of PostgreSQL by `pg_dump` and `pg_restore`, with sums that were read from the same snapshot."""
+"""Backup and restore of PostgreSQL by `pg_dump` and `pg_restore`, verified by checksums from the dump's snapshot."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from kit.database.poolers import is_pooled
 from kit.database.url_options import driver_options
 
 TABLE = re.compile(r"(?:dumping contents of table|processing data for table)")
-"""What the programs print, with `--verbose`, for each table."""
+"""The line that the programs print for each table with `--verbose`."""
 
 
 def sums_file(file: Path) -> Path:
@@ -28,7 +28,10 @@ def sums_file(file: Path) -> Path:
 
 
 async def backup(url: URL, file: Path) -> Sums:
-    """Write a dump of the database to a file, and its sums beside it. Others may write meanwhile."""
+    """Write a dump of the database to `file`, and the checksums to `file.sums`. The service may write meanwhile.
+
+    Raises a CommandFailedError if the database cannot be reached, or if `pg_dump` is missing or fails.
+    """
     refuse_pooler(url)
     connection = await connect(url)
     part = file.with_name(f"{file.name}.part")
@@ -46,7 +49,10 @@ async def backup(url: URL, file: Path) -> Sums:
 
 
 async def restore(url: URL, file: Path) -> Sums:
-    """Replace the database by a dump, in one transaction, and compare each table and sequence."""
+    """Replace the database by a dump, in one transaction. Raises a CommandFailedError if it fails.
+
+    Raises it also if a table or sequence then differs from the checksums of the backup.
+    """
     refuse_pooler(url)
     expected: Sums = json.loads(sums_file(file).read_text()) if sums_file(file).is_file() else {}
     options = ("--clean", "--if-exists", "--no-owner", "--single-transaction", "--exit-on-error", "--verbose")
@@ -65,10 +71,10 @@ async def restore(url: URL, file: Path) -> Sums:
 
 
 async def chosen_parts(url: URL, file: Path, listed: Path) -> Path:
-    """Write the list of the parts of a dump that are restored to the file `listed`, and return it.
+    """Write the entries of a dump that are to be restored to the file `listed`, for `--use-list`. Returns the file.
 
-    The extension pg_trgm is left out: only its owner may replace it. It is created if it is missing; if it may not be,
-    the search indexes are left out too.
+    The extension pg_trgm is left out, because only its owner may replace it. It is created if it is missing. If the
+    role may not create it, the search indexes are left out too.
     """
     await run(url, "pg_restore", "--list", f"--file={listed}", str(file), progress=None)
     if leave_out(EXTENSION, listed) and not await has_trigrams(url):
@@ -77,7 +83,7 @@ async def chosen_parts(url: URL, file: Path, listed: Path) -> Path:
 
 
 def leave_out(unwanted: re.Pattern[str], listed: Path) -> bool:
-    """Remove the lines that match from a file. Returns whether there were any."""
+    """Remove the lines that match `unwanted` from the file `listed`. Returns whether there were any."""
     lines = listed.read_text().splitlines()
     kept = [line for line in lines if not unwanted.search(line)]
     listed.write_text("\n".join(kept) + "\n")
@@ -105,7 +111,7 @@ def tables_in(sums: Mapping[str, object]) -> int:
 
 
 def refuse_pooler(url: URL) -> None:
-    """Raise a CommandFailedError for PgBouncer, on whose connections `pg_restore` would leave its settings."""
+    """Raise a CommandFailedError for PgBouncer: `pg_restore` would leave its settings on connections of others."""
     if is_pooled(url):
         raise CommandFailedError("A backup needs the URL of PostgreSQL itself, not that of PgBouncer.")
 
@@ -119,7 +125,7 @@ async def connect(url: URL) -> asyncpg.Connection:
 
 
 async def run(url: URL, name: str, *options: str, progress: Progress | None) -> None:
-    """Run a program of PostgreSQL. Raises a CommandFailedError with its last lines if it fails."""
+    """Run a program of PostgreSQL. Raises a CommandFailedError with the errors that it printed, if it fails."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(program(name), *options, env=environment_of(url), stderr=pipe)
     assert process.stderr is not None

@@ -14,7 +14,7 @@ class Progress:
         self.printed = -1
 
     def to(self, done: int) -> None:
-        """Show that so many steps are done."""
+        """Show that `done` steps of `total` are done."""
         self.done = min(done, self.total)
         part = self.done * 100 // self.total if self.total else 100
         if self.out.isatty() and part != self.printed:

@@ -1,4 +1,4 @@
-"""Seeding: fills every resource with plausible rows, through its own operations, so that its invariants hold."""
+"""Seeding: creates plausible rows of every resource by its bulk operation, so that all its rules hold."""
 
 import json
 import random
@@ -20,16 +20,16 @@ from kit.commands.progress import Progress
 from kit.server.service import Service
 
 PLACEHOLDER = re.compile(r"\{(\w+)(?::\d+)?\}")
-"""An example that stands for the id of a row: `{user}`."""
+"""An example that is replaced by the id of a row, such as `{user}`."""
 BATCH = 500
 MAX_PARENTS = 1000
-"""The rows of a resource to which others refer; more are not needed."""
+"""The maximum number of rows of a resource to which rows of other resources refer."""
 Json = dict[str, Any]
 
 
 @dataclass
 class Target:
-    """A resource that can be filled: the path and the limit of its bulk operation, and the model of an element."""
+    """A resource with a bulk creation: the path, the largest number of elements, their model, and the table."""
 
     path: str
     model: type[BaseModel]
@@ -43,7 +43,7 @@ class Target:
 
     @property
     def parents(self) -> set[str]:
-        """The tables to whose rows the fields refer."""
+        """The other tables to which the fields refer."""
         texts = [str(one) for info in self.model.model_fields.values() for one in examples_of(info)]
         return {found for text in texts for found in PLACEHOLDER.findall(text)} - {self.table}
 
@@ -51,7 +51,7 @@ class Target:
         return [self.body(start + index, parents) for index in range(number)]
 
     def body(self, number: int, parents: Mapping[str, list[Any]]) -> Json:
-        """Return a body, of which each field is varied if the model accepts that."""
+        """Return the body of row `number`: the examples of its fields, varied as far as the model accepts it."""
         body: Json = {}
         for name, info in self.model.model_fields.items():
             if examples := examples_of(info):
@@ -78,7 +78,7 @@ def examples_of(info: FieldInfo) -> list[Any]:
 
 
 def varied(example: Any, number: int) -> Iterator[Any]:
-    """Yield values that are like an example, the more plausible ones first."""
+    """Yield variations of an example, the most plausible first. `number` makes texts unique."""
     if isinstance(example, bool) or example is None:
         return
     if isinstance(example, int):
@@ -111,7 +111,7 @@ def targets_of(app: Service) -> list[Target]:
 
 
 def target_of(route: RouteContext) -> Target | None:
-    """Return the resource of a bulk creation; None for other routes."""
+    """Return the resource of a route that creates rows in bulk; None for another route."""
     if not isinstance(route.original_route, APIRoute):
         return None
     path, info = str(route.path_format), getattr(route.body_field, "field_info", FieldInfo())
@@ -125,13 +125,13 @@ def target_of(route: RouteContext) -> Target | None:
 
 
 def table_of(model: type[BaseModel]) -> str:
-    """Return the table whose class shares its base with a request body."""
+    """Return the name of the table for a request body: both classes have the same base, as `HeroBase`."""
     shared = (entity for entity in entities() if entity.__bases__[0] in model.__mro__)
     return next((str(entity.__tablename__) for entity in shared), model.__name__)
 
 
 async def seed(app: Service, rows: int) -> dict[str, int]:
-    """Create so many rows of each resource. Returns the numbers that were created."""
+    """Create up to `rows` rows of each resource. Returns the number of created rows by resource."""
     created: dict[str, int] = {}
     async with app.router.lifespan_context(app):
         parents: dict[str, list[Any]] = {}
@@ -142,12 +142,12 @@ async def seed(app: Service, rows: int) -> dict[str, int]:
 
 
 def limit_of(target: Target) -> int:
-    """Return the largest number of rows: few if a bulk request may have few, because each of its elements is dear."""
+    """Return the maximum number of rows. It is low if a bulk request may have few elements, as they are expensive."""
     return 4 * target.max_elements if target.max_elements < BATCH else 10**9
 
 
 async def fill(app: Service, target: Target, rows: int, parents: Mapping[str, list[Any]]) -> int:
-    """Create rows of a resource in batches. Returns how many were created: refused ones are left out."""
+    """Create rows of a resource in batches. Returns the number of created rows: bodies that are refused are skipped."""
     progress, created, size = Progress(target.name, rows), 0, min(BATCH, target.max_elements)
     number = secrets.randbelow(10**7)  # so that names differ from those of an earlier run
     if any(not parents.get(table) for table in target.parents):
@@ -163,7 +163,10 @@ async def fill(app: Service, target: Target, rows: int, parents: Mapping[str, li
 
 
 async def create(app: Service, path: str, bodies: list[Json]) -> list[Json]:
-    """Create rows together; if one is refused, create the others."""
+    """Create rows by one request; if one of them is refused, by a second request that skips refused ones.
+
+    Returns the created rows. Raises a CommandFailedError if the service fails.
+    """
     status, answer = await ask(app, path, b"", bodies)
     if status == 201:
         return list(answer)

@@ -1,4 +1,4 @@
-"""A Python prompt in which `await` works, with a session of the database."""
+"""An interactive Python console with top-level `await` and an open database session."""
 
 import ast
 import asyncio
@@ -19,7 +19,7 @@ Names: {names}. Ctrl-D ends it; what is not committed is undone."""
 
 
 class Console(code.InteractiveConsole):
-    """A prompt that runs coroutines on one event loop."""
+    """A Python console that runs each coroutine on the event loop of `runner`."""
 
     def __init__(self, names: Mapping[str, Any], runner: asyncio.Runner) -> None:
         super().__init__(dict(names))
@@ -33,12 +33,12 @@ class Console(code.InteractiveConsole):
                 self.runner.run(result)
         except SystemExit:
             raise
-        except BaseException:  # whatever was typed, the prompt comes back
+        except BaseException:  # no exception ends the console
             self.showtraceback()
 
 
 def run_shell(url: URL, names: Mapping[str, Any]) -> None:
-    """Run a prompt with these names and with a session without restrictions."""
+    """Run a console with the variables `names`, `session` (a WriteSession without restrictions) and `database`."""
     with asyncio.Runner() as runner:
         CURRENT_PRINCIPAL.set(UNRESTRICTED)
         stack, database = AsyncExitStack(), Database(url)

@@ -1,4 +1,4 @@
-"""Backup and restore of SQLite by its online backup, which is safe while the service runs."""
+"""Backup and restore of SQLite by its online backup API, which is safe while the service runs."""
 
 import sqlite3
 from contextlib import closing
@@ -12,12 +12,15 @@ from kit.commands.errors import CommandFailedError
 from kit.commands.progress import Progress
 
 PAGES = 1000
-"""The pages that are copied at a time, between which others may write."""
+"""The number of pages that are copied at once. Between two copies, other processes can write."""
 TIMEOUT_SECONDS = 60
 
 
 def backup(url: URL, file: Path) -> dict[str, tuple[int, str]]:
-    """Write a copy of the database to a file. Returns its tables with their numbers of rows."""
+    """Write a copy of the database to `file`. Returns the number of rows and the checksum of each table.
+
+    Raises a CommandFailedError if there is no database, or if the copy is damaged.
+    """
     source, part = file_of(url), file.with_name(f"{file.name}.part")
     part.unlink(missing_ok=True)
     copy(source, part, "backup")
@@ -30,7 +33,11 @@ def backup(url: URL, file: Path) -> dict[str, tuple[int, str]]:
 
 
 def restore(url: URL, file: Path) -> dict[str, tuple[int, str]]:
-    """Replace the database by a backup, and compare each table. The service may run: it sees the rows of the backup."""
+    """Replace the database by a backup, and compare each table. The service may run: it sees the rows of the backup.
+
+    Returns the number of rows and the checksum of each table. Raises a CommandFailedError if they differ, or if one of
+    the files is damaged.
+    """
     if not url.database or url.database == ":memory:":
         raise CommandFailedError("The database is in memory, where nothing can be restored.")
     with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as connection:
@@ -62,7 +69,7 @@ def copy(source: Path, target: Path, name: str) -> None:
 
 
 def check(connection: sqlite3.Connection) -> None:
-    """Raise a CommandFailedError if the file is damaged, or no database."""
+    """Raise a CommandFailedError if the file is damaged, or not a SQLite database."""
     try:
         (found,) = connection.execute("PRAGMA integrity_check").fetchone()
     except sqlite3.DatabaseError as failure:
