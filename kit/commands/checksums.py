@@ -8,7 +8,7 @@ from typing import Any
 from kit.database.identifiers import quoted
 
 Sums = dict[str, tuple[int, str]]
-"""By table, the number of rows and their checksum. By `sequence NAME`, the last value of a sequence, and no checksum."""
+"""The number of rows and the checksum by table; the last value and an empty text by `sequence NAME`."""
 SEQUENCES = "SELECT schemaname || '.' || sequencename, coalesce(last_value, 0) FROM pg_sequences ORDER BY 1"
 TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1"
 SUM = "SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)::numeric), 0)::text FROM {} AS t"

@@ -125,7 +125,7 @@ def target_of(route: RouteContext) -> Target | None:
 
 
 def table_of(model: type[BaseModel]) -> str:
-    """Return the name of the table for a request body: both classes have the same base, as `HeroBase`."""
+    """Return the name of the table for a request body, found by the base class that both have in common."""
     shared = (entity for entity in entities() if entity.__bases__[0] in model.__mro__)
     return next((str(entity.__tablename__) for entity in shared), model.__name__)
 

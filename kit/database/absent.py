@@ -1,4 +1,4 @@
-"""Absent tables and columns: found at start and by errors of the database, and remembered until they exist."""
+"""Absent tables and columns of the models: found at start and in database errors, and reported until they exist."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -20,22 +20,23 @@ COLUMNS = {
         " WHERE pg_table_is_visible(t.oid) AND c.attnum > 0 AND NOT c.attisdropped"
     ),
 }
-"""All columns of the database with their tables."""
+"""By dialect, the SELECT of all columns of the database, each with its table."""
 noticed: set[str] = set()
 """The tables, and columns as `table.column`, that were absent at start or when a request needed them."""
 
 
 def absent_table(message: str) -> str | None:
-    """Return the name of the missing table from a database message, or None if no model has this table."""
+    """Return the name of the missing table in a database message; None if there is none, or if no model has it."""
     found = ABSENT_TABLE.search(message)
     name = found and (found[1] or found[2])
     return name if name in known_tables() else None
 
 
 def absent_column(message: str) -> str | None:
-    """Return the absent column in a message of the database, as `table.column`; None if no model has it.
+    """Return the absent column in a database message, as `table.column`; None if there is none, or if no model has it.
 
-    Then the statement is wrong, and not the database. Aliases of tables are ignored.
+    A column that no model has is an error in the statement, not a missing migration. If the message names an alias
+    instead of a table, a table with such a column is taken.
     """
     found = ABSENT_COLUMN.search(message)
     if found is None:
@@ -47,14 +48,14 @@ def absent_column(message: str) -> str | None:
 
 
 def notice(name: str) -> str:
-    """Remember an absent table or column, and return the message for clients and operators."""
+    """Add an absent table or column to `noticed`, and return the message for clients and operators."""
     noticed.add(name)
     kind = "column" if "." in name else "table"
     return f"The {kind} {name} is missing: run `make migrate`, or `make migration` if no migration adds it."
 
 
 def tables_of(packages: Iterable[str]) -> list[Table]:
-    """Return the tables of the classes in these packages."""
+    """Return the tables of the models that are declared in these top-level packages."""
     roots = set(packages)
     models = (model for model in _models(SQLModel) if model.__module__.split(".")[0] in roots)
     return [table for table in {getattr(model, "__table__", None) for model in models} if isinstance(table, Table)]
@@ -75,7 +76,7 @@ def notice_absent(connection: Connection, tables: Iterable[Table]) -> None:
 
 
 def still_absent(connection: Connection) -> list[str]:
-    """Return the noticed tables and columns that do not exist yet. The others are forgotten."""
+    """Remove what exists by now from `noticed`, and return the rest, sorted."""
     if noticed:
         noticed.difference_update(_existing(connection))
     return sorted(noticed)

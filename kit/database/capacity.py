@@ -1,4 +1,4 @@
-"""Capacity: whether PostgreSQL permits as many connections as the pools of all workers may open."""
+"""Connection capacity: compares the pools of all workers with the connection limits of PostgreSQL."""
 
 import logging
 
@@ -15,11 +15,14 @@ PERMITTED = text(
     " nullif(rolconnlimit, -1), nullif(datconnlimit, -1))"
     " FROM pg_roles, pg_database WHERE rolname = current_user AND datname = current_database()"
 )
-"""The number of connections for the role of the service: by the server, the role and the database."""
+"""The number of connections that the service's role may open: the least limit of server, role and database."""
 
 
 async def report(database: Database, workers: int) -> None:
-    """Log a warning if PostgreSQL permits fewer connections than the pools of all workers may open."""
+    """Log a warning if PostgreSQL permits fewer connections than the pools of `workers` processes may open.
+
+    Does nothing for SQLite, behind PgBouncer, and while the database cannot be reached.
+    """
     if database.is_sqlite or is_pooled(database.url):
         return
     try:

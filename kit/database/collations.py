@@ -1,4 +1,4 @@
-"""Collations: creates `folding`, the collation of PostgreSQL that the search parameter `q` needs."""
+"""Collations: creates `folding`, the PostgreSQL collation for the search parameter `q`."""
 
 from sqlalchemy import Connection, text
 
@@ -6,9 +6,9 @@ BUILTIN, ICU = "provider = builtin, locale = 'C.UTF-8'", "provider = icu, locale
 
 
 def ensure_folding(connection: Connection) -> None:
-    """Create the collation if it does not exist. Under it, PostgreSQL's `lower` converts all of Unicode.
+    """Create the collation if it does not exist. With it, PostgreSQL's `lower` converts all letters of Unicode.
 
-    SQLite uses the kit's function `fold` instead.
+    On SQLite it does nothing: there the function `fold` does this.
     """
     if connection.dialect.name == "postgresql":
         provider = BUILTIN if (connection.dialect.server_version_info or (0,)) >= (17,) else ICU

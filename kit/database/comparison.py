@@ -1,9 +1,9 @@
-"""An Alembic plugin: finds differences between the database and the models that autogenerate does not find.
+"""Comparison: an Alembic plugin that finds differences between database and models which autogenerate does not find.
 
-Alembic finds added and removed tables, columns, constraints and indexes. This adds CHECKs, changed conditions and
-expressions of indexes, and the triggers and functions that `create_all` would create, for which the models have
-listeners: `event.listen(Invoice.__table__, "after_create", DDL("CREATE TRIGGER …"))`. A trigger that no model knows is
-ignored: a migration may have created it.
+Alembic finds added and removed tables, columns, constraints and indexes. This plugin finds CHECKs, changed conditions
+and expressions of indexes, lost AUTOINCREMENT, and triggers and functions. Models declare these by listeners:
+`event.listen(Invoice.__table__, "after_create", DDL("CREATE TRIGGER …"))`. A trigger in the database that no model
+declares is ignored: a migration may have created it.
 """
 
 from typing import Any, NamedTuple
@@ -35,7 +35,7 @@ class Compared(NamedTuple):
 
 
 def definitions(context: AutogenContext) -> Compared:
-    """Return the definitions in the database and those of the models, read once for each comparison."""
+    """Return the definitions in the database and those of the models, cached for the duration of a comparison."""
     connection, metadata = context.connection, context.metadata
     assert connection is not None
     cache: dict[Any, Any] = context.inspector.info_cache
@@ -52,14 +52,17 @@ def of_table(named: Named, table: str) -> dict[str, str]:
 def compare_checks(
     context: AutogenContext, found: ops.ModifyTableOps, _: Any, name: str, table: Table | None, model: Table | None
 ) -> PriorityDispatchResult:
-    """Find CHECKs that were added, removed or changed. Old ones are dropped before the columns change."""
+    """Append operations for CHECKs that were added, removed or changed, to `found`.
+
+    Old CHECKs are dropped first, because they may not allow the changes of the columns.
+    """
     if table is None or model is None:
         return DONE
     compared = definitions(context)
     stored, declared = of_table(compared.stored.checks, name), of_table(compared.declared.checks, name)
     changed = [check for check in sorted(stored | declared) if stored.get(check) != declared.get(check)]
     for check in changed:
-        if check in stored:  # before the columns change, which it may not allow
+        if check in stored:
             old = CheckConstraint(text(escaped(stored[check])), name=conv(check), table=table)
             found.ops.insert(0, ops.DropConstraintOp.from_constraint(old))
     retyped = {op.column_name for op in found.ops if isinstance(op, ops.AlterColumnOp) and is_schema_type(op)}
@@ -74,7 +77,7 @@ def create_constraint_op(
 ) -> ops.CreateCheckConstraintOp:
     """Return the operation that creates a constraint, with its condition as text.
 
-    A condition of columns would be added to the table of the model again.
+    With a condition of `Column` objects, SQLAlchemy would add the constraint to the table of the model once more.
     """
     options = {"include_table": False, "literal_binds": True}
     condition = constraint.sqltext
@@ -84,7 +87,7 @@ def create_constraint_op(
 
 
 def is_schema_type(op: ops.AlterColumnOp) -> bool:
-    """Return whether the column becomes one of a type that brings its own CHECK, such as `Enum`."""
+    """Return whether a column gets a type that creates its own CHECK, such as `Enum`."""
     return isinstance(op.modify_type, SchemaType)
 
 
@@ -95,7 +98,7 @@ def named_checks(model: Table) -> list[CheckConstraint]:
 def compare_indexes(
     context: AutogenContext, found: ops.ModifyTableOps, _: Any, name: str, table: Table | None, model: Table | None
 ) -> PriorityDispatchResult:
-    """Find indexes of the same name with different definitions that Alembic has not found."""
+    """Append operations that replace indexes whose definition differs under the same name, unless Alembic did it."""
     if table is None or model is None:
         return DONE
     compared = definitions(context)
@@ -114,7 +117,7 @@ def by_name(table: Table) -> dict[str, Index]:
 
 
 def compare_autoincrement(context: AutogenContext, found: ops.UpgradeOps, _: Any) -> PriorityDispatchResult:
-    """Find tables of SQLite without AUTOINCREMENT, which a table may have lost when it was rebuilt."""
+    """Append operations for tables of SQLite that lack AUTOINCREMENT. An earlier rebuild may have lost it."""
     connection = context.connection
     assert connection is not None
     if connection.dialect.name == "sqlite":
@@ -126,7 +129,7 @@ def compare_autoincrement(context: AutogenContext, found: ops.UpgradeOps, _: Any
 
 
 def compare_code(context: AutogenContext, found: ops.UpgradeOps, _: Any) -> PriorityDispatchResult:
-    """Find functions and triggers that differ from the models."""
+    """Append operations for functions and triggers that differ from the models."""
     stored, declared = definitions(context)
     dialect = context.dialect.name
     for name, sql in declared.functions.items():
@@ -142,7 +145,7 @@ def compare_code(context: AutogenContext, found: ops.UpgradeOps, _: Any) -> Prio
 
 
 def ignore_search(context: AutogenContext, found: ops.UpgradeOps, _: Any) -> PriorityDispatchResult:
-    """Leave search indexes alone, which follow from the models after every upgrade."""
+    """Remove the operations that drop search indexes: `ensure_search` maintains these after every upgrade."""
     assert context.connection is not None
     parts = names_of_parts(context.connection)
     found.ops[:] = [op for op in found.ops if not (isinstance(op, ops.DropTableOp) and op.table_name in parts)]

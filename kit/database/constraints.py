@@ -1,4 +1,4 @@
-"""Constraints: the fields of a database error, derived from the name of the violated constraint."""
+"""Constraint violations: finds the fields that a database error concerns, mostly by the name of the constraint."""
 
 import re
 from collections.abc import Sequence
@@ -12,12 +12,15 @@ from kit.models.entities import known_tables
 
 
 def field_of(failure: Exception) -> str:
-    """Return the fields of a violated constraint, as text."""
+    """Return the fields of a violated constraint, joined by `and`."""
     return " and ".join(fields_of(failure))
 
 
 def fields_of(failure: Exception) -> Sequence[str]:
-    """Return the fields of a violated constraint, derived from its name: `kind_table_field`."""
+    """Return the fields of a violated constraint, whose name has the form `uq_table_field` (or `ck_…`, `fk_…`).
+
+    If no field is found, the result is `[UNKNOWN]`.
+    """
     driver: Any = getattr(failure, "orig", None)
     details = getattr(driver, "__cause__", None) or driver  # asyncpg's own exception, if SQLAlchemy has wrapped it
     if several := sqlite_columns(str(driver)):
@@ -32,11 +35,14 @@ def fields_of(failure: Exception) -> Sequence[str]:
 
 
 UNKNOWN = "A value"
-"""The name of the field if neither the error nor the constraint names one."""
+"""Used in messages in place of a field if neither the error nor the constraint names one."""
 
 
 def fields_named(table: Table, name: str) -> Sequence[str]:
-    """Return the columns of a constraint or index with this name; the field in its name if it has no columns."""
+    """Return the columns of the constraint or index `name` of a table.
+
+    If it has none, return the field in its name, or the columns that its expressions mention.
+    """
     things: list[Any] = [*table.indexes, *table.constraints]
     thing = next((thing for thing in things if thing.name == name), None)
     columns = [] if thing is None else [column for column in thing.columns if column.table is table]
@@ -52,28 +58,31 @@ def expressions_of(thing: Any) -> Sequence[Any]:
 
 
 def unnamed(failure: Exception, text: str) -> Sequence[str]:
-    """Return the fields of a constraint that no model declares: the columns that the database's message mentions."""
+    """Return the fields of a constraint that no model declares: the columns whose names `text` contains.
+
+    `text` is the name of the constraint, or the message of the database.
+    """
     table = table_of(statement_of(failure))
     return [] if table is None else mentioned(table, re.sub(rf"^{table.name}_|_check$", "", text))
 
 
 def mentioned(table: Table, text: str) -> list[str]:
-    """Return the columns of a table that a text mentions, in its order."""
+    """Return the columns of a table whose names a text contains, in the order of the text."""
     return [word for word in dict.fromkeys(re.findall(r"\w+", text)) if word in table.columns]
 
 
 def sqlite_columns(message: str) -> Sequence[str]:
-    """Return the columns of a unique constraint of several, which SQLite lists in its message."""
+    """Return the columns of a violated UNIQUE of two or more columns from SQLite's message; otherwise none."""
     listed = message.removeprefix("UNIQUE constraint failed: ")
     found = re.findall(r"\w+\.(\w+)(?:, |$)", listed) if listed != message else []
     return found if len(found) > 1 else []
 
 
 def taken_fields(failure: Exception) -> Sequence[str]:
-    """Return the fields whose values are taken.
+    """Return the fields whose unique values are taken, for the detail of a 409.
 
-    If one of the unique fields is private, all of them are named, so that a client cannot find out here whether an
-    e-mail address is known.
+    If the table has private fields, members get the names of all its unique fields instead. Otherwise they could find
+    out whether an e-mail address is known.
     """
     table = table_of(statement_of(failure))
     if table is None or CURRENT_PRINCIPAL.get().is_superuser or not private_columns(table):
@@ -86,7 +95,7 @@ def taken_fields(failure: Exception) -> Sequence[str]:
 
 
 def sqlite_constraint(message: str) -> str | None:
-    """Return the name of the constraint in a message of SQLite, which has it nowhere else."""
+    """Return the name of the violated constraint from a message of SQLite, or that of a UNIQUE by its column."""
     match = re.fullmatch(r"\w+(?: NULL)? constraint failed: (?:index '(\w+)'|(\w+)\.(\w+).*|(\w+))", message)
     if match is None:
         return None
@@ -94,19 +103,19 @@ def sqlite_constraint(message: str) -> str | None:
 
 
 def foreign_keys_of(statement: str) -> str:
-    """Return the foreign keys of a table. Neither SQLite nor `kit.database.references` knows which of them failed."""
+    """Return all foreign keys of the table that a statement writes, joined by `or`: it is unknown which one failed."""
     table = table_of(statement)
     return " or ".join(sorted(key.parent.name for key in table.foreign_keys)) if table is not None else ""
 
 
 def table_of(statement: str) -> Table | None:
-    """Return the table that a statement writes to."""
+    """Return the table in the text of an INSERT or UPDATE; None for other statements and unknown tables."""
     words = statement.replace("INSERT INTO", "UPDATE").split(maxsplit=2)
     return known_tables().get(words[1].strip('"')) if len(words) > 1 else None
 
 
 def referrers_of(failure: Exception) -> str:
-    """Return the fields that refer to a row and prevent its deletion; empty for an unknown table."""
+    """Return the fields that refer to a row and prevent its deletion, joined by `or`; empty for an unknown table."""
     driver: Any = getattr(failure, "orig", None)
     details = getattr(driver, "__cause__", None) or driver
     if getattr(details, "constraint_name", None) or getattr(details, "column_name", None):

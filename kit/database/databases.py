@@ -1,4 +1,4 @@
-"""The database of one process: opens sessions, and has the engines of each event loop."""
+"""The database of one process: opens sessions, and keeps the engines of each event loop."""
 
 import asyncio
 import threading
@@ -25,11 +25,11 @@ T = TypeVar("T")
 
 
 class Database:
-    """Opens sessions. On SQLite one connection writes and others read; on PostgreSQL both use one pool.
+    """Opens sessions. On SQLite one connection writes and others read; on PostgreSQL reads and writes share one pool.
 
-    Connections belong to the event loop that opened them. `primary` are the engines of the first loop that uses the
-    database. When that loop ends, they are disposed of, and the next loop can use them. A second loop at the same time
-    gets separate engines, with the same settings, but without the event listeners of the primary engines.
+    Connections belong to the event loop that opened them. The first loop uses the engines `primary`. When it ends,
+    their connections are closed, and the next loop can use them. A second loop at the same time gets separate engines
+    with the same settings, but without the event listeners that the application registered on `primary`.
     """
 
     def __init__(self, url: URL, pool: Pool | None = None) -> None:
@@ -39,15 +39,15 @@ class Database:
         self.search_tables = SearchTables(str(url.database) if self.is_sqlite and not self.is_in_memory else None)
         self.primary = self._create_engines()
         self.read: Callable[..., ReadSession] = self.open_read
-        """Opens a read session; the fast path replaces it."""
+        """Opens a read session, by default by `open_read`. The fast path replaces it."""
         self.write: Callable[..., WriteSession] = self.open_write
-        """Opens a write session; the fast path replaces it."""
+        """Opens a write session, by default by `open_write`. The fast path replaces it."""
         self.read_row: Callable[[type[Any], Any], Awaitable[Any]] = self.read_row_by_session
-        """Returns the row with an id; the fast path replaces it."""
+        """Returns the row of an entity with an id, or None. The fast path replaces it."""
         self.choose_reader: Callable[[], AsyncEngine] | None = None
-        """Returns the engine of the next read session, if there are several to choose from."""
+        """Returns the engine for a new read session. Set by `kit.replicas`; None without replicas."""
         self.owner: asyncio.AbstractEventLoop | None = None
-        """The loop that uses the primary engines."""
+        """The event loop that uses the primary engines."""
         self._others: dict[asyncio.AbstractEventLoop, Engines] = {}
         self._clean_ups: dict[asyncio.AbstractEventLoop, AsyncGenerator[None]] = {}
         self._lock = threading.Lock()
@@ -70,7 +70,7 @@ class Database:
 
     @property
     def reader(self) -> AsyncEngine:
-        """The engine for reading: each statement is outside of any transaction."""
+        """The engine for reading, in autocommit."""
         return self.engines.reader
 
     def open_read(self, *, restricted: bool = False) -> ReadSession:
@@ -79,9 +79,10 @@ class Database:
         return ReadSession(engine, self, restricted=restricted)
 
     async def find(self, entity: type[E], ident: Any) -> E | None:
-        """Return the row with this id, read at once and outside of any other session; None if there is none.
+        """Return the row with this id, read by a session of its own; None if there is none.
 
-        Conflicts and an unavailable database are retried. Raises the problem for the last failure.
+        Conflicts are retried, and an unavailable database for `READ_SECONDS`. Raises the problem (such as a 503) for
+        the last failure.
         """
         try:
             row: E | None = await self.read_row(entity, ident)
@@ -90,9 +91,9 @@ class Database:
         return row
 
     async def find_as(self, entity: type[E], ident: Any, make: Callable[[E], T]) -> T | None:
-        """Return what `make` returns for the row that `find` returns; None if there is none.
+        """Read a row as `find` does, and return `make(row)`; None if there is no row.
 
-        Requests that read the row at the same time share the result, so it must be immutable.
+        On the fast path, requests that read the row at the same time share the result, so it must be immutable.
         """
         row = await self.find(entity, ident)
         return None if row is None else make(row)
@@ -110,7 +111,7 @@ class Database:
         return WriteSession(self.writer, restricted=restricted, restricted_reads=restricted_reads)
 
     def connect(self) -> AsyncConnection:
-        """Return a connection for reading, outside of any transaction."""
+        """Return a connection for reading, in autocommit."""
         return self.reader.connect()
 
     async def dispose(self) -> None:
@@ -121,7 +122,7 @@ class Database:
         return create_engines(self.url, self.pool)
 
     def _engines_for(self, loop: asyncio.AbstractEventLoop) -> Engines:
-        """Assign engines to a loop that uses the database for the first time."""
+        """Assign engines to an event loop that uses the database for the first time."""
         with self._lock:
             self._forget_closed_loops()
             if self.owner is None:
@@ -132,7 +133,7 @@ class Database:
         return engines
 
     async def _release(self, loop: asyncio.AbstractEventLoop, engines: Engines) -> None:
-        """Close the connections of a loop that ends; but a database in memory would be lost with its connection."""
+        """Close the connections of an event loop that ends, except that of a database in memory: it would be lost."""
         try:
             if engines is not self.primary or not self.is_in_memory:
                 await engines.dispose()
@@ -141,7 +142,7 @@ class Database:
                 self._forget(loop)
 
     def _forget_closed_loops(self) -> None:
-        """Abandon the connections of loops that were closed without cleaning up, which cannot be closed any more."""
+        """Drop the connections of event loops that were closed without clean-up. They cannot be closed any more."""
         for loop in [loop for loop in self._clean_ups if loop.is_closed()]:
             engines = self.primary if loop is self.owner else self._others[loop]
             if engines is not self.primary or not self.is_in_memory:
@@ -156,6 +157,6 @@ class Database:
 
 
 def create_engines(url: URL, pool: Pool) -> Engines:
-    """Return the engines for a URL. They connect on first use. Raises a ValueError for a URL that cannot be used."""
+    """Return the engines for a URL, which connect on first use. Raises a ValueError for an invalid URL."""
     url = usable(url)
     return sqlite_engines(url, pool) if url.get_backend_name() == "sqlite" else postgres_engines(url, pool)

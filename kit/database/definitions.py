@@ -1,7 +1,7 @@
-"""Definitions: CHECKs, indexes, triggers and functions, as the database itself stores them.
+"""Definitions: the SQL of CHECKs, indexes, triggers and functions, as the database itself stores it.
 
-PostgreSQL rewrites an expression when it stores it, so its text differs from that of the model. To compare both, the
-tables of the models are created in a scratch schema (or file), where the database rewrites their expressions too.
+PostgreSQL rewrites expressions when it stores them, so their text differs from that of the models. For a comparison,
+the tables of the models are created in a scratch schema, or in a SQLite database in memory, and read from there.
 """
 
 import re
@@ -13,14 +13,14 @@ from kit.database.folding import fold
 from kit.database.sqlite_reflection import CompleteSQLiteDialect, plain
 
 SCRATCH = "scratch_of_a_comparison"
-"""The schema of PostgreSQL in which the tables of the models are created. It is rolled back, so it is never visible."""
+"""The scratch schema of PostgreSQL. Its creation is rolled back, so other transactions never see it."""
 Named = dict[tuple[str, str], str]
-"""SQL by table and name."""
+"""SQL by the pair of table and name."""
 
 
 @dataclass(frozen=True)
 class Definitions:
-    """Statements and expressions by name."""
+    """The conditions of CHECKs, and the statements that create indexes, triggers and functions."""
 
     checks: Named = field(default_factory=dict)
     indexes: Named = field(default_factory=dict)
@@ -36,7 +36,7 @@ def stored_definitions(connection: Connection) -> Definitions:
 
 
 def model_definitions(connection: Connection, metadata: MetaData) -> Definitions:
-    """Return the definitions that `create_all` makes from the models, in a database of the same kind."""
+    """Return the definitions that `create_all` makes from the models, in the same database system."""
     make = made_in_memory if connection.dialect.name == "sqlite" else made_in_scratch
     return make(connection, metadata)
 
@@ -63,7 +63,7 @@ def made_in_scratch(connection: Connection, metadata: MetaData) -> Definitions:
 
 
 def of_sqlite(connection: Connection) -> Definitions:
-    """Read the definitions of a SQLite database from `sqlite_master`."""
+    """Return the definitions of a SQLite database, read from `sqlite_master`. It has no functions."""
     rows = connection.exec_driver_sql("SELECT type, tbl_name, name, sql FROM sqlite_master WHERE sql IS NOT NULL").all()
     kinds = {kind: {(row.tbl_name, row.name): row.sql for row in rows if row.type == kind} for kind in KINDS}
     tables = [row.name for row in rows if row.type == "table"]

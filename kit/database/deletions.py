@@ -1,4 +1,4 @@
-"""Deletions: removes the references to a deleted row, in the session and in the rows that refer to it."""
+"""Deletions: sets the references to a deleted row to NULL, in the database and in the relationships of the session."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,9 +11,9 @@ from kit.auth.owners import entity_of
 
 
 def updates_of_referrers(row: Any) -> Iterator[Update]:
-    """Yield the UPDATEs that set references to this row to NULL, and give the rows that refer to it a new version.
+    """Yield UPDATEs for the rows that refer to `row` by ON DELETE SET NULL: reference to NULL, and a new version.
 
-    They come before ON DELETE SET NULL, which would change these rows without a new version.
+    To be executed before the DELETE, by which the database would change these rows without a new version.
     """
     table = inspect(type(row)).local_table
     for referrers in table.metadata.tables.values():
@@ -31,7 +31,7 @@ def _updates_of(referrers: Table, table: Table, row: Any) -> Iterator[Update]:
 def remove_references_to_itself(row: Any) -> None:
     """Remove the references of a row to itself from its relationships.
 
-    SQLAlchemy would delete the row only after the row that it refers to, which is the same row.
+    Otherwise SQLAlchemy could not order the deletions: a row is deleted before the row that it refers to.
     """
     mapper = inspect(type(row))
     for relationship in mapper.relationships:

@@ -1,4 +1,4 @@
-"""Engines: the settings of the connection pool, and the two engines of a database."""
+"""Engines: the settings of connection pools, and the pair of engines of a database, for writing and for reading."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from kit.database.errors import DRIVER_ERRORS, with_origin
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """The settings of the connection pool; sizes in connections, times in seconds."""
+    """The settings of the connection pool and of its connections. Sizes are in connections, times in seconds."""
 
     size: int = 30
     overflow: int = 0
@@ -33,12 +33,12 @@ class Engines(NamedTuple):
     reader: AsyncEngine
 
     async def dispose(self) -> None:
-        """Close the connections."""
+        """Close the connections of both engines."""
         await self.writer.dispose()
         await self.reader.dispose()
 
     def abandon(self) -> None:
-        """Forget the connections, without closing them."""
+        """Drop the connections of both engines without closing them."""
         self.writer.sync_engine.dispose(close=False)
         self.reader.sync_engine.dispose(close=False)
 
@@ -47,7 +47,7 @@ UNWRAPPED = (ConnectionError, TimeoutError, OverflowError, *DRIVER_ERRORS)
 
 
 def name_origin(context: ExceptionContext) -> Exception | None:
-    """Replace driver exceptions that SQLAlchemy does not wrap by database errors. A listener to `handle_error`."""
+    """Replace a driver exception that SQLAlchemy does not wrap by a database error. Listens to `handle_error`."""
     is_unwrapped = context.sqlalchemy_exception is None
     if is_unwrapped and isinstance(context.original_exception, UNWRAPPED):
         return with_origin(context.original_exception)

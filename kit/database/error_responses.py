@@ -1,4 +1,4 @@
-"""Responses to database errors: the problem (RFC 9457) for each meaning of a failure, and its line in the log."""
+"""Responses to database errors: the problem (RFC 9457) and the log line for each meaning of a failure."""
 
 import logging
 import time
@@ -14,9 +14,9 @@ from kit.http.problems import Problem, conflict, error, invalid, pointer_to, tak
 
 log = logging.getLogger("kit")
 LOG_SECONDS = 10.0
-"""Seconds in which the same failure is logged once."""
+"""The same failure is logged at most once in this number of seconds."""
 logged: dict[tuple[str, str], float] = {}
-"""When a failure may be logged again, by the message and the code of the failure."""
+"""When a failure may be logged again (`time.monotonic`), by the message and the code of the failure."""
 
 
 def problem_of(failure: Exception, *, committing: bool = False) -> Problem | None:
@@ -52,7 +52,7 @@ FIXED: Mapping[str, Callable[[], Problem]] = {
     "not_stored": lambda: Problem(409, "A rule of the database left this out; it was not stored.", kind="not-stored"),
     "timeout": lambda: Problem(504, "The database took too long.", kind="timeout"),
 }
-"""The problems that do not depend on the failure, by its meaning."""
+"""The functions that make a problem from the meaning of a failure alone."""
 
 
 def refused_value(failure: Exception, *, is_unbounded: bool) -> Problem:
@@ -82,7 +82,7 @@ def explained(failure: Exception, *, committing: bool = False) -> Exception:
 
 
 def log_once(failure: Exception, message: str = "The database failed: %s") -> None:
-    """Log a failure, unless the same failure was logged shortly before: many requests fail while a database is down."""
+    """Log a failure, at most once in `LOG_SECONDS`: while a database is down, every request fails alike."""
     key, now = (message, code_of(failure)), time.monotonic()
     if now >= logged.get(key, now):
         logged[key] = now + LOG_SECONDS

@@ -13,21 +13,24 @@ from kit.database.absent import absent_column
 
 ASYNCPG_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 DRIVER_ERRORS = (*ASYNCPG_ERRORS, sqlite3.Error)
-"""Exceptions of the drivers, which SQLAlchemy does not wrap while a connection is being set up, or breaks down."""
+"""The exceptions of the drivers. SQLAlchemy does not wrap them while a connection is set up, or breaks down."""
 UNDEFINED_TABLE, UNDEFINED_COLUMN, DENIED = "42P01", "42703", "42501"
-"""SQLSTATEs. SQLite has no code for an undefined table or column, but a message."""
+"""SQLSTATEs of PostgreSQL. SQLite's errors for an undefined table or column get them too, by their message."""
 
 
 class RolledBack(Exception):  # noqa: N818  the request is run again, so nothing is wrong
-    """A transaction that several requests shared was rolled back."""
+    """Raised if a transaction that several requests shared was rolled back, because of another request."""
 
 
 class Unreachable(ConnectionError):  # noqa: N818  named as the subclasses of `ConnectionError`
-    """The database cannot be reached, or has closed the connection. Other hosts raise a plain ConnectionError."""
+    """Raised if the database cannot be reached, or has closed the connection.
+
+    A plain ConnectionError may come from another server to which a handler connects.
+    """
 
 
 class DriverFailure(Exception):  # noqa: N818  named as the others
-    """A driver of the kit's engines has raised `orig`, which SQLAlchemy has not wrapped."""
+    """Wraps an exception `orig` of a driver that SQLAlchemy has not wrapped in a DBAPIError."""
 
     def __init__(self, orig: Exception) -> None:
         super().__init__(str(orig) or type(orig).__name__)
@@ -35,21 +38,24 @@ class DriverFailure(Exception):  # noqa: N818  named as the others
 
 
 class OutOfRange(OverflowError):  # noqa: N818  named as `OverflowError`
-    """A number is too large for the driver."""
+    """Raised if a parameter is an integer that is too large for the driver."""
 
 
 WITH_CODE = (DBAPIError, EmulatedDBAPIException, DriverFailure)
-"""Exceptions that carry an error code of the database."""
+"""The exceptions with an error code of the database."""
 FAILURES = (*WITH_CODE, PoolTimeout, StaleDataError, Unreachable, OutOfRange, RolledBack, NotStored)
 """The exceptions of a session when the database fails, refuses a statement, or is unavailable.
 
-A plain `OSError` or `OverflowError`, and a bare exception of `sqlite3` or `asyncpg`, are not among them: the code of a
-handler may raise them for other reasons, as with a file or a server that it opens itself.
+A plain `OSError` or `OverflowError`, or an exception of `sqlite3` or `asyncpg`, is not included: a handler may raise it
+for other reasons, such as a file or a server that it opens itself.
 """
 
 
 def with_origin(failure: BaseException) -> Exception | None:
-    """Return a database error for a driver's exception that is not marked as one; None for other exceptions."""
+    """Return the exception of `FAILURES` for a bare exception from a driver; None for other exceptions.
+
+    Only for exceptions that are known to come from the database's connection: an OSError may have other causes.
+    """
     text = str(failure) or type(failure).__name__
     if isinstance(failure, OSError):
         return Unreachable(text)
@@ -59,7 +65,7 @@ def with_origin(failure: BaseException) -> Exception | None:
 
 
 class KnownError(NamedTuple):
-    """A row of the table.
+    """A row of `TABLE`: a kind of database error, and what it means for the request.
 
     `codes` are SQLSTATEs or prefixes of them, names of SQLite's error codes, or names of exceptions.
     """
@@ -109,7 +115,7 @@ MEANINGS = {code: known.meaning for known in TABLE for code in known.codes} | {R
 
 
 def meaning_of(failure: Exception) -> str | None:
-    """Return the meaning of a failure in the table; None for a programming error, such as a syntax error in SQL."""
+    """Return the meaning of a failure in `TABLE`; None for a programming error, such as a syntax error in SQL."""
     code = code_of(failure)
     family = "_".join(code.split("_")[:2])  # SQLITE_BUSY of SQLITE_BUSY_SNAPSHOT
     known = next((MEANINGS[part] for part in (code, family, code[:3], code[:2]) if part in MEANINGS), None)
@@ -117,7 +123,10 @@ def meaning_of(failure: Exception) -> str | None:
 
 
 def may_be_committed(failure: Exception) -> bool:
-    """Return whether a failed COMMIT may have taken effect, because the database has not confirmed the rollback."""
+    """Return whether a COMMIT that failed with this exception may have taken effect nevertheless.
+
+    This is so if the connection was lost before the answer, or if SQLite could not write.
+    """
     return meaning_of(failure) == "lost" or code_of(failure).startswith("SQLITE_IOERR")
 
 
@@ -138,11 +147,14 @@ def code_of(failure: Exception) -> str:
 
 
 UNCERTAIN = ("SQLITE_ERROR", UNDEFINED_COLUMN, DENIED)
-"""Codes that errors of an operator and programming errors have in common."""
+"""Codes that both a mistake in operation (a missing table, missing rights) and a programming error have."""
 
 
 def code_by_message(code: str, message: str) -> str:
-    """Return the code of a missing table, column or right; for a wrong statement its code with a prefix."""
+    """Decide by the message what one of the `UNCERTAIN` codes means.
+
+    Returns the code of a missing table, column or right; for an error in the statement, a code that `TABLE` lacks.
+    """
     if message.startswith("no such table"):
         return UNDEFINED_TABLE
     if absent_column(message):

@@ -1,14 +1,14 @@
-"""Event loops: clean-up before the running loop ends."""
+"""Event loops: clean-up before an event loop is closed."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 
 
 def before_loop_ends(clean_up: Callable[[], Awaitable[None]]) -> AsyncGenerator[None]:
-    """Let the running event loop await `clean_up` before it ends. The caller must keep the result until then.
+    """Let the running event loop await `clean_up()` in `loop.shutdown_asyncgens`, before it is closed.
 
-    The result is an asynchronous generator, suspended at its `yield`. The loop closes it in `shutdown_asyncgens`, which
-    `asyncio.run`, `asyncio.Runner` and anyio's portals call. A loop that is only closed does not clean up.
+    `asyncio.run`, `asyncio.Runner` and anyio's portals call `shutdown_asyncgens`; `loop.close()` alone does not.
+    Returns an asynchronous generator that is suspended at its `yield`. The caller must keep a reference to it.
     """
 
     async def wait() -> AsyncGenerator[None]:
@@ -19,5 +19,5 @@ def before_loop_ends(clean_up: Callable[[], Awaitable[None]]) -> AsyncGenerator[
 
     generator = wait()
     with suppress(StopIteration):
-        generator.asend(None).send(None)  # runs to the `yield` without suspending before it
+        generator.asend(None).send(None)  # runs to the `yield`, so that the loop knows the generator
     return generator

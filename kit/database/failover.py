@@ -1,13 +1,14 @@
-"""Failover: closes the connections to a former primary that does not answer any more, when another one has taken over.
+"""Failover: closes the connections to a former primary of PostgreSQL when another server has become the primary.
 
-A crashed server closes its connections. A frozen or disconnected server does not: each request with such a connection
-waits until its deadline. So a separate connection queries the primary each second:
+The operating system of a crashed server closes its connections. That of a frozen or disconnected host does not: each
+request with such a connection would wait until its deadline. Therefore a separate connection queries the primary each
+second, with these states:
 
-    answering --no answer--> looking for a primary
+    answering --no answer within a second--> looking for a primary
     looking --the same server answers--> answering
-    looking --another server is the primary--> the connections to the former one are closed; answering
+    looking --another server is the primary--> answering; the connections to the former primary are closed
 
-A server that is slow, while no other has taken over, keeps its connections.
+While no other server has become the primary, a slow server keeps its connections.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ INTERVAL = 1.0
 LOOKING_INTERVAL = 0.2
 """Seconds between two attempts to find a primary."""
 ANSWER_SECONDS = 1.0
-"""The longest time for an answer; then a primary is looked for."""
+"""The timeout of a query to the primary."""
 IDENTITY = "SELECT pg_postmaster_start_time(), inet_server_addr(), inet_server_port()"
 Connect = Callable[..., Awaitable[Any]]
 
@@ -36,7 +37,7 @@ class FollowedPrimary:
     def __init__(self, connect: Connect) -> None:
         self.connect = connect
         self.opened: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
-        """When each open connection was opened, in the time of its loop."""
+        """When each open connection was opened, by `loop.time()`."""
         self.probe: Any = None
         """The separate connection; None while a primary is looked for."""
         self.identity: object = None
@@ -71,7 +72,7 @@ class FollowedPrimary:
             self.close_probe()
 
     async def query_primary(self, values: Any, options: Any) -> None:
-        """Query the primary, or find it. If the server has changed, close the connections to the former primary."""
+        """Query the primary, after connecting to it if necessary. Close the old connections if it is another server."""
         loop = asyncio.get_running_loop()
         try:
             if self.probe is None:
@@ -91,9 +92,10 @@ class FollowedPrimary:
             probe.terminate()
 
     def close_former(self) -> None:
-        """Close the connections that were opened before the last answer of the former primary: later ones are not its.
+        """Close the connections that were opened before the last answer of the former primary.
 
-        Their statements fail at once, and are retried if nothing was committed.
+        Later ones may lead to the new primary. The statements of closed connections fail at once, and are retried if
+        nothing was committed.
         """
         former = [connection for connection, opened in self.opened.items() if opened <= self.last_answer]
         for connection in former:

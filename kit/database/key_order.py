@@ -1,8 +1,8 @@
-"""Key order: on PostgreSQL, concurrent bulk inserts with equal unique values wait for each other, and do not deadlock.
+"""Key order: an order of new rows in which concurrent bulk inserts cannot deadlock on unique keys in PostgreSQL.
 
-An INSERT of a value that another transaction has inserted waits for the end of that transaction. If all insert in the
-order of the values, no cycle of waiting transactions can arise. If a table has several unique keys, no order holds for
-all of them; its bulk inserts run one after the other.
+An INSERT of a unique value that another transaction has inserted waits for the end of that transaction. If all
+transactions insert in the order of the values, they cannot wait for each other in a cycle. With several unique keys no
+order suits all of them, so bulk inserts into such a table run one after the other, by a lock.
 """
 
 import re
@@ -23,7 +23,7 @@ NEXT_IDS = text(
 
 
 class UniqueKey(NamedTuple):
-    """A unique constraint, or a unique index of columns, which may be partial."""
+    """A unique constraint, or a unique index on columns, which may have a condition (a partial index)."""
 
     fields: tuple[str, ...]
     columns: tuple[Column[Any], ...]
@@ -31,7 +31,7 @@ class UniqueKey(NamedTuple):
     """The index, which may have a condition; None for a constraint."""
 
     def of(self, row: Any) -> tuple[Any, ...] | None:
-        """Return the values of a row; None if one of them is missing, because NULLs are never equal."""
+        """Return the values of a row; None if one of them is None, because NULLs are never equal."""
         values = tuple(getattr(row, field) for field in self.fields)
         return None if None in values else values
 
@@ -40,14 +40,17 @@ class UniqueKey(NamedTuple):
         return None if self.unique_index is None else self.unique_index.dialect_options[dialect]["where"]
 
     def values_of_condition(self, row: Any, condition: Any) -> list[Any]:
-        """Return the values of the columns in the condition. Of rows with equal values, the index has all or none."""
+        """Return the values of a row in the columns of the condition of a partial index, as text.
+
+        Two rows with the same values are both in the index, or both not.
+        """
         words = re.findall(r"\w+", "" if condition is None else str(condition))
         return [str(getattr(row, word, None)) for word in words]
 
 
 @cache
 def unique_keys(entity: type[Entity]) -> list[UniqueKey]:
-    """Return the unique keys of an entity besides its id."""
+    """Return the unique keys of an entity except its primary key, sorted by column names."""
     mapper, table = inspect(entity), table_of(entity)
     found = [(tuple(one.columns), None) for one in table.constraints if isinstance(one, UniqueConstraint)]
     found += [(tuple(one.columns), one) for one in table.indexes if one.unique and not has_expressions(one)]  # type: ignore[misc]
@@ -59,7 +62,7 @@ def unique_keys(entity: type[Entity]) -> list[UniqueKey]:
 
 @cache
 def has_several_keys(entity: type[Entity]) -> bool:
-    """Return whether no order of its rows holds for all of its unique keys."""
+    """Return whether no order of rows suits all unique keys: there are several, or one on expressions or ranges."""
     table = table_of(entity)
     others: list[Any] = [one for one in table.indexes if one.unique and has_expressions(one)]
     others += [one for one in table.constraints if isinstance(one, ExcludeConstraint)]
@@ -71,14 +74,14 @@ def has_expressions(index: Index) -> bool:
 
 
 def sort_key(entity: type[Entity], row: Any) -> list[str]:
-    """Return the values of the unique keys of a row, for sorting."""
+    """Return the sort key of a row: the values of its unique keys, as text."""
     return [str(key.of(row)) for key in unique_keys(entity)]
 
 
 def assign_ids(connection: Connection, entity: type[Entity], rows: Sequence[Any]) -> None:
-    """Assign the next ids of PostgreSQL's sequence to rows without an id, in this order.
+    """Assign the next ids of the PostgreSQL sequence to rows without an id, in the given order.
 
-    Has no effect if the database generates ids in another way.
+    Does nothing if a row has an id, or if the ids do not come from a sequence that may be set by the client.
     """
     key = inspect(entity).primary_key[0]
     if any(row.id is not None for row in rows) or (key.identity is not None and key.identity.always):

@@ -1,4 +1,4 @@
-"""The engine of a migration: one connection, with transactions that include DDL on both databases."""
+"""The engine for migrations: one connection, whose transactions include DDL on SQLite too."""
 
 import sqlite3
 import warnings
@@ -19,18 +19,18 @@ from kit.database.sqlite_rebuild import DRIVER
 from kit.database.url_options import driver_options
 
 CONNECT_SECONDS = 10
-"""The longest time for a connection to PostgreSQL."""
+"""The timeout for connecting to PostgreSQL."""
 LOCK_TIMEOUT_SECONDS = 60
-"""The longest wait for another process that migrates the same SQLite file."""
+"""The longest wait for the lock of another process that migrates the same SQLite file."""
 
 
 def engine_for(url: URL) -> AsyncEngine:
-    """Return an engine for migrations. Foreign keys of SQLite are off, because a table is altered by copying it."""
+    """Return an engine for migrations. SQLite does not enforce foreign keys, because tables are altered by copying."""
     if url.get_backend_name() != "sqlite":
         url, options = driver_options(url)
         arguments = {"timeout": CONNECT_SECONDS, "async_creator_fn": connect, **options}
         return create_async_engine(url, poolclass=NullPool, connect_args=arguments)
-    # `CompleteSQLiteDialect` reads these indexes; the warning comes from its base class.
+    # The warning comes from the base class of `CompleteSQLiteDialect`, which does reflect these indexes.
     warnings.filterwarnings("ignore", "Skipped unsupported reflection of expression-based index")
     options = {"timeout": LOCK_TIMEOUT_SECONDS}
     engine = create_async_engine(url.set(drivername=DRIVER), poolclass=NullPool, connect_args=options)
@@ -40,7 +40,7 @@ def engine_for(url: URL) -> AsyncEngine:
 
 
 class UnusableError(CommandError):
-    """Raised if a database cannot be used. Alembic's command line prints the sentence, without a traceback."""
+    """Raised if a database cannot be used. Alembic's command line prints its message, without a traceback."""
 
 
 def may_be_usable_later(failure: Exception) -> bool:
@@ -50,10 +50,13 @@ def may_be_usable_later(failure: Exception) -> bool:
 
 @asynccontextmanager
 async def connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
-    """Connect. Raises `UnusableError` if the database cannot be reached, opened or written."""
+    """Connect for the block, and dispose of the engine after it.
+
+    Raises `UnusableError` if the database cannot be reached, opened or written, within the block too.
+    """
     try:
         if engine.dialect.name == "sqlite":
-            sqlite3.connect(engine.url.database or ":memory:").close()  # the thread of a failed connection would log
+            sqlite3.connect(engine.url.database or ":memory:").close()  # fails here, without a log line of aiosqlite
         connection = await engine.connect()
     except (OSError, ValueError, *DRIVER_ERRORS, *FAILURES) as failure:
         raise UnusableError(f"The database cannot be used: {first_line(failure)}") from failure
@@ -69,6 +72,6 @@ async def connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
 
 
 def prepare(connection: Any, _: object) -> None:
-    """Turn off the transactions of Python's driver, which commits before DDL and begins at the first INSERT only."""
+    """Turn off the implicit transactions of `sqlite3`: its BEGIN comes only before an INSERT, UPDATE or DELETE."""
     connection.isolation_level = None
     connection.create_function("fold", 1, fold, deterministic=True)

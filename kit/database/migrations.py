@@ -1,4 +1,4 @@
-"""Migrations: Alembic brings the schema up to date at start, once even if several processes start together."""
+"""Migrations: Alembic brings the schema up to date at start. Several processes may start at the same time."""
 
 import asyncio
 import logging
@@ -23,9 +23,9 @@ from kit.database.migrating import UnusableError, may_be_usable_later
 log = logging.getLogger("kit")
 BESIDE = Path(__file__).parents[2]
 ROOT = BESIDE if (BESIDE / "migrations").is_dir() else Path.cwd()
-"""The folder of the service: the one with the kit, or the current one if the kit is installed as a library."""
+"""The folder with `migrations`: the parent of the kit, or the working directory if the kit is an installed library."""
 RETRY_SECONDS = 1.0
-"""The pause between two attempts to prepare a database that cannot be used."""
+"""The pause between two attempts to prepare a database that is unavailable."""
 
 
 def configuration(url: URL | None = None, **options: Any) -> Config:
@@ -42,16 +42,16 @@ def script() -> ScriptDirectory:
 
 @cache
 def heads() -> frozenset[str]:
-    """Return the latest revisions in the code."""
+    """Return the latest revisions in the folder `migrations`."""
     return frozenset(script().get_heads())
 
 
 @dataclass(frozen=True)
 class State:
-    """The state of a database relative to the code. In a rolling deployment the database is ahead of the old code."""
+    """The state of a database relative to the code. In a rolling deployment, the database is ahead of the old code."""
 
     missing: tuple[str, ...] = ()
-    """The migrations that were not applied to the database, oldest first, by the names of their files."""
+    """The file names of the migrations that were not applied to the database, oldest first, without `.py`."""
     unknown: tuple[str, ...] = ()
     """The revisions of the database that this code does not have: newer code has migrated it."""
     absent: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ class State:
 
     @property
     def message(self) -> str:
-        """The state as a message, with the command that mends it; empty if the database is up to date."""
+        """The state as a sentence, with the command to run; empty if the database is up to date."""
         if self.unknown:
             return (
                 f"The database is at {', '.join(self.unknown)}, which this code does not know: it is ahead of the code."
@@ -72,7 +72,7 @@ class State:
 
 
 def state_of(connection: Connection, tables: Sequence[Table] = ()) -> State:
-    """Compare the revisions of a database with those in the code."""
+    """Compare the revisions of a database with those in the code; if they are equal, also the columns of `tables`."""
     current = MigrationContext.configure(connection).get_current_heads()
     if heads() == set(current):
         if tables:
@@ -87,7 +87,7 @@ def state_of(connection: Connection, tables: Sequence[Table] = ()) -> State:
 
 
 async def upgrade(url: URL, revision: str = "head") -> None:
-    """Apply the missing migrations, in a thread because Alembic's environment runs its own event loop."""
+    """Apply the missing migrations. It runs in a thread, because Alembic's environment has its own event loop."""
     await asyncio.to_thread(command.upgrade, configuration(url), revision)
 
 
@@ -99,10 +99,10 @@ Fill = Callable[[Database], Awaitable[None]]
 
 
 async def prepare(database: Database, fill: Fill | None, tables: Sequence[Table] = ()) -> asyncio.Task[None] | None:
-    """Bring the database up to date, then call `fill`. Failures are logged: the service starts without being ready.
+    """Apply the missing migrations, then call `fill`. Failures are logged: the service starts without being ready.
 
-    If no migration adds one of the `tables`, or one of their columns, this is logged, and `fill` is not called.
-    While the database cannot be used, it is tried again: by the task that is returned then.
+    If the database then lacks one of `tables`, or one of their columns, this is logged, and `fill` is not called.
+    While the database is unavailable, a task tries again each `RETRY_SECONDS`. Returns this task, or None.
     """
     if await _is_done(database, fill, tables):
         return None
@@ -117,7 +117,7 @@ async def _prepare_later(database: Database, fill: Fill | None, tables: Sequence
 
 
 async def _is_done(database: Database, fill: Fill | None, tables: Sequence[Table]) -> bool:
-    """Prepare the database. Returns False if it cannot be used now, but may be later."""
+    """Prepare the database once. Returns False if it is unavailable, so that another attempt may succeed."""
     try:
         state = await read_state(database)
         if state.unknown:
@@ -149,6 +149,6 @@ async def report(database: Database, tables: Sequence[Table] = ()) -> None:
 
 
 async def read_state(database: Database, tables: Sequence[Table] = ()) -> State:
-    """Compare the database with the code: its revision and, if that is the latest, these tables."""
+    """Compare the database with the code, as `state_of`. Raises one of `FAILURES` if it is unavailable."""
     async with database.connect() as connection:
         return await connection.run_sync(state_of, tables)

@@ -1,7 +1,7 @@
-"""New migrations: written by Alembic's autogenerate, and kept only if they can be applied, undone and applied again.
+"""New migrations: written by Alembic's autogenerate, and kept only if upgrade, downgrade and upgrade succeed.
 
-A migration is tried on a copy of the database: on SQLite in a separate file, on PostgreSQL in a separate schema, in a
-transaction that is rolled back, with a sample of the rows. `make migration` runs
+A migration is tried on a copy of the database: for SQLite on a copy of the file; for PostgreSQL in a separate schema
+with a sample of the rows, in a transaction that is rolled back. `make migration` runs
 `python -m kit.database.new_migration "add invoices" user.full_name:name`.
 """
 
@@ -35,7 +35,10 @@ COPY = "scratch_of_a_migration"
 
 
 def write(message: str, renames: str) -> tuple[URL, Script]:
-    """Bring the database up to date, and write the migration. Returns the URL of the database, and the migration."""
+    """Upgrade the database, and write the migration. Returns the URL of the database, and the migration.
+
+    `renames` are those of `renames_of`. Raises a CommandError.
+    """
     config, given = configuration(), renames_of(renames)
     command.upgrade(config, "head")
     config.attributes["renames"] = given
@@ -46,9 +49,10 @@ def write(message: str, renames: str) -> tuple[URL, Script]:
 
 
 async def former(url: URL, renames: Collection[Rename]) -> Definitions | None:
-    """Return the definitions that the migrations create on SQLite, which stores their text unchanged.
+    """Return the definitions before the migration in their original text, for the downgrade of a PostgreSQL database.
 
-    None if this database is SQLite, or if the migrations cannot run on SQLite.
+    PostgreSQL rewrites the text of expressions and SQLite does not, so the existing migrations are run on SQLite.
+    Returns None if `url` is SQLite, or if the migrations cannot run on SQLite.
     """
 
     def read(connection: Connection) -> Definitions:
@@ -72,13 +76,13 @@ async def former(url: URL, renames: Collection[Rename]) -> Definitions | None:
 
 
 class UntriedError(Exception):
-    """The copy for trying a migration could not be made, which says nothing about the migration."""
+    """Raised if the copy on which a migration is tried could not be made, so that the migration was not tried."""
 
 
 async def try_out(url: URL, script: Script) -> list[str]:
-    """Try a migration on this kind of database, with copies of the rows, and on SQLite.
+    """Try a migration on a copy of the database with rows; for PostgreSQL, on an empty SQLite database too.
 
-    Returns remarks for the developer. Raises if the migration cannot be applied, undone, and applied again.
+    Returns remarks for the developer. Raises the exception of an upgrade or downgrade that fails.
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "copy.db"
@@ -110,7 +114,10 @@ async def try_on(url: URL, script: Script) -> list[str]:
 
 
 def up_down_up(connection: Connection, script: Script) -> list[str]:
-    """Apply the migration, undo it, and apply it again. Returns the differences from the models after that."""
+    """Apply the migration, undo it, and apply it again. Returns remarks, such as differences from the models.
+
+    Raises an UntriedError if the copy cannot be made, and the exception of a migration that fails.
+    """
     before = str(script.down_revision or "base")
     with connection.begin() as transaction:
         config = configuration(stdout=io.StringIO())
@@ -130,7 +137,7 @@ def up_down_up(connection: Connection, script: Script) -> list[str]:
 
 
 def copy_rows(connection: Connection, config: Config, revision: str) -> list[str]:
-    """Create the tables of the revision before the migration, on PostgreSQL in a schema with copies of the rows.
+    """Create the tables as they were before the migration; on PostgreSQL in the schema `COPY`, with copies of rows.
 
     Returns the names of the tables of which only a sample was copied.
     """
@@ -155,7 +162,7 @@ def differences(config: Config) -> list[str]:
 
 
 def main(message: str, renames: str = "") -> str | None:
-    """Write and try a migration. Returns an error message, or None on success."""
+    """Write and try a migration. Returns an error message, or None on success. A failing one is renamed `.refused`."""
     try:
         url, script = write(message, renames)
     except (CommandError, OSError, *FAILURES) as failure:

@@ -1,8 +1,8 @@
-"""PgBouncer in transaction mode: connections that keep no state on the server between two transactions.
+"""PgBouncer in transaction mode: connections that keep no session state on the server between two transactions.
 
-A client of PgBouncer has another connection of the server in each transaction. So prepared statements have no names,
-and are parsed with each execution. The settings are those of the role (`make database-role`), and `SET LOCAL` in
-transactions. Named locks end with the transaction anyway.
+Each transaction of a client may run on another server connection. Therefore prepared statements have no names, and are
+parsed with each execution. Settings come from the role (`make database-role`), and from `set_config(…, is_local)` in
+transactions. The kit's advisory locks end with the transaction anyway.
 """
 
 import logging
@@ -14,15 +14,15 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 log = logging.getLogger("kit")
 OPTION = "pgbouncer"
-"""The option of a database URL for connections through PgBouncer, as in other libraries."""
+"""The option of a database URL that says `true` for connections through PgBouncer, as in other libraries."""
 LOCAL_SETTINGS = "local_settings"
-"""The key in the `info` of a connection: the settings that each of its transactions begins with."""
+"""The key in `Connection.info` of the settings with which each of its transactions begins."""
 WITHOUT_STATE: Mapping[str, Any] = {
     "statement_cache_size": 0,
     "prepared_statement_cache_size": 0,
     "prepared_statement_name_func": lambda: "",
 }
-"""The arguments of the drivers for statements without names."""
+"""The arguments by which asyncpg and SQLAlchemy prepare statements without a name, and do not cache them."""
 TIMEOUT = "SELECT current_setting('statement_timeout')"
 BACKEND = "SELECT pg_backend_pid()"
 
@@ -38,7 +38,10 @@ def pooled(url: URL) -> URL:
 
 
 def begin_with(engine: AsyncEngine, settings: Mapping[str, str]) -> None:
-    """Begin each transaction of an engine with these settings. Logs a warning if the role has no timeout for reads."""
+    """Let each transaction of an engine begin with these settings.
+
+    Reads have no transaction: a warning is logged if the role has no `statement_timeout` for them.
+    """
     command = text("SELECT " + ", ".join(f"set_config('{name}', :{name}, true)" for name in settings))
 
     def note(_: Any, record: Any) -> None:
@@ -58,7 +61,10 @@ def begin_with(engine: AsyncEngine, settings: Mapping[str, str]) -> None:
 
 
 def warn_of_pooler(engine: AsyncEngine) -> None:
-    """Log a warning if connections go through PgBouncer and no setting says so: prepared statements would fail."""
+    """Log a warning at the first connection if it goes through a pooler: prepared statements would fail.
+
+    For engines without `DATABASE_POOLER=transaction`.
+    """
 
     def warn(connection: Any, _: object) -> None:
         if value_of(connection, BACKEND) != connection.driver_connection.get_server_pid():
@@ -68,7 +74,7 @@ def warn_of_pooler(engine: AsyncEngine) -> None:
 
 
 def value_of(connection: Any, statement: str) -> Any:
-    """Return the single value of a statement, executed on a new connection of the pool."""
+    """Execute a statement on a DBAPI connection, and return its single value."""
     cursor = connection.cursor()
     cursor.execute(statement)
     ((value,),) = cursor.fetchall()

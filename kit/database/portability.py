@@ -1,4 +1,4 @@
-"""Portability: a downgrade restores CHECKs and indexes on both databases, though they were read from one of them."""
+"""Portability of downgrades: they restore CHECKs and indexes with text that both SQLite and PostgreSQL accept."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ from kit.database.sqlite_reflection import escaped, expression_index
 
 
 def make_portable(op: ops.MigrateOperation, former: Definitions) -> None:
-    """Make an operation of a downgrade valid on both databases.
+    """Make an operation of a downgrade valid on both databases, by changing it in place.
 
-    `former` are the definitions before the migration, as SQLite stores them: PostgreSQL rewrites expressions.
+    `former` are the definitions before the migration in their original text, as `new_migration.former` returns them.
     """
     if isinstance(op, ops.ModifyTableOps):
         for part in op.ops:
@@ -28,7 +28,7 @@ def make_portable(op: ops.MigrateOperation, former: Definitions) -> None:
 
 
 def restore_index(op: ops.CreateIndexOp, sql: str | None) -> None:
-    """Give an index its condition on both databases, and the expressions of the former CREATE INDEX, if known."""
+    """Set the condition of an index for both databases, and its expressions as in `sql`, its former CREATE INDEX."""
     where = op.kw.get("sqlite_where", op.kw.get("postgresql_where"))
     if sql is not None:
         index = expression_index(str(op.index_name), sql)

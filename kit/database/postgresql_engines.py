@@ -1,4 +1,4 @@
-"""PostgreSQL's engines: one pool for reading and writing, and the settings of its connections."""
+"""PostgreSQL engines: one pool for reading and writing, and the settings of its connections."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -18,13 +18,13 @@ from kit.database.url_options import driver_options
 from kit.http.fairness import FairPool
 
 OF_PRIMARY = ("read-write", "primary")
-"""The values of `target_session_attrs` that only the primary has."""
+"""The values of `target_session_attrs` that only a primary satisfies."""
 READ_ONLY = "25006"
 """The SQLSTATE of a write to a server that is read-only."""
 
 
 class PostgresPool(FairPool):
-    """A pool whose connections raise a database error if they break down while they are set up."""
+    """A pool that wraps an exception of asyncpg in a `DriverFailure` if a connection fails while it is set up."""
 
     def raise_named(self, failure: BaseException) -> None:
         if isinstance(failure, ASYNCPG_ERRORS):
@@ -32,7 +32,7 @@ class PostgresPool(FairPool):
 
 
 def postgres_engines(url: URL, pool: Pool) -> Engines:
-    """Return engines with one pool: the reader uses AUTOCOMMIT, and the writer transactions."""
+    """Return engines with one pool: the writer has transactions, the reader AUTOCOMMIT."""
     settings, has_pooler = server_settings(pool), is_pooled(url)
     url, options = driver_options(url)
     given = {"application_name": pool.application_name} | options.pop("server_settings", {})
@@ -67,7 +67,7 @@ def postgres_engines(url: URL, pool: Pool) -> Engines:
 
 
 def server_settings(pool: Pool) -> dict[str, str]:
-    """Return the PostgreSQL settings of a connection. Behind a pooler, each transaction sets them."""
+    """Return the PostgreSQL settings of a connection, in milliseconds. Behind a pooler, each transaction sets them."""
     return {
         "jit": "on" if pool.jit else "off",  # compiling a plan takes longer than a short query
         "statement_timeout": str(round(pool.statement_timeout * 1000)),
@@ -76,13 +76,13 @@ def server_settings(pool: Pool) -> dict[str, str]:
 
 
 def opener(url: URL, options: Mapping[str, Any]) -> Callable[..., Awaitable[Any]]:
-    """Return the function that opens connections. With several hosts, of which one is the primary, it follows that."""
+    """Return the function that opens connections. For a primary among several hosts it is a `FollowedPrimary`."""
     wants_primary = options.get("target_session_attrs") in OF_PRIMARY
     return FollowedPrimary(connect_to_postgres) if wants_primary and hosts.several_hosts(url) else connect_to_postgres
 
 
 async def connect_to_postgres(*values: Any, **options: Any) -> Any:
-    """Return a connection of asyncpg, to one of the hosts. An OSError (no server) becomes `Unreachable`."""
+    """Return a connection of asyncpg to one of the hosts. Raises `Unreachable` in place of an OSError."""
     try:
         return await hosts.connect(*values, **options)
     except asyncpg.ProtocolViolationError as failure:
@@ -95,6 +95,9 @@ async def connect_to_postgres(*values: Any, **options: Any) -> Any:
 
 
 def leave_read_only_server(context: ExceptionContext) -> None:
-    """Close all connections after a failover, when the server became a standby: new ones may reach the new primary."""
+    """Invalidate the pool if the server has become a standby: new connections may reach the new primary.
+
+    Listens to `handle_error`.
+    """
     if getattr(context.original_exception, "sqlstate", None) == READ_ONLY:
         context.is_disconnect = True

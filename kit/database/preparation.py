@@ -1,7 +1,7 @@
-"""Preparation: the state of the database at start and in health checks. It imports Alembic when it is first used.
+"""Preparation: a lazy import of `kit.database.migrations`, for the start of the service and for health checks.
 
-Importing Alembic takes as long as importing FastAPI. Programs that import the application without serving it need not
-wait for it.
+Importing Alembic takes as long as importing FastAPI. A program that imports the application without serving it does
+not wait for it.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 async def prepare(database: Database, fill: "Fill | None", tables: Sequence[Table] = ()) -> asyncio.Task[None] | None:
-    """Bring the database up to date, then call `fill`, as `kit.database.migrations.prepare` does."""
+    """Apply the missing migrations, then call `fill`, as `kit.database.migrations.prepare` does."""
     task: asyncio.Task[None] | None = await _migrations().prepare(database, fill, tables)
     return task
 

@@ -1,4 +1,4 @@
-"""Finds the foreign key that a failed statement violates, which SQLite's error does not name."""
+"""Foreign key violations of SQLite: finds the violated foreign key, which SQLite's error does not name."""
 
 import re
 import sqlite3
@@ -21,7 +21,10 @@ MAX_VALUES = 500
 
 
 def name_reference(context: ExceptionContext) -> None:
-    """Listen to `handle_error` on SQLite: set the exception's `column_name` while the transaction is still open."""
+    """Set `column_name` of the exception to the violated foreign key, if it is found. Listens to `handle_error`.
+
+    The transaction is still open then, so the rows of the failed transaction can be queried.
+    """
     failure: Any = context.original_exception
     if getattr(failure, "sqlite_errorname", None) == FAILED and context.statement and context.connection is not None:
         cursor = context.connection.connection.cursor()
@@ -31,7 +34,7 @@ def name_reference(context: ExceptionContext) -> None:
 
 
 def _broken(cursor: Any, statement: str, parameters: Any) -> Iterator[str]:
-    """Yield the foreign keys without a target row, or, for a DELETE, those that refer to the row."""
+    """Yield the names of the foreign keys whose target row is missing; for a DELETE, of those that refer to the row."""
     deleted, table = DELETE.match(statement), table_of(statement)
     if deleted and deleted["table"] in known_tables():
         yield from _referring(cursor, known_tables()[deleted["table"]], deleted["name"], next(_rows(parameters))[0])
@@ -59,7 +62,7 @@ def _rows(parameters: Any) -> Iterator[Sequence[Any]]:
 
 
 def _present(cursor: Any, key: ForeignKey, values: Sequence[Any]) -> set[Any]:
-    """Return the values that exist in the target column of a foreign key."""
+    """Return those of the values that exist in the column to which a foreign key refers."""
     target = key.column
     chunks = (values[start : start + MAX_VALUES] for start in range(0, len(values), MAX_VALUES))
     return set(chain.from_iterable(_found(cursor, target.table, target.name, chunk) for chunk in chunks))
@@ -73,7 +76,7 @@ def _found(cursor: Any, table: Any, column: str, values: Sequence[Any]) -> list[
 
 
 def _referring(cursor: Any, table: Table, column: str, value: Any) -> Iterator[str]:
-    """Yield the foreign keys that refer to this row and prevent its deletion."""
+    """Yield the names of the foreign keys that refer to this row and prevent its deletion."""
     for key in sorted(keys_to(table), key=lambda key: key.parent.name):
         is_keeping = key.column.name == column and key.ondelete not in ("CASCADE", "SET NULL", "SET DEFAULT")
         if is_keeping and _found(cursor, key.parent.table, key.parent.name, [value]):

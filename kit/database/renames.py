@@ -1,8 +1,8 @@
 """Renames: `user.full_name:name` renames a column in the next migration, `user:account` a table.
 
-The models do not show whether a field was renamed, or dropped and another one added. So the developer says so, and the
-rename is executed in the database before the comparison, which then finds only the other differences. The transaction
-of the comparison is rolled back.
+The models do not show whether a field was renamed, or whether it was dropped and another one added, so the developer
+names the renames. They are executed before autogenerate compares the database with the models, which then finds only
+the other differences, and are rolled back after it.
 """
 
 import re
@@ -21,7 +21,7 @@ FORM = re.compile(r"(\w+)(?:\.(\w+))?:(\w+)")
 
 @dataclass(frozen=True)
 class Rename:
-    """The new name of a table, or of one of its columns."""
+    """A rename of a table (`column` is None) or of one of its columns to `new`."""
 
     table: str
     column: str | None
@@ -56,10 +56,7 @@ def renames_of(given: str) -> list[Rename]:
 
 @contextmanager
 def with_renames(context: MigrationContext, renames: Collection[Rename]) -> Iterator[None]:
-    """Execute the renames for the duration of the block; then roll back everything that happened in it.
-
-    Without renames it does nothing.
-    """
+    """Execute the renames, and roll back to the state before them after the block. Without renames it does nothing."""
     if not renames:
         yield
         return

@@ -1,4 +1,4 @@
-"""Retries: failures that may pass are retried, with exponential backoff and jitter."""
+"""Retries of temporary database failures, with exponential backoff and jitter."""
 
 import asyncio
 import random
@@ -12,22 +12,22 @@ from kit.http.events import COUNTS
 
 T = TypeVar("T")
 CONFLICT_PAUSES = (0.01, 0.05, 0.2)
-"""The longest pause before each retry after a conflict with another transaction, in seconds."""
+"""The maximum pause before the first, second and third retry after a conflict between transactions, in seconds."""
 READ_SECONDS = 8.0
-"""The time for which a read is retried while the database is unavailable: about a restart of PostgreSQL."""
+"""How long a read is retried while the database is unavailable: about the duration of a restart of PostgreSQL."""
 WRITE_SECONDS = 1.0
-"""The time for which a write is retried while the database is unavailable, if its COMMIT was not sent."""
+"""How long a write is retried while the database is unavailable, if its COMMIT was not sent."""
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
-"""The bounds of the pause between two attempts, in seconds."""
+"""The maximum pause before the first retry of an unavailable database, and before late ones, in seconds."""
 
 
 def after_conflict() -> Iterator[float]:
-    """Yield pauses in seconds, each random up to its maximum, so that conflicting requests do not conflict again."""
+    """Yield the pauses after conflicts in seconds, random so that the same requests do not conflict again."""
     return (random.uniform(0, longest) for longest in CONFLICT_PAUSES)  # noqa: S311  spreads, hides nothing
 
 
 def while_unavailable(seconds: float) -> Iterator[float]:
-    """Yield pauses in seconds that double, with jitter, for at most `seconds` in all."""
+    """Yield pauses in seconds, which double, with jitter, until `seconds` after the first one."""
     end, longest = time.monotonic() + seconds, SHORTEST_PAUSE
     while time.monotonic() + longest < end:
         yield random.uniform(longest / 2, longest)  # noqa: S311  spreads, hides nothing
@@ -35,9 +35,10 @@ def while_unavailable(seconds: float) -> Iterator[float]:
 
 
 async def retried(attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
-    """Return the result of the first attempt that succeeds. Conflicts and an unavailable database are retried.
+    """Return the result of the first `attempt()` that succeeds.
 
-    `seconds`: the time for which an unavailable database is retried. Raises the problem for the last failure.
+    Conflicts are retried three times, and an unavailable database for `seconds`. Raises the problem (such as a 503)
+    for the last failure; for a programming error, the exception itself.
     """
     try:
         return await attempt()

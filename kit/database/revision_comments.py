@@ -1,4 +1,4 @@
-"""Comments of migrations: the number of rows that an operation loses or fails on, and columns that may be renamed."""
+"""Comments in migrations: how many rows an operation loses data of or fails on, and which columns may be renamed."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +14,7 @@ from kit.database.sqlite_reflection import escaped
 
 
 def hints(op: ops.ModifyTableOps) -> Iterator[str]:
-    """Yield the command for a rename, for each dropped column that an added column of the same type may replace."""
+    """Yield the command that writes a rename, for each pair of a dropped and an added column of the same type."""
     added = [part.column for part in op.ops if isinstance(part, ops.AddColumnOp)]
     for part in op.ops:
         dropped = part.to_column() if isinstance(part, ops.DropColumnOp) else None
@@ -25,13 +25,13 @@ def hints(op: ops.ModifyTableOps) -> Iterator[str]:
 
 
 def same_kind(one: TypeEngine[Any], other: TypeEngine[Any]) -> bool:
-    """Return whether two column types have the same Python type, so that one column may be the other one, renamed."""
+    """Return whether two column types have the same Python type."""
     kinds = [getattr(type_, "impl_instance", type_).python_type for type_ in (one, other)]
     return kinds[0] is kinds[1]
 
 
 def losses(connection: Connection, name: str, op: ops.MigrateOperation) -> Iterator[CommentOp]:
-    """Yield the number of rows whose data an operation on a table loses, or on which it fails."""
+    """Yield a comment with the number of rows of the table `name` that lose data, or on which the operation fails."""
     if isinstance(op, ops.DropColumnOp):
         number = counted(connection, name, plain_column(op.column_name).is_not(None))
         yield CommentOp(f"Loses {name}.{op.column_name} of {number}.")
@@ -51,7 +51,7 @@ def sql_of(connection: Connection, condition: Any) -> str:
 
 
 def narrowing(connection: Connection, name: str, op: ops.AlterColumnOp) -> Iterator[CommentOp]:
-    """Yield the number of rows whose value the new type of a column cannot hold."""
+    """Yield a comment with the number of rows whose value may not fit into the new type of a column."""
     column: ColumnElement[Any] = plain_column(op.column_name)
     old, new = op.existing_type, op.modify_type
     length, former = getattr(new, "length", None), getattr(old, "length", None)
@@ -75,7 +75,7 @@ NONE, UNKNOWN = "0 rows", "an unknown number of rows"
 
 
 def counted(connection: Connection, name: str, condition: Any = None) -> str:
-    """Return the current number of rows in this database, as text: `1 row`, or `an unknown number of rows`."""
+    """Return the number of rows of the table `name` as text: `1 row`, `5 rows` or `an unknown number of rows`."""
     statement = select(func.count()).select_from(table(name))
     try:
         with connection.begin_nested():

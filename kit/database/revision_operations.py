@@ -1,4 +1,4 @@
-"""Operations of migrations that Alembic does not have: comments, UPDATEs, SQL statements, and AUTOINCREMENT."""
+"""Migration operations that Alembic lacks, and their source: comments, UPDATEs, SQL statements, and AUTOINCREMENT."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class CommentOp(ops.MigrateOperation):
 
 @dataclass
 class FillOp(ops.MigrateOperation):
-    """An UPDATE that replaces NULL by a value in a column."""
+    """An UPDATE that replaces NULL in a column by a value."""
 
     table: str
     column: str
@@ -44,7 +44,7 @@ class FillOp(ops.MigrateOperation):
 
 @dataclass
 class AutoincrementOp(ops.MigrateOperation):
-    """Rebuilds a table of SQLite with AUTOINCREMENT, so that no id is assigned twice."""
+    """Rebuilds a table of SQLite with AUTOINCREMENT, so that no id is assigned twice; without it if `is_undone`."""
 
     table: str
     is_undone: bool = False
@@ -97,7 +97,10 @@ def render_statements(_: AutogenContext, op: StatementsOp) -> list[str]:
 
 
 def stored_literal(context: AutogenContext, kind: TypeEngine[Any], value: Any) -> str:
-    """Return a value as Python source, as each database stores it: migrations do not use the kit's column types."""
+    """Return the value of a column as Python source, in the form that each database stores.
+
+    Migrations do not use the kit's column types, which would convert it.
+    """
     if not isinstance(kind, TypeDecorator) or not type(kind).__module__.startswith("kit."):
         return literal(context, value)
     known, other = (literal(context, kind.process_bind_param(value, dialect)) for dialect in DIALECTS)
@@ -108,7 +111,7 @@ DIALECTS: Sequence[Dialect] = (sqlite.dialect(), postgresql.dialect())  # type: 
 
 
 def literal(context: AutogenContext, value: Any) -> str:
-    """Return a value as Python source. The imports that it needs are added to the migration."""
+    """Return a value as Python source, and add the imports that it needs to the migration. Today becomes `today()`."""
     if isinstance(value, datetime):
         context.imports.add("from datetime import UTC, datetime")
         return "datetime.now(UTC)" if abs(value - datetime.now(UTC)) < timedelta(days=1) else utc_literal(value)

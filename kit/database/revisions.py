@@ -1,4 +1,4 @@
-"""Revisions: completes a migration that autogenerate wrote, so that it can be applied to tables with rows.
+"""Revisions: completes a migration from autogenerate, so that it can be applied to tables with rows.
 
 - A new NOT NULL column is added as nullable, filled with the default of the field, and then made NOT NULL.
 - A comment at an operation that loses data says how many rows are affected.
@@ -33,9 +33,9 @@ def complete(
     renames: Iterable[Rename] = (),
     former: Definitions | None = None,
 ) -> None:
-    """Complete a migration: a hook for `process_revision_directives` of Alembic's environment.
+    """Complete a migration in place. Called by the hook `process_revision_directives` of Alembic's environment.
 
-    `former` are the definitions before the migration, as SQLite stores them: PostgreSQL rewrites expressions.
+    `former` are the definitions before the migration in their original text, as `new_migration.former` returns them.
     """
     connection, (script,) = context.connection, directives
     up, down = script.upgrade_ops, script.downgrade_ops
@@ -68,7 +68,7 @@ def completed(connection: Connection, metadata: MetaData, op: ops.MigrateOperati
 
 
 def add_as_nullable(op: ops.ModifyTableOps, metadata: MetaData) -> Iterator[FillOp]:
-    """Make new NOT NULL columns nullable at first. Yields the UPDATEs that fill them.
+    """Change the operations for new NOT NULL columns to nullable ones, and yield the UPDATEs that fill the columns.
 
     Raises a CommandError if a new column has no default.
     """
@@ -104,7 +104,7 @@ def needs_value(column: Column[Any]) -> bool:
 
 
 def default_of(column: Column[Any]) -> Any:
-    """Return the default of a field, for `FillOp`; None if there is none, or if it differs from row to row."""
+    """Return the default of a field for existing rows; None if it has none, or one that differs between rows."""
     default: Any = column.default
     if default is None or not (default.is_scalar or default.is_callable):
         return None
@@ -118,11 +118,11 @@ def default_of(column: Column[Any]) -> Any:
 
 CONSTANTS = (bool, int, float, str, bytes, Decimal, time, timedelta, UUID)
 OF_FACTORIES = (date, list, dict)
-"""The types for which a default factory returns the same value for all rows."""
+"""The types of values from a default factory that may fill all rows, such as a date or an empty list."""
 
 
 def nullable_downgrade(op: ops.MigrateOperation) -> Iterator[ops.MigrateOperation]:
-    """Yield an operation of the downgrade. A restored column is empty, so it is added as nullable."""
+    """Yield an operation of the downgrade, with a comment. A NOT NULL column that it restores is made nullable."""
     for part in op.ops if isinstance(op, ops.ModifyTableOps) else ():
         if isinstance(part, ops.AddColumnOp) and needs_value(part.column):
             old = part.column

@@ -1,4 +1,4 @@
-"""Prints the settings of the database role, for PgBouncer: `python -m kit.database.role main:app | psql …`."""
+"""Prints the SQL that sets timeouts of the database role, for PgBouncer: `python -m kit.database.role main:app`."""
 
 import sys
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from kit.database.postgresql_engines import server_settings
 
 
 def commands(database: Database) -> Iterator[str]:
-    """Yield the SQL commands that give the role of the database URL the timeouts of the service."""
+    """Yield an ALTER ROLE for each setting of `server_settings`, for the role in the database URL."""
     url = database.url
     role = quoted(url.username) if url.username else "CURRENT_USER"
     where = f" IN DATABASE {quoted(url.database)}" if url.database else ""

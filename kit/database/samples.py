@@ -1,6 +1,6 @@
-"""Samples: copies of the first rows of each table in another schema of PostgreSQL, where a migration is tried.
+"""Samples: copies some rows of each table to the schema of PostgreSQL in which a migration is tried.
 
-A row whose parent is not among the copied rows is left out, so that all foreign keys hold.
+Copies whose foreign key refers to a row that was not copied are deleted.
 """
 
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, MetaData, Row, text
 
 MAX_ROWS = 10_000
-"""The largest number of rows that are copied of a table, so that a large database takes no longer than a small one."""
+"""The maximum number of copied rows of a table. It bounds the time for a large database."""
 FOREIGN_KEYS = """
 SELECT conrelid::regclass::text AS child, confrelid::regclass::text AS parent, quote_ident(conname) AS name,
     pg_get_constraintdef(oid) AS definition,
@@ -21,7 +21,10 @@ FROM pg_constraint WHERE contype = 'f' AND connamespace = to_regnamespace(curren
 
 
 def copy_sample(connection: Connection, original: str) -> list[str]:
-    """Copy up to `MAX_ROWS` rows of each table of another schema. Returns the names of the tables that have more."""
+    """Copy up to `MAX_ROWS` rows of each table from the schema `original` to the current one.
+
+    Returns the names of the tables that have more rows.
+    """
     keys = connection.execute(text(FOREIGN_KEYS)).all()
     for key in keys:
         connection.execute(text(f"ALTER TABLE {key.child} DROP CONSTRAINT {key.name}"))
@@ -50,7 +53,7 @@ def copy_tables(connection: Connection, original: str) -> list[str]:
 
 
 def remove_children(connection: Connection, key: Row[tuple[str, str, str, str, Sequence[str], Sequence[str]]]) -> int:
-    """Delete the rows whose foreign key refers to no row. Returns their number."""
+    """Delete the rows whose foreign key `key`, a row of `FOREIGN_KEYS`, refers to no row. Returns their number."""
     filled = " AND ".join(f"child.{column} IS NOT NULL" for column in key.columns)
     equal = " AND ".join(
         f"parent.{there} = child.{here}" for here, there in zip(key.columns, key.referred, strict=True)

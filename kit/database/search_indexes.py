@@ -1,11 +1,11 @@
-"""Search indexes: trigrams of the texts that `q` searches, with which a substring is found without reading all rows.
+"""Search indexes: trigram indexes by which the parameter `q` finds substrings without reading all rows.
 
-PostgreSQL has a GIN index on the folded texts, which needs the extension pg_trgm. SQLite has a table of FTS5, and one
-of the rows that have changed since FTS5 took over changes; triggers keep both up to date. Without the extension, or
-without FTS5, the same searches read all rows.
+On PostgreSQL it is a GIN index on the folded texts, which needs the extension pg_trgm. On SQLite it is an FTS5 table,
+and a table of changed rows that are not in FTS5 yet; triggers update both. Without the extension, or without FTS5, the
+same searches read all rows.
 
-The indexes follow from the models: after every upgrade `ensure_search` creates those that are missing, and drops those
-that no model wants. So a migration need not mention them, and one that alters a table of SQLite may drop its index.
+Migrations do not contain search indexes. After every upgrade, `ensure_search` creates the indexes that the models
+declare and the database lacks, and drops the others. A migration that rebuilds a table of SQLite may drop its index.
 """
 
 import logging
@@ -37,7 +37,7 @@ TRIGGERS = (*EVENTS, *(f"{event}_taken" for event in EVENTS))
 
 
 def wanted_indexes(connection: Connection) -> dict[str, SearchIndex]:
-    """Return the search indexes of the models whose table and columns exist, by the names of the tables."""
+    """Return the search indexes that the models declare, by table, if the table and the columns exist."""
     inspector: Any = inspect(connection)
     there = set(inspector.get_table_names())
     wished = [index for index in map(wanted_of, known_tables().values()) if index and index.table in there]
@@ -49,7 +49,7 @@ def wanted_indexes(connection: Connection) -> dict[str, SearchIndex]:
 
 
 def ensure_search(connection: Connection) -> None:
-    """Create the missing search indexes, and drop the others. Called after the migrations."""
+    """Create the missing search indexes, and drop those that no model declares. Called after the migrations."""
     ensure_folding(connection)
     wanted = wanted_indexes(connection)
     (ensure_fts5 if connection.dialect.name == "sqlite" else ensure_gin)(connection, wanted)
@@ -73,14 +73,14 @@ SELECT relname, obj_description(oid, 'pg_class') FROM pg_class
 WHERE relkind = 'i' AND relnamespace = to_regnamespace(quote_ident(current_schema()))
 AND obj_description(oid, 'pg_class') LIKE 'CREATE INDEX "ix\_%\_search" ON % USING gin (%gin\_trgm\_ops)'
 """
-"""The search indexes of PostgreSQL, with the statements that made them, which are their comments."""
+"""The SELECT of the search indexes of PostgreSQL, with the statements that created them, stored as their comments."""
 SCHEMA = """
 SELECT nspname FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace WHERE extname = 'pg_trgm'
 """
 
 
 def schema_of_trigrams(connection: Connection) -> str | None:
-    """Return the schema of the extension pg_trgm, which is created if it may be; None without it."""
+    """Return the schema of the extension pg_trgm; None if it is missing and cannot be created, with a warning."""
     try:
         with connection.begin_nested():
             connection.exec_driver_sql("CREATE EXTENSION IF NOT EXISTS pg_trgm")
@@ -102,7 +102,7 @@ def ensure_fts5(connection: Connection, wanted: dict[str, SearchIndex]) -> None:
 
 
 def statements(connection: Connection) -> dict[str, str]:
-    """Return the statements in a SQLite database that created tables and triggers of search indexes, by name."""
+    """Return the statements that created the tables and triggers of search indexes in a SQLite database, by name."""
     return {row[0]: row[1] for row in connection.exec_driver_sql(STATEMENTS)}
 
 
@@ -134,7 +134,7 @@ def drop_fts5(connection: Connection, table: str) -> None:
 
 
 def names_of_parts(connection: Connection) -> set[str]:
-    """Return the names of the tables (SQLite) or the indexes (PostgreSQL) that search indexes consist of."""
+    """Return the names of all tables (SQLite) or indexes (PostgreSQL) that belong to search indexes."""
     if connection.dialect.name != "sqlite":
         return set(connection.exec_driver_sql(INDEXES).scalars())
     own = [name for name, sql in statements(connection).items() if OURS.fullmatch(sql)]
@@ -142,13 +142,13 @@ def names_of_parts(connection: Connection) -> set[str]:
 
 
 SHADOWS = ("data", "idx", "content", "docsize", "config", "changes", "terms")
-"""The tables in which FTS5 stores a table, and those of its changes and of its trigrams."""
+"""The suffixes of the tables of a search index: FTS5's own, that of changes and that of trigrams."""
 
 
 class SearchTables:
-    """The search indexes that a SQLite file has, read again after `INTERVAL` seconds, because a migration may differ.
+    """Tells which search indexes a SQLite file has. Read again after `INTERVAL` seconds, as a migration may change it.
 
-    A database in memory has none: it cannot be read but by its own connection.
+    For a database in memory it tells none, because it reads the file by a connection of its own.
     """
 
     INTERVAL = 1.0
@@ -167,7 +167,7 @@ class SearchTables:
 
     @staticmethod
     def read(file: str) -> dict[str, str]:
-        """Read the statements of a file; none if it cannot be read."""
+        """Return the `statements` of a file; none if it cannot be read now."""
         try:
             with closing(
                 sqlite3.connect(f"{Path(file).resolve().as_uri()}?mode=ro", uri=True, timeout=0)

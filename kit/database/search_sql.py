@@ -1,8 +1,9 @@
-"""SQL of search indexes: the index, the tables and the triggers of one table, and the folding of its texts.
+"""SQL of search indexes: the statements for the index, tables and triggers of one table, and for folding its texts.
 
-On SQLite a write to a table of FTS5 takes longer than the write of the row itself. So triggers only note the rowid of
-the row in a table of changes, and the table of FTS5 takes over `MOST_CHANGES` of them at once. Searches read the texts
-of changed rows. All of it belongs to the transaction of the write.
+On SQLite a write to an FTS5 table takes longer than the write of the row itself. Therefore triggers only insert the
+rowid of the changed row into a table of changes. When it has `MOST_CHANGES` rows, another trigger updates the FTS5
+table with all of them at once. Searches use FTS5, and read the texts of the rows in the table of changes. All of it is
+part of the transaction of the write.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,35 +15,35 @@ from kit.database.folding import AFTER, BEFORE, EXPANDED, UNUSUAL
 from kit.database.identifiers import quoted
 
 SEARCHED = "kit.searched"
-"""The key in `Table.info` of the names of the columns that have a search index, in their order."""
+"""The key in `Table.info` of the names of the columns in the search index, in their order."""
 LONGEST_NAME = 63
-"""The largest length of a name in PostgreSQL, in bytes."""
+"""The maximum length of a name in PostgreSQL, in bytes."""
 END = "\x01"
-"""Stored twice after each text of FTS5, so that its last two characters begin a trigram too."""
+"""Appended twice to each text in FTS5, so that a trigram begins at each of its characters, the last two included."""
 MOST_CHANGES = 256
-"""The number of changes that the table of FTS5 takes over at once: more make writes cheaper, and searches dearer."""
+"""The number of changes after which FTS5 is updated. A larger number makes writes faster, and searches slower."""
 
 
 @dataclass(frozen=True)
 class SearchIndex:
-    """The search index of a table, and the SQL of its parts."""
+    """The search index of a table on some of its columns, and the SQL of its parts."""
 
     table: str
     columns: tuple[str, ...]
 
     @property
     def name(self) -> str:
-        """The name of the table of FTS5."""
+        """The name of the FTS5 table."""
         return f"{self.table}_search"
 
     @property
     def terms(self) -> str:
-        """The name of the table of the trigrams of FTS5, in order: those that begin with a shorter text are a range."""
+        """The name of the `fts5vocab` table of trigrams. It is sorted: a search for 1 or 2 characters reads a range."""
         return f"{self.name}_terms"
 
     @property
     def changes(self) -> str:
-        """The name of the table of the rows that have changed since FTS5 took over changes."""
+        """The name of the table of the rows that have changed since the last update of FTS5."""
         return f"{self.name}_changes"
 
     @property
@@ -50,12 +51,12 @@ class SearchIndex:
         return f"ix_{self.name}"[:LONGEST_NAME]
 
     def gin(self, schema: str) -> str:
-        """Return the CREATE INDEX of PostgreSQL. `schema` is that of the extension."""
+        """Return the CREATE INDEX for PostgreSQL. `schema` is the schema of the extension pg_trgm."""
         parts = ", ".join(f"({folded(quoted(column))}) {quoted(schema)}.gin_trgm_ops" for column in self.columns)
         return f"CREATE INDEX {quoted(self.on_postgresql)} ON {quoted(self.table)} USING gin ({parts})"
 
     def fts5(self) -> dict[str, str]:
-        """Return the statements of SQLite that create the table and its triggers, by name."""
+        """Return the statements for SQLite that create the FTS5 table, its companions and the triggers, by name."""
         table, changes = quoted(self.table), quoted(self.changes)
         differs = " OR ".join(f"old.{quoted(one)} IS NOT new.{quoted(one)}" for one in self.columns)
         changed = {
@@ -85,31 +86,31 @@ class SearchIndex:
         return {name: f"CREATE TRIGGER {quoted(name)} AFTER {body}"}
 
     def is_full(self) -> str:
-        """Return whether there are so many changes that the table of FTS5 takes them over."""
+        """Return the SQL condition that there are enough changes for an update of FTS5."""
         return f"(SELECT max(number) FROM {quoted(self.changes)}) >= {MOST_CHANGES}"  # noqa: S608  our names
 
     def take(self) -> str:
-        """Return the statements that update the table of FTS5 with all changed rows, and delete the list of changes."""
+        """Return the statements that update the FTS5 table with all changed rows, and delete the list of changes."""
         own, changes = quoted(self.name), quoted(self.changes)
         among = f"WHERE rowid IN (SELECT changed FROM {changes})"  # noqa: S608  our names
         return f"DELETE FROM {own} {among}; {self.filling()} {among}; DELETE FROM {changes};"  # noqa: S608
 
     def is_made(self, there: Mapping[str, str]) -> bool:
-        """Return whether these statements of a SQLite database include all of this index.
+        """Return whether `there`, the statements of a SQLite database by name, include all parts of this index.
 
-        Quotation marks do not count: SQLite may add some when a column is renamed.
+        Quotation marks are ignored: SQLite may add some when a column is renamed.
         """
         return all(there.get(name, "").replace('"', "") == sql.replace('"', "") for name, sql in self.fts5().items())
 
     def stored_columns(self) -> list[str]:
-        """Return the columns of the table of FTS5, which reserves some names."""
+        """Return the columns of the FTS5 table, with a prefix, because FTS5 reserves some names."""
         return [quoted(f"of_{column}") for column in self.columns]
 
     def values(self) -> str:
         return ", ".join(f"{expanded(quoted(column))} || char(1, 1)" for column in self.columns)
 
     def filling(self) -> str:
-        """Return the statement of SQLite that fills the table of FTS5 with the existing rows."""
+        """Return the statement for SQLite that inserts all rows into the FTS5 table."""
         columns = ", ".join(self.stored_columns())
         return (
             f"INSERT INTO {quoted(self.name)} (rowid, {columns}) SELECT rowid, {self.values()} "  # noqa: S608  our names
@@ -118,16 +119,16 @@ class SearchIndex:
 
 
 def replaced(expression: str, letters: Mapping[str, str]) -> str:
-    """Return an SQL expression in which these letters are replaced."""
+    """Return the SQL that replaces these letters in the text of an SQL expression."""
     for letter, other in letters.items():
         expression = f"replace({expression}, '{letter}', '{other}')"
     return expression
 
 
 def folded(column: str) -> str:
-    """Return the expression of PostgreSQL that folds a text as the function `fold` does.
+    """Return the SQL for PostgreSQL that folds the text of a column as the function `fold` does.
 
-    It replaces letters only in the few texts that have them, because that takes ten times as long as `lower`.
+    It replaces letters only in texts that contain them, because this takes ten times as long as `lower`.
     """
     lower = f'lower({replaced(column, BEFORE)} COLLATE "folding")'
     is_usual = f"octet_length({column}) = length({column}) OR ({column} COLLATE \"C\") !~ '[{''.join(UNUSUAL)}]'"
@@ -135,17 +136,17 @@ def folded(column: str) -> str:
 
 
 def expanded(column: str) -> str:
-    """Return the expression of SQLite with the letters replaced that the tokenizer of FTS5 does not fold as `fold`."""
+    """Return the SQL for SQLite that replaces the letters of a column which FTS5 does not fold as `fold` does."""
     return replaced(column, EXPANDED | {"İ": "i"})
 
 
 def want_search(table: Table, columns: Sequence[str]) -> None:
-    """Give a table a search index on these columns, beside those that it has."""
+    """Declare a search index on these columns of a table, in addition to those that were declared before."""
     known = table.info.get(SEARCHED, ())
     table.info[SEARCHED] = tuple(dict.fromkeys((*known, *(name for name in columns if name in table.columns))))
 
 
 def wanted_of(table: Table) -> SearchIndex | None:
-    """Return the search index that a table should have, if any."""
+    """Return the search index that was declared for a table, if any."""
     columns = table.info.get(SEARCHED, ())
     return SearchIndex(table.name, tuple(columns)) if columns else None

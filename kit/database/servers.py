@@ -1,4 +1,4 @@
-"""Servers: the URLs of several servers of PostgreSQL, such as standbys, each server by itself."""
+"""Servers: splits the setting for standbys into one URL for each PostgreSQL server."""
 
 import re
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ from kit.database.poolers import is_pooled
 from kit.database.urls import PORT, parsed
 
 SEPARATOR = re.compile(r"\s+|,\s*(?=postgres(?:ql)?(?:\+asyncpg)?://)")
-"""What separates URLs; a comma within a URL separates its hosts."""
+"""The separators of URLs: white space, or a comma before a scheme. Other commas separate the hosts of a URL."""
 
 
 def standby_urls(text: str) -> list[URL]:
-    """Return a URL for each standby that is named. Raises a ValueError, with a sentence that does not show the URLs."""
+    """Return a URL for each standby in the setting. Raises a ValueError whose message does not contain the URLs."""
     urls = [each for part in SEPARATOR.split(text.strip()) if part for each in each_server(standby_url(part))]
     if len({name_of(url) for url in urls}) < len(urls):
         raise ValueError("names a standby twice")
@@ -22,7 +22,7 @@ def standby_urls(text: str) -> list[URL]:
 
 
 def standby_url(text: str) -> URL:
-    """Return the checked URL of one or more standbys."""
+    """Return the checked URL of one or more standbys. Raises a ValueError."""
     url = parsed(text)
     if url.get_backend_name() == "sqlite":
         raise ValueError("must start with postgresql://")
@@ -34,7 +34,7 @@ def standby_url(text: str) -> URL:
 
 
 def each_server(url: URL) -> Iterator[URL]:
-    """Yield a URL for each host of a URL. A connection takes at most a second, unless the URL says otherwise."""
+    """Yield a URL for each host of a URL, with a `connect_timeout` of `HOST_SECONDS` unless it has one."""
     if "connect_timeout" not in url.query:
         url = url.update_query_dict({"connect_timeout": f"{HOST_SECONDS:.0f}"})
     if not several_hosts(url):
@@ -47,5 +47,5 @@ def each_server(url: URL) -> Iterator[URL]:
 
 
 def name_of(url: URL) -> str:
-    """Return the name of a server for people: its host and its port."""
+    """Return `host:port` of a URL, as the name of the server in logs and metrics."""
     return f"{url.host or url.query.get('host') or 'localhost'}:{url.port or PORT}"

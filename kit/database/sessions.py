@@ -1,4 +1,4 @@
-"""Sessions: SQLAlchemy's `AsyncSession` for handlers that read, and for handlers that write in one transaction."""
+"""Sessions: `ReadSession` for handlers that only read, `WriteSession` for handlers that write in one transaction."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -26,7 +26,7 @@ M = TypeVar("M")
 
 
 HAS_COMMITTED = "has_committed"
-"""The key in a session's `info` that says that it has committed, so that the request must not be retried."""
+"""The key in `Session.info` that is set after a commit: the request must not be retried then."""
 
 
 @event.listens_for(GuardedSession, "before_commit")
@@ -41,20 +41,20 @@ def _note_commit(session: GuardedSession) -> None:
 
 
 class Opener(Protocol):
-    """Opens sessions for reading."""
+    """The interface of `Database` that a `ReadSession` needs for further sessions."""
 
     def read(self, *, restricted: bool = False) -> "ReadSession": ...
 
 
 class _Session(AsyncSession):
-    """SQLModel's session with SQLAlchemy's own `execute`: SQLModel's is deprecated and warns."""
+    """SQLModel's session, with the `execute` of SQLAlchemy in place of SQLModel's, which is deprecated and warns."""
 
     async def execute(self, statement: Any, params: Any = None, **options: Any) -> Any:
         return await asyncio_orm.AsyncSession.execute(self, statement, params, **options)
 
     @property
     def bind(self) -> Any:
-        """The engine of the session. That of a restricted session has no connections, which it could not check."""
+        """The engine of the session. In a restricted session it refuses to connect: a connection is not checked."""
         return self.get_async_bind()
 
     @bind.setter
@@ -72,7 +72,7 @@ class _Session(AsyncSession):
 
 
 class ReadSession(_Session):
-    """A session that only reads, each statement outside of any transaction (autocommit).
+    """An `AsyncSession` that only reads, in autocommit: each statement sees what is committed when it begins.
 
     With `restricted`, it returns only rows that belong to the principal, unless the principal is a superuser.
     """
@@ -90,9 +90,9 @@ class ReadSession(_Session):
         return result
 
     async def gather(self, *queries: Callable[[Self], Awaitable[Any]]) -> list[Any]:
-        """Return the results of queries that run at the same time, each with a session and a connection of its own.
+        """Run queries concurrently, each with its own session and connection, and return their results in order.
 
-        If one fails, the others are cancelled, and its exception is raised.
+        If a query fails, the others are cancelled, and its exception is raised.
         """
         try:
             async with asyncio.TaskGroup() as group:
@@ -107,7 +107,7 @@ class ReadSession(_Session):
 
 
 class WriteSession(_Session):
-    """A session with one transaction, which the unit of work commits after the handler and before the response.
+    """An `AsyncSession` with one transaction, which the unit of work commits after the handler, before the response.
 
     With `restricted`, it writes only rows that belong to the principal, unless the principal is a superuser. With
     `restricted_reads` it also reads no other rows.
@@ -115,14 +115,17 @@ class WriteSession(_Session):
 
     sync_session_class = GuardedSession
     shares_transaction = True
-    """Whether group commit may store a single new row with those of other requests, and run the request again."""
+    """Whether group commit may store a single new row in a transaction with those of other requests.
+
+    If that transaction is rolled back because of another request, this request is run again.
+    """
 
     def __init__(self, engine: "AsyncEngine", *, restricted: bool = False, restricted_reads: bool = False) -> None:
         info = {RESTRICTED_WRITES: restricted, RESTRICTED_READS: restricted_reads}
         super().__init__(engine, expire_on_commit=False, info=info)
 
     def begin(self) -> AsyncSessionTransaction:
-        """Begin a transaction, or a savepoint if the transaction of the request has already begun."""
+        """Begin a transaction; a savepoint if the session has a transaction already."""
         return self.begin_nested() if self.in_transaction() else super().begin()
 
     async def get(self, entity: type[M], ident: Any, **options: Any) -> M | None:  # type: ignore[override]
@@ -145,14 +148,15 @@ class WriteSession(_Session):
             await self.run_sync(lambda _: session.check_owner(row))
 
     async def insert_all(self, rows: Sequence[Entity]) -> None:
-        """Add new rows and flush them, so that their ids are set, and ascend in this order."""
+        """Add new rows and flush them. Then their ids are set, in ascending order."""
         self.add_all(await self.in_key_order(rows))
         await self.flush()
 
     async def in_key_order(self, rows: Sequence[E]) -> Sequence[E]:
-        """Return new rows of one entity in an order in which concurrent calls do not deadlock.
+        """Return new rows in an order in which concurrent transactions can insert them without a deadlock.
 
-        On PostgreSQL the rows get their ids here, in the given order. SQLite has one writer, and needs no order.
+        On PostgreSQL the rows get their ids here, in the given order. Rows for SQLite, which has one writer, and rows
+        of several entities are returned unchanged.
         """
         entity = type(rows[0]) if len(rows) > 1 else None
         is_alike = entity is not None and all(type(row) is entity for row in rows)
@@ -164,14 +168,17 @@ class WriteSession(_Session):
         return sorted(rows, key=lambda row: sort_key(entity, row))
 
     async def reload(self, entity: type[E], rows: Sequence[E], *options: ORMOption) -> list[E]:
-        """Load the rows again, in this order and with these loader options, by one statement."""
+        """Flush, load the rows again by one SELECT with these loader options, and return them in the same order."""
         await self.flush()
         statement = select(entity).where(col(entity.id).in_([row.id for row in rows])).options(*options)
         loaded = {row.id: row for row in await self.exec(statement.execution_options(populate_existing=True))}
         return [loaded[row.id] for row in rows]
 
     async def delete(self, instance: object) -> None:
-        """Delete a row. Rows whose reference becomes NULL by ON DELETE SET NULL get a new version."""
+        """Mark a row for deletion, as SQLAlchemy does. Raises a 403 as `get`.
+
+        Rows that refer to it by ON DELETE SET NULL are updated at once: the reference to NULL, with a new version.
+        """
         await self._check_owner(instance)
         remove_references_to_itself(instance)
         for statement in updates_of_referrers(instance):
@@ -183,28 +190,28 @@ class WriteSession(_Session):
         await self.run_sync(lambda session: session.trusted_connection().execute(statement))  # type: ignore[attr-defined]
 
     async def prepare_commit(self) -> None:
-        """Flush, so that only the COMMIT is left to do."""
+        """Flush, so that statements which fail do so before the COMMIT is sent."""
         await self.flush()
 
     async def commit_within(self, seconds: float) -> None:
-        """Commit. Raises a TimeoutError after these seconds."""
+        """Commit. Raises a TimeoutError if it takes longer than `seconds`."""
         async with asyncio.timeout(seconds):
             await self.commit()
 
     async def gather(self, *queries: Callable[[Self], Awaitable[Any]]) -> list[Any]:
-        """Return the results of queries, executed one after the other, because a transaction has one connection."""
+        """Run queries one after the other, because a transaction has one connection, and return their results."""
         return [await query(self) for query in queries]
 
     async def set_lock_timeout(self, seconds: float | None) -> None:
-        """Set how long the next statements wait for a lock; None for the default. No effect on SQLite."""
+        """Set PostgreSQL's `lock_timeout` for the rest of the transaction; None for the default. Not on SQLite."""
         if self.get_bind().dialect.name == "postgresql":
             value = None if seconds is None else str(round(seconds * 1000))
             await self.exec(select(func.set_config("lock_timeout", value, True)))
 
     async def lock_exclusively(self, purpose: str) -> None:
-        """Acquire a named lock, exclusive among all processes, until the transaction ends.
+        """Acquire an exclusive advisory lock with this name until the transaction ends, among all processes.
 
-        SQLite needs none: it has one writer at a time.
+        Does nothing on SQLite, which has one writer at a time.
         """
         if self.get_bind().dialect.name == "postgresql":
             await self.exec(select(func.pg_advisory_xact_lock(func.hashtext(purpose))))
@@ -218,7 +225,7 @@ def _version_of(entity: Any) -> list[ORMOption]:
 
 
 def _begin_for_cursor(session: Any) -> None:
-    """Begin a transaction on PostgreSQL, unless the session has begun one."""
+    """On PostgreSQL, replace autocommit by a transaction, if the session has not begun one."""
     connection = session.trusted_connection()
     level = connection.get_execution_options().get("isolation_level")
     if level == "AUTOCOMMIT" and connection.dialect.name == "postgresql":

@@ -1,4 +1,4 @@
-"""SQLite's engines: a writer with one connection, readers beside it, and the settings of their connections."""
+"""SQLite engines: one connection for writing, a pool for reading, and the settings of their connections."""
 
 import time
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ from kit.database.statements import watch_statements
 from kit.http.fairness import FairPool
 
 SMALL_CACHE = "cache_size=-512"
-"""The page cache of each reader, 512 KiB: all read the same file, which the operating system caches too."""
+"""The page cache of each reading connection: 512 KiB suffice, because the operating system caches the file too."""
 CLOCK_INTERVAL = 1_000_000
-"""Instructions of SQLite's virtual machine between two checks of the statement timeout: some 1/100 s."""
+"""Instructions of SQLite's virtual machine between two checks of the statement timeout: about 10 ms."""
 
 
 def sqlite_engines(url: URL, pool: Pool) -> Engines:
-    """Return a writer with one connection, and a reader with several; for a database in memory both share one."""
+    """Return a writer with one connection, and a reader with `pool.size`. For a database in memory, both share one."""
     in_memory = url.database in (None, "", ":memory:")
     pragmas = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON")
     writer = sqlite_engine(url, pool, size=1, pragmas=pragmas)
@@ -39,12 +39,12 @@ def sqlite_engines(url: URL, pool: Pool) -> Engines:
 
 
 def close_returned(_: object, record: Any) -> None:
-    """Close a connection when it returns to a pool that has been replaced."""
+    """Close a connection when it is returned to a pool that has been replaced. Listens to `checkin`."""
     record.close()
 
 
 def watch_file(engines: Engines, path: str) -> None:
-    """Notice that the file was deleted, moved or replaced, before a COMMIT and before some reads."""
+    """Check before each COMMIT and before some reads whether the file was deleted, moved or replaced (`SQLiteFile`)."""
 
     def close_all() -> None:
         for engine in engines:
@@ -64,9 +64,9 @@ def watch_file(engines: Engines, path: str) -> None:
 def sqlite_engine(
     url: URL, pool: Pool, *, size: int, pragmas: Sequence[str], reset: Literal["rollback"] | None = "rollback"
 ) -> AsyncEngine:
-    """Return an engine for one SQLite file.
+    """Return an engine for a SQLite file with `size` connections, on which `pragmas` are executed.
 
-    `reset`: the action when a connection returns to the pool; None for readers, which begin no transaction.
+    `reset` is SQLAlchemy's `pool_reset_on_return`; None for readers, which begin no transaction.
     """
     engine = create_async_engine(
         url,
@@ -83,7 +83,7 @@ def sqlite_engine(
     )
 
     def prepare(connection: Any, record: Any) -> None:
-        connection.isolation_level = None  # the driver's own BEGIN comes too late, and never before a SELECT
+        connection.isolation_level = None  # the driver's own BEGIN comes too late: not before a SELECT
         connection.create_function("fold", 1, fold, deterministic=True)
         info = record.info
         info["seconds"] = pool.statement_timeout
@@ -105,18 +105,18 @@ def sqlite_engine(
 
 
 def start_clock(info: dict[Any, Any]) -> None:
-    """Start the statement timeout of SQLite on the connection with this `info`."""
+    """Set the end of the statement timeout, `until`, in the `info` of a SQLite connection."""
     info["until"] = time.monotonic() + info["seconds"]
 
 
 def begin_immediate(connection: Connection) -> None:
-    """Take SQLite's write lock at BEGIN, so that a transaction that reads before it writes cannot fail with BUSY."""
+    """Take SQLite's write lock at BEGIN. Otherwise a transaction that reads first could fail at its first write."""
     if not connection.get_execution_options().get("reading"):
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def end_failed_commit(context: ExceptionContext) -> None:
-    """Roll back after a failed COMMIT, after which SQLite keeps the transaction open and the file locked."""
+    """Roll back after a failed COMMIT: SQLite would keep the transaction open and the file locked."""
     # a COMMIT has no statement
     if context.statement is not None or context.connection is None or context.connection.invalidated:
         return
@@ -126,7 +126,7 @@ def end_failed_commit(context: ExceptionContext) -> None:
 
 
 def interrupt(connection: Any, record: Any, _: object) -> None:
-    """Interrupt a cancelled statement, which would run on in its thread; if it has not begun, its time is over."""
+    """Stop a cancelled statement, which would go on in its thread. If it has not begun, its timeout is over then."""
     record.info["until"] = 0
     with suppress(StopIteration):
         connection.driver_connection.interrupt().send(None)  # a coroutine that never suspends
@@ -135,7 +135,7 @@ def interrupt(connection: Any, record: Any, _: object) -> None:
 def end_cancelled(connection: Any, record: Any, _: object) -> None:
     """Roll back after a cancelled statement of the writer, which would keep the file locked.
 
-    The clock of the statement ends it: an interrupt could also hit the ROLLBACK, and the file would stay locked.
+    The statement is stopped by its timeout. An interrupt could stop the ROLLBACK too, and the file would stay locked.
     """
     record.info["until"] = 0
     connection.rollback()

@@ -1,9 +1,9 @@
-"""SQLite's file: notices that it was deleted, moved or replaced while it is open, so that no write is lost in it.
+"""SQLite's file: detects that the open file was deleted, moved or replaced, so that no write is lost.
 
-An open connection goes on writing into a file that has no name any more. So the device and inode of the file, its
-write-ahead log (`-wal`) and its index (`-shm`) are compared before a COMMIT, and before some reads. After a change all
-connections are closed before one is opened again, because SQLite's locks are those of the old files. A file that has
-been opened once is not created again.
+An open connection would go on writing into the deleted file. Therefore the device and inode of the file, its
+write-ahead log (`-wal`) and its shared memory (`-shm`) are compared before each COMMIT, and before some reads. After a
+change, all connections are closed before a new one is opened, because the open ones hold locks on the old files. A
+deleted file is not created again.
 """
 
 import os
@@ -16,7 +16,7 @@ from typing import Any
 from kit.database.errors import DriverFailure
 
 READS_UNCHECKED_SECONDS = 0.5
-"""Seconds after a check in which reads are not checked."""
+"""The number of seconds after a check in which reads do without one."""
 Identity = tuple[int, int]
 
 
@@ -26,14 +26,14 @@ class SQLiteFile:
     def __init__(self, path: str, close_all: Callable[[], None]) -> None:
         self.path, self.close_all = str(Path(path).resolve()), close_all
         self.known: dict[str, Identity] = {}
-        """The device and inode of the file, its log and its index, by their paths, as soon as they exist."""
+        """The device and inode by path, of the file, its log and its shared memory, as far as they exist."""
         self.open = 0
         """The number of open connections."""
         self.due = 0.0
-        """When connections for reading are checked again."""
+        """When the next check before a read is due (`time.monotonic`)."""
 
     def has_changed(self) -> bool:
-        """Return whether a file that has existed does not exist any more, or is another one."""
+        """Return whether one of the three files was deleted or replaced since the last check."""
         self.due = time.monotonic() + READS_UNCHECKED_SECONDS
         for path in (self.path, f"{self.path}-wal", f"{self.path}-shm"):
             found = identity_of(path)
@@ -44,7 +44,7 @@ class SQLiteFile:
         return False
 
     def check(self, *_: object) -> None:
-        """Close all connections if the file has changed, and raise SQLite's error for a file that is not there."""
+        """Close all connections and raise a DriverFailure (SQLITE_CANTOPEN) if the file has changed."""
         if self.has_changed():
             self.close_all()
             raise DriverFailure(cannot_open("the database file was deleted, moved or replaced"))
@@ -54,9 +54,12 @@ class SQLiteFile:
             self.check()
 
     def before_connecting(self, *_: object) -> None:
-        """Refuse to create the file again, or to open it while connections to the former file are open."""
+        """Raise SQLITE_CANTOPEN instead of creating a deleted file, or opening a new one beside the former.
+
+        Listens to `do_connect`.
+        """
         if not self.known:
-            sqlite3.connect(self.path).close()  # the driver's thread would log a failure
+            sqlite3.connect(self.path).close()  # fails here, without a log line of aiosqlite's thread
         elif not Path(self.path).exists():
             raise cannot_open("the database file was deleted or moved")
         elif self.open == 0:

@@ -1,8 +1,8 @@
 """Rebuilding tables of SQLite: Alembic's batch mode, extended to keep the parts of a table that it would lose.
 
-SQLite cannot alter most of a table. Alembic therefore reflects the table, creates a new one, copies the rows, drops the
-old table and renames the new one. Its reflection misses indexes on expressions, which `CompleteSQLiteDialect` reads,
-and triggers, AUTOINCREMENT with its counter, collations and CHECKs without a name, which `CompleteSQLiteImpl` copies.
+SQLite has few forms of ALTER TABLE. For others, Alembic reflects the table, creates a new one, copies the rows, drops
+the old table and renames the new one. Its reflection misses indexes on expressions, which `CompleteSQLiteDialect`
+reads, and triggers, AUTOINCREMENT with its counter, collations and unnamed CHECKs, which `CompleteSQLiteImpl` copies.
 """
 
 from collections.abc import Iterator
@@ -29,13 +29,13 @@ from kit.database.sqlite_reflection import (
 )
 
 DRIVER = "sqlite+complete"
-"""The driver name in the URL of an engine that migrates."""
+"""The driver name, in the URL of an engine for migrations, that selects `CompleteSQLiteDialect`."""
 registry.register("sqlite.complete", CompleteSQLiteDialect.__module__, CompleteSQLiteDialect.__name__)
 
 
 @dataclass
 class Restoration:
-    """The parts to restore after a rebuild: the AUTOINCREMENT counter, and the statements of indexes and triggers."""
+    """The parts to restore after a rebuild: the AUTOINCREMENT counter, indexes, and CREATE statements of triggers."""
 
     counter: int | None = None
     statements: list[str] = field(default_factory=list)
@@ -43,25 +43,25 @@ class Restoration:
 
 
 class CompleteSQLiteImpl(SQLiteImpl):
-    """Alembic's operations on SQLite. Alembic uses the last class that is defined for a dialect, which is this one."""
+    """Alembic's operations on SQLite. Its definition replaces Alembic's own class for the dialect."""
 
     __dialect__ = "sqlite"
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.rebuilt: dict[str, Restoration] = {}
-        """The parts to restore, by the temporary names of the tables."""
+        """The parts to restore, by the temporary name of the new table."""
 
     def requires_recreate_in_batch(self, batch_op: BatchOperationsImpl) -> bool:
-        """Return whether a batch needs a new table. Renames of columns do not: SQLite itself does them at once.
+        """Return whether a batch needs a new table. Its renames of columns do not, and are executed here.
 
-        SQLite also renames the column in indexes, triggers, CHECKs and views.
+        SQLite's RENAME COLUMN also renames the column in indexes, triggers, CHECKs and views.
         """
         batch_op.batch[:] = self.without_renames(batch_op.table_name, batch_op.batch)
         return super().requires_recreate_in_batch(batch_op)
 
     def without_renames(self, table: str, batch: list[Any]) -> Iterator[Any]:
-        """Rename the columns, and yield the other operations of a batch."""
+        """Execute the renames of columns in a batch, and yield its other operations with the new names."""
         renamed: dict[str, str] = {}
         for name, args, options in list(batch):
             if name != "alter_column":
@@ -77,10 +77,10 @@ class CompleteSQLiteImpl(SQLiteImpl):
                 yield name, (args[0], column, *args[2:]), options
 
     def prep_table_for_batch(self, batch_impl: ApplyBatchImpl, table: Table) -> None:
-        """Complete the new table before it is created, and collect the parts to restore after its renaming."""
+        """Add the parts that reflection misses to the new table, and store those that `rename_table` restores."""
         connection, new = self.connection, batch_impl.new_table
         assert connection is not None
-        drop_fts5(connection, table.name)  # the rows of some tables are numbered anew; `ensure_search` makes it again
+        drop_fts5(connection, table.name)  # a rebuild may change rowids; `ensure_search` creates the index again
         assert new is not None
         kept = Restoration(indexes=list(batch_impl.new_indexes.values()))
         indexes, triggers = stored(connection, "index", table.name), stored(connection, "trigger", table.name)
@@ -98,23 +98,23 @@ class CompleteSQLiteImpl(SQLiteImpl):
         self.rebuilt[batch_impl.temp_table_name] = kept
 
     def drop_column(self, table_name: str, column: Column[Any], **options: Any) -> None:
-        """Drop a column. SQLite refuses that while a trigger uses it."""
+        """Drop the search index, whose triggers may use the column, and the column."""
         self.drop_search_index(table_name)
         super().drop_column(table_name, column, **options)
 
     def drop_table(self, table: Table, **options: Any) -> None:
-        """Drop a table with its search index, which SQLite would keep."""
+        """Drop a table and its search index, which SQLite would keep."""
         self.drop_search_index(table.name)
         super().drop_table(table, **options)
 
     def drop_search_index(self, table: str) -> None:
-        """Drop the search index of a table, if it has one. A script (`--sql`) cannot know, and leaves it alone."""
+        """Drop the search index of a table, if it has one. Does nothing in offline mode (`--sql`)."""
         if not self.as_sql:
             assert self.connection is not None
             drop_fts5(self.connection, table)
 
     def rename_table(self, old_table_name: str, new_table_name: str, schema: str | None = None) -> None:
-        """Rename a table. After a rebuilt table is renamed, its indexes and triggers are created again.
+        """Rename a table. At the end of a rebuild, also restore its counter, indexes and triggers.
 
         `legacy_alter_table` lets views and triggers of other tables refer to the table while it does not exist.
         """
@@ -136,10 +136,10 @@ class CompleteSQLiteImpl(SQLiteImpl):
             self.create_index(index)
 
     def correct_for_autogen_constraints(self, *_: Any) -> None:
-        """Do nothing: Alembic would leave out indexes on expressions, which `CompleteSQLiteDialect` reads."""
+        """Do nothing. Alembic's method would ignore indexes on expressions, because its dialect cannot read them."""
 
     def compare_indexes(self, metadata_index: Index, reflected_index: Index) -> ComparisonResult:
-        """Compare the statements that create the indexes, which include expressions and conditions."""
+        """Compare two indexes by their CREATE INDEX, so that expressions and conditions are included."""
         assert self.connection is not None
         assert reflected_index.table is not None
         made = stored(self.connection, "index", reflected_index.table.name)[str(reflected_index.name)]
@@ -150,7 +150,7 @@ class CompleteSQLiteImpl(SQLiteImpl):
 
 
 def keep_collations(connection: Connection, old: str, new: Table) -> None:
-    """Give text columns without a collation the collation of the old table."""
+    """Copy the collations of the table `old` to the text columns of `new` that have none."""
     for name, collation in collations(table_sql(connection, old)):
         column: Any = new.columns.get(name)
         if column is not None and isinstance(column.type, String) and column.type.collation is None:

@@ -1,7 +1,7 @@
 """Reflection of SQLite: reads the parts of a table that SQLAlchemy's dialect does not read.
 
-These are indexes on expressions, CHECKs without a name, AUTOINCREMENT and collations, all found in the text of the
-statement that created the table or the index, which SQLite stores in `sqlite_master`.
+These are indexes on expressions, unnamed CHECKs, AUTOINCREMENT and collations. They are parsed from the CREATE
+statements of tables and indexes, which SQLite stores in `sqlite_master`.
 """
 
 import re
@@ -23,7 +23,7 @@ class CompleteSQLiteDialect(SQLiteDialect_aiosqlite):
     supports_statement_cache = True
 
     def get_indexes(self, connection: Connection, table_name: str, schema: str | None = None, **kw: Any) -> Any:
-        """Return the indexes, including those on expressions. All expressions of an index are one text."""
+        """Return the indexes, including those on expressions, whose expressions are one text, separated by commas."""
         indexes = list(super().get_indexes(connection, table_name, schema, **kw))  # type: ignore[no-untyped-call]
         known = {index["name"] for index in indexes}
         for name, sql in stored(connection, "index", table_name).items():
@@ -32,7 +32,7 @@ class CompleteSQLiteDialect(SQLiteDialect_aiosqlite):
         return indexes
 
     def get_check_constraints(self, *args: Any, **kw: Any) -> Any:
-        """Return the CHECKs with a name. Alembic would warn of the others, which `CompleteSQLiteImpl` copies."""
+        """Return the named CHECKs. Alembic would warn of unnamed ones, which `CompleteSQLiteImpl` copies."""
         checks = super().get_check_constraints(*args, **kw)  # type: ignore[no-untyped-call]
         return [check for check in checks if check["name"]]
 
@@ -51,7 +51,7 @@ def stored(connection: Connection, kind: str, table: str) -> dict[str, str]:
 
 
 def expression_index(name: str, sql: str) -> dict[str, Any]:
-    """Return an index on expressions, as SQLAlchemy's inspector describes indexes, parsed from its CREATE INDEX."""
+    """Parse a CREATE INDEX with expressions, and return the index in the form of SQLAlchemy's `get_indexes`."""
     start = without_quoted(sql).index("(")
     end = closing(sql, start)
     _, _, condition = sql[end + 1 :].strip().partition(" ")
@@ -88,7 +88,7 @@ def escaped(sql: str) -> str:
 
 
 def plain(sql: str) -> str:
-    """Return a normalized statement for comparisons: without quotation marks and repeated spaces."""
+    """Return a statement normalized for comparison: without `IF NOT EXISTS`, quotation marks and repeated spaces."""
     return " ".join(re.sub(r"(?i)if not exists", "", sql).replace('"', "").split())
 
 
@@ -106,7 +106,7 @@ def collations(sql: str) -> Iterator[tuple[str, str]]:
     """Yield the columns with a COLLATE clause in a CREATE TABLE, each with its collation."""
     start = without_quoted(sql).index("(")
     body = TEXT.sub("", sql[start + 1 : closing(sql, start)])
-    while (flat := re.sub(r"\([^()]*\)", "", body)) != body:  # the arguments of types, and expressions
+    while (flat := re.sub(r"\([^()]*\)", "", body)) != body:  # removes arguments of types, and expressions
         body = flat
     for column in body.split(","):
         if found := COLLATED.match(column.strip()):

@@ -1,4 +1,4 @@
-"""Statements: counts them by kind, logs those that are slow, with their text and without values, and traces them."""
+"""SQL statements: counts them by kind, logs the slow ones with their text but without values, and traces them."""
 
 import logging
 import re
@@ -14,18 +14,21 @@ from kit.http.traces import TRACERS
 
 log = logging.getLogger("kit")
 KINDS = frozenset({"select", "insert", "update", "delete"})
-"""The kinds that are counted by themselves: the first words of statements."""
+"""The first words of statements that are counted separately. All others count as `OTHER`."""
 OTHER = "other"
 MIN_SLOW_SECONDS = 0.01
-"""The smallest threshold of slow statements: the fast path does not check faster ones."""
+"""The lower bound of the threshold of slow statements: the fast path does not check faster ones."""
 SLOW = "slow_statement"
-"""The key in a connection's `info` of the seconds after which its statements are slow."""
+"""The key in `Connection.info` of the threshold of slow statements, in seconds."""
 COMMIT = "COMMIT"
 NO_COMMIT, SOON = None, (None, None)
 COMMITTING: ContextVar[tuple[float | None, Any] | None] = ContextVar("committing", default=NO_COMMIT)
-"""When the COMMIT of this task's session has begun, and the `info` of its connection; `SOON` before it begins."""
+"""The COMMIT of a session in this task, if one is expected: its start (`time.perf_counter`), and `Connection.info`.
+
+It is `SOON` between `expect_commit` and the COMMIT.
+"""
 MAX_TEXT = 2000
-"""The largest length of a statement in the log."""
+"""The maximum length of a statement in the log, in characters."""
 LITERALS = re.compile(
     r"""(?P<dollar>\$(?P<tag>[A-Za-z_]*)\$.*?\$(?P=tag)\$)   # PostgreSQL's $tag$ … $tag$
     | [EeXxBbNn]?'(?:[^'\\]|''|\\.)*(?:'|$)                  # texts
@@ -33,13 +36,13 @@ LITERALS = re.compile(
     """,
     re.DOTALL | re.VERBOSE,
 )
-"""Values within a statement. A statement with parameters has none; one that a handler has written itself may have."""
+"""Literal values in a statement. SQLAlchemy's statements have parameters instead, but a handler's SQL text may not."""
 
 
 def watch_statements(engine: Engine, slow_seconds: float) -> None:
-    """Count the statements of an engine, and log those that take so many seconds or more.
+    """Count and trace the statements of an engine, and log those that take `slow_seconds` or longer.
 
-    The fast path executes statements by the driver, without these events, and does the same itself.
+    The fast path executes statements by the driver, without these events, and calls `record` itself.
     """
     event.listen(engine, "connect", lambda _, record: record.info.__setitem__(SLOW, slow_seconds))
     event.listen(engine, "before_cursor_execute", start)
@@ -57,7 +60,7 @@ def end(connection: Any, cursor: Any, statement: str, parameters: Any, context: 
 
 
 def end_failed(failed: ExceptionContext) -> None:
-    """Count a statement that has failed: it may have been slow, above all if it was cancelled by its timeout."""
+    """Record a failed statement, which may be a slow one that its timeout has ended. Listens to `handle_error`."""
     started = getattr(failed.execution_context, "started", None)
     if failed.statement is None:  # a COMMIT has none
         end_commit(failed.original_exception)
@@ -68,7 +71,7 @@ def end_failed(failed: ExceptionContext) -> None:
 
 
 def expect_commit() -> None:
-    """Count the next COMMIT of this task. It is one of a session, which has an event at its end."""
+    """Record the next COMMIT of this task. Called before a session commits: an engine has no event after a COMMIT."""
     COMMITTING.set(SOON)
 
 
@@ -78,7 +81,7 @@ def start_commit(connection: Connection) -> None:
 
 
 def end_commit(failure: BaseException | None = None) -> None:
-    """Count the COMMIT of this task, if it has begun. A session without a connection has none."""
+    """Record the COMMIT of this task, if it has begun: a session without a connection sends none."""
     started, info = COMMITTING.get() or SOON
     if started is not None:
         record(OTHER, COMMIT, time.perf_counter() - started, info, failure)
@@ -86,13 +89,13 @@ def end_commit(failure: BaseException | None = None) -> None:
 
 
 def kind_of(statement: str) -> str:
-    """Return the kind of a statement: its first word, if that is one of `KINDS`. A CTE counts as a SELECT."""
+    """Return the kind of a statement: its first word if it is one of `KINDS`, `select` for WITH, otherwise `OTHER`."""
     word = statement.lstrip(" \n\t(")[:6].lower()
     return word if word in KINDS else "select" if word.startswith("with") else OTHER
 
 
 def record(kind: str, statement: str, seconds: float, info: Any, failure: BaseException | None = None) -> None:
-    """Count a statement, log it if it was slow, and trace it. `info` is that of its connection."""
+    """Count a statement that took `seconds`, log it if it was slow, and trace it. `info` is its `Connection.info`."""
     COUNTS["statements", kind] += 1
     COUNTS["statement_seconds", kind] += seconds
     if seconds >= MIN_SLOW_SECONDS and seconds >= info.get(SLOW, seconds):
@@ -109,6 +112,6 @@ def log_slow(kind: str, statement: str, seconds: float) -> None:
 
 
 def without_values(statement: str) -> str:
-    """Return the text of a statement in one line, with `?` for the values that are written into it."""
+    """Return the text of a statement in one line, at most `MAX_TEXT` characters, with `?` for literal values."""
     text = " ".join(LITERALS.sub("?", statement[: 2 * MAX_TEXT]).split())
     return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"

@@ -1,7 +1,7 @@
-"""Rendering of types: a migration names types of SQLAlchemy that mean the same on both databases.
+"""Rendering of column types in migrations: SQLAlchemy's types, with the same meaning on both databases.
 
-The kit's own types are left out, because a migration must not change when the code of the kit does. Types that were
-read from one database are named as the kit would have declared them, so that the other database has them too.
+The kit's own types are not used, so that a migration does not change when the code of the kit does. A type that was
+reflected from one database is rendered as the kit declares it, so that the migration suits the other database too.
 """
 
 from typing import Literal
@@ -15,7 +15,7 @@ from kit.models.columns import DecimalColumn, DurationColumn, EnumColumn, JsonCo
 
 
 def render_type(kind: str, thing: object, context: AutogenContext) -> str | Literal[False]:
-    """Return the source of a type, for `render_item` of Alembic's environment; False if Alembic can render it."""
+    """Return the Python source of a type, for Alembic's `render_item`; False if Alembic is to render it."""
     if kind != "type":
         return False
     if isinstance(thing, VARCHAR):
@@ -28,7 +28,7 @@ def render_type(kind: str, thing: object, context: AutogenContext) -> str | Lite
 
 
 def kit_type(thing: object) -> str | None:
-    """Return the SQLAlchemy types that a column type of the kit has on each database."""
+    """Return the source of the SQLAlchemy types that stand for a column type of the kit; None for another type."""
     if isinstance(thing, DecimalColumn):
         numeric = f"sa.Numeric({thing.digits}, {thing.places})" if thing.is_fixed else "sa.Numeric()"
         sqlite = "sa.BigInteger()" if thing.is_number else f"sa.String({thing.digits + 1})"
@@ -43,7 +43,10 @@ def kit_type(thing: object) -> str | None:
 
 
 def text_column(thing: VARCHAR, context: AutogenContext) -> str:
-    """Return the type of a text column that was read from a database, sorted by code point on both databases."""
+    """Return the source of the type of a reflected text column, which is sorted by code point on both databases.
+
+    A PostgreSQL column with another collation keeps the default one.
+    """
     length = "" if thing.length is None else f"length={thing.length}"
     if context.dialect is not None and context.dialect.name == "postgresql" and thing.collation != "C":
         return f"sa.String({length})"

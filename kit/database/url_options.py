@@ -1,4 +1,4 @@
-"""Options of database URLs: which are known, what their values may be, and how the driver gets them."""
+"""Options of database URLs: the supported names, their valid values, and the arguments of the driver for them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,11 +17,11 @@ NUMBERS = (
     "max_cacheable_statement_size",
     "connect_timeout",
 )
-"""Options that are whole numbers; `connect_timeout` in seconds."""
+"""Options whose values must be integers: sizes in bytes or statements, times in seconds."""
 FILES = ("sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile", "servicefile")
-"""Options that are names of files."""
+"""Options whose values must be paths of files."""
 OF_SERVER = ("application_name", "options", "client_encoding")
-"""Options that are settings of the server for this connection."""
+"""Options that are passed on as settings of the server for the connection (asyncpg's `server_settings`)."""
 CHOICES = {
     "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
     "sslnegotiation": ("postgres", "direct"),
@@ -38,7 +38,7 @@ CHOICES = {
     "sslsni": ("1",),
 }
 WITHOUT_EFFECT = ("channel_binding", "gssencmode", "keepalives", "sslcompression", "sslsni")
-"""Options that are checked and then ignored: their accepted values change nothing here."""
+"""Options that are checked and then ignored: the only values that are accepted ask for the default behaviour."""
 OF_DSN = (
     "sslmode",
     "sslrootcert",
@@ -54,12 +54,12 @@ OF_DSN = (
     "passfile",
     "service",
 )
-"""Options that asyncpg reads in a URL only."""
+"""Options that asyncpg accepts only in a URL (`dsn`), not as arguments."""
 OF_URL = ("host", "port", "user", "password", "servicefile")
-"""Options that SQLAlchemy passes on."""
+"""Options that stay in the URL, because SQLAlchemy passes them to asyncpg."""
 KNOWN = sorted({*NUMBERS, *FILES, *OF_SERVER, *CHOICES, *OF_DSN, *OF_URL} - set(WITHOUT_EFFECT))
 SEVERAL = ("host", "port")
-"""Options that may be given several times, for several servers."""
+"""Options that may be repeated, once for each server."""
 INSTEAD = {
     "fallback_application_name": "write application_name",
     "timeout": "write connect_timeout, or set LOCK_TIMEOUT for a lock",
@@ -76,11 +76,14 @@ INSTEAD = {
     "dbname": "write the database after the host: postgresql://host/database",
     "database": "write the database after the host: postgresql://host/database",
 }
-"""What to write instead of an option that is refused."""
+"""The advice in the error message for an unsupported option."""
 
 
 def refuse_option(name: str, value: Any, known: list[str]) -> None:
-    """Raise a ValueError for an option that would have no effect, or whose value is invalid."""
+    """Raise a ValueError for an option that is not in `known`, is repeated, or has an invalid value.
+
+    `known` is `KNOWN` for PostgreSQL; it is empty for SQLite, whose URLs have no options.
+    """
     if name == "channel_binding" and value == "require":
         raise ValueError("has the option 'channel_binding=require', which the driver does not have: write "
                          "sslmode=verify-full instead, which proves the server's identity too")  # fmt: skip
@@ -95,7 +98,7 @@ def refuse_option(name: str, value: Any, known: list[str]) -> None:
 
 
 def broken_rule(name: str, value: str) -> str | None:
-    """Return the rule that the value of an option breaks, as in `a whole number`; None if it is valid."""
+    """Return what the value of an option must be, such as `a whole number`, if it is not; None if it is valid."""
     if name in NUMBERS and (not value.isdecimal() or (name == "connect_timeout" and int(value) < 1)):
         return "a whole number"
     if name in CHOICES and value not in CHOICES[name]:
@@ -106,7 +109,7 @@ def broken_rule(name: str, value: str) -> str | None:
 
 
 def driver_options(url: URL) -> tuple[URL, dict[str, Any]]:
-    """Return the URL without the options that SQLAlchemy does not pass on, and the arguments of the driver for them."""
+    """Return the URL with only the options in `OF_URL`, and asyncpg's arguments for the other options."""
     query: Mapping[str, Any] = url.query
     arguments: dict[str, Any] = {name: int(query[name]) for name in NUMBERS if name in query}
     if "connect_timeout" in arguments:

@@ -1,7 +1,7 @@
-"""Database URLs: as PostgreSQL's programs (libpq) and its providers write them, checked before the first connection.
+"""Database URLs: parses and checks them before the first connection, in the forms that libpq and hosters use.
 
-An option has its effect, or is refused with a sentence that says what to write instead. Only options that ask for the
-default behaviour are ignored.
+Each option either has its effect as in libpq, or is refused with a message that says what to write instead. Only
+options that ask for the default behaviour are ignored.
 """
 
 import os
@@ -26,13 +26,13 @@ DRIVERS = {
 }
 SEVERAL_HOSTS = re.compile(r"(?P<start>\w[\w+]*://(?:.*@)?)(?P<hosts>[^/?@]+,[^/?@]+)(?P<end>(?:[/?].*)?)")
 PORT = 5432
-"""The port of a host without one."""
+"""The default port of a host."""
 SYSTEM_FILE = "/etc/ssl/certs/ca-certificates.crt"
-"""Where Debian and others keep the certificate authorities."""
+"""The file of certificate authorities on Debian and others."""
 
 
 def parsed(text: str) -> URL:
-    """Return the checked URL. Raises a ValueError, with a sentence that does not show the URL."""
+    """Return the checked URL of a setting. Raises a ValueError whose message does not contain the URL."""
     several = SEVERAL_HOSTS.fullmatch(text)
     try:
         url = make_url(several["start"] + several["end"] if several else text)
@@ -46,19 +46,22 @@ def parsed(text: str) -> URL:
 
 
 def refuse_absent_folder(url: URL) -> None:
-    """Raise a ValueError for a file of SQLite that cannot be created, because its folder does not exist."""
+    """Raise a ValueError if the folder of a SQLite file does not exist."""
     if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).parent.is_dir():
         folder = Path(url.database).parent
         raise ValueError(f"has a file in the folder {folder}, which does not exist: create it")
 
 
 def with_port(host: str) -> str:
-    """Return a host with its port."""
+    """Return `host:port`, with the default port if there is none."""
     return host if re.search(r":\d+$", host) else f"{host}:{PORT}"
 
 
 def usable(url: URL) -> URL:
-    """Return the URL with its asynchronous driver. Raises a ValueError, with a sentence that does not show the URL."""
+    """Return the URL with its asynchronous driver, after a check of its options.
+
+    Raises a ValueError whose message does not contain the URL.
+    """
     if url.drivername not in DRIVERS:
         raise ValueError("must start with sqlite:// or postgresql://")
     query = {"sslmode" if name == "ssl" else name: value for name, value in url.query.items()}
@@ -80,7 +83,10 @@ def usable(url: URL) -> URL:
 
 
 def usable_host(url: URL) -> URL:
-    """Return the URL with the folder of a socket as an option: it may also be the host, as in `%2Frun%2Fpostgresql`."""
+    """Check the host, and move the folder of a Unix socket in it (`%2Frun%2Fpostgresql`) to the option `host`.
+
+    Raises a ValueError.
+    """
     if url.get_backend_name() == "sqlite" and (url.host or url.username or url.port):
         raise ValueError("has a host, but SQLite has none: write three slashes, as in sqlite:///file.db")
     if url.host and "@" in url.host:
@@ -92,13 +98,13 @@ def usable_host(url: URL) -> URL:
 
 
 def has_authorities(query: Mapping[str, Any]) -> bool:
-    """Return whether there are certificate authorities, which prove the identity of the server."""
+    """Return whether certificate authorities are configured, by the URL, PGSSLROOTCERT or libpq's default file."""
     usual = Path("~/.postgresql/root.crt").expanduser()
     return "sslrootcert" in query or "PGSSLROOTCERT" in os.environ or usual.is_file()
 
 
 def certificates_of_system() -> str:
-    """Return the file with the certificate authorities that the operating system trusts."""
+    """Return the file of the operating system's certificate authorities. Raises a ValueError if there is none."""
     paths = ssl.get_default_verify_paths()
     found = [path for path in (paths.cafile, paths.openssl_cafile, SYSTEM_FILE) if path and Path(path).is_file()]
     if not found:
