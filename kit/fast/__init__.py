@@ -1,12 +1,12 @@
 """The fast path: shortcuts that replace single steps of the plain kit, with the same behaviour and less work.
 
-A shortcut is taken only where its result is the same as that of the plain kit, and each is compared with its plain
-counterpart when the application starts (`self_test`). The service works without this package: delete it together with
-the lines of `main` that install it.
+A shortcut is taken only where its result is the same as that of the plain kit. When the application starts, each
+shortcut is compared with the plain code that it replaces (`self_test`). The service works without this package: delete
+it together with the lines of `main` that install it.
 
 This is the only package of the kit that uses undocumented interfaces. It was tested with SQLAlchemy 2.1.9, asyncpg
-0.32, aiosqlite 0.22, SQLModel 0.0.50 and uvicorn 0.54. If an interface is removed or changed, the self-test finds it
-and leaves the shortcut out: the service becomes slower, not wrong.
+0.32, aiosqlite 0.22, SQLModel 0.0.50 and uvicorn 0.54. If an interface is removed or changed, the self-test fails and
+disables the shortcut: the service becomes slower, not wrong.
 
 | interface | of | used for |
 |---|---|---|
@@ -42,9 +42,9 @@ log = logging.getLogger("kit")
 
 
 def install(service: Any, **options: bool) -> None:
-    """Install the shortcuts in a service; `options` are those of `kit.fast.installation.install`.
+    """Install the shortcuts in a service. `options` are those of `kit.fast.installation.install`.
 
-    The modules are imported here, so that the service starts without shortcuts if a library has lost an interface.
+    If a module cannot be imported because a library has lost an interface, a warning is logged and none is installed.
     """
     try:
         installation = import_module("kit.fast.installation")

@@ -1,8 +1,8 @@
-"""Argument resolution: a list of resolvers, built when a route is first used, computes the arguments of its handler.
+"""Argument resolution: computes the arguments of a handler by a list of functions that is built once per route.
 
-FastAPI's own fields validate the parameters. FastAPI itself solves the dependency tree again for each request, which
-takes longer than a read from the database. It still does so for handlers with parameters or dependencies that no
-resolver here supports.
+FastAPI would solve the dependency tree again for each request, which takes longer than a read from the database. It
+still does so for handlers with parameters or dependencies that are not supported here. Parameters are validated by
+FastAPI's own fields.
 """
 
 import inspect
@@ -31,7 +31,7 @@ class Arguments:
 
     @classmethod
     def of(cls, route: RouteContext) -> Self | None:
-        """Return the argument resolution of a route; None if FastAPI has to do it."""
+        """Return the argument resolution of a route; None if its handler needs FastAPI's."""
         dependant: Dependant = route.dependant
         special = (
             dependant.request_param_name,
@@ -48,7 +48,7 @@ class Arguments:
         return cls(route, [found for found in resolvers if found]) if all(resolvers) else None
 
     async def take(self, unit: Unit) -> dict[str, Any]:
-        """Return the arguments by name. Raises a RequestValidationError with the errors of all invalid values."""
+        """Return the arguments of a request by name. Raises a RequestValidationError with the errors of all values."""
         request = unit.request
         body = await request.json() if self.body and await request.body() else PydanticUndefined
         values: dict[str, Any] = {}
@@ -73,7 +73,7 @@ class Arguments:
         return values
 
     async def of_body(self, body: Any) -> tuple[dict[str, Any], list[Any]]:
-        """Return the arguments from the body, and the errors. A body with a single parameter is validated directly."""
+        """Return the arguments from the parsed body, and the validation errors. `PydanticUndefined` means no body."""
         if self.is_embedded or body is PydanticUndefined:
             return await request_body_to_args(self.body, body, self.is_embedded)
         field = self.body[0]
@@ -82,7 +82,7 @@ class Arguments:
 
 
 def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
-    """Return the name of an argument, its resolver, and whether that is async; None if FastAPI has to solve it."""
+    """Return the name of a dependency's argument, its resolver, and whether that is async; None if unsupported."""
     if part.name and part.call in RESOLVERS:
         return part.name, RESOLVERS[part.call], False
     if not part.name or not part.call or not part.request_param_name or not needs_request_only(part):
@@ -96,7 +96,7 @@ def resolver_of(part: Dependant) -> tuple[str, Resolver, bool] | None:
 
 
 def needs_request_only(part: Dependant) -> bool:
-    """Return whether the request is the only parameter of a dependency, which needs neither a thread nor an exit."""
+    """Return whether a dependency has the request as its only parameter, and runs without a thread or exit code."""
     parameters = (*part.path_params, *part.query_params, *part.header_params, *part.cookie_params, *part.body_params)
     names = (part.response_param_name, part.background_tasks_param_name, part.security_scopes_param_name)
     kinds = (inspect.iscoroutinefunction, inspect.isclass, inspect.ismethod)

@@ -1,4 +1,4 @@
-"""Array inserts: many rows stored by the driver, on the connection of a session that has begun a savepoint."""
+"""Array inserts: one INSERT of many rows, executed by the driver on the connection of a session in a savepoint."""
 
 import time
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ ORDER = "row_order"
 
 
 class ArrayInsert:
-    """The INSERT of many rows: on PostgreSQL it has an array as parameter for each column, on SQLite a value.
+    """The compiled INSERT. On PostgreSQL each parameter is the array of a column's values, in the order of the rows.
 
-    PostgreSQL generates ascending ids in the order of the rows.
+    PostgreSQL generates ascending ids in the order of the rows. On SQLite it is an INSERT of one row.
     """
 
     def __init__(self, mapping: EntityMapping, dialect: Dialect, *, has_id: bool) -> None:
@@ -41,7 +41,7 @@ class ArrayInsert:
         self.columns = [(names[key], process) for key, process in bind_processors(compiled, dialect)]
 
     def arguments(self, rows: Sequence[Entity]) -> Sequence[Sequence[Any]]:
-        """Return the values of these rows: a sequence for each column, and on SQLite one for each row."""
+        """Return the values of these rows: on PostgreSQL a sequence for each column, on SQLite one for each row."""
         values = [row.__dict__ for row in rows]
         found = []
         for name, process in self.columns:
@@ -56,7 +56,7 @@ compiled_insert = lru_cache(MAX_STATEMENTS)(ArrayInsert)
 
 
 def from_arrays(columns: dict[str, Column[Any]]) -> Any:
-    """Return a select of the rows in these arrays, one parameter for each column."""
+    """Return a SELECT of the rows in arrays (`unnest`), with one array parameter for each column."""
     arrays = [bindparam(key, type_=ARRAY(type_in_array(part.type))) for key, part in columns.items()]
     parts = [column(f"given_{index}", part.type) for index, part in enumerate(columns.values())]
     given = func.unnest(*arrays).table_valued(*parts, with_ordinality=ORDER, name="given").render_derived()
@@ -64,14 +64,14 @@ def from_arrays(columns: dict[str, Column[Any]]) -> Any:
 
 
 def type_in_array(kind: TypeEngine[Any]) -> TypeEngine[Any]:
-    """Return the type of a column for an array: text without its length, to which a cast would shorten it."""
+    """Return the element type of the array for a column: text without its length, as a cast would truncate values."""
     return String() if isinstance(kind, String) and not isinstance(kind, Enum) else kind
 
 
 def insert_by_driver(connection: Connection, statement: ArrayInsert, rows: Sequence[Entity]) -> Sequence[Any]:
-    """Insert rows. Returns their ids, ascending; on SQLite, whose rows have ids already, a range of the same length.
+    """Insert rows. On PostgreSQL, returns their ids, ascending; on SQLite, a range as long as the inserted rows.
 
-    Must run in a greenlet. Raises the exceptions of SQLAlchemy.
+    On SQLite the rows must have ids. Must run in a greenlet. Raises the exceptions of SQLAlchemy.
     """
     pooled: Any = connection.connection
     arguments = statement.arguments(rows)

@@ -4,10 +4,10 @@
                           stored --a member is closed--> rolled back: the other requests run again (RolledBack)
                           committing --refused--> rolled back: all requests run again (RolledBack)
 
-How the members' rows are stored is a matter of the kind of the batch: `insert_batches`, `update_batches`.
+The subclasses store the rows: `insert_batches`, `update_batches`.
 
-Invariant: for each request the result is the same as with a transaction of its own. A member sees only its own row, and
-its `commit` returns after the COMMIT. A member that is closed before the start is removed.
+Invariant: for each request the result is the same as with its own transaction. A member sees only its own row, and its
+`commit` returns after the COMMIT. A member that is closed before the start is removed.
 """
 
 import asyncio
@@ -26,14 +26,14 @@ from kit.operations.unit_of_work import COMMIT_TIMEOUT
 
 T = TypeVar("T")
 LOCK_TIMEOUT_SECONDS = 0.05
-"""After this time a batch is rolled back, and each member waits for the lock in its own transaction.
+"""The `lock_timeout` of a batch, also while deferred constraints are checked.
 
-That holds for deferred constraints too.
+If it passes, the batch is rolled back, and each member waits for the lock in its own transaction.
 """
 MAX_SECONDS = 0.5
-"""The longest time of a batch for its statements, and for its deferred constraints, on PostgreSQL.
+"""The timeout of a batch for its statements and its deferred constraints, on PostgreSQL.
 
-Triggers of its rows run one after the other. In transactions of their own, they run at the same time.
+It is needed because triggers of its rows run one after the other. In separate transactions they run concurrently.
 """
 
 
@@ -51,7 +51,7 @@ class Batch(ABC):
 
     @property
     def seconds(self) -> float | None:
-        """The longest time for the statements. SQLite has no locks that a batch waits for."""
+        """The timeout of the statements; None on SQLite, where a batch waits for no locks."""
         return MAX_SECONDS if self.engine.dialect.name == "postgresql" else None
 
     @abstractmethod
@@ -91,10 +91,10 @@ class Batch(ABC):
         except FAILURES as failure:
             if may_be_committed(failure):
                 raise
-            raise RolledBack from failure  # a deferred constraint waits, or does not say which row violates it
+            raise RolledBack from failure  # a deferred constraint waits for a lock, or its error names no row
 
     def report(self, failure: Exception | None) -> None:
-        """Report the outcome of a step to the members."""
+        """Report the outcome of a step to the members: a failure, or None."""
         for member in self.members:
             member.receive(failure)
 
@@ -117,7 +117,7 @@ class Batch(ABC):
 
 
 class Member:
-    """A member of a batch, with the interface of a transaction of its own."""
+    """A member of a batch: one request, with the interface of a transaction."""
 
     def __init__(self, batch: Batch) -> None:
         self.batch = batch
@@ -126,20 +126,20 @@ class Member:
         self.own: DriverTransaction | None = None
         """The member's own transaction, if the batch could not store its row."""
         self.outcome: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
-        """The failure, or None, of the next step of the batch; the last step is the COMMIT."""
+        """The outcome of the next step of the batch: a failure, or None. The last step is the COMMIT."""
         self.has_voted = False
         self.mark = traces.mark()
 
     def receive(self, failure: Exception | None) -> None:
-        """Resolve the outcome of a step, and wait for the next."""
+        """Set the outcome of a step, and prepare the future of the next one."""
         outcome, self.outcome = self.outcome, asyncio.get_running_loop().create_future()
         if not outcome.done():  # it is done if the request was cancelled
             outcome.set_result(failure)
 
     async def is_done_by_batch(self) -> bool:
-        """Wait for a step of the batch. Returns False if the member has to do it in a transaction of its own.
+        """Wait for a step of the batch. Returns False if the member has to repeat it in its own transaction.
 
-        Raises the failure if that would fail too.
+        Raises a failure that its own transaction would not avoid, such as a lost connection.
         """
         failure = await self.outcome
         if isinstance(failure, PoolTimeout) or (failure is not None and meaning_of(failure) in ("lost", None)):
@@ -148,7 +148,7 @@ class Member:
 
     @property
     def is_shared(self) -> bool:
-        """Whether the batch, and not a transaction of its own, commits the row."""
+        """Whether the batch commits the row, and not the member's own transaction."""
         return self.own is None
 
     async def commit(self) -> None:
@@ -168,7 +168,7 @@ class Member:
 
 
 async def within(seconds: float | None, step: Awaitable[T]) -> T:
-    """Return the result of a step. Raises `RolledBack` if it takes longer than these seconds."""
+    """Return the result of a step. Raises `RolledBack` if it takes longer than `seconds`; None for no limit."""
     if seconds is None:
         return await step
     try:

@@ -1,7 +1,7 @@
 """Rows from bodies: `Entity.model_validate(body)` without a second validation of the same values.
 
-A body qualifies if it is an argument of the handler and was not changed since its validation, and if the entity has no
-rule (field, validator, listener) that the class of the body does not have.
+This is possible if the body is an argument of the handler that was not changed since its validation, and if every rule
+of the entity (a type, constraint, validator or setting) is one of the body's class too.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -31,7 +31,7 @@ OTHER_SETTINGS = frozenset({"extra", "table", "registry", "title", "json_schema_
 
 
 class ValidatedBodies:
-    """The bodies among the arguments of a handler, each with its validated values."""
+    """The bodies among the arguments of a handler, each with a copy of its validated values."""
 
     def __init__(self, arguments: Iterable[object]) -> None:
         self._values: dict[int, tuple[Body, Mapping[str, Any]]] = {}
@@ -41,7 +41,7 @@ class ValidatedBodies:
                     self._values[id(body)] = body, dict(vars(body))
 
     def row_of(self, entity: type[Entity], body: object) -> Entity | None:
-        """Return the row that `entity.model_validate(body)` would return; None if the body does not qualify."""
+        """Return the row that `entity.model_validate(body)` would return; None if it has to be called."""
         _, values = self._values.get(id(body), (None, None))
         if values is None or vars(body) != values:
             return None
@@ -52,11 +52,11 @@ class ValidatedBodies:
 
 
 Defaults = Mapping[str, Callable[[], Any] | None]
-"""The fields of an entity, each with the factory of its default; None if the body has the field."""
+"""The fields of an entity, each with the factory of its default, or None if the value is in the body."""
 
 
 def new_row(entity: type[Entity], defaults: Defaults, values: Mapping[str, Any]) -> Entity:
-    """Return a transient row, as the constructor of the entity makes it."""
+    """Return a transient row as the constructor of the entity makes it, with the values of a body."""
     mapping = mapping_of(entity)
     assert mapping is not None
     row: Entity = entity.__new__(entity)
@@ -70,7 +70,7 @@ def new_row(entity: type[Entity], defaults: Defaults, values: Mapping[str, Any])
 
 @cache
 def defaults_of(entity: type[Entity], body: type[Body]) -> Defaults | None:
-    """Return the fields of an entity with their defaults; None if bodies of this class do not qualify."""
+    """Return the fields of an entity with their defaults; None if bodies of this class need a second validation."""
     if mapping_of(entity) is None or inspect(entity).validators or not has_same_rules(entity, body):
         return None
     if not nested_bodies(body).keys() <= entity.model_fields.keys():  # they become related rows
@@ -89,7 +89,7 @@ def defaults_of(entity: type[Entity], body: type[Body]) -> Defaults | None:
 
 
 def comparable(annotation: Any, rules: Iterable[Any]) -> tuple[Any, list[Any]]:
-    """Return rules such that equal ones compare equal: pydantic's own for decimals compare by identity."""
+    """Return a form of the rules that can be compared by `==`: some of pydantic's objects compare by identity."""
     return annotation, [(type(rule), vars(rule)) if is_of_pydantic(rule) else rule for rule in rules]
 
 
@@ -98,13 +98,13 @@ def is_of_pydantic(rule: object) -> bool:
 
 
 def default_factory(field: Any) -> Callable[[], Any]:
-    """Return a callable that returns the default of a field, a new object each time."""
+    """Return a function that returns the default of a field, as a new object for each call."""
     factory: Any = field.default_factory
     return factory if factory not in (None, PydanticUndefined) else partial(copy, field.default)
 
 
 def has_same_rules(entity: type[Entity], body: type[Body]) -> bool:
-    """Return whether a body has all rules of the entity, which has no constructor of its own."""
+    """Return whether a body has all validators and settings of the entity, and the entity constructs rows as usual."""
     ours, theirs = entity.__pydantic_decorators__, body.__pydantic_decorators__
     known = all(getattr(theirs, kind).keys() >= getattr(ours, kind).keys() for kind in DECORATORS)
     settings = {*entity.model_config, *body.model_config} - OTHER_SETTINGS
@@ -119,13 +119,13 @@ def has_same_rules(entity: type[Entity], body: type[Body]) -> bool:
 
 
 def has_listeners(entity: type[Entity]) -> bool:
-    """Return whether an entity has listeners to `init`, or to attributes that are set."""
+    """Return whether an entity has listeners to `init`, or to the setting of an attribute."""
     return sum(map(len, listeners_of(entity))) > SQLALCHEMY_LISTENERS
 
 
 @cache
 def listeners_of(entity: type[Entity]) -> list[Collection[Any]]:
-    """Return the collections that hold the listeners; listeners that are added later enter the same collections."""
+    """Return the collections of these listeners. Listeners that are added later enter the same collections."""
     attributes = [getattr(entity, attribute.key) for attribute in inspect(entity).column_attrs]
     found = [*of_object(manager_of_class(entity).dispatch, "init")]
     return found + [part for attribute in attributes for part in of_object(attribute.dispatch, "set")]

@@ -1,8 +1,7 @@
 """Bulk inserts: many new rows of one entity are stored by one INSERT, without the ORM.
 
-On a savepoint the driver executes it: on PostgreSQL with an array of values for each column, on SQLite row by row in
-one visit to its thread. That takes a third of the time of SQLAlchemy's `insertmanyvalues`. The rows become those that
-the session has flushed.
+In a savepoint the driver executes it (`array_insert`), in a third of the time of SQLAlchemy's `insertmanyvalues`.
+Afterwards the rows are persistent in the session, as after a flush.
 """
 
 import asyncio
@@ -20,7 +19,7 @@ from kit.fast.single_insert import is_insertable
 from kit.models.entities import Entity
 
 BREAK_AFTER = 50
-"""The number of rows after which the event loop serves other requests."""
+"""The number of rows after which the task lets the event loop serve other requests."""
 SEQUENCES = table("sqlite_sequence", column("name"), column("seq"))
 
 
@@ -48,21 +47,21 @@ async def insert_without_orm(session: Any, rows: Sequence[Entity]) -> bool:
 
 
 def are_alike(rows: Sequence[Entity], mapping: EntityMapping) -> bool:
-    """Return whether one INSERT can store these new rows: all of one entity, and all or none with an id."""
+    """Return whether one INSERT can store these new rows: all are of one entity, and either all or none have an id."""
     kinds = {(type(row), row.id is None) for row in rows}
     return len(kinds) == 1 and all(instance_state(row).transient and is_insertable(row, mapping) for row in rows)
 
 
 def insert_alike(connection: Connection, rows: Sequence[Entity], mapping: EntityMapping) -> None:
-    """Insert rows that are alike. Rows without an id get ascending ids in this order.
+    """Insert rows for which `are_alike`. Rows without an id get ascending ids in the given order.
 
-    Raises the exceptions of SQLAlchemy, and `NotStored` if the database has left out a row.
+    Raises the exceptions of SQLAlchemy, and `NotStored` if the database has skipped a row.
     """
     is_sqlite = connection.dialect.name == "sqlite"
     if is_sqlite and rows[0].id is None:
         set_ids(rows, next_ids(connection, mapping, len(rows)))
     has_ids = rows[0].id is not None
-    if connection.in_nested_transaction() and mapping.is_shareable:  # so the driver's transaction has begun
+    if connection.in_nested_transaction() and mapping.is_shareable:  # in a savepoint, the driver has sent BEGIN
         ids: Any = insert_by_driver(connection, compiled_insert(mapping, connection.dialect, has_id=has_ids), rows)
     else:
         ids = insert_by_sqlalchemy(connection, rows, mapping, has_ids=has_ids)
@@ -75,7 +74,7 @@ def insert_alike(connection: Connection, rows: Sequence[Entity], mapping: Entity
 def insert_by_sqlalchemy(
     connection: Connection, rows: Sequence[Entity], mapping: EntityMapping, *, has_ids: bool
 ) -> Sequence[Any]:
-    """Insert rows. Returns their ids, ascending; on SQLite, whose rows have ids already, a range of the same length."""
+    """Insert rows by SQLAlchemy. Returns the same as `insert_by_driver`."""
     is_sqlite = connection.dialect.name == "sqlite"
     fields = {name: part.key for name, part in mapping.columns.items() if has_ids or name != "id"}
     values = [{key: row.__dict__[name] for name, key in fields.items()} for row in rows]
@@ -92,7 +91,7 @@ def set_ids(rows: Sequence[Entity], ids: Iterable[int | None]) -> None:
 
 
 def next_ids(connection: Connection, mapping: EntityMapping, count: int) -> range:
-    """Return the next ids that SQLite would generate. No other transaction can take them: SQLite has one writer."""
+    """Return the next `count` ids that SQLite would generate. They stay free, because SQLite has one writer."""
     numbered = _table_of(mapping)
     remembered = select(SEQUENCES.c.seq).where(SEQUENCES.c.name == numbered.name)
     largest = select(func.max(mapping.columns["id"]))

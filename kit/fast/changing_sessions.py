@@ -1,4 +1,4 @@
-"""Changing sessions: the row of an update handler is locked, changed and stored by the driver (`row_changes`)."""
+"""Sessions for update handlers: the row that such a handler changes is locked and stored without the ORM."""
 
 from collections.abc import Awaitable
 from typing import Any, TypeVar
@@ -15,19 +15,19 @@ T = TypeVar("T")
 
 
 class ChangingSession(LockingSession):
-    """A `WriteSession` that serves update handlers without the ORM."""
+    """A `WriteSession` that serves update handlers without the ORM, by a `RowChange`."""
 
     single: Any
     stored: Any
     _new: list[Any]
     _committed: list[Any]
     update_handler: UpdateHandler | None = None
-    """The operation that may use the session for one row only; None for other operations."""
+    """The handler of the operation, if it may be an update handler; None for other operations."""
     update: RowChange | None = None
-    """The row that is locked to be changed without the ORM, until it is committed or rolled back."""
+    """The row that is changed without the ORM, from its lock to the end of its transaction."""
 
     async def get(self, entity: type[M], ident: Any, **options: Any) -> M | None:  # type: ignore[override]
-        """Return the row like `WriteSession.get`. The row of an update handler is not in the session."""
+        """Return the row as `WriteSession.get` does. The row of an update handler is detached."""
         mapping = mapping_of(entity)
         if mapping is None or options or type(ident) is not mapping.ident_type or not self._may_update(mapping):
             return await super().get(entity, ident, **options)
@@ -38,7 +38,7 @@ class ChangingSession(LockingSession):
         return row
 
     async def _execute_step(self, step: Awaitable[T]) -> T:
-        """Return the result of a step of the single update, which is rolled back if the step fails."""
+        """Return the result of a step of `update`. If the step fails, roll `update` back."""
         try:
             return await step
         except RolledBack:
@@ -48,7 +48,7 @@ class ChangingSession(LockingSession):
             raise
 
     def _may_update(self, mapping: EntityMapping) -> bool:
-        """Return whether a row of this entity can be changed without the ORM, and nothing else was done before."""
+        """Return whether a row of this entity can be changed without the ORM, by a session that was not used yet."""
         handler, is_used = self.update_handler, self.is_open or self._new or self.single or self.stored or self.update
         if handler is None or is_used or not (handler.is_possible and self.shares_transaction):
             return False
@@ -66,7 +66,7 @@ class ChangingSession(LockingSession):
         self.update = None
 
     async def _close_update(self) -> None:
-        """End the transaction of the single update: roll it back unless it was committed."""
+        """End the transaction of `update`: roll it back unless it was committed."""
         assert self.update is not None
         update, self.update = self.update, None
         await update.close()

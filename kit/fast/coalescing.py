@@ -1,7 +1,7 @@
-"""Coalescing: reads with the same key that arrive at the same time share one query.
+"""Coalescing: reads with the same key that arrive while a query runs share the next query.
 
-Invariant: a read joins a query only before the query starts. So it sees everything that was committed before the read
-began, exactly as with a query of its own. For each key:
+Invariant: a read joins a query only before the query starts. Therefore it sees everything that was committed before
+the read began, as with its own query. For each key:
 
     idle --read--> its query starts at once in the task of the request. If the last query was shared, it starts in the
                    next iteration of the event loop, in a batch that other reads join
@@ -16,15 +16,15 @@ from kit.http import traces
 from kit.http.events import COUNTS
 
 MAX_ITEMS = 100
-"""The largest number of different items of one query."""
+"""The maximum number of different items, such as ids, of one query."""
 MAX_WAIT_SECONDS = 0.05
-"""The longest time that a batch waits for the running query to end."""
+"""The maximum time that a batch waits for the running query to end."""
 
 Query = Callable[[Collection[Any]], Awaitable[Any]]
 
 
 class ReadBatch:
-    """The items of one query, and the futures of the reads that wait for its result."""
+    """The items (such as ids) of one query, and the futures of the reads that wait for its result."""
 
     def __init__(self) -> None:
         self.items: dict[Any, None] = {}
@@ -56,16 +56,16 @@ class Coalescer:
     def __init__(self) -> None:
         self.collecting: dict[Hashable, ReadBatch] = {}
         self.running: dict[Hashable, asyncio.Future[None]] = {}
-        """For each key the last query that has started: resolved when it ends."""
+        """The last query that has started, by key: a future that is resolved when it ends."""
         self.is_shared = False
-        """Whether the last query was for several reads, so that the next one probably is too."""
+        """Whether the last query was for several reads. If so, the next read waits for others to join."""
         self.loop: asyncio.AbstractEventLoop | None = None
 
     async def ask(self, key: Hashable, item: Any, query: Query) -> Any:
-        """Return the result of a query for this item and the other items of its batch. Raises the failure of the query.
+        """Return the result of `query` for a set of items that contains `item`. Raises the failure of the query.
 
-        For one key all queries must be equivalent. Cancelling a caller does not affect the other callers; the query is
-        cancelled when no caller is left.
+        All queries with the same key must be equivalent. Cancelling a caller does not affect the other callers; the
+        query is cancelled when no caller is left.
         """
         loop = asyncio.get_running_loop()
         if loop is not self.loop:  # discards the batches of a previous event loop
@@ -83,7 +83,7 @@ class Coalescer:
             raise
 
     def _leave(self, key: Hashable, batch: ReadBatch) -> None:
-        """Cancel the query of a batch without callers."""
+        """Cancel the query of a batch if no caller waits for it any more."""
         if batch.task is not None and all(waiter.done() for waiter in batch.waiters):
             if self.collecting.get(key) is batch:
                 del self.collecting[key]
@@ -106,7 +106,7 @@ class Coalescer:
             raise
 
     async def _execute(self, key: Hashable, query: Query, items: Collection[Any], reads: int) -> Any:
-        """Return the result of a query. The next batch of the key waits for its end."""
+        """Execute a query for a number of reads, and return its result. The next batch of the key waits for its end."""
         self.is_shared = reads > 1
         COUNTS["coalesced", "reads"] += reads
         COUNTS["coalesced", "queries"] += 1

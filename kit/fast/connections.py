@@ -1,6 +1,6 @@
-"""Connections: a response that is complete is written at once, without the messages of ASGI.
+"""Connections: a complete response is written to the socket by one call, without the two ASGI messages.
 
-uvicorn takes two messages for each response, examines each header for itself, and writes head and body separately.
+uvicorn would examine each header of the first message, and write head and body separately.
 """
 
 import asyncio
@@ -15,20 +15,20 @@ from kit.server.security_headers import Header
 from kit.server.transports import JoiningTransport
 
 INVALID = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-"""Characters that no header value contains (RFC 9110, section 5.5)."""
+"""The bytes that a header value must not contain (RFC 9110, section 5.5)."""
 
 
 class WholeCycle(RequestResponseCycle):
-    """uvicorn's state of one request and its response, with `send_whole`."""
+    """uvicorn's cycle of one request and its response, extended by `send_whole`."""
 
     transport: JoiningTransport
     heads: ClassVar[tuple[Any, dict[int, bytes]]] = (None, {})
-    """uvicorn's own headers, which change every second, and the heads that begin with them, by status."""
+    """A cache: uvicorn's default headers, which change every second, and by status the first lines of a response."""
 
     def send_whole(self, status: int, headers: Sequence[Header], body: bytes) -> bool:
-        """Send a response at once. Returns False for uvicorn's `send` to do it, where more is to be done.
+        """Send a complete response. Returns False, without an effect, if it has to be sent by ASGI messages.
 
-        `headers` has the length of the body, if the response has a body, and lower-case names.
+        The names of `headers` are in lower case. They include `content-length` if the response has a body.
         """
         is_open = self.keep_alive and not (self.disconnected or self.flow.write_paused)
         if not is_open or self.response_started or self.access_log or self.scope["method"] == "HEAD":
@@ -45,7 +45,7 @@ class WholeCycle(RequestResponseCycle):
         return True
 
     def head(self, status: int) -> bytes:
-        """Return the status line and uvicorn's own headers."""
+        """Return the status line and uvicorn's default headers (`date`, `server`)."""
         headers, heads = WholeCycle.heads
         if headers is not self.default_headers:
             headers, heads = WholeCycle.heads = self.default_headers, {}
@@ -56,7 +56,7 @@ class WholeCycle(RequestResponseCycle):
 
 
 class FastConnection(BoundedConnection):
-    """A connection whose responses may be sent at once."""
+    """A connection whose responses may be sent by `WholeCycle.send_whole`."""
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
@@ -66,12 +66,12 @@ class FastConnection(BoundedConnection):
         self.headers.append((name, value))
         self.head_size += len(name) + len(value)
         if self.head_size > self.max_head or len(self.headers) > self.max_headers:
-            super().on_header(name, value)  # it is too large
+            super().on_header(name, value)  # refuses the request, whose head is too large
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
         if type(self.cycle) is RequestResponseCycle:
-            self.cycle.__class__ = WholeCycle  # uvicorn names the class in the middle of a long method
+            self.cycle.__class__ = WholeCycle  # uvicorn has no setting for the class
 
 
 class ProbeTransport(JoiningTransport):
@@ -87,7 +87,7 @@ class ProbeTransport(JoiningTransport):
 
 
 def check_whole_responses() -> None:
-    """Check that a response sent at once is the one that uvicorn sends, and leaves the same state."""
+    """Check that `send_whole` writes the same bytes as uvicorn's `send`, and leaves the same state."""
     headers = [(b"content-length", b"4"), (b"etag", b'"1"')]
     for status in (200, 404, 201):
         plain, whole = cycle_of(RequestResponseCycle), cycle_of(WholeCycle)

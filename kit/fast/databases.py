@@ -1,4 +1,4 @@
-"""Fast sessions: lets a `Database` open sessions that take shortcuts."""
+"""Fast databases: lets a `Database` open sessions that take shortcuts."""
 
 import logging
 from collections.abc import Callable
@@ -13,18 +13,18 @@ from kit.fast.write_shortcuts import WriteShortcuts
 
 log = logging.getLogger("kit")
 KNOWN_OPTIONS = frozenset({"isolation_level", "reading"})
-"""Execution options of an engine that do not change a statement."""
+"""Execution options of an engine that do not change how statements are executed by the driver."""
 LeaveOut = Callable[[frozenset[str]], None]
-"""Leaves out these shortcuts, and takes the others."""
+"""A function that disables the shortcuts with these names, and enables the others."""
 
 
 def use_fast_sessions(
     database: Database, *, coalesce: bool, group: bool, without: frozenset[str] | None = None
 ) -> LeaveOut:
-    """Let a database open sessions that take shortcuts. Returns a function that chooses others to leave out.
+    """Let a database open sessions that take shortcuts. Returns a function that changes which ones are disabled.
 
-    `coalesce`: identical reads that run at the same time share a query. `group`: writes that arrive together share a
-    transaction. `without`: the shortcuts to leave out, of `ALL`; if None, those that fail the self-test.
+    `coalesce`: concurrent reads share a query. `group`: writes that arrive together share a transaction. `without`: the
+    names in `ALL` of the shortcuts to disable; if None, those that fail the self-test.
     """
     reader, writer = database.primary.reader, database.primary.writer
     if any(engine.sync_engine.get_execution_options().keys() - KNOWN_OPTIONS for engine in (reader, writer)):
@@ -46,9 +46,9 @@ def use_fast_sessions(
 
 
 def failing_shortcuts() -> frozenset[str]:
-    """Return the shortcuts that fail the self-test; all of them if it lacks an interface of a library."""
+    """Return the names of the shortcuts that fail the self-test; of all if the self-test cannot be imported."""
     try:
-        self_test = import_module("kit.fast.self_test")  # loads its tables only where it runs
+        self_test = import_module("kit.fast.self_test")  # imported late, as it declares tables
     except (ImportError, AttributeError) as failure:
         log.warning("Shortcuts left out: %s", failure)
         return ALL

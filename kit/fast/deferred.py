@@ -1,4 +1,4 @@
-"""Deferred sessions: an `AsyncSession` makes its synchronous session on first use. A single `get` needs none."""
+"""Deferred sessions: an `AsyncSession` that creates its synchronous session on first use. A single `get` needs none."""
 
 from functools import cached_property, partial
 from typing import Any
@@ -10,13 +10,13 @@ from kit.fast.listeners import Listeners
 
 
 class DeferredSession(AsyncSession):
-    """An `AsyncSession` whose synchronous session is made on first access."""
+    """An `AsyncSession` whose attribute `sync_session` is created on first access."""
 
     is_open = False
-    """Whether the synchronous session was made."""
+    """Whether the synchronous session was created."""
 
     def _open(self) -> None:
-        """Make the synchronous session, and add to it the rows that were read or stored without it."""
+        """Create the synchronous session, and add the rows that were read or stored without it."""
         raise AssertionError
 
     def _opened(self, name: str) -> Any:
@@ -30,7 +30,10 @@ class DeferredSession(AsyncSession):
 
 
 def close_at_once(session: Session, listeners: Listeners) -> bool:
-    """Close a session that holds no connection, without a greenlet. Returns False if the session holds one."""
+    """Close a session that has no connection, without a greenlet. Returns False if that is not possible.
+
+    It is not possible if the session has a connection, or a listener to its events.
+    """
     transaction = session._transaction
     if transaction is not None and (transaction._connections or transaction._parent):
         return False

@@ -1,7 +1,7 @@
 """Dispatch: finds the operation of a request by method and first path segment, and calls it without FastAPI's layers.
 
-Requests for other routes, and all requests while a dependency is overridden, go on to FastAPI's router. Dispatch finds
-the operation that FastAPI's router would find: routes are tried in their order, whatever their kind, and a trailing
+Requests for other routes, and all requests while a dependency is overridden, are passed on to FastAPI's router.
+Dispatch finds the same operation as FastAPI's router: routes of all kinds are tried in their order, and a trailing
 slash is added or removed only if no route has the path.
 """
 
@@ -36,9 +36,9 @@ LOGS: Any = _logs._internal
 LITERAL = re.compile(r"/([^/{]*)(?=/|$)")
 """The first segment of a path, if it contains no parameter."""
 TELEMETRY = "fastapi.telemetry"
-"""FastAPI's key in the ASGI scope of a request that its telemetry observes."""
+"""The key that FastAPI's telemetry sets in the ASGI scope of a request that it traces."""
 NOT_OVERRIDDEN = ("get_route_handler", "matches", "handle")
-"""Methods of a route that a shortcut does not call, so that a route must not override them."""
+"""Methods of a route that a shortcut does not call. A route that overrides one of them has no shortcut."""
 
 
 class Shortcut:
@@ -50,10 +50,10 @@ class Shortcut:
         self.path_regex, convertors = context.path_regex, context.param_convertors
         is_text = all(type(convertor) is StringConvertor for convertor in convertors.values())
         self.convertors = {} if is_text else convertors
-        """The convertors of the path parameters; empty if all are texts."""
+        """Starlette's convertors of the path parameters; empty if all of them are strings."""
 
     async def handle(self, request: Request) -> Response:
-        """Call the handler with its arguments, flush the session, and render the result."""
+        """Call the handler with its arguments, flush a write session, and return the response with the result."""
         unit = UNIT.get()
         assert unit is not None
         arguments = await self.arguments.take(unit)
@@ -73,11 +73,11 @@ class Shortcut:
 
 
 Step = Shortcut | RouteContext
-"""An operation with a shortcut, or another route, whose `matches` is called."""
+"""An operation with a shortcut, or a route of FastAPI whose method `matches` is called."""
 
 
 class Dispatch:
-    """Serves the operations that have a shortcut; passes on all other requests."""
+    """An ASGI middleware that serves the operations with a shortcut, and passes all other requests on to `app`."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self.app, self.service = app, service
@@ -89,9 +89,9 @@ class Dispatch:
         self.has_low_priority_routes = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the request, or pass it on. Dispatch is the innermost middleware.
+        """Serve the request, or pass it on.
 
-        A request that FastAPI's telemetry observes is passed on: it observes the layers that a shortcut leaves out.
+        A request that FastAPI's telemetry traces is passed on, because its spans are made by the layers of FastAPI.
         """
         is_plain = scope["type"] == "http" and not self.service.dependency_overrides and TELEMETRY not in scope
         shortcut = self.find(scope) if is_plain else None
@@ -108,7 +108,7 @@ class Dispatch:
     def find(self, scope: Scope) -> Shortcut | None:
         """Return the shortcut for a request; None if FastAPI has to serve it.
 
-        Sets in the scope what the router would set.
+        Sets `path_params`, `route` and `endpoint` in the scope, as the router does.
         """
         if self.built_for is not self.service.runtime.permissions:
             self.build()
@@ -131,7 +131,7 @@ class Dispatch:
         return shortcut
 
     def is_path_of_route(self, first: str, path: str, scope: Scope) -> bool:
-        """Return whether a route of any method has this path: then its trailing slash is not changed."""
+        """Return whether a route for any method has this path. If so, no slash is added to it or removed."""
         if self.has_low_priority_routes:
             return True
         return any(
@@ -140,7 +140,7 @@ class Dispatch:
         )
 
     def build(self) -> None:
-        """Build the tables of routes: the operations that have a shortcut, and the routes before and between them."""
+        """Build the tables of routes. They contain the operations with a shortcut, and the other routes among them."""
         contexts = [
             context
             for context in iter_route_contexts(self.service.routes)
@@ -169,7 +169,7 @@ class Dispatch:
 
 
 class OuterDispatch(Dispatch):
-    """Dispatch before all of FastAPI's layers, while the application has no middleware and no telemetry."""
+    """Dispatch outside of all layers of FastAPI, for as long as the application has no middleware and no telemetry."""
 
     def __init__(self, app: ASGIApp, service: Service) -> None:
         super().__init__(app, service)
@@ -179,7 +179,7 @@ class OuterDispatch(Dispatch):
     def find(self, scope: Scope) -> Shortcut | None:
         service = self.service
         is_plain = len(service.user_middleware) == 1 and not service.root_path and not service.debug
-        # FastAPI's own check reads the environment as well, which takes longer
+        # FastAPI's own check takes longer, because it reads environment variables too
         has_telemetry = METRICS._METER_PROVIDER or LOGS._LOGGER_PROVIDER
         has_telemetry = has_telemetry or (trace._TRACER_PROVIDER and UNRECORDED not in scope)
         if not is_plain or has_telemetry or self.has_providers:
@@ -188,7 +188,7 @@ class OuterDispatch(Dispatch):
         return super().find(scope)
 
     async def respond_to_exception(self, failure: Exception, request: Request) -> Response:
-        """Return the response to an exception; without a handler, that of FastAPI's outermost layer, which logs it."""
+        """Return the response to an exception. Without a handler, Starlette's outermost layer makes and logs it."""
         try:
             return await super().respond_to_exception(failure, request)
         except Exception as unhandled:
@@ -196,7 +196,7 @@ class OuterDispatch(Dispatch):
 
 
 def shortcut_to(context: RouteContext) -> Shortcut | None:
-    """Return the shortcut to a route; None if FastAPI has to serve it."""
+    """Return the shortcut for a route; None if FastAPI has to serve it."""
     route = context.original_route
     if not isinstance(route, Operation) or not Rendering.applies(context):
         return None
@@ -209,7 +209,7 @@ def shortcut_to(context: RouteContext) -> Shortcut | None:
 
 
 def first_match(steps: Sequence[Step], path: str, scope: Scope) -> tuple[Shortcut, dict[str, str]] | None:
-    """Return the shortcut that serves this path, with the path parameters; None if another route matches before it."""
+    """Return the first shortcut that matches a path, with its path parameters; None if another route is before it."""
     for step in steps:
         if isinstance(step, Shortcut):
             if match := step.path_regex.match(path):

@@ -35,7 +35,7 @@ Rows = Sequence[Sequence[Any]]
 Processor = Callable[[Any], Any]
 T = TypeVar("T")
 MAX_IDLE = 100
-"""The largest number of idle greenlets of a thread."""
+"""The maximum number of idle greenlets of a thread."""
 BEGIN: Statement = (OTHER, "BEGIN IMMEDIATE", ())
 
 
@@ -43,7 +43,7 @@ class Worker(greenlet):  # type: ignore[misc]  # untyped
     """A greenlet that runs one function after the other."""
 
     __sqlalchemy_greenlet_provider__ = True
-    """Lets `await_only` work in this greenlet."""
+    """The mark by which SQLAlchemy permits `await_only` in this greenlet."""
     is_busy = False
     failure: BaseException | None = None
     """The exception of the last function; None if it returned a result."""
@@ -60,7 +60,7 @@ class Worker(greenlet):  # type: ignore[misc]  # untyped
 
 
 class Workers(local):
-    """The idle greenlets of a thread, because a greenlet cannot run in another one."""
+    """The idle greenlets, separate for each thread, because a greenlet cannot run in another thread."""
 
     def __init__(self) -> None:
         self.idle: list[Worker] = []
@@ -70,7 +70,7 @@ WORKERS = Workers()
 
 
 async def spawn(function: Callable[..., T], *arguments: Any) -> T:
-    """Return the result of a function, which can use `await_only`."""
+    """Run a function in a greenlet, so that it can call `await_only`, and return its result."""
     idle, current = WORKERS.idle, getcurrent()
     worker = idle.pop() if idle else Worker()
     worker.parent, worker.gr_context, worker.is_busy = current, current.gr_context, True
@@ -94,7 +94,7 @@ async def _resume(worker: Worker, awaitable: Awaitable[Any]) -> Any:
 
 
 def connect(engine: Engine) -> PoolProxiedConnection:
-    """Return a connection from the pool. Connections that are closed are replaced. Must run in a greenlet."""
+    """Return a connection from the pool, after replacing those that are closed. Must run in a greenlet."""
     while True:
         connection = _check_out(engine)
         driver: Any = connection.driver_connection
@@ -112,7 +112,7 @@ def _check_out(engine: Engine) -> PoolProxiedConnection:
 
 
 def read(engine: Engine, sql: str, arguments: Sequence[Any]) -> Rows:
-    """Return the rows of a SELECT outside of any transaction. Must run in a greenlet."""
+    """Return the rows of a SELECT in autocommit. Must run in a greenlet. Raises the exceptions of SQLAlchemy."""
     connection = connect(engine)
     try:
         return read_on(connection, sql, arguments)
@@ -127,7 +127,7 @@ def read_on(connection: PoolProxiedConnection, sql: str, arguments: Sequence[Any
     started = time.perf_counter()
     try:
         if not isinstance(driver, aiosqlite.Connection):
-            fetch = getattr(driver, "fetch_values", None) or driver.fetch  # a wing may have a connection of its own
+            fetch = getattr(driver, "fetch_values", None) or driver.fetch  # `kit.replicas` has its own connections
             rows: Rows = util.await_only(fetch(sql, *arguments))
         else:
             info = connection.info
@@ -146,7 +146,7 @@ def read_on(connection: PoolProxiedConnection, sql: str, arguments: Sequence[Any
 def record(
     kind: str, sql: str, seconds: float, connection: PoolProxiedConnection, failure: BaseException | None = None
 ) -> None:
-    """Count a statement, log it if it was slow, and trace it, as `kit.database.statements` does."""
+    """Count a statement, log it if it was slow, and trace it, as `kit.database.statements.record` does."""
     COUNTS["statements", kind] += 1
     COUNTS["statement_seconds", kind] += seconds
     if seconds >= MIN_SLOW_SECONDS and seconds >= connection.info.get(SLOW, seconds):
@@ -156,7 +156,7 @@ def record(
 
 
 async def timed(step: Awaitable[Any], kind: str, sql: str, connection: PoolProxiedConnection) -> Any:
-    """Return the result of a statement, which is counted."""
+    """Return the result of a statement, and `record` it."""
     started = time.perf_counter()
     try:
         result = await step
@@ -168,7 +168,7 @@ async def timed(step: Awaitable[Any], kind: str, sql: str, connection: PoolProxi
 
 
 def start_clock(info: dict[Any, Any]) -> None:
-    """Start the statement timeout of SQLite on the connection with this `info`, as the kit's engine does."""
+    """Set the end of the statement timeout of a SQLite connection in its `info`, as the kit's engine does."""
     info["until"] = time.monotonic() + info["seconds"]
 
 
@@ -179,10 +179,9 @@ async def insert(
     lock_timeout: float | None,
     statement_timeout: float | None,
 ) -> Rows:
-    """Begin a transaction, and insert these rows. Returns the rows of RETURNING.
+    """Begin a transaction, and execute an INSERT for each of these rows. Returns the rows of RETURNING.
 
-    On PostgreSQL a wait for a lock takes at most `lock_timeout` seconds, and a row at most `statement_timeout` seconds;
-    None for the defaults.
+    The timeouts, in seconds, apply to each statement on PostgreSQL; None for the defaults.
     """
     if isinstance(connection.driver_connection, aiosqlite.Connection):
         if len(rows) == 1:
@@ -196,7 +195,7 @@ async def insert(
 async def begin(
     connection: PoolProxiedConnection, lock_timeout: float | None = None, statement_timeout: float | None = None
 ) -> None:
-    """Begin a transaction of PostgreSQL with these timeouts in seconds; None for the defaults."""
+    """Begin a transaction of PostgreSQL, with these timeouts in seconds; None for the defaults."""
     timeouts = {"lock_timeout": lock_timeout, "statement_timeout": statement_timeout}
     given = {name: f"{seconds * 1000:.0f}" for name, seconds in timeouts.items() if seconds is not None}
     settings = {**connection.info.get(LOCAL_SETTINGS, {}), **given}
@@ -205,7 +204,7 @@ async def begin(
 
 
 async def write(connection: PoolProxiedConnection, kind: str, sql: str, rows: Sequence[Sequence[Any]]) -> Rows:
-    """Execute a statement with RETURNING for each of these rows of arguments. Returns all returned rows."""
+    """Execute a statement with RETURNING once for each row of arguments. Returns the rows of all executions."""
     driver: Any = connection.driver_connection
     if isinstance(driver, aiosqlite.Connection):
         return await visit(connection, *((kind, sql, row) for row in rows))
@@ -215,10 +214,7 @@ async def write(connection: PoolProxiedConnection, kind: str, sql: str, rows: Se
 
 
 async def lock(connection: PoolProxiedConnection, sql: str, arguments: Sequence[Any], **timeouts: float | None) -> Rows:
-    """Begin a transaction, and return the rows of a SELECT … FOR UPDATE, which are locked until it ends.
-
-    `timeouts` are those of `begin`.
-    """
+    """Begin a transaction, and return the rows of a SELECT … FOR UPDATE. `timeouts` are those of `begin`."""
     driver: Any = connection.driver_connection
     if isinstance(driver, aiosqlite.Connection):
         return await visit(connection, BEGIN, ("select", sql, arguments))
@@ -227,9 +223,10 @@ async def lock(connection: PoolProxiedConnection, sql: str, arguments: Sequence[
 
 
 async def visit(connection: PoolProxiedConnection, *statements: Statement) -> Rows:
-    """Execute statements of SQLite in one visit to its thread. Returns the rows of all of them.
+    """Execute statements of SQLite by one call to aiosqlite's thread. Returns the rows of all of them.
 
-    Each has the time of a statement, as in a visit of its own. If the caller is cancelled, the next ones are left out.
+    The statement timeout applies to each statement. If the caller is cancelled, statements that have not begun are
+    skipped.
     """
     driver: Any = connection.driver_connection
     left, seconds = deque(statements), list[float]()
@@ -251,10 +248,10 @@ async def visit(connection: PoolProxiedConnection, *statements: Statement) -> Ro
 
 
 def execute_all(driver: Any, info: dict[Any, Any], left: deque[Statement], seconds: list[float]) -> list[Any]:
-    """Execute statements in SQLite's thread, until none is left. Appends the seconds of each."""
+    """Execute the statements `left`, in aiosqlite's thread, and append the duration of each to `seconds`."""
     rows: list[Any] = []
     while True:
-        start_clock(info)  # before a statement is taken, so that the clock of a cancelled one is not started again
+        start_clock(info)  # before a statement is taken: a cancelled one must not get a new timeout
         if not left:
             return rows
         started = time.perf_counter()
@@ -264,9 +261,9 @@ def execute_all(driver: Any, info: dict[Any, Any], left: deque[Statement], secon
 
 
 async def commit(connection: PoolProxiedConnection) -> None:
-    """Commit. On PostgreSQL the deferred constraints are checked before, as a statement with its timeout.
+    """Commit. On PostgreSQL the deferred constraints are checked before, by a statement.
 
-    The COMMIT itself has none. SQLite counts violations of deferred foreign keys, so its COMMIT does not wait.
+    That statement has the statement timeout, which a COMMIT does not have. On SQLite the check takes no time.
     """
     is_sqlite = isinstance(connection.driver_connection, aiosqlite.Connection)
     file = connection.info.get("file")
@@ -276,7 +273,7 @@ async def commit(connection: PoolProxiedConnection) -> None:
 
 
 def is_unchanged(known: Mapping[str, tuple[int, int]]) -> bool:
-    """Return whether these files have their device and inode, as `kit.database.sqlite_file` compares them."""
+    """Return whether these files still have their device and inode, as `kit.database.sqlite_file` does."""
     try:
         for path, identity in known.items():
             found = os.stat(path)  # noqa: PTH116  a quarter of the time of `Path.stat`
@@ -288,7 +285,7 @@ def is_unchanged(known: Mapping[str, tuple[int, int]]) -> bool:
 
 
 async def control(connection: PoolProxiedConnection, command: str) -> None:
-    """Begin or end a transaction by the driver, which takes half the time of SQLAlchemy's adapters."""
+    """Execute a BEGIN, COMMIT or ROLLBACK by the driver, in half the time of SQLAlchemy's adapters."""
     driver: Any = connection.driver_connection
     execute = driver.execute_fetchall if isinstance(driver, aiosqlite.Connection) else driver.execute
     await timed(execute(command), OTHER, command, connection)
@@ -302,17 +299,17 @@ def roll_back(connection: PoolProxiedConnection) -> None:
 
 
 def in_utc(text: str | None) -> datetime | None:
-    """Return the datetime, in UTC, of a time that SQLite stores as text."""
+    """Return the datetime of a time in UTC that SQLite has stored as text; None for NULL."""
     return None if text is None else datetime.fromisoformat(text + "+00:00")
 
 
 def all_in_utc(texts: Sequence[str]) -> Iterable[datetime]:
-    """Return the datetimes of many times, in two thirds of the time."""
+    """Do `in_utc` for many texts, in two thirds of the time."""
     return map(datetime.fromisoformat, "+00:00\n".join([*texts, ""]).splitlines())
 
 
 def converted(rows: Rows, processors: Iterable[tuple[int, Processor]]) -> Rows:
-    """Return the rows, with the values of these columns (index and processor) converted."""
+    """Return the rows with converted values. `processors` has the index of each column to convert, and its function."""
     columns: list[Any] = list(zip(*rows, strict=True))
     for index, process in processors:
         is_of_times = process is in_utc and None not in columns[index]

@@ -1,4 +1,4 @@
-"""Failures of the driver: raised by SQLAlchemy's own code, which invalidates a connection that is lost."""
+"""Failures of the driver: raised by SQLAlchemy's own code, as the exceptions that a session would raise."""
 
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -16,9 +16,9 @@ def raise_as_sqlalchemy(
     arguments: Sequence[Any],
     wrapper: Connection | None = None,
 ) -> NoReturn:
-    """Raise a failure of the driver as SQLAlchemy does, which invalidates the connection if it is lost.
+    """Raise the exception of SQLAlchemy for a failure of the driver. A lost connection is invalidated.
 
-    `wrapper` is SQLAlchemy's `Connection` around the same connection, if any. Must run in a greenlet.
+    `wrapper` is the `Connection` of SQLAlchemy that uses the same `connection`, if any. Must run in a greenlet.
     """
     failure = _translated(failure, connection)
     is_of_database = isinstance(failure, engine.dialect.loaded_dbapi.Error)

@@ -11,11 +11,11 @@ from sqlmodel.sql.sqltypes import UTCDateTime
 from kit.fast.driver import Processor, in_utc
 
 NUMERIC, FLOAT8 = 1700, 701
-"""PostgreSQL's OIDs of the types, by which SQLAlchemy's dialect chooses the result processor of a number."""
+"""The OIDs of these types in PostgreSQL. By them, SQLAlchemy's dialect chooses the result processor of numbers."""
 
 
 def bind_processors(compiled: SQLCompiler, dialect: Dialect) -> list[tuple[str, Processor | None]]:
-    """Return the parameters of a statement in the order of its text, each with its bind processor or None."""
+    """Return the names of a statement's parameters in the order of its text, each with its bind processor or None."""
     processors = {
         name: bind.type.dialect_impl(dialect).bind_processor(dialect) for name, bind in compiled.binds.items()
     }
@@ -23,7 +23,7 @@ def bind_processors(compiled: SQLCompiler, dialect: Dialect) -> list[tuple[str, 
 
 
 def result_processor(kind: TypeEngine[Any], dialect: Dialect) -> Processor | None:
-    """Return the function that converts a value of the driver to the value of the type; None if they are the same."""
+    """Return the function that converts a driver's value to the value of a column type; None if they are the same."""
     if isinstance(kind, UTCDateTime):
         return None if dialect.name == "postgresql" else in_utc  # asyncpg returns times in UTC
     impl = kind.dialect_impl(dialect)

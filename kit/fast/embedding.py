@@ -1,6 +1,6 @@
-"""Embedding without the ORM: the related rows of a page are read by one select for each mapped.
+"""Embedding without the ORM: the related rows of a page are read by one SELECT for each relationship.
 
-A list that the query bounds may need a second select: see `kit.query.related`.
+A list with a limit may need a second SELECT: see `kit.query.related`.
 """
 
 from collections import defaultdict
@@ -29,7 +29,7 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Relation:
-    """A relationship that joins one column of each table, and the read variant of the related rows."""
+    """A relationship whose join condition compares two columns, and the read variant of the related rows."""
 
     name: str
     local_field: str
@@ -39,13 +39,13 @@ class Relation:
     is_list: bool
     ordering: Sequence[ColumnElement[Any]]
     names: Sequence[str]
-    """The fields to read: those of the variant, and those of the order, which the cursor of the next rows needs."""
+    """The fields to read: those of the variant, and those of the order, for the cursor of the next page."""
     bounded: ListRelation | None
 
 
 @cache
 def relation_of(model: type[Entity], name: str, read: type[Read]) -> Relation | None:
-    """Return the relation of a relationship; None if it needs more than the comparison of two columns."""
+    """Return the `Relation` of a relationship; None if its join condition is not the equality of two columns."""
     mapped: RelationshipProperty[Any] = inspect(model).relationships[name]
     pairs, target = list(mapped.local_remote_pairs or ()), mapping_of(mapped.mapper.class_)
     if target is None or mapped.secondary is not None or mapped.collection_class not in (None, list):
@@ -71,7 +71,10 @@ def _compares(condition: Any, local: ColumnElement[Any], remote: ColumnElement[A
 
 
 async def embed(engine: AsyncEngine, query: ListQuery, relation: Relation, rows: Sequence[Values]) -> None:
-    """Put the values of the related rows into these rows, under the name of the mapped."""
+    """Read the related rows, and add their values to `rows`, under the name of the relationship.
+
+    A list that was cut off at the limit gets the URL of its rest under `next_name`.
+    """
     wanted = list(dict.fromkeys(row[relation.local_field] for row in rows if row[relation.local_field] is not None))
     limit = query.include_limit if relation.is_list and relation.name in query.included else None
     related = await _related(engine, relation, wanted, limit) if wanted else {}
@@ -87,7 +90,7 @@ async def embed(engine: AsyncEngine, query: ListQuery, relation: Relation, rows:
 async def _related(
     engine: AsyncEngine, relation: Relation, keys: Sequence[Any], limit: int | None
 ) -> Mapping[Any, list[Values]]:
-    """Return the related rows by their keys, at most one more than the limit."""
+    """Return the related rows by key, at most `limit + 1` for each. The extra row shows that there are more."""
     found = await fetch(engine, _select(relation, keys, limit))
     missing = [] if limit is None else incomplete(keys, found, limit)
     if limit is not None and missing:
@@ -113,7 +116,7 @@ def _columns(relation: Relation) -> Select[Any]:
 
 
 def _limited(relation: Relation, key: Any, limit: int) -> Select[Any]:
-    """Return a select of a limited number of related rows, as a part of a union."""
+    """Return a SELECT of at most `limit + 1` related rows of a key, as a part of a UNION."""
     remote = getattr(relation.target, relation.remote_field)
     wanted = _columns(relation).where(remote == key).order_by(*relation.ordering).limit(limit + 1)
     return select(wanted.subquery())

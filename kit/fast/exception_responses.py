@@ -1,4 +1,4 @@
-"""Responses to exceptions: the application's exception handlers make them, as on other routes."""
+"""Responses to exceptions of operations with a shortcut, made by the application's exception handlers."""
 
 from typing import Any
 
@@ -32,9 +32,9 @@ async def respond_to_exception(service: Service, failure: Exception, request: Re
 
 
 class UnhandledFailure(Response):
-    """The response to an exception without a handler, sent by Starlette's outermost layer.
+    """The response to an exception without a handler: Starlette's ServerErrorMiddleware sends it.
 
-    The exception is raised afterwards, for the server's log.
+    Then the exception is raised, so that the server logs it.
     """
 
     def __init__(self, service: Service, failure: Exception) -> None:

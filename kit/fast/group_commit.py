@@ -1,14 +1,14 @@
 """Group commit: inserts and updates that arrive together share one transaction.
 
-For each kind of member (an entity, and what happens to its rows):
+For each kind of write (a `Kind`: INSERT or UPDATE, and the entity):
 
-    idle --member--> the leader starts at once, in a transaction of its own. If the last transaction was shared, a
-                     batch starts in the next iteration of the event loop, which other members join
-    a transaction is open --member--> a batch collects members; it starts when a transaction of the kind ends,
-                                      when it is full, or after MAX_WAIT_SECONDS
+    idle --write--> it starts at once in its own transaction, as the leader. If the last transaction was shared, a
+                    batch starts in the next iteration of the event loop, and other writes join it until then
+    a transaction is open --write--> a batch collects writes; it starts when a transaction of the kind ends,
+                                     when it is full, or after MAX_WAIT_SECONDS
 
-After a batch was rolled back, each member of the kind has a transaction of its own for ALONE_SECONDS. So other requests
-make a request run again at most once.
+After a batch was rolled back, all writes of the kind have their own transactions for ALONE_SECONDS. Therefore a request
+is run again because of other requests at most once.
 """
 
 import asyncio
@@ -29,15 +29,18 @@ from kit.fast.update_batches import UpdateBatch, UpdateMember
 from kit.http.events import COUNTS
 
 MAX_ROWS = 100
-"""The size of a full batch."""
+"""The number of members of a full batch."""
 MAX_WAIT_SECONDS = 0.05
-"""The longest time that a batch waits for an open transaction to end."""
+"""The maximum time that a batch waits for an open transaction to end."""
 ALONE_SECONDS = 1.0
 
 B = TypeVar("B", bound=Batch)
 T = TypeVar("T", bound=DriverTransaction)
 Kind = Hashable
-"""An entity and whether its new rows have ids, or the mapping of an entity whose rows are changed."""
+"""The key of writes that can share a batch.
+
+For INSERTs it is the entity, and whether the new rows have ids; for UPDATEs it is the mapping of the entity.
+"""
 
 
 class GroupCommit:
@@ -53,11 +56,11 @@ class GroupCommit:
         """The number of open transactions of each kind."""
         self.collecting: dict[Kind, Any] = {}
         self.shared: set[Kind] = set()
-        """The kinds whose last transaction had several members."""
+        """The kinds whose last transaction was a batch with several members."""
         self.alone_until: defaultdict[Kind, float] = defaultdict(float)
 
     def transaction_for(self, new: NewRow) -> SingleInsert | InsertMember:
-        """Return the transaction that stores a new row."""
+        """Return the transaction that is to store a new row: its own, or the member of a batch."""
         kind = type(new.row), new.row.id is not None
         if self._is_alone(kind):
             return SingleInsert(self.engine)
@@ -69,7 +72,10 @@ class GroupCommit:
         return member
 
     def change_of(self, mapping: EntityMapping, ident: Any) -> SingleUpdate | UpdateMember:
-        """Return the transaction that changes the row with this id. A batch has each row once."""
+        """Return the transaction that is to change the row with this id: its own, or the member of a batch.
+
+        If the batch already has a member for this row, the row gets its own transaction.
+        """
         if self._is_alone(mapping):
             return SingleUpdate(self.engine, mapping)
         if self._leads(mapping):
@@ -82,7 +88,7 @@ class GroupCommit:
         return member
 
     def _is_alone(self, kind: Kind) -> bool:
-        """Return whether the members of a kind have transactions of their own at the moment."""
+        """Return whether writes of a kind do not share transactions now, because a batch was rolled back."""
         loop = asyncio.get_running_loop()
         if loop is not self.loop:  # discards the transactions and batches of a previous event loop
             self.loop = loop
@@ -93,7 +99,7 @@ class GroupCommit:
         return self.open[kind] == 0 and kind not in self.shared
 
     def _leader(self, kind: Kind, transaction: T) -> T:
-        """Return a transaction that is open for its kind. At its end the collecting batch starts."""
+        """Count a leader's transaction as open, and return it. When it ends, the collecting batch starts."""
         self.open[kind] += 1
         COUNTS["group", 1] += 1
         transaction.at_end = partial(self._end, kind)

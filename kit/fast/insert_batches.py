@@ -1,4 +1,4 @@
-"""Insert batches: new rows of several requests are stored by one INSERT each, in one transaction.
+"""Insert batches: new rows of several requests are inserted in one transaction.
 
 collecting --start--> inserting --all rows stored--> stored (see `batches`)
                       inserting --a row is refused--> rolled back: each member inserts its row in its transaction
@@ -13,7 +13,7 @@ from kit.fast.single_insert import NewRow, SingleInsert
 
 
 class InsertBatch(Batch):
-    """The transaction of several new rows that have the same statement."""
+    """The transaction of several new rows of one entity, whose INSERTs have the same text."""
 
     transaction: SingleInsert
     members: list["InsertMember"]  # type: ignore[assignment]  # of this batch
@@ -31,7 +31,7 @@ class InsertBatch(Batch):
 
 
 class InsertMember(Member):
-    """A row in a batch, with the interface of a `SingleInsert`."""
+    """A new row in a batch, with the interface of a `SingleInsert`."""
 
     own: SingleInsert | None
 

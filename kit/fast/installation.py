@@ -1,4 +1,4 @@
-"""Installation: adds the shortcuts to a service."""
+"""Installation: adds the shortcuts to a service (`FAST_PATH=true`)."""
 
 from importlib import import_module
 
@@ -10,17 +10,16 @@ from kit.server.service import Service
 
 
 def install(service: Service, *, coalesce: bool = True, group: bool = True) -> None:
-    """Let a service take the shortcuts that pass the self-test, which runs at start.
+    """Let a service take the shortcuts that pass the self-test. Until it has run, at start, all are disabled.
 
-    `coalesce`: identical reads that run at the same time share a query. `group`: writes that arrive together share a
-    transaction.
+    `coalesce`: concurrent reads share a query. `group`: writes that arrive together share a transaction.
     """
     leave_out = use_fast_sessions(service.runtime.database, coalesce=coalesce, group=group, without=ALL)
 
     def choose_shortcuts() -> None:
         leave_out(left_out := failing_shortcuts())
         if WHOLE_RESPONSES not in left_out:
-            service.shutdown.protocol = import_module("kit.fast.connections").FastConnection  # loads uvicorn's
+            service.shutdown.protocol = import_module("kit.fast.connections").FastConnection  # imports uvicorn
 
     service.starters.append(choose_shortcuts)
     service.runtime.fast_page = fast_page

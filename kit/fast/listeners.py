@@ -1,8 +1,8 @@
-"""Listeners: whether a SQLAlchemy event that a shortcut does not fire has a listener.
+"""Listeners: tells whether an event of SQLAlchemy that a shortcut does not fire has a listener. If so, the ORM is used.
 
-SQLAlchemy keeps the listeners of an event in one collection for each class, and in one for each object that has
-listeners of its own. A collection lives as long as its class or object. So the relevant collections are looked up once,
-and a request only compares their sizes: a listener is noticed as soon as it is added, and until it is removed.
+SQLAlchemy has a collection of listeners for each class and event, and for each object with its own listeners. It lives
+as long as the class or object. Therefore the relevant collections are looked up once, and each request only compares
+their sizes: a listener is noticed as soon as it is added, and until it is removed.
 
 The relevant events:
 
@@ -32,24 +32,24 @@ OF_DATABASE = ["engines", "postgresql_engines", "references", "sessions", "sqlit
 OWN_MODULES = frozenset({"kit.auth.ownership", "kit.auth.read_only_sessions", "kit.models.entities"}) | {
     f"kit.database.{name}" for name in OF_DATABASE
 }
-"""The modules whose listeners do not count: the shortcuts have the same effect, or are not taken where they matter."""
+"""The modules of the kit whose listeners are ignored: shortcuts do the same, or are not taken where it matters."""
 AUTOCOMMIT_MODULE = "sqlalchemy.engine.default"
-"""The module of SQLAlchemy's listener that sets AUTOCOMMIT on connections, which the driver does not need."""
+"""The module of SQLAlchemy's listener that sets AUTOCOMMIT on connections. The driver needs no such setting."""
 IRRELEVANT = re.compile("engine_disposed|set_.*_options|do_connect|.*savepoint|.*twophase")
-"""Events of engines that neither a read nor an INSERT fires, or that the shortcuts fire too."""
+"""Events of engines that no read or write fires, or that the shortcuts fire too."""
 Listener = Any
 
 
 class Watched:
-    """The relevant collections of listeners for one operation, and the number of the kit's own listeners in them.
+    """The collections of listeners to one kind of access, and the number of the kit's own listeners in them.
 
-    While the total is that number, there is no other listener: the kit adds its own when it is imported.
+    As long as they contain that number of listeners, there is no other one: the kit adds its own at import.
     """
 
     def __init__(self, collections: Iterable[Collection[Listener]]) -> None:
         self.collections = tuple(collections)
         self.empty, self.filled = self.collections, self.collections[:0]
-        """The collections without and with listeners: `any` of the first takes a fifth of the time of counting them."""
+        """The collections without and with listeners. `any(empty)` takes a fifth of the time of counting."""
         self.own = -1
         """The number of the kit's own listeners; -1 if it is not known yet, or if there are others."""
 
@@ -65,7 +65,7 @@ class Watched:
 
 
 class Listeners:
-    """The listeners to the events of an engine, of the sessions on it, and of the entities of these sessions."""
+    """The listeners that accesses to the database concern: of an engine, of session classes, and of entities."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine, self.has_log = engine, engine._should_log_info
@@ -130,7 +130,7 @@ def _is_own(listener: Listener) -> bool:
 
 
 def _has_own_listener(session: Session) -> bool:
-    """Return whether a session itself has a listener. Most sessions do not even have a dispatcher of their own."""
+    """Return whether a listener was added to this session itself. Most sessions have no dispatcher for that."""
     dispatch = session.__dict__.get("dispatch")
     if dispatch is None or _ListenerCollection not in map(type, get_referents(dispatch)):
         return False
@@ -149,7 +149,7 @@ def _of_reads(entity: type) -> Iterator[Collection[Listener]]:
 
 
 def _of_writes(entity: type, kind: str) -> Iterator[Collection[Listener]]:
-    """Yield the listeners to the INSERTs or the UPDATEs of an entity; `kind` is "insert" or "update"."""
+    """Yield the collections of listeners to INSERTs or UPDATEs of an entity; `kind` is "insert" or "update"."""
     yield _of_class(InstanceEvents, "refresh_flush", ClassManager)
     yield from of_object(manager_of_class(entity).dispatch, "refresh_flush")
     for name in (f"before_{kind}", f"after_{kind}"):

@@ -1,4 +1,4 @@
-"""Locked reads: `get` of a write session reads a row by SELECT … FOR UPDATE without the ORM."""
+"""Locked reads: `WriteSession.get` by a SELECT … FOR UPDATE without the ORM."""
 
 from collections.abc import Mapping
 from typing import Any, TypeVar
@@ -22,7 +22,7 @@ class LockingSession(DeferredSession, WriteSession):
     restrictions: Mapping[str, bool]
 
     async def get(self, entity: type[M], ident: Any, **options: Any) -> M | None:  # type: ignore[override]
-        """Return the row like `WriteSession.get`: locked, and persistent in the session."""
+        """Return the row as `WriteSession.get` does: locked, and persistent in the session."""
         mapping, is_restricted = mapping_of(entity), any(self.restrictions.values())
         if mapping is None or options or type(ident) is not mapping.ident_type or not self.shortcuts.has_get:
             return await super().get(entity, ident, **options)

@@ -1,4 +1,4 @@
-"""Mappings: the columns of entities that are plain enough to be read and stored without the ORM."""
+"""Mappings: the columns of the entities that can be read and stored without the ORM."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from sqlalchemy.types import TypeDecorator, TypeEngine
 from kit.models.entities import Entity
 
 LOADED_LATER = ("select", "raise", "raise_on_sql", "dynamic", "write_only", True)
-"""The `lazy` options of relationships that are not loaded together with the row."""
+"""The values of `lazy` with which a relationship is not loaded together with the row."""
 IMMUTABLE = (str, int, float, bool, Decimal, datetime, date, time, timedelta, UUID, bytes, Enum)
 KNOWN_DECORATORS = ("kit.", "sqlmodel.")
 """The packages whose type decorators return values of their `python_type`."""
@@ -25,20 +25,20 @@ KNOWN_DECORATORS = ("kit.", "sqlmodel.")
 
 @dataclass(frozen=True, eq=False)
 class EntityMapping:
-    """The mapping of an entity that is one table with plain columns. `columns` has the names of the fields as keys."""
+    """The mapping of an entity to one table with plain columns. `columns` are by the name of the field."""
 
     entity: type[Entity]
     columns: Mapping[str, Column[Any]]
     ident_type: type | None
     manager: Any
-    """SQLAlchemy's `ClassManager`, which constructs the instance state of a row."""
+    """SQLAlchemy's `ClassManager`, which creates the `InstanceState` of a row."""
     identity_key: Callable[[tuple[Any, ...]], Any]
-    """Returns the key of a row in the identity map of a session."""
+    """Returns the key in `Session.identity_map` of the row with a primary key."""
     defaults: tuple[str, ...]
     """The fields that get a default from the ORM or the database."""
     relationships: frozenset[str]
     first_version: tuple[str, Any] | None
-    """The version counter, and the value that the ORM stores in it for a new row, overwriting any other value."""
+    """The field of the version counter, and the value that the ORM always stores in it for a new row."""
     is_insertable: bool
     """Whether every column of the table is a field, so that an INSERT of the fields is complete."""
     is_changeable: bool
@@ -48,7 +48,7 @@ class EntityMapping:
 
 
 def _mapping_of(entity: Any) -> EntityMapping | None:
-    """Return the mapping of an entity that is one table with plain columns; None for others."""
+    """Return the mapping of an entity with one table and plain columns; None for others."""
     if not (isinstance(entity, type) and issubclass(entity, Entity)):
         return None
     mapper = inspect(entity, raiseerr=False)

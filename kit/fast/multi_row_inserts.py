@@ -1,7 +1,7 @@
-"""Multi-row inserts: INSERTs of SQLite that store several rows each.
+"""Multi-row inserts: INSERTs for SQLite with the values of several rows (`VALUES (…), (…)`).
 
-A statement for each row would wait for the interpreter's lock after each, which a busy event loop keeps for some
-milliseconds.
+With one statement for each row, SQLite's thread would wait for the global interpreter lock after each of them. A busy
+event loop holds it for some milliseconds.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -14,11 +14,11 @@ import aiosqlite
 Statement = tuple[str, str, Sequence[Any]]
 """The kind of a statement, its SQL text and its arguments."""
 MAX_PARAMETERS = 5000
-"""Of an INSERT of many rows: SQLite admits 32,766 or more, and a row of 2,000 columns fits."""
+"""The maximum number of parameters of an INSERT, below SQLite's limit of 32,766 and above its 2,000 columns."""
 
 
 async def execute_many(driver: aiosqlite.Connection, sql: str, rows: Sequence[Sequence[Any]]) -> int:
-    """Execute an INSERT for these rows, in one visit to SQLite's thread. Returns the number stored."""
+    """Execute an INSERT for all these rows, by one call to aiosqlite's thread. Returns the number of stored rows."""
     at_once = max(1, MAX_PARAMETERS // len(rows[0]))
 
     def insert_parts() -> int:
@@ -31,7 +31,7 @@ async def execute_many(driver: aiosqlite.Connection, sql: str, rows: Sequence[Se
 
 
 def inserts_of_many(sql: str, rows: Sequence[Sequence[Any]]) -> Iterator[Statement]:
-    """Yield INSERTs of these rows. Their numbers of rows are powers of two, so that there are few different ones."""
+    """Yield INSERTs of these rows, each for a power of two of rows, so that there are few different statements."""
     largest, start = max(1, MAX_PARAMETERS // len(rows[0])), 0
     while start < len(rows):
         size = 1 << min(len(rows) - start, largest).bit_length() - 1
@@ -42,7 +42,7 @@ def inserts_of_many(sql: str, rows: Sequence[Sequence[Any]]) -> Iterator[Stateme
 
 @lru_cache
 def for_rows(sql: str, number: int) -> str:
-    """Repeat the row of `VALUES` in an INSERT, so that the statement inserts `number` rows."""
+    """Return an INSERT of `number` rows, made of an INSERT of one row by repeating its VALUES."""
     head, values, rest = sql.rpartition(" VALUES ")
     row, returning, columns = rest.partition(" RETURNING ")
     return f"{head}{values}{', '.join([row] * number)}{returning}{columns}"

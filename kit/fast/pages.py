@@ -1,8 +1,8 @@
-"""Fast pages: the rows of a list, read without the ORM and shared by identical requests that run at the same time.
+"""Fast pages: the rows of a list, read without the ORM, and shared by identical concurrent requests.
 
-`fast_page` returns exactly the page that `plain_page` would, or None where it cannot be sure: for a statement that does
-more than select rows of one entity (`plain_selects`), for a read variant that shows more than columns
-(`read_variants`), for another session class, and while a listener would miss an event.
+`fast_page` returns the page that `plain_page` would return. It returns None for a statement that does more than select
+rows of one entity (`plain_selects`), for a read variant with more than columns (`read_variants`), for another session
+class, and if a listener would miss an event.
 """
 
 from collections.abc import Callable, Collection, Hashable, Sequence
@@ -41,7 +41,7 @@ NUMBER, OFFSET = bindparam("page_number", type_=Integer), bindparam("page_offset
 
 @dataclass
 class SharedRows:
-    """The rows of a page and their visible values. Several requests share them, so they must not be changed."""
+    """The rows of a page, and their values that the principal may see. Requests share them: they are not changed."""
 
     rows: Sequence[Values]
     visible: Sequence[Values]
@@ -59,7 +59,7 @@ class SharedRows:
 
 
 class FastPage(Page):
-    """A page whose JSON is made once for all requests that share it."""
+    """A page whose JSON is rendered once for all requests that share it."""
 
     def __init__(self, projection: Projection, shared: SharedRows) -> None:
         self.projection, self.shared = projection, shared
@@ -68,7 +68,7 @@ class FastPage(Page):
 
     @cached_property
     def rows(self) -> Sequence[Read]:  # type: ignore[override]
-        """The rows as instances of the read variant, made on first access."""
+        """The rows as instances of the read variant, created on first access."""
         return self.projection.reads(self.shared.rows)
 
     @property
@@ -78,14 +78,14 @@ class FastPage(Page):
 
     @property
     def digest(self) -> bytes:
-        """A digest of the rows as JSON."""
+        """The SHA-256 of `body`, for the ETag."""
         return self.shared.digest
 
 
 async def fast_page(session: ReadSession, query: ListQuery, statement: SelectOfScalar[Any]) -> FastPage | None:
-    """Return the page of a select that a query asks for; None if `plain_page` has to make it.
+    """Return the page of `statement` that the list query selects; None if `plain_page` has to read it.
 
-    Requests for the same page that arrive at the same time share one read.
+    Concurrent requests for the same page share one read.
     """
     if not isinstance(session, FastReadSession) or not session.shortcuts.has_pages:
         return None
@@ -93,7 +93,7 @@ async def fast_page(session: ReadSession, query: ListQuery, statement: SelectOfS
     projection = Projection.of(query) if is_plain_query(kind) else None
     if projection is None or not all(_may_read(session, entity) for entity in projection.entities):
         return None
-    is_own = kind.narrowed is not ListQuery.narrowed  # requests are then compared by the statements that it returns
+    is_own = kind.narrowed is not ListQuery.narrowed  # its result is part of the key for sharing
     choices = Choices(query, statement)
     statements = _bare(choices.statements if is_own else (statement,), query)
     key = cache_key(statements[0]) if statements else None
@@ -123,7 +123,7 @@ def _without_options(
 
 @cache
 def is_plain_query(kind: type[ListQuery]) -> bool:
-    """Return whether a query class overrides no method that orders a list or converts its rows."""
+    """Return whether a query class overrides none of the methods that order a list or convert its rows."""
     return all(getattr(kind, name) is getattr(ListQuery, name) for name in ("sort", "to_read", "loading"))
 
 
@@ -132,7 +132,7 @@ def _may_read(session: FastReadSession, entity: type[Any]) -> bool:
 
 
 def _sharing_key(query: ListQuery, projection: Projection, key: Any) -> Hashable | None:
-    """Return the key under which requests share a page; None if a value in it is not hashable."""
+    """Return the key by which requests share a page; None if a value in it is not hashable."""
     values = tuple(bind.effective_value for bind in key.bindparams)
     given = tuple((name, tuple(value) if isinstance(value, list) else value) for name, value in query.given.items())
     fields = None if query.fields is None else tuple(query.fields)
@@ -147,7 +147,7 @@ def _sharing_key(query: ListQuery, projection: Projection, key: Any) -> Hashable
 
 
 class FastReader:
-    """Reads numbers of rows without the ORM."""
+    """The reader for `kit.query.plans`, which counts or estimates rows, without the ORM."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self.engine, self.database_id = engine, id(engine.sync_engine)
@@ -167,7 +167,7 @@ async def read_rows(
     projection: Projection,
     choices: Choices,
 ) -> SharedRows:
-    """Read the rows of a page: at most two selects, two more for counts, one or two per embedded relationship."""
+    """Read the rows of a page by at most two SELECTs, two more for counts, and one or two per relationship."""
     order = order_of(query.model, query.sort)
     position = order.position_of(query)
     plan = await planned(query, order, choices, FastReader(engine))
@@ -191,7 +191,7 @@ async def _collect(
     names: Sequence[str],
     number: int,
 ) -> list[Sequence[Any]]:
-    """Return at most `number` rows, in order, from the keyset position or the offset on."""
+    """Return up to `number` rows in the order of the list, from the keyset position or from the offset on."""
     offset = query.given.get("offset") or None
     values = {f"position_{index}": value for index, value in enumerate(position)}
     columns = [getattr(query.model, name) for name in names]
@@ -223,7 +223,7 @@ def select_segment(
     offset: int | None,
     sorts: bool,
 ) -> Select[Any]:
-    """Return a select of these columns. The limit and the offset are parameters without a value."""
+    """Return a SELECT of these columns in a segment of the order. LIMIT and OFFSET are parameters without a value."""
     skipped = None if offset is None else OFFSET
     (table, *joined) = statement.get_final_froms()
     is_bare = sorts and isinstance(table, Table) and not joined  # its rows need no condition but that of their ids

@@ -1,4 +1,4 @@
-"""Persistent rows: rows that enter an open session as if the session had loaded or flushed them itself."""
+"""Persistent rows: adds rows to an open session in the state that they have after a load or a flush."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,9 +8,9 @@ from sqlalchemy.orm.attributes import instance_state
 
 
 def add_loaded(session: Session, row: Any) -> Any:
-    """Add a detached row as one that this session has loaded.
+    """Add a detached row in the state of a row that the session has loaded.
 
-    Returns the row that the session has under the same identity key, if it has one already.
+    Returns the row, or the row with the same identity key that is already in the session.
     """
     state: Any = instance_state(row)
     present = session.identity_map.get(state.key)
@@ -22,12 +22,12 @@ def add_loaded(session: Session, row: Any) -> Any:
 
 
 def add_flushed(session: Session, row: Any) -> None:
-    """Make a new row of this session, whose id is set, one that the session has flushed."""
+    """Give a pending row of this session, whose id is set, the state of a flushed row."""
     session._register_persistent({instance_state(row)})
 
 
 def add_many_flushed(session: Any, rows: Sequence[Any]) -> None:
-    """Add transient rows of one entity, whose ids are set, as rows that this session has flushed."""
+    """Add transient rows of one entity, whose ids are set, in the state of flushed rows."""
     states = list(map(instance_state, rows))
     for state in states:
         state.session_id = session.hash_key

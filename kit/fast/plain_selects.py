@@ -1,6 +1,6 @@
-"""Plain selects: the statements that a fast page can execute, recognised by comparison with an empty select.
+"""Plain selects: recognises the statements that a fast page can execute.
 
-A statement is plain if it selects rows of one entity, with conditions, joins and loader options, and has nothing else.
+A statement is plain if it selects rows of one entity, with conditions, joins and loader options, and nothing else.
 """
 
 from collections.abc import Collection
@@ -28,12 +28,12 @@ KNOWN_PARTS = frozenset(
         "dialect_options",
     }
 )
-"""The parts that a plain select may have."""
+"""The internal attributes of a `Select` that may be set in a plain select."""
 OTHER_PARTS = [name for name, _ in SelectOfScalar._traverse_internals if name not in KNOWN_PARTS]
 _other_parts = attrgetter(*OTHER_PARTS, "_execution_options")
 _known_parts = attrgetter(*sorted(KNOWN_PARTS - {"_raw_columns", "_propagate_attrs"}))
 EMPTY = _other_parts(SelectOfScalar(literal(1)))
-"""The other parts of a select that has none of them."""
+"""The values of all other attributes in a plain select."""
 
 
 def is_plain_select(statement: Any, query: ListQuery) -> bool:
@@ -45,7 +45,10 @@ def is_plain_select(statement: Any, query: ListQuery) -> bool:
 
 
 def unified(statement: SelectOfScalar[Any], model: type[Entity]) -> SelectOfScalar[Any]:
-    """Return a plain select of all rows of a model as the same object each time, whose cache key is known; else it."""
+    """Return `bare_select` in place of an equal statement, and another statement unchanged.
+
+    SQLAlchemy has already computed the cache key of that object.
+    """
     bare = bare_select(model)
     is_bare = statement._raw_columns[0] is bare._raw_columns[0] and not any(_known_parts(statement))
     return bare if is_bare else statement
@@ -53,7 +56,7 @@ def unified(statement: SelectOfScalar[Any], model: type[Entity]) -> SelectOfScal
 
 @cache
 def bare_select(model: type[Entity]) -> SelectOfScalar[Any]:
-    """Return the select of all rows of a model."""
+    """Return the SELECT of all rows of a model, the same object for each call."""
     return select(model)
 
 
@@ -62,9 +65,9 @@ def has_only_known_parts(statement: Select[Any]) -> bool:
 
 
 def without_loader_options(statement: SelectOfScalar[Any], nested: Collection[str]) -> SelectOfScalar[Any] | None:
-    """Return the select without its loader options.
+    """Return the statement without its loader options.
 
-    None if it has other options, or if its options do not load every relationship in `nested`.
+    Returns None if it has other options, or if its options do not load every relationship in `nested`.
     """
     options: Any = statement._with_options
     if not options:
@@ -79,6 +82,6 @@ def without_loader_options(statement: SelectOfScalar[Any], nested: Collection[st
 
 
 def _only_loads(part: Any) -> bool:
-    """Return whether a loader option is a `selectinload` without criteria, or chooses columns."""
+    """Return whether a loader option is a `selectinload` without criteria, or selects columns (`load_only`)."""
     names = dict(part.strategy)
     return not part._extra_criteria and (names.get("lazy") == "selectin" or "deferred" in names)

@@ -21,7 +21,7 @@ from kit.models.entities import Entity
 from kit.models.types import MoneyColumn
 
 ASYNCPG: Dialect = asyncpg_dialect()  # type: ignore[no-untyped-call]
-"""The dialect of PostgreSQL, for statements that are compiled and not executed."""
+"""The dialect of PostgreSQL, for statements that are compiled but not executed."""
 
 
 class Colour(Enum):
@@ -29,11 +29,11 @@ class Colour(Enum):
 
 
 class _Base(Entity, registry=registry(metadata=MetaData())):
-    """The base of the probe, with a registry of its own, so that no migration creates its table."""
+    """The base of the probe. It has a separate registry, so that no migration creates the table."""
 
 
 class Probe(_Base, table=True):
-    """A table with a column of each type whose values the shortcuts convert themselves."""
+    """A table with a column of each type that the shortcuts convert without the ORM."""
 
     __tablename__ = "fast_probe"
 
@@ -47,7 +47,7 @@ class Probe(_Base, table=True):
 
 
 class ProbeRead(BaseModel):
-    """The fields of a probe whose JSON is compared with that of pydantic."""
+    """The fields of a probe that are rendered as JSON, for a comparison with pydantic's."""
 
     name: str
     is_open: bool

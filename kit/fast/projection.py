@@ -1,6 +1,6 @@
 """Projections: the JSON objects of a page, made of column values instead of instances of a read variant.
 
-Only for read variants that qualify by `kit.fast.read_variants`.
+They are possible for the read variants that `kit.fast.read_variants` accepts.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -21,18 +21,18 @@ NO_FIELDS: frozenset[str] = frozenset()
 NO_VARIANTS: Mapping[str, type[Read]] = MappingProxyType({})
 MISSING = object()
 MAX_KNOWN = 500
-"""The size of the caches of relations and of columns (LRU)."""
+"""The maximum size of the LRU caches of relations and of columns."""
 
 
 def included_variants(query: ListQuery) -> dict[str, type[Read]]:
-    """Return the relationships that the request asks for by `include`, with the read variant of each."""
+    """Return the relationships in the parameter `include`, each with its read variant."""
     return {name: read_variant(query.includes[name]) for name in query.included}
 
 
 class VisibleFields:
-    """Selects the fields of a variant that the principal may see.
+    """Selects the fields of a read variant that the principal may see.
 
-    `names` are the requested fields, all of them if None. `included` are relationships that follow these fields.
+    `names` are the fields in the parameter `fields`; None for all. `included` are relationships, appended to them.
     """
 
     def __init__(self, read: type[Read], names: Collection[str] | None, included: Mapping[str, type[Read]]) -> None:
@@ -43,7 +43,7 @@ class VisibleFields:
         principal = CURRENT_PRINCIPAL.get()
         self.id = principal.id
         self.hidden = NO_FIELDS if principal.is_superuser else private_fields(read)
-        """The fields that only the owner of a row may see."""
+        """The fields that are left out, except for the owner of a row."""
         self.owner = owner_field(read)
 
     @property
@@ -51,7 +51,7 @@ class VisibleFields:
         return bool(self.hidden) or any(fields.depends_on_principal for _, fields, _ in self.related)
 
     def of_row(self, values: Mapping[str, Any]) -> Values:
-        """Return the visible values of a row. Its related rows are among the values."""
+        """Return the visible values of a row, and of the related rows in it."""
         is_owner = self.owner is not None and self.id is not None and values[self.owner] == self.id
         hidden = NO_FIELDS if is_owner else self.hidden
         visible = {name: values[name] for name in self.names if name not in hidden}
@@ -73,12 +73,12 @@ class VisibleFields:
 
 
 def values_of(row: Any) -> Mapping[str, Any]:
-    """Return the values of a row, which is a dict or an entity."""
+    """Return the values by field of a row, which is a dict or an entity."""
     return row if isinstance(row, dict) else vars(row)
 
 
 class Projection:
-    """The columns and related rows that a response to a query contains."""
+    """The columns and related rows in the response to a list query."""
 
     def __init__(self, query: ListQuery, relations: Sequence[Relation]) -> None:
         self.query, self.relations = query, relations
@@ -86,18 +86,18 @@ class Projection:
 
     @classmethod
     def of(cls, query: ListQuery) -> "Projection | None":
-        """Return the projection of a query; None if it shows anything but column values."""
+        """Return the projection of a query; None if its response contains more than column values."""
         kind: Any = type(query)
         relations = relations_of(kind, tuple(query.included))
         return None if relations is None else cls(query, relations)
 
     @property
     def entities(self) -> list[type[Entity]]:
-        """The entities whose rows are read."""
+        """The entity of the list, and those of the related rows."""
         return [self.query.model, *(relation.target for relation in self.relations)]
 
     def columns(self, *others: str) -> Sequence[str]:
-        """Return the columns to read: those of the variant, the `others`, and the keys of the related rows."""
+        """Return the columns to read: those of the variant, `others`, and those that lead to related rows."""
         return columns_of(self.query.read, (*others, *(relation.local_field for relation in self.relations)))
 
     def reads(self, rows: Sequence[Values]) -> list[Read]:
@@ -107,7 +107,7 @@ class Projection:
 
 @lru_cache(MAX_KNOWN)
 def relations_of(kind: Any, included: tuple[str, ...]) -> Sequence[Relation] | None:
-    """Return the relations of the related rows that a query shows; None if it shows anything but column values."""
+    """Return the relations in the response of a query class; None if the response has more than column values."""
     variants = nested_variants(kind.read)
     if not shows_stored_values(kind.read, kind.model) or not variants.keys().isdisjoint(included):
         return None
@@ -119,13 +119,13 @@ def relations_of(kind: Any, included: tuple[str, ...]) -> Sequence[Relation] | N
 
 @lru_cache(MAX_KNOWN)
 def columns_of(read: type[Read], others: tuple[str, ...]) -> Sequence[str]:
-    """Return the columns of a variant and the others, each once."""
+    """Return the columns of a variant and `others`, without duplicates."""
     nested = nested_variants(read)
     return tuple(dict.fromkeys([*(name for name in read.model_fields if name not in nested), *others]))
 
 
 def _as_object(values: Any) -> Any:
-    """Return an object with these values as attributes; related rows are objects too."""
+    """Return an object with these values as attributes, recursively for related rows."""
     if isinstance(values, list):
         return [_as_object(value) for value in values]
     if not isinstance(values, dict):
@@ -134,7 +134,7 @@ def _as_object(values: Any) -> Any:
 
 
 def has_stored_types(row: Any, read: type[Read], included: Mapping[str, type[Read]]) -> bool:
-    """Return whether each value of a row has the type of its column: a handler may have set another one."""
+    """Return whether each value of a row has the type of its column. A handler may have set another type."""
     values = vars(row)
     if not all(type(values.get(name, MISSING)) in types for name, types in stored_types(read)):
         return False

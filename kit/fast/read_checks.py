@@ -1,4 +1,4 @@
-"""Read checks of the self-test: compare each shortcut of reads with the ORM, and its JSON with that of pydantic."""
+"""Read checks of the self-test: they compare the shortcuts for reads with the ORM, and their JSON with pydantic's."""
 
 from sqlalchemy import Integer, bindparam, inspect, select
 from sqlalchemy.orm import Session
@@ -14,7 +14,7 @@ from kit.http.encoding import to_json
 
 
 def check_loaded_rows(database: ProbeDatabase) -> None:
-    """Check that a row made of a driver's values equals the row that the ORM loads, and is persistent."""
+    """Check that a row made of the driver's values equals the row that the ORM loads, and is persistent."""
     ident = database.stored().id
     compiled = select_by_id(database.mapping, 1, database.engine.dialect)
     with database.cursor() as cursor:
@@ -32,7 +32,7 @@ def check_loaded_rows(database: ProbeDatabase) -> None:
 
 
 def check_statement_keys(_: ProbeDatabase) -> None:
-    """Check that statements which differ in values only have the same cache key, and share a compiled statement."""
+    """Check that statements which differ only in values have the same cache key, and share a compiled statement."""
     first, second = (select(col(Probe.id)).where(col(Probe.name) == name) for name in ("a", "b"))
     first_key, second_key = cache_key(first), cache_key(second)
     assert first_key is not None, "a select has a cache key"
@@ -46,7 +46,7 @@ def check_statement_keys(_: ProbeDatabase) -> None:
 
 
 def check_select_parts(_: ProbeDatabase) -> None:
-    """Check that a select with conditions and joins is recognised as plain, and no select with other parts."""
+    """Check that a SELECT with conditions and joins is recognised as plain, and one with other parts is not."""
     plain = sqlmodel_select(Probe)
     for statement in (plain, plain.where(col(Probe.name) == "a"), plain.join(Probe, col(Probe.id) == 1)):
         assert has_only_known_parts(statement), "conditions and joins are known"
@@ -55,6 +55,6 @@ def check_select_parts(_: ProbeDatabase) -> None:
 
 
 def check_json(_: ProbeDatabase) -> None:
-    """Check that `to_json` writes values as pydantic does."""
+    """Check that `to_json` returns the same JSON as pydantic."""
     shown = {name: getattr(probe(), name) for name in ProbeRead.model_fields}
     assert to_json(shown) == ProbeRead(**shown).model_dump_json().encode(), "the JSON is that of pydantic"

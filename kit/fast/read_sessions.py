@@ -1,4 +1,4 @@
-"""Fast read sessions: `get` reads rows without the ORM; requests that read at the same time share one query."""
+"""Fast read sessions: `get` reads rows without the ORM, and concurrent requests share one query."""
 
 from asyncio import _get_running_loop
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
@@ -45,19 +45,22 @@ async def rows_by_id(engine: "AsyncEngine", mapping: EntityMapping, idents: Coll
 
 
 def in_power_of_two(idents: Collection[Any]) -> list[Any]:
-    """Return ids, the last one repeated up to a power of two, so that there are few different statements."""
+    """Return the ids as a list, padded with its last id until the length is a power of two.
+
+    A SELECT has one parameter for each id, so this bounds the number of different statements to compile and prepare.
+    """
     ids = list(idents)
     return ids + ids[-1:] * ((1 << (len(ids) - 1).bit_length()) - len(ids))
 
 
 @cache
 def select_by_id(mapping: EntityMapping, number: int, dialect: Dialect) -> CompiledSelect:
-    """Return the compiled `select_by_ids`."""
+    """Return the compiled statement of `select_by_ids`."""
     return CompiledSelect(select_by_ids(mapping, number), None, dialect)
 
 
 def select_by_ids(mapping: EntityMapping, number: int) -> Select[Any]:
-    """Return a select of all columns of the rows whose ids are its parameters, as many as `number`."""
+    """Return a SELECT of all columns by id, with `number` ids as parameters."""
     key = mapping.columns["id"]
     ids = [bindparam(f"id_{index}", type_=key.type) for index in range(number)]
     return select(*mapping.columns.values()).where(key.in_(ids))
@@ -66,7 +69,7 @@ def select_by_ids(mapping: EntityMapping, number: int) -> Select[Any]:
 class FastReadSession(DeferredSession, ReadSession):
     """A `ReadSession` whose `get` reads rows without the ORM, and shares the query with other requests.
 
-    The rows enter the identity map when the session is opened, which everything but such a `get` does.
+    It creates its synchronous session for everything else. Then the rows that were read enter the identity map.
     """
 
     def __init__(
@@ -74,7 +77,7 @@ class FastReadSession(DeferredSession, ReadSession):
     ) -> None:
         self._engine, self.opener, self.restricted, self.shortcuts = engine, opener, restricted, shortcuts
         self._rows: dict[Any, Any] = {}
-        """The rows that were read before the session was opened, by their identity keys."""
+        """The rows that were read before the synchronous session was created, by identity key."""
 
     def _open(self) -> None:
         ReadSession.__init__(self, self._engine, self.opener, restricted=self.restricted)
@@ -83,7 +86,7 @@ class FastReadSession(DeferredSession, ReadSession):
             self.sync_session.add(row)
 
     async def get(self, entity: type[M], ident: Any, **options: Any) -> M | None:  # type: ignore[override]
-        """Return the row with this id; None if it does not exist. With options, `AsyncSession.get` does it."""
+        """Return the row with this id; None if it does not exist. With options, it calls `AsyncSession.get`."""
         mapping, shortcuts = mapping_of(entity), self.shortcuts
         if mapping is None or type(ident) is not mapping.ident_type or any(options.values()) or not shortcuts.has_get:
             return await super().get(entity, ident, **options)
@@ -109,7 +112,7 @@ class FastReadSession(DeferredSession, ReadSession):
         return may_read_alone(self.shortcuts, entity)
 
     async def once(self, key: Hashable, work: Callable[[], Awaitable[T]]) -> T:
-        """Return the result of `work`, which runs once for all calls with the same key before it starts."""
+        """Return the result of `work()`. All calls with the same key, until it starts, share one execution."""
         coalescer = self.shortcuts.coalescer
         if coalescer is None:
             return await work()
@@ -135,14 +138,14 @@ def may_read_alone(shortcuts: ReadShortcuts, entity: type[Any]) -> bool:
     """Return whether a read of this entity without a session has the same result as a read by a new session."""
     listeners, kind = shortcuts.listeners, FastReadSession.sync_session_class
     watched = listeners.of_reads.get((kind, entity))
-    # written out, because a call takes longer than the look
+    # `have_other_listener` inlined: a call would take longer than the comparison
     if watched is None or any(watched.empty) or sum(map(len, watched.filled)) != watched.own or listeners.has_log():
         return not listeners.listen_to_reads_by(kind, entity)
     return True
 
 
 async def values_of(shortcuts: ReadShortcuts, mapping: EntityMapping, ident: Any) -> Values | None:
-    """Return the values of the row with this id, by a query that is shared with other requests."""
+    """Return the values of the row with this id; None if it does not exist. Concurrent requests share the query."""
     query = partial(rows_by_id, shortcuts.engine, mapping)
     found = await (shortcuts.coalescer.ask(mapping, ident, query) if shortcuts.coalescer else query([ident]))
     values: Values | None = found.get(ident)
@@ -150,7 +153,7 @@ async def values_of(shortcuts: ReadShortcuts, mapping: EntityMapping, ident: Any
 
 
 def detached(mapping: EntityMapping, key: Any, values: Values) -> Any:
-    """Return a detached row with these values, as a closed session leaves it."""
+    """Return a row with these values in the state `detached`, as after the session that loaded it was closed."""
     row = mapping.entity.__new__(mapping.entity)
     state = mapping.manager._state_constructor(row, mapping.manager)
     state.key = key
@@ -160,7 +163,7 @@ def detached(mapping: EntityMapping, key: Any, values: Values) -> Any:
 
 
 async def read_row(database: Database, shortcuts: ReadShortcuts, entity: type[Any], ident: Any) -> Any:
-    """Return the row with this id, without a session if the result is the same."""
+    """Return the row with this id, or None. It is read without a session if the result is the same."""
     here, mapping = here_of(database, shortcuts), mapping_of(entity)
     if here is None or mapping is None or not may_read_id(here, mapping, ident):
         return await database.read_row_by_session(entity, ident)
@@ -171,7 +174,7 @@ async def read_row(database: Database, shortcuts: ReadShortcuts, entity: type[An
 async def find_as(
     database: Database, shortcuts: ReadShortcuts, entity: type[Any], ident: Any, make: Callable[[Any], Any]
 ) -> Any:
-    """Return what `make` returns for the row with this id: once for all requests that read it at the same time."""
+    """Return `make(row)` for the row with this id, or None. Concurrent requests for the row share the result."""
     here, mapping = here_of(database, shortcuts), mapping_of(entity)
     if here is None or mapping is None or here.coalescer is None or not may_read_id(here, mapping, ident):
         return await Database.find_as(database, entity, ident, make)
@@ -192,20 +195,20 @@ def may_read_id(shortcuts: ReadShortcuts, mapping: EntityMapping, ident: Any) ->
 async def made_by_id(
     engine: "AsyncEngine", mapping: EntityMapping, make: Callable[[Any], T], idents: Collection[Any]
 ) -> dict[Any, T]:
-    """Return what `make` returns for the rows with these ids, by id."""
+    """Return `make(row)` by id, for the rows with these ids."""
     found = await rows_by_id(engine, mapping, idents)
     return {ident: make(detached(mapping, mapping.identity_key((ident,)), found[ident])) for ident in found}
 
 
 def here_of(database: Database, shortcuts: ReadShortcuts) -> ReadShortcuts | None:
-    """Return the shortcuts on the engine to read from; None if the running event loop has engines of its own."""
+    """Return the shortcuts for the engine of the next read; None if the event loop does not use the primary engines."""
     if _get_running_loop() is not database.owner and database.engines is not database.primary:
         return None
     return shortcuts if database.choose_reader is None else shortcuts.on(database.choose_reader())
 
 
 def open_read(database: Database, shortcuts: ReadShortcuts, *, restricted: bool = False) -> ReadSession:
-    """Return a read session with shortcuts, if the running event loop has the primary engines; else one without."""
+    """Return a read session with shortcuts. If the event loop does not use the primary engines, it has none."""
     here = here_of(database, shortcuts)
     if here is None:
         return database.open_read(restricted=restricted)

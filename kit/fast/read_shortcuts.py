@@ -1,4 +1,4 @@
-"""Read shortcuts: the state that the fast read sessions of a database share, and the shortcuts that they may take."""
+"""Read shortcuts: the state that the fast read sessions of an engine share, and which shortcuts are enabled."""
 
 from typing import TYPE_CHECKING
 
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
 
 WHOLE_RESPONSES = "whole responses"
 DATABASE = frozenset({"get", "pages", "single insert", "single update", "bulk insert"})
-"""The names of the shortcuts of sessions."""
+"""The names of the shortcuts for database access, each of which can be disabled by the self-test."""
 ALL = DATABASE | {WHOLE_RESPONSES}
-"""The names of the shortcuts that may be left out."""
+"""The names of all shortcuts that can be disabled."""
 
 
 class ReadShortcuts:
-    """The shared state of the read sessions of a database. Without a coalescer each request runs its own query."""
+    """The shared state of the fast read sessions of an engine. Without `coalesce` each request runs its own query."""
 
     def __init__(self, engine: "AsyncEngine", *, coalesce: bool, left_out: frozenset[str] = frozenset()) -> None:
         self.engine, self.listeners = engine, Listeners(engine.sync_engine)
         self.coalescer = Coalescer() if coalesce else None
         self.others: dict[AsyncEngine, ReadShortcuts] = {}
-        """The shortcuts on other engines of the same database."""
+        """The shortcuts for other engines of the same database, such as replicas."""
         self.leave_out(left_out)
 
     def leave_out(self, names: frozenset[str]) -> None:
-        """Leave out these shortcuts, and take the others."""
+        """Disable the shortcuts with these names, and enable the others."""
         self.left_out, self.has_get, self.has_pages = names, "get" not in names, "pages" not in names
         for other in self.others.values():
             other.leave_out(names)
 
     def on(self, engine: "AsyncEngine") -> "ReadShortcuts":
-        """Return the same shortcuts on an engine of the same database."""
+        """Return the shortcuts for another engine of the same database, such as a replica."""
         if engine is self.engine:
             return self
         if engine not in self.others:
@@ -48,6 +48,6 @@ class ReadShortcuts:
 
     def may_read(self, session: Session, entity: type[Entity]) -> bool:
         """Return whether a read of this entity without the ORM has the same result as a read by this session."""
-        is_outside = session._transaction is None  # a session that has begun has to read on its own connection
+        is_outside = session._transaction is None  # a session in a transaction has to read on its own connection
         is_restricted = session.info.get(RESTRICTED_READS) and not CURRENT_PRINCIPAL.get().is_superuser
         return is_outside and not is_restricted and not self.listeners.listen_to_read(session, entity)

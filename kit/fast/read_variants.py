@@ -1,9 +1,9 @@
-"""Read variants whose JSON is made of column values alone, without an instance of the variant.
+"""Read variants: recognises those whose JSON is exactly the values of their columns, so that no instance is needed.
 
-A read variant qualifies if pydantic would write exactly the values of its columns. That holds if it has no serializer
-but that of `Read`, no validator but those of the kit's types (which accept or refuse a stored value and never change
-it), no alias, no excluded or computed field, and if each field has the type of its column. A field may also hold a
-related row, or a list of related rows, if their variant qualifies and has no related rows itself.
+This is so if the variant has no serializer except that of `Read`, no validator except those of the kit's types (which
+accept or refuse a stored value and never change it), no alias, no excluded or computed field, and if each field has the
+type of its column. A field may also be a related row, or a list of related rows, if their variant is such a variant too
+and has no related rows itself.
 
 All functions are cached: the checks run once for each variant.
 """
@@ -27,16 +27,16 @@ from kit.models.kinds import shape_of_field
 from kit.models.reads import Read
 
 SAME_IN_JSON = (str, int, bool, float, Decimal, datetime, date, UUID)
-"""Types whose values pydantic and `to_json` write alike."""
+"""Types whose values have the same JSON by pydantic and by `to_json`."""
 DRIVER_TYPES: Mapping[type, tuple[type, ...]] = {UUID: (asyncpg.pgproto.pgproto.UUID,)}
-"""Subclasses that drivers return for a type; `to_json` writes them alike."""
+"""The subclasses of a type that drivers return. Their JSON by `to_json` is the same."""
 HARMLESS_METADATA = (
     "annotated_types", "pydantic.types", "pydantic.json_schema", "pydantic._internal._fields", "sqlmodel.main",
     "kit.models.annotations", "kit.models.json_forms", "kit.models.fields",
 )  # fmt: skip
-"""Modules whose annotations describe a value or refuse it, and never change it."""
+"""Modules whose annotations only describe or check a value, and never change it."""
 KIT_TYPES = ("kit.models.types", "kit.auth.owner_fields")
-"""Modules of the kit whose validators accept or refuse a stored value, and never change it."""
+"""Modules of the kit whose validators only check a stored value, and never change it."""
 HARMLESS_CONFIG = frozenset(
     {"title", "json_schema_extra", "from_attributes", "registry", "table", "frozen", "defer_build"}
 )
@@ -45,14 +45,14 @@ READ_METHODS = frozenset({
     "of", "select", "_hidden", "_serialize_visible", "__init__", "__getattribute__", "__iter__", "model_construct",
     "model_dump", "model_dump_json", "model_post_init", "model_validate", "__get_pydantic_core_schema__",
 })  # fmt: skip
-"""Methods that the shortcut does not call, so that a variant must not override them."""
+"""Methods that the shortcut does not call. A variant that overrides one of them needs instances."""
 DECORATORS = ("validators", "field_validators", "root_validators", "field_serializers", "model_validators",
               "model_serializers", "computed_fields")  # fmt: skip
 
 
 @cache
 def shows_stored_values(read: type[Read], entity: type[Entity]) -> bool:
-    """Return whether a variant shows exactly the column values of an entity and of its related rows."""
+    """Return whether the JSON of a variant is exactly the column values of an entity and of its related rows."""
     mapping, nested = mapping_of(entity), nested_variants(read)
     if mapping is None or not _behaves_like_read(read) or not mapping.relationships.issuperset(nested):
         return False
@@ -66,20 +66,20 @@ def shows_stored_values(read: type[Read], entity: type[Entity]) -> bool:
 
 
 def shows_related(relation: Relation) -> bool:
-    """Return whether the variant of a relationship shows column values only."""
+    """Return whether the JSON of related rows is exactly their column values."""
     return not nested_variants(relation.read) and shows_stored_values(relation.read, relation.target)
 
 
 @cache
 def nested_variants(read: type[Read]) -> dict[str, type[Read]]:
-    """Return the fields of a variant that hold related rows, with the variant of each."""
+    """Return the fields of a variant that are related rows, each with its read variant."""
     kinds = {name: _variant_in(field.annotation) for name, field in read.model_fields.items()}
     return {name: kind for name, kind in kinds.items() if kind is not None}
 
 
 @cache
 def stored_types(read: type[Read]) -> list[tuple[str, tuple[type, ...]]]:
-    """Return the columns of a variant that shows stored values, with the types that a stored value can have."""
+    """Return the columns of a variant, each with the types that a stored value may have."""
     fields = [(name, field) for name, field in read.model_fields.items() if name not in nested_variants(read)]
     shapes = {name: shape_of_field(field) for name, field in fields}
     return [
@@ -88,7 +88,7 @@ def stored_types(read: type[Read]) -> list[tuple[str, tuple[type, ...]]]:
 
 
 def _variant_in(annotation: Any) -> type[Read] | None:
-    """Return the read variant in `Variant`, `Variant | None` or `list[Variant]`."""
+    """Return the read variant in an annotation `Variant`, `Variant | None` or `list[Variant]`; None for others."""
     parts = {annotation, *get_args(annotation)} - {NoneType}
     return next((part for part in parts if isinstance(part, type) and issubclass(part, Read)), None)
 
@@ -105,13 +105,13 @@ def _behaves_like_read(read: type[Read]) -> bool:
 
 
 def _defines(part: type, name: str) -> bool:
-    """Return whether a class defines this method itself; pydantic adds one to each class with private attributes."""
+    """Return whether a class defines this method itself. One that pydantic adds for private attributes is ignored."""
     method = vars(part).get(name)
     return method is not None and getattr(method, "__name__", "") != "init_private_attributes"
 
 
 def _shows_column(name: str, field: FieldInfo, mapping: EntityMapping) -> bool:
-    """Return whether a field shows the value of the column of the same name."""
+    """Return whether the JSON of a field is the value of the column with the same name."""
     column, kind = mapping.columns.get(name), shape_of_field(field).plain
     if column is None or not isinstance(kind, type):
         return False

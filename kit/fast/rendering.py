@@ -1,4 +1,4 @@
-"""Rendering: responses that show stored values unchanged become JSON without validation by pydantic."""
+"""Rendering: returns rows as JSON responses, without validation by pydantic if the JSON is their stored values."""
 
 import inspect
 from collections.abc import Sequence
@@ -31,14 +31,14 @@ from kit.server.request_log import whole_send
 
 JSON = (b"content-type", b"application/json")
 BODILESS = (HTTP_204_NO_CONTENT, HTTP_304_NOT_MODIFIED)
-"""The status codes of responses without a body and without its length."""
+"""The status codes of responses without a body and without `Content-Length`."""
 MAX_SEEN = 1000
-"""The largest number of combinations of types that are remembered for a variant."""
+"""The maximum number of combinations of types that are cached for a variant."""
 WITHOUT_CONTENT = (*BODILESS, HTTP_205_RESET_CONTENT)
 
 
 class RenderedResponse(Response):
-    """A JSON response whose headers are created as bytes, as ASGI requires."""
+    """A JSON response whose headers are created as bytes, and which is written by one call if possible."""
 
     body: bytes
 
@@ -77,7 +77,7 @@ class Rendering:
         return is_async and is_default and not any(options)
 
     async def render(self, unit: Unit, result: Any) -> Response:
-        """Return the response with a result as JSON: of stored values, or by the response model."""
+        """Return the response for the result of a handler: JSON of stored values, or by the response model."""
         if isinstance(result, FastPage) and result.read is self.item and (body := result.body) is not None:
             unit.headers |= page_headers(unit.request, result)
             unit.is_tagged_by_content = True
@@ -100,7 +100,7 @@ class Rendering:
         return await self.validated(unit, result)
 
     async def validated(self, unit: Unit, result: Any) -> Response:
-        """Return the response after validation by the response model, as FastAPI does it."""
+        """Return the response for a result by FastAPI's own code, with validation by the response model."""
         value = await loaded_and_converted(unit, result)
         if isinstance(value, Response):
             return value
@@ -113,7 +113,7 @@ class Rendering:
 
 
 async def json_with_lists(unit: Unit, row: Entity, read: type[Read], query: ListQuery) -> bytes:
-    """Return a row as JSON, with its embedded lists, which are read without the ORM if the result is the same."""
+    """Return a row as JSON, with its embedded lists. These are read without the ORM if the result is the same."""
     projection = Projection.of(query) if query.read is read and is_plain_query(cast("Any", type(query))) else None
     if projection is None or not may_read_lists(unit.session, projection, row):
         await load_included(unit, row)
@@ -138,14 +138,20 @@ def may_read_lists(session: Any, projection: Projection, row: Entity) -> bool:
 
 
 def loaded_values(row: Entity, read: type[Read], query: ListQuery | None) -> dict[str, Any] | None:
-    """Return the visible values of a row, if the variant shows plain columns and all of them are loaded."""
+    """Return the values of a row for a variant of plain columns; None for other variants and queries.
+
+    Also None if a value is not loaded, or has another type than its column.
+    """
     if (query is None or not query.included) and (query is None or query.fields is None):
         return plain_columns(read).values_of(row.__dict__)
     return None
 
 
 def visible_values(row: Entity, read: type[Read], query: ListQuery | None) -> Any:
-    """Return the visible values of a row, for `to_json`. The variant must show stored values."""
+    """Return the values of a row that the principal may see, for `to_json`.
+
+    `shows_stored_values` must be true for the variant.
+    """
     query = query if query is not None and query.read is read else None
     if (loaded := loaded_values(row, read, query)) is not None:
         return loaded
@@ -157,7 +163,7 @@ def visible_values(row: Entity, read: type[Read], query: ListQuery | None) -> An
 
 @cache
 def shown_attributes(entity: type[Entity], read: type[Read] | None) -> frozenset[str]:
-    """Return the columns of an entity, and the relationships that a variant shows."""
+    """Return the names of an entity's columns, and of its relationships that are fields of a variant."""
     mapper = sqlalchemy.inspect(entity)
     shown = frozenset(read.model_fields if read else ())
     return shown.intersection(mapper.relationships.keys()).union(mapper.column_attrs.keys())
@@ -165,7 +171,7 @@ def shown_attributes(entity: type[Entity], read: type[Read] | None) -> frozenset
 
 @cache
 def plain_columns(read: type[Read]) -> "PlainColumns":
-    """Return the columns of a variant; none if it has private or nested fields."""
+    """Return the columns of a variant; no columns if it has private or nested fields."""
     return PlainColumns(() if private_fields(read) or nested_variants(read) else stored_types(read))
 
 
@@ -176,7 +182,7 @@ class PlainColumns:
         self.names, self.kinds = [name for name, _ in columns], [kinds for _, kinds in columns]
         self.take = itemgetter(*self.names) if len(columns) > 1 else None
         self.seen: set[tuple[type, ...]] = set()
-        """The types of rows that were valid: few, because a column has few types."""
+        """A cache: the tuples of types of rows that were valid."""
 
     def values_of(self, values: dict[str, Any]) -> dict[str, Any] | None:
         """Return the values of the columns; None if one is missing or of another type."""

@@ -1,4 +1,4 @@
-"""Revocable sessions: a single insert is rolled back and repeated by the session if the session needs a connection."""
+"""Revocable sessions: undo a single insert, and repeat it by the ORM, if the session needs a connection after it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 class RevocableSession(GuardedSession):
     """The synchronous session of a `FastWriteSession`.
 
-    After a single insert the session has no connection of its own. If a statement or a flush needs a connection, the
-    insert is revoked first, and the row is inserted again by the session: so both are in one transaction.
+    A single insert has its own transaction, and the session has no connection. If a later statement or flush needs
+    one, the insert is rolled back, and the session inserts the row again, so that both are in one transaction.
     """
 
     revoke: Callable[[], tuple[Any, dict[str, Any]]] | None = None
-    """Rolls the single insert back. Returns the row, which is new again, and its changes since the insert."""
+    """Rolls the single insert back. Returns the row, in the state `pending`, and its changes since the insert."""
 
     def flush(self, objects: Sequence[Any] | None = None) -> None:
         if self.revoke is not None and not self._is_clean():
@@ -37,7 +37,7 @@ class RevocableSession(GuardedSession):
         return super()._connection_for_bind(*bind, **options)
 
     def _insert_again(self) -> None:
-        """Revoke the single insert, flush its row by this session, and mark its later changes as unflushed."""
+        """Roll the single insert back, flush its row by this session, and mark its later changes as not flushed."""
         if self.revoke is None:
             return
         revoke, self.revoke = self.revoke, None
@@ -49,14 +49,14 @@ class RevocableSession(GuardedSession):
 
 
 def make_revocable(session: "FastWriteSession") -> None:
-    """Let the synchronous session revoke the single insert if it needs a connection before the COMMIT."""
+    """Let the synchronous session roll the single insert back if it needs a connection before the COMMIT."""
     assert session.stored is not None
     row, stored = session.stored
     session.sync_session.revoke = lambda: util.await_only(revoke(session, row, stored))
 
 
 async def revoke(session: "FastWriteSession", row: Any, stored: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Roll the single insert of a session back. The row becomes new again, with the values that were stored.
+    """Roll the single insert of a session back. The row is pending again, with the values that were stored.
 
     Returns the row, and the values that were changed since the insert.
     """

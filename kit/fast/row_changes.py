@@ -1,4 +1,4 @@
-"""Row changes: the row that an update handler reads, and its single update."""
+"""Row changes: the row that an update handler reads and changes, and the transaction of its UPDATE."""
 
 from typing import Any, NoReturn
 
@@ -12,9 +12,9 @@ from kit.fast.update_handlers import UpdateHandler
 
 
 class RowChange:
-    """A row that is locked, changed and stored without the session.
+    """A row that is locked, changed and stored without the ORM.
 
-    If the session is used for anything else, the request runs again.
+    If the session is used for anything else, the transaction is rolled back, and the request runs again by the ORM.
     """
 
     def __init__(
@@ -29,12 +29,12 @@ class RowChange:
         return self.row
 
     def give_up(self) -> NoReturn:
-        """Let the ORM serve this request and all later ones to the operation. Raises `RolledBack`."""
+        """Disable the shortcut for this operation. Raises `RolledBack`, so that the request runs again by the ORM."""
         self.handler.is_possible, self.is_given_up = False, True
         raise RolledBack
 
     async def store(self, dialect: Dialect, *, has_others: bool) -> None:
-        """Execute the UPDATE of the row, if it was changed. `has_others`: there are other rows to store."""
+        """Execute the UPDATE of the row, if it was changed. If there are other rows to store, `give_up`."""
         if self.is_given_up or has_others:
             self.give_up()
         if self.row is None:
@@ -48,7 +48,7 @@ class RowChange:
 
     async def commit(self) -> None:
         await self.transaction.commit()
-        await self.transaction.close()  # ends what was committed
+        await self.transaction.close()  # lets a collecting batch start
 
     async def close(self) -> None:
         await self.transaction.close()

@@ -1,4 +1,4 @@
-"""Compiled selects: compiled once for all values, executed by the driver without the ORM, converted by columns."""
+"""Compiled selects: SELECTs that are compiled once for all values, and executed by the driver without the ORM."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from types import MappingProxyType
@@ -16,7 +16,7 @@ from kit.fast.driver_values import bind_processors, result_processor
 from kit.http.events import COUNTS
 
 MAX_STATEMENTS = 500
-"""The size of the cache of compiled statements (LRU)."""
+"""The maximum size of the LRU cache of compiled statements."""
 
 Query = Select[Any] | CompoundSelect[Any]
 Complete = Callable[[Any], Query]
@@ -28,7 +28,7 @@ def unchanged(statement: Query) -> Query:
 
 
 class CompiledSelect:
-    """A select for the driver: its text, its parameters in order, and the processors of parameters and columns."""
+    """A SELECT for the driver: its text, its parameters in order, and the processors of parameters and columns."""
 
     def __init__(self, statement: Query, key: CacheKey | None, dialect: Dialect) -> None:
         compiled = statement.compile(dialect=dialect, cache_key=key)
@@ -38,12 +38,13 @@ class CompiledSelect:
         processors = [result_processor(column.type, dialect) for column in statement.selected_columns]
         self.processors = [(index, process) for index, process in enumerate(processors) if process is not None]
         self.is_constant = not compiled.post_compile_params
-        """Whether the text is the same for all values. With an expanding `IN (…)` it is not."""
+        """Whether the text is the same for all values. With an `IN` list of any length, it is not."""
 
     def arguments(self, key: CacheKey, values: Mapping[str, Any]) -> list[Any]:
-        """Return the arguments in the order of the text.
+        """Return the arguments for the driver, in the order of the text.
 
-        `values`: the parameters that have no value in the statement.
+        They are the values in `key`, the cache key of an equal statement, and `values` by name for parameters without
+        a value.
         """
         given = self.compiled.construct_params(values, extracted_parameters=key.bindparams)
         return [given[name] if process is None else process(given[name]) for name, process in self.parameters]
@@ -56,7 +57,7 @@ _compiled: util.LRUCache[Any, CompiledSelect] = util.LRUCache(MAX_STATEMENTS)
 
 
 def cache_key(statement: Query) -> CacheKey | None:
-    """Return SQLAlchemy's cache key, equal for statements that differ in values only; None if there is none."""
+    """Return SQLAlchemy's cache key of a statement, in which values are separate; None if it has none."""
     return statement._generate_cache_key()
 
 
@@ -79,11 +80,11 @@ async def fetch(
     shape: Hashable = None,
     complete: Complete = unchanged,
 ) -> Sequence[Sequence[Any]]:
-    """Return the rows of the select that `complete` makes of a statement, read outside of any transaction.
+    """Execute the SELECT `complete(statement)` in autocommit, and return its rows.
 
-    `values` are the values of the statement's open parameters, by name. `complete` is called if no equal statement,
-    except for values, was compiled for the same shape. So its additions must depend on the shape alone, and take values
-    as parameters.
+    `complete` adds, for example, an order and a limit. It is called only when the statement is compiled: the result is
+    cached by the statement (without its values) and `shape`. Therefore what it adds must depend on `shape` alone, and
+    have parameters in place of values. `values` are the values of these parameters by name.
     """
     key = cache_key(statement)
     select = None if key is None else _compiled_select(statement, key, shape, complete, engine.dialect)

@@ -1,6 +1,6 @@
-"""Self-test: at start each shortcut is compared with its plain counterpart; a shortcut that differs is left out.
+"""Self-test: compares each shortcut with the ORM when the service starts. A shortcut that differs is disabled.
 
-The checks need no server. They run on SQLite in memory, with SQLAlchemy's synchronous ORM as the plain counterpart.
+The checks need no server: they run on SQLite in memory, with SQLAlchemy's synchronous ORM.
 """
 
 import inspect
@@ -64,7 +64,7 @@ def check_drivers(_: ProbeDatabase) -> None:
 
 
 def check_greenlets(_: ProbeDatabase) -> None:
-    """Check that a function that runs in a greenlet of the kit can wait for a coroutine."""
+    """Check that a function in a greenlet of the kit can wait for a coroutine by `await_only`."""
 
     async def five() -> int:
         return 5
@@ -77,7 +77,7 @@ def check_greenlets(_: ProbeDatabase) -> None:
 
 
 def check_connections(_: ProbeDatabase) -> None:
-    """Check that a whole response is sent as uvicorn sends it."""
+    """Check that a response which is written by one call is the same as uvicorn's."""
     check_whole_responses()
 
 
@@ -95,13 +95,13 @@ CHECKS: list[tuple[Callable[[ProbeDatabase], None], frozenset[str]]] = [
     (check_single_update, frozenset({"single update"})),
     (check_connections, frozenset({WHOLE_RESPONSES})),
 ]
-"""The checks, with the shortcuts that are left out if a check fails."""
+"""The checks, each with the names of the shortcuts to disable if it fails."""
 
 
 def failing_shortcuts(
     checks: Iterable[tuple[Callable[[ProbeDatabase], None], frozenset[str]]] = CHECKS,
 ) -> frozenset[str]:
-    """Run the checks. Returns the shortcuts to leave out, and logs each failed check."""
+    """Run the checks. Returns the names of the shortcuts to disable, and logs each failed check."""
     failing: set[str] = set()
     database = ProbeDatabase()
     for check, shortcuts in checks:

@@ -1,9 +1,9 @@
-"""Single inserts: one new row, stored by the driver in a transaction of its own, by an INSERT that is compiled once.
+"""Single inserts: one new row, stored by the driver in its own transaction, by an INSERT that is compiled once.
 
     start --insert--> row is stored --commit--> committed
                       row is stored --close--> rolled back
 
-It skips the ORM's ordering of rows that depend on each other. It raises the same exceptions as the ORM.
+It saves the work of the ORM's unit of work, which is for several rows. It raises the same exceptions as the ORM.
 """
 
 import asyncio
@@ -27,13 +27,13 @@ from kit.models.entities import Entity
 
 T = TypeVar("T")
 _plain_types: set[type] = set()
-"""Types that are known not to be SQL expressions. The ORM would write an expression into the INSERT."""
+"""A cache of types that are no SQL expressions. The ORM would render an expression into the INSERT."""
 
 
 class CompiledInsert:
-    """The INSERT of one row of a table, which returns its id. Without `has_id` the database generates it.
+    """The compiled INSERT … RETURNING id of one row. Without `has_id` the database generates the id.
 
-    A row that is left out by a trigger returns none.
+    If a trigger skips the row, no id is returned.
     """
 
     def __init__(self, mapping: EntityMapping, dialect: Dialect, *, has_id: bool) -> None:
@@ -51,7 +51,7 @@ _compiled = lru_cache(MAX_STATEMENTS)(CompiledInsert)
 
 
 class NewRow(NamedTuple):
-    """A row to store, with its INSERT and the arguments of the INSERT."""
+    """A row to store, with its INSERT and the converted arguments."""
 
     row: Entity
     statement: CompiledInsert
@@ -60,7 +60,7 @@ class NewRow(NamedTuple):
 
     @classmethod
     def of(cls, row: Entity, mapping: EntityMapping, dialect: Dialect) -> "NewRow":
-        """Convert the values of a row. Raises the exception of a column type that refuses its value."""
+        """Return the row with converted values. Raises the exception of a column type that refuses its value."""
         statement = _compiled(mapping, dialect, has_id=row.id is not None)
         arguments = list(map(row.__dict__.__getitem__, statement.fields))
         for index, process in statement.processors:
@@ -69,7 +69,7 @@ class NewRow(NamedTuple):
 
 
 def is_insertable(row: Any, mapping: EntityMapping) -> bool:
-    """Return whether an INSERT of its fields stores a new row completely, without the ORM."""
+    """Return whether an INSERT of the values of a new row stores the same as the ORM would."""
     values, version = row.__dict__, mapping.first_version
     if not mapping.is_insertable or not mapping.columns.keys() <= values.keys():
         return False
@@ -81,7 +81,7 @@ def is_insertable(row: Any, mapping: EntityMapping) -> bool:
 
 
 def are_plain(values: Collection[Any]) -> bool:
-    """Return whether none of these is a SQL expression."""
+    """Return whether none of these values is an SQL expression."""
     if _plain_types.issuperset(map(type, values)):
         return True
     kinds = set(map(type, values))
@@ -92,10 +92,10 @@ def are_plain(values: Collection[Any]) -> bool:
 
 
 class DriverTransaction:
-    """A transaction without SQLAlchemy's session and connection. It raises the same exceptions as they do."""
+    """A transaction by the driver, without a `Session` or `Connection` of SQLAlchemy. It raises the same exceptions."""
 
     is_shared = False
-    """Whether a batch commits it, with the time limit of a COMMIT."""
+    """Whether a batch commits it. A batch applies the timeout of a COMMIT itself."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -103,7 +103,7 @@ class DriverTransaction:
         self.is_answered = False
         """Whether the database has answered the last statement. Otherwise the state of the connection is unknown."""
         self.at_end: Callable[[], None] | None = None
-        """Called when the transaction is closed, by `group_commit`."""
+        """Called when the transaction is closed. Set by `group_commit`."""
 
     async def connect(self) -> PoolProxiedConnection:
         self.connection = await driver.spawn(driver.connect, self.engine)
@@ -113,7 +113,7 @@ class DriverTransaction:
         assert self.connection is not None
         await self.execute_step(driver.commit(self.connection))
         committed: Any = self.connection
-        await driver.spawn(committed._close_special, True)  # nothing is open that the pool would roll back
+        await driver.spawn(committed._close_special, True)  # without the ROLLBACK of the pool
         self.connection = None
 
     async def close(self) -> None:
@@ -128,7 +128,7 @@ class DriverTransaction:
                 at_end()
 
     async def execute_step(self, step: Awaitable[T], sql: str | None = None, arguments: Sequence[Any] = ()) -> T:
-        """Return the result of a step of the driver. Raises its failure as SQLAlchemy does."""
+        """Return the result of a call of the driver. Raises the exception of SQLAlchemy for its failure."""
         assert self.connection is not None
         self.is_answered = False
         try:
@@ -147,7 +147,7 @@ class DriverTransaction:
         return result
 
     def _abandon(self, connection: PoolProxiedConnection) -> None:
-        """Roll back. A connection whose last statement was not answered is invalidated instead."""
+        """Roll back, and return the connection. If its last statement was not answered, it is invalidated instead."""
         try:
             if connection.is_valid and self.is_answered:
                 driver.roll_back(connection)
@@ -161,13 +161,14 @@ class DriverTransaction:
 
 
 class SingleInsert(DriverTransaction):
-    """The transaction of one new row. A batch uses it for several rows that have the same statement."""
+    """The transaction of one new row. A batch uses it for several rows with the same statement."""
 
     async def insert(self, *new: NewRow, lock_timeout: float | None = None, seconds: float | None = None) -> None:
         """Begin a transaction, insert these rows, and set the ids that the database generates.
 
-        `lock_timeout` is in seconds; None for the default. Raises a TimeoutError after `seconds`, without the wait for
-        a connection, and `NotStored` if the database has left out a row: ids are never assigned by position then.
+        `lock_timeout` is in seconds; None for the default. Raises a TimeoutError if it takes longer than `seconds` (the
+        wait for a connection not included). Raises `NotStored` if the database has skipped a row, as the ids could not
+        be assigned to the others.
         """
         sql, arguments = new[0].statement.sql, [part.arguments for part in new]
         connection = await self.connect()
@@ -181,4 +182,4 @@ class SingleInsert(DriverTransaction):
             raise NotStored
         if not new[0].statement.has_id:
             for part, (ident,) in zip(new, ids, strict=True):
-                part.row.__dict__["id"] = ident  # the session commits all values of the row
+                part.row.__dict__["id"] = ident  # not as a change: the session marks all values as stored

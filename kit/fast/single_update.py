@@ -1,4 +1,4 @@
-"""Single updates: one row, locked, changed and stored by the driver in a transaction of its own, without the ORM.
+"""Single updates: one row, locked, changed and stored by the driver in its own transaction, without the ORM.
 
     start --lock--> row is locked --store--> row is stored --commit--> committed
                     row is locked, or stored --close--> rolled back
@@ -28,11 +28,11 @@ from kit.models.entities import Entity, now
 from kit.models.times import MICROSECOND
 
 SET_BY_ORM = frozenset({"id", "version", "deleted_at"})
-"""Fields whose changes need the ORM, or rules that it applies."""
+"""The fields whose changes have to be stored by the ORM."""
 
 
 class CompiledUpdate:
-    """The UPDATE of these fields of one row, if its version is still the same. Returns the id of the row."""
+    """The compiled UPDATE … RETURNING id of some fields of one row, on condition that its version is unchanged."""
 
     def __init__(self, mapping: EntityMapping, names: Sequence[str], dialect: Dialect) -> None:
         key, version = mapping.columns["id"], mapping.columns["version"]
@@ -47,7 +47,7 @@ class CompiledUpdate:
         self.sql, self.parameters = str(compiled), bind_processors(compiled, dialect)
 
     def arguments(self, values: Mapping[str, Any]) -> list[Any]:
-        """Return the arguments in the order of the text. Raises the exception of a type that refuses its value."""
+        """Return the arguments in the order of the text. Raises the exception of a column type that refuses a value."""
         return [values[name] if process is None else process(values[name]) for name, process in self.parameters]
 
 
@@ -55,25 +55,25 @@ _compiled = lru_cache(MAX_STATEMENTS)(CompiledUpdate)
 
 
 class RowUpdate(NamedTuple):
-    """The UPDATE of a changed row, with its arguments."""
+    """A changed row, with its UPDATE and the converted arguments."""
 
     row: Any
     statement: CompiledUpdate
     arguments: Sequence[Any]
 
     def finish(self) -> None:
-        """Set the new version of the row, which has no changes any more."""
+        """Set the new version of the row, and mark its changes as stored."""
         state: Any = instance_state(self.row)
         self.row.__dict__["version"] += 1
         state._commit_all(state.dict)
 
 
 class NeedsORM(Exception):  # noqa: N818  not an error: the ORM stores the change
-    """The ORM has to store the changes of a row."""
+    """Raised if the changes of a row have to be stored by the ORM."""
 
 
 def update_of(row: Entity, mapping: EntityMapping, dialect: Dialect) -> RowUpdate | None:
-    """Return the UPDATE of a locked row, with a later `updated_at`; None if nothing was changed. Raises `NeedsORM`."""
+    """Set `updated_at` of a locked row, and return its UPDATE; None if nothing was changed. Raises `NeedsORM`."""
     changed = _changed_fields(row, mapping)
     if not changed:
         return None
@@ -94,7 +94,7 @@ def update_of(row: Entity, mapping: EntityMapping, dialect: Dialect) -> RowUpdat
 
 
 def _changed_fields(row: Entity, mapping: EntityMapping) -> list[str]:
-    """Return the columns whose values differ from those in the database, as the ORM compares them."""
+    """Return the fields whose values differ from those in the database, compared as the ORM does. Raises `NeedsORM`."""
     state: Any = instance_state(row)
     values, attributes = row.__dict__, mapping.manager
     before = state.committed_state
@@ -104,7 +104,7 @@ def _changed_fields(row: Entity, mapping: EntityMapping) -> list[str]:
 
 
 class SingleUpdate(DriverTransaction):
-    """The transaction of one row that is read to be changed."""
+    """The transaction in which one row is read and changed."""
 
     def __init__(self, engine: Engine, mapping: EntityMapping) -> None:
         super().__init__(engine)
@@ -117,7 +117,7 @@ class SingleUpdate(DriverTransaction):
         return None if values is None else detached(self.mapping, self.mapping.identity_key((ident,)), values)
 
     async def lock_all(self, idents: Sequence[Any], **timeouts: float | None) -> dict[Any, Mapping[str, Any]]:
-        """Begin a transaction, and lock the rows with these ids, unless others have locked them.
+        """Begin a transaction, and lock the rows with these ids, except those that are locked (SKIP LOCKED).
 
         Returns the values of the locked rows, by id. `timeouts` are those of `driver.begin`.
         """
@@ -137,12 +137,12 @@ class SingleUpdate(DriverTransaction):
         return {values["id"]: values for values in found}
 
     async def store(self, change: RowUpdate) -> None:
-        """Execute the UPDATE. Raises a `StaleDataError` if the database has left it out, as the ORM does."""
+        """Execute the UPDATE. Raises a `StaleDataError` if no row was updated, as the ORM does."""
         await self.store_all([change])
         change.finish()
 
     async def store_all(self, changes: Sequence[RowUpdate]) -> None:
-        """Execute the UPDATEs of several rows, which have the same statement."""
+        """Execute the UPDATEs of several rows with the same statement. Raises as `store`."""
         assert self.connection is not None
         sql, rows = changes[0].statement.sql, [change.arguments for change in changes]
         stored = await self.execute_step(driver.write(self.connection, "update", sql, rows), sql, rows[0])
@@ -152,7 +152,7 @@ class SingleUpdate(DriverTransaction):
 
 
 class LeadingUpdate(SingleUpdate):
-    """A single update that starts while no transaction of its kind is open, and does not wait for a lock as such."""
+    """The single update of a leader (`group_commit`). If its row is locked, it first lets the collecting batch start."""
 
     async def lock(self, ident: Any) -> Any:
         values = (await self.lock_all([ident])).get(ident)
@@ -164,18 +164,21 @@ class LeadingUpdate(SingleUpdate):
 
 @cache
 def select_locked(mapping: EntityMapping) -> Select[Any]:
-    """Return a select FOR UPDATE of all columns of the row whose id is the parameter `id`."""
+    """Return the SELECT … FOR UPDATE of all columns of the row whose id is the parameter `id`."""
     key = mapping.columns["id"]
     return select(*mapping.columns.values()).where(key == bindparam("id", type_=key.type)).with_for_update()
 
 
 @cache
 def compiled_lock(mapping: EntityMapping, dialect: Dialect) -> CompiledSelect:
-    """Return the SELECT … FOR UPDATE of all columns of a row, whose id is the parameter."""
+    """Return the compiled statement of `select_locked`."""
     return CompiledSelect(select_locked(mapping), None, dialect)
 
 
 @cache
 def compiled_locks(mapping: EntityMapping, number: int, dialect: Dialect) -> CompiledSelect:
-    """Return the SELECT … FOR UPDATE SKIP LOCKED of the rows whose ids are its parameters, as many as `number`."""
+    """Return the compiled SELECT … FOR UPDATE SKIP LOCKED of rows by id, with `number` ids as parameters.
+
+    `number` is a power of two (see `in_power_of_two`).
+    """
     return CompiledSelect(select_by_ids(mapping, number).with_for_update(skip_locked=True), None, dialect)

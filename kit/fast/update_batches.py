@@ -5,9 +5,10 @@
                           storing --all rows stored--> stored (see `batches`)
                           storing --a row is refused--> rolled back: each member stores its row in its own transaction
 
-A handler changes its row while the batch holds the lock. Then its member stores the change, or leaves the batch: its
-row is unchanged, its handler has failed, or its row was not locked. SKIP LOCKED leaves out rows that others have
-locked, so that a batch waits for no row, and takes part in no deadlock. The member of such a row waits alone.
+A handler changes its row while the batch holds the lock. Then its member decides: it stores the change, or leaves the
+batch, because the row is unchanged, the handler has failed, or the row was not locked. SKIP LOCKED skips rows that
+other transactions have locked, so that a batch never waits for a row, and cannot deadlock. The member of a skipped row
+waits for the lock in its own transaction.
 """
 
 import asyncio
@@ -25,7 +26,7 @@ from kit.fast.single_update import CompiledUpdate, RowUpdate, SingleUpdate
 
 
 class UpdateBatch(Batch):
-    """The transaction of several rows of one entity that are read to be changed."""
+    """The transaction in which several rows of one entity are read and changed."""
 
     transaction: SingleUpdate
     members: list["UpdateMember"]  # type: ignore[assignment]  # of this batch
@@ -34,7 +35,7 @@ class UpdateBatch(Batch):
         super().__init__(engine, SingleUpdate(engine, mapping))
         self.mapping = mapping
         self.undecided = 0
-        """The number of members that have neither a change nor left."""
+        """The number of members that have neither stored a change nor left."""
         self.all_decided: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.is_storing = False
 
@@ -56,13 +57,13 @@ class UpdateBatch(Batch):
         self.report(None)
 
     def decide(self) -> None:
-        """Count a member that has a change, or has left."""
+        """Count the decision of a member to store a change or to leave."""
         self.undecided -= 1
         if self.undecided == 0 and self.task is not None and not self.all_decided.done():
             self.all_decided.set_result(None)
 
     def remove(self, member: Member) -> None:
-        """Remove a member that has not voted. A member whose change is not stored yet has no effect on the others."""
+        """Remove a member that has not voted. Before its change is stored, this has no effect on other members."""
         assert isinstance(member, UpdateMember)
         if self.is_storing:
             super().remove(member)
@@ -76,7 +77,7 @@ class UpdateBatch(Batch):
 
 
 class UpdateMember(Member):
-    """A row that is read to be changed in a batch, with the interface of a `SingleUpdate`."""
+    """A row that is changed in a batch, with the interface of a `SingleUpdate`."""
 
     batch: UpdateBatch
     own: SingleUpdate | None
@@ -86,7 +87,7 @@ class UpdateMember(Member):
         batch.undecided += 1
         self.ident = ident
         self.values: Mapping[str, Any] | None = None
-        """The values of the locked row."""
+        """The values of the locked row; None if it was not locked or does not exist."""
         self.change: RowUpdate | None = None
 
     async def lock(self, ident: Any) -> Any:
@@ -99,7 +100,10 @@ class UpdateMember(Member):
         return await self._lock_alone()
 
     async def store(self, change: RowUpdate) -> None:
-        """Execute the UPDATE. After a failure of the batch it is repeated, if the row is still the same."""
+        """Execute the UPDATE. If the batch fails, repeat it in the member's own transaction.
+
+        Raises `RolledBack` if the row has changed in between, so that the request runs again.
+        """
         if self.own is None:
             self.change = change
             self.batch.decide()

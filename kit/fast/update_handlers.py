@@ -1,7 +1,7 @@
-"""Update handlers: handlers that read one row to change it, and await nothing else.
+"""Update handlers: recognises handlers that read one row by `get`, change it, and await nothing else.
 
-Such a row needs no session: it is locked, changed and stored by the driver (`single_update`). If such a handler, or its
-response, uses the session for anything else after all, the request runs again with the ORM, and so do all later ones.
+The driver locks and stores such a row (`single_update`). If the handler or its response nevertheless uses the session
+for anything else, the request runs again by the ORM, as do all later requests to the operation.
 """
 
 import ast
@@ -18,14 +18,14 @@ ASYNC = (ast.AsyncFor, ast.AsyncWith, ast.Yield, ast.YieldFrom)
 
 
 class UpdateHandler:
-    """Whether the handler of an operation changes one row, and uses its session for nothing else (`is_possible`)."""
+    """Stores in `is_possible` whether a handler is an update handler. Set to False if it proves not to be one."""
 
     def __init__(self, methods: Collection[str], handler: Callable[..., Any]) -> None:
         self.is_possible = CHANGING.issuperset(methods) and awaits_only_get(handler)
 
 
 def awaits_only_get(handler: Callable[..., Any]) -> bool:
-    """Return whether the source of a handler has one `await`, of a method `get` of one of its parameters."""
+    """Return whether the source of a handler has a single `await`, of the method `get` of one of its parameters."""
     if not inspect.isfunction(handler) or handler.__closure__ or hasattr(handler, "__wrapped__"):
         return False
     tree = None

@@ -1,4 +1,4 @@
-"""Write checks of the self-test: rows that the driver inserts and changes, compared with those that the ORM loads."""
+"""Write checks of the self-test: they compare rows that the driver has stored with the rows that the ORM loads."""
 
 from decimal import Decimal
 
@@ -17,7 +17,7 @@ from kit.fast.single_update import update_of
 
 
 def check_single_insert(database: ProbeDatabase) -> None:
-    """Check that a row which the driver inserts equals the ORM's, and counts as flushed in the session."""
+    """Check that a row which the driver inserts is loaded equal by the ORM, and is flushed for its session."""
     row = probe()
     assert is_insertable(row, database.mapping), "a complete row needs no ORM"
     new = NewRow.of(row, database.mapping, database.engine.dialect)
@@ -45,7 +45,7 @@ def check_insert_for_postgresql(database: ProbeDatabase) -> None:
 
 
 def check_bulk_insert(database: ProbeDatabase) -> None:
-    """Check that rows which can share one INSERT are recognised, and a stored row among them is noticed."""
+    """Check that rows which can share one INSERT are recognised, and that they are stored as the ORM would."""
     assert are_alike([probe(), probe()], database.mapping), "rows of one entity are alike"
     assert not are_alike([probe(), database.stored()], database.mapping), "a row that is stored is not alike"
 
@@ -69,7 +69,7 @@ def check_bulk_insert(database: ProbeDatabase) -> None:
 
 
 def check_single_update(database: ProbeDatabase) -> None:
-    """Check that a row which the driver changes equals the row that the ORM would have changed."""
+    """Check that a row which the driver has updated is loaded equal by the ORM, with a new version and time."""
     before = database.stored()
     row = detached(database.mapping, database.mapping.identity_key((before.id,)), values_of(before))
     assert update_of(row, database.mapping, ASYNCPG) is None, "a row that is read has no changes"

@@ -1,7 +1,7 @@
-"""Fast write sessions: new rows are stored without the ORM, a single one by group commit, many of them by one INSERT.
+"""Fast write sessions: new rows are stored without the ORM, a single one by group commit, many by one INSERT.
 
 The single insert is for a request that writes one new row and nothing else. It needs no synchronous session, and may
-share its transaction with the inserts of other requests. The plain session does everything else.
+share its transaction with the inserts of other requests. Everything else is done by the plain session.
 """
 
 import asyncio
@@ -45,9 +45,9 @@ class FastWriteSession(ChangingSession):
     def __init__(self, engine: "AsyncEngine", *, shortcuts: WriteShortcuts, **restrictions: bool) -> None:
         self._engine, self.shortcuts, self.restrictions = engine, shortcuts, restrictions
         self._new: list[Any] = []
-        """The rows that were added before the session was opened."""
+        """The rows that were added before the synchronous session was created."""
         self._committed: list[Any] = []
-        """The rows that the single insert has committed."""
+        """The rows that a single insert or update has committed."""
 
     def _open(self) -> None:
         if self.update is not None:
@@ -69,7 +69,7 @@ class FastWriteSession(ChangingSession):
             self._new.append(instance)
 
     def _is_new(self, instance: object) -> bool:
-        """Return whether an object is a new row, and no listener would miss that it is added."""
+        """Return whether an object is a transient row, and no listener would miss the event that it is added."""
         if not isinstance(instance, Entity) or not instance_state(instance).transient:
             return False
         listeners = self.shortcuts.listeners
@@ -83,7 +83,7 @@ class FastWriteSession(ChangingSession):
             await super().insert_all(rows)
 
     async def check_new_rows(self, rows: Sequence[Entity]) -> None:
-        """Check the owners of new rows, as the plain session does before a flush."""
+        """Check the owners of new rows, and reset their reserved fields, as before a flush. Raises a 403."""
         if CURRENT_PRINCIPAL.get().is_superuser:
             return
         if all(check_new_row(row, is_restricted=bool(self.restrictions.get("restricted"))) for row in rows):
@@ -91,7 +91,7 @@ class FastWriteSession(ChangingSession):
         await self.run_sync(lambda session: session.check_writes(*rows))  # type: ignore[attr-defined]
 
     async def prepare_commit(self) -> None:
-        """Store the changes without committing them: a single row by the driver, everything else by a flush."""
+        """Store the changes without a COMMIT: a single row by the driver, everything else by a flush."""
         if self.update is not None:
             await self._execute_step(self.update.store(self.shortcuts.engine.dialect, has_others=bool(self._new)))
             return
@@ -107,7 +107,7 @@ class FastWriteSession(ChangingSession):
         except BaseException:
             await self._close_single()
             if self.is_open:
-                self.sync_session.rollback()  # it has no connection: this resets its state only
+                self.sync_session.rollback()  # resets its state; it has no connection
             raise
         row = new.row
         self.stored = row, dict(row.__dict__)
@@ -120,7 +120,7 @@ class FastWriteSession(ChangingSession):
         state._commit_all(state.dict)
 
     async def _single_row(self) -> NewRow | None:
-        """Return the new row, if it is the only thing to write; None otherwise, or if storing it needs the ORM."""
+        """Return the new row if it is the only change of the session, and can be stored without the ORM; else None."""
         row = self._only_new() if self.shortcuts.has_single else None
         mapping = None if row is None else mapping_of(type(row))
         if row is None or mapping is None or self._has_listeners(mapping):
@@ -147,7 +147,7 @@ class FastWriteSession(ChangingSession):
         return False
 
     def _only_new(self) -> Any:
-        """Return the only object in the session, if it is new and no connection was used; None otherwise."""
+        """Return the new row if it is the only object in a session that has used no connection; else None."""
         if not self.is_open:
             return self._new[0] if len(self._new) == 1 and self.stored is None else None
         session = self.sync_session
@@ -158,7 +158,7 @@ class FastWriteSession(ChangingSession):
         return None if is_begun else next(iter(session._new)).obj()
 
     async def commit(self) -> None:
-        """Commit the single insert, or the transaction of the open session."""
+        """Commit the single insert, the single update, or the transaction of the synchronous session."""
         if self.update is not None:
             await self._commit_update()
             return
@@ -171,13 +171,13 @@ class FastWriteSession(ChangingSession):
         await self.single.commit()
         if self.is_open:
             self.sync_session.revoke = None
-            self.sync_session.commit()  # it has no connection: this ends its state only
+            self.sync_session.commit()  # ends its transaction object; it has no connection
         self._committed += self._new
         self._new.clear()
         await self._close_single()
 
     async def commit_within(self, seconds: float) -> None:
-        """Commit like `WriteSession.commit_within`. A batch has the time limit already."""
+        """Commit as `WriteSession.commit_within` does. A batch applies the timeout itself."""
         transaction = self.single if self.update is None else self.update.transaction
         if transaction is not None and transaction.is_shared and not self._has_more_to_write():
             await self.commit()
@@ -233,7 +233,7 @@ class FastWriteSession(ChangingSession):
 def open_write(
     database: Database, shortcuts: WriteShortcuts, *, restricted: bool = False, restricted_reads: bool = False
 ) -> WriteSession:
-    """Return a write session with shortcuts, if the running event loop has the primary engines; else one without."""
+    """Return a write session with shortcuts. If the event loop does not use the primary engines, it has none."""
     if asyncio._get_running_loop() is not database.owner and database.engines is not database.primary:
         return database.open_write(restricted=restricted, restricted_reads=restricted_reads)
     return FastWriteSession(

@@ -1,4 +1,4 @@
-"""Write shortcuts: the state that the fast write sessions of a database share, and the shortcuts that they may take."""
+"""Write shortcuts: the state that the fast write sessions of a database share, and which shortcuts are enabled."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class WriteShortcuts:
-    """The shared state of the write sessions of a database. Without `may_update` changes of a row take no shortcut."""
+    """The shared state of the fast write sessions of a database. Without `may_update`, updates take no shortcut."""
 
     def __init__(self, engine: "AsyncEngine", *, group: bool, may_update: bool = True) -> None:
         self.engine, self.listeners, self.may_update = engine, Listeners(engine.sync_engine), may_update
@@ -24,15 +24,15 @@ class WriteShortcuts:
         self.transaction_for: Callable[[NewRow], SingleInsert | InsertMember] = (
             self.group_commit.transaction_for if self.group_commit else self.own_transaction
         )
-        """The transaction that stores a single new row: with `group` it may be shared."""
+        """Returns the transaction that is to store a single new row. With `group` it may be shared."""
         self.change_of: Callable[[EntityMapping, Any], SingleUpdate | UpdateMember] = (
             self.group_commit.change_of if self.group_commit else self.own_change
         )
-        """The transaction that changes the row with an id: with `group` it may be shared."""
+        """Returns the transaction that is to change the row with an id. With `group` it may be shared."""
         self.leave_out(frozenset())
 
     def leave_out(self, names: frozenset[str]) -> None:
-        """Leave out these shortcuts, and take the others."""
+        """Disable the shortcuts with these names, and enable the others."""
         self.has_get, self.has_single, self.has_bulk = (
             name not in names for name in ("get", "single insert", "bulk insert")
         )
